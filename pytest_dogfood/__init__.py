@@ -1,0 +1,3 @@
+"""Journeys that depend on each other, run by pytest only where what they need is really present."""
+
+from __future__ import annotations

@@ -1,0 +1,72 @@
+"""What can be wrong with a project, and where: words for people, codes for tools."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Location:
+    """A place in a file: `path` relative to pytest's rootdir, `line` and `column` counted from 1, 0 if unknown."""
+
+    path: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        numbers = [str(number) for number in (self.line, self.column) if number]
+        return ":".join([self.path, *numbers])
+
+
+class Severity(StrEnum):
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnostic:
+    """One finding: where, what, what next, and a code that stays the same for ever."""
+
+    location: Location
+    code: str
+    message: str
+    hint: str = ""
+    severity: Severity = Severity.ERROR
+
+    def __str__(self) -> str:
+        first = f"{self.location}: {self.message} [{self.code}]"
+        return f"{first}\n    hint: {self.hint}" if self.hint else first
+
+
+class InvalidProjectError(Exception):
+    """The project's files contradict the rules or each other; `diagnostics` holds every finding."""
+
+    def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
+        self.diagnostics = in_order_of_place(diagnostics)
+        super().__init__(self.diagnostics)
+
+    def __str__(self) -> str:
+        return "\n".join(str(diagnostic) for diagnostic in self.diagnostics)
+
+
+class HarnessError(Exception):
+    """The harness could not do its part. Never the product's failure; reported as an error, not as a failure."""
+
+
+def in_order_of_place(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
+    """Sort by place and drop repetitions, so that the same files always give the same text."""
+    unique = dict.fromkeys(diagnostics)
+    return tuple(sorted(unique, key=lambda found: (found.location, found.code, found.message)))
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Give a hint naming the nearest known word, or the empty string if none is near."""
+    near = get_close_matches(word, sorted(set(known)), n=1, cutoff=0.6)
+    return f"did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,215 @@
+"""The words of the domain as frozen values: journeys, their steps, and the capabilities between them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import field
+from enum import IntEnum
+from enum import StrEnum
+from typing import Any
+from typing import Literal
+from typing import NewType
+
+from pytest_dogfood.diagnostics import Location
+
+Token = NewType("Token", str)
+"""Name of a capability in kebab-case, with an optional instance behind a colon: `db-ready` or `db-ready:linux`."""
+
+JourneyId = NewType("JourneyId", str)
+"""Name of a journey, unique in the project; for a Python test its node id."""
+
+ChainId = NewType("ChainId", str)
+"""Name of a chain: the id of its first journey in dependency order."""
+
+TOKEN_PATTERN = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*(:[A-Za-z0-9_.+-]+)?")
+JOURNEY_ID_PATTERN = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]*")
+VARIABLE_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class Tier(IntEnum):
+    """How early a journey runs. A gating journey that fails defers every later tier."""
+
+    SMOKE = 0
+    CORE = 1
+    DEEP = 2
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
+class Scope(StrEnum):
+    """Where a token is true: in one state directory, or for every worker of this machine."""
+
+    CHAIN = "chain"
+    MACHINE = "machine"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamExpectation:
+    """What must be seen in an output stream. `json` maps a JMESPath expression to the value it must give."""
+
+    contains: tuple[str, ...] = ()
+    not_contains: tuple[str, ...] = ()
+    matches: tuple[str, ...] = ()
+    equals: str | None = None
+    json: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileExpectation:
+    """What must be true of a file; `path` is relative to the step's directory and may hold variables."""
+
+    path: str
+    exists: bool = True
+    contains: tuple[str, ...] = ()
+    equals: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation:
+    """What makes a step succeed; `text` is documentation for people and judges nothing."""
+
+    exit: int | Literal["nonzero"] = 0
+    stdout: StreamExpectation | None = None
+    stderr: StreamExpectation | None = None
+    files: tuple[FileExpectation, ...] = ()
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Save:
+    """A value to take from a stream: the first group of `pattern` (else its whole match), or a JMESPath result."""
+
+    name: str
+    stream: Literal["stdout", "stderr"] = "stdout"
+    pattern: str | None = None
+    json: str | None = None
+    secret: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Until:
+    """Repeat the step every `interval` seconds until it succeeds, for at most `timeout` seconds."""
+
+    timeout: float
+    interval: float = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One thing the user does, and what must be seen.
+
+    `run` is shell text, or an argv that no shell touches; None means that an actor would have to decide.
+    `timeout` is in seconds. `env`, `cwd` and `shell` already include what `defaults:` and the journey say.
+    """
+
+    location: Location
+    intent: str = ""
+    run: str | tuple[str, ...] | None = None
+    shell: str | None = None
+    expect: Expectation = field(default_factory=Expectation)
+    save: tuple[Save, ...] = ()
+    until: Until | None = None
+    timeout: float | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    cwd: str | None = None
+    stdin: str | None = None
+    seed_files: Mapping[str, str] = field(default_factory=dict)
+    core: bool = False
+    expect_cmd_re: str = ""
+    expect_text: str = ""
+    expect_state: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A process that lives as long as somebody needs it; `ports` names the free loopback ports it is given."""
+
+    location: Location
+    run: str | tuple[str, ...]
+    shell: str | None = None
+    ports: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    cwd: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capability:
+    """The definition of a token: where it is true, how to ask for it, how to bring it about, how to give it back.
+
+    `timeout` (seconds) bounds the probe, and how long a service may take until the probe holds.
+    """
+
+    token: Token
+    location: Location
+    description: str = ""
+    scope: Scope = Scope.CHAIN
+    requires: Mapping[Token, Location] = field(default_factory=dict)
+    probe: Step | None = None
+    provision: tuple[Step, ...] = ()
+    service: Service | None = None
+    release: tuple[Step, ...] = ()
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A pytest mark written in a journey file."""
+
+    name: str
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Journey:
+    """A named user scenario. A Python test in the graph is the same value, with `python` set and no steps.
+
+    `requires`, `establishes` and `invalidates` map each token to the place that names it. `path` is the file's,
+    relative to the rootdir, with forward slashes. `groups` names, per token, the Python tests that
+    only together establish it.
+    """
+
+    id: JourneyId
+    location: Location
+    path: str
+    nodeid: str
+    steps: tuple[Step, ...] = ()
+    requires: Mapping[Token, Location] = field(default_factory=dict)
+    establishes: Mapping[Token, Location] = field(default_factory=dict)
+    invalidates: Mapping[Token, Location] = field(default_factory=dict)
+    feature: str = ""
+    rationale: str = ""
+    source: Mapping[str, str] = field(default_factory=dict)
+    modality: str = ""
+    tier: Tier = Tier.CORE
+    gating: bool = False
+    marks: tuple[Mark, ...] = ()
+    use: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    timeout: float | None = None
+    estimate: float | None = None
+    workdir: str | None = None
+    seed_files: Mapping[str, str] = field(default_factory=dict)
+    locks: tuple[str, ...] = ()
+    cleanup: tuple[Step, ...] = ()
+    matrix: Mapping[str, str] = field(default_factory=dict)
+    python: bool = False
+    groups: Mapping[Token, str] = field(default_factory=dict)
+
+    @property
+    def needs_actor(self) -> bool:
+        """Whether some step has no command, so that nothing here can run it."""
+        return any(step.run is None for step in self.steps)
+
+
+def base_of(token: Token) -> Token:
+    """Give the capability's name without the instance: `db-ready` for `db-ready:linux`."""
+    return Token(token.partition(":")[0])
+
+
+def variable_for(token: Token, name: str) -> str:
+    """Name the environment variable that carries the value `name` of `token` to those who require it."""
+    return re.sub(r"[^A-Z0-9]", "_", f"DOGFOOD_{token}_{name}".upper())

@@ -1,0 +1,3 @@
+"""What pytest loads: options, markers and wiring."""
+
+from __future__ import annotations
