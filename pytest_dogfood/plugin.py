@@ -1,3 +1,114 @@
-"""What pytest loads: options, markers and wiring."""
+"""What pytest loads: options, markers and wiring. Nothing heavy is imported before a run asks for us."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_dogfood.settings import Settings
+
+OPTIONS = {
+    "dogfood": ("bool", False, "run journey files and the capability graph, as --dogfood does"),
+    "dogfood_files": ("args", None, "patterns of journey files' names"),
+    "dogfood_provision": ("string", None, "auto or never: whether missing tokens may be brought about"),
+    "dogfood_blocked": ("args", None, "tokens that are known not to be had at present"),
+    "dogfood_keep": ("bool", False, "keep state and working directories after the run"),
+    "dogfood_shard": ("string", None, "the part I/N of the project to run"),
+    "dogfood_secrets": ("args", None, "names of environment variables whose values are never shown"),
+    "dogfood_min_measured": ("string", None, "percentage of journeys that must be measured (default 50)"),
+    "dogfood_timeout": ("string", None, "seconds a step may take where nothing nearer says so (default 300)"),
+    "dogfood_state_root": ("string", None, "directory for the states of runs; a short path, for sockets"),
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("dogfood", "journeys that depend on each other (dogfood)")
+    group.addoption("--dogfood", action="store_true", help="run journey files and the capability graph")
+    group.addoption(
+        "--dogfood-check",
+        action="store_true",
+        help="validate the graph and print the plan; run nothing",
+    )
+    group.addoption("--dogfood-shard", metavar="I/N", help="run part I of N of the project, counted from 1")
+    group.addoption(
+        "--dogfood-provision",
+        choices=("auto", "never"),
+        help="whether a missing token may be brought about (default: auto)",
+    )
+    group.addoption(
+        "--dogfood-blocked",
+        action="append",
+        metavar="TOKEN",
+        help="declare a token that cannot be had at present: what requires it is deferred; may be repeated",
+    )
+    group.addoption(
+        "--dogfood-keep", action="store_true", help="keep state and working directories after the run"
+    )
+    for name, (kind, default, text) in OPTIONS.items():
+        parser.addini(name, text, type=kind, default=default)  # type: ignore[arg-type]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("dogfood") or config.getoption("dogfood_check") or config.getini("dogfood"):
+        _declare_markers(config)
+        from pytest_dogfood.wiring import bring_into_play
+
+        bring_into_play(config, read_settings(config))
+    elif has_opted_in(config):
+        _declare_markers(config)
+        from pytest_dogfood.absence import Absence
+
+        config.pluginmanager.register(Absence(), "dogfood-absence")
+
+
+def has_opted_in(config: pytest.Config) -> bool:
+    """Whether the project is one of ours: an ini key of ours is set, or its rootdir holds a dogfood.yaml."""
+    return (
+        any(
+            config.getini(name) != default for name, (_, default, _) in OPTIONS.items() if default is not None
+        )
+        or any(config.getini(name) for name, (_, default, _) in OPTIONS.items() if default is None)
+        or (config.rootpath / "dogfood.yaml").is_file()
+    )
+
+
+def _declare_markers(config: pytest.Config) -> None:
+    for prefix in ("", "dogfood_"):
+        config.addinivalue_line(
+            "markers", f"{prefix}requires(token, ...): run only where each of these tokens is present"
+        )
+        config.addinivalue_line(
+            "markers", f"{prefix}establishes(token, ...): these tokens hold once the test has passed"
+        )
+
+
+def read_settings(config: pytest.Config) -> Settings:
+    """Put options and ini values together, the command line first; raises UsageError for what cannot be meant."""
+    from pytest_dogfood.settings import JOURNEY_FILES
+    from pytest_dogfood.settings import Provision
+    from pytest_dogfood.settings import Settings
+    from pytest_dogfood.settings import Shard
+
+    def one(name: str) -> str | None:
+        return config.getoption(name, None) or config.getini(name) or None
+
+    shard, provision, measured, timeout = map(
+        one, ("dogfood_shard", "dogfood_provision", "dogfood_min_measured", "dogfood_timeout")
+    )
+    try:
+        return Settings(
+            files=tuple(config.getini("dogfood_files") or JOURNEY_FILES),
+            shard=Shard.parse(shard) if shard else None,
+            provision=Provision(provision or "auto"),
+            blocked=tuple(config.getoption("dogfood_blocked") or config.getini("dogfood_blocked") or ()),
+            keep=bool(config.getoption("dogfood_keep") or config.getini("dogfood_keep")),
+            check=bool(config.getoption("dogfood_check")),
+            secrets=tuple(config.getini("dogfood_secrets") or ()),
+            min_measured=int(measured or 50),
+            timeout=float(timeout or 300),
+            state_root=config.getini("dogfood_state_root") or None,
+        )
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from error

@@ -1,0 +1,65 @@
+"""Who asks for tokens and what they can be told; below both provisioning and replaying, which need each other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from collections.abc import Iterable
+from dataclasses import dataclass
+from dataclasses import field
+
+from pytest_dogfood.journey import JourneyId
+from pytest_dogfood.journey import Token
+from pytest_dogfood.outcomes import Cause
+from pytest_dogfood.outcomes import Outcome
+from pytest_dogfood.outcomes import Proof
+from pytest_dogfood.outcomes import Provisioned
+from pytest_dogfood.world import State
+
+
+class DeferredError(Exception):
+    """What a journey needs did not come about, and `cause` is the root of it."""
+
+    def __init__(self, cause: Cause) -> None:
+        super().__init__(cause)
+        self.cause = cause
+
+
+FixtureValue = Callable[[str], object]
+"""Sets a fixture up for the asking item and gives its value; raises LookupError if it cannot be seen from there."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Ask:
+    """Who asks for tokens, in which state, and what came of it: proofs, and acts of provisioning.
+
+    `fixture` is None while the item's fixtures are not set up yet.
+    """
+
+    journey: JourneyId
+    state: State
+    fixture: FixtureValue | None = None
+    proofs: dict[Token, Proof] = field(default_factory=dict)
+    provisioned: list[Provisioned] = field(default_factory=list)
+
+    def note(self, token: Token, how: str, *, started: float, where: str) -> None:
+        """Remember an act of provisioning that began at `started` on the monotonic clock."""
+        seconds = time.monotonic() - started
+        self.provisioned.append(Provisioned(token=token, how=how, seconds=seconds, where=where))
+
+
+Ensure = Callable[[Iterable[Token], Ask], None]
+"""Makes sure that tokens are present, or raises DeferredError or HarnessError."""
+
+
+def reason_of(outcome: Outcome) -> str:
+    """Say for people what a journey came to, as the end of a sentence that begins with its id."""
+    return {
+        Outcome.FAILED: "failed",
+        Outcome.ERROR: "could not be run by the harness",
+        Outcome.CRASHED: "took its worker down when it ran",
+        Outcome.DEFERRED: "was deferred",
+        Outcome.SKIPPED: "was skipped",
+        Outcome.NO_ACTOR: "has a step without a command, and there is no actor to decide one",
+        Outcome.XFAILED: "failed, as its xfail mark expects",
+    }.get(outcome, str(outcome))

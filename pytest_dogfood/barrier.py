@@ -1,0 +1,102 @@
+"""The hidden item on each worker that lets xdist start one item at a time.
+
+xdist's worker starts an item only when it knows the next one, so an item sent alone would wait for ever. Each dispatch
+therefore ends with the barrier: the last real item starts at once, and the barrier stays parked until more arrives.
+
+The barrier stands for "what comes next is not known yet". It adopts the parent of the item before it, so that module
+and class fixtures outlive it; what the real next item no longer needs is torn down when the barrier itself is run.
+"""
+
+from __future__ import annotations
+
+import io
+from contextlib import redirect_stderr
+from contextlib import redirect_stdout
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+LATE_ERROR = "dogfood_late_error"
+"""Key of the worker's output under which the controller learns of an error at the worker's very end."""
+
+
+class Barrier(pytest.Item):
+    """An item that does nothing and is never reported; `previous` is the real item it stands behind."""
+
+    previous: pytest.Item | None = None
+
+    @property
+    def nodeid(self) -> str:
+        # xdist asserts that a report belongs to the item it is running, and ours belong to the item before.
+        return self.previous.nodeid if self.previous else super().nodeid
+
+    def stand_behind(self, item: pytest.Item) -> None:
+        """Take the place right after `item`, below the same parent."""
+        self.previous = item
+        self.parent = item.parent
+
+    def reportinfo(self) -> tuple[Path, None, str]:
+        return self.path, None, self.name
+
+    def runtest(self) -> None:
+        """Do nothing."""
+
+
+class BarrierPlugin:
+    """Puts the barrier behind the collected items of an xdist worker and runs it without a report."""
+
+    def __init__(self) -> None:
+        self._barrier: Barrier | None = None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> None:
+        # The ids went out to the controller when collection finished, so nobody counts this item.
+        self._barrier = Barrier.from_parent(session, name="dogfood-barrier")
+        session.items.append(self._barrier)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+        if isinstance(item, Barrier):
+            if item.previous is not None:
+                _tear_down_late(item.previous, nextitem)
+            return True
+        if isinstance(nextitem, Barrier):
+            nextitem.stand_behind(item)
+        return None
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
+        # What is raised here, the teardown of session fixtures after `-x` included, xdist loses without a trace.
+        try:
+            yield
+        except Exception as error:
+            session.config.workeroutput[LATE_ERROR] = f"{type(error).__name__}: {error}"  # type: ignore[attr-defined] # xdist documents it
+            raise
+
+
+def _tear_down_late(previous: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Tear down what `nextitem` does not need, and report an error as one of the item before."""
+    out, err = io.StringIO(), io.StringIO()
+    # Between two items pytest captures nothing, and what is printed now would end up between the controller's lines.
+    with redirect_stdout(out), redirect_stderr(err):
+        call = pytest.CallInfo.from_call(
+            lambda: _tear_down_to(previous.session, nextitem),
+            when="teardown",
+            reraise=(pytest.exit.Exception, KeyboardInterrupt),
+        )
+    if call.excinfo is None:
+        return
+    previous.add_report_section("teardown", "stdout", out.getvalue())
+    previous.add_report_section("teardown", "stderr", err.getvalue())
+    report = previous.ihook.pytest_runtest_makereport(item=previous, call=call)
+    previous.ihook.pytest_runtest_logreport(report=report)
+
+
+def _tear_down_to(session: pytest.Session, nextitem: pytest.Item | None) -> None:
+    # The one private call of this project. The public hook for it, pytest_runtest_teardown, is wrapped by plugins that
+    # keep state from the item's setup, which is gone: they would fail. The tests of this module notice if it changes.
+    session._setupstate.teardown_exact(nextitem)  # noqa: SLF001

@@ -1,0 +1,172 @@
+"""Journey files and marked tests as pytest items, and as journeys of the graph."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from pytest_dogfood.diagnostics import Diagnostic
+from pytest_dogfood.diagnostics import Location
+from pytest_dogfood.discovery import DATA_FILES
+from pytest_dogfood.discovery import is_journey_file
+from pytest_dogfood.journey import TOKEN_PATTERN
+from pytest_dogfood.journey import Journey
+from pytest_dogfood.journey import JourneyId
+from pytest_dogfood.journey import Token
+from pytest_dogfood.project import Project
+from pytest_dogfood.providing import PROVIDES
+from pytest_dogfood.settings import SETTINGS_FILE
+from pytest_dogfood.stash import JOURNEY
+from pytest_dogfood.stash import PROJECT
+from pytest_dogfood.stash import SETTINGS
+
+REQUIRES = ("requires", "dogfood_requires")
+ESTABLISHES = ("establishes", "dogfood_establishes")
+
+
+class Node(Protocol):
+    """What we use of pytest's nodes, of which it exports no common base."""
+
+    @property
+    def nodeid(self) -> str: ...
+
+
+OUR_FIXTURES = frozenset({"capabilities", "dogfood_state"})
+
+
+class JourneyFile(pytest.Module):
+    """A journey file as a module with one function per journey, so that all that works on tests works on journeys.
+
+    `_getobj` is the one place where pytest lets a module come from elsewhere than an import; its documentation
+    invites subclasses to override it.
+    """
+
+    def _getobj(self) -> types.ModuleType:
+        module = types.ModuleType(self.path.name.partition(".")[0])
+        module.__file__ = str(self.path)
+        for journey in self.config.stash[PROJECT].read(self.path).journeys:
+            name = journey.nodeid.partition("::")[2]
+            setattr(module, name, _function_for(journey, name, self.path))
+        return module
+
+
+def _stand_in() -> None:
+    raise AssertionError("the steps of a journey run in pytest_pyfunc_call, not here")
+
+
+def _function_for(journey: Journey, name: str, path: Path) -> Callable[[], None]:
+    """Make the function that pytest collects; it claims to stand where the journey stands in its file."""
+    code = _stand_in.__code__.replace(
+        co_filename=str(path), co_firstlineno=journey.location.line or 1, co_name=name, co_qualname=name
+    )
+    function = types.FunctionType(code, {}, name)
+    marks = [getattr(pytest.mark, mark.name)(*mark.args, **mark.kwargs) for mark in journey.marks]
+    if journey.use:
+        marks.append(pytest.mark.usefixtures(*journey.use))
+    function.__dict__.update(__test__=True, pytestmark=[mark.mark for mark in marks], journey=journey)
+    return function
+
+
+class JourneyCollector:
+    """The plugin that collects journey files."""
+
+    @pytest.hookimpl
+    def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+        named = parent.session.isinitpath(file_path) and file_path.name != SETTINGS_FILE
+        patterns = parent.config.stash[SETTINGS].files
+        if is_journey_file(file_path, patterns) or (named and file_path.suffix in DATA_FILES):
+            file: JourneyFile = JourneyFile.from_parent(parent, path=file_path)
+            return file
+        return None
+
+
+def journeys_of(items: Iterable[pytest.Item], project: Project) -> tuple[list[Diagnostic], list[Journey]]:
+    """Give every item its journey, if it is in the graph; gives what is wrong with marks, and the Python tests."""
+    wrong: list[Diagnostic] = []
+    tests: list[Journey] = []
+    for item in items:
+        journey = getattr(getattr(item, "function", None), "journey", None)
+        if not isinstance(item.parent, JourneyFile) or not isinstance(journey, Journey):
+            journey = _test_as_journey(item, wrong)
+            if journey is None:
+                continue
+            tests.append(journey)
+            project.read_settings_above(item.path)
+        item.stash[JOURNEY] = journey
+    return wrong, tests
+
+
+def _test_as_journey(item: pytest.Item, wrong: list[Diagnostic]) -> Journey | None:
+    path, line, _ = item.location
+    place = Location(path.replace("\\", "/"), (line or 0) + 1)
+    requires = [token for token, _ in _tokens(item, REQUIRES, place, wrong)]
+    groups = dict(_tokens(item, ESTABLISHES, place, wrong))
+    asks = not OUR_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+    if not (requires or groups or asks):
+        return None
+    wrong.extend(
+        Diagnostic(
+            location=place,
+            code="requires-what-it-establishes",
+            message=f"{item.nodeid} both requires and establishes {token!r}",
+            hint="a test cannot need what it brings about itself: drop one of the two",
+        )
+        for token in requires
+        if token in groups
+    )
+    return Journey(
+        id=JourneyId(item.nodeid),
+        location=place,
+        path=place.path,
+        nodeid=item.nodeid,
+        requires=dict.fromkeys(requires, place),
+        establishes=dict.fromkeys(groups, place),
+        python=True,
+        groups=groups,
+    )
+
+
+def _tokens(
+    item: pytest.Item, names: tuple[str, ...], place: Location, wrong: list[Diagnostic]
+) -> Iterator[tuple[Token, str]]:
+    """Give the tokens of an item's marks, each with the name of all that carry the same mark."""
+    for name in names:
+        for node, mark in item.iter_markers_with_node(name):
+            for argument in mark.args:
+                if isinstance(argument, str) and TOKEN_PATTERN.fullmatch(argument.removesuffix(":*")):
+                    yield Token(argument), _carriers(item, node)
+                else:
+                    wrong.append(
+                        Diagnostic(
+                            location=place,
+                            code="bad-token",
+                            message=f"{item.nodeid}: {argument!r} in the mark {name!r} is no token",
+                            hint="tokens are kebab-case text, such as 'logged-in'",
+                        )
+                    )
+
+
+def _carriers(item: pytest.Item, node: Node) -> str:
+    """Name what the mark stands on: a class, a module, or a function with all its parametrised instances."""
+    if node is item and item.parent is not None:
+        return f"{item.parent.nodeid}::{getattr(item, 'originalname', None) or item.name}"
+    return node.nodeid
+
+
+def fixture_providers(config: pytest.Config, items: Iterable[pytest.Item]) -> dict[Token, str]:
+    """Find the fixtures that `provides` has marked, in plugins, conftest files and test modules."""
+    modules = dict.fromkeys(module for item in items if (module := getattr(item, "module", None)))
+    classes = dict.fromkeys(cls for item in items if (cls := getattr(item, "cls", None)))
+    found: dict[Token, str] = {}
+    for holder in (*config.pluginmanager.get_plugins(), *modules, *classes):
+        for name, value in list(getattr(holder, "__dict__", {}).items()):
+            marked = getattr(value, "__dict__", {}).get(PROVIDES)
+            for token, fixture in (marked or {}).items():
+                found[token] = fixture or name
+    return dict(sorted(found.items()))

@@ -1,0 +1,278 @@
+"""What is wrong with a capability graph, found without running anything."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from collections.abc import Collection
+from collections.abc import Iterable
+from collections.abc import Iterator
+from itertools import combinations
+from itertools import pairwise
+
+from pytest_dogfood.diagnostics import Diagnostic
+from pytest_dogfood.diagnostics import Location
+from pytest_dogfood.diagnostics import did_you_mean
+from pytest_dogfood.diagnostics import in_order_of_place
+from pytest_dogfood.graph import CapabilityGraph
+from pytest_dogfood.journey import Capability
+from pytest_dogfood.journey import Journey
+from pytest_dogfood.journey import JourneyId
+from pytest_dogfood.journey import Scope
+from pytest_dogfood.journey import Token
+from pytest_dogfood.journey import base_of
+from pytest_dogfood.journey import variable_for
+
+
+def diagnose(graph: CapabilityGraph, *, elsewhere: Collection[Token] = ()) -> tuple[Diagnostic, ...]:
+    """Give every error of the graph, in order of place.
+
+    `elsewhere` holds the tokens that Python files speak of; whether those are established is not known to files.
+    """
+    checks: tuple[Callable[[CapabilityGraph], Iterable[Diagnostic]], ...] = (
+        _unknown_tokens,
+        _cycles,
+        _shared_directories,
+        _shared_variables,
+        _gates_that_wait_for_later_tiers,
+        _fixtures_for_machine_tokens,
+        lambda graph: _capabilities_nobody_can_bring(graph, elsewhere),
+    )
+    return in_order_of_place(found for check in checks for found in check(graph))
+
+
+def diagnose_ids(journeys: Iterable[Journey], capabilities: Iterable[Capability]) -> tuple[Diagnostic, ...]:
+    """Find ids and definitions that stand twice in the project, which the graph itself could not hold."""
+    return in_order_of_place(
+        [
+            *_twice(
+                ((journey.id, journey.location) for journey in journeys),
+                code="duplicate-id",
+                words="journey id {name!r} is taken already, by {first}",
+                hint="journey ids are unique in the whole project: rename one of the two",
+            ),
+            *_twice(
+                ((capability.token, capability.location) for capability in capabilities),
+                code="duplicate-capability",
+                words="capability {name!r} is defined already, at {first}",
+                hint="define it once, in a dogfood.yaml above both places if both need it",
+            ),
+        ]
+    )
+
+
+def _twice(
+    named: Iterable[tuple[str, Location]], *, code: str, words: str, hint: str
+) -> Iterator[Diagnostic]:
+    first: dict[str, Location] = {}
+    for name, location in named:
+        if first.setdefault(name, location) != location:
+            message = words.format(name=name, first=first[name])
+            yield Diagnostic(location=location, code=code, message=message, hint=hint)
+
+
+def _requirements(graph: CapabilityGraph) -> Iterator[tuple[str, Token, Location]]:
+    for journey in graph.journeys.values():
+        for token, location in journey.requires.items():
+            yield f"journey {journey.id!r}", token, location
+        for token, location in journey.invalidates.items():
+            yield f"journey {journey.id!r}", token, location
+    for capability in graph.capabilities.values():
+        for token, location in capability.requires.items():
+            yield f"capability {capability.token!r}", token, location
+
+
+def _unknown_tokens(graph: CapabilityGraph) -> Iterator[Diagnostic]:
+    for who, token, location in _requirements(graph):
+        if token.endswith(":*") and not graph.instances_of(token):
+            yield Diagnostic(
+                location=location,
+                code="unknown-token",
+                message=f"{who} asks for every instance of {base_of(token)!r}, and no journey establishes one",
+                hint=did_you_mean(base_of(token), map(base_of, graph.tokens)),
+            )
+        elif not token.endswith(":*") and not graph.is_known(token):
+            near = did_you_mean(token, graph.tokens)
+            yield Diagnostic(
+                location=location,
+                code="unknown-token",
+                message=f"{who} names {token!r}, which no journey establishes and no file defines",
+                hint=near
+                or "add 'establishes' to the journey that brings it about, or define it under 'capabilities:'; "
+                "a token that only Python tests establish must be defined there",
+            )
+
+
+def _cycles(graph: CapabilityGraph) -> Iterator[Diagnostic]:
+    prerequisites = graph.prerequisites
+    done: set[JourneyId] = set()
+    for start in graph.journeys:
+        path: list[JourneyId] = []
+        on_path: dict[JourneyId, int] = {}
+        trail = [(start, iter(prerequisites[start]))] if start not in done else []
+        if trail:
+            on_path[start] = 0
+            path.append(start)
+        while trail:
+            journey, others = trail[-1]
+            other = next(others, None)
+            if other is None:
+                trail.pop()
+                done.add(path.pop())
+                del on_path[journey]
+            elif other in on_path:
+                yield _cycle(graph, [*path[on_path[other] :], other])
+            elif other not in done:
+                on_path[other] = len(path)
+                path.append(other)
+                trail.append((other, iter(prerequisites[other])))
+    yield from _cycles_of_providers(graph)
+
+
+def _cycle(graph: CapabilityGraph, path: list[JourneyId]) -> Diagnostic:
+    edges = [_edge(graph, one, other) for one, other in pairwise(path)]
+    words = "".join(f"\n    {journey!r} requires {token!r} ({place})" for journey, token, place in edges)
+    return Diagnostic(
+        location=edges[0][2],
+        code="cycle",
+        message=f"journeys wait for each other: {' -> '.join(path)}{words}",
+        hint="break the circle: let one of them provide for itself, or split what it establishes",
+    )
+
+
+def _edge(graph: CapabilityGraph, one: JourneyId, other: JourneyId) -> tuple[JourneyId, Token, Location]:
+    journey = graph.journeys[one]
+    for token in graph.needed_by(journey):
+        if other in graph.establishing(token):
+            direct = {
+                instance: place
+                for named, place in journey.requires.items()
+                for instance in graph.instances_of(named)
+            }
+            capability = graph.capability(token)
+            place = direct.get(token) or (capability.location if capability else journey.location)
+            return one, token, place
+    raise AssertionError(f"no token leads from {one} to {other}")
+
+
+def _cycles_of_providers(graph: CapabilityGraph) -> Iterator[Diagnostic]:
+    for capability in graph.capabilities.values():
+        seen: set[Token] = set()
+        waiting = list(graph.needs_of_provider(capability.token))
+        while waiting:
+            token = waiting.pop()
+            if token == capability.token:
+                yield Diagnostic(
+                    location=capability.location,
+                    code="cycle",
+                    message=f"the provider of {token!r} needs {token!r} itself, through 'requires'",
+                    hint="remove one of the 'requires' on the way round",
+                )
+                break
+            if token not in seen:
+                seen.add(token)
+                waiting.extend(graph.needs_of_provider(token))
+
+
+def _shared_directories(graph: CapabilityGraph) -> Iterator[Diagnostic]:
+    sharing: dict[tuple[str, str], list[Journey]] = defaultdict(list)
+    for journey in graph.journeys.values():
+        if journey.workdir is not None:
+            sharing[graph.chains[journey.id], journey.workdir].append(journey)
+    for (_, name), journeys in sharing.items():
+        for one, other in combinations(journeys, 2):
+            if not _depends(graph, one.id, other.id) and not _depends(graph, other.id, one.id):
+                yield Diagnostic(
+                    location=other.location,
+                    code="workdir-conflict",
+                    message=f"{other.id!r} and {one.id!r} ({one.location}) share workdir {name!r}, "
+                    "but neither depends on the other",
+                    hint="name another workdir, or let one require what the other establishes",
+                )
+
+
+def _depends(graph: CapabilityGraph, one: JourneyId, other: JourneyId) -> bool:
+    seen: set[JourneyId] = set()
+    waiting = [one]
+    while waiting:
+        for journey in graph.prerequisites[waiting.pop()]:
+            if journey == other:
+                return True
+            if journey not in seen:
+                seen.add(journey)
+                waiting.append(journey)
+    return False
+
+
+def _shared_variables(graph: CapabilityGraph) -> Iterator[Diagnostic]:
+    owners: dict[str, set[Token]] = defaultdict(set)
+    for token in graph.tokens:
+        for name in graph.value_names(token):
+            owners[variable_for(token, name)].add(token)
+    clashes = {variable: tokens for variable, tokens in owners.items() if len(tokens) > 1}
+    for journey in graph.journeys.values() if clashes else ():
+        needed = graph.needed_by(journey)
+        for variable, tokens in clashes.items():
+            both = [token for token in needed if token in tokens]
+            if len(both) > 1:
+                yield Diagnostic(
+                    location=journey.location,
+                    code="variable-conflict",
+                    message=f"{journey.id!r} would get ${variable} from both {both[0]!r} and {both[1]!r}",
+                    hint="rename a saved value, a port or a token",
+                )
+
+
+def _gates_that_wait_for_later_tiers(graph: CapabilityGraph) -> Iterator[Diagnostic]:
+    for journey in graph.journeys.values():
+        if journey.gating:
+            for other in graph.prerequisites[journey.id]:
+                later = _latest_needed(graph, other)
+                if later.tier > journey.tier:
+                    yield Diagnostic(
+                        location=journey.location,
+                        code="gate-needs-later-tier",
+                        message=f"{journey.id!r} gates after tier '{journey.tier}' but needs {later.id!r} "
+                        f"of tier '{later.tier}' ({later.location}), which its gate would hold back",
+                        hint="move the one it needs to its tier or an earlier one, or drop 'gating: true'",
+                    )
+
+
+def _latest_needed(graph: CapabilityGraph, start: JourneyId) -> Journey:
+    latest = graph.journeys[start]
+    seen = {start}
+    waiting = [start]
+    while waiting:
+        for journey in graph.prerequisites[waiting.pop()]:
+            if journey not in seen:
+                seen.add(journey)
+                waiting.append(journey)
+                latest = max(latest, graph.journeys[journey], key=lambda one: one.tier)
+    return latest
+
+
+def _fixtures_for_machine_tokens(graph: CapabilityGraph) -> Iterator[Diagnostic]:
+    for token, fixture in graph.fixtures.items():
+        capability = graph.capability(token)
+        if capability is not None and capability.scope is Scope.MACHINE:
+            yield Diagnostic(
+                location=capability.location,
+                code="fixture-for-machine-token",
+                message=f"{token!r} has scope 'machine', but fixture {fixture!r} provides it within one worker",
+                hint="use 'provision:' or 'service:', or give the capability scope 'chain'",
+            )
+
+
+def _capabilities_nobody_can_bring(
+    graph: CapabilityGraph, elsewhere: Collection[Token]
+) -> Iterator[Diagnostic]:
+    provided = {base_of(token) for token in (*graph.establishers, *graph.fixtures, *elsewhere)}
+    for capability in graph.capabilities.values():
+        anything = capability.probe or capability.provision or capability.service
+        if not anything and capability.token not in provided:
+            yield Diagnostic(
+                location=capability.location,
+                code="empty-capability",
+                message=f"{capability.token!r} has no probe and no provider, and nothing establishes it",
+                hint="add 'provision:', 'service:' or 'probe:', or 'establishes' to a journey or a test",
+            )

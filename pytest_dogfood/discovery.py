@@ -1,0 +1,94 @@
+"""Finds journey files, the same way for everybody who looks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+
+DATA_FILES = (".yaml", ".yml", ".json")
+
+Ignored = Callable[[Path], bool]
+"""Tells whether pytest would leave a file or a directory out of its collection."""
+
+
+def is_journey_file(path: Path, patterns: Iterable[str]) -> bool:
+    """Whether the file's name says that it holds journeys."""
+    return any(fnmatch(path.name, pattern) for pattern in patterns)
+
+
+def id_of_only_journey(path: Path, patterns: Iterable[str]) -> str:
+    """Give the id of a file's only journey: its name without the suffix that a pattern names."""
+    for pattern in patterns:
+        suffix = pattern.lstrip("*")
+        if suffix != pattern and path.name.endswith(suffix) and path.name != suffix:
+            return path.name.removesuffix(suffix)
+    return path.stem
+
+
+def files_below(start: Path, patterns: Iterable[str], ignored: Ignored) -> Iterator[Path]:
+    """Walk a directory in the order of names; a file given as `start` is itself the answer.
+
+    Follows symbolic links to directories as pytest does, but enters no directory twice.
+    """
+    wanted = tuple(patterns)
+    if start.is_file():
+        yield start
+        return
+    seen: set[Path] = set()
+    waiting = [start]
+    while waiting:
+        directory = waiting.pop()
+        real = directory.resolve()
+        if real in seen:
+            continue
+        seen.add(real)
+        try:
+            entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
+        except OSError:
+            continue  # pytest's own collection reports what it cannot enter
+        below: list[Path] = []
+        for entry in entries:
+            path = Path(entry.path)
+            if entry.is_dir():
+                if entry.name != "__pycache__" and not ignored(path):
+                    below.append(path)
+            elif is_journey_file(path, wanted) and not ignored(path):
+                yield path
+        waiting.extend(reversed(below))
+
+
+def named_on_command_line(arguments: Iterable[str], directory: Path) -> Iterator[Path]:
+    """Give the existing paths among pytest's arguments, without node ids behind them."""
+    for argument in arguments:
+        path = directory / argument.split("::", maxsplit=1)[0]
+        if path.exists():
+            yield Path(os.path.normpath(path))
+
+
+def settings_files_above(path: Path, rootdir: Path, name: str) -> Iterator[Path]:
+    """Give the settings files that count for `path`, the outermost first."""
+    parents = [parent for parent in path.parents if parent == rootdir or rootdir in parent.parents]
+    for parent in reversed(parents):
+        if (parent / name).is_file():
+            yield parent / name
+
+
+def tokens_mentioned(files: Iterable[Path], tokens: Iterable[str]) -> set[str]:
+    """Give those tokens whose names stand in quotes in some Python file; it may establish or provide them."""
+    missing = set(tokens)
+    found: set[str] = set()
+    for file in files:
+        if not missing:
+            break
+        try:
+            text = file.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        here = {token for token in missing if f'"{token}' in text or f"'{token}" in text}
+        found |= here
+        missing -= here
+    return found

@@ -1,0 +1,104 @@
+"""The controller's side of a distributed run: brings our scheduler into play and keeps the exit status honest.
+
+xdist lets some misfortunes pass with exit status 0: items that nobody ran because too many workers died, a worker that
+died between two items, an internal error of a worker at its end. Here they are named, and the run is not green.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_dogfood.barrier import LATE_ERROR
+from pytest_dogfood.scheduling import DogfoodScheduling
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_dogfood.scheduling import JobSource
+    from pytest_dogfood.scheduling import Worker
+
+MOST_LISTED = 20
+
+
+class Distribution:
+    """A plugin for the controller of a run under xdist; register it in `pytest_configure`."""
+
+    def __init__(self, config: pytest.Config, source: JobSource) -> None:
+        self._config = config
+        self._source = source
+        self._session: pytest.Session | None = None
+        self._scheduler: DogfoodScheduling | None = None
+        self._workers = 0
+        self._internal_error = False
+        self._misfortunes: list[str] = []
+
+    def unfinished(self) -> tuple[str, ...]:
+        """Name the items that have not run to their end; nothing is known before the workers have collected."""
+        return self._scheduler.unfinished() if self._scheduler is not None else ()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        self._session = session
+
+    def pytest_xdist_setupnodes(self, specs: Sequence[object]) -> None:
+        self._workers = len(specs)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_xdist_make_scheduler(self) -> DogfoodScheduling:
+        self._scheduler = DogfoodScheduling(self._config, self._source, workers=self._workers)
+        return self._scheduler
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        if self._scheduler is not None:
+            self._scheduler.mark_started(nodeid)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        # Reports that some plugin makes on the controller carry no node.
+        worker: Worker | None = getattr(report, "node", None)
+        if self._scheduler is None or worker is None:
+            return
+        if report.when == "setup":
+            self._scheduler.started(report.nodeid, worker.gateway.id)
+        # xdist does not count crashes towards -x and --maxfail, pytest's own session does.
+        if self._session is not None and self._session.shouldfail:
+            self._scheduler.abort()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_testnodedown(self, node: Worker, error: object | None) -> None:
+        late_error = getattr(node, "workeroutput", {}).get(LATE_ERROR)
+        if late_error:
+            self._misfortunes.append(f"worker {node.gateway.id} could not end properly: {late_error}")
+        if error is None or self._scheduler is None:
+            return
+        if self._scheduler.has_joined(node) and not self._scheduler.is_busy(node):
+            self._misfortunes.append(f"worker {node.gateway.id} died between two items: {error}")
+
+    def pytest_internalerror(self) -> None:
+        self._internal_error = True
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        looks_harmless = {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}
+        if self._internal_error and session.exitstatus in {*looks_harmless, pytest.ExitCode.TESTS_FAILED}:
+            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+        elif session.exitstatus in looks_harmless and (self._misfortunes or self.unfinished()):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        unfinished = self.unfinished()
+        if not unfinished and not self._misfortunes:
+            return
+        terminalreporter.section("dogfood: the run is not complete")
+        for line in self._misfortunes:
+            terminalreporter.write_line(line)
+        if unfinished:
+            terminalreporter.write_line(f"{len(unfinished)} items did not run to their end:")
+        listed = len(unfinished) if terminalreporter.config.get_verbosity() > 0 else MOST_LISTED
+        for node_id in unfinished[:listed]:
+            terminalreporter.write_line(f"    {node_id}")
+        if len(unfinished) > listed:
+            terminalreporter.write_line(f"    ... and {len(unfinished) - listed} more (-v lists them all)")

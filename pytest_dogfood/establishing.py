@@ -1,0 +1,69 @@
+"""Established means: the journey has passed, and the probe agrees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pytest_dogfood.journal import Journal
+from pytest_dogfood.journey import Journey
+from pytest_dogfood.journey import JourneyId
+from pytest_dogfood.journey import Token
+from pytest_dogfood.outcomes import Proof
+from pytest_dogfood.presence import Presence
+from pytest_dogfood.registry import Holding
+from pytest_dogfood.world import State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Established:
+    """What a passed journey has brought about: a proof per token, and the tokens whose probes say no."""
+
+    proofs: Mapping[Token, Proof]
+    denied: tuple[Token, ...] = ()
+
+
+def establish(
+    presence: Presence,
+    journal: Journal,
+    journey: Journey,
+    state: State,
+    values: Mapping[str, str],
+    secret: Iterable[str] = (),
+) -> Established:
+    """Ask the probes of what a journey that has just passed establishes, and record what holds."""
+    proofs: dict[Token, Proof] = {}
+    denied: list[Token] = []
+    for token in journey.establishes:
+        if not _all_have_passed(presence, journal, token, journey.id):
+            continue
+        with presence.locked(token, state):
+            place = presence.place_of(token, state)
+            earlier = presence.registry.holding(token, place)
+            known = {**(earlier.values if earlier else {}), **values}
+            present = presence.probe(token, state, known)
+            if present is False:
+                presence.forget(token, state)
+                denied.append(token)
+                continue
+            proofs[token] = Proof.JOURNEY if present is None else Proof.PROBE
+            holding = Holding(
+                token=token,
+                place=place,
+                by=journey.id,
+                proof=proofs[token],
+                values=known,
+                secret=tuple(secret),
+            )
+            presence.record(holding)
+    return Established(proofs=proofs, denied=tuple(denied))
+
+
+def _all_have_passed(presence: Presence, journal: Journal, token: Token, last: JourneyId) -> bool:
+    """Whether the tests that only together establish a token have all passed, `last` being the one that just did."""
+    for one in presence.graph.establishers[token]:
+        if last in one.members:
+            verdicts = [journal.verdict(other) for other in one.members if other != last]
+            return all(found and found.outcome and found.outcome.establishes for found in verdicts)
+    return True

@@ -1,0 +1,253 @@
+"""The capability graph: who brings which token about, who needs it, and what follows for order and place."""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from pytest_dogfood.journey import Capability
+from pytest_dogfood.journey import ChainId
+from pytest_dogfood.journey import Journey
+from pytest_dogfood.journey import JourneyId
+from pytest_dogfood.journey import Scope
+from pytest_dogfood.journey import Step
+from pytest_dogfood.journey import Token
+from pytest_dogfood.journey import base_of
+
+
+@dataclass(frozen=True, slots=True)
+class Establisher:
+    """The journeys that, only all together, establish a token: one journey, or the tests of a marked class."""
+
+    token: Token
+    members: tuple[JourneyId, ...]
+
+
+class CapabilityGraph:
+    """Journeys of the whole project and the capabilities between them; never of a selection.
+
+    `fixtures` maps tokens to the fixtures that provide them. Journeys keep the order in which they are given.
+    """
+
+    def __init__(
+        self,
+        journeys: Iterable[Journey],
+        capabilities: Iterable[Capability] = (),
+        fixtures: Mapping[Token, str] | None = None,
+    ) -> None:
+        self.journeys: dict[JourneyId, Journey] = {}
+        for journey in journeys:
+            self.journeys.setdefault(journey.id, journey)
+        self.capabilities: dict[Token, Capability] = {}
+        for capability in capabilities:
+            self.capabilities.setdefault(capability.token, capability)
+        self.fixtures: dict[Token, str] = dict(fixtures or {})
+
+    @cached_property
+    def establishers(self) -> Mapping[Token, tuple[Establisher, ...]]:
+        """Who establishes each token, in the order of the journeys."""
+        groups: dict[Token, dict[str, list[JourneyId]]] = defaultdict(dict)
+        for journey in self.journeys.values():
+            for token in journey.establishes:
+                key = journey.groups.get(token, journey.id)
+                groups[token].setdefault(key, []).append(journey.id)
+        return {
+            token: tuple(Establisher(token, tuple(members)) for members in by_key.values())
+            for token, by_key in groups.items()
+        }
+
+    @cached_property
+    def tokens(self) -> tuple[Token, ...]:
+        """Every token that some journey establishes or some file defines, in that order."""
+        return tuple(dict.fromkeys([*self.establishers, *self.capabilities]))
+
+    @cached_property
+    def _instances(self) -> Mapping[Token, tuple[Token, ...]]:
+        found: dict[Token, list[Token]] = defaultdict(list)
+        for token in self.establishers:
+            if token != base_of(token):
+                found[base_of(token)].append(token)
+        return {base: tuple(tokens) for base, tokens in found.items()}
+
+    def instances_of(self, token: Token) -> tuple[Token, ...]:
+        """Give the tokens meant by a requirement: `db-ready:*` means every instance that is established."""
+        if token.endswith(":*"):
+            return self._instances.get(base_of(token), ())
+        return (token,)
+
+    def capability(self, token: Token) -> Capability | None:
+        """Give the definition of a token; an instance has that of its base unless it has its own."""
+        return self.capabilities.get(token) or self.capabilities.get(base_of(token))
+
+    def scope_of(self, token: Token) -> Scope:
+        capability = self.capability(token)
+        return capability.scope if capability else Scope.CHAIN
+
+    def is_known(self, token: Token) -> bool:
+        """Whether a journey file establishes the token or some file defines it."""
+        return self.capability(token) is not None or any(
+            not self.journeys[member].python
+            for establisher in self.establishers.get(token, ())
+            for member in establisher.members
+        )
+
+    def has_independent_provider(self, token: Token) -> bool:
+        """Whether something other than an establishing journey can bring the token about."""
+        capability = self.capability(token)
+        return token in self.fixtures or (
+            capability is not None and bool(capability.provision or capability.service)
+        )
+
+    def required_by(self, journey: Journey) -> tuple[Token, ...]:
+        """Give the tokens a journey requires itself, with `:*` written out."""
+        return tuple(dict.fromkeys(one for token in journey.requires for one in self.instances_of(token)))
+
+    def needs_of_provider(self, token: Token) -> tuple[Token, ...]:
+        """Give the tokens that must be present before the token's own provider may act."""
+        capability = self.capability(token)
+        if capability is None:
+            return ()
+        return tuple(one for need in capability.requires for one in self.instances_of(need))
+
+    def needed_by(self, journey: Journey) -> tuple[Token, ...]:
+        """Give what a journey requires, and what the providers of that require in turn."""
+        found: dict[Token, None] = {}
+        waiting = list(reversed(self.required_by(journey)))
+        while waiting:
+            token = waiting.pop()
+            if token not in found:
+                found[token] = None
+                waiting.extend(reversed(self.needs_of_provider(token)))
+        return tuple(found)
+
+    def establishing(self, token: Token) -> tuple[JourneyId, ...]:
+        """Give every journey that has a part in establishing the token."""
+        return tuple(member for one in self.establishers.get(token, ()) for member in one.members)
+
+    @cached_property
+    def prerequisites(self) -> Mapping[JourneyId, tuple[JourneyId, ...]]:
+        """For each journey those that must be finished before it: the establishers of what it needs.
+
+        A journey that invalidates a token comes after the others that deal with it, where that makes no cycle.
+        """
+        before: dict[JourneyId, dict[JourneyId, None]] = {}
+        for journey in self.journeys.values():
+            before[journey.id] = dict.fromkeys(
+                member
+                for token in self.needed_by(journey)
+                for member in self.establishing(token)
+                if member != journey.id
+            )
+        for last, others in self._invalidations().items():
+            behind = _reachable_from(last, _inverted(before))
+            for other in others:
+                if other not in behind:
+                    before[last][other] = None
+        return {journey: tuple(others) for journey, others in before.items()}
+
+    def _invalidations(self) -> dict[JourneyId, tuple[JourneyId, ...]]:
+        result: dict[JourneyId, tuple[JourneyId, ...]] = {}
+        for journey in self.journeys.values():
+            if journey.invalidates:
+                destroyed = set(journey.invalidates)
+                result[journey.id] = tuple(
+                    other.id
+                    for other in self.journeys.values()
+                    if other.id != journey.id
+                    and not destroyed.intersection(other.invalidates)
+                    and not destroyed.isdisjoint([*self.needed_by(other), *other.establishes])
+                )
+        return result
+
+    @cached_property
+    def chains(self) -> Mapping[JourneyId, ChainId]:
+        """The chain of each journey: journeys that name the same `chain`-scoped token share one.
+
+        A machine-wide token ties nothing, and what its provider needs ties nobody who merely uses it.
+        """
+        leader: dict[JourneyId, JourneyId] = {journey: journey for journey in self.journeys}
+
+        def find(journey: JourneyId) -> JourneyId:
+            while leader[journey] != journey:
+                leader[journey] = leader[leader[journey]]
+                journey = leader[journey]
+            return journey
+
+        first_with: dict[Token, JourneyId] = {}
+        for journey in self.journeys.values():
+            for token in self.tying(journey):
+                first = first_with.setdefault(token, journey.id)
+                leader[find(journey.id)] = find(first)
+        names: dict[JourneyId, ChainId] = {}
+        for journey_id in self.ordered(self.journeys):
+            names.setdefault(find(journey_id), ChainId(journey_id))
+        return {journey: names[find(journey)] for journey in self.journeys}
+
+    def tying(self, journey: Journey) -> tuple[Token, ...]:
+        """Give the `chain`-scoped tokens that hold this journey to its state."""
+        found: dict[Token, None] = {}
+        waiting = [*self.required_by(journey), *journey.establishes, *journey.invalidates]
+        while waiting:
+            token = waiting.pop()
+            if token not in found and self.scope_of(token) is Scope.CHAIN:
+                found[token] = None
+                waiting.extend(self.needs_of_provider(token))
+        return tuple(found)
+
+    def ordered(self, journeys: Iterable[JourneyId]) -> tuple[JourneyId, ...]:
+        """Put journeys behind their prerequisites, otherwise as given. What is in a cycle comes last, as given."""
+        given = list(journeys)
+        position = {journey: number for number, journey in enumerate(given)}
+        waiting_for = dict.fromkeys(given, 0)
+        then: dict[JourneyId, list[JourneyId]] = defaultdict(list)
+        for journey in given:
+            for other in self.prerequisites[journey]:
+                if other in position:
+                    waiting_for[journey] += 1
+                    then[other].append(journey)
+        ready = [position[journey] for journey in given if not waiting_for[journey]]
+        result: list[JourneyId] = []
+        while ready:
+            journey = given[heapq.heappop(ready)]
+            result.append(journey)
+            for dependent in then[journey]:
+                waiting_for[dependent] -= 1
+                if not waiting_for[dependent]:
+                    heapq.heappush(ready, position[dependent])
+        return (*result, *(journey for journey in given if waiting_for[journey]))
+
+    def value_names(self, token: Token) -> tuple[str, ...]:
+        """Give the names of the values that travel with a token, as far as the files tell."""
+        capability = self.capability(token)
+        steps: list[Step] = []
+        ports: Sequence[str] = ()
+        if capability is not None:
+            steps.extend(capability.provision)
+            ports = capability.service.ports if capability.service else ()
+        for member in self.establishing(token):
+            steps.extend(self.journeys[member].steps)
+        return tuple(dict.fromkeys([*ports, *(saved.name for step in steps for saved in step.save)]))
+
+
+def _inverted(before: Mapping[JourneyId, Iterable[JourneyId]]) -> Mapping[JourneyId, list[JourneyId]]:
+    after: dict[JourneyId, list[JourneyId]] = defaultdict(list)
+    for journey, others in before.items():
+        for other in others:
+            after[other].append(journey)
+    return after
+
+
+def _reachable_from(start: JourneyId, after: Mapping[JourneyId, Iterable[JourneyId]]) -> set[JourneyId]:
+    seen = {start}
+    waiting = [start]
+    while waiting:
+        for journey in after.get(waiting.pop(), ()):
+            if journey not in seen:
+                seen.add(journey)
+                waiting.append(journey)
+    return seen

@@ -1,0 +1,103 @@
+"""The journal: what was started and how it ended, journey by journey, for every process of the run to read."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from dataclasses import dataclass
+from dataclasses import field
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+
+import msgspec
+
+from pytest_dogfood.journey import JourneyId
+from pytest_dogfood.outcomes import Cause
+from pytest_dogfood.outcomes import Outcome
+from pytest_dogfood.process import alive
+from pytest_dogfood.process import start_time
+from pytest_dogfood.storage import append_line
+
+
+class Why(StrEnum):
+    """Why a journey ran: as an item of the run, or again, for somebody who needs what it establishes."""
+
+    ITEM = "item"
+    REPLAY = "replay"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One line: a start has no outcome, an end has one. `born` tells the writer from a later process of its id."""
+
+    journey: JourneyId
+    why: Why
+    pid: int
+    born: str | None
+    state: str
+    at: float = field(default_factory=time.time)
+    outcome: Outcome | None = None
+    cause: Cause | None = None
+
+
+class Journal:
+    """Append-only; one file per journey, so that readers read what concerns them."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._pid = os.getpid()
+        self._born = start_time(self._pid)
+
+    def started(self, journey: JourneyId, why: Why, state: str) -> None:
+        """Say so before the first step, so that a death in the middle is seen."""
+        self._append(Entry(journey=journey, why=why, pid=self._pid, born=self._born, state=state))
+
+    def ended(
+        self, journey: JourneyId, why: Why, state: str, outcome: Outcome, cause: Cause | None = None
+    ) -> None:
+        self._append(
+            Entry(
+                journey=journey,
+                why=why,
+                pid=self._pid,
+                born=self._born,
+                state=state,
+                outcome=outcome,
+                cause=cause,
+            )
+        )
+
+    def entries(self, journey: JourneyId) -> tuple[Entry, ...]:
+        """Give all entries of a journey, oldest first."""
+        try:
+            lines = self._file(journey).read_bytes().splitlines()
+        except FileNotFoundError:
+            return ()
+        return tuple(msgspec.json.decode(line, type=Entry) for line in lines)
+
+    def verdict(self, journey: JourneyId) -> Entry | None:
+        """Give how the journey ended last, as item or replay, with outcome CRASHED if its process died in it.
+
+        None if it never began, or is under way in a living process.
+        """
+        last: Entry | None = None
+        begun: dict[tuple[int, str | None], Entry] = {}
+        for entry in self.entries(journey):
+            if entry.outcome is None:
+                begun[entry.pid, entry.born] = entry
+            else:
+                last = entry
+                begun.pop((entry.pid, entry.born), None)
+        for entry in begun.values():
+            if not alive(entry.pid, entry.born) and (last is None or entry.at >= last.at):
+                cause = Cause(who=journey, why="took its worker down when it ran")
+                last = replace(entry, outcome=Outcome.CRASHED, cause=cause)
+        return last
+
+    def _append(self, entry: Entry) -> None:
+        append_line(self._file(entry.journey), msgspec.json.encode(entry))
+
+    def _file(self, journey: JourneyId) -> Path:
+        return self._directory / hashlib.sha256(journey.encode()).hexdigest()[:16]

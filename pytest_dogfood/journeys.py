@@ -1,0 +1,153 @@
+"""Journeys out of what the tables read: one per combination of a matrix."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from pytest_dogfood.assembly import Defaults
+from pytest_dogfood.assembly import read_seed_files
+from pytest_dogfood.assembly import read_steps
+from pytest_dogfood.assembly import read_tokens
+from pytest_dogfood.diagnostics import Location
+from pytest_dogfood.journey import TOKEN_PATTERN
+from pytest_dogfood.journey import Journey
+from pytest_dogfood.journey import JourneyId
+from pytest_dogfood.journey import Tier
+from pytest_dogfood.journey import Token
+from pytest_dogfood.nodes import Findings
+from pytest_dogfood.nodes import ScalarNode
+from pytest_dogfood.nodes import shown
+from pytest_dogfood.records import Fields
+from pytest_dogfood.vocabulary import PLAIN_NAME
+
+MAX_COMBINATIONS = 1000
+"""More journeys than this out of one matrix are a mistake in it."""
+
+_PLACEHOLDER = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What the file says about all of its journeys. `stem` names a journey that has no id of its own."""
+
+    feature: str = ""
+    defaults: Defaults
+    stem: str = ""
+
+
+def read_journeys(fields: Fields, findings: Findings, around: Surroundings) -> list[Journey]:
+    """Give the journey, or one for each combination of its matrix."""
+    _report_missing_parts(fields, findings)
+    return [_journey(fields, values, findings, around) for values in _combinations(fields, findings)]
+
+
+def _report_missing_parts(fields: Fields, findings: Findings) -> None:
+    if not fields.wrote("steps"):
+        hint = "add `steps:`, a list of what the user does"
+        findings.add(fields.node, "no-steps", "a journey without steps", hint=hint)
+
+
+def _combinations(fields: Fields, findings: Findings) -> list[dict[str, str]]:
+    matrix: Mapping[str, Sequence[str]] = fields.get("matrix", {})
+    if math.prod(len(values) for values in matrix.values()) > MAX_COMBINATIONS:
+        message = f"the matrix gives more than {MAX_COMBINATIONS:,} journeys"
+        findings.add(
+            fields.key("matrix"), "matrix-too-large", message, hint="leave out what need not be combined"
+        )
+        return [{}]
+    own: Mapping[str, str] = fields.get("env", {})
+    for name in matrix:
+        if name in own:
+            message = f"the variable {name!r} stands under `matrix` and under `env`"
+            findings.add(fields.key("matrix"), "conflicting-keys", message, hint="rename one of them")
+    return [dict(zip(matrix, values, strict=True)) for values in product(*matrix.values())] or [{}]
+
+
+def _journey(fields: Fields, matrix: dict[str, str], findings: Findings, around: Surroundings) -> Journey:
+    get = fields.values.get
+    at = fields.value("id") if fields.wrote("id") else fields.value("journey_id")
+    name = JourneyId(_name(get("id", around.stem), matrix))
+    own_env: Mapping[str, str] = {**matrix, **get("env", {})}
+    near = Defaults(shell=get("shell"), cwd=get("cwd"), env=own_env)
+    defaults = around.defaults.overlaid_with(near) if own_env or near.shell or near.cwd else around.defaults
+    tokens: dict[str, dict[Token, Location]] = {
+        key: read_tokens([_filled(node, matrix, findings) for node in get(key, ())], findings)
+        for key in ("requires", "establishes", "invalidates")
+        if key in fields.values
+    }
+    _report_contradictions(fields, tokens, findings)
+    source = get("source", {})
+    return Journey(
+        id=name,
+        location=findings.location(at),
+        path=findings.path,
+        nodeid=f"{findings.path}::{name}",
+        steps=read_steps(get("steps", ()), fields.value("steps"), findings, defaults),
+        requires=tokens.get("requires", {}),
+        establishes=tokens.get("establishes", {}),
+        invalidates=tokens.get("invalidates", {}),
+        feature=around.feature,
+        rationale=get("rationale", ""),
+        source={"ref": source} if isinstance(source, str) else source,
+        modality=get("modality", ""),
+        tier=get("tier", Tier.CORE),
+        gating=get("gating", False),
+        marks=get("marks", ()),
+        use=get("use", ()),
+        env=own_env,
+        timeout=get("timeout"),
+        estimate=get("estimate"),
+        workdir=_workdir(fields, matrix, findings),
+        seed_files=read_seed_files(fields, findings),
+        locks=get("locks", ()),
+        cleanup=read_steps(get("cleanup", ()), fields.value("cleanup"), findings, defaults),
+        matrix=matrix,
+    )
+
+
+def _name(base: str, matrix: Mapping[str, str]) -> str:
+    return f"{base}[{'-'.join(matrix.values())}]" if matrix else base
+
+
+def _filled(node: ScalarNode, matrix: Mapping[str, str], findings: Findings) -> ScalarNode:
+    """Put the values of the matrix into a token; what it gives must be a token still."""
+    if "$" not in node.value:
+        return node
+    token = _fill(node, node.value, matrix, findings)
+    if "$" not in token and not TOKEN_PATTERN.fullmatch(token.removesuffix(":*")):
+        message = f"the matrix turns {shown(node.value)} into {shown(token)}, which is no token"
+        findings.add(node, "bad-token", message, hint="put the value behind the colon: `db-ready:${os}`")
+    return ScalarNode(token, node.line, node.column, plain=False)
+
+
+def _fill(node: ScalarNode, text: str, matrix: Mapping[str, str], findings: Findings) -> str:
+    for name in dict.fromkeys(_PLACEHOLDER.findall(text)):
+        if name not in matrix:
+            hint = f"the matrix holds {', '.join(matrix)}" if matrix else "the journey has no `matrix:`"
+            findings.add(node, "unknown-placeholder", f"nothing stands for ${{{name}}}", hint=hint)
+    return _PLACEHOLDER.sub(lambda match: matrix.get(match[1], match[0]), text)
+
+
+def _workdir(fields: Fields, matrix: Mapping[str, str], findings: Findings) -> str | None:
+    name: str | None = fields.get("workdir")
+    node = fields.value("workdir") if fields.wrote("workdir") else fields.value("sandbox")
+    if name is None or "${" not in name or not isinstance(node, ScalarNode):
+        return name
+    filled = _fill(node, name, matrix, findings)
+    return PLAIN_NAME.read(ScalarNode(filled, node.line, node.column, plain=False), findings)
+
+
+def _report_contradictions(
+    fields: Fields, tokens: Mapping[str, Mapping[Token, Location]], findings: Findings
+) -> None:
+    for other, verb in (("requires", "requires"), ("invalidates", "invalidates")):
+        both = [token for token in tokens.get("establishes", {}) if token in tokens.get(other, {})]
+        for token in both:
+            message = f"the journey {verb} {token!r} and establishes it too"
+            hint = "it holds only once the journey has passed: keep one of the two"
+            findings.add(fields.key(other), "conflicting-tokens", message, hint=hint)

@@ -1,0 +1,278 @@
+"""The process that leads a run: the xdist controller, or the only process there is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_dogfood.asking import reason_of
+from pytest_dogfood.custody import MachineCustody
+from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.diagnostics import InvalidProjectError
+from pytest_dogfood.discovery import named_on_command_line
+from pytest_dogfood.dispatch import Job
+from pytest_dogfood.outcomes import Cause
+from pytest_dogfood.outcomes import JourneyResult
+from pytest_dogfood.outcomes import Outcome
+from pytest_dogfood.outcomes import Tally
+from pytest_dogfood.planning import Plan
+from pytest_dogfood.process import end_everything_marked
+from pytest_dogfood.registry import Lease
+from pytest_dogfood.registry import own_lease
+from pytest_dogfood.rundir import RunLease
+from pytest_dogfood.rundir import checked_root
+from pytest_dogfood.rundir import default_root
+from pytest_dogfood.rundir import project_name
+from pytest_dogfood.scheduling import Worker
+from pytest_dogfood.selection import read_published
+from pytest_dogfood.services import Watcher
+from pytest_dogfood.stash import PROJECT
+from pytest_dogfood.stash import SETTINGS
+from pytest_dogfood.stepping import UNMASKED
+from pytest_dogfood.working import Working
+from pytest_dogfood.working import presence_for
+from pytest_dogfood.world import ALONE
+from pytest_dogfood.world import run_marker
+from pytest_dogfood.world import worker_marker
+
+NOT_EXECUTING = ("collectonly", "setupplan")
+"""Options of pytest under which nothing is run, so nothing is written either."""
+
+
+class Leading:
+    """Refuses an invalid project, keeps the run's directory and watch, and gives back what the run took.
+
+    `working` is the plugin that runs items in this same process, None on an xdist controller.
+    """
+
+    def __init__(self, config: pytest.Config, working: Working | None) -> None:
+        self._config = config
+        self._working = working
+        self._lease: RunLease | None = None
+        self._machine: Lease | None = None
+        self._watcher: Watcher | None = None
+        self._custody: MachineCustody | None = None
+        self._plan: Plan | None = None
+        self._last_report: dict[str, pytest.TestReport] = {}
+        self._keep: set[Path] = set()
+        self.tally = Tally(())
+        self.kept: Path | None = None
+        self.left: tuple[str, ...] = ()
+        self.empty_shard = False
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self) -> None:
+        """Refuse what the files alone show to be wrong, before any worker is started."""
+        project = self._config.stash[PROJECT]
+        directory = self._config.invocation_params.dir
+        named = list(named_on_command_line(self._config.args, directory))
+        project.read_below(named)
+        for path in named:
+            project.read_settings_above(path / "-")
+        wrong = project.diagnose(project.graph())
+        if wrong:
+            raise pytest.UsageError(f"\n{InvalidProjectError(wrong)}")
+        settings = self._config.stash[SETTINGS]
+        if not settings.check and not any(self._config.getoption(name, False) for name in NOT_EXECUTING):
+            self._begin(Path(settings.state_root) if settings.state_root else default_root())
+
+    def _begin(self, root: Path) -> None:
+        try:
+            self._lease = RunLease(checked_root(root), project_name(self._config.rootpath))
+        except HarnessError as error:
+            raise pytest.UsageError(str(error)) from error
+        self._machine = own_lease(self._lease.directory.id)
+        if self._working is not None:
+            self._working.begin(self._lease.directory, self._machine)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:  # noqa: ANN401 - xdist exports no type for it
+        if self._lease is not None:
+            node.workerinput["dogfood_run"] = str(self._lease.directory.path)
+            node.workerinput["dogfood_pid"] = os.getpid()
+
+    def jobs(self, ids: Sequence[str]) -> Sequence[Job]:
+        """Tell the scheduler what depends on what, as the workers have found it."""
+        if self._lease is None:
+            raise pytest.UsageError("nothing is run under --collect-only")
+        try:
+            published = read_published(self._lease.directory.plans)
+        except HarnessError as error:
+            raise pytest.UsageError(f"dogfood: {error}") from error
+        if published.diagnostics:
+            raise pytest.UsageError(f"\n{InvalidProjectError(published.diagnostics)}")
+        self.empty_shard = published.empty_shard
+        self._take(published.plan)
+        return jobs_for(ids, published.plan, str(self._config.getoption("dist", "load")))
+
+    def _take(self, plan: Plan) -> None:
+        self._plan = plan
+        self.tally.planned = tuple(planned.id for planned in plan.journeys)
+        if self._lease is not None and self._machine is not None and plan.journeys:
+            project = self._config.stash[PROJECT]
+            graph = (
+                self._working.settled.graph if self._working and self._working.settled else project.graph()
+            )
+            presence = presence_for(
+                self._config, graph, self._lease.directory, worker=ALONE, lease=self._machine
+            )
+            self._custody = MachineCustody(plan, presence)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
+        if self._working is not None:
+            self._take(self._working.plan)
+            settled = self._working.settled
+            self.empty_shard = settled is not None and not settled.items and bool(settled.elsewhere)
+        if self._lease is not None:
+            self._watcher = Watcher(run_marker(self._lease.directory.id))
+        try:
+            return (yield)
+        finally:
+            self._give_everything_back(session)
+
+    def _give_everything_back(self, session: pytest.Session) -> None:
+        if self._custody is not None:
+            for nodeid, problem in self._custody.release_everything_left():
+                self._report_late_error(session, nodeid, problem)
+        if self._watcher is not None:
+            self._watcher.close()
+            self._watcher = None
+
+    def _report_late_error(self, session: pytest.Session, nodeid: str, problem: str) -> None:
+        """Report a failed release as an error in the teardown of the last user."""
+        before = self._last_report.get(nodeid)
+        report = pytest.TestReport(
+            nodeid=nodeid or "dogfood",
+            location=before.location if before is not None else ("dogfood", None, "release"),
+            keywords={},
+            outcome="failed",
+            longrepr=problem,
+            when="teardown",
+        )
+        result = getattr(before, "dogfood", None)
+        if result is not None and result["outcome"] in {Outcome.PASSED, Outcome.XPASSED}:
+            report.__dict__["dogfood"] = {**result, "outcome": str(Outcome.ERROR)}
+        del session
+        self._config.hook.pytest_runtest_logreport(report=report)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        carried = getattr(report, "dogfood", None)
+        if carried is not None:
+            result = JourneyResult.from_json(carried)
+            self.tally.add(result)
+            self._keep.update(Path(path) for path in result.kept.split(":") if path)
+            self._last_report[report.nodeid] = report
+        elif report.when not in {"setup", "call", "teardown"}:
+            self._note_crash(report)
+
+    def _note_crash(self, report: pytest.TestReport) -> None:
+        planned = self._plan.by_nodeid().get(report.nodeid) if self._plan is not None else None
+        if planned is None or not report.failed or self._lease is None:
+            return
+        worker = getattr(getattr(getattr(report, "node", None), "gateway", None), "id", "")
+        cause = Cause(who=planned.id, why=reason_of(Outcome.CRASHED))
+        result = JourneyResult(
+            id=planned.id, outcome=Outcome.CRASHED, chain=planned.chain, worker=worker, cause=cause
+        )
+        self.tally.add(result)
+        report.__dict__["dogfood"] = result.to_json()
+        report.user_properties = [*report.user_properties, ("dogfood.chain", planned.chain)]
+        self._keep.add(self._lease.directory.path / f"c{planned.number}-{worker}")
+        self._finished(report.nodeid)
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        self._finished(nodeid)
+
+    def _finished(self, nodeid: str) -> None:
+        if self._custody is not None:
+            self._custody.finished(nodeid)
+
+    @pytest.hookimpl(optionalhook=True, trylast=True)
+    def pytest_testnodedown(self, node: Worker, error: object | None) -> None:
+        """End what a dead worker's steps have left running, and remove what they wrote with secrets in it."""
+        if error is not None and self._lease is not None:
+            run = self._lease.directory
+            end_everything_marked(worker_marker(run.id, node.gateway.id))
+            for path in run.outputs.glob(f"{node.gateway.id}-*{UNMASKED}"):
+                path.unlink(missing_ok=True)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
+        try:
+            self._settle_exit_status(session)
+            if self._lease is not None and self._keeping(session):
+                self.kept = self._lease.directory.path
+            return (yield)
+        finally:
+            if self._watcher is not None:
+                self._watcher.close()
+            if self._lease is not None:
+                self._lease.close(keep=self._kept_paths() if self.kept is not None else ())
+
+    def _keeping(self, session: pytest.Session) -> bool:
+        del session
+        return self._config.stash[SETTINGS].keep or any(path.exists() for path in self._keep)
+
+    def _kept_paths(self) -> set[Path]:
+        if self._lease is None:
+            return set()
+        run = self._lease.directory.path
+        if self._config.stash[SETTINGS].keep:
+            return set(run.iterdir())
+        return {*self._keep, run / "out"}
+
+    def _settle_exit_status(self, session: pytest.Session) -> None:
+        """Make a run red that would be green without having measured, or with journeys nobody accounts for."""
+        status = int(session.exitstatus)
+        if self._config.stash[SETTINGS].check or self._lease is None:
+            return
+        if status == pytest.ExitCode.NO_TESTS_COLLECTED and self.empty_shard:
+            session.exitstatus = pytest.ExitCode.OK
+        if status == pytest.ExitCode.OK and (
+            self.tally.unaccounted or self.unseen_causes() or self.too_little()
+        ):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def unseen_causes(self) -> tuple[Cause, ...]:
+        """Give the failures that deferred something but are no failed item of this run: they came in replays."""
+        causes = {
+            str(result.cause): result.cause
+            for results in self.tally.causes().values()
+            for result in results
+            if result.cause is not None and result.cause.details
+        }
+        return tuple(causes.values())
+
+    def too_little(self) -> str:
+        """Say how little was measured, if it is less than `dogfood_min_measured` percent; else nothing."""
+        measured, wanted = self.tally.measured()
+        least = self._config.stash[SETTINGS].min_measured
+        if not wanted or measured * 100 >= least * wanted:
+            return ""
+        if not measured:
+            return "dogfood: this run measured nothing"
+        return f"dogfood: this run measured too little: {measured} of {wanted}"
+
+
+def jobs_for(ids: Sequence[str], plan: Plan, dist: str) -> list[Job]:
+    """Give the scheduler a job per node id; tests outside the graph go in batches, by file or scope if so asked."""
+    planned = plan.by_nodeid()
+    index_of = {nodeid: index for index, nodeid in enumerate(ids)}
+    nodeid_of = {one.id: one.nodeid for one in plan.journeys}
+    jobs: list[Job] = []
+    for index, nodeid in enumerate(ids):
+        one = planned.get(nodeid)
+        if one is None:
+            batch = {"loadfile": nodeid.split("::")[0], "loadscope": nodeid.rpartition("::")[0]}.get(dist, "")
+            jobs.append(Job(index=index, plain=True, batch=batch))
+            continue
+        after = tuple(index_of[nodeid_of[other]] for other in one.after if nodeid_of[other] in index_of)
+        jobs.append(Job(index=index, after=after, chain=one.chain, weight=one.weight))
+    return jobs

@@ -1,0 +1,262 @@
+"""Shapes of what the format writes as text: durations, tokens, paths, expressions, commands and marks."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from dataclasses import dataclass
+from typing import Any
+from typing import Literal
+
+from pytest_dogfood.journey import VARIABLE_PATTERN
+from pytest_dogfood.journey import Mark
+from pytest_dogfood.nodes import NULLS
+from pytest_dogfood.nodes import Findings
+from pytest_dogfood.nodes import ListNode
+from pytest_dogfood.nodes import MapNode
+from pytest_dogfood.nodes import Node
+from pytest_dogfood.nodes import ScalarNode
+from pytest_dogfood.nodes import is_null
+from pytest_dogfood.nodes import shown
+from pytest_dogfood.shapes import read_text
+from pytest_dogfood.shapes import refuse
+
+MAX_SECONDS = 366 * 24 * 3600.0
+BLOCK_HINT = "put shell text in quotes, or write `run: |` and the command on the next line, indented"
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)(ms|s|m|h)?", re.ASCII)
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
+_STATUS = re.compile(r"-?\d{1,18}", re.ASCII)
+_CORE_INTEGER = re.compile(r"[-+]?\d+", re.ASCII)
+_CORE_PREFIXED = re.compile(r"0(o[0-7]+|x[0-9a-fA-F]+)")
+_CORE_FLOAT = re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?", re.ASCII)
+_CORE_SPECIAL = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_CORE_WORDS = {**dict.fromkeys(NULLS), **dict.fromkeys(("true", "True", "TRUE"), True)}
+_CORE_WORDS |= dict.fromkeys(("false", "False", "FALSE"), False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duration:
+    """Seconds as a number, or a number with a unit: `90`, `1.5`, `500ms`, `90s`, `2m`, `1h`."""
+
+    zero: bool = False
+    expected: str = "a duration"
+
+    def read(self, node: Node, findings: Findings) -> float | None:
+        hint = "seconds as a number, or with a unit: 90, 1.5, 500ms, 90s, 2m, 1h"
+        if not isinstance(node, ScalarNode) or is_null(node):
+            refuse(node, self.expected, findings, hint)
+            return None
+        match = _DURATION.fullmatch(node.value)
+        if match is None:
+            findings.add(
+                node, "bad-duration", f"expected {self.expected}, not {shown(node.value)}", hint=hint
+            )
+        elif not node.plain and match[2] is None:
+            findings.add(node, "bad-duration", f"{shown(node.value)} is text", hint="write it without quotes")
+        elif not 0 <= (seconds := float(match[1]) * _UNITS[match[2]]) <= MAX_SECONDS:
+            findings.add(node, "bad-duration", f"{shown(node.value)} is longer than a year")
+        elif not seconds and not self.zero:
+            findings.add(node, "bad-duration", "a duration of zero", hint="leave the key out for no limit")
+        else:
+            return seconds
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExitStatus:
+    """The status a command ends with, minus the signal's number if one ended it; or `nonzero`."""
+
+    expected: str = "an integer or nonzero"
+
+    def read(self, node: Node, findings: Findings) -> int | Literal["nonzero"] | None:
+        if isinstance(node, ScalarNode) and node.value == "nonzero":
+            return "nonzero"
+        if not isinstance(node, ScalarNode) or not _STATUS.fullmatch(node.value):
+            refuse(node, self.expected, findings)
+        elif not node.plain:
+            refuse(node, self.expected, findings, f"write {node.value} without quotes")
+        elif not -64 <= int(node.value) <= 255:
+            findings.add(
+                node, "out-of-range", f"no command ends with {node.value}", hint="0 to 255, or nonzero"
+            )
+        else:
+            return int(node.value)
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Regex:
+    """A Python regular expression that compiles; with `max_groups`, has no more groups than that."""
+
+    max_groups: int | None = None
+    expected: str = "a regular expression"
+
+    def read(self, node: Node, findings: Findings) -> str | None:
+        text = read_text(node, findings, self.expected)
+        if text is None:
+            return None
+        try:
+            # Compiling warns about what may change; projects that turn warnings into errors must not fail here.
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                groups = re.compile(text).groups
+        except (re.error, OverflowError, RecursionError) as error:
+            findings.add(node, "bad-regex", f"not a regular expression: {shown(text)}: {error}")
+            return None
+        if self.max_groups is not None and groups > self.max_groups:
+            message = f"{groups} groups in {shown(text)}: which one holds the value?"
+            findings.add(node, "bad-regex", message, hint="keep one group; write the others as (?:...)")
+            return None
+        return text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JmesPath:
+    """A JMESPath expression that compiles."""
+
+    expected: str = "a JMESPath expression"
+
+    def read(self, node: Node, findings: Findings) -> str | None:
+        text = read_text(node, findings, self.expected)
+        if text is None:
+            return None
+        import jmespath
+
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                jmespath.compile(text)
+        except (jmespath.exceptions.JMESPathError, ValueError, RecursionError) as error:
+            why = str(error).strip().partition("\n")[0]
+            findings.add(node, "bad-jmespath", f"not a JMESPath expression: {shown(text)}: {why}")
+            return None
+        return text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InnerPath:
+    """A relative path that stays inside of the directory it is relative to."""
+
+    expected: str = "a relative path"
+
+    def read(self, node: Node, findings: Findings) -> str | None:
+        path = read_text(node, findings, self.expected)
+        if path is None:
+            return None
+        parts = path.split("/")
+        if path.startswith("/"):
+            problem = "it is absolute"
+        elif ".." in parts:
+            problem = "it holds `..`"
+        elif parts[-1] in {"", "."}:
+            problem = "it names a directory"
+        else:
+            return path
+        hint = "name a file inside of the journey's working directory"
+        findings.add(node, "bad-path", f"{shown(path)} is no place for a file: {problem}", hint=hint)
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """Shell text, or an argv that no shell touches."""
+
+    expected: str = "a command (text, or a list of words)"
+
+    def read(self, node: Node, findings: Findings) -> str | tuple[str, ...] | None:
+        if isinstance(node, MapNode):
+            refuse(node, self.expected, findings, BLOCK_HINT)
+            return None
+        if isinstance(node, ListNode):
+            return self._read_argv(node, findings)
+        if is_null(node) or not node.value.strip():
+            findings.add(node, "empty-run", "an empty command", hint="write what the user types")
+            return None
+        return read_text(node, findings, self.expected)
+
+    def _read_argv(self, node: ListNode, findings: Findings) -> tuple[str, ...] | None:
+        if not node.items:
+            findings.add(node, "empty-run", "an empty command", hint="write what the user types")
+            return None
+        first = node.items[0]
+        if isinstance(first, ListNode) or (isinstance(first, ScalarNode) and first.value.startswith("-")):
+            message = "a shell test that YAML takes for a list"
+            findings.add(node, "shell-test-as-list", message, hint=BLOCK_HINT)
+            return None
+        words = [read_text(item, findings, "a word", empty=item is not first) for item in node.items]
+        return None if None in words else tuple([word for word in words if word is not None])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FreeMap:
+    """Keys of one shape, values of any type, resolved as YAML 1.2's core schema says."""
+
+    key: JmesPath
+    expected: str = "a mapping from JMESPath expressions to values"
+
+    def read(self, node: Node, findings: Findings) -> dict[str, Any] | None:
+        if not isinstance(node, MapNode):
+            refuse(node, self.expected, findings)
+            return None
+        keys = [self.key.read(key, findings) for key, _ in node.entries.values()]
+        values = [free_value(value) for _, value in node.entries.values()]
+        return {key: value for key, value in zip(keys, values, strict=True) if key is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkShape:
+    """A pytest mark: its name, or a mapping from its name to arguments."""
+
+    expected: str = "a mark: its name, or `name: arguments`"
+
+    def read(self, node: Node, findings: Findings) -> Mark | None:
+        if isinstance(node, ScalarNode):
+            return Mark(name=node.value) if self._is_name(node, findings) else None
+        if not isinstance(node, MapNode) or len(node.entries) != 1:
+            refuse(node, self.expected, findings, "one mark per list item, such as `- skip: {reason: why}`")
+            return None
+        key, value = next(iter(node.entries.values()))
+        return _mark(key.value, value) if self._is_name(key, findings) else None
+
+    def _is_name(self, node: ScalarNode, findings: Findings) -> bool:
+        name = read_text(node, findings, self.expected)
+        if name is None or VARIABLE_PATTERN.fullmatch(name):
+            return name is not None
+        hint = "one mark per list item, such as `- skip: {reason: why}`"
+        findings.add(node, "bad-name", f"expected {self.expected}, not {shown(name)}", hint=hint)
+        return False
+
+
+def _mark(name: str, node: Node) -> Mark:
+    value = free_value(node)
+    if isinstance(value, list):
+        return Mark(name=name, args=tuple(value))
+    if not isinstance(value, dict):
+        return Mark(name=name, args=() if is_null(node) else (value,))
+    positional = value.pop("args", [])
+    args = tuple(positional) if isinstance(positional, list) else (positional,)
+    return Mark(name=name, args=args, kwargs=value)
+
+
+def free_value(node: Node) -> Any:  # noqa: ANN401 - the author may write any value here
+    """Give the value that YAML 1.2's core schema, and so JSON, sees in a node."""
+    if isinstance(node, MapNode):
+        return {name: free_value(value) for name, (_, value) in node.entries.items()}
+    if isinstance(node, ListNode):
+        return [free_value(item) for item in node.items]
+    text = node.value
+    if not node.plain:
+        return text
+    return _CORE_WORDS[text] if text in _CORE_WORDS else _number_or_text(text)
+
+
+def _number_or_text(text: str) -> int | float | str:
+    # int() refuses absurdly long numbers: those are left as text.
+    if _CORE_INTEGER.fullmatch(text) and len(text) <= 4000:
+        return int(text)
+    if _CORE_PREFIXED.fullmatch(text):
+        return int(text, 0)
+    if _CORE_SPECIAL.fullmatch(text):
+        return float(text.replace(".", ""))
+    return float(text) if _CORE_FLOAT.fullmatch(text) else text

@@ -1,0 +1,191 @@
+"""What became of journeys, as plain values: results, and the sum that the closing line draws."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import field
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from pytest_dogfood.journey import JourneyId
+from pytest_dogfood.journey import Token
+
+
+class Outcome(StrEnum):
+    PASSED = "passed"
+    FAILED = "failed"
+    ERROR = "error"
+    CRASHED = "crashed"
+    DEFERRED = "deferred"
+    SKIPPED = "skipped"
+    NO_ACTOR = "no actor"
+    XFAILED = "xfailed"
+    XPASSED = "xpassed"
+
+    @property
+    def establishes(self) -> bool:
+        """Whether what the journey establishes may hold after this."""
+        return self in {Outcome.PASSED, Outcome.XPASSED}
+
+    @property
+    def closes_a_gate(self) -> bool:
+        return self in {Outcome.FAILED, Outcome.ERROR, Outcome.CRASHED, Outcome.DEFERRED}
+
+    @property
+    def measured(self) -> bool:
+        """Whether the product was really looked at."""
+        return self in {Outcome.PASSED, Outcome.FAILED, Outcome.XFAILED, Outcome.XPASSED}
+
+
+class Proof(StrEnum):
+    """What shows that a token holds: its probe, or only that its journey or its provider said so."""
+
+    PROBE = "probe"
+    JOURNEY = "journey"
+    PROVIDER = "provider"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """Why something was deferred, down to the root: `who` is a journey, a gate or a token, `why` is for people.
+
+    `blocked` marks a cause that was declared with --dogfood-blocked. `details` is a replay's failure in full.
+    """
+
+    who: str
+    why: str
+    blocked: bool = False
+    details: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.who} {self.why}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provisioned:
+    """One act of provisioning, for the summary: `how` completes 'provisioned TOKEN once …'."""
+
+    token: Token
+    how: str
+    seconds: float
+    where: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JourneyResult:
+    """What one item came to. It travels with pytest's reports as JSON-safe values."""
+
+    id: JourneyId
+    outcome: Outcome
+    chain: str = ""
+    worker: str = ""
+    cause: Cause | None = None
+    proofs: Mapping[Token, Proof] = field(default_factory=dict)
+    provisioned: tuple[Provisioned, ...] = ()
+    kept: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        result: dict[str, Any] = msgspec.to_builtins(self)
+        return result
+
+    @classmethod
+    def from_json(cls, value: Any) -> JourneyResult:  # noqa: ANN401 - whatever a report has carried
+        return msgspec.convert(value, type=cls)
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts results against what was planned, each journey once: the last word wins."""
+
+    planned: tuple[JourneyId, ...]
+    results: dict[JourneyId, JourneyResult] = field(default_factory=dict)
+
+    def add(self, result: JourneyResult) -> None:
+        self.results[result.id] = result
+
+    @property
+    def unaccounted(self) -> tuple[JourneyId, ...]:
+        return tuple(journey for journey in self.planned if journey not in self.results)
+
+    def causes(self) -> dict[str, list[JourneyResult]]:
+        """Deferred results by the text of their root cause, in the order of the plan."""
+        grouped: dict[str, list[JourneyResult]] = {}
+        for journey in self.planned:
+            result = self.results.get(journey)
+            if result is not None and result.outcome is Outcome.DEFERRED and result.cause is not None:
+                grouped.setdefault(str(result.cause), []).append(result)
+        return grouped
+
+    def measured(self) -> tuple[int, int]:
+        """Count how many journeys really looked at the product, out of how many their authors did not skip."""
+        results = [result for result in self.results.values() if result.outcome is not Outcome.SKIPPED]
+        return sum(result.outcome.measured for result in results), len(results) + len(self.unaccounted)
+
+    def closing_line(self) -> str:
+        """Give the one line that accounts for every journey and every token of the run."""
+        counts = Counter(result.outcome for result in self.results.values())
+        parts = []
+        for outcome in _COUNTED:
+            number = sum(counts[one] for one in _COUNTED_AS.get(outcome, (outcome,)))
+            if number:
+                word = _plural("error", number) if outcome is Outcome.ERROR else str(outcome)
+                parts.append(f"{number} {word}{self._causes_of(outcome)}")
+        total = len(self.planned)
+        tokens = self._tokens()
+        return (
+            f"dogfood: {total} {_plural('journey', total)} = {' + '.join(parts) or '0 passed'}; "
+            f"{len(self.unaccounted)} unaccounted; {tokens}"
+        )
+
+    def _causes_of(self, outcome: Outcome) -> str:
+        if outcome is not Outcome.DEFERRED:
+            return ""
+        number = len(self.causes())
+        return f" ({number} {_plural('cause', number)})"
+
+    def _tokens(self) -> str:
+        best: dict[Token, Proof] = {}
+        for result in self.results.values():
+            for token, proof in result.proofs.items():
+                if best.get(token) is not Proof.PROBE:
+                    best[token] = proof
+        counts = Counter(best.values())
+        words = {
+            Proof.PROBE: "probed",
+            Proof.JOURNEY: "by their journey alone",
+            Proof.PROVIDER: "by their provider alone",
+        }
+        parts = [f"{counts[proof]} {word}" for proof, word in words.items() if counts[proof]]
+        return f"{len(best)} {_plural('token', len(best))}" + (f": {', '.join(parts)}" if parts else "")
+
+
+_COUNTED_AS = {
+    Outcome.FAILED: (Outcome.FAILED, Outcome.CRASHED),
+    Outcome.SKIPPED: (Outcome.SKIPPED, Outcome.NO_ACTOR),
+}
+_COUNTED = (
+    Outcome.PASSED,
+    Outcome.FAILED,
+    Outcome.ERROR,
+    Outcome.DEFERRED,
+    Outcome.SKIPPED,
+    Outcome.XFAILED,
+    Outcome.XPASSED,
+)
+
+
+def _plural(word: str, number: int) -> str:
+    return word if number == 1 else f"{word}s"
+
+
+def listed(names: Iterable[str], *, most: int = 5) -> str:
+    """Join names for a sentence, the tail as a number."""
+    all_names = list(names)
+    rest = len(all_names) - most
+    shown = ", ".join(all_names[:most])
+    return f"{shown} and {rest} more" if rest > 0 else shown

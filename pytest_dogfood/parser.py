@@ -1,0 +1,166 @@
+"""Text -> journeys with positions. Pure: bytes in, values and findings out, nothing raised for a user's mistake."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import field
+
+from pytest_dogfood.assembly import NO_DEFAULTS
+from pytest_dogfood.assembly import Defaults
+from pytest_dogfood.assembly import read_capability
+from pytest_dogfood.assembly import read_defaults
+from pytest_dogfood.diagnostics import Diagnostic
+from pytest_dogfood.journey import Capability
+from pytest_dogfood.journey import Journey
+from pytest_dogfood.journey import JourneyId
+from pytest_dogfood.journeys import Surroundings
+from pytest_dogfood.journeys import read_journeys
+from pytest_dogfood.nodes import Findings
+from pytest_dogfood.nodes import MapNode
+from pytest_dogfood.nodes import Node
+from pytest_dogfood.nodes import ScalarNode
+from pytest_dogfood.nodes import is_null
+from pytest_dogfood.records import Fields
+from pytest_dogfood.shapes import refuse
+from pytest_dogfood.tables import JOURNEY
+from pytest_dogfood.tables import JOURNEY_FILE
+from pytest_dogfood.tables import SETTINGS
+from pytest_dogfood.tables import SINGLE_JOURNEY
+from pytest_dogfood.vocabulary import JOURNEY_ID
+from pytest_dogfood.yamltext import MAX_BYTES
+from pytest_dogfood.yamltext import read_document
+
+__all__ = ["MAX_BYTES", "Defaults", "ParsedFile", "parse_journey_file", "parse_settings_file"]
+
+MAX_JOURNEYS = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParsedFile:
+    """What one file says. With an error among the diagnostics the rest is incomplete, and not to be run.
+
+    `defaults` are those that hold in the file, those handed in included; `hub` is only in `dogfood.yaml`.
+    """
+
+    path: str
+    journeys: tuple[Journey, ...] = ()
+    capabilities: tuple[Capability, ...] = ()
+    defaults: Defaults = NO_DEFAULTS
+    diagnostics: tuple[Diagnostic, ...] = ()
+    hub: Mapping[str, str] = field(default_factory=dict)
+
+
+def parse_journey_file(
+    content: bytes, *, path: str, stem: str, defaults: Defaults = NO_DEFAULTS
+) -> ParsedFile:
+    """Read a journey file. `stem` is the id of a file that holds one journey; `defaults` come from dogfood.yaml."""
+    findings = Findings(path)
+    root = _mapping(read_document(content, findings), findings)
+    if root is None:
+        return ParsedFile(path=path, defaults=defaults, diagnostics=findings.in_order())
+    several = "journeys" in root.entries
+    if several:
+        root = _without_journey_keys(root, findings)
+    elif not _has_journey_keys(root):
+        _report_no_journeys(root, findings)
+        several = True
+    record = JOURNEY_FILE if several else SINGLE_JOURNEY
+    fields = record.read(root, findings) or Fields(root, {})
+    inner = defaults.overlaid_with(read_defaults(fields.get("defaults")))
+    around = Surroundings(feature=fields.get("feature", ""), defaults=inner, stem="" if several else stem)
+    if not several and not _has_id(fields):
+        JOURNEY_ID.read(ScalarNode(stem, root.line, root.column, plain=False), findings)
+    written: Iterable[Fields] = fields.get("journeys", ()) if several else (fields,)
+    journeys = _all_journeys(written, findings, around)
+    return ParsedFile(
+        path=path,
+        journeys=journeys,
+        capabilities=_capabilities(fields, findings, inner),
+        defaults=inner,
+        diagnostics=findings.in_order(),
+    )
+
+
+def parse_settings_file(content: bytes, *, path: str, defaults: Defaults = NO_DEFAULTS) -> ParsedFile:
+    """Read a dogfood.yaml; an empty one is fine, it marks the root of a project. `defaults` come from above."""
+    findings = Findings(path)
+    if len(content) <= MAX_BYTES and not content.strip():
+        return ParsedFile(path=path, defaults=defaults)
+    root = _mapping(read_document(content, findings), findings)
+    fields = SETTINGS.read(root, findings) if root else None
+    if fields is None:
+        return ParsedFile(path=path, defaults=defaults, diagnostics=findings.in_order())
+    inner = defaults.overlaid_with(read_defaults(fields.get("defaults")))
+    hub: Fields | None = fields.get("hub")
+    return ParsedFile(
+        path=path,
+        capabilities=_capabilities(fields, findings, inner),
+        defaults=inner,
+        diagnostics=findings.in_order(),
+        hub=hub.values if hub else {},
+    )
+
+
+def _mapping(node: Node | None, findings: Findings) -> MapNode | None:
+    if node is None or isinstance(node, MapNode):
+        return node
+    hint = "start with `journeys:`, or with the keys of one journey" if not is_null(node) else ""
+    refuse(node, "a mapping", findings, hint)
+    return None
+
+
+def _has_journey_keys(root: MapNode) -> bool:
+    return any(name in JOURNEY.keys for name in root.entries)
+
+
+def _without_journey_keys(root: MapNode, findings: Findings) -> MapNode:
+    """Drop `steps` next to `journeys`, once it is reported."""
+    if "steps" not in root.entries:
+        return root
+    message = f"`steps` here and `journeys` at {findings.location(root.entries['journeys'][0])}: one journey, or many?"
+    hint = "move the steps into a journey of the list"
+    findings.add(root.entries["steps"][0], "conflicting-keys", message, hint=hint)
+    kept = {name: entry for name, entry in root.entries.items() if name != "steps"}
+    return MapNode(kept, root.line, root.column)
+
+
+def _report_no_journeys(root: MapNode, findings: Findings) -> None:
+    shared = "capabilities" in root.entries or "defaults" in root.entries
+    hint = "what several files share belongs in a dogfood.yaml" if shared else "add `journeys:`, a list"
+    findings.add(root, "no-journeys", "a journey file without journeys", hint=hint)
+
+
+def _has_id(fields: Fields) -> bool:
+    return fields.wrote("id") or fields.wrote("journey_id")
+
+
+def _all_journeys(written: Iterable[Fields], findings: Findings, around: Surroundings) -> tuple[Journey, ...]:
+    journeys: dict[JourneyId, Journey] = {}
+    for fields in written:
+        for journey in read_journeys(fields, findings, around):
+            # Without a proper id, which is reported already, there is nothing to compare.
+            first = journeys.setdefault(journey.id, journey) if fields.get("id") or around.stem else journey
+            if first is not journey:
+                message = f"the id {journey.id!r} stands here and at {first.location}"
+                at = fields.value("id") if fields.wrote("id") else fields.value("journey_id")
+                findings.add(at, "duplicate-id", message, hint="give one of them another id")
+        if len(journeys) > MAX_JOURNEYS:
+            message = f"more than {MAX_JOURNEYS:,} journeys in one file"
+            findings.add(fields.node, "too-large", message, hint="split it into several files")
+            break
+    return tuple(journeys.values())
+
+
+def _capabilities(fields: Fields, findings: Findings, defaults: Defaults) -> tuple[Capability, ...]:
+    written: Mapping[str, Fields] = fields.get("capabilities", {})
+    node = fields.value("capabilities")
+    if not isinstance(node, MapNode):
+        return ()
+    return tuple(
+        [
+            read_capability(token, node.entries[token][0], definition, findings, defaults)
+            for token, definition in written.items()
+        ]
+    )

@@ -1,0 +1,196 @@
+"""What runs where after what: from the graph of the project and a selection to a plan that every process can read."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from collections.abc import Collection
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from pytest_dogfood.graph import CapabilityGraph
+from pytest_dogfood.journey import ChainId
+from pytest_dogfood.journey import Journey
+from pytest_dogfood.journey import JourneyId
+from pytest_dogfood.journey import Scope
+from pytest_dogfood.journey import Tier
+from pytest_dogfood.journey import Token
+
+UNKNOWN_DURATION = 1.0
+"""Weight, in seconds, of a journey of which nobody has said or seen how long it takes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedJourney:
+    """One item of the run: its place, whom it comes after, and which gates must be open.
+
+    `after` names items of this run; `gates` may also name journeys that another shard runs.
+    `users_of` holds every token this item counts as a user of; `prerequisite` is set on a Python test that
+    the selection had left out and that another item needs.
+    """
+
+    id: JourneyId
+    nodeid: str
+    chain: ChainId
+    number: int
+    after: tuple[JourneyId, ...] = ()
+    gates: tuple[JourneyId, ...] = ()
+    weight: float = UNKNOWN_DURATION
+    tier: Tier = Tier.CORE
+    requires: tuple[Token, ...] = ()
+    establishes: tuple[Token, ...] = ()
+    users_of: tuple[Token, ...] = ()
+    prerequisite: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The items of one run in dependency order."""
+
+    journeys: tuple[PlannedJourney, ...] = ()
+
+    def to_json(self) -> bytes:
+        return msgspec.json.encode(self)
+
+    @classmethod
+    def from_json(cls, content: bytes) -> Plan:
+        return msgspec.json.decode(content, type=cls)
+
+    @property
+    def digest(self) -> str:
+        """Twelve hexadecimal digits that differ between different plans."""
+        return hashlib.sha256(self.to_json()).hexdigest()[:12]
+
+    def by_nodeid(self) -> dict[str, PlannedJourney]:
+        return {planned.nodeid: planned for planned in self.journeys}
+
+
+def make_plan(
+    graph: CapabilityGraph,
+    selected: Sequence[JourneyId],
+    *,
+    gates: Iterable[JourneyId] | None = None,
+    prerequisites: Collection[JourneyId] = (),
+    durations: Mapping[str, float] | None = None,
+) -> Plan:
+    """Plan a run of `selected`, which keeps its order as far as the requirements allow.
+
+    `gates` are the journeys that count as gates if they say so (default: the selection); `durations` maps
+    node ids to seconds seen earlier.
+    """
+    gating = [
+        graph.journeys[journey]
+        for journey in (selected if gates is None else gates)
+        if graph.journeys[journey].gating
+    ]
+    numbers = {chain: number for number, chain in enumerate(dict.fromkeys(graph.chains.values()))}
+    here = set(selected)
+    planned: dict[JourneyId, PlannedJourney] = {}
+    for journey_id in selected:
+        journey = graph.journeys[journey_id]
+        closed_by = tuple(gate.id for gate in gating if gate.tier < journey.tier)
+        before = (*graph.prerequisites[journey_id], *closed_by)
+        needed = graph.needed_by(journey)
+        chain = graph.chains[journey_id]
+        planned[journey_id] = PlannedJourney(
+            id=journey_id,
+            nodeid=journey.nodeid,
+            chain=chain,
+            number=numbers[chain],
+            after=tuple(dict.fromkeys(other for other in before if other in here)),
+            gates=closed_by,
+            weight=_weight(journey, durations or {}),
+            tier=journey.tier,
+            requires=graph.required_by(journey),
+            establishes=tuple(journey.establishes),
+            users_of=tuple(dict.fromkeys([*needed, *journey.establishes])),
+            prerequisite=journey_id in prerequisites,
+        )
+    return Plan(journeys=tuple(planned[journey] for journey in in_dependency_order(planned)))
+
+
+def _weight(journey: Journey, durations: Mapping[str, float]) -> float:
+    seen = durations.get(journey.nodeid)
+    if seen is not None:
+        return seen
+    return UNKNOWN_DURATION if journey.estimate is None else journey.estimate
+
+
+def in_dependency_order(planned: Mapping[JourneyId, PlannedJourney]) -> tuple[JourneyId, ...]:
+    """Order the items so that each stands behind those it comes after, otherwise as given."""
+    position = {journey: number for number, journey in enumerate(planned)}
+    waiting_for = {journey: len(one.after) for journey, one in planned.items()}
+    then: dict[JourneyId, list[JourneyId]] = {journey: [] for journey in planned}
+    for one in planned.values():
+        for other in one.after:
+            then[other].append(one.id)
+    given = list(planned)
+    ready = [position[journey] for journey in given if not waiting_for[journey]]
+    result: list[JourneyId] = []
+    while ready:
+        journey = given[heapq.heappop(ready)]
+        result.append(journey)
+        for dependent in then[journey]:
+            waiting_for[dependent] -= 1
+            if not waiting_for[dependent]:
+                heapq.heappush(ready, position[dependent])
+    return tuple(result)
+
+
+def python_prerequisites(graph: CapabilityGraph, selected: Collection[JourneyId]) -> tuple[JourneyId, ...]:
+    """Name the collected Python tests that must come back into a selection, since nothing else can establish.
+
+    A Python test cannot be replayed within another's set-up, so it is brought back as an item; what a journey
+    file can replay, and what has a provider of its own, is left to be provisioned.
+    """
+    wanted: dict[JourneyId, None] = {}
+    seen: set[Token] = set()
+    waiting = [token for journey in selected for token in graph.needed_by(graph.journeys[journey])]
+    while waiting:
+        token = waiting.pop()
+        if token in seen or graph.has_independent_provider(token):
+            continue
+        seen.add(token)
+        for journey in _who_will_establish(graph, token, {*selected, *wanted}):
+            if graph.journeys[journey].python and journey not in selected:
+                wanted[journey] = None
+            waiting.extend(graph.needed_by(graph.journeys[journey]))
+    return tuple(journey for journey in graph.journeys if journey in wanted)
+
+
+def _who_will_establish(
+    graph: CapabilityGraph, token: Token, present: Collection[JourneyId]
+) -> tuple[JourneyId, ...]:
+    candidates = graph.establishers.get(token, ())
+    if any(all(member in present for member in one.members) for one in candidates):
+        return ()
+    replayable = [
+        one.members for one in candidates if not any(graph.journeys[member].python for member in one.members)
+    ]
+    by_tests = [one.members for one in candidates if one.members not in replayable]
+    return (replayable or by_tests or [()])[0]
+
+
+def partition(weights: Mapping[str, float], total: int) -> dict[str, int]:
+    """Spread named units over `total` shards, heaviest first onto the lightest shard; shards count from 1.
+
+    Depends on names and weights only, never on the order in which they are given. Graham's LPT rule (1969):
+    the longest shard is at most 4/3 of the best possible.
+    """
+    loads = [(0.0, shard) for shard in range(1, total + 1)]
+    heapq.heapify(loads)
+    shards: dict[str, int] = {}
+    for name, weight in sorted(weights.items(), key=lambda unit: (-unit[1], unit[0])):
+        load, shard = heapq.heappop(loads)
+        shards[name] = shard
+        heapq.heappush(loads, (load + weight, shard))
+    return shards
+
+
+def chain_tokens(graph: CapabilityGraph, tokens: Iterable[Token]) -> tuple[Token, ...]:
+    """Give those of the tokens that hold in one state only."""
+    return tuple(token for token in tokens if graph.scope_of(token) is Scope.CHAIN)

@@ -1,0 +1,151 @@
+"""Whether a token is really present: the probe asked, the registry kept truthful, values handed on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+
+from pytest_dogfood.execution import perform
+from pytest_dogfood.graph import CapabilityGraph
+from pytest_dogfood.journey import Capability
+from pytest_dogfood.journey import Scope
+from pytest_dogfood.journey import Step
+from pytest_dogfood.journey import Token
+from pytest_dogfood.journey import variable_for
+from pytest_dogfood.outcomes import Proof
+from pytest_dogfood.registry import MACHINE
+from pytest_dogfood.registry import Holding
+from pytest_dogfood.registry import MachineRegistry
+from pytest_dogfood.registry import Registry
+from pytest_dogfood.services import is_alive
+from pytest_dogfood.stepping import RealBench
+from pytest_dogfood.world import State
+from pytest_dogfood.world import World
+
+PROBE_TIMEOUT = 60.0
+"""Seconds a probe may take where its capability sets no `timeout`."""
+
+WAS_THERE = "it was there already"
+
+
+class Presence:
+    """Asks, records and forgets. Every method about a token wants the caller to hold `locked(token, state)`."""
+
+    def __init__(
+        self, graph: CapabilityGraph, registry: Registry, machine: MachineRegistry, world: World
+    ) -> None:
+        self.graph = graph
+        self.registry = registry
+        self.machine = machine
+        self.world = world
+
+    def place_of(self, token: Token, state: State) -> str:
+        return MACHINE if self.graph.scope_of(token) is Scope.MACHINE else state.name
+
+    def outlives_runs(self, token: Token) -> bool:
+        """Whether other runs on this machine may see the token too; a service belongs to its run."""
+        capability = self.graph.capability(token)
+        return self.graph.scope_of(token) is Scope.MACHINE and not (capability and capability.service)
+
+    @contextmanager
+    def locked(self, token: Token, state: State) -> Iterator[None]:
+        """Keep other processes of this run, and other runs where they see the token too, from dealing with it."""
+        with self.registry.locked(token, self.place_of(token, state)):
+            if self.outlives_runs(token):
+                with self.machine.locked(token):
+                    yield
+            else:
+                yield
+
+    def ask(self, token: Token, state: State) -> Holding | None:
+        """Give the record of a token that is present now; what the probe denies is forgotten."""
+        place = self.place_of(token, state)
+        holding = self.registry.holding(token, place)
+        capability = self.graph.capability(token)
+        if capability is None or capability.probe is None:
+            return holding
+        if holding is not None and holding.service is not None and not is_alive(holding.service):
+            self.registry.forget(token, place)
+            return None
+        values = holding.values if holding else self._values_from_other_runs(token)
+        if values is None or not self.probe(token, state, values):
+            self.registry.forget(token, place)
+            return None
+        if holding is not None:
+            return holding
+        return self.record(
+            Holding(token=token, place=place, by=WAS_THERE, proof=Proof.PROBE, ours=False, values=values)
+        )
+
+    def _values_from_other_runs(self, token: Token) -> Mapping[str, str] | None:
+        capability = self.graph.capability(token)
+        if capability is not None and capability.service is not None:
+            return None  # only this run could have started it
+        record = self.machine.record_of(token) if self.outlives_runs(token) else None
+        values = record.values if record else {}
+        return values if values or not self.graph.value_names(token) else None
+
+    def probe(self, token: Token, state: State, values: Mapping[str, str]) -> bool | None:
+        """Ask the token's probe right now; None if it has none."""
+        capability = self.graph.capability(token)
+        if capability is None or capability.probe is None:
+            return None
+        probe = capability.probe
+        limited = replace(probe, timeout=probe.timeout or capability.timeout or PROBE_TIMEOUT)
+        bench = self.bench_for(token, capability, state, values)
+        return perform([limited], bench).failure is None
+
+    def record(self, holding: Holding) -> Holding:
+        """Write down that a token holds, with this run's lease where other runs see the token too."""
+        self.registry.record(holding)
+        if self.outlives_runs(holding.token):
+            open_values = {
+                name: value for name, value in holding.values.items() if name not in holding.secret
+            }
+            self.machine.take(holding.token, ours=holding.ours, values=open_values)
+        return holding
+
+    def forget(self, token: Token, state: State) -> None:
+        self.registry.forget(token, self.place_of(token, state))
+
+    def bench_for(
+        self, token: Token, capability: Capability, state: State, values: Mapping[str, str]
+    ) -> RealBench:
+        """Give a bench for a capability's own commands: they work in the state, or in the shared directory."""
+        shared = self.graph.scope_of(token) is Scope.MACHINE
+        place = self.world.run.shared if shared else state.path
+        needs = self.variables(self.graph.needs_of_provider(token), state)
+        own = {variable_for(token, name): value for name, value in values.items()}
+        environment = self.world.environment(
+            workdir=place,
+            state=place,
+            directory=self.world.directory_of(capability.location.path),
+            chain="" if shared else state.chain,
+            values={**needs, **own},
+        )
+        environment["DOGFOOD_TOKEN"] = token
+        environment["DOGFOOD_INSTANCE"] = token.partition(":")[2]
+        return self.world.bench(place, environment)
+
+    def variables(self, tokens: Iterable[Token], state: State) -> dict[str, str]:
+        """Give the environment variables that carry the values of tokens."""
+        result: dict[str, str] = {}
+        for token in tokens:
+            for name, value in self.values_of(token, state).items():
+                result[variable_for(token, name)] = value
+        return result
+
+    def values_of(self, token: Token, state: State) -> Mapping[str, str]:
+        holding = self.registry.holding(token, self.place_of(token, state))
+        if holding is None:
+            return {}
+        self.world.keeper.learn(holding.values[name] for name in holding.secret)
+        return holding.values
+
+
+def release_steps(capability: Capability | None) -> tuple[Step, ...]:
+    """Give the steps that give a token back."""
+    return capability.release if capability else ()

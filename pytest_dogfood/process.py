@@ -1,0 +1,292 @@
+"""Starts commands, waits for them, and ends what must not go on: the only module that starts processes.
+
+Output goes to files, not through pipes: a command may leave a daemon that goes on writing, it may write more
+than memory holds, and nobody has to read while it runs. The files are opened for appending, so that
+`> /dev/stdout` in a command's own redirections leaves no hole behind it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from math import ceil
+from pathlib import Path
+from select import POLLIN
+from select import poll
+
+from pytest_dogfood import watcher
+from pytest_dogfood.captured import Captured
+from pytest_dogfood.captured import TooMuchOutput
+from pytest_dogfood.captured import printable
+from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.watcher import alive
+from pytest_dogfood.watcher import end_everything_marked
+from pytest_dogfood.watcher import start_time
+
+__all__ = [
+    "Captured",
+    "Command",
+    "Ended",
+    "Lifeline",
+    "TooMuchOutput",
+    "alive",
+    "default_shell",
+    "end_everything_marked",
+    "end_group",
+    "open_private",
+    "printable",
+    "run",
+    "shell_argv",
+    "spawn",
+    "start_time",
+]
+
+GRACE = watcher.GRACE
+"""Seconds between the request to end and the signal that cannot be ignored."""
+
+_APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+_LONGEST = 2**31 - 1  # milliseconds that poll(2) takes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """What to start and where its output goes.
+
+    `marker` names an environment variable, set in `env`, that whatever the command starts inherits: when the
+    command has to be ended, every process that carries the same value ends with it.
+    """
+
+    argv: tuple[str, ...]
+    cwd: Path
+    env: Mapping[str, str]
+    stdin: bytes = b""
+    timeout: float | None = None
+    stdout: Path
+    stderr: Path
+    marker: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a command ended: its exit status, or -N for signal N."""
+
+    status: int
+    timed_out: bool
+    seconds: float
+
+
+class Lifeline:
+    """Remembers who our parent is, to notice that it has died."""
+
+    def __init__(self) -> None:
+        self._parent = os.getppid()
+
+    def broken(self) -> bool:
+        return os.getppid() != self._parent
+
+
+def run(command: Command, *, lifeline: Lifeline | None = None) -> Ended:
+    """Run a command in a session of its own until it ends or its time is over.
+
+    Processes it leaves in the background after a normal end are left alone; after a time limit and after an
+    exception (Ctrl-C) nothing of it is left. Raises HarnessError if it could not be started, or if the parent
+    has died: then nobody wants the result, and the sweep that follows a death may already be over.
+    """
+    process: subprocess.Popen[bytes] | None = None
+    started = time.monotonic()
+    try:
+        _require(lifeline)
+        process = _launch(command)
+        _require(lifeline)
+        timed_out = not _ends_within(command.timeout, process)
+        if timed_out:
+            _end(process, command)
+        status = process.wait()
+    except BaseException:
+        # Also without a process: the exception may have come between its start and our knowing of it.
+        _end(process, command)
+        raise
+    return Ended(status=status, timed_out=timed_out, seconds=time.monotonic() - started)
+
+
+def spawn(
+    argv: tuple[str, ...], *, cwd: Path, env: Mapping[str, str], streams: tuple[int, int, int]
+) -> subprocess.Popen[bytes]:
+    """Start a program in a session of its own; `streams` are what Popen takes for stdin, stdout and stderr.
+
+    Raises HarnessError saying what could not be started, why, and what to do.
+    """
+    stdin, stdout, stderr = streams
+    try:
+        return subprocess.Popen(
+            argv, cwd=cwd, env=env, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True
+        )
+    except (OSError, ValueError, IndexError) as error:
+        raise HarnessError(_why_not_started(argv, cwd, error)) from error
+
+
+def open_private(path: Path, *, fresh: bool) -> int:
+    """Open a file for appending that nobody else may read, emptied if `fresh`; a symbolic link is refused."""
+    try:
+        descriptor = os.open(path, _APPEND | os.O_TRUNC if fresh else _APPEND, 0o600)
+        os.fchmod(descriptor, 0o600)  # it may have existed
+    except OSError as error:
+        raise HarnessError(
+            f"cannot write output to {path}: {error.strerror}; make its directory writable, or free some space"
+        ) from error
+    return descriptor
+
+
+def end_group(
+    group: int, *, gone: Callable[[], bool], grace: float = GRACE, variable: str = ""
+) -> tuple[int, ...]:
+    """End a process group or session, its descendants and what carries `variable`.
+
+    `gone` tells whether the group's leader has ended, for systems without /proc. Elsewhere it gives the ids of the
+    processes it ended.
+    """
+    if watcher.HAS_PROC:
+        return watcher.end(group=group, variable=variable, grace=grace)
+    _signal_group(group, signal.SIGTERM)
+    deadline = time.monotonic() + grace
+    while not gone() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    _signal_group(group, signal.SIGKILL)
+    return ()
+
+
+def shell_argv(run: str | tuple[str, ...], shell: str | None) -> tuple[str, ...]:
+    """Give the argv for what a step says: text goes to `shell` or the default one, a tuple is an argv already."""
+    if not isinstance(run, str):
+        return run
+    if shell is None:
+        return (*_default_shell(), "-c", run)
+    try:
+        words = shlex.split(shell)
+    except ValueError as error:
+        raise HarnessError(f"cannot read `shell: {shell}`: {error}; quote it as in a shell") from error
+    if not words:
+        raise HarnessError("`shell:` is empty; name a shell, such as `zsh -e`, or leave it out")
+    return (*_FLAGS.get(shell, tuple(words)), "-c", run)
+
+
+def default_shell() -> str:
+    """Name the shell that text goes to, for people."""
+    program, *flags = _default_shell()
+    return " ".join([os.path.basename(program), *flags])  # noqa: PTH119 - a word, not a file we touch
+
+
+_FLAGS: Mapping[str, tuple[str, ...]] = {"bash": ("bash", "-eo", "pipefail"), "sh": ("sh", "-e")}
+
+
+@cache
+def _default_shell() -> tuple[str, ...]:
+    # The whole path: a step that sets its own PATH still has a shell.
+    name = "bash" if shutil.which("bash") else "sh"
+    return (shutil.which(name) or "/bin/sh", *_FLAGS[name][1:])
+
+
+def _require(lifeline: Lifeline | None) -> None:
+    if lifeline is not None and lifeline.broken():
+        raise HarnessError("the process that controls this run has died; nothing more is started, run again")
+
+
+def _launch(command: Command) -> subprocess.Popen[bytes]:
+    opened: list[int] = []
+    try:
+        opened.append(open_private(command.stdout, fresh=True))
+        opened.append(open_private(command.stderr, fresh=True))
+        if command.stdin:
+            opened.append(_holding(command.stdin))
+        stdout, stderr, *stdin = opened
+        streams = (stdin[0] if stdin else subprocess.DEVNULL, stdout, stderr)
+        return spawn(command.argv, cwd=command.cwd, env=command.env, streams=streams)
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+
+
+def _holding(data: bytes) -> int:
+    """Open a nameless file that holds `data`: unlike a pipe it never waits for a reader."""
+    try:
+        with tempfile.TemporaryFile() as file:
+            file.write(data)
+            file.seek(0)
+            return os.dup(file.fileno())
+    except OSError as error:
+        raise HarnessError(f"cannot store {len(data)} bytes of standard input: {error.strerror}") from error
+
+
+def _ends_within(timeout: float | None, process: subprocess.Popen[bytes]) -> bool:
+    """Wait without polling and, where pidfd exists, without reaping: until then the group's id is still ours."""
+    milliseconds = None if timeout is None else ceil(min(max(timeout, 0) * 1000, _LONGEST))
+    if sys.platform == "linux":
+        with suppress(OSError):  # a kernel before 5.3, or no descriptor is left
+            descriptor = os.pidfd_open(process.pid)
+            try:
+                waiting = poll()
+                waiting.register(descriptor, POLLIN)
+                return bool(waiting.poll(milliseconds))
+            finally:
+                os.close(descriptor)
+    try:
+        process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _end(process: subprocess.Popen[bytes] | None, command: Command) -> None:
+    value = command.env.get(command.marker)
+    variable = f"{command.marker}={value}" if command.marker and value else ""
+    # Once it has been reaped its number may belong to somebody else.
+    group = process.pid if process is not None and process.returncode is None else 0
+    try:
+        if process is not None and group:
+            end_group(group, gone=lambda: process.poll() is not None, variable=variable)
+        else:
+            end_everything_marked(variable)
+    finally:
+        if process is not None and process.returncode is None:
+            _signal_group(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError, PermissionError):  # macOS refuses where only zombies are left
+        os.killpg(group, number)
+
+
+def _why_not_started(argv: tuple[str, ...], cwd: Path, error: Exception) -> str:
+    program = argv[0] if argv else ""
+    if not program:
+        return f"cannot start an empty command in {cwd}; name a program"
+    if not cwd.is_dir():
+        return f"cannot start {program!r}: its directory {cwd} does not exist; create it, or correct `cwd:`"
+    reason = getattr(error, "strerror", None) or str(error)
+    advice = _ADVICE.get(getattr(error, "errno", None) or 0, "correct its arguments or its environment")
+    return f"cannot start {program!r} in {cwd}: {reason}; {advice}"
+
+
+_ADVICE: Mapping[int, str] = {
+    errno.ENOENT: "install it, put its directory on PATH, or correct its name",
+    errno.EACCES: "make it executable (chmod +x), and its directory accessible",
+    errno.ENOEXEC: "give it a first line such as `#!/bin/sh`, or build it for this machine",
+    errno.E2BIG: "shorten its arguments or its environment; pass long texts in a file or as `stdin:`",
+    errno.ENOMEM: "free some memory, or run with fewer workers",
+    errno.EAGAIN: "too many processes: run with fewer workers, or raise the limit (ulimit -u)",
+    errno.EMFILE: "too many open files: raise the limit (ulimit -n)",
+    errno.ETXTBSY: "somebody is still writing it: wait for that",
+}

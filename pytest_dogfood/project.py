@@ -1,0 +1,187 @@
+"""The project's journey files as they are read: each once, with the settings files that count for it."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pytest_dogfood.diagnosis import diagnose
+from pytest_dogfood.diagnosis import diagnose_ids
+from pytest_dogfood.diagnostics import Diagnostic
+from pytest_dogfood.diagnostics import Location
+from pytest_dogfood.diagnostics import in_order_of_place
+from pytest_dogfood.discovery import Ignored
+from pytest_dogfood.discovery import files_below
+from pytest_dogfood.discovery import id_of_only_journey
+from pytest_dogfood.discovery import settings_files_above
+from pytest_dogfood.discovery import tokens_mentioned
+from pytest_dogfood.graph import CapabilityGraph
+from pytest_dogfood.journey import Capability
+from pytest_dogfood.journey import Journey
+from pytest_dogfood.journey import Token
+from pytest_dogfood.journey import base_of
+from pytest_dogfood.parser import MAX_BYTES
+from pytest_dogfood.parser import Defaults
+from pytest_dogfood.parser import ParsedFile
+from pytest_dogfood.parser import parse_journey_file
+from pytest_dogfood.parser import parse_settings_file
+from pytest_dogfood.settings import SETTINGS_FILE
+
+
+class Project:
+    """Reads files on demand and remembers them. `roots` are where the whole project is looked for."""
+
+    def __init__(
+        self, rootdir: Path, patterns: tuple[str, ...], roots: tuple[Path, ...], ignored: Ignored
+    ) -> None:
+        self._rootdir = rootdir
+        self._patterns = patterns
+        self._roots = roots
+        self._ignored = ignored
+        self._files: dict[Path, ParsedFile] = {}
+        self._settings: dict[Path, ParsedFile] = {}
+        self._whole = False
+
+    def read(self, path: Path) -> ParsedFile:
+        """Read a journey file, and the settings files above it; mistakes are in its diagnostics."""
+        if path not in self._files:
+            defaults = self.read_settings_above(path)
+            name = self._name(path)
+            content = self._content(path, name)
+            if isinstance(content, Diagnostic):
+                self._files[path] = _broken(name, content)
+            else:
+                stem = id_of_only_journey(path, self._patterns)
+                self._files[path] = parse_journey_file(content, path=name, stem=stem, defaults=defaults)
+        return self._files[path]
+
+    def read_settings_above(self, path: Path) -> Defaults:
+        """Read the settings files that count for a path; gives the nearest one's defaults, merged."""
+        defaults = Defaults()
+        for settings in settings_files_above(path, self._rootdir, SETTINGS_FILE):
+            if settings not in self._settings:
+                name = self._name(settings)
+                content = self._content(settings, name)
+                self._settings[settings] = (
+                    _broken(name, content)
+                    if isinstance(content, Diagnostic)
+                    else parse_settings_file(content, path=name, defaults=defaults)
+                )
+            defaults = self._settings[settings].defaults
+        return defaults
+
+    def read_below(self, paths: Iterable[Path]) -> None:
+        """Read every journey file at or below the paths."""
+        with _collector_paused():
+            for start in paths:
+                for path in files_below(start, self._patterns, self._ignored):
+                    self.read(path)
+
+    def read_whole(self) -> None:
+        """Read every journey file of the project."""
+        if not self._whole:
+            self._whole = True
+            self.read_below(self._roots)
+            with _collector_paused():
+                for root in self._roots:
+                    for path in files_below(root, (SETTINGS_FILE,), self._ignored):
+                        self.read_settings_above(path)
+
+    @property
+    def files(self) -> tuple[ParsedFile, ...]:
+        """Everything read so far, in the order of paths, settings files among it."""
+        read = {**self._settings, **self._files}
+        return tuple(read[path] for path in sorted(read))
+
+    @property
+    def journeys(self) -> tuple[Journey, ...]:
+        return tuple(journey for file in self.files for journey in file.journeys)
+
+    @property
+    def capabilities(self) -> tuple[Capability, ...]:
+        return tuple(capability for file in self.files for capability in file.capabilities)
+
+    def graph(
+        self, tests: Iterable[Journey] = (), fixtures: dict[Token, str] | None = None
+    ) -> CapabilityGraph:
+        """Give the graph of what has been read together with Python tests, reading on where a token is missing."""
+        tests = tuple(tests)
+        graph = CapabilityGraph((*self.journeys, *tests), self.capabilities, fixtures)
+        if not self._whole and _is_incomplete(graph):
+            self.read_whole()
+            graph = CapabilityGraph((*self.journeys, *tests), self.capabilities, fixtures)
+        return graph
+
+    def diagnose(self, graph: CapabilityGraph) -> tuple[Diagnostic, ...]:
+        """Give every mistake in the files that were read and in their graph."""
+        found = [diagnostic for file in self.files for diagnostic in file.diagnostics]
+        found += diagnose_ids(self.journeys, self.capabilities)
+        if not found:  # what a broken file would have said is missing from the graph
+            found += diagnose(graph, elsewhere=self._mentioned_in_python(graph))
+        return in_order_of_place(found)
+
+    def _mentioned_in_python(self, graph: CapabilityGraph) -> set[Token]:
+        doubtful = [
+            capability.token
+            for capability in graph.capabilities.values()
+            if not (capability.probe or capability.provision or capability.service)
+        ]
+        if not doubtful:
+            return set()
+        python = (path for root in self._roots for path in files_below(root, ("*.py",), self._ignored))
+        return {Token(token) for token in tokens_mentioned(python, doubtful)}
+
+    def _name(self, path: Path) -> str:
+        try:
+            return path.relative_to(self._rootdir).as_posix()
+        except ValueError:
+            return path.as_posix()
+
+    def _content(self, path: Path, name: str) -> bytes | Diagnostic:
+        try:
+            size = path.stat().st_size
+            if size > MAX_BYTES:
+                return Diagnostic(
+                    location=Location(name),
+                    code="too-large",
+                    message=f"the file has {size} bytes; at most {MAX_BYTES} are read",
+                    hint="split it into several journey files",
+                )
+            return path.read_bytes()
+        except OSError as error:
+            return Diagnostic(
+                location=Location(name),
+                code="unreadable",
+                message=f"cannot be read: {error.strerror}",
+                hint="check that it exists and that you may read it",
+            )
+
+
+def _is_incomplete(graph: CapabilityGraph) -> bool:
+    """Whether some journey needs a token that nothing read so far would establish or provide."""
+    return any(
+        (token.endswith(":*") and not graph.instances_of(token))
+        or (token not in graph.establishers and not graph.has_independent_provider(token))
+        for journey in graph.journeys.values()
+        for token in (*graph.needed_by(journey), *journey.requires, *journey.invalidates)
+        if not (graph.capability(token) is not None and base_of(token) in graph.fixtures)
+    )
+
+
+def _broken(name: str, diagnostic: Diagnostic) -> ParsedFile:
+    return ParsedFile(path=name, diagnostics=(diagnostic,))
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Keep the garbage collector from looking at every node of every file, which takes longer than reading them."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

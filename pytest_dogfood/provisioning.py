@@ -1,0 +1,182 @@
+"""Brings a missing token about: by a fixture, by its own steps or service, or by replaying a journey."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from collections.abc import Mapping
+from hashlib import sha256
+
+from pytest_dogfood.asking import Ask
+from pytest_dogfood.asking import DeferredError
+from pytest_dogfood.asking import FixtureValue
+from pytest_dogfood.asking import reason_of
+from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.execution import perform
+from pytest_dogfood.journal import Journal
+from pytest_dogfood.journal import Why
+from pytest_dogfood.journey import Capability
+from pytest_dogfood.journey import JourneyId
+from pytest_dogfood.journey import Token
+from pytest_dogfood.outcomes import Cause
+from pytest_dogfood.outcomes import Outcome
+from pytest_dogfood.outcomes import Proof
+from pytest_dogfood.presence import Presence
+from pytest_dogfood.registry import MACHINE
+from pytest_dogfood.registry import Attempt
+from pytest_dogfood.registry import Holding
+from pytest_dogfood.replaying import Replayer
+from pytest_dogfood.servicing import start_service
+from pytest_dogfood.settings import Provision
+from pytest_dogfood.wording import failure_text
+from pytest_dogfood.world import State
+
+
+class Provisioner:
+    """Ensures that tokens are present: asks first, and brings about at most once what is missing."""
+
+    def __init__(self, presence: Presence, journal: Journal) -> None:
+        self.presence = presence
+        self.journal = journal
+        self._graph = presence.graph
+        self._settings = presence.world.settings
+        self.replayer = Replayer(presence, journal, self.ensure)
+
+    def ensure(self, tokens: Iterable[Token], ask: Ask) -> None:
+        """Make sure that each token is present where `ask` needs it.
+
+        Raises DeferredError if what would establish one did not pass, HarnessError if there is no way to have it.
+        """
+        for token in tokens:
+            self._ensure_one(token, ask)
+
+    def gate(self, gate: JourneyId, ask: Ask) -> tuple[Outcome, Cause | None]:
+        """Give what a gating journey came to; one that is not part of this run is replayed here, once."""
+        presence = self.presence
+        verdict = self.journal.verdict(gate)
+        if verdict is None or verdict.outcome is None:
+            journey = presence.graph.journeys[gate]
+            with presence.registry.locked(Token(f"gate-{sha256(gate.encode()).hexdigest()[:8]}"), MACHINE):
+                verdict = self.journal.verdict(gate)
+                if verdict is None:
+                    state = presence.world.state_of(presence.graph, journey)
+                    try:
+                        self.replayer.replay(journey, state, ask)
+                    except HarnessError as error:
+                        cause = Cause(who=gate, why="could not be run by the harness", details=str(error))
+                        self.journal.ended(gate, Why.REPLAY, state.name, Outcome.ERROR, cause)
+                    verdict = self.journal.verdict(gate)
+        if verdict is None or verdict.outcome is None:
+            return Outcome.ERROR, None
+        return verdict.outcome, verdict.cause
+
+    def _ensure_one(self, token: Token, ask: Ask) -> None:
+        if token in self._settings.blocked:
+            raise DeferredError(Cause(who=token, why="is declared blocked (--dogfood-blocked)", blocked=True))
+        with self.presence.locked(token, ask.state):
+            holding = self.presence.ask(token, ask.state)
+            if holding is None:
+                holding = self._provide(token, ask)
+            ask.proofs[token] = holding.proof
+
+    def _provide(self, token: Token, ask: Ask) -> Holding:
+        independent = self._graph.has_independent_provider(token)
+        if not independent:
+            self._refuse_if_unestablished(token)
+        if self._settings.provision is Provision.NEVER:
+            raise HarnessError(
+                f"{token!r} is not present, and --dogfood-provision never forbids to bring it about"
+            )
+        place = self.presence.place_of(token, ask.state)
+        failed = self.presence.registry.attempt(token, place)
+        if failed is not None and failed.asked_by != ask.journey:
+            raise HarnessError(
+                f"{token!r} could not be provisioned for {failed.asked_by!r}: {failed.message}"
+            )
+        try:
+            return self._provide_now(token, ask)
+        except HarnessError as error:
+            attempt = Attempt(token=token, asked_by=ask.journey, message=str(error))
+            self.presence.registry.record_attempt(attempt, place)
+            raise
+
+    def _provide_now(self, token: Token, ask: Ask) -> Holding:
+        capability = self._graph.capability(token)
+        if token in self._graph.fixtures and ask.fixture is not None:
+            try:
+                return self._by_fixture(token, self._graph.fixtures[token], ask, ask.fixture)
+            except LookupError as error:
+                if capability is None or not (capability.provision or capability.service):
+                    raise HarnessError(
+                        f"{token!r} is provided by fixture {self._graph.fixtures[token]!r}, "
+                        f"which {ask.journey!r} cannot see: {error}"
+                    ) from error
+        if capability is not None and (capability.provision or capability.service):
+            self.ensure(self._graph.needs_of_provider(token), ask)
+            started = time.monotonic()
+            if capability.service is not None:
+                holding = start_service(self.presence, token, capability, ask.state)
+                how = "by starting its service"
+            else:
+                holding = self._by_steps(token, capability, ask)
+                how = "by its provision steps"
+            ask.note(token, how, started=started, where=holding.place)
+            return holding
+        return self.replayer.bring_about(token, ask)
+
+    def _by_fixture(self, token: Token, fixture: str, ask: Ask, value_of: FixtureValue) -> Holding:
+        started = time.monotonic()
+        value = value_of(fixture)
+        values = {
+            str(name): str(one)
+            for name, one in (value.items() if isinstance(value, Mapping) else ())
+            if isinstance(one, str | int | float)
+        }
+        holding = self._presented(token, ask.state, values, by=f"fixture {fixture}")
+        ask.note(token, f"by fixture {fixture}", started=started, where=holding.place)
+        return holding
+
+    def _by_steps(self, token: Token, capability: Capability, ask: Ask) -> Holding:
+        bench = self.presence.bench_for(token, capability, ask.state, {})
+        done = perform(capability.provision, bench)
+        if done.failure is not None:
+            text = failure_text(done, bench, what=f"provision of {token}, step")
+            raise HarnessError(f"{token!r} could not be provisioned\n{text}")
+        return self._presented(token, ask.state, done.values, secret=done.secret, by="provision")
+
+    def _presented(
+        self,
+        token: Token,
+        state: State,
+        values: Mapping[str, str],
+        *,
+        by: str,
+        secret: Iterable[str] = (),
+    ) -> Holding:
+        """Record what a provider has just brought about, if the probe agrees; else raise HarnessError."""
+        present = self.presence.probe(token, state, values)
+        if present is False:
+            raise HarnessError(f"{token!r} is still not present after {by}: its probe says no")
+        return self.presence.record(
+            Holding(
+                token=token,
+                place=self.presence.place_of(token, state),
+                by=by,
+                proof=Proof.PROVIDER if present is None else Proof.PROBE,
+                values=values,
+                secret=tuple(secret),
+            )
+        )
+
+    def _refuse_if_unestablished(self, token: Token) -> None:
+        """Raise DeferredError if every journey that could establish the token has been seen not to."""
+        causes = [self._cause_against(one.members) for one in self._graph.establishers.get(token, ())]
+        if causes and all(causes):
+            raise DeferredError(next(cause for cause in causes if cause is not None))
+
+    def _cause_against(self, members: Iterable[JourneyId]) -> Cause | None:
+        for member in members:
+            verdict = self.journal.verdict(member)
+            if verdict is not None and verdict.outcome is not None and not verdict.outcome.establishes:
+                return verdict.cause or Cause(who=member, why=reason_of(verdict.outcome))
+        return None

@@ -1,0 +1,178 @@
+"""The registry: which token holds in which state, thanks to whom, since when, with which values."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from dataclasses import field
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+from filelock import FileLock
+
+from pytest_dogfood.journey import Token
+from pytest_dogfood.outcomes import Proof
+from pytest_dogfood.process import alive
+from pytest_dogfood.process import start_time
+from pytest_dogfood.services import Running
+from pytest_dogfood.storage import private_directory
+from pytest_dogfood.storage import read_as
+from pytest_dogfood.storage import write_whole
+
+MACHINE = "machine"
+"""The place of tokens that hold for every worker of this machine; other places are names of states."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holding:
+    """A token that holds in a place. `by` says thanks to whom; `ours` is False if it was there before anybody.
+
+    `secret` names those of the `values` that are never to be shown.
+    """
+
+    token: Token
+    place: str
+    by: str
+    proof: Proof
+    ours: bool = True
+    since: float = field(default_factory=time.time)
+    values: Mapping[str, str] = field(default_factory=dict)
+    secret: tuple[str, ...] = ()
+    service: Running | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """A provisioning that failed, so that each further dependent says so at once instead of trying again."""
+
+    token: Token
+    asked_by: str
+    message: str
+
+
+class Registry:
+    """Records below a run's directory; the same token in another state is another record."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._locks: dict[Path, FileLock] = {}
+
+    @contextmanager
+    def locked(self, token: Token, place: str) -> Iterator[None]:
+        """Keep others from asking for, bringing about and giving back a token; reentrant within a process."""
+        path = self._place(place) / f"{token}.lock"
+        lock = self._locks.setdefault(path, FileLock(path, mode=0o600))
+        with lock.acquire(poll_interval=0.02):
+            yield
+
+    def holding(self, token: Token, place: str) -> Holding | None:
+        return read_as(self._place(place) / f"{token}.json", Holding)
+
+    def record(self, holding: Holding) -> None:
+        path = self._place(holding.place)
+        write_whole(path / f"{holding.token}.json", msgspec.json.encode(holding))
+        (path / f"{holding.token}.failed").unlink(missing_ok=True)
+
+    def forget(self, token: Token, place: str) -> None:
+        (self._place(place) / f"{token}.json").unlink(missing_ok=True)
+
+    def holdings(self, place: str) -> tuple[Holding, ...]:
+        """Give everything that holds in a place, oldest first."""
+        found = [read_as(path, Holding) for path in sorted(self._place(place).glob("*.json"))]
+        return tuple(sorted((one for one in found if one), key=lambda one: one.since))
+
+    def places(self) -> tuple[str, ...]:
+        """Name every place something was ever recorded for, the machine last: what holds in states rests on it."""
+        found = sorted(path.name for path in self._directory.iterdir() if path.is_dir())
+        return tuple(sorted(found, key=lambda name: name == MACHINE))
+
+    def attempt(self, token: Token, place: str) -> Attempt | None:
+        return read_as(self._place(place) / f"{token}.failed", Attempt)
+
+    def record_attempt(self, attempt: Attempt, place: str) -> None:
+        write_whole(self._place(place) / f"{attempt.token}.failed", msgspec.json.encode(attempt))
+
+    def _place(self, place: str) -> Path:
+        return private_directory(self._directory / place)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """One live run that counts on a machine-wide token, known by the process that leads the run."""
+
+    run: str
+    pid: int
+    born: str | None
+
+    def is_live(self) -> bool:
+        return alive(self.pid, self.born)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineRecord:
+    """What this machine knows of a token beyond a single run; `ours` if some run brought it about."""
+
+    token: Token
+    ours: bool
+    values: Mapping[str, str] = field(default_factory=dict)
+    leases: tuple[Lease, ...] = ()
+
+
+class MachineRegistry:
+    """Leases on machine-wide tokens, shared by all runs of one project on this machine."""
+
+    def __init__(self, directory: Path, lease: Lease) -> None:
+        self._directory = private_directory(directory)
+        self._lease = lease
+        self._locks: dict[Token, FileLock] = {}
+
+    @contextmanager
+    def locked(self, token: Token) -> Iterator[None]:
+        lock = self._locks.setdefault(token, FileLock(self._directory / f"{token}.lock", mode=0o600))
+        with lock.acquire(poll_interval=0.02):
+            yield
+
+    def record_of(self, token: Token) -> MachineRecord | None:
+        return read_as(self._directory / f"{token}.json", MachineRecord)
+
+    def take(self, token: Token, *, ours: bool, values: Mapping[str, str]) -> MachineRecord:
+        """Add this run's lease; while anybody counts on the token, what was first said of `ours` stays."""
+        known = self.record_of(token)
+        counted_on = known is not None and any(one.is_live() for one in known.leases)
+        record = MachineRecord(
+            token=token,
+            ours=known.ours if known is not None and (counted_on or known.ours) else ours,
+            values=values or (known.values if known else {}),
+            leases=(*self._others(known), self._lease),
+        )
+        self._write(record)
+        return record
+
+    def give_back(self, token: Token) -> bool:
+        """Drop this run's lease; True if nobody counts on the token any more and it is ours to release."""
+        known = self.record_of(token)
+        if known is None:
+            return False
+        record = replace(known, leases=self._others(known))
+        self._write(record)
+        return record.ours and not record.leases
+
+    def forget(self, token: Token) -> None:
+        (self._directory / f"{token}.json").unlink(missing_ok=True)
+
+    def _others(self, known: MachineRecord | None) -> tuple[Lease, ...]:
+        leases = known.leases if known else ()
+        return tuple(one for one in leases if one.run != self._lease.run and one.is_live())
+
+    def _write(self, record: MachineRecord) -> None:
+        write_whole(self._directory / f"{record.token}.json", msgspec.json.encode(record))
+
+
+def own_lease(run: str) -> Lease:
+    """Give the lease of the run that this process leads."""
+    return Lease(run=run, pid=os.getpid(), born=start_time(os.getpid()))

@@ -1,0 +1,182 @@
+"""Runs an establishing journey again, in the state of somebody who needs what it establishes."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import time
+
+from pytest_dogfood.asking import Ask
+from pytest_dogfood.asking import DeferredError
+from pytest_dogfood.asking import Ensure
+from pytest_dogfood.asking import reason_of
+from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.establishing import establish
+from pytest_dogfood.execution import perform
+from pytest_dogfood.journal import Journal
+from pytest_dogfood.journal import Why
+from pytest_dogfood.journey import Journey
+from pytest_dogfood.journey import JourneyId
+from pytest_dogfood.journey import Mark
+from pytest_dogfood.journey import Scope
+from pytest_dogfood.journey import Token
+from pytest_dogfood.outcomes import Cause
+from pytest_dogfood.outcomes import Outcome
+from pytest_dogfood.presence import Presence
+from pytest_dogfood.registry import Holding
+from pytest_dogfood.rundir import remove_tree
+from pytest_dogfood.stepping import RealBench
+from pytest_dogfood.stepping import place_files
+from pytest_dogfood.wording import failure_text
+from pytest_dogfood.world import State
+
+
+class Replayer:
+    """Replays journeys; what they need themselves is asked of `ensure`."""
+
+    def __init__(self, presence: Presence, journal: Journal, ensure: Ensure) -> None:
+        self._presence = presence
+        self._journal = journal
+        self._ensure = ensure
+
+    def bring_about(self, token: Token, ask: Ask) -> Holding:
+        """Establish a token by replaying the first journey that can.
+
+        Raises DeferredError with the cause if every one that was tried did not pass, HarnessError if there is none.
+        """
+        graph = self._presence.graph
+        causes: list[Cause] = []
+        for journey in self._replayable(token):
+            verdict = self._journal.verdict(journey.id)
+            if verdict is not None and verdict.outcome and not verdict.outcome.establishes:
+                causes.append(verdict.cause or Cause(who=journey.id, why=reason_of(verdict.outcome)))
+                continue
+            started = time.monotonic()
+            shared = graph.scope_of(token) is Scope.MACHINE
+            state = self._presence.world.state_of(graph, journey) if shared else ask.state
+            cause = self.replay(journey, state, ask)
+            holding = self._presence.registry.holding(token, self._presence.place_of(token, ask.state))
+            if cause is None and holding is not None:
+                ask.note(token, f"by replaying {journey.id}", started=started, where=holding.place)
+                return holding
+            if cause is not None:
+                causes.append(cause)
+        if causes:
+            raise DeferredError(causes[0])
+        raise HarnessError(self._why_not(token))
+
+    def _replayable(self, token: Token) -> tuple[Journey, ...]:
+        graph = self._presence.graph
+        found = [graph.journeys[member] for member in graph.establishing(token)]
+        return tuple(journey for journey in found if not journey.python)
+
+    def _why_not(self, token: Token) -> str:
+        graph = self._presence.graph
+        tests = [graph.journeys[one] for one in graph.establishing(token)]
+        if tests:
+            return (
+                f"{token!r} is not present here, and only the Python test {tests[0].id} establishes it: "
+                "a test cannot be replayed; give the capability a 'provision:'"
+            )
+        return (
+            f"{token!r} is not present, and nothing here can bring it about: give the capability a "
+            "'provision:', or run what establishes it in the same run"
+        )
+
+    def replay(self, journey: Journey, state: State, ask: Ask) -> Cause | None:
+        """Run a journey's steps in `state`, its own needs first; None if it passed, else the root cause.
+
+        That it is being replayed is written down first, so that a death in the middle counts against it.
+        """
+        asked = Ask(journey=ask.journey, state=state, fixture=ask.fixture, provisioned=ask.provisioned)
+        outcome, cause = self._refused(journey)
+        if outcome is None:
+            try:
+                self._ensure(self._presence.graph.required_by(journey), asked)
+            except DeferredError as error:
+                outcome, cause = Outcome.DEFERRED, error.cause
+        if outcome is None:
+            with self._presence.world.holding_locks(journey.locks):
+                self._journal.started(journey.id, Why.REPLAY, state.name)
+                outcome, cause = self._run(journey, state, asked)
+        self._journal.ended(journey.id, Why.REPLAY, state.name, outcome, cause)
+        return None if outcome.establishes else cause
+
+    def _refused(self, journey: Journey) -> tuple[Outcome | None, Cause | None]:
+        if journey.needs_actor:
+            return _because(journey.id, Outcome.NO_ACTOR)
+        if any(mark.name in {"skip", "skipif"} and _applies(mark) for mark in journey.marks):
+            return _because(journey.id, Outcome.SKIPPED)
+        return None, None
+
+    def _run(self, journey: Journey, state: State, ask: Ask) -> tuple[Outcome, Cause | None]:
+        for name in journey.use:
+            if ask.fixture is None:
+                raise HarnessError(f"{journey.id!r} uses fixtures and cannot be replayed before they exist")
+            ask.fixture(name)
+        bench = bench_for_journey(self._presence, journey, state)
+        place_files(journey.seed_files, bench.workdir)
+        done = perform(journey.steps, bench, timeout=journey.timeout)
+        text = failure_text(done, bench, reproduce=reproduction(journey))
+        if not text:
+            found = establish(self._presence, self._journal, journey, state, done.values, done.secret)
+            if found.denied:
+                text = denial(journey, found.denied)
+        cleaned = perform(journey.cleanup, bench, keep_going=True)
+        if cleaned.failure is not None:
+            raise HarnessError(failure_text(cleaned, bench, what=f"{journey.id}: cleanup step"))
+        if not text:
+            if journey.workdir is None:
+                remove_tree(bench.workdir)
+            return Outcome.PASSED, None
+        if any(mark.name == "xfail" and _applies(mark) for mark in journey.marks):
+            return _because(journey.id, Outcome.XFAILED)
+        why = f"failed when it was replayed for {ask.journey}"
+        return Outcome.FAILED, Cause(who=journey.id, why=why, details=text)
+
+
+def bench_for_journey(presence: Presence, journey: Journey, state: State) -> RealBench:
+    """Give a bench in the journey's working directory, with the values of the tokens it requires as variables."""
+    world = presence.world
+    workdir = world.workdir_for(journey, state)
+    environment = world.environment(
+        workdir=workdir,
+        state=state.path,
+        directory=world.directory_of(journey.path),
+        journey=journey.id,
+        chain=state.chain,
+        values=presence.variables(presence.graph.required_by(journey), state),
+        own=journey.env,
+    )
+    return world.bench(workdir, environment)
+
+
+def reproduction(journey: Journey) -> str:
+    """Give the command that runs this journey alone; what it needs is provisioned."""
+    return f"pytest --dogfood '{journey.nodeid}'"
+
+
+def denial(journey: Journey, tokens: tuple[Token, ...]) -> str:
+    """Say that a journey passed without bringing about what it establishes."""
+    names = ", ".join(repr(token) for token in tokens)
+    return (
+        f"{journey.location}: established but not present: {names}: the journey passed, but the probe says no"
+    )
+
+
+def _because(journey: JourneyId, outcome: Outcome) -> tuple[Outcome, Cause]:
+    return outcome, Cause(who=journey, why=reason_of(outcome))
+
+
+def _applies(mark: Mark) -> bool:
+    """Whether a skip, skipif or xfail mark counts; a text condition is Python, as pytest has it."""
+    conditions = [*mark.args] if mark.name != "skip" else []
+    if "condition" in mark.kwargs:
+        conditions.append(mark.kwargs["condition"])
+    names = {"os": os, "sys": sys, "platform": platform}
+    values = [
+        eval(condition, names) if isinstance(condition, str) else condition  # noqa: S307 - what pytest does with it
+        for condition in conditions
+    ]
+    return any(values) if conditions else True

@@ -1,0 +1,168 @@
+"""The directory of one run: where its states, working directories, outputs and records are, and who clears it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+
+from filelock import FileLock
+from filelock import Timeout
+
+from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.settings import LONGEST_STATE_PATH
+from pytest_dogfood.storage import private_directory
+
+KEPT_RUNS = 3
+"""How many runs that were kept, on request or for a failure, stay on disk for one project, as with tmp_path."""
+
+LONGEST_STATE_NAME = "c99999-gw99"
+
+
+class RunDirectory:
+    """Layout of a run's directory; every process of the run builds one from the same `path`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.id = path.name
+
+    @property
+    def shared(self) -> Path:
+        return private_directory(self.path / "shared")
+
+    @property
+    def records(self) -> Path:
+        return private_directory(self.path / "records")
+
+    @property
+    def outputs(self) -> Path:
+        return private_directory(self.path / "out")
+
+    @property
+    def plans(self) -> Path:
+        return private_directory(self.path / "plans")
+
+    def state(self, number: int, worker: str) -> Path:
+        """Give the state directory of a chain on a worker; a replacement worker has a new name, so a new state."""
+        return private_directory(self.path / f"c{number}-{worker}")
+
+    def has_other_states(self, number: int, state: Path) -> bool:
+        """Whether the chain has had a state on some other worker, which must have died."""
+        return any(path != state for path in self.path.glob(f"c{number}-*"))
+
+    def fresh_workdir(self, worker: str, number: int) -> Path:
+        return private_directory(self.path / f"w{number}-{worker}")
+
+
+class RunLease:
+    """Holds a run's directory for as long as the run lives, by an OS lock that dies with the process."""
+
+    def __init__(self, root: Path, project: str) -> None:
+        clear_leftovers(root, project)
+        name = secrets.token_hex(3)
+        self._lock = FileLock(root / f"{project}.{name}.lock", mode=0o600)
+        self._lock.acquire(blocking=False)
+        self.directory = RunDirectory(private_directory(root / name))
+        (self.directory.path / "project").write_text(project)
+
+    def __enter__(self) -> RunLease:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close(keep=())
+
+    def close(self, *, keep: Iterable[Path]) -> tuple[str, ...]:
+        """Remove the run's directory but for the paths to keep; give what could not be removed."""
+        kept = {path.resolve() for path in keep}
+        left: list[str] = []
+        if kept:
+            for path in self.directory.path.iterdir():
+                if path.resolve() not in kept and path.name != "project":
+                    left.extend(remove_tree(path))
+            (self.directory.path / "kept").touch()
+        else:
+            left.extend(remove_tree(self.directory.path))
+            Path(self._lock.lock_file).unlink(missing_ok=True)
+        self._lock.release()
+        return tuple(left)
+
+
+def default_root() -> Path:
+    """Give the place for runs: short, so that sockets fit below the states, and private to the user."""
+    temporary = Path(tempfile.gettempdir())
+    if len(str(temporary)) > len("/tmp/some-where") and os.access("/tmp", os.W_OK):  # noqa: S108 - only for its shortness; what we make there is private
+        temporary = Path("/tmp")  # noqa: S108
+    return temporary / f"df-{os.getuid()}"
+
+
+def project_name(rootdir: Path) -> str:
+    """Give eight hexadecimal digits that stand for a project on this machine."""
+    return hashlib.sha256(os.fsencode(rootdir.resolve())).hexdigest()[:8]
+
+
+def checked_root(root: Path) -> Path:
+    """Make the place for runs; raises HarnessError if it is not ours or too long for sockets below a state."""
+    longest = len(str(root / "ffffff" / LONGEST_STATE_NAME))
+    if longest > LONGEST_STATE_PATH:
+        raise HarnessError(
+            f"state directories below {root} would have paths of {longest} characters; at most "
+            f"{LONGEST_STATE_PATH} leave room for a socket: set dogfood_state_root to a shorter place "
+            "[state-path-too-long]"
+        )
+    return private_directory(root)
+
+
+def clear_leftovers(root: Path, project: str) -> None:
+    """Remove what dead runs of the project left, and all but the newest kept runs; live runs hold their lock."""
+    kept: list[tuple[float, Path, Path]] = []
+    for lock_file in sorted(root.glob(f"{project}.*.lock")):
+        path = root / lock_file.name.split(".")[1]
+        lock = FileLock(lock_file, mode=0o600)
+        try:
+            with lock.acquire(blocking=False):
+                if (path / "kept").exists():
+                    kept.append((path.stat().st_mtime, path, lock_file))
+                else:
+                    remove_tree(path)
+                    lock_file.unlink(missing_ok=True)
+        except (Timeout, OSError):
+            continue
+    for _, path, lock_file in sorted(kept)[:-KEPT_RUNS]:
+        remove_tree(path)
+        lock_file.unlink(missing_ok=True)
+
+
+def remove_tree(path: Path) -> tuple[str, ...]:
+    """Remove a tree, also where somebody took the write permission away; give the paths that stayed."""
+    failed: list[str] = []
+
+    def again(action: Callable[[str], object], name: str, _: object) -> None:
+        try:
+            Path(name).parent.chmod(0o700)
+            with contextlib.suppress(OSError):
+                Path(name).chmod(0o700)
+            action(name)
+        except OSError:
+            failed.append(name)
+
+    if path.is_symlink() or not path.is_dir():
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+    else:
+        shutil.rmtree(path, onerror=again)
+        if failed and path.exists():
+            failed.clear()
+            shutil.rmtree(path, onerror=again)
+    return tuple(name for name in failed if os.path.lexists(name))

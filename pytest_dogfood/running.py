@@ -1,0 +1,249 @@
+"""The hooks around one item: they read pytest's objects, ask the item's turn, and hand the answer back."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+from pytest_dogfood.asking import Ask
+from pytest_dogfood.asking import DeferredError
+from pytest_dogfood.capabilities import Capabilities
+from pytest_dogfood.collection import JourneyFile
+from pytest_dogfood.custody import ChainCustody
+from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.journey import Token
+from pytest_dogfood.outcomes import Outcome
+from pytest_dogfood.planning import Plan
+from pytest_dogfood.provisioning import Provisioner
+from pytest_dogfood.registry import Holding
+from pytest_dogfood.stash import JOURNEY
+from pytest_dogfood.turn import NoActor
+from pytest_dogfood.turn import ProductFailure
+from pytest_dogfood.turn import Turn
+
+TURN = pytest.StashKey[Turn]()
+HARNESS = "dogfood_harness"
+"""Attribute of an exception's report that marks a harness error met while the steps ran."""
+
+PRESENCE_FIXTURE = "dogfood_presence"
+
+
+class Running:
+    """The plugin that runs the graph's items in this process."""
+
+    def __init__(self, plan: Plan, provisioner: Provisioner, custody: ChainCustody) -> None:
+        self._planned = plan.by_nodeid()
+        self._provisioner = provisioner
+        self._custody = custody
+        self._providing = {fixture: token for token, fixture in provisioner.presence.graph.fixtures.items()}
+        self._provided: dict[Token, Holding] = {}
+
+    def announce(self, items: list[pytest.Item]) -> None:
+        """Let the fixture that ensures presence come before every other fixture of the graph's items."""
+        for item in items:
+            names = getattr(item, "fixturenames", None)
+            if item.nodeid in self._planned and names is not None and PRESENCE_FIXTURE not in names:
+                names.insert(0, PRESENCE_FIXTURE)
+
+    def _new_turn(self, item: pytest.Item) -> Turn | None:
+        planned = self._planned.get(item.nodeid)
+        journey = item.stash.get(JOURNEY, None)
+        if planned is None or journey is None:
+            return None
+        presence = self._provisioner.presence
+        state = presence.world.state_of(presence.graph, journey)
+        turn = Turn(
+            journey=journey,
+            planned=planned,
+            provisioner=self._provisioner,
+            state=state,
+            ask=Ask(journey=journey.id, state=state),
+        )
+        item.stash[TURN] = turn
+        return turn
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        turn = self._new_turn(item)
+        if turn is None:
+            return (yield)
+        turn.begin()
+        result = yield
+        item.stash[TURN].end()
+        return result
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        if item.stash.get(TURN, None) is not None:
+            self._new_turn(item)  # a rerun starts afresh
+
+    @pytest.fixture
+    def dogfood_presence(self, request: pytest.FixtureRequest) -> None:
+        """Ensure that what the item requires is present."""
+        turn = request.node.stash[TURN]
+        _as_pytest_has_it(turn, lambda: turn.prepare(_fixture_value(request)))
+
+    @pytest.fixture
+    def dogfood_state(self, request: pytest.FixtureRequest) -> Any:  # noqa: ANN401 - a Path, but pytest wants no such import at run time
+        """Directory that the journeys of this test's chain share: a pathlib.Path."""
+        return request.node.stash[TURN].state.path
+
+    @pytest.fixture
+    def capabilities(self, request: pytest.FixtureRequest) -> Capabilities:
+        """Values of the tokens this test requires; see `save` and `require`."""
+        turn = request.node.stash[TURN]
+        return Capabilities(turn, lambda action: _as_pytest_has_it(turn, action))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:
+        if not isinstance(pyfuncitem.parent, JourneyFile):
+            return None
+        turn = pyfuncitem.stash[TURN]
+        verbose = pyfuncitem.config.get_verbosity() > 0
+        _as_pytest_has_it(turn, lambda: turn.perform(verbose=verbose))
+        return True
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
+        result = yield
+        turn = item.stash.get(TURN, None)
+        if turn is not None and turn.journey.establishes:
+            _as_pytest_has_it(turn, turn.establish)
+        return result
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_teardown(
+        self, item: pytest.Item, nextitem: pytest.Item | None
+    ) -> Generator[None, object, object]:
+        turn = item.stash.get(TURN, None)
+        if turn is None:
+            return (yield)
+        problems = [_told(turn.clean_up)]
+        try:
+            result = yield
+        except Exception as error:
+            problems.append(_told(lambda: self._give_back(turn, item, nextitem)))
+            error.add_note("\n".join(filter(None, problems)))
+            raise
+        problems.append(_told(lambda: self._give_back(turn, item, nextitem)))
+        text = "\n".join(filter(None, problems))
+        if text:
+            turn.cause = turn.cause
+            pytest.fail(text, pytrace=False)
+        return result
+
+    def _give_back(self, turn: Turn, item: pytest.Item, nextitem: pytest.Item | None) -> str:
+        del item, nextitem
+        try:
+            return self._custody.finished(turn.planned, turn.state)
+        finally:
+            turn.leave()
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        turn = item.stash.get(TURN, None)
+        if turn is None:
+            return report
+        if report.failed and getattr(call.excinfo, "value", None) is not None:
+            _move_harness_error(report, call)
+        _note_outcome(turn, report)
+        if report.skipped and (turn.cause is not None or turn.outcome is Outcome.NO_ACTOR):
+            path, line, _ = item.location
+            report.longrepr = (str(item.config.rootpath / path), (line or 0) + 1, _reason(report))
+        if report.when == "teardown":
+            result = turn.result()
+            report.__dict__["dogfood"] = result.to_json()
+            report.user_properties = [*report.user_properties, *_properties(turn)]
+        return report
+
+    @pytest.hookimpl
+    def pytest_fixture_post_finalizer(self, fixturedef: Any) -> None:  # noqa: ANN401 - pytest exports no such type before 8.4
+        token = self._providing.get(fixturedef.argname)
+        if token is not None:
+            self._custody.fixture_is_gone(token)
+
+
+def _fixture_value(request: pytest.FixtureRequest) -> Any:  # noqa: ANN401 - a function from names to any values
+    def value(name: str) -> object:
+        return request.getfixturevalue(name)
+
+    return value
+
+
+def _as_pytest_has_it(turn: Turn, action: Any) -> Any:  # noqa: ANN401 - gives what the action gives
+    """Do something, and put what goes wrong into pytest's own terms, without frames of ours."""
+    __tracebackhide__ = True
+    try:
+        return action()
+    except DeferredError as error:
+        turn.cause = error.cause
+        reason = f"deferred: {error.cause}"
+    except NoActor as error:
+        turn.outcome = Outcome.NO_ACTOR
+        reason = str(error)
+    except ProductFailure as error:
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
+    except HarnessError as error:
+        failure = pytest.fail.Exception(f"harness: {error}", pytrace=False)
+        setattr(failure, HARNESS, True)
+        raise failure from None
+    raise pytest.skip.Exception(reason)
+
+
+def _told(action: Any) -> str:  # noqa: ANN401 - a function that gives text
+    try:
+        return str(action() or "")
+    except HarnessError as error:
+        return f"harness: {error}"
+
+
+def _move_harness_error(report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
+    """Report a harness error met during the call as an error, for it says nothing of the product."""
+    if call.excinfo is not None and getattr(call.excinfo.value, HARNESS, False) and report.when == "call":
+        report.when = "setup"
+
+
+def _reason(report: pytest.TestReport) -> str:
+    return report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+
+
+def _note_outcome(turn: Turn, report: pytest.TestReport) -> None:
+    """Fold a report into the item's outcome; a failed teardown makes a passed item an error."""
+    expected_failure = hasattr(report, "wasxfail")
+    if report.when == "teardown":
+        if report.failed and turn.outcome.establishes:
+            turn.outcome = Outcome.ERROR
+    elif report.failed:
+        turn.outcome = Outcome.ERROR if report.when == "setup" else Outcome.FAILED
+    elif report.skipped and turn.outcome is not Outcome.NO_ACTOR:
+        deferred = Outcome.DEFERRED if turn.cause is not None else Outcome.SKIPPED
+        turn.outcome = Outcome.XFAILED if expected_failure else deferred
+    elif report.when == "call":
+        turn.outcome = Outcome.XPASSED if expected_failure else Outcome.PASSED
+
+
+def _properties(turn: Turn) -> list[tuple[str, object]]:
+    result = turn.result()
+    properties: list[tuple[str, object]] = [
+        ("dogfood.chain", result.chain),
+        ("dogfood.tier", str(turn.journey.tier)),
+    ]
+    if turn.planned.requires:
+        properties.append(("dogfood.requires", ", ".join(turn.planned.requires)))
+    if turn.planned.establishes:
+        properties.append(("dogfood.establishes", ", ".join(turn.planned.establishes)))
+    if result.cause is not None:
+        properties.append(("dogfood.root_cause", str(result.cause)))
+    if result.provisioned:
+        words = ", ".join(f"{one.token} {one.how}" for one in result.provisioned)
+        properties.append(("dogfood.provisioned", words))
+    if result.proofs:
+        properties.append(
+            ("dogfood.proof", ", ".join(f"{token}={how}" for token, how in result.proofs.items()))
+        )
+    return properties

@@ -1,0 +1,273 @@
+"""The scheduler that xdist drives: it sends items to workers in the order that the queue decides.
+
+xdist calls the scheduler once per event and reads `tests_finished` after each. By then every plugin has seen the
+event's reports, so that is where a crash is settled: until then `mark_test_pending` can still take it back.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from difflib import unified_diff
+from typing import TYPE_CHECKING
+from typing import Protocol
+
+import pytest
+
+from pytest_dogfood.dispatch import Queue
+from pytest_dogfood.witness import Witness
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_dogfood.dispatch import Job
+
+
+class Gateway(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+class Worker(Protocol):
+    """What we use of xdist's `WorkerController`."""
+
+    @property
+    def gateway(self) -> Gateway: ...
+
+    @property
+    def shutting_down(self) -> bool: ...
+
+    def send_runtest_some(self, indices: Sequence[int]) -> None: ...
+
+    def shutdown(self) -> None: ...
+
+
+class JobSource(Protocol):
+    """Knows what depends on what."""
+
+    def jobs(self, ids: Sequence[str]) -> Sequence[Job]:
+        """Give one job per node id, `index` being its place; raises pytest.UsageError if the graph is invalid."""
+
+
+class DeadlockError(Exception):
+    """Items are left, every worker is idle, and none of them may run: our mistake, never the user's."""
+
+
+class DogfoodScheduling:
+    """Sends each worker one graph item, or one batch of plain tests, at a time; implements xdist's `Scheduling`.
+
+    `workers` is the number of collections to wait for before the first dispatch.
+    """
+
+    def __init__(self, config: pytest.Config, source: JobSource, *, workers: int) -> None:
+        # Plugins that rerun crashed items (pytest-rerunfailures) reach for it, as every scheduler of xdist has it.
+        self.config = config
+        self._source = source
+        self._workers = workers
+        self._ids: list[str] = []
+        self._indices: dict[str, list[int]] = defaultdict(list)
+        self._queue: Queue | None = None
+        self._witness = Witness(())
+        self._collections: dict[Worker, list[str]] = {}
+        # Every node that xdist must shut down, with the indices it was sent and has not completed.
+        self._held: dict[Worker, list[int]] = {}
+        self._started: set[int] = set()
+        self._crashed: set[int] = set()
+        self._lost_a_worker = False
+        self._unusable: set[Worker] = set()
+        self._aborted = False
+
+    @property
+    def nodes(self) -> list[Worker]:
+        return list(self._held)
+
+    @property
+    def collection_is_completed(self) -> bool:
+        return len(self._collections) >= self._workers
+
+    @property
+    def has_pending(self) -> bool:
+        return self._queue is not None and not self._queue.is_done
+
+    @property
+    def tests_finished(self) -> bool:
+        """Whether the workers may go home. Reading it ends the event: crashes are settled, idle workers are fed."""
+        if self._aborted:
+            return True
+        if self._queue is None:
+            return False
+        if self._lost_a_worker:
+            self._settle_the_loss(self._queue)
+        if self._queue.is_done:
+            return True
+        self._refuse_to_hang(self._queue)
+        return False
+
+    def add_node(self, node: Worker) -> None:
+        self._held[node] = []
+
+    def add_node_collection(self, node: Worker, collection: Sequence[str]) -> None:
+        """Take a worker's collection. A replacement that found something else is refused and reported."""
+        if self._queue is None:
+            self._collections[node] = list(collection)
+        elif self._report_difference(self._ids, node, collection):
+            self._unusable.add(node)
+            node.shutdown()
+            if not self._usable_nodes():
+                self.abort()
+        else:
+            self._collections[node] = self._ids
+            self._queue.add_worker(node.gateway.id)
+
+    def schedule(self) -> None:
+        """Feed the idle workers; the first time, compare the collections and ask the source for the jobs."""
+        if self._aborted:
+            return
+        if self._queue is None:
+            # By name: who collected first is chance, and the same mistake should give the same text.
+            first, *others = sorted(self._collections.items(), key=lambda item: item[0].gateway.id)
+            self._ids = first[1]
+            # All of them, so that every worker that differs gets its report.
+            if sum([self._report_difference(self._ids, *other) for other in others]):
+                self.abort()
+                return
+            self._begin(self._source.jobs(self._ids))
+        self._dispatch()
+
+    def mark_started(self, node_id: str) -> None:
+        """Take note that a worker has begun an item, so that a crash is blamed only on what was running."""
+        running = self._queue.running if self._queue is not None else {}
+        begun = (
+            index
+            for index in self._indices.get(node_id, ())
+            if index in running and index not in self._started
+        )
+        self._started.update(list(begun)[:1])
+
+    def started(self, node_id: str, worker: str) -> None:
+        """Check a report of `worker`; raises OrderViolationError if the item may not run there or not yet."""
+        running = self._queue.running if self._queue is not None else {}
+        for index in self._indices.get(node_id, ()):
+            if running.get(index) == worker or len(self._indices[node_id]) == 1:
+                self._witness.start(index, worker)
+
+    def mark_test_complete(self, node: Worker, item_index: int, duration: float = 0) -> None:  # noqa: ARG002 - xdist's protocol
+        """Count an item as finished, which may free others. The barrier is nobody's item."""
+        if self._queue is None or item_index == len(self._ids):
+            return
+        self._held[node].remove(item_index)
+        self._finish(self._queue, item_index)
+        self._dispatch()
+
+    def mark_test_pending(self, item: str) -> None:
+        """Let a crashed item run again: it does not count as finished, and its dependents wait on."""
+        for index in self._indices.get(item, ()):
+            if index in self._crashed:
+                self._crashed.discard(index)
+                self._started.discard(index)
+                return
+        raise ValueError(f"{item} has not crashed, so it cannot be run again")
+
+    def remove_pending_tests_from_node(self, node: Worker, indices: Sequence[int]) -> None:
+        raise NotImplementedError("nothing is ever stolen")
+
+    def remove_node(self, node: Worker) -> str | None:
+        """Forget a worker and give back what it had not finished; names the item it died in, if there is one."""
+        held = self._held.pop(node)
+        if self._queue is None or node not in self._collections:
+            return None
+        self._lost_a_worker = True
+        self._witness.lose(node.gateway.id)
+        if node not in self._unusable:
+            self._queue.lose(node.gateway.id)
+        if not held or held[0] not in self._started:
+            return None
+        self._crashed.add(held[0])
+        return self._ids[held[0]]
+
+    def abort(self) -> None:
+        """Send nothing more; what workers have begun they finish."""
+        self._aborted = True
+
+    def unfinished(self) -> tuple[str, ...]:
+        """Name the items that have not run to their end, in the order of the collection."""
+        if self._queue is None:
+            first = next(iter(self._collections.values()), [])
+            return tuple(first)
+        finished = self._queue.finished | self._crashed
+        return tuple(node_id for index, node_id in enumerate(self._ids) if index not in finished)
+
+    def is_busy(self, node: Worker) -> bool:
+        """Whether a worker is in the middle of an item."""
+        held = self._held.get(node, [])
+        return bool(held) and held[0] in self._started
+
+    def has_joined(self, node: Worker) -> bool:
+        """Whether a worker's collection was accepted."""
+        return node in self._collections
+
+    def _begin(self, jobs: Sequence[Job]) -> None:
+        if [job.index for job in jobs] != list(range(len(self._ids))):
+            raise ValueError(f"{len(jobs)} jobs were planned for {len(self._ids)} items")
+        for index, node_id in enumerate(self._ids):
+            self._indices[node_id].append(index)
+        self._witness = Witness(jobs)
+        self._queue = Queue(jobs)
+        for node in self._held:
+            if node in self._collections:
+                self._queue.add_worker(node.gateway.id)
+
+    def _usable_nodes(self) -> list[Worker]:
+        return [
+            node
+            for node in self._held
+            if node in self._collections and node not in self._unusable and not node.shutting_down
+        ]
+
+    def _dispatch(self) -> None:
+        if self._queue is None or self._aborted:
+            return
+        for node in self._usable_nodes():
+            if self._held[node]:
+                continue
+            indices = self._queue.next_for(node.gateway.id)
+            if indices:
+                self._send(self._queue, node, indices)
+
+    def _send(self, queue: Queue, node: Worker, indices: Sequence[int]) -> None:
+        try:
+            node.send_runtest_some([*indices, len(self._ids)])
+        except OSError:
+            # It is dead already and xdist will say so; until then nobody may think that it runs anything.
+            self._unusable.add(node)
+            queue.lose(node.gateway.id)
+            self._witness.lose(node.gateway.id)
+        else:
+            self._held[node] = list(indices)
+
+    def _finish(self, queue: Queue, index: int) -> None:
+        queue.finish(index)
+        self._witness.finish(index)
+
+    def _settle_the_loss(self, queue: Queue) -> None:
+        self._lost_a_worker = False
+        for index in sorted(self._crashed):
+            self._finish(queue, index)
+        self._crashed.clear()
+        self._dispatch()
+
+    def _refuse_to_hang(self, queue: Queue) -> None:
+        if queue.running or not self._usable_nodes():
+            return
+        self._dispatch()
+        if not queue.running and self._usable_nodes():
+            names = ", ".join(self._ids[index] for index in queue.pending)
+            raise DeadlockError(f"every worker is idle and none of these items may run: {names}")
+
+    def _report_difference(self, expected: Sequence[str], node: Worker, found: Sequence[str]) -> bool:
+        if list(expected) == list(found):
+            return False
+        diff = "\n".join(unified_diff(expected, found, "expected", node.gateway.id, lineterm=""))
+        text = f"Worker {node.gateway.id} collected other tests than the first worker, so it runs nothing:\n{diff}"
+        report = pytest.CollectReport(nodeid=node.gateway.id, outcome="failed", longrepr=text, result=[])
+        self.config.hook.pytest_collectreport(report=report)
+        return True

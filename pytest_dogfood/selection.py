@@ -1,0 +1,136 @@
+"""From what pytest has collected and selected to the plan of this run, the same in every process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from pytest_dogfood.collection import fixture_providers
+from pytest_dogfood.collection import journeys_of
+from pytest_dogfood.diagnostics import Diagnostic
+from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.diagnostics import in_order_of_place
+from pytest_dogfood.graph import CapabilityGraph
+from pytest_dogfood.journey import Journey
+from pytest_dogfood.journey import JourneyId
+from pytest_dogfood.planning import Plan
+from pytest_dogfood.planning import make_plan
+from pytest_dogfood.planning import partition
+from pytest_dogfood.planning import python_prerequisites
+from pytest_dogfood.project import Project
+from pytest_dogfood.settings import Shard
+from pytest_dogfood.stash import JOURNEY
+from pytest_dogfood.storage import read_as
+from pytest_dogfood.storage import write_whole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What this run is about: the graph of the project, the items in order, their plan, and what is wrong."""
+
+    graph: CapabilityGraph
+    items: tuple[pytest.Item, ...]
+    plan: Plan
+    diagnostics: tuple[Diagnostic, ...] = ()
+    elsewhere: tuple[pytest.Item, ...] = ()
+    """Items that belong to other shards."""
+
+
+def settle(
+    config: pytest.Config,
+    project: Project,
+    *,
+    collected: Sequence[pytest.Item],
+    selected: Sequence[pytest.Item],
+    shard: Shard | None = None,
+) -> Settled:
+    """Decide which items run and in which order.
+
+    `collected` is everything that was found, `selected` what -k, -m and others have left of it. Other items keep
+    their places; those of the graph change places among themselves.
+    """
+    wrong, tests = journeys_of(collected, project)
+    if shard is not None:
+        project.read_whole()
+    graph = project.graph(tests, fixture_providers(config, collected))
+    diagnostics = in_order_of_place([*wrong, *project.diagnose(graph)])
+    if diagnostics:
+        return Settled(graph=graph, items=tuple(selected), plan=Plan(), diagnostics=diagnostics)
+    in_selection = _ids(selected)
+    here = list(selected)
+    elsewhere: list[pytest.Item] = []
+    if shard is not None:
+        shards = _shards(graph, collected, shard.total)
+        here = [item for item in selected if shards[_unit(graph, item)] == shard.index]
+        elsewhere = [item for item in selected if shards[_unit(graph, item)] != shard.index]
+    wanted = set(python_prerequisites(graph, _ids(here)))
+    here += [item for item in collected if item.stash.get(JOURNEY, None) and _journey(item).id in wanted]
+    plan = make_plan(graph, tuple(dict.fromkeys(_ids(here))), gates=in_selection, prerequisites=wanted)
+    elsewhere = [item for item in elsewhere if item not in here]
+    return Settled(graph=graph, items=tuple(_in_order(here, plan)), plan=plan, elsewhere=tuple(elsewhere))
+
+
+def _journey(item: pytest.Item) -> Journey:
+    return item.stash[JOURNEY]
+
+
+def _ids(items: Sequence[pytest.Item]) -> list[JourneyId]:
+    return [journey.id for item in items if (journey := item.stash.get(JOURNEY, None)) is not None]
+
+
+def _unit(graph: CapabilityGraph, item: pytest.Item) -> str:
+    journey = item.stash.get(JOURNEY, None)
+    if journey is not None:
+        return f"chain {graph.chains[journey.id]}"
+    return f"file {item.nodeid.partition('::')[0]}"
+
+
+def _shards(graph: CapabilityGraph, collected: Sequence[pytest.Item], total: int) -> dict[str, int]:
+    """Spread chains, and files of other tests, over the shards; every machine comes to the same answer."""
+    weights: dict[str, float] = {}
+    for journey in graph.journeys.values():
+        unit = f"chain {graph.chains[journey.id]}"
+        weights[unit] = weights.get(unit, 0.0) + (1.0 if journey.estimate is None else journey.estimate)
+    for item in collected:
+        if item.stash.get(JOURNEY, None) is None:
+            unit = _unit(graph, item)
+            weights[unit] = weights.get(unit, 0.0) + 1.0
+    return partition(weights, total)
+
+
+def _in_order(items: Sequence[pytest.Item], plan: Plan) -> list[pytest.Item]:
+    position = {planned.id: number for number, planned in enumerate(plan.journeys)}
+    ours = [item for item in items if item.stash.get(JOURNEY, None) is not None]
+    ordered = iter(sorted(ours, key=lambda item: position[_journey(item).id]))
+    return [next(ordered) if item.stash.get(JOURNEY, None) is not None else item for item in items]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """What a worker tells the controller, which has collected nothing itself."""
+
+    plan: Plan
+    diagnostics: tuple[Diagnostic, ...] = ()
+    machine: tuple[str, ...] = ()
+    empty_shard: bool = False
+
+
+def publish(directory: Path, worker: str, published: Published) -> None:
+    write_whole(directory / f"{worker}.json", msgspec.json.encode(published))
+
+
+def read_published(directory: Path) -> Published:
+    """Read what the workers have published; raises HarnessError if they do not agree or said nothing."""
+    found = [read_as(path, Published) for path in sorted(directory.glob("*.json"))]
+    everything = [one for one in found if one is not None]
+    if not everything:
+        raise HarnessError("no worker has said what it plans to run")
+    if any(one.plan.digest != everything[0].plan.digest for one in everything):
+        raise HarnessError(
+            "the workers have made different plans, from different files or in different orders"
+        )
+    return everything[0]

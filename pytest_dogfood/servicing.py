@@ -1,0 +1,104 @@
+"""Starts a capability's service and waits until its probe says that it is ready; stops it again."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from pytest_dogfood import services
+from pytest_dogfood.captured import Captured
+from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.journey import Capability
+from pytest_dogfood.journey import Scope
+from pytest_dogfood.journey import Token
+from pytest_dogfood.outcomes import Proof
+from pytest_dogfood.presence import PROBE_TIMEOUT
+from pytest_dogfood.presence import Presence
+from pytest_dogfood.process import shell_argv
+from pytest_dogfood.registry import Holding
+from pytest_dogfood.stepping import expand
+from pytest_dogfood.world import WORKER_MARKER
+from pytest_dogfood.world import State
+
+_FIRST_WAIT = 0.02
+_LONGEST_WAIT = 0.5
+
+OF_THE_RUN = "run"
+"""What a machine-wide service sees as its worker: it belongs to the run, and outlives the worker that started it."""
+
+
+def start_service(presence: Presence, token: Token, capability: Capability, state: State) -> Holding:
+    """Start the service on free ports and wait for its probe; raises HarnessError if it ends or takes too long."""
+    service = capability.service
+    if service is None:
+        raise ValueError(f"{token} has no service")
+    ports = services.free_ports(service.ports)
+    values = {name: str(port) for name, port in ports.items()}
+    bench = presence.bench_for(token, capability, state, values)
+    environment = dict(bench.environment)
+    if capability.scope is Scope.MACHINE:
+        environment["DOGFOOD_WORKER"] = environment[WORKER_MARKER] = OF_THE_RUN
+    for name, text in service.env.items():
+        environment[name] = expand(text, environment)
+    place = presence.place_of(token, state)
+    running = services.start(
+        shell_argv(service.run, service.shell),
+        cwd=bench.workdir / expand(service.cwd or ".", environment),
+        env=environment,
+        log=presence.world.run.outputs / f"service-{token}-{place}.log",
+        ports=ports,
+    )
+    holding = Holding(
+        token=token,
+        place=place,
+        by="service",
+        proof=Proof.PROBE,
+        values=values,
+        service=running,
+    )
+    try:
+        _wait_until_ready(presence, capability, state, holding, running)
+    except BaseException:
+        services.stop(running)
+        raise
+    return presence.record(holding)
+
+
+def _wait_until_ready(
+    presence: Presence,
+    capability: Capability,
+    state: State,
+    holding: Holding,
+    running: services.Running,
+) -> None:
+    limit = capability.timeout or PROBE_TIMEOUT
+    deadline = time.monotonic() + limit
+    wait = _FIRST_WAIT
+    while True:
+        if not services.is_alive(running):
+            raise HarnessError(_words(presence, holding, running, "ended before its probe held"))
+        if presence.probe(holding.token, state, holding.values):
+            return
+        if time.monotonic() + wait > deadline:
+            raise HarnessError(
+                _words(presence, holding, running, f"was not ready after {limit:g} s: its probe says no")
+            )
+        time.sleep(wait)
+        wait = min(wait * 1.5, _LONGEST_WAIT)
+
+
+def _words(presence: Presence, holding: Holding, running: services.Running, what: str) -> str:
+    log = Captured(path=Path(running.log)).tail(4096).rstrip()
+    text = f"the service of {holding.token!r} {what}\n  --- {running.log} ---\n{log or '  (empty)'}"
+    return presence.world.keeper.mask(text)
+
+
+def stop_service(presence: Presence, holding: Holding) -> None:
+    """Stop a service and forget that it holds; its log stays, with secrets masked."""
+    if holding.service is None:
+        return
+    presence.registry.forget(holding.token, holding.place)
+    services.stop(holding.service)
+    log = Path(holding.service.log)
+    if presence.world.keeper.secrets and log.exists():
+        presence.world.keeper.secrets.mask_file(log)

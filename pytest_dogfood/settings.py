@@ -1,0 +1,79 @@
+"""Everything a run can be told, as one frozen value that is validated when it is built."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pytest_dogfood.journey import TOKEN_PATTERN
+from pytest_dogfood.journey import Token
+
+JOURNEY_FILES = (
+    "*.journey.yaml",
+    "*.journey.yml",
+    "*.journey.json",
+    "journeys.yaml",
+    "journeys.yml",
+    "journeys.json",
+)
+SETTINGS_FILE = "dogfood.yaml"
+LONGEST_STATE_PATH = 60
+"""A socket's path may have 108 bytes on Linux, so this leaves 47 for what the product puts below its state."""
+
+
+class Provision(StrEnum):
+    """Whether a missing token may be brought about."""
+
+    AUTO = "auto"
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """The part of the project that one machine of a CI matrix runs: number `index` (from 1) of `total`."""
+
+    index: int
+    total: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Read `I/N`; raises ValueError with words for the user."""
+        match = re.fullmatch(r"(\d+)/(\d+)", text)
+        if match is None:
+            raise ValueError(f"--dogfood-shard is written I/N, as in 2/4, not {text!r}")
+        shard = cls(int(match[1]), int(match[2]))
+        if not 1 <= shard.index <= shard.total:
+            raise ValueError(f"--dogfood-shard {text}: I counts from 1 and is at most N")
+        return shard
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.total}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the command line and the ini file say; raises ValueError with words for the user when built wrong.
+
+    `timeout` is the limit of a step in seconds where nothing nearer sets one. `min_measured` is in percent.
+    """
+
+    files: tuple[str, ...] = JOURNEY_FILES
+    shard: Shard | None = None
+    provision: Provision = Provision.AUTO
+    blocked: tuple[Token, ...] = ()
+    keep: bool = False
+    check: bool = False
+    secrets: tuple[str, ...] = ()
+    min_measured: int = 50
+    timeout: float = 300.0
+    state_root: str | None = None
+
+    def __post_init__(self) -> None:
+        for token in self.blocked:
+            if not TOKEN_PATTERN.fullmatch(token):
+                raise ValueError(f"--dogfood-blocked {token!r} is no token: tokens are kebab-case")
+        if not 0 <= self.min_measured <= 100:
+            raise ValueError(f"dogfood_min_measured is a percentage, 0 to 100, not {self.min_measured}")
+        if self.timeout <= 0:
+            raise ValueError(f"dogfood_timeout is a number of seconds above 0, not {self.timeout:g}")

@@ -1,0 +1,254 @@
+"""What a value must look like, as data: each shape reads a node, and knows enough to be written down as a schema.
+
+`read` gives the value, or None once it has told the findings what is wrong. No shape has None for a value.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import field
+from typing import Any
+from typing import Generic
+from typing import Protocol
+from typing import TypeVar
+
+from pytest_dogfood.diagnostics import did_you_mean
+from pytest_dogfood.nodes import NULLS
+from pytest_dogfood.nodes import Findings
+from pytest_dogfood.nodes import ListNode
+from pytest_dogfood.nodes import MapNode
+from pytest_dogfood.nodes import Node
+from pytest_dogfood.nodes import ScalarNode
+from pytest_dogfood.nodes import described
+from pytest_dogfood.nodes import is_null
+from pytest_dogfood.nodes import shown
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+_NUMBER = re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d{1,3})?", re.ASCII)
+_INTEGER = re.compile(r"[-+]?\d{1,18}", re.ASCII)
+
+
+class Shape(Protocol[T_co]):
+    @property
+    def expected(self) -> str:
+        """What to say was expected, such as "a number"."""
+
+    def read(self, node: Node, findings: Findings) -> T_co | None: ...
+
+
+def refuse(node: Node, expected: str, findings: Findings, hint: str = "") -> None:
+    """Report that something else stands there, or nothing at all."""
+    if is_null(node):
+        findings.add(node, "missing-value", f"a value is missing: expected {expected}", hint=hint)
+    else:
+        findings.add(node, "wrong-type", f"expected {expected}, not {described(node)}", hint=hint)
+
+
+def read_text(node: Node, findings: Findings, expected: str, *, empty: bool = False) -> str | None:
+    """Give what a scalar says, whatever type YAML would give it; what it must not be is reported."""
+    if not isinstance(node, ScalarNode):
+        refuse(node, expected, findings, "put it in quotes, or under `|`, if it is meant as text")
+    elif node.plain and node.value in NULLS:
+        refuse(node, expected, findings, 'write "" for empty text' if empty else "")
+    elif not node.value and not empty:
+        findings.add(node, "missing-value", f"a value is missing: expected {expected}, not empty text")
+    elif "\0" in node.value:
+        findings.add(node, "nul-byte", f"a NUL byte in {expected}", hint="no command or file takes it")
+    else:
+        return node.value
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
+    """Text exactly as written: `no`, `1.20` and `12:30` are text."""
+
+    empty: bool = False
+    expected: str = "text"
+
+    def read(self, node: Node, findings: Findings) -> str | None:
+        return read_text(node, findings, self.expected, empty=self.empty)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Word:
+    """Text that must match a pattern as a whole."""
+
+    pattern: re.Pattern[str]
+    code: str
+    expected: str
+    hint: str = ""
+
+    def read(self, node: Node, findings: Findings) -> str | None:
+        value = read_text(node, findings, self.expected)
+        if value is None or self.pattern.fullmatch(value):
+            return value
+        findings.add(node, self.code, f"expected {self.expected}, not {shown(value)}", hint=self.hint)
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Number:
+    """A number without quotes, from `minimum` to `maximum`."""
+
+    minimum: float = -math.inf
+    maximum: float = math.inf
+    integer: bool = False
+
+    @property
+    def expected(self) -> str:
+        return "an integer" if self.integer else "a number"
+
+    def read(self, node: Node, findings: Findings) -> float | None:
+        pattern = _INTEGER if self.integer else _NUMBER
+        if not isinstance(node, ScalarNode) or not pattern.fullmatch(node.value):
+            refuse(node, self.expected, findings)
+            return None
+        if not node.plain:
+            refuse(node, self.expected, findings, f"write {node.value} without quotes")
+            return None
+        value = int(node.value) if self.integer else float(node.value)
+        if math.isfinite(value) and self.minimum <= value <= self.maximum:
+            return value
+        allowed = f"from {self.minimum:g} to {self.maximum:g}"
+        findings.add(node, "out-of-range", f"expected {self.expected} {allowed}, not {shown(node.value)}")
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flag:
+    expected: str = "true or false"
+
+    def read(self, node: Node, findings: Findings) -> bool | None:
+        if isinstance(node, ScalarNode) and node.plain and node.value in {"true", "false"}:
+            return node.value == "true"
+        refuse(node, self.expected, findings, "write true or false, in small letters and without quotes")
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice(Generic[T]):
+    """One of a few words, each standing for a value."""
+
+    options: Mapping[str, T]
+
+    @property
+    def expected(self) -> str:
+        return "one of " + ", ".join(self.options)
+
+    def read(self, node: Node, findings: Findings) -> T | None:
+        word = read_text(node, findings, self.expected)
+        if word is None or word in self.options:
+            return None if word is None else self.options[word]
+        hint = did_you_mean(word, self.options)
+        findings.add(node, "unknown-word", f"expected {self.expected}, not {shown(word)}", hint=hint)
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListOf(Generic[T]):
+    """A list; with `empty_code` one that must hold something."""
+
+    item: Shape[T]
+    expected: str = "a list"
+    empty_code: str = ""
+
+    def read(self, node: Node, findings: Findings) -> tuple[T, ...] | None:
+        if self.empty_code and (is_null(node) or (isinstance(node, ListNode) and not node.items)):
+            findings.add(node, self.empty_code, f"nothing stands here: expected {self.expected}")
+        elif isinstance(node, ListNode):
+            read = self.item.read
+            values = [read(item, findings) for item in node.items]
+            return tuple([value for value in values if value is not None])
+        else:
+            refuse(node, self.expected, findings)
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OneOrMany(Generic[T]):
+    """A single value stands for a list of one."""
+
+    item: Shape[T]
+
+    @property
+    def expected(self) -> str:
+        return f"{self.item.expected} or a list"
+
+    def read(self, node: Node, findings: Findings) -> tuple[T, ...] | None:
+        if isinstance(node, ListNode):
+            return ListOf(item=self.item).read(node, findings)
+        value = self.item.read(node, findings)
+        return None if value is None else (value,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapOf(Generic[T]):
+    """A mapping from names of the author's choice; `key` says what a name may look like."""
+
+    key: Shape[str]
+    value: Shape[T]
+    expected: str = "a mapping"
+
+    def read(self, node: Node, findings: Findings) -> dict[str, T] | None:
+        if not isinstance(node, MapNode):
+            refuse(node, self.expected, findings)
+            return None
+        result: dict[str, T] = {}
+        for key_node, value_node in node.entries.values():
+            key = self.key.read(key_node, findings)
+            value = self.value.read(value_node, findings)
+            if key is not None and value is not None:
+                result[key] = value
+        return result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByKind(Generic[T]):
+    """Different shapes for text, list and mapping; None where that kind is not allowed."""
+
+    expected: str
+    scalar: Shape[T] | None = None
+    sequence: Shape[T] | None = None
+    mapping: Shape[T] | None = None
+
+    def read(self, node: Node, findings: Findings) -> T | None:
+        if isinstance(node, ScalarNode):
+            shape = None if is_null(node) else self.scalar
+        else:
+            shape = self.sequence if isinstance(node, ListNode) else self.mapping
+        if shape is not None:
+            return shape.read(node, findings)
+        refuse(node, self.expected, findings)
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Positioned:
+    """The inner shape's text, together with its place."""
+
+    inner: Shape[str]
+
+    @property
+    def expected(self) -> str:
+        return self.inner.expected
+
+    def read(self, node: Node, findings: Findings) -> ScalarNode | None:
+        value = self.inner.read(node, findings)
+        return node if value is not None and isinstance(node, ScalarNode) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """What may stand under one key of a record, and what the reference says about it."""
+
+    shape: Shape[Any]
+    description: str
+    examples: tuple[str, ...] = field(default=(), metadata={"format": "YAML"})
+    required: bool = False
+    alias_of: str = ""

@@ -1,0 +1,67 @@
+"""Small files that several processes share: written whole, private to their owner, read without surprises."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from pytest_dogfood.diagnostics import HarnessError
+
+T = TypeVar("T")
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Replace a file so that readers see the old or the new content and never a part; mode 0600."""
+    beside = path.with_name(f"{path.name}.{os.getpid()}~")
+    try:
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        with open(descriptor, "wb") as file:  # noqa: PTH123 - the descriptor carries mode and flags
+            file.write(content)
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise HarnessError(f"cannot write {path}: {error.strerror}") from error
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Add one line in one write, which the kernel keeps whole among processes; mode 0600."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+        try:
+            os.write(descriptor, line + b"\n")
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise HarnessError(f"cannot write {path}: {error.strerror}") from error
+
+
+def read_as(path: Path, kind: type[T]) -> T | None:
+    """Read a JSON file as `kind`; None where there is none, HarnessError where it cannot be understood."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise HarnessError(f"{path} cannot be read ({error}); remove it and run again") from error
+
+
+def private_directory(path: Path) -> Path:
+    """Make a directory only its owner may enter, and refuse one that is somebody else's or a link."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = path.lstat()
+    except OSError as error:
+        raise HarnessError(f"cannot make the directory {path}: {error.strerror}") from error
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise HarnessError(
+            f"{path} is not a directory of yours; remove it or set dogfood_state_root to another place"
+        )
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        path.chmod(0o700)
+    return path

@@ -1,0 +1,91 @@
+"""What a person reads: the header, what was deferred and provisioned and why, and the line that adds up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from pytest_dogfood.leading import Leading
+from pytest_dogfood.outcomes import JourneyResult
+from pytest_dogfood.outcomes import Outcome
+from pytest_dogfood.outcomes import listed
+from pytest_dogfood.process import default_shell
+from pytest_dogfood.stash import PROJECT
+from pytest_dogfood.stash import SETTINGS
+
+
+class Terminal:
+    """The plugin that speaks."""
+
+    def __init__(self, config: pytest.Config, leading: Leading) -> None:
+        self._config = config
+        self._leading = leading
+
+    def pytest_report_header(self) -> str:
+        project = self._config.stash[PROJECT]
+        graph = project.graph()
+        settings = self._config.stash[SETTINGS]
+        parts = [
+            _count(len(graph.journeys), "journey"),
+            _count(len(graph.tokens), "token"),
+            _count(len(set(graph.chains.values())), "chain"),
+        ]
+        shard = f"; shard {settings.shard}" if settings.shard is not None else ""
+        return f"dogfood: {', '.join(parts)} in files; shell: {default_shell()}{shard}"
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(
+        self, report: pytest.CollectReport | pytest.TestReport, config: pytest.Config
+    ) -> tuple[str, str, str] | None:
+        """Add the chain to each word that -v prints."""
+        if config.get_verbosity() < 1 or not isinstance(report, pytest.TestReport):
+            return None
+        chain = dict(report.user_properties).get("dogfood.chain")
+        if chain is None or report.when == "teardown":
+            return None
+        return None
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        tally = self._leading.tally
+        lines = list(self._details())
+        if lines and self._config.get_verbosity() >= 0:
+            terminalreporter.write_sep("=", "dogfood")
+            for line in lines:
+                terminalreporter.write_line(line)
+        if self._leading.kept is not None:
+            terminalreporter.write_line(f"dogfood: kept {self._leading.kept}")
+        if self._leading.empty_shard:
+            terminalreporter.write_line(
+                f"dogfood: shard {self._config.stash[SETTINGS].shard} has nothing to run"
+            )
+        if tally.planned:
+            terminalreporter.write_line(tally.closing_line())
+            too_little = self._leading.too_little()
+            if too_little:
+                terminalreporter.write_line(too_little, red=True)
+
+    def _details(self) -> Iterator[str]:
+        tally = self._leading.tally
+        for cause, results in tally.causes().items():
+            yield f"deferred: {_count(len(results), 'journey')}, because {cause}"
+            yield f"    {listed(result.id for result in results)}"
+        for unseen in self._leading.unseen_causes():
+            yield f"not run as an item of its own, but seen to fail: {unseen.who}"
+            yield from (f"    {line}" for line in unseen.details.splitlines())
+        for result in tally.results.values():
+            yield from _provisioned(result)
+        harness = [result.id for result in tally.results.values() if result.outcome is Outcome.ERROR]
+        if harness:
+            yield f"errors of the harness, not of the product: {listed(harness)}"
+        if tally.unaccounted:
+            yield f"did not run: {listed(tally.unaccounted, most=20)}"
+
+
+def _provisioned(result: JourneyResult) -> Iterator[str]:
+    for one in result.provisioned:
+        yield f"provisioned {one.token} once {one.how}, {one.seconds:.1f} s, for {result.id} [{one.where}]"
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"

@@ -1,0 +1,150 @@
+"""The words that several tables of the format share: names, tokens, paths, and what a stream must show."""
+
+from __future__ import annotations
+
+import re
+
+from pytest_dogfood.journey import JOURNEY_ID_PATTERN
+from pytest_dogfood.notation import Command
+from pytest_dogfood.notation import Duration
+from pytest_dogfood.notation import FreeMap
+from pytest_dogfood.notation import InnerPath
+from pytest_dogfood.notation import JmesPath
+from pytest_dogfood.notation import Regex
+from pytest_dogfood.records import Fields
+from pytest_dogfood.records import Record
+from pytest_dogfood.shapes import ByKind
+from pytest_dogfood.shapes import Flag
+from pytest_dogfood.shapes import Key
+from pytest_dogfood.shapes import ListOf
+from pytest_dogfood.shapes import MapOf
+from pytest_dogfood.shapes import OneOrMany
+from pytest_dogfood.shapes import Positioned
+from pytest_dogfood.shapes import Text
+from pytest_dogfood.shapes import Word
+
+TEXT = Text()
+ANY_TEXT = Text(empty=True)
+FLAG = Flag()
+DURATION = Duration()
+COMMAND = Command()
+
+_ATOM = r"(?:[a-z0-9]|\$\{[A-Za-z_][A-Za-z0-9_]*\})+"
+_INSTANCE = r":(?:[A-Za-z0-9_.+-]|\$\{[A-Za-z_][A-Za-z0-9_]*\})+"
+_TOKEN_HINT = "tokens are kebab-case, such as `user-logged-in` or `db-ready:linux`"  # noqa: S105 - not a secret
+
+BASE_TOKEN = Word(
+    pattern=re.compile(r"[a-z0-9]+(-[a-z0-9]+)*"),
+    code="bad-token",
+    expected="a token without an instance",
+    hint="tokens are kebab-case, such as `user-logged-in`",
+)
+TOKENS = OneOrMany(
+    item=Positioned(
+        inner=Word(
+            pattern=re.compile(rf"{_ATOM}(?:-{_ATOM})*(?:{_INSTANCE})?"),
+            code="bad-token",
+            expected="a token",
+            hint=_TOKEN_HINT,
+        )
+    )
+)
+REQUIRED_TOKENS = OneOrMany(
+    item=Positioned(
+        inner=Word(
+            pattern=re.compile(rf"{_ATOM}(?:-{_ATOM})*(?:{_INSTANCE}|:\*)?"),
+            code="bad-token",
+            expected="a token",
+            hint=_TOKEN_HINT,
+        )
+    )
+)
+IDENTIFIER = Word(
+    pattern=re.compile(r"[A-Za-z_][A-Za-z0-9_]*"),
+    code="bad-name",
+    expected="a name",
+    hint="letters, digits and underscores; no digit first",
+)
+VARIABLE = Word(
+    pattern=re.compile(r"(?!DOGFOOD_)[A-Za-z_][A-Za-z0-9_]*"),
+    code="bad-name",
+    expected="a name for a variable",
+    hint="letters, digits and underscores; no digit first; DOGFOOD_ is taken",
+)
+ENV_NAME = Word(pattern=re.compile(r"[^=\s]+"), code="bad-name", expected="a name for a variable")
+ENV = MapOf(key=ENV_NAME, value=ANY_TEXT, expected="a mapping from variables to text")
+PLAIN_NAME = Word(
+    pattern=re.compile(r"(?!\.\.?$)[^/\0\n]+"),
+    code="bad-path",
+    expected="the plain name of a directory",
+    hint="one name without a slash; it is made below the chain's state",
+)
+JOURNEY_ID = Word(
+    pattern=JOURNEY_ID_PATTERN,
+    code="bad-id",
+    expected="a journey id",
+    hint="letters, digits, `-`, `_` and `.`; the first is no `-`",
+)
+MATRIX_VALUE = Word(pattern=re.compile(r"[^\x00-\x1f\x7f]+"), code="bad-name", expected="a value on one line")
+
+_SEED_ITEM = Record(
+    name="a file to seed",
+    description="A file that is there when the step or journey begins.",
+    keys={
+        "path": Key(
+            shape=Positioned(inner=InnerPath()), description="Where, below the workdir.", required=True
+        ),
+        "content": Key(shape=ANY_TEXT, description="What the file holds.", required=True),
+    },
+)
+SEED_FILES: ByKind[dict[str, str] | tuple[Fields, ...]] = ByKind(
+    expected="a mapping from paths to text",
+    mapping=MapOf(key=InnerPath(), value=ANY_TEXT),
+    sequence=ListOf(item=_SEED_ITEM),
+)
+
+SHARED_KEYS = {
+    "env": Key(
+        shape=ENV,
+        description="Environment variables; values may name `$DOGFOOD_STATE` and its like.",
+        examples=('{APP_HOME: "$DOGFOOD_STATE/app"}',),
+    ),
+    "cwd": Key(shape=TEXT, description="Directory, relative to the working directory.", examples=("src",)),
+    "shell": Key(shape=TEXT, description="The shell that takes a textual `run`.", examples=("bash", "sh")),
+}
+SEED_KEY = Key(
+    shape=SEED_FILES, description="Files to write first: path to text.", examples=('{a.txt: "hello"}',)
+)
+
+STREAM_RECORD = Record(
+    name="an expected stream",
+    description="What must be seen in an output stream.",
+    keys={
+        "contains": Key(shape=OneOrMany(item=TEXT), description="Text that occurs.", examples=("ready",)),
+        "not_contains": Key(
+            shape=OneOrMany(item=TEXT), description="Text that does not occur.", examples=("error",)
+        ),
+        "matches": Key(
+            shape=OneOrMany(item=Regex()), description="Regular expressions found.", examples=('"v\\\\d+"',)
+        ),
+        "equals": Key(shape=ANY_TEXT, description="The whole of the stream.", examples=('"done\\n"',)),
+        "json": Key(
+            shape=FreeMap(key=JmesPath()),
+            description="The stream is JSON; each JMESPath expression gives its value.",
+            examples=("{status: ok}",),
+        ),
+    },
+)
+STREAM: ByKind[str | Fields] = ByKind(
+    expected="text it contains, or a mapping", scalar=TEXT, mapping=STREAM_RECORD
+)
+FILE_RECORD = Record(
+    name="an expected file",
+    description="What must be true of a file.",
+    keys={
+        "exists": Key(shape=FLAG, description="Whether it exists; true unless told otherwise."),
+        "contains": Key(shape=OneOrMany(item=TEXT), description="Text that occurs.", examples=("port = 80",)),
+        "equals": Key(shape=ANY_TEXT, description="The whole of the file."),
+    },
+)
+FILE: ByKind[bool | Fields] = ByKind(expected="true, false or a mapping", scalar=FLAG, mapping=FILE_RECORD)

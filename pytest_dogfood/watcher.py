@@ -1,0 +1,264 @@
+"""Ends what a run leaves behind, also when the run itself was killed.
+
+Run as a script (`python -I -S watcher.py CONTROLLER_PID NAME[=VALUE] [SPARED_PID ...]`) it waits for its
+controller's end and then sweeps. It stands alone, on the standard library only, so that it starts quickly
+and works whatever became of the environment; `pytest_dogfood.process` uses the same sweep from within.
+
+A process is found by its environment (`/proc/PID/environ`), by its process group or session, or because a
+process found that way started it. A process that overwrites its environment (some daemons do, to change
+their title) is found by the other two only.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+from typing import NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from collections.abc import Iterator
+    from collections.abc import Mapping
+    from collections.abc import Sequence
+
+HAS_PROC = os.path.exists("/proc/self/stat")  # noqa: PTH110 - pathlib would double the time this script needs to start
+GRACE = 2.0
+"""Seconds between the request to end and the signal that cannot be ignored."""
+LIMIT = 15.0
+"""Seconds after which a sweep gives up, for instance on a process that hangs in the kernel."""
+QUIET = 0.1
+"""Seconds between the two empty sweeps that end the watch over a controller that died."""
+_PATIENCE = 200  # milliseconds that a process may take to become another program
+
+
+class Process(NamedTuple):
+    """One line of the process table; a tuple, because importing dataclasses takes longer than a sweep."""
+
+    pid: int
+    state: str
+    parent: int
+    group: int
+    session: int
+    started: str
+    flags: int
+
+    @property
+    def kernel(self) -> bool:
+        """Whether it is a thread of the kernel, which never has an environment."""
+        return bool(self.flags & 0x00200000)
+
+    @property
+    def ended(self) -> bool:
+        """Whether only its exit status is left, which nobody has asked for yet."""
+        return self.state in "ZXx"
+
+
+def look(pid: int) -> Process | None:
+    """Give what the system knows of a process; None if there is no such process or no /proc."""
+    try:
+        line = _read(f"/proc/{pid}/stat")
+    except OSError:
+        return None
+    # The second field is the program's name in parentheses, which may itself hold blanks and parentheses.
+    fields = line[line.rfind(b")") + 2 :].split()
+    state, parent, group, session = fields[:4]
+    started, flags = fields[19], fields[6]
+    return Process(pid, state.decode(), int(parent), int(group), int(session), started.decode(), int(flags))
+
+
+def start_time(pid: int) -> str | None:
+    """Give what tells a process from a later one with the same id; None if there is no such process or no /proc."""
+    seen = look(pid)
+    return None if seen is None else seen.started
+
+
+def alive(pid: int, start_time: str | None) -> bool:
+    """Tell whether the process started at `start_time` still runs; one that waits to be reaped does not."""
+    if pid <= 0:
+        return False
+    if HAS_PROC:
+        seen = look(pid)
+        return seen is not None and not seen.ended and start_time in (None, seen.started)
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def pids() -> set[int]:
+    return {int(name) for name in os.listdir("/proc") if name.isdigit()}  # noqa: PTH208 - see HAS_PROC
+
+
+def survey(variable: str) -> tuple[dict[int, Process], set[int]]:
+    """Give every process that has not ended, and which of them carry `variable`.
+
+    Reading takes time: a process may fork and end before it is its turn, and its child is not on the list. So the
+    list is read again until it shows nobody new; then everybody who lives has been looked at.
+    """
+    processes: dict[int, Process] = {}
+    carrying: set[int] = set()
+    known: set[int] = set()
+    while not carrying and (new := pids() - known):
+        known |= new
+        for pid in new:
+            seen = look(pid)
+            if seen is not None and not seen.ended:
+                processes[pid] = seen
+                if variable and not seen.kernel and carries(pid, variable):
+                    carrying.add(pid)
+    return processes, carrying
+
+
+def carries(pid: int, variable: str) -> bool:
+    """Tell whether a process was started with `variable`: a name, or an exact `NAME=value`."""
+    wanted = os.fsencode(f"\0{variable}\0" if "=" in variable else f"\0{variable}=")
+    try:
+        return wanted in b"\0" + _environment(pid) + b"\0"
+    except OSError:  # it has ended, or it is somebody else's
+        return False
+
+
+def _environment(pid: int) -> bytes:
+    for _ in range(_PATIENCE):
+        environment = _read(f"/proc/{pid}/environ")
+        if environment:
+            break
+        # Neither environment nor arguments: it is just becoming another program. With arguments only, it has
+        # no environment, unless it got both this very moment.
+        if _read(f"/proc/{pid}/cmdline"):
+            return _read(f"/proc/{pid}/environ")
+        time.sleep(0.001)
+    return environment
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:  # noqa: PTH123 - see HAS_PROC
+        return file.read()
+
+
+def ancestors(pid: int, processes: Mapping[int, Process]) -> Iterator[int]:
+    """Give a process and those that started it, up to process 1."""
+    while pid in processes:
+        yield pid
+        pid = processes[pid].parent
+
+
+def to_end(variable: str, group: int, spare: Collection[int]) -> list[int]:
+    """Find who carries `variable` or belongs to `group`, and whom they started; never us and our ancestors."""
+    processes, carrying = survey(variable)
+    spared = {0, 1, os.getpid(), *spare, *ancestors(os.getpid(), processes)}
+    found = {
+        pid: None
+        for pid, process in processes.items()
+        if pid not in spared and (pid in carrying or (group and group in (process.group, process.session)))
+    }
+    children: dict[int, list[int]] = {}
+    for process in processes.values():
+        children.setdefault(process.parent, []).append(process.pid)
+    queue = list(found)
+    for pid in queue:
+        new = [child for child in children.get(pid, ()) if child not in spared and child not in found]
+        found.update(dict.fromkeys(new))
+        queue.extend(new)
+    return queue
+
+
+def end(
+    *, variable: str = "", group: int = 0, grace: float = GRACE, spare: Collection[int] = ()
+) -> tuple[int, ...]:
+    """Ask the processes that `to_end` finds to end, make them after `grace` seconds, until none is left.
+
+    Gives the process ids it has signalled; nothing where there is no /proc.
+    """
+    ended: dict[int, None] = {}
+    refused: set[int] = set()
+    began = time.monotonic()
+    pause = 0.005
+    while HAS_PROC:
+        found = [pid for pid in to_end(variable, group, spare) if pid not in refused]
+        elapsed = time.monotonic() - began
+        if not found or elapsed > LIMIT + grace:
+            break
+        for pid in found:
+            if elapsed >= grace:
+                ask = signal.SIGKILL
+            elif pid not in ended:
+                ask = signal.SIGTERM
+            else:
+                continue
+            try:
+                os.kill(pid, ask)
+            except ProcessLookupError:
+                continue
+            except PermissionError:
+                refused.add(pid)
+            else:
+                ended[pid] = None
+        # Who is left now forks faster than it is asked: no time to lose.
+        pause = min(pause * 2, 0.05) if elapsed < grace else 0.001
+        time.sleep(pause)
+    return tuple(ended)
+
+
+def end_everything_marked(
+    variable: str, *, grace: float = GRACE, spare: Collection[int] = ()
+) -> tuple[int, ...]:
+    """End every process started with `variable` (a name, or an exact `NAME=value`) in its environment.
+
+    Their descendants end with them. Never ends the caller, those that started it, process 1 and `spare`.
+    Gives the ids of the processes it ended; nothing where there is no /proc.
+    """
+    return end(variable=variable, grace=grace, spare=spare) if variable else ()
+
+
+def sweep_until_quiet(variable: str, *, spare: Collection[int], pause: float) -> tuple[int, ...]:
+    """Sweep until two sweeps in a row, `pause` seconds apart, find nothing, for at most LIMIT seconds."""
+    ended: dict[int, None] = {}
+    deadline = time.monotonic() + LIMIT
+    quiet = 0
+    while quiet < 2 and time.monotonic() < deadline:
+        found = end_everything_marked(variable, spare=spare)
+        ended.update(dict.fromkeys(found))
+        quiet = 0 if found else quiet + 1
+        if quiet < 2:
+            time.sleep(pause)
+    return tuple(ended)
+
+
+def wait_for_the_end_of(controller: int) -> bool:
+    """Wait until the controller says goodbye or has died; tell whether it said goodbye.
+
+    The pipe alone would not do: what the controller forks without exec holds a copy of its end.
+    """
+    stdin = sys.stdin.fileno()
+    poll = select.poll()
+    poll.register(stdin, select.POLLIN)
+    if sys.platform == "linux":
+        with suppress(OSError):  # a kernel before 5.3, or the controller is gone already
+            poll.register(os.pidfd_open(controller), select.POLLIN)
+    if os.getppid() != controller:
+        return False
+    return any(fd == stdin and os.read(stdin, 1) for fd, _ in poll.poll())
+
+
+def main(argv: Sequence[str]) -> None:
+    """Wait, sweep, and print the ids of the processes that were ended, one a line."""
+    controller, variable, *spare = argv
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)
+    orderly = wait_for_the_end_of(int(controller))
+    ended = sweep_until_quiet(variable, spare=[int(pid) for pid in spare], pause=0.0 if orderly else QUIET)
+    with suppress(OSError):  # nobody is left to read it
+        os.write(sys.stdout.fileno(), "".join(f"{pid}\n" for pid in ended).encode())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,127 @@
+"""The process that collects and runs items: an xdist worker, or the only process there is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pytest_dogfood.custody import ChainCustody
+from pytest_dogfood.diagnostics import InvalidProjectError
+from pytest_dogfood.graph import CapabilityGraph
+from pytest_dogfood.journal import Journal
+from pytest_dogfood.journey import Scope
+from pytest_dogfood.planning import Plan
+from pytest_dogfood.presence import Presence
+from pytest_dogfood.process import Lifeline
+from pytest_dogfood.provisioning import Provisioner
+from pytest_dogfood.registry import Lease
+from pytest_dogfood.registry import MachineRegistry
+from pytest_dogfood.registry import Registry
+from pytest_dogfood.rundir import RunDirectory
+from pytest_dogfood.rundir import project_name
+from pytest_dogfood.running import Running
+from pytest_dogfood.selection import Published
+from pytest_dogfood.selection import Settled
+from pytest_dogfood.selection import publish
+from pytest_dogfood.selection import settle
+from pytest_dogfood.stash import PROJECT
+from pytest_dogfood.stash import SETTINGS
+from pytest_dogfood.stepping import SecretKeeper
+from pytest_dogfood.world import World
+
+
+def presence_for(
+    config: pytest.Config, graph: CapabilityGraph, run: RunDirectory, *, worker: str, lease: Lease
+) -> Presence:
+    """Put together what a process of the run needs to ask and to provision tokens."""
+    settings = config.stash[SETTINGS]
+    root = run.path.parent
+    project = project_name(config.rootpath)
+    world = World(
+        run=run,
+        rootdir=config.rootpath,
+        worker=worker,
+        settings=settings,
+        keeper=SecretKeeper.from_environment(settings.secrets),
+        locks=root / "locks",
+        lifeline=Lifeline() if hasattr(config, "workerinput") else None,
+    )
+    machine = MachineRegistry(root / f"machine-{project}", lease)
+    return Presence(graph, Registry(run.path / "tokens"), machine, world)
+
+
+class Working:
+    """Settles what runs once collection is over, and brings the hooks into play that run it."""
+
+    def __init__(self, config: pytest.Config, *, worker: str) -> None:
+        self._config = config
+        self._worker = worker
+        self._run: RunDirectory | None = None
+        self._lease: Lease | None = None
+        self._collected: list[pytest.Item] = []
+        self.settled: Settled | None = None
+
+    def begin(self, run: RunDirectory, lease: Lease) -> None:
+        """Take part in a run; without it items are collected and planned, and none is run."""
+        self._run = run
+        self._lease = lease
+
+    @property
+    def plan(self) -> Plan:
+        return self.settled.plan if self.settled is not None else Plan()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        self._collected.append(item)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        settings = self._config.stash[SETTINGS]
+        settled = settle(
+            self._config,
+            self._config.stash[PROJECT],
+            collected=self._collected,
+            selected=items,
+            shard=settings.shard,
+        )
+        self.settled = settled
+        items[:] = settled.items
+        if settled.elsewhere:
+            self._config.hook.pytest_deselected(items=list(settled.elsewhere))
+        if hasattr(self._config, "workerinput"):
+            self._publish(settled)
+        elif settled.diagnostics:
+            raise pytest.UsageError(f"\n{InvalidProjectError(settled.diagnostics)}")
+        if self._run is not None and not settled.diagnostics:
+            self._bring_into_play(settled, self._run)
+
+    def _publish(self, settled: Settled) -> None:
+        if self._run is not None:
+            graph = settled.graph
+            machine = tuple(token for token in graph.tokens if graph.scope_of(token) is Scope.MACHINE)
+            published = Published(
+                plan=settled.plan,
+                diagnostics=settled.diagnostics,
+                machine=machine,
+                empty_shard=not settled.items and bool(settled.elsewhere),
+            )
+            publish(self._run.plans, self._worker, published)
+
+    def _bring_into_play(self, settled: Settled, run: RunDirectory) -> None:
+        if self._lease is None:
+            return
+        presence = presence_for(self._config, settled.graph, run, worker=self._worker, lease=self._lease)
+        journal = Journal(run.records)
+        running = Running(
+            settled.plan,
+            Provisioner(presence, journal),
+            ChainCustody(settled.plan, presence, journal),
+        )
+        running.announce(list(settled.items))
+        self._config.pluginmanager.register(running, "dogfood-running")
+
+
+def run_of_worker(workerinput: dict[str, str]) -> RunDirectory:
+    """Find the run's directory from what the controller has handed to a worker."""
+    return RunDirectory(Path(workerinput["dogfood_run"]))

@@ -1,0 +1,144 @@
+"""Where a process of the run works: its states and directories, and what the environment of its steps says."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from collections.abc import Mapping
+from contextlib import ExitStack
+from contextlib import contextmanager
+from dataclasses import dataclass
+from dataclasses import field
+from pathlib import Path
+
+from filelock import FileLock
+
+from pytest_dogfood.graph import CapabilityGraph
+from pytest_dogfood.journey import ChainId
+from pytest_dogfood.journey import Journey
+from pytest_dogfood.process import Lifeline
+from pytest_dogfood.rundir import RunDirectory
+from pytest_dogfood.settings import Settings
+from pytest_dogfood.stepping import RealBench
+from pytest_dogfood.stepping import SecretKeeper
+from pytest_dogfood.stepping import expand
+from pytest_dogfood.storage import private_directory
+
+ALONE = "main"
+"""Name of the worker where there is only one process."""
+
+
+def run_marker(run: str) -> str:
+    """Name the variable that everything a run starts carries; a run within a run carries both."""
+    return f"_DOGFOOD_RUN_{run}"
+
+
+WORKER_MARKER = "_DOGFOOD_WORKER"
+
+
+def worker_marker(run: str, worker: str) -> str:
+    """Give the variable and its value that everything a worker starts carries, but for what outlives the worker."""
+    return f"{WORKER_MARKER}={run}:{worker}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """What the journeys of one chain share on one worker."""
+
+    chain: ChainId
+    number: int
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+
+@dataclass(slots=True, kw_only=True)
+class World:
+    """One process's view of the run's directories; `locks` is shared by all runs of this user."""
+
+    run: RunDirectory
+    rootdir: Path
+    worker: str
+    settings: Settings
+    keeper: SecretKeeper
+    locks: Path
+    lifeline: Lifeline | None = None
+    _counter: Iterator[int] = field(default_factory=itertools.count)
+    _held: dict[str, FileLock] = field(default_factory=dict)
+    _numbers: dict[ChainId, int] = field(default_factory=dict)
+
+    def state_of(self, graph: CapabilityGraph, journey: Journey) -> State:
+        """Give the state of the journey's chain on this worker."""
+        if not self._numbers:
+            chains = dict.fromkeys(graph.chains.values())
+            self._numbers.update({chain: number for number, chain in enumerate(chains)})
+        chain = graph.chains[journey.id]
+        number = self._numbers[chain]
+        return State(chain=chain, number=number, path=self.run.state(number, self.worker))
+
+    def workdir_for(self, journey: Journey, state: State) -> Path:
+        """Give the directory a journey works in: the one it names in its state, else a fresh one of its own."""
+        if journey.workdir is not None:
+            return private_directory(state.path / journey.workdir)
+        return self.run.fresh_workdir(self.worker, next(self._counter))
+
+    def environment(
+        self,
+        *,
+        workdir: Path,
+        state: Path,
+        directory: Path,
+        journey: str = "",
+        chain: str = "",
+        values: Mapping[str, str] | None = None,
+        own: Mapping[str, str] | None = None,
+    ) -> dict[str, str]:
+        """Compose what a step sees: what pytest itself has, what we tell, `values` of tokens, and the `own` keys."""
+        environment = {
+            **os.environ,
+            "DOGFOOD_STATE": str(state),
+            "DOGFOOD_SHARED": str(self.run.shared),
+            "DOGFOOD_WORKDIR": str(workdir),
+            "DOGFOOD_ROOT": str(self.rootdir),
+            "DOGFOOD_DIR": str(directory),
+            "DOGFOOD_JOURNEY": journey,
+            "DOGFOOD_CHAIN": chain,
+            "DOGFOOD_WORKER": self.worker,
+            "DOGFOOD_RUN": self.run.id,
+            run_marker(self.run.id): "1",
+            WORKER_MARKER: f"{self.run.id}:{self.worker}",
+            **(values or {}),
+        }
+        for name, text in (own or {}).items():
+            environment[name] = expand(text, environment)
+        return environment
+
+    def bench(self, workdir: Path, environment: Mapping[str, str]) -> RealBench:
+        """Give something that runs steps there, with outputs under names of their own."""
+        return RealBench(
+            workdir=workdir,
+            environment=environment,
+            outputs=self.run.outputs,
+            name=f"{self.worker}-{next(self._counter)}",
+            timeout=self.settings.timeout,
+            keeper=self.keeper,
+            lifeline=self.lifeline,
+        )
+
+    def directory_of(self, path: str) -> Path:
+        """Give the directory of a file that is named relative to the rootdir."""
+        return (self.rootdir / path).parent
+
+    @contextmanager
+    def holding_locks(self, names: tuple[str, ...]) -> Iterator[None]:
+        """Hold locks that one holder on the machine may have at a time, taken in one order by everybody."""
+        with ExitStack() as held:
+            for name in sorted(set(names)):
+                lock = self._held.setdefault(
+                    name, FileLock(private_directory(self.locks) / f"{name}.lock", mode=0o600)
+                )
+                held.enter_context(lock.acquire(poll_interval=0.02))
+            yield

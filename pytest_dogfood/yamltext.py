@@ -1,0 +1,145 @@
+"""Bytes -> nodes: YAML and JSON text with every position, and with caps on what a hostile file may cost.
+
+PyYAML's events are the lowest layer that never recurses, shows duplicate keys and tags, and leaves aliases
+unexpanded. Composing with the C loader crashes the process on 100,000 nested brackets.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+from yaml.events import AliasEvent
+from yaml.events import DocumentStartEvent
+from yaml.events import MappingEndEvent
+from yaml.events import MappingStartEvent
+from yaml.events import ScalarEvent
+from yaml.events import SequenceEndEvent
+from yaml.events import SequenceStartEvent
+from yaml.events import StreamEndEvent
+
+from pytest_dogfood.jsontext import read_json
+from pytest_dogfood.nodes import Findings
+from pytest_dogfood.nodes import Node
+from pytest_dogfood.nodes import Place
+from pytest_dogfood.trees import Tree
+
+MAX_BYTES = 8 * 1024 * 1024
+
+LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""Seven times faster where libyaml is there."""
+
+TOP = Place(1, 1)
+COMMAND_HINT = "shell text that YAML reads as its own is safe under `run: |`, on a line of its own, indented"
+
+_COMMAND_KEY = re.compile(r"(^|[\s{,-])(run|probe)\s*:(\s|$)")
+_UNPRINTABLE = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def read_document(content: bytes, findings: Findings) -> Node | None:
+    """Give the one document of a file, or None with the reason among the findings. A `.json` file is JSON."""
+    text = _decoded(content, findings)
+    if text is None:
+        return None
+    if findings.path.endswith(".json"):
+        return read_json(text, findings)
+    return read_yaml(text, findings)
+
+
+def read_yaml(text: str, findings: Findings, *, loader: type[Any] = LOADER) -> Node | None:
+    tree = Tree(findings)
+    try:
+        _feed(tree, loader(text))
+    except yaml.MarkedYAMLError as error:
+        _report_syntax(error, text, findings)
+        return None
+    except yaml.reader.ReaderError as error:
+        found = _UNPRINTABLE.search(text)
+        at = _place_in(text, found.start()) if found else TOP
+        findings.add(at, "not-yaml", f"a character that YAML does not allow: {error.reason}")
+        return None
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        # The pure loader lets out what int() and chr() say about absurd numbers and escapes.
+        findings.add(TOP, "not-yaml", f"not YAML: {error}")
+        return None
+    return tree.root
+
+
+def _decoded(content: bytes, findings: Findings) -> str | None:
+    if len(content) > MAX_BYTES:
+        findings.add(
+            TOP,
+            "too-large",
+            f"the file has {len(content):,} bytes; at most {MAX_BYTES:,} are read",
+            hint="split it into several files",
+        )
+        return None
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = error.object[: error.start].decode("utf-8-sig", "replace")
+        place = _place_in(before, len(before))
+        findings.add(place, "not-utf8", f"not UTF-8: {error.reason}", hint="save the file as UTF-8")
+        return None
+    if (nul := text.find("\0")) >= 0:
+        findings.add(_place_in(text, nul), "nul-byte", "a NUL byte, which no text file holds")
+        return None
+    if not text.strip():
+        findings.add(TOP, "empty-file", "the file is empty")
+        return None
+    return text
+
+
+def _feed(tree: Tree, parser: Any) -> None:  # noqa: ANN401 - PyYAML's loaders share no type
+    get_event, add_scalar = parser.get_event, tree.add_scalar
+    while not tree.refused:
+        event = get_event()
+        kind = type(event)
+        # By far the most frequent first: this loop is a good part of the time that collecting takes.
+        if kind is ScalarEvent:
+            mark = event.start_mark
+            add_scalar(event.value, mark.line + 1, mark.column + 1, not event.style)
+            if event.tag is not None or event.anchor is not None:
+                tree.adorn(event.tag, event.anchor)
+        elif kind is MappingEndEvent or kind is SequenceEndEvent:
+            tree.close()
+        elif kind is StreamEndEvent:
+            tree.finish()
+            return
+        else:
+            _open(tree, kind, event)
+
+
+def _open(tree: Tree, kind: type[object], event: Any) -> None:  # noqa: ANN401 - likewise
+    line, column = event.start_mark.line + 1, event.start_mark.column + 1
+    if kind is MappingStartEvent:
+        tree.open_mapping(line, column, event.tag, event.anchor)
+    elif kind is SequenceStartEvent:
+        tree.open_list(line, column, event.tag, event.anchor)
+    elif kind is AliasEvent:
+        tree.add_alias(event.anchor, line, column)
+    elif kind is DocumentStartEvent and tree.has_document:
+        tree.refuse_second_document(Place(line, column))
+
+
+def _report_syntax(error: yaml.MarkedYAMLError, text: str, findings: Findings) -> None:
+    mark = error.problem_mark or error.context_mark
+    at = Place(mark.line + 1, mark.column + 1) if mark else TOP
+    problem = error.problem or "not YAML"
+    message = f"{problem} ({error.context})" if error.context else problem
+    lines = text.split("\n")
+    marks = [found.line for found in (error.problem_mark, error.context_mark) if found]
+    # A command that goes wrong in a plain scalar is often noticed only on the line after it.
+    near = [lines[number] for line in marks for number in (line, line - 1) if 0 <= number < len(lines)]
+    hint = ""
+    if any(_COMMAND_KEY.search(line) for line in near):
+        hint = COMMAND_HINT
+    elif "\\t" in message or (mark and at.line <= len(lines) and "\t" in lines[at.line - 1]):
+        hint = "indent with spaces, not tabs"
+    findings.add(at, "not-yaml", message, hint=hint)
+
+
+def _place_in(text: str, index: int) -> Place:
+    before = text[:index]
+    return Place(before.count("\n") + 1, index - (before.rfind("\n") + 1) + 1)

@@ -1,0 +1,61 @@
+"""Output is shown without harm and read within a limit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_dogfood.process import Captured
+from pytest_dogfood.process import TooMuchOutput
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    "written,shown",
+    [
+        (b"caf\xc3\xa9\t\n", "café\t\n"),
+        (b"\xff\xfe", "\N{REPLACEMENT CHARACTER}" * 2),
+        (b"a\0b\x07\x7f", "a\\x00b\\x07\\x7f"),
+        (b"one\r\ntwo\rthree\n", "one\ntwo\\x0dthree\n"),
+        (b"\x1b[1;31mred\x1b[0m \x1b]0;title\x07\x1b]8;;http://x\x1b\\link\x1b(B", "red link"),
+        (b"\x1b[2J\x1b[Hgone\x1bPdevice\x1b\\\x1bc", "gone"),
+        (b"\xc2\x9b31m", "\\x9b31m"),
+        (b"cut \x1b", "cut \\x1b"),
+    ],
+)
+def test_what_is_shown_can_do_no_harm(tmp_path: Path, written: bytes, shown: str) -> None:
+    (tmp_path / "out").write_bytes(written)
+    assert Captured(path=tmp_path / "out").tail() == shown
+
+
+@pytest.mark.parametrize(
+    "limit,shown",
+    [
+        (100, "first\nsecond\nthird\n"),
+        (19, "first\nsecond\nthird\n"),
+        (16, "… 6 bytes before\nsecond\nthird\n"),
+        (13, "… 6 bytes before\nsecond\nthird\n"),
+        (12, "… 13 bytes before\nthird\n"),
+        (3, "… 16 bytes before\nrd\n"),
+    ],
+)
+def test_a_tail_begins_with_a_whole_line_and_says_what_is_missing(
+    tmp_path: Path, limit: int, shown: str
+) -> None:
+    (tmp_path / "out").write_text("first\nsecond\nthird\n")
+    assert Captured(path=tmp_path / "out").tail(limit) == shown
+
+
+def test_reading_gives_everything_up_to_the_limit(tmp_path: Path) -> None:
+    (tmp_path / "out").write_bytes(b"12345")
+    assert Captured(path=tmp_path / "out").read(5) == b"12345"
+
+
+def test_reading_beyond_the_limit_says_how_much_there_is(tmp_path: Path) -> None:
+    (tmp_path / "out").write_bytes(b"12345")
+    with pytest.raises(TooMuchOutput) as raised:
+        Captured(path=tmp_path / "out").read(4)
+    assert (raised.value.size, raised.value.limit) == (5, 4)
