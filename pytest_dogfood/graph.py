@@ -6,7 +6,6 @@ import heapq
 from collections import defaultdict
 from collections.abc import Iterable
 from collections.abc import Mapping
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,9 +14,9 @@ from pytest_dogfood.journey import ChainId
 from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.journey import Scope
-from pytest_dogfood.journey import Step
 from pytest_dogfood.journey import Token
 from pytest_dogfood.journey import base_of
+from pytest_dogfood.journey import variable_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +46,7 @@ class CapabilityGraph:
         for capability in capabilities:
             self.capabilities.setdefault(capability.token, capability)
         self.fixtures: dict[Token, str] = dict(fixtures or {})
+        self._wanted: dict[Token, frozenset[str]] = {}
 
     @cached_property
     def establishers(self) -> Mapping[Token, tuple[Establisher, ...]]:
@@ -97,11 +97,15 @@ class CapabilityGraph:
         )
 
     def has_independent_provider(self, token: Token) -> bool:
-        """Whether something other than an establishing journey can bring the token about."""
+        """Whether something other than an establishing journey can bring the token about, its values included."""
+        return token in self.fixtures or self.has_own_provider(token)
+
+    def has_own_provider(self, token: Token) -> bool:
+        """Whether the token's definition can bring it about with every value that somebody asks for."""
         capability = self.capability(token)
-        return token in self.fixtures or (
-            capability is not None and bool(capability.provision or capability.service)
-        )
+        if capability is None or not (capability.provision or capability.service):
+            return False
+        return self.values_wanted(token) <= _given_by_provider(capability)
 
     def required_by(self, journey: Journey) -> tuple[Token, ...]:
         """Give the tokens a journey requires itself, with `:*` written out."""
@@ -222,16 +226,42 @@ class CapabilityGraph:
         return (*result, *(journey for journey in given if waiting_for[journey]))
 
     def value_names(self, token: Token) -> tuple[str, ...]:
-        """Give the names of the values that travel with a token, as far as the files tell."""
+        """Give the names of the values that may travel with a token, as far as the files tell."""
         capability = self.capability(token)
-        steps: list[Step] = []
-        ports: Sequence[str] = ()
-        if capability is not None:
-            steps.extend(capability.provision)
-            ports = capability.service.ports if capability.service else ()
-        for member in self.establishing(token):
-            steps.extend(self.journeys[member].steps)
-        return tuple(dict.fromkeys([*ports, *(saved.name for step in steps for saved in step.save)]))
+        given = _given_by_provider(capability) if capability is not None else frozenset()
+        return tuple(dict.fromkeys([*sorted(given), *self._saved_by_establishers(token)]))
+
+    def _saved_by_establishers(self, token: Token) -> tuple[str, ...]:
+        steps = [step for member in self.establishing(token) for step in self.journeys[member].steps]
+        return tuple(dict.fromkeys(saved.name for step in steps for saved in step.save))
+
+    def values_wanted(self, token: Token) -> frozenset[str]:
+        """Give the names of values without which the token is of no use: somebody who requires it speaks of them.
+
+        What a Python test asks for is not known from outside, so it counts as asking for all.
+        """
+        if token not in self._wanted:
+            names = self.value_names(token)
+            users = self._requirers.get(token, ()) if names else ()
+            self._wanted[token] = frozenset(
+                name
+                for name in names
+                if any(user.python or user.speaks_of(variable_for(token, name)) for user in users)
+            )
+        return self._wanted[token]
+
+    @cached_property
+    def _requirers(self) -> Mapping[Token, tuple[Journey, ...]]:
+        found: dict[Token, list[Journey]] = defaultdict(list)
+        for journey in self.journeys.values():
+            for token in self.required_by(journey):
+                found[token].append(journey)
+        return {token: tuple(journeys) for token, journeys in found.items()}
+
+
+def _given_by_provider(capability: Capability) -> frozenset[str]:
+    ports = capability.service.ports if capability.service else ()
+    return frozenset([*ports, *(saved.name for step in capability.provision for saved in step.save)])
 
 
 def _inverted(before: Mapping[JourneyId, Iterable[JourneyId]]) -> Mapping[JourneyId, list[JourneyId]]:

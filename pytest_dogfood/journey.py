@@ -204,6 +204,10 @@ class Journey:
         """Whether some step has no command, so that nothing here can run it."""
         return any(step.run is None for step in self.steps)
 
+    def speaks_of(self, variable: str) -> bool:
+        """Whether the name of an environment variable stands anywhere in what the journey does or expects."""
+        return any(variable in repr(part) for part in (self.env, self.seed_files, self.steps, self.cleanup))
+
 
 def base_of(token: Token) -> Token:
     """Give the capability's name without the instance: `db-ready` for `db-ready:linux`."""

@@ -86,7 +86,7 @@ class Presence:
             return None  # only this run could have started it
         record = self.machine.record_of(token) if self.outlives_runs(token) else None
         values = record.values if record else {}
-        return values if values or not self.graph.value_names(token) else None
+        return values if self.graph.values_wanted(token) <= set(values) else None
 
     def probe(self, token: Token, state: State, values: Mapping[str, str]) -> bool | None:
         """Ask the token's probe right now; None if it has none."""

@@ -106,12 +106,12 @@ class Provisioner:
             try:
                 return self._by_fixture(token, self._graph.fixtures[token], ask, ask.fixture)
             except LookupError as error:
-                if capability is None or not (capability.provision or capability.service):
+                if capability is None or not self._graph.has_own_provider(token):
                     raise HarnessError(
                         f"{token!r} is provided by fixture {self._graph.fixtures[token]!r}, "
                         f"which {ask.journey!r} cannot see: {error}"
                     ) from error
-        if capability is not None and (capability.provision or capability.service):
+        if capability is not None and self._graph.has_own_provider(token):
             self.ensure(self._graph.needs_of_provider(token), ask)
             started = time.monotonic()
             if capability.service is not None:

@@ -27,6 +27,9 @@ TURN = pytest.StashKey[Turn]()
 HARNESS = "dogfood_harness"
 """Attribute of an exception's report that marks a harness error met while the steps ran."""
 
+CHAIN = "dogfood_chain"
+"""Attribute of every report of an item in the graph: the name of its chain."""
+
 PRESENCE_FIXTURE = "dogfood_presence"
 
 
@@ -114,9 +117,7 @@ class Running:
         return result
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_teardown(
-        self, item: pytest.Item, nextitem: pytest.Item | None
-    ) -> Generator[None, object, object]:
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
         turn = item.stash.get(TURN, None)
         if turn is None:
             return (yield)
@@ -124,18 +125,16 @@ class Running:
         try:
             result = yield
         except Exception as error:
-            problems.append(_told(lambda: self._give_back(turn, item, nextitem)))
+            problems.append(_told(lambda: self._give_back(turn)))
             error.add_note("\n".join(filter(None, problems)))
             raise
-        problems.append(_told(lambda: self._give_back(turn, item, nextitem)))
+        problems.append(_told(lambda: self._give_back(turn)))
         text = "\n".join(filter(None, problems))
         if text:
-            turn.cause = turn.cause
             pytest.fail(text, pytrace=False)
         return result
 
-    def _give_back(self, turn: Turn, item: pytest.Item, nextitem: pytest.Item | None) -> str:
-        del item, nextitem
+    def _give_back(self, turn: Turn) -> str:
         try:
             return self._custody.finished(turn.planned, turn.state)
         finally:
@@ -151,6 +150,7 @@ class Running:
             return report
         if report.failed and getattr(call.excinfo, "value", None) is not None:
             _move_harness_error(report, call)
+        report.__dict__[CHAIN] = turn.state.chain
         _note_outcome(turn, report)
         if report.skipped and (turn.cause is not None or turn.outcome is Outcome.NO_ACTOR):
             path, line, _ = item.location

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from collections.abc import Iterator
+from collections.abc import Mapping
 
 import pytest
 
@@ -11,8 +13,12 @@ from pytest_dogfood.outcomes import JourneyResult
 from pytest_dogfood.outcomes import Outcome
 from pytest_dogfood.outcomes import listed
 from pytest_dogfood.process import default_shell
+from pytest_dogfood.running import CHAIN
 from pytest_dogfood.stash import PROJECT
 from pytest_dogfood.stash import SETTINGS
+
+
+Status = tuple[str, str, str | tuple[str, Mapping[str, bool]]]
 
 
 class Terminal:
@@ -34,17 +40,17 @@ class Terminal:
         shard = f"; shard {settings.shard}" if settings.shard is not None else ""
         return f"dogfood: {', '.join(parts)} in files; shell: {default_shell()}{shard}"
 
-    @pytest.hookimpl(tryfirst=True)
+    @pytest.hookimpl(wrapper=True)
     def pytest_report_teststatus(
         self, report: pytest.CollectReport | pytest.TestReport, config: pytest.Config
-    ) -> tuple[str, str, str] | None:
-        """Add the chain to each word that -v prints."""
-        if config.get_verbosity() < 1 or not isinstance(report, pytest.TestReport):
-            return None
-        chain = dict(report.user_properties).get("dogfood.chain")
-        if chain is None or report.when == "teardown":
-            return None
-        return None
+    ) -> Generator[None, Status, Status]:
+        """Add the chain to the word that -v prints."""
+        status = yield
+        chain = getattr(report, CHAIN, None)
+        category, letter, word = status
+        if chain is not None and word and isinstance(word, str) and config.get_verbosity() > 0:
+            return category, letter, f"{word} (chain {chain})"
+        return status
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         tally = self._leading.tally
