@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Callable
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
 
 from filelock import FileLock
 from filelock import Timeout
@@ -71,17 +70,6 @@ class RunLease:
         self._lock.acquire(blocking=False)
         self.directory = RunDirectory(private_directory(root / name))
         (self.directory.path / "project").write_text(project)
-
-    def __enter__(self) -> RunLease:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close(keep=())
 
     def close(self, *, keep: Iterable[Path]) -> tuple[str, ...]:
         """Remove the run's directory but for the paths to keep; give what could not be removed."""

@@ -27,9 +27,6 @@ TURN = pytest.StashKey[Turn]()
 HARNESS = "dogfood_harness"
 """Attribute of an exception's report that marks a harness error met while the steps ran."""
 
-CHAIN = "dogfood_chain"
-"""Attribute of every report of an item in the graph: the name of its chain."""
-
 PRESENCE_FIXTURE = "dogfood_presence"
 
 
@@ -150,7 +147,6 @@ class Running:
             return report
         if report.failed and getattr(call.excinfo, "value", None) is not None:
             _move_harness_error(report, call)
-        report.__dict__[CHAIN] = turn.state.chain
         _note_outcome(turn, report)
         if report.skipped and (turn.cause is not None or turn.outcome is Outcome.NO_ACTOR):
             path, line, _ = item.location

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from collections.abc import Iterator
-from collections.abc import Mapping
 
 import pytest
 
 from pytest_dogfood.leading import Leading
 from pytest_dogfood.outcomes import JourneyResult
 from pytest_dogfood.outcomes import Outcome
+from pytest_dogfood.outcomes import Tally
 from pytest_dogfood.outcomes import listed
 from pytest_dogfood.process import default_shell
-from pytest_dogfood.running import CHAIN
 from pytest_dogfood.stash import PROJECT
 from pytest_dogfood.stash import SETTINGS
-
-
-Status = tuple[str, str, str | tuple[str, Mapping[str, bool]]]
 
 
 class Terminal:
@@ -39,18 +34,6 @@ class Terminal:
         ]
         shard = f"; shard {settings.shard}" if settings.shard is not None else ""
         return f"dogfood: {', '.join(parts)} in files; shell: {default_shell()}{shard}"
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_report_teststatus(
-        self, report: pytest.CollectReport | pytest.TestReport, config: pytest.Config
-    ) -> Generator[None, Status, Status]:
-        """Add the chain to the word that -v prints."""
-        status = yield
-        chain = getattr(report, CHAIN, None)
-        category, letter, word = status
-        if chain is not None and word and isinstance(word, str) and config.get_verbosity() > 0:
-            return category, letter, f"{word} (chain {chain})"
-        return status
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         tally = self._leading.tally
@@ -81,11 +64,22 @@ class Terminal:
             yield from (f"    {line}" for line in unseen.details.splitlines())
         for result in tally.results.values():
             yield from _provisioned(result)
+        if self._config.get_verbosity() > 0:
+            yield from _chains(tally)
         harness = [result.id for result in tally.results.values() if result.outcome is Outcome.ERROR]
         if harness:
             yield f"errors of the harness, not of the product: {listed(harness)}"
         if tally.unaccounted:
             yield f"did not run: {listed(tally.unaccounted, most=20)}"
+
+
+def _chains(tally: Tally) -> Iterator[str]:
+    """Say which journeys shared a state, and on which worker."""
+    journeys: dict[tuple[str, str], list[str]] = {}
+    for result in tally.results.values():
+        journeys.setdefault((result.chain, result.worker), []).append(result.id)
+    for (chain, worker), names in sorted(journeys.items()):
+        yield f"chain {chain} on {worker}: {', '.join(names)}"
 
 
 def _provisioned(result: JourneyResult) -> Iterator[str]:
