@@ -29,7 +29,7 @@ from pytest_dogfood.tables import FLEET
 # What a step says without a word about it; shared, because most steps say nothing.
 SUCCESS = Expectation()
 
-_SAYS_WHAT_TO_DO = ("run", "intent", "expect", "expect_text", "expect_state", "expect_cmd_re")
+_SAYS_WHAT_TO_DO = frozenset({"run", "intent", "expect", "expect_text", "expect_state", "expect_cmd_re"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +80,7 @@ def read_step(item: str | tuple[str, ...] | Fields, at: Node, findings: Findings
             timeout=defaults.timeout,
         )
     get = item.values.get
-    if not any(name in item.node.entries for name in _SAYS_WHAT_TO_DO):
+    if _SAYS_WHAT_TO_DO.isdisjoint(item.node.entries):
         hint = "give it a command with `run:`, or an `intent:` for an actor"
         findings.add(item.node, "empty-step", "a step that does nothing", hint=hint)
     env = get("env")

@@ -18,6 +18,7 @@ from pytest_dogfood.nodes import Node
 from pytest_dogfood.nodes import ScalarNode
 from pytest_dogfood.nodes import is_null
 from pytest_dogfood.nodes import shown
+from pytest_dogfood.shapes import Number
 from pytest_dogfood.shapes import read_text
 from pytest_dogfood.shapes import refuse
 
@@ -26,7 +27,7 @@ BLOCK_HINT = "put shell text in quotes, or write `run: |` and the command on the
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)(ms|s|m|h)?", re.ASCII)
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
-_STATUS = re.compile(r"-?\d{1,18}", re.ASCII)
+_STATUS = Number(minimum=-64, maximum=255, expected="an exit status: an integer or nonzero")
 _CORE_INTEGER = re.compile(r"[-+]?\d+", re.ASCII)
 _CORE_PREFIXED = re.compile(r"0(o[0-7]+|x[0-9a-fA-F]+)")
 _CORE_FLOAT = re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?", re.ASCII)
@@ -67,22 +68,16 @@ class Duration:
 class ExitStatus:
     """The status a command ends with, minus the signal's number if one ended it; or `nonzero`."""
 
-    expected: str = "an integer or nonzero"
+    number: Number = _STATUS
+
+    @property
+    def expected(self) -> str:
+        return self.number.expected
 
     def read(self, node: Node, findings: Findings) -> int | Literal["nonzero"] | None:
         if isinstance(node, ScalarNode) and node.value == "nonzero":
             return "nonzero"
-        if not isinstance(node, ScalarNode) or not _STATUS.fullmatch(node.value):
-            refuse(node, self.expected, findings)
-        elif not node.plain:
-            refuse(node, self.expected, findings, f"write {node.value} without quotes")
-        elif not -64 <= int(node.value) <= 255:
-            findings.add(
-                node, "out-of-range", f"no command ends with {node.value}", hint="0 to 255, or nonzero"
-            )
-        else:
-            return int(node.value)
-        return None
+        return self.number.read(node, findings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -87,18 +87,24 @@ class Provisioner:
             raise HarnessError(
                 f"{token!r} is not present, and --dogfood-provision never forbids to bring it about"
             )
+        if not independent:
+            return self.replayer.bring_about(token, ask)
+        registry = self.presence.registry
         place = self.presence.place_of(token, ask.state)
-        failed = self.presence.registry.attempt(token, place)
-        if failed is not None and failed.asked_by != ask.journey:
-            raise HarnessError(
-                f"{token!r} could not be provisioned for {failed.asked_by!r}: {failed.message}"
-            )
+        for earlier in registry.attempts(token):
+            _refuse_another(earlier, place, ask)
+        attempt = Attempt(token=token, place=place, asked_by=ask.journey)
+        registry.begin(attempt)
         try:
-            return self._provide_now(token, ask)
+            holding = self._provide_now(token, ask)
         except HarnessError as error:
-            attempt = Attempt(token=token, asked_by=ask.journey, message=str(error))
-            self.presence.registry.record_attempt(attempt, place)
+            registry.fail(attempt, str(error))
             raise
+        except BaseException:  # a fixture may skip or fail as it likes, and that is no verdict on the token
+            registry.succeed(attempt)
+            raise
+        registry.succeed(attempt)
+        return holding
 
     def _provide_now(self, token: Token, ask: Ask) -> Holding:
         capability = self._graph.capability(token)
@@ -106,7 +112,7 @@ class Provisioner:
             try:
                 return self._by_fixture(token, self._graph.fixtures[token], ask, ask.fixture)
             except LookupError as error:
-                if capability is None or not self._graph.has_own_provider(token):
+                if not (self._graph.has_own_provider(token) or self._graph.establishers.get(token)):
                     raise HarnessError(
                         f"{token!r} is provided by fixture {self._graph.fixtures[token]!r}, "
                         f"which {ask.journey!r} cannot see: {error}"
@@ -180,3 +186,12 @@ class Provisioner:
             if verdict is not None and verdict.outcome is not None and not verdict.outcome.establishes:
                 return verdict.cause or Cause(who=member, why=reason_of(verdict.outcome))
         return None
+
+
+def _refuse_another(earlier: Attempt, place: str, ask: Ask) -> None:
+    """Raise HarnessError if the token was tried before in vain; a rerun of the one that asked may try again."""
+    words = f"{earlier.token!r} could not be provisioned for {earlier.asked_by!r}"
+    if earlier.died():
+        raise HarnessError(f"{words}: that took the worker down")
+    if earlier.message and earlier.place == place and earlier.asked_by != ask.journey:
+        raise HarnessError(f"{words}: {earlier.message}")

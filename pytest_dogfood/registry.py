@@ -48,11 +48,22 @@ class Holding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """A provisioning that failed, so that each further dependent says so at once instead of trying again."""
+    """An act of provisioning that has begun, and failed if it has a `message`.
+
+    It lets each further dependent say so at once instead of trying again, and instead of losing another worker
+    where the provider kills the process that waits for it.
+    """
 
     token: Token
+    place: str
     asked_by: str
-    message: str
+    pid: int = field(default_factory=os.getpid)
+    born: str | None = field(default_factory=lambda: start_time(os.getpid()))
+    message: str = ""
+
+    def died(self) -> bool:
+        """Whether the process that provisioned was gone before it came to an end."""
+        return not self.message and not alive(self.pid, self.born)
 
 
 class Registry:
@@ -74,9 +85,7 @@ class Registry:
         return read_as(self._place(place) / f"{token}.json", Holding)
 
     def record(self, holding: Holding) -> None:
-        path = self._place(holding.place)
-        write_whole(path / f"{holding.token}.json", msgspec.json.encode(holding))
-        (path / f"{holding.token}.failed").unlink(missing_ok=True)
+        write_whole(self._place(holding.place) / f"{holding.token}.json", msgspec.json.encode(holding))
 
     def forget(self, token: Token, place: str) -> None:
         (self._place(place) / f"{token}.json").unlink(missing_ok=True)
@@ -91,11 +100,30 @@ class Registry:
         found = sorted(path.name for path in self._directory.iterdir() if path.is_dir())
         return tuple(sorted(found, key=lambda name: name == MACHINE))
 
-    def attempt(self, token: Token, place: str) -> Attempt | None:
-        return read_as(self._place(place) / f"{token}.failed", Attempt)
+    def begin(self, attempt: Attempt) -> None:
+        """Note that provisioning begins, before it does."""
+        self._write_attempt(attempt)
 
-    def record_attempt(self, attempt: Attempt, place: str) -> None:
-        write_whole(self._place(place) / f"{attempt.token}.failed", msgspec.json.encode(attempt))
+    def fail(self, attempt: Attempt, message: str) -> None:
+        self._write_attempt(replace(attempt, message=message))
+
+    def succeed(self, attempt: Attempt) -> None:
+        self._attempt_file(attempt.token, attempt.place).unlink(missing_ok=True)
+
+    def attempts(self, token: Token) -> tuple[Attempt, ...]:
+        """Give the attempts at a token, in whatever place, that failed or are under way."""
+        found = [read_as(path, Attempt) for path in sorted(self._attempts.glob(f"{token}@*"))]
+        return tuple(one for one in found if one is not None)
+
+    def _write_attempt(self, attempt: Attempt) -> None:
+        write_whole(self._attempt_file(attempt.token, attempt.place), msgspec.json.encode(attempt))
+
+    def _attempt_file(self, token: Token, place: str) -> Path:
+        return self._attempts / f"{token}@{place}"
+
+    @property
+    def _attempts(self) -> Path:
+        return private_directory(self._directory.with_name("attempts"))
 
     def _place(self, place: str) -> Path:
         return private_directory(self._directory / place)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,7 +28,6 @@ from pytest_dogfood.nodes import shown
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
-_NUMBER = re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d{1,3})?", re.ASCII)
 _INTEGER = re.compile(r"[-+]?\d{1,18}", re.ASCII)
 
 
@@ -94,29 +92,22 @@ class Word:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Number:
-    """A number without quotes, from `minimum` to `maximum`."""
+    """An integer without quotes, from `minimum` to `maximum`."""
 
-    minimum: float = -math.inf
-    maximum: float = math.inf
-    integer: bool = False
+    minimum: int
+    maximum: int
+    expected: str = "an integer"
 
-    @property
-    def expected(self) -> str:
-        return "an integer" if self.integer else "a number"
-
-    def read(self, node: Node, findings: Findings) -> float | None:
-        pattern = _INTEGER if self.integer else _NUMBER
-        if not isinstance(node, ScalarNode) or not pattern.fullmatch(node.value):
+    def read(self, node: Node, findings: Findings) -> int | None:
+        if not isinstance(node, ScalarNode) or not _INTEGER.fullmatch(node.value):
             refuse(node, self.expected, findings)
-            return None
-        if not node.plain:
+        elif not node.plain:
             refuse(node, self.expected, findings, f"write {node.value} without quotes")
-            return None
-        value = int(node.value) if self.integer else float(node.value)
-        if math.isfinite(value) and self.minimum <= value <= self.maximum:
-            return value
-        allowed = f"from {self.minimum:g} to {self.maximum:g}"
-        findings.add(node, "out-of-range", f"expected {self.expected} {allowed}, not {shown(node.value)}")
+        elif not self.minimum <= int(node.value) <= self.maximum:
+            hint = f"from {self.minimum} to {self.maximum}"
+            findings.add(node, "out-of-range", f"expected {self.expected}, not {node.value}", hint=hint)
+        else:
+            return int(node.value)
         return None
 
 

@@ -36,13 +36,14 @@ class _Open(NamedTuple):
 class Tree:
     """The document so far. `refused` turns true when reading on would be useless; the findings say why."""
 
-    __slots__ = ("_aliased", "_anchors", "_children", "_count", "_findings", "_open", "_top", "refused")
+    __slots__ = ("_aliased", "_anchors", "_count", "_findings", "_open", "_top", "children", "refused")
 
     def __init__(self, findings: Findings) -> None:
         self.refused = False
         self._findings = findings
         self._top: list[Node] = []
-        self._children = self._top
+        self.children = self._top
+        """Where the next node goes; whoever adds many scalars may append to it directly."""
         self._open: list[_Open] = []
         self._anchors: dict[str, _Anchored] = {}
         self._count = 0
@@ -57,12 +58,11 @@ class Tree:
         return None if self.refused or not self._top else self._top[0]
 
     def add_scalar(self, value: str, line: int, column: int, plain: bool) -> None:  # noqa: FBT001 - hot path
-        self._count += 1
-        self._children.append(ScalarNode(value, line, column, plain))
+        self.children.append(ScalarNode(value, line, column, plain))
 
     def adorn(self, tag: str | None, anchor: str | None) -> None:
         """Say that the scalar just added carries a tag or an anchor."""
-        scalar = self._children[-1]
+        scalar = self.children[-1]
         if tag is not None:
             self._report_tag(tag, scalar)
         if anchor is not None:
@@ -77,11 +77,14 @@ class Tree:
 
     def close(self) -> None:
         node, children, anchor, count_before = self._open.pop()
-        self._children = self._open[-1].children if self._open else self._top
+        self._count += len(children)
+        self.children = self._open[-1].children if self._open else self._top
         if isinstance(node, MapNode):
             self._fill(node, children)
         if anchor is not None:
-            self._anchors[anchor] = _Anchored(node, self._count - count_before)
+            self._anchors[anchor] = _Anchored(node, self._count - count_before + 1)
+        if self._count > MAX_NODES:
+            self._refuse(node, "too-large", f"more than {MAX_NODES:,} values", "split it into several files")
 
     def add_alias(self, name: str, line: int, column: int) -> None:
         """Share the node that carries the anchor `name`; without one, keep what was written as text."""
@@ -94,9 +97,12 @@ class Tree:
         else:
             node, size = self._anchors[name]
             self._count_aliased(size, at)
-            self._children.append(node)
+            self.children.append(node)
+            # Aliases of aliases nest too; whoever walks the nodes relies on the cap.
+            if not self.refused and len(self._open) + _height(node) > MAX_DEPTH:
+                self._refuse(at, "too-deep", f"nested more than {MAX_DEPTH} levels deep by aliases")
             return
-        self._children.append(ScalarNode(f"*{name}", line, column, plain=False))
+        self.children.append(ScalarNode(f"*{name}", line, column, plain=False))
 
     def refuse_second_document(self, at: Placed) -> None:
         hint = "remove the `---`; several journeys go into one list under `journeys:`"
@@ -109,16 +115,13 @@ class Tree:
     def _start(
         self, node: ListNode | MapNode, children: list[Node], tag: str | None, anchor: str | None
     ) -> None:
-        self._count += 1
-        self._children.append(node)
-        self._open.append(_Open(node, children, anchor, self._count - 1))
-        self._children = children
+        self.children.append(node)
+        self._open.append(_Open(node, children, anchor, self._count))
+        self.children = children
         if tag is not None:
             self._report_tag(tag, node)
         if len(self._open) > MAX_DEPTH:
             self._refuse(node, "too-deep", f"nested more than {MAX_DEPTH} levels deep")
-        elif self._count > MAX_NODES:
-            self._refuse(node, "too-large", f"more than {MAX_NODES:,} values", "split it into several files")
 
     def _fill(self, node: MapNode, children: list[Node]) -> None:
         entries = node.entries
@@ -170,3 +173,10 @@ class Tree:
         if not self.refused:
             self._findings.add(at, code, message, hint=hint)
         self.refused = True
+
+
+def _height(node: Node) -> int:
+    if isinstance(node, ScalarNode):
+        return 0
+    inner = node.items if isinstance(node, ListNode) else [value for _, value in node.entries.values()]
+    return 1 + max(map(_height, inner), default=0)

@@ -23,6 +23,7 @@ from pytest_dogfood.jsontext import read_json
 from pytest_dogfood.nodes import Findings
 from pytest_dogfood.nodes import Node
 from pytest_dogfood.nodes import Place
+from pytest_dogfood.nodes import ScalarNode
 from pytest_dogfood.trees import Tree
 
 MAX_BYTES = 8 * 1024 * 1024
@@ -33,7 +34,7 @@ LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 TOP = Place(1, 1)
 COMMAND_HINT = "shell text that YAML reads as its own is safe under `run: |`, on a line of its own, indented"
 
-_COMMAND_KEY = re.compile(r"(^|[\s{,-])(run|probe)\s*:(\s|$)")
+_COMMAND_KEY = re.compile(r"(^|[\s{,-])(run|probe|steps|provision|release|cleanup)\s*:(\s|$)")
 _UNPRINTABLE = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -92,23 +93,25 @@ def _decoded(content: bytes, findings: Findings) -> str | None:
 
 
 def _feed(tree: Tree, parser: Any) -> None:  # noqa: ANN401 - PyYAML's loaders share no type
-    get_event, add_scalar = parser.get_event, tree.add_scalar
+    get_event, children = parser.get_event, tree.children
     while not tree.refused:
         event = get_event()
         kind = type(event)
         # By far the most frequent first: this loop is a good part of the time that collecting takes.
         if kind is ScalarEvent:
             mark = event.start_mark
-            add_scalar(event.value, mark.line + 1, mark.column + 1, not event.style)
+            children.append(ScalarNode(event.value, mark.line + 1, mark.column + 1, not event.style))
             if event.tag is not None or event.anchor is not None:
                 tree.adorn(event.tag, event.anchor)
         elif kind is MappingEndEvent or kind is SequenceEndEvent:
             tree.close()
+            children = tree.children
         elif kind is StreamEndEvent:
             tree.finish()
             return
         else:
             _open(tree, kind, event)
+            children = tree.children
 
 
 def _open(tree: Tree, kind: type[object], event: Any) -> None:  # noqa: ANN401 - likewise

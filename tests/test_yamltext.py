@@ -92,6 +92,11 @@ def test_aliases_that_multiply_are_refused() -> None:
     assert [code for code, _, _ in found] == ["too-many-aliases"]
 
 
+def test_aliases_that_nest_are_refused() -> None:
+    text = "a0: &a0 [x]\n" + "".join(f"a{n + 1}: &a{n + 1} [*a{n}]\n" for n in range(200))
+    assert read(text)[1] == [("too-deep", 64, 12)]
+
+
 def test_an_alias_shares_the_node_of_its_anchor() -> None:
     node, found = read("a: &x {k: v}\nb: *x\n")
     assert found == []
@@ -161,7 +166,7 @@ def test_the_pure_loader_finds_the_same(text: str) -> None:
 @pytest.mark.parametrize(
     "content,found",
     [
-        ('{"a": 1,}', ("not-json", 1, 8)),
+        ('{"a" 1}', ("not-json", 1, 6)),
         ("a: 1", ("not-json", 1, 1)),
         ('{\n"a": tru}', ("not-json", 2, 6)),
         ('{"a": NaN}', ("not-json", 1, 1)),

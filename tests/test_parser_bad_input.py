@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import pytest
+
+from pytest_dogfood.diagnostics import Diagnostic
+from pytest_dogfood.parser import parse_journey_file
+from pytest_dogfood.parser import parse_settings_file
+
+Found = tuple[str, int, int]
+
+
+def diagnostics(text: str | bytes, path: str = "a.yaml", stem: str = "a") -> tuple[Diagnostic, ...]:
+    content = text.encode() if isinstance(text, str) else text
+    return parse_journey_file(content, path=path, stem=stem).diagnostics
+
+
+def found_in(text: str, stem: str = "a") -> list[Found]:
+    return [(each.code, each.location.line, each.location.column) for each in diagnostics(text, stem=stem)]
+
+
+@pytest.mark.parametrize(
+    "keys,found",
+    [
+        ("require: [a]", ("unknown-key", 2, 1)),
+        ("run: ls", ("unknown-key", 2, 1)),
+        ("title: x", ("unknown-key", 2, 1)),
+        ("tier: slow", ("unknown-word", 2, 7)),
+        ("tier: [core]", ("wrong-type", 2, 7)),
+        ("gating: yes", ("wrong-type", 2, 9)),
+        ("gating: 'true'", ("wrong-type", 2, 9)),
+        ("gating: True", ("wrong-type", 2, 9)),
+        ("rationale:", ("missing-value", 2, 11)),
+        ("rationale: ~", ("missing-value", 2, 12)),
+        ("rationale: null", ("missing-value", 2, 12)),
+        ("rationale: ''", ("missing-value", 2, 12)),
+        ("rationale: [x]", ("wrong-type", 2, 12)),
+        ('rationale: "a\\0b"', ("nul-byte", 2, 12)),
+        ("source: [x]", ("wrong-type", 2, 9)),
+        ("id: -a", ("bad-id", 2, 5)),
+        ("id: a b", ("bad-id", 2, 5)),
+        ("id: a\njourney_id: b", ("conflicting-keys", 3, 1)),
+        ("workdir: a\nsandbox: b", ("conflicting-keys", 3, 1)),
+        ("locks: a\nlock: b", ("conflicting-keys", 3, 1)),
+        ("requires: Db_Ready", ("bad-token", 2, 11)),
+        ("requires: [a, db_ready]", ("bad-token", 2, 15)),
+        ("establishes: ['a:*']", ("bad-token", 2, 15)),
+        ("invalidates: [a-]", ("bad-token", 2, 15)),
+        ("requires: ['a:${os}']", ("unknown-placeholder", 2, 12)),
+        ("requires: [a]\nestablishes: [a]", ("conflicting-tokens", 2, 1)),
+        ("invalidates: [a]\nestablishes: [a]", ("conflicting-tokens", 2, 1)),
+        ("seed_files: {/a: x}", ("bad-path", 2, 14)),
+        ("seed_files: {a/../b: x}", ("bad-path", 2, 14)),
+        ("seed_files: {a/: x}", ("bad-path", 2, 14)),
+        ("seed_files: {'': x}", ("missing-value", 2, 14)),
+        ('seed_files: {"a\\0": x}', ("nul-byte", 2, 14)),
+        ("seed_files: {a: }", ("missing-value", 2, 17)),
+        ("seed_files: [{path: a}]", ("missing-key", 2, 14)),
+        ("seed_files: [{path: a, content: b}, {path: a, content: c}]", ("duplicate-key", 2, 44)),
+        ("seed_files: x", ("wrong-type", 2, 13)),
+        ("env: {A: [x]}", ("wrong-type", 2, 10)),
+        ("env: {A=B: x}", ("bad-name", 2, 7)),
+        ("timeout: soon", ("bad-duration", 2, 10)),
+        ("timeout: '60'", ("bad-duration", 2, 10)),
+        ("timeout: -1", ("bad-duration", 2, 10)),
+        ("timeout: 0", ("bad-duration", 2, 10)),
+        ("timeout: 999999h", ("bad-duration", 2, 10)),
+        ("timeout: " + "9" * 400, ("bad-duration", 2, 10)),
+        ("timeout: [1]", ("wrong-type", 2, 10)),
+        ("timeout:", ("missing-value", 2, 9)),
+        ("workdir: a/b", ("bad-path", 2, 10)),
+        ("workdir: ..", ("bad-path", 2, 10)),
+        ("workdir: .", ("bad-path", 2, 10)),
+        ("use: [a-b]", ("bad-name", 2, 7)),
+        ("marks: [a b]", ("bad-name", 2, 9)),
+        ("marks: [{a: 1, b: 2}]", ("wrong-type", 2, 9)),
+        ("marks: [[a]]", ("wrong-type", 2, 9)),
+        ("matrix: {os: linux}", ("wrong-type", 2, 14)),
+        ("matrix: {os: []}", ("empty-matrix", 2, 14)),
+        ("matrix: {os: [[x]]}", ("wrong-type", 2, 15)),
+        ('matrix: {os: ["a\\nb"]}', ("bad-name", 2, 15)),
+        ("matrix: {a-b: [x]}", ("bad-name", 2, 10)),
+        ("matrix: {DOGFOOD_X: [x]}", ("bad-name", 2, 10)),
+        ("matrix: {os: [a, a]}\nid: x", ("duplicate-id", 3, 5)),
+        ("matrix: {os: [a]}\nenv: {os: b}", ("conflicting-keys", 2, 1)),
+        ("matrix: {os: [A]}\nrequires: 'x-${os}'", ("bad-token", 3, 11)),
+        ("matrix: {os: [a/b]}\nworkdir: 'x-${os}'", ("bad-path", 3, 10)),
+        (f"matrix: {{{', '.join(f'v{n}: [1, 2]' for n in range(40))}}}", ("matrix-too-large", 2, 1)),
+        ("capabilities: {a: {scope: fleet}}", ("fleet-not-available", 2, 27)),
+        ("capabilities: {a: {scope: global}}", ("unknown-word", 2, 27)),
+        ("capabilities: {'a:b': {scope: chain}}", ("bad-token", 2, 16)),
+        ("capabilities: {a: {requires: a}}", ("conflicting-tokens", 2, 20)),
+        ("capabilities: {a: {service: {run: x}}}", ("service-without-probe", 2, 20)),
+        ("capabilities: {a: {probe: x, service: {ports: p}}}", ("missing-key", 2, 39)),
+        ("capabilities: {a: {probe: x, service: {run: x}, provision: [x]}}", ("conflicting-keys", 2, 30)),
+        ("capabilities: {a: {probe: [ -f x ]}}", ("shell-test-as-list", 2, 27)),
+        ("capabilities: {a: }", ("missing-value", 2, 19)),
+        ("capabilities: {a: {}, a: {}}", ("duplicate-key", 2, 23)),
+        ("defaults: {tiemout: 5}", ("unknown-key", 2, 12)),
+        ("defaults: {timeout: x}", ("bad-duration", 2, 21)),
+        ("cleanup: ls", ("wrong-type", 2, 10)),
+    ],
+)
+def test_a_mistake_in_a_journey_is_reported_at_its_place(keys: str, found: Found) -> None:
+    assert found_in(f"steps: [ls]\n{keys}\n") == [found]
+
+
+@pytest.mark.parametrize(
+    "step,found",
+    [
+        ("run:", ("empty-run", 2, 8)),
+        ("run: ''", ("empty-run", 2, 9)),
+        ("run: '  '", ("empty-run", 2, 9)),
+        ("run: []", ("empty-run", 2, 9)),
+        ("run: [ -f x ]", ("shell-test-as-list", 2, 9)),
+        ("run: [[ -f x ]]", ("shell-test-as-list", 2, 9)),
+        ("run: [a, [b]]", ("wrong-type", 2, 13)),
+        ("run: {a: b}", ("wrong-type", 2, 9)),
+        ("run: ! grep x", ("yaml-tag", 2, 9)),
+        ("core: true", ("empty-step", 2, 4)),
+        ("intent: i\n   rnu: x", ("unknown-key", 3, 4)),
+        ("run: x\n   expect: [a]", ("wrong-type", 3, 12)),
+        ("run: x\n   expect: {exit: bad}", ("wrong-type", 3, 19)),
+        ("run: x\n   expect: {exit: '1'}", ("wrong-type", 3, 19)),
+        ("run: x\n   expect: {exit: 256}", ("out-of-range", 3, 19)),
+        ("run: x\n   expect: {exit: 1}\n   expect_exit: 1", ("conflicting-keys", 4, 4)),
+        ("run: x\n   expect: {json: {a: 1}}", ("unknown-key", 3, 13)),
+        ("run: x\n   expect: {stdout: [a]}", ("wrong-type", 3, 21)),
+        ("run: x\n   expect: {stdout: {contain: a}}", ("unknown-key", 3, 22)),
+        ("run: x\n   expect: {stdout: {matches: '('}}", ("bad-regex", 3, 31)),
+        ("run: x\n   expect: {stdout: {matches: [a, '[']}}", ("bad-regex", 3, 35)),
+        ("run: x\n   expect: {stdout: {json: {'a[': 1}}}", ("bad-jmespath", 3, 29)),
+        ("run: x\n   expect: {stdout: {json: [a]}}", ("wrong-type", 3, 28)),
+        ("run: x\n   expect: {files: {a: yes}}", ("wrong-type", 3, 24)),
+        ("run: x\n   expect: {files: {a: {exists: false, equals: b}}}", ("conflicting-keys", 3, 25)),
+        ("run: x\n   save: {v: 'x'}", ("wrong-type", 3, 14)),
+        ("run: x\n   save: {v: {secret: true}}", ("missing-key", 3, 14)),
+        ("run: x\n   save: {v: {stdout: a, json: b}}", ("conflicting-keys", 3, 26)),
+        ("run: x\n   save: {v: {stdout: a, stream: stderr}}", ("conflicting-keys", 3, 26)),
+        ("run: x\n   save: {v: {stdout: (a)(b)}}", ("bad-regex", 3, 23)),
+        ("run: x\n   save: {v: {json: '['}}", ("bad-jmespath", 3, 21)),
+        ("run: x\n   save: {v-w: {json: a}}", ("bad-name", 3, 11)),
+        ("run: x\n   save: {DOGFOOD_V: {json: a}}", ("bad-name", 3, 11)),
+        ("run: x\n   until: {interval: 1}", ("missing-key", 3, 11)),
+        ("run: x\n   until: {timeout: 1, interval: 0}", ("bad-duration", 3, 34)),
+        ("run: x\n   until: [1]", ("wrong-type", 3, 11)),
+        ("run: x\n   core: 1", ("wrong-type", 3, 10)),
+        ("run: x\n   expect_cmd_re: '('", ("bad-regex", 3, 19)),
+        ("run: x\n   seed_files: {../a: x}", ("bad-path", 3, 17)),
+        ("run: x\n   run: y", ("duplicate-key", 3, 4)),
+    ],
+)
+def test_a_mistake_in_a_step_is_reported_at_its_place(step: str, found: Found) -> None:
+    assert found_in(f"steps:\n - {step}\n") == [found]
+
+
+@pytest.mark.parametrize(
+    "text,found",
+    [
+        ("- a\n", ("wrong-type", 1, 1)),
+        ("hello\n", ("wrong-type", 1, 1)),
+        ("", ("empty-file", 1, 1)),
+        ("feature: x\n", ("no-journeys", 1, 1)),
+        ("capabilities: {a: {probe: x}}\n", ("no-journeys", 1, 1)),
+        ("journeys: []\n", ("no-journeys", 1, 11)),
+        ("journeys:\n", ("no-journeys", 1, 10)),
+        ("journeys: x\n", ("wrong-type", 1, 11)),
+        ("journeys: [x]\n", ("wrong-type", 1, 12)),
+        ("journeys:\n- steps: [ls]\n", ("missing-key", 2, 3)),
+        ("journeys:\n- id: a\n", ("no-steps", 2, 3)),
+        ("journeys:\n- id: a\n  steps: []\n", ("no-steps", 3, 10)),
+        ("journeys:\n- id: a\n  steps:\n", ("no-steps", 3, 9)),
+        ("journeys:\n- {id: a, steps: [ls]}\n- {id: a, steps: [ls]}\n", ("duplicate-id", 3, 8)),
+        ("journeys:\n- {id: a, steps: [ls]}\nsteps: [ls]\n", ("conflicting-keys", 3, 1)),
+        ("journeys:\n- {id: a, steps: [ls]}\nenv: {A: b}\n", ("unknown-key", 3, 1)),
+        ("journeys:\n- {id: a, steps: [ls], feature: x}\n", ("unknown-key", 2, 24)),
+        ("journeys:\n- {id: a, steps: [~]}\n", ("missing-value", 2, 19)),
+        ("rationale: x\n", ("no-steps", 1, 1)),
+        ("version: 1\nsteps: [ls]\n", ("unknown-key", 1, 1)),
+    ],
+)
+def test_a_mistake_in_a_file_is_reported_at_its_place(text: str, found: Found) -> None:
+    assert found_in(text) == [found]
+
+
+def test_a_file_name_that_is_no_id_asks_for_an_id() -> None:
+    assert found_in("steps: [ls]", stem="my journey") == [("bad-id", 1, 1)]
+
+
+@pytest.mark.parametrize(
+    "text,found",
+    [
+        ("journeys: []", ("unknown-key", 1, 1)),
+        ("timeout: 5", ("unknown-key", 1, 1)),
+        ("hub: {ip: x}", ("missing-key", 1, 6)),
+        ("hub: shop", ("wrong-type", 1, 6)),
+        ("[a]", ("wrong-type", 1, 1)),
+        ("a: [", ("not-yaml", 2, 1)),
+    ],
+)
+def test_a_mistake_in_the_settings_is_reported_at_its_place(text: str, found: Found) -> None:
+    parsed = parse_settings_file(text.encode(), path="dogfood.yaml")
+    places = [(each.code, each.location.line, each.location.column) for each in parsed.diagnostics]
+    assert found in places
