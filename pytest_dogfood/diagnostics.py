@@ -70,3 +70,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Give a hint naming the nearest known word, or the empty string if none is near."""
     near = get_close_matches(word, sorted(set(known)), n=1, cutoff=0.6)
     return f"did you mean {near[0]!r}?" if near else ""
+
+
+def errors_among(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
+    """Give what forbids a run, leaving warnings and remarks out."""
+    return tuple(found for found in diagnostics if found.severity is Severity.ERROR)

@@ -14,6 +14,7 @@ from pytest_dogfood.asking import reason_of
 from pytest_dogfood.custody import MachineCustody
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.diagnostics import InvalidProjectError
+from pytest_dogfood.diagnostics import errors_among
 from pytest_dogfood.discovery import named_on_command_line
 from pytest_dogfood.dispatch import Job
 from pytest_dogfood.outcomes import Cause
@@ -74,7 +75,7 @@ class Leading:
         project.read_below(named)
         for path in named:
             project.read_settings_above(path / "-")
-        wrong = project.diagnose(project.graph())
+        wrong = errors_among(project.diagnose(project.graph()))
         if wrong:
             raise pytest.UsageError(f"\n{InvalidProjectError(wrong)}")
         settings = self._config.stash[SETTINGS]

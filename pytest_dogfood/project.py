@@ -12,6 +12,7 @@ from pytest_dogfood.diagnosis import diagnose
 from pytest_dogfood.diagnosis import diagnose_ids
 from pytest_dogfood.diagnostics import Diagnostic
 from pytest_dogfood.diagnostics import Location
+from pytest_dogfood.diagnostics import errors_among
 from pytest_dogfood.diagnostics import in_order_of_place
 from pytest_dogfood.discovery import Ignored
 from pytest_dogfood.discovery import files_below
@@ -119,7 +120,7 @@ class Project:
         """Give every mistake in the files that were read and in their graph."""
         found = [diagnostic for file in self.files for diagnostic in file.diagnostics]
         found += diagnose_ids(self.journeys, self.capabilities)
-        if not found:  # what a broken file would have said is missing from the graph
+        if not errors_among(found):  # what a broken file would have said is missing from the graph
             found += diagnose(graph, elsewhere=self._mentioned_in_python(graph))
         return in_order_of_place(found)
 

@@ -13,6 +13,7 @@ from pytest_dogfood.collection import fixture_providers
 from pytest_dogfood.collection import journeys_of
 from pytest_dogfood.diagnostics import Diagnostic
 from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.diagnostics import errors_among
 from pytest_dogfood.diagnostics import in_order_of_place
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Journey
@@ -57,7 +58,7 @@ def settle(
     if shard is not None:
         project.read_whole()
     graph = project.graph(tests, fixture_providers(config, collected))
-    diagnostics = in_order_of_place([*wrong, *project.diagnose(graph)])
+    diagnostics = errors_among(in_order_of_place([*wrong, *project.diagnose(graph)]))
     if diagnostics:
         return Settled(graph=graph, items=tuple(selected), plan=Plan(), diagnostics=diagnostics)
     in_selection = _ids(selected)

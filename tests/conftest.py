@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+import re
 import shutil
+import subprocess
+import sys
 import tempfile
+import textwrap
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -38,3 +47,111 @@ def dogfood(pytester: pytest.Pytester, short_root: Path) -> Dogfood:
         )
 
     return run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """What JUnit says of one item; `kind` is the tag within its test case, or "passed"."""
+
+    kind: str
+    message: str
+    properties: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What a person sees of a finished run: the exit status, the text, and per item what JUnit says."""
+
+    status: int
+    text: str
+    cases: Mapping[str, Case]
+
+    @property
+    def closing_line(self) -> str:
+        return next(line for line in self.text.splitlines() if re.match(r"dogfood: \d+ journeys? = ", line))
+
+
+class Scene:
+    """A small project in a directory of its own, in which `pytest --dogfood` is run as one types it."""
+
+    def __init__(self, path: Path, state_root: Path) -> None:
+        self.path = path
+        self._fixed = (
+            "-p",
+            "no:randomly",
+            "-p",
+            "no:cacheprovider",
+            "-o",
+            f"dogfood_state_root={state_root}",
+        )
+        self._numbers = itertools.count(1)
+
+    def write(self, name: str, text: str) -> None:
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text), encoding="utf-8")
+
+    def lines(self, name: str) -> list[str]:
+        """Give the lines of a file that journeys have written, none if there is no such file."""
+        path = self.path / name
+        return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+    def start(self, *arguments: str) -> Callable[[], Run]:
+        """Start a run; the function that this gives waits for its end."""
+        junit = self.path / f"junit{next(self._numbers)}.xml"
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "--dogfood",
+            *self._fixed,
+            f"--junitxml={junit}",
+            *arguments,
+        ]
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+        started = subprocess.Popen(
+            command, cwd=self.path, env=inherited, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+        def end() -> Run:
+            text, _ = started.communicate(timeout=60)
+            return Run(status=started.returncode, text=text, cases=_read_junit(junit))
+
+        return end
+
+    def run(self, *arguments: str) -> Run:
+        return self.start(*arguments)()
+
+
+def _read_junit(path: Path) -> dict[str, Case]:
+    if not path.exists():
+        return {}
+    cases: dict[str, Case] = {}
+    for element in ElementTree.parse(path).iter("testcase"):
+        told = [child for child in element if child.tag in {"failure", "error", "skipped"}]
+        case = Case(
+            kind="+".join(child.tag for child in told) or "passed",
+            message="\n".join(child.get("message", "") for child in told),
+            properties={one.get("name", ""): one.get("value", "") for one in element.iter("property")},
+        )
+        cases[element.get("name", "")] = case
+    return cases
+
+
+@pytest.fixture(scope="session")
+def new_scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Scene]]:
+    """Make scenes, for fixtures of any scope."""
+    roots: list[Path] = []
+
+    def make() -> Scene:
+        roots.append(Path(tempfile.mkdtemp(prefix="d", dir="/tmp")))
+        return Scene(tmp_path_factory.mktemp("scene"), roots[-1])
+
+    yield make
+    for root in roots:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture
+def scene(new_scene: Callable[[], Scene]) -> Scene:
+    return new_scene()
