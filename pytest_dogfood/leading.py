@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Generator
 from collections.abc import Sequence
 from pathlib import Path
@@ -112,13 +113,14 @@ class Leading:
         return jobs_for(ids, published.plan, str(self._config.getoption("dist", "load")))
 
     def _take(self, plan: Plan) -> None:
+        """Count on a plan, unless nothing of it is going to run."""
+        if self._lease is None or self._machine is None:
+            return
         self._plan = plan
         self.tally.planned = tuple(planned.id for planned in plan.journeys)
-        if self._lease is not None and self._machine is not None and plan.journeys:
-            project = self._config.stash[PROJECT]
-            graph = (
-                self._working.settled.graph if self._working and self._working.settled else project.graph()
-            )
+        if plan.journeys:
+            settled = self._working.settled if self._working is not None else None
+            graph = settled.graph if settled is not None else self._config.stash[PROJECT].graph()
             presence = presence_for(
                 self._config, graph, self._lease.directory, worker=ALONE, lease=self._machine
             )
@@ -267,6 +269,7 @@ def jobs_for(ids: Sequence[str], plan: Plan, dist: str) -> list[Job]:
     planned = plan.by_nodeid()
     index_of = {nodeid: index for index, nodeid in enumerate(ids)}
     nodeid_of = {one.id: one.nodeid for one in plan.journeys}
+    sizes = Counter(one.chain for one in plan.journeys)
     jobs: list[Job] = []
     for index, nodeid in enumerate(ids):
         one = planned.get(nodeid)
@@ -275,5 +278,6 @@ def jobs_for(ids: Sequence[str], plan: Plan, dist: str) -> list[Job]:
             jobs.append(Job(index=index, plain=True, batch=batch))
             continue
         after = tuple(index_of[nodeid_of[other]] for other in one.after if nodeid_of[other] in index_of)
-        jobs.append(Job(index=index, after=after, chain=one.chain, weight=one.weight))
+        chain = one.chain if sizes[one.chain] > 1 else None
+        jobs.append(Job(index=index, after=after, chain=chain, weight=one.weight))
     return jobs

@@ -97,7 +97,7 @@ class Registry:
 
     def places(self) -> tuple[str, ...]:
         """Name every place something was ever recorded for, the machine last: what holds in states rests on it."""
-        found = sorted(path.name for path in self._directory.iterdir() if path.is_dir())
+        found = sorted(path.name for path in private_directory(self._directory).iterdir())
         return tuple(sorted(found, key=lambda name: name == MACHINE))
 
     def begin(self, attempt: Attempt) -> None:

@@ -64,8 +64,8 @@ def _as_leader(config: pytest.Config, settings: Settings) -> None:
         config.pluginmanager.register(working, "dogfood-working")
     else:
         config.pluginmanager.register(Distribution(config, leading), "dogfood-distribution")
-    if settings.check:
-        config.pluginmanager.register(Checking(), "dogfood-checking")
+    if settings.check and working is not None:
+        config.pluginmanager.register(Checking(working), "dogfood-checking")
 
 
 def _is_distributed(config: pytest.Config) -> bool:

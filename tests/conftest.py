@@ -10,12 +10,14 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import time
 from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Iterator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -127,7 +129,7 @@ def _read_junit(path: Path) -> dict[str, Case]:
     if not path.exists():
         return {}
     cases: dict[str, Case] = {}
-    for element in ElementTree.parse(path).iter("testcase"):
+    for element in ET.parse(path).iter("testcase"):  # noqa: S314 - pytest has just written it
         told = [child for child in element if child.tag in {"failure", "error", "skipped"}]
         case = Case(
             kind="+".join(child.tag for child in told) or "passed",
@@ -155,3 +157,56 @@ def new_scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[],
 @pytest.fixture
 def scene(new_scene: Callable[[], Scene]) -> Scene:
     return new_scene()
+
+
+class Inner:
+    """A small project of its own, and `pytest` run in it as a user types it. For scenes that several tests read."""
+
+    def __init__(self, path: Path, state_root: Path) -> None:
+        self.path = path
+        self.state_root = state_root
+        self.write({"pytest.ini": "[pytest]\n"})
+
+    def write(self, files: Mapping[str, str]) -> Inner:
+        for name, text in files.items():
+            path = self.path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(textwrap.dedent(text), encoding="utf-8")
+        return self
+
+    def typed(self, *arguments: str, stdin: str = "", seconds: float = 60) -> pytest.RunResult:
+        """Run `pytest` with these arguments and no others."""
+        environment = {name: text for name, text in os.environ.items() if not name.startswith("PYTEST_")}
+        started = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", *arguments],
+            cwd=self.path,
+            env={**environment, "COLUMNS": "200"},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+        took = time.monotonic() - started
+        return pytest.RunResult(done.returncode, done.stdout.splitlines(), done.stderr.splitlines(), took)
+
+    def dogfood(self, *arguments: str, stdin: str = "", without: Collection[str] = ()) -> pytest.RunResult:
+        """Run `pytest --dogfood` with states of its own; `without` names plugins to leave out."""
+        quiet = [word for name in ("randomly", *without) for word in ("-p", f"no:{name}")]
+        root = f"dogfood_state_root={self.state_root}"
+        return self.typed("--dogfood", *quiet, "-o", root, *arguments, stdin=stdin)
+
+
+@pytest.fixture(scope="session")
+def inner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Mapping[str, str]], Inner]]:
+    """Give a function that makes a project out of files and their texts."""
+    roots: list[Path] = []
+
+    def make(files: Mapping[str, str]) -> Inner:
+        roots.append(Path(tempfile.mkdtemp(prefix="d", dir="/tmp")))
+        return Inner(tmp_path_factory.mktemp("inner"), roots[-1]).write(files)
+
+    yield make
+    for root in roots:
+        shutil.rmtree(root, ignore_errors=True)
