@@ -39,7 +39,6 @@ class ChainCustody:
         self._users = users_by_token(plan, presence.graph, Scope.CHAIN)
         self._chain_of = {token: one.chain for one in plan.journeys for token in one.users_of}
         self._begun: set[ChainId] = set()
-        self._places: dict[Token, str] = {}
 
     def finished(self, planned: PlannedJourney, state: State) -> str:
         """Count an item as finished and release what nobody needs any more; gives what went wrong, or nothing."""
@@ -50,7 +49,6 @@ class ChainCustody:
         for token in planned.users_of:
             users = self._users.get(token)
             if users is not None:
-                self._places[token] = state.name
                 users.discard(planned.id)
                 if not users:
                     over.append(token)
@@ -68,12 +66,6 @@ class ChainCustody:
                     verdict = self._journal.verdict(journey)
                     if verdict is not None:
                         users.discard(journey)
-
-    def fixture_is_gone(self, token: Token) -> None:
-        """Forget a token whose fixture has been torn down."""
-        place = self._places.get(token)
-        if place is not None:
-            self._presence.registry.forget(token, place)
 
 
 class MachineCustody:

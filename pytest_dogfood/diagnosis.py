@@ -23,21 +23,25 @@ from pytest_dogfood.journey import Token
 from pytest_dogfood.journey import base_of
 from pytest_dogfood.journey import variable_for
 
+Check = Callable[[CapabilityGraph], Iterable[Diagnostic]]
 
-def diagnose(graph: CapabilityGraph, *, elsewhere: Collection[Token] = ()) -> tuple[Diagnostic, ...]:
+
+def diagnose(
+    graph: CapabilityGraph, *, elsewhere: Collection[Token] = (), complete: bool = True
+) -> tuple[Diagnostic, ...]:
     """Give every error of the graph, in order of place.
 
     `elsewhere` holds the tokens that Python files speak of; whether those are established is not known to files.
+    Where the graph is not `complete`, only what no further journey could put right is an error.
     """
-    checks: tuple[Callable[[CapabilityGraph], Iterable[Diagnostic]], ...] = (
+    for_good: tuple[Check, ...] = (_cycles, _shared_variables, _gates_that_wait_for_later_tiers)
+    as_it_stands: tuple[Check, ...] = (
         _unknown_tokens,
-        _cycles,
         _shared_directories,
-        _shared_variables,
-        _gates_that_wait_for_later_tiers,
         _fixtures_for_machine_tokens,
         lambda graph: _capabilities_nobody_can_bring(graph, elsewhere),
     )
+    checks = (*for_good, *as_it_stands) if complete else for_good
     return in_order_of_place(found for check in checks for found in check(graph))
 
 

@@ -36,12 +36,17 @@ def establish(
     proofs: dict[Token, Proof] = {}
     denied: list[Token] = []
     for token in journey.establishes:
-        if not _all_have_passed(presence, journal, token, journey.id):
-            continue
         with presence.locked(token, state):
             place = presence.place_of(token, state)
             earlier = presence.registry.holding(token, place)
-            known = {**(earlier.values if earlier else {}), **values}
+            known = {
+                **(earlier.values if earlier else {}),
+                **presence.registry.kept_values(token, place),
+                **values,
+            }
+            if not _all_have_passed(presence, journal, token, journey.id):
+                presence.registry.keep_values(token, place, known)
+                continue
             present = presence.probe(token, state, known)
             if present is False:
                 presence.forget(token, state)

@@ -182,10 +182,11 @@ class CapabilityGraph:
                 journey = leader[journey]
             return journey
 
-        first_with: dict[Token, JourneyId] = {}
+        first_with: dict[str, JourneyId] = {}
         for journey in self.journeys.values():
-            for token in self.tying(journey):
-                first = first_with.setdefault(token, journey.id)
+            # Tests that only together establish a token also stay together: the last one must know of the others.
+            for tie in (*self.tying(journey), *journey.groups.values()):
+                first = first_with.setdefault(tie, journey.id)
                 leader[find(journey.id)] = find(first)
         names: dict[JourneyId, ChainId] = {}
         for journey_id in self.ordered(self.journeys):

@@ -120,20 +120,24 @@ class Project:
         """Give every mistake in the files that were read and in their graph."""
         found = [diagnostic for file in self.files for diagnostic in file.diagnostics]
         found += diagnose_ids(self.journeys, self.capabilities)
-        if not errors_among(found):  # what a broken file would have said is missing from the graph
-            found += diagnose(graph, elsewhere=self._mentioned_in_python(graph))
+        complete = not errors_among(found)  # what a broken file would have said is missing from the graph
+        found += diagnose(graph, elsewhere=self._mentioned_in_python(graph), complete=complete)
         return in_order_of_place(found)
 
     def _mentioned_in_python(self, graph: CapabilityGraph) -> set[Token]:
         doubtful = [
-            capability.token
+            capability
             for capability in graph.capabilities.values()
             if not (capability.probe or capability.provision or capability.service)
         ]
         if not doubtful:
             return set()
-        python = (path for root in self._roots for path in files_below(root, ("*.py",), self._ignored))
-        return {Token(token) for token in tokens_mentioned(python, doubtful)}
+        # What was named on the command line may lie outside of testpaths, its Python files next to it.
+        nearby = [(self._rootdir / capability.location.path).parent for capability in doubtful]
+        roots = dict.fromkeys((*self._roots, *nearby))
+        python = (path for root in roots for path in files_below(root, ("*.py",), self._ignored))
+        tokens = [capability.token for capability in doubtful]
+        return {Token(token) for token in tokens_mentioned(python, tokens)}
 
     def _name(self, path: Path) -> str:
         try:

@@ -41,6 +41,7 @@ class Provisioner:
         self._graph = presence.graph
         self._settings = presence.world.settings
         self.replayer = Replayer(presence, journal, self.ensure)
+        self._by_fixtures: dict[Token, set[str]] = {}
 
     def ensure(self, tokens: Iterable[Token], ask: Ask) -> None:
         """Make sure that each token is present where `ask` needs it.
@@ -139,8 +140,14 @@ class Provisioner:
             if isinstance(one, str | int | float)
         }
         holding = self._presented(token, ask.state, values, by=f"fixture {fixture}")
+        self._by_fixtures.setdefault(token, set()).add(holding.place)
         ask.note(token, f"by fixture {fixture}", started=started, where=holding.place)
         return holding
+
+    def fixture_is_gone(self, token: Token) -> None:
+        """Forget a token whose fixture has been torn down."""
+        for place in self._by_fixtures.pop(token, ()):
+            self.presence.registry.forget(token, place)
 
     def _by_steps(self, token: Token, capability: Capability, ask: Ask) -> Holding:
         bench = self.presence.bench_for(token, capability, ask.state, {})

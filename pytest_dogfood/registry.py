@@ -90,6 +90,13 @@ class Registry:
     def forget(self, token: Token, place: str) -> None:
         (self._place(place) / f"{token}.json").unlink(missing_ok=True)
 
+    def keep_values(self, token: Token, place: str, values: Mapping[str, str]) -> None:
+        """Keep what one of several tests has saved until all that establish the token together have passed."""
+        write_whole(self._place(place) / f"{token}.values", msgspec.json.encode(dict(values)))
+
+    def kept_values(self, token: Token, place: str) -> Mapping[str, str]:
+        return read_as(self._place(place) / f"{token}.values", dict[str, str]) or {}
+
     def holdings(self, place: str) -> tuple[Holding, ...]:
         """Give everything that holds in a place, oldest first."""
         found = [read_as(path, Holding) for path in sorted(self._place(place).glob("*.json"))]

@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 import time
+from pathlib import Path
 
 from pytest_dogfood.asking import Ask
 from pytest_dogfood.asking import DeferredError
@@ -136,10 +137,12 @@ class Replayer:
         return Outcome.FAILED, Cause(who=journey.id, why=why, details=text)
 
 
-def bench_for_journey(presence: Presence, journey: Journey, state: State) -> RealBench:
+def bench_for_journey(
+    presence: Presence, journey: Journey, state: State, workdir: Path | None = None
+) -> RealBench:
     """Give a bench in the journey's working directory, with the values of the tokens it requires as variables."""
     world = presence.world
-    workdir = world.workdir_for(journey, state)
+    workdir = workdir or world.workdir_for(journey, state)
     environment = world.environment(
         workdir=workdir,
         state=state.path,

@@ -13,11 +13,9 @@ from pytest_dogfood.capabilities import Capabilities
 from pytest_dogfood.collection import JourneyFile
 from pytest_dogfood.custody import ChainCustody
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.journey import Token
 from pytest_dogfood.outcomes import Outcome
 from pytest_dogfood.planning import Plan
 from pytest_dogfood.provisioning import Provisioner
-from pytest_dogfood.registry import Holding
 from pytest_dogfood.stash import JOURNEY
 from pytest_dogfood.turn import NoActor
 from pytest_dogfood.turn import ProductFailure
@@ -38,7 +36,6 @@ class Running:
         self._provisioner = provisioner
         self._custody = custody
         self._providing = {fixture: token for token, fixture in provisioner.presence.graph.fixtures.items()}
-        self._provided: dict[Token, Holding] = {}
 
     def announce(self, items: list[pytest.Item]) -> None:
         """Let the fixture that ensures presence come before every other fixture of the graph's items."""
@@ -161,7 +158,7 @@ class Running:
     def pytest_fixture_post_finalizer(self, fixturedef: Any) -> None:  # noqa: ANN401 - pytest exports no such type before 8.4
         token = self._providing.get(fixturedef.argname)
         if token is not None:
-            self._custody.fixture_is_gone(token)
+            self._provisioner.fixture_is_gone(token)
 
 
 def _fixture_value(request: pytest.FixtureRequest) -> Any:  # noqa: ANN401 - a function from names to any values

@@ -75,9 +75,10 @@ def _wait_until_ready(
     deadline = time.monotonic() + limit
     wait = _FIRST_WAIT
     while True:
-        if not services.is_alive(running):
+        present = presence.probe(holding.token, state, holding.values)
+        if not services.is_alive(running):  # asked last: what the probe has seen may be somebody else's
             raise HarnessError(_words(presence, holding, running, "ended before its probe held"))
-        if presence.probe(holding.token, state, holding.values):
+        if present:
             return
         if time.monotonic() + wait > deadline:
             raise HarnessError(

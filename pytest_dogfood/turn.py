@@ -109,6 +109,9 @@ class Turn:
         """Do the steps; raises ProductFailure where one is not as expected."""
         if self.bench is None:
             raise HarnessError(f"{self.journey.id} was not prepared")
+        # Made anew, for the fixtures that were set up since may have changed the environment.
+        workdir = self.bench.workdir
+        self.bench = bench_for_journey(self.provisioner.presence, self.journey, self.state, workdir)
         done = perform(self.journey.steps, self.bench, timeout=self.journey.timeout)
         text = failure_text(done, self.bench, reproduce=reproduction(self.journey), verbose=verbose)
         if text:

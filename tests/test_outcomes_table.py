@@ -16,7 +16,8 @@ ROWS = """
     capabilities:
       denied: {probe: test -f "$DOGFOOD_STATE/denied"}
       unprovided: {probe: test -f "$DOGFOOD_STATE/unprovided"}
-      broken-provision: {probe: test -f "$DOGFOOD_STATE/bp", provision: [{run: "echo x >> $DOGFOOD_ROOT/tried; exit 3"}]}
+      broken-provision:
+        {probe: test -f "$DOGFOOD_STATE/bp", provision: [{run: "echo x >> $DOGFOOD_ROOT/tries; exit 3"}]}
       lying-provision: {probe: test -f "$DOGFOOD_STATE/lp", provision: [{run: "true"}]}
       broken-service: {probe: "false", scope: machine, service: {run: "echo no config; exit 1"}}
       stuck-release: {provision: [{run: "true"}], release: [{run: "echo cannot release; exit 1"}]}
@@ -112,7 +113,7 @@ def test_a_token_that_cannot_be_had_is_an_error_in_setup(run: Run, journey: str,
 
 
 def test_a_provider_that_failed_is_not_tried_again_for_the_next_dependent(table: tuple[Scene, Run]) -> None:
-    assert table[0].lines("tried") == ["x"]
+    assert table[0].lines("tries") == ["x"]
 
 
 def test_the_log_of_a_service_that_did_not_come_up_is_shown(run: Run) -> None:
@@ -230,7 +231,7 @@ def test_a_worker_that_dies_fails_its_journey_once_and_defers_the_dependents(sce
     assert run.status == 1
     assert scene.lines("killed") == ["once"]
     assert {name: case.kind for name, case in run.cases.items()} == {
-        "crash.journey.yaml::kills": "error",
+        "kills": "error",
         "uses-killed": "skipped",
         "bystander": "passed",
     }
@@ -256,36 +257,55 @@ BROKEN = {
           - {id: one, workdir: same, establishes: [shared], steps: [{run: "true"}]}
           - {id: two, workdir: same, establishes: [shared], steps: [{run: "true"}]}
     """,
-    "d.journey.yaml": """
-        journeys:
-          - {id: misspelt, step: [{run: "true"}]}
-    """,
 }
 
 
 @pytest.fixture(scope="module", params=["-n0", "-n2", "--dogfood-check"])
-def refused(request: pytest.FixtureRequest, new_scene: Callable[[], Scene]) -> tuple[Scene, Run]:
+def refused(request: pytest.FixtureRequest, new_scene: Callable[[], Scene]) -> tuple[Scene, Run, Run]:
+    """Give the run over a graph with mistakes, and that with a file besides that cannot be read."""
     scene = new_scene()
     for name, text in BROKEN.items():
         scene.write(name, text)
-    return scene, scene.run(request.param)
+    graph_only = scene.run(request.param)
+    scene.write("d.journey.yaml", "journeys:\n  - {id: misspelt, step: [{run: a}]}\n")
+    return scene, graph_only, scene.run(request.param)
 
 
-def test_an_invalid_project_runs_nothing_and_ends_with_4(refused: tuple[Scene, Run]) -> None:
-    scene, run = refused
-    assert run.status == pytest.ExitCode.USAGE_ERROR
-    assert not scene.lines("ran")
+def test_an_invalid_project_runs_nothing_and_ends_with_4(refused: tuple[Scene, Run, Run]) -> None:
+    scene, graph_only, with_broken_file = refused
+    assert graph_only.status == pytest.ExitCode.USAGE_ERROR
+    assert with_broken_file.status == pytest.ExitCode.USAGE_ERROR
     assert not (scene.path / "ran").exists()
 
 
 @pytest.mark.parametrize(
     "place, words",
     [
-        ("a.journey.yaml:4", "nobody-makes-this"),
-        ("b.journey.yaml:", "first-done"),
-        ("c.journey.yaml:", "same"),
-        ("d.journey.yaml:3", "step"),
+        ("a.journey.yaml:4:", "nobody-makes-this"),
+        ("b.journey.yaml:3:", "first -> second -> first"),
+        ("c.journey.yaml:4:", "share workdir 'same'"),
     ],
 )
-def test_every_problem_is_told_with_its_place(refused: tuple[Scene, Run], place: str, words: str) -> None:
+def test_every_problem_of_the_graph_is_told_with_its_place(
+    refused: tuple[Scene, Run, Run], place: str, words: str
+) -> None:
     assert any(place in line and words in line for line in refused[1].text.splitlines())
+
+
+@pytest.mark.parametrize(
+    "place, words",
+    [
+        ("b.journey.yaml:3:", "first -> second -> first"),
+        ("d.journey.yaml:2:", "unknown key 'step'"),
+    ],
+)
+def test_beside_a_broken_file_what_no_file_could_cure_is_told_too(
+    refused: tuple[Scene, Run, Run], place: str, words: str
+) -> None:
+    assert any(place in line and words in line for line in refused[2].text.splitlines())
+
+
+def test_a_token_that_a_broken_file_may_have_established_is_not_called_unknown(
+    refused: tuple[Scene, Run, Run],
+) -> None:
+    assert "nobody-makes-this" not in refused[2].text

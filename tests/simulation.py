@@ -1,0 +1,166 @@
+"""Workers played in memory: they take jobs from the real queue, and keep states as sets of tokens."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections import defaultdict
+from collections.abc import Collection
+from dataclasses import dataclass
+from dataclasses import field
+from random import Random
+
+from strategies import Scene
+
+from pytest_dogfood.dispatch import Queue
+from pytest_dogfood.journey import Journey
+from pytest_dogfood.journey import JourneyId
+from pytest_dogfood.journey import Token
+from pytest_dogfood.leading import jobs_for
+from pytest_dogfood.planning import Plan
+
+Place = tuple[str, str]
+"""A chain and the worker that it is on; the machine is a place of its own."""
+
+MACHINE: Place = ("", "")
+PLAIN_TESTS = 3
+NO_WORKER = "main"
+
+
+@dataclass(slots=True)
+class Simulation:
+    """Runs a plan: jobs end in random order and workers die. A missing token is brought about only for a cause."""
+
+    scene: Scene
+    plan: Plan
+    dice: Random
+    workers: int
+    deaths: int = 0
+    holds: dict[Place, set[Token]] = field(default_factory=lambda: defaultdict(set))
+    outcomes: dict[JourneyId, str] = field(default_factory=dict)
+    replays: list[tuple[JourneyId, Place]] = field(default_factory=list)
+    runs: Counter[str] = field(default_factory=Counter)
+    destroyed: set[Token] = field(default_factory=set)
+    homes: dict[str, str] = field(default_factory=dict)
+    _hired: int = 0
+
+    def run(self) -> dict[JourneyId, str]:
+        """Give what became of each planned journey."""
+        if not self.workers:
+            for planned in self.plan.journeys:
+                self._start(planned.nodeid, NO_WORKER)
+                self._end(planned.nodeid, NO_WORKER)
+        else:
+            self._distribute()
+        return self.outcomes
+
+    def _distribute(self) -> None:
+        ids = [planned.nodeid for planned in self.plan.journeys]
+        for number in range(PLAIN_TESTS):
+            ids.insert(self.dice.randint(0, len(ids)), f"test_plain.py::test_{number}")
+        queue = Queue(jobs_for(ids, self.plan, "load"))
+        busy: dict[str, list[int]] = {self._hire(queue): [] for _ in range(self.workers)}
+        while not queue.is_done:
+            for worker in self.dice.sample(list(busy), len(busy)):
+                if not busy[worker]:
+                    busy[worker] = list(queue.next_for(worker))
+                    self._start_first(ids, busy, worker)
+            active = [worker for worker, held in busy.items() if held]
+            assert active, f"nobody has anything to do, but there is {queue.pending} left"
+            worker = self.dice.choice(active)
+            if self.deaths and self.dice.random() < 0.2:
+                self.deaths -= 1
+                self._die(worker, ids, busy, queue)
+            else:
+                index = busy[worker].pop(0)
+                self._end(ids[index], worker)
+                queue.finish(index)
+                self._start_first(ids, busy, worker)
+
+    def _hire(self, queue: Queue) -> str:
+        self._hired += 1
+        queue.add_worker(f"gw{self._hired}")
+        return f"gw{self._hired}"
+
+    def _die(self, worker: str, ids: list[str], busy: dict[str, list[int]], queue: Queue) -> None:
+        index = busy.pop(worker)[0]
+        planned = self.plan.by_nodeid().get(ids[index])
+        if planned is not None:
+            self.outcomes[planned.id] = "crashed"
+        queue.finish(index)
+        queue.lose(worker)
+        self.homes = {chain: home for chain, home in self.homes.items() if home != worker}
+        busy[self._hire(queue)] = []
+
+    def _start_first(self, ids: list[str], busy: dict[str, list[int]], worker: str) -> None:
+        for index in busy[worker][:1]:
+            self._start(ids[index], worker)
+
+    def _start(self, nodeid: str, worker: str) -> None:
+        self.runs[nodeid] += 1
+        planned = self.plan.by_nodeid().get(nodeid)
+        if planned is None:
+            return
+        early = [other for other in planned.after if other not in self.outcomes]
+        assert not early, f"{planned.id} starts before {early} have ended"
+        home = self.homes.setdefault(planned.chain, worker)
+        assert home == worker, f"{planned.id} runs on {worker}, its chain on {home}"
+
+    def _end(self, nodeid: str, worker: str) -> None:
+        planned = self.plan.by_nodeid().get(nodeid)
+        if planned is not None:
+            closed = any(self.outcomes[gate] != "passed" for gate in planned.gates if gate in self.outcomes)
+            place = (planned.chain, worker)
+            journey = self._journey(planned.id)
+            self.outcomes[planned.id] = "deferred" if closed else self._attempt(journey, place)
+
+    def _journey(self, journey_id: JourneyId) -> Journey:
+        return next(journey for journey in self.scene.journeys if journey.id == journey_id)
+
+    def _place(self, token: Token, place: Place) -> Place:
+        return MACHINE if self.scene.is_shared(token) else place
+
+    def _attempt(self, journey: Journey, place: Place) -> str:
+        while lacking := [
+            token for token in journey.requires if token not in self.holds[self._place(token, place)]
+        ]:
+            problem = self._provide(lacking[0], place)
+            if problem:
+                return problem
+        if journey.id in self.scene.failing:
+            return "failed"
+        for token in journey.invalidates:
+            self.holds[self._place(token, place)].discard(token)
+            self.destroyed.add(token)
+        for token in journey.establishes:
+            self.holds[self._place(token, place)].add(token)
+        return "passed"
+
+    def _provide(self, token: Token, place: Place) -> str:
+        capability = self.scene.capability(token)
+        if capability.provision:
+            for need in capability.requires:
+                if need not in self.holds[self._place(need, place)]:
+                    problem = self._provide(need, place)
+                    if problem:
+                        return problem
+            self.holds[self._place(token, place)].add(token)
+            return ""
+        establishers = self.scene.establishers(token)
+        for journey in establishers:
+            if self.outcomes.get(journey.id, "passed") == "passed":
+                self.replays.append((journey.id, place))
+                if self._attempt(journey, place) == "passed":
+                    return ""
+        return "deferred" if establishers else "error"
+
+
+def replays_without_cause(done: Simulation, selected: Collection[JourneyId]) -> list[tuple[JourneyId, Place]]:
+    """Give the replays of journeys that had passed as items, though nothing they establish was lost or is elsewhere."""
+    chains = {planned.id: planned.chain for planned in done.plan.journeys}
+    return [
+        (journey, place)
+        for journey, place in done.replays
+        if journey in selected
+        and place[0] == chains[journey]
+        and done.destroyed.isdisjoint(done._journey(journey).establishes)  # noqa: SLF001 - a look into our own fake
+    ]
