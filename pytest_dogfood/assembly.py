@@ -29,7 +29,8 @@ from pytest_dogfood.tables import FLEET
 # What a step says without a word about it; shared, because most steps say nothing.
 SUCCESS = Expectation()
 
-_SAYS_WHAT_TO_DO = frozenset({"run", "intent", "expect", "expect_text", "expect_state", "expect_cmd_re"})
+SAYS_WHAT_TO_DO = frozenset({"run", "intent", "expect", "expect_text", "expect_state", "expect_cmd_re"})
+"""A step needs one of these keys."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +81,7 @@ def read_step(item: str | tuple[str, ...] | Fields, at: Node, findings: Findings
             timeout=defaults.timeout,
         )
     get = item.values.get
-    if _SAYS_WHAT_TO_DO.isdisjoint(item.node.entries):
+    if SAYS_WHAT_TO_DO.isdisjoint(item.node.entries):
         hint = "give it a command with `run:`, or an `intent:` for an actor"
         findings.add(item.node, "empty-step", "a step that does nothing", hint=hint)
     env = get("env")

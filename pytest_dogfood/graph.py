@@ -147,26 +147,37 @@ class CapabilityGraph:
                 for member in self.establishing(token)
                 if member != journey.id
             )
-        for last, others in self._invalidations().items():
-            behind = _reachable_from(last, _inverted(before))
-            for other in others:
-                if other not in behind:
-                    before[last][other] = None
+        for journey in self.journeys.values():
+            for token in journey.invalidates:
+                self._put_last(journey.id, token, before)
         return {journey: tuple(others) for journey, others in before.items()}
 
-    def _invalidations(self) -> dict[JourneyId, tuple[JourneyId, ...]]:
-        result: dict[JourneyId, tuple[JourneyId, ...]] = {}
-        for journey in self.journeys.values():
-            if journey.invalidates:
-                destroyed = set(journey.invalidates)
-                result[journey.id] = tuple(
-                    other.id
-                    for other in self.journeys.values()
-                    if other.id != journey.id
-                    and not destroyed.intersection(other.invalidates)
-                    and not destroyed.isdisjoint([*self.needed_by(other), *other.establishes])
-                )
-        return result
+    def _put_last(
+        self, last: JourneyId, token: Token, before: dict[JourneyId, dict[JourneyId, None]]
+    ) -> None:
+        """Add to `before` that a journey which destroys a token comes after whoever deals with it, where it can.
+
+        Of two that both need it and both destroy it, the first given is the first. A machine-wide token is spared
+        until those are through as well for whom one of its users may have to be replayed.
+        """
+        users = self._dealing_with(token)
+        after = _inverted(before)
+        others = dict.fromkeys(
+            other
+            for number, other in enumerate(users)
+            if token not in self.journeys[other].invalidates or last not in users[:number]
+        )
+        if self.scope_of(token) is Scope.MACHINE:
+            others |= dict.fromkeys(behind for other in users for behind in _reachable_from(other, after))
+        not_before = _reachable_from(last, after)
+        before[last] |= {other: None for other in others if other not in not_before}
+
+    def _dealing_with(self, token: Token) -> tuple[JourneyId, ...]:
+        return tuple(
+            journey.id
+            for journey in self.journeys.values()
+            if token in journey.establishes or token in self.needed_by(journey)
+        )
 
     @cached_property
     def chains(self) -> Mapping[JourneyId, ChainId]:
@@ -273,12 +284,14 @@ def _inverted(before: Mapping[JourneyId, Iterable[JourneyId]]) -> Mapping[Journe
     return after
 
 
-def _reachable_from(start: JourneyId, after: Mapping[JourneyId, Iterable[JourneyId]]) -> set[JourneyId]:
-    seen = {start}
+def _reachable_from(
+    start: JourneyId, after: Mapping[JourneyId, Iterable[JourneyId]]
+) -> dict[JourneyId, None]:
+    seen = {start: None}
     waiting = [start]
     while waiting:
         for journey in after.get(waiting.pop(), ()):
             if journey not in seen:
-                seen.add(journey)
+                seen[journey] = None
                 waiting.append(journey)
     return seen

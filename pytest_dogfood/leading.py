@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Generator
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,9 +14,13 @@ from pytest_dogfood.asking import reason_of
 from pytest_dogfood.custody import MachineCustody
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.diagnostics import InvalidProjectError
+from pytest_dogfood.diagnostics import did_you_mean
 from pytest_dogfood.diagnostics import errors_among
 from pytest_dogfood.discovery import named_on_command_line
 from pytest_dogfood.dispatch import Job
+from pytest_dogfood.explaining import RESULTS
+from pytest_dogfood.explaining import write_results
+from pytest_dogfood.jobs import jobs_for
 from pytest_dogfood.outcomes import Cause
 from pytest_dogfood.outcomes import JourneyResult
 from pytest_dogfood.outcomes import Outcome
@@ -76,10 +79,17 @@ class Leading:
         project.read_below(named)
         for path in named:
             project.read_settings_above(path / "-")
-        wrong = errors_among(project.diagnose(project.graph()))
-        if wrong:
-            raise pytest.UsageError(f"\n{InvalidProjectError(wrong)}")
         settings = self._config.stash[SETTINGS]
+        wrong = errors_among(project.diagnose(project.graph()))
+        if wrong and not settings.check:
+            raise pytest.UsageError(f"\n{InvalidProjectError(wrong)}")
+        for token in settings.blocked:
+            if not project.knows(token):
+                near = did_you_mean(token, project.graph().tokens)
+                raise pytest.UsageError(
+                    f"--dogfood-blocked {token!r}: no journey establishes it and no file defines it"
+                    + (f"; {near}" if near else "")
+                )
         if not settings.check and not any(self._config.getoption(name, False) for name in NOT_EXECUTING):
             self._begin(Path(settings.state_root) if settings.state_root else default_root())
 
@@ -118,6 +128,7 @@ class Leading:
             return
         self._plan = plan
         self.tally.planned = tuple(planned.id for planned in plan.journeys)
+        self.tally.gates = tuple(dict.fromkeys(gate for one in plan.journeys for gate in one.gates))
         if plan.journeys:
             settled = self._working.settled if self._working is not None else None
             graph = settled.graph if settled is not None else self._config.stash[PROJECT].graph()
@@ -212,6 +223,7 @@ class Leading:
             self._settle_exit_status(session)
             if self._lease is not None and self._keeping(session):
                 self.kept = self._lease.directory.path
+                write_results(self.kept, tuple(self.tally.results.values()))
             return (yield)
         finally:
             if self._watcher is not None:
@@ -229,7 +241,7 @@ class Leading:
         run = self._lease.directory.path
         if self._config.stash[SETTINGS].keep:
             return set(run.iterdir())
-        return {*self._keep, run / "out"}
+        return {*self._keep, run / "out", run / RESULTS}
 
     def _settle_exit_status(self, session: pytest.Session) -> None:
         """Make a run red that would be green without having measured, or with journeys nobody accounts for."""
@@ -262,22 +274,3 @@ class Leading:
         if not measured:
             return "dogfood: this run measured nothing"
         return f"dogfood: this run measured too little: {measured} of {wanted}"
-
-
-def jobs_for(ids: Sequence[str], plan: Plan, dist: str) -> list[Job]:
-    """Give the scheduler a job per node id; tests outside the graph go in batches, by file or scope if so asked."""
-    planned = plan.by_nodeid()
-    index_of = {nodeid: index for index, nodeid in enumerate(ids)}
-    nodeid_of = {one.id: one.nodeid for one in plan.journeys}
-    sizes = Counter(one.chain for one in plan.journeys)
-    jobs: list[Job] = []
-    for index, nodeid in enumerate(ids):
-        one = planned.get(nodeid)
-        if one is None:
-            batch = {"loadfile": nodeid.split("::")[0], "loadscope": nodeid.rpartition("::")[0]}.get(dist, "")
-            jobs.append(Job(index=index, plain=True, batch=batch))
-            continue
-        after = tuple(index_of[nodeid_of[other]] for other in one.after if nodeid_of[other] in index_of)
-        chain = one.chain if sizes[one.chain] > 1 else None
-        jobs.append(Job(index=index, after=after, chain=chain, weight=one.weight))
-    return jobs

@@ -25,8 +25,11 @@ from pytest_dogfood.shapes import refuse
 MAX_SECONDS = 366 * 24 * 3600.0
 BLOCK_HINT = "put shell text in quotes, or write `run: |` and the command on the next line, indented"
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)(ms|s|m|h)?", re.ASCII)
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
+DURATION_AMOUNT = r"\d+(?:\.\d+)?|\.\d+"
+DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+"""What each unit is in seconds, which is what a number without one counts."""
+
+_DURATION = re.compile(rf"({DURATION_AMOUNT})({'|'.join(DURATION_UNITS)})?", re.ASCII)
 _STATUS = Number(minimum=-64, maximum=255, expected="an exit status: an integer or nonzero")
 _CORE_INTEGER = re.compile(r"[-+]?\d+", re.ASCII)
 _CORE_PREFIXED = re.compile(r"0(o[0-7]+|x[0-9a-fA-F]+)")
@@ -55,7 +58,7 @@ class Duration:
             )
         elif not node.plain and match[2] is None:
             findings.add(node, "bad-duration", f"{shown(node.value)} is text", hint="write it without quotes")
-        elif not 0 <= (seconds := float(match[1]) * _UNITS[match[2]]) <= MAX_SECONDS:
+        elif not 0 <= (seconds := float(match[1]) * DURATION_UNITS.get(match[2], 1.0)) <= MAX_SECONDS:
             findings.add(node, "bad-duration", f"{shown(node.value)} is longer than a year")
         elif not seconds and not self.zero:
             findings.add(node, "bad-duration", "a duration of zero", hint="leave the key out for no limit")

@@ -89,6 +89,11 @@ class JourneyResult:
     provisioned: tuple[Provisioned, ...] = ()
     kept: str = ""
 
+    @property
+    def closes_a_gate(self) -> bool:
+        """Whether later tiers are held back, this being a gate; a declared blocker holds nobody back."""
+        return self.outcome.closes_a_gate and not (self.cause is not None and self.cause.blocked)
+
     def to_json(self) -> dict[str, Any]:
         result: dict[str, Any] = msgspec.to_builtins(self)
         return result
@@ -100,9 +105,13 @@ class JourneyResult:
 
 @dataclass(slots=True)
 class Tally:
-    """Counts results against what was planned, each journey once: the last word wins."""
+    """Counts results against what was planned, each journey once: the last word wins.
+
+    `gates` are the journeys that something of the plan stands behind.
+    """
 
     planned: tuple[JourneyId, ...]
+    gates: tuple[JourneyId, ...] = ()
     results: dict[JourneyId, JourneyResult] = field(default_factory=dict)
 
     def add(self, result: JourneyResult) -> None:
@@ -120,6 +129,15 @@ class Tally:
             if result is not None and result.outcome is Outcome.DEFERRED and result.cause is not None:
                 grouped.setdefault(str(result.cause), []).append(result)
         return grouped
+
+    def gates_left_open(self) -> tuple[JourneyResult, ...]:
+        """Give the gates that were passed without having been measured as good."""
+        found = (self.results.get(gate) for gate in self.gates)
+        return tuple(
+            result
+            for result in found
+            if result is not None and not result.outcome.establishes and not result.closes_a_gate
+        )
 
     def measured(self) -> tuple[int, int]:
         """Count how many journeys really looked at the product, out of how many their authors did not skip."""

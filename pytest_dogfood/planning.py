@@ -88,12 +88,12 @@ def make_plan(
         if graph.journeys[journey].gating
     ]
     numbers = {chain: number for number, chain in enumerate(dict.fromkeys(graph.chains.values()))}
-    here = set(selected)
+    comes_after = _within(graph, selected)
     planned: dict[JourneyId, PlannedJourney] = {}
     for journey_id in selected:
         journey = graph.journeys[journey_id]
         closed_by = tuple(gate.id for gate in gating if gate.tier < journey.tier)
-        before = (*graph.prerequisites[journey_id], *closed_by)
+        before = (*comes_after[journey_id], *(gate for gate in closed_by if gate in comes_after))
         needed = graph.needed_by(journey)
         chain = graph.chains[journey_id]
         planned[journey_id] = PlannedJourney(
@@ -101,7 +101,7 @@ def make_plan(
             nodeid=journey.nodeid,
             chain=chain,
             number=numbers[chain],
-            after=tuple(dict.fromkeys(other for other in before if other in here)),
+            after=tuple(dict.fromkeys(before)),
             gates=closed_by,
             weight=_weight(journey, durations or {}),
             tier=journey.tier,
@@ -111,6 +111,29 @@ def make_plan(
             prerequisite=journey_id in prerequisites,
         )
     return Plan(journeys=tuple(planned[journey] for journey in in_dependency_order(planned)))
+
+
+def _within(
+    graph: CapabilityGraph, selected: Sequence[JourneyId]
+) -> Mapping[JourneyId, tuple[JourneyId, ...]]:
+    """For each selected journey those of the others that it comes after, also by way of journeys left out.
+
+    Those left out may be replayed, and what they rest on as well: an item that has to run before must not come
+    second, in a state where its work is done already.
+    """
+    here = set(selected)
+    if len(here) == len(graph.journeys):
+        return graph.prerequisites
+    nearest: dict[JourneyId, tuple[JourneyId, ...]] = {}
+    for journey in graph.ordered(graph.journeys):
+        nearest[journey] = tuple(
+            dict.fromkeys(
+                one
+                for other in graph.prerequisites[journey]
+                for one in ((other,) if other in here else nearest[other])
+            )
+        )
+    return {journey: nearest[journey] for journey in selected}
 
 
 def _weight(journey: Journey, durations: Mapping[str, float]) -> float:

@@ -31,6 +31,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="validate the graph and print the plan; run nothing",
     )
+    group.addoption(
+        "--dogfood-format",
+        choices=("text", "json"),
+        default="text",
+        help="how --dogfood-check speaks (default: text)",
+    )
+    group.addoption(
+        "--dogfood-strict", action="store_true", help="let --dogfood-check count warnings as errors"
+    )
+    group.addoption(
+        "--dogfood-workers",
+        type=int,
+        metavar="N",
+        help="plan for N workers under --dogfood-check (default: as -n says)",
+    )
     group.addoption("--dogfood-shard", metavar="I/N", help="run part I of N of the project, counted from 1")
     group.addoption(
         "--dogfood-provision",
@@ -87,6 +102,7 @@ def _declare_markers(config: pytest.Config) -> None:
 def read_settings(config: pytest.Config) -> Settings:
     """Put options and ini values together, the command line first; raises UsageError for what cannot be meant."""
     from pytest_dogfood.settings import JOURNEY_FILES
+    from pytest_dogfood.settings import CheckFormat
     from pytest_dogfood.settings import Provision
     from pytest_dogfood.settings import Settings
     from pytest_dogfood.settings import Shard
@@ -105,6 +121,8 @@ def read_settings(config: pytest.Config) -> Settings:
             blocked=tuple(config.getoption("dogfood_blocked") or config.getini("dogfood_blocked") or ()),
             keep=bool(config.getoption("dogfood_keep") or config.getini("dogfood_keep")),
             check=bool(config.getoption("dogfood_check")),
+            check_format=CheckFormat(config.getoption("dogfood_format")),
+            strict=bool(config.getoption("dogfood_strict")),
             secrets=tuple(config.getini("dogfood_secrets") or ()),
             min_measured=int(measured or 50),
             timeout=float(timeout or 300),

@@ -116,6 +116,12 @@ class Project:
             graph = CapabilityGraph((*self.journeys, *tests), self.capabilities, fixtures)
         return graph
 
+    def knows(self, token: Token) -> bool:
+        """Whether any file of the project establishes or defines a token."""
+        if not self.graph().is_known(token):
+            self.read_whole()
+        return self.graph().is_known(token)
+
     def diagnose(self, graph: CapabilityGraph) -> tuple[Diagnostic, ...]:
         """Give every mistake in the files that were read and in their graph."""
         found = [diagnostic for file in self.files for diagnostic in file.diagnostics]

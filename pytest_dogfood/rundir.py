@@ -64,12 +64,14 @@ class RunLease:
     """Holds a run's directory for as long as the run lives, by an OS lock that dies with the process."""
 
     def __init__(self, root: Path, project: str) -> None:
-        clear_leftovers(root, project)
         name = secrets.token_hex(3)
         self._lock = FileLock(root / f"{project}.{name}.lock", mode=0o600)
-        self._lock.acquire(blocking=False)
-        self.directory = RunDirectory(private_directory(root / name))
-        (self.directory.path / "project").write_text(project)
+        # One run starts at a time: a lock that exists and is not yet held looks like that of a dead run.
+        with FileLock(root / f"{project}.lock", mode=0o600).acquire(poll_interval=0.02):
+            clear_leftovers(root, project)
+            self._lock.acquire(blocking=False)
+            self.directory = RunDirectory(private_directory(root / name))
+            (self.directory.path / "project").write_text(project)
 
     def close(self, *, keep: Iterable[Path]) -> tuple[str, ...]:
         """Remove the run's directory but for the paths to keep; give what could not be removed."""

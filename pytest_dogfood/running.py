@@ -144,6 +144,7 @@ class Running:
             return report
         if report.failed and getattr(call.excinfo, "value", None) is not None:
             _move_harness_error(report, call)
+            _point_at_the_item(report, item)
         _note_outcome(turn, report)
         if report.skipped and (turn.cause is not None or turn.outcome is Outcome.NO_ACTOR):
             path, line, _ = item.location
@@ -199,6 +200,14 @@ def _move_harness_error(report: pytest.TestReport, call: pytest.CallInfo[None]) 
     """Report a harness error met during the call as an error, for it says nothing of the product."""
     if call.excinfo is not None and getattr(call.excinfo.value, HARNESS, False) and report.when == "call":
         report.when = "setup"
+
+
+def _point_at_the_item(report: pytest.TestReport, item: pytest.Item) -> None:
+    """Let a failure that we have worded stand where the item stands, not at the line of ours that raised it."""
+    place = getattr(report.longrepr, "reprcrash", None)
+    if place is not None and place.path == __file__:
+        path, line, _ = item.location
+        place.path, place.lineno = path, (line or 0) + 1
 
 
 def _reason(report: pytest.TestReport) -> str:

@@ -36,9 +36,14 @@ class Settled:
     graph: CapabilityGraph
     items: tuple[pytest.Item, ...]
     plan: Plan
-    diagnostics: tuple[Diagnostic, ...] = ()
+    findings: tuple[Diagnostic, ...] = ()
     elsewhere: tuple[pytest.Item, ...] = ()
     """Items that belong to other shards."""
+
+    @property
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        """What forbids a run."""
+        return errors_among(self.findings)
 
 
 def settle(
@@ -58,9 +63,9 @@ def settle(
     if shard is not None:
         project.read_whole()
     graph = project.graph(tests, fixture_providers(config, collected))
-    diagnostics = errors_among(in_order_of_place([*wrong, *project.diagnose(graph)]))
-    if diagnostics:
-        return Settled(graph=graph, items=tuple(selected), plan=Plan(), diagnostics=diagnostics)
+    findings = in_order_of_place([*wrong, *project.diagnose(graph)])
+    if errors_among(findings):
+        return Settled(graph=graph, items=tuple(selected), plan=Plan(), findings=findings)
     in_selection = _ids(selected)
     here = list(selected)
     elsewhere: list[pytest.Item] = []
@@ -72,7 +77,13 @@ def settle(
     here += [item for item in collected if item.stash.get(JOURNEY, None) and _journey(item).id in wanted]
     plan = make_plan(graph, tuple(dict.fromkeys(_ids(here))), gates=in_selection, prerequisites=wanted)
     elsewhere = [item for item in elsewhere if item not in here]
-    return Settled(graph=graph, items=tuple(_in_order(here, plan)), plan=plan, elsewhere=tuple(elsewhere))
+    return Settled(
+        graph=graph,
+        items=tuple(_in_order(here, plan)),
+        plan=plan,
+        elsewhere=tuple(elsewhere),
+        findings=findings,
+    )
 
 
 def _journey(item: pytest.Item) -> Journey:

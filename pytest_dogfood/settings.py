@@ -29,6 +29,13 @@ class Provision(StrEnum):
     NEVER = "never"
 
 
+class CheckFormat(StrEnum):
+    """How --dogfood-check speaks."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 @dataclass(frozen=True, slots=True)
 class Shard:
     """The part of the project that one machine of a CI matrix runs: number `index` (from 1) of `total`."""
@@ -64,6 +71,8 @@ class Settings:
     blocked: tuple[Token, ...] = ()
     keep: bool = False
     check: bool = False
+    check_format: CheckFormat = CheckFormat.TEXT
+    strict: bool = False
     secrets: tuple[str, ...] = ()
     min_measured: int = 50
     timeout: float = 300.0

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from pytest_dogfood.asking import reason_of
 from pytest_dogfood.leading import Leading
 from pytest_dogfood.outcomes import JourneyResult
 from pytest_dogfood.outcomes import Outcome
@@ -62,6 +63,9 @@ class Terminal:
         for unseen in self._leading.unseen_causes():
             yield f"not run as an item of its own, but seen to fail: {unseen.who}"
             yield from (f"    {line}" for line in unseen.details.splitlines())
+        for gate in tally.gates_left_open():
+            because = f" ({gate.cause})" if gate.cause is not None else ""
+            yield f"gate left open: {gate.id} {reason_of(gate.outcome)}{because}"
         for result in tally.results.values():
             yield from _provisioned(result)
         if self._config.get_verbosity() > 0:

@@ -53,7 +53,8 @@ def _as_worker(config: pytest.Config, workerinput: dict[str, Any]) -> None:
 
 
 def _as_leader(config: pytest.Config, settings: Settings) -> None:
-    if settings.check:
+    workers = config.getoption("dogfood_workers") or _number_of_workers(config)
+    if settings.check or config.getoption("setupplan"):
         config.option.dist, config.option.tx = "no", []
     distributed = _is_distributed(config)
     working = None if distributed else Working(config, worker=ALONE)
@@ -65,7 +66,7 @@ def _as_leader(config: pytest.Config, settings: Settings) -> None:
     else:
         config.pluginmanager.register(Distribution(config, leading), "dogfood-distribution")
     if settings.check and working is not None:
-        config.pluginmanager.register(Checking(working), "dogfood-checking")
+        config.pluginmanager.register(Checking(working, workers=max(workers, 1)), "dogfood-checking")
 
 
 def _is_distributed(config: pytest.Config) -> bool:
@@ -82,6 +83,14 @@ def _is_distributed(config: pytest.Config) -> bool:
             "start one run per machine, with --dogfood-shard I/N"
         )
     return True
+
+
+def _number_of_workers(config: pytest.Config) -> int:
+    """Count the workers that a run with these options would have."""
+    if config.getoption("dist", "no") == "no":
+        return 1
+    specs = [str(spec).partition("*") for spec in config.getoption("tx", None) or ()]
+    return sum(int(number) if star and number.isdigit() else 1 for number, star, _ in specs)
 
 
 def _roots(config: pytest.Config) -> tuple[Path, ...]:

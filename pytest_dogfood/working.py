@@ -91,7 +91,7 @@ class Working:
             self._config.hook.pytest_deselected(items=list(settled.elsewhere))
         if hasattr(self._config, "workerinput"):
             self._publish(settled)
-        elif settled.diagnostics:
+        elif settled.diagnostics and not settings.check:
             raise pytest.UsageError(f"\n{InvalidProjectError(settled.diagnostics)}")
         if self._run is not None and not settled.diagnostics:
             self._bring_into_play(settled, self._run)

@@ -1,0 +1,182 @@
+"""What is valid in a graph and still worth a word: warnings and remarks for its authors."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+from dataclasses import replace
+
+from pytest_dogfood.diagnostics import Diagnostic
+from pytest_dogfood.diagnostics import Severity
+from pytest_dogfood.diagnostics import in_order_of_place
+from pytest_dogfood.graph import CapabilityGraph
+from pytest_dogfood.journey import Capability
+from pytest_dogfood.journey import Journey
+from pytest_dogfood.journey import JourneyId
+from pytest_dogfood.journey import Scope
+from pytest_dogfood.journey import Token
+from pytest_dogfood.outcomes import listed
+
+
+def advise(graph: CapabilityGraph) -> tuple[Diagnostic, ...]:
+    """Give the warnings and remarks on a graph without errors, in order of place."""
+    checks: tuple[Callable[[CapabilityGraph], Iterable[Diagnostic]], ...] = (
+        _tier_inversions,
+        _tokens_without_probe,
+        _tokens_nobody_requires,
+        _several_establishers,
+        _machine_tokens_resting_on_chains,
+        _starving_invalidations,
+        _providers_that_cannot_run_alone,
+        _journeys_that_cannot_run,
+    )
+    return in_order_of_place(found for check in checks for found in check(graph))
+
+
+def _warning(place: Journey | Capability, code: str, message: str, hint: str) -> Diagnostic:
+    return Diagnostic(
+        location=place.location, code=code, message=message, hint=hint, severity=Severity.WARNING
+    )
+
+
+def _remark(place: Journey | Capability, code: str, message: str, hint: str) -> Diagnostic:
+    return replace(_warning(place, code, message, hint), severity=Severity.INFO)
+
+
+def _tier_inversions(graph: CapabilityGraph) -> Iterator[Diagnostic]:
+    for journey in graph.journeys.values():
+        for other_id in graph.prerequisites[journey.id]:
+            other = graph.journeys[other_id]
+            if other.tier > journey.tier and not journey.gating:
+                yield _warning(
+                    journey,
+                    "tier-inversion",
+                    f"{journey.id!r} of tier '{journey.tier}' needs {other.id!r} of the later tier '{other.tier}' "
+                    f"({other.location})",
+                    f"move {other.id!r} to tier '{journey.tier}', or {journey.id!r} to tier '{other.tier}'",
+                )
+
+
+def _tokens_without_probe(graph: CapabilityGraph) -> Iterator[Diagnostic]:
+    for capability in graph.capabilities.values():
+        if capability.probe is None:
+            yield _remark(
+                capability,
+                "no-probe",
+                f"{capability.token!r} has no probe: its presence rests on the word of what establishes it",
+                "add 'probe:', a command that exits 0 exactly if the token is present",
+            )
+
+
+def _tokens_nobody_requires(graph: CapabilityGraph) -> Iterator[Diagnostic]:
+    required = {token for journey in graph.journeys.values() for token in graph.needed_by(journey)}
+    required |= {_base(token) for token in required}
+    for capability in graph.capabilities.values():
+        if capability.token not in required:
+            yield _remark(
+                capability,
+                "nobody-requires",
+                f"nobody requires {capability.token!r}",
+                "remove it, or let the journeys that need it say so under 'requires:'",
+            )
+
+
+def _base(token: Token) -> Token:
+    return Token(token.partition(":")[0])
+
+
+def _several_establishers(graph: CapabilityGraph) -> Iterator[Diagnostic]:
+    for token, establishers in graph.establishers.items():
+        if len(establishers) > 1:
+            names = [one.members[0] for one in establishers]
+            yield _remark(
+                graph.journeys[names[0]],
+                "several-establishers",
+                f"{token!r} is established by {listed(names)}, tried in this order when it has to be provisioned",
+                "nothing to do if that is meant: dependents come after all of them, one success is enough",
+            )
+
+
+def _machine_tokens_resting_on_chains(graph: CapabilityGraph) -> Iterator[Diagnostic]:
+    for capability in graph.capabilities.values():
+        tied = [need for need in graph.needs_of_provider(capability.token) if _is_chain(graph, need)]
+        if capability.scope is Scope.MACHINE and tied:
+            yield _warning(
+                capability,
+                "machine-needs-chain",
+                f"{capability.token!r} holds for the whole machine, but its provider needs {listed(tied)}, "
+                "which holds in one chain's state only",
+                "give what it needs scope 'machine' too, or let the provider bring it about itself",
+            )
+
+
+def _is_chain(graph: CapabilityGraph, token: Token) -> bool:
+    return graph.scope_of(token) is Scope.CHAIN
+
+
+def _starving_invalidations(graph: CapabilityGraph) -> Iterator[Diagnostic]:
+    for journey in graph.journeys.values():
+        for token in journey.invalidates:
+            starved = [
+                other.id
+                for other in graph.journeys.values()
+                if token in graph.needed_by(other)
+                and other.id != journey.id
+                and other.id not in graph.prerequisites[journey.id]
+            ]
+            if starved and not graph.has_independent_provider(token):
+                yield _warning(
+                    journey,
+                    "invalidates-starves",
+                    f"{journey.id!r} destroys {token!r} before {listed(starved)} can use it",
+                    f"give {token!r} a 'provision:', or let what destroys it depend on what uses it",
+                )
+
+
+def _providers_that_cannot_run_alone(graph: CapabilityGraph) -> Iterator[Diagnostic]:
+    required = {token for journey in graph.journeys.values() for token in graph.needed_by(journey)}
+    for token in graph.establishers:
+        members = [graph.journeys[member] for member in graph.establishing(token)]
+        if token in required and not graph.has_independent_provider(token):
+            alone = [one for one in members if not one.python and not one.needs_actor]
+            if not alone:
+                why = "is a Python test" if members[0].python else "has a step without a command"
+                yield _warning(
+                    members[0],
+                    "cannot-run-alone",
+                    f"only {members[0].id!r} establishes {token!r}, and it {why}: it cannot be replayed "
+                    "for who needs the token in another selection",
+                    f"give {token!r} a 'provision:' under 'capabilities:'",
+                )
+
+
+def _journeys_that_cannot_run(graph: CapabilityGraph) -> Iterator[Diagnostic]:
+    cannot: dict[JourneyId, Token] = {}
+    for journey_id in graph.ordered(graph.journeys):
+        journey = graph.journeys[journey_id]
+        for token in graph.needed_by(journey):
+            members = graph.establishing(token)
+            hopeless = members and all(
+                member in cannot or graph.journeys[member].needs_actor for member in members
+            )
+            capability = graph.capability(token)
+            may_be_there = capability is not None and capability.probe is not None
+            if hopeless and not graph.has_independent_provider(token) and not may_be_there:
+                cannot[journey_id] = token
+    for journey_id, token in cannot.items():
+        yield _warning(
+            graph.journeys[journey_id],
+            "unreachable",
+            f"{journey_id!r} can never run: it needs {token!r}, and what establishes that has no commands to run",
+            f"give {token!r} a 'provision:', or write commands for what establishes it",
+        )
+
+
+def count_by_severity(diagnostics: Iterable[Diagnostic]) -> dict[Severity, int]:
+    """Count findings, worst kind first, every kind named."""
+    counts: dict[Severity, int] = defaultdict(int)
+    for found in diagnostics:
+        counts[found.severity] += 1
+    return {severity: counts[severity] for severity in Severity}

@@ -1,0 +1,140 @@
+"""The `dogfood` command line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from pytest_dogfood import commands
+
+EPILOG = """\
+exit status: 0 all is well, 4 something is to be put right in the project or in the command, 130 interrupted.
+Journeys are run by pytest itself: pytest --dogfood -n auto
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; gives its exit status."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        return int(options.command(options))
+    except KeyboardInterrupt:
+        return commands.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has enough; what is left in the buffer must not raise again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return commands.OK
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose mistakes end with pytest's status for usage errors."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]  # it never returns, as the original
+        self.print_usage(sys.stderr)
+        self.exit(commands.USAGE, f"{self.prog}: error: {message}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="dogfood",
+        description="See the graph of your journeys before you run it.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"pytest-dogfood {version('pytest-dogfood')}")
+    verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=_Parser)
+    _add_check(verbs)
+    _add_graph(verbs)
+    _add_schema(verbs)
+    _add_new(verbs)
+    _add_explain(verbs)
+    return parser
+
+
+Verbs = argparse._SubParsersAction  # noqa: SLF001 - argparse has no public name for what add_subparsers gives
+
+
+def _add_check(verbs: Verbs[_Parser]) -> None:
+    check = verbs.add_parser(
+        "check",
+        help="validate the journey files and print the plan",
+        description="Validate the journey files and print the plan. No step, probe or provider is run, and "
+        "Python tests are not collected; pytest --dogfood --dogfood-check looks at those too.",
+    )
+    check.set_defaults(command=commands.check)
+    _paths(check)
+    check.add_argument("-n", "--workers", type=_positive, default=1, metavar="N", help="plan for N workers")
+    check.add_argument("--shard", default="", metavar="I/N", help="plan part I of N, as --dogfood-shard does")
+    check.add_argument("--strict", action="store_true", help="count warnings as errors")
+    check.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
+
+
+def _add_graph(verbs: Verbs[_Parser]) -> None:
+    graph = verbs.add_parser(
+        "graph",
+        help="draw who establishes what for whom",
+        description="Draw the graph: tiers, chains, tokens, providers and the critical path.",
+    )
+    graph.set_defaults(command=commands.graph)
+    _paths(graph)
+    graph.add_argument(
+        "--format", choices=("text", "mermaid", "dot", "json", "svg"), default="text", help="default: text"
+    )
+    graph.add_argument("--focus", metavar="ID", help="only what this journey needs and enables")
+    graph.add_argument("--tests", action="store_true", help="collect Python tests too")
+    graph.add_argument("-o", "--output", metavar="FILE", help="write there instead of to the terminal")
+
+
+def _add_schema(verbs: Verbs[_Parser]) -> None:
+    schema = verbs.add_parser(
+        "schema",
+        help="print the JSON Schema for editors",
+        description="Print the JSON Schema of journey files, or of dogfood.yaml, for your editor.",
+    )
+    schema.set_defaults(command=commands.schema)
+    schema.add_argument("file", nargs="?", choices=("journey", "dogfood"), default="journey")
+
+
+def _add_new(verbs: Verbs[_Parser]) -> None:
+    new = verbs.add_parser(
+        "new",
+        help="write a commented template",
+        description="Write a commented template to fill in. An existing file is never overwritten.",
+    )
+    new.set_defaults(command=commands.new)
+    new.add_argument("kind", choices=("journey", "capability", "project"))
+    new.add_argument("name", nargs="?", help="the journey's id, the token, or the project's directory")
+    new.add_argument("--directory", default=".", metavar="DIR", help="where to write (default: here)")
+
+
+def _add_explain(verbs: Verbs[_Parser]) -> None:
+    explain = verbs.add_parser(
+        "explain",
+        help="say why a journey is where it is",
+        description="Say what a journey needs, who brings it, in which state and on which shard it runs; "
+        "with --run, also what became of it in a run that was kept.",
+    )
+    explain.set_defaults(command=commands.explain)
+    explain.add_argument("id", metavar="ID", help="a journey's id or a node id")
+    _paths(explain)
+    explain.add_argument("--shard", default="", metavar="I/N", help="look at part I of N")
+    explain.add_argument(
+        "--run", metavar="DIR", help="directory of a kept run, as pytest --dogfood prints it"
+    )
+
+
+def _paths(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "paths", nargs="*", metavar="PATH", help="files or directories (default: the project)"
+    )
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("counts from 1")
+    return number

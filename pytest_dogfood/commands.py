@@ -1,0 +1,152 @@
+"""What each `dogfood` command does; it prints its result and gives an exit status."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from pytest_dogfood.diagnostics import did_you_mean
+from pytest_dogfood.journey import JOURNEY_ID_PATTERN
+from pytest_dogfood.journey import TOKEN_PATTERN
+
+OK = 0
+FAILED = 1
+INTERRUPTED = 130
+USAGE = 4
+"""Exit status for what the user has to put right, as pytest has it."""
+
+
+def check(options: Namespace) -> int:
+    """Validate the graph and print the plan."""
+    from pytest_dogfood.checking import shown
+    from pytest_dogfood.inspecting import inspect
+    from pytest_dogfood.settings import CheckFormat
+
+    found = inspect(options.paths, workers=options.workers, shard=options.shard, strict=options.strict)
+    if found.report is None:
+        return found.status
+    for line in shown(found.report, CheckFormat(options.format)):
+        print(line)
+    return found.status
+
+
+def graph(options: Namespace) -> int:
+    """Draw the graph."""
+    from pytest_dogfood import drawing
+    from pytest_dogfood.inspecting import inspect
+    from pytest_dogfood.planreport import in_words
+
+    found = inspect(options.paths, with_tests=options.tests)
+    if found.report is None or found.settled is None:
+        return found.status
+    if not found.report.is_valid:
+        _complain(*in_words(found.report))
+        return USAGE
+    try:
+        picture = drawing.picture_of(found.settled.graph)
+        if options.focus:
+            picture = drawing.focus(picture, options.focus)
+        text = drawing.render(picture, options.format)
+    except (LookupError, ValueError) as error:
+        _complain(f"dogfood graph: {error.args[0] if error.args else error}")
+        return USAGE
+    if options.output is None:
+        print(text.rstrip("\n"))
+        return OK
+    try:
+        Path(options.output).write_text(text, encoding="utf-8")
+    except OSError as error:
+        _complain(f"dogfood graph: cannot write {options.output}: {error.strerror}")
+        return USAGE
+    return OK
+
+
+def schema(options: Namespace) -> int:
+    """Print the JSON Schema of a kind of file."""
+    from pytest_dogfood.schema import journey_schema
+    from pytest_dogfood.schema import render
+    from pytest_dogfood.schema import settings_schema
+
+    print(render(journey_schema() if options.file == "journey" else settings_schema()).rstrip("\n"))
+    return OK
+
+
+def new(options: Namespace) -> int:
+    """Write a commented template; never over an existing file."""
+    from pytest_dogfood.templates import capability_template
+    from pytest_dogfood.templates import journey_template
+    from pytest_dogfood.templates import project_files
+
+    directory = Path(options.directory)
+    if options.kind == "journey":
+        if not JOURNEY_ID_PATTERN.fullmatch(options.name or ""):
+            _complain(f"dogfood new journey: {options.name!r} is no id: letters, digits, '-', '_' and '.'")
+            return USAGE
+        files = {f"{options.name}.journey.yaml": journey_template(options.name)}
+    elif options.kind == "capability":
+        if not TOKEN_PATTERN.fullmatch(options.name or ""):
+            _complain(f"dogfood new capability: {options.name!r} is no token: tokens are kebab-case")
+            return USAGE
+        files = {"dogfood.yaml": capability_template(options.name)}
+    else:
+        directory /= options.name or "."
+        files = project_files()
+    return _write_new(directory, files)
+
+
+def _write_new(directory: Path, files: dict[str, str]) -> int:
+    there = [str(directory / name) for name in files if (directory / name).exists()]
+    if there:
+        _complain(f"dogfood new: {', '.join(there)} exists already, and nothing was written")
+        return USAGE
+    try:
+        for name, text in files.items():
+            path = directory / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("x", encoding="utf-8") as file:
+                file.write(text)
+            print(f"wrote {path}")
+    except OSError as error:
+        _complain(f"dogfood new: {error.filename}: {error.strerror}")
+        return USAGE
+    return OK
+
+
+def explain(options: Namespace) -> int:
+    """Say why a journey is where it is, and what became of it in a finished run."""
+    from pytest_dogfood.explaining import explanation
+    from pytest_dogfood.explaining import results_of_run
+    from pytest_dogfood.explaining import what_happened
+    from pytest_dogfood.inspecting import inspect
+    from pytest_dogfood.planreport import in_words
+
+    found = inspect(options.paths, shard=options.shard, with_tests="::" in options.id)
+    if found.report is None or found.settled is None:
+        return found.status
+    if not found.report.is_valid:
+        _complain(*in_words(found.report))
+        return USAGE
+    journeys = found.settled.graph.journeys
+    journey = next((one for one in journeys.values() if options.id in {one.id, one.nodeid}), None)
+    if journey is None:
+        _complain(
+            f"dogfood explain: no journey {options.id!r}; {did_you_mean(options.id, journeys)}".rstrip("; ")
+        )
+        return USAGE
+    for line in explanation(found.settled.graph, found.settled.plan, journey.id, shard=options.shard):
+        print(line)
+    if options.run is not None:
+        try:
+            results = results_of_run(Path(options.run))
+        except (OSError, ValueError) as error:
+            _complain(f"dogfood explain: {options.run} holds no finished run: {error}")
+            return USAGE
+        for line in what_happened(results, journey.id):
+            print(line)
+    return OK
+
+
+def _complain(*lines: str) -> None:
+    for line in lines:
+        print(line, file=sys.stderr)

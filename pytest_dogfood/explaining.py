@@ -1,0 +1,90 @@
+"""Why a journey is where it is, for a person who wonders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from pytest_dogfood.graph import CapabilityGraph
+from pytest_dogfood.journey import JourneyId
+from pytest_dogfood.journey import Scope
+from pytest_dogfood.journey import Token
+from pytest_dogfood.outcomes import JourneyResult
+from pytest_dogfood.planning import Plan
+from pytest_dogfood.planreport import how_provided
+
+RESULTS = "results.json"
+"""File in the directory of a kept run: what became of each journey."""
+
+
+def explanation(
+    graph: CapabilityGraph, plan: Plan, journey_id: JourneyId, *, shard: str = ""
+) -> Iterator[str]:
+    """Say what a journey needs, who brings that, what it enables, and where it runs."""
+    journey = graph.journeys[journey_id]
+    yield f"{journey_id} ({journey.location})"
+    planned = {one.id: one for one in plan.journeys}
+    direct = graph.required_by(journey)
+    for token in graph.needed_by(journey):
+        through = "" if token in direct else ", for the provider of something else it needs"
+        yield f"  needs {token} ({graph.scope_of(token)}){through}"
+        yield f"      {_bringers(graph, token, planned)}"
+    for token in journey.establishes:
+        users = [other.id for other in graph.journeys.values() if token in graph.needed_by(other)]
+        yield f"  establishes {token} ({graph.scope_of(token)}) for {', '.join(users) or 'nobody'}"
+    chain = graph.chains[journey_id]
+    members = [other for other in graph.journeys if graph.chains[other] == chain]
+    ties = graph.tying(journey)
+    if len(members) > 1:
+        others = len(members) - 1
+        yield f"  chain {chain}: shares one state and one worker with {others} others, tied by {', '.join(ties)}"
+    else:
+        yield "  chain: its own; it may run on any worker"
+    here = planned.get(journey_id)
+    if here is not None:
+        yield f"  comes after: {', '.join(here.after) or 'nobody'}"
+        if here.gates:
+            yield f"  gates before it: {', '.join(here.gates)}"
+        if shard:
+            yield f"  runs in shard {shard}"
+    elif shard:
+        yield f"  does not run in shard {shard}"
+
+
+def _bringers(graph: CapabilityGraph, token: Token, planned: Mapping[JourneyId, object]) -> str:
+    establishers = [member for member in graph.establishing(token) if member in planned]
+    otherwise = f"otherwise provisioned {how_provided(graph, token)}"
+    where = "once for the machine" if graph.scope_of(token) is Scope.MACHINE else "in its chain's state"
+    if establishers:
+        return f"established by {', '.join(establishers)}; {otherwise}, {where}"
+    return f"{otherwise.removeprefix('otherwise ')}, {where}"
+
+
+def results_of_run(directory: Path) -> dict[JourneyId, JourneyResult]:
+    """Read the results of a kept run; raises OSError or ValueError where there are none."""
+    content = (directory / RESULTS).read_bytes()
+    results = msgspec.json.decode(content, type=tuple[JourneyResult, ...])
+    return {result.id: result for result in results}
+
+
+def write_results(directory: Path, results: tuple[JourneyResult, ...]) -> None:
+    """Leave the results of a run that is kept in its directory."""
+    (directory / RESULTS).write_bytes(msgspec.json.encode(results))
+
+
+def what_happened(results: Mapping[JourneyId, JourneyResult], journey: JourneyId) -> Iterator[str]:
+    """Say where a journey ran in a finished run, what proved each token, and what was provisioned for it."""
+    result = results.get(journey)
+    if result is None:
+        yield "  in that run: it was not an item of it"
+        return
+    yield f"  in that run: {result.outcome}, on worker {result.worker}, in chain {result.chain}"
+    if result.cause is not None:
+        yield f"      because {result.cause}"
+    for token, proof in result.proofs.items():
+        yield f"      {token}: proved by its {proof}"
+    for one in result.provisioned:
+        yield f"      {one.token}: provisioned {one.how} in {one.where}, {one.seconds:.1f} s"

@@ -1,0 +1,69 @@
+"""Looks at a project from outside a test run: pytest collects the journey files, and nothing is executed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pytest_dogfood.checking import Checking
+from pytest_dogfood.planreport import Report
+from pytest_dogfood.selection import Settled
+from pytest_dogfood.stash import PROJECT
+from pytest_dogfood.working import Working
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """What collection found. `status` is pytest's exit status, 0 or 4 unless pytest itself could not go on."""
+
+    status: int
+    settled: Settled | None
+    report: Report | None
+    rootdir: Path | None
+
+
+class _Onlooker:
+    """Keeps Python tests out where they are not wanted, and remembers what was found."""
+
+    def __init__(self, *, with_tests: bool) -> None:
+        self._with_tests = with_tests
+        self.config: pytest.Config | None = None
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        self.config = config
+
+    def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
+        if not self._with_tests and collection_path.suffix == ".py":
+            return True
+        return None
+
+
+def inspect(
+    paths: Sequence[str] = (),
+    *,
+    workers: int = 1,
+    shard: str = "",
+    strict: bool = False,
+    with_tests: bool = False,
+) -> Inspection:
+    """Collect and plan as `pytest --dogfood` would with these paths, and execute nothing."""
+    onlooker = _Onlooker(with_tests=with_tests)
+    arguments = ["--dogfood", "--dogfood-check", "-p", "no:terminal", "-p", "no:cacheprovider"]
+    arguments += [f"--dogfood-workers={workers}"]
+    arguments += [f"--dogfood-shard={shard}"] if shard else []
+    arguments += ["--dogfood-strict"] if strict else []
+    status = pytest.main([*arguments, *paths], plugins=[onlooker])
+    config = onlooker.config
+    if config is None:
+        return Inspection(status=int(status), settled=None, report=None, rootdir=None)
+    checking = config.pluginmanager.get_plugin("dogfood-checking")
+    working = config.pluginmanager.get_plugin("dogfood-working")
+    return Inspection(
+        status=int(status),
+        settled=working.settled if isinstance(working, Working) else None,
+        report=checking.report if isinstance(checking, Checking) else None,
+        rootdir=config.rootpath if PROJECT in config.stash else None,
+    )

@@ -1,0 +1,218 @@
+"""What --dogfood-check and `dogfood check` say of a project: findings, the plan, and how long it would take."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from dataclasses import field
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from pytest_dogfood.diagnostics import Diagnostic
+from pytest_dogfood.diagnostics import Severity
+from pytest_dogfood.graph import CapabilityGraph
+from pytest_dogfood.jobs import jobs_for
+from pytest_dogfood.journey import JourneyId
+from pytest_dogfood.journey import Scope
+from pytest_dogfood.journey import Token
+from pytest_dogfood.planning import Plan
+from pytest_dogfood.planning import PlannedJourney
+from pytest_dogfood.simulation import Forecast
+from pytest_dogfood.simulation import forecast
+
+FORMAT_VERSION = 1
+"""Version of the JSON. 1: the first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToProvision:
+    """A token that no item of the run establishes: how it would be brought about, and for whom first."""
+
+    token: Token
+    how: str
+    scope: Scope
+    needed_by: JourneyId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Everything there is to say. `workers` is what the forecast counts with; there is none for an invalid graph."""
+
+    findings: tuple[Diagnostic, ...]
+    plan: Plan = field(default_factory=Plan)
+    to_provision: tuple[ToProvision, ...] = ()
+    workers: int = 1
+    shard: str = ""
+    outlook: Forecast | None = None
+
+    @property
+    def is_valid(self) -> bool:
+        return not any(found.severity is Severity.ERROR for found in self.findings)
+
+    def strict(self) -> Report:
+        """Give the same report with every warning an error."""
+        worse = tuple(
+            replace(found, severity=Severity.ERROR) if found.severity is Severity.WARNING else found
+            for found in self.findings
+        )
+        return replace(self, findings=worse)
+
+
+def report_on(
+    graph: CapabilityGraph,
+    plan: Plan,
+    findings: Sequence[Diagnostic],
+    *,
+    workers: int = 1,
+    shard: str = "",
+) -> Report:
+    """Put a report together; the forecast is that of the very queue that schedules a run."""
+    jobs = jobs_for([planned.nodeid for planned in plan.journeys], plan, "load")
+    return Report(
+        findings=tuple(findings),
+        plan=plan,
+        to_provision=tuple(_to_provision(graph, plan)),
+        workers=workers,
+        shard=shard,
+        outlook=forecast(jobs, workers) if jobs else None,
+    )
+
+
+def _to_provision(graph: CapabilityGraph, plan: Plan) -> Iterator[ToProvision]:
+    established = {token for planned in plan.journeys for token in planned.establishes}
+    seen: set[Token] = set()
+    for planned in plan.journeys:
+        for token in graph.needed_by(graph.journeys[planned.id]):
+            if token not in established and token not in seen:
+                seen.add(token)
+                yield ToProvision(
+                    token=token,
+                    how=how_provided(graph, token),
+                    scope=graph.scope_of(token),
+                    needed_by=planned.id,
+                )
+
+
+def how_provided(graph: CapabilityGraph, token: Token) -> str:
+    """Say how a token would be provisioned, to complete 'provisioned …'."""
+    if token in graph.fixtures:
+        return f"by fixture {graph.fixtures[token]}"
+    capability = graph.capability(token)
+    if capability is not None and graph.has_own_provider(token):
+        return "by starting its service" if capability.service else "by its provision steps"
+    replayable = [member for member in graph.establishing(token) if not graph.journeys[member].python]
+    return f"by replaying {replayable[0]}" if replayable else "not at all: only its probe may find it"
+
+
+def in_words(report: Report) -> Iterator[str]:
+    """Write the report for people, findings first."""
+    yield from (_finding(found) for found in report.findings)
+    if report.is_valid and report.outlook is not None:
+        yield from _plan_in_words(report, report.outlook)
+    counts = Counter(found.severity for found in report.findings)
+    words = ", ".join(
+        f"{counts[one]} {one}{'' if counts[one] == 1 else 's'}" for one in Severity if counts[one]
+    )
+    valid = "valid" if report.is_valid else "not valid"
+    yield f"dogfood: the graph is {valid} ({words or 'no findings'}); nothing was run"
+
+
+def _finding(found: Diagnostic) -> str:
+    return str(found) if found.severity is Severity.ERROR else f"{found.severity}: {found}"
+
+
+def _plan_in_words(report: Report, outlook: Forecast) -> Iterator[str]:
+    chains: dict[str, list[PlannedJourney]] = {}
+    for planned in report.plan.journeys:
+        chains.setdefault(planned.chain, []).append(planned)
+    numbers = {planned.id: number for number, planned in enumerate(report.plan.journeys)}
+    worker_of = {slot.index: slot.worker for slot in outlook.slots}
+    for chain, members in chains.items():
+        seconds = sum(planned.weight for planned in members)
+        workers = sorted({worker_of[numbers[planned.id]] for planned in members})
+        where = ", ".join(f"gw{worker}" for worker in workers)
+        yield f"chain {chain} ({len(members)}, {seconds:.1f} s) on {where}:"
+        here = {planned.id for planned in members}
+        for planned in members:
+            yield f"    {planned.id}{_after(planned, here)}"
+    for one in report.to_provision:
+        place = "the machine" if one.scope is Scope.MACHINE else "each state that needs it"
+        yield f"provision: {one.token}, {one.how}, once for {place}; first for {one.needed_by}"
+    path = " -> ".join(report.plan.journeys[index].id for index in outlook.critical_path)
+    yield f"critical path: {outlook.critical_seconds:.1f} s: {path}"
+    shard = f" in shard {report.shard}" if report.shard else ""
+    yield (
+        f"{len(report.plan.journeys)} journeys in {len(chains)} chains{shard}: {outlook.total:.1f} s of work; "
+        f"with {report.workers} workers about {outlook.makespan:.1f} s, at best {outlook.lower_bound:.1f} s"
+    )
+
+
+def _after(planned: PlannedJourney, members: Collection[JourneyId]) -> str:
+    after = [other for other in planned.after if other not in members]
+    return f"  (after {', '.join(after)})" if after else ""
+
+
+def to_json(report: Report) -> dict[str, Any]:
+    """Give the report as JSON-safe values; see the reference for its fields."""
+    outlook = report.outlook if report.is_valid else None
+    return {
+        "version": FORMAT_VERSION,
+        "valid": report.is_valid,
+        "findings": [_finding_to_json(found) for found in report.findings],
+        "plan": {
+            "digest": report.plan.digest,
+            "workers": report.workers,
+            "shard": report.shard or None,
+            "journeys": [_planned_to_json(planned) for planned in report.plan.journeys],
+            "provision": msgspec.to_builtins(report.to_provision),
+            "forecast": None if outlook is None else _outlook_to_json(outlook, report.plan),
+        },
+    }
+
+
+def _finding_to_json(found: Diagnostic) -> dict[str, Any]:
+    return {
+        "code": found.code,
+        "severity": str(found.severity),
+        "path": found.location.path,
+        "line": found.location.line,
+        "column": found.location.column,
+        "message": found.message,
+        "hint": found.hint,
+    }
+
+
+def _planned_to_json(planned: PlannedJourney) -> dict[str, Any]:
+    return {
+        "id": planned.id,
+        "nodeid": planned.nodeid,
+        "chain": planned.chain,
+        "tier": str(planned.tier),
+        "after": list(planned.after),
+        "requires": list(planned.requires),
+        "establishes": list(planned.establishes),
+        "seconds": planned.weight,
+        "prerequisite": planned.prerequisite,
+    }
+
+
+def _outlook_to_json(outlook: Forecast, plan: Plan) -> dict[str, Any]:
+    ids = [planned.id for planned in plan.journeys]
+    return {
+        "seconds_of_work": outlook.total,
+        "makespan": outlook.makespan,
+        "lower_bound": outlook.lower_bound,
+        "critical_path": {
+            "seconds": outlook.critical_seconds,
+            "journeys": [ids[i] for i in outlook.critical_path],
+        },
+        "slots": [
+            {"journey": ids[slot.index], "worker": slot.worker, "start": slot.start, "end": slot.end}
+            for slot in outlook.slots
+        ],
+    }
