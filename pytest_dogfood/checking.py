@@ -36,6 +36,8 @@ class Checking:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        # From here on pytest's own cache plugins see a run that only collected, and write nothing.
+        session.config.option.collectonly = True
         if self._working.settled is None or session.exitstatus not in {
             pytest.ExitCode.OK,
             pytest.ExitCode.NO_TESTS_COLLECTED,

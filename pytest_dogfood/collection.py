@@ -13,15 +13,13 @@ import pytest
 
 from pytest_dogfood.diagnostics import Diagnostic
 from pytest_dogfood.diagnostics import Location
-from pytest_dogfood.discovery import DATA_FILES
-from pytest_dogfood.discovery import is_journey_file
+from pytest_dogfood.discovery import holds_journeys
 from pytest_dogfood.journey import TOKEN_PATTERN
 from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.journey import Token
 from pytest_dogfood.project import Project
 from pytest_dogfood.providing import PROVIDES
-from pytest_dogfood.settings import SETTINGS_FILE
 from pytest_dogfood.stash import JOURNEY
 from pytest_dogfood.stash import PROJECT
 from pytest_dogfood.stash import SETTINGS
@@ -78,9 +76,8 @@ class JourneyCollector:
 
     @pytest.hookimpl
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-        named = parent.session.isinitpath(file_path) and file_path.name != SETTINGS_FILE
         patterns = parent.config.stash[SETTINGS].files
-        if is_journey_file(file_path, patterns) or (named and file_path.suffix in DATA_FILES):
+        if holds_journeys(file_path, patterns, named=parent.session.isinitpath(file_path)):
             file: JourneyFile = JourneyFile.from_parent(parent, path=file_path)
             return file
         return None

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
+from pytest_dogfood.settings import SETTINGS_FILE
+
 DATA_FILES = (".yaml", ".yml", ".json")
 
 Ignored = Callable[[Path], bool]
@@ -18,6 +20,12 @@ Ignored = Callable[[Path], bool]
 def is_journey_file(path: Path, patterns: Iterable[str]) -> bool:
     """Whether the file's name says that it holds journeys."""
     return any(fnmatch(path.name, pattern) for pattern in patterns)
+
+
+def holds_journeys(path: Path, patterns: Iterable[str], *, named: bool) -> bool:
+    """Whether a file is to be read as a journey file; one that is `named` by the user may have any name."""
+    is_data = path.suffix in DATA_FILES and path.name != SETTINGS_FILE
+    return is_journey_file(path, patterns) or (named and is_data)
 
 
 def id_of_only_journey(path: Path, patterns: Iterable[str]) -> str:

@@ -51,7 +51,7 @@ def inspect(
 ) -> Inspection:
     """Collect and plan as `pytest --dogfood` would with these paths, and execute nothing."""
     onlooker = _Onlooker(with_tests=with_tests)
-    arguments = ["--dogfood", "--dogfood-check", "-p", "no:terminal", "-p", "no:cacheprovider"]
+    arguments = ["--dogfood", "--dogfood-check", "-p", "no:terminal"]
     arguments += [f"--dogfood-workers={workers}"]
     arguments += [f"--dogfood-shard={shard}"] if shard else []
     arguments += ["--dogfood-strict"] if strict else []

@@ -21,6 +21,7 @@ from pytest_dogfood.dispatch import Job
 from pytest_dogfood.explaining import RESULTS
 from pytest_dogfood.explaining import write_results
 from pytest_dogfood.jobs import jobs_for
+from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.outcomes import Cause
 from pytest_dogfood.outcomes import JourneyResult
 from pytest_dogfood.outcomes import Outcome
@@ -254,6 +255,10 @@ class Leading:
             self.tally.unaccounted or self.unseen_causes() or self.too_little()
         ):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def prerequisites(self) -> tuple[JourneyId, ...]:
+        """Name the Python tests that were not selected, and run because something selected needs them."""
+        return tuple(one.id for one in self._plan.journeys if one.prerequisite) if self._plan else ()
 
     def unseen_causes(self) -> tuple[Cause, ...]:
         """Give the failures that deferred something but are no failed item of this run: they came in replays."""

@@ -198,19 +198,34 @@ def _who_will_establish(
     return (replayable or by_tests or [()])[0]
 
 
-def partition(weights: Mapping[str, float], total: int) -> dict[str, int]:
-    """Spread named units over `total` shards, heaviest first onto the lightest shard; shards count from 1.
+def partition(
+    weights: Mapping[str, float],
+    total: int,
+    *,
+    needs: Mapping[str, Mapping[str, float]] | None = None,
+    brings: Mapping[str, Collection[str]] | None = None,
+) -> dict[str, int]:
+    """Spread named units over `total` shards, heaviest first to where the load stays least; shards count from 1.
 
-    Depends on names and weights only, never on the order in which they are given. Graham's LPT rule (1969):
-    the longest shard is at most 4/3 of the best possible.
+    `needs` gives what a unit needs and what it costs, in seconds, on a shard where nothing `brings` it yet.
+    Depends on names and numbers only, never on the order in which they are given. Graham's LPT rule (1969):
+    where nothing is needed, the longest shard is at most 4/3 of the best possible.
     """
-    loads = [(0.0, shard) for shard in range(1, total + 1)]
-    heapq.heapify(loads)
+    loads = dict.fromkeys(range(1, total + 1), 0.0)
+    present: dict[int, set[str]] = {shard: set() for shard in loads}
     shards: dict[str, int] = {}
-    for name, weight in sorted(weights.items(), key=lambda unit: (-unit[1], unit[0])):
-        load, shard = heapq.heappop(loads)
+    for name in sorted(weights, key=lambda unit: (-weights[unit], unit)):
+        costs = (needs or {}).get(name, {})
+        brought = set((brings or {}).get(name, ()))
+
+        def load_with_it(shard: int, costs: Mapping[str, float] = costs, name: str = name) -> float:
+            missing = costs.keys() - present[shard] - set((brings or {}).get(name, ()))
+            return loads[shard] + weights[name] + sum(costs[one] for one in sorted(missing))
+
+        shard = min(loads, key=load_with_it)
+        loads[shard] = load_with_it(shard)
+        present[shard] |= costs.keys() | brought
         shards[name] = shard
-        heapq.heappush(loads, (load + weight, shard))
     return shards
 
 

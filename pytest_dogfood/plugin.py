@@ -74,8 +74,10 @@ def pytest_configure(config: pytest.Config) -> None:
     elif has_opted_in(config):
         _declare_markers(config)
         from pytest_dogfood.absence import Absence
+        from pytest_dogfood.absence import AbsentFixtures
 
         config.pluginmanager.register(Absence(), "dogfood-absence")
+        config.pluginmanager.register(AbsentFixtures(), "dogfood-absent-fixtures")
 
 
 def has_opted_in(config: pytest.Config) -> bool:

@@ -16,6 +16,7 @@ from pytest_dogfood.diagnostics import errors_among
 from pytest_dogfood.diagnostics import in_order_of_place
 from pytest_dogfood.discovery import Ignored
 from pytest_dogfood.discovery import files_below
+from pytest_dogfood.discovery import holds_journeys
 from pytest_dogfood.discovery import id_of_only_journey
 from pytest_dogfood.discovery import settings_files_above
 from pytest_dogfood.discovery import tokens_mentioned
@@ -79,7 +80,8 @@ class Project:
         with _collector_paused():
             for start in paths:
                 for path in files_below(start, self._patterns, self._ignored):
-                    self.read(path)
+                    if holds_journeys(path, self._patterns, named=path == start):
+                        self.read(path)
 
     def read_whole(self) -> None:
         """Read every journey file of the project."""

@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock
@@ -64,10 +65,11 @@ class RunLease:
     """Holds a run's directory for as long as the run lives, by an OS lock that dies with the process."""
 
     def __init__(self, root: Path, project: str) -> None:
+        self._root = root
+        self._project = project
         name = secrets.token_hex(3)
         self._lock = FileLock(root / f"{project}.{name}.lock", mode=0o600)
-        # One run starts at a time: a lock that exists and is not yet held looks like that of a dead run.
-        with FileLock(root / f"{project}.lock", mode=0o600).acquire(poll_interval=0.02):
+        with _alone(root, project):
             clear_leftovers(root, project)
             self._lock.acquire(blocking=False)
             self.directory = RunDirectory(private_directory(root / name))
@@ -86,7 +88,17 @@ class RunLease:
             left.extend(remove_tree(self.directory.path))
             Path(self._lock.lock_file).unlink(missing_ok=True)
         self._lock.release()
+        if kept:
+            with _alone(self._root, self._project):
+                clear_leftovers(self._root, self._project)
         return tuple(left)
+
+
+@contextlib.contextmanager
+def _alone(root: Path, project: str) -> Iterator[None]:
+    """Let one run at a time look for leftovers: a lock that exists and is not yet held looks like a dead run's."""
+    with FileLock(root / f"{project}.lock", mode=0o600).acquire(poll_interval=0.02):
+        yield
 
 
 def default_root() -> Path:

@@ -38,11 +38,13 @@ from pytest_dogfood.vocabulary import DURATION
 from pytest_dogfood.vocabulary import ENV
 from pytest_dogfood.vocabulary import FILE
 from pytest_dogfood.vocabulary import FILE_RECORD
+from pytest_dogfood.vocabulary import JOURNEY_ID
 from pytest_dogfood.vocabulary import REQUIRED_TOKENS
 from pytest_dogfood.vocabulary import SEED_FILES
 from pytest_dogfood.vocabulary import STREAM
 from pytest_dogfood.vocabulary import TEXT
 from pytest_dogfood.vocabulary import TOKENS
+from pytest_dogfood.vocabulary import VARIABLE
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 JOURNEY_SCHEMA = "journey.schema.json"
@@ -56,8 +58,12 @@ _NAMED: Mapping[str, Shape[Any]] = {
     "exit-status": ExitStatus(),
     "environment": ENV,
     "seed-files": SEED_FILES,
+    "token": TOKENS.item,
     "tokens": TOKENS,
+    "required-token": REQUIRED_TOKENS.item,
     "required-tokens": REQUIRED_TOKENS,
+    "journey-id": JOURNEY_ID,
+    "variable": VARIABLE,
     "mark": MarkShape(),
     "stream": STREAM,
     "file": FILE,
@@ -88,7 +94,6 @@ _RULES: Mapping[str, list[JsonSchema]] = {
     CAPABILITY.name: [
         {"if": {"required": ["service"]}, "then": {"required": ["probe"]}},
         excludes("service", "provision"),
-        {"properties": {"scope": {"not": {"const": FLEET}}}},
     ],
 }
 _JOURNEY_EXAMPLE = """
@@ -118,7 +123,7 @@ capabilities:
 
 def journey_schema() -> JsonSchema:
     """Give the schema of a journey file: one with a list of journeys, or one that is a journey."""
-    definitions = Definitions(_NAMED, _RULES)
+    definitions = Definitions(_NAMED, _RULES, reserved=[FLEET])
     several = definitions.of(JOURNEY_FILE)
     # A choice by a key, not `oneOf`: an editor then speaks of the mistake, not of two forms that both do not fit.
     schema = {
@@ -128,14 +133,14 @@ def journey_schema() -> JsonSchema:
         "then": several,
         "else": definitions.of(SINGLE_JOURNEY),
     }
-    about = f"{JOURNEY_FILE.description} Or a file with one journey: {SINGLE_JOURNEY.description}"
+    about = "What users do and what must be seen: a list under `journeys`, or one journey with its keys at the top."
     head = _head(JOURNEY_SCHEMA, "pytest-dogfood: journey file", about)
     return _whole(head, schema, _JOURNEY_EXAMPLE, definitions)
 
 
 def settings_schema() -> JsonSchema:
     """Give the schema of dogfood.yaml."""
-    definitions = Definitions(_NAMED, _RULES)
+    definitions = Definitions(_NAMED, _RULES, reserved=[FLEET])
     schema = draw(SETTINGS, definitions)
     head = _head(SETTINGS_SCHEMA, f"pytest-dogfood: {SETTINGS.name}", SETTINGS.description)
     return _whole(head, {**schema, **head}, _SETTINGS_EXAMPLE, definitions)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import msgspec
 import pytest
@@ -15,9 +18,13 @@ from pytest_dogfood.diagnostics import Diagnostic
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.diagnostics import errors_among
 from pytest_dogfood.diagnostics import in_order_of_place
+from pytest_dogfood.durations import weights
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import JourneyId
+from pytest_dogfood.journey import Scope
+from pytest_dogfood.journey import Token
+from pytest_dogfood.planning import UNKNOWN_DURATION
 from pytest_dogfood.planning import Plan
 from pytest_dogfood.planning import make_plan
 from pytest_dogfood.planning import partition
@@ -53,11 +60,14 @@ def settle(
     collected: Sequence[pytest.Item],
     selected: Sequence[pytest.Item],
     shard: Shard | None = None,
+    seen: Mapping[str, float] | None = None,
+    committed: Mapping[str, float] | None = None,
 ) -> Settled:
     """Decide which items run and in which order.
 
     `collected` is everything that was found, `selected` what -k, -m and others have left of it. Other items keep
-    their places; those of the graph change places among themselves.
+    their places; those of the graph change places among themselves. `seen` and `committed` are durations in
+    seconds by node id; shards go by what is committed alone, which is the same on every machine.
     """
     wrong, tests = journeys_of(collected, project)
     if shard is not None:
@@ -70,12 +80,18 @@ def settle(
     here = list(selected)
     elsewhere: list[pytest.Item] = []
     if shard is not None:
-        shards = _shards(graph, collected, shard.total)
+        shards = _shards(graph, collected, shard.total, committed or {})
         here = [item for item in selected if shards[_unit(graph, item)] == shard.index]
         elsewhere = [item for item in selected if shards[_unit(graph, item)] != shard.index]
     wanted = set(python_prerequisites(graph, _ids(here)))
     here += [item for item in collected if item.stash.get(JOURNEY, None) and _journey(item).id in wanted]
-    plan = make_plan(graph, tuple(dict.fromkeys(_ids(here))), gates=in_selection, prerequisites=wanted)
+    plan = make_plan(
+        graph,
+        tuple(dict.fromkeys(_ids(here))),
+        gates=in_selection,
+        prerequisites=wanted,
+        durations=weights(graph.journeys.values(), seen=seen or {}, committed=committed or {}),
+    )
     elsewhere = [item for item in elsewhere if item not in here]
     return Settled(
         graph=graph,
@@ -101,17 +117,37 @@ def _unit(graph: CapabilityGraph, item: pytest.Item) -> str:
     return f"file {item.nodeid.partition('::')[0]}"
 
 
-def _shards(graph: CapabilityGraph, collected: Sequence[pytest.Item], total: int) -> dict[str, int]:
+def _shards(
+    graph: CapabilityGraph,
+    collected: Sequence[pytest.Item],
+    total: int,
+    committed: Mapping[str, float],
+) -> dict[str, int]:
     """Spread chains, and files of other tests, over the shards; every machine comes to the same answer."""
-    weights: dict[str, float] = {}
+    seconds = weights(graph.journeys.values(), seen={}, committed=committed)
+    units: dict[str, float] = defaultdict(float)
+    needs: dict[str, dict[str, float]] = defaultdict(dict)
+    brings: dict[str, set[str]] = defaultdict(set)
     for journey in graph.journeys.values():
         unit = f"chain {graph.chains[journey.id]}"
-        weights[unit] = weights.get(unit, 0.0) + (1.0 if journey.estimate is None else journey.estimate)
+        units[unit] += seconds[journey.nodeid]
+        brings[unit].update(journey.establishes)
+        for token in graph.needed_by(journey):
+            if graph.scope_of(token) is Scope.MACHINE:
+                needs[unit][token] = _cost_of_providing(graph, token, seconds)
+    usual = median(units.values()) if committed and units else UNKNOWN_DURATION
     for item in collected:
         if item.stash.get(JOURNEY, None) is None:
-            unit = _unit(graph, item)
-            weights[unit] = weights.get(unit, 0.0) + 1.0
-    return partition(weights, total)
+            units[_unit(graph, item)] += committed.get(item.nodeid, usual)
+    return partition(units, total, needs=needs, brings=brings)
+
+
+def _cost_of_providing(graph: CapabilityGraph, token: Token, seconds: Mapping[str, float]) -> float:
+    """Give the seconds that a machine-wide token costs on each further shard that needs it."""
+    if graph.has_independent_provider(token):
+        return UNKNOWN_DURATION
+    replayed = [graph.journeys[one] for one in graph.establishing(token)]
+    return seconds[replayed[0].nodeid] if replayed else 0.0
 
 
 def _in_order(items: Sequence[pytest.Item], plan: Plan) -> list[pytest.Item]:

@@ -8,6 +8,7 @@ as what it looks like could be right; a null never is, for the parser takes it f
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Mapping
 from functools import singledispatch
@@ -50,17 +51,29 @@ _ANY_TYPE_OF_TEXT = ["string", "number", "boolean"]
 _NO_NUL = r"^[^\x00]*$"
 _NOT_BLANK = r"^(?![\s\S]*\x00)\s*\S"
 _NO_OPTION = r"^(?!-)[^\x00]*$"
+_SHELL_TEXT: JsonSchema = {
+    "type": _ANY_TYPE_OF_TEXT,
+    "pattern": _NOT_BLANK,
+    "patternErrorMessage": "an empty command: write what the user types",
+}
 _INNER_PATH = re.compile(r"(?!/)(?!(?:[\s\S]*/)?\.\.(?:/|$))(?!(?:[\s\S]*/)?\.?$)[^\x00]+")
 
 
 class Definitions:
     """Schemas of the shapes that have a name: each is drawn once, and referred to from wherever it stands.
 
-    `rules` holds, by a record's name, what is true of its keys together and no table says.
+    `rules` holds, by a record's name, what is true of its keys together and no table says; `reserved` are words that
+    a choice knows only to refuse them.
     """
 
-    def __init__(self, named: Mapping[str, Shape[Any]], rules: Mapping[str, list[JsonSchema]]) -> None:
+    def __init__(
+        self,
+        named: Mapping[str, Shape[Any]],
+        rules: Mapping[str, list[JsonSchema]],
+        reserved: Collection[str] = (),
+    ) -> None:
         self.rules = rules
+        self.reserved = reserved
         self.drawn: dict[str, JsonSchema] = {}
         self._named = named
 
@@ -139,7 +152,7 @@ def _duration(shape: Duration, _: Definitions) -> JsonSchema:
     return {
         "description": "Seconds as a number, or a number with a unit: 90, 1.5, 500ms, 90s, 2m, 1h.",
         "anyOf": [
-            {"type": "number", least: 0, "maximum": MAX_SECONDS},
+            {"type": "number", least: 0, "maximum": int(MAX_SECONDS)},
             {
                 "type": "string",
                 "pattern": f"^{some}(?:{DURATION_AMOUNT})(?:{'|'.join(DURATION_UNITS)})$",
@@ -150,8 +163,8 @@ def _duration(shape: Duration, _: Definitions) -> JsonSchema:
 
 
 @draw.register(Choice)
-def _choice(shape: Choice[Any], _: Definitions) -> JsonSchema:
-    return {"enum": list(shape.options)}
+def _choice(shape: Choice[Any], definitions: Definitions) -> JsonSchema:
+    return {"enum": [word for word in shape.options if word not in definitions.reserved]}
 
 
 @draw.register
@@ -162,11 +175,7 @@ def _command(_shape: Command, _: Definitions) -> JsonSchema:
     return {
         "description": "Shell text, or a list of words that no shell touches.",
         "anyOf": [
-            {
-                "type": _ANY_TYPE_OF_TEXT,
-                "pattern": _NOT_BLANK,
-                "patternErrorMessage": "an empty command: write what the user types",
-            },
+            _SHELL_TEXT,
             {"type": "array", "minItems": 1, "prefixItems": [first], "items": word},
         ],
     }
@@ -210,10 +219,13 @@ def _mark(_shape: MarkShape, _: Definitions) -> JsonSchema:
 
 @draw.register(ByKind)
 def _by_kind(shape: ByKind[Any], definitions: Definitions) -> JsonSchema:
-    # A command covers its own lists, so that it may stand here under two kinds.
-    kinds = [each for each in (shape.scalar, shape.sequence, shape.mapping) if each is not None]
-    different = [each for number, each in enumerate(kinds) if each not in kinds[:number]]
-    return {"anyOf": [definitions.of(each) for each in different]}
+    if isinstance(shape.scalar, Command) and shape.sequence is None:
+        scalar = [_SHELL_TEXT]
+    else:
+        scalar = [definitions.of(shape.scalar)] if shape.scalar else []
+    # A command speaks for its list of words too: it may stand here under two kinds.
+    others = [each for each in (shape.sequence, shape.mapping) if each is not None and each != shape.scalar]
+    return {"anyOf": [*scalar, *(definitions.of(each) for each in others)]}
 
 
 @draw.register
@@ -224,19 +236,21 @@ def _positioned(shape: Positioned, definitions: Definitions) -> JsonSchema:
 @draw.register
 def _record(shape: Record, definitions: Definitions) -> JsonSchema:
     aliases = {alias: key.alias_of for alias, key in shape.keys.items() if key.alias_of}
-    required = [name for name, key in shape.keys.items() if key.required]
+    needed = [name for name, key in shape.keys.items() if key.required]
+    beyond = definitions.rules.get(shape.name, [])
+    required = [name for name in needed if name not in aliases.values()]
+    required += [name for rule in beyond for name in rule.get("required", ())]
     rules = [
-        *(at_least_one(name, *_aliases_of(name, aliases)) for name in required if name in aliases.values()),
+        *(at_least_one(name, *_aliases_of(name, aliases)) for name in needed if name in aliases.values()),
         *(excludes(alias, name) for alias, name in aliases.items()),
-        *definitions.rules.get(shape.name, []),
+        *(rule for rule in beyond if "required" not in rule),
     ]
-    needed = [name for name in required if name not in aliases.values()]
     return {
         "description": shape.description,
         "type": "object",
         "properties": {name: _property(key, definitions) for name, key in shape.keys.items()},
         "additionalProperties": False,
-        **({"required": needed} if needed else {}),
+        **({"required": required} if required else {}),
         **({"allOf": rules} if rules else {}),
     }
 
@@ -261,8 +275,7 @@ def _property(key: Key, definitions: Definitions) -> JsonSchema:
 
 def _as_name(definitions: Definitions, shape: Shape[str]) -> JsonSchema:
     """Give the schema of a key: the same as of the text, but a key is a string to every editor."""
-    inner = shape.inner if isinstance(shape, Positioned) else shape
-    drawn = draw(Text() if isinstance(inner, JmesPath) else inner, definitions)
+    drawn = draw(Text() if isinstance(shape, JmesPath) else shape, definitions)
     return {name: value for name, value in drawn.items() if name not in {"type", "minimum"}}
 
 

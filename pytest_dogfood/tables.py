@@ -258,7 +258,7 @@ JOURNEY_FILE = Record(
     description="A file with a list of journeys.",
     keys={
         **_FILE_KEYS,
-        "journeys": Key(shape=ListOf(item=JOURNEY, empty_code="no-journeys"), description="They."),
+        "journeys": Key(shape=ListOf(item=JOURNEY, empty_code="no-journeys"), description="The journeys."),
     },
     elsewhere=_IN_DEFAULTS,
 )

@@ -66,6 +66,9 @@ class Terminal:
         for gate in tally.gates_left_open():
             because = f" ({gate.cause})" if gate.cause is not None else ""
             yield f"gate left open: {gate.id} {reason_of(gate.outcome)}{because}"
+        prerequisites = self._leading.prerequisites()
+        if prerequisites:
+            yield f"not selected, but run as a prerequisite: {listed(prerequisites)}"
         for result in tally.results.values():
             yield from _provisioned(result)
         if self._config.get_verbosity() > 0:

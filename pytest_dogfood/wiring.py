@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pytest_dogfood.absence import AbsentFixtures
 from pytest_dogfood.barrier import BarrierPlugin
 from pytest_dogfood.checking import Checking
 from pytest_dogfood.collection import JourneyCollector
@@ -19,6 +20,7 @@ from pytest_dogfood.settings import Settings
 from pytest_dogfood.stash import PROJECT
 from pytest_dogfood.stash import SETTINGS
 from pytest_dogfood.terminal import Terminal
+from pytest_dogfood.timekeeping import Timekeeper
 from pytest_dogfood.working import Working
 from pytest_dogfood.working import run_of_worker
 from pytest_dogfood.world import ALONE
@@ -65,7 +67,11 @@ def _as_leader(config: pytest.Config, settings: Settings) -> None:
         config.pluginmanager.register(working, "dogfood-working")
     else:
         config.pluginmanager.register(Distribution(config, leading), "dogfood-distribution")
-    if settings.check and working is not None:
+    if config.getoption("setupplan"):
+        config.pluginmanager.register(AbsentFixtures(), "dogfood-absent-fixtures")
+    if not settings.check:
+        config.pluginmanager.register(Timekeeper(config), "dogfood-timekeeper")
+    elif working is not None:
         config.pluginmanager.register(Checking(working, workers=max(workers, 1)), "dogfood-checking")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,8 @@ from pytest_dogfood.selection import settle
 from pytest_dogfood.stash import PROJECT
 from pytest_dogfood.stash import SETTINGS
 from pytest_dogfood.stepping import SecretKeeper
+from pytest_dogfood.timekeeping import committed_durations
+from pytest_dogfood.timekeeping import seen_durations
 from pytest_dogfood.world import World
 
 
@@ -60,6 +63,7 @@ class Working:
         self._run: RunDirectory | None = None
         self._lease: Lease | None = None
         self._collected: list[pytest.Item] = []
+        self._found: list[pytest.Item] = []
         self.settled: Settled | None = None
 
     def begin(self, run: RunDirectory, lease: Lease) -> None:
@@ -75,15 +79,24 @@ class Working:
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         self._collected.append(item)
 
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_make_collect_report(self) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+        """Note all tests of a file, also those that a node id or --lf leaves out before they count as collected."""
+        report = yield
+        self._found.extend(node for node in report.result if isinstance(node, pytest.Item))
+        return report
+
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         settings = self._config.stash[SETTINGS]
         settled = settle(
             self._config,
             self._config.stash[PROJECT],
-            collected=self._collected,
+            collected=list(dict.fromkeys([*self._collected, *self._found])),
             selected=items,
             shard=settings.shard,
+            seen=seen_durations(self._config),
+            committed=committed_durations(self._config),
         )
         self.settled = settled
         items[:] = settled.items

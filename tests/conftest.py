@@ -101,6 +101,13 @@ class Scene:
         path = self.path / name
         return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
+    def wait_for(self, name: str) -> None:
+        """Wait until a file exists that a running journey writes."""
+        deadline = time.monotonic() + 30
+        while not (self.path / name).exists():
+            assert time.monotonic() < deadline, f"{name} does not appear"
+            time.sleep(0.02)
+
     def start(self, *arguments: str) -> Callable[[], Run]:
         """Start a run; the function that this gives waits for its end."""
         junit = self.path / f"junit{next(self._numbers)}.xml"
@@ -279,12 +286,20 @@ class Live:
         return sorted(path.parent for path in self.state_root.glob("*/project"))
 
 
-def eventually(condition: Callable[[], bool]) -> bool:
-    """Wait until something is so, at most 30 seconds; tell whether it is."""
-    deadline = time.monotonic() + 30
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return condition()
+Eventually = Callable[[Callable[[], bool]], bool]
+
+
+@pytest.fixture
+def eventually() -> Eventually:
+    """Give a function that waits until something is so, at most 30 seconds, and tells whether it is."""
+
+    def wait(condition: Callable[[], bool]) -> bool:
+        deadline = time.monotonic() + 30
+        while not condition() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return condition()
+
+    return wait
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
 NAMES = ("git-release", "mixed", "packaging", "web-service")
+TWICE = [(name, name) for name in NAMES]
 CLOSING = {
     "git-release": "6 journeys = 6 passed; 0 unaccounted; 3 tokens: 3 probed",
     "mixed": "6 journeys = 6 passed; 0 unaccounted; 4 tokens: 3 probed, 1 by their provider alone",
@@ -81,13 +82,13 @@ def test_all_examples_run_together_from_the_root(short_root: Path, workers: str)
     assert_nothing_is_left(short_root)
 
 
-@pytest.mark.parametrize("copied,name", zip(NAMES, NAMES, strict=True), indirect=["copied"])
+@pytest.mark.parametrize("copied,name", TWICE, indirect=["copied"])
 def test_each_example_is_a_project_of_its_own(copied: Path, name: str, short_root: Path) -> None:
-    assert f"dogfood: {CLOSING[name]}" in run(copied, short_root, "-n", "2")
+    assert f"dogfood: {CLOSING[name]}" in run(copied, short_root, "-n", "0")
     assert_nothing_is_left(short_root)
 
 
-@pytest.mark.parametrize("copied,name", zip(NAMES, NAMES, strict=True), indirect=["copied"])
+@pytest.mark.parametrize("copied,name", TWICE, indirect=["copied"])
 def test_a_dependent_alone_passes_once_what_it_requires_is_provisioned(
     copied: Path, name: str, short_root: Path
 ) -> None:

@@ -3,8 +3,9 @@ from __future__ import annotations
 from contextlib import closing
 
 import pytest
-import pytest_dogfood
 from shop import Shop
+
+import pytest_dogfood
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from pytest_dogfood.dispatch import Queue
 from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.journey import Token
-from pytest_dogfood.leading import jobs_for
+from pytest_dogfood.jobs import jobs_for
 from pytest_dogfood.planning import Plan
 
 Place = tuple[str, str]

@@ -1,0 +1,151 @@
+"""What there is to see of a capability graph: its journeys, what provides, and what passes between them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import replace
+from enum import StrEnum
+from typing import NewType
+from typing import TypeVar
+
+from pytest_dogfood.diagnostics import did_you_mean
+from pytest_dogfood.journey import ChainId
+from pytest_dogfood.journey import Scope
+from pytest_dogfood.journey import Tier
+from pytest_dogfood.journey import Token
+
+Name = TypeVar("Name")
+
+NodeKey = NewType("NodeKey", str)
+"""Name of a node, unique in its picture: a journey's id, or `service:TOKEN` and the like."""
+
+
+class ProviderKind(StrEnum):
+    """What brings a token about without a journey. ELSEWHERE: nothing that is known here, its probe may find it."""
+
+    FIXTURE = "fixture"
+    PROVISION = "provision"
+    SERVICE = "service"
+    ELSEWHERE = "elsewhere"
+
+
+class LinkKind(StrEnum):
+    """Why the target comes after the source: it requires what the source brings, or destroys what it needs."""
+
+    REQUIRES = "requires"
+    INVALIDATES = "invalidates"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JourneyNode:
+    """A journey as a node. `seconds` is a guess where `estimated` is false."""
+
+    key: NodeKey
+    nodeid: str
+    place: str
+    tier: Tier
+    gating: bool
+    python: bool
+    chain: ChainId
+    seconds: float
+    estimated: bool
+    critical: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderNode:
+    """Something that brings a token about on demand. `chain` is empty where it serves the whole machine."""
+
+    key: NodeKey
+    token: Token
+    kind: ProviderKind
+    scope: Scope
+    chain: str = ""
+    critical: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """The tokens of one scope that go from `source` to `target`. Links never form a circle in a valid project."""
+
+    source: NodeKey
+    target: NodeKey
+    tokens: tuple[Token, ...]
+    scope: Scope
+    kind: LinkKind = LinkKind.REQUIRES
+    critical: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """Journeys that share one state. `label` is short, and empty for a journey that shares with nobody."""
+
+    id: ChainId
+    label: str
+    journeys: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """Nodes and links in the order of the project. `critical_path` is that of the whole project, also in a focus."""
+
+    journeys: tuple[JourneyNode, ...]
+    providers: tuple[ProviderNode, ...] = ()
+    links: tuple[Link, ...] = ()
+    chains: tuple[Chain, ...] = ()
+    critical_path: tuple[NodeKey, ...] = ()
+    critical_seconds: float = 0.0
+    focus: str = ""
+
+
+class UnknownJourneyError(LookupError):
+    """A picture holds no journey of this name; `hint` names the nearest, if one is near."""
+
+    def __init__(self, journey_id: str, hint: str) -> None:
+        self.journey_id = journey_id
+        self.hint = hint
+        super().__init__(journey_id, hint)
+
+    def __str__(self) -> str:
+        unknown = f"no journey is called {self.journey_id!r}"
+        return f"{unknown}; {self.hint}" if self.hint else unknown
+
+
+def focus(picture: Picture, journey_id: str) -> Picture:
+    """Keep one journey with all it needs and all it enables; raises UnknownJourneyError, a LookupError."""
+    names = [node.key for node in picture.journeys]
+    if journey_id not in names:
+        raise UnknownJourneyError(journey_id, did_you_mean(journey_id, names))
+    before: dict[NodeKey, list[NodeKey]] = defaultdict(list)
+    after: dict[NodeKey, list[NodeKey]] = defaultdict(list)
+    for link in picture.links:
+        if link.kind is LinkKind.REQUIRES:
+            before[link.target].append(link.source)
+            after[link.source].append(link.target)
+    start = NodeKey(journey_id)
+    kept = reachable(start, before) | reachable(start, after)
+    journeys = tuple(node for node in picture.journeys if node.key in kept)
+    chains = {node.chain for node in journeys}
+    return replace(
+        picture,
+        journeys=journeys,
+        providers=tuple(node for node in picture.providers if node.key in kept),
+        links=tuple(link for link in picture.links if link.source in kept and link.target in kept),
+        chains=tuple(chain for chain in picture.chains if chain.id in chains),
+        focus=journey_id,
+    )
+
+
+def reachable(start: Name, following: Mapping[Name, Iterable[Name]]) -> set[Name]:
+    """Give the start and everything that follows from it."""
+    seen = {start}
+    waiting = [start]
+    while waiting:
+        for key in following.get(waiting.pop(), ()):
+            if key not in seen:
+                seen.add(key)
+                waiting.append(key)
+    return seen

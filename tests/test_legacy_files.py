@@ -1,0 +1,72 @@
+"""Journey files of the harness that inspired this collect as they are; nobody acts on them, so none passes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.conftest import Inner
+
+LEGACY = """
+    feature: local tags
+    journeys:
+      - journey_id: build-local-tag
+        rationale: the README promises that a build tags the image
+        source: {kind: readme, ref: "README.md#build"}
+        modality: cli
+        tier: smoke
+        establishes: [local-tag-created]
+        requires: []
+        gating: true
+        seed_files:
+          Dockerfile: |
+            FROM scratch
+        steps:
+          - intent: build the image with a tag
+            expect: the build names the tag
+            core: true
+            expect_exit: 0
+            expect_cmd_re: "build .*-t"
+            expect_text: Successfully tagged
+            expect_state: the image list shows the tag
+            seed_files: {app.py: "print('hello')"}
+          - intent: look at the list of images
+            expect: it holds the tag
+      - journey_id: run-built-local-tag
+        rationale: what was built can be run
+        source: {kind: issue, ref: "12"}
+        modality: cli
+        tier: core
+        requires: [local-tag-created]
+        gating: false
+        seed_files:
+          - {path: notes.txt, content: hello}
+        steps:
+          - intent: run the image
+            expect: it prints its greeting
+            expect_exit: nonzero
+"""
+
+
+@pytest.fixture(scope="module", params=["-n0", "-n2"])
+def result(request: pytest.FixtureRequest, inner: Callable[[Mapping[str, str]], Inner]) -> pytest.RunResult:
+    return inner({"tags.journey.yaml": LEGACY}).dogfood(request.param, "-rA")
+
+
+def test_every_journey_is_skipped_since_there_is_no_actor(result: pytest.RunResult) -> None:
+    result.assert_outcomes(skipped=2)
+    result.stdout.fnmatch_lines(["SKIPPED*no actor: step 1 of 2 has no command (tags.journey.yaml:19*)*"])
+    result.stdout.fnmatch_lines(["SKIPPED*no actor: step 1 of 1 has no command (tags.journey.yaml:38*)*"])
+
+
+def test_a_run_of_nothing_else_is_red_and_says_why(result: pytest.RunResult) -> None:
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["dogfood: this run measured nothing"])
+
+
+def test_the_skipped_journeys_are_accounted_for(result: pytest.RunResult) -> None:
+    result.stdout.fnmatch_lines(["dogfood: 2 journeys = 2 skipped; 0 unaccounted; 0 tokens"])

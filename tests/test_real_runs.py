@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from random import Random
+
+import pytest
+from real import Project
+from real import Seen
+from strategies import random_scene
+
+from pytest_dogfood.journey import JourneyId
+
+GRAPHS = int(os.environ.get("DOGFOOD_TEST_GRAPHS", "20"))
+"""How many random projects are really run; a failure is repeated with the number that its test id shows."""
+
+
+@pytest.fixture
+def project(short_root: Path, request: pytest.FixtureRequest) -> Project:
+    return Project(random_scene(Random(request.param), least=4, most=9), short_root)  # noqa: S311 - a die
+
+
+def check(project: Project, seen: Seen, selected: list[JourneyId]) -> None:
+    expected = project.scene.expected(selected)
+    assert seen.outcomes == expected, seen.text
+    assert project.complaints(seen, selected) == [], (seen.log, seen.text)
+    assert seen.status == (0 if set(expected.values()) == {"passed"} else 1), seen.text
+
+
+@pytest.mark.parametrize("project", range(GRAPHS), indirect=True, ids="graph {}".format)
+def test_a_random_project_does_what_its_graph_says_in_full_and_in_part(
+    project: Project, request: pytest.FixtureRequest
+) -> None:
+    dice = Random(request.node.name)  # noqa: S311 - a die
+    ids = project.scene.ids
+    for selected in (ids, dice.sample(ids, dice.randint(1, len(ids)))):
+        order = dice.choice(["-pno:randomly", f"--randomly-seed={dice.randrange(1000)}"])
+        seen = project.run(f"-n{dice.randint(0, 4)}", order, "-k", " or ".join(selected))
+        check(project, seen, selected)
+
+
+@pytest.mark.parametrize("project", [1], indirect=True, ids="graph {}".format)
+def test_one_project_comes_to_the_same_on_any_number_of_workers_and_in_any_order(project: Project) -> None:
+    for order in ("-pno:randomly", "--randomly-seed=7"):
+        for workers in range(5):
+            check(project, project.run(f"-n{workers}", order), project.scene.ids)
