@@ -52,8 +52,9 @@ class ChainCustody:
                 users.discard(planned.id)
                 if not users:
                     over.append(token)
-        held = {one.token: one for one in self._presence.registry.holdings(state.name)} if over else {}
-        problems = [release(self._presence, held[token], state) for token in over if token in held]
+        held = self._presence.registry.holdings(state.name) if over else ()
+        # The youngest first: it may rest on an older one.
+        problems = [release(self._presence, one, state) for one in reversed(held) if one.token in over]
         return "\n".join(filter(None, problems))
 
     def _discount_what_ended_elsewhere(self, planned: PlannedJourney, state: State) -> None:
@@ -92,9 +93,12 @@ class MachineCustody:
     def release_everything_left(self) -> Iterable[tuple[str, str]]:
         """Release what still holds anywhere in the run; gives the last user's node id with what went wrong."""
         registry = self._presence.registry
+        self._presence.learn_secrets()  # now, for what is given back is no longer recorded
         for place in registry.places():
             for holding in reversed(registry.holdings(place)):
                 state = State(chain=ChainId(""), number=0, path=self._presence.world.run.path / place)
                 problem = release(self._presence, holding, state)
                 if problem:
                     yield self._last_user.get(holding.token, ""), problem
+        # Also those of services whose starter died before it could say that they run.
+        self._presence.hide_secrets_in(*self._presence.world.run.service_logs())

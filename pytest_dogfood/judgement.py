@@ -69,7 +69,7 @@ class SavedValue:
 def mismatches(step: Step, seen: Seen) -> tuple[Mismatch, ...]:
     """Give everything that is not as expected; empty if the step succeeded."""
     if seen.timed_out:
-        return (Mismatch("time", f"an end within {seen.limit:g} s", "none: the step was ended"),)
+        return (Mismatch("time", f"an end within {round(seen.limit, 2):g} s", "none: the step was ended"),)
     try:
         return tuple(_all(step.expect, seen))
     except TooMuchToJudge as error:

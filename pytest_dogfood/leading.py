@@ -28,8 +28,12 @@ from pytest_dogfood.outcomes import Outcome
 from pytest_dogfood.outcomes import Tally
 from pytest_dogfood.planning import Plan
 from pytest_dogfood.process import end_everything_marked
+from pytest_dogfood.properties import properties_of
 from pytest_dogfood.registry import Lease
 from pytest_dogfood.registry import own_lease
+from pytest_dogfood.reports import PHASES
+from pytest_dogfood.reports import last_word_after
+from pytest_dogfood.reports import late_error
 from pytest_dogfood.rundir import RunLease
 from pytest_dogfood.rundir import checked_root
 from pytest_dogfood.rundir import default_root
@@ -139,7 +143,7 @@ class Leading:
             self._custody = MachineCustody(plan, presence)
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
+    def pytest_runtestloop(self) -> Generator[None, object, object]:
         if self._working is not None:
             self._take(self._working.plan)
             settled = self._working.settled
@@ -149,42 +153,36 @@ class Leading:
         try:
             return (yield)
         finally:
-            self._give_everything_back(session)
+            self._give_everything_back()
 
-    def _give_everything_back(self, session: pytest.Session) -> None:
+    def _give_everything_back(self) -> None:
         if self._custody is not None:
             for nodeid, problem in self._custody.release_everything_left():
-                self._report_late_error(session, nodeid, problem)
+                self._report_late_error(nodeid, problem)
         if self._watcher is not None:
             self._watcher.close()
             self._watcher = None
 
-    def _report_late_error(self, session: pytest.Session, nodeid: str, problem: str) -> None:
+    def _report_late_error(self, nodeid: str, problem: str) -> None:
         """Report a failed release as an error in the teardown of the last user."""
-        before = self._last_report.get(nodeid)
-        report = pytest.TestReport(
-            nodeid=nodeid or "dogfood",
-            location=before.location if before is not None else ("dogfood", None, "release"),
-            keywords={},
-            outcome="failed",
-            longrepr=problem,
-            when="teardown",
-        )
-        result = getattr(before, "dogfood", None)
-        if result is not None and result["outcome"] in {Outcome.PASSED, Outcome.XPASSED}:
-            report.__dict__["dogfood"] = {**result, "outcome": str(Outcome.ERROR)}
-        del session
+        report = late_error(nodeid, problem, self._last_report.get(nodeid))
         self._config.hook.pytest_runtest_logreport(report=report)
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, None, None]:
+        self._note(report)
+        yield
+        if report.when not in PHASES and report.user_properties:
+            self._config.hook.pytest_runtest_logreport(report=last_word_after(report))
+
+    def _note(self, report: pytest.TestReport) -> None:
         carried = getattr(report, "dogfood", None)
         if carried is not None:
             result = JourneyResult.from_json(carried)
             self.tally.add(result)
             self._keep.update(Path(path) for path in result.kept.split(":") if path)
             self._last_report[report.nodeid] = report
-        elif report.when not in {"setup", "call", "teardown"}:
+        elif report.when not in PHASES:
             self._note_crash(report)
 
     def _note_crash(self, report: pytest.TestReport) -> None:
@@ -198,7 +196,7 @@ class Leading:
         )
         self.tally.add(result)
         report.__dict__["dogfood"] = result.to_json()
-        report.user_properties = [*report.user_properties, ("dogfood.chain", planned.chain)]
+        report.user_properties = [*report.user_properties, *properties_of(planned, result)]
         self._keep.add(self._lease.directory.path / f"c{planned.number}-{worker}")
         self._finished(report.nodeid)
 
@@ -259,6 +257,11 @@ class Leading:
     def prerequisites(self) -> tuple[JourneyId, ...]:
         """Name the Python tests that were not selected, and run because something selected needs them."""
         return tuple(one.id for one in self._plan.journeys if one.prerequisite) if self._plan else ()
+
+    @property
+    def has_planned(self) -> bool:
+        """Whether something was going to be run, journeys among it or not."""
+        return self._plan is not None
 
     def unseen_causes(self) -> tuple[Cause, ...]:
         """Give the failures that deferred something but are no failed item of this run: they came in replays."""

@@ -29,7 +29,7 @@ class PlannedJourney:
     """One item of the run: its place, whom it comes after, and which gates must be open.
 
     `after` names items of this run; `gates` may also name journeys that another shard runs.
-    `users_of` holds every token this item counts as a user of; `prerequisite` is set on a Python test that
+    `users_of` holds every token this item counts as a user of, be it for a replay; `prerequisite` is set on a Python test that
     the selection had left out and that another item needs.
     """
 
@@ -88,13 +88,12 @@ def make_plan(
         if graph.journeys[journey].gating
     ]
     numbers = {chain: number for number, chain in enumerate(dict.fromkeys(graph.chains.values()))}
-    comes_after = _within(graph, selected)
+    reach = _within(graph, selected)
     planned: dict[JourneyId, PlannedJourney] = {}
     for journey_id in selected:
         journey = graph.journeys[journey_id]
         closed_by = tuple(gate.id for gate in gating if gate.tier < journey.tier)
-        before = (*comes_after[journey_id], *(gate for gate in closed_by if gate in comes_after))
-        needed = graph.needed_by(journey)
+        before = (*reach[journey_id].after, *(gate for gate in closed_by if gate in reach))
         chain = graph.chains[journey_id]
         planned[journey_id] = PlannedJourney(
             id=journey_id,
@@ -107,33 +106,39 @@ def make_plan(
             tier=journey.tier,
             requires=graph.required_by(journey),
             establishes=tuple(journey.establishes),
-            users_of=tuple(dict.fromkeys([*needed, *journey.establishes])),
+            users_of=tuple(dict.fromkeys([*reach[journey_id].needs, *journey.establishes])),
             prerequisite=journey_id in prerequisites,
         )
     return Plan(journeys=tuple(planned[journey] for journey in in_dependency_order(planned)))
 
 
-def _within(
-    graph: CapabilityGraph, selected: Sequence[JourneyId]
-) -> Mapping[JourneyId, tuple[JourneyId, ...]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reach:
+    """What a journey comes after, and every token that it, or what may be replayed for it, needs."""
+
+    after: tuple[JourneyId, ...]
+    needs: tuple[Token, ...]
+
+
+def _within(graph: CapabilityGraph, selected: Collection[JourneyId]) -> dict[JourneyId, _Reach]:
     """For each selected journey those of the others that it comes after, also by way of journeys left out.
 
     Those left out may be replayed, and what they rest on as well: an item that has to run before must not come
-    second, in a state where its work is done already.
+    second, in a state where its work is done already, and no token may be given back before.
     """
     here = set(selected)
-    if len(here) == len(graph.journeys):
-        return graph.prerequisites
-    nearest: dict[JourneyId, tuple[JourneyId, ...]] = {}
-    for journey in graph.ordered(graph.journeys):
-        nearest[journey] = tuple(
-            dict.fromkeys(
-                one
-                for other in graph.prerequisites[journey]
-                for one in ((other,) if other in here else nearest[other])
-            )
+    everything = selected if len(here) == len(graph.journeys) else graph.ordered(graph.journeys)
+    reach: dict[JourneyId, _Reach] = {}
+    for journey in everything:
+        before = graph.prerequisites[journey]
+        left_out = [reach[other] for other in before if other not in here]
+        after = [other for other in before if other in here]
+        needs = graph.needed_by(graph.journeys[journey])
+        reach[journey] = _Reach(
+            after=tuple(dict.fromkeys([*after, *(one for other in left_out for one in other.after)])),
+            needs=tuple(dict.fromkeys([*needs, *(token for other in left_out for token in other.needs)])),
         )
-    return {journey: nearest[journey] for journey in selected}
+    return {journey: reach[journey] for journey in selected}
 
 
 def _weight(journey: Journey, durations: Mapping[str, float]) -> float:

@@ -110,7 +110,8 @@ def read_settings(config: pytest.Config) -> Settings:
     from pytest_dogfood.settings import Shard
 
     def one(name: str) -> str | None:
-        return config.getoption(name, None) or config.getini(name) or None
+        given = config.getoption(name, None)
+        return config.getini(name) or None if given is None else given
 
     shard, provision, measured, timeout = map(
         one, ("dogfood_shard", "dogfood_provision", "dogfood_min_measured", "dogfood_timeout")
@@ -118,7 +119,7 @@ def read_settings(config: pytest.Config) -> Settings:
     try:
         return Settings(
             files=tuple(config.getini("dogfood_files") or JOURNEY_FILES),
-            shard=Shard.parse(shard) if shard else None,
+            shard=None if shard is None else Shard.parse(shard),
             provision=Provision(provision or "auto"),
             blocked=tuple(config.getoption("dogfood_blocked") or config.getini("dogfood_blocked") or ()),
             keep=bool(config.getoption("dogfood_keep") or config.getini("dogfood_keep")),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 from pytest_dogfood.execution import perform
 from pytest_dogfood.graph import CapabilityGraph
@@ -68,6 +69,7 @@ class Presence:
         if capability is None or capability.probe is None:
             return holding
         if holding is not None and holding.service is not None and not is_alive(holding.service):
+            self.hide_secrets_in(Path(holding.service.log))
             self.registry.forget(token, place)
             return None
         values = holding.values if holding else self._values_from_other_runs(token)
@@ -140,6 +142,19 @@ class Presence:
             for name, value in self.values_of(token, state).items():
                 result[variable_for(token, name)] = value
         return result
+
+    def learn_secrets(self) -> None:
+        """Take note of every secret value that is recorded anywhere in the run."""
+        for place in self.registry.places():
+            for holding in self.registry.holdings(place):
+                self.world.keeper.learn(holding.values[name] for name in holding.secret)
+
+    def hide_secrets_in(self, *logs: Path) -> None:
+        """Mask secret values in the logs of services that have ended."""
+        self.learn_secrets()
+        for log in logs:
+            if log.exists():
+                self.world.keeper.secrets.mask_file(log)
 
     def values_of(self, token: Token, state: State) -> Mapping[str, str]:
         holding = self.registry.holding(token, self.place_of(token, state))

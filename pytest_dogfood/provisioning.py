@@ -17,6 +17,7 @@ from pytest_dogfood.journal import Journal
 from pytest_dogfood.journal import Why
 from pytest_dogfood.journey import Capability
 from pytest_dogfood.journey import JourneyId
+from pytest_dogfood.journey import Scope
 from pytest_dogfood.journey import Token
 from pytest_dogfood.outcomes import Cause
 from pytest_dogfood.outcomes import Outcome
@@ -30,6 +31,9 @@ from pytest_dogfood.servicing import start_service
 from pytest_dogfood.settings import Provision
 from pytest_dogfood.wording import failure_text
 from pytest_dogfood.world import State
+
+SEVERAL = Token("_several")
+"""Name of the lock of those who bring about machine-wide tokens that hang together; no token has such a name."""
 
 
 class Provisioner:
@@ -48,8 +52,21 @@ class Provisioner:
 
         Raises DeferredError if what would establish one did not pass, HarnessError if there is no way to have it.
         """
-        for token in tokens:
-            self._ensure_one(token, ask)
+        wanted = dict.fromkeys(tokens)
+        missing = tuple(wanted)
+        for _ in wanted:
+            for token in missing:
+                self._ensure_one(token, ask)
+            # A journey that was replayed for one token may have invalidated another.
+            missing = tuple(token for token in wanted if not self._is_recorded(token, ask.state))
+            if not missing:
+                return
+        if missing:
+            names = ", ".join(map(repr, wanted))
+            raise HarnessError(f"{names} do not hold together: bringing one about destroys another")
+
+    def _is_recorded(self, token: Token, state: State) -> bool:
+        return self.presence.registry.holding(token, self.presence.place_of(token, state)) is not None
 
     def gate(self, gate: JourneyId, ask: Ask) -> tuple[Outcome, Cause | None]:
         """Give what a gating journey came to; one that is not part of this run is replayed here, once."""
@@ -76,9 +93,21 @@ class Provisioner:
             raise DeferredError(Cause(who=token, why="is declared blocked (--dogfood-blocked)", blocked=True))
         with self.presence.locked(token, ask.state):
             holding = self.presence.ask(token, ask.state)
-            if holding is None:
+            if holding is None and not self._may_wait_for_others(token):
                 holding = self._provide(token, ask)
-            ask.proofs[token] = holding.proof
+        if holding is None:
+            with self.presence.machine.locked(SEVERAL), self.presence.locked(token, ask.state):
+                holding = self.presence.ask(token, ask.state) or self._provide(token, ask)
+        ask.proofs[token] = holding.proof
+
+    def _may_wait_for_others(self, token: Token) -> bool:
+        """Whether bringing a machine-wide token about may take the locks of other such tokens.
+
+        Who does so holds one more lock first: two that need the same tokens in different orders would wait
+        for each other for ever.
+        """
+        alone = self._graph.has_own_provider(token) and not self._graph.needs_of_provider(token)
+        return self._graph.scope_of(token) is Scope.MACHINE and not alone
 
     def _provide(self, token: Token, ask: Ask) -> Holding:
         independent = self._graph.has_independent_provider(token)

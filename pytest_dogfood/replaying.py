@@ -31,6 +31,7 @@ from pytest_dogfood.stepping import RealBench
 from pytest_dogfood.stepping import place_files
 from pytest_dogfood.wording import failure_text
 from pytest_dogfood.world import State
+from pytest_dogfood.world import World
 
 
 class Replayer:
@@ -97,9 +98,13 @@ class Replayer:
                 self._ensure(self._presence.graph.required_by(journey), asked)
             except DeferredError as error:
                 outcome, cause = Outcome.DEFERRED, error.cause
+            except HarnessError as error:  # as an item it would end so, and its dependents would be deferred
+                outcome = Outcome.ERROR
+                cause = Cause(who=journey.id, why=reason_of(outcome), details=str(error))
         if outcome is None:
             with self._presence.world.holding_locks(journey.locks):
                 self._journal.started(journey.id, Why.REPLAY, state.name)
+                forget_invalidated(self._presence, journey, state)
                 outcome, cause = self._run(journey, state, asked)
         self._journal.ended(journey.id, Why.REPLAY, state.name, outcome, cause)
         return None if outcome.establishes else cause
@@ -119,7 +124,7 @@ class Replayer:
         bench = bench_for_journey(self._presence, journey, state)
         place_files(journey.seed_files, bench.workdir)
         done = perform(journey.steps, bench, timeout=journey.timeout)
-        text = failure_text(done, bench, reproduce=reproduction(journey))
+        text = failure_text(done, bench, reproduce=reproduction(journey, self._presence.world))
         if not text:
             found = establish(self._presence, self._journal, journey, state, done.values, done.secret)
             if found.denied:
@@ -135,6 +140,13 @@ class Replayer:
             return _because(journey.id, Outcome.XFAILED)
         why = f"failed when it was replayed for {ask.journey}"
         return Outcome.FAILED, Cause(who=journey.id, why=why, details=text)
+
+
+def forget_invalidated(presence: Presence, journey: Journey, state: State) -> None:
+    """Strike out what a journey is about to destroy."""
+    for token in journey.invalidates:
+        with presence.locked(token, state):
+            presence.forget(token, state)
 
 
 def bench_for_journey(
@@ -155,9 +167,12 @@ def bench_for_journey(
     return world.bench(workdir, environment)
 
 
-def reproduction(journey: Journey) -> str:
-    """Give the command that runs this journey alone; what it needs is provisioned."""
-    return f"pytest --dogfood '{journey.nodeid}'"
+def reproduction(journey: Journey, world: World) -> str:
+    """Give the command that runs this journey alone, from where this run was started; its needs are provisioned."""
+    path, separator, name = journey.nodeid.partition("::")
+    nearest = Path(os.path.relpath(world.rootdir / path, world.invoked_from)).as_posix()
+    quoted = f"{nearest}{separator}{name}".replace("'", "'\\''")
+    return f"pytest --dogfood '{quoted}'"
 
 
 def denial(journey: Journey, tokens: tuple[Token, ...]) -> str:

@@ -45,6 +45,12 @@ class RunDirectory:
     def outputs(self) -> Path:
         return private_directory(self.path / "out")
 
+    def service_log(self, token: str, place: str) -> Path:
+        return self.outputs / f"service-{token}-{place}.log"
+
+    def service_logs(self) -> Iterator[Path]:
+        return self.outputs.glob("service-*.log")
+
     @property
     def plans(self) -> Path:
         return private_directory(self.path / "plans")

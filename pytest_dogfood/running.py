@@ -15,6 +15,7 @@ from pytest_dogfood.custody import ChainCustody
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.outcomes import Outcome
 from pytest_dogfood.planning import Plan
+from pytest_dogfood.properties import properties_of
 from pytest_dogfood.provisioning import Provisioner
 from pytest_dogfood.stash import JOURNEY
 from pytest_dogfood.turn import NoActor
@@ -152,7 +153,7 @@ class Running:
         if report.when == "teardown":
             result = turn.result()
             report.__dict__["dogfood"] = result.to_json()
-            report.user_properties = [*report.user_properties, *_properties(turn)]
+            report.user_properties = [*report.user_properties, *properties_of(turn.planned, result)]
         return report
 
     @pytest.hookimpl
@@ -227,25 +228,3 @@ def _note_outcome(turn: Turn, report: pytest.TestReport) -> None:
         turn.outcome = Outcome.XFAILED if expected_failure else deferred
     elif report.when == "call":
         turn.outcome = Outcome.XPASSED if expected_failure else Outcome.PASSED
-
-
-def _properties(turn: Turn) -> list[tuple[str, object]]:
-    result = turn.result()
-    properties: list[tuple[str, object]] = [
-        ("dogfood.chain", result.chain),
-        ("dogfood.tier", str(turn.journey.tier)),
-    ]
-    if turn.planned.requires:
-        properties.append(("dogfood.requires", ", ".join(turn.planned.requires)))
-    if turn.planned.establishes:
-        properties.append(("dogfood.establishes", ", ".join(turn.planned.establishes)))
-    if result.cause is not None:
-        properties.append(("dogfood.root_cause", str(result.cause)))
-    if result.provisioned:
-        words = ", ".join(f"{one.token} {one.how}" for one in result.provisioned)
-        properties.append(("dogfood.provisioned", words))
-    if result.proofs:
-        properties.append(
-            ("dogfood.proof", ", ".join(f"{token}={how}" for token, how in result.proofs.items()))
-        )
-    return properties

@@ -45,7 +45,7 @@ def start_service(presence: Presence, token: Token, capability: Capability, stat
         shell_argv(service.run, service.shell),
         cwd=bench.workdir / expand(service.cwd or ".", environment),
         env=environment,
-        log=presence.world.run.outputs / f"service-{token}-{place}.log",
+        log=presence.world.run.service_log(token, place),
         ports=ports,
     )
     holding = Holding(
@@ -60,6 +60,7 @@ def start_service(presence: Presence, token: Token, capability: Capability, stat
         _wait_until_ready(presence, capability, state, holding, running)
     except BaseException:
         services.stop(running)
+        presence.hide_secrets_in(Path(running.log))
         raise
     return presence.record(holding)
 
@@ -100,6 +101,4 @@ def stop_service(presence: Presence, holding: Holding) -> None:
         return
     presence.registry.forget(holding.token, holding.place)
     services.stop(holding.service)
-    log = Path(holding.service.log)
-    if presence.world.keeper.secrets and log.exists():
-        presence.world.keeper.secrets.mask_file(log)
+    presence.hide_secrets_in(Path(holding.service.log))

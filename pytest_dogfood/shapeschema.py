@@ -281,7 +281,8 @@ def _as_name(definitions: Definitions, shape: Shape[str]) -> JsonSchema:
 
 def _matching(pattern: re.Pattern[str]) -> JsonSchema:
     """Give the schema of text that matches as a whole; as a number or boolean too, if one may look like that."""
-    number = "number" if pattern.fullmatch("1.5") else "integer" if pattern.fullmatch("1") else ""
+    # `1e-5` could be a token; an editor sees a fraction.
+    number = "number" if any(map(pattern.fullmatch, ("1.5", "1", "1e-5"))) else ""
     boolean = "boolean" if pattern.fullmatch("true") else ""
     least = {"minimum": 0} if number and not pattern.fullmatch("-1") else {}
     types = [each for each in ("string", number, boolean) if each]

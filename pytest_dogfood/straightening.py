@@ -43,18 +43,15 @@ def _conflicts(ladder: Ladder, rows: Rows) -> set[tuple[str, str]]:
     """Find the lines that cross the inside of a long line, and so must give way to it."""
     found: set[tuple[str, str]] = set()
     position = {key: place for row in rows for place, key in enumerate(row)}
-    for upper, lower in pairwise(rows):
+    for upper in rows:
         lines = [(one, other) for one in upper for other in ladder.below[one]]
-        inner = [line for line in lines if _is_inner(ladder, line)]
+        inner = dict.fromkeys(line for line in lines if _is_inner(ladder, line))
         for line in lines:
-            if line in inner:
-                continue
-            for strong in inner:
+            for strong in inner if line not in inner else ():
                 above = position[line[0]] - position[strong[0]]
                 below = position[line[1]] - position[strong[1]]
                 if above * below < 0:
                     found.update((line, line[::-1]))
-        del lower
     return found
 
 

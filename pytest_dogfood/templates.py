@@ -1,6 +1,6 @@
 """What `dogfood new` writes: files that run as they are, and say where one's own commands go.
 
-Lines that begin with `#` and no space behind it are keys to take up; with all of them taken up a file is right, too.
+Lines whose `#` has no single space behind it are keys to take up; with all of them taken up a file is right, too.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pytest_dogfood.journey import base_of
 
 _JOURNEY = """\
 # One thing that your users do, as they do it, and what they must see. Run it with: pytest --dogfood
-# Lines that begin with `#` and no space are keys to take up; leave out what you do not need.
+# To take up a key that stands right behind a `#`, remove the `#`; leave out what you do not need.
 # `dogfood schema` prints a JSON Schema, with which editors complete and check this file.
 
 #feature: what the journeys of this file are about
@@ -58,7 +58,7 @@ journeys:
 
 _CAPABILITY = """\
 # What holds in this directory and in all below it. In a dogfood.yaml there may be one `capabilities:` with many tokens.
-# Lines that begin with `#` and no space are keys to take up; leave out what you do not need.
+# To take up a key that stands right behind a `#`, remove the `#`; leave out what you do not need.
 
 capabilities:
   {token}:
@@ -92,7 +92,7 @@ capabilities:
 
 _PROJECT_SETTINGS = """\
 # What holds in this directory and in all below it: definitions and defaults. Journeys are in files of their own.
-# Lines that begin with `#` and no space are keys to take up; leave out what you do not need.
+# To take up a key that stands right behind a `#`, remove the `#`; leave out what you do not need.
 
 # What every step is given, unless its file, its journey or the step itself says otherwise.
 defaults:
@@ -115,9 +115,9 @@ capabilities:
 
 _PROJECT_JOURNEYS = """\
 # Two journeys, of which one needs what the other leaves behind. Try these:
-#   pytest --dogfood                      both run, in this order, on one worker
-#   pytest --dogfood -k see-the-account   the account is provisioned first
-#   pytest --dogfood --dogfood-check      nothing runs; the plan is printed
+# `pytest --dogfood`: both run, in this order, on one worker.
+# `pytest --dogfood -k see-the-account`: the account is provisioned first.
+# `pytest --dogfood --dogfood-check`: nothing runs, the plan is printed.
 # Then put what your users do in place of these commands. `dogfood new journey ID` writes another file.
 
 feature: accounts

@@ -49,7 +49,7 @@ class Terminal:
             terminalreporter.write_line(
                 f"dogfood: shard {self._config.stash[SETTINGS].shard} has nothing to run"
             )
-        if tally.planned:
+        if self._leading.has_planned:
             terminalreporter.write_line(tally.closing_line())
             too_little = self._leading.too_little()
             if too_little:

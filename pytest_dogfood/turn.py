@@ -26,6 +26,7 @@ from pytest_dogfood.planning import PlannedJourney
 from pytest_dogfood.provisioning import Provisioner
 from pytest_dogfood.replaying import bench_for_journey
 from pytest_dogfood.replaying import denial
+from pytest_dogfood.replaying import forget_invalidated
 from pytest_dogfood.replaying import reproduction
 from pytest_dogfood.rundir import remove_tree
 from pytest_dogfood.stepping import RealBench
@@ -73,7 +74,7 @@ class Turn:
         self._pass_gates()
         self.provisioner.ensure(self.planned.requires, self.ask)
         self._note_what_is_there_already()
-        self._forget_what_is_invalidated()
+        forget_invalidated(self.provisioner.presence, self.journey, self.state)
         world = self.provisioner.presence.world
         self._held.enter_context(world.holding_locks(self.journey.locks))
         if not self.journey.python:
@@ -99,12 +100,6 @@ class Turn:
                 with presence.locked(token, self.state):
                     presence.ask(token, self.state)
 
-    def _forget_what_is_invalidated(self) -> None:
-        presence = self.provisioner.presence
-        for token in self.journey.invalidates:
-            with presence.locked(token, self.state):
-                presence.forget(token, self.state)
-
     def perform(self, *, verbose: bool) -> None:
         """Do the steps; raises ProductFailure where one is not as expected."""
         if self.bench is None:
@@ -113,7 +108,8 @@ class Turn:
         workdir = self.bench.workdir
         self.bench = bench_for_journey(self.provisioner.presence, self.journey, self.state, workdir)
         done = perform(self.journey.steps, self.bench, timeout=self.journey.timeout)
-        text = failure_text(done, self.bench, reproduce=reproduction(self.journey), verbose=verbose)
+        again = reproduction(self.journey, self.provisioner.presence.world)
+        text = failure_text(done, self.bench, reproduce=again, verbose=verbose)
         if text:
             raise ProductFailure(f"{text}\n{self._whereabouts()}")
         self.values.update(done.values)

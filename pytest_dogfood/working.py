@@ -44,6 +44,7 @@ def presence_for(
     world = World(
         run=run,
         rootdir=config.rootpath,
+        invoked_from=config.invocation_params.dir,
         worker=worker,
         settings=settings,
         keeper=SecretKeeper.from_environment(settings.secrets),

@@ -61,6 +61,7 @@ class World:
 
     run: RunDirectory
     rootdir: Path
+    invoked_from: Path
     worker: str
     settings: Settings
     keeper: SecretKeeper

@@ -26,6 +26,9 @@ SETTINGS = "dogfood.yaml"
 SHARED = "shared"
 """What the log calls the place of machine-wide tokens."""
 
+NOT_NEEDED = ("cacheprovider", "hypothesispytest", "cov", "timeout", "rerunfailures")
+"""Plugins that would cost every process of a run more time than all the rest."""
+
 LIMIT = 60
 """Seconds after which a run counts as hanging."""
 
@@ -69,12 +72,20 @@ class Project:
             self._write(path, {"journeys": journeys})
         (self.directory / "pytest.ini").write_text("[pytest]\ndogfood_min_measured = 0\n")
 
+    def before_each(self, shell: str) -> None:
+        """Let every journey run some more shell text before it does anything else."""
+        for path in self.directory.glob("*.journey.yaml"):
+            content = json.loads(path.read_text())
+            for journey in content["journeys"]:
+                journey["steps"].insert(0, {"run": shell})
+            self._write(path.name, content)
+
     def run(self, *arguments: str) -> Seen:
         """Run `pytest --dogfood` once."""
         self.runs += 1
         log = self.directory / f"log{self.runs}"
         report = self.directory / f"report{self.runs}.xml"
-        command = [sys.executable, "-m", "pytest", "--dogfood", "-q", "-p", "no:cacheprovider"]
+        command = [sys.executable, "-m", "pytest", "--dogfood", "-q", *(f"-pno:{name}" for name in NOT_NEEDED)]
         command += ["-o", f"dogfood_state_root={self.directory / 's'}", f"--junitxml={report}", *arguments]
         environment = {name: text for name, text in os.environ.items() if not name.startswith("PYTEST")}
         done = subprocess.run(

@@ -87,6 +87,17 @@ class Scene:
         return gate.gating and gate.tier < journey.tier
 
 
+def new_journey(name: str, *, path: str = "made.journey.yaml", line: int = 1) -> Journey:
+    """Make a journey with one step, to be varied with `replace`."""
+    return Journey(
+        id=JourneyId(name),
+        location=Location(path, line, 5),
+        path=path,
+        nodeid=f"{path}::{name}",
+        steps=(Step(location=Location(path, line + 1, 9), run="true"),),
+    )
+
+
 def random_scene(dice: Random, *, least: int = 0, most: int = 12) -> Scene:
     """Build a sound project: every token has a rank; those below it may establish it, the others may need it."""
     count = dice.randint(least, most)

@@ -59,8 +59,8 @@ def result(request: pytest.FixtureRequest, inner: Callable[[Mapping[str, str]], 
 
 def test_every_journey_is_skipped_since_there_is_no_actor(result: pytest.RunResult) -> None:
     result.assert_outcomes(skipped=2)
-    result.stdout.fnmatch_lines(["SKIPPED*no actor: step 1 of 2 has no command (tags.journey.yaml:19*)*"])
-    result.stdout.fnmatch_lines(["SKIPPED*no actor: step 1 of 1 has no command (tags.journey.yaml:38*)*"])
+    result.stdout.fnmatch_lines(["SKIPPED*no actor: step 1 of 2 has no command (tags.journey.yaml:16:*)*"])
+    result.stdout.fnmatch_lines(["SKIPPED*no actor: step 1 of 1 has no command (tags.journey.yaml:36:*)*"])
 
 
 def test_a_run_of_nothing_else_is_red_and_says_why(result: pytest.RunResult) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,13 +14,17 @@ from pytest_dogfood.templates import capability_template
 from pytest_dogfood.templates import journey_template
 from pytest_dogfood.templates import project_files
 
+if TYPE_CHECKING:
+    from tests.conftest import Run
+    from tests.conftest import Scene
+
 IDS = ["log-in", "Log_in.2", "1.20", "null", "true", ".", "...", "__", "2026-01-02"]
 TOKENS = ["user-logged-in", "5", "null", "true", "0-1", "db-ready:linux"]
 
 
 def taken_up(text: str) -> str:
     """Give a template with every key that it offers."""
-    return re.sub(r"^( *)#(?=\S| +\S+:| +- )", r"\1", text, flags=re.MULTILINE)
+    return re.sub(r"^( *)#(?=\S|  )", r"\1", text, flags=re.MULTILINE)
 
 
 def parsed(path: str, text: str) -> ParsedFile:
@@ -86,3 +92,23 @@ def test_nobody_wants_a_template_that_configures_pytest() -> None:
 )
 def test_no_line_of_a_template_is_too_long_to_read(text: str) -> None:
     assert max(map(len, text.splitlines())) <= 120
+
+
+@pytest.fixture(scope="module")
+def everything(new_scene: Callable[[], Scene]) -> Run:
+    """A run of all templates together: as written, and with every key taken up."""
+    scene = new_scene()
+    for path, text in project_files().items():
+        scene.write(path, text)
+    scene.write("journeys/plain.journey.yaml", journey_template("plain"))
+    scene.write("journeys/full.journey.yaml", taken_up(journey_template("full")))
+    scene.write("plain/dogfood.yaml", capability_template("there-as-written"))
+    scene.write("plain/user.journey.yaml", "requires: there-as-written\nsteps: [true]\n")
+    scene.write("full/dogfood.yaml", taken_up(capability_template("there-in-full")))
+    scene.write("full/dependent.journey.yaml", "requires: there-in-full\nsteps: [true]\n")
+    return scene.run()
+
+
+def test_every_template_runs_as_it_is_written(everything: Run) -> None:
+    assert everything.status == 0, everything.text
+    assert "6 journeys = 6 passed" in everything.closing_line

@@ -1,0 +1,172 @@
+"""Where everything of a drawing is: boxes, labels, lines and bands in one coordinate system."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pytest_dogfood.crossings import untangled
+from pytest_dogfood.layering import Box
+from pytest_dogfood.layering import Ends
+from pytest_dogfood.layering import Joint
+from pytest_dogfood.layering import Ladder
+from pytest_dogfood.layering import ladder_of
+from pytest_dogfood.straightening import straightened
+
+Point = tuple[float, float]
+
+_BAND_HEAD = 30.0
+_BAND_FOOT = 18.0
+_BAND_GAP = 12.0
+_LOOSE_GAP = 22.0
+_LEAST_GAP = 17.0
+_MOST_GAP = 56.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A rectangle; `x` and `y` are its left upper corner."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+    @property
+    def centre(self) -> float:
+        return self.x + self.width / 2
+
+    @property
+    def right(self) -> float:
+        return self.x + self.width
+
+    @property
+    def bottom(self) -> float:
+        return self.y + self.height
+
+    def overlaps(self, other: Place) -> bool:
+        return (
+            self.x < other.right and other.x < self.right and self.y < other.bottom and other.y < self.bottom
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """The places of boxes and joints under their keys, the height of each band, and the way of each connection.
+
+    A route is a list of upright pieces, each from its upper to its lower point; curves join them.
+    """
+
+    places: Mapping[str, Place]
+    routes: Mapping[Ends, tuple[tuple[Point, Point], ...]]
+    bands: Mapping[int, tuple[float, float]]
+    width: float
+    height: float
+
+
+def lay_out(boxes: Sequence[Box], joints: Sequence[Joint]) -> Layout:
+    """Place boxes and joints; the same input gives the same layout. ValueError if there is a circle."""
+    tied = {key for joint in joints for key in (*joint.sources, *joint.targets)}
+    whole = ladder_of(boxes, joints)
+    ladder = _without(whole, [box.key for box in boxes if box.key not in tied])
+    rows = untangled(ladder)
+    centres = straightened(ladder, rows)
+    centres |= _beside(whole, ladder, centres)
+    tops, heights, bands = _levels(whole, centres)
+    places = {}
+    for key, item in whole.items.items():
+        y = tops[item.row] + (heights[item.row] - item.height) / 2
+        places[key] = Place(x=centres[key] - item.width / 2, y=y, width=item.width, height=item.height)
+    routes = {
+        ends: _pieces(whole, path, centres, places, tops, heights) for ends, path in whole.paths.items()
+    }
+    named = {one.key for one in (*boxes, *joints)}
+    return Layout(
+        places={key: place for key, place in places.items() if key in named},
+        routes=routes,
+        bands=bands,
+        width=max((place.right for place in places.values()), default=0.0),
+        height=max((bottom for _, bottom in bands.values()), default=0.0),
+    )
+
+
+def _without(ladder: Ladder, loose: Sequence[str]) -> Ladder:
+    left_out = set(loose)
+    return Ladder(
+        items={key: item for key, item in ladder.items.items() if key not in left_out},
+        rows=tuple(tuple(key for key in row if key not in left_out) for row in ladder.rows),
+        above=ladder.above,
+        below=ladder.below,
+        paths=ladder.paths,
+        bands=ladder.bands,
+    )
+
+
+def _beside(whole: Ladder, tied: Ladder, centres: Mapping[str, float]) -> dict[str, float]:
+    """Put what depends on nothing to the right of its row."""
+    edge: dict[int, float] = defaultdict(float)
+    for key, item in tied.items.items():
+        edge[item.row] = max(edge[item.row], centres[key] + item.width / 2 + _LOOSE_GAP)
+    found: dict[str, float] = {}
+    for key, item in whole.items.items():
+        if key not in tied.items:
+            found[key] = edge[item.row] + item.width / 2
+            edge[item.row] += item.width + _LOOSE_GAP
+    return found
+
+
+def _levels(
+    ladder: Ladder, centres: Mapping[str, float]
+) -> tuple[list[float], list[float], dict[int, tuple[float, float]]]:
+    """Give the top and the height of each row, and top and bottom of each band."""
+    heights = [0.0] * len(ladder.rows)
+    for item in ladder.items.values():
+        heights[item.row] = max(heights[item.row], item.height)
+    first = {rows[0]: band for band, rows in ladder.bands.items()}
+    last = {rows[1]: band for band, rows in ladder.bands.items()}
+    tops: list[float] = []
+    bands: dict[int, tuple[float, float]] = {}
+    y = 0.0
+    begun = 0.0
+    for row, height in enumerate(heights):
+        if row in first:
+            begun = y
+            y += _BAND_HEAD
+        tops.append(y)
+        y += height
+        if row in last:
+            y += _BAND_FOOT
+            bands[last[row]] = (begun, y)
+            y += _BAND_GAP
+        else:
+            y += _gap_below(ladder, row, centres)
+    return tops, heights, bands
+
+
+def _gap_below(ladder: Ladder, row: int, centres: Mapping[str, float]) -> float:
+    """Leave more room where lines go far to the side, or they would be flat and hard to follow."""
+    lines = [(key, other) for key in ladder.rows[row] for other in ladder.below[key]]
+    if not lines:
+        return _LEAST_GAP if ladder.rows[row] else 0.0
+    farthest = max(abs(centres[key] - centres[other]) for key, other in lines)
+    return min(_MOST_GAP, _LEAST_GAP + 0.06 * farthest)
+
+
+def _pieces(
+    ladder: Ladder,
+    path: Sequence[str],
+    centres: Mapping[str, float],
+    places: Mapping[str, Place],
+    tops: Sequence[float],
+    heights: Sequence[float],
+) -> tuple[tuple[Point, Point], ...]:
+    pieces = []
+    for key in path:
+        x, item, place = centres[key], ladder.items[key], places[key]
+        top, bottom = tops[item.row], tops[item.row] + heights[item.row]
+        if not item.is_point:  # a point leads the line straight through its row, past what stands there
+            top = bottom = place.bottom if key == path[0] else place.y
+        pieces.append(((x, top), (x, bottom)))
+    return tuple(pieces)

@@ -1,0 +1,168 @@
+"""What a drawing shows of a picture: the text and the size of every box, and labels that many connections share."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from unicodedata import combining
+from unicodedata import east_asian_width
+
+from pytest_dogfood.journey import Scope
+from pytest_dogfood.journey import Tier
+from pytest_dogfood.journey import Token
+from pytest_dogfood.layering import Box
+from pytest_dogfood.layering import Joint
+from pytest_dogfood.picture import JourneyNode
+from pytest_dogfood.picture import Link
+from pytest_dogfood.picture import LinkKind
+from pytest_dogfood.picture import NodeKey
+from pytest_dogfood.picture import Picture
+from pytest_dogfood.picture import ProviderKind
+from pytest_dogfood.picture import ProviderNode
+
+ID_SIZE = 12.5
+TOKEN_SIZE = 11.0
+BADGE_WIDTH = 20.0
+LINE_HEIGHT = 14.0
+
+_PER_CHARACTER = 0.605
+"""Width of a character of a monospaced font in units of its size."""
+
+_LONGEST_ID = 28
+_LONGEST_TOKEN = 34
+_MOST_TOKENS = 4
+_BOX_HEIGHT = 38.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Label:
+    """Tokens that go from each of the sources to each of the targets. `lines` is empty where a source says it all."""
+
+    key: str
+    sources: tuple[NodeKey, ...]
+    targets: tuple[NodeKey, ...]
+    tokens: tuple[Token, ...]
+    scope: Scope
+    kind: LinkKind
+    lines: tuple[str, ...] = ()
+
+
+def labels_of(picture: Picture) -> tuple[Label, ...]:
+    """Join links that carry the same tokens, so that these are written once and as few lines as possible drawn."""
+    targets: dict[tuple[NodeKey, LinkKind, Scope, tuple[Token, ...]], list[NodeKey]] = defaultdict(list)
+    for link in picture.links:
+        targets[link.source, link.kind, link.scope, link.tokens].append(link.target)
+    sources: dict[tuple[tuple[NodeKey, ...], LinkKind, Scope, tuple[Token, ...]], list[NodeKey]]
+    sources = defaultdict(list)
+    for (source, kind, scope, tokens), users in targets.items():
+        sources[tuple(users), kind, scope, tokens].append(source)
+    providers = {provider.key for provider in picture.providers}
+    return tuple(
+        Label(
+            key=f"\n{number}",  # no key of a node begins like this
+            sources=tuple(bringers),
+            targets=users,
+            tokens=tokens,
+            scope=scope,
+            kind=kind,
+            lines=() if providers.issuperset(bringers) else _lines(tokens, kind),
+        )
+        for number, ((users, kind, scope, tokens), bringers) in enumerate(sources.items())
+    )
+
+
+def boxes_of(picture: Picture) -> tuple[Box, ...]:
+    """Give the boxes of journeys and providers, sized for what is written in them."""
+    return (
+        *(_box(node.key, id_line(node), detail_line(node), node.tier) for node in picture.journeys),
+        *(
+            _box(node.key, token_line(node), provider_line(node), Tier.SMOKE, floating=True)
+            for node in picture.providers
+        ),
+    )
+
+
+def joints_of(labels: Iterable[Label]) -> tuple[Joint, ...]:
+    """Give the labels as joints, sized for what is written on them."""
+    return tuple(
+        Joint(
+            key=label.key,
+            sources=label.sources,
+            targets=label.targets,
+            width=max((text_width(line, TOKEN_SIZE) + 14 for line in label.lines), default=0.0),
+            height=LINE_HEIGHT * len(label.lines) + (4 if label.lines else 0),
+            style=f"{label.kind} {label.scope}",
+        )
+        for label in labels
+    )
+
+
+def carried(label: Label, links: Iterable[Link]) -> Iterable[Link]:
+    """Give those of the links that the label stands for."""
+    return (
+        link
+        for link in links
+        if link.kind is label.kind
+        and link.scope is label.scope
+        and link.source in label.sources
+        and link.target in label.targets
+    )
+
+
+def id_line(node: JourneyNode) -> str:
+    return shortened(node.key, _LONGEST_ID)
+
+
+def detail_line(node: JourneyNode) -> str:
+    """Say in a few words what is special about a journey; empty if nothing is."""
+    words = [
+        "gate" if node.gating else "",
+        seconds_in_words(node.seconds) if node.estimated else "",
+        "python" if node.python else "",
+    ]
+    return " · ".join(filter(None, words))
+
+
+def token_line(node: ProviderNode) -> str:
+    return shortened(node.token, _LONGEST_ID)
+
+
+def provider_line(node: ProviderNode) -> str:
+    """Say what kind of provider it is, and where its token holds."""
+    kind = "not from any journey" if node.kind is ProviderKind.ELSEWHERE else str(node.kind)
+    return f"{kind} · machine" if node.scope is Scope.MACHINE else kind
+
+
+def seconds_in_words(seconds: float) -> str:
+    return f"{seconds:.3g} s" if seconds < 1000 else f"{seconds:.0f} s"
+
+
+def text_width(text: str, size: float) -> float:
+    """Estimate the width of text in a monospaced font."""
+    cells = sum(0 if combining(sign) else 1 + (east_asian_width(sign) in "WF") for sign in text)
+    return cells * size * _PER_CHARACTER
+
+
+def shortened(text: str, most: int) -> str:
+    """Leave out the middle of what is too long; both ends tell names apart better than one."""
+    plain = " ".join(text.split())
+    if len(plain) <= most:
+        return plain
+    head = (most - 1) // 2
+    return f"{plain[:head]}…{plain[head + 1 - most :]}"
+
+
+def _lines(tokens: tuple[Token, ...], kind: LinkKind) -> tuple[str, ...]:
+    word = "before the end of " if kind is LinkKind.INVALIDATES else ""
+    shown = tokens if len(tokens) <= _MOST_TOKENS else tokens[: _MOST_TOKENS - 1]
+    lines = [word + shortened(token, _LONGEST_TOKEN) for token in shown]
+    if len(shown) < len(tokens):
+        lines.append(f"and {len(tokens) - len(shown)} more")
+    return tuple(lines)
+
+
+def _box(key: NodeKey, first: str, second: str, tier: Tier, *, floating: bool = False) -> Box:
+    widest = max(text_width(first, ID_SIZE), text_width(second, TOKEN_SIZE), 60.0)
+    width = widest + 20 + (0 if floating else BADGE_WIDTH)
+    return Box(key=key, width=width, height=_BOX_HEIGHT, band=int(tier), floating=floating)

@@ -1,0 +1,177 @@
+"""Plugins that people have installed beside ours, and ways of distributing that we honour or refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.conftest import Inner
+
+Make = Callable[[Mapping[str, str]], "Inner"]
+
+CHAIN = {
+    "chain.journey.yaml": """
+        journeys:
+          - id: build
+            establishes: [built]
+            steps:
+              - run: echo v1 > "$DOGFOOD_STATE/built"; echo v1
+                save: {tag: {stdout: "(.+)"}}
+          - id: flaky
+            requires: [built]
+            establishes: [released]
+            steps:
+              - run: |
+                  test "$DOGFOOD_BUILT_TAG" = v1
+                  echo try >> "$DOGFOOD_STATE/tries"
+                  test "$(wc -l < "$DOGFOOD_STATE/tries")" = 2
+          - {id: use, requires: [released, built], steps: [run: test "$DOGFOOD_BUILT_TAG" = v1]}
+    """,
+    "test_plain.py": "import pytest\n\n@pytest.mark.parametrize('n', range(6))\ndef test_plain(n): pass\n",
+}
+
+
+def passed(result: pytest.RunResult) -> list[str]:
+    return sorted({line.split("::")[1] for line in result.outlines if line.startswith("PASSED ")})
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+def test_a_rerun_finds_its_tokens_again(inner: Make, workers: str) -> None:
+    result = inner(CHAIN).dogfood(workers, "--reruns=2", "-rAR", "chain.journey.yaml")
+    assert result.ret == 0, result.stdout.str()
+    assert passed(result) == ["build", "flaky", "use"]
+    result.stdout.fnmatch_lines(
+        ["RERUN chain.journey.yaml::flaky*", "dogfood: 3 journeys = 3 passed; 0 unaccounted*"]
+    )
+    result.stdout.fnmatch_lines(["*3 passed, 1 rerun in*"])
+
+
+def test_a_mark_asks_for_reruns(inner: Make) -> None:
+    files = {
+        "a.journey.yaml": CHAIN["chain.journey.yaml"].replace(
+            "id: flaky\n", "id: flaky\n            marks: [{flaky: {reruns: 1}}]\n"
+        )
+    }
+    result = inner(files).dogfood("-rA")
+    assert passed(result) == ["build", "flaky", "use"]
+
+
+def test_only_some_failures_are_rerun(inner: Make) -> None:
+    scene = inner(CHAIN)
+    result = scene.dogfood("--reruns=2", "--only-rerun=no such text", "-rAR", "chain.journey.yaml")
+    assert passed(result) == ["build"]
+    result.stdout.no_fnmatch_line("RERUN*")
+    again = scene.dogfood("--reruns=2", "--only-rerun=exit status", "-rA", "chain.journey.yaml")
+    assert passed(again) == ["build", "flaky", "use"]
+
+
+def test_a_deferred_journey_is_not_rerun(inner: Make) -> None:
+    files = {
+        "a.journey.yaml": """
+        journeys:
+          - {id: a, establishes: [here], steps: [run: echo run >> "$DOGFOOD_ROOT/runs"; false]}
+          - {id: b, requires: [here], steps: [run: "true"]}
+    """
+    }
+    scene = inner(files)
+    result = scene.dogfood("--reruns=1")
+    result.stdout.fnmatch_lines(["*1 failed, 1 skipped, 1 rerun*"])
+    assert (scene.path / "runs").read_text(encoding="utf-8").split() == ["run", "run"]
+
+
+@pytest.mark.parametrize("limit", ["option", "mark"])
+def test_timeouts_of_the_neighbour_end_a_journey_and_its_steps(inner: Make, limit: str) -> None:
+    mark = "marks: [{timeout: {timeout: 1}}], " if limit == "mark" else ""
+    scene = inner(
+        {
+            "a.journey.yaml": f"{{journeys: [{{id: slow, {mark}steps: [run: 'sleep 60']}}, "
+            "{id: fast, steps: [run: 'true']}]}"
+        }
+    )
+    result = scene.dogfood("-rA", *(["--timeout=1"] if limit == "option" else []))
+    assert passed(result) == ["fast"]
+    result.stdout.fnmatch_lines(["*Timeout*1.0s*", "dogfood: 2 journeys = 1 passed + 1 failed*"])
+    assert result.duration < 50
+
+
+def test_random_order_changes_nothing_that_matters(inner: Make) -> None:
+    scene = inner({**CHAIN, "chain.journey.yaml": CHAIN["chain.journey.yaml"].replace(" = 2", " -ge 1")})
+    root = f"dogfood_state_root={scene.state_root}"
+    result = scene.typed("--dogfood", "-o", root, "--randomly-seed=7", "-n2", "-rA")
+    assert result.ret == 0, result.stdout.str()
+    assert len(passed(result)) == 9
+
+
+def test_coverage_is_measured_on_workers_too(inner: Make) -> None:
+    scene = inner(
+        {
+            "lib.py": "def double(x):\n    return 2 * x\n",
+            "test_lib.py": """
+        import pytest
+
+        import lib
+
+        @pytest.mark.establishes("doubled")
+        def test_double():
+            assert lib.double(2) == 4
+    """,
+            "a.journey.yaml": "{journeys: [{id: a, requires: [doubled], steps: [run: 'true']}]}",
+            "dogfood.yaml": "capabilities: {doubled: {}}",
+        }
+    )
+    result = scene.dogfood("-n2", "--cov=lib", "--cov-report=term", "-rA")
+    assert result.ret == 0, result.stdout.str()
+    result.stdout.fnmatch_lines(["lib.py * 0 * 100%"])
+
+
+@pytest.mark.parametrize("dist", ["worksteal", "loadfile", "loadscope"])
+def test_ways_of_distributing_plain_tests_are_honoured(inner: Make, dist: str) -> None:
+    plain = (
+        "import os\n\ndef test_{0}(n=0):\n    open('by-{0}', 'w').write(os.environ['PYTEST_XDIST_WORKER'])\n"
+    )
+    files = {
+        f"test_{name}.py": plain.format(name) + plain.format(name + "2").partition("\n\n")[2]
+        for name in "abc"
+    }
+    scene = inner({**files, "a.journey.yaml": "{journeys: [{id: j, steps: [run: 'true']}]}"})
+    result = scene.dogfood("-n2", f"--dist={dist}", "-rA")
+    assert result.ret == 0, result.stdout.str()
+    assert len(passed(result)) == 7
+    if dist in {"loadfile", "loadscope"}:
+        for name in "abc":
+            assert (scene.path / f"by-{name}").read_text() == (scene.path / f"by-{name}2").read_text()
+
+
+@pytest.mark.parametrize(
+    "options,words",
+    [
+        (("-n2", "--dist=loadgroup"), "--dist loadgroup"),
+        (("--dist=each", "--tx=2*popen"), "--dist each"),
+        (("--dist=load", "--tx=ssh=somewhere"), "--tx ssh=somewhere"),
+        (("--dist=load", "--tx=popen", "--tx=socket=192.168.1.102:8888"), "--tx socket="),
+    ],
+)
+def test_ways_of_distributing_that_cannot_work_are_refused(
+    inner: Make, options: tuple[str, ...], words: str
+) -> None:
+    scene = inner({"test_it.py": "def test(): open('ran', 'w')"})
+    result = scene.dogfood(*options)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert words in result.stderr.str()
+    assert not (scene.path / "ran").exists()
+
+
+def test_it_works_without_xdist(inner: Make) -> None:
+    assert inner(CHAIN).dogfood("-k", "build or plain", without=["xdist"]).ret == 0
+
+
+def test_neighbours_work_together(inner: Make) -> None:
+    scene = inner(CHAIN)
+    root = f"dogfood_state_root={scene.state_root}"
+    result = scene.typed("--dogfood", "-o", root, "-n2", "--reruns=1", "--timeout=30", "--cov=.", "-rA")
+    assert result.ret == 0, result.stdout.str()
+    assert len(passed(result)) == 9

@@ -1,0 +1,97 @@
+"""Notices the day on which pytest no longer asks what journeys as items are built on."""
+
+from __future__ import annotations
+
+import types
+
+import pytest
+
+ASKED = """
+    import types
+
+    import pytest
+
+    class FromElsewhere(pytest.Module):
+        def _getobj(self):
+            module = types.ModuleType("elsewhere")
+            module.test_it = lambda: None
+            module.test_it.__dict__["__test__"] = True
+            return module
+
+    def pytest_collect_file(file_path, parent):
+        if file_path.suffix == ".elsewhere":
+            return FromElsewhere.from_parent(parent, path=file_path)
+"""
+
+
+def test_pytest_asks_getobj_for_the_module_of_a_file(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(ASKED)
+    pytester.makefile(".elsewhere", a="no Python")
+    pytester.runpytest_subprocess("-rA").stdout.fnmatch_lines(["PASSED a.elsewhere::test_it"])
+
+
+def test_getobj_is_documented_as_a_place_to_override() -> None:
+    assert isinstance(pytest.Module._getobj, types.FunctionType)  # noqa: SLF001 - the one that we override
+    assert issubclass(pytest.Module, pytest.Collector)
+
+
+def test_a_fixture_put_first_among_an_items_names_is_set_up_first(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(
+        """
+        import pytest
+
+        class Late:
+            @pytest.fixture
+            def late(self):
+                print("late is up")
+
+        def pytest_collection_modifyitems(config, items):
+            config.pluginmanager.register(Late(), "late")
+            for item in items:
+                item.fixturenames.insert(0, "late")
+
+        @pytest.fixture(autouse=True, scope="session")
+        def wide():
+            print("wide is up")
+        """
+    )
+    pytester.makepyfile("def test_it(tmp_path): print('test runs')")
+    pytester.runpytest_subprocess("-s").stdout.fnmatch_lines(["*late is up", "wide is up", "test runs*"])
+
+
+def test_the_place_of_a_failure_can_be_put_elsewhere(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(
+        """
+        import pytest
+
+        @pytest.hookimpl(wrapper=True)
+        def pytest_runtest_makereport():
+            report = yield
+            if report.failed:
+                report.longrepr.reprcrash.path = "shop.yaml"
+                report.longrepr.reprcrash.lineno = 7
+            return report
+        """
+    )
+    pytester.makepyfile("import pytest\ndef test_it(): pytest.fail('no money', pytrace=False)")
+    pytester.runpytest_subprocess("--tb=line").stdout.fnmatch_lines(["shop.yaml:7: *no money"])
+
+
+def test_all_tests_of_a_file_are_found_when_a_node_id_names_one(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(
+        """
+        import pytest
+
+        @pytest.hookimpl(wrapper=True)
+        def pytest_make_collect_report():
+            report = yield
+            for node in report.result:
+                if isinstance(node, pytest.Item):
+                    print("found", node.name)
+            return report
+        """
+    )
+    pytester.makepyfile(test_it="def test_a(): pass\ndef test_b(): pass")
+    result = pytester.runpytest_subprocess("-s", "test_it.py::test_b")
+    result.stdout.fnmatch_lines(["*found test_a", "*found test_b"])
+    result.assert_outcomes(passed=1)
