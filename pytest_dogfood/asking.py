@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import field
 
@@ -42,10 +44,20 @@ class Ask:
     proofs: dict[Token, Proof] = field(default_factory=dict)
     provisioned: list[Provisioned] = field(default_factory=list)
 
-    def note(self, token: Token, how: str, *, started: float, where: str) -> None:
-        """Remember an act of provisioning that began at `started` on the monotonic clock."""
-        seconds = time.monotonic() - started
-        self.provisioned.append(Provisioned(token=token, how=how, seconds=seconds, where=where))
+    @contextmanager
+    def noting(self, token: Token) -> Iterator[Callable[[str, str], None]]:
+        """Time an act of provisioning; call what this gives with how and where once it has succeeded.
+
+        What is provisioned meanwhile for the act's own needs is noted by itself and not counted twice.
+        """
+        started, before = time.monotonic(), len(self.provisioned)
+
+        def note(how: str, where: str) -> None:
+            nested = sum(one.seconds for one in self.provisioned[before:])
+            seconds = max(time.monotonic() - started - nested, 0.0)
+            self.provisioned.append(Provisioned(token=token, how=how, seconds=seconds, where=where))
+
+        yield note
 
 
 Ensure = Callable[[Iterable[Token], Ask], None]

@@ -11,7 +11,8 @@ from importlib.metadata import version
 from pytest_dogfood import commands
 
 EPILOG = """\
-exit status: 0 all is well, 4 something is to be put right in the project or in the command, 130 interrupted.
+exit status: 0 all is well, 1 a merged run is not, 4 something is to be put right in the project or in the
+command, 130 interrupted.
 Journeys are run by pytest itself: pytest --dogfood -n auto
 """
 
@@ -52,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_schema(verbs)
     _add_new(verbs)
     _add_explain(verbs)
+    _add_merge(verbs)
     return parser
 
 
@@ -124,6 +126,24 @@ def _add_explain(verbs: Verbs[_Parser]) -> None:
     explain.add_argument("--shard", default="", metavar="I/N", help="look at part I of N")
     explain.add_argument(
         "--run", metavar="DIR", help="directory of a kept run, as pytest --dogfood prints it"
+    )
+
+
+def _add_merge(verbs: Verbs[_Parser]) -> None:
+    merge = verbs.add_parser(
+        "merge",
+        help="put the manifests of all shards together",
+        description="Put together what the shards of one run have written, and say what is missing, what ran "
+        "twice and where a gate was decided differently. Exit status 1 if anything failed or is missing.",
+    )
+    merge.set_defaults(command=commands.merge)
+    merge.add_argument(
+        "manifests", nargs="+", metavar="MANIFEST", help="dogfood-shard-I-of-N.json of each shard"
+    )
+    merge.add_argument("--junit", metavar="FILE", help="write one JUnit file for all shards")
+    merge.add_argument("--json", metavar="FILE", help="write the merged run as JSON")
+    merge.add_argument(
+        "--durations", metavar="FILE", help="write durations to commit, as dogfood-durations.json"
     )
 
 

@@ -48,9 +48,11 @@ class JourneyFile(pytest.Module):
     def _getobj(self) -> types.ModuleType:
         module = types.ModuleType(self.path.name.partition(".")[0])
         module.__file__ = str(self.path)
-        for journey in self.config.stash[PROJECT].read(self.path).journeys:
+        project = self.config.stash[PROJECT]
+        for journey in project.read(self.path).journeys:
             name = journey.nodeid.partition("::")[2]
-            setattr(module, name, _function_for(journey, name, self.path))
+            marks = list(_marks_of(journey, project))
+            setattr(module, name, _function_for(journey, name, self.path, marks))
         return module
 
 
@@ -58,15 +60,32 @@ def _stand_in() -> None:
     raise AssertionError("the steps of a journey run in pytest_pyfunc_call, not here")
 
 
-def _function_for(journey: Journey, name: str, path: Path) -> Callable[[], None]:
+def _marks_of(journey: Journey, project: Project) -> Iterator[pytest.MarkDecorator]:
+    """Make the marks that a journey carries; one that pytest refuses, under --strict-markers, is a finding."""
+    for mark in journey.marks:
+        try:
+            yield getattr(pytest.mark, mark.name)(*mark.args, **mark.kwargs)
+        except pytest.fail.Exception as error:
+            project.add_finding(
+                Diagnostic(
+                    location=journey.location,
+                    code="unknown-mark",
+                    message=f"journey {journey.id!r} carries a mark that pytest refuses: {error}",
+                    hint="declare it under `markers` in pytest's ini file; pytest --markers lists what is known",
+                )
+            )
+    if journey.use:
+        yield pytest.mark.usefixtures(*journey.use)
+
+
+def _function_for(
+    journey: Journey, name: str, path: Path, marks: Iterable[pytest.MarkDecorator]
+) -> Callable[[], None]:
     """Make the function that pytest collects; it claims to stand where the journey stands in its file."""
     code = _stand_in.__code__.replace(
         co_filename=str(path), co_firstlineno=journey.location.line or 1, co_name=name, co_qualname=name
     )
     function = types.FunctionType(code, {}, name)
-    marks = [getattr(pytest.mark, mark.name)(*mark.args, **mark.kwargs) for mark in journey.marks]
-    if journey.use:
-        marks.append(pytest.mark.usefixtures(*journey.use))
     function.__dict__.update(__test__=True, pytestmark=[mark.mark for mark in marks], journey=journey)
     return function
 

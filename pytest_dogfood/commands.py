@@ -147,6 +147,43 @@ def explain(options: Namespace) -> int:
     return OK
 
 
+def merge(options: Namespace) -> int:
+    """Put the manifests of all shards together."""
+    import json
+
+    from pytest_dogfood import merging
+    from pytest_dogfood.diagnostics import HarnessError
+    from pytest_dogfood.durations import write_durations
+    from pytest_dogfood.manifest import Manifest
+    from pytest_dogfood.storage import write_whole
+
+    manifests: list[Manifest] = []
+    broken = False
+    for name in options.manifests:
+        try:
+            manifests.append(Manifest.from_json(Path(name).read_bytes()))
+        except (OSError, ValueError) as error:
+            broken = True
+            _complain(f"dogfood merge: {name}: {error.strerror if isinstance(error, OSError) else error}")
+    if broken:
+        return USAGE
+    try:
+        merged = merging.merge(manifests)
+        if options.junit:
+            write_whole(Path(options.junit), merging.to_junit(merged))
+        if options.json:
+            content = json.dumps(merging.to_json(merged), indent=2)
+            write_whole(Path(options.json), content.encode() + b"\n")
+        if options.durations:
+            write_durations(Path(options.durations), merged.durations())
+    except (merging.ShardsDisagreeError, HarnessError) as error:
+        _complain(f"dogfood merge: {error}")
+        return USAGE
+    for line in merging.in_words(merged):
+        print(line)
+    return merged.exit_status
+
+
 def _complain(*lines: str) -> None:
     for line in lines:
         print(line, file=sys.stderr)

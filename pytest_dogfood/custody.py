@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journal import Journal
 from pytest_dogfood.journey import ChainId
 from pytest_dogfood.journey import JourneyId
@@ -20,12 +19,12 @@ from pytest_dogfood.servicing import stop_service
 from pytest_dogfood.world import State
 
 
-def users_by_token(plan: Plan, graph: CapabilityGraph, scope: Scope) -> dict[Token, set[JourneyId]]:
-    """For each token of a scope, the items of this run that need or establish it."""
+def users_by_token(plan: Plan, presence: Presence, scope: Scope) -> dict[Token, set[JourneyId]]:
+    """For each token of a scope that has to be given back, the items of this run that need or establish it."""
     users: dict[Token, set[JourneyId]] = defaultdict(set)
     for planned in plan.journeys:
         for token in planned.users_of:
-            if graph.scope_of(token) is scope:
+            if presence.graph.scope_of(token) is scope and presence.is_given_back(token):
                 users[token].add(planned.id)
     return dict(users)
 
@@ -36,12 +35,17 @@ class ChainCustody:
     def __init__(self, plan: Plan, presence: Presence, journal: Journal) -> None:
         self._presence = presence
         self._journal = journal
-        self._users = users_by_token(plan, presence.graph, Scope.CHAIN)
-        self._chain_of = {token: one.chain for one in plan.journeys for token in one.users_of}
+        self._users = users_by_token(plan, presence, Scope.CHAIN)
+        self._chain_of = {
+            token: one.chain for one in plan.journeys for token in one.users_of if token in self._users
+        }
+        self._chains = set(self._chain_of.values())
         self._begun: set[ChainId] = set()
 
     def finished(self, planned: PlannedJourney, state: State) -> str:
         """Count an item as finished and release what nobody needs any more; gives what went wrong, or nothing."""
+        if planned.chain not in self._chains:
+            return ""
         if planned.chain not in self._begun:
             self._begun.add(planned.chain)
             self._discount_what_ended_elsewhere(planned, state)
@@ -74,7 +78,7 @@ class MachineCustody:
 
     def __init__(self, plan: Plan, presence: Presence) -> None:
         self._presence = presence
-        self._users = users_by_token(plan, presence.graph, Scope.MACHINE)
+        self._users = users_by_token(plan, presence, Scope.MACHINE)
         self._planned = plan.by_nodeid()
         self._last_user: dict[Token, str] = {}
 

@@ -146,17 +146,14 @@ def _cycle(graph: CapabilityGraph, path: list[JourneyId]) -> Diagnostic:
 
 def _edge(graph: CapabilityGraph, one: JourneyId, other: JourneyId) -> tuple[JourneyId, Token, Location]:
     journey = graph.journeys[one]
-    for token in graph.needed_by(journey):
-        if other in graph.establishing(token):
-            direct = {
-                instance: place
-                for named, place in journey.requires.items()
-                for instance in graph.instances_of(named)
-            }
-            capability = graph.capability(token)
-            place = direct.get(token) or (capability.location if capability else journey.location)
-            return one, token, place
-    raise AssertionError(f"no token leads from {one} to {other}")
+    needed = graph.needed_by(journey)
+    places: dict[Token, Location] = {}
+    for requires in (journey.requires, *(found.requires for found in map(graph.capability, needed) if found)):
+        for named, place in requires.items():
+            for instance in graph.instances_of(named):
+                places.setdefault(instance, place)
+    token = next(token for token in needed if other in graph.establishing(token))
+    return one, token, places[token]
 
 
 def _cycles_of_providers(graph: CapabilityGraph) -> Iterator[Diagnostic]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from collections.abc import Mapping
+from textwrap import wrap
 
 from pytest_dogfood.inscription import chain_labels
 from pytest_dogfood.inscription import headline
@@ -37,6 +37,7 @@ from pytest_dogfood.sketch import Label
 from pytest_dogfood.sketch import boxes_of
 from pytest_dogfood.sketch import carried
 from pytest_dogfood.sketch import detail_line
+from pytest_dogfood.sketch import drawn_tiers
 from pytest_dogfood.sketch import id_line
 from pytest_dogfood.sketch import joints_of
 from pytest_dogfood.sketch import labels_of
@@ -79,26 +80,27 @@ class _Drawing:
         self._picture = picture
         self._labels = labels
         self._layout = layout
-        shared = chain_labels(picture)
-        self._badges: Mapping[str, str] = shared
-        self._positions = {chain: position for position, chain in enumerate(shared)}
+        self._badges = chain_labels(picture)
+        self._tiers = drawn_tiers(picture)
         self._chains = {node.key: str(node.chain) for node in picture.journeys}
         self._chains |= {node.key: node.chain for node in picture.providers}
         self._providers = {node.key for node in picture.providers}
 
     def svg(self) -> str:
         inner = max(self._layout.width + 2 * _INDENT, _LEAST_WIDTH)
-        below = _HEAD + self._layout.height + 16
+        lines = wrap(summary(self._picture), int(inner / 6.6))
+        head = _HEAD + 16 * len(lines[1:])
+        below = head + self._layout.height + 16
         legend, legend_height = legend_of(self._picture, x=_MARGIN, y=below, width=inner)
         width, height = inner + 2 * _MARGIN, below + legend_height + _MARGIN
-        shift = f"translate({number(_MARGIN + _INDENT)},{number(_HEAD)})"
+        shift = f"translate({number(_MARGIN + _INDENT)},{number(head)})"
         parts = [
             element("title", escaped(headline(self._picture)), id="dogfood-title"),
             element("desc", escaped(summary(self._picture)), id="dogfood-summary"),
             element("style", STYLE),
             element("rect", width=width, height=height, class_="paper"),
             text_element(_MARGIN, 26, headline(self._picture), 16, "ink strong"),
-            text_element(_MARGIN, 45, self._subtitle(inner), 12, "soft"),
+            *(text_element(_MARGIN, 45 + 16 * index, line, 12, "soft") for index, line in enumerate(lines)),
             element("g", "\n".join(["", *self._bands(inner), *self._things(), ""]), transform=shift),
             legend,
         ]
@@ -115,10 +117,6 @@ class _Drawing:
             )
             + "\n"
         )
-
-    def _subtitle(self, width: float) -> str:
-        whole = summary(self._picture)
-        return whole if len(whole) * 6.4 < width else whole[: int(width / 6.4) - 1].rsplit(" ", 1)[0] + " …"
 
     def _bands(self, width: float) -> Iterator[str]:
         for band, (top, bottom) in sorted(self._layout.bands.items()):
@@ -143,16 +141,16 @@ class _Drawing:
         for source in label.sources:
             heavy = any(link.source == source for link in critical)
             style = self._style(label, dashed=source in self._providers)
-            yield heavy, self._line(source, label.key, f"{colour} {style}", heavy=heavy, head=False)
+            yield heavy, self._line(source, label.key, colour, style, heavy=heavy)
         style = self._style(label, dashed=self._providers.issuperset(label.sources))
         for target in label.targets:
             heavy = any(link.target == target for link in critical)
-            yield heavy, self._line(label.key, target, f"{colour} {style}", heavy=heavy, head=True)
+            yield heavy, self._line(label.key, target, colour, style, heavy=heavy, head=True)
 
     def _colour_of(self, label: Label) -> str:
         if label.scope is Scope.MACHINE:
-            return colour_class(None)
-        return colour_class(self._positions.get(self._chains[label.targets[0]]))
+            return colour_class("")
+        return colour_class(self._badges.get(self._chains[label.targets[0]], ""))
 
     @staticmethod
     def _style(label: Label, *, dashed: bool) -> str:
@@ -160,18 +158,17 @@ class _Drawing:
             return "dotted"
         return "dashed" if dashed else ""
 
-    def _line(self, start: str, end: str, style: str, *, heavy: bool, head: bool) -> str:
+    def _line(self, start: str, end: str, colour: str, style: str, *, heavy: bool, head: bool = False) -> str:
         route = self._layout.routes[start, end]
         size = (11.0 if heavy else 8.0) if head else 0.0
-        weight = " heavy" if heavy else ""
-        line = element(
-            "path", d=path_data(route, short_of_end=size - 1 if head else 0), class_=f"line {style}{weight}"
-        )
+        classes = " ".join(filter(None, ["line", colour, style, "heavy" if heavy else ""]))
+        way = path_data(route, short_of_end=size - 1 if head else 0.0)
+        line = element("path", d=way, class_=classes)
         if not head:
             return line
-        (x, y), _ = route[-1]
+        _, (x, y) = route[-1]
         tip = f"M{number(x)},{number(y)}l{number(-size / 2)},{number(-size)}h{number(size)}Z"
-        return line + element("path", d=tip, class_=f"head {style.split(' ')[0]}")
+        return line + element("path", d=tip, class_=f"head {colour}")
 
     def _pill(self, label: Label, place: Place) -> str:
         machine = label.scope is Scope.MACHINE
@@ -212,7 +209,7 @@ class _Drawing:
     def _journey(self, node: JourneyNode, place: Place) -> str:
         shape = outline(place.x, place.y, place.width, place.height, gating=node.gating)
         left = place.x + BADGE_WIDTH + (place.width - BADGE_WIDTH) / 2
-        detail = detail_line(node)
+        detail = detail_line(node, self._tiers[node.key])
         parts = [
             element("path", d=shape, class_="box"),
             *self._badge(node, place),
@@ -229,8 +226,8 @@ class _Drawing:
         return _group("journey", journey_title(self._picture, node), *parts)
 
     def _badge(self, node: JourneyNode, place: Place) -> Iterator[str]:
-        position = self._positions.get(node.chain)
-        colour = "single" if position is None else f"strip {colour_class(position)}"
+        badge = self._badges.get(node.chain, "")
+        colour = colour_class(badge)
         shape = outline(place.x, place.y, BADGE_WIDTH, place.height, gating=False)
         if node.gating:
             cut, right = 9.0, place.x + BADGE_WIDTH
@@ -239,10 +236,9 @@ class _Drawing:
                 f"H{number(place.x + cut)}L{number(place.x)},{number(place.bottom - cut)}"
                 f"V{number(place.y + cut)}Z"
             )
-        yield element("path", d=shape, class_=colour)
-        if position is not None:
+        yield element("path", d=shape, class_=f"strip {colour}" if badge else "single")
+        if badge:
             middle, y = place.x + BADGE_WIDTH / 2, place.y + place.height / 2 + 4
-            badge = self._badges[node.chain]
             yield text_element(middle, y, badge, 12 if len(badge) < 3 else 9, f"badge {colour}", middle=True)
 
 

@@ -38,9 +38,11 @@ def summary(picture: Picture) -> str:
     if picture.providers:
         parts.append(counted(len(picture.providers), "provider"))
     text = ", ".join(parts) + "."
-    path = picture.critical_path
-    if len(path) > 1:
-        text += f" Critical path, {seconds_in_words(picture.critical_seconds)}: {' → '.join(path)}."
+    journeys = {node.key for node in picture.journeys}
+    path = [key for key in picture.critical_path if key in journeys]
+    if any(link.critical for link in picture.links):
+        whose = "On the critical path of the project" if picture.focus else "Critical path"
+        text += f" {whose}, {seconds_in_words(picture.critical_seconds)}: {' → '.join(path)}."
     return text
 
 

@@ -77,6 +77,15 @@ class Journal:
             return ()
         return tuple(msgspec.json.decode(line, type=Entry) for line in lines)
 
+    def ends(self, why: Why) -> tuple[Entry, ...]:
+        """Give every end of a kind, of all journeys, oldest first."""
+        lines = [
+            line for path in sorted(self._directory.iterdir()) for line in path.read_bytes().splitlines()
+        ]
+        entries = [msgspec.json.decode(line, type=Entry) for line in lines]
+        found = [entry for entry in entries if entry.why is why and entry.outcome is not None]
+        return tuple(sorted(found, key=lambda entry: entry.at))
+
     def verdict(self, journey: JourneyId) -> Entry | None:
         """Give how the journey ended last, as item or replay, with outcome CRASHED if its process died in it.
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil
 from math import sqrt
 
@@ -73,7 +74,7 @@ class Ladder:
 
 def row_limit(boxes: int) -> int:
     """Say how many boxes may stand side by side, so that the whole is about as wide as a screen."""
-    return max(4, ceil(sqrt(1.6 * boxes)))
+    return max(6, ceil(sqrt(1.2 * boxes)))
 
 
 def in_layers(boxes: Sequence[Box], joints: Sequence[Joint]) -> tuple[dict[str, int], dict[int, range]]:
@@ -141,7 +142,7 @@ class _Builder:
             self._items.setdefault(point, Item(row=row))
             path.append(point)
         path.append(end)
-        for upper, lower in zip(path, path[1:], strict=False):
+        for upper, lower in pairwise(path):
             self._below[upper][lower] = None
             self._above[lower][upper] = None
         self._paths[start, end] = tuple(path)

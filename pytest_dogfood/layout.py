@@ -82,7 +82,7 @@ def lay_out(boxes: Sequence[Box], joints: Sequence[Joint]) -> Layout:
     routes = {
         ends: _pieces(whole, path, centres, places, tops, heights) for ends, path in whole.paths.items()
     }
-    named = {one.key for one in (*boxes, *joints)}
+    named = {box.key for box in boxes} | {joint.key for joint in joints}
     return Layout(
         places={key: place for key, place in places.items() if key in named},
         routes=routes,
@@ -105,16 +105,26 @@ def _without(ladder: Ladder, loose: Sequence[str]) -> Ladder:
 
 
 def _beside(whole: Ladder, tied: Ladder, centres: Mapping[str, float]) -> dict[str, float]:
-    """Put what depends on nothing to the right of its row."""
-    edge: dict[int, float] = defaultdict(float)
+    """Put what depends on nothing into the gaps of its row, else to the right of it."""
+    taken: dict[int, list[tuple[float, float]]] = defaultdict(list)
     for key, item in tied.items.items():
-        edge[item.row] = max(edge[item.row], centres[key] + item.width / 2 + _LOOSE_GAP)
+        taken[item.row].append((centres[key] - item.width / 2, centres[key] + item.width / 2))
     found: dict[str, float] = {}
     for key, item in whole.items.items():
         if key not in tied.items:
-            found[key] = edge[item.row] + item.width / 2
-            edge[item.row] += item.width + _LOOSE_GAP
+            x = _first_gap(taken[item.row], item.width)
+            taken[item.row].append((x, x + item.width))
+            found[key] = x + item.width / 2
     return found
+
+
+def _first_gap(taken: Sequence[tuple[float, float]], width: float) -> float:
+    x = 0.0
+    for left, right in sorted(taken):
+        if x + width + _LOOSE_GAP <= left:
+            break
+        x = max(x, right + _LOOSE_GAP)
+    return x
 
 
 def _levels(
@@ -166,7 +176,10 @@ def _pieces(
     for key in path:
         x, item, place = centres[key], ladder.items[key], places[key]
         top, bottom = tops[item.row], tops[item.row] + heights[item.row]
-        if not item.is_point:  # a point leads the line straight through its row, past what stands there
-            top = bottom = place.bottom if key == path[0] else place.y
+        # Within a row lines run straight, past whatever is higher than their own end.
+        if not item.is_point and key == path[0]:
+            top = place.bottom
+        elif not item.is_point:
+            bottom = place.y
         pieces.append(((x, top), (x, bottom)))
     return tuple(pieces)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
+from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from pytest_dogfood.dispatch import Job
 from pytest_dogfood.explaining import RESULTS
 from pytest_dogfood.explaining import write_results
 from pytest_dogfood.jobs import jobs_for
+from pytest_dogfood.journal import Journal
+from pytest_dogfood.journal import Why
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.outcomes import Cause
 from pytest_dogfood.outcomes import JourneyResult
@@ -74,6 +77,7 @@ class Leading:
         self.kept: Path | None = None
         self.left: tuple[str, ...] = ()
         self.empty_shard = False
+        self.expected: Mapping[str, int] | None = None
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
@@ -123,7 +127,7 @@ class Leading:
             raise pytest.UsageError(f"dogfood: {error}") from error
         if published.diagnostics:
             raise pytest.UsageError(f"\n{InvalidProjectError(published.diagnostics)}")
-        self.empty_shard = published.empty_shard
+        self.empty_shard, self.expected = published.empty_shard, published.expected
         self._take(published.plan)
         return jobs_for(ids, published.plan, str(self._config.getoption("dist", "load")))
 
@@ -148,6 +152,7 @@ class Leading:
             self._take(self._working.plan)
             settled = self._working.settled
             self.empty_shard = settled is not None and not settled.items and bool(settled.elsewhere)
+            self.expected = settled.expected if settled is not None else None
         if self._lease is not None:
             self._watcher = Watcher(run_marker(self._lease.directory.id))
         try:
@@ -253,6 +258,13 @@ class Leading:
             self.tally.unaccounted or self.unseen_causes() or self.too_little()
         ):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def replayed(self) -> dict[JourneyId, Outcome]:
+        """Give what journeys came to that were run again within the set-up of others."""
+        if self._lease is None:
+            return {}
+        ends = Journal(self._lease.directory.records).ends(Why.REPLAY)
+        return {entry.journey: entry.outcome for entry in ends if entry.outcome is not None}
 
     def prerequisites(self) -> tuple[JourneyId, ...]:
         """Name the Python tests that were not selected, and run because something selected needs them."""

@@ -48,8 +48,10 @@ def legend_of(picture: Picture, *, x: float, y: float, width: float) -> tuple[st
 
 
 def _chains(picture: Picture) -> Iterator[Entry]:
-    for position, chain in enumerate(chain for chain in picture.chains if chain.label):
-        colour = colour_class(position)
+    for chain in picture.chains:
+        if not chain.label:
+            continue
+        colour = colour_class(chain.label)
         strip = element("rect", x=5, y=-9, width=BADGE_WIDTH, height=18, rx=3, class_=f"strip {colour}")
         badge = text_element(5 + BADGE_WIDTH / 2, 4, chain.label, _SIZE, f"badge {colour}", middle=True)
         text = f"chain of {shortened(chain.id, 26)}, {counted(chain.journeys, 'journey')}"

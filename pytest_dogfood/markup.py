@@ -64,9 +64,9 @@ def text_element(x: float, y: float, text: str, size: float, style: str, *, midd
     return element("text", escaped(text), x=x, y=y, font_size=size, class_=style, **anchor)
 
 
-def colour_class(position: int | None) -> str:
-    """Name the colour of the chain with this position among those that have a label; None is no chain."""
-    return "wide" if position is None else f"c{position % len(_COLOURS)}"
+def colour_class(label: str) -> str:
+    """Name the colour of the chain with this label, the same in every drawing; without a label it is that of lines."""
+    return f"c{(ord(label[-1]) - ord('A')) % len(_COLOURS)}" if label else "wide"
 
 
 def number(value: float) -> str:
@@ -77,16 +77,15 @@ def number(value: float) -> str:
 
 def path_data(uprights: Sequence[tuple[Point, Point]], *, short_of_end: float = 0.0) -> str:
     """Write a route as SVG path data; `short_of_end` leaves room for the head of an arrow."""
-    (x, y), bottom = uprights[0]
+    (x, y), _ = uprights[0]
+    last = uprights[-1][1][1] - short_of_end
     parts = [f"M{number(x)},{number(y)}"]
-    for index, (top, below) in enumerate(uprights):
+    for index, ((next_x, top), (_, bottom)) in enumerate(uprights):
         if index:
-            x, y = bottom
-            end = top[1] - (short_of_end if index == len(uprights) - 1 else 0.0)
-            parts.append(_curve(x, y, top[0], end))
-        if below != top:
-            parts.append(f"V{number(below[1])}")
-        bottom = below
+            parts.append(_curve(x, y, next_x, min(top, last)))
+        if number(bottom) != number(top) and top < last:
+            parts.append(f"V{number(min(bottom, last))}")
+        x, y = next_x, bottom
     return "".join(parts)
 
 

@@ -90,7 +90,11 @@ class Chain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """Nodes and links in the order of the project. `critical_path` is that of the whole project, also in a focus."""
+    """Nodes and links in the order of the project.
+
+    `critical_path` is that of the whole project, also in a focus. What is on it is marked `critical`, unless it is
+    one journey all by itself.
+    """
 
     journeys: tuple[JourneyNode, ...]
     providers: tuple[ProviderNode, ...] = ()

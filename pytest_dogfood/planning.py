@@ -29,8 +29,8 @@ class PlannedJourney:
     """One item of the run: its place, whom it comes after, and which gates must be open.
 
     `after` names items of this run; `gates` may also name journeys that another shard runs.
-    `users_of` holds every token this item counts as a user of, be it for a replay; `prerequisite` is set on a Python test that
-    the selection had left out and that another item needs.
+    `users_of` holds every token this item counts as a user of, be it for a replay; `prerequisite` is set on a
+    Python test that the selection had left out and that another item needs.
     """
 
     id: JourneyId

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
+from typing import TypeVar
 
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pytest_dogfood.settings import Settings
+
+Number = TypeVar("Number", int, float)
 
 OPTIONS = {
     "dogfood": ("bool", False, "run journey files and the capability graph, as --dogfood does"),
@@ -45,6 +51,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=int,
         metavar="N",
         help="plan for N workers under --dogfood-check (default: as -n says)",
+    )
+    group.addoption(
+        "--dogfood-manifest",
+        metavar="PATH",
+        help="where a shard writes its manifest, relative to the rootdir (default: dogfood-shard-I-of-N.json)",
     )
     group.addoption("--dogfood-shard", metavar="I/N", help="run part I of N of the project, counted from 1")
     group.addoption(
@@ -113,23 +124,30 @@ def read_settings(config: pytest.Config) -> Settings:
         given = config.getoption(name, None)
         return config.getini(name) or None if given is None else given
 
-    shard, provision, measured, timeout = map(
-        one, ("dogfood_shard", "dogfood_provision", "dogfood_min_measured", "dogfood_timeout")
-    )
+    shard, provision = one("dogfood_shard"), one("dogfood_provision") or "auto"
     try:
         return Settings(
             files=tuple(config.getini("dogfood_files") or JOURNEY_FILES),
-            shard=None if shard is None else Shard.parse(shard),
-            provision=Provision(provision or "auto"),
+            shard=None if shard is None else Shard.parse(shard, os.environ),
+            manifest=config.getoption("dogfood_manifest"),
+            provision=Provision(provision),
             blocked=tuple(config.getoption("dogfood_blocked") or config.getini("dogfood_blocked") or ()),
             keep=bool(config.getoption("dogfood_keep") or config.getini("dogfood_keep")),
             check=bool(config.getoption("dogfood_check")),
             check_format=CheckFormat(config.getoption("dogfood_format")),
             strict=bool(config.getoption("dogfood_strict")),
             secrets=tuple(config.getini("dogfood_secrets") or ()),
-            min_measured=int(measured or 50),
-            timeout=float(timeout or 300),
+            min_measured=_number(config, "dogfood_min_measured", int, 50),
+            timeout=_number(config, "dogfood_timeout", float, 300.0),
             state_root=config.getini("dogfood_state_root") or None,
         )
     except ValueError as error:
         raise pytest.UsageError(str(error)) from error
+
+
+def _number(config: pytest.Config, name: str, kind: Callable[[str], Number], default: Number) -> Number:
+    text = config.getini(name)
+    try:
+        return kind(text) if text else default
+    except ValueError:
+        raise ValueError(f"{name} is a number, such as {default}, not {text!r}") from None

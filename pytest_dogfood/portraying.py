@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 from string import ascii_uppercase
 
 from pytest_dogfood.graph import CapabilityGraph
@@ -34,10 +35,12 @@ def picture_of(graph: CapabilityGraph) -> Picture:
     links = tuple(_links(graph, providers))
     seconds = {node.key: node.seconds for node in journeys} | {node.key: 0.0 for node in providers}
     path, total = _critical_path(seconds, links)
-    steps = set(zip(path, path[1:], strict=False))
+    journeys_on_path = [node for node in journeys if node.key in path]
+    marked = path if len(journeys_on_path) > 1 else ()
+    on_path, steps = frozenset(marked), frozenset(pairwise(marked))
     return Picture(
-        journeys=tuple(replace(node, critical=node.key in path) for node in journeys),
-        providers=tuple(replace(node, critical=node.key in path) for node in providers),
+        journeys=tuple(replace(node, critical=node.key in on_path) for node in journeys),
+        providers=tuple(replace(node, critical=node.key in on_path) for node in providers),
         links=tuple(replace(link, critical=(link.source, link.target) in steps) for link in links),
         chains=chains,
         critical_path=path,
@@ -70,7 +73,7 @@ def _chains(graph: CapabilityGraph) -> Iterator[Chain]:
 
 
 def _letters(number: int) -> str:
-    """Count A, B … Z, AA, AB …"""
+    """Count as columns are counted: A to Z, then AA, AB."""
     before, last = divmod(number, len(ascii_uppercase))
     return (_letters(before - 1) if before else "") + ascii_uppercase[last]
 

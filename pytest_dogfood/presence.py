@@ -13,7 +13,6 @@ from pytest_dogfood.execution import perform
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability
 from pytest_dogfood.journey import Scope
-from pytest_dogfood.journey import Step
 from pytest_dogfood.journey import Token
 from pytest_dogfood.journey import variable_for
 from pytest_dogfood.outcomes import Proof
@@ -47,9 +46,21 @@ class Presence:
         return MACHINE if self.graph.scope_of(token) is Scope.MACHINE else state.name
 
     def outlives_runs(self, token: Token) -> bool:
-        """Whether other runs on this machine may see the token too; a service belongs to its run."""
+        """Whether other runs on this machine deal with the token too: ask for it, bring it about or release it.
+
+        A service belongs to its run, and so does a token that only journeys can establish.
+        """
         capability = self.graph.capability(token)
-        return self.graph.scope_of(token) is Scope.MACHINE and not (capability and capability.service)
+        if capability is None or capability.scope is not Scope.MACHINE or capability.service:
+            return False
+        return bool(capability.probe or capability.provision or capability.release)
+
+    def is_given_back(self, token: Token) -> bool:
+        """Whether there is anything to do for a token once nobody needs it any more."""
+        capability = self.graph.capability(token)
+        return capability is not None and bool(
+            capability.service or capability.release or self.outlives_runs(token)
+        )
 
     @contextmanager
     def locked(self, token: Token, state: State) -> Iterator[None]:
@@ -99,7 +110,7 @@ class Presence:
         if capability is None or capability.probe is None:
             return None
         probe = capability.probe
-        limited = replace(probe, timeout=probe.timeout or capability.timeout or PROBE_TIMEOUT)
+        limited = replace(probe, timeout=capability.timeout or probe.timeout or PROBE_TIMEOUT)
         bench = self.bench_for(token, capability, state, values)
         return perform([limited], bench).failure is None
 
@@ -162,8 +173,3 @@ class Presence:
             return {}
         self.world.keeper.learn(holding.values[name] for name in holding.secret)
         return holding.values
-
-
-def release_steps(capability: Capability | None) -> tuple[Step, ...]:
-    """Give the steps that give a token back."""
-    return capability.release if capability else ()

@@ -45,6 +45,7 @@ class Project:
         self._ignored = ignored
         self._files: dict[Path, ParsedFile] = {}
         self._settings: dict[Path, ParsedFile] = {}
+        self._findings: list[Diagnostic] = []
         self._whole = False
 
     def read(self, path: Path) -> ParsedFile:
@@ -118,6 +119,10 @@ class Project:
             graph = CapabilityGraph((*self.journeys, *tests), self.capabilities, fixtures)
         return graph
 
+    def add_finding(self, finding: Diagnostic) -> None:
+        """Take in what somebody else found to be wrong with a journey of the project."""
+        self._findings.append(finding)
+
     def knows(self, token: Token) -> bool:
         """Whether any file of the project establishes or defines a token."""
         if not self.graph().is_known(token):
@@ -127,6 +132,7 @@ class Project:
     def diagnose(self, graph: CapabilityGraph) -> tuple[Diagnostic, ...]:
         """Give every mistake in the files that were read and in their graph."""
         found = [diagnostic for file in self.files for diagnostic in file.diagnostics]
+        found += self._findings
         found += diagnose_ids(self.journeys, self.capabilities)
         complete = not errors_among(found)  # what a broken file would have said is missing from the graph
         found += diagnose(graph, elsewhere=self._mentioned_in_python(graph), complete=complete)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from collections.abc import Mapping
 from hashlib import sha256
@@ -149,28 +148,29 @@ class Provisioner:
                     ) from error
         if capability is not None and self._graph.has_own_provider(token):
             self.ensure(self._graph.needs_of_provider(token), ask)
-            started = time.monotonic()
-            if capability.service is not None:
-                holding = start_service(self.presence, token, capability, ask.state)
-                how = "by starting its service"
-            else:
-                holding = self._by_steps(token, capability, ask)
-                how = "by its provision steps"
-            ask.note(token, how, started=started, where=holding.place)
+            with ask.noting(token) as note:
+                if capability.service is not None:
+                    holding = start_service(self.presence, token, capability, ask.state)
+                else:
+                    holding = self._by_steps(token, capability, ask)
+                how = (
+                    "by starting its service" if capability.service is not None else "by its provision steps"
+                )
+                note(how, holding.place)
             return holding
         return self.replayer.bring_about(token, ask)
 
     def _by_fixture(self, token: Token, fixture: str, ask: Ask, value_of: FixtureValue) -> Holding:
-        started = time.monotonic()
-        value = value_of(fixture)
-        values = {
-            str(name): str(one)
-            for name, one in (value.items() if isinstance(value, Mapping) else ())
-            if isinstance(one, str | int | float)
-        }
-        holding = self._presented(token, ask.state, values, by=f"fixture {fixture}")
-        self._by_fixtures.setdefault(token, set()).add(holding.place)
-        ask.note(token, f"by fixture {fixture}", started=started, where=holding.place)
+        with ask.noting(token) as note:
+            value = value_of(fixture)
+            values = {
+                str(name): str(one)
+                for name, one in (value.items() if isinstance(value, Mapping) else ())
+                if isinstance(one, str | int | float)
+            }
+            holding = self._presented(token, ask.state, values, by=f"fixture {fixture}")
+            self._by_fixtures.setdefault(token, set()).add(holding.place)
+            note(f"by fixture {fixture}", holding.place)
         return holding
 
     def fixture_is_gone(self, token: Token) -> None:
@@ -225,9 +225,13 @@ class Provisioner:
 
 
 def _refuse_another(earlier: Attempt, place: str, ask: Ask) -> None:
-    """Raise HarnessError if the token was tried before in vain; a rerun of the one that asked may try again."""
+    """Raise HarnessError if the token was tried before in vain; a rerun of the one that asked may try again.
+
+    The caller holds the token's lock in `place`. Whoever began there and did not end it has lost the lock by dying,
+    and may still be seen for a moment: the system takes locks away before it takes the process away.
+    """
     words = f"{earlier.token!r} could not be provisioned for {earlier.asked_by!r}"
-    if earlier.died():
+    if earlier.died() or (not earlier.message and earlier.place == place):
         raise HarnessError(f"{words}: that took the worker down")
     if earlier.message and earlier.place == place and earlier.asked_by != ask.journey:
         raise HarnessError(f"{words}: {earlier.message}")

@@ -13,13 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import msgspec
-from filelock import FileLock
 
 from pytest_dogfood.journey import Token
 from pytest_dogfood.outcomes import Proof
 from pytest_dogfood.process import alive
 from pytest_dogfood.process import start_time
 from pytest_dogfood.services import Running
+from pytest_dogfood.storage import LockedFile
 from pytest_dogfood.storage import private_directory
 from pytest_dogfood.storage import read_as
 from pytest_dogfood.storage import write_whole
@@ -71,14 +71,14 @@ class Registry:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._locks: dict[Path, FileLock] = {}
+        self._locks: dict[Path, LockedFile] = {}
+        self._made: dict[str, Path] = {}
 
     @contextmanager
     def locked(self, token: Token, place: str) -> Iterator[None]:
         """Keep others from asking for, bringing about and giving back a token; reentrant within a process."""
         path = self._place(place) / f"{token}.lock"
-        lock = self._locks.setdefault(path, FileLock(path, mode=0o600))
-        with lock.acquire(poll_interval=0.02):
+        with self._locks.setdefault(path, LockedFile(path)):
             yield
 
     def holding(self, token: Token, place: str) -> Holding | None:
@@ -133,7 +133,9 @@ class Registry:
         return private_directory(self._directory.with_name("attempts"))
 
     def _place(self, place: str) -> Path:
-        return private_directory(self._directory / place)
+        if place not in self._made:
+            self._made[place] = private_directory(self._directory / place)
+        return self._made[place]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,12 +166,11 @@ class MachineRegistry:
     def __init__(self, directory: Path, lease: Lease) -> None:
         self._directory = private_directory(directory)
         self._lease = lease
-        self._locks: dict[Token, FileLock] = {}
+        self._locks: dict[Token, LockedFile] = {}
 
     @contextmanager
     def locked(self, token: Token) -> Iterator[None]:
-        lock = self._locks.setdefault(token, FileLock(self._directory / f"{token}.lock", mode=0o600))
-        with lock.acquire(poll_interval=0.02):
+        with self._locks.setdefault(token, LockedFile(self._directory / f"{token}.lock")):
             yield
 
     def record_of(self, token: Token) -> MachineRecord | None:

@@ -16,6 +16,8 @@ def release(presence: Presence, holding: Holding, state: State) -> str:
 
     What was present before anybody asked is left alone, and so is what another live run counts on.
     """
+    if not presence.is_given_back(holding.token):
+        return ""
     capability = presence.graph.capability(holding.token)
     with presence.locked(holding.token, state):
         if presence.registry.holding(holding.token, holding.place) is None:

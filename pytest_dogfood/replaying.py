@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import sys
-import time
 from pathlib import Path
 
 from pytest_dogfood.asking import Ask
@@ -54,14 +53,14 @@ class Replayer:
             if verdict is not None and verdict.outcome and not verdict.outcome.establishes:
                 causes.append(verdict.cause or Cause(who=journey.id, why=reason_of(verdict.outcome)))
                 continue
-            started = time.monotonic()
             shared = graph.scope_of(token) is Scope.MACHINE
             state = self._presence.world.state_of(graph, journey) if shared else ask.state
-            cause = self.replay(journey, state, ask)
-            holding = self._presence.registry.holding(token, self._presence.place_of(token, ask.state))
-            if cause is None and holding is not None:
-                ask.note(token, f"by replaying {journey.id}", started=started, where=holding.place)
-                return holding
+            with ask.noting(token) as note:
+                cause = self.replay(journey, state, ask)
+                holding = self._presence.registry.holding(token, self._presence.place_of(token, ask.state))
+                if cause is None and holding is not None:
+                    note(f"by replaying {journey.id}", holding.place)
+                    return holding
             if cause is not None:
                 causes.append(cause)
         if causes:

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 
 from filelock import FileLock
@@ -33,15 +34,15 @@ class RunDirectory:
         self.path = path
         self.id = path.name
 
-    @property
+    @cached_property
     def shared(self) -> Path:
         return private_directory(self.path / "shared")
 
-    @property
+    @cached_property
     def records(self) -> Path:
         return private_directory(self.path / "records")
 
-    @property
+    @cached_property
     def outputs(self) -> Path:
         return private_directory(self.path / "out")
 
@@ -150,6 +151,14 @@ def clear_leftovers(root: Path, project: str) -> None:
     for _, path, lock_file in sorted(kept)[:-KEPT_RUNS]:
         remove_tree(path)
         lock_file.unlink(missing_ok=True)
+
+
+def remove_if_filled(path: Path) -> None:
+    """Remove a tree that takes up room. An empty directory goes with the run's: removing each by itself costs time."""
+    with contextlib.suppress(OSError), os.scandir(path) as entries:
+        if next(entries, None) is None:
+            return
+    remove_tree(path)
 
 
 def remove_tree(path: Path) -> tuple[str, ...]:

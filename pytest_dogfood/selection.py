@@ -46,6 +46,8 @@ class Settled:
     findings: tuple[Diagnostic, ...] = ()
     elsewhere: tuple[pytest.Item, ...] = ()
     """Items that belong to other shards."""
+    expected: Mapping[str, int] | None = None
+    """The shard of every selected item by node id, if there are shards."""
 
     @property
     def diagnostics(self) -> tuple[Diagnostic, ...]:
@@ -79,10 +81,12 @@ def settle(
     in_selection = _ids(selected)
     here = list(selected)
     elsewhere: list[pytest.Item] = []
+    expected: dict[str, int] | None = None
     if shard is not None:
         shards = _shards(graph, collected, shard.total, committed or {})
         here = [item for item in selected if shards[_unit(graph, item)] == shard.index]
         elsewhere = [item for item in selected if shards[_unit(graph, item)] != shard.index]
+        expected = {item.nodeid: shards[_unit(graph, item)] for item in selected}
     wanted = set(python_prerequisites(graph, _ids(here)))
     here += [item for item in collected if item.stash.get(JOURNEY, None) and _journey(item).id in wanted]
     plan = make_plan(
@@ -99,6 +103,7 @@ def settle(
         plan=plan,
         elsewhere=tuple(elsewhere),
         findings=findings,
+        expected=expected,
     )
 
 
@@ -163,8 +168,8 @@ class Published:
 
     plan: Plan
     diagnostics: tuple[Diagnostic, ...] = ()
-    machine: tuple[str, ...] = ()
     empty_shard: bool = False
+    expected: Mapping[str, int] | None = None
 
 
 def publish(directory: Path, worker: str, published: Published) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Never
 
 from pytest_dogfood.journey import TOKEN_PATTERN
 from pytest_dogfood.journey import Token
@@ -28,6 +30,10 @@ class Provision(StrEnum):
     AUTO = "auto"
     NEVER = "never"
 
+    @classmethod
+    def _missing_(cls, value: object) -> Never:
+        raise ValueError(f"dogfood_provision is auto or never, not {value!r}")
+
 
 class CheckFormat(StrEnum):
     """How --dogfood-check speaks."""
@@ -44,8 +50,13 @@ class Shard:
     total: int
 
     @classmethod
-    def parse(cls, text: str) -> Shard:
-        """Read `I/N`; raises ValueError with words for the user."""
+    def parse(cls, text: str, environment: Mapping[str, str]) -> Shard:
+        """Read `I/N`, or `ci` for what the CI system says in `environment`.
+
+        Raises ValueError with words for the user.
+        """
+        if text == "ci":
+            text = _shard_of_ci(environment)
         match = re.fullmatch(r"(\d+)/(\d+)", text)
         if match is None:
             raise ValueError(f"--dogfood-shard is written I/N, as in 2/4, not {text!r}")
@@ -58,6 +69,18 @@ class Shard:
         return f"{self.index}/{self.total}"
 
 
+def _shard_of_ci(environment: Mapping[str, str]) -> str:
+    """Read CI_NODE_INDEX and CI_NODE_TOTAL, as GitLab sets them; the index counts from 1."""
+    names = ("CI_NODE_INDEX", "CI_NODE_TOTAL")
+    missing = [name for name in names if not environment.get(name)]
+    if missing:
+        raise ValueError(
+            f"--dogfood-shard ci needs the environment variables {' and '.join(names)}, "
+            f"but {' and '.join(missing)} is not set; set both, or say I/N"
+        )
+    return "/".join(environment[name] for name in names)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What the command line and the ini file say; raises ValueError with words for the user when built wrong.
@@ -67,6 +90,7 @@ class Settings:
 
     files: tuple[str, ...] = JOURNEY_FILES
     shard: Shard | None = None
+    manifest: str | None = None
     provision: Provision = Provision.AUTO
     blocked: tuple[Token, ...] = ()
     keep: bool = False
@@ -84,5 +108,5 @@ class Settings:
                 raise ValueError(f"--dogfood-blocked {token!r} is no token: tokens are kebab-case")
         if not 0 <= self.min_measured <= 100:
             raise ValueError(f"dogfood_min_measured is a percentage, 0 to 100, not {self.min_measured}")
-        if self.timeout <= 0:
+        if not self.timeout > 0:
             raise ValueError(f"dogfood_timeout is a number of seconds above 0, not {self.timeout:g}")

@@ -74,13 +74,31 @@ def labels_of(picture: Picture) -> tuple[Label, ...]:
 
 def boxes_of(picture: Picture) -> tuple[Box, ...]:
     """Give the boxes of journeys and providers, sized for what is written in them."""
+    tiers = drawn_tiers(picture)
     return (
-        *(_box(node.key, id_line(node), detail_line(node), node.tier) for node in picture.journeys),
+        *(
+            _box(node.key, id_line(node), detail_line(node, tiers[node.key]), node.tier)
+            for node in picture.journeys
+        ),
         *(
             _box(node.key, token_line(node), provider_line(node), Tier.SMOKE, floating=True)
             for node in picture.providers
         ),
     )
+
+
+def drawn_tiers(picture: Picture) -> dict[NodeKey, Tier]:
+    """Say in which tier each journey can stand: its own, or that of what it waits for if that is later."""
+    tiers = {node.key: node.tier for node in picture.journeys}
+    tiers |= {node.key: Tier.SMOKE for node in picture.providers}
+    changed = True
+    while changed:
+        changed = False
+        for link in picture.links:
+            if tiers[link.source] > tiers[link.target]:
+                tiers[link.target] = tiers[link.source]
+                changed = True
+    return tiers
 
 
 def joints_of(labels: Iterable[Label]) -> tuple[Joint, ...]:
@@ -114,12 +132,13 @@ def id_line(node: JourneyNode) -> str:
     return shortened(node.key, _LONGEST_ID)
 
 
-def detail_line(node: JourneyNode) -> str:
-    """Say in a few words what is special about a journey; empty if nothing is."""
+def detail_line(node: JourneyNode, drawn: Tier | None = None) -> str:
+    """Say in a few words what is special about a journey; empty if nothing is. `drawn` is the tier it stands in."""
     words = [
         "gate" if node.gating else "",
         seconds_in_words(node.seconds) if node.estimated else "",
         "python" if node.python else "",
+        f"waits, though {node.tier}" if drawn not in {None, node.tier} else "",
     ]
     return " · ".join(filter(None, words))
 
@@ -154,9 +173,9 @@ def shortened(text: str, most: int) -> str:
 
 
 def _lines(tokens: tuple[Token, ...], kind: LinkKind) -> tuple[str, ...]:
-    word = "before the end of " if kind is LinkKind.INVALIDATES else ""
+    word = " ends" if kind is LinkKind.INVALIDATES else ""
     shown = tokens if len(tokens) <= _MOST_TOKENS else tokens[: _MOST_TOKENS - 1]
-    lines = [word + shortened(token, _LONGEST_TOKEN) for token in shown]
+    lines = [shortened(token, _LONGEST_TOKEN) + word for token in shown]
     if len(shown) < len(tokens):
         lines.append(f"and {len(tokens) - len(shown)} more")
     return tuple(lines)

@@ -1,35 +1,40 @@
-"""How far to the right each item stands, so that long lines are straight and nothing overlaps.
+"""How far to the right each item stands, so that lines are short, long ones straight, and nothing overlaps.
 
-After Brandes and Köpf, "Fast and simple horizontal coordinate assignment" (2001): items are put in line with the
-median of their neighbours, upward and downward, from the left and from the right; the four results are averaged.
+Lines are taken for springs. Row by row every item goes to where its springs are at rest, as near as the others of
+its row allow; the best places of a row are found exactly by pooling items that would overlap (isotonic regression).
+The energy is convex, so the sweeps come to the one best arrangement. Then long lines are put upright.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
+from itertools import accumulate
 from itertools import pairwise
 
 from pytest_dogfood.layering import Ladder
 
 Rows = Sequence[Sequence[str]]
 
+_SWEEPS = 80
 _GAP = 22.0
 _GAP_OF_POINTS = 13.0
+_TO_THE_MIDDLE = 0.01
 
 
 def straightened(ladder: Ladder, rows: Rows) -> dict[str, float]:
     """Give the centre of every item, the leftmost edge being 0. `rows` holds the items in their order."""
-    conflicts = _conflicts(ladder, rows)
-    results = []
-    for neighbours, flipped in ((ladder.above, rows), (ladder.below, rows[::-1])):
-        for mirrored in (False, True):
-            ordered = [row[::-1] for row in flipped] if mirrored else flipped
-            roots = _aligned(ordered, neighbours, conflicts)
-            centres = _compacted(ladder, ordered, roots)
-            results.append({key: -x for key, x in centres.items()} if mirrored else centres)
-    return _from_zero(ladder, _balanced(ladder, results))
+    centres: dict[str, float] = {}
+    for row in filter(None, rows):
+        offsets = _offsets(ladder, row)
+        centres |= {key: offset - offsets[-1] / 2 for key, offset in zip(row, offsets, strict=True)}
+    for sweep in range(_SWEEPS):
+        for row in rows if sweep % 2 == 0 else reversed(rows):
+            _relax(ladder, row, centres)
+    _put_upright(ladder, rows, centres)
+    left = min((x - ladder.items[key].width / 2 for key, x in centres.items()), default=0.0)
+    return {key: x - left for key, x in centres.items()}
 
 
 def separation(ladder: Ladder, left: str, right: str) -> float:
@@ -39,98 +44,90 @@ def separation(ladder: Ladder, left: str, right: str) -> float:
     return (one.width + other.width) / 2 + gap
 
 
-def _conflicts(ladder: Ladder, rows: Rows) -> set[tuple[str, str]]:
-    """Find the lines that cross the inside of a long line, and so must give way to it."""
-    found: set[tuple[str, str]] = set()
-    position = {key: place for row in rows for place, key in enumerate(row)}
-    for upper in rows:
-        lines = [(one, other) for one in upper for other in ladder.below[one]]
-        inner = dict.fromkeys(line for line in lines if _is_inner(ladder, line))
-        for line in lines:
-            for strong in inner if line not in inner else ():
-                above = position[line[0]] - position[strong[0]]
-                below = position[line[1]] - position[strong[1]]
-                if above * below < 0:
-                    found.update((line, line[::-1]))
-    return found
+def _offsets(ladder: Ladder, row: Sequence[str]) -> list[float]:
+    """Give the centres of a row that is packed as closely as may be, from 0."""
+    apart = (separation(ladder, one, other) for one, other in pairwise(row))
+    return list(accumulate(apart, initial=0.0))[: len(row)]
 
 
-def _is_inner(ladder: Ladder, line: tuple[str, str]) -> bool:
-    return all(ladder.items[key].is_point for key in line)
+def _relax(ladder: Ladder, row: Sequence[str], centres: dict[str, float]) -> None:
+    wished = [_at_rest(ladder, key, centres) for key in row]
+    offsets = _offsets(ladder, row)
+    found = _without_decrease(
+        [x - offset for (x, _), offset in zip(wished, offsets, strict=True)], [weight for _, weight in wished]
+    )
+    centres.update({key: x + offset for key, x, offset in zip(row, found, offsets, strict=True)})
 
 
-def _aligned(
-    rows: Rows, neighbours: Mapping[str, Sequence[str]], conflicts: set[tuple[str, str]]
-) -> dict[str, str]:
-    """Join items to vertical blocks; gives the first item of the block that each belongs to."""
-    position = {key: place for row in rows for place, key in enumerate(row)}
-    root = {key: key for key in position}
-    joined: set[str] = set()
+def _at_rest(ladder: Ladder, key: str, centres: Mapping[str, float]) -> tuple[float, float]:
+    """Give where an item's springs would hold it if it were alone, and how strongly."""
+    total, weight = 0.0, _TO_THE_MIDDLE
+    for other in (*ladder.above[key], *ladder.below[key]):
+        strength = _strength(ladder, key, other)
+        total += strength * centres[other]
+        weight += strength
+    return total / weight, weight
+
+
+def _strength(ladder: Ladder, one: str, other: str) -> float:
+    points = ladder.items[one].is_point + ladder.items[other].is_point
+    return (1.0, 2.0, 8.0)[points]
+
+
+def _without_decrease(wished: Sequence[float], weights: Sequence[float]) -> list[float]:
+    """Give the values that never decrease and lie nearest to the wished ones, in weighted least squares."""
+    pools: list[tuple[float, float, int]] = []
+    for value, weight in zip(wished, weights, strict=True):
+        pool = (value, weight, 1)
+        while pools and pools[-1][0] > pool[0]:
+            before = pools.pop()
+            both = before[1] + pool[1]
+            pool = ((before[0] * before[1] + pool[0] * pool[1]) / both, both, before[2] + pool[2])
+        pools.append(pool)
+    return [value for value, _, size in pools for _ in range(size)]
+
+
+def _put_upright(ladder: Ladder, rows: Rows, centres: dict[str, float]) -> None:
+    """Give the points of a long line one and the same place as far as the room beside them reaches."""
+    bounds = {key: sides for row in rows for key, sides in _neighbours(row)}
+
+    def room(key: str) -> tuple[float, float]:
+        left, right = bounds[key]
+        return (
+            centres[left] + separation(ladder, left, key) if left else float("-inf"),
+            centres[right] - separation(ladder, key, right) if right else float("inf"),
+        )
+
+    for line in _long_lines(ladder, rows):
+        waiting = list(line)
+        while waiting:
+            run = [waiting.pop(0)]
+            low, high = room(run[0])
+            while waiting:
+                left, right = room(waiting[0])
+                if max(low, left) > min(high, right):
+                    break
+                low, high = max(low, left), min(high, right)
+                run.append(waiting.pop(0))
+            middle = sum(centres[key] for key in run) / len(run)
+            centres.update(dict.fromkeys(run, min(max(middle, low), high)))
+
+
+def _neighbours(row: Sequence[str]) -> Iterator[tuple[str, tuple[str, str]]]:
+    for left, key, right in zip(["", *row], row, [*row[1:], ""], strict=False):
+        yield key, (left, right)
+
+
+def _long_lines(ladder: Ladder, rows: Rows) -> Iterator[list[str]]:
     for row in rows:
-        last = -1
         for key in row:
-            others = sorted(neighbours[key], key=position.__getitem__)
-            middle = others[(len(others) - 1) // 2 : len(others) // 2 + 1]
-            for other in middle:
-                if key in joined or last >= position[other] or (key, other) in conflicts:
-                    continue
-                joined.add(key)
-                root[key] = root[other]
-                last = position[other]
-    return root
+            if ladder.items[key].is_point and not _next_point(ladder, ladder.above[key]):
+                line = [key]
+                while following := _next_point(ladder, ladder.below[line[-1]]):
+                    line.append(following)
+                if len(line) > 1:
+                    yield line
 
 
-def _compacted(ladder: Ladder, rows: Rows, root: Mapping[str, str]) -> dict[str, float]:
-    """Push blocks to the left as far as they go, then those that have room towards what is right of them."""
-    left_of: dict[str, dict[str, float]] = defaultdict(dict)
-    right_of: dict[str, dict[str, float]] = defaultdict(dict)
-    for row in rows:
-        for one, other in pairwise(row):
-            a, b = root[one], root[other]
-            distance = max(left_of[b].get(a, 0.0), separation(ladder, one, other))
-            left_of[b][a] = right_of[a][b] = distance
-    order = _left_to_right(list(dict.fromkeys(root.values())), left_of, right_of)
-    x: dict[str, float] = {}
-    for block in order:
-        x[block] = max((x[other] + distance for other, distance in left_of[block].items()), default=0.0)
-    for block in reversed(order):
-        if right_of[block]:
-            x[block] = max(x[block], min(x[other] - apart for other, apart in right_of[block].items()))
-    return {key: x[block] for key, block in root.items()}
-
-
-def _left_to_right(
-    blocks: Sequence[str],
-    left_of: Mapping[str, Mapping[str, float]],
-    right_of: Mapping[str, Mapping[str, float]],
-) -> list[str]:
-    waiting_for = {block: len(left_of[block]) for block in blocks}
-    order = [block for block in blocks if not waiting_for[block]]
-    for block in order:  # grows while it is read
-        for other in right_of[block]:
-            waiting_for[other] -= 1
-            if not waiting_for[other]:
-                order.append(other)
-    return order
-
-
-def _balanced(ladder: Ladder, results: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Put the four results side by side with the narrowest of them and take the mean of the middle two."""
-    edges = [_edges(ladder, result) for result in results]
-    narrowest = min(edges, key=lambda edge: round(edge[1] - edge[0], 6))
-    shifted = []
-    for number, (result, (left, right)) in enumerate(zip(results, edges, strict=True)):
-        shift = narrowest[1] - right if number % 2 else narrowest[0] - left
-        shifted.append({key: x + shift for key, x in result.items()})
-    return {key: sum(sorted(result[key] for result in shifted)[1:3]) / 2 for key in ladder.items}
-
-
-def _edges(ladder: Ladder, centres: Mapping[str, float]) -> tuple[float, float]:
-    left = min((x - ladder.items[key].width / 2 for key, x in centres.items()), default=0.0)
-    right = max((x + ladder.items[key].width / 2 for key, x in centres.items()), default=0.0)
-    return left, right
-
-
-def _from_zero(ladder: Ladder, centres: Mapping[str, float]) -> dict[str, float]:
-    left, _ = _edges(ladder, centres)
-    return {key: x - left for key, x in centres.items()}
+def _next_point(ladder: Ladder, keys: Sequence[str]) -> str:
+    return next((key for key in keys if ladder.items[key].is_point), "")

@@ -28,7 +28,7 @@ from pytest_dogfood.replaying import bench_for_journey
 from pytest_dogfood.replaying import denial
 from pytest_dogfood.replaying import forget_invalidated
 from pytest_dogfood.replaying import reproduction
-from pytest_dogfood.rundir import remove_tree
+from pytest_dogfood.rundir import remove_if_filled
 from pytest_dogfood.stepping import RealBench
 from pytest_dogfood.stepping import place_files
 from pytest_dogfood.wording import failure_text
@@ -139,10 +139,10 @@ class Turn:
         return failure_text(done, bench, what="cleanup step")
 
     def leave(self) -> None:
-        """Give back locks, and the working directory if nobody will want to look at it."""
+        """Give back locks, and what is in the working directory if nobody will want to look at it."""
         self._held.close()
         if self._keeps_nothing() and self.bench is not None and self.journey.workdir is None:
-            remove_tree(self.bench.workdir)
+            remove_if_filled(self.bench.workdir)
 
     def _keeps_nothing(self) -> bool:
         settings = self.provisioner.presence.world.settings

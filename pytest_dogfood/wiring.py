@@ -13,6 +13,7 @@ from pytest_dogfood.checking import Checking
 from pytest_dogfood.collection import JourneyCollector
 from pytest_dogfood.distribution import Distribution
 from pytest_dogfood.leading import Leading
+from pytest_dogfood.manifesting import ManifestWriter
 from pytest_dogfood.process import start_time
 from pytest_dogfood.project import Project
 from pytest_dogfood.registry import Lease
@@ -71,6 +72,9 @@ def _as_leader(config: pytest.Config, settings: Settings) -> None:
         config.pluginmanager.register(AbsentFixtures(), "dogfood-absent-fixtures")
     if not settings.check:
         config.pluginmanager.register(Timekeeper(config), "dogfood-timekeeper")
+        if settings.shard is not None:
+            writer = ManifestWriter(config, leading, settings.shard, settings.manifest)
+            config.pluginmanager.register(writer, "dogfood-manifest")
     elif working is not None:
         config.pluginmanager.register(Checking(working, workers=max(workers, 1)), "dogfood-checking")
 

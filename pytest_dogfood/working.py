@@ -11,7 +11,6 @@ from pytest_dogfood.custody import ChainCustody
 from pytest_dogfood.diagnostics import InvalidProjectError
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journal import Journal
-from pytest_dogfood.journey import Scope
 from pytest_dogfood.planning import Plan
 from pytest_dogfood.presence import Presence
 from pytest_dogfood.process import Lifeline
@@ -112,13 +111,11 @@ class Working:
 
     def _publish(self, settled: Settled) -> None:
         if self._run is not None:
-            graph = settled.graph
-            machine = tuple(token for token in graph.tokens if graph.scope_of(token) is Scope.MACHINE)
             published = Published(
                 plan=settled.plan,
                 diagnostics=settled.diagnostics,
-                machine=machine,
                 empty_shard=not settled.items and bool(settled.elsewhere),
+                expected=settled.expected,
             )
             publish(self._run.plans, self._worker, published)
 

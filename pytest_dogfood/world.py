@@ -70,6 +70,7 @@ class World:
     _counter: Iterator[int] = field(default_factory=itertools.count)
     _held: dict[str, FileLock] = field(default_factory=dict)
     _numbers: dict[ChainId, int] = field(default_factory=dict)
+    _states: dict[ChainId, State] = field(default_factory=dict)
 
     def state_of(self, graph: CapabilityGraph, journey: Journey) -> State:
         """Give the state of the journey's chain on this worker."""
@@ -77,8 +78,11 @@ class World:
             chains = dict.fromkeys(graph.chains.values())
             self._numbers.update({chain: number for number, chain in enumerate(chains)})
         chain = graph.chains[journey.id]
-        number = self._numbers[chain]
-        return State(chain=chain, number=number, path=self.run.state(number, self.worker))
+        if chain not in self._states:
+            number = self._numbers[chain]
+            path = self.run.state(number, self.worker)
+            self._states[chain] = State(chain=chain, number=number, path=path)
+        return self._states[chain]
 
     def workdir_for(self, journey: Journey, state: State) -> Path:
         """Give the directory a journey works in: the one it names in its state, else a fresh one of its own."""

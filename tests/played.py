@@ -12,10 +12,10 @@ from random import Random
 from strategies import Scene
 
 from pytest_dogfood.dispatch import Queue
+from pytest_dogfood.jobs import jobs_for
 from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.journey import Token
-from pytest_dogfood.jobs import jobs_for
 from pytest_dogfood.planning import Plan
 
 Place = tuple[str, str]
@@ -110,10 +110,10 @@ class Simulation:
         if planned is not None:
             closed = any(self.outcomes[gate] != "passed" for gate in planned.gates if gate in self.outcomes)
             place = (planned.chain, worker)
-            journey = self._journey(planned.id)
+            journey = self.journey(planned.id)
             self.outcomes[planned.id] = "deferred" if closed else self._attempt(journey, place)
 
-    def _journey(self, journey_id: JourneyId) -> Journey:
+    def journey(self, journey_id: JourneyId) -> Journey:
         return next(journey for journey in self.scene.journeys if journey.id == journey_id)
 
     def _place(self, token: Token, place: Place) -> Place:
@@ -162,5 +162,5 @@ def replays_without_cause(done: Simulation, selected: Collection[JourneyId]) -> 
         for journey, place in done.replays
         if journey in selected
         and place[0] == chains[journey]
-        and done.destroyed.isdisjoint(done._journey(journey).establishes)  # noqa: SLF001 - a look into our own fake
+        and done.destroyed.isdisjoint(done.journey(journey).establishes)
     ]

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from dataclasses import field
 from pathlib import Path
-from xml.etree import ElementTree as Xml
+from xml.etree import ElementTree as ET
 
 from strategies import Scene
 
@@ -85,7 +85,14 @@ class Project:
         self.runs += 1
         log = self.directory / f"log{self.runs}"
         report = self.directory / f"report{self.runs}.xml"
-        command = [sys.executable, "-m", "pytest", "--dogfood", "-q", *(f"-pno:{name}" for name in NOT_NEEDED)]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "--dogfood",
+            "-q",
+            *(f"-pno:{name}" for name in NOT_NEEDED),
+        ]
         command += ["-o", f"dogfood_state_root={self.directory / 's'}", f"--junitxml={report}", *arguments]
         environment = {name: text for name, text in os.environ.items() if not name.startswith("PYTEST")}
         done = subprocess.run(
@@ -214,6 +221,6 @@ class Project:
 
 def _outcomes(report: Path) -> Iterator[tuple[str, str]]:
     words = {"failure": "failed", "error": "error", "skipped": "deferred"}
-    for case in Xml.parse(report).iter("testcase"):  # noqa: S314 - pytest has just written it
+    for case in ET.parse(report).iter("testcase"):  # noqa: S314 - pytest has just written it
         found = [words[child.tag] for child in case if child.tag in words]
         yield str(case.get("name")), found[0] if found else "passed"

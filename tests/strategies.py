@@ -116,7 +116,9 @@ def random_scene(dice: Random, *, least: int = 0, most: int = 12) -> Scene:
     )
     shared = {one.token for one in capabilities if one.scope is Scope.MACHINE}
     journeys = [
-        _random_journey(dice, number, ranks, [token for token in ranks if number in establishers[token]], shared)
+        _random_journey(
+            dice, number, ranks, [token for token in ranks if number in establishers[token]], shared
+        )
         for number in range(count)
     ]
     dice.shuffle(journeys)

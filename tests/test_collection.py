@@ -66,12 +66,16 @@ def test_settings_count_for_their_directory_and_below(nested: Inner) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "named", ["sub/deep/below.journey.yaml", "test_it.py::test_it", "sub", "dogfood.yaml"]
-)
+@pytest.mark.parametrize("named", ["sub/deep/below.journey.yaml", "test_it.py::test_it", "sub"])
 def test_settings_above_what_is_named_count_too(nested: Inner, named: str) -> None:
     result = nested.dogfood("-rA", named)
-    assert result.ret == (5 if named == "dogfood.yaml" else 0), result.stderr.str()
+    assert result.ret == 0, result.stderr.str()
+
+
+def test_a_settings_file_holds_no_journeys(nested: Inner) -> None:
+    result = nested.dogfood("dogfood.yaml")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: not found: *dogfood.yaml"])
 
 
 def test_a_run_started_below_knows_the_settings_above(nested: Inner) -> None:

@@ -86,9 +86,7 @@ def test_it_shows_no_frames_of_the_framework(result: pytest.RunResult) -> None:
 
 def test_the_summary_says_it_in_one_line(result: pytest.RunResult) -> None:
     result.stdout.fnmatch_lines(
-        [
-            "FAILED shop/buy things.journey.yaml::buy[[]bread] - *:11:*: step 2 of 3 (pay): exit status: expected 0, got 3"
-        ]
+        ["FAILED shop/buy things.journey.yaml::buy[[]bread] - *:11:*: step 2 of 3 (pay): exit status: *"]
     )
 
 

@@ -30,7 +30,9 @@ def journey(
     )
 
 
-def capability(token: str, *, scope: Scope = Scope.CHAIN, needs: str = "", provided: bool = False) -> Capability:
+def capability(
+    token: str, *, scope: Scope = Scope.CHAIN, needs: str = "", provided: bool = False
+) -> Capability:
     return Capability(
         token=Token(token),
         location=ANYWHERE,
@@ -55,7 +57,8 @@ def test_dependents_come_after_every_establisher_of_what_they_need() -> None:
 
 def test_what_a_provider_needs_comes_before_those_who_need_what_it_provides() -> None:
     graph = CapabilityGraph(
-        [journey("a", gives="base"), journey("c", needs="top")], [capability("top", needs="base", provided=True)]
+        [journey("a", gives="base"), journey("c", needs="top")],
+        [capability("top", needs="base", provided=True)],
     )
     assert before(graph, "c") == ("a",)
 
@@ -73,7 +76,11 @@ def test_who_destroys_a_token_comes_after_those_who_need_it() -> None:
 
 def test_of_two_that_need_and_destroy_the_same_token_the_first_given_goes_first() -> None:
     graph = CapabilityGraph(
-        [journey("one", needs="t", spoils="t"), journey("two", needs="t", spoils="t"), journey("a", gives="t")]
+        [
+            journey("one", needs="t", spoils="t"),
+            journey("two", needs="t", spoils="t"),
+            journey("a", gives="t"),
+        ]
     )
     assert before(graph, "two") == ("a", "one")
     assert before(graph, "one") == ("a",)
@@ -128,7 +135,8 @@ def test_what_a_machine_wide_provider_needs_ties_nobody_who_merely_uses_it() -> 
 
 def test_what_a_chain_wide_provider_needs_ties_who_uses_it() -> None:
     graph = CapabilityGraph(
-        [journey("a", gives="base"), journey("b", needs="top")], [capability("top", needs="base", provided=True)]
+        [journey("a", gives="base"), journey("b", needs="top")],
+        [capability("top", needs="base", provided=True)],
     )
     assert chains(graph) == {"a": "a", "b": "a"}
 
@@ -153,7 +161,7 @@ def test_a_star_means_every_instance_that_somebody_establishes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("journeys", "capabilities", "known"),
+    "journeys, capabilities, known",
     [
         ([], [], False),
         ([journey("a", gives="t")], [], True),
@@ -164,14 +172,15 @@ def test_a_star_means_every_instance_that_somebody_establishes() -> None:
     ids=["nowhere", "journey", "python alone", "python and definition", "definition"],
 )
 def test_a_token_is_known_if_a_journey_file_establishes_or_defines_it(
-    journeys: list[Journey], capabilities: list[Capability], known: bool
+    journeys: list[Journey], capabilities: list[Capability], *, known: bool
 ) -> None:
     assert CapabilityGraph(journeys, capabilities).is_known(Token("t")) is known
 
 
 def test_tests_of_one_marked_class_establish_only_together() -> None:
     tests = [
-        replace(journey(name, gives="t", python=True), groups={Token("t"): "TestClass"}) for name in ("x", "y")
+        replace(journey(name, gives="t", python=True), groups={Token("t"): "TestClass"})
+        for name in ("x", "y")
     ]
     graph = CapabilityGraph([*tests, journey("a", gives="t")])
     assert [one.members for one in graph.establishers[Token("t")]] == [("x", "y"), ("a",)]

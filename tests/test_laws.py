@@ -70,9 +70,7 @@ def test_whoever_dies_all_others_run_once_in_order_and_with_their_tokens(
 def test_without_gates_a_selected_journey_comes_to_the_same_as_in_the_full_run(
     scene: Scene, die: Random
 ) -> None:
-    open_scene = replace(
-        scene, journeys=tuple(replace(journey, gating=False) for journey in scene.journeys)
-    )
+    open_scene = replace(scene, journeys=tuple(replace(journey, gating=False) for journey in scene.journeys))
     full = open_scene.expected(scene.ids)
     selected = part_of(scene, die)
     done = Simulation(open_scene, make_plan(open_scene.graph(), selected), die, workers=2)
@@ -97,7 +95,7 @@ def test_a_plan_names_exactly_the_selected_prerequisites_and_gates(scene: Scene,
             if one.gating and one.id in selected and one.tier < graph.journeys[planned.id].tier
         }
         assert set(planned.gates) == gates
-    
+
 
 @given(scenes(), dice)
 def test_every_establisher_of_a_required_token_is_a_prerequisite(scene: Scene, die: Random) -> None:
@@ -218,9 +216,7 @@ def test_a_partition_gives_every_unit_one_existing_shard(units: dict[str, float]
 
 
 @given(weights, st.integers(1, 8))
-def test_no_shard_is_longer_than_an_even_share_and_its_last_unit(
-    units: dict[str, float], total: int
-) -> None:
+def test_no_shard_is_longer_than_an_even_share_and_its_last_unit(units: dict[str, float], total: int) -> None:
     shards = partition(units, total)
     even = sum(units.values()) / total
     heaviest = max(units.values(), default=0.0)

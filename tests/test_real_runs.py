@@ -48,9 +48,9 @@ def test_a_random_project_does_what_its_graph_says_in_full_and_in_part(
 
 @pytest.mark.parametrize("project", [1], indirect=True, ids="graph{}".format)
 def test_one_project_comes_to_the_same_on_any_number_of_workers_and_in_any_order(project: Project) -> None:
-    for order in ("-pno:randomly", "--randomly-seed=7"):
-        for workers in range(5):
-            check(project, project.run(f"-n{workers}", order), project.scene.ids)
+    for workers in range(5):
+        order = "-pno:randomly" if workers % 2 else f"--randomly-seed={workers}"
+        check(project, project.run(f"-n{workers}", order), project.scene.ids)
 
 
 RENDEZVOUS = """

@@ -52,7 +52,7 @@ def test_nothing_outlives_a_run_that_is_killed_and_the_next_run_is_unharmed(
     assert started.end().status != 0
     assert eventually(lambda: live.running() == [] and not alive(int(live.lines("hidden")[0]), None))
     live.write("quick", "")
-    run = live.run(workers)
+    run = live.run("-n0")
     assert (run.status, run.closing_line[:26]) == (0, "dogfood: 2 journeys = 2 pa")
     assert live.run_directories() == []
     assert live.running() == []

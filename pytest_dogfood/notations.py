@@ -1,0 +1,196 @@
+"""A picture in the notations that people and tools read: text, mermaid, dot, json and svg."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+
+from pytest_dogfood.diagnostics import did_you_mean
+from pytest_dogfood.drawing import svg_of
+from pytest_dogfood.inscription import chain_labels
+from pytest_dogfood.inscription import headline
+from pytest_dogfood.inscription import needs_and_gives
+from pytest_dogfood.inscription import summary
+from pytest_dogfood.journey import Tier
+from pytest_dogfood.picture import JourneyNode
+from pytest_dogfood.picture import Link
+from pytest_dogfood.picture import LinkKind
+from pytest_dogfood.picture import NodeKey
+from pytest_dogfood.picture import Picture
+from pytest_dogfood.picture import ProviderNode
+from pytest_dogfood.picturejson import picture_to_json
+from pytest_dogfood.sketch import detail_line
+from pytest_dogfood.sketch import provider_line
+
+_NOT_PLAIN = re.compile(r"[^\w ,.:/()·→-]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+
+
+def render(picture: Picture, format: str) -> str:  # noqa: A002 - the option is called --format
+    """Write a picture as one of FORMATS. ValueError for another format, and where svg cannot be drawn."""
+    try:
+        write = FORMATS[format]
+    except KeyError:
+        hint = did_you_mean(format, FORMATS)
+        known = f"no format is called {format!r}, only {', '.join(FORMATS)}"
+        raise ValueError(f"{known}; {hint}" if hint else known) from None
+    return write(picture)
+
+
+def as_text(picture: Picture) -> str:
+    """List the journeys tier by tier, each with what it needs and gives."""
+    return "\n".join(_text(picture)) + "\n"
+
+
+def as_mermaid(picture: Picture) -> str:
+    """Write a mermaid flowchart."""
+    return "\n".join(_mermaid(picture)) + "\n"
+
+
+def as_dot(picture: Picture) -> str:
+    """Write a digraph in the language of Graphviz."""
+    return "\n".join(_dot(picture)) + "\n"
+
+
+FORMATS: Mapping[str, Callable[[Picture], str]] = {
+    "text": as_text,
+    "mermaid": as_mermaid,
+    "dot": as_dot,
+    "json": picture_to_json,
+    "svg": svg_of,
+}
+
+
+def _text(picture: Picture) -> Iterator[str]:
+    yield _one_line(headline(picture))
+    yield _one_line(summary(picture))
+    labels = chain_labels(picture)
+    for tier, journeys in _tiers(picture):
+        yield ""
+        yield str(tier)
+        for node in journeys:
+            words = [f"chain {labels[node.chain]}" if node.chain in labels else "", detail_line(node)]
+            notes = ", ".join(filter(None, [*words, "critical path" if node.critical else ""]))
+            yield _one_line(f"  {node.key}  [{notes}]" if notes else f"  {node.key}")
+            yield from (f"      {_one_line(line)}" for line in needs_and_gives(picture.links, node.key))
+    if picture.providers:
+        yield ""
+        yield "providers"
+    for provider in picture.providers:
+        yield _one_line(f"  {provider.key}  [{provider_line(provider)}]")
+        yield from (f"      {_one_line(line)}" for line in needs_and_gives(picture.links, provider.key))
+    if labels:
+        yield ""
+        yield "chains"
+        yield from (_one_line(f"  {label}: {chain}") for chain, label in labels.items())
+
+
+def _mermaid(picture: Picture) -> Iterator[str]:
+    names = _names(picture)
+    yield "flowchart TB"
+    yield f"  accTitle: {_plain(headline(picture))}"
+    yield f"  accDescr: {_plain(summary(picture))}"
+    for tier, journeys in _tiers(picture):
+        yield f'  subgraph {tier}_tier["{tier}"]'
+        for node in journeys:
+            left, right = ("{{", "}}") if node.gating else ("[", "]")
+            yield f'    {names[node.key]}{left}"{_entities(_caption(picture, node))}"{right}'
+        yield "  end"
+    for provider in picture.providers:
+        caption = f"{provider.token}\n{provider_line(provider)}"
+        yield f'  {names[provider.key]}(["{_entities(caption)}"])'
+    providers = {provider.key for provider in picture.providers}
+    for link in picture.links:
+        arrow = "==>" if link.critical else "-.->" if _is_broken(link, providers) else "-->"
+        yield f'  {names[link.source]} {arrow}|"{_entities(_tokens(link))}"| {names[link.target]}'
+    yield "  classDef provider stroke-dasharray:6 4"
+    yield "  classDef critical stroke-width:4px"
+    yield from _mermaid_classes(picture, names)
+
+
+def _mermaid_classes(picture: Picture, names: Mapping[str, str]) -> Iterator[str]:
+    nodes: tuple[JourneyNode | ProviderNode, ...] = (*picture.journeys, *picture.providers)
+    for style, keys in (
+        ("provider", [provider.key for provider in picture.providers]),
+        ("critical", [node.key for node in nodes if node.critical]),
+    ):
+        if keys:
+            yield f"  class {','.join(names[key] for key in keys)} {style}"
+
+
+def _dot(picture: Picture) -> Iterator[str]:
+    yield f"digraph {_quoted(headline(picture))} {{"
+    yield '  rankdir=TB; node [shape=box, fontname="monospace"]; edge [fontname="monospace", fontsize=10];'
+    for tier, journeys in _tiers(picture):
+        yield f"  subgraph cluster_{tier} {{"
+        yield f"    label={_quoted(str(tier))};"
+        for node in journeys:
+            shape = ", shape=octagon" if node.gating else ""
+            yield f"    {_quoted(node.key)} [label={_quoted(_caption(picture, node))}{shape}{_width(node)}];"
+        yield "  }"
+    for provider in picture.providers:
+        label = _quoted(f"{provider.token}\n{provider_line(provider)}")
+        yield f'  {_quoted(provider.key)} [label={label}, style="rounded,dashed"{_width(provider)}];'
+    providers = {provider.key for provider in picture.providers}
+    for link in picture.links:
+        style = ", style=dashed" if _is_broken(link, providers) else ""
+        ends = f"{_quoted(link.source)} -> {_quoted(link.target)}"
+        yield f"  {ends} [label={_quoted(_tokens(link))}{style}{_width(link)}];"
+    yield "}"
+
+
+def _tiers(picture: Picture) -> Iterator[tuple[Tier, list[JourneyNode]]]:
+    for tier in Tier:
+        journeys = [node for node in picture.journeys if node.tier is tier]
+        if journeys:
+            yield tier, journeys
+
+
+def _names(picture: Picture) -> dict[str, str]:
+    """Give nodes names that every notation takes."""
+    names: dict[str, str] = {node.key: f"j{number}" for number, node in enumerate(picture.journeys)}
+    return names | {node.key: f"p{number}" for number, node in enumerate(picture.providers)}
+
+
+def _caption(picture: Picture, node: JourneyNode) -> str:
+    label = chain_labels(picture).get(node.chain)
+    detail = " · ".join(filter(None, [f"chain {label}" if label else "", detail_line(node)]))
+    name = _one_line(node.key)
+    return f"{name}\n{detail}" if detail else name
+
+
+def _tokens(link: Link) -> str:
+    word = " ends" if link.kind is LinkKind.INVALIDATES else ""
+    return "\n".join(f"{token}{word}" for token in link.tokens)
+
+
+def _is_broken(link: Link, providers: AbstractSet[NodeKey]) -> bool:
+    return link.source in providers or link.kind is LinkKind.INVALIDATES
+
+
+def _width(thing: JourneyNode | ProviderNode | Link) -> str:
+    return ", penwidth=3" if thing.critical else ""
+
+
+def _one_line(text: str) -> str:
+    return _CONTROL.sub(" ", text)
+
+
+def _entities(text: str) -> str:
+    """Write what could mean something to mermaid as its numbers; lines are kept apart."""
+    lines = (_NOT_PLAIN.sub(lambda sign: f"#{ord(sign[0])};", _one_line(line)) for line in text.split("\n"))
+    return "<br/>".join(lines)
+
+
+def _plain(text: str) -> str:
+    """Give text for a place where mermaid knows no escapes."""
+    return _NOT_PLAIN.sub(" ", _one_line(text))
+
+
+def _quoted(text: str) -> str:
+    """Write a string of the dot language; lines are kept apart."""
+    lines = (_one_line(line).replace("\\", "\\\\").replace('"', '\\"') for line in text.split("\n"))
+    return '"' + "\\n".join(lines) + '"'

@@ -1,0 +1,246 @@
+"""What we cost where there is nothing to schedule: plain tests, collection, steps, start-up, planning."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from pytest_dogfood.diagnostics import Location
+from pytest_dogfood.graph import CapabilityGraph
+from pytest_dogfood.jobs import jobs_for
+from pytest_dogfood.journey import Capability
+from pytest_dogfood.journey import Journey
+from pytest_dogfood.journey import JourneyId
+from pytest_dogfood.journey import Scope
+from pytest_dogfood.journey import Token
+from pytest_dogfood.planning import make_plan
+from tests.benchmarks.contenders import pytest
+from tests.benchmarks.contenders import scratch
+from tests.benchmarks.measuring import Row
+from tests.benchmarks.measuring import medians
+from tests.benchmarks.measuring import processor
+from tests.benchmarks.measuring import ratio
+from tests.benchmarks.measuring import taking_turns
+from tests.benchmarks.measuring import wall
+
+STOPWATCH = """\
+import time
+
+import pytest
+
+
+class Stopwatch:
+    # As early as may be in the session, so that what a plugin does before the collection counts.
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionstart(self):
+        self.started = time.perf_counter()
+        return (yield)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection(self):
+        result = yield
+        print(f"\\ncollected in {time.perf_counter() - self.started}")
+        return result
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(Stopwatch())
+"""
+
+STEPPED = """\
+import json
+import subprocess
+import time
+
+
+def test_bare():
+    started = time.perf_counter()
+    for _ in range({count}):
+        subprocess.run(["/bin/sh", "-c", {command!r}], start_new_session=True, capture_output=True, check=True)
+    print("seconds", (time.perf_counter() - started) / {count})
+"""
+
+
+def plain_tests(times: int, *, count: int = 2000) -> Row:
+    """Compare a suite of plain empty tests over two workers with and without us."""
+    with scratch() as directory:
+        _empty(directory)
+        for number in range(20):
+            _write_tests(directory / f"test_plain_{number}.py", count // 20)
+        variants = {
+            "ours": lambda: wall(lambda: pytest("-n", "2", "--dogfood", cwd=directory)),
+            "plain": lambda: wall(lambda: pytest("-n", "2", "-p", "no:dogfood", cwd=directory)),
+        }
+        seen = taking_turns(variants, times + 1)
+    seen = {name: values[1:] for name, values in seen.items()}  # the first has written byte code
+    return Row(
+        what=f"{count:,} plain empty tests, --dogfood -n 2 ÷ plain -n 2",
+        ours=ratio(seen, "ours", "plain"),
+        target=1.05,
+        peers={f"{name}, s": value for name, value in medians(seen).items()},
+    )
+
+
+def collection(times: int, *, files: int = 100, each: int = 100) -> Row:
+    """Compare collecting journeys with collecting as many Python test functions."""
+    with scratch() as root:
+        journeys, functions = root / "journeys", root / "functions"
+        for directory in (journeys, functions):
+            directory.mkdir()
+            _empty(directory)
+            (directory / "stopwatch.py").write_text(STOPWATCH)
+        for number in range(files):
+            _write_journeys(journeys / f"f{number}.journey.yaml", number, each)
+            _write_tests(functions / f"test_f{number}.py", each)
+        variants = {
+            "journeys": lambda: _collected(journeys, "--dogfood"),
+            "functions": lambda: _collected(functions, "-p", "no:dogfood"),
+        }
+        seen = taking_turns(variants, times + 1)
+    seen = {name: values[1:] for name, values in seen.items()}
+    return Row(
+        what=f"collecting {files * each:,} journeys ÷ as many Python test functions",
+        ours=ratio(seen, "journeys", "functions"),
+        target=1.7,
+        peers={f"{name}, s": value for name, value in medians(seen).items()},
+    )
+
+
+def steps(times: int, *, shell: str = "sh") -> Row:
+    """Compare one more shell step of a journey with one more bare subprocess, both under pytest."""
+    few, many = 50, 250
+
+    def one_more(run: Callable[[int], float]) -> float:
+        return (run(many) - run(few)) / (many - few)
+
+    variants = {
+        "ours": lambda: one_more(lambda count: _step_seconds(count, shell)),
+        "bare": lambda: _bare_seconds(shell, many),
+    }
+    seen = taking_turns(variants, times)
+    return Row(
+        what=f"one more {shell} step ÷ bare subprocess.run in a session of its own",
+        ours=ratio(seen, "ours", "bare"),
+        target=1.15,
+        peers={f"{name}, ms": value * 1000 for name, value in medians(seen).items()},
+    )
+
+
+def start_up(times: int) -> Row:
+    """Compare the start of pytest, with one empty test, with us installed but off and without us."""
+    with scratch() as directory:
+        _empty(directory)
+        _write_tests(directory / "test_one.py", 1)
+
+        def clean(*arguments: str) -> Callable[[], float]:
+            return lambda: processor(lambda: pytest(*arguments, cwd=directory))
+
+        variants = {"off": clean(), "without": clean("-p", "no:dogfood")}
+        taking_turns(variants, 1)
+        seen = taking_turns(variants, times * 5)
+    figures = medians(seen)
+    return Row(
+        what="start of pytest, installed but off ÷ without us (processor time)",
+        ours=figures["off"] / figures["without"],
+        target=1.02,
+        peers={f"{name}, s": value for name, value in figures.items()},
+    )
+
+
+def planning(times: int, *, count: int = 50_000) -> list[Row]:
+    """Time the graph and the plan of very many journeys, and of half and twice as many edges and journeys."""
+    cases = {
+        "all": (count, 2),
+        "half as many": (count // 2, 2),
+        "twice the edges": (count, 4),
+    }
+    variants = {name: _planning_of(journeys, edges) for name, (journeys, edges) in cases.items()}
+    figures = medians(taking_turns(variants, times))
+    return [
+        Row(
+            what=f"planning {count:,} journeys with {2 * count:,} edges, s",
+            ours=figures["all"],
+            target=2.0,
+            peers={f"{name}, s": figures[name] for name in ("half as many", "twice the edges")},
+        ),
+        Row(
+            what="planning all ÷ planning half as many journeys and edges",
+            ours=figures["all"] / figures["half as many"],
+            target=2.4,
+            note="2 is linear",
+        ),
+    ]
+
+
+def _empty(directory: Path) -> None:
+    (directory / "pytest.ini").write_text("[pytest]\n")
+
+
+def _write_tests(path: Path, count: int) -> None:
+    path.write_text("".join(f"def test_{number}():\n    pass\n\n\n" for number in range(count)))
+
+
+def _write_journeys(path: Path, file: int, count: int) -> None:
+    lines = ["journeys:"]
+    for number in range(count):
+        lines += [f"  - id: j-{file}-{number}", "    steps:", "      - run: echo hello"]
+        if number:
+            lines.insert(-2, f"    requires: [t-{file}-{number - 1}]")
+        lines.insert(-2, f"    establishes: [t-{file}-{number}]")
+    path.write_text("\n".join(lines) + "\n")
+
+
+def _collected(directory: Path, *arguments: str) -> float:
+    told = pytest("--collect-only", "-p", "stopwatch", "-q", *arguments, cwd=directory)
+    return float(told.rpartition("collected in ")[2].split()[0])
+
+
+def _step_seconds(count: int, shell: str) -> float:
+    with scratch() as directory:
+        _empty(directory)
+        step = {"run": ":", "shell": shell}
+        written = {"journeys": [{"id": "stepped", "steps": [step] * count}]}
+        (directory / "a.journey.json").write_text(json.dumps(written))
+        pytest("--dogfood", "--junitxml=report.xml", cwd=directory)
+        report = (directory / "report.xml").read_text()
+        return float(report.partition("<testcase ")[2].partition('time="')[2].partition('"')[0])
+
+
+def _bare_seconds(shell: str, count: int) -> float:
+    def once() -> None:
+        subprocess.run([f"/bin/{shell}", "-c", ":"], start_new_session=True, capture_output=True, check=True)
+
+    return wall(lambda: [once() for _ in range(count)]) / count
+
+
+def _planning_of(count: int, edges: int) -> Callable[[], float]:
+    place = Location("bench.journey.yaml", 1)
+    journeys: list[Journey] = []
+    for number in range(count):
+        before = {(number * 7 + way * 31) % number for way in range(edges)} if number else set()
+        journeys.append(
+            Journey(
+                id=JourneyId(f"j{number}"),
+                location=place,
+                path=place.path,
+                nodeid=f"{place.path}::j{number}",
+                requires={Token(f"t{other}"): place for other in sorted(before)},
+                establishes={Token(f"t{number}"): place},
+            )
+        )
+    machine = [
+        Capability(token=Token(f"t{number}"), location=place, scope=Scope.MACHINE)
+        for number in range(0, count, 2)
+    ]
+
+    def plan() -> None:
+        graph = CapabilityGraph(journeys, machine)
+        made = make_plan(graph, tuple(graph.journeys))
+        jobs_for([journey.nodeid for journey in journeys], made, "load")
+
+    return lambda: wall(plan)

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pytest_dogfood.journal import Journal
+from pytest_dogfood.journal import Why
+from pytest_dogfood.journey import JourneyId
+from pytest_dogfood.outcomes import Cause
+from pytest_dogfood.outcomes import Outcome
+
+A = JourneyId("a")
+CAUSE = Cause(who="b", why="failed")
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(tmp_path)
+
+
+def begun_and_died(directory: Path) -> None:
+    """Let another process write down that it starts the journey, and end."""
+    code = "import sys; from pathlib import Path; from pytest_dogfood.journal import *; "
+    code += "Journal(Path(sys.argv[1])).started('a', Why.REPLAY, 's')"
+    subprocess.run([sys.executable, "-c", code, str(directory)], check=True)
+
+
+def outcome(journal: Journal) -> Outcome | None:
+    verdict = journal.verdict(A)
+    return verdict.outcome if verdict else None
+
+
+def test_a_journey_that_never_began_has_no_verdict(journal: Journal) -> None:
+    assert journal.verdict(A) is None
+    assert journal.entries(A) == ()
+
+
+def test_a_journey_under_way_has_no_verdict(journal: Journal) -> None:
+    journal.started(A, Why.ITEM, "s")
+    assert journal.verdict(A) is None
+
+
+def test_the_last_ending_is_the_verdict(journal: Journal) -> None:
+    for ending in (Outcome.PASSED, Outcome.DEFERRED):
+        journal.started(A, Why.ITEM, "s")
+        journal.ended(A, Why.ITEM, "s", ending, CAUSE)
+    verdict = journal.verdict(A)
+    assert verdict is not None
+    assert (verdict.outcome, verdict.cause, verdict.state) == (Outcome.DEFERRED, CAUSE, "s")
+
+
+def test_everybody_reads_what_one_has_written(journal: Journal, tmp_path: Path) -> None:
+    journal.started(A, Why.REPLAY, "s")
+    assert [entry.why for entry in Journal(tmp_path).entries(A)] == [Why.REPLAY]
+
+
+def test_journeys_do_not_mix(journal: Journal) -> None:
+    journal.ended(JourneyId("b"), Why.ITEM, "s", Outcome.FAILED)
+    assert journal.verdict(A) is None
+
+
+def test_a_death_in_the_middle_counts_as_a_crash(journal: Journal, tmp_path: Path) -> None:
+    begun_and_died(tmp_path)
+    verdict = journal.verdict(A)
+    assert verdict is not None
+    assert verdict.outcome is Outcome.CRASHED
+    assert str(verdict.cause) == "a took its worker down when it ran"
+
+
+def test_a_death_outweighs_an_earlier_pass(journal: Journal, tmp_path: Path) -> None:
+    journal.ended(A, Why.ITEM, "s", Outcome.PASSED)
+    begun_and_died(tmp_path)
+    assert outcome(journal) is Outcome.CRASHED
+
+
+def test_a_later_pass_outweighs_a_death(journal: Journal, tmp_path: Path) -> None:
+    begun_and_died(tmp_path)
+    journal.started(A, Why.ITEM, "s")
+    journal.ended(A, Why.ITEM, "s", Outcome.PASSED)
+    assert outcome(journal) is Outcome.PASSED
+
+
+def test_any_id_can_be_written_down(journal: Journal) -> None:
+    strange = JourneyId("tests/test_a.py::TestÄ::test_b[x/y\n-../..]")
+    journal.ended(strange, Why.ITEM, "s", Outcome.PASSED)
+    assert [entry.journey for entry in journal.entries(strange)] == [strange]

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from strategies import ANYWHERE
+from strategies import new_journey
+
+from pytest_dogfood.graph import CapabilityGraph
+from pytest_dogfood.journey import Capability
+from pytest_dogfood.journey import Journey
+from pytest_dogfood.journey import JourneyId
+from pytest_dogfood.journey import Step
+from pytest_dogfood.journey import Tier
+from pytest_dogfood.journey import Token
+from pytest_dogfood.outcomes import Cause
+from pytest_dogfood.outcomes import JourneyResult
+from pytest_dogfood.outcomes import Outcome
+from pytest_dogfood.outcomes import Proof
+from pytest_dogfood.outcomes import Provisioned
+from pytest_dogfood.planning import UNKNOWN_DURATION
+from pytest_dogfood.planning import PlannedJourney
+from pytest_dogfood.planning import make_plan
+from pytest_dogfood.planning import partition
+from pytest_dogfood.planning import python_prerequisites
+
+
+def journey(
+    name: str,
+    *,
+    needs: str = "",
+    gives: str = "",
+    tier: Tier = Tier.CORE,
+    gating: bool = False,
+    python: bool = False,
+    estimate: float | None = None,
+) -> Journey:
+    return replace(
+        new_journey(name),
+        requires={Token(word): ANYWHERE for word in needs.split()},
+        establishes={Token(word): ANYWHERE for word in gives.split()},
+        tier=tier,
+        gating=gating,
+        python=python,
+        estimate=estimate,
+    )
+
+
+def planned(*journeys: Journey, selected: str = "") -> dict[str, PlannedJourney]:
+    ids = [JourneyId(name) for name in selected.split()] or [one.id for one in journeys]
+    return {str(one.id): one for one in make_plan(CapabilityGraph(journeys), ids).journeys}
+
+
+def test_a_dependent_comes_after_its_producer() -> None:
+    plan = planned(journey("b", needs="t"), journey("a", gives="t"))
+    assert list(plan) == ["a", "b"]
+    assert plan["b"].after == ("a",)
+
+
+def test_a_producer_that_is_left_out_is_not_waited_for() -> None:
+    assert planned(journey("b", needs="t"), journey("a", gives="t"), selected="b")["b"].after == ()
+
+
+def test_what_lies_behind_a_journey_that_is_left_out_is_waited_for() -> None:
+    chain = (journey("a", gives="t"), journey("b", needs="t", gives="s"), journey("c", needs="s"))
+    plan = planned(*chain, selected="c a")
+    assert list(plan) == ["a", "c"]
+    assert plan["c"].after == ("a",)
+
+
+def test_an_item_counts_as_a_user_of_what_a_replay_for_it_needs() -> None:
+    chain = (journey("a", gives="t"), journey("b", needs="t", gives="s"), journey("c", needs="s"))
+    assert planned(*chain, selected="c")["c"].users_of == ("s", "t")
+    assert planned(*chain)["c"].users_of == ("s",)
+
+
+def test_a_gate_holds_back_every_later_tier_and_no_other() -> None:
+    plan = planned(
+        journey("deep", tier=Tier.DEEP),
+        journey("core"),
+        journey("gate", gating=True),
+        journey("smoke", tier=Tier.SMOKE),
+    )
+    assert {name: one.gates for name, one in plan.items()} == {
+        "core": (),
+        "gate": (),
+        "smoke": (),
+        "deep": ("gate",),
+    }
+    assert plan["deep"].after == ("gate",)
+
+
+def test_a_gate_that_is_not_selected_is_ignored() -> None:
+    plan = planned(journey("gate", tier=Tier.SMOKE, gating=True), journey("core"), selected="core")
+    assert plan["core"].gates == ()
+
+
+def test_a_gate_of_another_shard_counts_but_is_not_waited_for_here() -> None:
+    gate, core = journey("gate", tier=Tier.SMOKE, gating=True), journey("core")
+    (one,) = make_plan(CapabilityGraph([gate, core]), [core.id], gates=[gate.id, core.id]).journeys
+    assert (one.gates, one.after) == (("gate",), ())
+
+
+@pytest.mark.parametrize(
+    "estimate, seen, weight",
+    [(None, {}, UNKNOWN_DURATION), (3.0, {}, 3.0), (0.0, {}, 0.0), (3.0, {"made.journey.yaml::a": 0.5}, 0.5)],
+)
+def test_a_duration_seen_earlier_outweighs_an_estimate(
+    estimate: float | None, seen: dict[str, float], weight: float
+) -> None:
+    graph = CapabilityGraph([journey("a", estimate=estimate)])
+    assert make_plan(graph, [JourneyId("a")], durations=seen).journeys[0].weight == weight
+
+
+def test_different_plans_have_different_digests() -> None:
+    graph = CapabilityGraph([journey("a"), journey("b")])
+    one, other = (make_plan(graph, [JourneyId(name)]) for name in "ab")
+    assert one.digest != other.digest
+
+
+def test_a_python_test_that_alone_can_establish_is_brought_back() -> None:
+    graph = CapabilityGraph(
+        [
+            journey("test-a", gives="t", python=True),
+            journey("b", needs="t", gives="s"),
+            journey("c", needs="s"),
+        ]
+    )
+    assert python_prerequisites(graph, [JourneyId("c")]) == ("test-a",)
+
+
+def test_a_python_test_is_left_out_where_a_journey_can_be_replayed_or_a_provider_acts() -> None:
+    replayable = CapabilityGraph(
+        [journey("test-a", gives="t", python=True), journey("a", gives="t"), journey("c", needs="t")]
+    )
+    provision = Capability(
+        token=Token("t"), location=ANYWHERE, provision=(Step(location=ANYWHERE, run="true"),)
+    )
+    provided = CapabilityGraph(
+        [journey("test-a", gives="t", python=True), journey("c", needs="t")], [provision]
+    )
+    assert python_prerequisites(replayable, [JourneyId("c")]) == ()
+    assert python_prerequisites(provided, [JourneyId("c")]) == ()
+
+
+def test_a_python_test_that_is_selected_already_is_not_brought_back() -> None:
+    graph = CapabilityGraph([journey("test-a", gives="t", python=True), journey("c", needs="t")])
+    assert python_prerequisites(graph, [JourneyId("test-a"), JourneyId("c")]) == ()
+
+
+def test_the_heaviest_units_are_spread_first() -> None:
+    assert partition({"a": 1.0, "b": 5.0, "c": 4.0, "d": 2.0}, 2) == {"b": 1, "c": 2, "d": 2, "a": 1}
+
+
+def test_more_shards_than_units_leave_some_empty() -> None:
+    assert partition({"a": 1.0}, 3) == {"a": 1}
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_a_result_survives_its_way_through_json(outcome: Outcome) -> None:
+    result = JourneyResult(
+        id=JourneyId("a"),
+        outcome=outcome,
+        chain="a",
+        worker="gw0",
+        cause=Cause(who="b", why="failed", blocked=True, details="more"),
+        proofs={Token("t"): Proof.PROBE},
+        provisioned=(Provisioned(token=Token("t"), how="by replaying b", seconds=0.5, where="c0-gw0"),),
+        kept="/somewhere:/else",
+    )
+    assert JourneyResult.from_json(result.to_json()) == result

@@ -1,0 +1,143 @@
+"""How often something is brought about: failures are not repeated, workers do not compete, presence is asked again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.conftest import Scene
+
+WORKERS = pytest.mark.parametrize("workers", ["-n0", "-n2"])
+
+
+@WORKERS
+def test_a_journey_that_failed_in_this_run_is_not_replayed(scene: Scene, workers: str) -> None:
+    scene.write(
+        "shop.journey.yaml",
+        """
+        journeys:
+          - {id: breaks, establishes: [broken], steps: [{run: "echo x >> $DOGFOOD_ROOT/tries; exit 1"}]}
+          - {id: one, requires: [broken], steps: [{run: "true"}]}
+          - {id: two, requires: [broken], steps: [{run: "true"}]}
+        """,
+    )
+    assert scene.run(workers).closing_line.startswith(
+        "dogfood: 3 journeys = 1 failed + 2 deferred (1 cause);"
+    )
+    assert scene.lines("tries") == ["x"]
+
+
+@WORKERS
+def test_a_replay_that_failed_is_not_tried_again_is_shown_in_full_and_ends_with_1(
+    scene: Scene, workers: str
+) -> None:
+    scene.write(
+        "shop.journey.yaml",
+        """
+        journeys:
+          - id: breaks
+            establishes: [broken]
+            steps: [{intent: open the shop, run: "echo x >> $DOGFOOD_ROOT/tries; echo the till is stuck; exit 1"}]
+          - {id: one, requires: [broken], steps: [{run: "true"}]}
+          - {id: two, requires: [broken], steps: [{run: "true"}]}
+          - {id: other-1, steps: [{run: "true"}]}
+          - {id: other-2, steps: [{run: "true"}]}
+          - {id: other-3, steps: [{run: "true"}]}
+        """,
+    )
+    run = scene.run(workers, "-k", "not breaks")
+    assert run.status == 1
+    assert scene.lines("tries") == ["x"]
+    assert {case.kind for case in run.cases.values()} == {"skipped", "passed"}
+    assert run.cases["two"].properties["dogfood.root_cause"].startswith("breaks failed when it was replayed")
+    assert "2 deferred (1 cause)" in run.closing_line
+    shown = run.text.partition("not run as an item of its own, but seen to fail: breaks")[2]
+    assert "step 1 of 1 (open the shop): exit status: expected 0, got 1" in shown
+    assert "the till is stuck" in shown
+    assert "reproduce: pytest --dogfood 'shop.journey.yaml::breaks'" in shown
+
+
+def test_who_establishes_a_token_is_found_in_files_that_were_not_named(scene: Scene) -> None:
+    scene.write("pytest.ini", "[pytest]\n")
+    scene.write(
+        "deep/down/base.journey.yaml",
+        """
+        journeys:
+          - {id: makes-base, establishes: [base], steps: [{run: touch "$DOGFOOD_STATE/base"}]}
+        """,
+    )
+    scene.write(
+        "top/top.journey.yaml",
+        """
+        journeys:
+          - {id: uses-base, requires: [base], steps: [{run: test -f "$DOGFOOD_STATE/base"}]}
+        """,
+    )
+    run = scene.run("-n2", "top/top.journey.yaml")
+    assert run.status == 0
+    assert list(run.cases) == ["uses-base"]
+    assert "provisioned base once by replaying makes-base, " in run.text
+
+
+def test_four_workers_that_ask_at_once_get_one_provisioning(scene: Scene) -> None:
+    scene.write(
+        "shop.journey.yaml",
+        """
+        capabilities:
+          daemon:
+            scope: machine
+            probe: test -f "$DOGFOOD_SHARED/daemon"
+            provision:
+              - run: echo x >> "$DOGFOOD_ROOT/started"; sleep 0.3; touch "$DOGFOOD_SHARED/daemon"
+        journeys:
+          - {id: one, requires: [daemon], steps: [{run: 'echo "$DOGFOOD_WORKER" >> "$DOGFOOD_ROOT/workers"'}]}
+          - {id: two, requires: [daemon], steps: [{run: 'echo "$DOGFOOD_WORKER" >> "$DOGFOOD_ROOT/workers"'}]}
+          - {id: three, requires: [daemon], steps: [{run: 'echo "$DOGFOOD_WORKER" >> "$DOGFOOD_ROOT/workers"'}]}
+          - {id: four, requires: [daemon], steps: [{run: 'echo "$DOGFOOD_WORKER" >> "$DOGFOOD_ROOT/workers"'}]}
+        """,
+    )
+    run = scene.run("-n4")
+    assert run.status == 0
+    assert scene.lines("started") == ["x"]
+    assert len(set(scene.lines("workers"))) > 1
+
+
+def test_a_provider_that_kills_its_worker_is_not_tried_by_every_dependent(scene: Scene) -> None:
+    scene.write(
+        "shop.journey.yaml",
+        """
+        capabilities:
+          deadly: {scope: machine, provision: [{run: "echo x >> $DOGFOOD_ROOT/tries; kill -9 $PPID"}]}
+        journeys:
+          - {id: one, requires: [deadly], steps: [{run: "true"}]}
+          - {id: two, requires: [deadly], steps: [{run: "true"}]}
+          - {id: three, requires: [deadly], steps: [{run: "true"}]}
+          - {id: bystander, steps: [{run: "true"}]}
+        """,
+    )
+    run = scene.run("-n2")
+    assert run.status == 1
+    assert scene.lines("tries") == ["x"]
+    assert run.cases["bystander"].kind == "passed"
+    assert "1 passed + 1 failed + 2 errors; 0 unaccounted" in run.closing_line
+
+
+@WORKERS
+def test_presence_is_asked_again_before_each_dependent(scene: Scene, workers: str) -> None:
+    scene.write(
+        "shop.journey.yaml",
+        """
+        capabilities:
+          till: {probe: test -f "$DOGFOOD_STATE/till"}
+        journeys:
+          - {id: opens, establishes: [till], steps: [{run: 'touch "$DOGFOOD_STATE/till"; echo x >> "$DOGFOOD_ROOT/n"'}]}
+          - {id: steals, requires: [till], establishes: [stolen], steps: [{run: rm "$DOGFOOD_STATE/till"}]}
+          - {id: sells, requires: [till, stolen], steps: [{run: test -f "$DOGFOOD_STATE/till"}]}
+        """,
+    )
+    run = scene.run(workers)
+    assert run.status == 0
+    assert scene.lines("n") == ["x", "x"]
+    assert run.cases["sells"].properties["dogfood.provisioned"] == "till by replaying opens"
