@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
-from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from pytest_dogfood.jobs import jobs_for
 from pytest_dogfood.journal import Journal
 from pytest_dogfood.journal import Why
 from pytest_dogfood.journey import JourneyId
+from pytest_dogfood.manifest import Expected
 from pytest_dogfood.outcomes import Cause
 from pytest_dogfood.outcomes import JourneyResult
 from pytest_dogfood.outcomes import Outcome
@@ -77,7 +77,7 @@ class Leading:
         self.kept: Path | None = None
         self.left: tuple[str, ...] = ()
         self.empty_shard = False
-        self.expected: Mapping[str, int] | None = None
+        self.expected: Expected | None = None
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
@@ -255,7 +255,9 @@ class Leading:
         if status == pytest.ExitCode.NO_TESTS_COLLECTED and self.empty_shard:
             session.exitstatus = pytest.ExitCode.OK
         if status == pytest.ExitCode.OK and (
-            self.tally.unaccounted or self.unseen_causes() or self.too_little()
+            self.tally.unaccounted
+            or self.tally.unseen_causes()
+            or self.tally.too_little(self._config.stash[SETTINGS].min_measured)
         ):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -274,23 +276,3 @@ class Leading:
     def has_planned(self) -> bool:
         """Whether something was going to be run, journeys among it or not."""
         return self._plan is not None
-
-    def unseen_causes(self) -> tuple[Cause, ...]:
-        """Give the failures that deferred something but are no failed item of this run: they came in replays."""
-        causes = {
-            str(result.cause): result.cause
-            for results in self.tally.causes().values()
-            for result in results
-            if result.cause is not None and result.cause.details
-        }
-        return tuple(causes.values())
-
-    def too_little(self) -> str:
-        """Say how little was measured, if it is less than `dogfood_min_measured` percent; else nothing."""
-        measured, wanted = self.tally.measured()
-        least = self._config.stash[SETTINGS].min_measured
-        if not wanted or measured * 100 >= least * wanted:
-            return ""
-        if not measured:
-            return "dogfood: this run measured nothing"
-        return f"dogfood: this run measured too little: {measured} of {wanted}"

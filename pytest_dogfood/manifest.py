@@ -34,14 +34,22 @@ class ItemRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """What all shards together are to run: the shard of every selected item, and the journeys among the items."""
+
+    shards: Mapping[str, int]
+    journeys: Mapping[str, JourneyId]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """`expected` maps the node id of every selected item of the project to the number of its shard.
+    """What one shard knows of the whole, and what it ran.
 
     `replayed` holds what journeys came to that ran within the set-up of others, gates among them.
     """
 
     shard: Shard
-    expected: Mapping[str, int]
+    expected: Expected
     items: tuple[ItemRecord, ...] = ()
     results: tuple[JourneyResult, ...] = ()
     replayed: Mapping[JourneyId, Outcome] = field(default_factory=dict)
@@ -53,7 +61,7 @@ class Manifest:
         """Twelve hexadecimal digits, the same on every shard of one run."""
         lines = [
             f"{self.shard.total}",
-            *(f"{shard} {nodeid}" for nodeid, shard in sorted(self.expected.items())),
+            *(f"{shard} {nodeid}" for nodeid, shard in sorted(self.expected.shards.items())),
         ]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 

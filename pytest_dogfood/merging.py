@@ -77,7 +77,8 @@ def merge(manifests: Sequence[Manifest]) -> Merged:
     for manifest in ordered:
         for item in manifest.items:
             runs[item.nodeid].append(item)
-    tally = Tally(tuple(dict.fromkeys(result.id for manifest in ordered for result in manifest.results)))
+    ran = [result.id for manifest in ordered for result in manifest.results]
+    tally = Tally(tuple(dict.fromkeys([*expected.journeys.values(), *ran])))
     for result in (result for manifest in ordered for result in manifest.results):
         known = tally.results.get(result.id)
         if known is None or _badness(result.outcome) > _badness(known.outcome):
@@ -85,7 +86,7 @@ def merge(manifests: Sequence[Manifest]) -> Merged:
     return Merged(
         manifests=ordered,
         missing_shards=tuple(number for number in range(1, total + 1) if number not in here),
-        unaccounted=tuple(nodeid for nodeid in expected if nodeid not in runs),
+        unaccounted=tuple(nodeid for nodeid in expected.shards if nodeid not in runs),
         ran_twice=tuple(
             nodeid for nodeid, all_ in runs.items() if sum(not one.prerequisite for one in all_) > 1
         ),

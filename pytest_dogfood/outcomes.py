@@ -144,6 +144,25 @@ class Tally:
         results = [result for result in self.results.values() if result.outcome is not Outcome.SKIPPED]
         return sum(result.outcome.measured for result in results), len(results) + len(self.unaccounted)
 
+    def unseen_causes(self) -> tuple[Cause, ...]:
+        """Give the failures that deferred something but are no failed item of this run: they came in replays."""
+        causes = {
+            str(result.cause): result.cause
+            for results in self.causes().values()
+            for result in results
+            if result.cause is not None and result.cause.details
+        }
+        return tuple(causes.values())
+
+    def too_little(self, least: int) -> str:
+        """Say how little was measured, if it is less than `least` percent; else nothing."""
+        measured, wanted = self.measured()
+        if not wanted or measured * 100 >= least * wanted:
+            return ""
+        if not measured:
+            return "dogfood: this run measured nothing"
+        return f"dogfood: this run measured too little: {measured} of {wanted}"
+
     def closing_line(self) -> str:
         """Give the one line that accounts for every journey and every token of the run."""
         counts = Counter(result.outcome for result in self.results.values())

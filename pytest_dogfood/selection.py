@@ -24,6 +24,7 @@ from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.journey import Scope
 from pytest_dogfood.journey import Token
+from pytest_dogfood.manifest import Expected
 from pytest_dogfood.planning import UNKNOWN_DURATION
 from pytest_dogfood.planning import Plan
 from pytest_dogfood.planning import make_plan
@@ -46,8 +47,8 @@ class Settled:
     findings: tuple[Diagnostic, ...] = ()
     elsewhere: tuple[pytest.Item, ...] = ()
     """Items that belong to other shards."""
-    expected: Mapping[str, int] | None = None
-    """The shard of every selected item by node id, if there are shards."""
+    expected: Expected | None = None
+    """What all shards together are to run, if there are shards."""
 
     @property
     def diagnostics(self) -> tuple[Diagnostic, ...]:
@@ -81,12 +82,15 @@ def settle(
     in_selection = _ids(selected)
     here = list(selected)
     elsewhere: list[pytest.Item] = []
-    expected: dict[str, int] | None = None
+    expected: Expected | None = None
     if shard is not None:
         shards = _shards(graph, collected, shard.total, committed or {})
         here = [item for item in selected if shards[_unit(graph, item)] == shard.index]
         elsewhere = [item for item in selected if shards[_unit(graph, item)] != shard.index]
-        expected = {item.nodeid: shards[_unit(graph, item)] for item in selected}
+        expected = Expected(
+            shards={item.nodeid: shards[_unit(graph, item)] for item in selected},
+            journeys={item.nodeid: _journey(item).id for item in selected if JOURNEY in item.stash},
+        )
     wanted = set(python_prerequisites(graph, _ids(here)))
     here += [item for item in collected if item.stash.get(JOURNEY, None) and _journey(item).id in wanted]
     plan = make_plan(
@@ -169,7 +173,7 @@ class Published:
     plan: Plan
     diagnostics: tuple[Diagnostic, ...] = ()
     empty_shard: bool = False
-    expected: Mapping[str, int] | None = None
+    expected: Expected | None = None
 
 
 def publish(directory: Path, worker: str, published: Published) -> None:

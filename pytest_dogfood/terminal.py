@@ -51,7 +51,7 @@ class Terminal:
             )
         if self._leading.has_planned:
             terminalreporter.write_line(tally.closing_line())
-            too_little = self._leading.too_little()
+            too_little = tally.too_little(self._config.stash[SETTINGS].min_measured)
             if too_little:
                 terminalreporter.write_line(too_little, red=True)
 
@@ -60,7 +60,7 @@ class Terminal:
         for cause, results in tally.causes().items():
             yield f"deferred: {_count(len(results), 'journey')}, because {cause}"
             yield f"    {listed(result.id for result in results)}"
-        for unseen in self._leading.unseen_causes():
+        for unseen in tally.unseen_causes():
             yield f"not run as an item of its own, but seen to fail: {unseen.who}"
             yield from (f"    {line}" for line in unseen.details.splitlines())
         for gate in tally.gates_left_open():

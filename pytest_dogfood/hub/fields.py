@@ -18,7 +18,6 @@ from yaml.events import AliasEvent
 from yaml.events import CollectionEndEvent
 from yaml.events import CollectionStartEvent
 from yaml.events import DocumentStartEvent
-from yaml.events import MappingEndEvent
 from yaml.events import MappingStartEvent
 from yaml.events import ScalarEvent
 
@@ -108,7 +107,7 @@ def _check_shape(events: Sequence[yaml.Event]) -> None:
         raise Unusable("it holds several YAML documents")
     if any(isinstance(event, AliasEvent) for event in events):
         raise Unusable("it uses a YAML alias")
-    content = [event for event in events if isinstance(event, (ScalarEvent, CollectionStartEvent))]
+    content = [event for event in events if isinstance(event, ScalarEvent | CollectionStartEvent)]
     if content and not isinstance(content[0], MappingStartEvent):
         raise Unusable("it is not a mapping of fields")
 
@@ -143,7 +142,7 @@ def _pairs(events: Sequence[yaml.Event]) -> Iterator[tuple[int, int]]:
 def _outer_nodes(events: Sequence[yaml.Event]) -> Iterator[int]:
     depth = 0
     for at, event in enumerate(events):
-        if isinstance(event, CollectionEndEvent | MappingEndEvent):
+        if isinstance(event, CollectionEndEvent):
             depth -= 1
         elif isinstance(event, ScalarEvent | CollectionStartEvent):
             if depth == 1:
