@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable
+from collections.abc import Generator
 from collections.abc import Iterable
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.journey import Token
 from pytest_dogfood.project import Project
+from pytest_dogfood.project import collector_paused
 from pytest_dogfood.providing import PROVIDES
 from pytest_dogfood.stash import JOURNEY
 from pytest_dogfood.stash import PROJECT
@@ -92,6 +94,11 @@ def _function_for(
 
 class JourneyCollector:
     """The plugin that collects journey files."""
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection(self) -> Generator[None, object, object]:
+        with collector_paused():
+            return (yield)
 
     @pytest.hookimpl
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:

@@ -88,7 +88,7 @@ class _Drawing:
 
     def svg(self) -> str:
         inner = max(self._layout.width + 2 * _INDENT, _LEAST_WIDTH)
-        lines = wrap(summary(self._picture), int(inner / 6.6))
+        lines = wrap(summary(self._picture), int(inner / 6.6), break_on_hyphens=False)
         head = _HEAD + 16 * len(lines[1:])
         below = head + self._layout.height + 16
         legend, legend_height = legend_of(self._picture, x=_MARGIN, y=below, width=inner)

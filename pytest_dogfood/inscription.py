@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 
@@ -67,8 +69,17 @@ def _facts(picture: Picture, node: JourneyNode) -> Iterator[str]:
         yield "on the critical path"
 
 
-def needs_and_gives(links: tuple[Link, ...], key: NodeKey) -> Iterator[str]:
-    """Say what a node has from whom and what it gives to whom."""
+def links_by_node(picture: Picture) -> Mapping[NodeKey, list[Link]]:
+    """Give the links that begin or end at each node."""
+    found: dict[NodeKey, list[Link]] = defaultdict(list)
+    for link in picture.links:
+        found[link.source].append(link)
+        found[link.target].append(link)
+    return found
+
+
+def needs_and_gives(links: Iterable[Link], key: NodeKey) -> Iterator[str]:
+    """Say what a node has from whom and what it gives to whom, as far as these links tell."""
     needed: dict[str, list[str]] = {}
     given: dict[str, list[str]] = {}
     for link in links:

@@ -12,6 +12,7 @@ from pytest_dogfood.diagnostics import did_you_mean
 from pytest_dogfood.drawing import svg_of
 from pytest_dogfood.inscription import chain_labels
 from pytest_dogfood.inscription import headline
+from pytest_dogfood.inscription import links_by_node
 from pytest_dogfood.inscription import needs_and_gives
 from pytest_dogfood.inscription import summary
 from pytest_dogfood.journey import Tier
@@ -68,6 +69,7 @@ def _text(picture: Picture) -> Iterator[str]:
     yield _one_line(headline(picture))
     yield _one_line(summary(picture))
     labels = chain_labels(picture)
+    links = links_by_node(picture)
     for tier, journeys in _tiers(picture):
         yield ""
         yield str(tier)
@@ -75,13 +77,13 @@ def _text(picture: Picture) -> Iterator[str]:
             words = [f"chain {labels[node.chain]}" if node.chain in labels else "", detail_line(node)]
             notes = ", ".join(filter(None, [*words, "critical path" if node.critical else ""]))
             yield _one_line(f"  {node.key}  [{notes}]" if notes else f"  {node.key}")
-            yield from (f"      {_one_line(line)}" for line in needs_and_gives(picture.links, node.key))
+            yield from (f"      {_one_line(line)}" for line in needs_and_gives(links[node.key], node.key))
     if picture.providers:
         yield ""
         yield "providers"
     for provider in picture.providers:
         yield _one_line(f"  {provider.key}  [{provider_line(provider)}]")
-        yield from (f"      {_one_line(line)}" for line in needs_and_gives(picture.links, provider.key))
+        yield from (f"      {_one_line(line)}" for line in needs_and_gives(links[provider.key], provider.key))
     if labels:
         yield ""
         yield "chains"
@@ -89,7 +91,7 @@ def _text(picture: Picture) -> Iterator[str]:
 
 
 def _mermaid(picture: Picture) -> Iterator[str]:
-    names = _names(picture)
+    names, labels = _names(picture), chain_labels(picture)
     yield "flowchart TB"
     yield f"  accTitle: {_plain(headline(picture))}"
     yield f"  accDescr: {_plain(summary(picture))}"
@@ -97,7 +99,7 @@ def _mermaid(picture: Picture) -> Iterator[str]:
         yield f'  subgraph {tier}_tier["{tier}"]'
         for node in journeys:
             left, right = ("{{", "}}") if node.gating else ("[", "]")
-            yield f'    {names[node.key]}{left}"{_entities(_caption(picture, node))}"{right}'
+            yield f'    {names[node.key]}{left}"{_entities(_caption(labels, node))}"{right}'
         yield "  end"
     for provider in picture.providers:
         caption = f"{provider.token}\n{provider_line(provider)}"
@@ -122,6 +124,7 @@ def _mermaid_classes(picture: Picture, names: Mapping[str, str]) -> Iterator[str
 
 
 def _dot(picture: Picture) -> Iterator[str]:
+    labels = chain_labels(picture)
     yield f"digraph {_quoted(headline(picture))} {{"
     yield '  rankdir=TB; node [shape=box, fontname="monospace"]; edge [fontname="monospace", fontsize=10];'
     for tier, journeys in _tiers(picture):
@@ -129,7 +132,7 @@ def _dot(picture: Picture) -> Iterator[str]:
         yield f"    label={_quoted(str(tier))};"
         for node in journeys:
             shape = ", shape=octagon" if node.gating else ""
-            yield f"    {_quoted(node.key)} [label={_quoted(_caption(picture, node))}{shape}{_width(node)}];"
+            yield f"    {_quoted(node.key)} [label={_quoted(_caption(labels, node))}{shape}{_width(node)}];"
         yield "  }"
     for provider in picture.providers:
         label = _quoted(f"{provider.token}\n{provider_line(provider)}")
@@ -155,8 +158,8 @@ def _names(picture: Picture) -> dict[str, str]:
     return names | {node.key: f"p{number}" for number, node in enumerate(picture.providers)}
 
 
-def _caption(picture: Picture, node: JourneyNode) -> str:
-    label = chain_labels(picture).get(node.chain)
+def _caption(labels: Mapping[str, str], node: JourneyNode) -> str:
+    label = labels.get(node.chain)
     detail = " · ".join(filter(None, [f"chain {label}" if label else "", detail_line(node)]))
     name = _one_line(node.key)
     return f"{name}\n{detail}" if detail else name

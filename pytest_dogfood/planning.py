@@ -175,6 +175,9 @@ def python_prerequisites(graph: CapabilityGraph, selected: Collection[JourneyId]
     A Python test cannot be replayed within another's set-up, so it is brought back as an item; what a journey
     file can replay, and what has a provider of its own, is left to be provisioned.
     """
+    present = set(selected)
+    if all(not journey.python or journey.id in present for journey in graph.journeys.values()):
+        return ()
     wanted: dict[JourneyId, None] = {}
     seen: set[Token] = set()
     waiting = [token for journey in selected for token in graph.needed_by(graph.journeys[journey])]
@@ -183,10 +186,11 @@ def python_prerequisites(graph: CapabilityGraph, selected: Collection[JourneyId]
         if token in seen or graph.has_independent_provider(token):
             continue
         seen.add(token)
-        for journey in _who_will_establish(graph, token, {*selected, *wanted}):
-            if graph.journeys[journey].python and journey not in selected:
+        for journey in _who_will_establish(graph, token, present):
+            if graph.journeys[journey].python and journey not in present:
                 wanted[journey] = None
             waiting.extend(graph.needed_by(graph.journeys[journey]))
+        present.update(wanted)
     return tuple(journey for journey in graph.journeys if journey in wanted)
 
 

@@ -35,8 +35,8 @@ def picture_of(graph: CapabilityGraph) -> Picture:
     links = tuple(_links(graph, providers))
     seconds = {node.key: node.seconds for node in journeys} | {node.key: 0.0 for node in providers}
     path, total = _critical_path(seconds, links)
-    journeys_on_path = [node for node in journeys if node.key in path]
-    marked = path if len(journeys_on_path) > 1 else ()
+    names = {node.key for node in journeys}
+    marked = path if sum(key in names for key in path) > 1 else ()
     on_path, steps = frozenset(marked), frozenset(pairwise(marked))
     return Picture(
         journeys=tuple(replace(node, critical=node.key in on_path) for node in journeys),

@@ -47,6 +47,9 @@ class Project:
         self._settings: dict[Path, ParsedFile] = {}
         self._findings: list[Diagnostic] = []
         self._whole = False
+        self._graph: CapabilityGraph | None = None
+        self._parts: tuple[object, ...] = ()
+        self._above: dict[Path, Defaults] = {}
 
     def read(self, path: Path) -> ParsedFile:
         """Read a journey file, and the settings files above it; mistakes are in its diagnostics."""
@@ -63,6 +66,8 @@ class Project:
 
     def read_settings_above(self, path: Path) -> Defaults:
         """Read the settings files that count for a path; gives the nearest one's defaults, merged."""
+        if path.parent in self._above:
+            return self._above[path.parent]
         defaults = Defaults()
         for settings in settings_files_above(path, self._rootdir, SETTINGS_FILE):
             if settings not in self._settings:
@@ -74,11 +79,12 @@ class Project:
                     else parse_settings_file(content, path=name, defaults=defaults)
                 )
             defaults = self._settings[settings].defaults
+        self._above[path.parent] = defaults
         return defaults
 
     def read_below(self, paths: Iterable[Path]) -> None:
         """Read every journey file at or below the paths."""
-        with _collector_paused():
+        with collector_paused():
             for start in paths:
                 for path in files_below(start, self._patterns, self._ignored):
                     if holds_journeys(path, self._patterns, named=path == start):
@@ -89,7 +95,7 @@ class Project:
         if not self._whole:
             self._whole = True
             self.read_below(self._roots)
-            with _collector_paused():
+            with collector_paused():
                 for root in self._roots:
                     for path in files_below(root, (SETTINGS_FILE,), self._ignored):
                         self.read_settings_above(path)
@@ -112,12 +118,15 @@ class Project:
         self, tests: Iterable[Journey] = (), fixtures: dict[Token, str] | None = None
     ) -> CapabilityGraph:
         """Give the graph of what has been read together with Python tests, reading on where a token is missing."""
-        tests = tuple(tests)
-        graph = CapabilityGraph((*self.journeys, *tests), self.capabilities, fixtures)
-        if not self._whole and _is_incomplete(graph):
-            self.read_whole()
-            graph = CapabilityGraph((*self.journeys, *tests), self.capabilities, fixtures)
-        return graph
+        parts = ((*self.journeys, *tests), self.capabilities, fixtures or {})
+        if self._graph is None or parts != self._parts:
+            graph = CapabilityGraph(*parts)
+            if not self._whole and _is_incomplete(graph):
+                self.read_whole()
+                parts = ((*self.journeys, *tests), self.capabilities, fixtures or {})
+                graph = CapabilityGraph(*parts)
+            self._graph, self._parts = graph, parts
+        return self._graph
 
     def add_finding(self, finding: Diagnostic) -> None:
         """Take in what somebody else found to be wrong with a journey of the project."""
@@ -195,8 +204,8 @@ def _broken(name: str, diagnostic: Diagnostic) -> ParsedFile:
 
 
 @contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Keep the garbage collector from looking at every node of every file, which takes longer than reading them."""
+def collector_paused() -> Iterator[None]:
+    """Keep the garbage collector from looking at every node and item again and again; that takes longer than making them."""
     was_on = gc.isenabled()
     gc.disable()
     try:

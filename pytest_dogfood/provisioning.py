@@ -147,7 +147,12 @@ class Provisioner:
                         f"which {ask.journey!r} cannot see: {error}"
                     ) from error
         if capability is not None and self._graph.has_own_provider(token):
-            self.ensure(self._graph.needs_of_provider(token), ask)
+            try:
+                self.ensure(self._graph.needs_of_provider(token), ask)
+            except DeferredError:
+                if not self._graph.establishers.get(token):
+                    raise
+                return self.replayer.bring_about(token, ask)  # as in a run where its journey comes first
             with ask.noting(token) as note:
                 if capability.service is not None:
                     holding = start_service(self.presence, token, capability, ask.state)

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from dataclasses import field
 from random import Random
 
-from strategies import Scene
-
 from pytest_dogfood.dispatch import Queue
 from pytest_dogfood.jobs import jobs_for
 from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.journey import Token
 from pytest_dogfood.planning import Plan
+from tests.strategies import Scene
 
 Place = tuple[str, str]
 """A chain and the worker that it is on; the machine is a place of its own."""

@@ -15,12 +15,11 @@ from dataclasses import field
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from strategies import Scene
-
 from pytest_dogfood.journey import Capability
 from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.journey import Token
+from tests.strategies import Scene
 
 SETTINGS = "dogfood.yaml"
 SHARED = "shared"

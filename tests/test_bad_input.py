@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.conftest import Inner
+    from tests.scenes import Inner
 
 Make = Callable[[Mapping[str, str]], "Inner"]
 

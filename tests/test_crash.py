@@ -9,8 +9,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.conftest import Live
-    from tests.conftest import Run
+    from tests.lives import Live
+    from tests.runs import Run
 
 DIE = "kill -9 $PPID; sleep 300"
 LOG = 'echo "$DOGFOOD_JOURNEY $DOGFOOD_WORKER $DOGFOOD_STATE" >>"$DOGFOOD_ROOT/log"'

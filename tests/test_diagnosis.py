@@ -3,8 +3,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from strategies import ANYWHERE
-from strategies import new_journey
 
 from pytest_dogfood.diagnosis import diagnose
 from pytest_dogfood.diagnosis import diagnose_ids
@@ -18,6 +16,8 @@ from pytest_dogfood.journey import Scope
 from pytest_dogfood.journey import Step
 from pytest_dogfood.journey import Tier
 from pytest_dogfood.journey import Token
+from tests.strategies import ANYWHERE
+from tests.strategies import new_journey
 
 STEP = Step(location=ANYWHERE, run="true")
 

@@ -1,71 +1,31 @@
 from __future__ import annotations
 
 import re
-from itertools import combinations
-from random import Random
 from xml.etree import ElementTree as ET
 
 import pytest
 from hypothesis import given
 from hypothesis import settings
-from hypothesis import strategies as st
-from strategies import random_scene
 
-from pytest_dogfood.diagnostics import Location
 from pytest_dogfood.drawing import MOST_JOURNEYS
 from pytest_dogfood.drawing import TooManyJourneysError
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability
 from pytest_dogfood.journey import Journey
-from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.journey import Scope
-from pytest_dogfood.journey import Step
 from pytest_dogfood.journey import Tier
 from pytest_dogfood.journey import Token
-from pytest_dogfood.layout import lay_out
-from pytest_dogfood.markup import escaped
-from pytest_dogfood.markup import path_data
 from pytest_dogfood.notations import render
 from pytest_dogfood.picture import focus
 from pytest_dogfood.portraying import picture_of
-from pytest_dogfood.sketch import boxes_of
-from pytest_dogfood.sketch import drawn_tiers
-from pytest_dogfood.sketch import joints_of
-from pytest_dogfood.sketch import labels_of
-from pytest_dogfood.sketch import shortened
-from pytest_dogfood.sketch import text_width
+from tests.small_graphs import HERE
+from tests.small_graphs import STEP
+from tests.small_graphs import graphs
+from tests.small_graphs import journey
 
-HERE = Location("shop.journey.yaml", 3, 5)
-STEP = Step(location=HERE, run="true")
 SVG = "{http://www.w3.org/2000/svg}"
 LAW = settings(deadline=None, max_examples=25)
-GRAPHS = st.builds(
-    lambda most, seed: random_scene(Random(seed), least=1, most=most).graph(),  # noqa: S311 - a die, no secret
-    st.integers(1, 30),
-    st.integers(0, 2**32),
-)
-
-
-def journey(
-    name: str,
-    *,
-    requires: str = "",
-    establishes: str = "",
-    invalidates: str = "",
-    tier: Tier = Tier.CORE,
-    gating: bool = False,
-) -> Journey:
-    return Journey(
-        id=JourneyId(name),
-        location=HERE,
-        path=HERE.path,
-        nodeid=f"{HERE.path}::{name}",
-        requires=dict.fromkeys(map(Token, requires.split()), HERE),
-        establishes=dict.fromkeys(map(Token, establishes.split()), HERE),
-        invalidates=dict.fromkeys(map(Token, invalidates.split()), HERE),
-        tier=tier,
-        gating=gating,
-    )
+GRAPHS = graphs(30)
 
 
 def drawn(*journeys: Journey, capabilities: tuple[Capability, ...] = ()) -> ET.Element:
@@ -102,43 +62,6 @@ def test_the_drawing_is_xml_with_a_title_for_every_node_and_every_label(graph: C
     assert all(group.findtext(f"{SVG}title") for group in root.iter(f"{SVG}g") if group.get("class"))
 
 
-@LAW
-@given(GRAPHS)
-def test_every_journey_is_drawn_in_its_tier_or_in_that_of_what_it_waits_for(graph: CapabilityGraph) -> None:
-    picture = picture_of(graph)
-    layout = lay_out(boxes_of(picture), joints_of(labels_of(picture)))
-    tiers = drawn_tiers(picture)
-    for node in picture.journeys:
-        top, bottom = layout.bands[tiers[node.key]]
-        place = layout.places[node.key]
-        assert top < place.y
-        assert place.bottom < bottom
-        assert tiers[node.key] >= node.tier
-
-
-@LAW
-@given(GRAPHS)
-def test_boxes_and_labels_of_a_picture_do_not_overlap(graph: CapabilityGraph) -> None:
-    picture = picture_of(graph)
-    places = lay_out(boxes_of(picture), joints_of(labels_of(picture))).places.values()
-    solid = [place for place in places if place.width]
-    assert not [pair for pair in combinations(solid, 2) if pair[0].overlaps(pair[1])]
-
-
-@LAW
-@given(GRAPHS)
-def test_labels_stand_for_every_link_and_for_no_other(graph: CapabilityGraph) -> None:
-    picture = picture_of(graph)
-    shown = [
-        (source, target, label.tokens, label.scope, label.kind)
-        for label in labels_of(picture)
-        for source in label.sources
-        for target in label.targets
-    ]
-    links = [(link.source, link.target, link.tokens, link.scope, link.kind) for link in picture.links]
-    assert sorted(shown) == sorted(links)
-
-
 def test_the_drawing_says_what_it_is_to_who_cannot_see_it() -> None:
     root = drawn(journey("a", establishes="t"), journey("b", requires="t"))
     assert root.get("role") == "img"
@@ -167,26 +90,10 @@ def test_text_of_the_project_is_never_markup() -> None:
     assert "&lt;b onload=&#x27;x&#x27;&gt;&amp;&quot;]]&gt;��]" in svg
 
 
-def test_what_xml_may_not_hold_is_replaced() -> None:
-    assert escaped("a\x00b\x1f\ufffe<\t>") == "a�b��&lt;\t&gt;"
-
-
 def test_a_long_name_is_shortened_and_stands_whole_in_the_title() -> None:
     name = "a-journey-whose-name-goes-on-for-rather-longer-than-anybody-wants-to-read"
     group = groups(drawn(journey(name)), "journey")[name]
     assert texts(group) == ["a-journey-who…-wants-to-read"]
-
-
-@given(st.text(), st.integers(3, 40))
-def test_shortened_text_is_short_and_has_one_line(text: str, most: int) -> None:
-    short = shortened(text, most)
-    assert len(short) <= most
-    assert len(short.splitlines()) <= 1
-
-
-def test_wide_and_combining_characters_are_measured_as_they_are_shown() -> None:
-    assert text_width("漢字", 10) == text_width("abcd", 10)
-    assert text_width("e\u0301", 10) == text_width("e", 10)
 
 
 def test_tokens_between_the_same_two_journeys_stand_on_one_label() -> None:
@@ -328,10 +235,3 @@ def test_a_circle_is_refused_by_name() -> None:
 
 def test_an_empty_project_is_drawn_as_such() -> None:
     assert texts(drawn())[0] == "The capability graph: 0 journeys"
-
-
-def test_a_line_is_curved_between_rows_and_straight_within() -> None:
-    route = (((5.0, 10.0), (5.0, 10.0)), ((9.0, 20.0), (9.0, 30.0)), ((9.0, 40.0), (9.0, 50.0)))
-    assert path_data(route) == "M5,10C5,15 9,15 9,20V30V40V50"
-    assert path_data(route, short_of_end=4) == "M5,10C5,15 9,15 9,20V30V40V46"
-    assert path_data(route, short_of_end=12) == "M5,10C5,15 9,15 9,20V30V38"

@@ -2,14 +2,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fakes import FakeBench
-from fakes import FakeSeen
-from strategies import ANYWHERE
-
 from pytest_dogfood.execution import perform
 from pytest_dogfood.journey import Save
 from pytest_dogfood.journey import Step
 from pytest_dogfood.journey import Until
+from tests.fakes import FakeBench
+from tests.fakes import FakeSeen
+from tests.strategies import ANYWHERE
 
 STEP = Step(location=ANYWHERE, run="true")
 SAVING = replace(STEP, save=(Save(name="id", pattern="(.*)"),))

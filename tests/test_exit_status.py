@@ -9,8 +9,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.conftest import Run
-    from tests.conftest import Scene
+    from tests.runs import Run
+    from tests.scenes import Scene
 
 WORKERS = pytest.mark.parametrize("workers", ["-n0", "-n2"])
 

@@ -3,8 +3,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from strategies import ANYWHERE
-from strategies import new_journey
 
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability
@@ -14,6 +12,8 @@ from pytest_dogfood.journey import Save
 from pytest_dogfood.journey import Scope
 from pytest_dogfood.journey import Step
 from pytest_dogfood.journey import Token
+from tests.strategies import ANYWHERE
+from tests.strategies import new_journey
 
 STEP = Step(location=ANYWHERE, run="true")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.conftest import Inner
+    from tests.scenes import Inner
 
 FIXTURES = """
     import pytest

@@ -4,9 +4,6 @@ import json
 from typing import Any
 
 import pytest
-from fakes import SECRET
-from fakes import FakeSeen
-from strategies import ANYWHERE
 
 from pytest_dogfood.journey import Expectation
 from pytest_dogfood.journey import FileExpectation
@@ -18,6 +15,9 @@ from pytest_dogfood.judgement import excerpt
 from pytest_dogfood.judgement import exit_words
 from pytest_dogfood.judgement import mismatches
 from pytest_dogfood.judgement import saved_values
+from tests.fakes import SECRET
+from tests.fakes import FakeSeen
+from tests.strategies import ANYWHERE
 
 ORDER = json.dumps({"id": 7, "paid": True, "items": ["tea"]})
 

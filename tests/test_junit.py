@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from collections.abc import Mapping
 
-    from tests.conftest import Case
-    from tests.conftest import Run
-    from tests.conftest import Scene
+    from tests.runs import Case
+    from tests.runs import Run
+    from tests.scenes import Scene
 
 SHOP = """
     capabilities:

@@ -7,12 +7,6 @@ from hypothesis import HealthCheck
 from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
-from played import Simulation
-from played import replays_without_cause
-from strategies import Scene
-from strategies import ancestors
-from strategies import dice
-from strategies import scenes
 
 from pytest_dogfood.diagnosis import diagnose
 from pytest_dogfood.graph import CapabilityGraph
@@ -21,6 +15,12 @@ from pytest_dogfood.journey import Scope
 from pytest_dogfood.planning import Plan
 from pytest_dogfood.planning import make_plan
 from pytest_dogfood.planning import partition
+from tests.played import Simulation
+from tests.played import replays_without_cause
+from tests.strategies import Scene
+from tests.strategies import ancestors
+from tests.strategies import dice
+from tests.strategies import scenes
 
 GRAPHS = 2000
 

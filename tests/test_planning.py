@@ -3,8 +3,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from strategies import ANYWHERE
-from strategies import new_journey
 
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability
@@ -23,6 +21,8 @@ from pytest_dogfood.planning import PlannedJourney
 from pytest_dogfood.planning import make_plan
 from pytest_dogfood.planning import partition
 from pytest_dogfood.planning import python_prerequisites
+from tests.strategies import ANYWHERE
+from tests.strategies import new_journey
 
 
 def journey(

@@ -11,7 +11,7 @@ import pytest
 from pytest_dogfood import provides
 
 if TYPE_CHECKING:
-    from tests.conftest import Inner
+    from tests.scenes import Inner
 
 Make = Callable[[Mapping[str, str]], "Inner"]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.conftest import Scene
+    from tests.scenes import Scene
 
 WORKERS = pytest.mark.parametrize("workers", ["-n0", "-n2"])
 

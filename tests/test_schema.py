@@ -9,12 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
-from test_parser_bad_input import MISTAKES_IN_A_FILE
-from test_parser_bad_input import MISTAKES_IN_A_JOURNEY
-from test_parser_bad_input import MISTAKES_IN_A_STEP
-from test_parser_bad_input import MISTAKES_IN_THE_SETTINGS
-from test_parser_hints import KEYS
-from test_parser_hints import VALUES
 
 from pytest_dogfood.diagnostics import Diagnostic
 from pytest_dogfood.nodes import Findings
@@ -30,6 +24,12 @@ from pytest_dogfood.templates import capability_template
 from pytest_dogfood.templates import journey_template
 from pytest_dogfood.templates import project_files
 from pytest_dogfood.yamltext import read_document
+from tests.test_parser_bad_input import MISTAKES_IN_A_FILE
+from tests.test_parser_bad_input import MISTAKES_IN_A_JOURNEY
+from tests.test_parser_bad_input import MISTAKES_IN_A_STEP
+from tests.test_parser_bad_input import MISTAKES_IN_THE_SETTINGS
+from tests.test_parser_hints import KEYS
+from tests.test_parser_hints import VALUES
 
 ROOT = Path(__file__).parents[1]
 SCHEMAS = {JOURNEY_SCHEMA: journey_schema(), SETTINGS_SCHEMA: settings_schema()}

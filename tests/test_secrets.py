@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.conftest import Live
-    from tests.conftest import Run
+    from tests.lives import Live
+    from tests.runs import Run
 
 GIVEN = "hunter2-Given/by=environment"
 SAVED = "s3cr3t-Saved-by-a-step"

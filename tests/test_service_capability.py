@@ -13,9 +13,9 @@ from pytest_dogfood.watcher import alive
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.conftest import Eventually
-    from tests.conftest import Live
-    from tests.conftest import Run
+    from tests.lives import Eventually
+    from tests.lives import Live
+    from tests.runs import Run
 
 pytestmark = pytest.mark.skipif(not HAS_PROC, reason="only /proc tells what a process was started with")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.conftest import Inner
+    from tests.scenes import Inner
 
 Make = Callable[[Mapping[str, str]], "Inner"]
 

@@ -11,8 +11,8 @@ from pytest_dogfood.watcher import HAS_PROC
 from pytest_dogfood.watcher import alive
 
 if TYPE_CHECKING:
-    from tests.conftest import Eventually
-    from tests.conftest import Live
+    from tests.lives import Eventually
+    from tests.lives import Live
 
 pytestmark = pytest.mark.skipif(not HAS_PROC, reason="only /proc tells what a process was started with")
 

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.conftest import Live
-    from tests.conftest import Run
+    from tests.lives import Live
+    from tests.runs import Run
 
 LOG = (
     'echo "$DOGFOOD_JOURNEY state $DOGFOOD_STATE" >>"$DOGFOOD_ROOT/log";'

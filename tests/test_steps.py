@@ -12,8 +12,8 @@ from pytest_dogfood.watcher import HAS_PROC
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.conftest import Live
-    from tests.conftest import Run
+    from tests.lives import Live
+    from tests.runs import Run
 
 ASKED = r"""
     defaults: {env: {FROM_FILE: "file $DOGFOOD_JOURNEY", OVERRIDDEN: file}}

@@ -15,8 +15,8 @@ from pytest_dogfood.templates import journey_template
 from pytest_dogfood.templates import project_files
 
 if TYPE_CHECKING:
-    from tests.conftest import Run
-    from tests.conftest import Scene
+    from tests.runs import Run
+    from tests.scenes import Scene
 
 IDS = ["log-in", "Log_in.2", "1.20", "null", "true", ".", "...", "__", "2026-01-02"]
 TOKENS = ["user-logged-in", "5", "null", "true", "0-1", "db-ready:linux"]

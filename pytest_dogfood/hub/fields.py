@@ -28,7 +28,7 @@ Event = tuple[str, str]
 """What an event says, without its place: its kind and, of a scalar, the value."""
 
 
-class Unusable(ValueError):
+class UnusableError(ValueError):
     """The text of a block cannot be used; the message says why."""
 
 
@@ -72,15 +72,15 @@ class Fields:
 
 
 def read_fields(lines: Sequence[Line], *, first_line: int, loader: type[Any] = LOADER) -> Fields:
-    """Read a block. `first_line` is the number of the first of `lines`. Raises Unusable."""
+    """Read a block. `first_line` is the number of the first of `lines`. Raises UnusableError."""
     source = _Source(lines)
     try:
         events = list(yaml.parse(source.text, Loader=loader))
     except yaml.MarkedYAMLError as error:
         at = f"line {first_line + error.problem_mark.line}: " if error.problem_mark else ""
-        raise Unusable(f"{at}{error.problem or error.context}") from None
+        raise UnusableError(f"{at}{error.problem or error.context}") from None
     except yaml.YAMLError as error:
-        raise Unusable(str(error).splitlines()[0]) from None
+        raise UnusableError(str(error).splitlines()[0]) from None
     _check_shape(events)
     return _fields(events, source)
 
@@ -104,12 +104,12 @@ class _Source:
 
 def _check_shape(events: Sequence[yaml.Event]) -> None:
     if sum(isinstance(event, DocumentStartEvent) for event in events) > 1:
-        raise Unusable("it holds several YAML documents")
+        raise UnusableError("it holds several YAML documents")
     if any(isinstance(event, AliasEvent) for event in events):
-        raise Unusable("it uses a YAML alias")
+        raise UnusableError("it uses a YAML alias")
     content = [event for event in events if isinstance(event, ScalarEvent | CollectionStartEvent)]
     if content and not isinstance(content[0], MappingStartEvent):
-        raise Unusable("it is not a mapping of fields")
+        raise UnusableError("it is not a mapping of fields")
 
 
 def _fields(events: Sequence[yaml.Event], source: _Source) -> Fields:
@@ -118,9 +118,9 @@ def _fields(events: Sequence[yaml.Event], source: _Source) -> Fields:
     for key_at, value_at in _pairs(events):
         key, value = events[key_at], events[value_at]
         if not isinstance(key, ScalarEvent):
-            raise Unusable("a key is not a plain text")
+            raise UnusableError("a key is not a plain text")
         if key.value in scalars or key.value in nested:
-            raise Unusable(f"the key '{key.value}' occurs twice")
+            raise UnusableError(f"the key '{key.value}' occurs twice")
         if isinstance(value, ScalarEvent):
             scalars[key.value] = _field(key, value, value_at, source)
         else:
@@ -152,13 +152,21 @@ def _outer_nodes(events: Sequence[yaml.Event]) -> Iterator[int]:
 
 def _field(key: ScalarEvent, value: ScalarEvent, at: int, source: _Source) -> Field:
     quotes = 1 if value.style in {"'", '"'} else 0
-    begin, end = value.start_mark.index + quotes, value.end_mark.index - quotes
+    begin, end = _extent(value)
+    begin, end = begin + quotes, end - quotes
     return Field(
         value=value.value,
-        key_start=source.origin(key.start_mark.index),
+        key_start=source.origin(_extent(key)[0]),
         start=source.origin(begin),
         end=source.origin(end),
         event=at,
         is_plain=not value.style,
         is_verbatim=bool(value.value) and source.text[begin:end] == value.value,
     )
+
+
+def _extent(event: yaml.Event) -> tuple[int, int]:
+    start, end = event.start_mark, event.end_mark
+    if start is None or end is None:
+        raise TypeError("the loader gives no marks")
+    return start.index, end.index

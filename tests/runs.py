@@ -1,0 +1,46 @@
+"""What a person, and JUnit, see of a finished run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """What JUnit says of one item; `kind` is the tag within its test case, or "passed"."""
+
+    kind: str
+    message: str
+    properties: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What a person sees of a finished run: the exit status, the text, and per item what JUnit says."""
+
+    status: int
+    text: str
+    cases: Mapping[str, Case]
+
+    @property
+    def closing_line(self) -> str:
+        return next(line for line in self.text.splitlines() if re.match(r"dogfood: \d+ journeys? = ", line))
+
+
+def read_junit(path: Path) -> dict[str, Case]:
+    if not path.exists():
+        return {}
+    cases: dict[str, Case] = {}
+    for element in ET.parse(path).iter("testcase"):  # noqa: S314 - pytest has just written it
+        told = [child for child in element if child.tag in {"failure", "error", "skipped"}]
+        case = Case(
+            kind="+".join(child.tag for child in told) or "passed",
+            message="\n".join(child.get("message", "") for child in told),
+            properties={one.get("name", ""): one.get("value", "") for one in element.iter("property")},
+        )
+        cases[element.get("name", "")] = case
+    return cases
