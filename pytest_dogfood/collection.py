@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import types
 from collections.abc import Callable
 from collections.abc import Generator
@@ -20,7 +21,6 @@ from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.journey import Token
 from pytest_dogfood.project import Project
-from pytest_dogfood.project import collector_paused
 from pytest_dogfood.providing import PROVIDES
 from pytest_dogfood.stash import JOURNEY
 from pytest_dogfood.stash import PROJECT
@@ -93,12 +93,33 @@ def _function_for(
 
 
 class JourneyCollector:
-    """The plugin that collects journey files."""
+    """The plugin that collects journey files.
+
+    Between the start of the session and the end of the collection the garbage collector is paused: it would look at
+    every node and item again and again, which takes longer than making them.
+    """
+
+    def __init__(self) -> None:
+        self._paused = False
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionstart(self) -> Generator[None, object, object]:
+        self._paused = gc.isenabled()
+        gc.disable()
+        return (yield)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection(self) -> Generator[None, object, object]:
-        with collector_paused():
+        try:
             return (yield)
+        finally:
+            self.pytest_unconfigure()
+
+    @pytest.hookimpl
+    def pytest_unconfigure(self) -> None:
+        if self._paused:
+            gc.enable()
+        self._paused = False
 
     @pytest.hookimpl
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:

@@ -33,9 +33,11 @@ def check(options: Namespace) -> int:
 
 def graph(options: Namespace) -> int:
     """Draw the graph."""
-    from pytest_dogfood import drawing
     from pytest_dogfood.inspecting import inspect
+    from pytest_dogfood.notations import render
+    from pytest_dogfood.picture import focus
     from pytest_dogfood.planreport import in_words
+    from pytest_dogfood.portraying import picture_of
 
     found = inspect(options.paths, with_tests=options.tests)
     if found.report is None or found.settled is None:
@@ -44,10 +46,10 @@ def graph(options: Namespace) -> int:
         _complain(*in_words(found.report))
         return USAGE
     try:
-        picture = drawing.picture_of(found.settled.graph)
+        picture = picture_of(found.settled.graph)
         if options.focus:
-            picture = drawing.focus(picture, options.focus)
-        text = drawing.render(picture, options.format)
+            picture = focus(picture, options.focus)
+        text = render(picture, options.format)
     except (LookupError, ValueError) as error:
         _complain(f"dogfood graph: {error.args[0] if error.args else error}")
         return USAGE

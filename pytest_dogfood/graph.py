@@ -82,7 +82,8 @@ class CapabilityGraph:
 
     def capability(self, token: Token) -> Capability | None:
         """Give the definition of a token; an instance has that of its base unless it has its own."""
-        return self.capabilities.get(token) or self.capabilities.get(base_of(token))
+        known = self.capabilities.get(token)
+        return self.capabilities.get(base_of(token)) if known is None and ":" in token else known
 
     def scope_of(self, token: Token) -> Scope:
         capability = self.capability(token)
@@ -109,6 +110,8 @@ class CapabilityGraph:
 
     def required_by(self, journey: Journey) -> tuple[Token, ...]:
         """Give the tokens a journey requires itself, with `:*` written out."""
+        if not any(":" in token for token in journey.requires):
+            return tuple(journey.requires)
         return tuple(dict.fromkeys(one for token in journey.requires for one in self.instances_of(token)))
 
     def needs_of_provider(self, token: Token) -> tuple[Token, ...]:

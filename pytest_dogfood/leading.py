@@ -31,7 +31,6 @@ from pytest_dogfood.outcomes import Outcome
 from pytest_dogfood.outcomes import Tally
 from pytest_dogfood.planning import Plan
 from pytest_dogfood.process import end_everything_marked
-from pytest_dogfood.project import collector_paused
 from pytest_dogfood.properties import properties_of
 from pytest_dogfood.registry import Lease
 from pytest_dogfood.registry import own_lease
@@ -86,12 +85,11 @@ class Leading:
         project = self._config.stash[PROJECT]
         directory = self._config.invocation_params.dir
         named = list(named_on_command_line(self._config.args, directory))
-        with collector_paused():
-            project.read_below(named)
-            for path in named:
-                project.read_settings_above(path / "-")
-            wrong = errors_among(project.diagnose(project.graph()))
+        project.read_below(named)
+        for path in named:
+            project.read_settings_above(path / "-")
         settings = self._config.stash[SETTINGS]
+        wrong = errors_among(project.diagnose(project.graph()))
         if wrong and not settings.check:
             raise pytest.UsageError(f"\n{InvalidProjectError(wrong)}")
         for token in settings.blocked:

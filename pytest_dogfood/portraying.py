@@ -145,12 +145,9 @@ def _destructions(graph: CapabilityGraph, journey: Journey) -> Iterator[Link]:
     for other in others:
         if other in implied or other in required:
             continue
-        user = graph.journeys[other]
-        dealt_with = {*graph.needed_by(user), *user.establishes}
         by_scope: dict[Scope, list[Token]] = defaultdict(list)
-        for token in journey.invalidates:
-            if token in dealt_with:
-                by_scope[graph.scope_of(token)].append(token)
+        for token in _spared_for(graph, journey, graph.journeys[other]):
+            by_scope[graph.scope_of(token)].append(token)
         for scope, names in by_scope.items():
             yield Link(
                 source=NodeKey(other),
@@ -159,6 +156,15 @@ def _destructions(graph: CapabilityGraph, journey: Journey) -> Iterator[Link]:
                 scope=scope,
                 kind=LinkKind.INVALIDATES,
             )
+
+
+def _spared_for(graph: CapabilityGraph, destroyer: Journey, other: Journey) -> tuple[Token, ...]:
+    """Give what the destroyer leaves alone until the other one is through."""
+    dealt_with = {*graph.needed_by(other), *other.establishes}
+    direct = tuple(token for token in destroyer.invalidates if token in dealt_with)
+    # Who does not deal with it may still come behind somebody who does, and who may have to be replayed for it.
+    machine = tuple(token for token in destroyer.invalidates if graph.scope_of(token) is Scope.MACHINE)
+    return direct or machine or tuple(destroyer.invalidates)
 
 
 def _critical_path(

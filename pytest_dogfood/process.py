@@ -65,7 +65,8 @@ class Command:
     """What to start and where its output goes.
 
     `marker` names an environment variable, set in `env`, that whatever the command starts inherits: when the
-    command has to be ended, every process that carries the same value ends with it.
+    command has to be ended, every process that carries the same value ends with it. `grace` is the time it has
+    between being asked to end and being made to.
     """
 
     argv: tuple[str, ...]
@@ -76,6 +77,7 @@ class Command:
     stdout: Path
     stderr: Path
     marker: str = ""
+    grace: float = GRACE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,9 +257,11 @@ def _end(process: subprocess.Popen[bytes] | None, command: Command) -> None:
     group = process.pid if process is not None and process.returncode is None else 0
     try:
         if process is not None and group:
-            end_group(group, gone=lambda: process.poll() is not None, variable=variable)
+            end_group(
+                group, gone=lambda: process.poll() is not None, grace=command.grace, variable=variable
+            )
         else:
-            end_everything_marked(variable)
+            end_everything_marked(variable, grace=command.grace)
     finally:
         if process is not None and process.returncode is None:
             _signal_group(process.pid, signal.SIGKILL)

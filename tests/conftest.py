@@ -15,6 +15,7 @@ import pytest
 from pytest_dogfood import watcher
 from tests.lives import Eventually
 from tests.lives import Live
+from tests.runs import leaving_out
 from tests.scenes import Inner
 from tests.scenes import Scene
 
@@ -36,10 +37,7 @@ def dogfood(pytester: pytest.Pytester, short_root: Path) -> Dogfood:
     def run(*arguments: str, on: bool = True) -> pytest.RunResult:
         return pytester.runpytest_subprocess(
             *(["--dogfood"] if on else []),
-            "-p",
-            "no:randomly",
-            "-p",
-            "no:cacheprovider",
+            *leaving_out(arguments, "cacheprovider"),
             "-o",
             f"dogfood_state_root={short_root}",
             *arguments,

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pytest_dogfood import watcher
 from tests.runs import Run
+from tests.runs import leaving_out
 from tests.runs import read_junit
 
 Eventually = Callable[[Callable[[], bool]], bool]
@@ -51,7 +52,8 @@ class Live:
         number = next(self._numbers)
         junit, output = self.path / f"junit{number}.xml", self.path / f"output{number}"
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-        quiet = ["-p", "no:randomly", "-p", "no:cacheprovider", "-o", f"dogfood_state_root={self.state_root}"]
+        root = f"dogfood_state_root={self.state_root}"
+        quiet = [*leaving_out(arguments, "cacheprovider"), "-o", root]
         with output.open("wb") as file:
             process = subprocess.Popen(
                 [sys.executable, "-m", "pytest", "--dogfood", *quiet, f"--junitxml={junit}", *arguments],

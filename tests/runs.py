@@ -3,10 +3,27 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
+
+NEIGHBOURS = {
+    "randomly": "--randomly",
+    "hypothesispytest": "--hypothesis",
+    "pytest_cov": "--cov",
+    "timeout": "--timeout",
+    "rerunfailures": "--reruns",
+}
+"""Plugins that are installed beside ours, and how their options begin. Loading them takes longer than we do."""
+
+
+def leaving_out(arguments: Collection[str], *others: str) -> list[str]:
+    """Give the options that leave out the neighbours which `arguments` do not speak of, and `others`."""
+    words = " ".join(arguments)
+    names = [name for name, option in NEIGHBOURS.items() if option not in words]
+    return [word for name in (*names, *others) for word in ("-p", f"no:{name}")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

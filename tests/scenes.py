@@ -15,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.runs import NEIGHBOURS
 from tests.runs import Run
+from tests.runs import leaving_out
 from tests.runs import read_junit
 
 
@@ -24,14 +26,7 @@ class Scene:
 
     def __init__(self, path: Path, state_root: Path) -> None:
         self.path = path
-        self._fixed = (
-            "-p",
-            "no:randomly",
-            "-p",
-            "no:cacheprovider",
-            "-o",
-            f"dogfood_state_root={state_root}",
-        )
+        self._state_root = state_root
         self._numbers = itertools.count(1)
 
     def write(self, name: str, text: str) -> None:
@@ -59,7 +54,9 @@ class Scene:
             "-m",
             "pytest",
             "--dogfood",
-            *self._fixed,
+            *leaving_out(arguments, "cacheprovider"),
+            "-o",
+            f"dogfood_state_root={self._state_root}",
             f"--junitxml={junit}",
             *arguments,
         ]
@@ -110,8 +107,10 @@ class Inner:
         took = time.monotonic() - started
         return pytest.RunResult(done.returncode, done.stdout.splitlines(), done.stderr.splitlines(), took)
 
-    def dogfood(self, *arguments: str, stdin: str = "", without: Collection[str] = ()) -> pytest.RunResult:
-        """Run `pytest --dogfood` with states of its own; `without` names plugins to leave out."""
-        quiet = [word for name in ("randomly", *without) for word in ("-p", f"no:{name}")]
+    def dogfood(
+        self, *arguments: str, stdin: str = "", without: Collection[str] = (), beside: Collection[str] = ()
+    ) -> pytest.RunResult:
+        """Run `pytest --dogfood` with states of its own, `without` some plugins, and `beside` some neighbours."""
+        quiet = leaving_out([*arguments, *(NEIGHBOURS[name] for name in beside)], *without)
         root = f"dogfood_state_root={self.state_root}"
         return self.typed("--dogfood", *quiet, "-o", root, *arguments, stdin=stdin)

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.runs import leaving_out
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -78,10 +80,10 @@ def make(scene: pytest.Pytester, modules: Mapping[str, str]) -> None:
 
 def test_fixtures_are_set_up_as_rarely_as_without_a_barrier(scene: pytest.Pytester) -> None:
     make(scene, {"test_one": MODULE, "test_two": MODULE})
-    scene.runpytest_subprocess("-n1", "-p", "no:randomly").assert_outcomes(passed=12)
+    scene.runpytest_subprocess("-n1", *leaving_out([])).assert_outcomes(passed=12)
     noted = (scene.path / "notes").read_text().splitlines()
     (scene.path / "notes").unlink()
-    scene.runpytest_subprocess("-n0", "-p", "no:randomly").assert_outcomes(passed=12)
+    scene.runpytest_subprocess("-n0", *leaving_out([])).assert_outcomes(passed=12)
     assert noted == (scene.path / "notes").read_text().splitlines()
 
 
@@ -103,7 +105,7 @@ def test_an_error_in_a_late_teardown_is_reported_for_the_item_before_and_fails_t
             def test_one(self, broken): pass
         """
     )
-    result = scene.runpytest_subprocess("-n1", "-p", "no:randomly")
+    result = scene.runpytest_subprocess("-n1", *leaving_out([]))
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(
@@ -127,7 +129,7 @@ def test_an_error_in_a_late_teardown_between_two_modules_does_not_disturb_the_ne
         """,
         test_two="def test_two(): pass",
     )
-    result = scene.runpytest_subprocess("-n1", "-p", "no:randomly", "-rE")
+    result = scene.runpytest_subprocess("-n1", *leaving_out([]), "-rE")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.assert_outcomes(passed=2, errors=1)
     result.stdout.fnmatch_lines(["ERROR test_one.py::test_one - OSError: cannot be torn down"])

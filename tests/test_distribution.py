@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.runs import leaving_out
+
 DISTRIBUTED = '''
     """Brings the scheduler into a run, with a graph of jobs that a file describes: test name to after and chain."""
     import json
@@ -75,7 +77,7 @@ class Scene:
         self.pytester.path.joinpath("graph.json").write_text(json.dumps(described), encoding="utf-8")
 
     def run(self, *options: str) -> pytest.RunResult:
-        return self.pytester.runpytest_subprocess("-p", "no:randomly", *options)
+        return self.pytester.runpytest_subprocess(*leaving_out(options), *options)
 
     @property
     def notes(self) -> list[tuple[str, ...]]:

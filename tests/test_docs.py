@@ -26,6 +26,7 @@ from pytest_dogfood.parser import parse_journey_file
 from pytest_dogfood.parser import parse_settings_file
 from pytest_dogfood.records import Record
 from pytest_dogfood.shapes import ByKind
+from tests.runs import leaving_out
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -117,7 +118,7 @@ def printed_by(command: str, directory: Path, states: Path) -> str:
     inherited = ("GIT_", "PYTEST_", "DOGFOOD_", "_DOGFOOD_", "COV_")
     environment = {name: text for name, text in os.environ.items() if not name.startswith(inherited)}
     environment |= {"COLUMNS": "100", "PYTHONDONTWRITEBYTECODE": "1"}
-    options = ["-p", "no:randomly", "-p", "no:cacheprovider", "-o", f"dogfood_state_root={states}"]
+    options = [*leaving_out([command], "cacheprovider"), "-o", f"dogfood_state_root={states}"]
     done = subprocess.run(
         [sys.executable, "-m", *shlex.split(command), *options],
         cwd=directory,

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.runs import leaving_out
+
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
 NAMES = ("git-release", "mixed", "packaging", "web-service")
@@ -33,7 +35,7 @@ def run(directory: Path, states: Path, *arguments: str) -> str:
     inherited = ("GIT_", "PYTEST_", "DOGFOOD_", "_DOGFOOD_", "COV_")
     environment = {name: text for name, text in os.environ.items() if not name.startswith(inherited)}
     environment["PYTHONDONTWRITEBYTECODE"] = "1"
-    options = ("-p", "no:randomly", "-p", "no:cacheprovider", "-o", f"dogfood_state_root={states}")
+    options = (*leaving_out(arguments, "cacheprovider"), "-o", f"dogfood_state_root={states}")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "--dogfood", *options, *arguments],
         cwd=directory,

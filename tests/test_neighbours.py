@@ -56,7 +56,7 @@ def test_a_mark_asks_for_reruns(inner: Make) -> None:
             "id: flaky\n", "id: flaky\n            marks: [{flaky: {reruns: 1}}]\n"
         )
     }
-    result = inner(files).dogfood("-rA")
+    result = inner(files).dogfood("-rA", beside=["rerunfailures"])
     assert passed(result) == ["build", "flaky", "use"]
 
 
@@ -92,7 +92,7 @@ def test_timeouts_of_the_neighbour_end_a_journey_and_its_steps(inner: Make, limi
             "{id: fast, steps: [run: 'true']}]}"
         }
     )
-    result = scene.dogfood("-rA", *(["--timeout=1"] if limit == "option" else []))
+    result = scene.dogfood("-rA", *(["--timeout=1"] if limit == "option" else []), beside=["timeout"])
     assert passed(result) == ["fast"]
     result.stdout.fnmatch_lines(["*Timeout*1.0s*", "dogfood: 2 journeys = 1 passed + 1 failed*"])
     assert result.duration < 50

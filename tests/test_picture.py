@@ -171,3 +171,21 @@ def test_a_journey_waits_for_what_a_capability_needs_even_where_no_provider_is_d
         [needing],
     )
     assert links(picture_of(graph)) == {("two", "three"): "b", ("one", "three"): "a"}
+
+
+def test_what_spares_a_machine_token_for_those_behind_its_users_is_linked_to_them_too() -> None:
+    shared = Capability(token=Token("up"), location=HERE, scope=Scope.MACHINE)
+    graph = CapabilityGraph(
+        [
+            journey("start", establishes="up"),
+            journey("use", requires="up", establishes="used"),
+            journey("look", requires="used"),
+            journey("stop", invalidates="up"),
+        ],
+        [shared],
+    )
+    assert links(picture_of(graph)) == {
+        ("start", "use"): "up",
+        ("use", "look"): "used",
+        ("look", "stop"): "up",
+    }

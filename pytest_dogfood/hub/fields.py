@@ -24,6 +24,9 @@ from yaml.events import ScalarEvent
 LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """Several times faster where libyaml is there."""
 
+MAX_CHARACTERS = 32_768
+"""More is no task. The parser takes time quadratic in the depth of brackets: minutes for 300,000 of them."""
+
 Event = tuple[str, str]
 """What an event says, without its place: its kind and, of a scalar, the value."""
 
@@ -74,15 +77,23 @@ class Fields:
 def read_fields(lines: Sequence[Line], *, first_line: int, loader: type[Any] = LOADER) -> Fields:
     """Read a block. `first_line` is the number of the first of `lines`. Raises UnusableError."""
     source = _Source(lines)
+    if len(source.text) > MAX_CHARACTERS:
+        raise UnusableError(f"it is longer than {MAX_CHARACTERS} characters")
     try:
         events = list(yaml.parse(source.text, Loader=loader))
     except yaml.MarkedYAMLError as error:
-        at = f"line {first_line + error.problem_mark.line}: " if error.problem_mark else ""
-        raise UnusableError(f"{at}{error.problem or error.context}") from None
+        raise UnusableError(_syntax_problem(error, first_line)) from None
     except yaml.YAMLError as error:
         raise UnusableError(str(error).splitlines()[0]) from None
     _check_shape(events)
     return _fields(events, source)
+
+
+def _syntax_problem(error: yaml.MarkedYAMLError, first_line: int) -> str:
+    """Say what YAML says, with the line where the trouble began: it often ends where the block does."""
+    mark = error.context_mark or error.problem_mark
+    said = ", ".join(filter(None, (error.context, error.problem)))
+    return f"line {first_line + mark.line}: {said}" if mark else said
 
 
 class _Source:

@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from collections.abc import Iterable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -33,7 +34,9 @@ def main() -> None:
     """Measure what was asked for, and print each row as soon as it is known."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one round, two and four workers: a first look")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each variant is measured (default: 3)")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="how often each variant is measured (default: 3)"
+    )
     parser.add_argument(
         "--only", action="append", metavar="NAME", help="rows whose name contains this; may be repeated"
     )
@@ -55,7 +58,7 @@ def _measurements(rounds: int, workers: Iterable[int]) -> dict[str, Callable[[],
     for name in GRAPHS:
         for count in workers:
             if not (name == TINY and count == 8):
-                found[f"{name}, N={count}"] = lambda name=name, count=count: _makespans(name, count, rounds)
+                found[f"{name}, N={count}"] = partial(_makespans, name, count, rounds)
     found["plain tests"] = lambda: [overheads.plain_tests(rounds)]
     found["collection"] = lambda: [overheads.collection(rounds)]
     found["steps"] = lambda: [overheads.steps(rounds), overheads.steps(rounds, shell="bash")]
@@ -67,7 +70,7 @@ def _measurements(rounds: int, workers: Iterable[int]) -> dict[str, Callable[[],
 def _makespans(name: str, workers: int, rounds: int) -> list[Row]:
     graph = GRAPHS[name]()
     best = bound(graph, workers) if name == TINY else ideal(graph, workers)
-    variants = {who: (lambda run=run: run(graph, workers)) for who, run in available().items()}
+    variants = {who: partial(run, graph, workers) for who, run in available().items()}
     seen = taking_turns(variants, rounds)
     figures = {who: median(values) / best for who, values in seen.items()}
     reference = "max(critical path, total/N)" if name == TINY else "ideal list schedule"
@@ -96,7 +99,9 @@ def _makespans(name: str, workers: int, rounds: int) -> list[Row]:
 def _print(row: Row) -> None:
     target = "" if row.target is None else f"{'≥' if row.at_least else '≤'} {row.target:g}"
     peers = "  ".join(f"{name} {value:.2f}" for name, value in row.peers.items())
-    print(f"{row.what:68} {row.ours:8.3f}  {target:7} {row.verdict:7} {peers}  {row.note}".rstrip(), flush=True)
+    print(
+        f"{row.what:68} {row.ours:8.3f}  {target:7} {row.verdict:7} {peers}  {row.note}".rstrip(), flush=True
+    )
 
 
 def _say_versions(rounds: int) -> None:

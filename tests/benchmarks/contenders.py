@@ -110,7 +110,9 @@ def call(*argv: str, cwd: Path) -> str:
         argv, cwd=cwd, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False
     )
     if done.returncode != 0:
-        raise RuntimeError(f"{argv} ended with {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
+        raise RuntimeError(
+            f"{argv} ended with {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        )
     return done.stdout
 
 

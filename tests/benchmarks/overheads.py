@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,19 +47,6 @@ class Stopwatch:
 
 def pytest_configure(config):
     config.pluginmanager.register(Stopwatch())
-"""
-
-STEPPED = """\
-import json
-import subprocess
-import time
-
-
-def test_bare():
-    started = time.perf_counter()
-    for _ in range({count}):
-        subprocess.run(["/bin/sh", "-c", {command!r}], start_new_session=True, capture_output=True, check=True)
-    print("seconds", (time.perf_counter() - started) / {count})
 """
 
 
@@ -212,10 +196,13 @@ def _step_seconds(count: int, shell: str) -> float:
 
 
 def _bare_seconds(shell: str, count: int) -> float:
-    def once() -> None:
-        subprocess.run([f"/bin/{shell}", "-c", ":"], start_new_session=True, capture_output=True, check=True)
+    def all_of_them() -> None:
+        for _ in range(count):
+            subprocess.run(
+                [f"/bin/{shell}", "-c", ":"], start_new_session=True, capture_output=True, check=True
+            )
 
-    return wall(lambda: [once() for _ in range(count)]) / count
+    return wall(all_of_them) / count
 
 
 def _planning_of(count: int, edges: int) -> Callable[[], float]:

@@ -1,0 +1,177 @@
+"""Connections to a hub's database: how it is opened, how a transaction begins, and what its errors mean."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from collections.abc import Mapping
+from contextlib import closing
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy import URL
+from sqlalchemy import Connection
+from sqlalchemy import Engine
+from sqlalchemy import create_engine
+from sqlalchemy import event
+from sqlalchemy.exc import DataError
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from pytest_dogfood.hub.errors import HubError
+from pytest_dogfood.hub.errors import HubUnreachable
+from pytest_dogfood.hub.errors import HubUsageError
+from pytest_dogfood.hub.errors import NoHubError
+from pytest_dogfood.hub.mounts import network_file_system
+from pytest_dogfood.hub.urls import FORCE
+from pytest_dogfood.hub.urls import shown
+
+CONNECT_TIMEOUT = 10
+"""Seconds until a server that does not answer counts as unreachable."""
+
+BUSY_TIMEOUT = 10
+"""Seconds that a writer waits for another one before the hub counts as locked."""
+
+_WRITE = "dogfood_write"
+
+
+class Database:
+    """A database that transactions can be opened on. Nothing is opened before the first one."""
+
+    def __init__(self, url: URL, *, create: bool = False, readonly: bool = False) -> None:
+        """Without `create` a file that is missing is not made but refused."""
+        self._url = url
+        sqlite = url.get_backend_name() == "sqlite"
+        self._engine = (
+            _sqlite(url, create=create, readonly=readonly) if sqlite else _postgresql(url, readonly=readonly)
+        )
+
+    @property
+    def label(self) -> str:
+        return shown(self._url)
+
+    @contextmanager
+    def transaction(self, *, write: bool) -> Iterator[Connection]:
+        """Open a transaction, and give errors of the database as ours; IntegrityError goes through.
+
+        A write begins IMMEDIATE on SQLite: two that read first and write then would lock each other out.
+        """
+        try:
+            with self._engine.execution_options(**{_WRITE: write}).begin() as connection:
+                yield connection
+        except IntegrityError:
+            raise
+        except SQLAlchemyError as error:
+            raise _in_our_words(error, self._url) from error
+
+    def use_write_ahead_log(self) -> None:
+        """Have an SQLite file let readers and a writer work at once; the file remembers it."""
+        if self._engine.dialect.name != "sqlite":
+            return
+        try:
+            with closing(self._engine.raw_connection()) as connection:
+                connection.cursor().execute("PRAGMA journal_mode=WAL")
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            raise _in_our_words(error, self._url) from error
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+def _sqlite(url: URL, *, create: bool, readonly: bool) -> Engine:
+    path = Path(url.database or "")
+    kind = network_file_system(path)
+    if kind and url.query.get(FORCE) != "force":
+        raise HubUsageError(
+            f"{path} is on a network file system ({kind}), where SQLite loses writes; share a PostgreSQL hub, "
+            f"or, if only one machine ever opens it, name it as sqlite:///{path}?{FORCE}=force"
+        )
+    if not create and not path.is_file():
+        raise NoHubError(f"there is no hub at {path}; make one: dogfood hub init --hub {shown(url)}")
+    if create:
+        _make_directory(path.parent)
+    mode = "rwc" if create else "rw"
+    if readonly and not os.access(path.parent, os.W_OK) and not Path(f"{path}-wal").exists():
+        mode = "ro&immutable=1"  # a read-only disk: nobody can write, and the log's files cannot be made
+    opened = f"sqlite:///file:{quote(str(path))}?mode={mode}&uri=true"
+    # A pool would hand the connection of one thread to another, and keep the file open in a forked child.
+    engine = create_engine(opened, connect_args={"timeout": BUSY_TIMEOUT}, poolclass=NullPool)
+    event.listen(engine, "connect", _configure_read_only if readonly else _configure)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _make_directory(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise HubUsageError(f"cannot make the directory {path}: {error.strerror}") from error
+
+
+def _configure(connection: Any, _record: object) -> None:  # noqa: ANN401 - drivers share no type
+    connection.isolation_level = None  # the driver must not begin transactions of its own: see _begin
+    for pragma in (f"busy_timeout={BUSY_TIMEOUT * 1000}", "foreign_keys=ON", "synchronous=FULL"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _configure_read_only(connection: Any, record: object) -> None:  # noqa: ANN401 - likewise
+    _configure(connection, record)
+    connection.execute("PRAGMA query_only=ON")
+
+
+def _begin(connection: Connection) -> None:
+    write = connection.get_execution_options().get(_WRITE, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+_KEEPALIVE: Mapping[str, object] = {
+    "connect_timeout": CONNECT_TIMEOUT,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""So that a server that vanishes without a word is noticed also in the middle of a statement."""
+
+
+def _postgresql(url: URL, *, readonly: bool) -> Engine:
+    asked = {key: value for key, value in _KEEPALIVE.items() if key not in url.query}
+    # Poolers such as PgBouncer give a session to somebody else after each transaction.
+    asked["prepare_threshold"] = None
+    try:
+        engine = create_engine(url, connect_args=asked, pool_pre_ping=True, hide_parameters=True)
+    except ImportError as error:
+        raise HubUsageError("PostgreSQL needs psycopg: pip install 'pytest-dogfood[postgres]'") from error
+    event.listen(engine, "begin", _limit_read_only if readonly else _limit)
+    return engine
+
+
+def _limit(connection: Connection) -> None:
+    connection.exec_driver_sql("SET LOCAL statement_timeout = '30s'")
+
+
+def _limit_read_only(connection: Connection) -> None:
+    connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+    _limit(connection)
+
+
+def _in_our_words(error: Exception, url: URL) -> HubError:
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    said = " ".join(str(cause).split())
+    if url.password:
+        said = said.replace(str(url.password), "***")
+    where = shown(url)
+    if getattr(cause, "sqlstate", None) == "42P01" or "no such table" in said:  # undefined_table
+        return NoHubError(f"{where} holds no hub; make one there: dogfood hub init")
+    if "not a database" in said:
+        return NoHubError(f"{where} is no SQLite database; name another file")
+    if "database is locked" in said:
+        return HubUnreachable(f"{where} stayed locked for {BUSY_TIMEOUT} s; is another program holding it?")
+    if isinstance(error, DataError):
+        return HubUsageError(f"the hub {where} does not take a value: {said}")
+    return HubUnreachable(f"the hub {where} cannot be used: {said}")

@@ -1,0 +1,211 @@
+"""Runs git so that it never asks, never hangs, leaves nothing alive, and acts on the repository it is told."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+
+from pytest_dogfood.captured import Captured
+from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.process import Command
+from pytest_dogfood.process import run
+
+_READ_LIMIT = 64 * 1024 * 1024
+_MARKER = "DOGFOOD_GIT_CALL"
+
+_NEVER_ASK: Mapping[str, str] = {
+    "GIT_TERMINAL_PROMPT": "0",
+    "GCM_INTERACTIVE": "never",
+    "SSH_ASKPASS_REQUIRE": "never",
+    "GIT_EDITOR": ":",
+    "GIT_PAGER": "cat",
+    "LC_ALL": "C",
+}
+# What `git rev-parse --local-env-vars` names in git 2.30 to 2.50: needed to ask git that very question.
+_KNOWN_LOCAL = frozenset(
+    (
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+        "GIT_COMMON_DIR",
+        "GIT_CONFIG",
+        "GIT_CONFIG_COUNT",
+        "GIT_CONFIG_PARAMETERS",
+        "GIT_DIR",
+        "GIT_GRAFT_FILE",
+        "GIT_IMPLICIT_WORK_TREE",
+        "GIT_INDEX_FILE",
+        "GIT_INTERNAL_SUPER_PREFIX",
+        "GIT_NO_REPLACE_OBJECTS",
+        "GIT_OBJECT_DIRECTORY",
+        "GIT_PREFIX",
+        "GIT_REPLACE_REF_BASE",
+        "GIT_SHALLOW_FILE",
+        "GIT_WORK_TREE",
+    )
+)
+# They change what a path means, and git refuses to combine them with --literal-pathspecs.
+_PATHSPECS = frozenset(f"GIT_{how}_PATHSPECS" for how in ("LITERAL", "GLOB", "NOGLOB", "ICASE"))
+
+
+class GitError(HarnessError):
+    """Git was asked for something it has to know, and failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How many seconds git may take, and may go on after it was asked to end."""
+
+    fetch: float = 15.0
+    commit: float = 60.0
+    other: float = 30.0
+    grace: float = 5.0
+
+
+DEFAULT_LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """How a call of git ended. `out` is only to be believed where `ok` is true; `err` is for people."""
+
+    status: int
+    out: bytes
+    err: str
+    timed_out: bool
+
+    @property
+    def ok(self) -> bool:
+        return self.status == 0 and not self.timed_out
+
+    @property
+    def text(self) -> str:
+        """Give one value, such as a name or a path, without the newline git ends it with."""
+        return os.fsdecode(self.out.removesuffix(b"\n"))
+
+    @property
+    def records(self) -> tuple[str, ...]:
+        """Give what a command run with `-z` printed."""
+        return tuple(os.fsdecode(each) for each in self.out.split(b"\0")[:-1])
+
+    def complaint(self, lines: int = 20) -> str:
+        """Give the last lines of what git said, or how it ended if it said nothing."""
+        said = "\n".join(self.err.rstrip().splitlines()[-lines:])
+        ended = (
+            "git was ended at its time limit" if self.timed_out else f"git ended with status {self.status}"
+        )
+        return f"{ended}\n{said}".rstrip() if self.timed_out or not said else said
+
+
+class Git:
+    """Calls git in one directory, with an environment in which it does not act on somebody else's repository."""
+
+    __slots__ = ("_base", "_without_ssh", "directory", "limits")
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        limits: Limits = DEFAULT_LIMITS,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.directory = directory
+        self.limits = limits
+        self._base = _without_locals(os.environ if environment is None else environment)
+        self._without_ssh: bool | None = None
+        named = self.read("rev-parse", "--local-env-vars")
+        for name in named.text.splitlines() if named.ok else ():
+            self._base.pop(name, None)
+
+    def at(self, directory: Path) -> Git:
+        """Give one that works in another directory."""
+        other = object.__new__(Git)
+        other.directory = directory
+        other.limits = self.limits
+        other._base = self._base
+        other._without_ssh = None  # it depends on the configuration there
+        return other
+
+    def read(self, *arguments: str, stdin: bytes = b"") -> Answer:
+        """Ask something, taking no lock that could stand in somebody's way."""
+        return self._call(arguments, stdin, self.limits.other, {"GIT_OPTIONAL_LOCKS": "0"})
+
+    def value(self, *arguments: str) -> str:
+        """Ask for what git has to know; raises GitError if it does not."""
+        answer = self.read(*arguments)
+        if not answer.ok:
+            raise self._failed(arguments, answer)
+        return answer.text
+
+    def optional(self, *arguments: str) -> str | None:
+        """Ask for what may not exist: None where git says so, by status 1. Raises GitError for any other failure."""
+        answer = self.read(*arguments)
+        if not answer.ok and (answer.timed_out or answer.status != 1):
+            raise self._failed(arguments, answer)
+        return answer.text if answer.ok else None
+
+    def write(self, *arguments: str, stdin: bytes = b"", limit: float | None = None) -> Answer:
+        return self._call(arguments, stdin, self.limits.other if limit is None else limit, {})
+
+    def reach(self, *arguments: str, limit: float) -> Answer:
+        """Run what speaks with a remote."""
+        return self._call(arguments, b"", limit, self._for_remotes(limit))
+
+    def _for_remotes(self, limit: float) -> dict[str, str]:
+        if self._without_ssh is None:
+            chosen = self._base.keys() & {"GIT_SSH_COMMAND", "GIT_SSH"}
+            self._without_ssh = not chosen and self.read("config", "--get", "core.sshCommand").status == 1
+        seconds = max(ceil(limit), 1)
+        ssh = {"GIT_SSH_COMMAND": f"ssh -oBatchMode=yes -oConnectTimeout={seconds}"}
+        return ssh if self._without_ssh else {}
+
+    def _failed(self, arguments: tuple[str, ...], answer: Answer) -> GitError:
+        return GitError(f"git {arguments[0]} failed in {self.directory}: {answer.complaint()}")
+
+    def _call(
+        self, arguments: tuple[str, ...], stdin: bytes, limit: float, more: Mapping[str, str]
+    ) -> Answer:
+        try:
+            with tempfile.TemporaryDirectory(prefix="dogfood-git-", ignore_cleanup_errors=True) as place:
+                return self._captured(arguments, stdin, limit, more, Path(place))
+        except OSError as error:
+            raise HarnessError(f"cannot keep the output of git: {error}; free some space") from error
+
+    def _captured(
+        self,
+        arguments: tuple[str, ...],
+        stdin: bytes,
+        limit: float,
+        more: Mapping[str, str],
+        place: Path,
+    ) -> Answer:
+        stdout, stderr = place / "out", place / "err"
+        ended = run(
+            Command(
+                argv=("git", *arguments),
+                cwd=self.directory,
+                env={**self._base, **more, _MARKER: uuid.uuid4().hex},
+                stdin=stdin,
+                timeout=limit,
+                stdout=stdout,
+                stderr=stderr,
+                marker=_MARKER,
+                grace=self.limits.grace,
+            )
+        )
+        return Answer(
+            status=ended.status,
+            out=Captured(path=stdout).read(_READ_LIMIT),
+            err=Captured(path=stderr).tail(),
+            timed_out=ended.timed_out,
+        )
+
+
+def _without_locals(environment: Mapping[str, str]) -> dict[str, str]:
+    foreign = _KNOWN_LOCAL | _PATHSPECS
+    ours = {name: value for name, value in environment.items() if name not in foreign}
+    # Empty: without it the dialogue that a desktop names in SSH_ASKPASS would ask for a password.
+    return {"GIT_ASKPASS": "", **ours, **_NEVER_ASK}

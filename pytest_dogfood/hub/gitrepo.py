@@ -1,0 +1,243 @@
+"""What a checkout is like: how far it is from its upstream, and whether the hub and its files may be written."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import field
+from enum import StrEnum
+from pathlib import Path
+
+from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.hub.conditions import RepoCondition
+from pytest_dogfood.hub.conditions import RepoState
+from pytest_dogfood.hub.git import DEFAULT_LIMITS
+from pytest_dogfood.hub.git import Answer
+from pytest_dogfood.hub.git import Git
+from pytest_dogfood.hub.git import GitError
+from pytest_dogfood.hub.git import Limits
+from pytest_dogfood.hub.places import LockFile
+from pytest_dogfood.hub.places import Place
+from pytest_dogfood.hub.places import locate
+from pytest_dogfood.hub.places import lock_files
+
+_log = logging.getLogger(__name__)
+
+_QUIET = ("-c", "gc.auto=0", "-c", "maintenance.auto=false")
+_FETCH = (*_QUIET, "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head")
+
+
+class FetchResult(StrEnum):
+    """What became of the fetch. The states do not depend on it: what was last fetched decides."""
+
+    NOT_TRIED = "not_tried"
+    DONE = "done"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetch:
+    result: FetchResult = FetchResult.NOT_TRIED
+    remote: str = ""
+    detail: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        return {"result": self.result.value, "remote": self.remote, "detail": self.detail}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """A checkout as it was measured. `head` and `upstream_commit` are commit ids, empty where there is none."""
+
+    condition: RepoCondition
+    place: Place | None = None
+    head: str = ""
+    branch: str = ""
+    upstream: str = ""
+    upstream_commit: str = ""
+    fetch: Fetch = field(default_factory=Fetch)
+    shallow: bool = False
+    locks: tuple[LockFile, ...] = ()
+
+    def to_json(self) -> dict[str, object]:
+        """Give what the report shows under `git`."""
+        return {
+            "state": self.condition.state.value,
+            "ahead": self.condition.ahead,
+            "behind": self.condition.behind,
+            "head": self.head,
+            "branch": self.branch,
+            "upstream": self.upstream,
+            "shallow": self.shallow,
+            "fetch": self.fetch.to_json(),
+            "locks": [{"path": os.fspath(lock.path), "seconds": int(lock.seconds)} for lock in self.locks],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Branch:
+    name: str = ""
+    upstream: str = ""
+    remote: str = ""
+
+
+class Repository:
+    """A directory that is registered as the checkout of a repository."""
+
+    __slots__ = ("_environment", "_git", "_place", "limits", "path")
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        limits: Limits = DEFAULT_LIMITS,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.path = path
+        self.limits = limits
+        self._environment = environment
+        self._git: Git | None = None
+        self._place: Place | None = None
+
+    @property
+    def git(self) -> Git:
+        """Give git at the top of the work tree. Raises GitError where there is none."""
+        return self._located()[0]
+
+    @property
+    def place(self) -> Place:
+        """Say where the work tree is. Raises GitError where there is none."""
+        return self._located()[1]
+
+    def survey(self, *, offline: bool = False) -> Survey:
+        """Fetch if that makes sense, and measure. Never raises for what git or the checkout is like.
+
+        Nothing is written but remote-tracking refs, and with `offline` not even they.
+        """
+        if missing := _no_directory(self.path):
+            return Survey(condition=RepoCondition(state=RepoState.PATH_MISSING, detail=missing))
+        try:
+            found = self._locate()
+            return self._measured(found, offline) if isinstance(found, Place) else Survey(condition=found)
+        except HarnessError as error:
+            return Survey(condition=RepoCondition(state=RepoState.GIT_UNUSABLE, detail=str(error)))
+
+    def head(self) -> str:
+        """Give the id of the commit that is checked out; empty if there is none yet."""
+        return _commit(self.git, "HEAD")
+
+    def root_commits(self) -> tuple[str, ...]:
+        """Give the first commits of the history, the one that HEAD's first parents lead to first.
+
+        Empty where they cannot be known: without a commit, and in a shallow clone.
+        """
+        if not self.head() or _is_shallow(self.git):
+            return ()
+        main = self.git.value("rev-list", "--first-parent", "--max-parents=0", "HEAD").splitlines()
+        every = self.git.value("rev-list", "--max-parents=0", "HEAD").splitlines()
+        return tuple(dict.fromkeys([*main, *sorted(every)]))
+
+    def pull(self) -> Answer:
+        """Do what `sync` adds: follow the upstream where that needs no merge."""
+        return self.git.reach(*_QUIET, "pull", "--ff-only", "--quiet", limit=self.limits.other)
+
+    def locks(self) -> tuple[LockFile, ...]:
+        return lock_files(self.place)
+
+    def _located(self) -> tuple[Git, Place]:
+        if self._git is None or self._place is None:
+            found = self._locate()
+            if isinstance(found, RepoCondition):
+                raise GitError(f"{self.path} is not a git work tree: {found.detail or found.state.value}")
+        if self._git is None or self._place is None:
+            raise GitError(f"{self.path} is not a git work tree")
+        return self._git, self._place
+
+    def _locate(self) -> Place | RepoCondition:
+        git = Git(self.path, limits=self.limits, environment=self._environment)
+        found = locate(git)
+        if isinstance(found, Place):
+            self._git, self._place = git.at(found.top), found
+        return found
+
+    def _measured(self, place: Place, offline: bool) -> Survey:  # noqa: FBT001 - as it was passed to us
+        git = self.git
+        branch = _branch(git)
+        fetch = Fetch() if offline else self._fetch(git, branch)
+        head = _commit(git, "HEAD")
+        upstream = _commit(git, branch.upstream) if branch.upstream else ""
+        return Survey(
+            condition=_condition(git, place, branch, head, upstream),
+            place=place,
+            head=head,
+            branch=branch.name,
+            upstream=branch.upstream,
+            upstream_commit=upstream,
+            fetch=fetch,
+            shallow=_is_shallow(git),
+            locks=lock_files(place, branch.name),
+        )
+
+    def _fetch(self, git: Git, branch: _Branch) -> Fetch:
+        if branch.remote in {"", "."} or not branch.upstream:
+            return Fetch()
+        if branch.remote.startswith("-"):
+            return Fetch(result=FetchResult.FAILED, remote=branch.remote, detail="not the name of a remote")
+        try:
+            answer = git.reach(*_FETCH, branch.remote, limit=self.limits.fetch)
+        except HarnessError as error:
+            return Fetch(result=FetchResult.FAILED, remote=branch.remote, detail=str(error))
+        if answer.ok:
+            return Fetch(result=FetchResult.DONE, remote=branch.remote)
+        result = FetchResult.TIMED_OUT if answer.timed_out else FetchResult.FAILED
+        _log.debug("fetch from %s in %s: %s", branch.remote, self.path, answer.complaint())
+        return Fetch(result=result, remote=branch.remote, detail=answer.complaint())
+
+
+def _no_directory(path: Path) -> str:
+    try:
+        return "" if stat.S_ISDIR(path.stat().st_mode) else f"{path} is not a directory"
+    except OSError as error:
+        return f"{path}: {error.strerror}"
+
+
+def _condition(git: Git, place: Place, branch: _Branch, head: str, upstream: str) -> RepoCondition:
+    counts = _counts(git, head, upstream) if head and upstream else (0, 0)
+    ahead, behind = counts
+    if operation := place.operation():
+        return RepoCondition(state=RepoState.IN_OPERATION, ahead=ahead, behind=behind, detail=operation)
+    if not branch.name:
+        return RepoCondition(state=RepoState.DETACHED)
+    if not head:
+        return RepoCondition(state=RepoState.UNBORN)
+    if not upstream:
+        return RepoCondition(state=RepoState.NO_UPSTREAM)
+    return RepoCondition.measured(ahead=ahead, behind=behind)
+
+
+def _counts(git: Git, head: str, upstream: str) -> tuple[int, int]:
+    # By their ids: a branch that moves meanwhile must not make the two numbers belong to different commits.
+    ahead, behind = git.value("rev-list", "--count", "--left-right", f"{head}...{upstream}").split("\t")
+    return int(ahead), int(behind)
+
+
+def _commit(git: Git, name: str) -> str:
+    return git.optional("rev-parse", "--verify", "--quiet", name) or ""
+
+
+def _branch(git: Git) -> _Branch:
+    head = git.optional("symbolic-ref", "--quiet", "HEAD")
+    if head is None:
+        return _Branch()
+    name = head.removeprefix("refs/heads/")
+    line = git.value("for-each-ref", "--format=%(upstream)%00%(upstream:remotename)%00", head)
+    upstream, remote, *_ = [*line.split("\0"), "", ""]
+    return _Branch(name=name, upstream=upstream, remote=remote)
+
+
+def _is_shallow(git: Git) -> bool:
+    return git.value("rev-parse", "--is-shallow-repository") == "true"

@@ -1,0 +1,52 @@
+"""A hub's URL: how it may be written, and how it is shown without its password."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import quote
+
+from sqlalchemy import URL
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+from pytest_dogfood.hub.errors import HubUsageError
+
+FORCE = "network"
+"""`?network=force` at the end of an SQLite URL opens it on a network file system all the same."""
+
+_SECRET = re.compile("pass|secret|token", re.IGNORECASE)
+_DRIVERS = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
+
+
+def parse_url(text: str, *, base: Path | None = None) -> URL:
+    """Read a hub's URL, or the path of an SQLite file; relative paths start at `base`, or here.
+
+    Raises HubUsageError, whose text never shows what might be a password.
+    """
+    if "://" not in text:
+        text = "sqlite:///" + quote(text, safe="/~")
+    try:
+        url = make_url(text)
+        _ = url.port
+    except (ArgumentError, ValueError) as error:
+        raise HubUsageError(
+            "the hub's URL cannot be read; write sqlite:////path/to/hub.sqlite or "
+            "postgresql://user@host/database, with special letters of a password as %XX"
+        ) from error
+    if url.drivername in _DRIVERS:
+        return url.set(drivername="postgresql+psycopg")
+    if url.get_backend_name() != "sqlite":
+        raise HubUsageError(f"a hub is SQLite or PostgreSQL, not {url.drivername!r}")
+    if not url.database or url.database == ":memory:":
+        raise HubUsageError("an SQLite hub needs a file: sqlite:////path/to/hub.sqlite")
+    path = (base or Path.cwd()) / Path(url.database).expanduser()
+    return url.set(drivername="sqlite", database=str(path))
+
+
+def shown(url: URL) -> str:
+    """Give a URL for people, without its password; an SQLite file by its path."""
+    if url.get_backend_name() == "sqlite":
+        return url.database or ""
+    query = {key: "***" if _SECRET.search(key) else value for key, value in url.query.items()}
+    return url.set(query=query).render_as_string(hide_password=True)

@@ -1,0 +1,191 @@
+"""What several tests of the hub need: hubs on both databases, and a PostgreSQL server of their own."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Callable
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine
+from sqlalchemy import make_url
+
+from pytest_dogfood.hub.database import Hub
+from pytest_dogfood.hub.entries import Source
+from pytest_dogfood.hub.entries import Stamp
+from pytest_dogfood.hub.machine import Machine
+from pytest_dogfood.hub.tasks import HubTask
+from tests.hub.checkouts import Farm
+from tests.hub.checkouts import isolated
+
+NO_POSTGRESQL = "PostgreSQL is not installed: apt-get install postgresql"
+MACHINE = Machine(id="11111111-1111-4111-8111-111111111111", host="here")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """Give the URL of a PostgreSQL server: DOGFOOD_TEST_POSTGRES, or one that is started for the session."""
+    if named := os.environ.get("DOGFOOD_TEST_POSTGRES"):
+        yield named
+        return
+    programs = _postgres_programs()
+    if programs is None:
+        pytest.skip(NO_POSTGRESQL)
+    place = Path(tempfile.mkdtemp(prefix="dpg", dir="/tmp"))
+    as_user = _unprivileged(place)
+    data = place / "data"
+    initdb: list[str] = [
+        programs / "initdb",
+        "-D",
+        data,
+        "-A",
+        "trust",
+        "-U",
+        "hub",
+        "-E",
+        "UTF8",
+        "--no-sync",
+    ]
+    options = f"-c listen_addresses= -c unix_socket_directories={place} -c fsync=off -c max_connections=60"
+    start: list[str] = [
+        programs / "pg_ctl",
+        "-D",
+        data,
+        "-w",
+        "-l",
+        place / "log",
+        "-o",
+        options,
+        "start",
+    ]
+    try:
+        for command in (initdb, start):
+            _run([*as_user, *command], place)
+        yield f"postgresql://hub@/postgres?host={place}"
+    finally:
+        stop = [*as_user, str(programs / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop"]
+        subprocess.run(stop, cwd=place, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _run(command: list[str], place: Path) -> None:
+    # To a file: the server that pg_ctl leaves behind would keep a pipe open for ever.
+    with (place / "setup").open("ab") as output:
+        subprocess.run(command, cwd=place, stdout=output, stderr=output, check=True, timeout=120)
+
+
+def _postgres_programs() -> Path | None:
+    """Find the directory that holds both initdb and pg_ctl, the newest version first."""
+    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name))
+    on_path = [Path(found).resolve().parent] if (found := shutil.which("initdb")) else []
+    for directory in (*reversed(installed), *on_path):
+        if (directory / "initdb").exists() and (directory / "pg_ctl").exists():
+            return directory
+    return None
+
+
+def _unprivileged(place: Path) -> list[str]:
+    """PostgreSQL refuses to run as root: give the place to somebody else, and the words to act as them."""
+    if os.getuid() != 0:
+        return []
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    user = next((name for name in ("postgres", "nobody") if name in names), None)
+    if user is None or shutil.which("runuser") is None:
+        pytest.skip("PostgreSQL does not run as root, and there is no user to run it as")
+    shutil.chown(place, user)
+    return ["runuser", "-u", user, "--"]
+
+
+@pytest.fixture(scope="session")
+def new_postgres_url(postgres_server: str) -> Iterator[Callable[[], str]]:
+    """Make empty databases, for fixtures of any scope."""
+    made = []
+    engine = create_engine(
+        make_url(postgres_server).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
+    )
+
+    def new() -> str:
+        name = f"hub_{uuid.uuid4().hex}"
+        with engine.connect() as connection:
+            connection.exec_driver_sql(f"CREATE DATABASE {name}")
+        made.append(name)
+        return make_url(postgres_server).set(database=name).render_as_string(hide_password=False)
+
+    yield new
+    with engine.connect() as connection:
+        for name in made:
+            connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+    engine.dispose()
+
+
+@pytest.fixture
+def postgres_url(new_postgres_url: Callable[[], str]) -> str:
+    return new_postgres_url()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def hub_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Give the URL of a hub that does not exist yet, once on each database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/hub.sqlite"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
+
+
+@pytest.fixture
+def hub(hub_url: str) -> Iterator[Hub]:
+    """Give an empty hub, once on each database."""
+    made, _ = Hub.create(hub_url)
+    with made:
+        yield made
+
+
+@pytest.fixture
+def sqlite_hub(tmp_path: Path) -> Iterator[Hub]:
+    made, _ = Hub.create(f"sqlite:///{tmp_path}/hub.sqlite")
+    with made:
+        yield made
+
+
+@pytest.fixture
+def data_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep a test away from the user's own hub and machine id; gives what is used instead."""
+    path = tmp_path / "data"
+    monkeypatch.setenv("DOGFOOD_DATA_DIR", str(path))
+    monkeypatch.delenv("DOGFOOD_HUB", raising=False)
+    return path
+
+
+@pytest.fixture
+def stamp() -> Callable[..., Stamp]:
+    """Make the stamp of a change, of source `file` unless told otherwise."""
+
+    def make(source: Source = Source.FILE, reason: str = "") -> Stamp:
+        return Stamp(machine=MACHINE, actor="tester", source=source, reason=reason, run_id="run")
+
+    return make
+
+
+@pytest.fixture
+def add_task(stamp: Callable[..., Stamp]) -> Callable[..., HubTask]:
+    """Create a task of the repository `shop` in a hub."""
+
+    def add(hub: Hub, task_id: str = "SHOP-WP-1-T1", status: str = "todo", **fields: str) -> HubTask:
+        task = HubTask(id="", repo="shop", task_id=task_id, status=status, **fields)  # type: ignore[arg-type]
+        made = hub.create_task(task, stamp=stamp(Source.CREATE))
+        assert made is not None
+        return made
+
+    return add
+
+
+@pytest.fixture
+def farm(tmp_path: Path) -> Farm:
+    """A directory for repositories, with a git that nobody has configured but the test."""
+    return Farm(root=tmp_path, environment=isolated(tmp_path / "home"))

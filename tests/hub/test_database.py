@@ -1,0 +1,225 @@
+"""A hub on both databases: what it accepts, what it refuses, and what its log says."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection
+from sqlalchemy import create_engine
+from sqlalchemy import inspect
+from sqlalchemy import text
+
+from pytest_dogfood.hub import upgrades
+from pytest_dogfood.hub.connecting import Database
+from pytest_dogfood.hub.database import Hub
+from pytest_dogfood.hub.entries import Stamp
+from pytest_dogfood.hub.entries import Writeback
+from pytest_dogfood.hub.errors import HubError
+from pytest_dogfood.hub.errors import HubUnreachable
+from pytest_dogfood.hub.errors import HubUsageError
+from pytest_dogfood.hub.errors import NoHubError
+from pytest_dogfood.hub.errors import SchemaTooNew
+from pytest_dogfood.hub.errors import WrongHubError
+from pytest_dogfood.hub.machine import Machine
+from pytest_dogfood.hub.statuses import Status
+from pytest_dogfood.hub.tables import metadata
+from pytest_dogfood.hub.tasks import HubTask
+from pytest_dogfood.hub.urls import parse_url
+
+RACING = Path(__file__).with_name("racing.py")
+HERE = Machine(id="here", host="host")
+
+Add = Callable[..., HubTask]
+MakeStamp = Callable[..., Stamp]
+Move = tuple[str, Status, int, bool]
+
+
+def test_a_new_hub_has_exactly_the_tables_of_the_program(hub_url: str) -> None:
+    hub, found = Hub.create(hub_url)
+    hub.close()
+    engine = create_engine(parse_url(hub_url))
+    assert found == 0
+    assert set(inspect(engine).get_table_names()) == set(metadata.tables)
+    engine.dispose()
+
+
+def test_creating_a_hub_that_is_there_changes_nothing(hub: Hub, hub_url: str, add_task: Add) -> None:
+    task = add_task(hub)
+    again, found = Hub.create(hub_url)
+    with again:
+        assert (again.id, found) == (hub.id, len(upgrades.STEPS))
+        assert again.tasks() == (task,)
+
+
+def test_opening_a_hub_that_does_not_exist_makes_nothing(hub_url: str) -> None:
+    with pytest.raises(NoHubError, match="dogfood hub init"):
+        Hub.open(hub_url)
+    engine = create_engine(parse_url(hub_url))
+    path = Path(engine.url.database or "")
+    assert not path.exists() if engine.dialect.name == "sqlite" else not inspect(engine).get_table_names()
+    engine.dispose()
+
+
+def _set_schema(url: str, version: int) -> None:
+    engine = create_engine(parse_url(url))
+    with engine.begin() as connection:
+        connection.execute(text(f"UPDATE schema_version SET version = {version}"))  # noqa: S608 - a number
+    engine.dispose()
+
+
+def test_a_newer_schema_is_refused_with_exit_status_3(hub: Hub, hub_url: str) -> None:
+    _set_schema(hub_url, 99)
+    with pytest.raises(SchemaTooNew, match="pip install --upgrade") as opening:
+        Hub.open(hub_url)
+    with pytest.raises(SchemaTooNew):
+        Hub.create(hub_url)
+    assert opening.value.exit_status == 3
+    assert hub.id
+
+
+def test_an_older_schema_is_upgraded_by_init_and_by_nothing_else(
+    hub: Hub, hub_url: str, add_task: Add
+) -> None:
+    task = add_task(hub)
+
+    def second(connection: Connection) -> None:
+        connection.execute(text("ALTER TABLE repos ADD COLUMN colour TEXT"))
+
+    steps = (*upgrades.STEPS, second)
+    database = Database(parse_url(hub_url))
+    with (
+        pytest.raises(HubUsageError, match="upgrade it once: dogfood hub init"),
+        database.transaction(write=False) as connection,
+    ):
+        upgrades.require_current(connection, len(steps))
+    with database.transaction(write=True) as connection:
+        assert upgrades.upgrade(connection, steps) == 1
+        assert upgrades.upgrade(connection, steps) == 2
+        assert "colour" in {column["name"] for column in inspect(connection).get_columns("repos")}
+    database.close()
+    assert hub.tasks() == (task,)
+
+
+def test_a_database_with_tables_of_somebody_else_is_left_alone(hub_url: str) -> None:
+    engine = create_engine(parse_url(hub_url))
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE tasks (id INTEGER)"))
+    with pytest.raises(HubUsageError, match=r"tables of somebody else \(tasks\)"):
+        Hub.create(hub_url)
+    assert inspect(engine).get_table_names() == ["tasks"]
+    engine.dispose()
+
+
+def test_a_hub_opened_for_reading_refuses_every_write(hub: Hub, hub_url: str, add_task: Add) -> None:
+    task = add_task(hub)
+    with Hub.open(hub_url, readonly=True) as reader:
+        with pytest.raises(HubError):
+            reader.add_repo("other")
+        with pytest.raises(HubError):
+            reader.record_path(task.id, "elsewhere.md")
+        assert reader.tasks() == (task,)
+
+
+def test_reading_an_sqlite_hub_leaves_no_file_behind_and_its_bytes_alone(
+    sqlite_hub: Hub, add_task: Add
+) -> None:
+    add_task(sqlite_hub)
+    path = Path(sqlite_hub.label)
+    before = path.read_bytes()
+    with Hub.open(sqlite_hub.label, readonly=True) as reader:
+        assert len(reader.tasks()) == 1
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+    assert path.read_bytes() == before
+
+
+def test_another_hub_than_the_pinned_one_is_refused(hub: Hub) -> None:
+    hub.require_id("", where="dogfood.yaml")
+    hub.require_id(hub.id.upper(), where="dogfood.yaml")
+    with pytest.raises(WrongHubError, match=r"dogfood\.yaml belongs to the hub 1234"):
+        hub.require_id("1234", where="dogfood.yaml")
+
+
+def test_a_checkout_is_registered_once(hub: Hub) -> None:
+    first = hub.register(Path("/w/shop"), slug="shop", root_commit="", machine=HERE)
+    again = hub.register(Path("/w/shop"), slug="shop", root_commit="abc", machine=HERE)
+    second = hub.register(Path("/w/shop2"), slug="shop", root_commit="abc", machine=HERE)
+    assert first == again
+    assert hub.checkouts("here", repo="shop") == (first, second)
+    assert hub.checkouts("elsewhere") == ()
+    assert [repo.root_commit for repo in hub.repos()] == ["abc"]
+
+
+def test_a_path_of_another_repository_and_a_slug_of_another_history_are_refused(hub: Hub) -> None:
+    hub.register(Path("/w/shop"), slug="shop", root_commit="abc", machine=HERE)
+    with pytest.raises(HubUsageError, match="registered as 'shop' already"):
+        hub.register(Path("/w/shop"), slug="other", root_commit="abc", machine=HERE)
+    with pytest.raises(HubUsageError, match="another repository"):
+        hub.register(Path("/w/new"), slug="shop", root_commit="def", machine=HERE)
+    assert [repo.slug for repo in hub.repos()] == ["shop"]
+
+
+def test_a_task_is_created_once_in_its_repository(hub: Hub, add_task: Add, stamp: MakeStamp) -> None:
+    task = add_task(hub, title="Sell")
+    double = HubTask(id="", repo="shop", task_id=task.task_id, status="done")
+    same_key = HubTask(id=task.id, repo="other", task_id="X", status="done")
+    assert hub.create_task(double, stamp=stamp()) is None
+    assert hub.create_task(same_key, stamp=stamp()) is None
+    assert hub.tasks() == (task,)
+    assert hub.find(task.task_id) == hub.find(task.id.upper()) == (task,)
+    assert hub.find(task.task_id, repo="other") == ()
+
+
+def test_a_writeback_is_recorded(hub: Hub, add_task: Add) -> None:
+    checkout = hub.register(Path("/w/shop"), slug="shop", root_commit="", machine=HERE)
+    done = Writeback(
+        run_id="run",
+        checkout=checkout.id,
+        path="workplans/a.md",
+        task=add_task(hub).id,
+        from_status="todo",
+        to_status="done",
+        commit="abc",
+    )
+    hub.record_writebacks([done])
+    hub.record_writebacks([])
+    assert hub.writebacks() == (done,)
+
+
+def test_a_path_comes_back_as_it_was_even_if_it_is_no_utf_8(hub: Hub, add_task: Add) -> None:
+    task = add_task(hub, title="nul \0 \ud800")
+    hub.record_path(task.id, "workplans/\udcff→\n'\".md")
+    (found,) = hub.tasks()
+    assert found.source_path == "workplans/\udcff→\n'\".md"
+    assert found.title == "nul \ufffd \ufffd"
+    assert found.version == 1
+
+
+def test_a_locked_sqlite_hub_is_reported_and_not_waited_for_without_end(
+    sqlite_hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pytest_dogfood.hub.connecting.BUSY_TIMEOUT", 0)
+    holder = sqlite3.connect(sqlite_hub.label, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    with pytest.raises(HubUnreachable, match="locked"), Hub.open(sqlite_hub.label) as second:
+        second.add_repo("other")
+    holder.close()
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "hub.sqlite"
+    path.write_text("not a database, but long enough to look like one" * 40)
+    with pytest.raises(NoHubError, match="is no SQLite database"):
+        Hub.open(str(path))
+
+
+def test_a_new_sqlite_hub_uses_a_write_ahead_log_in_a_private_directory(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "hub.sqlite"
+    Hub.create(str(path))[0].close()
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.close()
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
