@@ -33,11 +33,11 @@ def check(options: Namespace) -> int:
 
 def graph(options: Namespace) -> int:
     """Draw the graph."""
+    from pytest_dogfood.drawing.notations import render
+    from pytest_dogfood.drawing.picture import focus
+    from pytest_dogfood.drawing.portraying import picture_of
     from pytest_dogfood.inspecting import inspect
-    from pytest_dogfood.notations import render
-    from pytest_dogfood.picture import focus
     from pytest_dogfood.planreport import in_words
-    from pytest_dogfood.portraying import picture_of
 
     found = inspect(options.paths, with_tests=options.tests)
     if found.report is None or found.settled is None:
@@ -66,9 +66,9 @@ def graph(options: Namespace) -> int:
 
 def schema(options: Namespace) -> int:
     """Print the JSON Schema of a kind of file."""
-    from pytest_dogfood.schema import journey_schema
-    from pytest_dogfood.schema import render
-    from pytest_dogfood.schema import settings_schema
+    from pytest_dogfood.fileformat.schema import journey_schema
+    from pytest_dogfood.fileformat.schema import render
+    from pytest_dogfood.fileformat.schema import settings_schema
 
     print(render(journey_schema() if options.file == "journey" else settings_schema()).rstrip("\n"))
     return OK
@@ -76,9 +76,9 @@ def schema(options: Namespace) -> int:
 
 def new(options: Namespace) -> int:
     """Write a commented template; never over an existing file."""
-    from pytest_dogfood.templates import capability_template
-    from pytest_dogfood.templates import journey_template
-    from pytest_dogfood.templates import project_files
+    from pytest_dogfood.fileformat.templates import capability_template
+    from pytest_dogfood.fileformat.templates import journey_template
+    from pytest_dogfood.fileformat.templates import project_files
 
     directory = Path(options.directory)
     if options.kind == "journey":

@@ -244,7 +244,7 @@ class Leading:
             return set()
         run = self._lease.directory.path
         if self._config.stash[SETTINGS].keep:
-            return set(run.iterdir())
+            return set(run.iterdir()) - {run / "tokens", run / "attempts"}  # they hold secret values as they are
         return {*self._keep, run / "out", run / RESULTS}
 
     def _settle_exit_status(self, session: pytest.Session) -> None:

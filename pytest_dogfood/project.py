@@ -20,16 +20,16 @@ from pytest_dogfood.discovery import holds_journeys
 from pytest_dogfood.discovery import id_of_only_journey
 from pytest_dogfood.discovery import settings_files_above
 from pytest_dogfood.discovery import tokens_mentioned
+from pytest_dogfood.fileformat.parser import MAX_BYTES
+from pytest_dogfood.fileformat.parser import Defaults
+from pytest_dogfood.fileformat.parser import ParsedFile
+from pytest_dogfood.fileformat.parser import parse_journey_file
+from pytest_dogfood.fileformat.parser import parse_settings_file
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability
 from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import Token
 from pytest_dogfood.journey import base_of
-from pytest_dogfood.parser import MAX_BYTES
-from pytest_dogfood.parser import Defaults
-from pytest_dogfood.parser import ParsedFile
-from pytest_dogfood.parser import parse_journey_file
-from pytest_dogfood.parser import parse_settings_file
 from pytest_dogfood.settings import SETTINGS_FILE
 
 

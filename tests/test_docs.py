@@ -15,17 +15,17 @@ from typing import NamedTuple
 import pytest
 
 from pytest_dogfood import plugin
-from pytest_dogfood import tables
-from pytest_dogfood import vocabulary
+from pytest_dogfood.fileformat import tables
+from pytest_dogfood.fileformat import vocabulary
 from pytest_dogfood.advice import advise
 from pytest_dogfood.diagnosis import diagnose
 from pytest_dogfood.diagnosis import diagnose_ids
+from pytest_dogfood.fileformat.parser import ParsedFile
+from pytest_dogfood.fileformat.parser import parse_journey_file
+from pytest_dogfood.fileformat.parser import parse_settings_file
+from pytest_dogfood.fileformat.records import Record
+from pytest_dogfood.fileformat.shapes import ByKind
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.parser import ParsedFile
-from pytest_dogfood.parser import parse_journey_file
-from pytest_dogfood.parser import parse_settings_file
-from pytest_dogfood.records import Record
-from pytest_dogfood.shapes import ByKind
 from tests.runs import leaving_out
 
 ROOT = Path(__file__).parent.parent

@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import settings
 
-from pytest_dogfood.drawing import MOST_JOURNEYS
-from pytest_dogfood.drawing import TooManyJourneysError
+from pytest_dogfood.drawing.notations import render
+from pytest_dogfood.drawing.picture import focus
+from pytest_dogfood.drawing.portraying import picture_of
+from pytest_dogfood.drawing.svg import MOST_JOURNEYS
+from pytest_dogfood.drawing.svg import TooManyJourneysError
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability
 from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import Scope
 from pytest_dogfood.journey import Tier
 from pytest_dogfood.journey import Token
-from pytest_dogfood.notations import render
-from pytest_dogfood.picture import focus
-from pytest_dogfood.portraying import picture_of
 from tests.small_graphs import HERE
 from tests.small_graphs import STEP
 from tests.small_graphs import graphs

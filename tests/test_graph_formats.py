@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import settings
 
+from pytest_dogfood.drawing.notations import FORMATS
+from pytest_dogfood.drawing.notations import render
+from pytest_dogfood.drawing.picture import Picture
+from pytest_dogfood.drawing.picturejson import picture_from_json
+from pytest_dogfood.drawing.portraying import picture_of
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.notations import FORMATS
-from pytest_dogfood.notations import render
-from pytest_dogfood.picture import Picture
-from pytest_dogfood.picturejson import picture_from_json
-from pytest_dogfood.portraying import picture_of
 from tests.small_graphs import graphs
 from tests.small_graphs import journey
 from tests.small_graphs import shop_graph

@@ -9,17 +9,17 @@ from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from pytest_dogfood.crossings import crossings
-from pytest_dogfood.crossings import untangled
-from pytest_dogfood.layering import Box
-from pytest_dogfood.layering import Joint
-from pytest_dogfood.layering import in_layers
-from pytest_dogfood.layering import ladder_of
-from pytest_dogfood.layering import row_limit
-from pytest_dogfood.layout import Layout
-from pytest_dogfood.layout import Place
-from pytest_dogfood.layout import lay_out
-from pytest_dogfood.straightening import straightened
+from pytest_dogfood.drawing.crossings import crossings
+from pytest_dogfood.drawing.crossings import untangled
+from pytest_dogfood.drawing.layering import Box
+from pytest_dogfood.drawing.layering import Joint
+from pytest_dogfood.drawing.layering import in_layers
+from pytest_dogfood.drawing.layering import ladder_of
+from pytest_dogfood.drawing.layering import row_limit
+from pytest_dogfood.drawing.layout import Layout
+from pytest_dogfood.drawing.layout import Place
+from pytest_dogfood.drawing.layout import lay_out
+from pytest_dogfood.drawing.straightening import straightened
 
 Scene = tuple[list[Box], list[Joint]]
 

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_dogfood.diagnostics import Diagnostic
-from pytest_dogfood.nodes import MAX_FINDINGS
-from pytest_dogfood.parser import parse_journey_file
-from pytest_dogfood.parser import parse_settings_file
-from pytest_dogfood.tables import JOURNEY
-from pytest_dogfood.tables import STEP_RECORD
+from pytest_dogfood.fileformat.nodes import MAX_FINDINGS
+from pytest_dogfood.fileformat.parser import parse_journey_file
+from pytest_dogfood.fileformat.parser import parse_settings_file
+from pytest_dogfood.fileformat.tables import JOURNEY
+from pytest_dogfood.fileformat.tables import STEP_RECORD
 
 Found = tuple[str, int, int]
 
@@ -77,7 +77,7 @@ def test_a_file_full_of_mistakes_is_not_read_for_ever() -> None:
 def test_jmespath_is_imported_only_when_a_journey_uses_it() -> None:
     program = """
 import sys
-from pytest_dogfood.parser import parse_journey_file
+from pytest_dogfood.fileformat.parser import parse_journey_file
 parse_journey_file(b"steps: [ls]", path="a.yaml", stem="a")
 assert "jmespath" not in sys.modules
 parse_journey_file(b"steps: [{run: ls, save: {a: {json: b}}}]", path="a.yaml", stem="a")

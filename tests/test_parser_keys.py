@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 
 from pytest_dogfood.diagnostics import Location
+from pytest_dogfood.fileformat.parser import ParsedFile
+from pytest_dogfood.fileformat.parser import parse_journey_file
+from pytest_dogfood.fileformat.parser import parse_settings_file
 from pytest_dogfood.journey import Capability
 from pytest_dogfood.journey import Expectation
 from pytest_dogfood.journey import FileExpectation
@@ -17,9 +20,6 @@ from pytest_dogfood.journey import Step
 from pytest_dogfood.journey import StreamExpectation
 from pytest_dogfood.journey import Tier
 from pytest_dogfood.journey import Until
-from pytest_dogfood.parser import ParsedFile
-from pytest_dogfood.parser import parse_journey_file
-from pytest_dogfood.parser import parse_settings_file
 
 PATH = "sub/shop.journey.yaml"
 

@@ -5,16 +5,16 @@ from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from pytest_dogfood.drawing.picture import LinkKind
+from pytest_dogfood.drawing.picture import Picture
+from pytest_dogfood.drawing.picture import ProviderKind
+from pytest_dogfood.drawing.picture import UnknownJourneyError
+from pytest_dogfood.drawing.picture import focus
+from pytest_dogfood.drawing.portraying import picture_of
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability
 from pytest_dogfood.journey import Scope
 from pytest_dogfood.journey import Token
-from pytest_dogfood.picture import LinkKind
-from pytest_dogfood.picture import Picture
-from pytest_dogfood.picture import ProviderKind
-from pytest_dogfood.picture import UnknownJourneyError
-from pytest_dogfood.picture import focus
-from pytest_dogfood.portraying import picture_of
 from tests.small_graphs import HERE
 from tests.small_graphs import graphs
 from tests.small_graphs import journey

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dogfood.parser import MAX_BYTES
+from pytest_dogfood.fileformat.parser import MAX_BYTES
 from pytest_dogfood.project import Project
 from pytest_dogfood.settings import JOURNEY_FILES
 

@@ -6,17 +6,17 @@ from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from pytest_dogfood.drawing.layout import lay_out
+from pytest_dogfood.drawing.markup import escaped
+from pytest_dogfood.drawing.markup import path_data
+from pytest_dogfood.drawing.portraying import picture_of
+from pytest_dogfood.drawing.sketch import boxes_of
+from pytest_dogfood.drawing.sketch import drawn_tiers
+from pytest_dogfood.drawing.sketch import joints_of
+from pytest_dogfood.drawing.sketch import labels_of
+from pytest_dogfood.drawing.sketch import shortened
+from pytest_dogfood.drawing.sketch import text_width
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.layout import lay_out
-from pytest_dogfood.markup import escaped
-from pytest_dogfood.markup import path_data
-from pytest_dogfood.portraying import picture_of
-from pytest_dogfood.sketch import boxes_of
-from pytest_dogfood.sketch import drawn_tiers
-from pytest_dogfood.sketch import joints_of
-from pytest_dogfood.sketch import labels_of
-from pytest_dogfood.sketch import shortened
-from pytest_dogfood.sketch import text_width
 from tests.small_graphs import graphs
 
 LAW = settings(deadline=None, max_examples=25)

@@ -7,15 +7,15 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_dogfood.nodes import Findings
-from pytest_dogfood.nodes import ListNode
-from pytest_dogfood.nodes import MapNode
-from pytest_dogfood.nodes import Node
-from pytest_dogfood.nodes import ScalarNode
-from pytest_dogfood.notation import free_value
-from pytest_dogfood.yamltext import MAX_BYTES
-from pytest_dogfood.yamltext import read_document
-from pytest_dogfood.yamltext import read_yaml
+from pytest_dogfood.fileformat.nodes import Findings
+from pytest_dogfood.fileformat.nodes import ListNode
+from pytest_dogfood.fileformat.nodes import MapNode
+from pytest_dogfood.fileformat.nodes import Node
+from pytest_dogfood.fileformat.nodes import ScalarNode
+from pytest_dogfood.fileformat.notation import free_value
+from pytest_dogfood.fileformat.yamltext import MAX_BYTES
+from pytest_dogfood.fileformat.yamltext import read_document
+from pytest_dogfood.fileformat.yamltext import read_yaml
 
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{after}: &{after} [{', '.join([f'*{before}'] * 9)}]\n"

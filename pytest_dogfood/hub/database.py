@@ -50,15 +50,16 @@ class Hub:
 
         Raises NoHubError, HubUsageError for an older schema, SchemaTooNew, or HubUnreachable.
         """
-        with _closed_on_failure(Database(_parsed(url), readonly=readonly)) as database:
-            with database.transaction(write=False) as connection:
-                require_current(connection)
-                return cls(database, connection.execute(select(hubs.c.id)).scalar_one())
+        database = Database(_parsed(url), readonly=readonly)
+        with _closed_on_failure(database), database.transaction(write=False) as connection:
+            require_current(connection)
+            return cls(database, connection.execute(select(hubs.c.id)).scalar_one())
 
     @classmethod
     def create(cls, url: str | URL) -> tuple[Self, int]:
         """Create a hub or upgrade it; gives it and the schema's version found before, 0 for none."""
-        with _closed_on_failure(Database(_parsed(url), create=True)) as database:
+        database = Database(_parsed(url), create=True)
+        with _closed_on_failure(database):
             database.use_write_ahead_log()
             with database.transaction(write=True) as connection:
                 found = upgrade(connection)
@@ -193,9 +194,9 @@ class Hub:
 
 
 @contextmanager
-def _closed_on_failure(database: Database) -> Iterator[Database]:
+def _closed_on_failure(database: Database) -> Iterator[None]:
     try:
-        yield database
+        yield
     except BaseException:
         database.close()
         raise

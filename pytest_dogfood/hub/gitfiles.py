@@ -15,6 +15,8 @@ from pytest_dogfood.hub.places import Place
 
 _EXECUTABLE = "100755"
 _LINK = "160000"
+_PLAIN = "H"  # what `git ls-files -v` shows for a file that it does not hide
+_CONFLICT = "M"
 _LITERAL = "--literal-pathspecs"
 
 
@@ -74,10 +76,10 @@ class GitFile:
         if content is None:
             content = self._content()
         flag, index = self._in_index()
-        if index is None or not flag:
-            return Tracked(state=FileState.CONFLICTED if flag == "M" else self._without_index())
-        if flag != "H":
-            return Tracked(state=FileState.HIDDEN)
+        if index is None:
+            return Tracked(state=self._without_index())
+        if flag != _PLAIN:
+            return Tracked(state=FileState.CONFLICTED if flag == _CONFLICT else FileState.HIDDEN)
         if self.at("HEAD") != index:
             return Tracked(state=FileState.STAGED)
         as_it_is = self._kept_as_it_is(content, index)
@@ -123,15 +125,15 @@ class GitFile:
             return None
 
     def _in_index(self) -> tuple[str, Version | None]:
-        """Give the flag that `git ls-files -v` shows, and the version."""
+        """Give the version, and how git treats it."""
         answer = self._git.read(_LITERAL, "ls-files", "-z", "-s", "-v", "--", self.name)
         if not answer.ok:
             raise GitError(f"git ls-files failed for {self.path}: {answer.complaint()}")
         for record in answer.records:
             entry, _, name = record.partition("\t")
-            flag, mode, oid, _ = entry.split(" ")
+            flag, mode, oid, stage = entry.split(" ")
             if name == self.name:
-                return flag, Version(mode=mode, oid=oid)
+                return flag if stage == "0" else _CONFLICT, Version(mode=mode, oid=oid)
         return "", None
 
     def _without_index(self) -> FileState:

@@ -88,7 +88,7 @@ class _Branch:
 class Repository:
     """A directory that is registered as the checkout of a repository."""
 
-    __slots__ = ("_environment", "_git", "_place", "limits", "path")
+    __slots__ = ("_environment", "_found", "limits", "path")
 
     def __init__(
         self,
@@ -100,8 +100,7 @@ class Repository:
         self.path = path
         self.limits = limits
         self._environment = environment
-        self._git: Git | None = None
-        self._place: Place | None = None
+        self._found: tuple[Git, Place] | None = None
 
     @property
     def git(self) -> Git:
@@ -122,7 +121,11 @@ class Repository:
             return Survey(condition=RepoCondition(state=RepoState.PATH_MISSING, detail=missing))
         try:
             found = self._locate()
-            return self._measured(found, offline) if isinstance(found, Place) else Survey(condition=found)
+            return (
+                Survey(condition=found)
+                if isinstance(found, RepoCondition)
+                else self._measured(*found, offline=offline)
+            )
         except HarnessError as error:
             return Survey(condition=RepoCondition(state=RepoState.GIT_UNUSABLE, detail=str(error)))
 
@@ -149,23 +152,20 @@ class Repository:
         return lock_files(self.place)
 
     def _located(self) -> tuple[Git, Place]:
-        if self._git is None or self._place is None:
+        if self._found is None:
             found = self._locate()
             if isinstance(found, RepoCondition):
                 raise GitError(f"{self.path} is not a git work tree: {found.detail or found.state.value}")
-        if self._git is None or self._place is None:
-            raise GitError(f"{self.path} is not a git work tree")
-        return self._git, self._place
+            self._found = found
+        return self._found
 
-    def _locate(self) -> Place | RepoCondition:
+    def _locate(self) -> tuple[Git, Place] | RepoCondition:
         git = Git(self.path, limits=self.limits, environment=self._environment)
         found = locate(git)
-        if isinstance(found, Place):
-            self._git, self._place = git.at(found.top), found
-        return found
+        return found if isinstance(found, RepoCondition) else (git.at(found.top), found)
 
-    def _measured(self, place: Place, offline: bool) -> Survey:  # noqa: FBT001 - as it was passed to us
-        git = self.git
+    def _measured(self, git: Git, place: Place, *, offline: bool) -> Survey:
+        self._found = git, place
         branch = _branch(git)
         fetch = Fetch() if offline else self._fetch(git, branch)
         head = _commit(git, "HEAD")
@@ -187,10 +187,7 @@ class Repository:
             return Fetch()
         if branch.remote.startswith("-"):
             return Fetch(result=FetchResult.FAILED, remote=branch.remote, detail="not the name of a remote")
-        try:
-            answer = git.reach(*_FETCH, branch.remote, limit=self.limits.fetch)
-        except HarnessError as error:
-            return Fetch(result=FetchResult.FAILED, remote=branch.remote, detail=str(error))
+        answer = git.reach(*_FETCH, branch.remote, limit=self.limits.fetch)
         if answer.ok:
             return Fetch(result=FetchResult.DONE, remote=branch.remote)
         result = FetchResult.TIMED_OUT if answer.timed_out else FetchResult.FAILED

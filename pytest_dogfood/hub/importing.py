@@ -13,18 +13,18 @@ from pathlib import Path
 from pytest_dogfood.diagnostics import Diagnostic
 from pytest_dogfood.diagnostics import InvalidProjectError
 from pytest_dogfood.diagnostics import errors_among
+from pytest_dogfood.fileformat.jsontext import read_json
+from pytest_dogfood.fileformat.nodes import Findings
+from pytest_dogfood.fileformat.nodes import ListNode
+from pytest_dogfood.fileformat.nodes import MapNode
+from pytest_dogfood.fileformat.nodes import Node
+from pytest_dogfood.fileformat.nodes import Place
+from pytest_dogfood.fileformat.nodes import ScalarNode
+from pytest_dogfood.fileformat.nodes import described
+from pytest_dogfood.fileformat.nodes import is_null
 from pytest_dogfood.hub.statuses import Status
 from pytest_dogfood.hub.statuses import nearest
 from pytest_dogfood.hub.statuses import parse_status
-from pytest_dogfood.jsontext import read_json
-from pytest_dogfood.nodes import Findings
-from pytest_dogfood.nodes import ListNode
-from pytest_dogfood.nodes import MapNode
-from pytest_dogfood.nodes import Node
-from pytest_dogfood.nodes import Place
-from pytest_dogfood.nodes import ScalarNode
-from pytest_dogfood.nodes import described
-from pytest_dogfood.nodes import is_null
 
 REQUIRED = ("repo", "task_id", "status")
 OPTIONAL = ("title", "reopen_count", "hub_id", "path")

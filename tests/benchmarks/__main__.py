@@ -50,7 +50,7 @@ def main() -> None:
             before = load()
             for row in measure():
                 _print(row)
-            print(f"    load average {before:.1f} before, {load():.1f} after", flush=True)
+            _say(f"    load average {before:.1f} before, {load():.1f} after")
 
 
 def _measurements(rounds: int, workers: Iterable[int]) -> dict[str, Callable[[], Iterable[Row]]]:
@@ -61,7 +61,7 @@ def _measurements(rounds: int, workers: Iterable[int]) -> dict[str, Callable[[],
                 found[f"{name}, N={count}"] = partial(_makespans, name, count, rounds)
     found["plain tests"] = lambda: [overheads.plain_tests(rounds)]
     found["collection"] = lambda: [overheads.collection(rounds)]
-    found["steps"] = lambda: [overheads.steps(rounds), overheads.steps(rounds, shell="bash")]
+    found["steps"] = lambda: [overheads.steps(rounds, "sh"), overheads.steps(rounds, "bash")]
     found["start"] = lambda: [overheads.start_up(rounds)]
     found["planning"] = lambda: overheads.planning(rounds)
     return found
@@ -81,7 +81,7 @@ def _makespans(name: str, workers: int, rounds: int) -> list[Row]:
             ours=ours,
             target=1.25 if name == TINY else 1.03,
             peers=figures,
-            note=f"{best:.2f} s ideal, {best / bound(graph, workers):.2f} × the bound",
+            note=f"{best:.2f} s ideal, {best / bound(graph, workers):.2f} of the bound",
         )
     ]
     if name in WIDE and workers in LONGER_THAN_CO_LOCATED:
@@ -99,16 +99,18 @@ def _makespans(name: str, workers: int, rounds: int) -> list[Row]:
 def _print(row: Row) -> None:
     target = "" if row.target is None else f"{'≥' if row.at_least else '≤'} {row.target:g}"
     peers = "  ".join(f"{name} {value:.2f}" for name, value in row.peers.items())
-    print(
-        f"{row.what:68} {row.ours:8.3f}  {target:7} {row.verdict:7} {peers}  {row.note}".rstrip(), flush=True
-    )
+    _say(f"{row.what:68} {row.ours:8.3f}  {target:7} {row.verdict:7} {peers}  {row.note}".rstrip())
 
 
 def _say_versions(rounds: int) -> None:
     names = ("pytest-dogfood", "pytest", "pytest-xdist", "PyYAML", "msgspec")
     said = [f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in names)]
     said += [_first_line(tool) for tool in ("ctest", "make") if shutil.which(tool)]
-    print(f"{' · '.join(said)} · {os.cpu_count()} processors · {rounds} round(s)", flush=True)
+    _say(f"{' · '.join(said)} · {os.cpu_count()} processors · {rounds} round(s)")
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201 - a command prints what it was asked for
 
 
 def _first_line(tool: str) -> str:

@@ -24,22 +24,26 @@ class Job:
 Graph = tuple[Job, ...]
 
 
+def seeded() -> random.Random:
+    return random.Random(SEED)  # noqa: S311 - nothing here is a secret
+
+
 def chain(length: int = 20) -> Graph:
     """One job after the other: no worker can help."""
-    choose = random.Random(SEED)
+    choose = seeded()
     return _line("link", [_some_time(choose) for _ in range(length)])
 
 
 def fan_out(width: int = 40) -> Graph:
     """One job that all the others need, none of which needs another."""
-    choose = random.Random(SEED)
+    choose = seeded()
     root = Job(name="root", seconds=0.1)
     return (root, *(_job("leaf", n, _some_time(choose), "root") for n in range(width)))
 
 
 def uneven_chains() -> Graph:
     """Eight chains of very different lengths, the shortest listed first."""
-    choose = random.Random(SEED)
+    choose = seeded()
     lengths = (2, 2, 3, 4, 5, 7, 9, 12)
     return tuple(
         job
@@ -50,7 +54,7 @@ def uneven_chains() -> Graph:
 
 def layered(layers: int = 6, width: int = 10) -> Graph:
     """Layers of jobs, each of which needs one to three of the layer before."""
-    choose = random.Random(SEED)
+    choose = seeded()
     jobs: list[Job] = []
     before: list[str] = []
     for layer in range(layers):
@@ -67,7 +71,7 @@ def layered(layers: int = 6, width: int = 10) -> Graph:
 
 def fork_join(width: int = 20) -> Graph:
     """One, many, one, many, one."""
-    choose = random.Random(SEED)
+    choose = seeded()
     jobs = [Job(name="join-0", seconds=0.1)]
     for stage in (1, 2):
         forks = [_job(f"fork-{stage}", n, _some_time(choose), f"join-{stage - 1}") for n in range(width)]
@@ -78,7 +82,7 @@ def fork_join(width: int = 20) -> Graph:
 
 def critical_last(free: int = 30, length: int = 10) -> Graph:
     """A long chain that is listed behind all the jobs that are free to run at once."""
-    choose = random.Random(SEED)
+    choose = seeded()
     return (
         *(_job("free", n, _some_time(choose)) for n in range(free)),
         *_line("critical", [0.2 for _ in range(length)]),

@@ -95,7 +95,7 @@ def collection(times: int, *, files: int = 100, each: int = 100) -> Row:
     )
 
 
-def steps(times: int, *, shell: str = "sh") -> Row:
+def steps(times: int, shell: str) -> Row:
     """Compare one more shell step of a journey with one more bare subprocess, both under pytest."""
     few, many = 50, 250
 

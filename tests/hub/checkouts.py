@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pytest_dogfood.hub.git import Limits
 from pytest_dogfood.hub.gitrepo import Repository
+from pytest_dogfood.hub.gitrepo import Survey
 
 PLAN = "workplans/X-WP-0001.md"
 IDENTITY = "[user]\n\tname = Ann\n\temail = ann@example.org\n"
@@ -61,7 +62,7 @@ class Checkout:
         """Commit one file with this content, and give the commit's id."""
         self.write(content, name)
         self.git("--literal-pathspecs", "add", "--force", "--", name)
-        self.git("commit", "--quiet", "--message=by hand")
+        self.git("commit", "--quiet", "--allow-empty", "--message=by hand")
         return self.head
 
     def hook(self, name: str, script: str) -> None:
@@ -70,8 +71,12 @@ class Checkout:
         path.write_text(f"#!/bin/sh\n{script}\n")
         path.chmod(0o755)
 
-    def repository(self, *, limits: Limits = QUICK, **variables: str) -> Repository:
-        return Repository(self.path, limits=limits, environment={**self.environment, **variables})
+    def having(self, **variables: str) -> Checkout:
+        """Give the same checkout as it is seen with these environment variables."""
+        return Checkout(path=self.path, environment={**self.environment, **variables})
+
+    def repository(self, limits: Limits = QUICK) -> Repository:
+        return Repository(self.path, limits=limits, environment=self.environment)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,3 +108,17 @@ class Farm:
 
     def at(self, name: str) -> Checkout:
         return Checkout(path=self.root / name, environment=self.environment)
+
+
+def survey(checkout: Checkout, *, offline: bool = False, **variables: str) -> Survey:
+    return checkout.having(**variables).repository().survey(offline=offline)
+
+
+def permissions(found: Survey) -> tuple[bool, bool]:
+    return found.condition.writes_hub, found.condition.writes_file
+
+
+def remote_moves_on(farm: Farm) -> None:
+    first = farm.at("first")
+    first.commit(f"status: done {first.head}\n")
+    first.git("push", "--quiet", str(farm.root / "origin.git"), "main")

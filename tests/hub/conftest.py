@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
-import shutil
-import subprocess
-import tempfile
 import uuid
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -21,10 +17,10 @@ from pytest_dogfood.hub.entries import Source
 from pytest_dogfood.hub.entries import Stamp
 from pytest_dogfood.hub.machine import Machine
 from pytest_dogfood.hub.tasks import HubTask
+from tests.hub import postgres
 from tests.hub.checkouts import Farm
 from tests.hub.checkouts import isolated
 
-NO_POSTGRESQL = "PostgreSQL is not installed: apt-get install postgresql"
 MACHINE = Machine(id="11111111-1111-4111-8111-111111111111", host="here")
 
 
@@ -34,72 +30,8 @@ def postgres_server() -> Iterator[str]:
     if named := os.environ.get("DOGFOOD_TEST_POSTGRES"):
         yield named
         return
-    programs = _postgres_programs()
-    if programs is None:
-        pytest.skip(NO_POSTGRESQL)
-    place = Path(tempfile.mkdtemp(prefix="dpg", dir="/tmp"))
-    as_user = _unprivileged(place)
-    data = place / "data"
-    initdb: list[str] = [
-        programs / "initdb",
-        "-D",
-        data,
-        "-A",
-        "trust",
-        "-U",
-        "hub",
-        "-E",
-        "UTF8",
-        "--no-sync",
-    ]
-    options = f"-c listen_addresses= -c unix_socket_directories={place} -c fsync=off -c max_connections=60"
-    start: list[str] = [
-        programs / "pg_ctl",
-        "-D",
-        data,
-        "-w",
-        "-l",
-        place / "log",
-        "-o",
-        options,
-        "start",
-    ]
-    try:
-        for command in (initdb, start):
-            _run([*as_user, *command], place)
-        yield f"postgresql://hub@/postgres?host={place}"
-    finally:
-        stop = [*as_user, str(programs / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop"]
-        subprocess.run(stop, cwd=place, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
-        shutil.rmtree(place, ignore_errors=True)
-
-
-def _run(command: list[str], place: Path) -> None:
-    # To a file: the server that pg_ctl leaves behind would keep a pipe open for ever.
-    with (place / "setup").open("ab") as output:
-        subprocess.run(command, cwd=place, stdout=output, stderr=output, check=True, timeout=120)
-
-
-def _postgres_programs() -> Path | None:
-    """Find the directory that holds both initdb and pg_ctl, the newest version first."""
-    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name))
-    on_path = [Path(found).resolve().parent] if (found := shutil.which("initdb")) else []
-    for directory in (*reversed(installed), *on_path):
-        if (directory / "initdb").exists() and (directory / "pg_ctl").exists():
-            return directory
-    return None
-
-
-def _unprivileged(place: Path) -> list[str]:
-    """PostgreSQL refuses to run as root: give the place to somebody else, and the words to act as them."""
-    if os.getuid() != 0:
-        return []
-    names = {entry.pw_name for entry in pwd.getpwall()}
-    user = next((name for name in ("postgres", "nobody") if name in names), None)
-    if user is None or shutil.which("runuser") is None:
-        pytest.skip("PostgreSQL does not run as root, and there is no user to run it as")
-    shutil.chown(place, user)
-    return ["runuser", "-u", user, "--"]
+    with postgres.server() as started:
+        yield started.url
 
 
 @pytest.fixture(scope="session")
@@ -118,8 +50,9 @@ def new_postgres_url(postgres_server: str) -> Iterator[Callable[[], str]]:
         return make_url(postgres_server).set(database=name).render_as_string(hide_password=False)
 
     yield new
+    # A server of our own goes as a whole.
     with engine.connect() as connection:
-        for name in made:
+        for name in made if "DOGFOOD_TEST_POSTGRES" in os.environ else ():
             connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
     engine.dispose()
 

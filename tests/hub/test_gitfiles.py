@@ -66,7 +66,7 @@ def ignored(here: Checkout) -> None:
 
 
 STATES: dict[str, tuple[Callable[[Checkout], object], FileState]] = {
-    "committed": (lambda here: None, FileState.CLEAN),
+    "looked at": (lambda here: here.git("status"), FileState.CLEAN),
     "touched": (lambda here: os.utime(here.plan, (1, 1)), FileState.CLEAN),
     "changed": (lambda here: here.write("x"), FileState.MODIFIED),
     "deleted": (lambda here: here.plan.unlink(), FileState.MODIFIED),
@@ -205,7 +205,8 @@ def test_a_name_means_only_itself(here: Checkout, name: str) -> None:
     assert state(here, name) is FileState.MODIFIED
 
 
-def test_a_directory_within_the_work_tree_may_be_the_registered_one(farm: Farm, here: Checkout) -> None:
+@pytest.mark.usefixtures("here")
+def test_a_directory_within_the_work_tree_may_be_the_registered_one(farm: Farm) -> None:
     assert state(farm.at("here/workplans"), "X-WP-0001.md") is FileState.CLEAN
 
 
@@ -218,5 +219,5 @@ def test_looking_changes_nothing_in_the_repository(here: Checkout) -> None:
 
 def test_git_s_own_environment_does_not_mislead(farm: Farm, here: Checkout) -> None:
     other = farm.checkout("other")
-    repository = here.repository(GIT_DIR=str(other.path / ".git"), GIT_INDEX_FILE="x")
+    repository = here.having(GIT_DIR=str(other.path / ".git"), GIT_INDEX_FILE="x").repository()
     assert GitFile(repository.git, repository.place, PLAN).examined().state is FileState.CLEAN

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from itertools import pairwise
 
-from pytest_dogfood.layering import Ladder
+from pytest_dogfood.drawing.layering import Ladder
 
 Rows = list[list[str]]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 
-from pytest_dogfood.nodes import Findings
-from pytest_dogfood.nodes import Node
-from pytest_dogfood.nodes import Place
-from pytest_dogfood.trees import Tree
+from pytest_dogfood.fileformat.nodes import Findings
+from pytest_dogfood.fileformat.nodes import Node
+from pytest_dogfood.fileformat.nodes import Place
+from pytest_dogfood.fileformat.trees import Tree
 
 _PIECE = re.compile(
     r'(?P<newline>\n)|(?P<text>"(?:[^"\\]|\\.)*")|(?P<sign>[{}\[\]])|(?P<plain>[^\s{}\[\]",:]+)'

@@ -8,13 +8,13 @@ from dataclasses import field
 from typing import Any
 
 from pytest_dogfood.diagnostics import did_you_mean
-from pytest_dogfood.nodes import Findings
-from pytest_dogfood.nodes import MapNode
-from pytest_dogfood.nodes import Node
-from pytest_dogfood.nodes import Placed
-from pytest_dogfood.nodes import shown
-from pytest_dogfood.shapes import Key
-from pytest_dogfood.shapes import refuse
+from pytest_dogfood.fileformat.nodes import Findings
+from pytest_dogfood.fileformat.nodes import MapNode
+from pytest_dogfood.fileformat.nodes import Node
+from pytest_dogfood.fileformat.nodes import Placed
+from pytest_dogfood.fileformat.nodes import shown
+from pytest_dogfood.fileformat.shapes import Key
+from pytest_dogfood.fileformat.shapes import refuse
 
 
 class Fields:

@@ -7,16 +7,16 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 
+from pytest_dogfood.drawing.picture import JourneyNode
+from pytest_dogfood.drawing.picture import Link
+from pytest_dogfood.drawing.picture import LinkKind
+from pytest_dogfood.drawing.picture import NodeKey
+from pytest_dogfood.drawing.picture import Picture
+from pytest_dogfood.drawing.picture import ProviderKind
+from pytest_dogfood.drawing.picture import ProviderNode
+from pytest_dogfood.drawing.sketch import Label
+from pytest_dogfood.drawing.sketch import seconds_in_words
 from pytest_dogfood.journey import Scope
-from pytest_dogfood.picture import JourneyNode
-from pytest_dogfood.picture import Link
-from pytest_dogfood.picture import LinkKind
-from pytest_dogfood.picture import NodeKey
-from pytest_dogfood.picture import Picture
-from pytest_dogfood.picture import ProviderKind
-from pytest_dogfood.picture import ProviderNode
-from pytest_dogfood.sketch import Label
-from pytest_dogfood.sketch import seconds_in_words
 
 _BY_KIND: Mapping[ProviderKind, str] = {
     ProviderKind.FIXTURE: "by its fixture",

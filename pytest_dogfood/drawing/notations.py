@@ -9,22 +9,22 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 
 from pytest_dogfood.diagnostics import did_you_mean
-from pytest_dogfood.drawing import svg_of
-from pytest_dogfood.inscription import chain_labels
-from pytest_dogfood.inscription import headline
-from pytest_dogfood.inscription import links_by_node
-from pytest_dogfood.inscription import needs_and_gives
-from pytest_dogfood.inscription import summary
+from pytest_dogfood.drawing.inscription import chain_labels
+from pytest_dogfood.drawing.inscription import headline
+from pytest_dogfood.drawing.inscription import links_by_node
+from pytest_dogfood.drawing.inscription import needs_and_gives
+from pytest_dogfood.drawing.inscription import summary
+from pytest_dogfood.drawing.picture import JourneyNode
+from pytest_dogfood.drawing.picture import Link
+from pytest_dogfood.drawing.picture import LinkKind
+from pytest_dogfood.drawing.picture import NodeKey
+from pytest_dogfood.drawing.picture import Picture
+from pytest_dogfood.drawing.picture import ProviderNode
+from pytest_dogfood.drawing.picturejson import picture_to_json
+from pytest_dogfood.drawing.sketch import detail_line
+from pytest_dogfood.drawing.sketch import provider_line
+from pytest_dogfood.drawing.svg import svg_of
 from pytest_dogfood.journey import Tier
-from pytest_dogfood.picture import JourneyNode
-from pytest_dogfood.picture import Link
-from pytest_dogfood.picture import LinkKind
-from pytest_dogfood.picture import NodeKey
-from pytest_dogfood.picture import Picture
-from pytest_dogfood.picture import ProviderNode
-from pytest_dogfood.picturejson import picture_to_json
-from pytest_dogfood.sketch import detail_line
-from pytest_dogfood.sketch import provider_line
 
 _NOT_PLAIN = re.compile(r"[^\w ,.:/()·→-]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 from itertools import pairwise
 
-from pytest_dogfood.layering import Ladder
+from pytest_dogfood.drawing.layering import Ladder
 
 Rows = Sequence[Sequence[str]]
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
+from pytest_dogfood.drawing.picture import Picture
 from pytest_dogfood.journey import Tier
-from pytest_dogfood.picture import Picture
 
 VERSION = 1
 

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pytest_dogfood.crossings import untangled
-from pytest_dogfood.layering import Box
-from pytest_dogfood.layering import Ends
-from pytest_dogfood.layering import Joint
-from pytest_dogfood.layering import Ladder
-from pytest_dogfood.layering import ladder_of
-from pytest_dogfood.straightening import straightened
+from pytest_dogfood.drawing.crossings import untangled
+from pytest_dogfood.drawing.layering import Box
+from pytest_dogfood.drawing.layering import Ends
+from pytest_dogfood.drawing.layering import Joint
+from pytest_dogfood.drawing.layering import Ladder
+from pytest_dogfood.drawing.layering import ladder_of
+from pytest_dogfood.drawing.straightening import straightened
 
 Point = tuple[float, float]
 

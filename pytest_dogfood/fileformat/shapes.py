@@ -15,15 +15,15 @@ from typing import Protocol
 from typing import TypeVar
 
 from pytest_dogfood.diagnostics import did_you_mean
-from pytest_dogfood.nodes import NULLS
-from pytest_dogfood.nodes import Findings
-from pytest_dogfood.nodes import ListNode
-from pytest_dogfood.nodes import MapNode
-from pytest_dogfood.nodes import Node
-from pytest_dogfood.nodes import ScalarNode
-from pytest_dogfood.nodes import described
-from pytest_dogfood.nodes import is_null
-from pytest_dogfood.nodes import shown
+from pytest_dogfood.fileformat.nodes import NULLS
+from pytest_dogfood.fileformat.nodes import Findings
+from pytest_dogfood.fileformat.nodes import ListNode
+from pytest_dogfood.fileformat.nodes import MapNode
+from pytest_dogfood.fileformat.nodes import Node
+from pytest_dogfood.fileformat.nodes import ScalarNode
+from pytest_dogfood.fileformat.nodes import described
+from pytest_dogfood.fileformat.nodes import is_null
+from pytest_dogfood.fileformat.nodes import shown
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)

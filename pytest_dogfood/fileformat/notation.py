@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from typing import Any
 from typing import Literal
 
+from pytest_dogfood.fileformat.nodes import NULLS
+from pytest_dogfood.fileformat.nodes import Findings
+from pytest_dogfood.fileformat.nodes import ListNode
+from pytest_dogfood.fileformat.nodes import MapNode
+from pytest_dogfood.fileformat.nodes import Node
+from pytest_dogfood.fileformat.nodes import ScalarNode
+from pytest_dogfood.fileformat.nodes import is_null
+from pytest_dogfood.fileformat.nodes import shown
+from pytest_dogfood.fileformat.shapes import Number
+from pytest_dogfood.fileformat.shapes import read_text
+from pytest_dogfood.fileformat.shapes import refuse
 from pytest_dogfood.journey import VARIABLE_PATTERN
 from pytest_dogfood.journey import Mark
-from pytest_dogfood.nodes import NULLS
-from pytest_dogfood.nodes import Findings
-from pytest_dogfood.nodes import ListNode
-from pytest_dogfood.nodes import MapNode
-from pytest_dogfood.nodes import Node
-from pytest_dogfood.nodes import ScalarNode
-from pytest_dogfood.nodes import is_null
-from pytest_dogfood.nodes import shown
-from pytest_dogfood.shapes import Number
-from pytest_dogfood.shapes import read_text
-from pytest_dogfood.shapes import refuse
 
 MAX_SECONDS = 366 * 24 * 3600.0
 BLOCK_HINT = "put shell text in quotes, or write `run: |` and the command on the next line, indented"

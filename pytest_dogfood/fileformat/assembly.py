@@ -9,6 +9,12 @@ from dataclasses import field
 
 from pytest_dogfood.diagnostics import Location
 from pytest_dogfood.diagnostics import Severity
+from pytest_dogfood.fileformat.nodes import Findings
+from pytest_dogfood.fileformat.nodes import ListNode
+from pytest_dogfood.fileformat.nodes import Node
+from pytest_dogfood.fileformat.nodes import ScalarNode
+from pytest_dogfood.fileformat.records import Fields
+from pytest_dogfood.fileformat.tables import FLEET
 from pytest_dogfood.journey import Capability
 from pytest_dogfood.journey import Expectation
 from pytest_dogfood.journey import FileExpectation
@@ -19,12 +25,6 @@ from pytest_dogfood.journey import Step
 from pytest_dogfood.journey import StreamExpectation
 from pytest_dogfood.journey import Token
 from pytest_dogfood.journey import Until
-from pytest_dogfood.nodes import Findings
-from pytest_dogfood.nodes import ListNode
-from pytest_dogfood.nodes import Node
-from pytest_dogfood.nodes import ScalarNode
-from pytest_dogfood.records import Fields
-from pytest_dogfood.tables import FLEET
 
 # What a step says without a word about it; shared, because most steps say nothing.
 SUCCESS = Expectation()

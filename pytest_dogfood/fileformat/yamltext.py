@@ -19,12 +19,12 @@ from yaml.events import SequenceEndEvent
 from yaml.events import SequenceStartEvent
 from yaml.events import StreamEndEvent
 
-from pytest_dogfood.jsontext import read_json
-from pytest_dogfood.nodes import Findings
-from pytest_dogfood.nodes import Node
-from pytest_dogfood.nodes import Place
-from pytest_dogfood.nodes import ScalarNode
-from pytest_dogfood.trees import Tree
+from pytest_dogfood.fileformat.jsontext import read_json
+from pytest_dogfood.fileformat.nodes import Findings
+from pytest_dogfood.fileformat.nodes import Node
+from pytest_dogfood.fileformat.nodes import Place
+from pytest_dogfood.fileformat.nodes import ScalarNode
+from pytest_dogfood.fileformat.trees import Tree
 
 MAX_BYTES = 8 * 1024 * 1024
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pytest_dogfood.inscription import counted
+from pytest_dogfood.drawing.inscription import counted
+from pytest_dogfood.drawing.markup import colour_class
+from pytest_dogfood.drawing.markup import element
+from pytest_dogfood.drawing.markup import number
+from pytest_dogfood.drawing.markup import text_element
+from pytest_dogfood.drawing.picture import LinkKind
+from pytest_dogfood.drawing.picture import Picture
+from pytest_dogfood.drawing.sketch import BADGE_WIDTH
+from pytest_dogfood.drawing.sketch import shortened
 from pytest_dogfood.journey import Scope
-from pytest_dogfood.markup import colour_class
-from pytest_dogfood.markup import element
-from pytest_dogfood.markup import number
-from pytest_dogfood.markup import text_element
-from pytest_dogfood.picture import LinkKind
-from pytest_dogfood.picture import Picture
-from pytest_dogfood.sketch import BADGE_WIDTH
-from pytest_dogfood.sketch import shortened
 
 _SAMPLE_WIDTH = 34.0
 _ROW_HEIGHT = 24.0

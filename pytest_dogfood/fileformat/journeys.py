@@ -9,21 +9,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from pytest_dogfood.assembly import Defaults
-from pytest_dogfood.assembly import read_seed_files
-from pytest_dogfood.assembly import read_steps
-from pytest_dogfood.assembly import read_tokens
 from pytest_dogfood.diagnostics import Location
+from pytest_dogfood.fileformat.assembly import Defaults
+from pytest_dogfood.fileformat.assembly import read_seed_files
+from pytest_dogfood.fileformat.assembly import read_steps
+from pytest_dogfood.fileformat.assembly import read_tokens
+from pytest_dogfood.fileformat.nodes import Findings
+from pytest_dogfood.fileformat.nodes import ScalarNode
+from pytest_dogfood.fileformat.nodes import shown
+from pytest_dogfood.fileformat.records import Fields
+from pytest_dogfood.fileformat.vocabulary import PLAIN_NAME
 from pytest_dogfood.journey import TOKEN_PATTERN
 from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.journey import Tier
 from pytest_dogfood.journey import Token
-from pytest_dogfood.nodes import Findings
-from pytest_dogfood.nodes import ScalarNode
-from pytest_dogfood.nodes import shown
-from pytest_dogfood.records import Fields
-from pytest_dogfood.vocabulary import PLAIN_NAME
 
 MAX_COMBINATIONS = 1000
 """More journeys than this out of one matrix are a mistake in it."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pytest_dogfood.nodes import Findings
-from pytest_dogfood.nodes import ListNode
-from pytest_dogfood.nodes import MapNode
-from pytest_dogfood.nodes import Node
-from pytest_dogfood.nodes import Place
-from pytest_dogfood.nodes import Placed
-from pytest_dogfood.nodes import ScalarNode
-from pytest_dogfood.nodes import is_null
-from pytest_dogfood.nodes import shown
+from pytest_dogfood.fileformat.nodes import Findings
+from pytest_dogfood.fileformat.nodes import ListNode
+from pytest_dogfood.fileformat.nodes import MapNode
+from pytest_dogfood.fileformat.nodes import Node
+from pytest_dogfood.fileformat.nodes import Place
+from pytest_dogfood.fileformat.nodes import Placed
+from pytest_dogfood.fileformat.nodes import ScalarNode
+from pytest_dogfood.fileformat.nodes import is_null
+from pytest_dogfood.fileformat.nodes import shown
 
 MAX_DEPTH = 64
 MAX_NODES = 1_000_000

@@ -7,30 +7,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
 
-from pytest_dogfood.assembly import NO_DEFAULTS
-from pytest_dogfood.assembly import Defaults
-from pytest_dogfood.assembly import read_capability
-from pytest_dogfood.assembly import read_defaults
 from pytest_dogfood.diagnostics import Diagnostic
+from pytest_dogfood.fileformat.assembly import NO_DEFAULTS
+from pytest_dogfood.fileformat.assembly import Defaults
+from pytest_dogfood.fileformat.assembly import read_capability
+from pytest_dogfood.fileformat.assembly import read_defaults
+from pytest_dogfood.fileformat.journeys import Surroundings
+from pytest_dogfood.fileformat.journeys import read_journeys
+from pytest_dogfood.fileformat.nodes import Findings
+from pytest_dogfood.fileformat.nodes import MapNode
+from pytest_dogfood.fileformat.nodes import Node
+from pytest_dogfood.fileformat.nodes import ScalarNode
+from pytest_dogfood.fileformat.nodes import is_null
+from pytest_dogfood.fileformat.records import Fields
+from pytest_dogfood.fileformat.shapes import refuse
+from pytest_dogfood.fileformat.tables import JOURNEY
+from pytest_dogfood.fileformat.tables import JOURNEY_FILE
+from pytest_dogfood.fileformat.tables import SETTINGS
+from pytest_dogfood.fileformat.tables import SINGLE_JOURNEY
+from pytest_dogfood.fileformat.vocabulary import JOURNEY_ID
+from pytest_dogfood.fileformat.yamltext import MAX_BYTES
+from pytest_dogfood.fileformat.yamltext import read_document
 from pytest_dogfood.journey import Capability
 from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journeys import Surroundings
-from pytest_dogfood.journeys import read_journeys
-from pytest_dogfood.nodes import Findings
-from pytest_dogfood.nodes import MapNode
-from pytest_dogfood.nodes import Node
-from pytest_dogfood.nodes import ScalarNode
-from pytest_dogfood.nodes import is_null
-from pytest_dogfood.records import Fields
-from pytest_dogfood.shapes import refuse
-from pytest_dogfood.tables import JOURNEY
-from pytest_dogfood.tables import JOURNEY_FILE
-from pytest_dogfood.tables import SETTINGS
-from pytest_dogfood.tables import SINGLE_JOURNEY
-from pytest_dogfood.vocabulary import JOURNEY_ID
-from pytest_dogfood.yamltext import MAX_BYTES
-from pytest_dogfood.yamltext import read_document
 
 __all__ = ["MAX_BYTES", "Defaults", "ParsedFile", "parse_journey_file", "parse_settings_file"]
 

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from unicodedata import combining
 from unicodedata import east_asian_width
 
+from pytest_dogfood.drawing.layering import Box
+from pytest_dogfood.drawing.layering import Joint
+from pytest_dogfood.drawing.picture import JourneyNode
+from pytest_dogfood.drawing.picture import Link
+from pytest_dogfood.drawing.picture import LinkKind
+from pytest_dogfood.drawing.picture import NodeKey
+from pytest_dogfood.drawing.picture import Picture
+from pytest_dogfood.drawing.picture import ProviderKind
+from pytest_dogfood.drawing.picture import ProviderNode
 from pytest_dogfood.journey import Scope
 from pytest_dogfood.journey import Tier
 from pytest_dogfood.journey import Token
-from pytest_dogfood.layering import Box
-from pytest_dogfood.layering import Joint
-from pytest_dogfood.picture import JourneyNode
-from pytest_dogfood.picture import Link
-from pytest_dogfood.picture import LinkKind
-from pytest_dogfood.picture import NodeKey
-from pytest_dogfood.picture import Picture
-from pytest_dogfood.picture import ProviderKind
-from pytest_dogfood.picture import ProviderNode
 
 ID_SIZE = 12.5
 TOKEN_SIZE = 11.0

@@ -10,20 +10,20 @@ from dataclasses import replace
 from itertools import pairwise
 from string import ascii_uppercase
 
+from pytest_dogfood.drawing.picture import Chain
+from pytest_dogfood.drawing.picture import JourneyNode
+from pytest_dogfood.drawing.picture import Link
+from pytest_dogfood.drawing.picture import LinkKind
+from pytest_dogfood.drawing.picture import NodeKey
+from pytest_dogfood.drawing.picture import Picture
+from pytest_dogfood.drawing.picture import ProviderKind
+from pytest_dogfood.drawing.picture import ProviderNode
+from pytest_dogfood.drawing.picture import reachable
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import ChainId
 from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import Scope
 from pytest_dogfood.journey import Token
-from pytest_dogfood.picture import Chain
-from pytest_dogfood.picture import JourneyNode
-from pytest_dogfood.picture import Link
-from pytest_dogfood.picture import LinkKind
-from pytest_dogfood.picture import NodeKey
-from pytest_dogfood.picture import Picture
-from pytest_dogfood.picture import ProviderKind
-from pytest_dogfood.picture import ProviderNode
-from pytest_dogfood.picture import reachable
 from pytest_dogfood.planning import UNKNOWN_DURATION
 
 

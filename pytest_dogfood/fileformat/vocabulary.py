@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import re
 
+from pytest_dogfood.fileformat.notation import Command
+from pytest_dogfood.fileformat.notation import Duration
+from pytest_dogfood.fileformat.notation import FreeMap
+from pytest_dogfood.fileformat.notation import InnerPath
+from pytest_dogfood.fileformat.notation import JmesPath
+from pytest_dogfood.fileformat.notation import Regex
+from pytest_dogfood.fileformat.records import Fields
+from pytest_dogfood.fileformat.records import Record
+from pytest_dogfood.fileformat.shapes import ByKind
+from pytest_dogfood.fileformat.shapes import Flag
+from pytest_dogfood.fileformat.shapes import Key
+from pytest_dogfood.fileformat.shapes import ListOf
+from pytest_dogfood.fileformat.shapes import MapOf
+from pytest_dogfood.fileformat.shapes import OneOrMany
+from pytest_dogfood.fileformat.shapes import Positioned
+from pytest_dogfood.fileformat.shapes import Text
+from pytest_dogfood.fileformat.shapes import Word
 from pytest_dogfood.journey import JOURNEY_ID_PATTERN
-from pytest_dogfood.notation import Command
-from pytest_dogfood.notation import Duration
-from pytest_dogfood.notation import FreeMap
-from pytest_dogfood.notation import InnerPath
-from pytest_dogfood.notation import JmesPath
-from pytest_dogfood.notation import Regex
-from pytest_dogfood.records import Fields
-from pytest_dogfood.records import Record
-from pytest_dogfood.shapes import ByKind
-from pytest_dogfood.shapes import Flag
-from pytest_dogfood.shapes import Key
-from pytest_dogfood.shapes import ListOf
-from pytest_dogfood.shapes import MapOf
-from pytest_dogfood.shapes import OneOrMany
-from pytest_dogfood.shapes import Positioned
-from pytest_dogfood.shapes import Text
-from pytest_dogfood.shapes import Word
 
 TEXT = Text()
 ANY_TEXT = Text(empty=True)
