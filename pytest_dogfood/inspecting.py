@@ -51,7 +51,8 @@ def inspect(
 ) -> Inspection:
     """Collect and plan as `pytest --dogfood` would with these paths, and execute nothing."""
     onlooker = _Onlooker(with_tests=with_tests)
-    arguments = ["--dogfood", "--dogfood-check", "-p", "no:terminal"]
+    # We are imported already, and a project that makes errors of warnings would not start for that.
+    arguments = ["--dogfood", "--dogfood-check", "-p", "no:terminal", "--assert=plain"]
     arguments += [f"--dogfood-workers={workers}"]
     arguments += [f"--dogfood-shard={shard}"] if shard else []
     arguments += ["--dogfood-strict"] if strict else []

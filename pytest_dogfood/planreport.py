@@ -106,7 +106,7 @@ def how_provided(graph: CapabilityGraph, token: Token) -> str:
     if capability is not None and graph.has_own_provider(token):
         return "by starting its service" if capability.service else "by its provision steps"
     replayable = [member for member in graph.establishing(token) if not graph.journeys[member].python]
-    return f"by replaying {replayable[0]}" if replayable else "not at all: only its probe may find it"
+    return f"by replaying {replayable[0]}" if replayable else "by no journey file: unless it is there, a Python test or fixture has to bring it"
 
 
 def in_words(report: Report) -> Iterator[str]:

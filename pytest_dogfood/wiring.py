@@ -9,7 +9,6 @@ import pytest
 
 from pytest_dogfood.absence import AbsentFixtures
 from pytest_dogfood.barrier import BarrierPlugin
-from pytest_dogfood.checking import Checking
 from pytest_dogfood.collection import JourneyCollector
 from pytest_dogfood.distribution import Distribution
 from pytest_dogfood.leading import Leading
@@ -76,6 +75,8 @@ def _as_leader(config: pytest.Config, settings: Settings) -> None:
             writer = ManifestWriter(config, leading, settings.shard, settings.manifest)
             config.pluginmanager.register(writer, "dogfood-manifest")
     elif working is not None:
+        from pytest_dogfood.checking import Checking  # reports and advice: a run needs nothing of them
+
         config.pluginmanager.register(Checking(working, workers=max(workers, 1)), "dogfood-checking")
 
 

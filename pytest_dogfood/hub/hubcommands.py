@@ -165,11 +165,11 @@ class _Command:
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] not in {"sqlalchemy", "platformdirs", "markdown_it"}:
                 raise
-            return complain("the hub needs more packages: pip install 'pytest-dogfood[hub]'", USAGE)
+            return _complain("the hub needs more packages: pip install 'pytest-dogfood[hub]'", USAGE)
         try:
             return int(getattr(hubverbs, self._name)(options))
         except HubError as error:
-            return complain(str(error), error.exit_status)
+            return _complain(str(error), error.exit_status)
 
 
 def _command(name: str) -> _Command:
@@ -184,7 +184,7 @@ def _without_verb(parser: ArgumentParser) -> Any:  # noqa: ANN401 - argparse tak
     return run
 
 
-def complain(text: str, status: int) -> int:
+def _complain(text: str, status: int) -> int:
     """Tell people, and give the exit status."""
     sys.stderr.write(f"dogfood hub: {text}\n")
     return status

@@ -19,8 +19,8 @@ from pytest_dogfood.hub.entries import Source
 from pytest_dogfood.hub.entries import Stamp
 from pytest_dogfood.hub.errors import REFUSED
 from pytest_dogfood.hub.errors import HubUsageError
+from pytest_dogfood.hub.errors import RefusedError
 from pytest_dogfood.hub.git import Git
-from pytest_dogfood.hub.hubcommands import complain
 from pytest_dogfood.hub.importing import problems_in_words
 from pytest_dogfood.hub.importing import read_tasks_file
 from pytest_dogfood.hub.locating import local_hub
@@ -147,8 +147,8 @@ def _print_paths(here: Sequence[Checkout], slug: str | None) -> int:
     chosen = [max(around, key=lambda each: len(each.path))] if around and slug is not None else here
     _print(*(each.path for each in chosen))
     if slug is not None and not chosen:
-        return complain(
-            f"'{slug}' has no path on this machine; dogfood hub register PATH --slug {slug}", REFUSED
+        raise RefusedError(
+            f"'{slug}' has no path on this machine; add it: dogfood hub register PATH --slug {slug}"
         )
     return 0
 

@@ -47,8 +47,10 @@ class ImportedTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Record:
+    """What stands in a file about one task; a value is None if it has been found to be unusable already."""
+
     line: int
-    values: Mapping[str, str]
+    values: Mapping[str, str | None]
 
 
 def read_tasks_file(path: Path) -> tuple[ImportedTask, ...]:
@@ -105,16 +107,16 @@ def _json_records(text: str, findings: Findings) -> Iterator[_Record]:
             findings.add(item, _CODE, f"a task is a mapping, not {described(item)}")
 
 
-def _values(item: MapNode, findings: Findings) -> dict[str, str]:
+def _values(item: MapNode, findings: Findings) -> dict[str, str | None]:
     known = {name: item.entries[name][1] for name in (*REQUIRED, *OPTIONAL) if name in item.entries}
     return {name: _scalar(name, node, findings) for name, node in known.items()}
 
 
-def _scalar(name: str, node: Node, findings: Findings) -> str:
+def _scalar(name: str, node: Node, findings: Findings) -> str | None:
     if isinstance(node, ScalarNode):
         return "" if is_null(node) else node.value
     findings.add(node, _CODE, f"{name} is a single value, not {described(node)}")
-    return ""
+    return None
 
 
 def _csv_records(text: str, findings: Findings) -> Iterator[_Record]:
@@ -155,32 +157,42 @@ def _names_are_right(names: list[str], line: int, findings: Findings) -> bool:
 
 
 def _task(record: _Record, findings: Findings) -> ImportedTask | None:
-    values = {name: record.values.get(name, "").strip() for name in (*REQUIRED, *OPTIONAL)}
     at = Place(record.line, 0)
     for name in REQUIRED:
-        if not values[name]:
+        if (value := record.values.get(name, "")) is not None and not value.strip():
             findings.add(at, _CODE, f"{name} is missing")
-    status = parse_status(values["status"])
-    if values["status"] and status is None:
-        findings.add(at, _CODE, f"unknown status '{values['status']}'", hint=_meant(values["status"]))
-    count = values["reopen_count"] or "0"
-    if not (count.isascii() and count.isdigit() and len(count) < 9):
-        findings.add(at, _CODE, f"reopen_count is a whole number from 0, not '{count}'")
-        count = "0"
-    return (
-        ImportedTask(
-            line=record.line,
-            repo=values["repo"],
-            task_id=values["task_id"],
-            status=status,
-            title=values["title"],
-            reopen_count=int(count),
-            hub_id=_uuid(values["hub_id"], at, findings),
-            path=values["path"],
-        )
-        if status is not None and values["repo"] and values["task_id"]
-        else None
+    values = {name: (record.values.get(name) or "").strip() for name in (*REQUIRED, *OPTIONAL)}
+    status = _status(values["status"], at, findings)
+    count = _count(values["reopen_count"], at, findings)
+    hub_id = _uuid(values["hub_id"], at, findings)
+    if status is None or not values["repo"] or not values["task_id"]:
+        return None
+    return ImportedTask(
+        line=record.line,
+        repo=values["repo"],
+        task_id=values["task_id"],
+        status=status,
+        title=values["title"],
+        reopen_count=count,
+        hub_id=hub_id,
+        path=values["path"],
     )
+
+
+def _status(text: str, at: Place, findings: Findings) -> Status | None:
+    status = parse_status(text)
+    if text and status is None:
+        findings.add(at, _CODE, f"unknown status '{text}'", hint=_meant(text))
+    return status
+
+
+def _count(text: str, at: Place, findings: Findings) -> int:
+    if not text:
+        return 0
+    if text.isascii() and text.isdigit() and len(text) < 9:
+        return int(text)
+    findings.add(at, _CODE, f"reopen_count is a whole number from 0, not '{text}'")
+    return 0
 
 
 def _meant(text: str) -> str:

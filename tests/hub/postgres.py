@@ -73,7 +73,10 @@ def _programs() -> Path | None:
     installed = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     on_path = shutil.which("initdb")
     places = [*installed, *([Path(on_path).resolve().parent] if on_path else []), *_from_pip()]
-    return next((place for place in places if {"initdb", "pg_ctl"} <= {program.name for program in place.iterdir()}), None)
+    return next(
+        (place for place in places if {"initdb", "pg_ctl"} <= {program.name for program in place.iterdir()}),
+        None,
+    )
 
 
 def _from_pip() -> list[Path]:

@@ -94,3 +94,9 @@ def test_the_file_stays_for_those_who_wait(tmp_path: Path) -> None:
 def test_a_directory_that_vanished_is_reported(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="cannot lock"), checkout_lock(tmp_path / "gone" / "dir"):
         pass
+
+
+def test_a_lock_that_cannot_be_taken_is_reported(tmp_path: Path) -> None:
+    (tmp_path / LOCK_NAME).mkdir()
+    with pytest.raises(HarnessError, match="cannot lock"), checkout_lock(tmp_path, timeout=1):
+        pass

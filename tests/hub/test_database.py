@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import stat
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -134,6 +136,24 @@ def test_reading_an_sqlite_hub_leaves_no_file_behind_and_its_bytes_alone(
         assert len(reader.tasks()) == 1
     assert [each.name for each in path.parent.iterdir()] == [path.name]
     assert path.read_bytes() == before
+
+
+def test_a_hub_on_a_read_only_disk_can_be_read(
+    sqlite_hub: Hub, add_task: Add, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = add_task(sqlite_hub)
+    monkeypatch.setattr(os, "access", lambda _path, _mode: False)  # nobody can take rights from root
+    with Hub.open(sqlite_hub.label, readonly=True) as reader:
+        assert reader.tasks() == (task,)
+
+
+def test_several_that_create_one_hub_at_once_get_the_same(hub_url: str) -> None:
+    with ThreadPoolExecutor(6) as pool:
+        made = list(pool.map(Hub.create, [hub_url] * 6))
+    assert len({hub.id for hub, _ in made}) == 1
+    assert sorted(found for _, found in made) == [0, 1, 1, 1, 1, 1]
+    for hub, _ in made:
+        hub.close()
 
 
 def test_another_hub_than_the_pinned_one_is_refused(hub: Hub) -> None:

@@ -96,7 +96,7 @@ def test_racing_writers_leave_closed_chains_and_no_regression(hub: Hub, hub_url:
 
 
 def test_without_the_guard_the_same_race_regresses(hub: Hub, hub_url: str, add_task: Add) -> None:
-    for number in range(60):
+    for number in range(20):
         add_task(hub, f"T{number}")
     _race(hub_url, "8", "once", "unguarded")
     assert hub.events(regressions=True)
@@ -150,7 +150,7 @@ _MOVES = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(start=st.sampled_from(Status), moves=_MOVES)
 def test_no_sequence_of_moves_lowers_a_position(
     long_lived_hub: Hub, start: Status, moves: list[Move]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+import sys
 from datetime import date
 
 import pytest
@@ -15,11 +15,7 @@ from hypothesis import strategies as st
 
 from pytest_dogfood.hub.commits import StatusChange
 from pytest_dogfood.hub.commits import sync_message
-from pytest_dogfood.hub.conditions import FileState
 from pytest_dogfood.hub.conditions import RepoState
-from pytest_dogfood.hub.findings import Severity
-from pytest_dogfood.hub.rewriting import EditRefusedError
-from pytest_dogfood.hub.writeback import Reason
 from pytest_dogfood.hub.writeback import Result
 from pytest_dogfood.hub.writeback import write_back
 from tests.hub.checkouts import PLAN
@@ -42,15 +38,6 @@ def here(farm: Farm) -> Checkout:
     return made
 
 
-@pytest.fixture
-def untouched(here: Checkout) -> Iterator[Checkout]:
-    """A checkout which, after the test, must have the commit, the bytes and the index it had before."""
-    before = (here.head, here.plan.read_bytes(), here.git("ls-files", "-s"))
-    yield here
-    assert (here.head, here.plan.read_bytes(), here.git("ls-files", "-s")) == before
-    assert here.git("status", "--porcelain") == b""
-
-
 def test_the_message_is_exactly_this() -> None:
     changes = [
         StatusChange(task_id="A-T2", old="todo", new="done"),
@@ -69,6 +56,7 @@ def test_one_commit_changes_one_file_in_what_was_edited(here: Checkout) -> None:
     parent = here.head
     result = follow(here)
     assert result == Result(path=PLAN, commit=here.head)
+    assert result.finding("x") is None
     assert here.plan.read_bytes() == here.git("cat-file", "blob", f"HEAD:{PLAN}") == NEW
     assert here.out("rev-list", "--parents", "-n1", "HEAD").split() == [here.head, parent]
     assert changed_names(here) == [PLAN.encode()]
@@ -122,6 +110,13 @@ def test_the_mode_stays(here: Checkout, mode: int) -> None:
     assert here.git("status", "--porcelain") == b""
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may give files away")
+def test_the_owner_stays(here: Checkout) -> None:
+    os.chown(here.plan, 1234, 1234)
+    assert follow(here).ok
+    assert (here.plan.stat().st_uid, here.plan.stat().st_gid) == (1234, 1234)
+
+
 NAMES = [
     "a b.md",
     "-rf.md",
@@ -170,80 +165,6 @@ def test_a_filter_of_the_user_is_respected(here: Checkout) -> None:
     assert here.git("cat-file", "blob", f"HEAD:{PLAN}") == b"x: done\n"
 
 
-def test_a_filter_that_hides_the_change_is_noticed_before(untouched: Checkout) -> None:
-    untouched.git("config", "filter.same.clean", "sed s/done/todo/")
-    untouched.write("*.md filter=same\n", ".git/info/attributes")
-    result = follow(untouched)
-    assert (result.reason, "filter" in result.detail) == (Reason.REFUSED, True)
-
-
-def test_a_filter_that_fails_stops_it(untouched: Checkout) -> None:
-    untouched.git("config", "filter.bad.clean", "grep todo")
-    untouched.git("config", "filter.bad.required", "true")
-    attributes = untouched.write("*.md filter=bad\n", ".git/info/attributes")
-    result = follow(untouched)
-    attributes.unlink()
-    assert not result.ok
-
-
-def test_a_file_that_is_not_as_it_was_parsed_is_left(here: Checkout) -> None:
-    asked = request(here)
-    here.commit("newer\n")
-    assert write_back(here.repository(), asked).reason is Reason.CHANGED
-    assert here.plan.read_bytes() == b"newer\n"
-
-
-def test_a_file_that_vanished_is_reported(here: Checkout) -> None:
-    asked = request(here)
-    here.plan.unlink()
-    assert write_back(here.repository(), asked).reason is Reason.UNREADABLE
-
-
-def test_an_edit_that_is_refused_leaves_everything(untouched: Checkout) -> None:
-    def refuse(old: bytes) -> bytes:
-        raise EditRefusedError(PLAN, f"{len(old)} bytes are too many")
-
-    result = write_back(untouched.repository(), request(untouched, edit=refuse))
-    assert (result.reason, "too many" in result.detail) == (Reason.REFUSED, True)
-
-
-def test_uncommitted_changes_are_left(here: Checkout) -> None:
-    here.write(b"mine: todo\n")
-    result = follow(here)
-    assert (result.reason, result.state) == (Reason.STATE, FileState.MODIFIED)
-    finding = result.finding("x")
-    assert finding is not None
-    assert (finding.code, finding.reason, finding.severity) == ("C-14", "dirty", Severity.WARN)
-    assert finding.message == "workplan has uncommitted changes — skipping writeback"
-    assert here.plan.read_bytes() == b"mine: todo\n"
-
-
-def test_a_link_is_left(here: Checkout) -> None:
-    here.plan.rename(here.path / "real.md")
-    here.plan.symlink_to("../real.md")
-    result = follow(here)
-    finding = result.finding("x")
-    assert finding is not None
-    assert (finding.code, finding.reason) == ("C-33", "symlink")
-    assert (here.path / "real.md").read_bytes() == OLD
-
-
-def test_after_a_commit_of_somebody_else_nothing_is_written(here: Checkout) -> None:
-    asked = request(here)
-    here.commit("x", "other")
-    assert write_back(here.repository(), asked).reason is Reason.HEAD_MOVED
-    assert here.plan.read_bytes() == OLD
-
-
-def test_an_editor_that_saves_meanwhile_wins(here: Checkout) -> None:
-    def saving(old: bytes) -> bytes:
-        here.write(b"saved\n")
-        return to_done(old)
-
-    assert write_back(here.repository(), request(here, edit=saving)).reason is Reason.CHANGED
-    assert here.plan.read_bytes() == b"saved\n"
-
-
 def test_in_a_hook_of_another_repository_the_commit_is_made_here(farm: Farm, here: Checkout) -> None:
     other = farm.checkout("other")
     other.commit("x")
@@ -254,6 +175,38 @@ def test_in_a_hook_of_another_repository_the_commit_is_made_here(farm: Farm, her
     ).repository()
     assert write_back(repository, request(here)).ok
     assert (other.head, changed_names(here)) == (tip, [PLAN.encode()])
+
+
+FROM_A_HOOK = """
+from pathlib import Path
+from pytest_dogfood.hub.gitrepo import Repository
+from tests.hub.following import to_done
+from pytest_dogfood.hub.writeback import Request, write_back
+path = Path({path!r})
+repository = Repository(path)
+survey = repository.survey()
+parsed = (path / {plan!r}).read_bytes()
+asked = Request(path={plan!r}, parsed=parsed, edit=to_done, message="m", head=survey.head)
+result = write_back(repository, asked)
+Path({report!r}).write_text(survey.condition.state + " " + result.commit)
+"""
+
+
+@pytest.mark.parametrize("name", ["here", "other"])
+def test_started_by_a_hook_it_acts_on_the_repository_it_is_told(
+    farm: Farm, here: Checkout, name: str
+) -> None:
+    other = farm.checkout("other")
+    other.commit(OLD)
+    target = farm.at(name)
+    report = farm.root / "report"
+    script = farm.root / "script.py"
+    script.write_text(FROM_A_HOOK.format(path=str(target.path), plan=PLAN, report=str(report)))
+    here.hook("post-commit", f"test -e ../once && exit; touch ../once; {sys.executable} {script}")
+    here.having(PYTHONPATH=str(Path(__file__).parents[2])).commit("x", "unrelated")
+    assert report.read_text() == f"no_upstream {target.head}"
+    assert changed_names(target) == [PLAN.encode()]
+    assert target.git("status", "--porcelain") == b""
 
 
 def test_in_a_linked_work_tree_only_its_branch_moves(farm: Farm, here: Checkout) -> None:

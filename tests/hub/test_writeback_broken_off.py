@@ -33,15 +33,6 @@ def here(farm: Farm) -> Checkout:
     return made
 
 
-@pytest.fixture
-def untouched(here: Checkout) -> Iterator[Checkout]:
-    """A checkout which, after the test, must have the commit, the bytes and the index it had before."""
-    before = (here.head, here.plan.read_bytes(), here.git("ls-files", "-s"))
-    yield here
-    assert (here.head, here.plan.read_bytes(), here.git("ls-files", "-s")) == before
-    assert here.git("status", "--porcelain") == b""
-
-
 @contextmanager
 def largest_file(size: int) -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

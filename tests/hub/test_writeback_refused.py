@@ -8,7 +8,9 @@ import pytest
 
 from pytest_dogfood.hub.commits import CommitOptions
 from pytest_dogfood.hub.commits import Signing
+from pytest_dogfood.hub.conditions import FileState
 from pytest_dogfood.hub.findings import Severity
+from pytest_dogfood.hub.rewriting import EditRefusedError
 from pytest_dogfood.hub.writeback import Reason
 from pytest_dogfood.hub.writeback import Result
 from pytest_dogfood.hub.writeback import write_back
@@ -22,6 +24,7 @@ from tests.hub.following import OLD
 from tests.hub.following import changed_names
 from tests.hub.following import follow
 from tests.hub.following import request
+from tests.hub.following import to_done
 
 
 @pytest.fixture
@@ -39,6 +42,80 @@ def untouched(here: Checkout) -> Iterator[Checkout]:
     yield here
     assert (here.head, here.plan.read_bytes(), here.git("ls-files", "-s")) == before
     assert here.git("status", "--porcelain") == b""
+
+
+def test_a_filter_that_hides_the_change_is_noticed_before(untouched: Checkout) -> None:
+    untouched.git("config", "filter.same.clean", "sed s/done/todo/")
+    untouched.write("*.md filter=same\n", ".git/info/attributes")
+    result = follow(untouched)
+    assert (result.reason, "filter" in result.detail) == (Reason.REFUSED, True)
+
+
+def test_a_filter_that_fails_stops_it(untouched: Checkout) -> None:
+    untouched.git("config", "filter.bad.clean", "grep todo")
+    untouched.git("config", "filter.bad.required", "true")
+    attributes = untouched.write("*.md filter=bad\n", ".git/info/attributes")
+    result = follow(untouched)
+    attributes.unlink()
+    assert not result.ok
+
+
+def test_a_file_that_is_not_as_it_was_parsed_is_left(here: Checkout) -> None:
+    asked = request(here)
+    here.commit("newer\n")
+    assert write_back(here.repository(), asked).reason is Reason.CHANGED
+    assert here.plan.read_bytes() == b"newer\n"
+
+
+def test_a_file_that_vanished_is_reported(here: Checkout) -> None:
+    asked = request(here)
+    here.plan.unlink()
+    assert write_back(here.repository(), asked).reason is Reason.UNREADABLE
+
+
+def test_an_edit_that_is_refused_leaves_everything(untouched: Checkout) -> None:
+    def refuse(old: bytes) -> bytes:
+        raise EditRefusedError(PLAN, f"{len(old)} bytes are too many")
+
+    result = write_back(untouched.repository(), request(untouched, edit=refuse))
+    assert (result.reason, "too many" in result.detail) == (Reason.REFUSED, True)
+
+
+def test_uncommitted_changes_are_left(here: Checkout) -> None:
+    here.write(b"mine: todo\n")
+    result = follow(here)
+    assert (result.reason, result.state) == (Reason.STATE, FileState.MODIFIED)
+    finding = result.finding("x")
+    assert finding is not None
+    assert (finding.code, finding.reason, finding.severity) == ("C-14", "dirty", Severity.WARN)
+    assert finding.message == "workplan has uncommitted changes — skipping writeback"
+    assert here.plan.read_bytes() == b"mine: todo\n"
+
+
+def test_a_link_is_left(here: Checkout) -> None:
+    here.plan.rename(here.path / "real.md")
+    here.plan.symlink_to("../real.md")
+    result = follow(here)
+    finding = result.finding("x")
+    assert finding is not None
+    assert (finding.code, finding.reason) == ("C-33", "symlink")
+    assert (here.path / "real.md").read_bytes() == OLD
+
+
+def test_after_a_commit_of_somebody_else_nothing_is_written(here: Checkout) -> None:
+    asked = request(here)
+    here.commit("x", "other")
+    assert write_back(here.repository(), asked).reason is Reason.HEAD_MOVED
+    assert here.plan.read_bytes() == OLD
+
+
+def test_an_editor_that_saves_meanwhile_wins(here: Checkout) -> None:
+    def saving(old: bytes) -> bytes:
+        here.write(b"saved\n")
+        return to_done(old)
+
+    assert write_back(here.repository(), request(here, edit=saving)).reason is Reason.CHANGED
+    assert here.plan.read_bytes() == b"saved\n"
 
 
 def test_without_an_identity_the_file_is_put_back(untouched: Checkout) -> None:
@@ -163,3 +240,33 @@ def test_a_lock_of_git_s_is_named_and_stays(untouched: Checkout) -> None:
     assert f"{lock} (for 0 s)" in result.detail
     assert lock.exists()
     lock.unlink()
+
+
+def test_when_git_cannot_be_asked_any_more_the_file_is_put_back(
+    here: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = here.path.parent / "tmp"
+    place.mkdir()
+    here.hook("pre-commit", f"rm -r {place}; exit 1")
+    tip = here.head
+    with monkeypatch.context() as patch:
+        patch.setattr("tempfile.tempdir", str(place))
+        result = follow(here)
+    assert (result.reason, "cannot keep the output" in result.detail) == (Reason.COMMIT_FAILED, True)
+    assert (here.head, here.plan.read_bytes()) == (tip, OLD)
+
+
+def test_a_file_that_cannot_be_put_back_says_how_to_do_it(here: Checkout) -> None:
+    here.hook("pre-commit", "mv workplans elsewhere; exit 1")
+    result = follow(here)
+    assert result.reason is Reason.COMMIT_FAILED
+    assert f"git restore -- {here.plan}" in result.detail
+
+
+def test_a_hook_that_commits_again_and_hangs_has_nothing_undone(here: Checkout) -> None:
+    here.hook(
+        "post-commit", "test -e ../done && exit; touch ../done; git commit -q --allow-empty -m x; sleep 300"
+    )
+    result = follow(here, limits=HURRY)
+    assert (result.reason, result.commit) == (Reason.NOT_AS_INTENDED, here.head)
+    assert here.plan.read_bytes() == NEW
