@@ -28,6 +28,7 @@ from pytest_dogfood.stash import SETTINGS
 
 REQUIRES = ("requires", "dogfood_requires")
 ESTABLISHES = ("establishes", "dogfood_establishes")
+OUR_MARKS = frozenset((*REQUIRES, *ESTABLISHES))
 
 
 class Node(Protocol):
@@ -146,7 +147,16 @@ def journeys_of(items: Iterable[pytest.Item], project: Project) -> tuple[list[Di
     return wrong, tests
 
 
+def _is_in_the_graph(item: pytest.Item) -> bool:
+    """Whether a test carries a mark of ours or asks for one of our fixtures; most tests of a suite do neither."""
+    if not OUR_FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
+        return True
+    return any(mark.name in OUR_MARKS for mark in item.iter_markers())
+
+
 def _test_as_journey(item: pytest.Item, wrong: list[Diagnostic]) -> Journey | None:
+    if not _is_in_the_graph(item):
+        return None
     path, line, _ = item.location
     place = Location(path.replace("\\", "/"), (line or 0) + 1)
     requires = [token for token, _ in _tokens(item, REQUIRES, place, wrong)]

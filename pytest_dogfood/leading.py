@@ -139,6 +139,7 @@ class Leading:
         self.tally.planned = tuple(planned.id for planned in plan.journeys)
         self.tally.gates = tuple(dict.fromkeys(gate for one in plan.journeys for gate in one.gates))
         if plan.journeys:
+            self._watcher = Watcher(run_marker(self._lease.directory.id))  # from here on steps may run
             settled = self._working.settled if self._working is not None else None
             graph = settled.graph if settled is not None else self._config.stash[PROJECT].graph()
             presence = presence_for(
@@ -153,8 +154,6 @@ class Leading:
             settled = self._working.settled
             self.empty_shard = settled is not None and not settled.items and bool(settled.elsewhere)
             self.expected = settled.expected if settled is not None else None
-        if self._lease is not None:
-            self._watcher = Watcher(run_marker(self._lease.directory.id))
         try:
             return (yield)
         finally:

@@ -257,9 +257,7 @@ def _end(process: subprocess.Popen[bytes] | None, command: Command) -> None:
     group = process.pid if process is not None and process.returncode is None else 0
     try:
         if process is not None and group:
-            end_group(
-                group, gone=lambda: process.poll() is not None, grace=command.grace, variable=variable
-            )
+            end_group(group, gone=lambda: process.poll() is not None, grace=command.grace, variable=variable)
         else:
             end_everything_marked(variable, grace=command.grace)
     finally:

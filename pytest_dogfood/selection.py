@@ -100,7 +100,8 @@ def settle(
         prerequisites=wanted,
         durations=weights(graph.journeys.values(), seen=seen or {}, committed=committed or {}),
     )
-    elsewhere = [item for item in elsewhere if item not in here]
+    brought_back = set(map(id, here))
+    elsewhere = [item for item in elsewhere if id(item) not in brought_back]
     return Settled(
         graph=graph,
         items=tuple(_in_order(here, plan)),

@@ -70,7 +70,7 @@ def pinned_id(start: Path) -> tuple[str, Path]:
     """Give the id that the nearest dogfood.yaml with a `hub:` pins, and that file; two empty values for none."""
     for directory in _upwards(start):
         path = directory / PROJECT_FILE
-        section = _yaml(path).get("hub")
+        section = read_project_file(path).get("hub")
         if section is None:
             continue
         if isinstance(section, dict) and isinstance(section.get("id"), str):
@@ -121,7 +121,8 @@ def _ini(path: Path) -> Mapping[str, Any]:
     return {name: dict(parser[name]) for name in parser.sections()}
 
 
-def _yaml(path: Path) -> Mapping[str, Any]:
+def read_project_file(path: Path) -> Mapping[str, Any]:
+    """Give what a dogfood.yaml holds; nothing where there is none. Raises HubUsageError where it cannot be read."""
     try:
         content = yaml.safe_load(_text(path))
     except (yaml.YAMLError, RecursionError) as error:

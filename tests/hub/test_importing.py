@@ -11,12 +11,14 @@ from pytest_dogfood.diagnostics import InvalidProjectError
 from pytest_dogfood.hub.database import Hub
 from pytest_dogfood.hub.entries import Source
 from pytest_dogfood.hub.entries import Stamp
+from pytest_dogfood.hub.errors import RefusedError
 from pytest_dogfood.hub.importing import ImportedTask
 from pytest_dogfood.hub.importing import parse_tasks
 from pytest_dogfood.hub.importing import problems_in_words
 from pytest_dogfood.hub.statuses import Status
 from pytest_dogfood.hub.taking import Result
 from pytest_dogfood.hub.taking import Taken
+from pytest_dogfood.hub.taking import set_forward
 from pytest_dogfood.hub.taking import take_in
 from pytest_dogfood.hub.tasks import HubTask
 
@@ -152,3 +154,22 @@ def test_what_the_hub_deleted_or_does_not_understand_is_kept(
     assert sqlite_hub.set_deleted(gone, deleted=True, stamp=stamp(Source.API))
     tasks = (a_task(Status.DONE, "T1"), a_task(Status.DONE, "T2"))
     assert taken(sqlite_hub, stamp(Source.IMPORT), *tasks) == [Taken.KEPT, Taken.KEPT]
+
+
+def test_a_task_that_moved_since_it_was_seen_is_looked_at_again(
+    sqlite_hub: Hub, add_task: Callable[..., HubTask], stamp: Callable[..., Stamp]
+) -> None:
+    seen = add_task(sqlite_hub)
+    assert sqlite_hub.compare_and_set(seen, Status.IN_PROGRESS, stamp=stamp())
+    assert set_forward(sqlite_hub, seen, Status.BLOCKED, stamp=stamp(Source.API))
+    assert sqlite_hub.compare_and_set(sqlite_hub.tasks()[0], Status.DONE, stamp=stamp())
+    with pytest.raises(RefusedError, match="is done and does not go back to blocked"):
+        set_forward(sqlite_hub, seen, Status.BLOCKED, stamp=stamp(Source.API))
+
+
+def test_a_task_with_a_status_from_a_newer_program_is_not_set(
+    sqlite_hub: Hub, add_task: Callable[..., HubTask], stamp: Callable[..., Stamp]
+) -> None:
+    task = add_task(sqlite_hub, status="paused")
+    with pytest.raises(RefusedError, match="unknown status, 'paused'"):
+        set_forward(sqlite_hub, task, Status.DONE, stamp=stamp(Source.API))

@@ -120,3 +120,14 @@ def test_a_machine_id_that_is_none_is_not_replaced_in_silence(data_directory: Pa
 )
 def test_a_network_file_system_is_recognised_by_its_mount(path: str, kind: str) -> None:
     assert network_file_system(Path(path), MOUNTS) == kind
+
+
+def test_a_machine_whose_id_cannot_be_kept_says_so(data_directory: Path) -> None:
+    data_directory.write_text("a file where a directory should be")
+    with pytest.raises(HubUsageError, match="DOGFOOD_DATA_DIR"):
+        this_machine()
+
+
+def test_the_data_directory_is_the_users_own_unless_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DOGFOOD_DATA_DIR")
+    assert local_hub().parent.name == "dogfood"

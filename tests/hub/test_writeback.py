@@ -6,6 +6,7 @@ import os
 import stat
 import sys
 from datetime import date
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck

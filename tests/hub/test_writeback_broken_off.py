@@ -109,7 +109,11 @@ def writer(here: Checkout) -> Iterator[subprocess.Popen[bytes]]:
     """A process that writes back and waits for a hook, which ends when the test is over."""
     here.hook("pre-commit", "echo $$ >../hook; while test -e ../hook; do sleep 0.05; done")
     argv = [sys.executable, "-c", KILLED, str(here.path), PLAN]
-    with subprocess.Popen(argv, env=here.environment, stderr=subprocess.PIPE) as process:
+    environment = {
+        **here.environment,
+        "TMPDIR": str(here.path.parent),
+    }  # what it leaves there goes with the test
+    with subprocess.Popen(argv, env=environment, stderr=subprocess.PIPE) as process:
         yield process
         (here.path.parent / "hook").unlink(missing_ok=True)
         process.kill()

@@ -1,0 +1,319 @@
+"""Looks at checkouts and says what differs from the hub; it writes nothing, neither here nor there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+from dataclasses import field
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeAlias
+
+from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.hub import trouble
+from pytest_dogfood.hub.conditions import FileState
+from pytest_dogfood.hub.conditions import RepoCondition
+from pytest_dogfood.hub.conditions import RepoState
+from pytest_dogfood.hub.conditions import file_finding
+from pytest_dogfood.hub.conditions import repo_finding
+from pytest_dogfood.hub.database import Hub
+from pytest_dogfood.hub.decision import DEFAULT_POLICY
+from pytest_dogfood.hub.decision import Decision
+from pytest_dogfood.hub.decision import Move
+from pytest_dogfood.hub.decision import Policy
+from pytest_dogfood.hub.decision import decide
+from pytest_dogfood.hub.entries import Checkout
+from pytest_dogfood.hub.errors import HubUsageError
+from pytest_dogfood.hub.findings import Action
+from pytest_dogfood.hub.findings import Finding
+from pytest_dogfood.hub.gitfiles import GitFile
+from pytest_dogfood.hub.gitrepo import Repository
+from pytest_dogfood.hub.gitrepo import Survey
+from pytest_dogfood.hub.locating import pinned_id
+from pytest_dogfood.hub.matching import Pair
+from pytest_dogfood.hub.matching import Sight
+from pytest_dogfood.hub.matching import match
+from pytest_dogfood.hub.planfiles import read_workplans
+from pytest_dogfood.hub.preferences import Preferences
+from pytest_dogfood.hub.preferences import read_preferences
+from pytest_dogfood.hub.tasks import Block
+from pytest_dogfood.hub.tasks import HubTask
+from pytest_dogfood.hub.workplans import Document
+
+Progress: TypeAlias = Callable[[str], None]
+"""Is told what is being looked at."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepoReport:
+    """What is to be said of one checkout. `task_ids` are all tasks that were looked at, with or without findings.
+
+    `path` is empty for a repository that has no checkout on this machine; `git` is what was measured.
+    """
+
+    repo: str
+    path: str = ""
+    findings: tuple[Finding, ...] = ()
+    task_ids: tuple[str, ...] = ()
+    git: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """How to look. `fixing` words the findings for `fix`; `named` are repositories the user named."""
+
+    offline: bool = False
+    fixing: bool = False
+    policy: Policy = DEFAULT_POLICY
+    named: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """One task, what was decided about it, and the items for the report."""
+
+    pair: Pair
+    decision: Decision
+    findings: tuple[Finding, ...]
+
+    @classmethod
+    def of(cls, pair: Pair, decision: Decision) -> Judged:
+        return cls(pair=pair, decision=decision, findings=decision.findings)
+
+    def with_first(self, **changes: object) -> Judged:
+        """Change the finding that is about the write."""
+        first, *others = self.findings
+        return replace(self, findings=(replace(first, **changes), *others))  # type: ignore[arg-type]
+
+    def with_more(self, *findings: Finding) -> Judged:
+        return replace(self, findings=(*self.findings, *findings))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """All that is seen of a checkout, and what is decided about each of its tasks."""
+
+    checkout: Checkout
+    repository: Repository
+    question: Question
+    preferences: Preferences = field(default_factory=Preferences)
+    survey: Survey
+    documents: Mapping[str, Document] = field(default_factory=dict)
+    judged: tuple[Judged, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def policy(self) -> Policy:
+        return replace(self.question.policy, same_rank=self.preferences.same_rank)
+
+    def report(self) -> RepoReport:
+        """Give the report, in which the items stand in the order of the files."""
+        found = [*self.findings, *(finding for each in self.judged for finding in each.findings)]
+        sides = ((each.pair.block, each.pair.hub) for each in self.judged)
+        ids = (side.task_id for pair in sides for side in pair if side is not None and side.task_id)
+        return RepoReport(
+            repo=self.checkout.repo,
+            path=self.checkout.path,
+            findings=tuple(sorted(dict.fromkeys(found), key=lambda each: (each.path, each.line))),
+            task_ids=tuple(dict.fromkeys([*ids, *(each.task_id for each in found if each.task_id)])),
+            git=self.survey.to_json(),
+        )
+
+
+def examine(
+    hub: Hub,
+    checkouts: Iterable[Checkout],
+    *,
+    offline: bool = False,
+    named: Iterable[str] = (),
+    progress: Progress | None = None,
+) -> tuple[RepoReport, ...]:
+    """Do what `check` does: look at each checkout and change nothing but remote-tracking refs, unless `offline`.
+
+    What fails in one checkout is a finding of its report. Raises HubUnreachable.
+    """
+    question = Question(offline=offline, named=frozenset(named))
+    return tuple(judge(hub, checkouts, question, progress=progress))
+
+
+def judge(
+    hub: Hub, checkouts: Iterable[Checkout], question: Question, *, progress: Progress | None = None
+) -> Iterator[RepoReport]:
+    """Report on each checkout, writing nothing; with `question.fixing` in the words of `fix`."""
+    for checkout in checkouts:
+        if progress is not None:
+            progress(checkout.repo)
+        try:
+            yield with_file_states(look(hub, checkout, question)).report()
+        except trouble.OF_ONE_CHECKOUT as error:
+            yield failed_report(checkout, error)
+
+
+def failed_report(checkout: Checkout, error: Exception) -> RepoReport:
+    """Give the report of a checkout that could not be looked at to the end."""
+    finding = trouble.of_checkout(checkout.repo, error)
+    return RepoReport(repo=checkout.repo, path=checkout.path, findings=(finding,))
+
+
+def look(hub: Hub, checkout: Checkout, question: Question) -> View:
+    """See everything and decide everything. Raises HubUnreachable."""
+    root = Path(checkout.path)
+    try:
+        preferences = read_preferences(root)
+        pinned, where = pinned_id(root)
+        hub.require_id(pinned, where=str(where))
+    except HubUsageError as error:
+        held = Survey(condition=RepoCondition(state=RepoState.GIT_UNUSABLE, detail="not looked at"))
+        finding = trouble.of_settings(checkout.repo, error)
+        repository = Repository(root)
+        return View(
+            checkout=checkout, repository=repository, question=question, survey=held, findings=(finding,)
+        )
+    repository = Repository(root, limits=preferences.limits)
+    survey = _guarded(hub, checkout, repository, repository.survey(offline=question.offline))
+    view = View(
+        checkout=checkout,
+        repository=repository,
+        question=question,
+        preferences=preferences,
+        survey=survey,
+    )
+    if survey.condition.state is not RepoState.PATH_MISSING:
+        view = _judged(hub, view)
+    due = any(each.decision.is_writeback_due for each in view.judged)
+    state = repo_finding(
+        survey.condition,
+        checkout.repo,
+        fixing=question.fixing,
+        writeback_due=due and question.policy.writeback,
+        named=checkout.repo in question.named,
+    )
+    return replace(view, findings=(state, *view.findings)) if state else view
+
+
+def judge_again(hub: Hub, view: View, block: Block) -> Judged:
+    """Decide anew about one block, after the hub has changed."""
+    repo = view.checkout.repo
+    tasks = [task for task in hub.tasks(repo) if task.task_id == block.task_id or task.id == block.hub_id]
+    matching = match(
+        Sight(
+            repo=repo,
+            condition=view.survey.condition,
+            blocks=(block,),
+            tasks=tasks,
+            elsewhere=_elsewhere(hub, [block], tasks),
+        )
+    )
+    for pair in matching.pairs:
+        if pair.block is not None:
+            return _decided(hub.histories(repo), view, pair)
+    finding = matching.findings[0]
+    return Judged.of(Pair(hub=None, block=block), Decision(move=Move.HELD, finding=finding))
+
+
+def with_file_states(view: View) -> View:
+    """Add the items of files that could not follow the hub as they are now."""
+    if not view.survey.condition.writes_file:
+        return view
+    paths = dict.fromkeys(
+        each.pair.block.path for each in view.judged if each.pair.block and each.decision.file_status
+    )
+    found = {path: _obstacle(view, path) for path in paths}
+    judged = tuple(
+        each.with_first(action=Action.HELD)
+        if each.pair.block and each.decision.file_status and found[each.pair.block.path]
+        else each
+        for each in view.judged
+    )
+    obstacles = [finding for finding in found.values() if finding is not None]
+    return replace(view, judged=judged, findings=(*view.findings, *obstacles))
+
+
+def _obstacle(view: View, path: str) -> Finding | None:
+    repo, fixing = view.checkout.repo, view.question.fixing
+    try:
+        file = GitFile(view.repository.git, view.repository.place, path)
+        state = file.examined(view.documents[path].content).state
+    except HarnessError as error:
+        return trouble.of_file(repo, path, error, fixing=fixing)
+    return None if state is FileState.CLEAN else file_finding(state, repo, path, fixing=fixing)
+
+
+def _guarded(hub: Hub, checkout: Checkout, repository: Repository, survey: Survey) -> Survey:
+    """See that the directory still holds the repository that was registered: some clone may have taken its place."""
+    root_commit = next((repo.root_commit for repo in hub.repos(checkout.repo)), "")
+    if not root_commit or not survey.head or survey.shallow:
+        return survey
+    try:
+        known = repository.git.read("cat-file", "-e", f"{root_commit}^{{commit}}").ok
+    except HarnessError:
+        known = True  # whoever cannot ask now has been told so already, or will be
+    if known:
+        return survey
+    detail = f"{checkout.path} holds another repository, without its first commit {root_commit[:12]}"
+    return replace(survey, condition=RepoCondition(state=RepoState.PATH_MISSING, detail=detail))
+
+
+def _judged(hub: Hub, view: View) -> View:
+    repo = view.checkout.repo
+    documents = read_workplans(Path(view.checkout.path), view.preferences.workplans)
+    tasks = hub.tasks(repo)
+    blocks = [block for document in documents for block in document.blocks]
+    matching = match(
+        Sight(
+            repo=repo,
+            condition=view.survey.condition,
+            blocks=blocks,
+            tasks=tasks,
+            elsewhere=_elsewhere(hub, blocks, tasks),
+            unreadable=_unreadable(documents, tasks),
+            has_workplans=bool(documents),
+        )
+    )
+    histories = hub.histories(repo)
+    return replace(
+        view,
+        documents={document.path: document for document in documents},
+        judged=tuple(_decided(histories, view, pair) for pair in matching.pairs),
+        findings=(
+            *(finding for document in documents for finding in document.findings(repo)),
+            *matching.findings,
+        ),
+    )
+
+
+def _decided(histories: Mapping[str, frozenset[str]], view: View, pair: Pair) -> Judged:
+    history = histories.get(pair.hub.id) if pair.hub is not None else None
+    status = pair.block.status if pair.block is not None else None
+    decision = decide(
+        pair.hub,
+        pair.block,
+        repo=view.checkout.repo,
+        condition=view.survey.condition,
+        seen_in_history=None if history is None else status in history,
+        policy=view.policy,
+    )
+    return Judged.of(pair, decision)
+
+
+def _elsewhere(hub: Hub, blocks: Iterable[Block], tasks: Sequence[HubTask]) -> dict[str, HubTask]:
+    """Give the tasks of other repositories that blocks name; hardly ever any."""
+    here = {task.id for task in tasks}
+    strange = dict.fromkeys(block.hub_id for block in blocks if block.hub_id and block.hub_id not in here)
+    found = (hub.task(hub_id) for hub_id in strange)
+    return {task.id: task for task in found if task is not None and task.repo != tasks_repo(tasks, task)}
+
+
+def tasks_repo(tasks: Sequence[HubTask], _task: HubTask) -> str:
+    return tasks[0].repo if tasks else ""
+
+
+def _unreadable(documents: Iterable[Document], tasks: Iterable[HubTask]) -> frozenset[str]:
+    """Give the paths of which nothing is known: files, and all that a directory may hold."""
+    closed = tuple(document.path for document in documents if document.unreadable)
+    within = tuple(f"{path}/" for path in closed)
+    return frozenset(closed) | {task.source_path for task in tasks if task.source_path.startswith(within)}

@@ -1,0 +1,116 @@
+"""What a repository's own dogfood.yaml says about its workplans, under `consistency:`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from pathlib import PurePosixPath
+from typing import Any
+
+from pytest_dogfood.diagnostics import did_you_mean
+from pytest_dogfood.hub.commits import DEFAULT_OPTIONS
+from pytest_dogfood.hub.commits import CommitOptions
+from pytest_dogfood.hub.commits import Signing
+from pytest_dogfood.hub.decision import SameRank
+from pytest_dogfood.hub.errors import HubUsageError
+from pytest_dogfood.hub.git import DEFAULT_LIMITS
+from pytest_dogfood.hub.git import Limits
+from pytest_dogfood.hub.locating import PROJECT_FILE
+from pytest_dogfood.hub.locating import read_project_file
+
+SECTION = "consistency"
+WORKPLANS = ("workplans/", "**/*-WP-*.md")
+"""Where workplans are looked for unless a repository says otherwise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preferences:
+    """How a repository wants to be treated."""
+
+    workplans: tuple[str, ...] = WORKPLANS
+    same_rank: SameRank = SameRank.HISTORY
+    commit: CommitOptions = DEFAULT_OPTIONS
+    limits: Limits = DEFAULT_LIMITS
+
+
+def read_preferences(root: Path) -> Preferences:
+    """Read what the dogfood.yaml at the root of a repository says; raises HubUsageError where it is wrong."""
+    path = root / PROJECT_FILE
+    section = read_project_file(path).get(SECTION)
+    if section is None:
+        return Preferences()
+    if not isinstance(section, dict):
+        raise HubUsageError(f"{path}: `{SECTION}:` holds keys and values, such as workplans: [workplans/]")
+    for key in section:
+        if key not in _KEYS:
+            hint = did_you_mean(str(key), _KEYS) or "known are " + ", ".join(_KEYS)
+            raise HubUsageError(f"{path}: unknown key '{key}' in `{SECTION}:`; {hint}")
+    try:
+        said = {key: _KEYS[key](value) for key, value in section.items()}
+    except ValueError as error:
+        raise HubUsageError(f"{path}: in `{SECTION}:`, {error}") from error
+    return _preferences(said)
+
+
+def _preferences(said: Mapping[str, Any]) -> Preferences:
+    limits = {name: said[f"{name}_timeout"] for name in ("fetch", "commit") if f"{name}_timeout" in said}
+    if "git_timeout" in said:
+        limits["other"] = said["git_timeout"]
+    return Preferences(
+        workplans=said.get("workplans", WORKPLANS),
+        same_rank=said.get("same_rank", SameRank.HISTORY),
+        commit=CommitOptions(
+            no_verify=said.get("commit_no_verify", False), sign=said.get("commit_sign", Signing.INHERIT)
+        ),
+        limits=Limits(**limits),
+    )
+
+
+def _places(value: object) -> tuple[str, ...]:
+    listed = [value] if isinstance(value, str) else value
+    if not isinstance(listed, list) or not listed or not all(isinstance(each, str) for each in listed):
+        raise ValueError(f"workplans is a list of directories and patterns, not {value!r}")
+    for each in listed:
+        if not each or PurePosixPath(each).is_absolute() or ".." in PurePosixPath(each).parts:
+            raise ValueError(f"workplans are looked for inside the repository, not at {each!r}")
+    return tuple(listed)
+
+
+def _same_rank(value: object) -> SameRank:
+    return _one_of(SameRank, "same_rank", value)
+
+
+def _signing(value: object) -> Signing:
+    return _one_of(Signing, "commit_sign", value)
+
+
+def _one_of(kind: type[Any], key: str, value: object) -> Any:  # noqa: ANN401 - a member of `kind`
+    names = [member.value for member in kind]
+    if value not in names:
+        raise ValueError(f"{key} is one of {', '.join(names)}, not {value!r}")
+    return kind(value)
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"commit_no_verify is true or false, not {value!r}")  # noqa: TRY004 - caught as one kind
+    return value
+
+
+def _seconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise ValueError(f"a timeout is a number of seconds, not {value!r}")
+    return float(value)
+
+
+_KEYS: Mapping[str, Callable[[object], Any]] = {
+    "workplans": _places,
+    "same_rank": _same_rank,
+    "commit_no_verify": _flag,
+    "commit_sign": _signing,
+    "fetch_timeout": _seconds,
+    "commit_timeout": _seconds,
+    "git_timeout": _seconds,
+}
