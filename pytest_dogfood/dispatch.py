@@ -112,6 +112,18 @@ class Queue:
             self._start(index, worker)
         return indices
 
+    def more_for(self, worker: str) -> tuple[int, ...]:
+        """Hand out a further batch to a worker that is not idle yet; only once nothing but plain tests is left.
+
+        Whatever it would wait for between two batches is won, and there is no priority left that could be inverted.
+        """
+        if self._graph_left:
+            return ()
+        indices = self._next_batch()
+        for index in indices:
+            self._start(index, worker)
+        return indices
+
     def finish(self, index: int) -> None:
         """Count a job as finished, whoever ran it and however it ended; once is as good as twice."""
         if index in self._finished:

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from pytest_dogfood.dispatch import Job
 
 
+FEW = 2
+"""A worker with no more plain tests than this is sent the next batch before it runs dry."""
+
+
 class Gateway(Protocol):
     @property
     def id(self) -> str: ...
@@ -227,9 +231,11 @@ class DogfoodScheduling:
         if self._queue is None or self._aborted:
             return
         for node in self._usable_nodes():
-            if self._held[node]:
+            left = len(self._held[node])
+            if left > FEW:
                 continue
-            indices = self._queue.next_for(node.gateway.id)
+            hand_out = self._queue.more_for if left else self._queue.next_for
+            indices = hand_out(node.gateway.id)
             if indices:
                 self._send(self._queue, node, indices)
 
@@ -242,7 +248,7 @@ class DogfoodScheduling:
             queue.lose(node.gateway.id)
             self._witness.lose(node.gateway.id)
         else:
-            self._held[node] = list(indices)
+            self._held[node].extend(indices)
 
     def _finish(self, queue: Queue, index: int) -> None:
         queue.finish(index)

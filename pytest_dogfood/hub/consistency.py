@@ -205,7 +205,7 @@ def judge_again(hub: Hub, view: View, block: Block) -> Judged:
             condition=view.survey.condition,
             blocks=(block,),
             tasks=tasks,
-            elsewhere=_elsewhere(hub, [block], tasks),
+            elsewhere=_elsewhere(hub, repo, [block], tasks),
         )
     )
     for pair in matching.pairs:
@@ -269,7 +269,7 @@ def _judged(hub: Hub, view: View) -> View:
             condition=view.survey.condition,
             blocks=blocks,
             tasks=tasks,
-            elsewhere=_elsewhere(hub, blocks, tasks),
+            elsewhere=_elsewhere(hub, repo, blocks, tasks),
             unreadable=_unreadable(documents, tasks),
             has_workplans=bool(documents),
         )
@@ -300,16 +300,12 @@ def _decided(histories: Mapping[str, frozenset[str]], view: View, pair: Pair) ->
     return Judged.of(pair, decision)
 
 
-def _elsewhere(hub: Hub, blocks: Iterable[Block], tasks: Sequence[HubTask]) -> dict[str, HubTask]:
+def _elsewhere(hub: Hub, repo: str, blocks: Iterable[Block], tasks: Iterable[HubTask]) -> dict[str, HubTask]:
     """Give the tasks of other repositories that blocks name; hardly ever any."""
     here = {task.id for task in tasks}
     strange = dict.fromkeys(block.hub_id for block in blocks if block.hub_id and block.hub_id not in here)
     found = (hub.task(hub_id) for hub_id in strange)
-    return {task.id: task for task in found if task is not None and task.repo != tasks_repo(tasks, task)}
-
-
-def tasks_repo(tasks: Sequence[HubTask], _task: HubTask) -> str:
-    return tasks[0].repo if tasks else ""
+    return {task.id: task for task in found if task is not None and task.repo != repo}
 
 
 def _unreadable(documents: Iterable[Document], tasks: Iterable[HubTask]) -> frozenset[str]:

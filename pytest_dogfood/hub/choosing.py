@@ -1,0 +1,90 @@
+"""Which checkouts a command is about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_dogfood.diagnostics import did_you_mean
+from pytest_dogfood.hub.conditions import RepoCondition
+from pytest_dogfood.hub.conditions import RepoState
+from pytest_dogfood.hub.conditions import repo_finding
+from pytest_dogfood.hub.consistency import RepoReport
+from pytest_dogfood.hub.database import Hub
+from pytest_dogfood.hub.entries import Checkout
+from pytest_dogfood.hub.errors import HubUsageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Checkouts on this machine, and the repositories that have none here. `named` were named by the user."""
+
+    checkouts: tuple[Checkout, ...]
+    absent: tuple[str, ...] = ()
+    named: frozenset[str] = frozenset()
+
+    def reports_of_absent(self, *, fixing: bool) -> tuple[RepoReport, ...]:
+        """Give the reports of what cannot be looked at here."""
+        nowhere = RepoCondition(state=RepoState.NOT_HERE)
+        found = (
+            (slug, repo_finding(nowhere, slug, fixing=fixing, named=slug in self.named))
+            for slug in self.absent
+        )
+        return tuple(RepoReport(repo=slug, findings=(finding,)) for slug, finding in found if finding)
+
+
+def choose(
+    hub: Hub, machine_id: str, *, slugs: Sequence[str] = (), every: bool = False, here: Path | None = None
+) -> Choice:
+    """Choose by slugs, everything, or else the checkout that holds the working directory `here`.
+
+    Of a repository that is named, the checkout that holds `here` counts, or else all of them on this machine.
+    Raises HubUsageError for a repository that is not known, and where there is nothing to choose.
+    """
+    now = (here or Path.cwd()).resolve()
+    known = [repo.slug for repo in hub.repos()]
+    for slug in slugs:
+        if slug not in known:
+            hint = did_you_mean(slug, known) or "see them all: dogfood hub repos"
+            raise HubUsageError(f"no repository '{slug}' in the hub; {hint}")
+    local = hub.checkouts(machine_id) if machine_id else ()
+    if every or slugs:
+        wanted = [*known] if every else list(dict.fromkeys(slugs))
+        chosen = [each for slug in wanted for each in _of(local, slug, now, nearest=not every)]
+        present = {each.repo for each in chosen}
+        return Choice(
+            checkouts=tuple(chosen),
+            absent=tuple(slug for slug in wanted if slug not in present),
+            named=frozenset(slugs),
+        )
+    around = _around(local, now)
+    if not around:
+        raise HubUsageError(
+            f"{now} is in no checkout that the hub knows on this machine; name a repository with --repo, "
+            "take --all, or register this one: dogfood hub register PATH"
+        )
+    return Choice(checkouts=(around[-1],))
+
+
+def only_checkout(hub: Hub, machine_id: str, repo: str, *, here: Path | None = None) -> Checkout:
+    """Give the one checkout of a repository that a deliberate move is about."""
+    found = choose(hub, machine_id, slugs=[repo], here=here).checkouts
+    if not found:
+        raise HubUsageError(f"'{repo}' has no path on this machine; register it, or use --hub-only")
+    if len(found) > 1:
+        paths = ", ".join(each.path for each in found)
+        raise HubUsageError(f"'{repo}' is checked out several times ({paths}); run this inside one of them")
+    return found[0]
+
+
+def _of(local: Iterable[Checkout], slug: str, now: Path, *, nearest: bool) -> list[Checkout]:
+    of_slug = [each for each in local if each.repo == slug]
+    around = _around(of_slug, now) if nearest else []
+    return around[-1:] or of_slug
+
+
+def _around(checkouts: Iterable[Checkout], now: Path) -> list[Checkout]:
+    """Give those that hold a directory, the innermost last."""
+    return sorted((each for each in checkouts if now.is_relative_to(each.path)), key=lambda each: len(each.path))
