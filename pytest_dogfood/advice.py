@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Iterator
 from dataclasses import replace
 
 from pytest_dogfood.diagnostics import Diagnostic
+from pytest_dogfood.diagnostics import Location
 from pytest_dogfood.diagnostics import Severity
 from pytest_dogfood.diagnostics import in_order_of_place
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import Capability
 from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.journey import Scope
@@ -35,14 +36,20 @@ def advise(graph: CapabilityGraph) -> tuple[Diagnostic, ...]:
     return in_order_of_place(found for check in checks for found in check(graph))
 
 
-def _warning(place: Journey | Capability, code: str, message: str, hint: str) -> Diagnostic:
-    return Diagnostic(
-        location=place.location, code=code, message=message, hint=hint, severity=Severity.WARNING
-    )
+def _warning(place: Location, code: str, message: str, hint: str) -> Diagnostic:
+    return Diagnostic(location=place, code=code, message=message, hint=hint, severity=Severity.WARNING)
 
 
-def _remark(place: Journey | Capability, code: str, message: str, hint: str) -> Diagnostic:
+def _remark(place: Location, code: str, message: str, hint: str) -> Diagnostic:
     return replace(_warning(place, code, message, hint), severity=Severity.INFO)
+
+
+def _where_required(graph: CapabilityGraph, journey: Journey, tokens: Collection[Token]) -> Location:
+    """Find the place that names the first of the tokens, be it as one of all instances; else the journey's own."""
+    for named, place in journey.requires.items():
+        if any(token in tokens for token in graph.instances_of(named)):
+            return place
+    return journey.location
 
 
 def _tier_inversions(graph: CapabilityGraph) -> Iterator[Diagnostic]:
@@ -51,7 +58,7 @@ def _tier_inversions(graph: CapabilityGraph) -> Iterator[Diagnostic]:
             other = graph.journeys[other_id]
             if other.tier > journey.tier and not journey.gating:
                 yield _warning(
-                    journey,
+                    _where_required(graph, journey, other.establishes),
                     "tier-inversion",
                     f"{journey.id!r} of tier '{journey.tier}' needs {other.id!r} of the later tier '{other.tier}' "
                     f"({other.location})",
@@ -63,7 +70,7 @@ def _tokens_without_probe(graph: CapabilityGraph) -> Iterator[Diagnostic]:
     for capability in graph.capabilities.values():
         if capability.probe is None:
             yield _remark(
-                capability,
+                capability.location,
                 "no-probe",
                 f"{capability.token!r} has no probe: its presence rests on the word of what establishes it",
                 "add 'probe:', a command that exits 0 exactly if the token is present",
@@ -76,7 +83,7 @@ def _tokens_nobody_requires(graph: CapabilityGraph) -> Iterator[Diagnostic]:
     for capability in graph.capabilities.values():
         if capability.token not in required:
             yield _remark(
-                capability,
+                capability.location,
                 "nobody-requires",
                 f"nobody requires {capability.token!r}",
                 "remove it, or let the journeys that need it say so under 'requires:'",
@@ -92,7 +99,7 @@ def _several_establishers(graph: CapabilityGraph) -> Iterator[Diagnostic]:
         if len(establishers) > 1:
             names = [one.members[0] for one in establishers]
             yield _remark(
-                graph.journeys[names[0]],
+                graph.journeys[names[0]].establishes[token],
                 "several-establishers",
                 f"{token!r} is established by {listed(names)}, tried in this order when it has to be provisioned",
                 "nothing to do if that is meant: dependents come after all of them, one success is enough",
@@ -104,7 +111,10 @@ def _machine_tokens_resting_on_chains(graph: CapabilityGraph) -> Iterator[Diagno
         tied = [need for need in graph.needs_of_provider(capability.token) if _is_chain(graph, need)]
         if capability.scope is Scope.MACHINE and tied:
             yield _warning(
-                capability,
+                next(
+                    (capability.requires[one] for one in tied if one in capability.requires),
+                    capability.location,
+                ),
                 "machine-needs-chain",
                 f"{capability.token!r} holds for the whole machine, but its provider needs {listed(tied)}, "
                 "which holds in one chain's state only",
@@ -128,7 +138,7 @@ def _starving_invalidations(graph: CapabilityGraph) -> Iterator[Diagnostic]:
             ]
             if starved and not graph.has_independent_provider(token):
                 yield _warning(
-                    journey,
+                    journey.invalidates[token],
                     "invalidates-starves",
                     f"{journey.id!r} destroys {token!r} before {listed(starved)} can use it",
                     f"give {token!r} a 'provision:', or let what destroys it depend on what uses it",
@@ -144,7 +154,7 @@ def _providers_that_cannot_run_alone(graph: CapabilityGraph) -> Iterator[Diagnos
             if not alone:
                 why = "is a Python test" if members[0].python else "has a step without a command"
                 yield _warning(
-                    members[0],
+                    members[0].establishes[token],
                     "cannot-run-alone",
                     f"only {members[0].id!r} establishes {token!r}, and it {why}: it cannot be replayed "
                     "for who needs the token in another selection",
@@ -167,7 +177,7 @@ def _journeys_that_cannot_run(graph: CapabilityGraph) -> Iterator[Diagnostic]:
                 cannot[journey_id] = token
     for journey_id, token in cannot.items():
         yield _warning(
-            graph.journeys[journey_id],
+            _where_required(graph, graph.journeys[journey_id], (token,)),
             "unreachable",
             f"{journey_id!r} can never run: it needs {token!r}, and what establishes that has no commands to run",
             f"give {token!r} a 'provision:', or write commands for what establishes it",

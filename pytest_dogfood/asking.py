@@ -13,7 +13,6 @@ from dataclasses import field
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.journey import Token
 from pytest_dogfood.outcomes import Cause
-from pytest_dogfood.outcomes import Outcome
 from pytest_dogfood.outcomes import Proof
 from pytest_dogfood.outcomes import Provisioned
 from pytest_dogfood.world import State
@@ -62,16 +61,3 @@ class Ask:
 
 Ensure = Callable[[Iterable[Token], Ask], None]
 """Makes sure that tokens are present, or raises DeferredError or HarnessError."""
-
-
-def reason_of(outcome: Outcome) -> str:
-    """Say for people what a journey came to, as the end of a sentence that begins with its id."""
-    return {
-        Outcome.FAILED: "failed",
-        Outcome.ERROR: "could not be run by the harness",
-        Outcome.CRASHED: "took its worker down when it ran",
-        Outcome.DEFERRED: "was deferred",
-        Outcome.SKIPPED: "was skipped",
-        Outcome.NO_ACTOR: "has a step without a command, and there is no actor to decide one",
-        Outcome.XFAILED: "failed, as its xfail mark expects",
-    }.get(outcome, str(outcome))

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
 
 import pytest
 
 from pytest_dogfood.advice import advise
 from pytest_dogfood.diagnostics import Diagnostic
+from pytest_dogfood.diagnostics import Location
 from pytest_dogfood.diagnostics import errors_among
 from pytest_dogfood.diagnostics import in_order_of_place
+from pytest_dogfood.planreport import Paint
 from pytest_dogfood.planreport import Report
 from pytest_dogfood.planreport import in_words
+from pytest_dogfood.planreport import plain
 from pytest_dogfood.planreport import report_on
 from pytest_dogfood.planreport import to_json
+from pytest_dogfood.rundir import default_root
+from pytest_dogfood.rundir import too_long_for_sockets
 from pytest_dogfood.settings import CheckFormat
 from pytest_dogfood.settings import Settings
 from pytest_dogfood.speedup import collapsed_chains
+from pytest_dogfood.stash import JOURNEY
 from pytest_dogfood.stash import SETTINGS
 from pytest_dogfood.working import Working
 
@@ -25,7 +33,8 @@ from pytest_dogfood.working import Working
 class Checking:
     """Takes the place of the loop that runs items; `workers` is what a run would have."""
 
-    def __init__(self, working: Working, *, workers: int) -> None:
+    def __init__(self, config: pytest.Config, working: Working, *, workers: int) -> None:
+        self._config = config
         self._working = working
         self._workers = workers
         self.report: Report | None = None
@@ -36,7 +45,7 @@ class Checking:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        # From here on pytest's own cache plugins see a run that only collected, and write nothing.
+        # From here on other plugins see a run that only collected.
         session.config.option.collectonly = True
         if self._working.settled is None or session.exitstatus not in {
             pytest.ExitCode.OK,
@@ -56,13 +65,15 @@ class Checking:
             weights = {planned.id: planned.weight for planned in settled.plan.journeys}
             everything = {journey: weights.get(journey, 1.0) for journey in settled.graph.journeys}
             collapsed = collapsed_chains(settled.graph, everything)
-            findings = in_order_of_place([*findings, *advise(settled.graph), *collapsed])
+            places = _state_paths(self._config)
+            findings = in_order_of_place([*findings, *advise(settled.graph), *collapsed, *places])
         report = report_on(
             settled.graph,
             settled.plan,
             findings,
             workers=self._workers,
             shard=str(settings.shard or ""),
+            others=[item.nodeid for item in settled.items if JOURNEY not in item.stash],
         )
         return report.strict() if settings.strict else report
 
@@ -74,9 +85,58 @@ class Checking:
                 terminalreporter.write_line(line)
 
 
-def shown(report: Report, shape: CheckFormat) -> Iterator[str]:
+def shown(report: Report, shape: CheckFormat, paint: Paint = plain) -> Iterator[str]:
     """Give the lines of a report in the format that was asked for."""
     if shape is CheckFormat.JSON:
         yield json.dumps(to_json(report), indent=2)
     else:
-        yield from in_words(report)
+        yield from in_words(report, paint)
+
+
+def _state_paths(config: pytest.Config) -> Iterator[Diagnostic]:
+    """Find out whether states would have paths too long for sockets, at the ini key if a file sets the place."""
+    settings = config.stash[SETTINGS]
+    root = Path(settings.state_root) if settings.state_root else default_root()
+    problem = too_long_for_sockets(root)
+    if problem:
+        yield Diagnostic(
+            location=_place_of_ini_key(config, "dogfood_state_root") or Location(str(root)),
+            code="state-path-too-long",
+            message=problem,
+            hint="set dogfood_state_root to a shorter place",
+        )
+
+
+def _place_of_ini_key(config: pytest.Config, key: str) -> Location | None:
+    """Look a key up in pytest's ini file; None if it stands on the command line only."""
+    if config.inipath is None:
+        return None
+    for number, line in enumerate(config.inipath.read_text(encoding="utf-8").splitlines(), start=1):
+        if line.lstrip().startswith(key):
+            return Location(config.inipath.name, number, line.index(key) + 1)
+    return None
+
+
+class ReadOnlyCache:
+    """pytest's cache under --dogfood-check, for whichever plugin would write to it: what is there can be read."""
+
+    def __init__(self, cache: pytest.Cache) -> None:
+        self._cache = cache
+
+    def get(self, key: str, default: object) -> object:
+        return self._cache.get(key, default)
+
+    def set(self, key: str, value: object) -> None:
+        """Forget it."""
+
+    def mkdir(self, name: str) -> Path:
+        return self._cache.mkdir(name)
+
+
+class WritingNothing:
+    """Has to be registered last: then its hook comes right after that of pytest's cache, before all who write there."""
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        cache = getattr(config, "cache", None)
+        if cache is not None:
+            config.cache = cast("pytest.Cache", ReadOnlyCache(cache))

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
+from collections.abc import Mapping
 from collections.abc import Sequence
 from importlib.metadata import version
 
 from pytest_dogfood import commands
+from pytest_dogfood.diagnostics import did_you_mean
+
+_OF_THE_HUB: Mapping[str, str] = {
+    "hub": "set up the task database and look into it",
+    "consistency": "keep workplans and the hub in step, never back",
+}
+"""Commands whose modules are imported only for them, and whose exit statuses are their own."""
 
 EPILOG = """\
 exit status: 0 all is well, 1 a merged run is not, 4 something is to be put right in the project or in the
@@ -19,8 +28,9 @@ Journeys are run by pytest itself: pytest --dogfood -n auto
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; gives its exit status."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    parser = _hub_parser() if given and given[0] in _OF_THE_HUB else _parser()
+    options = parser.parse_args(given)
     try:
         return int(options.command(options))
     except KeyboardInterrupt:
@@ -36,7 +46,14 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> None:  # type: ignore[override]  # it never returns, as the original
         self.print_usage(sys.stderr)
-        self.exit(commands.USAGE, f"{self.prog}: error: {message}\n")
+        self.exit(commands.USAGE, f"{self.prog}: error: {message}{_suggestion(message)}\n")
+
+
+def _suggestion(message: str) -> str:
+    """Read from argparse's own words what was typed and what could have been; that is all it tells us."""
+    wrong = re.search(r"invalid choice: '(.*)' \(choose from (.*)\)$", message)
+    near = did_you_mean(wrong[1], re.findall(r"[\w-]+", wrong[2])) if wrong else ""
+    return f"; {near}" if near else ""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -54,6 +71,20 @@ def _parser() -> argparse.ArgumentParser:
     _add_new(verbs)
     _add_explain(verbs)
     _add_merge(verbs)
+    for name, help_text in _OF_THE_HUB.items():
+        verbs.add_parser(name, help=help_text)
+    return parser
+
+
+def _hub_parser() -> argparse.ArgumentParser:
+    from pytest_dogfood.hub.consistencycommands import add_consistency_commands
+    from pytest_dogfood.hub.hubcommands import HubParser
+    from pytest_dogfood.hub.hubcommands import add_hub_commands
+
+    parser = HubParser(prog="dogfood")
+    verbs = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=HubParser)
+    add_hub_commands(verbs)
+    add_consistency_commands(verbs)
     return parser
 
 

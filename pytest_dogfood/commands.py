@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from argparse import Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import TextIO
 
 from pytest_dogfood.diagnostics import did_you_mean
 from pytest_dogfood.journey import JOURNEY_ID_PATTERN
 from pytest_dogfood.journey import TOKEN_PATTERN
+from pytest_dogfood.journey import base_of
+
+if TYPE_CHECKING:
+    from pytest_dogfood.planreport import Paint
 
 OK = 0
 FAILED = 1
@@ -26,9 +33,19 @@ def check(options: Namespace) -> int:
     found = inspect(options.paths, workers=options.workers, shard=options.shard, strict=options.strict)
     if found.report is None:
         return found.status
-    for line in shown(found.report, CheckFormat(options.format)):
+    for line in shown(found.report, CheckFormat(options.format), _paint_for(sys.stdout)):
         print(line)
     return found.status
+
+
+def _paint_for(stream: TextIO) -> Paint:
+    """Give colours on a terminal, unless NO_COLOR says otherwise (https://no-color.org)."""
+    codes = {"error": "31", "warning": "33"} if stream.isatty() and not os.environ.get("NO_COLOR") else {}
+
+    def paint(severity: str, text: str) -> str:
+        return f"\033[{codes[severity]}m{text}\033[0m" if severity in codes else text
+
+    return paint
 
 
 def graph(options: Namespace) -> int:
@@ -83,12 +100,20 @@ def new(options: Namespace) -> int:
     directory = Path(options.directory)
     if options.kind == "journey":
         if not JOURNEY_ID_PATTERN.fullmatch(options.name or ""):
-            _complain(f"dogfood new journey: {options.name!r} is no id: letters, digits, '-', '_' and '.'")
+            named = f"{options.name!r} is no id" if options.name else "name the journey's id"
+            _complain(f"dogfood new journey: {named}: letters, digits, '-', '_' and '.'")
             return USAGE
         files = {f"{options.name}.journey.yaml": journey_template(options.name)}
     elif options.kind == "capability":
         if not TOKEN_PATTERN.fullmatch(options.name or ""):
-            _complain(f"dogfood new capability: {options.name!r} is no token: tokens are kebab-case")
+            named = f"{options.name!r} is no token" if options.name else "name the token"
+            _complain(f"dogfood new capability: {named}: tokens are kebab-case, such as 'logged-in'")
+            return USAGE
+        if base_of(options.name) != options.name:
+            _complain(
+                f"dogfood new capability: {options.name!r} is one instance; all instances are defined together, "
+                f"as {str(base_of(options.name))!r}"
+            )
             return USAGE
         files = {"dogfood.yaml": capability_template(options.name)}
     else:
@@ -118,10 +143,10 @@ def _write_new(directory: Path, files: dict[str, str]) -> int:
 def explain(options: Namespace) -> int:
     """Say why a journey is where it is, and what became of it in a finished run."""
     from pytest_dogfood.explaining import explanation
-    from pytest_dogfood.explaining import results_of_run
     from pytest_dogfood.explaining import what_happened
     from pytest_dogfood.inspecting import inspect
     from pytest_dogfood.planreport import in_words
+    from pytest_dogfood.rundir import results_of_run
 
     found = inspect(options.paths, shard=options.shard, with_tests="::" in options.id)
     if found.report is None or found.settled is None:

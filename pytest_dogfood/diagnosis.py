@@ -96,15 +96,22 @@ def _unknown_tokens(graph: CapabilityGraph) -> Iterator[Diagnostic]:
                 hint=did_you_mean(base_of(token), map(base_of, graph.tokens)),
             )
         elif not token.endswith(":*") and not graph.is_known(token):
-            near = did_you_mean(token, graph.tokens)
-            yield Diagnostic(
-                location=location,
-                code="unknown-token",
-                message=f"{who} names {token!r}, which no journey establishes and no file defines",
-                hint=near
-                or "add 'establishes' to the journey that brings it about, or define it under 'capabilities:'; "
-                "a token that only Python tests establish must be defined there",
-            )
+            yield _unknown_token(graph, who, token, location)
+
+
+def _unknown_token(graph: CapabilityGraph, who: str, token: Token, location: Location) -> Diagnostic:
+    if token in graph.establishers:
+        which = "which only Python tests establish"
+        hint = "define it under 'capabilities:', in a dogfood.yaml for example, so that files know of it too"
+    else:
+        which = "which no journey establishes and no file defines"
+        hint = did_you_mean(token, graph.tokens) or (
+            "add 'establishes' to the journey that brings it about, or define it under 'capabilities:'; "
+            "a token that only Python tests establish must be defined there"
+        )
+    return Diagnostic(
+        location=location, code="unknown-token", message=f"{who} names {token!r}, {which}", hint=hint
+    )
 
 
 def _cycles(graph: CapabilityGraph) -> Iterator[Diagnostic]:

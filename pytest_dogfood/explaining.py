@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from collections.abc import Mapping
-from pathlib import Path
 
-import msgspec
-
+from pytest_dogfood.foreseeing import how_provided
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.journey import Scope
 from pytest_dogfood.journey import Token
 from pytest_dogfood.outcomes import JourneyResult
 from pytest_dogfood.planning import Plan
-from pytest_dogfood.planreport import how_provided
-
-RESULTS = "results.json"
-"""File in the directory of a kept run: what became of each journey."""
 
 
 def explanation(
@@ -61,18 +55,6 @@ def _bringers(graph: CapabilityGraph, token: Token, planned: Mapping[JourneyId, 
     if establishers:
         return f"established by {', '.join(establishers)}; {otherwise}, {where}"
     return f"{otherwise.removeprefix('otherwise ')}, {where}"
-
-
-def results_of_run(directory: Path) -> dict[JourneyId, JourneyResult]:
-    """Read the results of a kept run; raises OSError or ValueError where there are none."""
-    content = (directory / RESULTS).read_bytes()
-    results = msgspec.json.decode(content, type=tuple[JourneyResult, ...])
-    return {result.id: result for result in results}
-
-
-def write_results(directory: Path, results: tuple[JourneyResult, ...]) -> None:
-    """Leave the results of a run that is kept in its directory."""
-    (directory / RESULTS).write_bytes(msgspec.json.encode(results))
 
 
 def what_happened(results: Mapping[JourneyId, JourneyResult], journey: JourneyId) -> Iterator[str]:

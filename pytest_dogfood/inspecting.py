@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,14 +27,21 @@ class Inspection:
 
 
 class _Onlooker:
-    """Keeps Python tests out where they are not wanted, and remembers what was found."""
+    """Keeps Python tests out where they are not wanted, and pytest's own words; remembers what was found."""
 
     def __init__(self, *, with_tests: bool) -> None:
         self._with_tests = with_tests
         self.config: pytest.Config | None = None
 
+    @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
         self.config = config
+        # Without the whole plugin pytest would not know -q and other options that a project's `addopts` may hold.
+        config.pluginmanager.unregister(name="terminalreporter")
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            print(report.longreprtext, file=sys.stderr)  # noqa: T201 - in place of pytest's own words
 
     def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
         if not self._with_tests and collection_path.suffix == ".py":
@@ -52,7 +60,7 @@ def inspect(
     """Collect and plan as `pytest --dogfood` would with these paths, and execute nothing."""
     onlooker = _Onlooker(with_tests=with_tests)
     # We are imported already, and a project that makes errors of warnings would not start for that.
-    arguments = ["--dogfood", "--dogfood-check", "-p", "no:terminal", "--assert=plain"]
+    arguments = ["--dogfood", "--dogfood-check", "--assert=plain"]
     arguments += [f"--dogfood-workers={workers}"]
     arguments += [f"--dogfood-shard={shard}"] if shard else []
     arguments += ["--dogfood-strict"] if strict else []

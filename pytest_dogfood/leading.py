@@ -6,20 +6,17 @@ import os
 from collections.abc import Generator
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 from typing import Any
 
 import pytest
 
-from pytest_dogfood.asking import reason_of
-from pytest_dogfood.custody import MachineCustody
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.diagnostics import InvalidProjectError
 from pytest_dogfood.diagnostics import did_you_mean
 from pytest_dogfood.diagnostics import errors_among
 from pytest_dogfood.discovery import named_on_command_line
 from pytest_dogfood.dispatch import Job
-from pytest_dogfood.explaining import RESULTS
-from pytest_dogfood.explaining import write_results
 from pytest_dogfood.jobs import jobs_for
 from pytest_dogfood.journal import Journal
 from pytest_dogfood.journal import Why
@@ -29,29 +26,31 @@ from pytest_dogfood.outcomes import Cause
 from pytest_dogfood.outcomes import JourneyResult
 from pytest_dogfood.outcomes import Outcome
 from pytest_dogfood.outcomes import Tally
+from pytest_dogfood.outcomes import badness
+from pytest_dogfood.outcomes import reason_of
 from pytest_dogfood.planning import Plan
-from pytest_dogfood.process import end_everything_marked
 from pytest_dogfood.properties import properties_of
 from pytest_dogfood.registry import Lease
 from pytest_dogfood.registry import own_lease
 from pytest_dogfood.reports import PHASES
 from pytest_dogfood.reports import last_word_after
 from pytest_dogfood.reports import late_error
+from pytest_dogfood.rundir import ALONE
+from pytest_dogfood.rundir import RESULTS
 from pytest_dogfood.rundir import RunLease
 from pytest_dogfood.rundir import checked_root
 from pytest_dogfood.rundir import default_root
 from pytest_dogfood.rundir import project_name
+from pytest_dogfood.rundir import write_results
 from pytest_dogfood.scheduling import Worker
 from pytest_dogfood.selection import read_published
-from pytest_dogfood.services import Watcher
 from pytest_dogfood.stash import PROJECT
 from pytest_dogfood.stash import SETTINGS
-from pytest_dogfood.stepping import UNMASKED
 from pytest_dogfood.working import Working
-from pytest_dogfood.working import presence_for
-from pytest_dogfood.world import ALONE
-from pytest_dogfood.world import run_marker
-from pytest_dogfood.world import worker_marker
+
+if TYPE_CHECKING:
+    from pytest_dogfood.custody import MachineCustody
+    from pytest_dogfood.services import Watcher
 
 NOT_EXECUTING = ("collectonly", "setupplan")
 """Options of pytest under which nothing is run, so nothing is written either."""
@@ -139,6 +138,11 @@ class Leading:
         self.tally.planned = tuple(planned.id for planned in plan.journeys)
         self.tally.gates = tuple(dict.fromkeys(gate for one in plan.journeys for gate in one.gates))
         if plan.journeys:
+            from pytest_dogfood.custody import MachineCustody
+            from pytest_dogfood.engaging import presence_for
+            from pytest_dogfood.services import Watcher
+            from pytest_dogfood.world import run_marker
+
             self._watcher = Watcher(run_marker(self._lease.directory.id))  # from here on steps may run
             settled = self._working.settled if self._working is not None else None
             graph = settled.graph if settled is not None else self._config.stash[PROJECT].graph()
@@ -215,6 +219,10 @@ class Leading:
     def pytest_testnodedown(self, node: Worker, error: object | None) -> None:
         """End what a dead worker's steps have left running, and remove what they wrote with secrets in it."""
         if error is not None and self._lease is not None:
+            from pytest_dogfood.process import end_everything_marked
+            from pytest_dogfood.stepping import UNMASKED
+            from pytest_dogfood.world import worker_marker
+
             run = self._lease.directory
             end_everything_marked(worker_marker(run.id, node.gateway.id))
             for path in run.outputs.glob(f"{node.gateway.id}-*{UNMASKED}"):
@@ -243,7 +251,10 @@ class Leading:
             return set()
         run = self._lease.directory.path
         if self._config.stash[SETTINGS].keep:
-            return set(run.iterdir()) - {run / "tokens", run / "attempts"}  # they hold secret values as they are
+            return set(run.iterdir()) - {
+                run / "tokens",
+                run / "attempts",
+            }  # they hold secret values as they are
         return {*self._keep, run / "out", run / RESULTS}
 
     def _settle_exit_status(self, session: pytest.Session) -> None:
@@ -261,11 +272,14 @@ class Leading:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def replayed(self) -> dict[JourneyId, Outcome]:
-        """Give what journeys came to that were run again within the set-up of others."""
+        """Give the worst of what journeys came to that were run again within the set-up of others."""
         if self._lease is None:
             return {}
-        ends = Journal(self._lease.directory.records).ends(Why.REPLAY)
-        return {entry.journey: entry.outcome for entry in ends if entry.outcome is not None}
+        worst: dict[JourneyId, Outcome] = {}
+        for entry in Journal(self._lease.directory.records).ends(Why.REPLAY):
+            if entry.outcome is not None:
+                worst[entry.journey] = max(entry.outcome, worst.get(entry.journey, entry.outcome), key=badness)
+        return worst
 
     def prerequisites(self) -> tuple[JourneyId, ...]:
         """Name the Python tests that were not selected, and run because something selected needs them."""

@@ -17,6 +17,9 @@ from pytest_dogfood.settings import Shard
 VERSION = 1
 """Version of the manifest. 1: the first."""
 
+LARGEST = 256 * 2**20
+"""Bytes of a manifest that are read: more than a million items, less than what takes a machine's memory."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemRecord:
@@ -32,20 +35,29 @@ class ItemRecord:
     properties: tuple[tuple[str, str], ...] = ()
     prerequisite: bool = False
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.seconds < float("inf"):
+            raise ValueError(f"{self.seconds:g} seconds for {self.nodeid}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """What all shards together are to run: the shard of every selected item, and the journeys among the items."""
+    """What all shards together are to run: the shard of every selected item, and the journeys among the items.
+
+    `graph` is a fingerprint of who requires and establishes what in the whole project.
+    """
 
     shards: Mapping[str, int]
     journeys: Mapping[str, JourneyId]
+    graph: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """What one shard knows of the whole, and what it ran.
 
-    `replayed` holds what journeys came to that ran within the set-up of others, gates among them.
+    `replayed` holds what journeys came to that ran within the set-up of others, gates among them. `uncollected`
+    says why, by node id, for what pytest could not collect. `exit_status` is that of pytest.
     """
 
     shard: Shard
@@ -54,14 +66,22 @@ class Manifest:
     results: tuple[JourneyResult, ...] = ()
     replayed: Mapping[JourneyId, Outcome] = field(default_factory=dict)
     gates: tuple[JourneyId, ...] = ()
+    uncollected: Mapping[str, str] = field(default_factory=dict)
+    exit_status: int = 0
     version: int = VERSION
+
+    def __post_init__(self) -> None:
+        strange = {number for number in self.expected.shards.values() if not 1 <= number <= self.shard.total}
+        if strange:
+            raise ValueError(f"it speaks of shard {min(strange)} of {self.shard.total}")
 
     @property
     def digest(self) -> str:
         """Twelve hexadecimal digits, the same on every shard of one run."""
         lines = [
-            f"{self.shard.total}",
+            f"{self.shard.total} {self.expected.graph}",
             *(f"{shard} {nodeid}" for nodeid, shard in sorted(self.expected.shards.items())),
+            *(f"{nodeid} {journey}" for nodeid, journey in sorted(self.expected.journeys.items())),
         ]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 
@@ -72,12 +92,14 @@ class Manifest:
     @classmethod
     def from_json(cls, content: bytes) -> Manifest:
         """Read a manifest; raises ValueError with words for the user."""
+        if len(content) > LARGEST:
+            raise ValueError(f"it is no manifest of a shard: more than {LARGEST // 2**20} MiB")
         try:
             version = msgspec.json.decode(content, type=dict[str, msgspec.Raw]).get("version")
             if version is not None and msgspec.json.decode(version, type=int) > VERSION:
                 raise ValueError("it was written by a newer version of pytest-dogfood: update here")
             return msgspec.json.decode(content, type=cls)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise ValueError(f"it is no manifest of a shard: {error}") from error
 
 

@@ -1,9 +1,8 @@
-"""Writes a shard's manifest when the run is over."""
+"""Writes a shard's manifest when the run is over, however it ended."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 
@@ -15,7 +14,7 @@ from pytest_dogfood.manifest import manifest_name
 from pytest_dogfood.outcomes import JourneyResult
 from pytest_dogfood.outcomes import Outcome
 from pytest_dogfood.settings import Shard
-from pytest_dogfood.storage import write_whole
+from pytest_dogfood.storage import write_for_others
 
 
 class ManifestWriter:
@@ -26,49 +25,57 @@ class ManifestWriter:
         self._shard = shard
         self._path = config.rootpath / (path or manifest_name(shard))
         self._items: dict[str, ItemRecord] = {}
-        self._seconds: dict[str, float] = defaultdict(float)
+        self._uncollected: dict[str, str] = {}
         self._problem = ""
+        self._written = False
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self) -> None:
+        """Remove what an earlier run has left: if this one does not get far, nobody shall take that for its manifest."""
+        if self._leading.executes:
+            try:
+                self._path.unlink(missing_ok=True)
+            except OSError as error:
+                raise pytest.UsageError(f"cannot replace {self._path}: {error.strerror}") from error
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self._uncollected[report.nodeid] = _clean(report.longreprtext)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        self._seconds[report.nodeid] += report.duration
         known = self._items.get(report.nodeid)
-        outcome = _outcome(report, known)
-        failed = report.failed or report.skipped
-        properties = [(str(name), str(value)) for name, value in report.user_properties]
+        properties = tuple((_clean(str(name)), _clean(str(value))) for name, value in report.user_properties)
+        # An item that is run again counts as its last attempt, as it does for pytest's exit status.
+        before = known.seconds if known is not None and report.when != "setup" else 0.0
         self._items[report.nodeid] = ItemRecord(
             nodeid=report.nodeid,
-            outcome=outcome,
-            seconds=self._seconds[report.nodeid],
-            text=_text(report) if failed else (known.text if known else ""),
-            properties=tuple(properties) or (known.properties if known else ()),
+            outcome=_outcome(report, known),
+            seconds=before + max(report.duration, 0.0),
+            text=_text(report, known),
+            properties=properties or (known.properties if known else ()),
         )
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         expected = self._leading.expected
-        if expected is None:
+        if expected is None or not self._leading.executes:
             return
         prerequisites = set(self._leading.prerequisites())
         manifest = Manifest(
             shard=self._shard,
             expected=expected,
             items=tuple(
-                ItemRecord(
-                    nodeid=item.nodeid,
-                    outcome=item.outcome,
-                    seconds=item.seconds,
-                    text=item.text,
-                    properties=item.properties,
-                    prerequisite=item.nodeid in prerequisites,
-                )
-                for item in self._items.values()
+                replace(item, prerequisite=item.nodeid in prerequisites) for item in self._items.values()
             ),
             results=tuple(self._leading.tally.results.values()),
             replayed=self._leading.replayed(),
             gates=self._leading.tally.gates,
+            uncollected=self._uncollected,
+            exit_status=int(session.exitstatus),
         )
         try:
-            write_whole(self._path, manifest.to_json())
+            write_for_others(self._path, manifest.to_json())
+            self._written = True
         except HarnessError as error:
             self._problem = str(error)
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -76,7 +83,7 @@ class ManifestWriter:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self._problem:
             terminalreporter.write_line(f"dogfood: no manifest for this shard: {self._problem}", red=True)
-        elif Path(self._path).exists():
+        elif self._written:
             terminalreporter.write_line(f"dogfood: wrote {self._path}")
 
 
@@ -85,14 +92,30 @@ def _outcome(report: pytest.TestReport, known: ItemRecord | None) -> Outcome:
     carried = getattr(report, "dogfood", None)
     if carried is not None:
         return JourneyResult.from_json(carried).outcome
+    before = known.outcome if known is not None and report.when != "setup" else Outcome.PASSED
     if report.failed:
-        return Outcome.FAILED if report.when == "call" else Outcome.ERROR
+        return Outcome.FAILED if report.when == "call" or before is Outcome.FAILED else Outcome.ERROR
     if report.skipped:
-        return Outcome.XFAILED if hasattr(report, "wasxfail") else Outcome.SKIPPED
-    return known.outcome if known is not None else Outcome.PASSED
+        return before if before.is_bad else _skipped(report)
+    if report.when == "call" and not before.is_bad:
+        # Whatever a subtest has said before: this is the test itself.
+        return Outcome.XPASSED if hasattr(report, "wasxfail") else Outcome.PASSED
+    return before
 
 
-def _text(report: pytest.TestReport) -> str:
-    if isinstance(report.longrepr, tuple):
-        return str(report.longrepr[2])
-    return report.longreprtext
+def _skipped(report: pytest.TestReport) -> Outcome:
+    return Outcome.XFAILED if hasattr(report, "wasxfail") else Outcome.SKIPPED
+
+
+def _text(report: pytest.TestReport, known: ItemRecord | None) -> str:
+    """Give everything that was said against an item, its call and its teardown."""
+    before = known.text if known is not None and report.when != "setup" else ""
+    if not (report.failed or report.skipped):
+        return before
+    said = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else report.longreprtext
+    return "\n\n".join(filter(None, [before, _clean(said)]))
+
+
+def _clean(text: str) -> str:
+    """Write lone surrogates, as in names that are no UTF-8, in a way that JSON can hold."""
+    return text.encode(errors="backslashreplace").decode()

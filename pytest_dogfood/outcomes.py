@@ -37,9 +37,45 @@ class Outcome(StrEnum):
         return self in {Outcome.FAILED, Outcome.ERROR, Outcome.CRASHED, Outcome.DEFERRED}
 
     @property
+    def is_bad(self) -> bool:
+        """Whether a run with this in it is not green."""
+        return self in {Outcome.FAILED, Outcome.ERROR, Outcome.CRASHED}
+
+    @property
     def measured(self) -> bool:
         """Whether the product was really looked at."""
         return self in {Outcome.PASSED, Outcome.FAILED, Outcome.XFAILED, Outcome.XPASSED}
+
+
+def reason_of(outcome: Outcome) -> str:
+    """Say for people what a journey came to, as the end of a sentence that begins with its id."""
+    return {
+        Outcome.FAILED: "failed",
+        Outcome.ERROR: "could not be run by the harness",
+        Outcome.CRASHED: "took its worker down when it ran",
+        Outcome.DEFERRED: "was deferred",
+        Outcome.SKIPPED: "was skipped",
+        Outcome.NO_ACTOR: "has a step without a command, and there is no actor to decide one",
+        Outcome.XFAILED: "failed, as its xfail mark expects",
+    }.get(outcome, str(outcome))
+
+
+_BEST_TO_WORST = (
+    Outcome.PASSED,
+    Outcome.XPASSED,
+    Outcome.XFAILED,
+    Outcome.SKIPPED,
+    Outcome.NO_ACTOR,
+    Outcome.DEFERRED,
+    Outcome.ERROR,
+    Outcome.CRASHED,
+    Outcome.FAILED,
+)
+
+
+def badness(outcome: Outcome) -> int:
+    """Rank outcomes of the same journey, seen in several places, so that `max` keeps what must not be lost."""
+    return _BEST_TO_WORST.index(outcome)
 
 
 class Proof(StrEnum):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -15,11 +16,11 @@ import msgspec
 
 from pytest_dogfood.diagnostics import Diagnostic
 from pytest_dogfood.diagnostics import Severity
+from pytest_dogfood.foreseeing import ToProvision
+from pytest_dogfood.foreseeing import foresee_provisioning
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.jobs import jobs_for
 from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Scope
-from pytest_dogfood.journey import Token
 from pytest_dogfood.planning import Plan
 from pytest_dogfood.planning import PlannedJourney
 from pytest_dogfood.simulation import Forecast
@@ -28,26 +29,22 @@ from pytest_dogfood.simulation import forecast
 FORMAT_VERSION = 1
 """Version of the JSON. 1: the first."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToProvision:
-    """A token that no item of the run establishes: how it would be brought about, and for whom first."""
-
-    token: Token
-    how: str
-    scope: Scope
-    needed_by: JourneyId
+NOUNS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "remark"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Everything there is to say. `workers` is what the forecast counts with; there is none for an invalid graph."""
+    """Everything there is to say. `workers` is what the forecast counts with; there is none for an invalid graph.
+
+    `others` are the node ids of tests outside of the graph, which run beside it and are in no forecast.
+    """
 
     findings: tuple[Diagnostic, ...]
     plan: Plan = field(default_factory=Plan)
     to_provision: tuple[ToProvision, ...] = ()
     workers: int = 1
     shard: str = ""
+    others: tuple[str, ...] = ()
     outlook: Forecast | None = None
 
     @property
@@ -70,54 +67,37 @@ def report_on(
     *,
     workers: int = 1,
     shard: str = "",
+    others: Sequence[str] = (),
 ) -> Report:
     """Put a report together; the forecast is that of the very queue that schedules a run."""
     jobs = jobs_for([planned.nodeid for planned in plan.journeys], plan, "load")
     return Report(
         findings=tuple(findings),
         plan=plan,
-        to_provision=tuple(_to_provision(graph, plan)),
+        to_provision=foresee_provisioning(graph, plan),
         workers=workers,
         shard=shard,
+        others=tuple(others),
         outlook=forecast(jobs, workers) if jobs else None,
     )
 
 
-def _to_provision(graph: CapabilityGraph, plan: Plan) -> Iterator[ToProvision]:
-    established = {token for planned in plan.journeys for token in planned.establishes}
-    seen: set[Token] = set()
-    for planned in plan.journeys:
-        for token in graph.needed_by(graph.journeys[planned.id]):
-            if token not in established and token not in seen:
-                seen.add(token)
-                yield ToProvision(
-                    token=token,
-                    how=how_provided(graph, token),
-                    scope=graph.scope_of(token),
-                    needed_by=planned.id,
-                )
+Paint = Callable[[Severity, str], str]
+"""Gives the text of a finding the colour of its severity."""
 
 
-def how_provided(graph: CapabilityGraph, token: Token) -> str:
-    """Say how a token would be provisioned, to complete 'provisioned …'."""
-    if token in graph.fixtures:
-        return f"by fixture {graph.fixtures[token]}"
-    capability = graph.capability(token)
-    if capability is not None and graph.has_own_provider(token):
-        return "by starting its service" if capability.service else "by its provision steps"
-    replayable = [member for member in graph.establishing(token) if not graph.journeys[member].python]
-    return f"by replaying {replayable[0]}" if replayable else "by no journey file: unless it is there, a Python test or fixture has to bring it"
+def plain(_: Severity, text: str) -> str:
+    """Paint nothing."""
+    return text
 
 
-def in_words(report: Report) -> Iterator[str]:
+def in_words(report: Report, paint: Paint = plain) -> Iterator[str]:
     """Write the report for people, findings first."""
-    yield from (_finding(found) for found in report.findings)
+    yield from (paint(found.severity, _finding(found)) for found in report.findings)
     if report.is_valid and report.outlook is not None:
         yield from _plan_in_words(report, report.outlook)
     counts = Counter(found.severity for found in report.findings)
-    words = ", ".join(
-        f"{counts[one]} {one}{'' if counts[one] == 1 else 's'}" for one in Severity if counts[one]
-    )
+    words = ", ".join(_number(counts[one], NOUNS[one]) for one in Severity if counts[one])
     valid = "valid" if report.is_valid else "not valid"
     yield f"dogfood: the graph is {valid} ({words or 'no findings'}); nothing was run"
 
@@ -141,15 +121,25 @@ def _plan_in_words(report: Report, outlook: Forecast) -> Iterator[str]:
         for planned in members:
             yield f"    {planned.id}{_after(planned, here)}"
     for one in report.to_provision:
-        place = "the machine" if one.scope is Scope.MACHINE else "each state that needs it"
-        yield f"provision: {one.token}, {one.how}, once for {place}; first for {one.needed_by}"
+        place = "once for the machine" if one.chain is None else f"in the state of chain {one.chain}"
+        yield f"provision: {one.token}, {one.how}, {place}; first for {one.needed_by}"
+    here = {planned.id for planned in report.plan.journeys}
+    gates = (gate for planned in report.plan.journeys for gate in planned.gates)
+    for gate in dict.fromkeys(gate for gate in gates if gate not in here):
+        yield f"gate: {gate} belongs to another shard, and is replayed here once"
     path = " -> ".join(report.plan.journeys[index].id for index in outlook.critical_path)
     yield f"critical path: {outlook.critical_seconds:.1f} s: {path}"
     shard = f" in shard {report.shard}" if report.shard else ""
+    beside = f", beside {_number(len(report.others), 'test')} outside of the graph" if report.others else ""
     yield (
-        f"{len(report.plan.journeys)} journeys in {len(chains)} chains{shard}: {outlook.total:.1f} s of work; "
-        f"with {report.workers} workers about {outlook.makespan:.1f} s, at best {outlook.lower_bound:.1f} s"
+        f"{_number(len(report.plan.journeys), 'journey')} in {_number(len(chains), 'chain')}{shard}: "
+        f"{outlook.total:.1f} s of work; with {_number(report.workers, 'worker')} about {outlook.makespan:.1f} s, "
+        f"at best {outlook.lower_bound:.1f} s{beside}"
     )
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _after(planned: PlannedJourney, members: Collection[JourneyId]) -> str:
@@ -169,6 +159,7 @@ def to_json(report: Report) -> dict[str, Any]:
             "workers": report.workers,
             "shard": report.shard or None,
             "journeys": [_planned_to_json(planned) for planned in report.plan.journeys],
+            "others": list(report.others),
             "provision": msgspec.to_builtins(report.to_provision),
             "forecast": None if outlook is None else _outlook_to_json(outlook, report.plan),
         },
@@ -194,6 +185,7 @@ def _planned_to_json(planned: PlannedJourney) -> dict[str, Any]:
         "chain": planned.chain,
         "tier": str(planned.tier),
         "after": list(planned.after),
+        "gates": list(planned.gates),
         "requires": list(planned.requires),
         "establishes": list(planned.establishes),
         "seconds": planned.weight,

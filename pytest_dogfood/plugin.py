@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from functools import partial
 from typing import TYPE_CHECKING
 from typing import TypeVar
 
@@ -26,6 +28,13 @@ OPTIONS = {
     "dogfood_min_measured": ("string", None, "percentage of journeys that must be measured (default 50)"),
     "dogfood_timeout": ("string", None, "seconds a step may take where nothing nearer says so (default 300)"),
     "dogfood_state_root": ("string", None, "directory for the states of runs; a short path, for sockets"),
+}
+
+
+CONSISTENCY = {
+    "--dogfood-consistency": "check the task blocks of workplans against the hub, as items; nothing is written",
+    "--dogfood-consistency-offline": "the same without a git fetch",
+    "--dogfood-consistency-strict": "the same, and let a warning fail its item",
 }
 
 
@@ -72,11 +81,34 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--dogfood-keep", action="store_true", help="keep state and working directories after the run"
     )
+    for option, text in CONSISTENCY.items():
+        group.addoption(option, action="store_true", help=text)
+    parser.addini("dogfood_hub", "URL of the hub, for --dogfood-consistency and the command dogfood")
     for name, (kind, default, text) in OPTIONS.items():
         parser.addini(name, text, type=kind, default=default)  # type: ignore[arg-type]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Leave no compiled conftest or test behind where nothing is to be written."""
+    if early_config.known_args_namespace.dogfood_check:
+        early_config.add_cleanup(partial(setattr, sys, "dont_write_bytecode", sys.dont_write_bytecode))
+        sys.dont_write_bytecode = True
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    if config.getoption("dogfood_check"):
+        from pytest_dogfood.checking import WritingNothing
+
+        config.pluginmanager.register(WritingNothing(), "dogfood-writing-nothing")
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    if any(config.getoption(option.removeprefix("--").replace("-", "_")) for option in CONSISTENCY):
+        from pytest_dogfood.consistency_items import Consistency
+
+        config.pluginmanager.register(Consistency(config), "dogfood-consistency")
     if config.getoption("dogfood") or config.getoption("dogfood_check") or config.getini("dogfood"):
         _declare_markers(config)
         from pytest_dogfood.wiring import bring_into_play

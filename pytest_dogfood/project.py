@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytest_dogfood.diagnosis import diagnose
 from pytest_dogfood.diagnosis import diagnose_ids
 from pytest_dogfood.diagnostics import Diagnostic
-from pytest_dogfood.diagnostics import Location
 from pytest_dogfood.diagnostics import errors_among
 from pytest_dogfood.diagnostics import in_order_of_place
 from pytest_dogfood.discovery import Ignored
@@ -20,17 +20,16 @@ from pytest_dogfood.discovery import holds_journeys
 from pytest_dogfood.discovery import id_of_only_journey
 from pytest_dogfood.discovery import settings_files_above
 from pytest_dogfood.discovery import tokens_mentioned
-from pytest_dogfood.fileformat.parser import MAX_BYTES
-from pytest_dogfood.fileformat.parser import Defaults
-from pytest_dogfood.fileformat.parser import ParsedFile
-from pytest_dogfood.fileformat.parser import parse_journey_file
-from pytest_dogfood.fileformat.parser import parse_settings_file
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability
 from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import Token
 from pytest_dogfood.journey import base_of
 from pytest_dogfood.settings import SETTINGS_FILE
+
+if TYPE_CHECKING:
+    from pytest_dogfood.fileformat.parser import Defaults
+    from pytest_dogfood.fileformat.parser import ParsedFile
 
 
 class Project:
@@ -49,34 +48,31 @@ class Project:
         self._whole = False
         self._graph: CapabilityGraph | None = None
         self._parts: tuple[object, ...] = ()
-        self._above: dict[Path, Defaults] = {}
+        self._above: dict[Path, Defaults | None] = {}
 
     def read(self, path: Path) -> ParsedFile:
         """Read a journey file, and the settings files above it; mistakes are in its diagnostics."""
+        from pytest_dogfood.reading import (
+            read_journeys,  # a suite without journey files has no use for a parser
+        )
+
         if path not in self._files:
             defaults = self.read_settings_above(path)
-            name = self._name(path)
-            content = self._content(path, name)
-            if isinstance(content, Diagnostic):
-                self._files[path] = _broken(name, content)
-            else:
-                stem = id_of_only_journey(path, self._patterns)
-                self._files[path] = parse_journey_file(content, path=name, stem=stem, defaults=defaults)
+            stem = id_of_only_journey(path, self._patterns)
+            self._files[path] = read_journeys(path, name=self._name(path), stem=stem, defaults=defaults)
         return self._files[path]
 
-    def read_settings_above(self, path: Path) -> Defaults:
+    def read_settings_above(self, path: Path) -> Defaults | None:
         """Read the settings files that count for a path; gives the nearest one's defaults, merged."""
         if path.parent in self._above:
             return self._above[path.parent]
-        defaults = Defaults()
+        defaults: Defaults | None = None
         for settings in settings_files_above(path, self._rootdir, SETTINGS_FILE):
+            from pytest_dogfood.reading import read_settings
+
             if settings not in self._settings:
-                name = self._name(settings)
-                content = self._content(settings, name)
-                self._settings[settings] = (
-                    _broken(name, content)
-                    if isinstance(content, Diagnostic)
-                    else parse_settings_file(content, path=name, defaults=defaults)
+                self._settings[settings] = read_settings(
+                    settings, name=self._name(settings), defaults=defaults
                 )
             defaults = self._settings[settings].defaults
         self._above[path.parent] = defaults
@@ -168,25 +164,6 @@ class Project:
         except ValueError:
             return path.as_posix()
 
-    def _content(self, path: Path, name: str) -> bytes | Diagnostic:
-        try:
-            size = path.stat().st_size
-            if size > MAX_BYTES:
-                return Diagnostic(
-                    location=Location(name),
-                    code="too-large",
-                    message=f"the file has {size} bytes; at most {MAX_BYTES} are read",
-                    hint="split it into several journey files",
-                )
-            return path.read_bytes()
-        except OSError as error:
-            return Diagnostic(
-                location=Location(name),
-                code="unreadable",
-                message=f"cannot be read: {error.strerror}",
-                hint="check that it exists and that you may read it",
-            )
-
 
 def _is_incomplete(graph: CapabilityGraph) -> bool:
     """Whether some journey needs a token that nothing read so far would establish or provide."""
@@ -197,10 +174,6 @@ def _is_incomplete(graph: CapabilityGraph) -> bool:
         for token in (*graph.needed_by(journey), *journey.requires, *journey.invalidates)
         if not (graph.capability(token) is not None and base_of(token) in graph.fixtures)
     )
-
-
-def _broken(name: str, diagnostic: Diagnostic) -> ParsedFile:
-    return ParsedFile(path=name, diagnostics=(diagnostic,))
 
 
 @contextmanager

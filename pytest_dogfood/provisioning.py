@@ -9,7 +9,6 @@ from hashlib import sha256
 from pytest_dogfood.asking import Ask
 from pytest_dogfood.asking import DeferredError
 from pytest_dogfood.asking import FixtureValue
-from pytest_dogfood.asking import reason_of
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution import perform
 from pytest_dogfood.journal import Journal
@@ -21,6 +20,7 @@ from pytest_dogfood.journey import Token
 from pytest_dogfood.outcomes import Cause
 from pytest_dogfood.outcomes import Outcome
 from pytest_dogfood.outcomes import Proof
+from pytest_dogfood.outcomes import reason_of
 from pytest_dogfood.presence import Presence
 from pytest_dogfood.registry import MACHINE
 from pytest_dogfood.registry import Attempt

@@ -10,7 +10,6 @@ from pathlib import Path
 from pytest_dogfood.asking import Ask
 from pytest_dogfood.asking import DeferredError
 from pytest_dogfood.asking import Ensure
-from pytest_dogfood.asking import reason_of
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.establishing import establish
 from pytest_dogfood.execution import perform
@@ -23,6 +22,7 @@ from pytest_dogfood.journey import Scope
 from pytest_dogfood.journey import Token
 from pytest_dogfood.outcomes import Cause
 from pytest_dogfood.outcomes import Outcome
+from pytest_dogfood.outcomes import reason_of
 from pytest_dogfood.presence import Presence
 from pytest_dogfood.registry import Holding
 from pytest_dogfood.rundir import remove_tree

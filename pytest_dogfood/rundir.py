@@ -14,15 +14,24 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
+import msgspec
 from filelock import FileLock
 from filelock import Timeout
 
 from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.journey import JourneyId
+from pytest_dogfood.outcomes import JourneyResult
 from pytest_dogfood.settings import LONGEST_STATE_PATH
 from pytest_dogfood.storage import private_directory
 
 KEPT_RUNS = 3
 """How many runs that were kept, on request or for a failure, stay on disk for one project, as with tmp_path."""
+
+ALONE = "main"
+"""Name of the worker where there is only one process."""
+
+RESULTS = "results.json"
+"""File in the directory of a kept run: what became of each journey."""
 
 LONGEST_STATE_NAME = "c99999-gw99"
 
@@ -123,14 +132,33 @@ def project_name(rootdir: Path) -> str:
 
 def checked_root(root: Path) -> Path:
     """Make the place for runs; raises HarnessError if it is not ours or too long for sockets below a state."""
-    longest = len(str(root / "ffffff" / LONGEST_STATE_NAME))
-    if longest > LONGEST_STATE_PATH:
-        raise HarnessError(
-            f"state directories below {root} would have paths of {longest} characters; at most "
-            f"{LONGEST_STATE_PATH} leave room for a socket: set dogfood_state_root to a shorter place "
-            "[state-path-too-long]"
-        )
+    problem = too_long_for_sockets(root)
+    if problem:
+        raise HarnessError(f"{problem}: set dogfood_state_root to a shorter place [state-path-too-long]")
     return private_directory(root)
+
+
+def too_long_for_sockets(root: Path) -> str:
+    """Say what is wrong if sockets would not fit below the states of runs in this place; empty if they do."""
+    longest = len(str(root / "ffffff" / LONGEST_STATE_NAME))
+    if longest <= LONGEST_STATE_PATH:
+        return ""
+    return (
+        f"state directories below {root} would have paths of {longest} characters; at most "
+        f"{LONGEST_STATE_PATH} leave room for a socket"
+    )
+
+
+def write_results(directory: Path, results: Iterable[JourneyResult]) -> None:
+    """Leave the results of a run that is kept in its directory."""
+    (directory / RESULTS).write_bytes(msgspec.json.encode(tuple(results)))
+
+
+def results_of_run(directory: Path) -> dict[JourneyId, JourneyResult]:
+    """Read the results of a kept run; raises OSError or ValueError where there are none."""
+    content = (directory / RESULTS).read_bytes()
+    results = msgspec.json.decode(content, type=tuple[JourneyResult, ...])
+    return {result.id: result for result in results}
 
 
 def clear_leftovers(root: Path, project: str) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
 import msgspec
 import pytest
@@ -22,16 +20,16 @@ from pytest_dogfood.durations import weights
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Scope
-from pytest_dogfood.journey import Token
 from pytest_dogfood.manifest import Expected
-from pytest_dogfood.planning import UNKNOWN_DURATION
 from pytest_dogfood.planning import Plan
 from pytest_dogfood.planning import make_plan
-from pytest_dogfood.planning import partition
 from pytest_dogfood.planning import python_prerequisites
 from pytest_dogfood.project import Project
 from pytest_dogfood.settings import Shard
+from pytest_dogfood.sharding import Division
+from pytest_dogfood.sharding import divide
+from pytest_dogfood.sharding import file_of
+from pytest_dogfood.sharding import fingerprint
 from pytest_dogfood.stash import JOURNEY
 from pytest_dogfood.storage import read_as
 from pytest_dogfood.storage import write_whole
@@ -84,11 +82,19 @@ def settle(
     elsewhere: list[pytest.Item] = []
     expected: Expected | None = None
     if shard is not None:
-        shards = _shards(graph, collected, shard.total, committed or {})
-        here = [item for item in selected if shards[_unit(graph, item)] == shard.index]
-        elsewhere = [item for item in selected if shards[_unit(graph, item)] != shard.index]
+        division = divide(
+            graph,
+            [item.nodeid for item in collected if item.stash.get(JOURNEY, None) is None],
+            shard.total,
+            seconds=weights(graph.journeys.values(), seen={}, committed=committed or {}),
+            committed=committed or {},
+        )
+        shards = [(item, _shard_of(item, graph, division)) for item in selected]
+        here = [item for item, number in shards if number == shard.index]
+        elsewhere = [item for item, number in shards if number != shard.index]
         expected = Expected(
-            shards={item.nodeid: shards[_unit(graph, item)] for item in selected},
+            graph=fingerprint(graph),
+            shards={item.nodeid: number for item, number in shards},
             journeys={item.nodeid: _journey(item).id for item in selected if JOURNEY in item.stash},
         )
     wanted = set(python_prerequisites(graph, _ids(here)))
@@ -120,44 +126,9 @@ def _ids(items: Sequence[pytest.Item]) -> list[JourneyId]:
     return [journey.id for item in items if (journey := item.stash.get(JOURNEY, None)) is not None]
 
 
-def _unit(graph: CapabilityGraph, item: pytest.Item) -> str:
+def _shard_of(item: pytest.Item, graph: CapabilityGraph, division: Division) -> int:
     journey = item.stash.get(JOURNEY, None)
-    if journey is not None:
-        return f"chain {graph.chains[journey.id]}"
-    return f"file {item.nodeid.partition('::')[0]}"
-
-
-def _shards(
-    graph: CapabilityGraph,
-    collected: Sequence[pytest.Item],
-    total: int,
-    committed: Mapping[str, float],
-) -> dict[str, int]:
-    """Spread chains, and files of other tests, over the shards; every machine comes to the same answer."""
-    seconds = weights(graph.journeys.values(), seen={}, committed=committed)
-    units: dict[str, float] = defaultdict(float)
-    needs: dict[str, dict[str, float]] = defaultdict(dict)
-    brings: dict[str, set[str]] = defaultdict(set)
-    for journey in graph.journeys.values():
-        unit = f"chain {graph.chains[journey.id]}"
-        units[unit] += seconds[journey.nodeid]
-        brings[unit].update(journey.establishes)
-        for token in graph.needed_by(journey):
-            if graph.scope_of(token) is Scope.MACHINE:
-                needs[unit][token] = _cost_of_providing(graph, token, seconds)
-    usual = median(units.values()) if committed and units else UNKNOWN_DURATION
-    for item in collected:
-        if item.stash.get(JOURNEY, None) is None:
-            units[_unit(graph, item)] += committed.get(item.nodeid, usual)
-    return partition(units, total, needs=needs, brings=brings)
-
-
-def _cost_of_providing(graph: CapabilityGraph, token: Token, seconds: Mapping[str, float]) -> float:
-    """Give the seconds that a machine-wide token costs on each further shard that needs it."""
-    if graph.has_independent_provider(token):
-        return UNKNOWN_DURATION
-    replayed = [graph.journeys[one] for one in graph.establishing(token)]
-    return seconds[replayed[0].nodeid] if replayed else 0.0
+    return division.files[file_of(item.nodeid)] if journey is None else division.chains[graph.chains[journey.id]]
 
 
 def _in_order(items: Sequence[pytest.Item], plan: Plan) -> list[pytest.Item]:

@@ -20,6 +20,8 @@ JOURNEY_FILES = (
     "journeys.json",
 )
 SETTINGS_FILE = "dogfood.yaml"
+MOST_SHARDS = 10_000
+"""No CI system has more; a mistyped number must not keep a machine busy."""
 LONGEST_STATE_PATH = 60
 """A socket's path may have 108 bytes on Linux, so this leaves 47 for what the product puts below its state."""
 
@@ -49,6 +51,12 @@ class Shard:
     index: int
     total: int
 
+    def __post_init__(self) -> None:
+        if not 1 <= self.index <= self.total:
+            raise ValueError(f"--dogfood-shard {self}: I counts from 1 and is at most N")
+        if self.total > MOST_SHARDS:
+            raise ValueError(f"--dogfood-shard {self}: N is at most {MOST_SHARDS}")
+
     @classmethod
     def parse(cls, text: str, environment: Mapping[str, str]) -> Shard:
         """Read `I/N`, or `ci` for what the CI system says in `environment`.
@@ -57,13 +65,10 @@ class Shard:
         """
         if text == "ci":
             text = _shard_of_ci(environment)
-        match = re.fullmatch(r"(\d+)/(\d+)", text)
+        match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text, re.ASCII)
         if match is None:
             raise ValueError(f"--dogfood-shard is written I/N, as in 2/4, not {text!r}")
-        shard = cls(int(match[1]), int(match[2]))
-        if not 1 <= shard.index <= shard.total:
-            raise ValueError(f"--dogfood-shard {text}: I counts from 1 and is at most N")
-        return shard
+        return cls(int(match[1]), int(match[2]))
 
     def __str__(self) -> str:
         return f"{self.index}/{self.total}"

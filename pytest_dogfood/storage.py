@@ -57,11 +57,20 @@ def _opened_and_locked(path: Path) -> int:
     return descriptor
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Replace a file so that readers see the old or the new content and never a part; mode 0600."""
+def write_for_others(path: Path, content: bytes) -> None:
+    """Replace a file that CI collects, with the mode the user's umask gives; makes the directories it is in."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HarnessError(f"cannot make the directory {path.parent}: {error.strerror}") from error
+    write_whole(path, content, mode=0o666)
+
+
+def write_whole(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    """Replace a file so that readers see the old or the new content and never a part."""
     beside = path.with_name(f"{path.name}.{os.getpid()}~")
     try:
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
         with open(descriptor, "wb") as file:  # noqa: PTH123 - the descriptor carries mode and flags
             file.write(content)
         beside.replace(path)
@@ -88,9 +97,11 @@ def read_as(path: Path, kind: type[T]) -> T | None:
         content = path.read_bytes()
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise HarnessError(f"{path} cannot be read: {error.strerror}") from error
     try:
         return msgspec.json.decode(content, type=kind)
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise HarnessError(f"{path} cannot be read ({error}); remove it and run again") from error
 
 

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from pytest_dogfood.asking import reason_of
 from pytest_dogfood.leading import Leading
 from pytest_dogfood.outcomes import JourneyResult
 from pytest_dogfood.outcomes import Outcome
 from pytest_dogfood.outcomes import Tally
 from pytest_dogfood.outcomes import listed
-from pytest_dogfood.process import default_shell
+from pytest_dogfood.outcomes import reason_of
 from pytest_dogfood.stash import PROJECT
 from pytest_dogfood.stash import SETTINGS
 
@@ -25,6 +24,8 @@ class Terminal:
         self._leading = leading
 
     def pytest_report_header(self) -> str:
+        from pytest_dogfood.process import default_shell
+
         project = self._config.stash[PROJECT]
         graph = project.graph()
         settings = self._config.stash[SETTINGS]

@@ -11,7 +11,6 @@ from pathlib import Path
 from pytest_dogfood.asking import Ask
 from pytest_dogfood.asking import DeferredError
 from pytest_dogfood.asking import FixtureValue
-from pytest_dogfood.asking import reason_of
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.establishing import establish
 from pytest_dogfood.execution import perform
@@ -22,6 +21,7 @@ from pytest_dogfood.outcomes import Cause
 from pytest_dogfood.outcomes import JourneyResult
 from pytest_dogfood.outcomes import Outcome
 from pytest_dogfood.outcomes import Proof
+from pytest_dogfood.outcomes import reason_of
 from pytest_dogfood.planning import PlannedJourney
 from pytest_dogfood.provisioning import Provisioner
 from pytest_dogfood.replaying import bench_for_journey

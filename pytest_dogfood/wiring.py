@@ -16,6 +16,7 @@ from pytest_dogfood.manifesting import ManifestWriter
 from pytest_dogfood.process import start_time
 from pytest_dogfood.project import Project
 from pytest_dogfood.registry import Lease
+from pytest_dogfood.rundir import ALONE
 from pytest_dogfood.settings import Settings
 from pytest_dogfood.stash import PROJECT
 from pytest_dogfood.stash import SETTINGS
@@ -23,7 +24,6 @@ from pytest_dogfood.terminal import Terminal
 from pytest_dogfood.timekeeping import Timekeeper
 from pytest_dogfood.working import Working
 from pytest_dogfood.working import run_of_worker
-from pytest_dogfood.world import ALONE
 
 REFUSED = {
     "loadgroup": "a chain is the only group there is, and it is kept together already",
@@ -77,7 +77,7 @@ def _as_leader(config: pytest.Config, settings: Settings) -> None:
     elif working is not None:
         from pytest_dogfood.checking import Checking  # reports and advice: a run needs nothing of them
 
-        config.pluginmanager.register(Checking(working, workers=max(workers, 1)), "dogfood-checking")
+        config.pluginmanager.register(Checking(config, working, workers=max(workers, 1)), "dogfood-checking")
 
 
 def _is_distributed(config: pytest.Config) -> bool:

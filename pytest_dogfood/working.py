@@ -7,51 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dogfood.custody import ChainCustody
 from pytest_dogfood.diagnostics import InvalidProjectError
-from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journal import Journal
 from pytest_dogfood.planning import Plan
-from pytest_dogfood.presence import Presence
-from pytest_dogfood.process import Lifeline
-from pytest_dogfood.provisioning import Provisioner
 from pytest_dogfood.registry import Lease
-from pytest_dogfood.registry import MachineRegistry
-from pytest_dogfood.registry import Registry
 from pytest_dogfood.rundir import RunDirectory
-from pytest_dogfood.rundir import project_name
-from pytest_dogfood.running import Running
 from pytest_dogfood.selection import Published
 from pytest_dogfood.selection import Settled
 from pytest_dogfood.selection import publish
 from pytest_dogfood.selection import settle
 from pytest_dogfood.stash import PROJECT
 from pytest_dogfood.stash import SETTINGS
-from pytest_dogfood.stepping import SecretKeeper
 from pytest_dogfood.timekeeping import committed_durations
 from pytest_dogfood.timekeeping import seen_durations
-from pytest_dogfood.world import World
-
-
-def presence_for(
-    config: pytest.Config, graph: CapabilityGraph, run: RunDirectory, *, worker: str, lease: Lease
-) -> Presence:
-    """Put together what a process of the run needs to ask and to provision tokens."""
-    settings = config.stash[SETTINGS]
-    root = run.path.parent
-    project = project_name(config.rootpath)
-    world = World(
-        run=run,
-        rootdir=config.rootpath,
-        invoked_from=config.invocation_params.dir,
-        worker=worker,
-        settings=settings,
-        keeper=SecretKeeper.from_environment(settings.secrets),
-        locks=root / "locks",
-        lifeline=Lifeline() if hasattr(config, "workerinput") else None,
-    )
-    machine = MachineRegistry(root / f"machine-{project}", lease)
-    return Presence(graph, Registry(run.path / "tokens"), machine, world)
 
 
 class Working:
@@ -120,17 +87,11 @@ class Working:
             publish(self._run.plans, self._worker, published)
 
     def _bring_into_play(self, settled: Settled, run: RunDirectory) -> None:
-        if self._lease is None:
-            return
-        presence = presence_for(self._config, settled.graph, run, worker=self._worker, lease=self._lease)
-        journal = Journal(run.records)
-        running = Running(
-            settled.plan,
-            Provisioner(presence, journal),
-            ChainCustody(settled.plan, presence, journal),
-        )
-        running.announce(list(settled.items))
-        self._config.pluginmanager.register(running, "dogfood-running")
+        if self._lease is not None and settled.plan.journeys:
+            from pytest_dogfood.engaging import engage  # a suite of plain tests needs nothing of it
+
+            running = engage(self._config, settled, run, worker=self._worker, lease=self._lease)
+            self._config.pluginmanager.register(running, "dogfood-running")
 
 
 def run_of_worker(workerinput: dict[str, str]) -> RunDirectory:

@@ -25,9 +25,6 @@ from pytest_dogfood.stepping import SecretKeeper
 from pytest_dogfood.stepping import expand
 from pytest_dogfood.storage import private_directory
 
-ALONE = "main"
-"""Name of the worker where there is only one process."""
-
 
 def run_marker(run: str) -> str:
     """Name the variable that everything a run starts carries; a run within a run carries both."""

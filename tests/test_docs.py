@@ -38,7 +38,7 @@ REPORTING = {"add", "_refuse", "_warning", "_remark"}
 """Functions whose second argument is a code."""
 
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_NAME = re.compile(r"# ([\w./-]+\.(?:yaml|py|ini))\n")
+_NAME = re.compile(r"# ([\w./-]+\.(?:yaml|py|ini|sh))\n")
 _LINK = re.compile(r"\]\(([^)#]+)(#[^)]*)?\)")
 _CODE = re.compile(r"[a-z]+(-[a-z0-9]+)*")
 _VARIES = re.compile(r"\d+\.\d+ ?s\b|/tmp/[\w./-]+|={4,}|_{4,}|\[gw\d+\]|on gw\d+|-gw\d+|\s+(?=\[ *\d+%)")
@@ -109,18 +109,21 @@ def test_what_a_page_shows_of_a_run_is_what_the_run_prints(
             file = tmp_path / block.name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(block.text, encoding="utf-8")
-        elif block.language == "console" and block.text.startswith("$ pytest"):
+        elif block.language == "console" and block.text.startswith(("$ pytest", "$ dogfood")):
             command, _, shown = block.text.removeprefix("$ ").partition("\n")
             assert_shown_in_order(shown, printed_by(command, tmp_path, short_root))
 
 
 def printed_by(command: str, directory: Path, states: Path) -> str:
+    """Give what a command prints that begins with `pytest` or `dogfood`, in an environment of its own."""
     inherited = ("GIT_", "PYTEST_", "DOGFOOD_", "_DOGFOOD_", "COV_")
     environment = {name: text for name, text in os.environ.items() if not name.startswith(inherited)}
     environment |= {"COLUMNS": "100", "PYTHONDONTWRITEBYTECODE": "1"}
+    program, _, arguments = command.partition(" ")
+    module = {"pytest": "pytest", "dogfood": "pytest_dogfood"}[program]
     options = [*leaving_out([command], "cacheprovider"), "-o", f"dogfood_state_root={states}"]
     done = subprocess.run(
-        [sys.executable, "-m", *shlex.split(command), *options],
+        [sys.executable, "-m", module, *shlex.split(arguments), *(options if program == "pytest" else [])],
         cwd=directory,
         env=environment,
         capture_output=True,
@@ -142,7 +145,7 @@ def assert_shown_in_order(shown: str, printed: str) -> None:
 def codes_of_the_package() -> set[str]:
     """Find codes where they are used: as an argument called `code`, after a place, or in brackets in a text."""
     found: set[str] = set()
-    for file in (ROOT / "pytest_dogfood").glob("*.py"):
+    for file in (ROOT / "pytest_dogfood").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.keyword) and node.arg in {"code", "empty_code"}:
                 found.update(texts_of(node.value))

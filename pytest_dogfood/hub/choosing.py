@@ -87,4 +87,6 @@ def _of(local: Iterable[Checkout], slug: str, now: Path, *, nearest: bool) -> li
 
 def _around(checkouts: Iterable[Checkout], now: Path) -> list[Checkout]:
     """Give those that hold a directory, the innermost last."""
-    return sorted((each for each in checkouts if now.is_relative_to(each.path)), key=lambda each: len(each.path))
+    return sorted(
+        (each for each in checkouts if now.is_relative_to(each.path)), key=lambda each: len(each.path)
+    )

@@ -216,9 +216,7 @@ class _Fixing:
         if task is None or not path:
             return judged
         self._hub.record_path(task.id, path)
-        moved = (
-            replace(each, fixed=True) if each.code == "C-37" else each for each in judged.findings
-        )
+        moved = (replace(each, fixed=True) if each.code == "C-37" else each for each in judged.findings)
         return replace(judged, findings=tuple(moved))
 
     def _write_back(self) -> None:

@@ -7,6 +7,7 @@ import sys
 from argparse import ArgumentParser
 from argparse import Namespace
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 from typing import NoReturn
 
@@ -41,7 +42,7 @@ def add_hub_commands(subparsers: argparse._SubParsersAction[Any]) -> None:
         description="The hub is the database that knows the status of every task: an SQLite file for one machine, "
         "PostgreSQL where several share it.",
     )
-    hub.set_defaults(command=_without_verb(hub))
+    hub.set_defaults(command=without_verb(hub))
     verbs = hub.add_subparsers(title="commands", metavar="COMMAND", parser_class=HubParser)
     _add_init(verbs)
     _add_register(verbs)
@@ -101,7 +102,7 @@ def _add_repos(verbs: argparse._SubParsersAction[HubParser]) -> None:
     add_hub_option(repos)
     repos.add_argument("--slug", metavar="S", help="only this one")
     repos.add_argument("--path", action="store_true", help="print only the path, for scripts and Makefiles")
-    _add_format(repos)
+    add_format_option(repos)
     repos.set_defaults(command=_command("repos"))
 
 
@@ -114,7 +115,7 @@ def _add_tasks(verbs: argparse._SubParsersAction[HubParser]) -> None:
     tasks.add_argument(
         "--status", action="append", default=[], metavar="STATUS", help="only these (repeatable)"
     )
-    _add_format(tasks)
+    add_format_option(tasks)
     tasks.set_defaults(command=_command("tasks"))
 
 
@@ -128,7 +129,7 @@ def _add_set(verbs: argparse._SubParsersAction[HubParser]) -> None:
     setting.add_argument("task", metavar="TASK", help="the task's id, or its UUID in the hub")
     setting.add_argument("status", metavar="STATUS", help="todo, in_progress, blocked, done or cancelled")
     setting.add_argument("--repo", metavar="S", help="the repository, where several have a task of this id")
-    _add_actor(setting)
+    add_actor_option(setting)
     setting.set_defaults(command=_command("set_status"))
 
 
@@ -141,42 +142,49 @@ def _add_import(verbs: argparse._SubParsersAction[HubParser]) -> None:
     )
     add_hub_option(importing)
     importing.add_argument("file", metavar="FILE", help="a .json or .csv file")
-    _add_actor(importing)
+    add_actor_option(importing)
     importing.set_defaults(command=_command("import_file"))
 
 
-def _add_actor(parser: ArgumentParser) -> None:
+def add_actor_option(parser: ArgumentParser) -> None:
     parser.add_argument("--actor", metavar="A", help="who does this, for the log (default: the user)")
 
 
-def _add_format(parser: ArgumentParser) -> None:
+def add_format_option(parser: ArgumentParser) -> None:
     parser.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
 
 
-class _Command:
+class Deferred:
     """A command that is imported when it runs, and whose errors become words and an exit status."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, module: str = "hubverbs", speaker: str = "dogfood hub") -> None:
         self._name = name
+        self._module = f"pytest_dogfood.hub.{module}"
+        self._speaker = speaker
 
     def __call__(self, options: Namespace) -> int:
         try:
-            from pytest_dogfood.hub import hubverbs
+            module = import_module(self._module)
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] not in {"sqlalchemy", "platformdirs", "markdown_it"}:
                 raise
-            return _complain("the hub needs more packages: pip install 'pytest-dogfood[hub]'", USAGE)
+            return self._complain("the hub needs more packages: pip install 'pytest-dogfood[hub]'", USAGE)
         try:
-            return int(getattr(hubverbs, self._name)(options))
+            return int(getattr(module, self._name)(options))
         except HubError as error:
-            return _complain(str(error), error.exit_status)
+            return self._complain(str(error), error.exit_status)
+
+    def _complain(self, text: str, status: int) -> int:
+        return complain(text, status, speaker=self._speaker)
 
 
-def _command(name: str) -> _Command:
-    return _Command(name)
+def _command(name: str) -> Deferred:
+    return Deferred(name)
 
 
-def _without_verb(parser: ArgumentParser) -> Any:  # noqa: ANN401 - argparse takes anything as a default
+def without_verb(parser: ArgumentParser) -> Any:  # noqa: ANN401 - argparse takes anything as a default
+    """Make the command of a parser whose verb was left out: it shows what there is."""
+
     def run(_options: Namespace) -> int:
         parser.print_help(sys.stderr)
         return USAGE

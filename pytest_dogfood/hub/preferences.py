@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from pathlib import PurePosixPath
 from typing import Any
+from typing import TypeVar
 
 from pytest_dogfood.diagnostics import did_you_mean
 from pytest_dogfood.hub.commits import DEFAULT_OPTIONS
@@ -19,6 +21,8 @@ from pytest_dogfood.hub.git import DEFAULT_LIMITS
 from pytest_dogfood.hub.git import Limits
 from pytest_dogfood.hub.locating import PROJECT_FILE
 from pytest_dogfood.hub.locating import read_project_file
+
+Choice = TypeVar("Choice", bound=StrEnum)
 
 SECTION = "consistency"
 WORKPLANS = ("workplans/", "**/*-WP-*.md")
@@ -86,8 +90,8 @@ def _signing(value: object) -> Signing:
     return _one_of(Signing, "commit_sign", value)
 
 
-def _one_of(kind: type[Any], key: str, value: object) -> Any:  # noqa: ANN401 - a member of `kind`
-    names = [member.value for member in kind]
+def _one_of(kind: type[Choice], key: str, value: object) -> Choice:
+    names = [str(member.value) for member in kind]
     if value not in names:
         raise ValueError(f"{key} is one of {', '.join(names)}, not {value!r}")
     return kind(value)

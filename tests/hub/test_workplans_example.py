@@ -154,10 +154,8 @@ def status_of(machine: Workstation) -> str:
 
 def test_what_was_done_elsewhere_is_written_into_the_plan_and_nothing_else(story: Story) -> None:
     assert story.fixed.returncode == 0
-    assert (
-        "C-13" in story.fixed.stdout
-        and "is ahead of file (db=done, file=todo) — skipped to prevent regression" in story.fixed.stdout
-    )
+    assert "C-13" in story.fixed.stdout
+    assert "is ahead of file (db=done, file=todo) — skipped to prevent regression" in story.fixed.stdout
     assert story.pushed == story.before.replace("status: todo", "status: done", 1)
 
 
@@ -208,9 +206,7 @@ def test_a_repository_must_be_named(team: Team, target: str) -> None:
 @pytest.mark.parametrize("target", ["fix-consistency", "fix-consistency-remote"])
 @pytest.mark.parametrize("slug", ["greetings", "it's; echo x"])
 def test_an_unknown_repository_is_an_error(team: Team, target: str, slug: str) -> None:
-    assert_refused(
-        team.east.make(target, f"REPO={slug}"), f"ERROR: repo '{slug}' not found in state-hub"
-    )
+    assert_refused(team.east.make(target, f"REPO={slug}"), f"ERROR: repo '{slug}' not found in state-hub")
 
 
 def assert_refused(done: Done, said: str) -> None:

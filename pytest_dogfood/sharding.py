@@ -1,0 +1,134 @@
+"""Which shard runs what: decided from names and seconds that every machine has, whatever the order they come in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import fsum
+from statistics import median
+
+from pytest_dogfood.graph import CapabilityGraph
+from pytest_dogfood.journey import ChainId
+from pytest_dogfood.journey import JourneyId
+from pytest_dogfood.journey import Scope
+from pytest_dogfood.journey import Token
+from pytest_dogfood.planning import UNKNOWN_DURATION
+from pytest_dogfood.planning import partition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Division:
+    """The shard of every chain, and of every file of tests that are no part of the graph."""
+
+    chains: Mapping[ChainId, int]
+    files: Mapping[str, int]
+
+
+def divide(
+    graph: CapabilityGraph,
+    plain: Sequence[str],
+    total: int,
+    *,
+    seconds: Mapping[str, float],
+    committed: Mapping[str, float],
+) -> Division:
+    """Spread chains, and the files of the `plain` node ids, over the shards.
+
+    `seconds` has a weight for every journey, `committed` what the committed file says; both by node id.
+    """
+    names = _names_of_chains(graph)
+    parts: dict[str, list[float]] = defaultdict(list)
+    needs: dict[str, dict[str, float]] = defaultdict(dict)
+    brings: dict[str, set[str]] = defaultdict(set)
+    costs = _Costs(graph, seconds)
+    for journey in graph.journeys.values():
+        name = names[graph.chains[journey.id]]
+        parts[name].append(seconds[journey.nodeid])
+        brings[name].update(journey.establishes)
+        for token in graph.needed_by(journey):
+            if graph.scope_of(token) is Scope.MACHINE:
+                needs[name][token] = costs.of(token)
+    usual = median(committed.values()) if committed else UNKNOWN_DURATION
+    for nodeid in plain:
+        parts[_name_of_file(nodeid)].append(committed.get(nodeid, usual))
+    # fsum rounds once, so the order of the parts does not show in the last digit, and so in a tie.
+    shards = partition({name: fsum(parts[name]) for name in parts}, total, needs=needs, brings=brings)
+    return Division(
+        chains={chain: shards[name] for chain, name in names.items()},
+        files={file_of(nodeid): shards[_name_of_file(nodeid)] for nodeid in plain},
+    )
+
+
+def file_of(nodeid: str) -> str:
+    return nodeid.partition("::")[0]
+
+
+def _name_of_file(nodeid: str) -> str:
+    return f"file {file_of(nodeid)}"
+
+
+def _names_of_chains(graph: CapabilityGraph) -> dict[ChainId, str]:
+    """Name each chain after the first of its members by name: a chain's own name goes by the order of journeys."""
+    first: dict[ChainId, JourneyId] = {}
+    for journey, chain in graph.chains.items():
+        first[chain] = min(journey, first.get(chain, journey))
+    return {chain: f"chain {journey}" for chain, journey in first.items()}
+
+
+class _Costs:
+    """What a machine-wide token costs, in seconds, on each further shard that needs it."""
+
+    def __init__(self, graph: CapabilityGraph, seconds: Mapping[str, float]) -> None:
+        self._graph = graph
+        self._seconds = seconds
+        self._known: dict[Token, float] = {}
+
+    def of(self, token: Token) -> float:
+        """Count the provider, or else the replay of an establishing journey with all that it rests on in its chain."""
+        if token not in self._known:
+            self._known[token] = self._counted(token)
+        return self._known[token]
+
+    def _counted(self, token: Token) -> float:
+        seen: set[Token] = set()
+        parts: dict[str, float] = {}
+        waiting = [token]
+        while waiting:
+            one = waiting.pop()
+            if one in seen:
+                continue
+            seen.add(one)
+            if self._graph.has_independent_provider(one):
+                parts[one] = UNKNOWN_DURATION
+                continue
+            replayed = min(self._graph.establishing(one), default=None)
+            if replayed is not None:
+                journey = self._graph.journeys[replayed]
+                parts[journey.nodeid] = self._seconds[journey.nodeid]
+                # Machine-wide tokens that the replay needs are needs of the same unit, and counted there.
+                waiting += [
+                    needed
+                    for needed in self._graph.needed_by(journey)
+                    if self._graph.scope_of(needed) is Scope.CHAIN
+                ]
+        return fsum(parts.values())
+
+
+def fingerprint(graph: CapabilityGraph) -> str:
+    """Give twelve hexadecimal digits for who requires and establishes what, in which tier and scope."""
+    journeys = [
+        (
+            one.id,
+            str(one.tier),
+            one.gating,
+            *(sorted(tokens) for tokens in (one.requires, one.establishes, one.invalidates)),
+        )
+        for one in graph.journeys.values()
+    ]
+    tokens = [(token, str(graph.scope_of(token))) for token in graph.tokens]
+    content = json.dumps([sorted(journeys), sorted(tokens)])
+    return hashlib.sha256(content.encode()).hexdigest()[:12]
