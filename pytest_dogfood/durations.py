@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any
+from typing import TypeGuard
 
 import msgspec
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.journey import Journey
+from pytest_dogfood.outcomes import JourneyResult
 from pytest_dogfood.planning import UNKNOWN_DURATION
 from pytest_dogfood.storage import read_as
-from pytest_dogfood.storage import write_whole
+from pytest_dogfood.storage import write_for_others
 
 CACHE_KEY = "dogfood/durations"
 COMMITTED = "dogfood-durations.json"
@@ -22,6 +24,9 @@ COMMITTED = "dogfood-durations.json"
 
 VERSION = 1
 """Version of the committed file. 1: node ids and seconds."""
+
+LONGEST = 7 * 24 * 3600.0
+"""Seconds beyond which a number is no duration, and would drown all others in a sum."""
 
 
 class _File(msgspec.Struct):
@@ -58,13 +63,16 @@ def read_committed(rootdir: Path) -> dict[str, float]:
         raise HarnessError(
             f"{rootdir / COMMITTED} has version {file.version}; this version reads up to {VERSION}"
         )
-    return {nodeid: seconds for nodeid, seconds in file.durations.items() if 0 <= seconds < float("inf")}
+    for nodeid, seconds in file.durations.items():
+        if not _is_duration(seconds):
+            raise HarnessError(f"{rootdir / COMMITTED}: {seconds:g} seconds for {nodeid} is no duration")
+    return file.durations
 
 
 def write_durations(path: Path, durations: Mapping[str, float]) -> None:
     """Write a durations file to commit: one line per node id, in their order, so that changes are easy to read."""
     content = {"version": VERSION, "durations": {key: round(durations[key], 3) for key in sorted(durations)}}
-    write_whole(path, msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
+    write_for_others(path, msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
 
 
 def sane(cached: Any) -> dict[str, float]:  # noqa: ANN401 - whatever pytest's cache has kept
@@ -74,5 +82,14 @@ def sane(cached: Any) -> dict[str, float]:  # noqa: ANN401 - whatever pytest's c
     return {
         str(nodeid): float(seconds)
         for nodeid, seconds in cached.items()
-        if isinstance(seconds, int | float) and 0 <= seconds < float("inf")
+        if _is_duration(seconds)
     }
+
+
+def _is_duration(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LONGEST
+
+
+def own_seconds(spent: float, result: JourneyResult) -> float:
+    """Leave out what went into bringing tokens about: in another run somebody else may do that, or nobody."""
+    return max(0.0, spent - sum(one.seconds for one in result.provisioned))

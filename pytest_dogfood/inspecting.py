@@ -27,10 +27,9 @@ class Inspection:
 
 
 class _Onlooker:
-    """Keeps Python tests out where they are not wanted, and pytest's own words; remembers what was found."""
+    """Keeps pytest's own words out, and remembers what was found."""
 
-    def __init__(self, *, with_tests: bool) -> None:
-        self._with_tests = with_tests
+    def __init__(self) -> None:
         self.config: pytest.Config | None = None
 
     @pytest.hookimpl(trylast=True)
@@ -43,11 +42,6 @@ class _Onlooker:
         if report.failed:
             print(report.longreprtext, file=sys.stderr)  # noqa: T201 - in place of pytest's own words
 
-    def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
-        if not self._with_tests and collection_path.suffix == ".py":
-            return True
-        return None
-
 
 def inspect(
     paths: Sequence[str] = (),
@@ -58,12 +52,14 @@ def inspect(
     with_tests: bool = False,
 ) -> Inspection:
     """Collect and plan as `pytest --dogfood` would with these paths, and execute nothing."""
-    onlooker = _Onlooker(with_tests=with_tests)
+    onlooker = _Onlooker()
     # We are imported already, and a project that makes errors of warnings would not start for that.
     arguments = ["--dogfood", "--dogfood-check", "--assert=plain"]
     arguments += [f"--dogfood-workers={workers}"]
     arguments += [f"--dogfood-shard={shard}"] if shard else []
     arguments += ["--dogfood-strict"] if strict else []
+    # Not collected, Python files are still there: what they speak of may establish a token that has no other source.
+    arguments += [] if with_tests else ["-o", "python_files="]
     status = pytest.main([*arguments, *paths], plugins=[onlooker])
     config = onlooker.config
     if config is None:

@@ -98,8 +98,14 @@ class Leading:
                     f"--dogfood-blocked {token!r}: no journey establishes it and no file defines it"
                     + (f"; {near}" if near else "")
                 )
-        if not settings.check and not any(self._config.getoption(name, False) for name in NOT_EXECUTING):
+        if self.executes:
             self._begin(Path(settings.state_root) if settings.state_root else default_root())
+
+    @property
+    def executes(self) -> bool:
+        """Whether items are to run, as they are not under --dogfood-check, --collect-only and --setup-plan."""
+        told = (self._config.getoption(name, False) for name in NOT_EXECUTING)
+        return not self._config.stash[SETTINGS].check and not any(told)
 
     def _begin(self, root: Path) -> None:
         try:

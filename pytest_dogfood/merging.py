@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import Any
-from xml.etree import ElementTree as ET
 
 import msgspec
 
+from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.manifest import ItemRecord
 from pytest_dogfood.manifest import Manifest
 from pytest_dogfood.outcomes import JourneyResult
 from pytest_dogfood.outcomes import Outcome
 from pytest_dogfood.outcomes import Tally
+from pytest_dogfood.outcomes import badness
 from pytest_dogfood.outcomes import listed
 
 FORMAT_VERSION = 1
 """Version of the merged JSON. 1: the first."""
+
+MOST = 20
+"""Names in a line; the JSON has them all."""
+
+_ENDS = {2: "was interrupted", 3: "met an internal error", 4: "could not be run", 5: "found nothing to run"}
 
 
 class ShardsDisagreeError(Exception):
@@ -28,81 +38,86 @@ class ShardsDisagreeError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Merged:
-    """One run over all shards. Nothing is lost: an item that ran on several shards keeps the worst of its outcomes."""
+    """One run over all shards. Nothing is lost: what ran on several shards keeps the worst of its outcomes.
+
+    Where something maps to numbers, they are those of the shards where it happened.
+    """
 
     manifests: tuple[Manifest, ...]
     missing_shards: tuple[int, ...]
-    unaccounted: tuple[str, ...]
-    ran_twice: tuple[str, ...]
-    prerequisites: tuple[str, ...]
-    replayed: tuple[str, ...]
-    disputed_gates: tuple[str, ...]
+    unaccounted: Mapping[str, int]
+    """Items that were expected and ran nowhere, with the shard that should have run them."""
+    ran_twice: Mapping[str, tuple[int, ...]]
+    prerequisites: Mapping[str, tuple[int, ...]]
+    replayed: Mapping[JourneyId, tuple[int, ...]]
+    disputed_gates: Mapping[JourneyId, Mapping[int, Outcome]]
+    uncollected: Mapping[str, str]
+    troubles: tuple[str, ...]
+    """Shards whose exit status none of their items explains."""
     items: tuple[ItemRecord, ...]
     tally: Tally
 
     @property
+    def total(self) -> int:
+        return self.manifests[0].shard.total
+
+    @property
     def exit_status(self) -> int:
         """1 if something failed, is missing or is in dispute, else 0."""
-        bad = {Outcome.FAILED, Outcome.ERROR, Outcome.CRASHED}
-        wrong = any(item.outcome in bad for item in self.items) or bool(self.failed_in_replay())
-        return int(bool(wrong or self.missing_shards or self.unaccounted or self.disputed_gates))
+        missing = self.missing_shards or self.unaccounted or self.uncollected
+        wrong = any(item.outcome.is_bad for item in self.items) or self.failed_in_replay()
+        return int(bool(missing or wrong or self.disputed_gates or self.troubles))
 
-    def failed_in_replay(self) -> tuple[str, ...]:
+    def failed_in_replay(self) -> tuple[JourneyId, ...]:
         """Name the journeys that failed in a replay and in no item."""
-        bad = {Outcome.FAILED, Outcome.ERROR, Outcome.CRASHED}
-        seen = {result.id for result in self.tally.results.values() if result.outcome in bad}
+        seen = {result.id for result in self.tally.results.values() if result.outcome.is_bad}
         return tuple(
             dict.fromkeys(
                 journey
                 for manifest in self.manifests
                 for journey, outcome in manifest.replayed.items()
-                if outcome in bad and journey not in seen
+                if outcome.is_bad and journey not in seen
             )
         )
 
-    def durations(self) -> dict[str, float]:
-        """Give the seconds of every item that ran to its end, by node id, for the committed durations file."""
-        measured = [item for item in self.items if item.outcome.measured]
-        return {item.nodeid: item.seconds for item in measured}
+    def shard_of(self, item: ItemRecord) -> int:
+        """Give the shard that a record is from."""
+        return next(one.shard.index for one in self.manifests if any(item is other for other in one.items))
 
 
 def merge(manifests: Sequence[Manifest]) -> Merged:
-    """Merge the manifests of one run; raises ShardsDisagreeError if they are not of one run."""
+    """Merge the manifests of one run, in whatever order; raises ShardsDisagreeError if they are not of one run."""
     _refuse_strangers(manifests)
     ordered = tuple(sorted(manifests, key=lambda one: one.shard.index))
-    total = ordered[0].shard.total
     here = {manifest.shard.index for manifest in ordered}
     expected = ordered[0].expected
     runs: dict[str, list[ItemRecord]] = defaultdict(list)
     for manifest in ordered:
         for item in manifest.items:
             runs[item.nodeid].append(item)
-    ran = [result.id for manifest in ordered for result in manifest.results]
-    tally = Tally(tuple(dict.fromkeys([*expected.journeys.values(), *ran])))
-    for result in (result for manifest in ordered for result in manifest.results):
-        known = tally.results.get(result.id)
-        if known is None or _badness(result.outcome) > _badness(known.outcome):
-            tally.add(result)
     return Merged(
         manifests=ordered,
-        missing_shards=tuple(number for number in range(1, total + 1) if number not in here),
-        unaccounted=tuple(nodeid for nodeid in expected.shards if nodeid not in runs),
-        ran_twice=tuple(
-            nodeid for nodeid, all_ in runs.items() if sum(not one.prerequisite for one in all_) > 1
-        ),
-        prerequisites=tuple(nodeid for nodeid, all_ in runs.items() if any(one.prerequisite for one in all_)),
-        replayed=tuple(dict.fromkeys(journey for manifest in ordered for journey in manifest.replayed)),
-        disputed_gates=tuple(_disputed_gates(ordered)),
-        items=tuple(max(all_, key=lambda one: _badness(one.outcome)) for all_ in runs.values()),
-        tally=tally,
+        missing_shards=tuple(n for n in range(1, ordered[0].shard.total + 1) if n not in here),
+        unaccounted={nodeid: expected.shards[nodeid] for nodeid in sorted(expected.shards.keys() - runs.keys())},
+        ran_twice={
+            nodeid: shards
+            for nodeid, shards in _where(ordered, prerequisite=False).items()
+            if len(shards) > 1
+        },
+        prerequisites=_where(ordered, prerequisite=True),
+        replayed=_by_shard((one.shard.index, journey) for one in ordered for journey in one.replayed),
+        disputed_gates=dict(_disputed_gates(ordered)),
+        uncollected=reduce(or_, (dict(one.uncollected) for one in ordered)),
+        troubles=tuple(filter(None, map(_trouble, ordered))),
+        items=tuple(max(several, key=lambda one: badness(one.outcome)) for several in runs.values()),
+        tally=_tally(ordered),
     )
 
 
 def _refuse_strangers(manifests: Sequence[Manifest]) -> None:
     if not manifests:
         raise ShardsDisagreeError("there is nothing to merge")
-    digests = {manifest.digest for manifest in manifests}
-    if len(digests) > 1:
+    if len({manifest.digest for manifest in manifests}) > 1:
         words = ", ".join(f"shard {one.shard} has {one.digest}" for one in manifests)
         raise ShardsDisagreeError(
             f"the shards made different plans: {words}; they must see the same files, the same committed "
@@ -114,55 +129,103 @@ def _refuse_strangers(manifests: Sequence[Manifest]) -> None:
         raise ShardsDisagreeError(f"shard {again[0]} is there twice: give each shard's manifest once")
 
 
-def _disputed_gates(manifests: Sequence[Manifest]) -> Iterator[str]:
-    gates = dict.fromkeys(gate for manifest in manifests for gate in manifest.gates)
-    for gate in gates:
-        closed = {
-            result.closes_a_gate for manifest in manifests for result in manifest.results if result.id == gate
-        } | {manifest.replayed[gate].closes_a_gate for manifest in manifests if gate in manifest.replayed}
+def _tally(manifests: Sequence[Manifest]) -> Tally:
+    results = [result for manifest in manifests for result in manifest.results]
+    planned = [*manifests[0].expected.journeys.values(), *(result.id for result in results)]
+    gates = [gate for manifest in manifests for gate in manifest.gates]
+    tally = Tally(tuple(dict.fromkeys(planned)), gates=tuple(dict.fromkeys(gates)))
+    for result in results:
+        known = tally.results.get(result.id)
+        if known is None or badness(result.outcome) > badness(known.outcome):
+            tally.add(result)
+    return tally
+
+
+def _where(manifests: Sequence[Manifest], *, prerequisite: bool) -> dict[str, tuple[int, ...]]:
+    return _by_shard(
+        (manifest.shard.index, item.nodeid)
+        for manifest in manifests
+        for item in manifest.items
+        if item.prerequisite is prerequisite
+    )
+
+
+def _by_shard[Name: str](pairs: Iterable[tuple[int, Name]]) -> dict[Name, tuple[int, ...]]:
+    found: dict[Name, dict[int, None]] = defaultdict(dict)
+    for shard, name in pairs:
+        found[name][shard] = None
+    return {name: tuple(shards) for name, shards in found.items()}
+
+
+def _disputed_gates(manifests: Sequence[Manifest]) -> Iterator[tuple[JourneyId, dict[int, Outcome]]]:
+    for gate in dict.fromkeys(gate for manifest in manifests for gate in manifest.gates):
+        closed: set[bool] = set()
+        outcomes: dict[int, Outcome] = {}
+        for manifest in manifests:
+            number = manifest.shard.index
+            if gate in manifest.replayed:
+                outcomes[number] = manifest.replayed[gate]
+                closed.add(outcomes[number].closes_a_gate)
+            for result in manifest.results:
+                if result.id == gate:
+                    outcomes[number] = result.outcome
+                    closed.add(result.closes_a_gate)
         if len(closed) > 1:
-            yield gate
+            yield gate, outcomes
 
 
-_ORDER = (
-    Outcome.PASSED,
-    Outcome.XPASSED,
-    Outcome.XFAILED,
-    Outcome.SKIPPED,
-    Outcome.NO_ACTOR,
-    Outcome.DEFERRED,
-    Outcome.ERROR,
-    Outcome.CRASHED,
-    Outcome.FAILED,
-)
-
-
-def _badness(outcome: Outcome) -> int:
-    return _ORDER.index(outcome)
+def _trouble(manifest: Manifest) -> str:
+    """Say that a shard was not green for a reason that is in none of its items."""
+    status = manifest.exit_status
+    told = [*(item.outcome for item in manifest.items), *manifest.replayed.values()]
+    explained = manifest.uncollected or any(outcome.is_bad for outcome in told)
+    if not status or (status == 1 and explained):
+        return ""
+    how = _ENDS.get(status, "was not green, though none of its items failed")
+    return f"shard {manifest.shard} {how} (exit status {status})"
 
 
 def in_words(merged: Merged) -> Iterator[str]:
-    """Say what does not add up, then give the closing line over all shards."""
-    total = merged.manifests[0].shard.total
+    """Say what went wrong and what does not add up, then give the closing line over all shards."""
     for number in merged.missing_shards:
-        yield f"missing: shard {number}/{total}; its items are unaccounted for"
+        yield f"missing: shard {number}/{merged.total}; its items are unaccounted for"
+    yield from merged.troubles
     if merged.unaccounted:
-        yield f"unaccounted: {listed(merged.unaccounted, most=20)}"
-    if merged.ran_twice:
-        yield f"ran on more than one shard: {listed(merged.ran_twice, most=20)}"
-    if merged.prerequisites:
-        yield f"ran as prerequisites: {listed(merged.prerequisites, most=20)}"
-    if merged.replayed:
-        yield f"replayed in the set-up of others: {listed(merged.replayed, most=20)}"
-    if failed := merged.failed_in_replay():
-        yield f"failed when replayed: {listed(failed, most=20)}"
-    for gate in merged.disputed_gates:
-        yield f"gate {gate} was open on one shard and closed on another"
+        yield f"unaccounted: {_listed(merged.unaccounted)}"
+    if merged.uncollected:
+        yield f"could not be collected: {_listed(merged.uncollected)}"
+    for item in [item for item in merged.items if item.outcome.is_bad]:
+        yield f"{item.outcome}: {item.nodeid} on shard {merged.shard_of(item)}"
     for cause, results in merged.tally.causes().items():
-        yield f"deferred: {listed(result.id for result in results)}, because {cause}"
+        yield f"deferred: {_listed(result.id for result in results)}, because {cause}"
+    if failed := merged.failed_in_replay():
+        yield f"failed when replayed: {_listed(failed)}"
+    for gate, outcomes in merged.disputed_gates.items():
+        words = ", ".join(f"{outcome} on shard {number}" for number, outcome in outcomes.items())
+        yield f"gate {gate} was decided differently: {words}"
+    for result in merged.tally.gates_left_open():
+        yield f"gate left open: {result.id} ({result.outcome})"
+    for heading, where in (
+        ("ran on more than one shard", merged.ran_twice),
+        ("ran as prerequisites", merged.prerequisites),
+        ("replayed in the set-up of others", merged.replayed),
+    ):
+        if where:
+            yield f"{heading}: {_listed(f'{name} ({_on(shards)})' for name, shards in where.items())}"
     yield merged.tally.closing_line()
     count = len(merged.items)
-    yield f"dogfood: {len(merged.manifests)} of {total} shards, {count} items; plan {merged.manifests[0].digest}"
+    yield (
+        f"dogfood: {len(merged.manifests)} of {merged.total} {'shard' if merged.total == 1 else 'shards'}, "
+        f"{count} {'item' if count == 1 else 'items'}; plan {merged.manifests[0].digest}"
+    )
+
+
+def _on(shards: Sequence[int]) -> str:
+    return f"shard{'s' if len(shards) > 1 else ''} {', '.join(map(str, shards))}"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return listed(names, most=MOST)
 
 
 def to_json(merged: Merged) -> dict[str, Any]:
@@ -170,76 +233,28 @@ def to_json(merged: Merged) -> dict[str, Any]:
     return {
         "version": FORMAT_VERSION,
         "digest": merged.manifests[0].digest,
-        "shards": merged.manifests[0].shard.total,
-        "missing_shards": list(merged.missing_shards),
-        "unaccounted": list(merged.unaccounted),
-        "ran_twice": list(merged.ran_twice),
-        "prerequisites": list(merged.prerequisites),
-        "replayed": list(merged.replayed),
-        "disputed_gates": list(merged.disputed_gates),
-        "items": msgspec.to_builtins(merged.items),
-        "journeys": [_journey_to_json(result) for result in merged.tally.results.values()],
         "exit_status": merged.exit_status,
+        "closing_line": merged.tally.closing_line(),
+        "shards": merged.total,
+        "missing_shards": list(merged.missing_shards),
+        "troubles": list(merged.troubles),
+        "unaccounted": dict(merged.unaccounted),
+        "uncollected": dict(merged.uncollected),
+        "ran_twice": _lists(merged.ran_twice),
+        "prerequisites": _lists(merged.prerequisites),
+        "replayed": _lists(merged.replayed),
+        "failed_in_replay": list(merged.failed_in_replay()),
+        "disputed_gates": msgspec.to_builtins(merged.disputed_gates, str_keys=True),
+        "items": [
+            {**msgspec.to_builtins(item), "shard": merged.shard_of(item)} for item in merged.items
+        ],
+        "journeys": [result.to_json() for result in merged.tally.results.values()],
     }
 
 
-def _journey_to_json(result: JourneyResult) -> dict[str, Any]:
-    return result.to_json()
+def _lists(where: Mapping[Any, tuple[int, ...]]) -> dict[str, list[int]]:
+    return {name: list(shards) for name, shards in where.items()}
 
 
-def to_junit(merged: Merged) -> bytes:
-    """Give one JUnit file for all shards, as pytest writes it for one."""
-    kinds = [_element_for(item.outcome) for item in merged.items]
-    suite = ET.Element(
-        "testsuite",
-        name="pytest",
-        tests=str(len(kinds)),
-        failures=str(kinds.count("failure")),
-        errors=str(kinds.count("error")),
-        skipped=str(kinds.count("skipped")),
-        time=f"{sum(item.seconds for item in merged.items):.3f}",
-    )
-    for item in merged.items:
-        _add_case(suite, item)
-    root = ET.Element("testsuites", name="pytest tests")
-    root.append(suite)
-    content: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
-    return content + b"\n"
-
-
-def _element_for(outcome: Outcome) -> str:
-    return {
-        Outcome.FAILED: "failure",
-        Outcome.ERROR: "error",
-        Outcome.CRASHED: "error",
-        Outcome.DEFERRED: "skipped",
-        Outcome.SKIPPED: "skipped",
-        Outcome.NO_ACTOR: "skipped",
-        Outcome.XFAILED: "skipped",
-    }.get(outcome, "")
-
-
-def _add_case(suite: ET.Element, item: ItemRecord) -> None:
-    path, _, rest = item.nodeid.partition("::")
-    within, _, name = rest.rpartition("::")
-    stem = path.removesuffix(".py").replace("/", ".")
-    classname = ".".join(filter(None, [stem, within.replace("::", ".")]))
-    case = ET.SubElement(suite, "testcase", classname=classname, name=_xml(name), time=f"{item.seconds:.3f}")
-    if item.properties:
-        properties = ET.SubElement(case, "properties")
-        for key, value in item.properties:
-            ET.SubElement(properties, "property", name=key, value=_xml(value))
-    kind = _element_for(item.outcome)
-    if kind:
-        first = item.text.strip().split("\n", 1)[0]
-        ET.SubElement(case, kind, message=_xml(first)).text = _xml(item.text)
-
-
-def _xml(text: str) -> str:
-    """Replace what XML 1.0 cannot hold."""
-    return "".join(
-        char
-        if char in "\t\n" or " " <= char <= "\ud7ff" or "\ue000" <= char <= "\ufffd" or char > "\uffff"
-        else f"#x{ord(char):02X}"
-        for char in text
-    )
+def durations_of(merged: Merged, own: Mapping[str, JourneyResult] | None = None) -> dict[str, float]:
+    raise NotImplementedError

@@ -8,24 +8,47 @@ import pytest
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.durations import CACHE_KEY
+from pytest_dogfood.durations import own_seconds
 from pytest_dogfood.durations import read_committed
 from pytest_dogfood.durations import sane
+from pytest_dogfood.outcomes import JourneyResult
 
 
 class Timekeeper:
-    """The plugin that adds up set-up, call and tear-down of each item; for the process that leads the run."""
+    """The plugin that adds up set-up, call and tear-down of each item; for the process that leads the run.
+
+    What was not measured is not remembered: a deferred journey takes no time, and says nothing of the next run's.
+    """
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self.seconds: dict[str, float] = defaultdict(float)
+        self._spent: dict[str, float] = defaultdict(float)
+        self._measured: set[str] = set()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self) -> None:
+        """Refuse a broken file of durations here: a worker that met it could only die of it."""
+        committed_durations(self._config)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        self.seconds[report.nodeid] += report.duration
+        if report.when == "setup":  # the first time, or again: the last attempt counts
+            self._spent[report.nodeid] = 0.0
+            self._measured.discard(report.nodeid)
+        self._spent[report.nodeid] += report.duration
+        if report.when == "call" and not report.skipped:
+            self._measured.add(report.nodeid)
+        carried = getattr(report, "dogfood", None)
+        if carried is not None:
+            result = JourneyResult.from_json(carried)
+            self._spent[report.nodeid] = own_seconds(self._spent[report.nodeid], result)
+            if not result.outcome.measured:
+                self._measured.discard(report.nodeid)
 
     def pytest_sessionfinish(self) -> None:
         cache = getattr(self._config, "cache", None)
-        if cache is not None and self.seconds:
-            cache.set(CACHE_KEY, {**seen_durations(self._config), **self.seconds})
+        seconds = {nodeid: spent for nodeid, spent in self._spent.items() if nodeid in self._measured}
+        if cache is not None and seconds:
+            cache.set(CACHE_KEY, {**seen_durations(self._config), **seconds})
 
 
 def seen_durations(config: pytest.Config) -> dict[str, float]:

@@ -67,6 +67,13 @@ def test_an_unknown_token_that_resembles_nothing_comes_with_a_way_out() -> None:
     assert found.hint.startswith("add 'establishes' to the journey that brings it about, or define it under")
 
 
+def test_a_token_that_only_python_tests_establish_is_not_suggested_in_place_of_itself() -> None:
+    test = replace(journey(10, "test_a.py::test_login", gives="logged-in"), python=True)
+    found = only(test, journey(20, "b", needs="logged-in"))
+    assert found.message == "journey 'b' names 'logged-in', which only Python tests establish"
+    assert found.hint.startswith("define it under 'capabilities:', in a dogfood.yaml for example")
+
+
 def test_an_unknown_token_is_found_where_it_is_invalidated() -> None:
     found = only(journey(10, "a", spoils="moon"))
     assert (found.location, found.code) == (at(12), "unknown-token")

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pytest_dogfood.advice import advise
+from pytest_dogfood.advice import count_by_severity
+from pytest_dogfood.diagnostics import Diagnostic
+from pytest_dogfood.diagnostics import Location
+from pytest_dogfood.diagnostics import Severity
+from pytest_dogfood.graph import CapabilityGraph
+from pytest_dogfood.journey import Capability
+from pytest_dogfood.journey import Journey
+from pytest_dogfood.journey import Scope
+from pytest_dogfood.journey import Step
+from pytest_dogfood.journey import Tier
+from pytest_dogfood.journey import Token
+from tests.strategies import ANYWHERE
+from tests.strategies import new_journey
+
+STEP = Step(location=ANYWHERE, run="true")
+NO_COMMAND = Step(location=ANYWHERE, intent="look at it")
+
+
+def place(line: int, column: int) -> Location:
+    return Location("shop.yaml", line, column)
+
+
+def journey(line: int, name: str, *, needs: str = "", gives: str = "", spoils: str = "") -> Journey:
+    """Make a journey at column 3; what it needs stands at column 20, what it gives at 40, what it spoils at 60."""
+    return replace(
+        new_journey(name),
+        location=place(line, 3),
+        requires={Token(word): place(line, 20) for word in needs.split()},
+        establishes={Token(word): place(line, 40) for word in gives.split()},
+        invalidates={Token(word): place(line, 60) for word in spoils.split()},
+    )
+
+
+def capability(
+    line: int,
+    token: str,
+    *,
+    needs: str = "",
+    probed: bool = True,
+    provided: bool = True,
+    shared: bool = False,
+) -> Capability:
+    return Capability(
+        token=Token(token),
+        location=place(line, 3),
+        scope=Scope.MACHINE if shared else Scope.CHAIN,
+        requires={Token(word): place(line, 20) for word in needs.split()},
+        probe=STEP if probed else None,
+        provision=(STEP,) if provided else (),
+    )
+
+
+def advice(*things: Journey | Capability) -> tuple[Diagnostic, ...]:
+    journeys = [one for one in things if isinstance(one, Journey)]
+    return advise(CapabilityGraph(journeys, [one for one in things if isinstance(one, Capability)]))
+
+
+def only(*things: Journey | Capability) -> Diagnostic:
+    (found,) = advice(*things)
+    return found
+
+
+def test_a_sound_graph_gives_rise_to_no_advice() -> None:
+    assert advice(journey(1, "a", gives="t"), journey(2, "b", needs="t"), capability(9, "t")) == ()
+
+
+def test_an_earlier_tier_that_requires_a_later_one_is_found_at_the_token_it_requires() -> None:
+    late = replace(journey(1, "late", gives="t"), tier=Tier.DEEP)
+    early = replace(journey(2, "early", needs="t"), tier=Tier.SMOKE)
+    found = only(late, early)
+    assert (found.code, found.severity, found.location) == ("tier-inversion", Severity.WARNING, place(2, 20))
+    assert found.message == "'early' of tier 'smoke' needs 'late' of the later tier 'deep' (shop.yaml:1:3)"
+    assert found.hint == "move 'late' to tier 'smoke', or 'early' to tier 'deep'"
+
+
+def test_a_tier_inversion_by_every_instance_is_found_at_the_star() -> None:
+    late = replace(journey(1, "late", gives="t:one"), tier=Tier.DEEP)
+    assert only(late, journey(2, "early", needs="t:*")).location == place(2, 20)
+
+
+def test_a_tier_inversion_through_a_provider_is_found_at_the_journey() -> None:
+    late = replace(journey(1, "late", gives="t"), tier=Tier.DEEP)
+    assert only(late, journey(2, "early", needs="u"), capability(9, "u", needs="t")).location == place(2, 3)
+
+
+def test_a_capability_without_a_probe_is_worth_a_remark() -> None:
+    found = only(journey(1, "a", needs="t"), capability(9, "t", probed=False))
+    assert (found.code, found.severity, found.location) == ("no-probe", Severity.INFO, place(9, 3))
+
+
+def test_a_capability_nobody_requires_is_worth_a_remark() -> None:
+    found = only(journey(1, "a", gives="t"), capability(9, "t"))
+    assert (found.code, found.severity, found.location) == ("nobody-requires", Severity.INFO, place(9, 3))
+
+
+def test_a_capability_that_is_required_by_one_instance_is_required() -> None:
+    assert advice(journey(1, "a", gives="t:x"), journey(2, "b", needs="t:x"), capability(9, "t")) == ()
+
+
+def test_several_establishers_are_named_in_the_order_in_which_they_are_tried() -> None:
+    found = only(journey(1, "z", gives="t"), journey(2, "a", gives="t"))
+    assert (found.code, found.severity, found.location) == (
+        "several-establishers",
+        Severity.INFO,
+        place(1, 40),
+    )
+    assert "established by z and a, tried in this order" in found.message
+
+
+def test_a_machine_capability_whose_provider_needs_a_chain_token_is_found_at_that_need() -> None:
+    found = only(
+        journey(1, "a", needs="up"), capability(8, "base"), capability(9, "up", needs="base", shared=True)
+    )
+    assert (found.code, found.severity, found.location) == (
+        "machine-needs-chain",
+        Severity.WARNING,
+        place(9, 20),
+    )
+
+
+def test_what_destroys_a_token_that_others_still_need_is_found_at_the_token_it_destroys() -> None:
+    # The spoiler establishes what the user needs, so it cannot come after it.
+    found = [
+        one
+        for one in advice(
+            journey(1, "maker", gives="t"),
+            journey(2, "spoiler", gives="u", spoils="t"),
+            journey(3, "user", needs="t u"),
+        )
+        if one.code == "invalidates-starves"
+    ]
+    assert [(one.severity, one.location) for one in found] == [(Severity.WARNING, place(2, 60))]
+    assert found[0].message == "'spoiler' destroys 't' before user can use it"
+
+
+def test_what_destroys_a_token_that_can_be_provisioned_again_starves_nobody() -> None:
+    assert (
+        advice(
+            journey(1, "maker", gives="t"),
+            journey(2, "spoiler", gives="u", spoils="t"),
+            journey(3, "user", needs="t u"),
+            capability(9, "t"),
+        )
+        == ()
+    )
+
+
+def test_a_python_test_as_the_only_establisher_cannot_run_alone() -> None:
+    test = replace(journey(1, "test_x.py::test_it", gives="t"), python=True)
+    found = only(test, journey(2, "b", needs="t"), capability(9, "t", provided=False))
+    assert (found.code, found.severity, found.location) == (
+        "cannot-run-alone",
+        Severity.WARNING,
+        place(1, 40),
+    )
+    assert "it is a Python test" in found.message
+
+
+def test_what_rests_on_a_journey_without_commands_is_unreachable() -> None:
+    found = advice(
+        replace(journey(1, "a", gives="t"), steps=(NO_COMMAND,)),
+        journey(2, "b", needs="t", gives="u"),
+        journey(3, "c", needs="u"),
+    )
+    assert [(one.code, one.location) for one in found if one.code == "unreachable"] == [
+        ("unreachable", place(2, 20)),
+        ("unreachable", place(3, 20)),
+    ]
+
+
+def test_findings_are_counted_by_severity_with_every_severity_named() -> None:
+    assert count_by_severity(advice(journey(1, "a", gives="t"), capability(9, "t", probed=False))) == {
+        Severity.ERROR: 0,
+        Severity.WARNING: 0,
+        Severity.INFO: 2,
+    }
