@@ -100,19 +100,20 @@ def _state_paths(config: pytest.Config) -> Iterator[Diagnostic]:
     problem = too_long_for_sockets(root)
     if problem:
         yield Diagnostic(
-            location=_place_of_ini_key(config, "dogfood_state_root") or Location(str(root)),
+            location=_place_of_ini_key(config, "dogfood_state_root", str(settings.state_root))
+            or Location(str(root)),
             code="state-path-too-long",
             message=problem,
             hint="set dogfood_state_root to a shorter place",
         )
 
 
-def _place_of_ini_key(config: pytest.Config, key: str) -> Location | None:
-    """Look a key up in pytest's ini file; None if it stands on the command line only."""
+def _place_of_ini_key(config: pytest.Config, key: str, value: str) -> Location | None:
+    """Look a key up in pytest's ini file; None if the command line has given it another value."""
     if config.inipath is None:
         return None
     for number, line in enumerate(config.inipath.read_text(encoding="utf-8").splitlines(), start=1):
-        if line.lstrip().startswith(key):
+        if line.lstrip().startswith(key) and value in line:
             return Location(config.inipath.name, number, line.index(key) + 1)
     return None
 

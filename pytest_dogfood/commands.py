@@ -15,6 +15,7 @@ from pytest_dogfood.journey import TOKEN_PATTERN
 from pytest_dogfood.journey import base_of
 
 if TYPE_CHECKING:
+    from pytest_dogfood.merging import Merged
     from pytest_dogfood.planreport import Paint
 
 OK = 0
@@ -68,7 +69,7 @@ def graph(options: Namespace) -> int:
             picture = focus(picture, options.focus)
         text = render(picture, options.format)
     except (LookupError, ValueError) as error:
-        _complain(f"dogfood graph: {error.args[0] if error.args else error}")
+        _complain(f"dogfood graph: {error}")
         return USAGE
     if options.output is None:
         print(text.rstrip("\n"))
@@ -116,6 +117,11 @@ def new(options: Namespace) -> int:
             )
             return USAGE
         files = {"dogfood.yaml": capability_template(options.name)}
+        if (directory / "dogfood.yaml").exists():
+            status = _write_new(directory, files)
+            _complain("put this under its 'capabilities:'")
+            print(files["dogfood.yaml"].partition("capabilities:\n")[2].rstrip("\n"))
+            return status
     else:
         directory /= options.name or "."
         files = project_files()
@@ -176,19 +182,17 @@ def explain(options: Namespace) -> int:
 
 def merge(options: Namespace) -> int:
     """Put the manifests of all shards together."""
-    import json
-
     from pytest_dogfood import merging
     from pytest_dogfood.diagnostics import HarnessError
-    from pytest_dogfood.durations import write_durations
     from pytest_dogfood.manifest import Manifest
-    from pytest_dogfood.storage import write_whole
+    from pytest_dogfood.manifest import read_manifest
+    from pytest_dogfood.mergereport import in_words
 
     manifests: list[Manifest] = []
     broken = False
     for name in options.manifests:
         try:
-            manifests.append(Manifest.from_json(Path(name).read_bytes()))
+            manifests.append(read_manifest(Path(name)))
         except (OSError, ValueError) as error:
             broken = True
             _complain(f"dogfood merge: {name}: {error.strerror if isinstance(error, OSError) else error}")
@@ -196,19 +200,31 @@ def merge(options: Namespace) -> int:
         return USAGE
     try:
         merged = merging.merge(manifests)
-        if options.junit:
-            write_whole(Path(options.junit), merging.to_junit(merged))
-        if options.json:
-            content = json.dumps(merging.to_json(merged), indent=2)
-            write_whole(Path(options.json), content.encode() + b"\n")
-        if options.durations:
-            write_durations(Path(options.durations), merged.durations())
+        _write_merged(merged, options)
     except (merging.ShardsDisagreeError, HarnessError) as error:
         _complain(f"dogfood merge: {error}")
         return USAGE
-    for line in merging.in_words(merged):
+    for line in in_words(merged):
         print(line)
     return merged.exit_status
+
+
+def _write_merged(merged: Merged, options: Namespace) -> None:
+    import json
+
+    from pytest_dogfood.durations import write_durations
+    from pytest_dogfood.junit import to_junit
+    from pytest_dogfood.mergereport import to_json
+    from pytest_dogfood.storage import write_for_others
+
+    if options.junit:
+        write_for_others(Path(options.junit), to_junit(merged))
+    if options.json:
+        content = json.dumps(to_json(merged), indent=2)
+        write_for_others(Path(options.json), content.encode() + b"\n")
+    if options.durations:
+        known = merged.manifests[0].expected.shards
+        write_durations(Path(options.durations), merged.durations(), known=tuple(known))
 
 
 def _complain(*lines: str) -> None:

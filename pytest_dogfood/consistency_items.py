@@ -122,11 +122,13 @@ class ConsistencyItem(pytest.Item):
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
-        placed = next((finding for finding in self._check.findings if finding.path), None)
+        # pytest takes dots apart in a title that the node id ends with.
+        title = f"{self.name} ({self._check.group})"
         directory = Path(self._check.checkout)
+        placed = next((finding for finding in self._check.findings if finding.path), None)
         if placed is None:
-            return directory, None, self.name
-        return directory / placed.path, placed.line - 1 if placed.line else None, self.name
+            return directory, None, title
+        return directory / placed.path, placed.line - 1 if placed.line else None, title
 
 
 class _Unreachable(pytest.Item):

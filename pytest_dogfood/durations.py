@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,6 @@ import msgspec
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.journey import Journey
-from pytest_dogfood.outcomes import JourneyResult
 from pytest_dogfood.planning import UNKNOWN_DURATION
 from pytest_dogfood.storage import read_as
 from pytest_dogfood.storage import write_for_others
@@ -56,22 +56,31 @@ def weights(
 
 def read_committed(rootdir: Path) -> dict[str, float]:
     """Read the committed durations; empty if there are none. Raises HarnessError for a file that makes no sense."""
-    file = read_as(rootdir / COMMITTED, _File)
+    return read_durations(rootdir / COMMITTED)
+
+
+def read_durations(path: Path) -> dict[str, float]:
+    """Read a durations file, whatever its name, as `read_committed` does."""
+    file = read_as(path, _File)
     if file is None:
         return {}
     if file.version > VERSION:
-        raise HarnessError(
-            f"{rootdir / COMMITTED} has version {file.version}; this version reads up to {VERSION}"
-        )
+        raise HarnessError(f"{path} has version {file.version}; this version reads up to {VERSION}")
     for nodeid, seconds in file.durations.items():
         if not _is_duration(seconds):
-            raise HarnessError(f"{rootdir / COMMITTED}: {seconds:g} seconds for {nodeid} is no duration")
+            raise HarnessError(f"{path}: {seconds:g} seconds for {nodeid} is no duration")
     return file.durations
 
 
-def write_durations(path: Path, durations: Mapping[str, float]) -> None:
-    """Write a durations file to commit: one line per node id, in their order, so that changes are easy to read."""
-    content = {"version": VERSION, "durations": {key: round(durations[key], 3) for key in sorted(durations)}}
+def write_durations(path: Path, durations: Mapping[str, float], *, known: Collection[str] = ()) -> None:
+    """Write a durations file to commit: one line per node id, in their order, so that changes are easy to read.
+
+    What the file has said of `known` node ids stays where there is nothing new.
+    """
+    old = read_durations(path) if known else {}
+    everything = {**{nodeid: old[nodeid] for nodeid in known if nodeid in old}, **durations}
+    rounded = {nodeid: round(everything[nodeid], 3) for nodeid in sorted(everything)}
+    content = {"version": VERSION, "durations": rounded}
     write_for_others(path, msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
 
 
@@ -79,17 +88,8 @@ def sane(cached: Any) -> dict[str, float]:  # noqa: ANN401 - whatever pytest's c
     """Take what pytest's cache holds, leaving out what cannot be a duration."""
     if not isinstance(cached, dict):
         return {}
-    return {
-        str(nodeid): float(seconds)
-        for nodeid, seconds in cached.items()
-        if _is_duration(seconds)
-    }
+    return {str(nodeid): float(seconds) for nodeid, seconds in cached.items() if _is_duration(seconds)}
 
 
 def _is_duration(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LONGEST
-
-
-def own_seconds(spent: float, result: JourneyResult) -> float:
-    """Leave out what went into bringing tokens about: in another run somebody else may do that, or nobody."""
-    return max(0.0, spent - sum(one.seconds for one in result.provisioned))

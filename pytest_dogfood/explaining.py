@@ -33,8 +33,8 @@ def explanation(
     members = [other for other in graph.journeys if graph.chains[other] == chain]
     ties = graph.tying(journey)
     if len(members) > 1:
-        others = len(members) - 1
-        yield f"  chain {chain}: shares one state and one worker with {others} others, tied by {', '.join(ties)}"
+        others = "1 other" if len(members) == 2 else f"{len(members) - 1} others"
+        yield f"  chain {chain}: shares one state and one worker with {others}, tied by {', '.join(ties)}"
     else:
         yield "  chain: its own; it may run on any worker"
     here = planned.get(journey_id)

@@ -58,8 +58,10 @@ def inspect(
     arguments += [f"--dogfood-workers={workers}"]
     arguments += [f"--dogfood-shard={shard}"] if shard else []
     arguments += ["--dogfood-strict"] if strict else []
+    arguments += ["-p", "no:randomly"]  # what is shown of the same files is the same every time
     # Not collected, Python files are still there: what they speak of may establish a token that has no other source.
-    arguments += [] if with_tests else ["-o", "python_files="]
+    # A shard needs them: without its tests a project would be divided in another way than by a run.
+    arguments += [] if with_tests or shard else ["-o", "python_files="]
     status = pytest.main([*arguments, *paths], plugins=[onlooker])
     config = onlooker.config
     if config is None:

@@ -284,7 +284,9 @@ class Leading:
         worst: dict[JourneyId, Outcome] = {}
         for entry in Journal(self._lease.directory.records).ends(Why.REPLAY):
             if entry.outcome is not None:
-                worst[entry.journey] = max(entry.outcome, worst.get(entry.journey, entry.outcome), key=badness)
+                worst[entry.journey] = max(
+                    entry.outcome, worst.get(entry.journey, entry.outcome), key=badness
+                )
         return worst
 
     def prerequisites(self) -> tuple[JourneyId, ...]:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
+from pathlib import Path
 
 import msgspec
 
@@ -101,6 +102,12 @@ class Manifest:
             return msgspec.json.decode(content, type=cls)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise ValueError(f"it is no manifest of a shard: {error}") from error
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read a shard's file; raises OSError, or ValueError with words for the user."""
+    with path.open("rb") as file:
+        return Manifest.from_json(file.read(LARGEST + 1))
 
 
 def manifest_name(shard: Shard) -> str:

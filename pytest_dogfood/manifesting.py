@@ -31,7 +31,7 @@ class ManifestWriter:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
-        """Remove what an earlier run has left: if this one does not get far, nobody shall take that for its manifest."""
+        """Remove what an earlier run has left: nobody shall take it for the manifest of this one."""
         if self._leading.executes:
             try:
                 self._path.unlink(missing_ok=True)

@@ -10,24 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
-from typing import Any
-
-import msgspec
+from typing import TypeVar
 
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.manifest import ItemRecord
 from pytest_dogfood.manifest import Manifest
-from pytest_dogfood.outcomes import JourneyResult
 from pytest_dogfood.outcomes import Outcome
 from pytest_dogfood.outcomes import Tally
 from pytest_dogfood.outcomes import badness
-from pytest_dogfood.outcomes import listed
 
-FORMAT_VERSION = 1
-"""Version of the merged JSON. 1: the first."""
-
-MOST = 20
-"""Names in a line; the JSON has them all."""
+Name = TypeVar("Name", bound=str)
 
 _ENDS = {2: "was interrupted", 3: "met an internal error", 4: "could not be run", 5: "found nothing to run"}
 
@@ -54,7 +46,8 @@ class Merged:
     uncollected: Mapping[str, str]
     troubles: tuple[str, ...]
     """Shards whose exit status none of their items explains."""
-    items: tuple[ItemRecord, ...]
+    items: Mapping[int, tuple[ItemRecord, ...]]
+    """Every item once, under the shard whose record is kept."""
     tally: Tally
 
     @property
@@ -62,10 +55,14 @@ class Merged:
         return self.manifests[0].shard.total
 
     @property
+    def digest(self) -> str:
+        return self.manifests[0].digest
+
+    @property
     def exit_status(self) -> int:
         """1 if something failed, is missing or is in dispute, else 0."""
         missing = self.missing_shards or self.unaccounted or self.uncollected
-        wrong = any(item.outcome.is_bad for item in self.items) or self.failed_in_replay()
+        wrong = any(item.outcome.is_bad for item in self.records()) or self.failed_in_replay()
         return int(bool(missing or wrong or self.disputed_gates or self.troubles))
 
     def failed_in_replay(self) -> tuple[JourneyId, ...]:
@@ -80,9 +77,18 @@ class Merged:
             )
         )
 
-    def shard_of(self, item: ItemRecord) -> int:
-        """Give the shard that a record is from."""
-        return next(one.shard.index for one in self.manifests if any(item is other for other in one.items))
+    def records(self) -> Iterator[ItemRecord]:
+        return (item for items in self.items.values() for item in items)
+
+    def durations(self) -> dict[str, float]:
+        """Give the seconds of every item that was measured, by node id, for the committed durations file."""
+        journeys = self.manifests[0].expected.journeys
+        found: dict[str, float] = {}
+        for item in self.records():
+            if item.outcome.measured:
+                result = self.tally.results.get(journeys.get(item.nodeid, JourneyId("")))
+                found[item.nodeid] = item.seconds if result is None else result.own_seconds(item.seconds)
+        return found
 
 
 def merge(manifests: Sequence[Manifest]) -> Merged:
@@ -91,14 +97,11 @@ def merge(manifests: Sequence[Manifest]) -> Merged:
     ordered = tuple(sorted(manifests, key=lambda one: one.shard.index))
     here = {manifest.shard.index for manifest in ordered}
     expected = ordered[0].expected
-    runs: dict[str, list[ItemRecord]] = defaultdict(list)
-    for manifest in ordered:
-        for item in manifest.items:
-            runs[item.nodeid].append(item)
+    ran = {item.nodeid for manifest in ordered for item in manifest.items}
     return Merged(
         manifests=ordered,
         missing_shards=tuple(n for n in range(1, ordered[0].shard.total + 1) if n not in here),
-        unaccounted={nodeid: expected.shards[nodeid] for nodeid in sorted(expected.shards.keys() - runs.keys())},
+        unaccounted={nodeid: expected.shards[nodeid] for nodeid in sorted(expected.shards.keys() - ran)},
         ran_twice={
             nodeid: shards
             for nodeid, shards in _where(ordered, prerequisite=False).items()
@@ -109,7 +112,7 @@ def merge(manifests: Sequence[Manifest]) -> Merged:
         disputed_gates=dict(_disputed_gates(ordered)),
         uncollected=reduce(or_, (dict(one.uncollected) for one in ordered)),
         troubles=tuple(filter(None, map(_trouble, ordered))),
-        items=tuple(max(several, key=lambda one: badness(one.outcome)) for several in runs.values()),
+        items=_worst(ordered),
         tally=_tally(ordered),
     )
 
@@ -141,6 +144,19 @@ def _tally(manifests: Sequence[Manifest]) -> Tally:
     return tally
 
 
+def _worst(manifests: Sequence[Manifest]) -> dict[int, tuple[ItemRecord, ...]]:
+    kept: dict[str, tuple[int, ItemRecord]] = {}
+    for manifest in manifests:
+        for item in manifest.items:
+            known = kept.get(item.nodeid)
+            if known is None or badness(item.outcome) > badness(known[1].outcome):
+                kept[item.nodeid] = manifest.shard.index, item
+    found: dict[int, list[ItemRecord]] = {manifest.shard.index: [] for manifest in manifests}
+    for shard, item in kept.values():
+        found[shard].append(item)
+    return {shard: tuple(items) for shard, items in found.items()}
+
+
 def _where(manifests: Sequence[Manifest], *, prerequisite: bool) -> dict[str, tuple[int, ...]]:
     return _by_shard(
         (manifest.shard.index, item.nodeid)
@@ -150,7 +166,7 @@ def _where(manifests: Sequence[Manifest], *, prerequisite: bool) -> dict[str, tu
     )
 
 
-def _by_shard[Name: str](pairs: Iterable[tuple[int, Name]]) -> dict[Name, tuple[int, ...]]:
+def _by_shard(pairs: Iterable[tuple[int, Name]]) -> dict[Name, tuple[int, ...]]:
     found: dict[Name, dict[int, None]] = defaultdict(dict)
     for shard, name in pairs:
         found[name][shard] = None
@@ -183,78 +199,3 @@ def _trouble(manifest: Manifest) -> str:
         return ""
     how = _ENDS.get(status, "was not green, though none of its items failed")
     return f"shard {manifest.shard} {how} (exit status {status})"
-
-
-def in_words(merged: Merged) -> Iterator[str]:
-    """Say what went wrong and what does not add up, then give the closing line over all shards."""
-    for number in merged.missing_shards:
-        yield f"missing: shard {number}/{merged.total}; its items are unaccounted for"
-    yield from merged.troubles
-    if merged.unaccounted:
-        yield f"unaccounted: {_listed(merged.unaccounted)}"
-    if merged.uncollected:
-        yield f"could not be collected: {_listed(merged.uncollected)}"
-    for item in [item for item in merged.items if item.outcome.is_bad]:
-        yield f"{item.outcome}: {item.nodeid} on shard {merged.shard_of(item)}"
-    for cause, results in merged.tally.causes().items():
-        yield f"deferred: {_listed(result.id for result in results)}, because {cause}"
-    if failed := merged.failed_in_replay():
-        yield f"failed when replayed: {_listed(failed)}"
-    for gate, outcomes in merged.disputed_gates.items():
-        words = ", ".join(f"{outcome} on shard {number}" for number, outcome in outcomes.items())
-        yield f"gate {gate} was decided differently: {words}"
-    for result in merged.tally.gates_left_open():
-        yield f"gate left open: {result.id} ({result.outcome})"
-    for heading, where in (
-        ("ran on more than one shard", merged.ran_twice),
-        ("ran as prerequisites", merged.prerequisites),
-        ("replayed in the set-up of others", merged.replayed),
-    ):
-        if where:
-            yield f"{heading}: {_listed(f'{name} ({_on(shards)})' for name, shards in where.items())}"
-    yield merged.tally.closing_line()
-    count = len(merged.items)
-    yield (
-        f"dogfood: {len(merged.manifests)} of {merged.total} {'shard' if merged.total == 1 else 'shards'}, "
-        f"{count} {'item' if count == 1 else 'items'}; plan {merged.manifests[0].digest}"
-    )
-
-
-def _on(shards: Sequence[int]) -> str:
-    return f"shard{'s' if len(shards) > 1 else ''} {', '.join(map(str, shards))}"
-
-
-def _listed(names: Iterable[str]) -> str:
-    return listed(names, most=MOST)
-
-
-def to_json(merged: Merged) -> dict[str, Any]:
-    """Give the merged run as JSON-safe values; see the reference for its fields."""
-    return {
-        "version": FORMAT_VERSION,
-        "digest": merged.manifests[0].digest,
-        "exit_status": merged.exit_status,
-        "closing_line": merged.tally.closing_line(),
-        "shards": merged.total,
-        "missing_shards": list(merged.missing_shards),
-        "troubles": list(merged.troubles),
-        "unaccounted": dict(merged.unaccounted),
-        "uncollected": dict(merged.uncollected),
-        "ran_twice": _lists(merged.ran_twice),
-        "prerequisites": _lists(merged.prerequisites),
-        "replayed": _lists(merged.replayed),
-        "failed_in_replay": list(merged.failed_in_replay()),
-        "disputed_gates": msgspec.to_builtins(merged.disputed_gates, str_keys=True),
-        "items": [
-            {**msgspec.to_builtins(item), "shard": merged.shard_of(item)} for item in merged.items
-        ],
-        "journeys": [result.to_json() for result in merged.tally.results.values()],
-    }
-
-
-def _lists(where: Mapping[Any, tuple[int, ...]]) -> dict[str, list[int]]:
-    return {name: list(shards) for name, shards in where.items()}
-
-
-def durations_of(merged: Merged, own: Mapping[str, JourneyResult] | None = None) -> dict[str, float]:
-    raise NotImplementedError

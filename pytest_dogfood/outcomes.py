@@ -130,6 +130,10 @@ class JourneyResult:
         """Whether later tiers are held back, this being a gate; a declared blocker holds nobody back."""
         return self.outcome.closes_a_gate and not (self.cause is not None and self.cause.blocked)
 
+    def own_seconds(self, spent: float) -> float:
+        """Leave out what went into bringing tokens about: in another run somebody else may do that, or nobody."""
+        return max(0.0, spent - sum(one.seconds for one in self.provisioned))
+
     def to_json(self) -> dict[str, Any]:
         result: dict[str, Any] = msgspec.to_builtins(self)
         return result

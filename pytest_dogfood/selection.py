@@ -128,7 +128,9 @@ def _ids(items: Sequence[pytest.Item]) -> list[JourneyId]:
 
 def _shard_of(item: pytest.Item, graph: CapabilityGraph, division: Division) -> int:
     journey = item.stash.get(JOURNEY, None)
-    return division.files[file_of(item.nodeid)] if journey is None else division.chains[graph.chains[journey.id]]
+    return (
+        division.files[file_of(item.nodeid)] if journey is None else division.chains[graph.chains[journey.id]]
+    )
 
 
 def _in_order(items: Sequence[pytest.Item], plan: Plan) -> list[pytest.Item]:

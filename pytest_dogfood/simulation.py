@@ -82,32 +82,41 @@ def forecast(jobs: Sequence[Job], workers: int) -> Forecast:
 
 
 def critical_path(jobs: Sequence[Job]) -> tuple[tuple[int, ...], float]:
-    """Give the jobs on the longest way through the graph and its length; a chain is a way, as one worker runs it."""
+    """Give the longest way through the graph and its length, or the heaviest chain, as one worker runs it.
+
+    No order of the jobs takes less; the way does not pass along a chain, whose order may be another one.
+    """
     by_index = {job.index: job for job in jobs}
+    order = _in_one_order(jobs)
     length: dict[int, float] = {}
     before: dict[int, int | None] = {}
-    chain_end: dict[str, int] = {}
-    queue = Queue(jobs)
-    queue.add_worker("all")
-    while indices := queue.next_for("all"):
-        for index in indices:
-            job = by_index[index]
-            earlier = [*job.after]
-            if job.chain is not None and job.chain in chain_end:
-                earlier.append(chain_end[job.chain])
-            before[index] = max(earlier, key=lambda other: length[other], default=None)
-            behind = before[index]
-            length[index] = job.weight + (length[behind] if behind is not None else 0.0)
-            if job.chain is not None:
-                chain_end[job.chain] = index
-            queue.finish(index)
+    for index in order:
+        before[index] = max(by_index[index].after, key=lambda other: length[other], default=None)
+        behind = before[index]
+        length[index] = by_index[index].weight + (length[behind] if behind is not None else 0.0)
     last = max(length, key=lambda index: length[index], default=None)
     seconds = length[last] if last is not None else 0.0
+    chains = seconds_per_chain(jobs)
+    heaviest = max(chains, key=lambda chain: chains[chain], default=None)
+    if heaviest is not None and chains[heaviest] > seconds:
+        return tuple(index for index in order if by_index[index].chain == heaviest), chains[heaviest]
     path: list[int] = []
     while last is not None:
         path.append(last)
         last = before[last]
     return tuple(reversed(path)), seconds
+
+
+def _in_one_order(jobs: Sequence[Job]) -> tuple[int, ...]:
+    """Give the jobs in the order in which a single worker would run them."""
+    queue = Queue(jobs)
+    queue.add_worker("all")
+    order: list[int] = []
+    while indices := queue.next_for("all"):
+        for index in indices:
+            order.append(index)
+            queue.finish(index)
+    return tuple(order)
 
 
 def seconds_per_chain(jobs: Sequence[Job]) -> dict[str, float]:

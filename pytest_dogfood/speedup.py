@@ -16,7 +16,6 @@ from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.journey import Scope
 from pytest_dogfood.journey import Token
-from pytest_dogfood.outcomes import listed
 
 WORTH_A_WORD = 1.5
 """A chain is spoken of only if taking one of its tokens apart could make a run this many times faster."""
@@ -41,7 +40,7 @@ def collapsed_chains(graph: CapabilityGraph, weights: Mapping[JourneyId, float])
             None,
         )
         if best is not None:
-            names = listed([repr(str(token)) for token in best])
+            names = " and ".join(repr(str(token)) for token in best)
             yield Diagnostic(
                 location=graph.journeys[members[0]].location,
                 code="chain-collapses-parallelism",

@@ -8,7 +8,6 @@ import pytest
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.durations import CACHE_KEY
-from pytest_dogfood.durations import own_seconds
 from pytest_dogfood.durations import read_committed
 from pytest_dogfood.durations import sane
 from pytest_dogfood.outcomes import JourneyResult
@@ -40,7 +39,7 @@ class Timekeeper:
         carried = getattr(report, "dogfood", None)
         if carried is not None:
             result = JourneyResult.from_json(carried)
-            self._spent[report.nodeid] = own_seconds(self._spent[report.nodeid], result)
+            self._spent[report.nodeid] = result.own_seconds(self._spent[report.nodeid])
             if not result.outcome.measured:
                 self._measured.discard(report.nodeid)
 
@@ -54,7 +53,12 @@ class Timekeeper:
 def seen_durations(config: pytest.Config) -> dict[str, float]:
     """Give what the last runs on this machine have taken, by node id; empty without pytest's cache."""
     cache = getattr(config, "cache", None)
-    return sane(cache.get(CACHE_KEY, {})) if cache is not None else {}
+    if cache is None:
+        return {}
+    try:
+        return sane(cache.get(CACHE_KEY, {}))
+    except RecursionError:  # pytest takes care of all other content that is no JSON
+        return {}
 
 
 def committed_durations(config: pytest.Config) -> dict[str, float]:

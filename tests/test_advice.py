@@ -109,7 +109,7 @@ def test_several_establishers_are_named_in_the_order_in_which_they_are_tried() -
         Severity.INFO,
         place(1, 40),
     )
-    assert "established by z and a, tried in this order" in found.message
+    assert "established by z, a, tried in this order" in found.message
 
 
 def test_a_machine_capability_whose_provider_needs_a_chain_token_is_found_at_that_need() -> None:

@@ -15,11 +15,11 @@ from typing import NamedTuple
 import pytest
 
 from pytest_dogfood import plugin
-from pytest_dogfood.fileformat import tables
-from pytest_dogfood.fileformat import vocabulary
 from pytest_dogfood.advice import advise
 from pytest_dogfood.diagnosis import diagnose
 from pytest_dogfood.diagnosis import diagnose_ids
+from pytest_dogfood.fileformat import tables
+from pytest_dogfood.fileformat import vocabulary
 from pytest_dogfood.fileformat.parser import ParsedFile
 from pytest_dogfood.fileformat.parser import parse_journey_file
 from pytest_dogfood.fileformat.parser import parse_settings_file
@@ -203,6 +203,63 @@ def test_every_option_is_in_the_reference() -> None:
     assert [name for name in sorted({*options, *plugin.OPTIONS}) if f"| `{name}" not in page] == []
 
 
+@pytest.mark.parametrize("command", ["check", "graph", "schema", "new", "explain", "merge"])
+def test_every_option_of_the_command_is_in_the_reference(command: str) -> None:
+    page = (DOCS / "reference" / "options.md").read_text(encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest_dogfood", command, "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    options = set(re.findall(r"^  .*?(--[a-z-]+)", done.stdout, re.MULTILINE)) - {"--help"}
+    assert [name for name in sorted(options) if f"`{name}" not in page] == []
+    assert f"| `dogfood {command}" in page
+
+
+def test_every_environment_variable_that_is_read_or_set_is_in_the_reference() -> None:
+    written = "".join(page.read_text(encoding="utf-8") for page in (DOCS / "reference").glob("*.md"))
+    source = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "pytest_dogfood").rglob("*.py"))
+    variables = set(re.findall(r"\"(DOGFOOD_[A-Z]+(?:_[A-Z]+)*|NO_COLOR|CI_[A-Z_]+)\"", source))
+    assert len(variables) > 10
+    assert [name for name in sorted(variables) if f"`{name}`" not in written] == []
+
+
+def test_the_settings_of_workplans_stand_beside_those_of_journeys() -> None:
+    page = DOCS / "reference" / "consistency.md"
+    (shown,) = [block.text for block in blocks_of(page) if block.text.startswith("consistency:\n")]
+    assert parsed(Block("yaml", shown, "dogfood.yaml")).diagnostics == ()
+    assert re.findall(r"^  (\w+):", shown, re.MULTILINE) == list(vocabulary.CONSISTENCY_RECORD.keys)
+
+
+def test_every_page_is_in_the_navigation_of_the_site() -> None:
+    text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    linked = re.findall(r"^ +- .*: ([\w/-]+\.md)$", text[text.index("\nnav:") :], re.MULTILINE)
+    pages = [page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")]
+    assert sorted(linked) == sorted(pages)
+
+
+def test_the_drawing_of_the_example_is_current() -> None:
+    drawn = subprocess.run(
+        [sys.executable, "-m", "pytest_dogfood", "graph", "examples/git-release", "--format", "svg"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert (DOCS / "images" / "git-release.svg").read_text(encoding="utf-8") == drawn.stdout
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "examples").glob("*/*.yaml")), ids=named)
+def test_every_file_of_an_example_tells_editors_its_schema(file: Path) -> None:
+    first = file.read_text(encoding="utf-8").partition("\n")[0]
+    schema = first.removeprefix("# yaml-language-server: $schema=")
+    kind = "dogfood" if file.name == "dogfood.yaml" else "journey"
+    assert (file.parent / schema).resolve() == DOCS / "schema" / f"{kind}.schema.json"
+
+
 RECORDS = {
     "A journey file": tables.JOURNEY_FILE,
     "A journey": tables.JOURNEY,
@@ -238,5 +295,6 @@ def test_no_record_of_the_format_is_left_out_of_this_test() -> None:
         "until",
         "a file to seed",
         "a file with one journey",
+        "consistency",  # described beside what it is about, in the page on consistency
     }
     assert isinstance(tables.STEP, ByKind)

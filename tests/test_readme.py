@@ -25,7 +25,7 @@ def test_each_command_creates_its_environment_with_python_alone() -> None:
 def test_the_first_command_runs_the_examples_and_the_second_the_tests() -> None:
     assert [command.rpartition("/")[2] for command in COMMANDS] == [
         "pytest --dogfood -n auto examples",
-        "pytest -n auto",
+        "pytest -n auto --dist loadfile",
     ]
 
 

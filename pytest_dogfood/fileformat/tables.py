@@ -18,6 +18,7 @@ from pytest_dogfood.fileformat.shapes import OneOrMany
 from pytest_dogfood.fileformat.vocabulary import ANY_TEXT
 from pytest_dogfood.fileformat.vocabulary import BASE_TOKEN
 from pytest_dogfood.fileformat.vocabulary import COMMAND
+from pytest_dogfood.fileformat.vocabulary import CONSISTENCY_RECORD
 from pytest_dogfood.fileformat.vocabulary import DURATION
 from pytest_dogfood.fileformat.vocabulary import FILE
 from pytest_dogfood.fileformat.vocabulary import FLAG
@@ -166,7 +167,10 @@ CAPABILITY = Record(
         "provision": Key(shape=STEPS, description="Idempotent steps that bring it about."),
         "service": Key(shape=SERVICE, description="A process that brings it about."),
         "release": Key(shape=STEPS, description="Steps after the last journey that needs it."),
-        "timeout": Key(shape=DURATION, description="The limit of the probe, and of a service's start."),
+        "timeout": Key(
+            shape=DURATION,
+            description="The limit of the probe, and of a service's start; 60 s unless told otherwise.",
+        ),
     },
     elsewhere={"establishes": "a capability is established by journeys, or by `provision:`"},
 )
@@ -272,9 +276,18 @@ SETTINGS = Record(
             shape=Record(
                 name="hub",
                 description="The database that machines share.",
-                keys={"id": Key(shape=TEXT, description="The project's name there.", required=True)},
+                keys={
+                    "id": Key(
+                        shape=TEXT,
+                        description="The id of the hub of this repository.",
+                        required=True,
+                    )
+                },
             ),
             description="The database that machines share.",
+        ),
+        "consistency": Key(
+            shape=CONSISTENCY_RECORD, description="How workplans are kept in step with the hub."
         ),
     },
     elsewhere={"journeys": "journeys belong into files of their own, such as `shop.journey.yaml`"}

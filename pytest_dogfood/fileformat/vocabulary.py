@@ -13,6 +13,7 @@ from pytest_dogfood.fileformat.notation import Regex
 from pytest_dogfood.fileformat.records import Fields
 from pytest_dogfood.fileformat.records import Record
 from pytest_dogfood.fileformat.shapes import ByKind
+from pytest_dogfood.fileformat.shapes import Choice
 from pytest_dogfood.fileformat.shapes import Flag
 from pytest_dogfood.fileformat.shapes import Key
 from pytest_dogfood.fileformat.shapes import ListOf
@@ -148,3 +149,26 @@ FILE_RECORD = Record(
     },
 )
 FILE: ByKind[bool | Fields] = ByKind(expected="true, false or a mapping", scalar=FLAG, mapping=FILE_RECORD)
+CONSISTENCY_RECORD = Record(
+    name="consistency",
+    description="How this repository's workplans are kept in step with the hub.",
+    keys={
+        "workplans": Key(
+            shape=OneOrMany(item=TEXT),
+            description="Directories and patterns of files that hold workplans.",
+            examples=("[workplans/]",),
+        ),
+        "same_rank": Key(
+            shape=Choice(options={name: name for name in ("history", "hub", "hold")}),
+            description="What counts on a tie; `history` unless told otherwise.",
+        ),
+        "commit_no_verify": Key(shape=FLAG, description="Whether commits are made without hooks."),
+        "commit_sign": Key(
+            shape=Choice(options={name: name for name in ("inherit", "never")}),
+            description="Whether commits are signed; as git is told to unless told otherwise.",
+        ),
+        "fetch_timeout": Key(shape=DURATION, description="The limit of a fetch, in seconds."),
+        "commit_timeout": Key(shape=DURATION, description="The limit of a commit, in seconds."),
+        "git_timeout": Key(shape=DURATION, description="The limit of anything else of git's, in seconds."),
+    },
+)

@@ -11,10 +11,10 @@ from pytest_dogfood.diagnostics import did_you_mean
 from pytest_dogfood.hub.conditions import RepoCondition
 from pytest_dogfood.hub.conditions import RepoState
 from pytest_dogfood.hub.conditions import repo_finding
-from pytest_dogfood.hub.consistency import RepoReport
 from pytest_dogfood.hub.database import Hub
 from pytest_dogfood.hub.entries import Checkout
 from pytest_dogfood.hub.errors import HubUsageError
+from pytest_dogfood.hub.views import RepoReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

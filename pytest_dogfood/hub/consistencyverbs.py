@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import uuid
 from argparse import Namespace
@@ -13,8 +14,6 @@ from itertools import chain
 
 from pytest_dogfood.hub.choosing import Choice
 from pytest_dogfood.hub.choosing import choose
-from pytest_dogfood.hub.consistency import Question
-from pytest_dogfood.hub.consistency import RepoReport
 from pytest_dogfood.hub.consistency import judge
 from pytest_dogfood.hub.database import Hub
 from pytest_dogfood.hub.decision import Policy
@@ -42,6 +41,8 @@ from pytest_dogfood.hub.reporting import write_lines
 from pytest_dogfood.hub.statuses import Status
 from pytest_dogfood.hub.taking import only_task
 from pytest_dogfood.hub.tasks import HubTask
+from pytest_dogfood.hub.views import Question
+from pytest_dogfood.hub.views import RepoReport
 
 
 def check(options: Namespace) -> int:
@@ -174,9 +175,16 @@ def _moved(options: Namespace, move: Callable[[Mover, HubTask], Moved]) -> int:
         done = move(Mover(hub, errand, reason=options.reason), task)
     if done.finding is not None:
         write_lines(report_lines(RepoReport(repo=task.repo, findings=(done.finding,)), Palette(sys.stdout)))
+        if _reopened_in_hub(options):
+            accept = f"dogfood consistency reopen {shlex.quote(options.task)} --accept"
+            write_lines([f"the hub has it, the workplan does not yet; once that can be written: {accept}"])
         return REFUSED
     write_lines([f"{done.done} [commit {done.commit[:12]}]" if done.commit else done.done])
     return 0
+
+
+def _reopened_in_hub(options: Namespace) -> bool:
+    return "to" in options and not options.accept
 
 
 def _require_reason(options: Namespace) -> None:

@@ -15,11 +15,7 @@ from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.hub import trouble
 from pytest_dogfood.hub.checkoutlock import DEFAULT_TIMEOUT
 from pytest_dogfood.hub.checkoutlock import checkout_lock
-from pytest_dogfood.hub.consistency import Judged
 from pytest_dogfood.hub.consistency import Progress
-from pytest_dogfood.hub.consistency import Question
-from pytest_dogfood.hub.consistency import RepoReport
-from pytest_dogfood.hub.consistency import View
 from pytest_dogfood.hub.consistency import failed_report
 from pytest_dogfood.hub.consistency import judge_again
 from pytest_dogfood.hub.consistency import look
@@ -36,6 +32,10 @@ from pytest_dogfood.hub.machine import Machine
 from pytest_dogfood.hub.syncing import Following
 from pytest_dogfood.hub.tasks import Block
 from pytest_dogfood.hub.tasks import HubTask
+from pytest_dogfood.hub.views import Judged
+from pytest_dogfood.hub.views import Question
+from pytest_dogfood.hub.views import RepoReport
+from pytest_dogfood.hub.views import View
 
 RETRIES = 3
 """How often a change is decided anew because somebody else was faster."""

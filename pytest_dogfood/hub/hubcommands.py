@@ -175,7 +175,8 @@ class Deferred:
             return self._complain(str(error), error.exit_status)
 
     def _complain(self, text: str, status: int) -> int:
-        return complain(text, status, speaker=self._speaker)
+        sys.stderr.write(f"{self._speaker}: {text}\n")
+        return status
 
 
 def _command(name: str) -> Deferred:
@@ -190,9 +191,3 @@ def without_verb(parser: ArgumentParser) -> Any:  # noqa: ANN401 - argparse take
         return USAGE
 
     return run
-
-
-def _complain(text: str, status: int) -> int:
-    """Tell people, and give the exit status."""
-    sys.stderr.write(f"dogfood hub: {text}\n")
-    return status

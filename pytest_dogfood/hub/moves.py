@@ -18,7 +18,6 @@ from pytest_dogfood.hub.commits import sync_message
 from pytest_dogfood.hub.conditions import FileState
 from pytest_dogfood.hub.conditions import file_finding
 from pytest_dogfood.hub.conditions import repo_finding
-from pytest_dogfood.hub.consistency import View
 from pytest_dogfood.hub.consistency import look
 from pytest_dogfood.hub.database import Hub
 from pytest_dogfood.hub.entries import Source
@@ -36,6 +35,7 @@ from pytest_dogfood.hub.statuses import Status
 from pytest_dogfood.hub.statuses import parse_status
 from pytest_dogfood.hub.tasks import Block
 from pytest_dogfood.hub.tasks import HubTask
+from pytest_dogfood.hub.views import View
 from pytest_dogfood.hub.workplans import Document
 from pytest_dogfood.hub.writeback import Request
 from pytest_dogfood.hub.writeback import write_back
@@ -43,7 +43,7 @@ from pytest_dogfood.hub.writeback import write_back
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moved:
-    """What was done, in words, and whether all of it was: if not, `finding` says what is missing in the file."""
+    """What was done, in words. Where the file could not follow, `finding` says why."""
 
     done: str
     finding: Finding | None = None

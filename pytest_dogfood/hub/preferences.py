@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ from pytest_dogfood.hub.locating import PROJECT_FILE
 from pytest_dogfood.hub.locating import read_project_file
 
 Choice = TypeVar("Choice", bound=StrEnum)
+
+_DURATION = re.compile(r"(\d{1,8}(?:\.\d{1,6})?)(ms|s|m|h)?")
+_UNITS: Mapping[str, float] = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 SECTION = "consistency"
 WORKPLANS = ("workplans/", "**/*-WP-*.md")
@@ -104,9 +108,12 @@ def _flag(value: object) -> bool:
 
 
 def _seconds(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-        raise ValueError(f"a timeout is a number of seconds, not {value!r}")
-    return float(value)
+    """Read a duration as journey files write it: seconds, or a number with a unit."""
+    match = _DURATION.fullmatch(str(value)) if isinstance(value, int | float | str) else None
+    seconds = float(match[1]) * _UNITS[match[2] or "s"] if match is not None else 0.0
+    if seconds <= 0:
+        raise ValueError(f"a timeout is a duration such as 90, 1.5, 500ms or 2m, not {value!r}")
+    return seconds
 
 
 _KEYS: Mapping[str, Callable[[object], Any]] = {

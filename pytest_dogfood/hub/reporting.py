@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import TextIO
 
-from pytest_dogfood.hub.consistency import RepoReport
 from pytest_dogfood.hub.findings import Finding
 from pytest_dogfood.hub.findings import Severity
+from pytest_dogfood.hub.views import RepoReport
 
 JSON_VERSION = 1
 """Of what `--format json` prints: 1, from the beginning."""
@@ -137,7 +137,8 @@ def _finding_lines(finding: Finding, palette: Palette) -> Iterator[str]:
     label = palette.paint(
         f"{finding.severity.value:<4}", _FIXED if finding.fixed else _COLOURS[finding.severity]
     )
-    yield f"  {label} {finding.code} {about}{': ' if about else ''}{printable(finding.message)}{_fixed(finding, palette)}{hint}"
+    said = ": ".join(filter(None, (about, printable(finding.message))))
+    yield f"  {label} {finding.code} {said}{_fixed(finding, palette)}{hint}"
     if more:
         yield from (palette.paint(f"      | {printable(line)}", _FAINT) for line in (first, *more))
 

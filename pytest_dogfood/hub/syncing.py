@@ -11,14 +11,14 @@ from datetime import datetime
 from pytest_dogfood.hub import trouble
 from pytest_dogfood.hub.commits import StatusChange
 from pytest_dogfood.hub.commits import sync_message
-from pytest_dogfood.hub.consistency import Judged
-from pytest_dogfood.hub.consistency import View
 from pytest_dogfood.hub.database import Hub
 from pytest_dogfood.hub.entries import Writeback
 from pytest_dogfood.hub.findings import Action
 from pytest_dogfood.hub.rewriting import EditRefusedError
 from pytest_dogfood.hub.rewriting import with_statuses
 from pytest_dogfood.hub.statuses import Status
+from pytest_dogfood.hub.views import Judged
+from pytest_dogfood.hub.views import View
 from pytest_dogfood.hub.workplans import Document
 from pytest_dogfood.hub.writeback import Request
 from pytest_dogfood.hub.writeback import Result

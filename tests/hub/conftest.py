@@ -20,6 +20,7 @@ from pytest_dogfood.hub.tasks import HubTask
 from tests.hub import postgres
 from tests.hub.checkouts import Farm
 from tests.hub.checkouts import isolated
+from tests.hub.machines import World
 
 MACHINE = Machine(id="11111111-1111-4111-8111-111111111111", host="here")
 
@@ -122,3 +123,23 @@ def add_task(stamp: Callable[..., Stamp]) -> Callable[..., HubTask]:
 def farm(tmp_path: Path) -> Farm:
     """A directory for repositories, with a git that nobody has configured but the test."""
     return Farm(root=tmp_path, environment=isolated(tmp_path / "home"))
+
+
+@pytest.fixture
+def plain_git(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> Farm:
+    """Give a farm whose git is the one that the program under test calls, too."""
+    for name in [name for name in os.environ if name.startswith(("GIT_", "SSH_"))]:
+        monkeypatch.delenv(name)
+    for name, value in farm.environment.items():
+        monkeypatch.setenv(name, value)
+    return farm
+
+
+@pytest.fixture
+def world(plain_git: Farm, sqlite_hub: Hub) -> Callable[..., World]:
+    """Make a remote with one workplan of these tasks, and an empty hub."""
+
+    def make(**statuses: str) -> World:
+        return World.of(plain_git, sqlite_hub, {f"X-{name}": status for name, status in statuses.items()})
+
+    return make

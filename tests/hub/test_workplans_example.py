@@ -230,7 +230,7 @@ def test_a_path_that_the_hub_does_not_know_yet_can_be_named(story: Story, tmp_pa
     east.git("clone", "--quiet", east.git("remote", "get-url", "origin").strip(), str(new))
     done = east.make("fix-consistency", SLUG, f"REPO_PATH={new}")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert str(new) in east.dogfood("hub", "repos", "--slug", "greeting", "--path").splitlines()
+    assert f"greeting  {new}" in east.dogfood("hub", "repos").splitlines()
 
 
 def test_the_tests_of_the_template_pass(team: Team) -> None:
