@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pytest_dogfood.diagnosis import diagnose
 from pytest_dogfood.diagnosis import diagnose_ids
 from pytest_dogfood.diagnostics import Diagnostic
+from pytest_dogfood.diagnostics import Location
 from pytest_dogfood.diagnostics import errors_among
 from pytest_dogfood.diagnostics import in_order_of_place
 from pytest_dogfood.discovery import Ignored
@@ -57,10 +58,23 @@ class Project:
         )
 
         if path not in self._files:
+            if not path.is_relative_to(self._rootdir):
+                self._refuse_outsider(path)
             defaults = self.read_settings_above(path)
             stem = id_of_only_journey(path, self._patterns)
             self._files[path] = read_journeys(path, name=self._name(path), stem=stem, defaults=defaults)
         return self._files[path]
+
+    def _refuse_outsider(self, path: Path) -> None:
+        """Report a file to which pytest gives no node id that could be told from others."""
+        self.add_finding(
+            Diagnostic(
+                location=Location(path.as_posix()),
+                code="outside-rootdir",
+                message=f"lies outside of pytest's rootdir {self._rootdir}",
+                hint="run pytest from the project that it belongs to, or name a --rootdir above both",
+            )
+        )
 
     def read_settings_above(self, path: Path) -> Defaults | None:
         """Read the settings files that count for a path; gives the nearest one's defaults, merged."""

@@ -20,6 +20,9 @@ from pytest_dogfood.journey import Token
 WORTH_A_WORD = 1.5
 """A chain is spoken of only if taking one of its tokens apart could make a run this many times faster."""
 
+WORTH_WAITING_FOR = 10.0
+"""Seconds of work below which nobody minds that it is done on one worker."""
+
 WORKERS = 8
 
 
@@ -29,7 +32,7 @@ def collapsed_chains(graph: CapabilityGraph, weights: Mapping[JourneyId, float])
     now = best_speed_up(graph, weights)
     for chain, members in _members(graph).items():
         seconds = sum(weights[member] for member in members)
-        if len(members) < 2 or seconds * WORKERS <= total * WORTH_A_WORD:
+        if seconds < WORTH_WAITING_FOR or seconds * WORKERS <= total * WORTH_A_WORD:
             continue
         ties = _tokens_of(graph, members)
         choices = [(token,) for token in ties] + ([ties] if len(ties) > 1 else [])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import Any
 
+import msgspec
 import pytest
 
 from pytest_dogfood.diagnostics import HarnessError
@@ -23,11 +25,19 @@ class Timekeeper:
         self._config = config
         self._spent: dict[str, float] = defaultdict(float)
         self._measured: set[str] = set()
+        self._handed_over: bytes | None = None
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
         """Refuse a broken file of durations here: a worker that met it could only die of it."""
         committed_durations(self._config)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:  # noqa: ANN401 - xdist exports no type for it
+        """Give all workers the same durations: another run may write to the cache before the last of them starts."""
+        if self._handed_over is None:
+            self._handed_over = msgspec.json.encode(seen_durations(self._config))
+        node.workerinput[CACHE_KEY] = self._handed_over
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "setup":  # the first time, or again: the last attempt counts
@@ -52,6 +62,9 @@ class Timekeeper:
 
 def seen_durations(config: pytest.Config) -> dict[str, float]:
     """Give what the last runs on this machine have taken, by node id; empty without pytest's cache."""
+    handed_over = getattr(config, "workerinput", {}).get(CACHE_KEY)
+    if handed_over is not None:
+        return msgspec.json.decode(handed_over, type=dict[str, float])
     cache = getattr(config, "cache", None)
     if cache is None:
         return {}

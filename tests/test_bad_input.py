@@ -279,3 +279,12 @@ def test_an_option_that_cannot_be_meant_is_named(inner: Make, options: tuple[str
     refusal = refuse(inner(BESIDE), *options)
     refusal.assert_refused()
     assert words in refusal.told
+
+
+def test_a_journey_file_outside_of_the_rootdir_is_refused(inner: Make) -> None:
+    scene = inner({"here/pytest.ini": "[pytest]\n", "there/a.journey.yaml": "steps: [run: 'true']\n"})
+    result = scene.dogfood("-c", "here/pytest.ini", "--rootdir=here", "there/a.journey.yaml")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        ["*there/a.journey.yaml: lies outside of pytest's rootdir *[[]outside-rootdir]"]
+    )

@@ -83,6 +83,24 @@ def test_what_took_longest_starts_first_on_workers(inner: Make) -> None:
     assert "::gamma" in first
 
 
+def test_another_run_may_write_to_the_cache_while_workers_start(inner: Make) -> None:
+    writes = f"""
+        from pathlib import Path
+
+        import pytest
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_collection_modifyitems(config):
+            if hasattr(config, "workerinput"):
+                number = int(config.workerinput["workerid"][2:]) + 1
+                cache = Path({str(CACHE)!r})
+                cache.parent.mkdir(parents=True, exist_ok=True)
+                cache.write_text('{{"a.journey.yaml::beta": %d}}' % number, encoding="utf-8")
+    """
+    scene = inner({**FILES, "conftest.py": writes})
+    assert scene.dogfood("-n2", "-k", "alpha or beta").ret == 0
+
+
 @pytest.mark.parametrize("workers", ["-n0", "-n2"])
 @pytest.mark.parametrize("content", ["{", '{"version": 9, "durations": {}}'])
 def test_a_broken_committed_file_is_a_usage_error(inner: Make, workers: str, content: str) -> None:

@@ -215,7 +215,12 @@ class _Fixing:
         task, path = judged.pair.hub, judged.decision.new_path
         if task is None or not path:
             return judged
-        self._hub.record_path(task.id, path)
+        try:
+            self._hub.record_path(task.id, path)
+        except NoHubError:
+            raise
+        except HubUsageError as error:
+            return judged.with_more(trouble.of_refused_path(judged.pair, error))
         moved = (replace(each, fixed=True) if each.code == "C-37" else each for each in judged.findings)
         return replace(judged, findings=tuple(moved))
 

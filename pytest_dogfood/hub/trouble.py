@@ -10,6 +10,7 @@ from pytest_dogfood.hub.findings import Action
 from pytest_dogfood.hub.findings import Finding
 from pytest_dogfood.hub.findings import Severity
 from pytest_dogfood.hub.locating import PROJECT_FILE
+from pytest_dogfood.hub.matching import Pair
 
 OF_ONE_CHECKOUT = (HarnessError, OSError)
 """What one checkout can fail with and another need not."""
@@ -102,5 +103,23 @@ def of_refused_edit(finding: Finding, why: str) -> Finding:
         reason="refused",
         message="writeback failed: the status cannot be changed without changing something else",
         hint=why,
+        action=Action.HELD,
+    )
+
+
+def of_refused_path(pair: Pair, error: HubUsageError) -> Finding:
+    """Give the item of a task of which the hub does not take the place where it was found."""
+    hub, block = pair.hub, pair.block
+    return Finding(
+        code="C-34",
+        severity=Severity.WARN,
+        repo=hub.repo if hub is not None else "",
+        path=block.path if block is not None else "",
+        line=block.line if block is not None else 0,
+        task_id=hub.task_id if hub is not None else "",
+        hub_id=hub.id if hub is not None else "",
+        reason="refused_by_hub",
+        message="the hub does not take the path where the task was found",
+        hint=str(error),
         action=Action.HELD,
     )

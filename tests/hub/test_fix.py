@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -204,6 +205,35 @@ def test_an_id_in_the_block_becomes_the_hubs(world: Worlds) -> None:
     assert codes(desk.fix()) == []
 
 
+def test_a_link_is_read_and_never_written_through(both: tuple[World, Desk]) -> None:
+    made, desk = both
+    outside = made.farm.root / "outside.md"
+    desk.clone.plan.rename(outside)
+    desk.clone.plan.symlink_to(outside)
+    (desk.clone.path / "workplans/dangling.md").symlink_to("nowhere")
+    desk.clone.git("add", ".")
+    desk.commit()
+    before = outside.read_bytes()
+    report = desk.fix()
+    assert finding(report, code="C-33").reason == "symlink"
+    assert finding(report, code="C-27").path == "workplans/dangling.md"
+    assert finding(report, "X-F").fixed
+    assert (outside.read_bytes(), desk.clone.plan.is_symlink()) == (before, True)
+
+
+@pytest.mark.skipif(not os.geteuid(), reason="nothing is read-only for root")
+def test_a_read_only_directory_is_reported_and_nothing_lost(both: tuple[World, Desk]) -> None:
+    _, desk = both
+    before = desk.clone.plan.read_bytes()
+    desk.clone.plan.parent.chmod(0o555)
+    try:
+        report = desk.fix()
+    finally:
+        desk.clone.plan.parent.chmod(0o755)
+    assert finding(report, code="C-33").reason == "not_written"
+    assert (desk.clone.plan.read_bytes(), desk.clone.git("status", "--porcelain")) == (before, b"")
+
+
 def test_a_dry_run_says_the_same_and_writes_nothing(both: tuple[World, Desk]) -> None:
     made, desk = both
     before = (state(desk), sorted((desk.clone.path / ".git").iterdir()))
@@ -330,7 +360,10 @@ def test_a_hub_that_goes_away_leaves_a_report_and_nothing_half_done(world: World
 
 
 class Choosy(Hub):
-    """A hub that takes no new tasks."""
+    """A hub that takes neither new tasks nor paths."""
+
+    def record_path(self, key: str, path: str) -> None:
+        raise HubUsageError(f"{path} of {key} is too long")
 
     def create_task(self, task: HubTask, *, stamp: Stamp) -> HubTask | None:
         raise HubUsageError(f"{task.task_id} is not to {stamp.actor}'s taste")
@@ -343,7 +376,11 @@ def test_a_hub_that_refuses_a_value_does_not_stop_the_others(both: tuple[World, 
     refused = finding(report, "X-new")
     assert (refused.is_left, refused.action) == (True, Action.HELD)
     assert refused.hint == "X-new is not to tester's taste"
-    assert all(each.fixed for each in report.findings if each.task_id != "X-new")
+    assert {each.task_id for each in report.findings if each.reason == "refused_by_hub"} == {
+        *("X-F", "X-W", "X-new")
+    }
+    assert finding(report, "X-F", "C-11").fixed
+    assert finding(report, "X-W", "C-13").fixed
 
 
 def test_several_checkouts_of_one_machine_are_fixed_one_after_another(world: Worlds) -> None:

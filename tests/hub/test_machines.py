@@ -20,10 +20,10 @@ from tests.hub.machines import finding
 
 Worlds = Callable[..., World]
 
-TASKS = ("X-T1", "X-T2", "X-T3", "X-T4")
-STEPS = 14
+TASKS = ("X-T1", "X-T2", "X-T3")
+STEPS = 30
 HELD = {"C-13", "C-28"}
-HISTORIES = int(os.environ.get("DOGFOOD_TEST_HISTORIES", "8"))
+HISTORIES = int(os.environ.get("DOGFOOD_TEST_HISTORIES", "6"))
 
 
 def test_a_stale_workstation_takes_nothing_back_and_catches_up(world: Worlds) -> None:
@@ -97,7 +97,7 @@ class History:
         status = self._random.choice(list(Status))
         doing = self._random.choices(
             [self._edit, self._set, self._fix, self._push, self._pull, self._reopen],
-            weights=[4, 4, 4, 3, 3, 1],
+            weights=[5, 5, 4, 4, 4, 2],
         )[0]
         doing(desk, task_id, status)
 
@@ -128,8 +128,9 @@ class History:
 
 @pytest.mark.parametrize("seed", range(HISTORIES))
 def test_in_any_history_nothing_goes_back_and_all_agree_in_the_end(world: Worlds, seed: int) -> None:
-    made = world(T1="todo", T2="in_progress", T3="todo", T4="blocked")
+    made = world(T1="todo", T2="todo", T3="blocked")
     desks = [made.desk(name) for name in ("a", "b", "c")]
+    desks[0].fix()
     history = History(seed, desks)
     for _ in range(STEPS):
         history.step()
