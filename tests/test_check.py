@@ -234,9 +234,10 @@ def test_a_path_that_does_not_exist_is_a_usage_error(tmp_path: Path) -> None:
     assert "file or directory not found: nowhere" in done.stderr
 
 
-def test_a_shard_is_planned_alone(odd: Inner) -> None:
+def test_a_shard_is_planned_alone_and_python_tests_count_in_the_partition(inner: Make) -> None:
+    scene = inner({**SOUND_BUT_ODD, "test_broken.py": ""})
     shards = [
-        json.loads(dogfood(odd.path, "check", f"--shard={n}/2", "--format=json").stdout) for n in (1, 2)
+        json.loads(dogfood(scene.path, "check", f"--shard={n}/2", "--format=json").stdout) for n in (1, 2)
     ]
     planned = [[one["id"] for one in shard["plan"]["journeys"]] for shard in shards]
     assert sorted(planned) == [[], ["open-shop", "buy"]]

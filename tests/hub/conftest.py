@@ -20,7 +20,9 @@ from pytest_dogfood.hub.tasks import HubTask
 from tests.hub import postgres
 from tests.hub.checkouts import Farm
 from tests.hub.checkouts import isolated
+from tests.hub.machines import Desk
 from tests.hub.machines import World
+from tests.hub.machines import ahead_of_both
 
 MACHINE = Machine(id="11111111-1111-4111-8111-111111111111", host="here")
 
@@ -143,3 +145,9 @@ def world(plain_git: Farm, sqlite_hub: Hub) -> Callable[..., World]:
         return World.of(plain_git, sqlite_hub, {f"X-{name}": status for name, status in statuses.items()})
 
     return make
+
+
+@pytest.fixture
+def both(world: Callable[..., World]) -> tuple[World, Desk]:
+    made = world(F="done", W="todo", new="todo")
+    return made, ahead_of_both(made)

@@ -164,3 +164,30 @@ def finding(report: RepoReport, task_id: str | None = None, code: str | None = N
     ]
     assert len(found) == 1, found
     return found[0]
+
+
+def state(desk: Desk) -> tuple[object, ...]:
+    """Give all that fix may write."""
+    hub = desk.hub
+    return (
+        hub.tasks(),
+        hub.events(),
+        hub.writebacks(),
+        desk.clone.head,
+        desk.clone.plan.read_bytes(),
+        desk.clone.git("status", "--porcelain"),
+    )
+
+
+def upstream_moves_on(made: World) -> None:
+    """Have another machine push a commit that ours does not have."""
+    other = made.desk("other")
+    other.clone.commit("news\n", "README.md")
+    assert other.push()
+
+
+def ahead_of_both(made: World) -> Desk:
+    """A desk with one task of which the file is ahead, one of which the hub is, and one the hub does not know."""
+    made.create("X-F", "todo")
+    made.create("X-W", "done")
+    return made.desk("here")

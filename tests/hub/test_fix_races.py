@@ -29,41 +29,10 @@ from tests.hub.machines import Desk
 from tests.hub.machines import World
 from tests.hub.machines import codes
 from tests.hub.machines import finding
+from tests.hub.machines import state
+from tests.hub.machines import upstream_moves_on
 
 Worlds = Callable[..., World]
-
-
-def state(desk: Desk) -> tuple[object, ...]:
-    """Give all that fix may write."""
-    hub = desk.hub
-    return (
-        hub.tasks(),
-        hub.events(),
-        hub.writebacks(),
-        desk.clone.head,
-        desk.clone.plan.read_bytes(),
-        desk.clone.git("status", "--porcelain"),
-    )
-
-
-def upstream_moves_on(made: World) -> None:
-    """Have another machine push a commit that ours does not have."""
-    other = made.desk("other")
-    other.clone.commit("news\n", "README.md")
-    assert other.push()
-
-
-def ahead_of_both(made: World) -> Desk:
-    """A desk with one task of which the file is ahead, one of which the hub is, and one the hub does not know."""
-    made.create("X-F", "todo")
-    made.create("X-W", "done")
-    return made.desk("here")
-
-
-@pytest.fixture
-def both(world: Worlds) -> tuple[World, Desk]:
-    made = world(F="done", W="todo", new="todo")
-    return made, ahead_of_both(made)
 
 
 def test_a_held_lock_skips_the_repository(both: tuple[World, Desk]) -> None:
