@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,9 +25,14 @@ Dogfood = Callable[..., pytest.RunResult]
 
 
 def pytest_configure() -> None:
-    """Let runs within a test say what they say at a terminal: on a CI system pytest shortens nothing."""
+    """Let runs within a test behave as at a terminal, whatever started these tests.
+
+    On a CI system pytest shortens nothing, and what a shell starts in the background ignores Ctrl-C.
+    """
     for name in ("CI", "BUILD_NUMBER"):
         os.environ.pop(name, None)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

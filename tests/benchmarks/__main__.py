@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import median
 
 from tests.benchmarks import overheads
+from tests.benchmarks.checking import check
 from tests.benchmarks.contenders import available
 from tests.benchmarks.graphs import GRAPHS
 from tests.benchmarks.graphs import TINY
@@ -64,6 +65,7 @@ def _measurements(rounds: int, workers: Iterable[int]) -> dict[str, Callable[[],
     found["steps"] = lambda: [overheads.steps(rounds, "sh"), overheads.steps(rounds, "bash")]
     found["start"] = lambda: [overheads.start_up(rounds)]
     found["planning"] = lambda: overheads.planning(rounds)
+    found["check"] = lambda: check(rounds)
     return found
 
 

@@ -1,0 +1,51 @@
+"""What `dogfood check` costs on very many journeys."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+
+from tests.benchmarks.contenders import scratch
+from tests.benchmarks.measuring import Row
+from tests.benchmarks.measuring import wall
+
+MEGABYTE = 1024  # ru_maxrss counts kibibytes on Linux
+
+
+def check(times: int, *, files: int = 100, each: int = 100) -> list[Row]:
+    """Time the command, start of the interpreter included, and take the most memory it ever held."""
+    with scratch() as directory:
+        (directory / "pytest.ini").write_text("[pytest]\n")
+        for number in range(files):
+            _write_journeys(directory / f"f{number}.journey.yaml", number, each)
+        megabytes: list[float] = []
+        seconds = [wall(lambda: megabytes.append(_peak_of_check(directory))) for _ in range(times)]
+    count = f"{files * each:,} journeys"
+    return [
+        Row(what=f"dogfood check on {count}, s", ours=median(seconds), target=3.0),
+        Row(what=f"dogfood check on {count}, most memory in MB", ours=max(megabytes), target=300.0),
+    ]
+
+
+def _peak_of_check(directory: Path) -> float:
+    command = [sys.executable, "-m", "pytest_dogfood", "check", "--workers=8"]
+    with subprocess.Popen(command, cwd=directory, stdout=subprocess.DEVNULL) as running:
+        _, status, usage = os.wait4(running.pid, 0)
+        running.returncode = os.waitstatus_to_exitcode(status)
+    if running.returncode:
+        raise AssertionError(f"dogfood check ended with {running.returncode}")
+    return usage.ru_maxrss / MEGABYTE
+
+
+def _write_journeys(path: Path, file: int, count: int) -> None:
+    """Write chains of ten, so that there is something to place and to look for."""
+    lines = ["journeys:"]
+    for number in range(count):
+        lines.append(f"  - id: j-{file}-{number}")
+        if number % 10:
+            lines.append(f"    requires: [t-{file}-{number - 1}]")
+        lines += [f"    establishes: [t-{file}-{number}]", "    steps:", "      - run: echo hello"]
+    path.write_text("\n".join(lines) + "\n")
