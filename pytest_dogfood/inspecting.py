@@ -11,6 +11,7 @@ import pytest
 
 from pytest_dogfood.checking import Checking
 from pytest_dogfood.planreport import Report
+from pytest_dogfood.project import collector_paused
 from pytest_dogfood.selection import Settled
 from pytest_dogfood.stash import PROJECT
 from pytest_dogfood.working import Working
@@ -62,7 +63,8 @@ def inspect(
     # Not collected, Python files are still there: what they speak of may establish a token that has no other source.
     # A shard needs them: without its tests a project would be divided in another way than by a run.
     arguments += [] if with_tests or shard else ["-o", "python_files="]
-    status = pytest.main([*arguments, *paths], plugins=[onlooker])
+    with collector_paused():
+        status = pytest.main([*arguments, *paths], plugins=[onlooker])
     config = onlooker.config
     if config is None:
         return Inspection(status=int(status), settled=None, report=None, rootdir=None)

@@ -94,7 +94,7 @@ class Project:
 
     def read_below(self, paths: Iterable[Path]) -> None:
         """Read every journey file at or below the paths."""
-        with _collector_paused():
+        with collector_paused():
             for start in paths:
                 for path in files_below(start, self._patterns, self._ignored):
                     if holds_journeys(path, self._patterns, named=path == start):
@@ -105,7 +105,7 @@ class Project:
         if not self._whole:
             self._whole = True
             self.read_below(self._roots)
-            with _collector_paused():
+            with collector_paused():
                 for root in self._roots:
                     for path in files_below(root, (SETTINGS_FILE,), self._ignored):
                         self.read_settings_above(path)
@@ -191,7 +191,7 @@ def _is_incomplete(graph: CapabilityGraph) -> bool:
 
 
 @contextmanager
-def _collector_paused() -> Iterator[None]:
+def collector_paused() -> Iterator[None]:
     """Keep the garbage collector from looking at every node and item again and again, longer than making them takes."""
     was_on = gc.isenabled()
     gc.disable()
