@@ -260,6 +260,11 @@ def _end(process: subprocess.Popen[bytes] | None, command: Command) -> None:
             end_group(group, gone=lambda: process.poll() is not None, grace=command.grace, variable=variable)
         else:
             end_everything_marked(variable, grace=command.grace)
+    except BaseException:
+        # A second Ctrl-C: nobody waits any longer, and still nothing may be left, known to us by its id or not.
+        if variable:
+            end_everything_marked(variable, grace=0)
+        raise
     finally:
         if process is not None and process.returncode is None:
             _signal_group(process.pid, signal.SIGKILL)
