@@ -74,7 +74,6 @@ class Leading:
         self._keep: set[Path] = set()
         self.tally = Tally(())
         self.kept: Path | None = None
-        self.left: tuple[str, ...] = ()
         self.empty_shard = False
         self.expected: Expected | None = None
 

@@ -16,7 +16,6 @@ from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import ChainId
 from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Scope
 from pytest_dogfood.journey import Tier
 from pytest_dogfood.journey import Token
 
@@ -236,8 +235,3 @@ def partition(
         present[shard] |= costs.keys() | brought
         shards[name] = shard
     return shards
-
-
-def chain_tokens(graph: CapabilityGraph, tokens: Iterable[Token]) -> tuple[Token, ...]:
-    """Give those of the tokens that hold in one state only."""
-    return tuple(token for token in tokens if graph.scope_of(token) is Scope.CHAIN)
