@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import re
 import sys
@@ -20,14 +21,17 @@ _OF_THE_HUB: Mapping[str, str] = {
 """Commands whose modules are imported only for them, and whose exit statuses are their own."""
 
 EPILOG = """\
-exit status: 0 all is well, 1 a merged run is not, 4 something is to be put right in the project or in the
-command, 130 interrupted.
+exit status, as of pytest: 0 all is well, 1 a merged run is not, 4 something is to be put right in the project
+or in the command, 130 interrupted. hub and consistency have their own: dogfood hub --help.
 Journeys are run by pytest itself: pytest --dogfood -n auto
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; gives its exit status."""
+    if arguments is None:
+        # The process is ours, and short: it makes much and drops little, so the collector need not look so often.
+        gc.set_threshold(50_000)
     given = sys.argv[1:] if arguments is None else arguments
     parser = _hub_parser() if given and given[0] in _OF_THE_HUB else _parser()
     options = parser.parse_args(given)
@@ -77,8 +81,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _hub_parser() -> argparse.ArgumentParser:
+    from pytest_dogfood.hub.commandline import HubParser
     from pytest_dogfood.hub.consistencycommands import add_consistency_commands
-    from pytest_dogfood.hub.hubcommands import HubParser
     from pytest_dogfood.hub.hubcommands import add_hub_commands
 
     parser = HubParser(prog="dogfood")

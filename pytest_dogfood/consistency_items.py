@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Generator
 from collections.abc import Iterable
 from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +46,10 @@ class Consistency:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
+        named = _take_named(self._config.args)
         told = getattr(self._config, "workerinput", None)
         if told is None:
-            self._snapshot = take_snapshot(self._config)
+            self._snapshot = _chosen(take_snapshot(self._config), named)
         else:
             self._snapshot = Snapshot.from_json(told[_WORKERINPUT])
 
@@ -66,6 +68,23 @@ class Consistency:
             )
             report.result = [*report.result, own]
         return report
+
+
+def _take_named(arguments: list[str]) -> list[str]:
+    """Take the ids of checks out of the arguments, since pytest would look for files of these names."""
+    prefix = f"{ROOT}::"
+    named = [each.removeprefix(prefix) for each in arguments if each.startswith(prefix)]
+    arguments[:] = [each for each in arguments if not each.startswith(prefix)]
+    return named
+
+
+def _chosen(snapshot: Snapshot, named: Sequence[str]) -> Snapshot:
+    """Give what is named, or everything if nothing is. Raises pytest.UsageError for a name that there is not."""
+    if snapshot.error or not named:
+        return snapshot
+    if unknown := [name for name in named if not snapshot.restricted_to([name]).checks]:
+        raise pytest.UsageError("\n".join(f"not found: {ROOT}::{name}" for name in unknown))
+    return snapshot.restricted_to(named)
 
 
 class _Root(pytest.Collector):
@@ -108,6 +127,8 @@ class ConsistencyItem(pytest.Item):
         if self.config.getoption("dogfood_consistency_strict"):
             fatal.add(Severity.WARN)
         findings = self._check.findings
+        # So that JUnit has them too, also those of checks that pass.
+        self.user_properties.extend((each.code, f"{each.severity.value} {each.message}") for each in findings)
         if told := [finding for finding in findings if finding.severity is Severity.INFO]:
             self.add_report_section("call", ROOT, in_words(told))
         if any(finding.severity in fatal for finding in findings):
@@ -139,13 +160,13 @@ class _Unreachable(pytest.Item):
         self._error = error
 
     def setup(self) -> None:
-        raise HubError(self._error)
+        pytest.fail(self._error, pytrace=False)
 
     def runtest(self) -> None:
         """Never comes to this: the set-up says why."""
 
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:  # noqa: ANN401 - pytest's
-        return self._error if isinstance(excinfo.value, HubError) else super().repr_failure(excinfo, style)
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        return self.path, None, "the hub"
 
 
 def in_words(findings: Iterable[Finding]) -> str:

@@ -22,6 +22,7 @@ from pytest_dogfood.hub.tasks import Block
 _OPENING_FENCE = re.compile(r" {0,3}(?:`{3,}|~{3,})[ \t]*task(?:[ \t]|\Z)")
 _GUESS = re.compile(r"\s*[\"']?(id|state_hub_task_id)[\"']?\s*:\s*[\"']?([^\s\"'#]+)")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_PLAIN = re.compile(r"[^\\`*_\[\]<>&!\r\n]*")
 _COUNT = re.compile(r"[0-9]{1,9}")
 
 
@@ -140,5 +141,8 @@ def _title(heading: str, task_id: str) -> str:
 
 
 def _inline_texts(heading: str) -> Iterator[str]:
+    if _PLAIN.fullmatch(heading):  # as most are; looking for markup takes as long as all else about a block
+        yield heading
+        return
     for token in _inline_markdown().parseInline(heading)[0].children or ():
         yield token.content if token.type in {"text", "code_inline", "text_special"} else " "

@@ -25,7 +25,8 @@ class CheckoutLockedError(HarnessError):
 
     def __str__(self) -> str:
         return (
-            f"another fixer holds {self.path}, for longer than {self.waited:g} s; wait for it, or run again"
+            f"another fixer holds {self.path}, for longer than {self.waited:g} s; "
+            "run again once it is done, or wait longer: --lock-timeout SECONDS"
         )
 
 

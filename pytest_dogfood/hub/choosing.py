@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_dogfood.diagnostics import did_you_mean
 from pytest_dogfood.hub.conditions import RepoCondition
 from pytest_dogfood.hub.conditions import RepoState
 from pytest_dogfood.hub.conditions import repo_finding
@@ -44,14 +43,11 @@ def choose(
     Raises HubUsageError for a repository that is not known, and where there is nothing to choose.
     """
     now = (here or Path.cwd()).resolve()
-    known = [repo.slug for repo in hub.repos()]
     for slug in slugs:
-        if slug not in known:
-            hint = did_you_mean(slug, known) or "see them all: dogfood hub repos"
-            raise HubUsageError(f"no repository '{slug}' in the hub; {hint}")
+        hub.require_repo(slug)
     local = hub.checkouts(machine_id) if machine_id else ()
     if every or slugs:
-        wanted = [*known] if every else list(dict.fromkeys(slugs))
+        wanted = [repo.slug for repo in hub.repos()] if every else list(dict.fromkeys(slugs))
         chosen = [each for slug in wanted for each in _of(local, slug, now, nearest=not every)]
         present = {each.repo for each in chosen}
         return Choice(

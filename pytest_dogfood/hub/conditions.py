@@ -231,5 +231,6 @@ def _place(condition: RepoCondition, repo: str, *, named: bool) -> Finding:
         message=f"the path of '{repo}' is not a checkout{said}"
         if missing
         else f"'{repo}' has no path on this machine",
-        hint="clone it there, or register where it is: dogfood hub register PATH --slug " + shlex.quote(repo),
+        hint=f"clone it there, or register where it is: dogfood hub register PATH --slug {shlex.quote(repo)}"
+        + ("; a checkout that is no more: dogfood hub forget PATH" if missing else ""),
     )

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import closing
 from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -22,6 +23,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import PoolProxiedConnection
 
 from pytest_dogfood.hub.errors import HubError
 from pytest_dogfood.hub.errors import HubUnreachable
@@ -50,6 +52,7 @@ class Database:
         self._engine = (
             _sqlite(url, create=create, readonly=readonly) if sqlite else _postgresql(url, readonly=readonly)
         )
+        self._kept: PoolProxiedConnection | None = None
 
     @property
     def label(self) -> str:
@@ -79,7 +82,20 @@ class Database:
         except (SQLAlchemyError, sqlite3.Error) as error:
             raise _in_our_words(error, self._url) from error
 
+    def keep_open(self) -> None:
+        """Keep an SQLite file open beside its transactions.
+
+        Whoever closes it as the last one moves its log into it, and that takes longer than several commits.
+        """
+        if self._engine.dialect.name == "sqlite" and self._kept is None:
+            with suppress(SQLAlchemyError, sqlite3.Error):  # a transaction will say what is wrong
+                self._kept = self._engine.raw_connection()
+                self._kept.cursor().execute("SELECT 1 FROM sqlite_master").fetchall()
+
     def close(self) -> None:
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
         self._engine.dispose()
 
 
@@ -170,8 +186,15 @@ def _in_our_words(error: Exception, url: URL) -> HubError:
         return NoHubError(f"{where} holds no hub; make one there: dogfood hub init")
     if "not a database" in said:
         return NoHubError(f"{where} is no SQLite database; name another file")
-    if "database is locked" in said:
-        return HubUnreachable(f"{where} stayed locked for {BUSY_TIMEOUT} s; is another program holding it?")
     if isinstance(error, DataError):
         return HubUsageError(f"the hub {where} does not take a value: {said}")
-    return HubUnreachable(f"the hub {where} cannot be used: {said}")
+    advice = next((f"; {advice}" for words, advice in _ADVICE.items() if words in said), "")
+    return HubUnreachable(f"the hub {where} cannot be used: {said}{advice}")
+
+
+_ADVICE: Mapping[str, str] = {
+    "unable to open database file": "is it still there, and can its directory be written?",
+    "database is locked": f"it stayed so for {BUSY_TIMEOUT} s: is another program holding it?",
+    "disk": "is its disk full?",
+}
+"""What to look for where SQLite says these words."""

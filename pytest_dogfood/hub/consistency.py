@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.hub import trouble
@@ -34,18 +32,18 @@ from pytest_dogfood.hub.matching import Sight
 from pytest_dogfood.hub.matching import match
 from pytest_dogfood.hub.planfiles import read_workplans
 from pytest_dogfood.hub.preferences import read_preferences
+from pytest_dogfood.hub.progress import SILENT
+from pytest_dogfood.hub.progress import Progress
 from pytest_dogfood.hub.tasks import Block
 from pytest_dogfood.hub.tasks import HubTask
 from pytest_dogfood.hub.views import Judged
 from pytest_dogfood.hub.views import Question
 from pytest_dogfood.hub.views import RepoReport
+from pytest_dogfood.hub.views import Site
 from pytest_dogfood.hub.views import View
 from pytest_dogfood.hub.workplans import Document
 
-__all__ = ["Progress", "RepoReport", "examine", "judge", "judge_again", "look"]
-
-Progress: TypeAlias = Callable[[str], None]
-"""Is told what is being looked at."""
+__all__ = ["RepoReport", "examine", "judge", "judge_again", "look", "site_of"]
 
 
 def examine(
@@ -54,25 +52,23 @@ def examine(
     *,
     offline: bool = False,
     named: Iterable[str] = (),
-    progress: Progress | None = None,
 ) -> tuple[RepoReport, ...]:
     """Do what `check` does: look at each checkout and change nothing but remote-tracking refs, unless `offline`.
 
     What fails in one checkout is a finding of its report. Raises HubUnreachable.
     """
     question = Question(offline=offline, named=frozenset(named))
-    return tuple(judge(hub, checkouts, question, progress=progress))
+    return tuple(judge(hub, checkouts, question))
 
 
 def judge(
-    hub: Hub, checkouts: Iterable[Checkout], question: Question, *, progress: Progress | None = None
+    hub: Hub, checkouts: Iterable[Checkout], question: Question, *, progress: Progress = SILENT
 ) -> Iterator[RepoReport]:
     """Report on each checkout, writing nothing; with `question.fixing` in the words of `fix`."""
     for checkout in checkouts:
-        if progress is not None:
-            progress(checkout.repo)
+        progress.begin(checkout.repo)
         try:
-            yield with_file_states(look(hub, checkout, question)).report()
+            yield with_file_states(look(hub, site_of(hub, checkout), question)).report()
         except trouble.OF_ONE_CHECKOUT as error:
             yield failed_report(checkout, error)
 
@@ -83,29 +79,24 @@ def failed_report(checkout: Checkout, error: Exception) -> RepoReport:
     return RepoReport(repo=checkout.repo, path=checkout.path, findings=(finding,))
 
 
-def look(hub: Hub, checkout: Checkout, question: Question) -> View:
-    """See everything and decide everything. Raises HubUnreachable."""
+def site_of(hub: Hub, checkout: Checkout) -> Site:
+    """Learn how a checkout wants to be treated. Raises SettingsError where its dogfood.yaml is of no use."""
     root = Path(checkout.path)
     try:
         preferences = read_preferences(root)
         pinned, where = pinned_id(root)
         hub.require_id(pinned, where=str(where))
     except HubUsageError as error:
-        held = Survey(condition=RepoCondition(state=RepoState.GIT_UNUSABLE, detail="not looked at"))
-        finding = trouble.of_settings(checkout.repo, error)
-        repository = Repository(root)
-        return View(
-            checkout=checkout, repository=repository, question=question, survey=held, findings=(finding,)
-        )
+        raise trouble.SettingsError(error) from error
     repository = Repository(root, limits=preferences.limits)
-    survey = _guarded(hub, checkout, repository, repository.survey(offline=question.offline))
-    view = View(
-        checkout=checkout,
-        repository=repository,
-        question=question,
-        preferences=preferences,
-        survey=survey,
-    )
+    return Site(checkout=checkout, repository=repository, preferences=preferences)
+
+
+def look(hub: Hub, site: Site, question: Question) -> View:
+    """See everything and decide everything. Raises HubUnreachable."""
+    checkout = site.checkout
+    survey = _guarded(hub, site, site.repository.survey(offline=question.offline))
+    view = View(site=site, question=question, survey=survey)
     if survey.condition.state is not RepoState.PATH_MISSING:
         view = _judged(hub, view)
     due = any(each.decision.is_writeback_due for each in view.judged)
@@ -148,7 +139,7 @@ def with_file_states(view: View) -> View:
     )
     found = {path: _obstacle(view, path) for path in paths}
     judged = tuple(
-        each.with_first(action=Action.HELD)
+        each.with_first(action=Action.HELD, hint="")
         if each.pair.block and each.decision.file_status and found[each.pair.block.path]
         else each
         for each in view.judged
@@ -167,13 +158,14 @@ def _obstacle(view: View, path: str) -> Finding | None:
     return None if state is FileState.CLEAN else file_finding(state, repo, path, fixing=fixing)
 
 
-def _guarded(hub: Hub, checkout: Checkout, repository: Repository, survey: Survey) -> Survey:
+def _guarded(hub: Hub, site: Site, survey: Survey) -> Survey:
     """See that the directory still holds the repository that was registered: some clone may have taken its place."""
+    checkout = site.checkout
     root_commit = next((repo.root_commit for repo in hub.repos(checkout.repo)), "")
     if not root_commit or not survey.head or survey.shallow:
         return survey
     try:
-        known = repository.git.read("cat-file", "-e", f"{root_commit}^{{commit}}").ok
+        known = site.repository.git.read("cat-file", "-e", f"{root_commit}^{{commit}}").ok
     except HarnessError:
         known = True  # whoever cannot ask now has been told so already, or will be
     if known:
@@ -195,7 +187,7 @@ def _judged(hub: Hub, view: View) -> View:
             tasks=tasks,
             elsewhere=_elsewhere(hub, repo, blocks, tasks),
             unreadable=_unreadable(documents, tasks),
-            has_workplans=bool(documents),
+            has_workplans=any(document.is_workplan for document in documents),
         )
     )
     histories = hub.histories(repo)

@@ -15,6 +15,7 @@ from sqlalchemy import select
 from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
 
+from pytest_dogfood.diagnostics import did_you_mean
 from pytest_dogfood.hub import changes
 from pytest_dogfood.hub import queries
 from pytest_dogfood.hub import registering
@@ -25,6 +26,7 @@ from pytest_dogfood.hub.entries import Repo
 from pytest_dogfood.hub.entries import Source
 from pytest_dogfood.hub.entries import Stamp
 from pytest_dogfood.hub.entries import Writeback
+from pytest_dogfood.hub.errors import HubUsageError
 from pytest_dogfood.hub.errors import WrongHubError
 from pytest_dogfood.hub.machine import Machine
 from pytest_dogfood.hub.statuses import Status
@@ -51,9 +53,12 @@ class Hub:
         Raises NoHubError, HubUsageError for an older schema, SchemaTooNew, or HubUnreachable.
         """
         database = Database(_parsed(url), readonly=readonly)
-        with _closed_on_failure(database), database.transaction(write=False) as connection:
-            require_current(connection)
-            return cls(database, connection.execute(select(hubs.c.id)).scalar_one())
+        with _closed_on_failure(database):
+            with database.transaction(write=False) as connection:
+                require_current(connection)
+                hub_id = connection.execute(select(hubs.c.id)).scalar_one()
+            database.keep_open()
+            return cls(database, hub_id)
 
     @classmethod
     def create(cls, url: str | URL) -> tuple[Self, int]:
@@ -87,6 +92,13 @@ class Hub:
                 "name the right one with --hub or DOGFOOD_HUB"
             )
 
+    def require_repo(self, slug: str) -> None:
+        """Raise HubUsageError if no repository has this name."""
+        known = [repo.slug for repo in self.repos()]
+        if slug not in known:
+            hint = did_you_mean(slug, known) or "see them all: dogfood hub repos"
+            raise HubUsageError(f"no repository '{slug}' in the hub; {hint}")
+
     def repos(self, slug: str | None = None) -> tuple[Repo, ...]:
         with self._database.transaction(write=False) as connection:
             return queries.read_repos(connection, slug)
@@ -103,6 +115,11 @@ class Hub:
         with self._database.transaction(write=True) as connection:
             repo = registering.repo_of(connection, slug, root_commit)
             return registering.checkout_of(connection, repo, path, machine)
+
+    def forget(self, path: Path, machine: Machine) -> None:
+        """Forget a checkout of this machine; its repository, the tasks and the log stay."""
+        with self._database.transaction(write=True) as connection:
+            registering.forget(connection, path, machine)
 
     def add_repo(self, slug: str) -> None:
         """Make a repository known that has no checkout yet."""

@@ -7,6 +7,7 @@ from typing import ClassVar
 REFUSED = 1
 USAGE = 2
 UNREACHABLE = 3
+INTERRUPTED = 130
 
 
 class HubError(Exception):

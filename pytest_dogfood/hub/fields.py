@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
 from typing import Any
+from typing import NamedTuple
 
 import yaml
 from yaml.events import AliasEvent
@@ -27,6 +28,7 @@ LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MAX_CHARACTERS = 32_768
 """More is no task. The parser takes time quadratic in the depth of brackets: minutes for 300,000 of them."""
 
+_NODES = (ScalarEvent, CollectionStartEvent)
 Event = tuple[str, str]
 """What an event says, without its place: its kind and, of a scalar, the value."""
 
@@ -35,8 +37,7 @@ class UnusableError(ValueError):
     """The text of a block cannot be used; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """A line of a block: where its text begins in the whole file, and the text without indentation of the fence."""
 
     start: int
@@ -118,7 +119,7 @@ def _check_shape(events: Sequence[yaml.Event]) -> None:
         raise UnusableError("it holds several YAML documents")
     if any(isinstance(event, AliasEvent) for event in events):
         raise UnusableError("it uses a YAML alias")
-    content = [event for event in events if isinstance(event, ScalarEvent | CollectionStartEvent)]
+    content = [event for event in events if isinstance(event, _NODES)]
     if content and not isinstance(content[0], MappingStartEvent):
         raise UnusableError("it is not a mapping of fields")
 
@@ -155,7 +156,7 @@ def _outer_nodes(events: Sequence[yaml.Event]) -> Iterator[int]:
     for at, event in enumerate(events):
         if isinstance(event, CollectionEndEvent):
             depth -= 1
-        elif isinstance(event, ScalarEvent | CollectionStartEvent):
+        elif isinstance(event, _NODES):
             if depth == 1:
                 yield at
             depth += isinstance(event, CollectionStartEvent)

@@ -9,16 +9,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
-from pathlib import Path
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.hub import trouble
 from pytest_dogfood.hub.checkoutlock import DEFAULT_TIMEOUT
 from pytest_dogfood.hub.checkoutlock import checkout_lock
-from pytest_dogfood.hub.consistency import Progress
 from pytest_dogfood.hub.consistency import failed_report
 from pytest_dogfood.hub.consistency import judge_again
 from pytest_dogfood.hub.consistency import look
+from pytest_dogfood.hub.consistency import site_of
 from pytest_dogfood.hub.database import Hub
 from pytest_dogfood.hub.decision import Move
 from pytest_dogfood.hub.entries import Checkout
@@ -27,18 +26,24 @@ from pytest_dogfood.hub.entries import Stamp
 from pytest_dogfood.hub.errors import HubUsageError
 from pytest_dogfood.hub.errors import NoHubError
 from pytest_dogfood.hub.findings import Action
-from pytest_dogfood.hub.gitrepo import Repository
+from pytest_dogfood.hub.items import Case
 from pytest_dogfood.hub.machine import Machine
+from pytest_dogfood.hub.progress import SILENT
+from pytest_dogfood.hub.progress import Progress
 from pytest_dogfood.hub.syncing import Following
 from pytest_dogfood.hub.tasks import Block
 from pytest_dogfood.hub.tasks import HubTask
 from pytest_dogfood.hub.views import Judged
 from pytest_dogfood.hub.views import Question
 from pytest_dogfood.hub.views import RepoReport
+from pytest_dogfood.hub.views import Site
 from pytest_dogfood.hub.views import View
 
 RETRIES = 3
 """How often a change is decided anew because somebody else was faster."""
+
+PULL_LINES = 5
+"""How many of git's last lines tell why a pull failed."""
 
 PULL_FAILED = "WARN: pull failed (conflicts or no remote) — running fix-consistency anyway"
 
@@ -72,7 +77,7 @@ class Errand:
 
 
 def fix(
-    hub: Hub, checkouts: Iterable[Checkout], errand: Errand, *, progress: Progress | None = None
+    hub: Hub, checkouts: Iterable[Checkout], errand: Errand, *, progress: Progress = SILENT
 ) -> Iterator[RepoReport]:
     """Fix each checkout and report on it; what fails in one does not stop the others.
 
@@ -80,9 +85,8 @@ def fix(
     then HubUnreachable or KeyboardInterrupt.
     """
     for checkout in checkouts:
-        if progress is not None:
-            progress(checkout.repo)
-        fixing = _Fixing(hub, checkout, errand)
+        progress.begin(checkout.repo)
+        fixing = _Fixing(hub, checkout, errand, progress)
         try:
             fixing.run()
         except trouble.OF_ONE_CHECKOUT as error:
@@ -99,10 +103,11 @@ def fix(
 class _Fixing:
     """One checkout being fixed. `view` is what was seen, in which each judgement is replaced once it is done."""
 
-    def __init__(self, hub: Hub, checkout: Checkout, errand: Errand) -> None:
+    def __init__(self, hub: Hub, checkout: Checkout, errand: Errand, progress: Progress) -> None:
         self._hub = hub
         self._checkout = checkout
         self._errand = errand
+        self._progress = progress
         self._report: RepoReport | None = None
         self._view: View | None = None
 
@@ -117,55 +122,64 @@ class _Fixing:
         return replace(so_far, findings=(*failure.findings, *so_far.findings))
 
     def run(self) -> None:
+        site = site_of(self._hub, self._checkout)
         with ExitStack() as stack:
             try:
-                self._lock(stack)
+                self._lock(stack, site)
             except HarnessError as error:
                 finding = trouble.of_lock(self._checkout.repo, error)
                 self._report = RepoReport(
                     repo=self._checkout.repo, path=self._checkout.path, findings=(finding,)
                 )
                 return
-            self._view = look(self._hub, self._checkout, self._pulled())
+            self._view = look(self._hub, site, self._pulled(site))
             self._apply_all()
             self._write_back()
 
-    def _lock(self, stack: ExitStack) -> None:
+    def _lock(self, stack: ExitStack, site: Site) -> None:
         """Take the lock, where there is a work tree that could be written; elsewhere compare-and-set suffices."""
         try:
-            git_dir = Repository(Path(self._checkout.path)).place.git_dir
+            git_dir = site.repository.place.git_dir
         except (HarnessError, OSError):
             return
         stack.enter_context(checkout_lock(git_dir, timeout=self._errand.lock_timeout))
 
-    def _pulled(self) -> Question:
+    def _pulled(self, site: Site) -> Question:
         """Pull if that was asked for; what was just pulled need not be fetched again."""
         question = self._errand.question
         if not self._errand.pull or question.offline:
             return question
         try:
-            answer = Repository(Path(self._checkout.path)).pull()
-        except (HarnessError, OSError):
-            answer = None
-        if answer is not None and answer.ok:
+            answer = site.repository.pull()
+            why = "" if answer.ok else answer.complaint(PULL_LINES)
+        except (HarnessError, OSError) as error:
+            why = str(error)
+        if not why:
             return replace(question, offline=True)
         self._errand.notice(PULL_FAILED)
+        for line in why.splitlines():
+            self._errand.notice(f"  | {line}")
         return question
 
     def _apply_all(self) -> None:
         view = self._view
         if view is None or not view.survey.condition.writes_hub:
             return
-        for at, judged in enumerate(view.judged):
-            if judged.decision.hub_status is not None or judged.decision.new_path:
-                done = self._applied(view, judged)
-                self._view = view = replace(view, judged=(*view.judged[:at], done, *view.judged[at + 1 :]))
+        due = [
+            (at, judged)
+            for at, judged in enumerate(view.judged)
+            if judged.decision.hub_status is not None or judged.decision.new_path
+        ]
+        for count, (at, judged) in enumerate(due):
+            self._progress.advance(count, len(due))
+            done = self._applied(view, judged)
+            self._view = view = replace(view, judged=(*view.judged[:at], done, *view.judged[at + 1 :]))
 
     def _applied(self, view: View, judged: Judged) -> Judged:
         for _ in range(RETRIES + 1):
             block = judged.pair.block
             if block is None or judged.decision.hub_status is None:
-                return self._with_path_recorded(judged)
+                return self._with_path_recorded(view, judged)
             try:
                 written = self._write(view, judged, block)
             except NoHubError:
@@ -174,10 +188,10 @@ class _Fixing:
                 return judged.with_first(action=Action.HELD, hint=str(error), reason="refused_by_hub")
             if written is not None:
                 fixed = judged.with_first(fixed=True, hub_id=written.id)
-                return self._with_path_recorded(fixed)
+                return self._with_path_recorded(view, fixed)
             judged = judge_again(self._hub, view, block)
         if judged.decision.hub_status is None:
-            return self._with_path_recorded(judged)
+            return self._with_path_recorded(view, judged)
         held = judged.with_first(action=Action.HELD)
         return held.with_more(trouble.of_race(held.findings[0], RETRIES + 1))
 
@@ -211,7 +225,7 @@ class _Fixing:
         )
         return seen if done else None
 
-    def _with_path_recorded(self, judged: Judged) -> Judged:
+    def _with_path_recorded(self, view: View, judged: Judged) -> Judged:
         task, path = judged.pair.hub, judged.decision.new_path
         if task is None or not path:
             return judged
@@ -220,7 +234,8 @@ class _Fixing:
         except NoHubError:
             raise
         except HubUsageError as error:
-            return judged.with_more(trouble.of_refused_path(judged.pair, error))
+            case = Case(repo=task.repo, hub=task, block=judged.pair.block, condition=view.survey.condition)
+            return judged.with_more(trouble.of_refused_path(case, error))
         moved = (replace(each, fixed=True) if each.code == "C-37" else each for each in judged.findings)
         return replace(judged, findings=tuple(moved))
 

@@ -120,7 +120,7 @@ class Repository:
         if missing := _no_directory(self.path):
             return Survey(condition=RepoCondition(state=RepoState.PATH_MISSING, detail=missing))
         try:
-            found = self._locate()
+            found = self._found or self._locate()
             return (
                 Survey(condition=found)
                 if isinstance(found, RepoCondition)
@@ -155,7 +155,8 @@ class Repository:
         if self._found is None:
             found = self._locate()
             if isinstance(found, RepoCondition):
-                raise GitError(f"{self.path} is not a git work tree: {found.detail or found.state.value}")
+                said = f": {found.detail}" if found.detail else ""
+                raise GitError(f"{self.path} is not a git work tree{said}")
             self._found = found
         return self._found
 

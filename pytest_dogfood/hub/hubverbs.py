@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.diagnostics import InvalidProjectError
@@ -20,14 +18,17 @@ from pytest_dogfood.hub.entries import Stamp
 from pytest_dogfood.hub.errors import REFUSED
 from pytest_dogfood.hub.errors import HubUsageError
 from pytest_dogfood.hub.errors import RefusedError
-from pytest_dogfood.hub.git import Git
+from pytest_dogfood.hub.gitrepo import Repository
 from pytest_dogfood.hub.importing import problems_in_words
 from pytest_dogfood.hub.importing import read_tasks_file
 from pytest_dogfood.hub.locating import local_hub
-from pytest_dogfood.hub.locating import locate
-from pytest_dogfood.hub.locating import pinned_id
 from pytest_dogfood.hub.machine import current_actor
 from pytest_dogfood.hub.machine import this_machine
+from pytest_dogfood.hub.opening import hub_url
+from pytest_dogfood.hub.opening import open_hub
+from pytest_dogfood.hub.printing import say
+from pytest_dogfood.hub.printing import write_json
+from pytest_dogfood.hub.printing import write_lines
 from pytest_dogfood.hub.protocol import PLACE
 from pytest_dogfood.hub.protocol import write_protocol
 from pytest_dogfood.hub.statuses import Status
@@ -35,44 +36,28 @@ from pytest_dogfood.hub.statuses import nearest
 from pytest_dogfood.hub.statuses import parse_status
 from pytest_dogfood.hub.taking import Taken
 from pytest_dogfood.hub.taking import only_task
+from pytest_dogfood.hub.taking import set_deleted
 from pytest_dogfood.hub.taking import set_forward
 from pytest_dogfood.hub.taking import take_in
 from pytest_dogfood.hub.tasks import HubTask
 from pytest_dogfood.hub.urls import parse_url
-
-JSON_VERSION = 1
-"""Of what `--format json` prints: 1, from the beginning."""
-
-
-def open_hub(option: str | None, *, readonly: bool = False, repository: Path | None = None) -> Hub:
-    """Open the hub that is meant, unless `repository`, or here, pins another one; raises HubError."""
-    location = locate(option)
-    hub = Hub.open(parse_url(location.url, base=location.base), readonly=readonly)
-    pinned, where = pinned_id(repository or Path.cwd())
-    hub.require_id(pinned, where=str(where))
-    return hub
 
 
 def init(options: Namespace) -> int:
     """Create a hub or upgrade it."""
     if options.local and options.hub:
         raise HubUsageError("--local and --hub name two hubs; leave one of them out")
-    url = parse_url(str(local_hub())) if options.local else _named_url(options.hub)
+    url = parse_url(str(local_hub())) if options.local else hub_url(options.hub)
     hub, found = Hub.create(url)
     with hub:
         done = {True: "is ready", False: "has been created"}[found > 0]
-        _print(f"hub {hub.id} {done}: {hub.label}")
+        say(f"hub {hub.id} {done}: {hub.label}")
     return 0
-
-
-def _named_url(option: str | None) -> Any:  # noqa: ANN401 - SQLAlchemy's URL
-    location = locate(option)
-    return parse_url(location.url, base=location.base)
 
 
 def register(options: Namespace) -> int:
     """Record a checkout, and write the protocol into it if asked to."""
-    root, root_commit = _checkout_at(Path(options.path))
+    root, root_commit, why_not = _checkout_at(Path(options.path))
     slug = options.slug or root.name
     if not slug.strip() or any(letter.isspace() or letter == "/" for letter in slug):
         raise HubUsageError(
@@ -80,47 +65,56 @@ def register(options: Namespace) -> int:
         )
     with open_hub(options.hub, repository=root) as hub:
         made = hub.register(root, slug=slug, root_commit=root_commit, machine=this_machine())
-        _print(f"{made.repo} is at {made.path}")
+        say(f"{made.repo} is at {made.path}")
+    if why_not:
+        say(f"its workplans are read, but never written: {why_not}")
     if options.protocol:
         written = write_protocol(root, slug)
-        _print(f"wrote {written}" if written else f"{root / PLACE} is there already and was left as it is")
+        say(f"wrote {written}" if written else f"{root / PLACE} is there already and was left as it is")
     return 0
 
 
-def _checkout_at(path: Path) -> tuple[Path, str]:
-    """Give the root of the work tree, and the first commit of its history where git knows one."""
+def _checkout_at(path: Path) -> tuple[Path, str, str]:
+    """Give the root of the work tree, the first commit of its history where git knows one, and why git does not."""
     try:
         resolved = path.resolve(strict=True)
     except (OSError, RuntimeError) as error:
         raise HubUsageError(f"there is no directory {path}") from error
     if not resolved.is_dir():
         raise HubUsageError(f"{path} is no directory; name the one that holds the checkout")
+    repository = Repository(resolved)
     try:
-        git = Git(resolved)
-        top = git.read("rev-parse", "--show-toplevel")
-        if not top.ok:
-            return resolved, ""
-        git = git.at(Path(top.text))
-        if git.read("rev-parse", "--is-shallow-repository").text != "false":
-            return git.directory, ""  # where its history ends is not where it began
-        roots = git.read("rev-list", "--max-parents=0", "HEAD")
-    except HarnessError:
-        return resolved, ""  # no git here: files are read all the same
-    return git.directory, roots.text.split()[-1] if roots.ok and roots.out else ""
+        return repository.place.top, next(iter(repository.root_commits()), ""), ""
+    except HarnessError as error:
+        return resolved, "", str(error)
+
+
+def forget(options: Namespace) -> int:
+    """Forget a checkout that is no more."""
+    path = Path(options.path).absolute()
+    with open_hub(options.hub) as hub:
+        machine = this_machine()
+        known = {each.path: each.repo for each in hub.checkouts(machine.id)}
+        # As it was registered: links resolved, which cannot be done any more where the directory is gone.
+        named = next((place for place in (str(path), str(path.resolve())) if place in known), None)
+        if named is None:
+            hint = did_you_mean(str(path), known) or "see them all: dogfood hub repos"
+            raise HubUsageError(f"no checkout at {path} is registered on this machine; {hint}")
+        hub.forget(Path(named), machine)
+    say(f"{known[named]} is no longer at {named}; its tasks and their log stay")
+    return 0
 
 
 def repos(options: Namespace) -> int:
     """List repositories with their paths on this machine, or only the paths."""
     with open_hub(options.hub, readonly=True) as hub:
-        known = hub.repos()
-        if options.slug is not None and options.slug not in {repo.slug for repo in known}:
-            hint = did_you_mean(options.slug, (repo.slug for repo in known))
-            raise HubUsageError(f"no repository '{options.slug}' in the hub; {hint}".rstrip("; "))
+        if options.slug is not None:
+            hub.require_repo(options.slug)
+        wanted = hub.repos(options.slug)
         machine = this_machine(create=False)
         here = hub.checkouts(machine.id, repo=options.slug) if machine.id else ()
     if options.path:
         return _print_paths(here, options.slug)
-    wanted = [repo for repo in known if options.slug in {None, repo.slug}]
     if options.format == "json":
         listed = [
             {
@@ -130,7 +124,8 @@ def repos(options: Namespace) -> int:
             }
             for repo in wanted
         ]
-        return _print_json(repos=listed)
+        write_json(repos=listed)
+        return 0
     rows = [
         (repo.slug, path)
         for repo in wanted
@@ -145,7 +140,7 @@ def _print_paths(here: Sequence[Checkout], slug: str | None) -> int:
     now = Path.cwd().resolve()
     around = [each for each in here if now.is_relative_to(each.path)]
     chosen = [max(around, key=lambda each: len(each.path))] if around and slug is not None else here
-    _print(*(each.path for each in chosen))
+    write_lines(each.path for each in chosen)
     if slug is not None and not chosen:
         raise RefusedError(
             f"'{slug}' has no path on this machine; add it: dogfood hub register PATH --slug {slug}"
@@ -157,12 +152,12 @@ def tasks(options: Namespace) -> int:
     """List tasks that are not deleted."""
     statuses = [_status(text).value for text in options.status]
     with open_hub(options.hub, readonly=True) as hub:
-        if options.repo is not None and not hub.repos(options.repo):
-            hint = did_you_mean(options.repo, (repo.slug for repo in hub.repos()))
-            raise HubUsageError(f"no repository '{options.repo}' in the hub; {hint}".rstrip("; "))
+        if options.repo is not None:
+            hub.require_repo(options.repo)
         found = [task for task in hub.tasks(options.repo, statuses=statuses) if not task.deleted]
     if options.format == "json":
-        return _print_json(tasks=[_task_in_json(task) for task in found])
+        write_json(tasks=[_task_in_json(task) for task in found])
+        return 0
     rows = [(task.repo, task.task_id, task.status, task.title) for task in found]
     _print_table(rows, nothing="no tasks")
     return 0
@@ -187,11 +182,33 @@ def set_status(options: Namespace) -> int:
     with open_hub(options.hub) as hub:
         task = only_task(hub, options.task, options.repo)
         changed = set_forward(hub, task, status, stamp=_stamp(options.actor, Source.API))
-    _print(
+    say(
         f"{task.task_id}: {task.status} → {status.value}"
         if changed
         else f"{task.task_id} is {status.value} already"
     )
+    return 0
+
+
+def delete(options: Namespace) -> int:
+    """Mark a task as deleted."""
+    return _marked(options, deleted=True)
+
+
+def restore(options: Namespace) -> int:
+    """Take the mark away."""
+    return _marked(options, deleted=False)
+
+
+def _marked(options: Namespace, *, deleted: bool) -> int:
+    with open_hub(options.hub) as hub:
+        task = only_task(hub, options.task, options.repo)
+        # The status stays, so only the reason tells in the log what was done.
+        reason = ": ".join(filter(None, ("deleted" if deleted else "restored", options.reason)))
+        stamp = replace(_stamp(options.actor, Source.API), reason=reason)
+        done = set_deleted(hub, task, deleted=deleted, stamp=stamp)
+    state = "deleted" if deleted else f"there, and {task.status}"
+    say(f"{task.task_id} is {state}" + ("" if done else " already"))
     return 0
 
 
@@ -211,8 +228,8 @@ def import_file(options: Namespace) -> int:
             counts[result.taken] += 1
             if result.taken in {Taken.KEPT, Taken.REFUSED}:
                 named = f"{result.task.repo}/{result.task.task_id}"
-                _print(f"{path}:{result.task.line}: {result.taken.value} {named}: {result.why}")
-    _print(
+                say(f"{path}:{result.task.line}: {result.taken.value} {named}: {result.why}")
+    say(
         ", ".join(f"{counts[taken]} {taken.value}" for taken in Taken if counts[taken])
         or "no tasks in the file"
     )
@@ -232,21 +249,7 @@ def _status(text: str) -> Status:
     return status
 
 
-def _print_json(**content: object) -> int:
-    _print(json.dumps({"version": JSON_VERSION, **content}, indent=2, ensure_ascii=True))
-    return 0
-
-
 def _print_table(rows: Sequence[Sequence[str]], *, nothing: str) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
-    _print(*(line.rstrip() for line in lines) if rows else [nothing])
-
-
-def _print(*lines: str) -> None:
-    for line in lines:
-        try:
-            sys.stdout.write(f"{line}\n")
-        except UnicodeEncodeError:  # a terminal without arrows, or a file name that is no UTF-8
-            encoding = sys.stdout.encoding
-            sys.stdout.write(f"{line}\n".encode(encoding, "backslashreplace").decode(encoding))
+    write_lines((line.rstrip() for line in lines) if rows else [nothing])

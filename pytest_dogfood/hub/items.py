@@ -64,6 +64,10 @@ class Case:
             return "pull first"
         return f"dogfood consistency fix --repo {shlex.quote(self.repo)}"
 
+    def hint_for(self, action: Action) -> str:
+        """Say how to go on; what holds a write for another reason than being behind has an item of its own."""
+        return "" if action is Action.HELD and not self.condition.is_behind else self.fix_hint
+
     def say(
         self, code: str, severity: Severity, message: str, *, action: Action, hint: str = "", reason: str = ""
     ) -> Finding:
@@ -92,7 +96,7 @@ class Case:
 
 def file_ahead(case: Case, action: Action) -> Finding:
     message = f"file is ahead of DB task '{case.title}' (db={case.db_status}, file={case.file_status})"
-    return case.say("C-11", Severity.FAIL, message, action=action, hint=case.fix_hint)
+    return case.say("C-11", Severity.FAIL, message, action=action, hint=case.hint_for(action))
 
 
 def hub_ahead(case: Case, action: Action, *, reason: str = "", hint: str = "") -> Finding:
@@ -100,17 +104,19 @@ def hub_ahead(case: Case, action: Action, *, reason: str = "", hint: str = "") -
         f"DB task '{case.title}' is ahead of file (db={case.db_status}, file={case.file_status})"
         " — skipped to prevent regression"
     )
-    return case.say("C-13", Severity.WARN, message, action=action, reason=reason, hint=hint or case.fix_hint)
+    return case.say(
+        "C-13", Severity.WARN, message, action=action, reason=reason, hint=hint or case.hint_for(action)
+    )
 
 
 def news_in_file(case: Case) -> Finding:
-    hint = f"dogfood consistency resolve {shlex.quote(case.task_id)} --take file|hub"
+    hint = f"dogfood consistency resolve {shlex.quote(case.task_id)} --take file|hub --reason TEXT"
     return hub_ahead(case, Action.HELD, reason="same_rank", hint=hint)
 
 
 def missing_in_hub(case: Case, action: Action) -> Finding:
     message = f"task '{case.title}' is not in the hub"
-    return case.say("C-20", Severity.FAIL, message, action=action, hint=case.fix_hint)
+    return case.say("C-20", Severity.FAIL, message, action=action, hint=case.hint_for(action))
 
 
 def missing_in_files(case: Case, status: Status) -> Finding:
@@ -120,8 +126,14 @@ def missing_in_files(case: Case, status: Status) -> Finding:
         Severity.INFO if behind or is_closed(status) else Severity.WARN,
         f"DB task '{case.title}' (db={status.value}) has no block in the workplans",
         action=Action.NONE,
-        hint="the block may arrive with the pull" if behind else "",
+        hint="the block may arrive with the pull" if behind else _done_with(case, status),
     )
+
+
+def _done_with(case: Case, status: Status) -> str:
+    """Say how a task is given up whose block was removed on purpose; one that is closed needs nothing."""
+    task = shlex.quote(case.task_id)
+    return "" if is_closed(status) else f"if that is on purpose: dogfood hub set {task} cancelled"
 
 
 def unknown_statuses(case: Case) -> tuple[Finding, ...]:
@@ -130,10 +142,7 @@ def unknown_statuses(case: Case) -> tuple[Finding, ...]:
     if case.block is not None and parse_status(case.block.status) is None:
         found.append(_unknown_in_file(case, case.block.status))
     if case.hub is not None and parse_status(case.hub.status) is None:
-        message = f"unknown status '{case.hub.status}' in the hub"
-        found.append(
-            case.held("C-23", message, "a newer version may have written it: upgrade pytest-dogfood here")
-        )
+        found.append(_unknown_in_hub(case, case.hub.status))
     return tuple(found)
 
 
@@ -143,6 +152,14 @@ def _unknown_in_file(case: Case, status: str | None) -> Finding:
     return case.held(
         "C-22", f"unknown status '{status}' in file" if status else "the block has no status", hint
     )
+
+
+def _unknown_in_hub(case: Case, status: str) -> Finding:
+    meant = nearest(status)
+    hint = "a newer version may have written it: upgrade pytest-dogfood here"
+    if meant:
+        hint += f"; or somebody else did, and meant '{meant}'"
+    return case.held("C-23", f"unknown status '{status}' in the hub", hint)
 
 
 def unusable(case: Case, problem: str) -> Finding:
@@ -155,7 +172,7 @@ def deleted_in_hub(case: Case) -> Finding:
     return case.held(
         "C-29",
         f"DB task '{case.title}' was deleted, but its block is still here",
-        "restore the task in the hub, or remove the block",
+        f"remove the block, or bring the task back: dogfood hub restore {shlex.quote(case.task_id)}",
         severity=Severity.WARN,
     )
 

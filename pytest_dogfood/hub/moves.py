@@ -19,6 +19,7 @@ from pytest_dogfood.hub.conditions import FileState
 from pytest_dogfood.hub.conditions import file_finding
 from pytest_dogfood.hub.conditions import repo_finding
 from pytest_dogfood.hub.consistency import look
+from pytest_dogfood.hub.consistency import site_of
 from pytest_dogfood.hub.database import Hub
 from pytest_dogfood.hub.entries import Source
 from pytest_dogfood.hub.entries import Writeback
@@ -26,7 +27,6 @@ from pytest_dogfood.hub.errors import RefusedError
 from pytest_dogfood.hub.findings import Finding
 from pytest_dogfood.hub.fixing import Errand
 from pytest_dogfood.hub.gitfiles import GitFile
-from pytest_dogfood.hub.gitrepo import Repository
 from pytest_dogfood.hub.rewriting import EditRefusedError
 from pytest_dogfood.hub.rewriting import with_reopening
 from pytest_dogfood.hub.rewriting import with_statuses
@@ -75,6 +75,8 @@ class Mover:
     def reopen(self, task: HubTask, status: Status, *, hub_only: bool = False) -> Moved:
         """Reopen a task in the hub and, unless `hub_only`, in the workplan of this checkout."""
         known = _usable(task)
+        if status is known:
+            raise RefusedError(f"'{task.task_id}' is {known.value} in the hub already")
         if RANK[status] >= RANK[known]:
             raise RefusedError(
                 f"'{task.task_id}' is {known.value} in the hub; moving it to {status.value} is no reopening: "
@@ -191,10 +193,10 @@ class Mover:
     def _scene(self, task: HubTask, *, writes_file: bool = True) -> Iterator[_Scene]:
         """Hold the lock of this checkout, and see that the repository and the file allow the move."""
         checkout = only_checkout(self._hub, self._errand.machine.id, task.repo, here=self._here)
-        repository = Repository(Path(checkout.path))
         try:
-            with checkout_lock(repository.place.git_dir, timeout=self._errand.lock_timeout):
-                view = look(self._hub, checkout, self._errand.question)
+            site = site_of(self._hub, checkout)
+            with checkout_lock(site.repository.place.git_dir, timeout=self._errand.lock_timeout):
+                view = look(self._hub, site, self._errand.question)
                 _require_condition(view, writes_file=writes_file)
                 block = _only_block(view, task)
                 if writes_file:

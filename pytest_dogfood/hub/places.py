@@ -98,14 +98,13 @@ def _aged(path: Path) -> LockFile | None:
 
 
 def _place(git: Git) -> Place:
-    top = Path(git.value("rev-parse", "--show-toplevel"))
-    return Place(
-        top=top,
-        prefix=git.value("rev-parse", "--show-prefix"),
-        git_dir=Path(git.value("rev-parse", "--absolute-git-dir")),
-        # Not always absolute: relative to where git was asked.
-        common_dir=git.directory / git.value("rev-parse", "--git-common-dir"),
-    )
+    asked = ("--show-toplevel", "--show-prefix", "--absolute-git-dir", "--git-common-dir")
+    told = git.value("rev-parse", *asked).split("\n")
+    if len(told) != len(asked):  # a path has a newline in it
+        told = [git.value("rev-parse", each) for each in asked]
+    top, prefix, git_dir, common_dir = told
+    # The last is not always absolute: it is relative to where git was asked.
+    return Place(top=Path(top), prefix=prefix, git_dir=Path(git_dir), common_dir=git.directory / common_dir)
 
 
 def _too_old(git: Git) -> RepoCondition | None:

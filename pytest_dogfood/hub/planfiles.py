@@ -17,7 +17,7 @@ _NEVER = frozenset({".git", "node_modules"})
 
 
 def read_workplans(root: Path, places: Sequence[str]) -> tuple[Document, ...]:
-    """Read the workplans of a checkout, in the order of their paths.
+    """Read the workplans of a checkout, and what may have been meant as one, in the order of their paths.
 
     Each of `places` is a directory, of which every Markdown file is looked at, or a pattern such as
     `**/*-WP-*.md`. Patterns do not look into other repositories inside this one. Never raises: what cannot be
@@ -27,7 +27,7 @@ def read_workplans(root: Path, places: Sequence[str]) -> tuple[Document, ...]:
     for place in places:
         found.update(_below(root, place.strip("/")) if is_directory(place) else _matching(root, place))
     read = (document or _read(root, path) for path, document in sorted(found.items()))
-    return tuple(document for document in read if document.is_workplan)
+    return tuple(document for document in read if document.is_workplan or document.stray)
 
 
 def is_directory(place: str) -> bool:

@@ -51,15 +51,23 @@ def read_preferences(root: Path) -> Preferences:
         return Preferences()
     if not isinstance(section, dict):
         raise HubUsageError(f"{path}: `{SECTION}:` holds keys and values, such as workplans: [workplans/]")
-    for key in section:
-        if key not in _KEYS:
-            hint = did_you_mean(str(key), _KEYS) or "known are " + ", ".join(_KEYS)
-            raise HubUsageError(f"{path}: unknown key '{key}' in `{SECTION}:`; {hint}")
-    try:
-        said = {key: _KEYS[key](value) for key, value in section.items()}
-    except ValueError as error:
-        raise HubUsageError(f"{path}: in `{SECTION}:`, {error}") from error
+    said: dict[str, Any] = {}
+    problems = []
+    for key, value in section.items():
+        try:
+            said[key] = _reader(key)(value)
+        except ValueError as error:
+            problems.append(str(error))
+    if problems:
+        raise HubUsageError(f"{path}: in `{SECTION}:`, {'; and '.join(problems)}")
     return _preferences(said)
+
+
+def _reader(key: object) -> Callable[[object], Any]:
+    if key in _KEYS:
+        return _KEYS[str(key)]
+    hint = did_you_mean(str(key), _KEYS) or "known are " + ", ".join(_KEYS)
+    raise ValueError(f"the key '{key}' is unknown, {hint}")
 
 
 def _preferences(said: Mapping[str, Any]) -> Preferences:

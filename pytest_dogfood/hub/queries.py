@@ -39,6 +39,7 @@ def read_checkouts(
     connection: Connection, machine_id: str | None = None, slug: str | None = None
 ) -> tuple[Checkout, ...]:
     query = select(checkouts, repos.c.slug).join(repos, checkouts.c.repo == repos.c.id)
+    query = query.where(checkouts.c.gone_at.is_(None))
     if machine_id is not None:
         query = query.where(checkouts.c.machine_id == machine_id)
     if slug is not None:

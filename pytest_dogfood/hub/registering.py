@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from importlib import import_module
 from pathlib import Path
 
 from sqlalchemy import Connection
 from sqlalchemy import Table
+from sqlalchemy import func
 from sqlalchemy import select
 from sqlalchemy import update
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.dialects import sqlite
 
 from pytest_dogfood.hub.entries import Checkout
 from pytest_dogfood.hub.entries import Repo
@@ -41,15 +41,24 @@ def checkout_of(connection: Connection, repo: Repo, path: Path, machine: Machine
     row = {"machine_id": machine.id, "host": machine.host, "path": str(path)}
     _insert_once(connection, checkouts, id=str(uuid.uuid4()), repo=repo.id, **row)
     here = (checkouts.c.machine_id == machine.id, checkouts.c.path == str(path))
-    joined = select(checkouts.c.id, repos.c.slug).join(repos, checkouts.c.repo == repos.c.id)
+    joined = select(checkouts.c.id, checkouts.c.gone_at, repos.c.slug).join(
+        repos, checkouts.c.repo == repos.c.id
+    )
     found = connection.execute(joined.where(*here)).one()
-    if found.slug != repo.slug:
+    if found.slug != repo.slug and found.gone_at is None:
         raise HubUsageError(f"{path} is registered as '{found.slug}' already; use that name")
-    connection.execute(update(checkouts).where(*here).values(host=machine.host))
+    connection.execute(update(checkouts).where(*here).values(repo=repo.id, host=machine.host, gone_at=None))
     return Checkout(id=found.id, repo=repo.slug, **row)
+
+
+def forget(connection: Connection, path: Path, machine: Machine) -> None:
+    """Forget that there is a checkout at a path of this machine; what was written back there stays known."""
+    here = (checkouts.c.machine_id == machine.id, checkouts.c.path == str(path))
+    connection.execute(update(checkouts).where(*here).values(gone_at=func.now()))
 
 
 def _insert_once(connection: Connection, table: Table, **values: str) -> None:
     """Insert a row unless there is one with the same key, whoever was first."""
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    # Each has a statement of its own for this, and PostgreSQL's takes long to import.
+    dialect = import_module(f"sqlalchemy.dialects.{connection.dialect.name}")
     connection.execute(dialect.insert(table).values(**values).on_conflict_do_nothing())

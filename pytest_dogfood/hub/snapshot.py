@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from collections.abc import Iterator
 from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from pytest_dogfood.hub.findings import Finding
@@ -38,6 +39,12 @@ class Snapshot:
         ]
         # Escaped, because file names need not be UTF-8, and what goes to another process has to be.
         return json.dumps({"checks": checks, "error": self.error}, ensure_ascii=True)
+
+    def restricted_to(self, names: Iterable[str]) -> Snapshot:
+        """Give the snapshot with only the checks of these names, which are `GROUP` or `GROUP::NAME`."""
+        wanted = set(names)
+        kept = (check for check in self.checks if {check.group, f"{check.group}::{check.name}"} & wanted)
+        return replace(self, checks=tuple(kept))
 
     @classmethod
     def from_json(cls, text: str) -> Snapshot:

@@ -82,7 +82,7 @@ class Following:
             refusals = {_task_id(each): _refusal(document, each) for each in due}
             for each in due:
                 if why := refusals[_task_id(each)]:
-                    held = each.with_first(action=Action.HELD)
+                    held = each.with_first(action=Action.HELD, hint="")
                     self._replace(each, held.with_more(trouble.of_refused_edit(held.findings[0], why)))
             return [each for each in due if not refusals[_task_id(each)]]
         return list(due)
@@ -94,7 +94,7 @@ class Following:
             done = (
                 each.with_first(fixed=True, commit=result.commit)
                 if result.ok
-                else each.with_first(action=Action.HELD)
+                else each.with_first(action=Action.HELD, hint="")
             )
             self._replace(each, done)
         if (finding := result.finding(self._view.checkout.repo)) is not None:

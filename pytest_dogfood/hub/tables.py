@@ -56,6 +56,7 @@ checkouts = Table(
     Column("machine_id", Words, nullable=False),
     Column("host", Words, nullable=False, server_default=""),
     Column("path", Words, nullable=False),
+    Column("gone_at", DateTime(timezone=True)),
     UniqueConstraint("machine_id", "path"),
 )
 

@@ -72,7 +72,20 @@ def set_forward(hub: Hub, task: HubTask, status: Status, *, stamp: Stamp) -> boo
             )
         if hub.set_status(seen, status, stamp=stamp):
             return True
-    raise RefusedError(f"'{task.task_id}' was changed by others {RETRIES + 1} times meanwhile; try again")
+    raise _always_changing(task)
+
+
+def set_deleted(hub: Hub, task: HubTask, *, deleted: bool, stamp: Stamp) -> bool:
+    """Mark a task as deleted, or take the mark away; False if it is so already. Nothing of it is lost.
+
+    Raises RefusedError where the task goes on changing meanwhile.
+    """
+    for seen in _as_it_is(hub, task):
+        if seen.deleted is deleted:
+            return False
+        if hub.set_deleted(seen, deleted=deleted, stamp=stamp):
+            return True
+    raise _always_changing(task)
 
 
 def take_in(hub: Hub, tasks: Iterable[ImportedTask], *, stamp: Stamp) -> Iterator[Result]:
@@ -127,6 +140,10 @@ def _as_it_is(hub: Hub, task: HubTask) -> Iterator[HubTask]:
     yield task
     for _ in range(RETRIES):
         yield hub.task(task.id) or task
+
+
+def _always_changing(task: HubTask) -> RefusedError:
+    return RefusedError(f"'{task.task_id}' was changed by others {RETRIES + 1} times meanwhile; try again")
 
 
 def _standing(status: Status, task: HubTask) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.hub.checkoutlock import CheckoutLockedError
 from pytest_dogfood.hub.errors import HubUsageError
@@ -9,14 +11,24 @@ from pytest_dogfood.hub.errors import WrongHubError
 from pytest_dogfood.hub.findings import Action
 from pytest_dogfood.hub.findings import Finding
 from pytest_dogfood.hub.findings import Severity
+from pytest_dogfood.hub.items import Case
 from pytest_dogfood.hub.locating import PROJECT_FILE
-from pytest_dogfood.hub.matching import Pair
 
 OF_ONE_CHECKOUT = (HarnessError, OSError)
 """What one checkout can fail with and another need not."""
 
 
+class SettingsError(HarnessError):
+    """The dogfood.yaml of a checkout is wrong, or names another hub; `cause` says which."""
+
+    def __init__(self, cause: HubUsageError) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
 def of_checkout(repo: str, error: Exception) -> Finding:
+    if isinstance(error, SettingsError):
+        return _of_settings(repo, error.cause)
     return Finding(
         code="C-31",
         severity=Severity.WARN,
@@ -27,7 +39,7 @@ def of_checkout(repo: str, error: Exception) -> Finding:
     )
 
 
-def of_settings(repo: str, error: HubUsageError) -> Finding:
+def _of_settings(repo: str, error: HubUsageError) -> Finding:
     """Give the item of a repository whose dogfood.yaml is wrong, or names another hub."""
     wrong_hub = isinstance(error, WrongHubError)
     return Finding(
@@ -63,63 +75,38 @@ def of_lock(repo: str, error: HarnessError) -> Finding:
         repo=repo,
         reason="locked" if held else "no_lock",
         message=f"'{repo}' is skipped: {error}",
-        hint="run fix again, or wait longer: --lock-timeout SECONDS" if held else "",
         action=Action.HELD,
     )
 
 
 def of_race(finding: Finding, tries: int) -> Finding:
     """Give the item that stands beside a change of the hub which others were always faster than."""
-    return Finding(
-        code="C-34",
-        severity=Severity.WARN,
-        repo=finding.repo,
-        path=finding.path,
-        line=finding.line,
-        task_id=finding.task_id,
-        hub_id=finding.hub_id,
-        title=finding.title,
-        db_status=finding.db_status,
-        file_status=finding.file_status,
-        message=f"DB task '{finding.title}' was changed by others {tries} times meanwhile — left as it is",
-        hint="run fix again",
-        action=Action.HELD,
-    )
+    message = f"DB task '{finding.title}' was changed by others {tries} times meanwhile — left as it is"
+    return _beside(finding, "C-34", message, hint="run fix again")
 
 
 def of_refused_edit(finding: Finding, why: str) -> Finding:
     """Give the item of a task whose status cannot be edited; the others of its file can."""
-    return Finding(
-        code="C-33",
-        severity=Severity.WARN,
-        repo=finding.repo,
-        path=finding.path,
-        line=finding.line,
-        task_id=finding.task_id,
-        hub_id=finding.hub_id,
-        title=finding.title,
-        db_status=finding.db_status,
-        file_status=finding.file_status,
-        reason="refused",
-        message="writeback failed: the status cannot be changed without changing something else",
-        hint=why,
-        action=Action.HELD,
-    )
+    message = "writeback failed: the status cannot be changed without changing something else"
+    return _beside(finding, "C-33", message, hint=why, reason="refused")
 
 
-def of_refused_path(pair: Pair, error: HubUsageError) -> Finding:
+def of_refused_path(case: Case, error: HubUsageError) -> Finding:
     """Give the item of a task of which the hub does not take the place where it was found."""
-    hub, block = pair.hub, pair.block
-    return Finding(
-        code="C-34",
+    message = "the hub does not take the path where the task was found"
+    return case.held("C-34", message, str(error), severity=Severity.WARN, reason="refused_by_hub")
+
+
+def _beside(finding: Finding, code: str, message: str, *, hint: str, reason: str = "") -> Finding:
+    """Give an item about the same task that says what came in the way of the other one."""
+    return replace(
+        finding,
+        code=code,
         severity=Severity.WARN,
-        repo=hub.repo if hub is not None else "",
-        path=block.path if block is not None else "",
-        line=block.line if block is not None else 0,
-        task_id=hub.task_id if hub is not None else "",
-        hub_id=hub.id if hub is not None else "",
-        reason="refused_by_hub",
-        message="the hub does not take the path where the task was found",
-        hint=str(error),
+        reason=reason,
+        message=message,
+        hint=hint,
         action=Action.HELD,
+        fixed=False,
+        commit="",
     )

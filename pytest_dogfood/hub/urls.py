@@ -48,5 +48,6 @@ def shown(url: URL) -> str:
     """Give a URL for people, without its password; an SQLite file by its path."""
     if url.get_backend_name() == "sqlite":
         return url.database or ""
+    url = url.set(drivername="postgresql")  # as people write it; the driver is our affair
     query = {key: "***" if _SECRET.search(key) else value for key, value in url.query.items()}
     return url.set(query=query).render_as_string(hide_password=True)

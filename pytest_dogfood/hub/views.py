@@ -65,17 +65,36 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class View:
-    """All that is seen of a checkout, and what is decided about each of its tasks."""
+class Site:
+    """A checkout to work in: what the hub knows of it, its git, and how its dogfood.yaml wants it treated."""
 
     checkout: Checkout
     repository: Repository
+    preferences: Preferences
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """All that is seen of a checkout, and what is decided about each of its tasks."""
+
+    site: Site
     question: Question
-    preferences: Preferences = field(default_factory=Preferences)
     survey: Survey
     documents: Mapping[str, Document] = field(default_factory=dict)
     judged: tuple[Judged, ...] = ()
     findings: tuple[Finding, ...] = ()
+
+    @property
+    def checkout(self) -> Checkout:
+        return self.site.checkout
+
+    @property
+    def repository(self) -> Repository:
+        return self.site.repository
+
+    @property
+    def preferences(self) -> Preferences:
+        return self.site.preferences
 
     @property
     def policy(self) -> Policy:

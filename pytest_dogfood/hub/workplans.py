@@ -34,8 +34,9 @@ _WORKPLAN_LINE = re.compile(r"type[ \t]*:[ \t]*[\"']?workplan[\"']?[ \t]*(?:#.*)
 class Document:
     """A file that was read. `text` is the decoded `content`, with its BOM if it has one.
 
-    A file that is no workplan has no entries. `unreadable` says why the whole file is held. `nested` are the
-    lines of task fences in lists and block quotes, which are not read.
+    A file that is no workplan has no entries; `stray` is the line of its first task block, 0 without any.
+    `unreadable` says why the whole file is held. `nested` are the lines of task fences in lists and block quotes,
+    which are not read.
     """
 
     path: str
@@ -44,6 +45,7 @@ class Document:
     is_workplan: bool = False
     entries: tuple[Entry, ...] = ()
     nested: tuple[int, ...] = ()
+    stray: int = 0
     unreadable: str = ""
 
     @property
@@ -54,7 +56,8 @@ class Document:
         """Give what is to be said of the file itself; what is wrong with a block is decided with its task."""
         if self.unreadable:
             return (unreadable_file(repo, self.path, self.unreadable),)
-        return tuple(_nested_finding(repo, self.path, line) for line in self.nested)
+        nested = tuple(_not_read(repo, self.path, line, *_NESTED) for line in self.nested)
+        return (*nested, _not_read(repo, self.path, self.stray, *_STRAY)) if self.stray else nested
 
 
 def unreadable_file(repo: str, path: str, why: str) -> Finding:
@@ -69,16 +72,28 @@ def unreadable_file(repo: str, path: str, why: str) -> Finding:
     )
 
 
-def _nested_finding(repo: str, path: str, line: int) -> Finding:
+_NESTED = (
+    "nested",
+    "a task block inside a list or a block quote is not read",
+    "move it to the left margin if it is meant to be a task",
+)
+_STRAY = (
+    "no_workplan",
+    "a task block in a file that is no workplan is not read",
+    "if it is meant to be one, begin it with the lines ---, type: workplan, ---",
+)
+
+
+def _not_read(repo: str, path: str, line: int, reason: str, message: str, hint: str) -> Finding:
     return Finding(
         code="C-24",
         severity=Severity.INFO,
         repo=repo,
         path=path,
         line=line,
-        reason="nested",
-        message="a task block inside a list or a block quote is not read",
-        hint="move it to the left margin if it is meant to be a task",
+        reason=reason,
+        message=message,
+        hint=hint,
     )
 
 
@@ -91,7 +106,8 @@ def parse(content: bytes, *, path: str, loader: type[Any] = LOADER) -> Document:
     lines = split_lines(text)
     end = _front_matter_end(lines)
     if not _is_workplan(lines[:end]):
-        return Document(path=path, content=content, text=text)
+        entries, _ = _read_body(text, lines, 0, path, loader)
+        return Document(path=path, content=content, text=text, stray=entries[0].block.line if entries else 0)
     if end is None:
         why = "its front matter is not closed by a line '---'"
         return Document(path=path, content=content, text=text, is_workplan=True, unreadable=why)
@@ -140,7 +156,7 @@ def _blocks_of_markdown() -> MarkdownIt:
 def _read_body(
     text: str, lines: Sequence[Line], first: int, path: str, loader: type[Any]
 ) -> tuple[tuple[Entry, ...], tuple[int, ...]]:
-    if first == len(lines) or not _ANY_TASK_FENCE.search(text, lines[first].start):
+    if first >= len(lines) or not _ANY_TASK_FENCE.search(text, lines[first].start):
         return (), ()
     entries: list[Entry] = []
     nested: list[int] = []

@@ -17,6 +17,7 @@ from statistics import median
 
 from tests.benchmarks import overheads
 from tests.benchmarks.checking import check
+from tests.benchmarks.consistency import consistency
 from tests.benchmarks.contenders import available
 from tests.benchmarks.graphs import GRAPHS
 from tests.benchmarks.graphs import TINY
@@ -62,10 +63,15 @@ def _measurements(rounds: int, workers: Iterable[int]) -> dict[str, Callable[[],
                 found[f"{name}, N={count}"] = partial(_makespans, name, count, rounds)
     found["plain tests"] = lambda: [overheads.plain_tests(rounds)]
     found["collection"] = lambda: [overheads.collection(rounds)]
-    found["steps"] = lambda: [overheads.steps(rounds, "sh"), overheads.steps(rounds, "bash")]
+    found["steps"] = lambda: [
+        overheads.steps(rounds, "sh"),
+        overheads.steps(rounds, "bash"),
+        overheads.steps(rounds, "bash", text="echo hello"),
+    ]
     found["start"] = lambda: [overheads.start_up(rounds)]
     found["planning"] = lambda: overheads.planning(rounds)
     found["check"] = lambda: check(rounds)
+    found["consistency"] = lambda: consistency(rounds)
     return found
 
 

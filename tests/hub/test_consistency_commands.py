@@ -154,8 +154,8 @@ def test_reopen_resolve_and_log(dogfood: Command, shop: Checkout) -> None:
     assert (status, len(out.splitlines())) == (0, 1)
     assert "shop/X-T1  done → todo (reopened 1)  reopen by" in out
     assert out.rstrip().endswith("it leaks")
-    status, out, _ = dogfood("consistency", "log", "--format", "json", "--actor-less")
-    assert status == 2
+    for wrong in (["--actor-less"], ["--repo", "shopp"], ["--task", "X-T9"]):
+        assert dogfood("consistency", "log", *wrong)[0] == 2
     events = json.loads(dogfood("consistency", "log", "--format", "json")[1])["events"]
     assert [(each["task_id"], each["version"]) for each in events] == [("X-T1", 1), ("X-T1", 2), ("X-T2", 1)]
 
@@ -210,9 +210,13 @@ def test_no_hub_is_made_by_looking(dogfood: Command, data_directory: Path, tmp_p
 
 
 def test_a_hub_that_cannot_be_reached_is_status_3(dogfood: Command) -> None:
-    status, _, err = dogfood("consistency", "check", "--hub", "postgresql://127.0.0.1:1/hub")
-    assert status == 3
-    assert err.startswith("dogfood consistency: ")
+    unreachable = ("--hub", "postgresql://127.0.0.1:1/hub")
+    status, out, err = dogfood("consistency", "check", *unreachable)
+    assert (status, out) == (3, "")
+    assert err.startswith("dogfood consistency: the hub postgresql://127.0.0.1:1/hub ")
+    status, out, _ = dogfood("consistency", "fix", "--format", "json", *unreachable)
+    summary = json.loads(out)["summary"]
+    assert (status, summary["exit_status"], "127.0.0.1" in summary["error"]) == (3, 3, True)
 
 
 @pytest.mark.parametrize(
@@ -255,7 +259,7 @@ def test_an_interrupt_ends_with_130(dogfood: Command, shop: Checkout, plain_git:
         "import os, sys; from pytest_dogfood.cli import main\n"
         "open('../pid', 'w').write(str(os.getpid()))\n"
         "main(['consistency', 'fix']); main(['hub', 'set', 'X-T2', 'done'])\n"
-        "sys.exit(main(['consistency', 'fix']))"
+        "print('last:'); sys.exit(main(['consistency', 'fix', '--format', 'json']))"
     )
     before = shop.plan.read_bytes()
     done = subprocess.run(
@@ -269,5 +273,9 @@ def test_an_interrupt_ends_with_130(dogfood: Command, shop: Checkout, plain_git:
     )
     del plain_git
     assert done.returncode == 130, done.stderr
-    assert "C-13 X-T2" in done.stdout
+    said = json.loads(done.stdout.partition("last:\n")[2])
+    assert (said["summary"]["exit_status"], said["summary"]["error"]) == (130, "interrupted")
+    assert [(each["code"], each["task_id"], each["fixed"]) for each in said["items"]] == [
+        ("C-13", "X-T2", False)
+    ]
     assert shop.plan.read_bytes() == before

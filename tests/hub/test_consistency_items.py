@@ -158,6 +158,11 @@ def test_a_warning_is_a_warning_of_a_type_of_its_own(seen: Seen) -> None:
     assert f"{said} — skipped to prevent regression" in seen.run.text
 
 
+def test_what_does_not_fail_is_in_junit_too(seen: Seen) -> None:
+    assert seen.run.cases["T3"].properties["C-13"].startswith("WARN DB task 'T3' is ahead of file")
+    assert seen.run.cases["T5"].properties["C-21"].startswith("INFO DB task 'T5'")
+
+
 def test_information_is_in_a_section_of_the_report(seen: Seen) -> None:
     assert re.search(
         r"^-+ Captured consistency call -+\nC-21 INFO DB task 'T5' ", seen.run.text, re.MULTILINE
@@ -170,7 +175,12 @@ def test_nothing_is_written_and_each_repository_is_fetched_once(seen: Seen) -> N
 
 
 def test_no_process_but_the_first_asks_the_hub(shop: Shop) -> None:
-    run = shop.pytest("--dogfood-consistency-offline", "-n1", "-k", "no_worker or T1")
+    run = shop.pytest(
+        "--dogfood-consistency-offline",
+        "-n1",
+        "consistency::shop::T1",
+        "test_it.py::test_that_no_worker_imports_a_database",
+    )
     assert {name: case.kind for name, case in run.cases.items()} == {
         "T1": "passed",
         "test_that_no_worker_imports_a_database": "passed",
@@ -233,6 +243,14 @@ def test_a_hub_that_does_not_answer_is_one_error(shop: Shop, workers: str) -> No
     assert {case.kind for name, case in run.cases.items() if name != "hub"} == {"passed"}
     assert run.status == pytest.ExitCode.TESTS_FAILED
     assert "127.0.0.1" in run.text
+    assert "Traceback" not in run.text
+    assert "runner.py" not in run.text
+
+
+def test_an_id_that_there_is_not_is_refused(shop: Shop) -> None:
+    run = shop.pytest("--dogfood-consistency-offline", "consistency::shop::T1", "consistency::shop::T77")
+    assert run.status == pytest.ExitCode.USAGE_ERROR
+    assert "not found: consistency::shop::T77" in run.text
 
 
 def without(shop: Shop, *names: str, **variables: str) -> Shop:

@@ -79,7 +79,7 @@ VERBS = [
 
 
 def test_the_commands_have_been_found() -> None:
-    assert len(VERBS) == 12
+    assert len(VERBS) == 15
 
 
 @pytest.mark.parametrize("group,verb", VERBS)

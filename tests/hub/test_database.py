@@ -126,6 +126,23 @@ def test_a_hub_opened_for_reading_refuses_every_write(hub: Hub, hub_url: str, ad
         assert reader.tasks() == (task,)
 
 
+def test_an_sqlite_hub_is_put_in_order_once_and_not_after_each_transaction(
+    sqlite_hub: Hub, add_task: Add
+) -> None:
+    log = Path(f"{sqlite_hub.label}-wal")
+    with Hub.open(sqlite_hub.label) as hub:
+        add_task(hub)
+        assert log.stat().st_size
+    assert not log.exists()
+
+
+def test_an_sqlite_hub_that_vanishes_is_noticed_and_what_to_look_for_is_said(sqlite_hub: Hub) -> None:
+    with Hub.open(sqlite_hub.label) as hub:
+        Path(hub.label).unlink()
+        with pytest.raises(HubUnreachable, match="is it still there"):
+            hub.tasks()
+
+
 def test_reading_an_sqlite_hub_leaves_no_file_behind_and_its_bytes_alone(
     sqlite_hub: Hub, add_task: Add
 ) -> None:

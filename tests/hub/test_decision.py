@@ -113,7 +113,7 @@ def test_a_tie_is_broken_by_history_or_as_the_user_wishes(
 def test_news_in_the_file_are_held_with_the_way_out() -> None:
     decision = decided(task("done"), block("cancelled"), seen=False)
     assert decision.finding is not None
-    assert decision.finding.hint == "dogfood consistency resolve X-T1 --take file|hub"
+    assert decision.finding.hint == "dogfood consistency resolve X-T1 --take file|hub --reason TEXT"
     assert (decision.hub_status, decision.file_status) == (None, None)
 
 

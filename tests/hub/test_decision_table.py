@@ -127,7 +127,7 @@ def test_a_tie_with_news_is_held(table: tuple[Table, bool], in_hub: str, in_file
     task_id = name(in_hub, in_file)
     done = finding(made.fixed, task_id)
     assert (done.code, done.reason, done.action) == ("C-13", "same_rank", Action.HELD)
-    assert done.hint == f"dogfood consistency resolve {task_id} --take file|hub"
+    assert done.hint == f"dogfood consistency resolve {task_id} --take file|hub --reason TEXT"
     assert (made.in_hub(task_id), made.files[task_id][0]) == (in_hub, in_file)
 
 

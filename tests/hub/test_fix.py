@@ -91,6 +91,7 @@ def test_a_dirty_file_gives_its_news_and_is_not_written(both: tuple[World, Desk]
     report = desk.fix()
     said = finding(report, code="C-14")
     assert (said.reason, said.message) == ("dirty", "workplan has uncommitted changes — skipping writeback")
+    assert finding(report, code="C-13").hint == ""
     assert desk.task("X-new").status == "in_progress"
     assert finding(report, "X-W").action is Action.HELD
     assert (desk.clone.head, desk.clone.plan.read_bytes()) == (head, before)

@@ -14,11 +14,13 @@ import pytest
 
 from pytest_dogfood.hub import fixing
 from pytest_dogfood.hub.checkoutlock import checkout_lock
+from pytest_dogfood.hub.consistency import site_of
 from pytest_dogfood.hub.database import Hub
 from pytest_dogfood.hub.decision import Policy
 from pytest_dogfood.hub.entries import Stamp
 from pytest_dogfood.hub.errors import HubUnreachable
 from pytest_dogfood.hub.errors import HubUsageError
+from pytest_dogfood.hub.errors import RefusedError
 from pytest_dogfood.hub.findings import Action
 from pytest_dogfood.hub.findings import Severity
 from pytest_dogfood.hub.fixing import PULL_FAILED
@@ -187,6 +189,28 @@ def test_a_pull_that_fails_is_said_and_the_gate_holds(both: tuple[World, Desk]) 
     said: list[str] = []
     errand = desk.errand(policy=Policy(), pull=True)
     (report,) = fix(made.hub, made.hub.checkouts("here"), replace(errand, notice=said.append))
-    assert said == [PULL_FAILED]
+    assert said[0] == PULL_FAILED
+    assert "fast-forward" in "".join(said[1:])
     assert PULL_FAILED == "WARN: pull failed (conflicts or no remote) — running fix-consistency anyway"
     assert finding(report, code="C-14").reason == "diverged"
+
+
+def test_the_time_limits_of_the_repository_hold_from_the_lock_on(world: Worlds) -> None:
+    desk = world(T1="todo").desk("here")
+    desk.clone.write("consistency: {git_timeout: 2m, fetch_timeout: 500ms}\n", "dogfood.yaml")
+    (checkout,) = desk.hub.checkouts(desk.machine.id)
+    limits = site_of(desk.hub, checkout).repository.limits
+    assert (limits.other, limits.fetch) == (120, 0.5)
+
+
+def test_settings_that_are_wrong_keep_everything_as_it_is(both: tuple[World, Desk]) -> None:
+    _, desk = both
+    desk.clone.write("consistency: {git_timeout: soon, worplans: x}\n", "dogfood.yaml")
+    before = state(desk)
+    report = desk.fix(pull=True)
+    assert (codes(report), report.findings[0].reason) == (["C-27"], "settings")
+    assert "did you mean 'workplans'?" in report.findings[0].message
+    assert "not 'soon'" in report.findings[0].message
+    assert state(desk) == before
+    with pytest.raises(RefusedError, match="unknown"):
+        desk.reopen("X-W")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -119,6 +120,83 @@ def test_register_records_the_root_of_the_checkout_and_repos_finds_it(
     assert capsys.readouterr().out == f"shop is at {checkout}\n{checkout}\n"
     with Hub.open(str(local)) as hub:
         assert len(hub.repos()[0].root_commit) == 40
+
+
+def test_a_directory_that_git_does_not_know_is_registered_and_that_is_said(
+    hub_command: Type, local: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    del local
+    assert hub_command("register", str(tmp_path), "--slug", "plain") == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said == [
+        f"plain is at {tmp_path}",
+        f"its workplans are read, but never written: {tmp_path} is not a git work tree",
+    ]
+
+
+def test_a_history_that_was_merged_in_makes_no_other_repository(
+    hub_command: Type, local: Path, checkout: Path
+) -> None:
+    assert hub_command("register", str(checkout)) == 0
+    git = ["git", "-C", str(checkout), "-c", "user.name=n", "-c", "user.email=e@x"]
+    for words in (
+        ["branch", "-M", "one"],
+        ["checkout", "-q", "--orphan", "older"],
+        ["commit", "-q", "--allow-empty", "-m", "older", "--date", "2001-01-01T00:00:00Z"],
+        ["checkout", "-q", "one"],
+        ["merge", "-q", "--allow-unrelated-histories", "-m", "both", "older"],
+    ):
+        subprocess.run(
+            [*git, *words], check=True, env={**os.environ, "GIT_COMMITTER_DATE": "2001-01-01T00:00:00Z"}
+        )
+    assert hub_command("register", str(checkout)) == 0
+    with Hub.open(str(local)) as hub:
+        assert len(hub.checkouts()) == 1
+
+
+def test_a_checkout_that_is_no_more_is_forgotten_and_its_path_is_free(
+    hub_command: Type, local: Path, checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub_command("register", str(checkout))
+    moved = checkout.rename(checkout.with_name("moved"))
+    hub_command("register", str(moved), "--slug", "shop")
+    capsys.readouterr()
+    assert hub_command("forget", str(checkout)) == 0
+    assert capsys.readouterr().out == f"shop is no longer at {checkout}; its tasks and their log stay\n"
+    hub_command("repos", "--path")
+    assert capsys.readouterr().out == f"{moved}\n"
+    assert hub_command("forget", str(checkout)) == 2
+    assert "did you mean" in capsys.readouterr().err
+    moved.rename(checkout)
+    assert hub_command("register", str(checkout), "--slug", "other") == 0
+    assert hub_command("register", str(checkout), "--slug", "shop") == 2
+    with Hub.open(str(local)) as hub:
+        assert [(each.repo, each.path) for each in hub.checkouts()] == [
+            ("other", str(checkout)),
+            ("shop", str(moved)),
+        ]
+
+
+def test_a_task_is_deleted_and_restored_with_a_reason(
+    hub_command: Type, local: Path, add_task: Callable[..., HubTask], capsys: pytest.CaptureFixture[str]
+) -> None:
+    add(local, add_task, "T1", "blocked")
+    capsys.readouterr()
+    for verb, said in [
+        ("delete", "T1 is deleted"),
+        ("delete", "T1 is deleted already"),
+        ("restore", "T1 is there, and blocked"),
+        ("restore", "T1 is there, and blocked already"),
+    ]:
+        assert hub_command(verb, "T1", "--reason", "by mistake") == 0
+        assert capsys.readouterr().out == f"{said}\n"
+    with Hub.open(str(local)) as hub:
+        events = [(each.version, each.to_status, each.reason) for each in hub.events()]
+    assert events == [
+        (1, "blocked", ""),
+        (2, "blocked", "deleted: by mistake"),
+        (3, "blocked", "restored: by mistake"),
+    ]
 
 
 def test_repos_lists_what_is_here_and_what_is_not(

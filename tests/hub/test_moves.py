@@ -80,6 +80,8 @@ def test_a_reopen_in_the_hub_alone_is_recorded_where_it_is_accepted(made: World,
 def test_what_is_not_further_cannot_be_reopened(desk: Desk) -> None:
     with pytest.raises(RefusedError, match="is no reopening"):
         desk.reopen("X-T2", Status.BLOCKED)
+    with pytest.raises(RefusedError, match="is in_progress in the hub already"):
+        desk.reopen("X-T2", Status.IN_PROGRESS)
 
 
 def behind(made: World, desk: Desk) -> None:

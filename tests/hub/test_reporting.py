@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from pytest_dogfood.hub.findings import Finding
 from pytest_dogfood.hub.findings import Severity
-from pytest_dogfood.hub.reporting import Counting
-from pytest_dogfood.hub.reporting import Palette
+from pytest_dogfood.hub.printing import Counting
+from pytest_dogfood.hub.printing import Palette
 from pytest_dogfood.hub.reporting import report_lines
+from pytest_dogfood.hub.telling import Telling
 from pytest_dogfood.hub.views import RepoReport
 
 
@@ -48,9 +50,12 @@ def test_colour_is_for_terminals_that_want_it(monkeypatch: pytest.MonkeyPatch) -
 def test_a_long_run_counts_on_terminals_and_clears_up() -> None:
     terminal: Any = Terminal()
     counting = Counting(2, terminal)
-    counting("shop")
+    counting.begin("shop")
+    for done in range(20):
+        counting.advance(done, 20)
     counting.clear()
-    assert terminal.text == "\r\x1b[K[1/2] shop\r\x1b[K"
+    shown = ["[1/2] shop", "[1/2] shop: 0 of 20 changes", "[1/2] shop: 10 of 20 changes", ""]
+    assert terminal.text == "".join(f"\r\x1b[K{text}" for text in shown)
 
 
 def test_what_a_file_says_commands_no_terminal() -> None:
@@ -59,3 +64,20 @@ def test_what_a_file_says_commands_no_terminal() -> None:
     )
     lines = list(report_lines(RepoReport(repo="shop", findings=(found,)), Palette(sys.stdout)))
     assert lines[1] == r"  FAIL C-20 \x1b[2J  a\nb.md: m\udcff"
+
+
+def test_what_is_fixed_is_no_failure_any_more() -> None:
+    found = Finding(code="C-11", severity=Severity.FAIL, repo="shop", message="m", hint="h", fixed=True)
+    report = RepoReport(repo="shop", findings=(found,))
+    assert list(report_lines(report, Palette(sys.stdout)))[1:] == ["  DONE C-11 m [fixed]"]
+
+
+def test_a_run_that_is_interrupted_still_says_what_it_came_to(capsys: pytest.CaptureFixture[str]) -> None:
+    def reports() -> Iterator[RepoReport]:
+        found = Finding(code="C-13", severity=Severity.WARN, repo="shop", message="m")
+        yield RepoReport(repo="shop", findings=(found,), task_ids=("T1",))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), Telling(as_json=False, strict=False) as telling:
+        telling.tell(reports())
+    assert capsys.readouterr().out.splitlines()[-1] == "1 checkout, 1 task: 1 WARN; interrupted"

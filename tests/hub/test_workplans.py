@@ -134,17 +134,24 @@ def test_a_task_fence_in_a_list_or_a_quote_is_mentioned(text: str) -> None:
         b"\n",
         b"---",
         b"# A plan\n",
-        TASK.encode(),
-        b"---\ntype: note\n---\n" + TASK.encode(),
-        b"---\ntype: [workplan]\n---\n" + TASK.encode(),
-        b"\n---\ntype: workplan\n---\n" + TASK.encode(),
-        b"---\nnote: |\n  type: workplan\n---\n" + TASK.encode(),
+        b"---\ntype: note\n---\n\n````\n" + TASK.encode() + b"````\n",
         b"caf\xe9\n---\ntype: workplan\n---\n",
     ],
 )
 def test_a_file_without_the_right_front_matter_is_no_workplan(content: bytes) -> None:
     read = parse(content, path="plan.md")
     assert (read.is_workplan, read.blocks, read.findings("atlas")) == (False, (), ())
+
+
+@pytest.mark.parametrize(
+    "head", ["", "---\ntype: note\n---\n", "---\ntype: [workplan]\n---\n", "\n---\ntype: workplan\n---\n"]
+)
+def test_a_task_in_a_file_that_is_no_workplan_is_mentioned_once(head: str) -> None:
+    read = parse((head + TASK + TASK).encode(), path="plan.md")
+    assert (read.is_workplan, read.blocks) == (False, ())
+    (found,) = read.findings("atlas")
+    assert (found.code, found.severity, found.reason) == ("C-24", Severity.INFO, "no_workplan")
+    assert found.line == head.count("\n") + 1
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,117 @@
+"""What the command lines of `dogfood hub` and `dogfood consistency` share; a verb is imported only when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from argparse import ArgumentParser
+from argparse import Namespace
+from collections.abc import Callable
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+from typing import NoReturn
+
+from pytest_dogfood.hub.errors import USAGE
+from pytest_dogfood.hub.errors import HubError
+
+STATUSES = """\
+exit status: 0 nothing is left to do, 1 at least one FAIL is left or a change was refused, 2 usage or settings,
+3 the hub cannot be reached or is too new, 130 interrupted.
+"""
+
+
+class HubParser(ArgumentParser):
+    """A parser whose mistakes end with this command's status, also where an option is unknown."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(USAGE, f"{self.prog}: error: {message}\n")
+
+    def parse_known_args(  # type: ignore[override]  # the original is overloaded for namespaces of any type
+        self,
+        args: Sequence[str] | None = None,
+        namespace: Any = None,  # noqa: ANN401 - argparse's own
+    ) -> tuple[Any, list[str]]:
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            # The outermost parser would say so, with the status that it uses.
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
+
+class Verbs:
+    """The verbs of one command. Each is a function of `module`, from options to an exit status."""
+
+    def __init__(
+        self, commands: argparse._SubParsersAction[Any], name: str, *, module: str, description: str
+    ) -> None:
+        parser = commands.add_parser(
+            name,
+            description=description,
+            epilog=STATUSES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        parser.set_defaults(command=_help_of(parser))
+        self._added = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=HubParser)
+        self._speaker = f"dogfood {name}"
+        self._module = module
+
+    def add(self, name: str, what: str, *, description: str, function: str = "") -> ArgumentParser:
+        """Add a verb that does `what`; gives its parser, which has `--hub` already."""
+        parser: ArgumentParser = self._added.add_parser(name, help=what, description=description)
+        parser.add_argument(
+            "--hub",
+            metavar="URL",
+            help="the hub: a PostgreSQL URL or an SQLite file "
+            "(default: DOGFOOD_HUB, then dogfood_hub in the settings)",
+        )
+        parser.set_defaults(command=_deferred(function or name, self._module, self._speaker))
+        return parser
+
+
+def add_actor_option(parser: ArgumentParser) -> None:
+    parser.add_argument("--actor", metavar="A", help="who does this, for the log (default: the user)")
+
+
+def add_format_option(parser: ArgumentParser) -> None:
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
+
+
+def add_task_arguments(parser: ArgumentParser) -> None:
+    """Add what names one task, and who changes it."""
+    parser.add_argument("task", metavar="TASK", help="the task's id, or its UUID in the hub")
+    parser.add_argument("--repo", metavar="S", help="the repository, where several have a task of this id")
+    add_actor_option(parser)
+
+
+def _deferred(name: str, module: str, speaker: str) -> Callable[[Namespace], int]:
+    """Make a command that is imported when it runs, and whose errors become words and an exit status."""
+
+    def complain(text: str, status: int) -> int:
+        sys.stderr.write(f"{speaker}: {text}\n")
+        return status
+
+    def run(options: Namespace) -> int:
+        try:
+            verbs = import_module(f"pytest_dogfood.hub.{module}")
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] not in {"sqlalchemy", "platformdirs", "markdown_it"}:
+                raise
+            return complain("the hub needs more packages: pip install 'pytest-dogfood[hub]'", USAGE)
+        try:
+            return int(getattr(verbs, name)(options))
+        except HubError as error:
+            return complain(str(error), error.exit_status)
+
+    return run
+
+
+def _help_of(parser: ArgumentParser) -> Callable[[Namespace], int]:
+    """Make the command of a parser whose verb was left out: it shows what there is."""
+
+    def run(_options: Namespace) -> int:
+        parser.print_help(sys.stderr)
+        return USAGE
+
+    return run

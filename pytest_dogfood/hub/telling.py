@@ -1,0 +1,75 @@
+"""Prints the reports of a run as they come and, however the run ends, what all of them come to."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Self
+
+from pytest_dogfood.hub.errors import INTERRUPTED
+from pytest_dogfood.hub.errors import REFUSED
+from pytest_dogfood.hub.errors import HubError
+from pytest_dogfood.hub.printing import Counting
+from pytest_dogfood.hub.printing import Palette
+from pytest_dogfood.hub.printing import write_json
+from pytest_dogfood.hub.printing import write_lines
+from pytest_dogfood.hub.reporting import closing_line
+from pytest_dogfood.hub.reporting import findings_of
+from pytest_dogfood.hub.reporting import in_json
+from pytest_dogfood.hub.reporting import is_left
+from pytest_dogfood.hub.reporting import report_lines
+from pytest_dogfood.hub.views import RepoReport
+
+
+class Telling:
+    """The output of one run. A hub that cannot be had, or Ctrl-C, ends it with the counts of what came before.
+
+    As JSON there is exactly one document, also where the run ends before it began.
+    """
+
+    def __init__(self, *, as_json: bool, strict: bool) -> None:
+        self.progress = Counting()
+        self._as_json = as_json
+        self._strict = strict
+        self._palette = Palette(sys.stdout)
+        self._seen: list[RepoReport] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.progress.clear()
+        if error is None:
+            self._end(self.status)
+        elif isinstance(error, HubError):
+            self._end(error.exit_status, str(error))
+        elif isinstance(error, KeyboardInterrupt):
+            self._end(INTERRUPTED, "interrupted")
+
+    @property
+    def status(self) -> int:
+        """Give the exit status that the findings so far ask for."""
+        return REFUSED if any(is_left(each, strict=self._strict) for each in findings_of(self._seen)) else 0
+
+    def tell(self, reports: Iterable[RepoReport]) -> None:
+        """Print each report as soon as it is there."""
+        for report in reports:
+            self._seen.append(report)
+            self.progress.clear()
+            if not self._as_json:
+                write_lines(report_lines(report, self._palette))
+
+    def notice(self, text: str) -> None:
+        """Tell people something at once; the output of a program that reads JSON stays clean."""
+        self.progress.clear()
+        write_lines([text], sys.stderr if self._as_json else sys.stdout)
+
+    def _end(self, status: int, error: str = "") -> None:
+        if self._as_json:
+            write_json(**in_json(self._seen, exit_status=status, error=error))
+        elif self._seen or not error:
+            cut_short = "; interrupted" if status == INTERRUPTED else ""
+            write_lines([closing_line(self._seen, self._palette) + cut_short])
