@@ -21,8 +21,8 @@ _OF_THE_HUB: Mapping[str, str] = {
 """Commands whose modules are imported only for them, and whose exit statuses are their own."""
 
 EPILOG = """\
-exit status, as of pytest: 0 all is well, 1 a merged run is not, 4 something is to be put right in the project
-or in the command, 130 interrupted. hub and consistency have their own: dogfood hub --help.
+exit status: 0 all is well, 1 a merged run is not, 4 something is to be put right in the project or in the
+command (as in pytest), 130 interrupted. hub and consistency have their own: see dogfood hub --help.
 Journeys are run by pytest itself: pytest --dogfood -n auto
 """
 
