@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
+from collections import defaultdict
 from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
@@ -43,12 +43,14 @@ class Entry:
 
 
 class Journal:
-    """Append-only; one file per journey, so that readers read what concerns them."""
+    """Append-only, one file for all; each process reads on from where it has got to."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
+        self._path = directory / "journal"
         self._pid = os.getpid()
         self._born = start_time(self._pid)
+        self._position = 0
+        self._entries: dict[JourneyId, list[Entry]] = defaultdict(list)
 
     def started(self, journey: JourneyId, why: Why, state: str) -> None:
         """Say so before the first step, so that a death in the middle is seen."""
@@ -71,18 +73,13 @@ class Journal:
 
     def entries(self, journey: JourneyId) -> tuple[Entry, ...]:
         """Give all entries of a journey, oldest first."""
-        try:
-            lines = self._file(journey).read_bytes().splitlines()
-        except FileNotFoundError:
-            return ()
-        return tuple(msgspec.json.decode(line, type=Entry) for line in lines)
+        self._read_on()
+        return tuple(self._entries.get(journey, ()))
 
     def ends(self, why: Why) -> tuple[Entry, ...]:
         """Give every end of a kind, of all journeys, oldest first."""
-        lines = [
-            line for path in sorted(self._directory.iterdir()) for line in path.read_bytes().splitlines()
-        ]
-        entries = [msgspec.json.decode(line, type=Entry) for line in lines]
+        self._read_on()
+        entries = [entry for several in self._entries.values() for entry in several]
         found = [entry for entry in entries if entry.why is why and entry.outcome is not None]
         return tuple(sorted(found, key=lambda entry: entry.at))
 
@@ -106,7 +103,17 @@ class Journal:
         return last
 
     def _append(self, entry: Entry) -> None:
-        append_line(self._file(entry.journey), msgspec.json.encode(entry))
+        append_line(self._path, msgspec.json.encode(entry))
 
-    def _file(self, journey: JourneyId) -> Path:
-        return self._directory / hashlib.sha256(journey.encode()).hexdigest()[:16]
+    def _read_on(self) -> None:
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._position)
+                added = file.read()
+        except FileNotFoundError:
+            return
+        whole = added[: added.rfind(b"\n") + 1]  # the last line may still be being written
+        self._position += len(whole)
+        for line in whole.splitlines():
+            entry = msgspec.json.decode(line, type=Entry)
+            self._entries[entry.journey].append(entry)

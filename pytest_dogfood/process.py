@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,11 +18,11 @@ from collections.abc import Callable
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from math import ceil
 from pathlib import Path
 from select import POLLIN
 from select import poll
+from typing import Protocol
 
 from pytest_dogfood import watcher
 from pytest_dogfood.captured import Captured
@@ -42,13 +40,11 @@ __all__ = [
     "Lifeline",
     "TooMuchOutput",
     "alive",
-    "default_shell",
     "end_everything_marked",
     "end_group",
     "open_private",
     "printable",
     "run",
-    "shell_argv",
     "spawn",
     "start_time",
 ]
@@ -58,6 +54,13 @@ GRACE = watcher.GRACE
 
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 _LONGEST = 2**31 - 1  # milliseconds that poll(2) takes
+
+
+class Output(Protocol):
+    """A file that finds itself when it is needed."""
+
+    def open(self) -> int:
+        """Give a descriptor for a command to write to; who asks closes it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +77,8 @@ class Command:
     env: Mapping[str, str]
     stdin: bytes = b""
     timeout: float | None = None
-    stdout: Path
-    stderr: Path
+    stdout: Path | Output
+    stderr: Path | Output
     marker: str = ""
     grace: float = GRACE
 
@@ -169,37 +172,6 @@ def end_group(
     return ()
 
 
-def shell_argv(run: str | tuple[str, ...], shell: str | None) -> tuple[str, ...]:
-    """Give the argv for what a step says: text goes to `shell` or the default one, a tuple is an argv already."""
-    if not isinstance(run, str):
-        return run
-    if shell is None:
-        return (*_default_shell(), "-c", run)
-    try:
-        words = shlex.split(shell)
-    except ValueError as error:
-        raise HarnessError(f"cannot read `shell: {shell}`: {error}; quote it as in a shell") from error
-    if not words:
-        raise HarnessError("`shell:` is empty; name a shell, such as `zsh -e`, or leave it out")
-    return (*_FLAGS.get(shell, tuple(words)), "-c", run)
-
-
-def default_shell() -> str:
-    """Name the shell that text goes to, for people."""
-    program, *flags = _default_shell()
-    return " ".join([os.path.basename(program), *flags])  # noqa: PTH119 - a word, not a file we touch
-
-
-_FLAGS: Mapping[str, tuple[str, ...]] = {"bash": ("bash", "-eo", "pipefail"), "sh": ("sh", "-e")}
-
-
-@cache
-def _default_shell() -> tuple[str, ...]:
-    # The whole path: a step that sets its own PATH still has a shell.
-    name = "bash" if shutil.which("bash") else "sh"
-    return (shutil.which(name) or "/bin/sh", *_FLAGS[name][1:])
-
-
 def _require(lifeline: Lifeline | None) -> None:
     if lifeline is not None and lifeline.broken():
         raise HarnessError("the process that controls this run has died; nothing more is started, run again")
@@ -208,8 +180,8 @@ def _require(lifeline: Lifeline | None) -> None:
 def _launch(command: Command) -> subprocess.Popen[bytes]:
     opened: list[int] = []
     try:
-        opened.append(open_private(command.stdout, fresh=True))
-        opened.append(open_private(command.stderr, fresh=True))
+        opened.append(_opened(command.stdout))
+        opened.append(_opened(command.stderr))
         if command.stdin:
             opened.append(_holding(command.stdin))
         stdout, stderr, *stdin = opened
@@ -218,6 +190,10 @@ def _launch(command: Command) -> subprocess.Popen[bytes]:
     finally:
         for descriptor in opened:
             os.close(descriptor)
+
+
+def _opened(output: Path | Output) -> int:
+    return open_private(output, fresh=True) if isinstance(output, Path) else output.open()
 
 
 def _holding(data: bytes) -> int:
@@ -283,6 +259,9 @@ def _why_not_started(argv: tuple[str, ...], cwd: Path, error: Exception) -> str:
     if not cwd.is_dir():
         return f"cannot start {program!r}: its directory {cwd} does not exist; create it, or correct `cwd:`"
     reason = getattr(error, "strerror", None) or str(error)
+    if isinstance(error, FileNotFoundError) and (cwd / program).is_file():
+        missing = "it is there, but the interpreter that its first line names is not"
+        return f"cannot start {program!r} in {cwd}: {missing}; install that, or correct the line"
     advice = _ADVICE.get(getattr(error, "errno", None) or 0, "correct its arguments or its environment")
     return f"cannot start {program!r} in {cwd}: {reason}; {advice}"
 

@@ -14,8 +14,8 @@ from pytest_dogfood.journey import Token
 from pytest_dogfood.outcomes import Proof
 from pytest_dogfood.presence import PROBE_TIMEOUT
 from pytest_dogfood.presence import Presence
-from pytest_dogfood.process import shell_argv
 from pytest_dogfood.registry import Holding
+from pytest_dogfood.shells import shell_argv
 from pytest_dogfood.stepping import expand
 from pytest_dogfood.world import WORKER_MARKER
 from pytest_dogfood.world import State

@@ -87,3 +87,16 @@ def test_any_id_can_be_written_down(journal: Journal) -> None:
     strange = JourneyId("tests/test_a.py::TestÄ::test_b[x/y\n-../..]")
     journal.ended(strange, Why.ITEM, "s", Outcome.PASSED)
     assert [entry.journey for entry in journal.entries(strange)] == [strange]
+
+
+def test_a_line_that_is_still_being_written_is_read_once_it_is_whole(
+    journal: Journal, tmp_path: Path
+) -> None:
+    journal.ended(A, Why.ITEM, "s", Outcome.PASSED)
+    (file,) = tmp_path.iterdir()
+    line = file.read_bytes()
+    seen = []
+    for content in (line + line[:20], line + line, line + line):
+        file.write_bytes(content)
+        seen.append(len(journal.entries(A)))
+    assert seen == [1, 2, 2]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.process import Command
-from pytest_dogfood.process import default_shell
 from pytest_dogfood.process import run
-from pytest_dogfood.process import shell_argv
+from pytest_dogfood.shells import default_shell
+from pytest_dogfood.shells import shell_argv
 
 
 def command(directory: Path, *argv: str, stdin: bytes = b"") -> Command:
@@ -81,16 +82,20 @@ def test_a_failure_inside_a_pipeline_counts(tmp_path: Path) -> None:
     assert run(command(tmp_path, *shell_argv("false | cat", None))).status == 1
 
 
-def test_the_default_shell_is_found_whatever_path_a_step_sets() -> None:
-    assert Path(shell_argv("true", None)[0]).is_absolute()
+@pytest.mark.parametrize("shell", [None, "sh"])
+def test_a_shell_is_found_whatever_path_a_step_sets(shell: str | None) -> None:
+    assert Path(shell_argv("true", shell)[0]).is_absolute()
+
+
+def test_the_default_shell_is_the_one_that_is_named_to_people() -> None:
     assert Path(shell_argv("true", None)[0]).name == default_shell().split()[0]
 
 
 @pytest.mark.parametrize(
     "shell,expected",
     [
-        ("bash", ("bash", "-eo", "pipefail", "-c", "x y")),
-        ("sh", ("sh", "-e", "-c", "x y")),
+        ("bash", (shutil.which("bash") or "bash", "-eo", "pipefail", "-c", "x y")),
+        ("sh", (shutil.which("sh") or "sh", "-e", "-c", "x y")),
         ("zsh -e", ("zsh", "-e", "-c", "x y")),
         ("/bin/sh", ("/bin/sh", "-c", "x y")),
         ("'/my tools/sh' -u", ("/my tools/sh", "-u", "-c", "x y")),
