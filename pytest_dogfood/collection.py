@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import gc
 import types
 from collections.abc import Callable
-from collections.abc import Generator
 from collections.abc import Iterable
 from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 
+from pytest_dogfood.belonging import ESTABLISHES
+from pytest_dogfood.belonging import OUR_FIXTURES
+from pytest_dogfood.belonging import REQUIRES
+from pytest_dogfood.belonging import belongs
+from pytest_dogfood.dependencies import Dependence
 from pytest_dogfood.diagnostics import Diagnostic
 from pytest_dogfood.diagnostics import Location
-from pytest_dogfood.discovery import holds_journeys
 from pytest_dogfood.journey import TOKEN_PATTERN
 from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import JourneyId
@@ -24,11 +27,6 @@ from pytest_dogfood.project import Project
 from pytest_dogfood.providing import PROVIDES
 from pytest_dogfood.stash import JOURNEY
 from pytest_dogfood.stash import PROJECT
-from pytest_dogfood.stash import SETTINGS
-
-REQUIRES = ("requires", "dogfood_requires")
-ESTABLISHES = ("establishes", "dogfood_establishes")
-OUR_MARKS = frozenset((*REQUIRES, *ESTABLISHES))
 
 
 class Node(Protocol):
@@ -36,9 +34,6 @@ class Node(Protocol):
 
     @property
     def nodeid(self) -> str: ...
-
-
-OUR_FIXTURES = frozenset({"capabilities", "dogfood_state"})
 
 
 class JourneyFile(pytest.Module):
@@ -51,7 +46,7 @@ class JourneyFile(pytest.Module):
     def _getobj(self) -> types.ModuleType:
         module = types.ModuleType(self.path.name.partition(".")[0])
         module.__file__ = str(self.path)
-        project = self.config.stash[PROJECT]
+        project = self.config.stash[PROJECT]()
         for journey in project.read(self.path).journeys:
             name = journey.nodeid.partition("::")[2]
             marks = list(_marks_of(journey, project))
@@ -93,52 +88,21 @@ def _function_for(
     return function
 
 
-class JourneyCollector:
-    """The plugin that collects journey files.
+def journeys_of(
+    items: Iterable[pytest.Item], project: Project, dependences: Mapping[JourneyId, Dependence]
+) -> tuple[list[Diagnostic], list[Journey]]:
+    """Give every item its journey, if it is in the graph; gives what is wrong with marks, and the Python tests.
 
-    Between the start of the session and the end of the collection the garbage collector is paused: it would look at
-    every node and item again and again, which takes longer than making them.
+    `dependences` says what the dependency marks of tests mean, where this run goes by them.
     """
-
-    def __init__(self) -> None:
-        self._paused = False
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_sessionstart(self) -> Generator[None, object, object]:
-        self._paused = gc.isenabled()
-        gc.disable()
-        return (yield)
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_collection(self) -> Generator[None, object, object]:
-        try:
-            return (yield)
-        finally:
-            self.pytest_unconfigure()
-
-    @pytest.hookimpl
-    def pytest_unconfigure(self) -> None:
-        if self._paused:
-            gc.enable()
-        self._paused = False
-
-    @pytest.hookimpl
-    def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-        patterns = parent.config.stash[SETTINGS].files
-        if holds_journeys(file_path, patterns, named=parent.session.isinitpath(file_path)):
-            file: JourneyFile = JourneyFile.from_parent(parent, path=file_path)
-            return file
-        return None
-
-
-def journeys_of(items: Iterable[pytest.Item], project: Project) -> tuple[list[Diagnostic], list[Journey]]:
-    """Give every item its journey, if it is in the graph; gives what is wrong with marks, and the Python tests."""
     wrong: list[Diagnostic] = []
     tests: list[Journey] = []
     for item in items:
-        journey = getattr(getattr(item, "function", None), "journey", None)
-        if not isinstance(item.parent, JourneyFile) or not isinstance(journey, Journey):
-            journey = _test_as_journey(item, wrong)
+        journey: Journey | None
+        if isinstance(item, pytest.Function) and isinstance(item.parent, JourneyFile):
+            journey = item.obj.journey
+        else:
+            journey = _test_as_journey(item, dependences.get(JourneyId(item.nodeid)), wrong)
             if journey is None:
                 continue
             tests.append(journey)
@@ -147,22 +111,21 @@ def journeys_of(items: Iterable[pytest.Item], project: Project) -> tuple[list[Di
     return wrong, tests
 
 
-def _is_in_the_graph(item: pytest.Item) -> bool:
-    """Whether a test carries a mark of ours or asks for one of our fixtures; most tests of a suite do neither."""
-    if not OUR_FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
-        return True
-    return any(mark.name in OUR_MARKS for mark in item.iter_markers())
-
-
-def _test_as_journey(item: pytest.Item, wrong: list[Diagnostic]) -> Journey | None:
-    if not _is_in_the_graph(item):
-        return None
+def place_of(item: pytest.Item) -> Location:
     path, line, _ = item.location
-    place = Location(path.replace("\\", "/"), (line or 0) + 1)
+    return Location(path.replace("\\", "/"), (line or 0) + 1)
+
+
+def _test_as_journey(
+    item: pytest.Item, dependence: Dependence | None, wrong: list[Diagnostic]
+) -> Journey | None:
+    if dependence is None and not belongs(item):
+        return None
+    place = place_of(item)
     requires = [token for token, _ in _tokens(item, REQUIRES, place, wrong)]
     groups = dict(_tokens(item, ESTABLISHES, place, wrong))
     asks = not OUR_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
-    if not (requires or groups or asks):
+    if dependence is None and not (requires or groups or asks):
         return None
     wrong.extend(
         Diagnostic(
@@ -174,15 +137,18 @@ def _test_as_journey(item: pytest.Item, wrong: list[Diagnostic]) -> Journey | No
         for token in requires
         if token in groups
     )
+    mark = dependence or Dependence()
     return Journey(
         id=JourneyId(item.nodeid),
         location=place,
         path=place.path,
         nodeid=item.nodeid,
-        requires=dict.fromkeys(requires, place),
-        establishes=dict.fromkeys(groups, place),
+        requires=dict.fromkeys((*requires, *mark.requires), place),
+        establishes=dict.fromkeys((*groups, *([mark.establishes] if mark.establishes else [])), place),
         python=True,
         groups=groups,
+        follows=mark.follows,
+        obstacle=mark.obstacle,
     )
 
 
@@ -215,8 +181,10 @@ def _carriers(item: pytest.Item, node: Node) -> str:
 
 def fixture_providers(config: pytest.Config, items: Iterable[pytest.Item]) -> dict[Token, str]:
     """Find the fixtures that `provides` has marked, in plugins, conftest files and test modules."""
-    modules = dict.fromkeys(module for item in items if (module := getattr(item, "module", None)))
-    classes = dict.fromkeys(cls for item in items if (cls := getattr(item, "cls", None)))
+    parents = dict.fromkeys(item.parent for item in items if isinstance(item, pytest.Function))
+    tests = [parent for parent in parents if not isinstance(parent, JourneyFile)]
+    modules = dict.fromkeys(module for parent in tests if (module := getattr(parent, "module", None)))
+    classes = dict.fromkeys(cls for parent in tests if (cls := getattr(parent, "cls", None)))
     found: dict[Token, str] = {}
     for holder in (*config.pluginmanager.get_plugins(), *modules, *classes):
         for name, value in list(getattr(holder, "__dict__", {}).items()):

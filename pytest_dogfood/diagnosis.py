@@ -19,8 +19,10 @@ from pytest_dogfood.journey import Capability
 from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.journey import Scope
+from pytest_dogfood.journey import Tier
 from pytest_dogfood.journey import Token
 from pytest_dogfood.journey import base_of
+from pytest_dogfood.journey import means_every_instance
 from pytest_dogfood.journey import variable_for
 
 Check = Callable[[CapabilityGraph], Iterable[Diagnostic]]
@@ -88,14 +90,14 @@ def _requirements(graph: CapabilityGraph) -> Iterator[tuple[str, Token, Location
 
 def _unknown_tokens(graph: CapabilityGraph) -> Iterator[Diagnostic]:
     for who, token, location in _requirements(graph):
-        if token.endswith(":*") and not graph.instances_of(token):
+        if means_every_instance(token) and not graph.instances_of(token):
             yield Diagnostic(
                 location=location,
                 code="unknown-token",
                 message=f"{who} asks for every instance of {base_of(token)!r}, and no journey establishes one",
                 hint=did_you_mean(base_of(token), map(base_of, graph.tokens)),
             )
-        elif not token.endswith(":*") and not graph.is_known(token):
+        elif not means_every_instance(token) and not graph.is_known(token):
             yield _unknown_token(graph, who, token, location)
 
 
@@ -232,9 +234,11 @@ def _shared_variables(graph: CapabilityGraph) -> Iterator[Diagnostic]:
 
 
 def _gates_that_wait_for_later_tiers(graph: CapabilityGraph) -> Iterator[Diagnostic]:
-    for journey in graph.journeys.values():
-        if journey.gating:
-            for other in graph.prerequisites[journey.id]:
+    gates = [journey for journey in graph.journeys.values() if journey.gating]
+    latest = _latest_tiers(graph) if gates else {}
+    for journey in gates:
+        for other in graph.prerequisites[journey.id]:
+            if latest[other] > journey.tier:
                 later = _latest_needed(graph, other)
                 if later.tier > journey.tier:
                     yield Diagnostic(
@@ -244,6 +248,15 @@ def _gates_that_wait_for_later_tiers(graph: CapabilityGraph) -> Iterator[Diagnos
                         f"of tier '{later.tier}' ({later.location}), which its gate would hold back",
                         hint="move the one it needs to its tier or an earlier one, or drop 'gating: true'",
                     )
+
+
+def _latest_tiers(graph: CapabilityGraph) -> dict[JourneyId, Tier]:
+    """Give the latest tier among each journey and all that it needs, or a later one where they form a cycle."""
+    found: dict[JourneyId, Tier] = {}
+    for journey in graph.ordered(graph.journeys):
+        needed = (found.get(other, Tier.DEEP) for other in graph.prerequisites[journey])
+        found[journey] = max((graph.journeys[journey].tier, *needed))
+    return found
 
 
 def _latest_needed(graph: CapabilityGraph, start: JourneyId) -> Journey:

@@ -7,12 +7,14 @@ from difflib import get_close_matches
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+import msgspec
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Location:
+# Made by the hundred thousand: a struct costs a seventh of what a frozen dataclass does.
+class Location(msgspec.Struct, frozen=True, order=True):
     """A place in a file: `path` relative to pytest's rootdir, `line` and `column` counted from 1, 0 if unknown."""
 
     path: str

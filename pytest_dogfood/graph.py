@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
+from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +18,19 @@ from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.journey import Scope
 from pytest_dogfood.journey import Token
 from pytest_dogfood.journey import base_of
+from pytest_dogfood.journey import is_of_a_test
+from pytest_dogfood.journey import means_every_instance
 from pytest_dogfood.journey import variable_for
+from pytest_dogfood.precedence import Precedence
+from pytest_dogfood.unions import Unions
+
+Acts = Callable[[Journey], bool]
+
+
+def nobody(journey: Journey) -> bool:
+    """Say that nobody acts in a journey."""
+    del journey
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +44,8 @@ class Establisher:
 class CapabilityGraph:
     """Journeys of the whole project and the capabilities between them; never of a selection.
 
-    `fixtures` maps tokens to the fixtures that provide them. Journeys keep the order in which they are given.
+    `fixtures` maps tokens to the fixtures that provide them; `acts` tells whether there is somebody to decide what
+    the steps of a journey need that have no command. Journeys keep the order in which they are given.
     """
 
     def __init__(
@@ -38,7 +53,10 @@ class CapabilityGraph:
         journeys: Iterable[Journey],
         capabilities: Iterable[Capability] = (),
         fixtures: Mapping[Token, str] | None = None,
+        *,
+        acts: Acts = nobody,
     ) -> None:
+        self._acts = acts
         self.journeys: dict[JourneyId, Journey] = {}
         for journey in journeys:
             self.journeys.setdefault(journey.id, journey)
@@ -46,6 +64,7 @@ class CapabilityGraph:
         for capability in capabilities:
             self.capabilities.setdefault(capability.token, capability)
         self.fixtures: dict[Token, str] = dict(fixtures or {})
+        self._needed: dict[JourneyId, tuple[Token, ...]] = {}
         self._wanted: dict[Token, frozenset[str]] = {}
 
     @cached_property
@@ -76,7 +95,7 @@ class CapabilityGraph:
 
     def instances_of(self, token: Token) -> tuple[Token, ...]:
         """Give the tokens meant by a requirement: `db-ready:*` means every instance that is established."""
-        if token.endswith(":*"):
+        if means_every_instance(token):
             return self._instances.get(base_of(token), ())
         return (token,)
 
@@ -85,14 +104,19 @@ class CapabilityGraph:
         known = self.capabilities.get(token)
         return self.capabilities.get(base_of(token)) if known is None and ":" in token else known
 
+    def lacks_actor(self, journey: JourneyId) -> bool:
+        """Whether a journey has a step for which nobody knows a command."""
+        found = self.journeys[journey]
+        return found.needs_actor and not self._acts(found)
+
     def scope_of(self, token: Token) -> Scope:
         capability = self.capability(token)
         return capability.scope if capability else Scope.CHAIN
 
     def is_known(self, token: Token) -> bool:
-        """Whether a journey file establishes the token or some file defines it."""
+        """Whether a journey file establishes the token or some file defines it, or a test as such stands for it."""
         return self.capability(token) is not None or any(
-            not self.journeys[member].python
+            not self.journeys[member].python or is_of_a_test(token)
             for establisher in self.establishers.get(token, ())
             for member in establisher.members
         )
@@ -123,14 +147,16 @@ class CapabilityGraph:
 
     def needed_by(self, journey: Journey) -> tuple[Token, ...]:
         """Give what a journey requires, and what the providers of that require in turn."""
-        found: dict[Token, None] = {}
-        waiting = list(reversed(self.required_by(journey)))
-        while waiting:
-            token = waiting.pop()
-            if token not in found:
-                found[token] = None
-                waiting.extend(reversed(self.needs_of_provider(token)))
-        return tuple(found)
+        if journey.id not in self._needed:
+            found: dict[Token, None] = {}
+            waiting = list(reversed(self.required_by(journey)))
+            while waiting:
+                token = waiting.pop()
+                if token not in found:
+                    found[token] = None
+                    waiting.extend(reversed(self.needs_of_provider(token)))
+            self._needed[journey.id] = tuple(found)
+        return self._needed[journey.id]
 
     def establishing(self, token: Token) -> tuple[JourneyId, ...]:
         """Give every journey that has a part in establishing the token."""
@@ -140,72 +166,67 @@ class CapabilityGraph:
     def prerequisites(self) -> Mapping[JourneyId, tuple[JourneyId, ...]]:
         """For each journey those that must be finished before it: the establishers of what it needs.
 
-        A journey that invalidates a token comes after the others that deal with it, where that makes no cycle.
+        A journey that invalidates a token comes after the others that deal with it, and a test after those that it
+        follows, where that makes no cycle.
         """
-        before: dict[JourneyId, dict[JourneyId, None]] = {}
-        for journey in self.journeys.values():
-            before[journey.id] = dict.fromkeys(
-                member
-                for token in self.needed_by(journey)
-                for member in self.establishing(token)
-                if member != journey.id
-            )
+        found = Precedence(
+            {journey.id: self._establishers_before(journey) for journey in self.journeys.values()}
+        )
         for journey in self.journeys.values():
             for token in journey.invalidates:
-                self._put_last(journey.id, token, before)
-        return {journey: tuple(others) for journey, others in before.items()}
+                self._put_last(journey.id, token, found)
+            if journey.follows:
+                found.put_behind(journey.id, journey.follows)
+        return found.as_mapping()
 
-    def _put_last(
-        self, last: JourneyId, token: Token, before: dict[JourneyId, dict[JourneyId, None]]
-    ) -> None:
-        """Add to `before` that a journey which destroys a token comes after whoever deals with it, where it can.
+    def _establishers_before(self, journey: Journey) -> Iterator[JourneyId]:
+        for token in self.needed_by(journey):
+            for member in self.establishing(token):
+                if member != journey.id:
+                    yield member
+
+    def _put_last(self, last: JourneyId, token: Token, found: Precedence) -> None:
+        """Let a journey which destroys a token come after whoever deals with it, where it can.
 
         Of two that both need it and both destroy it, the first given is the first. A machine-wide token is spared
         until those are through as well for whom one of its users may have to be replayed.
         """
-        users = self._dealing_with(token)
-        after = _inverted(before)
+        users = self._dealing_with.get(token, ())
         others = dict.fromkeys(
             other
             for number, other in enumerate(users)
             if token not in self.journeys[other].invalidates or last not in users[:number]
         )
         if self.scope_of(token) is Scope.MACHINE:
-            others |= dict.fromkeys(behind for other in users for behind in _reachable_from(other, after))
-        not_before = _reachable_from(last, after)
-        before[last] |= {other: None for other in others if other not in not_before}
+            others |= dict.fromkeys(behind for other in users for behind in found.waiting_for(other))
+        found.put_behind(last, others)
 
-    def _dealing_with(self, token: Token) -> tuple[JourneyId, ...]:
-        return tuple(
-            journey.id
-            for journey in self.journeys.values()
-            if token in journey.establishes or token in self.needed_by(journey)
-        )
+    @cached_property
+    def _dealing_with(self) -> Mapping[Token, list[JourneyId]]:
+        found: dict[Token, list[JourneyId]] = defaultdict(list)
+        for journey in self.journeys.values():
+            for token in {*journey.establishes, *self.needed_by(journey)}:
+                found[token].append(journey.id)
+        return found
 
     @cached_property
     def chains(self) -> Mapping[JourneyId, ChainId]:
-        """The chain of each journey: journeys that name the same `chain`-scoped token share one.
+        """The chain of each journey: journeys that name the same `chain`-scoped token share one, or follow each other.
 
         A machine-wide token ties nothing, and what its provider needs ties nobody who merely uses it.
         """
-        leader: dict[JourneyId, JourneyId] = {journey: journey for journey in self.journeys}
-
-        def find(journey: JourneyId) -> JourneyId:
-            while leader[journey] != journey:
-                leader[journey] = leader[leader[journey]]
-                journey = leader[journey]
-            return journey
-
+        same = Unions(self.journeys)
         first_with: dict[str, JourneyId] = {}
         for journey in self.journeys.values():
             # Tests that only together establish a token also stay together: the last one must know of the others.
             for tie in (*self.tying(journey), *journey.groups.values()):
-                first = first_with.setdefault(tie, journey.id)
-                leader[find(journey.id)] = find(first)
+                same.join(journey.id, first_with.setdefault(tie, journey.id))
+            for other in journey.follows:
+                same.join(journey.id, other)
         names: dict[JourneyId, ChainId] = {}
         for journey_id in self.ordered(self.journeys):
-            names.setdefault(find(journey_id), ChainId(journey_id))
-        return {journey: names[find(journey)] for journey in self.journeys}
+            names.setdefault(same.head(journey_id), ChainId(journey_id))
+        return {journey: names[same.head(journey)] for journey in self.journeys}
 
     def tying(self, journey: Journey) -> tuple[Token, ...]:
         """Give the `chain`-scoped tokens that hold this journey to its state."""
@@ -277,24 +298,3 @@ class CapabilityGraph:
 def _given_by_provider(capability: Capability) -> frozenset[str]:
     ports = capability.service.ports if capability.service else ()
     return frozenset([*ports, *(saved.name for step in capability.provision for saved in step.save)])
-
-
-def _inverted(before: Mapping[JourneyId, Iterable[JourneyId]]) -> Mapping[JourneyId, list[JourneyId]]:
-    after: dict[JourneyId, list[JourneyId]] = defaultdict(list)
-    for journey, others in before.items():
-        for other in others:
-            after[other].append(journey)
-    return after
-
-
-def _reachable_from(
-    start: JourneyId, after: Mapping[JourneyId, Iterable[JourneyId]]
-) -> dict[JourneyId, None]:
-    seen = {start: None}
-    waiting = [start]
-    while waiting:
-        for journey in after.get(waiting.pop(), ()):
-            if journey not in seen:
-                seen[journey] = None
-                waiting.append(journey)
-    return seen

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from pytest_dogfood.checking import Checking
+from pytest_dogfood.pausing import collector_paused
 from pytest_dogfood.planreport import Report
-from pytest_dogfood.project import collector_paused
 from pytest_dogfood.selection import Settled
 from pytest_dogfood.stash import PROJECT
 from pytest_dogfood.working import Working
@@ -60,6 +60,8 @@ def inspect(
     arguments += [f"--dogfood-shard={shard}"] if shard else []
     arguments += ["--dogfood-strict"] if strict else []
     arguments += ["-p", "no:randomly"]  # what is shown of the same files is the same every time
+    # It would search all that was collected, twice, for errors of tests that never ran.
+    arguments += ["-p", "no:unraisableexception"]
     # Not collected, Python files are still there: what they speak of may establish a token that has no other source.
     # A shard needs them: without its tests a project would be divided in another way than by a run.
     arguments += [] if with_tests or shard else ["-o", "python_files="]

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterable
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,11 +18,15 @@ from pytest_dogfood.discovery import holds_journeys
 from pytest_dogfood.discovery import id_of_only_journey
 from pytest_dogfood.discovery import settings_files_above
 from pytest_dogfood.discovery import tokens_mentioned
+from pytest_dogfood.graph import Acts
 from pytest_dogfood.graph import CapabilityGraph
+from pytest_dogfood.graph import nobody
 from pytest_dogfood.journey import Capability
 from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import Token
 from pytest_dogfood.journey import base_of
+from pytest_dogfood.journey import means_every_instance
+from pytest_dogfood.pausing import collector_paused
 from pytest_dogfood.settings import SETTINGS_FILE
 
 if TYPE_CHECKING:
@@ -34,11 +35,20 @@ if TYPE_CHECKING:
 
 
 class Project:
-    """Reads files on demand and remembers them. `roots` are where the whole project is looked for."""
+    """Reads files on demand and remembers them. `roots` are where the whole project is looked for.
+
+    `acts` tells whether there is somebody to decide what a journey's steps without a command need.
+    """
 
     def __init__(
-        self, rootdir: Path, patterns: tuple[str, ...], roots: tuple[Path, ...], ignored: Ignored
+        self,
+        rootdir: Path,
+        patterns: tuple[str, ...],
+        roots: tuple[Path, ...],
+        ignored: Ignored,
+        acts: Acts = nobody,
     ) -> None:
+        self._acts = acts
         self._rootdir = rootdir
         self._patterns = patterns
         self._roots = roots
@@ -49,6 +59,8 @@ class Project:
         self._whole = False
         self._graph: CapabilityGraph | None = None
         self._parts: tuple[object, ...] = ()
+        self._diagnosed: tuple[CapabilityGraph, bool] | None = None
+        self._found_in_graph: tuple[Diagnostic, ...] = ()
         self._above: dict[Path, Defaults | None] = {}
 
     def read(self, path: Path) -> ParsedFile:
@@ -130,11 +142,11 @@ class Project:
         """Give the graph of what has been read together with Python tests, reading on where a token is missing."""
         parts = ((*self.journeys, *tests), self.capabilities, fixtures or {})
         if self._graph is None or parts != self._parts:
-            graph = CapabilityGraph(*parts)
+            graph = CapabilityGraph(*parts, acts=self._acts)
             if not self._whole and _is_incomplete(graph):
                 self.read_whole()
                 parts = ((*self.journeys, *tests), self.capabilities, fixtures or {})
-                graph = CapabilityGraph(*parts)
+                graph = CapabilityGraph(*parts, acts=self._acts)
             self._graph, self._parts = graph, parts
         return self._graph
 
@@ -154,8 +166,16 @@ class Project:
         found += self._findings
         found += diagnose_ids(self.journeys, self.capabilities)
         complete = not errors_among(found)  # what a broken file would have said is missing from the graph
-        found += diagnose(graph, elsewhere=self._mentioned_in_python(graph), complete=complete)
+        found += self._diagnose_graph(graph, complete=complete)
         return in_order_of_place(found)
+
+    def _diagnose_graph(self, graph: CapabilityGraph, *, complete: bool) -> tuple[Diagnostic, ...]:
+        """Diagnose the same graph once: without Python tests it is the same before and after the collection."""
+        if self._diagnosed != (graph, complete):
+            elsewhere = self._mentioned_in_python(graph)
+            self._found_in_graph = diagnose(graph, elsewhere=elsewhere, complete=complete)
+            self._diagnosed = (graph, complete)
+        return self._found_in_graph
 
     def _mentioned_in_python(self, graph: CapabilityGraph) -> set[Token]:
         doubtful = [
@@ -182,21 +202,9 @@ class Project:
 def _is_incomplete(graph: CapabilityGraph) -> bool:
     """Whether some journey needs a token that nothing read so far would establish or provide."""
     return any(
-        (token.endswith(":*") and not graph.instances_of(token))
+        (means_every_instance(token) and not graph.instances_of(token))
         or (token not in graph.establishers and not graph.has_independent_provider(token))
         for journey in graph.journeys.values()
         for token in (*graph.needed_by(journey), *journey.requires, *journey.invalidates)
         if not (graph.capability(token) is not None and base_of(token) in graph.fixtures)
     )
-
-
-@contextmanager
-def collector_paused() -> Iterator[None]:
-    """Keep the garbage collector from looking at every node and item again and again, longer than making them takes."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()

@@ -188,6 +188,20 @@ def test_a_gate_cannot_need_what_it_holds_back() -> None:
     assert found.hint == "move the one it needs to its tier or an earlier one, or drop 'gating: true'"
 
 
+@pytest.mark.parametrize(
+    "tier, codes", [(Tier.DEEP, ["cycle", "gate-needs-later-tier"]), (Tier.SMOKE, ["cycle"])]
+)
+def test_a_gate_that_needs_a_cycle_is_wrong_only_if_that_holds_a_later_tier(
+    tier: Tier, codes: list[str]
+) -> None:
+    journeys = [
+        replace(journey(10, "a", needs="from-b", gives="from-a"), tier=Tier.SMOKE),
+        replace(journey(20, "b", needs="from-a", gives="from-b"), tier=tier),
+        replace(journey(30, "gate", needs="from-a"), tier=Tier.SMOKE, gating=True),
+    ]
+    assert [one.code for one in diagnose(CapabilityGraph(journeys))] == codes
+
+
 def test_a_fixture_cannot_provide_for_the_whole_machine() -> None:
     shared = replace(capability(10, "t"), scope=Scope.MACHINE)
     found = only(shared, fixtures={Token("t"): "server"})

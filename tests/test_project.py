@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -109,11 +110,23 @@ def test_a_broken_file_hides_what_would_only_follow_from_it(tmp_path: Path) -> N
 
 
 def test_a_token_that_a_python_file_speaks_of_may_be_defined_without_provider(tmp_path: Path) -> None:
-    project = written(tmp_path, dogfood="capabilities: {ready: {description: from a test}}", b=USER)
+    files = {"dogfood": "capabilities: {ready: {description: from a test}}", "b": USER}
+    project = written(tmp_path, **files)
     read(project, tmp_path)
     assert [one.code for one in project.diagnose(project.graph())] == ["empty-capability"]
     (tmp_path / "test_a.py").write_text('@establishes("ready")')
+    project = written(tmp_path, **files)
+    read(project, tmp_path)
     assert project.diagnose(project.graph()) == ()
+
+
+def test_one_graph_is_examined_once(tmp_path: Path) -> None:
+    project = written(tmp_path, dogfood="capabilities: {ready: {description: from a test}}", b=USER)
+    read(project, tmp_path)
+    (before,) = project.diagnose(project.graph())
+    (tmp_path / "test_a.py").write_text('@establishes("ready")')
+    (after,) = project.diagnose(project.graph())
+    assert after is before
 
 
 def test_a_file_that_cannot_be_read_is_a_finding(tmp_path: Path) -> None:
@@ -131,13 +144,27 @@ def test_a_file_that_is_far_too_large_is_not_even_opened(tmp_path: Path) -> None
     assert (found.code, found.hint) == ("too-large", "split it into several journey files")
 
 
+@pytest.fixture
+def gc_switch() -> Iterator[None]:
+    """Leave the garbage collector as it was found."""
+    was_on = gc.isenabled()
+    yield
+    (gc.enable if was_on else gc.disable)()
+
+
+@pytest.mark.usefixtures("gc_switch")
 @pytest.mark.parametrize("switch", [gc.enable, gc.disable])
 def test_the_garbage_collector_is_left_as_it_was(switch: Callable[[], None], tmp_path: Path) -> None:
-    was_on = gc.isenabled()
-    try:
-        switch()
-        expected = gc.isenabled()
-        read(written(tmp_path, a=PRODUCER), tmp_path)
-        assert gc.isenabled() is expected
-    finally:
-        (gc.enable if was_on else gc.disable)()
+    switch()
+    expected = gc.isenabled()
+    read(written(tmp_path, a=PRODUCER), tmp_path)
+    assert gc.isenabled() is expected
+
+
+@pytest.mark.usefixtures("gc_switch")
+def test_what_was_read_counts_as_old_without_a_look_at_it(tmp_path: Path) -> None:
+    gc.enable()
+    project = written(tmp_path, a=PRODUCER)
+    read(project, tmp_path)
+    (journey,) = project.journeys
+    assert any(one is journey for one in gc.get_objects(generation=2))

@@ -62,7 +62,16 @@ def read_defaults(fields: Fields | None) -> Defaults:
 def read_steps(
     items: Iterable[str | tuple[str, ...] | Fields], node: Node, findings: Findings, defaults: Defaults
 ) -> tuple[Step, ...]:
-    """Give the steps of a list that was read; `node` is that list."""
+    """Give the steps of a list that was read; `node` is that list. None of them can be left to an actor."""
+    for item in items:
+        _refuse_without_command(item, findings)
+    return read_acted_steps(items, node, findings, defaults)
+
+
+def read_acted_steps(
+    items: Iterable[str | tuple[str, ...] | Fields], node: Node, findings: Findings, defaults: Defaults
+) -> tuple[Step, ...]:
+    """Give the steps of a list that was read, some of which may be left to an actor; `node` is that list."""
     nodes = node.items if isinstance(node, ListNode) else []
     # A refused item is missing from `items` but not from `nodes`: such a file never runs, places may shift.
     return tuple([read_step(item, at, findings, defaults) for item, at in zip(items, nodes, strict=False)])
@@ -84,6 +93,12 @@ def read_step(item: str | tuple[str, ...] | Fields, at: Node, findings: Findings
     if SAYS_WHAT_TO_DO.isdisjoint(item.node.entries):
         hint = "give it a command with `run:`, or an `intent:` for an actor"
         findings.add(item.node, "empty-step", "a step that does nothing", hint=hint)
+    if not item.wrote("run"):
+        for key in (one for one in ("until", "stdin") if item.wrote(one)):
+            hint = "give it one with `run:`; an actor decides for itself what to repeat and to type"
+            findings.add(
+                item.key(key), "no-command", f"{key!r} goes with a command, and there is none", hint=hint
+            )
     env = get("env")
     return Step(
         location=findings.location(item.node),
@@ -103,6 +118,16 @@ def read_step(item: str | tuple[str, ...] | Fields, at: Node, findings: Findings
         expect_text=get("expect_text", ""),
         expect_state=get("expect_state", ""),
     )
+
+
+def _refuse_without_command(item: str | tuple[str, ...] | Fields, findings: Findings) -> None:
+    if (
+        isinstance(item, Fields)
+        and not item.wrote("run")
+        and not SAYS_WHAT_TO_DO.isdisjoint(item.node.entries)
+    ):
+        message = "a step without a command: only those of a journey may be left to an actor"
+        findings.add(item.node, "no-command", message, hint="give it a command with `run:`")
 
 
 def read_seed_files(fields: Fields, findings: Findings) -> Mapping[str, str]:
@@ -156,6 +181,8 @@ def read_capability(
         hint = "remove it from `requires`"
         findings.add(fields.key("requires"), "conflicting-tokens", message, hint=hint)
     probe = fields.get("probe")
+    if probe is not None:
+        _refuse_without_command(probe, findings)
     return Capability(
         token=Token(token),
         location=findings.location(at),

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 from pytest_dogfood.diagnostics import Location
 from pytest_dogfood.fileformat.assembly import Defaults
+from pytest_dogfood.fileformat.assembly import read_acted_steps
 from pytest_dogfood.fileformat.assembly import read_seed_files
 from pytest_dogfood.fileformat.assembly import read_steps
 from pytest_dogfood.fileformat.assembly import read_tokens
@@ -22,11 +24,15 @@ from pytest_dogfood.fileformat.vocabulary import PLAIN_NAME
 from pytest_dogfood.journey import TOKEN_PATTERN
 from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Tier
 from pytest_dogfood.journey import Token
 
 MAX_COMBINATIONS = 1000
 """More journeys than this out of one matrix are a mistake in it."""
+
+_AS_READ = frozenset(
+    ("rationale", "modality", "tier", "gating", "marks", "use", "timeout", "estimate", "locks")
+)
+"""Keys whose values go into the journey just as they are."""
 
 _PLACEHOLDER = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -54,6 +60,8 @@ def _report_missing_parts(fields: Fields, findings: Findings) -> None:
 
 def _combinations(fields: Fields, findings: Findings) -> list[dict[str, str]]:
     matrix: Mapping[str, Sequence[str]] = fields.get("matrix", {})
+    if not matrix:
+        return [{}]
     if math.prod(len(values) for values in matrix.values()) > MAX_COMBINATIONS:
         message = f"the matrix gives more than {MAX_COMBINATIONS:,} journeys"
         findings.add(
@@ -69,44 +77,37 @@ def _combinations(fields: Fields, findings: Findings) -> list[dict[str, str]]:
 
 
 def _journey(fields: Fields, matrix: dict[str, str], findings: Findings, around: Surroundings) -> Journey:
-    get = fields.values.get
+    values = fields.values
+    get = values.get
     at = fields.value("id") if fields.wrote("id") else fields.value("journey_id")
     name = JourneyId(_name(get("id", around.stem), matrix))
     own_env: Mapping[str, str] = {**matrix, **get("env", {})}
-    near = Defaults(shell=get("shell"), cwd=get("cwd"), env=own_env)
-    defaults = around.defaults.overlaid_with(near) if own_env or near.shell or near.cwd else around.defaults
-    tokens: dict[str, dict[Token, Location]] = {
+    defaults = around.defaults
+    if own_env or "shell" in values or "cwd" in values:
+        defaults = defaults.overlaid_with(Defaults(shell=get("shell"), cwd=get("cwd"), env=own_env))
+    tokens: dict[str, Any] = {
         key: read_tokens([_filled(node, matrix, findings) for node in get(key, ())], findings)
         for key in ("requires", "establishes", "invalidates")
-        if key in fields.values
+        if key in values
     }
     _report_contradictions(fields, tokens, findings)
     source = get("source", {})
+    as_read: dict[str, Any] = {key: value for key, value in values.items() if key in _AS_READ}
     return Journey(
         id=name,
         location=findings.location(at),
         path=findings.path,
         nodeid=f"{findings.path}::{name}",
-        steps=read_steps(get("steps", ()), fields.value("steps"), findings, defaults),
-        requires=tokens.get("requires", {}),
-        establishes=tokens.get("establishes", {}),
-        invalidates=tokens.get("invalidates", {}),
+        steps=read_acted_steps(get("steps", ()), fields.value("steps"), findings, defaults),
         feature=around.feature,
-        rationale=get("rationale", ""),
         source={"ref": source} if isinstance(source, str) else source,
-        modality=get("modality", ""),
-        tier=get("tier", Tier.CORE),
-        gating=get("gating", False),
-        marks=get("marks", ()),
-        use=get("use", ()),
         env=own_env,
-        timeout=get("timeout"),
-        estimate=get("estimate"),
         workdir=_workdir(fields, matrix, findings),
         seed_files=read_seed_files(fields, findings),
-        locks=get("locks", ()),
         cleanup=read_steps(get("cleanup", ()), fields.value("cleanup"), findings, defaults),
         matrix=matrix,
+        **as_read,
+        **tokens,
     )
 
 
@@ -145,9 +146,10 @@ def _workdir(fields: Fields, matrix: Mapping[str, str], findings: Findings) -> s
 def _report_contradictions(
     fields: Fields, tokens: Mapping[str, Mapping[Token, Location]], findings: Findings
 ) -> None:
-    for other, verb in (("requires", "requires"), ("invalidates", "invalidates")):
-        both = [token for token in tokens.get("establishes", {}) if token in tokens.get(other, {})]
-        for token in both:
-            message = f"the journey {verb} {token!r} and establishes it too"
-            hint = "it holds only once the journey has passed: keep one of the two"
-            findings.add(fields.key(other), "conflicting-tokens", message, hint=hint)
+    established = tokens.get("establishes", ())
+    for other in ("requires", "invalidates"):
+        for token in established:
+            if token in tokens.get(other, ()):
+                message = f"the journey {other} {token!r} and establishes it too"
+                hint = "it holds only once the journey has passed: keep one of the two"
+                findings.add(fields.key(other), "conflicting-tokens", message, hint=hint)

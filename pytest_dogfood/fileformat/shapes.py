@@ -153,12 +153,16 @@ class ListOf(Generic[T]):
         if self.empty_code and (is_null(node) or (isinstance(node, ListNode) and not node.items)):
             findings.add(node, self.empty_code, f"nothing stands here: expected {self.expected}")
         elif isinstance(node, ListNode):
-            read = self.item.read
-            values = [read(item, findings) for item in node.items]
-            return tuple([value for value in values if value is not None])
+            return _read_items(node, self.item, findings)
         else:
             refuse(node, self.expected, findings)
         return None
+
+
+def _read_items(node: ListNode, shape: Shape[T], findings: Findings) -> tuple[T, ...]:
+    read = shape.read
+    values = [read(item, findings) for item in node.items]
+    return tuple([value for value in values if value is not None])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +177,7 @@ class OneOrMany(Generic[T]):
 
     def read(self, node: Node, findings: Findings) -> tuple[T, ...] | None:
         if isinstance(node, ListNode):
-            return ListOf(item=self.item).read(node, findings)
+            return _read_items(node, self.item, findings)
         value = self.item.read(node, findings)
         return None if value is None else (value,)
 

@@ -114,10 +114,12 @@ STEP_RECORD = Record(
         "timeout": Key(shape=DURATION, description="The limit of the step.", examples=("60", "2m")),
         "stdin": Key(shape=ANY_TEXT, description="Text on standard input."),
         "seed_files": SEED_KEY,
-        "core": Key(shape=FLAG, description="Whether the step is what the journey is about."),
-        "expect_cmd_re": Key(shape=Regex(), description="What an actor's command must match."),
-        "expect_text": Key(shape=TEXT, description="What an actor must see."),
-        "expect_state": Key(shape=TEXT, description="The state an actor must find."),
+        "core": Key(shape=FLAG, description="Whether the step decides the outcome, if an actor takes part."),
+        "expect_cmd_re": Key(
+            shape=Regex(), description="Which of an actor's commands the step is graded on."
+        ),
+        "expect_text": Key(shape=TEXT, description="What must be seen, in words for a judge."),
+        "expect_state": Key(shape=TEXT, description="The state that must be found, in words for a judge."),
         **SHARED_KEYS,
     },
 )

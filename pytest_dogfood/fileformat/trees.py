@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
+
 from pytest_dogfood.fileformat.nodes import Findings
 from pytest_dogfood.fileformat.nodes import ListNode
 from pytest_dogfood.fileformat.nodes import MapNode
@@ -26,7 +28,7 @@ class _Anchored(NamedTuple):
     size: int
 
 
-class _Open(NamedTuple):
+class _Open(msgspec.Struct, eq=False):
     node: ListNode | MapNode
     children: list[Node]
     anchor: str | None
@@ -76,13 +78,14 @@ class Tree:
         self._start(node, node.items, tag, anchor)
 
     def close(self) -> None:
-        node, children, anchor, count_before = self._open.pop()
+        opened = self._open.pop()
+        node, children = opened.node, opened.children
         self._count += len(children)
         self.children = self._open[-1].children if self._open else self._top
         if isinstance(node, MapNode):
             self._fill(node, children)
-        if anchor is not None:
-            self._anchors[anchor] = _Anchored(node, self._count - count_before + 1)
+        if opened.anchor is not None:
+            self._anchors[opened.anchor] = _Anchored(node, self._count - opened.count_before + 1)
         if self._count > MAX_NODES:
             self._refuse(node, "too-large", f"more than {MAX_NODES:,} values", "split it into several files")
 
@@ -132,13 +135,7 @@ class Tree:
             elif key.value == "<<" and key.plain:
                 merged.append(value)
             elif key.value in entries:
-                first = entries[key.value][0]
-                self._findings.add(
-                    key,
-                    "duplicate-key",
-                    f"the key {shown(key.value)} stands here and at {self._findings.location(first)}",
-                    hint="keep one of the two",
-                )
+                report_duplicate(key, entries[key.value][0], self._findings)
             else:
                 entries[key.value] = (key, value)
         for source in merged:
@@ -173,6 +170,12 @@ class Tree:
         if not self.refused:
             self._findings.add(at, code, message, hint=hint)
         self.refused = True
+
+
+def report_duplicate(key: ScalarNode, first: Placed, findings: Findings) -> None:
+    """Say that a key of a mapping was written before, at `first`."""
+    message = f"the key {shown(key.value)} stands here and at {findings.location(first)}"
+    findings.add(key, "duplicate-key", message, hint="keep one of the two")
 
 
 def _height(node: Node) -> int:

@@ -48,12 +48,13 @@ def read_document(content: bytes, findings: Findings) -> Node | None:
     return read_yaml(text, findings)
 
 
-def read_yaml(text: str, findings: Findings, *, loader: type[Any] = LOADER) -> Node | None:
+def read_yaml(text: str, findings: Findings, *, hint: str = "", loader: type[Any] = LOADER) -> Node | None:
+    """Give the document, or None with the reason among the findings; `hint` is for text that is not in YAML's form."""
     tree = Tree(findings)
     try:
         _feed(tree, loader(text))
     except yaml.MarkedYAMLError as error:
-        _report_syntax(error, text, findings)
+        _report_syntax(error, text, findings, hint)
         return None
     except yaml.reader.ReaderError as error:
         found = _UNPRINTABLE.search(text)
@@ -97,46 +98,44 @@ def _feed(tree: Tree, parser: Any) -> None:  # noqa: ANN401 - PyYAML's loaders s
     while not tree.refused:
         event = get_event()
         kind = type(event)
+        mark = event.start_mark
         # By far the most frequent first: this loop is a good part of the time that collecting takes.
         if kind is ScalarEvent:
-            mark = event.start_mark
             children.append(ScalarNode(event.value, mark.line + 1, mark.column + 1, not event.style))
             if event.tag is not None or event.anchor is not None:
                 tree.adorn(event.tag, event.anchor)
         elif kind is MappingEndEvent or kind is SequenceEndEvent:
             tree.close()
             children = tree.children
+        elif kind is SequenceStartEvent:
+            tree.open_list(mark.line + 1, mark.column + 1, event.tag, event.anchor)
+            children = tree.children
+        elif kind is MappingStartEvent:
+            tree.open_mapping(mark.line + 1, mark.column + 1, event.tag, event.anchor)
+            children = tree.children
+        elif kind is AliasEvent:
+            tree.add_alias(event.anchor, mark.line + 1, mark.column + 1)
+        elif kind is DocumentStartEvent and tree.has_document:
+            tree.refuse_second_document(Place(mark.line + 1, mark.column + 1))
         elif kind is StreamEndEvent:
             tree.finish()
             return
-        else:
-            _open(tree, kind, event)
-            children = tree.children
 
 
-def _open(tree: Tree, kind: type[object], event: Any) -> None:  # noqa: ANN401 - likewise
-    line, column = event.start_mark.line + 1, event.start_mark.column + 1
-    if kind is MappingStartEvent:
-        tree.open_mapping(line, column, event.tag, event.anchor)
-    elif kind is SequenceStartEvent:
-        tree.open_list(line, column, event.tag, event.anchor)
-    elif kind is AliasEvent:
-        tree.add_alias(event.anchor, line, column)
-    elif kind is DocumentStartEvent and tree.has_document:
-        tree.refuse_second_document(Place(line, column))
-
-
-def _report_syntax(error: yaml.MarkedYAMLError, text: str, findings: Findings) -> None:
+def _report_syntax(error: yaml.MarkedYAMLError, text: str, findings: Findings, hint: str) -> None:
     mark = error.problem_mark or error.context_mark
     at = Place(mark.line + 1, mark.column + 1) if mark else TOP
     problem = error.problem or "not YAML"
     message = f"{problem} ({error.context})" if error.context else problem
     lines = text.split("\n")
+    if at.line > len(lines):  # the reader has added a line's end that is not there
+        at = Place(len(lines), len(lines[-1]) + 1)
     marks = [found.line for found in (error.problem_mark, error.context_mark) if found]
     # A command that goes wrong in a plain scalar is often noticed only on the line after it.
     near = [lines[number] for line in marks for number in (line, line - 1) if 0 <= number < len(lines)]
-    hint = ""
-    if any(_COMMAND_KEY.search(line) for line in near):
+    if hint:
+        pass
+    elif any(_COMMAND_KEY.search(line) for line in near):
         hint = COMMAND_HINT
     elif "\\t" in message or (mark and at.line <= len(lines) and "\t" in lines[at.line - 1]):
         hint = "indent with spaces, not tabs"

@@ -1,0 +1,40 @@
+"""Which of pytest's items belong to the graph, told at a glance: most tests of a suite do not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+REQUIRES = ("requires", "dogfood_requires")
+ESTABLISHES = ("establishes", "dogfood_establishes")
+OUR_MARKS = frozenset((*REQUIRES, *ESTABLISHES))
+OUR_FIXTURES = frozenset({"capabilities", "dogfood_state"})
+
+
+def belongs(item: pytest.Item) -> bool:
+    """Whether an item is a journey, carries a mark of ours or asks for one of our fixtures."""
+    return any_belongs([item])
+
+
+def any_belongs(items: Iterable[pytest.Item]) -> bool:
+    """Whether any of the items belongs to the graph."""
+    known: dict[Any, bool] = {None: False}
+    return any(
+        not OUR_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+        or _is_marked(item)
+        or _is_below_a_mark(item.parent, known)
+        or hasattr(getattr(item, "function", None), "journey")
+        for item in items
+    )
+
+
+def _is_below_a_mark(node: Any, known: dict[Any, bool]) -> bool:  # noqa: ANN401 - pytest exports no common base of its nodes
+    if node not in known:
+        known[node] = _is_marked(node) or _is_below_a_mark(node.parent, known)
+    return known[node]
+
+
+def _is_marked(node: Any) -> bool:  # noqa: ANN401
+    return bool(node.own_markers) and any(mark.name in OUR_MARKS for mark in node.own_markers)
