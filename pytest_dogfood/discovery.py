@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
+from pytest_dogfood.settings import DATA_FILES
 from pytest_dogfood.settings import SETTINGS_FILE
 
-DATA_FILES = (".yaml", ".yml", ".json")
+NAMED_FILES = (*DATA_FILES, ".sh")
+"""How the name of a file must end that is a journey file only because the user names it."""
 
 Ignored = Callable[[Path], bool]
 """Tells whether pytest would leave a file or a directory out of its collection."""
@@ -23,9 +25,9 @@ def is_journey_file(path: Path, patterns: Iterable[str]) -> bool:
 
 
 def holds_journeys(path: Path, patterns: Iterable[str], *, named: bool) -> bool:
-    """Whether a file is to be read as a journey file; one that is `named` by the user may have any name."""
-    is_data = path.suffix in DATA_FILES and path.name != SETTINGS_FILE
-    return is_journey_file(path, patterns) or (named and is_data)
+    """Whether a file is to be read as a journey file; one that is `named` by the user need only end like one."""
+    can_be_named = path.suffix in NAMED_FILES and path.name != SETTINGS_FILE
+    return is_journey_file(path, patterns) or (named and can_be_named)
 
 
 def id_of_only_journey(path: Path, patterns: Iterable[str]) -> str:
@@ -61,12 +63,19 @@ def files_below(start: Path, patterns: Iterable[str], ignored: Ignored) -> Itera
         below: list[Path] = []
         for entry in entries:
             path = Path(entry.path)
-            if entry.is_dir():
+            if _is_directory(entry):
                 if entry.name != "__pycache__" and not ignored(path):
                     below.append(path)
             elif is_journey_file(path, wanted) and not ignored(path):
                 yield path
         waiting.extend(reversed(below))
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a symbolic link that leads to itself; as a journey file it is reported when it is read
+        return False
 
 
 def named_on_command_line(arguments: Iterable[str], directory: Path) -> Iterator[Path]:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+from dataclasses import replace
 from pathlib import Path
+from stat import S_ISREG
 
 from pytest_dogfood.diagnostics import Diagnostic
 from pytest_dogfood.diagnostics import Location
+from pytest_dogfood.diagnostics import in_order_of_place
 from pytest_dogfood.fileformat.parser import MAX_BYTES
 from pytest_dogfood.fileformat.parser import Defaults
 from pytest_dogfood.fileformat.parser import ParsedFile
 from pytest_dogfood.fileformat.parser import parse_journey_file
 from pytest_dogfood.fileformat.parser import parse_settings_file
+from pytest_dogfood.settings import is_script
 
 
 def read_journeys(path: Path, *, name: str, stem: str, defaults: Defaults | None) -> ParsedFile:
@@ -18,7 +24,16 @@ def read_journeys(path: Path, *, name: str, stem: str, defaults: Defaults | None
     content = _content(path, name)
     if isinstance(content, Diagnostic):
         return ParsedFile(path=name, diagnostics=(content,))
-    return parse_journey_file(content, path=name, stem=stem, defaults=defaults or Defaults())
+    parsed = parse_journey_file(content, path=name, stem=stem, defaults=defaults or Defaults())
+    if is_script(name) and not os.access(path, os.X_OK):
+        found = Diagnostic(
+            location=Location(name),
+            code="not-executable",
+            message="a script that is not executable is no journey",
+            hint=f"chmod +x {shlex.quote(name)}",
+        )
+        parsed = replace(parsed, diagnostics=in_order_of_place((found, *parsed.diagnostics)))
+    return parsed
 
 
 def read_settings(path: Path, *, name: str, defaults: Defaults | None) -> ParsedFile:
@@ -31,13 +46,21 @@ def read_settings(path: Path, *, name: str, defaults: Defaults | None) -> Parsed
 
 def _content(path: Path, name: str) -> bytes | Diagnostic:
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
+        status = path.stat()
+        if not S_ISREG(status.st_mode):
+            return Diagnostic(
+                location=Location(name),
+                code="unreadable",
+                message="cannot be read: it is no regular file",
+                hint="give it another name, or remove it",
+            )
+        if status.st_size > MAX_BYTES:
+            script = "call what is so large from a small script"
             return Diagnostic(
                 location=Location(name),
                 code="too-large",
-                message=f"the file has {size} bytes; at most {MAX_BYTES} are read",
-                hint="split it into several journey files",
+                message=f"the file has {status.st_size} bytes; at most {MAX_BYTES} are read",
+                hint=script if is_script(name) else "split it into several journey files",
             )
         return path.read_bytes()
     except OSError as error:

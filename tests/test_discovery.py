@@ -36,12 +36,14 @@ def found(root: Path, *, ignored: str = "") -> list[str]:
         ("shop.journey.yaml", True),
         ("shop.journey.yml", True),
         ("shop.journey.json", True),
+        ("shop.journey.sh", True),
         ("journeys.yaml", True),
         ("journeys.yml", True),
         ("journeys.json", True),
         ("shop.yaml", False),
         ("my-journeys.yaml", False),
         ("shop.journey.yaml.orig", False),
+        ("shop.sh", False),
         ("dogfood.yaml", False),
     ],
 )
@@ -54,6 +56,7 @@ def test_a_journey_file_is_known_by_its_name(name: str, *, holds: bool) -> None:
     [
         ("shop.journey.yaml", "shop"),
         ("a.b.journey.json", "a.b"),
+        ("buy things.journey.sh", "buy things"),
         ("journeys.yaml", "journeys"),
         ("other.yaml", "other"),
         (".journey.yaml", ".journey"),
@@ -66,6 +69,12 @@ def test_the_only_journey_of_a_file_is_named_after_it(name: str, journey: str) -
 def test_files_come_in_the_order_of_names_those_of_a_directory_before_what_is_below(tmp_path: Path) -> None:
     make(tmp_path, "b/x.journey.yaml", "a/y.journey.yaml", "a/b/z.journey.yaml", "z.journey.yaml", "a.txt")
     assert found(tmp_path) == ["z.journey.yaml", "a/y.journey.yaml", "a/b/z.journey.yaml", "b/x.journey.yaml"]
+
+
+def test_a_link_that_leads_to_itself_is_left_to_whoever_reads_it(tmp_path: Path) -> None:
+    for name in ("around", "around.journey.sh"):
+        (tmp_path / name).symlink_to(name)
+    assert found(tmp_path) == ["around.journey.sh"]
 
 
 def test_what_pytest_would_ignore_is_ignored(tmp_path: Path) -> None:

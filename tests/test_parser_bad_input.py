@@ -153,6 +153,20 @@ def test_a_mistake_in_a_step_is_reported_at_its_place(step: str, found: Found) -
     assert found_in(f"steps:\n - {step}\n") == [found]
 
 
+@pytest.mark.parametrize(
+    "text, found",
+    [
+        ("steps:\n - {intent: i, until: 3s, stdin: x}\n", [("no-command", 2, 16), ("no-command", 2, 27)]),
+        ("steps: [ls]\ncleanup:\n - intent: i\n", [("no-command", 3, 4)]),
+        ("steps: [ls]\ncapabilities: {a: {probe: {intent: i}}}\n", [("no-command", 2, 27)]),
+        ("steps: [ls]\ncapabilities: {a: {provision: [{intent: i}]}}\n", [("no-command", 2, 32)]),
+        ("steps: [ls]\ncapabilities: {a: {probe: ls, release: [{intent: i}]}}\n", [("no-command", 2, 41)]),
+    ],
+)
+def test_only_steps_of_journeys_may_go_without_a_command(text: str, found: list[Found]) -> None:
+    assert found_in(text) == found
+
+
 MISTAKES_IN_A_FILE: list[tuple[str, Found]] = [
     ("- a\n", ("wrong-type", 1, 1)),
     ("hello\n", ("wrong-type", 1, 1)),
@@ -192,7 +206,7 @@ MISTAKES_IN_THE_SETTINGS: list[tuple[str, Found]] = [
     ("hub: {ip: x}", ("missing-key", 1, 6)),
     ("hub: shop", ("wrong-type", 1, 6)),
     ("[a]", ("wrong-type", 1, 1)),
-    ("a: [", ("not-yaml", 2, 1)),
+    ("a: [", ("not-yaml", 1, 5)),
 ]
 
 

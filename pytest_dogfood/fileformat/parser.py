@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
+from dataclasses import replace
 
 from pytest_dogfood.diagnostics import Diagnostic
 from pytest_dogfood.fileformat.assembly import NO_DEFAULTS
@@ -20,6 +21,7 @@ from pytest_dogfood.fileformat.nodes import Node
 from pytest_dogfood.fileformat.nodes import ScalarNode
 from pytest_dogfood.fileformat.nodes import is_null
 from pytest_dogfood.fileformat.records import Fields
+from pytest_dogfood.fileformat.scripts import read_script
 from pytest_dogfood.fileformat.shapes import refuse
 from pytest_dogfood.fileformat.tables import JOURNEY
 from pytest_dogfood.fileformat.tables import JOURNEY_FILE
@@ -31,10 +33,15 @@ from pytest_dogfood.fileformat.yamltext import read_document
 from pytest_dogfood.journey import Capability
 from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import JourneyId
+from pytest_dogfood.settings import is_script
 
 __all__ = ["MAX_BYTES", "Defaults", "ParsedFile", "parse_journey_file", "parse_settings_file"]
 
 MAX_JOURNEYS = 100_000
+
+_ID_OF_FILE = replace(
+    JOURNEY_ID, hint=f"say `id:`, or rename the file, whose name gives the id: {JOURNEY_ID.hint}"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,26 +64,18 @@ def parse_journey_file(
 ) -> ParsedFile:
     """Read a journey file. `stem` is the id of a file that holds one journey; `defaults` come from dogfood.yaml."""
     findings = Findings(path)
-    root = _mapping(read_document(content, findings), findings)
-    if root is None:
+    fields = read_script(content, findings, defaults) if is_script(path) else _read_data(content, findings)
+    if fields is None:
         return ParsedFile(path=path, defaults=defaults, diagnostics=findings.in_order())
-    several = "journeys" in root.entries
-    if several:
-        root = _without_journey_keys(root, findings)
-    elif not _has_journey_keys(root):
-        _report_no_journeys(root, findings)
-        several = True
-    record = JOURNEY_FILE if several else SINGLE_JOURNEY
-    fields = record.read(root, findings) or Fields(root, {})
+    several = _holds_several(fields.node)
     inner = defaults.overlaid_with(read_defaults(fields.get("defaults")))
     around = Surroundings(feature=fields.get("feature", ""), defaults=inner, stem="" if several else stem)
     if not several and not _has_id(fields):
-        JOURNEY_ID.read(ScalarNode(stem, root.line, root.column, plain=False), findings)
+        _ID_OF_FILE.read(ScalarNode(stem, fields.node.line, fields.node.column, plain=False), findings)
     written: Iterable[Fields] = fields.get("journeys", ()) if several else (fields,)
-    journeys = _all_journeys(written, findings, around)
     return ParsedFile(
         path=path,
-        journeys=journeys,
+        journeys=_all_journeys(written, findings, around),
         capabilities=_capabilities(fields, findings, inner),
         defaults=inner,
         diagnostics=findings.in_order(),
@@ -111,8 +110,23 @@ def _mapping(node: Node | None, findings: Findings) -> MapNode | None:
     return None
 
 
-def _has_journey_keys(root: MapNode) -> bool:
-    return any(name in JOURNEY.keys for name in root.entries)
+def _read_data(content: bytes, findings: Findings) -> Fields | None:
+    """Read YAML or JSON, which holds one journey or many."""
+    root = _mapping(read_document(content, findings), findings)
+    if root is None:
+        return None
+    if not _holds_several(root):
+        return SINGLE_JOURNEY.read(root, findings)
+    if "journeys" in root.entries:
+        root = _without_journey_keys(root, findings)
+    else:
+        _report_no_journeys(root, findings)
+    return JOURNEY_FILE.read(root, findings)
+
+
+def _holds_several(root: MapNode) -> bool:
+    """Whether the journeys of a file stand in a list, even if that is missing; else the file is a journey."""
+    return "journeys" in root.entries or not any(name in JOURNEY.keys for name in root.entries)
 
 
 def _without_journey_keys(root: MapNode, findings: Findings) -> MapNode:
