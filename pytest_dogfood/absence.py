@@ -4,9 +4,24 @@ from __future__ import annotations
 
 import pytest
 
+from pytest_dogfood.standin import is_loaded
+
 
 class Absence:
-    """Skips the tests that require a token, since nobody sees to it that the token is there."""
+    """Skips the tests that require a token, since nobody sees to it that the token is there.
+
+    Tests that depend on others are left to pytest-dependency where that is loaded.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._marked = bool(config.getini("dogfood_dependency_markers"))
+        self._left_to_the_original = self._marked and is_loaded(config)
+
+    def pytest_report_header(self) -> str | None:
+        if not self._marked:
+            return None
+        who = "pytest-dependency goes" if self._left_to_the_original else "nobody goes"
+        return f"dogfood: off, for there is no --dogfood; {who} by dependency marks"
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
@@ -15,6 +30,14 @@ class Absence:
             if mark is not None:
                 tokens = ", ".join(map(str, mark.args))
                 pytest.skip(f"requires {tokens}, and only pytest --dogfood ensures that")
+        mark = item.get_closest_marker("dependency")
+        if (
+            mark is not None
+            and mark.kwargs.get("depends")
+            and self._marked
+            and not self._left_to_the_original
+        ):
+            pytest.skip("depends on other tests, and only pytest --dogfood sees to that")
 
 
 class AbsentFixtures:

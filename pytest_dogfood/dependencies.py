@@ -1,0 +1,221 @@
+"""Which test a name in a dependency mark means, and what follows for the graph: one token per test.
+
+A test has a name in each scope that it is part of: the one that its mark gives, else what is left of its node id
+without the scope's own part. Names should be unique in a scope. Where one is not, it means the nearest test of that
+name before the one that depends, which is the one that has had the last word when tests run as they are written.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from collections.abc import Collection
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+from dataclasses import field
+from enum import IntEnum
+
+from pytest_dogfood.journey import JourneyId
+from pytest_dogfood.journey import Obstacle
+from pytest_dogfood.journey import Token
+
+SCOPES = {"session": 0, "package": 0, "module": 1, "class": 2}
+"""The scopes of names, each with how many parts of a node id go without saying in it."""
+
+DEFAULT_SCOPE = "module"
+
+FAR = ("session", "package")
+"""Scopes that reach beyond one file."""
+
+
+class Asks(IntEnum):
+    """Whether a test may name further tests while it runs, and how far away those may be."""
+
+    NOBODY = 0
+    ITS_MODULE = 1
+    ANYBODY = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkedTest:
+    """A collected test as its dependency mark shows it. Without a mark it has no say, but may be what somebody meant.
+
+    `homes` names, per scope, what the test is part of. `counts` says whether others may depend on it.
+    """
+
+    id: JourneyId
+    homes: Mapping[str, str]
+    name: str | None = None
+    depends: tuple[str, ...] = ()
+    scope: str = DEFAULT_SCOPE
+    marked: bool = False
+    counts: bool = False
+    asks: Asks = Asks.NOBODY
+
+    def name_in(self, scope: str) -> str:
+        return self.name or self.automatic_name(scope)
+
+    def automatic_name(self, scope: str) -> str:
+        return self.id.split("::", SCOPES[scope])[-1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dependence:
+    """What a dependency mark means for the graph."""
+
+    establishes: Token | None = None
+    requires: tuple[Token, ...] = ()
+    follows: tuple[JourneyId, ...] = ()
+    obstacle: Obstacle | None = None
+
+
+class Names:
+    """Every name of the tests of a run. Tests are spoken of by their places in the order in which they would run."""
+
+    def __init__(self, tests: Sequence[MarkedTest]) -> None:
+        self.tests = tests
+        self._places: dict[tuple[str, str, str], list[int]] = defaultdict(list)
+        for place, test in enumerate(tests):
+            for scope, home in test.homes.items() if test.counts else ():
+                self._places[scope, home, test.name_in(scope)].append(place)
+
+    def meant(self, name: str, scope: str, home: str, *, seen_from: int) -> int | None:
+        """Give the place of the test that a name means to the test at `seen_from`, None if there is none."""
+        places = self._places.get((scope, home, name), ())
+        before = [place for place in places if place < seen_from]
+        after = [place for place in places if place > seen_from]
+        return before[-1] if before else next(iter([*after, *places]), None)
+
+
+WhyUnknown = Callable[[Names, MarkedTest, str], Obstacle]
+"""Says why a name in a test's mark means nothing."""
+
+
+@dataclass(slots=True)
+class _Ties:
+    """Per test, by place: whom it needs, what is in its way, whom it follows."""
+
+    needs: dict[int, list[int]] = field(default_factory=dict)
+    obstacles: dict[int, Obstacle] = field(default_factory=dict)
+    follows: dict[int, tuple[int, ...]] = field(default_factory=dict)
+
+    def tied(self) -> set[int]:
+        """Give the places of all that have to do with another test."""
+        pairs = [*self.needs.items(), *self.follows.items()]
+        return {one for place, others in pairs for one in (place, *others) if others} | self.obstacles.keys()
+
+
+def dependences(
+    names: Names, why_unknown: WhyUnknown, *, only: Collection[JourneyId] | None = None
+) -> dict[JourneyId, Dependence]:
+    """Give what the marks mean for the graph, in the order of the tests; what stands alone without a mark is left out.
+
+    A name that nobody has is an obstacle. If `only` is given, such names are ignored, and so are names of tests
+    that are not among `only`.
+    """
+    tests = names.tests
+    ties = _ties(names, why_unknown, only)
+    tied = ties.tied()
+    tokens = _tokens_of(tests)
+    return {
+        test.id: Dependence(
+            establishes=tokens[test.id] if test.counts else None,
+            requires=tuple(tokens[tests[other].id] for other in ties.needs[place]),
+            follows=tuple(tests[other].id for other in ties.follows.get(place, ())),
+            obstacle=ties.obstacles.get(place),
+        )
+        for place, test in enumerate(tests)
+        if test.marked or place in tied
+    }
+
+
+def _ties(names: Names, why_unknown: WhyUnknown, only: Collection[JourneyId] | None) -> _Ties:
+    ties = _Ties(follows=_follows(names.tests))
+    for place, test in enumerate(names.tests):
+        ties.needs[place] = []
+        for name in test.depends:
+            other = names.meant(name, test.scope, test.homes[test.scope], seen_from=place)
+            if only is not None and (other is None or names.tests[other].id not in only):
+                continue
+            if other is None:
+                ties.obstacles.setdefault(place, why_unknown(names, test, name))
+            else:
+                ties.needs[place].append(other)
+    for place, circle in _circles(ties.needs).items():
+        way = " -> ".join(names.tests[one].id for one in circle)
+        each = "waits for itself" if len(circle) == 2 else "wait for each other"
+        ties.obstacles[place] = Obstacle(code="dependency-cycle", who=way, why=each)
+    ties.needs |= {place: [] for place in ties.obstacles}
+    return ties
+
+
+def _tokens_of(tests: Iterable[MarkedTest]) -> dict[JourneyId, Token]:
+    """Give the token that says of each test that it has passed: its name, with the file in front.
+
+    It holds two colons, so it is never the name of a capability in a file.
+    """
+    tokens: dict[JourneyId, Token] = {}
+    times: dict[str, int] = defaultdict(int)
+    for test in tests:
+        file = test.id.partition("::")[0]
+        text = test.id if test.name is None else f"{file}::{test.name}"
+        times[text] += 1
+        tokens[test.id] = Token(text if times[text] == 1 else f"{text} ({times[text]})")
+    return tokens
+
+
+def _follows(tests: Iterable[MarkedTest]) -> dict[int, tuple[int, ...]]:
+    """Let each test that may ask come after those before it whom it may mean, by way of the one that asked last."""
+    everywhere: list[int] = []
+    nearby: dict[str, list[int]] = defaultdict(list)
+    found: dict[int, tuple[int, ...]] = {}
+    for place, test in enumerate(tests):
+        here = nearby[test.homes.get("module", "")]
+        if test.asks:
+            met = everywhere if test.asks is Asks.ANYBODY else here
+            found[place] = tuple(met)
+            met.clear()
+        if test.asks or test.counts:
+            everywhere.append(place)
+            here.append(place)
+    return found
+
+
+def _circles(needs: Mapping[int, Sequence[int]]) -> dict[int, tuple[int, ...]]:
+    """Give, for each test that waits for itself in the end, the way round, first and last the same.
+
+    What lies on the way from one circle to another counts as well: it can no more be run than they can.
+    """
+    inverted: dict[int, list[int]] = {place: [] for place in needs}
+    for place, others in needs.items():
+        for other in others:
+            inverted[other].append(place)
+    left = _without_ends(inverted, needs, _without_ends(needs, inverted, needs))
+    found: dict[int, tuple[int, ...]] = {}
+    for start in left:
+        way = [start]
+        while (further := next(other for other in needs[way[-1]] if other in left)) not in way:
+            way.append(further)
+        circle = way[way.index(further) :]
+        first = circle.index(min(circle))
+        found[start] = (*circle[first:], *circle[:first], circle[first])
+    return found
+
+
+def _without_ends(
+    needs: Mapping[int, Sequence[int]], needed_by: Mapping[int, Sequence[int]], among: Collection[int]
+) -> dict[int, int]:
+    """Leave out what needs nothing of the rest, again and again; gives what is left, in order."""
+    left = {place: sum(other in among for other in needs[place]) for place in among}
+    ends = [place for place in left if not left[place]]
+    while ends:
+        end = ends.pop()
+        del left[end]
+        for other in needed_by[end]:
+            if other in left:
+                left[other] -= 1
+                if not left[other]:
+                    ends.append(other)
+    return left

@@ -1,0 +1,227 @@
+"""Reads dependency marks off pytest's items, and keeps tests that are tied by them in the order of their files."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from pytest_dogfood.collection import JourneyFile
+from pytest_dogfood.collection import place_of
+from pytest_dogfood.dependencies import DEFAULT_SCOPE
+from pytest_dogfood.dependencies import SCOPES
+from pytest_dogfood.dependencies import Dependence
+from pytest_dogfood.dependencies import MarkedTest
+from pytest_dogfood.dependencies import Names
+from pytest_dogfood.dependencies import dependences
+from pytest_dogfood.dependscallers import CallersOfDepends
+from pytest_dogfood.diagnostics import Diagnostic
+from pytest_dogfood.diagnostics import Severity
+from pytest_dogfood.diagnostics import did_you_mean
+from pytest_dogfood.journey import JourneyId
+from pytest_dogfood.journey import Obstacle
+from pytest_dogfood.unknownnames import why_unknown
+
+MARK = "dependency"
+KEYWORDS = ("name", "depends", "scope")
+NODES = {"package": pytest.Package, "module": pytest.Module, "class": pytest.Class}
+
+
+class DependencyMarks:
+    """The plugin that knows what dependency marks mean in this run.
+
+    Tests tied by marks tell one story, so they run as they are written where that is possible, even if others are
+    shuffled: what they share was never meant to be met in another order. Who sorts them later knows what for.
+    """
+
+    def __init__(self, *, automark: bool, ignore_unknown: bool, instead_of_the_original: bool) -> None:
+        self._automark = automark
+        self.ignore_unknown = ignore_unknown
+        self._callers = CallersOfDepends()
+        self._collected: list[pytest.Item] = []
+        self._order: list[pytest.Item] = []
+        self._original = instead_of_the_original
+        self._tied: Mapping[JourneyId, Dependence] = {}
+        self.names = Names(())
+
+    @pytest.hookimpl
+    def pytest_report_header(self) -> str:
+        instead = ", and pytest-dependency does nothing in this run" if self._original else ""
+        return f"dogfood: goes by dependency marks{instead}"
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        # Registered last, its hook comes before the one with which pytest groups tests by the parameters of fixtures,
+        # and after those, which want to be first, of plugins that shuffle.
+        session.config.pluginmanager.register(_FileOrder(self), "dogfood-file-order")
+        session.config.pluginmanager.register(_FinalOrder(self), "dogfood-final-order")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        self._collected.append(item)
+
+    @pytest.hookimpl
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Note the order once pytest has grouped the tests and before a selection leaves any of them out."""
+        self._order = list(items)
+
+    def put_in_file_order(self, items: list[pytest.Item]) -> None:
+        """Let the tests that are tied to others change places among themselves."""
+        tied = dependences(Names(self._read(self._collected, [])), why_unknown)
+        items[:] = _rearranged(items, [item.nodeid for item in self._collected if item.nodeid in tied])
+
+    def take_over_order(self, items: Sequence[pytest.Item]) -> None:
+        """Note how other plugins have sorted what is selected."""
+        self._order = _rearranged(self._order, [item.nodeid for item in items])
+
+    def in_order(self, items: Sequence[pytest.Item]) -> list[pytest.Item]:
+        """Give the items with those that are tied to others in the order that was noted; `resolve` comes first."""
+        return _rearranged(items, [test.id for test in self.names.tests if test.id in self._tied])
+
+    def resolve(
+        self, collected: Sequence[pytest.Item], selected: Iterable[pytest.Item]
+    ) -> tuple[dict[JourneyId, Dependence], list[Diagnostic]]:
+        """Give what the marks of all collected tests mean, and what is wrong with them."""
+        wrong: list[Diagnostic] = []
+        seen = dict.fromkeys(self._order)
+        left_out = [item for item in collected if item not in seen]
+        self.names = Names(self._read([*left_out, *seen], wrong))
+        only = {JourneyId(item.nodeid) for item in selected} if self.ignore_unknown else None
+        found = self._tied = dependences(self.names, why_unknown, only=only)
+        obstacles = {nodeid: one.obstacle for nodeid, one in found.items() if one.obstacle is not None}
+        wrong += [
+            _hopeless(item, obstacle)
+            for item in collected
+            if (obstacle := obstacles.get(JourneyId(item.nodeid))) is not None
+        ]
+        return found, wrong
+
+    def _read(self, items: Iterable[pytest.Item], wrong: list[Diagnostic]) -> list[MarkedTest]:
+        return [self._read_one(item, wrong) for item in items if not isinstance(item.parent, JourneyFile)]
+
+    def _read_one(self, item: pytest.Item, wrong: list[Diagnostic]) -> MarkedTest:
+        mark = item.get_closest_marker(MARK)
+        homes = {scope: home for scope in SCOPES if (home := home_of(item, scope)) is not None}
+        said = _said(item, mark, homes, wrong) if mark is not None else {}
+        return MarkedTest(
+            id=JourneyId(item.nodeid),
+            homes=homes,
+            marked=mark is not None,
+            counts=mark is not None or self._automark,
+            asks=self._callers.asked_by(item),
+            **said,
+        )
+
+
+def _rearranged(items: Sequence[pytest.Item], order: Iterable[str]) -> list[pytest.Item]:
+    """Let the items that `order` names change places among themselves."""
+    place = {nodeid: number for number, nodeid in enumerate(order)}
+    ours = sorted((item for item in items if item.nodeid in place), key=lambda item: place[item.nodeid])
+    next_one = iter(ours)
+    return [next(next_one) if item.nodeid in place else item for item in items]
+
+
+def home_of(node: Any, scope: str) -> str | None:  # noqa: ANN401 - pytest exports no common base of its nodes
+    """Name the node that is the scope of an item or of a collector; None if it stands outside of any such."""
+    if scope == "session":
+        return ""
+    home = node.getparent(NODES[scope])
+    return None if home is None else str(home.nodeid)
+
+
+def _said(
+    item: pytest.Item, mark: pytest.Mark, homes: Mapping[str, str], wrong: list[Diagnostic]
+) -> dict[str, Any]:
+    """Give what a mark says, with what is wrong with it added to `wrong`: then it depends on nothing."""
+    name, scope = mark.kwargs.get("name"), mark.kwargs.get("scope", DEFAULT_SCOPE)
+    depends_on = mark.kwargs.get("depends") or ()
+    for severity, message, hint in _mistakes(mark, depends_on, scope, homes):
+        wrong.append(
+            Diagnostic(
+                location=place_of(item),
+                code="bad-dependency-mark",
+                message=f"{item.nodeid}: {message}",
+                hint=hint,
+                severity=severity,
+            )
+        )
+        if severity is Severity.ERROR:
+            depends_on, scope = (), DEFAULT_SCOPE
+    return {
+        "name": None if name is None else str(name),
+        "depends": tuple(map(str, depends_on)),
+        "scope": scope,
+    }
+
+
+def _hopeless(item: pytest.Item, obstacle: Obstacle) -> Diagnostic:
+    return Diagnostic(
+        location=place_of(item),
+        code=obstacle.code,
+        message=f"{item.nodeid} will be skipped: {obstacle.who} {obstacle.why}",
+        severity=Severity.WARNING,
+    )
+
+
+def _mistakes(
+    mark: pytest.Mark, depends_on: object, scope: object, homes: Mapping[str, str]
+) -> Iterator[tuple[Severity, str, str]]:
+    if mark.args:
+        yield (
+            Severity.WARNING,
+            f"{mark.args[0]!r} in the dependency mark has no meaning",
+            "say what it is: name=…, depends=[…] or scope=…",
+        )
+    for key in mark.kwargs.keys() - KEYWORDS:
+        yield (
+            Severity.WARNING,
+            f"the dependency mark knows no {key!r}",
+            did_you_mean(key, KEYWORDS) or f"it knows {', '.join(KEYWORDS)}",
+        )
+    if not isinstance(depends_on, Iterable):
+        yield Severity.ERROR, f"depends={depends_on!r} is no list of names", "write depends=['test_a']"
+    elif depends_on and scope not in SCOPES:
+        yield (
+            Severity.ERROR,
+            f"{scope!r} is no scope of a dependency",
+            did_you_mean(str(scope), SCOPES) or f"the scopes are {', '.join(SCOPES)}",
+        )
+    elif depends_on and scope not in homes:
+        yield (
+            Severity.ERROR,
+            f"the test depends on others of its {scope}, but is in none",
+            "scope 'class' is for methods, scope 'package' for directories with an __init__.py",
+        )
+
+
+class _FileOrder:
+    """The plugin with the one hook that has to come between those of others."""
+
+    def __init__(self, marks: DependencyMarks) -> None:
+        self._marks = marks
+
+    @pytest.hookimpl
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        self._marks.put_in_file_order(items)
+
+
+class _FinalOrder:
+    """The plugin that comes after all who sort tests for good, and before those that put some of them first."""
+
+    def __init__(self, marks: DependencyMarks) -> None:
+        self._marks = marks
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None, object, object]:
+        result = yield
+        self._marks.take_over_order(items)
+        return result
+
+
+DEPENDENCY_MARKS = pytest.StashKey[DependencyMarks]()
+"""Set where this run goes by dependency marks."""

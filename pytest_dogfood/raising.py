@@ -1,0 +1,35 @@
+"""What keeps an item from going on, in pytest's own terms, so that what we know of it can be found again."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.outcomes import Cause
+
+_CAUSE = "dogfood_cause"
+_HARNESS = "dogfood_harness"
+
+
+def deferral(cause: Cause) -> BaseException:
+    """Make the exception that skips an item as deferred; a fixture may raise it again for each item that asks."""
+    skipped = pytest.skip.Exception(f"deferred: {cause}")
+    setattr(skipped, _CAUSE, cause)
+    return skipped
+
+
+def harness_failure(error: HarnessError) -> BaseException:
+    """Make the exception that ends an item with an error of the harness."""
+    failure = pytest.fail.Exception(f"harness: {error}", pytrace=False)
+    setattr(failure, _HARNESS, True)
+    return failure
+
+
+def cause_of(error: object) -> Cause | None:
+    """Give the cause if this is a deferral."""
+    cause = getattr(error, _CAUSE, None)
+    return cause if isinstance(cause, Cause) else None
+
+
+def is_of_the_harness(error: object) -> bool:
+    return getattr(error, _HARNESS, False) is True
