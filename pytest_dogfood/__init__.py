@@ -2,20 +2,43 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from pytest_dogfood.providing import provides
 
 if TYPE_CHECKING:
+    from pytest_dogfood.actions import Action
+    from pytest_dogfood.actions import ActorError
+    from pytest_dogfood.actions import Command
+    from pytest_dogfood.actions import Done
+    from pytest_dogfood.actions import JourneyBrief
+    from pytest_dogfood.actions import Performed
+    from pytest_dogfood.actions import StepBrief
+    from pytest_dogfood.actions import Verdict
     from pytest_dogfood.consistency_items import DogfoodConsistencyWarning
+    from pytest_dogfood.depending import depends
 
-__all__ = ["DogfoodConsistencyWarning", "provides"]
+__all__ = [
+    "Action",
+    "ActorError",
+    "Command",
+    "DogfoodConsistencyWarning",
+    "Done",
+    "JourneyBrief",
+    "Performed",
+    "StepBrief",
+    "Verdict",
+    "depends",
+    "provides",
+]
+
+_ASKED_FOR_BY_FEW = {"DogfoodConsistencyWarning": "consistency_items", "depends": "depending"}
+"""Where a name comes from if not from what actors and their hooks are told."""
 
 
 def __getattr__(name: str) -> object:
     """Import what only a few ask for once somebody does; `-W` options name the warning as an attribute of this."""
-    if name != "DogfoodConsistencyWarning":
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from pytest_dogfood.consistency_items import DogfoodConsistencyWarning
-
-    return DogfoodConsistencyWarning
+    return getattr(import_module(f"{__name__}.{_ASKED_FOR_BY_FEW.get(name, 'actions')}"), name)

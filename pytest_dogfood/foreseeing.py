@@ -91,7 +91,7 @@ def _replayable(graph: CapabilityGraph, token: Token) -> tuple[JourneyId, ...]:
     return tuple(
         member
         for member in graph.establishing(token)
-        if not graph.journeys[member].python and not graph.journeys[member].needs_actor
+        if not graph.journeys[member].python and not graph.lacks_actor(member)
     )
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
+from collections.abc import Iterable
 from collections.abc import Iterator
 from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 from typing import Literal
 from typing import Protocol
@@ -66,12 +69,22 @@ class SavedValue:
     secret: bool
 
 
-def mismatches(step: Step, seen: Seen) -> tuple[Mismatch, ...]:
-    """Give everything that is not as expected; empty if the step succeeded."""
+WITHHELD = "***, for a secret that this step saves may be in it"
+"""Stands for an output of which nobody knows what to hide in it."""
+
+
+def withheld_streams(step: Step, saved: Iterable[SavedValue]) -> frozenset[Stream]:
+    """Name the outputs that must not be shown: a secret was to be taken from them, and it was not found."""
+    found = {one.name for one in saved}
+    return frozenset(save.stream for save in step.save if save.secret and save.name not in found)
+
+
+def mismatches(step: Step, seen: Seen, *, withheld: Collection[Stream] = frozenset()) -> tuple[Mismatch, ...]:
+    """Give everything that is not as expected, quoting nothing of what is withheld; empty if the step succeeded."""
     if seen.timed_out:
         return (Mismatch("time", f"an end within {round(seen.limit, 2):g} s", "none: the step was ended"),)
     try:
-        return tuple(_all(step.expect, seen))
+        return tuple(_all(step.expect, seen, withheld))
     except TooMuchToJudge as error:
         return (Mismatch("output", f"at most {READABLE} bytes to look through", str(error)),)
 
@@ -84,7 +97,7 @@ def saved_values(step: Step, seen: Seen) -> tuple[tuple[SavedValue, ...], tuple[
     for save in step.save:
         try:
             text = seen.text(save.stream)
-            shown = "***, for this step saves secrets" if hidden else excerpt(seen.mask(text))
+            shown = WITHHELD if hidden else excerpt(seen.mask(text))
             found = _saved(save, text, shown)
         except TooMuchToJudge as error:
             problems.append(Mismatch(f"save {save.name}", "output to look through", str(error)))
@@ -96,16 +109,18 @@ def saved_values(step: Step, seen: Seen) -> tuple[tuple[SavedValue, ...], tuple[
     return tuple(values), tuple(problems)
 
 
-def _all(expect: Expectation, seen: Seen) -> Iterator[Mismatch]:
+def _all(expect: Expectation, seen: Seen, withheld: Collection[Stream]) -> Iterator[Mismatch]:
     if expect.exit == "nonzero":
         if seen.status == 0:
             yield Mismatch("exit status", "anything but 0", "0")
     elif seen.status != expect.exit:
         yield Mismatch("exit status", str(expect.exit), exit_words(seen.status))
-    if expect.stdout is not None:
-        yield from _stream("stdout", expect.stdout, seen)
-    if expect.stderr is not None:
-        yield from _stream("stderr", expect.stderr, seen)
+    expected: dict[Stream, StreamExpectation | None] = {"stdout": expect.stdout, "stderr": expect.stderr}
+    for name, stream in expected.items():
+        if stream is None:
+            continue
+        for wrong in _stream(name, stream, seen):
+            yield replace(wrong, actual=WITHHELD) if name in withheld else wrong
     for file in expect.files:
         yield from _file(file, seen)
 

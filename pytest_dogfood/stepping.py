@@ -11,25 +11,27 @@ from dataclasses import dataclass
 from dataclasses import field
 from pathlib import Path
 
+from pytest_dogfood.actions import TAIL
 from pytest_dogfood.captured import Captured
 from pytest_dogfood.captured import TooMuchOutput
+from pytest_dogfood.captured import printable
 from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.journey import Script
 from pytest_dogfood.journey import Step
 from pytest_dogfood.judgement import READABLE
 from pytest_dogfood.judgement import Stream
 from pytest_dogfood.judgement import TooMuchToJudge
 from pytest_dogfood.masking import Secrets
+from pytest_dogfood.outputs import Output
+from pytest_dogfood.outputs import Spares
 from pytest_dogfood.process import Command
 from pytest_dogfood.process import Ended
 from pytest_dogfood.process import Lifeline
 from pytest_dogfood.process import run
-from pytest_dogfood.process import shell_argv
+from pytest_dogfood.shells import shell_argv
 
 SHOWN = 16 * 1024
 """Bytes from the end of each output that a report shows."""
-
-UNMASKED = ".raw"
-"""Suffix of an output that may still hold secrets; whoever finds one after a death removes it."""
 
 STEP_MARKER = "_DOGFOOD_STEP"
 
@@ -59,15 +61,17 @@ class SecretKeeper:
 class RealBench:
     """Runs steps in `workdir` with `environment`, writing outputs to `outputs` under names that begin with `name`.
 
-    `timeout` (seconds) is the limit of a step that sets none.
+    Scripts are found below `rootdir`. `timeout` (seconds) is the limit of a step that sets none.
     """
 
+    rootdir: Path
     workdir: Path
     environment: Mapping[str, str]
     outputs: Path
     name: str
     timeout: float
     keeper: SecretKeeper
+    spares: Mapping[str, Spares]
     lifeline: Lifeline | None = None
 
     def run(
@@ -77,17 +81,42 @@ class RealBench:
         if step.run is None:
             raise HarnessError(f"{step.location}: the step has no command, and there is no actor to find one")
         mark = f"{self.name}-{number}"
-        environment = {**self.environment, **variables, STEP_MARKER: f"{self.workdir}:{mark}"}
+        environment = self.environment_of(step, variables)
+        place_files(step.seed_files, self.workdir)
+        argv = self._argv(step.run, step.shell)
+        home = self.home_of(step, environment)
+        return self.execute(step, argv, mark=mark, environment=environment, cwd=home, limit=limit)
+
+    def environment_of(self, step: Step, variables: Mapping[str, str]) -> dict[str, str]:
+        environment = {**self.environment, **variables}
         for name, text in step.env.items():
             environment[name] = expand(text, environment)
-        cwd = self.workdir / expand(step.cwd or ".", environment)
-        place_files(step.seed_files, self.workdir)
+        return environment
+
+    def home_of(self, step: Step, environment: Mapping[str, str]) -> Path:
+        """Give the directory that a step starts in, and that its files are relative to."""
+        return self.workdir if step.cwd is None else self.workdir / expand(step.cwd, environment)
+
+    def execute(
+        self,
+        step: Step,
+        argv: tuple[str, ...],
+        *,
+        mark: str,
+        environment: Mapping[str, str],
+        cwd: Path,
+        limit: float | None,
+    ) -> RealObservation:
+        """Run `argv` for a step; the outputs' names begin with `mark`, which is used once in a run."""
+        environment = {**environment, STEP_MARKER: f"{self.workdir}:{mark}"}
         allowed = self.timeout if step.timeout is None else step.timeout
         secretive = bool(self.keeper.secrets) or any(saved.secret for saved in step.save)
-        suffix = UNMASKED if secretive else ""
-        out, err = (self.outputs / f"{mark}.{kind}{suffix}" for kind in ("out", "err"))
+        out, err = (
+            Output(self.outputs, f"{mark}.{kind}", None if secretive else self.spares[kind])
+            for kind in ("out", "err")
+        )
         command = Command(
-            argv=shell_argv(step.run, step.shell),
+            argv=argv,
             cwd=cwd,
             env=environment,
             stdin=b"" if step.stdin is None else step.stdin.encode(),
@@ -99,9 +128,8 @@ class RealBench:
         try:
             ended = run(command, lifeline=self.lifeline)
         except BaseException:
-            if secretive:
-                out.unlink(missing_ok=True)
-                err.unlink(missing_ok=True)
+            out.discard()
+            err.discard()
             raise
         return RealObservation(
             ended=ended,
@@ -112,17 +140,24 @@ class RealBench:
             keeper=self.keeper,
         )
 
+    def _argv(self, run: str | tuple[str, ...] | Script, shell: str | None) -> tuple[str, ...]:
+        # The whole path, for a script asks `$0` where it stands, and `cwd:` may send it elsewhere.
+        return (str(self.rootdir / run.path),) if isinstance(run, Script) else shell_argv(run, shell)
+
     def mask(self, text: str) -> str:
         return self.keeper.mask(text)
 
 
 @dataclass(slots=True, kw_only=True)
 class RealObservation:
-    """What a step left: how it ended, two files, and the directory it worked in."""
+    """What a step left: how it ended, its outputs, and the directory it worked in.
+
+    Once it is finished, outputs that stayed empty have no file any more.
+    """
 
     ended: Ended
     limit: float
-    outputs: dict[str, Path]
+    outputs: Mapping[str, Output]
     cwd: Path
     environment: Mapping[str, str]
     keeper: SecretKeeper
@@ -142,31 +177,46 @@ class RealObservation:
 
     def text(self, stream: Stream) -> str:
         if stream not in self._texts:
-            self._texts[stream] = _readable(self.outputs[stream], stream)
+            path = self.outputs[stream].path
+            self._texts[stream] = "" if path is None else _readable(path, stream)
         return self._texts[stream]
 
     def file(self, path: str) -> str | None:
-        found = self.cwd / expand(path, self.environment)
-        if not os.path.lexists(found):
-            return None
-        if not found.is_file():
-            return ""
-        return _readable(found, f"file {path}")
+        return file_below(self.cwd, path, self.environment)
 
     def mask(self, text: str) -> str:
         return self.keeper.mask(text)
 
-    def tail(self, stream: str) -> str:
-        return Captured(path=self.outputs[stream]).tail(SHOWN)
+    def tail(self, stream: Stream) -> str:
+        path = self.outputs[stream].path
+        return "" if path is None else Captured(path=path).tail(SHOWN)
 
-    def finish(self, secrets: Sequence[str]) -> None:
+    def ending(self, stream: Stream) -> str:
+        path = self.outputs[stream].path
+        if path is None:
+            return ""
+        before = max(Captured(path=path).size - TAIL, 0)
+        text = printable(self.keeper.secrets.masked_ending(path, TAIL))
+        return f"… {before} bytes before\n{text}" if before else text
+
+    def learn(self, secrets: Sequence[str]) -> None:
+        self.keeper.learn(secrets)
+
+    def finish(self) -> None:
         """Hide secrets in the files, then give these their lasting names."""
         self._texts.clear()
-        self.keeper.learn(secrets)
-        for stream, path in self.outputs.items():
-            if path.suffix == UNMASKED:
-                self.keeper.secrets.mask_file(path)
-                self.outputs[stream] = path.rename(path.with_suffix(""))
+        for output in self.outputs.values():
+            output.settle(self.keeper.secrets)
+
+
+def file_below(directory: Path, path: str, variables: Mapping[str, str]) -> str | None:
+    """Give the text of a file named relative to a directory, or None if there is none."""
+    found = directory / expand(path, variables)
+    if not os.path.lexists(found):
+        return None
+    if not found.is_file():
+        return ""
+    return _readable(found, f"file {path}")
 
 
 def _readable(path: Path, what: str) -> str:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 
-from pytest_dogfood.execution import Bench
-from pytest_dogfood.execution import Performance
-from pytest_dogfood.execution import StepResult
-from pytest_dogfood.journey import Step
-
-
-def command_of(step: Step) -> str:
-    """Give the command as one would type it."""
-    if step.run is None:
-        return "(no command)"
-    return step.run if isinstance(step.run, str) else shlex.join(step.run)
+from pytest_dogfood.actions import Action
+from pytest_dogfood.judgement import WITHHELD
+from pytest_dogfood.judgement import Stream
+from pytest_dogfood.performance import Bench
+from pytest_dogfood.performance import Grade
+from pytest_dogfood.performance import Performance
+from pytest_dogfood.performance import StepResult
 
 
 def one_line(result: StepResult, *, what: str = "step") -> str:
@@ -50,21 +45,33 @@ def _failed(result: StepResult) -> Iterator[str]:
         yield f"  intent:   {result.step.intent}"
     if result.step.expect.text:
         yield f"  expect:   {result.step.expect.text}"
-    yield from _labelled("command", command_of(result.step))
+    yield from _labelled("command", result.step.command)
     if result.tries > 1:
         yield f"  tries:    {result.tries}"
     for mismatch in result.wrong:
         yield f"  {mismatch.what}:"
         yield f"    expected: {mismatch.expected}"
         yield f"    actual:   {mismatch.actual}"
-    yield f"  took:     {result.seen.seconds:.2f} s"
+    if result.grade is not None and result.grade.graded is not None:
+        yield from _graded(result.grade, result.grade.graded)
+    if result.seen is not None:
+        yield f"  took:     {result.seen.seconds:.2f} s"
     yield from _outputs(result)
+
+
+def _graded(grade: Grade, on: Action) -> Iterator[str]:
+    number = f"{grade.actions} action{'' if grade.actions == 1 else 's'}"
+    yield f"  actor:    {number} in this step; {grade.ended}"
+    if grade.credited:
+        yield f"  credit:   this is an action of step {on.step}, for this one has none"
 
 
 def _earlier(result: StepResult, what: str) -> Iterator[str]:
     intent = f" ({result.step.intent})" if result.step.intent else ""
-    yield f"{result.step.location}: {what} {result.number} of {result.total}{intent}: as expected"
-    yield from _labelled("command", command_of(result.step))
+    grade = result.grade
+    missed = f"not as expected, which does not count: {grade.wrong[0]}" if grade and grade.wrong else ""
+    yield f"{result.step.location}: {what} {result.number} of {result.total}{intent}: {missed or 'as expected'}"
+    yield from _labelled("command", result.step.command)
     yield from _outputs(result)
     yield ""
 
@@ -77,8 +84,11 @@ def _labelled(label: str, text: str) -> Iterator[str]:
 
 
 def _outputs(result: StepResult) -> Iterator[str]:
-    for stream in ("stdout", "stderr"):
-        text = result.seen.tail(stream).rstrip("\n")
+    streams: tuple[Stream, ...] = ("stdout", "stderr")
+    for stream in streams:
+        text = result.seen.tail(stream).rstrip("\n") if result.seen is not None else ""
+        if text and stream in result.withheld:
+            text = WITHHELD
         if text:
             yield f"  --- {stream} ---"
             yield from (f"  {line}" for line in text.split("\n"))

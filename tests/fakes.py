@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
+from dataclasses import replace
 
+from pytest_dogfood.acting import Limits
+from pytest_dogfood.actions import Action
+from pytest_dogfood.actions import Answer
+from pytest_dogfood.actions import Performed
+from pytest_dogfood.actions import Verdict
+from pytest_dogfood.actions import Whose
 from pytest_dogfood.journey import Step
 from pytest_dogfood.judgement import Stream
 from pytest_dogfood.judgement import TooMuchToJudge
+from pytest_dogfood.performance import Grade
+from pytest_dogfood.performance import Observation
 
 SECRET = "hunter2"  # noqa: S105 - an invented one
 
@@ -26,7 +36,8 @@ class FakeSeen:
     files: Mapping[str, str] = field(default_factory=dict)
     too_large: tuple[str, ...] = ()
     seconds: float = 0.1
-    finished_with: list[str] | None = None
+    learnt: list[str] = field(default_factory=list)
+    finished: bool = False
 
     def text(self, stream: Stream) -> str:
         self._refuse(stream)
@@ -39,12 +50,18 @@ class FakeSeen:
         self._refuse(path)
         return self.files.get(path)
 
-    def tail(self, stream: str) -> str:
+    def tail(self, stream: Stream) -> str:
         return self.stdout if stream == "stdout" else self.stderr
 
-    def finish(self, secrets: Sequence[str]) -> None:
-        assert self.finished_with is None, "a step is finished once"
-        self.finished_with = list(secrets)
+    def ending(self, stream: Stream) -> str:
+        return self.mask(self.tail(stream))
+
+    def learn(self, secrets: Sequence[str]) -> None:
+        self.learnt.extend(secrets)
+
+    def finish(self) -> None:
+        assert not self.finished, "a step is finished once"
+        self.finished = True
 
     def _refuse(self, what: str) -> None:
         if what in self.too_large:
@@ -65,3 +82,57 @@ class FakeBench:
 
     def mask(self, text: str) -> str:
         return text
+
+
+@dataclass(slots=True, kw_only=True)
+class FakeCast:
+    """An actor that answers what is written here, and commands that come to what is written here.
+
+    `outcomes` maps a command to what it leaves, a good end if it is not named; `verdict` is what the judge says.
+    """
+
+    answers: list[Answer]
+    outcomes: Mapping[str, FakeSeen] = field(default_factory=dict)
+    verdict: Verdict | None = None
+    limits: Limits = field(default_factory=lambda: Limits(actions=10, turns=10))
+    begun: list[tuple[int, str, dict[str, str]]] = field(default_factory=list)
+    asked: list[tuple[Action, ...]] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
+    limits_given: list[float | None] = field(default_factory=list)
+    seen: list[FakeSeen] = field(default_factory=list)
+    judged: list[tuple[Action, ...]] = field(default_factory=list)
+    learnt: list[str] = field(default_factory=list)
+    grades: dict[int, Grade] = field(default_factory=dict)
+
+    def begin(self, step: Step, number: int, *, variables: Mapping[str, str]) -> None:
+        self.begun.append((number, step.intent, dict(variables)))
+
+    def next(self, actions: Sequence[Action]) -> Answer:
+        self.asked.append(tuple(actions))
+        return self.answers[len(self.asked) - 1]
+
+    def do(self, command: str, *, limit: float | None) -> Observation:
+        self.done.append(command)
+        self.limits_given.append(limit)
+        self.seen.append(replace(self.outcomes.get(command) or FakeSeen()))
+        return self.seen[-1]
+
+    def see(self, performed: Performed) -> Observation:
+        self.seen.append(FakeSeen(status=performed.exit, stdout=performed.stdout))
+        return self.seen[-1]
+
+    def looking_from_home(self, seen: Observation) -> Observation:
+        return seen
+
+    def learn(self, secrets: Iterable[str]) -> None:
+        self.learnt.extend(secrets)
+
+    def tell(self, step: int, command: str, seen: Observation, *, by: Whose = "actor") -> Action:
+        return Action(step=step, command=command, exit=seen.status, stdout=seen.ending("stdout"), by=by)
+
+    def judge(self, actions: Sequence[Action]) -> Verdict | None:
+        self.judged.append(tuple(actions))
+        return self.verdict
+
+    def note_grade(self, number: int, result: Grade) -> None:
+        self.grades[number] = result

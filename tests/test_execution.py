@@ -3,9 +3,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pytest_dogfood.execution import perform
+from pytest_dogfood.journey import Expectation
 from pytest_dogfood.journey import Save
 from pytest_dogfood.journey import Step
+from pytest_dogfood.journey import StreamExpectation
 from pytest_dogfood.journey import Until
+from pytest_dogfood.wording import failure_text
 from tests.fakes import FakeBench
 from tests.fakes import FakeSeen
 from tests.strategies import ANYWHERE
@@ -18,8 +21,8 @@ def good(stdout: str = "") -> FakeSeen:
     return FakeSeen(stdout=stdout)
 
 
-def bad() -> FakeSeen:
-    return FakeSeen(status=1)
+def bad(stdout: str = "", stderr: str = "") -> FakeSeen:
+    return FakeSeen(status=1, stdout=stdout, stderr=stderr)
 
 
 def test_no_steps_are_no_failure() -> None:
@@ -71,7 +74,29 @@ def test_a_secret_is_named_and_told_to_the_observation_that_showed_it() -> None:
     seen = good(stdout="abc")
     done = perform([saving], FakeBench([seen]))
     assert done.secret == ["key"]
-    assert seen.finished_with == ["abc"]
+    assert seen.learnt == ["abc"]
+
+
+def test_a_failed_step_still_tells_the_observation_its_secrets() -> None:
+    saving = replace(STEP, save=(Save(name="key", pattern="key=(.*)", secret=True),))
+    seen = bad(stdout="key=abc")
+    done = perform([saving], FakeBench([seen]))
+    assert done.failure is not None
+    assert seen.learnt == ["abc"]
+    assert done.failure.withheld == frozenset()
+
+
+def test_an_output_in_which_a_secret_was_not_found_is_shown_nowhere() -> None:
+    saving = replace(
+        STEP,
+        save=(Save(name="key", pattern="key=(.*)", secret=True),),
+        expect=Expectation(stdout=StreamExpectation(contains=("welcome",))),
+    )
+    bench = FakeBench([bad(stdout="the key is: abc", stderr="no route")])
+    text = failure_text(perform([saving], bench), bench)
+    assert "abc" not in text
+    assert "***, for a secret that this step saves may be in it" in text
+    assert "no route" in text
 
 
 def test_a_step_with_until_is_repeated_until_it_succeeds() -> None:
@@ -80,7 +105,7 @@ def test_a_step_with_until_is_repeated_until_it_succeeds() -> None:
     done = perform([patient], FakeBench(observations))
     assert done.failure is None
     assert done.results[0].tries == 3
-    assert all(seen.finished_with == [] for seen in observations)
+    assert all(seen.finished for seen in observations)
 
 
 def test_a_step_with_until_gives_up_when_its_time_is_over() -> None:

@@ -1,0 +1,183 @@
+"""The part of an actor in a performance: asked for one command after the other, within limits, and graded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+from dataclasses import replace
+from typing import Protocol
+
+from pytest_dogfood.actions import Action
+from pytest_dogfood.actions import ActorError
+from pytest_dogfood.actions import Answer
+from pytest_dogfood.actions import Command
+from pytest_dogfood.actions import Done
+from pytest_dogfood.actions import Performed
+from pytest_dogfood.actions import Verdict
+from pytest_dogfood.actions import Whose
+from pytest_dogfood.actions import free_text
+from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.grading import Deed
+from pytest_dogfood.grading import against
+from pytest_dogfood.grading import counting
+from pytest_dogfood.grading import decides
+from pytest_dogfood.grading import never_reached
+from pytest_dogfood.journey import Journey
+from pytest_dogfood.journey import Step
+from pytest_dogfood.judgement import saved_values
+from pytest_dogfood.performance import Deadline
+from pytest_dogfood.performance import Ending
+from pytest_dogfood.performance import Grade
+from pytest_dogfood.performance import Observation
+from pytest_dogfood.performance import Performance
+from pytest_dogfood.performance import StepResult
+from pytest_dogfood.performance import compare
+
+
+class NoActor(Exception):  # noqa: N818 - a reason to skip
+    """A step has no command, and there is nobody to decide one."""
+
+
+def nobody_acts(journey: Journey) -> str:
+    """Say which step has no command, and that nobody decides one."""
+    number, step = next((number, step) for number, step in enumerate(journey.steps, 1) if step.run is None)
+    reason = f"no actor: step {number} of {len(journey.steps)} has no command ({step.location})"
+    if journey.is_gui:
+        return f"{reason}, and no plugin implements pytest_dogfood_gui_action for 'modality: gui'"
+    return f"{reason}; --dogfood-actor names one"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much an actor may do: actions in a journey, and answers to one step."""
+
+    actions: int
+    turns: int
+
+
+class Cast(Protocol):
+    """Who decides, does, judges and keeps the books in one journey; every method may raise HarnessError."""
+
+    @property
+    def limits(self) -> Limits: ...
+
+    def begin(self, step: Step, number: int, *, variables: Mapping[str, str]) -> None:
+        """Make the place ready for a step; what is asked, done and judged until the next one is about this."""
+
+    def next(self, actions: Sequence[Action]) -> Answer: ...
+
+    def do(self, command: str, *, limit: float | None) -> Observation: ...
+
+    def see(self, performed: Performed) -> Observation:
+        """Take what somebody has done and seen by other means than a command."""
+
+    def looking_from_home(self, seen: Observation) -> Observation:
+        """Give the same observation with files looked for where the step is at home."""
+
+    def learn(self, secrets: Iterable[str]) -> None: ...
+
+    def tell(self, step: int, command: str, seen: Observation, *, by: Whose = "actor") -> Action:
+        """Word what came of a command for others, secrets masked; keep it in the books."""
+
+    def judge(self, actions: Sequence[Action]) -> Verdict | None: ...
+
+    def note_grade(self, number: int, result: Grade) -> None: ...
+
+
+class Act:
+    """An actor's part in the steps of one journey; knows all that has been done so far, by whomever."""
+
+    def __init__(self, steps: Sequence[Step], cast: Cast) -> None:
+        self._steps = steps
+        self._cast = cast
+        self._decides = decides(steps)
+        self._deeds: list[Deed] = []
+        self._actions = 0
+        self._known: list[Action] = []
+
+    def saw(self, result: StepResult) -> None:
+        """Take note of a step that the journey file itself gave a command for."""
+        if result.seen is not None:
+            shown = self._cast.tell(result.number, result.step.command, result.seen, by="journey")
+            self._known.append(shown)
+
+    def perform(self, number: int, done: Performance, deadline: Deadline) -> StepResult:
+        """Let the actor do a step, and grade it; what it saves becomes a value of the performance."""
+        step = self._steps[number - 1]
+        first = len(self._deeds)
+        self._cast.begin(step, number, variables=done.values)
+        ended = self._play(step, number, deadline)
+        own, earlier = self._deeds[first:], self._deeds[:first]
+        deed = counting(step, own, earlier)
+        seen = None if deed is None else self._cast.looking_from_home(deed.seen)
+        found = None if seen is None else compare(step, seen)
+        wrong = never_reached(ended) if found is None else found.wrong
+        for one in () if found is None else found.values:
+            done.keep(one)
+        verdict: Verdict | None = None
+        to_judge = deed is not None and not wrong and bool(free_text(step))
+        if to_judge:
+            verdict = self._cast.judge([one.shown for one in own or filter(None, (deed,))])
+            wrong = against(step, verdict)
+        grade = Grade(
+            ended=ended,
+            decisive=self._decides[number - 1],
+            actions=len(own),
+            graded=None if deed is None else deed.shown,
+            credited=deed is not None and not own,
+            wrong=wrong,
+            verdict=verdict,
+            unjudged=to_judge and verdict is None,
+        )
+        self._cast.note_grade(number, grade)
+        return StepResult(
+            step=step if deed is None else replace(step, run=deed.command),
+            number=number,
+            total=len(self._steps),
+            wrong=wrong if grade.decisive else (),
+            seen=seen,
+            withheld=frozenset() if found is None else found.withheld,
+            grade=grade,
+        )
+
+    def finish(self) -> None:
+        """Let go of what the actions have left; nothing can be graded on it any more."""
+        for deed in self._deeds:
+            deed.seen.finish()
+
+    def _play(self, step: Step, number: int, deadline: Deadline) -> Ending:
+        """Ask and do, until there is an end."""
+        limits, last = self._cast.limits, None
+        for _ in range(limits.turns):
+            if self._actions >= limits.actions:
+                return Ending.ACTIONS
+            if deadline.over:
+                return Ending.TIME
+            with deadline.paused():
+                answer = self._cast.next(self._known)
+            if isinstance(answer, Done):
+                return Ending.DONE
+            if isinstance(answer, ActorError):
+                raise HarnessError(f"{step.location}: the actor reports an error: {answer.why}")
+            if isinstance(answer, Command) and answer.run == last:
+                return Ending.REPEATED
+            last = answer.run if isinstance(answer, Command) else None
+            self._take(step, number, answer, deadline)
+        return Ending.TURNS
+
+    def _take(self, step: Step, number: int, answer: Command | Performed, deadline: Deadline) -> None:
+        """Do what was answered and remember it."""
+        self._actions += 1
+        if isinstance(answer, Command):
+            command, seen = answer.run, self._cast.do(answer.run, limit=deadline.left())
+        else:
+            command, seen = answer.what, self._cast.see(answer)
+        secret = tuple(save for save in step.save if save.secret)
+        if secret:  # what may come to be the value must not reach the actor before it is known to be one
+            found, _ = saved_values(replace(step, save=secret), seen)
+            self._cast.learn(one.value for one in found)
+        shown = self._cast.tell(number, command, seen)
+        self._known.append(shown)
+        self._deeds.append(Deed(shown=shown, command=command, seen=seen))

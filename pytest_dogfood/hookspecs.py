@@ -1,0 +1,48 @@
+"""The hooks through which a project decides, and judges, what steps without a command want."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from collections.abc import Sequence
+
+    from pytest_dogfood.actions import Action
+    from pytest_dogfood.actions import ActorError
+    from pytest_dogfood.actions import Command
+    from pytest_dogfood.actions import Done
+    from pytest_dogfood.actions import JourneyBrief
+    from pytest_dogfood.actions import Performed
+    from pytest_dogfood.actions import StepBrief
+    from pytest_dogfood.actions import Verdict
+
+
+@pytest.hookspec(firstresult=True)
+def pytest_dogfood_next_action(
+    journey: JourneyBrief, step: StepBrief, observations: Sequence[Action]
+) -> Command | Done | ActorError | Mapping[str, object] | None:
+    """Decide what a step without a command needs next, from everything that was seen in its journey so far.
+
+    Asked again and again for one step, until the answer is `Done`. None leaves the decision to another
+    implementation, and in the end to the process of `dogfood_actor`. A mapping will do, such as `{"done": True}`.
+    """
+
+
+@pytest.hookspec(firstresult=True)
+def pytest_dogfood_gui_action(
+    journey: JourneyBrief, step: StepBrief, observations: Sequence[Action]
+) -> Performed | Done | ActorError | Mapping[str, object] | None:
+    """Do the next thing for a step of a journey with `modality: gui`, and tell what was done and seen."""
+
+
+@pytest.hookspec(firstresult=True)
+def pytest_dogfood_judge(
+    journey: JourneyBrief, step: StepBrief, actions: Sequence[Action]
+) -> Verdict | bool | None:
+    """Judge whether what a step expects in free text was met: a verdict, true or false; None leaves it unjudged.
+
+    Asked after the step, of steps without a command, where all that can be told without judgement is well.
+    """

@@ -1,0 +1,51 @@
+"""The performance of a whole journey, with an actor where it has a step without a command."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_dogfood.acting import NoActor
+from pytest_dogfood.acting import nobody_acts
+from pytest_dogfood.execution import perform
+from pytest_dogfood.journal import Why
+from pytest_dogfood.journey import Journey
+from pytest_dogfood.performance import Performance
+from pytest_dogfood.stepping import RealBench
+from pytest_dogfood.world import World
+
+if TYPE_CHECKING:
+    from pytest_dogfood.cast import JourneyCast
+
+
+def require_actor(world: World, journey: Journey) -> None:
+    """Make sure that somebody acts where a journey has a step without a command.
+
+    Raises NoActor if there is nobody, HarnessError if a recording is to be replayed that is missing or does not fit.
+    """
+    if journey.needs_actor:
+        if world.troupe is None:
+            raise NoActor(nobody_acts(journey))
+        world.troupe.require(journey)
+
+
+def cast_for(world: World, journey: Journey, bench: RealBench) -> JourneyCast | None:
+    """Gather who plays in a journey, if somebody has to; raises HarnessError as `require_actor` does."""
+    return None if world.troupe is None or not journey.needs_actor else world.troupe.cast(journey, bench)
+
+
+def play(
+    world: World,
+    journey: Journey,
+    bench: RealBench,
+    cast: JourneyCast | None,
+    *,
+    why: Why,
+    asked_by: str = "",
+) -> Performance:
+    """Perform the steps of a journey.
+
+    Raises HarnessError where the harness, an actor among it, could not do its part, and NoActor where no hook answers.
+    """
+    if cast is None or world.troupe is None:
+        return perform(journey.steps, bench, timeout=journey.timeout)
+    return world.troupe.perform(cast, bench, why=why, asked_by=asked_by)

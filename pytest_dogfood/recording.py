@@ -1,0 +1,150 @@
+"""Keeps the commands that an actor gave, so that a run can be repeated without it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import asdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.journey import Journey
+from pytest_dogfood.journey import JourneyId
+from pytest_dogfood.storage import private_directory
+from pytest_dogfood.storage import read_as
+from pytest_dogfood.storage import write_for_others
+
+VERSION = 1
+"""Version of a recording. 1: the first."""
+
+_SHORTEST = 4
+"""Characters of a value that is worth a place holder; shorter ones occur by chance."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedStep:
+    """The commands given for one step; `intent` is there for people."""
+
+    step: int
+    commands: tuple[str, ...]
+    intent: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """What an actor did in a journey. `masked` tells that a secret was cut out: such commands cannot be run."""
+
+    journey: JourneyId
+    digest: str
+    steps: tuple[RecordedStep, ...] = ()
+    masked: bool = False
+    version: int = VERSION
+
+    def commands(self, step: int) -> tuple[str, ...]:
+        return next((one.commands for one in self.steps if one.step == step), ())
+
+
+def digest_of(journey: Journey) -> str:
+    """Give twelve hexadecimal digits for what a journey says of what is to be done, wherever it stands."""
+    steps = [
+        {name: part for name, part in asdict(step).items() if name != "location"} for step in journey.steps
+    ]
+    said = {
+        "id": journey.id,
+        "feature": journey.feature,
+        "rationale": journey.rationale,
+        "modality": journey.modality,
+        "requires": sorted(journey.requires),
+        "establishes": sorted(journey.establishes),
+        "env": dict(journey.env),
+        "timeout": journey.timeout,
+        "workdir": journey.workdir,
+        "seed_files": dict(journey.seed_files),
+        "matrix": dict(journey.matrix),
+        "steps": steps,
+    }
+    return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+def recording_name(journey: JourneyId) -> str:
+    """Name a journey's file; what a file's name should not hold is replaced, and a digest keeps it apart."""
+    plain = re.sub(r"[^a-z0-9_.-]", "_", journey)[:80]
+    apart = "" if plain == journey else f"-{hashlib.sha256(journey.encode()).hexdigest()[:8]}"
+    return f"{plain}{apart}.json"
+
+
+def with_placeholders(command: str, variables: Mapping[str, str]) -> str:
+    """Put `{{NAME}}` for what is different in every run: directories, ports, and other values of variables."""
+    for name, value in sorted(variables.items(), key=lambda one: (-len(one[1]), one[0])):
+        if len(value) >= _SHORTEST:
+            before = r"(?<![\w.-])" if value.startswith("/") else r"(?<![\w/.-])"
+            command = re.sub(rf"{before}{re.escape(value)}(?![\w-])", f"{{{{{name}}}}}", command)
+    return command
+
+
+def filled_in(command: str, variables: Mapping[str, str]) -> str:
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: variables.get(found[1], found[0]), command)
+
+
+class Recordings:
+    """A directory with one file per journey."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def read(self, journey: Journey) -> Recording:
+        """Give what was recorded of a journey; raises HarnessError if there is nothing, or nothing that still fits."""
+        path = self._directory / recording_name(journey.id)
+        recording = read_as(path, Recording)
+        how = "with an actor and --dogfood-record"
+        again = f"record it anew, {how}"
+        if recording is None:
+            raise HarnessError(
+                f"{journey.location}: {journey.id!r} was not recorded: there is no {path}; record it, {how}"
+            )
+        if recording.version > VERSION:
+            raise HarnessError(f"{path} was written by a newer version of pytest-dogfood: update here")
+        if recording.digest != digest_of(journey):
+            raise HarnessError(
+                f"{journey.location}: {journey.id!r} has drifted: it says something else than when {path} "
+                f"was recorded, and is not replayed; {again}"
+            )
+        if recording.masked:
+            raise HarnessError(
+                f"{journey.location}: {path} cannot be replayed: the actor wrote a secret into a command, which was "
+                f"masked; let it use a variable, and {again}"
+            )
+        return recording
+
+    def write(self, recording: Recording, *, claims: Path) -> None:
+        """Keep a recording, unless another process of the same run has kept one of this journey before."""
+        name = recording_name(recording.journey)
+        if _claimed(private_directory(claims) / name):
+            content = msgspec.json.format(msgspec.json.encode(recording), indent=2) + b"\n"
+            write_for_others(self._directory / name, content)
+
+
+def _claimed(claim: Path) -> bool:
+    """Whether this process may write; the first that asks may, and may again if it runs the journey again."""
+    me = str(os.getpid())
+    try:
+        with claim.open("x", encoding="utf-8") as file:
+            file.write(me)
+    except FileExistsError:
+        return claim.read_text(encoding="utf-8") == me
+    return True
+
+
+def recording_of(journey: Journey, commands: Mapping[int, Sequence[str]], *, masked: bool) -> Recording:
+    steps = tuple(
+        RecordedStep(step=number, intent=journey.steps[number - 1].intent, commands=tuple(given))
+        for number, given in sorted(commands.items())
+    )
+    return Recording(journey=journey.id, digest=digest_of(journey), steps=steps, masked=masked)
