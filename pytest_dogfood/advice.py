@@ -18,6 +18,7 @@ from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.journey import Scope
 from pytest_dogfood.journey import Token
+from pytest_dogfood.journey import is_of_a_test
 from pytest_dogfood.outcomes import listed
 
 
@@ -32,6 +33,7 @@ def advise(graph: CapabilityGraph) -> tuple[Diagnostic, ...]:
         _starving_invalidations,
         _providers_that_cannot_run_alone,
         _journeys_that_cannot_run,
+        _journeys_without_actor,
     )
     return in_order_of_place(found for check in checks for found in check(graph))
 
@@ -149,8 +151,8 @@ def _providers_that_cannot_run_alone(graph: CapabilityGraph) -> Iterator[Diagnos
     required = {token for journey in graph.journeys.values() for token in graph.needed_by(journey)}
     for token in graph.establishers:
         members = [graph.journeys[member] for member in graph.establishing(token)]
-        if token in required and not graph.has_independent_provider(token):
-            alone = [one for one in members if not one.python and not one.needs_actor]
+        if token in required and not graph.has_independent_provider(token) and not is_of_a_test(token):
+            alone = [one for one in members if not one.python and not graph.lacks_actor(one.id)]
             if not alone:
                 why = "is a Python test" if members[0].python else "has a step without a command"
                 yield _warning(
@@ -168,9 +170,7 @@ def _journeys_that_cannot_run(graph: CapabilityGraph) -> Iterator[Diagnostic]:
         journey = graph.journeys[journey_id]
         for token in graph.needed_by(journey):
             members = graph.establishing(token)
-            hopeless = members and all(
-                member in cannot or graph.journeys[member].needs_actor for member in members
-            )
+            hopeless = members and all(member in cannot or graph.lacks_actor(member) for member in members)
             capability = graph.capability(token)
             may_be_there = capability is not None and capability.probe is not None
             if hopeless and not graph.has_independent_provider(token) and not may_be_there:
@@ -182,6 +182,20 @@ def _journeys_that_cannot_run(graph: CapabilityGraph) -> Iterator[Diagnostic]:
             f"{journey_id!r} can never run: it needs {token!r}, and what establishes that has no commands to run",
             f"give {token!r} a 'provision:', or write commands for what establishes it",
         )
+
+
+def _journeys_without_actor(graph: CapabilityGraph) -> Iterator[Diagnostic]:
+    for journey in graph.journeys.values():
+        if graph.lacks_actor(journey.id):
+            place = next(step.location for step in journey.steps if step.run is None)
+            yield _remark(
+                place,
+                "no-actor",
+                f"{journey.id!r} would be skipped: this step has no command, and there is no actor to decide one",
+                "a plugin implements pytest_dogfood_gui_action for 'modality: gui'"
+                if journey.is_gui
+                else "name an actor with ini dogfood_actor, or give the step a command with `run:`",
+            )
 
 
 def count_by_severity(diagnostics: Iterable[Diagnostic]) -> dict[Severity, int]:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import field
 
+from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.journey import Token
 from pytest_dogfood.outcomes import Cause
@@ -61,3 +62,6 @@ class Ask:
 
 Ensure = Callable[[Iterable[Token], Ask], None]
 """Makes sure that tokens are present, or raises DeferredError or HarnessError."""
+
+Admit = Callable[[Journey, Ask], None]
+"""Raises DeferredError if a gate is closed before a journey."""

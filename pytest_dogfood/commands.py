@@ -36,6 +36,11 @@ def check(options: Namespace) -> int:
         return found.status
     for line in shown(found.report, CheckFormat(options.format), _paint_for(sys.stdout)):
         print(line)
+    if not (found.report.findings or found.report.plan.journeys or options.shard):
+        _complain(
+            "dogfood check: no journeys in files here: name one like shop.journey.yaml, or have a first one written: "
+            "dogfood new project DIR; pytest --dogfood-check looks at Python tests"
+        )
     return found.status
 
 

@@ -105,4 +105,4 @@ class MachineCustody:
                 if problem:
                     yield self._last_user.get(holding.token, ""), problem
         # Also those of services whose starter died before it could say that they run.
-        self._presence.hide_secrets_in(*self._presence.world.run.service_logs())
+        self._presence.hide_secrets_in(*self._presence.world.run.logs())

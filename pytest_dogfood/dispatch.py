@@ -58,13 +58,16 @@ class Queue:
         jobs = sorted(jobs, key=lambda job: job.index)
         self._jobs = {job.index: job for job in jobs}
         self._dependents = _dependents_of(self._jobs)
-        self._ways = _Ways(self._jobs, self._dependents)
+        self._batchable = {job.index for job in jobs if self._may_travel_in_a_batch(job)}
+        self._ways = _Ways(
+            {index: job for index, job in self._jobs.items() if index not in self._batchable},
+            self._dependents,
+        )
         self._waits = {job.index: len(set(job.after)) for job in jobs}
         self._members: dict[str, list[int]] = defaultdict(list)
         for job in jobs:
             if job.chain is not None:
                 self._members[job.chain].append(job.index)
-        self._batchable = {job.index for job in jobs if self._may_travel_in_a_batch(job)}
         self._graph_left = len(jobs) - len(self._batchable)
         self._finished: set[int] = set()
         self._running: dict[int, str] = {}
@@ -92,6 +95,11 @@ class Queue:
     def pending(self) -> tuple[int, ...]:
         """The jobs that still have to be handed out, in the order of the collection."""
         return tuple(sorted(self._jobs.keys() - self._finished - self._running.keys()))
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether some job was handed out and is not finished."""
+        return bool(self._running)
 
     @property
     def is_done(self) -> bool:
@@ -124,23 +132,30 @@ class Queue:
             self._start(index, worker)
         return indices
 
-    def finish(self, index: int) -> None:
-        """Count a job as finished, whoever ran it and however it ended; once is as good as twice."""
+    def finish(self, index: int) -> bool:
+        """Count a job as finished, whoever ran it and however it ended; whether others may be ready by it.
+
+        Once is as good as twice.
+        """
         if index in self._finished:
-            return
+            return False
         self._finished.add(index)
         self._graph_left -= index not in self._batchable
         self._ready.discard(index)
         worker = self._running.pop(index, None)
         if worker is not None:
             del self._held[worker][index]
-        for dependent in self._dependents[index]:
+        dependents = self._dependents[index]
+        if not dependents:
+            return False
+        for dependent in dependents:
             self._waits[dependent] -= 1
         self._make_ready(
             dependent
-            for dependent in self._dependents[index]
+            for dependent in dependents
             if not self._waits[dependent] and dependent not in self._finished
         )
+        return True
 
     def lose(self, worker: str) -> tuple[int, ...]:
         """Forget a worker and give its unfinished jobs back to the queue; its chains may go anywhere again."""

@@ -57,6 +57,9 @@ class Distribution:
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        # Called three times for each item, so it looks closer only where something may be to do.
+        if report.when != "setup" and not report.failed:
+            return
         # Reports that some plugin makes on the controller carry no node.
         worker: Worker | None = getattr(report, "node", None)
         if self._scheduler is None or worker is None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from pytest_dogfood.custody import ChainCustody
+from pytest_dogfood.dependencymarks import DEPENDENCY_MARKS
+from pytest_dogfood.depending import ANSWER
+from pytest_dogfood.depending import Answer
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journal import Journal
 from pytest_dogfood.presence import Presence
@@ -19,7 +24,11 @@ from pytest_dogfood.running import Running
 from pytest_dogfood.selection import Settled
 from pytest_dogfood.stash import SETTINGS
 from pytest_dogfood.stepping import SecretKeeper
+from pytest_dogfood.verdicts import Verdicts
 from pytest_dogfood.world import World
+
+if TYPE_CHECKING:
+    from pytest_dogfood.troupe import Troupe
 
 
 def presence_for(
@@ -43,13 +52,28 @@ def presence_for(
     return Presence(graph, Registry(run.path / "tokens"), machine, world)
 
 
+def troupe_for(config: pytest.Config, settled: Settled, world: World) -> Troupe | None:
+    """Gather who acts in this process; None if there is nobody, or nothing to act in."""
+    graph = settled.graph
+    if not any(one.needs_actor and not graph.lacks_actor(one.id) for one in graph.journeys.values()):
+        return None
+    from pytest_dogfood.gathering import gather
+
+    return gather(config, {item.nodeid: item.ihook for item in settled.items}, world)
+
+
 def engage(
     config: pytest.Config, settled: Settled, run: RunDirectory, *, worker: str, lease: Lease
 ) -> Running:
     """Make the plugin that runs the plan's items, and let what ensures presence come before their fixtures."""
     presence = presence_for(config, settled.graph, run, worker=worker, lease=lease)
+    presence.world.troupe = troupe_for(config, settled, presence.world)
     journal = Journal(run.records)
     custody = ChainCustody(settled.plan, presence, journal)
-    running = Running(settled.plan, Provisioner(presence, journal), custody)
+    running = Running(settled.plan, Provisioner(presence, journal, settled.gates_elsewhere), custody)
     running.announce(list(settled.items))
+    marks = config.stash.get(DEPENDENCY_MARKS, None)
+    if marks is not None:
+        answer: Answer = Verdicts(marks.names, journal, ignore_unknown=marks.ignore_unknown)
+        config.stash[ANSWER] = answer
     return running

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
@@ -98,16 +99,24 @@ class Until:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Script:
+    """A file that is itself the command; `path` is relative to the rootdir. `variables` are ours that it names."""
+
+    path: str
+    variables: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One thing the user does, and what must be seen.
 
-    `run` is shell text, or an argv that no shell touches; None means that an actor would have to decide.
+    `run` is shell text, an argv that no shell touches, or a script; None means that an actor would have to decide.
     `timeout` is in seconds. `env`, `cwd` and `shell` already include what `defaults:` and the journey say.
     """
 
     location: Location
     intent: str = ""
-    run: str | tuple[str, ...] | None = None
+    run: str | tuple[str, ...] | Script | None = None
     shell: str | None = None
     expect: Expectation = field(default_factory=Expectation)
     save: tuple[Save, ...] = ()
@@ -121,6 +130,15 @@ class Step:
     expect_cmd_re: str = ""
     expect_text: str = ""
     expect_state: str = ""
+
+    @property
+    def command(self) -> str:
+        """The command as one would type it."""
+        if self.run is None:
+            return "(no command)"
+        if isinstance(self.run, Script):
+            return shlex.quote(self.run.path)
+        return self.run if isinstance(self.run, str) else shlex.join(self.run)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,12 +182,21 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Obstacle:
+    """Why a test cannot be run in any case; `who` and `why` make a sentence, `code` is that of a diagnostic."""
+
+    code: str
+    who: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Journey:
     """A named user scenario. A Python test in the graph is the same value, with `python` set and no steps.
 
     `requires`, `establishes` and `invalidates` map each token to the place that names it. `path` is the file's,
     relative to the rootdir, with forward slashes. `groups` names, per token, the Python tests that
-    only together establish it.
+    only together establish it. `follows` names tests that come before a Python test in its chain, however they end.
     """
 
     id: JourneyId
@@ -198,20 +225,42 @@ class Journey:
     matrix: Mapping[str, str] = field(default_factory=dict)
     python: bool = False
     groups: Mapping[Token, str] = field(default_factory=dict)
+    follows: tuple[JourneyId, ...] = ()
+    obstacle: Obstacle | None = None
 
     @property
     def needs_actor(self) -> bool:
         """Whether some step has no command, so that nothing here can run it."""
         return any(step.run is None for step in self.steps)
 
+    @property
+    def is_gui(self) -> bool:
+        """Whether the user works a graphical interface, which no command does."""
+        return self.modality.lower() == "gui"
+
+    @property
+    def continues_a_story(self) -> bool:
+        """Whether this is a test that others of its file count on as it is, and so runs in the order it is written."""
+        return self.python and (bool(self.follows) or any(map(is_of_a_test, self.establishes)))
+
     def speaks_of(self, variable: str) -> bool:
         """Whether the name of an environment variable stands anywhere in what the journey does or expects."""
         return any(variable in repr(part) for part in (self.env, self.seed_files, self.steps, self.cleanup))
 
 
+def is_of_a_test(token: Token) -> bool:
+    """Whether the token says that one Python test has passed: two colons in its name keep files from speaking of it."""
+    return "::" in token
+
+
 def base_of(token: Token) -> Token:
     """Give the capability's name without the instance: `db-ready` for `db-ready:linux`."""
-    return Token(token.partition(":")[0])
+    return token if is_of_a_test(token) else Token(token.partition(":")[0])
+
+
+def means_every_instance(token: Token) -> bool:
+    """Whether a requirement such as `db-ready:*` stands for every instance that is established."""
+    return token.endswith(":*") and not is_of_a_test(token)
 
 
 def variable_for(token: Token, name: str) -> str:

@@ -27,6 +27,7 @@ class _Case:
     outcome: Outcome
     seconds: float = 0.0
     text: str = ""
+    message: str = ""
     properties: tuple[tuple[str, str], ...] = ()
 
 
@@ -58,14 +59,15 @@ def _cases(merged: Merged) -> Iterator[_Case]:
             outcome=item.outcome,
             seconds=item.seconds,
             text=item.text,
+            message=item.message,
             properties=item.properties,
         )
     for nodeid, shard in merged.unaccounted.items():
         why = "left no manifest" if shard in merged.missing_shards else "did not run it"
         text = f"unaccounted: shard {shard}/{merged.total} {why}"
-        yield _Case(nodeid=nodeid, outcome=Outcome.ERROR, text=text)
+        yield _Case(nodeid=nodeid, outcome=Outcome.ERROR, message=text, text=text)
     for nodeid, text in merged.uncollected.items():
-        yield _Case(nodeid=nodeid, outcome=Outcome.ERROR, text=f"could not be collected\n{text}")
+        yield _Case(nodeid=nodeid, outcome=Outcome.ERROR, message="could not be collected", text=text)
 
 
 def _add(suite: ET.Element, case: _Case) -> None:
@@ -77,9 +79,8 @@ def _add(suite: ET.Element, case: _Case) -> None:
             ET.SubElement(properties, "property", name=_xml(key), value=_xml(value))
     if case.outcome in _TAGS:
         tag, kind = _TAGS[case.outcome]
-        first = case.text.strip().partition("\n")[0]
         about = {"type": kind} if kind else {}
-        ET.SubElement(element, tag, about, message=_xml(first)).text = _xml(case.text)
+        ET.SubElement(element, tag, about, message=_xml(case.message)).text = _xml(case.text)
 
 
 def _names(nodeid: str) -> tuple[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
@@ -16,41 +17,32 @@ from pytest_dogfood.diagnostics import InvalidProjectError
 from pytest_dogfood.diagnostics import did_you_mean
 from pytest_dogfood.diagnostics import errors_among
 from pytest_dogfood.discovery import named_on_command_line
-from pytest_dogfood.dispatch import Job
-from pytest_dogfood.jobs import jobs_for
-from pytest_dogfood.journal import Journal
-from pytest_dogfood.journal import Why
 from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.manifest import Expected
-from pytest_dogfood.outcomes import Cause
-from pytest_dogfood.outcomes import JourneyResult
 from pytest_dogfood.outcomes import Outcome
 from pytest_dogfood.outcomes import Tally
 from pytest_dogfood.outcomes import badness
-from pytest_dogfood.outcomes import reason_of
 from pytest_dogfood.planning import Plan
-from pytest_dogfood.properties import properties_of
-from pytest_dogfood.registry import Lease
-from pytest_dogfood.registry import own_lease
-from pytest_dogfood.reports import PHASES
-from pytest_dogfood.reports import last_word_after
-from pytest_dogfood.reports import late_error
 from pytest_dogfood.rundir import ALONE
 from pytest_dogfood.rundir import RESULTS
+from pytest_dogfood.rundir import TRAJECTORIES
 from pytest_dogfood.rundir import RunLease
 from pytest_dogfood.rundir import checked_root
 from pytest_dogfood.rundir import default_root
 from pytest_dogfood.rundir import project_name
 from pytest_dogfood.rundir import write_results
-from pytest_dogfood.scheduling import Worker
-from pytest_dogfood.selection import read_published
 from pytest_dogfood.stash import PROJECT
 from pytest_dogfood.stash import SETTINGS
-from pytest_dogfood.working import Working
 
 if TYPE_CHECKING:
     from pytest_dogfood.custody import MachineCustody
+    from pytest_dogfood.dispatch import Job
+    from pytest_dogfood.listening import Listener
+    from pytest_dogfood.manifest import Expected
+    from pytest_dogfood.registry import Lease
+    from pytest_dogfood.rundir import RunDirectory
+    from pytest_dogfood.scheduling import Worker
     from pytest_dogfood.services import Watcher
+    from pytest_dogfood.working import Working
 
 NOT_EXECUTING = ("collectonly", "setupplan")
 """Options of pytest under which nothing is run, so nothing is written either."""
@@ -66,12 +58,10 @@ class Leading:
         self._config = config
         self._working = working
         self._lease: RunLease | None = None
-        self._machine: Lease | None = None
         self._watcher: Watcher | None = None
         self._custody: MachineCustody | None = None
         self._plan: Plan | None = None
-        self._last_report: dict[str, pytest.TestReport] = {}
-        self._keep: set[Path] = set()
+        self._listener: Listener | None = None
         self.tally = Tally(())
         self.kept: Path | None = None
         self.empty_shard = False
@@ -80,7 +70,7 @@ class Leading:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
         """Refuse what the files alone show to be wrong, before any worker is started."""
-        project = self._config.stash[PROJECT]
+        project = self._config.stash[PROJECT]()
         directory = self._config.invocation_params.dir
         named = list(named_on_command_line(self._config.args, directory))
         project.read_below(named)
@@ -111,18 +101,21 @@ class Leading:
             self._lease = RunLease(checked_root(root), project_name(self._config.rootpath))
         except HarnessError as error:
             raise pytest.UsageError(str(error)) from error
-        self._machine = own_lease(self._lease.directory.id)
         if self._working is not None:
-            self._working.begin(self._lease.directory, self._machine)
+            self._working.begin(partial(_own_part, self._lease.directory))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:  # noqa: ANN401 - xdist exports no type for it
         if self._lease is not None:
             node.workerinput["dogfood_run"] = str(self._lease.directory.path)
+            node.workerinput["dogfood_plans"] = str(self._lease.directory.plans)
             node.workerinput["dogfood_pid"] = os.getpid()
 
     def jobs(self, ids: Sequence[str]) -> Sequence[Job]:
         """Tell the scheduler what depends on what, as the workers have found it."""
+        from pytest_dogfood.jobs import jobs_for
+        from pytest_dogfood.published import read_published
+
         if self._lease is None:
             raise pytest.UsageError("nothing is run under --collect-only")
         try:
@@ -137,7 +130,7 @@ class Leading:
 
     def _take(self, plan: Plan) -> None:
         """Count on a plan, unless nothing of it is going to run."""
-        if self._lease is None or self._machine is None:
+        if self._lease is None:
             return
         self._plan = plan
         self.tally.planned = tuple(planned.id for planned in plan.journeys)
@@ -145,22 +138,28 @@ class Leading:
         if plan.journeys:
             from pytest_dogfood.custody import MachineCustody
             from pytest_dogfood.engaging import presence_for
+            from pytest_dogfood.listening import Listener
             from pytest_dogfood.services import Watcher
+            from pytest_dogfood.timekeeping import Stopwatch
             from pytest_dogfood.world import run_marker
 
             self._watcher = Watcher(run_marker(self._lease.directory.id))  # from here on steps may run
             settled = self._working.settled if self._working is not None else None
-            graph = settled.graph if settled is not None else self._config.stash[PROJECT].graph()
-            presence = presence_for(
-                self._config, graph, self._lease.directory, worker=ALONE, lease=self._machine
-            )
+            graph = settled.graph if settled is not None else self._config.stash[PROJECT]().graph()
+            run, lease = _own_part(self._lease.directory)
+            presence = presence_for(self._config, graph, run, worker=ALONE, lease=lease)
             self._custody = MachineCustody(plan, presence)
+            self._listener = Listener(
+                self._config, plan, self._lease.directory, tally=self.tally, custody=self._custody
+            )
+            self._config.pluginmanager.register(self._listener, "dogfood-listener")
+            self._config.pluginmanager.register(Stopwatch(self._config), "dogfood-stopwatch")
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
         if self._working is not None:
-            self._take(self._working.plan)
             settled = self._working.settled
+            self._take(settled.plan if settled is not None else Plan())
             self.empty_shard = settled is not None and not settled.items and bool(settled.elsewhere)
             self.expected = settled.expected if settled is not None else None
         try:
@@ -178,54 +177,18 @@ class Leading:
 
     def _report_late_error(self, nodeid: str, problem: str) -> None:
         """Report a failed release as an error in the teardown of the last user."""
-        report = late_error(nodeid, problem, self._last_report.get(nodeid))
+        from pytest_dogfood.reports import late_error
+
+        last = self._listener.last_report.get(nodeid) if self._listener is not None else None
+        report = late_error(nodeid, problem, last)
         self._config.hook.pytest_runtest_logreport(report=report)
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, None, None]:
-        self._note(report)
-        yield
-        if report.when not in PHASES and report.user_properties:
-            self._config.hook.pytest_runtest_logreport(report=last_word_after(report))
-
-    def _note(self, report: pytest.TestReport) -> None:
-        carried = getattr(report, "dogfood", None)
-        if carried is not None:
-            result = JourneyResult.from_json(carried)
-            self.tally.add(result)
-            self._keep.update(Path(path) for path in result.kept.split(":") if path)
-            self._last_report[report.nodeid] = report
-        elif report.when not in PHASES:
-            self._note_crash(report)
-
-    def _note_crash(self, report: pytest.TestReport) -> None:
-        planned = self._plan.by_nodeid().get(report.nodeid) if self._plan is not None else None
-        if planned is None or not report.failed or self._lease is None:
-            return
-        worker = getattr(getattr(getattr(report, "node", None), "gateway", None), "id", "")
-        cause = Cause(who=planned.id, why=reason_of(Outcome.CRASHED))
-        result = JourneyResult(
-            id=planned.id, outcome=Outcome.CRASHED, chain=planned.chain, worker=worker, cause=cause
-        )
-        self.tally.add(result)
-        report.__dict__["dogfood"] = result.to_json()
-        report.user_properties = [*report.user_properties, *properties_of(planned, result)]
-        self._keep.add(self._lease.directory.path / f"c{planned.number}-{worker}")
-        self._finished(report.nodeid)
-
-    def pytest_runtest_logfinish(self, nodeid: str) -> None:
-        self._finished(nodeid)
-
-    def _finished(self, nodeid: str) -> None:
-        if self._custody is not None:
-            self._custody.finished(nodeid)
 
     @pytest.hookimpl(optionalhook=True, trylast=True)
     def pytest_testnodedown(self, node: Worker, error: object | None) -> None:
         """End what a dead worker's steps have left running, and remove what they wrote with secrets in it."""
         if error is not None and self._lease is not None:
+            from pytest_dogfood.outputs import UNMASKED
             from pytest_dogfood.process import end_everything_marked
-            from pytest_dogfood.stepping import UNMASKED
             from pytest_dogfood.world import worker_marker
 
             run = self._lease.directory
@@ -237,7 +200,7 @@ class Leading:
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
         try:
             self._settle_exit_status(session)
-            if self._lease is not None and self._keeping(session):
+            if self._lease is not None and self._keeping(self._lease.directory.path):
                 self.kept = self._lease.directory.path
                 write_results(self.kept, tuple(self.tally.results.values()))
             return (yield)
@@ -247,9 +210,12 @@ class Leading:
             if self._lease is not None:
                 self._lease.close(keep=self._kept_paths() if self.kept is not None else ())
 
-    def _keeping(self, session: pytest.Session) -> bool:
-        del session
-        return self._config.stash[SETTINGS].keep or any(path.exists() for path in self._keep)
+    def _keeping(self, run: Path) -> bool:
+        kept = (*self._to_keep(), run / TRAJECTORIES)
+        return self._config.stash[SETTINGS].keep or any(path.exists() for path in kept)
+
+    def _to_keep(self) -> set[Path]:
+        return self._listener.keep if self._listener is not None else set()
 
     def _kept_paths(self) -> set[Path]:
         if self._lease is None:
@@ -260,7 +226,8 @@ class Leading:
                 run / "tokens",
                 run / "attempts",
             }  # they hold secret values as they are
-        return {*self._keep, run / "out", run / RESULTS}
+        outputs = {run / "out"} if self._to_keep() else set()
+        return {*self._to_keep(), *outputs, run / TRAJECTORIES, run / RESULTS}
 
     def _settle_exit_status(self, session: pytest.Session) -> None:
         """Make a run red that would be green without having measured, or with journeys nobody accounts for."""
@@ -278,6 +245,9 @@ class Leading:
 
     def replayed(self) -> dict[JourneyId, Outcome]:
         """Give the worst of what journeys came to that were run again within the set-up of others."""
+        from pytest_dogfood.journal import Journal
+        from pytest_dogfood.journal import Why
+
         if self._lease is None:
             return {}
         worst: dict[JourneyId, Outcome] = {}
@@ -296,3 +266,10 @@ class Leading:
     def has_planned(self) -> bool:
         """Whether something was going to be run, journeys among it or not."""
         return self._plan is not None
+
+
+def _own_part(run: RunDirectory) -> tuple[RunDirectory, Lease]:
+    """Give what the leading process itself needs to take part in its run."""
+    from pytest_dogfood.registry import own_lease
+
+    return run, own_lease(run.id)

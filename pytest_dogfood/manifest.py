@@ -24,7 +24,7 @@ LARGEST = 256 * 2**20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemRecord:
-    """One item that ran: how it ended, in how many seconds, and what a report says of it.
+    """One item that ran: how it ended, in how many seconds, and what a report says of it: `message` in short.
 
     `prerequisite` marks a Python test that ran only because something else of the shard needs it.
     """
@@ -33,6 +33,7 @@ class ItemRecord:
     outcome: Outcome
     seconds: float = 0.0
     text: str = ""
+    message: str = ""
     properties: tuple[tuple[str, str], ...] = ()
     prerequisite: bool = False
 

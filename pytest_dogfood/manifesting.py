@@ -52,6 +52,7 @@ class ManifestWriter:
             outcome=_outcome(report, known),
             seconds=before + max(report.duration, 0.0),
             text=_text(report, known),
+            message=_message(report, known),
             properties=properties or (known.properties if known else ()),
         )
 
@@ -114,6 +115,22 @@ def _text(report: pytest.TestReport, known: ItemRecord | None) -> str:
         return before
     said = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else report.longreprtext
     return "\n\n".join(filter(None, [before, _clean(said)]))
+
+
+def _message(report: pytest.TestReport, known: ItemRecord | None) -> str:
+    """Give the first that was said against an item in short, as pytest writes it to JUnit."""
+    before = known.message if known is not None and report.when != "setup" else ""
+    if before or not (report.failed or report.skipped):
+        return before
+    if hasattr(report, "wasxfail"):
+        return _clean(report.wasxfail.removeprefix("reason: "))
+    if isinstance(report.longrepr, tuple):
+        return _clean(report.longrepr[2].removeprefix("Skipped: "))
+    crash = getattr(report.longrepr, "reprcrash", None)
+    reason = crash.message if crash is not None else report.longreprtext
+    if report.when == "call":
+        return _clean(reason)
+    return _clean(f'failed on {"teardown" if report.when == "teardown" else "setup"} with "{reason}"')
 
 
 def _clean(text: str) -> str:

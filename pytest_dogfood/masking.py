@@ -55,6 +55,17 @@ class Secrets:
     def mask_bytes(self, data: bytes) -> bytes:
         return _masked(data, _encoded_forms(self.values), _STARS.encode())
 
+    def masked_ending(self, path: Path, limit: int) -> bytes:
+        """Give the last bytes of a file, at most `limit`, masked, and no part of a value left over at the cut."""
+        forms = _encoded_forms(self.values)
+        overlap = len(forms[0]) - 1 if forms else 0
+        with path.open("rb") as file:
+            start = max(os.fstat(file.fileno()).st_size - limit - overlap, 0)
+            file.seek(start)
+            window = self.mask_bytes(file.read(limit + overlap))
+        # What begins before the window may end in its first bytes; masking has made nothing longer.
+        return window[overlap if start else 0 :][-limit:]
+
     def mask_file(self, path: Path) -> None:
         """Mask a file in place, with little memory whatever its size.
 

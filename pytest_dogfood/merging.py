@@ -123,8 +123,8 @@ def _refuse_strangers(manifests: Sequence[Manifest]) -> None:
     if len({manifest.digest for manifest in manifests}) > 1:
         words = ", ".join(f"shard {one.shard} has {one.digest}" for one in manifests)
         raise ShardsDisagreeError(
-            f"the shards made different plans: {words}; they must see the same files, the same committed "
-            "durations and the same selection"
+            f"the shards made different plans: {words}; they must be of the same number, and see the same "
+            "files, the same committed durations and the same selection"
         )
     numbers = [manifest.shard.index for manifest in manifests]
     again = sorted({number for number in numbers if numbers.count(number) > 1})

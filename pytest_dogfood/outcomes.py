@@ -86,6 +86,9 @@ class Proof(StrEnum):
     PROVIDER = "provider"
 
 
+_BEST_PROOFS = (Proof.PROBE, Proof.JOURNEY, Proof.PROVIDER)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
     """Why something was deferred, down to the root: `who` is a journey, a gate or a token, `why` is for people.
@@ -114,7 +117,11 @@ class Provisioned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JourneyResult:
-    """What one item came to. It travels with pytest's reports as JSON-safe values."""
+    """What one item came to. It travels with pytest's reports as JSON-safe values.
+
+    Where an actor took part, `trajectory` is the file that says what it did, and `unjudged` the number of
+    expectations in free text that nobody has judged.
+    """
 
     id: JourneyId
     outcome: Outcome
@@ -124,6 +131,8 @@ class JourneyResult:
     proofs: Mapping[Token, Proof] = field(default_factory=dict)
     provisioned: tuple[Provisioned, ...] = ()
     kept: str = ""
+    trajectory: str = ""
+    unjudged: int = 0
 
     @property
     def closes_a_gate(self) -> bool:
@@ -229,8 +238,7 @@ class Tally:
         best: dict[Token, Proof] = {}
         for result in self.results.values():
             for token, proof in result.proofs.items():
-                if best.get(token) is not Proof.PROBE:
-                    best[token] = proof
+                best[token] = min(best.get(token, proof), proof, key=_BEST_PROOFS.index)
         counts = Counter(best.values())
         words = {
             Proof.PROBE: "probed",

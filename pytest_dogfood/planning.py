@@ -6,11 +6,14 @@ import hashlib
 import heapq
 from collections.abc import Collection
 from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 import msgspec
+from msgspec import structs
 
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import ChainId
@@ -23,13 +26,13 @@ UNKNOWN_DURATION = 1.0
 """Weight, in seconds, of a journey of which nobody has said or seen how long it takes."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedJourney:
+# Made by ten thousands, as all of this is: a struct costs a tenth of what a frozen dataclass does.
+class PlannedJourney(msgspec.Struct, frozen=True, kw_only=True):
     """One item of the run: its place, whom it comes after, and which gates must be open.
 
     `after` names items of this run; `gates` may also name journeys that another shard runs.
-    `users_of` holds every token this item counts as a user of, be it for a replay; `prerequisite` is set on a
-    Python test that the selection had left out and that another item needs.
+    `users_of` holds every token this item counts as a user of, be it for a replay; `prerequisite` is set on what
+    the selection had left out, another item needs, and nobody could replay.
     """
 
     id: JourneyId
@@ -78,21 +81,19 @@ def make_plan(
 ) -> Plan:
     """Plan a run of `selected`, which keeps its order as far as the requirements allow.
 
-    `gates` are the journeys that count as gates if they say so (default: the selection); `durations` maps
+    `gates` are the journeys that count as gates if they say so (default: the selection), those of other shards
+    included, which are replayed for whoever stands behind them; `durations` maps
     node ids to seconds seen earlier.
     """
-    gating = [
-        graph.journeys[journey]
-        for journey in (selected if gates is None else gates)
-        if graph.journeys[journey].gating
-    ]
+    in_run = selected if gates is None else tuple(gates)
+    closed_by = gates_by_tier(graph, in_run)
     numbers = {chain: number for number, chain in enumerate(dict.fromkeys(graph.chains.values()))}
-    reach = _within(graph, selected)
+    reach = _within(graph, selected, frozenset(in_run))
     planned: dict[JourneyId, PlannedJourney] = {}
     for journey_id in selected:
         journey = graph.journeys[journey_id]
-        closed_by = tuple(gate.id for gate in gating if gate.tier < journey.tier)
-        before = (*reach[journey_id].after, *(gate for gate in closed_by if gate in reach))
+        behind = closed_by[journey.tier]
+        before = (*reach[journey_id].after, *(gate for gate in behind if gate in reach))
         chain = graph.chains[journey_id]
         planned[journey_id] = PlannedJourney(
             id=journey_id,
@@ -100,7 +101,7 @@ def make_plan(
             chain=chain,
             number=numbers[chain],
             after=tuple(dict.fromkeys(before)),
-            gates=closed_by,
+            gates=behind,
             weight=_weight(journey, durations or {}),
             tier=journey.tier,
             requires=graph.required_by(journey),
@@ -108,36 +109,88 @@ def make_plan(
             users_of=tuple(dict.fromkeys([*reach[journey_id].needs, *journey.establishes])),
             prerequisite=journey_id in prerequisites,
         )
-    return Plan(journeys=tuple(planned[journey] for journey in in_dependency_order(planned)))
+    in_order = (planned[journey] for journey in in_dependency_order(planned))
+    return Plan(journeys=tuple(_one_by_one(graph, in_order)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Reach:
+def _one_by_one(graph: CapabilityGraph, planned: Iterable[PlannedJourney]) -> Iterator[PlannedJourney]:
+    """Let the tests of a chain that tell one story come one after the other, as the plan has them."""
+    last: dict[ChainId, JourneyId] = {}
+    for one in planned:
+        if graph.journeys[one.id].continues_a_story:
+            before = last.get(one.chain)
+            last[one.chain] = one.id
+            if before is not None and before not in one.after:
+                yield structs.replace(one, after=(*one.after, before))
+                continue
+        yield one
+
+
+def gates_by_tier(graph: CapabilityGraph, among: Iterable[JourneyId]) -> dict[Tier, tuple[JourneyId, ...]]:
+    """Give the gates `among` some journeys that a journey of each tier stands behind, in the order of the files."""
+    chosen = set(among)
+    gating = [journey for journey in graph.journeys.values() if journey.gating and journey.id in chosen]
+    return {tier: tuple(gate.id for gate in gating if gate.tier < tier) for tier in Tier}
+
+
+class _Reach(msgspec.Struct, frozen=True):
     """What a journey comes after, and every token that it, or what may be replayed for it, needs."""
 
     after: tuple[JourneyId, ...]
     needs: tuple[Token, ...]
 
 
-def _within(graph: CapabilityGraph, selected: Collection[JourneyId]) -> dict[JourneyId, _Reach]:
+def _within(
+    graph: CapabilityGraph, selected: Collection[JourneyId], in_run: AbstractSet[JourneyId]
+) -> dict[JourneyId, _Reach]:
     """For each selected journey those of the others that it comes after, also by way of journeys left out.
 
     Those left out may be replayed, and what they rest on as well: an item that has to run before must not come
-    second, in a state where its work is done already, and no token may be given back before.
+    second, in a state where its work is done already, and no token may be given back before. The same holds for
+    gates that are left out though they are `in_run`.
     """
     here = set(selected)
     everything = selected if len(here) == len(graph.journeys) else graph.ordered(graph.journeys)
+    behind_gates = _reach_of_gates(graph, here, in_run)
     reach: dict[JourneyId, _Reach] = {}
     for journey in everything:
         before = graph.prerequisites[journey]
         left_out = [reach[other] for other in before if other not in here]
-        after = [other for other in before if other in here]
+        if behind_gates and (journey in here or journey in in_run):
+            left_out.append(behind_gates[graph.journeys[journey].tier])
         needs = graph.needed_by(graph.journeys[journey])
-        reach[journey] = _Reach(
-            after=tuple(dict.fromkeys([*after, *(one for other in left_out for one in other.after)])),
-            needs=tuple(dict.fromkeys([*needs, *(token for other in left_out for token in other.needs)])),
-        )
+        if left_out:
+            after = [other for other in before if other in here]
+            before = tuple(dict.fromkeys([*after, *(one for other in left_out for one in other.after)]))
+            needs = tuple(dict.fromkeys([*needs, *(token for other in left_out for token in other.needs)]))
+        reach[journey] = _Reach(before, needs)
     return {journey: reach[journey] for journey in selected}
+
+
+def _reach_of_gates(
+    graph: CapabilityGraph, here: AbstractSet[JourneyId], in_run: AbstractSet[JourneyId]
+) -> dict[Tier, _Reach]:
+    """Give the reach of the gates that other shards run, by the tier of those who stand behind them here."""
+    elsewhere = in_run - here
+    gates = gates_by_tier(graph, (journey for journey in graph.journeys if journey in elsewhere))
+    if not any(gates.values()):
+        return {}
+    found: dict[Tier, _Reach] = {}
+    for tier, waiting in gates.items():
+        left_out: dict[JourneyId, None] = {}
+        after: dict[JourneyId, None] = {}
+        todo = list(waiting)
+        while todo:
+            journey = todo.pop()
+            if journey in here:
+                after[journey] = None
+            elif journey not in left_out:
+                left_out[journey] = None
+                todo += graph.prerequisites[journey]
+                todo += gates[graph.journeys[journey].tier] if journey in in_run else ()
+        needs = (token for one in left_out for token in graph.needed_by(graph.journeys[one]))
+        found[tier] = _Reach(after=tuple(after), needs=tuple(dict.fromkeys(needs)))
+    return found
 
 
 def _weight(journey: Journey, durations: Mapping[str, float]) -> float:
@@ -166,44 +219,6 @@ def in_dependency_order(planned: Mapping[JourneyId, PlannedJourney]) -> tuple[Jo
             if not waiting_for[dependent]:
                 heapq.heappush(ready, position[dependent])
     return tuple(result)
-
-
-def python_prerequisites(graph: CapabilityGraph, selected: Collection[JourneyId]) -> tuple[JourneyId, ...]:
-    """Name the collected Python tests that must come back into a selection, since nothing else can establish.
-
-    A Python test cannot be replayed within another's set-up, so it is brought back as an item; what a journey
-    file can replay, and what has a provider of its own, is left to be provisioned.
-    """
-    present = set(selected)
-    if all(not journey.python or journey.id in present for journey in graph.journeys.values()):
-        return ()
-    wanted: dict[JourneyId, None] = {}
-    seen: set[Token] = set()
-    waiting = [token for journey in selected for token in graph.needed_by(graph.journeys[journey])]
-    while waiting:
-        token = waiting.pop()
-        if token in seen or graph.has_independent_provider(token):
-            continue
-        seen.add(token)
-        for journey in _who_will_establish(graph, token, present):
-            if graph.journeys[journey].python and journey not in present:
-                wanted[journey] = None
-            waiting.extend(graph.needed_by(graph.journeys[journey]))
-        present.update(wanted)
-    return tuple(journey for journey in graph.journeys if journey in wanted)
-
-
-def _who_will_establish(
-    graph: CapabilityGraph, token: Token, present: Collection[JourneyId]
-) -> tuple[JourneyId, ...]:
-    candidates = graph.establishers.get(token, ())
-    if any(all(member in present for member in one.members) for one in candidates):
-        return ()
-    replayable = [
-        one.members for one in candidates if not any(graph.journeys[member].python for member in one.members)
-    ]
-    by_tests = [one.members for one in candidates if one.members not in replayable]
-    return (replayable or by_tests or [()])[0]
 
 
 def partition(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from argparse import Namespace
 from functools import partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 from typing import TypeVar
 
@@ -27,7 +29,13 @@ OPTIONS = {
     "dogfood_secrets": ("args", None, "names of environment variables whose values are never shown"),
     "dogfood_min_measured": ("string", None, "percentage of journeys that must be measured (default 50)"),
     "dogfood_timeout": ("string", None, "seconds a step may take where nothing nearer says so (default 300)"),
+    "dogfood_actor": ("string", None, "command of the actor that decides what steps without a command need"),
+    "dogfood_actor_actions": ("string", None, "actions an actor may do in one journey (default 50)"),
+    "dogfood_actor_turns": ("string", None, "times an actor may answer in one step (default 20)"),
+    "dogfood_actor_action_timeout": ("string", None, "seconds one action of an actor may take (default 60)"),
+    "dogfood_actor_answer_timeout": ("string", None, "seconds an actor may take to answer (default 120)"),
     "dogfood_state_root": ("string", None, "directory for the states of runs; a short path, for sockets"),
+    "dogfood_dependency_markers": ("bool", False, "go by the marks of pytest-dependency, under --dogfood"),
 }
 
 
@@ -38,7 +46,14 @@ CONSISTENCY = {
 }
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    # Also where we are off: a conftest file may hold such hooks all the same.
+    from pytest_dogfood import hookspecs
+
+    pluginmanager.add_hookspecs(hookspecs)
+
+
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     group = parser.getgroup("dogfood", "journeys that depend on each other (dogfood)")
     group.addoption("--dogfood", action="store_true", help="run journey files and the capability graph")
     group.addoption(
@@ -81,11 +96,34 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--dogfood-keep", action="store_true", help="keep state and working directories after the run"
     )
+    group.addoption(
+        "--dogfood-actor",
+        metavar="COMMAND",
+        help="let this program decide what steps without a command need (ini dogfood_actor)",
+    )
+    group.addoption(
+        "--dogfood-record", metavar="DIR", help="keep the commands that actors give, one file per journey"
+    )
+    group.addoption("--dogfood-replay", metavar="DIR", help="run recorded commands, without any actor")
     for option, text in CONSISTENCY.items():
         group.addoption(option, action="store_true", help=text)
     parser.addini("dogfood_hub", "URL of the hub, for --dogfood-consistency and the command dogfood")
     for name, (kind, default, text) in OPTIONS.items():
         parser.addini(name, text, type=kind, default=default)  # type: ignore[arg-type]
+    if find_spec("pytest_dependency") is None or pluginmanager.is_blocked("dependency"):
+        _add_options_of_pytest_dependency(parser)
+
+
+def _add_options_of_pytest_dependency(parser: pytest.Parser) -> None:
+    """Know the two options of a plugin that is not there, so that a suite written for it starts as it is."""
+    parser.addini(
+        "automark_dependency", "let tests depend on any test, marked or not", type="bool", default=False
+    )
+    parser.getgroup("dogfood").addoption(
+        "--ignore-unknown-dependency",
+        action="store_true",
+        help="with dogfood_dependency_markers, ignore dependencies on tests that are not selected",
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -94,6 +132,10 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     if early_config.known_args_namespace.dogfood_check:
         early_config.add_cleanup(partial(setattr, sys, "dont_write_bytecode", sys.dont_write_bytecode))
         sys.dont_write_bytecode = True
+    if is_on(early_config, early_config.known_args_namespace) and goes_by_dependency_marks(early_config):
+        from pytest_dogfood.standin import stand_in
+
+        stand_in(early_config)  # before conftest files import what it stands in for
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -109,18 +151,32 @@ def pytest_configure(config: pytest.Config) -> None:
         from pytest_dogfood.consistency_items import Consistency
 
         config.pluginmanager.register(Consistency(config), "dogfood-consistency")
-    if config.getoption("dogfood") or config.getoption("dogfood_check") or config.getini("dogfood"):
+    if is_on(config, config.option):
         _declare_markers(config)
         from pytest_dogfood.wiring import bring_into_play
 
         bring_into_play(config, read_settings(config))
-    elif has_opted_in(config):
+        return
+    for option in ("shard", "record", "replay"):  # without us a shard would be the whole, and green
+        if config.getoption(f"dogfood_{option}") is not None:
+            raise pytest.UsageError(
+                f"--dogfood-{option} does nothing without --dogfood: add that, or `dogfood = true` to the ini file"
+            )
+    if has_opted_in(config):
         _declare_markers(config)
         from pytest_dogfood.absence import Absence
         from pytest_dogfood.absence import AbsentFixtures
 
-        config.pluginmanager.register(Absence(), "dogfood-absence")
+        config.pluginmanager.register(Absence(config), "dogfood-absence")
         config.pluginmanager.register(AbsentFixtures(), "dogfood-absent-fixtures")
+
+
+def is_on(config: pytest.Config, options: Namespace) -> bool:
+    return bool(options.dogfood or options.dogfood_check or config.getini("dogfood"))
+
+
+def goes_by_dependency_marks(config: pytest.Config) -> bool:
+    return bool(config.getini("dogfood_dependency_markers"))
 
 
 def has_opted_in(config: pytest.Config) -> bool:
@@ -141,6 +197,11 @@ def _declare_markers(config: pytest.Config) -> None:
         )
         config.addinivalue_line(
             "markers", f"{prefix}establishes(token, ...): these tokens hold once the test has passed"
+        )
+    if goes_by_dependency_marks(config):
+        config.addinivalue_line(
+            "markers",
+            "dependency(name=None, depends=[], scope='module'): run only if each of these tests has passed",
         )
 
 
@@ -172,9 +233,26 @@ def read_settings(config: pytest.Config) -> Settings:
             min_measured=_number(config, "dogfood_min_measured", int, 50),
             timeout=_number(config, "dogfood_timeout", float, 300.0),
             state_root=config.getini("dogfood_state_root") or None,
+            dependency_markers=goes_by_dependency_marks(config),
+            automark_dependency=_automark_dependency(config),
+            ignore_unknown_dependency=bool(config.getoption("ignore_unknown_dependency", False)),
+            actor=one("dogfood_actor") or None,
+            actor_actions=_number(config, "dogfood_actor_actions", int, 50),
+            actor_turns=_number(config, "dogfood_actor_turns", int, 20),
+            actor_action_timeout=_number(config, "dogfood_actor_action_timeout", float, 60.0),
+            actor_answer_timeout=_number(config, "dogfood_actor_answer_timeout", float, 120.0),
+            record=config.getoption("dogfood_record"),
+            replay=config.getoption("dogfood_replay"),
         )
     except ValueError as error:
         raise pytest.UsageError(str(error)) from error
+
+
+def _automark_dependency(config: pytest.Config) -> bool:
+    try:
+        return bool(config.getini("automark_dependency"))
+    except ValueError:  # pytest-dependency is installed, but was not loaded, and so has not declared it
+        return False
 
 
 def _number(config: pytest.Config, name: str, kind: Callable[[str], Number], default: Number) -> Number:

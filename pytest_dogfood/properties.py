@@ -18,5 +18,7 @@ def properties_of(planned: PlannedJourney, result: JourneyResult) -> list[tuple[
         "dogfood.root_cause": str(result.cause or ""),
         "dogfood.provisioned": ", ".join(provisioned),
         "dogfood.proof": ", ".join(proofs),
+        "dogfood.trajectory": result.trajectory,
+        "dogfood.unjudged": result.unjudged,
     }
     return [(name, value) for name, value in properties.items() if value]

@@ -14,6 +14,7 @@ from pytest_dogfood.execution import perform
 from pytest_dogfood.journal import Journal
 from pytest_dogfood.journal import Why
 from pytest_dogfood.journey import Capability
+from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.journey import Scope
 from pytest_dogfood.journey import Token
@@ -36,14 +37,23 @@ SEVERAL = Token("_several")
 
 
 class Provisioner:
-    """Ensures that tokens are present: asks first, and brings about at most once what is missing."""
+    """Ensures that tokens are present: asks first, and brings about at most once what is missing.
 
-    def __init__(self, presence: Presence, journal: Journal) -> None:
+    `gates_elsewhere` holds the gates of journeys that other shards run as items: here they stand behind them, too.
+    """
+
+    def __init__(
+        self,
+        presence: Presence,
+        journal: Journal,
+        gates_elsewhere: Mapping[JourneyId, tuple[JourneyId, ...]],
+    ) -> None:
         self.presence = presence
         self.journal = journal
         self._graph = presence.graph
         self._settings = presence.world.settings
-        self.replayer = Replayer(presence, journal, self.ensure)
+        self._gates_elsewhere = gates_elsewhere
+        self.replayer = Replayer(presence, journal, ensure=self.ensure, admit=self._admit)
         self._by_fixtures: dict[Token, set[str]] = {}
 
     def ensure(self, tokens: Iterable[Token], ask: Ask) -> None:
@@ -67,13 +77,28 @@ class Provisioner:
     def _is_recorded(self, token: Token, state: State) -> bool:
         return self.presence.registry.holding(token, self.presence.place_of(token, state)) is not None
 
-    def gate(self, gate: JourneyId, ask: Ask) -> tuple[Outcome, Cause | None]:
-        """Give what a gating journey came to; one that is not part of this run is replayed here, once."""
+    def pass_gates(self, gates: Iterable[JourneyId], ask: Ask) -> None:
+        """Raise DeferredError at the first closed gate; one that another shard runs is replayed here once."""
+        for gate in gates:
+            outcome, cause = self._outcome_of_gate(gate, ask)
+            if outcome.closes_a_gate and not (cause is not None and cause.blocked):
+                tier = self._graph.journeys[gate].tier
+                because = f" ({cause})" if cause is not None and outcome is Outcome.DEFERRED else ""
+                why = f"{reason_of(outcome)}{because}, and it gates what comes after tier '{tier}'"
+                details = cause.details if cause is not None else ""
+                raise DeferredError(Cause(who=gate, why=why, details=details))
+
+    def _admit(self, journey: Journey, ask: Ask) -> None:
+        self.pass_gates(self._gates_elsewhere.get(journey.id, ()), ask)
+
+    def _outcome_of_gate(self, gate: JourneyId, ask: Ask) -> tuple[Outcome, Cause | None]:
         presence = self.presence
         verdict = self.journal.verdict(gate)
         if verdict is None or verdict.outcome is None:
             journey = presence.graph.journeys[gate]
-            with presence.registry.locked(Token(f"gate-{sha256(gate.encode()).hexdigest()[:8]}"), MACHINE):
+            name = Token(f"gate-{sha256(gate.encode()).hexdigest()[:8]}")
+            # The lock of those who bring about several tokens comes first: they may come to a gate, and it to tokens.
+            with presence.machine.locked(SEVERAL), presence.registry.locked(name, MACHINE):
                 verdict = self.journal.verdict(gate)
                 if verdict is None:
                     state = presence.world.state_of(presence.graph, journey)

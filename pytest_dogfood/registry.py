@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from pytest_dogfood.journey import Token
+from pytest_dogfood.journey import is_of_a_test
 from pytest_dogfood.outcomes import Proof
 from pytest_dogfood.process import alive
 from pytest_dogfood.process import start_time
@@ -77,25 +79,27 @@ class Registry:
     @contextmanager
     def locked(self, token: Token, place: str) -> Iterator[None]:
         """Keep others from asking for, bringing about and giving back a token; reentrant within a process."""
-        path = self._place(place) / f"{token}.lock"
+        path = self._place(place) / f"{_file_name(token)}.lock"
         with self._locks.setdefault(path, LockedFile(path)):
             yield
 
     def holding(self, token: Token, place: str) -> Holding | None:
-        return read_as(self._place(place) / f"{token}.json", Holding)
+        return read_as(self._place(place) / f"{_file_name(token)}.json", Holding)
 
     def record(self, holding: Holding) -> None:
-        write_whole(self._place(holding.place) / f"{holding.token}.json", msgspec.json.encode(holding))
+        path = self._place(holding.place) / f"{_file_name(holding.token)}.json"
+        write_whole(path, msgspec.json.encode(holding))
 
     def forget(self, token: Token, place: str) -> None:
-        (self._place(place) / f"{token}.json").unlink(missing_ok=True)
+        (self._place(place) / f"{_file_name(token)}.json").unlink(missing_ok=True)
 
     def keep_values(self, token: Token, place: str, values: Mapping[str, str]) -> None:
         """Keep what one of several tests has saved until all that establish the token together have passed."""
-        write_whole(self._place(place) / f"{token}.values", msgspec.json.encode(dict(values)))
+        path = self._place(place) / f"{_file_name(token)}.values"
+        write_whole(path, msgspec.json.encode(dict(values)))
 
     def kept_values(self, token: Token, place: str) -> Mapping[str, str]:
-        return read_as(self._place(place) / f"{token}.values", dict[str, str]) or {}
+        return read_as(self._place(place) / f"{_file_name(token)}.values", dict[str, str]) or {}
 
     def holdings(self, place: str) -> tuple[Holding, ...]:
         """Give everything that holds in a place, oldest first."""
@@ -136,6 +140,11 @@ class Registry:
         if place not in self._made:
             self._made[place] = private_directory(self._directory / place)
         return self._made[place]
+
+
+def _file_name(token: Token) -> str:
+    """Name a token's files; the name of a test may be long and hold slashes."""
+    return hashlib.sha256(token.encode()).hexdigest()[:32] if is_of_a_test(token) else token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

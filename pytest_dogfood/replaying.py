@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import sys
 from pathlib import Path
 
+from pytest_dogfood.acting import NoActor
+from pytest_dogfood.asking import Admit
 from pytest_dogfood.asking import Ask
 from pytest_dogfood.asking import DeferredError
 from pytest_dogfood.asking import Ensure
@@ -20,9 +23,13 @@ from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.journey import Mark
 from pytest_dogfood.journey import Scope
 from pytest_dogfood.journey import Token
+from pytest_dogfood.journey import is_of_a_test
 from pytest_dogfood.outcomes import Cause
 from pytest_dogfood.outcomes import Outcome
 from pytest_dogfood.outcomes import reason_of
+from pytest_dogfood.playing import cast_for
+from pytest_dogfood.playing import play
+from pytest_dogfood.playing import require_actor
 from pytest_dogfood.presence import Presence
 from pytest_dogfood.registry import Holding
 from pytest_dogfood.rundir import remove_tree
@@ -34,12 +41,13 @@ from pytest_dogfood.world import World
 
 
 class Replayer:
-    """Replays journeys; what they need themselves is asked of `ensure`."""
+    """Replays journeys; what they need themselves is asked of `ensure`, whether they may run at all of `admit`."""
 
-    def __init__(self, presence: Presence, journal: Journal, ensure: Ensure) -> None:
+    def __init__(self, presence: Presence, journal: Journal, *, ensure: Ensure, admit: Admit) -> None:
         self._presence = presence
         self._journal = journal
         self._ensure = ensure
+        self._admit = admit
 
     def bring_about(self, token: Token, ask: Ask) -> Holding:
         """Establish a token by replaying the first journey that can.
@@ -75,6 +83,11 @@ class Replayer:
     def _why_not(self, token: Token) -> str:
         graph = self._presence.graph
         tests = [graph.journeys[one] for one in graph.establishing(token)]
+        if is_of_a_test(token):
+            return (
+                f"{tests[0].id} has not passed in this process, and what a test leaves behind is gone with its "
+                "process: run both again"
+            )
         if tests:
             return (
                 f"{token!r} is not present here, and only the Python test {tests[0].id} establishes it: "
@@ -94,26 +107,43 @@ class Replayer:
         outcome, cause = self._refused(journey)
         if outcome is None:
             try:
+                self._admit(journey, asked)
                 self._ensure(self._presence.graph.required_by(journey), asked)
             except DeferredError as error:
                 outcome, cause = Outcome.DEFERRED, error.cause
             except HarnessError as error:  # as an item it would end so, and its dependents would be deferred
-                outcome = Outcome.ERROR
-                cause = Cause(who=journey.id, why=reason_of(outcome), details=str(error))
+                outcome, cause = Outcome.ERROR, _not_played(journey, error)
         if outcome is None:
             with self._presence.world.holding_locks(journey.locks):
                 self._journal.started(journey.id, Why.REPLAY, state.name)
                 forget_invalidated(self._presence, journey, state)
-                outcome, cause = self._run(journey, state, asked)
+                outcome, cause = self._run_with_actor(journey, state, asked)
+        if outcome.is_bad and _is_marked(journey, "xfail"):
+            outcome, cause = _because(journey.id, Outcome.XFAILED)
         self._journal.ended(journey.id, Why.REPLAY, state.name, outcome, cause)
         return None if outcome.establishes else cause
 
     def _refused(self, journey: Journey) -> tuple[Outcome | None, Cause | None]:
-        if journey.needs_actor:
+        try:
+            require_actor(self._presence.world, journey)
+        except NoActor:
             return _because(journey.id, Outcome.NO_ACTOR)
-        if any(mark.name in {"skip", "skipif"} and _applies(mark) for mark in journey.marks):
+        except HarnessError as error:
+            return Outcome.ERROR, _not_played(journey, error)
+        if _is_marked(journey, "skip", "skipif"):
             return _because(journey.id, Outcome.SKIPPED)
         return None, None
+
+    def _run_with_actor(self, journey: Journey, state: State, ask: Ask) -> tuple[Outcome, Cause | None]:
+        """Run a journey; what an actor has spoilt is not tried again, since that may take its whole time each time."""
+        try:
+            return self._run(journey, state, ask)
+        except NoActor:
+            return _because(journey.id, Outcome.NO_ACTOR)
+        except HarnessError as error:
+            if journey.needs_actor:
+                return Outcome.ERROR, _not_played(journey, error)
+            raise
 
     def _run(self, journey: Journey, state: State, ask: Ask) -> tuple[Outcome, Cause | None]:
         for name in journey.use:
@@ -122,8 +152,10 @@ class Replayer:
             ask.fixture(name)
         bench = bench_for_journey(self._presence, journey, state)
         place_files(journey.seed_files, bench.workdir)
-        done = perform(journey.steps, bench, timeout=journey.timeout)
-        text = failure_text(done, bench, reproduce=reproduction(journey, self._presence.world))
+        world = self._presence.world
+        cast = cast_for(world, journey, bench)
+        done = play(world, journey, bench, cast, why=Why.REPLAY, asked_by=ask.journey)
+        text = failure_text(done, bench, reproduce=reproduction(journey, world))
         if not text:
             found = establish(self._presence, self._journal, journey, state, done.values, done.secret)
             if found.denied:
@@ -135,10 +167,9 @@ class Replayer:
             if journey.workdir is None:
                 remove_tree(bench.workdir)
             return Outcome.PASSED, None
-        if any(mark.name == "xfail" and _applies(mark) for mark in journey.marks):
-            return _because(journey.id, Outcome.XFAILED)
-        why = f"failed when it was replayed for {ask.journey}"
-        return Outcome.FAILED, Cause(who=journey.id, why=why, details=text)
+        # In the same words as of an item: where it was replayed, and for whom, is chance if there are shards.
+        why = reason_of(Outcome.FAILED)
+        return Outcome.FAILED, Cause(who=journey.id, why=why, details=f"replayed for {ask.journey}\n{text}")
 
 
 def forget_invalidated(presence: Presence, journey: Journey, state: State) -> None:
@@ -170,8 +201,18 @@ def reproduction(journey: Journey, world: World) -> str:
     """Give the command that runs this journey alone, from where this run was started; its needs are provisioned."""
     path, separator, name = journey.nodeid.partition("::")
     nearest = Path(os.path.relpath(world.rootdir / path, world.invoked_from)).as_posix()
+    nearest = f"./{nearest}" if nearest.startswith("-") else nearest  # else pytest takes it for an option
     quoted = f"{nearest}{separator}{name}".replace("'", "'\\''")
-    return f"pytest --dogfood '{quoted}'"
+    return f"pytest --dogfood {_acted_as_here(world) if journey.needs_actor else ''}'{quoted}'"
+
+
+def _acted_as_here(world: World) -> str:
+    """Give the options by which the same is done again: what was recorded, else what the same actor decides."""
+    settings = world.settings
+    directory = settings.replay or settings.record
+    if directory is not None:
+        return f"--dogfood-replay {shlex.quote(directory)} "
+    return "" if settings.actor is None else f"--dogfood-actor {shlex.quote(settings.actor)} "
 
 
 def denial(journey: Journey, tokens: tuple[Token, ...]) -> str:
@@ -184,6 +225,14 @@ def denial(journey: Journey, tokens: tuple[Token, ...]) -> str:
 
 def _because(journey: JourneyId, outcome: Outcome) -> tuple[Outcome, Cause]:
     return outcome, Cause(who=journey, why=reason_of(outcome))
+
+
+def _not_played(journey: Journey, error: HarnessError) -> Cause:
+    return Cause(who=journey.id, why=reason_of(Outcome.ERROR), details=str(error))
+
+
+def _is_marked(journey: Journey, *names: str) -> bool:
+    return any(mark.name in names and _applies(mark) for mark in journey.marks)
 
 
 def _applies(mark: Mark) -> bool:

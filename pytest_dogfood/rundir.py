@@ -33,6 +33,9 @@ ALONE = "main"
 RESULTS = "results.json"
 """File in the directory of a kept run: what became of each journey."""
 
+TRAJECTORIES = "trajectories"
+"""Directory in that of a run: what actors did. It stays, for nobody gets that again for nothing."""
+
 LONGEST_STATE_NAME = "c99999-gw99"
 
 
@@ -55,11 +58,20 @@ class RunDirectory:
     def outputs(self) -> Path:
         return private_directory(self.path / "out")
 
+    @cached_property
+    def trajectories(self) -> Path:
+        return private_directory(self.path / TRAJECTORIES)
+
+    def actor_log(self, worker: str) -> Path:
+        return self.outputs / f"actor-{worker}.log"
+
     def service_log(self, token: str, place: str) -> Path:
         return self.outputs / f"service-{token}-{place}.log"
 
-    def service_logs(self) -> Iterator[Path]:
-        return self.outputs.glob("service-*.log")
+    def logs(self) -> Iterator[Path]:
+        """Give the logs of what runs for longer than a step: services and actors."""
+        yield from self.outputs.glob("service-*.log")
+        yield from self.outputs.glob("actor-*.log")
 
     @property
     def plans(self) -> Path:

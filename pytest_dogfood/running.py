@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pytest_dogfood.acting import NoActor
 from pytest_dogfood.asking import Ask
 from pytest_dogfood.asking import DeferredError
 from pytest_dogfood.capabilities import Capabilities
@@ -17,15 +18,15 @@ from pytest_dogfood.outcomes import Outcome
 from pytest_dogfood.planning import Plan
 from pytest_dogfood.properties import properties_of
 from pytest_dogfood.provisioning import Provisioner
+from pytest_dogfood.raising import cause_of
+from pytest_dogfood.raising import deferral
+from pytest_dogfood.raising import harness_failure
+from pytest_dogfood.raising import is_of_the_harness
 from pytest_dogfood.stash import JOURNEY
-from pytest_dogfood.turn import NoActor
 from pytest_dogfood.turn import ProductFailure
 from pytest_dogfood.turn import Turn
 
 TURN = pytest.StashKey[Turn]()
-HARNESS = "dogfood_harness"
-"""Attribute of an exception's report that marks a harness error met while the steps ran."""
-
 PRESENCE_FIXTURE = "dogfood_presence"
 
 
@@ -76,6 +77,13 @@ class Running:
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         if item.stash.get(TURN, None) is not None:
             self._new_turn(item)  # a rerun starts afresh
+
+    @pytest.hookimpl
+    def pytest_sessionfinish(self) -> None:
+        """Let the actor go; nobody asks it any more."""
+        troupe = self._provisioner.presence.world.troupe
+        if troupe is not None:
+            troupe.close()
 
     @pytest.fixture
     def dogfood_presence(self, request: pytest.FixtureRequest) -> None:
@@ -146,6 +154,8 @@ class Running:
         if report.failed and getattr(call.excinfo, "value", None) is not None:
             _move_harness_error(report, call)
             _point_at_the_item(report, item)
+        if report.skipped and call.excinfo is not None:
+            turn.cause = cause_of(call.excinfo.value)
         _note_outcome(turn, report)
         if report.skipped and (turn.cause is not None or turn.outcome is Outcome.NO_ACTOR):
             path, line, _ = item.location
@@ -176,18 +186,14 @@ def _as_pytest_has_it(turn: Turn, action: Any) -> Any:  # noqa: ANN401 - gives w
     try:
         return action()
     except DeferredError as error:
-        turn.cause = error.cause
-        reason = f"deferred: {error.cause}"
+        raise deferral(error.cause) from None
     except NoActor as error:
         turn.outcome = Outcome.NO_ACTOR
-        reason = str(error)
+        raise pytest.skip.Exception(str(error)) from None
     except ProductFailure as error:
         raise pytest.fail.Exception(str(error), pytrace=False) from None
     except HarnessError as error:
-        failure = pytest.fail.Exception(f"harness: {error}", pytrace=False)
-        setattr(failure, HARNESS, True)
-        raise failure from None
-    raise pytest.skip.Exception(reason)
+        raise harness_failure(error) from None
 
 
 def _told(action: Any) -> str:  # noqa: ANN401 - a function that gives text
@@ -199,7 +205,7 @@ def _told(action: Any) -> str:  # noqa: ANN401 - a function that gives text
 
 def _move_harness_error(report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
     """Report a harness error met during the call as an error, for it says nothing of the product."""
-    if call.excinfo is not None and getattr(call.excinfo.value, HARNESS, False) and report.when == "call":
+    if call.excinfo is not None and is_of_the_harness(call.excinfo.value) and report.when == "call":
         report.when = "setup"
 
 

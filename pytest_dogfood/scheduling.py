@@ -101,6 +101,8 @@ class DogfoodScheduling:
             return False
         if self._lost_a_worker:
             self._settle_the_loss(self._queue)
+        elif self._queue.is_busy:  # read after every event of every worker, so the usual case is the shortest
+            return False
         if self._queue.is_done:
             return True
         self._refuse_to_hang(self._queue)
@@ -140,15 +142,15 @@ class DogfoodScheduling:
     def mark_started(self, node_id: str) -> None:
         """Take note that a worker has begun an item, so that a crash is blamed only on what was running."""
         running = self._queue.running if self._queue is not None else {}
-        begun = (
-            index
-            for index in self._indices.get(node_id, ())
-            if index in running and index not in self._started
-        )
-        self._started.update(list(begun)[:1])
+        for index in self._indices.get(node_id, ()):
+            if index in running and index not in self._started:
+                self._started.add(index)
+                return
 
     def started(self, node_id: str, worker: str) -> None:
         """Check a report of `worker`; raises OrderViolationError if the item may not run there or not yet."""
+        if not self._witness.has_jobs:
+            return
         running = self._queue.running if self._queue is not None else {}
         for index in self._indices.get(node_id, ()):
             if running.get(index) == worker or len(self._indices[node_id]) == 1:
@@ -158,9 +160,10 @@ class DogfoodScheduling:
         """Count an item as finished, which may free others. The barrier is nobody's item."""
         if self._queue is None or item_index == len(self._ids):
             return
-        self._held[node].remove(item_index)
-        self._finish(self._queue, item_index)
-        self._dispatch()
+        held = self._held[node]
+        held.remove(item_index)
+        if self._finish(self._queue, item_index) or len(held) <= FEW:
+            self._dispatch()
 
     def mark_test_pending(self, item: str) -> None:
         """Let a crashed item run again: it does not count as finished, and its dependents wait on."""
@@ -214,7 +217,7 @@ class DogfoodScheduling:
             raise ValueError(f"{len(jobs)} jobs were planned for {len(self._ids)} items")
         for index, node_id in enumerate(self._ids):
             self._indices[node_id].append(index)
-        self._witness = Witness(jobs)
+        self._witness = Witness([job for job in jobs if not job.plain or job.after])
         self._queue = Queue(jobs)
         for node in self._held:
             if node in self._collections:
@@ -250,9 +253,9 @@ class DogfoodScheduling:
         else:
             self._held[node].extend(indices)
 
-    def _finish(self, queue: Queue, index: int) -> None:
-        queue.finish(index)
+    def _finish(self, queue: Queue, index: int) -> bool:
         self._witness.finish(index)
+        return queue.finish(index)
 
     def _settle_the_loss(self, queue: Queue) -> None:
         self._lost_a_worker = False

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import field
 
-import msgspec
 import pytest
 
 from pytest_dogfood.collection import fixture_providers
 from pytest_dogfood.collection import journeys_of
+from pytest_dogfood.dependencymarks import DEPENDENCY_MARKS
 from pytest_dogfood.diagnostics import Diagnostic
-from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.diagnostics import errors_among
 from pytest_dogfood.diagnostics import in_order_of_place
 from pytest_dogfood.durations import weights
@@ -22,8 +21,9 @@ from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.manifest import Expected
 from pytest_dogfood.planning import Plan
+from pytest_dogfood.planning import gates_by_tier
 from pytest_dogfood.planning import make_plan
-from pytest_dogfood.planning import python_prerequisites
+from pytest_dogfood.prerequisites import prerequisites_to_run
 from pytest_dogfood.project import Project
 from pytest_dogfood.settings import Shard
 from pytest_dogfood.sharding import Division
@@ -31,8 +31,6 @@ from pytest_dogfood.sharding import divide
 from pytest_dogfood.sharding import file_of
 from pytest_dogfood.sharding import fingerprint
 from pytest_dogfood.stash import JOURNEY
-from pytest_dogfood.storage import read_as
-from pytest_dogfood.storage import write_whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +43,8 @@ class Settled:
     findings: tuple[Diagnostic, ...] = ()
     elsewhere: tuple[pytest.Item, ...] = ()
     """Items that belong to other shards."""
+    gates_elsewhere: Mapping[JourneyId, tuple[JourneyId, ...]] = field(default_factory=dict)
+    """What stands before each of the journeys among them."""
     expected: Expected | None = None
     """What all shards together are to run, if there are shards."""
 
@@ -70,11 +70,13 @@ def settle(
     their places; those of the graph change places among themselves. `seen` and `committed` are durations in
     seconds by node id; shards go by what is committed alone, which is the same on every machine.
     """
-    wrong, tests = journeys_of(collected, project)
+    marks = config.stash.get(DEPENDENCY_MARKS, None)
+    dependences, misread = marks.resolve(collected, selected) if marks is not None else ({}, [])
+    wrong, tests = journeys_of(collected, project, dependences)
     if shard is not None:
         project.read_whole()
     graph = project.graph(tests, fixture_providers(config, collected))
-    findings = in_order_of_place([*wrong, *project.diagnose(graph)])
+    findings = in_order_of_place([*misread, *wrong, *project.diagnose(graph)])
     if errors_among(findings):
         return Settled(graph=graph, items=tuple(selected), plan=Plan(), findings=findings)
     in_selection = _ids(selected)
@@ -97,8 +99,9 @@ def settle(
             shards={item.nodeid: number for item, number in shards},
             journeys={item.nodeid: _journey(item).id for item in selected if JOURNEY in item.stash},
         )
-    wanted = set(python_prerequisites(graph, _ids(here)))
+    wanted = set(prerequisites_to_run(graph, _ids(here), elsewhere=_ids(elsewhere)))
     here += [item for item in collected if item.stash.get(JOURNEY, None) and _journey(item).id in wanted]
+    here = marks.in_order(here) if marks is not None else here
     plan = make_plan(
         graph,
         tuple(dict.fromkeys(_ids(here))),
@@ -108,11 +111,13 @@ def settle(
     )
     brought_back = set(map(id, here))
     elsewhere = [item for item in elsewhere if id(item) not in brought_back]
+    gates = gates_by_tier(graph, in_selection)
     return Settled(
         graph=graph,
         items=tuple(_in_order(here, plan)),
         plan=plan,
         elsewhere=tuple(elsewhere),
+        gates_elsewhere={one: gates[graph.journeys[one].tier] for one in _ids(elsewhere)},
         findings=findings,
         expected=expected,
     )
@@ -138,30 +143,3 @@ def _in_order(items: Sequence[pytest.Item], plan: Plan) -> list[pytest.Item]:
     ours = [item for item in items if item.stash.get(JOURNEY, None) is not None]
     ordered = iter(sorted(ours, key=lambda item: position[_journey(item).id]))
     return [next(ordered) if item.stash.get(JOURNEY, None) is not None else item for item in items]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Published:
-    """What a worker tells the controller, which has collected nothing itself."""
-
-    plan: Plan
-    diagnostics: tuple[Diagnostic, ...] = ()
-    empty_shard: bool = False
-    expected: Expected | None = None
-
-
-def publish(directory: Path, worker: str, published: Published) -> None:
-    write_whole(directory / f"{worker}.json", msgspec.json.encode(published))
-
-
-def read_published(directory: Path) -> Published:
-    """Read what the workers have published; raises HarnessError if they do not agree or said nothing."""
-    found = [read_as(path, Published) for path in sorted(directory.glob("*.json"))]
-    everything = [one for one in found if one is not None]
-    if not everything:
-        raise HarnessError("no worker has said what it plans to run")
-    if any(one.plan.digest != everything[0].plan.digest for one in everything):
-        raise HarnessError(
-            "the workers have made different plans, from different files or in different orders"
-        )
-    return everything[0]

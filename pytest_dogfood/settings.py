@@ -6,24 +6,33 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 from typing import Never
 
-from pytest_dogfood.journey import TOKEN_PATTERN
-from pytest_dogfood.journey import Token
+if TYPE_CHECKING:
+    from pytest_dogfood.journey import Token
 
 JOURNEY_FILES = (
     "*.journey.yaml",
     "*.journey.yml",
     "*.journey.json",
+    "*.journey.sh",
     "journeys.yaml",
     "journeys.yml",
     "journeys.json",
 )
+DATA_FILES = (".yaml", ".yml", ".json")
+"""How the names of files end that hold data; every other journey file is a script."""
 SETTINGS_FILE = "dogfood.yaml"
 MOST_SHARDS = 10_000
 """No CI system has more; a mistyped number must not keep a machine busy."""
 LONGEST_STATE_PATH = 60
 """A socket's path may have 108 bytes on Linux, so this leaves 47 for what the product puts below its state."""
+
+
+def is_script(name: str) -> bool:
+    """Whether a journey file of this name is itself what is run."""
+    return not name.endswith(DATA_FILES)
 
 
 class Provision(StrEnum):
@@ -81,7 +90,7 @@ def _shard_of_ci(environment: Mapping[str, str]) -> str:
     if missing:
         raise ValueError(
             f"--dogfood-shard ci needs the environment variables {' and '.join(names)}, "
-            f"but {' and '.join(missing)} is not set; set both, or say I/N"
+            f"but has no value for {' and '.join(missing)}; set both, or say I/N"
         )
     return "/".join(environment[name] for name in names)
 
@@ -91,6 +100,7 @@ class Settings:
     """What the command line and the ini file say; raises ValueError with words for the user when built wrong.
 
     `timeout` is the limit of a step in seconds where nothing nearer sets one. `min_measured` is in percent.
+    `record` and `replay` are directories, relative to where pytest was started.
     """
 
     files: tuple[str, ...] = JOURNEY_FILES
@@ -106,12 +116,33 @@ class Settings:
     min_measured: int = 50
     timeout: float = 300.0
     state_root: str | None = None
+    dependency_markers: bool = False
+    automark_dependency: bool = False
+    ignore_unknown_dependency: bool = False
+    actor: str | None = None
+    actor_actions: int = 50
+    actor_turns: int = 20
+    actor_action_timeout: float = 60.0
+    actor_answer_timeout: float = 120.0
+    record: str | None = None
+    replay: str | None = None
 
     def __post_init__(self) -> None:
+        self._check_limits_of_actors()
         for token in self.blocked:
+            # Every process has settings, and few have to do with journeys.
+            from pytest_dogfood.journey import TOKEN_PATTERN
+
             if not TOKEN_PATTERN.fullmatch(token):
                 raise ValueError(f"--dogfood-blocked {token!r} is no token: tokens are kebab-case")
         if not 0 <= self.min_measured <= 100:
             raise ValueError(f"dogfood_min_measured is a percentage, 0 to 100, not {self.min_measured}")
         if not self.timeout > 0:
             raise ValueError(f"dogfood_timeout is a number of seconds above 0, not {self.timeout:g}")
+
+    def _check_limits_of_actors(self) -> None:
+        if self.record is not None and self.replay is not None:
+            raise ValueError("--dogfood-record keeps what an actor does, and --dogfood-replay does without: give one")
+        for name in ("actor_actions", "actor_turns", "actor_action_timeout", "actor_answer_timeout"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"dogfood_{name} is a number above 0, not {getattr(self, name):g}")

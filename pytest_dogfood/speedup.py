@@ -16,6 +16,7 @@ from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.journey import Scope
 from pytest_dogfood.journey import Token
+from pytest_dogfood.journey import is_of_a_test
 
 WORTH_A_WORD = 1.5
 """A chain is spoken of only if taking one of its tokens apart could make a run this many times faster."""
@@ -109,5 +110,5 @@ def _tokens_of(graph: CapabilityGraph, members: list[JourneyId]) -> tuple[Token,
         journey: Journey = graph.journeys[member]
         for token in graph.tying(journey):
             uses[token] += 1
-    shared = [token for token, count in uses.items() if count > 1]
+    shared = [token for token, count in uses.items() if count > 1 and not is_of_a_test(token)]
     return tuple(sorted(shared, key=lambda token: -uses[token])[:12])

@@ -1,13 +1,18 @@
-"""What we remember on pytest's objects, one typed key per fact."""
+"""What we remember on pytest's objects, one typed key per fact. Nothing is imported for the types alone."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 import pytest
 
-from pytest_dogfood.journey import Journey
-from pytest_dogfood.project import Project
-from pytest_dogfood.settings import Settings
+if TYPE_CHECKING:
+    from pytest_dogfood.journey import Journey
+    from pytest_dogfood.project import Project
+    from pytest_dogfood.settings import Settings
 
-SETTINGS = pytest.StashKey[Settings]()
-PROJECT = pytest.StashKey[Project]()
-JOURNEY = pytest.StashKey[Journey]()
+SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
+PROJECT: pytest.StashKey[Callable[[], Project]] = pytest.StashKey()
+"""Gives the project, which is made when it is first asked for."""
+JOURNEY: pytest.StashKey[Journey] = pytest.StashKey()

@@ -12,6 +12,7 @@ from pytest_dogfood.outcomes import Outcome
 from pytest_dogfood.outcomes import Tally
 from pytest_dogfood.outcomes import listed
 from pytest_dogfood.outcomes import reason_of
+from pytest_dogfood.settings import Settings
 from pytest_dogfood.stash import PROJECT
 from pytest_dogfood.stash import SETTINGS
 
@@ -24,9 +25,9 @@ class Terminal:
         self._leading = leading
 
     def pytest_report_header(self) -> str:
-        from pytest_dogfood.process import default_shell
+        from pytest_dogfood.shells import default_shell
 
-        project = self._config.stash[PROJECT]
+        project = self._config.stash[PROJECT]()
         graph = project.graph()
         settings = self._config.stash[SETTINGS]
         parts = [
@@ -35,7 +36,7 @@ class Terminal:
             _count(len(set(graph.chains.values())), "chain"),
         ]
         shard = f"; shard {settings.shard}" if settings.shard is not None else ""
-        return f"dogfood: {', '.join(parts)} in files; shell: {default_shell()}{shard}"
+        return f"dogfood: {', '.join(parts)} in files; shell: {default_shell()}{_acting(settings)}{shard}"
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         tally = self._leading.tally
@@ -64,6 +65,7 @@ class Terminal:
         for unseen in tally.unseen_causes():
             yield f"not run as an item of its own, but seen to fail: {unseen.who}"
             yield from (f"    {line}" for line in unseen.details.splitlines())
+        yield from _without_an_actor(tally)
         for gate in tally.gates_left_open():
             because = f" ({gate.cause})" if gate.cause is not None else ""
             yield f"gate left open: {gate.id} {reason_of(gate.outcome)}{because}"
@@ -74,11 +76,30 @@ class Terminal:
             yield from _provisioned(result)
         if self._config.get_verbosity() > 0:
             yield from _chains(tally)
+            acted = [result for result in tally.results.values() if result.trajectory]
+            yield from (f"trajectory of {result.id}: {result.trajectory}" for result in acted)
+        unjudged = sum(result.unjudged for result in tally.results.values())
+        if unjudged:
+            yield f"unjudged: {_count(unjudged, 'expectation')} in free text, which nobody was there to judge"
         harness = [result.id for result in tally.results.values() if result.outcome is Outcome.ERROR]
         if harness:
             yield f"errors of the harness, not of the product: {listed(harness)}"
         if tally.unaccounted:
             yield f"did not run: {listed(tally.unaccounted, most=20)}"
+
+
+def _acting(settings: Settings) -> str:
+    """Say who decides what steps without a command need, if it is said anywhere; hooks are not seen from here."""
+    if settings.replay is not None:
+        return f"; replaying {settings.replay}"
+    return "" if settings.actor is None else f"; actor: {settings.actor}"
+
+
+def _without_an_actor(tally: Tally) -> Iterator[str]:
+    idle = [result.id for result in tally.results.values() if result.outcome is Outcome.NO_ACTOR]
+    if idle:
+        yield f"no actor: {_count(len(idle), 'journey')} skipped, for nobody decides what to do in steps without a command"
+        yield f"    {listed(idle)}"
 
 
 def _chains(tally: Tally) -> Iterator[str]:

@@ -16,15 +16,10 @@ from pytest_dogfood.outcomes import JourneyResult
 
 
 class Timekeeper:
-    """The plugin that adds up set-up, call and tear-down of each item; for the process that leads the run.
-
-    What was not measured is not remembered: a deferred journey takes no time, and says nothing of the next run's.
-    """
+    """The plugin that tells workers how long items took; for the process that leads the run."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self._spent: dict[str, float] = defaultdict(float)
-        self._measured: set[str] = set()
         self._handed_over: bytes | None = None
 
     @pytest.hookimpl(tryfirst=True)
@@ -38,6 +33,18 @@ class Timekeeper:
         if self._handed_over is None:
             self._handed_over = msgspec.json.encode(seen_durations(self._config))
         node.workerinput[CACHE_KEY] = self._handed_over
+
+
+class Stopwatch:
+    """The plugin that adds up set-up, call and tear-down of each item, where journeys are among them.
+
+    What was not measured is not remembered: a deferred journey takes no time, and says nothing of the next run's.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._spent: dict[str, float] = defaultdict(float)
+        self._measured: set[str] = set()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "setup":  # the first time, or again: the last attempt counts

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytest_dogfood.asking import Ask
 from pytest_dogfood.asking import DeferredError
@@ -21,8 +22,10 @@ from pytest_dogfood.outcomes import Cause
 from pytest_dogfood.outcomes import JourneyResult
 from pytest_dogfood.outcomes import Outcome
 from pytest_dogfood.outcomes import Proof
-from pytest_dogfood.outcomes import reason_of
 from pytest_dogfood.planning import PlannedJourney
+from pytest_dogfood.playing import cast_for
+from pytest_dogfood.playing import play
+from pytest_dogfood.playing import require_actor
 from pytest_dogfood.provisioning import Provisioner
 from pytest_dogfood.replaying import bench_for_journey
 from pytest_dogfood.replaying import denial
@@ -34,13 +37,12 @@ from pytest_dogfood.stepping import place_files
 from pytest_dogfood.wording import failure_text
 from pytest_dogfood.world import State
 
+if TYPE_CHECKING:
+    from pytest_dogfood.cast import JourneyCast
+
 
 class ProductFailure(Exception):  # noqa: N818 - the product's, not the program's
     """An expectation was not met; the text is what a person reads."""
-
-
-class NoActor(Exception):  # noqa: N818 - a reason to skip
-    """A step has no command, and there is nobody to decide one."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -57,7 +59,9 @@ class Turn:
     established: dict[Token, Proof] = field(default_factory=dict)
     values: dict[str, str] = field(default_factory=dict)
     secret: list[str] = field(default_factory=list)
+    workdir: Path | None = None
     bench: RealBench | None = None
+    cast: JourneyCast | None = None
     _held: ExitStack = field(default_factory=ExitStack)
 
     def prepare(self, fixture: FixtureValue) -> None:
@@ -65,32 +69,19 @@ class Turn:
 
         Raises NoActor, DeferredError, or HarnessError where the harness could not do its part.
         """
-        for number, step in enumerate(self.journey.steps, start=1):
-            if step.run is None:
-                raise NoActor(
-                    f"no actor: step {number} of {len(self.journey.steps)} has no command ({step.location})"
-                )
+        world = self.provisioner.presence.world
+        require_actor(world, self.journey)
+        if self.journey.obstacle is not None:
+            raise DeferredError(Cause(who=self.journey.obstacle.who, why=self.journey.obstacle.why))
         self.ask.fixture = fixture
-        self._pass_gates()
+        self.provisioner.pass_gates(self.planned.gates, self.ask)
         self.provisioner.ensure(self.planned.requires, self.ask)
         self._note_what_is_there_already()
         forget_invalidated(self.provisioner.presence, self.journey, self.state)
-        world = self.provisioner.presence.world
         self._held.enter_context(world.holding_locks(self.journey.locks))
         if not self.journey.python:
-            self.bench = bench_for_journey(self.provisioner.presence, self.journey, self.state)
-            place_files(self.journey.seed_files, self.bench.workdir)
-
-    def _pass_gates(self) -> None:
-        """Raise DeferredError at the first closed gate; one that another shard runs is replayed here once."""
-        for gate in self.planned.gates:
-            outcome, cause = self.provisioner.gate(gate, self.ask)
-            if outcome.closes_a_gate and not (cause is not None and cause.blocked):
-                tier = self.provisioner.presence.graph.journeys[gate].tier
-                because = f" ({cause})" if cause is not None and outcome is Outcome.DEFERRED else ""
-                why = f"{reason_of(outcome)}{because}, and it gates what comes after tier '{tier}'"
-                details = cause.details if cause is not None else ""
-                raise DeferredError(Cause(who=gate, why=why, details=details))
+            self.workdir = world.workdir_for(self.journey, self.state)
+            place_files(self.journey.seed_files, self.workdir)
 
     def _note_what_is_there_already(self) -> None:
         presence = self.provisioner.presence
@@ -101,16 +92,17 @@ class Turn:
                     presence.ask(token, self.state)
 
     def perform(self, *, verbose: bool) -> None:
-        """Do the steps; raises ProductFailure where one is not as expected."""
-        if self.bench is None:
+        """Do the steps; raises ProductFailure where one is not as expected, NoActor and HarnessError as `play` does."""
+        if self.workdir is None:
             raise HarnessError(f"{self.journey.id} was not prepared")
-        # Made anew, for the fixtures that were set up since may have changed the environment.
-        workdir = self.bench.workdir
-        self.bench = bench_for_journey(self.provisioner.presence, self.journey, self.state, workdir)
-        done = perform(self.journey.steps, self.bench, timeout=self.journey.timeout)
-        again = reproduction(self.journey, self.provisioner.presence.world)
-        text = failure_text(done, self.bench, reproduce=again, verbose=verbose)
-        if text:
+        # Not earlier, for the fixtures that were set up since may have changed the environment.
+        self.bench = self._bench_in(self.workdir)
+        world = self.provisioner.presence.world
+        self.cast = cast_for(world, self.journey, self.bench)
+        done = play(world, self.journey, self.bench, self.cast, why=Why.ITEM)
+        if done.failure is not None:
+            again = reproduction(self.journey, world)
+            text = failure_text(done, self.bench, reproduce=again, verbose=verbose)
             raise ProductFailure(f"{text}\n{self._whereabouts()}")
         self.values.update(done.values)
         self.secret.extend(done.secret)
@@ -131,39 +123,51 @@ class Turn:
 
     def clean_up(self) -> str:
         """Run the journey's clean-up steps, all of them; gives what went wrong, or nothing."""
-        if self.bench is None or not self.journey.cleanup:
+        if self.workdir is None or not self.journey.cleanup:
             return ""
-        environment = {**self.bench.environment, **self.values}
-        bench = replace(self.bench, environment=environment, name=f"{self.bench.name}-cleanup")
+        bench = self.bench or self._bench_in(self.workdir)
+        bench = replace(bench, environment={**bench.environment, **self.values}, name=f"{bench.name}-cleanup")
         done = perform(self.journey.cleanup, bench, keep_going=True)
         return failure_text(done, bench, what="cleanup step")
+
+    def _bench_in(self, workdir: Path) -> RealBench:
+        return bench_for_journey(self.provisioner.presence, self.journey, self.state, workdir)
 
     def leave(self) -> None:
         """Give back locks, and what is in the working directory if nobody will want to look at it."""
         self._held.close()
-        if self._keeps_nothing() and self.bench is not None and self.journey.workdir is None:
-            remove_if_filled(self.bench.workdir)
+        if self._keeps_nothing() and self.workdir is not None and self.journey.workdir is None:
+            remove_if_filled(self.workdir)
 
     def _keeps_nothing(self) -> bool:
         settings = self.provisioner.presence.world.settings
         return not settings.keep and self.outcome not in {Outcome.FAILED, Outcome.ERROR}
 
     def _whereabouts(self) -> str:
-        workdir = self.bench.workdir if self.bench is not None else self.state.path
-        return f"kept:      {workdir} (working directory), {self.state.path} (state)"
+        kept = f"kept:      {self.workdir} (working directory), {self.state.path} (state)"
+        return kept if self.cast is None else f"{kept}\ntrajectory: {self.cast.trajectory.path}"
 
     def kept_paths(self) -> tuple[Path, ...]:
         """Name what stays on disk because the item did not do well."""
         if self._keeps_nothing():
             return ()
-        return (self.state.path, *([self.bench.workdir] if self.bench is not None else []))
+        return (self.state.path,) if self.workdir is None else (self.state.path, self.workdir)
 
     def begin(self) -> None:
         self.provisioner.journal.started(self.journey.id, Why.ITEM, self.state.name)
 
     def end(self) -> None:
         """Write the outcome down; this is what dependents on any worker go by."""
+        if self.established and self.journey.python and not self.outcome.establishes:
+            self._take_back_its_word()
         self.provisioner.journal.ended(self.journey.id, Why.ITEM, self.state.name, self.outcome, self.cause)
+
+    def _take_back_its_word(self) -> None:
+        """Forget what had been written down before more was known: a failed teardown, or a failure unittest kept."""
+        for token in self.established:
+            self.provisioner.presence.forget(token, self.state)
+        if self.outcome is Outcome.ERROR:
+            self.cause = Cause(who=self.journey.id, why="passed, but its teardown failed")
 
     def result(self) -> JourneyResult:
         return JourneyResult(
@@ -175,4 +179,6 @@ class Turn:
             proofs={**self.ask.proofs, **self.established},
             provisioned=tuple(self.ask.provisioned),
             kept=":".join(str(path) for path in self.kept_paths()),
+            trajectory="" if self.cast is None else str(self.cast.trajectory.path),
+            unjudged=0 if self.cast is None else self.cast.unjudged,
         )

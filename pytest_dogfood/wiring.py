@@ -1,29 +1,29 @@
-"""Brings the plugins of a run into play, each process its own."""
+"""Brings the plugins of a run into play, each its own. What not all of them need is imported where it is."""
 
 from __future__ import annotations
 
+from functools import cache
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 from typing import Any
 
 import pytest
 
-from pytest_dogfood.absence import AbsentFixtures
 from pytest_dogfood.barrier import BarrierPlugin
-from pytest_dogfood.collection import JourneyCollector
-from pytest_dogfood.distribution import Distribution
-from pytest_dogfood.leading import Leading
-from pytest_dogfood.manifesting import ManifestWriter
-from pytest_dogfood.process import start_time
-from pytest_dogfood.project import Project
-from pytest_dogfood.registry import Lease
-from pytest_dogfood.rundir import ALONE
-from pytest_dogfood.settings import Settings
+from pytest_dogfood.collecting import JourneyCollector
 from pytest_dogfood.stash import PROJECT
 from pytest_dogfood.stash import SETTINGS
-from pytest_dogfood.terminal import Terminal
-from pytest_dogfood.timekeeping import Timekeeper
 from pytest_dogfood.working import Working
-from pytest_dogfood.working import run_of_worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_dogfood.journey import Journey
+    from pytest_dogfood.project import Project
+    from pytest_dogfood.registry import Lease
+    from pytest_dogfood.rundir import RunDirectory
+    from pytest_dogfood.settings import Settings
 
 REFUSED = {
     "loadgroup": "a chain is the only group there is, and it is kept together already",
@@ -34,10 +34,18 @@ REFUSED = {
 def bring_into_play(config: pytest.Config, settings: Settings) -> None:
     """Register what this process needs; raises pytest.UsageError for what cannot be combined."""
     config.stash[SETTINGS] = settings
-    config.stash[PROJECT] = Project(
-        config.rootpath, settings.files, _roots(config), lambda path: _is_ignored(config, path)
-    )
+    if settings.replay is not None and not (config.invocation_params.dir / settings.replay).is_dir():
+        raise pytest.UsageError(
+            f"--dogfood-replay {settings.replay}: there is no such directory; --dogfood-record writes one"
+        )
+    made: Callable[[], Project] = cache(partial(_project, config, settings))
+    config.stash[PROJECT] = made
     config.pluginmanager.register(JourneyCollector(), "dogfood-collector")
+    if settings.shard is not None:
+        # It would leave whole files uncollected under --lf, and the project is divided as a whole.
+        config.pluginmanager.set_blocked("lfplugin-collskip")
+    if settings.dependency_markers:
+        _go_by_dependency_marks(config, settings)
     workerinput = getattr(config, "workerinput", None)
     if workerinput is not None:
         _as_worker(config, workerinput)
@@ -45,16 +53,59 @@ def bring_into_play(config: pytest.Config, settings: Settings) -> None:
         _as_leader(config, settings)
 
 
+def _project(config: pytest.Config, settings: Settings) -> Project:
+    from pytest_dogfood.project import Project
+
+    return Project(
+        config.rootpath,
+        settings.files,
+        _roots(config),
+        lambda path: _is_ignored(config, path),
+        lambda journey: _somebody_acts(config, journey),
+    )
+
+
+def _go_by_dependency_marks(config: pytest.Config, settings: Settings) -> None:
+    from pytest_dogfood.dependencymarks import DEPENDENCY_MARKS
+    from pytest_dogfood.dependencymarks import DependencyMarks
+    from pytest_dogfood.standin import set_aside
+
+    marks = DependencyMarks(
+        automark=settings.automark_dependency,
+        ignore_unknown=settings.ignore_unknown_dependency,
+        instead_of_the_original=set_aside(config),
+    )
+    config.stash[DEPENDENCY_MARKS] = marks
+    config.pluginmanager.register(marks, "dogfood-dependency-marks")
+
+
 def _as_worker(config: pytest.Config, workerinput: dict[str, Any]) -> None:
-    run = run_of_worker(workerinput)
-    pid = workerinput["dogfood_pid"]
-    working = Working(config, worker=workerinput["workerid"])
-    working.begin(run, Lease(run=run.id, pid=pid, born=start_time(pid)))
+    worker = workerinput["workerid"]
+    published = Path(workerinput["dogfood_plans"]) / f"{worker}.json"
+    working = Working(config, worker=worker, published=published)
+    working.begin(partial(_part_of_worker, workerinput))
     config.pluginmanager.register(working, "dogfood-working")
     config.pluginmanager.register(BarrierPlugin(), "dogfood-barrier")
 
 
+def _part_of_worker(workerinput: dict[str, Any]) -> tuple[RunDirectory, Lease]:
+    """Give the run's directory and lease by what the controller has handed over."""
+    from pytest_dogfood.process import start_time
+    from pytest_dogfood.registry import Lease
+    from pytest_dogfood.rundir import RunDirectory
+
+    run = RunDirectory(Path(workerinput["dogfood_run"]))
+    pid = workerinput["dogfood_pid"]
+    return run, Lease(run=run.id, pid=pid, born=start_time(pid))
+
+
 def _as_leader(config: pytest.Config, settings: Settings) -> None:
+    from pytest_dogfood.distribution import Distribution
+    from pytest_dogfood.leading import Leading
+    from pytest_dogfood.rundir import ALONE
+    from pytest_dogfood.terminal import Terminal
+    from pytest_dogfood.timekeeping import Timekeeper
+
     workers = config.getoption("dogfood_workers") or _number_of_workers(config)
     if settings.check or config.getoption("setupplan"):
         config.option.dist, config.option.tx = "no", []
@@ -68,10 +119,14 @@ def _as_leader(config: pytest.Config, settings: Settings) -> None:
     else:
         config.pluginmanager.register(Distribution(config, leading), "dogfood-distribution")
     if config.getoption("setupplan"):
+        from pytest_dogfood.absence import AbsentFixtures
+
         config.pluginmanager.register(AbsentFixtures(), "dogfood-absent-fixtures")
     if not settings.check:
         config.pluginmanager.register(Timekeeper(config), "dogfood-timekeeper")
         if settings.shard is not None:
+            from pytest_dogfood.manifesting import ManifestWriter
+
             writer = ManifestWriter(config, leading, settings.shard, settings.manifest)
             config.pluginmanager.register(writer, "dogfood-manifest")
     elif working is not None:
@@ -108,6 +163,18 @@ def _roots(config: pytest.Config) -> tuple[Path, ...]:
     paths = [config.rootpath / path for path in config.getini("testpaths")]
     existing = tuple(path for path in paths if path.exists())
     return existing or (config.rootpath,)
+
+
+def _somebody_acts(config: pytest.Config, journey: Journey) -> bool:
+    """Whether a run would have somebody to decide what the journey's steps without a command need."""
+    from pytest_dogfood.prompting import GUI  # most projects have no such steps
+    from pytest_dogfood.prompting import NEXT
+    from pytest_dogfood.prompting import is_implemented
+
+    if journey.is_gui:
+        return is_implemented(config.hook, GUI)
+    settings = config.stash[SETTINGS]
+    return bool(settings.actor or settings.replay) or is_implemented(config.hook, NEXT)
 
 
 def _is_ignored(config: pytest.Config, path: Path) -> bool:

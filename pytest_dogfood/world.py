@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections import defaultdict
 from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -11,12 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import ChainId
 from pytest_dogfood.journey import Journey
+from pytest_dogfood.outputs import Spares
 from pytest_dogfood.process import Lifeline
 from pytest_dogfood.rundir import RunDirectory
 from pytest_dogfood.settings import Settings
@@ -24,6 +27,9 @@ from pytest_dogfood.stepping import RealBench
 from pytest_dogfood.stepping import SecretKeeper
 from pytest_dogfood.stepping import expand
 from pytest_dogfood.storage import private_directory
+
+if TYPE_CHECKING:
+    from pytest_dogfood.troupe import Troupe  # most projects have no actors
 
 
 def run_marker(run: str) -> str:
@@ -54,7 +60,10 @@ class State:
 
 @dataclass(slots=True, kw_only=True)
 class World:
-    """One process's view of the run's directories; `locks` is shared by all runs of this user."""
+    """One process's view of the run's directories; `locks` is shared by all runs of this user.
+
+    `troupe` is None where nobody acts.
+    """
 
     run: RunDirectory
     rootdir: Path
@@ -64,7 +73,9 @@ class World:
     keeper: SecretKeeper
     locks: Path
     lifeline: Lifeline | None = None
+    troupe: Troupe | None = None
     _counter: Iterator[int] = field(default_factory=itertools.count)
+    _spares: Mapping[str, Spares] = field(default_factory=lambda: defaultdict(Spares))
     _held: dict[str, FileLock] = field(default_factory=dict)
     _numbers: dict[ChainId, int] = field(default_factory=dict)
     _states: dict[ChainId, State] = field(default_factory=dict)
@@ -121,12 +132,14 @@ class World:
     def bench(self, workdir: Path, environment: Mapping[str, str]) -> RealBench:
         """Give something that runs steps there, with outputs under names of their own."""
         return RealBench(
+            rootdir=self.rootdir,
             workdir=workdir,
             environment=environment,
             outputs=self.run.outputs,
             name=f"{self.worker}-{next(self._counter)}",
             timeout=self.settings.timeout,
             keeper=self.keeper,
+            spares=self._spares,
             lifeline=self.lifeline,
         )
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections import defaultdict
 from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
 from random import Random
 
 from pytest_dogfood.dispatch import Queue
 from pytest_dogfood.jobs import jobs_for
+from pytest_dogfood.journey import ChainId
 from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.journey import Token
 from pytest_dogfood.planning import Plan
+from pytest_dogfood.planning import gates_by_tier
 from tests.strategies import Scene
 
 Place = tuple[str, str]
@@ -34,13 +37,19 @@ class Simulation:
     dice: Random
     workers: int
     deaths: int = 0
+    elsewhere: Collection[JourneyId] = ()
     holds: dict[Place, set[Token]] = field(default_factory=lambda: defaultdict(set))
     outcomes: dict[JourneyId, str] = field(default_factory=dict)
+    gates_of_others: dict[JourneyId, str] = field(default_factory=dict)
     replays: list[tuple[JourneyId, Place]] = field(default_factory=list)
     runs: Counter[str] = field(default_factory=Counter)
     destroyed: set[Token] = field(default_factory=set)
     homes: dict[str, str] = field(default_factory=dict)
     _hired: int = 0
+    _chains: Mapping[JourneyId, ChainId] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._chains = self.scene.graph().chains
 
     def run(self) -> dict[JourneyId, str]:
         """Give what became of each planned journey."""
@@ -107,10 +116,25 @@ class Simulation:
     def _end(self, nodeid: str, worker: str) -> None:
         planned = self.plan.by_nodeid().get(nodeid)
         if planned is not None:
-            closed = any(self.outcomes[gate] != "passed" for gate in planned.gates if gate in self.outcomes)
+            closed = any(self._gate(gate, worker) != "passed" for gate in planned.gates)
             place = (planned.chain, worker)
             journey = self.journey(planned.id)
             self.outcomes[planned.id] = "deferred" if closed else self._attempt(journey, place)
+
+    def _is_held_back(self, journey: Journey, worker: str) -> bool:
+        """Whether a gate is closed before something that another shard runs as an item."""
+        gates = gates_by_tier(self.scene.graph(), self.elsewhere if journey.id in self.elsewhere else ())
+        return any(self._gate(gate, worker) != "passed" for gate in gates[journey.tier])
+
+    def _gate(self, gate: JourneyId, worker: str) -> str:
+        """Give what a gate came to; one of another shard is replayed here, once."""
+        if gate in self.outcomes:
+            return self.outcomes[gate]
+        if gate not in self.gates_of_others:
+            held_back = self._is_held_back(self.journey(gate), worker)
+            place = (self._chains[gate], worker)
+            self.gates_of_others[gate] = "deferred" if held_back else self._attempt(self.journey(gate), place)
+        return self.gates_of_others[gate]
 
     def journey(self, journey_id: JourneyId) -> Journey:
         return next(journey for journey in self.scene.journeys if journey.id == journey_id)
@@ -146,9 +170,13 @@ class Simulation:
             return ""
         establishers = self.scene.establishers(token)
         for journey in establishers:
-            if self.outcomes.get(journey.id, "passed") == "passed":
-                self.replays.append((journey.id, place))
-                if self._attempt(journey, place) == "passed":
+            if not journey.python and self.outcomes.get(journey.id, "passed") == "passed":
+                # A machine-wide token is established in the state of its own journey's chain.
+                where = (self._chains[journey.id], place[1]) if self.scene.is_shared(token) else place
+                self.replays.append((journey.id, where))
+                if self._is_held_back(journey, place[1]):
+                    continue
+                if self._attempt(journey, where) == "passed":
                     return ""
         return "deferred" if establishers else "error"
 
@@ -160,6 +188,6 @@ def replays_without_cause(done: Simulation, selected: Collection[JourneyId]) -> 
         (journey, place)
         for journey, place in done.replays
         if journey in selected
-        and place[0] == chains[journey]
+        and place == (chains[journey], done.homes.get(chains[journey]))
         and done.destroyed.isdisjoint(done.journey(journey).establishes)
     ]

@@ -28,6 +28,21 @@ SHARED = "shared"
 NOT_NEEDED = ("cacheprovider", "hypothesispytest", "cov", "timeout", "rerunfailures")
 """Plugins that would cost every process of a run more time than all the rest."""
 
+TEST_MODULE = """
+import os
+import subprocess
+
+import pytest
+
+
+def in_shell(state, text):
+    shared = state.parent / "shared"
+    shared.mkdir(exist_ok=True)
+    places = {"DOGFOOD_STATE": str(state), "DOGFOOD_SHARED": str(shared)}
+    subprocess.run(["bash", "-ec", text], env={**os.environ, **places}, check=True)
+"""
+"""What the Python tests of a project share: they do what journeys do."""
+
 LIMIT = 60
 """Seconds after which a run counts as hanging."""
 
@@ -65,10 +80,16 @@ class Project:
         capabilities = {one.token: self._written_capability(one) for one in self.scene.capabilities}
         self._write(SETTINGS, {"capabilities": capabilities})
         files: dict[str, list[object]] = defaultdict(list)
+        tests: dict[str, list[str]] = defaultdict(list)
         for journey in self.scene.journeys:
-            files[journey.path].append(self._written(journey))
+            if journey.python:
+                tests[journey.path].append(self._written_as_test(journey))
+            else:
+                files[journey.path].append(self._written(journey))
         for path, journeys in files.items():
             self._write(path, {"journeys": journeys})
+        for path, functions in tests.items():
+            (self.directory / path).write_text("\n\n".join([TEST_MODULE, *functions]))
         (self.directory / "pytest.ini").write_text("[pytest]\ndogfood_min_measured = 0\n")
 
     def before_each(self, shell: str) -> None:
@@ -112,11 +133,15 @@ class Project:
     def complaints(self, seen: Seen, selected: list[JourneyId]) -> list[str]:
         """Give everything in the log of a run that the guarantee forbids."""
         return [
-            *(f"{one.who} misses {one.where}" for one in seen.log if one.what == "violation"),
-            *self._starts_without_tokens(seen.log),
+            *self.missed(seen),
             *self._starts_before_an_establisher_ended(seen.log, selected),
             *self._runs_without_cause(seen.log, selected),
         ]
+
+    def missed(self, seen: Seen) -> list[str]:
+        """Give the tokens that journeys required and that were not there when they ran."""
+        missing = [f"{one.who} misses {one.where}" for one in seen.log if one.what == "violation"]
+        return [*missing, *self._starts_without_tokens(seen.log)]
 
     def _starts_without_tokens(self, log: Iterable[Event]) -> Iterator[str]:
         holds: set[tuple[Token, str]] = set()
@@ -183,7 +208,7 @@ class Project:
     def _file(self, token: Token) -> str:
         return f'"$DOGFOOD_{"SHARED" if self.scene.is_shared(token) else "STATE"}/{token}"'
 
-    def _written(self, journey: Journey) -> dict[str, object]:
+    def _shell(self, journey: Journey) -> str:
         lines = ['say() { printf "%s\\n" "$*" >> "$DF_LOG"; }', f'say start {journey.id} "$DOGFOOD_STATE"']
         lines += [
             f"test -e {self._file(one)} || say violation {journey.id} {one}" for one in journey.requires
@@ -193,6 +218,9 @@ class Project:
         lines += [f"rm -f {self._file(token)}" for token in journey.invalidates]
         lines += [f": > {self._file(token)}" for token in journey.establishes]
         lines.append(f'say end {journey.id} "$DOGFOOD_STATE"')
+        return "\n".join(lines)
+
+    def _written(self, journey: Journey) -> dict[str, object]:
         return {
             "id": journey.id,
             "requires": list(journey.requires),
@@ -200,8 +228,23 @@ class Project:
             "invalidates": list(journey.invalidates),
             "tier": str(journey.tier),
             "gating": journey.gating,
-            "steps": [{"run": "\n".join(lines)}],
+            "marks": [mark.name for mark in journey.marks],
+            "steps": [{"run": self._shell(journey)}],
         }
+
+    def _written_as_test(self, journey: Journey) -> str:
+        marks = [f"@pytest.mark.{mark.name}" for mark in journey.marks]
+        marks += [f"@pytest.mark.requires({token!r})" for token in journey.requires]
+        marks += [f"@pytest.mark.establishes({token!r})" for token in journey.establishes]
+        name = journey.nodeid.partition("::")[2]
+        return "\n".join(
+            [
+                *marks,
+                f"def {name}(dogfood_state):",
+                f"    in_shell(dogfood_state, {self._shell(journey)!r})",
+                "",
+            ]
+        )
 
     def _written_capability(self, capability: Capability) -> dict[str, object]:
         file = self._file(capability.token)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from pytest_dogfood.advice import advise
 from pytest_dogfood.advice import count_by_severity
 from pytest_dogfood.diagnostics import Diagnostic
@@ -171,6 +173,21 @@ def test_what_rests_on_a_journey_without_commands_is_unreachable() -> None:
         ("unreachable", place(2, 20)),
         ("unreachable", place(3, 20)),
     ]
+
+
+@pytest.mark.parametrize("modality, hint", [("", "ini dogfood_actor"), ("gui", "pytest_dogfood_gui_action")])
+def test_a_step_without_a_command_is_remarked_on_where_nobody_acts(modality: str, hint: str) -> None:
+    acted = replace(journey(1, "a"), steps=(STEP, NO_COMMAND), modality=modality)
+    found = only(acted)
+    assert (found.code, found.severity, found.location) == ("no-actor", Severity.INFO, ANYWHERE)
+    assert hint in found.hint
+
+
+def test_nothing_is_missing_where_somebody_acts() -> None:
+    acted = replace(journey(1, "a", gives="t"), steps=(NO_COMMAND,))
+    assert (
+        advise(CapabilityGraph([acted, journey(2, "b", needs="t")], acts=lambda found: found is acted)) == ()
+    )
 
 
 def test_findings_are_counted_by_severity_with_every_severity_named() -> None:

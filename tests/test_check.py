@@ -219,13 +219,14 @@ def test_a_place_too_long_for_sockets_is_found_at_the_ini_key(inner: Make) -> No
     by_option.stdout.fnmatch_lines([f"{scene.path}*[[]state-path-too-long]"])
 
 
-def test_a_project_without_journeys_is_valid(tmp_path: Path) -> None:
+def test_a_project_without_journeys_is_valid_but_told_that_it_has_none(tmp_path: Path) -> None:
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     done = dogfood(tmp_path, "check")
     assert (done.returncode, done.stdout) == (
         0,
         "dogfood: the graph is valid (no findings); nothing was run\n",
     )
+    assert done.stderr.startswith("dogfood check: no journeys in files here: ")
 
 
 def test_a_path_that_does_not_exist_is_a_usage_error(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from pytest_dogfood import plugin
 from pytest_dogfood.advice import advise
 from pytest_dogfood.diagnosis import diagnose
 from pytest_dogfood.diagnosis import diagnose_ids
+from pytest_dogfood.fileformat import scripts
 from pytest_dogfood.fileformat import tables
 from pytest_dogfood.fileformat import vocabulary
 from pytest_dogfood.fileformat.parser import ParsedFile
@@ -32,13 +33,14 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 DIAGNOSTICS = DOCS / "reference" / "diagnostics.md"
 PAGES = sorted([*DOCS.rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
-WRONG = "wrong.journey.yaml"
+WRONG = {"yaml": "wrong.journey.yaml", "sh": "wrong.journey.sh"}
+"""Names of files that are shown because they are wrong, by the language of their blocks."""
 
 REPORTING = {"add", "_refuse", "_warning", "_remark"}
 """Functions whose second argument is a code."""
 
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_NAME = re.compile(r"# ([\w./-]+\.(?:yaml|py|ini|sh))\n")
+_NAME = re.compile(r"(?:#!.*\n)?# ([\w./-]+\.(?:yaml|py|ini|sh))\n")
 _LINK = re.compile(r"\]\(([^)#]+)(#[^)]*)?\)")
 _CODE = re.compile(r"[a-z]+(-[a-z0-9]+)*")
 _VARIES = re.compile(r"\d+\.\d+ ?s\b|/tmp/[\w./-]+|={4,}|_{4,}|\[gw\d+\]|on gw\d+|-gw\d+|\s+(?=\[ *\d+%)")
@@ -83,7 +85,7 @@ def named(page: Path) -> str:
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_every_journey_file_of_a_page_parses(page: Path) -> None:
     for block in blocks_of(page):
-        if block.name.endswith(".yaml") and block.name != WRONG:
+        if block.name.endswith((".yaml", ".journey.sh")) and block.name not in WRONG.values():
             assert [str(found) for found in parsed(block).diagnostics] == []
 
 
@@ -105,10 +107,12 @@ def test_what_a_page_shows_of_a_run_is_what_the_run_prints(
     page: Path, tmp_path: Path, short_root: Path
 ) -> None:
     for block in blocks_of(page):
-        if block.name and block.name != WRONG:
+        if block.name and block.name not in WRONG.values():
             file = tmp_path / block.name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(block.text, encoding="utf-8")
+            if block.text.startswith("#!"):
+                file.chmod(0o755)
         elif block.language == "console" and block.text.startswith(("$ pytest", "$ dogfood")):
             command, _, shown = block.text.removeprefix("$ ").partition("\n")
             assert_shown_in_order(shown, printed_by(command, tmp_path, short_root))
@@ -185,8 +189,8 @@ def test_every_example_of_a_diagnostic_gives_that_diagnostic() -> None:
     without = [
         code
         for code, text in sections(DIAGNOSTICS).items()
-        for _, body in _FENCE.findall(text)
-        if code not in codes_in(parsed(Block("yaml", body, WRONG)))
+        for language, body in _FENCE.findall(text)
+        if code not in codes_in(parsed(Block(language, body, WRONG[language])))
     ]
     assert without == []
 
@@ -281,6 +285,12 @@ def test_every_key_of_the_format_is_in_the_reference(section: str) -> None:
     assert re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)[: len(RECORDS[section].keys)] == list(
         RECORDS[section].keys
     )
+
+
+def test_every_key_of_a_step_that_a_script_takes_and_every_key_it_refuses_is_in_the_reference() -> None:
+    text = sections(DOCS / "reference" / "journey-file.md")["A script"]
+    keys = [*scripts.OF_THE_STEP, *scripts.NOT_IN_A_SCRIPT]
+    assert [name for name in keys if f"`{name}`" not in text.replace("`defaults:`", "`defaults`")] == []
 
 
 def test_no_record_of_the_format_is_left_out_of_this_test() -> None:

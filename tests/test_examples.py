@@ -14,18 +14,22 @@ from tests.runs import leaving_out
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
-NAMES = ("git-release", "mixed", "packaging", "web-service")
+NAMES = ("actor", "git-release", "mixed", "packaging", "scripts", "web-service")
 TWICE = [(name, name) for name in NAMES]
 CLOSING = {
+    "actor": "4 journeys = 4 passed; 0 unaccounted; 1 token: 1 probed",
     "git-release": "6 journeys = 6 passed; 0 unaccounted; 3 tokens: 3 probed",
     "mixed": "6 journeys = 6 passed; 0 unaccounted; 4 tokens: 3 probed, 1 by their provider alone",
     "packaging": "5 journeys = 5 passed; 0 unaccounted; 3 tokens: 3 probed",
+    "scripts": "4 journeys = 4 passed; 0 unaccounted; 2 tokens: 2 probed",
     "web-service": "6 journeys = 6 passed; 0 unaccounted; 1 token: 1 probed",
 }
 DEPENDENTS = {
+    "actor": ("undo-a-slip", ("keep-a-diary",)),
     "git-release": ("run-built-local-tag", ("start-repository", "build-local-tag")),
     "mixed": ("place-an-order", ("open-the-shop", "fixture price_list")),
     "packaging": ("greet-somebody", ("its provision steps", "build-wheel", "install-wheel")),
+    "scripts": ("hand-it-out", ("write-it-down", "bake-longer")),
     "web-service": ("refuse-an-empty-note", ("starting its service",)),
 }
 
@@ -50,9 +54,15 @@ def run(directory: Path, states: Path, *arguments: str) -> str:
 
 
 def assert_nothing_is_left(states: Path) -> None:
-    """Look for states on disk, and for processes that were told of one; locks and the machine's records may stay."""
-    directories = [path.name for path in states.iterdir() if path.is_dir()]
-    assert [name for name in directories if not name.startswith("machine-")] == []
+    """Look for states on disk, and for processes that were told of one.
+
+    Locks and the machine's records may stay, and what an actor did.
+    """
+    directories = [
+        path for path in states.iterdir() if path.is_dir() and not path.name.startswith("machine-")
+    ]
+    left = {entry.name for directory in directories for entry in directory.iterdir()}
+    assert left - {"kept", "project", "results.json", "trajectories"} == set()
     needle = f"DOGFOOD_STATE={states}".encode()
     assert [
         path.parent.name for path in Path("/proc").glob("[0-9]*/environ") if needle in content(path)
@@ -76,10 +86,10 @@ def copied(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
 def test_all_examples_run_together_from_the_root(short_root: Path, workers: str) -> None:
     output = run(ROOT, short_root, "-n", workers, "examples")
     assert (
-        "dogfood: 23 journeys = 23 passed; 0 unaccounted; 11 tokens: 10 probed, 1 by their provider alone"
+        "dogfood: 31 journeys = 31 passed; 0 unaccounted; 14 tokens: 13 probed, 1 by their provider alone"
         in output
     )
-    assert "25 passed" in output
+    assert "33 passed" in output
     assert output.count("provisioned notes-served once by starting its service") == 1
     assert output.count("provisioned environment-made once by its provision steps") == 1
     assert_nothing_is_left(short_root)
@@ -107,3 +117,17 @@ def test_no_example_is_forgotten_and_each_says_what_it_is(name: str) -> None:
     others = ["workplans"]  # has no journeys; tests/hub looks after it
     assert sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir()) == [*NAMES, *others]
     assert "pytest --dogfood" in (EXAMPLES / name / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_actor_s_own_example_runs_its_process_on_two_workers_and_its_recording_without_one(
+    tmp_path: Path, short_root: Path
+) -> None:
+    project = Path(shutil.copytree(EXAMPLES / "actor", tmp_path / "actor"))
+    recorded = run(project, short_root, "-n", "2", "--dogfood-record", "recorded")
+    assert "; actor: python3 actor.py\n" in recorded
+    assert f"dogfood: {CLOSING['actor']}" in recorded
+    assert len((EXAMPLES / "actor" / "actor.py").read_text(encoding="utf-8").splitlines()) <= 40
+    (project / "actor.py").write_text("raise AssertionError('nobody asks')", encoding="utf-8")
+    (project / "conftest.py").unlink()
+    replayed = run(project, short_root, "-n", "2", "--dogfood-replay", "recorded")
+    assert f"dogfood: {CLOSING['actor']}" in replayed

@@ -211,3 +211,12 @@ def test_order_keeps_what_is_given_and_puts_cycles_last() -> None:
 def test_the_first_of_two_journeys_with_one_id_counts() -> None:
     first, second = journey("a", gives="t"), journey("a", gives="s")
     assert CapabilityGraph([first, second]).journeys == {"a": first}
+
+
+def test_a_test_follows_others_in_one_chain_except_those_that_wait_for_it() -> None:
+    first = journey("first", gives="one")
+    second = journey("second", needs="two")
+    third = replace(journey("third", gives="two"), follows=(JourneyId("first"), JourneyId("second")))
+    graph = CapabilityGraph([first, second, third])
+    assert graph.prerequisites == {"first": (), "second": ("third",), "third": ("first",)}
+    assert len(set(graph.chains.values())) == 1

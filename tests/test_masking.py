@@ -185,3 +185,25 @@ def test_masking_a_large_file_takes_little_memory(tmp_path: Path) -> None:
     with path.open("rb") as file:
         file.seek(100 * 1024 * 1024)
         assert file.read(5) == b"***\0\0"
+
+
+@pytest.mark.parametrize("limit", range(1, 40))
+def test_the_ending_of_a_file_is_masked_without_leaving_part_of_a_value_at_the_cut(
+    tmp_path: Path, limit: int
+) -> None:
+    path = tmp_path / "out"
+    path.write_bytes(b"before hunter2secret between hunter2secret after")
+    whole = b"before *** between *** after"
+    ending = Secrets.of(["hunter2secret"]).masked_ending(path, limit)
+    assert whole.endswith(ending)
+    assert len(ending) <= limit
+
+
+def test_the_ending_of_a_file_without_secrets_is_the_ending_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    path.write_bytes(b"0123456789")
+    assert [Secrets.of([]).masked_ending(path, limit) for limit in (3, 10, 99)] == [
+        b"789",
+        b"0123456789",
+        b"0123456789",
+    ]

@@ -67,6 +67,12 @@ def kinds(path: Path) -> Counter[tuple[str | None, str | None, tuple[str, ...]]]
     )
 
 
+def messages(path: Path) -> set[str]:
+    """Give the first lines of what JUnit says against items."""
+    said = [case for case in ET.parse(path).iter() if "message" in case.attrib]  # noqa: S314 - as above
+    return {one.attrib["message"].partition("\n")[0] for one in said}
+
+
 class Whole(NamedTuple):
     scene: Inner
     unsharded: pytest.RunResult
@@ -99,6 +105,7 @@ def test_the_merged_run_ends_as_the_unsharded_one(whole: Whole) -> None:
     assert whole.merged.returncode == whole.unsharded.ret == 1
     assert closing(whole.merged.stdout.splitlines()) == closing(whole.unsharded.outlines)
     assert kinds(whole.scene.path / "out/all.xml") == kinds(whole.scene.path / "one.xml")
+    assert messages(whole.scene.path / "out/all.xml") == messages(whole.scene.path / "one.xml")
 
 
 def test_each_shard_says_where_its_manifest_is(whole: Whole) -> None:

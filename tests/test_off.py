@@ -23,6 +23,7 @@ THEIRS = {
         import pytest
 
         HEAVY = ("yaml", "msgspec", "filelock", "jmespath")
+        EXPECTED = ("hookspecs", "plugin", "providing")
 
         @pytest.mark.requires("network")
         def test_with_a_mark_of_the_same_name():
@@ -33,7 +34,7 @@ THEIRS = {
 
         def test_nothing_of_ours_is_imported_but_the_plugin():
             ours = [name for name in sys.modules if name.startswith("pytest_dogfood")]
-            assert sorted(ours) == ["pytest_dogfood", "pytest_dogfood.plugin", "pytest_dogfood.providing"]
+            assert sorted(ours) == ["pytest_dogfood", *(f"pytest_dogfood.{one}" for one in EXPECTED)]
     """,
 }
 
@@ -47,6 +48,13 @@ def test_a_project_that_has_not_opted_in_sees_nothing_of_us(inner: Make, workers
     assert "dogfood:" not in result.stdout.str()
     after = {path.name for path in scene.path.iterdir()} - {"__pycache__"}
     assert sorted(after) == before
+
+
+@pytest.mark.parametrize("option", ["--dogfood-shard=1/2", "--dogfood-record=kept", "--dogfood-replay=kept"])
+def test_what_only_a_run_with_journeys_can_do_is_refused_without_them(inner: Make, option: str) -> None:
+    result = inner(THEIRS).typed(option)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {option.partition('=')[0]} does nothing without --dogfood: add *"])
 
 
 def test_a_mark_of_ours_is_unknown_where_nobody_has_opted_in(inner: Make) -> None:

@@ -8,7 +8,7 @@ from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability
 from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Step
+from pytest_dogfood.journey import Scope
 from pytest_dogfood.journey import Tier
 from pytest_dogfood.journey import Token
 from pytest_dogfood.outcomes import Cause
@@ -18,9 +18,9 @@ from pytest_dogfood.outcomes import Proof
 from pytest_dogfood.outcomes import Provisioned
 from pytest_dogfood.planning import UNKNOWN_DURATION
 from pytest_dogfood.planning import PlannedJourney
+from pytest_dogfood.planning import gates_by_tier
 from pytest_dogfood.planning import make_plan
 from pytest_dogfood.planning import partition
-from pytest_dogfood.planning import python_prerequisites
 from tests.strategies import ANYWHERE
 from tests.strategies import new_journey
 
@@ -118,34 +118,28 @@ def test_different_plans_have_different_digests() -> None:
     assert one.digest != other.digest
 
 
-def test_a_python_test_that_alone_can_establish_is_brought_back() -> None:
+def test_an_item_behind_a_gate_of_another_shard_comes_after_what_the_gate_rests_on() -> None:
+    machine = Capability(token=Token("up"), location=ANYWHERE, scope=Scope.MACHINE)
     graph = CapabilityGraph(
         [
-            journey("test-a", gives="t", python=True),
-            journey("b", needs="t", gives="s"),
-            journey("c", needs="s"),
-        ]
+            journey("start", gives="up", tier=Tier.SMOKE),
+            journey("gate", needs="up", tier=Tier.SMOKE, gating=True),
+            journey("late", tier=Tier.DEEP),
+        ],
+        [machine],
     )
-    assert python_prerequisites(graph, [JourneyId("c")]) == ("test-a",)
+    plan = make_plan(graph, [JourneyId("late"), JourneyId("start")], gates=[*graph.journeys])
+    assert [(one.id, one.after, one.gates) for one in plan.journeys] == [
+        ("start", (), ()),
+        ("late", ("start",), ("gate",)),
+    ]
 
 
-def test_a_python_test_is_left_out_where_a_journey_can_be_replayed_or_a_provider_acts() -> None:
-    replayable = CapabilityGraph(
-        [journey("test-a", gives="t", python=True), journey("a", gives="t"), journey("c", needs="t")]
-    )
-    provision = Capability(
-        token=Token("t"), location=ANYWHERE, provision=(Step(location=ANYWHERE, run="true"),)
-    )
-    provided = CapabilityGraph(
-        [journey("test-a", gives="t", python=True), journey("c", needs="t")], [provision]
-    )
-    assert python_prerequisites(replayable, [JourneyId("c")]) == ()
-    assert python_prerequisites(provided, [JourneyId("c")]) == ()
-
-
-def test_a_python_test_that_is_selected_already_is_not_brought_back() -> None:
-    graph = CapabilityGraph([journey("test-a", gives="t", python=True), journey("c", needs="t")])
-    assert python_prerequisites(graph, [JourneyId("test-a"), JourneyId("c")]) == ()
+def test_the_order_of_the_selection_does_not_change_which_gate_is_asked_first() -> None:
+    gates = [journey(name, tier=Tier.SMOKE, gating=True) for name in ("one", "two")]
+    graph = CapabilityGraph([*gates, journey("late")])
+    shuffled = [JourneyId(name) for name in ("late", "two", "one")]
+    assert gates_by_tier(graph, shuffled)[Tier.CORE] == ("one", "two")
 
 
 def test_the_heaviest_units_are_spread_first() -> None:

@@ -49,6 +49,11 @@ def passed(result: pytest.RunResult) -> list[str]:
     return [line.split()[1] for line in result.outlines if line.startswith("PASSED ")]
 
 
+def ran(result: pytest.RunResult) -> dict[str, int]:
+    """Count the outcomes of what a shard ran."""
+    return {word: count for word, count in result.parseoutcomes().items() if word != "deselected"}
+
+
 @pytest.fixture(scope="module")
 def shards(scene: Inner) -> list[pytest.RunResult]:
     done = [scene.dogfood("-rA", f"--dogfood-shard={n}/3") for n in (1, 2, 3)]
@@ -107,6 +112,52 @@ def test_a_selection_is_made_after_the_partition(scene: Inner, shards: list[pyte
         assert set(passed(shard)) <= set(passed(whole))
         assert shard.ret == 0
     assert sum(len(passed(shard)) for shard in chosen) == 4
+
+
+def test_what_is_replayed_for_another_shard_stands_behind_its_gates(inner: Make) -> None:
+    scene = inner(
+        {
+            "a.journey.yaml": """
+                capabilities: {up: {scope: machine}}
+                journeys:
+                  - {id: check, tier: smoke, gating: true, estimate: 5, steps: [run: 'false']}
+                  - {id: use, tier: smoke, requires: [up], estimate: 5, steps: [run: 'true']}
+                  - {id: make, establishes: [up], estimate: 1, steps: [run: touch "$DOGFOOD_ROOT/made"]}
+            """
+        }
+    )
+    results = [scene.dogfood(f"--dogfood-shard={number}/3") for number in (1, 2, 3)]
+    assert [ran(result) for result in results] == [{"failed": 1}, {"skipped": 1}, {"skipped": 1}]
+    assert not (scene.path / "made").exists()
+
+
+def test_a_gate_that_is_expected_to_break_is_open_for_other_shards_too(inner: Make) -> None:
+    scene = inner(
+        {
+            "a.journey.yaml": """
+                capabilities: {gone: {probe: 'false'}}
+                journeys:
+                  - {id: known, tier: smoke, gating: true, marks: [xfail], requires: [gone], steps: [run: 'true']}
+                  - {id: late, steps: [run: 'true']}
+            """
+        }
+    )
+    results = [scene.dogfood(f"--dogfood-shard={number}/2") for number in (1, 2)]
+    assert [ran(result) for result in results] == [{"xfailed": 1}, {"passed": 1}]
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+def test_what_failed_last_stays_on_its_shard(inner: Make, workers: str) -> None:
+    scene = inner(
+        {
+            "test_long.py": "def test_a(): pass\ndef test_b(): pass\ndef test_c(): pass",
+            "test_one.py": "def test_one(): assert 0",
+            "test_two.py": "def test_two(): assert 0",
+        }
+    )
+    scene.dogfood()
+    again = [scene.dogfood("--lf", workers, f"--dogfood-shard={number}/2") for number in (1, 2)]
+    assert [ran(shard).get("failed", 0) for shard in again] == [0, 2]
 
 
 @pytest.mark.parametrize("workers", ["-n0", "-n2"])

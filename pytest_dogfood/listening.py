@@ -1,0 +1,74 @@
+"""Hears on the leading process what becomes of the graph's items; where there are none, nobody listens."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from pytest_dogfood.custody import MachineCustody
+from pytest_dogfood.outcomes import Cause
+from pytest_dogfood.outcomes import JourneyResult
+from pytest_dogfood.outcomes import Outcome
+from pytest_dogfood.outcomes import Tally
+from pytest_dogfood.outcomes import reason_of
+from pytest_dogfood.planning import Plan
+from pytest_dogfood.properties import properties_of
+from pytest_dogfood.reports import PHASES
+from pytest_dogfood.reports import last_word_after
+from pytest_dogfood.rundir import RunDirectory
+
+
+class Listener:
+    """The plugin that takes results from reports, tells custody who has finished, and speaks for who crashed.
+
+    `keep` holds the paths that somebody will want to look at, `last_report` what was last said of each item.
+    """
+
+    def __init__(
+        self, config: pytest.Config, plan: Plan, run: RunDirectory, *, tally: Tally, custody: MachineCustody
+    ) -> None:
+        self._config = config
+        self._planned = plan.by_nodeid()
+        self._run = run
+        self._tally = tally
+        self._custody = custody
+        self.last_report: dict[str, pytest.TestReport] = {}
+        self.keep: set[Path] = set()
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, None, None]:
+        self._note(report)
+        yield
+        if report.when not in PHASES and report.user_properties:
+            self._config.hook.pytest_runtest_logreport(report=last_word_after(report))
+
+    def _note(self, report: pytest.TestReport) -> None:
+        carried = getattr(report, "dogfood", None)
+        if carried is not None:
+            result = JourneyResult.from_json(carried)
+            self._tally.add(result)
+            self.keep.update(Path(path) for path in result.kept.split(":") if path)
+            self.last_report[report.nodeid] = report
+        elif report.when not in PHASES:
+            self._note_crash(report)
+
+    def _note_crash(self, report: pytest.TestReport) -> None:
+        planned = self._planned.get(report.nodeid)
+        if planned is None or not report.failed:
+            return
+        worker = getattr(getattr(getattr(report, "node", None), "gateway", None), "id", "")
+        cause = Cause(who=planned.id, why=reason_of(Outcome.CRASHED))
+        result = JourneyResult(
+            id=planned.id, outcome=Outcome.CRASHED, chain=planned.chain, worker=worker, cause=cause
+        )
+        self._tally.add(result)
+        report.__dict__["dogfood"] = result.to_json()
+        report.user_properties = [*report.user_properties, *properties_of(planned, result)]
+        self.keep.add(self._run.path / f"c{planned.number}-{worker}")
+        self._custody.finished(report.nodeid)
+
+    @pytest.hookimpl
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        self._custody.finished(nodeid)

@@ -1,0 +1,109 @@
+"""Which journeys come back into a selection: those that somebody selected needs and nobody can replay."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from collections.abc import Iterable
+from collections.abc import Mapping
+
+from pytest_dogfood.graph import CapabilityGraph
+from pytest_dogfood.journey import Journey
+from pytest_dogfood.journey import JourneyId
+from pytest_dogfood.journey import Scope
+from pytest_dogfood.journey import Tier
+from pytest_dogfood.journey import Token
+from pytest_dogfood.planning import gates_by_tier
+
+
+def prerequisites_to_run(
+    graph: CapabilityGraph, selected: Collection[JourneyId], *, elsewhere: Collection[JourneyId] = ()
+) -> tuple[JourneyId, ...]:
+    """Name the journeys that must come back into a selection as items, since they cannot be replayed for others.
+
+    A Python test cannot be replayed within another's set-up; nor can, on any worker but that test's, what needs it
+    in the state of their chain. All else is left to be provisioned. `elsewhere` are the items of other shards. With
+    shards whoever establishes a token counts, as if there were none: without, those that should be enough. Gates
+    of other shards are needed by those that stand behind them.
+    """
+    if not any(journey.python for journey in graph.journeys.values()):
+        return ()
+    replayable = _Replayable(graph)
+    present = set(selected)
+    wanted: dict[JourneyId, None] = {}
+    seen: set[Token] = set()
+    waiting: list[Token] = []
+    in_run = present.union(elsewhere)
+    gates = gates_by_tier(graph, (journey for journey in elsewhere if journey not in present))
+    asked: set[Tier] = set()
+
+    def wait_for_needs(journey: Journey) -> None:
+        waiting.extend(graph.needed_by(journey))
+        if journey.id in in_run and journey.tier not in asked:
+            asked.add(journey.tier)
+            come_about(gates[journey.tier], anywhere=True)
+
+    def come_about(journeys: Iterable[JourneyId], *, anywhere: bool) -> None:
+        for journey in _with_those_they_follow(graph, journeys):
+            in_reach = replayable.alone(journey) if anywhere else not graph.journeys[journey].python
+            if journey not in present and not in_reach:
+                wanted[journey] = None
+            wait_for_needs(graph.journeys[journey])
+
+    for journey in selected:
+        wait_for_needs(graph.journeys[journey])
+        come_about(graph.journeys[journey].follows, anywhere=False)
+    present.update(wanted)
+    while waiting:
+        token = waiting.pop()
+        if token not in seen and not graph.has_independent_provider(token):
+            seen.add(token)
+            anywhere = graph.scope_of(token) is Scope.MACHINE
+            those = graph.establishing(token) if elsewhere else replayable.enough_for(token, present)
+            come_about(those, anywhere=anywhere)
+            present.update(wanted)
+    return tuple(journey for journey in graph.journeys if journey in wanted)
+
+
+def _with_those_they_follow(
+    graph: CapabilityGraph, journeys: Iterable[JourneyId]
+) -> Mapping[JourneyId, None]:
+    found: dict[JourneyId, None] = {}
+    waiting = list(journeys)
+    while waiting:
+        journey = waiting.pop()
+        if journey not in found:
+            found[journey] = None
+            waiting.extend(graph.journeys[journey].follows)
+    return found
+
+
+class _Replayable:
+    """Which journeys can be replayed on whatever worker needs them."""
+
+    def __init__(self, graph: CapabilityGraph) -> None:
+        self._graph = graph
+        self._known: dict[JourneyId, bool] = {}
+
+    def alone(self, journey_id: JourneyId) -> bool:
+        if journey_id not in self._known:
+            journey = self._graph.journeys[journey_id]
+            self._known[journey_id] = not journey.python and all(
+                map(self._can_be_had, self._graph.needed_by(journey))
+            )
+        return self._known[journey_id]
+
+    def _can_be_had(self, token: Token) -> bool:
+        """Whether a token is in reach of a replay: machine-wide ones are, whoever has brought them about."""
+        if self._graph.scope_of(token) is Scope.MACHINE or self._graph.has_independent_provider(token):
+            return True
+        candidates = self._graph.establishers.get(token, ())
+        return all(self.alone(member) for one in candidates for member in one.members)
+
+    def enough_for(self, token: Token, present: Collection[JourneyId]) -> tuple[JourneyId, ...]:
+        """Give some who establish a token: nobody anew if some are present, else who can be replayed first."""
+        candidates = [one.members for one in self._graph.establishers.get(token, ())]
+        if any(all(member in present for member in members) for members in candidates):
+            return ()
+        return next(
+            (members for members in candidates if all(map(self.alone, members))), next(iter(candidates), ())
+        )

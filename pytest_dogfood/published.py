@@ -1,0 +1,40 @@
+"""What workers tell the controller, which has collected nothing itself: their plan, by way of files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from pytest_dogfood.diagnostics import Diagnostic
+from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.manifest import Expected
+from pytest_dogfood.planning import Plan
+from pytest_dogfood.storage import read_as
+from pytest_dogfood.storage import write_whole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    plan: Plan
+    diagnostics: tuple[Diagnostic, ...] = ()
+    empty_shard: bool = False
+    expected: Expected | None = None
+
+
+def publish(file: Path, published: Published) -> None:
+    write_whole(file, msgspec.json.encode(published))
+
+
+def read_published(directory: Path) -> Published:
+    """Read what the workers have published; raises HarnessError if they do not agree or said nothing."""
+    found = [read_as(path, Published) for path in sorted(directory.glob("*.json"))]
+    everything = [one for one in found if one is not None]
+    if not everything:
+        raise HarnessError("no worker has said what it plans to run")
+    if any(one.plan.digest != everything[0].plan.digest for one in everything):
+        raise HarnessError(
+            "the workers have made different plans, from different files or in different orders"
+        )
+    return everything[0]

@@ -1,0 +1,50 @@
+"""Settles what runs in this process, once something of the graph may be among it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from pytest_dogfood.diagnostics import InvalidProjectError
+from pytest_dogfood.published import Published
+from pytest_dogfood.published import publish
+from pytest_dogfood.selection import Settled
+from pytest_dogfood.selection import settle
+from pytest_dogfood.stash import PROJECT
+from pytest_dogfood.stash import SETTINGS
+from pytest_dogfood.timekeeping import committed_durations
+from pytest_dogfood.timekeeping import seen_durations
+
+
+def settle_here(
+    config: pytest.Config, collected: Sequence[pytest.Item], items: list[pytest.Item], published: Path | None
+) -> Settled:
+    """Put what runs into `items`, and tell the controller of it if there is a file for that."""
+    settings = config.stash[SETTINGS]
+    settled = settle(
+        config,
+        config.stash[PROJECT](),
+        collected=collected,
+        selected=items,
+        shard=settings.shard,
+        seen=seen_durations(config),
+        committed=committed_durations(config),
+    )
+    items[:] = settled.items
+    if settled.elsewhere:
+        config.hook.pytest_deselected(items=list(settled.elsewhere))
+    if published is not None:
+        publish(
+            published,
+            Published(
+                plan=settled.plan,
+                diagnostics=settled.diagnostics,
+                empty_shard=not settled.items and bool(settled.elsewhere),
+                expected=settled.expected,
+            ),
+        )
+    elif settled.diagnostics and not settings.check:
+        raise pytest.UsageError(f"\n{InvalidProjectError(settled.diagnostics)}")
+    return settled

@@ -1,0 +1,76 @@
+"""What nobody can replay comes back into a selection, and all else is left to be provisioned."""
+
+from __future__ import annotations
+
+from pytest_dogfood.graph import CapabilityGraph
+from pytest_dogfood.journey import Capability
+from pytest_dogfood.journey import JourneyId
+from pytest_dogfood.journey import Scope
+from pytest_dogfood.journey import Step
+from pytest_dogfood.journey import Tier
+from pytest_dogfood.journey import Token
+from pytest_dogfood.prerequisites import prerequisites_to_run
+from tests.strategies import ANYWHERE
+from tests.test_planning import journey
+
+UP = Capability(token=Token("up"), location=ANYWHERE, scope=Scope.MACHINE)
+
+
+def test_a_python_test_that_alone_can_establish_is_brought_back() -> None:
+    graph = CapabilityGraph(
+        [
+            journey("test-a", gives="t", python=True),
+            journey("b", needs="t", gives="s"),
+            journey("c", needs="s"),
+        ]
+    )
+    assert prerequisites_to_run(graph, [JourneyId("c")]) == ("test-a",)
+
+
+def test_a_python_test_is_left_out_where_a_journey_can_be_replayed_or_a_provider_acts() -> None:
+    replayable = CapabilityGraph(
+        [journey("test-a", gives="t", python=True), journey("a", gives="t"), journey("c", needs="t")]
+    )
+    provision = Capability(
+        token=Token("t"), location=ANYWHERE, provision=(Step(location=ANYWHERE, run="true"),)
+    )
+    provided = CapabilityGraph(
+        [journey("test-a", gives="t", python=True), journey("c", needs="t")], [provision]
+    )
+    assert prerequisites_to_run(replayable, [JourneyId("c")]) == ()
+    assert prerequisites_to_run(provided, [JourneyId("c")]) == ()
+
+
+def test_a_python_test_that_is_selected_already_is_not_brought_back() -> None:
+    graph = CapabilityGraph([journey("test-a", gives="t", python=True), journey("c", needs="t")])
+    assert prerequisites_to_run(graph, [JourneyId("test-a"), JourneyId("c")]) == ()
+
+
+def test_what_needs_a_python_test_in_its_own_state_comes_back_where_any_worker_may_need_it() -> None:
+    journeys = [
+        journey("test-a", gives="t", python=True),
+        journey("start", needs="t", gives="up"),
+        journey("c", needs="up"),
+    ]
+    machine_wide, in_the_chain = CapabilityGraph(journeys, [UP]), CapabilityGraph(journeys)
+    assert prerequisites_to_run(machine_wide, [JourneyId("c")]) == ("test-a", "start")
+    assert prerequisites_to_run(in_the_chain, [JourneyId("c")]) == ("test-a",)
+
+
+def test_a_gate_of_another_shard_that_rests_on_a_python_test_comes_back_for_who_stands_behind_it() -> None:
+    gate = journey("gate", needs="t", tier=Tier.SMOKE, gating=True)
+    graph = CapabilityGraph(
+        [journey("test-a", gives="t", python=True), gate, journey("c"), journey("early", tier=Tier.SMOKE)]
+    )
+    elsewhere = [JourneyId("test-a"), JourneyId("gate")]
+    assert prerequisites_to_run(graph, [JourneyId("c")], elsewhere=elsewhere) == ("test-a", "gate")
+    assert prerequisites_to_run(graph, [JourneyId("early")], elsewhere=elsewhere) == ()
+    assert prerequisites_to_run(graph, [JourneyId("c")]) == ()
+
+
+def test_with_shards_every_python_test_that_establishes_counts_as_in_one_run() -> None:
+    graph = CapabilityGraph(
+        [journey("a", gives="up"), journey("test-a", gives="up", python=True), journey("c", needs="up")], [UP]
+    )
+    elsewhere = [JourneyId("a"), JourneyId("test-a")]
+    assert prerequisites_to_run(graph, [JourneyId("c")], elsewhere=elsewhere) == ("test-a",)
