@@ -36,6 +36,7 @@ from pytest_dogfood.hub.progress import SILENT
 from pytest_dogfood.hub.progress import Progress
 from pytest_dogfood.hub.tasks import Block
 from pytest_dogfood.hub.tasks import HubTask
+from pytest_dogfood.hub.uncommitted import uncommitted
 from pytest_dogfood.hub.views import Judged
 from pytest_dogfood.hub.views import Question
 from pytest_dogfood.hub.views import RepoReport
@@ -99,6 +100,7 @@ def look(hub: Hub, site: Site, question: Question) -> View:
     view = View(site=site, question=question, survey=survey)
     if survey.condition.state is not RepoState.PATH_MISSING:
         view = _judged(hub, view)
+        view = replace(view, findings=(*view.findings, *uncommitted(hub, view)))
     due = any(each.decision.is_writeback_due for each in view.judged)
     state = repo_finding(
         survey.condition,

@@ -45,8 +45,15 @@ class Checkout:
         assert not ok or done.returncode == 0, done.stderr.decode()
         return done.stdout
 
-    def out(self, *arguments: str) -> str:
-        return self.git(*arguments).decode().rstrip("\n")
+    def does(self, *arguments: str) -> bool:
+        """Tell whether git does what it is asked for."""
+        done = subprocess.run(
+            ["git", *arguments], cwd=self.path, env=self.environment, capture_output=True, check=False
+        )
+        return done.returncode == 0
+
+    def out(self, *arguments: str, ok: bool = True) -> str:
+        return self.git(*arguments, ok=ok).decode().rstrip("\n")
 
     @property
     def head(self) -> str:

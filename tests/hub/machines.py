@@ -56,18 +56,27 @@ class Desk:
         return report
 
     def fix(
-        self, *, writeback: bool = True, accept_reopen: bool = False, pull: bool = False, wait: float = 30
+        self,
+        *,
+        writeback: bool = True,
+        accept_reopen: bool = False,
+        offline: bool = False,
+        pull: bool = False,
+        wait: float = 30,
     ) -> RepoReport:
         policy = Policy(writeback=writeback, accept_reopen=accept_reopen)
-        (report,) = fix(self.hub, self._checkouts(), self.errand(policy=policy, pull=pull, wait=wait))
+        errand = self.errand(policy=policy, offline=offline, pull=pull, wait=wait)
+        (report,) = fix(self.hub, self._checkouts(), errand)
         return report
 
-    def errand(self, *, policy: Policy | None = None, pull: bool = False, wait: float = 30) -> Errand:
+    def errand(
+        self, *, policy: Policy | None = None, offline: bool = False, pull: bool = False, wait: float = 30
+    ) -> Errand:
         return Errand(
             machine=self.machine,
             actor="tester",
             run_id="run",
-            question=Question(fixing=True, policy=policy or Policy()),
+            question=Question(fixing=True, offline=offline, policy=policy or Policy()),
             lock_timeout=wait,
             pull=pull,
         )

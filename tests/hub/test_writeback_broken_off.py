@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import resource
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -19,6 +16,8 @@ from pytest_dogfood.hub.writeback import write_back
 from tests.hub.checkouts import PLAN
 from tests.hub.checkouts import Checkout
 from tests.hub.checkouts import Farm
+from tests.hub.disks import largest_file
+from tests.hub.disks import mounted
 from tests.hub.following import NEW
 from tests.hub.following import OLD
 from tests.hub.following import follow
@@ -33,18 +32,6 @@ def here(farm: Farm) -> Checkout:
     return made
 
 
-@contextmanager
-def largest_file(size: int) -> Iterator[None]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, ignored)
-
-
 @pytest.mark.parametrize("size", [0, 10, 3000])
 def test_where_nothing_more_can_be_written_everything_stays(here: Checkout, size: int) -> None:
     here.commit(OLD + b"x" * 3500)
@@ -56,18 +43,6 @@ def test_where_nothing_more_can_be_written_everything_stays(here: Checkout, size
     assert here.plan.read_bytes() == asked.parsed
     assert here.head == asked.head
     assert here.git("status", "--porcelain") == b""
-
-
-@contextmanager
-def mounted(place: Path, options: str) -> Iterator[None]:
-    if subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], check=False, capture_output=True
-    ).returncode:
-        pytest.skip("only root may mount")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", place], check=True)
 
 
 def test_on_a_full_disk_the_file_stays(here: Checkout) -> None:
