@@ -12,6 +12,8 @@ from pathlib import Path
 
 from pytest_dogfood.hub.gitfiles import read_regular
 
+_PREFIX, _SUFFIX = ".dogfood-", "~"
+
 
 class ChangedError(Exception):
     """The file does not hold what it should; it is left as it is."""
@@ -20,8 +22,10 @@ class ChangedError(Exception):
 def replace(path: Path, *, old: bytes, new: bytes) -> None:
     """Put `new` into a file that holds exactly `old`.
 
-    Raises ChangedError if it holds something else, OSError if it cannot be written; then it is as it was.
+    Raises ChangedError if it holds something else, OSError if it cannot be written; then it is as it was. Call it
+    with the checkout locked: a temporary file that lies there was left by somebody who died.
     """
+    _remove_leftovers(path.parent)
     with _beside(path, new) as beside:
         # As late as possible: an editor may have saved the file since it was read.
         if read_regular(path) != old:
@@ -33,7 +37,7 @@ def replace(path: Path, *, old: bytes, new: bytes) -> None:
 @contextmanager
 def _beside(path: Path, content: bytes) -> Iterator[Path]:
     """Make a temporary file next to another one, with its mode; at the end it is gone, if it is still there."""
-    descriptor, name = tempfile.mkstemp(prefix=".dogfood-", suffix="~", dir=path.parent)
+    descriptor, name = tempfile.mkstemp(prefix=_PREFIX, suffix=_SUFFIX, dir=path.parent)
     try:
         with open(descriptor, "wb") as file:  # noqa: PTH123 - the descriptor is ours already
             file.write(content)
@@ -44,6 +48,12 @@ def _beside(path: Path, content: bytes) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             Path(name).unlink()
+
+
+def _remove_leftovers(directory: Path) -> None:
+    with suppress(OSError):  # they are untidy, and do no harm
+        for left in directory.glob(f"{_PREFIX}*{_SUFFIX}"):
+            left.unlink()
 
 
 def _liken(descriptor: int, path: Path) -> None:

@@ -116,6 +116,7 @@ def _found(stage: Stage, desk: Desk, when: int | Moment) -> Found | None:
         recorded=bool(desk.hub.writebacks()),
         next_fix=tuple(codes(desk.fix())),
     )
+    require(not [*desk.clone.path.rglob(".dogfood-*~")], f"a temporary file is left after {death} and a fix")
     clear_up(desk.clone)
     desk.clone.git("restore", "--staged", "--worktree", ".")
     desk.fix()
