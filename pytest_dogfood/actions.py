@@ -88,7 +88,9 @@ class Command:
         if not isinstance(given, str) or not given.strip():
             raise ValueError(f"a command is text for a shell, not {self.run!r}")
         if "\0" in self.run or not _is_utf8(self.run) or len(self.run.encode()) > LONGEST_COMMAND:
-            raise ValueError(f"a command has no NUL, no half of a character, and at most {LONGEST_COMMAND} bytes")
+            raise ValueError(
+                f"a command has no NUL, no half of a character, and at most {LONGEST_COMMAND} bytes"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,10 +22,12 @@ from pytest_dogfood.actions import Whose
 from pytest_dogfood.actions import brief_of_journey
 from pytest_dogfood.actions import brief_of_step
 from pytest_dogfood.actions import masked
+from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import Step
 from pytest_dogfood.performance import Grade
 from pytest_dogfood.performance import Observation
+from pytest_dogfood.recording import AGAIN
 from pytest_dogfood.recording import filled_in
 from pytest_dogfood.stage import Stage
 from pytest_dogfood.stepping import SecretKeeper
@@ -78,10 +80,16 @@ class JourneyCast:
         return self._briefs
 
     def next(self, actions: Sequence[Action]) -> Answer:
-        answer = self.decide(*self._told(), tuple(actions))
+        journey, step = self._told()
+        try:
+            answer = self.decide(journey, step, tuple(actions))
+            if self.recorded and isinstance(answer, Command):
+                answer = replace(answer, run=filled_in(answer.run, self.variables))
+        except ValueError as error:
+            raise HarnessError(
+                f"{step.location}: a recorded command cannot be run: {error}; {AGAIN}"
+            ) from error
         self._note = getattr(answer, "note", "")
-        if self.recorded and isinstance(answer, Command):
-            return replace(answer, run=filled_in(answer.run, self.variables))
         return answer
 
     def do(self, command: str, *, limit: float | None) -> Observation:

@@ -158,7 +158,7 @@ def _tokens(
     """Give the tokens of an item's marks, each with the name of all that carry the same mark."""
     for name in names:
         for node, mark in item.iter_markers_with_node(name):
-            for argument in mark.args:
+            for argument in (*mark.args, *(f"{key}={value!r}" for key, value in mark.kwargs.items())):
                 if isinstance(argument, str) and TOKEN_PATTERN.fullmatch(argument.removesuffix(":*")):
                     yield Token(argument), _carriers(item, node)
                 else:

@@ -177,7 +177,7 @@ def _mistakes(
             f"{mark.args[0]!r} in the dependency mark has no meaning",
             "say what it is: name=…, depends=[…] or scope=…",
         )
-    for key in mark.kwargs.keys() - KEYWORDS:
+    for key in (key for key in mark.kwargs if key not in KEYWORDS):
         yield (
             Severity.WARNING,
             f"the dependency mark knows no {key!r}",

@@ -91,8 +91,11 @@ class Distribution:
         elif session.exitstatus in looks_harmless and (self._misfortunes or self.unfinished()):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        unfinished = self.unfinished()
+    def pytest_terminal_summary(
+        self, terminalreporter: pytest.TerminalReporter, exitstatus: pytest.ExitCode
+    ) -> None:
+        # Of a project that was refused nothing was to run, and the error says so.
+        unfinished = self.unfinished() if exitstatus != pytest.ExitCode.USAGE_ERROR else ()
         if not unfinished and not self._misfortunes:
             return
         terminalreporter.section("dogfood: the run is not complete")

@@ -157,11 +157,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
         bring_into_play(config, read_settings(config))
         return
-    for option in ("shard", "record", "replay"):  # without us a shard would be the whole, and green
-        if config.getoption(f"dogfood_{option}") is not None:
-            raise pytest.UsageError(
-                f"--dogfood-{option} does nothing without --dogfood: add that, or `dogfood = true` to the ini file"
-            )
+    _refuse_what_would_be_ignored(config)
     if has_opted_in(config):
         _declare_markers(config)
         from pytest_dogfood.absence import Absence
@@ -169,6 +165,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
         config.pluginmanager.register(Absence(config), "dogfood-absence")
         config.pluginmanager.register(AbsentFixtures(), "dogfood-absent-fixtures")
+
+
+def _refuse_what_would_be_ignored(config: pytest.Config) -> None:
+    """Let nobody take the whole project for a shard of it, or what was never acted for a recording."""
+    for option in ("shard", "record", "replay"):
+        if config.getoption(f"dogfood_{option}") is not None:
+            raise pytest.UsageError(
+                f"--dogfood-{option} does nothing without --dogfood: add that, or `dogfood = true` to the ini file"
+            )
 
 
 def is_on(config: pytest.Config, options: Namespace) -> bool:

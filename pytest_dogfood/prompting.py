@@ -89,6 +89,7 @@ def _place(error: BaseException) -> str:
     places = [
         f"{Path(frame.f_code.co_filename)}:{line}"
         for frame, line in walk_tb(error.__traceback__)
-        if str(frame.f_globals.get("__name__")).partition(".")[0] not in {"pytest_dogfood", "_pytest", "pluggy"}
+        if str(frame.f_globals.get("__name__")).partition(".")[0]
+        not in {"pytest_dogfood", "_pytest", "pluggy"}
     ]
     return places[-1] if places else "nobody knows where"

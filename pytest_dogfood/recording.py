@@ -24,8 +24,14 @@ from pytest_dogfood.storage import write_for_others
 VERSION = 1
 """Version of a recording. 1: the first."""
 
+AGAIN = "record it anew, with an actor and --dogfood-record"
+"""What to do about a recording that cannot be replayed."""
+
 _SHORTEST = 4
 """Characters of a value that is worth a place holder; shorter ones occur by chance."""
+
+_BEFORE_PATH = r"(?<![\w.-])"
+_BEFORE_WORD = r"(?<![\w/.-])"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,11 +88,16 @@ def recording_name(journey: JourneyId) -> str:
 
 def with_placeholders(command: str, variables: Mapping[str, str]) -> str:
     """Put `{{NAME}}` for what is different in every run: directories, ports, and other values of variables."""
+    names: dict[str, str] = {}
     for name, value in sorted(variables.items(), key=lambda one: (-len(one[1]), one[0])):
         if len(value) >= _SHORTEST:
-            before = r"(?<![\w.-])" if value.startswith("/") else r"(?<![\w/.-])"
-            command = re.sub(rf"{before}{re.escape(value)}(?![\w-])", f"{{{{{name}}}}}", command)
-    return command
+            names.setdefault(value, name)
+    if not names:
+        return command
+    parts = (
+        rf"{_BEFORE_PATH if value.startswith('/') else _BEFORE_WORD}{re.escape(value)}" for value in names
+    )
+    return re.sub(rf"(?:{'|'.join(parts)})(?![\w-])", lambda found: f"{{{{{names[found[0]]}}}}}", command)
 
 
 def filled_in(command: str, variables: Mapping[str, str]) -> str:
@@ -114,12 +125,12 @@ class Recordings:
         if recording.digest != digest_of(journey):
             raise HarnessError(
                 f"{journey.location}: {journey.id!r} has drifted: it says something else than when {path} "
-                f"was recorded, and is not replayed; {again}"
+                f"was recorded, and is not replayed; {AGAIN}"
             )
         if recording.masked:
             raise HarnessError(
                 f"{journey.location}: {path} cannot be replayed: the actor wrote a secret into a command, which was "
-                f"masked; let it use a variable, and {again}"
+                f"masked; let it use a variable, and {AGAIN}"
             )
         return recording
 

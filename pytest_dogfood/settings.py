@@ -142,7 +142,9 @@ class Settings:
 
     def _check_limits_of_actors(self) -> None:
         if self.record is not None and self.replay is not None:
-            raise ValueError("--dogfood-record keeps what an actor does, and --dogfood-replay does without: give one")
+            raise ValueError(
+                "--dogfood-record keeps what an actor does, and --dogfood-replay does without: give one"
+            )
         for name in ("actor_actions", "actor_turns", "actor_action_timeout", "actor_answer_timeout"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"dogfood_{name} is a number above 0, not {getattr(self, name):g}")

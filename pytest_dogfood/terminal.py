@@ -98,7 +98,8 @@ def _acting(settings: Settings) -> str:
 def _without_an_actor(tally: Tally) -> Iterator[str]:
     idle = [result.id for result in tally.results.values() if result.outcome is Outcome.NO_ACTOR]
     if idle:
-        yield f"no actor: {_count(len(idle), 'journey')} skipped, for nobody decides what to do in steps without a command"
+        number = _count(len(idle), "journey")
+        yield f"skipped: {number}, because a step has no command and nobody decides one; -rs says what to do"
         yield f"    {listed(idle)}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from functools import partial
 from pathlib import Path
@@ -34,10 +35,7 @@ REFUSED = {
 def bring_into_play(config: pytest.Config, settings: Settings) -> None:
     """Register what this process needs; raises pytest.UsageError for what cannot be combined."""
     config.stash[SETTINGS] = settings
-    if settings.replay is not None and not (config.invocation_params.dir / settings.replay).is_dir():
-        raise pytest.UsageError(
-            f"--dogfood-replay {settings.replay}: there is no such directory; --dogfood-record writes one"
-        )
+    _refuse_recordings_that_cannot_be(config.invocation_params.dir, settings)
     made: Callable[[], Project] = cache(partial(_project, config, settings))
     config.stash[PROJECT] = made
     config.pluginmanager.register(JourneyCollector(), "dogfood-collector")
@@ -51,6 +49,22 @@ def bring_into_play(config: pytest.Config, settings: Settings) -> None:
         _as_worker(config, workerinput)
     else:
         _as_leader(config, settings)
+
+
+def _refuse_recordings_that_cannot_be(directory: Path, settings: Settings) -> None:
+    """Say at once what would otherwise be found out once an actor has done all its work."""
+    if settings.replay is not None and not (directory / settings.replay).is_dir():
+        raise pytest.UsageError(
+            f"--dogfood-replay {settings.replay}: there is no such directory; --dogfood-record writes one"
+        )
+    if settings.record is not None:
+        wanted = directory / settings.record
+        there = next(path for path in (wanted, *wanted.parents) if os.path.lexists(path))
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+            raise pytest.UsageError(
+                f"--dogfood-record {settings.record}: recordings cannot be written there, "
+                f"for {there} is no directory that you may write to"
+            )
 
 
 def _project(config: pytest.Config, settings: Settings) -> Project:

@@ -185,7 +185,7 @@ MARKS = {
         def test_unknown():
             open("ran", "w")
 
-        @pytest.mark.requires("Not_Kebab", 7)
+        @pytest.mark.requires("Not_Kebab", 7, token="hatched")
         def test_no_tokens():
             open("ran", "w")
 
@@ -214,6 +214,7 @@ def marked(request: pytest.FixtureRequest, inner: Make) -> Refusal:
 
 def test_what_only_marks_show_runs_nothing_either(marked: Refusal) -> None:
     marked.assert_refused()
+    assert "did not run to their end" not in marked.told  # for nothing was to run
 
 
 def test_every_problem_of_marks_is_told_with_its_place(marked: Refusal) -> None:
@@ -221,6 +222,7 @@ def test_every_problem_of_marks_is_told_with_its_place(marked: Refusal) -> None:
         "test_marks.py:4:*'nobody-knows-it'*[[]unknown-token]",
         "test_marks.py:8:*'Not_Kebab' in the mark 'requires' is no token*[[]bad-token]",
         "test_marks.py:8:*7 in the mark 'requires' is no token*[[]bad-token]",
+        "test_marks.py:8:*\"token='hatched'\" in the mark 'requires' is no token*[[]bad-token]",
         "test_marks.py:*journeys wait for each other*",
         "test_marks.py:22:*both requires and establishes 'egg-laid'*",
         "dogfood.yaml:2:*'per-machine' has scope 'machine', but fixture 'per_machine'*",

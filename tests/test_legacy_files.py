@@ -66,7 +66,7 @@ def test_every_journey_is_skipped_since_there_is_no_actor(result: pytest.RunResu
 
 
 def test_the_summary_says_why_without_being_asked(result: pytest.RunResult) -> None:
-    skipped = "no actor: 2 journeys skipped, for nobody decides what to do in steps without a command"
+    skipped = "skipped: 2 journeys, because a step has no command and nobody decides one; -rs says what to do"
     result.stdout.fnmatch_lines([skipped, "    build-local-tag, *"])
 
 

@@ -65,7 +65,7 @@ def main(arguments):
     except sqlite3.Error as error:
         sys.exit(f"shop: {error}")
     if answer is not None:
-        print(*(answer if isinstance(answer, list) else [answer]), sep="\n")  # noqa: T201 - what a command line is for
+        print(*(answer if isinstance(answer, list) else [answer]), sep="\n")
 
 
 if __name__ == "__main__":

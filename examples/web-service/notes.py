@@ -56,7 +56,7 @@ def ask(path, note=None):
     data = None if note is None else note.encode()
     url = os.environ["NOTES_URL"] + path
     with urlopen(Request(url, data=data), timeout=10) as answer:  # noqa: S310 - the user names the service
-        print(answer.read().decode())  # noqa: T201 - what a command line is for
+        print(answer.read().decode())
 
 
 def main(arguments):

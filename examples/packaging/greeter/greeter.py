@@ -5,4 +5,4 @@ import sys
 
 def main():
     name = sys.argv[1] if len(sys.argv) > 1 else "world"
-    print(f"hello, {name}")  # noqa: T201 - what a command line is for
+    print(f"hello, {name}")
