@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -117,6 +118,11 @@ class Performed:
     stderr: str = ""
     seconds: float = 0.0
 
+    def __post_init__(self) -> None:
+        _require_types(self, what=str, exit=int, stdout=str, stderr=str, seconds=(int, float))
+        if not math.isfinite(self.seconds) or len(self.what) > LONGEST_COMMAND:
+            raise ValueError(f"'what' has at most {LONGEST_COMMAND} characters, and 'seconds' is a number")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
@@ -125,8 +131,21 @@ class Verdict:
     passed: bool
     why: str = ""
 
+    def __post_init__(self) -> None:
+        _require_types(self, passed=bool, why=str)
+
 
 Answer = Command | Done | ActorError | Performed
+
+
+def _require_types(answer: object, **types: type | tuple[type, ...]) -> None:
+    """Refuse what a hook may give that no type checker has seen: it would be found out in the midst of grading."""
+    for name, wanted in types.items():
+        value = getattr(answer, name)
+        if not isinstance(value, wanted):
+            one = wanted if isinstance(wanted, type) else wanted[-1]
+            kind = type(answer).__name__
+            raise ValueError(f"{name!r} of a {kind} is of type {one.__name__}, not {value!r:.80}")  # noqa: TRY004 - as for other answers
 
 
 def _is_utf8(text: str) -> bool:

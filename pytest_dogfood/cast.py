@@ -72,6 +72,7 @@ class JourneyCast:
         total = len(self.journey.steps)
         self._briefs = brief_of_journey(self.journey, told), brief_of_step(step, number, total)
         self._number = number
+        self.commands[number] = []
         self.stage.begin(step, variables)
 
     def _told(self) -> tuple[JourneyBrief, StepBrief]:
@@ -93,7 +94,7 @@ class JourneyCast:
         return answer
 
     def do(self, command: str, *, limit: float | None) -> Observation:
-        self.commands.setdefault(self._number, []).append(command)
+        self.commands[self._number].append(command)
         return self.stage.run(command, limit=limit)
 
     def see(self, performed: Performed) -> Observation:

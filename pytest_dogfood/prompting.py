@@ -67,7 +67,7 @@ class HookPrompter:
         verdict = self._call(JUDGE, step, journey=journey, step=step, actions=actions)
         if isinstance(verdict, bool):
             return Verdict(passed=verdict)
-        if verdict is None or (isinstance(verdict, Verdict) and isinstance(verdict.passed, bool)):
+        if verdict is None or isinstance(verdict, Verdict):
             return verdict
         raise HarnessError(
             f"{step.location}: {JUDGE} gave {verdict!r}, and not None, true, false or a pytest_dogfood.Verdict"

@@ -24,7 +24,9 @@ from pytest_dogfood.storage import write_for_others
 VERSION = 1
 """Version of a recording. 1: the first."""
 
-AGAIN = "record it anew, with an actor and --dogfood-record"
+_HOW = "with an actor and --dogfood-record"
+
+AGAIN = f"record it anew, {_HOW}"
 """What to do about a recording that cannot be replayed."""
 
 _SHORTEST = 4
@@ -32,6 +34,7 @@ _SHORTEST = 4
 
 _BEFORE_PATH = r"(?<![\w.-])"
 _BEFORE_WORD = r"(?<![\w/.-])"
+_PLACE_HOLDER = r"\{\{(=*)(\w+)\}\}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +56,9 @@ class Recording:
     masked: bool = False
     version: int = VERSION
 
-    def commands(self, step: int) -> tuple[str, ...]:
-        return next((one.commands for one in self.steps if one.step == step), ())
+    def commands(self, step: int) -> tuple[str, ...] | None:
+        """Give what was done for a step, None if the journey had failed before it came to that."""
+        return next((one.commands for one in self.steps if one.step == step), None)
 
 
 def digest_of(journey: Journey) -> str:
@@ -87,21 +91,32 @@ def recording_name(journey: JourneyId) -> str:
 
 
 def with_placeholders(command: str, variables: Mapping[str, str]) -> str:
-    """Put `{{NAME}}` for what is different in every run: directories, ports, and other values of variables."""
+    """Put `{{NAME}}` for what is different in every run: directories, ports, and other values of variables.
+
+    What looks like a place holder in the command itself gets an equals sign: `{{=NAME}}`.
+    """
     names: dict[str, str] = {}
     for name, value in sorted(variables.items(), key=lambda one: (-len(one[1]), one[0])):
         if len(value) >= _SHORTEST:
             names.setdefault(value, name)
-    if not names:
-        return command
-    parts = (
-        rf"{_BEFORE_PATH if value.startswith('/') else _BEFORE_WORD}{re.escape(value)}" for value in names
+    values = (
+        rf"{_BEFORE_PATH if value.startswith('/') else _BEFORE_WORD}{re.escape(value)}(?![\w-])"
+        for value in names
     )
-    return re.sub(rf"(?:{'|'.join(parts)})(?![\w-])", lambda found: f"{{{{{names[found[0]]}}}}}", command)
+
+    def replaced(found: re.Match[str]) -> str:
+        name = names.get(found[0])
+        return f"{{{{={found[0][2:]}" if name is None else f"{{{{{name}}}}}"
+
+    return re.sub("|".join((_PLACE_HOLDER, *values)), replaced, command)
 
 
 def filled_in(command: str, variables: Mapping[str, str]) -> str:
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: variables.get(found[1], found[0]), command)
+    def replaced(found: re.Match[str]) -> str:
+        literal, name = found.groups()
+        return f"{{{{{literal[1:]}{name}}}}}" if literal else variables.get(name, found[0])
+
+    return re.sub(_PLACE_HOLDER, replaced, command)
 
 
 class Recordings:
@@ -114,11 +129,9 @@ class Recordings:
         """Give what was recorded of a journey; raises HarnessError if there is nothing, or nothing that still fits."""
         path = self._directory / recording_name(journey.id)
         recording = read_as(path, Recording)
-        how = "with an actor and --dogfood-record"
-        again = f"record it anew, {how}"
         if recording is None:
             raise HarnessError(
-                f"{journey.location}: {journey.id!r} was not recorded: there is no {path}; record it, {how}"
+                f"{journey.location}: {journey.id!r} was not recorded: there is no {path}; record it, {_HOW}"
             )
         if recording.version > VERSION:
             raise HarnessError(f"{path} was written by a newer version of pytest-dogfood: update here")

@@ -27,6 +27,7 @@ from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution import perform
 from pytest_dogfood.journey import Journey
 from pytest_dogfood.performance import Performance
+from pytest_dogfood.recording import AGAIN
 from pytest_dogfood.recording import Recording
 from pytest_dogfood.recording import Recordings
 from pytest_dogfood.recording import recording_name
@@ -171,6 +172,11 @@ def _from(recording: Recording) -> Decide:
     def decide(about: JourneyBrief, step: StepBrief, observations: Sequence[Action]) -> Answer:
         del about, observations
         commands, position = recording.commands(step.number), given.get(step.number, 0)
+        if commands is None:
+            raise HarnessError(
+                f"{step.location}: step {step.number} of {step.total} was not recorded, for the journey had failed "
+                f"before; {AGAIN}"
+            )
         given[step.number] = position + 1
         return Command(commands[position]) if position < len(commands) else Done()
 

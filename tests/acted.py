@@ -36,6 +36,8 @@ CONFTEST = """
         return pytest_dogfood.Performed(what="click " + step.intent, stdout="saved as " + journey.id)
 
     def pytest_dogfood_judge(journey, step, actions):
+        if step.expect == "judge: in other words":
+            return pytest_dogfood.Verdict(passed="no")
         if step.expect.startswith("judge: "):
             if actions[-1].stdout == "answered\\n":
                 return True
@@ -46,6 +48,10 @@ CONFTEST = """
             return pytest_dogfood.Done() if observations else pytest_dogfood.Command("echo hooked")
         if step.intent == "a hook that raises":
             raise LookupError("nothing of the kind")
+        if step.intent == "a hook that ends it all":
+            raise SystemExit(2)
+        if step.intent == "say nothing":
+            return {"command": ""}
         if step.intent == "answer once":
             return None if observations else pytest_dogfood.Command("true")
         if step.intent == "ask in JSON":

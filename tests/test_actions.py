@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,8 @@ from pytest_dogfood.actions import ActorError
 from pytest_dogfood.actions import Answer
 from pytest_dogfood.actions import Command
 from pytest_dogfood.actions import Done
+from pytest_dogfood.actions import Performed
+from pytest_dogfood.actions import Verdict
 from pytest_dogfood.actions import brief_of_journey
 from pytest_dogfood.actions import brief_of_step
 from pytest_dogfood.actions import masked
@@ -61,12 +64,32 @@ def test_an_answer_is_a_command_or_done_or_an_error(line: bytes, answer: Answer)
         (b'{"command": " "}', "a command is text for a shell"),
         (b'{"command": "a\\u0000b"}', "a command has no NUL"),
         (json.dumps({"command": "x" * 70_000}).encode(), "at most 65536 bytes"),
+        (b'{"command": "a \\ud800"}', "no half of a character"),
+        (b'{"command": "ls", "command": "rm"}', "it has the key 'command' twice"),
         (b'{"done": false}', "'done' is true or left out, not False"),
     ],
 )
 def test_anything_else_is_nonsense_and_it_is_said_why(line: bytes, what: str) -> None:
     with pytest.raises(ValueError, match=what):
         read_answer(line)
+
+
+@pytest.mark.parametrize(
+    "kind, fields, what",
+    [
+        (Performed, {"what": None}, "'what' of a Performed is of type str, not None"),
+        (Performed, {"what": "click", "stdout": b"seen"}, "'stdout' of a Performed is of type str"),
+        (Performed, {"what": "click", "exit": "0"}, "'exit' of a Performed is of type int, not '0'"),
+        (Performed, {"what": "click", "seconds": float("nan")}, "'seconds' is a number"),
+        (Performed, {"what": "x" * 70_000}, "'what' has at most 65536 characters"),
+        (Verdict, {"passed": "no"}, "'passed' of a Verdict is of type bool, not 'no'"),
+    ],
+)
+def test_a_hook_that_gives_other_types_hears_of_it_at_once(
+    kind: type, fields: dict[str, Any], what: str
+) -> None:
+    with pytest.raises(ValueError, match=what):
+        kind(**fields)
 
 
 def test_an_actor_is_told_what_is_wanted_and_not_by_what_it_is_graded() -> None:

@@ -30,6 +30,9 @@ def test_a_hook_that_raises_or_babbles_is_an_error_and_none_for_an_answer_is_no_
         journeys:
           - {id: raises, steps: [intent: a hook that raises]}
           - {id: babbles, steps: [intent: a hook that babbles]}
+          - {id: exits, steps: [intent: a hook that ends it all]}
+          - {id: says-nothing, steps: [intent: say nothing]}
+          - {id: judged, steps: [{intent: ask a hook, expect: "judge: in other words"}]}
           - {id: asks, steps: [{run: 'true'}, intent: ask nobody]}
           - {id: falls-silent, steps: [intent: answer once]}
           - {id: hooked, steps: [intent: ask a hook]}
@@ -45,6 +48,9 @@ def test_a_hook_that_raises_or_babbles_is_an_error_and_none_for_an_answer_is_no_
     assert {name: case.kind for name, case in run.cases.items()} == {
         "raises": "error",
         "babbles": "error",
+        "exits": "error",
+        "says-nothing": "error",
+        "judged": "error",
         "asks": "skipped",
         "falls-silent": "error",
         "hooked": "passed",
@@ -57,8 +63,11 @@ def test_a_hook_that_raises_or_babbles_is_an_error_and_none_for_an_answer_is_no_
         "pytest_dogfood_next_action raised LookupError: nothing of the kind (" in run.cases["raises"].message
     )
     assert "gave 'ls', and not None or one of pytest_dogfood.Command" in run.cases["babbles"].message
+    assert "raised SystemExit: 2 (" in run.cases["exits"].message
+    assert "gave {'command': ''}: a command is text for a shell" in run.cases["says-nothing"].message
+    assert f"is of type bool, not 'no' ({live.path / 'conftest.py'}:" in run.cases["judged"].message
     assert "nobody answers any more: every implementation gave None" in run.cases["falls-silent"].message
-    assert "no actor: step 2 of 2 has no command (a.journey.yaml:5:" in run.cases["asks"].message
+    assert "no actor: step 2 of 2 has no command (a.journey.yaml:8:" in run.cases["asks"].message
 
 
 def test_without_a_hook_for_it_a_graphical_interface_is_left_alone(live: Live) -> None:
@@ -74,6 +83,10 @@ def test_without_a_hook_for_it_a_graphical_interface_is_left_alone(live: Live) -
     [
         (("--dogfood-record", "a", "--dogfood-replay", "b"), "give one"),
         (("--dogfood-replay", "nowhere"), "--dogfood-replay nowhere: there is no such directory"),
+        (
+            ("--dogfood-record", "a.journey.yaml"),
+            "--dogfood-record a.journey.yaml: recordings cannot be written",
+        ),
         (("-o", "dogfood_actor_turns=0"), "dogfood_actor_turns is a number above 0, not 0"),
         (
             ("-o", "dogfood_actor_answer_timeout=soon"),

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.acted import ACTOR
 from tests.acted import FAILED
 from tests.acted import GIVEN
 from tests.acted import JOURNEYS
@@ -71,6 +72,36 @@ def test_a_failure_shows_the_command_that_counted_and_where_all_of_them_are(
 def test_a_step_that_was_never_reached_says_so(recorded: tuple[Live, Run]) -> None:
     message = recorded[1].cases["never-gets-there"].message
     assert "step 2 of 2 (nothing): never reached: expected an action of the actor, got none" in message
+
+
+def test_a_recording_with_what_no_shell_takes_is_an_error_and_no_failure(recorded: tuple[Live, Run]) -> None:
+    live = recorded[0]
+    (live.path / "spoilt").mkdir()
+    content = json.loads((live.path / "recorded" / "is-hooked.json").read_text())
+    content["steps"][0]["commands"] = ["echo \0"]
+    live.write("spoilt/is-hooked.json", json.dumps(content))
+    run = live.run("-n0", "--dogfood-replay", "spoilt", "a.journey.yaml::is-hooked", API_TOKEN=GIVEN)
+    assert run.cases["is-hooked"].kind == "error", run.text
+    assert "a recorded command cannot be run: a command has no NUL" in run.cases["is-hooked"].message
+
+
+def test_where_a_recording_ends_with_a_failure_the_product_is_not_blamed_for_what_comes_after(
+    live: Live,
+) -> None:
+    live.write("actor.py", ACTOR)
+    live.write(
+        "a.journey.yaml",
+        """
+        journeys:
+          - {id: a, steps: [{intent: 'test -e "$DOGFOOD_ROOT/mended"', core: true}, {intent: 'true', core: true}]}
+        """,
+    )
+    options = ("-o", "dogfood_actor=python3 actor.py", "a.journey.yaml")
+    failed = live.run(*options, "--dogfood-record", "recorded", API_TOKEN=GIVEN)
+    live.write("mended", "")
+    replayed = live.run(*options, "--dogfood-replay", "recorded", API_TOKEN=GIVEN)
+    assert [run.cases["a"].kind for run in (failed, replayed)] == ["failure", "error"]
+    assert "step 2 of 2 was not recorded, for the journey had failed before" in replayed.cases["a"].message
 
 
 def test_nothing_is_done_after_a_decisive_step_that_failed(recorded: tuple[Live, Run]) -> None:

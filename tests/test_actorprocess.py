@@ -102,6 +102,25 @@ def test_one_that_does_not_answer_as_it_should_is_the_harness_s_error(
     assert f"log:       {log}" in text
 
 
+def test_its_death_is_noticed_though_something_it_started_keeps_its_output_open(start: Start) -> None:
+    with pytest.raises(HarnessError, match="the actor died with exit status 3"):
+        ask(start("read -r line; sleep 300 & exit 3", seconds=300))
+
+
+def test_each_start_has_a_log_and_a_question_of_its_own(start: Start, log: Path) -> None:
+    actor = start("read -r line; echo $line >&2; exit 3")
+    told = []
+    for what in ("first", "second"):
+        with pytest.raises(HarnessError) as caught:
+            ask(actor, what)
+        told.append(str(caught.value))
+    second = log.with_stem(f"{log.stem}-2")
+    assert "first" not in told[1]
+    assert f"< {second.with_suffix('.request')}\n" in told[1]
+    assert json.loads(log.with_suffix(".request").read_text()) == {"what": "first"}
+    assert second.read_text() == '{"what": "second"}\n'
+
+
 def test_one_that_hangs_is_not_waited_for_beyond_its_limit(start: Start) -> None:
     with pytest.raises(HarnessError, match=r"the actor did not answer within 0\.3 s"):
         ask(start("exec sleep 300", seconds=0.3))
