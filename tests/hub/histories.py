@@ -24,6 +24,7 @@ from tests.hub.plans import edited
 from tests.hub.plans import entries_in
 from tests.hub.plans import path_of
 from tests.hub.plans import with_words
+from tests.hub.promises import LEFT
 from tests.hub.promises import RANKS
 from tests.hub.promises import Follower
 from tests.hub.promises import Picture
@@ -275,5 +276,5 @@ def clear_up(clone: Checkout) -> None:
     for lock in (clone.path / ".git").rglob("*.lock"):
         if lock.name != LOCK_NAME:
             lock.unlink()
-    for left in clone.path.rglob(".dogfood-*~"):
+    for left in clone.path.rglob(LEFT):
         left.unlink()

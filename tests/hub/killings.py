@@ -25,6 +25,7 @@ from tests.hub.machines import codes
 from tests.hub.plans import edited
 from tests.hub.plans import entries_in
 from tests.hub.plans import path_of
+from tests.hub.promises import LEFT
 from tests.hub.promises import Follower
 from tests.hub.promises import Picture
 from tests.hub.promises import require
@@ -116,7 +117,7 @@ def _found(stage: Stage, desk: Desk, when: int | Moment) -> Found | None:
         recorded=bool(desk.hub.writebacks()),
         next_fix=tuple(codes(desk.fix())),
     )
-    require(not [*desk.clone.path.rglob(".dogfood-*~")], f"a temporary file is left after {death} and a fix")
+    require(not [*desk.clone.path.rglob(LEFT)], f"a temporary file is left after {death} and a fix")
     clear_up(desk.clone)
     desk.clone.git("restore", "--staged", "--worktree", ".")
     desk.fix()

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TypeAlias
 
@@ -24,6 +25,7 @@ from tests.hub.plans import entries
 
 RANKS = {"todo": 0, "in_progress": 1, "blocked": 1, "done": 2, "cancelled": 2}
 DELIBERATE = {"reopen", "resolve"}
+LEFT = ".dogfood-*~"
 SUBJECT = "chore(consistency): sync task status from DB [auto]"
 
 Rows: TypeAlias = list[tuple[object, ...]]
@@ -105,22 +107,27 @@ def _require_unbroken(events: list[tuple[object, ...]], task: tuple[object, ...]
 class Picture:
     """A checkout with all that fix must leave alone, and what it may change.
 
-    `status` is what git says of files that are not as they were committed, with the ids of what is staged.
+    `status` is what git says of files that are not as they were committed, with the ids of what is staged. `left` are
+    files that were to take the place of another one when somebody died; they are in neither of the two.
     """
 
     files: Mapping[str, bytes]
+    left: frozenset[str]
     status: tuple[str, ...]
     head: str
 
     @classmethod
     def of(cls, clone: Checkout) -> Picture:
+        there = {str(path.relative_to(clone.path)): path for path in _files(clone.path) if path.is_file()}
+        left = {name for name, path in there.items() if fnmatch(path.name, LEFT)}
         return cls(
-            files={
-                str(path.relative_to(clone.path)): path.read_bytes()
-                for path in _files(clone.path)
-                if path.is_file()
-            },
-            status=tuple(clone.out("status", "--porcelain=v2", "-z", "-uall").split("\0")),
+            files={name: path.read_bytes() for name, path in there.items() if name not in left},
+            left=frozenset(left),
+            status=tuple(
+                line
+                for line in clone.out("status", "--porcelain=v2", "-z", "-uall").split("\0")
+                if line.removeprefix("? ") not in left
+            ),
             head=(clone.path / ".git/refs/heads/main").read_text(),
         )
 
@@ -129,11 +136,14 @@ class Picture:
     ) -> None:
         """See that of a fix, or a deliberate move, only statuses of workplans are new, and committed.
 
-        Who died may leave the change without a commit, and the file that was to take the workplan's place.
+        Who died may leave the change without a commit, and the file that was to take the workplan's place; who comes
+        after them may remove that.
         """
-        left = {name for name in later.files if died and Path(name).name.startswith(".dogfood-")}
-        there = later.files.keys() - (left - self.files.keys())
-        require(there == self.files.keys(), f"files came or went: {there ^ self.files.keys()}")
+        came = later.left - self.left
+        require(len(came) <= died, f"left behind: {came}")
+        require(
+            later.files.keys() == self.files.keys(), f"came or went: {later.files.keys() ^ self.files.keys()}"
+        )
         for name, content in self.files.items():
             plain = besides_tasks if reopening else besides_statuses
             same = plain if name in FILES else bytes
@@ -150,8 +160,7 @@ def _files(directory: Path) -> Iterable[Path]:
 
 
 def _others(status: Iterable[str]) -> list[str]:
-    ours = (*FILES, "~")  # and what was to take their place
-    return [line for line in status if not line.endswith(ours)]
+    return [line for line in status if not line.endswith(tuple(FILES))]
 
 
 def require_commits(clone: Checkout, before: Picture, after: Picture, *, died: bool = False) -> None:
