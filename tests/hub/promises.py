@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import field
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TypeAlias
@@ -108,11 +109,12 @@ class Picture:
     """A checkout with all that fix must leave alone, and what it may change.
 
     `status` is what git says of files that are not as they were committed, with the ids of what is staged. `left` are
-    files that were to take the place of another one when somebody died; they are in neither of the two.
+    files that were to take the place of another one when somebody died; they are in neither of the two, and whether
+    they are still there makes no difference.
     """
 
     files: Mapping[str, bytes]
-    left: frozenset[str]
+    left: frozenset[str] = field(compare=False)
     status: tuple[str, ...]
     head: str
 
