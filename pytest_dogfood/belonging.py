@@ -36,5 +36,5 @@ def _is_below_a_mark(node: Any, known: dict[Any, bool]) -> bool:  # noqa: ANN401
     return known[node]
 
 
-def _is_marked(node: Any) -> bool:  # noqa: ANN401
+def _is_marked(node: Any) -> bool:  # noqa: ANN401 - an item, or any node above it
     return bool(node.own_markers) and any(mark.name in OUR_MARKS for mark in node.own_markers)
