@@ -92,7 +92,7 @@ JOURNEYS = r"""
       - id: repeats
         steps: [{intent: 'echo x >>"$DOGFOOD_ROOT/counted" ;; echo x >>"$DOGFOOD_ROOT/counted" ;; false'}]
       - {id: never-ends, steps: [{intent: endless, core: true}, {intent: 'true'}]}
-      - {id: hangs, steps: [{intent: 'sleep 300'}]}
+      - {id: hangs, steps: [{intent: 'exec sleep 300'}]}
       - {id: goes-where-nothing-is, steps: [{intent: 'mkdir a && cd a && rmdir ../a ;; pwd'}]}
       - {id: speaks-python, steps: [{intent: 'print(6 * 7)', shell: python3, expect: {stdout: "42"}}]}
       - id: keeps-a-secret
