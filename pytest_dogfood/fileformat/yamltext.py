@@ -31,6 +31,8 @@ MAX_BYTES = 8 * 1024 * 1024
 LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """Seven times faster where libyaml is there."""
 
+LIBYAML_TOO_DEEP = "exceeded maximum nesting depth"
+
 TOP = Place(1, 1)
 COMMAND_HINT = "shell text that YAML reads as its own is safe under `run: |`, on a line of its own, indented"
 
@@ -54,6 +56,9 @@ def read_yaml(text: str, findings: Findings, *, hint: str = "", loader: type[Any
     try:
         _feed(tree, loader(text))
     except yaml.MarkedYAMLError as error:
+        if error.problem == LIBYAML_TOO_DEEP and loader is not yaml.SafeLoader:
+            # Since 0.2.6 libyaml has a limit of its own, far behind ours, and may come to it first: it reads ahead.
+            return read_yaml(text, findings, hint=hint, loader=yaml.SafeLoader)
         _report_syntax(error, text, findings, hint)
         return None
     except yaml.reader.ReaderError as error:
