@@ -11,14 +11,12 @@ from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 
-import msgspec
-
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.outcomes import Cause
 from pytest_dogfood.outcomes import Outcome
 from pytest_dogfood.process import alive
 from pytest_dogfood.process import start_time
-from pytest_dogfood.storage import append_line
+from pytest_dogfood.sharedlog import SharedLog
 
 
 class Why(StrEnum):
@@ -43,23 +41,22 @@ class Entry:
 
 
 class Journal:
-    """Append-only, one file for all; each process reads on from where it has got to."""
+    """What the processes of a run have started and ended, in `directory`."""
 
     def __init__(self, directory: Path) -> None:
-        self._path = directory / "journal"
+        self._log = SharedLog(directory / "journal", Entry)
         self._pid = os.getpid()
         self._born = start_time(self._pid)
-        self._position = 0
         self._entries: dict[JourneyId, list[Entry]] = defaultdict(list)
 
     def started(self, journey: JourneyId, why: Why, state: str) -> None:
         """Say so before the first step, so that a death in the middle is seen."""
-        self._append(Entry(journey=journey, why=why, pid=self._pid, born=self._born, state=state))
+        self._log.append(Entry(journey=journey, why=why, pid=self._pid, born=self._born, state=state))
 
     def ended(
         self, journey: JourneyId, why: Why, state: str, outcome: Outcome, cause: Cause | None = None
     ) -> None:
-        self._append(
+        self._log.append(
             Entry(
                 journey=journey,
                 why=why,
@@ -102,18 +99,6 @@ class Journal:
                 last = replace(entry, outcome=Outcome.CRASHED, cause=cause)
         return last
 
-    def _append(self, entry: Entry) -> None:
-        append_line(self._path, msgspec.json.encode(entry))
-
     def _read_on(self) -> None:
-        try:
-            with self._path.open("rb") as file:
-                file.seek(self._position)
-                added = file.read()
-        except FileNotFoundError:
-            return
-        whole = added[: added.rfind(b"\n") + 1]  # the last line may still be being written
-        self._position += len(whole)
-        for line in whole.splitlines():
-            entry = msgspec.json.decode(line, type=Entry)
+        for entry in self._log.unread():
             self._entries[entry.journey].append(entry)

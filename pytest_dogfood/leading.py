@@ -222,10 +222,7 @@ class Leading:
             return set()
         run = self._lease.directory.path
         if self._config.stash[SETTINGS].keep:
-            return set(run.iterdir()) - {
-                run / "tokens",
-                run / "attempts",
-            }  # they hold secret values as they are
+            return set(run.iterdir()) - {run / "tokens"}  # it holds secret values as they are
         outputs = {run / "out"} if self._to_keep() else set()
         return {*self._to_keep(), *outputs, run / TRAJECTORIES, run / RESULTS}
 

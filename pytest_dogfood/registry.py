@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
-from collections.abc import Iterator
 from collections.abc import Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
@@ -16,12 +14,12 @@ from pathlib import Path
 import msgspec
 
 from pytest_dogfood.journey import Token
-from pytest_dogfood.journey import is_of_a_test
+from pytest_dogfood.locktable import LockTable
 from pytest_dogfood.outcomes import Proof
 from pytest_dogfood.process import alive
 from pytest_dogfood.process import start_time
 from pytest_dogfood.services import Running
-from pytest_dogfood.storage import LockedFile
+from pytest_dogfood.sharedlog import SharedLog
 from pytest_dogfood.storage import private_directory
 from pytest_dogfood.storage import read_as
 from pytest_dogfood.storage import write_whole
@@ -68,83 +66,85 @@ class Attempt:
         return not self.message and not alive(self.pid, self.born)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Record:
+    """All that is known of a token in a place from now on; `kept` is what tests saved that establish it together."""
+
+    token: Token
+    place: str
+    holding: Holding | None = None
+    attempt: Attempt | None = None
+    kept: Mapping[str, str] = field(default_factory=dict)
+
+
 class Registry:
-    """Records below a run's directory; the same token in another state is another record."""
+    """Records of one run, in `directory`; the same token in another state is another record.
+
+    Who changes a record holds the token's lock in its place.
+    """
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._locks: dict[Path, LockedFile] = {}
-        self._made: dict[str, Path] = {}
+        directory = private_directory(directory)
+        self._log = SharedLog(directory / "records", _Record)
+        self._locks = LockTable(directory / "locks")
+        self._records: dict[str, dict[Token, _Record]] = {}
 
-    @contextmanager
-    def locked(self, token: Token, place: str) -> Iterator[None]:
+    def locked(self, token: Token, place: str) -> AbstractContextManager[None]:
         """Keep others from asking for, bringing about and giving back a token; reentrant within a process."""
-        path = self._place(place) / f"{_file_name(token)}.lock"
-        with self._locks.setdefault(path, LockedFile(path)):
-            yield
+        return self._locks.holding(f"{place}/{token}")
 
     def holding(self, token: Token, place: str) -> Holding | None:
-        return read_as(self._place(place) / f"{_file_name(token)}.json", Holding)
+        return self._record_of(token, place).holding
 
     def record(self, holding: Holding) -> None:
-        path = self._place(holding.place) / f"{_file_name(holding.token)}.json"
-        write_whole(path, msgspec.json.encode(holding))
+        known = self._record_of(holding.token, holding.place)
+        self._log.append(replace(known, holding=holding))
 
     def forget(self, token: Token, place: str) -> None:
-        (self._place(place) / f"{_file_name(token)}.json").unlink(missing_ok=True)
+        known = self._record_of(token, place)
+        if known.holding is not None:
+            self._log.append(replace(known, holding=None))
 
     def keep_values(self, token: Token, place: str, values: Mapping[str, str]) -> None:
         """Keep what one of several tests has saved until all that establish the token together have passed."""
-        path = self._place(place) / f"{_file_name(token)}.values"
-        write_whole(path, msgspec.json.encode(dict(values)))
+        self._log.append(replace(self._record_of(token, place), kept=values))
 
     def kept_values(self, token: Token, place: str) -> Mapping[str, str]:
-        return read_as(self._place(place) / f"{_file_name(token)}.values", dict[str, str]) or {}
+        return self._record_of(token, place).kept
 
     def holdings(self, place: str) -> tuple[Holding, ...]:
         """Give everything that holds in a place, oldest first."""
-        found = [read_as(path, Holding) for path in sorted(self._place(place).glob("*.json"))]
-        return tuple(sorted((one for one in found if one), key=lambda one: one.since))
+        found = [one.holding for one in self._read_on().get(place, {}).values() if one.holding is not None]
+        return tuple(sorted(found, key=lambda one: (one.since, one.token)))
 
     def places(self) -> tuple[str, ...]:
         """Name every place something was ever recorded for, the machine last: what holds in states rests on it."""
-        found = sorted(path.name for path in private_directory(self._directory).iterdir())
-        return tuple(sorted(found, key=lambda name: name == MACHINE))
+        return tuple(sorted(self._read_on(), key=lambda name: (name == MACHINE, name)))
 
     def begin(self, attempt: Attempt) -> None:
         """Note that provisioning begins, before it does."""
-        self._write_attempt(attempt)
+        self._log.append(replace(self._record_of(attempt.token, attempt.place), attempt=attempt))
 
     def fail(self, attempt: Attempt, message: str) -> None:
-        self._write_attempt(replace(attempt, message=message))
+        self.begin(replace(attempt, message=message))
 
     def succeed(self, attempt: Attempt) -> None:
-        self._attempt_file(attempt.token, attempt.place).unlink(missing_ok=True)
+        self._log.append(replace(self._record_of(attempt.token, attempt.place), attempt=None))
 
     def attempts(self, token: Token) -> tuple[Attempt, ...]:
         """Give the attempts at a token, in whatever place, that failed or are under way."""
-        found = [read_as(path, Attempt) for path in sorted(self._attempts.glob(f"{token}@*"))]
-        return tuple(one for one in found if one is not None)
+        records = self._read_on()
+        found = [records[place].get(token) for place in sorted(records)]
+        return tuple(one.attempt for one in found if one is not None and one.attempt is not None)
 
-    def _write_attempt(self, attempt: Attempt) -> None:
-        write_whole(self._attempt_file(attempt.token, attempt.place), msgspec.json.encode(attempt))
+    def _record_of(self, token: Token, place: str) -> _Record:
+        known = self._read_on().get(place, {}).get(token)
+        return _Record(token=token, place=place) if known is None else known
 
-    def _attempt_file(self, token: Token, place: str) -> Path:
-        return self._attempts / f"{token}@{place}"
-
-    @property
-    def _attempts(self) -> Path:
-        return private_directory(self._directory.with_name("attempts"))
-
-    def _place(self, place: str) -> Path:
-        if place not in self._made:
-            self._made[place] = private_directory(self._directory / place)
-        return self._made[place]
-
-
-def _file_name(token: Token) -> str:
-    """Name a token's files; the name of a test may be long and hold slashes."""
-    return hashlib.sha256(token.encode()).hexdigest()[:32] if is_of_a_test(token) else token
+    def _read_on(self) -> Mapping[str, Mapping[Token, _Record]]:
+        for one in self._log.unread():
+            self._records.setdefault(one.place, {})[one.token] = one
+        return self._records
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,12 +175,11 @@ class MachineRegistry:
     def __init__(self, directory: Path, lease: Lease) -> None:
         self._directory = private_directory(directory)
         self._lease = lease
-        self._locks: dict[Token, LockedFile] = {}
+        self._locks = LockTable(self._directory / "locks")
 
-    @contextmanager
-    def locked(self, token: Token) -> Iterator[None]:
-        with self._locks.setdefault(token, LockedFile(self._directory / f"{token}.lock")):
-            yield
+    def locked(self, token: Token) -> AbstractContextManager[None]:
+        """Keep all runs of the project on this machine from dealing with a token; reentrant within a process."""
+        return self._locks.holding(token)
 
     def record_of(self, token: Token) -> MachineRecord | None:
         return read_as(self._directory / f"{token}.json", MachineRecord)

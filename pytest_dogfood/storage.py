@@ -1,12 +1,10 @@
-"""Small files that several processes share: written whole, private to their owner, read without surprises."""
+"""Small files: written whole, private to their owner, read without surprises."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
 from pathlib import Path
-from typing import Self
 from typing import TypeVar
 
 import msgspec
@@ -14,47 +12,6 @@ import msgspec
 from pytest_dogfood.diagnostics import HarnessError
 
 T = TypeVar("T")
-
-
-class LockedFile:
-    """A file that one process at a time may hold, several times over; the system lets go for a process that dies.
-
-    Entered at every token of every item: a bare flock(2), which wakes up as soon as the holder lets go.
-    """
-
-    __slots__ = ("_depth", "_descriptor", "_path")
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._depth = 0
-        self._descriptor = -1
-
-    def __enter__(self) -> Self:
-        if not self._depth:
-            self._descriptor = _opened_and_locked(self._path)
-        self._depth += 1
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._depth -= 1
-        if not self._depth:
-            fcntl.flock(self._descriptor, fcntl.LOCK_UN)  # a child that was forked meanwhile may hold a copy
-            os.close(self._descriptor)
-
-
-def _opened_and_locked(path: Path) -> int:
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise HarnessError(f"cannot open the lock {path}: {error.strerror}") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-    except BaseException as error:  # also Ctrl-C while somebody else holds it
-        os.close(descriptor)
-        if isinstance(error, OSError):
-            raise HarnessError(f"cannot lock {path}: {error.strerror}") from error
-        raise
-    return descriptor
 
 
 def write_for_others(path: Path, content: bytes) -> None:
@@ -80,13 +37,11 @@ def write_whole(path: Path, content: bytes, *, mode: int = 0o600) -> None:
 
 
 def append_line(path: Path, line: bytes) -> None:
-    """Add one line in one write, which the kernel keeps whole among processes; mode 0600."""
+    """Add one line to a file that nobody else writes to; mode 0600."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
-        try:
-            os.write(descriptor, line + b"\n")
-        finally:
-            os.close(descriptor)
+        with open(descriptor, "wb") as file:  # noqa: PTH123 - the descriptor carries mode and flags
+            file.write(line + b"\n")
     except OSError as error:
         raise HarnessError(f"cannot write {path}: {error.strerror}") from error
 

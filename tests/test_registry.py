@@ -82,6 +82,14 @@ def test_an_attempt_is_known_from_its_beginning_in_every_place(registry: Registr
     assert registry.attempts(Token("db")) == ()
 
 
+def test_what_is_recorded_of_a_token_leaves_the_rest_of_what_is_known_as_it_was(registry: Registry) -> None:
+    registry.keep_values(T, "c0-gw0", {"port": "80"})
+    registry.begin(BEGUN)
+    registry.record(HERE)
+    registry.forget(T, "c0-gw0")
+    assert (registry.kept_values(T, "c0-gw0"), registry.attempts(T)) == ({"port": "80"}, (BEGUN,))
+
+
 def test_a_failed_attempt_is_remembered_and_one_that_succeeded_is_not(registry: Registry) -> None:
     registry.begin(BEGUN)
     registry.fail(BEGUN, "no luck")
@@ -99,9 +107,9 @@ def test_an_attempt_has_died_if_its_process_ended_before_it(dead: Lease) -> None
 
 def test_a_record_that_was_damaged_is_an_error_and_not_an_absence(registry: Registry, tmp_path: Path) -> None:
     registry.record(HERE)
-    (tmp_path / "tokens" / "c0-gw0" / f"{T}.json").write_text("{")
+    (tmp_path / "tokens" / "records").write_text("{\n")
     with pytest.raises(HarnessError, match="cannot be read"):
-        registry.holding(T, "c0-gw0")
+        Registry(tmp_path / "tokens").holding(T, "c0-gw0")
 
 
 def test_a_lock_can_be_taken_again_by_who_holds_it(registry: Registry) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import multiprocessing
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,22 +58,6 @@ def test_what_cannot_be_written_is_the_harness_s_problem_and_says_where(
 ) -> None:
     with pytest.raises(HarnessError, match=r"cannot write .*/missing/file: No such file"):
         write(tmp_path / "missing" / "file", b"x")
-
-
-def append_many(path: Path, letter: str) -> None:
-    for _ in range(200):
-        append_line(path, letter.encode() * 500)
-
-
-def test_lines_of_several_processes_stay_whole(tmp_path: Path) -> None:
-    path = tmp_path / "lines"
-    context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=append_many, args=(path, letter)) for letter in "ab"]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join(60)
-    assert sorted(path.read_bytes().splitlines()) == [b"a" * 500] * 200 + [b"b" * 500] * 200
 
 
 def test_what_is_not_there_reads_as_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,68 @@
+"""Locks by name, as many as there are tokens, in a single file."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pytest_dogfood.diagnostics import HarnessError
+
+_PLACES = 2**62
+"""How many bytes of a file, which need not exist, can be locked each by itself."""
+
+
+class LockTable:
+    """Locks that one process at a time may hold, several times over; the system lets go for a process that dies.
+
+    A name stands for one byte of the file, locked as POSIX has it (fcntl(2), advisory record locks): to lock costs no
+    file, whoever waits wakes up as soon as the holder lets go, and those who wait for each other in a circle are told.
+    Such locks belong to the process: children do not inherit them, and whoever closes any descriptor of the file gives
+    them up. So a table keeps its file open as long as it lives, and a process holds locks by one table at a time.
+    """
+
+    __slots__ = ("_depths", "_descriptor", "_path")
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor = -1
+        self._depths: dict[str, int] = {}
+
+    def __del__(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+    @contextmanager
+    def holding(self, name: str) -> Iterator[None]:
+        """Keep others away while the block runs; raises HarnessError if the lock cannot be had at all."""
+        depth = self._depths.get(name, 0)
+        if not depth:
+            self._ask(fcntl.LOCK_EX, name)
+        self._depths[name] = depth + 1
+        try:
+            yield
+        finally:
+            if depth:
+                self._depths[name] = depth
+            else:
+                del self._depths[name]
+                self._ask(fcntl.LOCK_UN, name)
+
+    def _ask(self, what: int, name: str) -> None:
+        try:
+            if self._descriptor < 0:
+                flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+                self._descriptor = os.open(self._path, flags, 0o600)
+            fcntl.lockf(self._descriptor, what, 1, _byte_of(name))
+        except OSError as error:
+            why = "whoever holds it waits for us" if error.errno == errno.EDEADLK else error.strerror
+            raise HarnessError(f"cannot lock {name!r} in {self._path}: {why}") from error
+
+
+def _byte_of(name: str) -> int:
+    """Give a name's byte; two names share one about as often as hash functions break."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % _PLACES

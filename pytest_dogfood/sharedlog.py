@@ -1,0 +1,93 @@
+"""A file of records that several processes append to, each reading on from where it has got to.
+
+Appending costs one write, where a file per record costs the making of a file, which on many disks takes longer than
+starting a shell. Nothing is ever changed or taken back: what is true is what the newest records say.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Generic
+from typing import TypeVar
+
+import msgspec
+
+from pytest_dogfood.diagnostics import HarnessError
+
+T = TypeVar("T")
+
+
+class SharedLog(Generic[T]):
+    """One JSON line a record, readable by its owner only; the file is there once something was appended.
+
+    Every method raises HarnessError where the file cannot be used, or holds what nobody of us wrote.
+    """
+
+    __slots__ = ("_decoder", "_descriptor", "_path", "_position")
+
+    def __init__(self, path: Path, kind: type[T]) -> None:
+        self._path = path
+        self._decoder = msgspec.json.Decoder(kind)
+        self._descriptor = -1
+        self._position = 0
+
+    def __del__(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+    def append(self, record: T) -> None:
+        """Add a record: all of it, or nothing."""
+        line = msgspec.json.encode(record) + b"\n"
+        try:
+            descriptor = self._opened(os.O_CREAT)
+            fcntl.lockf(descriptor, fcntl.LOCK_EX)
+            try:
+                self._write(descriptor, line)
+            finally:
+                fcntl.lockf(descriptor, fcntl.LOCK_UN)
+        except OSError as error:
+            raise HarnessError(f"cannot write {self._path}: {error.strerror}") from error
+
+    def unread(self) -> tuple[T, ...]:
+        """Give the records that were added since this was last asked, oldest first."""
+        try:
+            descriptor = self._opened()
+            more = os.fstat(descriptor).st_size - self._position
+            added = os.pread(descriptor, more, self._position) if more > 0 else b""
+        except FileNotFoundError:
+            return ()
+        except OSError as error:
+            raise HarnessError(f"cannot read {self._path}: {error.strerror}") from error
+        whole = added[: added.rfind(b"\n") + 1]  # the last line may still be being written
+        self._position += len(whole)
+        try:
+            return tuple(self._decoder.decode(line) for line in whole.splitlines())
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+            raise HarnessError(f"{self._path} cannot be read ({error}); remove it and run again") from error
+
+    def _opened(self, create: int = 0) -> int:
+        if self._descriptor < 0:
+            flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | create
+            self._descriptor = os.open(self._path, flags, 0o600)
+        return self._descriptor
+
+    def _write(self, descriptor: int, line: bytes) -> None:
+        """Write a line behind the last whole one: nobody but us is writing, so what is half was never finished."""
+        size = os.fstat(descriptor).st_size
+        if size and os.pread(descriptor, 1, size - 1) != b"\n":
+            size = _end_of_last_line(descriptor, size)
+            os.ftruncate(descriptor, size)
+        written = 0
+        try:
+            while written < len(line):
+                written += os.write(descriptor, line[written:])
+        except BaseException:
+            os.ftruncate(descriptor, size)
+            raise
+
+
+def _end_of_last_line(descriptor: int, size: int) -> int:
+    """Give where the last line that was finished ends."""
+    return os.pread(descriptor, size, 0).rfind(b"\n") + 1
