@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from pytest_dogfood.dispatch import Job
 from pytest_dogfood.planning import Plan
+from pytest_dogfood.workload import Job
 
 
 def jobs_for(ids: Sequence[str], plan: Plan, dist: str) -> list[Job]:

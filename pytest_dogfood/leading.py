@@ -35,7 +35,6 @@ from pytest_dogfood.stash import SETTINGS
 
 if TYPE_CHECKING:
     from pytest_dogfood.custody import MachineCustody
-    from pytest_dogfood.dispatch import Job
     from pytest_dogfood.listening import Listener
     from pytest_dogfood.manifest import Expected
     from pytest_dogfood.registry import Lease
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from pytest_dogfood.scheduling import Worker
     from pytest_dogfood.services import Watcher
     from pytest_dogfood.working import Working
+    from pytest_dogfood.workload import Job
 
 NOT_EXECUTING = ("collectonly", "setupplan")
 """Options of pytest under which nothing is run, so nothing is written either."""

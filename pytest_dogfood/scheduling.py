@@ -19,7 +19,7 @@ from pytest_dogfood.witness import Witness
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_dogfood.dispatch import Job
+    from pytest_dogfood.workload import Job
 
 
 FEW = 2

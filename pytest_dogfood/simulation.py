@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pytest_dogfood.dispatch import Job
 from pytest_dogfood.dispatch import Queue
+from pytest_dogfood.workload import Job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_dogfood.dispatch import Job
+    from pytest_dogfood.workload import Job
 
 
 class OrderViolationError(Exception):

@@ -8,10 +8,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from pytest_dogfood.dispatch import LARGEST_BATCH_BESIDE_A_GRAPH
-from pytest_dogfood.dispatch import Job
 from pytest_dogfood.dispatch import Queue
 from pytest_dogfood.witness import OrderViolationError
 from pytest_dogfood.witness import Witness
+from pytest_dogfood.workload import Job
 
 
 @st.composite

@@ -17,7 +17,7 @@ DISTRIBUTED = '''
     import pytest
 
     from pytest_dogfood.barrier import BarrierPlugin
-    from pytest_dogfood.dispatch import Job
+    from pytest_dogfood.workload import Job
     from pytest_dogfood.distribution import Distribution
 
     class Source:

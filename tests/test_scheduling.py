@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_dogfood.dispatch import Job
 from pytest_dogfood.scheduling import DeadlockError
 from pytest_dogfood.scheduling import DogfoodScheduling
 from pytest_dogfood.witness import OrderViolationError
+from pytest_dogfood.workload import Job
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from pytest_dogfood.dispatch import Job
 from pytest_dogfood.jobs import jobs_for
 from pytest_dogfood.planning import make_plan
 from pytest_dogfood.simulation import Forecast
 from pytest_dogfood.simulation import critical_path
 from pytest_dogfood.simulation import forecast
 from pytest_dogfood.simulation import seconds_per_chain
+from pytest_dogfood.workload import Job
 from tests.strategies import Scene
 from tests.strategies import scenes
 

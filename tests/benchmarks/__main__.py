@@ -18,6 +18,7 @@ from statistics import median
 from tests.benchmarks import overheads
 from tests.benchmarks.checking import check
 from tests.benchmarks.consistency import consistency
+from tests.benchmarks.contenders import TOOLS
 from tests.benchmarks.contenders import available
 from tests.benchmarks.graphs import GRAPHS
 from tests.benchmarks.graphs import TINY
@@ -92,6 +93,14 @@ def _makespans(name: str, workers: int, rounds: int) -> list[Row]:
             note=f"{best:.2f} s ideal, {best / bound(graph, workers):.2f} of the bound",
         )
     ]
+    rows.append(
+        Row(
+            what=f"{name}, N={workers} ÷ the same jobs by a bare loop",
+            ours=ours / figures["bare"],
+            target=1.03,
+            peers={who: one / figures["bare"] for who, one in figures.items() if who in TOOLS},
+        )
+    )
     if name in WIDE and workers in LONGER_THAN_CO_LOCATED:
         rows.append(
             Row(

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.benchmarks.bare import run_bare
 from tests.benchmarks.graphs import Graph
 from tests.benchmarks.graphs import Job
 
@@ -72,6 +73,14 @@ def polling(graph: Graph, workers: int) -> float:
     return _run(graph, lambda directory: _polling(graph, directory, workers))
 
 
+def bare(graph: Graph, workers: int) -> float:
+    """Run nothing but the jobs, by a loop that knows their durations."""
+    with scratch() as directory:
+        _prepare(directory)
+        run_bare(graph, workers, lambda job: _argv(job, directory), cwd=directory)
+        return _makespan(graph, directory / "log")
+
+
 def ctest(graph: Graph, workers: int) -> float:
     """Run CTest with the true cost of each test."""
     return _run(graph, lambda directory: _ctest(graph, directory, workers))
@@ -83,7 +92,7 @@ def make(graph: Graph, workers: int) -> float:
 
 
 OURS: Mapping[str, Contender] = {"journeys": journeys, "Python tests": python_tests}
-PEERS: Mapping[str, Contender] = {"co-location": co_location, "load + polling": polling}
+PEERS: Mapping[str, Contender] = {"bare": bare, "co-location": co_location, "load + polling": polling}
 TOOLS: Mapping[str, Contender] = {"ctest": ctest, "make": make}
 
 
@@ -123,15 +132,22 @@ def pytest(*arguments: str, cwd: Path) -> str:
 
 def _run(graph: Graph, write: Callable[[Path], tuple[str, ...]]) -> float:
     with scratch() as directory:
-        log = directory / "log"
-        log.mkdir()
-        (directory / "job.sh").write_text(SCRIPT)
-        (directory / "pytest.ini").write_text("[pytest]\n")
+        _prepare(directory)
         call(*write(directory), cwd=directory)
-        starts = {job.name: (log / f"{job.name}.start").stat().st_mtime for job in graph}
-        ends = {job.name: (log / f"{job.name}.end").stat().st_mtime for job in graph}
-        _check_order(graph, starts, ends)
-        return max(ends.values()) - min(starts.values())
+        return _makespan(graph, directory / "log")
+
+
+def _prepare(directory: Path) -> None:
+    (directory / "log").mkdir()
+    (directory / "job.sh").write_text(SCRIPT)
+    (directory / "pytest.ini").write_text("[pytest]\n")
+
+
+def _makespan(graph: Graph, log: Path) -> float:
+    starts = {job.name: (log / f"{job.name}.start").stat().st_mtime for job in graph}
+    ends = {job.name: (log / f"{job.name}.end").stat().st_mtime for job in graph}
+    _check_order(graph, starts, ends)
+    return max(ends.values()) - min(starts.values())
 
 
 def _check_order(graph: Graph, starts: Mapping[str, float], ends: Mapping[str, float]) -> None:

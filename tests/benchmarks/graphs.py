@@ -112,8 +112,8 @@ TINY = "200 jobs of 10 ms"
 def ideal(jobs: Sequence[Job], workers: int) -> float:
     """Give the makespan of a list schedule, longest way first, by workers that need no time between jobs."""
     by_name = {job.name: job for job in jobs}
-    then = _dependents(jobs)
-    way = _ways(jobs, then)
+    then = dependents(jobs)
+    way = ways(jobs, then)
     waits = {job.name: len(job.after) for job in jobs}
     ready = [(-way[job.name], job.name) for job in jobs if not job.after]
     heapq.heapify(ready)
@@ -133,10 +133,11 @@ def ideal(jobs: Sequence[Job], workers: int) -> float:
 
 def bound(jobs: Sequence[Job], workers: int) -> float:
     """Give the longer of the critical path and the total over the workers: nothing is faster."""
-    return max(*_ways(jobs, _dependents(jobs)).values(), sum(job.seconds for job in jobs) / workers)
+    return max(*ways(jobs, dependents(jobs)).values(), sum(job.seconds for job in jobs) / workers)
 
 
-def _dependents(jobs: Sequence[Job]) -> dict[str, list[str]]:
+def dependents(jobs: Sequence[Job]) -> dict[str, list[str]]:
+    """Give for each job those that need it."""
     then: dict[str, list[str]] = {job.name: [] for job in jobs}
     for job in jobs:
         for before in job.after:
@@ -144,7 +145,8 @@ def _dependents(jobs: Sequence[Job]) -> dict[str, list[str]]:
     return then
 
 
-def _ways(jobs: Sequence[Job], then: Mapping[str, Sequence[str]]) -> dict[str, float]:
+def ways(jobs: Sequence[Job], then: Mapping[str, Sequence[str]]) -> dict[str, float]:
+    """Give for each job the seconds from its start to the end of all that needs it."""
     way: dict[str, float] = {}
     for job in reversed(jobs):
         way[job.name] = job.seconds + max((way[other] for other in then[job.name]), default=0.0)
