@@ -25,11 +25,12 @@ class LockTable:
     them up. So a table keeps its file open as long as it lives, and a process holds locks by one table at a time.
     """
 
-    __slots__ = ("_depths", "_descriptor", "_path")
+    __slots__ = ("_bytes", "_depths", "_descriptor", "_path")
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._descriptor = -1
+        self._bytes: dict[str, int] = {}
         self._depths: dict[str, int] = {}
 
     def __del__(self) -> None:
@@ -57,7 +58,9 @@ class LockTable:
             if self._descriptor < 0:
                 flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
                 self._descriptor = os.open(self._path, flags, 0o600)
-            fcntl.lockf(self._descriptor, what, 1, _byte_of(name))
+            if name not in self._bytes:
+                self._bytes[name] = _byte_of(name)
+            fcntl.lockf(self._descriptor, what, 1, self._bytes[name])
         except OSError as error:
             why = "whoever holds it waits for us" if error.errno == errno.EDEADLK else error.strerror
             raise HarnessError(f"cannot lock {name!r} in {self._path}: {why}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -62,15 +63,12 @@ class Presence:
             capability.service or capability.release or self.outlives_runs(token)
         )
 
-    @contextmanager
-    def locked(self, token: Token, state: State) -> Iterator[None]:
+    def locked(self, token: Token, state: State) -> AbstractContextManager[None]:
         """Keep other processes of this run, and other runs where they see the token too, from dealing with it."""
-        with self.registry.locked(token, self.place_of(token, state)):
-            if self.outlives_runs(token):
-                with self.machine.locked(token):
-                    yield
-            else:
-                yield
+        within_the_run = self.registry.locked(token, self.place_of(token, state))
+        if not self.outlives_runs(token):
+            return within_the_run
+        return _both(within_the_run, self.machine.locked(token))
 
     def ask(self, token: Token, state: State) -> Holding | None:
         """Give the record of a token that is present now; what the probe denies is forgotten."""
@@ -173,3 +171,9 @@ class Presence:
             return {}
         self.world.keeper.learn(holding.values[name] for name in holding.secret)
         return holding.values
+
+
+@contextmanager
+def _both(outer: AbstractContextManager[None], inner: AbstractContextManager[None]) -> Iterator[None]:
+    with outer, inner:
+        yield
