@@ -79,7 +79,10 @@ def task_of_key(connection: Connection, key: str) -> HubTask | None:
 def read_events(
     connection: Connection, task: str | None = None, slug: str | None = None, *, regressions: bool = False
 ) -> tuple[Event, ...]:
-    """Give events in the order of tasks and versions; with `regressions` those that lowered a rank."""
+    """Give events, those of one task in the order of its versions, of several as they come by the hub's clock.
+
+    With `regressions` only those that lowered a rank.
+    """
     query = select(task_events).join(tasks, task_events.c.task == tasks.c.id)
     query = query.join(repos, tasks.c.repo == repos.c.id)
     if task is not None:
@@ -88,7 +91,9 @@ def read_events(
         query = query.where(repos.c.slug == slug)
     if regressions:
         query = query.where(rank(task_events.c.to_status) < rank(task_events.c.from_status))
-    rows = connection.execute(query.order_by(repos.c.slug, tasks.c.task_id, task_events.c.version))
+    if task is None:
+        query = query.order_by(task_events.c.at, repos.c.slug, tasks.c.task_id)
+    rows = connection.execute(query.order_by(task_events.c.version))
     return tuple(map(_event, rows))
 
 

@@ -34,12 +34,32 @@ from pytest_dogfood.hub.statuses import position
 from pytest_dogfood.hub.tasks import HubTask
 from pytest_dogfood.hub.urls import parse_url
 
+LONG_AGO = """\
+INSERT INTO task_events (task, version, at, machine, actor, source, from_status, to_status, reopen_count)
+VALUES (:task, 2, '1990-01-01 00:00:00', 'here', 'a', 'api', 'todo', 'done', 0)
+"""
 RACING = Path(__file__).with_name("racing.py")
 HERE = Machine(id="here", host="host")
 
 Add = Callable[..., HubTask]
 MakeStamp = Callable[..., Stamp]
 Move = tuple[str, Status, int, bool]
+
+
+def test_the_log_comes_in_the_order_of_time_and_that_of_one_task_in_the_order_of_its_versions(
+    hub: Hub, hub_url: str, add_task: Add
+) -> None:
+    first, other = add_task(hub, "T1"), add_task(hub, "T2")
+    engine = create_engine(parse_url(hub_url))
+    with engine.begin() as connection:
+        connection.execute(text(LONG_AGO), {"task": other.id})
+    engine.dispose()
+    assert [(event.task, event.version) for event in hub.events()] == [
+        (other.id, 2),
+        (first.id, 1),
+        (other.id, 1),
+    ]
+    assert [event.version for event in hub.events(other.id)] == [1, 2]
 
 
 @pytest.mark.parametrize(
