@@ -168,9 +168,10 @@ class Watcher:
         )
 
     def _dismiss(self) -> tuple[int, ...]:
-        with suppress(BrokenPipeError):  # it was killed: we sweep below
-            self._pipe.write(b"\n")
-        self._pipe.close()
+        if not self._pipe.closed:  # else an earlier call was interrupted while it waited
+            with suppress(BrokenPipeError):  # it was killed: we sweep below
+                self._pipe.write(b"\n")
+            self._pipe.close()
         try:
             printed, _ = self._watching.communicate(timeout=2 * watcher.LIMIT)
         except subprocess.TimeoutExpired:

@@ -188,6 +188,23 @@ def test_a_watcher_that_was_killed_is_stood_in_for(marker: str, marked: Callable
     assert watching.close() == (running.pid,)
 
 
+def test_closing_goes_on_where_ctrl_c_has_interrupted_it(
+    marker: str, marked: Callable[..., Running], tmp_path: Path
+) -> None:
+    running = marked("trap '' TERM; touch ready; while :; do sleep 0.1; done")  # takes its whole grace
+    assert until((tmp_path / "ready").exists)
+    watching = Watcher(marker)
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            watching.close()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert running.pid in watching.close()
+    assert not is_alive(running)
+
+
 CONTROLLER = """
 import os, sys, time
 from pathlib import Path
