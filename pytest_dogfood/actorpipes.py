@@ -29,6 +29,13 @@ class NoAnswer(Exception):  # noqa: N818 - a fact about the program, worded by w
     """It did not answer as it should; the text completes 'it …'."""
 
 
+class Died(NoAnswer):
+    """It has ended, and an exit status says more."""
+
+    def __str__(self) -> str:
+        return "died"
+
+
 class Pipes:
     """A program in a session of its own, its standard error appended to `log`.
 
@@ -53,7 +60,7 @@ class Pipes:
         """Send a line and give the one that comes back; raises NoAnswer for everything else."""
         deadline = time.monotonic() + seconds
         if self._ready(0)[0]:
-            raise NoAnswer("spoke without being asked" if self._read() else self._why_silent())
+            raise NoAnswer("spoke without being asked") if self._read() else self._silence()
         received = b""
         while b"\n" not in received:
             left = deadline - time.monotonic()
@@ -66,10 +73,10 @@ class Pipes:
             if readable:
                 chunk = self._read()
                 if not chunk:
-                    raise NoAnswer(self._why_silent())
+                    raise self._silence()
                 received += chunk
             elif has_ended:  # and something that it has started keeps its output open
-                raise NoAnswer("died")
+                raise Died
             if len(received) > LONGEST_ANSWER:
                 raise NoAnswer(f"said more than {LONGEST_ANSWER} bytes in one answer")
         answer, _, more = received.partition(b"\n")
@@ -84,8 +91,9 @@ class Pipes:
         end_group(self._process.pid, gone=self._has_ended, grace=0.5)
         return self._process.wait()
 
-    def _why_silent(self) -> str:
-        return "died" if self._wait_for_its_end(FAREWELL) else "closed its standard output"
+    def _silence(self) -> NoAnswer:
+        """Say why it speaks no more."""
+        return Died() if self._wait_for_its_end(FAREWELL) else NoAnswer("closed its standard output")
 
     def _wait_for_its_end(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
@@ -111,9 +119,8 @@ class Pipes:
         except BlockingIOError:
             return 0
         except BrokenPipeError:
-            return len(
-                line
-            )  # it listens no more; whether it has ended, or still speaks, is seen when we read
+            # It listens no more; whether it has ended, or still speaks, is seen when we read.
+            return len(line)
 
     def _has_ended(self) -> bool:
         """Look without reaping: until then its group's number is its own."""

@@ -11,6 +11,7 @@ from typing import Any
 from pytest_dogfood.actions import Answer
 from pytest_dogfood.actions import masked
 from pytest_dogfood.actions import read_answer
+from pytest_dogfood.actorpipes import Died
 from pytest_dogfood.actorpipes import NoAnswer
 from pytest_dogfood.actorpipes import Pipes
 from pytest_dogfood.diagnostics import HarnessError
@@ -62,7 +63,7 @@ class ActorProcess:
         try:
             said = pipes.exchange(line, self._seconds)
         except NoAnswer as error:
-            raise self._broken_down(str(error), line, about) from None
+            raise self._broken_down(str(error), line, about, died=isinstance(error, Died)) from None
         try:
             answer = read_answer(said)
         except ValueError as error:
@@ -90,11 +91,11 @@ class ActorProcess:
             if self._log.exists():
                 self._keeper.secrets.mask_file(self._log)
 
-    def _broken_down(self, what: str, line: bytes, about: str) -> HarnessError:
+    def _broken_down(self, what: str, line: bytes, about: str, *, died: bool = False) -> HarnessError:
         self._breakdowns += 1
         status = None if self._pipes is None else self._end(self._pipes, farewell=0)
-        if what == "died":
-            what = f"died with exit status {status}"
+        if died:
+            what = f"{what} with exit status {status}"
         asked = self._log.with_suffix(".request")
         write_whole(asked, line)
         again = f"{self._command} < {shlex.quote(str(asked))}"

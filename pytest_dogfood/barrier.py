@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_dogfood.itemends import OUTCOMES
+
 if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
@@ -73,7 +75,7 @@ class BarrierPlugin:
         # What is raised here, the teardown of session fixtures after `-x` included, xdist loses without a trace.
         try:
             yield
-        except Exception as error:
+        except (Exception, *OUTCOMES) as error:
             session.config.workeroutput[LATE_ERROR] = f"{type(error).__name__}: {error}"  # type: ignore[attr-defined] # xdist documents it
             raise
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.journey import VARIABLE_PATTERN
 from pytest_dogfood.journey import Token
+from pytest_dogfood.recursion import room_for
 from pytest_dogfood.turn import Turn
 
 Guard = Callable[[Callable[[], None]], None]
@@ -42,7 +43,8 @@ class Capabilities:
         graph = self._turn.provisioner.presence.graph
         if not graph.is_known(token):
             raise HarnessError(f"{token!r} is unknown: no journey establishes it and no file defines it")
-        self._turn.provisioner.ensure((token,), self._turn.ask)
+        with room_for(len(graph.journeys)):
+            self._turn.provisioner.ensure((token,), self._turn.ask)
 
     def save(self, **values: object) -> None:
         """Keep values, as text, that travel with the tokens this test establishes; raises ValueError for bad names."""

@@ -74,12 +74,16 @@ class ChainCustody:
 
 
 class MachineCustody:
-    """Keeps machine-wide tokens until their last user is finished; services stop then, the rest with the run."""
+    """Keeps machine-wide tokens until their last user is finished; services stop then, the rest with the run.
+
+    Where items may ask for tokens at run time nobody knows the last user, and services stop with the run, too.
+    """
 
     def __init__(self, plan: Plan, presence: Presence) -> None:
         self._presence = presence
         self._users = users_by_token(plan, presence, Scope.MACHINE)
         self._planned = plan.by_nodeid()
+        self._others_may_ask = plan.asks_at_run_time
         self._last_user: dict[Token, str] = {}
 
     def finished(self, nodeid: str) -> None:
@@ -90,9 +94,13 @@ class MachineCustody:
             users = self._users.get(token)
             if users is not None and planned is not None:
                 users.discard(planned.id)
-                holding = None if users else self._presence.registry.holding(token, MACHINE)
-                if holding is not None and holding.service is not None:
-                    stop_service(self._presence, holding)
+                if not users and not self._others_may_ask:
+                    self._stop_service(token)
+
+    def _stop_service(self, token: Token) -> None:
+        holding = self._presence.registry.holding(token, MACHINE)
+        if holding is not None and holding.service is not None:
+            stop_service(self._presence, holding)
 
     def release_everything_left(self) -> Iterable[tuple[str, str]]:
         """Release what still holds anywhere in the run; gives the last user's node id with what went wrong."""

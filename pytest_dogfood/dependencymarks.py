@@ -185,7 +185,7 @@ def _mistakes(
         )
     if not isinstance(depends_on, Iterable):
         yield Severity.ERROR, f"depends={depends_on!r} is no list of names", "write depends=['test_a']"
-    elif depends_on and scope not in SCOPES:
+    elif depends_on and not (isinstance(scope, str) and scope in SCOPES):
         yield (
             Severity.ERROR,
             f"{scope!r} is no scope of a dependency",

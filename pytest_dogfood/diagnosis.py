@@ -190,8 +190,9 @@ def _shared_directories(graph: CapabilityGraph) -> Iterator[Diagnostic]:
         if journey.workdir is not None:
             sharing[graph.chains[journey.id], journey.workdir].append(journey)
     for (_, name), journeys in sharing.items():
+        before = {journey.id: _all_before(graph, journey.id) for journey in journeys}
         for one, other in combinations(journeys, 2):
-            if not _depends(graph, one.id, other.id) and not _depends(graph, other.id, one.id):
+            if one.id not in before[other.id] and other.id not in before[one.id]:
                 yield Diagnostic(
                     location=other.location,
                     code="workdir-conflict",
@@ -201,17 +202,15 @@ def _shared_directories(graph: CapabilityGraph) -> Iterator[Diagnostic]:
                 )
 
 
-def _depends(graph: CapabilityGraph, one: JourneyId, other: JourneyId) -> bool:
-    seen: set[JourneyId] = set()
-    waiting = [one]
+def _all_before(graph: CapabilityGraph, journey: JourneyId) -> set[JourneyId]:
+    """Give every journey that one depends on, directly or through others."""
+    found: set[JourneyId] = set()
+    waiting = [journey]
     while waiting:
-        for journey in graph.prerequisites[waiting.pop()]:
-            if journey == other:
-                return True
-            if journey not in seen:
-                seen.add(journey)
-                waiting.append(journey)
-    return False
+        new = set(graph.prerequisites[waiting.pop()]) - found
+        found |= new
+        waiting.extend(new)
+    return found
 
 
 def _shared_variables(graph: CapabilityGraph) -> Iterator[Diagnostic]:

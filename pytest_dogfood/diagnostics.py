@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
@@ -11,6 +12,7 @@ import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from collections.abc import Iterator
 
 
 # Made by the hundred thousand: a struct costs a seventh of what a frozen dataclass does.
@@ -60,6 +62,15 @@ class InvalidProjectError(Exception):
 
 class HarnessError(Exception):
     """The harness could not do its part. Never the product's failure; reported as an error, not as a failure."""
+
+
+@contextmanager
+def to_harness_error(doing: str) -> Iterator[None]:
+    """Report what the system refuses while `doing` something as a problem of the harness."""
+    try:
+        yield
+    except OSError as error:
+        raise HarnessError(f"cannot {doing}: {error.strerror or error}") from error
 
 
 def in_order_of_place(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:

@@ -47,9 +47,18 @@ def presence_for(
         keeper=SecretKeeper.from_environment(settings.secrets),
         locks=root / "locks",
         lifeline=Lifeline() if hasattr(config, "workerinput") else None,
+        mark_names=_mark_names(config),
     )
     machine = MachineRegistry(root / f"machine-{project}", lease)
-    return Presence(graph, Registry(run.path / "tokens"), machine, world)
+    return Presence(graph, Registry(run.tokens), machine, world)
+
+
+def _mark_names(config: pytest.Config) -> dict[str, object]:
+    """Give what conditions of skipif and xfail may speak of besides modules, as pytest's own evaluation has it."""
+    names: dict[str, object] = {"config": config}
+    for more in reversed(config.hook.pytest_markeval_namespace(config=config)):
+        names.update(more)
+    return names
 
 
 def troupe_for(config: pytest.Config, settled: Settled, world: World) -> Troupe | None:

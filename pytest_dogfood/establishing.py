@@ -70,5 +70,5 @@ def _all_have_passed(presence: Presence, journal: Journal, token: Token, last: J
     for one in presence.graph.establishers[token]:
         if last in one.members:
             verdicts = [journal.verdict(other) for other in one.members if other != last]
-            return all(found and found.outcome and found.outcome.establishes for found in verdicts)
+            return all(found is not None and found.outcome.establishes for found in verdicts)
     return True

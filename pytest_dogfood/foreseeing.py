@@ -10,6 +10,7 @@ from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.journey import Scope
 from pytest_dogfood.journey import Token
 from pytest_dogfood.planning import Plan
+from pytest_dogfood.recursion import room_for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,12 +31,13 @@ def foresee_provisioning(graph: CapabilityGraph, plan: Plan) -> tuple[ToProvisio
     """Say what a run would bring about for its items if no probe found it there and nothing failed or was destroyed."""
     foresight = _Foresight(graph, plan)
     here = {planned.id for planned in plan.journeys}
-    for planned in plan.journeys:
-        for gate in planned.gates:
-            if gate not in here:
-                foresight.replay(gate, graph.chains[gate], planned.id)
-        for token in planned.requires:
-            foresight.ensure(token, planned.chain, planned.id)
+    with room_for(len(graph.journeys)):
+        for planned in plan.journeys:
+            for gate in planned.gates:
+                if gate not in here:
+                    foresight.replay(gate, graph.chains[gate], planned.id)
+            for token in planned.requires:
+                foresight.ensure(token, planned.chain, planned.id)
     return tuple(foresight.acts)
 
 

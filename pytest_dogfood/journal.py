@@ -14,6 +14,7 @@ from pathlib import Path
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.outcomes import Cause
 from pytest_dogfood.outcomes import Outcome
+from pytest_dogfood.outcomes import reason_of
 from pytest_dogfood.process import alive
 from pytest_dogfood.process import start_time
 from pytest_dogfood.sharedlog import SharedLog
@@ -38,6 +39,22 @@ class Entry:
     at: float = field(default_factory=time.time)
     outcome: Outcome | None = None
     cause: Cause | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JourneyEnd:
+    """How a journey ended last, in which state, and why if not well."""
+
+    journey: JourneyId
+    state: str
+    outcome: Outcome
+    cause: Cause | None = None
+
+    def against(self) -> Cause | None:
+        """Give the root cause for those who rest on the journey; None if it has established what it should."""
+        if self.outcome.establishes:
+            return None
+        return self.cause or Cause(who=self.journey, why=reason_of(self.outcome))
 
 
 class Journal:
@@ -80,7 +97,7 @@ class Journal:
         found = [entry for entry in entries if entry.why is why and entry.outcome is not None]
         return tuple(sorted(found, key=lambda entry: entry.at))
 
-    def verdict(self, journey: JourneyId) -> Entry | None:
+    def verdict(self, journey: JourneyId) -> JourneyEnd | None:
         """Give how the journey ended last, as item or replay, with outcome CRASHED if its process died in it.
 
         None if it never began, or is under way in a living process.
@@ -97,7 +114,9 @@ class Journal:
             if not alive(entry.pid, entry.born) and (last is None or entry.at >= last.at):
                 cause = Cause(who=journey, why="took its worker down when it ran")
                 last = replace(entry, outcome=Outcome.CRASHED, cause=cause)
-        return last
+        if last is None or last.outcome is None:
+            return None
+        return JourneyEnd(journey=journey, state=last.state, outcome=last.outcome, cause=last.cause)
 
     def _read_on(self) -> None:
         for entry in self._log.unread():

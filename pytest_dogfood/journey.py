@@ -27,6 +27,8 @@ ChainId = NewType("ChainId", str)
 TOKEN_PATTERN = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*(:[A-Za-z0-9_.+-]+)?")
 JOURNEY_ID_PATTERN = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]*")
 VARIABLE_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+MARK_PATTERN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+"""pytest refuses names of marks that begin with an underscore."""
 
 
 class Tier(IntEnum):

@@ -21,6 +21,7 @@ from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.outcomes import Outcome
 from pytest_dogfood.outcomes import Tally
 from pytest_dogfood.outcomes import badness
+from pytest_dogfood.outcomes import listed
 from pytest_dogfood.planning import Plan
 from pytest_dogfood.rundir import ALONE
 from pytest_dogfood.rundir import RESULTS
@@ -129,7 +130,13 @@ class Leading:
         return jobs_for(ids, published.plan, str(self._config.getoption("dist", "load")))
 
     def _take(self, plan: Plan) -> None:
-        """Count on a plan, unless nothing of it is going to run."""
+        """Count on a plan, unless nothing of it is going to run; raises pytest.UsageError where no run is possible."""
+        try:
+            self._count_on(plan)
+        except HarnessError as error:
+            raise pytest.UsageError(f"dogfood: {error}") from error
+
+    def _count_on(self, plan: Plan) -> None:
         if self._lease is None:
             return
         self._plan = plan
@@ -168,12 +175,15 @@ class Leading:
             self._give_everything_back()
 
     def _give_everything_back(self) -> None:
-        if self._custody is not None:
-            for nodeid, problem in self._custody.release_everything_left():
-                self._report_late_error(nodeid, problem)
-        if self._watcher is not None:
-            self._watcher.close()
-            self._watcher = None
+        try:
+            if self._custody is not None:
+                for nodeid, problem in self._custody.release_everything_left():
+                    self._report_late_error(nodeid, problem)
+            if self._watcher is not None:
+                self._watcher.close()
+                self._watcher = None
+        except HarnessError as error:
+            self._report_late_error("", f"harness: {error}")
 
     def _report_late_error(self, nodeid: str, problem: str) -> None:
         """Report a failed release as an error in the teardown of the last user."""
@@ -208,7 +218,14 @@ class Leading:
             if self._watcher is not None:
                 self._watcher.close()
             if self._lease is not None:
-                self._lease.close(keep=self._kept_paths() if self.kept is not None else ())
+                left = self._lease.close(keep=self._kept_paths() if self.kept is not None else ())
+                self._complain_of(left)
+
+    def _complain_of(self, left: Sequence[str]) -> None:
+        """Name what stays of the run's directory, which may be a secret, because the system refuses to remove it."""
+        terminal = self._config.pluginmanager.get_plugin("terminalreporter")
+        if left and terminal is not None:
+            terminal.write_line(f"dogfood: could not remove {listed(left)}; remove it yourself", red=True)
 
     def _keeping(self, run: Path) -> bool:
         kept = (*self._to_keep(), run / TRAJECTORIES)
@@ -220,11 +237,11 @@ class Leading:
     def _kept_paths(self) -> set[Path]:
         if self._lease is None:
             return set()
-        run = self._lease.directory.path
+        run = self._lease.directory
         if self._config.stash[SETTINGS].keep:
-            return set(run.iterdir()) - {run / "tokens"}  # it holds secret values as they are
-        outputs = {run / "out"} if self._to_keep() else set()
-        return {*self._to_keep(), *outputs, run / TRAJECTORIES, run / RESULTS}
+            return set(run.path.iterdir()) - {run.tokens}
+        outputs = {run.outputs} if self._to_keep() else set()
+        return {*self._to_keep(), *outputs, run.path / TRAJECTORIES, run.path / RESULTS}
 
     def _settle_exit_status(self, session: pytest.Session) -> None:
         """Make a run red that would be green without having measured, or with journeys nobody accounts for."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pytest_dogfood.custody import MachineCustody
+from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.outcomes import Cause
 from pytest_dogfood.outcomes import JourneyResult
 from pytest_dogfood.outcomes import Outcome
@@ -17,6 +18,7 @@ from pytest_dogfood.planning import Plan
 from pytest_dogfood.properties import properties_of
 from pytest_dogfood.reports import PHASES
 from pytest_dogfood.reports import last_word_after
+from pytest_dogfood.reports import late_error
 from pytest_dogfood.rundir import RunDirectory
 
 
@@ -66,9 +68,16 @@ class Listener:
         self._tally.add(result)
         report.__dict__["dogfood"] = result.to_json()
         report.user_properties = [*report.user_properties, *properties_of(planned, result)]
-        self.keep.add(self._run.path / f"c{planned.number}-{worker}")
-        self._custody.finished(report.nodeid)
+        self.keep.add(self._run.state_path(planned.number, worker))
+        self._finished(report.nodeid)
+
+    def _finished(self, nodeid: str) -> None:
+        try:
+            self._custody.finished(nodeid)
+        except HarnessError as error:
+            late = late_error(nodeid, f"harness: {error}", self.last_report.get(nodeid))
+            self._config.hook.pytest_runtest_logreport(report=late)
 
     @pytest.hookimpl
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
-        self._custody.finished(nodeid)
+        self._finished(nodeid)

@@ -21,6 +21,8 @@ from typing import Self
 from urllib.parse import quote
 from urllib.parse import quote_plus
 
+from pytest_dogfood.diagnostics import to_harness_error
+
 _STARS = "***"
 _SHORTEST = 3
 _SHORTEST_PART = 8
@@ -56,10 +58,13 @@ class Secrets:
         return _masked(data, _encoded_forms(self.values), _STARS.encode())
 
     def masked_ending(self, path: Path, limit: int) -> bytes:
-        """Give the last bytes of a file, at most `limit`, masked, and no part of a value left over at the cut."""
+        """Give the last bytes of a file, at most `limit`, masked, and no part of a value left over at the cut.
+
+        Raises HarnessError if it cannot be read.
+        """
         forms = _encoded_forms(self.values)
         overlap = len(forms[0]) - 1 if forms else 0
-        with path.open("rb") as file:
+        with to_harness_error(f"read {path}"), path.open("rb") as file:
             start = max(os.fstat(file.fileno()).st_size - limit - overlap, 0)
             file.seek(start)
             window = self.mask_bytes(file.read(limit + overlap))
@@ -70,20 +75,25 @@ class Secrets:
         """Mask a file in place, with little memory whatever its size.
 
         The file is replaced by another, readable by its owner only, unless there is nothing to mask in it: a process
-        that still writes to it writes to the old one.
+        that still writes to it writes to the old one. Raises HarnessError if it cannot be read or replaced.
         """
         forms = _encoded_forms(self.values)
         if not forms:
             return
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".masking-")
-        try:
-            with path.open("rb") as source, os.fdopen(descriptor, "wb") as target:
-                found = _copy_masked(source, target, forms)
-            if found:
-                Path(name).replace(path)
-        finally:
-            with suppress(FileNotFoundError):  # it has taken the place of the original
-                Path(name).unlink()
+        with to_harness_error(f"hide secrets in {path}"):
+            _mask_in_place(path, forms)
+
+
+def _mask_in_place(path: Path, forms: tuple[bytes, ...]) -> None:
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".masking-")
+    try:
+        with os.fdopen(descriptor, "wb") as target, path.open("rb") as source:
+            found = _copy_masked(source, target, forms)
+        if found:
+            Path(name).replace(path)
+    finally:
+        with suppress(FileNotFoundError):  # it has taken the place of the original
+            Path(name).unlink()
 
 
 def _copy_masked(source: IO[bytes], target: IO[bytes], forms: tuple[bytes, ...]) -> bool:

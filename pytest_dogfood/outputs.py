@@ -13,6 +13,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_dogfood.diagnostics import to_harness_error
 from pytest_dogfood.masking import Secrets
 from pytest_dogfood.process import open_private
 
@@ -84,20 +85,25 @@ class Output:
         return open_private(self.path, fresh=True)
 
     def settle(self, secrets: Secrets) -> None:
-        """Hide secrets in the file and give it its name; if nothing was written to it, there is none any more."""
+        """Hide secrets in the file and give it its name; if nothing was written to it, there is none any more.
+
+        Raises HarnessError where the file cannot be had, for instance because a command has removed it.
+        """
         if self.path is None:
             return
-        if self.path.stat().st_size:
+        with to_harness_error(f"keep the output {self.path}"):
+            self.path = self._settled(self.path, secrets)
+
+    def _settled(self, path: Path, secrets: Secrets) -> Path | None:
+        if path.stat().st_size:
             if self.spares is None:
-                secrets.mask_file(self.path)
-            if self.path.name != self.name:
-                self.path = self.path.replace(self.directory / self.name)
-            return
+                secrets.mask_file(path)
+            return path if path.name == self.name else path.replace(self.directory / self.name)
         if self.spares is None:
-            self.path.unlink()
+            path.unlink()
         else:
-            self.spares.add(self.path)
-        self.path = None
+            self.spares.add(path)
+        return None
 
     def discard(self) -> None:
         """Remove what may hold secrets, for nobody is going to settle it."""

@@ -51,9 +51,13 @@ class PlannedJourney(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The items of one run in dependency order."""
+    """The items of one run in dependency order.
+
+    With `asks_at_run_time` some item may ask for any token while it runs, without having said so before.
+    """
 
     journeys: tuple[PlannedJourney, ...] = ()
+    asks_at_run_time: bool = False
 
     def to_json(self) -> bytes:
         return msgspec.json.encode(self)
@@ -240,13 +244,13 @@ def partition(
     for name in sorted(weights, key=lambda unit: (-weights[unit], unit)):
         costs = (needs or {}).get(name, {})
         brought = set((brings or {}).get(name, ()))
-
-        def load_with_it(shard: int, costs: Mapping[str, float] = costs, name: str = name) -> float:
-            missing = costs.keys() - present[shard] - set((brings or {}).get(name, ()))
-            return loads[shard] + weights[name] + sum(costs[one] for one in sorted(missing))
-
-        shard = min(loads, key=load_with_it)
-        loads[shard] = load_with_it(shard)
+        missing = sorted(costs.keys() - brought)
+        loads_with_it = {
+            shard: load + weights[name] + sum(costs[one] for one in missing if one not in present[shard])
+            for shard, load in loads.items()
+        }
+        shard = min(loads, key=loads_with_it.__getitem__)
+        loads[shard] = loads_with_it[shard]
         present[shard] |= costs.keys() | brought
         shards[name] = shard
     return shards

@@ -83,6 +83,8 @@ class _Replayable:
     def __init__(self, graph: CapabilityGraph) -> None:
         self._graph = graph
         self._known: dict[JourneyId, bool] = {}
+        for journey in graph.ordered(graph.journeys):  # each rests on what is known by then
+            self.alone(journey)
 
     def alone(self, journey_id: JourneyId) -> bool:
         if journey_id not in self._known:

@@ -159,8 +159,8 @@ def end_group(
 ) -> tuple[int, ...]:
     """End a process group or session, its descendants and what carries `variable`.
 
-    `gone` tells whether the group's leader has ended, for systems without /proc. Elsewhere it gives the ids of the
-    processes it ended.
+    Gives the ids of the processes it ended, where there is a /proc; elsewhere `gone` tells whether the group's leader
+    has ended.
     """
     if watcher.HAS_PROC:
         return watcher.end(group=group, variable=variable, grace=grace)

@@ -94,7 +94,7 @@ class Provisioner:
     def _outcome_of_gate(self, gate: JourneyId, ask: Ask) -> tuple[Outcome, Cause | None]:
         presence = self.presence
         verdict = self.journal.verdict(gate)
-        if verdict is None or verdict.outcome is None:
+        if verdict is None:
             journey = presence.graph.journeys[gate]
             name = Token(f"gate-{sha256(gate.encode()).hexdigest()[:8]}")
             # The lock of those who bring about several tokens comes first: they may come to a gate, and it to tokens.
@@ -108,7 +108,7 @@ class Provisioner:
                         cause = Cause(who=gate, why="could not be run by the harness", details=str(error))
                         self.journal.ended(gate, Why.REPLAY, state.name, Outcome.ERROR, cause)
                     verdict = self.journal.verdict(gate)
-        if verdict is None or verdict.outcome is None:
+        if verdict is None:
             return Outcome.ERROR, None
         return verdict.outcome, verdict.cause
 
@@ -249,8 +249,9 @@ class Provisioner:
     def _cause_against(self, members: Iterable[JourneyId]) -> Cause | None:
         for member in members:
             verdict = self.journal.verdict(member)
-            if verdict is not None and verdict.outcome is not None and not verdict.outcome.establishes:
-                return verdict.cause or Cause(who=member, why=reason_of(verdict.outcome))
+            cause = None if verdict is None else verdict.against()
+            if cause is not None:
+                return cause
         return None
 
 

@@ -6,6 +6,7 @@ import os
 import platform
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from pytest_dogfood.acting import NoActor
@@ -58,8 +59,9 @@ class Replayer:
         causes: list[Cause] = []
         for journey in self._replayable(token):
             verdict = self._journal.verdict(journey.id)
-            if verdict is not None and verdict.outcome and not verdict.outcome.establishes:
-                causes.append(verdict.cause or Cause(who=journey.id, why=reason_of(verdict.outcome)))
+            earlier = None if verdict is None else verdict.against()
+            if earlier is not None:
+                causes.append(earlier)
                 continue
             shared = graph.scope_of(token) is Scope.MACHINE
             state = self._presence.world.state_of(graph, journey) if shared else ask.state
@@ -118,7 +120,7 @@ class Replayer:
                 self._journal.started(journey.id, Why.REPLAY, state.name)
                 forget_invalidated(self._presence, journey, state)
                 outcome, cause = self._run_with_actor(journey, state, asked)
-        if outcome.is_bad and _is_marked(journey, "xfail"):
+        if outcome.is_bad and self._is_marked(journey, "xfail"):
             outcome, cause = _because(journey.id, Outcome.XFAILED)
         self._journal.ended(journey.id, Why.REPLAY, state.name, outcome, cause)
         return None if outcome.establishes else cause
@@ -126,13 +128,21 @@ class Replayer:
     def _refused(self, journey: Journey) -> tuple[Outcome | None, Cause | None]:
         try:
             require_actor(self._presence.world, journey)
+            if self._is_marked(journey, "skip", "skipif"):
+                return _because(journey.id, Outcome.SKIPPED)
         except NoActor:
             return _because(journey.id, Outcome.NO_ACTOR)
         except HarnessError as error:
             return Outcome.ERROR, _not_played(journey, error)
-        if _is_marked(journey, "skip", "skipif"):
-            return _because(journey.id, Outcome.SKIPPED)
         return None, None
+
+    def _is_marked(self, journey: Journey, *names: str) -> bool:
+        known = self._presence.world.mark_names
+        try:
+            return any(mark.name in names and _applies(mark, known) for mark in journey.marks)
+        except Exception as error:
+            said = f"{journey.location}: a condition of {' or '.join(names)} cannot be evaluated: {error!r}"
+            raise HarnessError(said) from error
 
     def _run_with_actor(self, journey: Journey, state: State, ask: Ask) -> tuple[Outcome, Cause | None]:
         """Run a journey; what an actor has spoilt is not tried again, since that may take its whole time each time."""
@@ -231,16 +241,12 @@ def _not_played(journey: Journey, error: HarnessError) -> Cause:
     return Cause(who=journey.id, why=reason_of(Outcome.ERROR), details=str(error))
 
 
-def _is_marked(journey: Journey, *names: str) -> bool:
-    return any(mark.name in names and _applies(mark) for mark in journey.marks)
-
-
-def _applies(mark: Mark) -> bool:
-    """Whether a skip, skipif or xfail mark counts; a text condition is Python, as pytest has it."""
+def _applies(mark: Mark, known: Mapping[str, object]) -> bool:
+    """Whether a skip, skipif or xfail mark counts; a text condition is Python, and sees what pytest lets it see."""
     conditions = [*mark.args] if mark.name != "skip" else []
     if "condition" in mark.kwargs:
         conditions.append(mark.kwargs["condition"])
-    names = {"os": os, "sys": sys, "platform": platform}
+    names = {"os": os, "sys": sys, "platform": platform, **known}
     values = [
         eval(condition, names) if isinstance(condition, str) else condition  # noqa: S307 - what pytest does with it
         for condition in conditions

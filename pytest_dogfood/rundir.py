@@ -55,6 +55,16 @@ class RunDirectory:
         return private_directory(self.path / "records")
 
     @cached_property
+    def tokens(self) -> Path:
+        """Where tokens are recorded, secret values as they are: it is never kept."""
+        return self.path / "tokens"
+
+    @property
+    def recorded(self) -> Path:
+        """Where it is claimed which journeys have been recorded."""
+        return self.path / "recorded"
+
+    @cached_property
     def outputs(self) -> Path:
         return private_directory(self.path / "out")
 
@@ -79,7 +89,10 @@ class RunDirectory:
 
     def state(self, number: int, worker: str) -> Path:
         """Give the state directory of a chain on a worker; a replacement worker has a new name, so a new state."""
-        return private_directory(self.path / f"c{number}-{worker}")
+        return private_directory(self.state_path(number, worker))
+
+    def state_path(self, number: int, worker: str) -> Path:
+        return self.path / f"c{number}-{worker}"
 
     def has_other_states(self, number: int, state: Path) -> bool:
         """Whether the chain has had a state on some other worker, which must have died."""
@@ -212,7 +225,7 @@ def remove_tree(path: Path) -> tuple[str, ...]:
                 Path(name).chmod(0o700)
             action(name)
         except OSError:
-            failed.append(name)
+            failed.append(os.fspath(name))
 
     if path.is_symlink() or not path.is_dir():
         with contextlib.suppress(FileNotFoundError):

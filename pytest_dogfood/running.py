@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
+from typing import TypeVar
 
 import pytest
 
@@ -14,6 +17,7 @@ from pytest_dogfood.capabilities import Capabilities
 from pytest_dogfood.collection import JourneyFile
 from pytest_dogfood.custody import ChainCustody
 from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.itemends import OUTCOMES
 from pytest_dogfood.outcomes import Outcome
 from pytest_dogfood.planning import Plan
 from pytest_dogfood.properties import properties_of
@@ -22,11 +26,14 @@ from pytest_dogfood.raising import cause_of
 from pytest_dogfood.raising import deferral
 from pytest_dogfood.raising import harness_failure
 from pytest_dogfood.raising import is_of_the_harness
+from pytest_dogfood.reports import late_error
 from pytest_dogfood.stash import JOURNEY
 from pytest_dogfood.turn import ProductFailure
 from pytest_dogfood.turn import Turn
 
+T = TypeVar("T")
 TURN = pytest.StashKey[Turn]()
+LAST_REPORT = pytest.StashKey[pytest.TestReport]()
 PRESENCE_FIXTURE = "dogfood_presence"
 
 
@@ -70,7 +77,10 @@ class Running:
             return (yield)
         turn.begin()
         result = yield
-        item.stash[TURN].end()
+        problem = _told(item.stash[TURN].end)
+        if problem:
+            report = late_error(item.nodeid, problem, item.stash.get(LAST_REPORT, None))
+            item.ihook.pytest_runtest_logreport(report=report)
         return result
 
     @pytest.hookimpl(tryfirst=True)
@@ -89,12 +99,13 @@ class Running:
     def dogfood_presence(self, request: pytest.FixtureRequest) -> None:
         """Ensure that what the item requires is present."""
         turn = request.node.stash[TURN]
-        _as_pytest_has_it(turn, lambda: turn.prepare(_fixture_value(request)))
+        _as_pytest_has_it(turn, lambda: turn.prepare(request.getfixturevalue))
 
     @pytest.fixture
-    def dogfood_state(self, request: pytest.FixtureRequest) -> Any:  # noqa: ANN401 - a Path, but pytest wants no such import at run time
+    def dogfood_state(self, request: pytest.FixtureRequest) -> Path:
         """Directory that the journeys of this test's chain share: a pathlib.Path."""
-        return request.node.stash[TURN].state.path
+        turn: Turn = request.node.stash[TURN]
+        return turn.state.path
 
     @pytest.fixture
     def capabilities(self, request: pytest.FixtureRequest) -> Capabilities:
@@ -113,6 +124,7 @@ class Running:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
+        __tracebackhide__ = True
         result = yield
         turn = item.stash.get(TURN, None)
         if turn is not None and turn.journey.establishes:
@@ -121,15 +133,17 @@ class Running:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
+        __tracebackhide__ = True
         turn = item.stash.get(TURN, None)
         if turn is None:
             return (yield)
         problems = [_told(turn.clean_up)]
         try:
             result = yield
-        except Exception as error:
+        except (Exception, *OUTCOMES) as error:
             problems.append(_told(lambda: self._give_back(turn)))
-            error.add_note("\n".join(filter(None, problems)))
+            for problem in filter(None, problems):
+                error.add_note(problem)
             raise
         problems.append(_told(lambda: self._give_back(turn)))
         text = "\n".join(filter(None, problems))
@@ -161,6 +175,7 @@ class Running:
             path, line, _ = item.location
             report.longrepr = (str(item.config.rootpath / path), (line or 0) + 1, _reason(report))
         if report.when == "teardown":
+            item.stash[LAST_REPORT] = report
             result = turn.result()
             report.__dict__["dogfood"] = result.to_json()
             report.user_properties = [*report.user_properties, *properties_of(turn.planned, result)]
@@ -173,14 +188,7 @@ class Running:
             self._provisioner.fixture_is_gone(token)
 
 
-def _fixture_value(request: pytest.FixtureRequest) -> Any:  # noqa: ANN401 - a function from names to any values
-    def value(name: str) -> object:
-        return request.getfixturevalue(name)
-
-    return value
-
-
-def _as_pytest_has_it(turn: Turn, action: Any) -> Any:  # noqa: ANN401 - gives what the action gives
+def _as_pytest_has_it(turn: Turn, action: Callable[[], T]) -> T:
     """Do something, and put what goes wrong into pytest's own terms, without frames of ours."""
     __tracebackhide__ = True
     try:
@@ -196,9 +204,9 @@ def _as_pytest_has_it(turn: Turn, action: Any) -> Any:  # noqa: ANN401 - gives w
         raise harness_failure(error) from None
 
 
-def _told(action: Any) -> str:  # noqa: ANN401 - a function that gives text
+def _told(action: Callable[[], str | None]) -> str:
     try:
-        return str(action() or "")
+        return action() or ""
     except HarnessError as error:
         return f"harness: {error}"
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
+from dataclasses import replace
 
 import pytest
 
@@ -109,6 +110,7 @@ def settle(
         prerequisites=wanted,
         durations=weights(graph.journeys.values(), seen=seen or {}, committed=committed or {}),
     )
+    plan = replace(plan, asks_at_run_time=any("capabilities" in _fixtures_of(item) for item in here))
     brought_back = set(map(id, here))
     elsewhere = [item for item in elsewhere if id(item) not in brought_back]
     gates = gates_by_tier(graph, in_selection)
@@ -125,6 +127,10 @@ def settle(
 
 def _journey(item: pytest.Item) -> Journey:
     return item.stash[JOURNEY]
+
+
+def _fixtures_of(item: pytest.Item) -> Sequence[str]:
+    return getattr(item, "fixturenames", ())
 
 
 def _ids(items: Sequence[pytest.Item]) -> list[JourneyId]:

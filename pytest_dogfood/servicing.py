@@ -8,6 +8,7 @@ from pathlib import Path
 from pytest_dogfood import services
 from pytest_dogfood.captured import Captured
 from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.diagnostics import to_harness_error
 from pytest_dogfood.journey import Capability
 from pytest_dogfood.journey import Scope
 from pytest_dogfood.journey import Token
@@ -90,7 +91,8 @@ def _wait_until_ready(
 
 
 def _words(presence: Presence, holding: Holding, running: services.Running, what: str) -> str:
-    log = Captured(path=Path(running.log)).tail(4096).rstrip()
+    with to_harness_error(f"read {running.log}"):
+        log = Captured(path=Path(running.log)).tail(4096).rstrip()
     text = f"the service of {holding.token!r} {what}\n  --- {running.log} ---\n{log or '  (empty)'}"
     return presence.world.keeper.mask(text)
 

@@ -16,6 +16,7 @@ from pytest_dogfood.captured import Captured
 from pytest_dogfood.captured import TooMuchOutput
 from pytest_dogfood.captured import printable
 from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.diagnostics import to_harness_error
 from pytest_dogfood.journey import Script
 from pytest_dogfood.journey import Step
 from pytest_dogfood.judgement import READABLE
@@ -189,13 +190,17 @@ class RealObservation:
 
     def tail(self, stream: Stream) -> str:
         path = self.outputs[stream].path
-        return "" if path is None else Captured(path=path).tail(SHOWN)
+        if path is None:
+            return ""
+        with to_harness_error(f"read {path}"):
+            return Captured(path=path).tail(SHOWN)
 
     def ending(self, stream: Stream) -> str:
         path = self.outputs[stream].path
         if path is None:
             return ""
-        before = max(Captured(path=path).size - TAIL, 0)
+        with to_harness_error(f"read {path}"):
+            before = max(Captured(path=path).size - TAIL, 0)
         text = printable(self.keeper.secrets.masked_ending(path, TAIL))
         return f"… {before} bytes before\n{text}" if before else text
 
@@ -221,11 +226,10 @@ def file_below(directory: Path, path: str, variables: Mapping[str, str]) -> str 
 
 def _readable(path: Path, what: str) -> str:
     try:
-        return Captured(path=path).read(READABLE).decode("utf-8", errors="replace")
+        with to_harness_error(f"read {path}"):
+            return Captured(path=path).read(READABLE).decode("utf-8", errors="replace")
     except TooMuchOutput as error:
         raise TooMuchToJudge(f"{what} has {error.size} bytes") from error
-    except OSError as error:
-        raise HarnessError(f"cannot read {path}: {error.strerror}") from error
 
 
 def expand(text: str, variables: Mapping[str, str]) -> str:

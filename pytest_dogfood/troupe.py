@@ -162,7 +162,7 @@ class Troupe:
             number: [cast.keeper.mask(command) for command in commands] for number, commands in plain.items()
         }
         recording = recording_of(cast.journey, masked, masked=masked != plain)
-        recordings.write(recording, claims=self.run.path / "recorded")
+        recordings.write(recording, claims=self.run.recorded)
 
 
 def _from(recording: Recording) -> Decide:

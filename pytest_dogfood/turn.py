@@ -27,6 +27,7 @@ from pytest_dogfood.playing import cast_for
 from pytest_dogfood.playing import play
 from pytest_dogfood.playing import require_actor
 from pytest_dogfood.provisioning import Provisioner
+from pytest_dogfood.recursion import room_for
 from pytest_dogfood.replaying import bench_for_journey
 from pytest_dogfood.replaying import denial
 from pytest_dogfood.replaying import forget_invalidated
@@ -63,19 +64,23 @@ class Turn:
     bench: RealBench | None = None
     cast: JourneyCast | None = None
     _held: ExitStack = field(default_factory=ExitStack)
+    _not_begun: HarnessError | None = None
 
     def prepare(self, fixture: FixtureValue) -> None:
         """Ensure what the journey requires, and make its place ready.
 
         Raises NoActor, DeferredError, or HarnessError where the harness could not do its part.
         """
+        if self._not_begun is not None:
+            raise self._not_begun
         world = self.provisioner.presence.world
         require_actor(world, self.journey)
         if self.journey.obstacle is not None:
             raise DeferredError(Cause(who=self.journey.obstacle.who, why=self.journey.obstacle.why))
         self.ask.fixture = fixture
-        self.provisioner.pass_gates(self.planned.gates, self.ask)
-        self.provisioner.ensure(self.planned.requires, self.ask)
+        with room_for(len(self.provisioner.presence.graph.journeys)):
+            self.provisioner.pass_gates(self.planned.gates, self.ask)
+            self.provisioner.ensure(self.planned.requires, self.ask)
         self._note_what_is_there_already()
         forget_invalidated(self.provisioner.presence, self.journey, self.state)
         self._held.enter_context(world.holding_locks(self.journey.locks))
@@ -154,10 +159,14 @@ class Turn:
         return (self.state.path,) if self.workdir is None else (self.state.path, self.workdir)
 
     def begin(self) -> None:
-        self.provisioner.journal.started(self.journey.id, Why.ITEM, self.state.name)
+        """Write down that the item starts; where that fails, `prepare` says so."""
+        try:
+            self.provisioner.journal.started(self.journey.id, Why.ITEM, self.state.name)
+        except HarnessError as error:
+            self._not_begun = error
 
     def end(self) -> None:
-        """Write the outcome down; this is what dependents on any worker go by."""
+        """Write the outcome down; this is what dependents on any worker go by. Raises HarnessError if that fails."""
         if self.established and self.journey.python and not self.outcome.establishes:
             self._take_back_its_word()
         self.provisioner.journal.ended(self.journey.id, Why.ITEM, self.state.name, self.outcome, self.cause)

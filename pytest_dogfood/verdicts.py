@@ -15,7 +15,6 @@ from pytest_dogfood.diagnostics import did_you_mean
 from pytest_dogfood.journal import Journal
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.outcomes import Cause
-from pytest_dogfood.outcomes import reason_of
 from pytest_dogfood.raising import deferral
 from pytest_dogfood.raising import harness_failure
 from pytest_dogfood.unknownnames import why_unknown
@@ -48,10 +47,12 @@ class Verdicts:
             return
         meant = self._names.tests[place].id
         verdict = self._journal.verdict(meant)
-        if verdict is None or verdict.outcome is None:
+        if verdict is None:
             self._refuse_what_has_not_run(meant, before=place < here)
-        elif not verdict.outcome.establishes:
-            raise deferral(verdict.cause or Cause(who=meant, why=reason_of(verdict.outcome)))
+            return
+        cause = verdict.against()
+        if cause is not None:
+            raise deferral(cause)
 
     def _refuse_what_has_not_run(self, meant: JourneyId, *, before: bool) -> None:
         """Skip, as if tests ran in the order of their files; an error where in that order it would have run."""

@@ -62,7 +62,7 @@ class State:
 class World:
     """One process's view of the run's directories; `locks` is shared by all runs of this user.
 
-    `troupe` is None where nobody acts.
+    `troupe` is None where nobody acts. `mark_names` are what conditions of marks may speak of.
     """
 
     run: RunDirectory
@@ -74,6 +74,7 @@ class World:
     locks: Path
     lifeline: Lifeline | None = None
     troupe: Troupe | None = None
+    mark_names: Mapping[str, object] = field(default_factory=dict)
     _counter: Iterator[int] = field(default_factory=itertools.count)
     _spares: Mapping[str, Spares] = field(default_factory=lambda: defaultdict(Spares))
     _held: dict[str, FileLock] = field(default_factory=dict)

@@ -193,6 +193,9 @@ MISTAKEN = """
 
     @pytest.mark.dependency(depends=["test_scop"])
     def test_nearly(): pass
+
+    @pytest.mark.dependency(depends=["test_scope"], scope=["module"])
+    def test_list_of_scopes(): pass
 """
 
 
@@ -212,6 +215,7 @@ def test_marks_that_cannot_be_meant_are_found_before_anything_runs(mistaken: Inn
             "test_it.py:7: *its class, but is in none *",
             "test_it.py:10: *its package, but is in none *",
             "test_it.py:13: *depends=True is no list of names *",
+            "test_it.py:22: *[[]'module'] is no scope of a dependency *",
         ]
     )
 

@@ -270,18 +270,21 @@ def test_an_internal_error_of_a_worker_after_its_last_item_is_not_green(scene: S
     result.stdout.fnmatch_lines(["*RuntimeError: too late"])
 
 
-def test_an_error_when_a_worker_ends_its_session_is_not_green(scene: Scene) -> None:
+@pytest.mark.parametrize("error", ["RuntimeError", "pytest.fail.Exception"])
+def test_an_error_when_a_worker_ends_its_session_is_not_green(scene: Scene, error: str) -> None:
     scene.write(CHAIN)
     scene.pytester.makepyfile(
-        late="""
+        late=f"""
+        import pytest
+
         def pytest_sessionfinish(session):
             if hasattr(session.config, "workerinput"):
-                raise RuntimeError("too late")
+                raise {error}("too late")
         """
     )
     result = scene.run("-n1", "-p", "late")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["worker gw0 could not end properly: RuntimeError: too late"])
+    result.stdout.fnmatch_lines(["worker gw0 could not end properly: *: too late"])
 
 
 def test_an_item_on_the_wrong_worker_is_an_internal_error(scene: Scene) -> None:

@@ -70,6 +70,7 @@ MISTAKES_IN_A_JOURNEY: list[tuple[str, Found]] = [
     ("workdir: .", ("bad-path", 2, 10)),
     ("use: [a-b]", ("bad-name", 2, 7)),
     ("marks: [a b]", ("bad-name", 2, 9)),
+    ("marks: [_slow]", ("bad-name", 2, 9)),
     ("marks: [{a: 1, b: 2}]", ("wrong-type", 2, 9)),
     ("marks: [[a]]", ("wrong-type", 2, 9)),
     ("matrix: {os: linux}", ("wrong-type", 2, 14)),

@@ -19,7 +19,7 @@ from pytest_dogfood.fileformat.nodes import shown
 from pytest_dogfood.fileformat.shapes import Number
 from pytest_dogfood.fileformat.shapes import read_text
 from pytest_dogfood.fileformat.shapes import refuse
-from pytest_dogfood.journey import VARIABLE_PATTERN
+from pytest_dogfood.journey import MARK_PATTERN
 from pytest_dogfood.journey import Mark
 
 MAX_SECONDS = 366 * 24 * 3600.0
@@ -219,7 +219,7 @@ class MarkShape:
 
     def _is_name(self, node: ScalarNode, findings: Findings) -> bool:
         name = read_text(node, findings, self.expected)
-        if name is None or VARIABLE_PATTERN.fullmatch(name):
+        if name is None or MARK_PATTERN.fullmatch(name):
             return name is not None
         hint = "one mark per list item, such as `- skip: {reason: why}`"
         findings.add(node, "bad-name", f"expected {self.expected}, not {shown(name)}", hint=hint)

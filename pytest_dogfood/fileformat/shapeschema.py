@@ -42,7 +42,7 @@ from pytest_dogfood.fileformat.shapes import Shape
 from pytest_dogfood.fileformat.shapes import Text
 from pytest_dogfood.fileformat.shapes import Word
 from pytest_dogfood.fileformat.yamltext import read_yaml
-from pytest_dogfood.journey import VARIABLE_PATTERN
+from pytest_dogfood.journey import MARK_PATTERN
 
 JsonSchema: TypeAlias = dict[str, Any]
 
@@ -209,7 +209,7 @@ def _free_map(shape: FreeMap, definitions: Definitions) -> JsonSchema:
 
 @draw.register
 def _mark(_shape: MarkShape, _: Definitions) -> JsonSchema:
-    name = {**_matching(VARIABLE_PATTERN), "patternErrorMessage": "expected the name of a mark"}
+    name = {**_matching(MARK_PATTERN), "patternErrorMessage": "expected the name of a mark"}
     one = {"minProperties": 1, "maxProperties": 1, "propertyNames": {**name, "type": "string"}}
     return {
         "description": "The name of a pytest mark, or a mapping from its name to its arguments.",
