@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import field
+from pathlib import Path
 
 from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import JourneyId
@@ -35,7 +36,8 @@ FixtureValue = Callable[[str], object]
 class Ask:
     """Who asks for tokens, in which state, and what came of it: proofs, and acts of provisioning.
 
-    `fixture` is None while the item's fixtures are not set up yet.
+    `fixture` is None while the item's fixtures are not set up yet. `kept` are the directories of journeys that were
+    replayed for it and failed.
     """
 
     journey: JourneyId
@@ -43,6 +45,7 @@ class Ask:
     fixture: FixtureValue | None = None
     proofs: dict[Token, Proof] = field(default_factory=dict)
     provisioned: list[Provisioned] = field(default_factory=list)
+    kept: list[Path] = field(default_factory=list)
 
     @contextmanager
     def noting(self, token: Token) -> Iterator[Callable[[str, str], None]]:

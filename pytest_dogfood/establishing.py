@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import field
 
 from pytest_dogfood.journal import Journal
 from pytest_dogfood.journey import Journey
@@ -13,15 +14,16 @@ from pytest_dogfood.journey import Token
 from pytest_dogfood.outcomes import Proof
 from pytest_dogfood.presence import Presence
 from pytest_dogfood.registry import Holding
+from pytest_dogfood.wording import what_the_probe_said
 from pytest_dogfood.world import State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Established:
-    """What a passed journey has brought about: a proof per token, and the tokens whose probes say no."""
+    """What a passed journey has brought about: a proof per token, and what the probes have said that say no."""
 
     proofs: Mapping[Token, Proof]
-    denied: tuple[Token, ...] = ()
+    denied: Mapping[Token, str] = field(default_factory=dict)
 
 
 def establish(
@@ -34,7 +36,7 @@ def establish(
 ) -> Established:
     """Ask the probes of what a journey that has just passed establishes, and record what holds."""
     proofs: dict[Token, Proof] = {}
-    denied: list[Token] = []
+    denied: dict[Token, str] = {}
     for token in journey.establishes:
         with presence.locked(token, state):
             place = presence.place_of(token, state)
@@ -47,12 +49,12 @@ def establish(
             if not _all_have_passed(presence, journal, token, journey.id):
                 presence.registry.keep_values(token, place, known)
                 continue
-            present = presence.probe(token, state, known)
-            if present is False:
+            probed = presence.probe(token, state, known)
+            if probed is not None and not probed.present:
                 presence.forget(token, state)
-                denied.append(token)
+                denied[token] = what_the_probe_said(token, probed)
                 continue
-            proofs[token] = Proof.JOURNEY if present is None else Proof.PROBE
+            proofs[token] = Proof.JOURNEY if probed is None else Proof.PROBE
             holding = Holding(
                 token=token,
                 place=place,
@@ -62,7 +64,7 @@ def establish(
                 secret=tuple(secret),
             )
             presence.record(holding)
-    return Established(proofs=proofs, denied=tuple(denied))
+    return Established(proofs=proofs, denied=denied)
 
 
 def _all_have_passed(presence: Presence, journal: Journal, token: Token, last: JourneyId) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from contextlib import contextmanager
+from dataclasses import dataclass
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from pytest_dogfood.journey import Scope
 from pytest_dogfood.journey import Token
 from pytest_dogfood.journey import variable_for
 from pytest_dogfood.outcomes import Proof
+from pytest_dogfood.performance import Performance
 from pytest_dogfood.registry import MACHINE
 from pytest_dogfood.registry import Holding
 from pytest_dogfood.registry import MachineRegistry
@@ -30,6 +32,18 @@ PROBE_TIMEOUT = 60.0
 """Seconds a probe may take where its capability sets no `timeout`."""
 
 WAS_THERE = "it was there already"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probed:
+    """What a probe has said: how it came out, and the bench it was run at."""
+
+    done: Performance
+    bench: RealBench
+
+    @property
+    def present(self) -> bool:
+        return self.done.failure is None
 
 
 class Presence:
@@ -82,10 +96,10 @@ class Presence:
             self.registry.forget(token, place)
             return None
         values = holding.values if holding else self._values_from_other_runs(token)
-        if values is None and self.outlives_runs(token) and self.probe(token, state, {}):
+        if values is None and self.outlives_runs(token) and self._is_seen(token, state, {}):
             # There already, with values that nobody here knows: whoever finds them out must not release it.
             self.machine.take(token, ours=False, values={})
-        if values is None or not self.probe(token, state, values):
+        if values is None or not self._is_seen(token, state, values):
             self.registry.forget(token, place)
             return None
         if holding is not None:
@@ -102,7 +116,11 @@ class Presence:
         values = record.values if record else {}
         return values if self.graph.values_wanted(token) <= set(values) else None
 
-    def probe(self, token: Token, state: State, values: Mapping[str, str]) -> bool | None:
+    def _is_seen(self, token: Token, state: State, values: Mapping[str, str]) -> bool:
+        probed = self.probe(token, state, values)
+        return probed is not None and probed.present
+
+    def probe(self, token: Token, state: State, values: Mapping[str, str]) -> Probed | None:
         """Ask the token's probe right now; None if it has none."""
         capability = self.graph.capability(token)
         if capability is None or capability.probe is None:
@@ -110,7 +128,7 @@ class Presence:
         probe = capability.probe
         limited = replace(probe, timeout=capability.timeout or probe.timeout or PROBE_TIMEOUT)
         bench = self.bench_for(token, capability, state, values)
-        return perform([limited], bench).failure is None
+        return Probed(done=perform([limited], bench), bench=bench)
 
     def record(self, holding: Holding) -> Holding:
         """Write down that a token holds, with this run's lease where other runs see the token too."""

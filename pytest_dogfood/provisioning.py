@@ -30,6 +30,7 @@ from pytest_dogfood.replaying import Replayer
 from pytest_dogfood.servicing import start_service
 from pytest_dogfood.settings import Provision
 from pytest_dogfood.wording import failure_text
+from pytest_dogfood.wording import what_the_probe_said
 from pytest_dogfood.world import State
 
 SEVERAL = Token("_several")
@@ -226,15 +227,16 @@ class Provisioner:
         secret: Iterable[str] = (),
     ) -> Holding:
         """Record what a provider has just brought about, if the probe agrees; else raise HarnessError."""
-        present = self.presence.probe(token, state, values)
-        if present is False:
-            raise HarnessError(f"{token!r} is still not present after {by}: its probe says no")
+        probed = self.presence.probe(token, state, values)
+        if probed is not None and not probed.present:
+            said = what_the_probe_said(token, probed)
+            raise HarnessError(f"{token!r} is still not present after {by}: its probe says no\n{said}")
         return self.presence.record(
             Holding(
                 token=token,
                 place=self.presence.place_of(token, state),
                 by=by,
-                proof=Proof.PROVIDER if present is None else Proof.PROBE,
+                proof=Proof.PROVIDER if probed is None else Proof.PROBE,
                 values=values,
                 secret=tuple(secret),
             )

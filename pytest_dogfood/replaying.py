@@ -105,7 +105,13 @@ class Replayer:
 
         That it is being replayed is written down first, so that a death in the middle counts against it.
         """
-        asked = Ask(journey=ask.journey, state=state, fixture=ask.fixture, provisioned=ask.provisioned)
+        asked = Ask(
+            journey=ask.journey,
+            state=state,
+            fixture=ask.fixture,
+            provisioned=ask.provisioned,
+            kept=ask.kept,
+        )
         outcome, cause = self._refused(journey)
         if outcome is None:
             try:
@@ -169,7 +175,7 @@ class Replayer:
         if not text:
             found = establish(self._presence, self._journal, journey, state, done.values, done.secret)
             if found.denied:
-                text = denial(journey, found.denied)
+                text = f"{denial(journey, found.denied)}\n\nreproduce: {reproduction(journey, world)}"
         cleaned = perform(journey.cleanup, bench, keep_going=True)
         if cleaned.failure is not None:
             raise HarnessError(failure_text(cleaned, bench, what=f"{journey.id}: cleanup step"))
@@ -177,6 +183,8 @@ class Replayer:
             if journey.workdir is None:
                 remove_tree(bench.workdir)
             return Outcome.PASSED, None
+        ask.kept += [state.path, bench.workdir]
+        text += f"\nkept:      {bench.workdir} (working directory), {state.path} (state)"
         # In the same words as of an item: where it was replayed, and for whom, is chance if there are shards.
         why = reason_of(Outcome.FAILED)
         return Outcome.FAILED, Cause(who=journey.id, why=why, details=f"replayed for {ask.journey}\n{text}")
@@ -225,12 +233,13 @@ def _acted_as_here(world: World) -> str:
     return "" if settings.actor is None else f"--dogfood-actor {shlex.quote(settings.actor)} "
 
 
-def denial(journey: Journey, tokens: tuple[Token, ...]) -> str:
-    """Say that a journey passed without bringing about what it establishes."""
-    names = ", ".join(repr(token) for token in tokens)
-    return (
+def denial(journey: Journey, denied: Mapping[Token, str]) -> str:
+    """Say that a journey passed without bringing about what it establishes, and what the probes have said."""
+    names = ", ".join(map(repr, denied))
+    first = (
         f"{journey.location}: established but not present: {names}: the journey passed, but the probe says no"
     )
+    return "\n\n".join([first, *denied.values()])
 
 
 def _because(journey: JourneyId, outcome: Outcome) -> tuple[Outcome, Cause]:

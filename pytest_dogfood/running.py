@@ -6,6 +6,7 @@ from collections.abc import Callable
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
+from typing import NoReturn
 from typing import TypeVar
 
 import pytest
@@ -124,7 +125,6 @@ class Running:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
-        __tracebackhide__ = True
         result = yield
         turn = item.stash.get(TURN, None)
         if turn is not None and turn.journey.establishes:
@@ -148,7 +148,7 @@ class Running:
         problems.append(_told(lambda: self._give_back(turn)))
         text = "\n".join(filter(None, problems))
         if text:
-            pytest.fail(text, pytrace=False)
+            _fail(text)
         return result
 
     def _give_back(self, turn: Turn) -> str:
@@ -202,6 +202,11 @@ def _as_pytest_has_it(turn: Turn, action: Callable[[], T]) -> T:
         raise pytest.fail.Exception(str(error), pytrace=False) from None
     except HarnessError as error:
         raise harness_failure(error) from None
+
+
+def _fail(text: str) -> NoReturn:
+    # A frame that is not hidden: where all are, pytest adds that they are.
+    raise pytest.fail.Exception(text, pytrace=False)
 
 
 def _told(action: Callable[[], str | None]) -> str:

@@ -18,6 +18,7 @@ from pytest_dogfood.presence import Presence
 from pytest_dogfood.registry import Holding
 from pytest_dogfood.shells import shell_argv
 from pytest_dogfood.stepping import expand
+from pytest_dogfood.wording import what_the_probe_said
 from pytest_dogfood.world import WORKER_MARKER
 from pytest_dogfood.world import State
 
@@ -77,15 +78,15 @@ def _wait_until_ready(
     deadline = time.monotonic() + limit
     wait = _FIRST_WAIT
     while True:
-        present = presence.probe(holding.token, state, holding.values)
+        probed = presence.probe(holding.token, state, holding.values)
         if not services.is_alive(running):  # asked last: what the probe has seen may be somebody else's
             raise HarnessError(_words(presence, holding, running, "ended before its probe held"))
-        if present:
+        if probed is None or probed.present:
             return
         if time.monotonic() + wait > deadline:
-            raise HarnessError(
-                _words(presence, holding, running, f"was not ready after {limit:g} s: its probe says no")
-            )
+            why = f"was not ready after {limit:g} s: its probe says no"
+            said = what_the_probe_said(holding.token, probed)
+            raise HarnessError(f"{_words(presence, holding, running, why)}\n{said}")
         time.sleep(wait)
         wait = min(wait * 1.5, _LONGEST_WAIT)
 

@@ -40,11 +40,12 @@ class Terminal:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         tally = self._leading.tally
-        lines = list(self._details())
-        if lines and self._config.get_verbosity() >= 0:
+        quiet = self._config.get_verbosity() < 0
+        lines = list(self._causes() if quiet else self._details())
+        if lines and not quiet:
             terminalreporter.write_sep("=", "dogfood")
-            for line in lines:
-                terminalreporter.write_line(line)
+        for line in lines:
+            terminalreporter.write_line(line)
         if self._leading.kept is not None:
             terminalreporter.write_line(f"dogfood: kept {self._leading.kept}")
         if self._leading.empty_shard:
@@ -57,7 +58,8 @@ class Terminal:
             if too_little:
                 terminalreporter.write_line(too_little, red=True)
 
-    def _details(self) -> Iterator[str]:
+    def _causes(self) -> Iterator[str]:
+        """Say why something did not run, and what may have reddened the run without being seen: also under -q."""
         tally = self._leading.tally
         for cause, results in tally.causes().items():
             yield f"deferred: {_count(len(results), 'journey')}, because {cause}"
@@ -65,6 +67,10 @@ class Terminal:
         for unseen in tally.unseen_causes():
             yield f"not run as an item of its own, but seen to fail: {unseen.who}"
             yield from (f"    {line}" for line in unseen.details.splitlines())
+
+    def _details(self) -> Iterator[str]:
+        tally = self._leading.tally
+        yield from self._causes()
         yield from _without_an_actor(tally)
         for gate in tally.gates_left_open():
             because = f" ({gate.cause})" if gate.cause is not None else ""

@@ -124,7 +124,9 @@ class Turn:
         )
         self.established.update(found.proofs)
         if found.denied:
-            raise ProductFailure(denial(self.journey, found.denied))
+            again = reproduction(self.journey, self.provisioner.presence.world)
+            text = f"{denial(self.journey, found.denied)}\n\nreproduce: {again}"
+            raise ProductFailure(f"{text}\n{self._whereabouts()}")
 
     def clean_up(self) -> str:
         """Run the journey's clean-up steps, all of them; gives what went wrong, or nothing."""
@@ -149,14 +151,17 @@ class Turn:
         return not settings.keep and self.outcome not in {Outcome.FAILED, Outcome.ERROR}
 
     def _whereabouts(self) -> str:
-        kept = f"kept:      {self.workdir} (working directory), {self.state.path} (state)"
+        where = f"{self.workdir} (working directory), " if self.workdir is not None else ""
+        kept = f"kept:      {where}{self.state.path} (state)"
         return kept if self.cast is None else f"{kept}\ntrajectory: {self.cast.trajectory.path}"
 
     def kept_paths(self) -> tuple[Path, ...]:
         """Name what stays on disk because the item did not do well."""
+        kept = tuple(dict.fromkeys(self.ask.kept))
         if self._keeps_nothing():
-            return ()
-        return (self.state.path,) if self.workdir is None else (self.state.path, self.workdir)
+            return kept
+        own = (self.state.path,) if self.workdir is None else (self.state.path, self.workdir)
+        return tuple(dict.fromkeys([*own, *kept]))
 
     def begin(self) -> None:
         """Write down that the item starts; where that fails, `prepare` says so."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pytest_dogfood.actions import Action
+from pytest_dogfood.journey import Token
 from pytest_dogfood.judgement import WITHHELD
 from pytest_dogfood.judgement import Stream
 from pytest_dogfood.performance import Bench
 from pytest_dogfood.performance import Grade
 from pytest_dogfood.performance import Performance
 from pytest_dogfood.performance import StepResult
+from pytest_dogfood.presence import Probed
 
 
 def one_line(result: StepResult, *, what: str = "step") -> str:
@@ -38,6 +40,11 @@ def failure_text(
     if reproduce:
         lines += ["", f"reproduce: {reproduce}"]
     return bench.mask("\n".join(lines))
+
+
+def what_the_probe_said(token: Token, probed: Probed) -> str:
+    """Describe a probe that says no, as a step that failed."""
+    return failure_text(probed.done, probed.bench, what=f"probe of {token}, step")
 
 
 def _failed(result: StepResult) -> Iterator[str]:

@@ -208,3 +208,41 @@ def test_what_cannot_be_removed_is_named(scene: Scene, tmp_path: Path) -> None:
     subprocess.run(["umount", "--lazy", str(busy)], check=True)
     assert run.status == 0, run.text
     assert f"dogfood: could not remove {busy}" in run.text
+
+
+DENIED = """
+    capabilities:
+      warm: {probe: 'echo 2 of 3; false'}
+      ready: {probe: 'echo not yet >&2; false', provision: [{run: 'true'}]}
+    journeys:
+      - {id: warms, establishes: [warm], steps: [{run: 'true'}]}
+      - {id: needs-warm, requires: [warm], steps: [{run: 'true'}]}
+      - {id: needs-ready, requires: [ready], steps: [{run: 'true'}]}
+"""
+
+
+def test_a_probe_that_says_no_is_shown_with_its_place_its_command_and_what_it_said(scene: Scene) -> None:
+    scene.write("a.journey.yaml", DENIED)
+    run = scene.run()
+    for shown in (
+        "a.journey.yaml:3:17: probe of warm, step 1 of 1: exit status: expected 0, got 1",
+        "  command:  echo 2 of 3; false\n",
+        "  --- stdout ---\n  2 of 3\n",
+        "reproduce: pytest --dogfood 'a.journey.yaml::warms'\n",
+        "a.journey.yaml:4:18: probe of ready, step 1 of 1",
+        "  --- stderr ---\n  not yet\n",
+    ):
+        assert shown in run.text
+    assert "All traceback entries are hidden" not in run.text
+
+
+def test_what_failed_in_a_replay_is_told_under_q_and_its_directories_stay(scene: Scene) -> None:
+    scene.write("a.journey.yaml", DENIED)
+    run = scene.run("-q", "-k", "needs-warm")
+    assert run.status == 1
+    assert "deferred: 1 journey, because warms failed\n" in run.text
+    assert "  2 of 3\n" in run.text
+    kept = run.text.partition("kept:      ")[2].partition("\n")[0]
+    workdir, state = (Path(word) for word in kept.split() if word.startswith("/"))
+    assert workdir.is_dir()
+    assert state.is_dir()
