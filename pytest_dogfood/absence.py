@@ -40,6 +40,18 @@ class Absence:
             pytest.skip("depends on other tests, and only pytest --dogfood sees to that")
 
 
+class Forgotten:
+    """Says why journey files that were named are not found."""
+
+    def __init__(self, named: list[str]) -> None:
+        self._named = named
+
+    def pytest_report_header(self) -> str:
+        return (
+            f"dogfood: off; {self._named[0]} is collected with --dogfood, or `dogfood = true` in the ini file"
+        )
+
+
 class AbsentFixtures:
     """Stands in for the fixtures of ours where no journey runs."""
 

@@ -22,12 +22,15 @@ from pytest_dogfood.journey import is_of_a_test
 from pytest_dogfood.outcomes import listed
 
 
-def advise(graph: CapabilityGraph) -> tuple[Diagnostic, ...]:
-    """Give the warnings and remarks on a graph without errors, in order of place."""
+def advise(graph: CapabilityGraph, *, knows_tests: bool = True) -> tuple[Diagnostic, ...]:
+    """Give the warnings and remarks on a graph without errors, in order of place.
+
+    Without `knows_tests` there may be Python tests which nobody has looked at, and which require something.
+    """
     checks: tuple[Callable[[CapabilityGraph], Iterable[Diagnostic]], ...] = (
         _tier_inversions,
         _tokens_without_probe,
-        _tokens_nobody_requires,
+        *((_tokens_nobody_requires,) if knows_tests else ()),
         _several_establishers,
         _machine_tokens_resting_on_chains,
         _starving_invalidations,
@@ -155,13 +158,15 @@ def _providers_that_cannot_run_alone(graph: CapabilityGraph) -> Iterator[Diagnos
             alone = [one for one in members if not one.python and not graph.lacks_actor(one.id)]
             if not alone:
                 why = "is a Python test" if members[0].python else "has a step without a command"
-                yield _warning(
+                found = _warning(
                     members[0].establishes[token],
                     "cannot-run-alone",
                     f"only {members[0].id!r} establishes {token!r}, and it {why}: it cannot be replayed "
                     "for who needs the token in another selection",
                     f"give {token!r} a 'provision:' under 'capabilities:'",
                 )
+                # Of a test that is how it is, and nobody's mistake; of a journey it can be helped.
+                yield replace(found, severity=Severity.INFO) if members[0].python else found
 
 
 def _journeys_that_cannot_run(graph: CapabilityGraph) -> Iterator[Diagnostic]:

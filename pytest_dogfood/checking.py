@@ -66,7 +66,8 @@ class Checking:
             everything = {journey: weights.get(journey, 1.0) for journey in settled.graph.journeys}
             collapsed = collapsed_chains(settled.graph, everything)
             places = _state_paths(self._config)
-            findings = in_order_of_place([*findings, *advise(settled.graph), *collapsed, *places])
+            advice = advise(settled.graph, knows_tests=bool(self._config.getini("python_files")))
+            findings = in_order_of_place([*findings, *advice, *collapsed, *places])
         report = report_on(
             settled.graph,
             settled.plan,

@@ -119,7 +119,9 @@ def _add_graph(verbs: Verbs[_Parser]) -> None:
     graph.set_defaults(command=commands.graph)
     _paths(graph)
     graph.add_argument(
-        "--format", choices=("text", "mermaid", "dot", "json", "svg"), default="text", help="default: text"
+        "--format",
+        choices=("text", "mermaid", "dot", "json", "svg"),
+        help="default: what the ending of FILE says, else text",
     )
     graph.add_argument("--focus", metavar="ID", help="only what this journey needs and enables")
     graph.add_argument("--tests", action="store_true", help="collect Python tests too")
@@ -189,7 +191,6 @@ def _paths(parser: argparse.ArgumentParser) -> None:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("counts from 1")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, not {text!r}")
+    return int(text)

@@ -72,7 +72,7 @@ def graph(options: Namespace) -> int:
         picture = picture_of(found.settled.graph)
         if options.focus:
             picture = focus(picture, options.focus)
-        text = render(picture, options.format)
+        text = render(picture, options.format or _notation_of(options.output))
     except (LookupError, ValueError) as error:
         _complain(f"dogfood graph: {error}")
         return USAGE
@@ -85,6 +85,12 @@ def graph(options: Namespace) -> int:
         _complain(f"dogfood graph: cannot write {options.output}: {error.strerror}")
         return USAGE
     return OK
+
+
+def _notation_of(output: str | None) -> str:
+    """Tell by a file's ending how a drawing in it is written."""
+    endings = {".svg": "svg", ".dot": "dot", ".gv": "dot", ".mmd": "mermaid", ".json": "json"}
+    return endings.get(Path(output or "").suffix, "text")
 
 
 def schema(options: Namespace) -> int:

@@ -39,6 +39,8 @@ OPTIONS = {
 }
 
 
+JOURNEY_ENDINGS = tuple(f".journey.{ending}" for ending in ("yaml", "yml", "json", "sh"))
+
 CONSISTENCY = {
     "--dogfood-consistency": "check the task blocks of workplans against the hub, as items; nothing is written",
     "--dogfood-consistency-offline": "the same without a git fetch",
@@ -151,6 +153,7 @@ def pytest_configure(config: pytest.Config) -> None:
         from pytest_dogfood.consistency_items import Consistency
 
         config.pluginmanager.register(Consistency(config), "dogfood-consistency")
+    _refuse_what_only_a_check_does(config)
     if is_on(config, config.option):
         _declare_markers(config)
         from pytest_dogfood.wiring import bring_into_play
@@ -169,11 +172,31 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _refuse_what_would_be_ignored(config: pytest.Config) -> None:
     """Let nobody take the whole project for a shard of it, or what was never acted for a recording."""
+    named = [path for path in map(_file_of, config.args) if path.endswith(JOURNEY_ENDINGS)]
+    if named:
+        from pytest_dogfood.absence import Forgotten
+
+        config.pluginmanager.register(Forgotten(named), "dogfood-forgotten")
     for option in ("shard", "record", "replay"):
         if config.getoption(f"dogfood_{option}") is not None:
             raise pytest.UsageError(
                 f"--dogfood-{option} does nothing without --dogfood: add that, or `dogfood = true` to the ini file"
             )
+
+
+def _refuse_what_only_a_check_does(config: pytest.Config) -> None:
+    """Let nobody believe that a run was as strict as the check would have been."""
+    if config.getoption("dogfood_check"):
+        return
+    for option, default in (("strict", False), ("format", "text"), ("workers", None)):
+        if config.getoption(f"dogfood_{option}") != default:
+            raise pytest.UsageError(
+                f"--dogfood-{option} does nothing without --dogfood-check: add that, or leave it out"
+            )
+
+
+def _file_of(argument: str) -> str:
+    return argument.partition("::")[0]
 
 
 def is_on(config: pytest.Config, options: Namespace) -> bool:

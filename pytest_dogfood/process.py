@@ -259,6 +259,11 @@ def _why_not_started(argv: tuple[str, ...], cwd: Path, error: Exception) -> str:
     if not cwd.is_dir():
         return f"cannot start {program!r}: its directory {cwd} does not exist; create it, or correct `cwd:`"
     reason = getattr(error, "strerror", None) or str(error)
+    if isinstance(error, FileNotFoundError) and len(program.split()) > 1:
+        return (
+            f"cannot start {program!r} in {cwd}: a list is one command, word by word; for shell text, or several "
+            "commands, write `run: |` and the text below it"
+        )
     if isinstance(error, FileNotFoundError) and (cwd / program).is_file():
         missing = "it is there, but the interpreter that its first line names is not"
         return f"cannot start {program!r} in {cwd}: {missing}; install that, or correct the line"

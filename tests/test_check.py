@@ -243,3 +243,20 @@ def test_a_shard_is_planned_alone_and_python_tests_count_in_the_partition(inner:
     planned = [[one["id"] for one in shard["plan"]["journeys"]] for shard in shards]
     assert sorted(planned) == [[], ["open-shop", "buy"]]
     assert [shard["plan"]["shard"] for shard in shards] == ["1/2", "2/2"]
+
+
+REQUIRED_BY_A_TEST = {
+    "dogfood.yaml": "capabilities: {made: {probe: 'true'}}",
+    "a.journey.yaml": "{establishes: [made], steps: ['true']}",
+    "test_a.py": "import pytest\n@pytest.mark.requires('made')\ndef test_a(): pass",
+}
+
+
+def test_a_token_is_not_called_idle_where_nobody_has_asked_the_tests(inner: Make) -> None:
+    assert "nobody-requires" not in dogfood(inner(REQUIRED_BY_A_TEST).path, "check").stdout
+
+
+@pytest.mark.parametrize("test, said", [(REQUIRED_BY_A_TEST["test_a.py"], False), ("", True)])
+def test_a_token_is_called_idle_if_no_test_requires_it_either(inner: Make, test: str, said: bool) -> None:  # noqa: FBT001 - a table row
+    result = inner({**REQUIRED_BY_A_TEST, "test_a.py": test}).dogfood("--dogfood-check")
+    assert ("nobody-requires" in result.stdout.str()) is said

@@ -73,7 +73,14 @@ def test_a_slip_of_the_pen_is_answered_with_what_was_meant(
 @pytest.mark.parametrize("number", ["0", "-1", "two"])
 def test_a_number_of_workers_is_at_least_one(number: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert ended("check", f"--workers={number}") == commands.USAGE
-    assert "--workers" in capsys.readouterr().err
+    assert f"expected a whole number from 1 on, not '{number}'" in capsys.readouterr().err
+
+
+def test_a_drawing_is_written_as_the_ending_of_its_file_says(inner: Make) -> None:
+    path = inner({"a.journey.yaml": "steps: [ls]"}).path
+    for name, begins in (("g.svg", "<svg"), ("g.dot", "digraph"), ("g.mmd", "flowchart"), ("g.json", "{")):
+        assert dogfood(path, "graph", "-o", name).returncode == 0
+        assert (path / name).read_text().startswith(begins)
 
 
 @pytest.mark.parametrize(

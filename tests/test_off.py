@@ -57,6 +57,22 @@ def test_what_only_a_run_with_journeys_can_do_is_refused_without_them(inner: Mak
     result.stderr.fnmatch_lines([f"ERROR: {option.partition('=')[0]} does nothing without --dogfood: add *"])
 
 
+@pytest.mark.parametrize("named", ["a.journey.yaml", "a.journey.yaml::a"])
+def test_who_names_a_journey_file_is_told_what_it_takes(inner: Make, named: str) -> None:
+    result = inner(THEIRS).typed(named)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stdout.fnmatch_lines(["dogfood: off; a.journey.yaml is collected with --dogfood, or *"])
+
+
+@pytest.mark.parametrize(
+    "options", [("--dogfood-strict",), ("--dogfood-format", "json"), ("--dogfood-workers", "2")]
+)
+def test_what_only_a_check_can_do_is_refused_without_it(inner: Make, options: tuple[str, ...]) -> None:
+    result = inner(THEIRS).typed("--dogfood", *options)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {options[0]} does nothing without --dogfood-check: *"])
+
+
 def test_a_mark_of_ours_is_unknown_where_nobody_has_opted_in(inner: Make) -> None:
     files = {**THEIRS, "pytest.ini": "[pytest]\naddopts = --strict-markers\n"}
     result = inner(files).typed()

@@ -138,6 +138,7 @@ MISTAKES_IN_A_STEP: list[tuple[str, Found]] = [
     ("run: x\n   save: {v: {stdout: (a)(b)}}", ("bad-regex", 3, 23)),
     ("run: x\n   save: {v: {json: '['}}", ("bad-jmespath", 3, 21)),
     ("run: x\n   save: {v-w: {json: a}}", ("bad-name", 3, 11)),
+    ("run: x\n   expect: 0", ("wrong-type", 3, 12)),
     ("run: x\n   save: {DOGFOOD_V: {json: a}}", ("bad-name", 3, 11)),
     ("run: x\n   until: {interval: 1}", ("missing-key", 3, 11)),
     ("run: x\n   until: {timeout: 1, interval: 0}", ("bad-duration", 3, 34)),

@@ -50,6 +50,12 @@ def test_every_mistake_of_a_file_is_reported_at_once() -> None:
         ("steps:\n- run: {a: b}", "`run: |`"),
         ('steps:\n- run: "$x" && y', "`run: |`"),
         ("timeout: '60'\nsteps: [ls]", "without quotes"),
+        ("needs: [a]\nsteps: [ls]", "called `requires:` here"),
+        ("provides: [a]\nsteps: [ls]", "called `establishes:` here"),
+        ("name: a\nsteps: [ls]", "called `id:` here"),
+        ("steps: [{run: ls, name: look}]", "say it in `intent:`"),
+        ("steps:\n- {intent: look, cmd: ls}", "called `run:` here"),
+        ("steps: [{run: ls, expect: 0}]", "`expect: {exit: 2}`"),
     ],
 )
 def test_a_mistake_comes_with_what_to_do(text: str, words: str) -> None:

@@ -74,6 +74,21 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """Text for people, which a bare number is not: whoever writes one means something else."""
+
+    expected: str = "text"
+    hint: str = ""
+
+    def read(self, node: Node, findings: Findings) -> str | None:
+        value = read_text(node, findings, self.expected)
+        if value is not None and isinstance(node, ScalarNode) and node.plain and _INTEGER.fullmatch(value):
+            findings.add(node, "wrong-type", f"expected {self.expected}, not {shown(value)}", hint=self.hint)
+            return None
+        return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Word:
     """Text that must match a pattern as a whole."""
 
@@ -124,13 +139,14 @@ class Flag:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice(Generic[T]):
-    """One of a few words, each standing for a value."""
+    """One of a few words, each standing for a value; those `unsaid` are taken, but offered to nobody."""
 
     options: Mapping[str, T]
+    unsaid: tuple[str, ...] = ()
 
     @property
     def expected(self) -> str:
-        return "one of " + ", ".join(self.options)
+        return "one of " + ", ".join(word for word in self.options if word not in self.unsaid)
 
     def read(self, node: Node, findings: Findings) -> T | None:
         word = read_text(node, findings, self.expected)

@@ -41,6 +41,7 @@ from pytest_dogfood.fileformat.shapes import Positioned
 from pytest_dogfood.fileformat.shapes import Shape
 from pytest_dogfood.fileformat.shapes import Text
 from pytest_dogfood.fileformat.shapes import Word
+from pytest_dogfood.fileformat.shapes import Words
 from pytest_dogfood.fileformat.yamltext import read_yaml
 from pytest_dogfood.journey import MARK_PATTERN
 
@@ -109,6 +110,11 @@ def draw(shape: Shape[Any], definitions: Definitions) -> JsonSchema:
 def _text(shape: Text, _: Definitions) -> JsonSchema:
     least = {} if shape.empty else {"minLength": 1}
     return {"type": _ANY_TYPE_OF_TEXT, **least, "pattern": _NO_NUL}
+
+
+@draw.register
+def _words(_shape: Words, _: Definitions) -> JsonSchema:
+    return {"type": ["string", "boolean"], "minLength": 1, "pattern": _NO_NUL}
 
 
 @draw.register

@@ -22,6 +22,7 @@ from pytest_dogfood.fileformat.vocabulary import CONSISTENCY_RECORD
 from pytest_dogfood.fileformat.vocabulary import DURATION
 from pytest_dogfood.fileformat.vocabulary import FILE
 from pytest_dogfood.fileformat.vocabulary import FLAG
+from pytest_dogfood.fileformat.vocabulary import FREE_TEXT
 from pytest_dogfood.fileformat.vocabulary import IDENTIFIER
 from pytest_dogfood.fileformat.vocabulary import JOURNEY_ID
 from pytest_dogfood.fileformat.vocabulary import MATRIX_VALUE
@@ -85,6 +86,14 @@ _UNTIL_RECORD = Record(
         "interval": Key(shape=DURATION, description="The pause in between.", examples=("500ms",)),
     },
 )
+_OF_OTHER_TOOLS = {
+    **dict.fromkeys(("cmd", "command", "script", "exec", "bash"), "a command is called `run:` here"),
+    **dict.fromkeys(("name", "title", "description"), "say it in `intent:`"),
+    **dict.fromkeys(
+        ("assert", "assertions", "check", "verify"), "what must be seen is called `expect:` here"
+    ),
+    **dict.fromkeys(("workdir", "working_directory", "dir"), "the directory of a step is called `cwd:`"),
+}
 STEP_RECORD = Record(
     name="a step",
     description="One thing the user does, and what must be seen.",
@@ -94,7 +103,7 @@ STEP_RECORD = Record(
             shape=COMMAND, description="Shell text, or a list of words.", examples=("make test", "[ls, -l]")
         ),
         "expect": Key(
-            shape=ByKind(expected="text or a mapping", scalar=TEXT, mapping=EXPECTATION),
+            shape=ByKind(expected="text or a mapping", scalar=FREE_TEXT, mapping=EXPECTATION),
             description="Free text for people, or assertions.",
             examples=("{stdout: {contains: ready}}",),
         ),
@@ -122,6 +131,7 @@ STEP_RECORD = Record(
         "expect_state": Key(shape=TEXT, description="The state that must be found, in words for a judge."),
         **SHARED_KEYS,
     },
+    elsewhere=_OF_OTHER_TOOLS,
 )
 STEP: ByKind[str | tuple[str, ...] | Fields] = ByKind(
     expected="a step (a command, or a mapping)", scalar=COMMAND, mapping=STEP_RECORD
@@ -156,7 +166,9 @@ CAPABILITY = Record(
     keys={
         "description": Key(shape=TEXT, description="What is there while the token holds."),
         "scope": Key(
-            shape=Choice(options={"chain": Scope.CHAIN, "machine": Scope.MACHINE, FLEET: FLEET}),
+            shape=Choice(
+                options={"chain": Scope.CHAIN, "machine": Scope.MACHINE, FLEET: FLEET}, unsaid=(FLEET,)
+            ),
             description="Where the token is true; `chain` unless told otherwise.",
             examples=("machine",),
         ),
@@ -244,6 +256,16 @@ JOURNEY = Record(
     elsewhere={
         **_IN_A_STEP,
         **{name: f"{name!r} belongs at the top of the file" for name in _FILE_KEYS},
+        **dict.fromkeys(
+            ("cmd", "command", "script"), "a command belongs into a step, under `steps:`, as `run:`"
+        ),
+        **dict.fromkeys(
+            ("needs", "depends", "depends_on", "dependencies"), "what it needs is called `requires:` here"
+        ),
+        **dict.fromkeys(
+            ("provides", "gives", "outputs"), "what it brings about is called `establishes:` here"
+        ),
+        "name": "its name is called `id:` here",
         "title": "say it in `rationale:`, or in a step's `intent:`",
         "description": "say it in `rationale:`, or in a step's `intent:`",
         "journeys": "a file holds one list of journeys; a journey holds steps",

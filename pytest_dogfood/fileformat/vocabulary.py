@@ -22,10 +22,15 @@ from pytest_dogfood.fileformat.shapes import OneOrMany
 from pytest_dogfood.fileformat.shapes import Positioned
 from pytest_dogfood.fileformat.shapes import Text
 from pytest_dogfood.fileformat.shapes import Word
+from pytest_dogfood.fileformat.shapes import Words
 from pytest_dogfood.journey import JOURNEY_ID_PATTERN
 
 TEXT = Text()
 ANY_TEXT = Text(empty=True)
+FREE_TEXT = Words(
+    expected="text for people, or assertions",
+    hint="an exit status is written `expect: {exit: 2}`, an output `expect: {stdout: {contains: ready}}`",
+)
 FLAG = Flag()
 DURATION = Duration()
 COMMAND = Command()

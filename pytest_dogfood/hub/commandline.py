@@ -16,7 +16,7 @@ from pytest_dogfood.hub.errors import USAGE
 from pytest_dogfood.hub.errors import HubError
 
 STATUSES = """\
-exit status: 0 nothing is left to do, 1 at least one FAIL is left or a change was refused, 2 usage or settings,
+exit status: 0 no FAIL is left, 1 at least one is or a change was refused, 2 usage or settings,
 3 the hub cannot be reached or is too new, 130 interrupted.
 """
 
