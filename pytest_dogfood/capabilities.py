@@ -51,4 +51,15 @@ class Capabilities:
         for name, value in values.items():
             if not VARIABLE_PATTERN.fullmatch(name):
                 raise ValueError(f"{name!r} cannot be the name of a variable")
-            self._turn.values[name] = str(value)
+            self._turn.values[name] = _as_text(name, value)
+
+
+def _as_text(name: str, value: object) -> str:
+    text = str(value)
+    try:
+        text.encode()
+    except UnicodeError:
+        raise ValueError(f"{name}={text!r} holds what UTF-8 cannot: decode it in another way") from None
+    if "\0" in text:
+        raise ValueError(f"{name}={text!r} holds a NUL, which no variable can")
+    return text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import RLock
 from typing import TYPE_CHECKING
 
 import pytest
@@ -49,8 +50,9 @@ def presence_for(
         lifeline=Lifeline() if hasattr(config, "workerinput") else None,
         mark_names=_mark_names(config),
     )
-    machine = MachineRegistry(root / f"machine-{project}", lease)
-    return Presence(graph, Registry(run.tokens), machine, world)
+    threads = RLock()
+    machine = MachineRegistry(root / f"machine-{project}", lease, threads=threads)
+    return Presence(graph, Registry(run.tokens, threads=threads), machine, world)
 
 
 def _mark_names(config: pytest.Config) -> dict[str, object]:

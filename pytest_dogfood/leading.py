@@ -89,7 +89,7 @@ class Leading:
                     + (f"; {near}" if near else "")
                 )
         if self.executes:
-            self._begin(Path(settings.state_root) if settings.state_root else default_root())
+            self._begin(Path(settings.state_root).absolute() if settings.state_root else default_root())
 
     @property
     def executes(self) -> bool:
@@ -102,6 +102,10 @@ class Leading:
             self._lease = RunLease(checked_root(root), project_name(self._config.rootpath))
         except HarnessError as error:
             raise pytest.UsageError(str(error)) from error
+        except OSError as error:
+            raise pytest.UsageError(
+                f"no run can be begun in {root}: {error.strerror or error}; free some space, or set dogfood_state_root"
+            ) from error
         if self._working is not None:
             self._working.begin(partial(_own_part, self._lease.directory))
 
@@ -212,7 +216,7 @@ class Leading:
             self._settle_exit_status(session)
             if self._lease is not None and self._keeping(self._lease.directory.path):
                 self.kept = self._lease.directory.path
-                write_results(self.kept, tuple(self.tally.results.values()))
+                self._leave_results(self.kept)
             return (yield)
         finally:
             if self._watcher is not None:
@@ -220,6 +224,12 @@ class Leading:
             if self._lease is not None:
                 left = self._lease.close(keep=self._kept_paths() if self.kept is not None else ())
                 self._complain_of(left)
+
+    def _leave_results(self, directory: Path) -> None:
+        try:
+            write_results(directory, tuple(self.tally.results.values()))
+        except HarnessError as error:
+            self._report_late_error("", f"harness: {error}")
 
     def _complain_of(self, left: Sequence[str]) -> None:
         """Name what stays of the run's directory, which may be a secret, because the system refuses to remove it."""

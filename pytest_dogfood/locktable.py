@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import RLock
 
 from pytest_dogfood.diagnostics import HarnessError
 
@@ -19,16 +20,19 @@ _PLACES = 2**62
 class LockTable:
     """Locks that one process at a time may hold, several times over; the system lets go for a process that dies.
 
+    Of the threads of a process one at a time may hold any: tables whose locks are taken together share `threads`.
+
     A name stands for one byte of the file, locked as POSIX has it (fcntl(2), advisory record locks): to lock costs no
     file, whoever waits wakes up as soon as the holder lets go, and those who wait for each other in a circle are told.
     Such locks belong to the process: children do not inherit them, and whoever closes any descriptor of the file gives
     them up. So a table keeps its file open as long as it lives, and a process holds locks by one table at a time.
     """
 
-    __slots__ = ("_bytes", "_depths", "_descriptor", "_path")
+    __slots__ = ("_bytes", "_depths", "_descriptor", "_path", "_threads")
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, threads: RLock | None = None) -> None:
         self._path = path
+        self._threads = threads or RLock()
         self._descriptor = -1
         self._bytes: dict[str, int] = {}
         self._depths: dict[str, int] = {}
@@ -40,18 +44,19 @@ class LockTable:
     @contextmanager
     def holding(self, name: str) -> Iterator[None]:
         """Keep others away while the block runs; raises HarnessError if the lock cannot be had at all."""
-        depth = self._depths.get(name, 0)
-        if not depth:
-            self._ask(fcntl.LOCK_EX, name)
-        self._depths[name] = depth + 1
-        try:
-            yield
-        finally:
-            if depth:
-                self._depths[name] = depth
-            else:
-                del self._depths[name]
-                self._ask(fcntl.LOCK_UN, name)
+        with self._threads:
+            depth = self._depths.get(name, 0)
+            if not depth:
+                self._ask(fcntl.LOCK_EX, name)
+            self._depths[name] = depth + 1
+            try:
+                yield
+            finally:
+                if depth:
+                    self._depths[name] = depth
+                else:
+                    del self._depths[name]
+                    self._ask(fcntl.LOCK_UN, name)
 
     def _ask(self, what: int, name: str) -> None:
         try:

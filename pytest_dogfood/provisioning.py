@@ -117,13 +117,24 @@ class Provisioner:
         if token in self._settings.blocked:
             raise DeferredError(Cause(who=token, why="is declared blocked (--dogfood-blocked)", blocked=True))
         with self.presence.locked(token, ask.state):
-            holding = self.presence.ask(token, ask.state)
+            holding = self._asked(token, ask.state)
             if holding is None and not self._may_wait_for_others(token):
                 holding = self._provide(token, ask)
         if holding is None:
             with self.presence.machine.locked(SEVERAL), self.presence.locked(token, ask.state):
-                holding = self.presence.ask(token, ask.state) or self._provide(token, ask)
+                holding = self._asked(token, ask.state) or self._provide(token, ask)
         ask.proofs[token] = holding.proof
+
+    def _asked(self, token: Token, state: State) -> Holding | None:
+        """Ask for a token; the word of a journey that did not end well after all counts for nothing."""
+        holding = self.presence.ask(token, state)
+        if holding is None or holding.proof is not Proof.JOURNEY:
+            return holding
+        end = self.journal.verdict(JourneyId(holding.by))
+        if end is None or end.against() is None or holding.place not in {MACHINE, end.state}:
+            return holding
+        self.presence.forget(token, state)
+        return None
 
     def _may_wait_for_others(self, token: Token) -> bool:
         """Whether bringing a machine-wide token about may take the locks of other such tokens.
@@ -150,6 +161,7 @@ class Provisioner:
             _refuse_another(earlier, place, ask)
         attempt = Attempt(token=token, place=place, asked_by=ask.journey)
         registry.begin(attempt)
+        self._claim(token)
         try:
             holding = self._provide_now(token, ask)
         except HarnessError as error:
@@ -160,6 +172,11 @@ class Provisioner:
             raise
         registry.succeed(attempt)
         return holding
+
+    def _claim(self, token: Token) -> None:
+        """Say beforehand that what a provider may leave halfway is ours to release, be it by a later run."""
+        if self.presence.outlives_runs(token) and self._graph.has_own_provider(token):
+            self.presence.machine.take(token, ours=True, values={})
 
     def _provide_now(self, token: Token, ask: Ask) -> Holding:
         capability = self._graph.capability(token)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
 from pathlib import Path
+from threading import RLock
 
 import msgspec
 
@@ -83,10 +84,10 @@ class Registry:
     Who changes a record holds the token's lock in its place.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, threads: RLock | None = None) -> None:
         directory = private_directory(directory)
         self._log = SharedLog(directory / "records", _Record)
-        self._locks = LockTable(directory / "locks")
+        self._locks = LockTable(directory / "locks", threads=threads)
         self._records: dict[str, dict[Token, _Record]] = {}
 
     def locked(self, token: Token, place: str) -> AbstractContextManager[None]:
@@ -172,10 +173,10 @@ class MachineRecord:
 class MachineRegistry:
     """Leases on machine-wide tokens, shared by all runs of one project on this machine."""
 
-    def __init__(self, directory: Path, lease: Lease) -> None:
+    def __init__(self, directory: Path, lease: Lease, *, threads: RLock | None = None) -> None:
         self._directory = private_directory(directory)
         self._lease = lease
-        self._locks = LockTable(self._directory / "locks")
+        self._locks = LockTable(self._directory / "locks", threads=threads)
 
     def locked(self, token: Token) -> AbstractContextManager[None]:
         """Keep all runs of the project on this machine from dealing with a token; reentrant within a process."""

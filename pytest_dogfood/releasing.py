@@ -28,11 +28,17 @@ def release(presence: Presence, holding: Holding, state: State) -> str:
         if presence.outlives_runs(holding.token):
             if not presence.machine.give_back(holding.token):
                 return ""
-            if capability is not None and capability.release:
-                presence.machine.forget(holding.token)
         elif not holding.ours:
             return ""
-        return _release(presence, capability, holding, state)
+        problem = _release(presence, capability, holding, state)
+        if (
+            not problem
+            and presence.outlives_runs(holding.token)
+            and capability is not None
+            and capability.release
+        ):
+            presence.machine.forget(holding.token)  # not before: what is still there is still ours to release
+        return problem
 
 
 def _release(presence: Presence, capability: Capability | None, holding: Holding, state: State) -> str:

@@ -23,6 +23,7 @@ from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.outcomes import JourneyResult
 from pytest_dogfood.settings import LONGEST_STATE_PATH
 from pytest_dogfood.storage import private_directory
+from pytest_dogfood.storage import write_whole
 
 KEPT_RUNS = 3
 """How many runs that were kept, on request or for a failure, stay on disk for one project, as with tmp_path."""
@@ -157,6 +158,10 @@ def project_name(rootdir: Path) -> str:
 
 def checked_root(root: Path) -> Path:
     """Make the place for runs; raises HarnessError if it is not ours or too long for sockets below a state."""
+    try:
+        os.fspath(root).encode()
+    except UnicodeError as error:
+        raise HarnessError(f"{root!r} is not UTF-8: set dogfood_state_root to a place that is") from error
     problem = too_long_for_sockets(root)
     if problem:
         raise HarnessError(f"{problem}: set dogfood_state_root to a shorter place [state-path-too-long]")
@@ -175,8 +180,11 @@ def too_long_for_sockets(root: Path) -> str:
 
 
 def write_results(directory: Path, results: Iterable[JourneyResult]) -> None:
-    """Leave the results of a run that is kept in its directory."""
-    (directory / RESULTS).write_bytes(msgspec.json.encode(tuple(results)))
+    """Leave the results of a run that is kept in its directory; raises HarnessError where that cannot be done."""
+    try:
+        write_whole(directory / RESULTS, msgspec.json.encode(tuple(results)))
+    except UnicodeError as error:
+        raise HarnessError(f"cannot write {directory / RESULTS}: {error}") from error
 
 
 def results_of_run(directory: Path) -> dict[JourneyId, JourneyResult]:

@@ -111,7 +111,12 @@ class Running:
     @pytest.fixture
     def capabilities(self, request: pytest.FixtureRequest) -> Capabilities:
         """Values of the tokens this test requires; see `save` and `require`."""
-        turn = request.node.stash[TURN]
+        turn = request.node.stash.get(TURN, None)
+        if turn is None:
+            asked_too_late = "mark it with requires or establishes, or name `capabilities` as an argument"
+            raise harness_failure(
+                HarnessError(f"{request.node.nodeid} does not belong to the graph: {asked_too_late}")
+            )
         return Capabilities(turn, lambda action: _as_pytest_has_it(turn, action))
 
     @pytest.hookimpl(tryfirst=True)

@@ -110,7 +110,7 @@ def settle(
         prerequisites=wanted,
         durations=weights(graph.journeys.values(), seen=seen or {}, committed=committed or {}),
     )
-    plan = replace(plan, asks_at_run_time=any("capabilities" in _fixtures_of(item) for item in here))
+    plan = replace(plan, asks_at_run_time=any(map(_may_ask, here)))
     brought_back = set(map(id, here))
     elsewhere = [item for item in elsewhere if id(item) not in brought_back]
     gates = gates_by_tier(graph, in_selection)
@@ -129,8 +129,11 @@ def _journey(item: pytest.Item) -> Journey:
     return item.stash[JOURNEY]
 
 
-def _fixtures_of(item: pytest.Item) -> Sequence[str]:
-    return getattr(item, "fixturenames", ())
+def _may_ask(item: pytest.Item) -> bool:
+    """Whether an item of the graph may ask for tokens while it runs, be it by way of `request`."""
+    if item.stash.get(JOURNEY, None) is None or not _journey(item).python:
+        return False
+    return not {"capabilities", "request"}.isdisjoint(getattr(item, "fixturenames", ()))
 
 
 def _ids(items: Sequence[pytest.Item]) -> list[JourneyId]:

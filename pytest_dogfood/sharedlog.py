@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 from pathlib import Path
+from threading import Lock
 from typing import Generic
 from typing import TypeVar
 
@@ -25,12 +26,13 @@ class SharedLog(Generic[T]):
     Every method raises HarnessError where the file cannot be used, or holds what nobody of us wrote.
     """
 
-    __slots__ = ("_decoder", "_descriptor", "_path", "_position")
+    __slots__ = ("_decoder", "_descriptor", "_one_thread", "_path", "_position")
 
     def __init__(self, path: Path, kind: type[T]) -> None:
         self._path = path
         self._decoder = msgspec.json.Decoder(kind)
         self._descriptor = -1
+        self._one_thread = Lock()
         self._position = 0
 
     def __del__(self) -> None:
@@ -39,7 +41,12 @@ class SharedLog(Generic[T]):
 
     def append(self, record: T) -> None:
         """Add a record: all of it, or nothing."""
-        line = msgspec.json.encode(record) + b"\n"
+        try:
+            line = msgspec.json.encode(record) + b"\n"
+        except UnicodeError as error:
+            raise HarnessError(
+                f"cannot write {self._path}: a value is no text that UTF-8 can hold: {error}"
+            ) from error
         try:
             descriptor = self._opened(os.O_CREAT)
             fcntl.lockf(descriptor, fcntl.LOCK_EX)
@@ -52,6 +59,10 @@ class SharedLog(Generic[T]):
 
     def unread(self) -> tuple[T, ...]:
         """Give the records that were added since this was last asked, oldest first."""
+        with self._one_thread:
+            return self._unread()
+
+    def _unread(self) -> tuple[T, ...]:
         try:
             descriptor = self._opened()
             more = os.fstat(descriptor).st_size - self._position
@@ -84,7 +95,9 @@ class SharedLog(Generic[T]):
             while written < len(line):
                 written += os.write(descriptor, line[written:])
         except BaseException:
-            os.ftruncate(descriptor, size)
+            # Whole, it may have been read already: Ctrl-C comes after a write as well as before one.
+            if os.fstat(descriptor).st_size < size + len(line):
+                os.ftruncate(descriptor, size)
             raise
 
 

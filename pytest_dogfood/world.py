@@ -14,11 +14,10 @@ from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
-
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import ChainId
 from pytest_dogfood.journey import Journey
+from pytest_dogfood.locktable import LockTable
 from pytest_dogfood.outputs import Spares
 from pytest_dogfood.process import Lifeline
 from pytest_dogfood.rundir import RunDirectory
@@ -77,7 +76,7 @@ class World:
     mark_names: Mapping[str, object] = field(default_factory=dict)
     _counter: Iterator[int] = field(default_factory=itertools.count)
     _spares: Mapping[str, Spares] = field(default_factory=lambda: defaultdict(Spares))
-    _held: dict[str, FileLock] = field(default_factory=dict)
+    _named: LockTable | None = None
     _numbers: dict[ChainId, int] = field(default_factory=dict)
     _states: dict[ChainId, State] = field(default_factory=dict)
 
@@ -153,8 +152,7 @@ class World:
         """Hold locks that one holder on the machine may have at a time, taken in one order by everybody."""
         with ExitStack() as held:
             for name in sorted(set(names)):
-                lock = self._held.setdefault(
-                    name, FileLock(private_directory(self.locks) / f"{name}.lock", mode=0o600)
-                )
-                held.enter_context(lock.acquire(poll_interval=0.02))
+                if self._named is None:
+                    self._named = LockTable(private_directory(self.locks) / "named")
+                held.enter_context(self._named.holding(name))
             yield

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from argparse import ArgumentParser
 from argparse import Namespace
 from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 from typing import NoReturn
@@ -70,6 +73,23 @@ class Verbs:
         return parser
 
 
+@contextmanager
+def ended_in_order() -> Iterator[None]:
+    """Let whoever asks us to end have it as after Ctrl-C: files in order, and no git left alive.
+
+    Cancelled jobs, time limits and closed terminals send these signals. One that is ignored stays ignored.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    ours = [number for number, handler in before.items() if handler is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
+
+
 def add_actor_option(parser: ArgumentParser) -> None:
     parser.add_argument("--actor", metavar="A", help="who does this, for the log (default: the user)")
 
@@ -100,7 +120,8 @@ def _deferred(name: str, module: str, speaker: str) -> Callable[[Namespace], int
                 raise
             return complain("the hub needs more packages: pip install 'pytest-dogfood[hub]'", USAGE)
         try:
-            return int(getattr(verbs, name)(options))
+            with ended_in_order():
+                return int(getattr(verbs, name)(options))
         except HubError as error:
             return complain(str(error), error.exit_status)
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from contextlib import contextmanager
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -18,6 +19,7 @@ from sqlalchemy import Connection
 from sqlalchemy import Engine
 from sqlalchemy import create_engine
 from sqlalchemy import event
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.exc import DataError
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import IntegrityError
@@ -59,17 +61,17 @@ class Database:
         return shown(self._url)
 
     @contextmanager
-    def transaction(self, *, write: bool) -> Iterator[Connection]:
-        """Open a transaction, and give errors of the database as ours; IntegrityError goes through.
+    def transaction(self, *, write: bool, may_exist: bool = False) -> Iterator[Connection]:
+        """Open a transaction, and give errors of the database as ours, but for IntegrityError with `may_exist`.
 
         A write begins IMMEDIATE on SQLite: two that read first and write then would lock each other out.
         """
         try:
             with self._engine.execution_options(**{_WRITE: write}).begin() as connection:
                 yield connection
-        except IntegrityError:
-            raise
         except SQLAlchemyError as error:
+            if may_exist and isinstance(error, IntegrityError):
+                raise
             raise _in_our_words(error, self._url) from error
 
     def use_write_ahead_log(self) -> None:
@@ -114,9 +116,10 @@ def _sqlite(url: URL, *, create: bool, readonly: bool) -> Engine:
     mode = "rwc" if create else "rw"
     if readonly and not os.access(path.parent, os.W_OK) and not Path(f"{path}-wal").exists():
         mode = "ro&immutable=1"  # a read-only disk: nobody can write, and the log's files cannot be made
-    opened = f"sqlite:///file:{quote(str(path))}?mode={mode}&uri=true"
+    # Opened by ourselves: a URL has other ideas than SQLite of what %, ? and # mean in a path.
+    opened = partial(sqlite3.connect, f"file:{quote(str(path))}?mode={mode}", uri=True, timeout=BUSY_TIMEOUT)
     # A pool would hand the connection of one thread to another, and keep the file open in a forked child.
-    engine = create_engine(opened, connect_args={"timeout": BUSY_TIMEOUT}, poolclass=NullPool)
+    engine = create_engine("sqlite://", creator=opened, poolclass=NullPool)
     event.listen(engine, "connect", _configure_read_only if readonly else _configure)
     event.listen(engine, "begin", _begin)
     return engine
@@ -161,6 +164,8 @@ def _postgresql(url: URL, *, readonly: bool) -> Engine:
     asked["prepare_threshold"] = None
     try:
         engine = create_engine(url, connect_args=asked, pool_pre_ping=True, hide_parameters=True)
+    except ArgumentError as error:
+        raise HubUsageError(f"the hub's URL cannot be used: {error}") from error
     except ImportError as error:
         raise HubUsageError("PostgreSQL needs psycopg: pip install 'pytest-dogfood[postgres]'") from error
     event.listen(engine, "begin", _limit_read_only if readonly else _limit)
@@ -186,7 +191,8 @@ def _in_our_words(error: Exception, url: URL) -> HubError:
         return NoHubError(f"{where} holds no hub; make one there: dogfood hub init")
     if "not a database" in said:
         return NoHubError(f"{where} is no SQLite database; name another file")
-    if isinstance(error, DataError):
+    too_large = str(getattr(cause, "sqlstate", "")).startswith("54")  # program_limit_exceeded
+    if isinstance(error, DataError) or too_large:
         return HubUsageError(f"the hub {where} does not take a value: {said}")
     advice = next((f"; {advice}" for words, advice in _ADVICE.items() if words in said), "")
     return HubUnreachable(f"the hub {where} cannot be used: {said}{advice}")
@@ -195,6 +201,8 @@ def _in_our_words(error: Exception, url: URL) -> HubError:
 _ADVICE: Mapping[str, str] = {
     "unable to open database file": "is it still there, and can its directory be written?",
     "database is locked": f"it stayed so for {BUSY_TIMEOUT} s: is another program holding it?",
-    "disk": "is its disk full?",
+    "disk is full": "free some space",
+    "disk I/O": "is its disk full, or broken?",
+    "malformed": "restore it from a copy; what workplans say, `dogfood consistency fix` brings in again",
 }
 """What to look for where SQLite says these words."""

@@ -156,7 +156,7 @@ class Hub:
     def create_task(self, task: HubTask, *, stamp: Stamp) -> HubTask | None:
         """Create a task in a repository that is known, with a new id if it has none; None if there is one."""
         try:
-            with self._database.transaction(write=True) as connection:
+            with self._database.transaction(write=True, may_exist=True) as connection:
                 repo = registering.repo_of(connection, task.repo, "")
                 return changes.create(connection, task, repo.id, stamp=stamp)
         except IntegrityError:

@@ -207,5 +207,6 @@ class Git:
 def _without_locals(environment: Mapping[str, str]) -> dict[str, str]:
     foreign = _KNOWN_LOCAL | _PATHSPECS
     ours = {name: value for name, value in environment.items() if name not in foreign}
-    # Empty: without it the dialogue that a desktop names in SSH_ASKPASS would ask for a password.
-    return {"GIT_ASKPASS": "", **ours, **_NEVER_ASK}
+    # The dialogue of a desktop, which git falls back on; GIT_ASKPASS and core.askPass are somebody's choice.
+    ours.pop("SSH_ASKPASS", None)
+    return {**ours, **_NEVER_ASK}

@@ -27,7 +27,12 @@ from pytest_dogfood.hub.places import lock_files
 _log = logging.getLogger(__name__)
 
 _QUIET = ("-c", "gc.auto=0", "-c", "maintenance.auto=false")
-_FETCH = (*_QUIET, "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head")
+# A configuration may ask for more than following: tags removed, changes stashed, local commits moved.
+_FETCH = (
+    *(*_QUIET, "fetch", "--quiet", "--no-tags", "--no-prune-tags"),
+    *("--no-recurse-submodules", "--no-write-fetch-head"),
+)
+_PULL = (*_QUIET, "pull", "--ff-only", "--no-rebase", "--no-autostash", "--quiet")
 
 
 class FetchResult(StrEnum):
@@ -146,10 +151,11 @@ class Repository:
 
     def pull(self) -> Answer:
         """Do what `sync` adds: follow the upstream where that needs no merge."""
-        return self.git.reach(*_QUIET, "pull", "--ff-only", "--quiet", limit=self.limits.other)
+        return self.git.reach(*_PULL, limit=self.limits.other)
 
     def locks(self) -> tuple[LockFile, ...]:
-        return lock_files(self.place)
+        """Give git's locks on the index, on other common files and on the branch that is checked out."""
+        return lock_files(self.place, _branch(self.git).name)
 
     def _located(self) -> tuple[Git, Place]:
         if self._found is None:

@@ -26,6 +26,7 @@ from pytest_dogfood.hub.machine import current_actor
 from pytest_dogfood.hub.machine import this_machine
 from pytest_dogfood.hub.opening import hub_url
 from pytest_dogfood.hub.opening import open_hub
+from pytest_dogfood.hub.printing import printable
 from pytest_dogfood.hub.printing import say
 from pytest_dogfood.hub.printing import write_json
 from pytest_dogfood.hub.printing import write_lines
@@ -250,6 +251,7 @@ def _status(text: str) -> Status:
 
 
 def _print_table(rows: Sequence[Sequence[str]], *, nothing: str) -> None:
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     write_lines((line.rstrip() for line in lines) if rows else [nothing])

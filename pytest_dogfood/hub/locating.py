@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import stat
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -133,8 +134,9 @@ def read_project_file(path: Path) -> Mapping[str, Any]:
 def _text(path: Path) -> str:
     """Give a settings file's text; nothing where there is none."""
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        # Of a pipe nobody knows whether its text will ever come.
+        return path.read_text(encoding="utf-8-sig") if stat.S_ISREG(path.stat().st_mode) else ""
+    except (FileNotFoundError, NotADirectoryError):
         return ""
     except (OSError, UnicodeDecodeError) as error:
         raise HubUsageError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error

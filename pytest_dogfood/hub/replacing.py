@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pytest_dogfood.hub.gitfiles import read_regular
 
-_PREFIX, _SUFFIX = ".dogfood-", "~"
+_PREFIX, _RANDOM, _SUFFIX = ".dogfood-writeback-", "[a-z0-9_]" * 8, "~"
 
 
 class ChangedError(Exception):
@@ -52,7 +52,7 @@ def _beside(path: Path, content: bytes) -> Iterator[Path]:
 
 def _remove_leftovers(directory: Path) -> None:
     with suppress(OSError):  # they are untidy, and do no harm
-        for left in directory.glob(f"{_PREFIX}*{_SUFFIX}"):
+        for left in directory.glob(f"{_PREFIX}{_RANDOM}{_SUFFIX}"):
             left.unlink()
 
 

@@ -128,11 +128,20 @@ def _moved(hub: Hub, task: ImportedTask, found: HubTask, stamp: Stamp) -> Result
             return Result(task=task, taken=Taken.REFUSED, why=f"the hub has it with another id, {seen.id}")
         if (there, seen.reopen_count) == (task.status, task.reopen_count):
             return Result(task=task, taken=Taken.SAME)
-        if position(there, seen.reopen_count) >= target:
-            return Result(task=task, taken=Taken.KEPT, why=f"it is {_standing(there, seen)} in the hub")
+        if position(there, seen.reopen_count) >= target or RANK[task.status] < RANK[there]:
+            why = f"it is {_standing(there, seen)} in the hub{_way_back(task, there, seen)}"
+            return Result(task=task, taken=Taken.KEPT, why=why)
         if hub.compare_and_set(seen, task.status, reopen_count=task.reopen_count, stamp=stamp):
             return Result(task=task, taken=Taken.MOVED, why=f"was {_standing(there, seen)}")
     return Result(task=task, taken=Taken.REFUSED, why="others changed it meanwhile; import the file again")
+
+
+def _way_back(task: ImportedTask, there: Status, seen: HubTask) -> str:
+    """Say what only a person may do, where the file knows of a reopen that the hub has not seen."""
+    if task.reopen_count <= seen.reopen_count or RANK[task.status] >= RANK[there]:
+        return ""
+    again = f"dogfood consistency reopen {task.task_id} --to {task.status.value} --reason TEXT"
+    return f", and only a reopen leads back: {again}"
 
 
 def _as_it_is(hub: Hub, task: HubTask) -> Iterator[HubTask]:

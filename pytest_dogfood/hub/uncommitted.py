@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from pytest_dogfood.hub.conditions import FileState
@@ -35,9 +36,7 @@ def uncommitted(hub: Hub, view: View) -> tuple[Finding, ...]:
     found = (
         file_finding(FileState.MODIFIED, view.checkout.repo, path, fixing=view.question.fixing)
         for path in _changed(view, agreeing)
-        if any(
-            _is_news_to_git(view, path, pair) and not _was_told(hub, view, pair) for pair in agreeing[path]
-        )
+        if any(not _was_told(hub, view, pair) for pair in _news_to_git(view, path, agreeing[path]))
     )
     return tuple(finding for finding in found if finding is not None)
 
@@ -54,13 +53,13 @@ def _changed(view: View, paths: Iterable[str]) -> list[str]:
     return [names[name] for name in listed.records if name in names] if listed.ok else []
 
 
-def _is_news_to_git(view: View, path: str, pair: _Agreeing) -> bool:
-    """Tell whether another status is committed for a task; one of a file that is not committed at all is none."""
-    block = pair[1]
+def _news_to_git(view: View, path: str, pairs: Iterable[_Agreeing]) -> Iterator[_Agreeing]:
+    """Give those of a file's tasks for which another status is committed; a file that is not has none."""
     name = view.repository.place.prefix + path
     stored = view.repository.git.read("cat-file", "blob", f"{view.survey.head}:{name}")
     committed = parse(stored.out, path=path).blocks if stored.ok else ()
-    return any(each.task_id == block.task_id and each.status != block.status for each in committed)
+    statuses = {each.task_id: each.status for each in committed}
+    return (pair for pair in pairs if statuses.get(pair[1].task_id, pair[1].status) != pair[1].status)
 
 
 def _was_told(hub: Hub, view: View, pair: _Agreeing) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from urllib.parse import quote
 
 from sqlalchemy import URL
 from sqlalchemy import make_url
@@ -24,10 +23,8 @@ def parse_url(text: str, *, base: Path | None = None) -> URL:
 
     Raises HubUsageError, whose text never shows what might be a password.
     """
-    if "://" not in text:
-        text = "sqlite:///" + quote(text, safe="/~")
     try:
-        url = make_url(text)
+        url = make_url(text) if "://" in text else URL.create("sqlite", database=text)
         _ = url.port
     except (ArgumentError, ValueError) as error:
         raise HubUsageError(
@@ -40,7 +37,10 @@ def parse_url(text: str, *, base: Path | None = None) -> URL:
         raise HubUsageError(f"a hub is SQLite or PostgreSQL, not {url.drivername!r}")
     if not url.database or url.database == ":memory:":
         raise HubUsageError("an SQLite hub needs a file: sqlite:////path/to/hub.sqlite")
-    path = (base or Path.cwd()) / Path(url.database).expanduser()
+    try:
+        path = (base or Path.cwd()) / Path(url.database).expanduser()
+    except (RuntimeError, OSError) as error:  # a user whom nobody knows, a directory that is gone
+        raise HubUsageError(f"the hub's file {url.database} cannot be found: {error}") from error
     return url.set(drivername="sqlite", database=str(path))
 
 

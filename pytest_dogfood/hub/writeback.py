@@ -68,6 +68,7 @@ class Result:
     reason: Reason | None = None
     state: FileState = FileState.CLEAN
     detail: str = ""
+    restored: bool = False
 
     @property
     def ok(self) -> bool:
@@ -85,7 +86,7 @@ class Result:
             repo=repo,
             path=self.path,
             reason=self.reason.value,
-            message=f"writeback failed: {_WORDS[self.reason]}",
+            message=f"writeback failed: {_WORDS[self.reason]}{'; the file is as it was' if self.restored else ''}",
             hint=self.detail,
             action=Action.HELD,
             commit=self.commit,
@@ -98,8 +99,8 @@ _WORDS = {
     Reason.REFUSED: "the status cannot be changed without changing something else",
     Reason.HEAD_MOVED: "another commit was checked out meanwhile",
     Reason.NOT_WRITTEN: "the file cannot be written",
-    Reason.COMMIT_FAILED: "git did not commit; the file is as it was",
-    Reason.TIMED_OUT: "git did not commit in time; the file is as it was",
+    Reason.COMMIT_FAILED: "git did not commit",
+    Reason.TIMED_OUT: "git did not commit in time",
     Reason.NOT_AS_INTENDED: "the commit holds something else than the change of the status; nothing is undone",
 }
 
@@ -143,7 +144,7 @@ class _Writeback:
             return self._committed(new, before, after)
         except HarnessError as error:
             said = self._restore_unless_committed(new, after)
-            return self._failed(Reason.COMMIT_FAILED, f"{error}\n{said}".rstrip())
+            return self._failed(Reason.COMMIT_FAILED, f"{error}\n{said}".rstrip(), restored=not said)
         except BaseException:
             # The commit may have been made all the same; then the file is right as it is.
             self._restore_unless_committed(new, after)
@@ -203,7 +204,7 @@ class _Writeback:
         restored = self._restore_unless_committed(new, after)
         said = (answer.complaint(), restored, self._locks())
         reason = Reason.TIMED_OUT if answer.timed_out else Reason.COMMIT_FAILED
-        return self._failed(reason, "\n".join(filter(None, said)))
+        return self._failed(reason, "\n".join(filter(None, said)), restored=not restored)
 
     def _restore_unless_committed(self, new: bytes, after: Version) -> str:
         """Put the old bytes back if they are what is checked out; say what did not work."""
@@ -227,8 +228,10 @@ class _Writeback:
         locks = self._repository.locks()
         return f"locks of git's: {', '.join(map(str, locks))}" if locks else ""
 
-    def _failed(self, reason: Reason, detail: str = "", *, commit: str = "") -> Result:
-        return Result(path=self._request.path, reason=reason, detail=detail, commit=commit)
+    def _failed(
+        self, reason: Reason, detail: str = "", *, commit: str = "", restored: bool = False
+    ) -> Result:
+        return Result(path=self._request.path, reason=reason, detail=detail, commit=commit, restored=restored)
 
     def _stopped(
         self, reason: Reason, detail: str = "", *, state: FileState = FileState.CLEAN

@@ -26,7 +26,7 @@ from tests.hub.plans import entries
 
 RANKS = {"todo": 0, "in_progress": 1, "blocked": 1, "done": 2, "cancelled": 2}
 DELIBERATE = {"reopen", "resolve"}
-LEFT = ".dogfood-*~"
+LEFT = ".dogfood-writeback-*~"
 SUBJECT = "chore(consistency): sync task status from DB [auto]"
 
 Rows: TypeAlias = list[tuple[object, ...]]

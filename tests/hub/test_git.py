@@ -42,7 +42,8 @@ def test_the_environment_forbids_every_question(farm: Farm) -> None:
         "GIT_PAGER",
         "LC_ALL",
     )
-    assert shown(git, *names, "GIT_ASKPASS") == ["0", "never", "never", ":", "cat", "C", ""]
+    assert shown(git, *names) == ["0", "never", "never", ":", "cat", "C"]
+    assert shown(git, "SSH_ASKPASS", "GIT_ASKPASS") == ["unset", "unset"]
 
 
 def test_a_helper_that_answers_for_the_user_is_kept(farm: Farm) -> None:

@@ -246,7 +246,7 @@ def test_the_fetch_is_made_as_documented(farm: Farm, here: Checkout) -> None:
     survey(here, GIT_TRACE=str(trace))
     line = next(line for line in trace.read_text().splitlines() if "built-in: git fetch " in line)
     assert line.partition("built-in: ")[2] == (
-        "git fetch --quiet --no-tags --no-recurse-submodules --no-write-fetch-head origin"
+        "git fetch --quiet --no-tags --no-prune-tags --no-recurse-submodules --no-write-fetch-head origin"
     )
 
 

@@ -365,3 +365,30 @@ def test_the_command_line_is_there_without_the_packages_of_the_hub() -> None:
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert ended.returncode == 2
     assert "pip install 'pytest-dogfood[hub]'" in ended.stderr
+
+
+@pytest.mark.parametrize("name", ["a%41b.sqlite", "q?x#y.sqlite", "100%25 sure.sqlite", "~home.sqlite"])
+def test_a_hub_is_the_file_that_was_named_whatever_is_in_its_name(
+    hub_command: Type, tmp_path: Path, name: str
+) -> None:
+    assert hub_command("init", "--hub", str(tmp_path / name)) == 0
+    assert (tmp_path / name).is_file()
+    assert hub_command("tasks", "--hub", str(tmp_path / name)) == 0
+
+
+def test_a_hub_in_the_home_of_nobody_is_a_mistake_that_is_told(
+    hub_command: Type, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert hub_command("tasks", "--hub", "~nosuchuser/hub.sqlite") == 2
+    assert "cannot be found" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("local")
+def test_a_title_commands_no_terminal(
+    hub_command: Type, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = {"repo": "r", "task_id": "T1", "status": "todo", "title": "\x1b[31mred"}
+    (tmp_path / "t.json").write_text(json.dumps([task]))
+    assert hub_command("import", str(tmp_path / "t.json")) == 0
+    assert hub_command("tasks") == 0
+    assert r"\x1b[31mred" in capsys.readouterr().out

@@ -125,6 +125,16 @@ def test_an_import_creates_moves_and_keeps_but_never_goes_back(
     assert hub.events(regressions=True) == ()
 
 
+def test_a_file_that_knows_of_a_reopen_leads_nothing_back_without_one(
+    sqlite_hub: Hub, add_task: Callable[..., HubTask], stamp: Callable[..., Stamp]
+) -> None:
+    add_task(sqlite_hub, "T1", status="done")
+    (result,) = take_in(sqlite_hub, [a_task(Status.TODO, reopen_count=1)], stamp=stamp(Source.IMPORT))
+    assert result.taken is Taken.KEPT
+    assert result.why.endswith("dogfood consistency reopen T1 --to todo --reason TEXT")
+    assert sqlite_hub.events(regressions=True) == ()
+
+
 def test_what_one_hub_prints_another_takes_in_whole(sqlite_hub: Hub, stamp: Callable[..., Stamp]) -> None:
     task = a_task(Status.BLOCKED, reopen_count=2, hub_id=KEY)
     assert taken(sqlite_hub, stamp(Source.IMPORT), task, task) == [Taken.CREATED, Taken.SAME]

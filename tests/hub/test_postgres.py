@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from collections.abc import Iterator
+from hashlib import sha256
 
 import pytest
 from sqlalchemy import create_engine
@@ -86,3 +87,14 @@ def test_a_server_that_goes_away_in_the_middle_is_noticed_and_found_again(
             server.start()
             assert hub.compare_and_set(task, Status.DONE, stamp=stamp())
             assert [event.to_status for event in hub.events()] == ["todo", "done"]
+
+
+def test_an_id_that_no_index_takes_is_refused_by_itself_and_the_hub_is_still_there(
+    postgres_url: str, add_task: Callable[..., HubTask]
+) -> None:
+    endless = "".join(sha256(str(number).encode()).hexdigest() for number in range(500))
+    hub, _ = Hub.create(postgres_url)
+    with hub:
+        with pytest.raises(HubUsageError, match="does not take a value"):
+            add_task(hub, endless)
+        assert add_task(hub, "T1").status == "todo"
