@@ -3,7 +3,9 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -83,6 +85,23 @@ def test_a_lock_is_held_until_the_outermost_block_ends(table: LockTable, tmp_pat
 def test_a_lock_is_given_back_where_the_block_fails(table: LockTable, tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), table.holding("a"):
         raise ZeroDivisionError
+    assert is_free(tmp_path / "locks", "a")
+
+
+def test_threads_take_turns_and_leave_nothing_locked(table: LockTable, tmp_path: Path) -> None:
+    inside: list[int] = []
+    seen: list[int] = []
+
+    def hold(number: int) -> None:
+        with table.holding("a"), table.holding("a"):
+            inside.append(number)
+            time.sleep(0.02)
+            seen.append(len(inside))
+            inside.remove(number)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(hold, range(8)))
+    assert seen == [1] * 8
     assert is_free(tmp_path / "locks", "a")
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,6 +123,33 @@ def test_a_link_is_never_followed(use: Callable[[SharedLog[Note]], object], path
 def test_where_no_file_can_be_made_it_says_so(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match=r"cannot write .*/missing/notes: No such file"):
         SharedLog(tmp_path / "missing" / "notes", Note).append(Note("a"))
+
+
+class Interrupted(Exception):  # noqa: N818 - as KeyboardInterrupt is one
+    pass
+
+
+def interrupt(*_: object) -> None:
+    raise Interrupted
+
+
+def test_whoever_is_interrupted_takes_nothing_back_that_others_have_read(path: Path) -> None:
+    writer, reader = SharedLog(path, Note), SharedLog(path, Note)
+    found: list[str] = []
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for number in range(400):
+            signal.setitimer(signal.ITIMER_REAL, 0.00002 + number % 40 * 0.000005)
+            with suppress(Interrupted):
+                writer.append(Note(str(number)))
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            found += texts(reader)
+    except Interrupted:  # it came behind the block that waits for it
+        pass
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert found == texts(SharedLog(path, Note))[: len(found)]
 
 
 DIES = """\
