@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Iterable
@@ -201,11 +200,3 @@ def _journeys_without_actor(graph: CapabilityGraph) -> Iterator[Diagnostic]:
                 if journey.is_gui
                 else "name an actor with ini dogfood_actor, or give the step a command with `run:`",
             )
-
-
-def count_by_severity(diagnostics: Iterable[Diagnostic]) -> dict[Severity, int]:
-    """Count findings, worst kind first, every kind named."""
-    counts: dict[Severity, int] = defaultdict(int)
-    for found in diagnostics:
-        counts[found.severity] += 1
-    return {severity: counts[severity] for severity in Severity}

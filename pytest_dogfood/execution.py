@@ -66,7 +66,7 @@ def _perform_one(
         limit = max(min(limits), 0.001) if limits else None
         seen = bench.run(step, number=number, variables=done.values, limit=limit)
         found = compare(step, seen)
-        seen.finish()
+        seen.finish(withheld=found.withheld)
         for one in found.values:
             done.keep(one)
         if not found.wrong or not _again(step, give_up, deadline):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -13,7 +12,6 @@ from pytest_dogfood.checking import Checking
 from pytest_dogfood.pausing import collector_paused
 from pytest_dogfood.planreport import Report
 from pytest_dogfood.selection import Settled
-from pytest_dogfood.stash import PROJECT
 from pytest_dogfood.working import Working
 
 
@@ -24,7 +22,6 @@ class Inspection:
     status: int
     settled: Settled | None
     report: Report | None
-    rootdir: Path | None
 
 
 class _Onlooker:
@@ -69,12 +66,11 @@ def inspect(
         status = pytest.main([*arguments, *paths], plugins=[onlooker])
     config = onlooker.config
     if config is None:
-        return Inspection(status=int(status), settled=None, report=None, rootdir=None)
+        return Inspection(status=int(status), settled=None, report=None)
     checking = config.pluginmanager.get_plugin("dogfood-checking")
     working = config.pluginmanager.get_plugin("dogfood-working")
     return Inspection(
         status=int(status),
         settled=working.settled if isinstance(working, Working) else None,
         report=checking.report if isinstance(checking, Checking) else None,
-        rootdir=config.rootpath if PROJECT in config.stash else None,
     )

@@ -109,3 +109,4 @@ class Output:
         """Remove what may hold secrets, for nobody is going to settle it."""
         if self.spares is None and self.path is not None:
             self.path.unlink(missing_ok=True)
+            self.path = None

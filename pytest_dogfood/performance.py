@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -38,8 +39,8 @@ class Observation(Seen, Protocol):
     def learn(self, secrets: Sequence[str]) -> None:
         """Take note of the secret values that the step has brought to light, to mask them from now on."""
 
-    def finish(self) -> None:
-        """Let go of what was only needed for judging; called once, after that."""
+    def finish(self, *, withheld: Collection[Stream] = ()) -> None:
+        """Let go of what was only needed for judging, and of outputs that nobody may see; called once, after that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

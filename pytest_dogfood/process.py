@@ -25,25 +25,19 @@ from select import poll
 from typing import Protocol
 
 from pytest_dogfood import watcher
-from pytest_dogfood.captured import Captured
-from pytest_dogfood.captured import TooMuchOutput
-from pytest_dogfood.captured import printable
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.watcher import alive
 from pytest_dogfood.watcher import end_everything_marked
 from pytest_dogfood.watcher import start_time
 
 __all__ = [
-    "Captured",
     "Command",
     "Ended",
     "Lifeline",
-    "TooMuchOutput",
     "alive",
     "end_everything_marked",
     "end_group",
     "open_private",
-    "printable",
     "run",
     "spawn",
     "start_time",

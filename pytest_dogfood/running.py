@@ -105,18 +105,12 @@ class Running:
     @pytest.fixture
     def dogfood_state(self, request: pytest.FixtureRequest) -> Path:
         """Directory that the journeys of this test's chain share: a pathlib.Path."""
-        turn: Turn = request.node.stash[TURN]
-        return turn.state.path
+        return _turn_of(request, "dogfood_state").state.path
 
     @pytest.fixture
     def capabilities(self, request: pytest.FixtureRequest) -> Capabilities:
         """Values of the tokens this test requires; see `save` and `require`."""
-        turn = request.node.stash.get(TURN, None)
-        if turn is None:
-            asked_too_late = "mark it with requires or establishes, or name `capabilities` as an argument"
-            raise harness_failure(
-                HarnessError(f"{request.node.nodeid} does not belong to the graph: {asked_too_late}")
-            )
+        turn = _turn_of(request, "capabilities")
         return Capabilities(turn, lambda action: _as_pytest_has_it(turn, action))
 
     @pytest.hookimpl(tryfirst=True)
@@ -191,6 +185,14 @@ class Running:
         token = self._providing.get(fixturedef.argname)
         if token is not None:
             self._provisioner.fixture_is_gone(token)
+
+
+def _turn_of(request: pytest.FixtureRequest, fixture: str) -> Turn:
+    turn: Turn | None = request.node.stash.get(TURN, None)
+    if turn is None:
+        how = f"mark it with requires or establishes, or name `{fixture}` as an argument"
+        raise harness_failure(HarnessError(f"{request.node.nodeid} does not belong to the graph: {how}"))
+    return turn
 
 
 def _as_pytest_has_it(turn: Turn, action: Callable[[], T]) -> T:

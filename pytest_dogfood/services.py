@@ -22,6 +22,7 @@ from typing import Self
 
 from pytest_dogfood import process
 from pytest_dogfood import watcher
+from pytest_dogfood.captured import printable
 from pytest_dogfood.diagnostics import HarnessError
 
 
@@ -182,6 +183,6 @@ class Watcher:
             return tuple(int(line) for line in printed.split())
         self._ended = process.end_everything_marked(self._marker, spare=self._spare)
         if status > 0:
-            text = process.printable(printed)
+            text = printable(printed)
             raise HarnessError(f"the watcher of this run broke down with status {status}:\n{text}")
         return self._ended

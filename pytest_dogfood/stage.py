@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Collection
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -120,7 +121,7 @@ class Told:
     def learn(self, secrets: Sequence[str]) -> None:
         self.keeper.learn(secrets)
 
-    def finish(self) -> None:
+    def finish(self, *, withheld: Collection[Stream] = ()) -> None:
         pass  # nothing of it is in a file
 
 

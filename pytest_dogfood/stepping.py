@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -30,6 +31,7 @@ from pytest_dogfood.process import Ended
 from pytest_dogfood.process import Lifeline
 from pytest_dogfood.process import run
 from pytest_dogfood.shells import shell_argv
+from pytest_dogfood.storage import is_full
 
 SHOWN = 16 * 1024
 """Bytes from the end of each output that a report shows."""
@@ -128,6 +130,7 @@ class RealBench:
         )
         try:
             ended = run(command, lifeline=self.lifeline)
+            self._require_room(step)
         except BaseException:
             out.discard()
             err.discard()
@@ -140,6 +143,14 @@ class RealBench:
             environment=environment,
             keeper=self.keeper,
         )
+
+    def _require_room(self, step: Step) -> None:
+        """Raise HarnessError if nothing more can be written: then what the step said may be lost."""
+        if is_full(self.outputs):
+            raise HarnessError(
+                f"{step.location}: the disk is full that {self.outputs} is on, so what the step said may be lost; "
+                "free some space, or set dogfood_state_root to another place"
+            )
 
     def _argv(self, run: str | tuple[str, ...] | Script, shell: str | None) -> tuple[str, ...]:
         # The whole path, for a script asks `$0` where it stands, and `cwd:` may send it elsewhere.
@@ -158,7 +169,7 @@ class RealObservation:
 
     ended: Ended
     limit: float
-    outputs: Mapping[str, Output]
+    outputs: Mapping[Stream, Output]
     cwd: Path
     environment: Mapping[str, str]
     keeper: SecretKeeper
@@ -207,11 +218,17 @@ class RealObservation:
     def learn(self, secrets: Sequence[str]) -> None:
         self.keeper.learn(secrets)
 
-    def finish(self) -> None:
-        """Hide secrets in the files, then give these their lasting names."""
+    def finish(self, *, withheld: Collection[Stream] = ()) -> None:
+        """Hide secrets in the files, then give these their lasting names.
+
+        What is withheld is removed: it holds a secret that nobody has found, so nobody can hide it.
+        """
         self._texts.clear()
-        for output in self.outputs.values():
-            output.settle(self.keeper.secrets)
+        for stream, output in self.outputs.items():
+            if stream in withheld:
+                output.discard()
+            else:
+                output.settle(self.keeper.secrets)
 
 
 def file_below(directory: Path, path: str, variables: Mapping[str, str]) -> str | None:

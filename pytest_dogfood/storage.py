@@ -60,6 +60,16 @@ def read_as(path: Path, kind: type[T]) -> T | None:
         raise HarnessError(f"{path} cannot be read ({error}); remove it and run again") from error
 
 
+def is_full(directory: Path) -> bool:
+    """Whether nothing more can be written to the disk of a directory; False where the system does not know."""
+    try:
+        found = os.statvfs(directory)
+    except OSError:
+        return False
+    free = found.f_bavail if os.geteuid() else found.f_bfree  # some room is kept for root
+    return bool(found.f_blocks) and not free
+
+
 def private_directory(path: Path) -> Path:
     """Make a directory only its owner may enter, and refuse one that is somebody else's or a link."""
     try:

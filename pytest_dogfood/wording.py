@@ -94,7 +94,7 @@ def _outputs(result: StepResult) -> Iterator[str]:
     streams: tuple[Stream, ...] = ("stdout", "stderr")
     for stream in streams:
         text = result.seen.tail(stream).rstrip("\n") if result.seen is not None else ""
-        if text and stream in result.withheld:
+        if stream in result.withheld:
             text = WITHHELD
         if text:
             yield f"  --- {stream} ---"

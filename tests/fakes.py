@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -59,7 +60,8 @@ class FakeSeen:
     def learn(self, secrets: Sequence[str]) -> None:
         self.learnt.extend(secrets)
 
-    def finish(self) -> None:
+    def finish(self, *, withheld: Collection[Stream] = ()) -> None:
+        assert set(withheld) <= {"stdout", "stderr"}
         assert not self.finished, "a step is finished once"
         self.finished = True
 

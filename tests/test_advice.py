@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from pytest_dogfood.advice import advise
-from pytest_dogfood.advice import count_by_severity
 from pytest_dogfood.diagnostics import Diagnostic
 from pytest_dogfood.diagnostics import Location
 from pytest_dogfood.diagnostics import Severity
@@ -188,11 +187,3 @@ def test_nothing_is_missing_where_somebody_acts() -> None:
     assert (
         advise(CapabilityGraph([acted, journey(2, "b", needs="t")], acts=lambda found: found is acted)) == ()
     )
-
-
-def test_findings_are_counted_by_severity_with_every_severity_named() -> None:
-    assert count_by_severity(advice(journey(1, "a", gives="t"), capability(9, "t", probed=False))) == {
-        Severity.ERROR: 0,
-        Severity.WARNING: 0,
-        Severity.INFO: 2,
-    }

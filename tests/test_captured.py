@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_dogfood.process import Captured
-from pytest_dogfood.process import TooMuchOutput
+from pytest_dogfood.captured import Captured
+from pytest_dogfood.captured import TooMuchOutput
 
 if TYPE_CHECKING:
     from pathlib import Path

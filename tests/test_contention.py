@@ -205,6 +205,10 @@ FILLS = """
     journeys:
       - {id: fills, steps: [{run: 'head -c 9999999 /dev/zero >"$DOGFOOD_STATE/all"'}]}
       - {id: b, steps: [{run: 'false'}]}
+      - id: says-nothing-that-can-be-heard
+        steps:
+          - run: 'head -c 9999999 /dev/zero >"$DOGFOOD_STATE/all"; echo ERROR || true'
+            expect: {stdout: {not_contains: ERROR}}
 """
 
 
@@ -214,7 +218,9 @@ def test_on_a_full_disk_the_report_is_whole(live: Live, short_root: Path) -> Non
         run = live.run("-o", f"dogfood_state_root={short_root}")
     assert run.status == 1
     assert "Traceback" not in run.text
-    assert run.closing_line.startswith("dogfood: 2 journeys = ")
+    assert run.closing_line.startswith("dogfood: 3 journeys = ")
+    assert run.cases["says-nothing-that-can-be-heard"].kind == "error"
+    assert "the disk is full" in run.cases["says-nothing-that-can-be-heard"].message
 
 
 def test_where_nothing_can_be_written_no_run_begins(live: Live, short_root: Path) -> None:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_dogfood.captured import Captured
+from pytest_dogfood.captured import TooMuchOutput
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.process import Captured
 from pytest_dogfood.process import Command
 from pytest_dogfood.process import Lifeline
-from pytest_dogfood.process import TooMuchOutput
 from pytest_dogfood.process import alive
 from pytest_dogfood.process import end_everything_marked
 from pytest_dogfood.process import run

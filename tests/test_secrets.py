@@ -130,6 +130,23 @@ def test_no_secret_is_in_what_the_harness_keeps(scene: tuple[Live, Run], value: 
     assert holding(scene[0], value) == []
 
 
+def test_an_output_in_which_a_secret_was_not_found_is_not_kept(live: Live) -> None:
+    live.write(
+        "a.journey.yaml",
+        """
+        journeys:
+          - id: cannot-save
+            steps:
+              - run: 'printf "%s-%s\n" s3cr3t Saved-by-a-step'
+                save: {password: {stdout: "no such (.*)", secret: true}}
+        """,
+    )
+    run = live.run("--dogfood-keep")
+    assert run.cases["cannot-save"].kind == "failure"
+    assert holding(live, SAVED) == []
+    assert "--- stdout ---\n  ***, for a secret that this step saves may be in it\n" in run.text
+
+
 def test_what_is_not_secret_is_shown(scene: tuple[Live, Run]) -> None:
     assert "got *** and ***" in scene[1].text
     assert "open ***" in scene[1].text
@@ -138,7 +155,7 @@ def test_what_is_not_secret_is_shown(scene: tuple[Live, Run]) -> None:
 def test_step_files_are_private(scene: tuple[Live, Run]) -> None:
     (kept,) = scene[0].run_directories()
     outputs = list((kept / "out").iterdir())
-    assert len(outputs) > 10
+    assert len(outputs) >= 10
     assert {stat.S_IMODE(path.stat().st_mode) for path in outputs} == {0o600}
 
 
