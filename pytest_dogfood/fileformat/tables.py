@@ -7,6 +7,8 @@ from pytest_dogfood.fileformat.notation import ExitStatus
 from pytest_dogfood.fileformat.notation import JmesPath
 from pytest_dogfood.fileformat.notation import MarkShape
 from pytest_dogfood.fileformat.notation import Regex
+from pytest_dogfood.fileformat.othertools import OF_JOURNEYS
+from pytest_dogfood.fileformat.othertools import OF_STEPS
 from pytest_dogfood.fileformat.records import Fields
 from pytest_dogfood.fileformat.records import Record
 from pytest_dogfood.fileformat.shapes import ByKind
@@ -86,14 +88,6 @@ _UNTIL_RECORD = Record(
         "interval": Key(shape=DURATION, description="The pause in between.", examples=("500ms",)),
     },
 )
-_OF_OTHER_TOOLS = {
-    **dict.fromkeys(("cmd", "command", "script", "exec", "bash"), "a command is called `run:` here"),
-    **dict.fromkeys(("name", "title", "description"), "say it in `intent:`"),
-    **dict.fromkeys(
-        ("assert", "assertions", "check", "verify"), "what must be seen is called `expect:` here"
-    ),
-    **dict.fromkeys(("workdir", "working_directory", "dir"), "the directory of a step is called `cwd:`"),
-}
 STEP_RECORD = Record(
     name="a step",
     description="One thing the user does, and what must be seen.",
@@ -131,7 +125,7 @@ STEP_RECORD = Record(
         "expect_state": Key(shape=TEXT, description="The state that must be found, in words for a judge."),
         **SHARED_KEYS,
     },
-    elsewhere=_OF_OTHER_TOOLS,
+    elsewhere=OF_STEPS,
 )
 STEP: ByKind[str | tuple[str, ...] | Fields] = ByKind(
     expected="a step (a command, or a mapping)", scalar=COMMAND, mapping=STEP_RECORD
@@ -256,18 +250,7 @@ JOURNEY = Record(
     elsewhere={
         **_IN_A_STEP,
         **{name: f"{name!r} belongs at the top of the file" for name in _FILE_KEYS},
-        **dict.fromkeys(
-            ("cmd", "command", "script"), "a command belongs into a step, under `steps:`, as `run:`"
-        ),
-        **dict.fromkeys(
-            ("needs", "depends", "depends_on", "dependencies"), "what it needs is called `requires:` here"
-        ),
-        **dict.fromkeys(
-            ("provides", "gives", "outputs"), "what it brings about is called `establishes:` here"
-        ),
-        "name": "its name is called `id:` here",
-        "title": "say it in `rationale:`, or in a step's `intent:`",
-        "description": "say it in `rationale:`, or in a step's `intent:`",
+        **OF_JOURNEYS,
         "journeys": "a file holds one list of journeys; a journey holds steps",
     },
 )
