@@ -21,6 +21,7 @@ from pytest_dogfood.foreseeing import foresee_provisioning
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.jobs import jobs_for
 from pytest_dogfood.journey import JourneyId
+from pytest_dogfood.planning import UNKNOWN_DURATION
 from pytest_dogfood.planning import Plan
 from pytest_dogfood.planning import PlannedJourney
 from pytest_dogfood.simulation import Forecast
@@ -136,6 +137,8 @@ def _plan_in_words(report: Report, outlook: Forecast) -> Iterator[str]:
         f"{outlook.total:.1f} s of work; with {_number(report.workers, 'worker')} about {outlook.makespan:.1f} s, "
         f"at best {outlook.lower_bound:.1f} s{beside}"
     )
+    if report.plan.journeys and all(one.weight == UNKNOWN_DURATION for one in report.plan.journeys):
+        yield f"no durations are known yet: each journey counts as {UNKNOWN_DURATION:g} s"
 
 
 def _number(count: int, noun: str) -> str:

@@ -245,6 +245,13 @@ def test_a_shard_is_planned_alone_and_python_tests_count_in_the_partition(inner:
     assert [shard["plan"]["shard"] for shard in shards] == ["1/2", "2/2"]
 
 
+@pytest.mark.parametrize("estimate, said", [("", True), ("estimate: 2, ", False)])
+def test_a_guess_is_called_one(inner: Make, estimate: str, said: bool) -> None:  # noqa: FBT001 - a table row
+    scene = inner({"a.journey.yaml": f"{{{estimate}steps: ['true']}}"})
+    printed = dogfood(scene.path, "check").stdout
+    assert ("no durations are known yet: each journey counts as 1 s" in printed) is said
+
+
 REQUIRED_BY_A_TEST = {
     "dogfood.yaml": "capabilities: {made: {probe: 'true'}}",
     "a.journey.yaml": "{establishes: [made], steps: ['true']}",
