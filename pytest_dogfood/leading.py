@@ -18,14 +18,13 @@ from pytest_dogfood.diagnostics import did_you_mean
 from pytest_dogfood.diagnostics import errors_among
 from pytest_dogfood.discovery import named_on_command_line
 from pytest_dogfood.journey import JourneyId
+from pytest_dogfood.keeping import Keeping
 from pytest_dogfood.outcomes import Outcome
 from pytest_dogfood.outcomes import Tally
 from pytest_dogfood.outcomes import badness
 from pytest_dogfood.outcomes import listed
 from pytest_dogfood.planning import Plan
 from pytest_dogfood.rundir import ALONE
-from pytest_dogfood.rundir import RESULTS
-from pytest_dogfood.rundir import TRAJECTORIES
 from pytest_dogfood.rundir import RunLease
 from pytest_dogfood.rundir import checked_root
 from pytest_dogfood.rundir import default_root
@@ -64,7 +63,7 @@ class Leading:
         self._plan: Plan | None = None
         self._listener: Listener | None = None
         self.tally = Tally(())
-        self.kept: Path | None = None
+        self.keeping: Keeping | None = None
         self.empty_shard = False
         self.expected: Expected | None = None
 
@@ -214,44 +213,32 @@ class Leading:
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
         try:
             self._settle_exit_status(session)
-            if self._lease is not None and self._keeping(self._lease.directory.path):
-                self.kept = self._lease.directory.path
-                self._leave_results(self.kept)
+            if self._lease is not None:
+                self.keeping = self._decide_what_stays(self._lease.directory)
             return (yield)
         finally:
             if self._watcher is not None:
                 self._watcher.close()
             if self._lease is not None:
-                left = self._lease.close(keep=self._kept_paths() if self.kept is not None else ())
-                self._complain_of(left)
+                kept = self.keeping.paths() if self.keeping is not None else ()
+                self._complain_of(self._lease.close(keep=kept))
 
-    def _leave_results(self, directory: Path) -> None:
-        try:
-            write_results(directory, tuple(self.tally.results.values()))
-        except HarnessError as error:
-            self._report_late_error("", f"harness: {error}")
+    def _decide_what_stays(self, run: RunDirectory) -> Keeping:
+        """Decide it, and leave the results there; where they cannot be written that is told as an error."""
+        failed = self._listener.keep if self._listener is not None else set()
+        keeping = Keeping(run, failed=failed, everything=self._config.stash[SETTINGS].keep)
+        if keeping.directory is not None:
+            try:
+                write_results(keeping.directory, tuple(self.tally.results.values()))
+            except HarnessError as error:
+                self._report_late_error("", f"harness: {error}")
+        return keeping
 
     def _complain_of(self, left: Sequence[str]) -> None:
         """Name what stays of the run's directory, which may be a secret, because the system refuses to remove it."""
         terminal = self._config.pluginmanager.get_plugin("terminalreporter")
         if left and terminal is not None:
             terminal.write_line(f"dogfood: could not remove {listed(left)}; remove it yourself", red=True)
-
-    def _keeping(self, run: Path) -> bool:
-        kept = (*self._to_keep(), run / TRAJECTORIES)
-        return self._config.stash[SETTINGS].keep or any(path.exists() for path in kept)
-
-    def _to_keep(self) -> set[Path]:
-        return self._listener.keep if self._listener is not None else set()
-
-    def _kept_paths(self) -> set[Path]:
-        if self._lease is None:
-            return set()
-        run = self._lease.directory
-        if self._config.stash[SETTINGS].keep:
-            return set(run.path.iterdir()) - {run.tokens}
-        outputs = {run.outputs} if self._to_keep() else set()
-        return {*self._to_keep(), *outputs, run.path / TRAJECTORIES, run.path / RESULTS}
 
     def _settle_exit_status(self, session: pytest.Session) -> None:
         """Make a run red that would be green without having measured, or with journeys nobody accounts for."""

@@ -46,8 +46,10 @@ class Terminal:
             terminalreporter.write_sep("=", "dogfood")
         for line in lines:
             terminalreporter.write_line(line)
-        if self._leading.kept is not None:
-            terminalreporter.write_line(f"dogfood: kept {self._leading.kept}")
+        keeping = self._leading.keeping
+        if keeping is not None and keeping.directory is not None:
+            what = " (what actors did)" if keeping.for_actors_only else ""
+            terminalreporter.write_line(f"dogfood: kept {keeping.directory}{what}")
         if self._leading.empty_shard:
             terminalreporter.write_line(
                 f"dogfood: shard {self._config.stash[SETTINGS].shard} has nothing to run"
