@@ -15,6 +15,7 @@ import traceback
 from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict
 from dataclasses import dataclass
 from dataclasses import replace
@@ -108,13 +109,17 @@ def _seeds(written: str) -> Iterable[int]:
 
 
 def _report(outcomes: Iterable[Outcome], *, single: bool, naive_rule: bool) -> int:
-    """Print the steps of a single history, and of those that went wrong unforeseen; the figures at the end."""
+    """Print the steps of a single history, and of those that went wrong unforeseen; the figures at the end.
+
+    After Ctrl-C they are those of the histories that came to their end.
+    """
     every = []
-    for outcome in outcomes:
-        every.append(replace(outcome, steps=()))
-        foreseen = not outcome.trouble or (naive_rule and outcome.went_back)
-        if single or not foreseen:
-            _say(outcome.story("--naive " if naive_rule else ""))
+    with suppress(KeyboardInterrupt):
+        for outcome in outcomes:
+            every.append(replace(outcome, steps=()))
+            foreseen = not outcome.trouble or (naive_rule and outcome.went_back)
+            if single or not foreseen:
+                _say(outcome.story("--naive " if naive_rule else ""))
     troubled = sum(bool(outcome.trouble) for outcome in every)
     deaths = Counter(death for outcome in every for death in outcome.deaths if death)
     _say(
