@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
+from functools import partial
 from hashlib import sha256
 
 from pytest_dogfood.asking import Ask
@@ -161,11 +163,12 @@ class Provisioner:
             _refuse_another(earlier, place, ask)
         attempt = Attempt(token=token, place=place, asked_by=ask.journey)
         registry.begin(attempt)
-        self._claim(token)
+        give_up = self._claim(token)
         try:
             holding = self._provide_now(token, ask)
         except HarnessError as error:
             registry.fail(attempt, str(error))
+            give_up()
             raise
         except BaseException:  # a fixture may skip or fail as it likes, and that is no verdict on the token
             registry.succeed(attempt)
@@ -173,10 +176,17 @@ class Provisioner:
         registry.succeed(attempt)
         return holding
 
-    def _claim(self, token: Token) -> None:
-        """Say beforehand that what a provider may leave halfway is ours to release, be it by a later run."""
-        if self.presence.outlives_runs(token) and self._graph.has_own_provider(token):
-            self.presence.machine.take(token, ours=True, values={})
+    def _claim(self, token: Token) -> Callable[[], object]:
+        """Say beforehand that what a provider leaves if it is interrupted is ours to release, be it by a later run.
+
+        Call what this gives if the provider has failed: whoever brings the token about then, it is not we.
+        """
+        machine = self.presence.machine
+        if not (self.presence.outlives_runs(token) and self._graph.has_own_provider(token)):
+            return lambda: None
+        known = machine.record_of(token) is not None
+        machine.take(token, ours=True, values={})
+        return partial(machine.give_back if known else machine.forget, token)
 
     def _provide_now(self, token: Token, ask: Ask) -> Holding:
         capability = self._graph.capability(token)

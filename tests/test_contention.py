@@ -195,6 +195,16 @@ def test_what_could_not_be_released_the_next_run_releases(live: Live) -> None:
     assert not (live.path / "m").exists()
 
 
+def test_what_somebody_else_brings_about_after_a_provider_has_failed_is_not_ours_to_release(
+    live: Live,
+) -> None:
+    live.write("a.journey.yaml", RELEASED.replace("touch", "false; touch")).write("quick", "")
+    assert live.run().cases["use"].kind == "error"
+    live.write("m", "")
+    assert live.run().status == 0
+    assert (live.path / "m").exists()
+
+
 def test_what_was_there_before_is_still_not_ours_to_release(live: Live) -> None:
     live.write("a.journey.yaml", RELEASED).write("quick", "").write("m", "")
     assert [live.run().status, live.run().status] == [0, 0]
