@@ -63,6 +63,7 @@ class Leading:
         self._plan: Plan | None = None
         self._listener: Listener | None = None
         self.tally = Tally(())
+        self._late_error = False
         self.keeping: Keeping | None = None
         self.empty_shard = False
         self.expected: Expected | None = None
@@ -195,6 +196,7 @@ class Leading:
         last = self._listener.last_report.get(nodeid) if self._listener is not None else None
         report = late_error(nodeid, problem, last)
         self._config.hook.pytest_runtest_logreport(report=report)
+        self._late_error = True
 
     @pytest.hookimpl(optionalhook=True, trylast=True)
     def pytest_testnodedown(self, node: Worker, error: object | None) -> None:
@@ -212,9 +214,9 @@ class Leading:
     @pytest.hookimpl(wrapper=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
         try:
-            self._settle_exit_status(session)
             if self._lease is not None:
                 self.keeping = self._decide_what_stays(self._lease.directory)
+            self._settle_exit_status(session)
             return (yield)
         finally:
             if self._watcher is not None:
@@ -248,7 +250,8 @@ class Leading:
         if status == pytest.ExitCode.NO_TESTS_COLLECTED and self.empty_shard:
             session.exitstatus = pytest.ExitCode.OK
         if status == pytest.ExitCode.OK and (
-            self.tally.unaccounted
+            self._late_error
+            or self.tally.unaccounted
             or self.tally.unseen_causes()
             or self.tally.too_little(self._config.stash[SETTINGS].min_measured)
         ):

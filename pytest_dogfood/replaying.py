@@ -136,6 +136,9 @@ class Replayer:
             require_actor(self._presence.world, journey)
             if self._is_marked(journey, "skip", "skipif"):
                 return _because(journey.id, Outcome.SKIPPED)
+            self._is_marked(
+                journey, "xfail"
+            )  # a condition that makes no sense is met before the journey begins
         except NoActor:
             return _because(journey.id, Outcome.NO_ACTOR)
         except HarnessError as error:

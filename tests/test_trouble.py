@@ -144,11 +144,13 @@ def test_a_condition_sees_in_a_replay_what_it_sees_in_an_item(scene: Scene) -> N
     assert (run.status, run.cases["needs"].kind) == (0, "passed"), run.text
 
 
-def test_a_condition_that_cannot_be_evaluated_is_named(scene: Scene) -> None:
-    scene.write("a.journey.yaml", CONDITION.format(condition="no_such_name"))
+@pytest.mark.parametrize("mark, named", [("skipif", "skip or skipif"), ("xfail", "xfail")])
+def test_a_condition_that_cannot_be_evaluated_is_named(scene: Scene, mark: str, named: str) -> None:
+    text = CONDITION.format(condition="no_such_name").replace("skipif", mark)
+    scene.write("a.journey.yaml", text)
     run = scene.run("-k", "needs")
     assert run.status == 1
-    assert "a condition of skip or skipif cannot be evaluated: NameError" in run.text
+    assert f"a condition of {named} cannot be evaluated: NameError" in run.text
     assert "Traceback" not in run.text
 
 
