@@ -212,7 +212,8 @@ def test_a_workplan_that_cannot_be_read_is_held_as_a_whole(content: bytes, why: 
         (["id: X-T1", "reopened: -1"], "reopened '-1' is not a number"),
         (["id: X-T1", "reopened: often"], "reopened 'often' is not a number"),
         (["id: X-T1", "state_hub_task_id: 42"], "state_hub_task_id '42' is not a UUID"),
-        (["id: X-T1", "deep: " + "[" * 5000], "line 6: while "),
+        (["id: X-T1", "deep: " + "[" * 900], "did not find"),
+        (["id: X-T1", "deep: " + "[" * 5000], "line 6: while "),  # libyaml gives up by itself since 0.2.6
         (["id: X-T1", "deep: " + "[" * 300_000], "longer than 32768 characters"),
     ],
 )
