@@ -152,7 +152,11 @@ def ancestors(pid: int, processes: Mapping[int, Process]) -> Iterator[int]:
 
 
 def to_end(variable: str, group: int, spare: Collection[int]) -> list[int]:
-    """Find who carries `variable` or belongs to `group`, and whom they started; never us and our ancestors."""
+    """Find who carries `variable` or belongs to `group`, and whom they started; never us and our ancestors.
+
+    The oldest come first: a shell that is to clean up at its end must hear of it before the command that it waits for
+    has failed.
+    """
     processes, carrying = survey(variable)
     spared = {0, 1, os.getpid(), *spare, *ancestors(os.getpid(), processes)}
     found = {
@@ -168,7 +172,7 @@ def to_end(variable: str, group: int, spare: Collection[int]) -> list[int]:
         new = [child for child in children.get(pid, ()) if child not in spared and child not in found]
         found.update(dict.fromkeys(new))
         queue.extend(new)
-    return queue
+    return sorted(queue, key=lambda pid: (int(processes[pid].started), pid))
 
 
 def end(

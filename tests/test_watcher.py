@@ -111,6 +111,16 @@ def test_a_descendant_that_dropped_the_marker_ends_as_well(
     assert not alive(child, None)
 
 
+def test_the_oldest_are_asked_to_end_first(
+    tmp_path: Path, marker: str, marked: Callable[..., Running]
+) -> None:
+    # A shell that waits for a command runs its trap only if it hears of the end before the command has failed.
+    oldest = marked("for n in $(seq 60); do sleep 300 & done; echo $! >last; wait")
+    last = pid_in(tmp_path / "last")
+    ended = end_everything_marked(marker)
+    assert (ended[0], ended[-1]) == (oldest.pid, last)
+
+
 def test_a_process_that_keeps_forking_does_not_escape(
     tmp_path: Path, marker: str, marked: Callable[..., Running]
 ) -> None:
