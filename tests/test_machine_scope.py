@@ -123,3 +123,32 @@ def test_a_service_is_started_once_and_stopped_after_its_last_user(scene: Scene,
     assert one == two
     assert one.removeprefix("use ").isdigit()
     assert run.text.count("provisioned web-up once by starting its service, ") == 1
+
+
+SEEN = """
+    capabilities:
+      seen: {scope: machine, description: it has been seen}
+    journeys:
+      - {id: see, establishes: [seen], steps: [{run: "true"}]}
+      - {id: look, requires: [seen], steps: [{run: touch "$DOGFOOD_ROOT/looked"}]}
+"""
+
+
+def test_a_worker_that_dies_right_after_a_provider_passed_takes_nothing_from_its_dependents(
+    scene: Scene,
+) -> None:
+    scene.write("seen.journey.yaml", SEEN)
+    scene.write(
+        "conftest.py",
+        """
+        import os
+
+        def pytest_runtest_logfinish(nodeid):
+            if "PYTEST_XDIST_WORKER" in os.environ and nodeid.endswith("::see"):
+                os.kill(os.getpid(), 9)
+        """,
+    )
+    run = scene.run("-n2")
+    assert run.status == 1
+    assert "died between two items" in run.text
+    assert {name: case.kind for name, case in run.cases.items()} == {"see": "passed", "look": "passed"}
