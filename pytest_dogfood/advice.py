@@ -17,8 +17,10 @@ from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.journey import Scope
 from pytest_dogfood.journey import Token
+from pytest_dogfood.journey import base_of
 from pytest_dogfood.journey import is_of_a_test
 from pytest_dogfood.outcomes import listed
+from pytest_dogfood.unknownvariables import unknown_variables
 
 
 def advise(graph: CapabilityGraph, *, knows_tests: bool = True) -> tuple[Diagnostic, ...]:
@@ -36,6 +38,7 @@ def advise(graph: CapabilityGraph, *, knows_tests: bool = True) -> tuple[Diagnos
         _providers_that_cannot_run_alone,
         _journeys_that_cannot_run,
         _journeys_without_actor,
+        unknown_variables,
     )
     return in_order_of_place(found for check in checks for found in check(graph))
 
@@ -83,7 +86,7 @@ def _tokens_without_probe(graph: CapabilityGraph) -> Iterator[Diagnostic]:
 
 def _tokens_nobody_requires(graph: CapabilityGraph) -> Iterator[Diagnostic]:
     required = {token for journey in graph.journeys.values() for token in graph.needed_by(journey)}
-    required |= {_base(token) for token in required}
+    required |= {base_of(token) for token in required}
     for capability in graph.capabilities.values():
         if capability.token not in required:
             yield _remark(
@@ -92,10 +95,6 @@ def _tokens_nobody_requires(graph: CapabilityGraph) -> Iterator[Diagnostic]:
                 f"nobody requires {capability.token!r}",
                 "remove it, or let the journeys that need it say so under 'requires:'",
             )
-
-
-def _base(token: Token) -> Token:
-    return Token(token.partition(":")[0])
 
 
 def _several_establishers(graph: CapabilityGraph) -> Iterator[Diagnostic]:

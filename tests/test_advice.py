@@ -11,7 +11,9 @@ from pytest_dogfood.diagnostics import Severity
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability
 from pytest_dogfood.journey import Journey
+from pytest_dogfood.journey import Save
 from pytest_dogfood.journey import Scope
+from pytest_dogfood.journey import Service
 from pytest_dogfood.journey import Step
 from pytest_dogfood.journey import Tier
 from pytest_dogfood.journey import Token
@@ -187,3 +189,73 @@ def test_nothing_is_missing_where_somebody_acts() -> None:
     assert (
         advise(CapabilityGraph([acted, journey(2, "b", needs="t")], acts=lambda found: found is acted)) == ()
     )
+
+
+def saying(text: str, number: int = 3, name: str = "c", needs: str = "") -> Journey:
+    return replace(journey(number, name, needs=needs), steps=(replace(STEP, run=text),))
+
+
+def saving(name: str, gives: str) -> Journey:
+    step = replace(STEP, save=(Save(name=name, pattern="."),))
+    return replace(journey(1, "a", gives=gives), steps=(step,))
+
+
+@pytest.mark.parametrize(
+    "text, hint",
+    [
+        ('test "$DOGFOOD_T_NMAE"', "did you mean $DOGFOOD_T_NAME?"),
+        ('test "${DOGFOOD_T_COLOUR}"', "let what establishes 't' save a value 'colour'"),
+        ('test "${DOGFOOD_U_PORT}"', "it is a value of 'u': add that to 'requires:'"),
+        ("cd $DOGFOOD_STAT", "did you mean $DOGFOOD_STATE?"),
+    ],
+)
+def test_a_variable_that_nobody_gives_is_worth_a_warning(text: str, hint: str) -> None:
+    service = Service(location=place(9, 3), run="serve", ports=("port",))
+    found = only(
+        saving("name", "t"),
+        saying(text, needs="t"),
+        replace(journey(4, "d", needs="u"), steps=(replace(STEP, run="curl $DOGFOOD_U_PORT"),)),
+        replace(capability(9, "u", shared=True), service=service),
+    )
+    assert (found.code, found.severity, found.location) == (
+        "unknown-variable",
+        Severity.WARNING,
+        STEP.location,
+    )
+    assert found.hint == hint
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'test "$DOGFOOD_T_NAME"',
+        "ls $DOGFOOD_STATE $DOGFOOD_SHARED $DOGFOOD_WORKDIR $DOGFOOD_ROOT $DOGFOOD_DIR $DOGFOOD_RUN",
+        "echo $DOGFOOD_JOURNEY $DOGFOOD_CHAIN $DOGFOOD_WORKER",
+        "export DOGFOOD_T_OTHER=1; echo $DOGFOOD_T_OTHER",
+        "deploy $DOGFOOD_CLUSTER_ADDRESS",
+        "deploy $MY_DOGFOOD_STAT",
+    ],
+)
+def test_a_variable_that_somebody_gives_or_that_is_none_of_ours_is_passed_over(text: str) -> None:
+    assert advice(saving("name", "t"), saying(text, needs="t")) == ()
+
+
+def test_what_python_saves_is_not_known_and_passed_over() -> None:
+    test = replace(journey(1, "test.py::test_a", gives="t"), python=True, steps=())
+    found = advice(test, saying("echo $DOGFOOD_T_NAME", needs="t"), capability(9, "t", provided=True))
+    assert found == ()
+
+
+def test_a_definition_is_given_the_values_of_its_own_token_and_of_what_its_provider_needs() -> None:
+    probe = replace(STEP, run="test $DOGFOOD_T_NAME && test $DOGFOOD_U_KEY")
+    things = (
+        saving("name", "t"),
+        journey(2, "b", needs="t u"),
+        replace(
+            capability(8, "u"),
+            service=Service(location=place(8, 3), run="serve $DOGFOOD_U_KEY", ports=("key",)),
+        ),
+    )
+    assert advice(*things, replace(capability(9, "t", needs="u"), probe=probe)) == ()
+    found = only(*things, replace(capability(9, "t"), probe=probe))
+    assert found.message.startswith("the definition of 't' speaks of $DOGFOOD_U_KEY, which nobody gives it")
