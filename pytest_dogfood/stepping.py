@@ -6,8 +6,10 @@ import os
 import re
 from collections.abc import Collection
 from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import field
 from pathlib import Path
@@ -85,7 +87,8 @@ class RealBench:
             raise HarnessError(f"{step.location}: the step has no command, and there is no actor to find one")
         mark = f"{self.name}-{number}"
         environment = self.environment_of(step, variables)
-        place_files(step.seed_files, self.workdir)
+        with _naming(step):
+            place_files(step.seed_files, self.workdir)
         argv = self._argv(step.run, step.shell)
         home = self.home_of(step, environment)
         return self.execute(step, argv, mark=mark, environment=environment, cwd=home, limit=limit)
@@ -129,7 +132,8 @@ class RealBench:
             marker=STEP_MARKER,
         )
         try:
-            ended = run(command, lifeline=self.lifeline)
+            with _naming(step):
+                ended = run(command, lifeline=self.lifeline)
             self._require_room(step)
         except BaseException:
             out.discard()
@@ -229,6 +233,15 @@ class RealObservation:
                 output.discard()
             else:
                 output.settle(self.keeper.secrets)
+
+
+@contextmanager
+def _naming(step: Step) -> Iterator[None]:
+    """Let what the harness could not do for a step also say which step that was."""
+    try:
+        yield
+    except HarnessError as error:
+        raise HarnessError(f"{error}\n{step.location}: {step.command}") from error
 
 
 def file_below(directory: Path, path: str, variables: Mapping[str, str]) -> str | None:

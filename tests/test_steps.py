@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
@@ -188,6 +189,14 @@ def test_what_goes_wrong_is_said(refused: tuple[Live, Run], journey: str, kind: 
     case = refused[1].cases[journey]
     assert case.kind == kind, refused[1].text
     assert words in case.message
+
+
+@pytest.mark.parametrize("journey", ["no-such-program", "no-such-directory", "seeds-outside"])
+def test_what_the_harness_could_not_do_is_said_with_the_place_and_the_command(
+    refused: tuple[Live, Run], journey: str
+) -> None:
+    text = refused[1].text.partition(f" {journey} ___")[2].lstrip("_").partition("____")[0]
+    assert re.search(r"^[\w./-]+\.journey\.yaml:\d+:\d+: \S+", text, re.MULTILINE), text
 
 
 def test_odd_output_is_shown_as_harmless_text_and_leaves_junit_readable(refused: tuple[Live, Run]) -> None:
