@@ -15,13 +15,25 @@ from pytest_dogfood.reports import SETTLED
 from pytest_dogfood.scheduling import DogfoodScheduling
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
     from collections.abc import Sequence
 
     from pytest_dogfood.scheduling import JobSource
     from pytest_dogfood.scheduling import Worker
 
 MOST_LISTED = 20
+
+
+class Settlement:
+    """Sends on what waited for a settled item, before other plugins word and write the item's last report."""
+
+    def __init__(self, scheduler: DogfoodScheduling) -> None:
+        self._scheduler = scheduler
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        worker: Worker | None = getattr(report, "node", None)
+        if getattr(report, SETTLED, False) and report.passed and worker is not None:
+            self._scheduler.settle(worker, report.nodeid)
 
 
 class Distribution:
@@ -50,6 +62,7 @@ class Distribution:
     @pytest.hookimpl(tryfirst=True)
     def pytest_xdist_make_scheduler(self) -> DogfoodScheduling:
         self._scheduler = DogfoodScheduling(self._config, self._source, workers=self._workers)
+        self._config.pluginmanager.register(Settlement(self._scheduler), "dogfood-settlement")
         return self._scheduler
 
     @pytest.hookimpl(tryfirst=True)
@@ -57,25 +70,20 @@ class Distribution:
         if self._scheduler is not None:
             self._scheduler.mark_started(nodeid)
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, None, None]:
-        """Send on before others word the report what its item makes way for; behind them see who counts failures."""
-        worker: Worker | None = getattr(
-            report, "node", None
-        )  # none, where a plugin made it on the controller
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        # Called three times for each item, so it looks closer only where something may be to do.
+        if report.when != "setup" and not report.failed:
+            return
+        # Reports that some plugin makes on the controller carry no node.
+        worker: Worker | None = getattr(report, "node", None)
         if self._scheduler is None or worker is None:
-            return (yield)
-        if report.passed and getattr(report, SETTLED, False):
-            self._scheduler.settle(worker, report.nodeid)
-        yield
+            return
         if report.when == "setup":
             self._scheduler.started(report.nodeid, worker.gateway.id)
-        elif not report.failed:
-            return None
         # xdist does not count crashes towards -x and --maxfail, pytest's own session does.
         if self._session is not None and self._session.shouldfail:
             self._scheduler.abort()
-        return None
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_testnodedown(self, node: Worker, error: object | None) -> None:
