@@ -55,6 +55,15 @@ class Settled:
         return errors_among(self.findings)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """What of the selection is run here, and what other shards run; without shards all of it is here."""
+
+    here: Sequence[pytest.Item]
+    elsewhere: Sequence[pytest.Item] = ()
+    expected: Expected | None = None
+
+
 def settle(
     config: pytest.Config,
     project: Project,
@@ -80,40 +89,28 @@ def settle(
     findings = in_order_of_place([*misread, *wrong, *project.diagnose(graph)])
     if errors_among(findings):
         return Settled(graph=graph, items=tuple(selected), plan=Plan(), findings=findings)
-    in_selection = _ids(selected)
-    here = list(selected)
-    elsewhere: list[pytest.Item] = []
-    expected: Expected | None = None
-    if shard is not None:
-        division = divide(
-            graph,
-            [item.nodeid for item in collected if item.stash.get(JOURNEY, None) is None],
-            shard.total,
-            seconds=weights(graph.journeys.values(), seen={}, committed=committed or {}),
-            committed=committed or {},
-        )
-        shards = [(item, _shard_of(item, graph, division)) for item in selected]
-        here = [item for item, number in shards if number == shard.index]
-        elsewhere = [item for item, number in shards if number != shard.index]
-        expected = Expected(
-            graph=fingerprint(graph),
-            shards={item.nodeid: number for item, number in shards},
-            journeys={item.nodeid: _journey(item).id for item in selected if JOURNEY in item.stash},
-        )
-    wanted = set(prerequisites_to_run(graph, _ids(here), elsewhere=_ids(elsewhere)))
-    here += [item for item in collected if item.stash.get(JOURNEY, None) and _journey(item).id in wanted]
+    part = (
+        _Part(here=selected)
+        if shard is None
+        else _part_of(shard, graph, collected, selected, committed or {})
+    )
+    wanted = set(prerequisites_to_run(graph, _ids(part.here), elsewhere=_ids(part.elsewhere)))
+    brought_back = [
+        item for item in collected if item.stash.get(JOURNEY, None) and _journey(item).id in wanted
+    ]
+    here = [*part.here, *brought_back]
     here = marks.in_order(here) if marks is not None else here
     plan = make_plan(
         graph,
         tuple(dict.fromkeys(_ids(here))),
-        gates=in_selection,
+        gates=_ids(selected),
         prerequisites=wanted,
         durations=weights(graph.journeys.values(), seen=seen or {}, committed=committed or {}),
     )
     plan = replace(plan, asks_at_run_time=any(map(_may_ask, here)))
-    brought_back = set(map(id, here))
-    elsewhere = [item for item in elsewhere if id(item) not in brought_back]
-    gates = gates_by_tier(graph, in_selection)
+    run_here = set(here)
+    elsewhere = [item for item in part.elsewhere if item not in run_here]
+    gates = gates_by_tier(graph, _ids(selected))
     return Settled(
         graph=graph,
         items=tuple(_in_order(here, plan)),
@@ -121,7 +118,34 @@ def settle(
         elsewhere=tuple(elsewhere),
         gates_elsewhere={one: gates[graph.journeys[one].tier] for one in _ids(elsewhere)},
         findings=findings,
-        expected=expected,
+        expected=part.expected,
+    )
+
+
+def _part_of(
+    shard: Shard,
+    graph: CapabilityGraph,
+    collected: Sequence[pytest.Item],
+    selected: Sequence[pytest.Item],
+    committed: Mapping[str, float],
+) -> _Part:
+    """Divide the whole project, and only then the selection, so that every selection is divided alike."""
+    division = divide(
+        graph,
+        [item.nodeid for item in collected if item.stash.get(JOURNEY, None) is None],
+        shard.total,
+        seconds=weights(graph.journeys.values(), seen={}, committed=committed),
+        committed=committed,
+    )
+    shards = [(item, _shard_of(item, graph, division)) for item in selected]
+    return _Part(
+        here=[item for item, number in shards if number == shard.index],
+        elsewhere=[item for item, number in shards if number != shard.index],
+        expected=Expected(
+            graph=fingerprint(graph),
+            shards={item.nodeid: number for item, number in shards},
+            journeys={item.nodeid: _journey(item).id for item in selected if JOURNEY in item.stash},
+        ),
     )
 
 
