@@ -85,6 +85,11 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else ""
 
 
+def counted(number: int, noun: str) -> str:
+    """Write a number with its noun: `1 journey`, `2 journeys`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def errors_among(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
     """Give what forbids a run, leaving warnings and remarks out."""
     return tuple(found for found in diagnostics if found.severity is Severity.ERROR)

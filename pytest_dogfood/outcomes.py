@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from pytest_dogfood.diagnostics import counted
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.journey import Token
 
@@ -219,20 +220,19 @@ class Tally:
         for outcome in _COUNTED:
             number = sum(counts[one] for one in _COUNTED_AS.get(outcome, (outcome,)))
             if number:
-                word = _plural("error", number) if outcome is Outcome.ERROR else str(outcome)
-                parts.append(f"{number} {word}{self._causes_of(outcome)}")
+                said = counted(number, "error") if outcome is Outcome.ERROR else f"{number} {outcome}"
+                parts.append(f"{said}{self._causes_of(outcome)}")
         total = len(self.planned)
         tokens = self._tokens()
         return (
-            f"dogfood: {total} {_plural('journey', total)} = {' + '.join(parts) or '0 passed'}; "
+            f"dogfood: {counted(total, 'journey')} = {' + '.join(parts) or '0 passed'}; "
             f"{len(self.unaccounted)} unaccounted; {tokens}"
         )
 
     def _causes_of(self, outcome: Outcome) -> str:
         if outcome is not Outcome.DEFERRED:
             return ""
-        number = len(self.causes())
-        return f" ({number} {_plural('cause', number)})"
+        return f" ({counted(len(self.causes()), 'cause')})"
 
     def _tokens(self) -> str:
         best: dict[Token, Proof] = {}
@@ -246,7 +246,7 @@ class Tally:
             Proof.PROVIDER: "by their provider alone",
         }
         parts = [f"{counts[proof]} {word}" for proof, word in words.items() if counts[proof]]
-        return f"{len(best)} {_plural('token', len(best))}" + (f": {', '.join(parts)}" if parts else "")
+        return f"{counted(len(best), 'token')}" + (f": {', '.join(parts)}" if parts else "")
 
 
 _COUNTED_AS = {
@@ -262,10 +262,6 @@ _COUNTED = (
     Outcome.XFAILED,
     Outcome.XPASSED,
 )
-
-
-def _plural(word: str, number: int) -> str:
-    return word if number == 1 else f"{word}s"
 
 
 def listed(names: Iterable[str], *, most: int = 5) -> str:

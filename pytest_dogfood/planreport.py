@@ -16,6 +16,7 @@ import msgspec
 
 from pytest_dogfood.diagnostics import Diagnostic
 from pytest_dogfood.diagnostics import Severity
+from pytest_dogfood.diagnostics import counted
 from pytest_dogfood.foreseeing import ToProvision
 from pytest_dogfood.foreseeing import foresee_provisioning
 from pytest_dogfood.graph import CapabilityGraph
@@ -98,7 +99,7 @@ def in_words(report: Report, paint: Paint = plain) -> Iterator[str]:
     if report.is_valid and report.outlook is not None:
         yield from _plan_in_words(report, report.outlook)
     counts = Counter(found.severity for found in report.findings)
-    words = ", ".join(_number(counts[one], NOUNS[one]) for one in Severity if counts[one])
+    words = ", ".join(counted(counts[one], NOUNS[one]) for one in Severity if counts[one])
     valid = "valid" if report.is_valid else "not valid"
     yield f"dogfood: the graph is {valid} ({words or 'no findings'}); nothing was run"
 
@@ -131,18 +132,14 @@ def _plan_in_words(report: Report, outlook: Forecast) -> Iterator[str]:
     path = " -> ".join(report.plan.journeys[index].id for index in outlook.critical_path)
     yield f"critical path: {outlook.critical_seconds:.1f} s: {path}"
     shard = f" in shard {report.shard}" if report.shard else ""
-    beside = f", beside {_number(len(report.others), 'test')} outside of the graph" if report.others else ""
+    beside = f", beside {counted(len(report.others), 'test')} outside of the graph" if report.others else ""
     yield (
-        f"{_number(len(report.plan.journeys), 'journey')} in {_number(len(chains), 'chain')}{shard}: "
-        f"{outlook.total:.1f} s of work; with {_number(report.workers, 'worker')} about {outlook.makespan:.1f} s, "
+        f"{counted(len(report.plan.journeys), 'journey')} in {counted(len(chains), 'chain')}{shard}: "
+        f"{outlook.total:.1f} s of work; with {counted(report.workers, 'worker')} about {outlook.makespan:.1f} s, "
         f"at best {outlook.lower_bound:.1f} s{beside}"
     )
     if report.plan.journeys and all(one.weight == UNKNOWN_DURATION for one in report.plan.journeys):
         yield f"no durations are known yet: each journey counts as {UNKNOWN_DURATION:g} s"
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _after(planned: PlannedJourney, members: Collection[JourneyId]) -> str:

@@ -13,8 +13,6 @@ from typing import TypeVar
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pytest_dogfood.settings import Settings
 
 Number = TypeVar("Number", int, float)
@@ -245,6 +243,7 @@ def read_settings(config: pytest.Config) -> Settings:
         given = config.getoption(name, None)
         return config.getini(name) or None if given is None else given
 
+    usual = Settings()
     shard, provision = one("dogfood_shard"), one("dogfood_provision") or "auto"
     try:
         return Settings(
@@ -258,17 +257,17 @@ def read_settings(config: pytest.Config) -> Settings:
             check_format=CheckFormat(config.getoption("dogfood_format")),
             strict=bool(config.getoption("dogfood_strict")),
             secrets=tuple(config.getini("dogfood_secrets") or ()),
-            min_measured=_number(config, "dogfood_min_measured", int, 50),
-            timeout=_number(config, "dogfood_timeout", float, 300.0),
+            min_measured=_number(config, "dogfood_min_measured", usual.min_measured),
+            timeout=_number(config, "dogfood_timeout", usual.timeout),
             state_root=config.getini("dogfood_state_root") or None,
             dependency_markers=goes_by_dependency_marks(config),
             automark_dependency=_automark_dependency(config),
             ignore_unknown_dependency=bool(config.getoption("ignore_unknown_dependency", False)),
             actor=one("dogfood_actor") or None,
-            actor_actions=_number(config, "dogfood_actor_actions", int, 50),
-            actor_turns=_number(config, "dogfood_actor_turns", int, 20),
-            actor_action_timeout=_number(config, "dogfood_actor_action_timeout", float, 60.0),
-            actor_answer_timeout=_number(config, "dogfood_actor_answer_timeout", float, 120.0),
+            actor_actions=_number(config, "dogfood_actor_actions", usual.actor_actions),
+            actor_turns=_number(config, "dogfood_actor_turns", usual.actor_turns),
+            actor_action_timeout=_number(config, "dogfood_actor_action_timeout", usual.actor_action_timeout),
+            actor_answer_timeout=_number(config, "dogfood_actor_answer_timeout", usual.actor_answer_timeout),
             record=config.getoption("dogfood_record"),
             replay=config.getoption("dogfood_replay"),
         )
@@ -283,9 +282,10 @@ def _automark_dependency(config: pytest.Config) -> bool:
         return False
 
 
-def _number(config: pytest.Config, name: str, kind: Callable[[str], Number], default: Number) -> Number:
+def _number(config: pytest.Config, name: str, usual: Number) -> Number:
+    """Read a number of the kind that the usual one is; raises ValueError with words for the user."""
     text = config.getini(name)
     try:
-        return kind(text) if text else default
+        return type(usual)(text) if text else usual
     except ValueError:
-        raise ValueError(f"{name} is a number, such as {default}, not {text!r}") from None
+        raise ValueError(f"{name} is a number, such as {usual}, not {text!r}") from None

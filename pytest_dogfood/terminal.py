@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from pytest_dogfood.diagnostics import counted
 from pytest_dogfood.leading import Leading
 from pytest_dogfood.outcomes import JourneyResult
 from pytest_dogfood.outcomes import Outcome
@@ -31,9 +32,9 @@ class Terminal:
         graph = project.graph()
         settings = self._config.stash[SETTINGS]
         parts = [
-            _count(len(graph.journeys), "journey"),
-            _count(len(graph.tokens), "token"),
-            _count(len(set(graph.chains.values())), "chain"),
+            counted(len(graph.journeys), "journey"),
+            counted(len(graph.tokens), "token"),
+            counted(len(set(graph.chains.values())), "chain"),
         ]
         shard = f"; shard {settings.shard}" if settings.shard is not None else ""
         return f"dogfood: {', '.join(parts)} in files; shell: {default_shell()}{_acting(settings)}{shard}"
@@ -64,7 +65,7 @@ class Terminal:
         """Say why something did not run, and what may have reddened the run without being seen: also under -q."""
         tally = self._leading.tally
         for cause, results in tally.causes().items():
-            yield f"deferred: {_count(len(results), 'journey')}, because {cause}"
+            yield f"deferred: {counted(len(results), 'journey')}, because {cause}"
             yield f"    {listed(result.id for result in results)}"
         for unseen in tally.unseen_causes():
             yield f"not run as an item of its own, but seen to fail: {unseen.who}"
@@ -88,7 +89,7 @@ class Terminal:
             yield from (f"trajectory of {result.id}: {result.trajectory}" for result in acted)
         unjudged = sum(result.unjudged for result in tally.results.values())
         if unjudged:
-            yield f"unjudged: {_count(unjudged, 'expectation')} in free text, which nobody was there to judge"
+            yield f"unjudged: {counted(unjudged, 'expectation')} in free text, which nobody was there to judge"
         harness = [result.id for result in tally.results.values() if result.outcome is Outcome.ERROR]
         if harness:
             yield f"errors of the harness, not of the product: {listed(harness)}"
@@ -106,7 +107,7 @@ def _acting(settings: Settings) -> str:
 def _without_an_actor(tally: Tally) -> Iterator[str]:
     idle = [result.id for result in tally.results.values() if result.outcome is Outcome.NO_ACTOR]
     if idle:
-        number = _count(len(idle), "journey")
+        number = counted(len(idle), "journey")
         yield f"skipped: {number}, because a step has no command and nobody decides one; -rs says what to do"
         yield f"    {listed(idle)}"
 
@@ -123,7 +124,3 @@ def _chains(tally: Tally) -> Iterator[str]:
 def _provisioned(result: JourneyResult) -> Iterator[str]:
     for one in result.provisioned:
         yield f"provisioned {one.token} once {one.how}, {one.seconds:.1f} s, for {result.id} [{one.where}]"
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"

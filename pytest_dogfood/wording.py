@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pytest_dogfood.actions import Action
+from pytest_dogfood.diagnostics import counted
 from pytest_dogfood.journey import Token
 from pytest_dogfood.judgement import WITHHELD
 from pytest_dogfood.judgement import Stream
@@ -67,8 +68,7 @@ def _failed(result: StepResult) -> Iterator[str]:
 
 
 def _graded(grade: Grade, on: Action) -> Iterator[str]:
-    number = f"{grade.actions} action{'' if grade.actions == 1 else 's'}"
-    yield f"  actor:    {number} in this step; {grade.ended}"
+    yield f"  actor:    {counted(grade.actions, 'action')} in this step; {grade.ended}"
     if grade.credited:
         yield f"  credit:   this is an action of step {on.step}, for this one has none"
 

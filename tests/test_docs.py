@@ -27,6 +27,7 @@ from pytest_dogfood.fileformat.parser import parse_settings_file
 from pytest_dogfood.fileformat.records import Record
 from pytest_dogfood.fileformat.shapes import ByKind
 from pytest_dogfood.graph import CapabilityGraph
+from pytest_dogfood.settings import Settings
 from tests.runs import leaving_out
 
 ROOT = Path(__file__).parent.parent
@@ -205,6 +206,14 @@ def test_every_option_is_in_the_reference() -> None:
     options = set(re.findall(r'"(--dogfood[a-z-]*)"', source))
     assert len(options) >= 6
     assert [name for name in sorted({*options, *plugin.OPTIONS}) if f"| `{name}" not in page] == []
+
+
+def test_help_texts_tell_the_defaults_that_count() -> None:
+    usual = Settings()
+    told = {name: re.search(r"\(default (\d+)\)", text) for name, (_, _, text) in plugin.OPTIONS.items()}
+    numbers = {name: float(found[1]) for name, found in told.items() if found}
+    assert len(numbers) == 6
+    assert numbers == {name: getattr(usual, name.removeprefix("dogfood_")) for name in numbers}
 
 
 @pytest.mark.parametrize("command", ["check", "graph", "schema", "new", "explain", "merge"])

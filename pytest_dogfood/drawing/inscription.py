@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 
+from pytest_dogfood.diagnostics import counted
 from pytest_dogfood.drawing.picture import JourneyNode
 from pytest_dogfood.drawing.picture import Link
 from pytest_dogfood.drawing.picture import LinkKind
@@ -46,11 +47,6 @@ def summary(picture: Picture) -> str:
         whose = "On the critical path of the project" if picture.focus else "Critical path"
         text += f" {whose}, {seconds_in_words(picture.critical_seconds)}: {' → '.join(path)}."
     return text
-
-
-def counted(number: int, noun: str) -> str:
-    """Write a number with its noun: `1 journey`, `2 journeys`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def journey_title(picture: Picture, node: JourneyNode) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pytest_dogfood.drawing.inscription import counted
+from pytest_dogfood.diagnostics import counted
 from pytest_dogfood.drawing.markup import colour_class
 from pytest_dogfood.drawing.markup import element
 from pytest_dogfood.drawing.markup import number
