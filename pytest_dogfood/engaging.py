@@ -29,7 +29,7 @@ from pytest_dogfood.verdicts import Verdicts
 from pytest_dogfood.world import World
 
 if TYPE_CHECKING:
-    from pytest_dogfood.troupe import Troupe
+    from pytest_dogfood.actors.troupe import Troupe
 
 
 def presence_for(

@@ -41,7 +41,7 @@ from pytest_dogfood.wording import failure_text
 from pytest_dogfood.world import State
 
 if TYPE_CHECKING:
-    from pytest_dogfood.cast import JourneyCast
+    from pytest_dogfood.actors.cast import JourneyCast
 
 
 class ProductFailure(Exception):  # noqa: N818 - the product's, not the program's

@@ -28,7 +28,7 @@ from pytest_dogfood.stepping import expand
 from pytest_dogfood.storage import private_directory
 
 if TYPE_CHECKING:
-    from pytest_dogfood.troupe import Troupe  # most projects have no actors
+    from pytest_dogfood.actors.troupe import Troupe  # most projects have no actors
 
 
 def run_marker(run: str) -> str:

@@ -10,6 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_dogfood.actors.recording import Recordings
+from pytest_dogfood.actors.recording import digest_of
+from pytest_dogfood.actors.recording import filled_in
+from pytest_dogfood.actors.recording import recording_name
+from pytest_dogfood.actors.recording import recording_of
+from pytest_dogfood.actors.recording import with_placeholders
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.diagnostics import Location
 from pytest_dogfood.journey import Expectation
@@ -19,12 +25,6 @@ from pytest_dogfood.journey import Mark
 from pytest_dogfood.journey import Save
 from pytest_dogfood.journey import Step
 from pytest_dogfood.journey import Token
-from pytest_dogfood.recording import Recordings
-from pytest_dogfood.recording import digest_of
-from pytest_dogfood.recording import filled_in
-from pytest_dogfood.recording import recording_name
-from pytest_dogfood.recording import recording_of
-from pytest_dogfood.recording import with_placeholders
 from tests.strategies import ANYWHERE
 
 STEP = Step(location=ANYWHERE, intent="tag it")

@@ -22,16 +22,16 @@ from pytest_dogfood.actions import Whose
 from pytest_dogfood.actions import brief_of_journey
 from pytest_dogfood.actions import brief_of_step
 from pytest_dogfood.actions import masked
+from pytest_dogfood.actors.recording import AGAIN
+from pytest_dogfood.actors.recording import filled_in
+from pytest_dogfood.actors.stage import Stage
+from pytest_dogfood.actors.trajectory import Trajectory
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import Step
 from pytest_dogfood.performance import Grade
 from pytest_dogfood.performance import Observation
-from pytest_dogfood.recording import AGAIN
-from pytest_dogfood.recording import filled_in
-from pytest_dogfood.stage import Stage
 from pytest_dogfood.stepping import SecretKeeper
-from pytest_dogfood.trajectory import Trajectory
 
 Decide = Callable[[JourneyBrief, StepBrief, Sequence[Action]], Answer]
 """Gives what is to be done next; raises HarnessError if nobody can tell."""

@@ -15,8 +15,8 @@ import pytest
 
 from pytest_dogfood.actions import Command
 from pytest_dogfood.actions import Done
-from pytest_dogfood.actorprocess import PATIENCE
-from pytest_dogfood.actorprocess import ActorProcess
+from pytest_dogfood.actors.program import PATIENCE
+from pytest_dogfood.actors.program import ActorProcess
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.masking import Secrets
 from pytest_dogfood.process import alive

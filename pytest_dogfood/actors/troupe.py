@@ -20,23 +20,23 @@ from pytest_dogfood.actions import JourneyBrief
 from pytest_dogfood.actions import StepBrief
 from pytest_dogfood.actions import Verdict
 from pytest_dogfood.actions import request
-from pytest_dogfood.actorprocess import ActorProcess
-from pytest_dogfood.cast import Decide
-from pytest_dogfood.cast import JourneyCast
+from pytest_dogfood.actors.cast import Decide
+from pytest_dogfood.actors.cast import JourneyCast
+from pytest_dogfood.actors.program import ActorProcess
+from pytest_dogfood.actors.recording import AGAIN
+from pytest_dogfood.actors.recording import Recording
+from pytest_dogfood.actors.recording import Recordings
+from pytest_dogfood.actors.recording import recording_name
+from pytest_dogfood.actors.recording import recording_of
+from pytest_dogfood.actors.recording import with_placeholders
+from pytest_dogfood.actors.stage import Stage
+from pytest_dogfood.actors.trajectory import Trajectory
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution import perform
 from pytest_dogfood.journey import Journey
 from pytest_dogfood.performance import Performance
-from pytest_dogfood.recording import AGAIN
-from pytest_dogfood.recording import Recording
-from pytest_dogfood.recording import Recordings
-from pytest_dogfood.recording import recording_name
-from pytest_dogfood.recording import recording_of
-from pytest_dogfood.recording import with_placeholders
 from pytest_dogfood.rundir import RunDirectory
-from pytest_dogfood.stage import Stage
 from pytest_dogfood.stepping import RealBench
-from pytest_dogfood.trajectory import Trajectory
 
 UNLIMITED = Limits(actions=10**9, turns=10**9)
 """For a recording: its actor kept to limits, and what it did then is all that is done now."""
