@@ -158,7 +158,7 @@ def _add_explain(verbs: Verbs[_Parser]) -> None:
         "with --run, also what became of it in a run that was kept.",
     )
     explain.set_defaults(command=commands.explain)
-    explain.add_argument("id", metavar="ID", help="a journey's id or a node id")
+    explain.add_argument("id", metavar="ID", help="a journey's id or node id, or a token")
     _paths(explain)
     explain.add_argument("--shard", default="", metavar="I/N", help="look at part I of N")
     explain.add_argument(

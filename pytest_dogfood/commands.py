@@ -158,8 +158,9 @@ def _write_new(directory: Path, files: dict[str, str]) -> int:
 
 
 def explain(options: Namespace) -> int:
-    """Say why a journey is where it is, and what became of it in a finished run."""
+    """Say why a journey is where it is, and what became of it in a finished run; or where a token comes from."""
     from pytest_dogfood.explaining import explanation
+    from pytest_dogfood.explaining import explanation_of_token
     from pytest_dogfood.explaining import what_happened
     from pytest_dogfood.inspecting import inspect
     from pytest_dogfood.planreport import in_words
@@ -171,14 +172,17 @@ def explain(options: Namespace) -> int:
     if not found.report.is_valid:
         _complain(*in_words(found.report))
         return USAGE
-    journeys = found.settled.graph.journeys
-    journey = next((one for one in journeys.values() if options.id in {one.id, one.nodeid}), None)
+    graph = found.settled.graph
+    journey = next((one for one in graph.journeys.values() if options.id in {one.id, one.nodeid}), None)
+    if journey is None and options.id in graph.tokens:
+        for line in explanation_of_token(graph, found.settled.plan, options.id):
+            print(line)
+        return OK
     if journey is None:
-        _complain(
-            f"dogfood explain: no journey {options.id!r}; {did_you_mean(options.id, journeys)}".rstrip("; ")
-        )
+        near = did_you_mean(options.id, [*graph.journeys, *graph.tokens])
+        _complain(f"dogfood explain: no journey or token {options.id!r}; {near}".rstrip("; "))
         return USAGE
-    for line in explanation(found.settled.graph, found.settled.plan, journey.id, shard=options.shard):
+    for line in explanation(graph, found.settled.plan, journey.id, shard=options.shard):
         print(line)
     if options.run is not None:
         try:

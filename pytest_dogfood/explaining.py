@@ -1,4 +1,4 @@
-"""Why a journey is where it is, for a person who wonders."""
+"""Why a journey is where it is, and where a token comes from, for a person who wonders."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.journey import Scope
 from pytest_dogfood.journey import Token
+from pytest_dogfood.journey import variable_for
 from pytest_dogfood.outcomes import JourneyResult
 from pytest_dogfood.planning import Plan
 
@@ -46,6 +47,28 @@ def explanation(
             yield f"  runs in shard {shard}"
     elif shard:
         yield f"  does not run in shard {shard}"
+
+
+def explanation_of_token(graph: CapabilityGraph, plan: Plan, token: Token) -> Iterator[str]:
+    """Say where a token is defined, who brings it, what shows that it is there, and who needs it."""
+    capability = graph.capability(token)
+    where = f"defined at {capability.location}" if capability else "known because a journey establishes it"
+    yield f"{token} (token, scope {graph.scope_of(token)}; {where})"
+    if capability is not None and capability.description:
+        yield f"  description: {capability.description}"
+    yield f"  {_bringers(graph, token, {one.id: one for one in plan.journeys})}"
+    needs = graph.needs_of_provider(token)
+    if needs:
+        yield f"  its provider needs: {', '.join(needs)}"
+    probe = capability.probe if capability else None
+    yield f"  probe: {probe.command if probe else 'none; what establishes it is taken at its word'}"
+    values = [f"${variable_for(token, name)}" for name in graph.value_names(token)]
+    if values:
+        yield f"  values: {', '.join(values)}"
+    for journey in graph.journeys.values():
+        if token in graph.needed_by(journey):
+            through = "" if token in graph.required_by(journey) else ", for the provider of something else"
+            yield f"  needed by {journey.id} ({journey.location}){through}"
 
 
 def _bringers(graph: CapabilityGraph, token: Token, planned: Mapping[JourneyId, object]) -> str:

@@ -89,4 +89,21 @@ def test_a_directory_without_a_run_is_refused(shop: Inner, tmp_path: Path) -> No
 def test_an_unknown_journey_is_answered_with_the_nearest(shop: Inner) -> None:
     done = dogfood(shop.path, "explain", "bye")
     assert (done.returncode, done.stdout) == (4, "")
-    assert done.stderr == "dogfood explain: no journey 'bye'; did you mean 'buy'?\n"
+    assert done.stderr == "dogfood explain: no journey or token 'bye'; did you mean 'buy'?\n"
+
+
+def test_a_token_is_explained_by_who_brings_it_what_shows_it_and_who_needs_it(shop: Inner) -> None:
+    done = dogfood(shop.path, "explain", "image")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "image (token, scope machine; defined at shop.journey.yaml:3:3)",
+        "  provisioned by its provision steps, once for the machine",
+        '  probe: test -e "$DOGFOOD_SHARED/image"',
+        "  needed by buy (shop.journey.yaml:10:10)",
+    ]
+    assert dogfood(shop.path, "explain", "order").stdout.splitlines() == [
+        "order (token, scope chain; known because a journey establishes it)",
+        "  established by buy; otherwise provisioned by replaying buy, in its chain's state",
+        "  probe: none; what establishes it is taken at its word",
+        "  needed by pay (shop.journey.yaml:11:10)",
+    ]
