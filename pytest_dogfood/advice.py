@@ -12,6 +12,7 @@ from pytest_dogfood.diagnostics import Diagnostic
 from pytest_dogfood.diagnostics import Location
 from pytest_dogfood.diagnostics import Severity
 from pytest_dogfood.diagnostics import in_order_of_place
+from pytest_dogfood.diagnostics import nearest
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import JourneyId
@@ -38,6 +39,7 @@ def advise(graph: CapabilityGraph, *, knows_tests: bool = True) -> tuple[Diagnos
         _providers_that_cannot_run_alone,
         _journeys_that_cannot_run,
         _journeys_without_actor,
+        _fixtures_for_unknown_tokens,
         unknown_variables,
     )
     return in_order_of_place(found for check in checks for found in check(graph))
@@ -94,6 +96,18 @@ def _tokens_nobody_requires(graph: CapabilityGraph) -> Iterator[Diagnostic]:
                 "nobody-requires",
                 f"nobody requires {capability.token!r}",
                 "remove it, or let the journeys that need it say so under 'requires:'",
+            )
+
+
+def _fixtures_for_unknown_tokens(graph: CapabilityGraph) -> Iterator[Diagnostic]:
+    for token, fixture in graph.fixtures.items():
+        near = "" if graph.is_known(token) else nearest(token, graph.capabilities)
+        if near:
+            yield _warning(
+                graph.capabilities[Token(near)].location,
+                "unknown-token",
+                f"fixture {fixture!r} provides {token!r}, which no file defines",
+                f"did you mean {near!r}?",
             )
 
 

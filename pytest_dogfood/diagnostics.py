@@ -81,8 +81,14 @@ def in_order_of_place(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ..
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Give a hint naming the nearest known word, or the empty string if none is near."""
-    near = get_close_matches(word, sorted(set(known)), n=1, cutoff=0.6)
-    return f"did you mean {near[0]!r}?" if near else ""
+    near = nearest(word, known)
+    return f"did you mean {near!r}?" if near else ""
+
+
+def nearest(word: str, known: Iterable[str], *, likeness: float = 0.6) -> str:
+    """Give the known word most like another, or the empty string; `likeness` is from 0 to 1, as difflib's."""
+    near = get_close_matches(word, sorted(set(known)), n=1, cutoff=likeness)
+    return near[0] if near else ""
 
 
 def counted(number: int, noun: str) -> str:

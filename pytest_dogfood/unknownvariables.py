@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from pytest_dogfood.diagnostics import Diagnostic
 from pytest_dogfood.diagnostics import Location
 from pytest_dogfood.diagnostics import Severity
+from pytest_dogfood.diagnostics import nearest
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability
 from pytest_dogfood.journey import Journey
@@ -151,18 +151,12 @@ def _cure(variable: str, speaker: _Speaker, givers: Givers, graph: CapabilityGra
         token = min(givers[variable])
         return f"it is a value of {token!r}: add that to 'requires:'"
     values = (variable_for(token, name) for token in speaker.tokens for name in graph.value_names(token))
-    if near := _nearest(variable, (*_ALWAYS, *values)):
-        return f"did you mean ${near}?"
+    known = [name.removeprefix(_PREFIX) for name in (*_ALWAYS, *values)]
+    if near := nearest(variable.removeprefix(_PREFIX), known, likeness=0.7):
+        return f"did you mean ${_PREFIX}{near}?"
     for token in speaker.tokens:
         prefix = variable_for(token, "")
         if variable.startswith(prefix) and _is_told(graph, token):
             name = variable.removeprefix(prefix).lower()
             return f"let what establishes {token!r} save a value {name!r}"
     return ""
-
-
-def _nearest(variable: str, given: Iterable[str]) -> str:
-    """Give the name most like a variable's, compared without what all of ours begin with."""
-    names = sorted(name.removeprefix(_PREFIX) for name in given)
-    near = get_close_matches(variable.removeprefix(_PREFIX), names, n=1, cutoff=0.7)
-    return f"{_PREFIX}{near[0]}" if near else ""

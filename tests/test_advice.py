@@ -259,3 +259,12 @@ def test_a_definition_is_given_the_values_of_its_own_token_and_of_what_its_provi
     assert advice(*things, replace(capability(9, "t", needs="u"), probe=probe)) == ()
     found = only(*things, replace(capability(9, "t"), probe=probe))
     assert found.message.startswith("the definition of 't' speaks of $DOGFOOD_U_KEY, which nobody gives it")
+
+
+def test_a_fixture_for_a_token_that_nobody_knows_is_worth_a_warning_if_a_known_one_is_near() -> None:
+    things = ([journey(1, "a", needs="session")], [capability(9, "session")])
+    (found,) = advise(CapabilityGraph(*things, fixtures={Token("sesion"): "log_in"}))
+    assert (found.code, found.severity, found.location) == ("unknown-token", Severity.WARNING, place(9, 3))
+    assert found.message == "fixture 'log_in' provides 'sesion', which no file defines"
+    assert found.hint == "did you mean 'session'?"
+    assert advise(CapabilityGraph(*things, fixtures={Token("elsewhere"): "log_in"})) == ()
