@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from pytest_dogfood.diagnostics import counted
+from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.leading import Leading
 from pytest_dogfood.outcomes import JourneyResult
 from pytest_dogfood.outcomes import Outcome
@@ -16,6 +17,15 @@ from pytest_dogfood.outcomes import reason_of
 from pytest_dogfood.settings import Settings
 from pytest_dogfood.stash import PROJECT
 from pytest_dogfood.stash import SETTINGS
+
+
+def _found(graph: CapabilityGraph) -> str:
+    """Say what is in the files that have been read so far; the others are read when something needs them."""
+    if not graph.journeys and not graph.tokens:
+        return "no journey file was named or found"
+    journeys = counted(len(graph.journeys), "journey")
+    tokens = counted(len(graph.tokens), "token")
+    return f"{journeys}, {tokens}, {counted(len(set(graph.chains.values())), 'chain')} in files"
 
 
 class Terminal:
@@ -29,15 +39,9 @@ class Terminal:
         from pytest_dogfood.shells import default_shell
 
         project = self._config.stash[PROJECT]()
-        graph = project.graph()
         settings = self._config.stash[SETTINGS]
-        parts = [
-            counted(len(graph.journeys), "journey"),
-            counted(len(graph.tokens), "token"),
-            counted(len(set(graph.chains.values())), "chain"),
-        ]
         shard = f"; shard {settings.shard}" if settings.shard is not None else ""
-        return f"dogfood: {', '.join(parts)} in files; shell: {default_shell()}{_acting(settings)}{shard}"
+        return f"dogfood: {_found(project.graph())}; shell: {default_shell()}{_acting(settings)}{shard}"
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         tally = self._leading.tally
