@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections import defaultdict
 from collections.abc import Callable
 from collections.abc import Iterable
@@ -22,6 +21,7 @@ from pytest_dogfood.journey import is_of_a_test
 from pytest_dogfood.journey import means_every_instance
 from pytest_dogfood.journey import variable_for
 from pytest_dogfood.precedence import Precedence
+from pytest_dogfood.precedence import in_order
 from pytest_dogfood.unions import Unions
 
 Acts = Callable[[Journey], bool]
@@ -241,25 +241,7 @@ class CapabilityGraph:
 
     def ordered(self, journeys: Iterable[JourneyId]) -> tuple[JourneyId, ...]:
         """Put journeys behind their prerequisites, otherwise as given. What is in a cycle comes last, as given."""
-        given = list(journeys)
-        position = {journey: number for number, journey in enumerate(given)}
-        waiting_for = dict.fromkeys(given, 0)
-        then: dict[JourneyId, list[JourneyId]] = defaultdict(list)
-        for journey in given:
-            for other in self.prerequisites[journey]:
-                if other in position:
-                    waiting_for[journey] += 1
-                    then[other].append(journey)
-        ready = [position[journey] for journey in given if not waiting_for[journey]]
-        result: list[JourneyId] = []
-        while ready:
-            journey = given[heapq.heappop(ready)]
-            result.append(journey)
-            for dependent in then[journey]:
-                waiting_for[dependent] -= 1
-                if not waiting_for[dependent]:
-                    heapq.heappush(ready, position[dependent])
-        return (*result, *(journey for journey in given if waiting_for[journey]))
+        return in_order({journey: self.prerequisites[journey] for journey in journeys})
 
     def value_names(self, token: Token) -> tuple[str, ...]:
         """Give the names of the values that may travel with a token, as far as the files tell."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import heapq
 from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.journey import Tier
 from pytest_dogfood.journey import Token
+from pytest_dogfood.precedence import in_order
 
 UNKNOWN_DURATION = 1.0
 """Weight, in seconds, of a journey of which nobody has said or seen how long it takes."""
@@ -206,23 +206,7 @@ def _weight(journey: Journey, durations: Mapping[str, float]) -> float:
 
 def in_dependency_order(planned: Mapping[JourneyId, PlannedJourney]) -> tuple[JourneyId, ...]:
     """Order the items so that each stands behind those it comes after, otherwise as given."""
-    position = {journey: number for number, journey in enumerate(planned)}
-    waiting_for = {journey: len(one.after) for journey, one in planned.items()}
-    then: dict[JourneyId, list[JourneyId]] = {journey: [] for journey in planned}
-    for one in planned.values():
-        for other in one.after:
-            then[other].append(one.id)
-    given = list(planned)
-    ready = [position[journey] for journey in given if not waiting_for[journey]]
-    result: list[JourneyId] = []
-    while ready:
-        journey = given[heapq.heappop(ready)]
-        result.append(journey)
-        for dependent in then[journey]:
-            waiting_for[dependent] -= 1
-            if not waiting_for[dependent]:
-                heapq.heappush(ready, position[dependent])
-    return tuple(result)
+    return in_order({journey: one.after for journey, one in planned.items()})
 
 
 def partition(

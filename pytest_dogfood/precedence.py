@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import defaultdict
 from collections.abc import Iterable
 from collections.abc import Mapping
 from functools import cached_property
 
 from pytest_dogfood.journey import JourneyId
+
+
+def in_order(before: Mapping[JourneyId, Iterable[JourneyId]]) -> tuple[JourneyId, ...]:
+    """Put journeys behind those that come before them, otherwise as given.
+
+    What is in a circle comes last, as given; names that are not keys themselves count for nothing.
+    """
+    given = list(before)
+    position = {journey: number for number, journey in enumerate(given)}
+    waiting_for = dict.fromkeys(given, 0)
+    then: dict[JourneyId, list[JourneyId]] = defaultdict(list)
+    for journey, others in before.items():
+        for other in others:
+            if other in position:
+                waiting_for[journey] += 1
+                then[other].append(journey)
+    ready = [position[journey] for journey in given if not waiting_for[journey]]
+    result: list[JourneyId] = []
+    while ready:
+        journey = given[heapq.heappop(ready)]
+        result.append(journey)
+        for dependent in then.get(journey, ()):
+            waiting_for[dependent] -= 1
+            if not waiting_for[dependent]:
+                heapq.heappush(ready, position[dependent])
+    return (*result, *(journey for journey in given if waiting_for[journey]))
 
 
 class Precedence:

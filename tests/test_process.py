@@ -7,7 +7,6 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,9 +23,10 @@ from pytest_dogfood.process import end_everything_marked
 from pytest_dogfood.process import run
 from pytest_dogfood.process import start_time
 from pytest_dogfood.watcher import HAS_PROC
+from tests.waiting import pid_in
+from tests.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from collections.abc import Iterator
 
 needs_proc = pytest.mark.skipif(not HAS_PROC, reason="only /proc tells what a process was started with")
@@ -60,18 +60,6 @@ def command(
 
 def sh(directory: Path, script: str, *, timeout: float | None = 60, marker: str = "") -> Command:
     return command(directory, "sh", "-c", script, timeout=timeout, marker=marker)
-
-
-def until(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 20
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return condition()
-
-
-def pid_in(path: Path) -> int:
-    assert until(lambda: path.exists() and path.read_text().endswith("\n"))
-    return int(path.read_text())
 
 
 def test_status_and_both_streams_are_seen(tmp_path: Path) -> None:

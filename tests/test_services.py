@@ -10,7 +10,6 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +25,8 @@ from pytest_dogfood.services import is_alive
 from pytest_dogfood.services import start
 from pytest_dogfood.services import stop
 from pytest_dogfood.watcher import HAS_PROC
+from tests.waiting import pid_in
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,18 +51,6 @@ def service(tmp_path: Path, marker: str) -> Callable[[str], Running]:
         return start(("sh", "-c", script), cwd=tmp_path, env=env, log=tmp_path / "log")
 
     return started
-
-
-def until(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 20
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return condition()
-
-
-def pid_in(path: Path) -> int:
-    assert until(lambda: path.exists() and path.read_text().endswith("\n"))
-    return int(path.read_text())
 
 
 def test_a_service_runs_until_it_is_stopped(service: Callable[[str], Running]) -> None:

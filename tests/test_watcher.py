@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +21,8 @@ from pytest_dogfood.services import Watcher
 from pytest_dogfood.services import is_alive
 from pytest_dogfood.services import start
 from pytest_dogfood.services import stop
+from tests.waiting import pid_in
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,18 +47,6 @@ def marked(tmp_path: Path, marker: str) -> Callable[..., Running]:
         return start(("sh", "-c", script), cwd=tmp_path, env=env, log=tmp_path / "log")
 
     return started
-
-
-def until(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 20
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return condition()
-
-
-def pid_in(path: Path) -> int:
-    assert until(lambda: path.exists() and path.read_text().endswith("\n"))
-    return int(path.read_text())
 
 
 def ignores(pid: int, number: signal.Signals) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,15 +13,9 @@ from pytest_dogfood.hub.git import Limits
 from pytest_dogfood.watcher import alive
 from tests.hub.checkouts import QUICK
 from tests.hub.checkouts import Farm
+from tests.waiting import until
 
 HURRY = Limits(fetch=0.5, commit=0.5, other=20, grace=0.3)
-
-
-def until(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 20
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return condition()
 
 
 def shown(git: Git, *names: str) -> list[str]:
