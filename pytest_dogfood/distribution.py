@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_dogfood.barrier import LATE_ERROR
-from pytest_dogfood.reports import SETTLED
 from pytest_dogfood.scheduling import DogfoodScheduling
 
 if TYPE_CHECKING:
@@ -21,19 +20,6 @@ if TYPE_CHECKING:
     from pytest_dogfood.scheduling import Worker
 
 MOST_LISTED = 20
-
-
-class Settlement:
-    """Sends on what waited for a settled item, before other plugins word and write the item's last report."""
-
-    def __init__(self, scheduler: DogfoodScheduling) -> None:
-        self._scheduler = scheduler
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        worker: Worker | None = getattr(report, "node", None)
-        if getattr(report, SETTLED, False) and report.passed and worker is not None:
-            self._scheduler.settle(worker, report.nodeid)
 
 
 class Distribution:
@@ -62,7 +48,6 @@ class Distribution:
     @pytest.hookimpl(tryfirst=True)
     def pytest_xdist_make_scheduler(self) -> DogfoodScheduling:
         self._scheduler = DogfoodScheduling(self._config, self._source, workers=self._workers)
-        self._config.pluginmanager.register(Settlement(self._scheduler), "dogfood-settlement")
         return self._scheduler
 
     @pytest.hookimpl(tryfirst=True)

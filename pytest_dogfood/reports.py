@@ -9,9 +9,6 @@ from pytest_dogfood.outcomes import Outcome
 PHASES = {"setup", "call", "teardown"}
 """What reports are of, if they are not of a crash."""
 
-SETTLED = "dogfood_settled"
-"""Attribute of a teardown's report: what the item came to is written down, and nothing that follows changes it."""
-
 
 def late_error(nodeid: str, problem: str, last: pytest.TestReport | None) -> pytest.TestReport:
     """Report what went wrong after an item's end as an error in its teardown; `last` is its last report."""

@@ -27,7 +27,6 @@ from pytest_dogfood.raising import cause_of
 from pytest_dogfood.raising import deferral
 from pytest_dogfood.raising import harness_failure
 from pytest_dogfood.raising import is_of_the_harness
-from pytest_dogfood.reports import SETTLED
 from pytest_dogfood.reports import late_error
 from pytest_dogfood.stash import JOURNEY
 from pytest_dogfood.turn import ProductFailure
@@ -179,10 +178,6 @@ class Running:
             result = turn.result()
             report.__dict__["dogfood"] = result.to_json()
             report.user_properties = [*report.user_properties, *properties_of(turn.planned, result)]
-            if report.passed and turn.outcome.establishes:
-                report.__dict__[SETTLED] = not _told(
-                    turn.end
-                )  # if it cannot be written now, that is told at the end
         return report
 
     @pytest.hookimpl

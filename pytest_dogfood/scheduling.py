@@ -75,7 +75,6 @@ class DogfoodScheduling:
         # Every node that xdist must shut down, with the indices it was sent and has not completed.
         self._held: dict[Worker, list[int]] = {}
         self._started: set[int] = set()
-        self._settled: set[int] = set()
         self._crashed: set[int] = set()
         self._lost_a_worker = False
         self._unusable: set[Worker] = set()
@@ -105,7 +104,7 @@ class DogfoodScheduling:
         elif self._queue.is_busy:  # read after every event of every worker, so the usual case is the shortest
             return False
         if self._queue.is_done:
-            return not self._settled
+            return True
         self._refuse_to_hang(self._queue)
         return False
 
@@ -157,27 +156,13 @@ class DogfoodScheduling:
             if running.get(index) == worker or len(self._indices[node_id]) == 1:
                 self._witness.start(index, worker)
 
-    def settle(self, node: Worker, node_id: str) -> None:
-        """Count an item as finished that its worker still has to complete: the way there is saved for its dependents.
-
-        For the worker it stays in hand until it is completed.
-        """
-        for index in self._indices.get(node_id, ()):
-            if self._queue is not None and index in self._held.get(node, ()) and index not in self._settled:
-                self._settled.add(index)
-                self._finish(self._queue, index)
-                self._dispatch()
-                return
-
     def mark_test_complete(self, node: Worker, item_index: int, duration: float = 0) -> None:  # noqa: ARG002 - xdist's protocol
         """Count an item as finished, which may free others. The barrier is nobody's item."""
         if self._queue is None or item_index == len(self._ids):
             return
         held = self._held[node]
         held.remove(item_index)
-        if item_index in self._settled:
-            self._settled.discard(item_index)
-        elif self._finish(self._queue, item_index) or len(held) <= FEW:
+        if self._finish(self._queue, item_index) or len(held) <= FEW:
             self._dispatch()
 
     def mark_test_pending(self, item: str) -> None:
@@ -194,8 +179,7 @@ class DogfoodScheduling:
 
     def remove_node(self, node: Worker) -> str | None:
         """Forget a worker and give back what it had not finished; names the item it died in, if there is one."""
-        held = self._unsettled(node)
-        self._settled.difference_update(self._held.pop(node))
+        held = self._held.pop(node)
         if self._queue is None or node not in self._collections:
             return None
         self._lost_a_worker = True
@@ -221,7 +205,7 @@ class DogfoodScheduling:
 
     def is_busy(self, node: Worker) -> bool:
         """Whether a worker is in the middle of an item."""
-        held = self._unsettled(node)
+        held = self._held.get(node, [])
         return bool(held) and held[0] in self._started
 
     def has_joined(self, node: Worker) -> bool:
@@ -246,15 +230,11 @@ class DogfoodScheduling:
             if node in self._collections and node not in self._unusable and not node.shutting_down
         ]
 
-    def _unsettled(self, node: Worker) -> list[int]:
-        return [index for index in self._held.get(node, ()) if index not in self._settled]
-
     def _dispatch(self) -> None:
         if self._queue is None or self._aborted:
             return
-        # First whoever is still completing something: of workers that wait, the system has let the caches grow cold.
-        for node in sorted(self._usable_nodes(), key=lambda node: -len(self._held[node])):
-            left = len(self._unsettled(node))
+        for node in self._usable_nodes():
+            left = len(self._held[node])
             if left > FEW:
                 continue
             hand_out = self._queue.more_for if left else self._queue.next_for

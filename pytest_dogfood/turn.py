@@ -67,7 +67,6 @@ class Turn:
     cast: JourneyCast | None = None
     _held: ExitStack = field(default_factory=ExitStack)
     _not_begun: HarnessError | None = None
-    _ended: bool = False
 
     def prepare(self, fixture: FixtureValue) -> None:
         """Ensure what the journey requires, and make its place ready.
@@ -191,13 +190,10 @@ class Turn:
             self._not_begun = error
 
     def end(self) -> None:
-        """Write the outcome down, once; dependents on any worker go by it. Raises HarnessError if that fails."""
-        if self._ended:
-            return
+        """Write the outcome down; this is what dependents on any worker go by. Raises HarnessError if that fails."""
         if self.established and self.journey.python and not self.outcome.establishes:
             self._take_back_its_word()
         self.provisioner.journal.ended(self.journey.id, Why.ITEM, self.state.name, self.outcome, self.cause)
-        self._ended = True
 
     def _take_back_its_word(self) -> None:
         """Forget what had been written down before more was known: a failed teardown, or a failure unittest kept."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +12,14 @@ if TYPE_CHECKING:
     from tests.scenes import Scene
 
 WORKERS = pytest.mark.parametrize("workers", ["-n0", "-n2"])
+
+
+@pytest.fixture
+def unused_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
 
 DAEMON = """
     capabilities:
@@ -125,30 +135,48 @@ def test_a_service_is_started_once_and_stopped_after_its_last_user(scene: Scene,
     assert run.text.count("provisioned web-up once by starting its service, ") == 1
 
 
-SEEN = """
-    capabilities:
-      seen: {scope: machine, description: it has been seen}
-    journeys:
-      - {id: see, establishes: [seen], steps: [{run: "true"}]}
-      - {id: look, requires: [seen], steps: [{run: touch "$DOGFOOD_ROOT/looked"}]}
+SLOW_TO_LEAVE = """
+import signal, socket, sys, time
+from pathlib import Path
+
+listening = socket.socket()
+listening.bind(("127.0.0.1", int(Path(sys.argv[1]).read_text())))
+listening.listen()
+
+def leave(*_):
+    time.sleep(0.5)
+    sys.exit(0)
+
+signal.signal(signal.SIGTERM, leave)
+Path(sys.argv[2]).touch()
+while True:
+    time.sleep(1)
 """
 
 
-def test_a_worker_that_dies_right_after_a_provider_passed_takes_nothing_from_its_dependents(
-    scene: Scene,
+@WORKERS
+def test_a_service_is_gone_before_what_comes_after_its_last_user_begins(
+    scene: Scene, workers: str, unused_port: int
 ) -> None:
-    scene.write("seen.journey.yaml", SEEN)
+    scene.write("serve.py", SLOW_TO_LEAVE)
+    scene.write("port", str(unused_port))
     scene.write(
-        "conftest.py",
-        """
-        import os
-
-        def pytest_runtest_logfinish(nodeid):
-            if "PYTEST_XDIST_WORKER" in os.environ and nodeid.endswith("::see"):
-                os.kill(os.getpid(), 9)
+        "servers.journey.yaml",
+        f"""
+        capabilities:
+          old-server:
+            scope: machine
+            service: {{run: [{sys.executable}, "{scene.path}/serve.py", "{scene.path}/port", "{scene.path}/old"]}}
+            probe: test -e "$DOGFOOD_ROOT/old"
+          new-server:
+            scope: machine
+            service: {{run: [{sys.executable}, "{scene.path}/serve.py", "{scene.path}/port", "{scene.path}/new"]}}
+            probe: test -e "$DOGFOOD_ROOT/new"
+          written: {{scope: machine, description: by the old server}}
+        journeys:
+          - {{id: write-with-old, requires: [old-server], establishes: [written], steps: [{{run: "true"}}]}}
+          - {{id: read-with-new, requires: [written, new-server], steps: [{{run: "true"}}]}}
         """,
     )
-    run = scene.run("-n2")
-    assert run.status == 1
-    assert "died between two items" in run.text
-    assert {name: case.kind for name, case in run.cases.items()} == {"see": "passed", "look": "passed"}
+    run = scene.run(workers)
+    assert run.status == 0, run.text

@@ -66,51 +66,6 @@ def test_each_dispatch_ends_with_the_barrier_and_its_completion_means_nothing(
     assert scheduler.remove_node(worker) is None
 
 
-def test_a_settled_item_frees_its_dependents_before_its_worker_completes_it(
-    pytestconfig: pytest.Config,
-) -> None:
-    worker = FakeWorker("gw0")
-    scheduler = begin(pytestconfig, [Job(index=0), Job(index=1, after=(0,))], worker)
-    scheduler.mark_started("item0")
-    scheduler.settle(worker, "item0")
-    assert worker.sent == [[0, 2], [1, 2]]
-    scheduler.mark_test_complete(worker, 0)
-    scheduler.started("item1", "gw0")
-    assert worker.sent == [[0, 2], [1, 2]]
-
-
-def test_the_run_goes_on_until_its_last_settled_item_is_completed(pytestconfig: pytest.Config) -> None:
-    worker = FakeWorker("gw0")
-    scheduler = begin(pytestconfig, [Job(index=0)], worker)
-    scheduler.settle(worker, "item0")
-    before = scheduler.tests_finished
-    scheduler.mark_test_complete(worker, 0)
-    assert (before, scheduler.tests_finished) == (False, True)
-
-
-def test_a_worker_that_dies_after_its_item_was_settled_has_crashed_in_none(
-    pytestconfig: pytest.Config,
-) -> None:
-    dying, other = FakeWorker("gw0"), FakeWorker("gw1")
-    scheduler = begin(pytestconfig, [Job(index=0), Job(index=1, after=(0,))], dying, other)
-    scheduler.mark_started("item0")
-    scheduler.settle(dying, "item0")
-    assert not scheduler.is_busy(dying)
-    assert scheduler.remove_node(dying) is None
-    assert (scheduler.tests_finished, other.sent) == (False, [[1, 2]])
-    scheduler.mark_test_complete(other, 1)
-    assert scheduler.tests_finished
-    assert scheduler.unfinished() == ()
-
-
-def test_what_a_worker_does_not_hold_is_not_settled_by_it(pytestconfig: pytest.Config) -> None:
-    worker, stranger = FakeWorker("gw0"), FakeWorker("gw1")
-    scheduler = begin(pytestconfig, [Job(index=0), Job(index=1, after=(0,))], worker)
-    scheduler.settle(stranger, "item0")
-    scheduler.settle(worker, "item1")
-    assert worker.sent == [[0, 2]]
-
-
 def test_an_idle_worker_stays_among_the_nodes(pytestconfig: pytest.Config) -> None:
     workers = [FakeWorker("gw0"), FakeWorker("gw1")]
     scheduler = begin(pytestconfig, [Job(index=0)], *workers)
