@@ -9,10 +9,14 @@ import re
 import sys
 from collections.abc import Mapping
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import version
 
 from pytest_dogfood import commands
 from pytest_dogfood.diagnostics import did_you_mean
+from pytest_dogfood.standardstreams import NOBODY_READS
+from pytest_dogfood.standardstreams import OutputLostError
+from pytest_dogfood.standardstreams import watched
 
 _OF_THE_HUB: Mapping[str, str] = {
     "hub": "set up the task database and look into it",
@@ -20,29 +24,49 @@ _OF_THE_HUB: Mapping[str, str] = {
 }
 """Commands whose modules are imported only for them, and whose exit statuses are their own."""
 
+_HUB_USAGE = 2  # as pytest_dogfood.hub.errors has it
+
 EPILOG = """\
 exit status: 0 all is well, 1 a merged run is not, 4 something is to be put right in the project or in the
-command (as in pytest), 130 interrupted. hub and consistency have their own: see dogfood hub --help.
+command (as in pytest), 130 interrupted, 141 nobody reads the output any more. hub and consistency have their
+own: see dogfood hub --help.
 Journeys are run by pytest itself: pytest --dogfood -n auto
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; gives its exit status."""
-    if arguments is None:
-        # The process is ours, and short: it makes much and drops little, so the collector need not look so often.
-        gc.set_threshold(50_000)
-    given = sys.argv[1:] if arguments is None else arguments
-    parser = _hub_parser() if given and given[0] in _OF_THE_HUB else _parser()
+    if arguments is not None:
+        return _ended(arguments)
+    # The process is ours, and short: it makes much and drops little, so the collector need not look so often.
+    gc.set_threshold(50_000)
+    given = sys.argv[1:]
+    try:
+        with watched():
+            return _ended(given)
+    except OutputLostError as error:
+        return _without_output(error, given)
+
+
+def _ended(given: Sequence[str]) -> int:
+    parser = _hub_parser() if _is_of_the_hub(given) else _parser()
     options = parser.parse_args(given)
     try:
         return int(options.command(options))
     except KeyboardInterrupt:
         return commands.INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has enough; what is left in the buffer must not raise again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return commands.OK
+
+
+def _is_of_the_hub(given: Sequence[str]) -> bool:
+    return bool(given) and given[0] in _OF_THE_HUB
+
+
+def _without_output(error: OutputLostError, given: Sequence[str]) -> int:
+    if error.nobody_reads:
+        return NOBODY_READS
+    with suppress(OSError):  # no standard error either: the status has to do
+        os.write(2, f"dogfood: cannot write to standard output: {error}; what was done stays done\n".encode())
+    return _HUB_USAGE if _is_of_the_hub(given) else commands.USAGE
 
 
 class _Parser(argparse.ArgumentParser):

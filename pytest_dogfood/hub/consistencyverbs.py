@@ -112,7 +112,7 @@ def _fixed(options: Namespace, *, pull: bool) -> int:
             telling.tell(judge(hub, choice.checkouts, question, progress=telling.progress))
         else:
             errand = replace(_errand(options, machine, question), pull=pull, notice=telling.notice)
-            telling.tell(fix_each(hub, choice.checkouts, errand, progress=telling.progress))
+            telling.tell(fix_each(hub, choice.checkouts, errand, progress=telling.progress), to_the_end=True)
     return telling.status
 
 

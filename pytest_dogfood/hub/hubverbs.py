@@ -66,12 +66,16 @@ def register(options: Namespace) -> int:
         )
     with open_hub(options.hub, repository=root) as hub:
         made = hub.register(root, slug=slug, root_commit=root_commit, machine=this_machine())
-        say(f"{made.repo} is at {made.path}")
+    said = [f"{made.repo} is at {made.path}"]
     if why_not:
-        say(f"its workplans are read, but never written: {why_not}")
-    if options.protocol:
-        written = write_protocol(root, slug)
-        say(f"wrote {written}" if written else f"{root / PLACE} is there already and was left as it is")
+        said.append(f"its workplans are read, but never written: {why_not}")
+    try:
+        if options.protocol:
+            written = write_protocol(root, slug)
+            there = f"{root / PLACE} is there already and was left as it is"
+            said.append(f"wrote {written}" if written else there)
+    finally:
+        write_lines(said)
     return 0
 
 
@@ -223,13 +227,13 @@ def import_file(options: Namespace) -> int:
     except InvalidProjectError as error:
         problems = "\n".join(problems_in_words(error.diagnostics))
         raise HubUsageError(f"nothing was imported\n{problems}") from error
-    counts: Counter[Taken] = Counter()
     with open_hub(options.hub) as hub:
-        for result in take_in(hub, read, stamp=_stamp(options.actor, Source.IMPORT)):
-            counts[result.taken] += 1
-            if result.taken in {Taken.KEPT, Taken.REFUSED}:
-                named = f"{result.task.repo}/{result.task.task_id}"
-                say(f"{path}:{result.task.line}: {result.taken.value} {named}: {result.why}")
+        results = tuple(take_in(hub, read, stamp=_stamp(options.actor, Source.IMPORT)))
+    counts = Counter(result.taken for result in results)
+    for result in results:
+        if result.taken in {Taken.KEPT, Taken.REFUSED}:
+            named = f"{result.task.repo}/{result.task.task_id}"
+            say(f"{path}:{result.task.line}: {result.taken.value} {named}: {result.why}")
     say(
         ", ".join(f"{counts[taken]} {taken.value}" for taken in Taken if counts[taken])
         or "no tasks in the file"

@@ -1,0 +1,86 @@
+"""Commands whose standard streams are closed, full or no longer read."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pytest_dogfood.standardstreams import NOBODY_READS
+
+COMMANDS = (
+    ("schema",),
+    ("--help",),
+    ("--version",),
+    ("check", "--help"),
+    ("hub", "--help"),
+    ("new", "project"),
+)
+IN_THE_WAY = {">/dev/full": "No space left on device", ">&-": "Bad file descriptor"}
+needs_full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")  # noqa: PTH110
+
+
+def typed(directory: Path, redirected: str, *arguments: str) -> tuple[int, str, str]:
+    """Type `dogfood` with a redirection in a shell; gives the exit status, the output and the complaint."""
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {redirected}', "sh", sys.executable, "-m", "pytest_dogfood", *arguments],
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def without_reader(directory: Path, *arguments: str) -> tuple[int, bytes]:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "pytest_dogfood", *arguments]
+    with os.fdopen(writing, "wb") as output:
+        done = subprocess.run(
+            command, cwd=directory, stdout=output, stderr=subprocess.PIPE, check=False, timeout=60
+        )
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("arguments", COMMANDS)
+def test_a_reader_that_has_enough_ends_a_command_quietly(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    assert without_reader(tmp_path, *arguments) == (NOBODY_READS, b"")
+
+
+@needs_full
+@pytest.mark.parametrize("redirected, why", IN_THE_WAY.items())
+@pytest.mark.parametrize("arguments", COMMANDS)
+def test_output_that_cannot_be_written_is_one_line_and_a_status(
+    arguments: tuple[str, ...], redirected: str, why: str, tmp_path: Path
+) -> None:
+    status, _, complaint = typed(tmp_path, redirected, *arguments)
+    assert complaint == f"dogfood: cannot write to standard output: {why}; what was done stays done\n"
+    assert status == (2 if arguments[0] == "hub" else 4)
+
+
+@needs_full
+@pytest.mark.parametrize("redirected", ["2>/dev/full", "2>&-"])
+@pytest.mark.parametrize(
+    "arguments, status", [(("schema",), 0), (("explain", "nobody"), 4), (("hub", "tsks"), 2)]
+)
+def test_a_complaint_that_cannot_be_written_leaves_the_status(
+    arguments: tuple[str, ...], status: int, redirected: str, tmp_path: Path
+) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    assert typed(tmp_path, redirected, *arguments)[0] == status
+
+
+@needs_full
+def test_where_nothing_can_be_written_at_all_the_status_says_so(tmp_path: Path) -> None:
+    assert typed(tmp_path, ">/dev/full 2>&1", "schema") == (4, "", "")
+    assert typed(tmp_path, "<&- >&- 2>&-", "schema") == (4, "", "")
+
+
+def test_a_closed_standard_input_is_nothing_to_complain_of(tmp_path: Path) -> None:
+    status, out, complaint = typed(tmp_path, "<&-", "schema")
+    assert (status, out[:1], complaint) == (0, "{", "")
