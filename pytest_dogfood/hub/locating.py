@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import configparser
 import os
-import stat
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pytest_dogfood.hub.errors import HubUsageError
 from pytest_dogfood.hub.errors import NoHubError
 from pytest_dogfood.hub.machine import data_directory
+from pytest_dogfood.hub.projectfile import PROJECT_FILE
+from pytest_dogfood.hub.projectfile import read_project_file
+from pytest_dogfood.hub.projectfile import settings_text
 
 VARIABLE = "DOGFOOD_HUB"
 SETTING = "dogfood_hub"
-PROJECT_FILE = "dogfood.yaml"
 
 _PLACES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "pyproject.toml": (("tool", "pytest", "ini_options"), ("tool", "pytest")),
@@ -70,10 +69,10 @@ def local_hub() -> Path:
 def pinned_id(start: Path) -> tuple[str, Path]:
     """Give the id that the nearest dogfood.yaml with a `hub:` pins, and that file; two empty values for none."""
     for directory in _upwards(start):
-        path = directory / PROJECT_FILE
-        section = read_project_file(path).get("hub")
+        section = read_project_file(directory).get("hub")
         if section is None:
             continue
+        path = directory / PROJECT_FILE
         if isinstance(section, dict) and isinstance(section.get("id"), str):
             return section["id"], path
         raise HubUsageError(f"{path}: `hub:` is written hub: {{id: UUID}}")
@@ -108,7 +107,7 @@ def _below(content: Mapping[str, Any], table: tuple[str, ...]) -> Mapping[str, A
 
 def _toml(path: Path) -> Mapping[str, Any]:
     try:
-        return tomllib.loads(_text(path))
+        return tomllib.loads(settings_text(path))
     except tomllib.TOMLDecodeError as error:
         raise HubUsageError(f"{path} is no TOML: {error}") from error
 
@@ -116,27 +115,7 @@ def _toml(path: Path) -> Mapping[str, Any]:
 def _ini(path: Path) -> Mapping[str, Any]:
     parser = configparser.ConfigParser(interpolation=None, strict=False)
     try:
-        parser.read_string(_text(path))
+        parser.read_string(settings_text(path))
     except configparser.Error as error:
         raise HubUsageError(f"{path} cannot be read: {error.message.splitlines()[0]}") from error
     return {name: dict(parser[name]) for name in parser.sections()}
-
-
-def read_project_file(path: Path) -> Mapping[str, Any]:
-    """Give what a dogfood.yaml holds; nothing where there is none. Raises HubUsageError where it cannot be read."""
-    try:
-        content = yaml.safe_load(_text(path))
-    except (yaml.YAMLError, RecursionError) as error:
-        raise HubUsageError(f"{path} is no YAML: {str(error).splitlines()[0]}") from error
-    return content if isinstance(content, dict) else {}
-
-
-def _text(path: Path) -> str:
-    """Give a settings file's text; nothing where there is none."""
-    try:
-        # Of a pipe nobody knows whether its text will ever come.
-        return path.read_text(encoding="utf-8-sig") if stat.S_ISREG(path.stat().st_mode) else ""
-    except (FileNotFoundError, NotADirectoryError):
-        return ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise HubUsageError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error

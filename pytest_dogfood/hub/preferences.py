@@ -20,8 +20,8 @@ from pytest_dogfood.hub.decision import SameRank
 from pytest_dogfood.hub.errors import HubUsageError
 from pytest_dogfood.hub.git import DEFAULT_LIMITS
 from pytest_dogfood.hub.git import Limits
-from pytest_dogfood.hub.locating import PROJECT_FILE
-from pytest_dogfood.hub.locating import read_project_file
+from pytest_dogfood.hub.projectfile import PROJECT_FILE
+from pytest_dogfood.hub.projectfile import read_project_file
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -46,7 +46,7 @@ class Preferences:
 def read_preferences(root: Path) -> Preferences:
     """Read what the dogfood.yaml at the root of a repository says; raises HubUsageError where it is wrong."""
     path = root / PROJECT_FILE
-    section = read_project_file(path).get(SECTION)
+    section = read_project_file(root).get(SECTION)
     if section is None:
         return Preferences()
     if not isinstance(section, dict):

@@ -12,7 +12,7 @@ from pytest_dogfood.hub.findings import Action
 from pytest_dogfood.hub.findings import Finding
 from pytest_dogfood.hub.findings import Severity
 from pytest_dogfood.hub.items import Case
-from pytest_dogfood.hub.locating import PROJECT_FILE
+from pytest_dogfood.hub.projectfile import PROJECT_FILE
 
 OF_ONE_CHECKOUT = (HarnessError, OSError)
 """What one checkout can fail with and another need not."""

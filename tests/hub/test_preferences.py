@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pytest_dogfood.fileformat.parser import parse_settings_file
+from pytest_dogfood.fileformat.tables import SETTINGS
 from pytest_dogfood.hub.commits import CommitOptions
 from pytest_dogfood.hub.commits import Signing
 from pytest_dogfood.hub.decision import SameRank
@@ -14,6 +15,8 @@ from pytest_dogfood.hub.errors import HubUsageError
 from pytest_dogfood.hub.git import Limits
 from pytest_dogfood.hub.preferences import Preferences
 from pytest_dogfood.hub.preferences import read_preferences
+from pytest_dogfood.hub.projectfile import KEYS
+from pytest_dogfood.hub.projectfile import read_project_file
 
 EVERYTHING = """
 consistency:
@@ -57,10 +60,61 @@ def test_nothing_need_be_said(tmp_path: Path) -> None:
         ("{git_timeout: true}", "a duration"),
         ("{workplans: [../elsewhere]}", "inside the repository"),
         ("{workplans: 3}", "a list of directories"),
-        ("{", "is no YAML"),
+        ("{", "dogfood.yaml:2:1: is no YAML"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, said: str, why: str) -> None:
     (tmp_path / "dogfood.yaml").write_text(f"consistency: {said}\n")
     with pytest.raises(HubUsageError, match=why):
         read_preferences(tmp_path)
+
+
+def test_the_keys_of_the_file_are_those_that_journeys_know() -> None:
+    assert set(KEYS) == set(SETTINGS.keys)
+
+
+@pytest.mark.parametrize(
+    "content, said",
+    [
+        (
+            "# ours\nconsistancy: {same_rank: hold}\n",
+            ":2:1: the key 'consistancy' is unknown, did you mean 'consist",
+        ),
+        ("hubb: {id: abc}\n", ":1:1: the key 'hubb' is unknown, did you mean 'hub'?"),
+        (
+            "workplans: [x/]\n",
+            ":1:1: the key 'workplans' is unknown, known are defaults, capabilities, hub, consist",
+        ),
+        ("1: x\n", ":1:1: the key '1' is unknown"),
+        ("hub: {id: a}\nconsistency: {}\nhub: {id: b}\n", ":3:1: the key 'hub' stands here twice"),
+        ("- consistency: {}\n", ":1: it holds keys and values"),
+    ],
+)
+def test_what_nobody_would_read_is_said_with_its_place(tmp_path: Path, content: str, said: str) -> None:
+    (tmp_path / "dogfood.yaml").write_text(content)
+    with pytest.raises(HubUsageError) as refused:
+        read_preferences(tmp_path)
+    assert str(refused.value).startswith(f"{tmp_path}/dogfood.yaml{said}")
+
+
+def test_all_keys_that_nobody_would_read_are_said_at_once(tmp_path: Path) -> None:
+    (tmp_path / "dogfood.yaml").write_text("consistancy: {}\nhup: {}\n")
+    with pytest.raises(HubUsageError, match=r"yaml:1:1: .*\n.*yaml:2:1: "):
+        read_project_file(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["dogfood.yml", ".dogfood.yaml", ".dogfood.yml"])
+@pytest.mark.parametrize("content", ["consistency: {same_rank: hold}\n", "hub: {id: abc}\nmore: x\n"])
+def test_a_file_by_another_name_is_not_overlooked(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(
+        HubUsageError, match=f"/{name}:1: nobody reads a file of this name; call it dogfood.yaml"
+    ):
+        read_project_file(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["on: push\njobs: {}\n", "- hub\n", "{", ""])
+def test_a_file_of_another_tool_is_left_alone(tmp_path: Path, content: str) -> None:
+    (tmp_path / "dogfood.yml").write_text(content)
+    (tmp_path / "dogfood.yaml").write_text("")
+    assert read_project_file(tmp_path) == {}

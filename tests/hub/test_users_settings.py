@@ -13,7 +13,7 @@ import pytest
 
 from pytest_dogfood.hub.findings import Finding
 from pytest_dogfood.hub.gitrepo import FetchResult
-from pytest_dogfood.hub.locating import read_project_file
+from pytest_dogfood.hub.projectfile import read_project_file
 from pytest_dogfood.hub.writeback import Reason
 from pytest_dogfood.watcher import survey as processes
 from tests.hub.checkouts import PLAN
@@ -99,7 +99,7 @@ def test_a_lock_on_the_branch_is_named_with_its_age(here: Checkout) -> None:
 
 def test_settings_in_a_pipe_are_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "dogfood.yaml")
-    assert read_project_file(tmp_path / "dogfood.yaml") == {}
+    assert read_project_file(tmp_path) == {}
 
 
 PLANNED = "---\ntype: workplan\n---\n# Plan\n\n```task\nid: X-T1\nstatus: todo\n```\n"
