@@ -6,9 +6,11 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from contextlib import ExitStack
+from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
+from pathlib import Path
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.hub import trouble
@@ -100,6 +102,25 @@ def fix(
             yield report
 
 
+@contextmanager
+def locked(site: Site, *, timeout: float) -> Iterator[None]:
+    """Hold the lock of a checkout, where there is a work tree that could be written; elsewhere compare-and-set does.
+
+    Raises as `checkout_lock` does.
+    """
+    with ExitStack() as stack:
+        if (git_dir := _git_dir(site)) is not None:
+            stack.enter_context(checkout_lock(git_dir, timeout=timeout))
+        yield
+
+
+def _git_dir(site: Site) -> Path | None:
+    try:
+        return site.repository.place.git_dir
+    except (HarnessError, OSError):
+        return None
+
+
 class _Fixing:
     """One checkout being fixed. `view` is what was seen, in which each judgement is replaced once it is done."""
 
@@ -125,7 +146,7 @@ class _Fixing:
         site = site_of(self._hub, self._checkout)
         with ExitStack() as stack:
             try:
-                self._lock(stack, site)
+                stack.enter_context(locked(site, timeout=self._errand.lock_timeout))
             except HarnessError as error:
                 finding = trouble.of_lock(self._checkout.repo, error)
                 self._report = RepoReport(
@@ -135,14 +156,6 @@ class _Fixing:
             self._view = look(self._hub, site, self._pulled(site))
             self._apply_all()
             self._write_back()
-
-    def _lock(self, stack: ExitStack, site: Site) -> None:
-        """Take the lock, where there is a work tree that could be written; elsewhere compare-and-set suffices."""
-        try:
-            git_dir = site.repository.place.git_dir
-        except (HarnessError, OSError):
-            return
-        stack.enter_context(checkout_lock(git_dir, timeout=self._errand.lock_timeout))
 
     def _pulled(self, site: Site) -> Question:
         """Pull if that was asked for; what was just pulled need not be fetched again."""

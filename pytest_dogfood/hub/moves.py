@@ -11,7 +11,6 @@ from datetime import datetime
 from pathlib import Path
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.hub.checkoutlock import checkout_lock
 from pytest_dogfood.hub.choosing import only_checkout
 from pytest_dogfood.hub.commits import StatusChange
 from pytest_dogfood.hub.commits import sync_message
@@ -26,6 +25,7 @@ from pytest_dogfood.hub.entries import Writeback
 from pytest_dogfood.hub.errors import RefusedError
 from pytest_dogfood.hub.findings import Finding
 from pytest_dogfood.hub.fixing import Errand
+from pytest_dogfood.hub.fixing import locked
 from pytest_dogfood.hub.gitfiles import GitFile
 from pytest_dogfood.hub.rewriting import EditRefusedError
 from pytest_dogfood.hub.rewriting import with_reopening
@@ -195,7 +195,7 @@ class Mover:
         checkout = only_checkout(self._hub, self._errand.machine.id, task.repo, here=self._here)
         try:
             site = site_of(self._hub, checkout)
-            with checkout_lock(site.repository.place.git_dir, timeout=self._errand.lock_timeout):
+            with locked(site, timeout=self._errand.lock_timeout):
                 view = look(self._hub, site, self._errand.question)
                 _require_condition(view, writes_file=writes_file)
                 block = _only_block(view, task)

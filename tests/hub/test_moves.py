@@ -188,3 +188,20 @@ def test_a_tie_is_not_settled_from_a_stale_checkout(made: World, tied: Desk) -> 
     with pytest.raises(RefusedError, match="C-14"):
         tied.mover().resolve(tied.task("X-T1"), take_file=True)
     assert tied.task("X-T1").status == "done"
+
+
+def test_a_tie_is_settled_for_a_file_that_git_does_not_know(made: World, tied: Desk) -> None:
+    (tied.clone.path / ".git").rename(tied.clone.path / "git-of-before")
+    tied.mover("it was dropped").resolve(tied.task("X-T1"), take_file=True)
+    assert tied.task("X-T1").status == "cancelled"
+    assert made.hub.events(tied.task("X-T1").id)[-1].repo_commit == ""
+
+
+def test_what_needs_a_commit_says_that_there_is_no_work_tree(tied: Desk) -> None:
+    (tied.clone.path / ".git").rename(tied.clone.path / "git-of-before")
+    before = tied.clone.plan.read_bytes()
+    with pytest.raises(RefusedError, match=r"C-31 no git work tree at the path of 'shop'.* never written"):
+        tied.mover().resolve(tied.task("X-T1"), take_file=False)
+    with pytest.raises(RefusedError, match="C-31 no git work tree"):
+        tied.reopen("X-T1")
+    assert (tied.task("X-T1").status, tied.clone.plan.read_bytes()) == ("done", before)
