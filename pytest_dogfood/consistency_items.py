@@ -201,6 +201,7 @@ def take_snapshot(config: pytest.Config) -> Snapshot:
 
 
 def _looked(config: pytest.Config) -> Iterator[Check]:
+    from pytest_dogfood.hub.choosing import around
     from pytest_dogfood.hub.consistency import examine
     from pytest_dogfood.hub.database import Hub
     from pytest_dogfood.hub.locating import pinned_id
@@ -216,12 +217,8 @@ def _looked(config: pytest.Config) -> Iterator[Check]:
         here = hub.checkouts(machine.id) if machine.id else ()
         if not here:
             raise HubUsageError("no checkout is registered on this machine: dogfood hub register PATH")
-        around = sorted(
-            (each for each in here if root.is_relative_to(each.path)), key=lambda one: len(one.path)
-        )
-        reports = examine(
-            hub, around[-1:] or here, offline=bool(config.getoption("dogfood_consistency_offline"))
-        )
+        chosen = around(here, root)[-1:] or here
+        reports = examine(hub, chosen, offline=bool(config.getoption("dogfood_consistency_offline")))
     often = Counter(report.repo for report in reports)
     for report in reports:
         alone = often[report.repo] == 1

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Iterable
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from pytest_dogfood.hub.conditions import RepoCondition
@@ -55,34 +58,64 @@ def choose(
             absent=tuple(slug for slug in wanted if slug not in present),
             named=frozenset(slugs),
         )
-    around = _around(local, now)
-    if not around:
+    found = around(local, now)
+    if not found:
+        if foreign := _foreign_tree(local, now):
+            raise HubUsageError(f"{foreign}, or name a repository with --repo")
         raise HubUsageError(
             f"{now} is in no checkout that the hub knows on this machine; name a repository with --repo, "
             "take --all, or register this one: dogfood hub register PATH"
         )
-    return Choice(checkouts=(around[-1],))
+    return Choice(checkouts=(found[-1],))
 
 
 def only_checkout(hub: Hub, machine_id: str, repo: str, *, here: Path | None = None) -> Checkout:
     """Give the one checkout of a repository that a deliberate move is about."""
-    found = choose(hub, machine_id, slugs=[repo], here=here).checkouts
+    now = (here or Path.cwd()).resolve()
+    found = choose(hub, machine_id, slugs=[repo], here=now).checkouts
     if not found:
         raise HubUsageError(f"'{repo}' has no path on this machine; register it, or use --hub-only")
+    if not around(found, now) and (foreign := _foreign_tree(found, now)):
+        # Whoever is in it means its files, not those of the checkout around it.
+        raise HubUsageError(foreign)
     if len(found) > 1:
         paths = ", ".join(each.path for each in found)
         raise HubUsageError(f"'{repo}' is checked out several times ({paths}); run this inside one of them")
     return found[0]
 
 
+def around(checkouts: Iterable[Checkout], now: Path) -> list[Checkout]:
+    """Give those that hold a directory, the innermost last.
+
+    A work tree inside a checkout is none of its directories, be it linked, a submodule or another repository.
+    """
+    return [each for each in _above(checkouts, now) if _work_tree_between(Path(each.path), now) is None]
+
+
 def _of(local: Iterable[Checkout], slug: str, now: Path, *, nearest: bool) -> list[Checkout]:
     of_slug = [each for each in local if each.repo == slug]
-    around = _around(of_slug, now) if nearest else []
-    return around[-1:] or of_slug
+    found = around(of_slug, now) if nearest else []
+    return found[-1:] or of_slug
 
 
-def _around(checkouts: Iterable[Checkout], now: Path) -> list[Checkout]:
-    """Give those that hold a directory, the innermost last."""
+def _above(checkouts: Iterable[Checkout], now: Path) -> list[Checkout]:
     return sorted(
         (each for each in checkouts if now.is_relative_to(each.path)), key=lambda each: len(each.path)
     )
+
+
+def _work_tree_between(outer: Path, now: Path) -> Path | None:
+    """Give the innermost work tree that holds `now` and lies inside `outer`; None if there is none."""
+    within = takewhile(lambda each: each != outer, (now, *now.parents))
+    return next((each for each in within if os.path.lexists(each / ".git")), None)
+
+
+def _foreign_tree(checkouts: Iterable[Checkout], now: Path) -> str:
+    """Say that `now` is in a work tree inside one of these that is none of them; empty where it is not."""
+    for each in reversed(_above(checkouts, now)):
+        if tree := _work_tree_between(Path(each.path), now):
+            return (
+                f"{tree} is a work tree of its own inside {each.path}, and not known to the hub on this machine; "
+                f"register it: dogfood hub register {shlex.quote(str(tree))}"
+            )
+    return ""

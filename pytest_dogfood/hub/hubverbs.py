@@ -11,6 +11,7 @@ from pathlib import Path
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.diagnostics import InvalidProjectError
 from pytest_dogfood.diagnostics import did_you_mean
+from pytest_dogfood.hub.choosing import around
 from pytest_dogfood.hub.database import Hub
 from pytest_dogfood.hub.entries import Checkout
 from pytest_dogfood.hub.entries import Source
@@ -142,9 +143,8 @@ def repos(options: Namespace) -> int:
 
 def _print_paths(here: Sequence[Checkout], slug: str | None) -> int:
     """Print the checkout around the working directory, or else all of them."""
-    now = Path.cwd().resolve()
-    around = [each for each in here if now.is_relative_to(each.path)]
-    chosen = [max(around, key=lambda each: len(each.path))] if around and slug is not None else here
+    found = around(here, Path.cwd().resolve()) if slug is not None else []
+    chosen = found[-1:] or here
     write_lines(each.path for each in chosen)
     if slug is not None and not chosen:
         raise RefusedError(
