@@ -44,7 +44,7 @@ class HubParser(ArgumentParser):
 
 
 class Verbs:
-    """The verbs of one command. Each is a function of `module`, from options to an exit status."""
+    """The verbs of one command. Each is a function of a module, from options to an exit status."""
 
     def __init__(
         self, commands: argparse._SubParsersAction[Any], name: str, *, module: str, description: str
@@ -60,8 +60,13 @@ class Verbs:
         self._speaker = f"dogfood {name}"
         self._module = module
 
-    def add(self, name: str, what: str, *, description: str, function: str = "") -> ArgumentParser:
-        """Add a verb that does `what`; gives its parser, which has `--hub` already."""
+    def add(
+        self, name: str, what: str, *, description: str, function: str = "", module: str = ""
+    ) -> ArgumentParser:
+        """Add a verb that does `what`; gives its parser, which has `--hub` already.
+
+        Its function has the verb's name and is in the command's module, unless told otherwise.
+        """
         parser: ArgumentParser = self._added.add_parser(name, help=what, description=description)
         parser.add_argument(
             "--hub",
@@ -69,7 +74,7 @@ class Verbs:
             help="the hub: a PostgreSQL URL or an SQLite file "
             "(default: DOGFOOD_HUB, then dogfood_hub in the settings)",
         )
-        parser.set_defaults(command=_deferred(function or name, self._module, self._speaker))
+        parser.set_defaults(command=_deferred(function or name, module or self._module, self._speaker))
         return parser
 
 

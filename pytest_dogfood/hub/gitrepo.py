@@ -149,6 +149,11 @@ class Repository:
         every = self.git.value("rev-list", "--max-parents=0", "HEAD").splitlines()
         return tuple(dict.fromkeys([*main, *sorted(every)]))
 
+    def work_trees(self) -> tuple[str, ...]:
+        """Give the paths of all work trees that share this repository."""
+        listed = self.git.value("worktree", "list", "--porcelain").splitlines()
+        return tuple(line.removeprefix("worktree ") for line in listed if line.startswith("worktree "))
+
     def pull(self) -> Answer:
         """Do what `sync` adds: follow the upstream where that needs no merge."""
         return self.git.reach(*_PULL, limit=self.limits.other)

@@ -39,6 +39,7 @@ def _add_checkouts(verbs: Verbs) -> None:
         "register",
         "say where a repository is checked out here",
         description="Record where a repository is checked out on this machine.",
+        module="checkoutverbs",
     )
     register.add_argument("path", metavar="PATH", help="the checkout, or a directory in it")
     register.add_argument("--slug", metavar="S", help="the repository's name (default: the directory's)")
@@ -52,12 +53,14 @@ def _add_checkouts(verbs: Verbs) -> None:
         "forget a checkout that is no more",
         description="Forget a checkout of this machine that was moved or removed. Nothing else is touched: the "
         "repository stays known, and so do its tasks and their log.",
+        module="checkoutverbs",
     )
     forget.add_argument("path", metavar="PATH", help="where it was, as `dogfood hub repos` shows it")
     repos = verbs.add(
         "repos",
         "list the repositories and where they are on this machine",
         description="List the repositories and where they are checked out on this machine.",
+        module="checkoutverbs",
     )
     repos.add_argument("--slug", metavar="S", help="only this one")
     repos.add_argument("--path", action="store_true", help="print only the path, for scripts and Makefiles")

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.diagnostics import InvalidProjectError
-from pytest_dogfood.diagnostics import did_you_mean
-from pytest_dogfood.hub.choosing import around
 from pytest_dogfood.hub.database import Hub
-from pytest_dogfood.hub.entries import Checkout
 from pytest_dogfood.hub.entries import Source
 from pytest_dogfood.hub.entries import Stamp
 from pytest_dogfood.hub.errors import REFUSED
 from pytest_dogfood.hub.errors import HubUsageError
-from pytest_dogfood.hub.errors import RefusedError
-from pytest_dogfood.hub.gitrepo import Repository
 from pytest_dogfood.hub.importing import problems_in_words
 from pytest_dogfood.hub.importing import read_tasks_file
 from pytest_dogfood.hub.locating import local_hub
@@ -27,12 +20,9 @@ from pytest_dogfood.hub.machine import current_actor
 from pytest_dogfood.hub.machine import this_machine
 from pytest_dogfood.hub.opening import hub_url
 from pytest_dogfood.hub.opening import open_hub
-from pytest_dogfood.hub.printing import printable
+from pytest_dogfood.hub.printing import print_table
 from pytest_dogfood.hub.printing import say
 from pytest_dogfood.hub.printing import write_json
-from pytest_dogfood.hub.printing import write_lines
-from pytest_dogfood.hub.protocol import PLACE
-from pytest_dogfood.hub.protocol import write_protocol
 from pytest_dogfood.hub.statuses import Status
 from pytest_dogfood.hub.statuses import nearest
 from pytest_dogfood.hub.statuses import parse_status
@@ -57,102 +47,6 @@ def init(options: Namespace) -> int:
     return 0
 
 
-def register(options: Namespace) -> int:
-    """Record a checkout, and write the protocol into it if asked to."""
-    root, root_commit, why_not = _checkout_at(Path(options.path))
-    slug = options.slug or root.name
-    if not slug.strip() or any(letter.isspace() or letter == "/" for letter in slug):
-        raise HubUsageError(
-            f"{slug!r} is no name for a repository: no spaces, no slashes; give one with --slug"
-        )
-    with open_hub(options.hub, repository=root) as hub:
-        made = hub.register(root, slug=slug, root_commit=root_commit, machine=this_machine())
-    said = [f"{made.repo} is at {made.path}"]
-    if why_not:
-        said.append(f"its workplans are read, but never written: {why_not}")
-    try:
-        if options.protocol:
-            written = write_protocol(root, slug)
-            there = f"{root / PLACE} is there already and was left as it is"
-            said.append(f"wrote {written}" if written else there)
-    finally:
-        write_lines(said)
-    return 0
-
-
-def _checkout_at(path: Path) -> tuple[Path, str, str]:
-    """Give the root of the work tree, the first commit of its history where git knows one, and why git does not."""
-    try:
-        resolved = path.resolve(strict=True)
-    except (OSError, RuntimeError) as error:
-        raise HubUsageError(f"there is no directory {path}") from error
-    if not resolved.is_dir():
-        raise HubUsageError(f"{path} is no directory; name the one that holds the checkout")
-    repository = Repository(resolved)
-    try:
-        return repository.place.top, next(iter(repository.root_commits()), ""), ""
-    except HarnessError as error:
-        return resolved, "", str(error)
-
-
-def forget(options: Namespace) -> int:
-    """Forget a checkout that is no more."""
-    path = Path(options.path).absolute()
-    with open_hub(options.hub) as hub:
-        machine = this_machine()
-        known = {each.path: each.repo for each in hub.checkouts(machine.id)}
-        # As it was registered: links resolved, which cannot be done any more where the directory is gone.
-        named = next((place for place in (str(path), str(path.resolve())) if place in known), None)
-        if named is None:
-            hint = did_you_mean(str(path), known) or "see them all: dogfood hub repos"
-            raise HubUsageError(f"no checkout at {path} is registered on this machine; {hint}")
-        hub.forget(Path(named), machine)
-    say(f"{known[named]} is no longer at {named}; its tasks and their log stay")
-    return 0
-
-
-def repos(options: Namespace) -> int:
-    """List repositories with their paths on this machine, or only the paths."""
-    with open_hub(options.hub, readonly=True) as hub:
-        if options.slug is not None:
-            hub.require_repo(options.slug)
-        wanted = hub.repos(options.slug)
-        machine = this_machine(create=False)
-        here = hub.checkouts(machine.id, repo=options.slug) if machine.id else ()
-    if options.path:
-        return _print_paths(here, options.slug)
-    if options.format == "json":
-        listed = [
-            {
-                "slug": repo.slug,
-                "root_commit": repo.root_commit,
-                "paths": [each.path for each in here if each.repo == repo.slug],
-            }
-            for repo in wanted
-        ]
-        write_json(repos=listed)
-        return 0
-    rows = [
-        (repo.slug, path)
-        for repo in wanted
-        for path in [each.path for each in here if each.repo == repo.slug] or ["(not on this machine)"]
-    ]
-    _print_table(rows, nothing="the hub has no repositories; add one: dogfood hub register PATH")
-    return 0
-
-
-def _print_paths(here: Sequence[Checkout], slug: str | None) -> int:
-    """Print the checkout around the working directory, or else all of them."""
-    found = around(here, Path.cwd().resolve()) if slug is not None else []
-    chosen = found[-1:] or here
-    write_lines(each.path for each in chosen)
-    if slug is not None and not chosen:
-        raise RefusedError(
-            f"'{slug}' has no path on this machine; add it: dogfood hub register PATH --slug {slug}"
-        )
-    return 0
-
-
 def tasks(options: Namespace) -> int:
     """List tasks that are not deleted."""
     statuses = [_status(text).value for text in options.status]
@@ -164,7 +58,7 @@ def tasks(options: Namespace) -> int:
         write_json(tasks=[_task_in_json(task) for task in found])
         return 0
     rows = [(task.repo, task.task_id, task.status, task.title) for task in found]
-    _print_table(rows, nothing="no tasks")
+    print_table(rows, nothing="no tasks")
     return 0
 
 
@@ -252,10 +146,3 @@ def _status(text: str) -> Status:
         hint = f"did you mean '{meant}'?" if meant else "one of " + ", ".join(known.value for known in Status)
         raise HubUsageError(f"unknown status '{text}': {hint}")
     return status
-
-
-def _print_table(rows: Sequence[Sequence[str]], *, nothing: str) -> None:
-    rows = [[printable(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
-    write_lines((line.rstrip() for line in lines) if rows else [nothing])

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TextIO
 
 JSON_VERSION = 1
@@ -80,3 +81,11 @@ def say(text: str) -> None:
 def write_json(**content: object) -> None:
     """Write one document, in ASCII: file names need not be UTF-8, and terminals need not either."""
     write_lines([json.dumps({"version": JSON_VERSION, **content}, indent=2)])
+
+
+def print_table(rows: Sequence[Sequence[str]], *, nothing: str) -> None:
+    """Print rows in columns, or `nothing` where there are none."""
+    rows = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    write_lines((line.rstrip() for line in lines) if rows else [nothing])
