@@ -128,7 +128,7 @@ class ConsistencyItem(pytest.Item):
             fatal.add(Severity.WARN)
         findings = self._check.findings
         # So that JUnit has them too, also those of checks that pass.
-        self.user_properties.extend((each.code, f"{each.severity.value} {each.message}") for each in findings)
+        self.user_properties.extend((each.code, f"{each.severity.value} {each.said}") for each in findings)
         if told := [finding for finding in findings if finding.severity is Severity.INFO]:
             self.add_report_section("call", ROOT, in_words(told))
         if any(finding.severity in fatal for finding in findings):
@@ -174,7 +174,7 @@ def in_words(findings: Iterable[Finding]) -> str:
     lines: list[str] = []
     for each in findings:
         place = f"{each.path}:{each.line}: " if each.line else f"{each.path}: " if each.path else ""
-        lines.append(f"{each.code} {each.severity.value} {place}{each.message}")
+        lines.append(f"{each.code} {each.severity.value} {place}{each.said}")
         if each.hint:
             lines.append(f"    hint: {each.hint}")
     return "\n".join(lines)

@@ -6,7 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import fields
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any
+
+_IN_WORDS: Mapping[str, str] = MappingProxyType(
+    {
+        "same_rank": "a tie, neither side is ahead",
+        "diverged": "it has commits of its own besides",
+        "dirty": "it is not as it was committed",
+    }
+)
+"""Reasons of findings whose message, which never changes, does not tell them from other findings of their code."""
 
 
 class Severity(StrEnum):
@@ -52,6 +62,12 @@ class Finding:
     def is_left(self) -> bool:
         """Say whether a failure remains for somebody to deal with."""
         return self.severity is Severity.FAIL and not self.fixed
+
+    @property
+    def said(self) -> str:
+        """Give the message for people, with the reason where that says more."""
+        more = _IN_WORDS.get(self.reason)
+        return f"{self.message}; {self.reason}: {more}" if more else self.message
 
     def to_json(self) -> dict[str, Any]:
         values = ((each.name, getattr(self, each.name)) for each in fields(self))

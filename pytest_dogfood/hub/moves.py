@@ -234,7 +234,7 @@ def _refused_by(finding: Finding | None) -> RefusedError:
         return RefusedError("the state of the repository does not allow it")
     hint = f" ({finding.hint})" if finding.hint else ""
     place = f"{finding.path}: " if finding.path else ""
-    return RefusedError(f"{finding.code} {place}{finding.message}{hint}")
+    return RefusedError(f"{finding.code} {place}{finding.said}{hint}")
 
 
 def _only_block(view: View, task: HubTask) -> Block:

@@ -81,7 +81,7 @@ def _finding_lines(finding: Finding, palette: Palette) -> Iterator[str]:
     first, *more = (finding.hint if not finding.fixed else "").splitlines() or [""]
     hint = palette.paint(f" ({printable(first)})", _FAINT) if first and not more else ""
     label = palette.paint(_label(finding), _FIXED if finding.fixed else _COLOURS[finding.severity])
-    said = ": ".join(filter(None, (about, printable(finding.message))))
+    said = ": ".join(filter(None, (about, printable(finding.said))))
     yield f"  {label} {finding.code} {said}{_fixed(finding, palette)}{hint}"
     if more:
         yield from (palette.paint(f"      | {printable(line)}", _FAINT) for line in (first, *more))

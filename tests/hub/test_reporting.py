@@ -66,6 +66,23 @@ def test_what_a_file_says_commands_no_terminal() -> None:
     assert lines[1] == r"  FAIL C-20 \x1b[2J  a\nb.md: m\udcff"
 
 
+@pytest.mark.parametrize(
+    "reason, words",
+    [
+        ("same_rank", "m; same_rank: a tie, neither side is ahead"),
+        ("diverged", "m; diverged: it has commits of its own besides"),
+        ("dirty", "m; dirty: it is not as it was committed"),
+        ("behind", "m"),
+        ("", "m"),
+    ],
+)
+def test_a_reason_that_the_message_does_not_tell_is_added(reason: str, words: str) -> None:
+    found = Finding(code="C-13", severity=Severity.WARN, repo="shop", message="m", hint="h", reason=reason)
+    report = RepoReport(repo="shop", findings=(found,))
+    assert list(report_lines(report, Palette(sys.stdout)))[1:] == [f"  WARN C-13 {words} (h)"]
+    assert found.to_json()["message"] == "m"
+
+
 def test_what_is_fixed_is_no_failure_any_more() -> None:
     found = Finding(code="C-11", severity=Severity.FAIL, repo="shop", message="m", hint="h", fixed=True)
     report = RepoReport(repo="shop", findings=(found,))
