@@ -32,7 +32,8 @@ class Case:
 
     @property
     def task_id(self) -> str:
-        return next((side.task_id for side in self.sides if side.task_id), "")
+        """Give the id in the file, where the place of an item is; only what is wrong has another one in the hub."""
+        return next((side.task_id for side in reversed(self.sides) if side.task_id), "")
 
     @property
     def title(self) -> str:

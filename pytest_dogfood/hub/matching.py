@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
+from dataclasses import replace
 
 from pytest_dogfood.hub import items
 from pytest_dogfood.hub.conditions import RepoCondition
@@ -67,7 +68,7 @@ def match(sight: Sight) -> Matching:
         elif _place(block) in held:
             continue
         elif mismatch := index.mismatch(block):
-            findings.append(_held(sight, index, block, "C-26", *mismatch))
+            findings.append(_mismatch(sight, index, block, *mismatch))
         else:
             pairs.append(Pair(hub=index.named_by(block), block=block))
     pairs.extend(Pair(hub=task, block=None) for task in index.without_block(sight))
@@ -85,6 +86,9 @@ class _Index:
         if block.hub_id in self._by_hub_id:
             return self._by_hub_id[block.hub_id]
         return self._by_task_id.get(block.task_id)
+
+    def of_id(self, task_id: str) -> HubTask | None:
+        return self._by_task_id.get(task_id)
 
     def mismatch(self, block: Block) -> tuple[str, str] | None:
         """Say why the hub's id in a block cannot be right, and what to do."""
@@ -135,9 +139,11 @@ def _duplicate(sight: Sight, index: _Index, group: tuple[Block, ...]) -> Finding
     same = f"id '{first.task_id}'" if len({block.task_id for block in group}) == 1 else "state_hub_task_id"
     places = ", ".join(f"{block.path}:{block.line}" for block in group)
     hint = "give each block an id of its own; until then none of them is synchronised"
-    return _held(sight, index, first, "C-25", f"{same} occurs {len(group)} times: {places}", hint)
+    case = Case(repo=sight.repo, hub=index.named_by(first), block=first, condition=sight.condition)
+    return case.held("C-25", f"{same} occurs {len(group)} times: {places}", hint)
 
 
-def _held(sight: Sight, index: _Index, block: Block, code: str, message: str, hint: str) -> Finding:
-    case = Case(repo=sight.repo, hub=index.named_by(block), block=block, condition=sight.condition)
-    return case.held(code, message, hint)
+def _mismatch(sight: Sight, index: _Index, block: Block, message: str, hint: str) -> Finding:
+    """Give the item of a block about the task that its own id means, with the hub's id that stands in it."""
+    case = Case(repo=sight.repo, hub=index.of_id(block.task_id), block=block, condition=sight.condition)
+    return replace(case.held("C-26", message, hint), hub_id=block.hub_id or "")

@@ -107,8 +107,15 @@ def test_a_block_whose_identity_contradicts_the_hub_is_held(named: Block, text: 
     elsewhere = {"u5": task("O1", "u5", repo="other")}
     found = matched([named], [task("T1", "u1"), task("T2", "u2")], elsewhere=elsewhere)
     assert items(found) == ["C-26 FAIL held"]
-    assert found.findings[0].message == text
+    (said,) = found.findings
+    assert (said.message, said.task_id, said.hub_id) == (text, named.task_id, named.hub_id)
     assert not [pair for pair in found.pairs if pair.block]
+
+
+def test_a_block_with_the_id_of_another_task_is_not_reported_as_that_task() -> None:
+    tasks = [task("T1", "u1", status="todo", title="One"), task("T2", "u2", status="done", title="Two")]
+    (said,) = matched([block("T1", hub_id="u2", status="blocked")], tasks).findings
+    assert (said.task_id, said.title, said.db_status, said.file_status) == ("T1", "One", "todo", "blocked")
 
 
 def test_a_task_that_a_held_block_names_is_not_reported_as_missing() -> None:
