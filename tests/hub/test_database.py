@@ -231,7 +231,7 @@ def test_a_path_comes_back_as_it_was_even_if_it_is_no_utf_8(hub: Hub, add_task: 
     hub.record_path(task.id, "workplans/\udcff→\n'\".md")
     (found,) = hub.tasks()
     assert found.source_path == "workplans/\udcff→\n'\".md"
-    assert found.title == "nul \ufffd \ufffd"
+    assert found.title == "nul \0 \ud800"
     assert found.version == 1
 
 
