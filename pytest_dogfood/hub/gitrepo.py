@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
-from enum import StrEnum
 from pathlib import Path
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.hub.conditions import RepoCondition
 from pytest_dogfood.hub.conditions import RepoState
+from pytest_dogfood.hub.fetching import QUIET
+from pytest_dogfood.hub.fetching import Fetch
+from pytest_dogfood.hub.fetching import fetch
 from pytest_dogfood.hub.git import DEFAULT_LIMITS
 from pytest_dogfood.hub.git import Answer
 from pytest_dogfood.hub.git import Git
@@ -24,34 +25,8 @@ from pytest_dogfood.hub.places import Place
 from pytest_dogfood.hub.places import locate
 from pytest_dogfood.hub.places import lock_files
 
-_log = logging.getLogger(__name__)
-
-_QUIET = ("-c", "gc.auto=0", "-c", "maintenance.auto=false")
-# A configuration may ask for more than following: tags removed, changes stashed, local commits moved.
-_FETCH = (
-    *(*_QUIET, "fetch", "--quiet", "--no-tags", "--no-prune-tags"),
-    *("--no-recurse-submodules", "--no-write-fetch-head"),
-)
-_PULL = (*_QUIET, "pull", "--ff-only", "--no-rebase", "--no-autostash", "--quiet")
-
-
-class FetchResult(StrEnum):
-    """What became of the fetch. The states do not depend on it: what was last fetched decides."""
-
-    NOT_TRIED = "not_tried"
-    DONE = "done"
-    FAILED = "failed"
-    TIMED_OUT = "timed_out"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fetch:
-    result: FetchResult = FetchResult.NOT_TRIED
-    remote: str = ""
-    detail: str = ""
-
-    def to_json(self) -> dict[str, str]:
-        return {"result": self.result.value, "remote": self.remote, "detail": self.detail}
+# A configuration may ask for more than following: changes stashed, local commits moved.
+_PULL = (*QUIET, "pull", "--ff-only", "--no-rebase", "--no-autostash", "--quiet")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +154,7 @@ class Repository:
     def _measured(self, git: Git, place: Place, *, offline: bool) -> Survey:
         self._found = git, place
         branch = _branch(git)
-        fetch = Fetch() if offline else self._fetch(git, branch)
+        fetched = Fetch() if offline else self._fetch(git, branch)
         head = _commit(git, "HEAD")
         upstream = _commit(git, branch.upstream) if branch.upstream else ""
         return Survey(
@@ -189,7 +164,7 @@ class Repository:
             branch=branch.name,
             upstream=branch.upstream,
             upstream_commit=upstream,
-            fetch=fetch,
+            fetch=fetched,
             shallow=_is_shallow(git),
             locks=lock_files(place, branch.name),
         )
@@ -197,14 +172,7 @@ class Repository:
     def _fetch(self, git: Git, branch: _Branch) -> Fetch:
         if branch.remote in {"", "."} or not branch.upstream:
             return Fetch()
-        if branch.remote.startswith("-"):
-            return Fetch(result=FetchResult.FAILED, remote=branch.remote, detail="not the name of a remote")
-        answer = git.reach(*_FETCH, branch.remote, limit=self.limits.fetch)
-        if answer.ok:
-            return Fetch(result=FetchResult.DONE, remote=branch.remote)
-        result = FetchResult.TIMED_OUT if answer.timed_out else FetchResult.FAILED
-        _log.debug("fetch from %s in %s: %s", branch.remote, self.path, answer.complaint())
-        return Fetch(result=result, remote=branch.remote, detail=answer.complaint())
+        return fetch(git, branch.remote, limit=self.limits.fetch)
 
 
 def _no_directory(path: Path) -> str:

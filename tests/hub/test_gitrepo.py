@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from pytest_dogfood.hub.conditions import RepoState
+from pytest_dogfood.hub.fetching import FetchResult
 from pytest_dogfood.hub.git import Limits
-from pytest_dogfood.hub.gitrepo import FetchResult
 from pytest_dogfood.watcher import alive
 from tests.hub.checkouts import PLAN
 from tests.hub.checkouts import Checkout
@@ -246,7 +246,8 @@ def test_the_fetch_is_made_as_documented(farm: Farm, here: Checkout) -> None:
     survey(here, GIT_TRACE=str(trace))
     line = next(line for line in trace.read_text().splitlines() if "built-in: git fetch " in line)
     assert line.partition("built-in: ")[2] == (
-        "git fetch --quiet --no-tags --no-prune-tags --no-recurse-submodules --no-write-fetch-head origin"
+        "git fetch --quiet --no-tags --no-prune-tags --no-recurse-submodules --no-write-fetch-head --refmap= origin "
+        "'+refs/heads/*:refs/remotes/origin/*'"
     )
 
 

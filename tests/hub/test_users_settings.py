@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from pytest_dogfood.hub.fetching import FetchResult
 from pytest_dogfood.hub.findings import Finding
-from pytest_dogfood.hub.gitrepo import FetchResult
 from pytest_dogfood.hub.projectfile import read_project_file
 from pytest_dogfood.hub.writeback import Reason
 from pytest_dogfood.watcher import survey as processes
@@ -53,6 +53,51 @@ def test_a_fetch_removes_no_tags_whatever_the_configuration_prunes(here: Checkou
     here.git("config", "fetch.pruneTags", "true")
     assert survey(here).fetch.result is FetchResult.DONE
     assert here.out("tag", "--list") == "mine"
+
+
+@pytest.mark.parametrize(
+    "refspec",
+    [
+        "refs/heads/*:refs/heads/*",
+        "+refs/heads/other:refs/heads/other",
+        "refs/heads/other:refs/heads/theirs",
+        "+refs/tags/*:refs/tags/*",
+        "+refs/*:refs/*",
+        "heads/other:heads/other",
+    ],
+)
+@pytest.mark.parametrize("prune", ["true", "false"])
+def test_a_fetch_moves_nothing_but_what_is_tracked(
+    farm: Farm, here: Checkout, refspec: str, prune: str
+) -> None:
+    for name in ("other", "mine"):
+        here.git("branch", name)
+    here.git("tag", "seen")
+    here.git("config", "--add", "remote.origin.fetch", refspec)
+    here.git("config", "fetch.prune", prune)
+    remote_moves_on(farm)
+    first = farm.at("first")
+    first.git("tag", "seen")
+    first.git("push", "--quiet", str(farm.root / "origin.git"), "main:other", "seen")
+    before = here.out("show-ref", "--heads", "--tags")
+    found = survey(here)
+    assert (found.fetch.result, found.condition.behind) == (FetchResult.DONE, 1)
+    assert here.out("show-ref", "--heads", "--tags") == before
+    assert here.out("rev-parse", "origin/other") == first.head
+
+
+def test_what_is_excluded_from_a_fetch_stays_excluded(farm: Farm, here: Checkout) -> None:
+    here.git("config", "--add", "remote.origin.fetch", "^refs/heads/other")
+    farm.at("first").git("push", "--quiet", str(farm.root / "origin.git"), "main:other")
+    assert survey(here).fetch.result is FetchResult.DONE
+    assert not here.does("rev-parse", "--verify", "origin/other")
+
+
+def test_a_mirror_that_tracks_nothing_is_not_fetched_and_that_is_said(here: Checkout) -> None:
+    here.git("config", "remote.origin.fetch", "+refs/heads/*:refs/heads/*")
+    found = survey(here)
+    assert found.fetch.result is FetchResult.FAILED
+    assert "remote.origin.fetch leads to no remote-tracking branches" in found.fetch.detail
 
 
 def test_who_answers_for_the_user_is_asked(farm: Farm, here: Checkout) -> None:
