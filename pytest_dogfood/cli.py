@@ -46,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _ended(given)
     except OutputLostError as error:
         return _without_output(error, given)
+    except KeyboardInterrupt:  # while the last output waited for its reader
+        return commands.INTERRUPTED
 
 
 def _ended(given: Sequence[str]) -> int:

@@ -41,19 +41,17 @@ def watched() -> Iterator[None]:
     sys.stdout = _as_text(_Out(out, "w", closefd=False), sys.stdout)
     sys.stderr = _as_text(_Err(_number(sys.stderr, os.O_WRONLY), "w", closefd=False), sys.stderr)
     try:
-        try:
-            yield
-        finally:
-            sys.stdout.flush()
-    except OutputLostError:
-        # What is left in the buffer must not raise again when it is dropped.
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, out)
-        os.close(null)
-        raise
+        yield
     finally:
-        sys.stderr.flush()
-        sys.stdout, sys.stderr = before
+        try:
+            sys.stdout.flush()
+        except BaseException:
+            # What is left in the buffer must neither raise again when it is dropped, nor wait for a reader.
+            _drop(out)
+            raise
+        finally:
+            sys.stderr.flush()
+            sys.stdout, sys.stderr = before
 
 
 class _Out(io.FileIO):
@@ -61,9 +59,12 @@ class _Out(io.FileIO):
 
     def write(self, data: ReadableBuffer, /) -> int:
         try:
-            return super().write(data)
+            written = super().write(data)
         except OSError as error:
             raise OutputLostError(error) from error
+        if not written and memoryview(data).nbytes:  # somebody made it one that does not wait
+            raise OutputLostError(OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)))
+        return written
 
 
 class _Err(io.FileIO):
@@ -83,6 +84,12 @@ def _fill_closed() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, how)
+
+
+def _drop(number: int) -> None:
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, number)
+    os.close(null)
 
 
 def _number(stream: TextIO | None, how: int) -> int:

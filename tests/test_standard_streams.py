@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,18 @@ def test_where_nothing_can_be_written_at_all_the_status_says_so(tmp_path: Path) 
 def test_a_closed_standard_input_is_nothing_to_complain_of(tmp_path: Path) -> None:
     status, out, complaint = typed(tmp_path, "<&-", "schema")
     assert (status, out[:1], complaint) == (0, "{", "")
+
+
+def test_a_pipe_that_is_full_and_does_not_wait_is_said(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writing, b"x" * 4096)
+    command = [sys.executable, "-m", "pytest_dogfood", "schema"]
+    done = subprocess.run(
+        command, cwd=tmp_path, stdout=writing, stderr=subprocess.PIPE, check=False, timeout=60
+    )
+    os.close(writing)
+    os.close(reading)
+    assert (done.returncode, b"Resource temporarily unavailable" in done.stderr) == (4, True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
@@ -76,16 +77,19 @@ class Telling:
         self._print([text], sys.stderr if self._as_json else sys.stdout)
 
     def _print(self, lines: Iterable[str], stream: TextIO | None = None) -> None:
+        self._attempt(lambda: write_lines(lines, stream))
+
+    def _attempt(self, write: Callable[[], None]) -> None:
         """Print, unless that has failed before: what is under way is not to stop halfway for it."""
         if self._lost is None:
             try:
-                write_lines(lines, stream)
+                write()
             except OutputLostError as error:
                 self._lost = error
 
     def _end(self, status: int, error: str = "") -> None:
         if self._as_json:
-            write_json(**in_json(self._seen, exit_status=status, error=error))
+            self._attempt(lambda: write_json(**in_json(self._seen, exit_status=status, error=error)))
         elif self._seen or not error:
             cut_short = "; interrupted" if status == INTERRUPTED else ""
             self._print([closing_line(self._seen, self._palette) + cut_short])

@@ -76,3 +76,11 @@ def test_a_registration_that_cannot_be_reported_is_complete(
 def test_a_counter_that_cannot_be_shown_stands_in_no_way(two: Path, tmp_path: Path) -> None:
     assert typed(tmp_path, "2>&-", "consistency", "fix", "--all")[0] == 0
     assert known(two) == {"one-T1", "two-T1"}
+
+
+@needs_full
+def test_a_hub_that_cannot_be_had_is_said_also_where_the_report_cannot_be_written(tmp_path: Path) -> None:
+    words = ("consistency", "check", "--format", "json", "--hub", "postgresql://me@127.0.0.1:1/x")
+    status, _, complaint = typed(tmp_path, ">/dev/full", *words)
+    assert "the hub postgresql://me@127.0.0.1:1/x cannot be used" in complaint
+    assert (status, "No space left on device" in complaint) == (2, True)
