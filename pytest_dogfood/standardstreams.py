@@ -35,6 +35,9 @@ class OutputLostError(Exception):
 @contextmanager
 def watched() -> Iterator[None]:
     """Let this process write through streams of ours; raises OutputLostError where its output does not arrive."""
+    if not (_has_number(sys.stdout) and _has_number(sys.stderr)):
+        yield
+        return
     _fill_closed()
     before = sys.stdout, sys.stderr
     out = _number(sys.stdout, os.O_RDONLY)
@@ -90,6 +93,14 @@ def _drop(number: int) -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, number)
     os.close(null)
+
+
+def _has_number(stream: TextIO | None) -> bool:
+    """Tell whether a stream is the system's, or closed; somebody may have put one of his own in its place."""
+    try:
+        return stream is None or stream.fileno() >= 0
+    except OSError:
+        return False
 
 
 def _number(stream: TextIO | None, how: int) -> int:

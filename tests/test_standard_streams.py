@@ -100,3 +100,18 @@ def test_a_pipe_that_is_full_and_does_not_wait_is_said(tmp_path: Path) -> None:
     os.close(writing)
     os.close(reading)
     assert (done.returncode, b"Resource temporarily unavailable" in done.stderr) == (4, True)
+
+
+def test_a_program_that_keeps_what_a_command_prints_gets_it(tmp_path: Path) -> None:
+    program = """if True:
+        import contextlib, io, sys
+        from pytest_dogfood.cli import main
+        sys.argv[1:] = ["schema"]
+        kept = io.StringIO()
+        with contextlib.redirect_stdout(kept):
+            status = main()
+        sys.exit(status or len(kept.getvalue()) < 100)
+    """
+    assert (
+        subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=False, timeout=60).returncode == 0
+    )
