@@ -251,7 +251,7 @@ def _only_block(view: View, task: HubTask) -> Block:
     if about:
         raise _refused_by(about[0])
     raise RefusedError(
-        f"'{task.task_id}' has no block in {view.checkout.path}; for the hub alone: --hub-only"
+        f"'{task.task_id}' has no block in {view.checkout.path}; reopen can do with the hub alone: --hub-only"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import uuid
 from importlib import import_module
 from pathlib import Path
@@ -46,7 +47,10 @@ def checkout_of(connection: Connection, repo: Repo, path: Path, machine: Machine
     )
     found = connection.execute(joined.where(*here)).one()
     if found.slug != repo.slug and found.gone_at is None:
-        raise HubUsageError(f"{path} is registered as '{found.slug}' already; use that name")
+        raise HubUsageError(
+            f"{path} is registered as '{found.slug}' already; use that name, or, if it holds another repository now, "
+            f"first: dogfood hub forget {shlex.quote(str(path))}"
+        )
     connection.execute(update(checkouts).where(*here).values(repo=repo.id, host=machine.host, gone_at=None))
     return Checkout(id=found.id, repo=repo.slug, **row)
 
