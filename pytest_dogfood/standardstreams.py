@@ -110,7 +110,7 @@ def _number(stream: TextIO | None, how: int) -> int:
 def _as_text(raw: io.FileIO, before: TextIO | None) -> TextIO:
     return io.TextIOWrapper(
         io.BufferedWriter(raw),
-        encoding=before.encoding if before is not None else None,
+        encoding=before.encoding if before is not None else "utf-8",
         errors=before.errors if before is not None else "backslashreplace",
         line_buffering=isinstance(raw, _Err) or raw.isatty(),
     )

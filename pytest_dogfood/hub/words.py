@@ -29,7 +29,8 @@ class Words(TypeDecorator[str]):
         return None if value is None else value.translate(_IN)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - likewise
-        return None if value is None else _OUT.sub(_as_it_was, value)
+        # Nearly all of it is, and that is quickly seen.
+        return value if value is None or value.isascii() else _OUT.sub(_as_it_was, value)
 
 
 def _as_it_was(found: re.Match[str]) -> str:
