@@ -111,6 +111,6 @@ def _as_text(raw: io.FileIO, before: TextIO | None) -> TextIO:
     return io.TextIOWrapper(
         io.BufferedWriter(raw),
         encoding=before.encoding if before is not None else "utf-8",
-        errors=before.errors if before is not None else "backslashreplace",
+        errors="backslashreplace",  # what the terminal does not have is no reason to show nothing
         line_buffering=isinstance(raw, _Err) or raw.isatty(),
     )

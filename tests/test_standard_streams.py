@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pytest_dogfood.standardstreams import NOBODY_READS
+from tests.typed import dogfood
 
 COMMANDS = (
     ("schema",),
@@ -115,3 +116,11 @@ def test_a_program_that_keeps_what_a_command_prints_gets_it(tmp_path: Path) -> N
     assert (
         subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=False, timeout=60).returncode == 0
     )
+
+
+def test_letters_that_the_output_does_not_have_are_escaped(tmp_path: Path) -> None:
+    (tmp_path / "a.journey.yaml").write_text(
+        "journeys: [{id: a, establishes: [t], steps: [run: x]}, {id: b, requires: [t], steps: [run: x]}]"
+    )
+    done = dogfood(tmp_path, "graph", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr, "a \\u2192 b" in done.stdout) == (0, "", True)
