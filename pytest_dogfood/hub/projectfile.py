@@ -18,6 +18,7 @@ KEYS = ("defaults", "capabilities", "hub", "consistency")
 """What it may hold; the first two are for journeys."""
 
 _OURS = frozenset({"hub", "consistency"})
+_OF_WRONG_TAGS = (ValueError, LookupError, AttributeError)  # PyYAML's, for values such as `!!int ''`
 _MISNOMERS = ("dogfood.yml", ".dogfood.yaml", ".dogfood.yml")
 
 
@@ -62,21 +63,27 @@ def _parsed(path: Path) -> tuple[Mapping[str, Any], list[str]]:
     text = settings_text(path)
     if not text:
         return {}, []
-    loader = yaml.SafeLoader(text)
     try:
-        node = loader.get_single_node()
-        content = loader.construct_document(node) if node is not None else None
+        node, content = _loaded(text)
     except yaml.MarkedYAMLError as error:
         raise HubUsageError(f"{_place(path, error.problem_mark)}: is no YAML: {error.problem}") from error
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise HubUsageError(f"{path} is no YAML: {str(error).splitlines()[0]}") from error
-    finally:
-        loader.dispose()
+    except (yaml.YAMLError, RecursionError, *_OF_WRONG_TAGS) as error:
+        said = str(error).splitlines() or [type(error).__name__]
+        raise HubUsageError(f"{path} is no YAML: {said[0]}") from error
     if not isinstance(node, yaml.MappingNode):
         said = [] if content is None else [f"{path}:1: it holds keys and values, such as `consistency:`"]
         return {}, said
     known: Mapping[str, Any] = content or {}
     return known, list(_problems(path, node))
+
+
+def _loaded(text: str) -> tuple[yaml.Node | None, Any]:
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        return node, loader.construct_document(node) if node is not None else None
+    finally:
+        loader.dispose()
 
 
 def _problems(path: Path, node: yaml.MappingNode) -> Iterator[str]:

@@ -61,6 +61,11 @@ def test_nothing_need_be_said(tmp_path: Path) -> None:
         ("{workplans: [../elsewhere]}", "inside the repository"),
         ("{workplans: 3}", "a list of directories"),
         ("{", "dogfood.yaml:2:1: is no YAML"),
+        ("\0", "is no YAML"),
+        ("2001-99-99", "is no YAML"),
+        ("!!int ''", "is no YAML"),
+        ("!!bool x", "is no YAML"),
+        ("!!timestamp x", "is no YAML"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, said: str, why: str) -> None:
