@@ -265,7 +265,8 @@ class DogfoodScheduling:
         self._dispatch()
 
     def _refuse_to_hang(self, queue: Queue) -> None:
-        if queue.running or not self._usable_nodes():
+        # Whoever is leaving will be removed, which frees the chains that are still its own.
+        if queue.running or not self._usable_nodes() or any(node.shutting_down for node in self._held):
             return
         self._dispatch()
         if not queue.running and self._usable_nodes():

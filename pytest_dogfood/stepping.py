@@ -87,7 +87,7 @@ class RealBench:
             raise HarnessError(f"{step.location}: the step has no command, and there is no actor to find one")
         mark = f"{self.name}-{number}"
         environment = self.environment_of(step, variables)
-        with _naming(step):
+        with self._naming(step):
             place_files(step.seed_files, self.workdir)
         argv = self._argv(step.run, step.shell)
         home = self.home_of(step, environment)
@@ -132,7 +132,7 @@ class RealBench:
             marker=STEP_MARKER,
         )
         try:
-            with _naming(step):
+            with self._naming(step):
                 ended = run(command, lifeline=self.lifeline)
             self._require_room(step)
         except BaseException:
@@ -147,6 +147,14 @@ class RealBench:
             environment=environment,
             keeper=self.keeper,
         )
+
+    @contextmanager
+    def _naming(self, step: Step) -> Iterator[None]:
+        """Let what the harness could not do for a step also say which step that was."""
+        try:
+            yield
+        except HarnessError as error:
+            raise HarnessError(self.mask(f"{error}\n{step.location}: {step.command}")) from error
 
     def _require_room(self, step: Step) -> None:
         """Raise HarnessError if nothing more can be written: then what the step said may be lost."""
@@ -233,15 +241,6 @@ class RealObservation:
                 output.discard()
             else:
                 output.settle(self.keeper.secrets)
-
-
-@contextmanager
-def _naming(step: Step) -> Iterator[None]:
-    """Let what the harness could not do for a step also say which step that was."""
-    try:
-        yield
-    except HarnessError as error:
-        raise HarnessError(f"{error}\n{step.location}: {step.command}") from error
 
 
 def file_below(directory: Path, path: str, variables: Mapping[str, str]) -> str | None:

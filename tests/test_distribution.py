@@ -212,6 +212,39 @@ def test_a_worker_that_dies_between_two_items_is_blamed_on_no_item_but_fails_the
     result.stdout.fnmatch_lines(["worker gw0 died between two items: *"])
 
 
+def test_a_worker_that_stops_its_session_ends_the_run_and_is_no_deadlock(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        test_it="""
+        import pytest
+
+        @pytest.mark.establishes("begun")
+        def test_begin(): pass
+
+        @pytest.mark.requires("begun")
+        def test_go_on(): pass
+        """,
+        conftest="""
+        import os
+        import time
+
+        WORKER = "PYTEST_XDIST_WORKER" in os.environ
+
+        def pytest_runtest_call(item):
+            item.session.shouldstop = "enough"
+
+        def pytest_runtest_logreport(report):
+            if not WORKER and report.when == "teardown":
+                time.sleep(0.3)  # until the worker is gone, which xdist knows at once
+        """,
+    )
+    pytester.makefile(".yaml", dogfood="capabilities: {begun: {description: it has begun}}")
+    result = pytester.runpytest_subprocess("--dogfood", "-n2", "-p", "no:cacheprovider")
+    text = "\n".join([*result.outlines, *result.errlines])
+    assert "DeadlockError" not in text
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(["1 items did not run to their end:", "*test_it.py::test_go_on"])
+
+
 def test_an_invalid_graph_stops_the_run_as_a_usage_error(scene: Scene) -> None:
     scene.write({"test_one": None, "invalid": "nobody establishes 'session'"})
     result = scene.run("-n2")

@@ -101,6 +101,19 @@ def test_what_a_worker_left_that_died_between_two_items_goes_to_an_idle_one_at_o
     assert idle.sent == [[0, 2]]
 
 
+def test_a_worker_that_is_leaving_keeps_its_chain_until_it_is_removed(pytestconfig: pytest.Config) -> None:
+    leaving, idle = FakeWorker("gw0"), FakeWorker("gw1")
+    scheduler = begin(
+        pytestconfig, [Job(index=0, chain="c"), Job(index=1, chain="c", after=(0,))], leaving, idle
+    )
+    leaving.shutting_down = True  # xdist knows that before we are told of what it did last
+    scheduler.mark_test_complete(leaving, 0)
+    assert not scheduler.tests_finished
+    assert scheduler.remove_node(leaving) is None
+    assert not scheduler.tests_finished
+    assert idle.sent == [[1, 2]]
+
+
 def test_the_run_is_not_finished_while_work_is_left_and_no_worker_is_alive(
     pytestconfig: pytest.Config,
 ) -> None:

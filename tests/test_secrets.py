@@ -71,6 +71,8 @@ SCENE = """
         steps:
           - run: 'printf "%s-%s\\n" s3cr3t Saved-by-a-step'
             save: {password: {stdout: "no such (.*)", secret: true}}
+      - {id: cannot-start, steps: [{run: [no-such-hunter2-Given/by=environment, hunter2-Given/by=environment]}]}
+      - {id: cannot-enter, steps: [{run: echo hunter2-Given/by=environment, cwd: nowhere}]}
 """
 
 PYTHON = """
@@ -109,6 +111,8 @@ def test_those_who_need_a_secret_have_it(scene: tuple[Live, Run]) -> None:
         "uses-provisioned": "failure",
         "uses-service": "passed",
         "cannot-save": "failure",
+        "cannot-start": "error",
+        "cannot-enter": "error",
         "test_python_gets_it": "passed",
     }
     assert "uses" in run.cases
