@@ -21,8 +21,9 @@ from pytest_dogfood.journey import Token
 from pytest_dogfood.journey import variable_for
 
 _PREFIX = "DOGFOOD_"
-_SPOKEN_OF = re.compile(r"\$\{?(DOGFOOD_\w+)", re.ASCII)
-_SET_THERE = re.compile(r"\b(DOGFOOD_\w+)=", re.ASCII)
+_SPOKEN_OF = re.compile(r"(?<!\\)\$(?:(DOGFOOD_\w+)|\{(DOGFOOD_\w+)\})", re.ASCII)
+_CARED_FOR = re.compile(r"(?:(?<![${\w])|(?<=\{)(?=\w+[^}\w]))(DOGFOOD_\w+)", re.ASCII)
+"""The bare name, behind `export`, `read` or `for` or before `=`; and `${NAME:-word}` with its like."""
 _ALWAYS = tuple(
     f"{_PREFIX}{name}"
     for name in ("STATE", "SHARED", "WORKDIR", "ROOT", "DIR", "JOURNEY", "CHAIN", "WORKER", "RUN")
@@ -43,9 +44,10 @@ class _Speaker:
 
     def without(self, givers: Givers) -> Iterator[tuple[Location, str]]:
         """Give each variable that is spoken of and not given, with the first place that does."""
-        known = {*self.own, *_ALWAYS, *(name for _, text in self.texts for name in _SET_THERE.findall(text))}
+        known = {*self.own, *_ALWAYS, *(name for _, text in self.texts for name in _CARED_FOR.findall(text))}
         for place, text in self.texts:
-            for variable in _SPOKEN_OF.findall(text):
+            for plain, braced in _SPOKEN_OF.findall(text):
+                variable = plain or braced
                 if variable not in known and givers.get(variable, frozenset()).isdisjoint(self.tokens):
                     known.add(variable)
                     yield place, variable
@@ -72,7 +74,9 @@ def unknown_variables(graph: CapabilityGraph) -> Iterator[Diagnostic]:
 
 def _givers(graph: CapabilityGraph) -> Givers:
     givers: dict[str, set[Token]] = {}
-    for token in graph.tokens:
+    # Instances that nobody establishes, a provider brings about.
+    required = (token for journey in graph.journeys.values() for token in graph.needed_by(journey))
+    for token in dict.fromkeys([*graph.tokens, *required]):
         for name in graph.value_names(token):
             givers.setdefault(variable_for(token, name), set()).add(token)
     return givers
@@ -94,7 +98,7 @@ def _journeys(graph: CapabilityGraph) -> Iterator[_Speaker]:
             yield _Speaker(
                 who=repr(journey.id),
                 texts=texts,
-                tokens=graph.required_by(journey),
+                tokens=(*graph.required_by(journey), *journey.establishes),
                 own=frozenset([*saved, *(name for environment in environments for name in environment)]),
             )
 
@@ -151,8 +155,11 @@ def _cure(variable: str, speaker: _Speaker, givers: Givers, graph: CapabilityGra
         token = min(givers[variable])
         return f"it is a value of {token!r}: add that to 'requires:'"
     values = (variable_for(token, name) for token in speaker.tokens for name in graph.value_names(token))
+    said = variable.removeprefix(_PREFIX)
     known = [name.removeprefix(_PREFIX) for name in (*_ALWAYS, *values)]
-    if near := nearest(variable.removeprefix(_PREFIX), known, likeness=0.7):
+    # A slip changes a letter or two; what is much longer is another name.
+    alike = [name for name in known if abs(len(name) - len(said)) <= 1]
+    if near := nearest(said, alike, likeness=0.7):
         return f"did you mean ${_PREFIX}{near}?"
     for token in speaker.tokens:
         prefix = variable_for(token, "")

@@ -232,12 +232,26 @@ def test_a_variable_that_nobody_gives_is_worth_a_warning(text: str, hint: str) -
         "ls $DOGFOOD_STATE $DOGFOOD_SHARED $DOGFOOD_WORKDIR $DOGFOOD_ROOT $DOGFOOD_DIR $DOGFOOD_RUN",
         "echo $DOGFOOD_JOURNEY $DOGFOOD_CHAIN $DOGFOOD_WORKER",
         "export DOGFOOD_T_OTHER=1; echo $DOGFOOD_T_OTHER",
+        'for DOGFOOD_CHAINS in 1 2; do echo "$DOGFOOD_CHAINS"; done',
+        "while read -r DOGFOOD_DIRS; do ls $DOGFOOD_DIRS; done",
+        "echo ${DOGFOOD_T_OTHER:-none} ${DOGFOOD_STATES:=3} $DOGFOOD_STATES ${DOGFOOD_RUNS+x}",
+        r"echo \$DOGFOOD_STAT",
+        "echo $DOGFOOD_WORKER_ID ${DOGFOOD_STATE_DIR}",
         "deploy $DOGFOOD_CLUSTER_ADDRESS",
         "deploy $MY_DOGFOOD_STAT",
     ],
 )
 def test_a_variable_that_somebody_gives_or_that_is_none_of_ours_is_passed_over(text: str) -> None:
     assert advice(saving("name", "t"), saying(text, needs="t")) == ()
+
+
+def test_an_instance_that_only_its_provider_brings_about_has_the_values_of_that() -> None:
+    step = replace(STEP, save=(Save(name="id", pattern="."),))
+    found = advice(
+        saying("test $DOGFOOD_ACCOUNT_ALICE_ID", needs="account:alice"),
+        replace(capability(9, "account", shared=True), provision=(step,)),
+    )
+    assert found == ()
 
 
 def test_what_python_saves_is_not_known_and_passed_over() -> None:
