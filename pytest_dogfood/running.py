@@ -19,14 +19,14 @@ from pytest_dogfood.collection import JourneyFile
 from pytest_dogfood.custody import ChainCustody
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.itemends import OUTCOMES
+from pytest_dogfood.itemends import has_failed_in_unittest
 from pytest_dogfood.outcomes import Outcome
 from pytest_dogfood.planning import Plan
 from pytest_dogfood.properties import properties_of
 from pytest_dogfood.provisioning import Provisioner
-from pytest_dogfood.raising import cause_of
 from pytest_dogfood.raising import deferral
 from pytest_dogfood.raising import harness_failure
-from pytest_dogfood.raising import is_of_the_harness
+from pytest_dogfood.reckoning import reckon
 from pytest_dogfood.reports import late_error
 from pytest_dogfood.stash import JOURNEY
 from pytest_dogfood.turn import ProductFailure
@@ -124,9 +124,15 @@ class Running:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
-        result = yield
         turn = item.stash.get(TURN, None)
-        if turn is not None and turn.journey.establishes:
+        if turn is None:
+            return (yield)
+        turn.calling = True
+        try:
+            result = yield
+        finally:
+            turn.calling = False
+        if turn.journey.establishes and turn.parts.establishes and not has_failed_in_unittest(item):
             _as_pytest_has_it(turn, turn.establish)
         return result
 
@@ -164,15 +170,7 @@ class Running:
         turn = item.stash.get(TURN, None)
         if turn is None:
             return report
-        if report.failed and getattr(call.excinfo, "value", None) is not None:
-            _move_harness_error(report, call)
-            _point_at_the_item(report, item)
-        if report.skipped and call.excinfo is not None:
-            turn.cause = cause_of(call.excinfo.value)
-        _note_outcome(turn, report)
-        if report.skipped and (turn.cause is not None or turn.outcome is Outcome.NO_ACTOR):
-            path, line, _ = item.location
-            report.longrepr = (str(item.config.rootpath / path), (line or 0) + 1, _reason(report))
+        reckon(turn, item, call, report)
         if report.when == "teardown":
             item.stash[LAST_REPORT] = report
             result = turn.result()
@@ -221,36 +219,3 @@ def _told(action: Callable[[], str | None]) -> str:
         return action() or ""
     except HarnessError as error:
         return f"harness: {error}"
-
-
-def _move_harness_error(report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
-    """Report a harness error met during the call as an error, for it says nothing of the product."""
-    if call.excinfo is not None and is_of_the_harness(call.excinfo.value) and report.when == "call":
-        report.when = "setup"
-
-
-def _point_at_the_item(report: pytest.TestReport, item: pytest.Item) -> None:
-    """Let a failure that we have worded stand where the item stands, not at the line of ours that raised it."""
-    place = getattr(report.longrepr, "reprcrash", None)
-    if place is not None and place.path == __file__:
-        path, line, _ = item.location
-        place.path, place.lineno = path, (line or 0) + 1
-
-
-def _reason(report: pytest.TestReport) -> str:
-    return report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-
-
-def _note_outcome(turn: Turn, report: pytest.TestReport) -> None:
-    """Fold a report into the item's outcome; a failed teardown makes a passed item an error."""
-    expected_failure = hasattr(report, "wasxfail")
-    if report.when == "teardown":
-        if report.failed and turn.outcome.establishes:
-            turn.outcome = Outcome.ERROR
-    elif report.failed:
-        turn.outcome = Outcome.ERROR if report.when == "setup" else Outcome.FAILED
-    elif report.skipped and turn.outcome is not Outcome.NO_ACTOR:
-        deferred = Outcome.DEFERRED if turn.cause is not None else Outcome.SKIPPED
-        turn.outcome = Outcome.XFAILED if expected_failure else deferred
-    elif report.when == "call":
-        turn.outcome = Outcome.XPASSED if expected_failure else Outcome.PASSED

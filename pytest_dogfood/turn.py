@@ -65,6 +65,11 @@ class Turn:
     workdir: Path | None = None
     bench: RealBench | None = None
     cast: JourneyCast | None = None
+    calling: bool = False
+    parts: Outcome = Outcome.PASSED
+    """What the worst of the item's subtests came to so far."""
+    harness_problem: str = ""
+    """What the harness could not do in one of them."""
     _held: ExitStack = field(default_factory=ExitStack)
     _not_begun: HarnessError | None = None
 
@@ -191,9 +196,14 @@ class Turn:
 
     def end(self) -> None:
         """Write the outcome down; this is what dependents on any worker go by. Raises HarnessError if that fails."""
-        if self.established and self.journey.python and not self.outcome.establishes:
+        if self.established and self._is_disproved:
             self._take_back_its_word()
         self.provisioner.journal.ended(self.journey.id, Why.ITEM, self.state.name, self.outcome, self.cause)
+
+    @property
+    def _is_disproved(self) -> bool:
+        """Whether a test came to something else in the end than what it had established its tokens by."""
+        return self.journey.python and not self.outcome.establishes
 
     def _take_back_its_word(self) -> None:
         """Forget what had been written down before more was known: a failed teardown, or a failure unittest kept."""
@@ -209,7 +219,7 @@ class Turn:
             chain=self.state.chain,
             worker=self.provisioner.presence.world.worker,
             cause=self.cause,
-            proofs={**self.ask.proofs, **self.established},
+            proofs={**self.ask.proofs, **({} if self._is_disproved else self.established)},
             provisioned=tuple(self.ask.provisioned),
             kept=":".join(str(path) for path in self.kept_paths()),
             trajectory="" if self.cast is None else str(self.cast.trajectory.path),
