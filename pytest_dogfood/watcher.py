@@ -151,7 +151,7 @@ def ancestors(pid: int, processes: Mapping[int, Process]) -> Iterator[int]:
         pid = processes[pid].parent
 
 
-def to_end(variable: str, group: int, spare: Collection[int]) -> list[int]:
+def to_end(variable: str, group: int, spare: Collection[int]) -> list[Process]:
     """Find who carries `variable` or belongs to `group`, and whom they started; never us and our ancestors.
 
     The oldest come first: a shell that is to clean up at its end must hear of it before the command that it waits for
@@ -172,7 +172,7 @@ def to_end(variable: str, group: int, spare: Collection[int]) -> list[int]:
         new = [child for child in children.get(pid, ()) if child not in spared and child not in found]
         found.update(dict.fromkeys(new))
         queue.extend(new)
-    return sorted(queue, key=lambda pid: (int(processes[pid].started), pid))
+    return sorted((processes[pid] for pid in queue), key=lambda one: (int(one.started), one.pid))
 
 
 def end(
@@ -180,32 +180,35 @@ def end(
 ) -> tuple[int, ...]:
     """Ask the processes that `to_end` finds to end, make them after `grace` seconds, until none is left.
 
-    Gives the process ids it has signalled; nothing where there is no /proc.
+    What a process that was asked starts in order to clean up is its own affair until the grace is over. Gives the
+    process ids it has signalled; nothing where there is no /proc.
     """
     ended: dict[int, None] = {}
     refused: set[int] = set()
     began = time.monotonic()
     pause = 0.005
     while HAS_PROC:
-        found = [pid for pid in to_end(variable, group, spare) if pid not in refused]
+        found = [one for one in to_end(variable, group, spare) if one.pid not in refused]
+        here = {one.pid for one in found}
         elapsed = time.monotonic() - began
         if not found or elapsed > LIMIT + grace:
             break
-        for pid in found:
+        asked_before = bool(ended)
+        for one in found:
             if elapsed >= grace:
                 ask = signal.SIGKILL
-            elif pid not in ended:
-                ask = signal.SIGTERM
-            else:
+            elif one.pid in ended or (asked_before and one.parent in here):
                 continue
+            else:
+                ask = signal.SIGTERM
             try:
-                os.kill(pid, ask)
+                os.kill(one.pid, ask)
             except ProcessLookupError:
                 continue
             except PermissionError:
-                refused.add(pid)
+                refused.add(one.pid)
             else:
-                ended[pid] = None
+                ended[one.pid] = None
         # Who is left now forks faster than it is asked: no time to lose.
         pause = min(pause * 2, 0.05) if elapsed < grace else 0.001
         time.sleep(pause)

@@ -110,6 +110,29 @@ def test_the_oldest_are_asked_to_end_first(
     assert (ended[0], ended[-1]) == (oldest.pid, last)
 
 
+def test_what_somebody_starts_to_clean_up_is_left_alone_within_the_grace(
+    tmp_path: Path, marker: str, marked: Callable[..., Running]
+) -> None:
+    several = [
+        marked(f"set -e; trap 'sleep 0.3; touch {n}; exit' TERM; echo >>ready; while :; do sleep 0.05; done")
+        for n in range(5)
+    ]
+    assert until(lambda: (tmp_path / "ready").exists() and (tmp_path / "ready").read_text() == "\n" * 5)
+    end_everything_marked(marker, grace=10)
+    assert not any(alive(one.pid, None) for one in several)
+    assert [n for n in range(5) if not (tmp_path / str(n)).exists()] == []
+
+
+def test_what_nobody_stands_behind_any_more_is_asked_at_once(
+    tmp_path: Path, marker: str, marked: Callable[..., Running]
+) -> None:
+    # Started while its parent is asked to end, and not known to the first look.
+    marked("trap 'sleep 300 & echo $! >late; exit' TERM; echo >ready; while :; do sleep 0.05; done")
+    assert until((tmp_path / "ready").exists)
+    end_everything_marked(marker, grace=60)
+    assert not alive(pid_in(tmp_path / "late"), None)
+
+
 def test_a_process_that_keeps_forking_does_not_escape(
     tmp_path: Path, marker: str, marked: Callable[..., Running]
 ) -> None:
