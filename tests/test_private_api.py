@@ -95,3 +95,32 @@ def test_all_tests_of_a_file_are_found_when_a_node_id_names_one(pytester: pytest
     result = pytester.runpytest_subprocess("-s", "test_it.py::test_b")
     result.stdout.fnmatch_lines(["*found test_a", "*found test_b"])
     result.assert_outcomes(passed=1)
+
+
+def test_pytest_keeps_on_the_item_what_unittest_has_caught(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(
+        """
+        import pytest
+        from pytest_dogfood.itemends import has_failed_in_unittest
+
+        @pytest.hookimpl(wrapper=True)
+        def pytest_runtest_call(item):
+            result = yield
+            print(f"{item.name}: {has_failed_in_unittest(item)}")
+            return result
+        """
+    )
+    pytester.makepyfile(
+        """
+        import unittest
+
+        class TestThat(unittest.TestCase):
+            def test_bad(self):
+                self.fail("it does not")
+
+            def test_good(self):
+                pass
+        """
+    )
+    result = pytester.runpytest_subprocess("-rA")
+    result.stdout.fnmatch_lines_random(["test_bad: True", "test_good: False"])
