@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -13,6 +12,7 @@ from pytest_dogfood.diagnostics import did_you_mean
 from pytest_dogfood.journey import JOURNEY_ID_PATTERN
 from pytest_dogfood.journey import TOKEN_PATTERN
 from pytest_dogfood.journey import base_of
+from pytest_dogfood.standardstreams import Palette
 
 if TYPE_CHECKING:
     from pytest_dogfood.merging import Merged
@@ -23,6 +23,7 @@ FAILED = 1
 INTERRUPTED = 130
 USAGE = 4
 """Exit status for what the user has to put right, as pytest has it."""
+_COLOURS = {"error": "31", "warning": "33"}
 
 
 def check(options: Namespace) -> int:
@@ -45,11 +46,10 @@ def check(options: Namespace) -> int:
 
 
 def _paint_for(stream: TextIO) -> Paint:
-    """Give colours on a terminal, unless NO_COLOR says otherwise (https://no-color.org)."""
-    codes = {"error": "31", "warning": "33"} if stream.isatty() and not os.environ.get("NO_COLOR") else {}
+    palette = Palette(stream)
 
     def paint(severity: str, text: str) -> str:
-        return f"\033[{codes[severity]}m{text}\033[0m" if severity in codes else text
+        return palette.paint(text, _COLOURS[severity]) if severity in _COLOURS else text
 
     return paint
 

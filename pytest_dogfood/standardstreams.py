@@ -24,6 +24,16 @@ NOBODY_READS = 128 + signal.SIGPIPE
 """The exit status that a shell shows for a tool which SIGPIPE has ended."""
 
 
+class Palette:
+    """Colours for a stream: none unless it is a terminal that has them, and none under NO_COLOR (https://no-color.org)."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.on = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+    def paint(self, text: str, colour: str) -> str:
+        return f"\x1b[{colour}m{text}\x1b[0m" if self.on else text
+
+
 class OutputLostError(Exception):
     """Standard output did not take what was printed; `nobody_reads` says that it is a pipe without a reader."""
 

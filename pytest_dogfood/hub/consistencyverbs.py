@@ -26,7 +26,6 @@ from pytest_dogfood.hub.machine import this_machine
 from pytest_dogfood.hub.moves import Moved
 from pytest_dogfood.hub.moves import Mover
 from pytest_dogfood.hub.opening import open_hub
-from pytest_dogfood.hub.printing import Palette
 from pytest_dogfood.hub.printing import say
 from pytest_dogfood.hub.printing import write_json
 from pytest_dogfood.hub.printing import write_lines
@@ -37,6 +36,7 @@ from pytest_dogfood.hub.tasks import HubTask
 from pytest_dogfood.hub.telling import Telling
 from pytest_dogfood.hub.views import Question
 from pytest_dogfood.hub.views import RepoReport
+from pytest_dogfood.standardstreams import Palette
 
 
 def check(options: Namespace) -> int:

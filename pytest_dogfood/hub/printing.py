@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterable
 from collections.abc import Sequence
@@ -13,16 +12,6 @@ JSON_VERSION = 1
 """Of what `--format json` prints: 1, from the beginning."""
 
 _EVERY = 10  # changes: more often than this is flicker
-
-
-class Palette:
-    """Colours for a stream: none unless it is a terminal, and none under NO_COLOR."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self.on = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-    def paint(self, text: str, colour: str) -> str:
-        return f"\x1b[{colour}m{text}\x1b[0m" if self.on else text
 
 
 class Counting:

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 from pytest_dogfood.hub.findings import Finding
 from pytest_dogfood.hub.findings import Severity
-from pytest_dogfood.hub.printing import Palette
 from pytest_dogfood.hub.printing import counted
 from pytest_dogfood.hub.printing import printable
 from pytest_dogfood.hub.views import RepoReport
+from pytest_dogfood.standardstreams import Palette
 
 _COLOURS: Mapping[Severity, str] = {Severity.FAIL: "31", Severity.WARN: "33", Severity.INFO: "36"}
 _FIXED, _FAINT, _BOLD = "32", "2", "1"

@@ -13,7 +13,6 @@ from pytest_dogfood.hub.errors import INTERRUPTED
 from pytest_dogfood.hub.errors import REFUSED
 from pytest_dogfood.hub.errors import HubError
 from pytest_dogfood.hub.printing import Counting
-from pytest_dogfood.hub.printing import Palette
 from pytest_dogfood.hub.printing import write_json
 from pytest_dogfood.hub.printing import write_lines
 from pytest_dogfood.hub.reporting import closing_line
@@ -23,6 +22,7 @@ from pytest_dogfood.hub.reporting import is_left
 from pytest_dogfood.hub.reporting import report_lines
 from pytest_dogfood.hub.views import RepoReport
 from pytest_dogfood.standardstreams import OutputLostError
+from pytest_dogfood.standardstreams import Palette
 
 
 class Telling:

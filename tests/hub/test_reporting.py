@@ -11,10 +11,10 @@ import pytest
 from pytest_dogfood.hub.findings import Finding
 from pytest_dogfood.hub.findings import Severity
 from pytest_dogfood.hub.printing import Counting
-from pytest_dogfood.hub.printing import Palette
 from pytest_dogfood.hub.reporting import report_lines
 from pytest_dogfood.hub.telling import Telling
 from pytest_dogfood.hub.views import RepoReport
+from pytest_dogfood.standardstreams import Palette
 
 
 class Terminal:
