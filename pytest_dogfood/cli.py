@@ -24,8 +24,6 @@ _OF_THE_HUB: Mapping[str, str] = {
 }
 """Commands whose modules are imported only for them, and whose exit statuses are their own."""
 
-_HUB_USAGE = 2  # as pytest_dogfood.hub.errors has it
-
 EPILOG = """\
 exit status: 0 all is well, 1 a merged run is not, 4 something is to be put right in the project or in the
 command (as in pytest), 130 interrupted, 141 nobody reads the output any more. hub and consistency have their
@@ -68,7 +66,11 @@ def _without_output(error: OutputLostError, given: Sequence[str]) -> int:
         return NOBODY_READS
     with suppress(OSError):  # no standard error either: the status has to do
         os.write(2, f"dogfood: cannot write to standard output: {error}; what was done stays done\n".encode())
-    return _HUB_USAGE if _is_of_the_hub(given) else commands.USAGE
+    if not _is_of_the_hub(given):
+        return commands.USAGE
+    from pytest_dogfood.hub.errors import USAGE  # the other commands need nothing of the hub
+
+    return USAGE
 
 
 class _Parser(argparse.ArgumentParser):

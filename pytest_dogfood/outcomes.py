@@ -246,7 +246,7 @@ class Tally:
             Proof.PROVIDER: "by their provider alone",
         }
         parts = [f"{counts[proof]} {word}" for proof, word in words.items() if counts[proof]]
-        return f"{counted(len(best), 'token')}" + (f": {', '.join(parts)}" if parts else "")
+        return counted(len(best), "token") + (f": {', '.join(parts)}" if parts else "")
 
 
 _COUNTED_AS = {

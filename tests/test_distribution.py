@@ -233,8 +233,10 @@ def test_a_worker_that_stops_its_session_ends_the_run_and_is_no_deadlock(pyteste
             item.session.shouldstop = "enough"
 
         def pytest_runtest_logreport(report):
-            if not WORKER and report.when == "teardown":
-                time.sleep(0.3)  # until the worker is gone, which xdist knows at once
+            until = time.monotonic() + 20
+            while not WORKER and report.when == "teardown" and not report.node.shutting_down:
+                assert time.monotonic() < until  # xdist knows at once that the worker is leaving
+                time.sleep(0.01)
         """,
     )
     pytester.makefile(".yaml", dogfood="capabilities: {begun: {description: it has begun}}")

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from tests.scenes import Scene
 
 WORKERS = pytest.mark.parametrize("workers", ["-n0", "-n2"])
+WITH_SUBTESTS = pytest.mark.skipif(not hasattr(pytest, "Subtests"), reason="pytest has subtests since 9.0")
 
 CAPABILITIES = {
     "made": "{description: by a test}",
@@ -24,7 +25,7 @@ def write(scene: Scene, tests: str) -> None:
     scene.write("test_it.py", tests)
 
 
-@pytest.mark.skipif(not hasattr(pytest, "Subtests"), reason="pytest has subtests since 9.0")
+@WITH_SUBTESTS
 @WORKERS
 def test_a_test_with_a_failed_subtest_has_failed_and_establishes_nothing(scene: Scene, workers: str) -> None:
     write(
@@ -60,7 +61,7 @@ def test_a_test_with_a_failed_subtest_has_failed_and_establishes_nothing(scene: 
     )
 
 
-@pytest.mark.skipif(not hasattr(pytest, "Subtests"), reason="pytest has subtests since 9.0")
+@WITH_SUBTESTS
 @WORKERS
 def test_a_harness_error_within_a_subtest_is_no_failure_of_the_product(scene: Scene, workers: str) -> None:
     write(

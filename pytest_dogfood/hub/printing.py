@@ -1,4 +1,4 @@
-"""How everything is printed: colours and a counter for terminals, lines that command none, JSON with its version."""
+"""How everything is printed: a counter for terminals, lines that command none, JSON with its version."""
 
 from __future__ import annotations
 
@@ -43,10 +43,6 @@ class Counting:
         if self._on:
             self._stream.write(f"\r\x1b[K{text}")
             self._stream.flush()
-
-
-def counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def printable(text: str) -> str:

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 
+from pytest_dogfood.diagnostics import counted
 from pytest_dogfood.hub.findings import Finding
 from pytest_dogfood.hub.findings import Severity
-from pytest_dogfood.hub.printing import counted
 from pytest_dogfood.hub.printing import printable
 from pytest_dogfood.hub.views import RepoReport
 from pytest_dogfood.standardstreams import Palette
