@@ -151,7 +151,7 @@ def _within(
 
     Those left out may be replayed, and what they rest on as well: an item that has to run before must not come
     second, in a state where its work is done already, and no token may be given back before. The same holds for
-    gates that are left out though they are `in_run`.
+    the gates of whatever is left out though it is `in_run`: where they are items, they are not replayed.
     """
     here = set(selected)
     everything = selected if len(here) == len(graph.journeys) else graph.ordered(graph.journeys)
@@ -174,10 +174,9 @@ def _within(
 def _reach_of_gates(
     graph: CapabilityGraph, here: AbstractSet[JourneyId], in_run: AbstractSet[JourneyId]
 ) -> dict[Tier, _Reach]:
-    """Give the reach of the gates that other shards run, by the tier of those who stand behind them here."""
-    elsewhere = in_run - here
-    gates = gates_by_tier(graph, (journey for journey in graph.journeys if journey in elsewhere))
-    if not any(gates.values()):
+    """Give the reach of gates, by the tier of those who stand behind them, where other shards run some of these."""
+    gates = gates_by_tier(graph, in_run)
+    if in_run <= here or not any(gates.values()):
         return {}
     found: dict[Tier, _Reach] = {}
     for tier, waiting in gates.items():

@@ -135,6 +135,24 @@ def test_an_item_behind_a_gate_of_another_shard_comes_after_what_the_gate_rests_
     ]
 
 
+def test_an_item_comes_after_the_gates_here_of_what_may_be_replayed_for_it() -> None:
+    """The gate would be asked within the item's set-up else, and replayed where it is an item itself."""
+    machine = Capability(token=Token("up"), location=ANYWHERE, scope=Scope.MACHINE)
+    graph = CapabilityGraph(
+        [
+            journey("user", needs="up"),
+            journey("start", gives="up", tier=Tier.DEEP),
+            journey("gate", gating=True),
+        ],
+        [machine],
+    )
+    plan = make_plan(graph, [JourneyId("user"), JourneyId("gate")], gates=[*graph.journeys])
+    assert [(one.id, one.after, one.gates) for one in plan.journeys] == [
+        ("gate", (), ()),
+        ("user", ("gate",), ()),
+    ]
+
+
 def test_the_order_of_the_selection_does_not_change_which_gate_is_asked_first() -> None:
     gates = [journey(name, tier=Tier.SMOKE, gating=True) for name in ("one", "two")]
     graph = CapabilityGraph([*gates, journey("late")])
