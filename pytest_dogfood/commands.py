@@ -161,6 +161,7 @@ def explain(options: Namespace) -> int:
     """Say why a journey is where it is, and what became of it in a finished run; or where a token comes from."""
     from pytest_dogfood.explaining import explanation
     from pytest_dogfood.explaining import explanation_of_token
+    from pytest_dogfood.explaining import what_became_of
     from pytest_dogfood.explaining import what_happened
     from pytest_dogfood.inspecting import inspect
     from pytest_dogfood.planreport import in_words
@@ -172,26 +173,28 @@ def explain(options: Namespace) -> int:
     if not found.report.is_valid:
         _complain(*in_words(found.report))
         return USAGE
-    graph = found.settled.graph
+    graph, plan = found.settled.graph, found.settled.plan
     journey = next((one for one in graph.journeys.values() if options.id in {one.id, one.nodeid}), None)
-    if journey is None and options.id in graph.tokens:
-        for line in explanation_of_token(graph, found.settled.plan, options.id):
-            print(line)
-        return OK
-    if journey is None:
+    if journey is None and options.id not in graph.tokens:
         near = did_you_mean(options.id, [*graph.journeys, *graph.tokens])
         _complain(f"dogfood explain: no journey or token {options.id!r}; {near}".rstrip("; "))
         return USAGE
-    for line in explanation(graph, found.settled.plan, journey.id, shard=options.shard):
-        print(line)
+    lines = (
+        [*explanation_of_token(graph, plan, options.id)]
+        if journey is None
+        else [*explanation(graph, plan, journey.id, shard=options.shard)]
+    )
     if options.run is not None:
         try:
             results = results_of_run(Path(options.run))
         except (OSError, ValueError) as error:
             _complain(f"dogfood explain: {options.run} holds no finished run: {error}")
             return USAGE
-        for line in what_happened(results, journey.id):
-            print(line)
+        lines += (
+            what_became_of(results, options.id) if journey is None else what_happened(results, journey.id)
+        )
+    for line in lines:
+        print(line)
     return OK
 
 

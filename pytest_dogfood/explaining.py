@@ -12,6 +12,7 @@ from pytest_dogfood.journey import Scope
 from pytest_dogfood.journey import Token
 from pytest_dogfood.journey import variable_for
 from pytest_dogfood.outcomes import JourneyResult
+from pytest_dogfood.outcomes import Provisioned
 from pytest_dogfood.planning import Plan
 
 
@@ -92,4 +93,24 @@ def what_happened(results: Mapping[JourneyId, JourneyResult], journey: JourneyId
     for token, proof in result.proofs.items():
         yield f"      {token}: proved by its {proof}"
     for one in result.provisioned:
-        yield f"      {one.token}: provisioned {one.how} in {one.where}, {one.seconds:.1f} s"
+        yield f"      {one.token}: {_act(one)}"
+
+
+def _act(one: Provisioned) -> str:
+    return f"provisioned {one.how} in {one.where}, {one.seconds:.1f} s"
+
+
+def what_became_of(results: Mapping[JourneyId, JourneyResult], token: Token) -> Iterator[str]:
+    """Say for which items a token was present in a finished run, what proved it, and who had it provisioned."""
+    asked = [one for one in results.values() if token in one.proofs or token in _provisioned_by(one)]
+    yield "  in that run:" if asked else "  in that run: it was not present for any item"
+    for result in asked:
+        if token in result.proofs:
+            yield f"      {result.id}: proved by its {result.proofs[token]}"
+        for one in result.provisioned:
+            if one.token == token:
+                yield f"      {result.id}: {_act(one)}"
+
+
+def _provisioned_by(result: JourneyResult) -> tuple[Token, ...]:
+    return tuple(one.token for one in result.provisioned)

@@ -73,6 +73,16 @@ def test_a_finished_run_says_where_it_ran_what_proved_each_token_and_what_was_pr
     )
 
 
+def test_a_finished_run_says_for_whom_a_token_was_there(shop: Inner, kept: Path) -> None:
+    def told(token: str) -> str:
+        return dogfood(shop.path, "explain", token, "--run", str(kept)).stdout.partition("  in that run:")[2]
+
+    assert "\n      buy: proved by its probe\n" in told("image")
+    assert re.search(
+        r"^      buy: provisioned by replaying log-in in \S+, \d+\.\d s$", told("session"), re.MULTILINE
+    )
+
+
 def test_what_was_no_item_of_that_run_is_said_to_be_none(shop: Inner, kept: Path) -> None:
     assert (
         "  in that run: it was not an item of it"
