@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
-from dataclasses import dataclass
-from dataclasses import replace
 from typing import Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pytest_dogfood.actions import Action
 from pytest_dogfood.actions import ActorError
@@ -49,8 +50,7 @@ def nobody_acts(journey: Journey) -> str:
     return f"{reason}; --dogfood-actor names one"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """How much an actor may do: actions in a journey, and answers to one step."""
 
     actions: int

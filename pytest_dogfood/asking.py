@@ -7,9 +7,10 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from dataclasses import field
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec import field
 
 from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import JourneyId
@@ -32,8 +33,7 @@ FixtureValue = Callable[[str], object]
 """Sets a fixture up for the asking item and gives its value; raises LookupError if it cannot be seen from there."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Ask:
+class Ask(Struct, kw_only=True):
     """Who asks for tokens, in which state, and what came of it: proofs, and acts of provisioning.
 
     `fixture` is None while the item's fixtures are not set up yet. `kept` are the directories of journeys that were

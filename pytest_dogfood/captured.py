@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from pytest_dogfood.diagnostics import HarnessError
 
@@ -32,8 +33,7 @@ class TooMuchOutput(HarnessError):  # noqa: N818 - a fact about the command, as 
         return f"{self.size} bytes of output, more than the {self.limit} that are examined"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Captured:
+class Captured(Struct, frozen=True, kw_only=True):
     """The file that holds one output stream. It may still grow if the command left a daemon behind."""
 
     path: Path

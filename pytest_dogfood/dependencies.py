@@ -13,9 +13,10 @@ from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
-from dataclasses import dataclass
-from dataclasses import field
 from enum import IntEnum
+
+from msgspec import Struct
+from msgspec import field
 
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.journey import Obstacle
@@ -38,8 +39,7 @@ class Asks(IntEnum):
     ANYBODY = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MarkedTest:
+class MarkedTest(Struct, frozen=True, kw_only=True):
     """A collected test as its dependency mark shows it. Without a mark it has no say, but may be what somebody meant.
 
     `homes` names, per scope, what the test is part of. `counts` says whether others may depend on it.
@@ -61,8 +61,7 @@ class MarkedTest:
         return self.id.split("::", SCOPES[scope])[-1]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dependence:
+class Dependence(Struct, frozen=True, kw_only=True):
     """What a dependency mark means for the graph."""
 
     establishes: Token | None = None
@@ -93,8 +92,7 @@ WhyUnknown = Callable[[Names, MarkedTest, str], Obstacle]
 """Says why a name in a test's mark means nothing."""
 
 
-@dataclass(slots=True)
-class _Ties:
+class _Ties(Struct):
     """Per test, by place: whom it needs, what is in its way, whom it follows."""
 
     needs: dict[int, list[int]] = field(default_factory=dict)

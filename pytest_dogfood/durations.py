@@ -11,6 +11,7 @@ from typing import Any
 from typing import TypeGuard
 
 import msgspec
+from msgspec import Struct
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.journey import Journey
@@ -29,7 +30,7 @@ LONGEST = 7 * 24 * 3600.0
 """Seconds beyond which a number is no duration, and would drown all others in a sum."""
 
 
-class _File(msgspec.Struct):
+class _File(Struct):
     version: int
     durations: dict[str, float]
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from collections.abc import Mapping
-from dataclasses import dataclass
-from dataclasses import field
+
+from msgspec import Struct
+from msgspec import field
 
 from pytest_dogfood.journal import Journal
 from pytest_dogfood.journey import Journey
@@ -18,8 +19,7 @@ from pytest_dogfood.wording import what_the_probe_said
 from pytest_dogfood.world import State
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Established:
+class Established(Struct, frozen=True, kw_only=True):
     """What a passed journey has brought about: a proof per token, and what the probes have said that say no."""
 
     proofs: Mapping[Token, Proof]

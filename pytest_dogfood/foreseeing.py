@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import ChainId
@@ -13,8 +13,7 @@ from pytest_dogfood.planning import Plan
 from pytest_dogfood.recursion import room_for
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToProvision:
+class ToProvision(Struct, frozen=True, kw_only=True):
     """A token that no item of the run establishes where it is needed: how it would be brought about, and for whom.
 
     `chain` names the state in which that happens, None if it happens once for the machine.

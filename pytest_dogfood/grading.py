@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pytest_dogfood.actions import Action
 from pytest_dogfood.actions import Verdict
@@ -15,8 +16,7 @@ from pytest_dogfood.performance import Ending
 from pytest_dogfood.performance import Observation
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deed:
+class Deed(Struct, frozen=True, kw_only=True):
     """An action as it really was: `command` unmasked, `seen` what it left. `shown` is what others are told of it."""
 
     shown: Action

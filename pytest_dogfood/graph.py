@@ -7,8 +7,9 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
+
+from msgspec import Struct
 
 from pytest_dogfood.journey import Capability
 from pytest_dogfood.journey import ChainId
@@ -33,8 +34,7 @@ def nobody(journey: Journey) -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True)
-class Establisher:
+class Establisher(Struct, frozen=True):
     """The journeys that, only all together, establish a token: one journey, or the tests of a marked class."""
 
     token: Token

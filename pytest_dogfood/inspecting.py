@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import pytest
+from msgspec import Struct
 
 from pytest_dogfood.checking import Checking
 from pytest_dogfood.pausing import collector_paused
@@ -15,8 +15,7 @@ from pytest_dogfood.selection import Settled
 from pytest_dogfood.working import Working
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inspection:
+class Inspection(Struct, frozen=True, kw_only=True):
     """What collection found. `status` is pytest's exit status, 0 or 4 unless pytest itself could not go on."""
 
     status: int

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections import defaultdict
-from dataclasses import dataclass
-from dataclasses import field
-from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec import field
+from msgspec.structs import replace
 
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.outcomes import Cause
@@ -27,8 +28,7 @@ class Why(StrEnum):
     REPLAY = "replay"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(Struct, frozen=True, kw_only=True):
     """One line: a start has no outcome, an end has one. `born` tells the writer from a later process of its id."""
 
     journey: JourneyId
@@ -41,8 +41,7 @@ class Entry:
     cause: Cause | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JourneyEnd:
+class JourneyEnd(Struct, frozen=True, kw_only=True):
     """How a journey ended last, in which state, and why if not well."""
 
     journey: JourneyId

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
-from dataclasses import field
 from enum import IntEnum
 from enum import StrEnum
 from typing import Any
 from typing import Literal
 from typing import NewType
+
+from msgspec import Struct
+from msgspec import field
 
 from pytest_dogfood.diagnostics import Location
 
@@ -49,8 +50,7 @@ class Scope(StrEnum):
     MACHINE = "machine"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamExpectation:
+class StreamExpectation(Struct, frozen=True, kw_only=True):
     """What must be seen in an output stream. `json` maps a JMESPath expression to the value it must give."""
 
     contains: tuple[str, ...] = ()
@@ -60,8 +60,7 @@ class StreamExpectation:
     json: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileExpectation:
+class FileExpectation(Struct, frozen=True, kw_only=True):
     """What must be true of a file; `path` is relative to the step's directory and may hold variables."""
 
     path: str
@@ -70,8 +69,7 @@ class FileExpectation:
     equals: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Expectation:
+class Expectation(Struct, frozen=True, kw_only=True):
     """What makes a step succeed; `text` is documentation for people and judges nothing."""
 
     exit: int | Literal["nonzero"] = 0
@@ -81,8 +79,7 @@ class Expectation:
     text: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Save:
+class Save(Struct, frozen=True, kw_only=True):
     """A value to take from a stream: the first group of `pattern` (else its whole match), or a JMESPath result."""
 
     name: str
@@ -92,24 +89,21 @@ class Save:
     secret: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Until:
+class Until(Struct, frozen=True, kw_only=True):
     """Repeat the step every `interval` seconds until it succeeds, for at most `timeout` seconds."""
 
     timeout: float
     interval: float = 0.2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Script:
+class Script(Struct, frozen=True, kw_only=True):
     """A file that is itself the command; `path` is relative to the rootdir. `variables` are ours that it names."""
 
     path: str
     variables: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Step(Struct, frozen=True, kw_only=True):
     """One thing the user does, and what must be seen.
 
     `run` is shell text, an argv that no shell touches, or a script; None means that an actor would have to decide.
@@ -143,8 +137,7 @@ class Step:
         return self.run if isinstance(self.run, str) else shlex.join(self.run)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Service:
+class Service(Struct, frozen=True, kw_only=True):
     """A process that lives as long as somebody needs it; `ports` names the free loopback ports it is given."""
 
     location: Location
@@ -155,8 +148,7 @@ class Service:
     cwd: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Capability:
+class Capability(Struct, frozen=True, kw_only=True):
     """The definition of a token: where it is true, how to ask for it, how to bring it about, how to give it back.
 
     `timeout` (seconds) bounds the probe, and how long a service may take until the probe holds.
@@ -174,8 +166,7 @@ class Capability:
     timeout: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
+class Mark(Struct, frozen=True, kw_only=True):
     """A pytest mark written in a journey file."""
 
     name: str
@@ -183,8 +174,7 @@ class Mark:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Obstacle:
+class Obstacle(Struct, frozen=True, kw_only=True):
     """Why a test cannot be run in any case; `who` and `why` make a sentence, `code` is that of a diagnostic."""
 
     code: str
@@ -192,8 +182,7 @@ class Obstacle:
     why: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Journey:
+class Journey(Struct, frozen=True, kw_only=True):
     """A named user scenario. A Python test in the graph is the same value, with `python` set and no steps.
 
     `requires`, `establishes` and `invalidates` map each token to the place that names it. `path` is the file's,

@@ -7,11 +7,12 @@ import re
 from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Iterator
-from dataclasses import dataclass
-from dataclasses import replace
 from typing import Any
 from typing import Literal
 from typing import Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pytest_dogfood.journey import Expectation
 from pytest_dogfood.journey import FileExpectation
@@ -50,8 +51,7 @@ class Seen(Protocol):
         """Give the text of a file, or None if there is none (the empty string for a directory)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Mismatch:
+class Mismatch(Struct, frozen=True):
     """One expectation that was not met, for people: what was looked at, what should and what did come."""
 
     what: str
@@ -62,8 +62,7 @@ class Mismatch:
         return f"{self.what}: expected {self.expected}, got {self.actual}"
 
 
-@dataclass(frozen=True, slots=True)
-class SavedValue:
+class SavedValue(Struct, frozen=True):
     name: str
     value: str
     secret: bool
@@ -163,13 +162,11 @@ def _json(name: Stream, expect: StreamExpectation, text: str, seen: Seen) -> Ite
             )
 
 
-@dataclass(frozen=True, slots=True)
-class _NotJson:
+class _NotJson(Struct, frozen=True):
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class _Json:
+class _Json(Struct, frozen=True):
     value: Any
 
 

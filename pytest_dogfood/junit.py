@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from xml.etree import ElementTree as ET
+
+from msgspec import Struct
 
 from pytest_dogfood.merging import Merged
 from pytest_dogfood.outcomes import Outcome
@@ -21,8 +22,7 @@ _TAGS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Case:
+class _Case(Struct, frozen=True, kw_only=True):
     nodeid: str
     outcome: Outcome
     seconds: float = 0.0

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from dataclasses import field
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
+from msgspec import field
 
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.outcomes import JourneyResult
@@ -22,8 +22,7 @@ LARGEST = 256 * 2**20
 """Bytes of a manifest that are read: more than a million items, less than what takes a machine's memory."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ItemRecord:
+class ItemRecord(Struct, frozen=True, kw_only=True):
     """One item that ran: how it ended, in how many seconds, and what a report says of it: `message` in short.
 
     `prerequisite` marks a Python test that ran only because something else of the shard needs it.
@@ -42,8 +41,7 @@ class ItemRecord:
             raise ValueError(f"{self.seconds:g} seconds for {self.nodeid}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Expected:
+class Expected(Struct, frozen=True, kw_only=True):
     """What all shards together are to run: the shard of every selected item, and the journeys among the items.
 
     `graph` is a fingerprint of who requires and establishes what in the whole project.
@@ -54,8 +52,7 @@ class Expected:
     graph: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Manifest:
+class Manifest(Struct, frozen=True, kw_only=True):
     """What one shard knows of the whole, and what it ran.
 
     `replayed` holds what journeys came to that ran within the set-up of others, gates among them. `uncollected`

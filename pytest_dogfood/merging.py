@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import reduce
 from operator import or_
 from typing import TypeVar
+
+from msgspec import Struct
 
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.manifest import ItemRecord
@@ -28,8 +29,7 @@ class ShardsDisagreeError(Exception):
     """The manifests do not belong together; the text says which and why."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Merged:
+class Merged(Struct, frozen=True, kw_only=True):
     """One run over all shards. Nothing is lost: what ran on several shards keeps the worst of its outcomes.
 
     Where something maps to numbers, they are those of the shards where it happened.

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from collections.abc import Mapping
-from dataclasses import dataclass
-from dataclasses import field
 from enum import StrEnum
 from typing import Any
 
 import msgspec
+from msgspec import Struct
+from msgspec import field
 
 from pytest_dogfood.diagnostics import counted
 from pytest_dogfood.journey import JourneyId
@@ -90,8 +90,7 @@ class Proof(StrEnum):
 _BEST_PROOFS = (Proof.PROBE, Proof.JOURNEY, Proof.PROVIDER)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cause:
+class Cause(Struct, frozen=True, kw_only=True):
     """Why something was deferred, down to the root: `who` is a journey, a gate or a token, `why` is for people.
 
     `blocked` marks a cause that was declared with --dogfood-blocked. `details` is a replay's failure in full.
@@ -106,8 +105,7 @@ class Cause:
         return f"{self.who} {self.why}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Provisioned:
+class Provisioned(Struct, frozen=True, kw_only=True):
     """One act of provisioning, for the summary: `how` completes 'provisioned TOKEN once …'."""
 
     token: Token
@@ -116,8 +114,7 @@ class Provisioned:
     where: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JourneyResult:
+class JourneyResult(Struct, frozen=True, kw_only=True):
     """What one item came to. It travels with pytest's reports as JSON-safe values.
 
     Where an actor took part, `trajectory` is the file that says what it did, and `unjudged` the number of
@@ -153,8 +150,7 @@ class JourneyResult:
         return msgspec.convert(value, type=cls)
 
 
-@dataclass(slots=True)
-class Tally:
+class Tally(Struct):
     """Counts results against what was planned, each journey once: the last word wins.
 
     `gates` are the journeys that something of the plan stands behind.

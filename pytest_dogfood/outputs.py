@@ -10,8 +10,9 @@ import fcntl
 import os
 import signal
 import sys
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from pytest_dogfood.diagnostics import to_harness_error
 from pytest_dogfood.masking import Secrets
@@ -61,8 +62,7 @@ def _opened_if_as_new(path: Path) -> int | None:
     return None
 
 
-@dataclass(slots=True)
-class Output:
+class Output(Struct):
     """One output of one command: a file in `directory` that is called `name` once it is settled; now it is at `path`.
 
     Without `spares` it may hold secrets until then. It says so, and nobody uses it again.

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from dataclasses import field
 from enum import StrEnum
 from typing import Protocol
+
+from msgspec import Struct
+from msgspec import field
 
 from pytest_dogfood.actions import Action
 from pytest_dogfood.actions import Verdict
@@ -43,8 +44,7 @@ class Observation(Seen, Protocol):
         """Let go of what was only needed for judging, and of outputs that nobody may see; called once, after that."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class Comparison(Struct, frozen=True, kw_only=True):
     """What was seen beside what was expected; of `withheld` streams nothing may be shown. No values if it failed."""
 
     wrong: tuple[Mismatch, ...]
@@ -82,8 +82,7 @@ class Ending(StrEnum):
     TIME = "the time of the journey was over"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grade:
+class Grade(Struct, frozen=True, kw_only=True):
     """What is said of a step that an actor had to do, beside whether it decides against the journey.
 
     `graded` is the action that counted, None if there was none; `credited` tells that it was one of an earlier
@@ -101,8 +100,7 @@ class Grade:
     unjudged: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepResult:
+class StepResult(Struct, frozen=True, kw_only=True):
     """A step that has run: `number` of `total`; it succeeded if nothing is `wrong`.
 
     Of `withheld` streams nothing may be shown. For a step that an actor did, `grade` says more, `step.run` is the
@@ -119,8 +117,7 @@ class StepResult:
     grade: Grade | None = None
 
 
-@dataclass(slots=True)
-class Performance:
+class Performance(Struct):
     """The steps that ran, up to and including the first that did not do as expected."""
 
     results: list[StepResult] = field(default_factory=list)

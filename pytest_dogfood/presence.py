@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from contextlib import contextmanager
-from dataclasses import dataclass
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pytest_dogfood.execution import perform
 from pytest_dogfood.graph import CapabilityGraph
@@ -34,8 +35,7 @@ PROBE_TIMEOUT = 60.0
 WAS_THERE = "it was there already"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Probed:
+class Probed(Struct, frozen=True, kw_only=True):
     """What a probe has said: how it came out, and the bench it was run at."""
 
     done: Performance

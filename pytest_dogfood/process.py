@@ -17,12 +17,13 @@ import time
 from collections.abc import Callable
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 from select import POLLIN
 from select import poll
 from typing import Protocol
+
+from msgspec import Struct
 
 from pytest_dogfood import watcher
 from pytest_dogfood.diagnostics import HarnessError
@@ -61,8 +62,7 @@ class Output(Protocol):
         """Give a descriptor for a command to write to; who asks closes it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+class Command(Struct, frozen=True, kw_only=True):
     """What to start and where its output goes.
 
     `marker` names an environment variable, set in `env`, that whatever the command starts inherits: when the
@@ -81,8 +81,7 @@ class Command:
     grace: float = GRACE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
+class Ended(Struct, frozen=True, kw_only=True):
     """How a command ended: its exit status, or -N for signal N."""
 
     status: int

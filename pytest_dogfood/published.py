@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 
 from pytest_dogfood.diagnostics import Diagnostic
 from pytest_dogfood.diagnostics import HarnessError
@@ -15,8 +15,7 @@ from pytest_dogfood.storage import read_as
 from pytest_dogfood.storage import write_whole
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Published:
+class Published(Struct, frozen=True, kw_only=True):
     plan: Plan
     diagnostics: tuple[Diagnostic, ...] = ()
     empty_shard: bool = False

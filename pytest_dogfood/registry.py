@@ -6,13 +6,13 @@ import os
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from dataclasses import field
-from dataclasses import replace
 from pathlib import Path
 from threading import RLock
 
 import msgspec
+from msgspec import Struct
+from msgspec import field
+from msgspec.structs import replace
 
 from pytest_dogfood.journey import Token
 from pytest_dogfood.locktable import LockTable
@@ -29,8 +29,7 @@ MACHINE = "machine"
 """The place of tokens that hold for every worker of this machine; other places are names of states."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Holding:
+class Holding(Struct, frozen=True, kw_only=True):
     """A token that holds in a place. `by` says thanks to whom; `ours` is False if it was there before anybody.
 
     `secret` names those of the `values` that are never to be shown.
@@ -47,8 +46,7 @@ class Holding:
     service: Running | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
+class Attempt(Struct, frozen=True, kw_only=True):
     """An act of provisioning that has begun, and failed if it has a `message`.
 
     It lets each further dependent say so at once instead of trying again, and instead of losing another worker
@@ -67,8 +65,7 @@ class Attempt:
         return not self.message and not alive(self.pid, self.born)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Record:
+class _Record(Struct, frozen=True, kw_only=True):
     """All that is known of a token in a place from now on; `kept` is what tests saved that establish it together."""
 
     token: Token
@@ -148,8 +145,7 @@ class Registry:
         return self._records
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lease:
+class Lease(Struct, frozen=True, kw_only=True):
     """One live run that counts on a machine-wide token, known by the process that leads the run."""
 
     run: str
@@ -160,8 +156,7 @@ class Lease:
         return alive(self.pid, self.born)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MachineRecord:
+class MachineRecord(Struct, frozen=True, kw_only=True):
     """What this machine knows of a token beyond a single run; `ours` if some run brought it about."""
 
     token: Token

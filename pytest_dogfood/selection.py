@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from collections.abc import Sequence
-from dataclasses import dataclass
-from dataclasses import field
-from dataclasses import replace
 
 import pytest
+from msgspec import Struct
+from msgspec import field
+from msgspec.structs import replace
 
 from pytest_dogfood.collection import fixture_providers
 from pytest_dogfood.collection import journeys_of
@@ -34,8 +34,7 @@ from pytest_dogfood.sharding import fingerprint
 from pytest_dogfood.stash import JOURNEY
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settled:
+class Settled(Struct, frozen=True, kw_only=True):
     """What this run is about: the graph of the project, the items in order, their plan, and what is wrong."""
 
     graph: CapabilityGraph
@@ -55,8 +54,7 @@ class Settled:
         return errors_among(self.findings)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Part:
+class _Part(Struct, frozen=True, kw_only=True):
     """What of the selection is run here, and what other shards run; without shards all of it is here."""
 
     here: Sequence[pytest.Item]

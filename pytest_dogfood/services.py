@@ -12,13 +12,14 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from contextlib import ExitStack
 from contextlib import suppress
-from dataclasses import asdict
-from dataclasses import dataclass
-from dataclasses import field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 from typing import Self
+
+from msgspec import Struct
+from msgspec import field
+from msgspec.structs import asdict
 
 from pytest_dogfood import process
 from pytest_dogfood import watcher
@@ -26,8 +27,7 @@ from pytest_dogfood.captured import printable
 from pytest_dogfood.diagnostics import HarnessError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
+class Running(Struct, frozen=True, kw_only=True):
     """A service: the leader of its process group. `start_time` tells it from a later process with the same id."""
 
     pid: int

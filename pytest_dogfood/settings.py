@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 from typing import Never
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from pytest_dogfood.journey import Token
@@ -53,8 +54,7 @@ class CheckFormat(StrEnum):
     JSON = "json"
 
 
-@dataclass(frozen=True, slots=True)
-class Shard:
+class Shard(Struct, frozen=True):
     """The part of the project that one machine of a CI matrix runs: number `index` (from 1) of `total`."""
 
     index: int
@@ -95,8 +95,7 @@ def _shard_of_ci(environment: Mapping[str, str]) -> str:
     return "/".join(environment[name] for name in names)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Struct, frozen=True, kw_only=True):
     """What the command line and the ini file say; raises ValueError with words for the user when built wrong.
 
     `timeout` is the limit of a step in seconds where nothing nearer sets one. `min_measured` is in percent.

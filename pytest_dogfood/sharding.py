@@ -7,9 +7,10 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import fsum
 from statistics import median
+
+from msgspec import Struct
 
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import ChainId
@@ -20,8 +21,7 @@ from pytest_dogfood.planning import UNKNOWN_DURATION
 from pytest_dogfood.planning import partition
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Division:
+class Division(Struct, frozen=True, kw_only=True):
     """The shard of every chain, and of every file of tests that are no part of the graph."""
 
     chains: Mapping[ChainId, int]

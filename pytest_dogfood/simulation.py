@@ -5,14 +5,14 @@ from __future__ import annotations
 import heapq
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pytest_dogfood.dispatch import Queue
 from pytest_dogfood.workload import Job
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Slot:
+class Slot(Struct, frozen=True, kw_only=True):
     """When and where a job would run; `start` and `end` in seconds from the beginning, workers count from 0."""
 
     index: int
@@ -21,8 +21,7 @@ class Slot:
     end: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Forecast:
+class Forecast(Struct, frozen=True, kw_only=True):
     """What a run would look like if every job took as long as its weight says.
 
     `lower_bound` is the longer of the critical path and the total over the workers (Graham 1966): nothing is faster.

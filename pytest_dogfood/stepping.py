@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from dataclasses import field
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec import field
 
 from pytest_dogfood.actions import TAIL
 from pytest_dogfood.captured import Captured
@@ -43,8 +44,7 @@ STEP_MARKER = "_DOGFOOD_STEP"
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})", re.ASCII)
 
 
-@dataclass(slots=True)
-class SecretKeeper:
+class SecretKeeper(Struct):
     """The secret values that this process has come to know; they only become more."""
 
     secrets: Secrets
@@ -62,8 +62,7 @@ class SecretKeeper:
         return self.secrets.mask(text)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RealBench:
+class RealBench(Struct, frozen=True, kw_only=True):
     """Runs steps in `workdir` with `environment`, writing outputs to `outputs` under names that begin with `name`.
 
     Scripts are found below `rootdir`. `timeout` (seconds) is the limit of a step that sets none.
@@ -172,8 +171,7 @@ class RealBench:
         return self.keeper.mask(text)
 
 
-@dataclass(slots=True, kw_only=True)
-class RealObservation:
+class RealObservation(Struct, kw_only=True):
     """What a step left: how it ended, its outputs, and the directory it worked in.
 
     Once it is finished, outputs that stayed empty have no file any more.

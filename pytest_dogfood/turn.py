@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
-from dataclasses import field
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec import field
+from msgspec.structs import replace
 
 from pytest_dogfood.asking import Ask
 from pytest_dogfood.asking import DeferredError
@@ -48,8 +49,7 @@ class ProductFailure(Exception):  # noqa: N818 - the product's, not the program'
     """An expectation was not met; the text is what a person reads."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Turn:
+class Turn(Struct, kw_only=True):
     """What has happened to one item so far. A rerun of the item is a new turn."""
 
     journey: Journey

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pytest_dogfood.diagnostics import Diagnostic
 from pytest_dogfood.diagnostics import Location
@@ -33,8 +34,7 @@ Givers = Mapping[str, AbstractSet[Token]]
 """Of each variable the tokens that have a value for it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Speaker:
+class _Speaker(Struct, frozen=True, kw_only=True):
     """Who speaks of variables: in which texts, which it sets itself, and the tokens whose values it has."""
 
     who: str

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import ExitStack
 from contextlib import contextmanager
-from dataclasses import dataclass
-from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec import field
 
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import ChainId
@@ -44,8 +45,7 @@ def worker_marker(run: str, worker: str) -> str:
     return f"{WORKER_MARKER}={run}:{worker}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class State:
+class State(Struct, frozen=True, kw_only=True):
     """What the journeys of one chain share on one worker."""
 
     chain: ChainId
@@ -57,8 +57,7 @@ class State:
         return self.path.name
 
 
-@dataclass(slots=True, kw_only=True)
-class World:
+class World(Struct, kw_only=True):
     """One process's view of the run's directories; `locks` is shared by all runs of this user.
 
     `troupe` is None where nobody acts. `mark_names` are what conditions of marks may speak of.

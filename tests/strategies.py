@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from collections.abc import Iterator
-from dataclasses import dataclass
-from dataclasses import replace
 from functools import cache
 from random import Random
 
 from hypothesis import strategies as st
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import Location
 from pytest_dogfood.graph import CapabilityGraph
@@ -24,8 +24,7 @@ from pytest_dogfood.journey import Token
 ANYWHERE = Location("generated.yaml", 1, 1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
+class Scene(Struct, frozen=True, kw_only=True):
     """A project that is sound by construction, and which of its journeys find the product wanting."""
 
     journeys: tuple[Journey, ...]

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from pytest_dogfood.advice import advise
 from pytest_dogfood.diagnostics import Diagnostic

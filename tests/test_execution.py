@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from pytest_dogfood.execution import perform
 from pytest_dogfood.journey import Expectation

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import settings
+from msgspec.structs import replace
 
 from pytest_dogfood import manifest as module
 from pytest_dogfood.manifest import Manifest

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from random import Random
 from xml.etree import ElementTree as ET
 
@@ -10,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.journey import Token

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from pytest_dogfood.foreseeing import foresee_provisioning
 from pytest_dogfood.graph import CapabilityGraph

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import signal
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec import structs
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.process import alive
@@ -129,7 +129,7 @@ def test_what_is_left_of_the_group_ends_though_its_leader_is_gone(
 @needs_proc
 def test_a_later_process_with_the_same_id_is_not_the_service(service: Callable[[str], Running]) -> None:
     running = service("exec sleep 300")
-    earlier = dataclasses.replace(running, start_time="1")
+    earlier = structs.replace(running, start_time="1")
     assert not is_alive(earlier)
     stop(earlier)
     assert is_alive(running)

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import Severity
 from pytest_dogfood.graph import CapabilityGraph

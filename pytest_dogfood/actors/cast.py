@@ -6,9 +6,10 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
-from dataclasses import dataclass
-from dataclasses import field
 from dataclasses import replace
+
+from msgspec import Struct
+from msgspec import field
 
 from pytest_dogfood.acting import Limits
 from pytest_dogfood.actions import Action
@@ -39,8 +40,7 @@ Decide = Callable[[JourneyBrief, StepBrief, Sequence[Action]], Answer]
 Judge = Callable[[JourneyBrief, StepBrief, Sequence[Action]], Verdict | None]
 
 
-@dataclass(slots=True, kw_only=True)
-class JourneyCast:
+class JourneyCast(Struct, kw_only=True):
     """The cast of one journey. `variables` grow by what its steps save, and `commands` are those run for each step.
 
     With `recorded`, what `decide` gives are commands with place holders.

@@ -8,11 +8,10 @@ import os
 import re
 from collections.abc import Mapping
 from collections.abc import Sequence
-from dataclasses import asdict
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.journey import Journey
@@ -37,8 +36,7 @@ _BEFORE_WORD = r"(?<![\w/.-])"
 _PLACE_HOLDER = r"\{\{(=*)(\w+)\}\}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordedStep:
+class RecordedStep(Struct, frozen=True, kw_only=True):
     """The commands given for one step; `intent` is there for people."""
 
     step: int
@@ -46,8 +44,7 @@ class RecordedStep:
     intent: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recording:
+class Recording(Struct, frozen=True, kw_only=True):
     """What an actor did in a journey. `masked` tells that a secret was cut out: such commands cannot be run."""
 
     journey: JourneyId
@@ -64,7 +61,8 @@ class Recording:
 def digest_of(journey: Journey) -> str:
     """Give twelve hexadecimal digits for what a journey says of what is to be done, wherever it stands."""
     steps = [
-        {name: part for name, part in asdict(step).items() if name != "location"} for step in journey.steps
+        {name: part for name, part in msgspec.to_builtins(step).items() if name != "location"}
+        for step in journey.steps
     ]
     said = {
         "id": journey.id,

@@ -8,10 +8,11 @@ from collections.abc import Collection
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
-from dataclasses import dataclass
-from dataclasses import field
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec import field
+from msgspec.structs import replace
 
 from pytest_dogfood.actions import TAIL
 from pytest_dogfood.actions import Performed
@@ -33,8 +34,7 @@ _SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "mksh", "zsh"})
 """Shells that understand it; elsewhere each command starts where its step does."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Stage:
+class Stage(Struct, kw_only=True):
     """Runs the actions of one journey, one after the other, at a bench of its own."""
 
     bench: RealBench
@@ -84,8 +84,7 @@ class Stage:
         return seen
 
 
-@dataclass(slots=True, kw_only=True)
-class Told:
+class Told(Struct, kw_only=True):
     """What somebody says that has been done and seen, in place of the outputs of a command."""
 
     performed: Performed

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
-from dataclasses import dataclass
-from dataclasses import replace
 from typing import Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pytest_dogfood.acting import Limits
 from pytest_dogfood.acting import NoActor
@@ -59,8 +60,7 @@ class Prompter(Protocol):
     def judge(self, journey: JourneyBrief, step: StepBrief, actions: Sequence[Action]) -> Verdict | None: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Troupe:
+class Troupe(Struct, frozen=True, kw_only=True):
     """Who acts, within which limits, and what is kept of it. An action whose step sets no limit has `seconds`."""
 
     prompter_for: Callable[[Journey], Prompter]

@@ -10,16 +10,16 @@ from collections import defaultdict
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil
 from math import sqrt
 
+from msgspec import Struct
+
 Ends = tuple[str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Box:
+class Box(Struct, frozen=True, kw_only=True):
     """Something to place. `floating` boxes go as far down as those that depend on them allow, in any number."""
 
     key: str
@@ -29,8 +29,7 @@ class Box:
     floating: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Joint:
+class Joint(Struct, frozen=True, kw_only=True):
     """One label that connects every source with every target; without a size it is a mere point.
 
     Connections from one box share a line as far as they go together and are of the same `style`.
@@ -44,8 +43,7 @@ class Joint:
     style: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
+class Item(Struct, frozen=True, kw_only=True):
     """What takes a place in a row: a box, a joint, or a point that a long line passes through."""
 
     row: int
@@ -57,8 +55,7 @@ class Item:
         return not self.width
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ladder:
+class Ladder(Struct, frozen=True, kw_only=True):
     """Items with lines between neighbouring rows only. `paths` gives the items that a connection goes through.
 
     `bands` maps each band to its first and last row.

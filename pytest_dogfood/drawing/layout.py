@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pytest_dogfood.drawing.crossings import untangled
 from pytest_dogfood.drawing.layering import Box
@@ -25,8 +26,7 @@ _LEAST_GAP = 17.0
 _MOST_GAP = 56.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Place(Struct, frozen=True, kw_only=True):
     """A rectangle; `x` and `y` are its left upper corner."""
 
     x: float
@@ -52,8 +52,7 @@ class Place:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
+class Layout(Struct, frozen=True, kw_only=True):
     """The places of boxes and joints under their keys, the height of each band, and the way of each connection.
 
     A route is a list of upright pieces, each from its upper to its lower point; curves join them.

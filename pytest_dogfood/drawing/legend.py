@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pytest_dogfood.diagnostics import counted
 from pytest_dogfood.drawing.markup import colour_class
@@ -22,8 +23,7 @@ _PER_CHARACTER = 6.9
 _SIZE = 11.5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(Struct, frozen=True, kw_only=True):
     """A small sample, drawn around the height 0, and what it means."""
 
     sample: str

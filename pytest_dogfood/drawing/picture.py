@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from collections.abc import Mapping
-from dataclasses import dataclass
-from dataclasses import replace
 from enum import StrEnum
 from typing import NewType
 from typing import TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import did_you_mean
 from pytest_dogfood.journey import ChainId
@@ -39,8 +40,7 @@ class LinkKind(StrEnum):
     INVALIDATES = "invalidates"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JourneyNode:
+class JourneyNode(Struct, frozen=True, kw_only=True):
     """A journey as a node. `seconds` is a guess where `estimated` is false."""
 
     key: NodeKey
@@ -55,8 +55,7 @@ class JourneyNode:
     critical: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProviderNode:
+class ProviderNode(Struct, frozen=True, kw_only=True):
     """Something that brings a token about on demand. `chain` is empty where it serves the whole machine."""
 
     key: NodeKey
@@ -67,8 +66,7 @@ class ProviderNode:
     critical: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
+class Link(Struct, frozen=True, kw_only=True):
     """The tokens of one scope that go from `source` to `target`. Links never form a circle in a valid project."""
 
     source: NodeKey
@@ -79,8 +77,7 @@ class Link:
     critical: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chain:
+class Chain(Struct, frozen=True, kw_only=True):
     """Journeys that share one state. `label` is short, and empty for a journey that shares with nobody."""
 
     id: ChainId
@@ -88,8 +85,7 @@ class Chain:
     journeys: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
+class Picture(Struct, frozen=True, kw_only=True):
     """Nodes and links in the order of the project.
 
     `critical_path` is that of the whole project, also in a focus. What is on it is marked `critical`, unless it is

@@ -6,7 +6,6 @@ Version 1: `version`, `focus`, `journeys`, `providers`, `links`, `chains`, `crit
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import Any
 
 import msgspec
@@ -19,9 +18,9 @@ VERSION = 1
 
 def picture_to_json(picture: Picture) -> str:
     """Write a picture; the order of everything is that of the project, and the same picture gives the same text."""
-    raw = asdict(picture)
-    for journey in raw["journeys"]:
-        journey["tier"] = str(journey["tier"])
+    raw = msgspec.to_builtins(picture)
+    for journey, node in zip(raw["journeys"], picture.journeys, strict=True):
+        journey["tier"] = str(node.tier)
     return json.dumps({"version": VERSION, **raw}, indent=2, ensure_ascii=False) + "\n"
 
 

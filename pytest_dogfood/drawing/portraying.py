@@ -6,9 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
-from dataclasses import replace
 from itertools import pairwise
 from string import ascii_uppercase
+
+from msgspec.structs import replace
 
 from pytest_dogfood.drawing.picture import Chain
 from pytest_dogfood.drawing.picture import JourneyNode

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
 from unicodedata import combining
 from unicodedata import east_asian_width
+
+from msgspec import Struct
 
 from pytest_dogfood.drawing.layering import Box
 from pytest_dogfood.drawing.layering import Joint
@@ -35,8 +36,7 @@ _MOST_TOKENS = 4
 _BOX_HEIGHT = 38.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Label:
+class Label(Struct, frozen=True, kw_only=True):
     """Tokens that go from each of the sources to each of the targets. `lines` is empty where a source says it all."""
 
     key: str

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from collections.abc import Mapping
-from dataclasses import dataclass
-from dataclasses import field
+
+from msgspec import Struct
+from msgspec import field
 
 from pytest_dogfood.diagnostics import Location
 from pytest_dogfood.diagnostics import Severity
@@ -33,8 +34,7 @@ SAYS_WHAT_TO_DO = frozenset({"run", "intent", "expect", "expect_text", "expect_s
 """A step needs one of these keys."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Defaults:
+class Defaults(Struct, frozen=True, kw_only=True):
     """What steps are given unless something nearer says otherwise. `timeout` is each step's, in seconds."""
 
     shell: str | None = None

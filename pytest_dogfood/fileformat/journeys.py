@@ -6,9 +6,10 @@ import math
 import re
 from collections.abc import Mapping
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import product
 from typing import Any
+
+from msgspec import Struct
 
 from pytest_dogfood.diagnostics import Location
 from pytest_dogfood.fileformat.assembly import Defaults
@@ -37,8 +38,7 @@ _AS_READ = frozenset(
 _PLACEHOLDER = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class Surroundings(Struct, frozen=True, kw_only=True):
     """What the file says about all of its journeys. `stem` names a journey that has no id of its own."""
 
     feature: str = ""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from typing import Protocol
 from typing import TypeAlias
 
-import msgspec
+from msgspec import Struct
 
 from pytest_dogfood.diagnostics import Diagnostic
 from pytest_dogfood.diagnostics import Location
@@ -36,7 +36,7 @@ class Place(NamedTuple):
 
 
 # Nodes are made by the hundred thousand: msgspec's structs cost a tenth of what frozen dataclasses do.
-class ScalarNode(msgspec.Struct, eq=False, gc=False):
+class ScalarNode(Struct, eq=False, gc=False):
     """Text as written, its type not yet decided; `plain` tells whether it stood there without quotes."""
 
     value: str
@@ -45,13 +45,13 @@ class ScalarNode(msgspec.Struct, eq=False, gc=False):
     plain: bool
 
 
-class ListNode(msgspec.Struct, eq=False):
+class ListNode(Struct, eq=False):
     items: list[Node]
     line: int
     column: int
 
 
-class MapNode(msgspec.Struct, eq=False):
+class MapNode(Struct, eq=False):
     """Unique keys in the order of the file, each with the node of the key and the node of the value."""
 
     entries: dict[str, tuple[ScalarNode, Node]]

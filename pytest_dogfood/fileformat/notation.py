@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import warnings
-from dataclasses import dataclass
 from typing import Any
 from typing import Literal
+
+from msgspec import Struct
 
 from pytest_dogfood.fileformat.nodes import NULLS
 from pytest_dogfood.fileformat.nodes import Findings
@@ -39,8 +40,7 @@ _CORE_WORDS = {**dict.fromkeys(NULLS), **dict.fromkeys(("true", "True", "TRUE"),
 _CORE_WORDS |= dict.fromkeys(("false", "False", "FALSE"), False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Duration:
+class Duration(Struct, frozen=True, kw_only=True):
     """Seconds as a number, or a number with a unit: `90`, `1.5`, `500ms`, `90s`, `2m`, `1h`."""
 
     zero: bool = False
@@ -67,8 +67,7 @@ class Duration:
         return None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExitStatus:
+class ExitStatus(Struct, frozen=True, kw_only=True):
     """The status a command ends with, minus the signal's number if one ended it; or `nonzero`."""
 
     number: Number = _STATUS
@@ -83,8 +82,7 @@ class ExitStatus:
         return self.number.read(node, findings)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Regex:
+class Regex(Struct, frozen=True, kw_only=True):
     """A Python regular expression that compiles; with `max_groups`, has no more groups than that."""
 
     max_groups: int | None = None
@@ -109,8 +107,7 @@ class Regex:
         return text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JmesPath:
+class JmesPath(Struct, frozen=True, kw_only=True):
     """A JMESPath expression that compiles."""
 
     expected: str = "a JMESPath expression"
@@ -132,8 +129,7 @@ class JmesPath:
         return text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InnerPath:
+class InnerPath(Struct, frozen=True, kw_only=True):
     """A relative path that stays inside of the directory it is relative to."""
 
     expected: str = "a relative path"
@@ -156,8 +152,7 @@ class InnerPath:
         return None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+class Command(Struct, frozen=True, kw_only=True):
     """Shell text, or an argv that no shell touches."""
 
     expected: str = "a command (text, or a list of words)"
@@ -186,8 +181,7 @@ class Command:
         return None if None in words else tuple([word for word in words if word is not None])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FreeMap:
+class FreeMap(Struct, frozen=True, kw_only=True):
     """Keys of one shape, values of any type, resolved as YAML 1.2's core schema says."""
 
     key: JmesPath
@@ -202,8 +196,7 @@ class FreeMap:
         return {key: value for key, value in zip(keys, values, strict=True) if key is not None}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MarkShape:
+class MarkShape(Struct, frozen=True, kw_only=True):
     """A pytest mark: its name, or a mapping from its name to arguments."""
 
     expected: str = "a mark: its name, or `name: arguments`"

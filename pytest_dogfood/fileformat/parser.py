@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from collections.abc import Mapping
-from dataclasses import dataclass
-from dataclasses import field
-from dataclasses import replace
+
+from msgspec import Struct
+from msgspec import field
+from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import Diagnostic
 from pytest_dogfood.fileformat.assembly import NO_DEFAULTS
@@ -44,8 +45,7 @@ _ID_OF_FILE = replace(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParsedFile:
+class ParsedFile(Struct, frozen=True, kw_only=True):
     """What one file says. With an error among the diagnostics the rest is incomplete, and not to be run.
 
     `defaults` are those that hold in the file, those handed in included; `hub` is only in `dogfood.yaml`.

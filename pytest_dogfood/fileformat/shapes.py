@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from dataclasses import field
 from typing import Any
 from typing import Generic
 from typing import Protocol
 from typing import TypeVar
+
+from msgspec import Struct
 
 from pytest_dogfood.diagnostics import did_you_mean
 from pytest_dogfood.fileformat.nodes import NULLS
@@ -62,8 +62,7 @@ def read_text(node: Node, findings: Findings, expected: str, *, empty: bool = Fa
     return None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Text:
+class Text(Struct, frozen=True, kw_only=True):
     """Text exactly as written: `no`, `1.20` and `12:30` are text."""
 
     empty: bool = False
@@ -73,8 +72,7 @@ class Text:
         return read_text(node, findings, self.expected, empty=self.empty)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Words:
+class Words(Struct, frozen=True, kw_only=True):
     """Text for people, which a bare number is not: whoever writes one means something else."""
 
     expected: str = "text"
@@ -88,8 +86,7 @@ class Words:
         return value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Word:
+class Word(Struct, frozen=True, kw_only=True):
     """Text that must match a pattern as a whole."""
 
     pattern: re.Pattern[str]
@@ -105,8 +102,7 @@ class Word:
         return None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Number:
+class Number(Struct, frozen=True, kw_only=True):
     """An integer without quotes, from `minimum` to `maximum`."""
 
     minimum: int
@@ -126,8 +122,7 @@ class Number:
         return None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Flag:
+class Flag(Struct, frozen=True, kw_only=True):
     expected: str = "true or false"
 
     def read(self, node: Node, findings: Findings) -> bool | None:
@@ -137,8 +132,7 @@ class Flag:
         return None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice(Generic[T]):
+class Choice(Struct, Generic[T], frozen=True, kw_only=True):
     """One of a few words, each standing for a value; those `unsaid` are taken, but offered to nobody."""
 
     options: Mapping[str, T]
@@ -157,8 +151,7 @@ class Choice(Generic[T]):
         return None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListOf(Generic[T]):
+class ListOf(Struct, Generic[T], frozen=True, kw_only=True):
     """A list; with `empty_code` one that must hold something."""
 
     item: Shape[T]
@@ -181,8 +174,7 @@ def _read_items(node: ListNode, shape: Shape[T], findings: Findings) -> tuple[T,
     return tuple([value for value in values if value is not None])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OneOrMany(Generic[T]):
+class OneOrMany(Struct, Generic[T], frozen=True, kw_only=True):
     """A single value stands for a list of one."""
 
     item: Shape[T]
@@ -198,8 +190,7 @@ class OneOrMany(Generic[T]):
         return None if value is None else (value,)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MapOf(Generic[T]):
+class MapOf(Struct, Generic[T], frozen=True, kw_only=True):
     """A mapping from names of the author's choice; `key` says what a name may look like."""
 
     key: Shape[str]
@@ -219,8 +210,7 @@ class MapOf(Generic[T]):
         return result
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ByKind(Generic[T]):
+class ByKind(Struct, Generic[T], frozen=True, kw_only=True):
     """Different shapes for text, list and mapping; None where that kind is not allowed."""
 
     expected: str
@@ -239,8 +229,7 @@ class ByKind(Generic[T]):
         return None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Positioned:
+class Positioned(Struct, frozen=True, kw_only=True):
     """The inner shape's text, together with its place."""
 
     inner: Shape[str]
@@ -254,12 +243,11 @@ class Positioned:
         return node if value is not None and isinstance(node, ScalarNode) else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Key:
+class Key(Struct, frozen=True, kw_only=True):
     """What may stand under one key of a record, and what the reference says about it."""
 
     shape: Shape[Any]
     description: str
-    examples: tuple[str, ...] = field(default=(), metadata={"format": "YAML"})
+    examples: tuple[str, ...] = ()
     required: bool = False
     alias_of: str = ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import msgspec
+from msgspec import Struct
 
 from pytest_dogfood.fileformat.nodes import Findings
 from pytest_dogfood.fileformat.nodes import ListNode
@@ -28,7 +28,7 @@ class _Anchored(NamedTuple):
     size: int
 
 
-class _Open(msgspec.Struct, eq=False):
+class _Open(Struct, eq=False):
     node: ListNode | MapNode
     children: list[Node]
     anchor: str | None

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from collections.abc import Sequence
-from dataclasses import dataclass
-from dataclasses import replace
 from functools import cache
 from typing import Any
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pytest_dogfood.hub.fields import Fields
 from pytest_dogfood.hub.fields import Line
@@ -26,16 +26,14 @@ _PLAIN = re.compile(r"[^\\`*_\[\]<>&!\r\n]*")
 _COUNT = re.compile(r"[0-9]{1,9}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(Struct, frozen=True, kw_only=True):
     """A block and what an editor needs: its fields with their places in the text. A problem leaves it none."""
 
     block: Block
-    fields: Fields = Fields()  # noqa: RUF009  (an immutable value)
+    fields: Fields = Fields()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlockReader:
+class BlockReader(Struct, frozen=True, kw_only=True):
     path: str
     heading: str
     loader: type[Any]

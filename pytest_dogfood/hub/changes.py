@@ -8,9 +8,9 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TypeAlias
 
+from msgspec.structs import replace
 from sqlalchemy import ColumnElement
 from sqlalchemy import Connection
 from sqlalchemy import and_

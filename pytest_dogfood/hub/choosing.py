@@ -6,9 +6,10 @@ import os
 import shlex
 from collections.abc import Iterable
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
+
+from msgspec import Struct
 
 from pytest_dogfood.hub.conditions import RepoCondition
 from pytest_dogfood.hub.conditions import RepoState
@@ -19,8 +20,7 @@ from pytest_dogfood.hub.errors import HubUsageError
 from pytest_dogfood.hub.views import RepoReport
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class Choice(Struct, frozen=True, kw_only=True):
     """Checkouts on this machine, and the repositories that have none here. `named` were named by the user."""
 
     checkouts: tuple[Checkout, ...]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
+
+from msgspec import Struct
 
 from pytest_dogfood.hub.git import Answer
 from pytest_dogfood.hub.git import Git
@@ -30,8 +31,7 @@ class Signing(StrEnum):
     NEVER = "never"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommitOptions:
+class CommitOptions(Struct, frozen=True, kw_only=True):
     """What the project has set about the commits that are made for it."""
 
     no_verify: bool = False
@@ -46,8 +46,7 @@ class CommitOptions:
 DEFAULT_OPTIONS = CommitOptions()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StatusChange:
+class StatusChange(Struct, frozen=True, kw_only=True):
     """One task whose status a commit brings up to date."""
 
     task_id: str

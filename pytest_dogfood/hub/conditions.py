@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
+
+from msgspec import Struct
 
 from pytest_dogfood.hub.findings import Action
 from pytest_dogfood.hub.findings import Finding
@@ -49,8 +50,7 @@ _WRITES_BOTH = frozenset({RepoState.UP_TO_DATE, RepoState.AHEAD, RepoState.NO_UP
 _WRITES_HUB = _WRITES_BOTH | {RepoState.DETACHED, RepoState.UNBORN, RepoState.NOT_A_WORK_TREE}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RepoCondition:
+class RepoCondition(Struct, frozen=True, kw_only=True):
     """A state and its numbers. `detail` names the operation in progress, or says what git said."""
 
     state: RepoState

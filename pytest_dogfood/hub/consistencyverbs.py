@@ -7,7 +7,8 @@ import sys
 import uuid
 from argparse import Namespace
 from collections.abc import Callable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from pytest_dogfood.hub.choosing import Choice
 from pytest_dogfood.hub.choosing import choose

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Self
 
+from msgspec.structs import asdict
 from sqlalchemy import URL
 from sqlalchemy import select
 from sqlalchemy import update

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from dataclasses import replace
 from enum import StrEnum
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pytest_dogfood.hub import items
 from pytest_dogfood.hub.conditions import RepoCondition
@@ -28,8 +29,7 @@ class SameRank(StrEnum):
     HOLD = "hold"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class Policy(Struct, frozen=True, kw_only=True):
     """What the user asked for. `writeback` is False under `--no-writeback`."""
 
     same_rank: SameRank = SameRank.HISTORY
@@ -51,8 +51,7 @@ class Move(StrEnum):
     HELD = "held"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class Decision(Struct, frozen=True, kw_only=True):
     """What to do. `hub_status` and `file_status` are set only where that write is due and allowed.
 
     `hub_reopen_count` belongs to `hub_status`. `new_path` is to be recorded in the hub when it is not empty.

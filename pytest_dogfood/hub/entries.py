@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+from msgspec import Struct
 
 from pytest_dogfood.hub.machine import Machine
 
@@ -20,8 +21,7 @@ class Source(StrEnum):
     IMPORT = "import"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Repo:
+class Repo(Struct, frozen=True, kw_only=True):
     """A repository. `root_commit` is the first commit of its history, empty while it is not known."""
 
     id: str
@@ -29,8 +29,7 @@ class Repo:
     root_commit: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checkout:
+class Checkout(Struct, frozen=True, kw_only=True):
     """A place where a repository is checked out; `repo` is its slug."""
 
     id: str
@@ -40,8 +39,7 @@ class Checkout:
     path: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stamp:
+class Stamp(Struct, frozen=True, kw_only=True):
     """Who makes a change and why, as the event log will have it. A deliberate move needs a reason."""
 
     machine: Machine
@@ -57,8 +55,7 @@ class Stamp:
             raise ValueError(f"a {self.source.value} needs a reason")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(Struct, frozen=True, kw_only=True):
     """One row of the event log. `at` is the server's time, in UTC; `from_status` is None when a task was created."""
 
     task: str
@@ -77,8 +74,7 @@ class Event:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Writeback:
+class Writeback(Struct, frozen=True, kw_only=True):
     """One status that a commit carried from the hub into a file."""
 
     run_id: str

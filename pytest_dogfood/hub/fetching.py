@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from pytest_dogfood.hub.git import Git
 
@@ -29,8 +30,7 @@ class FetchResult(StrEnum):
     TIMED_OUT = "timed_out"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fetch:
+class Fetch(Struct, frozen=True, kw_only=True):
     result: FetchResult = FetchResult.NOT_TRIED
     remote: str = ""
     detail: str = ""

@@ -9,12 +9,12 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
-from dataclasses import dataclass
-from dataclasses import field
 from typing import Any
 from typing import NamedTuple
 
 import yaml
+from msgspec import Struct
+from msgspec import field
 from yaml.events import AliasEvent
 from yaml.events import CollectionEndEvent
 from yaml.events import CollectionStartEvent
@@ -44,8 +44,7 @@ class Line(NamedTuple):
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Field:
+class Field(Struct, frozen=True, kw_only=True):
     """A scalar and where its characters are in the whole file: inside the quotes, if there are some.
 
     `event` counts the events before it. `is_verbatim` is False where the text is not the value as it stands
@@ -65,8 +64,7 @@ class Field:
         return not self.value or (self.is_plain and self.value in {"~", "null", "Null", "NULL"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fields:
+class Fields(Struct, frozen=True, kw_only=True):
     """A block's scalars by their keys, and all that was read, for comparing one reading with another."""
 
     scalars: Mapping[str, Field] = field(default_factory=dict)

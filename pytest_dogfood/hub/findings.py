@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from dataclasses import fields
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
+
+import msgspec
+from msgspec import Struct
 
 _IN_WORDS: Mapping[str, str] = MappingProxyType(
     {
@@ -37,8 +38,7 @@ class Action(StrEnum):
     HELD = "held"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Finding(Struct, frozen=True, kw_only=True):
     """One item of a report. The fields, in this order, are what JSON shows; `line` counts from 1, 0 is none."""
 
     code: str
@@ -70,8 +70,8 @@ class Finding:
         return f"{self.message}; {self.reason}: {more}" if more else self.message
 
     def to_json(self) -> dict[str, Any]:
-        values = ((each.name, getattr(self, each.name)) for each in fields(self))
-        return {name: value.value if isinstance(value, StrEnum) else value for name, value in values}
+        result: dict[str, Any] = msgspec.to_builtins(self)
+        return result
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Finding:

@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from contextlib import ExitStack
 from contextlib import contextmanager
-from dataclasses import dataclass
-from dataclasses import field
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec import field
+from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.hub import trouble
@@ -54,8 +55,7 @@ def _ignore(_text: str) -> None:
     """Take no notice."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Errand:
+class Errand(Struct, frozen=True, kw_only=True):
     """Who fixes, and how. With `pull` the checkout follows its upstream first; `notice` is told if it cannot."""
 
     machine: Machine

@@ -6,9 +6,10 @@ import os
 import tempfile
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
+
+from msgspec import Struct
 
 from pytest_dogfood.captured import Captured
 from pytest_dogfood.diagnostics import HarnessError
@@ -55,8 +56,7 @@ class GitError(HarnessError):
     """Git was asked for something it has to know, and failed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """How many seconds git may take, and may go on after it was asked to end."""
 
     fetch: float = 15.0
@@ -68,8 +68,7 @@ class Limits:
 DEFAULT_LIMITS = Limits()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(Struct, frozen=True, kw_only=True):
     """How a call of git ended. `out` is only to be believed where `ok` is true; `err` is for people."""
 
     status: int

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 from pathlib import PurePosixPath
+
+from msgspec import Struct
 
 from pytest_dogfood.hub.conditions import FileState
 from pytest_dogfood.hub.git import Git
@@ -20,16 +21,14 @@ _CONFLICT = "M"
 _LITERAL = "--literal-pathspecs"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Version:
+class Version(Struct, frozen=True, kw_only=True):
     """One version of a file in git: its mode, and the id of its content."""
 
     mode: str
     oid: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tracked:
+class Tracked(Struct, frozen=True, kw_only=True):
     """A file as git has it.
 
     `as_it_is` says that git keeps this file's bytes unconverted although its attributes ask for a conversion of

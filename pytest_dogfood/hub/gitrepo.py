@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
-from dataclasses import field
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec import field
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.hub.conditions import RepoCondition
@@ -29,8 +30,7 @@ from pytest_dogfood.hub.places import lock_files
 _PULL = (*QUIET, "pull", "--ff-only", "--no-rebase", "--no-autostash", "--quiet")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Survey:
+class Survey(Struct, frozen=True, kw_only=True):
     """A checkout as it was measured. `head` and `upstream_commit` are commit ids, empty where there is none."""
 
     condition: RepoCondition
@@ -58,8 +58,7 @@ class Survey:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Branch:
+class _Branch(Struct, frozen=True, kw_only=True):
     name: str = ""
     upstream: str = ""
     remote: str = ""

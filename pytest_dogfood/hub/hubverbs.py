@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import InvalidProjectError
 from pytest_dogfood.hub.database import Hub

@@ -7,8 +7,9 @@ import io
 import uuid
 from collections.abc import Iterator
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from pytest_dogfood.diagnostics import Diagnostic
 from pytest_dogfood.diagnostics import InvalidProjectError
@@ -31,8 +32,7 @@ OPTIONAL = ("title", "reopen_count", "hub_id", "path")
 _CODE = "import"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImportedTask:
+class ImportedTask(Struct, frozen=True, kw_only=True):
     """A task as a file has it; `hub_id` is empty where the file has none."""
 
     line: int
@@ -45,8 +45,7 @@ class ImportedTask:
     path: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Record:
+class _Record(Struct, frozen=True, kw_only=True):
     """What stands in a file about one task; a value is None if it has been found to be unusable already."""
 
     line: int

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pytest_dogfood.hub.conditions import RepoCondition
 from pytest_dogfood.hub.findings import Action
@@ -17,8 +18,7 @@ from pytest_dogfood.hub.tasks import Block
 from pytest_dogfood.hub.tasks import HubTask
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class Case(Struct, frozen=True, kw_only=True):
     """The two sides of one task, of which one may be missing, and the condition of the repository."""
 
     repo: str

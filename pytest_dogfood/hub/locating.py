@@ -6,9 +6,10 @@ import configparser
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from pytest_dogfood.hub.errors import HubUsageError
 from pytest_dogfood.hub.errors import NoHubError
@@ -35,8 +36,7 @@ no hub is named. Say which one it is, with the first of these that suits:
     dogfood hub init --local, for a hub that only this machine uses"""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Location:
+class Location(Struct, frozen=True, kw_only=True):
     """A hub's URL as it was written, and where relative paths in it start."""
 
     url: str

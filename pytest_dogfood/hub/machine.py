@@ -7,16 +7,16 @@ import os
 import socket
 import uuid
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from pytest_dogfood.hub.errors import HubUsageError
 
 DATA_DIR_VARIABLE = "DOGFOOD_DATA_DIR"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
+class Machine(Struct, frozen=True, kw_only=True):
     """A machine: an id that stays when it is renamed, and the name it has now."""
 
     id: str

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
-from dataclasses import dataclass
-from dataclasses import field
-from dataclasses import replace
+
+from msgspec import Struct
+from msgspec import field
+from msgspec.structs import replace
 
 from pytest_dogfood.hub import items
 from pytest_dogfood.hub.conditions import RepoCondition
@@ -19,16 +20,14 @@ from pytest_dogfood.hub.tasks import Block
 from pytest_dogfood.hub.tasks import HubTask
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
+class Pair(Struct, frozen=True, kw_only=True):
     """The two sides of one task; one of them may be missing."""
 
     hub: HubTask | None
     block: Block | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sight:
+class Sight(Struct, frozen=True, kw_only=True):
     """All that is seen of a repository in this checkout and in the hub.
 
     `tasks` are the repository's, deleted ones too; `elsewhere` those of other repositories that some block
@@ -44,8 +43,7 @@ class Sight:
     has_workplans: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Matching:
+class Matching(Struct, frozen=True, kw_only=True):
     """Pairs to decide about, in the order of the files, and what is held because nobody can tell what it is."""
 
     pairs: tuple[Pair, ...] = ()

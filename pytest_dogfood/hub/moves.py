@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC
 from datetime import datetime
 from pathlib import Path
+
+from msgspec import Struct
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.hub.choosing import only_checkout
@@ -41,8 +42,7 @@ from pytest_dogfood.hub.writeback import Request
 from pytest_dogfood.hub.writeback import write_back
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Moved:
+class Moved(Struct, frozen=True, kw_only=True):
     """What was done, in words. Where the file could not follow, `finding` says why."""
 
     done: str
@@ -50,8 +50,7 @@ class Moved:
     commit: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Scene:
+class _Scene(Struct, frozen=True, kw_only=True):
     """One task in one checkout, in which everything allows the move."""
 
     view: View

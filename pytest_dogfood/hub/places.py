@@ -8,9 +8,10 @@ import time
 from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
+
+from msgspec import Struct
 
 from pytest_dogfood.hub.checkoutlock import LOCK_NAME
 from pytest_dogfood.hub.conditions import RepoCondition
@@ -30,8 +31,7 @@ _OPERATIONS: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Place(Struct, frozen=True, kw_only=True):
     """A work tree. `prefix` leads from its top to the registered directory: empty, or with a slash at its end.
 
     `git_dir` is this work tree's own; `common_dir` is the one it shares with the repository's other work trees.
@@ -48,8 +48,7 @@ class Place:
         return next(found, "")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LockFile:
+class LockFile(Struct, frozen=True, kw_only=True):
     """A lock of git's. It may be of a git that runs, or of one that died; we never remove it."""
 
     path: Path

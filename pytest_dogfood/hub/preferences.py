@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from pathlib import PurePosixPath
 from typing import Any
 from typing import TypeVar
+
+from msgspec import Struct
 
 from pytest_dogfood.diagnostics import did_you_mean
 from pytest_dogfood.hub.commits import DEFAULT_OPTIONS
@@ -33,8 +34,7 @@ WORKPLANS = ("workplans/", "**/*-WP-*.md")
 """Where workplans are looked for unless a repository says otherwise."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preferences:
+class Preferences(Struct, frozen=True, kw_only=True):
     """How a repository wants to be treated."""
 
     workplans: tuple[str, ...] = WORKPLANS

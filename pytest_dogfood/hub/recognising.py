@@ -5,16 +5,16 @@ from __future__ import annotations
 import shlex
 from collections.abc import Collection
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from pytest_dogfood.hub.entries import Checkout
 from pytest_dogfood.hub.entries import Repo
 from pytest_dogfood.hub.errors import HubUsageError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Newcomer:
+class Newcomer(Struct, frozen=True, kw_only=True):
     """A directory that is to be registered.
 
     `roots` are the first commits of its history, as far as git knows them; `trees` are all work trees, itself

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pytest_dogfood.hub.blocks import Entry
 from pytest_dogfood.hub.fields import Event
@@ -46,8 +47,7 @@ def with_reopening(document: Document, task_id: str, status: Status, count: int)
     return _applied(document, edits)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Edit:
+class _Edit(Struct, frozen=True, kw_only=True):
     """A span of characters and what is to stand there; `events` are what one event of a reading turns into."""
 
     start: int

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from collections.abc import Iterator
-from dataclasses import dataclass
-from dataclasses import replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pytest_dogfood.hub.findings import Finding
 
@@ -15,8 +16,7 @@ REPOSITORY = "repository"
 """The name of what is to be said of a repository as a whole."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class Check(Struct, frozen=True, kw_only=True):
     """One thing that was looked at, a task, a file or a repository; `checkout` is the directory it is in."""
 
     group: str
@@ -25,8 +25,7 @@ class Check:
     findings: tuple[Finding, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True, kw_only=True):
     """All checks of a run, or, in `error`, why there are none."""
 
     checks: tuple[Check, ...] = ()

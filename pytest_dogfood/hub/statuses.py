@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
 from types import MappingProxyType
+
+from msgspec import Struct
 
 
 class Status(StrEnum):
@@ -55,8 +56,7 @@ _HABITS: Mapping[str, Status] = MappingProxyType(
 """What other trackers say. Only ever used to suggest a name, never to read one."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Position:
+class Position(Struct, frozen=True, order=True):
     """Where a task stands; compared from left to right."""
 
     reopen_count: int

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC
 from datetime import datetime
+
+from msgspec.structs import replace
 
 from pytest_dogfood.hub import trouble
 from pytest_dogfood.hub.commits import StatusChange

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from pytest_dogfood.hub.database import Hub
 from pytest_dogfood.hub.entries import Stamp
@@ -31,8 +32,7 @@ class Taken(StrEnum):
     REFUSED = "refused"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class Result(Struct, frozen=True, kw_only=True):
     """One task of a file, what became of it, and why where that is not what the file says."""
 
     task: ImportedTask

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HubTask:
+class HubTask(Struct, frozen=True, kw_only=True):
     """A task as the hub has it. `status` is the raw text: a newer program may have written one we do not know."""
 
     id: str
@@ -20,8 +19,7 @@ class HubTask:
     deleted: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
+class Block(Struct, frozen=True, kw_only=True):
     """A task block as a workplan has it. `problem` says why it cannot be used; then `task_id` is only a guess.
 
     `path` is relative to the repository, with forward slashes; `line` is that of the opening fence.

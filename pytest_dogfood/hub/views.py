@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from dataclasses import field
-from dataclasses import replace
+
+from msgspec import Struct
+from msgspec import field
+from msgspec.structs import replace
 
 from pytest_dogfood.hub.decision import DEFAULT_POLICY
 from pytest_dogfood.hub.decision import Decision
@@ -19,8 +20,7 @@ from pytest_dogfood.hub.preferences import Preferences
 from pytest_dogfood.hub.workplans import Document
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RepoReport:
+class RepoReport(Struct, frozen=True, kw_only=True):
     """What is to be said of one checkout. `task_ids` are all tasks that were looked at, with or without findings.
 
     `path` is empty for a repository that has no checkout on this machine; `git` is what was measured.
@@ -33,8 +33,7 @@ class RepoReport:
     git: Mapping[str, object] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class Question(Struct, frozen=True, kw_only=True):
     """How to look. `fixing` words the findings for `fix`; `named` are repositories the user named."""
 
     offline: bool = False
@@ -43,8 +42,7 @@ class Question:
     named: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
+class Judged(Struct, frozen=True, kw_only=True):
     """One task, what was decided about it, and the items for the report."""
 
     pair: Pair
@@ -58,14 +56,13 @@ class Judged:
     def with_first(self, **changes: object) -> Judged:
         """Change the finding that is about the write."""
         first, *others = self.findings
-        return replace(self, findings=(replace(first, **changes), *others))  # type: ignore[arg-type]
+        return replace(self, findings=(replace(first, **changes), *others))
 
     def with_more(self, *findings: Finding) -> Judged:
         return replace(self, findings=(*self.findings, *findings))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
+class Site(Struct, frozen=True, kw_only=True):
     """A checkout to work in: what the hub knows of it, its git, and how its dogfood.yaml wants it treated."""
 
     checkout: Checkout
@@ -73,8 +70,7 @@ class Site:
     preferences: Preferences
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class View:
+class View(Struct, frozen=True, kw_only=True):
     """All that is seen of a checkout, and what is decided about each of its tasks."""
 
     site: Site

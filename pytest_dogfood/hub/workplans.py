@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from markdown_it import MarkdownIt
+from msgspec import Struct
 
 from pytest_dogfood.hub.blocks import BlockReader
 from pytest_dogfood.hub.blocks import Entry
@@ -30,8 +30,7 @@ _ANY_TASK_FENCE = re.compile(r"(?:```|~~~)[ \t]*task")
 _WORKPLAN_LINE = re.compile(r"type[ \t]*:[ \t]*[\"']?workplan[\"']?[ \t]*(?:#.*)?")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Document:
+class Document(Struct, frozen=True, kw_only=True):
     """A file that was read. `text` is the decoded `content`, with its BOM if it has one.
 
     A file that is no workplan has no entries; `stray` is the line of its first task block, 0 without any.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.hub.commits import DEFAULT_OPTIONS
@@ -42,8 +43,7 @@ class Reason(StrEnum):
     NOT_AS_INTENDED = "not_as_intended"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(Struct, frozen=True, kw_only=True):
     """One file, the bytes it was parsed from, what to do to them, and the commit that was checked out then.
 
     `edit` may raise EditRefusedError. `path` is relative to the registered directory.
@@ -56,8 +56,7 @@ class Request:
     head: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class Result(Struct, frozen=True, kw_only=True):
     """What came of a request. `commit` is what is checked out now if we changed that, else empty.
 
     `reason` is None if all went as intended; without a `commit` there was nothing to do then.

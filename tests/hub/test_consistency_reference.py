@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from contextlib import suppress
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from msgspec.structs import fields
 
 import pytest_dogfood
 from pytest_dogfood.hub.conditions import behind_message
