@@ -27,12 +27,15 @@ Dogfood = Callable[..., pytest.RunResult]
 def pytest_configure() -> None:
     """Let runs within a test behave as at a terminal, whatever started these tests.
 
-    On a CI system pytest shortens nothing, and what a shell starts in the background ignores Ctrl-C.
+    On a CI system pytest shortens nothing; what a shell starts in the background ignores Ctrl-C, and what nohup
+    starts the end of its terminal.
     """
     for name in ("CI", "BUILD_NUMBER"):
         os.environ.pop(name, None)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture
