@@ -20,8 +20,8 @@ from pytest_dogfood.planreport import in_words
 from pytest_dogfood.planreport import plain
 from pytest_dogfood.planreport import report_on
 from pytest_dogfood.planreport import to_json
-from pytest_dogfood.rundir import default_root
-from pytest_dogfood.rundir import too_long_for_sockets
+from pytest_dogfood.runlease import default_root
+from pytest_dogfood.runlease import too_long_for_sockets
 from pytest_dogfood.settings import CheckFormat
 from pytest_dogfood.settings import Settings
 from pytest_dogfood.speedup import collapsed_chains

@@ -25,11 +25,11 @@ from pytest_dogfood.outcomes import badness
 from pytest_dogfood.outcomes import listed
 from pytest_dogfood.planning import Plan
 from pytest_dogfood.rundir import ALONE
-from pytest_dogfood.rundir import RunLease
-from pytest_dogfood.rundir import checked_root
-from pytest_dogfood.rundir import default_root
 from pytest_dogfood.rundir import project_name
 from pytest_dogfood.rundir import write_results
+from pytest_dogfood.runlease import RunLease
+from pytest_dogfood.runlease import checked_root
+from pytest_dogfood.runlease import default_root
 from pytest_dogfood.stash import PROJECT
 from pytest_dogfood.stash import SETTINGS
 

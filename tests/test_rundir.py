@@ -1,35 +1,11 @@
 from __future__ import annotations
 
 import stat
-import tempfile
 from pathlib import Path
 
-import pytest
-
-from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.rundir import KEPT_RUNS
 from pytest_dogfood.rundir import RunDirectory
-from pytest_dogfood.rundir import RunLease
-from pytest_dogfood.rundir import checked_root
-from pytest_dogfood.rundir import clear_leftovers
-from pytest_dogfood.rundir import default_root
 from pytest_dogfood.rundir import project_name
 from pytest_dogfood.rundir import remove_tree
-
-PROJECT = "12345678"
-
-
-def left_behind(root: Path, name: str) -> Path:
-    """Make what a run leaves that died: its lock file, which nobody holds, and its directory."""
-    path = root / name
-    (path / "c0-gw0").mkdir(parents=True)
-    (root / f"{PROJECT}.{name}.lock").touch()
-    return path
-
-
-def left_in(root: Path) -> list[str]:
-    """Name what is left but for the project's own lock, which runs take turns with."""
-    return sorted(path.name for path in root.iterdir() if path.name != f"{PROJECT}.lock")
 
 
 def test_states_of_other_chains_and_other_workers_are_other_directories(tmp_path: Path) -> None:
@@ -65,68 +41,9 @@ def test_everything_in_a_run_is_private(tmp_path: Path) -> None:
     assert {stat.S_IMODE(path.stat().st_mode) for path in paths} == {0o700}
 
 
-def test_a_run_that_keeps_nothing_leaves_nothing(tmp_path: Path) -> None:
-    lease = RunLease(tmp_path, PROJECT)
-    (lease.directory.state(0, "main") / "file").touch()
-    assert lease.close(keep=()) == ()
-    assert left_in(tmp_path) == []
-
-
-def test_a_run_keeps_what_it_is_told_to_and_nothing_else(tmp_path: Path) -> None:
-    lease = RunLease(tmp_path, PROJECT)
-    kept, gone = lease.directory.state(0, "main"), lease.directory.state(1, "main")
-    lease.close(keep=[kept])
-    assert kept.is_dir()
-    assert not gone.exists()
-
-
-def test_what_a_dead_run_left_is_cleared_by_the_next(tmp_path: Path) -> None:
-    dead = left_behind(tmp_path, "aaaaaa")
-    RunLease(tmp_path, PROJECT).close(keep=())
-    assert not dead.exists()
-    assert left_in(tmp_path) == []
-
-
-def test_a_live_run_is_left_alone(tmp_path: Path) -> None:
-    live = RunLease(tmp_path, PROJECT)
-    clear_leftovers(tmp_path, PROJECT)
-    assert live.directory.path.is_dir()
-    live.close(keep=())
-
-
-def test_what_another_project_left_is_none_of_our_business(tmp_path: Path) -> None:
-    dead = left_behind(tmp_path, "aaaaaa")
-    clear_leftovers(tmp_path, "other")
-    assert dead.is_dir()
-
-
-def test_only_the_newest_kept_runs_stay(tmp_path: Path) -> None:
-    paths = []
-    for _ in range(KEPT_RUNS + 2):
-        lease = RunLease(tmp_path, PROJECT)
-        lease.close(keep=[lease.directory.state(0, "main")])
-        paths.append(lease.directory.path)
-    clear_leftovers(tmp_path, PROJECT)
-    assert [path.exists() for path in paths] == [False] * 2 + [True] * KEPT_RUNS
-
-
 def test_two_projects_have_two_names_and_one_has_always_the_same(tmp_path: Path) -> None:
     assert project_name(tmp_path) == project_name(tmp_path / "x" / "..")
     assert project_name(tmp_path) != project_name(tmp_path / "x")
-
-
-def test_a_root_whose_states_would_be_too_long_for_sockets_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(HarnessError, match=r"at most 60 leave room for a socket.*\[state-path-too-long\]"):
-        checked_root(tmp_path / ("x" * 60))
-
-
-def test_the_default_root_is_short_enough_also_where_the_temporary_directory_is_not(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    deep = tmp_path / ("x" * 80)
-    deep.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(deep))
-    assert len(str(default_root() / "ffffff" / "c99999-gw99")) <= 60
 
 
 def test_a_tree_is_removed_also_where_nobody_may_write(tmp_path: Path) -> None:
