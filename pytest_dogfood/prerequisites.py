@@ -22,8 +22,8 @@ def prerequisites_to_run(
 
     A Python test cannot be replayed within another's set-up; nor can, on any worker but that test's, what needs it
     in the state of their chain. All else is left to be provisioned. `elsewhere` are the items of other shards. With
-    shards whoever establishes a token counts, as if there were none: without, those that should be enough. Gates
-    of other shards are needed by those that stand behind them.
+    shards those who establish a token count if they run without any, be it that they come back there: here, too, the
+    failure of one of them must not be missed. Gates of other shards are needed by those that stand behind them.
     """
     if not any(journey.python for journey in graph.journeys.values()):
         return ()
@@ -32,7 +32,7 @@ def prerequisites_to_run(
     wanted: dict[JourneyId, None] = {}
     seen: set[Token] = set()
     waiting: list[Token] = []
-    in_run = present.union(elsewhere)
+    in_run = _as_one_run(graph, present.union(elsewhere)) if elsewhere else set(selected)
     gates = gates_by_tier(graph, (journey for journey in elsewhere if journey not in present))
     asked: set[Tier] = set()
 
@@ -58,10 +58,16 @@ def prerequisites_to_run(
         if token not in seen and not graph.has_independent_provider(token):
             seen.add(token)
             anywhere = graph.scope_of(token) is Scope.MACHINE
-            those = graph.establishing(token) if elsewhere else replayable.enough_for(token, present)
-            come_about(those, anywhere=anywhere)
+            those = [member for member in graph.establishing(token) if member in in_run]
+            come_about([*those, *replayable.enough_for(token, in_run)], anywhere=anywhere)
             present.update(wanted)
+            in_run.update(wanted)
     return tuple(journey for journey in graph.journeys if journey in wanted)
+
+
+def _as_one_run(graph: CapabilityGraph, selected: set[JourneyId]) -> set[JourneyId]:
+    """Give what would run without shards; the same on each of them, whatever the order of their items."""
+    return selected | set(prerequisites_to_run(graph, [one for one in graph.journeys if one in selected]))
 
 
 def _with_those_they_follow(

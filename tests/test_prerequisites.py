@@ -74,3 +74,16 @@ def test_with_shards_every_python_test_that_establishes_counts_as_in_one_run() -
     )
     elsewhere = [JourneyId("a"), JourneyId("test-a")]
     assert prerequisites_to_run(graph, [JourneyId("c")], elsewhere=elsewhere) == ("test-a",)
+
+
+def test_with_shards_no_more_comes_back_than_one_run_of_the_selection_would_have() -> None:
+    graph = CapabilityGraph(
+        [
+            journey("a", gives="up"),
+            journey("test-a", gives="up", python=True),
+            journey("c", needs="up"),
+            journey("d"),
+        ],
+        [UP],
+    )
+    assert prerequisites_to_run(graph, [JourneyId("c")], elsewhere=[JourneyId("d")]) == ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 
 from hypothesis import given
@@ -13,6 +14,7 @@ from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.manifest import Expected
 from pytest_dogfood.manifest import ItemRecord
 from pytest_dogfood.manifest import Manifest
+from pytest_dogfood.merging import Merged
 from pytest_dogfood.merging import merge
 from pytest_dogfood.outcomes import JourneyResult
 from pytest_dogfood.outcomes import Outcome
@@ -27,23 +29,23 @@ from tests.strategies import scenes
 from tests.varied import with_python_tests
 
 
-def simulated(scene: Scene, shard: Shard, die: Random) -> Manifest:
-    """Run one shard in memory, on any number of workers and in any order."""
+def simulated(scene: Scene, selected: Sequence[JourneyId], shard: Shard, die: Random) -> Manifest:
+    """Run one shard of a selection in memory, on any number of workers and in any order."""
     graph = scene.graph()
     seconds = weights(scene.journeys, seen={}, committed={})
     division = divide(graph, [], shard.total, seconds=seconds, committed={})
     numbers = {journey.id: division.chains[graph.chains[journey.id]] for journey in scene.journeys}
-    own = [name for name in die.sample(scene.ids, len(scene.ids)) if numbers[name] == shard.index]
-    elsewhere = [name for name in scene.ids if name not in own]
+    own = [name for name in die.sample(selected, len(selected)) if numbers[name] == shard.index]
+    elsewhere = [name for name in selected if name not in own]
     brought = prerequisites_to_run(graph, own, elsewhere=elsewhere)
-    plan = make_plan(graph, [*own, *brought], gates=scene.ids, prerequisites=brought)
-    played = Simulation(scene, plan, die, workers=die.randint(0, 3), elsewhere=scene.ids)
+    plan = make_plan(graph, [*own, *brought], gates=selected, prerequisites=brought)
+    played = Simulation(scene, plan, die, workers=die.randint(0, 3), elsewhere=selected)
     outcomes = {name: Outcome(outcome) for name, outcome in played.run().items()}
     return Manifest(
         shard=shard,
         expected=Expected(
-            shards={journey.nodeid: numbers[journey.id] for journey in scene.journeys},
-            journeys={journey.nodeid: journey.id for journey in scene.journeys},
+            shards={graph.journeys[name].nodeid: numbers[name] for name in selected},
+            journeys={graph.journeys[name].nodeid: name for name in selected},
         ),
         items=tuple(
             ItemRecord(nodeid=one.nodeid, outcome=outcomes[one.id], prerequisite=one.prerequisite)
@@ -56,15 +58,36 @@ def simulated(scene: Scene, shard: Shard, die: Random) -> Manifest:
     )
 
 
+def merged_from_shards(scene: Scene, selected: Sequence[JourneyId], total: int, die: Random) -> Merged:
+    """Run every shard of a selection, and merge what they leave, which has to add up."""
+    shards = [Shard(number, total) for number in range(1, total + 1)]
+    merged = merge([simulated(scene, selected, shard, die) for shard in shards])
+    assert not merged.unaccounted
+    assert not merged.ran_twice
+    assert not merged.disputed_gates
+    return merged
+
+
+def outcomes_of(merged: Merged) -> dict[JourneyId, str]:
+    return {name: str(one.outcome) for name, one in merged.tally.results.items()}
+
+
 @settings(max_examples=1000, deadline=None)
 @given(scenes(least=1), dice, st.integers(1, 4))
 def test_shards_come_to_what_the_graph_says_of_the_whole(scene: Scene, die: Random, total: int) -> None:
     scene = with_python_tests(scene, die)
     expected = scene.expected(scene.ids)
-    merged = merge([simulated(scene, Shard(number, total), die) for number in range(1, total + 1)])
-    came_to: dict[JourneyId, str] = {name: str(one.outcome) for name, one in merged.tally.results.items()}
-    assert came_to == expected
-    assert not merged.unaccounted
-    assert not merged.ran_twice
-    assert not merged.disputed_gates
+    merged = merged_from_shards(scene, scene.ids, total, die)
+    assert outcomes_of(merged) == expected
     assert merged.exit_status == any(outcome in {"failed", "error"} for outcome in expected.values())
+
+
+@settings(max_examples=1000, deadline=None)
+@given(scenes(least=1), dice, st.integers(2, 4))
+def test_shards_of_a_selection_come_to_what_one_run_of_it_comes_to(
+    scene: Scene, die: Random, total: int
+) -> None:
+    scene = with_python_tests(scene, die)
+    selected = die.sample(scene.ids, die.randint(1, len(scene.ids)))
+    whole = merged_from_shards(scene, selected, 1, die)
+    assert outcomes_of(merged_from_shards(scene, selected, total, die)) == outcomes_of(whole)
