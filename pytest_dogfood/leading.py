@@ -258,7 +258,10 @@ class Leading:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def replayed(self) -> dict[JourneyId, Outcome]:
-        """Give the worst of what journeys came to that were run again within the set-up of others."""
+        """Give the worst of what journeys came to that were run again within the set-up of others.
+
+        What a declared blocker kept from running has come to nothing: as a gate it is open, here as elsewhere.
+        """
         from pytest_dogfood.journal import Journal
         from pytest_dogfood.journal import Why
 
@@ -266,7 +269,8 @@ class Leading:
             return {}
         worst: dict[JourneyId, Outcome] = {}
         for entry in Journal(self._lease.directory.records).ends(Why.REPLAY):
-            if entry.outcome is not None:
+            is_blocked = entry.cause is not None and entry.cause.blocked
+            if entry.outcome is not None and not is_blocked:
                 worst[entry.journey] = max(
                     entry.outcome, worst.get(entry.journey, entry.outcome), key=badness
                 )

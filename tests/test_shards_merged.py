@@ -1,0 +1,79 @@
+"""What shards leave behind and their merge says the same as the run without shards, where shards have to do more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import pytest
+
+from pytest_dogfood.cli import main
+from tests.scenes import Inner
+from tests.test_shards_make_a_whole import closing_line
+
+Make = Callable[[Mapping[str, str]], Inner]
+
+
+class Run(NamedTuple):
+    """How a run ended, or the merge of its shards."""
+
+    status: int
+    closing_line: str
+
+
+@pytest.fixture
+def both(inner: Make, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[Run, Run]]:
+    """Run a project without shards, then in two shards that are merged."""
+
+    def run(files: Mapping[str, str], *arguments: str) -> tuple[Run, Run]:
+        scene = inner(files)
+        whole = scene.dogfood(*arguments)
+        for number in (1, 2):
+            scene.dogfood(*arguments, f"--dogfood-shard={number}/2")
+        capsys.readouterr()
+        names = [str(scene.path / f"dogfood-shard-{number}-of-2.json") for number in (1, 2)]
+        status = main(["merge", *names])
+        said = capsys.readouterr().out
+        return Run(int(whole.ret), closing_line(whole.stdout.str())), Run(status, closing_line(said))
+
+    return run
+
+
+def test_a_gate_that_a_declared_blocker_defers_is_open_on_every_shard(
+    both: Callable[..., tuple[Run, Run]],
+) -> None:
+    files = {
+        "a.journey.yaml": """
+            capabilities: {up: {probe: 'false', provision: [run: 'true']}}
+            journeys:
+              - {id: gate, tier: smoke, gating: true, requires: [up], steps: [run: 'true']}
+              - {id: use, steps: [run: 'true']}
+        """
+    }
+    whole, merged = both(files, "--dogfood-blocked=up", "-o", "dogfood_min_measured=0")
+    assert merged == whole
+    assert whole.status == 0
+
+
+def test_a_test_that_was_left_out_does_not_run_on_a_shard_if_one_run_does_without_it(
+    both: Callable[..., tuple[Run, Run]],
+) -> None:
+    files = {
+        "a.journey.yaml": """
+            capabilities: {up: {scope: machine, probe: test -e "$DOGFOOD_SHARED/up"}}
+            journeys:
+              - {id: start, estimate: 5, establishes: [up], steps: [run: touch "$DOGFOOD_SHARED/up"]}
+              - {id: use, estimate: 9, requires: [up], steps: [run: 'true']}
+              - {id: other, estimate: 5, steps: [run: 'true']}
+        """,
+        "test_a.py": """
+            import pytest
+
+            @pytest.mark.establishes("up")
+            def test_a(): assert 0
+        """,
+    }
+    whole, merged = both(files, "-k", "use or other")
+    assert merged == whole
+    assert whole.status == 0
