@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from contextlib import ExitStack
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,12 +16,14 @@ from msgspec.structs import replace
 from pytest_dogfood.execution import perform
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability
+from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import Scope
 from pytest_dogfood.journey import Token
 from pytest_dogfood.journey import variable_for
 from pytest_dogfood.outcomes import Proof
 from pytest_dogfood.performance import Performance
 from pytest_dogfood.registry import MACHINE
+from pytest_dogfood.registry import SEVERAL
 from pytest_dogfood.registry import Holding
 from pytest_dogfood.registry import MachineRegistry
 from pytest_dogfood.registry import Registry
@@ -83,6 +86,22 @@ class Presence:
         if not self.outlives_runs(token):
             return within_the_run
         return _both(within_the_run, self.machine.locked(token))
+
+    @contextmanager
+    def holding_locks(self, journey: Journey, state: State) -> Iterator[None]:
+        """Hold what one holder at a time may have, while a journey runs, be it in a replay.
+
+        Whoever replays the journey on another worker, or in another run, has the locks of the machine-wide tokens that
+        it establishes by then: in another order the two would wait for each other.
+        """
+        with ExitStack() as held:
+            shared = [one for one in journey.establishes if self.graph.scope_of(one) is Scope.MACHINE]
+            if journey.locks and shared:
+                held.enter_context(self.machine.locked(SEVERAL))
+                for token in shared:
+                    held.enter_context(self.locked(token, state))
+            held.enter_context(self.world.holding_locks(journey.locks))
+            yield
 
     def ask(self, token: Token, state: State) -> Holding | None:
         """Give the record of a token that is present now; what the probe denies is forgotten."""

@@ -26,6 +26,7 @@ from pytest_dogfood.outcomes import Proof
 from pytest_dogfood.outcomes import reason_of
 from pytest_dogfood.presence import Presence
 from pytest_dogfood.registry import MACHINE
+from pytest_dogfood.registry import SEVERAL
 from pytest_dogfood.registry import Attempt
 from pytest_dogfood.registry import Holding
 from pytest_dogfood.replaying import Replayer
@@ -34,9 +35,6 @@ from pytest_dogfood.settings import Provision
 from pytest_dogfood.wording import failure_text
 from pytest_dogfood.wording import what_the_probe_said
 from pytest_dogfood.world import State
-
-SEVERAL = Token("_several")
-"""Name of the lock of those who bring about machine-wide tokens that hang together; no token has such a name."""
 
 
 class Provisioner:

@@ -28,6 +28,9 @@ from pytest_dogfood.storage import write_whole
 MACHINE = "machine"
 """The place of tokens that hold for every worker of this machine; other places are names of states."""
 
+SEVERAL = Token("_several")
+"""Name of the lock of those who bring about machine-wide tokens that hang together; no token has such a name."""
+
 
 class Holding(Struct, frozen=True, kw_only=True):
     """A token that holds in a place. `by` says thanks to whom; `ours` is False if it was there before anybody.

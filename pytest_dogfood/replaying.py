@@ -122,9 +122,9 @@ class Replayer:
             except HarnessError as error:  # as an item it would end so, and its dependents would be deferred
                 outcome, cause = Outcome.ERROR, _not_played(journey, error)
         if outcome is None:
-            with self._presence.world.holding_locks(journey.locks):
+            forget_invalidated(self._presence, journey, state)
+            with self._presence.holding_locks(journey, state):
                 self._journal.started(journey.id, Why.REPLAY, state.name)
-                forget_invalidated(self._presence, journey, state)
                 outcome, cause = self._run_with_actor(journey, state, asked)
         if outcome.is_bad and self._is_marked(journey, "xfail"):
             outcome, cause = _because(journey.id, Outcome.XFAILED)

@@ -18,7 +18,6 @@ from pytest_dogfood.establishing import establish
 from pytest_dogfood.execution import perform
 from pytest_dogfood.journal import Why
 from pytest_dogfood.journey import Journey
-from pytest_dogfood.journey import Scope
 from pytest_dogfood.journey import Token
 from pytest_dogfood.outcomes import Cause
 from pytest_dogfood.outcomes import JourneyResult
@@ -28,7 +27,6 @@ from pytest_dogfood.planning import PlannedJourney
 from pytest_dogfood.playing import cast_for
 from pytest_dogfood.playing import play
 from pytest_dogfood.playing import require_actor
-from pytest_dogfood.provisioning import SEVERAL
 from pytest_dogfood.provisioning import Provisioner
 from pytest_dogfood.recursion import room_for
 from pytest_dogfood.replaying import bench_for_journey
@@ -90,27 +88,10 @@ class Turn(Struct, kw_only=True):
             self.provisioner.ensure(self.planned.requires, self.ask)
         self._note_what_is_there_already()
         forget_invalidated(self.provisioner.presence, self.journey, self.state)
-        self._take_locks()
+        self._held.enter_context(self.provisioner.presence.holding_locks(self.journey, self.state))
         if not self.journey.python:
             self.workdir = world.workdir_for(self.journey, self.state)
             place_files(self.journey.seed_files, self.workdir)
-
-    def _take_locks(self) -> None:
-        """Take what one holder at a time may have.
-
-        Whoever replays the journey on another worker, or in another run, has the locks of the machine-wide tokens that
-        it establishes by then: in another order the two would wait for each other.
-        """
-        presence = self.provisioner.presence
-        if self.journey.locks:
-            shared = [
-                one for one in self.journey.establishes if presence.graph.scope_of(one) is Scope.MACHINE
-            ]
-            if shared:
-                self._held.enter_context(presence.machine.locked(SEVERAL))
-            for token in shared:
-                self._held.enter_context(presence.locked(token, self.state))
-        self._held.enter_context(presence.world.holding_locks(self.journey.locks))
 
     def _note_what_is_there_already(self) -> None:
         presence = self.provisioner.presence

@@ -56,6 +56,21 @@ def test_a_test_that_asks_while_the_token_is_being_established_waits_for_that(li
     assert (run.status, {case.kind for case in run.cases.values()}) == (0, {"passed"}), run.text
 
 
+def test_two_replays_of_what_takes_a_lock_wait_for_each_other_once(live: Live) -> None:
+    live.write(
+        "a.journey.yaml",
+        """
+        capabilities: {db-up: {scope: machine}}
+        journeys:
+          - {id: make, lock: [gpu], establishes: [filled, db-up], steps: [{run: sleep 2}]}
+          - {id: read, requires: [filled], steps: [{run: 'true'}]}
+          - {id: use, requires: [db-up], steps: [{run: 'true'}]}
+        """,
+    )
+    run = live.run("-n2", "-k", "read or use")
+    assert (run.status, {case.kind for case in run.cases.values()}) == (0, {"passed"}), run.text
+
+
 def test_a_lock_of_any_name_leaves_its_file_where_locks_are(scene: Scene) -> None:
     long = "x" * 300
     scene.write(
