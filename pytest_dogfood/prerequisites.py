@@ -20,12 +20,13 @@ def prerequisites_to_run(
 ) -> tuple[JourneyId, ...]:
     """Name the journeys that must come back into a selection as items, since they cannot be replayed for others.
 
-    A Python test cannot be replayed within another's set-up; nor can, on any worker but that test's, what needs it
-    in the state of their chain. All else is left to be provisioned. `elsewhere` are the items of other shards. With
-    shards those who establish a token count if they run without any, be it that they come back there: here, too, the
-    failure of one of them must not be missed. Gates of other shards are needed by those that stand behind them.
+    A Python test cannot be replayed within another's set-up, nor what uses fixtures; nor can, on any worker but their
+    own, what needs them, or what a fixture provides, in the state of its chain. All else is left to be provisioned.
+    `elsewhere` are the items of other shards. With shards those who establish a token count if they run without any, be
+    it that they come back there: here, too, the failure of one of them must not be missed. Gates of other shards are
+    needed by those that stand behind them.
     """
-    if not any(journey.python for journey in graph.journeys.values()):
+    if not graph.fixtures and not any(map(_is_run_by_pytest, graph.journeys.values())):
         return ()
     replayable = _Replayable(graph)
     present = set(selected)
@@ -44,10 +45,11 @@ def prerequisites_to_run(
 
     def come_about(journeys: Iterable[JourneyId], *, anywhere: bool) -> None:
         for journey in _with_those_they_follow(graph, journeys):
-            in_reach = replayable.alone(journey) if anywhere else not graph.journeys[journey].python
+            found = graph.journeys[journey]
+            in_reach = replayable.alone(journey) if anywhere else not _is_run_by_pytest(found)
             if journey not in present and not in_reach:
                 wanted[journey] = None
-            wait_for_needs(graph.journeys[journey])
+            wait_for_needs(found)
 
     for journey in selected:
         wait_for_needs(graph.journeys[journey])
@@ -63,6 +65,11 @@ def prerequisites_to_run(
             present.update(wanted)
             in_run.update(wanted)
     return tuple(journey for journey in graph.journeys if journey in wanted)
+
+
+def _is_run_by_pytest(journey: Journey) -> bool:
+    """Whether a journey is a test, or uses fixtures: those of another item may be others, or none."""
+    return journey.python or bool(journey.use)
 
 
 def _as_one_run(graph: CapabilityGraph, selected: set[JourneyId]) -> set[JourneyId]:
@@ -95,14 +102,19 @@ class _Replayable:
     def alone(self, journey_id: JourneyId) -> bool:
         if journey_id not in self._known:
             journey = self._graph.journeys[journey_id]
-            self._known[journey_id] = not journey.python and all(
+            self._known[journey_id] = not _is_run_by_pytest(journey) and all(
                 map(self._can_be_had, self._graph.needed_by(journey))
             )
         return self._known[journey_id]
 
     def _can_be_had(self, token: Token) -> bool:
-        """Whether a token is in reach of a replay: machine-wide ones are, whoever has brought them about."""
-        if self._graph.scope_of(token) is Scope.MACHINE or self._graph.has_independent_provider(token):
+        """Whether a token is in reach of a replay: machine-wide ones are, whoever has brought them about.
+
+        What a fixture provides is not: it is set up for an item, where that can see it and in the state of its chain.
+        """
+        if token in self._graph.fixtures:
+            return False
+        if self._graph.scope_of(token) is Scope.MACHINE or self._graph.has_own_provider(token):
             return True
         candidates = self._graph.establishers.get(token, ())
         return all(self.alone(member) for one in candidates for member in one.members)

@@ -7,6 +7,7 @@ import platform
 import shlex
 import sys
 from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_dogfood.acting import NoActor
@@ -77,10 +78,11 @@ class Replayer:
             raise DeferredError(causes[0])
         raise HarnessError(self._why_not(token))
 
-    def _replayable(self, token: Token) -> tuple[Journey, ...]:
+    def _replayable(self, token: Token) -> Sequence[Journey]:
+        """Give the journeys that can be replayed, last those that use fixtures: who asks may see others, or none."""
         graph = self._presence.graph
         found = [graph.journeys[member] for member in graph.establishing(token)]
-        return tuple(journey for journey in found if not journey.python)
+        return sorted((one for one in found if not one.python), key=lambda journey: bool(journey.use))
 
     def _why_not(self, token: Token) -> str:
         graph = self._presence.graph

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability
 from pytest_dogfood.journey import JourneyId
@@ -55,6 +57,21 @@ def test_what_needs_a_python_test_in_its_own_state_comes_back_where_any_worker_m
     machine_wide, in_the_chain = CapabilityGraph(journeys, [UP]), CapabilityGraph(journeys)
     assert prerequisites_to_run(machine_wide, [JourneyId("c")]) == ("test-a", "start")
     assert prerequisites_to_run(in_the_chain, [JourneyId("c")]) == ("test-a",)
+
+
+def test_what_uses_fixtures_comes_back_as_those_of_who_needs_it_may_be_others() -> None:
+    start = replace(journey("start", gives="t"), use=("server",))
+    assert prerequisites_to_run(CapabilityGraph([start, journey("c", needs="t")]), [JourneyId("c")]) == (
+        "start",
+    )
+
+
+def test_what_needs_a_fixture_in_its_own_state_comes_back_where_any_worker_may_need_it() -> None:
+    journeys = [journey("start", needs="t", gives="up"), journey("c", needs="up")]
+    machine_wide = CapabilityGraph(journeys, [UP], {Token("t"): "fixture"})
+    in_the_chain = CapabilityGraph(journeys, (), {Token("t"): "fixture"})
+    assert prerequisites_to_run(machine_wide, [JourneyId("c")]) == ("start",)
+    assert prerequisites_to_run(in_the_chain, [JourneyId("c")]) == ()
 
 
 def test_a_gate_of_another_shard_that_rests_on_a_python_test_comes_back_for_who_stands_behind_it() -> None:

@@ -77,3 +77,52 @@ def test_a_test_that_was_left_out_does_not_run_on_a_shard_if_one_run_does_withou
     whole, merged = both(files, "-k", "use or other")
     assert merged == whole
     assert whole.status == 0
+
+
+FIXTURES = """
+    import pytest
+
+    import pytest_dogfood
+
+    @pytest.fixture
+    def server(): pass
+
+    @pytest_dogfood.provides("ready")
+    @pytest.fixture
+    def provider(dogfood_state):
+        (dogfood_state / "ready").touch()
+"""
+
+
+@pytest.mark.parametrize(
+    "gate",
+    [
+        "use: [server], steps: [run: 'true']",
+        'requires: [ready], steps: [run: test -e "$DOGFOOD_STATE/ready"]',
+    ],
+)
+def test_a_gate_of_another_shard_has_its_own_fixtures_in_its_own_state(
+    both: Callable[..., tuple[Run, Run]], gate: str
+) -> None:
+    files = {
+        "dogfood.yaml": "{capabilities: {ready: {}}}",
+        "a/conftest.py": FIXTURES,
+        "a/a.journey.yaml": f"{{journeys: [{{id: gate, tier: smoke, gating: true, {gate}}}]}}",
+        "b.journey.yaml": "{journeys: [{id: held-back, steps: [run: 'true']}]}",
+    }
+    whole, merged = both(files)
+    assert merged == whole
+    assert whole.status == 0
+
+
+def test_what_establishes_a_token_with_a_fixture_of_its_directory_comes_back_into_a_selection(
+    both: Callable[..., tuple[Run, Run]],
+) -> None:
+    files = {
+        "a/conftest.py": FIXTURES,
+        "a/a.journey.yaml": "{journeys: [{id: start, establishes: [up], use: [server], steps: [run: 'true']}]}",
+        "b.journey.yaml": "{journeys: [{id: late, requires: [up], steps: [run: 'true']}]}",
+    }
+    whole, merged = both(files, "-k", "late")
+    assert merged == whole
+    assert whole.status == 0
