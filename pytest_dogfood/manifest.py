@@ -56,7 +56,8 @@ class Manifest(Struct, frozen=True, kw_only=True):
     """What one shard knows of the whole, and what it ran.
 
     `replayed` holds what journeys came to that ran within the set-up of others, gates among them. `uncollected`
-    says why, by node id, for what pytest could not collect. `exit_status` is that of pytest.
+    says why, by node id, for what pytest could not collect. `exit_status` is that of pytest; `min_measured` the
+    percentage of journeys that must have been measured.
     """
 
     shard: Shard
@@ -67,6 +68,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     gates: tuple[JourneyId, ...] = ()
     uncollected: Mapping[str, str] = field(default_factory=dict)
     exit_status: int = 0
+    min_measured: int = 0
     version: int = VERSION
 
     def __post_init__(self) -> None:

@@ -13,6 +13,7 @@ from pytest_dogfood.manifest import manifest_name
 from pytest_dogfood.outcomes import JourneyResult
 from pytest_dogfood.outcomes import Outcome
 from pytest_dogfood.settings import Shard
+from pytest_dogfood.stash import SETTINGS
 from pytest_dogfood.storage import write_for_others
 
 
@@ -20,6 +21,7 @@ class ManifestWriter:
     """The plugin that keeps every item's last word; for the process that leads a sharded run."""
 
     def __init__(self, config: pytest.Config, leading: Leading, shard: Shard, path: str | None) -> None:
+        self._config = config
         self._leading = leading
         self._shard = shard
         self._path = config.rootpath / (path or manifest_name(shard))
@@ -72,6 +74,7 @@ class ManifestWriter:
             gates=self._leading.tally.gates,
             uncollected=self._uncollected,
             exit_status=int(session.exitstatus),
+            min_measured=self._config.stash[SETTINGS].min_measured,
         )
         try:
             write_for_others(self._path, manifest.to_json())

@@ -45,7 +45,7 @@ class Merged(Struct, frozen=True, kw_only=True):
     disputed_gates: Mapping[JourneyId, Mapping[int, Outcome]]
     uncollected: Mapping[str, str]
     troubles: tuple[str, ...]
-    """Shards whose exit status none of their items explains."""
+    """Shards whose exit status none of their items explains, and that too little was measured by all of them."""
     items: Mapping[int, tuple[ItemRecord, ...]]
     """Every item once, under the shard whose record is kept."""
     tally: Tally
@@ -98,6 +98,8 @@ def merge(manifests: Sequence[Manifest]) -> Merged:
     here = {manifest.shard.index for manifest in ordered}
     expected = ordered[0].expected
     ran = {item.nodeid for manifest in ordered for item in manifest.items}
+    tally = _tally(ordered)
+    too_little = tally.too_little(max(manifest.min_measured for manifest in ordered))
     return Merged(
         manifests=ordered,
         missing_shards=tuple(n for n in range(1, ordered[0].shard.total + 1) if n not in here),
@@ -111,9 +113,9 @@ def merge(manifests: Sequence[Manifest]) -> Merged:
         replayed=_by_shard((one.shard.index, journey) for one in ordered for journey in one.replayed),
         disputed_gates=dict(_disputed_gates(ordered)),
         uncollected=reduce(or_, (dict(one.uncollected) for one in ordered)),
-        troubles=tuple(filter(None, map(_trouble, ordered))),
+        troubles=tuple(filter(None, [*map(_trouble, ordered), too_little])),
         items=_worst(ordered),
-        tally=_tally(ordered),
+        tally=tally,
     )
 
 
@@ -191,10 +193,15 @@ def _disputed_gates(manifests: Sequence[Manifest]) -> Iterator[tuple[JourneyId, 
 
 
 def _trouble(manifest: Manifest) -> str:
-    """Say that a shard was not green for a reason that is in none of its items."""
+    """Say that a shard was not green for a reason that is in none of its items.
+
+    That it measured too little by itself is none: without shards, what all of them have measured counts.
+    """
     status = manifest.exit_status
     told = [*(item.outcome for item in manifest.items), *manifest.replayed.values()]
-    explained = manifest.uncollected or any(outcome.is_bad for outcome in told)
+    results = {result.id: result for result in manifest.results}
+    too_little = Tally(tuple(results), results=results).too_little(manifest.min_measured)
+    explained = manifest.uncollected or too_little or any(outcome.is_bad for outcome in told)
     if not status or (status == 1 and explained):
         return ""
     how = _ENDS.get(status, "was not green, though none of its items failed")

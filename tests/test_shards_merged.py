@@ -126,3 +126,47 @@ def test_what_establishes_a_token_with_a_fixture_of_its_directory_comes_back_int
     whole, merged = both(files, "-k", "late")
     assert merged == whole
     assert whole.status == 0
+
+
+def test_a_shard_that_measured_nothing_by_itself_does_not_count_if_all_have_measured_enough(
+    both: Callable[..., tuple[Run, Run]],
+) -> None:
+    files = {
+        "a.journey.yaml": """
+            capabilities: {up: {probe: 'false', provision: [run: 'true']}}
+            journeys:
+              - {id: blocked, estimate: 5, requires: [up], steps: [run: 'true']}
+              - {id: one, estimate: 2, steps: [run: 'true']}
+              - {id: two, estimate: 2, steps: [run: 'true']}
+        """
+    }
+    whole, merged = both(files, "--dogfood-blocked=up")
+    assert merged == whole
+    assert whole.status == 0
+
+
+def test_shards_that_measured_enough_by_themselves_may_have_measured_too_little_in_all(
+    both: Callable[..., tuple[Run, Run]],
+) -> None:
+    files = {
+        "a.journey.yaml": """
+            capabilities:
+              up: {scope: machine, probe: test -e "$DOGFOOD_SHARED/up"}
+              down: {scope: machine, probe: 'false'}
+            journeys:
+              - {id: one, requires: [up, down], steps: [run: 'true']}
+              - {id: two, requires: [up, down], steps: [run: 'true']}
+        """,
+        "test_a.py": """
+            import pytest
+
+            @pytest.mark.establishes("up")
+            def test_a(dogfood_state):
+                shared = dogfood_state.parent / "shared"
+                shared.mkdir(exist_ok=True)
+                (shared / "up").touch()
+        """,
+    }
+    whole, merged = both(files, "--dogfood-blocked=down")
+    assert merged == whole
+    assert whole.status == 1
