@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability
