@@ -24,16 +24,17 @@ def prerequisites_to_run(
     own, what needs them, or what a fixture provides, in the state of its chain. All else is left to be provisioned.
     `elsewhere` are the items of other shards. With shards those who establish a token count if they run without any, be
     it that they come back there: here, too, the failure of one of them must not be missed. Gates of other shards are
-    needed by those that stand behind them.
+    needed by those that stand behind them. In which order the items stand changes nothing.
     """
     if not graph.fixtures and not any(map(_is_run_by_pytest, graph.journeys.values())):
         return ()
-    replayable = _Replayable(graph)
+    replayable = Replayable(graph)
     present = set(selected)
     wanted: dict[JourneyId, None] = {}
     seen: set[Token] = set()
     waiting: list[Token] = []
     in_run = _as_one_run(graph, present.union(elsewhere)) if elsewhere else set(selected)
+    brought_without_shards = in_run.difference(present, elsewhere)
     gates = gates_by_tier(graph, (journey for journey in elsewhere if journey not in present))
     asked: set[Tier] = set()
 
@@ -47,11 +48,11 @@ def prerequisites_to_run(
         for journey in _with_those_they_follow(graph, journeys):
             found = graph.journeys[journey]
             in_reach = replayable.alone(journey) if anywhere else not _is_run_by_pytest(found)
-            if journey not in present and not in_reach:
+            if journey not in present and (not in_reach or journey in brought_without_shards):
                 wanted[journey] = None
             wait_for_needs(found)
 
-    for journey in selected:
+    for journey in filter(frozenset(selected).__contains__, graph.journeys):
         wait_for_needs(graph.journeys[journey])
         come_about(graph.journeys[journey].follows, anywhere=False)
     present.update(wanted)
@@ -73,8 +74,8 @@ def _is_run_by_pytest(journey: Journey) -> bool:
 
 
 def _as_one_run(graph: CapabilityGraph, selected: set[JourneyId]) -> set[JourneyId]:
-    """Give what would run without shards; the same on each of them, whatever the order of their items."""
-    return selected | set(prerequisites_to_run(graph, [one for one in graph.journeys if one in selected]))
+    """Give what would run without shards; the same on each of them."""
+    return selected | set(prerequisites_to_run(graph, selected))
 
 
 def _with_those_they_follow(
@@ -90,7 +91,7 @@ def _with_those_they_follow(
     return found
 
 
-class _Replayable:
+class Replayable:
     """Which journeys can be replayed on whatever worker needs them."""
 
     def __init__(self, graph: CapabilityGraph) -> None:

@@ -104,3 +104,32 @@ def test_with_shards_no_more_comes_back_than_one_run_of_the_selection_would_have
         [UP],
     )
     assert prerequisites_to_run(graph, [JourneyId("c")], elsewhere=[JourneyId("d")]) == ()
+
+
+def test_what_comes_back_is_the_same_in_whatever_order_the_items_stand() -> None:
+    graph = CapabilityGraph(
+        [
+            journey("test-a", gives="t", python=True),
+            journey("test-b", gives="t s", python=True),
+            journey("b", needs="t"),
+            journey("c", needs="s"),
+        ]
+    )
+    there = [JourneyId("b"), JourneyId("c")]
+    assert prerequisites_to_run(graph, there) == prerequisites_to_run(graph, there[::-1])
+
+
+def test_what_comes_back_without_shards_comes_back_on_the_shard_that_asks_for_it() -> None:
+    graph = CapabilityGraph(
+        [
+            journey("other"),
+            journey("test-a", gives="t", python=True),
+            journey("b", needs="up", gives="s"),
+            journey("start", needs="t", gives="up s"),
+            journey("c", needs="s t"),
+        ],
+        [UP],
+    )
+    other, *here = (JourneyId(name) for name in ("other", "test-a", "c"))
+    assert prerequisites_to_run(graph, [other, *here]) == ("start",)
+    assert prerequisites_to_run(graph, here, elsewhere=[other]) == ("start",)
