@@ -189,6 +189,7 @@ def test_the_command_that_checks_a_shard_divides_the_project_as_a_run_does(whole
 
 def test_a_poisoned_cache_and_another_order_do_not_change_the_partition(whole: Whole) -> None:
     cache = whole.scene.path / ".pytest_cache/v/dogfood/durations"
+    cache.parent.mkdir(parents=True, exist_ok=True)
     cache.write_text(json.dumps({"a.journey.yaml::a2": 999.0, "a.journey.yaml::b1": 500.0}), encoding="utf-8")
     files = ["test_plain.py", "up.journey.yaml", "a.journey.yaml"]
     whole.scene.dogfood("--dogfood-shard=1/3", "--dogfood-manifest=again.json", "-n2", *files)
