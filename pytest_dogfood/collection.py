@@ -97,10 +97,13 @@ def journeys_of(
     """
     wrong: list[Diagnostic] = []
     tests: list[Journey] = []
+    parametrised: dict[JourneyId, Diagnostic] = {}
     for item in items:
         journey: Journey | None
         if isinstance(item, pytest.Function) and isinstance(item.parent, JourneyFile):
             journey = item.obj.journey
+            if hasattr(item, "callspec"):
+                parametrised.setdefault(journey.id, _is_parametrised(journey, item))
         else:
             journey = _test_as_journey(item, dependences.get(JourneyId(item.nodeid)), wrong)
             if journey is None:
@@ -108,7 +111,16 @@ def journeys_of(
             tests.append(journey)
             project.read_settings_above(item.path)
         item.stash[JOURNEY] = journey
-    return wrong, tests
+    return [*wrong, *parametrised.values()], tests
+
+
+def _is_parametrised(journey: Journey, item: pytest.Item) -> Diagnostic:
+    return Diagnostic(
+        location=journey.location,
+        code="parametrised-journey",
+        message=f"journey {journey.id!r} would run as {item.name}: a fixture of it, or a plugin, parametrises it",
+        hint="a journey is one item: let it do without that fixture or option; matrix: runs it once per value",
+    )
 
 
 def place_of(item: pytest.Item) -> Location:

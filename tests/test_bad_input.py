@@ -249,6 +249,31 @@ def test_an_unknown_mark_is_a_warning_elsewhere(inner: Make) -> None:
     result.assert_outcomes(passed=1, warnings=1)
 
 
+REPEATING = """
+    def pytest_generate_tests(metafunc):
+        metafunc.fixturenames.append("repeated")
+        metafunc.parametrize("repeated", [1, 2], indirect=True, ids=["1-2", "2-2"])
+"""
+AUTOUSE = """
+    import pytest
+
+    @pytest.fixture(autouse=True, params=["chromium"])
+    def browser(request):
+        return request.param
+"""
+
+
+@pytest.mark.parametrize("way", WAYS, ids=["alone", "workers", "check"])
+@pytest.mark.parametrize("conftest, name", [(REPEATING, "good[[]1-2]"), (AUTOUSE, "good[[]chromium]")])
+def test_a_parametrised_journey_is_refused(
+    inner: Make, way: tuple[str, ...], conftest: str, name: str
+) -> None:
+    refusal = refuse(inner({**BESIDE, "conftest.py": conftest}), *way)
+    refusal.assert_refused()
+    refusal.assert_told(f"good.journey.yaml:1:*'good' would run as {name}:*[[]parametrised-journey]")
+    assert refusal.told.count("parametrised-journey") == 1
+
+
 def test_a_seed_file_that_leaves_through_a_symbolic_link_is_an_error(inner: Make) -> None:
     scene = inner(
         {
