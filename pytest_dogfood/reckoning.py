@@ -17,7 +17,7 @@ _OURS = Path(__file__).parent
 
 def reckon(turn: Turn, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
     """Fold a report into the turn, once it says what it should."""
-    error = call.excinfo.value if call.excinfo is not None else None
+    error = _what_ended(turn, call, report)
     if report.failed and error is not None:
         _call_by_its_name(report, error)
         _point_at_the_item(report, item)
@@ -34,6 +34,13 @@ def reckon(turn: Turn, item: pytest.Item, call: pytest.CallInfo[None], report: p
     if report.skipped and (turn.cause is not None or turn.outcome is Outcome.NO_ACTOR):
         path, line, _ = item.location
         report.longrepr = (str(item.config.rootpath / path), (line or 0) + 1, _reason(report))
+
+
+def _what_ended(turn: Turn, call: pytest.CallInfo[None], report: pytest.TestReport) -> BaseException | None:
+    """Give what was raised; where a plugin retries within a report, `call` is of the first try, so a refusal counts."""
+    if report.when == "call" and turn.refusal is not None:
+        return turn.refusal
+    return call.excinfo.value if call.excinfo is not None else None
 
 
 def _call_by_its_name(report: pytest.TestReport, error: BaseException) -> None:

@@ -14,6 +14,7 @@ import pytest
 from pytest_dogfood.acting import NoActor
 from pytest_dogfood.asking import Ask
 from pytest_dogfood.asking import DeferredError
+from pytest_dogfood.asking import FixtureValue
 from pytest_dogfood.capabilities import Capabilities
 from pytest_dogfood.collection import JourneyFile
 from pytest_dogfood.custody import ChainCustody
@@ -84,10 +85,16 @@ class Running:
             item.ihook.pytest_runtest_logreport(report=report)
         return result
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        if item.stash.get(TURN, None) is not None:
-            self._new_turn(item)  # a rerun starts afresh
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
+        __tracebackhide__ = True
+        if item.stash.get(TURN, None) is None:
+            return (yield)
+        turn = self._new_turn(item)  # a rerun starts afresh
+        result = yield
+        if turn is not None and not hasattr(item, "fixturenames"):
+            _prepare(turn, None)
+        return result
 
     @pytest.hookimpl
     def pytest_sessionfinish(self) -> None:
@@ -99,8 +106,7 @@ class Running:
     @pytest.fixture
     def dogfood_presence(self, request: pytest.FixtureRequest) -> None:
         """Ensure that what the item requires is present."""
-        turn = request.node.stash[TURN]
-        _as_pytest_has_it(turn, lambda: turn.prepare(request.getfixturevalue))
+        _prepare(request.node.stash[TURN], request.getfixturevalue)
 
     @pytest.fixture
     def dogfood_state(self, request: pytest.FixtureRequest) -> Path:
@@ -127,6 +133,8 @@ class Running:
         turn = item.stash.get(TURN, None)
         if turn is None:
             return (yield)
+        if turn.refusal is not None:
+            raise turn.refusal  # another plugin takes no notice of how the set-up has ended
         turn.calling = True
         try:
             result = yield
@@ -191,6 +199,17 @@ def _turn_of(request: pytest.FixtureRequest, fixture: str) -> Turn:
         how = f"mark it with requires or establishes, or name `{fixture}` as an argument"
         raise harness_failure(HarnessError(f"{request.node.nodeid} does not belong to the graph: {how}"))
     return turn
+
+
+def _prepare(turn: Turn, fixture: FixtureValue | None) -> None:
+    """Make an item ready to be called, or note what keeps it from that."""
+    __tracebackhide__ = True
+    try:
+        _as_pytest_has_it(turn, lambda: turn.prepare(fixture))
+    except (Exception, *OUTCOMES) as refusal:
+        turn.refusal = refusal
+        raise
+    turn.refusal = None
 
 
 def _as_pytest_has_it(turn: Turn, action: Callable[[], T]) -> T:

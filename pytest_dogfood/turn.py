@@ -28,6 +28,7 @@ from pytest_dogfood.playing import cast_for
 from pytest_dogfood.playing import play
 from pytest_dogfood.playing import require_actor
 from pytest_dogfood.provisioning import Provisioner
+from pytest_dogfood.raising import harness_failure
 from pytest_dogfood.recursion import room_for
 from pytest_dogfood.replaying import bench_for_journey
 from pytest_dogfood.replaying import denial
@@ -41,6 +42,15 @@ from pytest_dogfood.world import State
 
 if TYPE_CHECKING:
     from pytest_dogfood.actors.cast import JourneyCast
+
+
+NOT_SET_UP = (
+    "it was called although its set-up has failed or was left out, so nothing that it requires is ensured"
+)
+
+
+def _not_set_up() -> BaseException:
+    return harness_failure(HarnessError(NOT_SET_UP))
 
 
 class ProductFailure(Exception):  # noqa: N818 - the product's, not the program's
@@ -63,6 +73,8 @@ class Turn(Struct, kw_only=True):
     workdir: Path | None = None
     bench: RealBench | None = None
     cast: JourneyCast | None = None
+    refusal: BaseException | None = field(default_factory=_not_set_up)
+    """What keeps the item from being called: until it is prepared, that it is not."""
     calling: bool = False
     parts: Outcome = Outcome.PASSED
     """What the worst of the item's subtests came to so far."""
@@ -71,8 +83,8 @@ class Turn(Struct, kw_only=True):
     _held: ExitStack = field(default_factory=ExitStack)
     _not_begun: HarnessError | None = None
 
-    def prepare(self, fixture: FixtureValue) -> None:
-        """Ensure what the journey requires, and make its place ready.
+    def prepare(self, fixture: FixtureValue | None) -> None:
+        """Ensure what the journey requires, and make its place ready; `fixture` is None for an item without any.
 
         Raises NoActor, DeferredError, or HarnessError where the harness could not do its part.
         """

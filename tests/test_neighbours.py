@@ -83,6 +83,151 @@ def test_a_deferred_journey_is_not_rerun(inner: Make) -> None:
     assert (scene.path / "runs").read_text(encoding="utf-8").split() == ["run", "run"]
 
 
+RETRYING = """
+    import pytest
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(item, call):
+        # as pytest-retry does it: once more within the report, whatever the set-up comes to
+        report = yield
+        if call.when != "call" or not report.failed:
+            return report
+        pytest.CallInfo.from_call(lambda: item.ihook.pytest_runtest_teardown(item=item, nextitem=None), "teardown")
+        item._initrequest()
+        pytest.CallInfo.from_call(lambda: item.ihook.pytest_runtest_setup(item=item), "setup")
+        again = pytest.CallInfo.from_call(lambda: item.ihook.pytest_runtest_call(item=item), "call")
+        second = pytest.TestReport.from_item_and_call(item, again)
+        report.outcome, report.longrepr = second.outcome, second.longrepr
+        return report
+"""
+TAKES_ITS_TOKEN_AWAY = {
+    "conftest.py": RETRYING,
+    "dogfood.yaml": """
+        capabilities:
+          here: {probe: test -f "$DOGFOOD_STATE/here"}
+          used: {}
+    """,
+    "test_it.py": """
+        import os
+        from pathlib import Path
+
+        import pytest
+
+        @pytest.mark.establishes("here")
+        def test_make(dogfood_state):
+            (dogfood_state / "here").touch()
+            Path("place").write_text(str(dogfood_state / "here"))
+
+        @pytest.mark.requires("here")
+        @pytest.mark.establishes("used")
+        def test_use():
+            with open("tries", "a") as tries:
+                tries.write("x")
+            os.unlink(Path("place").read_text()) if Path("tries").read_text() == "x" else None
+            assert Path("tries").read_text() == "xx"
+    """,
+    "a.journey.yaml": "{journeys: [{id: after, requires: [used], steps: ['true']}]}",
+}
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+def test_who_retries_within_a_report_calls_nothing_whose_token_has_gone(inner: Make, workers: str) -> None:
+    scene = inner(TAKES_ITS_TOKEN_AWAY)
+    result = scene.dogfood(workers, "-rA")
+    assert (scene.path / "tries").read_text() == "x"
+    result.stdout.fnmatch_lines_random(
+        [
+            "ERROR test_it.py::test_use - Failed: harness: 'here' is not present*",
+            "deferred: 1 journey, because test_it.py::test_use could not be run by the harness",
+            "dogfood: 3 journeys = 1 passed + 1 error + 1 deferred (1 cause)*",
+        ]
+    )
+
+
+def test_who_retries_within_a_report_may_succeed(inner: Make) -> None:
+    files = {
+        **TAKES_ITS_TOKEN_AWAY,
+        "test_it.py": TAKES_ITS_TOKEN_AWAY["test_it.py"].replace("os.unlink", "str"),
+    }
+    result = inner(files).dogfood("-rA")
+    assert result.ret == 0, result.stdout.str() + result.stderr.str()
+    result.stdout.fnmatch_lines(["dogfood: 3 journeys = 3 passed; 0 unaccounted*"])
+
+
+SET_UP_IS_LEFT_OUT = """
+    import pytest
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(item):
+        call = pytest.CallInfo.from_call(lambda: item.ihook.pytest_runtest_call(item=item), "call")
+        for when in ("setup", "call", "teardown"):
+            call.when = when
+            report = item.ihook.pytest_runtest_makereport(item=item, call=call)
+            item.ihook.pytest_runtest_logreport(report=report)
+        return True
+"""
+
+
+def test_who_leaves_the_set_up_out_calls_nothing(inner: Make) -> None:
+    scene = inner({**TAKES_ITS_TOKEN_AWAY, "conftest.py": SET_UP_IS_LEFT_OUT})
+    result = scene.dogfood("-rA")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert not (scene.path / "place").exists()
+    result.stdout.fnmatch_lines(["ERROR a.journey.yaml::after - Failed: harness: it was called although*"])
+
+
+ITEMS_WITHOUT_FIXTURES = """
+    import pytest
+
+    class Page(pytest.Item):
+        def runtest(self):
+            self.path.with_name(f"{self.name}-ran").touch()
+            assert self.name != "bad"
+
+    class Pages(pytest.File):
+        def collect(self):
+            for name, mark, token in (
+                ("asks", "requires", "by-steps"), ("never", "requires", "out-of-reach"),
+                ("bad", "establishes", "by-bad"), ("after-bad", "requires", "by-bad"),
+                ("good", "establishes", "by-good"), ("after-good", "requires", "by-good"),
+            ):
+                page = Page.from_parent(self, name=name)
+                page.add_marker(getattr(pytest.mark, mark)(token))
+                yield page
+
+    def pytest_collect_file(file_path, parent):
+        return Pages.from_parent(parent, path=file_path) if file_path.suffix == ".pages" else None
+"""
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+def test_items_of_other_kinds_find_their_tokens_too(inner: Make, workers: str) -> None:
+    scene = inner(
+        {
+            "conftest.py": ITEMS_WITHOUT_FIXTURES,
+            "all.pages": "",
+            "dogfood.yaml": """
+        capabilities:
+          by-steps: {probe: test -f "$DOGFOOD_STATE/x", provision: [touch "$DOGFOOD_STATE/x"]}
+          out-of-reach: {probe: "false"}
+          by-bad: {}
+          by-good: {}
+    """,
+        }
+    )
+    result = scene.dogfood(workers, "-rA")
+    assert passed(result) == ["after-good", "asks", "good"]
+    ran = {path.name for path in scene.path.glob("*-ran")}
+    assert ran == {"asks-ran", "good-ran", "after-good-ran", "bad-ran"}
+    result.stdout.fnmatch_lines_random(
+        [
+            "ERROR all.pages::never - *'out-of-reach' is not present*",
+            "deferred: 1 journey, because all.pages::bad failed",
+            "provisioned by-steps once by its provision steps*",
+        ]
+    )
+
+
 @pytest.mark.parametrize("limit", ["option", "mark"])
 def test_timeouts_of_the_neighbour_end_a_journey_and_its_steps(inner: Make, limit: str) -> None:
     mark = "marks: [{timeout: {timeout: 1}}], " if limit == "mark" else ""
