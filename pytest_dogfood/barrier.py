@@ -59,6 +59,9 @@ class BarrierPlugin:
         # The ids went out to the controller when collection finished, so nobody counts this item.
         self._barrier = Barrier.from_parent(session, name="dogfood-barrier")
         session.items.append(self._barrier)
+        manager = session.config.pluginmanager
+        manager.register(_TurnBack(), "dogfood-barrier-turn-back")
+        manager.register(_Aside(manager, self), "dogfood-barrier-aside")  # the last one is asked first
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
@@ -78,6 +81,44 @@ class BarrierPlugin:
         except (Exception, *OUTCOMES) as error:
             session.config.workeroutput[LATE_ERROR] = f"{type(error).__name__}: {error}"  # type: ignore[attr-defined] # xdist documents it
             raise
+
+
+class _NoTest(Exception):  # noqa: N818 - says where a call turns back, and is no error
+    """The item is the barrier."""
+
+
+class _TurnBack:
+    """Keeps the barrier from the plugins further in, of which some report on every item they see, as Allure's does."""
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        if isinstance(item, Barrier):
+            raise _NoTest
+        return (yield)
+
+
+class _Aside:
+    """Runs the barrier with `runner`, and with the few plugins that a late teardown is the business of."""
+
+    def __init__(self, manager: pytest.PytestPluginManager, runner: BarrierPlugin) -> None:
+        others = [plugin for plugin in manager.get_plugins() if plugin is not runner and not _watches(plugin)]
+        self._protocol = manager.subset_hook_caller("pytest_runtest_protocol", [*others, self])
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(
+        self, item: pytest.Item, nextitem: pytest.Item | None
+    ) -> Generator[None, object, object]:
+        try:
+            return (yield)
+        except _NoTest:
+            return self._protocol(item=item, nextitem=nextitem)
+
+
+def _watches(plugin: object) -> bool:
+    """Whether a plugin is one of pytest's own, as for warnings, or pytest-timeout: what is torn down may hang."""
+    name = getattr(plugin, "__name__", None)
+    module = name if isinstance(name, str) else type(plugin).__module__
+    return module.startswith("_pytest.") or module == "pytest_timeout"
 
 
 def _tear_down_late(previous: pytest.Item, nextitem: pytest.Item | None) -> None:

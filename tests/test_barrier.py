@@ -150,3 +150,58 @@ def test_nobody_sees_the_barrier(scene: pytest.Pytester) -> None:
     result = scene.runpytest_subprocess("-n2", "-v", "--durations=0", "-vv")
     result.stdout.no_fnmatch_line("*dogfood-barrier*")
     assert result.parseoutcomes() == {"passed": 2}
+
+
+KEEPS_ACCOUNT = """
+    import pytest
+
+    class Account:
+        @pytest.hookimpl(wrapper=True, tryfirst=True)
+        def pytest_runtest_protocol(self, item):
+            with open("account", "a") as account:
+                print(item.name, file=account)
+            return (yield)
+
+    def pytest_configure(config):
+        config.pluginmanager.register(Account())
+"""
+
+
+def test_a_plugin_that_keeps_account_of_every_item_does_not_count_the_barrier(
+    scene: pytest.Pytester,
+) -> None:
+    scene.makepyfile(account_plugin=KEEPS_ACCOUNT, test_it="def test_one(): pass\ndef test_two(): pass")
+    result = scene.runpytest_subprocess("-n1", "-p", "account_plugin", *leaving_out([]))
+    result.assert_outcomes(passed=2)
+    assert (scene.path / "account").read_text().split() == ["test_one", "test_two"]
+
+
+@pytest.mark.parametrize(
+    "last_words, options, told",
+    [
+        ("warnings.warn('late')", ("-W", "error"), "ERROR test_one.py::test_one - UserWarning: late"),
+        ("time.sleep(60)", ("--timeout=2",), "ERROR test_one.py::test_one - Failed: Timeout*"),
+    ],
+)
+def test_warnings_and_time_outs_count_in_a_late_teardown_too(
+    scene: pytest.Pytester, last_words: str, options: tuple[str, ...], told: str
+) -> None:
+    scene.makepyfile(
+        test_one=f"""
+        import time
+        import warnings
+
+        import pytest
+
+        @pytest.fixture(scope="module", autouse=True)
+        def room():
+            yield
+            {last_words}
+
+        def test_one(): pass
+        """,
+        test_two="def test_two(): pass",
+    )
+    result = scene.runpytest_subprocess("-n1", "-rE", *options, *leaving_out(options))
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines([told])
