@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from hashlib import sha256
 
@@ -117,24 +118,36 @@ class Provisioner:
         if token in self._settings.blocked:
             raise DeferredError(Cause(who=token, why="is declared blocked (--dogfood-blocked)", blocked=True))
         with self.presence.locked(token, ask.state):
-            holding = self._asked(token, ask.state)
+            holding = self._asked(token, ask)
             if holding is None and not self._may_wait_for_others(token):
                 holding = self._provide(token, ask)
         if holding is None:
             with self.presence.machine.locked(SEVERAL), self.presence.locked(token, ask.state):
-                holding = self._asked(token, ask.state) or self._provide(token, ask)
+                holding = self._asked(token, ask) or self._provide(token, ask)
         ask.proofs[token] = holding.proof
 
-    def _asked(self, token: Token, state: State) -> Holding | None:
+    def _asked(self, token: Token, ask: Ask) -> Holding | None:
         """Ask for a token; the word of a journey that did not end well after all counts for nothing."""
-        holding = self.presence.ask(token, state)
+        self._share_fixture(token, ask)
+        holding = self.presence.ask(token, ask.state)
         if holding is None or holding.proof is not Proof.JOURNEY:
             return holding
         end = self.journal.verdict(JourneyId(holding.by))
         if end is None or end.against() is None or holding.place not in {MACHINE, end.state}:
             return holding
-        self.presence.forget(token, state)
+        self.presence.forget(token, ask.state)
         return None
+
+    def _share_fixture(self, token: Token, ask: Ask) -> None:
+        """Let the item use the fixture by which the token holds, as a test does that names it.
+
+        Where other parameters count for the item, of a fixture that this one rests on, pytest sets both up anew:
+        that is to happen now, and not once the item has been told that its token is there.
+        """
+        place = self.presence.place_of(token, ask.state)
+        if ask.fixture is not None and place in self._by_fixtures.get(token, ()):
+            with suppress(LookupError):  # set up for others, and not to be seen from here
+                ask.fixture(self._graph.fixtures[token])
 
     def _may_wait_for_others(self, token: Token) -> bool:
         """Whether bringing a machine-wide token about may take the locks of other such tokens.

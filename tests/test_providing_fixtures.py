@@ -209,3 +209,58 @@ def test_a_fixture_torn_down_by_x_takes_its_token_along(inner: Make) -> None:
 def test_provides_wants_tokens() -> None:
     with pytest.raises(TypeError, match="name the tokens"):
         provides()
+
+
+SEVERAL_BROWSERS = {
+    "dogfood.yaml": "capabilities: {logged-in: {description: a session in the browser}}",
+    "conftest.py": """
+        import pytest
+
+        import pytest_dogfood
+
+        @pytest.fixture(scope="session")
+        def browser_name(request):
+            return getattr(request, "param", "usual")
+
+        def pytest_generate_tests(metafunc):
+            if "page" in metafunc.fixturenames:
+                metafunc.parametrize("browser_name", ["here", "there"], indirect=True, scope="session")
+
+        @pytest.fixture(scope="session")
+        def browser(browser_name):
+            yield {"name": browser_name, "sessions": []}
+
+        @pytest.fixture
+        def page(browser):
+            return browser
+
+        @pytest_dogfood.provides("logged-in")
+        @pytest.fixture(scope="session")
+        def login(browser):
+            browser["sessions"].append("ada")
+            return {"by": browser["name"]}
+    """,
+    "a.journey.yaml": """
+        journeys:
+          - {id: shell, requires: [logged-in], steps: [run: test "$DOGFOOD_LOGGED_IN_BY" = usual]}
+    """,
+    "test_pages.py": """
+        import pytest
+
+        @pytest.mark.requires("logged-in")
+        @pytest.mark.parametrize("number", [1, 2])
+        def test_page(number, capabilities, page):
+            assert page["sessions"] == ["ada"]
+            assert capabilities["logged-in"]["by"] == page["name"]
+    """,
+}
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n1"])
+def test_a_provider_that_is_set_up_anew_for_other_parameters_provides_first(
+    inner: Make, workers: str
+) -> None:
+    result = inner(SEVERAL_BROWSERS).dogfood(workers, "-rA")
+    assert result.ret == 0, result.stdout.str() + result.stderr.str()
+    names = ("here-1", "here-2", "there-1", "there-2")
+    assert told(result) == {"shell": "PASSED", **{f"test_page[{name}]": "PASSED" for name in names}}
