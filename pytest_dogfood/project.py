@@ -188,9 +188,13 @@ class Project:
         # What was named on the command line may lie outside of testpaths, its Python files next to it.
         nearby = [(self._rootdir / capability.location.path).parent for capability in doubtful]
         roots = dict.fromkeys((*self._roots, *nearby))
-        python = (path for root in roots for path in files_below(root, ("*.py",), self._ignored))
+        python = (path for root in roots for path in files_below(root, ("*.py",), self._is_ignored_directory))
         tokens = [capability.token for capability in doubtful]
         return {Token(token) for token in tokens_mentioned(python, tokens)}
+
+    def _is_ignored_directory(self, path: Path) -> bool:
+        """Tell directories that are none of the project from files that only this run leaves out, as by --ignore."""
+        return path.is_dir() and self._ignored(path)
 
     def _name(self, path: Path) -> str:
         try:

@@ -97,6 +97,29 @@ def test_an_establishing_journey_is_found_in_files_that_are_not_named(inner: Mak
     result.stdout.fnmatch_lines(["provisioned here once by replaying a*"])
 
 
+@pytest.mark.parametrize("left_out", ["--ignore=test_it.py", "a.journey.yaml"])
+def test_a_token_of_a_python_file_that_a_run_leaves_out_is_no_mistake(inner: Make, left_out: str) -> None:
+    scene = inner(
+        {
+            "dogfood.yaml": "capabilities: {by-python: {description: a test makes it}}",
+            "test_it.py": """
+                import pytest
+
+                @pytest.mark.establishes("by-python")
+                def test_it(): pass
+            """,
+            "a.journey.yaml": """
+                journeys:
+                  - {id: alone, steps: [run: 'true']}
+                  - {id: asks, requires: [by-python], steps: [run: 'true']}
+            """,
+        }
+    )
+    result = scene.dogfood("-rA", left_out)
+    assert passed(result) == ["a.journey.yaml::alone"]
+    result.stdout.fnmatch_lines(["ERROR a.journey.yaml::asks - *'by-python' is not present*"])
+
+
 def test_what_collect_ignore_names_is_not_read(inner: Make) -> None:
     scene = inner(
         {
