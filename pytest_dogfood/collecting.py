@@ -16,17 +16,13 @@ from pytest_dogfood.stash import SETTINGS
 class JourneyCollector:
     """The plugin that collects journey files.
 
-    Between the start of the session and the end of the collection the garbage collector is paused: it would look at
-    every node and item again and again, which takes longer than making them.
+    From the first of them to the end of the collection the garbage collector is paused: it would look at every node
+    and item again and again, which takes longer than making them. What Python files leave behind, it is to clear.
     """
 
     def __init__(self) -> None:
         self._pause = ExitStack()
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_sessionstart(self) -> Generator[None, object, object]:
-        self._pause.enter_context(collector_paused())
-        return (yield)
+        self._is_paused = False
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection(self) -> Generator[None, object, object]:
@@ -47,6 +43,9 @@ class JourneyCollector:
                 JourneyFile,  # a suite of plain tests needs nothing of the graph
             )
 
+            if not self._is_paused:
+                self._is_paused = True
+                self._pause.enter_context(collector_paused())
             file: JourneyFile = JourneyFile.from_parent(parent, path=file_path)
             return file
         return None

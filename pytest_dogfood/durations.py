@@ -6,7 +6,6 @@ from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Mapping
 from pathlib import Path
-from statistics import median
 from typing import Any
 from typing import TypeGuard
 
@@ -15,7 +14,7 @@ from msgspec import Struct
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.journey import Journey
-from pytest_dogfood.planning import UNKNOWN_DURATION
+from pytest_dogfood.planning import usual_duration
 from pytest_dogfood.storage import read_as
 from pytest_dogfood.storage import write_for_others
 
@@ -51,7 +50,7 @@ def weights(
             unknown.append(journey.nodeid)
         else:
             found[journey.nodeid] = known
-    usual = median(found.values()) if found else UNKNOWN_DURATION
+    usual = usual_duration(found.values())
     return {**found, **dict.fromkeys(unknown, usual)}
 
 

@@ -201,6 +201,13 @@ def _weight(journey: Journey, durations: Mapping[str, float]) -> float:
     return UNKNOWN_DURATION if journey.estimate is None else journey.estimate
 
 
+def usual_duration(known: Collection[float]) -> float:
+    """Give the median of the durations that are known, in seconds: what the others may take."""
+    from statistics import median  # whoever leads a run of plain tests needs none of it
+
+    return median(known) if known else UNKNOWN_DURATION
+
+
 def in_dependency_order(planned: Mapping[JourneyId, PlannedJourney]) -> tuple[JourneyId, ...]:
     """Order the items so that each stands behind those it comes after, otherwise as given."""
     return in_order({journey: one.after for journey, one in planned.items()})

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 from typing import Never
-
-from msgspec import Struct
 
 if TYPE_CHECKING:
     from pytest_dogfood.journey import Token
@@ -54,7 +53,9 @@ class CheckFormat(StrEnum):
     JSON = "json"
 
 
-class Shard(Struct, frozen=True):
+# Dataclasses, here: a worker that finds only plain tests needs msgspec for nothing else.
+@dataclass(frozen=True, slots=True)
+class Shard:
     """The part of the project that one machine of a CI matrix runs: number `index` (from 1) of `total`."""
 
     index: int
@@ -95,7 +96,8 @@ def _shard_of_ci(environment: Mapping[str, str]) -> str:
     return "/".join(environment[name] for name in names)
 
 
-class Settings(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
     """What the command line and the ini file say; raises ValueError with words for the user when built wrong.
 
     `timeout` is the limit of a step in seconds where nothing nearer sets one. `min_measured` is in percent.

@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Mapping
 from collections.abc import Sequence
 from math import fsum
-from statistics import median
 
 from msgspec import Struct
 
@@ -19,6 +18,7 @@ from pytest_dogfood.journey import Scope
 from pytest_dogfood.journey import Token
 from pytest_dogfood.planning import UNKNOWN_DURATION
 from pytest_dogfood.planning import partition
+from pytest_dogfood.planning import usual_duration
 
 
 class Division(Struct, frozen=True, kw_only=True):
@@ -52,7 +52,7 @@ def divide(
         for token in graph.needed_by(journey):
             if graph.scope_of(token) is Scope.MACHINE:
                 needs[name][token] = costs.of(token)
-    usual = median(committed.values()) if committed else UNKNOWN_DURATION
+    usual = usual_duration(committed.values())
     for nodeid in plain:
         parts[_name_of_file(nodeid)].append(committed.get(nodeid, usual))
     # fsum rounds once, so the order of the parts does not show in the last digit, and so in a tie.

@@ -62,7 +62,9 @@ def _measurements(rounds: int, workers: Iterable[int]) -> dict[str, Callable[[],
         for count in workers:
             if not (name == TINY and count == 8):
                 found[f"{name}, N={count}"] = partial(_makespans, name, count, rounds)
-    found["plain tests"] = lambda: [overheads.plain_tests(3 * rounds)]  # a tenth of a second in three, and noisy
+    found["plain tests"] = lambda: [
+        overheads.plain_tests(3 * rounds)
+    ]  # a tenth of a second in three, and noisy
     found["collection"] = lambda: [overheads.collection(rounds)]
     found["steps"] = lambda: [
         overheads.steps(rounds, "sh"),
