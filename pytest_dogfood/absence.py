@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 import pytest
 
 from pytest_dogfood.standin import is_loaded
@@ -47,6 +49,19 @@ class Forgotten:
         self._named = named
 
     def pytest_report_header(self) -> str:
+        return self._answer()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_collection(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Tell it with the error, too, where -q leaves the header out."""
+        try:
+            return (yield)
+        except pytest.UsageError as error:
+            if session.config.get_verbosity() >= 0:
+                raise
+            raise pytest.UsageError(*error.args, self._answer()) from error
+
+    def _answer(self) -> str:
         return (
             f"dogfood: off; {self._named[0]} is collected with --dogfood, or `dogfood = true` in the ini file"
         )

@@ -160,3 +160,9 @@ def test_the_plugin_can_be_left_out(inner: Make) -> None:
 def test_it_is_loaded_under_the_name_dogfood(inner: Make) -> None:
     result = inner({"test_it.py": "def test(): pass"}).typed("--trace-config")
     result.stdout.fnmatch_lines(["*pytest-dogfood-*", "*dogfood *pytest_dogfood*plugin.py"])
+
+
+def test_who_names_a_journey_file_is_told_so_under_q_too(inner: Make) -> None:
+    scene = inner(THEIRS)
+    assert "dogfood: off" in "\n".join(scene.typed("-q", "a.journey.yaml").errlines)
+    assert "dogfood: off" not in "\n".join(scene.typed("a.journey.yaml").errlines)
