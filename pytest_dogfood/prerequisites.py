@@ -52,7 +52,7 @@ def prerequisites_to_run(
                 wanted[journey] = None
             wait_for_needs(found)
 
-    for journey in filter(frozenset(selected).__contains__, graph.journeys):
+    for journey in filter(present.__contains__, graph.journeys):
         wait_for_needs(graph.journeys[journey])
         come_about(graph.journeys[journey].follows, anywhere=False)
     present.update(wanted)

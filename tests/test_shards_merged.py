@@ -22,8 +22,12 @@ class Run(NamedTuple):
     closing_line: str
 
 
+Both = Callable[..., tuple[Run, Run]]
+"""Runs a project without shards, and in shards that are merged."""
+
+
 @pytest.fixture
-def both(inner: Make, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[Run, Run]]:
+def both(inner: Make, capsys: pytest.CaptureFixture[str]) -> Both:
     """Run a project without shards, then in two shards that are merged."""
 
     def run(files: Mapping[str, str], *arguments: str) -> tuple[Run, Run]:
@@ -40,9 +44,7 @@ def both(inner: Make, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple
     return run
 
 
-def test_a_gate_that_a_declared_blocker_defers_is_open_on_every_shard(
-    both: Callable[..., tuple[Run, Run]],
-) -> None:
+def test_a_gate_that_a_declared_blocker_defers_is_open_on_every_shard(both: Both) -> None:
     files = {
         "a.journey.yaml": """
             capabilities: {up: {probe: 'false', provision: [run: 'true']}}
@@ -56,9 +58,7 @@ def test_a_gate_that_a_declared_blocker_defers_is_open_on_every_shard(
     assert whole.status == 0
 
 
-def test_a_test_that_was_left_out_does_not_run_on_a_shard_if_one_run_does_without_it(
-    both: Callable[..., tuple[Run, Run]],
-) -> None:
+def test_a_test_that_was_left_out_does_not_run_on_a_shard_if_one_run_does_without_it(both: Both) -> None:
     files = {
         "a.journey.yaml": """
             capabilities: {up: {scope: machine, probe: test -e "$DOGFOOD_SHARED/up"}}
@@ -101,9 +101,7 @@ FIXTURES = """
         'requires: [ready], steps: [run: test -e "$DOGFOOD_STATE/ready"]',
     ],
 )
-def test_a_gate_of_another_shard_has_its_own_fixtures_in_its_own_state(
-    both: Callable[..., tuple[Run, Run]], gate: str
-) -> None:
+def test_a_gate_of_another_shard_has_its_own_fixtures_in_its_own_state(both: Both, gate: str) -> None:
     files = {
         "dogfood.yaml": "{capabilities: {ready: {}}}",
         "a/conftest.py": FIXTURES,
@@ -116,7 +114,7 @@ def test_a_gate_of_another_shard_has_its_own_fixtures_in_its_own_state(
 
 
 def test_what_establishes_a_token_with_a_fixture_of_its_directory_comes_back_into_a_selection(
-    both: Callable[..., tuple[Run, Run]],
+    both: Both,
 ) -> None:
     files = {
         "a/conftest.py": FIXTURES,
@@ -129,7 +127,7 @@ def test_what_establishes_a_token_with_a_fixture_of_its_directory_comes_back_int
 
 
 def test_a_shard_that_measured_nothing_by_itself_does_not_count_if_all_have_measured_enough(
-    both: Callable[..., tuple[Run, Run]],
+    both: Both,
 ) -> None:
     files = {
         "a.journey.yaml": """
@@ -145,9 +143,7 @@ def test_a_shard_that_measured_nothing_by_itself_does_not_count_if_all_have_meas
     assert whole.status == 0
 
 
-def test_shards_that_measured_enough_by_themselves_may_have_measured_too_little_in_all(
-    both: Callable[..., tuple[Run, Run]],
-) -> None:
+def test_shards_that_measured_enough_by_themselves_may_have_measured_too_little_in_all(both: Both) -> None:
     files = {
         "a.journey.yaml": """
             capabilities:
