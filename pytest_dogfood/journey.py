@@ -149,9 +149,11 @@ class Service(Struct, frozen=True, kw_only=True):
 
 
 class Capability(Struct, frozen=True, kw_only=True):
-    """The definition of a token: where it is true, how to ask for it, how to bring it about, how to give it back.
+    """The definition of a token: where it is true, how to probe, provision and release it.
 
-    `timeout` (seconds) bounds the probe, and how long a service may take until the probe holds.
+    `timeout` (seconds) bounds the probe, and how long a service may take until the probe holds. `locks` are held while
+    the token is provisioned or released. `invalidates` names the tokens that provisioning it destroys. `outlives` names
+    those of `requires` that it needs only while it is made: they may be released while it is still in use.
     """
 
     token: Token
@@ -164,6 +166,9 @@ class Capability(Struct, frozen=True, kw_only=True):
     service: Service | None = None
     release: tuple[Step, ...] = ()
     timeout: float | None = None
+    locks: tuple[str, ...] = ()
+    invalidates: Mapping[Token, Location] = field(default_factory=dict)
+    outlives: Mapping[Token, Location] = field(default_factory=dict)
 
 
 class Mark(Struct, frozen=True, kw_only=True):
