@@ -84,7 +84,7 @@ def _requirements(graph: CapabilityGraph) -> Iterator[tuple[str, Token, Location
         for token, location in journey.invalidates.items():
             yield f"journey {journey.id!r}", token, location
     for capability in graph.capabilities.values():
-        for token, location in capability.requires.items():
+        for token, location in (*capability.requires.items(), *capability.invalidates.items()):
             yield f"capability {capability.token!r}", token, location
 
 

@@ -84,6 +84,13 @@ def test_an_unknown_token_is_found_in_the_requirements_of_a_capability() -> None
     assert "capability 't' names 'moon'" in found.message
 
 
+def test_an_unknown_token_is_found_where_a_capability_invalidates_it() -> None:
+    spoiling = replace(capability(10, "t"), invalidates={Token("moon"): at(12)})
+    found = only(spoiling)
+    assert (found.location, found.code) == (at(12), "unknown-token")
+    assert "capability 't' names 'moon'" in found.message
+
+
 def test_a_star_without_any_instance_is_an_unknown_token() -> None:
     found = only(journey(10, "a", gives="data:linux"), journey(20, "b", needs="dat:*"))
     assert (found.location, found.code, found.hint) == (at(21), "unknown-token", "did you mean 'data'?")

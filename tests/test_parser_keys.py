@@ -52,6 +52,10 @@ def capability_with(keys: str) -> Capability:
     return parsed.capabilities[0]
 
 
+def in_settings(line: int, column: int) -> Location:
+    return Location("dogfood.yaml", line, column)
+
+
 @pytest.mark.parametrize(
     "keys,name,value",
     [
@@ -202,6 +206,12 @@ def test_a_command_is_text_or_words(written: str, run: object) -> None:
         ),
         ("provision: [ls]", "provision", (Step(location=Location("dogfood.yaml", 3, 17), run="ls"),)),
         ("release: [ls]", "release", (Step(location=Location("dogfood.yaml", 3, 15), run="ls"),)),
+        ("lock: gpu", "locks", ("gpu",)),
+        ("locks: [gpu, port 80]", "locks", ("gpu", "port 80")),
+        ("invalidates: [a, 'b:c']", "invalidates", {"a": in_settings(3, 19), "b:c": in_settings(3, 22)}),
+        ("requires: [a]\noutlives: a", "outlives", {"a": in_settings(4, 15)}),
+        ("requires: ['a:*']\noutlives: ['a:*']", "outlives", {"a:*": in_settings(4, 16)}),
+        ("requires: a\noutlives: a\ninvalidates: a", "invalidates", {"a": in_settings(5, 18)}),
     ],
 )
 def test_each_key_of_a_capability_is_read(keys: str, name: str, value: object) -> None:

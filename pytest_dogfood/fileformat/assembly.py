@@ -26,6 +26,7 @@ from pytest_dogfood.journey import Step
 from pytest_dogfood.journey import StreamExpectation
 from pytest_dogfood.journey import Token
 from pytest_dogfood.journey import Until
+from pytest_dogfood.journey import base_of
 
 # What a step says without a word about it; shared, because most steps say nothing.
 SUCCESS = Expectation()
@@ -175,11 +176,14 @@ def read_capability(
     if fields.wrote("service") and fields.wrote("provision"):
         message = "a token is brought about by `service` or by `provision`, not by both"
         findings.add(fields.key("service"), "conflicting-keys", message)
-    requires = read_tokens(fields.get("requires", ()), findings)
+    requires, invalidates, outlives = (
+        read_tokens(fields.get(key, ()), findings) for key in ("requires", "invalidates", "outlives")
+    )
     if token in requires:
         message = f"{token!r} requires itself"
         hint = "remove it from `requires`"
         findings.add(fields.key("requires"), "conflicting-tokens", message, hint=hint)
+    _report_destroyed_bases(token, fields, findings)
     probe = fields.get("probe")
     if probe is not None:
         _refuse_without_command(probe, findings)
@@ -194,7 +198,30 @@ def read_capability(
         service=_service(fields.get("service"), findings, defaults),
         release=read_steps(fields.get("release", ()), fields.value("release"), findings, defaults),
         timeout=fields.get("timeout"),
+        locks=fields.get("locks", ()),
+        invalidates=invalidates,
+        outlives=outlives,
     )
+
+
+def _report_destroyed_bases(token: str, fields: Fields, findings: Findings) -> None:
+    """Report what a capability invalidates although it needs it, and what it outlives without requiring it."""
+    required = {node.value for node in fields.get("requires", ())}
+    outlived = {node.value for node in fields.get("outlives", ())}
+    for node in fields.get("invalidates", ()):
+        if base_of(Token(node.value)) == token:
+            message = f"{token!r} invalidates itself"
+            hint = "remove it from `invalidates`"
+            findings.add(node, "conflicting-tokens", message, hint=hint)
+        elif node.value in required - outlived:
+            message = f"{token!r} requires {node.value!r} and invalidates it too"
+            hint = f"if it is needed only while {token!r} is made, say `outlives: [{node.value}]`"
+            findings.add(node, "conflicting-tokens", message, hint=hint)
+    for node in fields.get("outlives", ()):
+        if node.value not in required:
+            message = f"{token!r} outlives {node.value!r} but does not require it"
+            hint = f"add it to `requires`, or remove it from `outlives`: {token!r} does not rest on it"
+            findings.add(node, "outlives-unrequired", message, hint=hint)
 
 
 def _service(fields: Fields | None, findings: Findings, defaults: Defaults) -> Service | None:

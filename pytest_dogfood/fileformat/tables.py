@@ -175,6 +175,20 @@ CAPABILITY = Record(
         "provision": Key(shape=STEPS, description="Idempotent steps that bring it about."),
         "service": Key(shape=SERVICE, description="A process that brings it about."),
         "release": Key(shape=STEPS, description="Steps after the last journey that needs it."),
+        "locks": Key(
+            shape=OneOrMany(item=TEXT),
+            description="Held while it is provisioned or released; one holder at a time on the machine.",
+            examples=("[gpu]",),
+        ),
+        "lock": Key(shape=OneOrMany(item=TEXT), description="The same as `locks`.", alias_of="locks"),
+        "invalidates": Key(
+            shape=TOKENS, description="Tokens that provisioning it destroys.", examples=("[config-a]",)
+        ),
+        "outlives": Key(
+            shape=REQUIRED_TOKENS,
+            description="Those of `requires` that it needs only while it is made.",
+            examples=("[old-server]",),
+        ),
         "timeout": Key(
             shape=DURATION,
             description="The limit of the probe, and of a service's start; 60 s unless told otherwise.",
