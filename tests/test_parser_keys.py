@@ -118,14 +118,8 @@ def test_each_key_of_a_journey_is_read(keys: str, name: str, value: object) -> N
         ("stdin: ''", "stdin", ""),
         ("seed_files: {a: b}", "seed_files", {"a": "b"}),
         ("core: true", "core", True),
-        ("expect_cmd_re: ^git", "expect_cmd_re", "^git"),
-        ("expect_text: done", "expect_text", "done"),
-        ("expect_state: clean", "expect_state", "clean"),
-        ("expect: it works", "expect", Expectation(text="it works")),
-        ("expect: {text: it works}", "expect", Expectation(text="it works")),
         ("expect_exit: 2", "expect", Expectation(exit=2)),
         ("expect_exit: nonzero", "expect", Expectation(exit="nonzero")),
-        ("expect: it fails\nexpect_exit: 1", "expect", Expectation(exit=1, text="it fails")),
         (
             "expect: {stdout: x}\nexpect_exit: 1",
             "expect",
@@ -172,6 +166,24 @@ def test_each_key_of_a_journey_is_read(keys: str, name: str, value: object) -> N
 )
 def test_each_key_of_a_step_is_read(keys: str, name: str, value: object) -> None:
     assert getattr(step_with(keys), name) == value
+
+
+@pytest.mark.parametrize(
+    "keys,name,value",
+    [
+        ("core: false", "core", False),
+        ("expect_cmd_re: ^git", "expect_cmd_re", "^git"),
+        ("expect_text: done", "expect_text", "done"),
+        ("expect_state: clean", "expect_state", "clean"),
+        ("expect: it works", "expect", Expectation(text="it works")),
+        ("expect: {text: it works}", "expect", Expectation(text="it works")),
+        ("expect: it fails\nexpect_exit: 1", "expect", Expectation(exit=1, text="it fails")),
+    ],
+)
+def test_each_key_of_an_actors_step_is_read(keys: str, name: str, value: object) -> None:
+    lines = keys.replace("\n", "\n    ")
+    (journey,) = journeys_of(f"id: a\nsteps:\n  - intent: look\n    {lines}\n  - {{run: ls, core: false}}\n")
+    assert getattr(journey.steps[0], name) == value
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from collections.abc import Mapping
 
@@ -14,6 +15,7 @@ from pytest_dogfood.fileformat.nodes import Findings
 from pytest_dogfood.fileformat.nodes import ListNode
 from pytest_dogfood.fileformat.nodes import Node
 from pytest_dogfood.fileformat.nodes import ScalarNode
+from pytest_dogfood.fileformat.nodes import shown
 from pytest_dogfood.fileformat.records import Fields
 from pytest_dogfood.fileformat.tables import FLEET
 from pytest_dogfood.journey import Capability
@@ -73,6 +75,7 @@ def read_acted_steps(
     items: Iterable[str | tuple[str, ...] | Fields], node: Node, findings: Findings, defaults: Defaults
 ) -> tuple[Step, ...]:
     """Give the steps of a list that was read, some of which may be left to an actor; `node` is that list."""
+    _report_core_without_actor(items, findings)
     nodes = node.items if isinstance(node, ListNode) else []
     # A refused item is missing from `items` but not from `nodes`: such a file never runs, places may shift.
     return tuple([read_step(item, at, findings, defaults) for item, at in zip(items, nodes, strict=False)])
@@ -94,7 +97,9 @@ def read_step(item: str | tuple[str, ...] | Fields, at: Node, findings: Findings
     if SAYS_WHAT_TO_DO.isdisjoint(item.node.entries):
         hint = "give it a command with `run:`, or an `intent:` for an actor"
         findings.add(item.node, "empty-step", "a step that does nothing", hint=hint)
-    if not item.wrote("run"):
+    if item.wrote("run"):
+        _report_unjudged(item, findings)
+    else:
         for key in (one for one in ("until", "stdin") if item.wrote(one)):
             hint = "give it one with `run:`; an actor decides for itself what to repeat and to type"
             findings.add(
@@ -129,6 +134,34 @@ def _refuse_without_command(item: str | tuple[str, ...] | Fields, findings: Find
     ):
         message = "a step without a command: only those of a journey may be left to an actor"
         findings.add(item.node, "no-command", message, hint="give it a command with `run:`")
+
+
+def _report_unjudged(step: Fields, findings: Findings) -> None:
+    """Report what only a judge of an actor reads, in a step that has a command."""
+    expect = step.get("expect")
+    text = expect.get("text") if isinstance(expect, Fields) else expect
+    if text is not None:
+        at = expect.value("text") if isinstance(expect, Fields) else step.value("expect")
+        message = f"free text beside `run:` checks nothing: {shown(text)}"
+        what = json.dumps(text, ensure_ascii=False) if len(text) <= 40 else "…"
+        hint = f"write `expect: {{stdout: {{contains: {what}}}}}` to check, `intent:` to comment"
+        findings.add(at, "checks-nothing", message, hint=hint)
+    for key in ("expect_text", "expect_state", "expect_cmd_re"):
+        if key in step.values:
+            message = f"{key!r} is for what an actor does: beside `run:` it checks nothing"
+            hint = "write assertions under `expect:`, such as `{stdout: {contains: ready}}`"
+            findings.add(step.key(key), "checks-nothing", message, hint=hint)
+
+
+def _report_core_without_actor(items: Iterable[str | tuple[str, ...] | Fields], findings: Findings) -> None:
+    """Report steps that claim not to decide, in a list where every step has a command and so decides."""
+    steps = [item for item in items if isinstance(item, Fields)]
+    if all(step.wrote("run") for step in steps):
+        for step in steps:
+            if step.get("core") is False:
+                message = "`core: false`, but a step with `run:` always decides the outcome"
+                hint = "remove it; let a command that may fail end with `|| true`"
+                findings.add(step.key("core"), "core-without-actor", message, hint=hint)
 
 
 def read_seed_files(fields: Fields, findings: Findings) -> Mapping[str, str]:
@@ -187,6 +220,7 @@ def read_capability(
     probe = fields.get("probe")
     if probe is not None:
         _refuse_without_command(probe, findings)
+        _report_core_without_actor([probe], findings)
     return Capability(
         token=Token(token),
         location=findings.location(at),

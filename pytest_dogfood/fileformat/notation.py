@@ -17,9 +17,11 @@ from pytest_dogfood.fileformat.nodes import Node
 from pytest_dogfood.fileformat.nodes import ScalarNode
 from pytest_dogfood.fileformat.nodes import is_null
 from pytest_dogfood.fileformat.nodes import shown
+from pytest_dogfood.fileformat.shapes import CHECKS_NOTHING
 from pytest_dogfood.fileformat.shapes import Number
 from pytest_dogfood.fileformat.shapes import read_text
 from pytest_dogfood.fileformat.shapes import refuse
+from pytest_dogfood.fileformat.shapes import refuse_empty
 from pytest_dogfood.journey import MARK_PATTERN
 from pytest_dogfood.journey import Mark
 
@@ -166,6 +168,10 @@ class Command(Struct, frozen=True, kw_only=True):
         if is_null(node) or not node.value.strip():
             findings.add(node, "empty-run", "an empty command", hint="write what the user types")
             return None
+        if all(line.startswith("#") for line in map(str.strip, node.value.split("\n")) if line):
+            hint = "write what the user types; a comment for people goes under `intent:`"
+            findings.add(node, "empty-run", "a command of comments only, which does nothing", hint=hint)
+            return None
         return read_text(node, findings, self.expected)
 
     def _read_argv(self, node: ListNode, findings: Findings) -> tuple[str, ...] | None:
@@ -182,7 +188,7 @@ class Command(Struct, frozen=True, kw_only=True):
 
 
 class FreeMap(Struct, frozen=True, kw_only=True):
-    """Keys of one shape, values of any type, resolved as YAML 1.2's core schema says."""
+    """Keys of one shape, values of any type, resolved as YAML 1.2's core schema says; not empty."""
 
     key: JmesPath
     expected: str = "a mapping from JMESPath expressions to values"
@@ -190,6 +196,9 @@ class FreeMap(Struct, frozen=True, kw_only=True):
     def read(self, node: Node, findings: Findings) -> dict[str, Any] | None:
         if not isinstance(node, MapNode):
             refuse(node, self.expected, findings)
+            return None
+        if not node.entries:
+            refuse_empty(node, CHECKS_NOTHING, self.expected, findings)
             return None
         keys = [self.key.read(key, findings) for key, _ in node.entries.values()]
         values = [free_value(value) for _, value in node.entries.values()]

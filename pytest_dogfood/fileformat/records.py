@@ -15,6 +15,7 @@ from pytest_dogfood.fileformat.nodes import Placed
 from pytest_dogfood.fileformat.nodes import shown
 from pytest_dogfood.fileformat.shapes import Key
 from pytest_dogfood.fileformat.shapes import refuse
+from pytest_dogfood.fileformat.shapes import refuse_empty
 
 
 class Fields:
@@ -46,12 +47,16 @@ class Fields:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """A mapping that takes the keys of its table and no others. `elsewhere` says where a misplaced key belongs."""
+    """A mapping that takes the keys of its table and no others. `elsewhere` says where a misplaced key belongs.
+
+    With `empty_code` it must hold something.
+    """
 
     name: str
     description: str
     keys: Mapping[str, Key]
     elsewhere: Mapping[str, str] = field(default_factory=dict)
+    empty_code: str = ""
     _required: tuple[str, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -65,6 +70,9 @@ class Record:
     def read(self, node: Node, findings: Findings) -> Fields | None:
         if not isinstance(node, MapNode):
             refuse(node, self.expected, findings)
+            return None
+        if self.empty_code and not node.entries:
+            refuse_empty(node, self.empty_code, self.expected, findings)
             return None
         values: dict[str, Any] = {}
         keys = self.keys

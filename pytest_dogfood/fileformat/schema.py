@@ -73,6 +73,8 @@ _NAMED: Mapping[str, Shape[Any]] = {
     "capabilities": CAPABILITIES,
 }
 _NO_EXIT = {"expect": {"properties": {"exit": False}}}
+_FOR_A_JUDGE = ("expect_text", "expect_state", "expect_cmd_re")
+_JUDGED = {"expect": {"type": "object", "properties": {"text": False}}, **dict.fromkeys(_FOR_A_JUDGE, False)}
 _IS_ABSENT = {"properties": {"exists": {"const": False}}, "required": ["exists"]}
 # What the parser checks once a record is read: the rules between keys, which no table holds.
 _RULES: Mapping[str, list[JsonSchema]] = {
@@ -82,6 +84,7 @@ _RULES: Mapping[str, list[JsonSchema]] = {
     STEP_RECORD.name: [
         at_least_one(*(name for name in STEP_RECORD.keys if name in SAYS_WHAT_TO_DO)),
         {"if": {"required": ["expect_exit"]}, "then": {"properties": _NO_EXIT}},
+        {"if": {"required": ["run"]}, "then": {"properties": _JUDGED}},
     ],
     SAVE.name: [
         at_least_one("stdout", "stderr", "json"),

@@ -28,6 +28,9 @@ from pytest_dogfood.fileformat.nodes import shown
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
+CHECKS_NOTHING = "checks-nothing"
+"""The code of an assertion that is there and judges nothing."""
+
 _INTEGER = re.compile(r"[-+]?\d{1,18}", re.ASCII)
 
 
@@ -151,6 +154,12 @@ class Choice(Struct, Generic[T], frozen=True, kw_only=True):
         return None
 
 
+def refuse_empty(node: Node, code: str, expected: str, findings: Findings) -> None:
+    """Report a list or a mapping that must hold something and does not."""
+    hint = "say what must be seen, or leave the key out" if code == CHECKS_NOTHING else ""
+    findings.add(node, code, f"nothing stands here: expected {expected}", hint=hint)
+
+
 class ListOf(Struct, Generic[T], frozen=True, kw_only=True):
     """A list; with `empty_code` one that must hold something."""
 
@@ -160,7 +169,7 @@ class ListOf(Struct, Generic[T], frozen=True, kw_only=True):
 
     def read(self, node: Node, findings: Findings) -> tuple[T, ...] | None:
         if self.empty_code and (is_null(node) or (isinstance(node, ListNode) and not node.items)):
-            findings.add(node, self.empty_code, f"nothing stands here: expected {self.expected}")
+            refuse_empty(node, self.empty_code, self.expected, findings)
         elif isinstance(node, ListNode):
             return _read_items(node, self.item, findings)
         else:
@@ -175,9 +184,10 @@ def _read_items(node: ListNode, shape: Shape[T], findings: Findings) -> tuple[T,
 
 
 class OneOrMany(Struct, Generic[T], frozen=True, kw_only=True):
-    """A single value stands for a list of one."""
+    """A single value stands for a list of one; with `empty_code` a list must hold something."""
 
     item: Shape[T]
+    empty_code: str = ""
 
     @property
     def expected(self) -> str:
@@ -185,21 +195,31 @@ class OneOrMany(Struct, Generic[T], frozen=True, kw_only=True):
 
     def read(self, node: Node, findings: Findings) -> tuple[T, ...] | None:
         if isinstance(node, ListNode):
+            if self.empty_code and not node.items:
+                refuse_empty(node, self.empty_code, self.expected, findings)
+                return None
             return _read_items(node, self.item, findings)
         value = self.item.read(node, findings)
         return None if value is None else (value,)
 
 
 class MapOf(Struct, Generic[T], frozen=True, kw_only=True):
-    """A mapping from names of the author's choice; `key` says what a name may look like."""
+    """A mapping from names of the author's choice; `key` says what a name may look like.
+
+    With `empty_code` it must hold something.
+    """
 
     key: Shape[str]
     value: Shape[T]
     expected: str = "a mapping"
+    empty_code: str = ""
 
     def read(self, node: Node, findings: Findings) -> dict[str, T] | None:
         if not isinstance(node, MapNode):
             refuse(node, self.expected, findings)
+            return None
+        if self.empty_code and not node.entries:
+            refuse_empty(node, self.empty_code, self.expected, findings)
             return None
         result: dict[str, T] = {}
         for key_node, value_node in node.entries.values():

@@ -50,11 +50,11 @@ JsonSchema: TypeAlias = dict[str, Any]
 _ANY_TYPE_OF_TEXT = ["string", "number", "boolean"]
 # `.` and `$` mean different things to different engines next to a line's end; these do not.
 _NO_NUL = r"^[^\x00]*$"
-_NOT_BLANK = r"^(?![\s\S]*\x00)\s*\S"
+_SOME_COMMAND = r"^(?![\s\S]*\x00)(?:[^\S\n]*(?:#[^\n]*)?\n)*[^\S\n]*[^\s#]"
 _NO_OPTION = r"^(?!-)[^\x00]*$"
 _SHELL_TEXT: JsonSchema = {
     "type": _ANY_TYPE_OF_TEXT,
-    "pattern": _NOT_BLANK,
+    "pattern": _SOME_COMMAND,
     "patternErrorMessage": "an empty command: write what the user types",
 }
 _INNER_PATH = re.compile(r"(?!/)(?!(?:[\s\S]*/)?\.\.(?:/|$))(?!(?:[\s\S]*/)?\.?$)[^\x00]+")
@@ -196,13 +196,16 @@ def _list(shape: ListOf[Any], definitions: Definitions) -> JsonSchema:
 @draw.register(OneOrMany)
 def _one_or_many(shape: OneOrMany[Any], definitions: Definitions) -> JsonSchema:
     item = definitions.of(shape.item)
-    return {"anyOf": [item, {"type": "array", "items": item}]}
+    least = {"minItems": 1} if shape.empty_code else {}
+    return {"anyOf": [item, {"type": "array", **least, "items": item}]}
 
 
 @draw.register(MapOf)
 def _map(shape: MapOf[Any], definitions: Definitions) -> JsonSchema:
+    least = {"minProperties": 1} if shape.empty_code else {}
     return {
         "type": "object",
+        **least,
         "propertyNames": _as_name(definitions, shape.key),
         "additionalProperties": definitions.of(shape.value),
     }
@@ -210,7 +213,7 @@ def _map(shape: MapOf[Any], definitions: Definitions) -> JsonSchema:
 
 @draw.register
 def _free_map(shape: FreeMap, definitions: Definitions) -> JsonSchema:
-    return {"type": "object", "propertyNames": _as_name(definitions, shape.key)}
+    return {"type": "object", "minProperties": 1, "propertyNames": _as_name(definitions, shape.key)}
 
 
 @draw.register
@@ -254,6 +257,7 @@ def _record(shape: Record, definitions: Definitions) -> JsonSchema:
     return {
         "description": shape.description,
         "type": "object",
+        **({"minProperties": 1} if shape.empty_code else {}),
         "properties": {name: _property(key, definitions) for name, key in shape.keys.items()},
         "additionalProperties": False,
         **({"required": required} if required else {}),

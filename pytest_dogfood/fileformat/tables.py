@@ -11,6 +11,7 @@ from pytest_dogfood.fileformat.othertools import OF_JOURNEYS
 from pytest_dogfood.fileformat.othertools import OF_STEPS
 from pytest_dogfood.fileformat.records import Fields
 from pytest_dogfood.fileformat.records import Record
+from pytest_dogfood.fileformat.shapes import CHECKS_NOTHING
 from pytest_dogfood.fileformat.shapes import ByKind
 from pytest_dogfood.fileformat.shapes import Choice
 from pytest_dogfood.fileformat.shapes import Key
@@ -45,6 +46,7 @@ FLEET = "fleet"
 EXPECTATION = Record(
     name="an expectation",
     description="What makes a step succeed.",
+    empty_code=CHECKS_NOTHING,
     keys={
         "exit": Key(
             shape=ExitStatus(), description="The exit status; 0 unless told otherwise.", examples=("nonzero",)
@@ -54,11 +56,11 @@ EXPECTATION = Record(
         ),
         "stderr": Key(shape=STREAM, description="What standard error shows.", examples=("warning",)),
         "files": Key(
-            shape=MapOf(key=TEXT, value=FILE),
+            shape=MapOf(key=TEXT, value=FILE, empty_code=CHECKS_NOTHING),
             description="Files afterwards, by path.",
             examples=("{a.txt: true}",),
         ),
-        "text": Key(shape=TEXT, description="Documentation for people; judges nothing."),
+        "text": Key(shape=TEXT, description="Free text, only where an actor acts."),
     },
     elsewhere={"json": "`json` belongs under `stdout:` or `stderr:`"},
 )
@@ -98,14 +100,14 @@ STEP_RECORD = Record(
         ),
         "expect": Key(
             shape=ByKind(expected="text or a mapping", scalar=FREE_TEXT, mapping=EXPECTATION),
-            description="Free text for people, or assertions.",
+            description="Assertions; where an actor acts, free text.",
             examples=("{stdout: {contains: ready}}",),
         ),
         "expect_exit": Key(
             shape=ExitStatus(), description="The same as `exit` under `expect:`.", examples=("2",)
         ),
         "save": Key(
-            shape=MapOf(key=VARIABLE, value=SAVE),
+            shape=MapOf(key=VARIABLE, value=SAVE, empty_code=CHECKS_NOTHING),
             description="Values to take from the output.",
             examples=('{tag: {stdout: "(\\\\w+)"}}',),
         ),

@@ -12,6 +12,7 @@ from pytest_dogfood.fileformat.notation import JmesPath
 from pytest_dogfood.fileformat.notation import Regex
 from pytest_dogfood.fileformat.records import Fields
 from pytest_dogfood.fileformat.records import Record
+from pytest_dogfood.fileformat.shapes import CHECKS_NOTHING
 from pytest_dogfood.fileformat.shapes import ByKind
 from pytest_dogfood.fileformat.shapes import Choice
 from pytest_dogfood.fileformat.shapes import Flag
@@ -122,16 +123,18 @@ SEED_KEY = Key(
     shape=SEED_FILES, description="Files to write first: path to text.", examples=('{a.txt: "hello"}',)
 )
 
+SOME_TEXTS = OneOrMany(item=TEXT, empty_code=CHECKS_NOTHING)
 STREAM_RECORD = Record(
     name="an expected stream",
     description="What must be seen in an output stream.",
+    empty_code=CHECKS_NOTHING,
     keys={
-        "contains": Key(shape=OneOrMany(item=TEXT), description="Text that occurs.", examples=("ready",)),
-        "not_contains": Key(
-            shape=OneOrMany(item=TEXT), description="Text that does not occur.", examples=("error",)
-        ),
+        "contains": Key(shape=SOME_TEXTS, description="Text that occurs.", examples=("ready",)),
+        "not_contains": Key(shape=SOME_TEXTS, description="Text that does not occur.", examples=("error",)),
         "matches": Key(
-            shape=OneOrMany(item=Regex()), description="Regular expressions found.", examples=('"v\\\\d+"',)
+            shape=OneOrMany(item=Regex(), empty_code=CHECKS_NOTHING),
+            description="Regular expressions found.",
+            examples=('"v\\\\d+"',),
         ),
         "equals": Key(shape=ANY_TEXT, description="The whole of the stream.", examples=('"done\\n"',)),
         "json": Key(
@@ -147,9 +150,10 @@ STREAM: ByKind[str | Fields] = ByKind(
 FILE_RECORD = Record(
     name="an expected file",
     description="What must be true of a file.",
+    empty_code=CHECKS_NOTHING,
     keys={
         "exists": Key(shape=FLAG, description="Whether it exists; true unless told otherwise."),
-        "contains": Key(shape=OneOrMany(item=TEXT), description="Text that occurs.", examples=("port = 80",)),
+        "contains": Key(shape=SOME_TEXTS, description="Text that occurs.", examples=("port = 80",)),
         "equals": Key(shape=ANY_TEXT, description="The whole of the file."),
     },
 )
