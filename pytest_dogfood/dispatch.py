@@ -1,7 +1,7 @@
 """Which job an idle worker takes next: a queue that knows neither pytest nor xdist nor the clock.
 
-A job is *ready* when all that it comes after has finished. The first job of a chain to be taken pins the chain to
-its worker; from then on only that worker takes the others.
+A job is *ready* when all that it comes after has finished, the job before it in its chain included. The first job
+of a chain to be taken pins the chain to its worker; from then on only that worker takes the others.
 
 Among ready jobs the one with the longest way to the end goes first, measured in estimated seconds. The jobs of a
 chain follow one another on one worker, so the way counts the chain's remaining work as well as the edges.
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from pytest_dogfood.workload import Ways
 from pytest_dogfood.workload import dependents_of
+from pytest_dogfood.workload import in_chain_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,7 +42,7 @@ class Queue:
     """
 
     def __init__(self, jobs: Sequence[Job]) -> None:
-        jobs = sorted(jobs, key=lambda job: job.index)
+        jobs = in_chain_order(sorted(jobs, key=lambda job: job.index))
         self._jobs = {job.index: job for job in jobs}
         self._dependents = dependents_of(self._jobs)
         self._batchable = {job.index for job in jobs if self._may_travel_in_a_batch(job)}

@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection
 from collections.abc import Iterable
-from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
 import msgspec
 from msgspec import Struct
-from msgspec import structs
 
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import ChainId
@@ -111,21 +109,37 @@ def make_plan(
             users_of=tuple(dict.fromkeys([*reach[journey_id].needs, *journey.establishes])),
             prerequisite=journey_id in prerequisites,
         )
-    in_order = (planned[journey] for journey in in_dependency_order(planned))
-    return Plan(journeys=tuple(_one_by_one(graph, in_order)))
+    stories = {one.id for one in graph.journeys.values() if one.continues_a_story}
+    return Plan(journeys=tuple(planned[one] for one in _order(planned, stories)))
 
 
-def _one_by_one(graph: CapabilityGraph, planned: Iterable[PlannedJourney]) -> Iterator[PlannedJourney]:
-    """Let the tests of a chain that tell one story come one after the other, as the plan has them."""
+def _order(
+    planned: Mapping[JourneyId, PlannedJourney], stories: AbstractSet[JourneyId]
+) -> tuple[JourneyId, ...]:
+    """Order the items so that each stands behind those it comes after, otherwise as given.
+
+    Within a chain, of those that are ready, what another worker waits for comes first, except from tests that tell
+    a story. This order holds for any number of workers and any durations: neither may decide what an item finds.
+    """
+    before = {journey: one.after for journey, one in planned.items()}
     last: dict[ChainId, JourneyId] = {}
-    for one in planned:
-        if graph.journeys[one.id].continues_a_story:
-            before = last.get(one.chain)
-            last[one.chain] = one.id
-            if before is not None and before not in one.after:
-                yield structs.replace(one, after=(*one.after, before))
-                continue
-        yield one
+    one_by_one: dict[JourneyId, tuple[JourneyId, ...]] = {}
+    for journey in in_order(before, first=_awaited_elsewhere(planned) - stories):
+        chain = planned[journey].chain
+        one_by_one[journey] = (*before[journey], *((last[chain],) if chain in last else ()))
+        last[chain] = journey
+    return in_order({journey: one_by_one[journey] for journey in planned})
+
+
+def _awaited_elsewhere(planned: Mapping[JourneyId, PlannedJourney]) -> set[JourneyId]:
+    """Name the items that those of another chain come after, be it by way of their own chain."""
+    awaited: set[JourneyId] = set()
+    for journey in reversed(in_order({journey: one.after for journey, one in planned.items()})):
+        one = planned[journey]
+        awaited.update(
+            other for other in one.after if journey in awaited or planned[other].chain != one.chain
+        )
+    return awaited
 
 
 def gates_by_tier(graph: CapabilityGraph, among: Iterable[JourneyId]) -> dict[Tier, tuple[JourneyId, ...]]:
@@ -206,11 +220,6 @@ def usual_duration(known: Collection[float]) -> float:
     from statistics import median  # whoever leads a run of plain tests needs none of it
 
     return median(known) if known else UNKNOWN_DURATION
-
-
-def in_dependency_order(planned: Mapping[JourneyId, PlannedJourney]) -> tuple[JourneyId, ...]:
-    """Order the items so that each stands behind those it comes after, otherwise as given."""
-    return in_order({journey: one.after for journey, one in planned.items()})
 
 
 def partition(

@@ -4,37 +4,96 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
+from collections.abc import Collection
+from collections.abc import Hashable
 from collections.abc import Iterable
 from collections.abc import Mapping
 from functools import cached_property
+from typing import TYPE_CHECKING
+from typing import TypeVar
 
-from pytest_dogfood.journey import JourneyId
+if TYPE_CHECKING:
+    from pytest_dogfood.journey import JourneyId
+
+T = TypeVar("T", bound=Hashable)
 
 
-def in_order(before: Mapping[JourneyId, Iterable[JourneyId]]) -> tuple[JourneyId, ...]:
-    """Put journeys behind those that come before them, otherwise as given.
+def in_order(before: Mapping[T, Iterable[T]], *, first: Collection[T] = ()) -> tuple[T, ...]:
+    """Put the keys behind those that come before them; of those that are ready, `first`, then as given.
 
     What is in a circle comes last, as given; names that are not keys themselves count for nothing.
     """
-    given = list(before)
-    position = {journey: number for number, journey in enumerate(given)}
+    given = [*(one for one in before if one in first), *(one for one in before if one not in first)]
+    position = {one: number for number, one in enumerate(given)}
     waiting_for = dict.fromkeys(given, 0)
-    then: dict[JourneyId, list[JourneyId]] = defaultdict(list)
-    for journey, others in before.items():
+    then: dict[T, list[T]] = defaultdict(list)
+    for one, others in before.items():
         for other in others:
             if other in position:
-                waiting_for[journey] += 1
-                then[other].append(journey)
-    ready = [position[journey] for journey in given if not waiting_for[journey]]
-    result: list[JourneyId] = []
+                waiting_for[one] += 1
+                then[other].append(one)
+    ready = [position[one] for one in given if not waiting_for[one]]
+    result: list[T] = []
     while ready:
-        journey = given[heapq.heappop(ready)]
-        result.append(journey)
-        for dependent in then.get(journey, ()):
+        one = given[heapq.heappop(ready)]
+        result.append(one)
+        for dependent in then.get(one, ()):
             waiting_for[dependent] -= 1
             if not waiting_for[dependent]:
                 heapq.heappush(ready, position[dependent])
-    return (*result, *(journey for journey in given if waiting_for[journey]))
+    return (*result, *(one for one in before if waiting_for[one]))
+
+
+def in_preferred_order(before: Mapping[T, Iterable[T]], rather: Mapping[T, T]) -> tuple[T, ...]:
+    """Put the keys behind those that come before them, and behind the one that each would `rather` follow.
+
+    Where preferences and `before` together make a circle, the preferences within the circle do not count: its members
+    stand next to each other, otherwise as given.
+    """
+    wished = {one: [*others, *((rather[one],) if one in rather else ())] for one, others in before.items()}
+    head = _heads_of_circles(wished)
+    circles: dict[T, list[T]] = defaultdict(list)
+    for one in before:
+        circles[head[one]].append(one)
+    between = {
+        first: dict.fromkeys(head[other] for one in circle for other in wished[one] if head[other] != first)
+        for first, circle in circles.items()
+    }
+    return tuple(
+        one for first in in_order(between) for one in in_order({one: before[one] for one in circles[first]})
+    )
+
+
+def _heads_of_circles(before: Mapping[T, Iterable[T]]) -> dict[T, T]:
+    """Give for each key one that stands for all that wait for each other in a circle with it (Kosaraju)."""
+    then: dict[T, list[T]] = defaultdict(list)
+    for one, others in before.items():
+        for other in others:
+            then[other].append(one)
+    left: list[T] = []
+    seen: set[T] = set()
+    for start in before:
+        path = [(start, iter(before[start]))] if start not in seen else []
+        seen.add(start)
+        while path:
+            one, others = path[-1]
+            for other in others:
+                if other not in seen:
+                    seen.add(other)
+                    path.append((other, iter(before[other])))
+                    break
+            else:
+                left.append(one)
+                path.pop()
+    head: dict[T, T] = {}
+    for start in reversed(left):
+        waiting = [start]
+        while waiting:
+            one = waiting.pop()
+            if one not in head:
+                head[one] = start
+                waiting += then[one]
+    return head
 
 
 class Precedence:

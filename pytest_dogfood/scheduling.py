@@ -15,6 +15,7 @@ import pytest
 
 from pytest_dogfood.dispatch import Queue
 from pytest_dogfood.witness import Witness
+from pytest_dogfood.workload import in_chain_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -217,7 +218,8 @@ class DogfoodScheduling:
             raise ValueError(f"{len(jobs)} jobs were planned for {len(self._ids)} items")
         for index, node_id in enumerate(self._ids):
             self._indices[node_id].append(index)
-        self._witness = Witness([job for job in jobs if not job.plain or job.after])
+        known = [job for job in in_chain_order(jobs) if not job.plain or job.after or job.chain is not None]
+        self._witness = Witness(known)
         self._queue = Queue(jobs)
         for node in self._held:
             if node in self._collections:

@@ -6,6 +6,9 @@ from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import replace
+
+from pytest_dogfood.precedence import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,26 +31,49 @@ class Job(Struct, frozen=True, kw_only=True):
     batch: str = ""
 
 
-class Ways:
-    """How long it takes from the start of each job to the end of all that depends on it.
+def in_chain_order(jobs: Sequence[Job]) -> list[Job]:
+    """Let each job of a chain come after the one before it: in the order of the collection as far as `after` allows.
 
-    `to_end` takes the rest of the job's own chain into account, `outwards` is the longest way that leaves the chain
-    (0 if none does). For a job without a chain they are the same, but never 0.
+    The order is fixed here, not while workers run: it must not depend on how many they are or how long jobs take.
+    The jobs of all chains are put into one order first, or two chains that wait for each other could come to a
+    standstill.
+    """
+    concerned = {job.index: job for job in jobs if job.chain is not None or job.after}
+    last: dict[str, int] = {}
+    before: dict[int, int] = {}
+    for index in in_order({index: concerned[index].after for index in sorted(concerned)}):
+        chain = concerned[index].chain
+        if chain is not None:
+            if chain in last:
+                before[index] = last[chain]
+            last[chain] = index
+    return [
+        replace(job, after=(*job.after, before[job.index]))
+        if job.index in before and before[job.index] not in job.after
+        else job
+        for job in jobs
+    ]
+
+
+class Ways:
+    """How long it takes from the start of each job to the end of all that comes after it.
+
+    `to_end` is the longest such way, `outwards` the longest one that leaves the chain (0 if none does). For a job
+    without a chain they are the same, but never 0.
     """
 
     def __init__(self, jobs: Mapping[int, Job], dependents: Mapping[int, Sequence[int]]) -> None:
         self.to_end: dict[int, float] = {}
         self.outwards: dict[int, float] = {}
-        rest_of_chain: dict[str, float] = {}
-        for index in reversed(_by_longest_path(jobs, dependents)):
+        sorter = TopologicalSorter({job.index: job.after for job in jobs.values()})
+        for index in reversed(list(sorter.static_order())):
             job = jobs[index]
             behind = max((self.to_end[after] for after in dependents[index]), default=0.0)
             if job.chain is None:
                 # A free job without weight must still be found in the heap of wanted ones.
                 self.to_end[index] = self.outwards[index] = max(job.weight + behind, 1e-9)
                 continue
-            self.to_end[index] = job.weight + max(behind, rest_of_chain.get(job.chain, 0.0))
-            rest_of_chain[job.chain] = self.to_end[index]
+            self.to_end[index] = job.weight + behind
             outwards = max(
                 (
                     self.outwards[after] if jobs[after].chain == job.chain else self.to_end[after]
@@ -67,15 +93,3 @@ def dependents_of(jobs: Mapping[int, Job]) -> dict[int, list[int]]:
                 raise ValueError(f"job {job.index} comes after {before}, which is not a job")
             dependents[before].append(job.index)
     return dependents
-
-
-def _by_longest_path(jobs: Mapping[int, Job], dependents: Mapping[int, Sequence[int]]) -> list[int]:
-    """Sort jobs so that each comes before its dependents, and the more urgent ones first.
-
-    Along an edge the path never grows, and a stable sort keeps equal ones as they were: the order stays topological.
-    """
-    order = list(TopologicalSorter({job.index: sorted(job.after) for job in jobs.values()}).static_order())
-    path: dict[int, float] = {}
-    for index in reversed(order):
-        path[index] = jobs[index].weight + max((path[after] for after in dependents[index]), default=0.0)
-    return sorted(order, key=lambda index: -path[index])

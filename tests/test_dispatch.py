@@ -12,6 +12,7 @@ from pytest_dogfood.dispatch import Queue
 from pytest_dogfood.witness import OrderViolationError
 from pytest_dogfood.witness import Witness
 from pytest_dogfood.workload import Job
+from pytest_dogfood.workload import in_chain_order
 
 
 @st.composite
@@ -42,7 +43,7 @@ class Simulation:
     def __init__(self, jobs: list[Job], workers: int) -> None:
         self.jobs = jobs
         self.queue = Queue(jobs)
-        self.witness = Witness(jobs)
+        self.witness = Witness(in_chain_order(jobs))
         self.held: dict[str, list[int]] = {}
         self.runs: Counter[int] = Counter()
         self.chain_on: dict[str, str] = {}
