@@ -1,4 +1,4 @@
-"""From a plan to the jobs of the scheduler's queue."""
+"""From a plan to the jobs of the scheduler's queue, by file or by scope if so asked."""
 
 from __future__ import annotations
 
@@ -6,23 +6,95 @@ from collections import Counter
 from collections.abc import Sequence
 
 from pytest_dogfood.planning import Plan
+from pytest_dogfood.planning import PlannedJourney
+from pytest_dogfood.precedence import in_preferred_order
+from pytest_dogfood.unions import Unions
 from pytest_dogfood.workload import Job
+
+GROUPING = ("loadfile", "loadscope")
+"""Values of --dist that keep something together."""
 
 
 def jobs_for(ids: Sequence[str], plan: Plan, dist: str) -> list[Job]:
-    """Give the scheduler a job per node id; tests outside the graph go in batches, by file or scope if so asked."""
+    """Give the scheduler a job per node id.
+
+    Tests outside of the graph go in batches. With `dist` loadfile or loadscope each file or scope is one batch; where
+    it holds something of the graph, it is joined with the chains that it touches, and all of that is one chain.
+    """
     planned = plan.by_nodeid()
     index_of = {nodeid: index for index, nodeid in enumerate(ids)}
     nodeid_of = {one.id: one.nodeid for one in plan.journeys}
-    sizes = Counter(one.chain for one in plan.journeys)
+    groups = [group_of(nodeid, dist) for nodeid in ids]
+    chains = _joined_chains(ids, planned, groups)
+    sizes = Counter(chain for chain in chains if chain is not None)
     jobs: list[Job] = []
-    for index, nodeid in enumerate(ids):
+    for index, (nodeid, chain) in enumerate(zip(ids, chains, strict=True)):
         one = planned.get(nodeid)
+        shared = chain if chain is not None and sizes[chain] > 1 else None
         if one is None:
-            batch = {"loadfile": nodeid.split("::")[0], "loadscope": nodeid.rpartition("::")[0]}.get(dist, "")
-            jobs.append(Job(index=index, plain=True, batch=batch))
+            batch = "" if shared is not None else groups[index]
+            jobs.append(Job(index=index, chain=shared, plain=True, batch=batch))
             continue
         after = tuple(index_of[nodeid_of[other]] for other in one.after if nodeid_of[other] in index_of)
-        chain = one.chain if sizes[one.chain] > 1 else None
-        jobs.append(Job(index=index, after=after, chain=chain, weight=one.weight))
+        jobs.append(Job(index=index, after=after, chain=shared, weight=one.weight))
     return jobs
+
+
+def group_of(nodeid: str, dist: str) -> str:
+    """Name the file or the scope that `dist` keeps together; empty where it keeps nothing together."""
+    path, _, inside = nodeid.partition("::")
+    if dist == "loadscope":
+        # A test's parameters may hold colons as well.
+        return "::".join([path, *inside.partition("[")[0].split("::")[:-1]])
+    return path if dist == "loadfile" else ""
+
+
+def _joined_chains(
+    ids: Sequence[str], planned: dict[str, PlannedJourney], groups: Sequence[str]
+) -> list[str | None]:
+    """Give the chain of each item, None for one that shares neither chain nor group with an item of the graph."""
+    in_groups = [group for group, nodeid in zip(groups, ids, strict=True) if group and nodeid in planned]
+    same = Unions([*(one.chain for one in planned.values()), *map(_as_chain, in_groups)])
+    for group, nodeid in zip(groups, ids, strict=True):
+        if group and nodeid in planned:
+            same.join(_as_chain(group), planned[nodeid].chain)
+    touched = set(in_groups)
+    return [
+        same.head(planned[nodeid].chain)
+        if nodeid in planned
+        else same.head(_as_chain(group))
+        if group in touched
+        else None
+        for group, nodeid in zip(groups, ids, strict=True)
+    ]
+
+
+def _as_chain(group: str) -> str:
+    """Name a group so that no chain, which is named after a journey, has its name by chance."""
+    return f"{group}\n"
+
+
+def in_group_order(ids: Sequence[str], plan: Plan, dist: str) -> list[int]:
+    """Give the places of the items in the order in which each group runs as given, as far as the graph allows.
+
+    `ids` are in the order of the files. Items of one chain keep the order of the plan, as with any other `dist`.
+    """
+    place_of = {nodeid: place for place, nodeid in enumerate(ids)}
+    before: dict[int, list[int]] = {place: [] for place in range(len(ids))}
+    nodeid_of = {one.id: one.nodeid for one in plan.journeys}
+    last_of_chain: dict[str, int] = {}
+    for one in plan.journeys:
+        if (place := place_of.get(one.nodeid)) is not None:
+            before[place] = [
+                place_of[nodeid_of[other]] for other in one.after if nodeid_of[other] in place_of
+            ]
+            before[place] += [last_of_chain[one.chain]] if one.chain in last_of_chain else []
+            last_of_chain[one.chain] = place
+    last_of_group: dict[str, int] = {}
+    rather: dict[int, int] = {}
+    for place, nodeid in enumerate(ids):
+        group = group_of(nodeid, dist)
+        if group in last_of_group:
+            rather[place] = last_of_group[group]
+        last_of_group[group] = place
+    return list(in_preferred_order(before, rather))

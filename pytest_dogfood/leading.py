@@ -115,6 +115,8 @@ class Leading:
             node.workerinput["dogfood_run"] = str(self._lease.directory.path)
             node.workerinput["dogfood_plans"] = str(self._lease.directory.plans)
             node.workerinput["dogfood_pid"] = os.getpid()
+            # xdist tells its workers that --dist is "no".
+            node.workerinput["dogfood_dist"] = self._config.getoption("dist")
 
     def jobs(self, ids: Sequence[str]) -> Sequence[Job]:
         """Tell the scheduler what depends on what, as the workers have found it."""

@@ -18,6 +18,8 @@ from pytest_dogfood.diagnostics import errors_among
 from pytest_dogfood.diagnostics import in_order_of_place
 from pytest_dogfood.durations import weights
 from pytest_dogfood.graph import CapabilityGraph
+from pytest_dogfood.jobs import GROUPING
+from pytest_dogfood.jobs import in_group_order
 from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.manifest import Expected
@@ -71,12 +73,14 @@ def settle(
     shard: Shard | None = None,
     seen: Mapping[str, float] | None = None,
     committed: Mapping[str, float] | None = None,
+    dist: str = "",
 ) -> Settled:
     """Decide which items run and in which order.
 
     `collected` is everything that was found, `selected` what -k, -m and others have left of it. Other items keep
     their places; those of the graph change places among themselves. `seen` and `committed` are durations in
-    seconds by node id; shards go by what is committed alone, which is the same on every machine.
+    seconds by node id; shards go by what is committed alone, which is the same on every machine. With `dist`
+    loadfile or loadscope the items of a file or scope stay in its order as far as the graph allows.
     """
     marks = config.stash.get(DEPENDENCY_MARKS, None)
     dependences, misread = marks.resolve(collected, selected) if marks is not None else ({}, [])
@@ -111,7 +115,7 @@ def settle(
     gates = gates_by_tier(graph, _ids(selected))
     return Settled(
         graph=graph,
-        items=tuple(_in_order(here, plan)),
+        items=tuple(_in_order(here, plan, dist)),
         plan=plan,
         elsewhere=tuple(elsewhere),
         gates_elsewhere={one: gates[graph.journeys[one].tier] for one in _ids(elsewhere)},
@@ -169,7 +173,9 @@ def _shard_of(item: pytest.Item, graph: CapabilityGraph, division: Division) -> 
     )
 
 
-def _in_order(items: Sequence[pytest.Item], plan: Plan) -> list[pytest.Item]:
+def _in_order(items: Sequence[pytest.Item], plan: Plan, dist: str) -> list[pytest.Item]:
+    if dist in GROUPING and plan.journeys:
+        return [items[place] for place in in_group_order([item.nodeid for item in items], plan, dist)]
     position = {planned.id: number for number, planned in enumerate(plan.journeys)}
     ours = [item for item in items if item.stash.get(JOURNEY, None) is not None]
     ordered = iter(sorted(ours, key=lambda item: position[_journey(item).id]))

@@ -31,6 +31,7 @@ def settle_here(
         shard=settings.shard,
         seen=seen_durations(config),
         committed=committed_durations(config),
+        dist=getattr(config, "workerinput", {}).get("dogfood_dist", ""),
     )
     items[:] = settled.items
     if settled.elsewhere:

@@ -38,6 +38,7 @@ class Simulation:
     workers: int
     deaths: int = 0
     elsewhere: Collection[JourneyId] = ()
+    dist: str = "load"
     holds: dict[Place, set[Token]] = field(default_factory=lambda: defaultdict(set))
     outcomes: dict[JourneyId, str] = field(default_factory=dict)
     gates_of_others: dict[JourneyId, str] = field(default_factory=dict)
@@ -65,7 +66,7 @@ class Simulation:
         ids = [planned.nodeid for planned in self.plan.journeys]
         for number in range(PLAIN_TESTS):
             ids.insert(self.dice.randint(0, len(ids)), f"test_plain.py::test_{number}")
-        queue = Queue(jobs_for(ids, self.plan, "load"))
+        queue = Queue(jobs_for(ids, self.plan, self.dist))
         busy: dict[str, list[int]] = {self._hire(queue): [] for _ in range(self.workers)}
         while not queue.is_done:
             for worker in self.dice.sample(list(busy), len(busy)):
