@@ -31,6 +31,7 @@ from pytest_dogfood.hub.errors import HubError
 from pytest_dogfood.hub.errors import HubUnreachable
 from pytest_dogfood.hub.errors import HubUsageError
 from pytest_dogfood.hub.errors import NoHubError
+from pytest_dogfood.hub.errors import RightsError
 from pytest_dogfood.hub.mounts import network_file_system
 from pytest_dogfood.hub.urls import FORCE
 from pytest_dogfood.hub.urls import shown
@@ -40,6 +41,9 @@ CONNECT_TIMEOUT = 10
 
 BUSY_TIMEOUT = 10
 """Seconds that a writer waits for another one before the hub counts as locked."""
+
+CREATEDB = "createdb --template=template0 --encoding=UTF8 --locale=C"
+"""Makes a database that a hub can use, whatever the server's own encoding and locale are; its name comes last."""
 
 _WRITE = "dogfood_write"
 
@@ -160,8 +164,11 @@ _KEEPALIVE: Mapping[str, object] = {
 
 def _postgresql(url: URL, *, readonly: bool) -> Engine:
     asked = {key: value for key, value in _KEEPALIVE.items() if key not in url.query}
-    # Poolers such as PgBouncer give a session to somebody else after each transaction.
+    # Poolers such as PgBouncer give a session to another client after each transaction.
     asked["prepare_threshold"] = None
+    # Neither PGCLIENTENCODING nor the URL nor the role may choose: ids and titles hold any letter. Without it, the
+    # driver also gives bytes where the database is SQL_ASCII, and nothing can be said about it.
+    asked["client_encoding"] = "utf8"
     try:
         engine = create_engine(url, connect_args=asked, pool_pre_ping=True, hide_parameters=True)
     except ArgumentError as error:
@@ -187,14 +194,20 @@ def _in_our_words(error: Exception, url: URL) -> HubError:
     if url.password:
         said = said.replace(str(url.password), "***")
     where = shown(url)
-    if getattr(cause, "sqlstate", None) == "42P01" or "no such table" in said:  # undefined_table
-        return NoHubError(f"{where} holds no hub; make one there: dogfood hub init")
+    state = str(getattr(cause, "sqlstate", None) or "")
+    if state == "42P01" or "no such table" in said:  # undefined_table
+        return NoHubError(
+            f"{where} holds no hub, or only a part of one; `dogfood hub init` makes one there, or says what is missing"
+        )
+    if state == "42501":  # insufficient_privilege
+        return RightsError(f"the hub {where} cannot be used: {said}; {_GRANTS}")
     if "not a database" in said:
         return NoHubError(f"{where} is no SQLite database; name another file")
-    too_large = str(getattr(cause, "sqlstate", "")).startswith("54")  # program_limit_exceeded
+    too_large = state.startswith("54")  # program_limit_exceeded
     if isinstance(error, DataError) or too_large:
         return HubUsageError(f"the hub {where} does not take a value: {said}")
-    advice = next((f"; {advice}" for words, advice in _ADVICE.items() if words in said), "")
+    by_words = (f"; {advice}" for words, advice in _ADVICE.items() if words in said)
+    advice = f"; {_ADVICE_OF_STATE[state]}" if state in _ADVICE_OF_STATE else next(by_words, "")
     return HubUnreachable(f"the hub {where} cannot be used: {said}{advice}")
 
 
@@ -203,6 +216,30 @@ _ADVICE: Mapping[str, str] = {
     "database is locked": f"it stayed so for {BUSY_TIMEOUT} s: is another program holding it?",
     "disk is full": "free some space",
     "disk I/O": "is its disk full, or broken?",
+    'FATAL: database "': f"is the name right? What makes one is {CREATEDB} NAME",
+    "permission denied for database": "let its owner run GRANT CONNECT ON DATABASE database TO role",
+    "password authentication failed": "is it right in ~/.pgpass, PGPASSWORD or the URL?",
     "malformed": "restore it from a copy; what workplans say, `dogfood consistency fix` brings in again",
 }
-"""What to look for where SQLite says these words."""
+"""What to look for where SQLite says these words, or PostgreSQL when it refuses a connection."""
+
+_LOCKED = (
+    "another session may hold a lock on the hub's tables, such as an open transaction, a restore or VACUUM FULL: "
+    "end it (the server's pg_stat_activity and pg_blocking_pids tell which one it is), then run this again"
+)
+_ADVICE_OF_STATE: Mapping[str, str] = {
+    "25006": "name the primary server, or have default_transaction_read_only switched off",  # read_only_sql_transaction
+    "40001": "run this again",  # serialization_failure
+    "40P01": "run this again",  # deadlock_detected
+    "42703": "its tables are not as dogfood hub init made them: restore the hub from a backup",  # undefined_column
+    "53100": "free some space on the server's disk",  # disk_full
+    "55P03": _LOCKED,  # lock_not_available
+    "57014": _LOCKED,  # query_canceled, as by our own statement_timeout
+}
+"""What to do where PostgreSQL says that a statement failed in one of these ways."""
+
+_GRANTS = (
+    "the role needs SELECT, INSERT and UPDATE on the hub's tables and USAGE on their sequence, as granted by\n"
+    "    GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO role;\n"
+    "    GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO role;"
+)

@@ -29,11 +29,12 @@ from pytest_dogfood.hub.entries import Writeback
 from pytest_dogfood.hub.errors import HubUsageError
 from pytest_dogfood.hub.errors import WrongHubError
 from pytest_dogfood.hub.machine import Machine
+from pytest_dogfood.hub.preconditions import require_usable
 from pytest_dogfood.hub.statuses import Status
-from pytest_dogfood.hub.tables import hubs
 from pytest_dogfood.hub.tables import tasks
 from pytest_dogfood.hub.tables import writebacks
 from pytest_dogfood.hub.tasks import HubTask
+from pytest_dogfood.hub.upgrades import hub_id
 from pytest_dogfood.hub.upgrades import require_current
 from pytest_dogfood.hub.upgrades import upgrade
 from pytest_dogfood.hub.urls import parse_url
@@ -50,25 +51,28 @@ class Hub:
     def open(cls, url: str | URL, *, readonly: bool = False) -> Self:
         """Open a hub that exists, never creating or upgrading anything; `readonly` also refuses every write.
 
-        Raises NoHubError, HubUsageError for an older schema, SchemaTooNew, or HubUnreachable.
+        Raises NoHubError, HubUsageError for an older schema, a part of one, or a database that is not UTF-8,
+        SchemaTooNew, RightsError for rights that are missing, or HubUnreachable.
         """
         database = Database(_parsed(url), readonly=readonly)
         with _closed_on_failure(database):
             with database.transaction(write=False) as connection:
-                require_current(connection)
-                hub_id = connection.execute(select(hubs.c.id)).scalar_one()
+                require_usable(connection, where=database.label, write=not readonly)
+                require_current(connection, where=database.label)
+                found = hub_id(connection, where=database.label)
             database.keep_open()
-            return cls(database, hub_id)
+            return cls(database, found)
 
     @classmethod
     def create(cls, url: str | URL) -> tuple[Self, int]:
-        """Create a hub or upgrade it; gives it and the schema's version found before, 0 for none."""
+        """Create a hub or upgrade it; gives it and the schema's version found before, 0 for none. Raises as `open`."""
         database = Database(_parsed(url), create=True)
         with _closed_on_failure(database):
             database.use_write_ahead_log()
             with database.transaction(write=True) as connection:
-                found = upgrade(connection)
-                return cls(database, connection.execute(select(hubs.c.id)).scalar_one()), found
+                require_usable(connection, where=database.label, write=True, create=True)
+                found = upgrade(connection, where=database.label)
+                return cls(database, hub_id(connection, where=database.label)), found
 
     @property
     def label(self) -> str:

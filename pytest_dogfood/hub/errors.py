@@ -28,6 +28,10 @@ class WrongHubError(HubUsageError):
     """A repository belongs to another hub than this one."""
 
 
+class RightsError(HubError):
+    """The role that a hub's URL names may not do in the database what the command has to do."""
+
+
 class RefusedError(HubError):
     """The order of statuses forbids a change, or the task changed meanwhile."""
 

@@ -26,6 +26,7 @@ from pytest_dogfood.hub.decision import Move
 from pytest_dogfood.hub.entries import Checkout
 from pytest_dogfood.hub.entries import Source
 from pytest_dogfood.hub.entries import Stamp
+from pytest_dogfood.hub.errors import HubError
 from pytest_dogfood.hub.errors import HubUsageError
 from pytest_dogfood.hub.errors import NoHubError
 from pytest_dogfood.hub.findings import Action
@@ -94,6 +95,10 @@ def fix(
         except trouble.OF_ONE_CHECKOUT as error:
             yield fixing.failed(error)
             continue
+        except HubError:
+            if (so_far := fixing.report(broken_off=True)) is not None:
+                yield so_far
+            raise
         except BaseException:
             if (so_far := fixing.report()) is not None:
                 yield so_far
@@ -121,6 +126,17 @@ def _git_dir(site: Site) -> Path | None:
         return None
 
 
+_DUE = frozenset({Action.HUB_UPDATE, Action.CREATE, Action.WRITEBACK})
+
+
+def _without_hint_to_fix(judged: Judged) -> Judged:
+    """Give a judgement whose items do not advise `fix` for what this fix was about to do and could not."""
+    findings = (
+        each if each.fixed or each.action not in _DUE else replace(each, hint="") for each in judged.findings
+    )
+    return replace(judged, findings=tuple(findings))
+
+
 class _Fixing:
     """One checkout being fixed. `view` is what was seen, in which each judgement is replaced once it is done."""
 
@@ -132,12 +148,18 @@ class _Fixing:
         self._report: RepoReport | None = None
         self._view: View | None = None
 
-    def report(self) -> RepoReport | None:
-        return self._view.report() if self._view is not None else self._report
+    def report(self, *, broken_off: bool = False) -> RepoReport | None:
+        """Give what was done so far; `broken_off` by a failure, without the advice to run the same again."""
+        if self._view is None:
+            return self._report
+        view = self._view
+        if broken_off:
+            view = replace(view, judged=tuple(map(_without_hint_to_fix, view.judged)))
+        return view.report()
 
     def failed(self, error: Exception) -> RepoReport:
         failure = failed_report(self._checkout, error)
-        so_far = self.report()
+        so_far = self.report(broken_off=True)
         if so_far is None:
             return failure
         return replace(so_far, findings=(*failure.findings, *so_far.findings))

@@ -5,13 +5,16 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from collections.abc import Sequence
+from typing import Any
 from typing import TypeAlias
 
+from sqlalchemy import Column
 from sqlalchemy import Connection
 from sqlalchemy import inspect
 from sqlalchemy import select
 from sqlalchemy import text
 
+from pytest_dogfood.diagnostics import counted
 from pytest_dogfood.hub.errors import HubUsageError
 from pytest_dogfood.hub.errors import NoHubError
 from pytest_dogfood.hub.errors import SchemaTooNew
@@ -34,18 +37,28 @@ def _first(connection: Connection) -> None:
 STEPS: tuple[Step, ...] = (_first,)
 """Step number n, counted from 1, leads to version n of the schema."""
 
+_TELLING = frozenset({"hub", "checkouts", "task_events", "writebacks", "schema_version"})
+"""Tables that tell a hub; `tasks` and `repos` may be those of any program."""
+
+_HERE = "the database"
+_OF_ITS_OWN = "give the hub a database or a schema of its own: dogfood hub init"
+
 _LOCK = 0x646F67666F6F64  # "dogfood": any number that other programs are unlikely to lock
 
 
-def upgrade(connection: Connection, steps: Sequence[Step] = STEPS) -> int:
+def found_tables(connection: Connection) -> frozenset[str]:
+    """Give those of a hub's tables that the role can see, or tables of another program with the same names."""
+    return frozenset(metadata.tables).intersection(inspect(connection).get_table_names())
+
+
+def upgrade(connection: Connection, steps: Sequence[Step] = STEPS, *, where: str = _HERE) -> int:
     """Bring the schema to the newest version within the caller's transaction; gives the version found, 0 for none.
 
-    Raises SchemaTooNew, and HubUsageError where the database belongs to somebody else.
+    Raises SchemaTooNew, and HubUsageError where tables are missing, or belong to another program.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-    found = _version(connection)
-    _refuse_newer(found, len(steps))
+    found = _version(connection, len(steps), where)
     for step in steps[found:]:
         step(connection)
     if found < len(steps):
@@ -54,33 +67,59 @@ def upgrade(connection: Connection, steps: Sequence[Step] = STEPS) -> int:
     return found
 
 
-def require_current(connection: Connection, newest: int = len(STEPS)) -> None:
+def require_current(connection: Connection, newest: int = len(STEPS), *, where: str = _HERE) -> None:
     """Raise unless the schema is exactly the one this program knows. Writes nothing."""
-    found = connection.execute(select(schema_version.c.version)).scalar()
-    if found is None:
-        raise NoHubError("the database holds no hub; make one: dogfood hub init")
-    _refuse_newer(found, newest)
+    found = _version(connection, newest, where)
+    if found == 0:
+        raise NoHubError(f"{where} holds no hub; make one there: dogfood hub init")
     if found < newest:
         raise HubUsageError(
             f"the hub has schema {found}, this program needs {newest}; upgrade it once: dogfood hub init"
         )
 
 
-def _version(connection: Connection) -> int:
-    there = set(inspect(connection).get_table_names())
-    if schema_version.name in there:
-        return connection.execute(select(schema_version.c.version)).scalar() or 0
-    if strangers := sorted(there.intersection(metadata.tables)):
+def hub_id(connection: Connection, *, where: str = _HERE) -> str:
+    """Give the hub's id; raises HubUsageError where the table does not have exactly one."""
+    return str(_only_value(connection, hubs.c.id, where))
+
+
+def _version(connection: Connection, newest: int, where: str) -> int:
+    """Give the version of the schema, 0 where there is no table of a hub's.
+
+    Raises SchemaTooNew, and HubUsageError where tables or their only rows are missing, or belong to another program.
+    """
+    there = found_tables(connection)
+    if not there:
+        return 0
+    if not there & _TELLING:
         raise HubUsageError(
-            f"the database has tables of somebody else ({', '.join(strangers)}); "
-            "give the hub a database or a schema of its own"
+            f"{where} has tables of somebody else ({', '.join(sorted(there))}); {_OF_ITS_OWN}"
         )
-    return 0
-
-
-def _refuse_newer(found: int, newest: int) -> None:
+    # A newer program may have other tables: ask for the version before any is missed.
+    found = (
+        _only_value(connection, schema_version.c.version, where) if schema_version.name in there else newest
+    )
     if found > newest:
         raise SchemaTooNew(
             f"the hub has schema {found}, this program knows only up to {newest}; "
             "upgrade it here: pip install --upgrade pytest-dogfood"
         )
+    missing = [table.name for table in metadata.sorted_tables if table.name not in there]
+    if missing and found == newest:
+        raise _part_of_a_hub(where, f"missing tables: {', '.join(missing)}")
+    return int(found)
+
+
+def _only_value(connection: Connection, column: Column[Any], where: str) -> Any:  # noqa: ANN401 - as the column's
+    values = connection.execute(select(column)).scalars().all()
+    if len(values) != 1:
+        raise _part_of_a_hub(
+            where, f"the table '{column.table.name}' has {counted(len(values), 'row')} instead of one"
+        )
+    return values[0]
+
+
+def _part_of_a_hub(where: str, what: str) -> HubUsageError:
+    return HubUsageError(
+        f"{where} holds only a part of a hub ({what}); restore it from a backup, or {_OF_ITS_OWN}"
+    )

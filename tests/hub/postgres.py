@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import re
+import shlex
 import shutil
 import stat
 import subprocess
@@ -29,22 +30,40 @@ class Server:
         self._programs = _within_reach(programs, place) if self._as_user else programs
         self.url = f"postgresql://hub@/postgres?host={place}"
 
-    def make(self) -> None:
-        self._run("initdb", "-A", "trust", "-U", "hub", "-E", "UTF8", "--no-sync")
+    def make(self, encoding: str = "UTF8") -> None:
+        self._run_on_data("initdb", "-A", "trust", "-U", "hub", "-E", encoding, "--locale=C", "--no-sync")
 
     def start(self) -> None:
         options = f"-c listen_addresses= -c unix_socket_directories={self._place} -c fsync=off"
-        self._run("pg_ctl", "-w", "-l", str(self._place / "log"), "-o", options, "start")
+        self._run_on_data("pg_ctl", "-w", "-l", str(self._place / "log"), "-o", options, "start")
 
     def stop(self) -> None:
-        self._run("pg_ctl", "-w", "-m", "immediate", "stop")
+        self._run_on_data("pg_ctl", "-w", "-m", "immediate", "stop")
 
-    def _run(self, program: str, *arguments: str) -> None:
-        data = ["-D", str(self._place / "data")]
+    def become_standby(self) -> None:
+        """Start again as a server that follows another one: it can be read, and takes no writes."""
+        self._run_on_data("pg_ctl", "-w", "-m", "fast", "stop")
+        self.run("touch", str(self._place / "data" / "standby.signal"))
+        self.start()
+
+    def promote(self) -> None:
+        """Let a standby take writes."""
+        self._run_on_data("pg_ctl", "-w", "promote")
+
+    def createdb(self, line: str) -> None:
+        """Run a `createdb` as it is written, on this server."""
+        program, *arguments = shlex.split(line)
+        self.run(str(self._programs / program), "--host", str(self._place), "--username=hub", *arguments)
+
+    def _run_on_data(self, program: str, *arguments: str) -> None:
+        self.run(str(self._programs / program), "-D", str(self._place / "data"), *arguments)
+
+    def run(self, *words: str) -> None:
+        """Run a command as the user that the server belongs to."""
         # Output to a file: the server that pg_ctl leaves behind would keep a pipe open for ever.
         with (self._place / "setup").open("ab") as output:
             subprocess.run(
-                [*self._as_user, str(self._programs / program), *data, *arguments],
+                [*self._as_user, *words],
                 cwd=self._place,
                 stdout=output,
                 stderr=output,
@@ -54,15 +73,15 @@ class Server:
 
 
 @contextmanager
-def server() -> Iterator[Server]:
-    """Start a server and end it; skips the test where there is none to start."""
+def server(encoding: str = "UTF8") -> Iterator[Server]:
+    """Start a server with databases of this encoding and end it; skips the test where there is none to start."""
     programs = _programs()
     if programs is None:
         pytest.skip(NOT_INSTALLED)
     place = Path(tempfile.mkdtemp(prefix="dpg", dir="/tmp"))
     try:
         made = Server(programs, place)
-        made.make()
+        made.make(encoding)
         made.start()
         try:
             yield made

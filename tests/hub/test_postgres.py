@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -56,6 +57,52 @@ def test_a_url_that_is_none_of_ours_is_refused_without_showing_it(url: str) -> N
     with pytest.raises(HubUsageError) as refused:
         parse_url(url)
     assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://hub:ge@wort@host/hub",
+        "postgresql://hub:ge@w@wort@host/hub",
+        "postgresql://hub:ge@wort/x@host/hub",
+        "postgresql://hub:ge@wort?x=y@host/hub",
+        "postgresql://hub:ge@12:34@host/hub",
+        "postgresql://hu/b:gewort@host/hub",
+        "postgresql:///hub:gewort@host/hub",
+        "postgresql:///hub?user=hub&password=ge@wort",
+        "postgresql://host:5432/hub?user=hub&password=ge@wort",
+        "postgresql://hub:gewort@/hub?host=ge@wort",
+        "hub:gewort@host/hub",
+        "postgresql:/hub:gewort@host/hub",
+    ],
+)
+def test_an_at_sign_that_may_come_from_a_password_is_refused_without_showing_any_of_it(url: str) -> None:
+    with pytest.raises(HubUsageError) as refused:
+        parse_url(url)
+    assert not re.search("wort|ge@", str(refused.value))
+
+
+def test_what_is_refused_for_an_at_sign_says_how_it_is_written() -> None:
+    with pytest.raises(HubUsageError, match=r"write each '@' .* as %40"):
+        parse_url("postgresql://hub:ge@wort@host/hub")
+
+
+@pytest.mark.parametrize(
+    "url, user, password",
+    [
+        ("postgresql://hub:ge%40wort@host/hub", "hub", "ge@wort"),
+        ("postgresql://hub:a/b?c:d#e@host/hub", "hub", "a/b?c:d#e"),
+        ("postgresql://hub@tenant:gewort@host/hub", "hub@tenant", "gewort"),
+        ("postgresql://hub@host/hub", "hub", None),
+    ],
+)
+def test_a_url_with_one_meaning_is_taken(url: str, user: str, password: str | None) -> None:
+    taken = parse_url(url)
+    assert (taken.username, taken.password, taken.host) == (user, password, "host")
+
+
+def test_a_file_with_an_at_sign_in_its_path_is_a_file() -> None:
+    assert parse_url("/data/a:b@c/hub.sqlite").database == "/data/a:b@c/hub.sqlite"
 
 
 @pytest.mark.parametrize("written", ["postgres", "postgresql", "postgresql+psycopg"])
