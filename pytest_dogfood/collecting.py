@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dogfood.discovery import holds_journeys
+from pytest_dogfood.discovery import can_be_named
+from pytest_dogfood.discovery import declares_journeys
+from pytest_dogfood.discovery import is_journey_file
 from pytest_dogfood.pausing import collector_paused
 from pytest_dogfood.stash import SETTINGS
 
@@ -22,7 +24,8 @@ class JourneyCollector:
 
     def __init__(self) -> None:
         self._pause = ExitStack()
-        self._is_paused = False
+        self.has_collected = False
+        """Whether there is a journey file, be it one without a single journey."""
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection(self) -> Generator[None, object, object]:
@@ -35,17 +38,24 @@ class JourneyCollector:
     def pytest_unconfigure(self) -> None:
         self._pause.close()
 
-    @pytest.hookimpl
-    def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-        patterns = parent.config.stash[SETTINGS].files
-        if holds_journeys(file_path, patterns, named=parent.session.isinitpath(file_path)):
-            from pytest_dogfood.collection import (
-                JourneyFile,  # a suite of plain tests needs nothing of the graph
-            )
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collect_file(
+        self, file_path: Path, parent: pytest.Collector
+    ) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
+        """Take what is ours, from whoever else would collect it too, and leave the rest to others."""
+        others = yield
+        if is_journey_file(file_path, parent.config.stash[SETTINGS].files):
+            return [self._file(file_path, parent)]
+        named = can_be_named(file_path) and parent.session.isinitpath(file_path)
+        if named and (not others or declares_journeys(file_path)):
+            return [self._file(file_path, parent)]
+        return others
 
-            if not self._is_paused:
-                self._is_paused = True
-                self._pause.enter_context(collector_paused())
-            file: JourneyFile = JourneyFile.from_parent(parent, path=file_path)
-            return file
-        return None
+    def _file(self, path: Path, parent: pytest.Collector) -> pytest.Collector:
+        from pytest_dogfood.collection import JourneyFile  # a suite of plain tests needs nothing of the graph
+
+        if not self.has_collected:
+            self.has_collected = True
+            self._pause.enter_context(collector_paused())
+        file: JourneyFile = JourneyFile.from_parent(parent, path=path)
+        return file

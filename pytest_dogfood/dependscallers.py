@@ -19,7 +19,10 @@ OFFERING = frozenset({"pytest_dogfood", "pytest_dependency"})
 
 
 class CallersOfDepends:
-    """Asked once collection is over. A module has `depends` at hand if it, or what it imports from, names it."""
+    """Asked once collection is over. A module has `depends` at hand if it, or what it imports from, names it.
+
+    It may name it at its top, or import it only inside a test or a fixture.
+    """
 
     def __init__(self) -> None:
         self._known: dict[str, Asks] = {}
@@ -47,9 +50,10 @@ class CallersOfDepends:
         name = module.__name__
         if name not in self._known:
             involved = [module, *_sources(module)]
-            far = any(_speaks_of_far_scopes(code) for one in involved for code in _code_of(one))
-            asks = Asks.ANYBODY if far else Asks.ITS_MODULE
-            self._known[name] = asks if any(map(_names_it, involved)) else Asks.NOBODY
+            codes = [code for one in involved for code in _code_of(one)]
+            asks = Asks.ANYBODY if any(map(_speaks_of_far_scopes, codes)) else Asks.ITS_MODULE
+            named = any(map(_names_it, involved)) or any(map(_imports_it, codes))
+            self._known[name] = asks if named else Asks.NOBODY
         return self._known[name]
 
 
@@ -97,7 +101,24 @@ def _code_of(module: types.ModuleType) -> Iterator[types.CodeType]:
 
 
 def _speaks_of_far_scopes(code: types.CodeType) -> bool:
+    return any(constant in FAR for one in _with_inner(code) for constant in one.co_consts)
+
+
+def _imports_it(code: types.CodeType) -> bool:
+    """Whether a function imports a module that has `depends`, by a statement or by its name as text."""
     return any(
-        _speaks_of_far_scopes(constant) if isinstance(constant, types.CodeType) else constant in FAR
-        for constant in code.co_consts
+        not OFFERING.isdisjoint((*one.co_names, *filter(_is_text, one.co_consts)))
+        for one in _with_inner(code)
     )
+
+
+def _is_text(constant: object) -> bool:
+    return isinstance(constant, str)
+
+
+def _with_inner(code: types.CodeType) -> Iterator[types.CodeType]:
+    """Give the code of a function, and that of the functions within it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _with_inner(constant)

@@ -288,8 +288,7 @@ def _capabilities_nobody_can_bring(
 ) -> Iterator[Diagnostic]:
     provided = {base_of(token) for token in (*graph.establishers, *graph.fixtures, *elsewhere)}
     for capability in graph.capabilities.values():
-        anything = capability.probe or capability.provision or capability.service
-        if not anything and capability.token not in provided:
+        if capability.is_empty and capability.token not in provided:
             yield Diagnostic(
                 location=capability.location,
                 code="empty-capability",

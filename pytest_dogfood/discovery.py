@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Iterator
 from fnmatch import fnmatch
@@ -15,6 +18,12 @@ from pytest_dogfood.settings import SETTINGS_FILE
 NAMED_FILES = (*DATA_FILES, ".sh")
 """How the name of a file must end that is a journey file only because the user names it."""
 
+OUR_TOP_KEYS = frozenset({"journeys", "steps"})
+_TOP_KEY = re.compile(rb"^(?:\xef\xbb\xbf)?[\"']?(?:journeys|steps)[\"']?[ \t]*:(?:\s|$)", re.MULTILINE)
+_SCRIPT_HEADER = re.compile(rb"^#+[ \t]*dogfood:", re.MULTILINE)
+_MOST_READ = 4 * 1024 * 1024
+"""No journey file is as long, in bytes, and no other file needs to be read further to tell."""
+
 Ignored = Callable[[Path], bool]
 """Tells whether pytest would leave a file or a directory out of its collection."""
 
@@ -24,10 +33,30 @@ def is_journey_file(path: Path, patterns: Iterable[str]) -> bool:
     return any(fnmatch(path.name, pattern) for pattern in patterns)
 
 
-def holds_journeys(path: Path, patterns: Iterable[str], *, named: bool) -> bool:
-    """Whether a file is to be read as a journey file; one that is `named` by the user need only end like one."""
-    can_be_named = path.suffix in NAMED_FILES and path.name != SETTINGS_FILE
-    return is_journey_file(path, patterns) or (named and can_be_named)
+def can_be_named(path: Path) -> bool:
+    """Whether the user may name a file as a journey file although its name matches no pattern."""
+    return path.suffix in NAMED_FILES and path.name != SETTINGS_FILE
+
+
+def declares_journeys(path: Path) -> bool:
+    """Whether a file says itself that it is ours: `journeys` or `steps` at its top, or a `# dogfood:` line.
+
+    What cannot be read declares nothing.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MOST_READ)
+    except OSError:
+        return False
+    if path.suffix not in DATA_FILES:
+        return _SCRIPT_HEADER.search(content) is not None
+    if not content.lstrip().startswith(b"{"):
+        return _TOP_KEY.search(content) is not None
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError):  # it may still be YAML, whose flow style few people write by hand
+        return False
+    return isinstance(found, dict) and not OUR_TOP_KEYS.isdisjoint(found)
 
 
 def id_of_only_journey(path: Path, patterns: Iterable[str]) -> str:
@@ -84,6 +113,11 @@ def named_on_command_line(arguments: Iterable[str], directory: Path) -> Iterator
         path = directory / argument.split("::", maxsplit=1)[0]
         if path.exists():
             yield Path(os.path.normpath(path))
+
+
+def is_below(path: Path, places: Collection[Path]) -> bool:
+    """Whether a path is one of the places, or lies below one."""
+    return any(place == path or place in path.parents for place in places)
 
 
 def settings_files_above(path: Path, rootdir: Path, name: str) -> Iterator[Path]:

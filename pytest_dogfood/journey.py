@@ -170,6 +170,11 @@ class Capability(Struct, frozen=True, kw_only=True):
     invalidates: Mapping[Token, Location] = field(default_factory=dict)
     outlives: Mapping[Token, Location] = field(default_factory=dict)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the definition says neither how to find the token nor how to set it up."""
+        return not (self.probe or self.provision or self.service)
+
 
 class Mark(Struct, frozen=True, kw_only=True):
     """A pytest mark written in a journey file."""

@@ -16,7 +16,6 @@ from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.diagnostics import InvalidProjectError
 from pytest_dogfood.diagnostics import did_you_mean
 from pytest_dogfood.diagnostics import errors_among
-from pytest_dogfood.discovery import named_on_command_line
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.keeping import Keeping
 from pytest_dogfood.outcomes import Outcome
@@ -72,10 +71,8 @@ class Leading:
     def pytest_sessionstart(self) -> None:
         """Refuse what the files alone show to be wrong, before any worker is started."""
         project = self._config.stash[PROJECT]()
-        directory = self._config.invocation_params.dir
-        named = list(named_on_command_line(self._config.args, directory))
-        project.read_below(named)
-        for path in named:
+        project.read_below(project.named)
+        for path in project.named:
             project.read_settings_above(path / "-")
         settings = self._config.stash[SETTINGS]
         wrong = errors_among(project.diagnose(project.graph()))

@@ -13,9 +13,12 @@ from pytest_dogfood.diagnostics import Location
 from pytest_dogfood.diagnostics import errors_among
 from pytest_dogfood.diagnostics import in_order_of_place
 from pytest_dogfood.discovery import Ignored
+from pytest_dogfood.discovery import can_be_named
+from pytest_dogfood.discovery import declares_journeys
 from pytest_dogfood.discovery import files_below
-from pytest_dogfood.discovery import holds_journeys
 from pytest_dogfood.discovery import id_of_only_journey
+from pytest_dogfood.discovery import is_below
+from pytest_dogfood.discovery import is_journey_file
 from pytest_dogfood.discovery import settings_files_above
 from pytest_dogfood.discovery import tokens_mentioned
 from pytest_dogfood.graph import Acts
@@ -37,7 +40,8 @@ if TYPE_CHECKING:
 class Project:
     """Reads files on demand and remembers them. `roots` are where the whole project is looked for.
 
-    `acts` tells whether there is somebody to decide what a journey's steps without a command need.
+    `acts` tells whether there is somebody to decide what a journey's steps without a command need. `named` are the
+    paths that the user has given to pytest; the rest of the project counts all the same.
     """
 
     def __init__(
@@ -47,8 +51,11 @@ class Project:
         roots: tuple[Path, ...],
         ignored: Ignored,
         acts: Acts = nobody,
+        *,
+        named: tuple[Path, ...] = (),
     ) -> None:
         self._acts = acts
+        self.named = named
         self._rootdir = rootdir
         self._patterns = patterns
         self._roots = roots
@@ -62,6 +69,11 @@ class Project:
         self._diagnosed: tuple[CapabilityGraph, bool] | None = None
         self._found_in_graph: tuple[Diagnostic, ...] = ()
         self._above: dict[Path, Defaults | None] = {}
+
+    @property
+    def is_named_in_part(self) -> bool:
+        """Whether the user has named paths that leave something of the project out."""
+        return bool(self.named) and not all(is_below(root, self.named) for root in self._roots)
 
     def read(self, path: Path) -> ParsedFile:
         """Read a journey file, and the settings files above it; mistakes are in its diagnostics."""
@@ -105,11 +117,17 @@ class Project:
         return defaults
 
     def read_below(self, paths: Iterable[Path]) -> None:
-        """Read every journey file at or below the paths."""
+        """Read every journey file at or below the paths.
+
+        A path may be a file whose name matches no pattern. It is read if it declares itself to be ours; else only
+        the collection shows whether another plugin takes it.
+        """
         with collector_paused():
             for start in paths:
                 for path in files_below(start, self._patterns, self._ignored):
-                    if holds_journeys(path, self._patterns, named=path == start):
+                    if is_journey_file(path, self._patterns) or (
+                        can_be_named(path) and declares_journeys(path)
+                    ):
                         self.read(path)
 
     def read_whole(self) -> None:
@@ -143,7 +161,9 @@ class Project:
         parts = ((*self.journeys, *tests), self.capabilities, fixtures or {})
         if self._graph is None or parts != self._parts:
             graph = CapabilityGraph(*parts, acts=self._acts)
-            if not self._whole and _is_incomplete(graph):
+            if not self._whole and (
+                _is_incomplete(graph) or (self.is_named_in_part and _rests_on_something(graph))
+            ):
                 self.read_whole()
                 parts = ((*self.journeys, *tests), self.capabilities, fixtures or {})
                 graph = CapabilityGraph(*parts, acts=self._acts)
@@ -178,11 +198,7 @@ class Project:
         return self._found_in_graph
 
     def _mentioned_in_python(self, graph: CapabilityGraph) -> set[Token]:
-        doubtful = [
-            capability
-            for capability in graph.capabilities.values()
-            if not (capability.probe or capability.provision or capability.service)
-        ]
+        doubtful = [capability for capability in graph.capabilities.values() if capability.is_empty]
         if not doubtful:
             return set()
         # What was named on the command line may lie outside of testpaths, its Python files next to it.
@@ -204,11 +220,24 @@ class Project:
 
 
 def _is_incomplete(graph: CapabilityGraph) -> bool:
-    """Whether some journey needs a token that nothing read so far would establish or provide."""
+    """Whether something read so far needs a token, or defines one, that nothing read so far establishes or provides."""
+    needed = (
+        *(token for journey in graph.journeys.values() for token in _named_by(graph, journey)),
+        *(token for one in graph.capabilities.values() for token in (*one.requires, *one.invalidates)),
+        *(token for token, one in graph.capabilities.items() if one.is_empty),
+    )
     return any(
         (means_every_instance(token) and not graph.instances_of(token))
         or (token not in graph.establishers and not graph.has_independent_provider(token))
-        for journey in graph.journeys.values()
-        for token in (*graph.needed_by(journey), *journey.requires, *journey.invalidates)
+        for token in dict.fromkeys(needed)
         if not (graph.capability(token) is not None and base_of(token) in graph.fixtures)
     )
+
+
+def _rests_on_something(graph: CapabilityGraph) -> bool:
+    """Whether a journey has to do with a token of which files that were not read may say more."""
+    return any(_named_by(graph, journey) for journey in graph.journeys.values())
+
+
+def _named_by(graph: CapabilityGraph, journey: Journey) -> tuple[Token, ...]:
+    return (*graph.needed_by(journey), *journey.requires, *journey.invalidates)

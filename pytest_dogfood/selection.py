@@ -85,8 +85,8 @@ def settle(
     marks = config.stash.get(DEPENDENCY_MARKS, None)
     dependences, misread = marks.resolve(collected, selected) if marks is not None else ({}, [])
     wrong, tests = journeys_of(collected, project, dependences)
-    if shard is not None:
-        project.read_whole()
+    if shard is not None or (project.is_named_in_part and any(map(_may_ask, collected))):
+        project.read_whole()  # what is asked for while a test runs may be established anywhere
     graph = project.graph(tests, fixture_providers(config, collected))
     findings = in_order_of_place([*misread, *wrong, *project.diagnose(graph)])
     if errors_among(findings):

@@ -38,7 +38,8 @@ def bring_into_play(config: pytest.Config, settings: Settings) -> None:
     _refuse_recordings_that_cannot_be(config.invocation_params.dir, settings)
     made: Callable[[], Project] = cache(partial(_project, config, settings))
     config.stash[PROJECT] = made
-    config.pluginmanager.register(JourneyCollector(), "dogfood-collector")
+    collector = JourneyCollector()
+    config.pluginmanager.register(collector, "dogfood-collector")
     if settings.shard is not None:
         # It would leave whole files uncollected under --lf, and the project is divided as a whole.
         config.pluginmanager.set_blocked("lfplugin-collskip")
@@ -46,9 +47,9 @@ def bring_into_play(config: pytest.Config, settings: Settings) -> None:
         _go_by_dependency_marks(config, settings)
     workerinput = getattr(config, "workerinput", None)
     if workerinput is not None:
-        _as_worker(config, workerinput)
+        _as_worker(config, collector, workerinput)
     else:
-        _as_leader(config, settings)
+        _as_leader(config, collector, settings)
 
 
 def _refuse_recordings_that_cannot_be(directory: Path, settings: Settings) -> None:
@@ -68,6 +69,7 @@ def _refuse_recordings_that_cannot_be(directory: Path, settings: Settings) -> No
 
 
 def _project(config: pytest.Config, settings: Settings) -> Project:
+    from pytest_dogfood.discovery import named_on_command_line
     from pytest_dogfood.project import Project
 
     return Project(
@@ -76,6 +78,7 @@ def _project(config: pytest.Config, settings: Settings) -> Project:
         _roots(config),
         lambda path: _is_ignored(config, path),
         lambda journey: _somebody_acts(config, journey),
+        named=tuple(named_on_command_line(config.args, config.invocation_params.dir)),
     )
 
 
@@ -93,10 +96,10 @@ def _go_by_dependency_marks(config: pytest.Config, settings: Settings) -> None:
     config.pluginmanager.register(marks, "dogfood-dependency-marks")
 
 
-def _as_worker(config: pytest.Config, workerinput: dict[str, Any]) -> None:
+def _as_worker(config: pytest.Config, collector: JourneyCollector, workerinput: dict[str, Any]) -> None:
     worker = workerinput["workerid"]
     published = Path(workerinput["dogfood_plans"]) / f"{worker}.json"
-    working = Working(config, worker=worker, published=published)
+    working = Working(config, collector, worker=worker, published=published)
     working.begin(partial(_part_of_worker, workerinput))
     config.pluginmanager.register(working, "dogfood-working")
     config.pluginmanager.register(BarrierPlugin(), "dogfood-barrier")
@@ -113,7 +116,7 @@ def _part_of_worker(workerinput: dict[str, Any]) -> tuple[RunDirectory, Lease]:
     return run, Lease(run=run.id, pid=pid, born=start_time(pid))
 
 
-def _as_leader(config: pytest.Config, settings: Settings) -> None:
+def _as_leader(config: pytest.Config, collector: JourneyCollector, settings: Settings) -> None:
     from pytest_dogfood.distribution import Distribution
     from pytest_dogfood.leading import Leading
     from pytest_dogfood.rundir import ALONE
@@ -124,7 +127,7 @@ def _as_leader(config: pytest.Config, settings: Settings) -> None:
     if settings.check or config.getoption("setupplan"):
         config.option.dist, config.option.tx = "no", []
     distributed = _is_distributed(config)
-    working = None if distributed else Working(config, worker=ALONE)
+    working = None if distributed else Working(config, collector, worker=ALONE)
     leading = Leading(config, working)
     config.pluginmanager.register(leading, "dogfood-leading")
     config.pluginmanager.register(Terminal(config, leading), "dogfood-terminal")

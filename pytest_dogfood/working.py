@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_dogfood.belonging import any_belongs
+from pytest_dogfood.collecting import JourneyCollector
 from pytest_dogfood.stash import SETTINGS
 
 if TYPE_CHECKING:
@@ -27,8 +28,16 @@ class Working:
     `published` is the file by which a worker tells its plan.
     """
 
-    def __init__(self, config: pytest.Config, *, worker: str, published: Path | None = None) -> None:
+    def __init__(
+        self,
+        config: pytest.Config,
+        collector: JourneyCollector,
+        *,
+        worker: str,
+        published: Path | None = None,
+    ) -> None:
         self._config = config
+        self._collector = collector
         self._worker = worker
         self._published = published
         self._part: Callable[[], tuple[RunDirectory, Lease]] | None = None
@@ -77,4 +86,5 @@ class Working:
     def _may_concern_us(self, collected: list[pytest.Item]) -> bool:
         settings = self._config.stash[SETTINGS]
         asked = settings.check or settings.shard is not None or settings.dependency_markers
-        return asked or any_belongs(collected)
+        # A file without a single journey is a mistake to be told.
+        return asked or self._collector.has_collected or any_belongs(collected)
