@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 from msgspec import Struct
 
 from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.screen import moves_cursor
+from pytest_dogfood.screen import shown_in_the_end
 
 _TAIL = 16 * 1024
-
-_ANSI = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours and cursor movements
-    r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"  # window titles and links
-    r"|\x1b[PX^_][^\x1b]*\x1b\\"  # strings for devices and programs
-    r"|\x1b[ -/]*[0-~]"  # everything short
-)
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_OVERWRITTEN = 256 * 1024
+"""How far back an output is read that was written over, as by progress bars."""
 
 
 class TooMuchOutput(HarnessError):  # noqa: N818 - a fact about the command, as StopIteration is one
@@ -53,10 +48,16 @@ class Captured(Struct, frozen=True, kw_only=True):
     def tail(self, limit: int = _TAIL) -> str:
         """Give the end as harmless text, from the beginning of a line, saying how many bytes came before."""
         with self.path.open("rb") as file:
-            before = max(os.fstat(file.fileno()).st_size - limit, 0)
+            size = os.fstat(file.fileno()).st_size
+            before = max(size - limit, 0)
             # One byte more tells whether the cut happens to fall between two lines.
             file.seek(max(before - 1, 0))
             data = file.read(limit + 1 if before else limit)
+            if before and moves_cursor(_decoded(data)):
+                # Of a progress bar little is left in the end: look further back for what was shown above it.
+                start = max(size - _OVERWRITTEN, 0)
+                file.seek(start)
+                return _ending(printable(file.read(size - start)), limit, before=start)
         if not before:
             return printable(data)
         newline = data.find(b"\n")
@@ -66,6 +67,19 @@ class Captured(Struct, frozen=True, kw_only=True):
 
 
 def printable(data: bytes) -> str:
-    r"""Decode output for people: no escape sequences, and control characters by name, such as `\x00`."""
-    text = _ANSI.sub("", data.decode("utf-8", errors="replace")).replace("\r\n", "\n")
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    r"""Decode output for people: as a terminal shows it in the end, and control characters by name, such as `\x00`."""
+    return shown_in_the_end(_decoded(data))
+
+
+def _decoded(data: bytes) -> str:
+    return data.decode("utf-8", errors="replace")
+
+
+def _ending(text: str, limit: int, *, before: int) -> str:
+    """Give the last lines of a text that has `limit` characters at most, saying how many bytes came before."""
+    cut = max(len(text) - limit, 0)
+    if cut:
+        newline = text.find("\n", cut - 1)
+        cut = newline + 1 if 0 <= newline < len(text) - 1 else cut
+    left_out = before + len(text[:cut].encode())
+    return f"… {left_out} bytes before\n{text[cut:]}" if left_out else text

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         (b"caf\xc3\xa9\t\n", "café\t\n"),
         (b"\xff\xfe", "\N{REPLACEMENT CHARACTER}" * 2),
         (b"a\0b\x07\x7f", "a\\x00b\\x07\\x7f"),
-        (b"one\r\ntwo\rthree\n", "one\ntwo\\x0dthree\n"),
+        (b"one\r\ntwo\rthree\n", "one\nthree\n"),
         (b"\x1b[1;31mred\x1b[0m \x1b]0;title\x07\x1b]8;;http://x\x1b\\link\x1b(B", "red link"),
         (b"\x1b[2J\x1b[Hgone\x1bPdevice\x1b\\\x1bc", "gone"),
         (b"\xc2\x9b31m", "\\x9b31m"),
@@ -59,3 +59,14 @@ def test_reading_beyond_the_limit_says_how_much_there_is(tmp_path: Path) -> None
     with pytest.raises(TooMuchOutput) as raised:
         Captured(path=tmp_path / "out").read(4)
     assert (raised.value.size, raised.value.limit) == (5, 4)
+
+
+def test_what_was_shown_above_a_long_progress_bar_is_shown(tmp_path: Path) -> None:
+    stages = "".join(f"\rprogress {stage} of 5000" for stage in range(1, 5001))
+    (tmp_path / "out").write_text(f"fetching\n{stages}\nno such branch\n")
+    assert Captured(path=tmp_path / "out").tail() == "fetching\nprogress 5000 of 5000\nno such branch\n"
+
+
+def test_of_an_output_that_was_written_over_the_last_lines_are_shown(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("".join(f"{line:09}\r-{line:08}\n" for line in range(100)))
+    assert Captured(path=tmp_path / "out").tail(25) == "… 980 bytes before\n-00000098\n-00000099\n"

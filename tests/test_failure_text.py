@@ -123,3 +123,27 @@ def test_a_run_in_a_directory_below_reproduces_from_there(
     scene.path = scene.path / "sub"
     (line,) = [line for line in scene.dogfood().outlines if line.startswith("reproduce: ")]
     scene.dogfood(*shlex.split(line.removeprefix("reproduce: "))[2:]).assert_outcomes(failed=1)
+
+
+STAGES = {
+    "a.journey.yaml": r"""
+        journeys:
+          - id: colours
+            steps:
+              - run: |
+                  printf '\033[31mred\033[0m\n'
+                  for i in $(seq 1 100); do printf '\rprogress %d%%' $i; done; echo
+                  printf '\033[2K\033[1G\033]0;title\007 bell\007\n'
+                  exit 3
+    """,
+}
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+def test_it_shows_of_the_output_what_a_terminal_shows_in_the_end(
+    inner: Callable[[Mapping[str, str]], Inner], workers: str
+) -> None:
+    result = inner(STAGES).dogfood(workers)
+    result.stdout.fnmatch_lines(
+        ["  --- stdout ---", "  red", "  progress 100%", "   bell*"], consecutive=True
+    )
