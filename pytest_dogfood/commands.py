@@ -69,7 +69,7 @@ def graph(options: Namespace) -> int:
         _complain(*in_words(found.report))
         return USAGE
     try:
-        picture = picture_of(found.settled.graph)
+        picture = picture_of(found.settled.graph, found.report)
         if options.focus:
             picture = focus(picture, options.focus)
         text = render(picture, options.format or _notation_of(options.output))

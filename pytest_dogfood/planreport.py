@@ -52,6 +52,16 @@ class Report(Struct, frozen=True, kw_only=True):
     def is_valid(self) -> bool:
         return not any(found.severity is Severity.ERROR for found in self.findings)
 
+    @property
+    def critical_path(self) -> tuple[JourneyId, ...]:
+        """Give the journeys that no number of workers can run at the same time; empty without a forecast."""
+        path = () if self.outlook is None else self.outlook.critical_path
+        return tuple(self.plan.journeys[index].id for index in path)
+
+    @property
+    def critical_seconds(self) -> float:
+        return 0.0 if self.outlook is None else self.outlook.critical_seconds
+
     def strict(self) -> Report:
         """Give the same report with every warning an error."""
         worse = tuple(
@@ -128,8 +138,7 @@ def _plan_in_words(report: Report, outlook: Forecast) -> Iterator[str]:
     gates = (gate for planned in report.plan.journeys for gate in planned.gates)
     for gate in dict.fromkeys(gate for gate in gates if gate not in here):
         yield f"gate: {gate} belongs to another shard, and is replayed here once"
-    path = " -> ".join(report.plan.journeys[index].id for index in outlook.critical_path)
-    yield f"critical path: {outlook.critical_seconds:.1f} s: {path}"
+    yield f"critical path: {report.critical_seconds:.1f} s: {' -> '.join(report.critical_path)}"
     shard = f" in shard {report.shard}" if report.shard else ""
     beside = f", beside {counted(len(report.others), 'test')} outside of the graph" if report.others else ""
     yield (
@@ -160,7 +169,7 @@ def to_json(report: Report) -> dict[str, Any]:
             "journeys": [_planned_to_json(planned) for planned in report.plan.journeys],
             "others": list(report.others),
             "provision": msgspec.to_builtins(report.to_provision),
-            "forecast": None if outlook is None else _outlook_to_json(outlook, report.plan),
+            "forecast": None if outlook is None else _outlook_to_json(outlook, report),
         },
     }
 
@@ -192,15 +201,15 @@ def _planned_to_json(planned: PlannedJourney) -> dict[str, Any]:
     }
 
 
-def _outlook_to_json(outlook: Forecast, plan: Plan) -> dict[str, Any]:
-    ids = [planned.id for planned in plan.journeys]
+def _outlook_to_json(outlook: Forecast, report: Report) -> dict[str, Any]:
+    ids = [planned.id for planned in report.plan.journeys]
     return {
         "seconds_of_work": outlook.total,
         "makespan": outlook.makespan,
         "lower_bound": outlook.lower_bound,
         "critical_path": {
-            "seconds": outlook.critical_seconds,
-            "journeys": [ids[i] for i in outlook.critical_path],
+            "seconds": report.critical_seconds,
+            "journeys": list(report.critical_path),
         },
         "slots": [
             {"journey": ids[slot.index], "worker": slot.worker, "start": slot.start, "end": slot.end}

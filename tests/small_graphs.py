@@ -7,6 +7,9 @@ from random import Random
 from hypothesis import strategies as st
 
 from pytest_dogfood.diagnostics import Location
+from pytest_dogfood.drawing.picture import Picture
+from pytest_dogfood.drawing.portraying import picture_of
+from pytest_dogfood.durations import weights
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability
 from pytest_dogfood.journey import Journey
@@ -16,6 +19,9 @@ from pytest_dogfood.journey import Service
 from pytest_dogfood.journey import Step
 from pytest_dogfood.journey import Tier
 from pytest_dogfood.journey import Token
+from pytest_dogfood.planning import make_plan
+from pytest_dogfood.planreport import Report
+from pytest_dogfood.planreport import report_on
 from tests.strategies import random_scene
 
 HERE = Location("shop.journey.yaml", 3, 5)
@@ -55,6 +61,17 @@ def journey(
         estimate=estimate,
         python=python,
     )
+
+
+def report_with_plan(graph: CapabilityGraph) -> Report:
+    """Give the report on a graph and on the plan to run all of it, as nothing but its estimates is known."""
+    durations = weights(graph.journeys.values(), seen={}, committed={})
+    return report_on(graph, make_plan(graph, list(graph.journeys), durations=durations), ())
+
+
+def picture_with_plan(graph: CapabilityGraph) -> Picture:
+    """Give the picture of a graph with what that report says."""
+    return picture_of(graph, report_with_plan(graph))
 
 
 def shop_graph() -> CapabilityGraph:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import pty
 import signal
@@ -13,6 +14,7 @@ import pytest
 
 from pytest_dogfood import commands
 from pytest_dogfood.cli import main
+from pytest_dogfood.durations import write_durations
 from pytest_dogfood.fileformat.parser import parse_settings_file
 from tests.test_off import Make
 from tests.typed import dogfood
@@ -81,6 +83,40 @@ def test_a_drawing_is_written_as_the_ending_of_its_file_says(inner: Make) -> Non
     for name, begins in (("g.svg", "<svg"), ("g.dot", "digraph"), ("g.mmd", "flowchart"), ("g.json", "{")):
         assert dogfood(path, "graph", "-o", name).returncode == 0
         assert (path / name).read_text().startswith(begins)
+
+
+HALF_ESTIMATED = """
+journeys:
+  - {id: tools, tier: smoke, gating: true, steps: ["true"]}
+  - {id: log-in, establishes: [logged-in], steps: ["true"]}
+  - {id: order, requires: [logged-in], establishes: [ordered], steps: ["true"]}
+  - {id: look, requires: [logged-in], ESTIMATE, steps: ["true"]}
+  - {id: pay, requires: [ordered], steps: ["true"]}
+"""
+
+
+@pytest.mark.parametrize(
+    "estimate, committed, seconds",
+    [
+        ("timeout: 60", {}, 4.0),
+        ("estimate: 5s", {}, 20.0),
+        ("estimate: 5s", {"a.journey.yaml::pay": 7.0}, 25.0),
+        ("timeout: 60", {"a.journey.yaml::tools": 0.5, "a.journey.yaml::log-in": 3.5}, 9.5),
+    ],
+    ids=["nothing", "one-estimate", "estimate-and-committed", "committed"],
+)
+def test_check_and_graph_tell_the_same_critical_path_whatever_is_known(
+    inner: Make, estimate: str, committed: dict[str, float], seconds: float
+) -> None:
+    path = inner({"a.journey.yaml": HALF_ESTIMATED.replace("ESTIMATE", estimate)}).path
+    write_durations(path / "dogfood-durations.json", committed)
+    told = json.loads(dogfood(path, "check", "--format", "json").stdout)["plan"]["forecast"]["critical_path"]
+    drawn = json.loads(dogfood(path, "graph", "--format", "json").stdout)
+    assert drawn["critical_path"] == told["journeys"]
+    assert drawn["critical_seconds"] == told["seconds"] == seconds
+    words = f"{seconds:.1f} s: {' -> '.join(told['journeys'])}"
+    assert f"critical path: {words}" in dogfood(path, "check").stdout
+    assert f"Critical path, {words.replace('->', '→')}." in dogfood(path, "graph").stdout
 
 
 @pytest.mark.parametrize(

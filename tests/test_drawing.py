@@ -18,10 +18,12 @@ from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import Scope
 from pytest_dogfood.journey import Tier
 from pytest_dogfood.journey import Token
+from pytest_dogfood.planreport import Report
 from tests.small_graphs import HERE
 from tests.small_graphs import STEP
 from tests.small_graphs import graphs
 from tests.small_graphs import journey
+from tests.small_graphs import picture_with_plan
 
 SVG = "{http://www.w3.org/2000/svg}"
 LAW = settings(deadline=None, max_examples=25)
@@ -30,7 +32,7 @@ GRAPHS = graphs(30)
 
 def drawn(*journeys: Journey, capabilities: tuple[Capability, ...] = ()) -> ET.Element:
     # What is parsed here has been written by the code under test.
-    return ET.fromstring(render(picture_of(CapabilityGraph(journeys, capabilities)), "svg"))  # noqa: S314
+    return ET.fromstring(render(picture_with_plan(CapabilityGraph(journeys, capabilities)), "svg"))  # noqa: S314
 
 
 def groups(root: ET.Element, kind: str) -> dict[str, ET.Element]:
@@ -55,7 +57,7 @@ def lines(root: ET.Element, style: str) -> list[ET.Element]:
 @LAW
 @given(GRAPHS)
 def test_the_drawing_is_xml_with_a_title_for_every_node_and_every_label(graph: CapabilityGraph) -> None:
-    picture = picture_of(graph)
+    picture = picture_with_plan(graph)
     root = ET.fromstring(render(picture, "svg"))  # noqa: S314 - our own text
     assert list(groups(root, "journey")) == [node.key for node in picture.journeys]
     assert len(groups(root, "provider")) == len(picture.providers)
@@ -69,7 +71,7 @@ def test_the_drawing_says_what_it_is_to_who_cannot_see_it() -> None:
     assert (root.get("aria-labelledby") or "").split() == list(named)
     assert list(named.values()) == [
         "The capability graph: 2 journeys",
-        "2 journeys, 1 shared chain. Critical path, 2 s: a → b.",
+        "2 journeys, 1 shared chain. Critical path, 2.0 s: a → b.",
     ]
 
 
@@ -77,13 +79,13 @@ def test_a_title_tells_all_about_a_journey() -> None:
     root = drawn(journey("a", establishes="t"), journey("b", requires="t", gating=True))
     assert groups(root, "journey")["b"].findtext(f"{SVG}title") == (
         "b\nshop.journey.yaml::b (shop.journey.yaml:3:5)\ntier core, gating\nchain A: a\n"
-        "1 s, as nobody has estimated it\non the critical path\nneeds t from a"
+        "counted as 1 s, without an estimate\non the critical path\nneeds t from a"
     )
 
 
 def test_text_of_the_project_is_never_markup() -> None:
     name = "test_x.py::test[<b onload='x'>&\"]]>\x00\ud800]"
-    picture = picture_of(CapabilityGraph([journey(name, establishes="t"), journey("b", requires="t")]))
+    picture = picture_with_plan(CapabilityGraph([journey(name, establishes="t"), journey("b", requires="t")]))
     svg = render(picture, "svg")
     assert "<b" not in svg
     ET.fromstring(svg)  # noqa: S314 - our own text
@@ -130,14 +132,30 @@ def test_the_critical_path_is_thick_and_nothing_else_is() -> None:
         journey("b", requires="t", establishes="u"),
         journey("c", requires="u"),
         journey("d", requires="t"),
+        capabilities=tuple(
+            Capability(token=Token(name), location=HERE, scope=Scope.MACHINE) for name in "tu"
+        ),
     )
     assert len(lines(root, "heavy")) == 4
-    heavy = [
+    assert heavy_journeys(root) == ["a", "b", "c"]
+
+
+def test_the_heaviest_chain_is_thick_where_it_takes_longer_than_any_way() -> None:
+    root = drawn(
+        journey("a", establishes="t"),
+        journey("b", requires="t"),
+        journey("c", requires="t"),
+        journey("d"),
+    )
+    assert heavy_journeys(root) == ["a", "b", "c"]
+
+
+def heavy_journeys(root: ET.Element) -> list[str]:
+    return [
         name
         for name, group in groups(root, "journey").items()
         if any("heavy" in (path.get("class") or "") for path in group.iter(f"{SVG}path"))
     ]
-    assert heavy == ["a", "b", "c"]
 
 
 def test_what_comes_later_only_since_it_destroys_is_dotted() -> None:
@@ -173,7 +191,7 @@ def test_a_chain_keeps_its_colour_in_a_focus() -> None:
             journey("d", requires="u"),
         ]
     )
-    svg = render(focus(picture_of(graph), "d"), "svg")
+    svg = render(focus(picture_with_plan(graph), "d"), "svg")
     assert 'class="badge c1"' in svg
     assert 'class="badge c0"' not in svg
     assert "What d needs and enables" in svg
@@ -229,8 +247,10 @@ def test_more_journeys_are_refused_with_the_way_out() -> None:
 
 
 def test_a_circle_is_refused_by_name() -> None:
+    journeys = [journey("a", requires="u", establishes="t"), journey("b", requires="t", establishes="u")]
+    picture = picture_of(CapabilityGraph(journeys), Report(findings=()))  # such a project has no plan
     with pytest.raises(ValueError, match=r"wait for each other: a, b"):
-        drawn(journey("a", requires="u", establishes="t"), journey("b", requires="t", establishes="u"))
+        render(picture, "svg")
 
 
 def test_an_empty_project_is_drawn_as_such() -> None:

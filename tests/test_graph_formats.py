@@ -11,10 +11,10 @@ from pytest_dogfood.drawing.notations import FORMATS
 from pytest_dogfood.drawing.notations import render
 from pytest_dogfood.drawing.picture import Picture
 from pytest_dogfood.drawing.picturejson import picture_from_json
-from pytest_dogfood.drawing.portraying import picture_of
 from pytest_dogfood.graph import CapabilityGraph
 from tests.small_graphs import graphs
 from tests.small_graphs import journey
+from tests.small_graphs import picture_with_plan
 from tests.small_graphs import shop_graph
 
 GRAPHS = graphs(14)
@@ -29,12 +29,12 @@ def shop() -> CapabilityGraph:
 @LAW
 @given(GRAPHS)
 def test_json_brings_back_the_same_picture(graph: CapabilityGraph) -> None:
-    picture = picture_of(graph)
+    picture = picture_with_plan(graph)
     assert picture_from_json(render(picture, "json")) == picture
 
 
 def test_json_has_a_version_and_names_tiers_in_words(shop: CapabilityGraph) -> None:
-    content = json.loads(render(picture_of(shop), "json"))
+    content = json.loads(render(picture_with_plan(shop), "json"))
     assert next(iter(content)) == "version"
     assert content["version"] == 1
     assert [node["tier"] for node in content["journeys"]] == ["smoke", "core", "core", "core", "deep", "deep"]
@@ -54,17 +54,19 @@ def test_what_is_no_picture_is_refused(text: str) -> None:
 @given(GRAPHS)
 def test_the_same_graph_gives_the_same_text(format_: str, graph: CapabilityGraph) -> None:
     again = CapabilityGraph(graph.journeys.values(), graph.capabilities.values(), graph.fixtures)
-    assert render(picture_of(graph), format_) == render(picture_of(again), format_)
+    assert render(picture_with_plan(graph), format_) == render(picture_with_plan(again), format_)
 
 
 def test_an_unknown_format_is_refused_with_the_nearest_name(shop: CapabilityGraph) -> None:
     with pytest.raises(ValueError, match=r"no format is called 'mermaids', only .*; did you mean 'mermaid'"):
-        render(picture_of(shop), "mermaids")
+        render(picture_with_plan(shop), "mermaids")
 
 
 def test_the_text_says_tier_by_tier_what_each_journey_needs_and_gives(shop: CapabilityGraph) -> None:
-    text = render(picture_of(shop), "text")
-    assert "\nsmoke\n  version  [gate]\n\ncore\n  open  [chain A, 3 s, critical path]\n" in text
+    text = render(picture_with_plan(shop), "text")
+    assert (
+        "\nsmoke\n  version  [gate, critical path]\n\ncore\n  open  [chain A, 3 s, critical path]\n" in text
+    )
     assert "\n      needs web-up from service:web-up\n" in text
     assert "\n      gives shop-open to order, look, close, provision:ordered\n" in text
     assert "\n      ends shop-open, so it comes after look, pay\n" in text
@@ -85,7 +87,7 @@ MERMAID_LINE = re.compile(
 def test_every_line_of_mermaid_is_of_a_known_form_and_names_only_what_is_declared(
     graph: CapabilityGraph,
 ) -> None:
-    picture = picture_of(graph)
+    picture = picture_with_plan(graph)
     found = [MERMAID_LINE.fullmatch(line) for line in render(picture, "mermaid").splitlines()]
     matched = [match for match in found if match]
     assert len(matched) == len(found)
@@ -96,7 +98,7 @@ def test_every_line_of_mermaid_is_of_a_known_form_and_names_only_what_is_declare
 
 
 def test_mermaid_marks_gates_providers_and_the_critical_path(shop: CapabilityGraph) -> None:
-    text = render(picture_of(shop), "mermaid")
+    text = render(picture_with_plan(shop), "mermaid")
     assert 'j0{{"version<br/>gate"}}' in text
     assert 'p0(["web-up<br/>service · machine"])' in text
     assert 'j1 ==>|"shop-open<br/>shop-known"| j2' in text
@@ -109,7 +111,7 @@ NASTY = 'tests/test_x.py::test[<b>"\\a`#;{}|]\n-->&]]>\u2028\x00'
 
 @pytest.fixture
 def nasty() -> Picture:
-    return picture_of(
+    return picture_with_plan(
         CapabilityGraph([journey("a", establishes="t"), journey(NASTY, requires="t", python=True)])
     )
 
@@ -132,7 +134,7 @@ DOT_LINE = re.compile(
 @LAW
 @given(GRAPHS)
 def test_every_line_of_dot_is_of_a_known_form(graph: CapabilityGraph) -> None:
-    text = render(picture_of(graph), "dot")
+    text = render(picture_with_plan(graph), "dot")
     assert [line for line in text.splitlines() if not DOT_LINE.fullmatch(line)] == []
     outside_of_strings = re.sub(DOT_STRING, "", text)
     assert outside_of_strings.count("{") == outside_of_strings.count("}")
@@ -145,7 +147,7 @@ def test_dot_takes_nothing_from_a_name_as_syntax(nasty: Picture) -> None:
 
 
 def test_dot_names_tokens_on_its_edges(shop: CapabilityGraph) -> None:
-    text = render(picture_of(shop), "dot")
+    text = render(picture_with_plan(shop), "dot")
     assert r'  "open" -> "order" [label="shop-open\nshop-known", penwidth=3];' in text
     assert '  "fixture:price-list" -> "order" [label="price-list", style=dashed];' in text
-    assert '    "version" [label="version\\ngate", shape=octagon];' in text
+    assert '    "version" [label="version\\ngate", shape=octagon, penwidth=3];' in text

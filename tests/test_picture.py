@@ -10,14 +10,16 @@ from pytest_dogfood.drawing.picture import Picture
 from pytest_dogfood.drawing.picture import ProviderKind
 from pytest_dogfood.drawing.picture import UnknownJourneyError
 from pytest_dogfood.drawing.picture import focus
-from pytest_dogfood.drawing.portraying import picture_of
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability
 from pytest_dogfood.journey import Scope
 from pytest_dogfood.journey import Token
 from tests.small_graphs import HERE
+from tests.small_graphs import STEP
 from tests.small_graphs import graphs
 from tests.small_graphs import journey
+from tests.small_graphs import picture_with_plan
+from tests.small_graphs import report_with_plan
 from tests.small_graphs import shop_graph
 from tests.strategies import ancestors
 
@@ -37,7 +39,7 @@ def links(picture: Picture) -> dict[tuple[str, str], str]:
 def test_links_lead_from_who_brings_to_who_requires_with_all_tokens_between_the_two(
     shop: CapabilityGraph,
 ) -> None:
-    assert links(picture_of(shop)) == {
+    assert links(picture_with_plan(shop)) == {
         ("service:web-up", "open"): "web-up",
         ("open", "order"): "shop-open shop-known",
         ("fixture:price-list", "order"): "price-list",
@@ -53,7 +55,9 @@ def test_links_lead_from_who_brings_to_who_requires_with_all_tokens_between_the_
 
 
 def test_providers_have_a_kind_and_a_scope(shop: CapabilityGraph) -> None:
-    providers = {provider.token: (provider.kind, provider.scope) for provider in picture_of(shop).providers}
+    providers = {
+        provider.token: (provider.kind, provider.scope) for provider in picture_with_plan(shop).providers
+    }
     assert providers == {
         "web-up": (ProviderKind.SERVICE, Scope.MACHINE),
         "price-list": (ProviderKind.FIXTURE, Scope.CHAIN),
@@ -65,27 +69,53 @@ def test_providers_have_a_kind_and_a_scope(shop: CapabilityGraph) -> None:
 def test_a_token_of_the_machine_and_one_of_the_chain_are_links_of_their_own() -> None:
     shared = Capability(token=Token("b"), location=HERE, scope=Scope.MACHINE)
     graph = CapabilityGraph([journey("one", establishes="a b"), journey("two", requires="a b")], [shared])
-    assert [(link.tokens, link.scope) for link in picture_of(graph).links] == [
+    assert [(link.tokens, link.scope) for link in picture_with_plan(graph).links] == [
         (("a",), Scope.CHAIN),
         (("b",), Scope.MACHINE),
     ]
 
 
-def test_the_critical_path_counts_estimates_and_else_a_second_each(shop: CapabilityGraph) -> None:
-    picture = picture_of(shop)
-    assert picture.critical_path == ("service:web-up", "open", "order", "pay", "close")
-    assert picture.critical_seconds == 9.0
-    assert [node.key for node in picture.journeys if node.critical] == ["open", "order", "pay", "close"]
+def test_the_critical_path_and_its_seconds_are_those_that_check_tells(shop: CapabilityGraph) -> None:
+    picture = picture_with_plan(shop)
+    report = report_with_plan(shop)
+    assert list(map(str, picture.critical_path)) == list(map(str, report.critical_path))
+    assert picture.critical_path == ("version", "open", "order", "pay", "close")
+    assert picture.critical_seconds == report.critical_seconds == 17.5
+    assert [node.key for node in picture.journeys if node.critical] == list(picture.critical_path)
+
+
+@LAW
+@given(GRAPHS)
+def test_whatever_is_known_the_picture_counts_as_the_plan_does(graph: CapabilityGraph) -> None:
+    picture = picture_with_plan(graph)
+    report = report_with_plan(graph)
+    assert list(map(str, picture.critical_path)) == list(map(str, report.critical_path))
+    assert {node.nodeid: node.seconds for node in picture.journeys} == {
+        planned.nodeid: planned.weight for planned in report.plan.journeys
+    }
+
+
+def test_the_critical_path_leads_through_providers() -> None:
+    provided = Capability(
+        token=Token("u"), location=HERE, scope=Scope.MACHINE, requires={Token("t"): HERE}, provision=(STEP,)
+    )
+    shared = Capability(token=Token("t"), location=HERE, scope=Scope.MACHINE)
+    graph = CapabilityGraph([journey("a", establishes="t"), journey("b", requires="u")], [provided, shared])
+    picture = picture_with_plan(graph)
+    assert [link.critical for link in picture.links] == [True, True]
+    assert [provider.critical for provider in picture.providers] == [True]
 
 
 def test_a_journey_by_itself_is_not_marked_as_a_critical_path() -> None:
-    picture = picture_of(CapabilityGraph([journey("short"), journey("long", estimate=9.0)]))
+    picture = picture_with_plan(
+        CapabilityGraph([journey("short", estimate=1.0), journey("long", estimate=9.0)])
+    )
     assert picture.critical_path == ("long",)
     assert not any(node.critical for node in picture.journeys)
 
 
 def test_chains_that_are_shared_have_letters_and_the_others_none(shop: CapabilityGraph) -> None:
-    assert [(chain.id, chain.label, chain.journeys) for chain in picture_of(shop).chains] == [
+    assert [(chain.id, chain.label, chain.journeys) for chain in picture_with_plan(shop).chains] == [
         ("version", "", 1),
         ("open", "A", 5),
     ]
@@ -97,7 +127,7 @@ def test_the_letters_of_chains_go_on_behind_z() -> None:
         for number in range(28)
         for part, key in (("a", "establishes"), ("b", "requires"))
     ]
-    labels = [chain.label for chain in picture_of(CapabilityGraph(pairs)).chains]
+    labels = [chain.label for chain in picture_with_plan(CapabilityGraph(pairs)).chains]
     assert labels[24:] == ["Y", "Z", "AA", "AB"]
 
 
@@ -109,7 +139,7 @@ def required_ancestors(picture: Picture, key: str) -> set[str]:
 @LAW
 @given(GRAPHS)
 def test_a_picture_says_the_same_about_what_comes_before_what_as_the_graph(graph: CapabilityGraph) -> None:
-    picture = picture_of(graph)
+    picture = picture_with_plan(graph)
     earlier: dict[str, set[str]] = {}
     for key in graph.ordered(graph.journeys):
         earlier[key] = set(ancestors(graph, key))
@@ -129,7 +159,7 @@ def test_a_picture_says_the_same_about_what_comes_before_what_as_the_graph(graph
 def test_a_focus_holds_exactly_what_a_journey_needs_and_what_it_enables(
     graph: CapabilityGraph, data: st.DataObject
 ) -> None:
-    picture = picture_of(graph)
+    picture = picture_with_plan(graph)
     if not picture.journeys:
         return
     chosen = data.draw(st.sampled_from([node.key for node in picture.journeys]))
@@ -144,12 +174,12 @@ def test_a_focus_holds_exactly_what_a_journey_needs_and_what_it_enables(
 
 def test_a_focus_on_an_unknown_journey_is_refused_with_the_nearest_name(shop: CapabilityGraph) -> None:
     with pytest.raises(UnknownJourneyError, match=r"^no journey is called 'ordr'; did you mean 'order'\?$"):
-        focus(picture_of(shop), "ordr")
+        focus(picture_with_plan(shop), "ordr")
 
 
 def test_a_focus_on_a_provider_is_refused(shop: CapabilityGraph) -> None:
     with pytest.raises(LookupError, match="no journey is called 'service:web-up'"):
-        focus(picture_of(shop), "service:web-up")
+        focus(picture_with_plan(shop), "service:web-up")
 
 
 def test_a_focus_keeps_the_letters_of_the_whole_picture() -> None:
@@ -161,7 +191,7 @@ def test_a_focus_keeps_the_letters_of_the_whole_picture() -> None:
             journey("d", requires="y"),
         ]
     )
-    assert [chain.label for chain in focus(picture_of(graph), "d").chains] == ["B"]
+    assert [chain.label for chain in focus(picture_with_plan(graph), "d").chains] == ["B"]
 
 
 def test_a_journey_waits_for_what_a_capability_needs_even_where_no_provider_is_drawn() -> None:
@@ -170,7 +200,7 @@ def test_a_journey_waits_for_what_a_capability_needs_even_where_no_provider_is_d
         [journey("one", establishes="a"), journey("two", establishes="b"), journey("three", requires="b")],
         [needing],
     )
-    assert links(picture_of(graph)) == {("two", "three"): "b", ("one", "three"): "a"}
+    assert links(picture_with_plan(graph)) == {("two", "three"): "b", ("one", "three"): "a"}
 
 
 def test_what_spares_a_machine_token_for_those_behind_its_users_is_linked_to_them_too() -> None:
@@ -184,7 +214,7 @@ def test_what_spares_a_machine_token_for_those_behind_its_users_is_linked_to_the
         ],
         [shared],
     )
-    assert links(picture_of(graph)) == {
+    assert links(picture_with_plan(graph)) == {
         ("start", "use"): "up",
         ("use", "look"): "used",
         ("look", "stop"): "up",

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from pytest_dogfood.drawing.layout import lay_out
 from pytest_dogfood.drawing.markup import escaped
 from pytest_dogfood.drawing.markup import path_data
-from pytest_dogfood.drawing.portraying import picture_of
 from pytest_dogfood.drawing.sketch import boxes_of
 from pytest_dogfood.drawing.sketch import drawn_tiers
 from pytest_dogfood.drawing.sketch import joints_of
@@ -18,6 +17,7 @@ from pytest_dogfood.drawing.sketch import shortened
 from pytest_dogfood.drawing.sketch import text_width
 from pytest_dogfood.graph import CapabilityGraph
 from tests.small_graphs import graphs
+from tests.small_graphs import picture_with_plan
 
 LAW = settings(deadline=None, max_examples=25)
 GRAPHS = graphs(30)
@@ -26,7 +26,7 @@ GRAPHS = graphs(30)
 @LAW
 @given(GRAPHS)
 def test_every_journey_is_drawn_in_its_tier_or_in_that_of_what_it_waits_for(graph: CapabilityGraph) -> None:
-    picture = picture_of(graph)
+    picture = picture_with_plan(graph)
     layout = lay_out(boxes_of(picture), joints_of(labels_of(picture)))
     tiers = drawn_tiers(picture)
     for node in picture.journeys:
@@ -40,7 +40,7 @@ def test_every_journey_is_drawn_in_its_tier_or_in_that_of_what_it_waits_for(grap
 @LAW
 @given(GRAPHS)
 def test_boxes_and_labels_of_a_picture_do_not_overlap(graph: CapabilityGraph) -> None:
-    picture = picture_of(graph)
+    picture = picture_with_plan(graph)
     places = lay_out(boxes_of(picture), joints_of(labels_of(picture))).places.values()
     solid = [place for place in places if place.width]
     assert not [pair for pair in combinations(solid, 2) if pair[0].overlaps(pair[1])]
@@ -49,7 +49,7 @@ def test_boxes_and_labels_of_a_picture_do_not_overlap(graph: CapabilityGraph) ->
 @LAW
 @given(GRAPHS)
 def test_labels_stand_for_every_link_and_for_no_other(graph: CapabilityGraph) -> None:
-    picture = picture_of(graph)
+    picture = picture_with_plan(graph)
     shown = [
         (source, target, label.tokens, label.scope, label.kind)
         for label in labels_of(picture)

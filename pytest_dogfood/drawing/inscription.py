@@ -43,9 +43,9 @@ def summary(picture: Picture) -> str:
     text = ", ".join(parts) + "."
     journeys = {node.key for node in picture.journeys}
     path = [key for key in picture.critical_path if key in journeys]
-    if any(link.critical for link in picture.links):
+    if path:
         whose = "On the critical path of the project" if picture.focus else "Critical path"
-        text += f" {whose}, {seconds_in_words(picture.critical_seconds)}: {' → '.join(path)}."
+        text += f" {whose}, {picture.critical_seconds:.1f} s: {' → '.join(path)}."
     return text
 
 
@@ -60,7 +60,8 @@ def _facts(picture: Picture, node: JourneyNode) -> Iterator[str]:
     label = chain_labels(picture).get(node.chain)
     if label:
         yield f"chain {label}: {node.chain}"
-    yield seconds_in_words(node.seconds) + ("" if node.estimated else ", as nobody has estimated it")
+    seconds = seconds_in_words(node.seconds)
+    yield seconds if node.estimated else f"counted as {seconds}, without an estimate"
     if node.critical:
         yield "on the critical path"
 

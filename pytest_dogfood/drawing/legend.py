@@ -77,7 +77,7 @@ def _signs(picture: Picture) -> Iterator[Entry]:
         yield Entry(sample=sample, text="token of one chain")
     if LinkKind.INVALIDATES in kinds:
         yield Entry(sample=_line("dotted"), text="only after it: the token ends there")
-    if any(link.critical for link in picture.links):
+    if any(node.critical for node in picture.journeys):
         yield Entry(sample=_line("heavy"), text="critical path")
 
 

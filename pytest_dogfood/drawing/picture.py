@@ -41,7 +41,7 @@ class LinkKind(StrEnum):
 
 
 class JourneyNode(Struct, frozen=True, kw_only=True):
-    """A journey as a node. `seconds` is a guess where `estimated` is false."""
+    """A journey as a node. `seconds` is what a plan counts: seen in an earlier run, estimated, or else a guess."""
 
     key: NodeKey
     nodeid: str
@@ -88,8 +88,8 @@ class Chain(Struct, frozen=True, kw_only=True):
 class Picture(Struct, frozen=True, kw_only=True):
     """Nodes and links in the order of the project.
 
-    `critical_path` is that of the whole project, also in a focus. What is on it is marked `critical`, unless it is
-    one journey all by itself.
+    `critical_path` is that of the plan for the whole project, also in a focus: the longest way, or the heaviest chain,
+    whose members need not be linked. What is on it is marked `critical`, unless it is one journey all by itself.
     """
 
     journeys: tuple[JourneyNode, ...]

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
+from collections.abc import Sequence
 from itertools import pairwise
 from string import ascii_uppercase
 
@@ -26,30 +27,50 @@ from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import Scope
 from pytest_dogfood.journey import Token
 from pytest_dogfood.planning import UNKNOWN_DURATION
+from pytest_dogfood.planreport import Report
 
 
-def picture_of(graph: CapabilityGraph) -> Picture:
-    """Show a whole graph. The critical path counts what the journeys estimate, else one second each."""
+def picture_of(graph: CapabilityGraph, report: Report) -> Picture:
+    """Show a whole graph, with the critical path and the seconds that the report on it counts with."""
+    weights = {planned.id: planned.weight for planned in report.plan.journeys}
     providers = tuple(_providers(graph))
-    chains = tuple(_chains(graph))
-    journeys = tuple(_node(graph, journey) for journey in graph.journeys.values())
     links = tuple(_links(graph, providers))
-    seconds = {node.key: node.seconds for node in journeys} | {node.key: 0.0 for node in providers}
-    path, total = _critical_path(seconds, links)
-    names = {node.key for node in journeys}
-    marked = path if sum(key in names for key in path) > 1 else ()
-    on_path, steps = frozenset(marked), frozenset(pairwise(marked))
+    path = tuple(map(NodeKey, report.critical_path))
+    on_path, steps = _marked(path, providers, links) if len(path) > 1 else (frozenset(), frozenset())
     return Picture(
-        journeys=tuple(replace(node, critical=node.key in on_path) for node in journeys),
+        journeys=tuple(
+            _node(graph, journey, weights.get(journey.id), critical=NodeKey(journey.id) in on_path)
+            for journey in graph.journeys.values()
+        ),
         providers=tuple(replace(node, critical=node.key in on_path) for node in providers),
         links=tuple(replace(link, critical=(link.source, link.target) in steps) for link in links),
-        chains=chains,
+        chains=tuple(_chains(graph)),
         critical_path=path,
-        critical_seconds=total,
+        critical_seconds=report.critical_seconds,
     )
 
 
-def _node(graph: CapabilityGraph, journey: Journey) -> JourneyNode:
+def _marked(
+    path: Sequence[NodeKey], providers: Iterable[ProviderNode], links: Iterable[Link]
+) -> tuple[frozenset[NodeKey], frozenset[tuple[NodeKey, NodeKey]]]:
+    """Give the nodes and the links that a path passes; two journeys of one chain need not be linked."""
+    linked = {(link.source, link.target) for link in links}
+    provided_by: dict[NodeKey, list[NodeKey]] = defaultdict(list)
+    names = {node.key for node in providers}
+    for source, target in linked:
+        if source in names:
+            provided_by[target].append(source)
+    steps: set[tuple[NodeKey, NodeKey]] = set()
+    for step in pairwise(path):
+        before, after = step
+        ways = [[step], *([(before, key), (key, after)] for key in sorted(provided_by[after]))]
+        steps.update(next((way for way in ways if linked.issuperset(way)), ()))
+    return frozenset((*path, *(key for step in steps for key in step))), frozenset(steps)
+
+
+def _node(graph: CapabilityGraph, journey: Journey, seconds: float | None, *, critical: bool) -> JourneyNode:
+    if seconds is None:  # this selection leaves it out
+        seconds = UNKNOWN_DURATION if journey.estimate is None else journey.estimate
     return JourneyNode(
         key=NodeKey(journey.id),
         nodeid=journey.nodeid,
@@ -58,8 +79,9 @@ def _node(graph: CapabilityGraph, journey: Journey) -> JourneyNode:
         gating=journey.gating,
         python=journey.python,
         chain=graph.chains[journey.id],
-        seconds=UNKNOWN_DURATION if journey.estimate is None else journey.estimate,
+        seconds=seconds,
         estimated=journey.estimate is not None,
+        critical=critical,
     )
 
 
@@ -166,36 +188,3 @@ def _spared_for(graph: CapabilityGraph, destroyer: Journey, other: Journey) -> t
     # Who does not deal with it may still come behind somebody who does, and who may have to be replayed for it.
     machine = tuple(token for token in destroyer.invalidates if graph.scope_of(token) is Scope.MACHINE)
     return direct or machine or tuple(destroyer.invalidates)
-
-
-def _critical_path(
-    seconds: Mapping[NodeKey, float], links: Iterable[Link]
-) -> tuple[tuple[NodeKey, ...], float]:
-    """Give the way through the links that takes longest; what is in a cycle is left out."""
-    after: dict[NodeKey, dict[NodeKey, None]] = defaultdict(dict)
-    for link in links:
-        after[link.source][link.target] = None
-    waiting_for = dict.fromkeys(seconds, 0)
-    for targets in after.values():
-        for target in targets:
-            waiting_for[target] += 1
-    begun: dict[NodeKey, float] = dict.fromkeys(seconds, 0.0)
-    via: dict[NodeKey, NodeKey] = {}
-    finished: dict[NodeKey, float] = {}
-    ready = [key for key in seconds if not waiting_for[key]]
-    for key in ready:  # grows while it is read
-        finished[key] = begun[key] + seconds[key]
-        for target in after[key]:
-            if finished[key] > begun[target] or target not in via:
-                begun[target] = finished[key]
-                via[target] = key
-            waiting_for[target] -= 1
-            if not waiting_for[target]:
-                ready.append(target)
-    if not finished:
-        return (), 0.0
-    key = max(finished, key=finished.__getitem__)
-    path = [key]
-    while path[-1] in via:
-        path.append(via[path[-1]])
-    return tuple(reversed(path)), finished[key]
