@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from msgspec import Struct
@@ -10,8 +9,11 @@ from msgspec import Struct
 from pytest_dogfood.actions import Action
 from pytest_dogfood.actions import Verdict
 from pytest_dogfood.actions import free_text
+from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.journey import Step
 from pytest_dogfood.judgement import Mismatch
+from pytest_dogfood.patterns import TooSlow
+from pytest_dogfood.patterns import search
 from pytest_dogfood.performance import Ending
 from pytest_dogfood.performance import Observation
 
@@ -42,7 +44,7 @@ def counting(step: Step, own: Sequence[Deed], earlier: Sequence[Deed]) -> Deed |
     """Give the action that a step is graded on.
 
     That is the last of its `own` whose command matches `expect_cmd_re`, else the last of them. If it has none, an
-    `earlier` one that matches is credited to it.
+    `earlier` one that matches is credited to it. Raises HarnessError if the search for that takes too long.
     """
     matching = _matching(step, own)
     if own:
@@ -53,8 +55,16 @@ def counting(step: Step, own: Sequence[Deed], earlier: Sequence[Deed]) -> Deed |
 def _matching(step: Step, deeds: Sequence[Deed]) -> Sequence[Deed]:
     if not step.expect_cmd_re:
         return ()
-    pattern = re.compile(step.expect_cmd_re, re.MULTILINE)
-    return [deed for deed in deeds if deed.shown.by == "actor" and pattern.search(deed.command)]
+    by_the_actor = [deed for deed in deeds if deed.shown.by == "actor"]
+    try:
+        return [
+            deed for deed in by_the_actor if search(step.expect_cmd_re, deed.command, seconds=deed.seen.left)
+        ]
+    except TooSlow as error:
+        message = (
+            f"{step.location}: expect_cmd_re {step.expect_cmd_re!r} takes too long on a command of the actor"
+        )
+        raise HarnessError(message) from error
 
 
 def never_reached(ended: Ending) -> tuple[Mismatch, ...]:

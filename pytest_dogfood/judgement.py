@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Any
 from typing import Literal
 from typing import Protocol
@@ -14,14 +14,22 @@ from typing import Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
+from pytest_dogfood.expansion import expanded
+from pytest_dogfood.expansion import expanded_pattern
+from pytest_dogfood.expansion import variable_alone
 from pytest_dogfood.journey import Expectation
 from pytest_dogfood.journey import FileExpectation
 from pytest_dogfood.journey import Save
 from pytest_dogfood.journey import Step
 from pytest_dogfood.journey import StreamExpectation
+from pytest_dogfood.patterns import TooSlow
+from pytest_dogfood.patterns import search
 
 READABLE = 8 * 1024 * 1024
 """Bytes of output that assertions read at most."""
+
+READABLE_AS_JSON = READABLE // 2
+"""Characters of JSON that JMESPath is given at most, because it knows no time limit."""
 
 Stream = Literal["stdout", "stderr"]
 
@@ -41,6 +49,14 @@ class Seen(Protocol):
 
     @property
     def limit(self) -> float: ...
+
+    @property
+    def left(self) -> float:
+        """The seconds that searches in its outputs may still take."""
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The variables of the step, without what it saves itself."""
 
     def text(self, stream: Stream) -> str: ...
 
@@ -71,6 +87,9 @@ class SavedValue(Struct, frozen=True):
 WITHHELD = "***, for a secret that this step saves may be in it"
 """Stands for an output of which nobody knows what to hide in it."""
 
+TOO_SLOW = "no answer within the step's time limit: the expression takes too long on this text"
+"""Stands for an output in which a search has not ended."""
+
 
 def withheld_streams(step: Step, saved: Iterable[SavedValue]) -> frozenset[Stream]:
     """Name the outputs that must not be shown: a secret was to be taken from them, and it was not found."""
@@ -97,7 +116,7 @@ def saved_values(step: Step, seen: Seen) -> tuple[tuple[SavedValue, ...], tuple[
         try:
             text = seen.text(save.stream)
             shown = WITHHELD if hidden else excerpt(seen.mask(text))
-            found = _saved(save, text, shown)
+            found = _saved(save, text, shown, seen.left)
         except TooMuchToJudge as error:
             problems.append(Mismatch(f"save {save.name}", "output to look through", str(error)))
             continue
@@ -132,19 +151,33 @@ def exit_words(status: int) -> str:
 def _stream(name: Stream, expect: StreamExpectation, seen: Seen) -> Iterator[Mismatch]:
     text = seen.text(name)
     shown = excerpt(seen.mask(text))
-    for part in expect.contains:
+    for part in _expanded(expect.contains, seen):
         if part not in text:
-            yield Mismatch(name, f"to contain {part!r}", shown)
-    for part in expect.not_contains:
+            yield Mismatch(name, f"to contain {seen.mask(part)!r}", shown)
+    for part in _expanded(expect.not_contains, seen):
         if part in text:
-            yield Mismatch(name, f"not to contain {part!r}", _around(text, part, seen))
-    for pattern in expect.matches:
-        if not re.search(pattern, text, re.MULTILINE):
-            yield Mismatch(name, f"to match {pattern!r}", shown)
-    if expect.equals is not None and text != expect.equals:
-        yield Mismatch(name, repr(expect.equals), shown)
+            yield Mismatch(name, f"not to contain {seen.mask(part)!r}", _around(text, part, seen))
+    for written in expect.matches:
+        pattern = expanded_pattern(written, seen.environment)
+        try:
+            missing = not search(pattern, text, seconds=seen.left)
+        except TooSlow:
+            yield Mismatch(name, f"to match {seen.mask(pattern)!r}", TOO_SLOW)
+        else:
+            if missing:
+                yield Mismatch(name, f"to match {seen.mask(pattern)!r}", shown)
+    yield from _equals(name, expect.equals, text, seen)
     if expect.json:
         yield from _json(name, expect, text, seen)
+
+
+def _expanded(texts: Iterable[str], seen: Seen) -> Iterator[str]:
+    return (expanded(text, seen.environment) for text in texts)
+
+
+def _equals(name: str, written: str | None, text: str, seen: Seen) -> Iterator[Mismatch]:
+    if written is not None and text != (whole := expanded(written, seen.environment)):
+        yield Mismatch(name, repr(seen.mask(whole)), excerpt(seen.mask(text)))
 
 
 def _json(name: Stream, expect: StreamExpectation, text: str, seen: Seen) -> Iterator[Mismatch]:
@@ -154,12 +187,44 @@ def _json(name: Stream, expect: StreamExpectation, text: str, seen: Seen) -> Ite
         return
     for expression, value in expect.json.items():
         actual = _search(expression, document.value)
-        if actual != value or isinstance(actual, bool) is not isinstance(value, bool):
+        if not _is_as_expected(value, actual, seen.environment):
             yield Mismatch(
                 f"{name}, JMESPath {expression}",
-                json.dumps(value),
-                excerpt(seen.mask(json.dumps(actual)), raw=True),
+                seen.mask(expanded(json.dumps(value), seen.environment)),
+                excerpt(seen.mask(_dumped(actual)), raw=True),
             )
+
+
+def _is_as_expected(expected: Any, actual: Any, variables: Mapping[str, str]) -> bool:  # noqa: ANN401 - JSON
+    """Compare values of JSON; a text that is one variable alone also stands for a number or boolean of that text."""
+    match expected:
+        case str():
+            text = expanded(expected, variables)
+            return bool(actual == text) or (variable_alone(expected) and _is_written_as(text, actual))
+        case list():
+            return (
+                isinstance(actual, list)
+                and len(actual) == len(expected)
+                and all(_is_as_expected(*pair, variables) for pair in zip(expected, actual, strict=True))
+            )
+        case dict():
+            return (
+                isinstance(actual, dict)
+                and actual.keys() == expected.keys()
+                and all(_is_as_expected(expected[key], actual[key], variables) for key in expected)
+            )
+        case _:
+            return bool(actual == expected) and isinstance(actual, bool) is isinstance(expected, bool)
+
+
+def _is_written_as(text: str, actual: object) -> bool:
+    """Whether a number or a boolean of JSON may be written like that: 1.5 may be 1.5 or 1.50."""
+    read = _parsed(text) if isinstance(actual, int | float) else _NotJson()
+    return (
+        isinstance(read, _Json)
+        and bool(read.value == actual)
+        and isinstance(read.value, bool) is isinstance(actual, bool)
+    )
 
 
 class _NotJson(Struct, frozen=True):
@@ -171,6 +236,8 @@ class _Json(Struct, frozen=True):
 
 
 def _parsed(text: str) -> _Json | _NotJson:
+    if len(text) > READABLE_AS_JSON:
+        raise TooMuchToJudge(f"{len(text)} characters of JSON, of which at most {READABLE_AS_JSON} are read")
     try:
         return _Json(json.loads(text))
     except (ValueError, RecursionError):
@@ -179,36 +246,46 @@ def _parsed(text: str) -> _Json | _NotJson:
 
 def _search(expression: str, document: Any) -> Any:  # noqa: ANN401 - JSON is any of its types
     import jmespath
-    from jmespath.exceptions import JMESPathError
 
     try:
         return jmespath.search(expression, document)
-    except JMESPathError as error:
+    # Its own errors are ValueErrors; its functions let others through, as max_by does for values of several types.
+    except (ValueError, TypeError, ArithmeticError, RecursionError) as error:
         return f"no value: {error}"
 
 
+def _dumped(value: object) -> str:
+    """Write a value as JSON, or say that it is none, as a JMESPath expression such as `&name` is not."""
+    try:
+        return json.dumps(value)
+    except (TypeError, ValueError, RecursionError):
+        return f"no value of JSON: {type(value).__name__}"
+
+
 def _file(expect: FileExpectation, seen: Seen) -> Iterator[Mismatch]:
-    text = seen.file(expect.path)
+    text = seen.file(expanded(expect.path, seen.environment))
     name = f"file {expect.path}"
     if (text is not None) is not expect.exists:
         words = ("to exist", "none") if expect.exists else ("not to exist", "a file")
         yield Mismatch(name, *words)
     if text is None:
         return
-    for part in expect.contains:
+    for part in _expanded(expect.contains, seen):
         if part not in text:
-            yield Mismatch(name, f"to contain {part!r}", excerpt(seen.mask(text)))
-    if expect.equals is not None and text != expect.equals:
-        yield Mismatch(name, repr(expect.equals), excerpt(seen.mask(text)))
+            yield Mismatch(name, f"to contain {seen.mask(part)!r}", excerpt(seen.mask(text)))
+    yield from _equals(name, expect.equals, text, seen)
 
 
-def _saved(save: Save, text: str, shown: str) -> str | Mismatch:
+def _saved(save: Save, text: str, shown: str, seconds: float) -> str | Mismatch:
     what = f"save {save.name}"
     if save.pattern is not None:
-        match = re.search(save.pattern, text, re.MULTILINE)
+        try:
+            match = search(save.pattern, text, seconds=seconds)
+        except TooSlow:
+            return Mismatch(what, f"{save.stream} to match {save.pattern!r}", TOO_SLOW)
         if match is None:
             return Mismatch(what, f"{save.stream} to match {save.pattern!r}", shown)
-        found = match[match.re.groups and 1]
+        found: str | None = match[match.re.groups and 1]
     else:
         document = _parsed(text)
         if isinstance(document, _NotJson):
@@ -216,7 +293,7 @@ def _saved(save: Save, text: str, shown: str) -> str | Mismatch:
         value = _search(save.json or "@", document.value)
         if value is None:
             return Mismatch(what, f"a value at JMESPath {save.json}", "null")
-        found = value if isinstance(value, str) else json.dumps(value)
+        found = value if isinstance(value, str) else _dumped(value)
     if found is None or "\0" in found:
         return Mismatch(what, "text that fits a variable", "nothing" if found is None else "a NUL byte")
     return found
@@ -233,4 +310,4 @@ def excerpt(text: str, *, most: int = 300, raw: bool = False) -> str:
 def _around(text: str, part: str, seen: Seen, *, margin: int = 60) -> str:
     start = text.index(part)
     before, after = seen.mask(text[:start]), seen.mask(text[start + len(part) :])
-    return repr(before[-margin:] + part + after[:margin])
+    return repr(before[-margin:] + seen.mask(part) + after[:margin])

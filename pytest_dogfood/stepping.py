@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from pytest_dogfood.captured import TooMuchOutput
 from pytest_dogfood.captured import printable
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.diagnostics import to_harness_error
+from pytest_dogfood.expansion import problem_with
 from pytest_dogfood.journey import Script
 from pytest_dogfood.journey import Step
 from pytest_dogfood.judgement import READABLE
@@ -38,6 +40,9 @@ from pytest_dogfood.storage import is_full
 
 SHOWN = 16 * 1024
 """Bytes from the end of each output that a report shows."""
+
+JUDGING = 1.0
+"""Seconds that searches in the outputs of a step may take in any case, however late it has ended."""
 
 STEP_MARKER = "_DOGFOOD_STEP"
 
@@ -87,6 +92,7 @@ class RealBench(Struct, frozen=True, kw_only=True):
         mark = f"{self.name}-{number}"
         environment = self.environment_of(step, variables)
         with self._naming(step):
+            require_variables(step, environment)
             place_files(step.seed_files, self.workdir)
         argv = self._argv(step.run, step.shell)
         home = self.home_of(step, environment)
@@ -184,6 +190,7 @@ class RealObservation(Struct, kw_only=True):
     environment: Mapping[str, str]
     keeper: SecretKeeper
     _texts: dict[str, str] = field(default_factory=dict)
+    _judged_until: float | None = None
 
     @property
     def status(self) -> int:
@@ -197,6 +204,13 @@ class RealObservation(Struct, kw_only=True):
     def seconds(self) -> float:
         return self.ended.seconds
 
+    @property
+    def left(self) -> float:
+        # An actor's command is judged some time after it has ended: the clock begins with the first search.
+        if self._judged_until is None:
+            self._judged_until = time.monotonic() + max(self.limit - self.seconds, JUDGING)
+        return self._judged_until - time.monotonic()
+
     def text(self, stream: Stream) -> str:
         if stream not in self._texts:
             path = self.outputs[stream].path
@@ -204,7 +218,7 @@ class RealObservation(Struct, kw_only=True):
         return self._texts[stream]
 
     def file(self, path: str) -> str | None:
-        return file_below(self.cwd, path, self.environment)
+        return file_below(self.cwd, path)
 
     def mask(self, text: str) -> str:
         return self.keeper.mask(text)
@@ -241,9 +255,15 @@ class RealObservation(Struct, kw_only=True):
                 output.settle(self.keeper.secrets)
 
 
-def file_below(directory: Path, path: str, variables: Mapping[str, str]) -> str | None:
+def require_variables(step: Step, variables: Mapping[str, str]) -> None:
+    """Raise HarnessError if what a step expects names a variable that has no value."""
+    if problem := problem_with(step.expect, variables):
+        raise HarnessError(f"{problem} [unknown-variable]")
+
+
+def file_below(directory: Path, path: str) -> str | None:
     """Give the text of a file named relative to a directory, or None if there is none."""
-    found = directory / expand(path, variables)
+    found = directory / path
     if not os.path.lexists(found):
         return None
     if not found.is_file():

@@ -37,6 +37,8 @@ class FakeSeen:
     files: Mapping[str, str] = field(default_factory=dict)
     too_large: tuple[str, ...] = ()
     seconds: float = 0.1
+    left: float = 5.0
+    environment: Mapping[str, str] = field(default_factory=dict)
     learnt: list[str] = field(default_factory=list)
     finished: bool = False
 

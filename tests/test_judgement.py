@@ -10,6 +10,7 @@ from pytest_dogfood.journey import FileExpectation
 from pytest_dogfood.journey import Save
 from pytest_dogfood.journey import Step
 from pytest_dogfood.journey import StreamExpectation
+from pytest_dogfood.judgement import READABLE_AS_JSON
 from pytest_dogfood.judgement import SavedValue
 from pytest_dogfood.judgement import excerpt
 from pytest_dogfood.judgement import exit_words
@@ -19,6 +20,8 @@ from tests.fakes import SECRET
 from tests.fakes import FakeSeen
 from tests.strategies import ANYWHERE
 
+VALUES = {"id": "7", "paid": "true", "tea": "tea", "half": "1.50", "key": SECRET}
+HOSTILE = "a" * 60 + "!"
 ORDER = json.dumps({"id": 7, "paid": True, "items": ["tea"]})
 
 
@@ -50,6 +53,17 @@ def file(**keys: Any) -> Expectation:
         (out(matches=(r"^b\d$",)), FakeSeen(stdout="a\nb7\nc")),
         (out(equals=""), FakeSeen()),
         (out(equals="a\n"), FakeSeen(stdout="a\n")),
+        (
+            out(json={"id": "$id", "paid": "$paid", "items": ["$tea"]}),
+            FakeSeen(stdout=ORDER, environment=VALUES),
+        ),
+        (out(json={"@": "$half"}), FakeSeen(stdout="1.5", environment=VALUES)),
+        (out(contains=("$tea",), not_contains=("$id",)), FakeSeen(stdout="tea", environment=VALUES)),
+        (out(matches=("^${tea}$",), equals="$tea\n"), FakeSeen(stdout="tea\n", environment=VALUES)),
+        (
+            Expectation(files=(FileExpectation(path="$tea/$$", contains=("$id",), equals="$id"),)),
+            FakeSeen(files={"tea/$": "7"}, environment=VALUES),
+        ),
         (out(json={"id": 7, "paid": True, "items[0]": "tea", "none": None}), FakeSeen(stdout=ORDER)),
         (Expectation(stderr=StreamExpectation(contains=("oops",))), FakeSeen(stderr="oops")),
         (file(), FakeSeen(files={"a.txt": ""})),
@@ -77,6 +91,50 @@ def test_what_is_as_expected_gives_no_mismatch(expect: Expectation, seen: FakeSe
         (out(json={"no": "x"}), FakeSeen(stdout=ORDER), 'stdout, JMESPath no: expected "x", got null'),
         (out(json={"id": 8}), FakeSeen(stdout="hello"), "stdout: expected JSON, got 'hello'"),
         (out(json={"id": 8}), FakeSeen(stdout="[" * 100_000), "stdout: expected JSON, got "),
+        (out(json={"id": "7"}), FakeSeen(stdout=ORDER), 'stdout, JMESPath id: expected "7", got 7'),
+        (
+            out(json={"id": "$tea"}),
+            FakeSeen(stdout=ORDER, environment=VALUES),
+            'stdout, JMESPath id: expected "tea"',
+        ),
+        (
+            out(json={"id": "${id}0"}),
+            FakeSeen(stdout=ORDER, environment=VALUES),
+            'stdout, JMESPath id: expected "70"',
+        ),
+        (
+            out(json={"paid": "$id"}),
+            FakeSeen(stdout='{"paid": true}', environment=VALUES),
+            "stdout, JMESPath paid",
+        ),
+        (out(json={"@": [1]}), FakeSeen(stdout="[true]"), "stdout, JMESPath @: expected [1], got [true]"),
+        (out(json={"@": {"a": 1}}), FakeSeen(stdout="{}"), 'stdout, JMESPath @: expected {"a": 1}, got {}'),
+        (
+            out(json={"max_by(@, &a)": 1}),
+            FakeSeen(stdout='[{"a": 1}, {"a": "b"}]'),
+            "stdout, JMESPath max_by",
+        ),
+        (out(json={"&a": 1}), FakeSeen(stdout="{}"), "stdout, JMESPath &a: expected 1, got no value of JSON"),
+        (
+            out(json={"@": 1}),
+            FakeSeen(stdout="1" + " " * READABLE_AS_JSON),
+            "output: expected at most 8388608 bytes to look through, got 4194305 characters of JSON",
+        ),
+        (
+            out(not_contains=("$tea",)),
+            FakeSeen(stdout="a tea", environment=VALUES),
+            "stdout: expected not to contain",
+        ),
+        (
+            out(matches=("$tea",)),
+            FakeSeen(environment=VALUES),
+            "stdout: expected to match '(?:tea)', got nothing",
+        ),
+        (
+            out(matches=("^(a|aa)+$",)),
+            FakeSeen(stdout=HOSTILE, left=0.1),
+            "stdout: expected to match '^(a|aa)+$', got no answer within the step's time limit",
+        ),
         (file(), FakeSeen(), "file a.txt: expected to exist, got none"),
         (file(exists=False), FakeSeen(files={"a.txt": ""}), "file a.txt: expected not to exist, got a file"),
         (
@@ -115,6 +173,31 @@ def test_a_secret_is_hidden_around_what_should_not_be_there() -> None:
     seen = FakeSeen(stdout=f"{SECRET} error {SECRET}")
     assert judged(out(not_contains=("error",)), seen) == [
         "stdout: expected not to contain 'error', got '*** error ***'"
+    ]
+
+
+@pytest.mark.parametrize(
+    "expect",
+    [
+        out(contains=("$key",)),
+        out(matches=("$key",)),
+        out(equals="$key"),
+        out(json={"id": "$key"}),
+        file(contains=("$key",)),
+        file(equals="$key"),
+    ],
+)
+def test_a_secret_that_is_expected_is_hidden(expect: Expectation) -> None:
+    seen = FakeSeen(stdout=ORDER, files={"a.txt": "x"}, environment=VALUES)
+    (found,) = judged(expect, seen)
+    assert "***" in found
+    assert SECRET not in found
+
+
+def test_a_secret_that_should_not_be_there_is_hidden() -> None:
+    seen = FakeSeen(stdout=f"a {SECRET} b", environment=VALUES)
+    assert judged(out(not_contains=("$key",)), seen) == [
+        "stdout: expected not to contain '***', got 'a *** b'"
     ]
 
 
@@ -163,6 +246,11 @@ def test_a_value_is_taken_from_the_stream(save: Save, value: str) -> None:
             Save(name="x", pattern="a"),
             FakeSeen(too_large=("stdout",)),
             "save x: expected output to look through",
+        ),
+        (
+            Save(name="x", pattern="^(a|aa)+$"),
+            FakeSeen(stdout=HOSTILE, left=0.1),
+            "save x: expected stdout to match '^(a|aa)+$', got no answer within the step's time limit",
         ),
     ],
 )

@@ -23,7 +23,7 @@ ASKED = r"""
         env: {OVERRIDDEN: journey, PLACE: "$DOGFOOD_STATE/x", UNKNOWN: "$NO_SUCH_THING"}
         steps:
           - run: echo "$FROM_FILE/$OVERRIDDEN/$UNKNOWN"; test "$PLACE" = "$DOGFOOD_STATE/x"
-            expect: {stdout: {equals: "file environment/journey/$NO_SUCH_THING\n"}}
+            expect: {stdout: {equals: "file environment/journey/$$NO_SUCH_THING\n"}}
           - run: echo "$OVERRIDDEN $OWN"
             env: {OVERRIDDEN: step, OWN: "${PLACE}y"}
             expect: {stdout: {matches: "^step .*/xy$"}}
@@ -68,7 +68,7 @@ ASKED = r"""
             shell: python3
             expect: {stdout: {equals: "42\n"}}
           - run: [printf, "%s|", "$HOME", "a b"]
-            expect: {stdout: {equals: "$HOME|a b|"}}
+            expect: {stdout: {equals: "$$HOME|a b|"}}
       - id: polls
         steps:
           - run: echo try >>tries; test "$(wc -l <tries)" -ge 4

@@ -25,6 +25,7 @@ from pytest_dogfood.stepping import RealObservation
 from pytest_dogfood.stepping import SecretKeeper
 from pytest_dogfood.stepping import file_below
 from pytest_dogfood.stepping import place_files
+from pytest_dogfood.stepping import require_variables
 
 _NOTE = "_DOGFOOD_CWD"
 _FOLLOWED = f"trap 'pwd -P >\"${_NOTE}\" 2>/dev/null || :' EXIT\n"
@@ -48,6 +49,7 @@ class Stage(Struct, kw_only=True):
         """Place a step's files; it goes on where the last one was left, unless it names a directory of its own."""
         self._step = step
         self._environment = self.bench.environment_of(step, variables)
+        require_variables(step, self._environment)
         self._home = self.bench.home_of(step, self._environment)
         place_files(step.seed_files, self.bench.workdir)
         if step.cwd is not None:
@@ -93,6 +95,7 @@ class Told(Struct, kw_only=True):
     keeper: SecretKeeper
     timed_out: bool = False
     limit: float = math.inf
+    left: float = 60.0
 
     @property
     def status(self) -> int:
@@ -109,7 +112,7 @@ class Told(Struct, kw_only=True):
         return self.keeper.mask(text)
 
     def file(self, path: str) -> str | None:
-        return file_below(self.cwd, path, self.environment)
+        return file_below(self.cwd, path)
 
     def tail(self, stream: Stream) -> str:
         return self.mask(self.text(stream))
