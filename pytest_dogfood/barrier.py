@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_dogfood.itemends import OUTCOMES
+from pytest_dogfood.itemends import tear_down_to
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -127,7 +128,7 @@ def _tear_down_late(previous: pytest.Item, nextitem: pytest.Item | None) -> None
     # Between two items pytest captures nothing, and what is printed now would end up between the controller's lines.
     with redirect_stdout(out), redirect_stderr(err):
         call = pytest.CallInfo.from_call(
-            lambda: _tear_down_to(previous.session, nextitem),
+            lambda: tear_down_to(previous.session, nextitem),
             when="teardown",
             reraise=(pytest.exit.Exception, KeyboardInterrupt),
         )
@@ -137,9 +138,3 @@ def _tear_down_late(previous: pytest.Item, nextitem: pytest.Item | None) -> None
     previous.add_report_section("teardown", "stderr", err.getvalue())
     report = previous.ihook.pytest_runtest_makereport(item=previous, call=call)
     previous.ihook.pytest_runtest_logreport(report=report)
-
-
-def _tear_down_to(session: pytest.Session, nextitem: pytest.Item | None) -> None:
-    # The one private call of this project. The public hook for it, pytest_runtest_teardown, is wrapped by plugins that
-    # keep state from the item's setup, which is gone: they would fail. The tests of this module notice if it changes.
-    session._setupstate.teardown_exact(nextitem)  # noqa: SLF001

@@ -34,6 +34,11 @@ class Distribution:
         self._internal_error = False
         self._misfortunes: list[str] = []
 
+    def abort(self) -> None:
+        """Send no more items to workers; what they have begun they finish."""
+        if self._scheduler is not None:
+            self._scheduler.abort()
+
     def unfinished(self) -> tuple[str, ...]:
         """Name the items that have not run to their end; nothing is known before the workers have collected."""
         return self._scheduler.unfinished() if self._scheduler is not None else ()

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_dogfood.addedfiles import ADDED
 from pytest_dogfood.custody import ChainCustody
 from pytest_dogfood.dependencymarks import DEPENDENCY_MARKS
 from pytest_dogfood.depending import ANSWER
 from pytest_dogfood.depending import Answer
 from pytest_dogfood.graph import CapabilityGraph
+from pytest_dogfood.interruption import Interruption
 from pytest_dogfood.journal import Journal
 from pytest_dogfood.presence import Presence
 from pytest_dogfood.process import Lifeline
@@ -24,6 +24,7 @@ from pytest_dogfood.rundir import RunDirectory
 from pytest_dogfood.rundir import project_name
 from pytest_dogfood.running import Running
 from pytest_dogfood.selection import Settled
+from pytest_dogfood.stash import INTERRUPTION
 from pytest_dogfood.stash import SETTINGS
 from pytest_dogfood.stepping import SecretKeeper
 from pytest_dogfood.verdicts import Verdicts
@@ -38,7 +39,6 @@ def presence_for(
 ) -> Presence:
     """Put together what a process of the run needs to ask and to provision tokens."""
     settings = config.stash[SETTINGS]
-    added = config.stash.get(ADDED, None)
     root = run.path.parent
     project = project_name(config.rootpath)
     world = World(
@@ -51,7 +51,7 @@ def presence_for(
         locks=root / "locks",
         lifeline=Lifeline() if hasattr(config, "workerinput") else None,
         mark_names=_mark_names(config),
-        uncollected={} if added is None else added.problems(),
+        interruption=config.stash.setdefault(INTERRUPTION, Interruption()),
     )
     threads = RLock()
     machine = MachineRegistry(root / f"machine-{project}", lease, threads=threads)

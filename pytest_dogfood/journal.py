@@ -96,6 +96,11 @@ class Journal:
         found = [entry for entry in entries if entry.why is why and entry.outcome is not None]
         return tuple(sorted(found, key=lambda entry: entry.at))
 
+    def is_under_way(self, journey: JourneyId) -> bool:
+        """Whether the journey has begun as an item of the run and not ended, be its process alive or not."""
+        entries = [entry for entry in self.entries(journey) if entry.why is Why.ITEM]
+        return bool(entries) and entries[-1].outcome is None
+
     def verdict(self, journey: JourneyId) -> JourneyEnd | None:
         """Give how the journey ended last, as item or replay, with outcome CRASHED if its process died in it.
 

@@ -33,10 +33,11 @@ from pytest_dogfood.stash import PROJECT
 from pytest_dogfood.stash import SETTINGS
 
 if TYPE_CHECKING:
+    from pytest_dogfood.cancellation import Cancellation
     from pytest_dogfood.custody import MachineCustody
+    from pytest_dogfood.interruption import Interruption
     from pytest_dogfood.listening import Listener
     from pytest_dogfood.manifest import Expected
-    from pytest_dogfood.project import Project
     from pytest_dogfood.registry import Lease
     from pytest_dogfood.rundir import RunDirectory
     from pytest_dogfood.scheduling import Worker
@@ -61,8 +62,8 @@ class Leading:
         self._watcher: Watcher | None = None
         self._custody: MachineCustody | None = None
         self._plan: Plan | None = None
-        self._added: tuple[Path, ...] = ()
         self._listener: Listener | None = None
+        self._cancellation: Cancellation | None = None
         self.tally = Tally(())
         self._late_error = False
         self.keeping: Keeping | None = None
@@ -87,21 +88,8 @@ class Leading:
                     f"--dogfood-blocked {token!r}: no journey establishes it and no file defines it"
                     + (f"; {near}" if near else "")
                 )
-        self._add_needed_files(project)
         if self.executes:
             self._begin(Path(settings.state_root).absolute() if settings.state_root else default_root())
-
-    def _add_needed_files(self, project: Project) -> None:
-        """Let files be collected that were not named and establish what is needed."""
-        from pytest_dogfood.neededfiles import needed_files
-
-        self._added = needed_files(project, self._config.getini("python_files"))
-        if self._added and self._working is not None:
-            from pytest_dogfood.addedfiles import AddedFiles
-
-            self._working.added = AddedFiles(self._config, self._added)
-            self._config.pluginmanager.register(self._working.added, "dogfood-added-files")
-            self._working.added.pytest_sessionstart()
 
     @property
     def executes(self) -> bool:
@@ -127,7 +115,6 @@ class Leading:
             node.workerinput["dogfood_run"] = str(self._lease.directory.path)
             node.workerinput["dogfood_plans"] = str(self._lease.directory.plans)
             node.workerinput["dogfood_pid"] = os.getpid()
-            node.workerinput["dogfood_added"] = [str(path) for path in self._added]
             # xdist tells its workers that --dist is "no".
             node.workerinput["dogfood_dist"] = self._config.getoption("dist")
 
@@ -180,6 +167,28 @@ class Leading:
             )
             self._config.pluginmanager.register(self._listener, "dogfood-listener")
             self._config.pluginmanager.register(Stopwatch(self._config), "dogfood-stopwatch")
+            self._watch_for_signals(plan, presence.world.interruption)
+
+    def _watch_for_signals(self, plan: Plan, interruption: Interruption) -> None:
+        """Answer signals from here on: steps may run."""
+        from pytest_dogfood.cancellation import Cancellation
+
+        if self._lease is None:
+            return
+        manager = self._config.pluginmanager
+        distribution = manager.get_plugin("dogfood-distribution")
+        if distribution is not None:
+            interruption.met.append(distribution.abort)
+        self._cancellation = Cancellation(
+            self._config,
+            plan,
+            self._lease.directory,
+            interruption,
+            tally=self.tally,
+            distributed=distribution is not None,
+        )
+        manager.register(self._cancellation, "dogfood-cancellation")
+        self._cancellation.begin()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
@@ -191,7 +200,10 @@ class Leading:
         try:
             return (yield)
         finally:
-            self._give_everything_back()
+            if self._cancellation is None:
+                self._give_everything_back()
+            else:
+                self._cancellation.end(self._give_everything_back)
 
     def _give_everything_back(self) -> None:
         try:
@@ -290,6 +302,10 @@ class Leading:
                     entry.outcome, worst.get(entry.journey, entry.outcome), key=badness
                 )
         return worst
+
+    def interruption(self) -> tuple[str, ...]:
+        """Say what signals have done to the run; nothing if none has come."""
+        return () if self._cancellation is None else tuple(self._cancellation.summary())
 
     def prerequisites(self) -> tuple[JourneyId, ...]:
         """Name the Python tests that were not selected, and run because something selected needs them."""

@@ -61,6 +61,9 @@ def reason_of(outcome: Outcome) -> str:
     }.get(outcome, str(outcome))
 
 
+INTERRUPTED = "was interrupted"
+"""Why an item has an error that a signal ended."""
+
 _BEST_TO_WORST = (
     Outcome.PASSED,
     Outcome.XPASSED,
@@ -136,6 +139,11 @@ class JourneyResult(Struct, frozen=True, kw_only=True):
     def closes_a_gate(self) -> bool:
         """Whether later tiers are held back, this being a gate; a declared blocker holds nobody back."""
         return self.outcome.closes_a_gate and not (self.cause is not None and self.cause.blocked)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a signal ended the item, which says nothing of product or harness."""
+        return self.outcome is Outcome.ERROR and self.cause is not None and self.cause.why == INTERRUPTED
 
     def own_seconds(self, spent: float) -> float:
         """Leave out what went into bringing tokens about: in another run somebody else may do that, or nobody."""

@@ -147,7 +147,8 @@ class Presence:
         probe = capability.probe
         limited = replace(probe, timeout=capability.timeout or probe.timeout or PROBE_TIMEOUT)
         bench = self.bench_for(token, capability, state, values)
-        return Probed(done=perform([limited], bench), bench=bench)
+        with self.world.interruption.doing(f"probe of {token}"):
+            return Probed(done=perform([limited], bench), bench=bench)
 
     def record(self, holding: Holding) -> Holding:
         """Write down that a token holds, with this run's lease where other runs see the token too."""

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import suppress
 from math import ceil
@@ -24,9 +25,11 @@ from select import poll
 from typing import Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pytest_dogfood import watcher
 from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.interruption import Interruption
 from pytest_dogfood.watcher import alive
 from pytest_dogfood.watcher import end_everything_marked
 from pytest_dogfood.watcher import start_time
@@ -53,6 +56,7 @@ GRACE = watcher.GRACE
 
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 _LONGEST = 2**31 - 1  # milliseconds that poll(2) takes
+_GLANCE = 0.25  # seconds after which a command that is waited for is asked whether its time was cut meanwhile
 
 
 class Output(Protocol):
@@ -82,11 +86,12 @@ class Command(Struct, frozen=True, kw_only=True):
 
 
 class Ended(Struct, frozen=True, kw_only=True):
-    """How a command ended: its exit status, or -N for signal N."""
+    """How a command ended: its exit status, or -N for signal N; `cut` if it had less time because of a signal."""
 
     status: int
     timed_out: bool
     seconds: float
+    cut: bool = False
 
 
 class Lifeline:
@@ -101,8 +106,10 @@ class Lifeline:
         return os.getpid() == self._own and os.getppid() != self._parent
 
 
-def run(command: Command, *, lifeline: Lifeline | None = None) -> Ended:
-    """Run a command in a session of its own until it ends or its time is over.
+def run(
+    command: Command, *, lifeline: Lifeline | None = None, interruption: Interruption | None = None
+) -> Ended:
+    """Run a command in a session of its own until it ends or its time is over, which an interruption may cut.
 
     Processes it leaves in the background after a normal end are left alone; after a time limit and after an
     exception (Ctrl-C) nothing of it is left. Raises HarnessError if it could not be started, or if the parent
@@ -114,15 +121,18 @@ def run(command: Command, *, lifeline: Lifeline | None = None) -> Ended:
         _require(lifeline)
         process = _launch(command)
         _require(lifeline)
-        timed_out = not _ends_within(command.timeout, process)
+        clock = _Clock(command.timeout, started, interruption)
+        timed_out = not _ends_within(clock, process)
         if timed_out:
             _end(process, command)
         status = process.wait()
     except BaseException:
         # Also without a process: the exception may have come between its start and our knowing of it.
-        _end(process, command)
+        abandoned = interruption is not None and interruption.abandoned
+        _end(process, replace(command, grace=0) if abandoned else command)
         raise
-    return Ended(status=status, timed_out=timed_out, seconds=time.monotonic() - started)
+    seconds = time.monotonic() - started
+    return Ended(status=status, timed_out=timed_out, seconds=seconds, cut=timed_out and clock.is_cut())
 
 
 def spawn(
@@ -206,23 +216,54 @@ def _holding(data: bytes) -> int:
         raise HarnessError(f"cannot store {len(data)} bytes of standard input: {error.strerror}") from error
 
 
-def _ends_within(timeout: float | None, process: subprocess.Popen[bytes]) -> bool:
-    """Wait without polling and, where pidfd exists, without reaping: until then the group's id is still ours."""
-    milliseconds = None if timeout is None else ceil(min(max(timeout, 0) * 1000, _LONGEST))
+class _Clock:
+    """The time that a command has left, which gets less once the run is interrupted."""
+
+    def __init__(self, timeout: float | None, started: float, interruption: Interruption | None) -> None:
+        self._deadline = None if timeout is None else time.monotonic() + max(timeout, 0)
+        self._started = started
+        self._interruption = interruption
+
+    def left(self) -> float | None:
+        """Return the seconds until the command is to be ended; None if it may run for ever."""
+        own = None if self._deadline is None else self._deadline - time.monotonic()
+        cut = None if self._interruption is None else self._interruption.seconds_left(self._started)
+        return min((one for one in (own, cut) if one is not None), default=None)
+
+    def is_cut(self) -> bool:
+        """Whether it is the interruption that left the command no more time."""
+        return self._deadline is None or self._deadline > time.monotonic()
+
+    def waits(self) -> Iterator[float | None]:
+        """Yield the seconds to wait for, again and again, until the time is over."""
+        left = self.left()
+        while True:
+            yield left if self._interruption is None else min(_GLANCE if left is None else left, _GLANCE)
+            left = self.left()
+            if left is not None and left <= 0:
+                return
+
+
+def _ends_within(clock: _Clock, process: subprocess.Popen[bytes]) -> bool:
+    """Wait and, where pidfd exists, do not reap: until then the group's id is still ours."""
     if sys.platform == "linux":
         with suppress(OSError):  # a kernel before 5.3, or no descriptor is left
             descriptor = os.pidfd_open(process.pid)
             try:
                 waiting = poll()
                 waiting.register(descriptor, POLLIN)
-                return bool(waiting.poll(milliseconds))
+                return any(waiting.poll(_milliseconds(seconds)) for seconds in clock.waits())
             finally:
                 os.close(descriptor)
-    try:
-        process.wait(timeout)
-    except subprocess.TimeoutExpired:
-        return False
-    return True
+    for seconds in clock.waits():
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+            return True
+    return False
+
+
+def _milliseconds(seconds: float | None) -> int | None:
+    return None if seconds is None else ceil(min(max(seconds, 0) * 1000, _LONGEST))
 
 
 def _end(process: subprocess.Popen[bytes] | None, command: Command) -> None:

@@ -249,7 +249,8 @@ class Provisioner:
 
     def _by_steps(self, token: Token, capability: Capability, ask: Ask) -> Holding:
         bench = self.presence.bench_for(token, capability, ask.state, {})
-        done = perform(capability.provision, bench)
+        with self.presence.world.interruption.doing(f"provision of {token}"):
+            done = perform(capability.provision, bench)
         if done.failure is not None:
             text = failure_text(done, bench, what=f"provision of {token}, step")
             raise HarnessError(f"{token!r} could not be provisioned\n{text}")

@@ -9,6 +9,10 @@ from pytest_dogfood.outcomes import Cause
 
 _CAUSE = "dogfood_cause"
 _HARNESS = "dogfood_harness"
+_INTERRUPTION = "dogfood_interruption"
+
+INTERRUPTED = "dogfood_interrupted"
+"""Attribute of the report of an item that a signal ended."""
 
 
 def deferral(cause: Cause) -> BaseException:
@@ -23,6 +27,18 @@ def harness_failure(error: HarnessError) -> BaseException:
     failure = pytest.fail.Exception(f"harness: {error}", pytrace=False)
     setattr(failure, _HARNESS, True)
     return failure
+
+
+def interruption_of(report: str) -> BaseException:
+    """Make the exception that ends an item for a signal; `report` says what was running."""
+    failure = pytest.fail.Exception(report, pytrace=False)
+    setattr(failure, _HARNESS, True)
+    setattr(failure, _INTERRUPTION, True)
+    return failure
+
+
+def is_interruption(error: object) -> bool:
+    return getattr(error, _INTERRUPTION, False) is True
 
 
 def cause_of(error: object) -> Cause | None:

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from pytest_dogfood.outcomes import INTERRUPTED
+from pytest_dogfood.outcomes import Cause
 from pytest_dogfood.outcomes import Outcome
 from pytest_dogfood.outcomes import badness
 from pytest_dogfood.raising import cause_of
+from pytest_dogfood.raising import is_interruption
 from pytest_dogfood.raising import is_of_the_harness
 from pytest_dogfood.turn import Turn
 
@@ -21,6 +24,8 @@ def reckon(turn: Turn, item: pytest.Item, call: pytest.CallInfo[None], report: p
     if report.failed and error is not None:
         _call_by_its_name(report, error)
         _point_at_the_item(report, item)
+    if is_interruption(error):
+        turn.cause = Cause(who=turn.journey.id, why=INTERRUPTED)
     if turn.calling:
         # A subtest's: the report of the item itself is still to come, and says nothing of it.
         _note_part(turn, report)

@@ -45,5 +45,6 @@ def _release(presence: Presence, capability: Capability | None, holding: Holding
     if capability is None or not capability.release:
         return ""
     bench = presence.bench_for(holding.token, capability, state, holding.values)
-    done = perform(capability.release, bench, keep_going=True)
+    with presence.world.interruption.doing(f"release of {holding.token}"):
+        done = perform(capability.release, bench, keep_going=True)
     return failure_text(done, bench, what=f"release of {holding.token}, step")

@@ -86,9 +86,6 @@ class Replayer:
 
     def _why_not(self, token: Token) -> str:
         graph = self._presence.graph
-        uncollected = self._presence.world.uncollected.get(token)
-        if uncollected is not None:
-            return f"{token!r} is not present: {uncollected}"
         tests = [graph.journeys[one] for one in graph.establishing(token)]
         if is_of_a_test(token):
             return (
@@ -178,7 +175,14 @@ class Replayer:
         place_files(journey.seed_files, bench.workdir)
         world = self._presence.world
         cast = cast_for(world, journey, bench)
-        done = play(world, journey, bench, cast, why=Why.REPLAY, asked_by=ask.journey)
+        try:
+            with world.interruption.doing(f"replay of {journey.id}"):
+                done = play(world, journey, bench, cast, why=Why.REPLAY, asked_by=ask.journey)
+        except BaseException:
+            if not world.interruption.abandoned:
+                with world.interruption.cleaning_up():
+                    perform(journey.cleanup, bench, keep_going=True)
+            raise
         text = failure_text(done, bench, reproduce=reproduction(journey, world))
         if not text:
             found = establish(self._presence, self._journal, journey, state, done.values, done.secret)

@@ -50,6 +50,11 @@ class RunDirectory:
         """Where tokens are recorded, secret values as they are: it is never kept."""
         return self.path / "tokens"
 
+    @cached_property
+    def interrupted(self) -> Path:
+        """Where workers say how they can be reached, and what a signal met in them."""
+        return private_directory(self.path / "interrupted")
+
     @property
     def recorded(self) -> Path:
         """Where it is claimed which journeys have been recorded."""

@@ -21,6 +21,9 @@ from pytest_dogfood.custody import ChainCustody
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.itemends import OUTCOMES
 from pytest_dogfood.itemends import has_failed_in_unittest
+from pytest_dogfood.itemends import tear_down_to
+from pytest_dogfood.outcomes import INTERRUPTED
+from pytest_dogfood.outcomes import Cause
 from pytest_dogfood.outcomes import Outcome
 from pytest_dogfood.planning import Plan
 from pytest_dogfood.properties import properties_of
@@ -28,6 +31,7 @@ from pytest_dogfood.provisioning import Provisioner
 from pytest_dogfood.raising import deferral
 from pytest_dogfood.raising import harness_failure
 from pytest_dogfood.reckoning import reckon
+from pytest_dogfood.reports import closing_report
 from pytest_dogfood.reports import late_error
 from pytest_dogfood.stash import JOURNEY
 from pytest_dogfood.turn import ProductFailure
@@ -74,16 +78,41 @@ class Running:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
-        turn = self._new_turn(item)
+        interruption = self._provisioner.presence.world.interruption
+        turn = None if interruption.begun else self._new_turn(item)
         if turn is None:
             return (yield)
         turn.begin()
-        result = yield
+        try:
+            result = yield
+        except BaseException as error:
+            if not interruption.abandoned:
+                self._close(item, error)
+            raise
         problem = _told(item.stash[TURN].end)
         if problem:
             report = late_error(item.nodeid, problem, item.stash.get(LAST_REPORT, None))
             item.ihook.pytest_runtest_logreport(report=report)
         return result
+
+    def _close(self, item: pytest.Item, error: BaseException) -> None:
+        """Clean up after an item that pytest drops without a tear-down, as after `q` in its debugger, and report it."""
+        turn = item.stash[TURN]
+        said = ""
+        if turn.outcome is Outcome.PASSED:
+            turn.outcome, turn.cause = Outcome.ERROR, Cause(who=turn.journey.id, why=INTERRUPTED)
+            said = f"interrupted: {type(error).__name__}: {error}"
+        problems = [
+            said,
+            _told(turn.clean_up),
+            _torn_down(item.session),
+            _told(lambda: self._give_back(turn)),
+            _told(turn.end),
+        ]
+        result = turn.result()
+        report = closing_report(item, "\n".join(filter(None, problems)), result)
+        report.user_properties = properties_of(turn.planned, result)
+        item.ihook.pytest_runtest_logreport(report=report)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -231,6 +260,13 @@ def _as_pytest_has_it(turn: Turn, action: Callable[[], T]) -> T:
 def _fail(text: str) -> NoReturn:
     # A frame that is not hidden: where all are, pytest adds that they are.
     raise pytest.fail.Exception(text, pytrace=False)
+
+
+def _torn_down(session: pytest.Session) -> str:
+    """Tear down every fixture that is left; return what went wrong, or nothing."""
+    ending = (pytest.exit.Exception, KeyboardInterrupt)
+    call = pytest.CallInfo.from_call(lambda: tear_down_to(session, None), when="teardown", reraise=ending)
+    return "" if call.excinfo is None else f"a fixture could not be torn down: {call.excinfo.exconly()}"
 
 
 def _told(action: Callable[[], str | None]) -> str:

@@ -59,7 +59,8 @@ def start_service(presence: Presence, token: Token, capability: Capability, stat
         service=running,
     )
     try:
-        _wait_until_ready(presence, capability, state, holding, running)
+        with presence.world.interruption.doing(f"start of the service of {token}"):
+            _wait_until_ready(presence, capability, state, holding, running)
     except BaseException:
         services.stop(running)
         presence.hide_secrets_in(Path(running.log))

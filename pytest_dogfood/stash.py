@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from pytest_dogfood.interruption import Interruption
     from pytest_dogfood.journey import Journey
     from pytest_dogfood.project import Project
     from pytest_dogfood.settings import Settings
@@ -15,4 +16,5 @@ if TYPE_CHECKING:
 SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
 PROJECT: pytest.StashKey[Callable[[], Project]] = pytest.StashKey()
 """Gives the project, which is made when it is first asked for."""
+INTERRUPTION: pytest.StashKey[Interruption] = pytest.StashKey()
 JOURNEY: pytest.StashKey[Journey] = pytest.StashKey()

@@ -23,9 +23,12 @@ from pytest_dogfood.captured import printable
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.diagnostics import to_harness_error
 from pytest_dogfood.expansion import problem_with
+from pytest_dogfood.interruption import CLEANUP_SECONDS
+from pytest_dogfood.interruption import Interruption
 from pytest_dogfood.journey import Script
 from pytest_dogfood.journey import Step
 from pytest_dogfood.judgement import READABLE
+from pytest_dogfood.judgement import WITHHELD
 from pytest_dogfood.judgement import Stream
 from pytest_dogfood.judgement import TooMuchToJudge
 from pytest_dogfood.masking import Secrets
@@ -82,6 +85,7 @@ class RealBench(Struct, frozen=True, kw_only=True):
     keeper: SecretKeeper
     spares: Mapping[str, Spares]
     lifeline: Lifeline | None = None
+    interruption: Interruption = field(default_factory=Interruption)
 
     def run(
         self, step: Step, *, number: int, variables: Mapping[str, str], limit: float | None
@@ -96,7 +100,8 @@ class RealBench(Struct, frozen=True, kw_only=True):
             place_files(step.seed_files, self.workdir)
         argv = self._argv(step.run, step.shell)
         home = self.home_of(step, environment)
-        return self.execute(step, argv, mark=mark, environment=environment, cwd=home, limit=limit)
+        what = f"step {number}" + (f" ({step.intent})" if step.intent else "")
+        return self.execute(step, argv, mark=mark, environment=environment, cwd=home, limit=limit, what=what)
 
     def environment_of(self, step: Step, variables: Mapping[str, str]) -> dict[str, str]:
         environment = {**self.environment, **variables}
@@ -117,6 +122,7 @@ class RealBench(Struct, frozen=True, kw_only=True):
         environment: Mapping[str, str],
         cwd: Path,
         limit: float | None,
+        what: str = "a command that an actor gave",
     ) -> RealObservation:
         """Run `argv` for a step; the outputs' names begin with `mark`, which is used once in a run."""
         environment = {**environment, STEP_MARKER: f"{self.workdir}:{mark}"}
@@ -137,16 +143,18 @@ class RealBench(Struct, frozen=True, kw_only=True):
             marker=STEP_MARKER,
         )
         try:
-            with self._naming(step):
-                ended = run(command, lifeline=self.lifeline)
+            with self._naming(step), self._noting(what, step, out, err):
+                ended = run(command, lifeline=self.lifeline, interruption=self.interruption)
             self._require_room(step)
         except BaseException:
             out.discard()
             err.discard()
             raise
+        if ended.cut:
+            self.interruption.cut.append(f"{step.location}: {step.intent or step.command}")
         return RealObservation(
             ended=ended,
-            limit=command.timeout or allowed,
+            limit=CLEANUP_SECONDS if ended.cut else command.timeout or allowed,
             outputs={"stdout": out, "stderr": err},
             cwd=cwd,
             environment=environment,
@@ -160,6 +168,29 @@ class RealBench(Struct, frozen=True, kw_only=True):
             yield
         except HarnessError as error:
             raise HarnessError(self.mask(f"{error}\n{step.location}: {step.command}")) from error
+
+    @contextmanager
+    def _noting(self, what: str, step: Step, *outputs: Output) -> Iterator[None]:
+        """Note what is running, so that it can be named, with its output so far, if a signal comes."""
+
+        def details() -> Iterator[str]:
+            yield f"  at:       {step.location}"
+            yield self.mask(f"  command:  {step.command}")
+            for kind, output in zip(("stdout", "stderr"), outputs, strict=True):
+                said = self._said_so_far(step, output)
+                if said:
+                    yield f"  --- {kind}, the end ---"
+                    yield from (f"  {line}" for line in said.rstrip("\n").split("\n"))
+
+        with self.interruption.doing(what, details):
+            yield
+
+    def _said_so_far(self, step: Step, output: Output) -> str:
+        if output.path is None or not output.path.exists() or not output.path.stat().st_size:
+            return ""
+        if any(saved.secret for saved in step.save):
+            return WITHHELD
+        return printable(self.keeper.secrets.masked_ending(output.path, TAIL))
 
     def _require_room(self, step: Step) -> None:
         """Raise HarnessError if nothing more can be written: then what the step said may be lost."""

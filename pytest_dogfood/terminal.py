@@ -68,6 +68,7 @@ class Terminal:
     def _causes(self) -> Iterator[str]:
         """Say why something did not run, and what may have reddened the run without being seen: also under -q."""
         tally = self._leading.tally
+        yield from self._leading.interruption()
         for cause, results in tally.causes().items():
             yield f"deferred: {counted(len(results), 'journey')}, because {cause}"
             yield f"    {listed(result.id for result in results)}"
@@ -94,7 +95,8 @@ class Terminal:
         unjudged = sum(result.unjudged for result in tally.results.values())
         if unjudged:
             yield f"unjudged: {counted(unjudged, 'expectation')} in free text, which nobody was there to judge"
-        harness = [result.id for result in tally.results.values() if result.outcome is Outcome.ERROR]
+        errors = (result for result in tally.results.values() if result.outcome is Outcome.ERROR)
+        harness = [result.id for result in errors if not result.interrupted]
         if harness:
             yield f"errors of the harness, not of the product: {listed(harness)}"
         if tally.unaccounted:

@@ -19,6 +19,7 @@ from pytest_dogfood.execution import perform
 from pytest_dogfood.journal import Why
 from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import Token
+from pytest_dogfood.outcomes import INTERRUPTED
 from pytest_dogfood.outcomes import Cause
 from pytest_dogfood.outcomes import JourneyResult
 from pytest_dogfood.outcomes import Outcome
@@ -80,6 +81,7 @@ class Turn(Struct, kw_only=True):
     """What the worst of the item's subtests came to so far."""
     harness_problem: str = ""
     """What the harness could not do in one of them."""
+    _is_clean: bool = False
     _held: ExitStack = field(default_factory=ExitStack)
     _not_begun: HarnessError | None = None
 
@@ -146,12 +148,14 @@ class Turn(Struct, kw_only=True):
             raise ProductFailure(f"{text}\n{self._whereabouts()}")
 
     def clean_up(self) -> str:
-        """Run the journey's clean-up steps, all of them; gives what went wrong, or nothing."""
-        if self.workdir is None or not self.journey.cleanup:
+        """Run the journey's clean-up steps, all of them, once; gives what went wrong, or nothing."""
+        if self._is_clean or self.workdir is None or not self.journey.cleanup:
             return ""
+        self._is_clean = True
         bench = self.bench or self._bench_in(self.workdir)
         bench = replace(bench, environment={**bench.environment, **self.values}, name=f"{bench.name}-cleanup")
-        done = perform(self.journey.cleanup, bench, keep_going=True)
+        with self.provisioner.presence.world.interruption.doing("clean-up"):
+            done = perform(self.journey.cleanup, bench, keep_going=True)
         return failure_text(done, bench, what="cleanup step")
 
     def _bench_in(self, workdir: Path) -> RealBench:
@@ -165,7 +169,8 @@ class Turn(Struct, kw_only=True):
 
     def _keeps_nothing(self) -> bool:
         settings = self.provisioner.presence.world.settings
-        return not settings.keep and self.outcome not in {Outcome.FAILED, Outcome.ERROR}
+        told = self.cause is not None and self.cause.why == INTERRUPTED
+        return not settings.keep and (told or self.outcome not in {Outcome.FAILED, Outcome.ERROR})
 
     def _whereabouts(self) -> str:
         where = f"{self.workdir} (working directory), " if self.workdir is not None else ""

@@ -11,10 +11,10 @@ import pytest
 
 from pytest_dogfood.belonging import any_belongs
 from pytest_dogfood.collecting import JourneyCollector
+from pytest_dogfood.stash import INTERRUPTION
 from pytest_dogfood.stash import SETTINGS
 
 if TYPE_CHECKING:
-    from pytest_dogfood.addedfiles import AddedFiles
     from pytest_dogfood.registry import Lease
     from pytest_dogfood.rundir import RunDirectory
     from pytest_dogfood.selection import Settled
@@ -44,9 +44,6 @@ class Working:
         self._part: Callable[[], tuple[RunDirectory, Lease]] | None = None
         self._collected: list[pytest.Item] = []
         self._found: list[pytest.Item] = []
-        self._branches: dict[pytest.Collector, bool] = {}
-        """Classes of the files, each with whether it was collected: a node id leads to some of them."""
-        self.added: AddedFiles | None = None
         self.settled: Settled | None = None
 
     def begin(self, part: Callable[[], tuple[RunDirectory, Lease]]) -> None:
@@ -58,37 +55,17 @@ class Working:
         self._collected.append(item)
 
     @pytest.hookimpl(wrapper=True, trylast=True)
-    def pytest_make_collect_report(
-        self, collector: pytest.Collector
-    ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    def pytest_make_collect_report(self) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
         """Note all tests of a file, also those that a node id or --lf leaves out before they count as collected."""
         report = yield
-        self._branches[collector] = True
-        for node in report.result:
-            if isinstance(node, pytest.Item):
-                self._found.append(node)
-            elif isinstance(node, pytest.Class):
-                self._branches.setdefault(node, False)
+        self._found.extend(node for node in report.result if isinstance(node, pytest.Item))
         return report
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None, object, object]:
-        """Settle after all others: --lf and --ff too leave tests out, or change their order, when those are done.
-
-        Before all others, take out what was collected only because something may need it: -k would select it, and
-        --sw count it.
-        """
-        not_asked_for = self.added.take_out(items) if self.added is not None else []
+        """Settle after all others: --lf and --ff too leave tests out, or change their order, when those are done."""
         result = yield
-        for node in [node for node, collected in self._branches.items() if not collected]:
-            from pytest_dogfood.branches import tests_in  # where a node id names one class of several
-
-            self._found.extend(tests_in(node))
         self._settle(items)
-        here = set(items)
-        left_out = [item for item in not_asked_for if item not in here]
-        if left_out:
-            self._config.hook.pytest_deselected(items=left_out)
         return result
 
     def _settle(self, items: list[pytest.Item]) -> None:
@@ -102,10 +79,18 @@ class Working:
         self.settled = settle_here(self._config, collected, items, self._published)
         if self._part is not None and not self.settled.diagnostics and self.settled.plan.journeys:
             from pytest_dogfood.engaging import engage
+            from pytest_dogfood.interrupteditems import InterruptedItems
+            from pytest_dogfood.interrupteditems import WorkerSignals
 
             run, lease = self._part()
             running = engage(self._config, self.settled, run, worker=self._worker, lease=lease)
-            self._config.pluginmanager.register(running, "dogfood-running")
+            manager = self._config.pluginmanager
+            manager.register(running, "dogfood-running")
+            interruption = self._config.stash[INTERRUPTION]
+            manager.register(InterruptedItems(interruption), "dogfood-interrupted-items")
+            if self._published is not None:
+                signals = WorkerSignals(self._config, interruption, run, self._worker)
+                manager.register(signals, "dogfood-worker-signals")
 
     def _may_concern_us(self, collected: list[pytest.Item]) -> bool:
         settings = self._config.stash[SETTINGS]

@@ -1,0 +1,223 @@
+"""The signals that end a run, in the process that leads it: what each of them does, and what is reported then."""
+
+from __future__ import annotations
+
+import _thread
+import os
+import signal
+import time
+from collections.abc import Callable
+from collections.abc import Iterator
+from types import FrameType
+
+import pytest
+from msgspec import Struct
+from msgspec import field
+
+from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.interruption import CLEANUP_SECONDS
+from pytest_dogfood.interruption import Abandoned
+from pytest_dogfood.interruption import Interruption
+from pytest_dogfood.interruptionfiles import WorkerProcesses
+from pytest_dogfood.interruptionfiles import read_cut
+from pytest_dogfood.interruptionfiles import read_met
+from pytest_dogfood.journal import Journal
+from pytest_dogfood.outcomes import INTERRUPTED as WHY
+from pytest_dogfood.outcomes import Cause
+from pytest_dogfood.outcomes import JourneyResult
+from pytest_dogfood.outcomes import Outcome
+from pytest_dogfood.outcomes import Tally
+from pytest_dogfood.outcomes import listed
+from pytest_dogfood.planning import Plan
+from pytest_dogfood.planning import PlannedJourney
+from pytest_dogfood.process import end_everything_marked
+from pytest_dogfood.properties import properties_of
+from pytest_dogfood.raising import INTERRUPTED
+from pytest_dogfood.reports import PHASES
+from pytest_dogfood.reports import reports_of_interrupted
+from pytest_dogfood.rundir import RunDirectory
+from pytest_dogfood.signalhandlers import SignalHandlers
+from pytest_dogfood.signalhandlers import die_of
+from pytest_dogfood.signalhandlers import place_in_project
+from pytest_dogfood.world import run_marker
+
+TOGETHER = 0.5
+"""Seconds within which signals count as one: a terminal, `timeout` and CI systems send one to several processes."""
+
+AGAIN = 1.0
+"""Seconds after which a signal is repeated to what has not taken it yet."""
+
+
+class Begun(Struct):
+    """An item that has begun and not ended, and the reports of it that have come."""
+
+    location: tuple[str, int | None, str]
+    at: float = field(default_factory=time.monotonic)
+    reports: list[pytest.TestReport] = field(default_factory=list)
+
+
+class Cancellation:
+    """Answers signals: the first interrupts, the second gives up clean-up, the third ends the process at once.
+
+    `distributed` tells that xdist's workers run the items; else this process does.
+    """
+
+    def __init__(
+        self,
+        config: pytest.Config,
+        plan: Plan,
+        run: RunDirectory,
+        interruption: Interruption,
+        *,
+        tally: Tally,
+        distributed: bool,
+    ) -> None:
+        self._tally = tally
+        self._config = config
+        self._planned = plan.by_nodeid()
+        self._run = run
+        self._interruption = interruption
+        self._distributed = distributed
+        self._workers = WorkerProcesses(run.interrupted)
+        self._handlers = SignalHandlers(self._answer)
+        self._count = 0
+        self._last = 0.0
+        self._repeating = False
+        self._over = False
+        self._cut: list[str] = []
+        self._begun: dict[str, Begun] = {}
+        self._interrupted: dict[str, None] = {}
+
+    def begin(self) -> None:
+        """Answer signals from now on. Under --pdb Ctrl-C leads into the debugger, as pytest has it."""
+        self._handlers.install(leave=(signal.SIGINT,) if self._config.getoption("usepdb", False) else ())
+
+    def end(self, release: Callable[[], None]) -> None:
+        """Release what the run holds, unless a second signal forbids it, and report what was interrupted.
+
+        Raises pytest's Interrupted if a signal has come.
+        """
+        try:
+            if not self._interruption.abandoned:
+                release()
+        except Abandoned:
+            pass
+        self._over = True
+        if not self._interruption.begun:
+            self._handlers.restore()
+            return
+        self._config.add_cleanup(self._handlers.restore)
+        if self._interruption.abandoned:
+            self._workers.kill()
+            end_everything_marked(run_marker(self._run.id), grace=0)
+        self._report_what_has_not_ended()
+        raise pytest.Session.Interrupted(f"by {self._interruption.name}")
+
+    def _answer(self, number: int, frame: FrameType | None) -> None:
+        if self._repeating:
+            self._repeating = False
+            self._interruption.meet(number)
+        elif self._interruption.debugging:
+            raise KeyboardInterrupt
+        elif not self._count or time.monotonic() - self._last > TOGETHER:
+            self._count += 1
+            self._last = time.monotonic()
+            self._answer_next(number, frame)
+
+    def _answer_next(self, number: int, frame: FrameType | None) -> None:
+        if self._count == 1:
+            # Not by `threading`, of which a lock may be held just now; and not before, as a thread makes forks unsafe.
+            _thread.start_new_thread(self._insist, (number,))
+            self._workers.signal(number)
+            self._interruption.meet(number, place_in_project(frame, self._config.rootpath))
+        elif self._count == 2:
+            self._interruption.abandon()
+            self._workers.kill()
+            if not self._over:
+                raise Abandoned
+        else:
+            die_of(number)
+
+    def _insist(self, number: int) -> None:
+        """Repeat the signal to what goes on as if it had not come: some code lets exceptions vanish."""
+        while True:
+            time.sleep(AGAIN)
+            if self._over or self._interruption.abandoned:
+                return
+            if self._distributed:
+                self._workers.signal(number)
+            elif self._interruption.wants_to_raise:
+                self._repeating = True
+                os.kill(os.getpid(), number)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logstart(self, nodeid: str, location: tuple[str, int | None, str]) -> None:
+        self._begun[nodeid] = Begun(location)
+
+    @pytest.hookimpl
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when not in PHASES:
+            self._begun.pop(report.nodeid, None)  # its worker has died, and xdist says so
+        elif report.nodeid in self._begun:
+            self._begun[report.nodeid].reports.append(report)
+        if hasattr(report, INTERRUPTED):
+            self._interrupted[report.nodeid] = None
+
+    @pytest.hookimpl
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        self._begun.pop(nodeid, None)
+
+    def _report_what_has_not_ended(self) -> None:
+        """Report each item that has begun and whose end was never reported, because its process was killed."""
+        met = self._met()
+        for nodeid, begun in self._unended():
+            seconds = time.monotonic() - begun.at
+            said = met.get(nodeid) or f"interrupted by {self._interruption.name} after {seconds:.1f} s"
+            error, last = reports_of_interrupted(nodeid, begun.location, begun.reports, said)
+            if error is not None:
+                self._config.hook.pytest_runtest_logreport(report=error)
+            planned = self._planned.get(nodeid)
+            if planned is not None:
+                result = _result(planned, begun)
+                last.__dict__["dogfood"] = result.to_json()
+                last.user_properties = properties_of(planned, result)
+            self._config.hook.pytest_runtest_logreport(report=last)
+
+    def _unended(self) -> list[tuple[str, Begun]]:
+        known = dict(self._begun)
+        journal = Journal(self._run.records)
+        for nodeid, planned in self._planned.items():
+            if planned.id in self._tally.results:
+                known.pop(nodeid, None)
+            elif nodeid not in known and journal.is_under_way(planned.id):
+                known[nodeid] = Begun((nodeid.partition("::")[0], None, str(planned.id)))
+        return list(known.items())
+
+    def _met(self) -> dict[str, str]:
+        own = {self._interruption.item: self._interruption.report} if self._interruption.report else {}
+        try:
+            self._cut = read_cut(self._run.interrupted)
+            return {**own, **read_met(self._run.interrupted)}
+        except HarnessError:
+            return own
+
+    def summary(self) -> Iterator[str]:
+        """Yield what a person needs to know of a run that signals have ended; nothing if none has come."""
+        if not self._interruption.begun:
+            return
+        names = listed(self._interrupted) or "nothing was running that could be interrupted"
+        yield f"interrupted by {self._interruption.name}: {names}"
+        for step in [*self._interruption.cut, *self._cut]:
+            yield f"cut after {CLEANUP_SECONDS:g} s: {step}"
+        if self._interruption.abandoned:
+            yield "a second signal came: steps were killed, and nothing more was cleaned up or released"
+
+
+def _result(planned: PlannedJourney, begun: Begun) -> JourneyResult:
+    failed = any(one.failed and one.when == "call" for one in begun.reports)
+    return JourneyResult(
+        id=planned.id,
+        outcome=Outcome.FAILED if failed else Outcome.ERROR,
+        chain=planned.chain,
+        cause=None if failed else Cause(who=planned.id, why=WHY),
+    )

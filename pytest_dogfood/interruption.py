@@ -1,0 +1,164 @@
+"""A run that a signal ends: what it met, what it may still do, and what of it is cut short.
+
+A first signal interrupts what is running; clean-up and release follow, with little time for each of their steps. A
+second one leaves even that out. One process has one `Interruption`, whether signals reach it or not.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+import weakref
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextlib import suppress
+from typing import NamedTuple
+
+CLEANUP_SECONDS = 5.0
+"""Seconds that a step of a clean-up or a release may take once the run has been interrupted."""
+
+_LOST_AFTER = 10.0
+"""Seconds after which an exception that is still on its way is raised once more."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ends what is running. Clean-up follows."""
+
+
+class Abandoned(KeyboardInterrupt):
+    """Ends everything. Only the reports are still written."""
+
+
+class Doing(NamedTuple):
+    """Something that takes time; `details` gives the lines that describe it further, and may be None."""
+
+    what: str
+    began: float
+    details: Callable[[], Iterable[str]] | None
+
+
+class Interruption:
+    """Knows whether a signal has come, and what this process was doing then.
+
+    `report` describes that once a signal has come; it is empty where nothing was being done. `item` is the node id that
+    it is about. `taken` tells that what was running has ended for it. `cut` names the steps that had too little time.
+    While `debugging`, Ctrl-C is not meant for the run.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.abandoned = False
+        self.taken = False
+        self.report = ""
+        self.item = ""
+        self.debugging = False
+        self.met: list[Callable[[], None]] = []
+        self.cut: list[str] = []
+        self._at = 0.0
+        self._doing: list[Doing] = []
+        self._interruptible = False
+        self._meeting = False
+        self._raised: weakref.ref[Interrupted] | None = None
+        self._raised_at = 0.0
+
+    @property
+    def begun(self) -> bool:
+        """Whether a signal has come."""
+        return bool(self.number)
+
+    @property
+    def name(self) -> str:
+        """Name the signal, such as SIGINT."""
+        return signal.Signals(self.number).name if self.number else ""
+
+    @contextmanager
+    def doing(self, what: str, details: Callable[[], Iterable[str]] | None = None) -> Iterator[None]:
+        """Note what is being done, so that it can be named if a signal comes meanwhile."""
+        self._doing.append(Doing(what, time.monotonic(), details))
+        try:
+            yield
+        finally:
+            self._doing.pop()
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Let a signal raise Interrupted from within; raise it at once if one has come before."""
+        self._interruptible = True
+        try:
+            if self.begun:
+                self._raise()
+            yield
+        finally:
+            self._interruptible = False
+
+    @contextmanager
+    def cleaning_up(self) -> Iterator[None]:
+        """Let nothing but a second signal end what is done here, also where it is part of what may be interrupted."""
+        before, self._interruptible = self._interruptible, False
+        try:
+            yield
+        finally:
+            self._interruptible = before
+
+    def meet(self, number: int, frame_lines: Iterable[str] = ()) -> None:
+        """Take note of a signal, and end what is running if it can be interrupted; may be called for each signal."""
+        if self._meeting:  # a handler interrupts a handler: what the first has to say must be said
+            return
+        if not self.begun:
+            self._meeting = True
+            try:
+                self._take_note(number, frame_lines)
+            finally:
+                self._meeting = False
+        if self.wants_to_raise:
+            self._raise()
+
+    def _take_note(self, number: int, frame_lines: Iterable[str]) -> None:
+        self._at = time.monotonic()
+        self.number = number
+        self.report = self._described(frame_lines)
+        for note in self.met:
+            note()
+
+    @property
+    def wants_to_raise(self) -> bool:
+        """Whether what a signal should have ended still goes on."""
+        return self.begun and self._interruptible and not self.taken and not self._is_on_its_way()
+
+    def abandon(self) -> None:
+        """Give up clean-up and release from now on."""
+        self.abandoned = True
+
+    def seconds_left(self, began: float) -> float | None:
+        """Return how long a command may still run that began at `began` (monotonic); None if nothing limits it."""
+        if not self.begun or self._interruptible:
+            return None
+        return 0.0 if self.abandoned else max(began, self._at) + CLEANUP_SECONDS - time.monotonic()
+
+    def _raise(self) -> None:
+        error = Interrupted(f"by {self.name}")
+        self._raised, self._raised_at = weakref.ref(error), time.monotonic()
+        try:
+            raise error
+        finally:
+            del error  # its traceback would keep it alive, and nobody could see that it has vanished
+
+    def _is_on_its_way(self) -> bool:
+        """Whether what was raised before is still being dealt with; some code lets exceptions vanish."""
+        alive = self._raised is not None and self._raised() is not None
+        return alive and time.monotonic() - self._raised_at < _LOST_AFTER
+
+    def _described(self, frame_lines: Iterable[str]) -> str:
+        if not self._doing:
+            return ""
+        item, *others = self._doing
+        whats = ", ".join(one.what for one in others) or "running"
+        lines = [f"interrupted by {self.name} after {self._at - item.began:.1f} s: {item.what}: {whats}"]
+        with suppress(Exception):  # what is said less must not keep the signal from its work
+            for one in others:
+                lines.append(f"  {one.what}: running for {self._at - one.began:.1f} s")
+                lines += one.details() if one.details is not None else ()
+            lines += frame_lines
+        return "\n".join(lines)
