@@ -31,6 +31,9 @@ REFUSED = {
     "each": "every worker would run every journey",
 }
 
+ELSEWHERE = {"via", "ssh", "socket", "vagrant_ssh", "installvia"}
+"""What puts a worker of xdist on another machine, or behind another worker."""
+
 
 def bring_into_play(config: pytest.Config, settings: Settings) -> None:
     """Register what this process needs; raises pytest.UsageError for what cannot be combined."""
@@ -159,13 +162,29 @@ def _is_distributed(config: pytest.Config) -> bool:
         return False
     if dist in REFUSED:
         raise pytest.UsageError(f"--dogfood cannot run with --dist {dist}: {REFUSED[dist]}; leave --dist out")
-    remote = [spec for spec in config.getoption("tx") if not str(spec).split("*")[-1].startswith("popen")]
-    if remote:
-        raise pytest.UsageError(
-            f"--dogfood runs on this machine's workers only, not on --tx {remote[0]}: "
-            "start one run per machine, with --dogfood-shard I/N"
-        )
+    for spec in config.getoption("tx"):
+        instead = _instead_of(str(spec))
+        if instead:
+            raise pytest.UsageError(
+                f"--dogfood runs on workers of this machine, interpreter and directory only, not on --tx {spec}: "
+                f"{instead}"
+            )
     return True
+
+
+def _instead_of(spec: str) -> str:
+    """Say what to write instead of an xdist worker that would not be like this process; nothing where it is."""
+    number, star, rest = spec.partition("*")
+    parts = (rest if star and number.isdigit() else spec).split("//")
+    keys = {part.partition("=")[0] for part in parts}
+    wanted = {part.partition("=")[0]: part.partition("=")[2] for part in parts}
+    if "popen" not in keys or keys & ELSEWHERE:
+        return "start one run per machine, with --dogfood-shard I/N"
+    if "python" in keys:
+        return f"start the run with that interpreter: {wanted['python']} -m pytest --dogfood -n N"
+    if "chdir" in keys:
+        return f"start the run in that directory: cd {wanted['chdir']} && pytest --dogfood -n N"
+    return ""
 
 
 def _number_of_workers(config: pytest.Config) -> int:

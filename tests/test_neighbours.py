@@ -298,6 +298,16 @@ def test_ways_of_distributing_plain_tests_are_honoured(inner: Make, dist: str) -
         (("--dist=each", "--tx=2*popen"), "--dist each"),
         (("--dist=load", "--tx=ssh=somewhere"), "--tx ssh=somewhere"),
         (("--dist=load", "--tx=popen", "--tx=socket=192.168.1.102:8888"), "--tx socket="),
+        (("--dist=load", "--tx=popen//via=gw0"), "--tx popen//via=gw0: start one run per machine"),
+        (("--dist=load", "--tx=via=gw0//popen"), "--tx via=gw0//popen: start one run per machine"),
+        (
+            ("--dist=load", "--tx=popen", "--tx=2*popen//python=python3.12"),
+            "--tx 2*popen//python=python3.12: start the run with that interpreter: python3.12 -m pytest",
+        ),
+        (
+            ("--dist=load", "--tx=popen//chdir=/srv/shop"),
+            "--tx popen//chdir=/srv/shop: start the run in that directory: cd /srv/shop && pytest",
+        ),
     ],
 )
 def test_ways_of_distributing_that_cannot_work_are_refused(
@@ -308,6 +318,14 @@ def test_ways_of_distributing_that_cannot_work_are_refused(
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert words in result.stderr.str()
     assert not (scene.path / "ran").exists()
+
+
+def test_workers_that_are_like_this_process_may_be_named_and_given_an_environment(inner: Make) -> None:
+    scene = inner(CHAIN)
+    result = scene.dogfood(
+        "--dist=load", "--tx=popen//id=one", "--tx=1*popen//env:COLOUR=blue", "-k", "build or plain"
+    )
+    assert result.ret == 0, result.stdout.str() + result.stderr.str()
 
 
 def test_it_works_without_xdist(inner: Make) -> None:
