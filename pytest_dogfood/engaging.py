@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_dogfood.addedfiles import ADDED
 from pytest_dogfood.custody import ChainCustody
 from pytest_dogfood.dependencymarks import DEPENDENCY_MARKS
 from pytest_dogfood.depending import ANSWER
@@ -39,6 +40,7 @@ def presence_for(
 ) -> Presence:
     """Put together what a process of the run needs to ask and to provision tokens."""
     settings = config.stash[SETTINGS]
+    added = config.stash.get(ADDED, None)
     root = run.path.parent
     project = project_name(config.rootpath)
     world = World(
@@ -51,6 +53,7 @@ def presence_for(
         locks=root / "locks",
         lifeline=Lifeline() if hasattr(config, "workerinput") else None,
         mark_names=_mark_names(config),
+        uncollected={} if added is None else added.problems(),
         interruption=config.stash.setdefault(INTERRUPTION, Interruption()),
     )
     threads = RLock()

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from pytest_dogfood.interruption import Interruption
     from pytest_dogfood.listening import Listener
     from pytest_dogfood.manifest import Expected
+    from pytest_dogfood.project import Project
     from pytest_dogfood.registry import Lease
     from pytest_dogfood.rundir import RunDirectory
     from pytest_dogfood.scheduling import Worker
@@ -62,6 +63,7 @@ class Leading:
         self._watcher: Watcher | None = None
         self._custody: MachineCustody | None = None
         self._plan: Plan | None = None
+        self._added: tuple[Path, ...] = ()
         self._listener: Listener | None = None
         self._cancellation: Cancellation | None = None
         self.tally = Tally(())
@@ -88,8 +90,21 @@ class Leading:
                     f"--dogfood-blocked {token!r}: no journey establishes it and no file defines it"
                     + (f"; {near}" if near else "")
                 )
+        self._add_needed_files(project)
         if self.executes:
             self._begin(Path(settings.state_root).absolute() if settings.state_root else default_root())
+
+    def _add_needed_files(self, project: Project) -> None:
+        """Let files be collected that were not named and establish what is needed."""
+        from pytest_dogfood.neededfiles import needed_files
+
+        self._added = needed_files(project, self._config.getini("python_files"))
+        if self._added and self._working is not None:
+            from pytest_dogfood.addedfiles import AddedFiles
+
+            self._working.added = AddedFiles(self._config, self._added)
+            self._config.pluginmanager.register(self._working.added, "dogfood-added-files")
+            self._working.added.pytest_sessionstart()
 
     @property
     def executes(self) -> bool:
@@ -115,6 +130,7 @@ class Leading:
             node.workerinput["dogfood_run"] = str(self._lease.directory.path)
             node.workerinput["dogfood_plans"] = str(self._lease.directory.plans)
             node.workerinput["dogfood_pid"] = os.getpid()
+            node.workerinput["dogfood_added"] = [str(path) for path in self._added]
             # xdist tells its workers that --dist is "no".
             node.workerinput["dogfood_dist"] = self._config.getoption("dist")
 

@@ -56,10 +56,10 @@ class Project:
     ) -> None:
         self._acts = acts
         self.named = named
-        self._rootdir = rootdir
+        self.rootdir = rootdir
         self._patterns = patterns
-        self._roots = roots
-        self._ignored = ignored
+        self.roots = roots
+        self.is_ignored = ignored
         self._files: dict[Path, ParsedFile] = {}
         self._settings: dict[Path, ParsedFile] = {}
         self._findings: list[Diagnostic] = []
@@ -73,7 +73,7 @@ class Project:
     @property
     def is_named_in_part(self) -> bool:
         """Whether the user has named paths that leave something of the project out."""
-        return bool(self.named) and not all(is_below(root, self.named) for root in self._roots)
+        return bool(self.named) and not all(is_below(root, self.named) for root in self.roots)
 
     def read(self, path: Path) -> ParsedFile:
         """Read a journey file, and the settings files above it; mistakes are in its diagnostics."""
@@ -82,7 +82,7 @@ class Project:
         )
 
         if path not in self._files:
-            if not path.is_relative_to(self._rootdir):
+            if not path.is_relative_to(self.rootdir):
                 self._refuse_outsider(path)
             defaults = self.read_settings_above(path)
             stem = id_of_only_journey(path, self._patterns)
@@ -95,7 +95,7 @@ class Project:
             Diagnostic(
                 location=Location(path.as_posix()),
                 code="outside-rootdir",
-                message=f"lies outside of pytest's rootdir {self._rootdir}",
+                message=f"lies outside of pytest's rootdir {self.rootdir}",
                 hint="run pytest from the project that it belongs to, or name a --rootdir above both",
             )
         )
@@ -105,7 +105,7 @@ class Project:
         if path.parent in self._above:
             return self._above[path.parent]
         defaults: Defaults | None = None
-        for settings in settings_files_above(path, self._rootdir, SETTINGS_FILE):
+        for settings in settings_files_above(path, self.rootdir, SETTINGS_FILE):
             from pytest_dogfood.reading import read_settings
 
             if settings not in self._settings:
@@ -124,7 +124,7 @@ class Project:
         """
         with collector_paused():
             for start in paths:
-                for path in files_below(start, self._patterns, self._ignored):
+                for path in files_below(start, self._patterns, self.is_ignored):
                     if is_journey_file(path, self._patterns) or (
                         can_be_named(path) and declares_journeys(path)
                     ):
@@ -134,11 +134,22 @@ class Project:
         """Read every journey file of the project."""
         if not self._whole:
             self._whole = True
-            self.read_below(self._roots)
+            self.read_below(self.roots)
             with collector_paused():
-                for root in self._roots:
-                    for path in files_below(root, (SETTINGS_FILE,), self._ignored):
+                for root in self.roots:
+                    for path in files_below(root, (SETTINGS_FILE,), self.is_ignored):
                         self.read_settings_above(path)
+
+    def has_files(self) -> bool:
+        """Whether there is a journey file or a settings file anywhere in the project."""
+        wanted = (*self._patterns, SETTINGS_FILE)
+        below = (path for root in self.roots for path in files_below(root, wanted, self.is_ignored))
+        return bool(self._files or self._settings) or any(True for _ in below)
+
+    def named_journeys(self) -> tuple[Journey, ...]:
+        """Give the journeys of the files that the user has named, once they have been read."""
+        named = (file for path, file in self._files.items() if is_below(path, self.named))
+        return tuple(journey for file in named for journey in file.journeys)
 
     @property
     def files(self) -> tuple[ParsedFile, ...]:
@@ -202,19 +213,19 @@ class Project:
         if not doubtful:
             return set()
         # What was named on the command line may lie outside of testpaths, its Python files next to it.
-        nearby = [(self._rootdir / capability.location.path).parent for capability in doubtful]
-        roots = dict.fromkeys((*self._roots, *nearby))
-        python = (path for root in roots for path in files_below(root, ("*.py",), self._is_ignored_directory))
+        nearby = [(self.rootdir / capability.location.path).parent for capability in doubtful]
+        roots = dict.fromkeys((*self.roots, *nearby))
+        python = (path for root in roots for path in files_below(root, ("*.py",), self.is_ignored_directory))
         tokens = [capability.token for capability in doubtful]
         return {Token(token) for token in tokens_mentioned(python, tokens)}
 
-    def _is_ignored_directory(self, path: Path) -> bool:
+    def is_ignored_directory(self, path: Path) -> bool:
         """Tell directories that are none of the project from files that only this run leaves out, as by --ignore."""
-        return path.is_dir() and self._ignored(path)
+        return path.is_dir() and self.is_ignored(path)
 
     def _name(self, path: Path) -> str:
         try:
-            return path.relative_to(self._rootdir).as_posix()
+            return path.relative_to(self.rootdir).as_posix()
         except ValueError:
             return path.as_posix()
 

@@ -86,6 +86,9 @@ class Replayer:
 
     def _why_not(self, token: Token) -> str:
         graph = self._presence.graph
+        uncollected = self._presence.world.uncollected.get(token)
+        if uncollected is not None:
+            return f"{token!r} is not present: {uncollected}"
         tests = [graph.journeys[one] for one in graph.establishing(token)]
         if is_of_a_test(token):
             return (

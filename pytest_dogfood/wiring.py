@@ -106,6 +106,12 @@ def _as_worker(config: pytest.Config, collector: JourneyCollector, workerinput: 
     working.begin(partial(_part_of_worker, workerinput))
     config.pluginmanager.register(working, "dogfood-working")
     config.pluginmanager.register(BarrierPlugin(), "dogfood-barrier")
+    added = [Path(path) for path in workerinput["dogfood_added"]]
+    if added:
+        from pytest_dogfood.addedfiles import AddedFiles  # most runs are told all that they need
+
+        working.added = AddedFiles(config, added)
+        config.pluginmanager.register(working.added, "dogfood-added-files")
 
 
 def _part_of_worker(workerinput: dict[str, Any]) -> tuple[RunDirectory, Lease]:

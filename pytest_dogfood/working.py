@@ -15,6 +15,7 @@ from pytest_dogfood.stash import INTERRUPTION
 from pytest_dogfood.stash import SETTINGS
 
 if TYPE_CHECKING:
+    from pytest_dogfood.addedfiles import AddedFiles
     from pytest_dogfood.registry import Lease
     from pytest_dogfood.rundir import RunDirectory
     from pytest_dogfood.selection import Settled
@@ -44,6 +45,9 @@ class Working:
         self._part: Callable[[], tuple[RunDirectory, Lease]] | None = None
         self._collected: list[pytest.Item] = []
         self._found: list[pytest.Item] = []
+        self._branches: dict[pytest.Collector, bool] = {}
+        """Classes of the files, each with whether it was collected: a node id leads to some of them."""
+        self.added: AddedFiles | None = None
         self.settled: Settled | None = None
 
     def begin(self, part: Callable[[], tuple[RunDirectory, Lease]]) -> None:
@@ -55,17 +59,37 @@ class Working:
         self._collected.append(item)
 
     @pytest.hookimpl(wrapper=True, trylast=True)
-    def pytest_make_collect_report(self) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    def pytest_make_collect_report(
+        self, collector: pytest.Collector
+    ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
         """Note all tests of a file, also those that a node id or --lf leaves out before they count as collected."""
         report = yield
-        self._found.extend(node for node in report.result if isinstance(node, pytest.Item))
+        self._branches[collector] = True
+        for node in report.result:
+            if isinstance(node, pytest.Item):
+                self._found.append(node)
+            elif isinstance(node, pytest.Class):
+                self._branches.setdefault(node, False)
         return report
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None, object, object]:
-        """Settle after all others: --lf and --ff too leave tests out, or change their order, when those are done."""
+        """Settle after all others: --lf and --ff too leave tests out, or change their order, when those are done.
+
+        Before all others, take out what was collected only because something may need it: -k would select it, and
+        --sw count it.
+        """
+        not_asked_for = self.added.take_out(items) if self.added is not None else []
         result = yield
+        for node in [node for node, collected in self._branches.items() if not collected]:
+            from pytest_dogfood.branches import tests_in  # where a node id names one class of several
+
+            self._found.extend(tests_in(node))
         self._settle(items)
+        here = set(items)
+        left_out = [item for item in not_asked_for if item not in here]
+        if left_out:
+            self._config.hook.pytest_deselected(items=left_out)
         return result
 
     def _settle(self, items: list[pytest.Item]) -> None:

@@ -19,6 +19,7 @@ from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.interruption import Interruption
 from pytest_dogfood.journey import ChainId
 from pytest_dogfood.journey import Journey
+from pytest_dogfood.journey import Token
 from pytest_dogfood.locktable import LockTable
 from pytest_dogfood.outputs import Spares
 from pytest_dogfood.process import Lifeline
@@ -62,6 +63,7 @@ class World(Struct, kw_only=True):
     """One process's view of the run's directories; `locks` is shared by all runs of this user.
 
     `troupe` is None where nobody acts. `mark_names` are what conditions of marks may speak of.
+    `uncollected` says why what would establish a token could not be collected.
     """
 
     run: RunDirectory
@@ -74,6 +76,7 @@ class World(Struct, kw_only=True):
     lifeline: Lifeline | None = None
     troupe: Troupe | None = None
     mark_names: Mapping[str, object] = field(default_factory=dict)
+    uncollected: Mapping[Token, str] = field(default_factory=dict)
     interruption: Interruption = field(default_factory=Interruption)
     _counter: Iterator[int] = field(default_factory=itertools.count)
     _spares: Mapping[str, Spares] = field(default_factory=lambda: defaultdict(Spares))
