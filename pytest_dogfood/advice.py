@@ -25,10 +25,13 @@ from pytest_dogfood.outcomes import listed
 from pytest_dogfood.unknownvariables import unknown_variables
 
 
-def advise(graph: CapabilityGraph, *, knows_tests: bool = True) -> tuple[Diagnostic, ...]:
+def advise(
+    graph: CapabilityGraph, *, knows_tests: bool = True, environment: Collection[str] = ()
+) -> tuple[Diagnostic, ...]:
     """Give the warnings and remarks on a graph without errors, in order of place.
 
     Without `knows_tests` there may be Python tests which nobody has looked at, and which require something.
+    `environment` names the variables that commands inherit.
     """
     checks: tuple[Callable[[CapabilityGraph], Iterable[Diagnostic]], ...] = (
         _tier_inversions,
@@ -41,7 +44,7 @@ def advise(graph: CapabilityGraph, *, knows_tests: bool = True) -> tuple[Diagnos
         _journeys_that_cannot_run,
         _journeys_without_actor,
         _fixtures_for_unknown_tokens,
-        unknown_variables,
+        lambda graph: unknown_variables(graph, environment),
     )
     return in_order_of_place(found for check in checks for found in check(graph))
 

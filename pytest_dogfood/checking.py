@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
@@ -66,7 +67,8 @@ class Checking:
             everything = {journey: weights.get(journey, 1.0) for journey in settled.graph.journeys}
             collapsed = collapsed_chains(settled.graph, everything)
             places = _state_paths(self._config)
-            advice = advise(settled.graph, knows_tests=bool(self._config.getini("python_files")))
+            tests = bool(self._config.getini("python_files"))
+            advice = advise(settled.graph, knows_tests=tests, environment=os.environ.keys())
             findings = in_order_of_place([*findings, *advice, *collapsed, *places])
         report = report_on(
             settled.graph,

@@ -214,22 +214,36 @@ def _all_before(graph: CapabilityGraph, journey: JourneyId) -> set[JourneyId]:
 
 
 def _shared_variables(graph: CapabilityGraph) -> Iterator[Diagnostic]:
+    """Find variables that two required tokens would give, or that something uses which two other tokens would give.
+
+    Of a token that is required and one that only its provider needs, the required one gives the value otherwise.
+    """
     owners: dict[str, set[Token]] = defaultdict(set)
     for token in graph.tokens:
         for name in graph.value_names(token):
             owners[variable_for(token, name)].add(token)
     clashes = {variable: tokens for variable, tokens in owners.items() if len(tokens) > 1}
-    for journey in graph.journeys.values() if clashes else ():
-        needed = graph.needed_by(journey)
+    for who, user, required in _users(graph) if clashes else ():
+        needed = graph.with_needs(required)
         for variable, tokens in clashes.items():
-            both = [token for token in needed if token in tokens]
+            both = [token for token in required if token in tokens]
+            if len(both) < 2 and user.speaks_of(variable):
+                both = [token for token in needed if token in tokens]
             if len(both) > 1:
                 yield Diagnostic(
-                    location=journey.location,
+                    location=user.location,
                     code="variable-conflict",
-                    message=f"{journey.id!r} would get ${variable} from both {both[0]!r} and {both[1]!r}",
+                    message=f"{who} would get ${variable} from both {both[0]!r} and {both[1]!r}",
                     hint="rename a saved value, a port or a token",
                 )
+
+
+def _users(graph: CapabilityGraph) -> Iterator[tuple[str, Journey | Capability, tuple[Token, ...]]]:
+    """Give everything that is given the values of tokens, with the tokens that it names itself."""
+    for journey in graph.journeys.values():
+        yield repr(journey.id), journey, graph.required_by(journey)
+    for token, capability in graph.capabilities.items():
+        yield f"the definition of {token!r}", capability, (token, *graph.needs_of_provider(token))
 
 
 def _gates_that_wait_for_later_tiers(graph: CapabilityGraph) -> Iterator[Diagnostic]:

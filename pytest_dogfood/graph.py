@@ -148,15 +148,19 @@ class CapabilityGraph:
     def needed_by(self, journey: Journey) -> tuple[Token, ...]:
         """Give what a journey requires, and what the providers of that require in turn."""
         if journey.id not in self._needed:
-            found: dict[Token, None] = {}
-            waiting = list(reversed(self.required_by(journey)))
-            while waiting:
-                token = waiting.pop()
-                if token not in found:
-                    found[token] = None
-                    waiting.extend(reversed(self.needs_of_provider(token)))
-            self._needed[journey.id] = tuple(found)
+            self._needed[journey.id] = self.with_needs(self.required_by(journey))
         return self._needed[journey.id]
+
+    def with_needs(self, tokens: Iterable[Token]) -> tuple[Token, ...]:
+        """Give tokens and what their providers need, and what the providers of that need in turn."""
+        found: dict[Token, None] = {}
+        waiting = list(reversed(tuple(tokens)))
+        while waiting:
+            token = waiting.pop()
+            if token not in found:
+                found[token] = None
+                waiting.extend(reversed(self.needs_of_provider(token)))
+        return tuple(found)
 
     def establishing(self, token: Token) -> tuple[JourneyId, ...]:
         """Give every journey that has a part in establishing the token."""
@@ -254,27 +258,34 @@ class CapabilityGraph:
         return tuple(dict.fromkeys(saved.name for step in steps for saved in step.save))
 
     def values_wanted(self, token: Token) -> frozenset[str]:
-        """Give the names of values without which the token is of no use: somebody who requires it speaks of them.
+        """Give the names of values without which the token is of no use, because what needs it names them.
 
-        What a Python test asks for is not known from outside, so it counts as asking for all.
+        That is a journey, or a capability whose provider needs the token. What a Python test asks for is not known from
+        outside, so a test that requires the token counts as asking for all.
         """
         if token not in self._wanted:
             names = self.value_names(token)
-            users = self._requirers.get(token, ()) if names else ()
+            users = self._users.get(token, ()) if names else ()
             self._wanted[token] = frozenset(
-                name
-                for name in names
-                if any(user.python or user.speaks_of(variable_for(token, name)) for user in users)
+                name for name in names if any(self._wants(user, token, name) for user in users)
             )
         return self._wanted[token]
 
+    def _wants(self, user: Journey | Capability, token: Token, name: str) -> bool:
+        if isinstance(user, Journey) and user.python:
+            return token in self.required_by(user)
+        return user.speaks_of(variable_for(token, name))
+
     @cached_property
-    def _requirers(self) -> Mapping[Token, tuple[Journey, ...]]:
-        found: dict[Token, list[Journey]] = defaultdict(list)
+    def _users(self) -> Mapping[Token, tuple[Journey | Capability, ...]]:
+        found: dict[Token, list[Journey | Capability]] = defaultdict(list)
         for journey in self.journeys.values():
-            for token in self.required_by(journey):
+            for token in self.needed_by(journey):
                 found[token].append(journey)
-        return {token: tuple(journeys) for token, journeys in found.items()}
+        for capability in self.capabilities.values():
+            for token in self.with_needs(self.needs_of_provider(capability.token)):
+                found[token].append(capability)
+        return {token: tuple(users) for token, users in found.items()}
 
 
 def _given_by_provider(capability: Capability) -> frozenset[str]:

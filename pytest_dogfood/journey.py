@@ -107,7 +107,8 @@ class Step(Struct, frozen=True, kw_only=True):
     """One thing the user does, and what must be seen.
 
     `run` is shell text, an argv that no shell touches, or a script; None means that an actor would have to decide.
-    `timeout` is in seconds. `env`, `cwd` and `shell` already include what `defaults:` and the journey say.
+    `timeout` is in seconds. `env`, `cwd` and `shell` already include what `defaults:` and the journey say;
+    `own_env` names the variables that the step itself sets.
     """
 
     location: Location
@@ -119,6 +120,7 @@ class Step(Struct, frozen=True, kw_only=True):
     until: Until | None = None
     timeout: float | None = None
     env: Mapping[str, str] = field(default_factory=dict)
+    own_env: tuple[str, ...] = ()
     cwd: str | None = None
     stdin: str | None = None
     seed_files: Mapping[str, str] = field(default_factory=dict)
@@ -138,13 +140,17 @@ class Step(Struct, frozen=True, kw_only=True):
 
 
 class Service(Struct, frozen=True, kw_only=True):
-    """A process that lives as long as somebody needs it; `ports` names the free loopback ports it is given."""
+    """A process that lives as long as something needs it; `ports` names the free loopback ports it is given.
+
+    `env` and `own_env` are those of a step.
+    """
 
     location: Location
     run: str | tuple[str, ...]
     shell: str | None = None
     ports: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
+    own_env: tuple[str, ...] = ()
     cwd: str | None = None
 
 
@@ -169,6 +175,10 @@ class Capability(Struct, frozen=True, kw_only=True):
     locks: tuple[str, ...] = ()
     invalidates: Mapping[Token, Location] = field(default_factory=dict)
     outlives: Mapping[Token, Location] = field(default_factory=dict)
+
+    def speaks_of(self, variable: str) -> bool:
+        """Whether the name of an environment variable stands anywhere in what the definition runs or expects."""
+        return _stands_in(variable, self.probe, self.provision, self.service, self.release)
 
     @property
     def is_empty(self) -> bool:
@@ -246,7 +256,12 @@ class Journey(Struct, frozen=True, kw_only=True):
 
     def speaks_of(self, variable: str) -> bool:
         """Whether the name of an environment variable stands anywhere in what the journey does or expects."""
-        return any(variable in repr(part) for part in (self.env, self.seed_files, self.steps, self.cleanup))
+        return _stands_in(variable, self.env, self.seed_files, self.steps, self.cleanup)
+
+
+def _stands_in(variable: str, *parts: object) -> bool:
+    texts = (repr(part) for part in parts)
+    return any(variable in text and re.search(rf"{variable}(?![A-Za-z0-9_])", text) for text in texts)
 
 
 def is_of_a_test(token: Token) -> bool:

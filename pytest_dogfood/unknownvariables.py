@@ -1,9 +1,9 @@
-"""Variables of ours that commands speak of, and that nobody gives them: to a shell they are just empty."""
+"""Variables that steps name and that have no value there: empty to a shell, and an error under `expect:`."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
@@ -11,9 +11,9 @@ from collections.abc import Set as AbstractSet
 from msgspec import Struct
 
 from pytest_dogfood.diagnostics import Diagnostic
-from pytest_dogfood.diagnostics import Location
 from pytest_dogfood.diagnostics import Severity
 from pytest_dogfood.diagnostics import nearest
+from pytest_dogfood.expansion import written_in
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability
 from pytest_dogfood.journey import Journey
@@ -29,52 +29,68 @@ _ALWAYS = tuple(
     f"{_PREFIX}{name}"
     for name in ("STATE", "SHARED", "WORKDIR", "ROOT", "DIR", "JOURNEY", "CHAIN", "WORKER", "RUN")
 )
+_IN_A_DEFINITION = (f"{_PREFIX}TOKEN", f"{_PREFIX}INSTANCE")
 
 Givers = Mapping[str, AbstractSet[Token]]
 """Of each variable the tokens that have a value for it."""
 
 
 class _Speaker(Struct, frozen=True, kw_only=True):
-    """Who speaks of variables: in which texts, which it sets itself, and the tokens whose values it has."""
+    """Something that names variables: its steps in their order, and the tokens whose values it is given.
+
+    `env` are the names that it sets itself for all steps, `always` those that all steps have besides. With `fixtures`
+    it may have any others.
+    """
 
     who: str
-    texts: tuple[tuple[Location, str], ...]
+    steps: tuple[Step, ...]
     tokens: tuple[Token, ...]
-    own: frozenset[str]
-
-    def without(self, givers: Givers) -> Iterator[tuple[Location, str]]:
-        """Give each variable that is spoken of and not given, with the first place that does."""
-        known = {*self.own, *_ALWAYS, *(name for _, text in self.texts for name in _CARED_FOR.findall(text))}
-        for place, text in self.texts:
-            for plain, braced in _SPOKEN_OF.findall(text):
-                variable = plain or braced
-                if variable not in known and givers.get(variable, frozenset()).isdisjoint(self.tokens):
-                    known.add(variable)
-                    yield place, variable
+    env: Collection[str] = ()
+    always: tuple[str, ...] = _ALWAYS
+    fixtures: bool = False
 
 
-def unknown_variables(graph: CapabilityGraph) -> Iterator[Diagnostic]:
-    """Warn of each variable that looks like one of ours and is given to nobody who speaks of it.
+def unknown_variables(graph: CapabilityGraph, environment: Collection[str] = ()) -> Iterator[Diagnostic]:
+    """Warn of each variable that has no value where it is named, once for whatever names it.
 
-    A variable that resembles none of ours may be the user's own, and is passed over.
+    In commands those count that look like ours; one that resembles none of ours may be the user's own. What `defaults:`
+    sets counts where a step uses it. Under `expect:` every variable counts; `environment` names those of the run.
     """
     givers = _givers(graph)
-    for speaker in (*_journeys(graph), *_capabilities(graph)):
-        for place, variable in speaker.without(givers):
-            hint = _cure(variable, speaker, givers, graph)
-            if hint:
-                yield Diagnostic(
-                    location=place,
-                    code="unknown-variable",
-                    message=f"{speaker.who} speaks of ${variable}, which nobody gives it: it would be empty",
-                    hint=hint,
-                    severity=Severity.WARNING,
+    for speaker in _speakers(graph):
+        given = {name for name, tokens in givers.items() if not tokens.isdisjoint(speaker.tokens)}
+        told: set[str] = set()
+        for step, variable in _unknown_in_commands(speaker, given):
+            if variable not in told and (hint := _cure(variable, speaker, givers, graph)):
+                told.add(variable)
+                yield _warning(
+                    step,
+                    f"{speaker.who} speaks of ${variable}, which nobody gives it: it would be empty",
+                    hint,
                 )
+        for step, variable in _unknown_in_expectations(speaker, {*given, *environment}):
+            if variable not in told and not _may_be_saved_by_python(variable, speaker, graph):
+                told.add(variable)
+                hint = _cure(variable, speaker, givers, graph) if variable.startswith(_PREFIX) else ""
+                hint = (
+                    hint or "set it with `env:` or save it in an earlier step, or write $$ for a dollar sign"
+                )
+                yield _warning(
+                    step,
+                    f"{speaker.who} expects ${variable}, which is not set here: the step would be an error",
+                    hint,
+                )
+
+
+def _warning(step: Step, message: str, hint: str) -> Diagnostic:
+    return Diagnostic(
+        location=step.location, code="unknown-variable", message=message, hint=hint, severity=Severity.WARNING
+    )
 
 
 def _givers(graph: CapabilityGraph) -> Givers:
     givers: dict[str, set[Token]] = {}
-    # Instances that nobody establishes, a provider brings about.
+    # Instances that nothing establishes, a provider provides.
     required = (token for journey in graph.journeys.values() for token in graph.needed_by(journey))
     for token in dict.fromkeys([*graph.tokens, *required]):
         for name in graph.value_names(token):
@@ -82,71 +98,106 @@ def _givers(graph: CapabilityGraph) -> Givers:
     return givers
 
 
+def _speakers(graph: CapabilityGraph) -> Iterator[_Speaker]:
+    for journey in graph.journeys.values():
+        yield _Speaker(
+            who=repr(journey.id),
+            steps=(*journey.steps, *journey.cleanup),
+            tokens=(*graph.needed_by(journey), *journey.establishes),
+            env=journey.env,
+            fixtures=_uses_fixtures(journey),
+        )
+    for capability in graph.capabilities.values():
+        yield _Speaker(
+            who=f"the definition of {capability.token!r}",
+            steps=_steps_of(capability),
+            tokens=graph.with_needs([capability.token]),
+            always=(*_ALWAYS, *_IN_A_DEFINITION),
+        )
+
+
+def _uses_fixtures(journey: Journey) -> bool:
+    return bool(journey.use) or any(mark.name == "usefixtures" for mark in journey.marks)
+
+
+def _steps_of(capability: Capability) -> tuple[Step, ...]:
+    """Give what a definition runs, its service as if it were a step."""
+    probe = () if capability.probe is None else (capability.probe,)
+    found = capability.service
+    service = (
+        ()
+        if found is None
+        else (
+            Step(location=found.location, run=found.run, env=found.env, own_env=found.own_env, cwd=found.cwd),
+        )
+    )
+    return (*probe, *service, *capability.provision, *capability.release)
+
+
+def _unknown_in_commands(speaker: _Speaker, given: AbstractSet[str]) -> Iterator[tuple[Step, str]]:
+    """Give each use of a variable that looks like ours and is not known, with its step."""
+    texts = [(step, text) for step in speaker.steps for text in _texts_that_count(step, speaker.env)]
+    texts = [(step, text) for step, text in texts if _PREFIX in text]
+    known = {*speaker.always, *given, *(name for _, text in texts for name in _CARED_FOR.findall(text))}
+    for step in speaker.steps if texts else ():
+        known.update(step.env)
+        known.update(saved.name for saved in step.save)
+    for step, text in texts:
+        for plain, braced in _SPOKEN_OF.findall(text):
+            if (plain or braced) not in known:
+                yield step, plain or braced
+
+
+def _texts_that_count(step: Step, own: Collection[str]) -> Iterator[str]:
+    """Give the command of a step, and the values of the variables that the step sets or names.
+
+    Those of `defaults:` that no text of the step names are left out.
+    """
+    words = (step.run,) if isinstance(step.run, str) else step.run if isinstance(step.run, tuple) else ()
+    yield from words
+    if step.cwd is not None:
+        yield step.cwd
+    naming = [*words, step.cwd or "", step.stdin or "", *step.seed_files.values()]
+    naming += [written.text for written in written_in(step.expect)]
+    others = dict(step.env)
+    while used := [name for name in others if name in own or name in step.own_env or _names(naming, name)]:
+        naming = [others.pop(name) for name in used]
+        yield from naming
+
+
+def _names(texts: Collection[str], variable: str) -> bool:
+    return any(variable in text and re.search(rf"(?<!\w){variable}(?!\w)", text) for text in texts)
+
+
+def _unknown_in_expectations(speaker: _Speaker, given: AbstractSet[str]) -> Iterator[tuple[Step, str]]:
+    """Give each use of a variable under `expect:` that nothing has set when its step runs, with that step."""
+    saved: set[str] = set()
+    for step in () if speaker.fixtures else speaker.steps:
+        for written in written_in(step.expect):
+            for variable in written.variables:
+                if not (
+                    variable in given
+                    or variable in step.env
+                    or variable in saved
+                    or variable in speaker.always
+                ):
+                    yield step, variable
+        saved.update(one.name for one in step.save)
+
+
+def _may_be_saved_by_python(variable: str, speaker: _Speaker, graph: CapabilityGraph) -> bool:
+    """Whether a token gives values that the files do not tell, of which the variable may be one."""
+    return any(
+        variable.startswith(variable_for(token, "")) and not _is_told(graph, token)
+        for token in speaker.tokens
+    )
+
+
 def _is_told(graph: CapabilityGraph, token: Token) -> bool:
-    """Whether the files tell all values of a token: what Python saves nobody knows from outside."""
+    """Whether the files tell all values of a token: what Python saves is not known from outside."""
     members = graph.establishing(token)
     python = token in graph.fixtures or any(graph.journeys[member].python for member in members)
     return not python and (bool(members) or graph.has_own_provider(token))
-
-
-def _journeys(graph: CapabilityGraph) -> Iterator[_Speaker]:
-    for journey in graph.journeys.values():
-        texts = tuple(_of_journey(journey))
-        if texts:
-            saved = (saved.name for step in journey.steps for saved in step.save)
-            environments = (journey.env, *(step.env for step in (*journey.steps, *journey.cleanup)))
-            yield _Speaker(
-                who=repr(journey.id),
-                texts=texts,
-                tokens=(*graph.required_by(journey), *journey.establishes),
-                own=frozenset([*saved, *(name for environment in environments for name in environment)]),
-            )
-
-
-def _of_journey(journey: Journey) -> Iterator[tuple[Location, str]]:
-    steps = (*journey.steps, *journey.cleanup)
-    yield from _in_steps(steps)
-    yield from _in_texts(journey.location, journey.env.values())
-
-
-def _capabilities(graph: CapabilityGraph) -> Iterator[_Speaker]:
-    for capability in graph.capabilities.values():
-        texts = tuple(_of_capability(capability))
-        if texts:
-            steps = (*capability.provision, *capability.release)
-            environments = [step.env for step in steps]
-            if capability.service is not None:
-                environments.append(capability.service.env)
-            yield _Speaker(
-                who=f"the definition of {capability.token!r}",
-                texts=texts,
-                tokens=(capability.token, *graph.needs_of_provider(capability.token)),
-                own=frozenset(
-                    [
-                        *(saved.name for step in steps for saved in step.save),
-                        *(name for environment in environments for name in environment),
-                    ]
-                ),
-            )
-
-
-def _of_capability(capability: Capability) -> Iterator[tuple[Location, str]]:
-    probe = () if capability.probe is None else (capability.probe,)
-    yield from _in_steps((*probe, *capability.provision, *capability.release))
-    service = capability.service
-    if service is not None:
-        words = (service.run,) if isinstance(service.run, str) else service.run
-        yield from _in_texts(service.location, (*words, *service.env.values()))
-
-
-def _in_steps(steps: Iterable[Step]) -> Iterator[tuple[Location, str]]:
-    for step in steps:
-        words = (step.run,) if isinstance(step.run, str) else step.run if isinstance(step.run, tuple) else ()
-        yield from _in_texts(step.location, (*words, *step.env.values()))
-
-
-def _in_texts(place: Location, texts: Iterable[str]) -> Iterator[tuple[Location, str]]:
-    return ((place, text) for text in texts if _PREFIX in text)
 
 
 def _cure(variable: str, speaker: _Speaker, givers: Givers, graph: CapabilityGraph) -> str:

@@ -183,6 +183,41 @@ def test_two_tokens_that_give_the_same_variable_to_one_journey_are_a_conflict() 
     assert found.hint == "rename a saved value, a port or a token"
 
 
+CLASHING = (
+    replace(journey(10, "a", gives="web"), steps=(replace(STEP, save=(Save(name="up_port", pattern="."),)),)),
+    replace(capability(20, "web-up"), provision=(replace(STEP, save=(Save(name="port", pattern="."),)),)),
+    capability(30, "page", needs="web-up"),
+)
+"""Tokens `web`, and `web-up` below `page`, that both give $DOGFOOD_WEB_UP_PORT."""
+
+
+def test_a_required_token_and_one_that_only_a_provider_needs_may_give_one_variable() -> None:
+    graph = CapabilityGraph([CLASHING[0], journey(40, "c", needs="web page")], CLASHING[1:])
+    assert diagnose(graph) == ()
+
+
+def test_they_are_a_conflict_if_a_step_uses_that_variable() -> None:
+    step = replace(STEP, run="curl $DOGFOOD_WEB_UP_PORT")
+    found = only(*CLASHING, replace(journey(40, "c", needs="web page"), steps=(step,)))
+    assert (found.location, found.code) == (at(40), "variable-conflict")
+    assert found.message == "'c' would get $DOGFOOD_WEB_UP_PORT from both 'web' and 'web-up'"
+
+
+def test_a_longer_name_is_another_variable() -> None:
+    step = replace(STEP, run="curl $DOGFOOD_WEB_UP_PORTS")
+    graph = CapabilityGraph(
+        [CLASHING[0], replace(journey(40, "c", needs="web page"), steps=(step,))], CLASHING[1:]
+    )
+    assert diagnose(graph) == ()
+
+
+def test_a_provider_that_uses_a_variable_of_two_tokens_is_a_conflict_too() -> None:
+    step = replace(STEP, run="curl $DOGFOOD_WEB_UP_PORT")
+    found = only(*CLASHING, replace(capability(50, "d", needs="web page"), provision=(step,)))
+    assert (found.location, found.code) == (at(50), "variable-conflict")
+    assert found.message.startswith("the definition of 'd' would get")
+
+
 def test_a_gate_cannot_need_what_it_holds_back() -> None:
     found = only(
         replace(journey(10, "late", gives="t"), tier=Tier.DEEP),

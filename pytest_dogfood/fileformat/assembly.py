@@ -116,6 +116,7 @@ def read_step(item: str | tuple[str, ...] | Fields, at: Node, findings: Findings
         until=_until(get("until")),
         timeout=get("timeout", defaults.timeout),
         env={**defaults.env, **env} if env else defaults.env,
+        own_env=tuple(env) if env else (),
         cwd=get("cwd", defaults.cwd),
         stdin=get("stdin"),
         seed_files=read_seed_files(item, findings),
@@ -267,6 +268,7 @@ def _service(fields: Fields | None, findings: Findings, defaults: Defaults) -> S
         shell=fields.get("shell", defaults.shell),
         ports=fields.get("ports", ()),
         env={**defaults.env, **fields.get("env", {})},
+        own_env=tuple(fields.get("env", {})),
         cwd=fields.get("cwd", defaults.cwd),
     )
 
