@@ -18,20 +18,33 @@ from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.journey import Scope
+from pytest_dogfood.journey import Script
 from pytest_dogfood.journey import Token
 from pytest_dogfood.journey import base_of
 from pytest_dogfood.journey import is_of_a_test
 from pytest_dogfood.outcomes import listed
+from pytest_dogfood.shelladvice import TextOf
+from pytest_dogfood.shelladvice import failures_that_are_ignored
 from pytest_dogfood.unknownvariables import unknown_variables
 
 
+def _unread(script: Script) -> str:
+    """Give no text: nothing is known of scripts."""
+    del script
+    return ""
+
+
 def advise(
-    graph: CapabilityGraph, *, knows_tests: bool = True, environment: Collection[str] = ()
+    graph: CapabilityGraph,
+    *,
+    knows_tests: bool = True,
+    environment: Collection[str] = (),
+    text_of: TextOf = _unread,
 ) -> tuple[Diagnostic, ...]:
     """Give the warnings and remarks on a graph without errors, in order of place.
 
     Without `knows_tests` there may be Python tests which nobody has looked at, and which require something.
-    `environment` names the variables that commands inherit.
+    `environment` names the variables that commands inherit; `text_of` reads scripts.
     """
     checks: tuple[Callable[[CapabilityGraph], Iterable[Diagnostic]], ...] = (
         _tier_inversions,
@@ -45,6 +58,7 @@ def advise(
         _journeys_without_actor,
         _fixtures_for_unknown_tokens,
         lambda graph: unknown_variables(graph, environment),
+        lambda graph: failures_that_are_ignored(graph, text_of),
     )
     return in_order_of_place(found for check in checks for found in check(graph))
 

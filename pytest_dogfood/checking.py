@@ -15,6 +15,7 @@ from pytest_dogfood.diagnostics import Diagnostic
 from pytest_dogfood.diagnostics import Location
 from pytest_dogfood.diagnostics import errors_among
 from pytest_dogfood.diagnostics import in_order_of_place
+from pytest_dogfood.journey import Script
 from pytest_dogfood.planreport import Paint
 from pytest_dogfood.planreport import Report
 from pytest_dogfood.planreport import in_words
@@ -67,8 +68,12 @@ class Checking:
             everything = {journey: weights.get(journey, 1.0) for journey in settled.graph.journeys}
             collapsed = collapsed_chains(settled.graph, everything)
             places = _state_paths(self._config)
-            tests = bool(self._config.getini("python_files"))
-            advice = advise(settled.graph, knows_tests=tests, environment=os.environ.keys())
+            advice = advise(
+                settled.graph,
+                knows_tests=bool(self._config.getini("python_files")),
+                environment=os.environ.keys(),
+                text_of=self._text_of,
+            )
             findings = in_order_of_place([*findings, *advice, *collapsed, *places])
         report = report_on(
             settled.graph,
@@ -79,6 +84,12 @@ class Checking:
             others=[item.nodeid for item in settled.items if JOURNEY not in item.stash],
         )
         return report.strict() if settings.strict else report
+
+    def _text_of(self, script: Script) -> str:
+        try:
+            return (self._config.rootpath / script.path).read_text(encoding="utf-8", errors="replace")
+        except OSError:  # it was there when it was collected; the run will say so
+            return ""
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self.report is not None:

@@ -1,0 +1,133 @@
+"""Finds commands of shell text whose failure nothing notices, because the shell was not told to stop there.
+
+This is a reader of lines, not a parser of shells: it knows quotes, here-documents and what continues on the next line.
+Where it cannot tell, as in a script that begins by reading another one, it finds nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+LINES = {
+    **dict.fromkeys(("bash", "zsh", "ksh", "mksh"), "set -eo pipefail"),
+    **dict.fromkeys(("sh", "dash", "ash", "busybox"), "set -e"),
+}
+"""For each shell the line that lets a script end where a command fails; without a pipe's status in the older ones."""
+
+_STOPS = re.compile(
+    r"(?:^|[;&|{(])[ \t]*(?:set[ \t][^\n;&|#]*?(?<![\w-])[-](?:[a-zA-Z]*e|[a-zA-Z]*o[ \t]+errexit)"
+    r"|setopt[ \t][^\n;#]*err_?(?:exit|return)|shopt[ \t]+-[a-z]*o[a-z]*[ \t]+errexit|trap[ \t][^\n]*\bERR\b)",
+    re.MULTILINE | re.IGNORECASE,
+)
+_HERE_DOCUMENT = re.compile(r"<<(?P<tabs>-?)[ \t]*(?P<quote>[\"'\\]?)(?P<end>\w+)")
+_CONTINUED = re.compile(r"(?:\\|&&|\|\|?)$")
+# What only builds the flow of a script, speaks, or is a condition.
+_HARMLESS = re.compile(
+    r"(?:fi|done|esac|else|then|do|elif|if|while|until|for|case|select|function|exit|return|exec|set|setopt|shopt|trap"
+    r"|echo|printf|true|unset|shift|umask|wait|break|continue|test|:|\{|\}|\)|\[|\[\[)(?![\w./-])"
+    r"|\(\(|[\w-]+[ \t]*\(\)|cat[ \t]+<<"
+)
+_ENDS = re.compile(r"(?:fi|done|esac|\}|\))(?!\w)")
+_SETTING = re.compile(r"(?:export|readonly|local|declare|typeset)[ \t]|(?:\w+\+?=\S*[ \t]*)+$")
+_SUBSTITUTES = re.compile(r"\$\(|`")
+_QUOTED = re.compile(r"'[^']*'|\"((?:\\.|[^\"\\])*)\"", re.DOTALL)
+_PATTERN = re.compile(r"^\(?[^()$`\"';&]*\)\s*")
+"""What a branch of `case` begins with."""
+_READS_ANOTHER = re.compile(r"(?:\.|source)[ \t]")
+
+
+def shell_of(words: Sequence[str]) -> str:
+    """Name the shell that a `#!` line or a `shell:` starts; empty where that is none of those known here."""
+    names = [word for word in words if not word.startswith("-") and "=" not in word]
+    programs = [PurePosixPath(name).name for name in names]
+    if programs[:1] == ["env"]:
+        programs = programs[1:]
+    return programs[0] if programs and programs[0] in LINES else ""
+
+
+def stops_by_itself(words: Sequence[str]) -> bool:
+    """Tell whether a shell is started with `-e`, alone or among other letters, or with `-o errexit`."""
+    flags = [word for word in words if word.startswith("-") and not word.startswith("--")]
+    return "errexit" in words or any("e" in flag for flag in flags)
+
+
+def ignored_failure(text: str) -> int | None:
+    """Give the number of the first line whose command may fail without the text ending there; None if there is none.
+
+    The last command does not count: its status is that of the whole.
+    """
+    if _STOPS.search(text):
+        return None
+    commands = list(_commands(text))
+    for _, command in commands:
+        if _READS_ANOTHER.match(command):
+            return None  # which may say `set -e`
+        if not (command.startswith("cd ") or _cannot_fail(command)):
+            break
+    steps = [(number, command) for number, command in commands if not _ENDS.match(command)]
+    for number, command in steps[:-1]:
+        if not ("||" in command or command.endswith("&") or _cannot_fail(command)):
+            return number
+    return None
+
+
+def _commands(text: str) -> Iterator[tuple[int, str]]:
+    """Give the commands, what is quoted in them as `Q`, or as `$(` where something in it is run."""
+    for number, line in _logical_lines(text):
+        bare = _QUOTED.sub(lambda found: "$(Q" if found[1] and _SUBSTITUTES.search(found[1]) else "Q", line)
+        for command in bare.split(";"):
+            if command.strip():
+                yield number, command.strip()
+
+
+def _cannot_fail(command: str) -> bool:
+    """Tell whether a command only steers the script, speaks, or gives values that no other command finds out."""
+    if _HARMLESS.match(command):
+        return True
+    return _SETTING.match(command) is not None and not _SUBSTITUTES.search(command)
+
+
+def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Give what the shell reads as one line, with the number of its first one; without comments and documents."""
+    lines = iter(enumerate(text.split("\n"), start=1))
+    for number, line in lines:
+        code, quote = _code(line, "")
+        parts = [code.strip()]
+        while quote or _CONTINUED.search(parts[-1]):
+            more = next(lines, None)
+            if more is None:
+                return  # of no use to any shell
+            code, quote = _code(more[1], quote)
+            parts[-1] = parts[-1].removesuffix("\\")
+            parts.append(code.strip())
+        whole = _PATTERN.sub("", " ".join(parts).strip())
+        for found in _HERE_DOCUMENT.finditer(whole):
+            _skip(lines, found["end"], tabs=bool(found["tabs"]))
+        if whole:
+            yield number, whole
+
+
+def _skip(lines: Iterator[tuple[int, str]], end: str, *, tabs: bool) -> None:
+    for _, line in lines:
+        if (line.lstrip("\t") if tabs else line) == end:
+            return
+
+
+def _code(line: str, quote: str) -> tuple[str, str]:
+    """Give a line without its comment, and the quote that is open behind it; `quote` is the one open before it."""
+    before = " "
+    letters = iter(enumerate(line))
+    for at, letter in letters:
+        if letter == "\\" and quote != "'":
+            next(letters, None)
+        elif quote:
+            quote = "" if letter == quote else quote
+        elif letter in "\"'":
+            quote = letter
+        elif letter == "#" and before.isspace():
+            return line[:at], ""
+        before = letter
+    return line, quote
