@@ -228,3 +228,61 @@ def test_a_command_is_text_or_words(written: str, run: object) -> None:
 )
 def test_each_key_of_a_capability_is_read(keys: str, name: str, value: object) -> None:
     assert getattr(capability_with(keys), name) == value
+
+
+@pytest.mark.parametrize(
+    "keys,name,value",
+    [
+        ("lock: ['gpu-${os}', disk]", "locks", ("gpu-a.b", "disk")),
+        ("seed_files: {'in-${os}.txt': 'n=${os} ${HOME}'}", "seed_files", {"in-a.b.txt": "n=a.b ${HOME}"}),
+        ("seed_files: [{path: '${os}', content: '${os}'}]", "seed_files", {"a.b": "a.b"}),
+        ("rationale: for ${os}", "rationale", "for a.b"),
+        ("modality: ${os}", "modality", "a.b"),
+        ("source: {ref: '${os}.md'}", "source", {"ref": "a.b.md"}),
+        (
+            "marks: [{skipif: {args: ['\"${os}\" == 1'], reason: 'no ${os}'}}]",
+            "marks",
+            (Mark(name="skipif", args=('"a.b" == 1',), kwargs={"reason": "no a.b"}),),
+        ),
+        ("marks: [{x: [[{a: '${os}'}, 1]]}]", "marks", (Mark(name="x", args=([{"a": "a.b"}, 1],)),)),
+    ],
+)
+def test_a_placeholder_of_the_matrix_stands_for_its_value_in_a_journey(
+    keys: str, name: str, value: object
+) -> None:
+    assert getattr(journey_with(f"matrix: {{os: [a.b]}}\n{keys}"), name) == value
+
+
+@pytest.mark.parametrize(
+    "keys,name,value",
+    [
+        ("intent: on ${os}", "intent", "on a.b"),
+        ("stdin: ${os} ${HOME}", "stdin", "a.b ${HOME}"),
+        ("shell: ${os}", "shell", "a.b"),
+        ("seed_files: {'${os}': '${os}'}", "seed_files", {"a.b": "a.b"}),
+        ("save: {v: {stdout: 'on ${os}: (.*)'}}", "save", (Save(name="v", pattern=r"on (?:a\.b): (.*)"),)),
+        ("save: {v: {json: 'os.\"${os}\"'}}", "save", (Save(name="v", json='os."a.b"'),)),
+        (
+            "expect: {stdout: {json: {'a.\"${os}\"': '${os}'}}}",
+            "expect",
+            Expectation(stdout=StreamExpectation(json={'a."a.b"': "${os}"})),
+        ),
+    ],
+)
+def test_a_placeholder_of_the_matrix_stands_for_its_value_in_a_step(
+    keys: str, name: str, value: object
+) -> None:
+    text = f"id: a\nmatrix: {{os: [a.b]}}\nsteps:\n  - run: [echo, '${{os}}', '${{HOME}}']\n    {keys}\n"
+    (journey,) = journeys_of(text)
+    assert getattr(journey.steps[0], name) == value
+    assert journey.steps[0].run == ("echo", "a.b", "${HOME}")
+
+
+def test_shell_text_and_what_is_expanded_when_a_step_runs_keep_their_placeholders() -> None:
+    (journey,) = journeys_of(
+        "id: a\nmatrix: {os: [b]}\nenv: {A: 'x-${os}'}\n"
+        "steps: [{run: 'echo ${os}', cwd: 'd-${os}', expect: {stdout: 'y-${os}'}}]\n"
+    )
+    (step,) = journey.steps
+    assert (step.run, step.cwd, step.env) == ("echo ${os}", "d-${os}", {"os": "b", "A": "x-${os}"})
+    assert step.expect.stdout == StreamExpectation(contains=("y-${os}",))

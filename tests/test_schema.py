@@ -47,6 +47,13 @@ READER = (
 ONLY_THE_PARSER_KNOWS = {
     "steps: [ls]\ngating: True\n": READER,
     "steps: [ls]\nrequires: ['a:${os}']\n": CROSS,
+    "steps: [ls]\nlock: 'gpu-${os}'\n": CROSS,
+    "steps: [ls]\nmatrix: {os: [a]}\nlocks: ['${os}', 'gpu-${so}']\n": CROSS,
+    "steps: [ls]\nseed_files: {'${os}.txt': x}\n": CROSS,
+    "steps: [ls]\nmatrix: {os: [../a]}\nseed_files: {'${os}.txt': x}\n": CROSS,
+    "steps: [ls]\nmatrix: {os: [a]}\nseed_files: {'${os}': x, a: y}\n": CROSS,
+    "steps: [ls]\ncapabilities: {a: {lock: 'gpu-${os}'}}\n": CROSS,
+    "steps:\n - run: x\n   seed_files: {'${os}.txt': x}\n": CROSS,
     "steps: [ls]\nrequires: [a]\nestablishes: [a]\n": CROSS,
     "steps: [ls]\ninvalidates: [a]\nestablishes: [a]\n": CROSS,
     "steps: [ls]\nseed_files: [{path: a, content: b}, {path: a, content: c}]\n": UNIQUE,

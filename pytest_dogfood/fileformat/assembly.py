@@ -218,6 +218,12 @@ def read_capability(
         hint = "remove it from `requires`"
         findings.add(fields.key("requires"), "conflicting-tokens", message, hint=hint)
     _report_destroyed_bases(token, fields, findings)
+    if any("${" in name for name in fields.get("locks", ())):
+        message = "a placeholder in a lock of a capability, where nothing stands for it"
+        at = fields.value("locks") if fields.wrote("locks") else fields.value("lock")
+        findings.add(
+            at, "unknown-placeholder", message, hint="only journeys have a `matrix:`; write the name out"
+        )
     probe = fields.get("probe")
     if probe is not None:
         _refuse_without_command(probe, findings)

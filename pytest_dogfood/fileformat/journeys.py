@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from collections.abc import Sequence
 from itertools import product
@@ -20,6 +19,7 @@ from pytest_dogfood.fileformat.assembly import read_tokens
 from pytest_dogfood.fileformat.nodes import Findings
 from pytest_dogfood.fileformat.nodes import ScalarNode
 from pytest_dogfood.fileformat.nodes import shown
+from pytest_dogfood.fileformat.placeholders import Filler
 from pytest_dogfood.fileformat.records import Fields
 from pytest_dogfood.fileformat.vocabulary import PLAIN_NAME
 from pytest_dogfood.journey import TOKEN_PATTERN
@@ -30,12 +30,8 @@ from pytest_dogfood.journey import Token
 MAX_COMBINATIONS = 1000
 """More journeys than this out of one matrix are a mistake in it."""
 
-_AS_READ = frozenset(
-    ("rationale", "modality", "tier", "gating", "marks", "use", "timeout", "estimate", "locks")
-)
+_AS_READ = frozenset(("tier", "gating", "use", "timeout", "estimate"))
 """Keys whose values go into the journey just as they are."""
-
-_PLACEHOLDER = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 class Surroundings(Struct, frozen=True, kw_only=True):
@@ -85,26 +81,32 @@ def _journey(fields: Fields, matrix: dict[str, str], findings: Findings, around:
     defaults = around.defaults
     if own_env or "shell" in values or "cwd" in values:
         defaults = defaults.overlaid_with(Defaults(shell=get("shell"), cwd=get("cwd"), env=own_env))
+    filler = Filler(matrix, findings)
     tokens: dict[str, Any] = {
-        key: read_tokens([_filled(node, matrix, findings) for node in get(key, ())], findings)
+        key: read_tokens([_filled(node, filler, findings) for node in get(key, ())], findings)
         for key in ("requires", "establishes", "invalidates")
         if key in values
     }
     _report_contradictions(fields, tokens, findings)
-    source = get("source", {})
+    locks_at = fields.value("locks") if fields.wrote("locks") else fields.value("lock")
+    source = filler.value(get("source", {}))
     as_read: dict[str, Any] = {key: value for key, value in values.items() if key in _AS_READ}
     return Journey(
         id=name,
         location=findings.location(at),
         path=findings.path,
         nodeid=f"{findings.path}::{name}",
-        steps=read_acted_steps(get("steps", ()), fields.value("steps"), findings, defaults),
+        steps=filler.steps(read_acted_steps(get("steps", ()), fields.value("steps"), findings, defaults)),
         feature=around.feature,
+        rationale=filler.text(get("rationale", "")),
+        modality=filler.text(get("modality", "")),
+        marks=filler.marks(get("marks", ())),
+        locks=tuple([filler.name(locks_at, name) for name in get("locks", ())]),
         source={"ref": source} if isinstance(source, str) else source,
         env=own_env,
-        workdir=_workdir(fields, matrix, findings),
-        seed_files=read_seed_files(fields, findings),
-        cleanup=read_steps(get("cleanup", ()), fields.value("cleanup"), findings, defaults),
+        workdir=_workdir(fields, filler, findings),
+        seed_files=filler.files(fields.key("seed_files"), read_seed_files(fields, findings)),
+        cleanup=filler.steps(read_steps(get("cleanup", ()), fields.value("cleanup"), findings, defaults)),
         matrix=matrix,
         **as_read,
         **tokens,
@@ -115,32 +117,23 @@ def _name(base: str, matrix: Mapping[str, str]) -> str:
     return f"{base}[{'-'.join(matrix.values())}]" if matrix else base
 
 
-def _filled(node: ScalarNode, matrix: Mapping[str, str], findings: Findings) -> ScalarNode:
+def _filled(node: ScalarNode, filler: Filler, findings: Findings) -> ScalarNode:
     """Put the values of the matrix into a token; what it gives must be a token still."""
     if "$" not in node.value:
         return node
-    token = _fill(node, node.value, matrix, findings)
+    token = filler.name(node, node.value)
     if "$" not in token and not TOKEN_PATTERN.fullmatch(token.removesuffix(":*")):
         message = f"the matrix turns {shown(node.value)} into {shown(token)}, which is no token"
         findings.add(node, "bad-token", message, hint="put the value behind the colon: `db-ready:${os}`")
     return ScalarNode(token, node.line, node.column, plain=False)
 
 
-def _fill(node: ScalarNode, text: str, matrix: Mapping[str, str], findings: Findings) -> str:
-    for name in dict.fromkeys(_PLACEHOLDER.findall(text)):
-        if name not in matrix:
-            hint = f"the matrix holds {', '.join(matrix)}" if matrix else "the journey has no `matrix:`"
-            findings.add(node, "unknown-placeholder", f"nothing stands for ${{{name}}}", hint=hint)
-    return _PLACEHOLDER.sub(lambda match: matrix.get(match[1], match[0]), text)
-
-
-def _workdir(fields: Fields, matrix: Mapping[str, str], findings: Findings) -> str | None:
+def _workdir(fields: Fields, filler: Filler, findings: Findings) -> str | None:
     name: str | None = fields.get("workdir")
     node = fields.value("workdir") if fields.wrote("workdir") else fields.value("sandbox")
     if name is None or "${" not in name or not isinstance(node, ScalarNode):
         return name
-    filled = _fill(node, name, matrix, findings)
-    return PLAIN_NAME.read(ScalarNode(filled, node.line, node.column, plain=False), findings)
+    return PLAIN_NAME.read(ScalarNode(filler.name(node, name), node.line, node.column, plain=False), findings)
 
 
 def _report_contradictions(

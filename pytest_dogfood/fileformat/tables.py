@@ -31,6 +31,7 @@ from pytest_dogfood.fileformat.vocabulary import JOURNEY_ID
 from pytest_dogfood.fileformat.vocabulary import MATRIX_VALUE
 from pytest_dogfood.fileformat.vocabulary import PLAIN_NAME
 from pytest_dogfood.fileformat.vocabulary import REQUIRED_TOKENS
+from pytest_dogfood.fileformat.vocabulary import SAVED_NAME
 from pytest_dogfood.fileformat.vocabulary import SEED_KEY
 from pytest_dogfood.fileformat.vocabulary import SHARED_KEYS
 from pytest_dogfood.fileformat.vocabulary import STREAM
@@ -107,7 +108,7 @@ STEP_RECORD = Record(
             shape=ExitStatus(), description="The same as `exit` under `expect:`.", examples=("2",)
         ),
         "save": Key(
-            shape=MapOf(key=VARIABLE, value=SAVE, empty_code=CHECKS_NOTHING),
+            shape=MapOf(key=SAVED_NAME, value=SAVE, empty_code=CHECKS_NOTHING),
             description="Values to take from the output.",
             examples=('{tag: {stdout: "(\\\\w+)"}}',),
         ),

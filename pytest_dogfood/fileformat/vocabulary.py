@@ -72,11 +72,26 @@ IDENTIFIER = Word(
     expected="a name",
     hint="letters, digits and underscores; no digit first",
 )
+_STEERING = (
+    *("PATH", "HOME", "IFS", "ENV", "CDPATH", "PS4", "BASH_ENV", "BASHOPTS", "SHELLOPTS", "PWD"),
+    *("LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT", "DYLD_INSERT_LIBRARIES", "DYLD_LIBRARY_PATH"),
+    *("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PERL5LIB", "PERL5OPT", "RUBYLIB", "RUBYOPT"),
+    *("NODE_PATH", "NODE_OPTIONS", "JAVA_TOOL_OPTIONS"),
+)
+"""Variables that decide what a later step runs: output of the product must not end there."""
+
 VARIABLE = Word(
     pattern=re.compile(r"(?!DOGFOOD_)[A-Za-z_][A-Za-z0-9_]*"),
     code="bad-name",
     expected="a name for a variable",
     hint="letters, digits and underscores; no digit first; DOGFOOD_ is taken",
+)
+SAVED_NAME = Word(
+    pattern=re.compile(rf"(?!DOGFOOD_|(?:{'|'.join(_STEERING)})$)[A-Za-z_][A-Za-z0-9_]*"),
+    code="bad-name",
+    expected="a name for a value to save",
+    hint="letters, digits and underscores; no digit first; not DOGFOOD_, and not PATH, HOME or another variable that "
+    "changes what later steps run",
 )
 ENV_NAME = Word(pattern=re.compile(r"[^=\s]+"), code="bad-name", expected="a name for a variable")
 ENV = MapOf(key=ENV_NAME, value=ANY_TEXT, expected="a mapping from variables to text")
