@@ -27,6 +27,7 @@ class AddedFiles:
         self._paths = tuple(paths)
         self._project = config.stash[PROJECT]()  # made now, it knows what the user has named and nothing else
         self._problems: dict[Path, str] = {}
+        self._uncollected: dict[str, None] = {}
         config.stash[ADDED] = self
 
     @pytest.hookimpl(tryfirst=True)
@@ -68,6 +69,7 @@ class AddedFiles:
                 return report
             problem = _reason(report)
         self._problems.update(dict.fromkeys(below, problem))
+        self._uncollected[collector.nodeid] = None
         left: list[pytest.Item | pytest.Collector] = []
         if isinstance(collector, pytest.Directory):
             left += _stand_ins(collector, below)
@@ -82,6 +84,10 @@ class AddedFiles:
         added = [item for item in items if item.path in self._paths]
         items[:] = [item for item in items if item.path not in self._paths]
         return added
+
+    def uncollected(self) -> tuple[str, ...]:
+        """Return the node ids of the files and directories whose report was replaced."""
+        return tuple(self._uncollected)
 
     def problems(self) -> dict[Token, str]:
         """Say of each token why what would establish it could not be collected."""

@@ -18,6 +18,7 @@ from pytest_dogfood.diagnostics import did_you_mean
 from pytest_dogfood.diagnostics import errors_among
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.keeping import Keeping
+from pytest_dogfood.outcomes import Cause
 from pytest_dogfood.outcomes import Outcome
 from pytest_dogfood.outcomes import Tally
 from pytest_dogfood.outcomes import badness
@@ -326,6 +327,25 @@ class Leading:
     def prerequisites(self) -> tuple[JourneyId, ...]:
         """Name the Python tests that were not selected, and run because something selected needs them."""
         return tuple(one.id for one in self._plan.journeys if one.prerequisite) if self._plan else ()
+
+    def deferred(self) -> dict[str, Cause]:
+        """Return the node ids of what was deferred, each with the cause, where that is a journey or a blocked token."""
+        if self._plan is None:
+            return {}
+        nodeids = {one.id: one.nodeid for one in self._plan.journeys}
+        known = {*nodeids, *self._config.stash[PROJECT]().graph().journeys}
+        return {
+            nodeids[result.id]: result.cause
+            for result in self.tally.results.values()
+            if result.outcome is Outcome.DEFERRED
+            and result.cause is not None
+            and (result.cause.blocked or result.cause.who in known)
+        }
+
+    def uncollected(self) -> tuple[str, ...]:
+        """Return the node ids of the files that were added in this process and could not be collected."""
+        added = self._working.added if self._working is not None else None
+        return added.uncollected() if added is not None else ()
 
     @property
     def has_planned(self) -> bool:

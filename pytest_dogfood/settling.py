@@ -12,6 +12,7 @@ from pytest_dogfood.published import Published
 from pytest_dogfood.published import publish
 from pytest_dogfood.selection import Settled
 from pytest_dogfood.selection import settle
+from pytest_dogfood.settings import Shard
 from pytest_dogfood.stash import PROJECT
 from pytest_dogfood.stash import SETTINGS
 from pytest_dogfood.timekeeping import committed_durations
@@ -23,16 +24,7 @@ def settle_here(
 ) -> Settled:
     """Put what runs into `items`, and tell the controller of it if there is a file for that."""
     settings = config.stash[SETTINGS]
-    settled = settle(
-        config,
-        config.stash[PROJECT](),
-        collected=collected,
-        selected=items,
-        shard=settings.shard,
-        seen=seen_durations(config),
-        committed=committed_durations(config),
-        dist=getattr(config, "workerinput", {}).get("dogfood_dist", ""),
-    )
+    settled = _settled(config, collected, items, settings.shard)
     items[:] = settled.items
     if settled.elsewhere:
         config.hook.pytest_deselected(items=list(settled.elsewhere))
@@ -49,3 +41,27 @@ def settle_here(
     elif settled.diagnostics and not settings.check:
         raise pytest.UsageError(f"\n{InvalidProjectError(settled.diagnostics)}")
     return settled
+
+
+def put_in_order(config: pytest.Config, collected: Sequence[pytest.Item], items: list[pytest.Item]) -> None:
+    """Put items into the order in which they would run if all of them did; a project with mistakes is left as it is."""
+    given = set(items)
+    items[:] = [item for item in _settled(config, collected, items, None).items if item in given]
+
+
+def _settled(
+    config: pytest.Config,
+    collected: Sequence[pytest.Item],
+    items: Sequence[pytest.Item],
+    shard: Shard | None,
+) -> Settled:
+    return settle(
+        config,
+        config.stash[PROJECT](),
+        collected=collected,
+        selected=items,
+        shard=shard,
+        seen=seen_durations(config),
+        committed=committed_durations(config),
+        dist=getattr(config, "workerinput", {}).get("dogfood_dist", ""),
+    )

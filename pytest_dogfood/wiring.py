@@ -43,9 +43,8 @@ def bring_into_play(config: pytest.Config, settings: Settings) -> None:
     config.stash[PROJECT] = made
     collector = JourneyCollector()
     config.pluginmanager.register(collector, "dogfood-collector")
-    if settings.shard is not None:
-        # It would leave whole files uncollected under --lf, and the project is divided as a whole.
-        config.pluginmanager.set_blocked("lfplugin-collskip")
+    # It would leave whole files uncollected under --lf, and what failed may rest on tests in any of them.
+    config.pluginmanager.set_blocked("lfplugin-collskip")
     if settings.dependency_markers:
         _go_by_dependency_marks(config, settings)
     workerinput = getattr(config, "workerinput", None)
@@ -127,6 +126,7 @@ def _part_of_worker(workerinput: dict[str, Any]) -> tuple[RunDirectory, Lease]:
 
 def _as_leader(config: pytest.Config, collector: JourneyCollector, settings: Settings) -> None:
     from pytest_dogfood.distribution import Distribution
+    from pytest_dogfood.lastfailed import LastFailed
     from pytest_dogfood.leading import Leading
     from pytest_dogfood.rundir import ALONE
     from pytest_dogfood.terminal import Terminal
@@ -150,6 +150,7 @@ def _as_leader(config: pytest.Config, collector: JourneyCollector, settings: Set
         config.pluginmanager.register(AbsentFixtures(), "dogfood-absent-fixtures")
     if not settings.check:
         config.pluginmanager.register(Timekeeper(config), "dogfood-timekeeper")
+        config.pluginmanager.register(LastFailed(config, leading), "dogfood-last-failed")
         if settings.shard is not None:
             from pytest_dogfood.manifesting import ManifestWriter
 

@@ -77,9 +77,11 @@ class Working:
         """Settle after all others: --lf and --ff too leave tests out, or change their order, when those are done.
 
         Before all others, take out what was collected only because something may need it: -k would select it, and
-        --sw count it.
+        --sw count it. Where --sw is to leave out what has passed, it finds the items in the order in which they ran.
         """
         not_asked_for = self.added.take_out(items) if self.added is not None else []
+        if self._config.getoption("stepwise", False):
+            self._put_in_order(items)
         result = yield
         for node in [node for node, collected in self._branches.items() if not collected]:
             from pytest_dogfood.branches import tests_in  # where a node id names one class of several
@@ -92,8 +94,18 @@ class Working:
             self._config.hook.pytest_deselected(items=left_out)
         return result
 
+    def _put_in_order(self, items: list[pytest.Item]) -> None:
+        collected = self._everything()
+        if self._may_concern_us(collected):
+            from pytest_dogfood.settling import put_in_order
+
+            put_in_order(self._config, collected, items)
+
+    def _everything(self) -> list[pytest.Item]:
+        return list(dict.fromkeys([*self._collected, *self._found]))
+
     def _settle(self, items: list[pytest.Item]) -> None:
-        collected = list(dict.fromkeys([*self._collected, *self._found]))
+        collected = self._everything()
         if not self._may_concern_us(collected):
             if self._published is not None:
                 self._published.write_bytes(NOTHING)

@@ -124,3 +124,17 @@ def test_pytest_keeps_on_the_item_what_unittest_has_caught(pytester: pytest.Pyte
     )
     result = pytester.runpytest_subprocess("-rA")
     result.stdout.fnmatch_lines_random(["*test_bad: True", "*test_good: False"])
+
+
+def test_what_leaves_files_out_under_last_failed_has_the_name_by_which_we_block_it(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makeconftest(
+        """
+        def pytest_collection_finish(session):
+            print("found:", session.config.pluginmanager.has_plugin("lfplugin-collskip"))
+        """
+    )
+    pytester.makepyfile(test_a="def test_a(): assert 0", test_b="def test_b(): pass")
+    pytester.runpytest_subprocess()
+    pytester.runpytest_subprocess("--lf", "-s").stdout.fnmatch_lines(["found: True"])
