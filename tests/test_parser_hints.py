@@ -38,6 +38,57 @@ def test_every_mistake_of_a_file_is_reported_at_once() -> None:
     ]
 
 
+FOREIGN = {
+    "a Tavern test": "test_name: x\nstages:\n- name: y\n  request: {url: z}\n",
+    "a Venom test suite": "name: x\nversion: '2'\nvars: {a: b}\ntestcases:\n- name: y\n  steps:\n  - script: ls\n",
+    "a runn runbook": "desc: x\nrunners: {req: 'http://x'}\nsteps:\n- req: {/: {get: {}}}\n",
+    "an Azure pipeline": "trigger: [main]\nsteps:\n- script: ls\n",
+    "a GitHub Actions workflow": "name: x\non: push\nenv: {A: b}\njobs: {a: {runs-on: x, steps: [{run: ls}]}}\n",
+    "a Compose file": "services: {web: {image: nginx}}\nvolumes: {}\n",
+    "a Taskfile": "version: '3'\ntasks: {a: {cmds: [ls]}}\n",
+    "a Kubernetes manifest": "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\n---\napiVersion: v1\nkind: Pod\n",
+    "a GitLab pipeline": "stages: [test]\ntest: {script: [ls]}\n",
+    "an OpenAPI description": "openapi: 3.0.0\ninfo: {title: x}\npaths: {}\n",
+    "an Ansible playbook": "- hosts: all\n  tasks: [{shell: ls}]\n",
+    "a package.json": '{"name": "x", "version": "1", "scripts": {"test": "ls"}, "dependencies": {}}',
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_a_file_of_another_tool_is_told_in_one_sentence(kind: str) -> None:
+    (found,) = diagnostics(FOREIGN[kind])
+    assert (found.code, found.message) == (
+        "not-a-journey-file",
+        f"this is no journey file: it looks like {kind}",
+    )
+    assert found.hint.startswith("leave it out of the command line and of ini `dogfood_files`")
+
+
+@pytest.mark.parametrize(
+    "text", ["a: 1\nb: 2\nenv: {}\n", '{"rules": [], "timeout": 5}', "title: x\nscript: ls\n"]
+)
+def test_a_file_without_anything_of_ours_is_told_in_one_sentence(text: str) -> None:
+    (found,) = diagnostics(text)
+    assert found.message == "this is no journey file: it has neither `journeys:` nor `steps:`"
+
+
+@pytest.mark.parametrize(
+    "text,codes",
+    [
+        ("jorneys:\n- {id: a, steps: [ls]}\nx: 1\n", ["no-journeys", "unknown-key", "unknown-key"]),
+        ("id: a\nstep: [ls]\n", ["no-steps", "unknown-key"]),
+        ("desc: x\nsteps: [ls]\n", ["unknown-key"]),
+        ("desc: x\nsteps: [{run: ls}]\n", ["unknown-key"]),
+        ("id: a\nrun: ls\n", ["no-steps", "unknown-key"]),
+        ("requires: [a]\nfoo: 1\n", ["no-steps", "unknown-key"]),
+        ("journeys: [{id: a, steps: [ls]}]\nservices: {}\n", ["unknown-key"]),
+        ("capabilities: {a: {probe: x}}\nfoo: 1\n", ["no-journeys", "unknown-key"]),
+    ],
+)
+def test_a_file_that_is_meant_for_us_is_told_each_mistake(text: str, codes: list[str]) -> None:
+    assert sorted(code for code, _, _ in found_in(text)) == codes
+
+
 @pytest.mark.parametrize(
     "text,words",
     [

@@ -88,6 +88,10 @@ class Findings:
             Diagnostic(location=self.location(at), code=code, message=message, hint=hint, severity=severity)
         )
 
+    def forget(self) -> None:
+        """Drop what was found, where one sentence says it all."""
+        self._found.clear()
+
     def location(self, at: Placed) -> Location:
         return Location(self.path, at.line, at.column)
 

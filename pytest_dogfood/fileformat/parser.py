@@ -21,6 +21,8 @@ from pytest_dogfood.fileformat.nodes import MapNode
 from pytest_dogfood.fileformat.nodes import Node
 from pytest_dogfood.fileformat.nodes import ScalarNode
 from pytest_dogfood.fileformat.nodes import is_null
+from pytest_dogfood.fileformat.othertools import is_foreign
+from pytest_dogfood.fileformat.othertools import kind_of_file
 from pytest_dogfood.fileformat.records import Fields
 from pytest_dogfood.fileformat.scripts import read_script
 from pytest_dogfood.fileformat.shapes import refuse
@@ -28,6 +30,7 @@ from pytest_dogfood.fileformat.tables import JOURNEY
 from pytest_dogfood.fileformat.tables import JOURNEY_FILE
 from pytest_dogfood.fileformat.tables import SETTINGS
 from pytest_dogfood.fileformat.tables import SINGLE_JOURNEY
+from pytest_dogfood.fileformat.tables import STEP_RECORD
 from pytest_dogfood.fileformat.vocabulary import JOURNEY_ID
 from pytest_dogfood.fileformat.yamltext import MAX_BYTES
 from pytest_dogfood.fileformat.yamltext import read_document
@@ -39,6 +42,9 @@ from pytest_dogfood.settings import is_script
 __all__ = ["MAX_BYTES", "Defaults", "ParsedFile", "parse_journey_file", "parse_settings_file"]
 
 MAX_JOURNEYS = 100_000
+
+_AT_THE_TOP = frozenset((*SINGLE_JOURNEY.keys, *JOURNEY_FILE.keys))
+_OF_STEPS = frozenset(STEP_RECORD.keys) - SINGLE_JOURNEY.keys.keys()
 
 _ID_OF_FILE = replace(
     JOURNEY_ID, hint=f"say `id:`, or rename the file, whose name gives the id: {JOURNEY_ID.hint}"
@@ -112,7 +118,10 @@ def _mapping(node: Node | None, findings: Findings) -> MapNode | None:
 
 def _read_data(content: bytes, findings: Findings) -> Fields | None:
     """Read YAML or JSON, which holds one journey or many."""
-    root = _mapping(read_document(content, findings), findings)
+    written = read_document(content, findings)
+    if _is_none_of_ours(written or _first_document(content, findings), findings):
+        return None
+    root = _mapping(written, findings)
     if root is None:
         return None
     if not _holds_several(root):
@@ -122,6 +131,30 @@ def _read_data(content: bytes, findings: Findings) -> Fields | None:
     else:
         _report_no_journeys(root, findings)
     return JOURNEY_FILE.read(root, findings)
+
+
+def _first_document(content: bytes, findings: Findings) -> Node | None:
+    """Read what stands before a second document, if there is one."""
+    found = next((one for one in findings.in_order() if one.code == "multiple-documents"), None)
+    if found is None:
+        return None
+    lines = content.split(b"\n")[: found.location.line - 1]
+    return read_document(b"\n".join(lines), Findings(findings.path))
+
+
+def _is_none_of_ours(root: Node | None, findings: Findings) -> bool:
+    """Report in one sentence a file that belongs to another tool; its keys are not worth a word each."""
+    kind = "" if root is None else kind_of_file(root)
+    foreign = isinstance(root, MapNode) and is_foreign(root, _AT_THE_TOP, _OF_STEPS)
+    if root is None or not (kind or foreign):
+        return False
+    findings.forget()
+    looks = f"it looks like {kind}" if kind else "it has neither `journeys:` nor `steps:`"
+    hint = (
+        "leave it out of the command line and of ini `dogfood_files`; a journey file begins with `journeys:`"
+    )
+    findings.add(root, "not-a-journey-file", f"this is no journey file: {looks}", hint=hint)
+    return True
 
 
 def _holds_several(root: MapNode) -> bool:
