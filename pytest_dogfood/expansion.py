@@ -12,14 +12,12 @@ from msgspec import Struct
 from pytest_dogfood.journey import Expectation
 from pytest_dogfood.journey import StreamExpectation
 
+# Texts, which `re` compiles and keeps when they are first needed: most runs need none of them.
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
-_VARIABLE = re.compile(rf"\$(?:(?P<dollar>\$)|(?P<plain>{_NAME})|\{{(?P<braced>{_NAME})\}})")
-_ALONE = re.compile(rf"\$(?:({_NAME})|\{{({_NAME})\}})")
-_IN_PATTERN = re.compile(
-    # What is escaped, and what stands in a set such as `[$abc]`, means a dollar there and no variable.
-    rf"\\.|\[\^?\]?(?:\\.|[^]\\])*\]|\$\$|\$(?:(?P<plain>{_NAME})|\{{(?P<braced>{_NAME})\}})",
-    re.DOTALL,
-)
+_VARIABLE = rf"\$(?:(?P<dollar>\$)|(?P<plain>{_NAME})|\{{(?P<braced>{_NAME})\}})"
+_ALONE = rf"\$(?:{_NAME}|\{{{_NAME}\}})"
+# What is escaped, and what stands in a set such as `[$abc]`, means a dollar there and no variable.
+_IN_PATTERN = rf"(?s)\\.|\[\^?\]?(?:\\.|[^]\\])*\]|\$\$|\$(?:(?P<plain>{_NAME})|\{{(?P<braced>{_NAME})\}})"
 
 
 class Written(Struct, frozen=True):
@@ -36,7 +34,7 @@ class Written(Struct, frozen=True):
     @property
     def variables(self) -> tuple[str, ...]:
         """The names that stand in it, in that order."""
-        found = (_IN_PATTERN if self.pattern else _VARIABLE).finditer(self.text) if "$" in self.text else ()
+        found = re.finditer(_IN_PATTERN if self.pattern else _VARIABLE, self.text) if "$" in self.text else ()
         return tuple(dict.fromkeys(name for one in found if (name := one["plain"] or one["braced"])))
 
 
@@ -90,7 +88,8 @@ def expanded(text: str, variables: Mapping[str, str]) -> str:
     """Put values in place of variables; a name without a value stays as it is."""
     if "$" not in text:
         return text
-    return _VARIABLE.sub(
+    return re.sub(
+        _VARIABLE,
         lambda found: "$" if found["dollar"] else variables.get(found["plain"] or found["braced"], found[0]),
         text,
     )
@@ -106,9 +105,9 @@ def expanded_pattern(pattern: str, variables: Mapping[str, str]) -> str:
         # A group of its own: what stands next to it must neither repeat its end alone nor become a part of it.
         return f"(?:{re.escape(variables[name])})" if name and name in variables else found[0]
 
-    return _IN_PATTERN.sub(value, pattern)
+    return re.sub(_IN_PATTERN, value, pattern)
 
 
 def variable_alone(text: str) -> bool:
     """Whether a text is one variable and nothing else, so that it may stand for a number as well."""
-    return _ALONE.fullmatch(text) is not None
+    return re.fullmatch(_ALONE, text) is not None

@@ -8,7 +8,6 @@ for white space leaves out the characters 0x1c to 0x1f in a text, and takes more
 from __future__ import annotations
 
 import re
-import unicodedata
 import warnings
 from collections.abc import Iterator
 from functools import lru_cache
@@ -17,19 +16,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import regex
 
-_PART = re.compile(
-    r"""
+# Texts, which `re` compiles and keeps when they are first needed: most runs need none of them.
+_PART = r"""(?sx)
       (?P<escape> \\ (?: N\{[^}]*\} | . ) )
     | (?P<comment> \(\?\# [^)]* \) )
     | (?P<scope> \( (?: \? (?P<on> [aiLmsux]* ) (?: - (?P<off> [imsx]+ ) )? : )? )
     | (?P<repetition> \{ (?: [0-9]+ (?: , [0-9]* )? | , [0-9]* ) \} )
     | (?P<character_set> \[ \^? \]? (?: \\. | [^]\\] )* \] )
     | (?P<other> . )
-    """,
-    re.VERBOSE | re.DOTALL,
-)
+    """
 _SEPARATORS = r"\x1c-\x1f"
-_IN_SET = re.compile(r"\\(?:N\{[^}]*\}|.)|.", re.DOTALL)
+_IN_SET = r"(?s)\\(?:N\{[^}]*\}|.)|."
 
 
 class TooSlow(Exception):  # noqa: N818 - an answer, not an error of the program
@@ -70,8 +67,8 @@ def in_the_syntax_of_regex(pattern: str) -> str:
 def _parts(pattern: str, *, verbose: bool, ascii_only: bool) -> Iterator[str]:
     """Give the pattern piece by piece, rewritten; comments are left out."""
     modes = [(verbose, ascii_only)]
-    at = 0
-    while found := _PART.match(pattern, at):
+    part_of, at = re.compile(_PART), 0
+    while found := part_of.match(pattern, at):
         part, at = found[0], found.end()
         verbose, ascii_only = modes[-1]
         match found.lastgroup:
@@ -97,6 +94,8 @@ def _parts(pattern: str, *, verbose: bool, ascii_only: bool) -> Iterator[str]:
 
 def _escape(part: str, *, ascii_only: bool) -> str:
     if part.startswith("\\N"):
+        import unicodedata
+
         # Earlier versions of `regex` do not find a name with blanks where blanks are comments.
         return f"\\U{ord(unicodedata.lookup(part[3:-1])):08x}"
     if ascii_only or part not in {"\\s", "\\S"}:
@@ -107,7 +106,7 @@ def _escape(part: str, *, ascii_only: bool) -> str:
 def _character_set(written: str, *, ascii_only: bool) -> str:
     start = 2 if written.startswith("[^") else 1
     parts = [written[:start]]
-    for part in _IN_SET.findall(written[start:-1]):
+    for part in re.findall(_IN_SET, written[start:-1]):
         if part == "[" or (part == "]" and len(parts) == 1):
             parts.append(f"\\{part}")
         elif part.startswith("\\N"):

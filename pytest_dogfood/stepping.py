@@ -95,8 +95,8 @@ class RealBench(Struct, frozen=True, kw_only=True):
             raise HarnessError(f"{step.location}: the step has no command, and there is no actor to find one")
         mark = f"{self.name}-{number}"
         environment = self.environment_of(step, variables)
+        require_variables(step, environment)
         with self._naming(step):
-            require_variables(step, environment)
             place_files(step.seed_files, self.workdir)
         argv = self._argv(step.run, step.shell)
         home = self.home_of(step, environment)
@@ -289,7 +289,7 @@ class RealObservation(Struct, kw_only=True):
 def require_variables(step: Step, variables: Mapping[str, str]) -> None:
     """Raise HarnessError if what a step expects names a variable that has no value."""
     if problem := problem_with(step.expect, variables):
-        raise HarnessError(f"{problem} [unknown-variable]")
+        raise HarnessError(f"{step.location}: {problem} [unknown-variable]")
 
 
 def file_below(directory: Path, path: str) -> str | None:

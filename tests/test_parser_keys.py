@@ -119,6 +119,13 @@ def test_each_key_of_a_journey_is_read(keys: str, name: str, value: object) -> N
         ("seed_files: {a: b}", "seed_files", {"a": "b"}),
         ("core: true", "core", True),
         ("expect_exit: 2", "expect", Expectation(exit=2)),
+        (
+            "expect: {stdout: {contains: ['$a', '${a}', '$${a:-b}', '${', '${}', '${1:-b}', '$5']}}",
+            "expect",
+            Expectation(
+                stdout=StreamExpectation(contains=("$a", "${a}", "$${a:-b}", "${", "${}", "${1:-b}", "$5"))
+            ),
+        ),
         ("expect_exit: nonzero", "expect", Expectation(exit="nonzero")),
         (
             "expect: {stdout: x}\nexpect_exit: 1",

@@ -41,6 +41,7 @@ UNIQUE = "a schema does not compare names in different places"
 CROSS = "a schema does not compare values under different keys"
 ARITHMETIC = "a schema does not calculate"
 COMPILES = "a schema does not compile expressions"
+EXPANDS = "a schema does not tell what a shell expands from what we expand"
 READER = (
     "an editor's YAML reader tells, or nobody: the value that a schema is shown does not have it any more"
 )
@@ -77,6 +78,11 @@ ONLY_THE_PARSER_KNOWS = {
     "steps:\n - run: x\n   expect: {stdout: {matches: [a, '[']}}\n": COMPILES,
     "steps:\n - run: x\n   expect: {stdout: {json: {'a[': 1}}}\n": COMPILES,
     "steps:\n - run: x\n   save: {v: {stdout: (a)(b)}}\n": COMPILES,
+    "steps:\n - run: x\n   expect: {stdout: '${a:-b}'}\n": EXPANDS,
+    "steps:\n - run: x\n   expect: {stdout: {not_contains: [a, '${a%b}']}}\n": EXPANDS,
+    "steps:\n - run: x\n   expect: {stderr: {equals: '$${a:-b} ${a:?}'}}\n": EXPANDS,
+    "steps:\n - run: x\n   expect: {files: {'${a:-b}/c': false}}\n": EXPANDS,
+    "steps:\n - run: x\n   expect: {files: {c: {contains: '${a'':''b}'}}}\n": EXPANDS,
     "steps:\n - run: x\n   save: {v: {json: '['}}\n": COMPILES,
     "steps:\n - intent: x\n   expect_cmd_re: '('\n": COMPILES,
     "steps:\n - run: x\n   core: false\n": CROSS,

@@ -33,6 +33,7 @@ DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 """What each unit is in seconds, which is what a number without one counts."""
 
 _DURATION = re.compile(rf"({DURATION_AMOUNT})({'|'.join(DURATION_UNITS)})?", re.ASCII)
+_OF_A_SHELL = re.compile(r"\$\$|(\$\{[A-Za-z_][A-Za-z0-9_]*[^}A-Za-z0-9_][^}]*\}?)")
 _STATUS = Number(minimum=-64, maximum=255, expected="an exit status: an integer or nonzero")
 _CORE_INTEGER = re.compile(r"[-+]?\d+", re.ASCII)
 _CORE_PREFIXED = re.compile(r"0(o[0-7]+|x[0-9a-fA-F]+)")
@@ -105,6 +106,23 @@ class Regex(Struct, frozen=True, kw_only=True):
         if self.max_groups is not None and groups > self.max_groups:
             message = f"{groups} groups in {shown(text)}: which one holds the value?"
             findings.add(node, "bad-regex", message, hint="keep one group; write the others as (?:...)")
+            return None
+        return text
+
+
+class ExpectedText(Struct, frozen=True, kw_only=True):
+    """Text in which variables are expanded: `$name` and `${name}`, and nothing else that a shell knows."""
+
+    empty: bool = False
+    expected: str = "text"
+
+    def read(self, node: Node, findings: Findings) -> str | None:
+        text = read_text(node, findings, self.expected, empty=self.empty)
+        if text is not None and (found := next(filter(None, _OF_A_SHELL.findall(text)), "")):
+            hint = "write $name or ${name}, or $${ if it is meant as it is"
+            findings.add(
+                node, "shell-expansion", f"{shown(found)} is not expanded in what is expected", hint=hint
+            )
             return None
         return text
 

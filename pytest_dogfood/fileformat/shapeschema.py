@@ -22,6 +22,7 @@ from pytest_dogfood.fileformat.notation import MAX_SECONDS
 from pytest_dogfood.fileformat.notation import Command
 from pytest_dogfood.fileformat.notation import Duration
 from pytest_dogfood.fileformat.notation import ExitStatus
+from pytest_dogfood.fileformat.notation import ExpectedText
 from pytest_dogfood.fileformat.notation import FreeMap
 from pytest_dogfood.fileformat.notation import InnerPath
 from pytest_dogfood.fileformat.notation import JmesPath
@@ -110,6 +111,11 @@ def draw(shape: Shape[Any], definitions: Definitions) -> JsonSchema:
 def _text(shape: Text, _: Definitions) -> JsonSchema:
     least = {} if shape.empty else {"minLength": 1}
     return {"type": _ANY_TYPE_OF_TEXT, **least, "pattern": _NO_NUL}
+
+
+@draw.register
+def _expected_text(shape: ExpectedText, definitions: Definitions) -> JsonSchema:
+    return definitions.of(Text(empty=shape.empty))
 
 
 @draw.register
@@ -285,7 +291,7 @@ def _property(key: Key, definitions: Definitions) -> JsonSchema:
 
 def _as_name(definitions: Definitions, shape: Shape[str]) -> JsonSchema:
     """Give the schema of a key: the same as of the text, but a key is a string to every editor."""
-    drawn = draw(Text() if isinstance(shape, JmesPath) else shape, definitions)
+    drawn = draw(Text() if isinstance(shape, JmesPath | ExpectedText) else shape, definitions)
     return {name: value for name, value in drawn.items() if name not in {"type", "minimum"}}
 
 

@@ -23,6 +23,7 @@ from pytest_dogfood.fileformat.vocabulary import BASE_TOKEN
 from pytest_dogfood.fileformat.vocabulary import COMMAND
 from pytest_dogfood.fileformat.vocabulary import CONSISTENCY_RECORD
 from pytest_dogfood.fileformat.vocabulary import DURATION
+from pytest_dogfood.fileformat.vocabulary import EXPECTED
 from pytest_dogfood.fileformat.vocabulary import FILE
 from pytest_dogfood.fileformat.vocabulary import FLAG
 from pytest_dogfood.fileformat.vocabulary import FREE_TEXT
@@ -57,7 +58,7 @@ EXPECTATION = Record(
         ),
         "stderr": Key(shape=STREAM, description="What standard error shows.", examples=("warning",)),
         "files": Key(
-            shape=MapOf(key=TEXT, value=FILE, empty_code=CHECKS_NOTHING),
+            shape=MapOf(key=EXPECTED, value=FILE, empty_code=CHECKS_NOTHING),
             description="Files afterwards, by path.",
             examples=("{a.txt: true}",),
         ),

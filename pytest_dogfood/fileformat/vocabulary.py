@@ -6,6 +6,7 @@ import re
 
 from pytest_dogfood.fileformat.notation import Command
 from pytest_dogfood.fileformat.notation import Duration
+from pytest_dogfood.fileformat.notation import ExpectedText
 from pytest_dogfood.fileformat.notation import FreeMap
 from pytest_dogfood.fileformat.notation import InnerPath
 from pytest_dogfood.fileformat.notation import JmesPath
@@ -138,7 +139,8 @@ SEED_KEY = Key(
     shape=SEED_FILES, description="Files to write first: path to text.", examples=('{a.txt: "hello"}',)
 )
 
-SOME_TEXTS = OneOrMany(item=TEXT, empty_code=CHECKS_NOTHING)
+EXPECTED = ExpectedText()
+SOME_TEXTS = OneOrMany(item=EXPECTED, empty_code=CHECKS_NOTHING)
 STREAM_RECORD = Record(
     name="an expected stream",
     description="What must be seen in an output stream.",
@@ -151,7 +153,9 @@ STREAM_RECORD = Record(
             description="Regular expressions found.",
             examples=('"v\\\\d+"',),
         ),
-        "equals": Key(shape=ANY_TEXT, description="The whole of the stream.", examples=('"done\\n"',)),
+        "equals": Key(
+            shape=ExpectedText(empty=True), description="The whole of the stream.", examples=('"done\\n"',)
+        ),
         "json": Key(
             shape=FreeMap(key=JmesPath()),
             description="The stream is JSON; each JMESPath expression gives its value.",
@@ -160,7 +164,7 @@ STREAM_RECORD = Record(
     },
 )
 STREAM: ByKind[str | Fields] = ByKind(
-    expected="text it contains, or a mapping", scalar=TEXT, mapping=STREAM_RECORD
+    expected="text it contains, or a mapping", scalar=EXPECTED, mapping=STREAM_RECORD
 )
 FILE_RECORD = Record(
     name="an expected file",
@@ -169,7 +173,7 @@ FILE_RECORD = Record(
     keys={
         "exists": Key(shape=FLAG, description="Whether it exists; true unless told otherwise."),
         "contains": Key(shape=SOME_TEXTS, description="Text that occurs.", examples=("port = 80",)),
-        "equals": Key(shape=ANY_TEXT, description="The whole of the file."),
+        "equals": Key(shape=ExpectedText(empty=True), description="The whole of the file."),
     },
 )
 FILE: ByKind[bool | Fields] = ByKind(expected="true, false or a mapping", scalar=FLAG, mapping=FILE_RECORD)
