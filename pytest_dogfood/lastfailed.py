@@ -33,10 +33,13 @@ class LastFailed:
         kept += [nodeid for nodeid in self._leading.uncollected() if nodeid in self._before]
         failed = self._read()
         more = {nodeid: True for nodeid in kept if nodeid not in failed}
-        if more:
-            self._config.cache.set(KEY, {**failed, **more})
+        if more and self._cache is not None:
+            self._cache.set(KEY, {**failed, **more})
 
     def _read(self) -> dict[str, bool]:
-        cache = getattr(self._config, "cache", None)  # -p no:cacheprovider leaves it out
-        found = cache.get(KEY, {}) if cache is not None else {}
+        found = self._cache.get(KEY, {}) if self._cache is not None else {}
         return found if isinstance(found, dict) else {}
+
+    @property
+    def _cache(self) -> pytest.Cache | None:
+        return getattr(self._config, "cache", None)  # -p no:cacheprovider leaves it out

@@ -104,6 +104,12 @@ def test_a_blocked_token_adds_nothing_and_takes_nothing_away(inner: Make, worker
     assert remembered(project) == {"a.journey.yaml::makes", "a.journey.yaml::uses"}
 
 
+def test_without_a_cache_a_deferral_is_reported_all_the_same(inner: Make) -> None:
+    result = inner(CAUSE).dogfood("-p", "no:cacheprovider")
+    result.assert_outcomes(failed=1, skipped=1, passed=1)
+    result.stdout.fnmatch_lines(["dogfood: 3 journeys = *"])
+
+
 def test_a_test_that_depends_on_nothing_known_is_not_run_again_and_again(inner: Make) -> None:
     project = inner(
         {
