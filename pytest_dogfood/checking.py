@@ -28,7 +28,9 @@ from pytest_dogfood.settings import CheckFormat
 from pytest_dogfood.settings import Settings
 from pytest_dogfood.speedup import collapsed_chains
 from pytest_dogfood.stash import JOURNEY
+from pytest_dogfood.stash import PROJECT
 from pytest_dogfood.stash import SETTINGS
+from pytest_dogfood.uncollected import uncollected_files
 from pytest_dogfood.working import Working
 
 
@@ -39,7 +41,12 @@ class Checking:
         self._config = config
         self._working = working
         self._workers = workers
+        self._collected: set[Path] = set()
         self.report: Report | None = None
+
+    @pytest.hookimpl
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        self._collected.add(item.path)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self) -> bool:
@@ -74,11 +81,19 @@ class Checking:
                 environment=os.environ.keys(),
                 text_of=self._text_of,
             )
-            findings = in_order_of_place([*findings, *advice, *collapsed, *places])
+            findings = (*findings, *advice, *collapsed, *places)
+        # Also where there are errors: a token may have no source only because its file has the wrong name.
+        uncollected = uncollected_files(
+            self._config.stash[PROJECT](),
+            settings.files,
+            collected=self._collected,
+            not_entered=self._config.getini("norecursedirs"),
+            by_testpaths=self._config.args_source is pytest.Config.ArgsSource.TESTPATHS,
+        )
         report = report_on(
             settled.graph,
             settled.plan,
-            findings,
+            in_order_of_place([*findings, *uncollected]),
             workers=self._workers,
             shard=str(settings.shard or ""),
             others=[item.nodeid for item in settled.items if JOURNEY not in item.stash],

@@ -1,0 +1,147 @@
+"""Finds files that look like journeys and that nothing collects: for their names, or for where they lie."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+
+from pytest_dogfood.diagnostics import Diagnostic
+from pytest_dogfood.diagnostics import Location
+from pytest_dogfood.diagnostics import Severity
+from pytest_dogfood.diagnostics import errors_among
+from pytest_dogfood.discovery import declares_journeys
+from pytest_dogfood.discovery import files_below
+from pytest_dogfood.discovery import id_of_only_journey
+from pytest_dogfood.discovery import is_below
+from pytest_dogfood.discovery import is_journey_file
+from pytest_dogfood.project import Project
+from pytest_dogfood.reading import read_journeys
+from pytest_dogfood.settings import DATA_FILES
+from pytest_dogfood.settings import SETTINGS_FILE
+
+_FOREIGN = (
+    *(".git", ".hg", ".svn", ".tox", ".nox", ".venv", "venv", "node_modules", "__pycache__", "build", "dist"),
+    *("*.egg", ".*cache*"),
+)
+"""Directories that other programs fill."""
+
+_JOURNEY_IN_NAME = re.compile(r"[-_. ]?journeys?$", re.IGNORECASE)
+_HEADER = re.compile(rb"(?:[ \t]*(?:#[^\n]*)?\n)*?[ \t]*#[ \t]+dogfood:")
+_HEADER_BYTES = 16 * 1024
+
+
+def uncollected_files(
+    project: Project,
+    patterns: tuple[str, ...],
+    *,
+    collected: Collection[Path],
+    not_entered: Collection[str],
+    by_testpaths: bool,
+) -> Iterator[Diagnostic]:
+    """Warn of each file that looks like a journey and is not among `collected`, those that some plugin has taken.
+
+    Searched is what the user has named; where pytest goes `by_testpaths`, the whole rootdir. `not_entered` are the
+    names of directories that pytest does not enter, its norecursedirs.
+    """
+    left_out: list[Path] = []
+
+    def is_ignored(path: Path) -> bool:
+        ignored = project.is_ignored(path)
+        if ignored and any(fnmatch(path.name, name) for name in not_entered) and path.is_dir():
+            left_out.append(path)
+        return ignored
+
+    for start in (project.rootdir,) if by_testpaths else project.named:
+        for path in files_below(start, ("*",), is_ignored):
+            # With the right name, in a place that was named, it was read: what is wrong with it is said elsewhere.
+            was_read = path in collected or (not by_testpaths and is_journey_file(path, patterns))
+            if not was_read and (why := _reason(path, project, patterns)) is not None:
+                yield _warning(_name(path, project.rootdir), *why)
+    for directory in left_out:
+        for path in _journeys_in(directory, patterns):
+            yield _warning(
+                _name(path, project.rootdir),
+                f"nothing collects this journey file: pytest does not enter {directory.name!r} (norecursedirs)",
+                "move it, or set norecursedirs in pytest's ini file without the pattern that matches",
+            )
+
+
+def _reason(path: Path, project: Project, patterns: tuple[str, ...]) -> tuple[str, str] | None:
+    """Say why a file that looks like a journey is not collected, and what helps; None where it looks like none."""
+    if path.stem.lstrip(".") == "dogfood" and path.suffix in DATA_FILES:
+        why = f"nothing reads this file: settings are read from {SETTINGS_FILE}"
+        return None if path.name == SETTINGS_FILE else (why, f"rename it to {SETTINGS_FILE!r}")
+    if is_journey_file(path, patterns):
+        return None if is_below(path, project.roots) else _outside_of_testpaths(path, project)
+    is_script = path.suffix not in DATA_FILES
+    if not (_is_script_of_ours(path) if is_script else _is_data_of_ours(path, patterns)):
+        return None
+    wanted = _name_needed(path, patterns, ".sh" if is_script else path.suffix)
+    return (
+        "nothing collects this file, which looks like a journey: its name matches no pattern of dogfood_files",
+        f"rename it to {wanted!r}"
+        if wanted
+        else f"rename it so that it matches one of {', '.join(patterns)}, or add a pattern",
+    )
+
+
+def _outside_of_testpaths(path: Path, project: Project) -> tuple[str, str]:
+    places = ", ".join(_name(root, project.rootdir) for root in project.roots)
+    where = _name(path.parent, project.rootdir)
+    return (
+        f"nothing collects this journey file: it lies outside of testpaths ({places})",
+        f"add {where!r} to testpaths in pytest's ini file, or name it: dogfood check {where}",
+    )
+
+
+def _is_script_of_ours(path: Path) -> bool:
+    """Tell whether a script is meant as a journey: by its name, or by the comment that it begins with."""
+    try:
+        with path.open("rb") as file:
+            if file.read(2) != b"#!" and path.suffix != ".sh":
+                return False
+            file.seek(0)
+            begin = file.read(_HEADER_BYTES)
+    except OSError:
+        return False
+    return ".journey." in path.name.lower() or _HEADER.match(begin) is not None
+
+
+def _is_data_of_ours(path: Path, patterns: tuple[str, ...]) -> bool:
+    """Tell journeys from the files of other tools, of which some have `steps:` too, by reading them."""
+    if not declares_journeys(path):
+        return False
+    stem = id_of_only_journey(path, patterns)
+    read = read_journeys(path, name=path.name, stem=stem, defaults=None)
+    has_list = any(journey.id != stem for journey in read.journeys)
+    return has_list or not errors_among(read.diagnostics) or "journey" in path.name.lower()
+
+
+def _name_needed(path: Path, patterns: tuple[str, ...], ending: str) -> str:
+    """Give the name nearest to a file's own that a pattern matches; empty where no pattern has its ending."""
+    known = [pattern for pattern in patterns if pattern.endswith(ending)]
+    stem = _JOURNEY_IN_NAME.sub("", path.name.removesuffix(path.suffix) if path.suffix else path.name)
+    if not stem:
+        return next((pattern for pattern in known if not set("*?[") & set(pattern)), "")
+    prefixed = (pattern for pattern in known if pattern.startswith("*") and not set("*?[") & set(pattern[1:]))
+    return next((f"{stem}{pattern[1:]}" for pattern in prefixed), "")
+
+
+def _journeys_in(directory: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
+    """Give the journey files in a directory that pytest does not enter, and right below; no deeper, it may be large."""
+    if any(fnmatch(directory.name, name) for name in _FOREIGN) or (directory / "pyvenv.cfg").exists():
+        return
+    yield from files_below(directory, patterns, lambda path: path.is_dir() and path.parent != directory)
+
+
+def _name(path: Path, rootdir: Path) -> str:
+    return path.relative_to(rootdir).as_posix() if path.is_relative_to(rootdir) else path.as_posix()
+
+
+def _warning(name: str, message: str, hint: str) -> Diagnostic:
+    return Diagnostic(
+        location=Location(name), code="not-collected", message=message, hint=hint, severity=Severity.WARNING
+    )
