@@ -71,6 +71,13 @@ def test_where_none_matches_the_last_action_counts() -> None:
     assert what_failed(done) == ["exit status: expected 0, got 3"]
 
 
+def test_a_pattern_that_takes_too_long_on_a_command_is_an_error_that_names_it() -> None:
+    command = "a" * 60 + "!"
+    cast = FakeCast(answers=[Command(command), Done()], outcomes={command: FakeSeen(left=0.1)})
+    with pytest.raises(HarnessError, match=r"expect_cmd_re '\^\(a\|aa\)\+\$' takes too long on a command"):
+        act([replace(STEP, expect_cmd_re="^(a|aa)+$")], cast)
+
+
 @pytest.mark.parametrize(
     "answers, limits, ended, ran",
     [

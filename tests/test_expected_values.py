@@ -56,6 +56,27 @@ JOURNEYS = """
 """
 
 
+ACTOR = """
+    import json, sys
+
+    for line in sys.stdin:
+        asked = json.loads(line)
+        done = [one for one in asked["observations"] if one["step"] == asked["step"]["number"]]
+        print(json.dumps({"done": True} if done else {"command": asked["step"]["intent"]}), flush=True)
+"""
+ACTED = """
+    journeys:
+      - id: acted
+        steps:
+          - {run: echo 17, save: {id: {stdout: ".+"}}}
+          - {intent: "echo 17; touch 17", expect: {stdout: "$id", files: {"$id": true}}}
+      - id: acted-differently
+        steps:
+          - {run: echo 17, save: {id: {stdout: ".+"}}}
+          - {intent: echo 18, expect: {stdout: {not_contains: 17, matches: "^$id$"}}}
+      - id: acted-without
+        steps: [{intent: 'touch "$DOGFOOD_ROOT/has-acted"', expect: {stdout: {not_contains: "$NO_SUCH_THING"}}}]
+"""
 HOSTILE = "'^(a|aa)+$', got no answer within the step's time limit"
 
 
@@ -106,3 +127,29 @@ def test_a_variable_without_a_value_is_an_error_of_the_harness(done: Run, journe
 def test_a_step_whose_expectation_cannot_be_told_does_not_run(done: Run, project: Scene) -> None:
     assert done.cases["unset"].kind == "error"
     assert not (project.path / "has-run").exists()
+
+
+@pytest.fixture(scope="module")
+def acted(new_scene: Callable[[], Scene]) -> Scene:
+    scene = new_scene()
+    scene.write("actor.py", ACTOR)
+    scene.write("a.journey.yaml", ACTED)
+    return scene
+
+
+@pytest.fixture(scope="module")
+def done_by_an_actor(acted: Scene) -> Run:
+    return acted.run("--dogfood-actor", "python3 actor.py")
+
+
+def test_of_what_an_actor_does_values_are_expected_too(done_by_an_actor: Run) -> None:
+    assert done_by_an_actor.cases["acted"].kind == "passed"
+    assert "expected to match '^(?:17)$', got '18" in done_by_an_actor.cases["acted-differently"].message
+
+
+def test_an_actor_is_not_asked_where_the_expectation_cannot_be_told(
+    done_by_an_actor: Run, acted: Scene
+) -> None:
+    assert done_by_an_actor.cases["acted-without"].kind == "error"
+    assert "a.journey.yaml:12:13: stdout not_contains '$NO_SUCH_THING' names" in done_by_an_actor.text
+    assert not (acted.path / "has-acted").exists()

@@ -219,3 +219,42 @@ def test_a_test_follows_others_in_one_chain_except_those_that_wait_for_it() -> N
     graph = CapabilityGraph([first, second, third])
     assert graph.prerequisites == {"first": (), "second": ("third",), "third": ("first",)}
     assert len(set(graph.chains.values())) == 1
+
+
+def saving(name: str, gives: str) -> Journey:
+    step = Step(location=ANYWHERE, run="true", save=(Save(name="port", pattern="."),))
+    return replace(journey(name, gives=gives), steps=(step,))
+
+
+def naming(variable: str) -> tuple[Step, ...]:
+    return (Step(location=ANYWHERE, run=f"curl ${variable}"),)
+
+
+@pytest.mark.parametrize(
+    "journeys, capabilities, wanted",
+    [
+        ([journey("u", needs="base")], [], set()),
+        ([replace(journey("u", needs="base"), steps=naming("DOGFOOD_BASE_PORT"))], [], {"port"}),
+        ([replace(journey("u", needs="top"), steps=naming("DOGFOOD_BASE_PORT"))], [], {"port"}),
+        ([replace(journey("u", needs="top"), steps=naming("DOGFOOD_BASE_PORTS"))], [], set()),
+        ([], [replace(capability("more", needs="top"), provision=naming("DOGFOOD_BASE_PORT"))], {"port"}),
+        ([journey("u", needs="base", python=True)], [], {"port"}),
+        ([journey("u", needs="top", python=True)], [], set()),
+    ],
+    ids=[
+        "unnamed",
+        "direct",
+        "through a provider",
+        "another name",
+        "by a provider",
+        "python",
+        "python above",
+    ],
+)
+def test_a_value_is_wanted_by_what_names_it_and_is_given_it(
+    journeys: list[Journey], capabilities: list[Capability], wanted: set[str]
+) -> None:
+    graph = CapabilityGraph(
+        [saving("a", "base"), *journeys], [capability("top", needs="base"), *capabilities]
+    )
+    assert graph.values_wanted(Token("base")) == wanted
