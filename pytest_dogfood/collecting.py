@@ -11,6 +11,7 @@ import pytest
 from pytest_dogfood.discovery import can_be_named
 from pytest_dogfood.discovery import declares_journeys
 from pytest_dogfood.discovery import is_journey_file
+from pytest_dogfood.discovery import named_on_command_line
 from pytest_dogfood.pausing import collector_paused
 from pytest_dogfood.stash import SETTINGS
 
@@ -24,6 +25,7 @@ class JourneyCollector:
 
     def __init__(self) -> None:
         self._pause = ExitStack()
+        self._named: frozenset[Path] | None = None
         self.has_collected = False
         """Whether there is a journey file, be it one without a single journey."""
 
@@ -46,10 +48,17 @@ class JourneyCollector:
         others = yield
         if is_journey_file(file_path, parent.config.stash[SETTINGS].files):
             return [self._file(file_path, parent)]
-        named = can_be_named(file_path) and parent.session.isinitpath(file_path)
-        if named and (not others or declares_journeys(file_path)):
+        if self._is_named(file_path, parent.config) and (not others or declares_journeys(file_path)):
             return [self._file(file_path, parent)]
         return others
+
+    def _is_named(self, path: Path, config: pytest.Config) -> bool:
+        """Whether the user has named a file, be it beside a directory that holds it: that is all that pytest sees."""
+        if not can_be_named(path):
+            return False
+        if self._named is None:
+            self._named = frozenset(named_on_command_line(config.args, config.invocation_params.dir))
+        return path in self._named
 
     def _file(self, path: Path, parent: pytest.Collector) -> pytest.Collector:
         from pytest_dogfood.collection import JourneyFile  # a suite of plain tests needs nothing of the graph

@@ -54,9 +54,19 @@ def declares_journeys(path: Path) -> bool:
         return _TOP_KEY.search(content) is not None
     try:
         found = json.loads(content)
-    except (ValueError, RecursionError):  # it may still be YAML, whose flow style few people write by hand
-        return False
+    except (ValueError, RecursionError):
+        found = _flow_style(content)
     return isinstance(found, dict) and not OUR_TOP_KEYS.isdisjoint(found)
+
+
+def _flow_style(content: bytes) -> object:
+    """Return what a document in braces holds that is no JSON; nothing if it is no YAML either."""
+    import yaml
+
+    try:
+        return yaml.safe_load(content)
+    except (ValueError, RecursionError, yaml.YAMLError):
+        return None
 
 
 def id_of_only_journey(path: Path, patterns: Iterable[str]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from threading import RLock
 from typing import TYPE_CHECKING
 
@@ -28,6 +30,7 @@ from pytest_dogfood.selection import Settled
 from pytest_dogfood.stash import INTERRUPTION
 from pytest_dogfood.stash import SETTINGS
 from pytest_dogfood.stepping import SecretKeeper
+from pytest_dogfood.typedoptions import options_that_matter
 from pytest_dogfood.verdicts import Verdicts
 from pytest_dogfood.world import World
 
@@ -53,12 +56,21 @@ def presence_for(
         locks=root / "locks",
         lifeline=Lifeline() if hasattr(config, "workerinput") else None,
         mark_names=_mark_names(config),
+        again=_options_again(config),
         uncollected={} if added is None else added.problems(),
         interruption=config.stash.setdefault(INTERRUPTION, Interruption()),
     )
     threads = RLock()
     machine = MachineRegistry(root / f"machine-{project}", lease, threads=threads)
     return Presence(graph, Registry(run.tokens, threads=threads), machine, world)
+
+
+def _options_again(config: pytest.Config) -> str:
+    configured = [*config.getini("addopts"), *shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))]
+    words = [*options_that_matter([str(word) for word in config.invocation_params.args], configured)]
+    if config.getini("dogfood_shard"):
+        words += ["-o", "dogfood_shard="]  # what was replayed here may belong to another shard
+    return "".join(f"{shlex.quote(word)} " for word in words)
 
 
 def _mark_names(config: pytest.Config) -> dict[str, object]:

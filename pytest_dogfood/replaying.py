@@ -236,7 +236,9 @@ def reproduction(journey: Journey, world: World) -> str:
     nearest = Path(os.path.relpath(world.rootdir / path, world.invoked_from)).as_posix()
     nearest = f"./{nearest}" if nearest.startswith("-") else nearest  # else pytest takes it for an option
     quoted = f"{nearest}{separator}{name}".replace("'", "'\\''")
-    return f"pytest --dogfood {_acted_as_here(world) if journey.needs_actor else ''}'{quoted}'"
+    # What it requires may be established by a journey that needs an actor, too.
+    acted = _acted_as_here(world) if journey.needs_actor or journey.requires else ""
+    return f"pytest --dogfood {world.again}{acted}'{quoted}'"
 
 
 def _acted_as_here(world: World) -> str:

@@ -63,6 +63,7 @@ class World(Struct, kw_only=True):
     """One process's view of the run's directories; `locks` is shared by all runs of this user.
 
     `troupe` is None where nobody acts. `mark_names` are what conditions of marks may speak of.
+    `again` are the options, as shell text that ends in a space, with which a command does again what is done here.
     `uncollected` says why what would establish a token could not be collected.
     """
 
@@ -77,6 +78,7 @@ class World(Struct, kw_only=True):
     troupe: Troupe | None = None
     mark_names: Mapping[str, object] = field(default_factory=dict)
     uncollected: Mapping[Token, str] = field(default_factory=dict)
+    again: str = ""
     interruption: Interruption = field(default_factory=Interruption)
     _counter: Iterator[int] = field(default_factory=itertools.count)
     _spares: Mapping[str, Spares] = field(default_factory=lambda: defaultdict(Spares))

@@ -73,6 +73,7 @@ def test_one_item_of_another_plugin_can_be_named(project: Inner) -> None:
         ("test_a.yaml", "# a comment\njourneys:\n- {id: ours, steps: ['true']}"),
         ("test_b.yaml", "---\nid: ours\nsteps: ['true']"),
         ("test_c.yaml", '"steps": ["true"]'),
+        ("test_d.yaml", "{id: ours, steps: ['true']}"),
         ("test_a.json", '{"journeys": [{"id": "ours", "steps": ["true"]}]}'),
         ("test_a.sh", "#!/bin/sh\n# dogfood: rationale: it is ours\ntrue"),
     ],
@@ -96,3 +97,13 @@ def test_a_named_script_that_nothing_else_collects_is_a_journey(inner: Make) -> 
     scene = inner({"sums.sh": "#!/bin/sh\ntrue\n"})
     (scene.path / "sums.sh").chmod(0o755)
     scene.dogfood("sums.sh").stdout.fnmatch_lines(["dogfood: 1 journey = 1 passed*"])
+
+
+def test_a_file_that_is_named_beside_its_directory_is_ours_too(inner: Make) -> None:
+    scene = inner(
+        {
+            "shop/test_it.py": "def test_it(): pass",
+            "shop/named.yaml": "journeys: [{id: ours, steps: ['true']}]",
+        }
+    )
+    scene.dogfood("shop", "shop/named.yaml").assert_outcomes(passed=2)
