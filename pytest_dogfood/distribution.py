@@ -6,20 +6,28 @@ died between two items, an internal error of a worker at its end. Here they are 
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
+from typing import NoReturn
 
 import pytest
 
 from pytest_dogfood.barrier import LATE_ERROR
 from pytest_dogfood.scheduling import DogfoodScheduling
+from pytest_dogfood.signalhandlers import SignalHandlers
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from collections.abc import Sequence
 
     from pytest_dogfood.scheduling import JobSource
     from pytest_dogfood.scheduling import Worker
 
 MOST_LISTED = 20
+
+
+def _interrupt(number: int, _: object) -> NoReturn:
+    raise pytest.Session.Interrupted(f"by {signal.Signals(number).name}, before anything was run")
 
 
 class Distribution:
@@ -33,6 +41,20 @@ class Distribution:
         self._workers = 0
         self._internal_error = False
         self._misfortunes: list[str] = []
+        self._while_workers_collect = SignalHandlers(_interrupt)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self) -> Generator[None, object, object]:
+        """End the run for SIGTERM and SIGHUP as for Ctrl-C, so that the workers, which collect, end with it."""
+        self._while_workers_collect.install(leave=(signal.SIGINT,))
+        try:
+            return (yield)
+        finally:
+            self._while_workers_collect.restore()
+
+    def end_collection(self) -> None:
+        """Leave signals to others: items may run from now on."""
+        self._while_workers_collect.restore()
 
     def abort(self) -> None:
         """Send no more items to workers; what they have begun they finish."""

@@ -61,6 +61,15 @@ class InterruptedItems:
         with self._interruption.doing(item.name):
             return (yield)
 
+    @pytest.hookimpl(tryfirst=True, specname="pytest_runtest_setup")
+    def pytest_runtest_setup_not(self) -> None:
+        """Set nothing up after a signal. The wrappers of other plugins have begun by now, as a tear-down expects."""
+        self._interruption.check()
+
+    @pytest.hookimpl(tryfirst=True, specname="pytest_runtest_call")
+    def pytest_runtest_call_not(self) -> None:
+        self._interruption.check()
+
     def _interruptible(self, item: pytest.Item) -> Generator[None, object, object]:
         __tracebackhide__ = True
         interruption = self._interruption

@@ -84,11 +84,9 @@ class Interruption:
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Let a signal raise Interrupted from within; raise it at once if one has come before."""
+        """Let a signal raise Interrupted from within."""
         self._interruptible = True
         try:
-            if self.begun:
-                self._raise()
             yield
         finally:
             self._interruptible = False
@@ -126,6 +124,11 @@ class Interruption:
     def wants_to_raise(self) -> bool:
         """Whether what a signal should have ended still goes on."""
         return self.begun and self._interruptible and not self.taken and not self._is_on_its_way()
+
+    def check(self) -> None:
+        """Raise Interrupted if a signal has come before that could not be raised then."""
+        if self.begun:
+            self._raise()
 
     def abandon(self) -> None:
         """Give up clean-up and release from now on."""

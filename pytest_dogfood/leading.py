@@ -162,6 +162,9 @@ class Leading:
     def _count_on(self, plan: Plan) -> None:
         if self._lease is None:
             return
+        distribution = self._config.pluginmanager.get_plugin("dogfood-distribution")
+        if distribution is not None:
+            distribution.end_collection()
         self._plan = plan
         self.tally.planned = tuple(planned.id for planned in plan.journeys)
         self.tally.gates = tuple(dict.fromkeys(gate for one in plan.journeys for gate in one.gates))

@@ -122,6 +122,15 @@ def test_a_signal_that_was_ignored_from_the_start_is_left_alone(runs: Interrupti
     assert "interrupted by SIGTERM after " in runs.end(started).told["in-step"]
 
 
+def test_an_interrupted_item_is_an_error_whatever_its_marks_expect_and_is_not_run_again(
+    runs: Interruptions,
+) -> None:
+    ended = runs.interrupt("in-expected-failure", "-n0", "--reruns=1")
+    assert ended.told["in-expected-failure"].count("interrupted by SIGINT after ") == 2  # message and text
+    assert (ended.log, "xfailed" in ended.text) == (["released machine-wide"], False), ended.text
+    assert runs.live.running() == []
+
+
 QUITS = """
     capabilities:
       machine-wide:
