@@ -23,13 +23,13 @@ from pytest_dogfood.provisioning import Provisioner
 from pytest_dogfood.registry import Lease
 from pytest_dogfood.registry import MachineRegistry
 from pytest_dogfood.registry import Registry
+from pytest_dogfood.reportmask import keeper_of
 from pytest_dogfood.rundir import RunDirectory
 from pytest_dogfood.rundir import project_name
 from pytest_dogfood.running import Running
 from pytest_dogfood.selection import Settled
 from pytest_dogfood.stash import INTERRUPTION
 from pytest_dogfood.stash import SETTINGS
-from pytest_dogfood.stepping import SecretKeeper
 from pytest_dogfood.typedoptions import options_that_matter
 from pytest_dogfood.verdicts import Verdicts
 from pytest_dogfood.world import World
@@ -52,7 +52,7 @@ def presence_for(
         invoked_from=config.invocation_params.dir,
         worker=worker,
         settings=settings,
-        keeper=SecretKeeper.from_environment(settings.secrets),
+        keeper=keeper_of(config),
         locks=root / "locks",
         lifeline=Lifeline() if hasattr(config, "workerinput") else None,
         mark_names=_mark_names(config),

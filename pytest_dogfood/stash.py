@@ -12,9 +12,12 @@ if TYPE_CHECKING:
     from pytest_dogfood.journey import Journey
     from pytest_dogfood.project import Project
     from pytest_dogfood.settings import Settings
+    from pytest_dogfood.stepping import SecretKeeper
 
 SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
 PROJECT: pytest.StashKey[Callable[[], Project]] = pytest.StashKey()
 """Gives the project, which is made when it is first asked for."""
 INTERRUPTION: pytest.StashKey[Interruption] = pytest.StashKey()
 JOURNEY: pytest.StashKey[Journey] = pytest.StashKey()
+KEEPER: pytest.StashKey[SecretKeeper] = pytest.StashKey()
+"""Knows the secrets of this process."""

@@ -45,6 +45,10 @@ def bring_into_play(config: pytest.Config, settings: Settings) -> None:
     config.pluginmanager.register(collector, "dogfood-collector")
     # It would leave whole files uncollected under --lf, and what failed may rest on tests in any of them.
     config.pluginmanager.set_blocked("lfplugin-collskip")
+    if settings.secrets:
+        from pytest_dogfood.reportmask import keeper_of
+
+        keeper_of(config)  # before collection, whose reports show what the import of a file prints
     if settings.dependency_markers:
         _go_by_dependency_marks(config, settings)
     workerinput = getattr(config, "workerinput", None)
