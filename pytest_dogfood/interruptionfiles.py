@@ -83,7 +83,8 @@ class Reachable:
     def begin(self) -> None:
         """Say that this process answers signals."""
         pid = os.getpid()
-        self._path.write_text(f"{pid} {start_time(pid) or ''}")
+        with suppress(OSError):  # on a full disk it runs all the same, and ends when xdist closes its channel
+            self._path.write_text(f"{pid} {start_time(pid) or ''}")
 
     def end(self) -> None:
         """Say that it has taken one, and wants no more."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
+from pytest_dogfood.rundir import OUTPUTS
 from pytest_dogfood.rundir import RESULTS
 from pytest_dogfood.rundir import TRAJECTORIES
 from pytest_dogfood.rundir import RunDirectory
@@ -31,5 +32,5 @@ class Keeping:
             return set()
         if self._everything:
             return set(self.directory.iterdir()) - {self._run.tokens}
-        outputs = {self._run.outputs} if self._failed else set()
+        outputs = {self.directory / OUTPUTS} if self._failed else set()
         return {*self._failed, *outputs, self.directory / TRAJECTORIES, self.directory / RESULTS}

@@ -11,6 +11,7 @@ from pytest_dogfood.diagnostics import Diagnostic
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.manifest import Expected
 from pytest_dogfood.planning import Plan
+from pytest_dogfood.storage import is_full
 from pytest_dogfood.storage import read_as
 from pytest_dogfood.storage import write_whole
 
@@ -31,7 +32,11 @@ def read_published(directory: Path) -> Published:
     found = [read_as(path, Published) for path in sorted(directory.glob("*.json"))]
     everything = [one for one in found if one is not None]
     if not everything:
-        raise HarnessError("no worker has said what it plans to run")
+        why = ": the disk is full" if is_full(directory) else ""
+        raise HarnessError(
+            f"no worker could write what it needs to {directory.parent}{why}; "
+            "free some space, or set dogfood_state_root"
+        )
     if any(one.plan.digest != everything[0].plan.digest for one in everything):
         raise HarnessError(
             "the workers have made different plans, from different files or in different orders"

@@ -29,6 +29,9 @@ RESULTS = "results.json"
 TRAJECTORIES = "trajectories"
 """Directory in that of a run: what actors did. It stays, for nobody gets that again for nothing."""
 
+OUTPUTS = "out"
+"""Directory in that of a run: what steps, services and actors printed."""
+
 
 class RunDirectory:
     """Layout of a run's directory; every process of the run builds one from the same `path`."""
@@ -62,7 +65,7 @@ class RunDirectory:
 
     @cached_property
     def outputs(self) -> Path:
-        return private_directory(self.path / "out")
+        return private_directory(self.path / OUTPUTS)
 
     @cached_property
     def trajectories(self) -> Path:

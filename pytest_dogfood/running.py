@@ -65,7 +65,7 @@ class Running:
         if planned is None or journey is None:
             return None
         presence = self._provisioner.presence
-        state = presence.world.state_of(presence.graph, journey)
+        state = presence.world.place_of(presence.graph, journey)
         turn = Turn(
             journey=journey,
             planned=planned,

@@ -280,6 +280,8 @@ class DogfoodScheduling:
             return False
         diff = "\n".join(unified_diff(expected, found, "expected", node.gateway.id, lineterm=""))
         text = f"Worker {node.gateway.id} collected other tests than the first worker, so it runs nothing:\n{diff}"
+        if not found:
+            text = f"Worker {node.gateway.id} has no tests to run, unlike the first worker: is the disk full?"
         report = pytest.CollectReport(nodeid=node.gateway.id, outcome="failed", longrepr=text, result=[])
         self.config.hook.pytest_collectreport(report=report)
         return True

@@ -67,7 +67,7 @@ def is_full(directory: Path) -> bool:
     except OSError:
         return False
     free = found.f_bavail if os.geteuid() else found.f_bfree  # some room is kept for root
-    return bool(found.f_blocks) and not free
+    return bool(found.f_blocks and not free) or bool(found.f_files and not found.f_ffree)
 
 
 def private_directory(path: Path) -> Path:

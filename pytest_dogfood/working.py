@@ -108,8 +108,21 @@ class Working:
         collected = self._everything()
         if not self._may_concern_us(collected):
             if self._published is not None:
-                self._published.write_bytes(NOTHING)
+                self._say_nothing_is_planned(self._published)
             return
+        from pytest_dogfood.diagnostics import HarnessError
+
+        try:
+            self._take_part(collected, items)
+        except HarnessError as error:
+            if self._published is None:
+                raise pytest.UsageError(str(error)) from error
+            # The controller says what is wrong: it misses the plan. Without what ensures tokens nothing may run here.
+            self._published.unlink(missing_ok=True)
+            items.clear()
+
+    def _take_part(self, collected: list[pytest.Item], items: list[pytest.Item]) -> None:
+        """Settle what runs here and make ready for it; raises HarnessError if what that needs cannot be written."""
         from pytest_dogfood.settling import settle_here
 
         self.settled = settle_here(self._config, collected, items, self._published)
@@ -127,6 +140,13 @@ class Working:
             if self._published is not None:
                 signals = WorkerSignals(self._config, interruption, run, self._worker)
                 manager.register(signals, "dogfood-worker-signals")
+
+    def _say_nothing_is_planned(self, published: Path) -> None:
+        try:
+            published.write_bytes(NOTHING)
+        except OSError:
+            # On a full disk the file may be there and empty. The controller says that it misses the plan.
+            published.unlink(missing_ok=True)
 
     def _may_concern_us(self, collected: list[pytest.Item]) -> bool:
         settings = self._config.stash[SETTINGS]

@@ -87,14 +87,20 @@ class World(Struct, kw_only=True):
     _states: dict[ChainId, State] = field(default_factory=dict)
 
     def state_of(self, graph: CapabilityGraph, journey: Journey) -> State:
-        """Give the state of the journey's chain on this worker."""
+        """Give the state of the journey's chain on this worker; raises HarnessError if it cannot be made."""
+        state = self.place_of(graph, journey)
+        private_directory(state.path)
+        return state
+
+    def place_of(self, graph: CapabilityGraph, journey: Journey) -> State:
+        """Give the state of the journey's chain on this worker, which may not have been made yet."""
         if not self._numbers:
             chains = dict.fromkeys(graph.chains.values())
             self._numbers.update({chain: number for number, chain in enumerate(chains)})
         chain = graph.chains[journey.id]
         if chain not in self._states:
             number = self._numbers[chain]
-            path = self.run.state(number, self.worker)
+            path = self.run.state_path(number, self.worker)
             self._states[chain] = State(chain=chain, number=number, path=path)
         return self._states[chain]
 

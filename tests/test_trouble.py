@@ -117,6 +117,30 @@ def test_where_nothing_more_can_be_written_items_are_errors_and_none_has_failed(
     assert "error" in result.outlines[-1]
 
 
+@pytest.mark.parametrize("disk", ["size=4k", "size=8k", "nr_inodes=8", "nr_inodes=12", "nr_inodes=20"])
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+def test_a_disk_for_states_that_is_full_is_never_an_internal_error(
+    inner: Make, short_root: Path, workers: str, disk: str
+) -> None:
+    scene = inner({"a.journey.json": MANY, "test_plain.py": "def test_plain():\n    pass\n"})
+    with mounted(short_root, disk):
+        result = scene.dogfood(workers, "-o", f"dogfood_state_root={short_root}")
+    text = result.stdout.str() + result.stderr.str()
+    assert "INTERNALERROR" not in text
+    assert "Traceback" not in text
+    assert result.ret in {pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.USAGE_ERROR}
+
+
+def test_workers_that_can_write_nothing_are_told_of_in_one_sentence(inner: Make, short_root: Path) -> None:
+    scene = inner({"a.journey.json": MANY})
+    with mounted(short_root, "size=4k"):
+        result = scene.dogfood("-n2", "-o", f"dogfood_state_root={short_root}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    (sentence,) = [line for line in result.errlines if line]
+    assert sentence.startswith("ERROR: dogfood: no worker could write what it needs to ")
+    assert sentence.endswith(": the disk is full; free some space, or set dogfood_state_root")
+
+
 def test_a_command_that_removes_what_the_run_rests_on_is_no_failure_of_the_product(scene: Scene) -> None:
     scene.write(
         "a.journey.yaml", """journeys: [{id: a, steps: [{run: 'rm -rf "$(dirname "$DOGFOOD_STATE")"'}]}]"""
