@@ -30,7 +30,7 @@ _IN_SET = r"(?s)\\(?:N\{[^}]*\}|.)|."
 
 
 class TooSlow(Exception):  # noqa: N818 - an answer, not an error of the program
-    """A search has not ended in the time that it had."""
+    """A search has not ended in the time, or the memory, that it had."""
 
 
 def search(pattern: str, text: str, *, seconds: float) -> regex.Match[str] | None:
@@ -41,7 +41,7 @@ def search(pattern: str, text: str, *, seconds: float) -> regex.Match[str] | Non
     compiled = _compiled(pattern)
     try:
         return compiled.search(text, timeout=min(max(seconds, 0.0), 1e9))
-    except TimeoutError as error:
+    except (TimeoutError, MemoryError) as error:
         raise TooSlow from error
 
 
