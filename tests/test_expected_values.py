@@ -44,6 +44,14 @@ JOURNEYS = """
         steps:
           - {run: echo tk-1, save: {token: {stdout: ".+"}}}
           - {run: echo tk-1, expect: {stdout: {not_contains: "$token"}}}
+      - id: lane
+        matrix: {n: ["1", "2"]}
+        lock: ["gpu-${n}"]
+        seed_files: {"in-${n}.txt": "n=${n}\\n"}
+        env: {LANE: "lane-${n}"}
+        steps:
+          - run: cat in*; echo "$LANE"
+            expect: {stdout: {equals: "n=${n}\\nlane-${n}\\n"}, files: {"in-${n}.txt": {contains: "n=${n}"}}}
       - id: unset
         steps: [{run: touch "$DOGFOOD_ROOT/has-run", expect: {stdout: {not_contains: "$NO_SUCH_THING"}}}]
       - id: empty
@@ -92,7 +100,7 @@ def done(project: Scene) -> Run:
     return project.run()
 
 
-@pytest.mark.parametrize("journey", ["saved-before", "of-a-token", "tries-again"])
+@pytest.mark.parametrize("journey", ["saved-before", "of-a-token", "tries-again", "lane[1]", "lane[2]"])
 def test_what_is_known_when_a_step_runs_is_expected_of_it(done: Run, journey: str) -> None:
     assert (done.cases[journey].kind, done.cases[journey].message) == ("passed", "")
 

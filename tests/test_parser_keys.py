@@ -120,6 +120,16 @@ def test_each_key_of_a_journey_is_read(keys: str, name: str, value: object) -> N
         ("core: true", "core", True),
         ("expect_exit: 2", "expect", Expectation(exit=2)),
         (
+            "expect: {stdout: {matches: ['^$', 'a*$', '\\Aa*\\Z', '(?!x)', '(?<!x)', '\\b', 'x+', '$v']}}",
+            "expect",
+            Expectation(
+                stdout=StreamExpectation(
+                    matches=("^$", "a*$", r"\Aa*\Z", "(?!x)", "(?<!x)", r"\b", "x+", "$v"),
+                ),
+            ),
+        ),
+        ("save: {v: {stdout: '.*'}}", "save", (Save(name="v", pattern=".*"),)),
+        (
             "expect: {stdout: {contains: ['$a', '${a}', '$${a:-b}', '${', '${}', '${1:-b}', '$5']}}",
             "expect",
             Expectation(

@@ -33,6 +33,8 @@ DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 """What each unit is in seconds, which is what a number without one counts."""
 
 _DURATION = re.compile(rf"({DURATION_AMOUNT})({'|'.join(DURATION_UNITS)})?", re.ASCII)
+_CHARACTER_SET = r"(?s)\[\^?\]?(?:\\.|[^]\\])*\]"
+_ASKS_AROUND = r"[\^$]|\\[AZbB0-9]|\(\?(?:[=!<(]|P=)"
 _OF_A_SHELL = re.compile(r"\$\$|(\$\{[A-Za-z_][A-Za-z0-9_]*[^}A-Za-z0-9_][^}]*\}?)")
 _STATUS = Number(minimum=-64, maximum=255, expected="an exit status: an integer or nonzero")
 _CORE_INTEGER = re.compile(r"[-+]?\d+", re.ASCII)
@@ -86,9 +88,13 @@ class ExitStatus(Struct, frozen=True, kw_only=True):
 
 
 class Regex(Struct, frozen=True, kw_only=True):
-    """A Python regular expression that compiles; with `max_groups`, has no more groups than that."""
+    """A Python regular expression that compiles.
+
+    With `max_groups` it has no more groups than that; if it `checks`, there are texts that it does not match.
+    """
 
     max_groups: int | None = None
+    checks: bool = False
     expected: str = "a regular expression"
 
     def read(self, node: Node, findings: Findings) -> str | None:
@@ -99,15 +105,25 @@ class Regex(Struct, frozen=True, kw_only=True):
             # Compiling warns about what may change; projects that turn warnings into errors must not fail here.
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                groups = re.compile(text).groups
+                pattern = re.compile(text)
         except (re.error, OverflowError, RecursionError) as error:
             findings.add(node, "bad-regex", f"not a regular expression: {shown(text)}: {error}")
             return None
-        if self.max_groups is not None and groups > self.max_groups:
-            message = f"{groups} groups in {shown(text)}: which one holds the value?"
+        if self.checks and _matches_every_text(pattern):
+            message = f"{shown(text)} matches every text and checks nothing"
+            findings.add(node, CHECKS_NOTHING, message, hint="write what must be found")
+            return None
+        if self.max_groups is not None and pattern.groups > self.max_groups:
+            message = f"{pattern.groups} groups in {shown(text)}: which one holds the value?"
             findings.add(node, "bad-regex", message, hint="keep one group; write the others as (?:...)")
             return None
         return text
+
+
+def _matches_every_text(pattern: re.Pattern[str]) -> bool:
+    """Whether a pattern matches the empty text and nothing in it asks what stands around."""
+    rest = re.sub(_CHARACTER_SET, "", pattern.pattern.removeprefix("^"))
+    return not re.search(_ASKS_AROUND, rest) and pattern.match("") is not None
 
 
 class ExpectedText(Struct, frozen=True, kw_only=True):

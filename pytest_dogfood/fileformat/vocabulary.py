@@ -149,7 +149,7 @@ STREAM_RECORD = Record(
         "contains": Key(shape=SOME_TEXTS, description="Text that occurs.", examples=("ready",)),
         "not_contains": Key(shape=SOME_TEXTS, description="Text that does not occur.", examples=("error",)),
         "matches": Key(
-            shape=OneOrMany(item=Regex(), empty_code=CHECKS_NOTHING),
+            shape=OneOrMany(item=Regex(checks=True), empty_code=CHECKS_NOTHING),
             description="Regular expressions found.",
             examples=('"v\\\\d+"',),
         ),
