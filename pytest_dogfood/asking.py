@@ -36,7 +36,8 @@ FixtureValue = Callable[[str], object]
 class Ask(Struct, kw_only=True):
     """Who asks for tokens, in which state, and what came of it: proofs, and acts of provisioning.
 
-    `fixture` is None while the item's fixtures are not set up yet. `kept` are the directories of journeys that were
+    `fixture` is None while the item's fixtures are not set up yet. `seen_at` holds the number of changes in the world
+    when each token was last seen to be present. `kept` are the directories of journeys that were
     replayed for it and failed.
     """
 
@@ -44,6 +45,7 @@ class Ask(Struct, kw_only=True):
     state: State
     fixture: FixtureValue | None = None
     proofs: dict[Token, Proof] = field(default_factory=dict)
+    seen_at: dict[Token, int] = field(default_factory=dict)
     provisioned: list[Provisioned] = field(default_factory=list)
     kept: list[Path] = field(default_factory=list)
 
@@ -63,7 +65,7 @@ class Ask(Struct, kw_only=True):
         yield note
 
 
-Ensure = Callable[[Iterable[Token], Ask], None]
+Ensure = Callable[[Iterable[Token], Ask], object]
 """Makes sure that tokens are present, or raises DeferredError or HarnessError."""
 
 Admit = Callable[[Journey, Ask], None]

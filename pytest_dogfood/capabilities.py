@@ -44,7 +44,7 @@ class Capabilities:
         if not graph.is_known(token):
             raise HarnessError(f"{token!r} is unknown: no journey establishes it and no file defines it")
         with room_for(len(graph.journeys)):
-            self._turn.provisioner.ensure((token,), self._turn.ask)
+            self._turn.provisioner.acquire_at_run_time(token, self._turn.ask)
 
     def save(self, **values: object) -> None:
         """Keep values, as text, that travel with the tokens this test establishes; raises ValueError for bad names."""
@@ -52,6 +52,7 @@ class Capabilities:
             if not VARIABLE_PATTERN.fullmatch(name):
                 raise ValueError(f"{name!r} cannot be the name of a variable")
             self._turn.values[name] = _as_text(name, value)
+        self._turn.note_saved()
 
 
 def _as_text(name: str, value: object) -> str:

@@ -1,116 +1,117 @@
-"""Counts who still needs a token, and gives it back after the last."""
+"""Releases each token once nothing needs it any more: a worker does in its chains' states, the leader all else."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 
+from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.journal import Journal
 from pytest_dogfood.journey import ChainId
-from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.journey import Scope
 from pytest_dogfood.journey import Token
+from pytest_dogfood.lifetimes import Lifetimes
+from pytest_dogfood.lifetimes import ReleaseOrder
 from pytest_dogfood.planning import Plan
 from pytest_dogfood.planning import PlannedJourney
 from pytest_dogfood.presence import Presence
 from pytest_dogfood.registry import MACHINE
 from pytest_dogfood.releasing import release
-from pytest_dogfood.servicing import stop_service
 from pytest_dogfood.world import State
 
 
-def users_by_token(plan: Plan, presence: Presence, scope: Scope) -> dict[Token, set[JourneyId]]:
-    """For each token of a scope that has to be given back, the items of this run that need or establish it."""
-    users: dict[Token, set[JourneyId]] = defaultdict(set)
-    for planned in plan.journeys:
-        for token in planned.users_of:
-            if presence.graph.scope_of(token) is scope and presence.is_given_back(token):
-                users[token].add(planned.id)
-    return dict(users)
-
-
 class ChainCustody:
-    """Releases the tokens of a chain's state with the last of the chain's items that needs them."""
+    """Releases the tokens of a chain's state with the last of the chain's items that keeps them alive.
+
+    Not those that a token of the whole machine may rest on: when that dies, only the leading process knows.
+    """
 
     def __init__(self, plan: Plan, presence: Presence, journal: Journal) -> None:
         self._presence = presence
         self._journal = journal
-        self._users = users_by_token(plan, presence, Scope.CHAIN)
-        self._chain_of = {
-            token: one.chain for one in plan.journeys for token in one.users_of if token in self._users
+        self._plan = plan
+        self._lifetimes = Lifetimes(plan)
+        self._order = ReleaseOrder(plan.rests_on)
+        scope_of = presence.graph.scope_of
+        shared = [token for token in plan.rests_on if scope_of(token) is Scope.MACHINE]
+        below = self._lifetimes.below(shared)
+        self._ours = {
+            token for token in plan.rests_on if token not in below and presence.is_given_back(token)
         }
-        self._chains = set(self._chain_of.values())
         self._begun: set[ChainId] = set()
 
     def finished(self, planned: PlannedJourney, state: State) -> str:
-        """Count an item as finished and release what nobody needs any more; gives what went wrong, or nothing."""
-        if planned.chain not in self._chains:
+        """Count an item as finished and release what nothing needs any more; return what went wrong, or nothing."""
+        if not self._ours:
             return ""
+        over = set(self._lifetimes.finish(planned.id))
         if planned.chain not in self._begun:
             self._begun.add(planned.chain)
-            self._discount_what_ended_elsewhere(planned, state)
-        over: list[Token] = []
-        for token in planned.users_of:
-            users = self._users.get(token)
-            if users is not None:
-                users.discard(planned.id)
-                if not users:
-                    over.append(token)
-        held = self._presence.registry.holdings(state.name) if over else ()
-        # The youngest first: it may rest on an older one.
-        problems = [release(self._presence, one, state) for one in reversed(held) if one.token in over]
+            over.update(self._ended_elsewhere(planned, state))
+        over &= self._ours
+        made = self._presence.unreleased(state.name) if over else ()
+        order = self._order.sorted(one for one in made if one[0] in over)
+        problems = [release(self._presence, token, state.name, state) for token, _, _ in order]
         return "\n".join(filter(None, problems))
 
-    def _discount_what_ended_elsewhere(self, planned: PlannedJourney, state: State) -> None:
+    def _ended_elsewhere(self, planned: PlannedJourney, state: State) -> Iterable[Token]:
         """Do not wait for items that ended on a worker that died, if the chain has moved here from there."""
-        if not self._presence.world.run.has_other_states(planned.number, state.path):
-            return
-        for token, users in self._users.items():
-            if self._chain_of[token] == planned.chain:
-                for journey in tuple(users - {planned.id}):
-                    verdict = self._journal.verdict(journey)
-                    if verdict is not None:
-                        users.discard(journey)
+        if self._presence.world.run.has_other_states(planned.number, state.path):
+            for one in self._plan.journeys:
+                if one.chain == planned.chain and self._journal.verdict(one.id) is not None:
+                    yield from self._lifetimes.finish(one.id)
 
 
 class MachineCustody:
-    """Keeps machine-wide tokens until their last user is finished; services stop then, the rest with the run.
+    """Keeps machine-wide tokens while they live; services stop then, the rest is released at the end of the run.
 
-    Where items may ask for tokens at run time nobody knows the last user, and services stop with the run, too.
+    Where items may ask for tokens at run time, any of them may be the last user, and services stop with the run, too.
     """
 
     def __init__(self, plan: Plan, presence: Presence) -> None:
         self._presence = presence
-        self._users = users_by_token(plan, presence, Scope.MACHINE)
         self._planned = plan.by_nodeid()
         self._others_may_ask = plan.asks_at_run_time
+        self._lifetimes = Lifetimes(plan)
+        self._order = ReleaseOrder(plan.rests_on)
         self._last_user: dict[Token, str] = {}
 
     def finished(self, nodeid: str) -> None:
-        """Count an item as finished, however it ended, and stop the services that nobody needs any more."""
+        """Count an item as finished, however it ended, and stop the services that nothing needs any more.
+
+        Raises HarnessError if the release of one fails.
+        """
         planned = self._planned.get(nodeid)
-        for token in planned.users_of if planned is not None else ():
-            self._last_user[token] = nodeid
-            users = self._users.get(token)
-            if users is not None and planned is not None:
-                users.discard(planned.id)
-                if not users and not self._others_may_ask:
-                    self._stop_service(token)
+        if planned is None:
+            return
+        over = self._lifetimes.finish(planned.id)
+        self._last_user.update(dict.fromkeys((*planned.uses, *over), nodeid))
+        if not self._others_may_ask:
+            for token in over:
+                self._stop_service(token)
 
     def _stop_service(self, token: Token) -> None:
+        """Stop a machine-wide service, unless something rests on it that is released only at the end of the run."""
         holding = self._presence.registry.holding(token, MACHINE)
-        if holding is not None and holding.service is not None:
-            stop_service(self._presence, holding)
+        if holding is None or holding.service is None:
+            return
+        above = self._lifetimes.above(token)
+        if not any(one in above and self._presence.has_release(one) for one, _, _ in self._unreleased()):
+            problem = release(self._presence, token, MACHINE, self._state_of(MACHINE))
+            if problem:
+                raise HarnessError(problem)
+
+    def _unreleased(self) -> list[tuple[Token, str, float]]:
+        return [one for place in self._presence.registry.places() for one in self._presence.unreleased(place)]
+
+    def _state_of(self, place: str) -> State:
+        return State(chain=ChainId(""), number=0, path=self._presence.world.run.path / place)
 
     def release_everything_left(self) -> Iterable[tuple[str, str]]:
-        """Release what still holds anywhere in the run; gives the last user's node id with what went wrong."""
-        registry = self._presence.registry
-        self._presence.learn_secrets()  # now, for what is given back is no longer recorded
-        for place in registry.places():
-            for holding in reversed(registry.holdings(place)):
-                state = State(chain=ChainId(""), number=0, path=self._presence.world.run.path / place)
-                problem = release(self._presence, holding, state)
-                if problem:
-                    yield self._last_user.get(holding.token, ""), problem
+        """Release what is left anywhere in the run; yield the last user's node id with what went wrong."""
+        self._presence.learn_secrets()  # now, for what is released is no longer recorded
+        for token, place, _ in self._order.sorted(self._unreleased()):
+            problem = release(self._presence, token, place, self._state_of(place))
+            if problem:
+                yield self._last_user.get(token, ""), problem
         # Also those of services whose starter died before it could say that they run.
         self._presence.hide_secrets_in(*self._presence.world.run.logs())

@@ -39,6 +39,7 @@ def diagnose(
     for_good: tuple[Check, ...] = (_cycles, _shared_variables, _gates_that_wait_for_later_tiers)
     as_it_stands: tuple[Check, ...] = (
         _unknown_tokens,
+        _outlived_without_need,
         _shared_directories,
         _fixtures_for_machine_tokens,
         lambda graph: _capabilities_nobody_can_bring(graph, elsewhere),
@@ -84,8 +85,26 @@ def _requirements(graph: CapabilityGraph) -> Iterator[tuple[str, Token, Location
         for token, location in journey.invalidates.items():
             yield f"journey {journey.id!r}", token, location
     for capability in graph.capabilities.values():
-        for token, location in (*capability.requires.items(), *capability.invalidates.items()):
+        named = (capability.requires, capability.invalidates, capability.outlives)
+        for token, location in (pair for tokens in named for pair in tokens.items()):
             yield f"capability {capability.token!r}", token, location
+
+
+def _outlived_without_need(graph: CapabilityGraph) -> Iterator[Diagnostic]:
+    """Report what a capability outlives though nothing that makes it needs it."""
+    for capability in graph.capabilities.values():
+        makers = [graph.journeys[one] for one in graph.establishing(capability.token)]
+        if not (makers or capability.provision or capability.service or capability.requires):
+            continue  # Python tests may establish it, which are known once they are collected
+        needed = {*capability.requires, *(token for maker in makers for token in maker.requires)}
+        for token, location in capability.outlives.items():
+            if token not in needed:
+                yield Diagnostic(
+                    location=location,
+                    code="outlives-unrequired",
+                    message=f"{capability.token!r} outlives {token!r}, but nothing that makes it requires that",
+                    hint=f"add it to `requires`, or remove it: {capability.token!r} does not rest on it",
+                )
 
 
 def _unknown_tokens(graph: CapabilityGraph) -> Iterator[Diagnostic]:

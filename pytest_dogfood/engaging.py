@@ -61,8 +61,9 @@ def presence_for(
         interruption=config.stash.setdefault(INTERRUPTION, Interruption()),
     )
     threads = RLock()
-    machine = MachineRegistry(root / f"machine-{project}", lease, threads=threads)
-    return Presence(graph, Registry(run.tokens, threads=threads), machine, world)
+    waited = world.changes.waited
+    machine = MachineRegistry(root / f"machine-{project}", lease, threads=threads, waited=waited)
+    return Presence(graph, Registry(run.tokens, threads=threads, waited=waited), machine, world)
 
 
 def _options_again(config: pytest.Config) -> str:

@@ -20,10 +20,14 @@ from pytest_dogfood.world import State
 
 
 class Established(Struct, frozen=True, kw_only=True):
-    """What a passed journey has brought about: a proof per token, and what the probes have said that say no."""
+    """What a passed journey has established: a proof per token, and what the probes said that say no.
+
+    `unanswered` holds the probes that could not be run, which say nothing of the product.
+    """
 
     proofs: Mapping[Token, Proof]
     denied: Mapping[Token, str] = field(default_factory=dict)
+    unanswered: Mapping[Token, str] = field(default_factory=dict)
 
 
 def establish(
@@ -37,6 +41,7 @@ def establish(
     """Ask the probes of what a journey that has just passed establishes, and record what holds."""
     proofs: dict[Token, Proof] = {}
     denied: dict[Token, str] = {}
+    unanswered: dict[Token, str] = {}
     for token in journey.establishes:
         with presence.locked(token, state):
             place = presence.place_of(token, state)
@@ -52,7 +57,7 @@ def establish(
             probed = presence.probe(token, state, known)
             if probed is not None and not probed.present:
                 presence.forget(token, state)
-                denied[token] = what_the_probe_said(token, probed)
+                (unanswered if probed.why_not_run else denied)[token] = what_the_probe_said(token, probed)
                 continue
             proofs[token] = Proof.JOURNEY if probed is None else Proof.PROBE
             holding = Holding(
@@ -62,9 +67,10 @@ def establish(
                 proof=proofs[token],
                 values=known,
                 secret=tuple(secret),
+                home=state.name,
             )
             presence.record(holding)
-    return Established(proofs=proofs, denied=denied)
+    return Established(proofs=proofs, denied=denied, unanswered=unanswered)
 
 
 def _all_have_passed(presence: Presence, journal: Journal, token: Token, last: JourneyId) -> bool:

@@ -22,14 +22,17 @@ def perform(
     timeout: float | None = None,
     keep_going: bool = False,
     cast: Cast | None = None,
+    done: Performance | None = None,
 ) -> Performance:
     """Run steps until one does not do as expected; `timeout` (seconds) bounds them all together.
+
+    `done` accounts for each step as it ends, so that the caller knows it even if something is raised; it is returned.
 
     With `keep_going` every step is run, as clean-up wants it, and the first failure is put last. Steps without a
     command are left to the `cast`; the time it takes to decide does not count.
     """
     deadline = Deadline(timeout)
-    done = Performance()
+    done = Performance() if done is None else done
     failed: StepResult | None = None
     act = None if cast is None else Act(steps, cast)
     try:
@@ -59,12 +62,13 @@ def _perform_one(
 ) -> StepResult:
     give_up = None if step.until is None else time.monotonic() + step.until.timeout
     tries = 0
+    before = dict(done.values)  # what the step itself saves is for those after it, not for its next try
     while True:
         tries += 1
         until = None if give_up is None else give_up - time.monotonic()
         limits = [left for left in (deadline.left(), until) if left is not None]
         limit = max(min(limits), 0.001) if limits else None
-        seen = bench.run(step, number=number, variables=done.values, limit=limit)
+        seen = bench.run(step, number=number, variables=before, limit=limit)
         found = compare(step, seen)
         seen.finish(withheld=found.withheld)
         for one in found.values:

@@ -145,6 +145,86 @@ class CapabilityGraph:
             return ()
         return tuple(one for need in capability.requires for one in self.instances_of(need))
 
+    def with_bases(self, tokens: Iterable[Token]) -> tuple[Token, ...]:
+        """Return tokens, and what their capabilities require in turn, the nearer ones first."""
+        found = dict.fromkeys(tokens)
+        for token in (waiting := list(found)):
+            for base in self.needs_of_provider(token):
+                if base not in found:
+                    found[base] = None
+                    waiting.append(base)
+        return tuple(found)
+
+    def bases_of(self, token: Token, maker: JourneyId | None) -> tuple[Token, ...]:
+        """Return what a token rests on that `maker` has established, or its own provider (None).
+
+        Not what its capability `outlives`, and not what its maker says that it destroys.
+        """
+        capability = self.capability(token)
+        outlived = capability.outlives if capability is not None else {}
+        if maker is None:
+            destroyed = capability.invalidates if capability is not None else {}
+            needs = self.needs_of_provider(token)
+        else:
+            destroyed = self.journeys[maker].invalidates
+            needs = self.required_by(self.journeys[maker])
+        return tuple(one for one in needs if one not in outlived and one not in destroyed)
+
+    def rests_on(self, token: Token) -> tuple[Token, ...]:
+        """Return all that a token may rest on, whichever of its providers and establishing journeys makes it."""
+        makers = (None, *self.establishing(token))
+        return tuple(dict.fromkeys(one for maker in makers for one in self.bases_of(token, maker)))
+
+    def locks_to_provision(
+        self, tokens: Iterable[Token], gates: Mapping[JourneyId, Iterable[JourneyId]]
+    ) -> frozenset[str]:
+        """Return every named lock that may be needed until `tokens` are there.
+
+        Those of the capabilities, of the journeys that may be replayed, and of what these need in turn. `gates` maps
+        journeys to the gates that may be replayed before them.
+        """
+        return self._locks_of(tokens, (), gates)
+
+    def locks_to_replay(
+        self, journeys: Iterable[JourneyId], gates: Mapping[JourneyId, Iterable[JourneyId]]
+    ) -> frozenset[str]:
+        """Return every named lock that may be needed to replay journeys, with what they require."""
+        return self._locks_of((), journeys, gates)
+
+    def _locks_of(
+        self,
+        tokens: Iterable[Token],
+        journeys: Iterable[JourneyId],
+        gates: Mapping[JourneyId, Iterable[JourneyId]],
+    ) -> frozenset[str]:
+        locks: set[str] = set()
+        seen: dict[Token, None] = {}
+        replayed: dict[JourneyId, None] = {}
+        waiting = list(tokens) if self._has_locks else []
+        to_replay = list(journeys) if self._has_locks else []
+        while waiting or to_replay:
+            if to_replay:
+                journey = self.journeys[to_replay.pop()]
+                if journey.id not in replayed and not journey.python:
+                    replayed[journey.id] = None
+                    locks.update(journey.locks)
+                    waiting += self.required_by(journey)
+                    to_replay += gates.get(journey.id, ())
+                continue
+            token = waiting.pop()
+            if token not in seen:
+                seen[token] = None
+                capability = self.capability(token)
+                locks.update(capability.locks if capability is not None else ())
+                waiting += self.needs_of_provider(token)
+                to_replay += self.establishing(token)
+        return frozenset(locks)
+
+    @cached_property
+    def _has_locks(self) -> bool:
+        journeys, capabilities = self.journeys.values(), self.capabilities.values()
+        return any(one.locks for one in journeys) or any(one.locks for one in capabilities)
+
     def needed_by(self, journey: Journey) -> tuple[Token, ...]:
         """Give what a journey requires, and what the providers of that require in turn."""
         if journey.id not in self._needed:
@@ -182,6 +262,16 @@ class CapabilityGraph:
             if journey.follows:
                 found.put_behind(journey.id, journey.follows)
         return found.as_mapping()
+
+    def all_before(self, journey: JourneyId) -> frozenset[JourneyId]:
+        """Return every journey that is finished before `journey` starts, where both run."""
+        found: set[JourneyId] = set()
+        waiting = [journey]
+        while waiting:
+            new = [one for one in self.prerequisites[waiting.pop()] if one not in found]
+            found.update(new)
+            waiting += new
+        return frozenset(found)
 
     def _establishers_before(self, journey: Journey) -> Iterator[JourneyId]:
         for token in self.needed_by(journey):

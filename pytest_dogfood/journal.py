@@ -42,11 +42,12 @@ class Entry(Struct, frozen=True, kw_only=True):
 
 
 class JourneyEnd(Struct, frozen=True, kw_only=True):
-    """How a journey ended last, in which state, and why if not well."""
+    """How a journey ended last, in which state, when (seconds since the epoch), and why if not well."""
 
     journey: JourneyId
     state: str
     outcome: Outcome
+    at: float
     cause: Cause | None = None
 
     def against(self) -> Cause | None:
@@ -101,26 +102,45 @@ class Journal:
         entries = [entry for entry in self.entries(journey) if entry.why is Why.ITEM]
         return bool(entries) and entries[-1].outcome is None
 
-    def verdict(self, journey: JourneyId) -> JourneyEnd | None:
-        """Give how the journey ended last, as item or replay, with outcome CRASHED if its process died in it.
+    def verdict(self, journey: JourneyId, *, state: str = "") -> JourneyEnd | None:
+        """Return how the journey ended last, as item or replay; None if it never began, or is under way.
 
-        None if it never began, or is under way in a living process.
+        Where it has ended in `state`, only that counts: what it came to elsewhere says less. A process that died in it
+        makes it CRASHED. The first that died in a replay does not count: the next that asks tries once more.
         """
         last: Entry | None = None
         begun: dict[tuple[int, str | None], Entry] = {}
-        for entry in self.entries(journey):
+        entries = self.entries(journey)
+        if state and any(entry.state == state and entry.outcome is not None for entry in entries):
+            entries = tuple(entry for entry in entries if entry.state == state)
+        for entry in entries:
             if entry.outcome is None:
                 begun[entry.pid, entry.born] = entry
             else:
                 last = entry
                 begun.pop((entry.pid, entry.born), None)
-        for entry in begun.values():
-            if not alive(entry.pid, entry.born) and (last is None or entry.at >= last.at):
+        died = [entry for entry in begun.values() if not alive(entry.pid, entry.born)]
+        if len(died) == 1 and died[0].why is Why.REPLAY:
+            died = []
+        for entry in died:
+            if last is None or entry.at >= last.at:
                 cause = Cause(who=journey, why="took its worker down when it ran")
                 last = replace(entry, outcome=Outcome.CRASHED, cause=cause)
         if last is None or last.outcome is None:
             return None
-        return JourneyEnd(journey=journey, state=last.state, outcome=last.outcome, cause=last.cause)
+        return JourneyEnd(
+            journey=journey, state=last.state, outcome=last.outcome, at=last.at, cause=last.cause
+        )
+
+    def runs_elsewhere(self, journey: JourneyId) -> bool:
+        """Return whether a journey runs as an item in another process that lives."""
+        begun: dict[int, str | None] = {}
+        for entry in self.entries(journey):
+            if entry.why is Why.ITEM:
+                begun[entry.pid] = entry.born
+                if entry.outcome is not None:
+                    del begun[entry.pid]
+        return any(pid != self._pid and alive(pid, born) for pid, born in begun.items())
 
     def _read_on(self) -> None:
         for entry in self._log.unread():

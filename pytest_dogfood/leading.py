@@ -152,6 +152,11 @@ class Leading:
         self._take(published.plan)
         return jobs_for(ids, published.plan, str(self._config.getoption("dist", "load")))
 
+    def finished(self, node_id: str) -> None:
+        """Take note that a worker is through with an item, its reruns included."""
+        if self._listener is not None:
+            self._listener.finished(node_id)
+
     def _take(self, plan: Plan) -> None:
         """Count on a plan, unless nothing of it is going to run; raises pytest.UsageError where no run is possible."""
         try:

@@ -69,15 +69,19 @@ class Listener:
         report.__dict__["dogfood"] = result.to_json()
         report.user_properties = [*report.user_properties, *properties_of(planned, result)]
         self.keep.add(self._run.state_path(planned.number, worker))
-        self._finished(report.nodeid)
+        self.finished(report.nodeid)
 
-    def _finished(self, nodeid: str) -> None:
+    def finished(self, nodeid: str) -> None:
+        """Count an item as finished, however it ended, and stop the services that nothing needs any more."""
         try:
             self._custody.finished(nodeid)
         except HarnessError as error:
             late = late_error(nodeid, f"harness: {error}", self.last_report.get(nodeid))
             self._config.hook.pytest_runtest_logreport(report=late)
 
-    @pytest.hookimpl
-    def pytest_runtest_logfinish(self, nodeid: str) -> None:
-        self._finished(nodeid)
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Count an item of this process as finished after its last rerun: pytest's own hook ends with each attempt."""
+        result = yield
+        self.finished(item.nodeid)
+        return result

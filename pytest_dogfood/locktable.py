@@ -6,6 +6,7 @@ import errno
 import fcntl
 import hashlib
 import os
+from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,13 +27,22 @@ class LockTable:
     file, whoever waits wakes up as soon as the holder lets go, and those who wait for each other in a circle are told.
     Such locks belong to the process: children do not inherit them, and whoever closes any descriptor of the file gives
     them up. So a table keeps its file open as long as it lives, and a process holds locks by one table at a time.
+
+    `waited` is called with the name of each lock that was not free at once: what was true before may not be true now.
     """
 
-    __slots__ = ("_bytes", "_depths", "_descriptor", "_path", "_threads")
+    __slots__ = ("_bytes", "_depths", "_descriptor", "_path", "_threads", "_waited")
 
-    def __init__(self, path: Path, *, threads: RLock | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        threads: RLock | None = None,
+        waited: Callable[[str], object] | None = None,
+    ) -> None:
         self._path = path
         self._threads = threads or RLock()
+        self._waited = waited
         self._descriptor = -1
         self._bytes: dict[str, int] = {}
         self._depths: dict[str, int] = {}
@@ -46,8 +56,10 @@ class LockTable:
         """Keep others away while the block runs; raises HarnessError if the lock cannot be had at all."""
         with self._threads:
             depth = self._depths.get(name, 0)
-            if not depth:
+            if not depth and not self._ask(fcntl.LOCK_EX | fcntl.LOCK_NB, name):
                 self._ask(fcntl.LOCK_EX, name)
+                if self._waited is not None:
+                    self._waited(name)
             self._depths[name] = depth + 1
             try:
                 yield
@@ -58,7 +70,8 @@ class LockTable:
                     del self._depths[name]
                     self._ask(fcntl.LOCK_UN, name)
 
-    def _ask(self, what: int, name: str) -> None:
+    def _ask(self, what: int, name: str) -> bool:
+        """Lock or unlock a name; return False where another process holds it and we are not to wait."""
         try:
             if self._descriptor < 0:
                 flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -67,8 +80,11 @@ class LockTable:
                 self._bytes[name] = _byte_of(name)
             fcntl.lockf(self._descriptor, what, 1, self._bytes[name])
         except OSError as error:
+            if what & fcntl.LOCK_NB and error.errno in {errno.EACCES, errno.EAGAIN}:
+                return False
             why = "whoever holds it waits for us" if error.errno == errno.EDEADLK else error.strerror
             raise HarnessError(f"cannot lock {name!r} in {self._path}: {why}") from error
+        return True
 
 
 def _byte_of(name: str) -> int:

@@ -121,7 +121,7 @@ class JourneyResult(Struct, frozen=True, kw_only=True):
     """What one item came to. It travels with pytest's reports as JSON-safe values.
 
     Where an actor took part, `trajectory` is the file that says what it did, and `unjudged` the number of
-    expectations in free text that nobody has judged.
+    expectations in free text that nobody has judged. `not_cleaned` names the clean-up steps that were not run, and why.
     """
 
     id: JourneyId
@@ -134,6 +134,7 @@ class JourneyResult(Struct, frozen=True, kw_only=True):
     kept: str = ""
     trajectory: str = ""
     unjudged: int = 0
+    not_cleaned: str = ""
 
     @property
     def closes_a_gate(self) -> bool:

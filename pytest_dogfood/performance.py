@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -45,7 +46,7 @@ class Observation(Seen, Protocol):
 
 
 class Comparison(Struct, frozen=True, kw_only=True):
-    """What was seen beside what was expected; of `withheld` streams nothing may be shown. No values if it failed."""
+    """What was seen beside what was expected, and what could be saved; of `withheld` streams nothing may be shown."""
 
     wrong: tuple[Mismatch, ...]
     values: tuple[SavedValue, ...]
@@ -53,13 +54,13 @@ class Comparison(Struct, frozen=True, kw_only=True):
 
 
 def compare(step: Step, seen: Observation) -> Comparison:
-    """Compare what was seen with what the step expects, and take the values that it saves if all is well."""
+    """Compare what was seen with what the step expects, and take the values that it saves, also if it failed."""
     # First the values, even of a step that has failed: what is quoted of it must not tell a secret either.
     values, unsaved = saved_values(step, seen) if step.save else ((), ())
     seen.learn([one.value for one in values if one.secret])
     withheld = withheld_streams(step, values)
     wrong = mismatches(step, seen, withheld=withheld) or unsaved
-    return Comparison(wrong=wrong, values=() if wrong else values, withheld=withheld)
+    return Comparison(wrong=wrong, values=values, withheld=withheld)
 
 
 class Bench(Protocol):
@@ -118,17 +119,24 @@ class StepResult(Struct, frozen=True, kw_only=True):
 
 
 class Performance(Struct):
-    """The steps that ran, up to and including the first that did not do as expected."""
+    """The steps that ran, up to and including the first that did not do as expected.
+
+    `values` are those saved so far, also by a step that failed then: what is to be cleaned up goes by them. `saved` is
+    called after each.
+    """
 
     results: list[StepResult] = field(default_factory=list)
     values: dict[str, str] = field(default_factory=dict)
     secret: list[str] = field(default_factory=list)
+    saved: Callable[[Performance], None] | None = None
 
     def keep(self, saved: SavedValue) -> None:
         """Take in a value that a step has saved."""
         self.values[saved.name] = saved.value
-        if saved.secret:
+        if saved.secret and saved.name not in self.secret:
             self.secret.append(saved.name)
+        if self.saved is not None:
+            self.saved(self)
 
     @property
     def failure(self) -> StepResult | None:

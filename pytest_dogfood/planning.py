@@ -11,6 +11,7 @@ from collections.abc import Set as AbstractSet
 
 import msgspec
 from msgspec import Struct
+from msgspec import field
 
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import ChainId
@@ -28,8 +29,9 @@ class PlannedJourney(Struct, frozen=True, kw_only=True):
     """One item of the run: its place, whom it comes after, and which gates must be open.
 
     `after` names items of this run; `gates` may also name journeys that another shard runs.
-    `users_of` holds every token this item counts as a user of, be it for a replay; `prerequisite` is set on what
-    the selection had left out, another item needs, and nobody could replay.
+    `uses` holds the tokens that live while this item is unfinished: those it names, and those that gates of other
+    shards name, which may be replayed for it. `prerequisite` is set on what the selection had left out, another item
+    needs, and cannot be replayed.
     """
 
     id: JourneyId
@@ -42,17 +44,19 @@ class PlannedJourney(Struct, frozen=True, kw_only=True):
     tier: Tier = Tier.CORE
     requires: tuple[Token, ...] = ()
     establishes: tuple[Token, ...] = ()
-    users_of: tuple[Token, ...] = ()
+    uses: tuple[Token, ...] = ()
     prerequisite: bool = False
 
 
 class Plan(Struct, frozen=True, kw_only=True):
     """The items of one run in dependency order.
 
-    With `asks_at_run_time` some item may ask for any token while it runs, without having said so before.
+    `rests_on` maps each token that some item uses, directly or not, to those that it may rest on. With
+    `asks_at_run_time` some item may ask for any token while it runs, without having said so before.
     """
 
     journeys: tuple[PlannedJourney, ...] = ()
+    rests_on: Mapping[Token, tuple[Token, ...]] = field(default_factory=dict)
     asks_at_run_time: bool = False
 
     def to_json(self) -> bytes:
@@ -106,11 +110,35 @@ def make_plan(
             tier=journey.tier,
             requires=graph.required_by(journey),
             establishes=tuple(journey.establishes),
-            users_of=tuple(dict.fromkeys([*reach[journey_id].needs, *journey.establishes])),
+            uses=tuple(
+                dict.fromkeys(
+                    [
+                        *graph.required_by(journey),
+                        *journey.establishes,
+                        *journey.invalidates,
+                        *reach[journey_id].of_gates,
+                    ]
+                )
+            ),
             prerequisite=journey_id in prerequisites,
         )
     stories = {one.id for one in graph.journeys.values() if one.continues_a_story}
-    return Plan(journeys=tuple(planned[one] for one in _order(planned, stories)))
+    return Plan(
+        journeys=tuple(planned[one] for one in _order(planned, stories)),
+        rests_on=_what_tokens_rest_on(graph, (token for one in planned.values() for token in one.uses)),
+    )
+
+
+def _what_tokens_rest_on(graph: CapabilityGraph, tokens: Iterable[Token]) -> dict[Token, tuple[Token, ...]]:
+    """Map tokens, and all that they rest on, to what each rests on itself: linear, where the closure is not."""
+    found: dict[Token, tuple[Token, ...]] = {}
+    waiting = list(dict.fromkeys(tokens))
+    while waiting:
+        token = waiting.pop()
+        if token not in found:
+            found[token] = graph.rests_on(token)
+            waiting += found[token]
+    return found
 
 
 def _order(
@@ -150,10 +178,10 @@ def gates_by_tier(graph: CapabilityGraph, among: Iterable[JourneyId]) -> dict[Ti
 
 
 class _Reach(Struct, frozen=True):
-    """What a journey comes after, and every token that it, or what may be replayed for it, needs."""
+    """What a journey comes after, and the tokens of gates of other shards, which may be replayed for it."""
 
     after: tuple[JourneyId, ...]
-    needs: tuple[Token, ...]
+    of_gates: tuple[Token, ...] = ()
 
 
 def _within(
@@ -174,12 +202,12 @@ def _within(
         left_out = [reach[other] for other in before if other not in here]
         if behind_gates and (journey in here or journey in in_run):
             left_out.append(behind_gates[graph.journeys[journey].tier])
-        needs = graph.needed_by(graph.journeys[journey])
+        of_gates: tuple[Token, ...] = ()
         if left_out:
             after = [other for other in before if other in here]
             before = tuple(dict.fromkeys([*after, *(one for other in left_out for one in other.after)]))
-            needs = tuple(dict.fromkeys([*needs, *(token for other in left_out for token in other.needs)]))
-        reach[journey] = _Reach(before, needs)
+            of_gates = tuple(dict.fromkeys(token for other in left_out for token in other.of_gates))
+        reach[journey] = _Reach(before, of_gates)
     return {journey: reach[journey] for journey in selected}
 
 
@@ -203,8 +231,9 @@ def _reach_of_gates(
                 left_out[journey] = None
                 todo += graph.prerequisites[journey]
                 todo += gates[graph.journeys[journey].tier] if journey in in_run else ()
-        needs = (token for one in left_out for token in graph.needed_by(graph.journeys[one]))
-        found[tier] = _Reach(after=tuple(after), needs=tuple(dict.fromkeys(needs)))
+        gating = [graph.journeys[one] for one in left_out]
+        named = (token for one in gating for token in (*graph.required_by(one), *one.establishes))
+        found[tier] = _Reach(after=tuple(after), of_gates=tuple(dict.fromkeys(named)))
     return found
 
 

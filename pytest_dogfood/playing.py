@@ -41,11 +41,13 @@ def play(
     *,
     why: Why,
     asked_by: str = "",
-) -> Performance:
-    """Perform the steps of a journey.
+    done: Performance,
+) -> None:
+    """Perform the steps of a journey, and account for them in `done`, step by step.
 
     Raises HarnessError where the harness, an actor among it, could not do its part, and NoActor where no hook answers.
     """
     if cast is None or world.troupe is None:
-        return perform(journey.steps, bench, timeout=journey.timeout)
-    return world.troupe.perform(cast, bench, why=why, asked_by=asked_by)
+        perform(journey.steps, bench, timeout=journey.timeout, done=done)
+    else:
+        world.troupe.perform(cast, bench, why=why, asked_by=asked_by, done=done)

@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from contextlib import ExitStack
 from contextlib import contextmanager
 from pathlib import Path
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution import perform
+from pytest_dogfood.foundations import Foundations
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability
-from pytest_dogfood.journey import Journey
+from pytest_dogfood.journey import ChainId
 from pytest_dogfood.journey import Scope
 from pytest_dogfood.journey import Token
 from pytest_dogfood.journey import variable_for
 from pytest_dogfood.outcomes import Proof
 from pytest_dogfood.performance import Performance
 from pytest_dogfood.registry import MACHINE
-from pytest_dogfood.registry import SEVERAL
 from pytest_dogfood.registry import Holding
 from pytest_dogfood.registry import MachineRegistry
 from pytest_dogfood.registry import Registry
 from pytest_dogfood.services import is_alive
 from pytest_dogfood.stepping import RealBench
+from pytest_dogfood.storage import private_directory
 from pytest_dogfood.world import State
 from pytest_dogfood.world import World
 
@@ -38,15 +40,39 @@ PROBE_TIMEOUT = 60.0
 WAS_THERE = "it was there already"
 
 
+NOT_FOUND = frozenset({126, 127})
+"""Exit statuses by which a shell says that it could not run a command (POSIX, Exit Status for Commands)."""
+
+
 class Probed(Struct, frozen=True, kw_only=True):
-    """What a probe has said: how it came out, and the bench it was run at."""
+    """What a probe has said: how it ended, and the bench that it ran at; `trouble` says why it could not be started."""
 
     done: Performance
     bench: RealBench
+    trouble: str = ""
 
     @property
     def present(self) -> bool:
-        return self.done.failure is None
+        return not self.trouble and self.done.failure is None
+
+    @property
+    def timed_out(self) -> bool:
+        failure = self.done.failure
+        return failure is not None and failure.seen is not None and failure.seen.timed_out
+
+    @property
+    def why_not_run(self) -> str:
+        """Why the probe says neither yes nor no; empty if it says one of them."""
+        failure = self.done.failure
+        if self.trouble:
+            return self.trouble
+        if failure is None or failure.seen is None:
+            return ""
+        if failure.seen.timed_out:
+            return f"it timed out after {failure.seen.limit:g} s"
+        if failure.seen.status < 0:
+            return f"signal {-failure.seen.status} ended it"
+        return f"its exit status is {failure.seen.status}" if failure.seen.status in NOT_FOUND else ""
 
 
 class Presence:
@@ -59,6 +85,10 @@ class Presence:
         self.registry = registry
         self.machine = machine
         self.world = world
+        self.denials: dict[tuple[Token, str], Probed] = {}
+        """What each probe said when it last did not say yes, by token and place."""
+        self._seen_at: dict[tuple[Token, str], int] = {}
+        self._foundations = Foundations(graph, registry)
 
     def place_of(self, token: Token, state: State) -> str:
         return MACHINE if self.graph.scope_of(token) is Scope.MACHINE else state.name
@@ -80,6 +110,21 @@ class Presence:
             capability.service or capability.release or self.outlives_runs(token)
         )
 
+    def has_release(self, token: Token) -> bool:
+        """Return whether something is done when the token is released: its service stops, or its steps run."""
+        capability = self.graph.capability(token)
+        return capability is not None and bool(capability.service or capability.release)
+
+    def unreleased(self, place: str) -> list[tuple[Token, str, float]]:
+        """Return the tokens of a place that hold, or are half-made, each with the place and since when (seconds)."""
+        found = []
+        for token in self.registry.unreleased(place):
+            made, holding = self.registry.made(token, place), self.registry.holding(token, place)
+            known = made or holding
+            if known is not None:
+                found.append((token, place, known.since))
+        return found
+
     def locked(self, token: Token, state: State) -> AbstractContextManager[None]:
         """Keep other processes of this run, and other runs where they see the token too, from dealing with it."""
         within_the_run = self.registry.locked(token, self.place_of(token, state))
@@ -87,45 +132,92 @@ class Presence:
             return within_the_run
         return _both(within_the_run, self.machine.locked(token))
 
-    @contextmanager
-    def holding_locks(self, journey: Journey, state: State) -> Iterator[None]:
-        """Hold what one holder at a time may have, while a journey runs, be it in a replay.
-
-        Whoever replays the journey on another worker, or in another run, has the locks of the machine-wide tokens that
-        it establishes by then: in another order the two would wait for each other.
-        """
-        with ExitStack() as held:
-            shared = [one for one in journey.establishes if self.graph.scope_of(one) is Scope.MACHINE]
-            if journey.locks and shared:
-                held.enter_context(self.machine.locked(SEVERAL))
-                for token in shared:
-                    held.enter_context(self.locked(token, state))
-            held.enter_context(self.world.holding_locks(journey.locks))
-            yield
-
     def ask(self, token: Token, state: State) -> Holding | None:
-        """Give the record of a token that is present now; what the probe denies is forgotten."""
+        """Return the record of a token that is present now; what the probe denies is forgotten.
+
+        A token without a probe is present while what it rests on is.
+        """
         place = self.place_of(token, state)
         holding = self.registry.holding(token, place)
         capability = self.graph.capability(token)
         if capability is None or capability.probe is None:
+            if holding is not None and not self._stands(token, state):
+                self.registry.forget(token, place)
+                return None
             return holding
-        if holding is not None and holding.service is not None and not is_alive(holding.service):
-            self.hide_secrets_in(Path(holding.service.log))
+        if holding is None and self.registry.hung(token, place):
+            return None  # each further question would cost the whole time limit again
+        if holding is not None and self._has_died(holding):
             self.registry.forget(token, place)
             return None
         values = holding.values if holding else self._values_from_other_runs(token)
         if values is None and self.outlives_runs(token) and self._is_seen(token, state, {}):
-            # There already, with values that nobody here knows: whoever finds them out must not release it.
+            # There already, with values that nothing here knows: the run that finds them out must not release it.
             self.machine.take(token, ours=False, values={})
         if values is None or not self._is_seen(token, state, values):
             self.registry.forget(token, place)
+            said = self.denials.get((token, place))
+            if holding is None and said is not None and said.timed_out:
+                self.registry.note_hung(token, place)
             return None
-        if holding is not None:
-            return holding
+        return holding or self._found(token, place, values)
+
+    def _has_died(self, holding: Holding) -> bool:
+        """Whether the token is a service that has ended by itself; the secrets in its log are masked then."""
+        if holding.service is None or is_alive(holding.service):
+            return False
+        self.hide_secrets_in(Path(holding.service.log))
+        return True
+
+    def _found(self, token: Token, place: str, values: Mapping[str, str]) -> Holding:
+        # A token that was lost and is there again without our doing has the age of before: what rests on it stands.
+        since = self.registry.age_of(token, place) or time.time()
         return self.record(
-            Holding(token=token, place=place, by=WAS_THERE, proof=Proof.PROBE, ours=False, values=values)
+            Holding(
+                token=token,
+                place=place,
+                by=WAS_THERE,
+                proof=Proof.PROBE,
+                ours=False,
+                values=values,
+                since=since,
+            )
         )
+
+    def look(self, token: Token, state: State) -> bool:
+        """Return whether a token that was present still is. This asks only after an event, and writes nothing."""
+        place = self.place_of(token, state)
+        holding = self.registry.holding(token, place)
+        if holding is None:
+            return False
+        capability = self.graph.capability(token)
+        if capability is None or capability.probe is None:
+            return self._stands(token, state)
+        if holding.service is not None and not is_alive(holding.service):
+            return False
+        return self.is_fresh(token, state) or self._is_seen(token, state, holding.values)
+
+    def is_fresh(self, token: Token, state: State) -> bool:
+        """Return whether nothing has happened since the probe of a token last said yes."""
+        return self._seen_at.get((token, self.place_of(token, state))) == self.world.changes.count
+
+    def _stands(self, token: Token, state: State) -> bool:
+        """Whether a token without a probe, which was recorded, can still hold: all that it rests on does."""
+        bases = self._foundations.of(token, self.place_of(token, state))
+        return bases is not None and all(self._is_there(base, place, state) for base, place in bases)
+
+    def _is_there(self, base: Token, place: str, asking: State) -> bool:
+        """Ask a token with a probe, where it is, and write nothing: the caller has no lock of it."""
+        state = asking
+        if place not in {
+            MACHINE,
+            asking.name,
+        }:  # what a token of the whole machine rests on, in another chain
+            state = State(chain=ChainId(""), number=0, path=self.world.run.path / place)
+        if self.registry.holding(base, place) is not None:
+            return self.look(base, state)
+        values = self._values_from_other_runs(base)
+        return values is not None and self._is_seen(base, state, values)
 
     def _values_from_other_runs(self, token: Token) -> Mapping[str, str] | None:
         capability = self.graph.capability(token)
@@ -140,15 +232,26 @@ class Presence:
         return probed is not None and probed.present
 
     def probe(self, token: Token, state: State, values: Mapping[str, str]) -> Probed | None:
-        """Ask the token's probe right now; None if it has none."""
+        """Ask the token's probe right now; None if it has none. The last no is kept in `denials`."""
         capability = self.graph.capability(token)
         if capability is None or capability.probe is None:
             return None
         probe = capability.probe
         limited = replace(probe, timeout=capability.timeout or probe.timeout or PROBE_TIMEOUT)
         bench = self.bench_for(token, capability, state, values)
-        with self.world.interruption.doing(f"probe of {token}"):
-            return Probed(done=perform([limited], bench), bench=bench)
+        asked_at = self.world.changes.count
+        try:
+            with self.world.interruption.doing(f"probe of {token}"):
+                probed = Probed(done=perform([limited], bench), bench=bench)
+        except HarnessError as error:
+            probed = Probed(done=Performance(), bench=bench, trouble=str(error))
+        key = token, self.place_of(token, state)
+        if probed.present:
+            self._seen_at[key] = asked_at
+            self.denials.pop(key, None)
+        else:
+            self.denials[key] = probed
+        return probed
 
     def record(self, holding: Holding) -> Holding:
         """Write down that a token holds, with this run's lease where other runs see the token too."""
@@ -162,6 +265,40 @@ class Presence:
 
     def forget(self, token: Token, state: State) -> None:
         self.registry.forget(token, self.place_of(token, state))
+
+    def claim(self, token: Token, state: State) -> None:
+        """Note, before the first step that makes a token, that what there will be of it is to be released.
+
+        On the machine, what was there before any run counted on it is left alone, however much is made of it.
+        """
+        capability = self.graph.capability(token)
+        if capability is None or not capability.release:
+            return
+        with self.locked(token, state):
+            if self.outlives_runs(token):
+                self.ask(token, state)
+                self.machine.take(token, ours=True, values={})
+            self.registry.claim(token, self.place_of(token, state))
+
+    def saving_for(self, tokens: Iterable[Token], state: State) -> Performance:
+        """Return an empty account of steps; what they save is noted as they save it, for the release of `tokens`."""
+        noted = [
+            token for token in tokens if self.registry.made(token, self.place_of(token, state)) is not None
+        ]
+
+        def note(done: Performance) -> None:
+            for token in noted:
+                self.registry.claim(token, self.place_of(token, state), done.values, tuple(done.secret))
+
+        return Performance(saved=note if noted else None)
+
+    def restore_directories(self, state: State) -> None:
+        """Make the state directory anew where a step has removed it; what was recorded of it holds no longer."""
+        if not state.path.is_dir():
+            private_directory(state.path)
+            self.registry.forget_place(state.name)
+            self.world.changes.note("the state directory was removed")
+        private_directory(self.world.run.shared)
 
     def bench_for(
         self, token: Token, capability: Capability, state: State, values: Mapping[str, str]
@@ -183,9 +320,12 @@ class Presence:
         return self.world.bench(place, environment)
 
     def variables(self, tokens: Iterable[Token], state: State) -> dict[str, str]:
-        """Give the environment variables that carry the values of tokens."""
+        """Return the environment variables that carry the values of tokens, and of what their capabilities require.
+
+        Where two have a variable of one name, the nearer one gives its value.
+        """
         result: dict[str, str] = {}
-        for token in tokens:
+        for token in reversed(self.graph.with_bases(tokens)):
             for name, value in self.values_of(token, state).items():
                 result[variable_for(token, name)] = value
         return result
@@ -195,6 +335,10 @@ class Presence:
         for place in self.registry.places():
             for holding in self.registry.holdings(place):
                 self.world.keeper.learn(holding.values[name] for name in holding.secret)
+            for token in self.registry.unreleased(place):
+                made = self.registry.made(token, place)
+                if made is not None:
+                    self.world.keeper.learn(made.values[name] for name in made.secret if name in made.values)
 
     def hide_secrets_in(self, *logs: Path) -> None:
         """Mask secret values in the logs of services that have ended."""

@@ -20,5 +20,6 @@ def properties_of(planned: PlannedJourney, result: JourneyResult) -> list[tuple[
         "dogfood.proof": ", ".join(proofs),
         "dogfood.trajectory": result.trajectory,
         "dogfood.unjudged": result.unjudged,
+        "dogfood.not_cleaned": result.not_cleaned,
     }
     return [(name, value) for name, value in properties.items() if value]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
 from collections.abc import Iterable
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import partial
 from hashlib import sha256
 
 from pytest_dogfood.asking import Ask
@@ -15,27 +14,39 @@ from pytest_dogfood.asking import FixtureValue
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution import perform
 from pytest_dogfood.journal import Journal
+from pytest_dogfood.journal import JourneyEnd
 from pytest_dogfood.journal import Why
 from pytest_dogfood.journey import Capability
 from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.journey import Scope
 from pytest_dogfood.journey import Token
+from pytest_dogfood.namedlocks import NamedLocks
 from pytest_dogfood.outcomes import Cause
 from pytest_dogfood.outcomes import Outcome
 from pytest_dogfood.outcomes import Proof
 from pytest_dogfood.outcomes import reason_of
+from pytest_dogfood.presence import WAS_THERE
 from pytest_dogfood.presence import Presence
 from pytest_dogfood.registry import MACHINE
 from pytest_dogfood.registry import SEVERAL
 from pytest_dogfood.registry import Attempt
 from pytest_dogfood.registry import Holding
+from pytest_dogfood.replaying import NotReplayableError
 from pytest_dogfood.replaying import Replayer
+from pytest_dogfood.replaying import forget_invalidated
 from pytest_dogfood.servicing import start_service
 from pytest_dogfood.settings import Provision
 from pytest_dogfood.wording import failure_text
 from pytest_dogfood.wording import what_the_probe_said
 from pytest_dogfood.world import State
+
+ROUNDS = 3
+"""How often missing tokens are provisioned for an item at most, before they count as not holding together."""
+
+
+WAIT = 0.05
+"""Seconds between two looks at whether a journey has ended in another process."""
 
 
 class Provisioner:
@@ -58,31 +69,105 @@ class Provisioner:
         self.replayer = Replayer(presence, journal, ensure=self.ensure, admit=self._admit)
         self._by_fixtures: dict[Token, set[str]] = {}
 
-    def ensure(self, tokens: Iterable[Token], ask: Ask) -> None:
-        """Make sure that each token is present where `ask` needs it.
+    def acquire(
+        self,
+        tokens: Iterable[Token],
+        ask: Ask,
+        locks: NamedLocks,
+        own: Iterable[str] = (),
+        *,
+        rounds: int = ROUNDS,
+    ) -> int:
+        """Ensure tokens under the asking item's `own` named locks, which are held in the end; return the rounds left.
 
-        Raises DeferredError if what would establish one did not pass, HarnessError if there is no way to have it.
+        What may have to be done for missing tokens needs further locks. They are taken together with the own ones,
+        since two holders that take one after the other can wait for each other, and only if something is missing: many
+        items whose token is there must not wait for one another. No code takes a named lock while it holds a token's.
         """
-        wanted = dict.fromkeys(tokens)
-        missing = tuple(wanted)
-        for _ in wanted:
-            for token in missing:
+        wanted = tuple(dict.fromkeys(tokens))
+        held = frozenset(own)
+        locks.take(held)
+        further = self._graph.locks_to_provision(wanted, self._gates_elsewhere) - held
+        if not further:
+            return self.ensure(wanted, ask, rounds=rounds)
+        self.presence.restore_directories(ask.state)
+        if not all(self._is_present(token, ask) for token in wanted) and locks.take(held | further):
+            self.presence.world.changes.note("its locks were given back, to take others with them")
+        try:
+            return self.ensure(wanted, ask, rounds=rounds)
+        finally:
+            locks.keep(held)
+
+    def ensure(self, tokens: Iterable[Token], ask: Ask, *, rounds: int = ROUNDS) -> int:
+        """Make sure that all of `tokens` are present at once, where `ask` needs them; return the rounds left.
+
+        The caller holds every named lock that this may need. Raises DeferredError if what would establish one did not
+        pass, HarnessError if there is no way to have it, or if they do not hold together in that many rounds.
+        """
+        wanted = tuple(dict.fromkeys(tokens))
+        lost: Mapping[Token, str] = {}
+        while rounds > 0:
+            self.presence.restore_directories(ask.state)
+            for token in wanted:
                 self._ensure_one(token, ask)
-            # A journey that was replayed for one token may have invalidated another.
-            missing = tuple(token for token in wanted if not self._is_recorded(token, ask.state))
-            if not missing:
-                return
-        if missing:
-            names = ", ".join(map(repr, wanted))
-            raise HarnessError(f"{names} do not hold together: bringing one about destroys another")
+            rounds -= 1
+            lost = self.lost(wanted, ask)
+            if not lost:
+                return rounds
+        raise do_not_hold_together(wanted, lost)
 
-    def _is_recorded(self, token: Token, state: State) -> bool:
-        return self.presence.registry.holding(token, self.presence.place_of(token, state)) is not None
+    def lost(self, tokens: Iterable[Token], ask: Ask) -> Mapping[Token, str]:
+        """Return which of the tokens that were present are no more, and after what; nothing is written.
 
-    def pass_gates(self, gates: Iterable[JourneyId], ask: Ask) -> None:
-        """Raise DeferredError at the first closed gate; one that another shard runs is replayed here once."""
+        Only what may have changed since its last yes is asked again.
+        """
+        found: dict[Token, str] = {}
+        for token in tokens:
+            since = ask.seen_at.get(token, 0)
+            now = self.presence.world.changes.count
+            if not self.presence.look(token, ask.state):
+                found[token] = ", ".join(self.presence.world.changes.since(since))
+            else:
+                ask.seen_at[token] = now
+        return found
+
+    def acquire_at_run_time(self, token: Token, ask: Ask) -> None:
+        """Ensure a token that a running test asks for, though no plan has put the test behind what establishes it.
+
+        A journey that is just about to establish it for the whole machine is waited for: to run it again beside itself
+        would disturb both. Raises as `ensure` does, and HarnessError where only Python tests establish it: those cannot
+        be replayed, so the outcome would depend on which test happens to run first.
+        """
+        tests = [one for one in self._graph.establishing(token) if self._graph.journeys[one].python]
+        if tests and len(tests) == len(self._graph.establishing(token)):
+            before = self._graph.all_before(ask.journey)
+            if not self._graph.has_independent_provider(token) and before.isdisjoint(tests):
+                raise HarnessError(
+                    f"{token!r} is established only by the Python test {tests[0]}, which need not have run before this "
+                    f"one: mark this test with @pytest.mark.requires({token!r}), or give the capability a 'provision:'"
+                )
+        if self._graph.scope_of(token) is Scope.MACHINE:
+            while any(self.journal.runs_elsewhere(one) for one in self._graph.establishing(token)):
+                time.sleep(WAIT)
+        locks = self.presence.world.named_locks()
+        try:
+            self.acquire((token,), ask, locks)
+        finally:
+            locks.give_back()
+
+    def _is_present(self, token: Token, ask: Ask) -> bool:
+        if token in self._settings.blocked:
+            return True  # nothing is provisioned for it: it defers the item
+        with self.presence.locked(token, ask.state):
+            return self._asked(token, ask) is not None
+
+    def pass_gates(self, gates: Iterable[JourneyId], ask: Ask, locks: NamedLocks | None = None) -> None:
+        """Raise DeferredError at the first closed gate; one that another shard runs is replayed here once.
+
+        `locks` is where to take the named locks that such a replay needs; without it the caller holds them all.
+        """
         for gate in gates:
-            outcome, cause = self._outcome_of_gate(gate, ask)
+            outcome, cause = self._outcome_of_gate(gate, ask, locks)
             if outcome.closes_a_gate and not (cause is not None and cause.blocked):
                 tier = self._graph.journeys[gate].tier
                 because = f" ({cause})" if cause is not None and outcome is Outcome.DEFERRED else ""
@@ -93,10 +178,14 @@ class Provisioner:
     def _admit(self, journey: Journey, ask: Ask) -> None:
         self.pass_gates(self._gates_elsewhere.get(journey.id, ()), ask)
 
-    def _outcome_of_gate(self, gate: JourneyId, ask: Ask) -> tuple[Outcome, Cause | None]:
+    def _outcome_of_gate(
+        self, gate: JourneyId, ask: Ask, locks: NamedLocks | None
+    ) -> tuple[Outcome, Cause | None]:
         presence = self.presence
         verdict = self.journal.verdict(gate)
         if verdict is None:
+            if locks is not None:
+                locks.take(self._graph.locks_to_replay([gate], self._gates_elsewhere))
             journey = presence.graph.journeys[gate]
             name = Token(f"gate-{sha256(gate.encode()).hexdigest()[:8]}")
             # The lock of those who bring about several tokens comes first: they may come to a gate, and it to tokens.
@@ -110,6 +199,8 @@ class Provisioner:
                         cause = Cause(who=gate, why="could not be run by the harness", details=str(error))
                         self.journal.ended(gate, Why.REPLAY, state.name, Outcome.ERROR, cause)
                     verdict = self.journal.verdict(gate)
+            if locks is not None:
+                locks.give_back()
         if verdict is None:
             return Outcome.ERROR, None
         return verdict.outcome, verdict.cause
@@ -125,18 +216,42 @@ class Provisioner:
             with self.presence.machine.locked(SEVERAL), self.presence.locked(token, ask.state):
                 holding = self._asked(token, ask) or self._provide(token, ask)
         ask.proofs[token] = holding.proof
+        ask.seen_at[token] = self.presence.world.changes.count
 
     def _asked(self, token: Token, ask: Ask) -> Holding | None:
-        """Ask for a token; the word of a journey that did not end well after all counts for nothing."""
+        """Ask for a token; where what should have established it did not pass, what it left does not count."""
         self._share_fixture(token, ask)
-        holding = self.presence.ask(token, ask.state)
-        if holding is None or holding.proof is not Proof.JOURNEY:
-            return holding
-        end = self.journal.verdict(JourneyId(holding.by))
-        if end is None or end.against() is None or holding.place not in {MACHINE, end.state}:
-            return holding
-        self.presence.forget(token, ask.state)
-        return None
+        refuted = self._refuted_at(token, ask)
+        if refuted is not None:
+            place = self.presence.place_of(token, ask.state)
+            holding = self.presence.registry.holding(token, place)
+            by_another = holding is not None and holding.by not in {
+                WAS_THERE,
+                *self._graph.establishing(token),
+            }
+            if holding is None or holding.since < refuted or not by_another:
+                self.presence.forget(token, ask.state)
+                return None
+        if self.presence.is_fresh(token, ask.state):
+            known = self.presence.registry.holding(token, self.presence.place_of(token, ask.state))
+            if known is not None:
+                return known
+        return self.presence.ask(token, ask.state)
+
+    def _refuted_at(self, token: Token, ask: Ask) -> float | None:
+        """Return when the last journey that should establish a token did not pass, if none has passed; else None."""
+        ends = [self._end_of(one.members, ask.state) for one in self._graph.establishers.get(token, ())]
+        if any(end is not None and end.outcome.establishes for end in ends):
+            return None
+        return max((end.at for end in ends if end is not None), default=None)
+
+    def _end_of(self, members: Iterable[JourneyId], state: State) -> JourneyEnd | None:
+        """Return how journeys that only together establish a token ended: one bad end is enough, a good one is not."""
+        verdicts = [self.journal.verdict(member, state=state.name) for member in members]
+        for verdict in verdicts:
+            if verdict is not None and not verdict.outcome.establishes:
+                return verdict
+        return None if None in verdicts else verdicts[-1]
 
     def _share_fixture(self, token: Token, ask: Ask) -> None:
         """Let the item use the fixture by which the token holds, as a test does that names it.
@@ -161,25 +276,28 @@ class Provisioner:
     def _provide(self, token: Token, ask: Ask) -> Holding:
         independent = self._graph.has_independent_provider(token)
         if not independent:
-            self._refuse_if_unestablished(token)
+            self._refuse_if_unestablished(token, ask)
         if self._settings.provision is Provision.NEVER:
             raise HarnessError(
-                f"{token!r} is not present, and --dogfood-provision never forbids to bring it about"
+                self._with_what_the_probe_said(
+                    f"{token!r} is not present, and --dogfood-provision never forbids provisioning",
+                    token,
+                    ask,
+                )
             )
         if not independent:
-            return self.replayer.bring_about(token, ask)
+            return self._replayed(token, ask)
         registry = self.presence.registry
         place = self.presence.place_of(token, ask.state)
+        deaths = {one.place: one.deaths + _has_died(one, place) for one in registry.attempts(token)}
         for earlier in registry.attempts(token):
-            _refuse_another(earlier, place, ask)
-        attempt = Attempt(token=token, place=place, asked_by=ask.journey)
+            _refuse_another(earlier, place, ask, deaths=sum(deaths.values()))
+        attempt = Attempt(token=token, place=place, asked_by=ask.journey, deaths=deaths.get(place, 0))
         registry.begin(attempt)
-        give_up = self._claim(token)
         try:
             holding = self._provide_now(token, ask)
         except HarnessError as error:
             registry.fail(attempt, str(error))
-            give_up()
             raise
         except BaseException:  # a fixture may skip or fail as it likes, and that is no verdict on the token
             registry.succeed(attempt)
@@ -187,17 +305,16 @@ class Provisioner:
         registry.succeed(attempt)
         return holding
 
-    def _claim(self, token: Token) -> Callable[[], object]:
-        """Say beforehand that what a provider leaves if it is interrupted is ours to release, be it by a later run.
+    def _replayed(self, token: Token, ask: Ask) -> Holding:
+        try:
+            return self.replayer.bring_about(token, ask)
+        except NotReplayableError as error:
+            raise HarnessError(self._with_what_the_probe_said(str(error), token, ask)) from None
 
-        Call what this gives if the provider has failed: whoever brings the token about then, it is not we.
-        """
-        machine = self.presence.machine
-        if not (self.presence.outlives_runs(token) and self._graph.has_own_provider(token)):
-            return lambda: None
-        known = machine.record_of(token) is not None
-        machine.take(token, ours=True, values={})
-        return partial(machine.give_back if known else machine.forget, token)
+    def _with_what_the_probe_said(self, text: str, token: Token, ask: Ask) -> str:
+        """Add to why a token cannot be had what its probe said: the command, how it ended, and its output."""
+        said = self.presence.denials.get((token, self.presence.place_of(token, ask.state)))
+        return text if said is None else f"{text}\n{what_the_probe_said(token, said)}"
 
     def _provide_now(self, token: Token, ask: Ask) -> Holding:
         capability = self._graph.capability(token)
@@ -210,27 +327,28 @@ class Provisioner:
                         f"{token!r} is provided by fixture {self._graph.fixtures[token]!r}, "
                         f"which {ask.journey!r} cannot see: {error}"
                     ) from error
-        if capability is not None and self._graph.has_own_provider(token):
-            try:
-                self.ensure(self._graph.needs_of_provider(token), ask)
-            except DeferredError:
-                if not self._graph.establishers.get(token):
-                    raise
-                return self.replayer.bring_about(token, ask)  # as in a run where its journey comes first
-            with ask.noting(token) as note:
-                if capability.service is not None:
-                    holding = start_service(self.presence, token, capability, ask.state)
-                else:
-                    holding = self._by_steps(token, capability, ask)
-                how = (
-                    "by starting its service" if capability.service is not None else "by its provision steps"
-                )
-                note(how, holding.place)
-            return holding
-        return self.replayer.bring_about(token, ask)
+        if capability is None or not self._graph.has_own_provider(token):
+            return self._replayed(token, ask)
+        try:
+            self.ensure(self._graph.needs_of_provider(token), ask)
+        except DeferredError:
+            if not self._graph.establishers.get(token):
+                raise
+            return self._replayed(token, ask)  # as in a run where its journey comes first
+        with ask.noting(token) as note:
+            forget_invalidated(self.presence, capability.invalidates, ask.state)
+            self.presence.claim(token, ask.state)
+            if capability.service is not None:
+                holding = start_service(self.presence, token, capability, ask.state)
+            else:
+                holding = self._by_steps(token, capability, ask)
+            how = "by starting its service" if capability.service is not None else "by its provision steps"
+            note(how, holding.place)
+        return holding
 
     def _by_fixture(self, token: Token, fixture: str, ask: Ask, value_of: FixtureValue) -> Holding:
         with ask.noting(token) as note:
+            self.presence.claim(token, ask.state)
             value = value_of(fixture)
             values = {
                 str(name): str(one)
@@ -242,6 +360,10 @@ class Provisioner:
             note(f"by fixture {fixture}", holding.place)
         return holding
 
+    def is_by_fixture(self, token: Token, state: State) -> bool:
+        """Return whether a token was provided by a fixture in this process."""
+        return self.presence.place_of(token, state) in self._by_fixtures.get(token, ())
+
     def fixture_is_gone(self, token: Token) -> None:
         """Forget a token whose fixture has been torn down."""
         for place in self._by_fixtures.pop(token, ()):
@@ -249,8 +371,9 @@ class Provisioner:
 
     def _by_steps(self, token: Token, capability: Capability, ask: Ask) -> Holding:
         bench = self.presence.bench_for(token, capability, ask.state, {})
+        done = self.presence.saving_for((token,), ask.state)
         with self.presence.world.interruption.doing(f"provision of {token}"):
-            done = perform(capability.provision, bench)
+            perform(capability.provision, bench, done=done)
         if done.failure is not None:
             text = failure_text(done, bench, what=f"provision of {token}, step")
             raise HarnessError(f"{token!r} could not be provisioned\n{text}")
@@ -265,11 +388,17 @@ class Provisioner:
         by: str,
         secret: Iterable[str] = (),
     ) -> Holding:
-        """Record what a provider has just brought about, if the probe agrees; else raise HarnessError."""
+        """Record what a provider has just made, if the probe agrees; else raise HarnessError."""
+        self.presence.world.changes.note(f"{token!r} was provisioned")
         probed = self.presence.probe(token, state, values)
         if probed is not None and not probed.present:
             said = what_the_probe_said(token, probed)
-            raise HarnessError(f"{token!r} is still not present after {by}: its probe says no\n{said}")
+            why = (
+                f"its probe cannot be run: {probed.why_not_run}"
+                if probed.why_not_run
+                else "its probe says no"
+            )
+            raise HarnessError(f"{token!r} is still not present after {by}: {why}\n{said}")
         return self.presence.record(
             Holding(
                 token=token,
@@ -278,32 +407,41 @@ class Provisioner:
                 proof=Proof.PROVIDER if probed is None else Proof.PROBE,
                 values=values,
                 secret=tuple(secret),
+                home=state.name,
             )
         )
 
-    def _refuse_if_unestablished(self, token: Token) -> None:
+    def _refuse_if_unestablished(self, token: Token, ask: Ask) -> None:
         """Raise DeferredError if every journey that could establish the token has been seen not to."""
-        causes = [self._cause_against(one.members) for one in self._graph.establishers.get(token, ())]
+        ends = [self._end_of(one.members, ask.state) for one in self._graph.establishers.get(token, ())]
+        causes = [None if end is None else end.against() for end in ends]
         if causes and all(causes):
             raise DeferredError(next(cause for cause in causes if cause is not None))
 
-    def _cause_against(self, members: Iterable[JourneyId]) -> Cause | None:
-        for member in members:
-            verdict = self.journal.verdict(member)
-            cause = None if verdict is None else verdict.against()
-            if cause is not None:
-                return cause
-        return None
+
+def do_not_hold_together(tokens: Iterable[Token], lost: Mapping[Token, str]) -> HarnessError:
+    """Return the error of tokens that were never all present; `lost` says which was lost, and after what."""
+    names = ", ".join(map(repr, tokens))
+    told = "; ".join(f"{token!r} was lost after {events or 'its set-up'}" for token, events in lost.items())
+    return HarnessError(
+        f"{names} do not hold together: {told}. Say `invalidates:` where one destroys another, `lock:` where two need "
+        "the same thing, and require them in different journeys"
+    )
 
 
-def _refuse_another(earlier: Attempt, place: str, ask: Ask) -> None:
-    """Raise HarnessError if the token was tried before in vain; a rerun of the one that asked may try again.
+def _has_died(attempt: Attempt, place: str) -> bool:
+    """Whether an attempt took its worker down; the caller holds the token's lock in `place`.
 
-    The caller holds the token's lock in `place`. Whoever began there and did not end it has lost the lock by dying,
-    and may still be seen for a moment: the system takes locks away before it takes the process away.
+    What began there and did not end has lost the lock by dying, and may still be seen for a moment: the system takes
+    locks away before it takes the process away.
     """
+    return attempt.died() or (not attempt.message and attempt.place == place)
+
+
+def _refuse_another(earlier: Attempt, place: str, ask: Ask, *, deaths: int) -> None:
+    """Raise HarnessError if the token was tried before in vain; a rerun of the item that asked may try again."""
     words = f"{earlier.token!r} could not be provisioned for {earlier.asked_by!r}"
-    if earlier.died() or (not earlier.message and earlier.place == place):
-        raise HarnessError(f"{words}: that took the worker down")
+    if deaths > 1:
+        raise HarnessError(f"{words}: that took {deaths} workers down")
     if earlier.message and earlier.place == place and earlier.asked_by != ask.journey:
         raise HarnessError(f"{words}: {earlier.message}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -33,9 +34,10 @@ SEVERAL = Token("_several")
 
 
 class Holding(Struct, frozen=True, kw_only=True):
-    """A token that holds in a place. `by` says thanks to whom; `ours` is False if it was there before anybody.
+    """A token that holds in a place. `by` names what made it; `ours` is False if it was there before the run.
 
-    `secret` names those of the `values` that are never to be shown.
+    `secret` names those of the `values` that are never to be shown. `home` names the state in which a token of the
+    whole machine was made: what it rests on of a chain's tokens is there.
     """
 
     token: Token
@@ -47,13 +49,25 @@ class Holding(Struct, frozen=True, kw_only=True):
     values: Mapping[str, str] = field(default_factory=dict)
     secret: tuple[str, ...] = ()
     service: Running | None = None
+    home: str = ""
+
+
+class Made(Struct, frozen=True, kw_only=True):
+    """What a provider or an establishing journey has made of a token, or begun to make: it is to be released once.
+
+    It stays when the token itself is lost: half-made things need a release, too. `values` are those saved so far.
+    """
+
+    since: float = field(default_factory=time.time)
+    values: Mapping[str, str] = field(default_factory=dict)
+    secret: tuple[str, ...] = ()
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
     """An act of provisioning that has begun, and failed if it has a `message`.
 
-    It lets each further dependent say so at once instead of trying again, and instead of losing another worker
-    where the provider kills the process that waits for it.
+    It lets each further dependent say so at once instead of trying again, and instead of losing a third worker
+    where the provider kills the process that waits for it. `deaths` counts the attempts before it that ended so.
     """
 
     token: Token
@@ -62,6 +76,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
     pid: int = field(default_factory=os.getpid)
     born: str | None = field(default_factory=lambda: start_time(os.getpid()))
     message: str = ""
+    deaths: int = 0
 
     def died(self) -> bool:
         """Whether the process that provisioned was gone before it came to an end."""
@@ -69,11 +84,18 @@ class Attempt(Struct, frozen=True, kw_only=True):
 
 
 class _Record(Struct, frozen=True, kw_only=True):
-    """All that is known of a token in a place from now on; `kept` is what tests saved that establish it together."""
+    """All that is known of a token in a place from now on; `kept` is what tests saved that establish it together.
+
+    `last_since` is the age of the newest holding, also once that is forgotten. `hung` says that its probe did not end
+    when it was last asked, before anything had been done for the token.
+    """
 
     token: Token
     place: str
     holding: Holding | None = None
+    made: Made | None = None
+    last_since: float = 0.0
+    hung: bool = False
     attempt: Attempt | None = None
     kept: Mapping[str, str] = field(default_factory=dict)
 
@@ -84,27 +106,80 @@ class Registry:
     Who changes a record holds the token's lock in its place.
     """
 
-    def __init__(self, directory: Path, *, threads: RLock | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        threads: RLock | None = None,
+        waited: Callable[[str], object] | None = None,
+    ) -> None:
         directory = private_directory(directory)
         self._log = SharedLog(directory / "records", _Record)
-        self._locks = LockTable(directory / "locks", threads=threads)
+        self._locks = LockTable(directory / "locks", threads=threads, waited=waited)
         self._records: dict[str, dict[Token, _Record]] = {}
+        self._losses = 0
 
     def locked(self, token: Token, place: str) -> AbstractContextManager[None]:
         """Keep others from asking for, bringing about and giving back a token; reentrant within a process."""
         return self._locks.holding(f"{place}/{token}")
 
+    @property
+    def losses(self) -> int:
+        """Number of times so far that a token was lost, or made anew, in any place: what rested on it may be void."""
+        self._read_on()
+        return self._losses
+
     def holding(self, token: Token, place: str) -> Holding | None:
         return self._record_of(token, place).holding
 
+    def age_of(self, token: Token, place: str) -> float:
+        """Return when the token last began to hold (seconds since the epoch), also if it is forgotten; 0 if never."""
+        return self._record_of(token, place).last_since
+
     def record(self, holding: Holding) -> None:
+        """Write down that a token holds; what is ours is to be released, too."""
         known = self._record_of(holding.token, holding.place)
-        self._log.append(replace(known, holding=holding))
+        made = known.made
+        if holding.ours:
+            made = Made(since=holding.since, values=holding.values, secret=holding.secret)
+        self._log.append(replace(known, holding=holding, made=made, last_since=holding.since, hung=False))
 
     def forget(self, token: Token, place: str) -> None:
+        """Strike out that a token holds; what was made of it is still to be released."""
         known = self._record_of(token, place)
         if known.holding is not None:
             self._log.append(replace(known, holding=None))
+
+    def claim(
+        self, token: Token, place: str, values: Mapping[str, str] | None = None, secret: tuple[str, ...] = ()
+    ) -> None:
+        """Note, before the first step that makes a token, that there may be something to release; again with values."""
+        known = self._record_of(token, place)
+        since = known.made.since if known.made is not None else time.time()
+        self._log.append(replace(known, made=Made(since=since, values=values or {}, secret=secret)))
+
+    def made(self, token: Token, place: str) -> Made | None:
+        return self._record_of(token, place).made
+
+    def released(self, token: Token, place: str) -> None:
+        """Strike out the token, and that there is something to release."""
+        known = self._record_of(token, place)
+        if known.holding is not None or known.made is not None:
+            self._log.append(replace(known, holding=None, made=None))
+
+    def unreleased(self, place: str) -> tuple[Token, ...]:
+        """Return the tokens of a place that hold, or of which something was made."""
+        records = self._read_on().get(place, {})
+        return tuple(
+            token for token, one in records.items() if one.holding is not None or one.made is not None
+        )
+
+    def hung(self, token: Token, place: str) -> bool:
+        return self._record_of(token, place).hung
+
+    def note_hung(self, token: Token, place: str) -> None:
+        """Note that the probe of a token did not end in time before anything had been done for the token."""
+        self._log.append(replace(self._record_of(token, place), hung=True))
 
     def keep_values(self, token: Token, place: str, values: Mapping[str, str]) -> None:
         """Keep what one of several tests has saved until all that establish the token together have passed."""
@@ -132,6 +207,11 @@ class Registry:
     def succeed(self, attempt: Attempt) -> None:
         self._log.append(replace(self._record_of(attempt.token, attempt.place), attempt=None))
 
+    def forget_place(self, place: str) -> None:
+        """Strike out all that holds in a place, which is gone with everything in it."""
+        for token in tuple(self._read_on().get(place, {})):
+            self.forget(token, place)
+
     def attempts(self, token: Token) -> tuple[Attempt, ...]:
         """Give the attempts at a token, in whatever place, that failed or are under way."""
         records = self._read_on()
@@ -144,7 +224,11 @@ class Registry:
 
     def _read_on(self) -> Mapping[str, Mapping[Token, _Record]]:
         for one in self._log.unread():
-            self._records.setdefault(one.place, {})[one.token] = one
+            records = self._records.setdefault(one.place, {})
+            before = records.get(one.token)
+            if before is not None and before.holding is not None and before.holding != one.holding:
+                self._losses += 1
+            records[one.token] = one
         return self._records
 
 
@@ -171,10 +255,17 @@ class MachineRecord(Struct, frozen=True, kw_only=True):
 class MachineRegistry:
     """Leases on machine-wide tokens, shared by all runs of one project on this machine."""
 
-    def __init__(self, directory: Path, lease: Lease, *, threads: RLock | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        lease: Lease,
+        *,
+        threads: RLock | None = None,
+        waited: Callable[[str], object] | None = None,
+    ) -> None:
         self._directory = private_directory(directory)
         self._lease = lease
-        self._locks = LockTable(self._directory / "locks", threads=threads)
+        self._locks = LockTable(self._directory / "locks", threads=threads, waited=waited)
 
     def locked(self, token: Token) -> AbstractContextManager[None]:
         """Keep all runs of the project on this machine from dealing with a token; reentrant within a process."""

@@ -1,50 +1,55 @@
-"""Gives tokens back: runs their release steps, stops their services, forgets that they hold."""
+"""Releases tokens: stops their services, runs their release steps, forgets that they hold."""
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from pytest_dogfood.execution import perform
-from pytest_dogfood.journey import Capability
+from pytest_dogfood.journey import Token
 from pytest_dogfood.presence import Presence
-from pytest_dogfood.registry import Holding
 from pytest_dogfood.servicing import stop_service
 from pytest_dogfood.wording import failure_text
 from pytest_dogfood.world import State
 
+RELEASE_OF = "DOGFOOD_RELEASE_OF"
+"""Variable that tells release steps whether the token was there when it was last asked for, or is half-made."""
 
-def release(presence: Presence, holding: Holding, state: State) -> str:
-    """Give one token back, once nobody needs it any more; gives what went wrong, or nothing.
 
-    What was present before anybody asked is left alone, and so is what another live run counts on.
+def release(presence: Presence, token: Token, place: str, state: State) -> str:
+    """Release one token, once nothing needs it any more; return what went wrong, or nothing.
+
+    What was present before the run is left alone, and so is what another live run counts on. Runs under the named locks
+    of the capability, so the caller holds none.
     """
-    if not presence.is_given_back(holding.token):
+    capability = presence.graph.capability(token)
+    if capability is None or not presence.is_given_back(token):
         return ""
-    capability = presence.graph.capability(holding.token)
-    with presence.locked(holding.token, state):
-        if presence.registry.holding(holding.token, holding.place) is None:
-            return ""  # somebody else was faster
-        presence.registry.forget(holding.token, holding.place)
-        if holding.service is not None:
-            stop_service(presence, holding)
-        if presence.outlives_runs(holding.token):
-            if not presence.machine.give_back(holding.token):
+    locks = presence.world.named_locks()
+    try:
+        locks.take(capability.locks)
+        with presence.locked(token, state):
+            holding, made = presence.registry.holding(token, place), presence.registry.made(token, place)
+            if holding is None and made is None:
+                return ""  # another process was faster
+            presence.registry.released(token, place)
+            if holding is not None and holding.service is not None:
+                stop_service(presence, holding)
+            shared = presence.outlives_runs(token)
+            if not (presence.machine.give_back(token) if shared else made is not None):
                 return ""
-        elif not holding.ours:
-            return ""
-        problem = _release(presence, capability, holding, state)
-        if (
-            not problem
-            and presence.outlives_runs(holding.token)
-            and capability is not None
-            and capability.release
-        ):
-            presence.machine.forget(holding.token)  # not before: what is still there is still ours to release
-        return problem
-
-
-def _release(presence: Presence, capability: Capability | None, holding: Holding, state: State) -> str:
-    if capability is None or not capability.release:
-        return ""
-    bench = presence.bench_for(holding.token, capability, state, holding.values)
-    with presence.world.interruption.doing(f"release of {holding.token}"):
-        done = perform(capability.release, bench, keep_going=True)
-    return failure_text(done, bench, what=f"release of {holding.token}, step")
+            if not capability.release:
+                return ""
+            values = holding.values if holding is not None else made.values if made is not None else {}
+            bench = presence.bench_for(token, capability, state, values)
+            environment = {
+                **bench.environment,
+                RELEASE_OF: "incomplete" if holding is None else "complete",
+                **({} if made is None else made.values),
+            }
+            with presence.world.interruption.doing(f"release of {token}"):
+                done = perform(capability.release, replace(bench, environment=environment), keep_going=True)
+            if shared and done.failure is None:
+                presence.machine.forget(token)  # not before: what is still there is still ours to release
+            return failure_text(done, bench, what=f"release of {token}, step")
+    finally:
+        locks.give_back()

@@ -6,6 +6,7 @@ import os
 import platform
 import shlex
 import sys
+from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,9 +16,10 @@ from pytest_dogfood.asking import Admit
 from pytest_dogfood.asking import Ask
 from pytest_dogfood.asking import DeferredError
 from pytest_dogfood.asking import Ensure
+from pytest_dogfood.cleanup import CLEAN_UP_FAILED
+from pytest_dogfood.cleanup import clean_up
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.establishing import establish
-from pytest_dogfood.execution import perform
 from pytest_dogfood.journal import Journal
 from pytest_dogfood.journal import Why
 from pytest_dogfood.journey import Journey
@@ -29,6 +31,7 @@ from pytest_dogfood.journey import is_of_a_test
 from pytest_dogfood.outcomes import Cause
 from pytest_dogfood.outcomes import Outcome
 from pytest_dogfood.outcomes import reason_of
+from pytest_dogfood.performance import Performance
 from pytest_dogfood.playing import cast_for
 from pytest_dogfood.playing import play
 from pytest_dogfood.playing import require_actor
@@ -40,6 +43,10 @@ from pytest_dogfood.stepping import place_files
 from pytest_dogfood.wording import failure_text
 from pytest_dogfood.world import State
 from pytest_dogfood.world import World
+
+
+class NotReplayableError(Exception):
+    """No journey can be replayed that would establish a token; the text says why."""
 
 
 class Replayer:
@@ -54,12 +61,12 @@ class Replayer:
     def bring_about(self, token: Token, ask: Ask) -> Holding:
         """Establish a token by replaying the first journey that can.
 
-        Raises DeferredError with the cause if every one that was tried did not pass, HarnessError if there is none.
+        Raises DeferredError with the cause if all that were tried did not pass, NotReplayableError if there is none.
         """
         graph = self._presence.graph
         causes: list[Cause] = []
         for journey in self._replayable(token):
-            verdict = self._journal.verdict(journey.id)
+            verdict = self._journal.verdict(journey.id, state=ask.state.name)
             earlier = None if verdict is None else verdict.against()
             if earlier is not None:
                 causes.append(earlier)
@@ -76,7 +83,7 @@ class Replayer:
                 causes.append(cause)
         if causes:
             raise DeferredError(causes[0])
-        raise HarnessError(self._why_not(token))
+        raise NotReplayableError(self._why_not(token))
 
     def _replayable(self, token: Token) -> Sequence[Journey]:
         """Give the journeys that can be replayed, last those that use fixtures: who asks may see others, or none."""
@@ -127,10 +134,13 @@ class Replayer:
             except HarnessError as error:  # as an item it would end so, and its dependents would be deferred
                 outcome, cause = Outcome.ERROR, _not_played(journey, error)
         if outcome is None:
-            forget_invalidated(self._presence, journey, state)
-            with self._presence.holding_locks(journey, state):
-                self._journal.started(journey.id, Why.REPLAY, state.name)
-                outcome, cause = self._run_with_actor(journey, state, asked)
+            self._journal.started(journey.id, Why.REPLAY, state.name)
+            try:
+                outcome, cause = self._run(journey, state, asked)
+            except NoActor:
+                outcome, cause = _because(journey.id, Outcome.NO_ACTOR)
+            except HarnessError as error:  # as an item it would end so, and its dependents would be deferred
+                outcome, cause = Outcome.ERROR, _not_played(journey, error)
         if outcome.is_bad and self._is_marked(journey, "xfail"):
             outcome, cause = _because(journey.id, Outcome.XFAILED)
         self._journal.ended(journey.id, Why.REPLAY, state.name, outcome, cause)
@@ -158,56 +168,70 @@ class Replayer:
             said = f"{journey.location}: a condition of {' or '.join(names)} cannot be evaluated: {error!r}"
             raise HarnessError(said) from error
 
-    def _run_with_actor(self, journey: Journey, state: State, ask: Ask) -> tuple[Outcome, Cause | None]:
-        """Run a journey; what an actor has spoilt is not tried again, since that may take its whole time each time."""
-        try:
-            return self._run(journey, state, ask)
-        except NoActor:
-            return _because(journey.id, Outcome.NO_ACTOR)
-        except HarnessError as error:
-            if journey.needs_actor:
-                return Outcome.ERROR, _not_played(journey, error)
-            raise
+    def _text_of_failure(
+        self, journey: Journey, bench: RealBench, state: State, ask: Ask, done: Performance
+    ) -> str:
+        """Run the steps and record what they establish; return what a person reads of a failure, else nothing."""
+        world = self._presence.world
+        cast = cast_for(world, journey, bench)
+        play(world, journey, bench, cast, why=Why.REPLAY, asked_by=ask.journey, done=done)
+        world.changes.note(f"{journey.id} was replayed")
+        text = failure_text(done, bench, reproduce=reproduction(journey, world))
+        if text:
+            return text
+        found = establish(self._presence, self._journal, journey, state, done.values, done.secret)
+        if found.unanswered and not found.denied:
+            raise HarnessError(unanswered(journey, found.unanswered))
+        return (
+            f"{denial(journey, found.denied)}\n\nreproduce: {reproduction(journey, world)}"
+            if found.denied
+            else ""
+        )
 
     def _run(self, journey: Journey, state: State, ask: Ask) -> tuple[Outcome, Cause | None]:
         for name in journey.use:
             if ask.fixture is None:
                 raise HarnessError(f"{journey.id!r} uses fixtures and cannot be replayed before they exist")
             ask.fixture(name)
-        bench = bench_for_journey(self._presence, journey, state)
+        presence, world = self._presence, self._presence.world
+        for token in journey.establishes:
+            presence.claim(token, state)
+        bench = bench_for_journey(presence, journey, state)  # before the values of what it destroys are gone
+        forget_invalidated(presence, journey.invalidates, state)
         place_files(journey.seed_files, bench.workdir)
-        world = self._presence.world
-        cast = cast_for(world, journey, bench)
+        done = presence.saving_for(journey.establishes, state)
+        text = ""
         try:
             with world.interruption.doing(f"replay of {journey.id}"):
-                done = play(world, journey, bench, cast, why=Why.REPLAY, asked_by=ask.journey)
+                text = self._text_of_failure(journey, bench, state, ask, done)
         except BaseException:
             if not world.interruption.abandoned:
                 with world.interruption.cleaning_up():
-                    perform(journey.cleanup, bench, keep_going=True)
+                    clean_up(journey, bench, done)
             raise
-        text = failure_text(done, bench, reproduce=reproduction(journey, world))
-        if not text:
-            found = establish(self._presence, self._journal, journey, state, done.values, done.secret)
-            if found.denied:
-                text = f"{denial(journey, found.denied)}\n\nreproduce: {reproduction(journey, world)}"
-        cleaned = perform(journey.cleanup, bench, keep_going=True)
-        if cleaned.failure is not None:
-            raise HarnessError(failure_text(cleaned, bench, what=f"{journey.id}: cleanup step"))
+        problem, left_out = clean_up(journey, bench, done)
+        if journey.cleanup:
+            world.changes.note(f"the clean-up of {journey.id} ran")
+        if problem and not text:
+            cause = Cause(
+                who=journey.id, why=CLEAN_UP_FAILED, details=f"replayed for {ask.journey}\n{problem}"
+            )
+            return Outcome.ERROR, cause
         if not text:
             if journey.workdir is None:
                 remove_tree(bench.workdir)
             return Outcome.PASSED, None
         ask.kept += [state.path, bench.workdir]
+        text += "".join(f"\n\n{one}" for one in (problem, left_out) if one)
         text += f"\nkept:      {bench.workdir} (working directory), {state.path} (state)"
         # In the same words as of an item: where it was replayed, and for whom, is chance if there are shards.
         why = reason_of(Outcome.FAILED)
         return Outcome.FAILED, Cause(who=journey.id, why=why, details=f"replayed for {ask.journey}\n{text}")
 
 
-def forget_invalidated(presence: Presence, journey: Journey, state: State) -> None:
-    """Strike out what a journey is about to destroy."""
-    for token in journey.invalidates:
+def forget_invalidated(presence: Presence, tokens: Iterable[Token], state: State) -> None:
+    """Strike out what a journey, or a provider, is about to destroy."""
+    for token in tokens:
         with presence.locked(token, state):
             presence.forget(token, state)
 
@@ -248,6 +272,13 @@ def _acted_as_here(world: World) -> str:
     if directory is not None:
         return f"--dogfood-replay {shlex.quote(directory)} "
     return "" if settings.actor is None else f"--dogfood-actor {shlex.quote(settings.actor)} "
+
+
+def unanswered(journey: Journey, trouble: Mapping[Token, str]) -> str:
+    """Say that a journey passed, and that probes of what it establishes could not be run."""
+    names = ", ".join(map(repr, trouble))
+    first = f"{journey.location}: {journey.id} passed, but it is unknown whether {names} holds: its probe cannot be run"
+    return "\n\n".join([first, *trouble.values()])
 
 
 def denial(journey: Journey, denied: Mapping[Token, str]) -> str:

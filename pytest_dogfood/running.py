@@ -89,11 +89,20 @@ class Running:
             if not interruption.abandoned:
                 self._close(item, error)
             raise
-        problem = _told(item.stash[TURN].end)
+        self._report_late(item, self._released(item))
+        self._report_late(item, _told(item.stash[TURN].end))
+        return result
+
+    def _released(self, item: pytest.Item) -> str:
+        """Release what only this item has kept alive, after its last rerun; return what went wrong, or nothing."""
+        turn = item.stash[TURN]
+        turn.take_back_its_word()
+        return _told(lambda: self._custody.finished(turn.planned, turn.state))
+
+    def _report_late(self, item: pytest.Item, problem: str) -> None:
         if problem:
             report = late_error(item.nodeid, problem, item.stash.get(LAST_REPORT, None))
             item.ihook.pytest_runtest_logreport(report=report)
-        return result
 
     def _close(self, item: pytest.Item, error: BaseException) -> None:
         """Clean up after an item that pytest drops without a tear-down, as after `q` in its debugger, and report it."""
@@ -106,7 +115,8 @@ class Running:
             said,
             _told(turn.clean_up),
             _torn_down(item.session),
-            _told(lambda: self._give_back(turn)),
+            _told(turn.leave),
+            self._released(item),
             _told(turn.end),
         ]
         result = turn.result()
@@ -121,8 +131,20 @@ class Running:
             return (yield)
         turn = self._new_turn(item)  # a rerun starts afresh
         result = yield
-        if turn is not None and not hasattr(item, "fixturenames"):
-            _prepare(turn, None)
+        if turn is not None:
+            _end_set_up(turn, has_fixtures=hasattr(item, "fixturenames"))
+        return result
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: Any) -> Generator[None, object, object]:  # noqa: ANN401 - pytest exports no such type before 8.4
+        """Count fixtures of the project: each may undo what was just provisioned. Cached ones do not come here."""
+        result = yield
+        module = getattr(fixturedef.func, "__module__", None) or ""
+        ours_or_pytests = (
+            module.startswith(("_pytest.", "pytest_dogfood.")) and "unit_" not in fixturedef.argname
+        )
+        if not ours_or_pytests:
+            self._provisioner.presence.world.changes.note_fixture(fixturedef.argname)
         return result
 
     @pytest.hookimpl
@@ -183,21 +205,15 @@ class Running:
         try:
             result = yield
         except (Exception, *OUTCOMES) as error:
-            problems.append(_told(lambda: self._give_back(turn)))
+            turn.leave()
             for problem in filter(None, problems):
                 error.add_note(problem)
             raise
-        problems.append(_told(lambda: self._give_back(turn)))
+        turn.leave()
         text = "\n".join(filter(None, problems))
         if text:
             _fail(text)
         return result
-
-    def _give_back(self, turn: Turn) -> str:
-        try:
-            return self._custody.finished(turn.planned, turn.state)
-        finally:
-            turn.leave()
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(
@@ -231,10 +247,22 @@ def _turn_of(request: pytest.FixtureRequest, fixture: str) -> Turn:
 
 
 def _prepare(turn: Turn, fixture: FixtureValue | None) -> None:
-    """Make an item ready to be called, or note what keeps it from that."""
+    """Provision what an item requires, or note what keeps it from being called."""
     __tracebackhide__ = True
     try:
         _as_pytest_has_it(turn, lambda: turn.prepare(fixture))
+    except (Exception, *OUTCOMES) as refusal:
+        turn.refusal = refusal
+        raise
+
+
+def _end_set_up(turn: Turn, *, has_fixtures: bool) -> None:
+    """Make sure that an item can be called now, or note what keeps it from that."""
+    __tracebackhide__ = True
+    if not has_fixtures:
+        _prepare(turn, None)
+    try:
+        _as_pytest_has_it(turn, turn.complete)
     except (Exception, *OUTCOMES) as refusal:
         turn.refusal = refusal
         raise

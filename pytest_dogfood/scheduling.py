@@ -52,6 +52,9 @@ class JobSource(Protocol):
     def jobs(self, ids: Sequence[str]) -> Sequence[Job]:
         """Give one job per node id, `index` being its place; raises pytest.UsageError if the graph is invalid."""
 
+    def finished(self, node_id: str) -> None:
+        """Take note that a worker is through with an item, its reruns included, before what comes after it begins."""
+
 
 class DeadlockError(Exception):
     """Items are left, every worker is idle, and none of them may run: our mistake, never the user's."""
@@ -163,6 +166,7 @@ class DogfoodScheduling:
             return
         held = self._held[node]
         held.remove(item_index)
+        self._source.finished(self._ids[item_index])
         if self._finish(self._queue, item_index) or len(held) <= FEW:
             self._dispatch()
 

@@ -57,7 +57,9 @@ def start_service(presence: Presence, token: Token, capability: Capability, stat
         proof=Proof.PROBE,
         values=values,
         service=running,
+        home=state.name,
     )
+    presence.world.changes.note(f"{token!r} was started")
     try:
         with presence.world.interruption.doing(f"start of the service of {token}"):
             _wait_until_ready(presence, capability, state, holding, running)

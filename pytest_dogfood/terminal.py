@@ -95,6 +95,8 @@ class Terminal:
         unjudged = sum(result.unjudged for result in tally.results.values())
         if unjudged:
             yield f"unjudged: {counted(unjudged, 'expectation')} in free text, which nobody was there to judge"
+        for result in tally.results.values():
+            yield from (f"clean-up of {result.id}: {line}" for line in result.not_cleaned.splitlines())
         errors = (result for result in tally.results.values() if result.outcome is Outcome.ERROR)
         harness = [result.id for result in errors if not result.interrupted]
         if harness:

@@ -2,39 +2,45 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec import field
-from msgspec.structs import replace
 
 from pytest_dogfood.asking import Ask
 from pytest_dogfood.asking import DeferredError
 from pytest_dogfood.asking import FixtureValue
+from pytest_dogfood.cleanup import CLEAN_UP_FAILED
+from pytest_dogfood.cleanup import clean_up
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.establishing import establish
-from pytest_dogfood.execution import perform
 from pytest_dogfood.journal import Why
 from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import Token
+from pytest_dogfood.namedlocks import NamedLocks
 from pytest_dogfood.outcomes import INTERRUPTED
 from pytest_dogfood.outcomes import Cause
 from pytest_dogfood.outcomes import JourneyResult
 from pytest_dogfood.outcomes import Outcome
 from pytest_dogfood.outcomes import Proof
+from pytest_dogfood.performance import Performance
 from pytest_dogfood.planning import PlannedJourney
 from pytest_dogfood.playing import cast_for
 from pytest_dogfood.playing import play
 from pytest_dogfood.playing import require_actor
+from pytest_dogfood.provisioning import ROUNDS
 from pytest_dogfood.provisioning import Provisioner
+from pytest_dogfood.provisioning import do_not_hold_together
 from pytest_dogfood.raising import harness_failure
 from pytest_dogfood.recursion import room_for
 from pytest_dogfood.replaying import bench_for_journey
 from pytest_dogfood.replaying import denial
 from pytest_dogfood.replaying import forget_invalidated
 from pytest_dogfood.replaying import reproduction
+from pytest_dogfood.replaying import unanswered
 from pytest_dogfood.rundir import remove_if_filled
 from pytest_dogfood.stepping import RealBench
 from pytest_dogfood.stepping import place_files
@@ -53,6 +59,12 @@ NOT_SET_UP = (
 
 def _not_set_up() -> BaseException:
     return harness_failure(HarnessError(NOT_SET_UP))
+
+
+def _lost_in_set_up(tokens: Iterable[Token], lost: Mapping[Token, str], why: str) -> HarnessError:
+    names = ", ".join(map(repr, tokens))
+    after = "; ".join(dict.fromkeys(lost.values()))
+    return HarnessError(f"{names} was lost while fixtures were set up (after {after}), and {why}")
 
 
 class ProductFailure(Exception):  # noqa: N818 - the product's, not the program's
@@ -82,14 +94,20 @@ class Turn(Struct, kw_only=True):
     """What the worst of the item's subtests came to so far."""
     harness_problem: str = ""
     """What the harness could not do in one of them."""
-    _is_clean: bool = False
-    _held: ExitStack = field(default_factory=ExitStack)
+    not_cleaned: str = ""
+    """Which clean-up steps were not run, and why."""
+    _locks: NamedLocks | None = None
+    _rounds: int = ROUNDS
+    _done: Performance = field(default_factory=Performance)
+    _fixtures: int = 0
+    _cleaned: bool = False
     _not_begun: HarnessError | None = None
 
     def prepare(self, fixture: FixtureValue | None) -> None:
-        """Ensure what the journey requires, and make its place ready; `fixture` is None for an item without any.
+        """Provision what the journey requires, under its locks; `fixture` is None for an item without any.
 
-        Raises NoActor, DeferredError, or HarnessError where the harness could not do its part.
+        Its other fixtures are set up after this, and then `complete` has the last look. Raises NoActor, DeferredError,
+        or HarnessError where the harness could not do its part.
         """
         if self._not_begun is not None:
             raise self._not_begun
@@ -99,42 +117,81 @@ class Turn(Struct, kw_only=True):
             raise DeferredError(Cause(who=self.journey.obstacle.who, why=self.journey.obstacle.why))
         private_directory(self.state.path)
         self.ask.fixture = fixture
+        self._locks = world.named_locks()
         with room_for(len(self.provisioner.presence.graph.journeys)):
-            self.provisioner.pass_gates(self.planned.gates, self.ask)
-            self.provisioner.ensure(self.planned.requires, self.ask)
-        self._note_what_is_there_already()
-        forget_invalidated(self.provisioner.presence, self.journey, self.state)
-        self._held.enter_context(self.provisioner.presence.holding_locks(self.journey, self.state))
+            self.provisioner.pass_gates(self.planned.gates, self.ask, self._locks)
+            self._acquire()
         if not self.journey.python:
             self.workdir = world.workdir_for(self.journey, self.state)
             place_files(self.journey.seed_files, self.workdir)
+        self._fixtures = world.changes.fixtures
 
-    def _note_what_is_there_already(self) -> None:
+    def _acquire(self) -> None:
+        if self._locks is None:
+            self._locks = self.provisioner.presence.world.named_locks()
+        self._rounds = self.provisioner.acquire(
+            self.planned.requires, self.ask, self._locks, self.journey.locks, rounds=self._rounds
+        )
+
+    def complete(self) -> None:
+        """End the set-up: ask once more for what may be gone by now, then claim and destroy what the journey will.
+
+        What was lost is provisioned again, in three rounds in all. A fixture that was set up meanwhile may hold what
+        was true before: then a value that has changed is an error of the harness. Raises as `prepare` does.
+        """
+        presence = self.provisioner.presence
+        required = self.planned.requires
+        while lost := self.provisioner.lost(required, self.ask):
+            if not self._rounds:
+                raise do_not_hold_together(required, lost)
+            by_fixture = [token for token in lost if self.provisioner.is_by_fixture(token, self.state)]
+            if by_fixture:
+                raise _lost_in_set_up(by_fixture, lost, "the fixture that provides it cannot be set up twice")
+            before = presence.variables(required, self.state)
+            with room_for(len(presence.graph.journeys)):
+                self._acquire()
+            if presence.world.changes.fixtures > self._fixtures:
+                after = presence.variables(required, self.state)
+                if any(after.get(name) != value for name, value in before.items()):
+                    raise _lost_in_set_up(
+                        lost, lost, "its values have changed since the fixtures were set up"
+                    )
+        if self.workdir is not None:
+            self.bench = self._bench_in(self.workdir)
+        for token in self.journey.establishes:
+            presence.claim(token, self.state)
+        forget_invalidated(presence, self.journey.invalidates, self.state)
+
+    def note_saved(self) -> None:
+        """Let the release of what this item establishes know the values saved so far, however the item ends."""
         presence = self.provisioner.presence
         for token in self.journey.establishes:
-            capability = presence.graph.capability(token)
-            if capability is not None and capability.release and presence.outlives_runs(token):
-                with presence.locked(token, self.state):
-                    presence.ask(token, self.state)
+            place = presence.place_of(token, self.state)
+            if presence.registry.made(token, place) is not None:
+                presence.registry.claim(token, place, self.values, tuple(self.secret))
 
     def perform(self, *, verbose: bool) -> None:
         """Do the steps; raises ProductFailure where one is not as expected, NoActor and HarnessError as `play` does."""
-        if self.workdir is None:
+        if self.workdir is None or self.bench is None:
             raise HarnessError(f"{self.journey.id} was not prepared")
-        # Not earlier, for the fixtures that were set up since may have changed the environment.
-        self.bench = self._bench_in(self.workdir)
         world = self.provisioner.presence.world
         self.cast = cast_for(world, self.journey, self.bench)
-        done = play(world, self.journey, self.bench, self.cast, why=Why.ITEM)
-        if done.failure is not None:
+        self._done = self.provisioner.presence.saving_for(self.journey.establishes, self.state)
+        play(world, self.journey, self.bench, self.cast, why=Why.ITEM, done=self._done)
+        if self._done.failure is not None:
             again = reproduction(self.journey, world)
-            text = failure_text(done, self.bench, reproduce=again, verbose=verbose)
+            text = failure_text(self._done, self.bench, reproduce=again, verbose=verbose)
             raise ProductFailure(f"{text}\n{self._whereabouts()}")
-        self.values.update(done.values)
-        self.secret.extend(done.secret)
+        self.values.update(self._done.values)
+        self.secret.extend(self._done.secret)
 
     def establish(self) -> None:
-        """Record what the journey, which has passed, establishes; raises ProductFailure if a probe says no."""
+        """Record what the journey, which has passed, establishes.
+
+        Raises ProductFailure if a probe says no, HarnessError if one cannot be run.
+        """
+        world = self.provisioner.presence.world
+        world.changes.note(f"the steps of {self.journey.id} ran")
         found = establish(
             self.provisioner.presence,
             self.provisioner.journal,
@@ -145,27 +202,28 @@ class Turn(Struct, kw_only=True):
         )
         self.established.update(found.proofs)
         if found.denied:
-            again = reproduction(self.journey, self.provisioner.presence.world)
-            text = f"{denial(self.journey, found.denied)}\n\nreproduce: {again}"
+            text = f"{denial(self.journey, found.denied)}\n\nreproduce: {reproduction(self.journey, world)}"
             raise ProductFailure(f"{text}\n{self._whereabouts()}")
+        if found.unanswered:
+            raise HarnessError(unanswered(self.journey, found.unanswered))
 
     def clean_up(self) -> str:
-        """Run the journey's clean-up steps, all of them, once; gives what went wrong, or nothing."""
-        if self._is_clean or self.workdir is None or not self.journey.cleanup:
+        """Run the journey's clean-up steps, all of them, once; return what went wrong, or nothing."""
+        if self.workdir is None or self._cleaned:
             return ""
-        self._is_clean = True
+        self._cleaned = True
         bench = self.bench or self._bench_in(self.workdir)
-        bench = replace(bench, environment={**bench.environment, **self.values}, name=f"{bench.name}-cleanup")
         with self.provisioner.presence.world.interruption.doing("clean-up"):
-            done = perform(self.journey.cleanup, bench, keep_going=True)
-        return failure_text(done, bench, what="cleanup step")
+            problem, self.not_cleaned = clean_up(self.journey, bench, self._done)
+        return problem
 
     def _bench_in(self, workdir: Path) -> RealBench:
         return bench_for_journey(self.provisioner.presence, self.journey, self.state, workdir)
 
     def leave(self) -> None:
-        """Give back locks, and what is in the working directory if nobody will want to look at it."""
-        self._held.close()
+        """Give back the locks, and what is in the working directory if it is of no further use."""
+        if self._locks is not None:
+            self._locks.give_back()
         if self._keeps_nothing() and self.workdir is not None and self.journey.workdir is None:
             remove_if_filled(self.workdir)
 
@@ -189,6 +247,7 @@ class Turn(Struct, kw_only=True):
 
     def begin(self) -> None:
         """Write down that the item starts; where that fails, `prepare` says so."""
+        self.provisioner.presence.world.changes.note("the item before it ran")
         try:
             self.provisioner.journal.started(self.journey.id, Why.ITEM, self.state.name)
         except HarnessError as error:
@@ -196,21 +255,22 @@ class Turn(Struct, kw_only=True):
 
     def end(self) -> None:
         """Write the outcome down; this is what dependents on any worker go by. Raises HarnessError if that fails."""
-        if self.established and self._is_disproved:
-            self._take_back_its_word()
+        self.take_back_its_word()
         self.provisioner.journal.ended(self.journey.id, Why.ITEM, self.state.name, self.outcome, self.cause)
 
     @property
     def _is_disproved(self) -> bool:
-        """Whether a test came to something else in the end than what it had established its tokens by."""
-        return self.journey.python and not self.outcome.establishes
+        """Whether the item came to something else in the end than what it had established its tokens by."""
+        return not self.outcome.establishes
 
-    def _take_back_its_word(self) -> None:
+    def take_back_its_word(self) -> None:
         """Forget what had been written down before more was known: a failed teardown, or a failure unittest kept."""
+        if not self.established or not self._is_disproved:
+            return
         for token in self.established:
             self.provisioner.presence.forget(token, self.state)
         if self.outcome is Outcome.ERROR:
-            self.cause = Cause(who=self.journey.id, why="passed, but its teardown failed")
+            self.cause = Cause(who=self.journey.id, why=CLEAN_UP_FAILED)
 
     def result(self) -> JourneyResult:
         return JourneyResult(
@@ -224,4 +284,5 @@ class Turn(Struct, kw_only=True):
             kept=":".join(str(path) for path in self.kept_paths()),
             trajectory="" if self.cast is None else str(self.cast.trajectory.path),
             unjudged=0 if self.cast is None else self.cast.unjudged,
+            not_cleaned=self.not_cleaned,
         )

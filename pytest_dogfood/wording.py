@@ -44,8 +44,12 @@ def failure_text(
 
 
 def what_the_probe_said(token: Token, probed: Probed) -> str:
-    """Describe a probe that says no, as a step that failed."""
-    return failure_text(probed.done, probed.bench, what=f"probe of {token}, step")
+    """Describe a probe that does not say yes, as a step that failed; first why, if it could not be run at all."""
+    step = failure_text(probed.done, probed.bench, what=f"probe of {token}, step")
+    if not probed.why_not_run:
+        return step
+    why = probed.bench.mask(probed.why_not_run)
+    return f"the probe of {token!r} cannot be run: {why}; a probe that means no exits with 1\n{step}".rstrip()
 
 
 def _failed(result: StepResult) -> Iterator[str]:

@@ -7,20 +7,20 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator
 from collections.abc import Mapping
-from contextlib import ExitStack
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec import field
 
+from pytest_dogfood.changes import Changes
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.interruption import Interruption
 from pytest_dogfood.journey import ChainId
 from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import Token
 from pytest_dogfood.locktable import LockTable
+from pytest_dogfood.namedlocks import NamedLocks
 from pytest_dogfood.outputs import Spares
 from pytest_dogfood.process import Lifeline
 from pytest_dogfood.rundir import RunDirectory
@@ -62,9 +62,10 @@ class State(Struct, frozen=True, kw_only=True):
 class World(Struct, kw_only=True):
     """One process's view of the run's directories; `locks` is shared by all runs of this user.
 
-    `troupe` is None where nobody acts. `mark_names` are what conditions of marks may speak of.
-    `again` are the options, as shell text that ends in a space, with which a command does again what is done here.
-    `uncollected` says why what would establish a token could not be collected.
+    `troupe` is None where nobody acts. `mark_names` are what conditions of marks may speak of. `changes` are the events
+    after which a token that was present may be gone. `again` are the options, as shell text that ends in a space, with
+    which a command does again what is done here. `uncollected` says why what would establish a token could not be
+    collected.
     """
 
     run: RunDirectory
@@ -80,6 +81,7 @@ class World(Struct, kw_only=True):
     uncollected: Mapping[Token, str] = field(default_factory=dict)
     again: str = ""
     interruption: Interruption = field(default_factory=Interruption)
+    changes: Changes = field(default_factory=Changes)
     _counter: Iterator[int] = field(default_factory=itertools.count)
     _spares: Mapping[str, Spares] = field(default_factory=lambda: defaultdict(Spares))
     _named: LockTable | None = None
@@ -160,12 +162,11 @@ class World(Struct, kw_only=True):
         """Give the directory of a file that is named relative to the rootdir."""
         return (self.rootdir / path).parent
 
-    @contextmanager
-    def holding_locks(self, names: tuple[str, ...]) -> Iterator[None]:
-        """Hold locks that one holder on the machine may have at a time, taken in one order by everybody."""
-        with ExitStack() as held:
-            for name in sorted(set(names)):
-                if self._named is None:
-                    self._named = LockTable(private_directory(self.locks) / "named")
-                held.enter_context(self._named.holding(name))
-            yield
+    def named_locks(self) -> NamedLocks:
+        """Return a holder of locks that one holder on the machine may have at a time; it holds none yet."""
+        return NamedLocks(self._table_of_named_locks)
+
+    def _table_of_named_locks(self) -> LockTable:
+        if self._named is None:
+            self._named = LockTable(private_directory(self.locks) / "named", waited=self.changes.waited)
+        return self._named

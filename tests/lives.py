@@ -29,7 +29,7 @@ class Started:
 
     def end(self) -> Run:
         """Wait for its end."""
-        status = self.process.wait(timeout=60)
+        status = self.process.wait(timeout=180)
         text = self._output.read_text(encoding="utf-8", errors="surrogateescape")
         return Run(status=status, text=text, cases=read_junit(self.junit))
 

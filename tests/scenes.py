@@ -66,7 +66,7 @@ class Scene:
         )
 
         def end() -> Run:
-            text, _ = started.communicate(timeout=60)
+            text, _ = started.communicate(timeout=180)
             return Run(status=started.returncode, text=text, cases=read_junit(junit))
 
         return end
@@ -90,7 +90,7 @@ class Inner:
             path.write_text(textwrap.dedent(text), encoding="utf-8")
         return self
 
-    def typed(self, *arguments: str, stdin: str = "", seconds: float = 60) -> pytest.RunResult:
+    def typed(self, *arguments: str, stdin: str = "", seconds: float = 180) -> pytest.RunResult:
         """Run `pytest` with these arguments and no others."""
         environment = {name: text for name, text in os.environ.items() if not name.startswith("PYTEST_")}
         started = time.monotonic()

@@ -19,6 +19,9 @@ ONE_BY_ONE = """
         def jobs(self, ids):
             return [Job(index=index, after=(index - 1,) if index else ()) for index in range(len(ids))]
 
+        def finished(self, node_id):
+            pass
+
     def pytest_configure(config):
         if hasattr(config, "workerinput"):
             config.pluginmanager.register(BarrierPlugin())

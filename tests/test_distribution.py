@@ -30,6 +30,9 @@ DISTRIBUTED = '''
             names = [node_id.partition("::")[2] for node_id in ids]
             return [self.job(index, name, names) for index, name in enumerate(names)]
 
+        def finished(self, node_id):
+            pass
+
         def job(self, index, name, names):
             if name not in self.graph:
                 return Job(index=index, plain=True)

@@ -58,8 +58,8 @@ def test_saved_values_are_variables_of_the_later_steps() -> None:
     assert done.values == {"id": "42"}
 
 
-def test_a_step_that_fails_saves_nothing() -> None:
-    assert perform([SAVING], FakeBench([FakeSeen(status=1, stdout="42")])).values == {}
+def test_a_step_that_fails_keeps_what_it_saved_for_the_clean_up() -> None:
+    assert perform([SAVING], FakeBench([FakeSeen(status=1, stdout="42")])).values == {"id": "42"}
 
 
 def test_a_value_that_cannot_be_saved_fails_the_step() -> None:

@@ -21,10 +21,10 @@ def journal(tmp_path: Path) -> Journal:
     return Journal(tmp_path)
 
 
-def begun_and_died(directory: Path) -> None:
+def begun_and_died(directory: Path, why: Why = Why.ITEM) -> None:
     """Let another process write down that it starts the journey, and end."""
     code = "import sys; from pathlib import Path; from pytest_dogfood.journal import *; "
-    code += "Journal(Path(sys.argv[1])).started('a', Why.REPLAY, 's')"
+    code += f"Journal(Path(sys.argv[1])).started('a', Why('{why}'), 's')"
     subprocess.run([sys.executable, "-c", code, str(directory)], check=True)
 
 
@@ -74,6 +74,26 @@ def test_a_death_outweighs_an_earlier_pass(journal: Journal, tmp_path: Path) -> 
     journal.ended(A, Why.ITEM, "s", Outcome.PASSED)
     begun_and_died(tmp_path)
     assert outcome(journal) is Outcome.CRASHED
+
+
+def test_the_first_replay_that_dies_does_not_count_and_the_second_does(
+    journal: Journal, tmp_path: Path
+) -> None:
+    begun_and_died(tmp_path, Why.REPLAY)
+    first = outcome(journal)
+    begun_and_died(tmp_path, Why.REPLAY)
+    assert (first, outcome(journal)) == (None, Outcome.CRASHED)
+
+
+def test_how_it_ended_in_the_state_that_is_asked_for_outweighs_all_others(journal: Journal) -> None:
+    journal.ended(A, Why.ITEM, "here", Outcome.PASSED)
+    journal.ended(A, Why.REPLAY, "elsewhere", Outcome.FAILED)
+    verdicts = [journal.verdict(A, state=state) for state in ("here", "elsewhere", "a third")]
+    assert [one.outcome for one in verdicts if one is not None] == [
+        Outcome.PASSED,
+        Outcome.FAILED,
+        Outcome.FAILED,
+    ]
 
 
 def test_a_later_pass_outweighs_a_death(journal: Journal, tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ def test_a_service_is_gone_before_what_comes_after_its_last_user_begins(
             scope: machine
             service: {{run: [{sys.executable}, "{scene.path}/serve.py", "{scene.path}/port", "{scene.path}/new"]}}
             probe: test -e "$DOGFOOD_ROOT/new"
-          written: {{scope: machine, description: by the old server}}
+          written: {{scope: machine, description: by the old server, outlives: [old-server]}}
         journeys:
           - {{id: write-with-old, requires: [old-server], establishes: [written], steps: [{{run: "true"}}]}}
           - {{id: read-with-new, requires: [written, new-server], steps: [{{run: "true"}}]}}

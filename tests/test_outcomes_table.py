@@ -196,7 +196,7 @@ def test_provision_never_makes_a_missing_token_an_error_and_a_failed_producer_a_
         "breaks": "failure",
         "uses-broken": "skipped",
     }
-    assert "--dogfood-provision never forbids to bring it about" in run.cases["uses-made"].message
+    assert "--dogfood-provision never forbids provisioning" in run.cases["uses-made"].message
     assert not list(scene.path.glob("*ed"))
 
 

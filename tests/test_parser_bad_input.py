@@ -99,8 +99,6 @@ MISTAKES_IN_A_JOURNEY: list[tuple[str, Found]] = [
     ("capabilities: {a: {invalidates: 'a:b'}}", ("conflicting-tokens", 2, 33)),
     ("capabilities: {a: {requires: [b, c], invalidates: c}}", ("conflicting-tokens", 2, 51)),
     ("capabilities: {a: {requires: [b, c], outlives: b, invalidates: c}}", ("conflicting-tokens", 2, 64)),
-    ("capabilities: {a: {requires: b, outlives: [b, c]}}", ("outlives-unrequired", 2, 47)),
-    ("capabilities: {a: {outlives: 'b:*'}}", ("outlives-unrequired", 2, 30)),
     ("capabilities: {a: {lock: x, locks: x}}", ("conflicting-keys", 2, 20)),
     ("capabilities: {a: {lock: {}}}", ("wrong-type", 2, 26)),
     ("capabilities: {a: {service: {run: x}}}", ("service-without-probe", 2, 20)),

@@ -67,10 +67,12 @@ def test_what_lies_behind_a_journey_that_is_left_out_is_waited_for() -> None:
     assert plan["c"].after == ("a",)
 
 
-def test_an_item_counts_as_a_user_of_what_a_replay_for_it_needs() -> None:
+def test_a_token_that_an_item_needs_rests_on_what_its_establisher_needs() -> None:
     chain = (journey("a", gives="t"), journey("b", needs="t", gives="s"), journey("c", needs="s"))
-    assert planned(*chain, selected="c")["c"].users_of == ("s", "t")
-    assert planned(*chain)["c"].users_of == ("s",)
+    graph = CapabilityGraph(chain)
+    plan = make_plan(graph, [JourneyId("c")])
+    assert plan.journeys[0].uses == ("s",)
+    assert plan.rests_on == {"s": ("t",), "t": ()}
 
 
 def test_a_gate_holds_back_every_later_tier_and_no_other() -> None:

@@ -105,7 +105,7 @@ def test_four_workers_that_ask_at_once_get_one_provisioning(scene: Scene) -> Non
     assert len(set(scene.lines("workers"))) > 1
 
 
-def test_a_provider_that_kills_its_worker_is_not_tried_by_every_dependent(scene: Scene) -> None:
+def test_a_provider_that_kills_its_worker_is_tried_once_more_and_not_by_every_dependent(scene: Scene) -> None:
     scene.write(
         "shop.journey.yaml",
         """
@@ -120,9 +120,11 @@ def test_a_provider_that_kills_its_worker_is_not_tried_by_every_dependent(scene:
     )
     run = scene.run("-n2")
     assert run.status == 1
-    assert scene.lines("tries") == ["x"]
+    assert scene.lines("tries") == ["x", "x"]
     assert run.cases["bystander"].kind == "passed"
-    assert "1 passed + 1 failed + 2 errors; 0 unaccounted" in run.closing_line
+    assert "1 passed + 2 failed + 1 error; 0 unaccounted" in run.closing_line
+    assert "'deadly' could not be provisioned" in run.text
+    assert "that took 2 workers down" in run.text
 
 
 @WORKERS
@@ -134,11 +136,32 @@ def test_presence_is_asked_again_before_each_dependent(scene: Scene, workers: st
           till: {probe: test -f "$DOGFOOD_STATE/till"}
         journeys:
           - {id: opens, establishes: [till], steps: [{run: 'touch "$DOGFOOD_STATE/till"; echo x >> "$DOGFOOD_ROOT/n"'}]}
-          - {id: steals, requires: [till], establishes: [stolen], steps: [{run: rm "$DOGFOOD_STATE/till"}]}
-          - {id: sells, requires: [till, stolen], steps: [{run: test -f "$DOGFOOD_STATE/till"}]}
+          - {id: steals, requires: [till], steps: [{run: rm "$DOGFOOD_STATE/till"}]}
+          - {id: sells, requires: [till], steps: [{run: test -f "$DOGFOOD_STATE/till"}]}
         """,
     )
     run = scene.run(workers)
     assert run.status == 0
     assert scene.lines("n") == ["x", "x"]
     assert run.cases["sells"].properties["dogfood.provisioned"] == "till by replaying opens"
+
+
+@pytest.mark.parametrize("selected", ["steals or sells or opens", "sells", "steals or sells"])
+@WORKERS
+def test_a_journey_that_destroys_a_base_of_what_it_establishes_makes_them_not_hold_together(
+    scene: Scene, workers: str, selected: str
+) -> None:
+    scene.write(
+        "shop.journey.yaml",
+        """
+        capabilities:
+          till: {probe: test -f "$DOGFOOD_STATE/till"}
+        journeys:
+          - {id: opens, establishes: [till], steps: [{run: 'touch "$DOGFOOD_STATE/till"'}]}
+          - {id: steals, requires: [till], establishes: [stolen], steps: [{run: rm "$DOGFOOD_STATE/till"}]}
+          - {id: sells, requires: [till, stolen], steps: [{run: 'true'}]}
+        """,
+    )
+    run = scene.run(workers, "-k", selected)
+    assert run.cases["sells"].kind == "error"
+    assert "'till', 'stolen' do not hold together: 'till' was lost after steals was replayed" in run.text

@@ -39,9 +39,13 @@ class FakeWorker:
 class ListedJobs:
     def __init__(self, *jobs: Job) -> None:
         self.listed = jobs
+        self.ended: list[str] = []
 
     def jobs(self, ids: Sequence[str]) -> Sequence[Job]:
         return self.listed[: len(ids)]
+
+    def finished(self, node_id: str) -> None:
+        self.ended.append(node_id)
 
 
 def begin(config: pytest.Config, jobs: Sequence[Job], *workers: FakeWorker) -> DogfoodScheduling:

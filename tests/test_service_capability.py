@@ -44,7 +44,8 @@ WEB = f"""
       chained:
         probe: test -f "$DOGFOOD_STATE/chained"
         service: {{run: 'echo $$ >>"$DOGFOOD_ROOT/chained"; touch "$DOGFOOD_STATE/chained"; exec sleep 300'}}
-      over: {{scope: machine}}
+      over: {{scope: machine, outlives: [web-up]}}
+      used-up: {{outlives: [chained, used]}}
       mute:
         scope: machine
         timeout: 0.5
@@ -222,8 +223,8 @@ def test_a_service_that_dies_in_between_is_started_again_for_the_next(new_live: 
             probe: test -f "$DOGFOOD_SHARED/up"
             service: {run: 'echo $$ >>"$DOGFOOD_ROOT/up"; touch "$DOGFOOD_SHARED/up"; exec sleep 300'}
         journeys:
-          - {id: kills, requires: [up], establishes: [killed], steps: [{run: 'kill -9 "$(cat "$DOGFOOD_ROOT/up")"'}]}
-          - {id: needs, requires: [up, killed], steps: [{run: 'kill -0 "$(tail -n1 "$DOGFOOD_ROOT/up")"'}]}
+          - {id: kills, requires: [up], steps: [{run: 'kill -9 "$(cat "$DOGFOOD_ROOT/up")"'}]}
+          - {id: needs, requires: [up], steps: [{run: 'kill -0 "$(tail -n1 "$DOGFOOD_ROOT/up")"'}]}
         """,
     )
     run = live.run()

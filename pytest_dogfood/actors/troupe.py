@@ -82,12 +82,14 @@ class Troupe(Struct, frozen=True, kw_only=True):
         elif not self.prompter_for(journey).acts and (journey.is_gui or self.process is None):
             raise NoActor(nobody_acts(journey))
 
-    def perform(self, cast: JourneyCast, bench: RealBench, *, why: str, asked_by: str = "") -> Performance:
-        """Perform the steps of a journey; `why` and `asked_by` are kept in the trajectory."""
+    def perform(
+        self, cast: JourneyCast, bench: RealBench, *, why: str, asked_by: str = "", done: Performance
+    ) -> None:
+        """Perform the steps of a journey into `done`; `why` and `asked_by` are kept in the trajectory."""
         journey = cast.journey
         cast.trajectory.begin(journey, why=why, run=self.run.id, worker=self.worker, asked_by=asked_by)
         try:
-            done = perform(journey.steps, bench, timeout=journey.timeout, cast=cast)
+            perform(journey.steps, bench, timeout=journey.timeout, cast=cast, done=done)
         except HarnessError as error:
             cast.trajectory.end("error", str(error))
             raise HarnessError(bench.mask(f"{error}\n  trajectory: {cast.trajectory.path}")) from error
@@ -100,7 +102,6 @@ class Troupe(Struct, frozen=True, kw_only=True):
                 self._record(self.recorded, cast, done.values)
         finally:
             cast.trajectory.close()
-        return done
 
     def close(self) -> None:
         """End the actor's process."""

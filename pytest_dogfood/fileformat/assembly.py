@@ -246,7 +246,7 @@ def read_capability(
 
 
 def _report_destroyed_bases(token: str, fields: Fields, findings: Findings) -> None:
-    """Report what a capability invalidates although it needs it, and what it outlives without requiring it."""
+    """Report what a capability invalidates although it needs it."""
     required = {node.value for node in fields.get("requires", ())}
     outlived = {node.value for node in fields.get("outlives", ())}
     for node in fields.get("invalidates", ()):
@@ -258,11 +258,6 @@ def _report_destroyed_bases(token: str, fields: Fields, findings: Findings) -> N
             message = f"{token!r} requires {node.value!r} and invalidates it too"
             hint = f"if it is needed only while {token!r} is made, say `outlives: [{node.value}]`"
             findings.add(node, "conflicting-tokens", message, hint=hint)
-    for node in fields.get("outlives", ()):
-        if node.value not in required:
-            message = f"{token!r} outlives {node.value!r} but does not require it"
-            hint = f"add it to `requires`, or remove it from `outlives`: {token!r} does not rest on it"
-            findings.add(node, "outlives-unrequired", message, hint=hint)
 
 
 def _service(fields: Fields | None, findings: Findings, defaults: Defaults) -> Service | None:

@@ -190,7 +190,7 @@ CAPABILITY = Record(
         ),
         "outlives": Key(
             shape=REQUIRED_TOKENS,
-            description="Those of `requires` that it needs only while it is made.",
+            description="What it needs only while it is made, and not later.",
             examples=("[old-server]",),
         ),
         "timeout": Key(
@@ -242,7 +242,7 @@ _JOURNEY_KEYS = {
         shape=OneOrMany(item=TEXT), description="One holder at a time on the machine.", examples=("[gpu]",)
     ),
     "lock": Key(shape=OneOrMany(item=TEXT), description="The same as `locks`.", alias_of="locks"),
-    "cleanup": Key(shape=STEPS, description="Steps that always run."),
+    "cleanup": Key(shape=STEPS, description="Steps that always run, with the values saved so far."),
     "steps": Key(
         shape=ListOf(item=STEP, expected="a list of steps", empty_code="no-steps"),
         description="What the user does, in order.",

@@ -1,0 +1,74 @@
+"""A journey's clean-up: it always runs, and never with a saved value that is missing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from collections.abc import Iterator
+
+from msgspec.structs import replace
+
+from pytest_dogfood.execution import perform
+from pytest_dogfood.journey import Journey
+from pytest_dogfood.journey import Script
+from pytest_dogfood.journey import Step
+from pytest_dogfood.performance import Performance
+from pytest_dogfood.stepping import RealBench
+from pytest_dogfood.wording import failure_text
+
+CLEAN_UP_FAILED = "passed, but its teardown failed"
+"""What is said of a journey that did its steps and did not clean up, as the end of a sentence."""
+
+_REFERENCE = re.compile(
+    r"\$(?:(?P<bare>[A-Za-z_]\w*)|\{[#!]?(?P<name>[A-Za-z_]\w*)(?P<rest>[^}]*))", re.ASCII
+)
+_DEFAULTS = ("-", ":-", "=", ":=", "+", ":+")
+"""What follows a name where the author says what is to happen without a value (POSIX, Parameter Expansion)."""
+
+
+def clean_up(journey: Journey, bench: RealBench, done: Performance) -> tuple[str, str]:
+    """Run the clean-up steps of a journey, all of them, with the values that its steps have saved so far.
+
+    A step that uses a value which some step of the journey saves, and which is not there, is left out: the shell would
+    put nothing in its place, and `rm -rf "$dir/"` would remove something else. Return what went wrong, and what was
+    left out; either may be empty.
+    """
+    if not journey.cleanup:
+        return "", ""
+    missing = {save.name for step in journey.steps for save in step.save} - done.values.keys()
+    missing -= bench.environment.keys()
+    left_out = {step.location: used for step in journey.cleanup if (used := values_used(step, missing))}
+    steps = [step for step in journey.cleanup if step.location not in left_out]
+    environment = {**bench.environment, **done.values}
+    bench = replace(bench, environment=environment, name=f"{bench.name}-cleanup")
+    ended = perform(steps, bench, keep_going=True)
+    told = (
+        f"{place}: not run, for no step has saved {', '.join(used)}; write ${{{used[0]}:-}} to run it all the same"
+        for place, used in left_out.items()
+    )
+    return failure_text(ended, bench, what="cleanup step"), "\n".join(told)
+
+
+def values_used(step: Step, names: Collection[str]) -> tuple[str, ...]:
+    """Return which variables among `names` a step uses without saying what to do where they have no value."""
+    needed: dict[str, None] = {}
+    answered: set[str] = set()
+    for text in _texts(step):
+        for found in _REFERENCE.finditer(text):
+            name = found["bare"] or found["name"]
+            if found["rest"] and found["rest"].startswith(_DEFAULTS):
+                answered.add(name)
+            elif name in names:
+                needed[name] = None
+    return tuple(name for name in needed if name not in answered)
+
+
+def _texts(step: Step) -> Iterator[str]:
+    """Yield every text of a step in which a variable may stand, for our own expansion or for the shell's."""
+    if isinstance(step.run, Script):
+        yield from (f"${name}" for name in step.run.variables)
+    elif isinstance(step.run, str):
+        yield step.run
+    yield from step.env.values()
+    if step.cwd is not None:
+        yield step.cwd

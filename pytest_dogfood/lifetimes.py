@@ -1,0 +1,78 @@
+"""How long tokens live, and in which order they are released."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from collections.abc import Iterable
+from collections.abc import Mapping
+
+from pytest_dogfood.journey import JourneyId
+from pytest_dogfood.journey import Token
+from pytest_dogfood.planning import Plan
+from pytest_dogfood.precedence import in_order
+
+
+class Lifetimes:
+    """Counts what keeps each token of a run alive.
+
+    A token lives while an item that names it is unfinished, or while another token that rests on it lives.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._named = {one.id: one.uses for one in plan.journeys}
+        self._rests_on = plan.rests_on
+        self._reasons: Counter[Token] = Counter()
+        for tokens in (*self._named.values(), *self._rests_on.values()):
+            self._reasons.update(tokens)
+
+    def finish(self, item: JourneyId) -> tuple[Token, ...]:
+        """Count an item as finished, once; return the tokens that it was the last to keep alive, bases last."""
+        died: list[Token] = []
+        over = list(self._named.pop(item, ()))
+        while over:  # a loop: a chain of tokens may be longer than the stack
+            token = over.pop()
+            self._reasons[token] -= 1
+            if not self._reasons[token]:
+                died.append(token)
+                over += self._rests_on.get(token, ())
+        return tuple(died)
+
+    def below(self, tokens: Iterable[Token]) -> frozenset[Token]:
+        """Return `tokens`, and all that they rest on, also by way of others."""
+        return _reachable(tokens, self._rests_on)
+
+    def above(self, token: Token) -> frozenset[Token]:
+        """Return all tokens that rest on `token`, also by way of others."""
+        resting: dict[Token, list[Token]] = {}
+        for upper, bases in self._rests_on.items():
+            for base in bases:
+                resting.setdefault(base, []).append(upper)
+        return _reachable([token], resting) - {token}
+
+
+def _reachable(start: Iterable[Token], edges: Mapping[Token, Collection[Token]]) -> frozenset[Token]:
+    found = set(start)
+    waiting = list(found)
+    while waiting:
+        new = [one for one in edges.get(waiting.pop(), ()) if one not in found]
+        found.update(new)
+        waiting += new
+    return frozenset(found)
+
+
+class ReleaseOrder:
+    """Puts what is to be released in order: what rests on others before them, otherwise the youngest first.
+
+    By age alone it would be wrong: a base that was lost and made again is younger than what rests on it.
+    """
+
+    def __init__(self, rests_on: Mapping[Token, tuple[Token, ...]]) -> None:
+        self._heights: dict[Token, int] = {}
+        for token in in_order(rests_on):
+            below = (self._heights.get(base, 0) for base in rests_on[token])
+            self._heights[token] = 1 + max(below, default=0)
+
+    def sorted(self, made: Iterable[tuple[Token, str, float]]) -> list[tuple[Token, str, float]]:
+        """Return tokens, each with its place and since when there is something of it (seconds), in order."""
+        return sorted(made, key=lambda one: (-self._heights.get(one[0], 0), -one[2], one[0], one[1]))
