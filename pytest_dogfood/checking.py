@@ -69,6 +69,7 @@ class Checking:
         settled = self._working.settled
         if settled is None:
             raise AssertionError("the report comes after collection")
+        project = self._config.stash[PROJECT]()
         findings: tuple[Diagnostic, ...] = settled.findings
         if not errors_among(findings):
             weights = {planned.id: planned.weight for planned in settled.plan.journeys}
@@ -77,14 +78,15 @@ class Checking:
             places = _state_paths(self._config)
             advice = advise(
                 settled.graph,
-                knows_tests=bool(self._config.getini("python_files")),
+                # What was not named may require what seems to be of no use.
+                knows_tests=bool(self._config.getini("python_files")) and not project.is_named_in_part,
                 environment=os.environ.keys(),
                 text_of=self._text_of,
             )
             findings = (*findings, *advice, *collapsed, *places)
         # Also where there are errors: a token may have no source only because its file has the wrong name.
         uncollected = uncollected_files(
-            self._config.stash[PROJECT](),
+            project,
             settings.files,
             collected=self._collected,
             not_entered=self._config.getini("norecursedirs"),

@@ -53,6 +53,7 @@ def test_a_file_that_was_not_named_makes_no_capability_empty(
 def test_a_check_of_one_file_knows_the_whole_project(project: Inner) -> None:
     result = project.dogfood("--dogfood-check", "--dogfood-strict", "a.journey.yaml")
     assert result.ret == 0, result.stdout.str()
+    result.stdout.no_fnmatch_line("*nobody-requires*")
 
 
 @pytest.mark.parametrize("workers", ["-n0", "-n2"])
