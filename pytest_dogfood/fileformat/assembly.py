@@ -36,6 +36,8 @@ SUCCESS = Expectation()
 SAYS_WHAT_TO_DO = frozenset({"run", "intent", "expect", "expect_text", "expect_state", "expect_cmd_re"})
 """A step needs one of these keys."""
 
+_FOR_A_JUDGE = ("expect_text", "expect_state", "expect_cmd_re")
+
 
 class Defaults(Struct, frozen=True, kw_only=True):
     """What steps are given unless something nearer says otherwise. `timeout` is each step's, in seconds."""
@@ -147,7 +149,7 @@ def _report_unjudged(step: Fields, findings: Findings) -> None:
         what = json.dumps(text, ensure_ascii=False) if len(text) <= 40 else "…"
         hint = f"write `expect: {{stdout: {{contains: {what}}}}}` to check, `intent:` to comment"
         findings.add(at, "checks-nothing", message, hint=hint)
-    for key in ("expect_text", "expect_state", "expect_cmd_re"):
+    for key in _FOR_A_JUDGE:
         if key in step.values:
             message = f"{key!r} is for what an actor does: beside `run:` it checks nothing"
             hint = "write assertions under `expect:`, such as `{stdout: {contains: ready}}`"
@@ -157,12 +159,12 @@ def _report_unjudged(step: Fields, findings: Findings) -> None:
 def _report_core_without_actor(items: Iterable[str | tuple[str, ...] | Fields], findings: Findings) -> None:
     """Report steps that claim not to decide, in a list where every step has a command and so decides."""
     steps = [item for item in items if isinstance(item, Fields)]
-    if all(step.wrote("run") for step in steps):
-        for step in steps:
-            if step.get("core") is False:
-                message = "`core: false`, but a step with `run:` always decides the outcome"
-                hint = "remove it; let a command that may fail end with `|| true`"
-                findings.add(step.key("core"), "core-without-actor", message, hint=hint)
+    minor = [step for step in steps if step.values.get("core") is False]
+    if minor and all(step.wrote("run") for step in steps):
+        for step in minor:
+            message = "`core: false`, but a step with `run:` always decides the outcome"
+            hint = "remove it; let a command that may fail end with `|| true`"
+            findings.add(step.key("core"), "core-without-actor", message, hint=hint)
 
 
 def read_seed_files(fields: Fields, findings: Findings) -> Mapping[str, str]:

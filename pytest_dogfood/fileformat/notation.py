@@ -122,8 +122,10 @@ class Regex(Struct, frozen=True, kw_only=True):
 
 def _matches_every_text(pattern: re.Pattern[str]) -> bool:
     """Whether a pattern matches the empty text and nothing in it asks what stands around."""
+    if pattern.match("") is None:
+        return False
     rest = re.sub(_CHARACTER_SET, "", pattern.pattern.removeprefix("^"))
-    return not re.search(_ASKS_AROUND, rest) and pattern.match("") is not None
+    return not re.search(_ASKS_AROUND, rest)
 
 
 class ExpectedText(Struct, frozen=True, kw_only=True):
@@ -134,7 +136,9 @@ class ExpectedText(Struct, frozen=True, kw_only=True):
 
     def read(self, node: Node, findings: Findings) -> str | None:
         text = read_text(node, findings, self.expected, empty=self.empty)
-        if text is not None and (found := next(filter(None, _OF_A_SHELL.findall(text)), "")):
+        if text is None or "${" not in text:
+            return text
+        if found := next(filter(None, _OF_A_SHELL.findall(text)), ""):
             hint = "write $name or ${name}, or $${ if it is meant as it is"
             findings.add(
                 node, "shell-expansion", f"{shown(found)} is not expanded in what is expected", hint=hint
@@ -202,7 +206,7 @@ class Command(Struct, frozen=True, kw_only=True):
         if is_null(node) or not node.value.strip():
             findings.add(node, "empty-run", "an empty command", hint="write what the user types")
             return None
-        if all(line.startswith("#") for line in map(str.strip, node.value.split("\n")) if line):
+        if node.value.lstrip().startswith("#") and _is_comment(node.value):
             hint = "write what the user types; a comment for people goes under `intent:`"
             findings.add(node, "empty-run", "a command of comments only, which does nothing", hint=hint)
             return None
@@ -219,6 +223,10 @@ class Command(Struct, frozen=True, kw_only=True):
             return None
         words = [read_text(item, findings, "a word", empty=item is not first) for item in node.items]
         return None if None in words else tuple([word for word in words if word is not None])
+
+
+def _is_comment(text: str) -> bool:
+    return all(line.startswith("#") for line in map(str.strip, text.split("\n")) if line)
 
 
 class FreeMap(Struct, frozen=True, kw_only=True):

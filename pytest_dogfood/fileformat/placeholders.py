@@ -85,6 +85,8 @@ class Filler:
         )
 
     def steps(self, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+        if not self._matrix and not any(step.seed_files for step in steps):
+            return steps
         return tuple([self._step(step) for step in steps])
 
     def _step(self, step: Step) -> Step:
