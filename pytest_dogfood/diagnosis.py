@@ -243,7 +243,7 @@ def _shared_variables(graph: CapabilityGraph) -> Iterator[Diagnostic]:
             owners[variable_for(token, name)].add(token)
     clashes = {variable: tokens for variable, tokens in owners.items() if len(tokens) > 1}
     for who, user, required in _users(graph) if clashes else ():
-        needed = graph.with_needs(required)
+        needed = graph.with_bases(required)
         for variable, tokens in clashes.items():
             both = [token for token in required if token in tokens]
             if len(both) < 2 and user.speaks_of(variable):

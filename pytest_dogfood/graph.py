@@ -228,19 +228,15 @@ class CapabilityGraph:
     def needed_by(self, journey: Journey) -> tuple[Token, ...]:
         """Give what a journey requires, and what the providers of that require in turn."""
         if journey.id not in self._needed:
-            self._needed[journey.id] = self.with_needs(self.required_by(journey))
+            found: dict[Token, None] = {}
+            waiting = list(reversed(self.required_by(journey)))
+            while waiting:
+                token = waiting.pop()
+                if token not in found:
+                    found[token] = None
+                    waiting.extend(reversed(self.needs_of_provider(token)))
+            self._needed[journey.id] = tuple(found)
         return self._needed[journey.id]
-
-    def with_needs(self, tokens: Iterable[Token]) -> tuple[Token, ...]:
-        """Give tokens and what their providers need, and what the providers of that need in turn."""
-        found: dict[Token, None] = {}
-        waiting = list(reversed(tuple(tokens)))
-        while waiting:
-            token = waiting.pop()
-            if token not in found:
-                found[token] = None
-                waiting.extend(reversed(self.needs_of_provider(token)))
-        return tuple(found)
 
     def establishing(self, token: Token) -> tuple[JourneyId, ...]:
         """Give every journey that has a part in establishing the token."""
@@ -373,7 +369,7 @@ class CapabilityGraph:
             for token in self.needed_by(journey):
                 found[token].append(journey)
         for capability in self.capabilities.values():
-            for token in self.with_needs(self.needs_of_provider(capability.token)):
+            for token in self.with_bases(self.needs_of_provider(capability.token)):
                 found[token].append(capability)
         return {token: tuple(users) for token, users in found.items()}
 

@@ -111,7 +111,7 @@ def _speakers(graph: CapabilityGraph) -> Iterator[_Speaker]:
         yield _Speaker(
             who=f"the definition of {capability.token!r}",
             steps=_steps_of(capability),
-            tokens=graph.with_needs([capability.token]),
+            tokens=graph.with_bases([capability.token]),
             always=(*_ALWAYS, *_IN_A_DEFINITION),
         )
 

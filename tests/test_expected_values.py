@@ -13,6 +13,8 @@ JOURNEYS = """
     capabilities:
       served: {provision: [{run: echo port=8080, save: {port: {stdout: "port=(.*)"}}}]}
       page-there: {probe: {run: echo page-there, expect: {stdout: "$DOGFOOD_TOKEN"}}}
+      listed: {requires: [served], provision: ['test "$DOGFOOD_SERVED_PORT" = 8080']}
+      linked: {requires: [listed], provision: ['test "$DOGFOOD_SERVED_PORT" = 8080']}
     journeys:
       - id: saved-before
         env: {WHO: ada}
@@ -25,6 +27,13 @@ JOURNEYS = """
       - id: of-a-token
         requires: [served, page-there]
         steps: [{run: echo 8080, expect: {stdout: {matches: "^$DOGFOOD_SERVED_PORT$"}}}]
+      - id: of-a-base
+        requires: [linked]
+        steps: [{run: 'echo "$DOGFOOD_SERVED_PORT"', expect: {stdout: {equals: "8080\\n"}}}]
+      - {id: makes, requires: [served], establishes: [made], steps: ["true"]}
+      - id: not-of-what-a-journey-required
+        requires: [made]
+        steps: [{run: 'echo "${DOGFOOD_SERVED_PORT:-none}"', expect: {stdout: {equals: "none\\n"}}}]
       - id: not-its-own
         steps:
           - {run: echo 1, save: {n: {stdout: ".+"}}}
@@ -64,6 +73,15 @@ JOURNEYS = """
 """
 
 
+PASSING = (
+    "saved-before",
+    "of-a-token",
+    "of-a-base",
+    "not-of-what-a-journey-required",
+    "tries-again",
+    "lane[1]",
+    "lane[2]",
+)
 ACTOR = """
     import json, sys
 
@@ -100,7 +118,7 @@ def done(project: Scene) -> Run:
     return project.run()
 
 
-@pytest.mark.parametrize("journey", ["saved-before", "of-a-token", "tries-again", "lane[1]", "lane[2]"])
+@pytest.mark.parametrize("journey", PASSING)
 def test_what_is_known_when_a_step_runs_is_expected_of_it(done: Run, journey: str) -> None:
     assert (done.cases[journey].kind, done.cases[journey].message) == ("passed", "")
 
