@@ -200,6 +200,12 @@ class Hub:
         with self._database.transaction(write=True) as connection:
             connection.execute(update(tasks).where(tasks.c.id == key).values(source_path=path))
 
+    def require_writebacks(self, planned: Sequence[Writeback]) -> None:
+        """Raise what `record_writebacks` would raise for these, and record nothing: to be asked before a commit."""
+        with self._database.transaction(write=True) as connection, connection.begin_nested() as savepoint:
+            connection.execute(writebacks.insert(), [asdict(each) for each in planned])
+            savepoint.rollback()
+
     def record_writebacks(self, done: Sequence[Writeback]) -> None:
         if not done:
             return

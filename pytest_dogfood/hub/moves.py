@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.hub.choosing import only_checkout
@@ -157,6 +158,16 @@ class Mover:
         words: str,
     ) -> Moved:
         view = scene.view
+        record = Writeback(
+            run_id=self._errand.run_id,
+            checkout=view.checkout.id,
+            path=scene.block.path,
+            task=task.id,
+            from_status=scene.status.value,
+            to_status=status.value,
+            commit="",
+        )
+        self._hub.require_writebacks([record])
         result = write_back(
             view.repository,
             Request(
@@ -169,16 +180,7 @@ class Mover:
             options=view.preferences.commit,
         )
         if result.ok and result.commit:
-            record = Writeback(
-                run_id=self._errand.run_id,
-                checkout=view.checkout.id,
-                path=scene.block.path,
-                task=task.id,
-                from_status=scene.status.value,
-                to_status=status.value,
-                commit=result.commit,
-            )
-            self._hub.record_writebacks([record])
+            self._hub.record_writebacks([replace(record, commit=result.commit)])
         return Moved(done=words, finding=result.finding(task.repo), commit=result.commit)
 
     def _reopen_in_hub(self, task: HubTask, status: Status, scene: _Scene | None = None) -> None:

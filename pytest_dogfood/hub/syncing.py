@@ -57,6 +57,9 @@ class Following:
             StatusChange(task_id=_task_id(each), old=_old_status(each), new=statuses[_task_id(each)].value)
             for each in due
         ]
+        planned = [self._record(each, change, path) for each, change in zip(due, changes, strict=True)]
+        # The hub has taken no row of this run yet, if only files follow: see that it does before anything is committed.
+        self._hub.require_writebacks(planned)
         result = write_back(
             self._view.repository,
             Request(
@@ -71,9 +74,7 @@ class Following:
         self._note(due, result)
         yield
         if result.ok and result.commit:
-            self._hub.record_writebacks(
-                [self._record(each, change, result) for each, change in zip(due, changes, strict=True)]
-            )
+            self._hub.record_writebacks([replace(each, commit=result.commit) for each in planned])
 
     def _possible(self, document: Document, due: Sequence[Judged]) -> list[Judged]:
         """Leave out the tasks whose status cannot be edited: they must not keep the others of the file back."""
@@ -105,15 +106,15 @@ class Following:
         judged = tuple(new if each is old else each for each in self._view.judged)
         self._view = replace(self._view, judged=judged)
 
-    def _record(self, judged: Judged, change: StatusChange, result: Result) -> Writeback:
+    def _record(self, judged: Judged, change: StatusChange, path: str) -> Writeback:
         return Writeback(
             run_id=self._run_id,
             checkout=self._view.checkout.id,
-            path=result.path,
+            path=path,
             task=judged.pair.hub.id if judged.pair.hub is not None else "",
             from_status=change.old,
             to_status=change.new,
-            commit=result.commit,
+            commit="",
         )
 
 

@@ -18,6 +18,8 @@ BY_ITSELF = [
     ("before hub: UPDATE tasks", "nothing"),
     ("before hub: INSERT INTO task_events", "nothing"),
     ("before hub: COMMIT", "nothing"),
+    ("before hub: INSERT INTO writebacks", "the hub"),  # to see that it can be done; it is taken back
+    ("before hub: COMMIT", "the hub"),
     ("before open the new file", "the hub"),
     ("before chmod the new file", "the hub"),
     ("before rename the workplan", "the hub"),

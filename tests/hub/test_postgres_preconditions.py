@@ -290,6 +290,22 @@ def test_no_file_is_committed_whose_row_the_hub_would_not_take(
     ]
 
 
+def test_no_file_is_committed_while_its_row_waits_for_a_lock(
+    shop: Checkout, postgres_url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = shop.head
+    assert main(["consistency", "fix", "--no-writeback"]) == 0
+    waiting = make_url(postgres_url).update_query_dict({"options": "-c lock_timeout=200"})
+    monkeypatch.setenv("DOGFOOD_HUB", waiting.render_as_string(hide_password=False))
+    engine = create_engine(parse_url(postgres_url))
+    with engine.connect() as connection:
+        connection.execute(text("LOCK TABLE writebacks IN SHARE MODE"))
+        assert main(["consistency", "fix"]) == 3
+    engine.dispose()
+    assert "another session may hold a lock" in capsys.readouterr().err
+    assert (shop.head, shop.out("status", "--porcelain")) == (before, "")
+
+
 def test_a_fix_that_could_not_write_does_not_advise_to_fix(
     shop: Checkout, postgres_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
