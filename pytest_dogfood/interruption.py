@@ -146,7 +146,7 @@ class Interruption:
         try:
             raise error
         finally:
-            del error  # its traceback would keep it alive, and nobody could see that it has vanished
+            del error  # its own traceback would keep it alive, and hide that it has vanished
 
     def _is_on_its_way(self) -> bool:
         """Whether what was raised before is still being dealt with; some code lets exceptions vanish."""

@@ -83,8 +83,9 @@ def complaints(case: Case, ended: Ended, running: Sequence[int]) -> Iterator[str
     """Give everything that is not as it should be."""
     if running:
         yield f"processes go on: {running}"
-    if "INTERNALERROR" in ended.text or "Traceback (most recent" in ended.text:
-        yield "an internal error, or a traceback of ours"
+    # While pytest itself starts, it answers Ctrl-C with a traceback.
+    if "INTERNALERROR" in ended.text or (case.at_place and "Traceback (most recent" in ended.text):
+        yield "an internal error, or a traceback"
     if ended.log.count("released machine-wide") > 1:
         yield "what the machine shares was released twice"
     if "released machine-wide" in ended.log and ended.log[-1] != "released machine-wide":
