@@ -54,6 +54,29 @@ def _compiled(pattern: str) -> regex.Pattern[str]:
         return regex.compile(in_the_syntax_of_regex(pattern), regex.MULTILINE | regex.VERSION0)
 
 
+def unrolled_size(pattern: str) -> int:
+    """Count the parts of a pattern that `re` compiles once its repetitions are written out, as `regex` does.
+
+    Writing out a million of them takes two seconds, for which there is no time limit.
+    """
+    sizes, last = [0], 0
+    for found in re.finditer(_PART, in_the_syntax_of_regex(pattern)) if "{" in pattern else ():
+        match found.lastgroup:
+            case "scope":
+                sizes.append(0)
+            case "repetition":
+                least = int(found[0][1:-1].partition(",")[0] or 1)
+                sizes[-1] += last * max(least - 1, 0)
+                last *= max(least, 1)
+            case "other" if found[0] == ")":
+                last = sizes.pop()
+                sizes[-1] += last
+            case _:
+                last = 1
+                sizes[-1] += 1
+    return sizes[0]
+
+
 def in_the_syntax_of_regex(pattern: str) -> str:
     """Write a pattern that `re` compiles so that `regex` finds the same with it."""
     if not any(sign in pattern for sign in ("{", "[", "(?", "\\s", "\\S")):

@@ -168,6 +168,8 @@ MISTAKES_IN_A_STEP: list[tuple[str, Found]] = [
     ("run: x\n   expect: {stdout: {contain: a}}", ("unknown-key", 3, 22)),
     ("run: x\n   expect: {stdout: {matches: '('}}", ("bad-regex", 3, 31)),
     ("run: x\n   expect: {stdout: {matches: [a, '[']}}", ("bad-regex", 3, 35)),
+    ("run: x\n   expect: {stdout: {matches: 'x{4294967294}'}}", ("bad-regex", 3, 31)),
+    ("run: x\n   save: {v: {stdout: '(?:(?:x{1000}){1000}){1000}'}}", ("bad-regex", 3, 23)),
     ("run: x\n   expect: {stdout: {json: {'a[': 1}}}", ("bad-jmespath", 3, 29)),
     ("run: x\n   expect: {stdout: '${a:-b}'}", ("shell-expansion", 3, 21)),
     ("run: x\n   expect: {stdout: {not_contains: [a, '${a%b}']}}", ("shell-expansion", 3, 40)),

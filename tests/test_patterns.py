@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from pytest_dogfood.patterns import TooSlow
 from pytest_dogfood.patterns import search
+from pytest_dogfood.patterns import unrolled_size
 
 HOSTILE = "a" * 60 + "!"
 
@@ -96,3 +97,20 @@ def test_a_search_that_takes_too_long_ends() -> None:
 def test_a_search_without_time_left_ends_at_once() -> None:
     with pytest.raises(TooSlow):
         search("^(a|aa)+$", HOSTILE, seconds=-1)
+
+
+@pytest.mark.parametrize(
+    "pattern,size",
+    [
+        ("abc", 0),
+        ("ab{3}", 4),
+        ("(ab){3}c", 7),
+        ("((a{10}){10}b){10}", 1010),
+        ("a{,9}b{2,}", 3),
+        (r"[ab]{2}\d{3}", 5),
+        ("a{x}", 4),
+        ("a(?#b{9})c{1}", 2),
+    ],
+)
+def test_the_size_of_a_pattern_counts_its_repetitions(pattern: str, size: int) -> None:
+    assert unrolled_size(pattern) == size

@@ -24,7 +24,9 @@ from pytest_dogfood.fileformat.shapes import refuse
 from pytest_dogfood.fileformat.shapes import refuse_empty
 from pytest_dogfood.journey import MARK_PATTERN
 from pytest_dogfood.journey import Mark
+from pytest_dogfood.patterns import unrolled_size
 
+MAX_REPETITIONS = 1_000_000
 MAX_SECONDS = 366 * 24 * 3600.0
 BLOCK_HINT = "put shell text in quotes, or write `run: |` and the command on the next line, indented"
 
@@ -108,6 +110,10 @@ class Regex(Struct, frozen=True, kw_only=True):
                 pattern = re.compile(text)
         except (re.error, OverflowError, RecursionError) as error:
             findings.add(node, "bad-regex", f"not a regular expression: {shown(text)}: {error}")
+            return None
+        if unrolled_size(text) > MAX_REPETITIONS:
+            message = f"{shown(text)} repeats parts more than {MAX_REPETITIONS:,} times"
+            findings.add(node, "bad-regex", message, hint="ask for fewer, or for `+` or `*`")
             return None
         if self.checks and _matches_every_text(pattern):
             message = f"{shown(text)} matches every text and checks nothing"
