@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from pytest_dogfood.execution import perform
+from pytest_dogfood.expansion import written_in
 from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import Script
 from pytest_dogfood.journey import Step
@@ -72,3 +73,5 @@ def _texts(step: Step) -> Iterator[str]:
     yield from step.env.values()
     if step.cwd is not None:
         yield step.cwd
+    # What is expected has rules of its own for what is a variable.
+    yield from (f"${name}" for written in written_in(step.expect) for name in written.variables)

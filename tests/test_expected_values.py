@@ -61,6 +61,11 @@ JOURNEYS = """
         steps:
           - run: cat in*; echo "$LANE"
             expect: {stdout: {equals: "n=${n}\\nlane-${n}\\n"}, files: {"in-${n}.txt": {contains: "n=${n}"}}}
+      - id: cleans-up
+        steps: [{run: echo none, save: {id: {stdout: "\\\\d+"}}}]
+        cleanup:
+          - {run: echo 17, expect: {stdout: {not_contains: "$id"}}}
+          - {run: touch "$DOGFOOD_ROOT/cleaned"}
       - id: unset
         steps: [{run: touch "$DOGFOOD_ROOT/has-run", expect: {stdout: {not_contains: "$NO_SUCH_THING"}}}]
       - id: empty
@@ -179,3 +184,10 @@ def test_an_actor_is_not_asked_where_the_expectation_cannot_be_told(
     assert done_by_an_actor.cases["acted-without"].kind == "error"
     assert "a.journey.yaml:12:13: stdout not_contains '$NO_SUCH_THING' names" in done_by_an_actor.text
     assert not (acted.path / "has-acted").exists()
+
+
+def test_a_cleanup_step_that_expects_a_value_which_was_not_saved_is_left_out_alone(
+    done: Run, project: Scene
+) -> None:
+    assert "not run, for no step has saved id" in done.text
+    assert (project.path / "cleaned").exists()
