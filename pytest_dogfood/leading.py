@@ -97,6 +97,8 @@ class Leading:
 
     def _add_needed_files(self, project: Project) -> None:
         """Let files be collected that were not named and establish what is needed."""
+        if not project.is_named_in_part:
+            return
         from pytest_dogfood.neededfiles import needed_files
 
         self._added = needed_files(project, self._config.getini("python_files"))
