@@ -6,16 +6,15 @@ import time
 from collections.abc import Iterable
 from collections.abc import Mapping
 from contextlib import suppress
-from hashlib import sha256
 
 from pytest_dogfood.asking import Ask
 from pytest_dogfood.asking import DeferredError
 from pytest_dogfood.asking import FixtureValue
 from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.establishers import Establishers
 from pytest_dogfood.execution import perform
+from pytest_dogfood.gates import Gates
 from pytest_dogfood.journal import Journal
-from pytest_dogfood.journal import JourneyEnd
-from pytest_dogfood.journal import Why
 from pytest_dogfood.journey import Capability
 from pytest_dogfood.journey import Journey
 from pytest_dogfood.journey import JourneyId
@@ -23,12 +22,9 @@ from pytest_dogfood.journey import Scope
 from pytest_dogfood.journey import Token
 from pytest_dogfood.namedlocks import NamedLocks
 from pytest_dogfood.outcomes import Cause
-from pytest_dogfood.outcomes import Outcome
 from pytest_dogfood.outcomes import Proof
-from pytest_dogfood.outcomes import reason_of
 from pytest_dogfood.presence import WAS_THERE
 from pytest_dogfood.presence import Presence
-from pytest_dogfood.registry import MACHINE
 from pytest_dogfood.registry import SEVERAL
 from pytest_dogfood.registry import Attempt
 from pytest_dogfood.registry import Holding
@@ -66,8 +62,13 @@ class Provisioner:
         self._graph = presence.graph
         self._settings = presence.world.settings
         self._gates_elsewhere = gates_elsewhere
-        self.replayer = Replayer(presence, journal, ensure=self.ensure, admit=self._admit)
+        self.gates = Gates(presence, journal, gates_elsewhere, self._replay)
+        self.replayer = Replayer(presence, journal, ensure=self.ensure, admit=self.gates.admit)
+        self._establishers = Establishers(presence.graph, journal)
         self._by_fixtures: dict[Token, set[str]] = {}
+
+    def _replay(self, journey: Journey, state: State, ask: Ask) -> object:
+        return self.replayer.replay(journey, state, ask)
 
     def acquire(
         self,
@@ -161,50 +162,6 @@ class Provisioner:
         with self.presence.locked(token, ask.state):
             return self._asked(token, ask) is not None
 
-    def pass_gates(self, gates: Iterable[JourneyId], ask: Ask, locks: NamedLocks | None = None) -> None:
-        """Raise DeferredError at the first closed gate; one that another shard runs is replayed here once.
-
-        `locks` is where to take the named locks that such a replay needs; without it the caller holds them all.
-        """
-        for gate in gates:
-            outcome, cause = self._outcome_of_gate(gate, ask, locks)
-            if outcome.closes_a_gate and not (cause is not None and cause.blocked):
-                tier = self._graph.journeys[gate].tier
-                because = f" ({cause})" if cause is not None and outcome is Outcome.DEFERRED else ""
-                why = f"{reason_of(outcome)}{because}, and it gates what comes after tier '{tier}'"
-                details = cause.details if cause is not None else ""
-                raise DeferredError(Cause(who=gate, why=why, details=details))
-
-    def _admit(self, journey: Journey, ask: Ask) -> None:
-        self.pass_gates(self._gates_elsewhere.get(journey.id, ()), ask)
-
-    def _outcome_of_gate(
-        self, gate: JourneyId, ask: Ask, locks: NamedLocks | None
-    ) -> tuple[Outcome, Cause | None]:
-        presence = self.presence
-        verdict = self.journal.verdict(gate)
-        if verdict is None:
-            if locks is not None:
-                locks.take(self._graph.locks_to_replay([gate], self._gates_elsewhere))
-            journey = presence.graph.journeys[gate]
-            name = Token(f"gate-{sha256(gate.encode()).hexdigest()[:8]}")
-            # The lock of those who bring about several tokens comes first: they may come to a gate, and it to tokens.
-            with presence.machine.locked(SEVERAL), presence.registry.locked(name, MACHINE):
-                verdict = self.journal.verdict(gate)
-                if verdict is None:
-                    state = presence.world.state_of(presence.graph, journey)
-                    try:
-                        self.replayer.replay(journey, state, ask)
-                    except HarnessError as error:
-                        cause = Cause(who=gate, why="could not be run by the harness", details=str(error))
-                        self.journal.ended(gate, Why.REPLAY, state.name, Outcome.ERROR, cause)
-                    verdict = self.journal.verdict(gate)
-            if locks is not None:
-                locks.give_back()
-        if verdict is None:
-            return Outcome.ERROR, None
-        return verdict.outcome, verdict.cause
-
     def _ensure_one(self, token: Token, ask: Ask) -> None:
         if token in self._settings.blocked:
             raise DeferredError(Cause(who=token, why="is declared blocked (--dogfood-blocked)", blocked=True))
@@ -221,7 +178,7 @@ class Provisioner:
     def _asked(self, token: Token, ask: Ask) -> Holding | None:
         """Ask for a token; where what should have established it did not pass, what it left does not count."""
         self._share_fixture(token, ask)
-        refuted = self._refuted_at(token, ask)
+        refuted = self._establishers.refuted_at(token, ask.state.name)
         if refuted is not None:
             place = self.presence.place_of(token, ask.state)
             holding = self.presence.registry.holding(token, place)
@@ -237,21 +194,6 @@ class Provisioner:
             if known is not None:
                 return known
         return self.presence.ask(token, ask.state)
-
-    def _refuted_at(self, token: Token, ask: Ask) -> float | None:
-        """Return when the last journey that should establish a token did not pass, if none has passed; else None."""
-        ends = [self._end_of(one.members, ask.state) for one in self._graph.establishers.get(token, ())]
-        if any(end is not None and end.outcome.establishes for end in ends):
-            return None
-        return max((end.at for end in ends if end is not None), default=None)
-
-    def _end_of(self, members: Iterable[JourneyId], state: State) -> JourneyEnd | None:
-        """Return how journeys that only together establish a token ended: one bad end is enough, a good one is not."""
-        verdicts = [self.journal.verdict(member, state=state.name) for member in members]
-        for verdict in verdicts:
-            if verdict is not None and not verdict.outcome.establishes:
-                return verdict
-        return None if None in verdicts else verdicts[-1]
 
     def _share_fixture(self, token: Token, ask: Ask) -> None:
         """Let the item use the fixture by which the token holds, as a test does that names it.
@@ -276,7 +218,9 @@ class Provisioner:
     def _provide(self, token: Token, ask: Ask) -> Holding:
         independent = self._graph.has_independent_provider(token)
         if not independent:
-            self._refuse_if_unestablished(token, ask)
+            cause = self._establishers.cause_against(token, ask.state.name)
+            if cause is not None:
+                raise DeferredError(cause)
         if self._settings.provision is Provision.NEVER:
             raise HarnessError(
                 self._with_what_the_probe_said(
@@ -410,13 +354,6 @@ class Provisioner:
                 home=state.name,
             )
         )
-
-    def _refuse_if_unestablished(self, token: Token, ask: Ask) -> None:
-        """Raise DeferredError if every journey that could establish the token has been seen not to."""
-        ends = [self._end_of(one.members, ask.state) for one in self._graph.establishers.get(token, ())]
-        causes = [None if end is None else end.against() for end in ends]
-        if causes and all(causes):
-            raise DeferredError(next(cause for cause in causes if cause is not None))
 
 
 def do_not_hold_together(tokens: Iterable[Token], lost: Mapping[Token, str]) -> HarnessError:

@@ -119,7 +119,7 @@ class Turn(Struct, kw_only=True):
         self.ask.fixture = fixture
         self._locks = world.named_locks()
         with room_for(len(self.provisioner.presence.graph.journeys)):
-            self.provisioner.pass_gates(self.planned.gates, self.ask, self._locks)
+            self.provisioner.gates.pass_all(self.planned.gates, self.ask, self._locks)
             self._acquire()
         if not self.journey.python:
             self.workdir = world.workdir_for(self.journey, self.state)

@@ -91,6 +91,24 @@ def test_an_unknown_token_is_found_where_a_capability_invalidates_it() -> None:
     assert "capability 't' names 'moon'" in found.message
 
 
+def outliving(*, needed_by_maker: bool) -> Diagnostic | None:
+    """Diagnose a token that outlives another, which the journey that establishes it needs or not."""
+    maker = journey(1, "write", gives="written", needs="old" if needed_by_maker else "")
+    written = replace(capability(2, "written", provided=False), outlives={Token("old"): at(3)})
+    found = diagnose(CapabilityGraph([maker], [capability(4, "old"), written]))
+    return found[0] if found else None
+
+
+def test_a_token_outlives_what_a_journey_needs_that_establishes_it() -> None:
+    assert outliving(needed_by_maker=True) is None
+
+
+def test_a_token_outlives_nothing_that_is_not_needed_to_make_it() -> None:
+    found = outliving(needed_by_maker=False)
+    assert found is not None
+    assert (found.code, found.location) == ("outlives-unrequired", at(3))
+
+
 def test_a_star_without_any_instance_is_an_unknown_token() -> None:
     found = only(journey(10, "a", gives="data:linux"), journey(20, "b", needs="dat:*"))
     assert (found.location, found.code, found.hint) == (at(21), "unknown-token", "did you mean 'data'?")

@@ -1,0 +1,89 @@
+"""The gates that items, and journeys of other shards that are replayed here, stand behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Mapping
+from hashlib import sha256
+
+from pytest_dogfood.asking import Ask
+from pytest_dogfood.asking import DeferredError
+from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.journal import Journal
+from pytest_dogfood.journal import Why
+from pytest_dogfood.journey import Journey
+from pytest_dogfood.journey import JourneyId
+from pytest_dogfood.journey import Token
+from pytest_dogfood.namedlocks import NamedLocks
+from pytest_dogfood.outcomes import Cause
+from pytest_dogfood.outcomes import Outcome
+from pytest_dogfood.outcomes import reason_of
+from pytest_dogfood.presence import Presence
+from pytest_dogfood.registry import MACHINE
+from pytest_dogfood.registry import SEVERAL
+from pytest_dogfood.world import State
+
+Replay = Callable[[Journey, State, Ask], object]
+"""Runs a journey in a state, for the item that asks."""
+
+
+class Gates:
+    """Knows which gates are open. `elsewhere` holds those of journeys that other shards run as items."""
+
+    def __init__(
+        self,
+        presence: Presence,
+        journal: Journal,
+        elsewhere: Mapping[JourneyId, tuple[JourneyId, ...]],
+        replay: Replay,
+    ) -> None:
+        self._presence = presence
+        self._journal = journal
+        self._elsewhere = elsewhere
+        self._replay = replay
+
+    def pass_all(self, gates: Iterable[JourneyId], ask: Ask, locks: NamedLocks | None = None) -> None:
+        """Raise DeferredError at the first closed gate; one that another shard runs is replayed here once.
+
+        `locks` is where to take the named locks that such a replay needs; without it the caller holds them all.
+        """
+        for gate in gates:
+            outcome, cause = self._outcome_of_gate(gate, ask, locks)
+            if outcome.closes_a_gate and not (cause is not None and cause.blocked):
+                tier = self._presence.graph.journeys[gate].tier
+                because = f" ({cause})" if cause is not None and outcome is Outcome.DEFERRED else ""
+                why = f"{reason_of(outcome)}{because}, and it gates what comes after tier '{tier}'"
+                details = cause.details if cause is not None else ""
+                raise DeferredError(Cause(who=gate, why=why, details=details))
+
+    def admit(self, journey: Journey, ask: Ask) -> None:
+        """Raise DeferredError if a gate is closed before a journey that other shards run as an item."""
+        self.pass_all(self._elsewhere.get(journey.id, ()), ask)
+
+    def _outcome_of_gate(
+        self, gate: JourneyId, ask: Ask, locks: NamedLocks | None
+    ) -> tuple[Outcome, Cause | None]:
+        presence = self._presence
+        verdict = self._journal.verdict(gate)
+        if verdict is None:
+            if locks is not None:
+                locks.take(self._presence.graph.locks_to_replay([gate], self._elsewhere))
+            journey = presence.graph.journeys[gate]
+            name = Token(f"gate-{sha256(gate.encode()).hexdigest()[:8]}")
+            # The lock of those who bring about several tokens comes first: they may come to a gate, and it to tokens.
+            with presence.machine.locked(SEVERAL), presence.registry.locked(name, MACHINE):
+                verdict = self._journal.verdict(gate)
+                if verdict is None:
+                    state = presence.world.state_of(presence.graph, journey)
+                    try:
+                        self._replay(journey, state, ask)
+                    except HarnessError as error:
+                        cause = Cause(who=gate, why="could not be run by the harness", details=str(error))
+                        self._journal.ended(gate, Why.REPLAY, state.name, Outcome.ERROR, cause)
+                    verdict = self._journal.verdict(gate)
+            if locks is not None:
+                locks.give_back()
+        if verdict is None:
+            return Outcome.ERROR, None
+        return verdict.outcome, verdict.cause
