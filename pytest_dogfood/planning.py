@@ -125,20 +125,49 @@ def make_plan(
     stories = {one.id for one in graph.journeys.values() if one.continues_a_story}
     return Plan(
         journeys=tuple(planned[one] for one in _order(planned, stories)),
-        rests_on=_what_tokens_rest_on(graph, (token for one in planned.values() for token in one.uses)),
+        rests_on=_what_tokens_rest_on(graph, planned),
     )
 
 
-def _what_tokens_rest_on(graph: CapabilityGraph, tokens: Iterable[Token]) -> dict[Token, tuple[Token, ...]]:
-    """Map tokens, and all that they rest on, to what each rests on itself: linear, where the closure is not."""
+def _what_tokens_rest_on(
+    graph: CapabilityGraph, planned: Mapping[JourneyId, PlannedJourney]
+) -> dict[Token, tuple[Token, ...]]:
+    """Map the tokens that items use, and all that these rest on, to what each rests on itself.
+
+    Linear, where the closure is not. A replay also makes what its journey establishes besides; that counts as what the
+    token rests on for whose sake the journey is replayed: it dies with that, and before what both rest on.
+    """
     found: dict[Token, tuple[Token, ...]] = {}
-    waiting = list(dict.fromkeys(tokens))
-    while waiting:
-        token = waiting.pop()
-        if token not in found:
-            found[token] = graph.rests_on(token)
-            waiting += found[token]
+    besides: list[Token] = []
+    waiting = list(dict.fromkeys(token for one in planned.values() for token in one.uses))
+    while waiting or besides:
+        while waiting:
+            token = waiting.pop()
+            if token not in found:
+                found[token] = graph.rests_on(token)
+                waiting += found[token]
+                besides.append(token)
+        token = besides.pop()
+        replayed = [graph.journeys[one] for one in graph.establishing(token) if one not in planned]
+        for other in dict.fromkeys(other for journey in replayed for other in journey.establishes):
+            if other not in found[token] and not _rests_on(other, token, graph, found):
+                found[token] = (*found[token], other)
+                waiting.append(other)
     return found
+
+
+def _rests_on(
+    upper: Token, lower: Token, graph: CapabilityGraph, known: Mapping[Token, tuple[Token, ...]]
+) -> bool:
+    """Whether `upper` is `lower` or rests on it, as far as is known, also by way of others."""
+    seen = {upper}
+    waiting = [upper]
+    while waiting and lower not in seen:
+        one = waiting.pop()
+        new = [base for base in known.get(one, ()) or graph.rests_on(one) if base not in seen]
+        seen.update(new)
+        waiting += new
+    return lower in seen
 
 
 def _order(

@@ -129,7 +129,10 @@ class Running:
         __tracebackhide__ = True
         if item.stash.get(TURN, None) is None:
             return (yield)
+        begun = item.stash[TURN]
         turn = self._new_turn(item)  # a rerun starts afresh
+        if turn is not None:
+            turn.not_begun = begun.not_begun
         result = yield
         if turn is not None:
             _end_set_up(turn, has_fixtures=hasattr(item, "fixturenames"))

@@ -94,6 +94,8 @@ class Turn(Struct, kw_only=True):
     """What the worst of the item's subtests came to so far."""
     harness_problem: str = ""
     """What the harness could not do in one of them."""
+    not_begun: HarnessError | None = None
+    """Why it could not be written down that the item starts."""
     not_cleaned: str = ""
     """Which clean-up steps were not run, and why."""
     _locks: NamedLocks | None = None
@@ -101,7 +103,6 @@ class Turn(Struct, kw_only=True):
     _done: Performance = field(default_factory=Performance)
     _fixtures: int = 0
     _cleaned: bool = False
-    _not_begun: HarnessError | None = None
 
     def prepare(self, fixture: FixtureValue | None) -> None:
         """Provision what the journey requires, under its locks; `fixture` is None for an item without any.
@@ -109,8 +110,8 @@ class Turn(Struct, kw_only=True):
         Its other fixtures are set up after this, and then `complete` has the last look. Raises NoActor, DeferredError,
         or HarnessError where the harness could not do its part.
         """
-        if self._not_begun is not None:
-            raise self._not_begun
+        if self.not_begun is not None:
+            raise self.not_begun
         world = self.provisioner.presence.world
         require_actor(world, self.journey)
         if self.journey.obstacle is not None:
@@ -251,7 +252,7 @@ class Turn(Struct, kw_only=True):
         try:
             self.provisioner.journal.started(self.journey.id, Why.ITEM, self.state.name)
         except HarnessError as error:
-            self._not_begun = error
+            self.not_begun = error
 
     def end(self) -> None:
         """Write the outcome down; this is what dependents on any worker go by. Raises HarnessError if that fails."""

@@ -75,6 +75,12 @@ def test_a_token_that_an_item_needs_rests_on_what_its_establisher_needs() -> Non
     assert plan.rests_on == {"s": ("t",), "t": ()}
 
 
+def test_what_a_replay_makes_besides_dies_with_what_it_was_replayed_for() -> None:
+    makes, uses = journey("make", needs="base", gives="made extra"), journey("use", needs="made")
+    plan = make_plan(CapabilityGraph([journey("lay", gives="base"), makes, uses]), [uses.id])
+    assert plan.rests_on == {"made": ("base", "extra"), "extra": ("base",), "base": ()}
+
+
 def test_a_gate_holds_back_every_later_tier_and_no_other() -> None:
     plan = planned(
         journey("deep", tier=Tier.DEEP),
