@@ -31,7 +31,9 @@ JOURNEYS = r"""
         release: [{run: 'echo released chain-wide >>"$DOGFOOD_ROOT/log"'}]
       built:
         provision:
+          - {run: echo id=7, save: {id: {stdout: 'id=(\d+)'}}}
           - {intent: build slowly, run: 'echo building; touch "$DOGFOOD_ROOT/running"; sleep 60'}
+        release: [{run: 'echo released $DOGFOOD_RELEASE_OF built $DOGFOOD_BUILT_ID >>"$DOGFOOD_ROOT/log"'}]
       let-go:
         provision: [{run: 'true'}]
         release:
@@ -41,9 +43,9 @@ JOURNEYS = r"""
       - id: in-step
         requires: [machine-wide, chain-wide]
         steps:
-          - run: 'true'
+          - {run: echo id=9, save: {id: {stdout: 'id=(\d+)'}}}
           - {intent: walk, run: 'echo walking; touch "$DOGFOOD_ROOT/running"; sleep 60'}
-        cleanup: [{run: 'echo cleaned in-step >>"$DOGFOOD_ROOT/log"'}]
+        cleanup: [{run: 'echo cleaned in-step $id >>"$DOGFOOD_ROOT/log"'}]
       - id: in-stubborn-step
         requires: [machine-wide]
         steps: [{run: 'trap "" TERM INT HUP; touch "$DOGFOOD_ROOT/running"; while :; do sleep 1; done'}]

@@ -29,9 +29,9 @@ from tests.lives import Live
 from tests.waiting import until
 
 CLEANED = {
-    "in-step": ("cleaned in-step", "released chain-wide"),
+    "in-step": ("cleaned in-step 9", "released chain-wide"),
     "in-stubborn-step": ("cleaned in-stubborn-step",),
-    "in-provision": (),
+    "in-provision": ("released incomplete built 7",),
     "in-replay": ("cleaned makes",),
     "in-release": ("cleaned in-release", "released let-go"),
     "in-fixture": ("cleaned slow", "cleaned in-fixture"),

@@ -36,7 +36,7 @@ CASES = (
         False,
         "in-step: step 2 (walk)",
         "walking",
-        ("cleaned in-step", "released chain-wide"),
+        ("cleaned in-step 9", "released chain-wide"),
     ),
     Case(
         "in-step",
@@ -45,25 +45,25 @@ CASES = (
         True,
         "in-step: step 2 (walk)",
         "walking",
-        ("cleaned in-step", "released chain-wide", "cleaned beside"),
+        ("cleaned in-step 9", "released chain-wide", "cleaned beside"),
     ),
     Case(
         "in-provision",
         "-n0",
         signal.SIGINT,
         True,
-        "in-provision: provision of built, step 1 (build slowly)",
+        "in-provision: provision of built, step 2 (build slowly)",
         "building",
-        (),
+        ("released incomplete built 7",),
     ),
     Case(
         "in-provision",
         "-n2",
         signal.SIGHUP,
         False,
-        "in-provision: provision of built, step 1 (build slowly)",
+        "in-provision: provision of built, step 2 (build slowly)",
         "building",
-        ("cleaned beside",),
+        ("released incomplete built 7", "cleaned beside"),
     ),
     Case(
         "in-replay",
@@ -111,7 +111,7 @@ def test_what_was_running_is_an_error_that_names_item_step_seconds_and_last_outp
     assert case.said in ended.told[case.place]
 
 
-def test_everything_is_cleaned_up_before_what_the_machine_shares_is_released_once(
+def test_what_was_saved_is_known_and_everything_is_cleaned_up_before_what_the_machine_shares_is_released_once(
     interrupted: tuple[Case, Ended, Interruptions],
 ) -> None:
     case, ended, _ = interrupted

@@ -73,7 +73,7 @@ def test_signals_that_come_together_count_as_one(runs: Interruptions) -> None:
     runs.wait_for("running")
     send(started, signal.SIGTERM, group=False)
     send(started, signal.SIGINT, group=True)
-    assert runs.end(started).log == ["cleaned in-step", "released chain-wide", "released machine-wide"]
+    assert runs.end(started).log == ["cleaned in-step 9", "released chain-wide", "released machine-wide"]
 
 
 def test_clean_up_steps_get_five_seconds_after_a_signal_and_those_that_were_cut_are_named(
