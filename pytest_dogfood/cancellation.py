@@ -26,7 +26,6 @@ from pytest_dogfood.outcomes import INTERRUPTED as WHY
 from pytest_dogfood.outcomes import Cause
 from pytest_dogfood.outcomes import JourneyResult
 from pytest_dogfood.outcomes import Outcome
-from pytest_dogfood.outcomes import Tally
 from pytest_dogfood.outcomes import listed
 from pytest_dogfood.planning import Plan
 from pytest_dogfood.planning import PlannedJourney
@@ -55,6 +54,11 @@ class Begun(Struct):
     at: float = field(default_factory=time.monotonic)
     reports: list[pytest.TestReport] = field(default_factory=list)
 
+    @property
+    def is_told(self) -> bool:
+        """Whether it has been reported whole and not as good, so that a release that was cut adds nothing to it."""
+        return any(one.failed for one in self.reports) and any(one.when == "teardown" for one in self.reports)
+
 
 class Cancellation:
     """Answers signals: the first interrupts, the second gives up clean-up, the third ends the process at once.
@@ -69,10 +73,8 @@ class Cancellation:
         run: RunDirectory,
         interruption: Interruption,
         *,
-        tally: Tally,
         distributed: bool,
     ) -> None:
-        self._tally = tally
         self._config = config
         self._planned = plan.by_nodeid()
         self._run = run
@@ -86,6 +88,8 @@ class Cancellation:
         self._over = False
         self._cut: list[str] = []
         self._begun: dict[str, Begun] = {}
+        self._releasing: dict[str, Begun] = {}
+        self._crashed: set[str] = set()
         self._interrupted: dict[str, None] = {}
 
     def begin(self) -> None:
@@ -158,6 +162,7 @@ class Cancellation:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when not in PHASES:
             self._begun.pop(report.nodeid, None)  # its worker has died, and xdist says so
+            self._crashed.add(report.nodeid)
         elif report.nodeid in self._begun:
             self._begun[report.nodeid].reports.append(report)
         if hasattr(report, INTERRUPTED):
@@ -165,12 +170,17 @@ class Cancellation:
 
     @pytest.hookimpl
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
-        self._begun.pop(nodeid, None)
+        begun = self._begun.pop(nodeid, None)
+        if begun is not None and nodeid in self._planned and not begun.is_told:
+            # What it alone has kept alive is released after this.
+            self._releasing[nodeid] = Begun(begun.location, begun.at, begun.reports[-1:])
 
     def _report_what_has_not_ended(self) -> None:
         """Report each item that has begun and whose end was never reported, because its process was killed."""
         met = self._met()
         for nodeid, begun in self._unended():
+            if begun.is_told:
+                continue
             seconds = time.monotonic() - begun.at
             said = met.get(nodeid) or f"interrupted by {self._interruption.name} after {seconds:.1f} s"
             error, last = reports_of_interrupted(nodeid, begun.location, begun.reports, said)
@@ -187,10 +197,10 @@ class Cancellation:
         known = dict(self._begun)
         journal = Journal(self._run.records)
         for nodeid, planned in self._planned.items():
-            if planned.id in self._tally.results:
-                known.pop(nodeid, None)
-            elif nodeid not in known and journal.is_under_way(planned.id):
-                known[nodeid] = Begun((nodeid.partition("::")[0], None, str(planned.id)))
+            if nodeid not in known and nodeid not in self._crashed and journal.is_under_way(planned.id):
+                known[nodeid] = self._releasing.get(nodeid) or Begun(
+                    (nodeid.partition("::")[0], None, str(planned.id))
+                )
         return list(known.items())
 
     def _met(self) -> dict[str, str]:

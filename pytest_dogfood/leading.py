@@ -211,7 +211,6 @@ class Leading:
             plan,
             self._lease.directory,
             interruption,
-            tally=self.tally,
             distributed=distribution is not None,
         )
         manager.register(self._cancellation, "dogfood-cancellation")

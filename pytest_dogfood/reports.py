@@ -88,6 +88,6 @@ def reports_of_interrupted(
 
     if any(one.failed for one in before):
         return None, report("teardown", None)
-    if any(one.when == "call" for one in before):
+    if any(one.when in {"call", "teardown"} for one in before):
         return None, report("teardown", said)
     return report("setup", said), report("teardown", None)

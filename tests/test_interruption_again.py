@@ -94,6 +94,16 @@ def test_release_steps_get_five_seconds_after_a_signal_and_those_that_follow_are
     assert "let go slowly" in ended.text
 
 
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+def test_a_release_that_a_second_signal_kills_is_an_error_of_the_item_it_ran_for(
+    runs: Interruptions, workers: str
+) -> None:
+    ended = runs.interrupt("in-release", workers, number=signal.SIGTERM, times=2)
+    assert "interrupted by SIGTERM after " in ended.told["in-release"]
+    assert "release of let-go: step 1 (let go slowly)" in ended.told["in-release"]
+    assert "released machine-wide" not in ended.log
+
+
 def test_a_step_that_ignores_signals_is_killed_and_its_clean_up_runs(runs: Interruptions) -> None:
     ended = runs.interrupt("in-stubborn-step", "-n0", group=True)
     assert ended.log == ["cleaned in-stubborn-step", "released machine-wide"], ended.text
