@@ -57,6 +57,7 @@ def advise(
         _journeys_that_cannot_run,
         _journeys_without_actor,
         _fixtures_for_unknown_tokens,
+        _fixtures_that_end_too_early,
         lambda graph: unknown_variables(graph, environment),
         lambda graph: failures_that_are_ignored(graph, text_of),
     )
@@ -178,6 +179,35 @@ def _starving_invalidations(graph: CapabilityGraph) -> Iterator[Diagnostic]:
                     f"{journey.id!r} destroys {token!r} before {listed(starved)} can use it",
                     f"give {token!r} a 'provision:', or let what destroys it depend on what uses it",
                 )
+
+
+def _fixtures_that_end_too_early(graph: CapabilityGraph) -> Iterator[Diagnostic]:
+    """Warn where a token is used outside the scope of a fixture that it rests on: it falls with the fixture."""
+    for base, scope in graph.fixture_scopes.items():
+        if scope == "session":
+            continue
+        for token in graph.tokens:
+            makers = [graph.journeys[one] for one in graph.establishing(token)]
+            homes = {_home(maker, scope) for maker in makers if base in graph.required_by(maker)}
+            users = (one for one in graph.journeys.values() if token in one.requires)
+            far = next((one for one in users if homes and _home(one, scope) not in homes), None)
+            if far is not None:
+                yield _warning(
+                    far.requires[token],
+                    "fixture-ends-too-early",
+                    f"{far.id!r} requires {token!r}, which rests on {base!r}; the fixture {graph.fixtures[base]!r} "
+                    f"provides that, and ends with its {scope}",
+                    f"give the fixture scope 'session', or keep what uses {token!r} in the same {scope}",
+                )
+
+
+def _home(journey: Journey, scope: str) -> str:
+    """Name what a fixture of a scope ends with, for an item."""
+    if scope == "package":
+        return journey.path.rpartition("/")[0]
+    if scope == "module":
+        return journey.path
+    return journey.nodeid.rpartition("::")[0] if scope == "class" else journey.nodeid
 
 
 def _providers_that_cannot_run_alone(graph: CapabilityGraph) -> Iterator[Diagnostic]:

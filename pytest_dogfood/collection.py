@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+from msgspec import Struct
 
 from pytest_dogfood.belonging import ESTABLISHES
 from pytest_dogfood.belonging import OUR_FIXTURES
@@ -191,16 +192,36 @@ def _carriers(item: pytest.Item, node: Node) -> str:
     return node.nodeid
 
 
-def fixture_providers(config: pytest.Config, items: Iterable[pytest.Item]) -> dict[Token, str]:
+class FixtureProvider(Struct, frozen=True):
+    """A fixture that provides a token: its name, and pytest's name of its scope, where that is known."""
+
+    name: str
+    scope: str
+
+
+def fixture_providers(config: pytest.Config, items: Iterable[pytest.Item]) -> dict[Token, FixtureProvider]:
     """Find the fixtures that `provides` has marked, in plugins, conftest files and test modules."""
     parents = dict.fromkeys(item.parent for item in items if isinstance(item, pytest.Function))
     tests = [parent for parent in parents if not isinstance(parent, JourneyFile)]
     modules = dict.fromkeys(module for parent in tests if (module := getattr(parent, "module", None)))
     classes = dict.fromkeys(cls for parent in tests if (cls := getattr(parent, "cls", None)))
-    found: dict[Token, str] = {}
+    found: dict[Token, FixtureProvider] = {}
     for holder in (*config.pluginmanager.get_plugins(), *modules, *classes):
         for name, value in list(getattr(holder, "__dict__", {}).items()):
             marked = getattr(value, "__dict__", {}).get(PROVIDES)
             for token, fixture in (marked or {}).items():
-                found[token] = fixture or name
+                found[token] = FixtureProvider(fixture or name, scope_of_fixture(value))
     return dict(sorted(found.items()))
+
+
+def scope_of_fixture(fixture: object) -> str:
+    """Return pytest's name of a fixture's scope; "session", of which nothing is to be said, where it is not known.
+
+    pytest tells it in public only once a fixture is set up. The name of the attribute differs between versions 8.3 and
+    8.4; a test of private names notices if it changes again.
+    """
+    for attribute in ("_fixture_function_marker", "_pytestfixturefunction"):
+        scope = getattr(getattr(fixture, attribute, None), "scope", None)
+        if isinstance(scope, str):
+            return scope
+    return "session"

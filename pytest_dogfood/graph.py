@@ -44,8 +44,9 @@ class Establisher(Struct, frozen=True):
 class CapabilityGraph:
     """Journeys of the whole project and the capabilities between them; never of a selection.
 
-    `fixtures` maps tokens to the fixtures that provide them; `acts` tells whether there is somebody to decide what
-    the steps of a journey need that have no command. Journeys keep the order in which they are given.
+    `fixtures` maps tokens to the fixtures that provide them, `fixture_scopes` to pytest's scopes of these; `acts`
+    tells whether anything decides what the steps of a journey need that have no command. Journeys keep the order in
+    which they are given.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class CapabilityGraph:
         capabilities: Iterable[Capability] = (),
         fixtures: Mapping[Token, str] | None = None,
         *,
+        fixture_scopes: Mapping[Token, str] | None = None,
         acts: Acts = nobody,
     ) -> None:
         self._acts = acts
@@ -64,6 +66,7 @@ class CapabilityGraph:
         for capability in capabilities:
             self.capabilities.setdefault(capability.token, capability)
         self.fixtures: dict[Token, str] = dict(fixtures or {})
+        self.fixture_scopes: dict[Token, str] = dict(fixture_scopes or {})
         self._needed: dict[JourneyId, tuple[Token, ...]] = {}
         self._wanted: dict[Token, frozenset[str]] = {}
 

@@ -166,18 +166,21 @@ class Project:
         return tuple(capability for file in self.files for capability in file.capabilities)
 
     def graph(
-        self, tests: Iterable[Journey] = (), fixtures: dict[Token, str] | None = None
+        self,
+        tests: Iterable[Journey] = (),
+        fixtures: dict[Token, str] | None = None,
+        scopes: dict[Token, str] | None = None,
     ) -> CapabilityGraph:
         """Give the graph of what has been read together with Python tests, reading on where a token is missing."""
-        parts = ((*self.journeys, *tests), self.capabilities, fixtures or {})
+        parts = ((*self.journeys, *tests), self.capabilities, fixtures or {}, scopes or {})
         if self._graph is None or parts != self._parts:
-            graph = CapabilityGraph(*parts, acts=self._acts)
+            graph = CapabilityGraph(*parts[:3], fixture_scopes=parts[3], acts=self._acts)
             if not self._whole and (
                 _is_incomplete(graph) or (self.is_named_in_part and _rests_on_something(graph))
             ):
                 self.read_whole()
-                parts = ((*self.journeys, *tests), self.capabilities, fixtures or {})
-                graph = CapabilityGraph(*parts, acts=self._acts)
+                parts = ((*self.journeys, *tests), self.capabilities, fixtures or {}, scopes or {})
+                graph = CapabilityGraph(*parts[:3], fixture_scopes=parts[3], acts=self._acts)
             self._graph, self._parts = graph, parts
         return self._graph
 

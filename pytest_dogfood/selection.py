@@ -87,7 +87,12 @@ def settle(
     wrong, tests = journeys_of(collected, project, dependences)
     if shard is not None or (project.is_named_in_part and any(map(_may_ask, collected))):
         project.read_whole()  # what is asked for while a test runs may be established anywhere
-    graph = project.graph(tests, fixture_providers(config, collected))
+    fixtures = fixture_providers(config, collected)
+    graph = project.graph(
+        tests,
+        {token: fixture.name for token, fixture in fixtures.items()},
+        {token: fixture.scope for token, fixture in fixtures.items()},
+    )
     findings = in_order_of_place([*misread, *wrong, *project.diagnose(graph)])
     if errors_among(findings):
         return Settled(graph=graph, items=tuple(selected), plan=Plan(), findings=findings)

@@ -36,6 +36,7 @@ from pytest_dogfood.provisioning import Provisioner
 from pytest_dogfood.provisioning import do_not_hold_together
 from pytest_dogfood.raising import harness_failure
 from pytest_dogfood.recursion import room_for
+from pytest_dogfood.registry import Holding
 from pytest_dogfood.replaying import bench_for_journey
 from pytest_dogfood.replaying import denial
 from pytest_dogfood.replaying import forget_invalidated
@@ -103,6 +104,7 @@ class Turn(Struct, kw_only=True):
     _done: Performance = field(default_factory=Performance)
     _fixtures: int = 0
     _cleaned: bool = False
+    _established_before: dict[Token, Holding] = field(default_factory=dict)
 
     def prepare(self, fixture: FixtureValue | None) -> None:
         """Provision what the journey requires, under its locks; `fixture` is None for an item without any.
@@ -191,8 +193,12 @@ class Turn(Struct, kw_only=True):
 
         Raises ProductFailure if a probe says no, HarnessError if one cannot be run.
         """
-        world = self.provisioner.presence.world
+        presence, world = self.provisioner.presence, self.provisioner.presence.world
         world.changes.note(f"the steps of {self.journey.id} ran")
+        for token in self.journey.establishes:
+            earlier = presence.registry.holding(token, presence.place_of(token, self.state))
+            if earlier is not None and earlier.by != self.journey.id:
+                self._established_before[token] = earlier
         found = establish(
             self.provisioner.presence,
             self.provisioner.journal,
@@ -270,6 +276,10 @@ class Turn(Struct, kw_only=True):
             return
         for token in self.established:
             self.provisioner.presence.forget(token, self.state)
+            earlier = self._established_before.get(token)
+            if earlier is not None:  # another journey's word still counts
+                self.provisioner.presence.registry.record(earlier)
+        self.established.clear()
         if self.outcome is Outcome.ERROR:
             self.cause = Cause(who=self.journey.id, why=CLEAN_UP_FAILED)
 
@@ -280,7 +290,7 @@ class Turn(Struct, kw_only=True):
             chain=self.state.chain,
             worker=self.provisioner.presence.world.worker,
             cause=self.cause,
-            proofs={**self.ask.proofs, **({} if self._is_disproved else self.established)},
+            proofs={**self.ask.proofs, **self.established},
             provisioned=tuple(self.ask.provisioned),
             kept=":".join(str(path) for path in self.kept_paths()),
             trajectory="" if self.cast is None else str(self.cast.trajectory.path),

@@ -281,3 +281,27 @@ def test_a_fixture_for_a_token_that_nobody_knows_is_worth_a_warning_if_a_known_o
     assert found.message == "fixture 'log_in' provides 'sesion', which no file defines"
     assert found.hint == "did you mean 'session'?"
     assert advise(CapabilityGraph(*things, fixtures={Token("elsewhere"): "log_in"})) == ()
+
+
+def a_module_fixture_below(scope: str, *, used_in: str) -> tuple[Diagnostic, ...]:
+    """Advise on a token that rests on a fixture's, is made in test_a.py and used in another file."""
+    makes = replace(journey(1, "makes", needs="server", gives="migrated"), path="test_a.py", python=True)
+    uses = replace(journey(2, "uses", needs="migrated"), path=used_in, python=True)
+    graph = CapabilityGraph(
+        [makes, uses],
+        [Capability(token=Token("server"), location=ANYWHERE, probe=STEP)],
+        {Token("server"): "serve"},
+        fixture_scopes={Token("server"): scope},
+    )
+    return tuple(one for one in advise(graph) if one.code == "fixture-ends-too-early")
+
+
+def test_a_token_that_is_used_outside_the_scope_of_a_fixture_that_it_rests_on_is_warned_of() -> None:
+    (found,) = a_module_fixture_below("module", used_in="test_b.py")
+    assert found.location == place(2, 20)
+    assert "the fixture 'serve' provides that, and ends with its module" in found.message
+
+
+@pytest.mark.parametrize("scope,used_in", [("module", "test_a.py"), ("session", "test_b.py")])
+def test_a_token_that_is_used_within_the_scope_of_the_fixture_is_not(scope: str, used_in: str) -> None:
+    assert a_module_fixture_below(scope, used_in=used_in) == ()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import types
+from typing import Literal
 
 import pytest
+
+from pytest_dogfood.collection import scope_of_fixture
 
 ASKED = """
     import types
@@ -138,3 +141,11 @@ def test_what_leaves_files_out_under_last_failed_has_the_name_by_which_we_block_
     pytester.makepyfile(test_a="def test_a(): assert 0", test_b="def test_b(): pass")
     pytester.runpytest_subprocess()
     pytester.runpytest_subprocess("--lf", "-s").stdout.fnmatch_lines(["found: True"])
+
+
+@pytest.mark.parametrize("scope", ["function", "class", "module", "package", "session"])
+def test_the_scope_of_a_fixture_is_where_we_look_for_it(scope: Literal["function", "session"]) -> None:
+    @pytest.fixture(scope=scope)
+    def fixture() -> None: ...
+
+    assert scope_of_fixture(fixture) == scope
