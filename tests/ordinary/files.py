@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.ordinary.model import FAILS
+from tests.ordinary.model import HANGS
 from tests.ordinary.model import LEAVES
 from tests.ordinary.model import UNCLEAN
 from tests.ordinary.model import Item
@@ -51,17 +53,20 @@ build() {
 
 # make TOKEN FILE [BASE...]: leave an artefact behind unless it is there; print its number
 make() {
+  exec 9>"$DF_LOG.made"; flock 9  # two that establish the same may run at once
   there "$2" || build "$1" "$2" "${EPOCHREALTIME//[!0-9]/}-$BASHPID" "" "${@:3}"
+  exec 9>&-
   number "$2"; echo "$1=$number"
 }
 
 # lose TOKEN FILE: destroy it
 lose() {
   local word process
+  say lost "$1" "$2"
   if [ -e "$2" ]; then
     while read -r word process _; do [ "$word" != process ] || kill "$process" || true; done <"$2"
   fi
-  rm -f "$2"; say lost "$1" "$2"
+  rm -f "$2"
 }
 
 # need WHO TOKEN FILE VALUE: complain unless it is there, and the value is that of what is there
@@ -80,12 +85,8 @@ known() { [ -n "$3" ] || say violation "$1" "is not told the value of $2"; }
 # hold WHO LOCK...: complain if it is held by another; keep it for a moment
 hold() {
   local who=$1 lock; shift
-  for lock; do
-    if mkdir "$DF_LOG.$lock" 2>/dev/null
-    then trap 'rmdir "$DF_LOG".*.lock 2>/dev/null' EXIT; held=1
-    else say violation "$who" "shares $lock"
-    fi
-  done
+  trap "cd \"\${DF_LOG%/*}\"; for lock in $*; do rmdir \"\$DF_LOG.\$lock\" 2>/dev/null || true; done" EXIT
+  for lock; do mkdir "$DF_LOG.$lock" 2>/dev/null || say violation "$who" "shares $lock"; done
   sleep 0.03
   for lock; do rmdir "$DF_LOG.$lock" 2>/dev/null || true; done
   trap - EXIT
@@ -120,6 +121,24 @@ def unclean():
     assert (Path(__file__).parent / "mended").exists()
 """
 
+PROVIDERS = """
+import time
+
+import pytest
+
+import pytest_dogfood
+"""
+
+PROVIDER = """
+@pytest_dogfood.provides("{token}")
+@pytest.fixture
+def provide_{token}(dogfood_state):
+    number = str(time.time_ns())
+    (dogfood_state / "{token}").write_text(f"number {{number}}\\n")
+    yield {{"of_{token}": number}}
+    (dogfood_state / "{token}").unlink()
+"""
+
 SOURCE = '. "$DOGFOOD_ROOT/library.sh"'
 
 
@@ -129,6 +148,7 @@ def write(model: Model, directory: Path) -> None:
     (directory / "pytest.ini").write_text("[pytest]\ndogfood_min_measured = 0\n")
     capabilities = {token.name: _capability(model, token) for token in model.tokens}
     (directory / "dogfood.yaml").write_text(json.dumps({"capabilities": capabilities}, indent=1))
+    (directory / "conftest.py").write_text("\n".join([PROVIDERS, *_fixtures(model)]))
     files: dict[str, list[object]] = defaultdict(list)
     tests: dict[str, list[str]] = defaultdict(list)
     for item in model.items:
@@ -140,6 +160,12 @@ def write(model: Model, directory: Path) -> None:
         (directory / path).write_text(json.dumps({"journeys": journeys}, indent=1))
     for path, functions in tests.items():
         (directory / path).write_text("\n\n".join([MODULE, *functions]))
+
+
+def _fixtures(model: Model) -> Iterator[str]:
+    for token in model.tokens:
+        if token.fixture:
+            yield PROVIDER.format(token=token.name)
 
 
 def _file(model: Model, token: str) -> str:
@@ -185,17 +211,28 @@ def _first_part(model: Model, item: Item, *, asked: bool = True) -> str:
                 f"make {token} {_file(model, token)} {_files(model, item.bases)}"
                 for token in item.establishes
             ),
+            *_others(model, item.establishes),
         ]
     )
 
 
 def _second_part(item: Item) -> str:
-    fail = [f'if broken; then say fail {item.id} "$DOGFOOD_STATE"; exit 1; fi'] * (item.fault == LEAVES)
+    then = {LEAVES: "exit 1", HANGS: "sleep 60"}.get(item.fault)
+    fail = [f'if broken; then say fail {item.id} "$DOGFOOD_STATE"; {then}; fi'] * bool(then)
     return "\n".join([SOURCE, *fail, f'say end {item.id} "$DOGFOOD_STATE"'])
 
 
+def _others(model: Model, made: tuple[str, ...]) -> list[str]:
+    """Say that there is no value for what is saved by others that establish the same, but not made here."""
+    return [f"echo {name}=none" for name in (model.saved_with(made[0]) if made else ()) if name not in made]
+
+
+def _saves(tokens: list[str]) -> dict[str, object]:
+    return {f"of_{token}": {"stdout": f"{token}=(\\S+)"} for token in tokens}
+
+
 def _journey(model: Model, item: Item) -> dict[str, object]:
-    saves = {f"of_{token}": {"stdout": f"{token}=(\\S+)"} for token in item.establishes}
+    saves = _saves(model.saved_with(item.establishes[0])) if item.establishes else {}
     seen = " ".join(f'"${{of_{token}:-none}}"' for token in item.establishes)
     clean_up = f'{SOURCE}; say cleaned {item.id} "$DOGFOOD_STATE" {seen}'
     fails = "; if broken; then exit 1; fi" * (item.fault == UNCLEAN)
@@ -210,7 +247,7 @@ def _journey(model: Model, item: Item) -> dict[str, object]:
         "marks": [item.mark] if item.mark else [],
         "steps": [
             {"run": _first_part(model, item), **({"save": saves} if saves else {})},
-            {"run": _second_part(item)},
+            {"run": _second_part(item), **({"timeout": "0.5s"} if item.fault == HANGS else {})},
         ],
         "cleanup": [{"run": clean_up + fails}],
     }
@@ -243,6 +280,8 @@ def _capability(model: Model, token: Token) -> dict[str, object]:
             {"run": f'{SOURCE}; say release {token.name} {file} "${{DOGFOOD_RELEASE_OF:-}}"; rm -f {file}'}
         ],
     }
+    if token.fixture:
+        del written["release"]
     if token.locks:
         written["lock"] = list(token.locks)
     if token.probe:
@@ -254,9 +293,9 @@ def _capability(model: Model, token: Token) -> dict[str, object]:
             *_needs(model, f"provision-{token.name}", token.needs),
             *([f"hold provision-{token.name} {' '.join(token.locks)}"] if token.locks else ()),
             f"make {token.name} {file} {_files(model, token.needs)}",
+            *_others(model, (token.name,)),
         ]
-        save = {f"of_{token.name}": {"stdout": f"{token.name}=(\\S+)"}}
-        written["provision"] = [{"run": "\n".join(lines), "save": save}]
+        written["provision"] = [{"run": "\n".join(lines), "save": _saves(model.saved_with(token.name))}]
     if token.service:
         port = f"$DOGFOOD_{token.name.upper()}_PORT"
         lines = [

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tests.ordinary.model import HANGS
 from tests.ordinary.model import LEAVES
 from tests.ordinary.model import Model
 from tests.ordinary.model import placed_before
@@ -72,23 +73,24 @@ class Judge:
                 said[event.who, event.where] = event.what
             elif event.what == "cleaned" and "none" in event.rest:
                 last = said.get((event.who, event.where))
-                if last == "end" or (last == "fail" and self.model.item(event.who).fault == LEAVES):
+                if last == "end" or (last == "fail" and self.model.item(event.who).fault in {LEAVES, HANGS}):
                     yield f"the clean-up of {event.who} is not given what was saved"
 
     def _of(self, what: str) -> list[tuple[str, str]]:
         return [(event.who, event.where) for event in self.log if event.what == what]
 
     def _not_released_once(self) -> Iterator[str]:
-        claims = {event.where: event.who for event in self.log if event.what in {"provision", "made"}}
-        for who, where in self._of("start"):
-            claims.update({self._file(token, where): token for token in self.model.item(who).establishes})
-        released = Counter(where for _, where in self._of("release"))
-        for file, token in claims.items():
-            if released[file] != 1:
-                yield f"{token} at {file} was released {released[file]} times"
-        for who, where in self._of("release"):
-            if where not in claims:
-                yield f"{who} at {where} was released, and nothing had begun to make it"
+        """Look for what was not released after it was begun; what is made again later is released again."""
+        waiting: dict[str, str] = {}
+        for event in self.log:
+            if event.what in {"provision", "made"}:
+                waiting[event.where] = event.who
+            elif event.what == "start":
+                establishes = self.model.item(event.who).establishes
+                waiting.update({self._file(token, event.where): token for token in establishes})
+            elif event.what == "release" and not waiting.pop(event.where, ""):
+                yield f"{event.who} at {event.where} was released, and nothing had begun to make it since"
+        yield from (f"{token} at {file} was never released" for file, token in waiting.items())
 
     def _released_too_early(self) -> Iterator[str]:
         """Look for tokens that rested on what was released: those must be lost or released before."""
@@ -128,7 +130,10 @@ class Judge:
             unclean = self.model.item(name).fault == "unclean"
             if not unclean and self.model.item(name).mark != "xfail" and (name in started) != ran:
                 yield f"{name} ({outcome}) {'never ran' if ran else 'ran'}"
-        losses = Counter(token for token, _ in self._of("lost"))
+        begun = [self.model.item(who) for who, _ in self._of("start")]
+        losses = Counter(
+            token for item in begun for token in item.invalidates
+        )  # whether it came to that or not
 
         def lost(token: str) -> int:
             return losses[token] + sum(losses[base] for base in self.model.bases(token))

@@ -15,6 +15,9 @@ FAILS = "fails"
 LEAVES = "leaves"
 """The journey leaves everything behind that it establishes, and fails after that."""
 
+HANGS = "hangs"
+"""The journey leaves the same behind, and then goes on for longer than it may."""
+
 UNCLEAN = "unclean"
 """The journey passes, and its clean-up fails."""
 
@@ -34,12 +37,13 @@ class Token:
     probe: bool = False
     provision: bool = False
     service: bool = False
+    fixture: bool = False
     needs: tuple[str, ...] = ()
     locks: tuple[str, ...] = ()
 
     @property
     def provided(self) -> bool:
-        return self.provision or self.service
+        return self.provision or self.service or self.fixture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +114,15 @@ class Model:
             waiting.extend(direct - found)
             found |= direct
         return found
+
+    def saved_with(self, token: str) -> list[str]:
+        """Give the tokens whose values are saved wherever this one's is: all that establish one save the same names."""
+        found = {token}
+        for _ in self.tokens:
+            found.update(
+                other for item in self.items if found & {*item.establishes} for other in item.establishes
+            )
+        return sorted(found)
 
     def before(self, name: str) -> set[str]:
         """Give the items that establish something that an item rests on."""

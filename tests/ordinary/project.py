@@ -47,12 +47,19 @@ class Project:
         command = [sys.executable, "-m", "pytest", "--dogfood", "-q", *quiet, "-o", states]
         command += [f"--junitxml={report}", *arguments]
         inherited = {name: text for name, text in os.environ.items() if not name.startswith("PYTEST")}
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         output = self.directory / f"output{self.runs}"
         with output.open("wb") as file:
             process = subprocess.Popen(
                 command,
                 cwd=self.directory,
-                env={**inherited, **environment, "DF_LOG": str(log), "DF_PROJECT": str(self.directory)},
+                env={
+                    **inherited,
+                    "PATH": path,
+                    **environment,
+                    "DF_LOG": str(log),
+                    "DF_PROJECT": str(self.directory),
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,

@@ -37,7 +37,7 @@ class Trial:
     dice: Random
 
     def options(self) -> list[str]:
-        workers = self.dice.choice([0, 0, 1, 2, 2, 3])
+        workers = self.dice.choice([0, 0, 0, 1, 2, 2, 3])
         order = self.dice.choice(
             ["-pno:randomly", "-pno:randomly", f"--randomly-seed={self.dice.randrange(1000)}"]
         )
@@ -65,7 +65,7 @@ class Trial:
             if got != outcome:
                 yield f"{name}: {got} instead of {outcome}"
         for name in seen:
-            if names[name].id not in expected and not names[name].establishes:
+            if name not in names or (names[name].id not in expected and not names[name].establishes):
                 yield f"{name}: ran without being asked for"
 
     def left_running(self) -> Iterator[str]:
@@ -154,6 +154,15 @@ def reruns(trial: Trial) -> list[str]:
     return trial.wrong(seen, trial.model.ids, attempts=2)
 
 
+def first_failure(trial: Trial) -> list[str]:
+    """Stop at the first failure: what was running and what was made is not forgotten."""
+    seen = trial.project.run(*trial.options(), "-x")
+    found = [*Judge(trial.model, seen.log).always(), *trial.left_running(), *_wrong_in_report(trial, seen)]
+    if seen.status not in {1, 2} and BAD & {*trial.model.expected(trial.model.ids).values()}:
+        found.append(f"exit status {seen.status}")
+    return [f"[{seen.command}] {one}" for one in found]
+
+
 def signals(trial: Trial) -> list[str]:
     """Interrupt a run when something or other has begun; once in four times, twice."""
     dice = trial.dice
@@ -203,5 +212,6 @@ WAYS: dict[str, Callable[[Trial], list[str]]] = {
     "shards": shards,
     "last-failed": last_failed,
     "reruns": reruns,
+    "first-failure": first_failure,
     "signals": signals,
 }
