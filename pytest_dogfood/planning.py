@@ -141,12 +141,13 @@ def _what_tokens_rest_on(
     besides: list[Token] = []
     waiting = list(dict.fromkeys(token for one in planned.values() for token in one.uses))
     while waiting or besides:
-        while waiting:
+        if waiting:
             token = waiting.pop()
             if token not in found:
                 found[token] = graph.rests_on(token)
                 waiting += found[token]
                 besides.append(token)
+            continue
         token = besides.pop()
         replayed = [graph.journeys[one] for one in graph.establishing(token) if one not in planned]
         for other in dict.fromkeys(other for journey in replayed for other in journey.establishes):

@@ -75,6 +75,19 @@ def test_a_token_that_an_item_needs_rests_on_what_its_establisher_needs() -> Non
     assert plan.rests_on == {"s": ("t",), "t": ()}
 
 
+def test_what_two_replays_make_besides_may_be_one_and_the_same() -> None:
+    makers = [
+        journey("lay", gives="base first"),
+        journey("again", needs="base", gives="first"),
+        journey("build", needs="first base", gives="second third extra"),
+        journey("other", needs="base", gives="extra"),
+        journey("more", needs="second", gives="third"),
+    ]
+    uses = journey("use", needs="second third")
+    plan = make_plan(CapabilityGraph([*makers, uses]), [uses.id])
+    assert sorted(plan.rests_on) == ["base", "extra", "first", "second", "third"]
+
+
 def test_what_a_replay_makes_besides_dies_with_what_it_was_replayed_for() -> None:
     makes, uses = journey("make", needs="base", gives="made extra"), journey("use", needs="made")
     plan = make_plan(CapabilityGraph([journey("lay", gives="base"), makes, uses]), [uses.id])

@@ -131,9 +131,9 @@ class Judge:
             if not unclean and self.model.item(name).mark != "xfail" and (name in started) != ran:
                 yield f"{name} ({outcome}) {'never ran' if ran else 'ran'}"
         begun = [self.model.item(who) for who, _ in self._of("start")]
-        losses = Counter(
-            token for item in begun for token in item.invalidates
-        )  # whether it came to that or not
+        # What destroys a token may fail before it comes to that; what fails to establish one makes it doubtful.
+        losses = Counter(token for item in begun for token in item.invalidates)
+        losses.update(token for item in begun if item.fault for token in item.establishes)
 
         def lost(token: str) -> int:
             return losses[token] + sum(losses[base] for base in self.model.bases(token))
