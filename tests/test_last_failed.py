@@ -185,3 +185,25 @@ def test_stepwise_goes_on_from_a_failure_that_rests_on_other_files(inner: Make, 
     assert told(project.dogfood(workers, "--sw", "-rA"))["test_third"] == "FAILED"
     project.write({"test_2.py": CHAIN["test_2.py"].replace("assert False", "assert True")})
     assert told(project.dogfood(workers, "--sw", "-rA"))["test_third"] == "PASSED"
+
+
+MATRIX = {
+    "a.journey.yaml": """
+        journeys:
+          - {id: make, establishes: [made], steps: ['test -f "$DOGFOOD_ROOT/mended"']}
+          - {id: use, matrix: {k: [x, y]}, requires: [made], steps: ['true']}
+          - {id: other, matrix: {k: [x, y]}, steps: ['test $k = y -o -f "$DOGFOOD_ROOT/mended"']}
+    """
+}
+
+
+@both
+def test_items_of_a_matrix_that_failed_or_were_deferred_are_run_again(inner: Make, workers: str) -> None:
+    project = inner(MATRIX)
+    project.dogfood(workers)
+    again = project.dogfood("--lf", "-rA", workers)
+    project.write({"mended": ""})
+    mended = project.dogfood("--lf", "-rA", workers)
+    assert told(again) == {"make": "FAILED", "other[x]": "FAILED"}
+    assert told(mended) == {"make": "PASSED", "use[x]": "PASSED", "use[y]": "PASSED", "other[x]": "PASSED"}
+    assert remembered(project) == set()

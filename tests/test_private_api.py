@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from typing import Any
 from typing import Literal
 
 import pytest
@@ -149,3 +150,13 @@ def test_the_scope_of_a_fixture_is_where_we_look_for_it(scope: Literal["function
     def fixture() -> None: ...
 
     assert scope_of_fixture(fixture) == scope
+
+
+@pytest.mark.skipif(not hasattr(pytest.Item, "id"), reason="before 9.2 pytest compares the texts of node ids")
+def test_the_parts_of_an_id_are_read_from_its_text_under_the_name_that_we_set(
+    pytester: pytest.Pytester,
+) -> None:
+    item: Any = pytester.getitem("def test_it(): pass", "test_it")
+    assert item._id is item.id  # noqa: SLF001
+    parsed = type(item.id).parse("a.journey.yaml::use[x]")
+    assert (parsed.names, parsed.params, str(parsed)) == (("use",), "x", "a.journey.yaml::use[x]")
