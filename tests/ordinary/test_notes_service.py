@@ -74,16 +74,6 @@ NOTES = Suite(
 )
 
 
-# pytest 9.2 does not know again, by their node ids, journeys of a matrix: `--lf` leaves them out.
-FORGETS_A_MATRIX = pytest.mark.xfail(
-    pytest.version_tuple >= (9, 2), reason="--lf leaves a matrix out", strict=True
-)
-
-
-def known(way: str) -> object:
-    return pytest.param(way, marks=FORGETS_A_MATRIX) if way.startswith("last-failed") else way
-
-
-@pytest.mark.parametrize("way", [known(way) for way in NOTES.ways()])
+@pytest.mark.parametrize("way", NOTES.ways())
 def test_each_journey_of_the_service_has_one_outcome(way: str, short_root: Path) -> None:
     assert NOTES.complaints(way, short_root) == []
