@@ -256,7 +256,9 @@ def _journey(model: Model, item: Item) -> dict[str, object]:
 def _test(model: Model, item: Item) -> str:
     asks = bool(item.establishes) or item.id[-1] in "02468"
     marks = [f"@pytest.mark.{item.mark}" for _ in [0] if item.mark]
-    marks += [f"@pytest.mark.requires({token!r})" for token in item.requires]
+    marks += [f"@pytest.mark.requires(*{item.requires!r})"] * bool(
+        item.requires
+    )  # one, for it keeps their order
     marks += [f"@pytest.mark.establishes({token!r})" for token in item.establishes]
     fixtures = ["dogfood_state", *(["capabilities"] if asks else []), *["unclean"] * (item.fault == UNCLEAN)]
     values = f"{{token: capabilities[token] for token in {item.requires!r}}}" if asks else "{}"

@@ -110,7 +110,7 @@ def outcomes(report: Path) -> dict[str, str]:
     """Give what JUnit says of each item, by name; a run that was killed may have left no report."""
     found: dict[str, str] = {}
     words = {"failure": "failed", "error": "error", "skipped": "skipped"}
-    for case in ET.parse(report).iter("testcase") if report.exists() else ():  # noqa: S314 - our own run wrote it
+    for case in ET.parse(report).iter("testcase") if report.exists() and report.stat().st_size else ():  # noqa: S314 - our own run wrote it
         told = [words[child.tag] for child in case if child.tag in words]
         causes = [one for one in case.iter("property") if one.get("name") == "dogfood.root_cause"]
         outcome = told[-1] if told else "passed"
