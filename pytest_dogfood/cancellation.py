@@ -107,10 +107,10 @@ class Cancellation:
         except Abandoned:
             pass
         self._over = True
-        if not self._interruption.begun:
-            self._handlers.restore()
-            return
+        # Not before the reports are written: a signal that comes meanwhile must not leave half of them.
         self._config.add_cleanup(self._handlers.restore)
+        if not self._interruption.begun:
+            return
         if self._interruption.abandoned:
             self._workers.kill()
             end_everything_marked(run_marker(self._run.id), grace=0)
@@ -129,6 +129,8 @@ class Cancellation:
             self._answer_next(number, frame)
 
     def _answer_next(self, number: int, frame: FrameType | None) -> None:
+        if self._over and not self._interruption.begun and self._count < 3:
+            return  # everything has run and is released: what is left are the reports
         if self._count == 1:
             # Not by `threading`, of which a lock may be held just now; and not before, as a thread makes forks unsafe.
             _thread.start_new_thread(self._insist, (number,))

@@ -71,7 +71,7 @@ class Gates:
                 locks.take(self._presence.graph.locks_to_replay([gate], self._elsewhere))
             journey = presence.graph.journeys[gate]
             name = Token(f"gate-{sha256(gate.encode()).hexdigest()[:8]}")
-            # The lock of those who bring about several tokens comes first: they may come to a gate, and it to tokens.
+            # The lock for several tokens comes first: what holds it may come to a gate, and a gate to tokens.
             with presence.machine.locked(SEVERAL), presence.registry.locked(name, MACHINE):
                 verdict = self._journal.verdict(gate)
                 if verdict is None:

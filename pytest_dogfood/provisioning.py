@@ -256,7 +256,7 @@ class Provisioner:
             raise HarnessError(self._with_what_the_probe_said(str(error), token, ask)) from None
 
     def _with_what_the_probe_said(self, text: str, token: Token, ask: Ask) -> str:
-        """Add to why a token cannot be had what its probe said: the command, how it ended, and its output."""
+        """Add to why a token is missing what its probe said: the command, how it ended, and its output."""
         said = self.presence.denials.get((token, self.presence.place_of(token, ask.state)))
         return text if said is None else f"{text}\n{what_the_probe_said(token, said)}"
 

@@ -12,6 +12,7 @@ from pytest_dogfood.watcher import HAS_PROC
 from tests.interruptions import Interruptions
 from tests.interruptions import send
 from tests.interruptions import send_later
+from tests.lives import Eventually
 from tests.lives import Live
 from tests.runs import read_junit
 from tests.scenes import Inner
@@ -221,3 +222,30 @@ def test_quitting_the_debugger_cleans_up_tears_down_and_releases(
     assert (result.ret, log) == (pytest.ExitCode.INTERRUPTED, ALL), result.outlines
     assert read_junit(quitting.path / "junit.xml")["quits"].kind == "failure"
     result.stdout.fnmatch_lines(["dogfood: 2 journeys = 1 failed; 1 unaccounted; *"])
+
+
+SLOW_TO_REPORT = """
+    import time
+    from pathlib import Path
+
+    import pytest
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(session):
+        if not hasattr(session.config, "workerinput"):
+            (session.config.rootpath / "reporting").touch()
+            time.sleep(2)
+"""
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+def test_signals_while_the_reports_are_written_leave_them_whole(
+    live: Live, eventually: Eventually, workers: str
+) -> None:
+    live.write("a.journey.yaml", "journeys: [{id: a, steps: ['true']}]").write("conftest.py", SLOW_TO_REPORT)
+    run = live.start(workers)
+    assert eventually((live.path / "reporting").exists)
+    send(run.process, signal.SIGINT, group=False)
+    send_later(run.process, signal.SIGTERM, group=False)
+    ended = run.end()
+    assert (ended.status, ended.cases["a"].kind) == (0, "passed"), ended.text

@@ -181,7 +181,10 @@ def signals(trial: Trial) -> list[str]:
     seen = run.end()
     how = f"{number.name} {'twice ' if again else ''}by {send.__name__}"
     found = list(trial.left_running())
-    if seen.status != 2 and seen.status not in {0, 1}:
+    ended_by_it = (
+        again and seen.status == -number
+    )  # it came when all was reported, and only Python had to end
+    if seen.status not in {0, 1, 2} and not ended_by_it:
         found.append(f"exit status {seen.status}")
     if seen.status == 2 and not again:
         found += Judge(trial.model, seen.log).always()
