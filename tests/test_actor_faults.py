@@ -70,8 +70,8 @@ SCENE = "journeys:\n" + "".join(
 DEPENDENT = '  - {id: rests-on-dies, requires: [dies-over], steps: [{run: touch "$DOGFOOD_ROOT/rested"}]}\n'
 
 
-@pytest.fixture(scope="module")
-def faults(new_live: Callable[[], Live]) -> tuple[Live, Run]:
+def faulty(new_live: Callable[[], Live]) -> Live:
+    """Make a project whose actor does everything wrong that it is asked to."""
     live = new_live().write("actor.py", ACTOR).write("faults.journey.yaml", SCENE + DEPENDENT)
     live.write(
         "pytest.ini",
@@ -82,6 +82,12 @@ def faults(new_live: Callable[[], Live]) -> tuple[Live, Run]:
         dogfood_secrets = API_TOKEN
         """,
     )
+    return live
+
+
+@pytest.fixture(scope="module")
+def faults(new_live: Callable[[], Live]) -> tuple[Live, Run]:
+    live = faulty(new_live)
     return live, live.run("-n2", API_TOKEN="s3cr3t-token")  # noqa: S106 - an invented one
 
 
@@ -144,11 +150,12 @@ def test_no_actor_is_left_behind(faults: tuple[Live, Run]) -> None:
     assert faults[0].running() == []
 
 
-def test_a_replay_in_which_the_actor_dies_defers_its_dependent_and_reddens_the_run(
-    faults: tuple[Live, Run],
+def test_a_replay_in_which_the_actor_dies_is_cleaned_up_defers_its_dependent_and_reddens_the_run(
+    new_live: Callable[[], Live],
 ) -> None:
-    run = faults[0].run("-n0", "-k", "rests-on-dies")
-    assert run.status == 1
+    live = faulty(new_live)
+    run = live.run("-n0", "-k", "rests-on-dies")
+    assert (run.status, live.lines("cleaned")) == (1, ["dies"])
     assert run.cases["rests-on-dies"].message == "deferred: dies could not be run by the harness"
     assert "the actor died with exit status 7" in run.text
 
