@@ -75,7 +75,7 @@ class Gates:
             with presence.machine.locked(SEVERAL), presence.registry.locked(name, MACHINE):
                 verdict = self._journal.verdict(gate)
                 if verdict is None:
-                    state = presence.world.state_of(presence.graph, journey)
+                    state = presence.world.place_of(presence.graph, journey)
                     try:
                         self._replay(journey, state, ask)
                     except HarnessError as error:

@@ -72,7 +72,7 @@ class Replayer:
                 causes.append(earlier)
                 continue
             shared = graph.scope_of(token) is Scope.MACHINE
-            state = self._presence.world.state_of(graph, journey) if shared else ask.state
+            state = self._presence.world.place_of(graph, journey) if shared else ask.state
             with ask.noting(token) as note:
                 cause = self.replay(journey, state, ask)
                 holding = self._presence.registry.holding(token, self._presence.place_of(token, ask.state))

@@ -194,6 +194,8 @@ class Running:
             result = yield
         finally:
             turn.calling = False
+            # Some plugins set an item up again without a new protocol: what it has just done may have cost its tokens.
+            self._provisioner.presence.world.changes.note(f"{turn.journey.id} ran")
         if turn.journey.establishes and turn.parts.establishes and not has_failed_in_unittest(item):
             _as_pytest_has_it(turn, turn.establish)
         return result

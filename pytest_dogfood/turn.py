@@ -45,7 +45,6 @@ from pytest_dogfood.replaying import unanswered
 from pytest_dogfood.rundir import remove_if_filled
 from pytest_dogfood.stepping import RealBench
 from pytest_dogfood.stepping import place_files
-from pytest_dogfood.storage import private_directory
 from pytest_dogfood.wording import failure_text
 from pytest_dogfood.world import State
 
@@ -118,7 +117,7 @@ class Turn(Struct, kw_only=True):
         require_actor(world, self.journey)
         if self.journey.obstacle is not None:
             raise DeferredError(Cause(who=self.journey.obstacle.who, why=self.journey.obstacle.why))
-        private_directory(self.state.path)
+        self.provisioner.presence.restore_directories(self.state)
         self.ask.fixture = fixture
         self._locks = world.named_locks()
         with room_for(len(self.provisioner.presence.graph.journeys)):

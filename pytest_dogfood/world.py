@@ -88,12 +88,6 @@ class World(Struct, kw_only=True):
     _numbers: dict[ChainId, int] = field(default_factory=dict)
     _states: dict[ChainId, State] = field(default_factory=dict)
 
-    def state_of(self, graph: CapabilityGraph, journey: Journey) -> State:
-        """Give the state of the journey's chain on this worker; raises HarnessError if it cannot be made."""
-        state = self.place_of(graph, journey)
-        private_directory(state.path)
-        return state
-
     def place_of(self, graph: CapabilityGraph, journey: Journey) -> State:
         """Give the state of the journey's chain on this worker, which may not have been made yet."""
         if not self._numbers:
