@@ -41,14 +41,9 @@ def needed_files(project: Project, patterns: Sequence[str]) -> tuple[Path, ...]:
         return ()
     offers = {path: marks for path in _other_files(project, patterns) if _offers(marks := marks_in(path))}
     project.read_whole()
-    at_hand = {token for marks in asked for token in marks.establishes}
     graph = project.graph()
     journeys = {one: project.rootdir / graph.journeys[one].path for one in _run_as_items(graph)}
-    found = (
-        {*offers, *journeys.values()}
-        if everything
-        else _establishing(wanted, graph, offers, journeys, at_hand)
-    )
+    found = {*offers, *journeys.values()} if everything else _establishing(wanted, graph, offers, journeys)
     return tuple(sorted(path for path in found if not is_below(path, project.named)))
 
 
@@ -61,14 +56,14 @@ def _establishing(
     graph: CapabilityGraph,
     offers: Mapping[Path, SourceMarks],
     journeys: Mapping[JourneyId, Path],
-    at_hand: set[Token],
 ) -> set[Path]:
     """Name the files of what establishes the wanted tokens, or those that they rest on in turn, and runs as an item.
 
-    `offers` are Python files, `journeys` the journeys that run as items, with their files.
+    `offers` are Python files, `journeys` the journeys that run as items, with their files. What a named file
+    establishes is looked for as well: that may fail, and then one that passes elsewhere is enough.
     """
     found: set[Path] = set()
-    seen = set(at_hand)
+    seen: set[Token] = set()
     waiting = list(wanted)
     while waiting:
         token = waiting.pop()

@@ -22,9 +22,10 @@ def prerequisites_to_run(
 
     A Python test cannot be replayed within another's set-up, nor what uses fixtures; nor can, on any worker but their
     own, what needs them, or what a fixture provides, in the state of its chain. All else is left to be provisioned.
-    `elsewhere` are the items of other shards. With shards those who establish a token count if they run without any, be
-    it that they come back there: here, too, the failure of one of them must not be missed. Gates of other shards are
-    needed by those that stand behind them. In which order the items stand changes nothing.
+    Of what may establish a needed token all come back that cannot be replayed: any other may fail, and then one that
+    passes is enough. `elsewhere` are the items of other shards. What would come back if there were no shards comes back
+    here too, where something here needs it. Gates of other shards are needed by those that stand behind them. In which
+    order the items stand changes nothing.
     """
     if not graph.fixtures and not any(map(_is_run_by_pytest, graph.journeys.values())):
         return ()
@@ -60,9 +61,7 @@ def prerequisites_to_run(
         token = waiting.pop()
         if token not in seen and not graph.has_independent_provider(token):
             seen.add(token)
-            anywhere = graph.scope_of(token) is Scope.MACHINE
-            those = [member for member in graph.establishing(token) if member in in_run]
-            come_about([*those, *replayable.enough_for(token, in_run)], anywhere=anywhere)
+            come_about(graph.establishing(token), anywhere=graph.scope_of(token) is Scope.MACHINE)
             present.update(wanted)
             in_run.update(wanted)
     return tuple(journey for journey in graph.journeys if journey in wanted)
@@ -119,12 +118,3 @@ class Replayable:
             return True
         candidates = self._graph.establishers.get(token, ())
         return all(self.alone(member) for one in candidates for member in one.members)
-
-    def enough_for(self, token: Token, present: Collection[JourneyId]) -> tuple[JourneyId, ...]:
-        """Give some who establish a token: nobody anew if some are present, else who can be replayed first."""
-        candidates = [one.members for one in self._graph.establishers.get(token, ())]
-        if any(all(member in present for member in members) for members in candidates):
-            return ()
-        return next(
-            (members for members in candidates if all(map(self.alone, members))), next(iter(candidates), ())
-        )

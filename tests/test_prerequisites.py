@@ -29,17 +29,52 @@ def test_a_python_test_that_alone_can_establish_is_brought_back() -> None:
     assert prerequisites_to_run(graph, [JourneyId("c")]) == ("test-a",)
 
 
-def test_a_python_test_is_left_out_where_a_journey_can_be_replayed_or_a_provider_acts() -> None:
-    replayable = CapabilityGraph(
+def test_a_python_test_comes_back_beside_a_journey_that_can_be_replayed_as_that_may_fail() -> None:
+    graph = CapabilityGraph(
         [journey("test-a", gives="t", python=True), journey("a", gives="t"), journey("c", needs="t")]
     )
+    assert prerequisites_to_run(graph, [JourneyId("c")]) == ("test-a",)
+    assert prerequisites_to_run(graph, [JourneyId("a"), JourneyId("c")]) == ("test-a",)
+
+
+def test_every_test_that_establishes_comes_back_and_all_of_a_group() -> None:
+    grouped = [
+        replace(journey(name, gives="t", python=True), groups={Token("t"): "g"}) for name in ("d", "e")
+    ]
+    graph = CapabilityGraph(
+        [
+            journey("test-a", gives="t", python=True),
+            journey("test-b", gives="t", python=True),
+            *grouped,
+            journey("c", needs="t"),
+        ]
+    )
+    assert prerequisites_to_run(graph, [JourneyId("c")]) == ("test-a", "test-b", "d", "e")
+    assert prerequisites_to_run(graph, [JourneyId("test-b"), JourneyId("d"), JourneyId("c")]) == (
+        "test-a",
+        "e",
+    )
+
+
+def test_what_a_journey_needs_that_may_be_replayed_comes_back_too() -> None:
+    graph = CapabilityGraph(
+        [
+            journey("test-a", gives="t", python=True),
+            journey("test-base", gives="base", python=True),
+            journey("a", needs="base", gives="t"),
+            journey("c", needs="t"),
+        ]
+    )
+    assert prerequisites_to_run(graph, [JourneyId("c")]) == ("test-a", "test-base")
+
+
+def test_a_python_test_is_left_out_where_a_provider_acts() -> None:
     provision = Capability(
         token=Token("t"), location=ANYWHERE, provision=(Step(location=ANYWHERE, run="true"),)
     )
     provided = CapabilityGraph(
         [journey("test-a", gives="t", python=True), journey("c", needs="t")], [provision]
     )
-    assert prerequisites_to_run(replayable, [JourneyId("c")]) == ()
     assert prerequisites_to_run(provided, [JourneyId("c")]) == ()
 
 
@@ -93,7 +128,7 @@ def test_with_shards_every_python_test_that_establishes_counts_as_in_one_run() -
     assert prerequisites_to_run(graph, [JourneyId("c")], elsewhere=elsewhere) == ("test-a",)
 
 
-def test_with_shards_no_more_comes_back_than_one_run_of_the_selection_would_have() -> None:
+def test_with_shards_the_same_comes_back_as_in_one_run_of_the_selection() -> None:
     graph = CapabilityGraph(
         [
             journey("a", gives="up"),
@@ -103,7 +138,10 @@ def test_with_shards_no_more_comes_back_than_one_run_of_the_selection_would_have
         ],
         [UP],
     )
-    assert prerequisites_to_run(graph, [JourneyId("c")], elsewhere=[JourneyId("d")]) == ()
+    c, d = JourneyId("c"), JourneyId("d")
+    assert prerequisites_to_run(graph, [c, d]) == ("test-a",)
+    assert prerequisites_to_run(graph, [c], elsewhere=[d]) == ("test-a",)
+    assert prerequisites_to_run(graph, [d], elsewhere=[c]) == ()
 
 
 def test_what_comes_back_is_the_same_in_whatever_order_the_items_stand() -> None:

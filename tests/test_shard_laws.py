@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from hypothesis import assume
 from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
 
 from pytest_dogfood.durations import weights
 from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Scope
 from pytest_dogfood.manifest import Expected
 from pytest_dogfood.manifest import ItemRecord
 from pytest_dogfood.manifest import Manifest
@@ -21,7 +19,6 @@ from pytest_dogfood.merging import merge
 from pytest_dogfood.outcomes import JourneyResult
 from pytest_dogfood.outcomes import Outcome
 from pytest_dogfood.planning import make_plan
-from pytest_dogfood.prerequisites import Replayable
 from pytest_dogfood.prerequisites import prerequisites_to_run
 from pytest_dogfood.settings import Shard
 from pytest_dogfood.sharding import divide
@@ -93,18 +90,4 @@ def test_shards_of_a_selection_come_to_what_one_run_of_it_comes_to(
     scene = with_python_tests(scene, die)
     selected = die.sample(scene.ids, die.randint(1, len(scene.ids)))
     whole = merged_from_shards(scene, selected, 1, die)
-    assume(not depends_on_who_asks(scene, whole))
     assert outcomes_of(merged_from_shards(scene, selected, total, die)) == outcomes_of(whole)
-
-
-def depends_on_who_asks(scene: Scene, whole: Merged) -> bool:
-    """Whether a replay may bring a machine-wide token about in one chain's state, where a test ran, and only there."""
-    graph = scene.graph()
-    replayable = Replayable(graph)
-    return any(
-        graph.scope_of(token) is Scope.MACHINE
-        and not (member in whole.tally.results or replayable.alone(member))
-        for token in graph.establishers
-        for member in graph.establishing(token)
-        if not graph.journeys[member].python
-    )

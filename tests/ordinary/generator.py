@@ -177,11 +177,7 @@ def _with_python_tests(model: Model, dice: Random) -> Model:
     }
     lost = [token.name for token in model.tokens if model.destroyers(token.name)]
     fragile = {token.name for token in model.tokens if model.bases(token.name) & {*lost}} | {*lost}
-    # A test does not come back into a selection where another may be replayed in its stead, though that may fail.
-    several = {token.name for token in model.tokens if len(model.establishers(token.name)) > 1}
-    to_repeat = below_providers | {
-        name for token in fragile | several for name in _makers_below(model, token)
-    }
+    to_repeat = below_providers | {name for token in fragile for name in _makers_below(model, token)}
     items = [
         replace(item, file=f"test_{'ab'[dice.randrange(2)]}.py", locks=())
         if item.id not in to_repeat and _could_be_a_test(item) and dice.random() < 0.4
