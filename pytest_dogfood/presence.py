@@ -260,7 +260,10 @@ class Presence:
             open_values = {
                 name: value for name, value in holding.values.items() if name not in holding.secret
             }
-            self.machine.take(holding.token, ours=holding.ours, values=open_values)
+            lease = self.machine.take(holding.token, ours=holding.ours, values=open_values)
+            if lease.ours and not holding.ours:
+                # Another run has made it. If this one ends last it releases it, even if the token is lost by then.
+                self.registry.claim(holding.token, holding.place, holding.values, holding.secret)
         return holding
 
     def forget(self, token: Token, state: State) -> None:

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.runs import Run
     from tests.scenes import Scene
 
 WORKERS = pytest.mark.parametrize("workers", ["-n0", "-n2"])
@@ -80,6 +83,87 @@ def test_of_two_runs_at_once_only_the_last_to_end_releases(scene: Scene) -> None
     scene.write("early-is-gone", "")
     assert second().status == 0
     assert scene.lines("log") == ["start", "early", "late", "stop 80"]
+
+
+SHARED_BY_TWO_RUNS = """
+    capabilities:
+      daemon:
+        scope: machine
+        probe: test -f "$DOGFOOD_ROOT/daemon"
+        provision:
+          - run: |
+              echo start >> "$DOGFOOD_ROOT/log"
+              touch "$DOGFOOD_ROOT/half" "$DOGFOOD_ROOT/begun-$(grep -c start "$DOGFOOD_ROOT/log")"
+              test -f "$DOGFOOD_ROOT/can-be-made"
+              touch "$DOGFOOD_ROOT/daemon"
+        release: ['echo "stop $DOGFOOD_RELEASE_OF" >> "$DOGFOOD_ROOT/log"; rm -f "$DOGFOOD_ROOT/half"']
+    journeys:
+      - {id: a-uses, requires: [daemon], steps: ['touch "$DOGFOOD_ROOT/a-has-used-it"']}
+      - {id: b-uses, requires: [daemon], steps: ['true']}
+      - id: b-destroys
+        requires: [daemon]
+        invalidates: [daemon]
+        establishes: [destroyed]
+        steps: ['rm "$DOGFOOD_ROOT/daemon"; touch "$DOGFOOD_ROOT/destroyed"']
+      - {id: b-tries-again, requires: [destroyed, daemon], steps: ['true']}
+      - id: a-stays
+        steps: [{run: 'test -f "$DOGFOOD_ROOT/a-may-end"', until: {timeout: 60, interval: 0.05}}]
+      - id: b-stays
+        steps: [{run: 'test -f "$DOGFOOD_ROOT/b-may-end"', until: {timeout: 60, interval: 0.05}}]
+"""
+ENDS_FIRST = pytest.mark.parametrize("first, last", [("a", "b"), ("b", "a")])
+
+
+def let_end(scene: Scene, name: str, end: Callable[[], Run]) -> list[str]:
+    """Let one of the runs end; return what was released by then."""
+    scene.write(f"{name}-may-end", "")
+    end()
+    return [line for line in scene.lines("log") if line.startswith("stop")]
+
+
+@WORKERS
+@ENDS_FIRST
+def test_what_two_runs_made_by_half_is_released_by_the_last_to_end(
+    scene: Scene, workers: str, first: str, last: str
+) -> None:
+    scene.write("daemon.journey.yaml", SHARED_BY_TWO_RUNS)
+    runs = {"a": scene.start("-n0", "-k", "a-uses or a-stays")}
+    scene.wait_for("begun-1")
+    runs["b"] = scene.start(workers, "-k", "b-uses or b-stays")
+    scene.wait_for("begun-2")
+    assert let_end(scene, first, runs[first]) == []
+    assert (scene.path / "half").exists()
+    assert let_end(scene, last, runs[last]) == ["stop incomplete"]
+
+
+@WORKERS
+def test_what_one_run_has_made_and_another_destroyed_is_released_by_the_other_if_that_ends_last(
+    scene: Scene, workers: str
+) -> None:
+    scene.write("daemon.journey.yaml", SHARED_BY_TWO_RUNS)
+    scene.write("can-be-made", "")
+    first = scene.start("-n0", "-k", "a-uses or a-stays")
+    scene.wait_for("a-has-used-it")
+    last = scene.start(workers, "-k", "b-destroys or b-stays")
+    scene.wait_for("destroyed")
+    assert let_end(scene, "a", first) == []
+    assert let_end(scene, "b", last) == ["stop incomplete"]
+
+
+@WORKERS
+@ENDS_FIRST
+def test_what_was_there_before_any_lease_is_never_released_whatever_two_runs_leave_of_it(
+    scene: Scene, workers: str, first: str, last: str
+) -> None:
+    scene.write("daemon.journey.yaml", SHARED_BY_TWO_RUNS)
+    scene.write("daemon", "")
+    runs = {"a": scene.start("-n0", "-k", "a-uses or a-stays")}
+    scene.wait_for("a-has-used-it")
+    runs["b"] = scene.start(workers, "-k", "b-destroys or b-tries-again or b-stays")
+    scene.wait_for("begun-1")
+    assert let_end(scene, first, runs[first]) == []
+    assert let_end(scene, last, runs[last]) == []
+    assert (scene.path / "half").exists()
 
 
 @WORKERS
