@@ -16,15 +16,25 @@ from pytest_dogfood.precedence import in_order
 class Lifetimes:
     """Counts what keeps each token of a run alive.
 
-    A token lives while an item that names it is unfinished, or while another token that rests on it lives.
+    A token lives while an item that names it is unfinished, or while another token that rests on it lives. What a
+    replay makes besides may have neither: it dies with the first of the tokens that it rests on.
     """
 
     def __init__(self, plan: Plan) -> None:
         self._named = {one.id: one.uses for one in plan.journeys}
         self._rests_on = plan.rests_on
         self._reasons: Counter[Token] = Counter()
-        for tokens in (*self._named.values(), *self._rests_on.values()):
+        for tokens in self._named.values():
             self._reasons.update(tokens)
+        self._dies_with: dict[Token, list[Token]] = {}
+        self._dead: set[Token] = set()
+        for token in reversed(in_order(self._rests_on)):  # each after all that may keep it alive
+            bases = self._rests_on[token]
+            if self._reasons[token]:
+                self._reasons.update(bases)
+            else:
+                for base in bases:
+                    self._dies_with.setdefault(base, []).append(token)
 
     def finish(self, item: JourneyId) -> tuple[Token, ...]:
         """Count an item as finished, once; return the tokens that it was the last to keep alive, bases last."""
@@ -34,9 +44,20 @@ class Lifetimes:
             token = over.pop()
             self._reasons[token] -= 1
             if not self._reasons[token]:
-                died.append(token)
+                died += self._and_what_dies_with(token)
                 over += self._rests_on.get(token, ())
         return tuple(died)
+
+    def _and_what_dies_with(self, token: Token) -> list[Token]:
+        """Return a token that has died after all that rests on it and is not yet dead; what rests on others first."""
+        found = {token: None}
+        waiting = [token]
+        while waiting:
+            new = [one for one in self._dies_with.pop(waiting.pop(), ()) if one not in self._dead]
+            found.update(dict.fromkeys(new))
+            waiting += new
+        self._dead.update(found)
+        return [*reversed(found)]
 
     def below(self, tokens: Iterable[Token]) -> frozenset[Token]:
         """Return `tokens`, and all that they rest on, also by way of others."""

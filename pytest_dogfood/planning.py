@@ -135,7 +135,8 @@ def _what_tokens_rest_on(
     """Map the tokens that items use, and all that these rest on, to what each rests on itself.
 
     Linear, where the closure is not. A replay also makes what its journey establishes besides; that counts as what the
-    token rests on for whose sake the journey is replayed: it dies with that, and before what both rest on.
+    token rests on for whose sake the journey is replayed: it dies with that, and before what both rest on. Where it may
+    rest on that token itself, no item and no token keeps it alive: see `Lifetimes`.
     """
     found: dict[Token, tuple[Token, ...]] = {}
     besides: list[Token] = []
@@ -151,9 +152,9 @@ def _what_tokens_rest_on(
         token = besides.pop()
         replayed = [graph.journeys[one] for one in graph.establishing(token) if one not in planned]
         for other in dict.fromkeys(other for journey in replayed for other in journey.establishes):
-            if other not in found[token] and not _rests_on(other, token, graph, found):
-                found[token] = (*found[token], other)
-                waiting.append(other)
+            if not _rests_on(other, token, graph, found):
+                found[token] = tuple(dict.fromkeys((*found[token], other)))
+            waiting.append(other)
     return found
 
 

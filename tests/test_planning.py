@@ -94,6 +94,17 @@ def test_what_a_replay_makes_besides_dies_with_what_it_was_replayed_for() -> Non
     assert plan.rests_on == {"made": ("base", "extra"), "extra": ("base",), "base": ()}
 
 
+def test_what_a_replay_makes_besides_may_rest_on_what_it_was_replayed_for() -> None:
+    makers = [
+        journey("both", needs="base", gives="made extra"),
+        journey("again", needs="made", gives="extra"),
+        journey("lay", gives="base"),
+    ]
+    uses = journey("use", needs="made")
+    plan = make_plan(CapabilityGraph([*makers, uses]), [uses.id])
+    assert plan.rests_on == {"made": ("base",), "base": (), "extra": ("base", "made")}
+
+
 def test_a_gate_holds_back_every_later_tier_and_no_other() -> None:
     plan = planned(
         journey("deep", tier=Tier.DEEP),

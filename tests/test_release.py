@@ -51,6 +51,13 @@ def test_a_token_lives_while_one_that_rests_on_it_lives() -> None:
     assert lifetimes.finish(JourneyId("query")) == ("schema", "db")
 
 
+def test_what_nothing_keeps_alive_dies_before_what_it_rests_on() -> None:
+    rests_on = {"report": "db", "sum": "report cache", "db": "", "cache": ""}
+    lifetimes = Lifetimes(a_plan(rests_on, query="db", look="cache"))
+    assert lifetimes.finish(JourneyId("query")) == ("sum", "report", "db")
+    assert lifetimes.finish(JourneyId("look")) == ("cache",)
+
+
 def test_a_long_chain_of_tokens_dies_without_recursion() -> None:
     rests_on = {f"t{number}": f"t{number - 1}" for number in range(1, 5000)}
     lifetimes = Lifetimes(a_plan({**rests_on, "t0": ""}, last="t4999"))
