@@ -10,6 +10,7 @@ from pytest_dogfood.journal import JourneyEnd
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.journey import Token
 from pytest_dogfood.outcomes import Cause
+from pytest_dogfood.registry import MACHINE
 
 
 class Establishers:
@@ -28,6 +29,22 @@ class Establishers:
         if any(end is not None and end.outcome.establishes for end in ends):
             return None
         return max((end.at for end in ends if end is not None), default=None)
+
+    def failed_at(self, token: Token, place: str) -> float | None:
+        """Return when the last of them failed that may have changed the token in `place` (seconds since the epoch).
+
+        A token of the whole machine may have been changed from any state. None if none of them failed.
+        """
+        state = "" if place == MACHINE else place
+        ends = self._ends(token, state)
+        return max(
+            (
+                end.at
+                for end in ends
+                if end is not None and end.outcome.is_bad and (not state or end.state == state)
+            ),
+            default=None,
+        )
 
     def cause_against(self, token: Token, state: str) -> Cause | None:
         """Return the first cause if all that could establish a token did not pass; else None."""

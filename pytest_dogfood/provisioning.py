@@ -178,6 +178,9 @@ class Provisioner:
     def _asked(self, token: Token, ask: Ask) -> Holding | None:
         """Ask for a token; where what should have established it did not pass, what it left does not count."""
         self._share_fixture(token, ask)
+        if self._may_be_spoilt(token, ask):
+            self.presence.forget(token, ask.state)
+            return None
         refuted = self._establishers.refuted_at(token, ask.state.name)
         if refuted is not None:
             place = self.presence.place_of(token, ask.state)
@@ -194,6 +197,23 @@ class Provisioner:
             if known is not None:
                 return known
         return self.presence.ask(token, ask.state)
+
+    def _may_be_spoilt(self, token: Token, ask: Ask) -> bool:
+        """Whether a journey that establishes the token too has failed since another one established it.
+
+        It may have put a thing of its own in the place of the other's, whose values are then wrong. So a token with
+        values is provisioned again, unless that is impossible: what a Python test established is taken as it is.
+        """
+        makers = self._graph.establishers.get(token, ())
+        place = self.presence.place_of(token, ask.state)
+        holding = self.presence.registry.holding(token, place) if len(makers) > 1 else None
+        if holding is None or not holding.values or holding.by not in self._graph.establishing(token):
+            return False
+        failed_at = self._establishers.failed_at(token, place)
+        if failed_at is None or holding.since > failed_at or self._settings.provision is Provision.NEVER:
+            return False
+        maker = self._graph.journeys[JourneyId(holding.by)]
+        return self._graph.has_independent_provider(token) or not (maker.python or maker.use)
 
     def _share_fixture(self, token: Token, ask: Ask) -> None:
         """Let the item use the fixture by which the token holds, as a test does that names it.

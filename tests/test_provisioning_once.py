@@ -165,3 +165,43 @@ def test_a_journey_that_destroys_a_base_of_what_it_establishes_makes_them_not_ho
     run = scene.run(workers, "-k", selected)
     assert run.cases["sells"].kind == "error"
     assert "'till', 'stolen' do not hold together: 'till' was lost after steals was replayed" in run.text
+
+
+SEVERAL = """
+    capabilities:
+      build: {scope: chain, probe: 'test -e "$DOGFOOD_STATE/build"'}
+    """
+TWO_BUILDS = """
+    journeys:
+      - id: plain
+        establishes: [build]
+        steps:
+          - run: |
+              echo plain >> "$DOGFOOD_ROOT/log"
+              echo plain | tee "$DOGFOOD_STATE/build"
+            save: {kind: {stdout: '(.+)'}}
+      - id: signed
+        establishes: [build]
+        steps: [{run: 'SIGN'}]
+      - {id: use, requires: [build], steps: [{run: 'test "$(cat "$DOGFOOD_STATE/build")" = "$DOGFOOD_BUILD_KIND"'}]}
+    """
+
+
+@WORKERS
+@pytest.mark.parametrize(
+    "signed, built, outcomes",
+    [
+        ('echo half > "$DOGFOOD_STATE/build"; exit 1', ["plain", "plain"], "2 passed + 1 failed"),
+        ('exec sh -c "exit 1"', ["plain", "plain"], "2 passed + 1 failed"),
+        ("true", ["plain"], "3 passed"),
+    ],
+    ids=["failed half-way", "failed at once", "passed"],
+)
+def test_what_a_failed_journey_may_have_spoilt_is_established_again(
+    scene: Scene, workers: str, signed: str, built: list[str], outcomes: str
+) -> None:
+    scene.write("dogfood.yaml", SEVERAL)
+    scene.write("shop.journey.yaml", TWO_BUILDS.replace("SIGN", signed))
+    run = scene.run(workers, "-p", "no:randomly")
+    assert run.closing_line.startswith(f"dogfood: 3 journeys = {outcomes};")
+    assert scene.lines("log") == built
