@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection
 from collections.abc import Iterator
@@ -24,10 +25,11 @@ from pytest_dogfood.settings import SETTINGS_FILE
 
 _FOREIGN = (
     *(".git", ".hg", ".svn", ".tox", ".nox", ".venv", "venv", "node_modules", "__pycache__", "build", "dist"),
-    *("*.egg", ".*cache*"),
+    *("*.egg", ".*cache*", ".bzr", "CVS", "_darcs", "{arch}"),
 )
-"""Directories that other programs fill."""
+"""Directories that only other programs fill."""
 
+_NO_PATTERN = "its name matches no pattern of dogfood_files"
 _JOURNEY_IN_NAME = re.compile(r"[-_. ]?journeys?$", re.IGNORECASE)
 _HEADER = re.compile(rb"(?:[ \t]*(?:#[^\n]*)?\n)*?[ \t]*#[ \t]+dogfood:")
 _HEADER_BYTES = 16 * 1024
@@ -47,6 +49,7 @@ def uncollected_files(
     names of directories that pytest does not enter, its norecursedirs.
     """
     left_out: list[Path] = []
+    names = _Names()
 
     def is_ignored(path: Path) -> bool:
         ignored = project.is_ignored(path)
@@ -58,34 +61,75 @@ def uncollected_files(
         for path in files_below(start, ("*",), is_ignored):
             # With the right name, in a place that was named, it was read: what is wrong with it is said elsewhere.
             was_read = path in collected or (not by_testpaths and is_journey_file(path, patterns))
-            if not was_read and (why := _reason(path, project, patterns)) is not None:
+            if not was_read and (why := _reason(path, project, patterns, names)) is not None:
                 yield _warning(_name(path, project.rootdir), *why)
     for directory in left_out:
-        for path in _journeys_in(directory, patterns):
-            yield _warning(
-                _name(path, project.rootdir),
-                f"nothing collects this journey file: pytest does not enter {directory.name!r} (norecursedirs)",
-                "move it, or set norecursedirs in pytest's ini file without the pattern that matches",
-            )
+        for path in _files_in(directory):
+            if (why := _reason_not_entered(path, directory, patterns, names)) is not None:
+                yield _warning(_name(path, project.rootdir), *why)
 
 
-def _reason(path: Path, project: Project, patterns: tuple[str, ...]) -> tuple[str, str] | None:
+class _Names:
+    """The names that files are to get, each given once: of two files that take one name, one is lost."""
+
+    def __init__(self) -> None:
+        self._proposed: dict[Path, Path] = {}
+
+    def why_taken(self, path: Path, name: str) -> str:
+        """Take a name for a file that is to be renamed; where it is not free, say why."""
+        target = path.with_name(name)
+        if os.path.lexists(target):
+            return f"{name!r} exists"
+        other = self._proposed.setdefault(target, path)
+        return "" if other == path else f"{name!r} is for {other.name!r}"
+
+
+def _reason(path: Path, project: Project, patterns: tuple[str, ...], names: _Names) -> tuple[str, str] | None:
     """Say why a file that looks like a journey is not collected, and what helps; None where it looks like none."""
-    if path.stem.lstrip(".") == "dogfood" and path.suffix in DATA_FILES:
+    if _is_meant_as_settings(path):
         why = f"nothing reads this file: settings are read from {SETTINGS_FILE}"
-        return None if path.name == SETTINGS_FILE else (why, f"rename it to {SETTINGS_FILE!r}")
+        return None if path.name == SETTINGS_FILE else (why, _cure_of_settings(path, names))
     if is_journey_file(path, patterns):
         return None if is_below(path, project.roots) else _outside_of_testpaths(path, project)
-    is_script = path.suffix not in DATA_FILES
-    if not (_is_script_of_ours(path) if is_script else _is_data_of_ours(path, patterns)):
+    if not _is_ours(path, patterns):
         return None
-    wanted = _name_needed(path, patterns, ".sh" if is_script else path.suffix)
     return (
-        "nothing collects this file, which looks like a journey: its name matches no pattern of dogfood_files",
-        f"rename it to {wanted!r}"
-        if wanted
-        else f"rename it so that it matches one of {', '.join(patterns)}, or add a pattern",
+        f"nothing collects this file, which looks like a journey: {_NO_PATTERN}",
+        _cure_of_name(path, patterns, names),
     )
+
+
+def _reason_not_entered(
+    path: Path, directory: Path, patterns: tuple[str, ...], names: _Names
+) -> tuple[str, str] | None:
+    """Say the same of a file in a directory that pytest does not enter."""
+    move = "move it, or set norecursedirs in pytest's ini file without the pattern that matches"
+    why = f"pytest does not enter {directory.name!r} (norecursedirs)"
+    if is_journey_file(path, patterns):
+        return f"nothing collects this journey file: {why}", move
+    if _is_meant_as_settings(path) or not _is_ours(path, patterns):
+        return None
+    message = f"nothing collects this file, which looks like a journey: {why}, and {_NO_PATTERN}"
+    return message, f"{_cure_of_name(path, patterns, names)}; and {move}"
+
+
+def _is_meant_as_settings(path: Path) -> bool:
+    return path.stem.lstrip(".") == "dogfood" and path.suffix in DATA_FILES
+
+
+def _cure_of_settings(path: Path, names: _Names) -> str:
+    if taken := names.why_taken(path, SETTINGS_FILE):
+        return f"{taken}: move what this file sets into that one, and delete this file"
+    return f"rename it to {SETTINGS_FILE!r}"
+
+
+def _cure_of_name(path: Path, patterns: tuple[str, ...], names: _Names) -> str:
+    wanted = _name_needed(path, patterns, ".sh" if path.suffix not in DATA_FILES else path.suffix)
+    if not wanted:
+        return f"rename it so that it matches one of {', '.join(patterns)}, or add a pattern"
+    if taken := names.why_taken(path, wanted):
+        return f"{taken}: give this file another name that matches one of {', '.join(patterns)}"
+    return f"rename it to {wanted!r}"
 
 
 def _outside_of_testpaths(path: Path, project: Project) -> tuple[str, str]:
@@ -95,6 +139,10 @@ def _outside_of_testpaths(path: Path, project: Project) -> tuple[str, str]:
         f"nothing collects this journey file: it lies outside of testpaths ({places})",
         f"add {where!r} to testpaths in pytest's ini file, or name it: dogfood check {where}",
     )
+
+
+def _is_ours(path: Path, patterns: tuple[str, ...]) -> bool:
+    return _is_data_of_ours(path, patterns) if path.suffix in DATA_FILES else _is_script_of_ours(path)
 
 
 def _is_script_of_ours(path: Path) -> bool:
@@ -130,11 +178,16 @@ def _name_needed(path: Path, patterns: tuple[str, ...], ending: str) -> str:
     return next((f"{stem}{pattern[1:]}" for pattern in prefixed), "")
 
 
-def _journeys_in(directory: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
-    """Give the journey files in a directory that pytest does not enter, and right below; no deeper, it may be large."""
-    if any(fnmatch(directory.name, name) for name in _FOREIGN) or (directory / "pyvenv.cfg").exists():
-        return
-    yield from files_below(directory, patterns, lambda path: path.is_dir() and path.parent != directory)
+def _files_in(directory: Path) -> Iterator[Path]:
+    """Give the files in a directory that pytest does not enter, and right below; no deeper, it may be large."""
+    if not _is_foreign(directory):
+        yield from files_below(
+            directory, ("*",), lambda path: path.is_dir() and (path.parent != directory or _is_foreign(path))
+        )
+
+
+def _is_foreign(directory: Path) -> bool:
+    return any(fnmatch(directory.name, name) for name in _FOREIGN) or (directory / "pyvenv.cfg").exists()
 
 
 def _name(path: Path, rootdir: Path) -> str:

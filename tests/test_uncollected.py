@@ -13,6 +13,8 @@ from tests.typed import dogfood
 JOURNEYS = 'journeys:\n  - {id: one, steps: [{run: "true"}]}\n'
 STEPS = 'steps: [{run: "true"}]\n'
 SCRIPT = "#!/bin/sh\n# dogfood: establishes: x\ntrue\n"
+NO_PATTERN = "its name matches no pattern of dogfood_files"
+PATTERNS = "*.journey.yaml *.journey.yml *.journey.json *.journey.sh journeys.yaml journeys.yml journeys.json"
 SEEN = {"seen.journey.yaml": 'id: seen\nsteps: [{run: "true"}]\n'}
 
 
@@ -36,9 +38,8 @@ def test_each_file_with_a_name_that_is_slightly_wrong_is_named_with_the_name_it_
         "journey.yaml": JOURNEYS,
         "journey.json": '{"journeys": [{"id": "json", "steps": [{"run": "true"}]}]}',
         "login-journey.yaml": JOURNEYS,
-        "login.journeys.yaml": JOURNEYS,
         "login.Journey.yml": JOURNEYS,
-        "login_journey.yml": STEPS,
+        "pay_journey.yml": STEPS,
         "test_login.yaml": JOURNEYS,
         "below/smoke.yaml": STEPS,
         "broken.yaml": JOURNEYS + "  - {id: two, stepps: []}\n",
@@ -56,13 +57,72 @@ def test_each_file_with_a_name_that_is_slightly_wrong_is_named_with_the_name_it_
         ("journey.yaml", "rename it to 'journeys.yaml'"),
         ("login-journey.yaml", "rename it to 'login.journey.yaml'"),
         ("login.Journey.yml", "rename it to 'login.journey.yml'"),
-        ("login.journeys.yaml", "rename it to 'login.journey.yaml'"),
-        ("login_journey.yml", "rename it to 'login.journey.yml'"),
+        ("pay_journey.yml", "rename it to 'pay.journey.yml'"),
         ("test_login.yaml", "rename it to 'test_login.journey.yaml'"),
     ]
     assert {message for _, message, _ in found} == {
-        "nothing collects this file, which looks like a journey: its name matches no pattern of dogfood_files"
+        f"nothing collects this file, which looks like a journey: {NO_PATTERN}"
     }
+
+
+def test_no_two_files_are_told_to_take_one_name_and_none_to_take_that_of_a_file_that_exists(
+    inner: Make,
+) -> None:
+    files = {
+        "journey.json": '{"journeys": [{"id": "json", "steps": [{"run": "true"}]}]}',
+        "journeys.json": '{"journeys": [{"id": "other", "steps": [{"run": "true"}]}]}',
+        "login-journey.yaml": JOURNEYS,
+        "login.journeys.yaml": JOURNEYS.replace("one", "two"),
+        "seen-journey.yaml": JOURNEYS,
+        "below/login.journeys.yaml": JOURNEYS.replace("one", "three"),
+        "below/dogfood.json": "{}",
+        "below/dogfood.yml": "{}",
+        "dogfood.yaml": "{}",
+        "dogfood.yml": "{}",
+    }
+    another = f"give this file another name that matches one of {PATTERNS.replace(' ', ', ')}"
+    merge = "move what this file sets into that one, and delete this file"
+    assert {path: hint for path, _, hint in warnings(inner, files)} == {
+        "journey.json": f"'journeys.json' exists: {another}",
+        "login-journey.yaml": "rename it to 'login.journey.yaml'",
+        "login.journeys.yaml": f"'login.journey.yaml' is for 'login-journey.yaml': {another}",
+        "seen-journey.yaml": f"'seen.journey.yaml' exists: {another}",
+        "below/login.journeys.yaml": "rename it to 'login.journey.yaml'",
+        "below/dogfood.json": "rename it to 'dogfood.yaml'",
+        "below/dogfood.yml": f"'dogfood.yaml' is for 'dogfood.json': {merge}",
+        "dogfood.yml": f"'dogfood.yaml' exists: {merge}",
+    }
+
+
+def test_what_the_projects_own_norecursedirs_hides_is_named_whatever_its_name(inner: Make) -> None:
+    files = {
+        "pytest.ini": "[pytest]\nnorecursedirs = mydir build",
+        "mydir/right.journey.yaml": STEPS,
+        "mydir/wrong.yaml": JOURNEYS,
+        "mydir/other.yaml": "services: {}\n",
+        "mydir/dogfood.yml": "{}",
+        "mydir/node_modules/x.journey.yaml": STEPS,
+        "build/copied.journey.yaml": STEPS,
+    }
+    move = "move it, or set norecursedirs in pytest's ini file without the pattern that matches"
+    why = "pytest does not enter 'mydir' (norecursedirs)"
+    assert warnings(inner, files) == [
+        ("mydir/right.journey.yaml", f"nothing collects this journey file: {why}", move),
+        (
+            "mydir/wrong.yaml",
+            f"nothing collects this file, which looks like a journey: {why}, and {NO_PATTERN}",
+            f"rename it to 'wrong.journey.yaml'; and {move}",
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    "directory", ["build", "dist", "venv", "node_modules", "CVS", "x.egg", ".tox", ".x_cache"]
+)
+def test_a_directory_that_only_tools_fill_is_not_searched_with_default_settings(
+    inner: Make, directory: str
+) -> None:
+    assert warnings(inner, {f"{directory}/x.journey.yaml": STEPS, f"{directory}/y.yaml": JOURNEYS}) == []
 
 
 def test_what_is_none_of_ours_is_not_named(inner: Make) -> None:
