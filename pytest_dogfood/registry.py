@@ -56,11 +56,13 @@ class Made(Struct, frozen=True, kw_only=True):
     """What a provider or an establishing journey has made of a token, or begun to make: it is to be released once.
 
     It stays when the token itself is lost: half-made things need a release, too. `values` are those saved so far.
+    `service` is the one that was started last, whether it still runs or not.
     """
 
     since: float = field(default_factory=time.time)
     values: Mapping[str, str] = field(default_factory=dict)
     secret: tuple[str, ...] = ()
+    service: Running | None = None
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
@@ -141,7 +143,9 @@ class Registry:
         known = self._record_of(holding.token, holding.place)
         made = known.made
         if holding.ours:
-            made = Made(since=holding.since, values=holding.values, secret=holding.secret)
+            made = Made(
+                since=holding.since, values=holding.values, secret=holding.secret, service=holding.service
+            )
         self._log.append(replace(known, holding=holding, made=made, last_since=holding.since, hung=False))
 
     def forget(self, token: Token, place: str) -> None:
@@ -155,8 +159,8 @@ class Registry:
     ) -> None:
         """Note, before the first step that makes a token, that there may be something to release; again with values."""
         known = self._record_of(token, place)
-        since = known.made.since if known.made is not None else time.time()
-        self._log.append(replace(known, made=Made(since=since, values=values or {}, secret=secret)))
+        made = replace(known.made or Made(), values=values or {}, secret=secret)
+        self._log.append(replace(known, made=made))
 
     def made(self, token: Token, place: str) -> Made | None:
         return self._record_of(token, place).made

@@ -32,8 +32,7 @@ def release(presence: Presence, token: Token, place: str, state: State) -> str:
             if holding is None and made is None:
                 return ""  # another process was faster
             presence.registry.released(token, place)
-            if holding is not None and holding.service is not None:
-                stop_service(presence, holding)
+            stop_service(presence, None if made is None else made.service)
             shared = presence.outlives_runs(token)
             if not (presence.machine.give_back(token) if shared else made is not None):
                 return ""

@@ -30,10 +30,16 @@ OF_THE_RUN = "run"
 
 
 def start_service(presence: Presence, token: Token, capability: Capability, state: State) -> Holding:
-    """Start the service on free ports and wait for its probe; raises HarnessError if it ends or takes too long."""
+    """Start the service on free ports and wait for its probe; raises HarnessError if it ends or takes too long.
+
+    One that was started before is stopped first, or two would be in each other's way: what was to destroy it may have
+    failed before it did, and a service may run on although its probe says no.
+    """
     service = capability.service
     if service is None:
         raise ValueError(f"{token} has no service")
+    earlier = presence.registry.made(token, presence.place_of(token, state))
+    stop_service(presence, None if earlier is None else earlier.service)
     ports = services.free_ports(service.ports)
     values = {name: str(port) for name, port in ports.items()}
     bench = presence.bench_for(token, capability, state, values)
@@ -101,10 +107,8 @@ def _words(presence: Presence, holding: Holding, running: services.Running, what
     return presence.world.keeper.mask(text)
 
 
-def stop_service(presence: Presence, holding: Holding) -> None:
-    """Stop a service and forget that it holds; its log stays, with secrets masked."""
-    if holding.service is None:
-        return
-    presence.registry.forget(holding.token, holding.place)
-    services.stop(holding.service)
-    presence.hide_secrets_in(Path(holding.service.log))
+def stop_service(presence: Presence, service: services.Running | None) -> None:
+    """Stop a service, if there is one and it still runs; its log stays, with secrets masked."""
+    if service is not None:
+        services.stop(service)
+        presence.hide_secrets_in(Path(service.log))

@@ -232,6 +232,36 @@ def test_a_service_that_dies_in_between_is_started_again_for_the_next(new_live: 
     assert len(live.lines("up")) == 2
 
 
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+@pytest.mark.parametrize("scope", ["chain", "machine"])
+def test_a_service_that_was_to_be_destroyed_and_was_not_is_stopped_before_it_is_started_again(
+    new_live: Callable[[], Live], scope: str, workers: str
+) -> None:
+    live = new_live().write(
+        "spared.journey.yaml",
+        f"""
+        capabilities:
+          up:
+            scope: {scope}
+            probe: test -e "$DOGFOOD_ROOT/up"
+            service: {{run: 'echo $$ >>"$DOGFOOD_ROOT/up"; exec sleep 300'}}
+          spared: {{scope: {scope}, probe: test -e "$DOGFOOD_ROOT/spared"}}
+        journeys:
+          - id: spares
+            requires: [up]
+            invalidates: [up]
+            establishes: [spared]
+            steps: [{{run: 'touch "$DOGFOOD_ROOT/spared"'}}]
+          - id: needs
+            requires: [spared, up]
+            steps: [{{run: '! kill -0 "$(head -n1 "$DOGFOOD_ROOT/up")"'}}]
+        """,
+    )
+    run = live.run(workers)
+    assert run.status == 0, run.text
+    assert len(live.lines("up")) == 2
+
+
 def test_a_first_failure_that_ends_the_run_ends_the_service(new_live: Callable[[], Live]) -> None:
     live = new_live().write("shared.journey.yaml", SHARED.replace("kill -9 $PPID; sleep 300", "exit 1"))
     assert live.run("-x", "-n2").status != 0
