@@ -67,6 +67,7 @@ class CapabilityGraph:
             self.capabilities.setdefault(capability.token, capability)
         self.fixtures: dict[Token, str] = dict(fixtures or {})
         self.fixture_scopes: dict[Token, str] = dict(fixture_scopes or {})
+        self._required: dict[JourneyId, tuple[Token, ...]] = {}
         self._needed: dict[JourneyId, tuple[Token, ...]] = {}
         self._wanted: dict[Token, frozenset[str]] = {}
 
@@ -137,9 +138,10 @@ class CapabilityGraph:
 
     def required_by(self, journey: Journey) -> tuple[Token, ...]:
         """Give the tokens a journey requires itself, with `:*` written out."""
-        if not any(":" in token for token in journey.requires):
-            return tuple(journey.requires)
-        return tuple(dict.fromkeys(one for token in journey.requires for one in self.instances_of(token)))
+        if journey.id not in self._required:
+            each = [one for token in journey.requires for one in self.instances_of(token)]
+            self._required[journey.id] = tuple(dict.fromkeys(each))
+        return self._required[journey.id]
 
     def needs_of_provider(self, token: Token) -> tuple[Token, ...]:
         """Give the tokens that must be present before the token's own provider may act."""
@@ -164,13 +166,15 @@ class CapabilityGraph:
         Not what its capability `outlives`, and not what its maker says that it destroys.
         """
         capability = self.capability(token)
-        outlived = capability.outlives if capability is not None else {}
-        if maker is None:
-            destroyed = capability.invalidates if capability is not None else {}
-            needs = self.needs_of_provider(token)
+        if maker is not None:
+            needs, destroyed = self.required_by(self.journeys[maker]), self.journeys[maker].invalidates
+        elif capability is not None:
+            needs, destroyed = self.needs_of_provider(token), capability.invalidates
         else:
-            destroyed = self.journeys[maker].invalidates
-            needs = self.required_by(self.journeys[maker])
+            return ()
+        outlived = capability.outlives if capability is not None else {}
+        if not (outlived or destroyed):
+            return needs
         return tuple(one for one in needs if one not in outlived and one not in destroyed)
 
     def rests_on(self, token: Token) -> tuple[Token, ...]:
@@ -243,7 +247,14 @@ class CapabilityGraph:
 
     def establishing(self, token: Token) -> tuple[JourneyId, ...]:
         """Give every journey that has a part in establishing the token."""
-        return tuple(member for one in self.establishers.get(token, ()) for member in one.members)
+        return self._establishing.get(token, ())
+
+    @cached_property
+    def _establishing(self) -> Mapping[Token, tuple[JourneyId, ...]]:
+        return {
+            token: tuple(member for one in establishers for member in one.members)
+            for token, establishers in self.establishers.items()
+        }
 
     @cached_property
     def prerequisites(self) -> Mapping[JourneyId, tuple[JourneyId, ...]]:

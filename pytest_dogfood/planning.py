@@ -97,29 +97,24 @@ def make_plan(
     for journey_id in selected:
         journey = graph.journeys[journey_id]
         behind = closed_by[journey.tier]
-        before = (*reach[journey_id].after, *(gate for gate in behind if gate in reach))
+        after = reach[journey_id].after
+        if behind:
+            after = tuple(dict.fromkeys((*after, *(gate for gate in behind if gate in reach))))
+        required = graph.required_by(journey)
+        named = (*required, *journey.establishes, *journey.invalidates, *reach[journey_id].of_gates)
         chain = graph.chains[journey_id]
         planned[journey_id] = PlannedJourney(
             id=journey_id,
             nodeid=journey.nodeid,
             chain=chain,
             number=numbers[chain],
-            after=tuple(dict.fromkeys(before)),
+            after=after,
             gates=behind,
             weight=_weight(journey, durations or {}),
             tier=journey.tier,
-            requires=graph.required_by(journey),
+            requires=required,
             establishes=tuple(journey.establishes),
-            uses=tuple(
-                dict.fromkeys(
-                    [
-                        *graph.required_by(journey),
-                        *journey.establishes,
-                        *journey.invalidates,
-                        *reach[journey_id].of_gates,
-                    ]
-                )
-            ),
+            uses=tuple(dict.fromkeys(named)),
             prerequisite=journey_id in prerequisites,
         )
     stories = {one.id for one in graph.journeys.values() if one.continues_a_story}
@@ -140,6 +135,9 @@ def _what_tokens_rest_on(
     """
     found: dict[Token, tuple[Token, ...]] = {}
     besides: list[Token] = []
+    some_are_left_out = len(planned) < len(
+        graph.journeys
+    )  # else nothing is replayed that makes anything besides
     waiting = list(dict.fromkeys(token for one in planned.values() for token in one.uses))
     while waiting or besides:
         if waiting:
@@ -147,7 +145,7 @@ def _what_tokens_rest_on(
             if token not in found:
                 found[token] = graph.rests_on(token)
                 waiting += found[token]
-                besides.append(token)
+                besides += [token] if some_are_left_out else ()
             continue
         token = besides.pop()
         replayed = [graph.journeys[one] for one in graph.establishing(token) if one not in planned]
@@ -193,11 +191,12 @@ def _order(
 def _awaited_elsewhere(planned: Mapping[JourneyId, PlannedJourney]) -> set[JourneyId]:
     """Name the items that those of another chain come after, be it by way of their own chain."""
     awaited: set[JourneyId] = set()
-    for journey in reversed(in_order({journey: one.after for journey, one in planned.items()})):
-        one = planned[journey]
-        awaited.update(
-            other for other in one.after if journey in awaited or planned[other].chain != one.chain
-        )
+    waiting = [other for one in planned.values() for other in one.after if planned[other].chain != one.chain]
+    while waiting:
+        journey = waiting.pop()
+        if journey not in awaited:
+            awaited.add(journey)
+            waiting += planned[journey].after
     return awaited
 
 

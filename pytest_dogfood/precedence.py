@@ -23,7 +23,7 @@ def in_order(before: Mapping[T, Iterable[T]], *, first: Collection[T] = ()) -> t
 
     What is in a circle comes last, as given; names that are not keys themselves count for nothing.
     """
-    given = [*(one for one in before if one in first), *(one for one in before if one not in first)]
+    given = list(before) if not first else sorted(before, key=lambda one: one not in first)
     position = {one: number for number, one in enumerate(given)}
     waiting_for = dict.fromkeys(given, 0)
     then: dict[T, list[T]] = defaultdict(list)

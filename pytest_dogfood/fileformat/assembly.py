@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from collections.abc import Mapping
+from collections.abc import Sequence
 
 from msgspec import Struct
 from msgspec import field
@@ -65,7 +66,7 @@ def read_defaults(fields: Fields | None) -> Defaults:
 
 
 def read_steps(
-    items: Iterable[str | tuple[str, ...] | Fields], node: Node, findings: Findings, defaults: Defaults
+    items: Sequence[str | tuple[str, ...] | Fields], node: Node, findings: Findings, defaults: Defaults
 ) -> tuple[Step, ...]:
     """Give the steps of a list that was read; `node` is that list. None of them can be left to an actor."""
     for item in items:
@@ -74,9 +75,11 @@ def read_steps(
 
 
 def read_acted_steps(
-    items: Iterable[str | tuple[str, ...] | Fields], node: Node, findings: Findings, defaults: Defaults
+    items: Sequence[str | tuple[str, ...] | Fields], node: Node, findings: Findings, defaults: Defaults
 ) -> tuple[Step, ...]:
     """Give the steps of a list that was read, some of which may be left to an actor; `node` is that list."""
+    if not items:
+        return ()
     _report_core_without_actor(items, findings)
     nodes = node.items if isinstance(node, ListNode) else []
     # A refused item is missing from `items` but not from `nodes`: such a file never runs, places may shift.
@@ -156,11 +159,10 @@ def _report_unjudged(step: Fields, findings: Findings) -> None:
             findings.add(step.key(key), "checks-nothing", message, hint=hint)
 
 
-def _report_core_without_actor(items: Iterable[str | tuple[str, ...] | Fields], findings: Findings) -> None:
+def _report_core_without_actor(items: Sequence[str | tuple[str, ...] | Fields], findings: Findings) -> None:
     """Report steps that claim not to decide, in a list where every step has a command and so decides."""
-    steps = [item for item in items if isinstance(item, Fields)]
-    minor = [step for step in steps if step.values.get("core") is False]
-    if minor and all(step.wrote("run") for step in steps):
+    minor = [item for item in items if isinstance(item, Fields) and item.values.get("core") is False]
+    if minor and all(item.wrote("run") for item in items if isinstance(item, Fields)):
         for step in minor:
             message = "`core: false`, but a step with `run:` always decides the outcome"
             hint = "remove it; let a command that may fail end with `|| true`"

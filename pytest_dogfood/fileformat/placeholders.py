@@ -67,7 +67,7 @@ class Filler:
 
     def files(self, at: Placed, files: Mapping[str, str]) -> Mapping[str, str]:
         """Fill the paths and texts of files to seed; a path must still be inside of the working directory."""
-        if not any("${" in part for file in files.items() for part in file):
+        if not files or not any("${" in part for file in files.items() for part in file):
             return files
         filled: dict[str, str] = {}
         for path, content in files.items():
@@ -85,7 +85,7 @@ class Filler:
         )
 
     def steps(self, steps: tuple[Step, ...]) -> tuple[Step, ...]:
-        if not self._matrix and not any(step.seed_files for step in steps):
+        if not steps or (not self._matrix and not any(step.seed_files for step in steps)):
             return steps
         return tuple([self._step(step) for step in steps])
 
