@@ -125,6 +125,7 @@ class Replayer:
             kept=ask.kept,
         )
         outcome, cause = self._refused(journey)
+        by_harness = outcome is Outcome.ERROR
         if outcome is None:
             try:
                 self._admit(journey, asked)
@@ -132,7 +133,7 @@ class Replayer:
             except DeferredError as error:
                 outcome, cause = Outcome.DEFERRED, error.cause
             except HarnessError as error:  # as an item it would end so, and its dependents would be deferred
-                outcome, cause = Outcome.ERROR, _not_played(journey, error)
+                outcome, cause, by_harness = Outcome.ERROR, _not_played(journey, error), True
         if outcome is None:
             self._journal.started(journey.id, Why.REPLAY, state.name)
             try:
@@ -140,8 +141,8 @@ class Replayer:
             except NoActor:
                 outcome, cause = _because(journey.id, Outcome.NO_ACTOR)
             except HarnessError as error:  # as an item it would end so, and its dependents would be deferred
-                outcome, cause = Outcome.ERROR, _not_played(journey, error)
-        if outcome.is_bad and self._is_marked(journey, "xfail"):
+                outcome, cause, by_harness = Outcome.ERROR, _not_played(journey, error), True
+        if outcome.is_bad and not by_harness and self._is_marked(journey, "xfail"):
             outcome, cause = _because(journey.id, Outcome.XFAILED)
         self._journal.ended(journey.id, Why.REPLAY, state.name, outcome, cause)
         return None if outcome.establishes else cause

@@ -158,3 +158,23 @@ def test_a_run_that_was_left_early_is_not_green(scene: Scene) -> None:
     assert run.status != 0
     assert "1 passed; 1 unaccounted" in run.closing_line
     assert "did not run: second" in run.text
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+def test_an_expected_failure_of_the_product_hides_no_error_of_the_harness(scene: Scene, workers: str) -> None:
+    scene.write(
+        "shop.journey.yaml",
+        """
+        capabilities: {gone: {probe: 'false'}}
+        journeys:
+          - {id: known, requires: [gone], establishes: [made], marks: [xfail], steps: [{run: 'false'}]}
+          - {id: use, requires: [made], steps: [{run: 'true'}]}
+        """,
+    )
+    whole, alone = scene.run(workers), scene.run(workers, "-k", "use")
+    assert (whole.status, {name: case.kind for name, case in whole.cases.items()}) == (
+        1,
+        {"known": "error", "use": "skipped"},
+    )
+    causes = [run.cases["use"].properties["dogfood.root_cause"] for run in (whole, alone)]
+    assert causes == ["known could not be run by the harness"] * 2
