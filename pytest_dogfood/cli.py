@@ -25,9 +25,8 @@ _OF_THE_HUB: Mapping[str, str] = {
 """Commands whose modules are imported only for them, and whose exit statuses are their own."""
 
 EPILOG = """\
-exit status: 0 all is well, 1 a merged run is not, 4 something is to be put right in the project or in the
-command (as in pytest), 130 interrupted, 141 nobody reads the output any more. hub and consistency have their
-own: see dogfood hub --help.
+exit status: 0 ok, 1 failures in the merged run, 4 invalid project or usage (as in pytest), 130 interrupted,
+141 the reader of the output is gone. hub and consistency have their own: see dogfood hub --help.
 Journeys are run by pytest itself: pytest --dogfood -n auto
 """
 

@@ -30,7 +30,7 @@ def explanation(
         yield f"      {_bringers(graph, token, planned)}"
     for token in journey.establishes:
         users = [other.id for other in graph.journeys.values() if token in graph.needed_by(other)]
-        yield f"  establishes {token} ({graph.scope_of(token)}) for {', '.join(users) or 'nobody'}"
+        yield f"  establishes {token} ({graph.scope_of(token)}) for {', '.join(users) or 'nothing'}"
     chain = graph.chains[journey_id]
     members = [other for other in graph.journeys if graph.chains[other] == chain]
     ties = graph.tying(journey)
@@ -41,7 +41,7 @@ def explanation(
         yield "  chain: its own; it may run on any worker"
     here = planned.get(journey_id)
     if here is not None:
-        yield f"  comes after: {', '.join(here.after) or 'nobody'}"
+        yield f"  comes after: {', '.join(here.after) or 'nothing'}"
         if here.gates:
             yield f"  gates before it: {', '.join(here.gates)}"
         if shard:

@@ -74,7 +74,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         strange = {number for number in self.expected.shards.values() if not 1 <= number <= self.shard.total}
         if strange:
-            raise ValueError(f"it speaks of shard {min(strange)} of {self.shard.total}")
+            raise ValueError(f"it names shard {min(strange)} of {self.shard.total}")
 
     @property
     def digest(self) -> str:

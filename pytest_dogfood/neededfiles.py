@@ -114,7 +114,7 @@ def _named_files(project: Project, patterns: Sequence[str]) -> Iterator[Path]:
 
 
 def _other_files(project: Project, patterns: Sequence[str]) -> Iterator[Path]:
-    """Give the Python files that pytest would collect as well, and which speak of establishing something."""
+    """Give the Python files that pytest would collect as well, and whose words say that they may establish something."""
     for root in project.roots:
         for path in files_below(root, ("*.py",), lambda path: _is_left_out(path, project)):
             if (
@@ -145,7 +145,7 @@ def may_establish(path: Path) -> bool:
 
 
 def _holds(path: Path, *more: bytes) -> bool:
-    """Whether a file speaks of establishing something, or holds one of `more` words."""
+    """Whether a file may establish something, going by its words, or holds one of `more` words."""
     try:
         content = path.read_bytes()
     except OSError:  # pytest reports it once it collects the file

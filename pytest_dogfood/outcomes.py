@@ -121,7 +121,7 @@ class JourneyResult(Struct, frozen=True, kw_only=True):
     """What one item came to. It travels with pytest's reports as JSON-safe values.
 
     Where an actor took part, `trajectory` is the file that says what it did, and `unjudged` the number of
-    expectations in free text that nobody has judged. `not_cleaned` names the clean-up steps that were not run, and why.
+    expectations in free text that were not judged. `not_cleaned` names the clean-up steps that were not run, and why.
     """
 
     id: JourneyId

@@ -65,7 +65,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         "--dogfood-format",
         choices=("text", "json"),
         default="text",
-        help="how --dogfood-check speaks (default: text)",
+        help="output format of --dogfood-check (default: text)",
     )
     group.addoption(
         "--dogfood-strict", action="store_true", help="let --dogfood-check count warnings as errors"

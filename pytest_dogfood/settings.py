@@ -47,7 +47,7 @@ class Provision(StrEnum):
 
 
 class CheckFormat(StrEnum):
-    """How --dogfood-check speaks."""
+    """The output format of --dogfood-check."""
 
     TEXT = "text"
     JSON = "json"

@@ -94,7 +94,7 @@ class Terminal:
             yield from (f"trajectory of {result.id}: {result.trajectory}" for result in acted)
         unjudged = sum(result.unjudged for result in tally.results.values())
         if unjudged:
-            yield f"unjudged: {counted(unjudged, 'expectation')} in free text, which nobody was there to judge"
+            yield f"unjudged: {counted(unjudged, 'expectation')} in free text, because there was no judge"
         for result in tally.results.values():
             yield from (f"clean-up of {result.id}: {line}" for line in result.not_cleaned.splitlines())
         errors = (result for result in tally.results.values() if result.outcome is Outcome.ERROR)
@@ -116,7 +116,7 @@ def _without_an_actor(tally: Tally) -> Iterator[str]:
     idle = [result.id for result in tally.results.values() if result.outcome is Outcome.NO_ACTOR]
     if idle:
         number = counted(len(idle), "journey")
-        yield f"skipped: {number}, because a step has no command and nobody decides one; -rs says what to do"
+        yield f"skipped: {number}, because a step has no command and no actor decides one; -rs says what to do"
         yield f"    {listed(idle)}"
 
 

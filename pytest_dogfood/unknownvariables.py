@@ -65,7 +65,7 @@ def unknown_variables(graph: CapabilityGraph, environment: Collection[str] = ())
                 told.add(variable)
                 yield _warning(
                     step,
-                    f"{speaker.who} speaks of ${variable}, which nobody gives it: it would be empty",
+                    f"{speaker.who} uses ${variable}, which is not defined here: it would be empty",
                     hint,
                 )
         for step, variable in _unknown_in_expectations(speaker, {*given, *environment}):

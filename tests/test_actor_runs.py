@@ -160,7 +160,7 @@ def test_a_judge_decides_what_is_expected_in_words_and_what_nobody_judges_is_sai
     assert graded(run, "is-approved", 1)["judge"] == {"passed": True, "why": "red"}
     assert graded(run, "is-not-judged", 1)["unjudged"]
     assert run.cases["is-not-judged"].properties["dogfood.unjudged"] == "1"
-    assert "unjudged: 1 expectation in free text, which nobody was there to judge\n" in run.text
+    assert "unjudged: 1 expectation in free text, because there was no judge\n" in run.text
 
 
 def test_no_secret_is_told_to_the_actor_or_to_be_read_anywhere(recorded: tuple[Live, Run]) -> None:

@@ -40,7 +40,7 @@ def test_help_lists_every_command_and_the_exit_statuses(capsys: pytest.CaptureFi
     assert ended("--help") == 0
     shown = capsys.readouterr().out
     assert [name for name in COMMANDS if f"    {name} " not in shown] == []
-    assert "exit status: 0 all is well" in shown
+    assert "exit status: 0 ok, 1 failures in the merged run" in shown
     assert "pytest --dogfood" in shown
 
 

@@ -87,7 +87,7 @@ ITEM = {"nodeid": "a", "outcome": "passed"}
         (changed(items=[{**ITEM, "seconds": "long"}]), "Expected `float`"),
         (changed(shard={"index": 9, "total": 2}), "9/2"),
         (changed(shard={"index": 1, "total": 10**12}), "N is at most"),
-        (changed(expected={"shards": {"a": 3}, "journeys": {}}), "speaks of shard 3 of 2"),
+        (changed(expected={"shards": {"a": 3}, "journeys": {}}), "names shard 3 of 2"),
     ],
 )
 def test_what_is_no_manifest_is_refused_in_words(content: bytes, words: str) -> None:

@@ -47,7 +47,7 @@ def test_what_a_step_does_not_use_or_is_given_through_what_it_requires_is_fine(t
     assert warnings(text) == []
 
 
-PORT = "'a' speaks of $DOGFOOD_SERVED_PORT"
+PORT = "'a' uses $DOGFOOD_SERVED_PORT"
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ PORT = "'a' speaks of $DOGFOOD_SERVED_PORT"
         ("steps: [ls]\ncleanup: ['git pull $ORIGIN']", [(PORT, 2)]),
         (
             "steps: [ls]\ncapabilities:\n  b:\n    service: {run: 'git daemon $ORIGIN'}\n    probe: 'true'\n",
-            [("the definition of 'b' speaks of $DOGFOOD_SERVED_PORT", 4)],
+            [("the definition of 'b' uses $DOGFOOD_SERVED_PORT", 4)],
         ),
     ],
 )

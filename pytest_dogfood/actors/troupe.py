@@ -142,7 +142,7 @@ class Troupe(Struct, frozen=True, kw_only=True):
                 raise NoActor(f"{nobody_acts(journey)}, for every implementation of the hook gave None")
             if answer is None:
                 raise HarnessError(
-                    f"{step.location}: nobody answers any more: every implementation gave None"
+                    f"{step.location}: no actor answers any more: every implementation gave None"
                 )
             answered = True
             return answer

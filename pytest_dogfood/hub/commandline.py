@@ -20,7 +20,7 @@ from pytest_dogfood.hub.errors import HubError
 
 STATUSES = """\
 exit status: 0 no FAIL is left, 1 at least one is or a change was refused, 2 usage or settings,
-3 the hub cannot be reached or is too new, 130 interrupted, 141 nobody reads the output any more.
+3 the hub cannot be reached or is too new, 130 interrupted, 141 the reader of the output is gone.
 """
 
 

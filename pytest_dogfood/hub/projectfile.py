@@ -30,7 +30,7 @@ def read_project_file(directory: Path) -> Mapping[str, Any]:
     for name in _MISNOMERS:
         if _holds_ours(directory / name):
             raise HubUsageError(
-                f"{directory / name}:1: nobody reads a file of this name; call it {PROJECT_FILE}"
+                f"{directory / name}:1: a file of this name is not read; call it {PROJECT_FILE}"
             )
     path = directory / PROJECT_FILE
     content, problems = _parsed(path)

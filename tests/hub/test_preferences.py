@@ -113,7 +113,7 @@ def test_all_keys_that_nobody_would_read_are_said_at_once(tmp_path: Path) -> Non
 def test_a_file_by_another_name_is_not_overlooked(tmp_path: Path, name: str, content: str) -> None:
     (tmp_path / name).write_text(content)
     with pytest.raises(
-        HubUsageError, match=f"/{name}:1: nobody reads a file of this name; call it dogfood.yaml"
+        HubUsageError, match=f"/{name}:1: a file of this name is not read; call it dogfood.yaml"
     ):
         read_project_file(tmp_path)
 
