@@ -1,4 +1,4 @@
-"""Variables that steps name and that have no value there: empty to a shell, and an error under `expect:`."""
+"""Variables that steps use and that have no value there: empty to a shell, an error under `expect:`."""
 
 from __future__ import annotations
 
@@ -35,6 +35,13 @@ Givers = Mapping[str, AbstractSet[Token]]
 """Of each variable the tokens that have a value for it."""
 
 
+class _Text(Struct, frozen=True, kw_only=True):
+    """A text of a step in which variables count; `said` completes 'build …' where $VARIABLE is not defined in it."""
+
+    text: str
+    said: str = "uses $VARIABLE, which is not defined here: it is empty"
+
+
 class _Speaker(Struct, frozen=True, kw_only=True):
     """Something that names variables: its steps in their order, and the tokens whose values it is given.
 
@@ -60,14 +67,10 @@ def unknown_variables(graph: CapabilityGraph, environment: Collection[str] = ())
     for speaker in _speakers(graph):
         given = {name for name, tokens in givers.items() if not tokens.isdisjoint(speaker.tokens)}
         told: set[str] = set()
-        for step, variable in _unknown_in_commands(speaker, given):
+        for step, variable, said in _unknown_in_commands(speaker, given):
             if variable not in told and (hint := _cure(variable, speaker, givers, graph)):
                 told.add(variable)
-                yield _warning(
-                    step,
-                    f"{speaker.who} uses ${variable}, which is not defined here: it would be empty",
-                    hint,
-                )
+                yield _warning(step, f"{speaker.who} {said.replace('$VARIABLE', f'${variable}')}", hint)
         for step, variable in _unknown_in_expectations(speaker, {*given, *environment}):
             if variable not in told and not _may_be_saved_by_python(variable, speaker, graph):
                 told.add(variable)
@@ -134,35 +137,49 @@ def _steps_of(capability: Capability) -> tuple[Step, ...]:
     return (*probe, *service, *capability.provision, *capability.release)
 
 
-def _unknown_in_commands(speaker: _Speaker, given: AbstractSet[str]) -> Iterator[tuple[Step, str]]:
-    """Give each use of a variable that looks like ours and is not known, with its step."""
+def _unknown_in_commands(speaker: _Speaker, given: AbstractSet[str]) -> Iterator[tuple[Step, str, str]]:
+    """Give each use of a variable that looks like ours and is not known, with its step and what to say of it."""
     texts = [(step, text) for step in speaker.steps for text in _texts_that_count(step, speaker.env)]
-    texts = [(step, text) for step, text in texts if _PREFIX in text]
-    known = {*speaker.always, *given, *(name for _, text in texts for name in _CARED_FOR.findall(text))}
+    texts = [(step, text) for step, text in texts if _PREFIX in text.text]
+    known = {
+        *speaker.always,
+        *given,
+        *(name for _, text in texts for name in _CARED_FOR.findall(text.text)),
+    }
     for step in speaker.steps if texts else ():
         known.update(step.env)
         known.update(saved.name for saved in step.save)
     for step, text in texts:
-        for plain, braced in _SPOKEN_OF.findall(text):
+        for plain, braced in _SPOKEN_OF.findall(text.text):
             if (plain or braced) not in known:
-                yield step, plain or braced
+                yield step, plain or braced, text.said
 
 
-def _texts_that_count(step: Step, own: Collection[str]) -> Iterator[str]:
+def _texts_that_count(step: Step, own: Collection[str]) -> Iterator[_Text]:
     """Give the command of a step, and the values of the variables that the step sets or names.
 
-    Those of `defaults:` that no text of the step names are left out.
+    Those of `defaults:` that no text of the step names are left out. A shell takes what is not defined for empty;
+    elsewhere it stays as it is written.
     """
+    if isinstance(step.run, str):
+        yield _Text(text=step.run)
     words = (step.run,) if isinstance(step.run, str) else step.run if isinstance(step.run, tuple) else ()
-    yield from words
+    for word in words if isinstance(step.run, tuple) else ():
+        yield _Text(text=word, said="uses $VARIABLE, which is not defined here")
     if step.cwd is not None:
-        yield step.cwd
+        yield _Text(
+            text=step.cwd, said="uses $VARIABLE in its 'cwd', where it is not defined: it stays as written"
+        )
     naming = [*words, step.cwd or "", step.stdin or "", *step.seed_files.values()]
     naming += [written.text for written in written_in(step.expect)]
     others = dict(step.env)
     while used := [name for name in others if name in own or name in step.own_env or _names(naming, name)]:
         naming = [others.pop(name) for name in used]
-        yield from naming
+        for name, text in zip(used, naming, strict=True):
+            does = "sets" if name in own or name in step.own_env else "uses"
+            yield _Text(
+                text=text, said=f"{does} ${name}, in which $VARIABLE is not defined: it stays as written"
+            )
 
 
 def _names(texts: Collection[str], variable: str) -> bool:

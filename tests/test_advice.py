@@ -271,7 +271,8 @@ def test_a_definition_is_given_the_values_of_its_own_token_and_of_what_its_provi
     )
     assert advice(*things, replace(capability(9, "t", needs="u"), probe=probe)) == ()
     found = only(*things, replace(capability(9, "t"), probe=probe))
-    assert found.message.startswith("the definition of 't' uses $DOGFOOD_U_KEY, which is not defined here")
+    message = "the definition of 't' uses $DOGFOOD_U_KEY, which is not defined here: it is empty"
+    assert found.message == message
 
 
 def test_a_fixture_for_a_token_that_nobody_knows_is_worth_a_warning_if_a_known_one_is_near() -> None:

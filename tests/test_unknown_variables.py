@@ -23,14 +23,16 @@ SETTINGS = """
 
 def warnings(text: str, *environment: str) -> list[tuple[str, int]]:
     """Give the message, up to its colon or comma, and the line of each unknown variable in a journey file."""
+    return [(message.partition(",")[0], line) for message, line in whole_warnings(text, *environment)]
+
+
+def whole_warnings(text: str, *environment: str) -> list[tuple[str, int]]:
     settings = parse_settings_file(dedent(SETTINGS).encode(), path="dogfood.yaml")
     file = parse_journey_file(dedent(text).encode(), path="a.yaml", stem="a", defaults=settings.defaults)
     assert (settings.diagnostics, file.diagnostics) == ((), ())
     graph = CapabilityGraph(file.journeys, [*settings.capabilities, *file.capabilities])
     found = advise(graph, environment=environment)
-    return [
-        (one.message.partition(",")[0], one.location.line) for one in found if one.code == "unknown-variable"
-    ]
+    return [(one.message, one.location.line) for one in found if one.code == "unknown-variable"]
 
 
 @pytest.mark.parametrize(
@@ -47,28 +49,41 @@ def test_what_a_step_does_not_use_or_is_given_through_what_it_requires_is_fine(t
     assert warnings(text) == []
 
 
-PORT = "'a' uses $DOGFOOD_SERVED_PORT"
+IN_ORIGIN = "'a' uses $ORIGIN, in which $DOGFOOD_SERVED_PORT is not defined: it stays as written"
+IN_OWN = "'a' sets $PGPORT, in which $DOGFOOD_SERVED_PORT is not defined: it stays as written"
 
 
 @pytest.mark.parametrize(
     "text,found",
     [
-        ("steps: ['ls', 'git clone $ORIGIN', 'git pull $ORIGIN']", [(PORT, 1)]),
-        ("steps:\n- ls\n- git clone $APP", [(PORT, 3)]),
-        ("steps:\n- ls\n- {run: ls, cwd: $ORIGIN}", [(PORT, 3)]),
-        ("steps:\n- {run: ls, env: {PGPORT: $DOGFOOD_SERVED_PORT}}", [(PORT, 2)]),
-        ("env: {PGPORT: $DOGFOOD_SERVED_PORT}\nsteps: [ls]", [(PORT, 2)]),
-        ("steps: [ls]\ncleanup: ['git pull $ORIGIN']", [(PORT, 2)]),
+        ("steps: ['ls', 'git clone $ORIGIN', 'git pull $ORIGIN']", [(IN_ORIGIN, 1)]),
+        ("steps:\n- ls\n- git clone $APP", [(IN_ORIGIN, 3)]),
+        ("steps:\n- ls\n- {run: ls, cwd: $ORIGIN}", [(IN_ORIGIN, 3)]),
+        ("steps:\n- {run: ls, env: {PGPORT: $DOGFOOD_SERVED_PORT}}", [(IN_OWN, 2)]),
+        ("env: {PGPORT: $DOGFOOD_SERVED_PORT}\nsteps: [ls]", [(IN_OWN, 2)]),
+        ("steps: [ls]\ncleanup: ['git pull $ORIGIN']", [(IN_ORIGIN, 2)]),
         (
             "steps: [ls]\ncapabilities:\n  b:\n    service: {run: 'git daemon $ORIGIN'}\n    probe: 'true'\n",
-            [("the definition of 'b' uses $DOGFOOD_SERVED_PORT", 4)],
+            [(IN_ORIGIN.replace("'a'", "the definition of 'b'"), 4)],
+        ),
+        (
+            "steps: [echo $DOGFOOD_SERVED_PORT]",
+            [("'a' uses $DOGFOOD_SERVED_PORT, which is not defined here: it is empty", 1)],
+        ),
+        (
+            "steps: [{run: [echo, $DOGFOOD_SERVED_PORT]}]",
+            [("'a' uses $DOGFOOD_SERVED_PORT, which is not defined here", 1)],
+        ),
+        (
+            "steps: [{run: ls, cwd: $DOGFOOD_SERVED_PORT}]",
+            [("'a' uses $DOGFOOD_SERVED_PORT in its 'cwd', where it is not defined: it stays as written", 1)],
         ),
     ],
 )
-def test_a_use_that_lacks_its_token_is_told_once_where_it_stands(
+def test_a_use_that_lacks_its_token_is_told_once_where_it_stands_and_with_what_comes_of_it(
     text: str, found: list[tuple[str, int]]
 ) -> None:
-    assert warnings(text) == found
+    assert whole_warnings(text) == found
 
 
 @pytest.mark.parametrize(
