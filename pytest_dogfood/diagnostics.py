@@ -59,7 +59,21 @@ class InvalidProjectError(Exception):
 
 
 class HarnessError(Exception):
-    """The harness could not do its part. Never the product's failure; reported as an error, not as a failure."""
+    """The harness could not do its part. Never the product's failure; reported as an error, not as a failure.
+
+    `why` says of the journey, to what rests on it, how far it came; empty where it could not be run.
+    """
+
+    why = ""
+
+
+class UnansweredProbeError(HarnessError):
+    """A journey passed, and probes of what it establishes could not be run."""
+
+    def __init__(self, text: str, *, tokens: Iterable[str]) -> None:
+        super().__init__(text)
+        names = ", ".join(map(repr, tokens))
+        self.why = f"passed, but the probe of {names} cannot be run"
 
 
 @contextmanager

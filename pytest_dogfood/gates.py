@@ -53,7 +53,8 @@ class Gates:
             if outcome.closes_a_gate and not (cause is not None and cause.blocked):
                 tier = self._presence.graph.journeys[gate].tier
                 because = f" ({cause})" if cause is not None and outcome is Outcome.DEFERRED else ""
-                why = f"{reason_of(outcome)}{because}, and it gates what comes after tier '{tier}'"
+                how = _how_it_ended(gate, outcome, cause)
+                why = f"{how}{because}, and it gates what comes after tier '{tier}'"
                 details = cause.details if cause is not None else ""
                 raise DeferredError(Cause(who=gate, why=why, details=details))
 
@@ -79,7 +80,7 @@ class Gates:
                     try:
                         self._replay(journey, state, ask)
                     except HarnessError as error:
-                        cause = Cause(who=gate, why="could not be run by the harness", details=str(error))
+                        cause = Cause(who=gate, why=error.why or reason_of(Outcome.ERROR), details=str(error))
                         self._journal.ended(gate, Why.REPLAY, state.name, Outcome.ERROR, cause)
                     verdict = self._journal.verdict(gate)
             if locks is not None:
@@ -87,3 +88,9 @@ class Gates:
         if verdict is None:
             return Outcome.ERROR, None
         return verdict.outcome, verdict.cause
+
+
+def _how_it_ended(gate: JourneyId, outcome: Outcome, cause: Cause | None) -> str:
+    if outcome is Outcome.ERROR and cause is not None and cause.who == gate:
+        return cause.why
+    return reason_of(outcome)

@@ -9,6 +9,7 @@ from pytest_dogfood.outcomes import Cause
 
 _CAUSE = "dogfood_cause"
 _HARNESS = "dogfood_harness"
+_WHY = "dogfood_why"
 _INTERRUPTION = "dogfood_interruption"
 
 INTERRUPTED = "dogfood_interrupted"
@@ -26,6 +27,7 @@ def harness_failure(error: HarnessError) -> BaseException:
     """Make the exception that ends an item with an error of the harness."""
     failure = pytest.fail.Exception(f"harness: {error}", pytrace=False)
     setattr(failure, _HARNESS, True)
+    setattr(failure, _WHY, error.why)
     return failure
 
 
@@ -45,6 +47,11 @@ def cause_of(error: object) -> Cause | None:
     """Give the cause if this is a deferral."""
     cause = getattr(error, _CAUSE, None)
     return cause if isinstance(cause, Cause) else None
+
+
+def why_of(error: object) -> str:
+    """Return what an error of the harness says of its journey to what rests on that; empty if nothing."""
+    return str(getattr(error, _WHY, ""))
 
 
 def is_of_the_harness(error: object) -> bool:

@@ -13,6 +13,7 @@ from pytest_dogfood.outcomes import badness
 from pytest_dogfood.raising import cause_of
 from pytest_dogfood.raising import is_interruption
 from pytest_dogfood.raising import is_of_the_harness
+from pytest_dogfood.raising import why_of
 from pytest_dogfood.turn import Turn
 
 _OURS = Path(__file__).parent
@@ -30,6 +31,8 @@ def reckon(turn: Turn, item: pytest.Item, call: pytest.CallInfo[None], report: p
         _point_at_the_item(report, item)
     if is_interruption(error):
         turn.cause = Cause(who=turn.journey.id, why=INTERRUPTED)
+    elif report.failed and (why := why_of(error)):
+        turn.cause = Cause(who=turn.journey.id, why=why)
     if turn.calling:
         # A subtest's: the report of the item itself is still to come, and says nothing of it.
         _note_part(turn, report)

@@ -19,6 +19,7 @@ from pytest_dogfood.asking import Ensure
 from pytest_dogfood.cleanup import CLEAN_UP_FAILED
 from pytest_dogfood.cleanup import clean_up
 from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.diagnostics import UnansweredProbeError
 from pytest_dogfood.establishing import establish
 from pytest_dogfood.journal import Journal
 from pytest_dogfood.journal import Why
@@ -182,7 +183,7 @@ class Replayer:
             return text
         found = establish(self._presence, self._journal, journey, state, done.values, done.secret)
         if found.unanswered and not found.denied:
-            raise HarnessError(unanswered(journey, found.unanswered))
+            raise unanswered(journey, found.unanswered)
         return (
             f"{denial(journey, found.denied)}\n\nreproduce: {reproduction(journey, world)}"
             if found.denied
@@ -275,11 +276,11 @@ def _acted_as_here(world: World) -> str:
     return "" if settings.actor is None else f"--dogfood-actor {shlex.quote(settings.actor)} "
 
 
-def unanswered(journey: Journey, trouble: Mapping[Token, str]) -> str:
-    """Say that a journey passed, and that probes of what it establishes could not be run."""
+def unanswered(journey: Journey, trouble: Mapping[Token, str]) -> UnansweredProbeError:
+    """Return the error that a journey passed, and that probes of what it establishes could not be run."""
     names = ", ".join(map(repr, trouble))
     first = f"{journey.location}: {journey.id} passed, but it is unknown whether {names} holds: its probe cannot be run"
-    return "\n\n".join([first, *trouble.values()])
+    return UnansweredProbeError("\n\n".join([first, *trouble.values()]), tokens=trouble)
 
 
 def denial(journey: Journey, denied: Mapping[Token, str]) -> str:
@@ -296,7 +297,7 @@ def _because(journey: JourneyId, outcome: Outcome) -> tuple[Outcome, Cause]:
 
 
 def _not_played(journey: Journey, error: HarnessError) -> Cause:
-    return Cause(who=journey.id, why=reason_of(Outcome.ERROR), details=str(error))
+    return Cause(who=journey.id, why=error.why or reason_of(Outcome.ERROR), details=str(error))
 
 
 def _applies(mark: Mark, known: Mapping[str, object]) -> bool:

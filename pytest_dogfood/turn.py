@@ -211,7 +211,7 @@ class Turn(Struct, kw_only=True):
             text = f"{denial(self.journey, found.denied)}\n\nreproduce: {reproduction(self.journey, world)}"
             raise ProductFailure(f"{text}\n{self._whereabouts()}")
         if found.unanswered:
-            raise HarnessError(unanswered(self.journey, found.unanswered))
+            raise unanswered(self.journey, found.unanswered)
 
     def clean_up(self) -> str:
         """Run the journey's clean-up steps, all of them, once; return what went wrong, or nothing."""
@@ -279,7 +279,7 @@ class Turn(Struct, kw_only=True):
             if earlier is not None:  # another journey's word still counts
                 self.provisioner.presence.registry.record(earlier)
         self.established.clear()
-        if self.outcome is Outcome.ERROR:
+        if self.outcome is Outcome.ERROR and self.cause is None:
             self.cause = Cause(who=self.journey.id, why=CLEAN_UP_FAILED)
 
     def result(self) -> JourneyResult:
