@@ -34,17 +34,25 @@ def _unread(script: Script) -> str:
     return ""
 
 
+def _none_mentioned(tokens: Collection[Token]) -> Collection[Token]:
+    """Name no token: nothing is known of Python files."""
+    del tokens
+    return ()
+
+
 def advise(
     graph: CapabilityGraph,
     *,
     knows_tests: bool = True,
     environment: Collection[str] = (),
     text_of: TextOf = _unread,
+    mentioned: Callable[[Collection[Token]], Collection[Token]] = _none_mentioned,
 ) -> tuple[Diagnostic, ...]:
     """Give the warnings and remarks on a graph without errors, in order of place.
 
     Without `knows_tests` there may be Python tests which nobody has looked at, and which require something.
-    `environment` names the variables that commands inherit; `text_of` reads scripts.
+    `environment` names the variables that commands inherit; `text_of` reads scripts,
+    and `mentioned` tells which of some tokens stand in Python files that were not looked at.
     """
     checks: tuple[Callable[[CapabilityGraph], Iterable[Diagnostic]], ...] = (
         _tier_inversions,
@@ -57,6 +65,7 @@ def advise(
         _journeys_that_cannot_run,
         _journeys_without_actor,
         _fixtures_for_unknown_tokens,
+        lambda graph: _established_under_another_name(graph, mentioned),
         _fixtures_that_end_too_early,
         lambda graph: unknown_variables(graph, environment),
         lambda graph: failures_that_are_ignored(graph, text_of),
@@ -128,6 +137,45 @@ def _fixtures_for_unknown_tokens(graph: CapabilityGraph) -> Iterator[Diagnostic]
                 f"fixture {fixture!r} provides {token!r}, which no file defines",
                 f"did you mean {near!r}?",
             )
+
+
+def _established_under_another_name(
+    graph: CapabilityGraph, mentioned: Callable[[Collection[Token]], Collection[Token]]
+) -> Iterator[Diagnostic]:
+    """Warn of a token that nothing uses where one with nearly the same name is defined and nothing brings it."""
+    used = {base_of(token) for token in _used(graph)}
+    brought = {base_of(token) for token in (*graph.establishers, *graph.fixtures)}
+    orphans = [
+        token
+        for token, capability in graph.capabilities.items()
+        if token not in brought and not (capability.provision or capability.service)
+    ]
+    for journey in graph.journeys.values() if orphans else ():
+        for token, place in journey.establishes.items():
+            base = base_of(token)
+            if base in used or graph.capability(token) is not None or is_of_a_test(token):
+                continue
+            # Names that differ in their numbers alone are of things that are counted.
+            alike = [orphan for orphan in orphans if _without_digits(orphan) != _without_digits(base)]
+            near = nearest(base, alike, likeness=0.8)
+            if near and not mentioned((Token(near), token)):
+                yield _warning(
+                    place,
+                    "unknown-token",
+                    f"{journey.id!r} establishes {token!r}, which nothing requires and no file defines",
+                    f"did you mean {near + token.removeprefix(base)!r}? Nothing establishes or provides {near!r}",
+                )
+
+
+def _used(graph: CapabilityGraph) -> Iterator[Token]:
+    for journey in graph.journeys.values():
+        yield from (*graph.needed_by(journey), *journey.requires, *journey.invalidates)
+    for capability in graph.capabilities.values():
+        yield from (*capability.requires, *capability.invalidates, *capability.outlives)
+
+
+def _without_digits(name: str) -> str:
+    return "".join(one for one in name if not one.isdigit())
 
 
 def _several_establishers(graph: CapabilityGraph) -> Iterator[Diagnostic]:

@@ -76,12 +76,14 @@ class Checking:
             everything = {journey: weights.get(journey, 1.0) for journey in settled.graph.journeys}
             collapsed = collapsed_chains(settled.graph, everything)
             places = _state_paths(self._config)
+            # What was not named may require what seems to be of no use.
+            knows_tests = bool(self._config.getini("python_files")) and not project.is_named_in_part
             advice = advise(
                 settled.graph,
-                # What was not named may require what seems to be of no use.
-                knows_tests=bool(self._config.getini("python_files")) and not project.is_named_in_part,
+                knows_tests=knows_tests,
                 environment=os.environ.keys(),
                 text_of=self._text_of,
+                **({} if knows_tests else {"mentioned": project.mentioned_in_python}),
             )
             findings = (*findings, *advice, *collapsed, *places)
         # Also where there are errors: a token may have no source only because its file has the wrong name.

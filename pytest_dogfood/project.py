@@ -217,9 +217,12 @@ class Project:
             return set()
         # What was named on the command line may lie outside of testpaths, its Python files next to it.
         nearby = [(self.rootdir / capability.location.path).parent for capability in doubtful]
+        return self.mentioned_in_python([capability.token for capability in doubtful], nearby)
+
+    def mentioned_in_python(self, tokens: Iterable[Token], nearby: Iterable[Path] = ()) -> set[Token]:
+        """Give those tokens that some Python file names, in the project's roots or `nearby`."""
         roots = dict.fromkeys((*self.roots, *nearby))
         python = (path for root in roots for path in files_below(root, ("*.py",), self.is_ignored_directory))
-        tokens = [capability.token for capability in doubtful]
         return {Token(token) for token in tokens_mentioned(python, tokens)}
 
     def is_ignored_directory(self, path: Path) -> bool:

@@ -306,3 +306,55 @@ def test_a_token_that_is_used_outside_the_scope_of_a_fixture_that_it_rests_on_is
 @pytest.mark.parametrize("scope,used_in", [("module", "test_a.py"), ("session", "test_b.py")])
 def test_a_token_that_is_used_within_the_scope_of_the_fixture_is_not(scope: str, used_in: str) -> None:
     assert a_module_fixture_below(scope, used_in=used_in) == ()
+
+
+ORPHAN = capability(9, "logged-in", provided=False)
+
+
+def misspelt(found: tuple[Diagnostic, ...]) -> list[tuple[Severity, Location, str, str]]:
+    return [
+        (one.severity, one.location, one.message, one.hint) for one in found if one.code == "unknown-token"
+    ]
+
+
+@pytest.mark.parametrize("instance", ["", ":ada"])
+def test_a_token_that_nothing_requires_is_a_slip_where_one_like_it_is_brought_by_nothing(
+    instance: str,
+) -> None:
+    found = advice(journey(1, "a", gives=f"loged-in{instance}"), journey(2, "b", needs="logged-in"), ORPHAN)
+    assert misspelt(found) == [
+        (
+            Severity.WARNING,
+            place(1, 40),
+            f"'a' establishes 'loged-in{instance}', which nothing requires and no file defines",
+            f"did you mean 'logged-in{instance}'? Nothing establishes or provides 'logged-in'",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    "things",
+    [
+        (journey(1, "a", gives="loged-in logged-in"), ORPHAN),
+        (journey(1, "a", gives="loged-in"), capability(9, "logged-in")),
+        (journey(1, "a", gives="loged-in"), journey(2, "b", needs="loged-in"), ORPHAN),
+        (journey(1, "a", gives="loged-in"), journey(2, "b", gives="c", spoils="loged-in"), ORPHAN),
+        (journey(1, "a", gives="loged-in"), capability(2, "loged-in"), ORPHAN),
+        (journey(1, "a", gives="loged-in"), capability(2, "b", needs="loged-in"), ORPHAN),
+        (journey(1, "a", gives="signed-out"), ORPHAN),
+        (journey(1, "a", gives="user-1"), capability(9, "user-2", provided=False)),
+    ],
+)
+def test_a_token_that_is_used_or_like_none_that_lacks_a_source_is_no_slip(
+    things: tuple[Journey | Capability, ...],
+) -> None:
+    assert misspelt(advice(*things)) == []
+
+
+def test_a_token_that_a_fixture_provides_or_python_files_name_may_be_as_it_is() -> None:
+    journeys = [journey(1, "a", gives="loged-in")]
+    provided = CapabilityGraph(journeys, [ORPHAN], fixtures={Token("logged-in"): "log_in"})
+    assert misspelt(advise(provided)) == []
+    graph = CapabilityGraph(journeys, [ORPHAN])
+    assert len(misspelt(advise(graph))) == 1
+    assert misspelt(advise(graph, mentioned=lambda tokens: {Token("loged-in")} & set(tokens))) == []

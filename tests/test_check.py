@@ -267,3 +267,31 @@ def test_a_token_is_not_called_idle_where_nobody_has_asked_the_tests(inner: Make
 def test_a_token_is_called_idle_if_no_test_requires_it_either(inner: Make, test: str, said: bool) -> None:  # noqa: FBT001 - a table row
     result = inner({**REQUIRED_BY_A_TEST, "test_a.py": test}).dogfood("--dogfood-check")
     assert ("nobody-requires" in result.stdout.str()) is said
+
+
+SLIP = {
+    "dogfood.yaml": "capabilities: {logged-in: {probe: 'true'}}\n",
+    "buy.journey.yaml": "requires: [logged-in]\nsteps: ['true']\n",
+}
+SLIP_IN_PYTHON = {
+    **SLIP,
+    "test_a.py": "import pytest\n@pytest.mark.establishes('loged-in')\ndef test_a(): pass\n",
+}
+
+
+def test_a_slip_under_establishes_is_a_warning_where_it_stands(inner: Make) -> None:
+    path = inner({**SLIP, "a.journey.yaml": "establishes: [loged-in]\nsteps: ['true']\n"}).path
+    assert found_by(dogfood(path, "check", "--format", "json")) == [
+        "warning unknown-token a.journey.yaml:1:15"
+    ]
+    assert dogfood(path, "check", "--strict").returncode == 4
+
+
+def test_a_slip_in_a_mark_is_a_warning_once_python_tests_are_looked_at(inner: Make) -> None:
+    project = inner(SLIP_IN_PYTHON)
+    project.dogfood("--dogfood-check").stdout.fnmatch_lines(
+        [
+            "warning: test_a.py:2: 'test_a.py::test_a' establishes 'loged-in', which nothing requires *unknown-token*"
+        ]
+    )
+    assert found_by(dogfood(project.path, "check", "--format", "json")) == []
