@@ -114,7 +114,7 @@ def _named_files(project: Project, patterns: Sequence[str]) -> Iterator[Path]:
 
 
 def _other_files(project: Project, patterns: Sequence[str]) -> Iterator[Path]:
-    """Give the Python files that pytest would collect as well, and whose words say that they may establish something."""
+    """Give the Python files that pytest would collect as well, and whose text says that they might establish tokens."""
     for root in project.roots:
         for path in files_below(root, ("*.py",), lambda path: _is_left_out(path, project)):
             if (
