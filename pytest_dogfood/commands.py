@@ -142,7 +142,8 @@ def new(options: Namespace) -> int:
 def _write_new(directory: Path, files: dict[str, str]) -> int:
     there = [str(directory / name) for name in files if (directory / name).exists()]
     if there:
-        _complain(f"dogfood new: {', '.join(there)} exists already, and nothing was written")
+        verb = "exists" if len(there) == 1 else "exist"
+        _complain(f"dogfood new: {', '.join(there)} {verb} already, and nothing was written")
         return USAGE
     try:
         for name, text in files.items():

@@ -130,5 +130,9 @@ def _chains(tally: Tally) -> Iterator[str]:
 
 
 def _provisioned(result: JourneyResult) -> Iterator[str]:
+    alike: dict[tuple[str, str, str], list[float]] = {}
     for one in result.provisioned:
-        yield f"provisioned {one.token} once {one.how}, {one.seconds:.1f} s, for {result.id} [{one.where}]"
+        alike.setdefault((one.token, one.how, one.where), []).append(one.seconds)
+    for (token, how, where), seconds in alike.items():
+        times = {1: "once", 2: "twice"}.get(len(seconds), f"{len(seconds)} times")
+        yield f"provisioned {token} {times} {how}, {sum(seconds):.1f} s, for {result.id} [{where}]"

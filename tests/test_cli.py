@@ -141,6 +141,14 @@ def test_a_template_for_what_cannot_be_named_so_is_refused(
     assert tree(tmp_path) == {}
 
 
+def test_of_several_files_that_are_there_it_is_said_that_they_exist(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["new", "project", "--directory", str(tmp_path)]) == commands.OK
+    assert main(["new", "project", "--directory", str(tmp_path)]) == commands.USAGE
+    assert " exist already, and nothing was written" in capsys.readouterr().err
+
+
 def test_a_new_capability_is_written_and_never_overwritten(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

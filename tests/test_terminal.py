@@ -124,3 +124,19 @@ def test_where_only_plain_tests_run_the_closing_line_says_so(scene: Scene) -> No
     run = scene.run("-n0")
     assert run.status == 0
     assert run.closing_line == "dogfood: 0 journeys = 0 passed; 0 unaccounted; 0 tokens"
+
+
+TWICE = """
+    capabilities:
+      a: {probe: test -f "$DOGFOOD_STATE/a", provision: [touch "$DOGFOOD_STATE/a"]}
+      b: {probe: test -f "$DOGFOOD_STATE/b", provision: ['cd "$DOGFOOD_STATE"; rm a; touch b']}
+    journeys:
+      - {id: both, requires: [a, b], steps: ["true"]}
+"""
+
+
+def test_what_was_provisioned_twice_for_one_item_is_told_in_one_line(scene: Scene) -> None:
+    scene.write("a.journey.yaml", TWICE)
+    run = scene.run("-n0", "-v")
+    told = re.findall(r"^provisioned (\w+ \w+) by its provision steps, ", run.text, re.MULTILINE)
+    assert told == ["a twice", "b once"]
