@@ -71,13 +71,13 @@ class Checking:
             raise AssertionError("the report comes after collection")
         project = self._config.stash[PROJECT]()
         findings: tuple[Diagnostic, ...] = settled.findings
+        # What was not named may require what seems to be of no use.
+        knows_tests = bool(self._config.getini("python_files")) and not project.is_named_in_part
         if not errors_among(findings):
             weights = {planned.id: planned.weight for planned in settled.plan.journeys}
             everything = {journey: weights.get(journey, 1.0) for journey in settled.graph.journeys}
             collapsed = collapsed_chains(settled.graph, everything)
             places = _state_paths(self._config)
-            # What was not named may require what seems to be of no use.
-            knows_tests = bool(self._config.getini("python_files")) and not project.is_named_in_part
             advice = advise(
                 settled.graph,
                 knows_tests=knows_tests,
@@ -100,6 +100,7 @@ class Checking:
             in_order_of_place([*findings, *uncollected]),
             workers=self._workers,
             shard=str(settings.shard or ""),
+            knows_tests=knows_tests,
             others=[item.nodeid for item in settled.items if JOURNEY not in item.stash],
         )
         return report.strict() if settings.strict else report

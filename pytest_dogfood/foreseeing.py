@@ -26,9 +26,14 @@ class ToProvision(Struct, frozen=True, kw_only=True):
     chain: ChainId | None = None
 
 
-def foresee_provisioning(graph: CapabilityGraph, plan: Plan) -> tuple[ToProvision, ...]:
-    """Say what a run would bring about for its items if no probe found it there and nothing failed or was destroyed."""
-    foresight = _Foresight(graph, plan)
+def foresee_provisioning(
+    graph: CapabilityGraph, plan: Plan, *, knows_tests: bool = False
+) -> tuple[ToProvision, ...]:
+    """Say what a run would bring about for its items if no probe found it there and nothing failed or was destroyed.
+
+    With `knows_tests` the graph holds what Python tests establish and fixtures provide.
+    """
+    foresight = _Foresight(graph, plan, knows_tests=knows_tests)
     here = {planned.id for planned in plan.journeys}
     with room_for(len(graph.journeys)):
         for planned in plan.journeys:
@@ -43,8 +48,9 @@ def foresee_provisioning(graph: CapabilityGraph, plan: Plan) -> tuple[ToProvisio
 class _Foresight:
     """Goes the way of a run: what an item needs is there, is established by an item, or is brought about at once."""
 
-    def __init__(self, graph: CapabilityGraph, plan: Plan) -> None:
+    def __init__(self, graph: CapabilityGraph, plan: Plan, *, knows_tests: bool) -> None:
         self._graph = graph
+        self._knows_tests = knows_tests
         self._there = {
             (token, self._place(token, planned.chain))
             for planned in plan.journeys
@@ -71,7 +77,7 @@ class _Foresight:
         self.acts.append(
             ToProvision(
                 token=token,
-                how=how_provided(self._graph, token),
+                how=how_provided(self._graph, token, knows_tests=self._knows_tests),
                 scope=self._graph.scope_of(token),
                 needed_by=needed_by,
                 chain=place,
@@ -96,7 +102,7 @@ def _replayable(graph: CapabilityGraph, token: Token) -> tuple[JourneyId, ...]:
     )
 
 
-def how_provided(graph: CapabilityGraph, token: Token) -> str:
+def how_provided(graph: CapabilityGraph, token: Token, *, knows_tests: bool = False) -> str:
     """Say how a token would be provisioned, to complete 'provisioned …'."""
     if token in graph.fixtures:
         return f"by fixture {graph.fixtures[token]}"
@@ -106,4 +112,9 @@ def how_provided(graph: CapabilityGraph, token: Token) -> str:
     replayable = _replayable(graph, token)
     if replayable:
         return f"by replaying {replayable[0]}"
-    return "by no journey file: unless it is there, a Python test or fixture has to bring it"
+    tests = [member for member in graph.establishing(token) if graph.journeys[member].python]
+    if tests:
+        return f"by nothing: unless it is there, the Python test {tests[0]} has to establish it"
+    if knows_tests:
+        return "by nothing: it has to be there, because no journey, test or fixture here establishes it"
+    return "by no journey file: unless it is there, a Python test or fixture has to establish it"

@@ -79,13 +79,14 @@ def report_on(
     workers: int = 1,
     shard: str = "",
     others: Sequence[str] = (),
+    knows_tests: bool = False,
 ) -> Report:
     """Put a report together; the forecast is that of the very queue that schedules a run."""
     jobs = jobs_for([planned.nodeid for planned in plan.journeys], plan, "load")
     return Report(
         findings=tuple(findings),
         plan=plan,
-        to_provision=foresee_provisioning(graph, plan),
+        to_provision=foresee_provisioning(graph, plan, knows_tests=knows_tests),
         workers=workers,
         shard=shard,
         others=tuple(others),

@@ -253,6 +253,13 @@ class Presence:
             self.denials[key] = probed
         return probed
 
+    def how_absent(self, token: Token, state: State) -> str:
+        """Say that a token is missing, or that it is not known to be there, as the beginning of a sentence."""
+        said = self.denials.get((token, self.place_of(token, state)))
+        if said is not None and said.why_not_run:
+            return f"it is not known whether {token!r} is present, because its probe cannot be run"
+        return f"{token!r} is not present"
+
     def record(self, holding: Holding) -> Holding:
         """Write down that a token holds, with this run's lease where other runs see the token too."""
         self.registry.record(holding)

@@ -242,13 +242,9 @@ class Provisioner:
             if cause is not None:
                 raise DeferredError(cause)
         if self._settings.provision is Provision.NEVER:
-            raise HarnessError(
-                self._with_what_the_probe_said(
-                    f"{token!r} is not present, and --dogfood-provision never forbids provisioning",
-                    token,
-                    ask,
-                )
-            )
+            absent = self.presence.how_absent(token, ask.state)
+            why = f"{absent}, and `--dogfood-provision never` does not allow it to be set up"
+            raise HarnessError(self._with_what_the_probe_said(why, token, ask))
         if not independent:
             return self._replayed(token, ask)
         registry = self.presence.registry
@@ -357,12 +353,10 @@ class Provisioner:
         probed = self.presence.probe(token, state, values)
         if probed is not None and not probed.present:
             said = what_the_probe_said(token, probed)
-            why = (
-                f"its probe cannot be run: {probed.why_not_run}"
-                if probed.why_not_run
-                else "its probe says no"
-            )
-            raise HarnessError(f"{token!r} is still not present after {by}: {why}\n{said}")
+            if probed.why_not_run:
+                why = f"because its probe cannot be run: {probed.why_not_run}"
+                raise HarnessError(f"it is not known whether {token!r} is present after {by}, {why}\n{said}")
+            raise HarnessError(f"{token!r} is still not present after {by}: its probe says no\n{said}")
         return self.presence.record(
             Holding(
                 token=token,

@@ -84,7 +84,7 @@ class Replayer:
                 causes.append(cause)
         if causes:
             raise DeferredError(causes[0])
-        raise NotReplayableError(self._why_not(token))
+        raise NotReplayableError(self._why_not(token, self._presence.how_absent(token, ask.state)))
 
     def _replayable(self, token: Token) -> Sequence[Journey]:
         """Give the journeys that can be replayed, last those that use fixtures: who asks may see others, or none."""
@@ -92,11 +92,11 @@ class Replayer:
         found = [graph.journeys[member] for member in graph.establishing(token)]
         return sorted((one for one in found if not one.python), key=lambda journey: bool(journey.use))
 
-    def _why_not(self, token: Token) -> str:
+    def _why_not(self, token: Token, absent: str) -> str:
         graph = self._presence.graph
         uncollected = self._presence.world.uncollected.get(token)
         if uncollected is not None:
-            return f"{token!r} is not present: {uncollected}"
+            return f"{absent}: {uncollected}"
         tests = [graph.journeys[one] for one in graph.establishing(token)]
         if is_of_a_test(token):
             return (
@@ -105,12 +105,12 @@ class Replayer:
             )
         if tests:
             return (
-                f"{token!r} is not present here, and only the Python test {tests[0].id} establishes it: "
+                f"{absent}, and only the Python test {tests[0].id} establishes it: "
                 "a test cannot be replayed; give the capability a 'provision:'"
             )
         return (
-            f"{token!r} is not present, and nothing here can bring it about: give the capability a "
-            "'provision:', or run what establishes it in the same run"
+            f"{absent}, and no journey, test or fixture here establishes it: give the capability a 'provision:', "
+            "or let a journey establish it"
         )
 
     def replay(self, journey: Journey, state: State, ask: Ask) -> Cause | None:

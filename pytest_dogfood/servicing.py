@@ -93,7 +93,8 @@ def _wait_until_ready(
         if probed is None or probed.present:
             return
         if time.monotonic() + wait > deadline:
-            why = f"was not ready after {limit:g} s: its probe says no"
+            no = f"cannot be run: {probed.why_not_run}" if probed.why_not_run else "says no"
+            why = f"was not ready after {limit:g} s: its probe {no}"
             said = what_the_probe_said(holding.token, probed)
             raise HarnessError(f"{_words(presence, holding, running, why)}\n{said}")
         time.sleep(wait)

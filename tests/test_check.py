@@ -295,3 +295,14 @@ def test_a_slip_in_a_mark_is_a_warning_once_python_tests_are_looked_at(inner: Ma
         ]
     )
     assert found_by(dogfood(project.path, "check", "--format", "json")) == []
+
+
+def test_what_nothing_establishes_is_told_by_what_was_looked_at(inner: Make) -> None:
+    project = inner(SLIP)
+    by_files = "provision: logged-in, by no journey file: unless it is there, a Python test or fixture has to"
+    assert by_files in dogfood(project.path, "check").stdout
+    project.dogfood("--dogfood-check").stdout.fnmatch_lines(
+        [
+            "provision: logged-in, by nothing: it has to be there, because no journey, test or fixture here est*"
+        ]
+    )

@@ -96,7 +96,10 @@ def test_an_unmet_expectation_or_a_token_that_is_not_there_is_a_failure(
 @pytest.mark.parametrize(
     "journey, message",
     [
-        ("needs-unprovided", "'unprovided' is not present, and nothing here can bring it about"),
+        (
+            "needs-unprovided",
+            "'unprovided' is not present, and no journey, test or fixture here establishes it",
+        ),
         ("needs-broken-provision", "'broken-provision' could not be provisioned"),
         ("needs-broken-provision-too", "could not be provisioned for 'needs-broken-provision'"),
         (
@@ -196,7 +199,7 @@ def test_provision_never_makes_a_missing_token_an_error_and_a_failed_producer_a_
         "breaks": "failure",
         "uses-broken": "skipped",
     }
-    assert "--dogfood-provision never forbids provisioning" in run.cases["uses-made"].message
+    assert "`--dogfood-provision never` does not allow it to be set up" in run.cases["uses-made"].message
     assert not list(scene.path.glob("*ed"))
 
 

@@ -13,6 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from pytest_dogfood.foreseeing import foresee_provisioning
+from pytest_dogfood.foreseeing import how_provided
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability
 from pytest_dogfood.journey import JourneyId
@@ -70,6 +71,14 @@ def test_what_only_the_provider_of_an_established_token_needs_is_not_provisioned
         ("m", "by its provision steps", None),
         ("b", "by its provision steps", "first"),
     ]
+
+
+def test_a_python_test_that_establishes_a_token_is_named_where_nothing_can_provision_it() -> None:
+    test = replace(new_journey("test_a"), python=True, establishes={Token("t"): ANYWHERE})
+    graph = CapabilityGraph([test], [])
+    words = "by nothing: unless it is there, the Python test test_a has to establish it"
+    assert how_provided(graph, Token("t")) == words
+    assert how_provided(graph, Token("t"), knows_tests=True) == words
 
 
 def test_a_gate_of_another_shard_is_replayed_with_what_it_needs() -> None:

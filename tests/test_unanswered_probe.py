@@ -38,3 +38,41 @@ def test_a_gate_that_passed_is_not_said_to_have_been_impossible_to_run(
     messages = {name: case.message for name, case in run.cases.items() if name in {"use", "later"}}
     assert set(messages.values()) <= {f"deferred: {CAUSE}, and it gates what comes after tier 'smoke'"}
     assert len(messages) == (1 if arguments else 2)
+
+
+UNKNOWN = "it is not known whether 'web-up' is present"
+
+
+@pytest.mark.parametrize(
+    "definition, arguments, message",
+    [
+        (
+            "probe: no-such-command",
+            (),
+            f"{UNKNOWN}, because its probe cannot be run, and no journey, test or fixture here establishes it: give",
+        ),
+        (
+            "probe: no-such-command",
+            ("--dogfood-provision=never",),
+            f"{UNKNOWN}, because its probe cannot be run, and `--dogfood-provision never` does not allow it to be set",
+        ),
+        (
+            "probe: no-such-command, provision: ['true']",
+            (),
+            f"{UNKNOWN} after provision, because its probe cannot be run: its exit status is 127",
+        ),
+        (
+            "probe: no-such-command, timeout: 0.2, scope: machine, service: {run: sleep 30}",
+            (),
+            "was not ready after 0.2 s: its probe cannot be run: its exit status is 127",
+        ),
+    ],
+)
+def test_what_such_a_probe_is_asked_for_is_not_said_to_be_missing(
+    scene: Scene, definition: str, arguments: tuple[str, ...], message: str
+) -> None:
+    scene.write("dogfood.yaml", f"capabilities:\n  web-up: {{{definition}}}\n")
+    scene.write("use.journey.yaml", "requires: [web-up]\nsteps: ['true']\n")
+    said = scene.run(*arguments).cases["use"].message
+    assert message in said
+    assert "not present" not in said
