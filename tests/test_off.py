@@ -112,10 +112,11 @@ INI = "[pytest]\naddopts = --strict-markers --strict-config\n"
     "opting_in",
     [
         {"pytest.ini": INI, "dogfood.yaml": "capabilities: {power: {}}"},
+        {"pytest.ini": INI, "dogfood.yaml": ""},
         {"pytest.ini": INI + "dogfood_timeout = 60\n"},
         {"pytest.ini": INI + "dogfood_secrets = PASSWORD\n"},
     ],
-    ids=["settings-file", "ini", "ini-list"],
+    ids=["settings-file", "empty settings-file", "ini", "ini-list"],
 )
 def test_where_the_project_has_opted_in_what_requires_a_token_is_skipped(
     inner: Make, opting_in: dict[str, str]
