@@ -38,9 +38,13 @@ class ChainCustody:
             token for token in plan.rests_on if token not in below and presence.is_given_back(token)
         }
         self._begun: set[ChainId] = set()
+        self._over: set[Token] = set()
 
     def finished(self, planned: PlannedJourney, state: State) -> str:
-        """Count an item as finished and release what nothing needs any more; return what went wrong, or nothing."""
+        """Count an item as finished and release what nothing needs any more; return what went wrong, or nothing.
+
+        That may be a token that was released before: a replay for another one has made it once more.
+        """
         if not self._ours:
             return ""
         over = set(self._lifetimes.finish(planned.id))
@@ -48,8 +52,9 @@ class ChainCustody:
             self._begun.add(planned.chain)
             over.update(self._ended_elsewhere(planned, state))
         over &= self._ours
+        self._over |= over
         made = self._presence.unreleased(state.name) if over else ()
-        order = self._order.sorted(one for one in made if one[0] in over)
+        order = self._order.sorted(one for one in made if one[0] in self._over)
         problems = [release(self._presence, token, state.name, state) for token, _, _ in order]
         return "\n".join(filter(None, problems))
 

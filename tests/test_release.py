@@ -368,3 +368,26 @@ def test_the_clean_up_of_a_replay_sees_what_it_saved(scene: Scene, workers: str,
     )
     run = scene.run(workers, "-k", selected)
     assert (run.status, scene.lines("log")) == (0, ["out of s17"]), run.text
+
+
+@WORKERS
+def test_what_a_replay_makes_once_more_is_released_before_what_it_rests_on(
+    scene: Scene, workers: str
+) -> None:
+    scene.write(
+        "shop.journey.yaml",
+        """
+        capabilities:
+          db: {probe: 'test -e "$DOGFOOD_STATE/db"', release: ['echo -db >> "$DOGFOOD_ROOT/log"']}
+          table: {release: ['echo -table >> "$DOGFOOD_ROOT/log"']}
+          index: {release: ['echo -index >> "$DOGFOOD_ROOT/log"']}
+        journeys:
+          - {id: lay, establishes: [db], steps: [{run: 'touch "$DOGFOOD_STATE/db"'}]}
+          - {id: fill, requires: [db], establishes: [table, index], steps: [{run: 'echo fill >> "$DOGFOOD_ROOT/log"'}]}
+          - {id: drop, requires: [table, index], invalidates: [db], steps: [{run: 'rm "$DOGFOOD_STATE/db"'}]}
+          - {id: query, requires: [table], steps: [{run: "true"}]}
+        """,
+    )
+    run = scene.run(workers, "-p", "no:randomly")
+    assert run.status == 0, run.text
+    assert scene.lines("log") == ["fill", "-index", "fill", "-index", "-table", "-db"]
