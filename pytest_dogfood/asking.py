@@ -38,13 +38,14 @@ class Ask(Struct, kw_only=True):
 
     `fixture` is None while the item's fixtures are not set up yet. `seen_at` holds the number of changes in the world
     when each token was last seen to be present. `kept` are the directories of journeys that were
-    replayed for it and failed.
+    replayed for it and failed. `rested_on` are the proofs of what replays for it required.
     """
 
     journey: JourneyId
     state: State
     fixture: FixtureValue | None = None
     proofs: dict[Token, Proof] = field(default_factory=dict)
+    rested_on: dict[Token, Proof] = field(default_factory=dict)
     seen_at: dict[Token, int] = field(default_factory=dict)
     provisioned: list[Provisioned] = field(default_factory=list)
     kept: list[Path] = field(default_factory=list)

@@ -123,6 +123,7 @@ class Replayer:
             state=state,
             fixture=ask.fixture,
             provisioned=ask.provisioned,
+            rested_on=ask.rested_on,
             kept=ask.kept,
         )
         outcome, cause = self._refused(journey)
@@ -131,6 +132,7 @@ class Replayer:
             try:
                 self._admit(journey, asked)
                 self._ensure(self._presence.graph.required_by(journey), asked)
+                ask.rested_on.update(asked.proofs)
             except DeferredError as error:
                 outcome, cause = Outcome.DEFERRED, error.cause
             except HarnessError as error:  # as an item it would end so, and its dependents would be deferred

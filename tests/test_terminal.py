@@ -140,3 +140,21 @@ def test_what_was_provisioned_twice_for_one_item_is_told_in_one_line(scene: Scen
     run = scene.run("-n0", "-v")
     told = re.findall(r"^provisioned (\w+ \w+) by its provision steps, ", run.text, re.MULTILINE)
     assert told == ["a twice", "b once"]
+
+
+RESTING = """
+    capabilities:
+      till: {probe: test -f "$DOGFOOD_STATE/till"}
+    journeys:
+      - {id: unlocks, establishes: [door], steps: ["true"]}
+      - {id: enters, requires: [door], establishes: [inside], steps: ["true"]}
+      - {id: opens, requires: [inside], establishes: [till], steps: [touch "$DOGFOOD_STATE/till"]}
+      - {id: sells, requires: [till], steps: ["true"]}
+"""
+
+
+@pytest.mark.parametrize("selection", [(), ("-k", "sells")], ids=["all", "one"])
+def test_the_closing_line_counts_what_replays_rested_on(scene: Scene, selection: tuple[str, ...]) -> None:
+    scene.write("a.journey.yaml", RESTING)
+    run = scene.run("-n0", *selection)
+    assert run.closing_line.endswith("3 tokens: 1 probed, 2 by their journey alone")
