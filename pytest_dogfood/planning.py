@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
 from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Mapping
@@ -136,7 +135,7 @@ def _what_tokens_rest_on(
     """
     found: dict[Token, tuple[Token, ...]] = {}
     besides: list[Token] = []
-    may_be_lost = _may_be_lost(graph)
+    some_are_left_out = len(planned) < len(graph.journeys)
     waiting = list(dict.fromkeys(token for one in planned.values() for token in one.uses))
     while waiting or besides:
         if waiting:
@@ -144,33 +143,14 @@ def _what_tokens_rest_on(
             if token not in found:
                 found[token] = graph.rests_on(token)
                 waiting += found[token]
-                besides.append(token)
+                besides += [token] if some_are_left_out else ()
             continue
         token = besides.pop()
-        # What runs as an item is replayed, too, where what it has established is destroyed before it is needed again.
-        makers = graph.establishing(token)
-        replayed = [graph.journeys[one] for one in makers if token in may_be_lost or one not in planned]
+        replayed = [graph.journeys[one] for one in graph.establishing(token) if one not in planned]
         for other in dict.fromkeys(other for journey in replayed for other in journey.establishes):
             if not _rests_on(other, token, graph, found):
                 found[token] = tuple(dict.fromkeys((*found[token], other)))
             waiting.append(other)
-    return found
-
-
-def _may_be_lost(graph: CapabilityGraph) -> set[Token]:
-    """Name the tokens that a journey or a provider destroys, and those that rest on them."""
-    found: set[Token] = set()
-    waiting = [token for one in graph.journeys.values() for token in one.invalidates]
-    waiting += [token for one in graph.capabilities.values() for token in one.invalidates]
-    above: dict[Token, list[Token]] = defaultdict(list)
-    for token in graph.tokens if waiting else ():
-        for base in graph.rests_on(token):
-            above[base].append(token)
-    while waiting:
-        token = waiting.pop()
-        if token not in found:
-            found.add(token)
-            waiting += above[token]
     return found
 
 

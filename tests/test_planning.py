@@ -94,15 +94,6 @@ def test_what_a_replay_makes_besides_dies_with_what_it_was_replayed_for() -> Non
     assert plan.rests_on == {"made": ("base", "extra"), "extra": ("base",), "base": ()}
 
 
-def test_what_runs_as_an_item_is_replayed_too_where_its_token_may_be_lost() -> None:
-    lay, makes = journey("lay", gives="base"), journey("make", needs="base", gives="made extra")
-    uses, destroys = journey("use", needs="made"), journey("destroy", needs="base")
-    destroys = replace(destroys, invalidates={Token("base"): ANYWHERE})
-    kept, lost = CapabilityGraph([lay, makes, uses]), CapabilityGraph([lay, makes, uses, destroys])
-    assert make_plan(kept, list(kept.journeys)).rests_on[Token("made")] == ("base",)
-    assert make_plan(lost, list(lost.journeys)).rests_on[Token("made")] == ("base", "extra")
-
-
 def test_what_a_replay_makes_besides_may_rest_on_what_it_was_replayed_for() -> None:
     makers = [
         journey("both", needs="base", gives="made extra"),
