@@ -58,7 +58,9 @@ def test_a_gate_that_a_declared_blocker_defers_is_open_on_every_shard(both: Both
     assert whole.status == 0
 
 
-def test_a_test_that_was_left_out_does_not_run_on_a_shard_if_one_run_does_without_it(both: Both) -> None:
+def test_a_test_that_was_left_out_runs_on_shards_as_in_one_run_where_a_journey_can_be_replayed_instead(
+    both: Both,
+) -> None:
     files = {
         "a.journey.yaml": """
             capabilities: {up: {scope: machine, probe: test -e "$DOGFOOD_SHARED/up"}}
@@ -76,7 +78,7 @@ def test_a_test_that_was_left_out_does_not_run_on_a_shard_if_one_run_does_withou
     }
     whole, merged = both(files, "-k", "use or other")
     assert merged == whole
-    assert whole.status == 0
+    assert whole.status == 1
 
 
 FIXTURES = """

@@ -29,6 +29,11 @@ class Seen:
     status: int
     command: str
 
+    @property
+    def is_reported(self) -> bool:
+        """Whether the run has said what all of it came to."""
+        return " journeys = " in self.text
+
 
 @dataclass(slots=True)
 class Project:

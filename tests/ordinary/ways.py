@@ -181,9 +181,8 @@ def signals(trial: Trial) -> list[str]:
     seen = run.end()
     how = f"{number.name} {'twice ' if again else ''}by {send.__name__}"
     found = list(trial.left_running())
-    ended_by_it = (
-        again and seen.status == -number
-    )  # it came when all was reported, and only Python had to end
+    # It may come when all is reported, and only Python has to end.
+    ended_by_it = seen.status == -number and (again or seen.is_reported)
     if seen.status not in {0, 1, 2} and not ended_by_it:
         found.append(f"exit status {seen.status}")
     if seen.status == 2 and not again:
