@@ -289,11 +289,14 @@ def _capability(model: Model, token: Token) -> dict[str, object]:
     if token.probe:
         written["probe"] = f"{SOURCE}; there {file}"
     if token.provision:
+        # To leave what a journey made would be to take over what that rests on, which is not declared here.
+        established = any(token.name in item.establishes for item in model.items)
         lines = [
             SOURCE,
             f"say provision {token.name} {file}",
             *_needs(model, f"provision-{token.name}", token.needs),
             *([f"hold provision-{token.name} {' '.join(token.locks)}"] if token.locks else ()),
+            *([f"rm -f {file}"] if established else ()),
             f"make {token.name} {file} {_files(model, token.needs)}",
             *_others(model, (token.name,)),
         ]
