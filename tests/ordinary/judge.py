@@ -136,7 +136,15 @@ class Judge:
         losses.update(token for item in begun if item.fault for token in item.establishes)
 
         def lost(token: str) -> int:
-            return losses[token] + sum(losses[base] for base in self.model.bases(token))
+            bases = self.model.bases(token)
+            # What is replayed for another token makes a base anew as well, and what rests on that may be void.
+            besides = {
+                other
+                for item in self.model.items
+                for other in item.establishes
+                if bases & {*item.establishes}
+            }
+            return losses[token] + sum(losses[base] for base in {*bases, *besides} - {token})
 
         for (who, where), times in Counter(self._of("start")).items():
             most = attempts + sum(map(lost, self.model.item(who).establishes))
