@@ -101,6 +101,10 @@ class Judge:
             if event.what == "made":
                 rests[event.where] = event.rest[1:]
                 names[event.where] = event.who
+            elif event.what == "start":
+                # What it says that it destroys counts as lost, also where it fails before it comes to that.
+                for token in self.model.item(event.who).invalidates:
+                    _forget(rests, self._file(token, event.where))
             elif event.what == "lost":
                 _forget(rests, event.where)
             elif event.what in {"release", "down"}:
