@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from pytest_dogfood.acting import Act
 from pytest_dogfood.acting import Cast
 from pytest_dogfood.journey import Step
@@ -63,6 +65,7 @@ def _perform_one(
     give_up = None if step.until is None else time.monotonic() + step.until.timeout
     tries = 0
     before = dict(done.values)  # what the step itself saves is for those after it, not for its next try
+    earlier: StepResult | None = None
     while True:
         tries += 1
         until = None if give_up is None else give_up - time.monotonic()
@@ -73,16 +76,20 @@ def _perform_one(
         seen.finish(withheld=found.withheld)
         for one in found.values:
             done.keep(one)
+        result = StepResult(
+            step=step,
+            number=number,
+            total=total,
+            wrong=found.wrong,
+            seen=seen,
+            tries=tries,
+            withheld=found.withheld,
+        )
         if not found.wrong or not _again(step, give_up, deadline):
-            return StepResult(
-                step=step,
-                number=number,
-                total=total,
-                wrong=found.wrong,
-                seen=seen,
-                tries=tries,
-                withheld=found.withheld,
-            )
+            # A last try that is cut short says nothing: what the one before has shown is why the step gave up.
+            return result if earlier is None or not seen.timed_out else replace(earlier, tries=tries)
+        if not seen.timed_out:
+            earlier = result
 
 
 def _again(step: Step, give_up: float | None, deadline: Deadline) -> bool:

@@ -115,6 +115,14 @@ def test_a_step_with_until_gives_up_when_its_time_is_over() -> None:
     assert done.results[0].tries == 1
 
 
+def test_a_last_try_that_is_cut_short_does_not_hide_what_the_one_before_has_shown() -> None:
+    hasty = replace(STEP, until=Until(timeout=0.5, interval=0.3))
+    done = perform([hasty], FakeBench([bad(), FakeSeen(timed_out=True)]))
+    assert done.failure is not None
+    assert [str(one) for one in done.failure.wrong] == ["exit status: expected 0, got 1"]
+    assert done.results[0].tries == 2
+
+
 def test_a_journey_s_own_limit_bounds_repetition_too() -> None:
     patient = replace(STEP, until=Until(timeout=60, interval=0))
     assert perform([patient], FakeBench([bad()]), timeout=0).failure is not None
