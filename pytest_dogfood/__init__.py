@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 from pytest_dogfood.providing import provides
 
 if TYPE_CHECKING:
-    from pytest_dogfood.actions import Action
-    from pytest_dogfood.actions import ActorError
-    from pytest_dogfood.actions import Command
-    from pytest_dogfood.actions import Done
-    from pytest_dogfood.actions import JourneyBrief
-    from pytest_dogfood.actions import Performed
-    from pytest_dogfood.actions import StepBrief
-    from pytest_dogfood.actions import Verdict
+    from pytest_dogfood.actions import (
+        Action,
+        ActorError,
+        Command,
+        Done,
+        JourneyBrief,
+        Performed,
+        StepBrief,
+        Verdict,
+    )
     from pytest_dogfood.consistency_items import DogfoodConsistencyWarning
     from pytest_dogfood.depending import depends
 

@@ -2,39 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pytest_dogfood.actions import Action
-from pytest_dogfood.actions import ActorError
-from pytest_dogfood.actions import Answer
-from pytest_dogfood.actions import Command
-from pytest_dogfood.actions import Done
-from pytest_dogfood.actions import Performed
-from pytest_dogfood.actions import Verdict
-from pytest_dogfood.actions import Whose
-from pytest_dogfood.actions import free_text
+from pytest_dogfood.actions import (
+    Action,
+    ActorError,
+    Answer,
+    Command,
+    Done,
+    Performed,
+    Verdict,
+    Whose,
+    free_text,
+)
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.grading import Deed
-from pytest_dogfood.grading import against
-from pytest_dogfood.grading import counting
-from pytest_dogfood.grading import decides
-from pytest_dogfood.grading import never_reached
-from pytest_dogfood.journey import Journey
-from pytest_dogfood.journey import Step
+from pytest_dogfood.grading import Deed, against, counting, decides, never_reached
+from pytest_dogfood.journey import Journey, Step
 from pytest_dogfood.judgement import saved_values
-from pytest_dogfood.performance import Deadline
-from pytest_dogfood.performance import Ending
-from pytest_dogfood.performance import Grade
-from pytest_dogfood.performance import Observation
-from pytest_dogfood.performance import Performance
-from pytest_dogfood.performance import StepResult
-from pytest_dogfood.performance import compare
+from pytest_dogfood.performance import Deadline, Ending, Grade, Observation, Performance, StepResult, compare
 
 
 class NoActor(Exception):  # noqa: N818 - a reason to skip

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
-from collections.abc import Mapping
-from collections.abc import Sequence
-from dataclasses import asdict
-from dataclasses import dataclass
-from dataclasses import field
-from typing import Any
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
-from pytest_dogfood.journey import Journey
-from pytest_dogfood.journey import Step
+from pytest_dogfood.journey import Journey, Step
 
 VERSION = 1
 """Version of the lines that an actor process reads. 1: the first."""

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Collection
-from collections.abc import Iterable
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from msgspec.structs import replace
 
-from pytest_dogfood.diagnostics import Diagnostic
-from pytest_dogfood.diagnostics import Location
-from pytest_dogfood.diagnostics import Severity
-from pytest_dogfood.diagnostics import in_order_of_place
-from pytest_dogfood.diagnostics import nearest
+from pytest_dogfood.diagnostics import Diagnostic, Location, Severity, in_order_of_place, nearest
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import Journey
-from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Scope
-from pytest_dogfood.journey import Script
-from pytest_dogfood.journey import Token
-from pytest_dogfood.journey import base_of
-from pytest_dogfood.journey import is_of_a_test
+from pytest_dogfood.journey import Journey, JourneyId, Scope, Script, Token, base_of, is_of_a_test
 from pytest_dogfood.outcomes import listed
-from pytest_dogfood.shelladvice import TextOf
-from pytest_dogfood.shelladvice import failures_that_are_ignored
+from pytest_dogfood.shelladvice import TextOf, failures_that_are_ignored
 from pytest_dogfood.unknownvariables import unknown_variables
 
 

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from collections.abc import Iterable
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from msgspec import Struct
-from msgspec import field
+from msgspec import Struct, field
 
-from pytest_dogfood.journey import Journey
-from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Token
-from pytest_dogfood.outcomes import Cause
-from pytest_dogfood.outcomes import Proof
-from pytest_dogfood.outcomes import Provisioned
+from pytest_dogfood.journey import Journey, JourneyId, Token
+from pytest_dogfood.outcomes import Cause, Proof, Provisioned
 from pytest_dogfood.world import State
 
 

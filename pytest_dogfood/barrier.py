@@ -10,14 +10,12 @@ and class fixtures outlive it; what the real next item no longer needs is torn d
 from __future__ import annotations
 
 import io
-from contextlib import redirect_stderr
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_dogfood.itemends import OUTCOMES
-from pytest_dogfood.itemends import tear_down_to
+from pytest_dogfood.itemends import OUTCOMES, tear_down_to
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -6,38 +6,24 @@ import _thread
 import os
 import signal
 import time
-from collections.abc import Callable
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 import pytest
-from msgspec import Struct
-from msgspec import field
+from msgspec import Struct, field
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.interruption import CLEANUP_SECONDS
-from pytest_dogfood.interruption import Abandoned
-from pytest_dogfood.interruption import Interruption
-from pytest_dogfood.interruptionfiles import WorkerProcesses
-from pytest_dogfood.interruptionfiles import read_cut
-from pytest_dogfood.interruptionfiles import read_met
+from pytest_dogfood.interruption import CLEANUP_SECONDS, Abandoned, Interruption
+from pytest_dogfood.interruptionfiles import WorkerProcesses, read_cut, read_met
 from pytest_dogfood.journal import Journal
-from pytest_dogfood.outcomes import INTERRUPTED as WHY
-from pytest_dogfood.outcomes import Cause
-from pytest_dogfood.outcomes import JourneyResult
-from pytest_dogfood.outcomes import Outcome
-from pytest_dogfood.outcomes import listed
-from pytest_dogfood.planning import Plan
-from pytest_dogfood.planning import PlannedJourney
+from pytest_dogfood.outcomes import INTERRUPTED as WHY, Cause, JourneyResult, Outcome, listed
+from pytest_dogfood.planning import Plan, PlannedJourney
 from pytest_dogfood.process import end_everything_marked
 from pytest_dogfood.properties import properties_of
 from pytest_dogfood.raising import INTERRUPTED
-from pytest_dogfood.reports import PHASES
-from pytest_dogfood.reports import reports_of_interrupted
+from pytest_dogfood.reports import PHASES, reports_of_interrupted
 from pytest_dogfood.rundir import RunDirectory
-from pytest_dogfood.signalhandlers import SignalHandlers
-from pytest_dogfood.signalhandlers import die_of
-from pytest_dogfood.signalhandlers import place_in_project
+from pytest_dogfood.signalhandlers import SignalHandlers, die_of, place_in_project
 from pytest_dogfood.world import run_marker
 
 TOGETHER = 0.5

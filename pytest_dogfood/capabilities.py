@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.journey import VARIABLE_PATTERN
-from pytest_dogfood.journey import Token
+from pytest_dogfood.journey import VARIABLE_PATTERN, Token
 from pytest_dogfood.recursion import room_for
 from pytest_dogfood.turn import Turn
 

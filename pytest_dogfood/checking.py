@@ -11,25 +11,13 @@ from typing import cast
 import pytest
 
 from pytest_dogfood.advice import advise
-from pytest_dogfood.diagnostics import Diagnostic
-from pytest_dogfood.diagnostics import Location
-from pytest_dogfood.diagnostics import errors_among
-from pytest_dogfood.diagnostics import in_order_of_place
+from pytest_dogfood.diagnostics import Diagnostic, Location, errors_among, in_order_of_place
 from pytest_dogfood.journey import Script
-from pytest_dogfood.planreport import Paint
-from pytest_dogfood.planreport import Report
-from pytest_dogfood.planreport import in_words
-from pytest_dogfood.planreport import plain
-from pytest_dogfood.planreport import report_on
-from pytest_dogfood.planreport import to_json
-from pytest_dogfood.runlease import default_root
-from pytest_dogfood.runlease import too_long_for_sockets
-from pytest_dogfood.settings import CheckFormat
-from pytest_dogfood.settings import Settings
+from pytest_dogfood.planreport import Paint, Report, in_words, plain, report_on, to_json
+from pytest_dogfood.runlease import default_root, too_long_for_sockets
+from pytest_dogfood.settings import CheckFormat, Settings
 from pytest_dogfood.speedup import collapsed_chains
-from pytest_dogfood.stash import JOURNEY
-from pytest_dogfood.stash import PROJECT
-from pytest_dogfood.stash import SETTINGS
+from pytest_dogfood.stash import JOURNEY, PROJECT, SETTINGS
 from pytest_dogfood.uncollected import uncollected_files
 from pytest_dogfood.working import Working
 

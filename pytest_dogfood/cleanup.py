@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from msgspec.structs import replace
 
 from pytest_dogfood.execution import perform
 from pytest_dogfood.expansion import written_in
-from pytest_dogfood.journey import Journey
-from pytest_dogfood.journey import Script
-from pytest_dogfood.journey import Step
+from pytest_dogfood.journey import Journey, Script, Step
 from pytest_dogfood.performance import Performance
 from pytest_dogfood.stepping import RealBench
 from pytest_dogfood.wording import failure_text

@@ -7,16 +7,13 @@ import gc
 import os
 import re
 import sys
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 
 from pytest_dogfood import commands
 from pytest_dogfood.diagnostics import did_you_mean
-from pytest_dogfood.standardstreams import NOBODY_READS
-from pytest_dogfood.standardstreams import OutputLostError
-from pytest_dogfood.standardstreams import watched
+from pytest_dogfood.standardstreams import NOBODY_READS, OutputLostError, watched
 
 _OF_THE_HUB: Mapping[str, str] = {
     "hub": "set up the task database and look into it",

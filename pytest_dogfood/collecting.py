@@ -8,10 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dogfood.discovery import can_be_named
-from pytest_dogfood.discovery import declares_journeys
-from pytest_dogfood.discovery import is_journey_file
-from pytest_dogfood.discovery import named_on_command_line
+from pytest_dogfood.discovery import can_be_named, declares_journeys, is_journey_file, named_on_command_line
 from pytest_dogfood.pausing import collector_paused
 from pytest_dogfood.stash import SETTINGS
 

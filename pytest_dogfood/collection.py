@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable
-from collections.abc import Iterable
-from collections.abc import Iterator
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 from msgspec import Struct
 
-from pytest_dogfood.belonging import ESTABLISHES
-from pytest_dogfood.belonging import OUR_FIXTURES
-from pytest_dogfood.belonging import REQUIRES
-from pytest_dogfood.belonging import belongs
+from pytest_dogfood.belonging import ESTABLISHES, OUR_FIXTURES, REQUIRES, belongs
 from pytest_dogfood.dependencies import Dependence
-from pytest_dogfood.diagnostics import Diagnostic
-from pytest_dogfood.diagnostics import Location
-from pytest_dogfood.journey import TOKEN_PATTERN
-from pytest_dogfood.journey import Journey
-from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Token
+from pytest_dogfood.diagnostics import Diagnostic, Location
+from pytest_dogfood.journey import TOKEN_PATTERN, Journey, JourneyId, Token
 from pytest_dogfood.project import Project
 from pytest_dogfood.providing import PROVIDES
-from pytest_dogfood.stash import JOURNEY
-from pytest_dogfood.stash import PROJECT
+from pytest_dogfood.stash import JOURNEY, PROJECT
 
 
 class Node(Protocol):

@@ -5,13 +5,10 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from pytest_dogfood.diagnostics import did_you_mean
-from pytest_dogfood.journey import JOURNEY_ID_PATTERN
-from pytest_dogfood.journey import TOKEN_PATTERN
-from pytest_dogfood.journey import base_of
+from pytest_dogfood.journey import JOURNEY_ID_PATTERN, TOKEN_PATTERN, base_of
 from pytest_dogfood.standardstreams import Palette
 
 if TYPE_CHECKING:
@@ -95,9 +92,7 @@ def _notation_of(output: str | None) -> str:
 
 def schema(options: Namespace) -> int:
     """Print the JSON Schema of a kind of file."""
-    from pytest_dogfood.fileformat.schema import journey_schema
-    from pytest_dogfood.fileformat.schema import render
-    from pytest_dogfood.fileformat.schema import settings_schema
+    from pytest_dogfood.fileformat.schema import journey_schema, render, settings_schema
 
     print(render(journey_schema() if options.file == "journey" else settings_schema()).rstrip("\n"))
     return OK
@@ -105,9 +100,7 @@ def schema(options: Namespace) -> int:
 
 def new(options: Namespace) -> int:
     """Write a commented template; never over an existing file."""
-    from pytest_dogfood.fileformat.templates import capability_template
-    from pytest_dogfood.fileformat.templates import journey_template
-    from pytest_dogfood.fileformat.templates import project_files
+    from pytest_dogfood.fileformat.templates import capability_template, journey_template, project_files
 
     directory = Path(options.directory)
     if options.kind == "journey":
@@ -160,10 +153,7 @@ def _write_new(directory: Path, files: dict[str, str]) -> int:
 
 def explain(options: Namespace) -> int:
     """Say why a journey is where it is, and what became of it in a finished run; or where a token comes from."""
-    from pytest_dogfood.explaining import explanation
-    from pytest_dogfood.explaining import explanation_of_token
-    from pytest_dogfood.explaining import what_became_of
-    from pytest_dogfood.explaining import what_happened
+    from pytest_dogfood.explaining import explanation, explanation_of_token, what_became_of, what_happened
     from pytest_dogfood.inspecting import inspect
     from pytest_dogfood.planreport import in_words
     from pytest_dogfood.rundir import results_of_run
@@ -203,8 +193,7 @@ def merge(options: Namespace) -> int:
     """Put the manifests of all shards together."""
     from pytest_dogfood import merging
     from pytest_dogfood.diagnostics import HarnessError
-    from pytest_dogfood.manifest import Manifest
-    from pytest_dogfood.manifest import read_manifest
+    from pytest_dogfood.manifest import Manifest, read_manifest
     from pytest_dogfood.mergereport import in_words
 
     manifests: list[Manifest] = []

@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Generator
-from collections.abc import Iterable
-from collections.abc import Iterator
-from collections.abc import Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pytest_dogfood.hub.errors import UNREACHABLE
-from pytest_dogfood.hub.errors import HubError
-from pytest_dogfood.hub.errors import HubUsageError
-from pytest_dogfood.hub.findings import Finding
-from pytest_dogfood.hub.findings import Severity
-from pytest_dogfood.hub.snapshot import Check
-from pytest_dogfood.hub.snapshot import Snapshot
-from pytest_dogfood.hub.snapshot import checks_of
+from pytest_dogfood.hub.errors import UNREACHABLE, HubError, HubUsageError
+from pytest_dogfood.hub.findings import Finding, Severity
+from pytest_dogfood.hub.snapshot import Check, Snapshot, checks_of
 
 ROOT = "consistency"
 """What the node ids begin with."""
@@ -226,9 +218,7 @@ def _looked(config: pytest.Config) -> Iterator[Check]:
 
 
 def _location(config: pytest.Config) -> Any:  # noqa: ANN401 - a Location, of a module that is imported when needed
-    from pytest_dogfood.hub.locating import VARIABLE
-    from pytest_dogfood.hub.locating import Location
-    from pytest_dogfood.hub.locating import locate
+    from pytest_dogfood.hub.locating import VARIABLE, Location, locate
 
     if os.environ.get(VARIABLE, "").strip():
         return locate()

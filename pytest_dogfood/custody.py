@@ -6,13 +6,9 @@ from collections.abc import Iterable
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.journal import Journal
-from pytest_dogfood.journey import ChainId
-from pytest_dogfood.journey import Scope
-from pytest_dogfood.journey import Token
-from pytest_dogfood.lifetimes import Lifetimes
-from pytest_dogfood.lifetimes import ReleaseOrder
-from pytest_dogfood.planning import Plan
-from pytest_dogfood.planning import PlannedJourney
+from pytest_dogfood.journey import ChainId, Scope, Token
+from pytest_dogfood.lifetimes import Lifetimes, ReleaseOrder
+from pytest_dogfood.planning import Plan, PlannedJourney
 from pytest_dogfood.presence import Presence
 from pytest_dogfood.registry import MACHINE
 from pytest_dogfood.releasing import release

@@ -8,19 +8,12 @@ name before the one that depends, which is the one that has had the last word wh
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
-from collections.abc import Collection
-from collections.abc import Iterable
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from enum import IntEnum
 
-from msgspec import Struct
-from msgspec import field
+from msgspec import Struct, field
 
-from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Obstacle
-from pytest_dogfood.journey import Token
+from pytest_dogfood.journey import JourneyId, Obstacle, Token
 
 SCOPES = {"session": 0, "package": 0, "module": 1, "class": 2}
 """The scopes of names, each with how many parts of a node id go without saying in it."""

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from collections.abc import Iterable
-from collections.abc import Iterator
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
 
-from pytest_dogfood.collection import JourneyFile
-from pytest_dogfood.collection import place_of
-from pytest_dogfood.dependencies import DEFAULT_SCOPE
-from pytest_dogfood.dependencies import SCOPES
-from pytest_dogfood.dependencies import Dependence
-from pytest_dogfood.dependencies import MarkedTest
-from pytest_dogfood.dependencies import Names
-from pytest_dogfood.dependencies import dependences
+from pytest_dogfood.collection import JourneyFile, place_of
+from pytest_dogfood.dependencies import DEFAULT_SCOPE, SCOPES, Dependence, MarkedTest, Names, dependences
 from pytest_dogfood.dependscallers import CallersOfDepends
-from pytest_dogfood.diagnostics import Diagnostic
-from pytest_dogfood.diagnostics import Severity
-from pytest_dogfood.diagnostics import did_you_mean
-from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Obstacle
+from pytest_dogfood.diagnostics import Diagnostic, Severity, did_you_mean
+from pytest_dogfood.journey import JourneyId, Obstacle
 from pytest_dogfood.unknownnames import why_unknown
 
 MARK = "dependency"

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dogfood.dependencies import FAR
-from pytest_dogfood.dependencies import Asks
+from pytest_dogfood.dependencies import FAR, Asks
 from pytest_dogfood.depending import depends
 
 OFFERING = frozenset({"pytest_dogfood", "pytest_dependency"})

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
-from collections.abc import Collection
-from collections.abc import Iterable
-from collections.abc import Iterator
-from itertools import combinations
-from itertools import pairwise
+from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import combinations, pairwise
 
-from pytest_dogfood.diagnostics import Diagnostic
-from pytest_dogfood.diagnostics import Location
-from pytest_dogfood.diagnostics import did_you_mean
-from pytest_dogfood.diagnostics import in_order_of_place
+from pytest_dogfood.diagnostics import Diagnostic, Location, did_you_mean, in_order_of_place
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import Capability
-from pytest_dogfood.journey import Journey
-from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Scope
-from pytest_dogfood.journey import Tier
-from pytest_dogfood.journey import Token
-from pytest_dogfood.journey import base_of
-from pytest_dogfood.journey import means_every_instance
-from pytest_dogfood.journey import variable_for
+from pytest_dogfood.journey import (
+    Capability,
+    Journey,
+    JourneyId,
+    Scope,
+    Tier,
+    Token,
+    base_of,
+    means_every_instance,
+    variable_for,
+)
 
 Check = Callable[[CapabilityGraph], Iterable[Diagnostic]]
 

@@ -5,15 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable
-from collections.abc import Collection
-from collections.abc import Iterable
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
-from pytest_dogfood.settings import DATA_FILES
-from pytest_dogfood.settings import SETTINGS_FILE
+from pytest_dogfood.settings import DATA_FILES, SETTINGS_FILE
 
 NAMED_FILES = (*DATA_FILES, ".sh")
 """How the name of a file must end that is a journey file only because the user names it."""

@@ -14,20 +14,14 @@ worker that runs dry, which keeps the loads even.
 from __future__ import annotations
 
 from collections import defaultdict
-from heapq import heappop
-from heapq import heappush
+from heapq import heappop, heappush
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from pytest_dogfood.workload import Ways
-from pytest_dogfood.workload import dependents_of
-from pytest_dogfood.workload import in_chain_order
+from pytest_dogfood.workload import Ways, dependents_of, in_chain_order
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from collections.abc import Mapping
-    from collections.abc import Sequence
-    from collections.abc import Set as AbstractSet
+    from collections.abc import Iterable, Mapping, Sequence, Set as AbstractSet
 
     from pytest_dogfood.workload import Job
 

@@ -7,8 +7,7 @@ died between two items, an internal error of a worker at its end. Here they are 
 from __future__ import annotations
 
 import signal
-from typing import TYPE_CHECKING
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
@@ -17,11 +16,9 @@ from pytest_dogfood.scheduling import DogfoodScheduling
 from pytest_dogfood.signalhandlers import SignalHandlers
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
-    from pytest_dogfood.scheduling import JobSource
-    from pytest_dogfood.scheduling import Worker
+    from pytest_dogfood.scheduling import JobSource, Worker
 
 MOST_LISTED = 20
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from collections.abc import Iterable
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import msgspec
 from msgspec import Struct
@@ -15,8 +12,7 @@ from msgspec import Struct
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.journey import Journey
 from pytest_dogfood.planning import usual_duration
-from pytest_dogfood.storage import read_as
-from pytest_dogfood.storage import write_for_others
+from pytest_dogfood.storage import read_as, write_for_others
 
 CACHE_KEY = "dogfood/durations"
 COMMITTED = "dogfood-durations.json"

@@ -7,8 +7,7 @@ Where it cannot tell, as in a script that begins by reading another one, it find
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
 LINES = {

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journal import Journal
-from pytest_dogfood.journal import JourneyEnd
-from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Token
+from pytest_dogfood.journal import Journal, JourneyEnd
+from pytest_dogfood.journey import JourneyId, Token
 from pytest_dogfood.outcomes import Cause
 from pytest_dogfood.registry import MACHINE
 

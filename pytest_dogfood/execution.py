@@ -7,14 +7,9 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from pytest_dogfood.acting import Act
-from pytest_dogfood.acting import Cast
+from pytest_dogfood.acting import Act, Cast
 from pytest_dogfood.journey import Step
-from pytest_dogfood.performance import Bench
-from pytest_dogfood.performance import Deadline
-from pytest_dogfood.performance import Performance
-from pytest_dogfood.performance import StepResult
-from pytest_dogfood.performance import compare
+from pytest_dogfood.performance import Bench, Deadline, Performance, StepResult, compare
 
 
 def perform(

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct
 
-from pytest_dogfood.journey import Expectation
-from pytest_dogfood.journey import StreamExpectation
+from pytest_dogfood.journey import Expectation, StreamExpectation
 
 # Texts, which `re` compiles and keeps when they are first needed: most runs need none of them.
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"

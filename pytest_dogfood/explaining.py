@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from pytest_dogfood.foreseeing import how_provided
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Scope
-from pytest_dogfood.journey import Token
-from pytest_dogfood.journey import variable_for
-from pytest_dogfood.outcomes import JourneyResult
-from pytest_dogfood.outcomes import Provisioned
+from pytest_dogfood.journey import JourneyId, Scope, Token, variable_for
+from pytest_dogfood.outcomes import JourneyResult, Provisioned
 from pytest_dogfood.planning import Plan
 
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import ChainId
-from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Scope
-from pytest_dogfood.journey import Token
+from pytest_dogfood.journey import ChainId, JourneyId, Scope, Token
 from pytest_dogfood.planning import Plan
 from pytest_dogfood.recursion import room_for
 

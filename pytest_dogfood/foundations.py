@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Scope
-from pytest_dogfood.journey import Token
-from pytest_dogfood.registry import MACHINE
-from pytest_dogfood.registry import Holding
-from pytest_dogfood.registry import Registry
+from pytest_dogfood.journey import JourneyId, Scope, Token
+from pytest_dogfood.registry import MACHINE, Holding, Registry
 
 Placed = tuple[Token, str]
 """A token and its place in the registry."""

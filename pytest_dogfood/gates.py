@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Iterable
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
 
-from pytest_dogfood.asking import Ask
-from pytest_dogfood.asking import DeferredError
+from pytest_dogfood.asking import Ask, DeferredError
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.journal import Journal
-from pytest_dogfood.journal import Why
-from pytest_dogfood.journey import Journey
-from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Token
+from pytest_dogfood.journal import Journal, Why
+from pytest_dogfood.journey import Journey, JourneyId, Token
 from pytest_dogfood.namedlocks import NamedLocks
-from pytest_dogfood.outcomes import Cause
-from pytest_dogfood.outcomes import Outcome
-from pytest_dogfood.outcomes import reason_of
+from pytest_dogfood.outcomes import Cause, Outcome, reason_of
 from pytest_dogfood.presence import Presence
-from pytest_dogfood.registry import MACHINE
-from pytest_dogfood.registry import SEVERAL
+from pytest_dogfood.registry import MACHINE, SEVERAL
 from pytest_dogfood.world import State
 
 Replay = Callable[[Journey, State, Ask], object]

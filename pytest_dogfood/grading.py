@@ -6,16 +6,12 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from pytest_dogfood.actions import Action
-from pytest_dogfood.actions import Verdict
-from pytest_dogfood.actions import free_text
+from pytest_dogfood.actions import Action, Verdict, free_text
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.journey import Step
 from pytest_dogfood.judgement import Mismatch
-from pytest_dogfood.patterns import TooSlow
-from pytest_dogfood.patterns import search
-from pytest_dogfood.performance import Ending
-from pytest_dogfood.performance import Observation
+from pytest_dogfood.patterns import TooSlow, search
+from pytest_dogfood.performance import Ending, Observation
 
 
 class Deed(Struct, frozen=True, kw_only=True):

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
-from collections.abc import Iterable
-from collections.abc import Iterator
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 
 from msgspec import Struct
 
-from pytest_dogfood.journey import Capability
-from pytest_dogfood.journey import ChainId
-from pytest_dogfood.journey import Journey
-from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Scope
-from pytest_dogfood.journey import Token
-from pytest_dogfood.journey import base_of
-from pytest_dogfood.journey import is_of_a_test
-from pytest_dogfood.journey import means_every_instance
-from pytest_dogfood.journey import variable_for
-from pytest_dogfood.precedence import Precedence
-from pytest_dogfood.precedence import in_order
+from pytest_dogfood.journey import (
+    Capability,
+    ChainId,
+    Journey,
+    JourneyId,
+    Scope,
+    Token,
+    base_of,
+    is_of_a_test,
+    means_every_instance,
+    variable_for,
+)
+from pytest_dogfood.precedence import Precedence, in_order
 from pytest_dogfood.unions import Unions
 
 Acts = Callable[[Journey], bool]

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from pytest_dogfood.actions import Action
-    from pytest_dogfood.actions import ActorError
-    from pytest_dogfood.actions import Command
-    from pytest_dogfood.actions import Done
-    from pytest_dogfood.actions import JourneyBrief
-    from pytest_dogfood.actions import Performed
-    from pytest_dogfood.actions import StepBrief
-    from pytest_dogfood.actions import Verdict
+    from pytest_dogfood.actions import (
+        Action,
+        ActorError,
+        Command,
+        Done,
+        JourneyBrief,
+        Performed,
+        StepBrief,
+        Verdict,
+    )
 
 
 @pytest.hookspec(firstresult=True)

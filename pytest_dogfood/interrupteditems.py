@@ -9,18 +9,11 @@ from types import FrameType
 import pytest
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.interruption import Interrupted
-from pytest_dogfood.interruption import Interruption
-from pytest_dogfood.interruptionfiles import Met
-from pytest_dogfood.interruptionfiles import Reachable
-from pytest_dogfood.interruptionfiles import write_cut
-from pytest_dogfood.interruptionfiles import write_met
-from pytest_dogfood.raising import INTERRUPTED
-from pytest_dogfood.raising import interruption_of
-from pytest_dogfood.raising import is_interruption
+from pytest_dogfood.interruption import Interrupted, Interruption
+from pytest_dogfood.interruptionfiles import Met, Reachable, write_cut, write_met
+from pytest_dogfood.raising import INTERRUPTED, interruption_of, is_interruption
 from pytest_dogfood.rundir import RunDirectory
-from pytest_dogfood.signalhandlers import SignalHandlers
-from pytest_dogfood.signalhandlers import place_in_project
+from pytest_dogfood.signalhandlers import SignalHandlers, place_in_project
 
 
 class InterruptedItems:

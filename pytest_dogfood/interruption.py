@@ -9,11 +9,8 @@ from __future__ import annotations
 import signal
 import time
 import weakref
-from collections.abc import Callable
-from collections.abc import Iterable
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 CLEANUP_SECONDS = 5.0

@@ -8,16 +8,12 @@ from collections import defaultdict
 from enum import StrEnum
 from pathlib import Path
 
-from msgspec import Struct
-from msgspec import field
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.outcomes import Cause
-from pytest_dogfood.outcomes import Outcome
-from pytest_dogfood.outcomes import reason_of
-from pytest_dogfood.process import alive
-from pytest_dogfood.process import start_time
+from pytest_dogfood.outcomes import Cause, Outcome, reason_of
+from pytest_dogfood.process import alive, start_time
 from pytest_dogfood.sharedlog import SharedLog
 
 

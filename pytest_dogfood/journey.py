@@ -5,14 +5,10 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
-from enum import IntEnum
-from enum import StrEnum
-from typing import Any
-from typing import Literal
-from typing import NewType
+from enum import IntEnum, StrEnum
+from typing import Any, Literal, NewType
 
-from msgspec import Struct
-from msgspec import field
+from msgspec import Struct, field
 
 from pytest_dogfood.diagnostics import Location
 

@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
-from collections.abc import Iterable
-from collections.abc import Iterator
-from collections.abc import Mapping
-from typing import Any
-from typing import Literal
-from typing import Protocol
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, Literal, Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pytest_dogfood.expansion import expanded
-from pytest_dogfood.expansion import expanded_pattern
-from pytest_dogfood.expansion import variable_alone
-from pytest_dogfood.journey import Expectation
-from pytest_dogfood.journey import FileExpectation
-from pytest_dogfood.journey import Save
-from pytest_dogfood.journey import Step
-from pytest_dogfood.journey import StreamExpectation
-from pytest_dogfood.patterns import TooSlow
-from pytest_dogfood.patterns import search
+from pytest_dogfood.expansion import expanded, expanded_pattern, variable_alone
+from pytest_dogfood.journey import Expectation, FileExpectation, Save, Step, StreamExpectation
+from pytest_dogfood.patterns import TooSlow, search
 
 READABLE = 8 * 1024 * 1024
 """Bytes of output that assertions read at most."""

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
-from pytest_dogfood.rundir import OUTPUTS
-from pytest_dogfood.rundir import RESULTS
-from pytest_dogfood.rundir import TRAJECTORIES
-from pytest_dogfood.rundir import RunDirectory
+from pytest_dogfood.rundir import OUTPUTS, RESULTS, TRAJECTORIES, RunDirectory
 
 
 class Keeping:

@@ -3,35 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.diagnostics import InvalidProjectError
-from pytest_dogfood.diagnostics import did_you_mean
-from pytest_dogfood.diagnostics import errors_among
+from pytest_dogfood.diagnostics import HarnessError, InvalidProjectError, did_you_mean, errors_among
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.keeping import Keeping
-from pytest_dogfood.outcomes import Cause
-from pytest_dogfood.outcomes import Outcome
-from pytest_dogfood.outcomes import Tally
-from pytest_dogfood.outcomes import badness
-from pytest_dogfood.outcomes import listed
+from pytest_dogfood.outcomes import Cause, Outcome, Tally, badness, listed
 from pytest_dogfood.planning import Plan
-from pytest_dogfood.rundir import ALONE
-from pytest_dogfood.rundir import project_name
-from pytest_dogfood.rundir import write_results
-from pytest_dogfood.runlease import RunLease
-from pytest_dogfood.runlease import checked_root
-from pytest_dogfood.runlease import default_root
-from pytest_dogfood.stash import PROJECT
-from pytest_dogfood.stash import SETTINGS
+from pytest_dogfood.rundir import ALONE, project_name, write_results
+from pytest_dogfood.runlease import RunLease, checked_root, default_root
+from pytest_dogfood.stash import PROJECT, SETTINGS
 
 if TYPE_CHECKING:
     from pytest_dogfood.cancellation import Cancellation
@@ -315,8 +301,7 @@ class Leading:
 
         What a declared blocker kept from running has come to nothing: as a gate it is open, here as elsewhere.
         """
-        from pytest_dogfood.journal import Journal
-        from pytest_dogfood.journal import Why
+        from pytest_dogfood.journal import Journal, Why
 
         if self._lease is None:
             return {}

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
-from collections.abc import Iterable
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 
-from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Token
+from pytest_dogfood.journey import JourneyId, Token
 from pytest_dogfood.planning import Plan
 from pytest_dogfood.precedence import in_order
 

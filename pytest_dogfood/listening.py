@@ -9,16 +9,10 @@ import pytest
 
 from pytest_dogfood.custody import MachineCustody
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.outcomes import Cause
-from pytest_dogfood.outcomes import JourneyResult
-from pytest_dogfood.outcomes import Outcome
-from pytest_dogfood.outcomes import Tally
-from pytest_dogfood.outcomes import reason_of
+from pytest_dogfood.outcomes import Cause, JourneyResult, Outcome, Tally, reason_of
 from pytest_dogfood.planning import Plan
 from pytest_dogfood.properties import properties_of
-from pytest_dogfood.reports import PHASES
-from pytest_dogfood.reports import last_word_after
-from pytest_dogfood.reports import late_error
+from pytest_dogfood.reports import PHASES, last_word_after, late_error
 from pytest_dogfood.rundir import RunDirectory
 
 

@@ -6,8 +6,7 @@ import errno
 import fcntl
 import hashlib
 import os
-from collections.abc import Callable
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import RLock

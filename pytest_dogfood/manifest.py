@@ -7,12 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
-from msgspec import Struct
-from msgspec import field
+from msgspec import Struct, field
 
 from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.outcomes import JourneyResult
-from pytest_dogfood.outcomes import Outcome
+from pytest_dogfood.outcomes import JourneyResult, Outcome
 from pytest_dogfood.settings import Shard
 
 VERSION = 1

@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import IO
-from typing import AnyStr
-from typing import Self
+from typing import IO, AnyStr, Self
 
 from pytest_dogfood.diagnostics import to_harness_error
-from pytest_dogfood.spellings import SHORTEST
-from pytest_dogfood.spellings import SHORTEST_PART
-from pytest_dogfood.spellings import Spelling
-from pytest_dogfood.spellings import spellings
-from pytest_dogfood.spellings import spellings_in_bytes
+from pytest_dogfood.spellings import SHORTEST, SHORTEST_PART, Spelling, spellings, spellings_in_bytes
 
 _STARS = "***"
 _CHUNK = 256 * 1024

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
-from collections.abc import Iterator
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from operator import or_
 from typing import TypeVar
@@ -14,11 +11,8 @@ from typing import TypeVar
 from msgspec import Struct
 
 from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.manifest import ItemRecord
-from pytest_dogfood.manifest import Manifest
-from pytest_dogfood.outcomes import Outcome
-from pytest_dogfood.outcomes import Tally
-from pytest_dogfood.outcomes import badness
+from pytest_dogfood.manifest import ItemRecord, Manifest
+from pytest_dogfood.outcomes import Outcome, Tally, badness
 
 Name = TypeVar("Name", bound=str)
 

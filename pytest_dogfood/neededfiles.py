@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from collections.abc import Iterator
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
-from pytest_dogfood.discovery import files_below
-from pytest_dogfood.discovery import is_below
+from pytest_dogfood.discovery import files_below, is_below
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Scope
-from pytest_dogfood.journey import Token
+from pytest_dogfood.journey import JourneyId, Scope, Token
 from pytest_dogfood.project import Project
-from pytest_dogfood.sourcemarks import SourceMarks
-from pytest_dogfood.sourcemarks import read_marks
+from pytest_dogfood.sourcemarks import SourceMarks, read_marks
 
 _PROVIDES = re.compile(rb"\bprovides\s*\(|import[^\n]*\bprovides\b")
 """The word stands in many texts that have nothing to do with tokens."""

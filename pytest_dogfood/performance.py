@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from collections.abc import Collection
-from collections.abc import Iterator
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import Protocol
 
-from msgspec import Struct
-from msgspec import field
+from msgspec import Struct, field
 
-from pytest_dogfood.actions import Action
-from pytest_dogfood.actions import Verdict
+from pytest_dogfood.actions import Action, Verdict
 from pytest_dogfood.journey import Step
-from pytest_dogfood.judgement import Mismatch
-from pytest_dogfood.judgement import SavedValue
-from pytest_dogfood.judgement import Seen
-from pytest_dogfood.judgement import Stream
-from pytest_dogfood.judgement import mismatches
-from pytest_dogfood.judgement import saved_values
-from pytest_dogfood.judgement import withheld_streams
+from pytest_dogfood.judgement import (
+    Mismatch,
+    SavedValue,
+    Seen,
+    Stream,
+    mismatches,
+    saved_values,
+    withheld_streams,
+)
 
 
 class Observation(Seen, Protocol):

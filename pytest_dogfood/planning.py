@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
-from collections.abc import Iterable
-from collections.abc import Mapping
-from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set as AbstractSet
 
 import msgspec
-from msgspec import Struct
-from msgspec import field
+from msgspec import Struct, field
 
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import ChainId
-from pytest_dogfood.journey import Journey
-from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Tier
-from pytest_dogfood.journey import Token
+from pytest_dogfood.journey import ChainId, Journey, JourneyId, Tier, Token
 from pytest_dogfood.precedence import in_order
 
 UNKNOWN_DURATION = 1.0

@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from collections.abc import Collection
-from collections.abc import Iterator
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import msgspec
-from msgspec import Struct
-from msgspec import field
+from msgspec import Struct, field
 from msgspec.structs import replace
 
-from pytest_dogfood.diagnostics import Diagnostic
-from pytest_dogfood.diagnostics import Severity
-from pytest_dogfood.diagnostics import counted
-from pytest_dogfood.foreseeing import ToProvision
-from pytest_dogfood.foreseeing import foresee_provisioning
+from pytest_dogfood.diagnostics import Diagnostic, Severity, counted
+from pytest_dogfood.foreseeing import ToProvision, foresee_provisioning
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.jobs import jobs_for
 from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.planning import UNKNOWN_DURATION
-from pytest_dogfood.planning import Plan
-from pytest_dogfood.planning import PlannedJourney
-from pytest_dogfood.simulation import Forecast
-from pytest_dogfood.simulation import forecast
+from pytest_dogfood.planning import UNKNOWN_DURATION, Plan, PlannedJourney
+from pytest_dogfood.simulation import Forecast, forecast
 
 FORMAT_VERSION = 1
 """Version of the JSON. 1: the first."""

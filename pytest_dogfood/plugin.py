@@ -7,8 +7,7 @@ import sys
 from argparse import Namespace
 from functools import partial
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
@@ -161,8 +160,7 @@ def pytest_configure(config: pytest.Config) -> None:
     _refuse_what_would_be_ignored(config)
     if has_opted_in(config):
         _declare_markers(config)
-        from pytest_dogfood.absence import Absence
-        from pytest_dogfood.absence import AbsentFixtures
+        from pytest_dogfood.absence import Absence, AbsentFixtures
 
         config.pluginmanager.register(Absence(config), "dogfood-absence")
         config.pluginmanager.register(AbsentFixtures(), "dogfood-absent-fixtures")
@@ -233,11 +231,7 @@ def _declare_markers(config: pytest.Config) -> None:
 
 def read_settings(config: pytest.Config) -> Settings:
     """Put options and ini values together, the command line first; raises UsageError for what cannot be meant."""
-    from pytest_dogfood.settings import JOURNEY_FILES
-    from pytest_dogfood.settings import CheckFormat
-    from pytest_dogfood.settings import Provision
-    from pytest_dogfood.settings import Settings
-    from pytest_dogfood.settings import Shard
+    from pytest_dogfood.settings import JOURNEY_FILES, CheckFormat, Provision, Settings, Shard
 
     def one(name: str) -> str | None:
         given = config.getoption(name, None)

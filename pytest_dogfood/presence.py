@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from collections.abc import Iterator
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from msgspec import Struct
@@ -17,22 +14,14 @@ from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution import perform
 from pytest_dogfood.foundations import Foundations
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import Capability
-from pytest_dogfood.journey import ChainId
-from pytest_dogfood.journey import Scope
-from pytest_dogfood.journey import Token
-from pytest_dogfood.journey import variable_for
+from pytest_dogfood.journey import Capability, ChainId, Scope, Token, variable_for
 from pytest_dogfood.outcomes import Proof
 from pytest_dogfood.performance import Performance
-from pytest_dogfood.registry import MACHINE
-from pytest_dogfood.registry import Holding
-from pytest_dogfood.registry import MachineRegistry
-from pytest_dogfood.registry import Registry
+from pytest_dogfood.registry import MACHINE, Holding, MachineRegistry, Registry
 from pytest_dogfood.services import is_alive
 from pytest_dogfood.stepping import RealBench
 from pytest_dogfood.storage import private_directory
-from pytest_dogfood.world import State
-from pytest_dogfood.world import World
+from pytest_dogfood.world import State, World
 
 PROBE_TIMEOUT = 60.0
 """Seconds a probe may take where its capability sets no `timeout`."""

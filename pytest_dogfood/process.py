@@ -14,14 +14,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from collections.abc import Iterator
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from math import ceil
 from pathlib import Path
-from select import POLLIN
-from select import poll
+from select import POLLIN, poll
 from typing import Protocol
 
 from msgspec import Struct
@@ -30,9 +27,7 @@ from msgspec.structs import replace
 from pytest_dogfood import watcher
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.interruption import Interruption
-from pytest_dogfood.watcher import alive
-from pytest_dogfood.watcher import end_everything_marked
-from pytest_dogfood.watcher import start_time
+from pytest_dogfood.watcher import alive, end_everything_marked, start_time
 
 __all__ = [
     "Command",

@@ -6,35 +6,26 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_dogfood.diagnosis import diagnose
-from pytest_dogfood.diagnosis import diagnose_ids
-from pytest_dogfood.diagnostics import Diagnostic
-from pytest_dogfood.diagnostics import Location
-from pytest_dogfood.diagnostics import errors_among
-from pytest_dogfood.diagnostics import in_order_of_place
-from pytest_dogfood.discovery import Ignored
-from pytest_dogfood.discovery import can_be_named
-from pytest_dogfood.discovery import declares_journeys
-from pytest_dogfood.discovery import files_below
-from pytest_dogfood.discovery import id_of_only_journey
-from pytest_dogfood.discovery import is_below
-from pytest_dogfood.discovery import is_journey_file
-from pytest_dogfood.discovery import settings_files_above
-from pytest_dogfood.discovery import tokens_mentioned
-from pytest_dogfood.graph import Acts
-from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.graph import nobody
-from pytest_dogfood.journey import Capability
-from pytest_dogfood.journey import Journey
-from pytest_dogfood.journey import Token
-from pytest_dogfood.journey import base_of
-from pytest_dogfood.journey import means_every_instance
+from pytest_dogfood.diagnosis import diagnose, diagnose_ids
+from pytest_dogfood.diagnostics import Diagnostic, Location, errors_among, in_order_of_place
+from pytest_dogfood.discovery import (
+    Ignored,
+    can_be_named,
+    declares_journeys,
+    files_below,
+    id_of_only_journey,
+    is_below,
+    is_journey_file,
+    settings_files_above,
+    tokens_mentioned,
+)
+from pytest_dogfood.graph import Acts, CapabilityGraph, nobody
+from pytest_dogfood.journey import Capability, Journey, Token, base_of, means_every_instance
 from pytest_dogfood.pausing import collector_paused
 from pytest_dogfood.settings import SETTINGS_FILE
 
 if TYPE_CHECKING:
-    from pytest_dogfood.fileformat.parser import Defaults
-    from pytest_dogfood.fileformat.parser import ParsedFile
+    from pytest_dogfood.fileformat.parser import Defaults, ParsedFile
 
 
 class Project:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from traceback import walk_tb
 from typing import Any
 
 import pytest
 
-from pytest_dogfood.actions import Action
-from pytest_dogfood.actions import ActorError
-from pytest_dogfood.actions import Answer
-from pytest_dogfood.actions import Command
-from pytest_dogfood.actions import Done
-from pytest_dogfood.actions import JourneyBrief
-from pytest_dogfood.actions import Performed
-from pytest_dogfood.actions import StepBrief
-from pytest_dogfood.actions import Verdict
-from pytest_dogfood.actions import answer_in
+from pytest_dogfood.actions import (
+    Action,
+    ActorError,
+    Answer,
+    Command,
+    Done,
+    JourneyBrief,
+    Performed,
+    StepBrief,
+    Verdict,
+    answer_in,
+)
 from pytest_dogfood.diagnostics import HarnessError
 
 NEXT = "pytest_dogfood_next_action"

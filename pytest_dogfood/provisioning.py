@@ -3,38 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
-from pytest_dogfood.asking import Ask
-from pytest_dogfood.asking import DeferredError
-from pytest_dogfood.asking import FixtureValue
+from pytest_dogfood.asking import Ask, DeferredError, FixtureValue
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.establishers import Establishers
 from pytest_dogfood.execution import perform
 from pytest_dogfood.gates import Gates
 from pytest_dogfood.journal import Journal
-from pytest_dogfood.journey import Capability
-from pytest_dogfood.journey import Journey
-from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Scope
-from pytest_dogfood.journey import Token
+from pytest_dogfood.journey import Capability, Journey, JourneyId, Scope, Token
 from pytest_dogfood.namedlocks import NamedLocks
-from pytest_dogfood.outcomes import Cause
-from pytest_dogfood.outcomes import Proof
-from pytest_dogfood.presence import WAS_THERE
-from pytest_dogfood.presence import Presence
-from pytest_dogfood.registry import SEVERAL
-from pytest_dogfood.registry import Attempt
-from pytest_dogfood.registry import Holding
-from pytest_dogfood.replaying import NotReplayableError
-from pytest_dogfood.replaying import Replayer
-from pytest_dogfood.replaying import forget_invalidated
+from pytest_dogfood.outcomes import Cause, Proof
+from pytest_dogfood.presence import WAS_THERE, Presence
+from pytest_dogfood.registry import SEVERAL, Attempt, Holding
+from pytest_dogfood.replaying import NotReplayableError, Replayer, forget_invalidated
 from pytest_dogfood.servicing import start_service
 from pytest_dogfood.settings import Provision
-from pytest_dogfood.wording import failure_text
-from pytest_dogfood.wording import what_the_probe_said
+from pytest_dogfood.wording import failure_text, what_the_probe_said
 from pytest_dogfood.world import State
 
 ROUNDS = 3

@@ -7,13 +7,10 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from pytest_dogfood.diagnostics import Diagnostic
-from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.diagnostics import Diagnostic, HarnessError
 from pytest_dogfood.manifest import Expected
 from pytest_dogfood.planning import Plan
-from pytest_dogfood.storage import is_full
-from pytest_dogfood.storage import read_as
-from pytest_dogfood.storage import write_whole
+from pytest_dogfood.storage import is_full, read_as, write_whole
 
 
 class Published(Struct, frozen=True, kw_only=True):

@@ -9,14 +9,14 @@ from stat import S_ISREG
 
 from msgspec.structs import replace
 
-from pytest_dogfood.diagnostics import Diagnostic
-from pytest_dogfood.diagnostics import Location
-from pytest_dogfood.diagnostics import in_order_of_place
-from pytest_dogfood.fileformat.parser import MAX_BYTES
-from pytest_dogfood.fileformat.parser import Defaults
-from pytest_dogfood.fileformat.parser import ParsedFile
-from pytest_dogfood.fileformat.parser import parse_journey_file
-from pytest_dogfood.fileformat.parser import parse_settings_file
+from pytest_dogfood.diagnostics import Diagnostic, Location, in_order_of_place
+from pytest_dogfood.fileformat.parser import (
+    MAX_BYTES,
+    Defaults,
+    ParsedFile,
+    parse_journey_file,
+    parse_settings_file,
+)
 from pytest_dogfood.settings import is_script
 
 

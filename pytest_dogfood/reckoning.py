@@ -6,14 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dogfood.outcomes import INTERRUPTED
-from pytest_dogfood.outcomes import Cause
-from pytest_dogfood.outcomes import Outcome
-from pytest_dogfood.outcomes import badness
-from pytest_dogfood.raising import cause_of
-from pytest_dogfood.raising import is_interruption
-from pytest_dogfood.raising import is_of_the_harness
-from pytest_dogfood.raising import why_of
+from pytest_dogfood.outcomes import INTERRUPTED, Cause, Outcome, badness
+from pytest_dogfood.raising import cause_of, is_interruption, is_of_the_harness, why_of
 from pytest_dogfood.turn import Turn
 
 _OURS = Path(__file__).parent

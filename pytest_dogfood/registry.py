@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from threading import RLock
 
 import msgspec
-from msgspec import Struct
-from msgspec import field
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from pytest_dogfood.journey import Token
 from pytest_dogfood.locktable import LockTable
 from pytest_dogfood.outcomes import Proof
-from pytest_dogfood.process import alive
-from pytest_dogfood.process import start_time
+from pytest_dogfood.process import alive, start_time
 from pytest_dogfood.services import Running
 from pytest_dogfood.sharedlog import SharedLog
-from pytest_dogfood.storage import private_directory
-from pytest_dogfood.storage import read_as
-from pytest_dogfood.storage import write_whole
+from pytest_dogfood.storage import private_directory, read_as, write_whole
 
 MACHINE = "machine"
 """The place of tokens that hold for every worker of this machine; other places are names of states."""

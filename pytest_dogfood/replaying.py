@@ -6,44 +6,25 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Iterable
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pytest_dogfood.acting import NoActor
-from pytest_dogfood.asking import Admit
-from pytest_dogfood.asking import Ask
-from pytest_dogfood.asking import DeferredError
-from pytest_dogfood.asking import Ensure
-from pytest_dogfood.cleanup import CLEAN_UP_FAILED
-from pytest_dogfood.cleanup import clean_up
-from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.diagnostics import UnansweredProbeError
+from pytest_dogfood.asking import Admit, Ask, DeferredError, Ensure
+from pytest_dogfood.cleanup import CLEAN_UP_FAILED, clean_up
+from pytest_dogfood.diagnostics import HarnessError, UnansweredProbeError
 from pytest_dogfood.establishing import establish
-from pytest_dogfood.journal import Journal
-from pytest_dogfood.journal import Why
-from pytest_dogfood.journey import Journey
-from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Mark
-from pytest_dogfood.journey import Scope
-from pytest_dogfood.journey import Token
-from pytest_dogfood.journey import is_of_a_test
-from pytest_dogfood.outcomes import Cause
-from pytest_dogfood.outcomes import Outcome
-from pytest_dogfood.outcomes import reason_of
+from pytest_dogfood.journal import Journal, Why
+from pytest_dogfood.journey import Journey, JourneyId, Mark, Scope, Token, is_of_a_test
+from pytest_dogfood.outcomes import Cause, Outcome, reason_of
 from pytest_dogfood.performance import Performance
-from pytest_dogfood.playing import cast_for
-from pytest_dogfood.playing import play
-from pytest_dogfood.playing import require_actor
+from pytest_dogfood.playing import cast_for, play, require_actor
 from pytest_dogfood.presence import Presence
 from pytest_dogfood.registry import Holding
 from pytest_dogfood.rundir import remove_tree
-from pytest_dogfood.stepping import RealBench
-from pytest_dogfood.stepping import place_files
+from pytest_dogfood.stepping import RealBench, place_files
 from pytest_dogfood.wording import failure_text
-from pytest_dogfood.world import State
-from pytest_dogfood.world import World
+from pytest_dogfood.world import State, World
 
 
 class NotReplayableError(Exception):

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Generator
-from dataclasses import fields
-from dataclasses import replace
+from collections.abc import Callable, Generator
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
 
-from pytest_dogfood.stash import KEEPER
-from pytest_dogfood.stash import SETTINGS
+from pytest_dogfood.stash import KEEPER, SETTINGS
 from pytest_dogfood.stepping import SecretKeeper
 
 Mask = Callable[[str], str]

@@ -7,8 +7,7 @@ from typing import Literal
 
 import pytest
 
-from pytest_dogfood.outcomes import JourneyResult
-from pytest_dogfood.outcomes import Outcome
+from pytest_dogfood.outcomes import JourneyResult, Outcome
 from pytest_dogfood.raising import INTERRUPTED
 
 PHASES = {"setup", "call", "teardown"}

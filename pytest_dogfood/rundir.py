@@ -6,9 +6,7 @@ import contextlib
 import hashlib
 import os
 import shutil
-from collections.abc import Callable
-from collections.abc import Iterable
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -17,8 +15,7 @@ import msgspec
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.outcomes import JourneyResult
-from pytest_dogfood.storage import private_directory
-from pytest_dogfood.storage import write_whole
+from pytest_dogfood.storage import private_directory, write_whole
 
 ALONE = "main"
 """Name of the worker where there is only one process."""

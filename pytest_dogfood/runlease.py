@@ -6,16 +6,13 @@ import contextlib
 import os
 import secrets
 import tempfile
-from collections.abc import Iterable
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from filelock import FileLock
-from filelock import Timeout
+from filelock import FileLock, Timeout
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.rundir import RunDirectory
-from pytest_dogfood.rundir import remove_tree
+from pytest_dogfood.rundir import RunDirectory, remove_tree
 from pytest_dogfood.settings import LONGEST_STATE_PATH
 from pytest_dogfood.storage import private_directory
 

@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any
-from typing import NoReturn
-from typing import TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import pytest
 
 from pytest_dogfood.acting import NoActor
-from pytest_dogfood.asking import Ask
-from pytest_dogfood.asking import DeferredError
-from pytest_dogfood.asking import FixtureValue
+from pytest_dogfood.asking import Ask, DeferredError, FixtureValue
 from pytest_dogfood.capabilities import Capabilities
 from pytest_dogfood.collection import JourneyFile
 from pytest_dogfood.custody import ChainCustody
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.itemends import OUTCOMES
-from pytest_dogfood.itemends import has_failed_in_unittest
-from pytest_dogfood.itemends import tear_down_to
-from pytest_dogfood.outcomes import INTERRUPTED
-from pytest_dogfood.outcomes import Cause
-from pytest_dogfood.outcomes import Outcome
+from pytest_dogfood.itemends import OUTCOMES, has_failed_in_unittest, tear_down_to
+from pytest_dogfood.outcomes import INTERRUPTED, Cause, Outcome
 from pytest_dogfood.planning import Plan
 from pytest_dogfood.properties import properties_of
 from pytest_dogfood.provisioning import Provisioner
-from pytest_dogfood.raising import deferral
-from pytest_dogfood.raising import harness_failure
+from pytest_dogfood.raising import deferral, harness_failure
 from pytest_dogfood.reckoning import reckon
-from pytest_dogfood.reports import closing_report
-from pytest_dogfood.reports import late_error
+from pytest_dogfood.reports import closing_report, late_error
 from pytest_dogfood.stash import JOURNEY
-from pytest_dogfood.turn import ProductFailure
-from pytest_dogfood.turn import Turn
+from pytest_dogfood.turn import ProductFailure, Turn
 
 T = TypeVar("T")
 TURN = pytest.StashKey[Turn]()

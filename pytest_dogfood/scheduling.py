@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from difflib import unified_diff
-from typing import TYPE_CHECKING
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
 

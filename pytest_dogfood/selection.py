@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
-from msgspec import Struct
-from msgspec import field
+from msgspec import Struct, field
 from msgspec.structs import replace
 
-from pytest_dogfood.collection import fixture_providers
-from pytest_dogfood.collection import journeys_of
+from pytest_dogfood.collection import fixture_providers, journeys_of
 from pytest_dogfood.dependencymarks import DEPENDENCY_MARKS
-from pytest_dogfood.diagnostics import Diagnostic
-from pytest_dogfood.diagnostics import errors_among
-from pytest_dogfood.diagnostics import in_order_of_place
+from pytest_dogfood.diagnostics import Diagnostic, errors_among, in_order_of_place
 from pytest_dogfood.durations import weights
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.jobs import GROUPING
-from pytest_dogfood.jobs import in_group_order
-from pytest_dogfood.journey import Journey
-from pytest_dogfood.journey import JourneyId
+from pytest_dogfood.jobs import GROUPING, in_group_order
+from pytest_dogfood.journey import Journey, JourneyId
 from pytest_dogfood.manifest import Expected
-from pytest_dogfood.planning import Plan
-from pytest_dogfood.planning import gates_by_tier
-from pytest_dogfood.planning import make_plan
+from pytest_dogfood.planning import Plan, gates_by_tier, make_plan
 from pytest_dogfood.prerequisites import prerequisites_to_run
 from pytest_dogfood.project import Project
 from pytest_dogfood.settings import Shard
-from pytest_dogfood.sharding import Division
-from pytest_dogfood.sharding import divide
-from pytest_dogfood.sharding import file_of
-from pytest_dogfood.sharding import fingerprint
+from pytest_dogfood.sharding import Division, divide, file_of, fingerprint
 from pytest_dogfood.stash import JOURNEY
 
 

@@ -7,22 +7,16 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Collection
-from collections.abc import Mapping
-from collections.abc import Sequence
-from contextlib import ExitStack
-from contextlib import suppress
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
-from typing import Self
+from typing import Any, Self
 
-from msgspec import Struct
-from msgspec import field
+from msgspec import Struct, field
 from msgspec.structs import asdict
 
-from pytest_dogfood import process
-from pytest_dogfood import watcher
+from pytest_dogfood import process, watcher
 from pytest_dogfood.captured import printable
 from pytest_dogfood.diagnostics import HarnessError
 

@@ -7,20 +7,15 @@ from pathlib import Path
 
 from pytest_dogfood import services
 from pytest_dogfood.captured import Captured
-from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.diagnostics import to_harness_error
-from pytest_dogfood.journey import Capability
-from pytest_dogfood.journey import Scope
-from pytest_dogfood.journey import Token
+from pytest_dogfood.diagnostics import HarnessError, to_harness_error
+from pytest_dogfood.journey import Capability, Scope, Token
 from pytest_dogfood.outcomes import Proof
-from pytest_dogfood.presence import PROBE_TIMEOUT
-from pytest_dogfood.presence import Presence
+from pytest_dogfood.presence import PROBE_TIMEOUT, Presence
 from pytest_dogfood.registry import Holding
 from pytest_dogfood.shells import shell_argv
 from pytest_dogfood.stepping import expand
 from pytest_dogfood.wording import what_the_probe_said
-from pytest_dogfood.world import WORKER_MARKER
-from pytest_dogfood.world import State
+from pytest_dogfood.world import WORKER_MARKER, State
 
 _FIRST_WAIT = 0.02
 _LONGEST_WAIT = 0.5

@@ -6,8 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
-from typing import Never
+from typing import TYPE_CHECKING, Never
 
 if TYPE_CHECKING:
     from pytest_dogfood.journey import Token

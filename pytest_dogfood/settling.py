@@ -8,15 +8,11 @@ from pathlib import Path
 import pytest
 
 from pytest_dogfood.diagnostics import InvalidProjectError
-from pytest_dogfood.published import Published
-from pytest_dogfood.published import publish
-from pytest_dogfood.selection import Settled
-from pytest_dogfood.selection import settle
+from pytest_dogfood.published import Published, publish
+from pytest_dogfood.selection import Settled, settle
 from pytest_dogfood.settings import Shard
-from pytest_dogfood.stash import PROJECT
-from pytest_dogfood.stash import SETTINGS
-from pytest_dogfood.timekeeping import committed_durations
-from pytest_dogfood.timekeeping import seen_durations
+from pytest_dogfood.stash import PROJECT, SETTINGS
+from pytest_dogfood.timekeeping import committed_durations, seen_durations
 
 
 def settle_here(

@@ -5,20 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import fsum
 
 from msgspec import Struct
 
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import ChainId
-from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Scope
-from pytest_dogfood.journey import Token
-from pytest_dogfood.planning import UNKNOWN_DURATION
-from pytest_dogfood.planning import partition
-from pytest_dogfood.planning import usual_duration
+from pytest_dogfood.journey import ChainId, JourneyId, Scope, Token
+from pytest_dogfood.planning import UNKNOWN_DURATION, partition, usual_duration
 
 
 class Division(Struct, frozen=True, kw_only=True):

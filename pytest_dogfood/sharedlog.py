@@ -10,8 +10,7 @@ import fcntl
 import os
 from pathlib import Path
 from threading import Lock
-from typing import Generic
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 

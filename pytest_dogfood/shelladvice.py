@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
-from collections.abc import Iterable
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from msgspec.structs import replace
 
-from pytest_dogfood.diagnostics import Diagnostic
-from pytest_dogfood.diagnostics import Location
-from pytest_dogfood.diagnostics import Severity
-from pytest_dogfood.errexit import LINES
-from pytest_dogfood.errexit import ignored_failure
-from pytest_dogfood.errexit import shell_of
-from pytest_dogfood.errexit import stops_by_itself
+from pytest_dogfood.diagnostics import Diagnostic, Location, Severity
+from pytest_dogfood.errexit import LINES, ignored_failure, shell_of, stops_by_itself
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import Script
-from pytest_dogfood.journey import Step
+from pytest_dogfood.journey import Script, Step
 
 TextOf = Callable[[Script], str]
 """Gives what a script says, empty where it cannot be read."""

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Collection
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from msgspec import Struct
 
-from pytest_dogfood.journey import TOKEN_PATTERN
-from pytest_dogfood.journey import Token
-from pytest_dogfood.journey import base_of
-from pytest_dogfood.journey import means_every_instance
+from pytest_dogfood.journey import TOKEN_PATTERN, Token, base_of, means_every_instance
 
 ESTABLISHING = frozenset({"establishes", "dogfood_establishes", "provides"})
 REQUIRING = frozenset({"requires", "dogfood_requires"})

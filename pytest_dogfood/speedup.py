@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from msgspec.structs import replace
 
-from pytest_dogfood.diagnostics import Diagnostic
-from pytest_dogfood.diagnostics import Severity
+from pytest_dogfood.diagnostics import Diagnostic, Severity
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import Capability
-from pytest_dogfood.journey import ChainId
-from pytest_dogfood.journey import Journey
-from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Scope
-from pytest_dogfood.journey import Token
-from pytest_dogfood.journey import is_of_a_test
+from pytest_dogfood.journey import Capability, ChainId, Journey, JourneyId, Scope, Token, is_of_a_test
 
 WORTH_A_WORD = 1.5
 """A chain is spoken of only if taking one of its tokens apart could make a run this many times faster."""

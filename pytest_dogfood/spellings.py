@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Callable
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from functools import partial
+from functools import lru_cache, partial
 from itertools import groupby
-from typing import AnyStr
-from typing import Generic
+from typing import AnyStr, Generic
 
 SHORTEST = 3
 """Characters that a value must have to be looked for at all."""

@@ -5,39 +5,22 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Collection
-from collections.abc import Iterable
-from collections.abc import Iterator
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from msgspec import Struct
-from msgspec import field
+from msgspec import Struct, field
 
 from pytest_dogfood.actions import TAIL
-from pytest_dogfood.captured import Captured
-from pytest_dogfood.captured import TooMuchOutput
-from pytest_dogfood.captured import printable
-from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.diagnostics import to_harness_error
+from pytest_dogfood.captured import Captured, TooMuchOutput, printable
+from pytest_dogfood.diagnostics import HarnessError, to_harness_error
 from pytest_dogfood.expansion import problem_with
-from pytest_dogfood.interruption import CLEANUP_SECONDS
-from pytest_dogfood.interruption import Interruption
-from pytest_dogfood.journey import Script
-from pytest_dogfood.journey import Step
-from pytest_dogfood.judgement import READABLE
-from pytest_dogfood.judgement import WITHHELD
-from pytest_dogfood.judgement import Stream
-from pytest_dogfood.judgement import TooMuchToJudge
+from pytest_dogfood.interruption import CLEANUP_SECONDS, Interruption
+from pytest_dogfood.journey import Script, Step
+from pytest_dogfood.judgement import READABLE, WITHHELD, Stream, TooMuchToJudge
 from pytest_dogfood.masking import Secrets
-from pytest_dogfood.outputs import Output
-from pytest_dogfood.outputs import Spares
-from pytest_dogfood.process import Command
-from pytest_dogfood.process import Ended
-from pytest_dogfood.process import Lifeline
-from pytest_dogfood.process import run
+from pytest_dogfood.outputs import Output, Spares
+from pytest_dogfood.process import Command, Ended, Lifeline, run
 from pytest_dogfood.shells import shell_argv
 from pytest_dogfood.storage import is_full
 

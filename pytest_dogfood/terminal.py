@@ -9,14 +9,9 @@ import pytest
 from pytest_dogfood.diagnostics import counted
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.leading import Leading
-from pytest_dogfood.outcomes import JourneyResult
-from pytest_dogfood.outcomes import Outcome
-from pytest_dogfood.outcomes import Tally
-from pytest_dogfood.outcomes import listed
-from pytest_dogfood.outcomes import reason_of
+from pytest_dogfood.outcomes import JourneyResult, Outcome, Tally, listed, reason_of
 from pytest_dogfood.settings import Settings
-from pytest_dogfood.stash import PROJECT
-from pytest_dogfood.stash import SETTINGS
+from pytest_dogfood.stash import PROJECT, SETTINGS
 
 
 def _found(graph: CapabilityGraph) -> str:

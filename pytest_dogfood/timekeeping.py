@@ -9,9 +9,7 @@ import msgspec
 import pytest
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.durations import CACHE_KEY
-from pytest_dogfood.durations import read_committed
-from pytest_dogfood.durations import sane
+from pytest_dogfood.durations import CACHE_KEY, read_committed, sane
 from pytest_dogfood.outcomes import JourneyResult
 
 

@@ -2,49 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
-from msgspec import field
+from msgspec import Struct, field
 
-from pytest_dogfood.asking import Ask
-from pytest_dogfood.asking import DeferredError
-from pytest_dogfood.asking import FixtureValue
-from pytest_dogfood.cleanup import CLEAN_UP_FAILED
-from pytest_dogfood.cleanup import clean_up
+from pytest_dogfood.asking import Ask, DeferredError, FixtureValue
+from pytest_dogfood.cleanup import CLEAN_UP_FAILED, clean_up
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.establishing import establish
 from pytest_dogfood.journal import Why
-from pytest_dogfood.journey import Journey
-from pytest_dogfood.journey import Token
+from pytest_dogfood.journey import Journey, Token
 from pytest_dogfood.namedlocks import NamedLocks
-from pytest_dogfood.outcomes import INTERRUPTED
-from pytest_dogfood.outcomes import Cause
-from pytest_dogfood.outcomes import JourneyResult
-from pytest_dogfood.outcomes import Outcome
-from pytest_dogfood.outcomes import Proof
+from pytest_dogfood.outcomes import INTERRUPTED, Cause, JourneyResult, Outcome, Proof
 from pytest_dogfood.performance import Performance
 from pytest_dogfood.planning import PlannedJourney
-from pytest_dogfood.playing import cast_for
-from pytest_dogfood.playing import play
-from pytest_dogfood.playing import require_actor
-from pytest_dogfood.provisioning import ROUNDS
-from pytest_dogfood.provisioning import Provisioner
-from pytest_dogfood.provisioning import do_not_hold_together
+from pytest_dogfood.playing import cast_for, play, require_actor
+from pytest_dogfood.provisioning import ROUNDS, Provisioner, do_not_hold_together
 from pytest_dogfood.raising import harness_failure
 from pytest_dogfood.recursion import room_for
 from pytest_dogfood.registry import Holding
-from pytest_dogfood.replaying import bench_for_journey
-from pytest_dogfood.replaying import denial
-from pytest_dogfood.replaying import forget_invalidated
-from pytest_dogfood.replaying import reproduction
-from pytest_dogfood.replaying import unanswered
+from pytest_dogfood.replaying import bench_for_journey, denial, forget_invalidated, reproduction, unanswered
 from pytest_dogfood.rundir import remove_if_filled
-from pytest_dogfood.stepping import RealBench
-from pytest_dogfood.stepping import place_files
+from pytest_dogfood.stepping import RealBench, place_files
 from pytest_dogfood.wording import failure_text
 from pytest_dogfood.world import State
 

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
-from pytest_dogfood.diagnostics import Diagnostic
-from pytest_dogfood.diagnostics import Location
-from pytest_dogfood.diagnostics import Severity
-from pytest_dogfood.diagnostics import errors_among
-from pytest_dogfood.discovery import declares_journeys
-from pytest_dogfood.discovery import files_below
-from pytest_dogfood.discovery import id_of_only_journey
-from pytest_dogfood.discovery import is_below
-from pytest_dogfood.discovery import is_journey_file
+from pytest_dogfood.diagnostics import Diagnostic, Location, Severity, errors_among
+from pytest_dogfood.discovery import (
+    declares_journeys,
+    files_below,
+    id_of_only_journey,
+    is_below,
+    is_journey_file,
+)
 from pytest_dogfood.project import Project
 from pytest_dogfood.reading import read_journeys
-from pytest_dogfood.settings import DATA_FILES
-from pytest_dogfood.settings import SETTINGS_FILE
+from pytest_dogfood.settings import DATA_FILES, SETTINGS_FILE
 
 _FOREIGN = (
     *(".git", ".hg", ".svn", ".tox", ".nox", ".venv", "venv", "node_modules", "__pycache__", "build", "dist"),

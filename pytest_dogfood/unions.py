@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Generic
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from difflib import get_close_matches
 
-from pytest_dogfood.dependencies import FAR
-from pytest_dogfood.dependencies import MarkedTest
-from pytest_dogfood.dependencies import Names
+from pytest_dogfood.dependencies import FAR, MarkedTest, Names
 from pytest_dogfood.journey import Obstacle
 
 

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
-from collections.abc import Iterator
-from collections.abc import Mapping
-from collections.abc import Set as AbstractSet
+from collections.abc import Collection, Iterator, Mapping, Set as AbstractSet
 
 from msgspec import Struct
 
-from pytest_dogfood.diagnostics import Diagnostic
-from pytest_dogfood.diagnostics import Severity
-from pytest_dogfood.diagnostics import nearest
+from pytest_dogfood.diagnostics import Diagnostic, Severity, nearest
 from pytest_dogfood.expansion import written_in
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import Capability
-from pytest_dogfood.journey import Journey
-from pytest_dogfood.journey import Step
-from pytest_dogfood.journey import Token
-from pytest_dogfood.journey import variable_for
+from pytest_dogfood.journey import Capability, Journey, Step, Token, variable_for
 
 _PREFIX = "DOGFOOD_"
 _SPOKEN_OF = re.compile(r"(?<!\\)\$(?:(DOGFOOD_\w+)|\{(DOGFOOD_\w+)\})", re.ASCII)

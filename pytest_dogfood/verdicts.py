@@ -6,17 +6,13 @@ import os
 
 import pytest
 
-from pytest_dogfood.dependencies import SCOPES
-from pytest_dogfood.dependencies import MarkedTest
-from pytest_dogfood.dependencies import Names
+from pytest_dogfood.dependencies import SCOPES, MarkedTest, Names
 from pytest_dogfood.dependencymarks import home_of
-from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.diagnostics import did_you_mean
+from pytest_dogfood.diagnostics import HarnessError, did_you_mean
 from pytest_dogfood.journal import Journal
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.outcomes import Cause
-from pytest_dogfood.raising import deferral
-from pytest_dogfood.raising import harness_failure
+from pytest_dogfood.raising import deferral, harness_failure
 from pytest_dogfood.unknownnames import why_unknown
 
 

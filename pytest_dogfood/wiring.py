@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-from functools import cache
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_dogfood.barrier import BarrierPlugin
 from pytest_dogfood.collecting import JourneyCollector
-from pytest_dogfood.stash import PROJECT
-from pytest_dogfood.stash import SETTINGS
+from pytest_dogfood.stash import PROJECT, SETTINGS
 from pytest_dogfood.working import Working
 
 if TYPE_CHECKING:
@@ -89,8 +86,7 @@ def _project(config: pytest.Config, settings: Settings) -> Project:
 
 
 def _go_by_dependency_marks(config: pytest.Config, settings: Settings) -> None:
-    from pytest_dogfood.dependencymarks import DEPENDENCY_MARKS
-    from pytest_dogfood.dependencymarks import DependencyMarks
+    from pytest_dogfood.dependencymarks import DEPENDENCY_MARKS, DependencyMarks
     from pytest_dogfood.standin import set_aside
 
     marks = DependencyMarks(
@@ -214,9 +210,11 @@ def _roots(config: pytest.Config) -> tuple[Path, ...]:
 
 def _somebody_acts(config: pytest.Config, journey: Journey) -> bool:
     """Whether a run would have somebody to decide what the journey's steps without a command need."""
-    from pytest_dogfood.prompting import GUI  # most projects have no such steps
-    from pytest_dogfood.prompting import NEXT
-    from pytest_dogfood.prompting import is_implemented
+    from pytest_dogfood.prompting import (
+        GUI,  # most projects have no such steps
+        NEXT,
+        is_implemented,
+    )
 
     if journey.is_gui:
         return is_implemented(config.hook, GUI)

@@ -7,12 +7,8 @@ from collections.abc import Iterator
 from pytest_dogfood.actions import Action
 from pytest_dogfood.diagnostics import counted
 from pytest_dogfood.journey import Token
-from pytest_dogfood.judgement import WITHHELD
-from pytest_dogfood.judgement import Stream
-from pytest_dogfood.performance import Bench
-from pytest_dogfood.performance import Grade
-from pytest_dogfood.performance import Performance
-from pytest_dogfood.performance import StepResult
+from pytest_dogfood.judgement import WITHHELD, Stream
+from pytest_dogfood.performance import Bench, Grade, Performance, StepResult
 from pytest_dogfood.presence import Probed
 
 

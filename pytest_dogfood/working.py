@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +10,7 @@ import pytest
 
 from pytest_dogfood.belonging import any_belongs
 from pytest_dogfood.collecting import JourneyCollector
-from pytest_dogfood.stash import INTERRUPTION
-from pytest_dogfood.stash import SETTINGS
+from pytest_dogfood.stash import INTERRUPTION, SETTINGS
 
 if TYPE_CHECKING:
     from pytest_dogfood.addedfiles import AddedFiles
@@ -128,8 +126,7 @@ class Working:
         self.settled = settle_here(self._config, collected, items, self._published)
         if self._part is not None and not self.settled.diagnostics and self.settled.plan.journeys:
             from pytest_dogfood.engaging import engage
-            from pytest_dogfood.interrupteditems import InterruptedItems
-            from pytest_dogfood.interrupteditems import WorkerSignals
+            from pytest_dogfood.interrupteditems import InterruptedItems, WorkerSignals
 
             run, lease = self._part()
             running = engage(self._config, self.settled, run, worker=self._worker, lease=lease)

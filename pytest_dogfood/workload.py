@@ -11,8 +11,7 @@ from msgspec.structs import replace
 from pytest_dogfood.precedence import in_order
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 class Job(Struct, frozen=True, kw_only=True):

@@ -5,29 +5,23 @@ from __future__ import annotations
 import itertools
 import os
 from collections import defaultdict
-from collections.abc import Iterator
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
-from msgspec import field
+from msgspec import Struct, field
 
 from pytest_dogfood.changes import Changes
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.interruption import Interruption
-from pytest_dogfood.journey import ChainId
-from pytest_dogfood.journey import Journey
-from pytest_dogfood.journey import Token
+from pytest_dogfood.journey import ChainId, Journey, Token
 from pytest_dogfood.locktable import LockTable
 from pytest_dogfood.namedlocks import NamedLocks
 from pytest_dogfood.outputs import Spares
 from pytest_dogfood.process import Lifeline
 from pytest_dogfood.rundir import RunDirectory
 from pytest_dogfood.settings import Settings
-from pytest_dogfood.stepping import RealBench
-from pytest_dogfood.stepping import SecretKeeper
-from pytest_dogfood.stepping import expand
+from pytest_dogfood.stepping import RealBench, SecretKeeper, expand
 from pytest_dogfood.storage import private_directory
 
 if TYPE_CHECKING:

@@ -7,19 +7,15 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable
-from collections.abc import Iterator
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from pytest_dogfood import watcher
-from tests.lives import Eventually
-from tests.lives import Live
+from tests.lives import Eventually, Live
 from tests.runs import leaving_out
-from tests.scenes import Inner
-from tests.scenes import Scene
+from tests.scenes import Inner, Scene
 
 Dogfood = Callable[..., pytest.RunResult]
 

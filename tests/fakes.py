@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from collections.abc import Iterable
-from collections.abc import Mapping
-from collections.abc import Sequence
-from dataclasses import dataclass
-from dataclasses import field
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from pytest_dogfood.acting import Limits
-from pytest_dogfood.actions import Action
-from pytest_dogfood.actions import Answer
-from pytest_dogfood.actions import Performed
-from pytest_dogfood.actions import Verdict
-from pytest_dogfood.actions import Whose
+from pytest_dogfood.actions import Action, Answer, Performed, Verdict, Whose
 from pytest_dogfood.journey import Step
-from pytest_dogfood.judgement import Stream
-from pytest_dogfood.judgement import TooMuchToJudge
-from pytest_dogfood.performance import Grade
-from pytest_dogfood.performance import Observation
+from pytest_dogfood.judgement import Stream, TooMuchToJudge
+from pytest_dogfood.performance import Grade, Observation
 
 SECRET = "hunter2"  # noqa: S105 - an invented one
 

@@ -12,9 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pytest_dogfood import watcher
-from tests.runs import Run
-from tests.runs import leaving_out
-from tests.runs import read_junit
+from tests.runs import Run, leaving_out, read_junit
 
 Eventually = Callable[[Callable[[], bool]], bool]
 

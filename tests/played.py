@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections import defaultdict
-from collections.abc import Collection
-from collections.abc import Mapping
-from dataclasses import dataclass
-from dataclasses import field
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from random import Random
 
 from pytest_dogfood.dispatch import Queue
 from pytest_dogfood.jobs import jobs_for
-from pytest_dogfood.journey import ChainId
-from pytest_dogfood.journey import Journey
-from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Token
-from pytest_dogfood.planning import Plan
-from pytest_dogfood.planning import gates_by_tier
+from pytest_dogfood.journey import ChainId, Journey, JourneyId, Token
+from pytest_dogfood.planning import Plan, gates_by_tier
 from tests.strategies import Scene
 
 Place = tuple[str, str]

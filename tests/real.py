@@ -6,19 +6,13 @@ import json
 import os
 import subprocess
 import sys
-from collections import Counter
-from collections import defaultdict
-from collections.abc import Iterable
-from collections.abc import Iterator
-from dataclasses import dataclass
-from dataclasses import field
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from pytest_dogfood.journey import Capability
-from pytest_dogfood.journey import Journey
-from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Token
+from pytest_dogfood.journey import Capability, Journey, JourneyId, Token
 from tests.strategies import Scene
 
 SETTINGS = "dogfood.yaml"

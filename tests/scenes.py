@@ -8,17 +8,12 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
-from collections.abc import Collection
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import pytest
 
-from tests.runs import NEIGHBOURS
-from tests.runs import Run
-from tests.runs import leaving_out
-from tests.runs import read_junit
+from tests.runs import NEIGHBOURS, Run, leaving_out, read_junit
 
 
 class Scene:

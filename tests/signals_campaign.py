@@ -14,17 +14,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from pytest_dogfood import watcher
-from tests.interruptions import Ended
-from tests.interruptions import Interruptions
-from tests.interruptions import send
-from tests.interruptions import send_later
+from tests.interruptions import Ended, Interruptions, send, send_later
 from tests.lives import Live
 from tests.waiting import until
 

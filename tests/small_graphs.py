@@ -11,17 +11,9 @@ from pytest_dogfood.drawing.picture import Picture
 from pytest_dogfood.drawing.portraying import picture_of
 from pytest_dogfood.durations import weights
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import Capability
-from pytest_dogfood.journey import Journey
-from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Scope
-from pytest_dogfood.journey import Service
-from pytest_dogfood.journey import Step
-from pytest_dogfood.journey import Tier
-from pytest_dogfood.journey import Token
+from pytest_dogfood.journey import Capability, Journey, JourneyId, Scope, Service, Step, Tier, Token
 from pytest_dogfood.planning import make_plan
-from pytest_dogfood.planreport import Report
-from pytest_dogfood.planreport import report_on
+from pytest_dogfood.planreport import Report, report_on
 from tests.strategies import random_scene
 
 HERE = Location("shop.journey.yaml", 3, 5)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cache
 from random import Random
 
@@ -13,13 +12,7 @@ from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import Location
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import Capability
-from pytest_dogfood.journey import Journey
-from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Scope
-from pytest_dogfood.journey import Step
-from pytest_dogfood.journey import Tier
-from pytest_dogfood.journey import Token
+from pytest_dogfood.journey import Capability, Journey, JourneyId, Scope, Step, Tier, Token
 
 ANYWHERE = Location("generated.yaml", 1, 1)
 

@@ -9,25 +9,13 @@ import pytest
 from msgspec.structs import replace
 
 from pytest_dogfood.acting import Limits
-from pytest_dogfood.actions import Action
-from pytest_dogfood.actions import ActorError
-from pytest_dogfood.actions import Answer
-from pytest_dogfood.actions import Command
-from pytest_dogfood.actions import Done
-from pytest_dogfood.actions import Performed
-from pytest_dogfood.actions import Verdict
+from pytest_dogfood.actions import Action, ActorError, Answer, Command, Done, Performed, Verdict
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution import perform
 from pytest_dogfood.grading import decides
-from pytest_dogfood.journey import Expectation
-from pytest_dogfood.journey import Save
-from pytest_dogfood.journey import Step
-from pytest_dogfood.journey import StreamExpectation
-from pytest_dogfood.performance import Ending
-from pytest_dogfood.performance import Performance
-from tests.fakes import FakeBench
-from tests.fakes import FakeCast
-from tests.fakes import FakeSeen
+from pytest_dogfood.journey import Expectation, Save, Step, StreamExpectation
+from pytest_dogfood.performance import Ending, Performance
+from tests.fakes import FakeBench, FakeCast, FakeSeen
 from tests.strategies import ANYWHERE
 
 STEP = Step(location=ANYWHERE, intent="do it")

@@ -9,23 +9,21 @@ import pytest
 from msgspec.structs import replace
 
 import pytest_dogfood
-from pytest_dogfood.actions import Action
-from pytest_dogfood.actions import ActorError
-from pytest_dogfood.actions import Answer
-from pytest_dogfood.actions import Command
-from pytest_dogfood.actions import Done
-from pytest_dogfood.actions import Performed
-from pytest_dogfood.actions import Verdict
-from pytest_dogfood.actions import brief_of_journey
-from pytest_dogfood.actions import brief_of_step
-from pytest_dogfood.actions import masked
-from pytest_dogfood.actions import read_answer
-from pytest_dogfood.actions import request
-from pytest_dogfood.journey import Expectation
-from pytest_dogfood.journey import Journey
-from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Step
-from pytest_dogfood.journey import StreamExpectation
+from pytest_dogfood.actions import (
+    Action,
+    ActorError,
+    Answer,
+    Command,
+    Done,
+    Performed,
+    Verdict,
+    brief_of_journey,
+    brief_of_step,
+    masked,
+    read_answer,
+    request,
+)
+from pytest_dogfood.journey import Expectation, Journey, JourneyId, Step, StreamExpectation
 from tests.strategies import ANYWHERE
 
 STEP = Step(

@@ -5,18 +5,15 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Callable
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_dogfood.actions import Command
-from pytest_dogfood.actions import Done
-from pytest_dogfood.actors.program import PATIENCE
-from pytest_dogfood.actors.program import ActorProcess
+from pytest_dogfood.actions import Command, Done
+from pytest_dogfood.actors.program import PATIENCE, ActorProcess
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.masking import Secrets
 from pytest_dogfood.process import alive

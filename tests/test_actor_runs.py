@@ -7,17 +7,11 @@ import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.acted import ACTOR
-from tests.acted import FAILED
-from tests.acted import GIVEN
-from tests.acted import JOURNEYS
-from tests.acted import SAVED
-from tests.acted import project
+from tests.acted import ACTOR, FAILED, GIVEN, JOURNEYS, SAVED, project
 from tests.lives import Live
 from tests.runs import Run
 

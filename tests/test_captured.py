@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_dogfood.captured import Captured
-from pytest_dogfood.captured import TooMuchOutput
+from pytest_dogfood.captured import Captured, TooMuchOutput
 
 if TYPE_CHECKING:
     from pathlib import Path

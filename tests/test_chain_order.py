@@ -7,35 +7,22 @@ from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
-from hypothesis import settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from msgspec.structs import replace
 
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.jobs import jobs_for
-from pytest_dogfood.journey import Capability
-from pytest_dogfood.journey import ChainId
-from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Scope
-from pytest_dogfood.journey import Tier
-from pytest_dogfood.journey import Token
-from pytest_dogfood.planning import Plan
-from pytest_dogfood.planning import make_plan
+from pytest_dogfood.journey import Capability, ChainId, JourneyId, Scope, Tier, Token
+from pytest_dogfood.planning import Plan, make_plan
 from pytest_dogfood.simulation import forecast
 from tests.played import Simulation
-from tests.small_graphs import HERE
-from tests.small_graphs import journey
-from tests.strategies import dice
-from tests.strategies import scenes
+from tests.small_graphs import HERE, journey
+from tests.strategies import dice, scenes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from collections.abc import Iterable
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-    from tests.scenes import Inner
-    from tests.scenes import Scene as Typed
+    from tests.scenes import Inner, Scene as Typed
     from tests.strategies import Scene
 
 Orders = dict[ChainId, list[JourneyId]]

@@ -10,8 +10,7 @@ import pytest
 
 from tests.scenes import Inner
 from tests.test_off import Make
-from tests.typed import dogfood
-from tests.typed import tree
+from tests.typed import dogfood, tree
 
 SOUND_BUT_ODD = {
     "pytest.ini": "[pytest]\naddopts = -ra -q -n auto\nfilterwarnings = error\n",

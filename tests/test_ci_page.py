@@ -11,14 +11,12 @@ import msgspec
 import pytest
 import yaml
 
-from pytest_dogfood import cli
-from pytest_dogfood import manifest
+from pytest_dogfood import cli, manifest
 from pytest_dogfood.mergereport import to_json
 from pytest_dogfood.merging import merge
 from pytest_dogfood.outcomes import Outcome
 from tests.scenes import Inner
-from tests.shardfiles import expected
-from tests.shardfiles import ran
+from tests.shardfiles import expected, ran
 
 DOCS = Path(__file__).parent.parent / "docs"
 CI = (DOCS / "howto" / "ci.md").read_text(encoding="utf-8")

@@ -17,8 +17,7 @@ from pytest_dogfood.cli import main
 from pytest_dogfood.durations import write_durations
 from pytest_dogfood.fileformat.parser import parse_settings_file
 from tests.test_off import Make
-from tests.typed import dogfood
-from tests.typed import tree
+from tests.typed import dogfood, tree
 
 COMMANDS = ("check", "graph", "schema", "new", "explain", "merge")
 

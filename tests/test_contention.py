@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.hub.disks import mounted
-from tests.hub.disks import read_only
+from tests.hub.disks import mounted, read_only
 
 if TYPE_CHECKING:
-    from tests.lives import Eventually
-    from tests.lives import Live
+    from tests.lives import Eventually, Live
     from tests.scenes import Scene
 
 CONTESTED = """

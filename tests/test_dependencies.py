@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from pytest_dogfood.dependencies import Asks
-from pytest_dogfood.dependencies import Dependence
-from pytest_dogfood.dependencies import MarkedTest
-from pytest_dogfood.dependencies import Names
-from pytest_dogfood.dependencies import dependences
-from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import base_of
-from pytest_dogfood.journey import means_every_instance
+from pytest_dogfood.dependencies import Asks, Dependence, MarkedTest, Names, dependences
+from pytest_dogfood.journey import JourneyId, base_of, means_every_instance
 from pytest_dogfood.unknownnames import why_unknown
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.dependency_suites import ORDERED_HERE
-from tests.dependency_suites import SUITE
+from tests.dependency_suites import ORDERED_HERE, SUITE
 
 if TYPE_CHECKING:
     from tests.scenes import Inner

@@ -3,20 +3,11 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from pytest_dogfood.diagnosis import diagnose
-from pytest_dogfood.diagnosis import diagnose_ids
-from pytest_dogfood.diagnostics import Diagnostic
-from pytest_dogfood.diagnostics import Location
+from pytest_dogfood.diagnosis import diagnose, diagnose_ids
+from pytest_dogfood.diagnostics import Diagnostic, Location
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import Capability
-from pytest_dogfood.journey import Journey
-from pytest_dogfood.journey import Save
-from pytest_dogfood.journey import Scope
-from pytest_dogfood.journey import Step
-from pytest_dogfood.journey import Tier
-from pytest_dogfood.journey import Token
-from tests.strategies import ANYWHERE
-from tests.strategies import new_journey
+from pytest_dogfood.journey import Capability, Journey, Save, Scope, Step, Tier, Token
+from tests.strategies import ANYWHERE, new_journey
 
 STEP = Step(location=ANYWHERE, run="true")
 

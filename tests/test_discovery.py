@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dogfood.discovery import files_below
-from pytest_dogfood.discovery import id_of_only_journey
-from pytest_dogfood.discovery import is_journey_file
-from pytest_dogfood.discovery import named_on_command_line
-from pytest_dogfood.discovery import settings_files_above
-from pytest_dogfood.discovery import tokens_mentioned
+from pytest_dogfood.discovery import (
+    files_below,
+    id_of_only_journey,
+    is_journey_file,
+    named_on_command_line,
+    settings_files_above,
+    tokens_mentioned,
+)
 from pytest_dogfood.settings import JOURNEY_FILES
 
 

@@ -3,16 +3,11 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from hypothesis import given
-from hypothesis import settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from pytest_dogfood.dispatch import LARGEST_BATCH_BESIDE_A_GRAPH
-from pytest_dogfood.dispatch import Queue
-from pytest_dogfood.witness import OrderViolationError
-from pytest_dogfood.witness import Witness
-from pytest_dogfood.workload import Job
-from pytest_dogfood.workload import in_chain_order
+from pytest_dogfood.dispatch import LARGEST_BATCH_BESIDE_A_GRAPH, Queue
+from pytest_dogfood.witness import OrderViolationError, Witness
+from pytest_dogfood.workload import Job, in_chain_order
 
 
 @st.composite

@@ -16,14 +16,9 @@ import pytest
 
 from pytest_dogfood import plugin
 from pytest_dogfood.advice import advise
-from pytest_dogfood.diagnosis import diagnose
-from pytest_dogfood.diagnosis import diagnose_ids
-from pytest_dogfood.fileformat import scripts
-from pytest_dogfood.fileformat import tables
-from pytest_dogfood.fileformat import vocabulary
-from pytest_dogfood.fileformat.parser import ParsedFile
-from pytest_dogfood.fileformat.parser import parse_journey_file
-from pytest_dogfood.fileformat.parser import parse_settings_file
+from pytest_dogfood.diagnosis import diagnose, diagnose_ids
+from pytest_dogfood.fileformat import scripts, tables, vocabulary
+from pytest_dogfood.fileformat.parser import ParsedFile, parse_journey_file, parse_settings_file
 from pytest_dogfood.fileformat.records import Record
 from pytest_dogfood.fileformat.shapes import ByKind
 from pytest_dogfood.graph import CapabilityGraph

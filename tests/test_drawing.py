@@ -4,26 +4,16 @@ import re
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import given
-from hypothesis import settings
+from hypothesis import given, settings
 
 from pytest_dogfood.drawing.notations import render
 from pytest_dogfood.drawing.picture import focus
 from pytest_dogfood.drawing.portraying import picture_of
-from pytest_dogfood.drawing.svg import MOST_JOURNEYS
-from pytest_dogfood.drawing.svg import TooManyJourneysError
+from pytest_dogfood.drawing.svg import MOST_JOURNEYS, TooManyJourneysError
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import Capability
-from pytest_dogfood.journey import Journey
-from pytest_dogfood.journey import Scope
-from pytest_dogfood.journey import Tier
-from pytest_dogfood.journey import Token
+from pytest_dogfood.journey import Capability, Journey, Scope, Tier, Token
 from pytest_dogfood.planreport import Report
-from tests.small_graphs import HERE
-from tests.small_graphs import STEP
-from tests.small_graphs import graphs
-from tests.small_graphs import journey
-from tests.small_graphs import picture_with_plan
+from tests.small_graphs import HERE, STEP, graphs, journey, picture_with_plan
 
 SVG = "{http://www.w3.org/2000/svg}"
 LAW = settings(deadline=None, max_examples=25)

@@ -9,18 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.durations import COMMITTED
-from pytest_dogfood.durations import LONGEST
-from pytest_dogfood.durations import read_committed
-from pytest_dogfood.durations import sane
-from pytest_dogfood.durations import weights
-from pytest_dogfood.durations import write_durations
+from pytest_dogfood.durations import COMMITTED, LONGEST, read_committed, sane, weights, write_durations
 from pytest_dogfood.planning import UNKNOWN_DURATION
 from tests.strategies import new_journey
 

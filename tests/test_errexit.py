@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_dogfood.errexit import ignored_failure
-from pytest_dogfood.errexit import shell_of
-from pytest_dogfood.errexit import stops_by_itself
+from pytest_dogfood.errexit import ignored_failure, shell_of, stops_by_itself
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,9 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from pytest_dogfood.execution import perform
-from pytest_dogfood.journey import Expectation
-from pytest_dogfood.journey import Save
-from pytest_dogfood.journey import Step
-from pytest_dogfood.journey import StreamExpectation
-from pytest_dogfood.journey import Until
+from pytest_dogfood.journey import Expectation, Save, Step, StreamExpectation, Until
 from pytest_dogfood.wording import failure_text
-from tests.fakes import FakeBench
-from tests.fakes import FakeSeen
+from tests.fakes import FakeBench, FakeSeen
 from tests.strategies import ANYWHERE
 
 STEP = Step(location=ANYWHERE, run="true")

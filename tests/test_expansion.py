@@ -5,16 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from pytest_dogfood.expansion import expanded
-from pytest_dogfood.expansion import expanded_pattern
-from pytest_dogfood.expansion import problem_with
-from pytest_dogfood.expansion import variable_alone
-from pytest_dogfood.journey import Expectation
-from pytest_dogfood.journey import FileExpectation
-from pytest_dogfood.journey import StreamExpectation
+from pytest_dogfood.expansion import expanded, expanded_pattern, problem_with, variable_alone
+from pytest_dogfood.journey import Expectation, FileExpectation, StreamExpectation
 from pytest_dogfood.patterns import search
 
 VALUES = {"n": "17", "dot": "a.b", "empty": "", "dollar": "$n", "A_1": "x", "both": "2,1"}

@@ -4,15 +4,8 @@ import pytest
 from msgspec.structs import replace
 
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import Capability
-from pytest_dogfood.journey import Journey
-from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Save
-from pytest_dogfood.journey import Scope
-from pytest_dogfood.journey import Step
-from pytest_dogfood.journey import Token
-from tests.strategies import ANYWHERE
-from tests.strategies import new_journey
+from pytest_dogfood.journey import Capability, Journey, JourneyId, Save, Scope, Step, Token
+from tests.strategies import ANYWHERE, new_journey
 
 STEP = Step(location=ANYWHERE, run="true")
 

@@ -4,18 +4,13 @@ import json
 import re
 
 import pytest
-from hypothesis import given
-from hypothesis import settings
+from hypothesis import given, settings
 
-from pytest_dogfood.drawing.notations import FORMATS
-from pytest_dogfood.drawing.notations import render
+from pytest_dogfood.drawing.notations import FORMATS, render
 from pytest_dogfood.drawing.picture import Picture
 from pytest_dogfood.drawing.picturejson import picture_from_json
 from pytest_dogfood.graph import CapabilityGraph
-from tests.small_graphs import graphs
-from tests.small_graphs import journey
-from tests.small_graphs import picture_with_plan
-from tests.small_graphs import shop_graph
+from tests.small_graphs import graphs, journey, picture_with_plan, shop_graph
 
 GRAPHS = graphs(14)
 LAW = settings(deadline=None, max_examples=40)

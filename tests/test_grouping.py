@@ -7,28 +7,20 @@ from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
-from hypothesis import settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from pytest_dogfood.dispatch import Queue
-from pytest_dogfood.jobs import group_of
-from pytest_dogfood.jobs import in_group_order
-from pytest_dogfood.jobs import jobs_for
-from pytest_dogfood.planning import Plan
-from pytest_dogfood.planning import make_plan
+from pytest_dogfood.jobs import group_of, in_group_order, jobs_for
+from pytest_dogfood.planning import Plan, make_plan
 from pytest_dogfood.precedence import in_preferred_order
 from tests.played import Simulation
-from tests.strategies import dice
-from tests.strategies import scenes
+from tests.strategies import dice, scenes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from tests.runs import Run
-    from tests.scenes import Inner
-    from tests.scenes import Scene as Typed
+    from tests.scenes import Inner, Scene as Typed
     from tests.strategies import Scene
 
 LAW = settings(deadline=None, max_examples=150)

@@ -9,8 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from pytest_dogfood.watcher import HAS_PROC
-from tests.interruptions import Ended
-from tests.interruptions import Interruptions
+from tests.interruptions import Ended, Interruptions
 from tests.lives import Live
 
 pytestmark = pytest.mark.skipif(not HAS_PROC, reason="only /proc tells what a process was started with")

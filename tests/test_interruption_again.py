@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pytest
 
 from pytest_dogfood.watcher import HAS_PROC
-from tests.interruptions import Interruptions
-from tests.interruptions import send
-from tests.interruptions import send_later
-from tests.lives import Eventually
-from tests.lives import Live
+from tests.interruptions import Interruptions, send, send_later
+from tests.lives import Eventually, Live
 from tests.runs import read_junit
-from tests.scenes import Inner
-from tests.scenes import Scene
+from tests.scenes import Inner, Scene
 
 pytestmark = pytest.mark.skipif(not HAS_PROC, reason="only /proc tells what a process was started with")
 

@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dogfood.journal import Journal
-from pytest_dogfood.journal import Why
+from pytest_dogfood.journal import Journal, Why
 from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.outcomes import Cause
-from pytest_dogfood.outcomes import Outcome
+from pytest_dogfood.outcomes import Cause, Outcome
 
 A = JourneyId("a")
 CAUSE = Cause(who="b", why="failed")

@@ -5,19 +5,16 @@ from typing import Any
 
 import pytest
 
-from pytest_dogfood.journey import Expectation
-from pytest_dogfood.journey import FileExpectation
-from pytest_dogfood.journey import Save
-from pytest_dogfood.journey import Step
-from pytest_dogfood.journey import StreamExpectation
-from pytest_dogfood.judgement import READABLE_AS_JSON
-from pytest_dogfood.judgement import SavedValue
-from pytest_dogfood.judgement import excerpt
-from pytest_dogfood.judgement import exit_words
-from pytest_dogfood.judgement import mismatches
-from pytest_dogfood.judgement import saved_values
-from tests.fakes import SECRET
-from tests.fakes import FakeSeen
+from pytest_dogfood.journey import Expectation, FileExpectation, Save, Step, StreamExpectation
+from pytest_dogfood.judgement import (
+    READABLE_AS_JSON,
+    SavedValue,
+    excerpt,
+    exit_words,
+    mismatches,
+    saved_values,
+)
+from tests.fakes import SECRET, FakeSeen
 from tests.strategies import ANYWHERE
 
 VALUES = {"id": "7", "paid": "true", "tea": "tea", "half": "1.50", "key": SECRET}

@@ -9,11 +9,9 @@ from xml.etree import ElementTree as ET
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from tests.runs import Case
-    from tests.runs import Run
+    from tests.runs import Case, Run
     from tests.scenes import Scene
 
 SHOP = """

@@ -2,25 +2,15 @@ from __future__ import annotations
 
 from random import Random
 
-from hypothesis import HealthCheck
-from hypothesis import given
-from hypothesis import settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from msgspec.structs import replace
 
 from pytest_dogfood.diagnosis import diagnose
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Scope
-from pytest_dogfood.planning import Plan
-from pytest_dogfood.planning import make_plan
-from pytest_dogfood.planning import partition
-from tests.played import Simulation
-from tests.played import replays_without_cause
-from tests.strategies import Scene
-from tests.strategies import ancestors
-from tests.strategies import dice
-from tests.strategies import scenes
+from pytest_dogfood.journey import JourneyId, Scope
+from pytest_dogfood.planning import Plan, make_plan, partition
+from tests.played import Simulation, replays_without_cause
+from tests.strategies import Scene, ancestors, dice, scenes
 
 GRAPHS = 2000
 

@@ -1,24 +1,14 @@
 from __future__ import annotations
 
-from itertools import combinations
-from itertools import pairwise
+from itertools import combinations, pairwise
 from random import Random
 
 import pytest
-from hypothesis import given
-from hypothesis import settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from pytest_dogfood.drawing.crossings import crossings
-from pytest_dogfood.drawing.crossings import untangled
-from pytest_dogfood.drawing.layering import Box
-from pytest_dogfood.drawing.layering import Joint
-from pytest_dogfood.drawing.layering import in_layers
-from pytest_dogfood.drawing.layering import ladder_of
-from pytest_dogfood.drawing.layering import row_limit
-from pytest_dogfood.drawing.layout import Layout
-from pytest_dogfood.drawing.layout import Place
-from pytest_dogfood.drawing.layout import lay_out
+from pytest_dogfood.drawing.crossings import crossings, untangled
+from pytest_dogfood.drawing.layering import Box, Joint, in_layers, ladder_of, row_limit
+from pytest_dogfood.drawing.layout import Layout, Place, lay_out
 from pytest_dogfood.drawing.straightening import straightened
 
 Scene = tuple[list[Box], list[Joint]]

@@ -7,19 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import settings
+from hypothesis import given, settings
 from msgspec.structs import replace
 
 from pytest_dogfood import manifest as module
-from pytest_dogfood.manifest import Manifest
-from pytest_dogfood.manifest import manifest_name
-from pytest_dogfood.manifest import read_manifest
+from pytest_dogfood.manifest import Manifest, manifest_name, read_manifest
 from pytest_dogfood.outcomes import Outcome
 from pytest_dogfood.settings import Shard
-from tests.shardfiles import expected
-from tests.shardfiles import ran
-from tests.shardfiles import runs
+from tests.shardfiles import expected, ran, runs
 
 PLAN = expected(a=1, b=2)
 MADE = ran(1, PLAN, {"a": Outcome.FAILED}, replayed={"b": Outcome.PASSED}, gates="b", text="\x00 <&>")

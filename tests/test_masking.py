@@ -10,12 +10,10 @@ import stat
 import subprocess
 import sys
 from typing import TYPE_CHECKING
-from urllib.parse import quote
-from urllib.parse import quote_plus
+from urllib.parse import quote, quote_plus
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from pytest_dogfood.masking import Secrets
 

@@ -6,18 +6,15 @@ import json
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from xml.etree import ElementTree as ET
 
 import pytest
 
 from pytest_dogfood.durations import read_committed
-from tests.scenes import Inner
-from tests.scenes import Scene
+from tests.scenes import Inner, Scene
 
 Make = Callable[[Mapping[str, str]], Inner]
 

@@ -6,29 +6,16 @@ from random import Random
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import given
-from hypothesis import settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from msgspec.structs import replace
 
-from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Token
+from pytest_dogfood.journey import JourneyId, Token
 from pytest_dogfood.junit import to_junit
-from pytest_dogfood.manifest import ItemRecord
-from pytest_dogfood.manifest import Manifest
-from pytest_dogfood.mergereport import in_words
-from pytest_dogfood.mergereport import to_json
-from pytest_dogfood.merging import Merged
-from pytest_dogfood.merging import ShardsDisagreeError
-from pytest_dogfood.merging import merge
-from pytest_dogfood.outcomes import Cause
-from pytest_dogfood.outcomes import Outcome
-from pytest_dogfood.outcomes import Provisioned
-from pytest_dogfood.outcomes import badness
-from tests.shardfiles import expected
-from tests.shardfiles import nodeid
-from tests.shardfiles import ran
-from tests.shardfiles import runs
+from pytest_dogfood.manifest import ItemRecord, Manifest
+from pytest_dogfood.mergereport import in_words, to_json
+from pytest_dogfood.merging import Merged, ShardsDisagreeError, merge
+from pytest_dogfood.outcomes import Cause, Outcome, Provisioned, badness
+from tests.shardfiles import expected, nodeid, ran, runs
 from tests.strategies import dice
 
 PASSED, FAILED, ERROR, DEFERRED = Outcome.PASSED, Outcome.FAILED, Outcome.ERROR, Outcome.DEFERRED

@@ -6,15 +6,8 @@ import json
 
 import pytest
 
-from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Token
-from pytest_dogfood.outcomes import Cause
-from pytest_dogfood.outcomes import JourneyResult
-from pytest_dogfood.outcomes import Outcome
-from pytest_dogfood.outcomes import Proof
-from pytest_dogfood.outcomes import Provisioned
-from pytest_dogfood.outcomes import Tally
-from pytest_dogfood.outcomes import listed
+from pytest_dogfood.journey import JourneyId, Token
+from pytest_dogfood.outcomes import Cause, JourneyResult, Outcome, Proof, Provisioned, Tally, listed
 
 BROKE = Cause(who="login", why="failed")
 

@@ -14,9 +14,7 @@ from pathlib import Path
 import pytest
 
 from pytest_dogfood.masking import Secrets
-from pytest_dogfood.outputs import UNMASKED
-from pytest_dogfood.outputs import Output
-from pytest_dogfood.outputs import Spares
+from pytest_dogfood.outputs import UNMASKED, Output, Spares
 
 NOTHING_HIDDEN = Secrets.of([])
 SECRETS = Secrets.of(["s3cret"])

@@ -4,17 +4,9 @@ import json
 from textwrap import dedent
 from typing import Any
 
-from pytest_dogfood.diagnostics import Location
-from pytest_dogfood.diagnostics import Severity
-from pytest_dogfood.fileformat.parser import Defaults
-from pytest_dogfood.fileformat.parser import ParsedFile
-from pytest_dogfood.fileformat.parser import parse_journey_file
-from pytest_dogfood.fileformat.parser import parse_settings_file
-from pytest_dogfood.journey import Journey
-from pytest_dogfood.journey import Save
-from pytest_dogfood.journey import Step
-from pytest_dogfood.journey import StreamExpectation
-from pytest_dogfood.journey import Tier
+from pytest_dogfood.diagnostics import Location, Severity
+from pytest_dogfood.fileformat.parser import Defaults, ParsedFile, parse_journey_file, parse_settings_file
+from pytest_dogfood.journey import Journey, Save, Step, StreamExpectation, Tier
 
 PATH = "sub/shop.journey.yaml"
 

@@ -3,8 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_dogfood.diagnostics import Diagnostic
-from pytest_dogfood.fileformat.parser import parse_journey_file
-from pytest_dogfood.fileformat.parser import parse_settings_file
+from pytest_dogfood.fileformat.parser import parse_journey_file, parse_settings_file
 
 Found = tuple[str, int, int]
 

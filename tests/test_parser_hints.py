@@ -4,15 +4,12 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from pytest_dogfood.diagnostics import Diagnostic
 from pytest_dogfood.fileformat.nodes import MAX_FINDINGS
-from pytest_dogfood.fileformat.parser import parse_journey_file
-from pytest_dogfood.fileformat.parser import parse_settings_file
-from pytest_dogfood.fileformat.tables import JOURNEY
-from pytest_dogfood.fileformat.tables import STEP_RECORD
+from pytest_dogfood.fileformat.parser import parse_journey_file, parse_settings_file
+from pytest_dogfood.fileformat.tables import JOURNEY, STEP_RECORD
 
 Found = tuple[str, int, int]
 

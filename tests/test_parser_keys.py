@@ -6,20 +6,20 @@ from typing import Any
 import pytest
 
 from pytest_dogfood.diagnostics import Location
-from pytest_dogfood.fileformat.parser import ParsedFile
-from pytest_dogfood.fileformat.parser import parse_journey_file
-from pytest_dogfood.fileformat.parser import parse_settings_file
-from pytest_dogfood.journey import Capability
-from pytest_dogfood.journey import Expectation
-from pytest_dogfood.journey import FileExpectation
-from pytest_dogfood.journey import Journey
-from pytest_dogfood.journey import Mark
-from pytest_dogfood.journey import Save
-from pytest_dogfood.journey import Scope
-from pytest_dogfood.journey import Step
-from pytest_dogfood.journey import StreamExpectation
-from pytest_dogfood.journey import Tier
-from pytest_dogfood.journey import Until
+from pytest_dogfood.fileformat.parser import ParsedFile, parse_journey_file, parse_settings_file
+from pytest_dogfood.journey import (
+    Capability,
+    Expectation,
+    FileExpectation,
+    Journey,
+    Mark,
+    Save,
+    Scope,
+    Step,
+    StreamExpectation,
+    Tier,
+    Until,
+)
 
 PATH = "sub/shop.journey.yaml"
 

@@ -6,14 +6,9 @@ import re
 import warnings
 
 import pytest
-from hypothesis import assume
-from hypothesis import given
-from hypothesis import settings
-from hypothesis import strategies as st
+from hypothesis import assume, given, settings, strategies as st
 
-from pytest_dogfood.patterns import TooSlow
-from pytest_dogfood.patterns import search
-from pytest_dogfood.patterns import unrolled_size
+from pytest_dogfood.patterns import TooSlow, search, unrolled_size
 
 HOSTILE = "a" * 60 + "!"
 

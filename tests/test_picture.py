@@ -1,26 +1,12 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from pytest_dogfood.drawing.picture import LinkKind
-from pytest_dogfood.drawing.picture import Picture
-from pytest_dogfood.drawing.picture import ProviderKind
-from pytest_dogfood.drawing.picture import UnknownJourneyError
-from pytest_dogfood.drawing.picture import focus
+from pytest_dogfood.drawing.picture import LinkKind, Picture, ProviderKind, UnknownJourneyError, focus
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import Capability
-from pytest_dogfood.journey import Scope
-from pytest_dogfood.journey import Token
-from tests.small_graphs import HERE
-from tests.small_graphs import STEP
-from tests.small_graphs import graphs
-from tests.small_graphs import journey
-from tests.small_graphs import picture_with_plan
-from tests.small_graphs import report_with_plan
-from tests.small_graphs import shop_graph
+from pytest_dogfood.journey import Capability, Scope, Token
+from tests.small_graphs import HERE, STEP, graphs, journey, picture_with_plan, report_with_plan, shop_graph
 from tests.strategies import ancestors
 
 GRAPHS = graphs(14)

@@ -4,24 +4,10 @@ import pytest
 from msgspec.structs import replace
 
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import Capability
-from pytest_dogfood.journey import Journey
-from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Scope
-from pytest_dogfood.journey import Tier
-from pytest_dogfood.journey import Token
-from pytest_dogfood.outcomes import Cause
-from pytest_dogfood.outcomes import JourneyResult
-from pytest_dogfood.outcomes import Outcome
-from pytest_dogfood.outcomes import Proof
-from pytest_dogfood.outcomes import Provisioned
-from pytest_dogfood.planning import UNKNOWN_DURATION
-from pytest_dogfood.planning import PlannedJourney
-from pytest_dogfood.planning import gates_by_tier
-from pytest_dogfood.planning import make_plan
-from pytest_dogfood.planning import partition
-from tests.strategies import ANYWHERE
-from tests.strategies import new_journey
+from pytest_dogfood.journey import Capability, Journey, JourneyId, Scope, Tier, Token
+from pytest_dogfood.outcomes import Cause, JourneyResult, Outcome, Proof, Provisioned
+from pytest_dogfood.planning import UNKNOWN_DURATION, PlannedJourney, gates_by_tier, make_plan, partition
+from tests.strategies import ANYWHERE, new_journey
 
 
 def journey(

@@ -12,24 +12,14 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from pytest_dogfood.foreseeing import foresee_provisioning
-from pytest_dogfood.foreseeing import how_provided
+from pytest_dogfood.foreseeing import foresee_provisioning, how_provided
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import Capability
-from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Scope
-from pytest_dogfood.journey import Step
-from pytest_dogfood.journey import Token
+from pytest_dogfood.journey import Capability, JourneyId, Scope, Step, Token
 from pytest_dogfood.planning import make_plan
-from pytest_dogfood.planreport import FORMAT_VERSION
-from pytest_dogfood.planreport import report_on
-from pytest_dogfood.planreport import to_json
+from pytest_dogfood.planreport import FORMAT_VERSION, report_on, to_json
 from pytest_dogfood.rundir import results_of_run
-from tests.real import Event
-from tests.real import Project
-from tests.strategies import ANYWHERE
-from tests.strategies import new_journey
-from tests.strategies import random_scene
+from tests.real import Event, Project
+from tests.strategies import ANYWHERE, new_journey, random_scene
 from tests.typed import dogfood
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference" / "check-json.md"

@@ -5,12 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import Capability
-from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Scope
-from pytest_dogfood.journey import Step
-from pytest_dogfood.journey import Tier
-from pytest_dogfood.journey import Token
+from pytest_dogfood.journey import Capability, JourneyId, Scope, Step, Tier, Token
 from pytest_dogfood.prerequisites import prerequisites_to_run
 from tests.strategies import ANYWHERE
 from tests.test_planning import journey

@@ -13,18 +13,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_dogfood.captured import Captured
-from pytest_dogfood.captured import TooMuchOutput
+from pytest_dogfood.captured import Captured, TooMuchOutput
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.process import Command
-from pytest_dogfood.process import Lifeline
-from pytest_dogfood.process import alive
-from pytest_dogfood.process import end_everything_marked
-from pytest_dogfood.process import run
-from pytest_dogfood.process import start_time
+from pytest_dogfood.process import Command, Lifeline, alive, end_everything_marked, run, start_time
 from pytest_dogfood.watcher import HAS_PROC
-from tests.waiting import pid_in
-from tests.waiting import until
+from tests.waiting import pid_in, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,16 +7,9 @@ from random import Random
 import pytest
 from msgspec.structs import replace
 
-from pytest_dogfood.journey import Capability
-from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Scope
-from pytest_dogfood.journey import Token
-from tests.real import Project
-from tests.real import Seen
-from tests.strategies import ANYWHERE
-from tests.strategies import Scene
-from tests.strategies import new_journey
-from tests.strategies import random_scene
+from pytest_dogfood.journey import Capability, JourneyId, Scope, Token
+from tests.real import Project, Seen
+from tests.strategies import ANYWHERE, Scene, new_journey, random_scene
 
 GRAPHS = int(os.environ.get("DOGFOOD_TEST_GRAPHS", "20"))
 """How many random projects are really run; a failure is repeated with the number that its test id shows."""

@@ -6,25 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from msgspec.structs import replace
 
-from pytest_dogfood.actors.recording import Recordings
-from pytest_dogfood.actors.recording import digest_of
-from pytest_dogfood.actors.recording import filled_in
-from pytest_dogfood.actors.recording import recording_name
-from pytest_dogfood.actors.recording import recording_of
-from pytest_dogfood.actors.recording import with_placeholders
-from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.diagnostics import Location
-from pytest_dogfood.journey import Expectation
-from pytest_dogfood.journey import Journey
-from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Mark
-from pytest_dogfood.journey import Save
-from pytest_dogfood.journey import Step
-from pytest_dogfood.journey import Token
+from pytest_dogfood.actors.recording import (
+    Recordings,
+    digest_of,
+    filled_in,
+    recording_name,
+    recording_of,
+    with_placeholders,
+)
+from pytest_dogfood.diagnostics import HarnessError, Location
+from pytest_dogfood.journey import Expectation, Journey, JourneyId, Mark, Save, Step, Token
 from tests.strategies import ANYWHERE
 
 STEP = Step(location=ANYWHERE, intent="tag it")

@@ -6,12 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Token
-from pytest_dogfood.lifetimes import Lifetimes
-from pytest_dogfood.lifetimes import ReleaseOrder
-from pytest_dogfood.planning import Plan
-from pytest_dogfood.planning import PlannedJourney
+from pytest_dogfood.journey import JourneyId, Token
+from pytest_dogfood.lifetimes import Lifetimes, ReleaseOrder
+from pytest_dogfood.planning import Plan, PlannedJourney
 
 if TYPE_CHECKING:
     from tests.scenes import Scene

@@ -6,11 +6,7 @@ from pathlib import Path
 import pytest
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.runlease import KEPT_RUNS
-from pytest_dogfood.runlease import RunLease
-from pytest_dogfood.runlease import checked_root
-from pytest_dogfood.runlease import clear_leftovers
-from pytest_dogfood.runlease import default_root
+from pytest_dogfood.runlease import KEPT_RUNS, RunLease, checked_root, clear_leftovers, default_root
 
 PROJECT = "12345678"
 

@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_dogfood.scheduling import DeadlockError
-from pytest_dogfood.scheduling import DogfoodScheduling
+from pytest_dogfood.scheduling import DeadlockError, DogfoodScheduling
 from pytest_dogfood.witness import OrderViolationError
 from pytest_dogfood.workload import Job
 

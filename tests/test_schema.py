@@ -6,30 +6,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from jsonschema import Draft202012Validator
 
 from pytest_dogfood.diagnostics import Diagnostic
 from pytest_dogfood.fileformat.nodes import Findings
 from pytest_dogfood.fileformat.notation import free_value
-from pytest_dogfood.fileformat.parser import parse_journey_file
-from pytest_dogfood.fileformat.parser import parse_settings_file
-from pytest_dogfood.fileformat.schema import JOURNEY_SCHEMA
-from pytest_dogfood.fileformat.schema import SETTINGS_SCHEMA
-from pytest_dogfood.fileformat.schema import journey_schema
-from pytest_dogfood.fileformat.schema import render
-from pytest_dogfood.fileformat.schema import settings_schema
-from pytest_dogfood.fileformat.templates import capability_template
-from pytest_dogfood.fileformat.templates import journey_template
-from pytest_dogfood.fileformat.templates import project_files
+from pytest_dogfood.fileformat.parser import parse_journey_file, parse_settings_file
+from pytest_dogfood.fileformat.schema import (
+    JOURNEY_SCHEMA,
+    SETTINGS_SCHEMA,
+    journey_schema,
+    render,
+    settings_schema,
+)
+from pytest_dogfood.fileformat.templates import capability_template, journey_template, project_files
 from pytest_dogfood.fileformat.yamltext import read_document
-from tests.test_parser_bad_input import MISTAKES_IN_A_FILE
-from tests.test_parser_bad_input import MISTAKES_IN_A_JOURNEY
-from tests.test_parser_bad_input import MISTAKES_IN_A_STEP
-from tests.test_parser_bad_input import MISTAKES_IN_THE_SETTINGS
-from tests.test_parser_hints import KEYS
-from tests.test_parser_hints import VALUES
+from tests.test_parser_bad_input import (
+    MISTAKES_IN_A_FILE,
+    MISTAKES_IN_A_JOURNEY,
+    MISTAKES_IN_A_STEP,
+    MISTAKES_IN_THE_SETTINGS,
+)
+from tests.test_parser_hints import KEYS, VALUES
 
 ROOT = Path(__file__).parents[1]
 SCHEMAS = {JOURNEY_SCHEMA: journey_schema(), SETTINGS_SCHEMA: settings_schema()}

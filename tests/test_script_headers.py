@@ -5,16 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pytest_dogfood.diagnostics import Severity
-from pytest_dogfood.fileformat.parser import Defaults
-from pytest_dogfood.fileformat.parser import ParsedFile
-from pytest_dogfood.fileformat.parser import parse_journey_file
-from pytest_dogfood.journey import Journey
-from pytest_dogfood.journey import Mark
-from pytest_dogfood.journey import Save
-from pytest_dogfood.journey import Script
-from pytest_dogfood.journey import Step
-from pytest_dogfood.journey import StreamExpectation
-from pytest_dogfood.journey import Tier
+from pytest_dogfood.fileformat.parser import Defaults, ParsedFile, parse_journey_file
+from pytest_dogfood.journey import Journey, Mark, Save, Script, Step, StreamExpectation, Tier
 
 PATH = "sub/buy.journey.sh"
 EVERYTHING = rb"""#!/usr/bin/env bash

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +12,7 @@ import pytest
 
 if TYPE_CHECKING:
     from tests.runs import Run
-    from tests.scenes import Inner
-    from tests.scenes import Scene
+    from tests.scenes import Inner, Scene
 
 LOG = 'echo "$DOGFOOD_JOURNEY $DOGFOOD_WORKER" >> "$DOGFOOD_ROOT/log"'
 FIFTY = {number: [needed for needed in (number // 2, number // 3) if needed % 2] for number in range(10, 60)}

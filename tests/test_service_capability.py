@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_dogfood.watcher import HAS_PROC
-from pytest_dogfood.watcher import alive
+from pytest_dogfood.watcher import HAS_PROC, alive
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.lives import Eventually
-    from tests.lives import Live
+    from tests.lives import Eventually, Live
     from tests.runs import Run
 
 pytestmark = pytest.mark.skipif(not HAS_PROC, reason="only /proc tells what a process was started with")

@@ -17,20 +17,13 @@ import pytest
 from msgspec import structs
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.process import alive
-from pytest_dogfood.process import end_everything_marked
-from pytest_dogfood.services import Running
-from pytest_dogfood.services import free_ports
-from pytest_dogfood.services import is_alive
-from pytest_dogfood.services import start
-from pytest_dogfood.services import stop
+from pytest_dogfood.process import alive, end_everything_marked
+from pytest_dogfood.services import Running, free_ports, is_alive, start, stop
 from pytest_dogfood.watcher import HAS_PROC
-from tests.waiting import pid_in
-from tests.waiting import until
+from tests.waiting import pid_in, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 needs_proc = pytest.mark.skipif(
     not HAS_PROC, reason="only /proc tells a process from a later one with its id"

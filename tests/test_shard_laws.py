@@ -5,27 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from hypothesis import given
-from hypothesis import settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from pytest_dogfood.durations import weights
 from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.manifest import Expected
-from pytest_dogfood.manifest import ItemRecord
-from pytest_dogfood.manifest import Manifest
-from pytest_dogfood.merging import Merged
-from pytest_dogfood.merging import merge
-from pytest_dogfood.outcomes import JourneyResult
-from pytest_dogfood.outcomes import Outcome
+from pytest_dogfood.manifest import Expected, ItemRecord, Manifest
+from pytest_dogfood.merging import Merged, merge
+from pytest_dogfood.outcomes import JourneyResult, Outcome
 from pytest_dogfood.planning import make_plan
 from pytest_dogfood.prerequisites import prerequisites_to_run
 from pytest_dogfood.settings import Shard
 from pytest_dogfood.sharding import divide
 from tests.played import Simulation
-from tests.strategies import Scene
-from tests.strategies import dice
-from tests.strategies import scenes
+from tests.strategies import Scene, dice, scenes
 from tests.varied import with_python_tests
 
 

@@ -7,26 +7,13 @@ from collections.abc import Mapping
 from random import Random
 
 import pytest
-from hypothesis import given
-from hypothesis import settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from msgspec.structs import replace
 
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import Capability
-from pytest_dogfood.journey import Journey
-from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Scope
-from pytest_dogfood.journey import Tier
-from pytest_dogfood.journey import Token
-from pytest_dogfood.sharding import Division
-from pytest_dogfood.sharding import divide
-from pytest_dogfood.sharding import fingerprint
-from tests.strategies import ANYWHERE
-from tests.strategies import Scene
-from tests.strategies import dice
-from tests.strategies import new_journey
-from tests.strategies import scenes
+from pytest_dogfood.journey import Capability, Journey, JourneyId, Scope, Tier, Token
+from pytest_dogfood.sharding import Division, divide, fingerprint
+from tests.strategies import ANYWHERE, Scene, dice, new_journey, scenes
 
 thrifty = settings(max_examples=100, deadline=None)
 

@@ -14,9 +14,7 @@ import pytest
 
 from pytest_dogfood.cli import main
 from tests.real import Project
-from tests.varied import further_files
-from tests.varied import varied_scene
-from tests.varied import write
+from tests.varied import further_files, varied_scene, write
 
 GRAPHS = int(os.environ.get("DOGFOOD_TEST_GRAPHS", "8"))
 SHARDS = (1, 2, 3)

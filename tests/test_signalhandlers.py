@@ -9,9 +9,7 @@ from types import FrameType
 
 import pytest
 
-from pytest_dogfood.interruption import CLEANUP_SECONDS
-from pytest_dogfood.interruption import Interrupted
-from pytest_dogfood.interruption import Interruption
+from pytest_dogfood.interruption import CLEANUP_SECONDS, Interrupted, Interruption
 from pytest_dogfood.signalhandlers import SignalHandlers
 
 

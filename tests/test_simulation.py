@@ -3,19 +3,13 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
-from hypothesis import settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from pytest_dogfood.jobs import jobs_for
 from pytest_dogfood.planning import make_plan
-from pytest_dogfood.simulation import Forecast
-from pytest_dogfood.simulation import critical_path
-from pytest_dogfood.simulation import forecast
-from pytest_dogfood.simulation import seconds_per_chain
+from pytest_dogfood.simulation import Forecast, critical_path, forecast, seconds_per_chain
 from pytest_dogfood.workload import Job
-from tests.strategies import Scene
-from tests.strategies import scenes
+from tests.strategies import Scene, scenes
 
 
 def jobs_of(scene: Scene) -> list[Job]:

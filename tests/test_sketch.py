@@ -2,22 +2,13 @@ from __future__ import annotations
 
 from itertools import combinations
 
-from hypothesis import given
-from hypothesis import settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from pytest_dogfood.drawing.layout import lay_out
-from pytest_dogfood.drawing.markup import escaped
-from pytest_dogfood.drawing.markup import path_data
-from pytest_dogfood.drawing.sketch import boxes_of
-from pytest_dogfood.drawing.sketch import drawn_tiers
-from pytest_dogfood.drawing.sketch import joints_of
-from pytest_dogfood.drawing.sketch import labels_of
-from pytest_dogfood.drawing.sketch import shortened
-from pytest_dogfood.drawing.sketch import text_width
+from pytest_dogfood.drawing.markup import escaped, path_data
+from pytest_dogfood.drawing.sketch import boxes_of, drawn_tiers, joints_of, labels_of, shortened, text_width
 from pytest_dogfood.graph import CapabilityGraph
-from tests.small_graphs import graphs
-from tests.small_graphs import picture_with_plan
+from tests.small_graphs import graphs, picture_with_plan
 
 LAW = settings(deadline=None, max_examples=25)
 GRAPHS = graphs(30)

@@ -5,16 +5,9 @@ from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import Severity
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import Capability
-from pytest_dogfood.journey import Journey
-from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Scope
-from pytest_dogfood.journey import Token
-from pytest_dogfood.speedup import best_speed_up
-from pytest_dogfood.speedup import collapsed_chains
-from pytest_dogfood.speedup import with_scope
-from tests.strategies import ANYWHERE
-from tests.strategies import new_journey
+from pytest_dogfood.journey import Capability, Journey, JourneyId, Scope, Token
+from pytest_dogfood.speedup import best_speed_up, collapsed_chains, with_scope
+from tests.strategies import ANYWHERE, new_journey
 
 IMAGE = Token("image-built")
 LOGIN = Token("logged-in")

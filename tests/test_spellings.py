@@ -10,15 +10,11 @@ import json
 import shlex
 import string
 from collections.abc import Callable
-from urllib.parse import quote
-from urllib.parse import quote_plus
+from urllib.parse import quote, quote_plus
 from xml.sax import saxutils
 
 import pytest
-from hypothesis import example
-from hypothesis import given
-from hypothesis import settings
-from hypothesis import strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from pytest_dogfood.masking import Secrets
 

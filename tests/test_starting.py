@@ -9,10 +9,8 @@ from pathlib import Path
 import pytest
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.process import Command
-from pytest_dogfood.process import run
-from pytest_dogfood.shells import default_shell
-from pytest_dogfood.shells import shell_argv
+from pytest_dogfood.process import Command, run
+from pytest_dogfood.shells import default_shell, shell_argv
 
 
 def command(directory: Path, *argv: str, stdin: bytes = b"") -> Command:

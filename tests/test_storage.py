@@ -8,10 +8,7 @@ from pathlib import Path
 import pytest
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.storage import append_line
-from pytest_dogfood.storage import private_directory
-from pytest_dogfood.storage import read_as
-from pytest_dogfood.storage import write_whole
+from pytest_dogfood.storage import append_line, private_directory, read_as, write_whole
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import resource
 import subprocess
-from collections.abc import Callable
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +15,7 @@ from tests.hub.disks import mounted
 
 if TYPE_CHECKING:
     from tests.lives import Live
-    from tests.scenes import Inner
-    from tests.scenes import Scene
+    from tests.scenes import Inner, Scene
 
 Make = Callable[[Mapping[str, str]], "Inner"]
 

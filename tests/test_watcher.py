@@ -13,20 +13,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_dogfood import watcher
-from pytest_dogfood.process import alive
-from pytest_dogfood.process import end_everything_marked
-from pytest_dogfood.process import start_time
-from pytest_dogfood.services import Running
-from pytest_dogfood.services import Watcher
-from pytest_dogfood.services import is_alive
-from pytest_dogfood.services import start
-from pytest_dogfood.services import stop
-from tests.waiting import pid_in
-from tests.waiting import until
+from pytest_dogfood.process import alive, end_everything_marked, start_time
+from pytest_dogfood.services import Running, Watcher, is_alive, start, stop
+from tests.waiting import pid_in, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 pytestmark = pytest.mark.skipif(
     not watcher.HAS_PROC, reason="only /proc tells what a process was started with"

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 from pytest_dogfood.planning import Plan
-from pytest_dogfood.published import Published
-from pytest_dogfood.published import read_published
+from pytest_dogfood.published import Published, read_published
 from pytest_dogfood.working import NOTHING
 from tests.scenes import Inner
 

@@ -4,18 +4,11 @@ import json
 
 import pytest
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from pytest_dogfood.fileformat.nodes import Findings
-from pytest_dogfood.fileformat.nodes import ListNode
-from pytest_dogfood.fileformat.nodes import MapNode
-from pytest_dogfood.fileformat.nodes import Node
-from pytest_dogfood.fileformat.nodes import ScalarNode
+from pytest_dogfood.fileformat.nodes import Findings, ListNode, MapNode, Node, ScalarNode
 from pytest_dogfood.fileformat.notation import free_value
-from pytest_dogfood.fileformat.yamltext import MAX_BYTES
-from pytest_dogfood.fileformat.yamltext import read_document
-from pytest_dogfood.fileformat.yamltext import read_yaml
+from pytest_dogfood.fileformat.yamltext import MAX_BYTES, read_document, read_yaml
 
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{after}: &{after} [{', '.join([f'*{before}'] * 9)}]\n"

@@ -8,15 +8,8 @@ from random import Random
 
 from msgspec.structs import replace
 
-from pytest_dogfood.journey import Capability
-from pytest_dogfood.journey import Journey
-from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Mark
-from pytest_dogfood.journey import Tier
-from tests.strategies import ANYWHERE
-from tests.strategies import Scene
-from tests.strategies import ancestors
-from tests.strategies import random_scene
+from pytest_dogfood.journey import Capability, Journey, JourneyId, Mark, Tier
+from tests.strategies import ANYWHERE, Scene, ancestors, random_scene
 
 PLAIN = {
     "passes": "def test_{n}(): pass",

@@ -10,10 +10,8 @@ import json
 import os
 import sys
 from urllib.error import URLError
-from urllib.request import Request
-from urllib.request import urlopen
-from wsgiref.simple_server import WSGIRequestHandler
-from wsgiref.simple_server import make_server
+from urllib.request import Request, urlopen
+from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 NOTES: list[str] = []
 

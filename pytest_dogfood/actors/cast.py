@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Iterable
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from msgspec import Struct
-from msgspec import field
+from msgspec import Struct, field
 
 from pytest_dogfood.acting import Limits
-from pytest_dogfood.actions import Action
-from pytest_dogfood.actions import Answer
-from pytest_dogfood.actions import Command
-from pytest_dogfood.actions import JourneyBrief
-from pytest_dogfood.actions import Performed
-from pytest_dogfood.actions import StepBrief
-from pytest_dogfood.actions import Verdict
-from pytest_dogfood.actions import Whose
-from pytest_dogfood.actions import brief_of_journey
-from pytest_dogfood.actions import brief_of_step
-from pytest_dogfood.actions import masked
-from pytest_dogfood.actors.recording import AGAIN
-from pytest_dogfood.actors.recording import filled_in
+from pytest_dogfood.actions import (
+    Action,
+    Answer,
+    Command,
+    JourneyBrief,
+    Performed,
+    StepBrief,
+    Verdict,
+    Whose,
+    brief_of_journey,
+    brief_of_step,
+    masked,
+)
+from pytest_dogfood.actors.recording import AGAIN, filled_in
 from pytest_dogfood.actors.stage import Stage
 from pytest_dogfood.actors.trajectory import Trajectory
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.journey import Journey
-from pytest_dogfood.journey import Step
-from pytest_dogfood.performance import Grade
-from pytest_dogfood.performance import Observation
+from pytest_dogfood.journey import Journey, Step
+from pytest_dogfood.performance import Grade, Observation
 from pytest_dogfood.stepping import SecretKeeper
 
 Decide = Callable[[JourneyBrief, StepBrief, Sequence[Action]], Answer]

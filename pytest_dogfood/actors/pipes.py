@@ -7,13 +7,9 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from select import POLLIN
-from select import POLLOUT
-from select import poll
+from select import POLLIN, POLLOUT, poll
 
-from pytest_dogfood.process import end_group
-from pytest_dogfood.process import open_private
-from pytest_dogfood.process import spawn
+from pytest_dogfood.process import end_group, open_private, spawn
 
 LONGEST_ANSWER = 1024 * 1024
 """Bytes of a line; who says more says nothing that we read."""

@@ -8,12 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pytest_dogfood.actions import Answer
-from pytest_dogfood.actions import masked
-from pytest_dogfood.actions import read_answer
-from pytest_dogfood.actors.pipes import Died
-from pytest_dogfood.actors.pipes import NoAnswer
-from pytest_dogfood.actors.pipes import Pipes
+from pytest_dogfood.actions import Answer, masked, read_answer
+from pytest_dogfood.actors.pipes import Died, NoAnswer, Pipes
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.judgement import excerpt
 from pytest_dogfood.shells import shell_argv

@@ -6,19 +6,15 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.journey import Journey
-from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.storage import private_directory
-from pytest_dogfood.storage import read_as
-from pytest_dogfood.storage import write_for_others
+from pytest_dogfood.journey import Journey, JourneyId
+from pytest_dogfood.storage import private_directory, read_as, write_for_others
 
 VERSION = 1
 """Version of a recording. 1: the first."""

@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection
-from collections.abc import Iterator
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from msgspec import Struct
-from msgspec import field
+from msgspec import Struct, field
 from msgspec.structs import replace
 
-from pytest_dogfood.actions import TAIL
-from pytest_dogfood.actions import Performed
+from pytest_dogfood.actions import TAIL, Performed
 from pytest_dogfood.journey import Step
 from pytest_dogfood.judgement import Stream
 from pytest_dogfood.performance import Observation
 from pytest_dogfood.shells import shell_argv
-from pytest_dogfood.stepping import RealBench
-from pytest_dogfood.stepping import RealObservation
-from pytest_dogfood.stepping import SecretKeeper
-from pytest_dogfood.stepping import file_below
-from pytest_dogfood.stepping import place_files
-from pytest_dogfood.stepping import require_variables
+from pytest_dogfood.stepping import (
+    RealBench,
+    RealObservation,
+    SecretKeeper,
+    file_below,
+    place_files,
+    require_variables,
+)
 
 _NOTE = "_DOGFOOD_CWD"
 _FOLLOWED = f"trap 'pwd -P >\"${_NOTE}\" 2>/dev/null || :' EXIT\n"

@@ -7,8 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pytest_dogfood.actions import Action
-from pytest_dogfood.actions import masked
+from pytest_dogfood.actions import Action, masked
 from pytest_dogfood.journey import Journey
 from pytest_dogfood.performance import Grade
 from pytest_dogfood.stepping import SecretKeeper

@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pytest_dogfood.acting import Limits
-from pytest_dogfood.acting import NoActor
-from pytest_dogfood.acting import nobody_acts
-from pytest_dogfood.actions import Action
-from pytest_dogfood.actions import Answer
-from pytest_dogfood.actions import Command
-from pytest_dogfood.actions import Done
-from pytest_dogfood.actions import JourneyBrief
-from pytest_dogfood.actions import StepBrief
-from pytest_dogfood.actions import Verdict
-from pytest_dogfood.actions import request
-from pytest_dogfood.actors.cast import Decide
-from pytest_dogfood.actors.cast import JourneyCast
+from pytest_dogfood.acting import Limits, NoActor, nobody_acts
+from pytest_dogfood.actions import Action, Answer, Command, Done, JourneyBrief, StepBrief, Verdict, request
+from pytest_dogfood.actors.cast import Decide, JourneyCast
 from pytest_dogfood.actors.program import ActorProcess
-from pytest_dogfood.actors.recording import AGAIN
-from pytest_dogfood.actors.recording import Recording
-from pytest_dogfood.actors.recording import Recordings
-from pytest_dogfood.actors.recording import recording_name
-from pytest_dogfood.actors.recording import recording_of
-from pytest_dogfood.actors.recording import with_placeholders
+from pytest_dogfood.actors.recording import (
+    AGAIN,
+    Recording,
+    Recordings,
+    recording_name,
+    recording_of,
+    with_placeholders,
+)
 from pytest_dogfood.actors.stage import Stage
 from pytest_dogfood.actors.trajectory import Trajectory
 from pytest_dogfood.diagnostics import HarnessError

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from bisect import insort
-from collections.abc import Iterable
-from collections.abc import Mapping
-from collections.abc import Sequence
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 from pytest_dogfood.drawing.layering import Ladder

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
-from collections.abc import Iterator
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from pytest_dogfood.diagnostics import counted
-from pytest_dogfood.drawing.picture import JourneyNode
-from pytest_dogfood.drawing.picture import Link
-from pytest_dogfood.drawing.picture import LinkKind
-from pytest_dogfood.drawing.picture import NodeKey
-from pytest_dogfood.drawing.picture import Picture
-from pytest_dogfood.drawing.picture import ProviderKind
-from pytest_dogfood.drawing.picture import ProviderNode
-from pytest_dogfood.drawing.sketch import Label
-from pytest_dogfood.drawing.sketch import seconds_in_words
+from pytest_dogfood.drawing.picture import (
+    JourneyNode,
+    Link,
+    LinkKind,
+    NodeKey,
+    Picture,
+    ProviderKind,
+    ProviderNode,
+)
+from pytest_dogfood.drawing.sketch import Label, seconds_in_words
 from pytest_dogfood.journey import Scope
 
 _BY_KIND: Mapping[ProviderKind, str] = {

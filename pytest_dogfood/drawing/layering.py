@@ -7,12 +7,9 @@ Boxes stand in odd rows. The rows between them belong to the joints: labels that
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from math import ceil
-from math import sqrt
+from math import ceil, sqrt
 
 from msgspec import Struct
 

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
 from pytest_dogfood.drawing.crossings import untangled
-from pytest_dogfood.drawing.layering import Box
-from pytest_dogfood.drawing.layering import Ends
-from pytest_dogfood.drawing.layering import Joint
-from pytest_dogfood.drawing.layering import Ladder
-from pytest_dogfood.drawing.layering import ladder_of
+from pytest_dogfood.drawing.layering import Box, Ends, Joint, Ladder, ladder_of
 from pytest_dogfood.drawing.straightening import straightened
 
 Point = tuple[float, float]

@@ -7,14 +7,9 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from pytest_dogfood.diagnostics import counted
-from pytest_dogfood.drawing.markup import colour_class
-from pytest_dogfood.drawing.markup import element
-from pytest_dogfood.drawing.markup import number
-from pytest_dogfood.drawing.markup import text_element
-from pytest_dogfood.drawing.picture import LinkKind
-from pytest_dogfood.drawing.picture import Picture
-from pytest_dogfood.drawing.sketch import BADGE_WIDTH
-from pytest_dogfood.drawing.sketch import shortened
+from pytest_dogfood.drawing.markup import colour_class, element, number, text_element
+from pytest_dogfood.drawing.picture import LinkKind, Picture
+from pytest_dogfood.drawing.sketch import BADGE_WIDTH, shortened
 from pytest_dogfood.journey import Scope
 
 _SAMPLE_WIDTH = 34.0

@@ -3,26 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from collections.abc import Iterator
-from collections.abc import Mapping
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Iterator, Mapping, Set as AbstractSet
 
 from pytest_dogfood.diagnostics import did_you_mean
-from pytest_dogfood.drawing.inscription import chain_labels
-from pytest_dogfood.drawing.inscription import headline
-from pytest_dogfood.drawing.inscription import links_by_node
-from pytest_dogfood.drawing.inscription import needs_and_gives
-from pytest_dogfood.drawing.inscription import summary
-from pytest_dogfood.drawing.picture import JourneyNode
-from pytest_dogfood.drawing.picture import Link
-from pytest_dogfood.drawing.picture import LinkKind
-from pytest_dogfood.drawing.picture import NodeKey
-from pytest_dogfood.drawing.picture import Picture
-from pytest_dogfood.drawing.picture import ProviderNode
+from pytest_dogfood.drawing.inscription import chain_labels, headline, links_by_node, needs_and_gives, summary
+from pytest_dogfood.drawing.picture import JourneyNode, Link, LinkKind, NodeKey, Picture, ProviderNode
 from pytest_dogfood.drawing.picturejson import picture_to_json
-from pytest_dogfood.drawing.sketch import detail_line
-from pytest_dogfood.drawing.sketch import provider_line
+from pytest_dogfood.drawing.sketch import detail_line, provider_line
 from pytest_dogfood.drawing.svg import svg_of
 from pytest_dogfood.journey import Tier
 

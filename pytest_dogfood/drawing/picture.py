@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import NewType
-from typing import TypeVar
+from typing import NewType, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import did_you_mean
-from pytest_dogfood.journey import ChainId
-from pytest_dogfood.journey import Scope
-from pytest_dogfood.journey import Tier
-from pytest_dogfood.journey import Token
+from pytest_dogfood.journey import ChainId, Scope, Tier, Token
 
 Name = TypeVar("Name")
 

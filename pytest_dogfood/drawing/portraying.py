@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
-from collections.abc import Iterator
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from string import ascii_uppercase
 
 from msgspec.structs import replace
 
-from pytest_dogfood.drawing.picture import Chain
-from pytest_dogfood.drawing.picture import JourneyNode
-from pytest_dogfood.drawing.picture import Link
-from pytest_dogfood.drawing.picture import LinkKind
-from pytest_dogfood.drawing.picture import NodeKey
-from pytest_dogfood.drawing.picture import Picture
-from pytest_dogfood.drawing.picture import ProviderKind
-from pytest_dogfood.drawing.picture import ProviderNode
-from pytest_dogfood.drawing.picture import reachable
+from pytest_dogfood.drawing.picture import (
+    Chain,
+    JourneyNode,
+    Link,
+    LinkKind,
+    NodeKey,
+    Picture,
+    ProviderKind,
+    ProviderNode,
+    reachable,
+)
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import ChainId
-from pytest_dogfood.journey import Journey
-from pytest_dogfood.journey import Scope
-from pytest_dogfood.journey import Token
+from pytest_dogfood.journey import ChainId, Journey, Scope, Token
 from pytest_dogfood.planning import UNKNOWN_DURATION
 from pytest_dogfood.planreport import Report
 

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from unicodedata import combining
-from unicodedata import east_asian_width
+from unicodedata import combining, east_asian_width
 
 from msgspec import Struct
 
-from pytest_dogfood.drawing.layering import Box
-from pytest_dogfood.drawing.layering import Joint
-from pytest_dogfood.drawing.picture import JourneyNode
-from pytest_dogfood.drawing.picture import Link
-from pytest_dogfood.drawing.picture import LinkKind
-from pytest_dogfood.drawing.picture import NodeKey
-from pytest_dogfood.drawing.picture import Picture
-from pytest_dogfood.drawing.picture import ProviderKind
-from pytest_dogfood.drawing.picture import ProviderNode
-from pytest_dogfood.journey import Scope
-from pytest_dogfood.journey import Tier
-from pytest_dogfood.journey import Token
+from pytest_dogfood.drawing.layering import Box, Joint
+from pytest_dogfood.drawing.picture import (
+    JourneyNode,
+    Link,
+    LinkKind,
+    NodeKey,
+    Picture,
+    ProviderKind,
+    ProviderNode,
+)
+from pytest_dogfood.journey import Scope, Tier, Token
 
 ID_SIZE = 12.5
 TOKEN_SIZE = 11.0

@@ -7,11 +7,8 @@ The energy is convex, so the sweeps come to the one best arrangement. Then long 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from collections.abc import Mapping
-from collections.abc import Sequence
-from itertools import accumulate
-from itertools import pairwise
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate, pairwise
 
 from pytest_dogfood.drawing.layering import Ladder
 

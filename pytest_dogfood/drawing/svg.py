@@ -5,44 +5,43 @@ from __future__ import annotations
 from collections.abc import Iterator
 from textwrap import wrap
 
-from pytest_dogfood.drawing.inscription import chain_labels
-from pytest_dogfood.drawing.inscription import headline
-from pytest_dogfood.drawing.inscription import journey_title
-from pytest_dogfood.drawing.inscription import label_title
-from pytest_dogfood.drawing.inscription import provider_title
-from pytest_dogfood.drawing.inscription import summary
-from pytest_dogfood.drawing.layout import Layout
-from pytest_dogfood.drawing.layout import Place
-from pytest_dogfood.drawing.layout import lay_out
-from pytest_dogfood.drawing.legend import legend_of
-from pytest_dogfood.drawing.legend import outline
-from pytest_dogfood.drawing.markup import STYLE
-from pytest_dogfood.drawing.markup import colour_class
-from pytest_dogfood.drawing.markup import element
-from pytest_dogfood.drawing.markup import escaped
-from pytest_dogfood.drawing.markup import number
-from pytest_dogfood.drawing.markup import path_data
-from pytest_dogfood.drawing.markup import text_element
-from pytest_dogfood.drawing.picture import JourneyNode
-from pytest_dogfood.drawing.picture import LinkKind
-from pytest_dogfood.drawing.picture import Picture
-from pytest_dogfood.drawing.picture import ProviderNode
-from pytest_dogfood.drawing.sketch import BADGE_WIDTH
-from pytest_dogfood.drawing.sketch import ID_SIZE
-from pytest_dogfood.drawing.sketch import LINE_HEIGHT
-from pytest_dogfood.drawing.sketch import TOKEN_SIZE
-from pytest_dogfood.drawing.sketch import Label
-from pytest_dogfood.drawing.sketch import boxes_of
-from pytest_dogfood.drawing.sketch import carried
-from pytest_dogfood.drawing.sketch import detail_line
-from pytest_dogfood.drawing.sketch import drawn_tiers
-from pytest_dogfood.drawing.sketch import id_line
-from pytest_dogfood.drawing.sketch import joints_of
-from pytest_dogfood.drawing.sketch import labels_of
-from pytest_dogfood.drawing.sketch import provider_line
-from pytest_dogfood.drawing.sketch import token_line
-from pytest_dogfood.journey import Scope
-from pytest_dogfood.journey import Tier
+from pytest_dogfood.drawing.inscription import (
+    chain_labels,
+    headline,
+    journey_title,
+    label_title,
+    provider_title,
+    summary,
+)
+from pytest_dogfood.drawing.layout import Layout, Place, lay_out
+from pytest_dogfood.drawing.legend import legend_of, outline
+from pytest_dogfood.drawing.markup import (
+    STYLE,
+    colour_class,
+    element,
+    escaped,
+    number,
+    path_data,
+    text_element,
+)
+from pytest_dogfood.drawing.picture import JourneyNode, LinkKind, Picture, ProviderNode
+from pytest_dogfood.drawing.sketch import (
+    BADGE_WIDTH,
+    ID_SIZE,
+    LINE_HEIGHT,
+    TOKEN_SIZE,
+    Label,
+    boxes_of,
+    carried,
+    detail_line,
+    drawn_tiers,
+    id_line,
+    joints_of,
+    labels_of,
+    provider_line,
+    token_line,
+)
+from pytest_dogfood.journey import Scope, Tier
 
 MOST_JOURNEYS = 80
 """So many journeys can still be told apart in one drawing."""

@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from msgspec import Struct
-from msgspec import field
+from msgspec import Struct, field
 
-from pytest_dogfood.diagnostics import Location
-from pytest_dogfood.diagnostics import Severity
-from pytest_dogfood.fileformat.nodes import Findings
-from pytest_dogfood.fileformat.nodes import ListNode
-from pytest_dogfood.fileformat.nodes import Node
-from pytest_dogfood.fileformat.nodes import ScalarNode
-from pytest_dogfood.fileformat.nodes import shown
+from pytest_dogfood.diagnostics import Location, Severity
+from pytest_dogfood.fileformat.nodes import Findings, ListNode, Node, ScalarNode, shown
 from pytest_dogfood.fileformat.records import Fields
 from pytest_dogfood.fileformat.tables import FLEET
-from pytest_dogfood.journey import Capability
-from pytest_dogfood.journey import Expectation
-from pytest_dogfood.journey import FileExpectation
-from pytest_dogfood.journey import Save
-from pytest_dogfood.journey import Scope
-from pytest_dogfood.journey import Service
-from pytest_dogfood.journey import Step
-from pytest_dogfood.journey import StreamExpectation
-from pytest_dogfood.journey import Token
-from pytest_dogfood.journey import Until
-from pytest_dogfood.journey import base_of
+from pytest_dogfood.journey import (
+    Capability,
+    Expectation,
+    FileExpectation,
+    Save,
+    Scope,
+    Service,
+    Step,
+    StreamExpectation,
+    Token,
+    Until,
+    base_of,
+)
 
 # What a step says without a word about it; shared, because most steps say nothing.
 SUCCESS = Expectation()

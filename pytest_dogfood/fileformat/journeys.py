@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
 from msgspec import Struct
 
 from pytest_dogfood.diagnostics import Location
-from pytest_dogfood.fileformat.assembly import Defaults
-from pytest_dogfood.fileformat.assembly import read_acted_steps
-from pytest_dogfood.fileformat.assembly import read_seed_files
-from pytest_dogfood.fileformat.assembly import read_steps
-from pytest_dogfood.fileformat.assembly import read_tokens
-from pytest_dogfood.fileformat.nodes import Findings
-from pytest_dogfood.fileformat.nodes import ScalarNode
-from pytest_dogfood.fileformat.nodes import shown
+from pytest_dogfood.fileformat.assembly import (
+    Defaults,
+    read_acted_steps,
+    read_seed_files,
+    read_steps,
+    read_tokens,
+)
+from pytest_dogfood.fileformat.nodes import Findings, ScalarNode, shown
 from pytest_dogfood.fileformat.placeholders import Filler
 from pytest_dogfood.fileformat.records import Fields
 from pytest_dogfood.fileformat.vocabulary import PLAIN_NAME
-from pytest_dogfood.journey import TOKEN_PATTERN
-from pytest_dogfood.journey import Journey
-from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Token
+from pytest_dogfood.journey import TOKEN_PATTERN, Journey, JourneyId, Token
 
 MAX_COMBINATIONS = 1000
 """More journeys than this out of one matrix are a mistake in it."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from pytest_dogfood.fileformat.nodes import Findings
-from pytest_dogfood.fileformat.nodes import Node
-from pytest_dogfood.fileformat.nodes import Place
+from pytest_dogfood.fileformat.nodes import Findings, Node, Place
 from pytest_dogfood.fileformat.trees import Tree
 
 _PIECE = re.compile(

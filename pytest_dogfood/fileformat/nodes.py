@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-from typing import Protocol
-from typing import TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from msgspec import Struct
 
-from pytest_dogfood.diagnostics import Diagnostic
-from pytest_dogfood.diagnostics import Location
-from pytest_dogfood.diagnostics import Severity
-from pytest_dogfood.diagnostics import in_order_of_place
+from pytest_dogfood.diagnostics import Diagnostic, Location, Severity, in_order_of_place
 
 MAX_FINDINGS = 1000
 """A file with more mistakes than this is not a journey file at all; nobody reads on."""

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import re
 import warnings
-from typing import Any
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 
-from pytest_dogfood.fileformat.nodes import NULLS
-from pytest_dogfood.fileformat.nodes import Findings
-from pytest_dogfood.fileformat.nodes import ListNode
-from pytest_dogfood.fileformat.nodes import MapNode
-from pytest_dogfood.fileformat.nodes import Node
-from pytest_dogfood.fileformat.nodes import ScalarNode
-from pytest_dogfood.fileformat.nodes import is_null
-from pytest_dogfood.fileformat.nodes import shown
-from pytest_dogfood.fileformat.shapes import CHECKS_NOTHING
-from pytest_dogfood.fileformat.shapes import Number
-from pytest_dogfood.fileformat.shapes import read_text
-from pytest_dogfood.fileformat.shapes import refuse
-from pytest_dogfood.fileformat.shapes import refuse_empty
-from pytest_dogfood.journey import MARK_PATTERN
-from pytest_dogfood.journey import Mark
+from pytest_dogfood.fileformat.nodes import (
+    NULLS,
+    Findings,
+    ListNode,
+    MapNode,
+    Node,
+    ScalarNode,
+    is_null,
+    shown,
+)
+from pytest_dogfood.fileformat.shapes import CHECKS_NOTHING, Number, read_text, refuse, refuse_empty
+from pytest_dogfood.journey import MARK_PATTERN, Mark
 from pytest_dogfood.patterns import unrolled_size
 
 MAX_REPETITIONS = 1_000_000

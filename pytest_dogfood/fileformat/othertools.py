@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from pytest_dogfood.diagnostics import nearest
-from pytest_dogfood.fileformat.nodes import ListNode
-from pytest_dogfood.fileformat.nodes import MapNode
-from pytest_dogfood.fileformat.nodes import Node
+from pytest_dogfood.fileformat.nodes import ListNode, MapNode, Node
 
 _COMMAND = ("cmd", "command", "script", "exec", "bash")
 _NEEDS = ("needs", "depends", "depends_on", "dependencies")

@@ -2,41 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from msgspec import Struct
-from msgspec import field
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import Diagnostic
-from pytest_dogfood.fileformat.assembly import NO_DEFAULTS
-from pytest_dogfood.fileformat.assembly import Defaults
-from pytest_dogfood.fileformat.assembly import read_capability
-from pytest_dogfood.fileformat.assembly import read_defaults
-from pytest_dogfood.fileformat.journeys import Surroundings
-from pytest_dogfood.fileformat.journeys import read_journeys
-from pytest_dogfood.fileformat.nodes import Findings
-from pytest_dogfood.fileformat.nodes import MapNode
-from pytest_dogfood.fileformat.nodes import Node
-from pytest_dogfood.fileformat.nodes import ScalarNode
-from pytest_dogfood.fileformat.nodes import is_null
-from pytest_dogfood.fileformat.othertools import is_foreign
-from pytest_dogfood.fileformat.othertools import kind_of_file
+from pytest_dogfood.fileformat.assembly import NO_DEFAULTS, Defaults, read_capability, read_defaults
+from pytest_dogfood.fileformat.journeys import Surroundings, read_journeys
+from pytest_dogfood.fileformat.nodes import Findings, MapNode, Node, ScalarNode, is_null
+from pytest_dogfood.fileformat.othertools import is_foreign, kind_of_file
 from pytest_dogfood.fileformat.records import Fields
 from pytest_dogfood.fileformat.scripts import read_script
 from pytest_dogfood.fileformat.shapes import refuse
-from pytest_dogfood.fileformat.tables import JOURNEY
-from pytest_dogfood.fileformat.tables import JOURNEY_FILE
-from pytest_dogfood.fileformat.tables import SETTINGS
-from pytest_dogfood.fileformat.tables import SINGLE_JOURNEY
-from pytest_dogfood.fileformat.tables import STEP_RECORD
+from pytest_dogfood.fileformat.tables import JOURNEY, JOURNEY_FILE, SETTINGS, SINGLE_JOURNEY, STEP_RECORD
 from pytest_dogfood.fileformat.vocabulary import JOURNEY_ID
-from pytest_dogfood.fileformat.yamltext import MAX_BYTES
-from pytest_dogfood.fileformat.yamltext import read_document
-from pytest_dogfood.journey import Capability
-from pytest_dogfood.journey import Journey
-from pytest_dogfood.journey import JourneyId
+from pytest_dogfood.fileformat.yamltext import MAX_BYTES, read_document
+from pytest_dogfood.journey import Capability, Journey, JourneyId
 from pytest_dogfood.settings import is_script
 
 __all__ = ["MAX_BYTES", "Defaults", "ParsedFile", "parse_journey_file", "parse_settings_file"]

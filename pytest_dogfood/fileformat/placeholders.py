@@ -7,21 +7,14 @@ when a step runs.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from msgspec.structs import replace
 
-from pytest_dogfood.fileformat.nodes import Findings
-from pytest_dogfood.fileformat.nodes import Placed
-from pytest_dogfood.fileformat.nodes import ScalarNode
+from pytest_dogfood.fileformat.nodes import Findings, Placed, ScalarNode
 from pytest_dogfood.fileformat.notation import InnerPath
-from pytest_dogfood.journey import Expectation
-from pytest_dogfood.journey import Mark
-from pytest_dogfood.journey import Save
-from pytest_dogfood.journey import Step
-from pytest_dogfood.journey import StreamExpectation
+from pytest_dogfood.journey import Expectation, Mark, Save, Step, StreamExpectation
 
 _PLACEHOLDER = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_dogfood.diagnostics import did_you_mean
-from pytest_dogfood.fileformat.nodes import Findings
-from pytest_dogfood.fileformat.nodes import MapNode
-from pytest_dogfood.fileformat.nodes import Node
-from pytest_dogfood.fileformat.nodes import Placed
-from pytest_dogfood.fileformat.nodes import shown
-from pytest_dogfood.fileformat.shapes import Key
-from pytest_dogfood.fileformat.shapes import refuse
-from pytest_dogfood.fileformat.shapes import refuse_empty
+from pytest_dogfood.fileformat.nodes import Findings, MapNode, Node, Placed, shown
+from pytest_dogfood.fileformat.shapes import Key, refuse, refuse_empty
 
 
 class Fields:

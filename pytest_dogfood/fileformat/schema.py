@@ -11,40 +11,45 @@ from collections.abc import Mapping
 from typing import Any
 
 from pytest_dogfood.fileformat.assembly import SAYS_WHAT_TO_DO
-from pytest_dogfood.fileformat.notation import ExitStatus
-from pytest_dogfood.fileformat.notation import MarkShape
+from pytest_dogfood.fileformat.notation import ExitStatus, MarkShape
 from pytest_dogfood.fileformat.shapes import Shape
-from pytest_dogfood.fileformat.shapeschema import Definitions
-from pytest_dogfood.fileformat.shapeschema import JsonSchema
-from pytest_dogfood.fileformat.shapeschema import at_least_one
-from pytest_dogfood.fileformat.shapeschema import draw
-from pytest_dogfood.fileformat.shapeschema import excludes
-from pytest_dogfood.fileformat.shapeschema import with_examples
-from pytest_dogfood.fileformat.tables import CAPABILITIES
-from pytest_dogfood.fileformat.tables import CAPABILITY
-from pytest_dogfood.fileformat.tables import FLEET
-from pytest_dogfood.fileformat.tables import JOURNEY
-from pytest_dogfood.fileformat.tables import JOURNEY_FILE
-from pytest_dogfood.fileformat.tables import PROBE
-from pytest_dogfood.fileformat.tables import SAVE
-from pytest_dogfood.fileformat.tables import SETTINGS
-from pytest_dogfood.fileformat.tables import SINGLE_JOURNEY
-from pytest_dogfood.fileformat.tables import STEP
-from pytest_dogfood.fileformat.tables import STEP_RECORD
-from pytest_dogfood.fileformat.tables import STEPS
-from pytest_dogfood.fileformat.vocabulary import ANY_TEXT
-from pytest_dogfood.fileformat.vocabulary import COMMAND
-from pytest_dogfood.fileformat.vocabulary import DURATION
-from pytest_dogfood.fileformat.vocabulary import ENV
-from pytest_dogfood.fileformat.vocabulary import FILE
-from pytest_dogfood.fileformat.vocabulary import FILE_RECORD
-from pytest_dogfood.fileformat.vocabulary import JOURNEY_ID
-from pytest_dogfood.fileformat.vocabulary import REQUIRED_TOKENS
-from pytest_dogfood.fileformat.vocabulary import SEED_FILES
-from pytest_dogfood.fileformat.vocabulary import STREAM
-from pytest_dogfood.fileformat.vocabulary import TEXT
-from pytest_dogfood.fileformat.vocabulary import TOKENS
-from pytest_dogfood.fileformat.vocabulary import VARIABLE
+from pytest_dogfood.fileformat.shapeschema import (
+    Definitions,
+    JsonSchema,
+    at_least_one,
+    draw,
+    excludes,
+    with_examples,
+)
+from pytest_dogfood.fileformat.tables import (
+    CAPABILITIES,
+    CAPABILITY,
+    FLEET,
+    JOURNEY,
+    JOURNEY_FILE,
+    PROBE,
+    SAVE,
+    SETTINGS,
+    SINGLE_JOURNEY,
+    STEP,
+    STEP_RECORD,
+    STEPS,
+)
+from pytest_dogfood.fileformat.vocabulary import (
+    ANY_TEXT,
+    COMMAND,
+    DURATION,
+    ENV,
+    FILE,
+    FILE_RECORD,
+    JOURNEY_ID,
+    REQUIRED_TOKENS,
+    SEED_FILES,
+    STREAM,
+    TEXT,
+    TOKENS,
+    VARIABLE,
+)
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 JOURNEY_SCHEMA = "journey.schema.json"

@@ -5,18 +5,11 @@ from __future__ import annotations
 import re
 
 from pytest_dogfood.fileformat.assembly import Defaults
-from pytest_dogfood.fileformat.nodes import Findings
-from pytest_dogfood.fileformat.nodes import ListNode
-from pytest_dogfood.fileformat.nodes import MapNode
-from pytest_dogfood.fileformat.nodes import Node
-from pytest_dogfood.fileformat.nodes import ScalarNode
-from pytest_dogfood.fileformat.records import Fields
-from pytest_dogfood.fileformat.records import Record
+from pytest_dogfood.fileformat.nodes import Findings, ListNode, MapNode, Node, ScalarNode
+from pytest_dogfood.fileformat.records import Fields, Record
 from pytest_dogfood.fileformat.scripttext import read_header
 from pytest_dogfood.fileformat.shapes import OneOrMany
-from pytest_dogfood.fileformat.tables import JOURNEY
-from pytest_dogfood.fileformat.tables import SINGLE_JOURNEY
-from pytest_dogfood.fileformat.tables import STEP_RECORD
+from pytest_dogfood.fileformat.tables import JOURNEY, SINGLE_JOURNEY, STEP_RECORD
 from pytest_dogfood.journey import Script
 
 OF_THE_STEP = ("intent", "expect", "expect_exit", "save", "until", "stdin", "timeout")

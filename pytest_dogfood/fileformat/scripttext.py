@@ -6,22 +6,14 @@ Each line is read as YAML of its own, so that one mistake does not hide the othe
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from difflib import get_close_matches
 from itertools import islice
 
-from pytest_dogfood.fileformat.nodes import MAX_FINDINGS
-from pytest_dogfood.fileformat.nodes import Findings
-from pytest_dogfood.fileformat.nodes import MapNode
-from pytest_dogfood.fileformat.nodes import Node
-from pytest_dogfood.fileformat.nodes import Place
-from pytest_dogfood.fileformat.nodes import ScalarNode
-from pytest_dogfood.fileformat.nodes import shown
+from pytest_dogfood.fileformat.nodes import MAX_FINDINGS, Findings, MapNode, Node, Place, ScalarNode, shown
 from pytest_dogfood.fileformat.shapes import refuse
 from pytest_dogfood.fileformat.trees import report_duplicate
-from pytest_dogfood.fileformat.yamltext import TOP
-from pytest_dogfood.fileformat.yamltext import read_yaml
+from pytest_dogfood.fileformat.yamltext import TOP, read_yaml
 
 MAX_HEADER = 1000
 """Lines of a script that are looked at for its header; without a limit a hostile one would take minutes."""

@@ -7,23 +7,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
-from typing import Generic
-from typing import Protocol
-from typing import TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from msgspec import Struct
 
 from pytest_dogfood.diagnostics import did_you_mean
-from pytest_dogfood.fileformat.nodes import NULLS
-from pytest_dogfood.fileformat.nodes import Findings
-from pytest_dogfood.fileformat.nodes import ListNode
-from pytest_dogfood.fileformat.nodes import MapNode
-from pytest_dogfood.fileformat.nodes import Node
-from pytest_dogfood.fileformat.nodes import ScalarNode
-from pytest_dogfood.fileformat.nodes import described
-from pytest_dogfood.fileformat.nodes import is_null
-from pytest_dogfood.fileformat.nodes import shown
+from pytest_dogfood.fileformat.nodes import (
+    NULLS,
+    Findings,
+    ListNode,
+    MapNode,
+    Node,
+    ScalarNode,
+    described,
+    is_null,
+    shown,
+)
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)

@@ -8,41 +8,42 @@ as what it looks like could be right; a null never is, for the parser takes it f
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
-from collections.abc import Iterable
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import singledispatch
-from typing import Any
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from pytest_dogfood.fileformat.nodes import Findings
-from pytest_dogfood.fileformat.notation import DURATION_AMOUNT
-from pytest_dogfood.fileformat.notation import DURATION_UNITS
-from pytest_dogfood.fileformat.notation import MAX_SECONDS
-from pytest_dogfood.fileformat.notation import Command
-from pytest_dogfood.fileformat.notation import Duration
-from pytest_dogfood.fileformat.notation import ExitStatus
-from pytest_dogfood.fileformat.notation import ExpectedText
-from pytest_dogfood.fileformat.notation import FreeMap
-from pytest_dogfood.fileformat.notation import InnerPath
-from pytest_dogfood.fileformat.notation import JmesPath
-from pytest_dogfood.fileformat.notation import MarkShape
-from pytest_dogfood.fileformat.notation import Regex
-from pytest_dogfood.fileformat.notation import free_value
+from pytest_dogfood.fileformat.notation import (
+    DURATION_AMOUNT,
+    DURATION_UNITS,
+    MAX_SECONDS,
+    Command,
+    Duration,
+    ExitStatus,
+    ExpectedText,
+    FreeMap,
+    InnerPath,
+    JmesPath,
+    MarkShape,
+    Regex,
+    free_value,
+)
 from pytest_dogfood.fileformat.records import Record
-from pytest_dogfood.fileformat.shapes import ByKind
-from pytest_dogfood.fileformat.shapes import Choice
-from pytest_dogfood.fileformat.shapes import Flag
-from pytest_dogfood.fileformat.shapes import Key
-from pytest_dogfood.fileformat.shapes import ListOf
-from pytest_dogfood.fileformat.shapes import MapOf
-from pytest_dogfood.fileformat.shapes import Number
-from pytest_dogfood.fileformat.shapes import OneOrMany
-from pytest_dogfood.fileformat.shapes import Positioned
-from pytest_dogfood.fileformat.shapes import Shape
-from pytest_dogfood.fileformat.shapes import Text
-from pytest_dogfood.fileformat.shapes import Word
-from pytest_dogfood.fileformat.shapes import Words
+from pytest_dogfood.fileformat.shapes import (
+    ByKind,
+    Choice,
+    Flag,
+    Key,
+    ListOf,
+    MapOf,
+    Number,
+    OneOrMany,
+    Positioned,
+    Shape,
+    Text,
+    Word,
+    Words,
+)
 from pytest_dogfood.fileformat.yamltext import read_yaml
 from pytest_dogfood.journey import MARK_PATTERN
 

@@ -2,45 +2,34 @@
 
 from __future__ import annotations
 
-from pytest_dogfood.fileformat.notation import Duration
-from pytest_dogfood.fileformat.notation import ExitStatus
-from pytest_dogfood.fileformat.notation import JmesPath
-from pytest_dogfood.fileformat.notation import MarkShape
-from pytest_dogfood.fileformat.notation import Regex
-from pytest_dogfood.fileformat.othertools import OF_JOURNEYS
-from pytest_dogfood.fileformat.othertools import OF_STEPS
-from pytest_dogfood.fileformat.records import Fields
-from pytest_dogfood.fileformat.records import Record
-from pytest_dogfood.fileformat.shapes import CHECKS_NOTHING
-from pytest_dogfood.fileformat.shapes import ByKind
-from pytest_dogfood.fileformat.shapes import Choice
-from pytest_dogfood.fileformat.shapes import Key
-from pytest_dogfood.fileformat.shapes import ListOf
-from pytest_dogfood.fileformat.shapes import MapOf
-from pytest_dogfood.fileformat.shapes import OneOrMany
-from pytest_dogfood.fileformat.vocabulary import ANY_TEXT
-from pytest_dogfood.fileformat.vocabulary import BASE_TOKEN
-from pytest_dogfood.fileformat.vocabulary import COMMAND
-from pytest_dogfood.fileformat.vocabulary import CONSISTENCY_RECORD
-from pytest_dogfood.fileformat.vocabulary import DURATION
-from pytest_dogfood.fileformat.vocabulary import EXPECTED
-from pytest_dogfood.fileformat.vocabulary import FILE
-from pytest_dogfood.fileformat.vocabulary import FLAG
-from pytest_dogfood.fileformat.vocabulary import FREE_TEXT
-from pytest_dogfood.fileformat.vocabulary import IDENTIFIER
-from pytest_dogfood.fileformat.vocabulary import JOURNEY_ID
-from pytest_dogfood.fileformat.vocabulary import MATRIX_VALUE
-from pytest_dogfood.fileformat.vocabulary import PLAIN_NAME
-from pytest_dogfood.fileformat.vocabulary import REQUIRED_TOKENS
-from pytest_dogfood.fileformat.vocabulary import SAVED_NAME
-from pytest_dogfood.fileformat.vocabulary import SEED_KEY
-from pytest_dogfood.fileformat.vocabulary import SHARED_KEYS
-from pytest_dogfood.fileformat.vocabulary import STREAM
-from pytest_dogfood.fileformat.vocabulary import TEXT
-from pytest_dogfood.fileformat.vocabulary import TOKENS
-from pytest_dogfood.fileformat.vocabulary import VARIABLE
-from pytest_dogfood.journey import Scope
-from pytest_dogfood.journey import Tier
+from pytest_dogfood.fileformat.notation import Duration, ExitStatus, JmesPath, MarkShape, Regex
+from pytest_dogfood.fileformat.othertools import OF_JOURNEYS, OF_STEPS
+from pytest_dogfood.fileformat.records import Fields, Record
+from pytest_dogfood.fileformat.shapes import CHECKS_NOTHING, ByKind, Choice, Key, ListOf, MapOf, OneOrMany
+from pytest_dogfood.fileformat.vocabulary import (
+    ANY_TEXT,
+    BASE_TOKEN,
+    COMMAND,
+    CONSISTENCY_RECORD,
+    DURATION,
+    EXPECTED,
+    FILE,
+    FLAG,
+    FREE_TEXT,
+    IDENTIFIER,
+    JOURNEY_ID,
+    MATRIX_VALUE,
+    PLAIN_NAME,
+    REQUIRED_TOKENS,
+    SAVED_NAME,
+    SEED_KEY,
+    SHARED_KEYS,
+    STREAM,
+    TEXT,
+    TOKENS,
+    VARIABLE,
+)
+from pytest_dogfood.journey import Scope, Tier
 
 FLEET = "fleet"
 """A word that is reserved as a scope, and refused with a message of its own."""

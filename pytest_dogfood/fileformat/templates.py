@@ -8,10 +8,7 @@ from __future__ import annotations
 import json
 import re
 
-from pytest_dogfood.journey import JOURNEY_ID_PATTERN
-from pytest_dogfood.journey import TOKEN_PATTERN
-from pytest_dogfood.journey import Token
-from pytest_dogfood.journey import base_of
+from pytest_dogfood.journey import JOURNEY_ID_PATTERN, TOKEN_PATTERN, Token, base_of
 
 _JOURNEY = """\
 # One thing that your users do, as they do it, and what they must see. Run it with: pytest --dogfood

@@ -6,15 +6,17 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from pytest_dogfood.fileformat.nodes import Findings
-from pytest_dogfood.fileformat.nodes import ListNode
-from pytest_dogfood.fileformat.nodes import MapNode
-from pytest_dogfood.fileformat.nodes import Node
-from pytest_dogfood.fileformat.nodes import Place
-from pytest_dogfood.fileformat.nodes import Placed
-from pytest_dogfood.fileformat.nodes import ScalarNode
-from pytest_dogfood.fileformat.nodes import is_null
-from pytest_dogfood.fileformat.nodes import shown
+from pytest_dogfood.fileformat.nodes import (
+    Findings,
+    ListNode,
+    MapNode,
+    Node,
+    Place,
+    Placed,
+    ScalarNode,
+    is_null,
+    shown,
+)
 
 MAX_DEPTH = 64
 MAX_NODES = 1_000_000

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import re
 
-from pytest_dogfood.fileformat.notation import Command
-from pytest_dogfood.fileformat.notation import Duration
-from pytest_dogfood.fileformat.notation import ExpectedText
-from pytest_dogfood.fileformat.notation import FreeMap
-from pytest_dogfood.fileformat.notation import InnerPath
-from pytest_dogfood.fileformat.notation import JmesPath
-from pytest_dogfood.fileformat.notation import Regex
-from pytest_dogfood.fileformat.records import Fields
-from pytest_dogfood.fileformat.records import Record
-from pytest_dogfood.fileformat.shapes import CHECKS_NOTHING
-from pytest_dogfood.fileformat.shapes import ByKind
-from pytest_dogfood.fileformat.shapes import Choice
-from pytest_dogfood.fileformat.shapes import Flag
-from pytest_dogfood.fileformat.shapes import Key
-from pytest_dogfood.fileformat.shapes import ListOf
-from pytest_dogfood.fileformat.shapes import MapOf
-from pytest_dogfood.fileformat.shapes import OneOrMany
-from pytest_dogfood.fileformat.shapes import Positioned
-from pytest_dogfood.fileformat.shapes import Text
-from pytest_dogfood.fileformat.shapes import Word
-from pytest_dogfood.fileformat.shapes import Words
+from pytest_dogfood.fileformat.notation import (
+    Command,
+    Duration,
+    ExpectedText,
+    FreeMap,
+    InnerPath,
+    JmesPath,
+    Regex,
+)
+from pytest_dogfood.fileformat.records import Fields, Record
+from pytest_dogfood.fileformat.shapes import (
+    CHECKS_NOTHING,
+    ByKind,
+    Choice,
+    Flag,
+    Key,
+    ListOf,
+    MapOf,
+    OneOrMany,
+    Positioned,
+    Text,
+    Word,
+    Words,
+)
 from pytest_dogfood.journey import JOURNEY_ID_PATTERN
 
 TEXT = Text()

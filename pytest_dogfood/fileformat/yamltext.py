@@ -10,21 +10,20 @@ import re
 from typing import Any
 
 import yaml
-from yaml.events import AliasEvent
-from yaml.events import DocumentStartEvent
-from yaml.events import MappingEndEvent
-from yaml.events import MappingStartEvent
-from yaml.events import ScalarEvent
-from yaml.events import SequenceEndEvent
-from yaml.events import SequenceStartEvent
-from yaml.events import StreamEndEvent
+from yaml.events import (
+    AliasEvent,
+    DocumentStartEvent,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+    StreamEndEvent,
+)
 from yaml.reader import Reader
 
 from pytest_dogfood.fileformat.jsontext import read_json
-from pytest_dogfood.fileformat.nodes import Findings
-from pytest_dogfood.fileformat.nodes import Node
-from pytest_dogfood.fileformat.nodes import Place
-from pytest_dogfood.fileformat.nodes import ScalarNode
+from pytest_dogfood.fileformat.nodes import Findings, Node, Place, ScalarNode
 from pytest_dogfood.fileformat.trees import Tree
 
 MAX_BYTES = 8 * 1024 * 1024

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -13,10 +12,7 @@ from markdown_it.token import Token
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pytest_dogfood.hub.fields import Fields
-from pytest_dogfood.hub.fields import Line
-from pytest_dogfood.hub.fields import UnusableError
-from pytest_dogfood.hub.fields import read_fields
+from pytest_dogfood.hub.fields import Fields, Line, UnusableError, read_fields
 from pytest_dogfood.hub.tasks import Block
 
 _OPENING_FENCE = re.compile(r" {0,3}(?:`{3,}|~{3,})[ \t]*task(?:[ \t]|\Z)")

@@ -6,25 +6,15 @@ All of them compare and set: they hold for the task as the caller saw it, and gi
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from msgspec.structs import replace
-from sqlalchemy import ColumnElement
-from sqlalchemy import Connection
-from sqlalchemy import and_
-from sqlalchemy import func
-from sqlalchemy import or_
-from sqlalchemy import update
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, update
 
 from pytest_dogfood.hub.entries import Stamp
-from pytest_dogfood.hub.statuses import Position
-from pytest_dogfood.hub.statuses import Status
-from pytest_dogfood.hub.statuses import position
-from pytest_dogfood.hub.tables import rank
-from pytest_dogfood.hub.tables import task_events
-from pytest_dogfood.hub.tables import tasks
+from pytest_dogfood.hub.statuses import Position, Status, position
+from pytest_dogfood.hub.tables import rank, task_events, tasks
 from pytest_dogfood.hub.tasks import HubTask
 
 Guard: TypeAlias = Callable[[Position], ColumnElement[bool]]

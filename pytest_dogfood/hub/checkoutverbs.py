@@ -8,23 +8,16 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.diagnostics import did_you_mean
+from pytest_dogfood.diagnostics import HarnessError, did_you_mean
 from pytest_dogfood.hub.choosing import around
 from pytest_dogfood.hub.entries import Checkout
-from pytest_dogfood.hub.errors import HubUsageError
-from pytest_dogfood.hub.errors import RefusedError
+from pytest_dogfood.hub.errors import HubUsageError, RefusedError
 from pytest_dogfood.hub.gitrepo import Repository
 from pytest_dogfood.hub.machine import this_machine
 from pytest_dogfood.hub.opening import open_hub
-from pytest_dogfood.hub.printing import print_table
-from pytest_dogfood.hub.printing import say
-from pytest_dogfood.hub.printing import write_json
-from pytest_dogfood.hub.printing import write_lines
-from pytest_dogfood.hub.protocol import PLACE
-from pytest_dogfood.hub.protocol import write_protocol
-from pytest_dogfood.hub.recognising import Newcomer
-from pytest_dogfood.hub.recognising import recognised
+from pytest_dogfood.hub.printing import print_table, say, write_json, write_lines
+from pytest_dogfood.hub.protocol import PLACE, write_protocol
+from pytest_dogfood.hub.recognising import Newcomer, recognised
 
 
 def register(options: Namespace) -> int:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import takewhile
 from pathlib import Path
 
 from msgspec import Struct
 
-from pytest_dogfood.hub.conditions import RepoCondition
-from pytest_dogfood.hub.conditions import RepoState
-from pytest_dogfood.hub.conditions import repo_finding
+from pytest_dogfood.hub.conditions import RepoCondition, RepoState, repo_finding
 from pytest_dogfood.hub.database import Hub
 from pytest_dogfood.hub.entries import Checkout
 from pytest_dogfood.hub.errors import HubUsageError

@@ -5,18 +5,13 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from argparse import ArgumentParser
-from argparse import Namespace
-from collections.abc import Callable
-from collections.abc import Iterator
-from collections.abc import Sequence
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Any
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from pytest_dogfood.hub.errors import USAGE
-from pytest_dogfood.hub.errors import HubError
+from pytest_dogfood.hub.errors import USAGE, HubError
 
 STATUSES = """\
 exit status: 0 no FAIL is left, 1 at least one is or a change was refused, 2 usage or settings,

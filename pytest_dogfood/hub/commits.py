@@ -8,8 +8,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from pytest_dogfood.hub.git import Answer
-from pytest_dogfood.hub.git import Git
+from pytest_dogfood.hub.git import Answer, Git
 from pytest_dogfood.hub.gitfiles import Version
 
 _COMMIT = (

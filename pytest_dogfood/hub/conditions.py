@@ -9,9 +9,7 @@ from types import MappingProxyType
 
 from msgspec import Struct
 
-from pytest_dogfood.hub.findings import Action
-from pytest_dogfood.hub.findings import Finding
-from pytest_dogfood.hub.findings import Severity
+from pytest_dogfood.hub.findings import Action, Finding, Severity
 
 
 class RepoState(StrEnum):

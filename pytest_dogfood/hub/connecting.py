@@ -4,37 +4,20 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
-from collections.abc import Mapping
-from contextlib import closing
-from contextlib import contextmanager
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import URL
-from sqlalchemy import Connection
-from sqlalchemy import Engine
-from sqlalchemy import create_engine
-from sqlalchemy import event
-from sqlalchemy.exc import ArgumentError
-from sqlalchemy.exc import DataError
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import NullPool
-from sqlalchemy.pool import PoolProxiedConnection
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.pool import NullPool, PoolProxiedConnection
 
-from pytest_dogfood.hub.errors import HubError
-from pytest_dogfood.hub.errors import HubUnreachable
-from pytest_dogfood.hub.errors import HubUsageError
-from pytest_dogfood.hub.errors import NoHubError
-from pytest_dogfood.hub.errors import RightsError
+from pytest_dogfood.hub.errors import HubError, HubUnreachable, HubUsageError, NoHubError, RightsError
 from pytest_dogfood.hub.mounts import network_file_system
-from pytest_dogfood.hub.urls import FORCE
-from pytest_dogfood.hub.urls import shown
+from pytest_dogfood.hub.urls import FORCE, shown
 
 CONNECT_TIMEOUT = 10
 """Seconds until a server that does not answer counts as unreachable."""

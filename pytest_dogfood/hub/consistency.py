@@ -2,47 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from collections.abc import Iterator
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.hub import trouble
-from pytest_dogfood.hub.conditions import FileState
-from pytest_dogfood.hub.conditions import RepoCondition
-from pytest_dogfood.hub.conditions import RepoState
-from pytest_dogfood.hub.conditions import file_finding
-from pytest_dogfood.hub.conditions import repo_finding
+from pytest_dogfood.hub.conditions import FileState, RepoCondition, RepoState, file_finding, repo_finding
 from pytest_dogfood.hub.database import Hub
-from pytest_dogfood.hub.decision import Decision
-from pytest_dogfood.hub.decision import Move
-from pytest_dogfood.hub.decision import decide
+from pytest_dogfood.hub.decision import Decision, Move, decide
 from pytest_dogfood.hub.entries import Checkout
 from pytest_dogfood.hub.errors import HubUsageError
-from pytest_dogfood.hub.findings import Action
-from pytest_dogfood.hub.findings import Finding
+from pytest_dogfood.hub.findings import Action, Finding
 from pytest_dogfood.hub.gitfiles import GitFile
-from pytest_dogfood.hub.gitrepo import Repository
-from pytest_dogfood.hub.gitrepo import Survey
+from pytest_dogfood.hub.gitrepo import Repository, Survey
 from pytest_dogfood.hub.locating import pinned_id
-from pytest_dogfood.hub.matching import Pair
-from pytest_dogfood.hub.matching import Sight
-from pytest_dogfood.hub.matching import match
+from pytest_dogfood.hub.matching import Pair, Sight, match
 from pytest_dogfood.hub.planfiles import read_workplans
 from pytest_dogfood.hub.preferences import read_preferences
-from pytest_dogfood.hub.progress import SILENT
-from pytest_dogfood.hub.progress import Progress
-from pytest_dogfood.hub.tasks import Block
-from pytest_dogfood.hub.tasks import HubTask
+from pytest_dogfood.hub.progress import SILENT, Progress
+from pytest_dogfood.hub.tasks import Block, HubTask
 from pytest_dogfood.hub.uncommitted import uncommitted
-from pytest_dogfood.hub.views import Judged
-from pytest_dogfood.hub.views import Question
-from pytest_dogfood.hub.views import RepoReport
-from pytest_dogfood.hub.views import Site
-from pytest_dogfood.hub.views import View
+from pytest_dogfood.hub.views import Judged, Question, RepoReport, Site, View
 from pytest_dogfood.hub.workplans import Document
 
 __all__ = ["RepoReport", "examine", "judge", "judge_again", "look", "site_of"]

@@ -6,10 +6,7 @@ import argparse
 from argparse import ArgumentParser
 from typing import Any
 
-from pytest_dogfood.hub.commandline import Verbs
-from pytest_dogfood.hub.commandline import add_actor_option
-from pytest_dogfood.hub.commandline import add_format_option
-from pytest_dogfood.hub.commandline import add_task_arguments
+from pytest_dogfood.hub.commandline import Verbs, add_actor_option, add_format_option, add_task_arguments
 
 
 def add_consistency_commands(subparsers: argparse._SubParsersAction[Any]) -> None:

@@ -10,33 +10,23 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from pytest_dogfood.hub.choosing import Choice
-from pytest_dogfood.hub.choosing import choose
+from pytest_dogfood.hub.choosing import Choice, choose
 from pytest_dogfood.hub.consistency import judge
 from pytest_dogfood.hub.database import Hub
 from pytest_dogfood.hub.decision import Policy
-from pytest_dogfood.hub.errors import REFUSED
-from pytest_dogfood.hub.errors import HubUsageError
-from pytest_dogfood.hub.eventlog import event_in_json
-from pytest_dogfood.hub.eventlog import event_line
-from pytest_dogfood.hub.fixing import Errand
-from pytest_dogfood.hub.fixing import fix as fix_each
-from pytest_dogfood.hub.machine import Machine
-from pytest_dogfood.hub.machine import current_actor
-from pytest_dogfood.hub.machine import this_machine
-from pytest_dogfood.hub.moves import Moved
-from pytest_dogfood.hub.moves import Mover
+from pytest_dogfood.hub.errors import REFUSED, HubUsageError
+from pytest_dogfood.hub.eventlog import event_in_json, event_line
+from pytest_dogfood.hub.fixing import Errand, fix as fix_each
+from pytest_dogfood.hub.machine import Machine, current_actor, this_machine
+from pytest_dogfood.hub.moves import Moved, Mover
 from pytest_dogfood.hub.opening import open_hub
-from pytest_dogfood.hub.printing import say
-from pytest_dogfood.hub.printing import write_json
-from pytest_dogfood.hub.printing import write_lines
+from pytest_dogfood.hub.printing import say, write_json, write_lines
 from pytest_dogfood.hub.reporting import report_lines
 from pytest_dogfood.hub.statuses import Status
 from pytest_dogfood.hub.taking import only_task
 from pytest_dogfood.hub.tasks import HubTask
 from pytest_dogfood.hub.telling import Telling
-from pytest_dogfood.hub.views import Question
-from pytest_dogfood.hub.views import RepoReport
+from pytest_dogfood.hub.views import Question, RepoReport
 from pytest_dogfood.standardstreams import Palette
 
 

@@ -2,41 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
 from msgspec.structs import asdict
-from sqlalchemy import URL
-from sqlalchemy import select
-from sqlalchemy import update
+from sqlalchemy import URL, select, update
 from sqlalchemy.exc import IntegrityError
 
 from pytest_dogfood.diagnostics import did_you_mean
-from pytest_dogfood.hub import changes
-from pytest_dogfood.hub import queries
-from pytest_dogfood.hub import registering
+from pytest_dogfood.hub import changes, queries, registering
 from pytest_dogfood.hub.connecting import Database
-from pytest_dogfood.hub.entries import Checkout
-from pytest_dogfood.hub.entries import Event
-from pytest_dogfood.hub.entries import Repo
-from pytest_dogfood.hub.entries import Source
-from pytest_dogfood.hub.entries import Stamp
-from pytest_dogfood.hub.entries import Writeback
-from pytest_dogfood.hub.errors import HubUsageError
-from pytest_dogfood.hub.errors import WrongHubError
+from pytest_dogfood.hub.entries import Checkout, Event, Repo, Source, Stamp, Writeback
+from pytest_dogfood.hub.errors import HubUsageError, WrongHubError
 from pytest_dogfood.hub.machine import Machine
 from pytest_dogfood.hub.preconditions import require_usable
 from pytest_dogfood.hub.statuses import Status
-from pytest_dogfood.hub.tables import tasks
-from pytest_dogfood.hub.tables import writebacks
+from pytest_dogfood.hub.tables import tasks, writebacks
 from pytest_dogfood.hub.tasks import HubTask
-from pytest_dogfood.hub.upgrades import hub_id
-from pytest_dogfood.hub.upgrades import require_current
-from pytest_dogfood.hub.upgrades import upgrade
+from pytest_dogfood.hub.upgrades import hub_id, require_current, upgrade
 from pytest_dogfood.hub.urls import parse_url
 
 

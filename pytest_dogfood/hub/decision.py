@@ -9,14 +9,10 @@ from msgspec.structs import replace
 
 from pytest_dogfood.hub import items
 from pytest_dogfood.hub.conditions import RepoCondition
-from pytest_dogfood.hub.findings import Action
-from pytest_dogfood.hub.findings import Finding
+from pytest_dogfood.hub.findings import Action, Finding
 from pytest_dogfood.hub.items import Case
-from pytest_dogfood.hub.statuses import Status
-from pytest_dogfood.hub.statuses import parse_status
-from pytest_dogfood.hub.statuses import position
-from pytest_dogfood.hub.tasks import Block
-from pytest_dogfood.hub.tasks import HubTask
+from pytest_dogfood.hub.statuses import Status, parse_status, position
+from pytest_dogfood.hub.tasks import Block, HubTask
 
 __all__ = ["Block", "Decision", "HubTask", "Move", "Policy", "SameRank", "decide"]
 

@@ -6,21 +6,19 @@ PyYAML's events show what its data does not: duplicate keys, aliases, and where 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
-from collections.abc import Mapping
-from collections.abc import Sequence
-from typing import Any
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import yaml
-from msgspec import Struct
-from msgspec import field
-from yaml.events import AliasEvent
-from yaml.events import CollectionEndEvent
-from yaml.events import CollectionStartEvent
-from yaml.events import DocumentStartEvent
-from yaml.events import MappingStartEvent
-from yaml.events import ScalarEvent
+from msgspec import Struct, field
+from yaml.events import (
+    AliasEvent,
+    CollectionEndEvent,
+    CollectionStartEvent,
+    DocumentStartEvent,
+    MappingStartEvent,
+    ScalarEvent,
+)
 
 LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """Several times faster where libyaml is there."""

@@ -2,46 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Iterable
-from collections.abc import Iterator
-from contextlib import ExitStack
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from msgspec import Struct
-from msgspec import field
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.hub import trouble
-from pytest_dogfood.hub.checkoutlock import DEFAULT_TIMEOUT
-from pytest_dogfood.hub.checkoutlock import checkout_lock
-from pytest_dogfood.hub.consistency import failed_report
-from pytest_dogfood.hub.consistency import judge_again
-from pytest_dogfood.hub.consistency import look
-from pytest_dogfood.hub.consistency import site_of
+from pytest_dogfood.hub.checkoutlock import DEFAULT_TIMEOUT, checkout_lock
+from pytest_dogfood.hub.consistency import failed_report, judge_again, look, site_of
 from pytest_dogfood.hub.database import Hub
 from pytest_dogfood.hub.decision import Move
-from pytest_dogfood.hub.entries import Checkout
-from pytest_dogfood.hub.entries import Source
-from pytest_dogfood.hub.entries import Stamp
-from pytest_dogfood.hub.errors import HubError
-from pytest_dogfood.hub.errors import HubUsageError
-from pytest_dogfood.hub.errors import NoHubError
+from pytest_dogfood.hub.entries import Checkout, Source, Stamp
+from pytest_dogfood.hub.errors import HubError, HubUsageError, NoHubError
 from pytest_dogfood.hub.findings import Action
 from pytest_dogfood.hub.items import Case
 from pytest_dogfood.hub.machine import Machine
-from pytest_dogfood.hub.progress import SILENT
-from pytest_dogfood.hub.progress import Progress
+from pytest_dogfood.hub.progress import SILENT, Progress
 from pytest_dogfood.hub.syncing import Following
-from pytest_dogfood.hub.tasks import Block
-from pytest_dogfood.hub.tasks import HubTask
-from pytest_dogfood.hub.views import Judged
-from pytest_dogfood.hub.views import Question
-from pytest_dogfood.hub.views import RepoReport
-from pytest_dogfood.hub.views import Site
-from pytest_dogfood.hub.views import View
+from pytest_dogfood.hub.tasks import Block, HubTask
+from pytest_dogfood.hub.views import Judged, Question, RepoReport, Site, View
 
 RETRIES = 3
 """How often a change is decided anew because somebody else was faster."""

@@ -13,8 +13,7 @@ from msgspec import Struct
 
 from pytest_dogfood.captured import Captured
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.process import Command
-from pytest_dogfood.process import run
+from pytest_dogfood.process import Command, run
 
 _READ_LIMIT = 64 * 1024 * 1024
 _MARKER = "DOGFOOD_GIT_CALL"

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from msgspec import Struct
 
 from pytest_dogfood.hub.conditions import FileState
-from pytest_dogfood.hub.git import Git
-from pytest_dogfood.hub.git import GitError
+from pytest_dogfood.hub.git import Git, GitError
 from pytest_dogfood.hub.places import Place
 
 _EXECUTABLE = "100755"

@@ -7,24 +7,13 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from msgspec import Struct
-from msgspec import field
+from msgspec import Struct, field
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.hub.conditions import RepoCondition
-from pytest_dogfood.hub.conditions import RepoState
-from pytest_dogfood.hub.fetching import QUIET
-from pytest_dogfood.hub.fetching import Fetch
-from pytest_dogfood.hub.fetching import fetch
-from pytest_dogfood.hub.git import DEFAULT_LIMITS
-from pytest_dogfood.hub.git import Answer
-from pytest_dogfood.hub.git import Git
-from pytest_dogfood.hub.git import GitError
-from pytest_dogfood.hub.git import Limits
-from pytest_dogfood.hub.places import LockFile
-from pytest_dogfood.hub.places import Place
-from pytest_dogfood.hub.places import locate
-from pytest_dogfood.hub.places import lock_files
+from pytest_dogfood.hub.conditions import RepoCondition, RepoState
+from pytest_dogfood.hub.fetching import QUIET, Fetch, fetch
+from pytest_dogfood.hub.git import DEFAULT_LIMITS, Answer, Git, GitError, Limits
+from pytest_dogfood.hub.places import LockFile, Place, locate, lock_files
 
 # A configuration may ask for more than following: changes stashed, local commits moved.
 _PULL = (*QUIET, "pull", "--ff-only", "--no-rebase", "--no-autostash", "--quiet")

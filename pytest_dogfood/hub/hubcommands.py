@@ -5,10 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from pytest_dogfood.hub.commandline import Verbs
-from pytest_dogfood.hub.commandline import add_actor_option
-from pytest_dogfood.hub.commandline import add_format_option
-from pytest_dogfood.hub.commandline import add_task_arguments
+from pytest_dogfood.hub.commandline import Verbs, add_actor_option, add_format_option, add_task_arguments
 
 
 def add_hub_commands(subparsers: argparse._SubParsersAction[Any]) -> None:

@@ -10,28 +10,15 @@ from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import InvalidProjectError
 from pytest_dogfood.hub.database import Hub
-from pytest_dogfood.hub.entries import Source
-from pytest_dogfood.hub.entries import Stamp
-from pytest_dogfood.hub.errors import REFUSED
-from pytest_dogfood.hub.errors import HubUsageError
-from pytest_dogfood.hub.importing import problems_in_words
-from pytest_dogfood.hub.importing import read_tasks_file
+from pytest_dogfood.hub.entries import Source, Stamp
+from pytest_dogfood.hub.errors import REFUSED, HubUsageError
+from pytest_dogfood.hub.importing import problems_in_words, read_tasks_file
 from pytest_dogfood.hub.locating import local_hub
-from pytest_dogfood.hub.machine import current_actor
-from pytest_dogfood.hub.machine import this_machine
-from pytest_dogfood.hub.opening import hub_url
-from pytest_dogfood.hub.opening import open_hub
-from pytest_dogfood.hub.printing import print_table
-from pytest_dogfood.hub.printing import say
-from pytest_dogfood.hub.printing import write_json
-from pytest_dogfood.hub.statuses import Status
-from pytest_dogfood.hub.statuses import nearest
-from pytest_dogfood.hub.statuses import parse_status
-from pytest_dogfood.hub.taking import Taken
-from pytest_dogfood.hub.taking import only_task
-from pytest_dogfood.hub.taking import set_deleted
-from pytest_dogfood.hub.taking import set_forward
-from pytest_dogfood.hub.taking import take_in
+from pytest_dogfood.hub.machine import current_actor, this_machine
+from pytest_dogfood.hub.opening import hub_url, open_hub
+from pytest_dogfood.hub.printing import print_table, say, write_json
+from pytest_dogfood.hub.statuses import Status, nearest, parse_status
+from pytest_dogfood.hub.taking import Taken, only_task, set_deleted, set_forward, take_in
 from pytest_dogfood.hub.tasks import HubTask
 from pytest_dogfood.hub.urls import parse_url
 

@@ -5,27 +5,24 @@ from __future__ import annotations
 import csv
 import io
 import uuid
-from collections.abc import Iterator
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from msgspec import Struct
 
-from pytest_dogfood.diagnostics import Diagnostic
-from pytest_dogfood.diagnostics import InvalidProjectError
-from pytest_dogfood.diagnostics import errors_among
+from pytest_dogfood.diagnostics import Diagnostic, InvalidProjectError, errors_among
 from pytest_dogfood.fileformat.jsontext import read_json
-from pytest_dogfood.fileformat.nodes import Findings
-from pytest_dogfood.fileformat.nodes import ListNode
-from pytest_dogfood.fileformat.nodes import MapNode
-from pytest_dogfood.fileformat.nodes import Node
-from pytest_dogfood.fileformat.nodes import Place
-from pytest_dogfood.fileformat.nodes import ScalarNode
-from pytest_dogfood.fileformat.nodes import described
-from pytest_dogfood.fileformat.nodes import is_null
-from pytest_dogfood.hub.statuses import Status
-from pytest_dogfood.hub.statuses import nearest
-from pytest_dogfood.hub.statuses import parse_status
+from pytest_dogfood.fileformat.nodes import (
+    Findings,
+    ListNode,
+    MapNode,
+    Node,
+    Place,
+    ScalarNode,
+    described,
+    is_null,
+)
+from pytest_dogfood.hub.statuses import Status, nearest, parse_status
 
 REQUIRED = ("repo", "task_id", "status")
 OPTIONAL = ("title", "reopen_count", "hub_id", "path")

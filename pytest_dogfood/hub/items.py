@@ -7,15 +7,9 @@ import shlex
 from msgspec import Struct
 
 from pytest_dogfood.hub.conditions import RepoCondition
-from pytest_dogfood.hub.findings import Action
-from pytest_dogfood.hub.findings import Finding
-from pytest_dogfood.hub.findings import Severity
-from pytest_dogfood.hub.statuses import Status
-from pytest_dogfood.hub.statuses import is_closed
-from pytest_dogfood.hub.statuses import nearest
-from pytest_dogfood.hub.statuses import parse_status
-from pytest_dogfood.hub.tasks import Block
-from pytest_dogfood.hub.tasks import HubTask
+from pytest_dogfood.hub.findings import Action, Finding, Severity
+from pytest_dogfood.hub.statuses import Status, is_closed, nearest, parse_status
+from pytest_dogfood.hub.tasks import Block, HubTask
 
 
 class Case(Struct, frozen=True, kw_only=True):

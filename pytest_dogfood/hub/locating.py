@@ -11,12 +11,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from pytest_dogfood.hub.errors import HubUsageError
-from pytest_dogfood.hub.errors import NoHubError
+from pytest_dogfood.hub.errors import HubUsageError, NoHubError
 from pytest_dogfood.hub.machine import data_directory
-from pytest_dogfood.hub.projectfile import PROJECT_FILE
-from pytest_dogfood.hub.projectfile import read_project_file
-from pytest_dogfood.hub.projectfile import settings_text
+from pytest_dogfood.hub.projectfile import PROJECT_FILE, read_project_file, settings_text
 
 VARIABLE = "DOGFOOD_HUB"
 SETTING = "dogfood_hub"

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from collections.abc import Iterable
-from collections.abc import Iterator
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from msgspec import Struct
-from msgspec import field
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from pytest_dogfood.hub import items
 from pytest_dogfood.hub.conditions import RepoCondition
 from pytest_dogfood.hub.findings import Finding
 from pytest_dogfood.hub.items import Case
-from pytest_dogfood.hub.tasks import Block
-from pytest_dogfood.hub.tasks import HubTask
+from pytest_dogfood.hub.tasks import Block, HubTask
 
 
 class Pair(Struct, frozen=True, kw_only=True):

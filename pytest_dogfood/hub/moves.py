@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from msgspec import Struct
@@ -14,33 +12,21 @@ from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.hub.choosing import only_checkout
-from pytest_dogfood.hub.commits import StatusChange
-from pytest_dogfood.hub.commits import sync_message
-from pytest_dogfood.hub.conditions import FileState
-from pytest_dogfood.hub.conditions import file_finding
-from pytest_dogfood.hub.conditions import repo_finding
-from pytest_dogfood.hub.consistency import look
-from pytest_dogfood.hub.consistency import site_of
+from pytest_dogfood.hub.commits import StatusChange, sync_message
+from pytest_dogfood.hub.conditions import FileState, file_finding, repo_finding
+from pytest_dogfood.hub.consistency import look, site_of
 from pytest_dogfood.hub.database import Hub
-from pytest_dogfood.hub.entries import Source
-from pytest_dogfood.hub.entries import Writeback
+from pytest_dogfood.hub.entries import Source, Writeback
 from pytest_dogfood.hub.errors import RefusedError
 from pytest_dogfood.hub.findings import Finding
-from pytest_dogfood.hub.fixing import Errand
-from pytest_dogfood.hub.fixing import locked
+from pytest_dogfood.hub.fixing import Errand, locked
 from pytest_dogfood.hub.gitfiles import GitFile
-from pytest_dogfood.hub.rewriting import EditRefusedError
-from pytest_dogfood.hub.rewriting import with_reopening
-from pytest_dogfood.hub.rewriting import with_statuses
-from pytest_dogfood.hub.statuses import RANK
-from pytest_dogfood.hub.statuses import Status
-from pytest_dogfood.hub.statuses import parse_status
-from pytest_dogfood.hub.tasks import Block
-from pytest_dogfood.hub.tasks import HubTask
+from pytest_dogfood.hub.rewriting import EditRefusedError, with_reopening, with_statuses
+from pytest_dogfood.hub.statuses import RANK, Status, parse_status
+from pytest_dogfood.hub.tasks import Block, HubTask
 from pytest_dogfood.hub.views import View
 from pytest_dogfood.hub.workplans import Document
-from pytest_dogfood.hub.writeback import Request
-from pytest_dogfood.hub.writeback import write_back
+from pytest_dogfood.hub.writeback import Request, write_back
 
 
 class Moved(Struct, frozen=True, kw_only=True):

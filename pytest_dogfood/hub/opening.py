@@ -7,8 +7,7 @@ from pathlib import Path
 from sqlalchemy import URL
 
 from pytest_dogfood.hub.database import Hub
-from pytest_dogfood.hub.locating import locate
-from pytest_dogfood.hub.locating import pinned_id
+from pytest_dogfood.hub.locating import locate, pinned_id
 from pytest_dogfood.hub.urls import parse_url
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
@@ -14,8 +13,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from pytest_dogfood.hub.checkoutlock import LOCK_NAME
-from pytest_dogfood.hub.conditions import RepoCondition
-from pytest_dogfood.hub.conditions import RepoState
+from pytest_dogfood.hub.conditions import RepoCondition, RepoState
 from pytest_dogfood.hub.git import Git
 
 _OLDEST = (2, 30)

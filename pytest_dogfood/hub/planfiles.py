@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from pytest_dogfood.hub.gitfiles import read_regular
-from pytest_dogfood.hub.workplans import Document
-from pytest_dogfood.hub.workplans import parse
+from pytest_dogfood.hub.workplans import Document, parse
 
 _SUFFIX = ".md"
 _NEVER = frozenset({".git", "node_modules"})

@@ -6,30 +6,24 @@ All of it is asked when the hub is opened, so that no file is committed whose ro
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement
-from sqlalchemy import Connection
-from sqlalchemy import func
-from sqlalchemy import literal_column
-from sqlalchemy import select
-from sqlalchemy import text
+from sqlalchemy import ColumnElement, Connection, func, literal_column, select, text
 from sqlalchemy.dialects.postgresql import OID
 
 from pytest_dogfood.hub.connecting import CREATEDB
-from pytest_dogfood.hub.errors import HubUnreachable
-from pytest_dogfood.hub.errors import HubUsageError
-from pytest_dogfood.hub.errors import RightsError
-from pytest_dogfood.hub.tables import checkouts
-from pytest_dogfood.hub.tables import hubs
-from pytest_dogfood.hub.tables import metadata
-from pytest_dogfood.hub.tables import repos
-from pytest_dogfood.hub.tables import schema_version
-from pytest_dogfood.hub.tables import task_events
-from pytest_dogfood.hub.tables import tasks
-from pytest_dogfood.hub.tables import writebacks
+from pytest_dogfood.hub.errors import HubUnreachable, HubUsageError, RightsError
+from pytest_dogfood.hub.tables import (
+    checkouts,
+    hubs,
+    metadata,
+    repos,
+    schema_version,
+    task_events,
+    tasks,
+    writebacks,
+)
 from pytest_dogfood.hub.upgrades import found_tables
 
 _TO_READ: Mapping[str, tuple[str, ...]] = {

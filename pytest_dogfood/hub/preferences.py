@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
-from pathlib import Path
-from pathlib import PurePosixPath
-from typing import Any
-from typing import TypeVar
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
 from pytest_dogfood.diagnostics import did_you_mean
-from pytest_dogfood.hub.commits import DEFAULT_OPTIONS
-from pytest_dogfood.hub.commits import CommitOptions
-from pytest_dogfood.hub.commits import Signing
+from pytest_dogfood.hub.commits import DEFAULT_OPTIONS, CommitOptions, Signing
 from pytest_dogfood.hub.decision import SameRank
 from pytest_dogfood.hub.errors import HubUsageError
-from pytest_dogfood.hub.git import DEFAULT_LIMITS
-from pytest_dogfood.hub.git import Limits
-from pytest_dogfood.hub.projectfile import PROJECT_FILE
-from pytest_dogfood.hub.projectfile import read_project_file
+from pytest_dogfood.hub.git import DEFAULT_LIMITS, Limits
+from pytest_dogfood.hub.projectfile import PROJECT_FILE, read_project_file
 
 Choice = TypeVar("Choice", bound=StrEnum)
 

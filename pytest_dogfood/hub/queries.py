@@ -4,26 +4,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from datetime import UTC
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection
-from sqlalchemy import Row
-from sqlalchemy import Select
-from sqlalchemy import and_
-from sqlalchemy import or_
-from sqlalchemy import select
+from sqlalchemy import Connection, Row, Select, and_, or_, select
 
-from pytest_dogfood.hub.entries import Checkout
-from pytest_dogfood.hub.entries import Event
-from pytest_dogfood.hub.entries import Repo
-from pytest_dogfood.hub.entries import Source
-from pytest_dogfood.hub.tables import checkouts
-from pytest_dogfood.hub.tables import rank
-from pytest_dogfood.hub.tables import repos
-from pytest_dogfood.hub.tables import task_events
-from pytest_dogfood.hub.tables import tasks
+from pytest_dogfood.hub.entries import Checkout, Event, Repo, Source
+from pytest_dogfood.hub.tables import checkouts, rank, repos, task_events, tasks
 from pytest_dogfood.hub.tasks import HubTask
 
 

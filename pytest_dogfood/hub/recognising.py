@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from msgspec import Struct
 
-from pytest_dogfood.hub.entries import Checkout
-from pytest_dogfood.hub.entries import Repo
+from pytest_dogfood.hub.entries import Checkout, Repo
 from pytest_dogfood.hub.errors import HubUsageError
 
 

@@ -7,19 +7,13 @@ import uuid
 from importlib import import_module
 from pathlib import Path
 
-from sqlalchemy import Connection
-from sqlalchemy import Table
-from sqlalchemy import func
-from sqlalchemy import select
-from sqlalchemy import update
+from sqlalchemy import Connection, Table, func, select, update
 
-from pytest_dogfood.hub.entries import Checkout
-from pytest_dogfood.hub.entries import Repo
+from pytest_dogfood.hub.entries import Checkout, Repo
 from pytest_dogfood.hub.errors import HubUsageError
 from pytest_dogfood.hub.machine import Machine
 from pytest_dogfood.hub.queries import read_repos
-from pytest_dogfood.hub.tables import checkouts
-from pytest_dogfood.hub.tables import repos
+from pytest_dogfood.hub.tables import checkouts, repos
 
 
 def repo_of(connection: Connection, slug: str, root_commit: str) -> Repo:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from collections.abc import Iterator
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pytest_dogfood.diagnostics import counted
-from pytest_dogfood.hub.findings import Finding
-from pytest_dogfood.hub.findings import Severity
+from pytest_dogfood.hub.findings import Finding, Severity
 from pytest_dogfood.hub.printing import printable
 from pytest_dogfood.hub.views import RepoReport
 from pytest_dogfood.standardstreams import Palette

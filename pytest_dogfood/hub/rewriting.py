@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
 from pytest_dogfood.hub.blocks import Entry
 from pytest_dogfood.hub.fields import Event
 from pytest_dogfood.hub.statuses import Status
-from pytest_dogfood.hub.workplans import Document
-from pytest_dogfood.hub.workplans import parse
+from pytest_dogfood.hub.workplans import Document, parse
 
 _SCALAR = "ScalarEvent"
 

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from collections.abc import Sequence
-from datetime import UTC
-from datetime import datetime
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 
 from msgspec.structs import replace
 
 from pytest_dogfood.hub import trouble
-from pytest_dogfood.hub.commits import StatusChange
-from pytest_dogfood.hub.commits import sync_message
+from pytest_dogfood.hub.commits import StatusChange, sync_message
 from pytest_dogfood.hub.database import Hub
 from pytest_dogfood.hub.entries import Writeback
 from pytest_dogfood.hub.findings import Action
-from pytest_dogfood.hub.rewriting import EditRefusedError
-from pytest_dogfood.hub.rewriting import with_statuses
+from pytest_dogfood.hub.rewriting import EditRefusedError, with_statuses
 from pytest_dogfood.hub.statuses import Status
-from pytest_dogfood.hub.views import Judged
-from pytest_dogfood.hub.views import View
+from pytest_dogfood.hub.views import Judged, View
 from pytest_dogfood.hub.workplans import Document
-from pytest_dogfood.hub.writeback import Request
-from pytest_dogfood.hub.writeback import Result
-from pytest_dogfood.hub.writeback import write_back
+from pytest_dogfood.hub.writeback import Request, Result, write_back
 
 
 class Following:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sqlalchemy import BigInteger
-from sqlalchemy import Column
-from sqlalchemy import ColumnElement
-from sqlalchemy import DateTime
-from sqlalchemy import ForeignKey
-from sqlalchemy import Integer
-from sqlalchemy import MetaData
-from sqlalchemy import Table
-from sqlalchemy import UniqueConstraint
-from sqlalchemy import case
-from sqlalchemy import func
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    DateTime,
+    ForeignKey,
+    Integer,
+    MetaData,
+    Table,
+    UniqueConstraint,
+    case,
+    func,
+)
 
 from pytest_dogfood.hub.statuses import RANK
 from pytest_dogfood.hub.words import Words

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 
 from msgspec import Struct
 
 from pytest_dogfood.hub.database import Hub
 from pytest_dogfood.hub.entries import Stamp
-from pytest_dogfood.hub.errors import HubUsageError
-from pytest_dogfood.hub.errors import RefusedError
+from pytest_dogfood.hub.errors import HubUsageError, RefusedError
 from pytest_dogfood.hub.importing import ImportedTask
-from pytest_dogfood.hub.statuses import RANK
-from pytest_dogfood.hub.statuses import Status
-from pytest_dogfood.hub.statuses import parse_status
-from pytest_dogfood.hub.statuses import position
+from pytest_dogfood.hub.statuses import RANK, Status, parse_status, position
 from pytest_dogfood.hub.tasks import HubTask
 
 RETRIES = 3

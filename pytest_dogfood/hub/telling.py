@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Self
-from typing import TextIO
+from typing import Self, TextIO
 
-from pytest_dogfood.hub.errors import INTERRUPTED
-from pytest_dogfood.hub.errors import REFUSED
-from pytest_dogfood.hub.errors import HubError
-from pytest_dogfood.hub.printing import Counting
-from pytest_dogfood.hub.printing import write_json
-from pytest_dogfood.hub.printing import write_lines
-from pytest_dogfood.hub.reporting import closing_line
-from pytest_dogfood.hub.reporting import findings_of
-from pytest_dogfood.hub.reporting import in_json
-from pytest_dogfood.hub.reporting import is_left
-from pytest_dogfood.hub.reporting import report_lines
+from pytest_dogfood.hub.errors import INTERRUPTED, REFUSED, HubError
+from pytest_dogfood.hub.printing import Counting, write_json, write_lines
+from pytest_dogfood.hub.reporting import closing_line, findings_of, in_json, is_left, report_lines
 from pytest_dogfood.hub.views import RepoReport
-from pytest_dogfood.standardstreams import OutputLostError
-from pytest_dogfood.standardstreams import Palette
+from pytest_dogfood.standardstreams import OutputLostError, Palette
 
 
 class Telling:

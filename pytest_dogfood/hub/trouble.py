@@ -6,11 +6,8 @@ from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.hub.checkoutlock import CheckoutLockedError
-from pytest_dogfood.hub.errors import HubUsageError
-from pytest_dogfood.hub.errors import WrongHubError
-from pytest_dogfood.hub.findings import Action
-from pytest_dogfood.hub.findings import Finding
-from pytest_dogfood.hub.findings import Severity
+from pytest_dogfood.hub.errors import HubUsageError, WrongHubError
+from pytest_dogfood.hub.findings import Action, Finding, Severity
 from pytest_dogfood.hub.items import Case
 from pytest_dogfood.hub.projectfile import PROJECT_FILE
 

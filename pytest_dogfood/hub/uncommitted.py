@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
-from pytest_dogfood.hub.conditions import FileState
-from pytest_dogfood.hub.conditions import file_finding
+from pytest_dogfood.hub.conditions import FileState, file_finding
 from pytest_dogfood.hub.database import Hub
 from pytest_dogfood.hub.decision import Move
 from pytest_dogfood.hub.findings import Finding
 from pytest_dogfood.hub.gitfiles import GitFile
-from pytest_dogfood.hub.tasks import Block
-from pytest_dogfood.hub.tasks import HubTask
+from pytest_dogfood.hub.tasks import Block, HubTask
 from pytest_dogfood.hub.views import View
 from pytest_dogfood.hub.workplans import parse
 

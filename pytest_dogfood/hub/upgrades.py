@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
-from collections.abc import Sequence
-from typing import Any
-from typing import TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
-from sqlalchemy import Column
-from sqlalchemy import Connection
-from sqlalchemy import inspect
-from sqlalchemy import select
-from sqlalchemy import text
+from sqlalchemy import Column, Connection, inspect, select, text
 
 from pytest_dogfood.diagnostics import counted
-from pytest_dogfood.hub.errors import HubUsageError
-from pytest_dogfood.hub.errors import NoHubError
-from pytest_dogfood.hub.errors import SchemaTooNew
-from pytest_dogfood.hub.tables import TRIGGERS
-from pytest_dogfood.hub.tables import hubs
-from pytest_dogfood.hub.tables import metadata
-from pytest_dogfood.hub.tables import schema_version
+from pytest_dogfood.hub.errors import HubUsageError, NoHubError, SchemaTooNew
+from pytest_dogfood.hub.tables import TRIGGERS, hubs, metadata, schema_version
 
 Step: TypeAlias = Callable[[Connection], None]
 

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from msgspec import Struct
-from msgspec import field
+from msgspec import Struct, field
 from msgspec.structs import replace
 
-from pytest_dogfood.hub.decision import DEFAULT_POLICY
-from pytest_dogfood.hub.decision import Decision
-from pytest_dogfood.hub.decision import Policy
+from pytest_dogfood.hub.decision import DEFAULT_POLICY, Decision, Policy
 from pytest_dogfood.hub.entries import Checkout
 from pytest_dogfood.hub.findings import Finding
-from pytest_dogfood.hub.gitrepo import Repository
-from pytest_dogfood.hub.gitrepo import Survey
+from pytest_dogfood.hub.gitrepo import Repository, Survey
 from pytest_dogfood.hub.matching import Pair
 from pytest_dogfood.hub.preferences import Preferences
 from pytest_dogfood.hub.workplans import Document

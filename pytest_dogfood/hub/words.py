@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-from sqlalchemy import Dialect
-from sqlalchemy import Text
+from sqlalchemy import Dialect, Text
 from sqlalchemy.types import TypeDecorator
 
 # Bytes that are no UTF-8 come from Python as surrogates, which no database takes: they are kept as private letters.

@@ -10,15 +10,9 @@ from typing import Any
 from markdown_it import MarkdownIt
 from msgspec import Struct
 
-from pytest_dogfood.hub.blocks import BlockReader
-from pytest_dogfood.hub.blocks import Entry
-from pytest_dogfood.hub.fields import LOADER
-from pytest_dogfood.hub.fields import Line
-from pytest_dogfood.hub.fields import UnusableError
-from pytest_dogfood.hub.fields import read_fields
-from pytest_dogfood.hub.findings import Action
-from pytest_dogfood.hub.findings import Finding
-from pytest_dogfood.hub.findings import Severity
+from pytest_dogfood.hub.blocks import BlockReader, Entry
+from pytest_dogfood.hub.fields import LOADER, Line, UnusableError, read_fields
+from pytest_dogfood.hub.findings import Action, Finding, Severity
 from pytest_dogfood.hub.tasks import Block
 
 BOM = "\ufeff"

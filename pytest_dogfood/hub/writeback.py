@@ -9,23 +9,13 @@ from enum import StrEnum
 from msgspec import Struct
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.hub.commits import DEFAULT_OPTIONS
-from pytest_dogfood.hub.commits import CommitOptions
-from pytest_dogfood.hub.commits import commit_file
-from pytest_dogfood.hub.commits import deviation
-from pytest_dogfood.hub.conditions import FileState
-from pytest_dogfood.hub.conditions import file_finding
-from pytest_dogfood.hub.findings import Action
-from pytest_dogfood.hub.findings import Finding
-from pytest_dogfood.hub.findings import Severity
+from pytest_dogfood.hub.commits import DEFAULT_OPTIONS, CommitOptions, commit_file, deviation
+from pytest_dogfood.hub.conditions import FileState, file_finding
+from pytest_dogfood.hub.findings import Action, Finding, Severity
 from pytest_dogfood.hub.git import Answer
-from pytest_dogfood.hub.gitfiles import GitFile
-from pytest_dogfood.hub.gitfiles import Tracked
-from pytest_dogfood.hub.gitfiles import Version
-from pytest_dogfood.hub.gitfiles import read_regular
+from pytest_dogfood.hub.gitfiles import GitFile, Tracked, Version, read_regular
 from pytest_dogfood.hub.gitrepo import Repository
-from pytest_dogfood.hub.replacing import ChangedError
-from pytest_dogfood.hub.replacing import replace
+from pytest_dogfood.hub.replacing import ChangedError, replace
 from pytest_dogfood.hub.rewriting import EditRefusedError
 
 

@@ -8,8 +8,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -18,16 +17,9 @@ from statistics import median
 from tests.benchmarks import overheads
 from tests.benchmarks.checking import check
 from tests.benchmarks.consistency import consistency
-from tests.benchmarks.contenders import TOOLS
-from tests.benchmarks.contenders import available
-from tests.benchmarks.graphs import GRAPHS
-from tests.benchmarks.graphs import TINY
-from tests.benchmarks.graphs import WIDE
-from tests.benchmarks.graphs import bound
-from tests.benchmarks.graphs import ideal
-from tests.benchmarks.measuring import Row
-from tests.benchmarks.measuring import load
-from tests.benchmarks.measuring import taking_turns
+from tests.benchmarks.contenders import TOOLS, available
+from tests.benchmarks.graphs import GRAPHS, TINY, WIDE, bound, ideal
+from tests.benchmarks.measuring import Row, load, taking_turns
 
 WORKERS = (2, 4, 8)
 LONGER_THAN_CO_LOCATED = {2: 1.9, 4: 3.5}

@@ -8,14 +8,10 @@ from __future__ import annotations
 import heapq
 import os
 import subprocess
-from collections.abc import Callable
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.benchmarks.graphs import Graph
-from tests.benchmarks.graphs import Job
-from tests.benchmarks.graphs import dependents
-from tests.benchmarks.graphs import ways
+from tests.benchmarks.graphs import Graph, Job, dependents, ways
 
 
 def run_bare(graph: Graph, workers: int, argv: Callable[[Job], Sequence[str]], *, cwd: Path) -> None:

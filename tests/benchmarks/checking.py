@@ -6,10 +6,8 @@ import sys
 from pathlib import Path
 from statistics import median
 
-from tests.benchmarks.contenders import call
-from tests.benchmarks.contenders import scratch
-from tests.benchmarks.measuring import Row
-from tests.benchmarks.measuring import wall
+from tests.benchmarks.contenders import call, scratch
+from tests.benchmarks.measuring import Row, wall
 
 MEGABYTE = 1024  # ru_maxrss counts kibibytes on Linux
 PEAK = """\

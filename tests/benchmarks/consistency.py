@@ -12,9 +12,7 @@ from pathlib import Path
 from statistics import median
 
 from tests.benchmarks.contenders import scratch
-from tests.benchmarks.measuring import Row
-from tests.benchmarks.measuring import processor
-from tests.benchmarks.measuring import wall
+from tests.benchmarks.measuring import Row, processor, wall
 
 TASK = """\
 

@@ -12,15 +12,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
-from collections.abc import Iterator
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.benchmarks.bare import run_bare
-from tests.benchmarks.graphs import Graph
-from tests.benchmarks.graphs import Job
+from tests.benchmarks.graphs import Graph, Job
 
 QUIET = ("-q", "-p", "no:randomly", "-p", "no:cacheprovider")
 LIMIT = 300

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Callable
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 SEED = 20250704

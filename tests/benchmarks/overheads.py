@@ -9,22 +9,11 @@ from pathlib import Path
 from pytest_dogfood.diagnostics import Location
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.jobs import jobs_for
-from pytest_dogfood.journey import Capability
-from pytest_dogfood.journey import Journey
-from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.journey import Scope
-from pytest_dogfood.journey import Token
+from pytest_dogfood.journey import Capability, Journey, JourneyId, Scope, Token
 from pytest_dogfood.pausing import collector_paused
 from pytest_dogfood.planning import make_plan
-from tests.benchmarks.contenders import pytest
-from tests.benchmarks.contenders import scratch
-from tests.benchmarks.measuring import Row
-from tests.benchmarks.measuring import medians
-from tests.benchmarks.measuring import own_processor
-from tests.benchmarks.measuring import processor
-from tests.benchmarks.measuring import ratio
-from tests.benchmarks.measuring import taking_turns
-from tests.benchmarks.measuring import wall
+from tests.benchmarks.contenders import pytest, scratch
+from tests.benchmarks.measuring import Row, medians, own_processor, processor, ratio, taking_turns, wall
 
 STOPWATCH = """\
 import time

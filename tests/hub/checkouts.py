@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_dogfood.hub.git import Limits
-from pytest_dogfood.hub.gitrepo import Repository
-from pytest_dogfood.hub.gitrepo import Survey
+from pytest_dogfood.hub.gitrepo import Repository, Survey
 
 PLAN = "workplans/X-WP-0001.md"
 IDENTITY = "[user]\n\tname = Ann\n\temail = ann@example.org\n"

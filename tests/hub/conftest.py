@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine
-from sqlalchemy import make_url
+from sqlalchemy import create_engine, make_url
 
 from pytest_dogfood.hub.database import Hub
-from pytest_dogfood.hub.entries import Source
-from pytest_dogfood.hub.entries import Stamp
+from pytest_dogfood.hub.entries import Source, Stamp
 from pytest_dogfood.hub.machine import Machine
 from pytest_dogfood.hub.tasks import HubTask
 from tests.hub import postgres
-from tests.hub.checkouts import Farm
-from tests.hub.checkouts import isolated
-from tests.hub.machines import Desk
-from tests.hub.machines import World
-from tests.hub.machines import ahead_of_both
+from tests.hub.checkouts import Farm, isolated
+from tests.hub.machines import Desk, World, ahead_of_both
 
 MACHINE = Machine(id="11111111-1111-4111-8111-111111111111", host="here")
 

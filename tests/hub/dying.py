@@ -12,8 +12,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,8 +113,7 @@ class _Doomed:
             os._exit(status)
 
     def _watch(self) -> None:
-        from sqlalchemy import Engine
-        from sqlalchemy import event
+        from sqlalchemy import Engine, event
 
         sys.addaudithook(self._hear)
         event.listen(Engine, "before_cursor_execute", self._statement)

@@ -5,17 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date
 
-from pytest_dogfood.hub.commits import CommitOptions
-from pytest_dogfood.hub.commits import Signing
-from pytest_dogfood.hub.commits import StatusChange
-from pytest_dogfood.hub.commits import sync_message
+from pytest_dogfood.hub.commits import CommitOptions, Signing, StatusChange, sync_message
 from pytest_dogfood.hub.git import Limits
-from pytest_dogfood.hub.writeback import Request
-from pytest_dogfood.hub.writeback import Result
-from pytest_dogfood.hub.writeback import write_back
-from tests.hub.checkouts import PLAN
-from tests.hub.checkouts import QUICK
-from tests.hub.checkouts import Checkout
+from pytest_dogfood.hub.writeback import Request, Result, write_back
+from tests.hub.checkouts import PLAN, QUICK, Checkout
 
 OLD = b"# \xef\xbb\xbf Plan\r\nstatus: todo  \n\n\tno newline at the end"
 NEW = OLD.replace(b"todo", b"done")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from pytest_dogfood.hub.checkoutlock import LOCK_NAME
@@ -12,26 +11,12 @@ from pytest_dogfood.hub.database import Hub
 from pytest_dogfood.hub.findings import Finding
 from pytest_dogfood.hub.tasks import HubTask
 from tests.hub.checkouts import Checkout
-from tests.hub.doings import Move
-from tests.hub.doings import Options
-from tests.hub.dying import MOMENTS
-from tests.hub.dying import dies
+from tests.hub.doings import Move, Options
+from tests.hub.dying import MOMENTS, dies
 from tests.hub.machines import Desk
-from tests.hub.plans import FILES
-from tests.hub.plans import TASKS
-from tests.hub.plans import Entry
-from tests.hub.plans import edited
-from tests.hub.plans import entries_in
-from tests.hub.plans import path_of
-from tests.hub.plans import with_words
-from tests.hub.promises import LEFT
-from tests.hub.promises import RANKS
-from tests.hub.promises import Follower
-from tests.hub.promises import Picture
-from tests.hub.promises import require
-from tests.hub.promises import require_commits
-from tests.hub.stages import CODE
-from tests.hub.stages import Stage
+from tests.hub.plans import FILES, TASKS, Entry, edited, entries_in, path_of, with_words
+from tests.hub.promises import LEFT, RANKS, Follower, Picture, require, require_commits
+from tests.hub.stages import CODE, Stage
 
 STEPS = 22
 WRITES = 14  # hardly any fix does more

@@ -10,27 +10,16 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
-from dataclasses import dataclass
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from pytest_dogfood.hub.database import Hub
-from tests.hub.dying import MOMENTS
-from tests.hub.dying import Moment
-from tests.hub.dying import dies
+from tests.hub.dying import MOMENTS, Moment, dies
 from tests.hub.histories import clear_up
-from tests.hub.machines import Desk
-from tests.hub.machines import codes
-from tests.hub.plans import edited
-from tests.hub.plans import entries_in
-from tests.hub.plans import path_of
-from tests.hub.promises import LEFT
-from tests.hub.promises import Follower
-from tests.hub.promises import Picture
-from tests.hub.promises import require
-from tests.hub.stages import Stage
-from tests.hub.stages import own_stages
+from tests.hub.machines import Desk, codes
+from tests.hub.plans import edited, entries_in, path_of
+from tests.hub.promises import LEFT, Follower, Picture, require
+from tests.hub.stages import Stage, own_stages
 
 NEWS, LATE = "B-T1", "A-T1"
 """A task of which the file is ahead, and one of which the hub is."""

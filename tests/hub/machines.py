@@ -11,22 +11,16 @@ from pytest_dogfood.hub.choosing import choose
 from pytest_dogfood.hub.consistency import examine
 from pytest_dogfood.hub.database import Hub
 from pytest_dogfood.hub.decision import Policy
-from pytest_dogfood.hub.entries import Checkout as Registered
-from pytest_dogfood.hub.entries import Source
-from pytest_dogfood.hub.entries import Stamp
+from pytest_dogfood.hub.entries import Checkout as Registered, Source, Stamp
 from pytest_dogfood.hub.findings import Finding
-from pytest_dogfood.hub.fixing import Errand
-from pytest_dogfood.hub.fixing import fix
+from pytest_dogfood.hub.fixing import Errand, fix
 from pytest_dogfood.hub.machine import Machine
-from pytest_dogfood.hub.moves import Moved
-from pytest_dogfood.hub.moves import Mover
+from pytest_dogfood.hub.moves import Moved, Mover
 from pytest_dogfood.hub.statuses import Status
 from pytest_dogfood.hub.taking import only_task
 from pytest_dogfood.hub.tasks import HubTask
-from pytest_dogfood.hub.views import Question
-from pytest_dogfood.hub.views import RepoReport
-from tests.hub.checkouts import Checkout
-from tests.hub.checkouts import Farm
+from pytest_dogfood.hub.views import Question, RepoReport
+from tests.hub.checkouts import Checkout, Farm
 
 REPO = "shop"
 

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from sqlalchemy import literal
 
-from pytest_dogfood.hub import changes
-from pytest_dogfood.hub import consistency
-from pytest_dogfood.hub import items
+from pytest_dogfood.hub import changes, consistency, items
 from pytest_dogfood.hub.conditions import RepoCondition
-from pytest_dogfood.hub.decision import DEFAULT_POLICY
-from pytest_dogfood.hub.decision import Decision
-from pytest_dogfood.hub.decision import Move
-from pytest_dogfood.hub.decision import Policy
-from pytest_dogfood.hub.decision import decide as decide_by_position
+from pytest_dogfood.hub.decision import DEFAULT_POLICY, Decision, Move, Policy, decide as decide_by_position
 from pytest_dogfood.hub.findings import Action
 from pytest_dogfood.hub.items import Case
 from pytest_dogfood.hub.statuses import Status
-from pytest_dogfood.hub.tasks import Block
-from pytest_dogfood.hub.tasks import HubTask
+from pytest_dogfood.hub.tasks import Block, HubTask
 
 
 def take_over() -> None:

@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable
-from collections.abc import Mapping
-from dataclasses import dataclass
-from dataclasses import field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TypeAlias
 
-from sqlalchemy import create_engine
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
 from pytest_dogfood.hub.urls import parse_url
 from tests.hub.checkouts import Checkout
-from tests.hub.plans import FILES
-from tests.hub.plans import Entry
-from tests.hub.plans import besides_statuses
-from tests.hub.plans import besides_tasks
-from tests.hub.plans import entries
+from tests.hub.plans import FILES, Entry, besides_statuses, besides_tasks, entries
 
 RANKS = {"todo": 0, "in_progress": 1, "blocked": 1, "done": 2, "cancelled": 2}
 DELIBERATE = {"reopen", "resolve"}

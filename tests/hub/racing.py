@@ -13,11 +13,9 @@ from sqlalchemy import literal
 
 from pytest_dogfood.hub import changes
 from pytest_dogfood.hub.database import Hub
-from pytest_dogfood.hub.entries import Source
-from pytest_dogfood.hub.entries import Stamp
+from pytest_dogfood.hub.entries import Source, Stamp
 from pytest_dogfood.hub.machine import Machine
-from pytest_dogfood.hub.statuses import Status
-from pytest_dogfood.hub.statuses import parse_status
+from pytest_dogfood.hub.statuses import Status, parse_status
 
 
 def main(url: str, processes: int, how: str, *, guarded: bool) -> int:

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.hub.checkouts import Checkout
-from tests.runs import Run
-from tests.runs import leaving_out
-from tests.runs import read_junit
+from tests.runs import Run, leaving_out, read_junit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

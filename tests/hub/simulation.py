@@ -16,15 +16,12 @@ from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import asdict
-from dataclasses import dataclass
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 
 from tests.hub import naive
 from tests.hub.histories import History
 from tests.hub.promises import WentBackError
-from tests.hub.stages import Stages
-from tests.hub.stages import own_stages
+from tests.hub.stages import Stages, own_stages
 
 MACHINES = 3
 

@@ -11,17 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Engine
-from sqlalchemy import create_engine
-from sqlalchemy import make_url
+from sqlalchemy import Engine, create_engine, make_url
 
 from pytest_dogfood.hub.database import Hub
 from pytest_dogfood.hub.machine import Machine
-from tests.hub.checkouts import IDENTITY
-from tests.hub.checkouts import Farm
-from tests.hub.checkouts import isolated
-from tests.hub.machines import REPO
-from tests.hub.machines import Desk
+from tests.hub.checkouts import IDENTITY, Farm, isolated
+from tests.hub.machines import REPO, Desk
 from tests.hub.plans import FILES
 
 CODE = "src/code.py"

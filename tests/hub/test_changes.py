@@ -8,11 +8,9 @@ from pathlib import Path
 import pytest
 
 from pytest_dogfood.hub.database import Hub
-from pytest_dogfood.hub.entries import Source
-from pytest_dogfood.hub.entries import Stamp
+from pytest_dogfood.hub.entries import Source, Stamp
 from pytest_dogfood.hub.machine import Machine
-from pytest_dogfood.hub.statuses import RANK
-from pytest_dogfood.hub.statuses import Status
+from pytest_dogfood.hub.statuses import RANK, Status
 from pytest_dogfood.hub.tasks import HubTask
 
 RACING = Path(__file__).with_name("racing.py")

@@ -6,16 +6,13 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.hub.checkoutlock import LOCK_NAME
-from pytest_dogfood.hub.checkoutlock import CheckoutLockedError
-from pytest_dogfood.hub.checkoutlock import checkout_lock
+from pytest_dogfood.hub.checkoutlock import LOCK_NAME, CheckoutLockedError, checkout_lock
 
 HOLDER = """
 import sys

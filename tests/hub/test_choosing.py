@@ -8,12 +8,9 @@ from pathlib import Path
 import pytest
 
 from pytest_dogfood.cli import main
-from pytest_dogfood.hub.choosing import choose
-from pytest_dogfood.hub.choosing import only_checkout
+from pytest_dogfood.hub.choosing import choose, only_checkout
 from pytest_dogfood.hub.errors import HubUsageError
-from tests.hub.machines import REPO
-from tests.hub.machines import Desk
-from tests.hub.machines import World
+from tests.hub.machines import REPO, Desk, World
 
 
 @pytest.fixture

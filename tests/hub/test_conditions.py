@@ -2,11 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_dogfood.hub.conditions import FileState
-from pytest_dogfood.hub.conditions import RepoCondition
-from pytest_dogfood.hub.conditions import RepoState
-from pytest_dogfood.hub.conditions import file_finding
-from pytest_dogfood.hub.conditions import repo_finding
+from pytest_dogfood.hub.conditions import FileState, RepoCondition, RepoState, file_finding, repo_finding
 
 MEASURED = [
     RepoCondition.measured(ahead=ahead, behind=behind) for ahead, behind in [(0, 0), (2, 0), (0, 3), (2, 3)]

@@ -9,16 +9,9 @@ from pathlib import Path
 import pytest
 
 from pytest_dogfood.hub.consistency import examine
-from pytest_dogfood.hub.findings import Action
-from pytest_dogfood.hub.findings import Severity
+from pytest_dogfood.hub.findings import Action, Severity
 from pytest_dogfood.hub.views import RepoReport
-from tests.hub.machines import REPO
-from tests.hub.machines import Desk
-from tests.hub.machines import World
-from tests.hub.machines import codes
-from tests.hub.machines import finding
-from tests.hub.machines import plan
-from tests.hub.machines import stamp
+from tests.hub.machines import REPO, Desk, World, codes, finding, plan, stamp
 
 
 def seen(desk: Desk) -> dict[str, object]:

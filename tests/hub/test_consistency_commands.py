@@ -13,9 +13,7 @@ from typing import Any
 import pytest
 
 from pytest_dogfood.cli import main
-from tests.hub.checkouts import PLAN
-from tests.hub.checkouts import Checkout
-from tests.hub.checkouts import Farm
+from tests.hub.checkouts import PLAN, Checkout, Farm
 from tests.hub.machines import plan
 
 Command = Callable[..., tuple[int, str, str]]

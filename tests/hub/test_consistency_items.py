@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from pytest_dogfood.hub.database import Hub
-from pytest_dogfood.hub.entries import Source
-from pytest_dogfood.hub.entries import Stamp
+from pytest_dogfood.hub.entries import Source, Stamp
 from pytest_dogfood.hub.machine import Machine
 from pytest_dogfood.hub.tasks import HubTask
-from tests.hub.checkouts import PLAN
-from tests.hub.checkouts import Farm
-from tests.hub.checkouts import isolated
+from tests.hub.checkouts import PLAN, Farm, isolated
 from tests.hub.shops import Shop
 from tests.runs import Run
 

@@ -7,8 +7,7 @@ import ast
 import io
 import re
 from collections.abc import Iterator
-from contextlib import redirect_stdout
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 
 import pytest

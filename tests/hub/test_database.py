@@ -10,22 +10,20 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection
-from sqlalchemy import create_engine
-from sqlalchemy import inspect
-from sqlalchemy import text
+from sqlalchemy import Connection, create_engine, inspect, text
 
 from pytest_dogfood.hub import upgrades
 from pytest_dogfood.hub.connecting import Database
 from pytest_dogfood.hub.database import Hub
-from pytest_dogfood.hub.entries import Stamp
-from pytest_dogfood.hub.entries import Writeback
-from pytest_dogfood.hub.errors import HubError
-from pytest_dogfood.hub.errors import HubUnreachable
-from pytest_dogfood.hub.errors import HubUsageError
-from pytest_dogfood.hub.errors import NoHubError
-from pytest_dogfood.hub.errors import SchemaTooNew
-from pytest_dogfood.hub.errors import WrongHubError
+from pytest_dogfood.hub.entries import Stamp, Writeback
+from pytest_dogfood.hub.errors import (
+    HubError,
+    HubUnreachable,
+    HubUsageError,
+    NoHubError,
+    SchemaTooNew,
+    WrongHubError,
+)
 from pytest_dogfood.hub.machine import Machine
 from pytest_dogfood.hub.statuses import Status
 from pytest_dogfood.hub.tables import metadata

@@ -4,22 +4,13 @@ from itertools import product
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from pytest_dogfood.hub.conditions import RepoCondition
-from pytest_dogfood.hub.conditions import RepoState
-from pytest_dogfood.hub.decision import Decision
-from pytest_dogfood.hub.decision import Move
-from pytest_dogfood.hub.decision import Policy
-from pytest_dogfood.hub.decision import SameRank
-from pytest_dogfood.hub.decision import decide
-from pytest_dogfood.hub.findings import Action
-from pytest_dogfood.hub.findings import Severity
-from pytest_dogfood.hub.statuses import Status
-from pytest_dogfood.hub.statuses import position
-from pytest_dogfood.hub.tasks import Block
-from pytest_dogfood.hub.tasks import HubTask
+from pytest_dogfood.hub.conditions import RepoCondition, RepoState
+from pytest_dogfood.hub.decision import Decision, Move, Policy, SameRank, decide
+from pytest_dogfood.hub.findings import Action, Severity
+from pytest_dogfood.hub.statuses import Status, position
+from pytest_dogfood.hub.tasks import Block, HubTask
 
 CALM = RepoCondition(state=RepoState.UP_TO_DATE)
 BEHIND = RepoCondition.measured(ahead=0, behind=3)

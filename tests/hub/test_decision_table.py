@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
 
 import pytest
 
 from pytest_dogfood.hub.database import Hub
-from pytest_dogfood.hub.findings import Action
-from pytest_dogfood.hub.findings import Severity
+from pytest_dogfood.hub.findings import Action, Severity
 from pytest_dogfood.hub.statuses import Status
 from pytest_dogfood.hub.taking import only_task
-from tests.hub.checkouts import Farm
-from tests.hub.checkouts import isolated
-from tests.hub.machines import World
-from tests.hub.machines import finding
+from tests.hub.checkouts import Farm, isolated
+from tests.hub.machines import World, finding
 
 TABLE = """
               todo  in_progress  blocked  done  cancelled

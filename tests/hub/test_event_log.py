@@ -8,29 +8,20 @@ import sqlite3
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck
-from hypothesis import given
-from hypothesis import settings
-from hypothesis import strategies as st
-from sqlalchemy import create_engine
-from sqlalchemy import text
+from hypothesis import HealthCheck, given, settings, strategies as st
+from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from pytest_dogfood.hub.database import Hub
-from pytest_dogfood.hub.entries import Event
-from pytest_dogfood.hub.entries import Source
-from pytest_dogfood.hub.entries import Stamp
+from pytest_dogfood.hub.entries import Event, Source, Stamp
 from pytest_dogfood.hub.machine import Machine
-from pytest_dogfood.hub.statuses import Position
-from pytest_dogfood.hub.statuses import Status
-from pytest_dogfood.hub.statuses import position
+from pytest_dogfood.hub.statuses import Position, Status, position
 from pytest_dogfood.hub.tasks import HubTask
 from pytest_dogfood.hub.urls import parse_url
 

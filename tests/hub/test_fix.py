@@ -8,17 +8,10 @@ from collections.abc import Callable
 import pytest
 
 from pytest_dogfood.hub.consistency import judge
-from pytest_dogfood.hub.findings import Action
-from pytest_dogfood.hub.findings import Severity
+from pytest_dogfood.hub.findings import Action, Severity
 from pytest_dogfood.hub.views import Question
 from tests.hub.checkouts import PLAN
-from tests.hub.machines import Desk
-from tests.hub.machines import World
-from tests.hub.machines import codes
-from tests.hub.machines import finding
-from tests.hub.machines import plan
-from tests.hub.machines import state
-from tests.hub.machines import upstream_moves_on
+from tests.hub.machines import Desk, World, codes, finding, plan, state, upstream_moves_on
 
 Worlds = Callable[..., World]
 

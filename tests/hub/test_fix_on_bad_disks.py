@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import subprocess
-from collections.abc import Callable
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -16,19 +15,9 @@ from pytest_dogfood.hub.database import Hub
 from pytest_dogfood.hub.errors import HubUnreachable
 from pytest_dogfood.hub.findings import Finding
 from pytest_dogfood.hub.fixing import fix
-from tests.hub.checkouts import PLAN
-from tests.hub.checkouts import Farm
-from tests.hub.disks import READ_ONLY
-from tests.hub.disks import itself
-from tests.hub.disks import largest_file
-from tests.hub.disks import mounted
-from tests.hub.disks import read_only
-from tests.hub.machines import Desk
-from tests.hub.machines import World
-from tests.hub.machines import ahead_of_both
-from tests.hub.machines import codes
-from tests.hub.machines import finding
-from tests.hub.machines import state
+from tests.hub.checkouts import PLAN, Farm
+from tests.hub.disks import READ_ONLY, itself, largest_file, mounted, read_only
+from tests.hub.machines import Desk, World, ahead_of_both, codes, finding, state
 
 Worlds = Callable[..., World]
 FILL = "cat /dev/zero >{}/filler 2>/dev/null"

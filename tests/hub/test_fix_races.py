@@ -18,21 +18,12 @@ from pytest_dogfood.hub.consistency import site_of
 from pytest_dogfood.hub.database import Hub
 from pytest_dogfood.hub.decision import Policy
 from pytest_dogfood.hub.entries import Stamp
-from pytest_dogfood.hub.errors import HubUnreachable
-from pytest_dogfood.hub.errors import HubUsageError
-from pytest_dogfood.hub.errors import RefusedError
-from pytest_dogfood.hub.findings import Action
-from pytest_dogfood.hub.findings import Severity
-from pytest_dogfood.hub.fixing import PULL_FAILED
-from pytest_dogfood.hub.fixing import fix
+from pytest_dogfood.hub.errors import HubUnreachable, HubUsageError, RefusedError
+from pytest_dogfood.hub.findings import Action, Severity
+from pytest_dogfood.hub.fixing import PULL_FAILED, fix
 from pytest_dogfood.hub.statuses import Status
 from pytest_dogfood.hub.tasks import HubTask
-from tests.hub.machines import Desk
-from tests.hub.machines import World
-from tests.hub.machines import codes
-from tests.hub.machines import finding
-from tests.hub.machines import state
-from tests.hub.machines import upstream_moves_on
+from tests.hub.machines import Desk, World, codes, finding, state, upstream_moves_on
 
 Worlds = Callable[..., World]
 

@@ -7,12 +7,9 @@ from pathlib import Path
 import pytest
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.hub.git import Git
-from pytest_dogfood.hub.git import GitError
-from pytest_dogfood.hub.git import Limits
+from pytest_dogfood.hub.git import Git, GitError, Limits
 from pytest_dogfood.watcher import alive
-from tests.hub.checkouts import QUICK
-from tests.hub.checkouts import Farm
+from tests.hub.checkouts import QUICK, Farm
 from tests.waiting import until
 
 HURRY = Limits(fetch=0.5, commit=0.5, other=20, grace=0.3)

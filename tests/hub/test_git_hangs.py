@@ -9,9 +9,7 @@ import pytest
 
 from pytest_dogfood.watcher import survey
 from tests.hub.checkouts import Checkout
-from tests.hub.machines import Desk
-from tests.hub.machines import World
-from tests.hub.machines import finding
+from tests.hub.machines import Desk, World, finding
 
 HANG = "setsid sleep 300 & sleep 300"
 LIMITS = "consistency: {fetch_timeout: 600ms, commit_timeout: 900ms, git_timeout: 2s}\n"

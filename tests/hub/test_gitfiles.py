@@ -9,11 +9,8 @@ import pytest
 
 from pytest_dogfood.hub.conditions import FileState
 from pytest_dogfood.hub.git import GitError
-from pytest_dogfood.hub.gitfiles import GitFile
-from pytest_dogfood.hub.gitfiles import Tracked
-from tests.hub.checkouts import PLAN
-from tests.hub.checkouts import Checkout
-from tests.hub.checkouts import Farm
+from pytest_dogfood.hub.gitfiles import GitFile, Tracked
+from tests.hub.checkouts import PLAN, Checkout, Farm
 
 
 def examined(here: Checkout, name: str = PLAN) -> Tracked:

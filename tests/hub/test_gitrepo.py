@@ -11,12 +11,7 @@ from pytest_dogfood.hub.conditions import RepoState
 from pytest_dogfood.hub.fetching import FetchResult
 from pytest_dogfood.hub.git import Limits
 from pytest_dogfood.watcher import alive
-from tests.hub.checkouts import PLAN
-from tests.hub.checkouts import Checkout
-from tests.hub.checkouts import Farm
-from tests.hub.checkouts import permissions
-from tests.hub.checkouts import remote_moves_on
-from tests.hub.checkouts import survey
+from tests.hub.checkouts import PLAN, Checkout, Farm, permissions, remote_moves_on, survey
 
 HURRY = Limits(fetch=0.7, commit=20, other=20, grace=0.3)
 

@@ -6,9 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.hub.simulated import HISTORIES
-from tests.hub.simulated import Tell
-from tests.hub.simulated import simulation
+from tests.hub.simulated import HISTORIES, Tell, simulation
 
 
 @pytest.fixture(scope="module")

@@ -9,17 +9,11 @@ import pytest
 
 from pytest_dogfood.diagnostics import InvalidProjectError
 from pytest_dogfood.hub.database import Hub
-from pytest_dogfood.hub.entries import Source
-from pytest_dogfood.hub.entries import Stamp
+from pytest_dogfood.hub.entries import Source, Stamp
 from pytest_dogfood.hub.errors import RefusedError
-from pytest_dogfood.hub.importing import ImportedTask
-from pytest_dogfood.hub.importing import parse_tasks
-from pytest_dogfood.hub.importing import problems_in_words
+from pytest_dogfood.hub.importing import ImportedTask, parse_tasks, problems_in_words
 from pytest_dogfood.hub.statuses import Status
-from pytest_dogfood.hub.taking import Result
-from pytest_dogfood.hub.taking import Taken
-from pytest_dogfood.hub.taking import set_forward
-from pytest_dogfood.hub.taking import take_in
+from pytest_dogfood.hub.taking import Result, Taken, set_forward, take_in
 from pytest_dogfood.hub.tasks import HubTask
 
 CSV = b'\xef\xbb\xbfrepo,task_id,status,title\r\nshop,T1,todo,"Sell,\r\nbuy"\r\n\r\nshop,T2,done,\r\n'

@@ -6,11 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dogfood.hub.errors import HubUsageError
-from pytest_dogfood.hub.errors import NoHubError
-from pytest_dogfood.hub.locating import local_hub
-from pytest_dogfood.hub.locating import locate
-from pytest_dogfood.hub.locating import pinned_id
+from pytest_dogfood.hub.errors import HubUsageError, NoHubError
+from pytest_dogfood.hub.locating import local_hub, locate, pinned_id
 from pytest_dogfood.hub.machine import this_machine
 from pytest_dogfood.hub.mounts import network_file_system
 from pytest_dogfood.hub.urls import parse_url

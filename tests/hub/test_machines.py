@@ -6,11 +6,7 @@ from collections.abc import Callable
 
 from pytest_dogfood.hub.findings import Severity
 from tests.hub.checkouts import PLAN
-from tests.hub.machines import World
-from tests.hub.machines import codes
-from tests.hub.machines import finding
-from tests.hub.machines import plan
-from tests.hub.machines import state
+from tests.hub.machines import World, codes, finding, plan, state
 
 Worlds = Callable[..., World]
 

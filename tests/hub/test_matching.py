@@ -4,13 +4,9 @@ from typing import Any
 
 import pytest
 
-from pytest_dogfood.hub.conditions import RepoCondition
-from pytest_dogfood.hub.conditions import RepoState
-from pytest_dogfood.hub.matching import Matching
-from pytest_dogfood.hub.matching import Sight
-from pytest_dogfood.hub.matching import match
-from pytest_dogfood.hub.tasks import Block
-from pytest_dogfood.hub.tasks import HubTask
+from pytest_dogfood.hub.conditions import RepoCondition, RepoState
+from pytest_dogfood.hub.matching import Matching, Sight, match
+from pytest_dogfood.hub.tasks import Block, HubTask
 
 CALM = RepoCondition(state=RepoState.UP_TO_DATE)
 

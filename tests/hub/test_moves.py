@@ -9,9 +9,7 @@ import pytest
 from pytest_dogfood.hub.errors import RefusedError
 from pytest_dogfood.hub.statuses import Status
 from tests.hub.checkouts import PLAN
-from tests.hub.machines import Desk
-from tests.hub.machines import World
-from tests.hub.machines import codes
+from tests.hub.machines import Desk, World, codes
 
 Worlds = Callable[..., World]
 

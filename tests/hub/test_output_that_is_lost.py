@@ -11,9 +11,7 @@ from pytest_dogfood.hub.database import Hub
 from pytest_dogfood.standardstreams import NOBODY_READS
 from tests.hub.checkouts import Farm
 from tests.hub.machines import plan
-from tests.test_standard_streams import needs_full
-from tests.test_standard_streams import typed
-from tests.test_standard_streams import without_reader
+from tests.test_standard_streams import needs_full, typed, without_reader
 
 
 @pytest.fixture

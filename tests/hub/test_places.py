@@ -10,11 +10,7 @@ import pytest
 from pytest_dogfood.hub.conditions import RepoState
 from pytest_dogfood.hub.git import GitError
 from pytest_dogfood.hub.gitrepo import Repository
-from tests.hub.checkouts import Checkout
-from tests.hub.checkouts import Farm
-from tests.hub.checkouts import permissions
-from tests.hub.checkouts import remote_moves_on
-from tests.hub.checkouts import survey
+from tests.hub.checkouts import Checkout, Farm, permissions, remote_moves_on, survey
 
 
 @pytest.fixture

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Callable
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 
 import pytest
-from sqlalchemy import create_engine
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from pytest_dogfood.hub import connecting
 from pytest_dogfood.hub.database import Hub
 from pytest_dogfood.hub.entries import Stamp
-from pytest_dogfood.hub.errors import HubUnreachable
-from pytest_dogfood.hub.errors import HubUsageError
+from pytest_dogfood.hub.errors import HubUnreachable, HubUsageError
 from pytest_dogfood.hub.statuses import Status
 from pytest_dogfood.hub.tasks import HubTask
-from pytest_dogfood.hub.urls import parse_url
-from pytest_dogfood.hub.urls import shown
+from pytest_dogfood.hub.urls import parse_url, shown
 from tests.hub import postgres
 
 

@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine
-from sqlalchemy import make_url
-from sqlalchemy import text
+from sqlalchemy import create_engine, make_url, text
 
 from pytest_dogfood.cli import main
 from pytest_dogfood.hub import upgrades
 from pytest_dogfood.hub.database import Hub
 from pytest_dogfood.hub.entries import Stamp
-from pytest_dogfood.hub.errors import HubUnreachable
-from pytest_dogfood.hub.errors import HubUsageError
-from pytest_dogfood.hub.errors import RightsError
+from pytest_dogfood.hub.errors import HubUnreachable, HubUsageError, RightsError
 from pytest_dogfood.hub.statuses import Status
 from pytest_dogfood.hub.tasks import HubTask
 from pytest_dogfood.hub.urls import parse_url
 from tests.hub import postgres
-from tests.hub.checkouts import Checkout
-from tests.hub.checkouts import Farm
+from tests.hub.checkouts import Checkout, Farm
 from tests.hub.machines import plan
 
 Add = Callable[..., HubTask]

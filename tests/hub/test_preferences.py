@@ -8,15 +8,12 @@ import pytest
 
 from pytest_dogfood.fileformat.parser import parse_settings_file
 from pytest_dogfood.fileformat.tables import SETTINGS
-from pytest_dogfood.hub.commits import CommitOptions
-from pytest_dogfood.hub.commits import Signing
+from pytest_dogfood.hub.commits import CommitOptions, Signing
 from pytest_dogfood.hub.decision import SameRank
 from pytest_dogfood.hub.errors import HubUsageError
 from pytest_dogfood.hub.git import Limits
-from pytest_dogfood.hub.preferences import Preferences
-from pytest_dogfood.hub.preferences import read_preferences
-from pytest_dogfood.hub.projectfile import KEYS
-from pytest_dogfood.hub.projectfile import read_project_file
+from pytest_dogfood.hub.preferences import Preferences, read_preferences
+from pytest_dogfood.hub.projectfile import KEYS, read_project_file
 
 EVERYTHING = """
 consistency:

@@ -10,13 +10,10 @@ import pytest
 
 from pytest_dogfood.cli import main
 from pytest_dogfood.hub.database import Hub
-from pytest_dogfood.hub.entries import Checkout
-from pytest_dogfood.hub.entries import Repo
+from pytest_dogfood.hub.entries import Checkout, Repo
 from pytest_dogfood.hub.errors import HubUsageError
-from pytest_dogfood.hub.recognising import Newcomer
-from pytest_dogfood.hub.recognising import recognised
-from tests.hub.checkouts import Checkout as Clone
-from tests.hub.checkouts import Farm
+from pytest_dogfood.hub.recognising import Newcomer, recognised
+from tests.hub.checkouts import Checkout as Clone, Farm
 from tests.hub.machines import plan
 
 Known = Callable[[], list[tuple[str, str]]]

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from pytest_dogfood.hub.findings import Finding
-from pytest_dogfood.hub.findings import Severity
+from pytest_dogfood.hub.findings import Finding, Severity
 from pytest_dogfood.hub.printing import Counting
 from pytest_dogfood.hub.reporting import report_lines
 from pytest_dogfood.hub.telling import Telling

@@ -5,22 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from msgspec.structs import replace
 
-from pytest_dogfood.hub.rewriting import EditRefusedError
-from pytest_dogfood.hub.rewriting import with_reopening
-from pytest_dogfood.hub.rewriting import with_statuses
-from pytest_dogfood.hub.statuses import Status
-from pytest_dogfood.hub.statuses import parse_status
-from pytest_dogfood.hub.workplans import Document
-from pytest_dogfood.hub.workplans import parse
-from tests.hub.strategies import STATUSES
-from tests.hub.strategies import Written
-from tests.hub.strategies import mutilated
-from tests.hub.strategies import workplans
+from pytest_dogfood.hub.rewriting import EditRefusedError, with_reopening, with_statuses
+from pytest_dogfood.hub.statuses import Status, parse_status
+from pytest_dogfood.hub.workplans import Document, parse
+from tests.hub.strategies import STATUSES, Written, mutilated, workplans
 
 WILD = Path(__file__).parent / "documents" / "ATLAS-WP-0007-import-pipeline.md"
 HEAD = "---\ntype: workplan\n---\n"

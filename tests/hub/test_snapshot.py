@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from pytest_dogfood.hub.findings import Finding
-from pytest_dogfood.hub.findings import Severity
-from pytest_dogfood.hub.snapshot import Check
-from pytest_dogfood.hub.snapshot import Snapshot
-from pytest_dogfood.hub.snapshot import checks_of
+from pytest_dogfood.hub.findings import Finding, Severity
+from pytest_dogfood.hub.snapshot import Check, Snapshot, checks_of
 
 
 def finding(**others: str) -> Finding:

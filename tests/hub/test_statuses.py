@@ -3,19 +3,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from pytest_dogfood.hub.findings import Action
-from pytest_dogfood.hub.findings import Finding
-from pytest_dogfood.hub.findings import Severity
-from pytest_dogfood.hub.statuses import RANK
-from pytest_dogfood.hub.statuses import Position
-from pytest_dogfood.hub.statuses import Status
-from pytest_dogfood.hub.statuses import is_closed
-from pytest_dogfood.hub.statuses import nearest
-from pytest_dogfood.hub.statuses import parse_status
-from pytest_dogfood.hub.statuses import position
+from pytest_dogfood.hub.findings import Action, Finding, Severity
+from pytest_dogfood.hub.statuses import RANK, Position, Status, is_closed, nearest, parse_status, position
 
 FINDINGS = st.builds(
     Finding,

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import UTC
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pytest
 
 from pytest_dogfood.cli import main
-from tests.hub.checkouts import Checkout
-from tests.hub.checkouts import Farm
+from tests.hub.checkouts import Checkout, Farm
 from tests.hub.machines import plan
 
 LOGIN, MAIL = "workplans/LOGIN-WP-0001.md", "workplans/MAIL-WP-0002.md"

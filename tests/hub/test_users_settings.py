@@ -16,11 +16,7 @@ from pytest_dogfood.hub.findings import Finding
 from pytest_dogfood.hub.projectfile import read_project_file
 from pytest_dogfood.hub.writeback import Reason
 from pytest_dogfood.watcher import survey as processes
-from tests.hub.checkouts import PLAN
-from tests.hub.checkouts import Checkout
-from tests.hub.checkouts import Farm
-from tests.hub.checkouts import remote_moves_on
-from tests.hub.checkouts import survey
+from tests.hub.checkouts import PLAN, Checkout, Farm, remote_moves_on, survey
 from tests.hub.following import follow
 
 

@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from hypothesis import example
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 from sqlalchemy.dialects import sqlite
 
 from pytest_dogfood.hub.database import Hub
 from pytest_dogfood.hub.tasks import HubTask
 from pytest_dogfood.hub.words import Words
-from tests.hub.machines import World
-from tests.hub.machines import codes
-from tests.hub.machines import plan
+from tests.hub.machines import World, codes, plan
 
 DIALECT = sqlite.dialect()
 ODD = "\uef00 \uef80 \uefff \uef00\uef81 \uef000000 \udc80 \udcff \ud800 \udfff \0 é 🎉"

@@ -8,15 +8,13 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from pytest_dogfood.hub import workplans
-from pytest_dogfood.hub.protocol import PLACE
-from pytest_dogfood.hub.protocol import TEMPLATE
+from pytest_dogfood.hub.protocol import PLACE, TEMPLATE
 from tests.hub.checkouts import isolated
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "workplans"

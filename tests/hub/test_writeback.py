@@ -9,26 +9,13 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck
-from hypothesis import given
-from hypothesis import settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
-from pytest_dogfood.hub.commits import StatusChange
-from pytest_dogfood.hub.commits import sync_message
+from pytest_dogfood.hub.commits import StatusChange, sync_message
 from pytest_dogfood.hub.conditions import RepoState
-from pytest_dogfood.hub.writeback import Result
-from pytest_dogfood.hub.writeback import write_back
-from tests.hub.checkouts import PLAN
-from tests.hub.checkouts import Checkout
-from tests.hub.checkouts import Farm
-from tests.hub.following import MESSAGE
-from tests.hub.following import NEW
-from tests.hub.following import OLD
-from tests.hub.following import changed_names
-from tests.hub.following import follow
-from tests.hub.following import request
-from tests.hub.following import to_done
+from pytest_dogfood.hub.writeback import Result, write_back
+from tests.hub.checkouts import PLAN, Checkout, Farm
+from tests.hub.following import MESSAGE, NEW, OLD, changed_names, follow, request, to_done
 
 
 @pytest.fixture

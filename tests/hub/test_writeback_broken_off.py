@@ -11,17 +11,10 @@ from collections.abc import Iterator
 import pytest
 
 from pytest_dogfood.hub.conditions import FileState
-from pytest_dogfood.hub.writeback import Reason
-from pytest_dogfood.hub.writeback import write_back
-from tests.hub.checkouts import PLAN
-from tests.hub.checkouts import Checkout
-from tests.hub.checkouts import Farm
-from tests.hub.disks import largest_file
-from tests.hub.disks import mounted
-from tests.hub.following import NEW
-from tests.hub.following import OLD
-from tests.hub.following import follow
-from tests.hub.following import request
+from pytest_dogfood.hub.writeback import Reason, write_back
+from tests.hub.checkouts import PLAN, Checkout, Farm
+from tests.hub.disks import largest_file, mounted
+from tests.hub.following import NEW, OLD, follow, request
 
 
 @pytest.fixture

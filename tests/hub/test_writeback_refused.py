@@ -6,25 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from pytest_dogfood.hub.commits import CommitOptions
-from pytest_dogfood.hub.commits import Signing
+from pytest_dogfood.hub.commits import CommitOptions, Signing
 from pytest_dogfood.hub.conditions import FileState
 from pytest_dogfood.hub.findings import Severity
 from pytest_dogfood.hub.rewriting import EditRefusedError
-from pytest_dogfood.hub.writeback import Reason
-from pytest_dogfood.hub.writeback import Result
-from pytest_dogfood.hub.writeback import write_back
+from pytest_dogfood.hub.writeback import Reason, Result, write_back
 from pytest_dogfood.watcher import alive
-from tests.hub.checkouts import PLAN
-from tests.hub.checkouts import Checkout
-from tests.hub.checkouts import Farm
-from tests.hub.following import HURRY
-from tests.hub.following import NEW
-from tests.hub.following import OLD
-from tests.hub.following import changed_names
-from tests.hub.following import follow
-from tests.hub.following import request
-from tests.hub.following import to_done
+from tests.hub.checkouts import PLAN, Checkout, Farm
+from tests.hub.following import HURRY, NEW, OLD, changed_names, follow, request, to_done
 
 
 @pytest.fixture

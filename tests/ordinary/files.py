@@ -7,13 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.ordinary.model import FAILS
-from tests.ordinary.model import HANGS
-from tests.ordinary.model import LEAVES
-from tests.ordinary.model import UNCLEAN
-from tests.ordinary.model import Item
-from tests.ordinary.model import Model
-from tests.ordinary.model import Token
+from tests.ordinary.model import FAILS, HANGS, LEAVES, UNCLEAN, Item, Model, Token
 
 LIBRARY = r"""
 say() { printf '%s\n' "$*" >>"$DF_LOG"; }

@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from dataclasses import field
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from random import Random
 
-from tests.ordinary.model import FAILS
-from tests.ordinary.model import HANGS
-from tests.ordinary.model import LEAVES
-from tests.ordinary.model import TIERS
-from tests.ordinary.model import UNCLEAN
-from tests.ordinary.model import Item
-from tests.ordinary.model import Model
-from tests.ordinary.model import Token
+from tests.ordinary.model import FAILS, HANGS, LEAVES, TIERS, UNCLEAN, Item, Model, Token
 
 LOCKS = ("gpu", "door")
 

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
-from collections.abc import Iterator
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tests.ordinary.model import HANGS
-from tests.ordinary.model import LEAVES
-from tests.ordinary.model import Model
-from tests.ordinary.model import placed_before
+from tests.ordinary.model import HANGS, LEAVES, Model, placed_before
 
 
 @dataclass(frozen=True, slots=True)

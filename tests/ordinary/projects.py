@@ -10,8 +10,7 @@ import shutil
 import sys
 import tempfile
 import time
-from argparse import ArgumentParser
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,8 +19,7 @@ from random import Random
 from tests.ordinary.files import write
 from tests.ordinary.generator import random_model
 from tests.ordinary.project import Project
-from tests.ordinary.ways import WAYS
-from tests.ordinary.ways import Trial
+from tests.ordinary.ways import WAYS, Trial
 
 WAYS_EACH = 3
 

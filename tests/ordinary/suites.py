@@ -7,22 +7,15 @@ import shutil
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
-from collections.abc import Collection
-from collections.abc import Iterator
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import redirect_stdout
-from dataclasses import dataclass
-from dataclasses import field
+from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 
 from pytest_dogfood.cli import main
-from tests.ordinary.model import BAD
-from tests.ordinary.model import UNFINISHED
-from tests.ordinary.project import Project
-from tests.ordinary.project import Seen
-from tests.ordinary.project import outcomes
+from tests.ordinary.model import BAD, UNFINISHED
+from tests.ordinary.project import Project, Seen, outcomes
 
 HERE = Path(__file__).parent
 EVERY_WAY = os.environ.get("DOGFOOD_TEST_ORDINARY") == "all"

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ordinary.projects import complaints
-from tests.ordinary.projects import ways_for
+from tests.ordinary.projects import complaints, ways_for
 
 FIRST = 13
 GRAPHS = int(os.environ.get("DOGFOOD_TEST_GRAPHS", "20"))

@@ -6,12 +6,8 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable
-from collections.abc import Collection
-from collections.abc import Iterator
-from collections.abc import Mapping
-from contextlib import redirect_stdout
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from io import StringIO
 from random import Random
@@ -19,13 +15,8 @@ from random import Random
 from pytest_dogfood import watcher
 from pytest_dogfood.cli import main
 from tests.ordinary.judge import Judge
-from tests.ordinary.model import BAD
-from tests.ordinary.model import UNFINISHED
-from tests.ordinary.model import Model
-from tests.ordinary.project import Project
-from tests.ordinary.project import Run
-from tests.ordinary.project import Seen
-from tests.ordinary.project import outcomes
+from tests.ordinary.model import BAD, UNFINISHED, Model
+from tests.ordinary.project import Project, Run, Seen, outcomes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

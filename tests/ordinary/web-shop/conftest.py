@@ -3,8 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from urllib.error import HTTPError
-from urllib.request import Request
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
 

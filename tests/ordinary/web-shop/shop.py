@@ -13,8 +13,7 @@ import sqlite3
 import sys
 import time
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler
-from http.server import ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 SCHEMA = """
 create table if not exists products (name text primary key, cents integer not null);
