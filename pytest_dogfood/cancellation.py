@@ -16,11 +16,11 @@ from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.interruption import CLEANUP_SECONDS, Abandoned, Interruption
 from pytest_dogfood.interruptionfiles import WorkerProcesses, read_cut, read_met
 from pytest_dogfood.journal import Journal
-from pytest_dogfood.outcomes import INTERRUPTED as WHY, Cause, JourneyResult, Outcome, listed
+from pytest_dogfood.outcomes import INTERRUPTED, Cause, JourneyResult, Outcome, listed
 from pytest_dogfood.planning import Plan, PlannedJourney
 from pytest_dogfood.process import end_everything_marked
 from pytest_dogfood.properties import properties_of
-from pytest_dogfood.raising import INTERRUPTED
+from pytest_dogfood.raising import INTERRUPTION_MARK
 from pytest_dogfood.reports import PHASES, reports_of_interrupted
 from pytest_dogfood.rundir import RunDirectory
 from pytest_dogfood.signalhandlers import SignalHandlers, die_of, place_in_project
@@ -153,7 +153,7 @@ class Cancellation:
             self._crashed.add(report.nodeid)
         elif report.nodeid in self._begun:
             self._begun[report.nodeid].reports.append(report)
-        if hasattr(report, INTERRUPTED):
+        if hasattr(report, INTERRUPTION_MARK):
             self._interrupted[report.nodeid] = None
 
     @pytest.hookimpl
@@ -217,5 +217,5 @@ def _result(planned: PlannedJourney, begun: Begun) -> JourneyResult:
         id=planned.id,
         outcome=Outcome.FAILED if failed else Outcome.ERROR,
         chain=planned.chain,
-        cause=None if failed else Cause(who=planned.id, why=WHY),
+        cause=None if failed else Cause(who=planned.id, why=INTERRUPTED),
     )

@@ -11,7 +11,7 @@ import pytest
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.interruption import Interrupted, Interruption
 from pytest_dogfood.interruptionfiles import Met, Reachable, write_cut, write_met
-from pytest_dogfood.raising import INTERRUPTED, interruption_of, is_interruption
+from pytest_dogfood.raising import INTERRUPTION_MARK, interruption_of, is_interruption
 from pytest_dogfood.rundir import RunDirectory
 from pytest_dogfood.signalhandlers import SignalHandlers, place_in_project
 
@@ -85,7 +85,7 @@ class InterruptedItems:
             report.outcome, report.longrepr = "failed", str(call.excinfo.value)
             report.when = "setup" if report.when == "call" else report.when
             report.__dict__.pop("wasxfail", None)
-            report.__dict__[INTERRUPTED] = True
+            report.__dict__[INTERRUPTION_MARK] = True
         return report
 
     @pytest.hookimpl

@@ -12,7 +12,7 @@ _HARNESS = "dogfood_harness"
 _WHY = "dogfood_why"
 _INTERRUPTION = "dogfood_interruption"
 
-INTERRUPTED = "dogfood_interrupted"
+INTERRUPTION_MARK = "dogfood_interrupted"
 """Attribute of the report of an item that a signal ended."""
 
 

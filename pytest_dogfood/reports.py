@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 
 from pytest_dogfood.outcomes import JourneyResult, Outcome
-from pytest_dogfood.raising import INTERRUPTED
+from pytest_dogfood.raising import INTERRUPTION_MARK
 
 PHASES = {"setup", "call", "teardown"}
 """What reports are of, if they are not of a crash."""
@@ -82,7 +82,7 @@ def reports_of_interrupted(
             if hasattr(known, "node"):  # by which JUnit tells items of one name from each other
                 made.__dict__["node"] = known.node
         if problem:
-            made.__dict__[INTERRUPTED] = True
+            made.__dict__[INTERRUPTION_MARK] = True
         return made
 
     if any(one.failed for one in before):
