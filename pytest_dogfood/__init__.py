@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         StepBrief,
         Verdict,
     )
-    from pytest_dogfood.consistency_items import DogfoodConsistencyWarning
+    from pytest_dogfood.consistency.pytest_plugin import DogfoodConsistencyWarning
     from pytest_dogfood.depending import depends
 
 __all__ = [

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from pytest_dogfood.cli import main
+from pytest_dogfood.cli.main import main
 
 sys.exit(main())

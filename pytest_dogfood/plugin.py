@@ -147,7 +147,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     if any(config.getoption(option.removeprefix("--").replace("-", "_")) for option in CONSISTENCY):
-        from pytest_dogfood.consistency_items import Consistency
+        from pytest_dogfood.consistency.pytest_plugin import Consistency
 
         config.pluginmanager.register(Consistency(config), "dogfood-consistency")
     _refuse_what_only_a_check_does(config)

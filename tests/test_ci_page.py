@@ -11,7 +11,8 @@ import msgspec
 import pytest
 import yaml
 
-from pytest_dogfood import cli, manifest
+from pytest_dogfood import manifest
+from pytest_dogfood.cli import main
 from pytest_dogfood.mergereport import to_json
 from pytest_dogfood.merging import merge
 from pytest_dogfood.outcomes import Outcome
@@ -54,7 +55,7 @@ def test_the_commands_of_a_ci_file_run_three_shards_and_merge_them(
     files = sorted(path.name for path in scene.path.glob("dogfood-shard-*.json"))
     arguments = shlex.split(merging.replace("dogfood-shard-*.json", " ".join(files)))[1:]
     assert len(files) == 3
-    assert cli.main(arguments) == 0
+    assert main.main(arguments) == 0
     assert all((scene.path / one).exists() for one in ("report.xml", "run.json", "dogfood-durations.json"))
 
 

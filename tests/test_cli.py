@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dogfood import commands
-from pytest_dogfood.cli import main
+from pytest_dogfood.cli import journeys
+from pytest_dogfood.cli.main import main
 from pytest_dogfood.durations import write_durations
 from pytest_dogfood.fileformat.parser import parse_settings_file
 from tests.test_off import Make
@@ -52,7 +52,7 @@ def test_each_command_explains_itself_and_its_options(name: str, capsys: pytest.
 
 
 def test_without_a_command_it_says_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
-    assert ended() == commands.USAGE
+    assert ended() == journeys.USAGE
     assert "arguments are required: COMMAND" in capsys.readouterr().err
 
 
@@ -67,13 +67,13 @@ def test_without_a_command_it_says_what_is_missing(capsys: pytest.CaptureFixture
 def test_a_slip_of_the_pen_is_answered_with_what_was_meant(
     arguments: list[str], near: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert ended(*arguments) == commands.USAGE
+    assert ended(*arguments) == journeys.USAGE
     assert capsys.readouterr().err.endswith(f"; did you mean '{near}'?\n")
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "two"])
 def test_a_number_of_workers_is_at_least_one(number: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert ended("check", f"--workers={number}") == commands.USAGE
+    assert ended("check", f"--workers={number}") == journeys.USAGE
     assert f"expected a whole number from 1 on, not '{number}'" in capsys.readouterr().err
 
 
@@ -135,7 +135,7 @@ def test_check_and_graph_tell_the_same_critical_path_whatever_is_known(
 def test_a_template_for_what_cannot_be_named_so_is_refused(
     kind: str, name: str, complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["new", kind, *([name] if name else []), f"--directory={tmp_path}"]) == commands.USAGE
+    assert main(["new", kind, *([name] if name else []), f"--directory={tmp_path}"]) == journeys.USAGE
     assert complaint in capsys.readouterr().err
     assert tree(tmp_path) == {}
 
@@ -143,8 +143,8 @@ def test_a_template_for_what_cannot_be_named_so_is_refused(
 def test_of_several_files_that_are_there_it_is_said_that_they_exist(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["new", "project", "--directory", str(tmp_path)]) == commands.OK
-    assert main(["new", "project", "--directory", str(tmp_path)]) == commands.USAGE
+    assert main(["new", "project", "--directory", str(tmp_path)]) == journeys.OK
+    assert main(["new", "project", "--directory", str(tmp_path)]) == journeys.USAGE
     assert " exist already, and nothing was written" in capsys.readouterr().err
 
 
@@ -152,12 +152,12 @@ def test_a_new_capability_is_written_and_never_overwritten(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["new", "capability", "logged-in", "--directory", str(tmp_path)]
-    assert main(arguments) == commands.OK
+    assert main(arguments) == journeys.OK
     written = (tmp_path / "dogfood.yaml").read_bytes()
     assert [one.token for one in parse_settings_file(written, path="dogfood.yaml").capabilities] == [
         "logged-in"
     ]
-    assert main(arguments) == commands.USAGE
+    assert main(arguments) == journeys.USAGE
     assert "exists already, and nothing was written" in capsys.readouterr().err
     assert (tmp_path / "dogfood.yaml").read_bytes() == written
 
@@ -166,7 +166,7 @@ def test_a_capability_for_a_file_that_exists_is_shown_to_be_put_there_by_hand(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "dogfood.yaml").write_text("capabilities: {}\n", encoding="utf-8")
-    assert main(["new", "capability", "logged-in", "--directory", str(tmp_path)]) == commands.USAGE
+    assert main(["new", "capability", "logged-in", "--directory", str(tmp_path)]) == journeys.USAGE
     shown = capsys.readouterr()
     assert "put this under its 'capabilities:'" in shown.err
     whole = parse_settings_file(f"capabilities:\n{shown.out}".encode(), path="dogfood.yaml")
@@ -186,12 +186,12 @@ def test_of_many_that_write_the_same_new_file_at_once_one_writes(tmp_path: Path)
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(statuses) == [commands.OK, *[commands.USAGE] * 7]
+    assert sorted(statuses) == [journeys.OK, *[journeys.USAGE] * 7]
 
 
 def test_a_dangling_link_is_not_written_through(tmp_path: Path) -> None:
     (tmp_path / "first.journey.yaml").symlink_to(tmp_path / "elsewhere")
-    assert main(["new", "journey", "first", f"--directory={tmp_path}"]) == commands.USAGE
+    assert main(["new", "journey", "first", f"--directory={tmp_path}"]) == journeys.USAGE
     assert not (tmp_path / "elsewhere").exists()
 
 
@@ -247,7 +247,7 @@ def test_an_interrupted_command_ends_with_130(tmp_path: Path) -> None:
     with fifo.open("wb"):  # opens as soon as the command reads
         started.send_signal(signal.SIGINT)
         _, complaint = started.communicate(timeout=60)
-    assert (started.returncode, complaint) == (commands.INTERRUPTED, b"")
+    assert (started.returncode, complaint) == (journeys.INTERRUPTED, b"")
 
 
 NOT_NEEDED = (
@@ -287,5 +287,5 @@ def test_a_run_imports_nothing_of_the_command_line(inner: Make) -> None:
 def test_a_test_that_cannot_be_collected_is_shown(inner: Make) -> None:
     scene = inner({**ODD, "test_x.py": "import nothing_of_that_name"})
     done = dogfood(scene.path, "graph", "--tests")
-    assert (done.returncode, done.stdout) == (commands.FAILED, "")
+    assert (done.returncode, done.stdout) == (journeys.FAILED, "")
     assert "No module named 'nothing_of_that_name'" in done.stderr

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 from jsonschema import Draft202012Validator
 
+from pytest_dogfood.cli.templates import capability_template, journey_template, project_files
 from pytest_dogfood.diagnostics import Diagnostic
 from pytest_dogfood.fileformat.nodes import Findings
 from pytest_dogfood.fileformat.notation import free_value
@@ -20,7 +21,6 @@ from pytest_dogfood.fileformat.schema import (
     render,
     settings_schema,
 )
-from pytest_dogfood.fileformat.templates import capability_template, journey_template, project_files
 from pytest_dogfood.fileformat.yamltext import read_document
 from tests.test_parser_bad_input import (
     MISTAKES_IN_A_FILE,

@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from pytest_dogfood.cli import main
+from pytest_dogfood.cli.main import main
 from tests.real import Project
 from tests.varied import further_files, varied_scene, write
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from pytest_dogfood.cli import main
+from pytest_dogfood.cli.main import main
 from tests.scenes import Inner
 from tests.test_shards_make_a_whole import closing_line
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dogfood.standardstreams import NOBODY_READS
+from pytest_dogfood.cli.streams import NOBODY_READS
 from tests.typed import dogfood
 
 COMMANDS = (
@@ -106,7 +106,7 @@ def test_a_pipe_that_is_full_and_does_not_wait_is_said(tmp_path: Path) -> None:
 def test_a_program_that_keeps_what_a_command_prints_gets_it(tmp_path: Path) -> None:
     program = """if True:
         import contextlib, io, sys
-        from pytest_dogfood.cli import main
+        from pytest_dogfood.cli.main import main
         sys.argv[1:] = ["schema"]
         kept = io.StringIO()
         with contextlib.redirect_stdout(kept):

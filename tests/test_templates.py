@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_dogfood.cli.templates import capability_template, journey_template, project_files
 from pytest_dogfood.fileformat.parser import ParsedFile, parse_journey_file, parse_settings_file
-from pytest_dogfood.fileformat.templates import capability_template, journey_template, project_files
 
 if TYPE_CHECKING:
     from tests.runs import Run

@@ -12,7 +12,7 @@ from markdown_it.token import Token
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pytest_dogfood.hub.fields import Fields, Line, UnusableError, read_fields
+from pytest_dogfood.consistency.task_block import Fields, Line, UnusableError, read_fields
 from pytest_dogfood.hub.tasks import Block
 
 _OPENING_FENCE = re.compile(r" {0,3}(?:`{3,}|~{3,})[ \t]*task(?:[ \t]|\Z)")

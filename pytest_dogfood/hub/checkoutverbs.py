@@ -8,11 +8,11 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
+from pytest_dogfood.consistency.checkouts import around
 from pytest_dogfood.diagnostics import HarnessError, did_you_mean
-from pytest_dogfood.hub.choosing import around
+from pytest_dogfood.git.repository import Repository
 from pytest_dogfood.hub.entries import Checkout
 from pytest_dogfood.hub.errors import HubUsageError, RefusedError
-from pytest_dogfood.hub.gitrepo import Repository
 from pytest_dogfood.hub.machine import this_machine
 from pytest_dogfood.hub.opening import open_hub
 from pytest_dogfood.hub.printing import print_table, say, write_json, write_lines

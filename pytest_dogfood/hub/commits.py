@@ -8,8 +8,8 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from pytest_dogfood.hub.git import Answer, Git
-from pytest_dogfood.hub.gitfiles import Version
+from pytest_dogfood.git.command import Answer, Git
+from pytest_dogfood.git.tracked_file import Version
 
 _COMMIT = (
     *(

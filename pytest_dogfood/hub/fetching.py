@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from pytest_dogfood.hub.git import Git
+from pytest_dogfood.git.command import Git
 
 _log = logging.getLogger(__name__)
 

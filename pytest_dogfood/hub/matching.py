@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from pytest_dogfood.hub import items
-from pytest_dogfood.hub.conditions import RepoCondition
+from pytest_dogfood.consistency import task_findings
+from pytest_dogfood.consistency.repository_findings import RepoCondition
+from pytest_dogfood.consistency.task_findings import Case
 from pytest_dogfood.hub.findings import Finding
-from pytest_dogfood.hub.items import Case
 from pytest_dogfood.hub.tasks import Block, HubTask
 
 
@@ -49,7 +49,7 @@ def match(sight: Sight) -> Matching:
     live = [task for task in sight.tasks if not task.deleted]
     if live and not sight.has_workplans:
         behind = sight.condition.is_behind
-        return Matching(findings=(items.no_workplans(sight.repo, len(live), behind=behind),))
+        return Matching(findings=(task_findings.no_workplans(sight.repo, len(live), behind=behind),))
     index = _Index(sight)
     twins = _twins(sight.blocks)
     held = {_place(block) for group in twins for block in group}

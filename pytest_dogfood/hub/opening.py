@@ -6,8 +6,8 @@ from pathlib import Path
 
 from sqlalchemy import URL
 
-from pytest_dogfood.hub.database import Hub
-from pytest_dogfood.hub.locating import locate, pinned_id
+from pytest_dogfood.consistency.hub.location import locate, pinned_id
+from pytest_dogfood.consistency.hub.store import Hub
 from pytest_dogfood.hub.urls import parse_url
 
 

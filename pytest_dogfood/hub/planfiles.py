@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from pytest_dogfood.hub.gitfiles import read_regular
-from pytest_dogfood.hub.workplans import Document, parse
+from pytest_dogfood.consistency.workplan import Document, parse
+from pytest_dogfood.git.tracked_file import read_regular
 
 _SUFFIX = ".md"
 _NEVER = frozenset({".git", "node_modules"})

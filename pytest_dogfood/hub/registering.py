@@ -9,11 +9,11 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Table, func, select, update
 
+from pytest_dogfood.consistency.hub.queries import read_repos
+from pytest_dogfood.consistency.hub.schema import checkouts, repos
 from pytest_dogfood.hub.entries import Checkout, Repo
 from pytest_dogfood.hub.errors import HubUsageError
 from pytest_dogfood.hub.machine import Machine
-from pytest_dogfood.hub.queries import read_repos
-from pytest_dogfood.hub.tables import checkouts, repos
 
 
 def repo_of(connection: Connection, slug: str, root_commit: str) -> Repo:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pytest_dogfood.hub.gitfiles import read_regular
+from pytest_dogfood.git.tracked_file import read_regular
 
 _PREFIX, _RANDOM, _SUFFIX = ".dogfood-writeback-", "[a-z0-9_]" * 8, "~"
 

@@ -7,16 +7,16 @@ from datetime import UTC, datetime
 
 from msgspec.structs import replace
 
+from pytest_dogfood.consistency.checkout_view import Judged, View
+from pytest_dogfood.consistency.edit import EditRefusedError, with_statuses
+from pytest_dogfood.consistency.hub.model import Status
+from pytest_dogfood.consistency.hub.store import Hub
+from pytest_dogfood.consistency.workplan import Document
+from pytest_dogfood.git.commit import Request, Result, write_back
 from pytest_dogfood.hub import trouble
 from pytest_dogfood.hub.commits import StatusChange, sync_message
-from pytest_dogfood.hub.database import Hub
 from pytest_dogfood.hub.entries import Writeback
 from pytest_dogfood.hub.findings import Action
-from pytest_dogfood.hub.rewriting import EditRefusedError, with_statuses
-from pytest_dogfood.hub.statuses import Status
-from pytest_dogfood.hub.views import Judged, View
-from pytest_dogfood.hub.workplans import Document
-from pytest_dogfood.hub.writeback import Request, Result, write_back
 
 
 class Following:

@@ -7,11 +7,11 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from pytest_dogfood.hub.database import Hub
+from pytest_dogfood.consistency.hub.imports import ImportedTask
+from pytest_dogfood.consistency.hub.model import RANK, Status, parse_status, position
+from pytest_dogfood.consistency.hub.store import Hub
 from pytest_dogfood.hub.entries import Stamp
 from pytest_dogfood.hub.errors import HubUsageError, RefusedError
-from pytest_dogfood.hub.importing import ImportedTask
-from pytest_dogfood.hub.statuses import RANK, Status, parse_status, position
 from pytest_dogfood.hub.tasks import HubTask
 
 RETRIES = 3

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self, TextIO
 
+from pytest_dogfood.cli.consistency_report import closing_line, findings_of, in_json, is_left, report_lines
+from pytest_dogfood.cli.streams import OutputLostError, Palette
+from pytest_dogfood.consistency.checkout_view import RepoReport
 from pytest_dogfood.hub.errors import INTERRUPTED, REFUSED, HubError
 from pytest_dogfood.hub.printing import Counting, write_json, write_lines
-from pytest_dogfood.hub.reporting import closing_line, findings_of, in_json, is_left, report_lines
-from pytest_dogfood.hub.views import RepoReport
-from pytest_dogfood.standardstreams import OutputLostError, Palette
 
 
 class Telling:

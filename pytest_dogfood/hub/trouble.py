@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from pytest_dogfood.consistency.task_findings import Case
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.hub.checkoutlock import CheckoutLockedError
 from pytest_dogfood.hub.errors import HubUsageError, WrongHubError
 from pytest_dogfood.hub.findings import Action, Finding, Severity
-from pytest_dogfood.hub.items import Case
 from pytest_dogfood.hub.projectfile import PROJECT_FILE
 
 OF_ONE_CHECKOUT = (HarnessError, OSError)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
-from pytest_dogfood.hub.conditions import FileState, file_finding
-from pytest_dogfood.hub.database import Hub
-from pytest_dogfood.hub.decision import Move
+from pytest_dogfood.consistency.checkout_view import View
+from pytest_dogfood.consistency.decision import Move
+from pytest_dogfood.consistency.hub.store import Hub
+from pytest_dogfood.consistency.repository_findings import FileState, file_finding
+from pytest_dogfood.consistency.workplan import parse
+from pytest_dogfood.git.tracked_file import GitFile
 from pytest_dogfood.hub.findings import Finding
-from pytest_dogfood.hub.gitfiles import GitFile
 from pytest_dogfood.hub.tasks import Block, HubTask
-from pytest_dogfood.hub.views import View
-from pytest_dogfood.hub.workplans import parse
 
 _Agreeing = tuple[HubTask, Block]
 

@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import Column, Connection, inspect, select, text
 
+from pytest_dogfood.consistency.hub.schema import TRIGGERS, hubs, metadata, schema_version
 from pytest_dogfood.diagnostics import counted
 from pytest_dogfood.hub.errors import HubUsageError, NoHubError, SchemaTooNew
-from pytest_dogfood.hub.tables import TRIGGERS, hubs, metadata, schema_version
 
 Step: TypeAlias = Callable[[Connection], None]
 

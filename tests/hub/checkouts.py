@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_dogfood.hub.git import Limits
-from pytest_dogfood.hub.gitrepo import Repository, Survey
+from pytest_dogfood.git.command import Limits
+from pytest_dogfood.git.repository import Repository, Survey
 
 PLAN = "workplans/X-WP-0001.md"
 IDENTITY = "[user]\n\tname = Ann\n\temail = ann@example.org\n"

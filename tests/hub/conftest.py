@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, make_url
 
-from pytest_dogfood.hub.database import Hub
+from pytest_dogfood.consistency.hub.store import Hub
 from pytest_dogfood.hub.entries import Source, Stamp
 from pytest_dogfood.hub.machine import Machine
 from pytest_dogfood.hub.tasks import HubTask

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pytest_dogfood.consistency.hub.model import Status
+from pytest_dogfood.consistency.moves import Moved
 from pytest_dogfood.hub.errors import RefusedError
-from pytest_dogfood.hub.moves import Moved
-from pytest_dogfood.hub.statuses import Status
 from pytest_dogfood.hub.tasks import HubTask
 from tests.hub.machines import Desk
 

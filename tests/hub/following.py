@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date
 
+from pytest_dogfood.git.command import Limits
+from pytest_dogfood.git.commit import Request, Result, write_back
 from pytest_dogfood.hub.commits import CommitOptions, Signing, StatusChange, sync_message
-from pytest_dogfood.hub.git import Limits
-from pytest_dogfood.hub.writeback import Request, Result, write_back
 from tests.hub.checkouts import PLAN, QUICK, Checkout
 
 OLD = b"# \xef\xbb\xbf Plan\r\nstatus: todo  \n\n\tno newline at the end"

@@ -6,8 +6,8 @@ import random
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from pytest_dogfood.consistency.hub.store import Hub
 from pytest_dogfood.hub.checkoutlock import LOCK_NAME
-from pytest_dogfood.hub.database import Hub
 from pytest_dogfood.hub.findings import Finding
 from pytest_dogfood.hub.tasks import HubTask
 from tests.hub.checkouts import Checkout

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from pytest_dogfood.hub.database import Hub
+from pytest_dogfood.consistency.hub.store import Hub
 from tests.hub.dying import MOMENTS, Moment, dies
 from tests.hub.histories import clear_up
 from tests.hub.machines import Desk, codes

@@ -7,19 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_dogfood.hub.choosing import choose
-from pytest_dogfood.hub.consistency import examine
-from pytest_dogfood.hub.database import Hub
-from pytest_dogfood.hub.decision import Policy
+from pytest_dogfood.consistency.check import examine
+from pytest_dogfood.consistency.checkout_view import Question, RepoReport
+from pytest_dogfood.consistency.checkouts import choose
+from pytest_dogfood.consistency.decision import Policy
+from pytest_dogfood.consistency.fix import Errand, fix
+from pytest_dogfood.consistency.hub.model import Status
+from pytest_dogfood.consistency.hub.store import Hub
+from pytest_dogfood.consistency.moves import Moved, Mover
 from pytest_dogfood.hub.entries import Checkout as Registered, Source, Stamp
 from pytest_dogfood.hub.findings import Finding
-from pytest_dogfood.hub.fixing import Errand, fix
 from pytest_dogfood.hub.machine import Machine
-from pytest_dogfood.hub.moves import Moved, Mover
-from pytest_dogfood.hub.statuses import Status
 from pytest_dogfood.hub.taking import only_task
 from pytest_dogfood.hub.tasks import HubTask
-from pytest_dogfood.hub.views import Question, RepoReport
 from tests.hub.checkouts import Checkout, Farm
 
 REPO = "shop"

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from sqlalchemy import literal
 
-from pytest_dogfood.hub import changes, consistency, items
-from pytest_dogfood.hub.conditions import RepoCondition
-from pytest_dogfood.hub.decision import DEFAULT_POLICY, Decision, Move, Policy, decide as decide_by_position
+from pytest_dogfood.consistency import check, task_findings
+from pytest_dogfood.consistency.decision import (
+    DEFAULT_POLICY,
+    Decision,
+    Move,
+    Policy,
+    decide as decide_by_position,
+)
+from pytest_dogfood.consistency.hub import changes
+from pytest_dogfood.consistency.hub.model import Status
+from pytest_dogfood.consistency.repository_findings import RepoCondition
+from pytest_dogfood.consistency.task_findings import Case
 from pytest_dogfood.hub.findings import Action
-from pytest_dogfood.hub.items import Case
-from pytest_dogfood.hub.statuses import Status
 from pytest_dogfood.hub.tasks import Block, HubTask
 
 
 def take_over() -> None:
     """Have `fix` follow this rule in the whole process; all else of it stays as it is."""
-    vars(consistency)["decide"] = decide
+    vars(check)["decide"] = decide
     vars(changes)["rank"] = lambda _status: literal(-1)  # lower than all: the database refuses nothing
     RepoCondition.writes_hub = property(lambda _condition: True)  # type: ignore[assignment,method-assign]
 
@@ -39,7 +46,7 @@ def decide(
         move=Move.FILE_AHEAD,
         hub_status=Status(block.status or ""),
         hub_reopen_count=hub.reopen_count,
-        finding=items.file_ahead(
+        finding=task_findings.file_ahead(
             Case(repo=repo, hub=hub, block=block, condition=condition), Action.HUB_UPDATE
         ),
     )

@@ -11,11 +11,11 @@ import sys
 
 from sqlalchemy import literal
 
-from pytest_dogfood.hub import changes
-from pytest_dogfood.hub.database import Hub
+from pytest_dogfood.consistency.hub import changes
+from pytest_dogfood.consistency.hub.model import Status, parse_status
+from pytest_dogfood.consistency.hub.store import Hub
 from pytest_dogfood.hub.entries import Source, Stamp
 from pytest_dogfood.hub.machine import Machine
-from pytest_dogfood.hub.statuses import Status, parse_status
 
 
 def main(url: str, processes: int, how: str, *, guarded: bool) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine, create_engine, make_url
 
-from pytest_dogfood.hub.database import Hub
+from pytest_dogfood.consistency.hub.store import Hub
 from pytest_dogfood.hub.machine import Machine
 from tests.hub.checkouts import IDENTITY, Farm, isolated
 from tests.hub.machines import REPO, Desk

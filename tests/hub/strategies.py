@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
-from pytest_dogfood.hub.statuses import Status
+from pytest_dogfood.consistency.hub.model import Status
 
 LINE_ENDS = st.sampled_from(["\n", "\r\n", "\r"])
 ACCIDENTS = [

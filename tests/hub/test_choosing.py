@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dogfood.cli import main
-from pytest_dogfood.hub.choosing import choose, only_checkout
+from pytest_dogfood.cli.main import main
+from pytest_dogfood.consistency.checkouts import choose, only_checkout
 from pytest_dogfood.hub.errors import HubUsageError
 from tests.hub.machines import REPO, Desk, World
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dogfood.hub.consistency import examine
+from pytest_dogfood.consistency.check import examine
+from pytest_dogfood.consistency.checkout_view import RepoReport
 from pytest_dogfood.hub.findings import Action, Severity
-from pytest_dogfood.hub.views import RepoReport
 from tests.hub.machines import REPO, Desk, World, codes, finding, plan, stamp
 
 

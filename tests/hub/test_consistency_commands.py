@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pytest_dogfood.cli import main
+from pytest_dogfood.cli.main import main
 from tests.hub.checkouts import PLAN, Checkout, Farm
 from tests.hub.machines import plan
 
@@ -230,7 +230,7 @@ def test_help_lists_the_hub_and_nothing_of_it_is_imported(dogfood: Command) -> N
     assert status == 0
     assert "consistency" in out
     script = (
-        "import sys; from pytest_dogfood.cli import main\n"
+        "import sys; from pytest_dogfood.cli.main import main\n"
         "try: main(['--help'])\nexcept SystemExit: pass\n"
         "print([name for name in sys.modules if 'dogfood.hub' in name or 'sqlalchemy' in name])"
     )
@@ -241,7 +241,7 @@ def test_help_lists_the_hub_and_nothing_of_it_is_imported(dogfood: Command) -> N
 @pytest.mark.parametrize("package", ["sqlalchemy", "markdown_it"])
 def test_a_missing_extra_says_what_to_install(package: str, tmp_path: Path) -> None:
     script = (
-        "import sys; from pytest_dogfood.cli import main\n"
+        "import sys; from pytest_dogfood.cli.main import main\n"
         f"sys.modules['{package}'] = None\n"
         "sys.exit(main(['consistency', 'check']))"
     )
@@ -255,7 +255,7 @@ def test_an_interrupt_ends_with_130(dogfood: Command, shop: Checkout, plain_git:
     del dogfood
     shop.hook("pre-commit", "kill -INT $(cat ../pid); sleep 60")
     script = (
-        "import os, sys; from pytest_dogfood.cli import main\n"
+        "import os, sys; from pytest_dogfood.cli.main import main\n"
         "open('../pid', 'w').write(str(os.getpid()))\n"
         "main(['consistency', 'fix']); main(['hub', 'set', 'X-T2', 'done'])\n"
         "print('last:'); sys.exit(main(['consistency', 'fix', '--format', 'json']))"

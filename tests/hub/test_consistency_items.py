@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dogfood.hub.database import Hub
+from pytest_dogfood.consistency.hub.store import Hub
 from pytest_dogfood.hub.entries import Source, Stamp
 from pytest_dogfood.hub.machine import Machine
 from pytest_dogfood.hub.tasks import HubTask

@@ -14,12 +14,12 @@ import pytest
 from msgspec.structs import fields
 
 import pytest_dogfood
-from pytest_dogfood.hub.conditions import behind_message
-from pytest_dogfood.hub.consistencycommands import add_consistency_commands
+from pytest_dogfood.cli.consistency import add_consistency_commands
+from pytest_dogfood.cli.hub import add_hub_commands
+from pytest_dogfood.consistency.hub.schema import metadata
+from pytest_dogfood.consistency.preferences import read_preferences
+from pytest_dogfood.consistency.repository_findings import behind_message
 from pytest_dogfood.hub.findings import Finding
-from pytest_dogfood.hub.hubcommands import add_hub_commands
-from pytest_dogfood.hub.preferences import read_preferences
-from pytest_dogfood.hub.tables import metadata
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "consistency.md"
 TEXT = PAGE.read_text(encoding="utf-8")

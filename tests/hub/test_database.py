@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, create_engine, inspect, text
 
+from pytest_dogfood.consistency.hub.connection import Database
+from pytest_dogfood.consistency.hub.model import Status
+from pytest_dogfood.consistency.hub.schema import metadata
+from pytest_dogfood.consistency.hub.store import Hub
 from pytest_dogfood.hub import upgrades
-from pytest_dogfood.hub.connecting import Database
-from pytest_dogfood.hub.database import Hub
 from pytest_dogfood.hub.entries import Stamp, Writeback
 from pytest_dogfood.hub.errors import (
     HubError,
@@ -25,8 +27,6 @@ from pytest_dogfood.hub.errors import (
     WrongHubError,
 )
 from pytest_dogfood.hub.machine import Machine
-from pytest_dogfood.hub.statuses import Status
-from pytest_dogfood.hub.tables import metadata
 from pytest_dogfood.hub.tasks import HubTask
 from pytest_dogfood.hub.urls import parse_url
 
@@ -236,7 +236,7 @@ def test_a_path_comes_back_as_it_was_even_if_it_is_no_utf_8(hub: Hub, add_task: 
 def test_a_locked_sqlite_hub_is_reported_and_not_waited_for_without_end(
     sqlite_hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pytest_dogfood.hub.connecting.BUSY_TIMEOUT", 0)
+    monkeypatch.setattr("pytest_dogfood.consistency.hub.connection.BUSY_TIMEOUT", 0)
     holder = sqlite3.connect(sqlite_hub.label, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     with pytest.raises(HubUnreachable, match="locked"), Hub.open(sqlite_hub.label) as second:

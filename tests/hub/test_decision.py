@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from pytest_dogfood.hub.conditions import RepoCondition, RepoState
-from pytest_dogfood.hub.decision import Decision, Move, Policy, SameRank, decide
+from pytest_dogfood.consistency.decision import Decision, Move, Policy, SameRank, decide
+from pytest_dogfood.consistency.hub.model import Status, position
+from pytest_dogfood.consistency.repository_findings import RepoCondition, RepoState
 from pytest_dogfood.hub.findings import Action, Severity
-from pytest_dogfood.hub.statuses import Status, position
 from pytest_dogfood.hub.tasks import Block, HubTask
 
 CALM = RepoCondition(state=RepoState.UP_TO_DATE)

@@ -7,9 +7,9 @@ from itertools import product
 
 import pytest
 
-from pytest_dogfood.hub.database import Hub
+from pytest_dogfood.consistency.hub.model import Status
+from pytest_dogfood.consistency.hub.store import Hub
 from pytest_dogfood.hub.findings import Action, Severity
-from pytest_dogfood.hub.statuses import Status
 from pytest_dogfood.hub.taking import only_task
 from tests.hub.checkouts import Farm, isolated
 from tests.hub.machines import World, finding

@@ -18,10 +18,10 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
-from pytest_dogfood.hub.database import Hub
+from pytest_dogfood.consistency.hub.model import Position, Status, position
+from pytest_dogfood.consistency.hub.store import Hub
 from pytest_dogfood.hub.entries import Event, Source, Stamp
 from pytest_dogfood.hub.machine import Machine
-from pytest_dogfood.hub.statuses import Position, Status, position
 from pytest_dogfood.hub.tasks import HubTask
 from pytest_dogfood.hub.urls import parse_url
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from pytest_dogfood.hub.consistency import judge
+from pytest_dogfood.consistency.check import judge
+from pytest_dogfood.consistency.checkout_view import Question
 from pytest_dogfood.hub.findings import Action, Severity
-from pytest_dogfood.hub.views import Question
 from tests.hub.checkouts import PLAN
 from tests.hub.machines import Desk, World, codes, finding, plan, state, upstream_moves_on
 

@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from pytest_dogfood.hub import fixing
+from pytest_dogfood.consistency import fix as fixing
+from pytest_dogfood.consistency.check import site_of
+from pytest_dogfood.consistency.decision import Policy
+from pytest_dogfood.consistency.fix import PULL_FAILED, fix
+from pytest_dogfood.consistency.hub.model import Status
+from pytest_dogfood.consistency.hub.store import Hub
 from pytest_dogfood.hub.checkoutlock import checkout_lock
-from pytest_dogfood.hub.consistency import site_of
-from pytest_dogfood.hub.database import Hub
-from pytest_dogfood.hub.decision import Policy
 from pytest_dogfood.hub.entries import Stamp
 from pytest_dogfood.hub.errors import HubUnreachable, HubUsageError, RefusedError
 from pytest_dogfood.hub.findings import Action, Severity
-from pytest_dogfood.hub.fixing import PULL_FAILED, fix
-from pytest_dogfood.hub.statuses import Status
 from pytest_dogfood.hub.tasks import HubTask
 from tests.hub.machines import Desk, World, codes, finding, state, upstream_moves_on
 
@@ -37,7 +37,7 @@ def test_a_held_lock_skips_the_repository(both: tuple[World, Desk]) -> None:
     assert state(desk) == before
 
 
-FIXER = "import sys; from pytest_dogfood.cli import main; sys.exit(main(sys.argv[1:]))"
+FIXER = "import sys; from pytest_dogfood.cli.main import main; sys.exit(main(sys.argv[1:]))"
 
 
 def test_two_fixers_at_once_make_one_commit(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.hub.git import Git, GitError, Limits
+from pytest_dogfood.git.command import Git, GitError, Limits
 from pytest_dogfood.watcher import alive
 from tests.hub.checkouts import QUICK, Farm
 from tests.waiting import until

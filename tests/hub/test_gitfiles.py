@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from pytest_dogfood.hub.conditions import FileState
-from pytest_dogfood.hub.git import GitError
-from pytest_dogfood.hub.gitfiles import GitFile, Tracked
+from pytest_dogfood.consistency.repository_findings import FileState
+from pytest_dogfood.git.command import GitError
+from pytest_dogfood.git.tracked_file import GitFile, Tracked
 from tests.hub.checkouts import PLAN, Checkout, Farm
 
 

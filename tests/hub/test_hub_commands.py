@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dogfood.hub import connecting
-from pytest_dogfood.hub.database import Hub
-from pytest_dogfood.hub.hubcommands import add_hub_commands
-from pytest_dogfood.hub.statuses import Status
+from pytest_dogfood.cli.hub import add_hub_commands
+from pytest_dogfood.consistency.hub import connection
+from pytest_dogfood.consistency.hub.model import Status
+from pytest_dogfood.consistency.hub.store import Hub
 from pytest_dogfood.hub.tasks import HubTask
 
 Type = Callable[..., int]
@@ -345,7 +345,7 @@ def test_import_says_what_it_kept_and_refuses_a_file_with_mistakes_whole(
 def test_an_sqlite_hub_on_a_network_file_system_needs_force(
     hub_command: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(connecting, "network_file_system", lambda _path: "nfs4")
+    monkeypatch.setattr(connection, "network_file_system", lambda _path: "nfs4")
     url = f"sqlite:///{tmp_path}/hub.sqlite"
     assert hub_command("init", "--hub", url) == 2
     assert f"{url}?network=force" in capsys.readouterr().err
@@ -356,7 +356,7 @@ def test_the_command_line_is_there_without_the_packages_of_the_hub() -> None:
     program = (
         "import sys, argparse\n"
         "sys.modules['sqlalchemy'] = None\n"
-        "from pytest_dogfood.hub.hubcommands import add_hub_commands\n"
+        "from pytest_dogfood.cli.hub import add_hub_commands\n"
         "parser = argparse.ArgumentParser()\n"
         "add_hub_commands(parser.add_subparsers())\n"
         "options = parser.parse_args(['hub', 'tasks'])\n"

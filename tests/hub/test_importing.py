@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
+from pytest_dogfood.consistency.hub.imports import ImportedTask, parse_tasks, problems_in_words
+from pytest_dogfood.consistency.hub.model import Status
+from pytest_dogfood.consistency.hub.store import Hub
 from pytest_dogfood.diagnostics import InvalidProjectError
-from pytest_dogfood.hub.database import Hub
 from pytest_dogfood.hub.entries import Source, Stamp
 from pytest_dogfood.hub.errors import RefusedError
-from pytest_dogfood.hub.importing import ImportedTask, parse_tasks, problems_in_words
-from pytest_dogfood.hub.statuses import Status
 from pytest_dogfood.hub.taking import Result, Taken, set_forward, take_in
 from pytest_dogfood.hub.tasks import HubTask
 

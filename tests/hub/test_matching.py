@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pytest_dogfood.hub.conditions import RepoCondition, RepoState
+from pytest_dogfood.consistency.repository_findings import RepoCondition, RepoState
 from pytest_dogfood.hub.matching import Matching, Sight, match
 from pytest_dogfood.hub.tasks import Block, HubTask
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from pytest_dogfood.consistency.hub.model import Status
 from pytest_dogfood.hub.errors import RefusedError
-from pytest_dogfood.hub.statuses import Status
 from tests.hub.checkouts import PLAN
 from tests.hub.machines import Desk, World, codes
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dogfood.cli import main
-from pytest_dogfood.hub.database import Hub
-from pytest_dogfood.standardstreams import NOBODY_READS
+from pytest_dogfood.cli.main import main
+from pytest_dogfood.cli.streams import NOBODY_READS
+from pytest_dogfood.consistency.hub.store import Hub
 from tests.hub.checkouts import Farm
 from tests.hub.machines import plan
 from tests.test_standard_streams import needs_full, typed, without_reader

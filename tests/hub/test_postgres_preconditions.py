@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
-from pytest_dogfood.cli import main
+from pytest_dogfood.cli.main import main
+from pytest_dogfood.consistency.hub.model import Status
+from pytest_dogfood.consistency.hub.store import Hub
 from pytest_dogfood.hub import upgrades
-from pytest_dogfood.hub.database import Hub
 from pytest_dogfood.hub.entries import Stamp
 from pytest_dogfood.hub.errors import HubUnreachable, HubUsageError, RightsError
-from pytest_dogfood.hub.statuses import Status
 from pytest_dogfood.hub.tasks import HubTask
 from pytest_dogfood.hub.urls import parse_url
 from tests.hub import postgres

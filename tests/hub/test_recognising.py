@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dogfood.cli import main
-from pytest_dogfood.hub.database import Hub
+from pytest_dogfood.cli.main import main
+from pytest_dogfood.consistency.hub.store import Hub
 from pytest_dogfood.hub.entries import Checkout, Repo
 from pytest_dogfood.hub.errors import HubUsageError
 from pytest_dogfood.hub.recognising import Newcomer, recognised

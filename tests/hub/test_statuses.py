@@ -5,8 +5,16 @@ import json
 import pytest
 from hypothesis import given, strategies as st
 
+from pytest_dogfood.consistency.hub.model import (
+    RANK,
+    Position,
+    Status,
+    is_closed,
+    nearest,
+    parse_status,
+    position,
+)
 from pytest_dogfood.hub.findings import Action, Finding, Severity
-from pytest_dogfood.hub.statuses import RANK, Position, Status, is_closed, nearest, parse_status, position
 
 FINDINGS = st.builds(
     Finding,

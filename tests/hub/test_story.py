@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pytest_dogfood.cli import main
+from pytest_dogfood.cli.main import main
 from tests.hub.checkouts import Checkout, Farm
 from tests.hub.machines import plan
 

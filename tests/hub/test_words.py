@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, strategies as st
 from sqlalchemy.dialects import sqlite
 
-from pytest_dogfood.hub.database import Hub
+from pytest_dogfood.consistency.hub.store import Hub
 from pytest_dogfood.hub.tasks import HubTask
 from pytest_dogfood.hub.words import Words
 from tests.hub.machines import World, codes, plan

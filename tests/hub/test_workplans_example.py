@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dogfood.hub import workplans
+from pytest_dogfood.consistency import workplan
 from pytest_dogfood.hub.protocol import PLACE, TEMPLATE
 from tests.hub.checkouts import isolated
 
@@ -239,7 +239,7 @@ def test_the_tests_of_the_template_pass(team: Team) -> None:
 
 def test_the_plans_are_workplans_without_anything_to_report() -> None:
     files = sorted(EXAMPLE.glob("workplans/*.md"))
-    documents = [workplans.parse(path.read_bytes(), path=path.name) for path in files]
+    documents = [workplan.parse(path.read_bytes(), path=path.name) for path in files]
     assert [len(document.blocks) for document in documents] == [3, 2]
     assert all(document.is_workplan and not document.findings("greeting") for document in documents)
 

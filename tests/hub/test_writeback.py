@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from pytest_dogfood.consistency.repository_findings import RepoState
+from pytest_dogfood.git.commit import Result, write_back
 from pytest_dogfood.hub.commits import StatusChange, sync_message
-from pytest_dogfood.hub.conditions import RepoState
-from pytest_dogfood.hub.writeback import Result, write_back
 from tests.hub.checkouts import PLAN, Checkout, Farm
 from tests.hub.following import MESSAGE, NEW, OLD, changed_names, follow, request, to_done
 
@@ -167,9 +167,9 @@ def test_in_a_hook_of_another_repository_the_commit_is_made_here(farm: Farm, her
 
 FROM_A_HOOK = """
 from pathlib import Path
-from pytest_dogfood.hub.gitrepo import Repository
+from pytest_dogfood.git.repository import Repository
 from tests.hub.following import to_done
-from pytest_dogfood.hub.writeback import Request, write_back
+from pytest_dogfood.git.commit import Request, write_back
 path = Path({path!r})
 repository = Repository(path)
 survey = repository.survey()

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from pytest_dogfood.hub.conditions import FileState
-from pytest_dogfood.hub.writeback import Reason, write_back
+from pytest_dogfood.consistency.repository_findings import FileState
+from pytest_dogfood.git.commit import Reason, write_back
 from tests.hub.checkouts import PLAN, Checkout, Farm
 from tests.hub.disks import largest_file, mounted
 from tests.hub.following import NEW, OLD, follow, request
@@ -62,8 +62,8 @@ def test_in_a_directory_that_is_read_only_the_file_stays(here: Checkout) -> None
 KILLED = """
 import os, sys
 from pathlib import Path
-from pytest_dogfood.hub.gitrepo import Repository
-from pytest_dogfood.hub.writeback import Request, write_back
+from pytest_dogfood.git.repository import Repository
+from pytest_dogfood.git.commit import Request, write_back
 path = Path(sys.argv[1])
 repository = Repository(path)
 parsed = (path / sys.argv[2]).read_bytes()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 
-from pytest_dogfood.cli import main
+from pytest_dogfood.cli.main import main
 from tests.ordinary.model import BAD, UNFINISHED
 from tests.ordinary.project import Project, Seen, outcomes
 

@@ -1,0 +1,3 @@
+"""The `dogfood` command, one module for each group of commands."""
+
+from __future__ import annotations

@@ -1,0 +1,141 @@
+"""What each `dogfood consistency` command does; it prints a report and gives an exit status, or raises HubError."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import uuid
+from argparse import Namespace
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from pytest_dogfood.cli.consistency_report import report_lines
+from pytest_dogfood.cli.streams import Palette
+from pytest_dogfood.consistency.check import judge
+from pytest_dogfood.consistency.checkout_view import Question, RepoReport
+from pytest_dogfood.consistency.checkouts import Choice, choose
+from pytest_dogfood.consistency.decision import Policy
+from pytest_dogfood.consistency.fix import Errand, fix as fix_each
+from pytest_dogfood.consistency.hub.model import Status
+from pytest_dogfood.consistency.hub.store import Hub
+from pytest_dogfood.consistency.moves import Moved, Mover
+from pytest_dogfood.hub.errors import REFUSED, HubUsageError
+from pytest_dogfood.hub.eventlog import event_in_json, event_line
+from pytest_dogfood.hub.machine import Machine, current_actor, this_machine
+from pytest_dogfood.hub.opening import open_hub
+from pytest_dogfood.hub.printing import say, write_json, write_lines
+from pytest_dogfood.hub.taking import only_task
+from pytest_dogfood.hub.tasks import HubTask
+from pytest_dogfood.hub.telling import Telling
+
+
+def check(options: Namespace) -> int:
+    """Say what differs, and change nothing."""
+    with _telling(options) as telling, open_hub(options.hub, readonly=True) as hub:
+        choice = _chosen(hub, options, this_machine(create=False).id, telling)
+        question = Question(offline=options.offline, named=choice.named)
+        telling.tell(choice.reports_of_absent(fixing=False))
+        telling.tell(judge(hub, choice.checkouts, question, progress=telling.progress))
+    return telling.status
+
+
+def fix(options: Namespace) -> int:
+    """Bring workplans and the hub into step."""
+    return _fixed(options, pull=False)
+
+
+def sync(options: Namespace) -> int:
+    """Pull, then fix."""
+    return _fixed(options, pull=True)
+
+
+def reopen(options: Namespace) -> int:
+    """Let a task go back on purpose."""
+    if options.accept:
+        return _moved(options, lambda mover, task: mover.accept(task))
+    _require_reason(options)
+    status = Status(options.to)
+    return _moved(options, lambda mover, task: mover.reopen(task, status, hub_only=options.hub_only))
+
+
+def resolve(options: Namespace) -> int:
+    """Settle a tie."""
+    _require_reason(options)
+    return _moved(options, lambda mover, task: mover.resolve(task, take_file=options.take == "file"))
+
+
+def log(options: Namespace) -> int:
+    """Print the event log."""
+    with open_hub(options.hub, readonly=True) as hub:
+        if options.repo is not None:
+            hub.require_repo(options.repo)
+        task = only_task(hub, options.task, options.repo).id if options.task else None
+        events = hub.events(task, repo=options.repo, regressions=options.regressions)
+        tasks = {each.id: each for each in hub.tasks(options.repo)}
+    if options.format == "json":
+        write_json(events=[event_in_json(event, tasks[event.task]) for event in events])
+    else:
+        write_lines(event_line(event, tasks[event.task]) for event in events)
+    return 0
+
+
+def _telling(options: Namespace) -> Telling:
+    return Telling(as_json=options.format == "json", strict=options.strict)
+
+
+def _chosen(hub: Hub, options: Namespace, machine_id: str, telling: Telling) -> Choice:
+    if options.all and options.repo:
+        raise HubUsageError("--all and --repo contradict each other; leave one of them out")
+    choice = choose(hub, machine_id, slugs=options.repo, every=options.all)
+    telling.progress.total = len(choice.checkouts)
+    return choice
+
+
+def _fixed(options: Namespace, *, pull: bool) -> int:
+    with _telling(options) as telling, open_hub(options.hub, readonly=options.dry_run) as hub:
+        machine = this_machine(create=not options.dry_run)
+        choice = _chosen(hub, options, machine.id, telling)
+        policy = Policy(accept_reopen=options.accept_reopen, writeback=not options.no_writeback)
+        question = Question(offline=options.offline, fixing=True, policy=policy, named=choice.named)
+        telling.tell(choice.reports_of_absent(fixing=True))
+        if options.dry_run:
+            telling.tell(judge(hub, choice.checkouts, question, progress=telling.progress))
+        else:
+            errand = replace(_errand(options, machine, question), pull=pull, notice=telling.notice)
+            telling.tell(fix_each(hub, choice.checkouts, errand, progress=telling.progress), to_the_end=True)
+    return telling.status
+
+
+def _errand(options: Namespace, machine: Machine, question: Question) -> Errand:
+    return Errand(
+        machine=machine,
+        actor=options.actor or current_actor(),
+        run_id=str(uuid.uuid4()),
+        question=question,
+        lock_timeout=options.lock_timeout,
+    )
+
+
+def _moved(options: Namespace, move: Callable[[Mover, HubTask], Moved]) -> int:
+    with open_hub(options.hub) as hub:
+        task = only_task(hub, options.task, options.repo)
+        errand = _errand(options, this_machine(), Question(offline=options.offline, fixing=True))
+        done = move(Mover(hub, errand, reason=options.reason), task)
+    if done.finding is not None:
+        write_lines(report_lines(RepoReport(repo=task.repo, findings=(done.finding,)), Palette(sys.stdout)))
+        if _reopened_in_hub(options):
+            accept = f"dogfood consistency reopen {shlex.quote(options.task)} --accept"
+            say(f"the hub has it, the workplan does not yet; once that can be written: {accept}")
+        return REFUSED
+    say(f"{done.done} [commit {done.commit[:12]}]" if done.commit else done.done)
+    return 0
+
+
+def _reopened_in_hub(options: Namespace) -> bool:
+    return "to" in options and not options.accept
+
+
+def _require_reason(options: Namespace) -> None:
+    if not options.reason.strip():
+        raise HubUsageError("say why, for everybody who will wonder: --reason TEXT")

@@ -1,0 +1,222 @@
+"""Looks at checkouts and says what differs from the hub; it writes nothing, neither here nor there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from pytest_dogfood.consistency.checkout_view import Judged, Question, RepoReport, Site, View
+from pytest_dogfood.consistency.decision import Decision, Move, decide
+from pytest_dogfood.consistency.hub.location import pinned_id
+from pytest_dogfood.consistency.hub.store import Hub
+from pytest_dogfood.consistency.preferences import read_preferences
+from pytest_dogfood.consistency.repository_findings import (
+    FileState,
+    RepoCondition,
+    RepoState,
+    file_finding,
+    repo_finding,
+)
+from pytest_dogfood.consistency.workplan import Document
+from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.git.repository import Repository, Survey
+from pytest_dogfood.git.tracked_file import GitFile
+from pytest_dogfood.hub import trouble
+from pytest_dogfood.hub.entries import Checkout
+from pytest_dogfood.hub.errors import HubUsageError
+from pytest_dogfood.hub.findings import Action, Finding
+from pytest_dogfood.hub.matching import Pair, Sight, match
+from pytest_dogfood.hub.planfiles import read_workplans
+from pytest_dogfood.hub.progress import SILENT, Progress
+from pytest_dogfood.hub.tasks import Block, HubTask
+from pytest_dogfood.hub.uncommitted import uncommitted
+
+__all__ = ["RepoReport", "examine", "judge", "judge_again", "look", "site_of"]
+
+
+def examine(
+    hub: Hub,
+    checkouts: Iterable[Checkout],
+    *,
+    offline: bool = False,
+    named: Iterable[str] = (),
+) -> tuple[RepoReport, ...]:
+    """Do what `check` does: look at each checkout and change nothing but remote-tracking refs, unless `offline`.
+
+    What fails in one checkout is a finding of its report. Raises HubUnreachable.
+    """
+    question = Question(offline=offline, named=frozenset(named))
+    return tuple(judge(hub, checkouts, question))
+
+
+def judge(
+    hub: Hub, checkouts: Iterable[Checkout], question: Question, *, progress: Progress = SILENT
+) -> Iterator[RepoReport]:
+    """Report on each checkout, writing nothing; with `question.fixing` in the words of `fix`."""
+    for checkout in checkouts:
+        progress.begin(checkout.repo)
+        try:
+            yield with_file_states(look(hub, site_of(hub, checkout), question)).report()
+        except trouble.OF_ONE_CHECKOUT as error:
+            yield failed_report(checkout, error)
+
+
+def failed_report(checkout: Checkout, error: Exception) -> RepoReport:
+    """Give the report of a checkout that could not be looked at to the end."""
+    finding = trouble.of_checkout(checkout.repo, error)
+    return RepoReport(repo=checkout.repo, path=checkout.path, findings=(finding,))
+
+
+def site_of(hub: Hub, checkout: Checkout) -> Site:
+    """Learn how a checkout wants to be treated. Raises SettingsError where its dogfood.yaml is of no use."""
+    root = Path(checkout.path)
+    try:
+        preferences = read_preferences(root)
+        pinned, where = pinned_id(root)
+        hub.require_id(pinned, where=str(where))
+    except HubUsageError as error:
+        raise trouble.SettingsError(error) from error
+    repository = Repository(root, limits=preferences.limits)
+    return Site(checkout=checkout, repository=repository, preferences=preferences)
+
+
+def look(hub: Hub, site: Site, question: Question) -> View:
+    """See everything and decide everything. Raises HubUnreachable."""
+    checkout = site.checkout
+    survey = _guarded(hub, site, site.repository.survey(offline=question.offline))
+    view = View(site=site, question=question, survey=survey)
+    if survey.condition.state is not RepoState.PATH_MISSING:
+        view = _judged(hub, view)
+        view = replace(view, findings=(*view.findings, *uncommitted(hub, view)))
+    due = any(each.decision.is_writeback_due for each in view.judged)
+    state = repo_finding(
+        survey.condition,
+        checkout.repo,
+        fixing=question.fixing,
+        writeback_due=due and question.policy.writeback,
+        named=checkout.repo in question.named,
+    )
+    return replace(view, findings=(state, *view.findings)) if state else view
+
+
+def judge_again(hub: Hub, view: View, block: Block) -> Judged:
+    """Decide anew about one block, after the hub has changed."""
+    repo = view.checkout.repo
+    tasks = [task for task in hub.tasks(repo) if task.task_id == block.task_id or task.id == block.hub_id]
+    matching = match(
+        Sight(
+            repo=repo,
+            condition=view.survey.condition,
+            blocks=(block,),
+            tasks=tasks,
+            elsewhere=_elsewhere(hub, repo, [block], tasks),
+        )
+    )
+    for pair in matching.pairs:
+        if pair.block is not None:
+            return _decided(hub.histories(repo), view, pair)
+    finding = matching.findings[0]
+    return Judged.of(Pair(hub=None, block=block), Decision(move=Move.HELD, finding=finding))
+
+
+def with_file_states(view: View) -> View:
+    """Add the items of files that could not follow the hub as they are now."""
+    if not view.survey.condition.writes_file:
+        return view
+    paths = dict.fromkeys(
+        each.pair.block.path for each in view.judged if each.pair.block and each.decision.file_status
+    )
+    found = {path: _obstacle(view, path) for path in paths}
+    judged = tuple(
+        each.with_first(action=Action.HELD, hint="")
+        if each.pair.block and each.decision.file_status and found[each.pair.block.path]
+        else each
+        for each in view.judged
+    )
+    obstacles = [finding for finding in found.values() if finding is not None]
+    return replace(view, judged=judged, findings=(*view.findings, *obstacles))
+
+
+def _obstacle(view: View, path: str) -> Finding | None:
+    repo, fixing = view.checkout.repo, view.question.fixing
+    try:
+        file = GitFile(view.repository.git, view.repository.place, path)
+        state = file.examined(view.documents[path].content).state
+    except HarnessError as error:
+        return trouble.of_file(repo, path, error, fixing=fixing)
+    return None if state is FileState.CLEAN else file_finding(state, repo, path, fixing=fixing)
+
+
+def _guarded(hub: Hub, site: Site, survey: Survey) -> Survey:
+    """See that the directory still holds the repository that was registered: some clone may have taken its place."""
+    checkout = site.checkout
+    root_commit = next((repo.root_commit for repo in hub.repos(checkout.repo)), "")
+    if not root_commit or not survey.head or survey.shallow:
+        return survey
+    try:
+        known = site.repository.git.read("cat-file", "-e", f"{root_commit}^{{commit}}").ok
+    except HarnessError:
+        known = True  # whoever cannot ask now has been told so already, or will be
+    if known:
+        return survey
+    detail = f"{checkout.path} holds another repository, without its first commit {root_commit[:12]}"
+    return replace(survey, condition=RepoCondition(state=RepoState.PATH_MISSING, detail=detail))
+
+
+def _judged(hub: Hub, view: View) -> View:
+    repo = view.checkout.repo
+    documents = read_workplans(Path(view.checkout.path), view.preferences.workplans)
+    tasks = hub.tasks(repo)
+    blocks = [block for document in documents for block in document.blocks]
+    matching = match(
+        Sight(
+            repo=repo,
+            condition=view.survey.condition,
+            blocks=blocks,
+            tasks=tasks,
+            elsewhere=_elsewhere(hub, repo, blocks, tasks),
+            unreadable=_unreadable(documents, tasks),
+            has_workplans=any(document.is_workplan for document in documents),
+        )
+    )
+    histories = hub.histories(repo)
+    return replace(
+        view,
+        documents={document.path: document for document in documents},
+        judged=tuple(_decided(histories, view, pair) for pair in matching.pairs),
+        findings=(
+            *(finding for document in documents for finding in document.findings(repo)),
+            *matching.findings,
+        ),
+    )
+
+
+def _decided(histories: Mapping[str, frozenset[str]], view: View, pair: Pair) -> Judged:
+    history = histories.get(pair.hub.id) if pair.hub is not None else None
+    status = pair.block.status if pair.block is not None else None
+    decision = decide(
+        pair.hub,
+        pair.block,
+        repo=view.checkout.repo,
+        condition=view.survey.condition,
+        seen_in_history=None if history is None else status in history,
+        policy=view.policy,
+    )
+    return Judged.of(pair, decision)
+
+
+def _elsewhere(hub: Hub, repo: str, blocks: Iterable[Block], tasks: Iterable[HubTask]) -> dict[str, HubTask]:
+    """Give the tasks of other repositories that blocks name; hardly ever any."""
+    here = {task.id for task in tasks}
+    strange = dict.fromkeys(block.hub_id for block in blocks if block.hub_id and block.hub_id not in here)
+    found = (hub.task(hub_id) for hub_id in strange)
+    return {task.id: task for task in found if task is not None and task.repo != repo}
+
+
+def _unreadable(documents: Iterable[Document], tasks: Iterable[HubTask]) -> frozenset[str]:
+    """Give the paths of which nothing is known: files, and all that a directory may hold."""
+    closed = tuple(document.path for document in documents if document.unreadable)
+    within = tuple(f"{path}/" for path in closed)
+    return frozenset(closed) | {task.source_path for task in tasks if task.source_path.startswith(within)}

@@ -1,0 +1,227 @@
+"""Workplans checked against the hub, as pytest items: one for each task, file and repository. Nothing is written."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_dogfood.hub.errors import UNREACHABLE, HubError, HubUsageError
+from pytest_dogfood.hub.findings import Finding, Severity
+from pytest_dogfood.hub.snapshot import Check, Snapshot, checks_of
+
+ROOT = "consistency"
+"""What the node ids begin with."""
+
+_WORKERINPUT = "dogfood_consistency"
+_EXTRA = {"sqlalchemy", "markdown_it", "platformdirs"}
+
+
+class DogfoodConsistencyWarning(UserWarning):
+    """A workplan and the hub differ in a way that is normal where work went on elsewhere, or that needs a look."""
+
+
+class InconsistentError(Exception):
+    """A check that failed; its text is what the report shows."""
+
+
+class Consistency:
+    """The plugin of every process: the one that starts the others looks, once, and hands on what it saw."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._snapshot = Snapshot()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self) -> None:
+        named = _take_named(self._config.args)
+        told = getattr(self._config, "workerinput", None)
+        if told is None:
+            self._snapshot = _chosen(take_snapshot(self._config), named)
+        else:
+            self._snapshot = Snapshot.from_json(told[_WORKERINPUT])
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:  # noqa: ANN401 - xdist's
+        node.workerinput[_WORKERINPUT] = self._snapshot.to_json()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(
+        self, collector: pytest.Collector
+    ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+        report = yield
+        if isinstance(collector, pytest.Session) and report.passed:
+            own: pytest.Collector = _Root.from_parent(
+                collector, name=ROOT, nodeid=ROOT, snapshot=self._snapshot
+            )
+            report.result = [*report.result, own]
+        return report
+
+
+def _take_named(arguments: list[str]) -> list[str]:
+    """Take the ids of checks out of the arguments, since pytest would look for files of these names."""
+    prefix = f"{ROOT}::"
+    named = [each.removeprefix(prefix) for each in arguments if each.startswith(prefix)]
+    arguments[:] = [each for each in arguments if not each.startswith(prefix)]
+    return named
+
+
+def _chosen(snapshot: Snapshot, named: Sequence[str]) -> Snapshot:
+    """Give what is named, or everything if nothing is. Raises pytest.UsageError for a name that there is not."""
+    if snapshot.error or not named:
+        return snapshot
+    if unknown := [name for name in named if not snapshot.restricted_to([name]).checks]:
+        raise pytest.UsageError("\n".join(f"not found: {ROOT}::{name}" for name in unknown))
+    return snapshot.restricted_to(named)
+
+
+class _Root(pytest.Collector):
+    """Collects a group for each checkout; or, without a hub, the one item that says so."""
+
+    def __init__(self, *, snapshot: Snapshot, **others: Any) -> None:  # noqa: ANN401 - handed on to pytest
+        super().__init__(**others)
+        self._snapshot = snapshot
+
+    def collect(self) -> Iterator[pytest.Item | pytest.Collector]:
+        if self._snapshot.error:
+            yield _Unreachable.from_parent(self, name="hub", error=self._snapshot.error)
+            return
+        for group in dict.fromkeys(check.group for check in self._snapshot.checks):
+            checks = [check for check in self._snapshot.checks if check.group == group]
+            yield _Group.from_parent(self, name=group, checks=checks)
+
+
+class _Group(pytest.Collector):
+    """Collects the checks of one checkout."""
+
+    def __init__(self, *, checks: list[Check], **others: Any) -> None:  # noqa: ANN401 - handed on to pytest
+        super().__init__(**others)
+        self._checks = checks
+
+    def collect(self) -> Iterator[pytest.Item]:
+        for check in self._checks:
+            yield ConsistencyItem.from_parent(self, name=check.name, check=check)
+
+
+class ConsistencyItem(pytest.Item):
+    """One check: failed by FAIL, and by WARN in strict runs."""
+
+    def __init__(self, *, check: Check, **others: Any) -> None:  # noqa: ANN401 - handed on to pytest
+        super().__init__(**others)
+        self._check = check
+
+    def runtest(self) -> None:
+        fatal = {Severity.FAIL}
+        if self.config.getoption("dogfood_consistency_strict"):
+            fatal.add(Severity.WARN)
+        findings = self._check.findings
+        # So that JUnit has them too, also those of checks that pass.
+        self.user_properties.extend((each.code, f"{each.severity.value} {each.said}") for each in findings)
+        if told := [finding for finding in findings if finding.severity is Severity.INFO]:
+            self.add_report_section("call", ROOT, in_words(told))
+        if any(finding.severity in fatal for finding in findings):
+            raise InconsistentError(in_words(each for each in findings if each.severity is not Severity.INFO))
+        for finding in findings:
+            if finding.severity is Severity.WARN:
+                self.warn(DogfoodConsistencyWarning(in_words([finding])))
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:  # noqa: ANN401 - pytest's
+        if isinstance(excinfo.value, InconsistentError | DogfoodConsistencyWarning):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        # pytest takes dots apart in a title that the node id ends with.
+        title = f"{self.name} ({self._check.group})"
+        directory = Path(self._check.checkout)
+        placed = next((finding for finding in self._check.findings if finding.path), None)
+        if placed is None:
+            return directory, None, title
+        return directory / placed.path, placed.line - 1 if placed.line else None, title
+
+
+class _Unreachable(pytest.Item):
+    """An error: without the hub nothing is known of any task."""
+
+    def __init__(self, *, error: str, **others: Any) -> None:  # noqa: ANN401 - handed on to pytest
+        super().__init__(**others)
+        self._error = error
+
+    def setup(self) -> None:
+        pytest.fail(self._error, pytrace=False)
+
+    def runtest(self) -> None:
+        """Never comes to this: the set-up says why."""
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        return self.path, None, "the hub"
+
+
+def in_words(findings: Iterable[Finding]) -> str:
+    """Give each finding as a line, and its hint as another."""
+    lines: list[str] = []
+    for each in findings:
+        place = f"{each.path}:{each.line}: " if each.line else f"{each.path}: " if each.path else ""
+        lines.append(f"{each.code} {each.severity.value} {place}{each.said}")
+        if each.hint:
+            lines.append(f"    hint: {each.hint}")
+    return "\n".join(lines)
+
+
+def take_snapshot(config: pytest.Config) -> Snapshot:
+    """Look at the checkout that holds the rootdir, or else at all on this machine.
+
+    A hub that does not answer is part of the snapshot. Raises pytest.UsageError where there is no hub to ask, or
+    no checkout to look at.
+    """
+    try:
+        return Snapshot(checks=tuple(_looked(config)))
+    except HubError as error:
+        if error.exit_status != UNREACHABLE:
+            raise pytest.UsageError(str(error)) from error
+        return Snapshot(error=str(error))
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _EXTRA:
+            raise
+        raise pytest.UsageError(
+            "--dogfood-consistency needs more packages: pip install 'pytest-dogfood[hub]'"
+        ) from error
+
+
+def _looked(config: pytest.Config) -> Iterator[Check]:
+    from pytest_dogfood.consistency.check import examine
+    from pytest_dogfood.consistency.checkouts import around
+    from pytest_dogfood.consistency.hub.location import pinned_id
+    from pytest_dogfood.consistency.hub.store import Hub
+    from pytest_dogfood.hub.machine import this_machine
+    from pytest_dogfood.hub.urls import parse_url
+
+    location = _location(config)
+    root = config.rootpath.resolve()
+    with Hub.open(parse_url(location.url, base=location.base), readonly=True) as hub:
+        pinned, where = pinned_id(root)
+        hub.require_id(pinned, where=str(where))
+        machine = this_machine(create=False)
+        here = hub.checkouts(machine.id) if machine.id else ()
+        if not here:
+            raise HubUsageError("no checkout is registered on this machine: dogfood hub register PATH")
+        chosen = around(here, root)[-1:] or here
+        reports = examine(hub, chosen, offline=bool(config.getoption("dogfood_consistency_offline")))
+    often = Counter(report.repo for report in reports)
+    for report in reports:
+        alone = often[report.repo] == 1
+        yield from checks_of(report.repo, report.path, report.task_ids, report.findings, alone=alone)
+
+
+def _location(config: pytest.Config) -> Any:  # noqa: ANN401 - a Location, of a module that is imported when needed
+    from pytest_dogfood.consistency.hub.location import VARIABLE, Location, locate
+
+    if os.environ.get(VARIABLE, "").strip():
+        return locate()
+    if named := config.getini("dogfood_hub"):
+        return Location(url=named, base=(config.inipath or config.rootpath / "pytest.ini").parent)
+    return locate(start=config.rootpath)

@@ -1,0 +1,212 @@
+"""The words of the report: one function for each thing to be said about a task, with its code, severity and hint."""
+
+from __future__ import annotations
+
+import shlex
+
+from msgspec import Struct
+
+from pytest_dogfood.consistency.hub.model import Status, is_closed, nearest, parse_status
+from pytest_dogfood.consistency.repository_findings import RepoCondition
+from pytest_dogfood.hub.findings import Action, Finding, Severity
+from pytest_dogfood.hub.tasks import Block, HubTask
+
+
+class Case(Struct, frozen=True, kw_only=True):
+    """The two sides of one task, of which one may be missing, and the condition of the repository."""
+
+    repo: str
+    hub: HubTask | None
+    block: Block | None
+    condition: RepoCondition
+
+    @property
+    def sides(self) -> tuple[HubTask | Block, ...]:
+        return tuple(side for side in (self.hub, self.block) if side is not None)
+
+    @property
+    def task_id(self) -> str:
+        """Give the id in the file, where the place of an item is; only what is wrong has another one in the hub."""
+        return next((side.task_id for side in reversed(self.sides) if side.task_id), "")
+
+    @property
+    def title(self) -> str:
+        return next((side.title for side in self.sides if side.title), self.task_id)
+
+    @property
+    def path(self) -> str:
+        if self.block is not None:
+            return self.block.path
+        return self.hub.source_path if self.hub is not None else ""
+
+    @property
+    def hub_id(self) -> str:
+        if self.hub is not None:
+            return self.hub.id
+        return (self.block.hub_id if self.block is not None else None) or ""
+
+    @property
+    def db_status(self) -> str:
+        return self.hub.status if self.hub is not None else ""
+
+    @property
+    def file_status(self) -> str:
+        return (self.block.status if self.block is not None else None) or ""
+
+    @property
+    def fix_hint(self) -> str:
+        if self.condition.is_behind:
+            return "pull first"
+        return f"dogfood consistency fix --repo {shlex.quote(self.repo)}"
+
+    def hint_for(self, action: Action) -> str:
+        """Say how to go on; what holds a write for another reason than being behind has an item of its own."""
+        return "" if action is Action.HELD and not self.condition.is_behind else self.fix_hint
+
+    def say(
+        self, code: str, severity: Severity, message: str, *, action: Action, hint: str = "", reason: str = ""
+    ) -> Finding:
+        return Finding(
+            code=code,
+            severity=severity,
+            repo=self.repo,
+            path=self.path,
+            line=self.block.line if self.block is not None else 0,
+            task_id=self.task_id,
+            hub_id=self.hub_id,
+            title=self.title,
+            db_status=self.db_status,
+            file_status=self.file_status,
+            reason=reason,
+            message=message,
+            hint=hint,
+            action=action,
+        )
+
+    def held(
+        self, code: str, message: str, hint: str, *, severity: Severity = Severity.FAIL, reason: str = ""
+    ) -> Finding:
+        return self.say(code, severity, message, action=Action.HELD, hint=hint, reason=reason)
+
+
+def file_ahead(case: Case, action: Action) -> Finding:
+    message = f"file is ahead of DB task '{case.title}' (db={case.db_status}, file={case.file_status})"
+    return case.say("C-11", Severity.FAIL, message, action=action, hint=case.hint_for(action))
+
+
+def hub_ahead(case: Case, action: Action, *, reason: str = "", hint: str = "") -> Finding:
+    message = (
+        f"DB task '{case.title}' is ahead of file (db={case.db_status}, file={case.file_status})"
+        " — skipped to prevent regression"
+    )
+    return case.say(
+        "C-13", Severity.WARN, message, action=action, reason=reason, hint=hint or case.hint_for(action)
+    )
+
+
+def news_in_file(case: Case) -> Finding:
+    hint = f"dogfood consistency resolve {shlex.quote(case.task_id)} --take file|hub --reason TEXT"
+    return hub_ahead(case, Action.HELD, reason="same_rank", hint=hint)
+
+
+def missing_in_hub(case: Case, action: Action) -> Finding:
+    message = f"task '{case.title}' is not in the hub"
+    return case.say("C-20", Severity.FAIL, message, action=action, hint=case.hint_for(action))
+
+
+def missing_in_files(case: Case, status: Status) -> Finding:
+    behind = case.condition.is_behind
+    return case.say(
+        "C-21",
+        Severity.INFO if behind or is_closed(status) else Severity.WARN,
+        f"DB task '{case.title}' (db={status.value}) has no block in the workplans",
+        action=Action.NONE,
+        hint="the block may arrive with the pull" if behind else _done_with(case, status),
+    )
+
+
+def _done_with(case: Case, status: Status) -> str:
+    """Say how a task is given up whose block was removed on purpose; one that is closed needs nothing."""
+    task = shlex.quote(case.task_id)
+    return "" if is_closed(status) else f"if that is on purpose: dogfood hub set {task} cancelled"
+
+
+def unknown_statuses(case: Case) -> tuple[Finding, ...]:
+    """Give C-22 for the file's and C-23 for the hub's status; a side that is missing has nothing to say."""
+    found = []
+    if case.block is not None and parse_status(case.block.status) is None:
+        found.append(_unknown_in_file(case, case.block.status))
+    if case.hub is not None and parse_status(case.hub.status) is None:
+        found.append(_unknown_in_hub(case, case.hub.status))
+    return tuple(found)
+
+
+def _unknown_in_file(case: Case, status: str | None) -> Finding:
+    meant = nearest(status)
+    hint = f"did you mean '{meant}'?" if meant else "one of " + ", ".join(known.value for known in Status)
+    return case.held(
+        "C-22", f"unknown status '{status}' in file" if status else "the block has no status", hint
+    )
+
+
+def _unknown_in_hub(case: Case, status: str) -> Finding:
+    meant = nearest(status)
+    hint = "a newer version may have written it: upgrade pytest-dogfood here"
+    if meant:
+        hint += f"; or somebody else did, and meant '{meant}'"
+    return case.held("C-23", f"unknown status '{status}' in the hub", hint)
+
+
+def unusable(case: Case, problem: str) -> Finding:
+    return case.held(
+        "C-24", f"task block cannot be used: {problem}", "mend it; the other blocks are not affected"
+    )
+
+
+def deleted_in_hub(case: Case) -> Finding:
+    return case.held(
+        "C-29",
+        f"DB task '{case.title}' was deleted, but its block is still here",
+        f"remove the block, or bring the task back: dogfood hub restore {shlex.quote(case.task_id)}",
+        severity=Severity.WARN,
+    )
+
+
+def reopened_in_file(case: Case, counts: str, action: Action) -> Finding:
+    return case.say(
+        "C-28",
+        Severity.WARN,
+        f"a reopen of '{case.title}' is recorded in the file only ({counts})",
+        action=action,
+        reason="file",
+        hint=case.fix_hint if case.condition.is_behind else f"{case.fix_hint} --accept-reopen",
+    )
+
+
+def reopened_in_hub(case: Case, counts: str) -> Finding:
+    return case.held(
+        "C-28",
+        f"the file is older than a reopen of '{case.title}' ({counts})",
+        f"pull, or record it here: dogfood consistency reopen {shlex.quote(case.task_id)} --accept",
+        severity=Severity.WARN,
+        reason="hub",
+    )
+
+
+def moved(case: Case, old_path: str, action: Action) -> Finding:
+    message = f"task '{case.title}' moved from '{old_path}' to '{case.path}'"
+    return case.say("C-37", Severity.INFO, message, action=action)
+
+
+def no_workplans(repo: str, tasks: int, *, behind: bool) -> Finding:
+    """Give the one item of a checkout in which no workplan was found although the hub has tasks of it."""
+    return Finding(
+        code="C-38",
+        severity=Severity.INFO if behind else Severity.FAIL,
+        repo=repo,
+        message=f"no workplans found in '{repo}' although the hub has {tasks} of its tasks",
+        hint="the workplans may arrive with the pull"
+        if behind
+        else "is this the right directory and branch?",
+        action=Action.NONE if behind else Action.HELD,
+    )

@@ -1,0 +1,168 @@
+"""Bytes -> the task blocks of a workplan, each with the place of its status; what cannot be read says why."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from markdown_it import MarkdownIt
+from msgspec import Struct
+
+from pytest_dogfood.consistency.task_block import LOADER, Line, UnusableError, read_fields
+from pytest_dogfood.hub.blocks import BlockReader, Entry
+from pytest_dogfood.hub.findings import Action, Finding, Severity
+from pytest_dogfood.hub.tasks import Block
+
+BOM = "\ufeff"
+
+# CommonMark knows these line ends and no other; `str.splitlines` knows ten.
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
+_TASK = re.compile(r"[ \t]*task(?:[ \t]|\Z)")
+_ANY_TASK_FENCE = re.compile(r"(?:```|~~~)[ \t]*task")
+_WORKPLAN_LINE = re.compile(r"type[ \t]*:[ \t]*[\"']?workplan[\"']?[ \t]*(?:#.*)?")
+
+
+class Document(Struct, frozen=True, kw_only=True):
+    """A file that was read. `text` is the decoded `content`, with its BOM if it has one.
+
+    A file that is no workplan has no entries; `stray` is the line of its first task block, 0 without any.
+    `unreadable` says why the whole file is held. `nested` are the lines of task fences in lists and block quotes,
+    which are not read.
+    """
+
+    path: str
+    content: bytes
+    text: str = ""
+    is_workplan: bool = False
+    entries: tuple[Entry, ...] = ()
+    nested: tuple[int, ...] = ()
+    stray: int = 0
+    unreadable: str = ""
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        return tuple(entry.block for entry in self.entries)
+
+    def findings(self, repo: str) -> tuple[Finding, ...]:
+        """Give what is to be said of the file itself; what is wrong with a block is decided with its task."""
+        if self.unreadable:
+            return (unreadable_file(repo, self.path, self.unreadable),)
+        nested = tuple(_not_read(repo, self.path, line, *_NESTED) for line in self.nested)
+        return (*nested, _not_read(repo, self.path, self.stray, *_STRAY)) if self.stray else nested
+
+
+def unreadable_file(repo: str, path: str, why: str) -> Finding:
+    return Finding(
+        code="C-27",
+        severity=Severity.FAIL,
+        repo=repo,
+        path=path,
+        message=f"workplan cannot be read: {why}",
+        hint="no task of this file is changed until it can be",
+        action=Action.HELD,
+    )
+
+
+_NESTED = (
+    "nested",
+    "a task block inside a list or a block quote is not read",
+    "move it to the left margin if it is meant to be a task",
+)
+_STRAY = (
+    "no_workplan",
+    "a task block in a file that is no workplan is not read",
+    "if it is meant to be one, begin it with the lines ---, type: workplan, ---",
+)
+
+
+def _not_read(repo: str, path: str, line: int, reason: str, message: str, hint: str) -> Finding:
+    return Finding(
+        code="C-24",
+        severity=Severity.INFO,
+        repo=repo,
+        path=path,
+        line=line,
+        reason=reason,
+        message=message,
+        hint=hint,
+    )
+
+
+def parse(content: bytes, *, path: str, loader: type[Any] = LOADER) -> Document:
+    """Read a file. Never raises: what cannot be read is said in the document."""
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        return _undecodable(content, path, error)
+    lines = split_lines(text)
+    end = _front_matter_end(lines)
+    if not _is_workplan(lines[:end]):
+        entries, _ = _read_body(text, lines, 0, path, loader)
+        return Document(path=path, content=content, text=text, stray=entries[0].block.line if entries else 0)
+    if end is None:
+        why = "its front matter is not closed by a line '---'"
+        return Document(path=path, content=content, text=text, is_workplan=True, unreadable=why)
+    entries, nested = _read_body(text, lines, end + 1, path, loader)
+    return Document(path=path, content=content, text=text, is_workplan=True, entries=entries, nested=nested)
+
+
+def split_lines(text: str) -> list[Line]:
+    """Give the lines, as CommonMark sees them, without their ends."""
+    return [Line(found.start(), found.group().rstrip("\r\n")) for found in _LINE.finditer(text)]
+
+
+def _undecodable(content: bytes, path: str, error: UnicodeDecodeError) -> Document:
+    """Hold the file if it is, or may be, a workplan: one in UTF-16 does not look like one."""
+    lines = split_lines(content.decode(errors="replace"))
+    if b"\0" not in content and not _is_workplan(lines[: _front_matter_end(lines)]):
+        return Document(path=path, content=content)
+    line = content.count(b"\n", 0, error.start) + 1
+    why = f"it is not UTF-8 (byte {error.start}, line {line}: {content[error.start]:#04x})"
+    return Document(path=path, content=content, is_workplan=True, unreadable=why)
+
+
+def _front_matter_end(lines: Sequence[Line]) -> int | None:
+    """Give the position of the line that closes the front matter; None if none does."""
+    closing = (at for at, line in enumerate(lines) if at and line.text.rstrip() in {"---", "..."})
+    return next(closing, None)
+
+
+def _is_workplan(head: Sequence[Line]) -> bool:
+    if not head or head[0].text.removeprefix(BOM).rstrip() != "---":
+        return False
+    try:
+        fields = read_fields(head[1:], first_line=2)
+    except UnusableError:
+        # Front matter that YAML refuses must not make a workplan's tasks vanish.
+        return any(_WORKPLAN_LINE.fullmatch(line.text) for line in head)
+    kind = fields.scalars.get("type")
+    return kind is not None and kind.value == "workplan"
+
+
+@cache
+def _blocks_of_markdown() -> MarkdownIt:
+    return MarkdownIt("commonmark").disable("inline")
+
+
+def _read_body(
+    text: str, lines: Sequence[Line], first: int, path: str, loader: type[Any]
+) -> tuple[tuple[Entry, ...], tuple[int, ...]]:
+    if first >= len(lines) or not _ANY_TASK_FENCE.search(text, lines[first].start):
+        return (), ()
+    entries: list[Entry] = []
+    nested: list[int] = []
+    heading = ""
+    tokens = _blocks_of_markdown().parse(text[lines[first].start :])
+    for at, token in enumerate(tokens):
+        if token.type == "heading_open" and token.level == 0:
+            heading = tokens[at + 1].content
+        elif token.type == "fence" and token.map and _TASK.match(token.info):
+            opening = first + token.map[0]
+            if token.level:
+                nested.append(opening + 1)
+            else:
+                reader = BlockReader(path=path, heading=heading, loader=loader)
+                entries.append(reader.read(token, lines[opening : first + token.map[1]], opening + 1))
+    return tuple(entries), tuple(nested)

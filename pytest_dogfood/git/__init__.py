@@ -1,0 +1,3 @@
+"""Runs git; no other package does."""
+
+from __future__ import annotations

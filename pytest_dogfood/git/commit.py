@@ -1,0 +1,228 @@
+"""Lets one workplan file follow the hub: new bytes, one commit of that file alone, and a look at what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from enum import StrEnum
+
+from msgspec import Struct
+
+from pytest_dogfood.consistency.edit import EditRefusedError
+from pytest_dogfood.consistency.repository_findings import FileState, file_finding
+from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.git.command import Answer
+from pytest_dogfood.git.repository import Repository
+from pytest_dogfood.git.tracked_file import GitFile, Tracked, Version, read_regular
+from pytest_dogfood.hub.commits import DEFAULT_OPTIONS, CommitOptions, commit_file, deviation
+from pytest_dogfood.hub.findings import Action, Finding, Severity
+from pytest_dogfood.hub.replacing import ChangedError, replace
+
+
+class Reason(StrEnum):
+    """Why a file does not follow the hub, or not as it should."""
+
+    CHANGED = "changed"
+    UNREADABLE = "unreadable"
+    REFUSED = "refused"
+    STATE = "state"
+    HEAD_MOVED = "head_moved"
+    NOT_WRITTEN = "not_written"
+    COMMIT_FAILED = "commit_failed"
+    TIMED_OUT = "timed_out"
+    NOT_AS_INTENDED = "not_as_intended"
+
+
+class Request(Struct, frozen=True, kw_only=True):
+    """One file, the bytes it was parsed from, what to do to them, and the commit that was checked out then.
+
+    `edit` may raise EditRefusedError. `path` is relative to the registered directory.
+    """
+
+    path: str
+    parsed: bytes
+    edit: Callable[[bytes], bytes]
+    message: str
+    head: str
+
+
+class Result(Struct, frozen=True, kw_only=True):
+    """What came of a request. `commit` is what is checked out now if we changed that, else empty.
+
+    `reason` is None if all went as intended; without a `commit` there was nothing to do then.
+    """
+
+    path: str
+    commit: str = ""
+    reason: Reason | None = None
+    state: FileState = FileState.CLEAN
+    detail: str = ""
+    restored: bool = False
+
+    @property
+    def ok(self) -> bool:
+        return self.reason is None
+
+    def finding(self, repo: str) -> Finding | None:
+        """Give the item for the report of `fix`, if there is something to say."""
+        if self.reason is None:
+            return None
+        if self.reason is Reason.STATE:
+            return file_finding(self.state, repo, self.path, fixing=True, detail=self.detail)
+        return Finding(
+            code="C-33",
+            severity=Severity.WARN,
+            repo=repo,
+            path=self.path,
+            reason=self.reason.value,
+            message=f"writeback failed: {_WORDS[self.reason]}{'; the file is as it was' if self.restored else ''}",
+            hint=self.detail,
+            action=Action.HELD,
+            commit=self.commit,
+        )
+
+
+_WORDS = {
+    Reason.CHANGED: "the file changed while it was looked at",
+    Reason.UNREADABLE: "the file cannot be read, or git cannot judge it",
+    Reason.REFUSED: "the status cannot be changed without changing something else",
+    Reason.HEAD_MOVED: "another commit was checked out meanwhile",
+    Reason.NOT_WRITTEN: "the file cannot be written",
+    Reason.COMMIT_FAILED: "git did not commit",
+    Reason.TIMED_OUT: "git did not commit in time",
+    Reason.NOT_AS_INTENDED: "the commit holds something else than the change of the status; nothing is undone",
+}
+
+
+def write_back(
+    repository: Repository, request: Request, *, options: CommitOptions = DEFAULT_OPTIONS
+) -> Result:
+    """Change one file and commit it, or leave everything as it was; never raises for what files or git do.
+
+    Only what comes from outside, such as KeyboardInterrupt, is raised, after the file has been put in order.
+    """
+    try:
+        return _Writeback(repository, request, options).result()
+    except _StoppedError as stopped:
+        return stopped.result
+    except HarnessError as error:
+        return Result(path=request.path, reason=Reason.UNREADABLE, detail=str(error))
+
+
+class _StoppedError(Exception):
+    def __init__(self, result: Result) -> None:
+        super().__init__(result)
+        self.result = result
+
+
+class _Writeback:
+    def __init__(self, repository: Repository, request: Request, options: CommitOptions) -> None:
+        self._repository = repository
+        self._request = request
+        self._options = options
+        self._file = GitFile(repository.git, repository.place, request.path)
+
+    def result(self) -> Result:
+        new = self._edited()
+        if new == self._request.parsed:
+            return Result(path=self._request.path)
+        tracked = self._cleared()
+        before, after = self._versions(tracked, new)
+        self._write(new)
+        try:
+            return self._committed(new, before, after)
+        except HarnessError as error:
+            said = self._restore_unless_committed(new, after)
+            return self._failed(Reason.COMMIT_FAILED, f"{error}\n{said}".rstrip(), restored=not said)
+        except BaseException:
+            # The commit may have been made all the same; then the file is right as it is.
+            self._restore_unless_committed(new, after)
+            raise
+
+    def _edited(self) -> bytes:
+        if (obstacle := self._file.obstacle()) is not None:
+            raise self._stopped(Reason.STATE, state=obstacle)
+        try:
+            if read_regular(self._file.where) != self._request.parsed:
+                raise self._stopped(Reason.CHANGED, "run fix again")
+            return self._request.edit(self._request.parsed)
+        except OSError as error:
+            raise self._stopped(Reason.UNREADABLE, str(error)) from error
+        except EditRefusedError as error:
+            raise self._stopped(Reason.REFUSED, str(error)) from error
+
+    def _cleared(self) -> Tracked:
+        tracked = self._file.examined(self._request.parsed)
+        if tracked.state is not FileState.CLEAN:
+            raise self._stopped(Reason.STATE, state=tracked.state)
+        if self._repository.head() != self._request.head:
+            raise self._stopped(Reason.HEAD_MOVED, "run fix again")
+        return tracked
+
+    def _versions(self, tracked: Tracked, new: bytes) -> tuple[Version, Version]:
+        before = tracked.version
+        oid = self._file.oid(new, as_it_is=tracked.as_it_is)
+        if before is None or oid == before.oid:
+            raise self._stopped(Reason.REFUSED, "a filter of git's leaves nothing of the change to commit")
+        return before, Version(mode=before.mode, oid=oid)
+
+    def _write(self, new: bytes) -> None:
+        try:
+            replace(self._file.where, old=self._request.parsed, new=new)
+        except ChangedError:
+            raise self._stopped(Reason.CHANGED, "run fix again") from None
+        except OSError as error:
+            raise self._stopped(Reason.NOT_WRITTEN, str(error)) from error
+
+    def _committed(self, new: bytes, before: Version, after: Version) -> Result:
+        git, name = self._repository.git, self._file.name
+        answer = commit_file(git, name, self._request.message, self._options)
+        head = self._repository.head()
+        moved = head != self._request.head
+        if not moved:
+            return self._without_commit(answer, new, after)
+        wrong = deviation(git, name, parent=self._request.head, commit=head, before=before, after=after)
+        if not wrong:
+            self._catch_up_index(before, after)
+            return Result(path=self._request.path, commit=head)
+        if not answer.ok:
+            wrong = f"{wrong}\n{self._restore_unless_committed(new, after)}".rstrip()
+        return self._failed(Reason.NOT_AS_INTENDED, wrong, commit=head)
+
+    def _without_commit(self, answer: Answer, new: bytes, after: Version) -> Result:
+        restored = self._restore_unless_committed(new, after)
+        said = (answer.complaint(), restored, self._locks())
+        reason = Reason.TIMED_OUT if answer.timed_out else Reason.COMMIT_FAILED
+        return self._failed(reason, "\n".join(filter(None, said)), restored=not restored)
+
+    def _restore_unless_committed(self, new: bytes, after: Version) -> str:
+        """Put the old bytes back if they are what is checked out; say what did not work."""
+        with suppress(HarnessError):  # who cannot ask git has not committed either
+            if self._file.at("HEAD") == after:
+                return ""
+        try:
+            replace(self._file.where, old=new, new=self._request.parsed)
+        except ChangedError:
+            return "somebody else changed the file meanwhile, so it was left as it is"
+        except OSError as error:
+            return f"the file could not be put back ({error}): git restore -- {self._file.where}"
+        return ""
+
+    def _catch_up_index(self, before: Version, after: Version) -> None:
+        """Finish what a git that was ended after its commit has not done: else the change would look undone."""
+        if self._file.in_index() == before:
+            self._file.put_into_index(after)
+
+    def _locks(self) -> str:
+        locks = self._repository.locks()
+        return f"locks of git's: {', '.join(map(str, locks))}" if locks else ""
+
+    def _failed(
+        self, reason: Reason, detail: str = "", *, commit: str = "", restored: bool = False
+    ) -> Result:
+        return Result(path=self._request.path, reason=reason, detail=detail, commit=commit, restored=restored)
+
+    def _stopped(
+        self, reason: Reason, detail: str = "", *, state: FileState = FileState.CLEAN
+    ) -> _StoppedError:
+        return _StoppedError(Result(path=self._request.path, reason=reason, detail=detail, state=state))

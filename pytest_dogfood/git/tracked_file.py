@@ -1,0 +1,178 @@
+"""What git thinks of one workplan file: whether a commit of it would contain exactly our change."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path, PurePosixPath
+
+from msgspec import Struct
+
+from pytest_dogfood.consistency.repository_findings import FileState
+from pytest_dogfood.git.command import Git, GitError
+from pytest_dogfood.git.work_tree import Place
+
+_EXECUTABLE = "100755"
+_LINK = "160000"
+_PLAIN = "H"  # what `git ls-files -v` shows for a file that it does not hide
+_CONFLICT = "M"
+_LITERAL = "--literal-pathspecs"
+
+
+class Version(Struct, frozen=True, kw_only=True):
+    """One version of a file in git: its mode, and the id of its content."""
+
+    mode: str
+    oid: str
+
+
+class Tracked(Struct, frozen=True, kw_only=True):
+    """A file as git has it.
+
+    `as_it_is` says that git keeps this file's bytes unconverted although its attributes ask for a conversion of
+    line ends: it does so for a file that has always been kept that way.
+    """
+
+    state: FileState
+    version: Version | None = None
+    as_it_is: bool = False
+
+
+class GitFile:
+    """A file of a checkout; `path` is relative to the registered directory, with forward slashes."""
+
+    __slots__ = ("_git", "_place", "name", "path", "where")
+
+    def __init__(self, git: Git, place: Place, path: str) -> None:
+        self._git = git
+        self._place = place
+        self.path = path
+        self.name = place.prefix + path
+        self.where = place.top / self.name
+
+    def obstacle(self) -> FileState | None:
+        """Say why the file can never follow the hub, whatever git thinks of it; None if it may."""
+        relative = PurePosixPath(self.path)
+        if relative.is_absolute() or ".." in relative.parts:
+            return FileState.FOREIGN
+        base = self._place.top / self._place.prefix
+        for above in [*reversed(relative.parents)][1:]:
+            if (base / above).is_symlink():
+                return FileState.SYMLINK
+            if os.path.lexists(base / above / ".git"):
+                return FileState.FOREIGN
+        return self._kind()
+
+    def examined(self, content: bytes | None = None) -> Tracked:
+        """Compare work tree, index and HEAD by content. `content` is what the file holds, if that is known.
+
+        Raises GitError if git cannot tell, for instance because a filter fails.
+        """
+        if (obstacle := self.obstacle()) is not None:
+            return Tracked(state=obstacle)
+        if content is None:
+            content = self._content()
+        flag, index = self._in_index()
+        if index is None:
+            return Tracked(state=self._without_index())
+        if flag != _PLAIN:
+            return Tracked(state=FileState.CONFLICTED if flag == _CONFLICT else FileState.HIDDEN)
+        if self.at("HEAD") != index:
+            return Tracked(state=FileState.STAGED)
+        as_it_is = self._kept_as_it_is(content, index)
+        same = content is not None and (as_it_is or self.oid(content) == index.oid) and self._mode_fits(index)
+        return Tracked(
+            state=FileState.CLEAN if same else FileState.MODIFIED, version=index, as_it_is=as_it_is
+        )
+
+    def at(self, commit: str) -> Version | None:
+        """Give the file's version in a commit; None if it has none there."""
+        found = self._tree(commit, self.name)
+        return found.get(self.name)
+
+    def oid(self, content: bytes, *, as_it_is: bool = False) -> str:
+        """Give the id that git would store this content under."""
+        how = "--no-filters" if as_it_is else f"--path={self.name}"
+        answer = self._git.read("hash-object", how, "--stdin", stdin=content)
+        if not answer.ok:
+            raise GitError(f"git hash-object failed for {self.path}: {answer.complaint()}")
+        return answer.text
+
+    def in_index(self) -> Version | None:
+        return self._in_index()[1]
+
+    def put_into_index(self, version: Version) -> bool:
+        """Make the index name this version, and leave the rest of it alone; tell whether git did so."""
+        line = os.fsencode(f"{version.mode} {version.oid}\t{self.name}\0")
+        return self._git.write("update-index", "-z", "--index-info", stdin=line).ok
+
+    def _kind(self) -> FileState | None:
+        try:
+            mode = self.where.lstat().st_mode
+        except OSError:
+            return None  # it is gone, or cannot be seen: for git it has been modified
+        if stat.S_ISLNK(mode):
+            return FileState.SYMLINK
+        return None if stat.S_ISREG(mode) else FileState.NOT_A_FILE
+
+    def _content(self) -> bytes | None:
+        try:
+            return read_regular(self.where)
+        except OSError:
+            return None
+
+    def _in_index(self) -> tuple[str, Version | None]:
+        """Give the version, and how git treats it."""
+        answer = self._git.read(_LITERAL, "ls-files", "-z", "-s", "-v", "--", self.name)
+        if not answer.ok:
+            raise GitError(f"git ls-files failed for {self.path}: {answer.complaint()}")
+        for record in answer.records:
+            entry, _, name = record.partition("\t")
+            flag, mode, oid, stage = entry.split(" ")
+            if name == self.name:
+                return flag if stage == "0" else _CONFLICT, Version(mode=mode, oid=oid)
+        return "", None
+
+    def _without_index(self) -> FileState:
+        above = [os.fspath(each) for each in PurePosixPath(self.name).parents][:-1]
+        if above and any(each.mode == _LINK for each in self._tree("HEAD", *above).values()):
+            return FileState.FOREIGN
+        answer = self._git.read("check-ignore", "-z", "--stdin", stdin=os.fsencode(f"{self.name}\0"))
+        return FileState.IGNORED if answer.ok else FileState.UNTRACKED
+
+    def _tree(self, commit: str, *names: str) -> dict[str, Version]:
+        answer = self._git.read(_LITERAL, "ls-tree", "--full-tree", "-z", commit, "--", *names)
+        found = {}
+        for record in answer.records if answer.ok else ():
+            entry, _, name = record.partition("\t")
+            mode, _, oid = entry.split(" ")
+            found[name] = Version(mode=mode, oid=oid)
+        return found
+
+    def _mode_fits(self, index: Version) -> bool:
+        if self._git.read("config", "--type=bool", "--get", "core.fileMode").text == "false":
+            return True
+        executable = bool(self.where.lstat().st_mode & stat.S_IXUSR)
+        return executable == (index.mode == _EXECUTABLE)
+
+    def _kept_as_it_is(self, content: bytes | None, index: Version) -> bool:
+        """Tell whether git's rule holds that a file stored with CRLF stays so, where conversion is automatic."""
+        if content is None or b"\r\n" not in content or self.oid(content, as_it_is=True) != index.oid:
+            return False
+        asked = ("text", "crlf", "eol", "ident", "filter", "working-tree-encoding")
+        answer = self._git.read("check-attr", "-z", *asked, "--", self.name)
+        values = dict(zip(answer.records[1::3], answer.records[2::3], strict=True)) if answer.ok else {}
+        others = {values.get(name, "unspecified") for name in ("crlf", "ident", "filter", asked[-1])}
+        if others - {"unspecified", "unset"}:
+            return False
+        text = values.get("text", "unspecified")
+        return text in {"auto", "unset"} or (text == values.get("eol", text) == "unspecified")
+
+
+def read_regular(path: Path) -> bytes:
+    """Read a file without following a link and without waiting for what is no file; raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:  # noqa: PTH123 - the descriptor carries the flags
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(f"{path} is not a regular file")
+        return file.read()
