@@ -10,24 +10,19 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from pytest_dogfood.cli.consistency_report import report_lines
+from pytest_dogfood.cli.consistency_report import Telling, event_in_json, event_line, report_lines
+from pytest_dogfood.cli.console import say, write_json, write_lines
 from pytest_dogfood.cli.streams import Palette
 from pytest_dogfood.consistency.check import judge
 from pytest_dogfood.consistency.checkout_view import Question, RepoReport
 from pytest_dogfood.consistency.checkouts import Choice, choose
 from pytest_dogfood.consistency.decision import Policy
 from pytest_dogfood.consistency.fix import Errand, fix as fix_each
-from pytest_dogfood.consistency.hub.model import Status
+from pytest_dogfood.consistency.hub.imports import only_task
+from pytest_dogfood.consistency.hub.location import current_actor, open_hub, this_machine
+from pytest_dogfood.consistency.hub.model import REFUSED, HubTask, HubUsageError, Machine, Status
 from pytest_dogfood.consistency.hub.store import Hub
 from pytest_dogfood.consistency.moves import Moved, Mover
-from pytest_dogfood.hub.errors import REFUSED, HubUsageError
-from pytest_dogfood.hub.eventlog import event_in_json, event_line
-from pytest_dogfood.hub.machine import Machine, current_actor, this_machine
-from pytest_dogfood.hub.opening import open_hub
-from pytest_dogfood.hub.printing import say, write_json, write_lines
-from pytest_dogfood.hub.taking import only_task
-from pytest_dogfood.hub.tasks import HubTask
-from pytest_dogfood.hub.telling import Telling
 
 
 def check(options: Namespace) -> int:

@@ -64,7 +64,7 @@ def _without_output(error: OutputLostError, given: Sequence[str]) -> int:
         os.write(2, f"dogfood: cannot write to standard output: {error}; what was done stays done\n".encode())
     if not _is_of_the_hub(given):
         return journeys.USAGE
-    from pytest_dogfood.hub.errors import USAGE  # the other commands need nothing of the hub
+    from pytest_dogfood.consistency.hub.model import USAGE  # the other commands need nothing of the hub
 
     return USAGE
 

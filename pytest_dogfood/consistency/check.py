@@ -1,37 +1,86 @@
-"""Looks at checkouts and says what differs from the hub; it writes nothing, neither here nor there."""
+"""Looks at checkouts and says what differs from the hub, and what a fix left half-done. It writes nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from msgspec.structs import replace
 
-from pytest_dogfood.consistency.checkout_view import Judged, Question, RepoReport, Site, View
-from pytest_dogfood.consistency.decision import Decision, Move, decide
+from pytest_dogfood.consistency import repository_findings
+from pytest_dogfood.consistency.checkout_view import (
+    SILENT,
+    Judged,
+    Progress,
+    Question,
+    RepoReport,
+    Site,
+    View,
+)
+from pytest_dogfood.consistency.decision import Decision, Move, Pair, Sight, decide, match
 from pytest_dogfood.consistency.hub.location import pinned_id
+from pytest_dogfood.consistency.hub.model import Block, Checkout, HubTask, HubUsageError
 from pytest_dogfood.consistency.hub.store import Hub
 from pytest_dogfood.consistency.preferences import read_preferences
-from pytest_dogfood.consistency.repository_findings import (
-    FileState,
-    RepoCondition,
-    RepoState,
-    file_finding,
-    repo_finding,
-)
-from pytest_dogfood.consistency.workplan import Document
+from pytest_dogfood.consistency.repository_findings import file_finding, repo_finding
+from pytest_dogfood.consistency.task_findings import Action, Finding
+from pytest_dogfood.consistency.workplan import Document, parse, read_workplans
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.git.repository import Repository, Survey
-from pytest_dogfood.git.tracked_file import GitFile
-from pytest_dogfood.hub import trouble
-from pytest_dogfood.hub.entries import Checkout
-from pytest_dogfood.hub.errors import HubUsageError
-from pytest_dogfood.hub.findings import Action, Finding
-from pytest_dogfood.hub.matching import Pair, Sight, match
-from pytest_dogfood.hub.planfiles import read_workplans
-from pytest_dogfood.hub.progress import SILENT, Progress
-from pytest_dogfood.hub.tasks import Block, HubTask
-from pytest_dogfood.hub.uncommitted import uncommitted
+from pytest_dogfood.git.tracked_file import FileState, GitFile
+from pytest_dogfood.git.work_tree import RepoCondition, RepoState
+
+_Agreeing = tuple[HubTask, Block]
+
+
+def uncommitted(hub: Hub, view: View) -> tuple[Finding, ...]:
+    """Give the items of the files that hold, uncommitted, a status which the hub did not learn from them.
+
+    What somebody has written into the file and the hub has learnt from it is theirs to commit, and not said.
+    Where nothing may be written back there is nothing to say either. Raises HubUnreachable, HarnessError.
+    """
+    if not (view.survey.condition.writes_file and view.policy.writeback):
+        return ()
+    agreeing: dict[str, list[_Agreeing]] = {}
+    for each in view.judged:
+        hub_task, block = each.pair.hub, each.pair.block
+        if each.decision.move is Move.AGREE and hub_task is not None and block is not None:
+            agreeing.setdefault(block.path, []).append((hub_task, block))
+    found = (
+        file_finding(FileState.MODIFIED, view.checkout.repo, path, fixing=view.question.fixing)
+        for path in _changed(view, agreeing)
+        if any(not _was_told(hub, view, pair) for pair in _news_to_git(view, path, agreeing[path]))
+    )
+    return tuple(finding for finding in found if finding is not None)
+
+
+def _changed(view: View, paths: Iterable[str]) -> list[str]:
+    """Give those files that are not as they were committed; some may be that only look so."""
+    names = {GitFile(view.repository.git, view.repository.place, path).name: path for path in paths}
+    tops = dict.fromkeys(PurePosixPath(name).parts[0] for name in names)
+    if not tops or not view.survey.head:
+        return []
+    listed = view.repository.git.read(
+        "--literal-pathspecs", "diff-index", "--name-only", "-z", view.survey.head, "--", *tops
+    )
+    return [names[name] for name in listed.records if name in names] if listed.ok else []
+
+
+def _news_to_git(view: View, path: str, pairs: Iterable[_Agreeing]) -> Iterator[_Agreeing]:
+    """Give those of a file's tasks for which another status is committed; a file that is not has none."""
+    name = view.repository.place.prefix + path
+    stored = view.repository.git.read("cat-file", "blob", f"{view.survey.head}:{name}")
+    committed = parse(stored.out, path=path).blocks if stored.ok else ()
+    statuses = {each.task_id: each.status for each in committed}
+    return (pair for pair in pairs if statuses.get(pair[1].task_id, pair[1].status) != pair[1].status)
+
+
+def _was_told(hub: Hub, view: View, pair: _Agreeing) -> bool:
+    """Tell whether the hub has the status from this very file."""
+    task, block = pair
+    last = hub.events(task.id)[-1:]
+    return any((event.machine, event.path) == (view.checkout.machine_id, block.path) for event in last)
+
 
 __all__ = ["RepoReport", "examine", "judge", "judge_again", "look", "site_of"]
 
@@ -59,13 +108,13 @@ def judge(
         progress.begin(checkout.repo)
         try:
             yield with_file_states(look(hub, site_of(hub, checkout), question)).report()
-        except trouble.OF_ONE_CHECKOUT as error:
+        except repository_findings.OF_ONE_CHECKOUT as error:
             yield failed_report(checkout, error)
 
 
 def failed_report(checkout: Checkout, error: Exception) -> RepoReport:
     """Give the report of a checkout that could not be looked at to the end."""
-    finding = trouble.of_checkout(checkout.repo, error)
+    finding = repository_findings.of_checkout(checkout.repo, error)
     return RepoReport(repo=checkout.repo, path=checkout.path, findings=(finding,))
 
 
@@ -77,7 +126,7 @@ def site_of(hub: Hub, checkout: Checkout) -> Site:
         pinned, where = pinned_id(root)
         hub.require_id(pinned, where=str(where))
     except HubUsageError as error:
-        raise trouble.SettingsError(error) from error
+        raise repository_findings.SettingsError(error) from error
     repository = Repository(root, limits=preferences.limits)
     return Site(checkout=checkout, repository=repository, preferences=preferences)
 
@@ -145,7 +194,7 @@ def _obstacle(view: View, path: str) -> Finding | None:
         file = GitFile(view.repository.git, view.repository.place, path)
         state = file.examined(view.documents[path].content).state
     except HarnessError as error:
-        return trouble.of_file(repo, path, error, fixing=fixing)
+        return repository_findings.of_file(repo, path, error, fixing=fixing)
     return None if state is FileState.CLEAN else file_finding(state, repo, path, fixing=fixing)
 
 

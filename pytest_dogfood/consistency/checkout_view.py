@@ -3,17 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from pytest_dogfood.consistency.decision import DEFAULT_POLICY, Decision, Policy
+from pytest_dogfood.consistency.decision import DEFAULT_POLICY, Decision, Pair, Policy
+from pytest_dogfood.consistency.hub.model import Checkout
 from pytest_dogfood.consistency.preferences import Preferences
+from pytest_dogfood.consistency.task_findings import Finding
 from pytest_dogfood.consistency.workplan import Document
 from pytest_dogfood.git.repository import Repository, Survey
-from pytest_dogfood.hub.entries import Checkout
-from pytest_dogfood.hub.findings import Finding
-from pytest_dogfood.hub.matching import Pair
+
+
+class Progress(Protocol):
+    """Is told what a run is busy with."""
+
+    def begin(self, repo: str) -> None:
+        """Another checkout, of this repository, is being looked at."""
+
+    def advance(self, done: int, total: int) -> None:
+        """So many of the changes that the hub is to be told of in this checkout are made."""
+
+
+class Silent:
+    """Tells nobody."""
+
+    def begin(self, repo: str) -> None:
+        """Say nothing."""
+
+    def advance(self, done: int, total: int) -> None:
+        """Say nothing."""
+
+
+SILENT: Progress = Silent()
 
 
 class RepoReport(Struct, frozen=True, kw_only=True):

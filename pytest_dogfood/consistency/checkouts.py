@@ -1,20 +1,135 @@
-"""Which checkouts a command is about."""
+"""Which checkouts a command means, how a new one is recognised, and the protocol file written into it."""
 
 from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import takewhile
 from pathlib import Path
 
 from msgspec import Struct
 
 from pytest_dogfood.consistency.checkout_view import RepoReport
+from pytest_dogfood.consistency.hub.model import Checkout, HubUsageError, Repo
 from pytest_dogfood.consistency.hub.store import Hub
-from pytest_dogfood.consistency.repository_findings import RepoCondition, RepoState, repo_finding
-from pytest_dogfood.hub.entries import Checkout
-from pytest_dogfood.hub.errors import HubUsageError
+from pytest_dogfood.consistency.repository_findings import repo_finding
+from pytest_dogfood.git.work_tree import RepoCondition, RepoState
+
+PLACE = Path("docs", "session-close.md")
+
+TEMPLATE = """\
+# Closing a session in {slug}
+
+Several machines work on this repository. The hub knows the status of every task; the workplans in `workplans/`
+follow it. Whoever ends a session, a person or an agent, does these steps, in this order.
+
+1. Commit your work, the workplans with it.
+2. Fetch what others did:
+
+   ```sh
+   git -C <path of this repository> pull --ff-only
+   ```
+
+   If that fails, your branch and the remote's went different ways: `git pull --rebase`, and solve what it shows.
+3. Bring hub and workplans together:
+
+   ```sh
+   dogfood consistency fix --repo {slug}
+   ```
+
+4. Push, also the commits that step 3 made:
+
+   ```sh
+   git -C <path of this repository> push
+   ```
+
+## What you may see
+
+| code | what it means | what to do |
+|---|---|---|
+| C-13 | The hub is ahead of a workplan. Normal where work went on elsewhere: the file was not believed, nothing went back. | Nothing, or pull; `fix` writes the hub's status into the file and commits it. |
+| C-13, `same_rank` | Hub and file say different things of the same rank, such as done and cancelled; neither is ahead. | If the report says so: `dogfood consistency resolve <task> --take file` or `--take hub`, with `--reason`. |
+| C-14 | This checkout is behind its remote, so its files are not believed, and nothing was written. | `git pull --ff-only`, then step 3 again. |
+| C-14, `dirty` | A workplan has changes that are not committed, so the hub's status was not written into it. | Commit them, then step 3 again. |
+| C-28 | A task was reopened on one side only. | Pull, or `dogfood consistency reopen <task> --accept`. |
+
+Never set a status back by hand. A task that is to be done again is reopened, with a reason:
+
+```sh
+dogfood consistency reopen <task> --reason "what came up"
+```
+"""  # noqa: E501 - a table row is one line
+
+
+def write_protocol(root: Path, slug: str) -> Path | None:
+    """Write the protocol into a repository; None if the file is there already, which is left as it is."""
+    path = root / PLACE
+    try:
+        if not path.parent.resolve().is_relative_to(root.resolve()):
+            raise HubUsageError(f"{path.parent} leads out of the repository; the protocol was not written")
+        path.parent.mkdir(exist_ok=True)
+        with path.open("x", encoding="utf-8") as file:
+            file.write(TEMPLATE.format(slug=slug))
+    except FileExistsError:
+        return None
+    except OSError as error:
+        raise HubUsageError(f"cannot write {path}: {error.strerror}") from error
+    return path
+
+
+class Newcomer(Struct, frozen=True, kw_only=True):
+    """A directory that is to be registered.
+
+    `roots` are the first commits of its history, as far as git knows them; `trees` are all work trees, itself
+    included, that share its repository.
+    """
+
+    path: Path
+    roots: tuple[str, ...] = ()
+    trees: tuple[str, ...] = ()
+
+    def root_as(self, repo: Repo | None) -> str:
+        """Give the first commit: the one that the repository is known by, if this history has it."""
+        known = repo.root_commit if repo is not None else ""
+        return known if known in self.roots else next(iter(self.roots), "")
+
+
+def recognised(
+    newcomer: Newcomer, repos: Iterable[Repo], here: Collection[Checkout], gone: Collection[str]
+) -> str:
+    """Give the name of the repository: of one that is known, or of the directory, for a new one.
+
+    `here` are this machine's checkouts, and `gone` those of their paths at which there is nothing any more. Raises
+    HubUsageError where only the user can tell: a second name for one repository would double all its tasks.
+    """
+    known = {repo.slug: repo for repo in repos}
+    for checkout in here:
+        if checkout.path == str(newcomer.path) or checkout.path in newcomer.trees:
+            return checkout.repo
+    name = newcomer.path.name
+    left = list(dict.fromkeys(checkout.repo for checkout in here if checkout.path in gone))
+    alike = [slug for slug, repo in known.items() if repo.root_commit in newcomer.roots]
+    if name in alike:
+        return name
+    if len(alike) == 1 and alike[0] in left:
+        return alike[0]
+    if alike:
+        raise _question(newcomer, alike, "begins with the same commit as")
+    unsure = [slug for slug in left if not newcomer.roots or not known[slug].root_commit]
+    if name not in known and unsure:
+        raise _question(newcomer, unsure, "has no first commit to know it by, and may be")
+    return name
+
+
+def _question(newcomer: Newcomer, slugs: Iterable[str], what: str) -> HubUsageError:
+    names = " or ".join(f"'{slug}'" for slug in slugs)
+    ways = ", ".join(f"--slug {shlex.quote(slug)}" for slug in slugs)
+    own = shlex.quote(newcomer.path.name)
+    return HubUsageError(
+        f"{newcomer.path} {what} {names}; if it is a checkout of that, say {ways}, "
+        f"and if it is a repository of its own, --slug {own}"
+    )
 
 
 class Choice(Struct, frozen=True, kw_only=True):

@@ -7,21 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec import Struct
 
 from pytest_dogfood.consistency.hub.model import Status
-from pytest_dogfood.consistency.task_block import Event
+from pytest_dogfood.consistency.task_block import Entry, Event
 from pytest_dogfood.consistency.workplan import Document, parse
-from pytest_dogfood.hub.blocks import Entry
+from pytest_dogfood.git.commit import EditRefusedError
 
 _SCALAR = "ScalarEvent"
-
-
-class EditRefusedError(ValueError):
-    """The file cannot be edited safely; nothing of it is to be written."""
-
-    def __init__(self, path: str, reason: str, *, task_id: str = "") -> None:
-        super().__init__(f"{path}: {task_id}: {reason}" if task_id else f"{path}: {reason}")
-        self.path = path
-        self.reason = reason
-        self.task_id = task_id
 
 
 def with_statuses(document: Document, statuses: Mapping[str, Status]) -> bytes:

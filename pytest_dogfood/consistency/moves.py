@@ -13,20 +13,25 @@ from msgspec.structs import replace
 from pytest_dogfood.consistency.check import look, site_of
 from pytest_dogfood.consistency.checkout_view import View
 from pytest_dogfood.consistency.checkouts import only_checkout
-from pytest_dogfood.consistency.edit import EditRefusedError, with_reopening, with_statuses
+from pytest_dogfood.consistency.edit import with_reopening, with_statuses
 from pytest_dogfood.consistency.fix import Errand, locked
-from pytest_dogfood.consistency.hub.model import RANK, Status, parse_status
+from pytest_dogfood.consistency.hub.model import (
+    RANK,
+    Block,
+    HubTask,
+    RefusedError,
+    Source,
+    Status,
+    Writeback,
+    parse_status,
+)
 from pytest_dogfood.consistency.hub.store import Hub
-from pytest_dogfood.consistency.repository_findings import FileState, file_finding, repo_finding
+from pytest_dogfood.consistency.repository_findings import file_finding, repo_finding
+from pytest_dogfood.consistency.task_findings import Finding
 from pytest_dogfood.consistency.workplan import Document
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.git.commit import Request, write_back
-from pytest_dogfood.git.tracked_file import GitFile
-from pytest_dogfood.hub.commits import StatusChange, sync_message
-from pytest_dogfood.hub.entries import Source, Writeback
-from pytest_dogfood.hub.errors import RefusedError
-from pytest_dogfood.hub.findings import Finding
-from pytest_dogfood.hub.tasks import Block, HubTask
+from pytest_dogfood.git.commit import EditRefusedError, Request, StatusChange, sync_message, write_back
+from pytest_dogfood.git.tracked_file import FileState, GitFile
 
 
 class Moved(Struct, frozen=True, kw_only=True):

@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 from pytest_dogfood.consistency.decision import SameRank
+from pytest_dogfood.consistency.hub.location import PROJECT_FILE, read_project_file
+from pytest_dogfood.consistency.hub.model import HubUsageError
 from pytest_dogfood.diagnostics import did_you_mean
 from pytest_dogfood.git.command import DEFAULT_LIMITS, Limits
-from pytest_dogfood.hub.commits import DEFAULT_OPTIONS, CommitOptions, Signing
-from pytest_dogfood.hub.errors import HubUsageError
-from pytest_dogfood.hub.projectfile import PROJECT_FILE, read_project_file
+from pytest_dogfood.git.commit import DEFAULT_OPTIONS, CommitOptions, Signing
 
 Choice = TypeVar("Choice", bound=StrEnum)
 

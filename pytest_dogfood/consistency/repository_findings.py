@@ -1,86 +1,19 @@
-"""What the state of a repository or of a workplan file allows, and the item it puts into the report."""
+"""What a run says of a repository, a file or a lock, and what their condition allows."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from enum import StrEnum
 from types import MappingProxyType
 
-from msgspec import Struct
+from msgspec.structs import replace
 
-from pytest_dogfood.hub.findings import Action, Finding, Severity
-
-
-class RepoState(StrEnum):
-    """The states of a repository. An unreachable remote is none: the last known counts decide."""
-
-    UP_TO_DATE = "up_to_date"
-    AHEAD = "ahead"
-    BEHIND = "behind"
-    DIVERGED = "diverged"
-    NO_UPSTREAM = "no_upstream"
-    DETACHED = "detached"
-    UNBORN = "unborn"
-    IN_OPERATION = "in_operation"
-    NOT_A_WORK_TREE = "not_a_work_tree"
-    GIT_UNUSABLE = "git_unusable"
-    PATH_MISSING = "path_missing"
-    NOT_HERE = "not_here"
-
-
-class FileState(StrEnum):
-    """The states of a workplan file in its checkout."""
-
-    CLEAN = "clean"
-    MODIFIED = "modified"
-    STAGED = "staged"
-    UNTRACKED = "untracked"
-    IGNORED = "ignored"
-    CONFLICTED = "conflicted"
-    HIDDEN = "hidden"  # assume-unchanged or skip-worktree is set
-    SYMLINK = "symlink"
-    NOT_A_FILE = "not_a_file"
-    FOREIGN = "foreign"  # of a nested repository or a submodule
-
-
-_WRITES_BOTH = frozenset({RepoState.UP_TO_DATE, RepoState.AHEAD, RepoState.NO_UPSTREAM})
-_WRITES_HUB = _WRITES_BOTH | {RepoState.DETACHED, RepoState.UNBORN, RepoState.NOT_A_WORK_TREE}
-
-
-class RepoCondition(Struct, frozen=True, kw_only=True):
-    """A state and its numbers. `detail` names the operation in progress, or says what git said."""
-
-    state: RepoState
-    ahead: int = 0
-    behind: int = 0
-    detail: str = ""
-
-    @classmethod
-    def measured(cls, *, ahead: int, behind: int) -> RepoCondition:
-        """Give the condition of a branch with an upstream."""
-        states = {
-            (False, False): RepoState.UP_TO_DATE,
-            (True, False): RepoState.AHEAD,
-            (False, True): RepoState.BEHIND,
-            (True, True): RepoState.DIVERGED,
-        }
-        return cls(state=states[ahead > 0, behind > 0], ahead=ahead, behind=behind)
-
-    @property
-    def is_behind(self) -> bool:
-        return self.behind > 0 or self.state in {RepoState.BEHIND, RepoState.DIVERGED}
-
-    @property
-    def writes_hub(self) -> bool:
-        """Say whether the hub may follow the files of this checkout."""
-        return self.state in _WRITES_HUB and not self.is_behind
-
-    @property
-    def writes_file(self) -> bool:
-        """Say whether the files of this checkout may follow the hub."""
-        return self.state in _WRITES_BOTH and not self.is_behind
-
+from pytest_dogfood.consistency.hub.location import PROJECT_FILE
+from pytest_dogfood.consistency.hub.model import HubUsageError, WrongHubError
+from pytest_dogfood.consistency.task_findings import Action, Case, Finding, Severity
+from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.git.tracked_file import FileState
+from pytest_dogfood.git.work_tree import CheckoutLockedError, RepoCondition, RepoState
 
 _CLEAN_UP: Mapping[RepoState, str] = MappingProxyType(
     {
@@ -231,4 +164,102 @@ def _place(condition: RepoCondition, repo: str, *, named: bool) -> Finding:
         else f"'{repo}' has no path on this machine",
         hint=f"clone it there, or register where it is: dogfood hub register PATH --slug {shlex.quote(repo)}"
         + ("; a checkout that is no more: dogfood hub forget PATH" if missing else ""),
+    )
+
+
+OF_ONE_CHECKOUT = (HarnessError, OSError)
+"""What one checkout can fail with and another need not."""
+
+
+class SettingsError(HarnessError):
+    """The dogfood.yaml of a checkout is wrong, or names another hub; `cause` says which."""
+
+    def __init__(self, cause: HubUsageError) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+def of_checkout(repo: str, error: Exception) -> Finding:
+    if isinstance(error, SettingsError):
+        return _of_settings(repo, error.cause)
+    return Finding(
+        code="C-31",
+        severity=Severity.WARN,
+        repo=repo,
+        reason="failed",
+        message=f"the checkout of '{repo}' could not be looked at to the end: {error}",
+        action=Action.HELD,
+    )
+
+
+def _of_settings(repo: str, error: HubUsageError) -> Finding:
+    """Give the item of a repository whose dogfood.yaml is wrong, or names another hub."""
+    wrong_hub = isinstance(error, WrongHubError)
+    return Finding(
+        code="C-26" if wrong_hub else "C-27",
+        severity=Severity.FAIL,
+        repo=repo,
+        path=PROJECT_FILE,
+        reason="wrong_hub" if wrong_hub else "settings",
+        message=str(error),
+        hint="nothing of this repository is looked at until this is right",
+        action=Action.HELD,
+    )
+
+
+def of_file(repo: str, path: str, error: HarnessError, *, fixing: bool) -> Finding:
+    return Finding(
+        code="C-33",
+        severity=Severity.WARN if fixing else Severity.INFO,
+        repo=repo,
+        path=path,
+        reason="unreadable",
+        message="git cannot judge the workplan — skipping writeback",
+        hint=str(error),
+        action=Action.HELD,
+    )
+
+
+def of_lock(repo: str, error: HarnessError) -> Finding:
+    held = isinstance(error, CheckoutLockedError)
+    return Finding(
+        code="C-36",
+        severity=Severity.WARN,
+        repo=repo,
+        reason="locked" if held else "no_lock",
+        message=f"'{repo}' is skipped: {error}",
+        action=Action.HELD,
+    )
+
+
+def of_race(finding: Finding, tries: int) -> Finding:
+    """Give the item that stands beside a change of the hub which others were always faster than."""
+    message = f"DB task '{finding.title}' was changed by others {tries} times meanwhile — left as it is"
+    return _beside(finding, "C-34", message, hint="run fix again")
+
+
+def of_refused_edit(finding: Finding, why: str) -> Finding:
+    """Give the item of a task whose status cannot be edited; the others of its file can."""
+    message = "writeback failed: the status cannot be changed without changing something else"
+    return _beside(finding, "C-33", message, hint=why, reason="refused")
+
+
+def of_refused_path(case: Case, error: HubUsageError) -> Finding:
+    """Give the item of a task of which the hub does not take the place where it was found."""
+    message = "the hub does not take the path where the task was found"
+    return case.held("C-34", message, str(error), severity=Severity.WARN, reason="refused_by_hub")
+
+
+def _beside(finding: Finding, code: str, message: str, *, hint: str, reason: str = "") -> Finding:
+    """Give an item about the same task that says what came in the way of the other one."""
+    return replace(
+        finding,
+        code=code,
+        severity=Severity.WARN,
+        reason=reason,
+        message=message,
+        hint=hint,
+        action=Action.HELD,
+        fixed=False,
+        commit="",
     )

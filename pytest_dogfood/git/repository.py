@@ -9,11 +9,9 @@ from pathlib import Path
 
 from msgspec import Struct, field
 
-from pytest_dogfood.consistency.repository_findings import RepoCondition, RepoState
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.git.command import DEFAULT_LIMITS, Answer, Git, GitError, Limits
-from pytest_dogfood.git.work_tree import LockFile, Place, locate, lock_files
-from pytest_dogfood.hub.fetching import QUIET, Fetch, fetch
+from pytest_dogfood.git.command import DEFAULT_LIMITS, QUIET, Answer, Fetch, Git, GitError, Limits, fetch
+from pytest_dogfood.git.work_tree import LockFile, Place, RepoCondition, RepoState, locate, lock_files
 
 # A configuration may ask for more than following: changes stashed, local commits moved.
 _PULL = (*QUIET, "pull", "--ff-only", "--no-rebase", "--no-autostash", "--quiet")

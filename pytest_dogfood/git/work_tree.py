@@ -1,4 +1,4 @@
-"""Where a checkout is: its top, what lies between that and the registered path, and its git directories."""
+"""Where a work tree is: its top, its git directories, and the lock that one fixer at a time holds on it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,114 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from enum import StrEnum
 from itertools import takewhile
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from msgspec import Struct
 
-from pytest_dogfood.consistency.repository_findings import RepoCondition, RepoState
+from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.git.command import Git
-from pytest_dogfood.hub.checkoutlock import LOCK_NAME
+
+
+class RepoState(StrEnum):
+    """The states of a repository. An unreachable remote is none: the last known counts decide."""
+
+    UP_TO_DATE = "up_to_date"
+    AHEAD = "ahead"
+    BEHIND = "behind"
+    DIVERGED = "diverged"
+    NO_UPSTREAM = "no_upstream"
+    DETACHED = "detached"
+    UNBORN = "unborn"
+    IN_OPERATION = "in_operation"
+    NOT_A_WORK_TREE = "not_a_work_tree"
+    GIT_UNUSABLE = "git_unusable"
+    PATH_MISSING = "path_missing"
+    NOT_HERE = "not_here"
+
+
+class RepoCondition(Struct, frozen=True, kw_only=True):
+    """A state and its numbers. `detail` names the operation in progress, or says what git said."""
+
+    state: RepoState
+    ahead: int = 0
+    behind: int = 0
+    detail: str = ""
+
+    @classmethod
+    def measured(cls, *, ahead: int, behind: int) -> RepoCondition:
+        """Give the condition of a branch with an upstream."""
+        states = {
+            (False, False): RepoState.UP_TO_DATE,
+            (True, False): RepoState.AHEAD,
+            (False, True): RepoState.BEHIND,
+            (True, True): RepoState.DIVERGED,
+        }
+        return cls(state=states[ahead > 0, behind > 0], ahead=ahead, behind=behind)
+
+    @property
+    def is_behind(self) -> bool:
+        return self.behind > 0 or self.state in {RepoState.BEHIND, RepoState.DIVERGED}
+
+    @property
+    def writes_hub(self) -> bool:
+        """Say whether the hub may follow the files of this checkout."""
+        return self.state in _WRITES_HUB and not self.is_behind
+
+    @property
+    def writes_file(self) -> bool:
+        """Say whether the files of this checkout may follow the hub."""
+        return self.state in _WRITES_BOTH and not self.is_behind
+
+
+_WRITES_BOTH = frozenset({RepoState.UP_TO_DATE, RepoState.AHEAD, RepoState.NO_UPSTREAM})
+_WRITES_HUB = _WRITES_BOTH | {RepoState.DETACHED, RepoState.UNBORN, RepoState.NOT_A_WORK_TREE}
+
+
+LOCK_NAME = "dogfood-consistency.lock"
+DEFAULT_TIMEOUT = 30.0
+
+
+class CheckoutLockedError(HarnessError):
+    """Another fixer holds the lock, and went on holding it for as long as we were told to wait."""
+
+    def __init__(self, path: Path, waited: float) -> None:
+        super().__init__(path, waited)
+        self.path = path
+        self.waited = waited
+
+    def __str__(self) -> str:
+        return (
+            f"another fixer holds {self.path}, for longer than {self.waited:g} s; "
+            "run again once it is done, or wait longer: --lock-timeout SECONDS"
+        )
+
+
+@contextmanager
+def checkout_lock(git_dir: Path, *, timeout: float = DEFAULT_TIMEOUT) -> Iterator[Path]:
+    """Hold the lock of the work tree whose git directory this is, waiting for it up to `timeout` seconds.
+
+    Raises CheckoutLockedError if somebody else kept it, HarnessError if it cannot be taken at all. Its file
+    stays behind: removing it would take it away from who is just waiting for it.
+    """
+    path = git_dir / LOCK_NAME
+    if not git_dir.is_dir():  # filelock would make it
+        raise HarnessError(f"cannot lock {path}: there is no such directory")
+    lock = FileLock(path, timeout=max(timeout, 0.0))
+    try:
+        lock.acquire()
+    except Timeout:
+        raise CheckoutLockedError(path, timeout) from None
+    except (OSError, NotImplementedError) as error:
+        raise HarnessError(f"cannot lock {path}: {error}; make the git directory writable") from error
+    try:
+        yield path
+    finally:
+        lock.release()
+
 
 _OLDEST = (2, 30)
 _OPERATIONS: Mapping[str, str] = {

@@ -10,10 +10,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, make_url
 
+from pytest_dogfood.consistency.hub.model import HubTask, Machine, Source, Stamp
 from pytest_dogfood.consistency.hub.store import Hub
-from pytest_dogfood.hub.entries import Source, Stamp
-from pytest_dogfood.hub.machine import Machine
-from pytest_dogfood.hub.tasks import HubTask
 from tests.hub import postgres
 from tests.hub.checkouts import Farm, isolated
 from tests.hub.machines import Desk, World, ahead_of_both

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pytest_dogfood.consistency.hub.model import Status
+from pytest_dogfood.consistency.hub.model import HubTask, RefusedError, Status
 from pytest_dogfood.consistency.moves import Moved
-from pytest_dogfood.hub.errors import RefusedError
-from pytest_dogfood.hub.tasks import HubTask
 from tests.hub.machines import Desk
 
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_dogfood.hub.checkoutlock import LOCK_NAME
+from pytest_dogfood.git.work_tree import LOCK_NAME
 from pytest_dogfood.watcher import alive
 
 GIT_WRITES = frozenset(("fetch", "commit", "update-index", "pull"))

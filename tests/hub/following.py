@@ -6,8 +6,15 @@ from collections.abc import Callable
 from datetime import date
 
 from pytest_dogfood.git.command import Limits
-from pytest_dogfood.git.commit import Request, Result, write_back
-from pytest_dogfood.hub.commits import CommitOptions, Signing, StatusChange, sync_message
+from pytest_dogfood.git.commit import (
+    CommitOptions,
+    Request,
+    Result,
+    Signing,
+    StatusChange,
+    sync_message,
+    write_back,
+)
 from tests.hub.checkouts import PLAN, QUICK, Checkout
 
 OLD = b"# \xef\xbb\xbf Plan\r\nstatus: todo  \n\n\tno newline at the end"

@@ -6,10 +6,10 @@ import random
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from pytest_dogfood.consistency.hub.model import HubTask
 from pytest_dogfood.consistency.hub.store import Hub
-from pytest_dogfood.hub.checkoutlock import LOCK_NAME
-from pytest_dogfood.hub.findings import Finding
-from pytest_dogfood.hub.tasks import HubTask
+from pytest_dogfood.consistency.task_findings import Finding
+from pytest_dogfood.git.work_tree import LOCK_NAME
 from tests.hub.checkouts import Checkout
 from tests.hub.doings import Move, Options
 from tests.hub.dying import MOMENTS, dies

@@ -12,14 +12,18 @@ from pytest_dogfood.consistency.checkout_view import Question, RepoReport
 from pytest_dogfood.consistency.checkouts import choose
 from pytest_dogfood.consistency.decision import Policy
 from pytest_dogfood.consistency.fix import Errand, fix
-from pytest_dogfood.consistency.hub.model import Status
+from pytest_dogfood.consistency.hub.imports import only_task
+from pytest_dogfood.consistency.hub.model import (
+    Checkout as Registered,
+    HubTask,
+    Machine,
+    Source,
+    Stamp,
+    Status,
+)
 from pytest_dogfood.consistency.hub.store import Hub
 from pytest_dogfood.consistency.moves import Moved, Mover
-from pytest_dogfood.hub.entries import Checkout as Registered, Source, Stamp
-from pytest_dogfood.hub.findings import Finding
-from pytest_dogfood.hub.machine import Machine
-from pytest_dogfood.hub.taking import only_task
-from pytest_dogfood.hub.tasks import HubTask
+from pytest_dogfood.consistency.task_findings import Finding
 from tests.hub.checkouts import Checkout, Farm
 
 REPO = "shop"

@@ -13,11 +13,9 @@ from pytest_dogfood.consistency.decision import (
     decide as decide_by_position,
 )
 from pytest_dogfood.consistency.hub import changes
-from pytest_dogfood.consistency.hub.model import Status
-from pytest_dogfood.consistency.repository_findings import RepoCondition
-from pytest_dogfood.consistency.task_findings import Case
-from pytest_dogfood.hub.findings import Action
-from pytest_dogfood.hub.tasks import Block, HubTask
+from pytest_dogfood.consistency.hub.model import Block, HubTask, Status
+from pytest_dogfood.consistency.task_findings import Action, Case
+from pytest_dogfood.git.work_tree import RepoCondition
 
 
 def take_over() -> None:

@@ -13,7 +13,7 @@ from typing import TypeAlias
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
-from pytest_dogfood.hub.urls import parse_url
+from pytest_dogfood.consistency.hub.connection import parse_url
 from tests.hub.checkouts import Checkout
 from tests.hub.plans import FILES, Entry, besides_statuses, besides_tasks, entries
 

@@ -12,10 +12,8 @@ import sys
 from sqlalchemy import literal
 
 from pytest_dogfood.consistency.hub import changes
-from pytest_dogfood.consistency.hub.model import Status, parse_status
+from pytest_dogfood.consistency.hub.model import Machine, Source, Stamp, Status, parse_status
 from pytest_dogfood.consistency.hub.store import Hub
-from pytest_dogfood.hub.entries import Source, Stamp
-from pytest_dogfood.hub.machine import Machine
 
 
 def main(url: str, processes: int, how: str, *, guarded: bool) -> int:

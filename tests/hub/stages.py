@@ -13,8 +13,8 @@ from pathlib import Path
 
 from sqlalchemy import Engine, create_engine, make_url
 
+from pytest_dogfood.consistency.hub.model import Machine
 from pytest_dogfood.consistency.hub.store import Hub
-from pytest_dogfood.hub.machine import Machine
 from tests.hub.checkouts import IDENTITY, Farm, isolated
 from tests.hub.machines import REPO, Desk
 from tests.hub.plans import FILES

@@ -7,11 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dogfood.consistency.hub.model import RANK, Status
+from pytest_dogfood.consistency.hub.model import RANK, HubTask, Machine, Source, Stamp, Status
 from pytest_dogfood.consistency.hub.store import Hub
-from pytest_dogfood.hub.entries import Source, Stamp
-from pytest_dogfood.hub.machine import Machine
-from pytest_dogfood.hub.tasks import HubTask
 
 RACING = Path(__file__).with_name("racing.py")
 HERE = Machine(id="here", host="host")

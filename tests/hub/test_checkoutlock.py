@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.hub.checkoutlock import LOCK_NAME, CheckoutLockedError, checkout_lock
+from pytest_dogfood.git.work_tree import LOCK_NAME, CheckoutLockedError, checkout_lock
 
 HOLDER = """
 import sys
 from pathlib import Path
-from pytest_dogfood.hub.checkoutlock import checkout_lock
+from pytest_dogfood.git.work_tree import checkout_lock
 with checkout_lock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

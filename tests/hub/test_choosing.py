@@ -9,7 +9,7 @@ import pytest
 
 from pytest_dogfood.cli.main import main
 from pytest_dogfood.consistency.checkouts import choose, only_checkout
-from pytest_dogfood.hub.errors import HubUsageError
+from pytest_dogfood.consistency.hub.model import HubUsageError
 from tests.hub.machines import REPO, Desk, World
 
 

@@ -2,13 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_dogfood.consistency.repository_findings import (
-    FileState,
-    RepoCondition,
-    RepoState,
-    file_finding,
-    repo_finding,
-)
+from pytest_dogfood.consistency.repository_findings import file_finding, repo_finding
+from pytest_dogfood.git.tracked_file import FileState
+from pytest_dogfood.git.work_tree import RepoCondition, RepoState
 
 MEASURED = [
     RepoCondition.measured(ahead=ahead, behind=behind) for ahead, behind in [(0, 0), (2, 0), (0, 3), (2, 3)]

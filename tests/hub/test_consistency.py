@@ -10,7 +10,7 @@ import pytest
 
 from pytest_dogfood.consistency.check import examine
 from pytest_dogfood.consistency.checkout_view import RepoReport
-from pytest_dogfood.hub.findings import Action, Severity
+from pytest_dogfood.consistency.task_findings import Action, Severity
 from tests.hub.machines import REPO, Desk, World, codes, finding, plan, stamp
 
 

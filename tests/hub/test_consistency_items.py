@@ -9,10 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from pytest_dogfood.consistency.hub.model import HubTask, Machine, Source, Stamp
 from pytest_dogfood.consistency.hub.store import Hub
-from pytest_dogfood.hub.entries import Source, Stamp
-from pytest_dogfood.hub.machine import Machine
-from pytest_dogfood.hub.tasks import HubTask
 from tests.hub.checkouts import PLAN, Farm, isolated
 from tests.hub.shops import Shop
 from tests.runs import Run

@@ -19,7 +19,7 @@ from pytest_dogfood.cli.hub import add_hub_commands
 from pytest_dogfood.consistency.hub.schema import metadata
 from pytest_dogfood.consistency.preferences import read_preferences
 from pytest_dogfood.consistency.repository_findings import behind_message
-from pytest_dogfood.hub.findings import Finding
+from pytest_dogfood.consistency.task_findings import Finding
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "consistency.md"
 TEXT = PAGE.read_text(encoding="utf-8")

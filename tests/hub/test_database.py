@@ -12,23 +12,23 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, create_engine, inspect, text
 
-from pytest_dogfood.consistency.hub.connection import Database
-from pytest_dogfood.consistency.hub.model import Status
-from pytest_dogfood.consistency.hub.schema import metadata
-from pytest_dogfood.consistency.hub.store import Hub
-from pytest_dogfood.hub import upgrades
-from pytest_dogfood.hub.entries import Stamp, Writeback
-from pytest_dogfood.hub.errors import (
+from pytest_dogfood.consistency.hub import schema
+from pytest_dogfood.consistency.hub.connection import Database, parse_url
+from pytest_dogfood.consistency.hub.model import (
     HubError,
+    HubTask,
     HubUnreachable,
     HubUsageError,
+    Machine,
     NoHubError,
     SchemaTooNew,
+    Stamp,
+    Status,
+    Writeback,
     WrongHubError,
 )
-from pytest_dogfood.hub.machine import Machine
-from pytest_dogfood.hub.tasks import HubTask
-from pytest_dogfood.hub.urls import parse_url
+from pytest_dogfood.consistency.hub.schema import metadata
+from pytest_dogfood.consistency.hub.store import Hub
 
 RACING = Path(__file__).with_name("racing.py")
 HERE = Machine(id="here", host="host")
@@ -51,7 +51,7 @@ def test_creating_a_hub_that_is_there_changes_nothing(hub: Hub, hub_url: str, ad
     task = add_task(hub)
     again, found = Hub.create(hub_url)
     with again:
-        assert (again.id, found) == (hub.id, len(upgrades.STEPS))
+        assert (again.id, found) == (hub.id, len(schema.STEPS))
         assert again.tasks() == (task,)
 
 
@@ -89,16 +89,16 @@ def test_an_older_schema_is_upgraded_by_init_and_by_nothing_else(
     def second(connection: Connection) -> None:
         connection.execute(text("ALTER TABLE repos ADD COLUMN colour TEXT"))
 
-    steps = (*upgrades.STEPS, second)
+    steps = (*schema.STEPS, second)
     database = Database(parse_url(hub_url))
     with (
         pytest.raises(HubUsageError, match="upgrade it once: dogfood hub init"),
         database.transaction(write=False) as connection,
     ):
-        upgrades.require_current(connection, len(steps))
+        schema.require_current(connection, len(steps))
     with database.transaction(write=True) as connection:
-        assert upgrades.upgrade(connection, steps) == 1
-        assert upgrades.upgrade(connection, steps) == 2
+        assert schema.upgrade(connection, steps) == 1
+        assert schema.upgrade(connection, steps) == 2
         assert "colour" in {column["name"] for column in inspect(connection).get_columns("repos")}
     database.close()
     assert hub.tasks() == (task,)

@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 from pytest_dogfood.consistency.decision import Decision, Move, Policy, SameRank, decide
-from pytest_dogfood.consistency.hub.model import Status, position
-from pytest_dogfood.consistency.repository_findings import RepoCondition, RepoState
-from pytest_dogfood.hub.findings import Action, Severity
-from pytest_dogfood.hub.tasks import Block, HubTask
+from pytest_dogfood.consistency.hub.model import Block, HubTask, Status, position
+from pytest_dogfood.consistency.task_findings import Action, Severity
+from pytest_dogfood.git.work_tree import RepoCondition, RepoState
 
 CALM = RepoCondition(state=RepoState.UP_TO_DATE)
 BEHIND = RepoCondition.measured(ahead=0, behind=3)

@@ -7,10 +7,10 @@ from itertools import product
 
 import pytest
 
+from pytest_dogfood.consistency.hub.imports import only_task
 from pytest_dogfood.consistency.hub.model import Status
 from pytest_dogfood.consistency.hub.store import Hub
-from pytest_dogfood.hub.findings import Action, Severity
-from pytest_dogfood.hub.taking import only_task
+from pytest_dogfood.consistency.task_findings import Action, Severity
 from tests.hub.checkouts import Farm, isolated
 from tests.hub.machines import World, finding
 

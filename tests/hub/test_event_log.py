@@ -18,12 +18,18 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
-from pytest_dogfood.consistency.hub.model import Position, Status, position
+from pytest_dogfood.consistency.hub.connection import parse_url
+from pytest_dogfood.consistency.hub.model import (
+    Event,
+    HubTask,
+    Machine,
+    Position,
+    Source,
+    Stamp,
+    Status,
+    position,
+)
 from pytest_dogfood.consistency.hub.store import Hub
-from pytest_dogfood.hub.entries import Event, Source, Stamp
-from pytest_dogfood.hub.machine import Machine
-from pytest_dogfood.hub.tasks import HubTask
-from pytest_dogfood.hub.urls import parse_url
 
 LONG_AGO = """\
 INSERT INTO task_events (task, version, at, machine, actor, source, from_status, to_status, reopen_count)

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_dogfood.consistency.check import judge
 from pytest_dogfood.consistency.checkout_view import Question
-from pytest_dogfood.hub.findings import Action, Severity
+from pytest_dogfood.consistency.task_findings import Action, Severity
 from tests.hub.checkouts import PLAN
 from tests.hub.machines import Desk, World, codes, finding, plan, state, upstream_moves_on
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from pytest_dogfood.consistency.fix import fix
+from pytest_dogfood.consistency.hub.model import HubUnreachable
 from pytest_dogfood.consistency.hub.store import Hub
+from pytest_dogfood.consistency.task_findings import Finding
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.hub.errors import HubUnreachable
-from pytest_dogfood.hub.findings import Finding
 from tests.hub.checkouts import PLAN, Farm
 from tests.hub.disks import READ_ONLY, itself, largest_file, mounted, read_only
 from tests.hub.machines import Desk, World, ahead_of_both, codes, finding, state

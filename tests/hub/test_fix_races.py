@@ -16,13 +16,17 @@ from pytest_dogfood.consistency import fix as fixing
 from pytest_dogfood.consistency.check import site_of
 from pytest_dogfood.consistency.decision import Policy
 from pytest_dogfood.consistency.fix import PULL_FAILED, fix
-from pytest_dogfood.consistency.hub.model import Status
+from pytest_dogfood.consistency.hub.model import (
+    HubTask,
+    HubUnreachable,
+    HubUsageError,
+    RefusedError,
+    Stamp,
+    Status,
+)
 from pytest_dogfood.consistency.hub.store import Hub
-from pytest_dogfood.hub.checkoutlock import checkout_lock
-from pytest_dogfood.hub.entries import Stamp
-from pytest_dogfood.hub.errors import HubUnreachable, HubUsageError, RefusedError
-from pytest_dogfood.hub.findings import Action, Severity
-from pytest_dogfood.hub.tasks import HubTask
+from pytest_dogfood.consistency.task_findings import Action, Severity
+from pytest_dogfood.git.work_tree import checkout_lock
 from tests.hub.machines import Desk, World, codes, finding, state, upstream_moves_on
 
 Worlds = Callable[..., World]

@@ -7,9 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from pytest_dogfood.consistency.repository_findings import FileState
 from pytest_dogfood.git.command import GitError
-from pytest_dogfood.git.tracked_file import GitFile, Tracked
+from pytest_dogfood.git.tracked_file import FileState, GitFile, Tracked
 from tests.hub.checkouts import PLAN, Checkout, Farm
 
 

@@ -7,9 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from pytest_dogfood.consistency.repository_findings import RepoState
-from pytest_dogfood.git.command import Limits
-from pytest_dogfood.hub.fetching import FetchResult
+from pytest_dogfood.git.command import FetchResult, Limits
+from pytest_dogfood.git.work_tree import RepoState
 from pytest_dogfood.watcher import alive
 from tests.hub.checkouts import PLAN, Checkout, Farm, permissions, remote_moves_on, survey
 

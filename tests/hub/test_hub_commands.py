@@ -14,9 +14,8 @@ import pytest
 
 from pytest_dogfood.cli.hub import add_hub_commands
 from pytest_dogfood.consistency.hub import connection
-from pytest_dogfood.consistency.hub.model import Status
+from pytest_dogfood.consistency.hub.model import HubTask, Status
 from pytest_dogfood.consistency.hub.store import Hub
-from pytest_dogfood.hub.tasks import HubTask
 
 Type = Callable[..., int]
 

@@ -7,14 +7,18 @@ from collections.abc import Callable
 
 import pytest
 
-from pytest_dogfood.consistency.hub.imports import ImportedTask, parse_tasks, problems_in_words
-from pytest_dogfood.consistency.hub.model import Status
+from pytest_dogfood.consistency.hub.imports import (
+    ImportedTask,
+    Result,
+    Taken,
+    parse_tasks,
+    problems_in_words,
+    set_forward,
+    take_in,
+)
+from pytest_dogfood.consistency.hub.model import HubTask, RefusedError, Source, Stamp, Status
 from pytest_dogfood.consistency.hub.store import Hub
 from pytest_dogfood.diagnostics import InvalidProjectError
-from pytest_dogfood.hub.entries import Source, Stamp
-from pytest_dogfood.hub.errors import RefusedError
-from pytest_dogfood.hub.taking import Result, Taken, set_forward, take_in
-from pytest_dogfood.hub.tasks import HubTask
 
 CSV = b'\xef\xbb\xbfrepo,task_id,status,title\r\nshop,T1,todo,"Sell,\r\nbuy"\r\n\r\nshop,T2,done,\r\n'
 KEY = "3f2b8c1e-0000-4000-8000-000000000001"

@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dogfood.consistency.hub.location import local_hub, locate, pinned_id
-from pytest_dogfood.hub.errors import HubUsageError, NoHubError
-from pytest_dogfood.hub.machine import this_machine
-from pytest_dogfood.hub.mounts import network_file_system
-from pytest_dogfood.hub.urls import parse_url
+from pytest_dogfood.consistency.hub.connection import network_file_system, parse_url
+from pytest_dogfood.consistency.hub.location import local_hub, locate, pinned_id, this_machine
+from pytest_dogfood.consistency.hub.model import HubUsageError, NoHubError
 
 pytestmark = pytest.mark.usefixtures("data_directory")
 

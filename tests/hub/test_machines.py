@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pytest_dogfood.hub.findings import Severity
+from pytest_dogfood.consistency.task_findings import Severity
 from tests.hub.checkouts import PLAN
 from tests.hub.machines import World, codes, finding, plan, state
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from pytest_dogfood.consistency.repository_findings import RepoCondition, RepoState
-from pytest_dogfood.hub.matching import Matching, Sight, match
-from pytest_dogfood.hub.tasks import Block, HubTask
+from pytest_dogfood.consistency.decision import Matching, Sight, match
+from pytest_dogfood.consistency.hub.model import Block, HubTask
+from pytest_dogfood.git.work_tree import RepoCondition, RepoState
 
 CALM = RepoCondition(state=RepoState.UP_TO_DATE)
 

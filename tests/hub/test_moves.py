@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pytest_dogfood.consistency.hub.model import Status
-from pytest_dogfood.hub.errors import RefusedError
+from pytest_dogfood.consistency.hub.model import RefusedError, Status
 from tests.hub.checkouts import PLAN
 from tests.hub.machines import Desk, World, codes
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dogfood.consistency.repository_findings import RepoState
 from pytest_dogfood.git.command import GitError
 from pytest_dogfood.git.repository import Repository
+from pytest_dogfood.git.work_tree import RepoState
 from tests.hub.checkouts import Checkout, Farm, permissions, remote_moves_on, survey
 
 

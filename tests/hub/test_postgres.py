@@ -12,12 +12,9 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from pytest_dogfood.consistency.hub import connection as connecting
-from pytest_dogfood.consistency.hub.model import Status
+from pytest_dogfood.consistency.hub.connection import parse_url, shown
+from pytest_dogfood.consistency.hub.model import HubTask, HubUnreachable, HubUsageError, Stamp, Status
 from pytest_dogfood.consistency.hub.store import Hub
-from pytest_dogfood.hub.entries import Stamp
-from pytest_dogfood.hub.errors import HubUnreachable, HubUsageError
-from pytest_dogfood.hub.tasks import HubTask
-from pytest_dogfood.hub.urls import parse_url, shown
 from tests.hub import postgres
 
 

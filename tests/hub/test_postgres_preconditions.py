@@ -11,13 +11,17 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 
 from pytest_dogfood.cli.main import main
-from pytest_dogfood.consistency.hub.model import Status
+from pytest_dogfood.consistency.hub import schema
+from pytest_dogfood.consistency.hub.connection import parse_url
+from pytest_dogfood.consistency.hub.model import (
+    HubTask,
+    HubUnreachable,
+    HubUsageError,
+    RightsError,
+    Stamp,
+    Status,
+)
 from pytest_dogfood.consistency.hub.store import Hub
-from pytest_dogfood.hub import upgrades
-from pytest_dogfood.hub.entries import Stamp
-from pytest_dogfood.hub.errors import HubUnreachable, HubUsageError, RightsError
-from pytest_dogfood.hub.tasks import HubTask
-from pytest_dogfood.hub.urls import parse_url
 from tests.hub import postgres
 from tests.hub.checkouts import Checkout, Farm
 from tests.hub.machines import plan
@@ -83,7 +87,7 @@ def make_hub_in_any_encoding(url: str) -> None:
     """Make a hub as it was made when the encoding was not yet asked for."""
     engine = create_engine(parse_url(url), connect_args={"client_encoding": "utf8"})
     with engine.begin() as connection:
-        upgrades.upgrade(connection)
+        schema.upgrade(connection)
     engine.dispose()
 
 
@@ -96,7 +100,7 @@ def test_a_database_that_is_not_utf8_is_refused_at_init_with_the_createdb_line(e
         Hub.create(encoded_url)
     engine = create_engine(parse_url(encoded_url), connect_args={"client_encoding": "utf8"})
     with engine.connect() as connection:
-        assert upgrades.found_tables(connection) == frozenset()
+        assert schema.found_tables(connection) == frozenset()
     engine.dispose()
 
 

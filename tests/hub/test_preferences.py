@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from pytest_dogfood.consistency.decision import SameRank
+from pytest_dogfood.consistency.hub.location import KEYS, read_project_file
+from pytest_dogfood.consistency.hub.model import HubUsageError
 from pytest_dogfood.consistency.preferences import Preferences, read_preferences
 from pytest_dogfood.fileformat.parser import parse_settings_file
 from pytest_dogfood.fileformat.tables import SETTINGS
 from pytest_dogfood.git.command import Limits
-from pytest_dogfood.hub.commits import CommitOptions, Signing
-from pytest_dogfood.hub.errors import HubUsageError
-from pytest_dogfood.hub.projectfile import KEYS, read_project_file
+from pytest_dogfood.git.commit import CommitOptions, Signing
 
 EVERYTHING = """
 consistency:

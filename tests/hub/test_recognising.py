@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from pytest_dogfood.cli.main import main
+from pytest_dogfood.consistency.checkouts import Newcomer, recognised
+from pytest_dogfood.consistency.hub.model import Checkout, HubUsageError, Repo
 from pytest_dogfood.consistency.hub.store import Hub
-from pytest_dogfood.hub.entries import Checkout, Repo
-from pytest_dogfood.hub.errors import HubUsageError
-from pytest_dogfood.hub.recognising import Newcomer, recognised
 from tests.hub.checkouts import Checkout as Clone, Farm
 from tests.hub.machines import plan
 

@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
-from pytest_dogfood.cli.consistency_report import report_lines
+from pytest_dogfood.cli.consistency_report import Telling, report_lines
+from pytest_dogfood.cli.console import Counting
 from pytest_dogfood.cli.streams import Palette
 from pytest_dogfood.consistency.checkout_view import RepoReport
-from pytest_dogfood.hub.findings import Finding, Severity
-from pytest_dogfood.hub.printing import Counting
-from pytest_dogfood.hub.telling import Telling
+from pytest_dogfood.consistency.task_findings import Finding, Severity
 
 
 class Terminal:

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from msgspec.structs import replace
 
-from pytest_dogfood.consistency.edit import EditRefusedError, with_reopening, with_statuses
+from pytest_dogfood.consistency.edit import with_reopening, with_statuses
 from pytest_dogfood.consistency.hub.model import Status, parse_status
 from pytest_dogfood.consistency.workplan import Document, parse
+from pytest_dogfood.git.commit import EditRefusedError
 from tests.hub.strategies import STATUSES, Written, mutilated, workplans
 
 WILD = Path(__file__).parent / "documents" / "ATLAS-WP-0007-import-pipeline.md"

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from hypothesis import given, strategies as st
 
-from pytest_dogfood.hub.findings import Finding, Severity
-from pytest_dogfood.hub.snapshot import Check, Snapshot, checks_of
+from pytest_dogfood.consistency.pytest_plugin import Check, Snapshot, checks_of
+from pytest_dogfood.consistency.task_findings import Finding, Severity
 
 
 def finding(**others: str) -> Finding:

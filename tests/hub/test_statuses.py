@@ -14,7 +14,7 @@ from pytest_dogfood.consistency.hub.model import (
     parse_status,
     position,
 )
-from pytest_dogfood.hub.findings import Action, Finding, Severity
+from pytest_dogfood.consistency.task_findings import Action, Finding, Severity
 
 FINDINGS = st.builds(
     Finding,

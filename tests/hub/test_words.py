@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given, strategies as st
 from sqlalchemy.dialects import sqlite
 
+from pytest_dogfood.consistency.hub.model import HubTask
+from pytest_dogfood.consistency.hub.schema import Words
 from pytest_dogfood.consistency.hub.store import Hub
-from pytest_dogfood.hub.tasks import HubTask
-from pytest_dogfood.hub.words import Words
 from tests.hub.machines import World, codes, plan
 
 DIALECT = sqlite.dialect()

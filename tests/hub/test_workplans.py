@@ -6,9 +6,9 @@ import pytest
 import yaml
 from hypothesis import given, settings
 
+from pytest_dogfood.consistency.hub.model import Block
+from pytest_dogfood.consistency.task_findings import Severity
 from pytest_dogfood.consistency.workplan import Document, parse
-from pytest_dogfood.hub.findings import Severity
-from pytest_dogfood.hub.tasks import Block
 from tests.hub.strategies import mutilated
 
 WILD = Path(__file__).parent / "documents" / "ATLAS-WP-0007-import-pipeline.md"

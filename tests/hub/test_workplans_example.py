@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pytest_dogfood.consistency import workplan
-from pytest_dogfood.hub.protocol import PLACE, TEMPLATE
+from pytest_dogfood.consistency.checkouts import PLACE, TEMPLATE
 from tests.hub.checkouts import isolated
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "workplans"

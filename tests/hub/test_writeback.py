@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from pytest_dogfood.consistency.repository_findings import RepoState
-from pytest_dogfood.git.commit import Result, write_back
-from pytest_dogfood.hub.commits import StatusChange, sync_message
+from pytest_dogfood.git.commit import Result, StatusChange, sync_message, write_back
+from pytest_dogfood.git.work_tree import RepoState
 from tests.hub.checkouts import PLAN, Checkout, Farm
 from tests.hub.following import MESSAGE, NEW, OLD, changed_names, follow, request, to_done
 

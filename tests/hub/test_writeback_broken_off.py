@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from pytest_dogfood.consistency.repository_findings import FileState
 from pytest_dogfood.git.commit import Reason, write_back
+from pytest_dogfood.git.tracked_file import FileState
 from tests.hub.checkouts import PLAN, Checkout, Farm
 from tests.hub.disks import largest_file, mounted
 from tests.hub.following import NEW, OLD, follow, request

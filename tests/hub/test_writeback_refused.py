@@ -6,11 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from pytest_dogfood.consistency.edit import EditRefusedError
-from pytest_dogfood.consistency.repository_findings import FileState
-from pytest_dogfood.git.commit import Reason, Result, write_back
-from pytest_dogfood.hub.commits import CommitOptions, Signing
-from pytest_dogfood.hub.findings import Severity
+from pytest_dogfood.consistency.task_findings import Severity
+from pytest_dogfood.git.commit import CommitOptions, EditRefusedError, Reason, Result, Signing, write_back
+from pytest_dogfood.git.tracked_file import FileState
 from pytest_dogfood.watcher import alive
 from tests.hub.checkouts import PLAN, Checkout, Farm
 from tests.hub.following import HURRY, NEW, OLD, changed_names, follow, request, to_done

@@ -12,10 +12,8 @@ from typing import TypeAlias
 from msgspec.structs import replace
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, update
 
-from pytest_dogfood.consistency.hub.model import Position, Status, position
+from pytest_dogfood.consistency.hub.model import HubTask, Position, Stamp, Status, position
 from pytest_dogfood.consistency.hub.schema import rank, task_events, tasks
-from pytest_dogfood.hub.entries import Stamp
-from pytest_dogfood.hub.tasks import HubTask
 
 Guard: TypeAlias = Callable[[Position], ColumnElement[bool]]
 

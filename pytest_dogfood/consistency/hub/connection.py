@@ -1,8 +1,9 @@
-"""Connections to a hub's database: how it is opened, how a transaction begins, and what its errors mean."""
+"""The database of a hub, SQLite or PostgreSQL: its URL, its engine, its transactions, and its errors in words."""
 
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
@@ -11,13 +12,127 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import NullPool, PoolProxiedConnection
 
-from pytest_dogfood.hub.errors import HubError, HubUnreachable, HubUsageError, NoHubError, RightsError
-from pytest_dogfood.hub.mounts import network_file_system
-from pytest_dogfood.hub.urls import FORCE, shown
+from pytest_dogfood.consistency.hub.model import (
+    HubError,
+    HubUnreachable,
+    HubUsageError,
+    NoHubError,
+    RightsError,
+)
+
+_NETWORK = re.compile(
+    r"(nfs\d*|cifs|smb\w*|afs|9p|ncpfs|coda|ceph|glusterfs|lustre|beegfs|gpfs|ocfs2|gfs2|davfs|vboxsf|vmhgfs"
+    r"|fuse\.(sshfs|vmhgfs-fuse|glusterfs\S*|s3fs|rclone|davfs\S*|ceph\S*|juicefs|gcsfuse|smb\S*|nfs\S*))"
+)
+_ESCAPED = re.compile(r"\\([0-7]{3})")
+
+
+def network_file_system(path: Path, mounts: str | None = None) -> str:
+    """Give the type of the network file system that a path lies on; empty where it is local or unknown.
+
+    `mounts` has the format of Linux's /proc/self/mountinfo, which is read if it is not given.
+    """
+    if mounts is None:
+        try:
+            mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+        except OSError:
+            return ""
+    kind = _type_at(path.resolve(), mounts)
+    return kind if _NETWORK.fullmatch(kind) else ""
+
+
+def _type_at(path: Path, mounts: str) -> str:
+    found = {mount: kind for mount, kind in map(_parsed, mounts.splitlines()) if kind}
+    for place in (path, *path.parents):
+        if str(place) in found:  # of several mounts at one place the last one covers the others
+            return found[str(place)]
+    return ""
+
+
+def _parsed(line: str) -> tuple[str, str]:
+    """Split a line of mountinfo into mount point and type: the type comes right after a lone dash."""
+    before, _, after = line.partition(" - ")
+    words = before.split(" ")
+    if len(words) < 6 or not after:
+        return "", ""
+    return _ESCAPED.sub(lambda found: chr(int(found[1], 8)), words[4]), after.split(" ")[0]
+
+
+FORCE = "network"
+"""`?network=force` at the end of an SQLite URL opens it on a network file system all the same."""
+
+_SECRET = re.compile("pass|secret|token", re.IGNORECASE)
+# As SQLAlchemy tells them: a user has no ':' and no '/', a password goes to the first '@', which may be one of the
+# options of a URL without a password.
+_USER = re.compile(r"[^:/]*(:[^@]*)?@")
+_PORT_AND_OPTIONS = re.compile(r":\d*/[^?]*\?[^@]*=")
+_DRIVERS = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
+
+
+def parse_url(text: str, *, base: Path | None = None) -> URL:
+    """Read a hub's URL, or the path of an SQLite file; relative paths start at `base`, or here.
+
+    Raises HubUsageError, whose text never shows what might be a password.
+    """
+    if _lacks_its_scheme(text):
+        raise HubUsageError(
+            "a hub's URL begins with postgresql:// or sqlite:///; the path of an SQLite file with a ':' and an '@' "
+            "in it begins with ./ or /"
+        )
+    try:
+        url = make_url(text) if "://" in text else URL.create("sqlite", database=text)
+        _ = url.port
+    except (ArgumentError, ValueError) as error:
+        raise HubUsageError(
+            "the hub's URL cannot be read; write sqlite:////path/to/hub.sqlite or "
+            "postgresql://user@host/database, with special letters of a password as %XX"
+        ) from error
+    if url.drivername in _DRIVERS:
+        if "@" in _after_user(text):
+            raise HubUsageError(
+                "the hub's URL has an '@' too many: write each '@' of a user name, a password or an option as %40, as "
+                "in postgresql://user:pass%40word@host/database, or leave the password to ~/.pgpass"
+            )
+        return url.set(drivername="postgresql+psycopg")
+    if url.get_backend_name() != "sqlite":
+        raise HubUsageError(f"a hub is SQLite or PostgreSQL, not {url.drivername!r}")
+    if not url.database or url.database == ":memory:":
+        raise HubUsageError("an SQLite hub needs a file: sqlite:////path/to/hub.sqlite")
+    try:
+        path = (base or Path.cwd()) / Path(url.database).expanduser()
+    except (RuntimeError, OSError) as error:  # a user whom nobody knows, a directory that is gone
+        raise HubUsageError(f"the hub's file {url.database} cannot be found: {error}") from error
+    return url.set(drivername="sqlite", database=str(path))
+
+
+def _lacks_its_scheme(text: str) -> bool:
+    """Tell whether this is a URL without its beginning rather than a file; its password would be shown as a path."""
+    return (
+        "://" not in text and _USER.match(text) is not None and not text.startswith(("/", "./", "../", "~"))
+    )
+
+
+def _after_user(text: str) -> str:
+    """Give what comes after the user and the password of a URL: an '@' in there may come from the password."""
+    rest = text.partition("://")[2]
+    found = _USER.match(rest)
+    if found is None or _PORT_AND_OPTIONS.match(found[1] or ""):
+        return rest
+    return rest[found.end() :]
+
+
+def shown(url: URL) -> str:
+    """Give a URL for people, without its password; an SQLite file by its path."""
+    if url.get_backend_name() == "sqlite":
+        return url.database or ""
+    url = url.set(drivername="postgresql")  # as people write it; the driver is our affair
+    query = {key: "***" if _SECRET.search(key) else value for key, value in url.query.items()}
+    return url.set(query=query).render_as_string(hide_password=True)
+
 
 CONNECT_TIMEOUT = 10
 """Seconds until a server that does not answer counts as unreachable."""

@@ -1,13 +1,68 @@
-"""The statuses of a task and the one order they have: open before active before closed, counted anew after a reopen."""
+"""What a hub knows, as values: tasks, statuses, repositories, checkouts, events; and the errors of its commands."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from difflib import get_close_matches
 from enum import StrEnum
 from types import MappingProxyType
+from typing import ClassVar
 
 from msgspec import Struct
+
+
+class Machine(Struct, frozen=True, kw_only=True):
+    """A machine: an id that stays when it is renamed, and the name it has now."""
+
+    id: str
+    host: str
+
+
+REFUSED = 1
+USAGE = 2
+UNREACHABLE = 3
+INTERRUPTED = 130
+
+
+class HubError(Exception):
+    """Something about the hub that the user has to know; its text says what, and what to do."""
+
+    exit_status: ClassVar[int] = USAGE
+
+
+class HubUsageError(HubError):
+    """A command, a setting or a file asks for what cannot be."""
+
+
+class NoHubError(HubUsageError):
+    """Nothing names a hub, or there is none where it should be."""
+
+
+class WrongHubError(HubUsageError):
+    """A repository belongs to another hub than this one."""
+
+
+class RightsError(HubError):
+    """The role that a hub's URL names may not do in the database what the command has to do."""
+
+
+class RefusedError(HubError):
+    """The order of statuses forbids a change, or the task changed meanwhile."""
+
+    exit_status = REFUSED
+
+
+class HubUnreachable(HubError):  # noqa: N818 - a state of the hub, and the name that callers were promised
+    """The hub does not answer, stopped answering, or stayed locked."""
+
+    exit_status = UNREACHABLE
+
+
+class SchemaTooNew(HubError):  # noqa: N818 - likewise
+    """A newer program has upgraded the hub."""
+
+    exit_status = UNREACHABLE
 
 
 class Status(StrEnum):
@@ -86,3 +141,109 @@ def nearest(text: str | None) -> str:
         return _HABITS[plain].value
     found = get_close_matches(plain, [status.value for status in Status], n=1)
     return found[0] if found else ""
+
+
+class HubTask(Struct, frozen=True, kw_only=True):
+    """A task as the hub has it. `status` is the raw text: a newer program may have written one we do not know."""
+
+    id: str
+    repo: str
+    task_id: str
+    title: str = ""
+    status: str
+    reopen_count: int = 0
+    version: int = 1
+    source_path: str = ""
+    deleted: bool = False
+
+
+class Block(Struct, frozen=True, kw_only=True):
+    """A task block as a workplan has it. `problem` says why it cannot be used; then `task_id` is only a guess.
+
+    `path` is relative to the repository, with forward slashes; `line` is that of the opening fence.
+    """
+
+    path: str
+    line: int
+    task_id: str
+    hub_id: str | None = None
+    status: str | None = None
+    reopened: int = 0
+    title: str = ""
+    problem: str = ""
+
+
+class Source(StrEnum):
+    """Where a change of a status came from."""
+
+    FILE = "file"
+    API = "api"
+    CREATE = "create"
+    REOPEN = "reopen"
+    RESOLVE = "resolve"
+    IMPORT = "import"
+
+
+class Repo(Struct, frozen=True, kw_only=True):
+    """A repository. `root_commit` is the first commit of its history, empty while it is not known."""
+
+    id: str
+    slug: str
+    root_commit: str = ""
+
+
+class Checkout(Struct, frozen=True, kw_only=True):
+    """A place where a repository is checked out; `repo` is its slug."""
+
+    id: str
+    repo: str
+    machine_id: str
+    host: str = ""
+    path: str
+
+
+class Stamp(Struct, frozen=True, kw_only=True):
+    """Who makes a change and why, as the event log will have it. A deliberate move needs a reason."""
+
+    machine: Machine
+    actor: str
+    source: Source
+    repo_commit: str = ""
+    path: str = ""
+    run_id: str = ""
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        if self.source in {Source.REOPEN, Source.RESOLVE} and not self.reason.strip():
+            raise ValueError(f"a {self.source.value} needs a reason")
+
+
+class Event(Struct, frozen=True, kw_only=True):
+    """One row of the event log. `at` is the server's time, in UTC; `from_status` is None when a task was created."""
+
+    task: str
+    version: int
+    at: datetime
+    machine: str
+    host: str
+    actor: str
+    source: str
+    from_status: str | None
+    to_status: str
+    reopen_count: int
+    repo_commit: str = ""
+    path: str = ""
+    run_id: str = ""
+    reason: str = ""
+
+
+class Writeback(Struct, frozen=True, kw_only=True):
+    """One status that a commit carried from the hub into a file."""
+
+    run_id: str
+    checkout: str
+    path: str
+    task: str
+    from_status: str
+    to_status: str
+    commit: str

@@ -13,8 +13,10 @@ from sqlalchemy import ColumnElement, Connection, func, literal_column, select, 
 from sqlalchemy.dialects.postgresql import OID
 
 from pytest_dogfood.consistency.hub.connection import CREATEDB
+from pytest_dogfood.consistency.hub.model import HubUnreachable, HubUsageError, RightsError
 from pytest_dogfood.consistency.hub.schema import (
     checkouts,
+    found_tables,
     hubs,
     metadata,
     repos,
@@ -23,8 +25,6 @@ from pytest_dogfood.consistency.hub.schema import (
     tasks,
     writebacks,
 )
-from pytest_dogfood.hub.errors import HubUnreachable, HubUsageError, RightsError
-from pytest_dogfood.hub.upgrades import found_tables
 
 _TO_READ: Mapping[str, tuple[str, ...]] = {
     table.name: ("SELECT",) for table in (hubs, schema_version, repos, checkouts, tasks, task_events)

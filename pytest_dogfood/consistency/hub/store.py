@@ -11,19 +11,24 @@ from msgspec.structs import asdict
 from sqlalchemy import URL, select, update
 from sqlalchemy.exc import IntegrityError
 
-from pytest_dogfood.consistency.hub import changes, queries
-from pytest_dogfood.consistency.hub.connection import Database
-from pytest_dogfood.consistency.hub.model import Status
+from pytest_dogfood.consistency.hub import changes, queries, queries as registering
+from pytest_dogfood.consistency.hub.connection import Database, parse_url
+from pytest_dogfood.consistency.hub.model import (
+    Checkout,
+    Event,
+    HubTask,
+    HubUsageError,
+    Machine,
+    Repo,
+    Source,
+    Stamp,
+    Status,
+    Writeback,
+    WrongHubError,
+)
 from pytest_dogfood.consistency.hub.preconditions import require_usable
-from pytest_dogfood.consistency.hub.schema import tasks, writebacks
+from pytest_dogfood.consistency.hub.schema import hub_id, require_current, tasks, upgrade, writebacks
 from pytest_dogfood.diagnostics import did_you_mean
-from pytest_dogfood.hub import registering
-from pytest_dogfood.hub.entries import Checkout, Event, Repo, Source, Stamp, Writeback
-from pytest_dogfood.hub.errors import HubUsageError, WrongHubError
-from pytest_dogfood.hub.machine import Machine
-from pytest_dogfood.hub.tasks import HubTask
-from pytest_dogfood.hub.upgrades import hub_id, require_current, upgrade
-from pytest_dogfood.hub.urls import parse_url
 
 
 class Hub:
