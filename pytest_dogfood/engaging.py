@@ -30,7 +30,7 @@ from pytest_dogfood.verdicts import Verdicts
 from pytest_dogfood.world import World
 
 if TYPE_CHECKING:
-    from pytest_dogfood.actors.troupe import Troupe
+    from pytest_dogfood.actors.actor import Troupe
 
 
 def presence_for(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from pytest_dogfood.acting import Act, Cast
+from pytest_dogfood.actors.loop import Act, Cast
 from pytest_dogfood.journey import Step
 from pytest_dogfood.performance import Bench, Deadline, Performance, StepResult, compare
 

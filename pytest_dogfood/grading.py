@@ -8,9 +8,9 @@ from msgspec import Struct
 
 from pytest_dogfood.actions import Action, Verdict, free_text
 from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.fileformat.expected_text import TooSlow, search
 from pytest_dogfood.journey import Step
 from pytest_dogfood.judgement import Mismatch
-from pytest_dogfood.patterns import TooSlow, search
 from pytest_dogfood.performance import Ending, Observation
 
 

@@ -10,8 +10,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pytest_dogfood.expansion import expanded, expanded_pattern, variable_alone
+from pytest_dogfood.fileformat.expected_text import TooSlow, search
 from pytest_dogfood.journey import Expectation, FileExpectation, Save, Step, StreamExpectation
-from pytest_dogfood.patterns import TooSlow, search
 
 READABLE = 8 * 1024 * 1024
 """Bytes of output that assertions read at most."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_dogfood.acting import NoActor, nobody_acts
+from pytest_dogfood.actors.loop import NoActor, nobody_acts
 from pytest_dogfood.execution import perform
 from pytest_dogfood.journal import Why
 from pytest_dogfood.journey import Journey

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from pytest_dogfood.acting import NoActor
+from pytest_dogfood.actors.loop import NoActor
 from pytest_dogfood.asking import Admit, Ask, DeferredError, Ensure
 from pytest_dogfood.cleanup import CLEAN_UP_FAILED, clean_up
 from pytest_dogfood.diagnostics import HarnessError, UnansweredProbeError

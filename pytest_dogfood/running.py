@@ -8,7 +8,7 @@ from typing import Any, NoReturn, TypeVar
 
 import pytest
 
-from pytest_dogfood.acting import NoActor
+from pytest_dogfood.actors.loop import NoActor
 from pytest_dogfood.asking import Ask, DeferredError, FixtureValue
 from pytest_dogfood.capabilities import Capabilities
 from pytest_dogfood.collection import JourneyFile

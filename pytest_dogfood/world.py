@@ -25,7 +25,7 @@ from pytest_dogfood.stepping import RealBench, SecretKeeper, expand
 from pytest_dogfood.storage import private_directory
 
 if TYPE_CHECKING:
-    from pytest_dogfood.actors.troupe import Troupe  # most projects have no actors
+    from pytest_dogfood.actors.actor import Troupe  # most projects have no actors
 
 
 def run_marker(run: str) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from pytest_dogfood.acting import Limits
 from pytest_dogfood.actions import Action, Answer, Performed, Verdict, Whose
+from pytest_dogfood.actors.loop import Limits
 from pytest_dogfood.journey import Step
 from pytest_dogfood.judgement import Stream, TooMuchToJudge
 from pytest_dogfood.performance import Grade, Observation

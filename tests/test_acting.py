@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import pytest
 from msgspec.structs import replace
 
-from pytest_dogfood.acting import Limits
 from pytest_dogfood.actions import Action, ActorError, Answer, Command, Done, Performed, Verdict
+from pytest_dogfood.actors.loop import Limits
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution import perform
 from pytest_dogfood.grading import decides

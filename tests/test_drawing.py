@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from hypothesis import given, settings
 
-from pytest_dogfood.drawing.notations import render
+from pytest_dogfood.drawing.formats import render
 from pytest_dogfood.drawing.picture import focus
 from pytest_dogfood.drawing.portraying import picture_of
 from pytest_dogfood.drawing.svg import MOST_JOURNEYS, TooManyJourneysError

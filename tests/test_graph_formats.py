@@ -6,7 +6,7 @@ import re
 import pytest
 from hypothesis import given, settings
 
-from pytest_dogfood.drawing.notations import FORMATS, render
+from pytest_dogfood.drawing.formats import FORMATS, render
 from pytest_dogfood.drawing.picture import Picture
 from pytest_dogfood.drawing.picturejson import picture_from_json
 from pytest_dogfood.graph import CapabilityGraph

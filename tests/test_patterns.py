@@ -8,7 +8,7 @@ import warnings
 import pytest
 from hypothesis import assume, given, settings, strategies as st
 
-from pytest_dogfood.patterns import TooSlow, search, unrolled_size
+from pytest_dogfood.fileformat.expected_text import TooSlow, search, unrolled_size
 
 HOSTILE = "a" * 60 + "!"
 

@@ -11,17 +11,17 @@ from jsonschema import Draft202012Validator
 
 from pytest_dogfood.cli.templates import capability_template, journey_template, project_files
 from pytest_dogfood.diagnostics import Diagnostic
-from pytest_dogfood.fileformat.nodes import Findings
-from pytest_dogfood.fileformat.notation import free_value
-from pytest_dogfood.fileformat.parser import parse_journey_file, parse_settings_file
-from pytest_dogfood.fileformat.schema import (
+from pytest_dogfood.fileformat.json_schema import (
     JOURNEY_SCHEMA,
     SETTINGS_SCHEMA,
     journey_schema,
     render,
     settings_schema,
 )
-from pytest_dogfood.fileformat.yamltext import read_document
+from pytest_dogfood.fileformat.nodes import Findings
+from pytest_dogfood.fileformat.parser import parse_journey_file, parse_settings_file
+from pytest_dogfood.fileformat.scalars import free_value
+from pytest_dogfood.fileformat.syntax import read_document
 from tests.test_parser_bad_input import (
     MISTAKES_IN_A_FILE,
     MISTAKES_IN_A_JOURNEY,

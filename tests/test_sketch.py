@@ -6,7 +6,7 @@ from hypothesis import given, settings, strategies as st
 
 from pytest_dogfood.drawing.layout import lay_out
 from pytest_dogfood.drawing.markup import escaped, path_data
-from pytest_dogfood.drawing.sketch import boxes_of, drawn_tiers, joints_of, labels_of, shortened, text_width
+from pytest_dogfood.drawing.texts import boxes_of, drawn_tiers, joints_of, labels_of, shortened, text_width
 from pytest_dogfood.graph import CapabilityGraph
 from tests.small_graphs import graphs, picture_with_plan
 

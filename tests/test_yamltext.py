@@ -7,8 +7,8 @@ import yaml
 from hypothesis import given, strategies as st
 
 from pytest_dogfood.fileformat.nodes import Findings, ListNode, MapNode, Node, ScalarNode
-from pytest_dogfood.fileformat.notation import free_value
-from pytest_dogfood.fileformat.yamltext import MAX_BYTES, read_document, read_yaml
+from pytest_dogfood.fileformat.scalars import free_value
+from pytest_dogfood.fileformat.syntax import MAX_BYTES, read_document, read_yaml
 
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{after}: &{after} [{', '.join([f'*{before}'] * 9)}]\n"

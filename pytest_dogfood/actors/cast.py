@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from msgspec import Struct, field
 
-from pytest_dogfood.acting import Limits
 from pytest_dogfood.actions import (
     Action,
     Answer,
@@ -21,8 +20,9 @@ from pytest_dogfood.actions import (
     brief_of_step,
     masked,
 )
+from pytest_dogfood.actors.actions import Stage
+from pytest_dogfood.actors.loop import Limits
 from pytest_dogfood.actors.recording import AGAIN, filled_in
-from pytest_dogfood.actors.stage import Stage
 from pytest_dogfood.actors.trajectory import Trajectory
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.journey import Journey, Step

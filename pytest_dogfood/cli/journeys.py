@@ -53,7 +53,7 @@ def _paint_for(stream: TextIO) -> Paint:
 
 def graph(options: Namespace) -> int:
     """Draw the graph."""
-    from pytest_dogfood.drawing.notations import render
+    from pytest_dogfood.drawing.formats import render
     from pytest_dogfood.drawing.picture import focus
     from pytest_dogfood.drawing.portraying import picture_of
     from pytest_dogfood.inspecting import inspect
@@ -92,7 +92,7 @@ def _notation_of(output: str | None) -> str:
 
 def schema(options: Namespace) -> int:
     """Print the JSON Schema of a kind of file."""
-    from pytest_dogfood.fileformat.schema import journey_schema, render, settings_schema
+    from pytest_dogfood.fileformat.json_schema import journey_schema, render, settings_schema
 
     print(render(journey_schema() if options.file == "journey" else settings_schema()).rstrip("\n"))
     return OK

@@ -6,7 +6,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
-from pytest_dogfood.drawing.layering import Ladder
+from pytest_dogfood.drawing.layers import Ladder
 
 Rows = list[list[str]]
 

@@ -15,7 +15,7 @@ from pytest_dogfood.drawing.picture import (
     ProviderKind,
     ProviderNode,
 )
-from pytest_dogfood.drawing.sketch import Label, seconds_in_words
+from pytest_dogfood.drawing.texts import Label, seconds_in_words
 from pytest_dogfood.journey import Scope
 
 _BY_KIND: Mapping[ProviderKind, str] = {

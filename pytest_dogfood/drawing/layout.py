@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 
 from pytest_dogfood.drawing.crossings import untangled
-from pytest_dogfood.drawing.layering import Box, Ends, Joint, Ladder, ladder_of
+from pytest_dogfood.drawing.layers import Box, Ends, Joint, Ladder, ladder_of
 from pytest_dogfood.drawing.straightening import straightened
 
 Point = tuple[float, float]

@@ -9,7 +9,7 @@ from msgspec import Struct
 from pytest_dogfood.diagnostics import counted
 from pytest_dogfood.drawing.markup import colour_class, element, number, text_element
 from pytest_dogfood.drawing.picture import LinkKind, Picture
-from pytest_dogfood.drawing.sketch import BADGE_WIDTH, shortened
+from pytest_dogfood.drawing.texts import BADGE_WIDTH, shortened
 from pytest_dogfood.journey import Scope
 
 _SAMPLE_WIDTH = 34.0

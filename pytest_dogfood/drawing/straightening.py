@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
 
-from pytest_dogfood.drawing.layering import Ladder
+from pytest_dogfood.drawing.layers import Ladder
 
 Rows = Sequence[Sequence[str]]
 

@@ -25,7 +25,7 @@ from pytest_dogfood.drawing.markup import (
     text_element,
 )
 from pytest_dogfood.drawing.picture import JourneyNode, LinkKind, Picture, ProviderNode
-from pytest_dogfood.drawing.sketch import (
+from pytest_dogfood.drawing.texts import (
     BADGE_WIDTH,
     ID_SIZE,
     LINE_HEIGHT,

@@ -13,7 +13,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from pytest_dogfood.fileformat.nodes import Findings, Placed, ScalarNode
-from pytest_dogfood.fileformat.notation import InnerPath
+from pytest_dogfood.fileformat.scalars import InnerPath
 from pytest_dogfood.journey import Expectation, Mark, Save, Step, StreamExpectation
 
 _PLACEHOLDER = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from pytest_dogfood.fileformat.assembly import Defaults
+from pytest_dogfood.fileformat.builder import Defaults
 from pytest_dogfood.fileformat.nodes import Findings, ListNode, MapNode, Node, ScalarNode
 from pytest_dogfood.fileformat.records import Fields, Record
 from pytest_dogfood.fileformat.scripttext import read_header

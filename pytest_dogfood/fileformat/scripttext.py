@@ -12,8 +12,8 @@ from itertools import islice
 
 from pytest_dogfood.fileformat.nodes import MAX_FINDINGS, Findings, MapNode, Node, Place, ScalarNode, shown
 from pytest_dogfood.fileformat.shapes import refuse
+from pytest_dogfood.fileformat.syntax import TOP, read_yaml
 from pytest_dogfood.fileformat.trees import report_duplicate
-from pytest_dogfood.fileformat.yamltext import TOP, read_yaml
 
 MAX_HEADER = 1000
 """Lines of a script that are looked at for its header; without a limit a hostile one would take minutes."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pytest_dogfood.fileformat.notation import Duration, ExitStatus, JmesPath, MarkShape, Regex
 from pytest_dogfood.fileformat.othertools import OF_JOURNEYS, OF_STEPS
 from pytest_dogfood.fileformat.records import Fields, Record
+from pytest_dogfood.fileformat.scalars import Duration, ExitStatus, JmesPath, MarkShape, Regex
 from pytest_dogfood.fileformat.shapes import CHECKS_NOTHING, ByKind, Choice, Key, ListOf, MapOf, OneOrMany
 from pytest_dogfood.fileformat.vocabulary import (
     ANY_TEXT,

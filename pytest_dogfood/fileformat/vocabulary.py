@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from pytest_dogfood.fileformat.notation import (
+from pytest_dogfood.fileformat.records import Fields, Record
+from pytest_dogfood.fileformat.scalars import (
     Command,
     Duration,
     ExpectedText,
@@ -13,7 +14,6 @@ from pytest_dogfood.fileformat.notation import (
     JmesPath,
     Regex,
 )
-from pytest_dogfood.fileformat.records import Fields, Record
 from pytest_dogfood.fileformat.shapes import (
     CHECKS_NOTHING,
     ByKind,

@@ -8,7 +8,7 @@ from unicodedata import combining, east_asian_width
 
 from msgspec import Struct
 
-from pytest_dogfood.drawing.layering import Box, Joint
+from pytest_dogfood.drawing.layers import Box, Joint
 from pytest_dogfood.drawing.picture import (
     JourneyNode,
     Link,

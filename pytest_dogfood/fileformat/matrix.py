@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import Struct
 
 from pytest_dogfood.diagnostics import Location
-from pytest_dogfood.fileformat.assembly import (
+from pytest_dogfood.fileformat.builder import (
     Defaults,
     read_acted_steps,
     read_seed_files,

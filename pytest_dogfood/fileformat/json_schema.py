@@ -10,10 +10,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pytest_dogfood.fileformat.assembly import SAYS_WHAT_TO_DO
-from pytest_dogfood.fileformat.notation import ExitStatus, MarkShape
-from pytest_dogfood.fileformat.shapes import Shape
-from pytest_dogfood.fileformat.shapeschema import (
+from pytest_dogfood.fileformat.builder import SAYS_WHAT_TO_DO
+from pytest_dogfood.fileformat.scalars import ExitStatus, MarkShape
+from pytest_dogfood.fileformat.shape_schema import (
     Definitions,
     JsonSchema,
     at_least_one,
@@ -21,6 +20,7 @@ from pytest_dogfood.fileformat.shapeschema import (
     excludes,
     with_examples,
 )
+from pytest_dogfood.fileformat.shapes import Shape
 from pytest_dogfood.fileformat.tables import (
     CAPABILITIES,
     CAPABILITY,

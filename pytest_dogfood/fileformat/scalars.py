@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from pytest_dogfood.fileformat.expected_text import unrolled_size
 from pytest_dogfood.fileformat.nodes import (
     NULLS,
     Findings,
@@ -20,7 +21,6 @@ from pytest_dogfood.fileformat.nodes import (
 )
 from pytest_dogfood.fileformat.shapes import CHECKS_NOTHING, Number, read_text, refuse, refuse_empty
 from pytest_dogfood.journey import MARK_PATTERN, Mark
-from pytest_dogfood.patterns import unrolled_size
 
 MAX_REPETITIONS = 1_000_000
 MAX_SECONDS = 366 * 24 * 3600.0

@@ -8,9 +8,10 @@ from typing import Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pytest_dogfood.acting import Limits, NoActor, nobody_acts
 from pytest_dogfood.actions import Action, Answer, Command, Done, JourneyBrief, StepBrief, Verdict, request
+from pytest_dogfood.actors.actions import Stage
 from pytest_dogfood.actors.cast import Decide, JourneyCast
+from pytest_dogfood.actors.loop import Limits, NoActor, nobody_acts
 from pytest_dogfood.actors.program import ActorProcess
 from pytest_dogfood.actors.recording import (
     AGAIN,
@@ -20,7 +21,6 @@ from pytest_dogfood.actors.recording import (
     recording_of,
     with_placeholders,
 )
-from pytest_dogfood.actors.stage import Stage
 from pytest_dogfood.actors.trajectory import Trajectory
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution import perform

@@ -9,8 +9,8 @@ from pytest_dogfood.diagnostics import did_you_mean
 from pytest_dogfood.drawing.inscription import chain_labels, headline, links_by_node, needs_and_gives, summary
 from pytest_dogfood.drawing.picture import JourneyNode, Link, LinkKind, NodeKey, Picture, ProviderNode
 from pytest_dogfood.drawing.picturejson import picture_to_json
-from pytest_dogfood.drawing.sketch import detail_line, provider_line
 from pytest_dogfood.drawing.svg import svg_of
+from pytest_dogfood.drawing.texts import detail_line, provider_line
 from pytest_dogfood.journey import Tier
 
 _NOT_PLAIN = re.compile(r"[^\w ,.:/()·→-]")

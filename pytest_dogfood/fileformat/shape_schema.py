@@ -13,7 +13,8 @@ from functools import singledispatch
 from typing import Any, TypeAlias
 
 from pytest_dogfood.fileformat.nodes import Findings
-from pytest_dogfood.fileformat.notation import (
+from pytest_dogfood.fileformat.records import Record
+from pytest_dogfood.fileformat.scalars import (
     DURATION_AMOUNT,
     DURATION_UNITS,
     MAX_SECONDS,
@@ -28,7 +29,6 @@ from pytest_dogfood.fileformat.notation import (
     Regex,
     free_value,
 )
-from pytest_dogfood.fileformat.records import Record
 from pytest_dogfood.fileformat.shapes import (
     ByKind,
     Choice,
@@ -44,7 +44,7 @@ from pytest_dogfood.fileformat.shapes import (
     Word,
     Words,
 )
-from pytest_dogfood.fileformat.yamltext import read_yaml
+from pytest_dogfood.fileformat.syntax import read_yaml
 from pytest_dogfood.journey import MARK_PATTERN
 
 JsonSchema: TypeAlias = dict[str, Any]
