@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from msgspec.structs import replace
 
 from pytest_dogfood.execution import perform
-from pytest_dogfood.expansion import written_in
+from pytest_dogfood.fileformat.expected_text import written_in
 from pytest_dogfood.journey import Journey, Script, Step
 from pytest_dogfood.performance import Performance
 from pytest_dogfood.stepping import RealBench

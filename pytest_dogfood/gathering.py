@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from pytest_dogfood.actors.actor import Troupe
+from pytest_dogfood.actors.actor import HookPrompter, Troupe
 from pytest_dogfood.actors.loop import Limits
 from pytest_dogfood.actors.program import ActorProcess
 from pytest_dogfood.actors.recording import Recordings
 from pytest_dogfood.journey import Journey
-from pytest_dogfood.prompting import HookPrompter
 from pytest_dogfood.world import World
 
 

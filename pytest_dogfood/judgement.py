@@ -9,8 +9,13 @@ from typing import Any, Literal, Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pytest_dogfood.expansion import expanded, expanded_pattern, variable_alone
-from pytest_dogfood.fileformat.expected_text import TooSlow, search
+from pytest_dogfood.fileformat.expected_text import (
+    TooSlow,
+    expanded,
+    expanded_pattern,
+    search,
+    variable_alone,
+)
 from pytest_dogfood.journey import Expectation, FileExpectation, Save, Step, StreamExpectation
 
 READABLE = 8 * 1024 * 1024

@@ -13,7 +13,7 @@ from pytest_dogfood.stepping import RealBench
 from pytest_dogfood.world import World
 
 if TYPE_CHECKING:
-    from pytest_dogfood.actors.cast import JourneyCast
+    from pytest_dogfood.actors.actor import JourneyCast
 
 
 def require_actor(world: World, journey: Journey) -> None:

@@ -14,7 +14,7 @@ from msgspec import Struct, field
 from pytest_dogfood.actions import TAIL
 from pytest_dogfood.captured import Captured, TooMuchOutput, printable
 from pytest_dogfood.diagnostics import HarnessError, to_harness_error
-from pytest_dogfood.expansion import problem_with
+from pytest_dogfood.fileformat.expected_text import problem_with
 from pytest_dogfood.interruption import CLEANUP_SECONDS, Interruption
 from pytest_dogfood.journey import Script, Step
 from pytest_dogfood.judgement import READABLE, WITHHELD, Stream, TooMuchToJudge

@@ -30,7 +30,7 @@ from pytest_dogfood.wording import failure_text
 from pytest_dogfood.world import State
 
 if TYPE_CHECKING:
-    from pytest_dogfood.actors.cast import JourneyCast
+    from pytest_dogfood.actors.actor import JourneyCast
 
 
 NOT_SET_UP = (

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Set as AbstractSet
 from msgspec import Struct
 
 from pytest_dogfood.diagnostics import Diagnostic, Severity, nearest
-from pytest_dogfood.expansion import written_in
+from pytest_dogfood.fileformat.expected_text import written_in
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability, Journey, Step, Token, variable_for
 

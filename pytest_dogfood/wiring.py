@@ -210,11 +210,7 @@ def _roots(config: pytest.Config) -> tuple[Path, ...]:
 
 def _somebody_acts(config: pytest.Config, journey: Journey) -> bool:
     """Whether a run would have somebody to decide what the journey's steps without a command need."""
-    from pytest_dogfood.prompting import (
-        GUI,  # most projects have no such steps
-        NEXT,
-        is_implemented,
-    )
+    from pytest_dogfood.actors.actor import GUI, NEXT, is_implemented
 
     if journey.is_gui:
         return is_implemented(config.hook, GUI)

@@ -7,8 +7,7 @@ from random import Random
 from hypothesis import strategies as st
 
 from pytest_dogfood.diagnostics import Location
-from pytest_dogfood.drawing.picture import Picture
-from pytest_dogfood.drawing.portraying import picture_of
+from pytest_dogfood.drawing.picture import Picture, picture_of
 from pytest_dogfood.durations import weights
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability, Journey, JourneyId, Scope, Service, Step, Tier, Token

@@ -19,8 +19,7 @@ from pytest_dogfood.advice import advise
 from pytest_dogfood.diagnosis import diagnose, diagnose_ids
 from pytest_dogfood.fileformat import scripts, tables, vocabulary
 from pytest_dogfood.fileformat.parser import ParsedFile, parse_journey_file, parse_settings_file
-from pytest_dogfood.fileformat.records import Record
-from pytest_dogfood.fileformat.shapes import ByKind
+from pytest_dogfood.fileformat.shapes import ByKind, Record
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.settings import Settings
 from tests.runs import leaving_out

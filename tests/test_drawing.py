@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 
 from pytest_dogfood.drawing.formats import render
-from pytest_dogfood.drawing.picture import focus
-from pytest_dogfood.drawing.portraying import picture_of
+from pytest_dogfood.drawing.picture import focus, picture_of
 from pytest_dogfood.drawing.svg import MOST_JOURNEYS, TooManyJourneysError
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability, Journey, Scope, Tier, Token

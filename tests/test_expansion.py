@@ -7,8 +7,13 @@ import re
 import pytest
 from hypothesis import given, strategies as st
 
-from pytest_dogfood.expansion import expanded, expanded_pattern, problem_with, variable_alone
-from pytest_dogfood.fileformat.expected_text import search
+from pytest_dogfood.fileformat.expected_text import (
+    expanded,
+    expanded_pattern,
+    problem_with,
+    search,
+    variable_alone,
+)
 from pytest_dogfood.journey import Expectation, FileExpectation, StreamExpectation
 
 VALUES = {"n": "17", "dot": "a.b", "empty": "", "dollar": "$n", "A_1": "x", "both": "2,1"}

@@ -6,9 +6,8 @@ import re
 import pytest
 from hypothesis import given, settings
 
-from pytest_dogfood.drawing.formats import FORMATS, render
+from pytest_dogfood.drawing.formats import FORMATS, picture_from_json, render
 from pytest_dogfood.drawing.picture import Picture
-from pytest_dogfood.drawing.picturejson import picture_from_json
 from pytest_dogfood.graph import CapabilityGraph
 from tests.small_graphs import graphs, journey, picture_with_plan, shop_graph
 

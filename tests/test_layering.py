@@ -6,10 +6,8 @@ from random import Random
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from pytest_dogfood.drawing.crossings import crossings, untangled
-from pytest_dogfood.drawing.layers import Box, Joint, in_layers, ladder_of, row_limit
-from pytest_dogfood.drawing.layout import Layout, Place, lay_out
-from pytest_dogfood.drawing.straightening import straightened
+from pytest_dogfood.drawing.layers import Box, Joint, crossings, in_layers, ladder_of, row_limit, untangled
+from pytest_dogfood.drawing.layout import Layout, Place, lay_out, straightened
 
 Scene = tuple[list[Box], list[Joint]]
 

@@ -1,19 +1,22 @@
-"""Where an actor's commands run: in the journey's working directory, a `cd` lasting as at a prompt."""
+"""Runs an actor's actions in the working directory of the journey, and writes down what it did."""
 
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from pytest_dogfood.actions import TAIL, Performed
-from pytest_dogfood.journey import Step
+from pytest_dogfood.actions import TAIL, Action, Performed, masked
+from pytest_dogfood.journey import Journey, Step
 from pytest_dogfood.judgement import Stream
-from pytest_dogfood.performance import Observation
+from pytest_dogfood.performance import Grade, Observation
 from pytest_dogfood.shells import shell_argv
 from pytest_dogfood.stepping import (
     RealBench,
@@ -23,6 +26,64 @@ from pytest_dogfood.stepping import (
     place_files,
     require_variables,
 )
+from pytest_dogfood.storage import append_line
+
+VERSION = 1
+"""Version of the lines. 1: the first."""
+
+
+class Trajectory:
+    """A file of JSON lines, private to its owner, complete up to the moment at which its writer may die."""
+
+    def __init__(self, path: Path, keeper: SecretKeeper) -> None:
+        self.path = path
+        self._keeper = keeper
+
+    def begin(self, journey: Journey, *, why: str, run: str, worker: str, asked_by: str = "") -> None:
+        self._write(
+            "journey",
+            version=VERSION,
+            id=journey.id,
+            nodeid=journey.nodeid,
+            location=str(journey.location),
+            why=why,
+            run=run,
+            worker=worker,
+            **({"asked_by": asked_by} if asked_by else {}),
+        )
+
+    def action(self, action: Action, *, note: str = "") -> None:
+        content = asdict(action)
+        content["milliseconds"] = round(content.pop("seconds") * 1000)
+        self._write("action", **content, **({"note": note} if note else {}))
+
+    def grade(self, step: int, grade: Grade, *, note: str = "") -> None:
+        self._write(
+            "grade",
+            step=step,
+            ended=grade.ended.name.lower(),
+            decisive=grade.decisive,
+            actions=grade.actions,
+            command=None if grade.graded is None else grade.graded.command,
+            credited_from=grade.graded.step if grade.graded is not None and grade.credited else None,
+            wrong=[str(one) for one in grade.wrong],
+            judge=None if grade.verdict is None else asdict(grade.verdict),
+            unjudged=grade.unjudged,
+            **({"note": note} if note else {}),
+        )
+
+    def end(self, outcome: str, why: str = "") -> None:
+        self._write("end", outcome=outcome, **({"why": why} if why else {}))
+
+    def close(self) -> None:
+        """Hide what has come to be known as secret only after it was written."""
+        if self.path.exists():
+            self._keeper.secrets.mask_file(self.path)
+
+    def _write(self, kind: str, **content: Any) -> None:  # noqa: ANN401 - JSON is any of its types
+        line = {"kind": kind, **masked(content, self._keeper.mask)}
+        append_line(self.path, json.dumps(line, ensure_ascii=False).encode(errors="replace"))
+
 
 _NOTE = "_DOGFOOD_CWD"
 _FOLLOWED = f"trap 'pwd -P >\"${_NOTE}\" 2>/dev/null || :' EXIT\n"

@@ -1,33 +1,224 @@
-"""Whoever can act in this process of the run, and the performance of whole journeys by them."""
+"""What decides the steps without a command, by hooks, a program or a recording, and judges what was done."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from traceback import walk_tb
+from typing import Any, Protocol
 
-from msgspec import Struct
+import pytest
+from msgspec import Struct, field
 from msgspec.structs import replace
 
-from pytest_dogfood.actions import Action, Answer, Command, Done, JourneyBrief, StepBrief, Verdict, request
-from pytest_dogfood.actors.actions import Stage
-from pytest_dogfood.actors.cast import Decide, JourneyCast
+from pytest_dogfood.actions import (
+    Action,
+    ActorError,
+    Answer,
+    Command,
+    Done,
+    JourneyBrief,
+    Performed,
+    StepBrief,
+    Verdict,
+    Whose,
+    answer_in,
+    brief_of_journey,
+    brief_of_step,
+    masked,
+    request,
+)
+from pytest_dogfood.actors.actions import Stage, Trajectory
 from pytest_dogfood.actors.loop import Limits, NoActor, nobody_acts
 from pytest_dogfood.actors.program import ActorProcess
 from pytest_dogfood.actors.recording import (
     AGAIN,
     Recording,
     Recordings,
+    filled_in,
     recording_name,
     recording_of,
     with_placeholders,
 )
-from pytest_dogfood.actors.trajectory import Trajectory
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution import perform
-from pytest_dogfood.journey import Journey
-from pytest_dogfood.performance import Performance
+from pytest_dogfood.journey import Journey, Step
+from pytest_dogfood.performance import Grade, Observation, Performance
 from pytest_dogfood.rundir import RunDirectory
-from pytest_dogfood.stepping import RealBench
+from pytest_dogfood.stepping import RealBench, SecretKeeper
+
+NEXT = "pytest_dogfood_next_action"
+GUI = "pytest_dogfood_gui_action"
+JUDGE = "pytest_dogfood_judge"
+
+
+def is_implemented(relay: Any, hook: str) -> bool:  # noqa: ANN401 - pytest exports no type for its hooks
+    """Whether some plugin or conftest file has the hook."""
+    return bool(getattr(relay, hook).get_hookimpls())
+
+
+class HookPrompter:
+    """The hooks as they count for one journey: those of plugins, and of conftest files above its own."""
+
+    def __init__(self, relay: Any, *, gui: bool) -> None:  # noqa: ANN401 - pytest exports no type for its hooks
+        self._relay = relay
+        self._hook = GUI if gui else NEXT
+        self._answers = (Performed if gui else Command, Done, ActorError)
+
+    @property
+    def acts(self) -> bool:
+        return is_implemented(self._relay, self._hook)
+
+    def next_action(
+        self, journey: JourneyBrief, step: StepBrief, observations: Sequence[Action]
+    ) -> Answer | None:
+        answer = self._call(self._hook, step, journey=journey, step=step, observations=observations)
+        understood = self._understood(answer, step)
+        if understood is None or isinstance(understood, self._answers):
+            return understood
+        names = ", ".join(f"pytest_dogfood.{kind.__name__}" for kind in self._answers)
+        raise HarnessError(f"{step.location}: {self._hook} gave {answer!r}, and not None or one of {names}")
+
+    def _understood(self, answer: Any, about: StepBrief) -> Any:  # noqa: ANN401 - whatever the hook has given
+        """Take an answer that is written as a process writes it for what it means."""
+        if not isinstance(answer, Mapping):
+            return answer
+        try:
+            return answer_in(answer)
+        except ValueError as error:
+            raise HarnessError(f"{about.location}: {self._hook} gave {answer!r}: {error}") from error
+
+    def judge(self, journey: JourneyBrief, step: StepBrief, actions: Sequence[Action]) -> Verdict | None:
+        verdict = self._call(JUDGE, step, journey=journey, step=step, actions=actions)
+        if isinstance(verdict, bool):
+            return Verdict(passed=verdict)
+        if verdict is None or isinstance(verdict, Verdict):
+            return verdict
+        raise HarnessError(
+            f"{step.location}: {JUDGE} gave {verdict!r}, and not None, true, false or a pytest_dogfood.Verdict"
+        )
+
+    def _call(self, hook: str, about: StepBrief, /, **arguments: object) -> Any:  # noqa: ANN401 - whatever it gives
+        try:
+            return getattr(self._relay, hook)(**arguments)
+        except pytest.exit.Exception:
+            raise  # as in a test, it ends the run
+        except (Exception, pytest.fail.Exception, SystemExit) as error:
+            raise HarnessError(
+                f"{about.location}: {hook} raised {type(error).__name__}: {error} ({_place(error)})"
+            ) from error
+
+
+def _place(error: BaseException) -> str:
+    """Name the line that raised, or the one that called something of ours or of pytest which did."""
+    places = [
+        f"{Path(frame.f_code.co_filename)}:{line}"
+        for frame, line in walk_tb(error.__traceback__)
+        if str(frame.f_globals.get("__name__")).partition(".")[0]
+        not in {"pytest_dogfood", "_pytest", "pluggy"}
+    ]
+    return places[-1] if places else "nobody knows where"
+
+
+Decide = Callable[[JourneyBrief, StepBrief, Sequence[Action]], Answer]
+"""Gives what is to be done next; raises HarnessError if nobody can tell."""
+
+Judge = Callable[[JourneyBrief, StepBrief, Sequence[Action]], Verdict | None]
+
+
+class JourneyCast(Struct, kw_only=True):
+    """The cast of one journey. `variables` grow by what its steps save, and `commands` are those run for each step.
+
+    With `recorded`, what `decide` gives are commands with place holders.
+    """
+
+    journey: Journey
+    limits: Limits
+    stage: Stage
+    decide: Decide
+    judged_by: Judge
+    keeper: SecretKeeper
+    trajectory: Trajectory
+    variables: dict[str, str]
+    recorded: bool = False
+    commands: dict[int, list[str]] = field(default_factory=dict)
+    grades: list[Grade] = field(default_factory=list)
+    _briefs: tuple[JourneyBrief, StepBrief] | None = None
+    _number: int = 0
+    _note: str = ""
+
+    @property
+    def unjudged(self) -> int:
+        """How many expectations in free text nobody has judged."""
+        return sum(grade.unjudged for grade in self.grades)
+
+    def begin(self, step: Step, number: int, *, variables: Mapping[str, str]) -> None:
+        self.variables.update(variables)
+        told = masked(self.variables, self.keeper.mask)
+        total = len(self.journey.steps)
+        self._briefs = brief_of_journey(self.journey, told), brief_of_step(step, number, total)
+        self._number = number
+        self.commands[number] = []
+        self.stage.begin(step, variables)
+
+    def _told(self) -> tuple[JourneyBrief, StepBrief]:
+        if self._briefs is None:
+            raise AssertionError("a step begins before anybody is asked about it")
+        return self._briefs
+
+    def next(self, actions: Sequence[Action]) -> Answer:
+        journey, step = self._told()
+        try:
+            answer = self.decide(journey, step, tuple(actions))
+            if self.recorded and isinstance(answer, Command):
+                answer = dataclasses.replace(answer, run=filled_in(answer.run, self.variables))
+        except ValueError as error:
+            raise HarnessError(
+                f"{step.location}: a recorded command cannot be run: {error}; {AGAIN}"
+            ) from error
+        self._note = getattr(answer, "note", "")
+        return answer
+
+    def do(self, command: str, *, limit: float | None) -> Observation:
+        self.commands[self._number].append(command)
+        return self.stage.run(command, limit=limit)
+
+    def see(self, performed: Performed) -> Observation:
+        return self.stage.told(performed)
+
+    def looking_from_home(self, seen: Observation) -> Observation:
+        return self.stage.looking_from_home(seen)
+
+    def learn(self, secrets: Iterable[str]) -> None:
+        self.keeper.learn(secrets)
+
+    def tell(self, step: int, command: str, seen: Observation, *, by: Whose = "actor") -> Action:
+        action = Action(
+            step=step,
+            command=self.keeper.mask(command),
+            exit=seen.status,
+            stdout=seen.ending("stdout"),
+            stderr=seen.ending("stderr"),
+            seconds=round(seen.seconds, 3),
+            timed_out=seen.timed_out,
+            by=by,
+        )
+        self.trajectory.action(action, note=self._noted())
+        return action
+
+    def judge(self, actions: Sequence[Action]) -> Verdict | None:
+        return self.judged_by(*self._told(), tuple(actions))
+
+    def note_grade(self, number: int, result: Grade) -> None:
+        self.grades.append(result)
+        self.trajectory.grade(number, result, note=self._noted())
+
+    def _noted(self) -> str:
+        """Give what the actor said beside its answer, once."""
+        note, self._note = self._note, ""
+        return note
+
 
 UNLIMITED = Limits(actions=10**9, turns=10**9)
 """For a recording: its actor kept to limits, and what it did then is all that is done now."""

@@ -1,20 +1,142 @@
-"""The actor as a process, one per worker: asked in lines of JSON, and what becomes of it when it breaks down."""
+"""An actor that is a program, one process per worker: lines of JSON over pipes."""
 
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from select import POLLIN, POLLOUT, poll
 from typing import Any
 
 from pytest_dogfood.actions import Answer, masked, read_answer
-from pytest_dogfood.actors.pipes import Died, NoAnswer, Pipes
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.judgement import excerpt
+from pytest_dogfood.process import end_group, open_private, spawn
 from pytest_dogfood.shells import shell_argv
 from pytest_dogfood.stepping import SecretKeeper
 from pytest_dogfood.storage import write_whole
+
+LONGEST_ANSWER = 1024 * 1024
+"""Bytes of a line; who says more says nothing that we read."""
+
+FAREWELL = 2.0
+"""Seconds it has to end by itself once nothing more is asked."""
+
+GLANCE = 0.5
+"""Seconds after which it is looked at again, for the end of its output does not always tell of its own."""
+
+
+class NoAnswer(Exception):  # noqa: N818 - a fact about the program, worded by who asks
+    """It did not answer as it should; the text completes 'it …'."""
+
+
+class Died(NoAnswer):
+    """It has ended, and an exit status says more."""
+
+    def __str__(self) -> str:
+        return "died"
+
+
+class Pipes:
+    """A program in a session of its own, its standard error appended to `log`.
+
+    Raises HarnessError if it cannot be started.
+    """
+
+    def __init__(self, argv: tuple[str, ...], *, cwd: Path, env: Mapping[str, str], log: Path) -> None:
+        errors = open_private(log, fresh=False)
+        theirs_in, self._writing = os.pipe()
+        self._reading, theirs_out = os.pipe()
+        try:
+            self._process = spawn(argv, cwd=cwd, env=env, streams=(theirs_in, theirs_out, errors))
+        except BaseException:
+            self._close_ours()
+            raise
+        finally:
+            for descriptor in (theirs_in, theirs_out, errors):
+                os.close(descriptor)
+        os.set_blocking(self._writing, False)
+
+    def exchange(self, line: bytes, seconds: float) -> bytes:
+        """Send a line and give the one that comes back; raises NoAnswer for everything else."""
+        deadline = time.monotonic() + seconds
+        if self._ready(0)[0]:
+            raise NoAnswer("spoke without being asked") if self._read() else self._silence()
+        received = b""
+        while b"\n" not in received:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise NoAnswer(f"did not answer within {seconds:g} s (a line arrives once it is flushed)")
+            has_ended = self._has_ended()  # looked at first: what it has said by then can still be read
+            readable, writable = self._ready(min(left, GLANCE), sending=bool(line))
+            if writable:
+                line = line[self._write(line) :]
+            if readable:
+                chunk = self._read()
+                if not chunk:
+                    raise self._silence()
+                received += chunk
+            elif has_ended:  # and something that it has started keeps its output open
+                raise Died
+            if len(received) > LONGEST_ANSWER:
+                raise NoAnswer(f"said more than {LONGEST_ANSWER} bytes in one answer")
+        answer, _, more = received.partition(b"\n")
+        if more:
+            raise NoAnswer("said more than one line in answer to one")
+        return answer
+
+    def close(self, *, farewell: float = FAREWELL) -> int:
+        """End it with all that it has started, at first by closing its input; gives its exit status."""
+        self._close_ours()
+        self._wait_for_its_end(farewell)
+        end_group(self._process.pid, gone=self._has_ended, grace=0.5)
+        return self._process.wait()
+
+    def _silence(self) -> NoAnswer:
+        """Say why it speaks no more."""
+        return Died() if self._wait_for_its_end(FAREWELL) else NoAnswer("closed its standard output")
+
+    def _wait_for_its_end(self, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while not self._has_ended() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return self._has_ended()
+
+    def _ready(self, seconds: float, *, sending: bool = False) -> tuple[bool, bool]:
+        """Wait until it says something, or takes more of what is being sent; tell which."""
+        waiting = poll()
+        waiting.register(self._reading, POLLIN)
+        if sending:
+            waiting.register(self._writing, POLLOUT)
+        found = {descriptor for descriptor, _ in waiting.poll(seconds * 1000)}
+        return self._reading in found, self._writing in found
+
+    def _read(self) -> bytes:
+        return os.read(self._reading, 65536)
+
+    def _write(self, line: bytes) -> int:
+        try:
+            return os.write(self._writing, line)
+        except BlockingIOError:
+            return 0
+        except BrokenPipeError:
+            # It listens no more; whether it has ended, or still speaks, is seen when we read.
+            return len(line)
+
+    def _has_ended(self) -> bool:
+        """Look without reaping: until then its group's number is its own."""
+        with suppress(ChildProcessError):
+            return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        return True
+
+    def _close_ours(self) -> None:
+        for descriptor in (self._writing, self._reading):
+            os.close(descriptor)
+
 
 PATIENCE = 3
 """So many times in a row it may break down; then it is not started again, for each time may cost its whole limit."""

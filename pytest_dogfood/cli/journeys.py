@@ -54,8 +54,7 @@ def _paint_for(stream: TextIO) -> Paint:
 def graph(options: Namespace) -> int:
     """Draw the graph."""
     from pytest_dogfood.drawing.formats import render
-    from pytest_dogfood.drawing.picture import focus
-    from pytest_dogfood.drawing.portraying import picture_of
+    from pytest_dogfood.drawing.picture import focus, picture_of
     from pytest_dogfood.inspecting import inspect
     from pytest_dogfood.planreport import in_words
 

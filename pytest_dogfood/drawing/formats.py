@@ -1,17 +1,53 @@
-"""A picture in the notations that people and tools read: text, mermaid, dot, json and svg."""
+"""A picture in the formats that people and tools read: text, mermaid, dot, JSON and SVG.
+
+Version 1: `version`, `focus`, `journeys`, `providers`, `links`, `chains`, `critical_path`, `critical_seconds`.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Set as AbstractSet
+from typing import Any
+
+import msgspec
 
 from pytest_dogfood.diagnostics import did_you_mean
-from pytest_dogfood.drawing.inscription import chain_labels, headline, links_by_node, needs_and_gives, summary
 from pytest_dogfood.drawing.picture import JourneyNode, Link, LinkKind, NodeKey, Picture, ProviderNode
-from pytest_dogfood.drawing.picturejson import picture_to_json
 from pytest_dogfood.drawing.svg import svg_of
-from pytest_dogfood.drawing.texts import detail_line, provider_line
+from pytest_dogfood.drawing.texts import (
+    chain_labels,
+    detail_line,
+    headline,
+    links_by_node,
+    needs_and_gives,
+    provider_line,
+    summary,
+)
 from pytest_dogfood.journey import Tier
+
+VERSION = 1
+
+
+def picture_to_json(picture: Picture) -> str:
+    """Write a picture; the order of everything is that of the project, and the same picture gives the same text."""
+    raw = msgspec.to_builtins(picture)
+    for journey, node in zip(raw["journeys"], picture.journeys, strict=True):
+        journey["tier"] = str(node.tier)
+    return json.dumps({"version": VERSION, **raw}, indent=2, ensure_ascii=False) + "\n"
+
+
+def picture_from_json(text: str) -> Picture:
+    """Read what `picture_to_json` has written. Raises ValueError for anything else."""
+    raw: Any = json.loads(text)
+    if not isinstance(raw, dict) or raw.get("version") != VERSION:
+        raise ValueError(f"not a picture of version {VERSION}")
+    try:
+        journeys = [{**one, "tier": Tier[one["tier"].upper()]} for one in raw["journeys"]]
+        return msgspec.convert({**raw, "journeys": journeys}, Picture)
+    except (KeyError, AttributeError, TypeError) as error:
+        raise ValueError(f"not a picture: {error!r}") from error
+
 
 _NOT_PLAIN = re.compile(r"[^\w ,.:/()·→-]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")

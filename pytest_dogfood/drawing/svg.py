@@ -5,14 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from textwrap import wrap
 
-from pytest_dogfood.drawing.inscription import (
-    chain_labels,
-    headline,
-    journey_title,
-    label_title,
-    provider_title,
-    summary,
-)
 from pytest_dogfood.drawing.layout import Layout, Place, lay_out
 from pytest_dogfood.drawing.legend import legend_of, outline
 from pytest_dogfood.drawing.markup import (
@@ -33,12 +25,18 @@ from pytest_dogfood.drawing.texts import (
     Label,
     boxes_of,
     carried,
+    chain_labels,
     detail_line,
     drawn_tiers,
+    headline,
     id_line,
     joints_of,
+    journey_title,
+    label_title,
     labels_of,
     provider_line,
+    provider_title,
+    summary,
     token_line,
 )
 from pytest_dogfood.journey import Scope, Tier

@@ -9,7 +9,7 @@ from msgspec import Struct, field
 
 from pytest_dogfood.diagnostics import Location, Severity
 from pytest_dogfood.fileformat.nodes import Findings, ListNode, Node, ScalarNode, shown
-from pytest_dogfood.fileformat.records import Fields
+from pytest_dogfood.fileformat.shapes import Fields
 from pytest_dogfood.fileformat.tables import FLEET
 from pytest_dogfood.journey import (
     Capability,

@@ -1,4 +1,4 @@
-"""What a file says before anybody asks what it means: scalars, lists and mappings with their places."""
+"""What a file says, before its meaning: scalars, lists and mappings with their places, and how their tree is built."""
 
 from __future__ import annotations
 
@@ -113,3 +113,172 @@ def described(node: Node) -> str:
             return "a list"
         case MapNode():
             return "a mapping"
+
+
+MAX_DEPTH = 64
+MAX_NODES = 1_000_000
+MAX_ALIASED_NODES = 100_000
+
+_TAG_PREFIX = "tag:yaml.org,2002:"
+
+
+class _Anchored(NamedTuple):
+    node: Node
+    size: int
+
+
+class _Open(Struct, eq=False):
+    node: ListNode | MapNode
+    children: list[Node]
+    anchor: str | None
+    count_before: int
+
+
+class Tree:
+    """The document so far. `refused` turns true when reading on would be useless; the findings say why."""
+
+    __slots__ = ("_aliased", "_anchors", "_count", "_findings", "_open", "_top", "children", "refused")
+
+    def __init__(self, findings: Findings) -> None:
+        self.refused = False
+        self._findings = findings
+        self._top: list[Node] = []
+        self.children = self._top
+        """Where the next node goes; whoever adds many scalars may append to it directly."""
+        self._open: list[_Open] = []
+        self._anchors: dict[str, _Anchored] = {}
+        self._count = 0
+        self._aliased = 0
+
+    @property
+    def has_document(self) -> bool:
+        return bool(self._top)
+
+    @property
+    def root(self) -> Node | None:
+        return None if self.refused or not self._top else self._top[0]
+
+    def add_scalar(self, value: str, line: int, column: int, plain: bool) -> None:  # noqa: FBT001 - hot path
+        self.children.append(ScalarNode(value, line, column, plain))
+
+    def adorn(self, tag: str | None, anchor: str | None) -> None:
+        """Say that the scalar just added carries a tag or an anchor."""
+        scalar = self.children[-1]
+        if tag is not None:
+            self._report_tag(tag, scalar)
+        if anchor is not None:
+            self._anchors[anchor] = _Anchored(scalar, 1)
+
+    def open_mapping(self, line: int, column: int, tag: str | None = None, anchor: str | None = None) -> None:
+        self._start(MapNode({}, line, column), [], tag, anchor)
+
+    def open_list(self, line: int, column: int, tag: str | None = None, anchor: str | None = None) -> None:
+        node = ListNode([], line, column)
+        self._start(node, node.items, tag, anchor)
+
+    def close(self) -> None:
+        opened = self._open.pop()
+        node, children = opened.node, opened.children
+        self._count += len(children)
+        self.children = self._open[-1].children if self._open else self._top
+        if isinstance(node, MapNode):
+            self._fill(node, children)
+        if opened.anchor is not None:
+            self._anchors[opened.anchor] = _Anchored(node, self._count - opened.count_before + 1)
+        if self._count > MAX_NODES:
+            self._refuse(node, "too-large", f"more than {MAX_NODES:,} values", "split it into several files")
+
+    def add_alias(self, name: str, line: int, column: int) -> None:
+        """Share the node that carries the anchor `name`; without one, keep what was written as text."""
+        at = Place(line, column)
+        if any(name == held.anchor for held in self._open):
+            self._findings.add(at, "recursive-alias", f"the alias *{name} stands inside of what it refers to")
+        elif name not in self._anchors:
+            hint = "quote the text, or write it under `|`, if the star is meant for the shell"
+            self._findings.add(at, "unknown-alias", f"no anchor &{name} stands before this alias", hint=hint)
+        else:
+            node, size = self._anchors[name]
+            self._count_aliased(size, at)
+            self.children.append(node)
+            # Aliases of aliases nest too; whoever walks the nodes relies on the cap.
+            if not self.refused and len(self._open) + _height(node) > MAX_DEPTH:
+                self._refuse(at, "too-deep", f"nested more than {MAX_DEPTH} levels deep by aliases")
+            return
+        self.children.append(ScalarNode(f"*{name}", line, column, plain=False))
+
+    def refuse_second_document(self, at: Placed) -> None:
+        hint = "remove the `---`; several journeys go into one list under `journeys:`"
+        self._refuse(at, "multiple-documents", "a second YAML document in one file", hint)
+
+    def finish(self) -> None:
+        if not self._top or is_null(self._top[0]):
+            self._refuse(self._top[0] if self._top else Place(1, 1), "empty-file", "the file says nothing")
+
+    def _start(
+        self, node: ListNode | MapNode, children: list[Node], tag: str | None, anchor: str | None
+    ) -> None:
+        self.children.append(node)
+        self._open.append(_Open(node, children, anchor, self._count))
+        self.children = children
+        if tag is not None:
+            self._report_tag(tag, node)
+        if len(self._open) > MAX_DEPTH:
+            self._refuse(node, "too-deep", f"nested more than {MAX_DEPTH} levels deep")
+
+    def _fill(self, node: MapNode, children: list[Node]) -> None:
+        entries = node.entries
+        merged: list[Node] = []
+        for key, value in zip(children[::2], children[1::2], strict=True):
+            if not isinstance(key, ScalarNode):
+                self._findings.add(key, "wrong-type", "a key must be text", hint="put it in quotes")
+            elif key.value == "<<" and key.plain:
+                merged.append(value)
+            elif key.value in entries:
+                report_duplicate(key, entries[key.value][0], self._findings)
+            else:
+                entries[key.value] = (key, value)
+        for source in merged:
+            self._merge(node, source)
+
+    def _merge(self, node: MapNode, source: Node) -> None:
+        for mapping in source.items if isinstance(source, ListNode) else [source]:
+            if not isinstance(mapping, MapNode):
+                self._findings.add(mapping, "wrong-type", "`<<` merges a mapping or a list of mappings")
+                continue
+            # What stands in the mapping itself wins over what is merged into it.
+            for name, entry in mapping.entries.items():
+                node.entries.setdefault(name, entry)
+            self._count_aliased(len(mapping.entries), node)
+
+    def _count_aliased(self, size: int, at: Placed) -> None:
+        self._count += size
+        self._aliased += size
+        if self._aliased > MAX_ALIASED_NODES:
+            message = f"aliases that explode: they stand for more than {MAX_ALIASED_NODES:,} values"
+            self._refuse(at, "too-many-aliases", message)
+
+    def _report_tag(self, tag: str, at: Placed) -> None:
+        written = f"!!{tag.removeprefix(_TAG_PREFIX)}" if tag.startswith(_TAG_PREFIX) else tag
+        hint = (
+            "put the text in quotes, or under `|`, if the exclamation mark belongs to it; else remove the tag"
+        )
+        self._findings.add(at, "yaml-tag", f"YAML takes {shown(written)} for a tag and drops it", hint=hint)
+
+    def _refuse(self, at: Placed, code: str, message: str, hint: str = "") -> None:
+        # The parser may be some events ahead of the refusal: one reason is enough.
+        if not self.refused:
+            self._findings.add(at, code, message, hint=hint)
+        self.refused = True
+
+
+def report_duplicate(key: ScalarNode, first: Placed, findings: Findings) -> None:
+    """Say that a key of a mapping was written before, at `first`."""
+    message = f"the key {shown(key.value)} stands here and at {findings.location(first)}"
+    findings.add(key, "duplicate-key", message, hint="keep one of the two")
+
+
+def _height(node: Node) -> int:
+    if isinstance(node, ScalarNode):
+        return 0
+    inner = node.items if isinstance(node, ListNode) else [value for _, value in node.entries.values()]
+    return 1 + max(map(_height, inner), default=0)

@@ -11,13 +11,11 @@ from pytest_dogfood.diagnostics import Diagnostic
 from pytest_dogfood.fileformat.builder import NO_DEFAULTS, Defaults, read_capability, read_defaults
 from pytest_dogfood.fileformat.matrix import Surroundings, read_journeys
 from pytest_dogfood.fileformat.nodes import Findings, MapNode, Node, ScalarNode, is_null
-from pytest_dogfood.fileformat.othertools import is_foreign, kind_of_file
-from pytest_dogfood.fileformat.records import Fields
 from pytest_dogfood.fileformat.scripts import read_script
-from pytest_dogfood.fileformat.shapes import refuse
+from pytest_dogfood.fileformat.shapes import Fields, refuse
 from pytest_dogfood.fileformat.syntax import MAX_BYTES, read_document
 from pytest_dogfood.fileformat.tables import JOURNEY, JOURNEY_FILE, SETTINGS, SINGLE_JOURNEY, STEP_RECORD
-from pytest_dogfood.fileformat.vocabulary import JOURNEY_ID
+from pytest_dogfood.fileformat.vocabulary import JOURNEY_ID, is_foreign, kind_of_file
 from pytest_dogfood.journey import Capability, Journey, JourneyId
 from pytest_dogfood.settings import is_script
 

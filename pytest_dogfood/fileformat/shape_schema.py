@@ -13,7 +13,6 @@ from functools import singledispatch
 from typing import Any, TypeAlias
 
 from pytest_dogfood.fileformat.nodes import Findings
-from pytest_dogfood.fileformat.records import Record
 from pytest_dogfood.fileformat.scalars import (
     DURATION_AMOUNT,
     DURATION_UNITS,
@@ -39,6 +38,7 @@ from pytest_dogfood.fileformat.shapes import (
     Number,
     OneOrMany,
     Positioned,
+    Record,
     Shape,
     Text,
     Word,

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from pytest_dogfood.fileformat.othertools import OF_JOURNEYS, OF_STEPS
-from pytest_dogfood.fileformat.records import Fields, Record
 from pytest_dogfood.fileformat.scalars import Duration, ExitStatus, JmesPath, MarkShape, Regex
-from pytest_dogfood.fileformat.shapes import CHECKS_NOTHING, ByKind, Choice, Key, ListOf, MapOf, OneOrMany
+from pytest_dogfood.fileformat.shapes import (
+    CHECKS_NOTHING,
+    ByKind,
+    Choice,
+    Fields,
+    Key,
+    ListOf,
+    MapOf,
+    OneOrMany,
+    Record,
+)
 from pytest_dogfood.fileformat.vocabulary import (
     ANY_TEXT,
     BASE_TOKEN,
@@ -19,6 +27,8 @@ from pytest_dogfood.fileformat.vocabulary import (
     IDENTIFIER,
     JOURNEY_ID,
     MATRIX_VALUE,
+    OF_JOURNEYS,
+    OF_STEPS,
     PLAIN_NAME,
     REQUIRED_TOKENS,
     SAVED_NAME,

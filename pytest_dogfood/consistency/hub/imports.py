@@ -24,7 +24,6 @@ from pytest_dogfood.consistency.hub.model import (
 )
 from pytest_dogfood.consistency.hub.store import Hub
 from pytest_dogfood.diagnostics import Diagnostic, InvalidProjectError, errors_among
-from pytest_dogfood.fileformat.jsontext import read_json
 from pytest_dogfood.fileformat.nodes import (
     Findings,
     ListNode,
@@ -35,6 +34,7 @@ from pytest_dogfood.fileformat.nodes import (
     described,
     is_null,
 )
+from pytest_dogfood.fileformat.syntax import read_json
 
 REQUIRED = ("repo", "task_id", "status")
 OPTIONAL = ("title", "reopen_count", "hub_id", "path")
