@@ -17,12 +17,12 @@ from pytest_dogfood.interruption import CLEANUP_SECONDS, Abandoned, Interruption
 from pytest_dogfood.interruptionfiles import WorkerProcesses, read_cut, read_met
 from pytest_dogfood.journal import Journal
 from pytest_dogfood.outcomes import INTERRUPTED, Cause, JourneyResult, Outcome, listed
-from pytest_dogfood.planning import Plan, PlannedJourney
 from pytest_dogfood.process import end_everything_marked
 from pytest_dogfood.properties import properties_of
 from pytest_dogfood.raising import INTERRUPTION_MARK
 from pytest_dogfood.reports import PHASES, reports_of_interrupted
 from pytest_dogfood.rundir import RunDirectory
+from pytest_dogfood.scheduling.plan import Plan, PlannedJourney
 from pytest_dogfood.signalhandlers import SignalHandlers, die_of, place_in_project
 from pytest_dogfood.world import run_marker
 

@@ -10,10 +10,10 @@ from typing import cast
 
 import pytest
 
-from pytest_dogfood.advice import advise
+from pytest_dogfood.check.advice import advise
+from pytest_dogfood.check.report import Paint, Report, in_words, plain, report_on, to_json
 from pytest_dogfood.diagnostics import Diagnostic, Location, errors_among, in_order_of_place
 from pytest_dogfood.journey import Script
-from pytest_dogfood.planreport import Paint, Report, in_words, plain, report_on, to_json
 from pytest_dogfood.runlease import default_root, too_long_for_sockets
 from pytest_dogfood.settings import CheckFormat, Settings
 from pytest_dogfood.speedup import collapsed_chains

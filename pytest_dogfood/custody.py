@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.journal import Journal
 from pytest_dogfood.journey import ChainId, Scope, Token
-from pytest_dogfood.lifetimes import Lifetimes, ReleaseOrder
-from pytest_dogfood.planning import Plan, PlannedJourney
 from pytest_dogfood.presence import Presence
 from pytest_dogfood.registry import MACHINE
 from pytest_dogfood.releasing import release
+from pytest_dogfood.scheduling.lifetimes import Lifetimes, ReleaseOrder
+from pytest_dogfood.scheduling.plan import Plan, PlannedJourney
 from pytest_dogfood.world import State
 
 

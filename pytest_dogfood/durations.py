@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.journey import Journey
-from pytest_dogfood.planning import usual_duration
+from pytest_dogfood.scheduling.plan import usual_duration
 from pytest_dogfood.storage import read_as, write_for_others
 
 CACHE_KEY = "dogfood/durations"

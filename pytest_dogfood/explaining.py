@@ -8,7 +8,7 @@ from pytest_dogfood.foreseeing import how_provided
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import JourneyId, Scope, Token, variable_for
 from pytest_dogfood.outcomes import JourneyResult, Provisioned
-from pytest_dogfood.planning import Plan
+from pytest_dogfood.scheduling.plan import Plan
 
 
 def explanation(

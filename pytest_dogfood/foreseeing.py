@@ -6,8 +6,8 @@ from msgspec import Struct
 
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import ChainId, JourneyId, Scope, Token
-from pytest_dogfood.planning import Plan
 from pytest_dogfood.recursion import room_for
+from pytest_dogfood.scheduling.plan import Plan
 
 
 class ToProvision(Struct, frozen=True, kw_only=True):

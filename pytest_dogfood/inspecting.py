@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import pytest
 from msgspec import Struct
 
+from pytest_dogfood.check.report import Report
 from pytest_dogfood.checking import Checking
 from pytest_dogfood.pausing import collector_paused
-from pytest_dogfood.planreport import Report
 from pytest_dogfood.selection import Settled
 from pytest_dogfood.working import Working
 

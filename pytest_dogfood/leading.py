@@ -14,9 +14,9 @@ from pytest_dogfood.diagnostics import HarnessError, InvalidProjectError, did_yo
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.keeping import Keeping
 from pytest_dogfood.outcomes import Cause, Outcome, Tally, badness, listed
-from pytest_dogfood.planning import Plan
 from pytest_dogfood.rundir import ALONE, project_name, write_results
 from pytest_dogfood.runlease import RunLease, checked_root, default_root
+from pytest_dogfood.scheduling.plan import Plan
 from pytest_dogfood.stash import PROJECT, SETTINGS
 
 if TYPE_CHECKING:
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from pytest_dogfood.project import Project
     from pytest_dogfood.registry import Lease
     from pytest_dogfood.rundir import RunDirectory
-    from pytest_dogfood.scheduling import Worker
     from pytest_dogfood.services import Watcher
     from pytest_dogfood.working import Working
     from pytest_dogfood.workload import Job
+    from pytest_dogfood.xdist.scheduler import Worker
 
 NOT_EXECUTING = ("collectonly", "setupplan")
 """Options of pytest under which nothing is run, so nothing is written either."""
@@ -125,8 +125,8 @@ class Leading:
 
     def jobs(self, ids: Sequence[str]) -> Sequence[Job]:
         """Tell the scheduler what depends on what, as the workers have found it."""
-        from pytest_dogfood.jobs import jobs_for
         from pytest_dogfood.published import read_published
+        from pytest_dogfood.scheduling.jobs import jobs_for
 
         if self._lease is None:
             raise pytest.UsageError("nothing is run under --collect-only")

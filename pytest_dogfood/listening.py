@@ -10,10 +10,10 @@ import pytest
 from pytest_dogfood.custody import MachineCustody
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.outcomes import Cause, JourneyResult, Outcome, Tally, reason_of
-from pytest_dogfood.planning import Plan
 from pytest_dogfood.properties import properties_of
 from pytest_dogfood.reports import PHASES, last_word_after, late_error
 from pytest_dogfood.rundir import RunDirectory
+from pytest_dogfood.scheduling.plan import Plan
 
 
 class Listener:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_dogfood.diagnosis import diagnose, diagnose_ids
+from pytest_dogfood.check.errors import diagnose, diagnose_ids
 from pytest_dogfood.diagnostics import Diagnostic, Location, errors_among, in_order_of_place
 from pytest_dogfood.discovery import (
     Ignored,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pytest_dogfood.outcomes import JourneyResult
-from pytest_dogfood.planning import PlannedJourney
+from pytest_dogfood.scheduling.plan import PlannedJourney
 
 
 def properties_of(planned: PlannedJourney, result: JourneyResult) -> list[tuple[str, object]]:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 from msgspec.structs import replace
 
+from pytest_dogfood.check.shell import LINES, ignored_failure, shell_of, stops_by_itself
 from pytest_dogfood.diagnostics import Diagnostic, Location, Severity
-from pytest_dogfood.errexit import LINES, ignored_failure, shell_of, stops_by_itself
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Script, Step
 

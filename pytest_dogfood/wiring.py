@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_dogfood.barrier import BarrierPlugin
 from pytest_dogfood.collecting import JourneyCollector
 from pytest_dogfood.stash import PROJECT, SETTINGS
 from pytest_dogfood.working import Working
+from pytest_dogfood.xdist.barrier import BarrierPlugin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,12 +125,12 @@ def _part_of_worker(workerinput: dict[str, Any]) -> tuple[RunDirectory, Lease]:
 
 
 def _as_leader(config: pytest.Config, collector: JourneyCollector, settings: Settings) -> None:
-    from pytest_dogfood.distribution import Distribution
     from pytest_dogfood.lastfailed import LastFailed
     from pytest_dogfood.leading import Leading
     from pytest_dogfood.rundir import ALONE
     from pytest_dogfood.terminal import Terminal
     from pytest_dogfood.timekeeping import Timekeeper
+    from pytest_dogfood.xdist.controller import Distribution
 
     workers = config.getoption("dogfood_workers") or _number_of_workers(config)
     if settings.check or config.getoption("setupplan"):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pytest_dogfood.precedence import in_order
+from pytest_dogfood.walks import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

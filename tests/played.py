@@ -7,10 +7,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from random import Random
 
-from pytest_dogfood.dispatch import Queue
-from pytest_dogfood.jobs import jobs_for
 from pytest_dogfood.journey import ChainId, Journey, JourneyId, Token
-from pytest_dogfood.planning import Plan, gates_by_tier
+from pytest_dogfood.scheduling.jobs import jobs_for
+from pytest_dogfood.scheduling.plan import Plan, gates_by_tier
+from pytest_dogfood.scheduling.queue import Queue
 from tests.strategies import Scene
 
 Place = tuple[str, str]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from pytest_dogfood.advice import advise
+from pytest_dogfood.check.advice import advise
 from pytest_dogfood.diagnostics import Diagnostic, Location, Severity
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability, Journey, Save, Scope, Service, Step, Tier, Token

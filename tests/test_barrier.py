@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 ONE_BY_ONE = """
     \"\"\"Sends every test alone and in order, so that there is a barrier between any two.\"\"\"
-    from pytest_dogfood.barrier import BarrierPlugin
+    from pytest_dogfood.xdist.barrier import BarrierPlugin
     from pytest_dogfood.workload import Job
-    from pytest_dogfood.distribution import Distribution
+    from pytest_dogfood.xdist.controller import Distribution
 
     class OneByOne:
         def jobs(self, ids):

@@ -11,10 +11,10 @@ from hypothesis import given, settings, strategies as st
 from msgspec.structs import replace
 
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.jobs import jobs_for
 from pytest_dogfood.journey import Capability, ChainId, JourneyId, Scope, Tier, Token
-from pytest_dogfood.planning import Plan, make_plan
-from pytest_dogfood.simulation import forecast
+from pytest_dogfood.scheduling.forecast import forecast
+from pytest_dogfood.scheduling.jobs import jobs_for
+from pytest_dogfood.scheduling.plan import Plan, make_plan
 from tests.played import Simulation
 from tests.small_graphs import HERE, journey
 from tests.strategies import dice, scenes

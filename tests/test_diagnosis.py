@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from pytest_dogfood.diagnosis import diagnose, diagnose_ids
+from pytest_dogfood.check.errors import diagnose, diagnose_ids
 from pytest_dogfood.diagnostics import Diagnostic, Location
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability, Journey, Save, Scope, Step, Tier, Token

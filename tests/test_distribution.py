@@ -16,9 +16,9 @@ DISTRIBUTED = '''
 
     import pytest
 
-    from pytest_dogfood.barrier import BarrierPlugin
+    from pytest_dogfood.xdist.barrier import BarrierPlugin
     from pytest_dogfood.workload import Job
-    from pytest_dogfood.distribution import Distribution
+    from pytest_dogfood.xdist.controller import Distribution
 
     class Source:
         def __init__(self, graph):

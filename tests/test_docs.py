@@ -15,8 +15,8 @@ from typing import NamedTuple
 import pytest
 
 from pytest_dogfood import plugin
-from pytest_dogfood.advice import advise
-from pytest_dogfood.diagnosis import diagnose, diagnose_ids
+from pytest_dogfood.check.advice import advise
+from pytest_dogfood.check.errors import diagnose, diagnose_ids
 from pytest_dogfood.fileformat import scripts, tables, vocabulary
 from pytest_dogfood.fileformat.parser import ParsedFile, parse_journey_file, parse_settings_file
 from pytest_dogfood.fileformat.shapes import ByKind, Record

@@ -6,12 +6,12 @@ from xml.etree import ElementTree as ET
 import pytest
 from hypothesis import given, settings
 
+from pytest_dogfood.check.report import Report
 from pytest_dogfood.drawing.formats import render
 from pytest_dogfood.drawing.picture import focus, picture_of
 from pytest_dogfood.drawing.svg import MOST_JOURNEYS, TooManyJourneysError
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability, Journey, Scope, Tier, Token
-from pytest_dogfood.planreport import Report
 from tests.small_graphs import HERE, STEP, graphs, journey, picture_with_plan
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_dogfood.errexit import ignored_failure, shell_of, stops_by_itself
+from pytest_dogfood.check.shell import ignored_failure, shell_of, stops_by_itself
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from pytest_dogfood.dispatch import Queue
-from pytest_dogfood.jobs import group_of, in_group_order, jobs_for
-from pytest_dogfood.planning import Plan, make_plan
-from pytest_dogfood.precedence import in_preferred_order
+from pytest_dogfood.scheduling.jobs import group_of, in_group_order, jobs_for
+from pytest_dogfood.scheduling.plan import Plan, make_plan
+from pytest_dogfood.scheduling.queue import Queue
+from pytest_dogfood.walks import in_preferred_order
 from tests.played import Simulation
 from tests.strategies import dice, scenes
 

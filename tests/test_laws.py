@@ -5,10 +5,10 @@ from random import Random
 from hypothesis import HealthCheck, given, settings, strategies as st
 from msgspec.structs import replace
 
-from pytest_dogfood.diagnosis import diagnose
+from pytest_dogfood.check.errors import diagnose
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import JourneyId, Scope
-from pytest_dogfood.planning import Plan, make_plan, partition
+from pytest_dogfood.scheduling.plan import Plan, make_plan, partition
 from tests.played import Simulation, replays_without_cause
 from tests.strategies import Scene, ancestors, dice, scenes
 

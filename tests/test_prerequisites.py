@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability, JourneyId, Scope, Step, Tier, Token
-from pytest_dogfood.prerequisites import prerequisites_to_run
+from pytest_dogfood.scheduling.prerequisites import prerequisites_to_run
 from tests.strategies import ANYWHERE
 from tests.test_planning import journey
 

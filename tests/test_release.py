@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_dogfood.journey import JourneyId, Token
-from pytest_dogfood.lifetimes import Lifetimes, ReleaseOrder
-from pytest_dogfood.planning import Plan, PlannedJourney
+from pytest_dogfood.scheduling.lifetimes import Lifetimes, ReleaseOrder
+from pytest_dogfood.scheduling.plan import Plan, PlannedJourney
 
 if TYPE_CHECKING:
     from tests.scenes import Scene

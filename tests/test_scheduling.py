@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_dogfood.scheduling import DeadlockError, DogfoodScheduling
 from pytest_dogfood.witness import OrderViolationError
 from pytest_dogfood.workload import Job
+from pytest_dogfood.xdist.scheduler import DeadlockError, DogfoodScheduling
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -154,7 +154,7 @@ def test_items_that_nobody_may_run_are_an_error_and_not_a_hang(
     pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # No graph can bring the queue to this; it must be broken on purpose.
-    monkeypatch.setattr("pytest_dogfood.dispatch.Queue.next_for", lambda *_: ())
+    monkeypatch.setattr("pytest_dogfood.scheduling.queue.Queue.next_for", lambda *_: ())
     scheduler = begin(pytestconfig, [Job(index=0)], FakeWorker("gw0"))
     with pytest.raises(DeadlockError, match="none of these items may run: item0"):
         _ = scheduler.tests_finished

@@ -12,10 +12,10 @@ from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.manifest import Expected, ItemRecord, Manifest
 from pytest_dogfood.merging import Merged, merge
 from pytest_dogfood.outcomes import JourneyResult, Outcome
-from pytest_dogfood.planning import make_plan
-from pytest_dogfood.prerequisites import prerequisites_to_run
+from pytest_dogfood.scheduling.plan import make_plan
+from pytest_dogfood.scheduling.prerequisites import prerequisites_to_run
+from pytest_dogfood.scheduling.shards import divide
 from pytest_dogfood.settings import Shard
-from pytest_dogfood.sharding import divide
 from tests.played import Simulation
 from tests.strategies import Scene, dice, scenes
 from tests.varied import with_python_tests

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability, Journey, JourneyId, Scope, Tier, Token
-from pytest_dogfood.sharding import Division, divide, fingerprint
+from pytest_dogfood.scheduling.shards import Division, divide, fingerprint
 from tests.strategies import ANYWHERE, Scene, dice, new_journey, scenes
 
 thrifty = settings(max_examples=100, deadline=None)

@@ -6,7 +6,7 @@ from textwrap import dedent
 
 import pytest
 
-from pytest_dogfood.advice import advise
+from pytest_dogfood.check.advice import advise
 from pytest_dogfood.fileformat.parser import parse_journey_file, parse_settings_file
 from pytest_dogfood.graph import CapabilityGraph
 

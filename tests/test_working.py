@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dogfood.planning import Plan
 from pytest_dogfood.published import Published, read_published
+from pytest_dogfood.scheduling.plan import Plan
 from pytest_dogfood.working import NOTHING
 from tests.scenes import Inner
 

@@ -12,8 +12,8 @@ from pytest_dogfood.diagnostics import did_you_mean
 from pytest_dogfood.journey import JOURNEY_ID_PATTERN, TOKEN_PATTERN, base_of
 
 if TYPE_CHECKING:
+    from pytest_dogfood.check.report import Paint
     from pytest_dogfood.merging import Merged
-    from pytest_dogfood.planreport import Paint
 
 OK = 0
 FAILED = 1
@@ -53,10 +53,10 @@ def _paint_for(stream: TextIO) -> Paint:
 
 def graph(options: Namespace) -> int:
     """Draw the graph."""
+    from pytest_dogfood.check.report import in_words
     from pytest_dogfood.drawing.formats import render
     from pytest_dogfood.drawing.picture import focus, picture_of
     from pytest_dogfood.inspecting import inspect
-    from pytest_dogfood.planreport import in_words
 
     found = inspect(options.paths, with_tests=options.tests)
     if found.report is None or found.settled is None:
@@ -152,9 +152,9 @@ def _write_new(directory: Path, files: dict[str, str]) -> int:
 
 def explain(options: Namespace) -> int:
     """Say why a journey is where it is, and what became of it in a finished run; or where a token comes from."""
+    from pytest_dogfood.check.report import in_words
     from pytest_dogfood.explaining import explanation, explanation_of_token, what_became_of, what_happened
     from pytest_dogfood.inspecting import inspect
-    from pytest_dogfood.planreport import in_words
     from pytest_dogfood.rundir import results_of_run
 
     found = inspect(options.paths, shard=options.shard, with_tests="::" in options.id)

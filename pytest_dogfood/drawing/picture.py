@@ -12,11 +12,11 @@ from typing import NewType, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
+from pytest_dogfood.check.report import Report
 from pytest_dogfood.diagnostics import did_you_mean
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import ChainId, Journey, Scope, Tier, Token
-from pytest_dogfood.planning import UNKNOWN_DURATION
-from pytest_dogfood.planreport import Report
+from pytest_dogfood.scheduling.plan import UNKNOWN_DURATION
 
 Name = TypeVar("Name")
 

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 
 from pytest_dogfood.journey import JourneyId, Token
-from pytest_dogfood.planning import Plan
-from pytest_dogfood.precedence import in_order
+from pytest_dogfood.scheduling.plan import Plan
+from pytest_dogfood.walks import in_order
 
 
 class Lifetimes:

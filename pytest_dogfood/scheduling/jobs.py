@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from pytest_dogfood.planning import Plan, PlannedJourney
-from pytest_dogfood.precedence import in_preferred_order
+from pytest_dogfood.scheduling.plan import Plan, PlannedJourney
 from pytest_dogfood.unions import Unions
+from pytest_dogfood.walks import in_preferred_order
 from pytest_dogfood.workload import Job
 
 GROUPING = ("loadfile", "loadscope")

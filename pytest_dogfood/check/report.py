@@ -13,10 +13,10 @@ from msgspec.structs import replace
 from pytest_dogfood.diagnostics import Diagnostic, Severity, counted
 from pytest_dogfood.foreseeing import ToProvision, foresee_provisioning
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.jobs import jobs_for
 from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.planning import UNKNOWN_DURATION, Plan, PlannedJourney
-from pytest_dogfood.simulation import Forecast, forecast
+from pytest_dogfood.scheduling.forecast import Forecast, forecast
+from pytest_dogfood.scheduling.jobs import jobs_for
+from pytest_dogfood.scheduling.plan import UNKNOWN_DURATION, Plan, PlannedJourney
 
 FORMAT_VERSION = 1
 """Version of the JSON. 1: the first."""

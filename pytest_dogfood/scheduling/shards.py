@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import ChainId, JourneyId, Scope, Token
-from pytest_dogfood.planning import UNKNOWN_DURATION, partition, usual_duration
+from pytest_dogfood.scheduling.plan import UNKNOWN_DURATION, partition, usual_duration
 
 
 class Division(Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from pytest_dogfood.dispatch import Queue
+from pytest_dogfood.scheduling.queue import Queue
 from pytest_dogfood.workload import Job
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from pytest_dogfood.dispatch import Queue
+from pytest_dogfood.scheduling.queue import Queue
 from pytest_dogfood.witness import Witness
 from pytest_dogfood.workload import in_chain_order
 

@@ -10,7 +10,7 @@ from msgspec import Struct, field
 
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import ChainId, Journey, JourneyId, Tier, Token
-from pytest_dogfood.precedence import in_order
+from pytest_dogfood.walks import in_order
 
 UNKNOWN_DURATION = 1.0
 """Weight, in seconds, of a journey of which nobody has said or seen how long it takes."""

@@ -6,12 +6,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 
 from msgspec.structs import replace
 
+from pytest_dogfood.check.variables import unknown_variables
 from pytest_dogfood.diagnostics import Diagnostic, Location, Severity, in_order_of_place, nearest
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Journey, JourneyId, Scope, Script, Token, base_of, is_of_a_test
 from pytest_dogfood.outcomes import listed
 from pytest_dogfood.shelladvice import TextOf, failures_that_are_ignored
-from pytest_dogfood.unknownvariables import unknown_variables
 
 
 def _unread(script: Script) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Journey, JourneyId, Scope, Tier, Token
-from pytest_dogfood.planning import gates_by_tier
+from pytest_dogfood.scheduling.plan import gates_by_tier
 
 
 def prerequisites_to_run(

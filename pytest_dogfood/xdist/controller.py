@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from pytest_dogfood.barrier import LATE_ERROR
-from pytest_dogfood.scheduling import DogfoodScheduling
 from pytest_dogfood.signalhandlers import SignalHandlers
+from pytest_dogfood.xdist.barrier import LATE_ERROR
+from pytest_dogfood.xdist.scheduler import DogfoodScheduling
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    from pytest_dogfood.scheduling import JobSource, Worker
+    from pytest_dogfood.xdist.scheduler import JobSource, Worker
 
 MOST_LISTED = 20
 

@@ -1,0 +1,3 @@
+"""Decides what runs, in which order, in which shard; forecasts a run."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""The same for a run that xdist distributes."""
+
+from __future__ import annotations
