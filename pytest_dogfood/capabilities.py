@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.journey import VARIABLE_PATTERN, Token
-from pytest_dogfood.recursion import room_for
 from pytest_dogfood.turn import Turn
+from pytest_dogfood.walks import room_for
 
 Guard = Callable[[Callable[[], None]], None]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -10,8 +10,6 @@ import msgspec
 from msgspec import Struct
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.journey import Journey
-from pytest_dogfood.scheduling.plan import usual_duration
 from pytest_dogfood.storage import read_as, write_for_others
 
 CACHE_KEY = "dogfood/durations"
@@ -28,26 +26,6 @@ LONGEST = 7 * 24 * 3600.0
 class _File(Struct):
     version: int
     durations: dict[str, float]
-
-
-def weights(
-    journeys: Iterable[Journey], *, seen: Mapping[str, float], committed: Mapping[str, float]
-) -> dict[str, float]:
-    """Give each node id a weight in seconds: seen, else estimated, else committed, else the median of the known.
-
-    While nothing is known each weighs the same, so that the longest path is counted in hops.
-    """
-    found: dict[str, float] = {}
-    unknown: list[str] = []
-    for journey in journeys:
-        known = seen.get(journey.nodeid, journey.estimate)
-        known = committed.get(journey.nodeid) if known is None else known
-        if known is None:
-            unknown.append(journey.nodeid)
-        else:
-            found[journey.nodeid] = known
-    usual = usual_duration(found.values())
-    return {**found, **dict.fromkeys(unknown, usual)}
 
 
 def read_committed(rootdir: Path) -> dict[str, float]:

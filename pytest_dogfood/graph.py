@@ -20,8 +20,7 @@ from pytest_dogfood.journey import (
     means_every_instance,
     variable_for,
 )
-from pytest_dogfood.unions import Unions
-from pytest_dogfood.walks import Precedence, in_order
+from pytest_dogfood.walks import Precedence, Unions, in_order
 
 Acts = Callable[[Journey], bool]
 

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from pytest_dogfood.project import Project
     from pytest_dogfood.registry import Lease
     from pytest_dogfood.rundir import RunDirectory
+    from pytest_dogfood.scheduling.jobs import Job
     from pytest_dogfood.services import Watcher
     from pytest_dogfood.working import Working
-    from pytest_dogfood.workload import Job
     from pytest_dogfood.xdist.scheduler import Worker
 
 NOT_EXECUTING = ("collectonly", "setupplan")

@@ -11,13 +11,12 @@ from msgspec.structs import replace
 from pytest_dogfood.collection import fixture_providers, journeys_of
 from pytest_dogfood.dependencymarks import DEPENDENCY_MARKS
 from pytest_dogfood.diagnostics import Diagnostic, errors_among, in_order_of_place
-from pytest_dogfood.durations import weights
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Journey, JourneyId
 from pytest_dogfood.manifest import Expected
 from pytest_dogfood.project import Project
 from pytest_dogfood.scheduling.jobs import GROUPING, in_group_order
-from pytest_dogfood.scheduling.plan import Plan, gates_by_tier, make_plan
+from pytest_dogfood.scheduling.plan import Plan, gates_by_tier, make_plan, weights
 from pytest_dogfood.scheduling.prerequisites import prerequisites_to_run
 from pytest_dogfood.scheduling.shards import Division, divide, file_of, fingerprint
 from pytest_dogfood.settings import Shard

@@ -20,12 +20,12 @@ from pytest_dogfood.performance import Performance
 from pytest_dogfood.playing import cast_for, play, require_actor
 from pytest_dogfood.provisioning import ROUNDS, Provisioner, do_not_hold_together
 from pytest_dogfood.raising import harness_failure
-from pytest_dogfood.recursion import room_for
 from pytest_dogfood.registry import Holding
 from pytest_dogfood.replaying import bench_for_journey, denial, forget_invalidated, reproduction, unanswered
 from pytest_dogfood.rundir import remove_if_filled
 from pytest_dogfood.scheduling.plan import PlannedJourney
 from pytest_dogfood.stepping import RealBench, place_files
+from pytest_dogfood.walks import room_for
 from pytest_dogfood.wording import failure_text
 from pytest_dogfood.world import State
 

@@ -1,15 +1,56 @@
-"""Who comes before whom, and how more of it is said without making a circle."""
+"""Walks over graphs of any kind: order, cycles, longest paths, groups that are joined."""
 
 from __future__ import annotations
 
 import heapq
+import sys
 from collections import defaultdict
-from collections.abc import Collection, Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
     from pytest_dogfood.journey import JourneyId
+
+_CALLS = 25
+"""How many calls lie between one journey of a chain and the next, with those of other people's hooks."""
+
+
+@contextmanager
+def room_for(journeys: int) -> Iterator[None]:
+    """Let calls nest as deeply as so many journeys may rest on each other.
+
+    The limit of the interpreter is there to end a recursion without end, which a graph without cycles cannot be. Calls
+    from Python to Python take no stack of the system (since 3.11), only memory.
+    """
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(limit + _CALLS * journeys)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+M = TypeVar("M")
+
+
+class Unions(Generic[M]):
+    """Each of the members is a group of its own at first."""
+
+    def __init__(self, members: Iterable[M]) -> None:
+        self._leader = {member: member for member in members}
+
+    def head(self, member: M) -> M:
+        """Give the member that stands for the whole group."""
+        while self._leader[member] != member:
+            self._leader[member] = self._leader[self._leader[member]]
+            member = self._leader[member]
+        return member
+
+    def join(self, one: M, other: M) -> None:
+        self._leader[self.head(one)] = self.head(other)
+
 
 T = TypeVar("T", bound=Hashable)
 

@@ -9,10 +9,9 @@ from hypothesis import strategies as st
 from pytest_dogfood.check.report import Report, report_on
 from pytest_dogfood.diagnostics import Location
 from pytest_dogfood.drawing.picture import Picture, picture_of
-from pytest_dogfood.durations import weights
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability, Journey, JourneyId, Scope, Service, Step, Tier, Token
-from pytest_dogfood.scheduling.plan import make_plan
+from pytest_dogfood.scheduling.plan import make_plan, weights
 from tests.strategies import random_scene
 
 HERE = Location("shop.journey.yaml", 3, 5)

@@ -8,7 +8,8 @@ from msgspec.structs import replace
 from pytest_dogfood.check.errors import diagnose
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import JourneyId, Scope
-from pytest_dogfood.scheduling.plan import Plan, make_plan, partition
+from pytest_dogfood.scheduling.plan import Plan, make_plan
+from pytest_dogfood.scheduling.shards import partition
 from tests.played import Simulation, replays_without_cause
 from tests.strategies import Scene, ancestors, dice, scenes
 

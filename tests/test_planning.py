@@ -6,13 +6,8 @@ from msgspec.structs import replace
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability, Journey, JourneyId, Scope, Tier, Token
 from pytest_dogfood.outcomes import Cause, JourneyResult, Outcome, Proof, Provisioned
-from pytest_dogfood.scheduling.plan import (
-    UNKNOWN_DURATION,
-    PlannedJourney,
-    gates_by_tier,
-    make_plan,
-    partition,
-)
+from pytest_dogfood.scheduling.plan import UNKNOWN_DURATION, PlannedJourney, gates_by_tier, make_plan
+from pytest_dogfood.scheduling.shards import partition
 from tests.strategies import ANYWHERE, new_journey
 
 

@@ -13,10 +13,10 @@ import pytest
 from msgspec.structs import replace
 
 from pytest_dogfood.check.report import FORMAT_VERSION, report_on, to_json
-from pytest_dogfood.foreseeing import foresee_provisioning, how_provided
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability, JourneyId, Scope, Step, Token
 from pytest_dogfood.rundir import results_of_run
+from pytest_dogfood.scheduling.forecast import foresee_provisioning, how_provided
 from pytest_dogfood.scheduling.plan import make_plan
 from tests.real import Event, Project
 from tests.strategies import ANYWHERE, new_journey, random_scene

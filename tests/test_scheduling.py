@@ -4,9 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_dogfood.witness import OrderViolationError
-from pytest_dogfood.workload import Job
-from pytest_dogfood.xdist.scheduler import DeadlockError, DogfoodScheduling
+from pytest_dogfood.scheduling.jobs import Job
+from pytest_dogfood.xdist.scheduler import DeadlockError, DogfoodScheduling, OrderViolationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from pytest_dogfood.scheduling.forecast import Forecast, critical_path, forecast, seconds_per_chain
-from pytest_dogfood.scheduling.jobs import jobs_for
+from pytest_dogfood.scheduling.jobs import Job, jobs_for
 from pytest_dogfood.scheduling.plan import make_plan
-from pytest_dogfood.workload import Job
 from tests.strategies import Scene, scenes
 
 

@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
+from pytest_dogfood.check.advice import best_speed_up, collapsed_chains, with_scope
 from pytest_dogfood.diagnostics import Severity
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability, Journey, JourneyId, Scope, Token
-from pytest_dogfood.speedup import best_speed_up, collapsed_chains, with_scope
 from tests.strategies import ANYWHERE, new_journey
 
 IMAGE = Token("image-built")

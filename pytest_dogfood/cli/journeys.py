@@ -152,8 +152,13 @@ def _write_new(directory: Path, files: dict[str, str]) -> int:
 
 def explain(options: Namespace) -> int:
     """Say why a journey is where it is, and what became of it in a finished run; or where a token comes from."""
-    from pytest_dogfood.check.report import in_words
-    from pytest_dogfood.explaining import explanation, explanation_of_token, what_became_of, what_happened
+    from pytest_dogfood.check.report import (
+        explanation,
+        explanation_of_token,
+        in_words,
+        what_became_of,
+        what_happened,
+    )
     from pytest_dogfood.inspecting import inspect
     from pytest_dogfood.rundir import results_of_run
 

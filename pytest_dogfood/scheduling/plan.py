@@ -12,6 +12,27 @@ from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import ChainId, Journey, JourneyId, Tier, Token
 from pytest_dogfood.walks import in_order
 
+
+def weights(
+    journeys: Iterable[Journey], *, seen: Mapping[str, float], committed: Mapping[str, float]
+) -> dict[str, float]:
+    """Give each node id a weight in seconds: seen, else estimated, else committed, else the median of the known.
+
+    While nothing is known each weighs the same, so that the longest path is counted in hops.
+    """
+    found: dict[str, float] = {}
+    unknown: list[str] = []
+    for journey in journeys:
+        known = seen.get(journey.nodeid, journey.estimate)
+        known = committed.get(journey.nodeid) if known is None else known
+        if known is None:
+            unknown.append(journey.nodeid)
+        else:
+            found[journey.nodeid] = known
+    usual = usual_duration(found.values())
+    return {**found, **dict.fromkeys(unknown, usual)}
+
+
 UNKNOWN_DURATION = 1.0
 """Weight, in seconds, of a journey of which nobody has said or seen how long it takes."""
 
@@ -268,34 +289,3 @@ def usual_duration(known: Collection[float]) -> float:
     from statistics import median  # whoever leads a run of plain tests needs none of it
 
     return median(known) if known else UNKNOWN_DURATION
-
-
-def partition(
-    weights: Mapping[str, float],
-    total: int,
-    *,
-    needs: Mapping[str, Mapping[str, float]] | None = None,
-    brings: Mapping[str, Collection[str]] | None = None,
-) -> dict[str, int]:
-    """Spread named units over `total` shards, heaviest first to where the load stays least; shards count from 1.
-
-    `needs` gives what a unit needs and what it costs, in seconds, on a shard where nothing `brings` it yet.
-    Depends on names and numbers only, never on the order in which they are given. Graham's LPT rule (1969):
-    where nothing is needed, the longest shard is at most 4/3 of the best possible.
-    """
-    loads = dict.fromkeys(range(1, total + 1), 0.0)
-    present: dict[int, set[str]] = {shard: set() for shard in loads}
-    shards: dict[str, int] = {}
-    for name in sorted(weights, key=lambda unit: (-weights[unit], unit)):
-        costs = (needs or {}).get(name, {})
-        brought = set((brings or {}).get(name, ()))
-        missing = sorted(costs.keys() - brought)
-        loads_with_it = {
-            shard: load + weights[name] + sum(costs[one] for one in missing if one not in present[shard])
-            for shard, load in loads.items()
-        }
-        shard = min(loads, key=loads_with_it.__getitem__)
-        loads[shard] = loads_with_it[shard]
-        present[shard] |= costs.keys() | brought
-        shards[name] = shard
-    return shards

@@ -18,12 +18,12 @@ from heapq import heappop, heappush
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from pytest_dogfood.workload import Ways, dependents_of, in_chain_order
+from pytest_dogfood.scheduling.jobs import Ways, dependents_of, in_chain_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence, Set as AbstractSet
 
-    from pytest_dogfood.workload import Job
+    from pytest_dogfood.scheduling.jobs import Job
 
 LARGEST_BATCH_BESIDE_A_GRAPH = 16
 """While graph jobs are left, a worker must soon be back: one of its chains may become ready any time."""

@@ -5,14 +5,45 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import fsum
 
 from msgspec import Struct
 
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import ChainId, JourneyId, Scope, Token
-from pytest_dogfood.scheduling.plan import UNKNOWN_DURATION, partition, usual_duration
+from pytest_dogfood.scheduling.plan import UNKNOWN_DURATION, usual_duration
+
+
+def partition(
+    weights: Mapping[str, float],
+    total: int,
+    *,
+    needs: Mapping[str, Mapping[str, float]] | None = None,
+    brings: Mapping[str, Collection[str]] | None = None,
+) -> dict[str, int]:
+    """Spread named units over `total` shards, heaviest first to where the load stays least; shards count from 1.
+
+    `needs` gives what a unit needs and what it costs, in seconds, on a shard where nothing `brings` it yet.
+    Depends on names and numbers only, never on the order in which they are given. Graham's LPT rule (1969):
+    where nothing is needed, the longest shard is at most 4/3 of the best possible.
+    """
+    loads = dict.fromkeys(range(1, total + 1), 0.0)
+    present: dict[int, set[str]] = {shard: set() for shard in loads}
+    shards: dict[str, int] = {}
+    for name in sorted(weights, key=lambda unit: (-weights[unit], unit)):
+        costs = (needs or {}).get(name, {})
+        brought = set((brings or {}).get(name, ()))
+        missing = sorted(costs.keys() - brought)
+        loads_with_it = {
+            shard: load + weights[name] + sum(costs[one] for one in missing if one not in present[shard])
+            for shard, load in loads.items()
+        }
+        shard = min(loads, key=loads_with_it.__getitem__)
+        loads[shard] = loads_with_it[shard]
+        present[shard] |= costs.keys() | brought
+        shards[name] = shard
+    return shards
 
 
 class Division(Struct, frozen=True, kw_only=True):

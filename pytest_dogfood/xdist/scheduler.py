@@ -1,4 +1,4 @@
-"""The scheduler that xdist drives: it sends items to workers in the order that the queue decides.
+"""The scheduler that xdist drives, in the order that the queue decides; it checks the order in which items really ran.
 
 xdist calls the scheduler once per event and reads `tests_finished` after each. By then every plugin has seen the
 event's reports, so that is where a crash is settled: until then `mark_test_pending` can still take it back.
@@ -12,14 +12,52 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
+from pytest_dogfood.scheduling.jobs import in_chain_order
 from pytest_dogfood.scheduling.queue import Queue
-from pytest_dogfood.witness import Witness
-from pytest_dogfood.workload import in_chain_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_dogfood.workload import Job
+    from pytest_dogfood.scheduling.jobs import Job
+
+
+class OrderViolationError(Exception):
+    """An item ran where or when it must not: our mistake, never the user's."""
+
+
+class Witness:
+    """Checks what workers report against the jobs; knows nothing of what the queue has decided.
+
+    Of jobs that it is not given it knows nothing either, and they may run anywhere and at any time.
+    """
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self._jobs = {job.index: job for job in jobs}
+        self._finished: set[int] = set()
+        self._homes: dict[str, str] = {}
+
+    @property
+    def has_jobs(self) -> bool:
+        return bool(self._jobs)
+
+    def start(self, index: int, worker: str) -> None:
+        """Take note that `worker` runs a job; raises OrderViolationError if it may not."""
+        job = self._jobs.get(index)
+        if job is None:
+            return
+        if early := sorted(set(job.after) - self._finished):
+            raise OrderViolationError(f"job {index} runs on {worker} before {early} have finished")
+        if job.chain is not None and (home := self._homes.setdefault(job.chain, worker)) != worker:
+            raise OrderViolationError(
+                f"job {index} of chain {job.chain!r} runs on {worker}, its chain on {home}"
+            )
+
+    def finish(self, index: int) -> None:
+        self._finished.add(index)
+
+    def lose(self, worker: str) -> None:
+        """Let the chains of a worker that is gone run elsewhere."""
+        self._homes = {chain: home for chain, home in self._homes.items() if home != worker}
 
 
 FEW = 2
