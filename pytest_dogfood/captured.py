@@ -8,7 +8,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.screen import moves_cursor, shown_in_the_end
+from pytest_dogfood.execution.screen import moves_cursor, shown_in_the_end
 
 _TAIL = 16 * 1024
 _OVERWRITTEN = 256 * 1024

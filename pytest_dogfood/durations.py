@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.storage import read_as, write_for_others
+from pytest_dogfood.storage.files import read_as, write_for_others
 
 CACHE_KEY = "dogfood/durations"
 COMMITTED = "dogfood-durations.json"

@@ -13,18 +13,18 @@ from pytest_dogfood.addedfiles import ADDED
 from pytest_dogfood.custody import ChainCustody
 from pytest_dogfood.dependencymarks import DEPENDENCY_MARKS
 from pytest_dogfood.depending import ANSWER, Answer
+from pytest_dogfood.execution.interruption import Interruption
+from pytest_dogfood.execution.process import Lifeline
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.interruption import Interruption
-from pytest_dogfood.journal import Journal
 from pytest_dogfood.presence import Presence
-from pytest_dogfood.process import Lifeline
 from pytest_dogfood.provisioning import Provisioner
-from pytest_dogfood.registry import Lease, MachineRegistry, Registry
 from pytest_dogfood.reportmask import keeper_of
-from pytest_dogfood.rundir import RunDirectory, project_name
 from pytest_dogfood.running import Running
 from pytest_dogfood.selection import Settled
 from pytest_dogfood.stash import INTERRUPTION, SETTINGS
+from pytest_dogfood.storage.journal import Journal
+from pytest_dogfood.storage.run_directory import RunDirectory, project_name
+from pytest_dogfood.storage.token_registry import Lease, MachineRegistry, Registry
 from pytest_dogfood.typedoptions import options_that_matter
 from pytest_dogfood.verdicts import Verdicts
 from pytest_dogfood.world import World

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journal import Journal, JourneyEnd
 from pytest_dogfood.journey import JourneyId, Token
 from pytest_dogfood.outcomes import Cause
-from pytest_dogfood.registry import MACHINE
+from pytest_dogfood.storage.journal import Journal, JourneyEnd
+from pytest_dogfood.storage.token_registry import MACHINE
 
 
 class Establishers:

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct, field
 
-from pytest_dogfood.journal import Journal
+from pytest_dogfood.execution.failure_text import what_the_probe_said
 from pytest_dogfood.journey import Journey, JourneyId, Token
 from pytest_dogfood.outcomes import Proof
 from pytest_dogfood.presence import Presence
-from pytest_dogfood.registry import Holding
-from pytest_dogfood.wording import what_the_probe_said
+from pytest_dogfood.storage.journal import Journal
+from pytest_dogfood.storage.token_registry import Holding
 from pytest_dogfood.world import State
 
 

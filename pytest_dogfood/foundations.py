@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import JourneyId, Scope, Token
-from pytest_dogfood.registry import MACHINE, Holding, Registry
+from pytest_dogfood.storage.token_registry import MACHINE, Holding, Registry
 
 Placed = tuple[Token, str]
 """A token and its place in the registry."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
-from pytest_dogfood.rundir import OUTPUTS, RESULTS, TRAJECTORIES, RunDirectory
+from pytest_dogfood.storage.run_directory import OUTPUTS, RESULTS, TRAJECTORIES, RunDirectory
 
 
 class Keeping:

@@ -14,22 +14,22 @@ from pytest_dogfood.diagnostics import HarnessError, InvalidProjectError, did_yo
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.keeping import Keeping
 from pytest_dogfood.outcomes import Cause, Outcome, Tally, badness, listed
-from pytest_dogfood.rundir import ALONE, project_name, write_results
 from pytest_dogfood.runlease import RunLease, checked_root, default_root
 from pytest_dogfood.scheduling.plan import Plan
 from pytest_dogfood.stash import PROJECT, SETTINGS
+from pytest_dogfood.storage.run_directory import ALONE, project_name, write_results
 
 if TYPE_CHECKING:
     from pytest_dogfood.cancellation import Cancellation
     from pytest_dogfood.custody import MachineCustody
-    from pytest_dogfood.interruption import Interruption
+    from pytest_dogfood.execution.background import Watcher
+    from pytest_dogfood.execution.interruption import Interruption
     from pytest_dogfood.listening import Listener
     from pytest_dogfood.manifest import Expected
     from pytest_dogfood.project import Project
-    from pytest_dogfood.registry import Lease
-    from pytest_dogfood.rundir import RunDirectory
     from pytest_dogfood.scheduling.jobs import Job
-    from pytest_dogfood.services import Watcher
+    from pytest_dogfood.storage.run_directory import RunDirectory
+    from pytest_dogfood.storage.token_registry import Lease
     from pytest_dogfood.working import Working
     from pytest_dogfood.xdist.scheduler import Worker
 
@@ -164,8 +164,8 @@ class Leading:
         if plan.journeys:
             from pytest_dogfood.custody import MachineCustody
             from pytest_dogfood.engaging import presence_for
+            from pytest_dogfood.execution.background import Watcher
             from pytest_dogfood.listening import Listener
-            from pytest_dogfood.services import Watcher
             from pytest_dogfood.timekeeping import Stopwatch
             from pytest_dogfood.world import run_marker
 
@@ -241,8 +241,8 @@ class Leading:
     def pytest_testnodedown(self, node: Worker, error: object | None) -> None:
         """End what a dead worker's steps have left running, and remove what they wrote with secrets in it."""
         if error is not None and self._lease is not None:
-            from pytest_dogfood.outputs import UNMASKED
-            from pytest_dogfood.process import end_everything_marked
+            from pytest_dogfood.execution.output import UNMASKED
+            from pytest_dogfood.execution.process import end_everything_marked
             from pytest_dogfood.world import worker_marker
 
             run = self._lease.directory
@@ -301,7 +301,7 @@ class Leading:
 
         What a declared blocker kept from running has come to nothing: as a gate it is open, here as elsewhere.
         """
-        from pytest_dogfood.journal import Journal, Why
+        from pytest_dogfood.storage.journal import Journal, Why
 
         if self._lease is None:
             return {}
@@ -349,6 +349,6 @@ class Leading:
 
 def _own_part(run: RunDirectory) -> tuple[RunDirectory, Lease]:
     """Give what the leading process itself needs to take part in its run."""
-    from pytest_dogfood.registry import own_lease
+    from pytest_dogfood.storage.token_registry import own_lease
 
     return run, own_lease(run.id)

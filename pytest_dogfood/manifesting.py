@@ -11,7 +11,7 @@ from pytest_dogfood.manifest import ItemRecord, Manifest, manifest_name
 from pytest_dogfood.outcomes import JourneyResult, Outcome
 from pytest_dogfood.settings import Shard
 from pytest_dogfood.stash import SETTINGS
-from pytest_dogfood.storage import write_for_others
+from pytest_dogfood.storage.files import write_for_others
 
 
 class ManifestWriter:

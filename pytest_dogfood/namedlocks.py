@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, ExitStack
 
-from pytest_dogfood.locktable import LockTable
+from pytest_dogfood.storage.locks import LockTable
 
 
 class NamedLocks:

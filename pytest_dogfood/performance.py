@@ -11,8 +11,7 @@ from typing import Protocol
 from msgspec import Struct, field
 
 from pytest_dogfood.actions import Action, Verdict
-from pytest_dogfood.journey import Step
-from pytest_dogfood.judgement import (
+from pytest_dogfood.execution.expectations import (
     Mismatch,
     SavedValue,
     Seen,
@@ -21,6 +20,7 @@ from pytest_dogfood.judgement import (
     saved_values,
     withheld_streams,
 )
+from pytest_dogfood.journey import Step
 
 
 class Observation(Seen, Protocol):

@@ -10,7 +10,7 @@ from msgspec import Struct
 from pytest_dogfood.diagnostics import Diagnostic, HarnessError
 from pytest_dogfood.manifest import Expected
 from pytest_dogfood.scheduling.plan import Plan
-from pytest_dogfood.storage import is_full, read_as, write_whole
+from pytest_dogfood.storage.files import is_full, read_as, write_whole
 
 
 class Published(Struct, frozen=True, kw_only=True):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from pytest_dogfood.execution import perform
+from pytest_dogfood.execution.failure_text import failure_text
+from pytest_dogfood.execution.runner import perform
 from pytest_dogfood.journey import Token
 from pytest_dogfood.presence import Presence
 from pytest_dogfood.servicing import stop_service
-from pytest_dogfood.wording import failure_text
 from pytest_dogfood.world import State
 
 RELEASE_OF = "DOGFOOD_RELEASE_OF"

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from pytest_dogfood.execution.step import SecretKeeper
 from pytest_dogfood.stash import KEEPER, SETTINGS
-from pytest_dogfood.stepping import SecretKeeper
 
 Mask = Callable[[str], str]
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.rundir import RunDirectory, remove_tree
 from pytest_dogfood.settings import LONGEST_STATE_PATH
-from pytest_dogfood.storage import private_directory
+from pytest_dogfood.storage.files import private_directory
+from pytest_dogfood.storage.run_directory import RunDirectory, remove_tree
 
 KEPT_RUNS = 3
 """How many runs that were kept, on request or for a failure, stay on disk for one project, as with tmp_path."""

@@ -5,16 +5,16 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from pytest_dogfood import services
 from pytest_dogfood.captured import Captured
 from pytest_dogfood.diagnostics import HarnessError, to_harness_error
+from pytest_dogfood.execution import background
+from pytest_dogfood.execution.failure_text import what_the_probe_said
+from pytest_dogfood.execution.step import expand
 from pytest_dogfood.journey import Capability, Scope, Token
 from pytest_dogfood.outcomes import Proof
 from pytest_dogfood.presence import PROBE_TIMEOUT, Presence
-from pytest_dogfood.registry import Holding
 from pytest_dogfood.shells import shell_argv
-from pytest_dogfood.stepping import expand
-from pytest_dogfood.wording import what_the_probe_said
+from pytest_dogfood.storage.token_registry import Holding
 from pytest_dogfood.world import WORKER_MARKER, State
 
 _FIRST_WAIT = 0.02
@@ -35,7 +35,7 @@ def start_service(presence: Presence, token: Token, capability: Capability, stat
         raise ValueError(f"{token} has no service")
     earlier = presence.registry.made(token, presence.place_of(token, state))
     stop_service(presence, None if earlier is None else earlier.service)
-    ports = services.free_ports(service.ports)
+    ports = background.free_ports(service.ports)
     values = {name: str(port) for name, port in ports.items()}
     bench = presence.bench_for(token, capability, state, values)
     environment = dict(bench.environment)
@@ -44,7 +44,7 @@ def start_service(presence: Presence, token: Token, capability: Capability, stat
     for name, text in service.env.items():
         environment[name] = expand(text, environment)
     place = presence.place_of(token, state)
-    running = services.start(
+    running = background.start(
         shell_argv(service.run, service.shell),
         cwd=bench.workdir / expand(service.cwd or ".", environment),
         env=environment,
@@ -65,7 +65,7 @@ def start_service(presence: Presence, token: Token, capability: Capability, stat
         with presence.world.interruption.doing(f"start of the service of {token}"):
             _wait_until_ready(presence, capability, state, holding, running)
     except BaseException:
-        services.stop(running)
+        background.stop(running)
         presence.hide_secrets_in(Path(running.log))
         raise
     return presence.record(holding)
@@ -76,14 +76,14 @@ def _wait_until_ready(
     capability: Capability,
     state: State,
     holding: Holding,
-    running: services.Running,
+    running: background.Running,
 ) -> None:
     limit = capability.timeout or PROBE_TIMEOUT
     deadline = time.monotonic() + limit
     wait = _FIRST_WAIT
     while True:
         probed = presence.probe(holding.token, state, holding.values)
-        if not services.is_alive(running):  # asked last: what the probe has seen may be somebody else's
+        if not background.is_alive(running):  # asked last: what the probe has seen may be somebody else's
             raise HarnessError(_words(presence, holding, running, "ended before its probe held"))
         if probed is None or probed.present:
             return
@@ -96,15 +96,15 @@ def _wait_until_ready(
         wait = min(wait * 1.5, _LONGEST_WAIT)
 
 
-def _words(presence: Presence, holding: Holding, running: services.Running, what: str) -> str:
+def _words(presence: Presence, holding: Holding, running: background.Running, what: str) -> str:
     with to_harness_error(f"read {running.log}"):
         log = Captured(path=Path(running.log)).tail(4096).rstrip()
     text = f"the service of {holding.token!r} {what}\n  --- {running.log} ---\n{log or '  (empty)'}"
     return presence.world.keeper.mask(text)
 
 
-def stop_service(presence: Presence, service: services.Running | None) -> None:
+def stop_service(presence: Presence, service: background.Running | None) -> None:
     """Stop a service, if there is one and it still runs; its log stays, with secrets masked."""
     if service is not None:
-        services.stop(service)
+        background.stop(service)
         presence.hide_secrets_in(Path(service.log))

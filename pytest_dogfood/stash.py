@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from pytest_dogfood.interruption import Interruption
+    from pytest_dogfood.execution.interruption import Interruption
+    from pytest_dogfood.execution.step import SecretKeeper
     from pytest_dogfood.journey import Journey
     from pytest_dogfood.project import Project
     from pytest_dogfood.settings import Settings
-    from pytest_dogfood.stepping import SecretKeeper
 
 SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
 PROJECT: pytest.StashKey[Callable[[], Project]] = pytest.StashKey()

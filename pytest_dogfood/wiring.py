@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from pytest_dogfood.journey import Journey
     from pytest_dogfood.project import Project
-    from pytest_dogfood.registry import Lease
-    from pytest_dogfood.rundir import RunDirectory
     from pytest_dogfood.settings import Settings
+    from pytest_dogfood.storage.run_directory import RunDirectory
+    from pytest_dogfood.storage.token_registry import Lease
 
 REFUSED = {
     "loadgroup": "a chain is the only group there is, and it is kept together already",
@@ -115,9 +115,9 @@ def _as_worker(config: pytest.Config, collector: JourneyCollector, workerinput: 
 
 def _part_of_worker(workerinput: dict[str, Any]) -> tuple[RunDirectory, Lease]:
     """Give the run's directory and lease by what the controller has handed over."""
-    from pytest_dogfood.process import start_time
-    from pytest_dogfood.registry import Lease
-    from pytest_dogfood.rundir import RunDirectory
+    from pytest_dogfood.execution.process import start_time
+    from pytest_dogfood.storage.run_directory import RunDirectory
+    from pytest_dogfood.storage.token_registry import Lease
 
     run = RunDirectory(Path(workerinput["dogfood_run"]))
     pid = workerinput["dogfood_pid"]
@@ -127,7 +127,7 @@ def _part_of_worker(workerinput: dict[str, Any]) -> tuple[RunDirectory, Lease]:
 def _as_leader(config: pytest.Config, collector: JourneyCollector, settings: Settings) -> None:
     from pytest_dogfood.lastfailed import LastFailed
     from pytest_dogfood.leading import Leading
-    from pytest_dogfood.rundir import ALONE
+    from pytest_dogfood.storage.run_directory import ALONE
     from pytest_dogfood.terminal import Terminal
     from pytest_dogfood.timekeeping import Timekeeper
     from pytest_dogfood.xdist.controller import Distribution

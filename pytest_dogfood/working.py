@@ -14,9 +14,9 @@ from pytest_dogfood.stash import INTERRUPTION, SETTINGS
 
 if TYPE_CHECKING:
     from pytest_dogfood.addedfiles import AddedFiles
-    from pytest_dogfood.registry import Lease
-    from pytest_dogfood.rundir import RunDirectory
     from pytest_dogfood.selection import Settled
+    from pytest_dogfood.storage.run_directory import RunDirectory
+    from pytest_dogfood.storage.token_registry import Lease
 
 NOTHING = b'{"plan":{}}'
 """What a worker publishes that has found nothing of the graph."""

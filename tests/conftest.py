@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dogfood import watcher
+from pytest_dogfood.execution import watcher
 from tests.lives import Eventually, Live
 from tests.runs import leaving_out
 from tests.scenes import Inner, Scene

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from pytest_dogfood import watcher
+from pytest_dogfood.execution import watcher
 from tests.runs import Run, leaving_out, read_junit
 
 Eventually = Callable[[Callable[[], bool]], bool]

@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from pytest_dogfood import watcher
+from pytest_dogfood.execution import watcher
 from tests.interruptions import Ended, Interruptions, send, send_later
 from tests.lives import Live
 from tests.waiting import until

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from pytest_dogfood.execution import perform
+from pytest_dogfood.execution.failure_text import failure_text
+from pytest_dogfood.execution.runner import perform
 from pytest_dogfood.journey import Expectation, Save, Step, StreamExpectation, Until
-from pytest_dogfood.wording import failure_text
 from tests.fakes import FakeBench, FakeSeen
 from tests.strategies import ANYWHERE
 

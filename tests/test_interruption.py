@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from pytest_dogfood.watcher import HAS_PROC
+from pytest_dogfood.execution.watcher import HAS_PROC
 from tests.interruptions import Ended, Interruptions
 from tests.lives import Live
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from pytest_dogfood.watcher import HAS_PROC
+from pytest_dogfood.execution.watcher import HAS_PROC
 from tests.interruptions import Interruptions, send, send_later
 from tests.lives import Eventually, Live
 from tests.runs import read_junit

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dogfood.journal import Journal, Why
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.outcomes import Cause, Outcome
+from pytest_dogfood.storage.journal import Journal, Why
 
 A = JourneyId("a")
 CAUSE = Cause(who="b", why="failed")
@@ -21,7 +21,7 @@ def journal(tmp_path: Path) -> Journal:
 
 def begun_and_died(directory: Path, why: Why = Why.ITEM) -> None:
     """Let another process write down that it starts the journey, and end."""
-    code = "import sys; from pathlib import Path; from pytest_dogfood.journal import *; "
+    code = "import sys; from pathlib import Path; from pytest_dogfood.storage.journal import *; "
     code += f"Journal(Path(sys.argv[1])).started('a', Why('{why}'), 's')"
     subprocess.run([sys.executable, "-c", code, str(directory)], check=True)
 

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from pytest_dogfood.journey import Expectation, FileExpectation, Save, Step, StreamExpectation
-from pytest_dogfood.judgement import (
+from pytest_dogfood.execution.expectations import (
     READABLE_AS_JSON,
     SavedValue,
     excerpt,
@@ -14,6 +13,7 @@ from pytest_dogfood.judgement import (
     mismatches,
     saved_values,
 )
+from pytest_dogfood.journey import Expectation, FileExpectation, Save, Step, StreamExpectation
 from tests.fakes import SECRET, FakeSeen
 from tests.strategies import ANYWHERE
 

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.locktable import LockTable
+from pytest_dogfood.storage.locks import LockTable
 
 HOLDS = """\
 import subprocess, sys
 from pathlib import Path
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.locktable import LockTable
+from pytest_dogfood.storage.locks import LockTable
 
 table = LockTable(Path(sys.argv[1]))
 with table.holding(sys.argv[2]):
@@ -61,7 +61,7 @@ def somebody(path: Path, *names: str) -> Iterator[subprocess.Popen[str]]:
 
 def is_free(path: Path, name: str) -> bool:
     """Ask from outside, as the process itself has no way to be in its own way."""
-    code = "import sys, fcntl; from pathlib import Path; from pytest_dogfood.locktable import _byte_of\n"
+    code = "import sys, fcntl; from pathlib import Path; from pytest_dogfood.storage.locks import _byte_of\n"
     code += "with open(sys.argv[1], 'r+b') as file:\n"
     code += "    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _byte_of(sys.argv[2]))"
     return (

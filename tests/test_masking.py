@@ -15,7 +15,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 from hypothesis import given, strategies as st
 
-from pytest_dogfood.masking import Secrets
+from pytest_dogfood.execution.masking import Secrets
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -173,7 +173,7 @@ def test_masking_a_large_file_takes_little_memory(tmp_path: Path) -> None:
         file.seek(100 * 1024 * 1024)
         file.write(b"hunter2")
     script = (
-        "import resource, sys; from pathlib import Path; from pytest_dogfood.masking import Secrets\n"
+        "import resource, sys; from pathlib import Path; from pytest_dogfood.execution.masking import Secrets\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "Secrets.of(['hunter2']).mask_file(Path(sys.argv[1]))\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"

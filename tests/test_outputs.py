@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dogfood.masking import Secrets
-from pytest_dogfood.outputs import UNMASKED, Output, Spares
+from pytest_dogfood.execution.masking import Secrets
+from pytest_dogfood.execution.output import UNMASKED, Output, Spares
 
 NOTHING_HIDDEN = Secrets.of([])
 SECRETS = Secrets.of(["s3cret"])

@@ -15,9 +15,9 @@ from msgspec.structs import replace
 from pytest_dogfood.check.report import FORMAT_VERSION, report_on, to_json
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability, JourneyId, Scope, Step, Token
-from pytest_dogfood.rundir import results_of_run
 from pytest_dogfood.scheduling.forecast import foresee_provisioning, how_provided
 from pytest_dogfood.scheduling.plan import make_plan
+from pytest_dogfood.storage.run_directory import results_of_run
 from tests.real import Event, Project
 from tests.strategies import ANYWHERE, new_journey, random_scene
 from tests.typed import dogfood

@@ -15,8 +15,8 @@ import pytest
 
 from pytest_dogfood.captured import Captured, TooMuchOutput
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.process import Command, Lifeline, alive, end_everything_marked, run, start_time
-from pytest_dogfood.watcher import HAS_PROC
+from pytest_dogfood.execution.process import Command, Lifeline, alive, end_everything_marked, run, start_time
+from pytest_dogfood.execution.watcher import HAS_PROC
 from tests.waiting import pid_in, until
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def test_any_large_limit_is_as_good_as_none(tmp_path: Path, limit: float | None)
 RUNNER = """
 import os, sys
 from pathlib import Path
-from pytest_dogfood.process import Command, Lifeline, run
+from pytest_dogfood.execution.process import Command, Lifeline, run
 directory, script, marker = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 def start(**more):
     return run(Command(argv=("sh", "-c", script), cwd=directory, env={**os.environ, marker: "1"}, marker=marker,

@@ -8,10 +8,18 @@ import pytest
 from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.execution.process import start_time
 from pytest_dogfood.journey import Token
 from pytest_dogfood.outcomes import Proof
-from pytest_dogfood.process import start_time
-from pytest_dogfood.registry import MACHINE, Attempt, Holding, Lease, MachineRegistry, Registry, own_lease
+from pytest_dogfood.storage.token_registry import (
+    MACHINE,
+    Attempt,
+    Holding,
+    Lease,
+    MachineRegistry,
+    Registry,
+    own_lease,
+)
 
 T = Token("db-ready")
 HERE = Holding(token=T, place="c0-gw0", by="a", proof=Proof.PROBE, values={"port": "80"}, secret=("port",))

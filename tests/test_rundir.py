@@ -3,7 +3,7 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-from pytest_dogfood.rundir import RunDirectory, project_name, remove_tree
+from pytest_dogfood.storage.run_directory import RunDirectory, project_name, remove_tree
 
 
 def test_states_of_other_chains_and_other_workers_are_other_directories(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from pytest_dogfood.screen import shown_in_the_end
+from pytest_dogfood.execution.screen import shown_in_the_end
 
 
 @pytest.mark.parametrize(

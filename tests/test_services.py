@@ -17,9 +17,9 @@ import pytest
 from msgspec import structs
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.process import alive, end_everything_marked
-from pytest_dogfood.services import Running, free_ports, is_alive, start, stop
-from pytest_dogfood.watcher import HAS_PROC
+from pytest_dogfood.execution.background import Running, free_ports, is_alive, start, stop
+from pytest_dogfood.execution.process import alive, end_everything_marked
+from pytest_dogfood.execution.watcher import HAS_PROC
 from tests.waiting import pid_in, until
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def test_a_service_survives_the_death_of_its_starter_and_is_stopped_by_another(
     script = """
 import json, os, signal, sys
 from pathlib import Path
-from pytest_dogfood.services import start
+from pytest_dogfood.execution.background import start
 directory = Path(sys.argv[1])
 env = {**os.environ, sys.argv[2]: "1"}
 running = start(("sleep", "300"), cwd=directory, env=env, log=directory / "log", ports={"port": 1})
@@ -157,7 +157,7 @@ def test_a_service_is_stopped_while_its_starter_lives_and_does_not_reap_it(
     script = """
 import json, os, sys
 from pathlib import Path
-from pytest_dogfood.services import start
+from pytest_dogfood.execution.background import start
 directory = Path(sys.argv[1])
 running = start(("sleep", "300"), cwd=directory, env={**os.environ, sys.argv[2]: "1"}, log=directory / "log")
 print(json.dumps(running.to_json()), flush=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_dogfood.watcher import HAS_PROC, alive
+from pytest_dogfood.execution.watcher import HAS_PROC, alive
 
 if TYPE_CHECKING:
     from tests.lives import Eventually, Live

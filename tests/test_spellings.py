@@ -16,7 +16,7 @@ from xml.sax import saxutils
 import pytest
 from hypothesis import example, given, settings, strategies as st
 
-from pytest_dogfood.masking import Secrets
+from pytest_dogfood.execution.masking import Secrets
 
 LAW = settings(deadline=None, max_examples=40)
 

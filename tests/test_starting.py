@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.process import Command, run
+from pytest_dogfood.execution.process import Command, run
 from pytest_dogfood.shells import default_shell, shell_argv
 
 

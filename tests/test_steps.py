@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from pytest_dogfood.watcher import HAS_PROC
+from pytest_dogfood.execution.watcher import HAS_PROC
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.storage import append_line, private_directory, read_as, write_whole
+from pytest_dogfood.storage.files import append_line, private_directory, read_as, write_whole
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_dogfood import watcher
-from pytest_dogfood.process import alive, end_everything_marked, start_time
-from pytest_dogfood.services import Running, Watcher, is_alive, start, stop
+from pytest_dogfood.execution import watcher
+from pytest_dogfood.execution.background import Running, Watcher, is_alive, start, stop
+from pytest_dogfood.execution.process import alive, end_everything_marked, start_time
 from tests.waiting import pid_in, until
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def test_what_is_spared_lives(marker: str, marked: Callable[..., Running]) -> No
 
 
 def test_whoever_sweeps_ends_neither_itself_nor_those_that_started_it(tmp_path: Path, marker: str) -> None:
-    sweep = f"{sys.executable} -c 'from pytest_dogfood.process import *; print(end_everything_marked(\"{marker}\"))'"
+    sweep = f"{sys.executable} -c 'from pytest_dogfood.execution.process import *; print(end_everything_marked(\"{marker}\"))'"
     env = {**os.environ, marker: "1"}
     shown = subprocess.run(
         ["sh", "-c", f"{sweep}; echo lives"], env=env, cwd=tmp_path, capture_output=True, check=True
@@ -222,7 +222,7 @@ def test_closing_goes_on_where_ctrl_c_has_interrupted_it(
 CONTROLLER = """
 import os, sys, time
 from pathlib import Path
-from pytest_dogfood.services import Watcher, start
+from pytest_dogfood.execution.background import Watcher, start
 directory, marker, forks = Path(sys.argv[1]), sys.argv[2], len(sys.argv) > 3
 watching = Watcher(marker)
 script = "setsid sh -c 'echo $$ >child; sleep 300; :' & echo $$ >leader; wait"

@@ -14,11 +14,8 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from pytest_dogfood.actions import TAIL, Action, Performed, masked
-from pytest_dogfood.journey import Journey, Step
-from pytest_dogfood.judgement import Stream
-from pytest_dogfood.performance import Grade, Observation
-from pytest_dogfood.shells import shell_argv
-from pytest_dogfood.stepping import (
+from pytest_dogfood.execution.expectations import Stream
+from pytest_dogfood.execution.step import (
     RealBench,
     RealObservation,
     SecretKeeper,
@@ -26,7 +23,10 @@ from pytest_dogfood.stepping import (
     place_files,
     require_variables,
 )
-from pytest_dogfood.storage import append_line
+from pytest_dogfood.journey import Journey, Step
+from pytest_dogfood.performance import Grade, Observation
+from pytest_dogfood.shells import shell_argv
+from pytest_dogfood.storage.files import append_line
 
 VERSION = 1
 """Version of the lines. 1: the first."""

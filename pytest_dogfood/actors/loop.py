@@ -20,9 +20,9 @@ from pytest_dogfood.actions import (
     free_text,
 )
 from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.execution.expectations import Mismatch, saved_values
 from pytest_dogfood.fileformat.expected_text import TooSlow, search
 from pytest_dogfood.journey import Journey, Step
-from pytest_dogfood.judgement import Mismatch, saved_values
 from pytest_dogfood.performance import Deadline, Ending, Grade, Observation, Performance, StepResult, compare
 
 

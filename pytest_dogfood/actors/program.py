@@ -14,11 +14,11 @@ from typing import Any
 
 from pytest_dogfood.actions import Answer, masked, read_answer
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.judgement import excerpt
-from pytest_dogfood.process import end_group, open_private, spawn
+from pytest_dogfood.execution.expectations import excerpt
+from pytest_dogfood.execution.process import end_group, open_private, spawn
+from pytest_dogfood.execution.step import SecretKeeper
 from pytest_dogfood.shells import shell_argv
-from pytest_dogfood.stepping import SecretKeeper
-from pytest_dogfood.storage import write_whole
+from pytest_dogfood.storage.files import write_whole
 
 LONGEST_ANSWER = 1024 * 1024
 """Bytes of a line; who says more says nothing that we read."""

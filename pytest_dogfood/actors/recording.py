@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.journey import Journey, JourneyId
-from pytest_dogfood.storage import private_directory, read_as, write_for_others
+from pytest_dogfood.storage.files import private_directory, read_as, write_for_others
 
 VERSION = 1
 """Version of a recording. 1: the first."""

@@ -160,7 +160,7 @@ def explain(options: Namespace) -> int:
         what_happened,
     )
     from pytest_dogfood.inspecting import inspect
-    from pytest_dogfood.rundir import results_of_run
+    from pytest_dogfood.storage.run_directory import results_of_run
 
     found = inspect(options.paths, shard=options.shard, with_tests="::" in options.id)
     if found.report is None or found.settled is None:
@@ -227,7 +227,7 @@ def _write_merged(merged: Merged, options: Namespace) -> None:
     from pytest_dogfood.durations import write_durations
     from pytest_dogfood.junit import to_junit
     from pytest_dogfood.mergereport import to_json
-    from pytest_dogfood.storage import write_for_others
+    from pytest_dogfood.storage.files import write_for_others
 
     if options.junit:
         write_for_others(Path(options.junit), to_junit(merged))

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from pytest_dogfood.captured import Captured
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.process import Command, run
+from pytest_dogfood.execution.process import Command, run
 
 _READ_LIMIT = 64 * 1024 * 1024
 _MARKER = "DOGFOOD_GIT_CALL"

@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_dogfood.execution.watcher import alive
 from pytest_dogfood.git.work_tree import LOCK_NAME
-from pytest_dogfood.watcher import alive
 
 GIT_WRITES = frozenset(("fetch", "commit", "update-index", "pull"))
 _HUB_WRITES = ("INSERT", "UPDATE")

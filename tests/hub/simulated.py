@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import pytest
 
-from pytest_dogfood.watcher import HAS_PROC
+from pytest_dogfood.execution.watcher import HAS_PROC
 from tests.hub.simulation import Outcome
 
 HISTORIES = int(os.environ.get("DOGFOOD_TEST_HISTORIES", "63"))

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.execution.watcher import alive
 from pytest_dogfood.git.command import Git, GitError, Limits
-from pytest_dogfood.watcher import alive
 from tests.hub.checkouts import QUICK, Farm
 from tests.waiting import until
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pytest_dogfood.watcher import survey
+from pytest_dogfood.execution.watcher import survey
 from tests.hub.checkouts import Checkout
 from tests.hub.machines import Desk, World, finding
 

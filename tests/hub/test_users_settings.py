@@ -13,9 +13,9 @@ import pytest
 
 from pytest_dogfood.consistency.hub.location import read_project_file
 from pytest_dogfood.consistency.task_findings import Finding
+from pytest_dogfood.execution.watcher import survey as processes
 from pytest_dogfood.git.command import FetchResult
 from pytest_dogfood.git.commit import Reason
-from pytest_dogfood.watcher import survey as processes
 from tests.hub.checkouts import PLAN, Checkout, Farm, remote_moves_on, survey
 from tests.hub.following import follow
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from pytest_dogfood.consistency.task_findings import Severity
+from pytest_dogfood.execution.watcher import alive
 from pytest_dogfood.git.commit import CommitOptions, EditRefusedError, Reason, Result, Signing, write_back
 from pytest_dogfood.git.tracked_file import FileState
-from pytest_dogfood.watcher import alive
 from tests.hub.checkouts import PLAN, Checkout, Farm
 from tests.hub.following import HURRY, NEW, OLD, changed_names, follow, request, to_done
 

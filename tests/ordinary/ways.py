@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from io import StringIO
 from random import Random
 
-from pytest_dogfood import watcher
 from pytest_dogfood.cli.main import main
+from pytest_dogfood.execution import watcher
 from tests.ordinary.judge import Judge
 from tests.ordinary.model import BAD, UNFINISHED, Model
 from tests.ordinary.project import Project, Run, Seen, outcomes

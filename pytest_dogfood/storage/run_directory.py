@@ -15,7 +15,7 @@ import msgspec
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.outcomes import JourneyResult
-from pytest_dogfood.storage import private_directory, write_whole
+from pytest_dogfood.storage.files import private_directory, write_whole
 
 ALONE = "main"
 """Name of the worker where there is only one process."""

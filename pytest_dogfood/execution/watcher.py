@@ -2,7 +2,7 @@
 
 Run as a script (`python -I -S watcher.py CONTROLLER_PID NAME[=VALUE] [SPARED_PID ...]`) it waits for its
 controller's end and then sweeps. It stands alone, on the standard library only, so that it starts quickly
-and works whatever became of the environment; `pytest_dogfood.process` uses the same sweep from within.
+and works whatever became of the environment; `pytest_dogfood.execution.process` uses the same sweep from within.
 
 A process is found by its environment (`/proc/PID/environ`), by its process group or session, or because a
 process found that way started it. A process that overwrites its environment (some daemons do, to change

@@ -13,13 +13,13 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from pytest_dogfood.execution.background import Running
+from pytest_dogfood.execution.process import alive, start_time
 from pytest_dogfood.journey import Token
-from pytest_dogfood.locktable import LockTable
 from pytest_dogfood.outcomes import Proof
-from pytest_dogfood.process import alive, start_time
-from pytest_dogfood.services import Running
 from pytest_dogfood.sharedlog import SharedLog
-from pytest_dogfood.storage import private_directory, read_as, write_whole
+from pytest_dogfood.storage.files import private_directory, read_as, write_whole
+from pytest_dogfood.storage.locks import LockTable
 
 MACHINE = "machine"
 """The place of tokens that hold for every worker of this machine; other places are names of states."""

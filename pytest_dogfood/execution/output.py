@@ -15,8 +15,8 @@ from pathlib import Path
 from msgspec import Struct
 
 from pytest_dogfood.diagnostics import to_harness_error
-from pytest_dogfood.masking import Secrets
-from pytest_dogfood.process import open_private
+from pytest_dogfood.execution.masking import Secrets
+from pytest_dogfood.execution.process import open_private
 
 UNMASKED = ".raw"
 """Suffix of an output that may still hold secrets; whoever finds one after a death removes it."""

@@ -14,15 +14,15 @@ from msgspec import Struct, field
 from pytest_dogfood.actions import TAIL
 from pytest_dogfood.captured import Captured, TooMuchOutput, printable
 from pytest_dogfood.diagnostics import HarnessError, to_harness_error
+from pytest_dogfood.execution.expectations import READABLE, WITHHELD, Stream, TooMuchToJudge
+from pytest_dogfood.execution.interruption import CLEANUP_SECONDS, Interruption
+from pytest_dogfood.execution.masking import Secrets
+from pytest_dogfood.execution.output import Output, Spares
+from pytest_dogfood.execution.process import Command, Ended, Lifeline, run
 from pytest_dogfood.fileformat.expected_text import problem_with
-from pytest_dogfood.interruption import CLEANUP_SECONDS, Interruption
 from pytest_dogfood.journey import Script, Step
-from pytest_dogfood.judgement import READABLE, WITHHELD, Stream, TooMuchToJudge
-from pytest_dogfood.masking import Secrets
-from pytest_dogfood.outputs import Output, Spares
-from pytest_dogfood.process import Command, Ended, Lifeline, run
 from pytest_dogfood.shells import shell_argv
-from pytest_dogfood.storage import is_full
+from pytest_dogfood.storage.files import is_full
 
 SHOWN = 16 * 1024
 """Bytes from the end of each output that a report shows."""

@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from pytest_dogfood.process import alive, start_time
-from pytest_dogfood.storage import read_as, write_whole
+from pytest_dogfood.execution.process import alive, start_time
+from pytest_dogfood.storage.files import read_as, write_whole
 
 
 class Met(Struct, frozen=True, kw_only=True):

@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import IO, AnyStr, Self
 
 from pytest_dogfood.diagnostics import to_harness_error
-from pytest_dogfood.spellings import SHORTEST, SHORTEST_PART, Spelling, spellings, spellings_in_bytes
+from pytest_dogfood.execution.notations import (
+    SHORTEST,
+    SHORTEST_PART,
+    Spelling,
+    spellings,
+    spellings_in_bytes,
+)
 
 _STARS = "***"
 _CHUNK = 256 * 1024

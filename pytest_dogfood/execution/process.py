@@ -24,10 +24,10 @@ from typing import Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pytest_dogfood import watcher
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.interruption import Interruption
-from pytest_dogfood.watcher import alive, end_everything_marked, start_time
+from pytest_dogfood.execution import watcher
+from pytest_dogfood.execution.interruption import Interruption
+from pytest_dogfood.execution.watcher import alive, end_everything_marked, start_time
 
 __all__ = [
     "Command",

@@ -1,0 +1,3 @@
+"""What a run keeps on disk."""
+
+from __future__ import annotations
