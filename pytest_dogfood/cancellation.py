@@ -13,14 +13,20 @@ import pytest
 from msgspec import Struct, field
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.execution.interruption import CLEANUP_SECONDS, Abandoned, Interruption
+from pytest_dogfood.execution.interruption import (
+    CLEANUP_SECONDS,
+    Abandoned,
+    Interruption,
+    SignalHandlers,
+    die_of,
+    place_in_project,
+)
 from pytest_dogfood.execution.process import end_everything_marked
 from pytest_dogfood.outcomes import INTERRUPTED, Cause, JourneyResult, Outcome, listed
 from pytest_dogfood.properties import properties_of
 from pytest_dogfood.raising import INTERRUPTION_MARK
 from pytest_dogfood.reports import PHASES, reports_of_interrupted
 from pytest_dogfood.scheduling.plan import Plan, PlannedJourney
-from pytest_dogfood.signalhandlers import SignalHandlers, die_of, place_in_project
 from pytest_dogfood.storage.journal import Journal
 from pytest_dogfood.storage.run_directory import RunDirectory
 from pytest_dogfood.storage.signal_files import WorkerProcesses, read_cut, read_met

@@ -8,11 +8,10 @@ from collections.abc import Collection, Iterator
 from msgspec.structs import replace
 
 from pytest_dogfood.execution.failure_text import failure_text
-from pytest_dogfood.execution.runner import perform
+from pytest_dogfood.execution.runner import Performance, perform
 from pytest_dogfood.execution.step import RealBench
 from pytest_dogfood.fileformat.expected_text import written_in
 from pytest_dogfood.journey import Journey, Script, Step
-from pytest_dogfood.performance import Performance
 
 CLEAN_UP_FAILED = "passed, but its teardown failed"
 """What is said of a journey that did its steps and did not clean up, as the end of a sentence."""

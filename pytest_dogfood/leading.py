@@ -12,12 +12,18 @@ import pytest
 
 from pytest_dogfood.diagnostics import HarnessError, InvalidProjectError, did_you_mean, errors_among
 from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.keeping import Keeping
 from pytest_dogfood.outcomes import Cause, Outcome, Tally, badness, listed
-from pytest_dogfood.runlease import RunLease, checked_root, default_root
 from pytest_dogfood.scheduling.plan import Plan
 from pytest_dogfood.stash import PROJECT, SETTINGS
-from pytest_dogfood.storage.run_directory import ALONE, project_name, write_results
+from pytest_dogfood.storage.run_directory import (
+    ALONE,
+    Keeping,
+    RunLease,
+    checked_root,
+    default_root,
+    project_name,
+    write_results,
+)
 
 if TYPE_CHECKING:
     from pytest_dogfood.cancellation import Cancellation

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_dogfood.actors.loop import NoActor, nobody_acts
-from pytest_dogfood.execution.runner import perform
+from pytest_dogfood.execution.runner import Performance, perform
 from pytest_dogfood.execution.step import RealBench
 from pytest_dogfood.journey import Journey
-from pytest_dogfood.performance import Performance
 from pytest_dogfood.storage.journal import Why
 from pytest_dogfood.world import World
 

@@ -12,13 +12,12 @@ from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.background import is_alive
-from pytest_dogfood.execution.runner import perform
+from pytest_dogfood.execution.runner import Performance, perform
 from pytest_dogfood.execution.step import RealBench
 from pytest_dogfood.foundations import Foundations
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability, ChainId, Scope, Token, variable_for
 from pytest_dogfood.outcomes import Proof
-from pytest_dogfood.performance import Performance
 from pytest_dogfood.storage.files import private_directory
 from pytest_dogfood.storage.token_registry import MACHINE, Holding, MachineRegistry, Registry
 from pytest_dogfood.world import State, World

@@ -13,13 +13,13 @@ from pytest_dogfood.execution.failure_text import failure_text, what_the_probe_s
 from pytest_dogfood.execution.runner import perform
 from pytest_dogfood.gates import Gates
 from pytest_dogfood.journey import Capability, Journey, JourneyId, Scope, Token
-from pytest_dogfood.namedlocks import NamedLocks
 from pytest_dogfood.outcomes import Cause, Proof
 from pytest_dogfood.presence import WAS_THERE, Presence
 from pytest_dogfood.replaying import NotReplayableError, Replayer, forget_invalidated
 from pytest_dogfood.servicing import start_service
 from pytest_dogfood.settings import Provision
 from pytest_dogfood.storage.journal import Journal
+from pytest_dogfood.storage.locks import NamedLocks
 from pytest_dogfood.storage.token_registry import SEVERAL, Attempt, Holding
 from pytest_dogfood.world import State
 

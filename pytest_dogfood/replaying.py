@@ -15,10 +15,10 @@ from pytest_dogfood.cleanup import CLEAN_UP_FAILED, clean_up
 from pytest_dogfood.diagnostics import HarnessError, UnansweredProbeError
 from pytest_dogfood.establishing import establish
 from pytest_dogfood.execution.failure_text import failure_text
+from pytest_dogfood.execution.runner import Performance
 from pytest_dogfood.execution.step import RealBench, place_files
 from pytest_dogfood.journey import Journey, JourneyId, Mark, Scope, Token, is_of_a_test
 from pytest_dogfood.outcomes import Cause, Outcome, reason_of
-from pytest_dogfood.performance import Performance
 from pytest_dogfood.playing import cast_for, play, require_actor
 from pytest_dogfood.presence import Presence
 from pytest_dogfood.storage.journal import Journal, Why

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pytest_dogfood.execution.step import SecretKeeper
+from pytest_dogfood.execution.masking import SecretKeeper
 from pytest_dogfood.stash import KEEPER, SETTINGS
 
 Mask = Callable[[str], str]

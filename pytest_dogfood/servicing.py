@@ -5,15 +5,14 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from pytest_dogfood.captured import Captured
 from pytest_dogfood.diagnostics import HarnessError, to_harness_error
 from pytest_dogfood.execution import background
 from pytest_dogfood.execution.failure_text import what_the_probe_said
-from pytest_dogfood.execution.step import expand
+from pytest_dogfood.execution.output import Captured
+from pytest_dogfood.execution.step import expand, shell_argv
 from pytest_dogfood.journey import Capability, Scope, Token
 from pytest_dogfood.outcomes import Proof
 from pytest_dogfood.presence import PROBE_TIMEOUT, Presence
-from pytest_dogfood.shells import shell_argv
 from pytest_dogfood.storage.token_registry import Holding
 from pytest_dogfood.world import WORKER_MARKER, State
 

@@ -9,7 +9,7 @@ import pytest
 
 if TYPE_CHECKING:
     from pytest_dogfood.execution.interruption import Interruption
-    from pytest_dogfood.execution.step import SecretKeeper
+    from pytest_dogfood.execution.masking import SecretKeeper
     from pytest_dogfood.journey import Journey
     from pytest_dogfood.project import Project
     from pytest_dogfood.settings import Settings

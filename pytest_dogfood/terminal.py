@@ -31,7 +31,7 @@ class Terminal:
         self._leading = leading
 
     def pytest_report_header(self) -> str:
-        from pytest_dogfood.shells import default_shell
+        from pytest_dogfood.execution.step import default_shell
 
         project = self._config.stash[PROJECT]()
         settings = self._config.stash[SETTINGS]

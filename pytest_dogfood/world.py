@@ -13,15 +13,15 @@ from msgspec import Struct, field
 
 from pytest_dogfood.changes import Changes
 from pytest_dogfood.execution.interruption import Interruption
+from pytest_dogfood.execution.masking import SecretKeeper
 from pytest_dogfood.execution.output import Spares
 from pytest_dogfood.execution.process import Lifeline
-from pytest_dogfood.execution.step import RealBench, SecretKeeper, expand
+from pytest_dogfood.execution.step import RealBench, expand
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import ChainId, Journey, Token
-from pytest_dogfood.namedlocks import NamedLocks
 from pytest_dogfood.settings import Settings
 from pytest_dogfood.storage.files import private_directory
-from pytest_dogfood.storage.locks import LockTable
+from pytest_dogfood.storage.locks import LockTable, NamedLocks
 from pytest_dogfood.storage.run_directory import RunDirectory
 
 if TYPE_CHECKING:

@@ -11,9 +11,8 @@ from msgspec.structs import replace
 from pytest_dogfood.actions import Action, ActorError, Answer, Command, Done, Performed, Verdict
 from pytest_dogfood.actors.loop import Limits, decides
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.execution.runner import perform
+from pytest_dogfood.execution.runner import Ending, Performance, perform
 from pytest_dogfood.journey import Expectation, Save, Step, StreamExpectation
-from pytest_dogfood.performance import Ending, Performance
 from tests.fakes import FakeBench, FakeCast, FakeSeen
 from tests.strategies import ANYWHERE
 

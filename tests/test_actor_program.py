@@ -15,9 +15,8 @@ import pytest
 from pytest_dogfood.actions import Command, Done
 from pytest_dogfood.actors.program import PATIENCE, ActorProcess
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.execution.masking import Secrets
+from pytest_dogfood.execution.masking import SecretKeeper, Secrets
 from pytest_dogfood.execution.process import alive
-from pytest_dogfood.execution.step import SecretKeeper
 
 if TYPE_CHECKING:
     from tests.lives import Eventually

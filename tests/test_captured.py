@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_dogfood.captured import Captured, TooMuchOutput
+from pytest_dogfood.execution.output import Captured, TooMuchOutput
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_dogfood.captured import Captured, TooMuchOutput
 from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.execution.output import Captured, TooMuchOutput
 from pytest_dogfood.execution.process import Command, Lifeline, alive, end_everything_marked, run, start_time
 from pytest_dogfood.execution.watcher import HAS_PROC
 from tests.waiting import pid_in, until

@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.runlease import KEPT_RUNS, RunLease, checked_root, clear_leftovers, default_root
+from pytest_dogfood.storage.run_directory import (
+    KEPT_RUNS,
+    RunLease,
+    checked_root,
+    clear_leftovers,
+    default_root,
+)
 
 PROJECT = "12345678"
 

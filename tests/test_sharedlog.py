@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.sharedlog import SharedLog
+from pytest_dogfood.storage.files import SharedLog
 from tests.hub.disks import largest_file
 
 

@@ -9,8 +9,7 @@ from types import FrameType
 
 import pytest
 
-from pytest_dogfood.execution.interruption import CLEANUP_SECONDS, Interrupted, Interruption
-from pytest_dogfood.signalhandlers import SignalHandlers
+from pytest_dogfood.execution.interruption import CLEANUP_SECONDS, Interrupted, Interruption, SignalHandlers
 
 
 def answer(number: int, frame: FrameType | None) -> None:

@@ -15,17 +15,17 @@ from msgspec.structs import replace
 
 from pytest_dogfood.actions import TAIL, Action, Performed, masked
 from pytest_dogfood.execution.expectations import Stream
+from pytest_dogfood.execution.masking import SecretKeeper
+from pytest_dogfood.execution.runner import Grade, Observation
 from pytest_dogfood.execution.step import (
     RealBench,
     RealObservation,
-    SecretKeeper,
     file_below,
     place_files,
     require_variables,
+    shell_argv,
 )
 from pytest_dogfood.journey import Journey, Step
-from pytest_dogfood.performance import Grade, Observation
-from pytest_dogfood.shells import shell_argv
 from pytest_dogfood.storage.files import append_line
 
 VERSION = 1

@@ -42,10 +42,10 @@ from pytest_dogfood.actors.recording import (
     with_placeholders,
 )
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.execution.runner import perform
-from pytest_dogfood.execution.step import RealBench, SecretKeeper
+from pytest_dogfood.execution.masking import SecretKeeper
+from pytest_dogfood.execution.runner import Grade, Observation, Performance, perform
+from pytest_dogfood.execution.step import RealBench
 from pytest_dogfood.journey import Journey, Step
-from pytest_dogfood.performance import Grade, Observation, Performance
 from pytest_dogfood.storage.run_directory import RunDirectory
 
 NEXT = "pytest_dogfood_next_action"

@@ -21,9 +21,17 @@ from pytest_dogfood.actions import (
 )
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.expectations import Mismatch, saved_values
+from pytest_dogfood.execution.runner import (
+    Deadline,
+    Ending,
+    Grade,
+    Observation,
+    Performance,
+    StepResult,
+    compare,
+)
 from pytest_dogfood.fileformat.expected_text import TooSlow, search
 from pytest_dogfood.journey import Journey, Step
-from pytest_dogfood.performance import Deadline, Ending, Grade, Observation, Performance, StepResult, compare
 
 
 class Deed(Struct, frozen=True, kw_only=True):

@@ -15,9 +15,9 @@ from typing import Any
 from pytest_dogfood.actions import Answer, masked, read_answer
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.expectations import excerpt
+from pytest_dogfood.execution.masking import SecretKeeper
 from pytest_dogfood.execution.process import end_group, open_private, spawn
-from pytest_dogfood.execution.step import SecretKeeper
-from pytest_dogfood.shells import shell_argv
+from pytest_dogfood.execution.step import shell_argv
 from pytest_dogfood.storage.files import write_whole
 
 LONGEST_ANSWER = 1024 * 1024

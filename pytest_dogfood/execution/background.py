@@ -16,9 +16,9 @@ from typing import Any, Self
 from msgspec import Struct, field
 from msgspec.structs import asdict
 
-from pytest_dogfood.captured import printable
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution import process, watcher
+from pytest_dogfood.execution.output import printable
 
 
 class Running(Struct, frozen=True, kw_only=True):

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pytest_dogfood.actions import Action
 from pytest_dogfood.diagnostics import counted
 from pytest_dogfood.execution.expectations import WITHHELD, Stream
+from pytest_dogfood.execution.runner import Bench, Grade, Performance, StepResult
 from pytest_dogfood.journey import Token
-from pytest_dogfood.performance import Bench, Grade, Performance, StepResult
 from pytest_dogfood.presence import Probed
 
 

@@ -11,6 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, AnyStr, Self
 
+from msgspec import Struct
+
 from pytest_dogfood.diagnostics import to_harness_error
 from pytest_dogfood.execution.notations import (
     SHORTEST,
@@ -19,6 +21,25 @@ from pytest_dogfood.execution.notations import (
     spellings,
     spellings_in_bytes,
 )
+
+
+class SecretKeeper(Struct):
+    """The secret values that this process has come to know; they only become more."""
+
+    secrets: Secrets
+
+    @classmethod
+    def from_environment(cls, names: Iterable[str]) -> SecretKeeper:
+        """Start with the values of the environment variables that ini `dogfood_secrets` names."""
+        return cls(Secrets.of(os.environ[name] for name in names if os.environ.get(name)))
+
+    def learn(self, values: Iterable[str]) -> None:
+        for value in values:
+            self.secrets = self.secrets.adding(value)
+
+    def mask(self, text: str) -> str:
+        return self.secrets.mask(text)
+
 
 _STARS = "***"
 _CHUNK = 256 * 1024

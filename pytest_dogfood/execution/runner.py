@@ -1,15 +1,169 @@
-"""Performs a journey's steps in order, given something that runs a single step."""
+"""Runs steps in order, given something that runs a single one: retries of `until`, deadlines, results."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import Protocol
 
+from msgspec import Struct, field
 from msgspec.structs import replace
 
+from pytest_dogfood.actions import Action, Verdict
 from pytest_dogfood.actors.loop import Act, Cast
+from pytest_dogfood.execution.expectations import (
+    Mismatch,
+    SavedValue,
+    Seen,
+    Stream,
+    mismatches,
+    saved_values,
+    withheld_streams,
+)
 from pytest_dogfood.journey import Step
-from pytest_dogfood.performance import Bench, Deadline, Performance, StepResult, compare
+
+
+class Observation(Seen, Protocol):
+    """What is left of a step that has run: something to judge, and something to show."""
+
+    @property
+    def seconds(self) -> float: ...
+
+    def tail(self, stream: Stream) -> str: ...
+
+    def ending(self, stream: Stream) -> str:
+        """Give the last bytes of an output as harmless text, secrets masked; also before `finish`."""
+
+    def learn(self, secrets: Sequence[str]) -> None:
+        """Take note of the secret values that the step has brought to light, to mask them from now on."""
+
+    def finish(self, *, withheld: Collection[Stream] = ()) -> None:
+        """Let go of what was only needed for judging, and of outputs that nobody may see; called once, after that."""
+
+
+class Comparison(Struct, frozen=True, kw_only=True):
+    """What was seen beside what was expected, and what could be saved; of `withheld` streams nothing may be shown."""
+
+    wrong: tuple[Mismatch, ...]
+    values: tuple[SavedValue, ...]
+    withheld: frozenset[Stream]
+
+
+def compare(step: Step, seen: Observation) -> Comparison:
+    """Compare what was seen with what the step expects, and take the values that it saves, also if it failed."""
+    # First the values, even of a step that has failed: what is quoted of it must not tell a secret either.
+    values, unsaved = saved_values(step, seen) if step.save else ((), ())
+    seen.learn([one.value for one in values if one.secret])
+    withheld = withheld_streams(step, values)
+    wrong = mismatches(step, seen, withheld=withheld) or unsaved
+    return Comparison(wrong=wrong, values=values, withheld=withheld)
+
+
+class Bench(Protocol):
+    """Runs one step for real, within `limit` seconds if that is less than its own limit."""
+
+    def run(
+        self, step: Step, *, number: int, variables: Mapping[str, str], limit: float | None
+    ) -> Observation: ...
+
+    def mask(self, text: str) -> str: ...
+
+
+class Ending(StrEnum):
+    """Why an actor's step came to its end."""
+
+    DONE = "the actor said that it is done"
+    REPEATED = "the actor gave the same command twice"
+    TURNS = "the actor has had all its turns for the step"
+    ACTIONS = "the actor has had all its actions for the journey"
+    TIME = "the time of the journey was over"
+
+
+class Grade(Struct, frozen=True, kw_only=True):
+    """What is said of a step that an actor had to do, beside whether it decides against the journey.
+
+    `graded` is the action that counted, None if there was none; `credited` tells that it was one of an earlier
+    step. `wrong` is what was not as expected. `verdict` is the judge's, None where nobody judged; `unjudged` tells
+    that there was something to judge.
+    """
+
+    ended: Ending
+    decisive: bool
+    actions: int
+    graded: Action | None
+    credited: bool = False
+    wrong: tuple[Mismatch, ...] = ()
+    verdict: Verdict | None = None
+    unjudged: bool = False
+
+
+class StepResult(Struct, frozen=True, kw_only=True):
+    """A step that has run: `number` of `total`; it succeeded if nothing is `wrong`.
+
+    Of `withheld` streams nothing may be shown. For a step that an actor did, `grade` says more, `step.run` is the
+    command that counted, and `seen` what came of it, None if there was none.
+    """
+
+    step: Step
+    number: int
+    total: int
+    wrong: tuple[Mismatch, ...]
+    seen: Observation | None
+    tries: int = 1
+    withheld: frozenset[Stream] = frozenset()
+    grade: Grade | None = None
+
+
+class Performance(Struct):
+    """The steps that ran, up to and including the first that did not do as expected.
+
+    `values` are those saved so far, also by a step that failed then: what is to be cleaned up goes by them. `saved` is
+    called after each.
+    """
+
+    results: list[StepResult] = field(default_factory=list)
+    values: dict[str, str] = field(default_factory=dict)
+    secret: list[str] = field(default_factory=list)
+    saved: Callable[[Performance], None] | None = None
+
+    def keep(self, saved: SavedValue) -> None:
+        """Take in a value that a step has saved."""
+        self.values[saved.name] = saved.value
+        if saved.secret and saved.name not in self.secret:
+            self.secret.append(saved.name)
+        if self.saved is not None:
+            self.saved(self)
+
+    @property
+    def failure(self) -> StepResult | None:
+        return self.results[-1] if self.results and self.results[-1].wrong else None
+
+
+class Deadline:
+    """The moment until which steps may run, if there is one; it moves while somebody else is being waited for."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self._moment = None if seconds is None else time.monotonic() + seconds
+
+    def left(self) -> float | None:
+        """Give the seconds left, none or fewer if it is over; None if there is no limit."""
+        return None if self._moment is None else self._moment - time.monotonic()
+
+    @property
+    def over(self) -> bool:
+        left = self.left()
+        return left is not None and left <= 0
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            if self._moment is not None:
+                self._moment += time.monotonic() - started
 
 
 def perform(

@@ -1,28 +1,61 @@
-"""Runs one step for real: its directory, its environment, its output files, its secrets."""
+"""One step for real: its shell, directory, environment, output files and secrets."""
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
+import shutil
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
-from msgspec import Struct, field
+import msgspec
+from msgspec import Struct
 
 from pytest_dogfood.actions import TAIL
-from pytest_dogfood.captured import Captured, TooMuchOutput, printable
 from pytest_dogfood.diagnostics import HarnessError, to_harness_error
 from pytest_dogfood.execution.expectations import READABLE, WITHHELD, Stream, TooMuchToJudge
 from pytest_dogfood.execution.interruption import CLEANUP_SECONDS, Interruption
-from pytest_dogfood.execution.masking import Secrets
-from pytest_dogfood.execution.output import Output, Spares
+from pytest_dogfood.execution.masking import SecretKeeper
+from pytest_dogfood.execution.output import Captured, Output, Spares, TooMuchOutput, is_full, printable
 from pytest_dogfood.execution.process import Command, Ended, Lifeline, run
 from pytest_dogfood.fileformat.expected_text import problem_with
 from pytest_dogfood.journey import Script, Step
-from pytest_dogfood.shells import shell_argv
-from pytest_dogfood.storage.files import is_full
+
+_FLAGS: Mapping[str, tuple[str, ...]] = {"bash": ("-eo", "pipefail"), "sh": ("-e",)}
+
+
+def shell_argv(run: str | tuple[str, ...], shell: str | None) -> tuple[str, ...]:
+    """Give the argv for what a step says: text goes to `shell` or the default one, a tuple is an argv already."""
+    if not isinstance(run, str):
+        return run
+    return (*_shell(shell), "-c", run)
+
+
+def default_shell() -> str:
+    """Name the shell that text goes to, for people."""
+    program, *flags = _shell(None)
+    return " ".join([os.path.basename(program), *flags])  # noqa: PTH119 - a word, not a file we touch
+
+
+@cache
+def _shell(name: str | None) -> tuple[str, ...]:
+    if name is None:
+        name = "bash" if shutil.which("bash") else "sh"
+    if name in _FLAGS:
+        # The whole path: a step that sets its own PATH still has a shell, and nobody looks for it step by step.
+        return (shutil.which(name) or name, *_FLAGS[name])
+    try:
+        words = shlex.split(name)
+    except ValueError as error:
+        raise HarnessError(f"cannot read `shell: {name}`: {error}; quote it as in a shell") from error
+    if not words:
+        raise HarnessError("`shell:` is empty; name a shell, such as `zsh -e`, or leave it out")
+    return tuple(words)
+
 
 SHOWN = 16 * 1024
 """Bytes from the end of each output that a report shows."""
@@ -33,24 +66,6 @@ JUDGING = 1.0
 STEP_MARKER = "_DOGFOOD_STEP"
 
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})", re.ASCII)
-
-
-class SecretKeeper(Struct):
-    """The secret values that this process has come to know; they only become more."""
-
-    secrets: Secrets
-
-    @classmethod
-    def from_environment(cls, names: Iterable[str]) -> SecretKeeper:
-        """Start with the values of the environment variables that ini `dogfood_secrets` names."""
-        return cls(Secrets.of(os.environ[name] for name in names if os.environ.get(name)))
-
-    def learn(self, values: Iterable[str]) -> None:
-        for value in values:
-            self.secrets = self.secrets.adding(value)
-
-    def mask(self, text: str) -> str:
-        return self.secrets.mask(text)
 
 
 class RealBench(Struct, frozen=True, kw_only=True):
@@ -68,7 +83,7 @@ class RealBench(Struct, frozen=True, kw_only=True):
     keeper: SecretKeeper
     spares: Mapping[str, Spares]
     lifeline: Lifeline | None = None
-    interruption: Interruption = field(default_factory=Interruption)
+    interruption: Interruption = msgspec.field(default_factory=Interruption)
 
     def run(
         self, step: Step, *, number: int, variables: Mapping[str, str], limit: float | None
@@ -203,7 +218,7 @@ class RealObservation(Struct, kw_only=True):
     cwd: Path
     environment: Mapping[str, str]
     keeper: SecretKeeper
-    _texts: dict[str, str] = field(default_factory=dict)
+    _texts: dict[str, str] = msgspec.field(default_factory=dict)
     _judged_until: float | None = None
 
     @property

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from pytest_dogfood.captured import Captured
 from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.execution.output import Captured
 from pytest_dogfood.execution.process import Command, run
 
 _READ_LIMIT = 64 * 1024 * 1024

@@ -1,11 +1,17 @@
-"""Small files: written whole, private to their owner, read without surprises."""
+"""Files of a run: small ones, written whole, and a log that several processes append to.
+
+Appending costs one write, where a file per record costs the making of a file, which on many disks takes longer than
+starting a shell. Nothing is ever changed or taken back: what is true is what the newest records say.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 from pathlib import Path
-from typing import TypeVar
+from threading import Lock
+from typing import Generic, TypeVar
 
 import msgspec
 
@@ -60,16 +66,6 @@ def read_as(path: Path, kind: type[T]) -> T | None:
         raise HarnessError(f"{path} cannot be read ({error}); remove it and run again") from error
 
 
-def is_full(directory: Path) -> bool:
-    """Whether nothing more can be written to the disk of a directory; False where the system does not know."""
-    try:
-        found = os.statvfs(directory)
-    except OSError:
-        return False
-    free = found.f_bavail if os.geteuid() else found.f_bfree  # some room is kept for root
-    return bool(found.f_blocks and not free) or bool(found.f_files and not found.f_ffree)
-
-
 def private_directory(path: Path) -> Path:
     """Make a directory only its owner may enter, and refuse one that is somebody else's or a link."""
     try:
@@ -84,3 +80,89 @@ def private_directory(path: Path) -> Path:
     if stat.S_IMODE(found.st_mode) & 0o077:
         path.chmod(0o700)
     return path
+
+
+class SharedLog(Generic[T]):
+    """One JSON line a record, readable by its owner only; the file is there once something was appended.
+
+    Every method raises HarnessError where the file cannot be used, or holds what nobody of us wrote.
+    """
+
+    __slots__ = ("_decoder", "_descriptor", "_one_thread", "_path", "_position")
+
+    def __init__(self, path: Path, kind: type[T]) -> None:
+        self._path = path
+        self._decoder = msgspec.json.Decoder(kind)
+        self._descriptor = -1
+        self._one_thread = Lock()
+        self._position = 0
+
+    def __del__(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+    def append(self, record: T) -> None:
+        """Add a record: all of it, or nothing."""
+        try:
+            line = msgspec.json.encode(record) + b"\n"
+        except UnicodeError as error:
+            raise HarnessError(
+                f"cannot write {self._path}: a value is no text that UTF-8 can hold: {error}"
+            ) from error
+        try:
+            descriptor = self._opened(os.O_CREAT)
+            fcntl.lockf(descriptor, fcntl.LOCK_EX)
+            try:
+                self._write(descriptor, line)
+            finally:
+                fcntl.lockf(descriptor, fcntl.LOCK_UN)
+        except OSError as error:
+            raise HarnessError(f"cannot write {self._path}: {error.strerror}") from error
+
+    def unread(self) -> tuple[T, ...]:
+        """Give the records that were added since this was last asked, oldest first."""
+        with self._one_thread:
+            return self._unread()
+
+    def _unread(self) -> tuple[T, ...]:
+        try:
+            descriptor = self._opened()
+            more = os.fstat(descriptor).st_size - self._position
+            added = os.pread(descriptor, more, self._position) if more > 0 else b""
+        except FileNotFoundError:
+            return ()
+        except OSError as error:
+            raise HarnessError(f"cannot read {self._path}: {error.strerror}") from error
+        whole = added[: added.rfind(b"\n") + 1]  # the last line may still be being written
+        self._position += len(whole)
+        try:
+            return tuple(self._decoder.decode(line) for line in whole.splitlines())
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+            raise HarnessError(f"{self._path} cannot be read ({error}); remove it and run again") from error
+
+    def _opened(self, create: int = 0) -> int:
+        if self._descriptor < 0:
+            flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | create
+            self._descriptor = os.open(self._path, flags, 0o600)
+        return self._descriptor
+
+    def _write(self, descriptor: int, line: bytes) -> None:
+        """Write a line behind the last whole one: nobody but us is writing, so what is half was never finished."""
+        size = os.fstat(descriptor).st_size
+        if size and os.pread(descriptor, 1, size - 1) != b"\n":
+            size = _end_of_last_line(descriptor, size)
+            os.ftruncate(descriptor, size)
+        written = 0
+        try:
+            while written < len(line):
+                written += os.write(descriptor, line[written:])
+        except BaseException:
+            # Whole, it may have been read already: Ctrl-C comes after a write as well as before one.
+            if os.fstat(descriptor).st_size < size + len(line):
+                os.ftruncate(descriptor, size)
+            raise
+
+
+def _end_of_last_line(descriptor: int, size: int) -> int:
+    """Give where the last line that was finished ends."""
+    return os.pread(descriptor, size, 0).rfind(b"\n") + 1

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from pytest_dogfood.execution.process import alive, start_time
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.outcomes import Cause, Outcome, reason_of
-from pytest_dogfood.sharedlog import SharedLog
+from pytest_dogfood.storage.files import SharedLog
 
 
 class Why(StrEnum):

@@ -1,4 +1,4 @@
-"""Locks by name, as many as there are tokens, in a single file."""
+"""Locks by name: for tokens, and for what `lock:` names. They end with their process."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import errno
 import fcntl
 import hashlib
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from threading import RLock
 
@@ -89,3 +89,39 @@ class LockTable:
 def _byte_of(name: str) -> int:
     """Give a name's byte; two names share one about as often as hash functions break."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % _PLACES
+
+
+class NamedLocks:
+    """Locks of one holder, taken all at once and in one order, so that two holders never wait for each other.
+
+    One holder on the machine has a name at a time. Who wants a further lock gives back all, and takes all anew.
+    """
+
+    def __init__(self, table: Callable[[], LockTable]) -> None:
+        self._table = table
+        self._held: dict[str, AbstractContextManager[None]] = {}
+
+    def take(self, names: Iterable[str]) -> bool:
+        """Hold all of `names`; return whether locks had to be given back for that, so that others may have had them."""
+        wanted = sorted(set(names))
+        if self._held.keys() >= set(wanted):
+            return False
+        gave_back = bool(self._held)
+        self.give_back()
+        with ExitStack() as on_error:
+            on_error.callback(self.give_back)
+            for name in wanted:
+                lock = self._table().holding(name)
+                lock.__enter__()
+                self._held[name] = lock
+            on_error.pop_all()
+        return gave_back
+
+    def keep(self, names: Iterable[str]) -> None:
+        """Give back all but `names`."""
+        kept = set(names)
+        for name in [one for one in self._held if one not in kept]:
+            self._held.pop(name).__exit__(None, None, None)
+
+    def give_back(self) -> None:
+        self.keep(())

@@ -17,8 +17,7 @@ from pytest_dogfood.execution.background import Running
 from pytest_dogfood.execution.process import alive, start_time
 from pytest_dogfood.journey import Token
 from pytest_dogfood.outcomes import Proof
-from pytest_dogfood.sharedlog import SharedLog
-from pytest_dogfood.storage.files import private_directory, read_as, write_whole
+from pytest_dogfood.storage.files import SharedLog, private_directory, read_as, write_whole
 from pytest_dogfood.storage.locks import LockTable
 
 MACHINE = "machine"

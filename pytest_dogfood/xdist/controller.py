@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from pytest_dogfood.signalhandlers import SignalHandlers
+from pytest_dogfood.execution.interruption import SignalHandlers
 from pytest_dogfood.xdist.barrier import LATE_ERROR
 from pytest_dogfood.xdist.scheduler import DogfoodScheduling
 
