@@ -11,7 +11,7 @@ from msgspec import Struct, field
 
 from pytest_dogfood.journey import Journey, JourneyId, Token
 from pytest_dogfood.outcomes import Cause, Proof, Provisioned
-from pytest_dogfood.world import State
+from pytest_dogfood.provisioning.workspace import State
 
 
 class DeferredError(Exception):

@@ -24,13 +24,13 @@ from pytest_dogfood.execution.interruption import (
 from pytest_dogfood.execution.process import end_everything_marked
 from pytest_dogfood.outcomes import INTERRUPTED, Cause, JourneyResult, Outcome, listed
 from pytest_dogfood.properties import properties_of
+from pytest_dogfood.provisioning.workspace import run_marker
 from pytest_dogfood.raising import INTERRUPTION_MARK
 from pytest_dogfood.reports import PHASES, reports_of_interrupted
 from pytest_dogfood.scheduling.plan import Plan, PlannedJourney
 from pytest_dogfood.storage.journal import Journal
 from pytest_dogfood.storage.run_directory import RunDirectory
 from pytest_dogfood.storage.signal_files import WorkerProcesses, read_cut, read_met
-from pytest_dogfood.world import run_marker
 
 TOGETHER = 0.5
 """Seconds within which signals count as one: a terminal, `timeout` and CI systems send one to several processes."""

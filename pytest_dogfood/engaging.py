@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_dogfood.addedfiles import ADDED
-from pytest_dogfood.custody import ChainCustody
 from pytest_dogfood.dependencymarks import DEPENDENCY_MARKS
 from pytest_dogfood.depending import ANSWER, Answer
 from pytest_dogfood.execution.interruption import Interruption
 from pytest_dogfood.execution.process import Lifeline
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.presence import Presence
-from pytest_dogfood.provisioning import Provisioner
+from pytest_dogfood.provisioning.presence import Presence
+from pytest_dogfood.provisioning.provisioner import Provisioner
+from pytest_dogfood.provisioning.release import ChainCustody
+from pytest_dogfood.provisioning.workspace import World
 from pytest_dogfood.reportmask import keeper_of
 from pytest_dogfood.running import Running
 from pytest_dogfood.selection import Settled
@@ -27,7 +28,6 @@ from pytest_dogfood.storage.run_directory import RunDirectory, project_name
 from pytest_dogfood.storage.token_registry import Lease, MachineRegistry, Registry
 from pytest_dogfood.typedoptions import options_that_matter
 from pytest_dogfood.verdicts import Verdicts
-from pytest_dogfood.world import World
 
 if TYPE_CHECKING:
     from pytest_dogfood.actors.actor import Troupe

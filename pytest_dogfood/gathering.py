@@ -12,7 +12,7 @@ from pytest_dogfood.actors.loop import Limits
 from pytest_dogfood.actors.program import ActorProcess
 from pytest_dogfood.actors.recording import Recordings
 from pytest_dogfood.journey import Journey
-from pytest_dogfood.world import World
+from pytest_dogfood.provisioning.workspace import World
 
 
 def gather(config: pytest.Config, relays: Mapping[str, Any], world: World) -> Troupe:

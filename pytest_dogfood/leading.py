@@ -27,12 +27,12 @@ from pytest_dogfood.storage.run_directory import (
 
 if TYPE_CHECKING:
     from pytest_dogfood.cancellation import Cancellation
-    from pytest_dogfood.custody import MachineCustody
     from pytest_dogfood.execution.background import Watcher
     from pytest_dogfood.execution.interruption import Interruption
     from pytest_dogfood.listening import Listener
-    from pytest_dogfood.manifest import Expected
     from pytest_dogfood.project import Project
+    from pytest_dogfood.provisioning.release import MachineCustody
+    from pytest_dogfood.report.manifest import Expected
     from pytest_dogfood.scheduling.jobs import Job
     from pytest_dogfood.storage.run_directory import RunDirectory
     from pytest_dogfood.storage.token_registry import Lease
@@ -168,12 +168,12 @@ class Leading:
         self.tally.planned = tuple(planned.id for planned in plan.journeys)
         self.tally.gates = tuple(dict.fromkeys(gate for one in plan.journeys for gate in one.gates))
         if plan.journeys:
-            from pytest_dogfood.custody import MachineCustody
             from pytest_dogfood.engaging import presence_for
             from pytest_dogfood.execution.background import Watcher
             from pytest_dogfood.listening import Listener
+            from pytest_dogfood.provisioning.release import MachineCustody
+            from pytest_dogfood.provisioning.workspace import run_marker
             from pytest_dogfood.timekeeping import Stopwatch
-            from pytest_dogfood.world import run_marker
 
             self._watcher = Watcher(run_marker(self._lease.directory.id))  # from here on steps may run
             settled = self._working.settled if self._working is not None else None
@@ -249,7 +249,7 @@ class Leading:
         if error is not None and self._lease is not None:
             from pytest_dogfood.execution.output import UNMASKED
             from pytest_dogfood.execution.process import end_everything_marked
-            from pytest_dogfood.world import worker_marker
+            from pytest_dogfood.provisioning.workspace import worker_marker
 
             run = self._lease.directory
             end_everything_marked(worker_marker(run.id, node.gateway.id))

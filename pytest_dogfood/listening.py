@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dogfood.custody import MachineCustody
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.outcomes import Cause, JourneyResult, Outcome, Tally, reason_of
 from pytest_dogfood.properties import properties_of
+from pytest_dogfood.provisioning.release import MachineCustody
 from pytest_dogfood.reports import PHASES, last_word_after, late_error
 from pytest_dogfood.scheduling.plan import Plan
 from pytest_dogfood.storage.run_directory import RunDirectory

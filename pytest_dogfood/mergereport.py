@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from pytest_dogfood.merging import Merged
 from pytest_dogfood.outcomes import listed
+from pytest_dogfood.report.merge import Merged
 
 FORMAT_VERSION = 1
 """Version of the JSON. 1: the first."""

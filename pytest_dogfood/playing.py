@@ -8,8 +8,8 @@ from pytest_dogfood.actors.loop import NoActor, nobody_acts
 from pytest_dogfood.execution.runner import Performance, perform
 from pytest_dogfood.execution.step import RealBench
 from pytest_dogfood.journey import Journey
+from pytest_dogfood.provisioning.workspace import World
 from pytest_dogfood.storage.journal import Why
-from pytest_dogfood.world import World
 
 if TYPE_CHECKING:
     from pytest_dogfood.actors.actor import JourneyCast

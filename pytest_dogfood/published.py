@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from pytest_dogfood.diagnostics import Diagnostic, HarnessError
 from pytest_dogfood.execution.output import is_full
-from pytest_dogfood.manifest import Expected
+from pytest_dogfood.report.manifest import Expected
 from pytest_dogfood.scheduling.plan import Plan
 from pytest_dogfood.storage.files import read_as, write_whole
 

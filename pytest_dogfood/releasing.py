@@ -7,9 +7,9 @@ from msgspec.structs import replace
 from pytest_dogfood.execution.failure_text import failure_text
 from pytest_dogfood.execution.runner import perform
 from pytest_dogfood.journey import Token
-from pytest_dogfood.presence import Presence
-from pytest_dogfood.servicing import stop_service
-from pytest_dogfood.world import State
+from pytest_dogfood.provisioning.presence import Presence
+from pytest_dogfood.provisioning.service import stop_service
+from pytest_dogfood.provisioning.workspace import State
 
 RELEASE_OF = "DOGFOOD_RELEASE_OF"
 """Variable that tells release steps whether the token was there when it was last asked for, or is half-made."""

@@ -12,12 +12,12 @@ from pytest_dogfood.actors.loop import NoActor
 from pytest_dogfood.asking import Ask, DeferredError, FixtureValue
 from pytest_dogfood.capabilities import Capabilities
 from pytest_dogfood.collection import JourneyFile
-from pytest_dogfood.custody import ChainCustody
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.itemends import OUTCOMES, has_failed_in_unittest, tear_down_to
 from pytest_dogfood.outcomes import INTERRUPTED, Cause, Outcome
 from pytest_dogfood.properties import properties_of
-from pytest_dogfood.provisioning import Provisioner
+from pytest_dogfood.provisioning.provisioner import Provisioner
+from pytest_dogfood.provisioning.release import ChainCustody
 from pytest_dogfood.raising import deferral, harness_failure
 from pytest_dogfood.reckoning import reckon
 from pytest_dogfood.reports import closing_report, late_error

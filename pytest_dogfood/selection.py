@@ -13,8 +13,8 @@ from pytest_dogfood.dependencymarks import DEPENDENCY_MARKS
 from pytest_dogfood.diagnostics import Diagnostic, errors_among, in_order_of_place
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Journey, JourneyId
-from pytest_dogfood.manifest import Expected
 from pytest_dogfood.project import Project
+from pytest_dogfood.report.manifest import Expected
 from pytest_dogfood.scheduling.jobs import GROUPING, in_group_order
 from pytest_dogfood.scheduling.plan import Plan, gates_by_tier, make_plan, weights
 from pytest_dogfood.scheduling.prerequisites import prerequisites_to_run

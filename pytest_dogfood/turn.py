@@ -9,25 +9,31 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, field
 
 from pytest_dogfood.asking import Ask, DeferredError, FixtureValue
-from pytest_dogfood.cleanup import CLEAN_UP_FAILED, clean_up
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.establishing import establish
 from pytest_dogfood.execution.failure_text import failure_text
 from pytest_dogfood.execution.runner import Performance
 from pytest_dogfood.execution.step import RealBench, place_files
 from pytest_dogfood.journey import Journey, Token
 from pytest_dogfood.outcomes import INTERRUPTED, Cause, JourneyResult, Outcome, Proof
 from pytest_dogfood.playing import cast_for, play, require_actor
-from pytest_dogfood.provisioning import ROUNDS, Provisioner, do_not_hold_together
+from pytest_dogfood.provisioning.establishers import establish
+from pytest_dogfood.provisioning.journey_runner import CLEAN_UP_FAILED, clean_up
+from pytest_dogfood.provisioning.provisioner import ROUNDS, Provisioner, do_not_hold_together
+from pytest_dogfood.provisioning.replay import (
+    bench_for_journey,
+    denial,
+    forget_invalidated,
+    reproduction,
+    unanswered,
+)
+from pytest_dogfood.provisioning.workspace import State
 from pytest_dogfood.raising import harness_failure
-from pytest_dogfood.replaying import bench_for_journey, denial, forget_invalidated, reproduction, unanswered
 from pytest_dogfood.scheduling.plan import PlannedJourney
 from pytest_dogfood.storage.journal import Why
 from pytest_dogfood.storage.locks import NamedLocks
 from pytest_dogfood.storage.run_directory import remove_if_filled
 from pytest_dogfood.storage.token_registry import Holding
 from pytest_dogfood.walks import room_for
-from pytest_dogfood.world import State
 
 if TYPE_CHECKING:
     from pytest_dogfood.actors.actor import JourneyCast

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.manifest import Expected, ItemRecord, Manifest
 from pytest_dogfood.outcomes import JourneyResult, Outcome
+from pytest_dogfood.report.manifest import Expected, ItemRecord, Manifest
 from pytest_dogfood.settings import Shard
 
 PATH = "made.journey.yaml"

@@ -11,11 +11,11 @@ import msgspec
 import pytest
 import yaml
 
-from pytest_dogfood import manifest
 from pytest_dogfood.cli import main
 from pytest_dogfood.mergereport import to_json
-from pytest_dogfood.merging import merge
 from pytest_dogfood.outcomes import Outcome
+from pytest_dogfood.report import manifest
+from pytest_dogfood.report.merge import merge
 from tests.scenes import Inner
 from tests.shardfiles import expected, ran
 

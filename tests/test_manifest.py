@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from msgspec.structs import replace
 
-from pytest_dogfood import manifest as module
-from pytest_dogfood.manifest import Manifest, manifest_name, read_manifest
 from pytest_dogfood.outcomes import Outcome
+from pytest_dogfood.report import manifest as module
+from pytest_dogfood.report.manifest import Manifest, manifest_name, read_manifest
 from pytest_dogfood.settings import Shard
 from tests.shardfiles import expected, ran, runs
 

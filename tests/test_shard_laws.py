@@ -8,9 +8,9 @@ from random import Random
 from hypothesis import given, settings, strategies as st
 
 from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.manifest import Expected, ItemRecord, Manifest
-from pytest_dogfood.merging import Merged, merge
 from pytest_dogfood.outcomes import JourneyResult, Outcome
+from pytest_dogfood.report.manifest import Expected, ItemRecord, Manifest
+from pytest_dogfood.report.merge import Merged, merge
 from pytest_dogfood.scheduling.plan import make_plan, weights
 from pytest_dogfood.scheduling.prerequisites import prerequisites_to_run
 from pytest_dogfood.scheduling.shards import divide

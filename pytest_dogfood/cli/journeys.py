@@ -13,7 +13,7 @@ from pytest_dogfood.journey import JOURNEY_ID_PATTERN, TOKEN_PATTERN, base_of
 
 if TYPE_CHECKING:
     from pytest_dogfood.check.report import Paint
-    from pytest_dogfood.merging import Merged
+    from pytest_dogfood.report.merge import Merged
 
 OK = 0
 FAILED = 1
@@ -195,10 +195,10 @@ def explain(options: Namespace) -> int:
 
 def merge(options: Namespace) -> int:
     """Put the manifests of all shards together."""
-    from pytest_dogfood import merging
     from pytest_dogfood.diagnostics import HarnessError
-    from pytest_dogfood.manifest import Manifest, read_manifest
     from pytest_dogfood.mergereport import in_words
+    from pytest_dogfood.report import merge as merging
+    from pytest_dogfood.report.manifest import Manifest, read_manifest
 
     manifests: list[Manifest] = []
     broken = False
@@ -225,8 +225,8 @@ def _write_merged(merged: Merged, options: Namespace) -> None:
     import json
 
     from pytest_dogfood.durations import write_durations
-    from pytest_dogfood.junit import to_junit
     from pytest_dogfood.mergereport import to_json
+    from pytest_dogfood.report.junit import to_junit
     from pytest_dogfood.storage.files import write_for_others
 
     if options.junit:

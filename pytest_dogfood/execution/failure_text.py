@@ -9,7 +9,7 @@ from pytest_dogfood.diagnostics import counted
 from pytest_dogfood.execution.expectations import WITHHELD, Stream
 from pytest_dogfood.execution.runner import Bench, Grade, Performance, StepResult
 from pytest_dogfood.journey import Token
-from pytest_dogfood.presence import Probed
+from pytest_dogfood.provisioning.presence import Probed
 
 
 def one_line(result: StepResult, *, what: str = "step") -> str:

@@ -12,9 +12,9 @@ from pytest_dogfood.execution.output import Captured
 from pytest_dogfood.execution.step import expand, shell_argv
 from pytest_dogfood.journey import Capability, Scope, Token
 from pytest_dogfood.outcomes import Proof
-from pytest_dogfood.presence import PROBE_TIMEOUT, Presence
+from pytest_dogfood.provisioning.presence import PROBE_TIMEOUT, Presence
+from pytest_dogfood.provisioning.workspace import WORKER_MARKER, State
 from pytest_dogfood.storage.token_registry import Holding
-from pytest_dogfood.world import WORKER_MARKER, State
 
 _FIRST_WAIT = 0.02
 _LONGEST_WAIT = 0.5

@@ -14,13 +14,13 @@ from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.background import is_alive
 from pytest_dogfood.execution.runner import Performance, perform
 from pytest_dogfood.execution.step import RealBench
-from pytest_dogfood.foundations import Foundations
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability, ChainId, Scope, Token, variable_for
 from pytest_dogfood.outcomes import Proof
+from pytest_dogfood.provisioning.foundations import Foundations
+from pytest_dogfood.provisioning.workspace import State, World
 from pytest_dogfood.storage.files import private_directory
 from pytest_dogfood.storage.token_registry import MACHINE, Holding, MachineRegistry, Registry
-from pytest_dogfood.world import State, World
 
 PROBE_TIMEOUT = 60.0
 """Seconds a probe may take where its capability sets no `timeout`."""

@@ -9,11 +9,11 @@ from pytest_dogfood.asking import Ask, DeferredError
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.journey import Journey, JourneyId, Token
 from pytest_dogfood.outcomes import Cause, Outcome, reason_of
-from pytest_dogfood.presence import Presence
+from pytest_dogfood.provisioning.presence import Presence
+from pytest_dogfood.provisioning.workspace import State
 from pytest_dogfood.storage.journal import Journal, Why
 from pytest_dogfood.storage.locks import NamedLocks
 from pytest_dogfood.storage.token_registry import MACHINE, SEVERAL
-from pytest_dogfood.world import State
 
 Replay = Callable[[Journey, State, Ask], object]
 """Runs a journey in a state, for the item that asks."""

@@ -6,13 +6,13 @@ from collections.abc import Iterable
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.journey import ChainId, Scope, Token
-from pytest_dogfood.presence import Presence
+from pytest_dogfood.provisioning.presence import Presence
+from pytest_dogfood.provisioning.workspace import State
 from pytest_dogfood.releasing import release
 from pytest_dogfood.scheduling.lifetimes import Lifetimes, ReleaseOrder
 from pytest_dogfood.scheduling.plan import Plan, PlannedJourney
 from pytest_dogfood.storage.journal import Journal
 from pytest_dogfood.storage.token_registry import MACHINE
-from pytest_dogfood.world import State
 
 
 class ChainCustody:

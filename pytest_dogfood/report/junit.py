@@ -8,8 +8,8 @@ from xml.etree import ElementTree as ET
 
 from msgspec import Struct
 
-from pytest_dogfood.merging import Merged
 from pytest_dogfood.outcomes import Outcome
+from pytest_dogfood.report.merge import Merged
 
 _TAGS = {
     Outcome.FAILED: ("failure", ""),

@@ -11,20 +11,20 @@ from pathlib import Path
 
 from pytest_dogfood.actors.loop import NoActor
 from pytest_dogfood.asking import Admit, Ask, DeferredError, Ensure
-from pytest_dogfood.cleanup import CLEAN_UP_FAILED, clean_up
 from pytest_dogfood.diagnostics import HarnessError, UnansweredProbeError
-from pytest_dogfood.establishing import establish
 from pytest_dogfood.execution.failure_text import failure_text
 from pytest_dogfood.execution.runner import Performance
 from pytest_dogfood.execution.step import RealBench, place_files
 from pytest_dogfood.journey import Journey, JourneyId, Mark, Scope, Token, is_of_a_test
 from pytest_dogfood.outcomes import Cause, Outcome, reason_of
 from pytest_dogfood.playing import cast_for, play, require_actor
-from pytest_dogfood.presence import Presence
+from pytest_dogfood.provisioning.establishers import establish
+from pytest_dogfood.provisioning.journey_runner import CLEAN_UP_FAILED, clean_up
+from pytest_dogfood.provisioning.presence import Presence
+from pytest_dogfood.provisioning.workspace import State, World
 from pytest_dogfood.storage.journal import Journal, Why
 from pytest_dogfood.storage.run_directory import remove_tree
 from pytest_dogfood.storage.token_registry import Holding
-from pytest_dogfood.world import State, World
 
 
 class NotReplayableError(Exception):

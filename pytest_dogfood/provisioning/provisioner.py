@@ -11,17 +11,17 @@ from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.establishers import Establishers
 from pytest_dogfood.execution.failure_text import failure_text, what_the_probe_said
 from pytest_dogfood.execution.runner import perform
-from pytest_dogfood.gates import Gates
 from pytest_dogfood.journey import Capability, Journey, JourneyId, Scope, Token
 from pytest_dogfood.outcomes import Cause, Proof
-from pytest_dogfood.presence import WAS_THERE, Presence
-from pytest_dogfood.replaying import NotReplayableError, Replayer, forget_invalidated
-from pytest_dogfood.servicing import start_service
+from pytest_dogfood.provisioning.gates import Gates
+from pytest_dogfood.provisioning.presence import WAS_THERE, Presence
+from pytest_dogfood.provisioning.replay import NotReplayableError, Replayer, forget_invalidated
+from pytest_dogfood.provisioning.service import start_service
+from pytest_dogfood.provisioning.workspace import State
 from pytest_dogfood.settings import Provision
 from pytest_dogfood.storage.journal import Journal
 from pytest_dogfood.storage.locks import NamedLocks
 from pytest_dogfood.storage.token_registry import SEVERAL, Attempt, Holding
-from pytest_dogfood.world import State
 
 ROUNDS = 3
 """How often missing tokens are provisioned for an item at most, before they count as not holding together."""

@@ -9,10 +9,10 @@ from msgspec import Struct, field
 from pytest_dogfood.execution.failure_text import what_the_probe_said
 from pytest_dogfood.journey import Journey, JourneyId, Token
 from pytest_dogfood.outcomes import Proof
-from pytest_dogfood.presence import Presence
+from pytest_dogfood.provisioning.presence import Presence
+from pytest_dogfood.provisioning.workspace import State
 from pytest_dogfood.storage.journal import Journal
 from pytest_dogfood.storage.token_registry import Holding
-from pytest_dogfood.world import State
 
 
 class Established(Struct, frozen=True, kw_only=True):

@@ -11,8 +11,8 @@ from typing import TypeVar
 from msgspec import Struct
 
 from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.manifest import ItemRecord, Manifest
 from pytest_dogfood.outcomes import Outcome, Tally, badness
+from pytest_dogfood.report.manifest import ItemRecord, Manifest
 
 Name = TypeVar("Name", bound=str)
 

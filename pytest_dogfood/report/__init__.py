@@ -1,0 +1,3 @@
+"""What a run leaves for people and programs."""
+
+from __future__ import annotations
