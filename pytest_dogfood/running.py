@@ -9,7 +9,6 @@ from typing import Any, NoReturn, TypeVar
 import pytest
 
 from pytest_dogfood.actors.loop import NoActor
-from pytest_dogfood.asking import Ask, DeferredError, FixtureValue
 from pytest_dogfood.capabilities import Capabilities
 from pytest_dogfood.collection import JourneyFile
 from pytest_dogfood.diagnostics import HarnessError
@@ -18,6 +17,7 @@ from pytest_dogfood.outcomes import INTERRUPTED, Cause, Outcome
 from pytest_dogfood.properties import properties_of
 from pytest_dogfood.provisioning.provisioner import Provisioner
 from pytest_dogfood.provisioning.release import ChainCustody
+from pytest_dogfood.provisioning.replay import Ask, DeferredError, FixtureValue
 from pytest_dogfood.raising import deferral, harness_failure
 from pytest_dogfood.reckoning import reckon
 from pytest_dogfood.reports import closing_report, late_error

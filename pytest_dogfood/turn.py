@@ -8,18 +8,25 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
-from pytest_dogfood.asking import Ask, DeferredError, FixtureValue
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.failure_text import failure_text
 from pytest_dogfood.execution.runner import Performance
 from pytest_dogfood.execution.step import RealBench, place_files
 from pytest_dogfood.journey import Journey, Token
 from pytest_dogfood.outcomes import INTERRUPTED, Cause, JourneyResult, Outcome, Proof
-from pytest_dogfood.playing import cast_for, play, require_actor
 from pytest_dogfood.provisioning.establishers import establish
-from pytest_dogfood.provisioning.journey_runner import CLEAN_UP_FAILED, clean_up
+from pytest_dogfood.provisioning.journey_runner import (
+    CLEAN_UP_FAILED,
+    cast_for,
+    clean_up,
+    play,
+    require_actor,
+)
 from pytest_dogfood.provisioning.provisioner import ROUNDS, Provisioner, do_not_hold_together
 from pytest_dogfood.provisioning.replay import (
+    Ask,
+    DeferredError,
+    FixtureValue,
     bench_for_journey,
     denial,
     forget_invalidated,

@@ -12,10 +12,9 @@ import pytest
 import yaml
 
 from pytest_dogfood.cli import main
-from pytest_dogfood.mergereport import to_json
 from pytest_dogfood.outcomes import Outcome
 from pytest_dogfood.report import manifest
-from pytest_dogfood.report.merge import merge
+from pytest_dogfood.report.merge import merge, to_json
 from tests.scenes import Inner
 from tests.shardfiles import expected, ran
 

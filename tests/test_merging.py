@@ -10,11 +10,10 @@ from hypothesis import given, settings, strategies as st
 from msgspec.structs import replace
 
 from pytest_dogfood.journey import JourneyId, Token
-from pytest_dogfood.mergereport import in_words, to_json
 from pytest_dogfood.outcomes import Cause, Outcome, Provisioned, badness
 from pytest_dogfood.report.junit import to_junit
 from pytest_dogfood.report.manifest import ItemRecord, Manifest
-from pytest_dogfood.report.merge import Merged, ShardsDisagreeError, merge
+from pytest_dogfood.report.merge import Merged, ShardsDisagreeError, in_words, merge, to_json
 from tests.shardfiles import expected, nodeid, ran, runs
 from tests.strategies import dice
 

@@ -196,9 +196,9 @@ def explain(options: Namespace) -> int:
 def merge(options: Namespace) -> int:
     """Put the manifests of all shards together."""
     from pytest_dogfood.diagnostics import HarnessError
-    from pytest_dogfood.mergereport import in_words
     from pytest_dogfood.report import merge as merging
     from pytest_dogfood.report.manifest import Manifest, read_manifest
+    from pytest_dogfood.report.merge import in_words
 
     manifests: list[Manifest] = []
     broken = False
@@ -225,8 +225,8 @@ def _write_merged(merged: Merged, options: Namespace) -> None:
     import json
 
     from pytest_dogfood.durations import write_durations
-    from pytest_dogfood.mergereport import to_json
     from pytest_dogfood.report.junit import to_junit
+    from pytest_dogfood.report.merge import to_json
     from pytest_dogfood.storage.files import write_for_others
 
     if options.junit:

@@ -8,8 +8,6 @@ from pytest_dogfood.actions import Action
 from pytest_dogfood.diagnostics import counted
 from pytest_dogfood.execution.expectations import WITHHELD, Stream
 from pytest_dogfood.execution.runner import Bench, Grade, Performance, StepResult
-from pytest_dogfood.journey import Token
-from pytest_dogfood.provisioning.presence import Probed
 
 
 def one_line(result: StepResult, *, what: str = "step") -> str:
@@ -37,15 +35,6 @@ def failure_text(
     if reproduce:
         lines += ["", f"reproduce: {reproduce}"]
     return bench.mask("\n".join(lines))
-
-
-def what_the_probe_said(token: Token, probed: Probed) -> str:
-    """Describe a probe that does not say yes, as a step that failed; first why, if it could not be run at all."""
-    step = failure_text(probed.done, probed.bench, what=f"probe of {token}, step")
-    if not probed.why_not_run:
-        return step
-    why = probed.bench.mask(probed.why_not_run)
-    return f"the probe of {token!r} cannot be run: {why}; a probe that means no exits with 1\n{step}".rstrip()
 
 
 def _failed(result: StepResult) -> Iterator[str]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
 
-from pytest_dogfood.asking import Ask, DeferredError
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.journey import Journey, JourneyId, Token
 from pytest_dogfood.outcomes import Cause, Outcome, reason_of
 from pytest_dogfood.provisioning.presence import Presence
+from pytest_dogfood.provisioning.replay import Ask, DeferredError
 from pytest_dogfood.provisioning.workspace import State
 from pytest_dogfood.storage.journal import Journal, Why
 from pytest_dogfood.storage.locks import NamedLocks

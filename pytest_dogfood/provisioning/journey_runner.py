@@ -1,17 +1,61 @@
-"""A journey's clean-up: it always runs, and never with a saved value that is missing."""
+"""Runs a whole journey, with its actor and its clean-up, for an item or for a replay."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from pytest_dogfood.actors.loop import NoActor, nobody_acts
 from pytest_dogfood.execution.failure_text import failure_text
 from pytest_dogfood.execution.runner import Performance, perform
 from pytest_dogfood.execution.step import RealBench
 from pytest_dogfood.fileformat.expected_text import written_in
 from pytest_dogfood.journey import Journey, Script, Step
+from pytest_dogfood.provisioning.workspace import World
+from pytest_dogfood.storage.journal import Why
+
+if TYPE_CHECKING:
+    from pytest_dogfood.actors.actor import JourneyCast
+
+
+def require_actor(world: World, journey: Journey) -> None:
+    """Make sure that somebody acts where a journey has a step without a command.
+
+    Raises NoActor if there is nobody, HarnessError if a recording is to be replayed that is missing or does not fit.
+    """
+    if journey.needs_actor:
+        if world.troupe is None:
+            raise NoActor(nobody_acts(journey))
+        world.troupe.require(journey)
+
+
+def cast_for(world: World, journey: Journey, bench: RealBench) -> JourneyCast | None:
+    """Gather who plays in a journey, if somebody has to; raises HarnessError as `require_actor` does."""
+    return None if world.troupe is None or not journey.needs_actor else world.troupe.cast(journey, bench)
+
+
+def play(
+    world: World,
+    journey: Journey,
+    bench: RealBench,
+    cast: JourneyCast | None,
+    *,
+    why: Why,
+    asked_by: str = "",
+    done: Performance,
+) -> None:
+    """Perform the steps of a journey, and account for them in `done`, step by step.
+
+    Raises HarnessError where the harness, an actor among it, could not do its part, and NoActor where no hook answers.
+    """
+    if cast is None or world.troupe is None:
+        perform(journey.steps, bench, timeout=journey.timeout, done=done)
+    else:
+        world.troupe.perform(cast, bench, why=why, asked_by=asked_by, done=done)
+
 
 CLEAN_UP_FAILED = "passed, but its teardown failed"
 """What is said of a journey that did its steps and did not clean up, as the end of a sentence."""

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.background import is_alive
+from pytest_dogfood.execution.failure_text import failure_text
 from pytest_dogfood.execution.runner import Performance, perform
 from pytest_dogfood.execution.step import RealBench
 from pytest_dogfood.graph import CapabilityGraph
@@ -21,6 +22,16 @@ from pytest_dogfood.provisioning.foundations import Foundations
 from pytest_dogfood.provisioning.workspace import State, World
 from pytest_dogfood.storage.files import private_directory
 from pytest_dogfood.storage.token_registry import MACHINE, Holding, MachineRegistry, Registry
+
+
+def what_the_probe_said(token: Token, probed: Probed) -> str:
+    """Describe a probe that does not say yes, as a step that failed; first why, if it could not be run at all."""
+    step = failure_text(probed.done, probed.bench, what=f"probe of {token}, step")
+    if not probed.why_not_run:
+        return step
+    why = probed.bench.mask(probed.why_not_run)
+    return f"the probe of {token!r} cannot be run: {why}; a probe that means no exits with 1\n{step}".rstrip()
+
 
 PROBE_TIMEOUT = 60.0
 """Seconds a probe may take where its capability sets no `timeout`."""

@@ -6,16 +6,22 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
-from pytest_dogfood.asking import Ask, DeferredError, FixtureValue
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.establishers import Establishers
-from pytest_dogfood.execution.failure_text import failure_text, what_the_probe_said
+from pytest_dogfood.execution.failure_text import failure_text
 from pytest_dogfood.execution.runner import perform
 from pytest_dogfood.journey import Capability, Journey, JourneyId, Scope, Token
 from pytest_dogfood.outcomes import Cause, Proof
+from pytest_dogfood.provisioning.establishers import Establishers
 from pytest_dogfood.provisioning.gates import Gates
-from pytest_dogfood.provisioning.presence import WAS_THERE, Presence
-from pytest_dogfood.provisioning.replay import NotReplayableError, Replayer, forget_invalidated
+from pytest_dogfood.provisioning.presence import WAS_THERE, Presence, what_the_probe_said
+from pytest_dogfood.provisioning.replay import (
+    Ask,
+    DeferredError,
+    FixtureValue,
+    NotReplayableError,
+    Replayer,
+    forget_invalidated,
+)
 from pytest_dogfood.provisioning.service import start_service
 from pytest_dogfood.provisioning.workspace import State
 from pytest_dogfood.settings import Provision

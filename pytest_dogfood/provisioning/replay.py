@@ -1,4 +1,4 @@
-"""Runs an establishing journey again, in the state of somebody who needs what it establishes."""
+"""Runs an establishing journey again, in the state of an item that needs its token."""
 
 from __future__ import annotations
 
@@ -6,25 +6,85 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+from msgspec import Struct, field
+
 from pytest_dogfood.actors.loop import NoActor
-from pytest_dogfood.asking import Admit, Ask, DeferredError, Ensure
 from pytest_dogfood.diagnostics import HarnessError, UnansweredProbeError
 from pytest_dogfood.execution.failure_text import failure_text
 from pytest_dogfood.execution.runner import Performance
 from pytest_dogfood.execution.step import RealBench, place_files
 from pytest_dogfood.journey import Journey, JourneyId, Mark, Scope, Token, is_of_a_test
-from pytest_dogfood.outcomes import Cause, Outcome, reason_of
-from pytest_dogfood.playing import cast_for, play, require_actor
+from pytest_dogfood.outcomes import Cause, Outcome, Proof, Provisioned, reason_of
 from pytest_dogfood.provisioning.establishers import establish
-from pytest_dogfood.provisioning.journey_runner import CLEAN_UP_FAILED, clean_up
+from pytest_dogfood.provisioning.journey_runner import (
+    CLEAN_UP_FAILED,
+    cast_for,
+    clean_up,
+    play,
+    require_actor,
+)
 from pytest_dogfood.provisioning.presence import Presence
 from pytest_dogfood.provisioning.workspace import State, World
 from pytest_dogfood.storage.journal import Journal, Why
 from pytest_dogfood.storage.run_directory import remove_tree
 from pytest_dogfood.storage.token_registry import Holding
+
+
+class DeferredError(Exception):
+    """What a journey needs did not come about, and `cause` is the root of it."""
+
+    def __init__(self, cause: Cause) -> None:
+        super().__init__(cause)
+        self.cause = cause
+
+
+FixtureValue = Callable[[str], object]
+"""Sets a fixture up for the asking item and gives its value; raises LookupError if it cannot be seen from there."""
+
+
+class Ask(Struct, kw_only=True):
+    """Who asks for tokens, in which state, and what came of it: proofs, and acts of provisioning.
+
+    `fixture` is None while the item's fixtures are not set up yet. `seen_at` holds the number of changes in the world
+    when each token was last seen to be present. `kept` are the directories of journeys that were
+    replayed for it and failed. `rested_on` are the proofs of what replays for it required.
+    """
+
+    journey: JourneyId
+    state: State
+    fixture: FixtureValue | None = None
+    proofs: dict[Token, Proof] = field(default_factory=dict)
+    rested_on: dict[Token, Proof] = field(default_factory=dict)
+    seen_at: dict[Token, int] = field(default_factory=dict)
+    provisioned: list[Provisioned] = field(default_factory=list)
+    kept: list[Path] = field(default_factory=list)
+
+    @contextmanager
+    def noting(self, token: Token) -> Iterator[Callable[[str, str], None]]:
+        """Time an act of provisioning; call what this gives with how and where once it has succeeded.
+
+        What is provisioned meanwhile for the act's own needs is noted by itself and not counted twice.
+        """
+        started, before = time.monotonic(), len(self.provisioned)
+
+        def note(how: str, where: str) -> None:
+            nested = sum(one.seconds for one in self.provisioned[before:])
+            seconds = max(time.monotonic() - started - nested, 0.0)
+            self.provisioned.append(Provisioned(token=token, how=how, seconds=seconds, where=where))
+
+        yield note
+
+
+Ensure = Callable[[Iterable[Token], Ask], object]
+"""Makes sure that tokens are present, or raises DeferredError or HarnessError."""
+
+Admit = Callable[[Journey, Ask], None]
+"""Raises DeferredError if a gate is closed before a journey."""
 
 
 class NotReplayableError(Exception):

@@ -7,12 +7,11 @@ from pathlib import Path
 
 from pytest_dogfood.diagnostics import HarnessError, to_harness_error
 from pytest_dogfood.execution import background
-from pytest_dogfood.execution.failure_text import what_the_probe_said
 from pytest_dogfood.execution.output import Captured
 from pytest_dogfood.execution.step import expand, shell_argv
 from pytest_dogfood.journey import Capability, Scope, Token
 from pytest_dogfood.outcomes import Proof
-from pytest_dogfood.provisioning.presence import PROBE_TIMEOUT, Presence
+from pytest_dogfood.provisioning.presence import PROBE_TIMEOUT, Presence, what_the_probe_said
 from pytest_dogfood.provisioning.workspace import WORKER_MARKER, State
 from pytest_dogfood.storage.token_registry import Holding
 

@@ -1,4 +1,4 @@
-"""Where a process of the run works: its states and directories, and what the environment of its steps says."""
+"""Where a process of the run works: states, directories, variables of steps, and a count of what may have changed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
-from pytest_dogfood.changes import Changes
 from pytest_dogfood.execution.interruption import Interruption
 from pytest_dogfood.execution.masking import SecretKeeper
 from pytest_dogfood.execution.output import Spares
@@ -25,7 +24,39 @@ from pytest_dogfood.storage.locks import LockTable, NamedLocks
 from pytest_dogfood.storage.run_directory import RunDirectory
 
 if TYPE_CHECKING:
-    from pytest_dogfood.actors.actor import Troupe  # most projects have no actors
+    from pytest_dogfood.actors.actor import Troupe
+
+
+class Changes:
+    """Counts events in this process after which a token that was present may be gone.
+
+    Such events are: the next item begins, a wait for a lock is over, a provider or a replay has run, a fixture of the
+    project was set up. Time alone is none: it would make every token stale at once.
+    """
+
+    def __init__(self) -> None:
+        self._events: list[str] = []
+        self.fixtures = 0
+        """How many fixtures of the project have been set up so far."""
+
+    @property
+    def count(self) -> int:
+        return len(self._events)
+
+    def note(self, event: str) -> None:
+        """Count an event; `event` completes the sentence "it was lost after …"."""
+        self._events.append(event)
+
+    def waited(self, lock: str) -> None:
+        self.note(f"a wait for the lock {lock!r}")
+
+    def note_fixture(self, name: str) -> None:
+        self.fixtures += 1
+        self.note(f"the fixture {name!r} was set up")
+
+    def since(self, count: int) -> tuple[str, ...]:
+        """Return the events since `count`, each once, oldest first."""
+        return tuple(dict.fromkeys(self._events[count:]))
 
 
 def run_marker(run: str) -> str:
