@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_dogfood.providing import provides
 
 if TYPE_CHECKING:
-    from pytest_dogfood.actions import (
+    from pytest_dogfood.actor_protocol import (
         Action,
         ActorError,
         Command,
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
         StepBrief,
         Verdict,
     )
+    from pytest_dogfood.api import depends
     from pytest_dogfood.consistency.pytest_plugin import DogfoodConsistencyWarning
-    from pytest_dogfood.depending import depends
 
 __all__ = [
     "Action",

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from pytest_dogfood.collection.needed_files import may_establish
 from pytest_dogfood.itemends import OUTCOMES
-from pytest_dogfood.neededfiles import may_establish
 
 
 def tests_in(node: pytest.Item | pytest.Collector) -> Iterator[pytest.Item]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.journey import VARIABLE_PATTERN, Token
-from pytest_dogfood.turn import Turn
+from pytest_dogfood.session.item_run import Turn
 from pytest_dogfood.walks import room_for
 
 Guard = Callable[[Callable[[], None]], None]

@@ -8,7 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dogfood.discovery import can_be_named, declares_journeys, is_journey_file, named_on_command_line
+from pytest_dogfood.collection.discovery import (
+    can_be_named,
+    declares_journeys,
+    is_journey_file,
+    named_on_command_line,
+)
 from pytest_dogfood.pausing import collector_paused
 from pytest_dogfood.stash import SETTINGS
 
@@ -58,7 +63,9 @@ class JourneyCollector:
         return path in self._named
 
     def _file(self, path: Path, parent: pytest.Collector) -> pytest.Collector:
-        from pytest_dogfood.collection import JourneyFile  # a suite of plain tests needs nothing of the graph
+        from pytest_dogfood.collection.collector import (
+            JourneyFile,  # a suite of plain tests needs nothing of the graph
+        )
 
         if not self.has_collected:
             self.has_collected = True

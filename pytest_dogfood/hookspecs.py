@@ -9,7 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_dogfood.actions import (
+    from pytest_dogfood.actor_protocol import (
         Action,
         ActorError,
         Command,

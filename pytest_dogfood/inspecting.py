@@ -9,10 +9,10 @@ import pytest
 from msgspec import Struct
 
 from pytest_dogfood.check.report import Report
-from pytest_dogfood.checking import Checking
+from pytest_dogfood.collection.selection import Settled
 from pytest_dogfood.pausing import collector_paused
-from pytest_dogfood.selection import Settled
-from pytest_dogfood.working import Working
+from pytest_dogfood.session.check_plugin import Checking
+from pytest_dogfood.session.worker import Working
 
 
 class Inspection(Struct, frozen=True, kw_only=True):

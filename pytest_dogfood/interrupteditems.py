@@ -8,9 +8,9 @@ from types import FrameType
 
 import pytest
 
+from pytest_dogfood.collection.exceptions import INTERRUPTION_MARK, interruption_of, is_interruption
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.interruption import Interrupted, Interruption, SignalHandlers, place_in_project
-from pytest_dogfood.raising import INTERRUPTION_MARK, interruption_of, is_interruption
 from pytest_dogfood.storage.run_directory import RunDirectory
 from pytest_dogfood.storage.signal_files import Met, Reachable, write_cut, write_met
 

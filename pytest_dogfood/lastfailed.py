@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_dogfood.leading import Leading
+from pytest_dogfood.session.leader import Leading
 
 KEY = "cache/lastfailed"
 """Where pytest's cache holds the node ids of what has failed."""

@@ -140,7 +140,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
     if config.getoption("dogfood_check"):
-        from pytest_dogfood.checking import WritingNothing
+        from pytest_dogfood.session.check_plugin import WritingNothing
 
         config.pluginmanager.register(WritingNothing(), "dogfood-writing-nothing")
 
@@ -153,14 +153,14 @@ def pytest_configure(config: pytest.Config) -> None:
     _refuse_what_only_a_check_does(config)
     if is_on(config, config.option):
         _declare_markers(config)
-        from pytest_dogfood.wiring import bring_into_play
+        from pytest_dogfood.registration import bring_into_play
 
         bring_into_play(config, read_settings(config))
         return
     _refuse_what_would_be_ignored(config)
     if has_opted_in(config):
         _declare_markers(config)
-        from pytest_dogfood.absence import Absence, AbsentFixtures
+        from pytest_dogfood.session.off import Absence, AbsentFixtures
 
         config.pluginmanager.register(Absence(config), "dogfood-absence")
         config.pluginmanager.register(AbsentFixtures(), "dogfood-absent-fixtures")
@@ -170,7 +170,7 @@ def _refuse_what_would_be_ignored(config: pytest.Config) -> None:
     """Let nobody take the whole project for a shard of it, or what was never acted for a recording."""
     named = [path for path in map(_file_of, config.args) if path.endswith(JOURNEY_ENDINGS)]
     if named:
-        from pytest_dogfood.absence import Forgotten
+        from pytest_dogfood.session.off import Forgotten
 
         config.pluginmanager.register(Forgotten(named), "dogfood-forgotten")
     for option in ("shard", "record", "replay"):

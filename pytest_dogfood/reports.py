@@ -7,8 +7,8 @@ from typing import Literal
 
 import pytest
 
+from pytest_dogfood.collection.exceptions import INTERRUPTION_MARK
 from pytest_dogfood.outcomes import JourneyResult, Outcome
-from pytest_dogfood.raising import INTERRUPTION_MARK
 
 PHASES = {"setup", "call", "teardown"}
 """What reports are of, if they are not of a crash."""

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from pytest_dogfood.collection.selection import Settled, settle
 from pytest_dogfood.diagnostics import InvalidProjectError
 from pytest_dogfood.published import Published, publish
-from pytest_dogfood.selection import Settled, settle
 from pytest_dogfood.settings import Shard
 from pytest_dogfood.stash import PROJECT, SETTINGS
 from pytest_dogfood.timekeeping import committed_durations, seen_durations

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from pytest_dogfood.depending import depends
+from pytest_dogfood.api import depends
 
 ORIGINAL = "pytest_dependency"
 ITS_PLUGIN = "dependency"

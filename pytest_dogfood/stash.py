@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from pytest_dogfood.collection.project import Project
     from pytest_dogfood.execution.interruption import Interruption
     from pytest_dogfood.execution.masking import SecretKeeper
     from pytest_dogfood.journey import Journey
-    from pytest_dogfood.project import Project
     from pytest_dogfood.settings import Settings
 
 SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.durations import CACHE_KEY, read_committed, sane
 from pytest_dogfood.outcomes import JourneyResult
+from pytest_dogfood.session.durations import CACHE_KEY, read_committed, sane
 
 
 class Timekeeper:

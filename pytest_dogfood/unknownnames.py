@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from difflib import get_close_matches
 
-from pytest_dogfood.dependencies import FAR, MarkedTest, Names
+from pytest_dogfood.collection.dependency_names import FAR, MarkedTest, Names
 from pytest_dogfood.journey import Obstacle
 
 

@@ -6,12 +6,12 @@ import os
 
 import pytest
 
-from pytest_dogfood.dependencies import SCOPES, MarkedTest, Names
-from pytest_dogfood.dependencymarks import home_of
+from pytest_dogfood.collection.dependency_marks import home_of
+from pytest_dogfood.collection.dependency_names import SCOPES, MarkedTest, Names
+from pytest_dogfood.collection.exceptions import deferral, harness_failure
 from pytest_dogfood.diagnostics import HarnessError, did_you_mean
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.outcomes import Cause
-from pytest_dogfood.raising import deferral, harness_failure
 from pytest_dogfood.storage.journal import Journal
 from pytest_dogfood.unknownnames import why_unknown
 

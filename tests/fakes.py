@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from pytest_dogfood.actions import Action, Answer, Performed, Verdict, Whose
+from pytest_dogfood.actor_protocol import Action, Answer, Performed, Verdict, Whose
 from pytest_dogfood.actors.loop import Limits
 from pytest_dogfood.execution.expectations import Stream, TooMuchToJudge
 from pytest_dogfood.execution.runner import Grade, Observation

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from pytest_dogfood.cancellation import TOGETHER
+from pytest_dogfood.session.cancellation import TOGETHER
 from tests.lives import Live
 from tests.runs import leaving_out
 from tests.waiting import until

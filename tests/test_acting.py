@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 from msgspec.structs import replace
 
-from pytest_dogfood.actions import Action, ActorError, Answer, Command, Done, Performed, Verdict
+from pytest_dogfood.actor_protocol import Action, ActorError, Answer, Command, Done, Performed, Verdict
 from pytest_dogfood.actors.loop import Limits, decides
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.runner import Ending, Performance, perform

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 import pytest_dogfood
-from pytest_dogfood.actions import (
+from pytest_dogfood.actor_protocol import (
     Action,
     ActorError,
     Answer,
@@ -139,6 +139,6 @@ def test_the_interface_is_named_by_the_way_of_working_whatever_its_case() -> Non
 def test_what_hooks_are_given_and_give_is_public() -> None:
     ours = ("Action", "ActorError", "Command", "Done", "JourneyBrief", "Performed", "StepBrief", "Verdict")
     assert set(ours) <= set(pytest_dogfood.__all__)
-    assert {getattr(pytest_dogfood, name).__module__ for name in ours} == {"pytest_dogfood.actions"}
+    assert {getattr(pytest_dogfood, name).__module__ for name in ours} == {"pytest_dogfood.actor_protocol"}
     with pytest.raises(AttributeError, match="has no attribute 'Actress'"):
         _ = pytest_dogfood.Actress

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_dogfood.actions import Command, Done
+from pytest_dogfood.actor_protocol import Command, Done
 from pytest_dogfood.actors.program import PATIENCE, ActorProcess
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.masking import SecretKeeper, Secrets

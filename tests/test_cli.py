@@ -14,8 +14,8 @@ import pytest
 
 from pytest_dogfood.cli import journeys
 from pytest_dogfood.cli.main import main
-from pytest_dogfood.durations import write_durations
 from pytest_dogfood.fileformat.parser import parse_settings_file
+from pytest_dogfood.session.durations import write_durations
 from tests.test_off import Make
 from tests.typed import dogfood, tree
 

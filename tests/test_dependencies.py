@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from pytest_dogfood.dependencies import Asks, Dependence, MarkedTest, Names, dependences
+from pytest_dogfood.collection.dependency_names import Asks, Dependence, MarkedTest, Names, dependences
 from pytest_dogfood.journey import JourneyId, base_of, means_every_instance
 from pytest_dogfood.unknownnames import why_unknown
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dogfood.discovery import (
+from pytest_dogfood.collection.discovery import (
     files_below,
     id_of_only_journey,
     is_journey_file,

@@ -13,8 +13,8 @@ from hypothesis import given, settings, strategies as st
 from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.durations import COMMITTED, LONGEST, read_committed, sane, write_durations
 from pytest_dogfood.scheduling.plan import UNKNOWN_DURATION, weights
+from pytest_dogfood.session.durations import COMMITTED, LONGEST, read_committed, sane, write_durations
 from tests.strategies import new_journey
 
 A = "made.journey.yaml::a"

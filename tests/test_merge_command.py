@@ -13,7 +13,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from pytest_dogfood.durations import read_committed
+from pytest_dogfood.session.durations import read_committed
 from tests.scenes import Inner, Scene
 
 Make = Callable[[Mapping[str, str]], Inner]

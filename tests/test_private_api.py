@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pytest
 
-from pytest_dogfood.collection import scope_of_fixture
+from pytest_dogfood.collection.collector import scope_of_fixture
 
 ASKED = """
     import types

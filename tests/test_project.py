@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from pytest_dogfood.collection.project import Project
 from pytest_dogfood.fileformat.parser import MAX_BYTES
-from pytest_dogfood.project import Project
 from pytest_dogfood.settings import JOURNEY_FILES
 
 PRODUCER = "establishes: [ready]\nsteps: [{run: 'true'}]\n"

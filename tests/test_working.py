@@ -9,7 +9,7 @@ import pytest
 
 from pytest_dogfood.published import Published, read_published
 from pytest_dogfood.scheduling.plan import Plan
-from pytest_dogfood.working import NOTHING
+from pytest_dogfood.session.worker import NOTHING
 from tests.scenes import Inner
 
 Make = Callable[[Mapping[str, str]], Inner]
@@ -19,7 +19,7 @@ SPARING = """
 
     def test_that_it_is_spared():
         found = {name for name in sys.modules if name.startswith("pytest_dogfood.")}
-        assert not found & {"pytest_dogfood.graph", "pytest_dogfood.journey", "pytest_dogfood.running"}
+        assert not found & {"pytest_dogfood.graph", "pytest_dogfood.journey", "pytest_dogfood.session.items"}
 """
 
 DOUBTFUL = """

@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from pytest_dogfood.actions import TAIL, Action, Performed, masked
+from pytest_dogfood.actor_protocol import TAIL, Action, Performed, masked
 from pytest_dogfood.execution.expectations import Stream
 from pytest_dogfood.execution.masking import SecretKeeper
 from pytest_dogfood.execution.runner import Grade, Observation

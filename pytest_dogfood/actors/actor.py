@@ -12,7 +12,7 @@ import pytest
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from pytest_dogfood.actions import (
+from pytest_dogfood.actor_protocol import (
     Action,
     ActorError,
     Answer,

@@ -8,7 +8,7 @@ from typing import Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pytest_dogfood.actions import (
+from pytest_dogfood.actor_protocol import (
     Action,
     ActorError,
     Answer,

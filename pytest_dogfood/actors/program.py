@@ -12,7 +12,7 @@ from pathlib import Path
 from select import POLLIN, POLLOUT, poll
 from typing import Any
 
-from pytest_dogfood.actions import Answer, masked, read_answer
+from pytest_dogfood.actor_protocol import Answer, masked, read_answer
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.expectations import excerpt
 from pytest_dogfood.execution.masking import SecretKeeper

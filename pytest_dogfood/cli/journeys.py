@@ -25,8 +25,8 @@ _COLOURS = {"error": "31", "warning": "33"}
 
 def check(options: Namespace) -> int:
     """Validate the graph and print the plan."""
-    from pytest_dogfood.checking import shown
     from pytest_dogfood.inspecting import inspect
+    from pytest_dogfood.session.check_plugin import shown
     from pytest_dogfood.settings import CheckFormat
 
     found = inspect(options.paths, workers=options.workers, shard=options.shard, strict=options.strict)
@@ -224,9 +224,9 @@ def merge(options: Namespace) -> int:
 def _write_merged(merged: Merged, options: Namespace) -> None:
     import json
 
-    from pytest_dogfood.durations import write_durations
     from pytest_dogfood.report.junit import to_junit
     from pytest_dogfood.report.merge import to_json
+    from pytest_dogfood.session.durations import write_durations
     from pytest_dogfood.storage.files import write_for_others
 
     if options.junit:

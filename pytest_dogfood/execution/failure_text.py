@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pytest_dogfood.actions import Action
+from pytest_dogfood.actor_protocol import Action
 from pytest_dogfood.diagnostics import counted
 from pytest_dogfood.execution.expectations import WITHHELD, Stream
 from pytest_dogfood.execution.runner import Bench, Grade, Performance, StepResult

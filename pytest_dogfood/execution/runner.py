@@ -11,7 +11,7 @@ from typing import Protocol
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from pytest_dogfood.actions import Action, Verdict
+from pytest_dogfood.actor_protocol import Action, Verdict
 from pytest_dogfood.actors.loop import Act, Cast
 from pytest_dogfood.execution.expectations import (
     Mismatch,

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from pytest_dogfood.actions import TAIL
+from pytest_dogfood.actor_protocol import TAIL
 from pytest_dogfood.diagnostics import HarnessError, to_harness_error
 from pytest_dogfood.execution.expectations import READABLE, WITHHELD, Stream, TooMuchToJudge
 from pytest_dogfood.execution.interruption import CLEANUP_SECONDS, Interruption

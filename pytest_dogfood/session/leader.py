@@ -26,17 +26,17 @@ from pytest_dogfood.storage.run_directory import (
 )
 
 if TYPE_CHECKING:
-    from pytest_dogfood.cancellation import Cancellation
+    from pytest_dogfood.collection.project import Project
     from pytest_dogfood.execution.background import Watcher
     from pytest_dogfood.execution.interruption import Interruption
-    from pytest_dogfood.listening import Listener
-    from pytest_dogfood.project import Project
     from pytest_dogfood.provisioning.release import MachineCustody
     from pytest_dogfood.report.manifest import Expected
     from pytest_dogfood.scheduling.jobs import Job
+    from pytest_dogfood.session.cancellation import Cancellation
+    from pytest_dogfood.session.listener import Listener
+    from pytest_dogfood.session.worker import Working
     from pytest_dogfood.storage.run_directory import RunDirectory
     from pytest_dogfood.storage.token_registry import Lease
-    from pytest_dogfood.working import Working
     from pytest_dogfood.xdist.scheduler import Worker
 
 NOT_EXECUTING = ("collectonly", "setupplan")
@@ -91,11 +91,11 @@ class Leading:
         """Let files be collected that were not named and establish what is needed."""
         if not project.is_named_in_part:
             return
-        from pytest_dogfood.neededfiles import needed_files
+        from pytest_dogfood.collection.needed_files import needed_files
 
         self._added = needed_files(project, self._config.getini("python_files"))
         if self._added and self._working is not None:
-            from pytest_dogfood.addedfiles import AddedFiles
+            from pytest_dogfood.collection.added_files import AddedFiles
 
             self._working.added = AddedFiles(self._config, self._added)
             self._config.pluginmanager.register(self._working.added, "dogfood-added-files")
@@ -168,11 +168,11 @@ class Leading:
         self.tally.planned = tuple(planned.id for planned in plan.journeys)
         self.tally.gates = tuple(dict.fromkeys(gate for one in plan.journeys for gate in one.gates))
         if plan.journeys:
-            from pytest_dogfood.engaging import presence_for
             from pytest_dogfood.execution.background import Watcher
-            from pytest_dogfood.listening import Listener
             from pytest_dogfood.provisioning.release import MachineCustody
             from pytest_dogfood.provisioning.workspace import run_marker
+            from pytest_dogfood.session.composition import presence_for
+            from pytest_dogfood.session.listener import Listener
             from pytest_dogfood.timekeeping import Stopwatch
 
             self._watcher = Watcher(run_marker(self._lease.directory.id))  # from here on steps may run
@@ -190,7 +190,7 @@ class Leading:
 
     def _watch_for_signals(self, plan: Plan, interruption: Interruption) -> None:
         """Answer signals from here on: steps may run."""
-        from pytest_dogfood.cancellation import Cancellation
+        from pytest_dogfood.session.cancellation import Cancellation
 
         if self._lease is None:
             return

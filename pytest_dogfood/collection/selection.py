@@ -8,12 +8,12 @@ import pytest
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from pytest_dogfood.collection import fixture_providers, journeys_of
-from pytest_dogfood.dependencymarks import DEPENDENCY_MARKS
+from pytest_dogfood.collection.collector import fixture_providers, journeys_of
+from pytest_dogfood.collection.dependency_marks import DEPENDENCY_MARKS
+from pytest_dogfood.collection.project import Project
 from pytest_dogfood.diagnostics import Diagnostic, errors_among, in_order_of_place
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Journey, JourneyId
-from pytest_dogfood.project import Project
 from pytest_dogfood.report.manifest import Expected
 from pytest_dogfood.scheduling.jobs import GROUPING, in_group_order
 from pytest_dogfood.scheduling.plan import Plan, gates_by_tier, make_plan, weights

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_dogfood.belonging import any_belongs
 from pytest_dogfood.collecting import JourneyCollector
+from pytest_dogfood.collection.stash import any_belongs
 from pytest_dogfood.stash import INTERRUPTION, SETTINGS
 
 if TYPE_CHECKING:
-    from pytest_dogfood.addedfiles import AddedFiles
-    from pytest_dogfood.selection import Settled
+    from pytest_dogfood.collection.added_files import AddedFiles
+    from pytest_dogfood.collection.selection import Settled
     from pytest_dogfood.storage.run_directory import RunDirectory
     from pytest_dogfood.storage.token_registry import Lease
 
@@ -125,8 +125,8 @@ class Working:
 
         self.settled = settle_here(self._config, collected, items, self._published)
         if self._part is not None and not self.settled.diagnostics and self.settled.plan.journeys:
-            from pytest_dogfood.engaging import engage
             from pytest_dogfood.interrupteditems import InterruptedItems, WorkerSignals
+            from pytest_dogfood.session.composition import engage
 
             run, lease = self._part()
             running = engage(self._config, self.settled, run, worker=self._worker, lease=lease)

@@ -8,8 +8,8 @@ import pytest
 
 from pytest_dogfood.diagnostics import counted
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.leading import Leading
 from pytest_dogfood.outcomes import JourneyResult, Outcome, Tally, listed, reason_of
+from pytest_dogfood.session.leader import Leading
 from pytest_dogfood.settings import Settings
 from pytest_dogfood.stash import PROJECT, SETTINGS
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_dogfood.addedfiles import ADDED
-from pytest_dogfood.dependencymarks import DEPENDENCY_MARKS
-from pytest_dogfood.depending import ANSWER, Answer
+from pytest_dogfood.api import ANSWER, Answer
+from pytest_dogfood.collection.added_files import ADDED
+from pytest_dogfood.collection.dependency_marks import DEPENDENCY_MARKS
+from pytest_dogfood.collection.selection import Settled
 from pytest_dogfood.execution.interruption import Interruption
 from pytest_dogfood.execution.process import Lifeline
 from pytest_dogfood.graph import CapabilityGraph
@@ -20,8 +21,7 @@ from pytest_dogfood.provisioning.provisioner import Provisioner
 from pytest_dogfood.provisioning.release import ChainCustody
 from pytest_dogfood.provisioning.workspace import World
 from pytest_dogfood.reportmask import keeper_of
-from pytest_dogfood.running import Running
-from pytest_dogfood.selection import Settled
+from pytest_dogfood.session.items import Running
 from pytest_dogfood.stash import INTERRUPTION, SETTINGS
 from pytest_dogfood.storage.journal import Journal
 from pytest_dogfood.storage.run_directory import RunDirectory, project_name

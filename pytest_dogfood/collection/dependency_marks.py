@@ -7,9 +7,16 @@ from typing import Any
 
 import pytest
 
-from pytest_dogfood.collection import JourneyFile, place_of
-from pytest_dogfood.dependencies import DEFAULT_SCOPE, SCOPES, Dependence, MarkedTest, Names, dependences
-from pytest_dogfood.dependscallers import CallersOfDepends
+from pytest_dogfood.collection.collector import JourneyFile, place_of
+from pytest_dogfood.collection.dependency_calls import CallersOfDepends
+from pytest_dogfood.collection.dependency_names import (
+    DEFAULT_SCOPE,
+    SCOPES,
+    Dependence,
+    MarkedTest,
+    Names,
+    dependences,
+)
 from pytest_dogfood.diagnostics import Diagnostic, Severity, did_you_mean
 from pytest_dogfood.journey import JourneyId, Obstacle
 from pytest_dogfood.unknownnames import why_unknown

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
-from pytest_dogfood.discovery import files_below, is_below
+from pytest_dogfood.collection.discovery import files_below, is_below
+from pytest_dogfood.collection.project import Project
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import JourneyId, Scope, Token
-from pytest_dogfood.project import Project
 from pytest_dogfood.sourcemarks import SourceMarks, read_marks
 
 _PROVIDES = re.compile(rb"\bprovides\s*\(|import[^\n]*\bprovides\b")

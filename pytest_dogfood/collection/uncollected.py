@@ -8,15 +8,15 @@ from collections.abc import Collection, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
-from pytest_dogfood.diagnostics import Diagnostic, Location, Severity, errors_among
-from pytest_dogfood.discovery import (
+from pytest_dogfood.collection.discovery import (
     declares_journeys,
     files_below,
     id_of_only_journey,
     is_below,
     is_journey_file,
 )
-from pytest_dogfood.project import Project
+from pytest_dogfood.collection.project import Project
+from pytest_dogfood.diagnostics import Diagnostic, Location, Severity, errors_among
 from pytest_dogfood.reading import read_journeys
 from pytest_dogfood.settings import DATA_FILES, SETTINGS_FILE
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from pytest_dogfood.collection.exceptions import cause_of, is_interruption, is_of_the_harness, why_of
 from pytest_dogfood.outcomes import INTERRUPTED, Cause, Outcome, badness
-from pytest_dogfood.raising import cause_of, is_interruption, is_of_the_harness, why_of
-from pytest_dogfood.turn import Turn
+from pytest_dogfood.session.item_run import Turn
 
 _OURS = Path(__file__).parent
 

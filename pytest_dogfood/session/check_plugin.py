@@ -12,13 +12,13 @@ import pytest
 
 from pytest_dogfood.check.advice import advise, collapsed_chains
 from pytest_dogfood.check.report import Paint, Report, in_words, plain, report_on, to_json
+from pytest_dogfood.collection.uncollected import uncollected_files
 from pytest_dogfood.diagnostics import Diagnostic, Location, errors_among, in_order_of_place
 from pytest_dogfood.journey import Script
+from pytest_dogfood.session.worker import Working
 from pytest_dogfood.settings import CheckFormat, Settings
 from pytest_dogfood.stash import JOURNEY, PROJECT, SETTINGS
 from pytest_dogfood.storage.run_directory import default_root, too_long_for_sockets
-from pytest_dogfood.uncollected import uncollected_files
-from pytest_dogfood.working import Working
 
 
 class Checking:

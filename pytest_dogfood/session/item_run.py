@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
+from pytest_dogfood.collection.exceptions import harness_failure
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.failure_text import failure_text
 from pytest_dogfood.execution.runner import Performance
@@ -34,7 +35,6 @@ from pytest_dogfood.provisioning.replay import (
     unanswered,
 )
 from pytest_dogfood.provisioning.workspace import State
-from pytest_dogfood.raising import harness_failure
 from pytest_dogfood.scheduling.plan import PlannedJourney
 from pytest_dogfood.storage.journal import Why
 from pytest_dogfood.storage.locks import NamedLocks

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dogfood.dependencies import FAR, Asks
-from pytest_dogfood.depending import depends
+from pytest_dogfood.api import depends
+from pytest_dogfood.collection.dependency_names import FAR, Asks
 
 OFFERING = frozenset({"pytest_dogfood", "pytest_dependency"})
 """Modules whose `depends` it is."""

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dogfood.discovery import is_below
+from pytest_dogfood.collection.discovery import is_below
+from pytest_dogfood.collection.needed_files import marks_in
 from pytest_dogfood.journey import Token
-from pytest_dogfood.neededfiles import marks_in
 from pytest_dogfood.stash import PROJECT
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from pytest_dogfood.actors.loop import NoActor
 from pytest_dogfood.capabilities import Capabilities
-from pytest_dogfood.collection import JourneyFile
+from pytest_dogfood.collection.collector import JourneyFile
+from pytest_dogfood.collection.exceptions import deferral, harness_failure
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.itemends import OUTCOMES, has_failed_in_unittest, tear_down_to
 from pytest_dogfood.outcomes import INTERRUPTED, Cause, Outcome
@@ -18,12 +19,11 @@ from pytest_dogfood.properties import properties_of
 from pytest_dogfood.provisioning.provisioner import Provisioner
 from pytest_dogfood.provisioning.release import ChainCustody
 from pytest_dogfood.provisioning.replay import Ask, DeferredError, FixtureValue
-from pytest_dogfood.raising import deferral, harness_failure
-from pytest_dogfood.reckoning import reckon
 from pytest_dogfood.reports import closing_report, late_error
 from pytest_dogfood.scheduling.plan import Plan
+from pytest_dogfood.session.item_run import ProductFailure, Turn
+from pytest_dogfood.session.test_reports import reckon
 from pytest_dogfood.stash import JOURNEY
-from pytest_dogfood.turn import ProductFailure, Turn
 
 T = TypeVar("T")
 TURN = pytest.StashKey[Turn]()

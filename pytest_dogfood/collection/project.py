@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_dogfood.check.errors import diagnose, diagnose_ids
-from pytest_dogfood.diagnostics import Diagnostic, Location, errors_among, in_order_of_place
-from pytest_dogfood.discovery import (
+from pytest_dogfood.collection.discovery import (
     Ignored,
     can_be_named,
     declares_journeys,
@@ -19,6 +18,7 @@ from pytest_dogfood.discovery import (
     settings_files_above,
     tokens_mentioned,
 )
+from pytest_dogfood.diagnostics import Diagnostic, Location, errors_among, in_order_of_place
 from pytest_dogfood.graph import Acts, CapabilityGraph, nobody
 from pytest_dogfood.journey import Capability, Journey, Token, base_of, means_every_instance
 from pytest_dogfood.pausing import collector_paused

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_dogfood.collecting import JourneyCollector
+from pytest_dogfood.session.worker import Working
 from pytest_dogfood.stash import PROJECT, SETTINGS
-from pytest_dogfood.working import Working
 from pytest_dogfood.xdist.barrier import BarrierPlugin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pytest_dogfood.collection.project import Project
     from pytest_dogfood.journey import Journey
-    from pytest_dogfood.project import Project
     from pytest_dogfood.settings import Settings
     from pytest_dogfood.storage.run_directory import RunDirectory
     from pytest_dogfood.storage.token_registry import Lease
@@ -72,8 +72,8 @@ def _refuse_recordings_that_cannot_be(directory: Path, settings: Settings) -> No
 
 
 def _project(config: pytest.Config, settings: Settings) -> Project:
-    from pytest_dogfood.discovery import named_on_command_line
-    from pytest_dogfood.project import Project
+    from pytest_dogfood.collection.discovery import named_on_command_line
+    from pytest_dogfood.collection.project import Project
 
     return Project(
         config.rootpath,
@@ -86,7 +86,7 @@ def _project(config: pytest.Config, settings: Settings) -> Project:
 
 
 def _go_by_dependency_marks(config: pytest.Config, settings: Settings) -> None:
-    from pytest_dogfood.dependencymarks import DEPENDENCY_MARKS, DependencyMarks
+    from pytest_dogfood.collection.dependency_marks import DEPENDENCY_MARKS, DependencyMarks
     from pytest_dogfood.standin import set_aside
 
     marks = DependencyMarks(
@@ -107,7 +107,7 @@ def _as_worker(config: pytest.Config, collector: JourneyCollector, workerinput: 
     config.pluginmanager.register(BarrierPlugin(), "dogfood-barrier")
     added = [Path(path) for path in workerinput["dogfood_added"]]
     if added:
-        from pytest_dogfood.addedfiles import AddedFiles  # most runs are told all that they need
+        from pytest_dogfood.collection.added_files import AddedFiles  # most runs are told all that they need
 
         working.added = AddedFiles(config, added)
         config.pluginmanager.register(working.added, "dogfood-added-files")
@@ -126,9 +126,9 @@ def _part_of_worker(workerinput: dict[str, Any]) -> tuple[RunDirectory, Lease]:
 
 def _as_leader(config: pytest.Config, collector: JourneyCollector, settings: Settings) -> None:
     from pytest_dogfood.lastfailed import LastFailed
-    from pytest_dogfood.leading import Leading
+    from pytest_dogfood.session.leader import Leading
+    from pytest_dogfood.session.terminal import Terminal
     from pytest_dogfood.storage.run_directory import ALONE
-    from pytest_dogfood.terminal import Terminal
     from pytest_dogfood.timekeeping import Timekeeper
     from pytest_dogfood.xdist.controller import Distribution
 
@@ -145,19 +145,21 @@ def _as_leader(config: pytest.Config, collector: JourneyCollector, settings: Set
     else:
         config.pluginmanager.register(Distribution(config, leading), "dogfood-distribution")
     if config.getoption("setupplan"):
-        from pytest_dogfood.absence import AbsentFixtures
+        from pytest_dogfood.session.off import AbsentFixtures
 
         config.pluginmanager.register(AbsentFixtures(), "dogfood-absent-fixtures")
     if not settings.check:
         config.pluginmanager.register(Timekeeper(config), "dogfood-timekeeper")
         config.pluginmanager.register(LastFailed(config, leading), "dogfood-last-failed")
         if settings.shard is not None:
-            from pytest_dogfood.manifesting import ManifestWriter
+            from pytest_dogfood.session.manifest_writer import ManifestWriter
 
             writer = ManifestWriter(config, leading, settings.shard, settings.manifest)
             config.pluginmanager.register(writer, "dogfood-manifest")
     elif working is not None:
-        from pytest_dogfood.checking import Checking  # reports and advice: a run needs nothing of them
+        from pytest_dogfood.session.check_plugin import (
+            Checking,  # reports and advice: a run needs nothing of them
+        )
 
         config.pluginmanager.register(Checking(config, working, workers=max(workers, 1)), "dogfood-checking")
 

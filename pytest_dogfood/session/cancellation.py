@@ -12,6 +12,7 @@ from types import FrameType
 import pytest
 from msgspec import Struct, field
 
+from pytest_dogfood.collection.exceptions import INTERRUPTION_MARK
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.interruption import (
     CLEANUP_SECONDS,
@@ -25,7 +26,6 @@ from pytest_dogfood.execution.process import end_everything_marked
 from pytest_dogfood.outcomes import INTERRUPTED, Cause, JourneyResult, Outcome, listed
 from pytest_dogfood.properties import properties_of
 from pytest_dogfood.provisioning.workspace import run_marker
-from pytest_dogfood.raising import INTERRUPTION_MARK
 from pytest_dogfood.reports import PHASES, reports_of_interrupted
 from pytest_dogfood.scheduling.plan import Plan, PlannedJourney
 from pytest_dogfood.storage.journal import Journal
