@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from pytest_dogfood.providing import provides
+from pytest_dogfood.api import provides
 
 if TYPE_CHECKING:
     from pytest_dogfood.actor_protocol import (

@@ -1,11 +1,35 @@
-"""Dependencies that a test names while it runs; light, for test modules import it in every run."""
+"""What conftest files and tests call: `provides` and `depends`. It imports nothing: they load it in every run."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from importlib import import_module
+from typing import TypeVar
 
 import pytest
+
+F = TypeVar("F", bound=Callable[..., object])
+
+PROVIDES = "__dogfood_provides__"
+"""Attribute under which a fixture remembers the tokens it provides."""
+
+
+def provides(*tokens: str, name: str | None = None) -> Callable[[F], F]:
+    """Make a fixture a provider of `chain`-scoped tokens.
+
+    A token holds exactly while the fixture is set up; a mapping that the fixture gives becomes the token's values.
+    Put it above `@pytest.fixture`. `name` is the fixture's name where it differs from the function's.
+    Raises TypeError if no token is named or if a token is not text.
+    """
+    if not tokens or not all(isinstance(token, str) for token in tokens):
+        raise TypeError("name the tokens: @pytest_dogfood.provides('token')")
+
+    def mark(fixture: F) -> F:
+        setattr(fixture, PROVIDES, dict.fromkeys(tokens, name))
+        return fixture
+
+    return mark
+
 
 Answer = Callable[[pytest.FixtureRequest, tuple[str, ...], str], None]
 """Raises what skips the running test unless the tests named in a scope have passed."""

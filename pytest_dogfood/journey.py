@@ -12,6 +12,16 @@ from msgspec import Struct, field
 
 from pytest_dogfood.diagnostics import Location
 
+
+class Dependence(Struct, frozen=True, kw_only=True):
+    """What a dependency mark means for the graph."""
+
+    establishes: Token | None = None
+    requires: tuple[Token, ...] = ()
+    follows: tuple[JourneyId, ...] = ()
+    obstacle: Obstacle | None = None
+
+
 Token = NewType("Token", str)
 """Name of a capability in kebab-case, with an optional instance behind a colon: `db-ready` or `db-ready:linux`."""
 

@@ -132,7 +132,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
         early_config.add_cleanup(partial(setattr, sys, "dont_write_bytecode", sys.dont_write_bytecode))
         sys.dont_write_bytecode = True
     if is_on(early_config, early_config.known_args_namespace) and goes_by_dependency_marks(early_config):
-        from pytest_dogfood.standin import stand_in
+        from pytest_dogfood.collection.dependency_marks import stand_in
 
         stand_in(early_config)  # before conftest files import what it stands in for
 

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_dogfood.collecting import JourneyCollector
-from pytest_dogfood.session.worker import Working
-from pytest_dogfood.stash import PROJECT, SETTINGS
+from pytest_dogfood.collection.stash import PROJECT, SETTINGS
+from pytest_dogfood.session.worker import JourneyCollector, Working
 from pytest_dogfood.xdist.barrier import BarrierPlugin
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ def bring_into_play(config: pytest.Config, settings: Settings) -> None:
     # It would leave whole files uncollected under --lf, and what failed may rest on tests in any of them.
     config.pluginmanager.set_blocked("lfplugin-collskip")
     if settings.secrets:
-        from pytest_dogfood.reportmask import keeper_of
+        from pytest_dogfood.session.test_reports import keeper_of
 
         keeper_of(config)  # before collection, whose reports show what the import of a file prints
     if settings.dependency_markers:
@@ -86,8 +85,8 @@ def _project(config: pytest.Config, settings: Settings) -> Project:
 
 
 def _go_by_dependency_marks(config: pytest.Config, settings: Settings) -> None:
-    from pytest_dogfood.collection.dependency_marks import DEPENDENCY_MARKS, DependencyMarks
-    from pytest_dogfood.standin import set_aside
+    from pytest_dogfood.collection.dependency_marks import DependencyMarks, set_aside
+    from pytest_dogfood.collection.stash import DEPENDENCY_MARKS
 
     marks = DependencyMarks(
         automark=settings.automark_dependency,
@@ -125,11 +124,11 @@ def _part_of_worker(workerinput: dict[str, Any]) -> tuple[RunDirectory, Lease]:
 
 
 def _as_leader(config: pytest.Config, collector: JourneyCollector, settings: Settings) -> None:
-    from pytest_dogfood.lastfailed import LastFailed
+    from pytest_dogfood.session.durations import Timekeeper
     from pytest_dogfood.session.leader import Leading
+    from pytest_dogfood.session.listener import LastFailed
     from pytest_dogfood.session.terminal import Terminal
     from pytest_dogfood.storage.run_directory import ALONE
-    from pytest_dogfood.timekeeping import Timekeeper
     from pytest_dogfood.xdist.controller import Distribution
 
     workers = config.getoption("dogfood_workers") or _number_of_workers(config)

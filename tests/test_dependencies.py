@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from pytest_dogfood.collection.dependency_names import Asks, Dependence, MarkedTest, Names, dependences
-from pytest_dogfood.journey import JourneyId, base_of, means_every_instance
-from pytest_dogfood.unknownnames import why_unknown
+from pytest_dogfood.collection.dependency_names import Asks, MarkedTest, Names, dependences, why_unknown
+from pytest_dogfood.journey import Dependence, JourneyId, base_of, means_every_instance
 
 
 def marked(

@@ -104,7 +104,7 @@ def test_pytest_keeps_on_the_item_what_unittest_has_caught(pytester: pytest.Pyte
     pytester.makeconftest(
         """
         import pytest
-        from pytest_dogfood.itemends import has_failed_in_unittest
+        from pytest_dogfood.collection.exceptions import has_failed_in_unittest
 
         @pytest.hookimpl(wrapper=True)
         def pytest_runtest_call(item):

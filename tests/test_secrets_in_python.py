@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_dogfood.cli.main import main
-from pytest_dogfood.reportmask import masked
+from pytest_dogfood.session.test_reports import masked
 from tests.test_parts_and_ends import WITH_SUBTESTS
 
 if TYPE_CHECKING:

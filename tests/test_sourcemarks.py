@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from pytest_dogfood.collection.needed_files import read_marks
 from pytest_dogfood.journey import Token
-from pytest_dogfood.sourcemarks import read_marks
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 
-from pytest_dogfood.typedoptions import options_that_matter
+from pytest_dogfood.session.composition import options_that_matter
 
 
 @pytest.mark.parametrize(

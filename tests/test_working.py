@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dogfood.published import Published, read_published
+from pytest_dogfood.collection.selection import Published, read_published
 from pytest_dogfood.scheduling.plan import Plan
 from pytest_dogfood.session.worker import NOTHING
 from tests.scenes import Inner

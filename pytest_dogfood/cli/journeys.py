@@ -25,8 +25,7 @@ _COLOURS = {"error": "31", "warning": "33"}
 
 def check(options: Namespace) -> int:
     """Validate the graph and print the plan."""
-    from pytest_dogfood.inspecting import inspect
-    from pytest_dogfood.session.check_plugin import shown
+    from pytest_dogfood.session.check_plugin import inspect, shown
     from pytest_dogfood.settings import CheckFormat
 
     found = inspect(options.paths, workers=options.workers, shard=options.shard, strict=options.strict)
@@ -56,7 +55,7 @@ def graph(options: Namespace) -> int:
     from pytest_dogfood.check.report import in_words
     from pytest_dogfood.drawing.formats import render
     from pytest_dogfood.drawing.picture import focus, picture_of
-    from pytest_dogfood.inspecting import inspect
+    from pytest_dogfood.session.check_plugin import inspect
 
     found = inspect(options.paths, with_tests=options.tests)
     if found.report is None or found.settled is None:
@@ -159,7 +158,7 @@ def explain(options: Namespace) -> int:
         what_became_of,
         what_happened,
     )
-    from pytest_dogfood.inspecting import inspect
+    from pytest_dogfood.session.check_plugin import inspect
     from pytest_dogfood.storage.run_directory import results_of_run
 
     found = inspect(options.paths, shard=options.shard, with_tests="::" in options.id)

@@ -1,4 +1,4 @@
-"""Lets pytest collect files that the user has not named, because the run needs what their items establish."""
+"""Lets pytest collect files that you did not name, because the run needs what their items establish."""
 
 from __future__ import annotations
 
@@ -9,9 +9,23 @@ from pathlib import Path
 import pytest
 
 from pytest_dogfood.collection.discovery import is_below
-from pytest_dogfood.collection.needed_files import marks_in
+from pytest_dogfood.collection.exceptions import OUTCOMES
+from pytest_dogfood.collection.needed_files import marks_in, may_establish
+from pytest_dogfood.collection.stash import PROJECT
 from pytest_dogfood.journey import Token
-from pytest_dogfood.stash import PROJECT
+
+
+def tests_in(node: pytest.Item | pytest.Collector) -> Iterator[pytest.Item]:
+    """Collect what is below a class, if its file may establish a token; nothing where that fails."""
+    if isinstance(node, pytest.Item):
+        yield node
+    elif may_establish(node.path):
+        try:
+            inner = list(node.collect())
+        except (Exception, *OUTCOMES):  # noqa: BLE001 - the file's author learns of it where the class itself is run
+            return
+        for one in inner:
+            yield from tests_in(one)
 
 
 class AddedFiles:

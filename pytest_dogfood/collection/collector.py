@@ -10,13 +10,11 @@ from typing import Protocol
 import pytest
 from msgspec import Struct
 
-from pytest_dogfood.collection.dependency_names import Dependence
+from pytest_dogfood.api import PROVIDES
 from pytest_dogfood.collection.project import Project
-from pytest_dogfood.collection.stash import ESTABLISHES, OUR_FIXTURES, REQUIRES, belongs
+from pytest_dogfood.collection.stash import ESTABLISHES, JOURNEY, OUR_FIXTURES, PROJECT, REQUIRES, belongs
 from pytest_dogfood.diagnostics import Diagnostic, Location
-from pytest_dogfood.journey import TOKEN_PATTERN, Journey, JourneyId, Token
-from pytest_dogfood.providing import PROVIDES
-from pytest_dogfood.stash import JOURNEY, PROJECT
+from pytest_dogfood.journey import TOKEN_PATTERN, Dependence, Journey, JourneyId, Token
 
 
 class Node(Protocol):

@@ -1,4 +1,4 @@
-"""Which test a name in a dependency mark means, and what follows for the graph: one token per test.
+"""Which test a name in a dependency mark means, or why none; one token per test.
 
 A test has a name in each scope that it is part of: the one that its mark gives, else what is left of its node id
 without the scope's own part. Names should be unique in a scope. Where one is not, it means the nearest test of that
@@ -8,12 +8,13 @@ name before the one that depends, which is the one that has had the last word wh
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from enum import IntEnum
 
 from msgspec import Struct, field
 
-from pytest_dogfood.journey import JourneyId, Obstacle, Token
+from pytest_dogfood.journey import Dependence, JourneyId, Obstacle, Token
 
 SCOPES = {"session": 0, "package": 0, "module": 1, "class": 2}
 """The scopes of names, each with how many parts of a node id go without saying in it."""
@@ -52,15 +53,6 @@ class MarkedTest(Struct, frozen=True, kw_only=True):
 
     def automatic_name(self, scope: str) -> str:
         return self.id.split("::", SCOPES[scope])[-1]
-
-
-class Dependence(Struct, frozen=True, kw_only=True):
-    """What a dependency mark means for the graph."""
-
-    establishes: Token | None = None
-    requires: tuple[Token, ...] = ()
-    follows: tuple[JourneyId, ...] = ()
-    obstacle: Obstacle | None = None
 
 
 class Names:
@@ -210,3 +202,60 @@ def _without_ends(
                 if not left[other]:
                     ends.append(other)
     return left
+
+
+def why_unknown(names: Names, test: MarkedTest, name: str) -> Obstacle:
+    """Say that no test goes by a name where the mark of `test` looks for it, and what to do."""
+    home = test.homes[test.scope] or "this run"
+    near = next(_remedies(names, test, name), "")
+    return Obstacle(
+        code="unknown-dependency",
+        who=repr(name),
+        why=f"is no name of a test in {home} that carries a dependency mark{near and f'; {near}'}",
+    )
+
+
+def _remedies(names: Names, test: MarkedTest, name: str) -> Iterator[str]:
+    """Give what may be wrong, the surest first."""
+    if len(name) == 1 and len(test.depends) > 1 and all(len(one) == 1 for one in test.depends):
+        yield f"'depends' is a list of names: write depends=[{''.join(test.depends)!r}]"
+    here = [one for one in names.tests if one.homes.get(test.scope) == test.homes[test.scope]]
+    counting = [one for one in here if one.counts]
+    known = [one.name_in(test.scope) for one in counting]
+    for one in here:
+        if one.automatic_name(test.scope) == name:
+            unmarked = "it is there, but has no mark: give it @pytest.mark.dependency()"
+            yield f"its mark names it {one.name!r}" if one.counts else unmarked
+    instances = [one for one in known if one.startswith(f"{name}[")]
+    if instances:
+        yield f"each of its {len(instances)} instances has a name of its own, such as {instances[0]!r}"
+    yield from _in_another_scope(names, test, name)
+    yield from (
+        f"did you mean {one.name_in(test.scope)!r}?"
+        for one in counting
+        if one.automatic_name(test.scope).endswith(f"::{name}")
+    )
+    file = name.partition("::")[0]
+    if "::" in name and test.scope in FAR and not any(one.id.startswith(f"{file}::") for one in names.tests):
+        yield f"nothing of {file} was collected: if it is there, name it on the command line too"
+    near = _nearest(name, known)
+    if near:
+        yield f"did you mean {near!r}?"
+
+
+def _in_another_scope(names: Names, test: MarkedTest, name: str) -> Iterator[str]:
+    for one in names.tests:
+        if one.counts and name in {one.name_in(scope) for scope in one.homes}:
+            if one.homes.get(test.scope) == test.homes[test.scope]:
+                yield f"did you mean {one.name_in(test.scope)!r}?"
+            else:
+                yield f"did you mean {one.name_in('session')!r} with scope='session'?"
+
+
+def _nearest(name: str, known: Collection[str]) -> str:
+    """Give the nearest name; that both begin with `test_` makes them no nearer."""
+    stems = {one.removeprefix("test_"): one for one in sorted(known, reverse=True)}
+    near = get_close_matches(name.removeprefix("test_"), stems, n=1) or get_close_matches(
+        name, known, n=1, cutoff=0.85
+    )
+    return stems.get(near[0], near[0]) if near else ""

@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 
 from pytest_dogfood.settings import DATA_FILES, SETTINGS_FILE
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Keep the garbage collector from looking at every node and item again and again, longer than making them takes.
+
+    Nor does it look at everything once they are made, for what has lived so long will live on.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.freeze()
+            gc.unfreeze()  # together: counts everything there is as old
+            gc.enable()
+
 
 NAMED_FILES = (*DATA_FILES, ".sh")
 """How the name of a file must end that is a journey file only because the user names it."""

@@ -1,15 +1,21 @@
-"""The project's journey files as they are read: each once, with the settings files that count for it."""
+"""The project's files, each read once, with the settings files that count for it."""
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from pytest_dogfood.check.errors import diagnose, diagnose_ids
 from pytest_dogfood.collection.discovery import (
     Ignored,
     can_be_named,
+    collector_paused,
     declares_journeys,
     files_below,
     id_of_only_journey,
@@ -19,13 +25,72 @@ from pytest_dogfood.collection.discovery import (
     tokens_mentioned,
 )
 from pytest_dogfood.diagnostics import Diagnostic, Location, errors_among, in_order_of_place
+from pytest_dogfood.fileformat.parser import (
+    MAX_BYTES,
+    Defaults,
+    ParsedFile,
+    parse_journey_file,
+    parse_settings_file,
+)
 from pytest_dogfood.graph import Acts, CapabilityGraph, nobody
 from pytest_dogfood.journey import Capability, Journey, Token, base_of, means_every_instance
-from pytest_dogfood.pausing import collector_paused
-from pytest_dogfood.settings import SETTINGS_FILE
+from pytest_dogfood.settings import SETTINGS_FILE, is_script
 
 if TYPE_CHECKING:
     from pytest_dogfood.fileformat.parser import Defaults, ParsedFile
+
+
+def read_journeys(path: Path, *, name: str, stem: str, defaults: Defaults | None) -> ParsedFile:
+    """Read a journey file; `name` is what it is called in diagnostics, `stem` the id of its only journey."""
+    content = _content(path, name)
+    if isinstance(content, Diagnostic):
+        return ParsedFile(path=name, diagnostics=(content,))
+    parsed = parse_journey_file(content, path=name, stem=stem, defaults=defaults or Defaults())
+    if is_script(name) and not os.access(path, os.X_OK):
+        found = Diagnostic(
+            location=Location(name),
+            code="not-executable",
+            message="a script that is not executable is no journey",
+            hint=f"chmod +x {shlex.quote(name)}",
+        )
+        parsed = replace(parsed, diagnostics=in_order_of_place((found, *parsed.diagnostics)))
+    return parsed
+
+
+def read_settings(path: Path, *, name: str, defaults: Defaults | None) -> ParsedFile:
+    """Read a dogfood.yaml; `defaults` come from those above it."""
+    content = _content(path, name)
+    if isinstance(content, Diagnostic):
+        return ParsedFile(path=name, diagnostics=(content,))
+    return parse_settings_file(content, path=name, defaults=defaults or Defaults())
+
+
+def _content(path: Path, name: str) -> bytes | Diagnostic:
+    try:
+        status = path.stat()
+        if not S_ISREG(status.st_mode):
+            return Diagnostic(
+                location=Location(name),
+                code="unreadable",
+                message="cannot be read: it is no regular file",
+                hint="give it another name, or remove it",
+            )
+        if status.st_size > MAX_BYTES:
+            script = "call what is so large from a small script"
+            return Diagnostic(
+                location=Location(name),
+                code="too-large",
+                message=f"the file has {status.st_size} bytes; at most {MAX_BYTES} are read",
+                hint=script if is_script(name) else "split it into several journey files",
+            )
+        return path.read_bytes()
+    except OSError as error:
+        return Diagnostic(
+            location=Location(name),
+            code="unreadable",
+            message=f"cannot be read: {error.strerror}",
+            hint="check that it exists and that you may read it",
+        )
 
 
 class Project:
@@ -68,9 +133,6 @@ class Project:
 
     def read(self, path: Path) -> ParsedFile:
         """Read a journey file, and the settings files above it; mistakes are in its diagnostics."""
-        from pytest_dogfood.reading import (
-            read_journeys,  # a suite without journey files has no use for a parser
-        )
 
         if path not in self._files:
             if not path.is_relative_to(self.rootdir):
@@ -97,8 +159,6 @@ class Project:
             return self._above[path.parent]
         defaults: Defaults | None = None
         for settings in settings_files_above(path, self.rootdir, SETTINGS_FILE):
-            from pytest_dogfood.reading import read_settings
-
             if settings not in self._settings:
                 self._settings[settings] = read_settings(
                     settings, name=self._name(settings), defaults=defaults

@@ -1,17 +1,26 @@
-"""From what pytest has collected and selected to the plan of this run, the same in every process."""
+"""What runs in this process: from what pytest collected and selected to a plan that all processes share."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+import msgspec
 import pytest
 from msgspec import Struct, field
 from msgspec.structs import replace
 
 from pytest_dogfood.collection.collector import fixture_providers, journeys_of
-from pytest_dogfood.collection.dependency_marks import DEPENDENCY_MARKS
 from pytest_dogfood.collection.project import Project
-from pytest_dogfood.diagnostics import Diagnostic, errors_among, in_order_of_place
+from pytest_dogfood.collection.stash import DEPENDENCY_MARKS, JOURNEY, PROJECT, SETTINGS
+from pytest_dogfood.diagnostics import (
+    Diagnostic,
+    HarnessError,
+    InvalidProjectError,
+    errors_among,
+    in_order_of_place,
+)
+from pytest_dogfood.execution.output import is_full
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Journey, JourneyId
 from pytest_dogfood.report.manifest import Expected
@@ -19,8 +28,37 @@ from pytest_dogfood.scheduling.jobs import GROUPING, in_group_order
 from pytest_dogfood.scheduling.plan import Plan, gates_by_tier, make_plan, weights
 from pytest_dogfood.scheduling.prerequisites import prerequisites_to_run
 from pytest_dogfood.scheduling.shards import Division, divide, file_of, fingerprint
+from pytest_dogfood.session.durations import committed_durations, seen_durations
 from pytest_dogfood.settings import Shard
-from pytest_dogfood.stash import JOURNEY
+from pytest_dogfood.storage.files import read_as, write_whole
+
+
+class Published(Struct, frozen=True, kw_only=True):
+    plan: Plan
+    diagnostics: tuple[Diagnostic, ...] = ()
+    empty_shard: bool = False
+    expected: Expected | None = None
+
+
+def publish(file: Path, published: Published) -> None:
+    write_whole(file, msgspec.json.encode(published))
+
+
+def read_published(directory: Path) -> Published:
+    """Read what the workers have published; raises HarnessError if they do not agree or said nothing."""
+    found = [read_as(path, Published) for path in sorted(directory.glob("*.json"))]
+    everything = [one for one in found if one is not None]
+    if not everything:
+        why = ": the disk is full" if is_full(directory) else ""
+        raise HarnessError(
+            f"no worker could write what it needs to {directory.parent}{why}; "
+            "free some space, or set dogfood_state_root"
+        )
+    if any(one.plan.digest != everything[0].plan.digest for one in everything):
+        raise HarnessError(
+            "the workers have made different plans, from different files or in different orders"
+        )
+    return everything[0]
 
 
 class Settled(Struct, frozen=True, kw_only=True):
@@ -172,3 +210,51 @@ def _in_order(items: Sequence[pytest.Item], plan: Plan, dist: str) -> list[pytes
     ours = [item for item in items if item.stash.get(JOURNEY, None) is not None]
     ordered = iter(sorted(ours, key=lambda item: position[_journey(item).id]))
     return [next(ordered) if item.stash.get(JOURNEY, None) is not None else item for item in items]
+
+
+def settle_here(
+    config: pytest.Config, collected: Sequence[pytest.Item], items: list[pytest.Item], published: Path | None
+) -> Settled:
+    """Put what runs into `items`, and tell the controller of it if there is a file for that."""
+    settings = config.stash[SETTINGS]
+    settled = _settled(config, collected, items, settings.shard)
+    items[:] = settled.items
+    if settled.elsewhere:
+        config.hook.pytest_deselected(items=list(settled.elsewhere))
+    if published is not None:
+        publish(
+            published,
+            Published(
+                plan=settled.plan,
+                diagnostics=settled.diagnostics,
+                empty_shard=not settled.items and bool(settled.elsewhere),
+                expected=settled.expected,
+            ),
+        )
+    elif settled.diagnostics and not settings.check:
+        raise pytest.UsageError(f"\n{InvalidProjectError(settled.diagnostics)}")
+    return settled
+
+
+def put_in_order(config: pytest.Config, collected: Sequence[pytest.Item], items: list[pytest.Item]) -> None:
+    """Put items into the order in which they would run if all of them did; a project with mistakes is left as it is."""
+    given = set(items)
+    items[:] = [item for item in _settled(config, collected, items, None).items if item in given]
+
+
+def _settled(
+    config: pytest.Config,
+    collected: Sequence[pytest.Item],
+    items: Sequence[pytest.Item],
+    shard: Shard | None,
+) -> Settled:
+    return settle(
+        config,
+        config.stash[PROJECT](),
+        collected=collected,
+        selected=items,
+        shard=shard,
+        seen=seen_durations(config),
+        committed=committed_durations(config),
+        dist=getattr(config, "workerinput", {}).get("dogfood_dist", ""),
+    )

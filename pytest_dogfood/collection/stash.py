@@ -1,11 +1,33 @@
-"""Which of pytest's items belong to the graph, told at a glance: most tests of a suite do not."""
+"""What we remember on pytest's objects, one typed key per fact, and which items belong to the graph."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from pytest_dogfood.collection.dependency_marks import DependencyMarks
+
+if TYPE_CHECKING:
+    from pytest_dogfood.collection.project import Project
+    from pytest_dogfood.execution.interruption import Interruption
+    from pytest_dogfood.execution.masking import SecretKeeper
+    from pytest_dogfood.journey import Journey
+    from pytest_dogfood.settings import Settings
+
+DEPENDENCY_MARKS = pytest.StashKey[DependencyMarks]()
+"""Set where this run goes by dependency marks."""
+
+
+SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
+PROJECT: pytest.StashKey[Callable[[], Project]] = pytest.StashKey()
+"""Gives the project, which is made when it is first asked for."""
+INTERRUPTION: pytest.StashKey[Interruption] = pytest.StashKey()
+JOURNEY: pytest.StashKey[Journey] = pytest.StashKey()
+KEEPER: pytest.StashKey[SecretKeeper] = pytest.StashKey()
+"""Knows the secrets of this process."""
+
 
 REQUIRES = ("requires", "dogfood_requires")
 ESTABLISHES = ("establishes", "dogfood_establishes")

@@ -15,9 +15,8 @@ from pytest_dogfood.collection.discovery import (
     is_below,
     is_journey_file,
 )
-from pytest_dogfood.collection.project import Project
+from pytest_dogfood.collection.project import Project, read_journeys
 from pytest_dogfood.diagnostics import Diagnostic, Location, Severity, errors_among
-from pytest_dogfood.reading import read_journeys
 from pytest_dogfood.settings import DATA_FILES, SETTINGS_FILE
 
 _FOREIGN = (

@@ -1,36 +1,141 @@
-"""Puts together what a process needs to run items of the graph; imported once there are some."""
+"""Puts together what a process needs to run items: workspace, presence, provisioner, actors."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import shlex
+from collections.abc import Mapping, Sequence
 from threading import RLock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_dogfood.actors.actor import HookPrompter, Troupe
+from pytest_dogfood.actors.loop import Limits
+from pytest_dogfood.actors.program import ActorProcess
+from pytest_dogfood.actors.recording import Recordings
 from pytest_dogfood.api import ANSWER, Answer
 from pytest_dogfood.collection.added_files import ADDED
-from pytest_dogfood.collection.dependency_marks import DEPENDENCY_MARKS
+from pytest_dogfood.collection.dependency_marks import Verdicts
 from pytest_dogfood.collection.selection import Settled
+from pytest_dogfood.collection.stash import DEPENDENCY_MARKS, INTERRUPTION, SETTINGS
 from pytest_dogfood.execution.interruption import Interruption
 from pytest_dogfood.execution.process import Lifeline
 from pytest_dogfood.graph import CapabilityGraph
+from pytest_dogfood.journey import Journey
 from pytest_dogfood.provisioning.presence import Presence
 from pytest_dogfood.provisioning.provisioner import Provisioner
 from pytest_dogfood.provisioning.release import ChainCustody
 from pytest_dogfood.provisioning.workspace import World
-from pytest_dogfood.reportmask import keeper_of
 from pytest_dogfood.session.items import Running
-from pytest_dogfood.stash import INTERRUPTION, SETTINGS
+from pytest_dogfood.session.test_reports import keeper_of
 from pytest_dogfood.storage.journal import Journal
 from pytest_dogfood.storage.run_directory import RunDirectory, project_name
 from pytest_dogfood.storage.token_registry import Lease, MachineRegistry, Registry
-from pytest_dogfood.typedoptions import options_that_matter
-from pytest_dogfood.verdicts import Verdicts
 
 if TYPE_CHECKING:
     from pytest_dogfood.actors.actor import Troupe
+
+ORDER_AND_REPORT = frozenset(
+    {
+        "cacheprovider",
+        "hypothesispytest",
+        "pytest_cov",
+        "randomly",
+        "random_order",
+        "rerunfailures",
+        "timeout",
+    }
+)
+"""Plugins that order, repeat, limit or report tests: whether they are left out changes no step of a journey."""
+
+PLACE_AND_LOOK = frozenset({"cache_dir", "console_output_style", "dogfood_keep", "dogfood_state_root"})
+"""Ini keys that say where things are kept and how a run looks."""
+
+
+def options_that_matter(typed: Sequence[str], configured: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the options among those `typed` that change what a journey comes to, as words of a command.
+
+    `configured` are the options that the project gives to each run: a selection among them is undone, since what was
+    run may be none of it.
+    """
+    known = _parse(typed)
+    words: list[str] = []
+    for option, value in (
+        ("-c", known.c),
+        ("--rootdir", known.rootdir),
+        ("--confcutdir", known.confcutdir),
+        ("--import-mode", known.import_mode),
+        ("--dogfood-provision", known.dogfood_provision),
+    ):
+        words += [option, value] if value is not None else []
+    words += ["--noconftest"] if known.noconftest else []
+    for name in known.p:
+        words += ["-p", name] if name.removeprefix("no:") not in ORDER_AND_REPORT or name[:3] != "no:" else []
+    for setting in known.o:
+        words += ["-o", setting] if setting.partition("=")[0] not in PLACE_AND_LOOK else []
+    selecting = _parse(configured)
+    words += ["-m", ""] if selecting.m else []
+    words += ["-k", ""] if selecting.k else []
+    return tuple(words)
+
+
+def _parse(words: Sequence[str]) -> argparse.Namespace:
+    """Read the options that are known here, as pytest reads them, and pass over all others.
+
+    Where a plugin reads them in another way than pytest, nothing is known.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("-c", "--config-file", dest="c")
+    for option in ("--rootdir", "--confcutdir", "--import-mode", "--dogfood-provision"):
+        parser.add_argument(option)
+    parser.add_argument("--noconftest", action="store_true")
+    parser.add_argument("-p", action="append", default=[])
+    parser.add_argument("-o", "--override-ini", dest="o", action="append", default=[])
+    for option in ("-m", "-k", "-n", "-r", "-W"):  # their values are no options, whatever they look like
+        parser.add_argument(option)
+    for option in ("-x", "-v", "-q", "-s", "-l"):  # which may stand before others in one word: -xvp name
+        parser.add_argument(option, action="count")
+    try:
+        return parser.parse_known_args(list(words))[0]
+    except argparse.ArgumentError:
+        return parser.parse_args([])
+
+
+def gather(config: pytest.Config, relays: Mapping[str, Any], world: World) -> Troupe:
+    """Put the troupe together; `relays` are the hooks as they count for an item, by its node id."""
+    settings = world.settings
+
+    def prompter_for(journey: Journey) -> HookPrompter:
+        return HookPrompter(relays.get(journey.nodeid, config.hook), gui=journey.is_gui)
+
+    return Troupe(
+        prompter_for=prompter_for,
+        process=None if settings.actor is None else _process(settings.actor, world),
+        limits=Limits(actions=settings.actor_actions, turns=settings.actor_turns),
+        seconds=settings.actor_action_timeout,
+        run=world.run,
+        worker=world.worker,
+        replayed=_recordings(settings.replay, world),
+        recorded=_recordings(settings.record, world),
+    )
+
+
+def _recordings(directory: str | None, world: World) -> Recordings | None:
+    return None if directory is None else Recordings(world.invoked_from / directory)
+
+
+def _process(command: str, world: World) -> ActorProcess:
+    place = world.rootdir
+    return ActorProcess(
+        command,
+        cwd=place,
+        env=world.environment(workdir=place, state=world.run.shared, directory=place),
+        log=world.run.actor_log(world.worker),
+        seconds=world.settings.actor_answer_timeout,
+        keeper=world.keeper,
+    )
 
 
 def presence_for(
@@ -82,7 +187,6 @@ def troupe_for(config: pytest.Config, settled: Settled, world: World) -> Troupe 
     graph = settled.graph
     if not any(one.needs_actor and not graph.lacks_actor(one.id) for one in graph.journeys.values()):
         return None
-    from pytest_dogfood.gathering import gather
 
     return gather(config, {item.nodeid: item.ihook for item in settled.items}, world)
 

@@ -1,29 +1,88 @@
-"""The hooks around one item: they read pytest's objects, ask the item's turn, and hand the answer back."""
+"""pytest's hooks around one item, and the fixtures `capabilities` and `dogfood_state`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import pytest
 
 from pytest_dogfood.actors.loop import NoActor
-from pytest_dogfood.capabilities import Capabilities
 from pytest_dogfood.collection.collector import JourneyFile
-from pytest_dogfood.collection.exceptions import deferral, harness_failure
+from pytest_dogfood.collection.exceptions import (
+    OUTCOMES,
+    deferral,
+    harness_failure,
+    has_failed_in_unittest,
+    tear_down_to,
+)
+from pytest_dogfood.collection.stash import JOURNEY
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.itemends import OUTCOMES, has_failed_in_unittest, tear_down_to
+from pytest_dogfood.journey import VARIABLE_PATTERN, Token
 from pytest_dogfood.outcomes import INTERRUPTED, Cause, Outcome
-from pytest_dogfood.properties import properties_of
 from pytest_dogfood.provisioning.provisioner import Provisioner
 from pytest_dogfood.provisioning.release import ChainCustody
 from pytest_dogfood.provisioning.replay import Ask, DeferredError, FixtureValue
-from pytest_dogfood.reports import closing_report, late_error
 from pytest_dogfood.scheduling.plan import Plan
 from pytest_dogfood.session.item_run import ProductFailure, Turn
-from pytest_dogfood.session.test_reports import reckon
-from pytest_dogfood.stash import JOURNEY
+from pytest_dogfood.session.test_reports import closing_report, late_error, properties_of, reckon
+from pytest_dogfood.walks import room_for
+
+Guard = Callable[[Callable[[], None]], None]
+
+
+class Capabilities:
+    """Values of tokens by name: `capabilities["web-up"]["port"]`. Every value is text."""
+
+    def __init__(self, turn: Turn, guarded: Guard) -> None:
+        self._turn = turn
+        self._guarded = guarded
+
+    def __getitem__(self, token: str) -> Mapping[str, str]:
+        """Give the values of a token that this test requires; raises KeyError for any other."""
+        if token not in self._turn.ask.proofs and token not in self._turn.established:
+            raise KeyError(
+                f"{token!r} is not required by this test: mark it with @pytest.mark.requires({token!r}), "
+                f"or call capabilities.require({token!r})"
+            )
+        return dict(self._turn.provisioner.presence.values_of(Token(token), self._turn.state))
+
+    def require(self, token: str) -> Mapping[str, str]:
+        """Ensure a token that is known only now, and give its values.
+
+        Skips the test as deferred if what establishes the token did not pass, and reports an error of the harness
+        if there is no way to have it.
+        """
+        self._guarded(lambda: self._ensure(Token(token)))
+        return self[token]
+
+    def _ensure(self, token: Token) -> None:
+        graph = self._turn.provisioner.presence.graph
+        if not graph.is_known(token):
+            raise HarnessError(f"{token!r} is unknown: no journey establishes it and no file defines it")
+        with room_for(len(graph.journeys)):
+            self._turn.provisioner.acquire_at_run_time(token, self._turn.ask)
+
+    def save(self, **values: object) -> None:
+        """Keep values, as text, that travel with the tokens this test establishes; raises ValueError for bad names."""
+        for name, value in values.items():
+            if not VARIABLE_PATTERN.fullmatch(name):
+                raise ValueError(f"{name!r} cannot be the name of a variable")
+            self._turn.values[name] = _as_text(name, value)
+        self._turn.note_saved()
+
+
+def _as_text(name: str, value: object) -> str:
+    text = str(value)
+    try:
+        text.encode()
+    except UnicodeError:
+        raise ValueError(f"{name}={text!r} holds what UTF-8 cannot: decode it in another way") from None
+    if "\0" in text:
+        raise ValueError(f"{name}={text!r} holds a NUL, which no variable can")
+    return text
+
 
 T = TypeVar("T")
 TURN = pytest.StashKey[Turn]()

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_dogfood.collection.stash import PROJECT, SETTINGS
 from pytest_dogfood.diagnostics import HarnessError, InvalidProjectError, did_you_mean, errors_among
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.outcomes import Cause, Outcome, Tally, badness, listed
 from pytest_dogfood.scheduling.plan import Plan
-from pytest_dogfood.stash import PROJECT, SETTINGS
 from pytest_dogfood.storage.run_directory import (
     ALONE,
     Keeping,
@@ -131,7 +131,7 @@ class Leading:
 
     def jobs(self, ids: Sequence[str]) -> Sequence[Job]:
         """Tell the scheduler what depends on what, as the workers have found it."""
-        from pytest_dogfood.published import read_published
+        from pytest_dogfood.collection.selection import read_published
         from pytest_dogfood.scheduling.jobs import jobs_for
 
         if self._lease is None:
@@ -172,8 +172,8 @@ class Leading:
             from pytest_dogfood.provisioning.release import MachineCustody
             from pytest_dogfood.provisioning.workspace import run_marker
             from pytest_dogfood.session.composition import presence_for
+            from pytest_dogfood.session.durations import Stopwatch
             from pytest_dogfood.session.listener import Listener
-            from pytest_dogfood.timekeeping import Stopwatch
 
             self._watcher = Watcher(run_marker(self._lease.directory.id))  # from here on steps may run
             settled = self._working.settled if self._working is not None else None
@@ -236,7 +236,7 @@ class Leading:
 
     def _report_late_error(self, nodeid: str, problem: str) -> None:
         """Report a failed release as an error in the teardown of the last user."""
-        from pytest_dogfood.reports import late_error
+        from pytest_dogfood.session.test_reports import late_error
 
         last = self._listener.last_report.get(nodeid) if self._listener is not None else None
         report = late_error(nodeid, problem, last)

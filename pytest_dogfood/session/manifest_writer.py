@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
+from pytest_dogfood.collection.stash import SETTINGS
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.outcomes import JourneyResult, Outcome
 from pytest_dogfood.report.manifest import ItemRecord, Manifest, manifest_name
 from pytest_dogfood.session.leader import Leading
 from pytest_dogfood.settings import Shard
-from pytest_dogfood.stash import SETTINGS
 from pytest_dogfood.storage.files import write_for_others
 
 

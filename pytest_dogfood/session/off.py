@@ -6,7 +6,7 @@ from collections.abc import Generator
 
 import pytest
 
-from pytest_dogfood.standin import is_loaded
+from pytest_dogfood.collection.dependency_marks import is_loaded
 
 
 class Absence:

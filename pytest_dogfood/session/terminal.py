@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from pytest_dogfood.collection.stash import PROJECT, SETTINGS
 from pytest_dogfood.diagnostics import counted
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.outcomes import JourneyResult, Outcome, Tally, listed, reason_of
 from pytest_dogfood.session.leader import Leading
 from pytest_dogfood.settings import Settings
-from pytest_dogfood.stash import PROJECT, SETTINGS
 
 
 def _found(graph: CapabilityGraph) -> str:

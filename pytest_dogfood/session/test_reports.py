@@ -1,14 +1,128 @@
-"""What an item came to, by pytest's reports of it, which are put right where pytest cannot know better."""
+"""pytest's TestReports: put right, masked, made for what no worker could report, with JUnit properties."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 
-from pytest_dogfood.collection.exceptions import cause_of, is_interruption, is_of_the_harness, why_of
-from pytest_dogfood.outcomes import INTERRUPTED, Cause, Outcome, badness
+from pytest_dogfood.collection.exceptions import (
+    INTERRUPTION_MARK,
+    cause_of,
+    is_interruption,
+    is_of_the_harness,
+    why_of,
+)
+from pytest_dogfood.collection.stash import KEEPER, SETTINGS
+from pytest_dogfood.execution.masking import SecretKeeper
+from pytest_dogfood.outcomes import INTERRUPTED, Cause, JourneyResult, Outcome, badness
+from pytest_dogfood.scheduling.plan import PlannedJourney
 from pytest_dogfood.session.item_run import Turn
+
+
+def properties_of(planned: PlannedJourney, result: JourneyResult) -> list[tuple[str, object]]:
+    """Give names and values; what does not apply is left out."""
+    provisioned = (f"{one.token} {one.how}" for one in result.provisioned)
+    proofs = (f"{token}={how}" for token, how in result.proofs.items())
+    properties = {
+        "dogfood.chain": result.chain,
+        "dogfood.tier": str(planned.tier),
+        "dogfood.requires": ", ".join(planned.requires),
+        "dogfood.establishes": ", ".join(planned.establishes),
+        "dogfood.root_cause": str(result.cause or ""),
+        "dogfood.provisioned": ", ".join(provisioned),
+        "dogfood.proof": ", ".join(proofs),
+        "dogfood.trajectory": result.trajectory,
+        "dogfood.unjudged": result.unjudged,
+        "dogfood.not_cleaned": result.not_cleaned,
+    }
+    return [(name, value) for name, value in properties.items() if value]
+
+
+PHASES = {"setup", "call", "teardown"}
+"""What reports are of, if they are not of a crash."""
+
+
+def late_error(nodeid: str, problem: str, last: pytest.TestReport | None) -> pytest.TestReport:
+    """Report what went wrong after an item's end as an error in its teardown; `last` is its last report."""
+    report = pytest.TestReport(
+        nodeid=nodeid or "dogfood",
+        location=last.location if last is not None else ("dogfood", None, "release"),
+        keywords={},
+        outcome="failed",
+        longrepr=problem,
+        when="teardown",
+        user_properties=last.user_properties if last is not None else (),
+    )
+    result = getattr(last, "dogfood", None)
+    if result is not None and result["outcome"] in {Outcome.PASSED, Outcome.XPASSED}:
+        report.__dict__["dogfood"] = {**result, "outcome": str(Outcome.ERROR)}
+    return report
+
+
+def closing_report(item: pytest.Item, problem: str, result: JourneyResult) -> pytest.TestReport:
+    """Report the end of an item that pytest has not torn down, with what went wrong, if anything did."""
+    report = pytest.TestReport(
+        nodeid=item.nodeid,
+        location=item.location,
+        keywords={},
+        outcome="failed" if problem else "passed",
+        longrepr=problem or None,
+        when="teardown",
+    )
+    report.__dict__["dogfood"] = result.to_json()
+    return report
+
+
+def last_word_after(crash: pytest.TestReport) -> pytest.TestReport:
+    """Give what lets JUnit take up the properties of an item that crashed: it does so at the end of a teardown."""
+    report = pytest.TestReport(
+        nodeid=crash.nodeid,
+        location=crash.location,
+        keywords={},
+        outcome="passed",
+        longrepr=None,
+        when="teardown",
+        user_properties=crash.user_properties,
+    )
+    report.__dict__["node"] = getattr(crash, "node", None)
+    return report
+
+
+def reports_of_interrupted(
+    nodeid: str, location: tuple[str, int | None, str], before: Sequence[pytest.TestReport], said: str
+) -> tuple[pytest.TestReport | None, pytest.TestReport]:
+    """Report an item whose process was killed, after the reports that came `before`.
+
+    The second report ends the item. If neither an error nor a failure is known yet, one says what was interrupted: the
+    second if the item was being torn down, else the first, which is None otherwise.
+    """
+
+    def report(when: Literal["setup", "teardown"], problem: str | None) -> pytest.TestReport:
+        made = pytest.TestReport(
+            nodeid=nodeid,
+            location=location,
+            keywords={},
+            outcome="failed" if problem else "passed",
+            longrepr=problem,
+            when=when,
+        )
+        for known in before[-1:]:
+            if hasattr(known, "node"):  # by which JUnit tells items of one name from each other
+                made.__dict__["node"] = known.node
+        if problem:
+            made.__dict__[INTERRUPTION_MARK] = True
+        return made
+
+    if any(one.failed for one in before):
+        return None, report("teardown", None)
+    if any(one.when in {"call", "teardown"} for one in before):
+        return None, report("teardown", said)
+    return report("setup", said), report("teardown", None)
+
 
 _OURS = Path(__file__).parent
 
@@ -90,3 +204,74 @@ def _note_outcome(turn: Turn, report: pytest.TestReport) -> None:
         turn.outcome = turn.parts
     elif report.when == "call":
         turn.outcome = Outcome.XPASSED if expected_failure else Outcome.PASSED
+
+
+Mask = Callable[[str], str]
+
+
+def keeper_of(config: pytest.Config) -> SecretKeeper:
+    """Give what this process knows of secrets; from the first time on reports are masked by it."""
+    if KEEPER not in config.stash:
+        config.stash[KEEPER] = SecretKeeper.from_environment(config.stash[SETTINGS].secrets)
+        config.pluginmanager.register(ReportMask(config, config.stash[KEEPER]), "dogfood-report-mask")
+    return config.stash[KEEPER]
+
+
+class ReportMask:
+    """The plugin that masks reports of whatever item they are, once some secret is known."""
+
+    def __init__(self, config: pytest.Config, keeper: SecretKeeper) -> None:
+        self._config = config
+        self._keeper = keeper
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, object, object]:
+        # What a worker has sent was masked there, by all that it knew.
+        if self._keeper.secrets and not hasattr(report, "node"):
+            self._hide(report)
+            report.user_properties = [
+                (self._keeper.mask(str(name)), masked(value, self._keeper.mask))
+                for name, value in report.user_properties
+            ]
+            if hasattr(report, "wasxfail"):
+                report.wasxfail = self._keeper.mask(report.wasxfail)
+            context: Any = getattr(report, "context", None)  # of a subtest
+            if context is not None:
+                parts = {one.name: getattr(context, one.name) for one in fields(context)}
+                report.__dict__["context"] = replace(context, **masked(parts, self._keeper.mask))
+        return (yield)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collectreport(self, report: pytest.CollectReport) -> Generator[None, object, object]:
+        if self._keeper.secrets and not hasattr(report, "node"):
+            self._hide(report)
+        return (yield)
+
+    def _hide(self, report: pytest.TestReport | pytest.CollectReport) -> None:
+        report.sections = [(name, self._keeper.mask(text)) for name, text in report.sections]
+        if report.longrepr is None or isinstance(report.longrepr, str | tuple):
+            report.longrepr = masked(report.longrepr, self._keeper.mask)
+            return
+        # The parts of a traceback have no public types. What xdist sends of them is text in lists and dicts.
+        carrier = pytest.TestReport("", ("", None, ""), {}, "failed", report.longrepr, "call")
+        content = self._config.hook.pytest_report_to_serializable(config=self._config, report=carrier)
+        hidden = masked(content["longrepr"], self._keeper.mask)
+        if hidden != content["longrepr"]:
+            content["longrepr"] = hidden
+            restored = self._config.hook.pytest_report_from_serializable(config=self._config, data=content)
+            report.longrepr = restored.longrepr
+
+
+def masked(value: Any, mask: Mask) -> Any:  # noqa: ANN401 - a test may record whatever it likes
+    """Mask all texts in a value. What is neither text nor made of such becomes a text if that would show a secret."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return mask(value)
+    if isinstance(value, dict):
+        return {masked(key, mask): masked(one, mask) for key, one in value.items()}
+    if isinstance(value, list | tuple) and type(value) in {list, tuple}:
+        return type(value)(masked(one, mask) for one in value)
+    shown = str(value)
+    hidden = mask(shown)
+    return value if hidden == shown else hidden

@@ -1,22 +1,85 @@
-"""The process that collects and runs items: an xdist worker, or the only process there is."""
+"""The process that collects and runs items: an xdist worker, or the only one. It is light until there are items."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_dogfood.collecting import JourneyCollector
-from pytest_dogfood.collection.stash import any_belongs
-from pytest_dogfood.stash import INTERRUPTION, SETTINGS
+from pytest_dogfood.collection.discovery import (
+    can_be_named,
+    collector_paused,
+    declares_journeys,
+    is_journey_file,
+    named_on_command_line,
+)
+from pytest_dogfood.collection.stash import INTERRUPTION, SETTINGS, any_belongs
 
 if TYPE_CHECKING:
     from pytest_dogfood.collection.added_files import AddedFiles
     from pytest_dogfood.collection.selection import Settled
     from pytest_dogfood.storage.run_directory import RunDirectory
     from pytest_dogfood.storage.token_registry import Lease
+
+
+class JourneyCollector:
+    """The plugin that collects journey files.
+
+    From the first of them to the end of the collection the garbage collector is paused: it would look at every node
+    and item again and again, which takes longer than making them. What Python files leave behind, it is to clear.
+    """
+
+    def __init__(self) -> None:
+        self._pause = ExitStack()
+        self._named: frozenset[Path] | None = None
+        self.has_collected = False
+        """Whether there is a journey file, be it one without a single journey."""
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection(self) -> Generator[None, object, object]:
+        try:
+            return (yield)
+        finally:
+            self._pause.close()
+
+    @pytest.hookimpl
+    def pytest_unconfigure(self) -> None:
+        self._pause.close()
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collect_file(
+        self, file_path: Path, parent: pytest.Collector
+    ) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
+        """Take what is ours, from whoever else would collect it too, and leave the rest to others."""
+        others = yield
+        if is_journey_file(file_path, parent.config.stash[SETTINGS].files):
+            return [self._file(file_path, parent)]
+        if self._is_named(file_path, parent.config) and (not others or declares_journeys(file_path)):
+            return [self._file(file_path, parent)]
+        return others
+
+    def _is_named(self, path: Path, config: pytest.Config) -> bool:
+        """Whether the user has named a file, be it beside a directory that holds it: that is all that pytest sees."""
+        if not can_be_named(path):
+            return False
+        if self._named is None:
+            self._named = frozenset(named_on_command_line(config.args, config.invocation_params.dir))
+        return path in self._named
+
+    def _file(self, path: Path, parent: pytest.Collector) -> pytest.Collector:
+        from pytest_dogfood.collection.collector import (
+            JourneyFile,  # a suite of plain tests needs nothing of the graph
+        )
+
+        if not self.has_collected:
+            self.has_collected = True
+            self._pause.enter_context(collector_paused())
+        file: JourneyFile = JourneyFile.from_parent(parent, path=path)
+        return file
+
 
 NOTHING = b'{"plan":{}}'
 """What a worker publishes that has found nothing of the graph."""
@@ -82,7 +145,9 @@ class Working:
             self._put_in_order(items)
         result = yield
         for node in [node for node, collected in self._branches.items() if not collected]:
-            from pytest_dogfood.branches import tests_in  # where a node id names one class of several
+            from pytest_dogfood.collection.added_files import (
+                tests_in,  # where a node id names one class of several
+            )
 
             self._found.extend(tests_in(node))
         self._settle(items)
@@ -95,7 +160,7 @@ class Working:
     def _put_in_order(self, items: list[pytest.Item]) -> None:
         collected = self._everything()
         if self._may_concern_us(collected):
-            from pytest_dogfood.settling import put_in_order
+            from pytest_dogfood.collection.selection import put_in_order
 
             put_in_order(self._config, collected, items)
 
@@ -121,11 +186,11 @@ class Working:
 
     def _take_part(self, collected: list[pytest.Item], items: list[pytest.Item]) -> None:
         """Settle what runs here and make ready for it; raises HarnessError if what that needs cannot be written."""
-        from pytest_dogfood.settling import settle_here
+        from pytest_dogfood.collection.selection import settle_here
 
         self.settled = settle_here(self._config, collected, items, self._published)
         if self._part is not None and not self.settled.diagnostics and self.settled.plan.journeys:
-            from pytest_dogfood.interrupteditems import InterruptedItems, WorkerSignals
+            from pytest_dogfood.session.cancellation import InterruptedItems, WorkerSignals
             from pytest_dogfood.session.composition import engage
 
             run, lease = self._part()

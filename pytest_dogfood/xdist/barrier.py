@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_dogfood.itemends import OUTCOMES, tear_down_to
+from pytest_dogfood.collection.exceptions import OUTCOMES, tear_down_to
 
 if TYPE_CHECKING:
     from collections.abc import Generator

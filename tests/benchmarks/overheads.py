@@ -6,10 +6,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from pytest_dogfood.collection.discovery import collector_paused
 from pytest_dogfood.diagnostics import Location
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability, Journey, JourneyId, Scope, Token
-from pytest_dogfood.pausing import collector_paused
 from pytest_dogfood.scheduling.jobs import jobs_for
 from pytest_dogfood.scheduling.plan import make_plan
 from tests.benchmarks.contenders import pytest, scratch
