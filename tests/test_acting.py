@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from pytest_dogfood.actor_protocol import Action, ActorError, Answer, Command, Done, Performed, Verdict
-from pytest_dogfood.actors.loop import Limits, decides
+from pytest_dogfood.actors.loop import Act, Limits, decides
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.runner import Ending, Performance, perform
 from pytest_dogfood.journey import Expectation, Save, Step, StreamExpectation
@@ -22,7 +22,7 @@ FAILS = {"fails": FakeSeen(status=3)}
 
 
 def act(steps: list[Step], cast: FakeCast, *, bench: FakeBench | None = None) -> Performance:
-    return perform(steps, bench or FakeBench([]), cast=cast)
+    return perform(steps, bench or FakeBench([]), actor=Act(steps, cast))
 
 
 def what_failed(done: Performance) -> list[str]:
@@ -97,11 +97,11 @@ def test_turns_are_counted_for_each_step_anew() -> None:
 
 def test_a_journey_s_time_limit_bounds_its_actions() -> None:
     cast = FakeCast(answers=[])
-    done = perform([STEP], FakeBench([]), timeout=0, cast=cast)
+    done = perform([STEP], FakeBench([]), timeout=0, actor=Act([STEP], cast))
     assert cast.grades[1].ended is Ending.TIME
     assert done.failure is not None
     patient = FakeCast(answers=[Command("a"), Done()])
-    assert perform([STEP], FakeBench([]), timeout=60, cast=patient).failure is None
+    assert perform([STEP], FakeBench([]), timeout=60, actor=Act([STEP], patient)).failure is None
     assert 0 < (patient.limits_given[0] or 0) <= 60
 
 
@@ -114,7 +114,7 @@ def test_the_time_in_which_an_actor_thinks_does_not_count() -> None:
             return FakeCast.next(self, actions)
 
     cast = Slow(answers=[Command("a"), Command("b"), Done()])
-    assert perform([STEP], FakeBench([]), timeout=0.49, cast=cast).failure is None
+    assert perform([STEP], FakeBench([]), timeout=0.49, actor=Act([STEP], cast)).failure is None
     assert cast.done == ["a", "b"]
 
 

@@ -75,7 +75,8 @@ def test_what_is_spared_lives(marker: str, marked: Callable[..., Running]) -> No
 
 
 def test_whoever_sweeps_ends_neither_itself_nor_those_that_started_it(tmp_path: Path, marker: str) -> None:
-    sweep = f"{sys.executable} -c 'from pytest_dogfood.execution.process import *; print(end_everything_marked(\"{marker}\"))'"
+    code = f'from pytest_dogfood.execution.process import *; print(end_everything_marked("{marker}"))'
+    sweep = f"{sys.executable} -c '{code}'"
     env = {**os.environ, marker: "1"}
     shown = subprocess.run(
         ["sh", "-c", f"{sweep}; echo lives"], env=env, cwd=tmp_path, capture_output=True, check=True

@@ -30,7 +30,7 @@ from pytest_dogfood.actor_protocol import (
     request,
 )
 from pytest_dogfood.actors.actions import Stage, Trajectory
-from pytest_dogfood.actors.loop import Limits, NoActor, nobody_acts
+from pytest_dogfood.actors.loop import Act, Limits, NoActor, nobody_acts
 from pytest_dogfood.actors.program import ActorProcess
 from pytest_dogfood.actors.recording import (
     AGAIN,
@@ -270,7 +270,8 @@ class Troupe(Struct, frozen=True, kw_only=True):
         journey = cast.journey
         cast.trajectory.begin(journey, why=why, run=self.run.id, worker=self.worker, asked_by=asked_by)
         try:
-            perform(journey.steps, bench, timeout=journey.timeout, cast=cast, done=done)
+            actor = Act(journey.steps, cast)
+            perform(journey.steps, bench, timeout=journey.timeout, actor=actor, done=done)
         except HarnessError as error:
             cast.trajectory.end("error", str(error))
             raise HarnessError(bench.mask(f"{error}\n  trajectory: {cast.trajectory.path}")) from error

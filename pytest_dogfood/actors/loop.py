@@ -154,13 +154,13 @@ class Act:
         self._actions = 0
         self._known: list[Action] = []
 
-    def saw(self, result: StepResult) -> None:
+    def observed(self, result: StepResult) -> None:
         """Take note of a step that the journey file itself gave a command for."""
         if result.seen is not None:
             shown = self._cast.tell(result.number, result.step.command, result.seen, by="journey")
             self._known.append(shown)
 
-    def perform(self, number: int, done: Performance, deadline: Deadline) -> StepResult:
+    def act(self, number: int, done: Performance, deadline: Deadline) -> StepResult:
         """Let the actor do a step, and grade it; what it saves becomes a value of the performance."""
         step = self._steps[number - 1]
         first = len(self._deeds)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import PurePosixPath
 
 from msgspec.structs import replace
 
@@ -48,7 +47,7 @@ _READS_ANOTHER = re.compile(r"(?:\.|source)[ \t]")
 def shell_of(words: Sequence[str]) -> str:
     """Name the shell that a `#!` line or a `shell:` starts; empty where that is none of those known here."""
     names = [word for word in words if not word.startswith("-") and "=" not in word]
-    programs = [PurePosixPath(name).name for name in names]
+    programs = [name.rpartition("/")[2] for name in names]
     if programs[:1] == ["env"]:
         programs = programs[1:]
     return programs[0] if programs and programs[0] in LINES else ""

@@ -14,7 +14,7 @@ def add_consistency_commands(subparsers: argparse._SubParsersAction[Any]) -> Non
     verbs = Verbs(
         subparsers,
         "consistency",
-        module="consistencyverbs",
+        module="consistency_verbs",
         description="Compare the task blocks of workplans with the hub, and bring them into step. No task ever goes\n"
         "back but by reopen.",
     )

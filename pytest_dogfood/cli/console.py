@@ -124,9 +124,7 @@ class Verbs:
         self._speaker = f"dogfood {name}"
         self._module = module
 
-    def add(
-        self, name: str, what: str, *, description: str, function: str = "", module: str = ""
-    ) -> ArgumentParser:
+    def add(self, name: str, what: str, *, description: str, function: str = "") -> ArgumentParser:
         """Add a verb that does `what`; gives its parser, which has `--hub` already.
 
         Its function has the verb's name and is in the command's module, unless told otherwise.
@@ -138,7 +136,7 @@ class Verbs:
             help="the hub: a PostgreSQL URL or an SQLite file "
             "(default: DOGFOOD_HUB, then dogfood_hub in the settings)",
         )
-        parser.set_defaults(command=_deferred(function or name, module or self._module, self._speaker))
+        parser.set_defaults(command=_deferred(function or name, self._module, self._speaker))
         return parser
 
 
@@ -183,7 +181,7 @@ def _deferred(name: str, module: str, speaker: str) -> Callable[[Namespace], int
 
     def run(options: Namespace) -> int:
         try:
-            verbs = import_module(f"pytest_dogfood.hub.{module}")
+            verbs = import_module(f"pytest_dogfood.cli.{module}")
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] not in {"sqlalchemy", "platformdirs", "markdown_it"}:
                 raise

@@ -13,7 +13,7 @@ def add_hub_commands(subparsers: argparse._SubParsersAction[Any]) -> None:
     verbs = Verbs(
         subparsers,
         "hub",
-        module="hubverbs",
+        module="hub_verbs",
         description="The hub is the database that knows the status of every task: an SQLite file for one machine,\n"
         "PostgreSQL where several share it.",
     )
@@ -36,7 +36,6 @@ def _add_checkouts(verbs: Verbs) -> None:
         "register",
         "say where a repository is checked out here",
         description="Record where a repository is checked out on this machine.",
-        module="checkoutverbs",
     )
     register.add_argument("path", metavar="PATH", help="the checkout, or a directory in it")
     register.add_argument("--slug", metavar="S", help="the repository's name (default: the directory's)")
@@ -50,14 +49,12 @@ def _add_checkouts(verbs: Verbs) -> None:
         "forget a checkout that is no more",
         description="Forget a checkout of this machine that was moved or removed. Nothing else is touched: the "
         "repository stays known, and so do its tasks and their log.",
-        module="checkoutverbs",
     )
     forget.add_argument("path", metavar="PATH", help="where it was, as `dogfood hub repos` shows it")
     repos = verbs.add(
         "repos",
         "list the repositories and where they are on this machine",
         description="List the repositories and where they are checked out on this machine.",
-        module="checkoutverbs",
     )
     repos.add_argument("--slug", metavar="S", help="only this one")
     repos.add_argument("--path", action="store_true", help="print only the path, for scripts and Makefiles")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.outcomes import Cause
+if TYPE_CHECKING:  # the barrier loads this in every worker, and it must stay light
+    from pytest_dogfood.diagnostics import HarnessError
+    from pytest_dogfood.outcomes import Cause
 
 OUTCOMES = (pytest.fail.Exception, pytest.skip.Exception)
 """Failed and skipped: they derive from BaseException, so `except Exception` lets them pass."""
@@ -64,8 +67,8 @@ def is_interruption(error: object) -> bool:
 
 def cause_of(error: object) -> Cause | None:
     """Give the cause if this is a deferral."""
-    cause = getattr(error, _CAUSE, None)
-    return cause if isinstance(cause, Cause) else None
+    cause: Cause | None = getattr(error, _CAUSE, None)
+    return cause
 
 
 def why_of(error: object) -> str:

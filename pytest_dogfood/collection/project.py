@@ -25,13 +25,6 @@ from pytest_dogfood.collection.discovery import (
     tokens_mentioned,
 )
 from pytest_dogfood.diagnostics import Diagnostic, Location, errors_among, in_order_of_place
-from pytest_dogfood.fileformat.parser import (
-    MAX_BYTES,
-    Defaults,
-    ParsedFile,
-    parse_journey_file,
-    parse_settings_file,
-)
 from pytest_dogfood.graph import Acts, CapabilityGraph, nobody
 from pytest_dogfood.journey import Capability, Journey, Token, base_of, means_every_instance
 from pytest_dogfood.settings import SETTINGS_FILE, is_script
@@ -42,6 +35,9 @@ if TYPE_CHECKING:
 
 def read_journeys(path: Path, *, name: str, stem: str, defaults: Defaults | None) -> ParsedFile:
     """Read a journey file; `name` is what it is called in diagnostics, `stem` the id of its only journey."""
+    # A suite without journey files has no use for a parser.
+    from pytest_dogfood.fileformat.parser import Defaults, ParsedFile, parse_journey_file
+
     content = _content(path, name)
     if isinstance(content, Diagnostic):
         return ParsedFile(path=name, diagnostics=(content,))
@@ -59,6 +55,8 @@ def read_journeys(path: Path, *, name: str, stem: str, defaults: Defaults | None
 
 def read_settings(path: Path, *, name: str, defaults: Defaults | None) -> ParsedFile:
     """Read a dogfood.yaml; `defaults` come from those above it."""
+    from pytest_dogfood.fileformat.parser import Defaults, ParsedFile, parse_settings_file
+
     content = _content(path, name)
     if isinstance(content, Diagnostic):
         return ParsedFile(path=name, diagnostics=(content,))
@@ -66,6 +64,8 @@ def read_settings(path: Path, *, name: str, defaults: Defaults | None) -> Parsed
 
 
 def _content(path: Path, name: str) -> bytes | Diagnostic:
+    from pytest_dogfood.fileformat.parser import MAX_BYTES
+
     try:
         status = path.stat()
         if not S_ISREG(status.st_mode):
@@ -133,7 +133,6 @@ class Project:
 
     def read(self, path: Path) -> ParsedFile:
         """Read a journey file, and the settings files above it; mistakes are in its diagnostics."""
-
         if path not in self._files:
             if not path.is_relative_to(self.rootdir):
                 self._refuse_outsider(path)

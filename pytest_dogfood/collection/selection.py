@@ -28,9 +28,15 @@ from pytest_dogfood.scheduling.jobs import GROUPING, in_group_order
 from pytest_dogfood.scheduling.plan import Plan, gates_by_tier, make_plan, weights
 from pytest_dogfood.scheduling.prerequisites import prerequisites_to_run
 from pytest_dogfood.scheduling.shards import Division, divide, file_of, fingerprint
-from pytest_dogfood.session.durations import committed_durations, seen_durations
 from pytest_dogfood.settings import Shard
 from pytest_dogfood.storage.files import read_as, write_whole
+
+
+class Durations(Struct, frozen=True, kw_only=True):
+    """How long items took, in seconds by node id: in earlier runs here, and as committed with the project."""
+
+    seen: Mapping[str, float]
+    committed: Mapping[str, float]
 
 
 class Published(Struct, frozen=True, kw_only=True):
@@ -213,11 +219,15 @@ def _in_order(items: Sequence[pytest.Item], plan: Plan, dist: str) -> list[pytes
 
 
 def settle_here(
-    config: pytest.Config, collected: Sequence[pytest.Item], items: list[pytest.Item], published: Path | None
+    config: pytest.Config,
+    collected: Sequence[pytest.Item],
+    items: list[pytest.Item],
+    published: Path | None,
+    durations: Durations,
 ) -> Settled:
     """Put what runs into `items`, and tell the controller of it if there is a file for that."""
     settings = config.stash[SETTINGS]
-    settled = _settled(config, collected, items, settings.shard)
+    settled = _settled(config, collected, items, settings.shard, durations)
     items[:] = settled.items
     if settled.elsewhere:
         config.hook.pytest_deselected(items=list(settled.elsewhere))
@@ -236,10 +246,15 @@ def settle_here(
     return settled
 
 
-def put_in_order(config: pytest.Config, collected: Sequence[pytest.Item], items: list[pytest.Item]) -> None:
+def put_in_order(
+    config: pytest.Config,
+    collected: Sequence[pytest.Item],
+    items: list[pytest.Item],
+    durations: Durations,
+) -> None:
     """Put items into the order in which they would run if all of them did; a project with mistakes is left as it is."""
     given = set(items)
-    items[:] = [item for item in _settled(config, collected, items, None).items if item in given]
+    items[:] = [item for item in _settled(config, collected, items, None, durations).items if item in given]
 
 
 def _settled(
@@ -247,6 +262,7 @@ def _settled(
     collected: Sequence[pytest.Item],
     items: Sequence[pytest.Item],
     shard: Shard | None,
+    durations: Durations,
 ) -> Settled:
     return settle(
         config,
@@ -254,7 +270,7 @@ def _settled(
         collected=collected,
         selected=items,
         shard=shard,
-        seen=seen_durations(config),
-        committed=committed_durations(config),
+        seen=durations.seen,
+        committed=durations.committed,
         dist=getattr(config, "workerinput", {}).get("dogfood_dist", ""),
     )

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_dogfood.collection.dependency_marks import DependencyMarks
-
 if TYPE_CHECKING:
+    from pytest_dogfood.collection.dependency_marks import DependencyMarks
     from pytest_dogfood.collection.project import Project
     from pytest_dogfood.execution.interruption import Interruption
     from pytest_dogfood.execution.masking import SecretKeeper
     from pytest_dogfood.journey import Journey
     from pytest_dogfood.settings import Settings
 
-DEPENDENCY_MARKS = pytest.StashKey[DependencyMarks]()
+DEPENDENCY_MARKS: pytest.StashKey[DependencyMarks] = pytest.StashKey()
 """Set where this run goes by dependency marks."""
 
 

@@ -37,6 +37,7 @@ from pytest_dogfood.consistency.hub.model import (
     Writeback,
 )
 from pytest_dogfood.consistency.hub.store import Hub
+from pytest_dogfood.consistency.repository_findings import writeback_finding
 from pytest_dogfood.consistency.task_findings import Action, Case
 from pytest_dogfood.consistency.workplan import Document
 from pytest_dogfood.diagnostics import HarnessError
@@ -126,7 +127,7 @@ class Following:
                 else each.with_first(action=Action.HELD, hint="")
             )
             self._replace(each, done)
-        if (finding := result.finding(self._view.checkout.repo)) is not None:
+        if (finding := writeback_finding(result, self._view.checkout.repo)) is not None:
             self._view = replace(self._view, findings=(*self._view.findings, finding))
 
     def _replace(self, old: Judged, new: Judged) -> None:

@@ -26,7 +26,7 @@ from pytest_dogfood.consistency.hub.model import (
     parse_status,
 )
 from pytest_dogfood.consistency.hub.store import Hub
-from pytest_dogfood.consistency.repository_findings import file_finding, repo_finding
+from pytest_dogfood.consistency.repository_findings import file_finding, repo_finding, writeback_finding
 from pytest_dogfood.consistency.task_findings import Finding
 from pytest_dogfood.consistency.workplan import Document
 from pytest_dogfood.diagnostics import HarnessError
@@ -172,7 +172,7 @@ class Mover:
         )
         if result.ok and result.commit:
             self._hub.record_writebacks([replace(record, commit=result.commit)])
-        return Moved(done=words, finding=result.finding(task.repo), commit=result.commit)
+        return Moved(done=words, finding=writeback_finding(result, task.repo), commit=result.commit)
 
     def _reopen_in_hub(self, task: HubTask, status: Status, scene: _Scene | None = None) -> None:
         commit = scene.view.survey.head if scene is not None else ""

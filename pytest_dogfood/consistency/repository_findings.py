@@ -12,6 +12,7 @@ from pytest_dogfood.consistency.hub.location import PROJECT_FILE
 from pytest_dogfood.consistency.hub.model import HubUsageError, WrongHubError
 from pytest_dogfood.consistency.task_findings import Action, Case, Finding, Severity
 from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.git.commit import Reason, Result
 from pytest_dogfood.git.tracked_file import FileState
 from pytest_dogfood.git.work_tree import CheckoutLockedError, RepoCondition, RepoState
 
@@ -262,4 +263,36 @@ def _beside(finding: Finding, code: str, message: str, *, hint: str, reason: str
         action=Action.HELD,
         fixed=False,
         commit="",
+    )
+
+
+_WHY_NOT_WRITTEN = {
+    Reason.CHANGED: "the file changed while it was looked at",
+    Reason.UNREADABLE: "the file cannot be read, or git cannot judge it",
+    Reason.REFUSED: "the status cannot be changed without changing something else",
+    Reason.HEAD_MOVED: "another commit was checked out meanwhile",
+    Reason.NOT_WRITTEN: "the file cannot be written",
+    Reason.COMMIT_FAILED: "git did not commit",
+    Reason.TIMED_OUT: "git did not commit in time",
+    Reason.NOT_AS_INTENDED: "the commit holds something else than the change of the status; nothing is undone",
+}
+
+
+def writeback_finding(result: Result, repo: str) -> Finding | None:
+    """Return what the report of `fix` says of a writeback, if there is something to say."""
+    if result.reason is None:
+        return None
+    if result.reason is Reason.STATE:
+        return file_finding(result.state, repo, result.path, fixing=True, detail=result.detail)
+    restored = "; the file is as it was" if result.restored else ""
+    return Finding(
+        code="C-33",
+        severity=Severity.WARN,
+        repo=repo,
+        path=result.path,
+        reason=result.reason.value,
+        message=f"writeback failed: {_WHY_NOT_WRITTEN[result.reason]}{restored}",
+        hint=result.detail,
+        action=Action.HELD,
+        commit=result.commit,
     )

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _USUAL = (signal.SIG_DFL, signal.default_int_handler)
-_OURS = str(Path(__file__).parent)
+_OURS = str(Path(__file__).parents[1])
 
 
 class SignalHandlers:

@@ -12,7 +12,6 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from pytest_dogfood.actor_protocol import Action, Verdict
-from pytest_dogfood.actors.loop import Act, Cast
 from pytest_dogfood.execution.expectations import (
     Mismatch,
     SavedValue,
@@ -166,13 +165,24 @@ class Deadline:
                 self._moment += time.monotonic() - started
 
 
+class StepActor(Protocol):
+    """Does the steps of one journey that have no command."""
+
+    def act(self, number: int, done: Performance, deadline: Deadline) -> StepResult: ...
+
+    def observed(self, result: StepResult) -> None:
+        """Take note of a step that the journey file itself gave a command for."""
+
+    def finish(self) -> None: ...
+
+
 def perform(
     steps: Sequence[Step],
     bench: Bench,
     *,
     timeout: float | None = None,
     keep_going: bool = False,
-    cast: Cast | None = None,
+    actor: StepActor | None = None,
     done: Performance | None = None,
 ) -> Performance:
     """Run steps until one does not do as expected; `timeout` (seconds) bounds them all together.
@@ -180,28 +190,27 @@ def perform(
     `done` accounts for each step as it ends, so that the caller knows it even if something is raised; it is returned.
 
     With `keep_going` every step is run, as clean-up wants it, and the first failure is put last. Steps without a
-    command are left to the `cast`; the time it takes to decide does not count.
+    command are left to the `actor`; the time it takes to decide does not count.
     """
     deadline = Deadline(timeout)
     done = Performance() if done is None else done
     failed: StepResult | None = None
-    act = None if cast is None else Act(steps, cast)
     try:
         for number, step in enumerate(steps, start=1):
-            if act is not None and step.run is None:
-                result = act.perform(number, done, deadline)
+            if actor is not None and step.run is None:
+                result = actor.act(number, done, deadline)
             else:
                 result = _perform_one(step, number, len(steps), bench, done, deadline)
-                if act is not None:
-                    act.saw(result)
+                if actor is not None:
+                    actor.observed(result)
             done.results.append(result)
             if result.wrong:
                 failed = failed or result
                 if not keep_going:
                     break
     finally:
-        if act is not None:
-            act.finish()
+        if actor is not None:
+            actor.finish()
     if failed is not None and done.results[-1] is not failed:
         done.results.remove(failed)
         done.results.append(failed)

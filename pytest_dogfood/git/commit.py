@@ -9,8 +9,6 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from pytest_dogfood.consistency.repository_findings import file_finding
-from pytest_dogfood.consistency.task_findings import Action, Finding, Severity
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.git.command import Answer, Git
 from pytest_dogfood.git.repository import Repository
@@ -147,36 +145,6 @@ class Result(Struct, frozen=True, kw_only=True):
     @property
     def ok(self) -> bool:
         return self.reason is None
-
-    def finding(self, repo: str) -> Finding | None:
-        """Give the item for the report of `fix`, if there is something to say."""
-        if self.reason is None:
-            return None
-        if self.reason is Reason.STATE:
-            return file_finding(self.state, repo, self.path, fixing=True, detail=self.detail)
-        return Finding(
-            code="C-33",
-            severity=Severity.WARN,
-            repo=repo,
-            path=self.path,
-            reason=self.reason.value,
-            message=f"writeback failed: {_WORDS[self.reason]}{'; the file is as it was' if self.restored else ''}",
-            hint=self.detail,
-            action=Action.HELD,
-            commit=self.commit,
-        )
-
-
-_WORDS = {
-    Reason.CHANGED: "the file changed while it was looked at",
-    Reason.UNREADABLE: "the file cannot be read, or git cannot judge it",
-    Reason.REFUSED: "the status cannot be changed without changing something else",
-    Reason.HEAD_MOVED: "another commit was checked out meanwhile",
-    Reason.NOT_WRITTEN: "the file cannot be written",
-    Reason.COMMIT_FAILED: "git did not commit",
-    Reason.TIMED_OUT: "git did not commit in time",
-    Reason.NOT_AS_INTENDED: "the commit holds something else than the change of the status; nothing is undone",
-}
 
 
 def write_back(

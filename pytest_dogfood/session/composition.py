@@ -11,10 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_dogfood.actors.actor import HookPrompter, Troupe
-from pytest_dogfood.actors.loop import Limits
-from pytest_dogfood.actors.program import ActorProcess
-from pytest_dogfood.actors.recording import Recordings
 from pytest_dogfood.api import ANSWER, Answer
 from pytest_dogfood.collection.added_files import ADDED
 from pytest_dogfood.collection.dependency_marks import Verdicts
@@ -36,6 +32,8 @@ from pytest_dogfood.storage.token_registry import Lease, MachineRegistry, Regist
 
 if TYPE_CHECKING:
     from pytest_dogfood.actors.actor import Troupe
+    from pytest_dogfood.actors.program import ActorProcess
+    from pytest_dogfood.actors.recording import Recordings
 
 ORDER_AND_REPORT = frozenset(
     {
@@ -105,6 +103,10 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
 
 def gather(config: pytest.Config, relays: Mapping[str, Any], world: World) -> Troupe:
     """Put the troupe together; `relays` are the hooks as they count for an item, by its node id."""
+    # Most runs have no use for an actor.
+    from pytest_dogfood.actors.actor import HookPrompter, Troupe
+    from pytest_dogfood.actors.loop import Limits
+
     settings = world.settings
 
     def prompter_for(journey: Journey) -> HookPrompter:
@@ -123,10 +125,14 @@ def gather(config: pytest.Config, relays: Mapping[str, Any], world: World) -> Tr
 
 
 def _recordings(directory: str | None, world: World) -> Recordings | None:
+    from pytest_dogfood.actors.recording import Recordings
+
     return None if directory is None else Recordings(world.invoked_from / directory)
 
 
 def _process(command: str, world: World) -> ActorProcess:
+    from pytest_dogfood.actors.program import ActorProcess
+
     place = world.rootdir
     return ActorProcess(
         command,
@@ -187,7 +193,6 @@ def troupe_for(config: pytest.Config, settled: Settled, world: World) -> Troupe 
     graph = settled.graph
     if not any(one.needs_actor and not graph.lacks_actor(one.id) for one in graph.journeys.values()):
         return None
-
     return gather(config, {item.nodeid: item.ihook for item in settled.items}, world)
 
 

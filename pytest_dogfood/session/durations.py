@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from msgspec import Struct
 
+from pytest_dogfood.collection.selection import Durations
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.outcomes import JourneyResult
 from pytest_dogfood.storage.files import read_as, write_for_others
@@ -144,3 +145,8 @@ def committed_durations(config: pytest.Config) -> dict[str, float]:
         return read_committed(config.rootpath)
     except HarnessError as error:
         raise pytest.UsageError(str(error)) from error
+
+
+def known_durations(config: pytest.Config) -> Durations:
+    """Return all that is known when a run is planned; raises pytest.UsageError as `committed_durations` does."""
+    return Durations(seen=seen_durations(config), committed=committed_durations(config))

@@ -124,7 +124,7 @@ def reports_of_interrupted(
     return report("setup", said), report("teardown", None)
 
 
-_OURS = Path(__file__).parent
+_OURS = Path(__file__).parents[1]
 
 
 def reckon(turn: Turn, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
@@ -172,7 +172,7 @@ def _call_by_its_name(report: pytest.TestReport, error: BaseException) -> None:
 def _point_at_the_item(report: pytest.TestReport, item: pytest.Item) -> None:
     """Let a failure that we have worded stand where the item stands, not at the line of ours that raised it."""
     place = getattr(report.longrepr, "reprcrash", None)
-    if place is not None and Path(place.path).parent == _OURS:
+    if place is not None and Path(place.path).is_relative_to(_OURS):
         path, line, _ = item.location
         place.path, place.lineno = path, (line or 0) + 1
 

@@ -161,8 +161,9 @@ class Working:
         collected = self._everything()
         if self._may_concern_us(collected):
             from pytest_dogfood.collection.selection import put_in_order
+            from pytest_dogfood.session.durations import known_durations
 
-            put_in_order(self._config, collected, items)
+            put_in_order(self._config, collected, items, known_durations(self._config))
 
     def _everything(self) -> list[pytest.Item]:
         return list(dict.fromkeys([*self._collected, *self._found]))
@@ -187,8 +188,11 @@ class Working:
     def _take_part(self, collected: list[pytest.Item], items: list[pytest.Item]) -> None:
         """Settle what runs here and make ready for it; raises HarnessError if what that needs cannot be written."""
         from pytest_dogfood.collection.selection import settle_here
+        from pytest_dogfood.session.durations import known_durations
 
-        self.settled = settle_here(self._config, collected, items, self._published)
+        self.settled = settle_here(
+            self._config, collected, items, self._published, known_durations(self._config)
+        )
         if self._part is not None and not self.settled.diagnostics and self.settled.plan.journeys:
             from pytest_dogfood.session.cancellation import InterruptedItems, WorkerSignals
             from pytest_dogfood.session.composition import engage

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pytest_dogfood.consistency.hub.location import read_project_file
+from pytest_dogfood.consistency.repository_findings import writeback_finding
 from pytest_dogfood.consistency.task_findings import Finding
 from pytest_dogfood.execution.watcher import survey as processes
 from pytest_dogfood.git.command import FetchResult
@@ -121,13 +122,13 @@ def test_files_of_others_that_look_like_ours_stay(here: Checkout) -> None:
 def test_where_the_file_is_not_as_it_was_nobody_says_that_it_is(here: Checkout) -> None:
     here.hook("pre-commit", f"echo more >>{PLAN}; exit 1")
     result = follow(here)
-    said = result.finding("shop")
+    said = writeback_finding(result, "shop")
     assert result.reason is Reason.COMMIT_FAILED
     assert isinstance(said, Finding)
     assert said.message == "writeback failed: git did not commit"
     here.hook("pre-commit", "exit 1")
     here.git("checkout", "--quiet", "--", ".")
-    again = follow(here).finding("shop")
+    again = writeback_finding(follow(here), "shop")
     assert again is not None
     assert again.message == "writeback failed: git did not commit; the file is as it was"
 

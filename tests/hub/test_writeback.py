@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from pytest_dogfood.consistency.repository_findings import writeback_finding
 from pytest_dogfood.git.commit import Result, StatusChange, sync_message, write_back
 from pytest_dogfood.git.work_tree import RepoState
 from tests.hub.checkouts import PLAN, Checkout, Farm
@@ -43,7 +44,7 @@ def test_one_commit_changes_one_file_in_what_was_edited(here: Checkout) -> None:
     parent = here.head
     result = follow(here)
     assert result == Result(path=PLAN, commit=here.head)
-    assert result.finding("x") is None
+    assert writeback_finding(result, "x") is None
     assert here.plan.read_bytes() == here.git("cat-file", "blob", f"HEAD:{PLAN}") == NEW
     assert here.out("rev-list", "--parents", "-n1", "HEAD").split() == [here.head, parent]
     assert changed_names(here) == [PLAN.encode()]

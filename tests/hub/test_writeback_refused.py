@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from pytest_dogfood.consistency.repository_findings import writeback_finding
 from pytest_dogfood.consistency.task_findings import Severity
 from pytest_dogfood.execution.watcher import alive
 from pytest_dogfood.git.commit import CommitOptions, EditRefusedError, Reason, Result, Signing, write_back
@@ -72,7 +73,7 @@ def test_uncommitted_changes_are_left(here: Checkout) -> None:
     here.write(b"mine: todo\n")
     result = follow(here)
     assert (result.reason, result.state) == (Reason.STATE, FileState.MODIFIED)
-    finding = result.finding("x")
+    finding = writeback_finding(result, "x")
     assert finding is not None
     assert (finding.code, finding.reason, finding.severity) == ("C-14", "dirty", Severity.WARN)
     assert finding.message == "workplan has uncommitted changes — skipping writeback"
@@ -83,7 +84,7 @@ def test_a_link_is_left(here: Checkout) -> None:
     here.plan.rename(here.path / "real.md")
     here.plan.symlink_to("../real.md")
     result = follow(here)
-    finding = result.finding("x")
+    finding = writeback_finding(result, "x")
     assert finding is not None
     assert (finding.code, finding.reason) == ("C-33", "symlink")
     assert (here.path / "real.md").read_bytes() == OLD
@@ -111,7 +112,7 @@ def test_without_an_identity_the_file_is_put_back(untouched: Checkout) -> None:
     result = follow(untouched)
     assert result.reason is Reason.COMMIT_FAILED
     assert "Please tell me who you are" in result.detail
-    finding = result.finding("x")
+    finding = writeback_finding(result, "x")
     assert finding is not None
     assert (finding.code, finding.severity, finding.fixed) == ("C-33", Severity.WARN, False)
 
