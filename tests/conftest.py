@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from pytest_dogfood.execution import watcher
-from tests.lives import Eventually, Live
-from tests.runs import leaving_out
-from tests.scenes import Inner, Scene
+from tests.support.live_projects import Eventually, Live
+from tests.support.run_results import leaving_out
+from tests.support.scenes import Inner, Scene
 
 Dogfood = Callable[..., pytest.RunResult]
 

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability, Journey, JourneyId, Save, Scope, Step, Token
-from tests.strategies import ANYWHERE, new_journey
+from tests.support.strategies import ANYWHERE, new_journey
 
 STEP = Step(location=ANYWHERE, run="true")
 

@@ -13,7 +13,7 @@ from xml.etree import ElementTree as ET
 
 from tests.ordinary import judge
 from tests.ordinary.judge import Event
-from tests.runs import leaving_out
+from tests.support.run_results import leaving_out
 
 LIMIT = 120
 """Seconds after which a run counts as hanging."""

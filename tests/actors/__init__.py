@@ -1,0 +1,3 @@
+"""Tests of steps without a command."""
+
+from __future__ import annotations

@@ -1,0 +1,168 @@
+"""Off means off: without --dogfood nothing is collected, imported, written or changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.support.scenes import Inner
+
+Make = Callable[[Mapping[str, str]], "Inner"]
+
+THEIRS = {
+    "pytest.ini": "[pytest]\nmarkers =\n    requires: our own mark\naddopts = --strict-markers\n",
+    "a.journey.yaml": "{journeys: [{id: a, steps: [run: 'false']}]}",
+    "broken.journey.yaml": "{",
+    "test_it.py": """
+        import sys
+
+        import pytest
+
+        HEAVY = ("yaml", "msgspec", "filelock", "jmespath")
+        EXPECTED = ("hookspecs", "plugin", "providing")
+
+        @pytest.mark.requires("network")
+        def test_with_a_mark_of_the_same_name():
+            pass
+
+        def test_nothing_heavy_is_imported():
+            assert [name for name in HEAVY if name in sys.modules] == []
+
+        def test_nothing_of_ours_is_imported_but_the_plugin():
+            ours = [name for name in sys.modules if name.startswith("pytest_dogfood")]
+            assert sorted(ours) == ["pytest_dogfood", *(f"pytest_dogfood.{one}" for one in EXPECTED)]
+    """,
+}
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+def test_a_project_that_has_not_opted_in_sees_nothing_of_us(inner: Make, workers: str) -> None:
+    scene = inner(THEIRS)
+    before = sorted(path.name for path in scene.path.iterdir())
+    result = scene.typed(workers, "-v", "-p", "no:cacheprovider", "-p", "no:randomly")
+    result.assert_outcomes(passed=3)
+    assert "dogfood:" not in result.stdout.str()
+    after = {path.name for path in scene.path.iterdir()} - {"__pycache__"}
+    assert sorted(after) == before
+
+
+@pytest.mark.parametrize("option", ["--dogfood-shard=1/2", "--dogfood-record=kept", "--dogfood-replay=kept"])
+def test_what_only_a_run_with_journeys_can_do_is_refused_without_them(inner: Make, option: str) -> None:
+    result = inner(THEIRS).typed(option)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {option.partition('=')[0]} does nothing without --dogfood: add *"])
+
+
+@pytest.mark.parametrize("named", ["a.journey.yaml", "a.journey.yaml::a"])
+def test_who_names_a_journey_file_is_told_what_it_takes(inner: Make, named: str) -> None:
+    result = inner(THEIRS).typed(named)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stdout.fnmatch_lines(["dogfood: off; a.journey.yaml is collected with --dogfood, or *"])
+
+
+@pytest.mark.parametrize(
+    "options", [("--dogfood-strict",), ("--dogfood-format", "json"), ("--dogfood-workers", "2")]
+)
+def test_what_only_a_check_can_do_is_refused_without_it(inner: Make, options: tuple[str, ...]) -> None:
+    result = inner(THEIRS).typed("--dogfood", *options)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {options[0]} does nothing without --dogfood-check: *"])
+
+
+def test_a_mark_of_ours_is_unknown_where_nobody_has_opted_in(inner: Make) -> None:
+    files = {**THEIRS, "pytest.ini": "[pytest]\naddopts = --strict-markers\n"}
+    result = inner(files).typed()
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(["*'requires' not found in `markers` configuration option*"])
+
+
+OPTED_IN = {
+    "a.journey.yaml": "{journeys: [{id: a, establishes: [network], steps: [run: 'false']}]}",
+    "test_it.py": """
+        import pytest
+
+        @pytest.mark.requires("network", "power")
+        def test_that_requires():
+            raise AssertionError("must not run")
+
+        @pytest.mark.dogfood_requires("network")
+        class TestThatRequires:
+            def test_method(self):
+                raise AssertionError("must not run")
+
+        @pytest.mark.establishes("power")
+        def test_that_establishes():
+            pass
+
+        def test_with_our_fixtures(capabilities, dogfood_state):
+            raise AssertionError("must not run")
+
+        def test_plain():
+            pass
+    """,
+}
+INI = "[pytest]\naddopts = --strict-markers --strict-config\n"
+
+
+@pytest.mark.parametrize(
+    "opting_in",
+    [
+        {"pytest.ini": INI, "dogfood.yaml": "capabilities: {power: {}}"},
+        {"pytest.ini": INI, "dogfood.yaml": ""},
+        {"pytest.ini": INI + "dogfood_timeout = 60\n"},
+        {"pytest.ini": INI + "dogfood_secrets = PASSWORD\n"},
+    ],
+    ids=["settings-file", "empty settings-file", "ini", "ini-list"],
+)
+def test_where_the_project_has_opted_in_what_requires_a_token_is_skipped(
+    inner: Make, opting_in: dict[str, str]
+) -> None:
+    result = inner({**OPTED_IN, **opting_in}).typed("-rs", "-p", "no:randomly")
+    result.assert_outcomes(passed=2, skipped=3)
+    result.stdout.fnmatch_lines(["SKIPPED*requires network, power, and only pytest --dogfood ensures that"])
+
+
+def test_a_project_that_opted_in_imports_nothing_heavy_either(inner: Make) -> None:
+    files = {
+        "dogfood.yaml": "",
+        "test_it.py": """
+            import sys
+
+            def test_it():
+                assert {"yaml", "msgspec", "filelock", "jmespath"}.isdisjoint(sys.modules)
+        """,
+    }
+    inner(files).typed().assert_outcomes(passed=1)
+
+
+def test_ini_keys_of_ours_are_known_to_strict_configuration(inner: Make) -> None:
+    result = inner(
+        {"pytest.ini": INI + "dogfood_min_measured = 80\n", "test_it.py": "def test(): pass"}
+    ).typed()
+    result.assert_outcomes(passed=1)
+
+
+def test_the_marks_are_explained(inner: Make) -> None:
+    result = inner({"dogfood.yaml": ""}).typed("--markers")
+    result.stdout.fnmatch_lines(
+        ["@pytest.mark.requires(token, ...): *", "@pytest.mark.dogfood_establishes(token, ...): *"]
+    )
+
+
+def test_the_plugin_can_be_left_out(inner: Make) -> None:
+    result = inner({"pytest.ini": "[pytest]\n", "test_it.py": "def test(): pass"}).typed("-p", "no:dogfood")
+    result.assert_outcomes(passed=1)
+
+
+def test_it_is_loaded_under_the_name_dogfood(inner: Make) -> None:
+    result = inner({"test_it.py": "def test(): pass"}).typed("--trace-config")
+    result.stdout.fnmatch_lines(["*pytest-dogfood-*", "*dogfood *pytest_dogfood*plugin.py"])
+
+
+def test_who_names_a_journey_file_is_told_so_under_q_too(inner: Make) -> None:
+    scene = inner(THEIRS)
+    assert "dogfood: off" in "\n".join(scene.typed("-q", "a.journey.yaml").errlines)
+    assert "dogfood: off" not in "\n".join(scene.typed("a.journey.yaml").errlines)

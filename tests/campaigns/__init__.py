@@ -1,0 +1,3 @@
+"""Long runs that are started by hand."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Tests of the `dogfood` command."""
+
+from __future__ import annotations

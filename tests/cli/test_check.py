@@ -1,0 +1,307 @@
+"""`dogfood check` and `pytest --dogfood-check`: every finding at its place, the plan, and nothing done."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from tests.behaviour.test_off import Make
+from tests.support.command_line import dogfood, tree
+from tests.support.scenes import Inner
+
+SOUND_BUT_ODD = {
+    "pytest.ini": "[pytest]\naddopts = -ra -q -n auto\nfilterwarnings = error\n",
+    "conftest.py": "",
+    "test_broken.py": "raise AssertionError('collected')",
+    "dogfood.yaml": """
+        capabilities:
+          base: {probe: touch "$DOGFOOD_ROOT/probed"}
+          up: {scope: machine, requires: [base], provision: [{run: touch "$DOGFOOD_ROOT/provided"}]}
+        """,
+    "shop.journey.yaml": """
+        journeys:
+          - id: buy
+            tier: smoke
+            requires: [base, up]
+            steps: [run: touch "$DOGFOOD_ROOT/stepped"]
+          - id: open-shop
+            tier: deep
+            establishes: [base]
+            steps: [run: touch "$DOGFOOD_ROOT/stepped"]
+        """,
+}
+
+BROKEN = {
+    "shop.journey.yaml": """
+        journeys:
+          - {id: a, requires: [sesion], establishes: [one], steps: [run: 'true']}
+          - {id: b, requires: [two], establishes: [session, three], steps: [run: 'true']}
+          - {id: c, requires: [three], establishes: [two], steps: [run: 'true']}
+          - {id: c, steps: [run: 'true']}
+          - {id: late, tier: deep, establishes: [night], steps: [run: 'true']}
+          - {id: gate, tier: smoke, gating: true, requires: [night], steps: [run: 'true']}
+          - {id: left, requires: [one], workdir: box, steps: [run: 'true']}
+          - {id: right, requires: [one], workdir: box, steps: [run: 'true']}
+        """,
+    "dogfood.yaml": """
+        capabilities:
+          nothing: {}
+          night: {probe: 'true'}
+        """,
+    "more.journey.yaml": """
+        capabilities: {night: {probe: 'true'}}
+        journeys:
+          - {id: z, requires: [nothing], steps: [run: 'true']}
+        """,
+}
+
+
+def found_by(done: CompletedProcess[str]) -> list[str]:
+    """Give severity, code and place of each finding."""
+    return [
+        f"{one['severity']} {one['code']} {one['path']}:{one['line']}:{one['column']}"
+        for one in json.loads(done.stdout)["findings"]
+    ]
+
+
+@pytest.fixture(scope="module")
+def odd(inner: Make) -> Inner:
+    return inner(SOUND_BUT_ODD)
+
+
+@pytest.fixture(scope="module")
+def printed(odd: Inner) -> CompletedProcess[str]:
+    before = tree(odd.path)
+    done = dogfood(odd.path, "check")
+    assert tree(odd.path) == before
+    return done
+
+
+def test_a_valid_project_is_shown_with_its_findings_and_its_plan(printed: CompletedProcess[str]) -> None:
+    assert (printed.returncode, printed.stderr) == (0, "")
+    lines = printed.stdout.splitlines()
+    assert "chain open-shop (2, 2.0 s) on gw0:" in lines
+    assert lines[-1] == "dogfood: the graph is valid (2 warnings, 1 remark); nothing was run"
+    assert "provision: up, by its provision steps, once for the machine; first for buy" in lines
+
+
+def test_findings_come_with_file_line_column_and_cure(printed: CompletedProcess[str]) -> None:
+    assert (
+        "warning: shop.journey.yaml:5:16: 'buy' of tier 'smoke' needs 'open-shop' of the later tier 'deep' "
+        "(shop.journey.yaml:7:9) [tier-inversion]\n"
+        "    hint: move 'open-shop' to tier 'smoke', or 'buy' to tier 'deep'\n"
+    ) in printed.stdout
+
+
+def test_without_a_terminal_there_are_no_colours(printed: CompletedProcess[str]) -> None:
+    assert "\033" not in printed.stdout
+
+
+def test_strict_makes_errors_of_warnings_and_leaves_remarks(odd: Inner) -> None:
+    done = dogfood(odd.path, "check", "--strict", "--format=json")
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert found_by(done) == [
+        "info no-probe dogfood.yaml:4:3",
+        "error machine-needs-chain dogfood.yaml:4:35",
+        "error tier-inversion shop.journey.yaml:5:16",
+    ]
+    content = json.loads(done.stdout)
+    assert (content["valid"], content["plan"]["forecast"]) == (False, None)
+
+
+def test_pytest_shows_the_same_and_writes_nothing_either(inner: Make) -> None:
+    scene = inner({**SOUND_BUT_ODD, "test_broken.py": "def test_beside(): raise AssertionError"})
+    before = tree(scene.path)
+    done = scene.typed("--dogfood-check", "-n", "8")
+    assert tree(scene.path) == before
+    assert done.ret == 0
+    done.stdout.fnmatch_lines(
+        [
+            "info: dogfood.yaml:4:3: 'up' has no probe*",
+            "2 journeys in 1 chain: * with 8 workers * beside 1 test outside of the graph",
+            "dogfood: the graph is valid (2 warnings, 1 remark); nothing was run",
+        ]
+    )
+    assert "Error" not in done.stdout.str()
+
+
+def test_pytest_counts_warnings_as_errors_under_dogfood_strict(odd: Inner) -> None:
+    done = odd.typed("--dogfood-check", "--dogfood-strict", "--ignore=test_broken.py")
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    done.stdout.fnmatch_lines(["*the graph is not valid (2 errors, 1 remark); nothing was run"])
+
+
+@pytest.fixture(scope="module")
+def broken(inner: Make) -> CompletedProcess[str]:
+    return dogfood(inner(BROKEN).path, "check", "--format", "json")
+
+
+def test_every_error_of_a_project_is_found_at_once(broken: CompletedProcess[str]) -> None:
+    assert broken.returncode == pytest.ExitCode.USAGE_ERROR
+    codes = {line.split()[1] for line in found_by(broken)}
+    assert codes >= {"cycle", "duplicate-id", "duplicate-capability", "gate-needs-later-tier"}
+
+
+@pytest.mark.parametrize(
+    "code, text, hint",
+    [
+        ("cycle", "b -> c -> b", "break the circle"),
+        (
+            "duplicate-id",
+            "the id 'c' stands here and at shop.journey.yaml:5:10",
+            "give one of them another id",
+        ),
+        ("duplicate-capability", "'night' is defined already, at ", "define it once"),
+        ("gate-needs-later-tier", "needs 'late' of tier 'deep'", "move the one it needs"),
+    ],
+)
+def test_an_error_says_where_what_and_what_next(
+    broken: CompletedProcess[str], code: str, text: str, hint: str
+) -> None:
+    findings = json.loads(broken.stdout)["findings"]
+    found = next(one for one in findings if one["code"] == code)
+    assert text in found["message"]
+    assert hint in found["hint"]
+    assert min(found["line"], found["column"]) >= 1
+
+
+def test_a_cycle_shows_the_line_of_each_edge(broken: CompletedProcess[str]) -> None:
+    assert "'b' requires 'two' (shop.journey.yaml:4:24)" in broken.stdout
+    assert "'c' requires 'three' (shop.journey.yaml:5:24)" in broken.stdout
+
+
+def test_where_all_files_are_whole_what_the_graph_lacks_is_found_too(inner: Make) -> None:
+    scene = inner(
+        {
+            "shop.journey.yaml": BROKEN["shop.journey.yaml"].replace("- {id: c, steps", "- {id: d, steps"),
+            "dogfood.yaml": "capabilities: {nothing: {}}",
+        }
+    )
+    done = dogfood(scene.path, "check", "--format", "json")
+    assert {line.split()[1] for line in found_by(done)} >= {
+        "cycle",
+        "empty-capability",
+        "gate-needs-later-tier",
+        "unknown-token",
+        "workdir-conflict",
+    }
+    assert "error unknown-token shop.journey.yaml:3:24" in found_by(done)
+    assert "did you mean 'session'?" in done.stdout
+
+
+def test_a_token_that_no_file_knows_may_be_established_by_a_python_test_and_the_hint_says_so(
+    inner: Make,
+) -> None:
+    files = {
+        "a.journey.yaml": "journeys: [{id: a, requires: [moon], steps: [run: 'true']}]",
+        "test_moon.py": "import pytest\n@pytest.mark.establishes('moon')\ndef test_moon(): pass",
+    }
+    done = dogfood(inner(files).path, "check")
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "a token that only Python tests establish must be defined there" in done.stdout
+
+
+def test_a_place_too_long_for_sockets_is_found_at_the_ini_key(inner: Make) -> None:
+    scene = inner(
+        {
+            "pytest.ini": f"[pytest]\ndogfood_state_root = /tmp/{'x' * 60}\n",
+            "a.journey.yaml": "journeys: [{id: a, steps: [run: 'true']}]",
+        }
+    )
+    done = dogfood(scene.path, "check", "--format=json")
+    assert (done.returncode, found_by(done)) == (4, ["error state-path-too-long pytest.ini:2:1"])
+    by_option = scene.typed("--dogfood-check", "-o", f"dogfood_state_root={scene.path / ('y' * 60)}")
+    assert by_option.ret == pytest.ExitCode.USAGE_ERROR
+    by_option.stdout.fnmatch_lines([f"{scene.path}*[[]state-path-too-long]"])
+
+
+def test_a_project_without_journeys_is_valid_but_told_that_it_has_none(tmp_path: Path) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    done = dogfood(tmp_path, "check")
+    assert (done.returncode, done.stdout) == (
+        0,
+        "dogfood: the graph is valid (no findings); nothing was run\n",
+    )
+    assert done.stderr.startswith("dogfood check: no journeys in files here: ")
+
+
+def test_a_path_that_does_not_exist_is_a_usage_error(tmp_path: Path) -> None:
+    done = dogfood(tmp_path, "check", "nowhere")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "file or directory not found: nowhere" in done.stderr
+
+
+def test_a_shard_is_planned_alone_and_python_tests_count_in_the_partition(inner: Make) -> None:
+    scene = inner({**SOUND_BUT_ODD, "test_broken.py": ""})
+    shards = [
+        json.loads(dogfood(scene.path, "check", f"--shard={n}/2", "--format=json").stdout) for n in (1, 2)
+    ]
+    planned = [[one["id"] for one in shard["plan"]["journeys"]] for shard in shards]
+    assert sorted(planned) == [[], ["open-shop", "buy"]]
+    assert [shard["plan"]["shard"] for shard in shards] == ["1/2", "2/2"]
+
+
+@pytest.mark.parametrize("estimate, said", [("", True), ("estimate: 2, ", False)])
+def test_a_guess_is_called_one(inner: Make, estimate: str, said: bool) -> None:  # noqa: FBT001 - a table row
+    scene = inner({"a.journey.yaml": f"{{{estimate}steps: ['true']}}"})
+    printed = dogfood(scene.path, "check").stdout
+    assert ("no durations are known yet: each journey counts as 1 s" in printed) is said
+
+
+REQUIRED_BY_A_TEST = {
+    "dogfood.yaml": "capabilities: {made: {probe: 'true'}}",
+    "a.journey.yaml": "{establishes: [made], steps: ['true']}",
+    "test_a.py": "import pytest\n@pytest.mark.requires('made')\ndef test_a(): pass",
+}
+
+
+def test_a_token_is_not_called_idle_where_nobody_has_asked_the_tests(inner: Make) -> None:
+    assert "nobody-requires" not in dogfood(inner(REQUIRED_BY_A_TEST).path, "check").stdout
+
+
+@pytest.mark.parametrize("test, said", [(REQUIRED_BY_A_TEST["test_a.py"], False), ("", True)])
+def test_a_token_is_called_idle_if_no_test_requires_it_either(inner: Make, test: str, said: bool) -> None:  # noqa: FBT001 - a table row
+    result = inner({**REQUIRED_BY_A_TEST, "test_a.py": test}).dogfood("--dogfood-check")
+    assert ("nobody-requires" in result.stdout.str()) is said
+
+
+SLIP = {
+    "dogfood.yaml": "capabilities: {logged-in: {probe: 'true'}}\n",
+    "buy.journey.yaml": "requires: [logged-in]\nsteps: ['true']\n",
+}
+SLIP_IN_PYTHON = {
+    **SLIP,
+    "test_a.py": "import pytest\n@pytest.mark.establishes('loged-in')\ndef test_a(): pass\n",
+}
+
+
+def test_a_slip_under_establishes_is_a_warning_where_it_stands(inner: Make) -> None:
+    path = inner({**SLIP, "a.journey.yaml": "establishes: [loged-in]\nsteps: ['true']\n"}).path
+    assert found_by(dogfood(path, "check", "--format", "json")) == [
+        "warning unknown-token a.journey.yaml:1:15"
+    ]
+    assert dogfood(path, "check", "--strict").returncode == 4
+
+
+def test_a_slip_in_a_mark_is_a_warning_once_python_tests_are_looked_at(inner: Make) -> None:
+    project = inner(SLIP_IN_PYTHON)
+    project.dogfood("--dogfood-check").stdout.fnmatch_lines(
+        [
+            "warning: test_a.py:2: 'test_a.py::test_a' establishes 'loged-in', which nothing requires *unknown-token*"
+        ]
+    )
+    assert found_by(dogfood(project.path, "check", "--format", "json")) == []
+
+
+def test_what_nothing_establishes_is_told_by_what_was_looked_at(inner: Make) -> None:
+    project = inner(SLIP)
+    by_files = "provision: logged-in, by no journey file: unless it is there, a Python test or fixture has to"
+    assert by_files in dogfood(project.path, "check").stdout
+    project.dogfood("--dogfood-check").stdout.fnmatch_lines(
+        [
+            "provision: logged-in, by nothing: it has to be there, because no journey, test or fixture here est*"
+        ]
+    )

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.behaviour.test_off import Make
+from tests.support.command_line import dogfood
+from tests.support.scenes import Inner
+
+SHOP = {
+    "shop.journey.yaml": """
+        capabilities:
+          image:
+            scope: machine
+            probe: test -e "$DOGFOOD_SHARED/image"
+            provision: [{run: touch "$DOGFOOD_SHARED/image"}]
+        journeys:
+          - {id: gate, tier: smoke, gating: true, steps: [run: 'true']}
+          - {id: log-in, establishes: [session], steps: [run: 'true']}
+          - {id: buy, requires: [session, image], establishes: [order], steps: [run: 'true']}
+          - {id: pay, requires: [order], steps: [run: 'true']}
+        """
+}
+
+
+@pytest.fixture(scope="module")
+def shop(inner: Make) -> Inner:
+    return inner(SHOP)
+
+
+def test_a_journey_is_explained_by_what_it_needs_who_brings_it_and_where(shop: Inner) -> None:
+    done = dogfood(shop.path, "explain", "buy")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "buy (shop.journey.yaml:10:10)",
+        "  needs session (chain)",
+        "      established by log-in; otherwise provisioned by replaying log-in, in its chain's state",
+        "  needs image (machine)",
+        "      provisioned by its provision steps, once for the machine",
+        "  establishes order (chain) for pay",
+        "  chain log-in: shares one state and one worker with 2 others, tied by order, session",
+        "  comes after: log-in, gate",
+        "  gates before it: gate",
+    ]
+
+
+def test_a_shard_is_named_that_does_and_one_that_does_not_run_the_journey(shop: Inner) -> None:
+    shown = [dogfood(shop.path, "explain", "buy", f"--shard={n}/2").stdout for n in (1, 2)]
+    assert sorted("  does not run in shard" in text for text in shown) == [False, True]
+    assert sorted("  runs in shard" in text for text in shown) == [False, True]
+
+
+@pytest.fixture(scope="module")
+def kept(shop: Inner) -> Path:
+    done = shop.dogfood("--dogfood-keep", "-k", "not log-in")
+    shown = re.search(r"^dogfood: kept (.+)$", done.stdout.str(), re.MULTILINE)
+    assert shown is not None
+    return Path(shown[1])
+
+
+def test_a_finished_run_says_where_it_ran_what_proved_each_token_and_what_was_provisioned(
+    shop: Inner, kept: Path
+) -> None:
+    done = dogfood(shop.path, "explain", "shop.journey.yaml::buy", "--run", str(kept))
+    assert done.returncode == 0
+    told = done.stdout.partition("  in that run: ")[2]
+    assert told.startswith("passed, on worker ")
+    assert re.search(r"^      image: proved by its probe$", told, re.MULTILINE)
+    assert re.search(
+        r"^      session: provisioned by replaying log-in in \S+, \d+\.\d s$", told, re.MULTILINE
+    )
+
+
+def test_a_finished_run_says_for_whom_a_token_was_there(shop: Inner, kept: Path) -> None:
+    def told(token: str) -> str:
+        return dogfood(shop.path, "explain", token, "--run", str(kept)).stdout.partition("  in that run:")[2]
+
+    assert "\n      buy: proved by its probe\n" in told("image")
+    assert re.search(
+        r"^      buy: provisioned by replaying log-in in \S+, \d+\.\d s$", told("session"), re.MULTILINE
+    )
+
+
+def test_what_was_no_item_of_that_run_is_said_to_be_none(shop: Inner, kept: Path) -> None:
+    assert (
+        "  in that run: it was not an item of it"
+        in dogfood(shop.path, "explain", "log-in", "--run", str(kept)).stdout
+    )
+
+
+def test_a_directory_without_a_run_is_refused(shop: Inner, tmp_path: Path) -> None:
+    done = dogfood(shop.path, "explain", "buy", "--run", str(tmp_path))
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "holds no finished run" in done.stderr
+
+
+def test_an_unknown_journey_is_answered_with_the_nearest(shop: Inner) -> None:
+    done = dogfood(shop.path, "explain", "bye")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr == "dogfood explain: no journey or token 'bye'; did you mean 'buy'?\n"
+
+
+def test_a_token_is_explained_by_who_brings_it_what_shows_it_and_who_needs_it(shop: Inner) -> None:
+    done = dogfood(shop.path, "explain", "image")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "image (token, scope machine; defined at shop.journey.yaml:3:3)",
+        "  provisioned by its provision steps, once for the machine",
+        '  probe: test -e "$DOGFOOD_SHARED/image"',
+        "  needed by buy (shop.journey.yaml:10:10)",
+    ]
+    assert dogfood(shop.path, "explain", "order").stdout.splitlines() == [
+        "order (token, scope chain; known because a journey establishes it)",
+        "  established by buy; otherwise provisioned by replaying buy, in its chain's state",
+        "  probe: none; what establishes it is taken at its word",
+        "  needed by pay (shop.journey.yaml:11:10)",
+    ]

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_dogfood.cli.templates import capability_template, journey_template, project_files
+from pytest_dogfood.fileformat.parser import ParsedFile, parse_journey_file, parse_settings_file
+
+if TYPE_CHECKING:
+    from tests.support.run_results import Run
+    from tests.support.scenes import Scene
+
+IDS = ["log-in", "Log_in.2", "1.20", "null", "true", ".", "...", "__", "2026-01-02"]
+TOKENS = ["user-logged-in", "5", "null", "true", "0-1", "db-ready:linux"]
+
+
+def taken_up(text: str) -> str:
+    """Give a template with every key that it offers."""
+    return re.sub(r"^( *)#(?=\S|  )", r"\1", text, flags=re.MULTILINE)
+
+
+def parsed(path: str, text: str) -> ParsedFile:
+    name = PurePosixPath(path).name
+    if name == "dogfood.yaml":
+        return parse_settings_file(text.encode(), path=path)
+    return parse_journey_file(text.encode(), path=path, stem=name.removesuffix(".journey.yaml"))
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_a_journey_template_holds_one_journey_of_that_id(name: str) -> None:
+    file = parsed("a.journey.yaml", journey_template(name))
+    assert (file.diagnostics, [journey.id for journey in file.journeys]) == ((), [name])
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_a_journey_template_is_right_with_every_key_taken_up(name: str) -> None:
+    file = parsed("a.journey.yaml", taken_up(journey_template(name)))
+    (journey,) = file.journeys
+    (capability,) = file.capabilities
+    assert file.diagnostics == ()
+    assert list(journey.requires) == [capability.token]
+    assert (journey.gating, len(journey.cleanup), len(capability.provision)) == (True, 1, 1)
+
+
+@pytest.mark.parametrize("token", TOKENS)
+def test_a_capability_template_defines_that_token(token: str) -> None:
+    file = parsed("dogfood.yaml", capability_template(token))
+    (capability,) = file.capabilities
+    assert (file.diagnostics, capability.token) == ((), token.partition(":")[0])
+    assert capability.probe is not None
+    assert len(capability.provision) == 1
+
+
+@pytest.mark.parametrize("token", TOKENS)
+def test_a_capability_template_is_right_with_every_key_taken_up(token: str) -> None:
+    file = parsed("dogfood.yaml", taken_up(capability_template(token)))
+    assert file.diagnostics == ()
+    assert [(each.timeout, len(each.release)) for each in file.capabilities] == [(30.0, 1)]
+
+
+@pytest.mark.parametrize("path,text", project_files().items())
+def test_a_file_of_a_project_is_right_with_every_key_taken_up(path: str, text: str) -> None:
+    assert parsed(path, taken_up(text)).diagnostics == ()
+
+
+@pytest.mark.parametrize("name", ["", "-a", "a b", "a: b\nc", "a/b"])
+def test_what_cannot_be_an_id_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="is no journey id"):
+        journey_template(name)
+
+
+@pytest.mark.parametrize("token", ["", "Db", "a_b", "a: {b: c}", "a-"])
+def test_what_cannot_be_a_token_is_refused(token: str) -> None:
+    with pytest.raises(ValueError, match="is no token"):
+        capability_template(token)
+
+
+def test_nobody_wants_a_template_that_configures_pytest() -> None:
+    assert sorted(project_files()) == ["dogfood.yaml", "journeys/first.journey.yaml"]
+
+
+@pytest.mark.parametrize(
+    "text", [journey_template("a"), capability_template("a"), *project_files().values()], ids=str.__len__
+)
+def test_no_line_of_a_template_is_too_long_to_read(text: str) -> None:
+    assert max(map(len, text.splitlines())) <= 120
+
+
+@pytest.fixture(scope="module")
+def everything(new_scene: Callable[[], Scene]) -> Run:
+    """A run of all templates together: as written, and with every key taken up."""
+    scene = new_scene()
+    for path, text in project_files().items():
+        scene.write(path, text)
+    scene.write("journeys/plain.journey.yaml", journey_template("plain"))
+    scene.write("journeys/full.journey.yaml", taken_up(journey_template("full")))
+    scene.write("plain/dogfood.yaml", capability_template("there-as-written"))
+    scene.write("plain/user.journey.yaml", "requires: there-as-written\nsteps: [true]\n")
+    scene.write("full/dogfood.yaml", taken_up(capability_template("there-in-full")))
+    scene.write("full/dependent.journey.yaml", "requires: there-in-full\nsteps: [true]\n")
+    return scene.run()
+
+
+def test_every_template_runs_as_it_is_written(everything: Run) -> None:
+    assert everything.status == 0, everything.text
+    assert "6 journeys = 6 passed" in everything.closing_line

@@ -1,0 +1,3 @@
+"""Tests of what is collected and selected."""
+
+from __future__ import annotations

@@ -1,0 +1,145 @@
+"""What several tests of the hub need: hubs on both databases, and a PostgreSQL server of their own."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, make_url
+
+from pytest_dogfood.consistency.hub.model import HubTask, Machine, Source, Stamp
+from pytest_dogfood.consistency.hub.store import Hub
+from tests.consistency import postgres
+from tests.consistency.checkouts import Farm, isolated
+from tests.consistency.machines import Desk, World, ahead_of_both
+
+MACHINE = Machine(id="11111111-1111-4111-8111-111111111111", host="here")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """Give the URL of a PostgreSQL server: DOGFOOD_TEST_POSTGRES, or one that is started for the session."""
+    if named := os.environ.get("DOGFOOD_TEST_POSTGRES"):
+        yield named
+        return
+    with postgres.server() as started:
+        yield started.url
+
+
+@pytest.fixture(scope="session")
+def new_postgres_url(postgres_server: str) -> Iterator[Callable[[], str]]:
+    """Make empty databases, for fixtures of any scope."""
+    made = []
+    engine = create_engine(
+        make_url(postgres_server).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
+    )
+
+    def new() -> str:
+        name = f"hub_{uuid.uuid4().hex}"
+        with engine.connect() as connection:
+            connection.exec_driver_sql(f"CREATE DATABASE {name}")
+        made.append(name)
+        return make_url(postgres_server).set(database=name).render_as_string(hide_password=False)
+
+    yield new
+    # A server of our own goes as a whole.
+    with engine.connect() as connection:
+        for name in made if "DOGFOOD_TEST_POSTGRES" in os.environ else ():
+            connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+    engine.dispose()
+
+
+@pytest.fixture
+def postgres_url(new_postgres_url: Callable[[], str]) -> str:
+    return new_postgres_url()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def hub_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Give the URL of a hub that does not exist yet, once on each database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/hub.sqlite"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
+
+
+@pytest.fixture
+def hub(hub_url: str) -> Iterator[Hub]:
+    """Give an empty hub, once on each database."""
+    made, _ = Hub.create(hub_url)
+    with made:
+        yield made
+
+
+@pytest.fixture
+def sqlite_hub(tmp_path: Path) -> Iterator[Hub]:
+    made, _ = Hub.create(f"sqlite:///{tmp_path}/hub.sqlite")
+    with made:
+        yield made
+
+
+@pytest.fixture
+def data_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep a test away from the user's own hub and machine id; gives what is used instead."""
+    path = tmp_path / "data"
+    monkeypatch.setenv("DOGFOOD_DATA_DIR", str(path))
+    monkeypatch.delenv("DOGFOOD_HUB", raising=False)
+    return path
+
+
+@pytest.fixture
+def stamp() -> Callable[..., Stamp]:
+    """Make the stamp of a change, of source `file` unless told otherwise."""
+
+    def make(source: Source = Source.FILE, reason: str = "") -> Stamp:
+        return Stamp(machine=MACHINE, actor="tester", source=source, reason=reason, run_id="run")
+
+    return make
+
+
+@pytest.fixture
+def add_task(stamp: Callable[..., Stamp]) -> Callable[..., HubTask]:
+    """Create a task of the repository `shop` in a hub."""
+
+    def add(hub: Hub, task_id: str = "SHOP-WP-1-T1", status: str = "todo", **fields: str) -> HubTask:
+        task = HubTask(id="", repo="shop", task_id=task_id, status=status, **fields)  # type: ignore[arg-type]
+        made = hub.create_task(task, stamp=stamp(Source.CREATE))
+        assert made is not None
+        return made
+
+    return add
+
+
+@pytest.fixture
+def farm(tmp_path: Path) -> Farm:
+    """A directory for repositories, with a git that nobody has configured but the test."""
+    return Farm(root=tmp_path, environment=isolated(tmp_path / "home"))
+
+
+@pytest.fixture
+def plain_git(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> Farm:
+    """Give a farm whose git is the one that the program under test calls, too."""
+    for name in [name for name in os.environ if name.startswith(("GIT_", "SSH_"))]:
+        monkeypatch.delenv(name)
+    for name, value in farm.environment.items():
+        monkeypatch.setenv(name, value)
+    return farm
+
+
+@pytest.fixture
+def world(plain_git: Farm, sqlite_hub: Hub) -> Callable[..., World]:
+    """Make a remote with one workplan of these tasks, and an empty hub."""
+
+    def make(**statuses: str) -> World:
+        return World.of(plain_git, sqlite_hub, {f"X-{name}": status for name, status in statuses.items()})
+
+    return make
+
+
+@pytest.fixture
+def both(world: Callable[..., World]) -> tuple[World, Desk]:
+    made = world(F="done", W="todo", new="todo")
+    return made, ahead_of_both(made)

@@ -1,0 +1,3 @@
+"""Tests that the documentation is true."""
+
+from __future__ import annotations

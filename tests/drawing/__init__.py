@@ -1,0 +1,3 @@
+"""Tests of the drawn graph."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Tests of processes and steps."""
+
+from __future__ import annotations

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from pytest_dogfood.execution.failure_text import failure_text
+from pytest_dogfood.execution.runner import perform
+from pytest_dogfood.journey import Expectation, Save, Step, StreamExpectation, Until
+from tests.support.fakes import FakeBench, FakeSeen
+from tests.support.strategies import ANYWHERE
+
+STEP = Step(location=ANYWHERE, run="true")
+SAVING = replace(STEP, save=(Save(name="id", pattern="(.*)"),))
+
+
+def good(stdout: str = "") -> FakeSeen:
+    return FakeSeen(stdout=stdout)
+
+
+def bad(stdout: str = "", stderr: str = "") -> FakeSeen:
+    return FakeSeen(status=1, stdout=stdout, stderr=stderr)
+
+
+def test_no_steps_are_no_failure() -> None:
+    assert perform([], FakeBench([])).failure is None
+
+
+def test_steps_run_in_order_and_are_counted() -> None:
+    done = perform([STEP, STEP, STEP], FakeBench([good(), good(), good()]))
+    assert [(one.number, one.total) for one in done.results] == [(1, 3), (2, 3), (3, 3)]
+    assert done.failure is None
+
+
+def test_nothing_runs_after_a_step_that_failed() -> None:
+    bench = FakeBench([good(), bad()])
+    done = perform([STEP, STEP, STEP], bench)
+    assert len(bench.asked) == 2
+    assert done.failure is done.results[-1]
+    assert done.failure.number == 2
+
+
+def test_clean_up_runs_every_step_and_names_the_first_failure() -> None:
+    bench = FakeBench([bad(), bad(), good()])
+    done = perform([STEP, STEP, STEP], bench, keep_going=True)
+    assert len(bench.asked) == 3
+    assert done.failure is not None
+    assert done.failure.number == 1
+
+
+def test_saved_values_are_variables_of_the_later_steps() -> None:
+    bench = FakeBench([good(stdout="42"), good()])
+    done = perform([SAVING, STEP], bench)
+    assert [variables for _, variables, _ in bench.asked] == [{}, {"id": "42"}]
+    assert done.values == {"id": "42"}
+
+
+def test_a_step_that_fails_keeps_what_it_saved_for_the_clean_up() -> None:
+    assert perform([SAVING], FakeBench([FakeSeen(status=1, stdout="42")])).values == {"id": "42"}
+
+
+def test_a_value_that_cannot_be_saved_fails_the_step() -> None:
+    saving = replace(STEP, save=(Save(name="id", pattern="id=(.*)"),))
+    done = perform([saving, STEP], FakeBench([good(stdout="nothing")]))
+    assert done.failure is not None
+    assert done.values == {}
+
+
+def test_a_secret_is_named_and_told_to_the_observation_that_showed_it() -> None:
+    saving = replace(STEP, save=(Save(name="key", pattern="(.*)", secret=True),))
+    seen = good(stdout="abc")
+    done = perform([saving], FakeBench([seen]))
+    assert done.secret == ["key"]
+    assert seen.learnt == ["abc"]
+
+
+def test_a_failed_step_still_tells_the_observation_its_secrets() -> None:
+    saving = replace(STEP, save=(Save(name="key", pattern="key=(.*)", secret=True),))
+    seen = bad(stdout="key=abc")
+    done = perform([saving], FakeBench([seen]))
+    assert done.failure is not None
+    assert seen.learnt == ["abc"]
+    assert done.failure.withheld == frozenset()
+
+
+def test_an_output_in_which_a_secret_was_not_found_is_shown_nowhere() -> None:
+    saving = replace(
+        STEP,
+        save=(Save(name="key", pattern="key=(.*)", secret=True),),
+        expect=Expectation(stdout=StreamExpectation(contains=("welcome",))),
+    )
+    bench = FakeBench([bad(stdout="the key is: abc", stderr="no route")])
+    text = failure_text(perform([saving], bench), bench)
+    assert "abc" not in text
+    assert "***, for a secret that this step saves may be in it" in text
+    assert "no route" in text
+
+
+def test_a_step_with_until_is_repeated_until_it_succeeds() -> None:
+    patient = replace(STEP, until=Until(timeout=60, interval=0))
+    observations = [bad(), bad(), good()]
+    done = perform([patient], FakeBench(observations))
+    assert done.failure is None
+    assert done.results[0].tries == 3
+    assert all(seen.finished for seen in observations)
+
+
+def test_a_step_with_until_gives_up_when_its_time_is_over() -> None:
+    hasty = replace(STEP, until=Until(timeout=0, interval=0))
+    done = perform([hasty], FakeBench([bad()]))
+    assert done.failure is not None
+    assert done.results[0].tries == 1
+
+
+def test_a_last_try_that_is_cut_short_does_not_hide_what_the_one_before_has_shown() -> None:
+    hasty = replace(STEP, until=Until(timeout=0.5, interval=0.3))
+    done = perform([hasty], FakeBench([bad(), FakeSeen(timed_out=True)]))
+    assert done.failure is not None
+    assert [str(one) for one in done.failure.wrong] == ["exit status: expected 0, got 1"]
+    assert done.results[0].tries == 2
+
+
+def test_a_journey_s_own_limit_bounds_repetition_too() -> None:
+    patient = replace(STEP, until=Until(timeout=60, interval=0))
+    assert perform([patient], FakeBench([bad()]), timeout=0).failure is not None
+
+
+def test_without_limits_a_step_has_only_its_own() -> None:
+    bench = FakeBench([good()])
+    perform([STEP], bench)
+    assert bench.asked[0][2] is None
+
+
+def test_steps_share_the_limit_of_their_journey() -> None:
+    bench = FakeBench([good(), good()])
+    perform([STEP, STEP], bench, timeout=60)
+    first, second = (limit or 0 for _, _, limit in bench.asked)
+    assert 0 < second <= first <= 60

@@ -1,0 +1,3 @@
+"""Tests of the journey file and its schema."""
+
+from __future__ import annotations

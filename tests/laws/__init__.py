@@ -1,0 +1,3 @@
+"""Laws that hold for random projects."""
+
+from __future__ import annotations

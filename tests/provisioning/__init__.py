@@ -1,0 +1,3 @@
+"""Tests of the life of a token."""
+
+from __future__ import annotations

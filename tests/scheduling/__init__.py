@@ -1,0 +1,3 @@
+"""Tests of plan, shards, jobs and queue."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Tests of the hooks around a run."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Projects, fakes and strategies for the tests."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Tests of distributed runs."""
+
+from __future__ import annotations
