@@ -20,12 +20,12 @@ from pytest_dogfood.journey import (
     means_every_instance,
     variable_for,
 )
-from pytest_dogfood.walks import Precedence, Unions, in_order
+from pytest_dogfood.walks import DisjointSets, Precedence, in_order
 
 Acts = Callable[[Journey], bool]
 
 
-def nobody(journey: Journey) -> bool:
+def no_actor(journey: Journey) -> bool:
     """Say that nobody acts in a journey."""
     del journey
     return False
@@ -53,7 +53,7 @@ class CapabilityGraph:
         fixtures: Mapping[Token, str] | None = None,
         *,
         fixture_scopes: Mapping[Token, str] | None = None,
-        acts: Acts = nobody,
+        acts: Acts = no_actor,
     ) -> None:
         self._acts = acts
         self.journeys: dict[JourneyId, Journey] = {}
@@ -316,7 +316,7 @@ class CapabilityGraph:
 
         A machine-wide token ties nothing, and what its provider needs ties nobody who merely uses it.
         """
-        same = Unions(self.journeys)
+        same = DisjointSets(self.journeys)
         first_with: dict[str, JourneyId] = {}
         for journey in self.journeys.values():
             # Tests that only together establish a token also stay together: the last one must know of the others.

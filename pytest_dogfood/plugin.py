@@ -153,16 +153,16 @@ def pytest_configure(config: pytest.Config) -> None:
     _refuse_what_only_a_check_does(config)
     if is_on(config, config.option):
         _declare_markers(config)
-        from pytest_dogfood.registration import bring_into_play
+        from pytest_dogfood.registration import register_plugins
 
-        bring_into_play(config, read_settings(config))
+        register_plugins(config, read_settings(config))
         return
     _refuse_what_would_be_ignored(config)
     if has_opted_in(config):
         _declare_markers(config)
-        from pytest_dogfood.session.off import Absence, AbsentFixtures
+        from pytest_dogfood.session.off import AbsentFixtures, OffPlugin
 
-        config.pluginmanager.register(Absence(config), "dogfood-absence")
+        config.pluginmanager.register(OffPlugin(config), "dogfood-absence")
         config.pluginmanager.register(AbsentFixtures(), "dogfood-absent-fixtures")
 
 
@@ -170,9 +170,9 @@ def _refuse_what_would_be_ignored(config: pytest.Config) -> None:
     """Let nobody take the whole project for a shard of it, or what was never acted for a recording."""
     named = [path for path in map(_file_of, config.args) if path.endswith(JOURNEY_ENDINGS)]
     if named:
-        from pytest_dogfood.session.off import Forgotten
+        from pytest_dogfood.session.off import NamedWhileOff
 
-        config.pluginmanager.register(Forgotten(named), "dogfood-forgotten")
+        config.pluginmanager.register(NamedWhileOff(named), "dogfood-forgotten")
     for option in ("shard", "record", "replay"):
         if config.getoption(f"dogfood_{option}") is not None:
             raise pytest.UsageError(

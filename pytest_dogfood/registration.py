@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_dogfood.collection.stash import PROJECT, SETTINGS
-from pytest_dogfood.session.worker import JourneyCollector, Working
+from pytest_dogfood.session.worker import ItemRunner, JourneyCollector
 from pytest_dogfood.xdist.barrier import BarrierPlugin
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_dogfood.journey import Journey
     from pytest_dogfood.settings import Settings
     from pytest_dogfood.storage.run_directory import RunDirectory
-    from pytest_dogfood.storage.token_registry import Lease
+    from pytest_dogfood.storage.token_registry import RunIdentity
 
 REFUSED = {
     "loadgroup": "a chain is the only group there is, and it is kept together already",
@@ -31,7 +31,7 @@ ELSEWHERE = {"via", "ssh", "socket", "vagrant_ssh", "installvia"}
 """What puts a worker of xdist on another machine, or behind another worker."""
 
 
-def bring_into_play(config: pytest.Config, settings: Settings) -> None:
+def register_plugins(config: pytest.Config, settings: Settings) -> None:
     """Register what this process needs; raises pytest.UsageError for what cannot be combined."""
     config.stash[SETTINGS] = settings
     _refuse_recordings_that_cannot_be(config.invocation_params.dir, settings)
@@ -100,7 +100,7 @@ def _go_by_dependency_marks(config: pytest.Config, settings: Settings) -> None:
 def _as_worker(config: pytest.Config, collector: JourneyCollector, workerinput: dict[str, Any]) -> None:
     worker = workerinput["workerid"]
     published = Path(workerinput["dogfood_plans"]) / f"{worker}.json"
-    working = Working(config, collector, worker=worker, published=published)
+    working = ItemRunner(config, collector, worker=worker, published=published)
     working.begin(partial(_part_of_worker, workerinput))
     config.pluginmanager.register(working, "dogfood-working")
     config.pluginmanager.register(BarrierPlugin(), "dogfood-barrier")
@@ -112,20 +112,20 @@ def _as_worker(config: pytest.Config, collector: JourneyCollector, workerinput: 
         config.pluginmanager.register(working.added, "dogfood-added-files")
 
 
-def _part_of_worker(workerinput: dict[str, Any]) -> tuple[RunDirectory, Lease]:
+def _part_of_worker(workerinput: dict[str, Any]) -> tuple[RunDirectory, RunIdentity]:
     """Give the run's directory and lease by what the controller has handed over."""
     from pytest_dogfood.execution.process import start_time
     from pytest_dogfood.storage.run_directory import RunDirectory
-    from pytest_dogfood.storage.token_registry import Lease
+    from pytest_dogfood.storage.token_registry import RunIdentity
 
     run = RunDirectory(Path(workerinput["dogfood_run"]))
     pid = workerinput["dogfood_pid"]
-    return run, Lease(run=run.id, pid=pid, born=start_time(pid))
+    return run, RunIdentity(run=run.id, pid=pid, born=start_time(pid))
 
 
 def _as_leader(config: pytest.Config, collector: JourneyCollector, settings: Settings) -> None:
-    from pytest_dogfood.session.durations import Timekeeper
-    from pytest_dogfood.session.leader import Leading
+    from pytest_dogfood.session.durations import DurationsSender
+    from pytest_dogfood.session.leader import Leader
     from pytest_dogfood.session.listener import LastFailed
     from pytest_dogfood.session.terminal import Terminal
     from pytest_dogfood.storage.run_directory import ALONE
@@ -135,32 +135,34 @@ def _as_leader(config: pytest.Config, collector: JourneyCollector, settings: Set
     if settings.check or config.getoption("setupplan"):
         config.option.dist, config.option.tx = "no", []
     distributed = _is_distributed(config)
-    working = None if distributed else Working(config, collector, worker=ALONE)
-    leading = Leading(config, working)
-    config.pluginmanager.register(leading, "dogfood-leading")
-    config.pluginmanager.register(Terminal(config, leading), "dogfood-terminal")
+    working = None if distributed else ItemRunner(config, collector, worker=ALONE)
+    leader = Leader(config, working)
+    config.pluginmanager.register(leader, "dogfood-leading")
+    config.pluginmanager.register(Terminal(config, leader), "dogfood-terminal")
     if working is not None:
         config.pluginmanager.register(working, "dogfood-working")
     else:
-        config.pluginmanager.register(Distribution(config, leading), "dogfood-distribution")
+        config.pluginmanager.register(Distribution(config, leader), "dogfood-distribution")
     if config.getoption("setupplan"):
         from pytest_dogfood.session.off import AbsentFixtures
 
         config.pluginmanager.register(AbsentFixtures(), "dogfood-absent-fixtures")
     if not settings.check:
-        config.pluginmanager.register(Timekeeper(config), "dogfood-timekeeper")
-        config.pluginmanager.register(LastFailed(config, leading), "dogfood-last-failed")
+        config.pluginmanager.register(DurationsSender(config), "dogfood-timekeeper")
+        config.pluginmanager.register(LastFailed(config, leader), "dogfood-last-failed")
         if settings.shard is not None:
             from pytest_dogfood.session.manifest_writer import ManifestWriter
 
-            writer = ManifestWriter(config, leading, settings.shard, settings.manifest)
+            writer = ManifestWriter(config, leader, settings.shard, settings.manifest)
             config.pluginmanager.register(writer, "dogfood-manifest")
     elif working is not None:
         from pytest_dogfood.session.check_plugin import (
-            Checking,  # reports and advice: a run needs nothing of them
+            CheckPlugin,  # reports and advice: a run needs nothing of them
         )
 
-        config.pluginmanager.register(Checking(config, working, workers=max(workers, 1)), "dogfood-checking")
+        config.pluginmanager.register(
+            CheckPlugin(config, working, workers=max(workers, 1)), "dogfood-checking"
+        )
 
 
 def _is_distributed(config: pytest.Config) -> bool:

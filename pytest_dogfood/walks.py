@@ -35,7 +35,7 @@ def room_for(journeys: int) -> Iterator[None]:
 M = TypeVar("M")
 
 
-class Unions(Generic[M]):
+class DisjointSets(Generic[M]):
     """Each of the members is a group of its own at first."""
 
     def __init__(self, members: Iterable[M]) -> None:

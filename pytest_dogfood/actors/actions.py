@@ -18,8 +18,8 @@ from pytest_dogfood.execution.expectations import Stream
 from pytest_dogfood.execution.masking import SecretKeeper
 from pytest_dogfood.execution.runner import Grade, Observation
 from pytest_dogfood.execution.step import (
-    RealBench,
     RealObservation,
+    ShellRunner,
     file_below,
     place_files,
     require_variables,
@@ -93,10 +93,10 @@ _SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "mksh", "zsh"})
 """Shells that understand it; elsewhere each command starts where its step does."""
 
 
-class Stage(Struct, kw_only=True):
+class ActionRunner(Struct, kw_only=True):
     """Runs the actions of one journey, one after the other, at a bench of its own."""
 
-    bench: RealBench
+    runner: ShellRunner
     _step: Step | None = None
     _environment: Mapping[str, str] = field(default_factory=dict)
     _home: Path = field(default_factory=Path)
@@ -106,10 +106,10 @@ class Stage(Struct, kw_only=True):
     def begin(self, step: Step, variables: Mapping[str, str]) -> None:
         """Place a step's files; it goes on where the last one was left, unless it names a directory of its own."""
         self._step = step
-        self._environment = self.bench.environment_of(step, variables)
+        self._environment = self.runner.environment_of(step, variables)
         require_variables(step, self._environment)
-        self._home = self.bench.home_of(step, self._environment)
-        place_files(step.seed_files, self.bench.workdir)
+        self._home = self.runner.home_of(step, self._environment)
+        place_files(step.seed_files, self.runner.workdir)
         if step.cwd is not None:
             self._here = None
 
@@ -118,10 +118,10 @@ class Stage(Struct, kw_only=True):
         step = self._step
         if step is None:
             raise AssertionError("a step begins before its commands run")
-        mark = f"{self.bench.name}-act{next(self._numbers)}"
-        note = self.bench.outputs / f"{mark}.cwd"
+        mark = f"{self.runner.name}-act{next(self._numbers)}"
+        note = self.runner.outputs / f"{mark}.cwd"
         follows = step.shell is None or Path(step.shell.split(maxsplit=1)[0]).name in _SHELLS
-        seen = self.bench.execute(
+        seen = self.runner.execute(
             step,
             shell_argv(_FOLLOWED + command if follows else command, step.shell),
             mark=mark,
@@ -132,19 +132,19 @@ class Stage(Struct, kw_only=True):
         self._here = _read_path(note) or self._here
         return replace(seen, cwd=self._home)
 
-    def told(self, performed: Performed) -> Told:
+    def told(self, performed: Performed) -> ActionOutput:
         """Take the word of somebody who has acted by other means."""
         home, environment = self._home, self._environment
-        return Told(performed=performed, cwd=home, environment=environment, keeper=self.bench.keeper)
+        return ActionOutput(performed=performed, cwd=home, environment=environment, keeper=self.runner.keeper)
 
     def looking_from_home(self, seen: Observation) -> Observation:
         """Give the same observation, of this stage, with files relative to the step that has begun."""
-        if isinstance(seen, RealObservation | Told):
+        if isinstance(seen, RealObservation | ActionOutput):
             return replace(seen, cwd=self._home, environment=self._environment)
         return seen
 
 
-class Told(Struct, kw_only=True):
+class ActionOutput(Struct, kw_only=True):
     """What somebody says that has been done and seen, in place of the outputs of a command."""
 
     performed: Performed

@@ -29,8 +29,8 @@ from pytest_dogfood.actor_protocol import (
     masked,
     request,
 )
-from pytest_dogfood.actors.actions import Stage, Trajectory
-from pytest_dogfood.actors.loop import Act, Limits, NoActor, nobody_acts
+from pytest_dogfood.actors.actions import ActionRunner, Trajectory
+from pytest_dogfood.actors.loop import ActorLoop, Limits, NoActor, nobody_acts
 from pytest_dogfood.actors.program import ActorProcess
 from pytest_dogfood.actors.recording import (
     AGAIN,
@@ -43,8 +43,8 @@ from pytest_dogfood.actors.recording import (
 )
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.masking import SecretKeeper
-from pytest_dogfood.execution.runner import Grade, Observation, Performance, perform
-from pytest_dogfood.execution.step import RealBench
+from pytest_dogfood.execution.runner import Grade, Observation, StepsResult, run_steps
+from pytest_dogfood.execution.step import ShellRunner
 from pytest_dogfood.journey import Journey, Step
 from pytest_dogfood.storage.run_directory import RunDirectory
 
@@ -127,7 +127,7 @@ Decide = Callable[[JourneyBrief, StepBrief, Sequence[Action]], Answer]
 Judge = Callable[[JourneyBrief, StepBrief, Sequence[Action]], Verdict | None]
 
 
-class JourneyCast(Struct, kw_only=True):
+class ActorSession(Struct, kw_only=True):
     """The cast of one journey. `variables` grow by what its steps save, and `commands` are those run for each step.
 
     With `recorded`, what `decide` gives are commands with place holders.
@@ -135,7 +135,7 @@ class JourneyCast(Struct, kw_only=True):
 
     journey: Journey
     limits: Limits
-    stage: Stage
+    action_runner: ActionRunner
     decide: Decide
     judged_by: Judge
     keeper: SecretKeeper
@@ -160,7 +160,7 @@ class JourneyCast(Struct, kw_only=True):
         self._briefs = brief_of_journey(self.journey, told), brief_of_step(step, number, total)
         self._number = number
         self.commands[number] = []
-        self.stage.begin(step, variables)
+        self.action_runner.begin(step, variables)
 
     def _told(self) -> tuple[JourneyBrief, StepBrief]:
         if self._briefs is None:
@@ -182,13 +182,13 @@ class JourneyCast(Struct, kw_only=True):
 
     def do(self, command: str, *, limit: float | None) -> Observation:
         self.commands[self._number].append(command)
-        return self.stage.run(command, limit=limit)
+        return self.action_runner.run(command, limit=limit)
 
     def see(self, performed: Performed) -> Observation:
-        return self.stage.told(performed)
+        return self.action_runner.told(performed)
 
     def looking_from_home(self, seen: Observation) -> Observation:
-        return self.stage.looking_from_home(seen)
+        return self.action_runner.looking_from_home(seen)
 
     def learn(self, secrets: Iterable[str]) -> None:
         self.keeper.learn(secrets)
@@ -241,7 +241,7 @@ class Prompter(Protocol):
     def judge(self, journey: JourneyBrief, step: StepBrief, actions: Sequence[Action]) -> Verdict | None: ...
 
 
-class Troupe(Struct, frozen=True, kw_only=True):
+class Actor(Struct, frozen=True, kw_only=True):
     """Who acts, within which limits, and what is kept of it. An action whose step sets no limit has `seconds`."""
 
     prompter_for: Callable[[Journey], Prompter]
@@ -263,48 +263,58 @@ class Troupe(Struct, frozen=True, kw_only=True):
         elif not self.prompter_for(journey).acts and (journey.is_gui or self.process is None):
             raise NoActor(nobody_acts(journey))
 
-    def perform(
-        self, cast: JourneyCast, bench: RealBench, *, why: str, asked_by: str = "", done: Performance
+    def run_steps(
+        self,
+        actor_session: ActorSession,
+        runner: ShellRunner,
+        *,
+        why: str,
+        asked_by: str = "",
+        done: StepsResult,
     ) -> None:
         """Perform the steps of a journey into `done`; `why` and `asked_by` are kept in the trajectory."""
-        journey = cast.journey
-        cast.trajectory.begin(journey, why=why, run=self.run.id, worker=self.worker, asked_by=asked_by)
+        journey = actor_session.journey
+        actor_session.trajectory.begin(
+            journey, why=why, run=self.run.id, worker=self.worker, asked_by=asked_by
+        )
         try:
-            actor = Act(journey.steps, cast)
-            perform(journey.steps, bench, timeout=journey.timeout, actor=actor, done=done)
+            actor = ActorLoop(journey.steps, actor_session)
+            run_steps(journey.steps, runner, timeout=journey.timeout, actor=actor, done=done)
         except HarnessError as error:
-            cast.trajectory.end("error", str(error))
-            raise HarnessError(bench.mask(f"{error}\n  trajectory: {cast.trajectory.path}")) from error
+            actor_session.trajectory.end("error", str(error))
+            raise HarnessError(
+                runner.mask(f"{error}\n  trajectory: {actor_session.trajectory.path}")
+            ) from error
         except NoActor as error:
-            cast.trajectory.end("skipped", str(error))
+            actor_session.trajectory.end("skipped", str(error))
             raise
         else:
-            cast.trajectory.end("passed" if done.failure is None else "failed")
+            actor_session.trajectory.end("passed" if done.failure is None else "failed")
             if self.recorded is not None and not journey.is_gui:
-                self._record(self.recorded, cast, done.values)
+                self._record(self.recorded, actor_session, done.values)
         finally:
-            cast.trajectory.close()
+            actor_session.trajectory.close()
 
     def close(self) -> None:
         """End the actor's process."""
         if self.process is not None:
             self.process.close()
 
-    def cast(self, journey: Journey, bench: RealBench) -> JourneyCast:
+    def actor_session(self, journey: Journey, runner: ShellRunner) -> ActorSession:
         """Gather who plays in a journey; raises HarnessError if its recording is missing or does not fit."""
         prompter = self.prompter_for(journey)
         recording = self.replayed.read(journey) if self.replayed is not None and not journey.is_gui else None
         name = recording_name(journey.id).removesuffix(".json")
-        own = {name: text for name, text in bench.environment.items() if name in journey.env}
-        ours = {name: text for name, text in bench.environment.items() if name.startswith("DOGFOOD_")}
-        return JourneyCast(
+        own = {name: text for name, text in runner.environment.items() if name in journey.env}
+        ours = {name: text for name, text in runner.environment.items() if name.startswith("DOGFOOD_")}
+        return ActorSession(
             journey=journey,
             limits=self.limits if recording is None else UNLIMITED,
-            stage=Stage(bench=replace(bench, timeout=self.seconds)),
+            action_runner=ActionRunner(runner=replace(runner, timeout=self.seconds)),
             decide=_from(recording) if recording is not None else self._asking(journey, prompter),
             judged_by=prompter.judge,
-            keeper=bench.keeper,
-            trajectory=Trajectory(self.run.trajectories / f"{name}-{bench.name}.jsonl", bench.keeper),
+            keeper=runner.keeper,
+            trajectory=Trajectory(self.run.trajectories / f"{name}-{runner.name}.jsonl", runner.keeper),
             variables={**ours, **own},
             recorded=recording is not None,
         )
@@ -331,20 +341,21 @@ class Troupe(Struct, frozen=True, kw_only=True):
 
         return decide
 
-    def _record(self, recordings: Recordings, cast: JourneyCast, values: Mapping[str, str]) -> None:
+    def _record(self, recordings: Recordings, actor_session: ActorSession, values: Mapping[str, str]) -> None:
         varying = {
             name: text
-            for name, text in cast.variables.items()
+            for name, text in actor_session.variables.items()
             if name in values or (name.startswith("DOGFOOD_") and name not in NAMES)
         }
         plain = {
             number: [with_placeholders(command, varying) for command in commands]
-            for number, commands in cast.commands.items()
+            for number, commands in actor_session.commands.items()
         }
         masked = {
-            number: [cast.keeper.mask(command) for command in commands] for number, commands in plain.items()
+            number: [actor_session.keeper.mask(command) for command in commands]
+            for number, commands in plain.items()
         }
-        recording = recording_of(cast.journey, masked, masked=masked != plain)
+        recording = recording_of(actor_session.journey, masked, masked=masked != plain)
         recordings.write(recording, claims=self.run.recorded)
 
 

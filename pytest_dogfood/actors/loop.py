@@ -26,15 +26,15 @@ from pytest_dogfood.execution.runner import (
     Ending,
     Grade,
     Observation,
-    Performance,
     StepResult,
+    StepsResult,
     compare,
 )
 from pytest_dogfood.fileformat.expected_text import TooSlow, search
 from pytest_dogfood.journey import Journey, Step
 
 
-class Deed(Struct, frozen=True, kw_only=True):
+class DoneAction(Struct, frozen=True, kw_only=True):
     """An action as it really was: `command` unmasked, `seen` what it left. `shown` is what others are told of it."""
 
     shown: Action
@@ -56,7 +56,7 @@ def decides(steps: Sequence[Step]) -> tuple[bool, ...]:
     )
 
 
-def counting(step: Step, own: Sequence[Deed], earlier: Sequence[Deed]) -> Deed | None:
+def counting(step: Step, own: Sequence[DoneAction], earlier: Sequence[DoneAction]) -> DoneAction | None:
     """Give the action that a step is graded on.
 
     That is the last of its `own` whose command matches `expect_cmd_re`, else the last of them. If it has none, an
@@ -68,13 +68,15 @@ def counting(step: Step, own: Sequence[Deed], earlier: Sequence[Deed]) -> Deed |
     return next(reversed(_matching(step, earlier)), None)
 
 
-def _matching(step: Step, deeds: Sequence[Deed]) -> Sequence[Deed]:
+def _matching(step: Step, done_actions: Sequence[DoneAction]) -> Sequence[DoneAction]:
     if not step.expect_cmd_re:
         return ()
-    by_the_actor = [deed for deed in deeds if deed.shown.by == "actor"]
+    by_the_actor = [done_action for done_action in done_actions if done_action.shown.by == "actor"]
     try:
         return [
-            deed for deed in by_the_actor if search(step.expect_cmd_re, deed.command, seconds=deed.seen.left)
+            done_action
+            for done_action in by_the_actor
+            if search(step.expect_cmd_re, done_action.command, seconds=done_action.seen.left)
         ]
     except TooSlow as error:
         message = (
@@ -114,7 +116,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     turns: int
 
 
-class Cast(Protocol):
+class StepSession(Protocol):
     """Who decides, does, judges and keeps the books in one journey; every method may raise HarnessError."""
 
     @property
@@ -143,54 +145,54 @@ class Cast(Protocol):
     def note_grade(self, number: int, result: Grade) -> None: ...
 
 
-class Act:
+class ActorLoop:
     """An actor's part in the steps of one journey; knows all that has been done so far, by whomever."""
 
-    def __init__(self, steps: Sequence[Step], cast: Cast) -> None:
+    def __init__(self, steps: Sequence[Step], actor_session: StepSession) -> None:
         self._steps = steps
-        self._cast = cast
+        self._actor_session = actor_session
         self._decides = decides(steps)
-        self._deeds: list[Deed] = []
+        self._done_actions: list[DoneAction] = []
         self._actions = 0
         self._known: list[Action] = []
 
     def observed(self, result: StepResult) -> None:
         """Take note of a step that the journey file itself gave a command for."""
         if result.seen is not None:
-            shown = self._cast.tell(result.number, result.step.command, result.seen, by="journey")
+            shown = self._actor_session.tell(result.number, result.step.command, result.seen, by="journey")
             self._known.append(shown)
 
-    def act(self, number: int, done: Performance, deadline: Deadline) -> StepResult:
+    def act(self, number: int, done: StepsResult, deadline: Deadline) -> StepResult:
         """Let the actor do a step, and grade it; what it saves becomes a value of the performance."""
         step = self._steps[number - 1]
-        first = len(self._deeds)
-        self._cast.begin(step, number, variables=done.values)
+        first = len(self._done_actions)
+        self._actor_session.begin(step, number, variables=done.values)
         ended = self._play(step, number, deadline)
-        own, earlier = self._deeds[first:], self._deeds[:first]
-        deed = counting(step, own, earlier)
-        seen = None if deed is None else self._cast.looking_from_home(deed.seen)
+        own, earlier = self._done_actions[first:], self._done_actions[:first]
+        done_action = counting(step, own, earlier)
+        seen = None if done_action is None else self._actor_session.looking_from_home(done_action.seen)
         found = None if seen is None else compare(step, seen)
         wrong = never_reached(ended) if found is None else found.wrong
         for one in () if found is None else found.values:
             done.keep(one)
         verdict: Verdict | None = None
-        to_judge = deed is not None and not wrong and bool(free_text(step))
+        to_judge = done_action is not None and not wrong and bool(free_text(step))
         if to_judge:
-            verdict = self._cast.judge([one.shown for one in own or filter(None, (deed,))])
+            verdict = self._actor_session.judge([one.shown for one in own or filter(None, (done_action,))])
             wrong = against(step, verdict)
         grade = Grade(
             ended=ended,
             decisive=self._decides[number - 1],
             actions=len(own),
-            graded=None if deed is None else deed.shown,
-            credited=deed is not None and not own,
+            graded=None if done_action is None else done_action.shown,
+            credited=done_action is not None and not own,
             wrong=wrong,
             verdict=verdict,
             unjudged=to_judge and verdict is None,
         )
-        self._cast.note_grade(number, grade)
+        self._actor_session.note_grade(number, grade)
         return StepResult(
-            step=step if deed is None else replace(step, run=deed.command),
+            step=step if done_action is None else replace(step, run=done_action.command),
             number=number,
             total=len(self._steps),
             wrong=wrong if grade.decisive else (),
@@ -201,19 +203,19 @@ class Act:
 
     def finish(self) -> None:
         """Let go of what the actions have left; nothing can be graded on it any more."""
-        for deed in self._deeds:
-            deed.seen.finish()
+        for done_action in self._done_actions:
+            done_action.seen.finish()
 
     def _play(self, step: Step, number: int, deadline: Deadline) -> Ending:
         """Ask and do, until there is an end."""
-        limits, last = self._cast.limits, None
+        limits, last = self._actor_session.limits, None
         for _ in range(limits.turns):
             if self._actions >= limits.actions:
                 return Ending.ACTIONS
             if deadline.over:
                 return Ending.TIME
             with deadline.paused():
-                answer = self._cast.next(self._known)
+                answer = self._actor_session.next(self._known)
             if isinstance(answer, Done):
                 return Ending.DONE
             if isinstance(answer, ActorError):
@@ -228,13 +230,13 @@ class Act:
         """Do what was answered and remember it."""
         self._actions += 1
         if isinstance(answer, Command):
-            command, seen = answer.run, self._cast.do(answer.run, limit=deadline.left())
+            command, seen = answer.run, self._actor_session.do(answer.run, limit=deadline.left())
         else:
-            command, seen = answer.what, self._cast.see(answer)
+            command, seen = answer.what, self._actor_session.see(answer)
         secret = tuple(save for save in step.save if save.secret)
         if secret:  # what may come to be the value must not reach the actor before it is known to be one
             found, _ = saved_values(replace(step, save=secret), seen)
-            self._cast.learn(one.value for one in found)
-        shown = self._cast.tell(number, command, seen)
+            self._actor_session.learn(one.value for one in found)
+        shown = self._actor_session.tell(number, command, seen)
         self._known.append(shown)
-        self._deeds.append(Deed(shown=shown, command=command, seen=seen))
+        self._done_actions.append(DoneAction(shown=shown, command=command, seen=seen))

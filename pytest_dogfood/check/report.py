@@ -18,8 +18,8 @@ from pytest_dogfood.scheduling.forecast import (
     Forecast,
     ToProvision,
     forecast,
-    foresee_provisioning,
-    how_provided,
+    predict_provisioning,
+    provider_of,
 )
 from pytest_dogfood.scheduling.jobs import jobs_for
 from pytest_dogfood.scheduling.plan import UNKNOWN_DURATION, Plan, PlannedJourney
@@ -82,7 +82,7 @@ def report_on(
     return Report(
         findings=tuple(findings),
         plan=plan,
-        to_provision=foresee_provisioning(graph, plan, knows_tests=knows_tests),
+        to_provision=predict_provisioning(graph, plan, knows_tests=knows_tests),
         workers=workers,
         shard=shard,
         others=tuple(others),
@@ -273,7 +273,7 @@ def explanation_of_token(graph: CapabilityGraph, plan: Plan, token: Token) -> It
 
 def _bringers(graph: CapabilityGraph, token: Token, planned: Mapping[JourneyId, object]) -> str:
     establishers = [member for member in graph.establishing(token) if member in planned]
-    otherwise = f"otherwise provisioned {how_provided(graph, token)}"
+    otherwise = f"otherwise provisioned {provider_of(graph, token)}"
     where = "once for the machine" if graph.scope_of(token) is Scope.MACHINE else "in its chain's state"
     if establishers:
         return f"established by {', '.join(establishers)}; {otherwise}, {where}"

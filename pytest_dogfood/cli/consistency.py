@@ -6,12 +6,12 @@ import argparse
 from argparse import ArgumentParser
 from typing import Any
 
-from pytest_dogfood.cli.console import Verbs, add_actor_option, add_format_option, add_task_arguments
+from pytest_dogfood.cli.console import CommandGroup, add_actor_option, add_format_option, add_task_arguments
 
 
 def add_consistency_commands(subparsers: argparse._SubParsersAction[Any]) -> None:
     """Add `consistency` and its verbs; each sets `command`, a function from options to an exit status."""
-    verbs = Verbs(
+    verbs = CommandGroup(
         subparsers,
         "consistency",
         module="consistency_verbs",
@@ -32,7 +32,7 @@ def add_consistency_commands(subparsers: argparse._SubParsersAction[Any]) -> Non
     add_format_option(log)
 
 
-def _add_runs(verbs: Verbs) -> None:
+def _add_runs(verbs: CommandGroup) -> None:
     check = verbs.add(
         "check",
         "say what differs, and change nothing",
@@ -76,7 +76,7 @@ def _add_fixing(parser: ArgumentParser) -> None:
     add_actor_option(parser)
 
 
-def _add_moves(verbs: Verbs) -> None:
+def _add_moves(verbs: CommandGroup) -> None:
     reopen = verbs.add(
         "reopen",
         "let a task go back, on purpose",

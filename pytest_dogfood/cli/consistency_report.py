@@ -134,7 +134,7 @@ def _fixed(finding: Finding, palette: Palette) -> str:
     return palette.paint(f" [fixed{commit}]", _FIXED)
 
 
-class Telling:
+class ReportPrinter:
     """The output of one run. A hub that cannot be had, or Ctrl-C, ends it with the counts of what came before.
 
     As JSON there is exactly one document, also where the run ends before it began. Output that does not arrive

@@ -10,14 +10,14 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from pytest_dogfood.cli.consistency_report import Telling, event_in_json, event_line, report_lines
+from pytest_dogfood.cli.consistency_report import ReportPrinter, event_in_json, event_line, report_lines
 from pytest_dogfood.cli.console import say, write_json, write_lines
 from pytest_dogfood.cli.streams import Palette
 from pytest_dogfood.consistency.check import judge
 from pytest_dogfood.consistency.checkout_view import Question, RepoReport
 from pytest_dogfood.consistency.checkouts import Choice, choose
 from pytest_dogfood.consistency.decision import Policy
-from pytest_dogfood.consistency.fix import Errand, fix as fix_each
+from pytest_dogfood.consistency.fix import FixOptions, fix as fix_each
 from pytest_dogfood.consistency.hub.imports import only_task
 from pytest_dogfood.consistency.hub.location import current_actor, open_hub, this_machine
 from pytest_dogfood.consistency.hub.model import REFUSED, HubTask, HubUsageError, Machine, Status
@@ -27,12 +27,12 @@ from pytest_dogfood.consistency.moves import Moved, Mover
 
 def check(options: Namespace) -> int:
     """Say what differs, and change nothing."""
-    with _telling(options) as telling, open_hub(options.hub, readonly=True) as hub:
-        choice = _chosen(hub, options, this_machine(create=False).id, telling)
+    with _telling(options) as printer, open_hub(options.hub, readonly=True) as hub:
+        choice = _chosen(hub, options, this_machine(create=False).id, printer)
         question = Question(offline=options.offline, named=choice.named)
-        telling.tell(choice.reports_of_absent(fixing=False))
-        telling.tell(judge(hub, choice.checkouts, question, progress=telling.progress))
-    return telling.status
+        printer.tell(choice.reports_of_absent(fixing=False))
+        printer.tell(judge(hub, choice.checkouts, question, progress=printer.progress))
+    return printer.status
 
 
 def fix(options: Namespace) -> int:
@@ -75,35 +75,35 @@ def log(options: Namespace) -> int:
     return 0
 
 
-def _telling(options: Namespace) -> Telling:
-    return Telling(as_json=options.format == "json", strict=options.strict)
+def _telling(options: Namespace) -> ReportPrinter:
+    return ReportPrinter(as_json=options.format == "json", strict=options.strict)
 
 
-def _chosen(hub: Hub, options: Namespace, machine_id: str, telling: Telling) -> Choice:
+def _chosen(hub: Hub, options: Namespace, machine_id: str, printer: ReportPrinter) -> Choice:
     if options.all and options.repo:
         raise HubUsageError("--all and --repo contradict each other; leave one of them out")
     choice = choose(hub, machine_id, slugs=options.repo, every=options.all)
-    telling.progress.total = len(choice.checkouts)
+    printer.progress.total = len(choice.checkouts)
     return choice
 
 
 def _fixed(options: Namespace, *, pull: bool) -> int:
-    with _telling(options) as telling, open_hub(options.hub, readonly=options.dry_run) as hub:
+    with _telling(options) as printer, open_hub(options.hub, readonly=options.dry_run) as hub:
         machine = this_machine(create=not options.dry_run)
-        choice = _chosen(hub, options, machine.id, telling)
+        choice = _chosen(hub, options, machine.id, printer)
         policy = Policy(accept_reopen=options.accept_reopen, writeback=not options.no_writeback)
         question = Question(offline=options.offline, fixing=True, policy=policy, named=choice.named)
-        telling.tell(choice.reports_of_absent(fixing=True))
+        printer.tell(choice.reports_of_absent(fixing=True))
         if options.dry_run:
-            telling.tell(judge(hub, choice.checkouts, question, progress=telling.progress))
+            printer.tell(judge(hub, choice.checkouts, question, progress=printer.progress))
         else:
-            errand = replace(_errand(options, machine, question), pull=pull, notice=telling.notice)
-            telling.tell(fix_each(hub, choice.checkouts, errand, progress=telling.progress), to_the_end=True)
-    return telling.status
+            errand = replace(_errand(options, machine, question), pull=pull, notice=printer.notice)
+            printer.tell(fix_each(hub, choice.checkouts, errand, progress=printer.progress), to_the_end=True)
+    return printer.status
 
 
-def _errand(options: Namespace, machine: Machine, question: Question) -> Errand:
-    return Errand(
+def _errand(options: Namespace, machine: Machine, question: Question) -> FixOptions:
+    return FixOptions(
         machine=machine,
         actor=options.actor or current_actor(),
         run_id=str(uuid.uuid4()),

@@ -107,7 +107,7 @@ class HubParser(ArgumentParser):
         return found, unknown
 
 
-class Verbs:
+class CommandGroup:
     """The verbs of one command. Each is a function of a module, from options to an exit status."""
 
     def __init__(

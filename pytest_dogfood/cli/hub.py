@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from pytest_dogfood.cli.console import Verbs, add_actor_option, add_format_option, add_task_arguments
+from pytest_dogfood.cli.console import CommandGroup, add_actor_option, add_format_option, add_task_arguments
 
 
 def add_hub_commands(subparsers: argparse._SubParsersAction[Any]) -> None:
     """Add `hub` and its verbs; each sets `command`, a function from options to an exit status."""
-    verbs = Verbs(
+    verbs = CommandGroup(
         subparsers,
         "hub",
         module="hub_verbs",
@@ -21,7 +21,7 @@ def add_hub_commands(subparsers: argparse._SubParsersAction[Any]) -> None:
     _add_tasks(verbs)
 
 
-def _add_checkouts(verbs: Verbs) -> None:
+def _add_checkouts(verbs: CommandGroup) -> None:
     init = verbs.add(
         "init",
         "create a hub, or upgrade its schema",
@@ -61,7 +61,7 @@ def _add_checkouts(verbs: Verbs) -> None:
     add_format_option(repos)
 
 
-def _add_tasks(verbs: Verbs) -> None:
+def _add_tasks(verbs: CommandGroup) -> None:
     tasks = verbs.add("tasks", "list tasks and their statuses", description="List tasks and their statuses.")
     tasks.add_argument("--repo", metavar="S", help="only those of this repository")
     tasks.add_argument(
@@ -89,7 +89,7 @@ def _add_tasks(verbs: Verbs) -> None:
     add_actor_option(importing)
 
 
-def _add_marking(verbs: Verbs, name: str, what: str, consequence: str) -> None:
+def _add_marking(verbs: CommandGroup, name: str, what: str, consequence: str) -> None:
     parser = verbs.add(name, what, description=f"{what[0].upper()}{what[1:]}. {consequence}")
     add_task_arguments(parser)
     parser.add_argument("--reason", metavar="TEXT", default="", help="why, for the log")

@@ -12,7 +12,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from pytest_dogfood.cli.console import print_table, say, write_json, write_lines
-from pytest_dogfood.consistency.checkouts import PLACE, Newcomer, around, recognised, write_protocol
+from pytest_dogfood.consistency.checkouts import PLACE, NewCheckout, around, guess_repository, write_protocol
 from pytest_dogfood.consistency.hub.connection import parse_url
 from pytest_dogfood.consistency.hub.imports import (
     Taken,
@@ -49,7 +49,7 @@ def register(options: Namespace) -> int:
         machine = this_machine()
         here = hub.checkouts(machine.id)
         gone = {each.path for each in here if not os.path.lexists(each.path)}
-        slug = _name(options.slug or recognised(newcomer, hub.repos(), here, gone))
+        slug = _name(options.slug or guess_repository(newcomer, hub.repos(), here, gone))
         root_commit = newcomer.root_as(next(iter(hub.repos(slug)), None))
         made = hub.register(root, slug=slug, root_commit=root_commit, machine=machine)
     said = [f"{made.repo} is at {made.path}"]
@@ -78,7 +78,7 @@ def _name(slug: str) -> str:
     return slug
 
 
-def _checkout_at(path: Path) -> tuple[Newcomer, str]:
+def _checkout_at(path: Path) -> tuple[NewCheckout, str]:
     """Give the work tree with what git knows of its history, and why git knows nothing."""
     try:
         resolved = path.resolve(strict=True)
@@ -89,9 +89,9 @@ def _checkout_at(path: Path) -> tuple[Newcomer, str]:
     repository = Repository(resolved)
     try:
         top = repository.place.top
-        return Newcomer(path=top, roots=repository.root_commits(), trees=repository.work_trees()), ""
+        return NewCheckout(path=top, roots=repository.root_commits(), trees=repository.work_trees()), ""
     except HarnessError as error:
-        return Newcomer(path=resolved), str(error)
+        return NewCheckout(path=resolved), str(error)
 
 
 def forget(options: Namespace) -> int:

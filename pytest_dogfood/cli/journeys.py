@@ -58,13 +58,13 @@ def graph(options: Namespace) -> int:
     from pytest_dogfood.session.check_plugin import inspect
 
     found = inspect(options.paths, with_tests=options.tests)
-    if found.report is None or found.settled is None:
+    if found.report is None or found.selection is None:
         return found.status
     if not found.report.is_valid:
         _complain(*in_words(found.report))
         return USAGE
     try:
-        picture = picture_of(found.settled.graph, found.report)
+        picture = picture_of(found.selection.graph, found.report)
         if options.focus:
             picture = focus(picture, options.focus)
         text = render(picture, options.format or _notation_of(options.output))
@@ -162,12 +162,12 @@ def explain(options: Namespace) -> int:
     from pytest_dogfood.storage.run_directory import results_of_run
 
     found = inspect(options.paths, shard=options.shard, with_tests="::" in options.id)
-    if found.report is None or found.settled is None:
+    if found.report is None or found.selection is None:
         return found.status
     if not found.report.is_valid:
         _complain(*in_words(found.report))
         return USAGE
-    graph, plan = found.settled.graph, found.settled.plan
+    graph, plan = found.selection.graph, found.selection.plan
     journey = next((one for one in graph.journeys.values() if options.id in {one.id, one.nodeid}), None)
     if journey is None and options.id not in graph.tokens:
         near = did_you_mean(options.id, [*graph.journeys, *graph.tokens])

@@ -67,7 +67,7 @@ def read_published(directory: Path) -> Published:
     return everything[0]
 
 
-class Settled(Struct, frozen=True, kw_only=True):
+class Selection(Struct, frozen=True, kw_only=True):
     """What this run is about: the graph of the project, the items in order, their plan, and what is wrong."""
 
     graph: CapabilityGraph
@@ -95,7 +95,7 @@ class _Part(Struct, frozen=True, kw_only=True):
     expected: Expected | None = None
 
 
-def settle(
+def select(
     config: pytest.Config,
     project: Project,
     *,
@@ -105,7 +105,7 @@ def settle(
     seen: Mapping[str, float] | None = None,
     committed: Mapping[str, float] | None = None,
     dist: str = "",
-) -> Settled:
+) -> Selection:
     """Decide which items run and in which order.
 
     `collected` is everything that was found, `selected` what -k, -m and others have left of it. Other items keep
@@ -126,7 +126,7 @@ def settle(
     )
     findings = in_order_of_place([*misread, *wrong, *project.diagnose(graph)])
     if errors_among(findings):
-        return Settled(graph=graph, items=tuple(selected), plan=Plan(), findings=findings)
+        return Selection(graph=graph, items=tuple(selected), plan=Plan(), findings=findings)
     part = (
         _Part(here=selected)
         if shard is None
@@ -149,7 +149,7 @@ def settle(
     run_here = set(here)
     elsewhere = [item for item in part.elsewhere if item not in run_here]
     gates = gates_by_tier(graph, _ids(selected))
-    return Settled(
+    return Selection(
         graph=graph,
         items=tuple(_in_order(here, plan, dist)),
         plan=plan,
@@ -218,32 +218,32 @@ def _in_order(items: Sequence[pytest.Item], plan: Plan, dist: str) -> list[pytes
     return [next(ordered) if item.stash.get(JOURNEY, None) is not None else item for item in items]
 
 
-def settle_here(
+def select_here(
     config: pytest.Config,
     collected: Sequence[pytest.Item],
     items: list[pytest.Item],
     published: Path | None,
     durations: Durations,
-) -> Settled:
+) -> Selection:
     """Put what runs into `items`, and tell the controller of it if there is a file for that."""
     settings = config.stash[SETTINGS]
-    settled = _settled(config, collected, items, settings.shard, durations)
-    items[:] = settled.items
-    if settled.elsewhere:
-        config.hook.pytest_deselected(items=list(settled.elsewhere))
+    selection = _selection(config, collected, items, settings.shard, durations)
+    items[:] = selection.items
+    if selection.elsewhere:
+        config.hook.pytest_deselected(items=list(selection.elsewhere))
     if published is not None:
         publish(
             published,
             Published(
-                plan=settled.plan,
-                diagnostics=settled.diagnostics,
-                empty_shard=not settled.items and bool(settled.elsewhere),
-                expected=settled.expected,
+                plan=selection.plan,
+                diagnostics=selection.diagnostics,
+                empty_shard=not selection.items and bool(selection.elsewhere),
+                expected=selection.expected,
             ),
         )
-    elif settled.diagnostics and not settings.check:
-        raise pytest.UsageError(f"\n{InvalidProjectError(settled.diagnostics)}")
-    return settled
+    elif selection.diagnostics and not settings.check:
+        raise pytest.UsageError(f"\n{InvalidProjectError(selection.diagnostics)}")
+    return selection
 
 
 def put_in_order(
@@ -254,17 +254,17 @@ def put_in_order(
 ) -> None:
     """Put items into the order in which they would run if all of them did; a project with mistakes is left as it is."""
     given = set(items)
-    items[:] = [item for item in _settled(config, collected, items, None, durations).items if item in given]
+    items[:] = [item for item in _selection(config, collected, items, None, durations).items if item in given]
 
 
-def _settled(
+def _selection(
     config: pytest.Config,
     collected: Sequence[pytest.Item],
     items: Sequence[pytest.Item],
     shard: Shard | None,
     durations: Durations,
-) -> Settled:
-    return settle(
+) -> Selection:
+    return select(
         config,
         config.stash[PROJECT](),
         collected=collected,

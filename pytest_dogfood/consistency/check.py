@@ -10,14 +10,14 @@ from msgspec.structs import replace
 from pytest_dogfood.consistency import repository_findings
 from pytest_dogfood.consistency.checkout_view import (
     SILENT,
-    Judged,
+    CheckoutContext,
+    CheckoutView,
+    DecidedTask,
     Progress,
     Question,
     RepoReport,
-    Site,
-    View,
 )
-from pytest_dogfood.consistency.decision import Decision, Move, Pair, Sight, decide, match
+from pytest_dogfood.consistency.decision import Decision, Move, Pair, RepoContents, decide, match
 from pytest_dogfood.consistency.hub.location import pinned_id
 from pytest_dogfood.consistency.hub.model import Block, Checkout, HubTask, HubUsageError
 from pytest_dogfood.consistency.hub.store import Hub
@@ -33,7 +33,7 @@ from pytest_dogfood.git.work_tree import RepoCondition, RepoState
 _Agreeing = tuple[HubTask, Block]
 
 
-def uncommitted(hub: Hub, view: View) -> tuple[Finding, ...]:
+def uncommitted(hub: Hub, view: CheckoutView) -> tuple[Finding, ...]:
     """Give the items of the files that hold, uncommitted, a status which the hub did not learn from them.
 
     What somebody has written into the file and the hub has learnt from it is theirs to commit, and not said.
@@ -54,7 +54,7 @@ def uncommitted(hub: Hub, view: View) -> tuple[Finding, ...]:
     return tuple(finding for finding in found if finding is not None)
 
 
-def _changed(view: View, paths: Iterable[str]) -> list[str]:
+def _changed(view: CheckoutView, paths: Iterable[str]) -> list[str]:
     """Give those files that are not as they were committed; some may be that only look so."""
     names = {GitFile(view.repository.git, view.repository.place, path).name: path for path in paths}
     tops = dict.fromkeys(PurePosixPath(name).parts[0] for name in names)
@@ -66,7 +66,7 @@ def _changed(view: View, paths: Iterable[str]) -> list[str]:
     return [names[name] for name in listed.records if name in names] if listed.ok else []
 
 
-def _news_to_git(view: View, path: str, pairs: Iterable[_Agreeing]) -> Iterator[_Agreeing]:
+def _news_to_git(view: CheckoutView, path: str, pairs: Iterable[_Agreeing]) -> Iterator[_Agreeing]:
     """Give those of a file's tasks for which another status is committed; a file that is not has none."""
     name = view.repository.place.prefix + path
     stored = view.repository.git.read("cat-file", "blob", f"{view.survey.head}:{name}")
@@ -75,7 +75,7 @@ def _news_to_git(view: View, path: str, pairs: Iterable[_Agreeing]) -> Iterator[
     return (pair for pair in pairs if statuses.get(pair[1].task_id, pair[1].status) != pair[1].status)
 
 
-def _was_told(hub: Hub, view: View, pair: _Agreeing) -> bool:
+def _was_told(hub: Hub, view: CheckoutView, pair: _Agreeing) -> bool:
     """Tell whether the hub has the status from this very file."""
     task, block = pair
     last = hub.events(task.id)[-1:]
@@ -118,7 +118,7 @@ def failed_report(checkout: Checkout, error: Exception) -> RepoReport:
     return RepoReport(repo=checkout.repo, path=checkout.path, findings=(finding,))
 
 
-def site_of(hub: Hub, checkout: Checkout) -> Site:
+def site_of(hub: Hub, checkout: Checkout) -> CheckoutContext:
     """Learn how a checkout wants to be treated. Raises SettingsError where its dogfood.yaml is of no use."""
     root = Path(checkout.path)
     try:
@@ -128,14 +128,14 @@ def site_of(hub: Hub, checkout: Checkout) -> Site:
     except HubUsageError as error:
         raise repository_findings.SettingsError(error) from error
     repository = Repository(root, limits=preferences.limits)
-    return Site(checkout=checkout, repository=repository, preferences=preferences)
+    return CheckoutContext(checkout=checkout, repository=repository, preferences=preferences)
 
 
-def look(hub: Hub, site: Site, question: Question) -> View:
+def look(hub: Hub, context: CheckoutContext, question: Question) -> CheckoutView:
     """See everything and decide everything. Raises HubUnreachable."""
-    checkout = site.checkout
-    survey = _guarded(hub, site, site.repository.survey(offline=question.offline))
-    view = View(site=site, question=question, survey=survey)
+    checkout = context.checkout
+    survey = _guarded(hub, context, context.repository.survey(offline=question.offline))
+    view = CheckoutView(context=context, question=question, survey=survey)
     if survey.condition.state is not RepoState.PATH_MISSING:
         view = _judged(hub, view)
         view = replace(view, findings=(*view.findings, *uncommitted(hub, view)))
@@ -150,12 +150,12 @@ def look(hub: Hub, site: Site, question: Question) -> View:
     return replace(view, findings=(state, *view.findings)) if state else view
 
 
-def judge_again(hub: Hub, view: View, block: Block) -> Judged:
+def judge_again(hub: Hub, view: CheckoutView, block: Block) -> DecidedTask:
     """Decide anew about one block, after the hub has changed."""
     repo = view.checkout.repo
     tasks = [task for task in hub.tasks(repo) if task.task_id == block.task_id or task.id == block.hub_id]
     matching = match(
-        Sight(
+        RepoContents(
             repo=repo,
             condition=view.survey.condition,
             blocks=(block,),
@@ -167,10 +167,10 @@ def judge_again(hub: Hub, view: View, block: Block) -> Judged:
         if pair.block is not None:
             return _decided(hub.histories(repo), view, pair)
     finding = matching.findings[0]
-    return Judged.of(Pair(hub=None, block=block), Decision(move=Move.HELD, finding=finding))
+    return DecidedTask.of(Pair(hub=None, block=block), Decision(move=Move.HELD, finding=finding))
 
 
-def with_file_states(view: View) -> View:
+def with_file_states(view: CheckoutView) -> CheckoutView:
     """Add the items of files that could not follow the hub as they are now."""
     if not view.survey.condition.writes_file:
         return view
@@ -188,7 +188,7 @@ def with_file_states(view: View) -> View:
     return replace(view, judged=judged, findings=(*view.findings, *obstacles))
 
 
-def _obstacle(view: View, path: str) -> Finding | None:
+def _obstacle(view: CheckoutView, path: str) -> Finding | None:
     repo, fixing = view.checkout.repo, view.question.fixing
     try:
         file = GitFile(view.repository.git, view.repository.place, path)
@@ -198,14 +198,14 @@ def _obstacle(view: View, path: str) -> Finding | None:
     return None if state is FileState.CLEAN else file_finding(state, repo, path, fixing=fixing)
 
 
-def _guarded(hub: Hub, site: Site, survey: Survey) -> Survey:
+def _guarded(hub: Hub, context: CheckoutContext, survey: Survey) -> Survey:
     """See that the directory still holds the repository that was registered: some clone may have taken its place."""
-    checkout = site.checkout
+    checkout = context.checkout
     root_commit = next((repo.root_commit for repo in hub.repos(checkout.repo)), "")
     if not root_commit or not survey.head or survey.shallow:
         return survey
     try:
-        known = site.repository.git.read("cat-file", "-e", f"{root_commit}^{{commit}}").ok
+        known = context.repository.git.read("cat-file", "-e", f"{root_commit}^{{commit}}").ok
     except HarnessError:
         known = True  # whoever cannot ask now has been told so already, or will be
     if known:
@@ -214,13 +214,13 @@ def _guarded(hub: Hub, site: Site, survey: Survey) -> Survey:
     return replace(survey, condition=RepoCondition(state=RepoState.PATH_MISSING, detail=detail))
 
 
-def _judged(hub: Hub, view: View) -> View:
+def _judged(hub: Hub, view: CheckoutView) -> CheckoutView:
     repo = view.checkout.repo
     documents = read_workplans(Path(view.checkout.path), view.preferences.workplans)
     tasks = hub.tasks(repo)
     blocks = [block for document in documents for block in document.blocks]
     matching = match(
-        Sight(
+        RepoContents(
             repo=repo,
             condition=view.survey.condition,
             blocks=blocks,
@@ -242,7 +242,7 @@ def _judged(hub: Hub, view: View) -> View:
     )
 
 
-def _decided(histories: Mapping[str, frozenset[str]], view: View, pair: Pair) -> Judged:
+def _decided(histories: Mapping[str, frozenset[str]], view: CheckoutView, pair: Pair) -> DecidedTask:
     history = histories.get(pair.hub.id) if pair.hub is not None else None
     status = pair.block.status if pair.block is not None else None
     decision = decide(
@@ -253,7 +253,7 @@ def _decided(histories: Mapping[str, frozenset[str]], view: View, pair: Pair) ->
         seen_in_history=None if history is None else status in history,
         policy=view.policy,
     )
-    return Judged.of(pair, decision)
+    return DecidedTask.of(pair, decision)
 
 
 def _elsewhere(hub: Hub, repo: str, blocks: Iterable[Block], tasks: Iterable[HubTask]) -> dict[str, HubTask]:

@@ -61,7 +61,7 @@ class Question(Struct, frozen=True, kw_only=True):
     named: frozenset[str] = frozenset()
 
 
-class Judged(Struct, frozen=True, kw_only=True):
+class DecidedTask(Struct, frozen=True, kw_only=True):
     """One task, what was decided about it, and the items for the report."""
 
     pair: Pair
@@ -69,19 +69,19 @@ class Judged(Struct, frozen=True, kw_only=True):
     findings: tuple[Finding, ...]
 
     @classmethod
-    def of(cls, pair: Pair, decision: Decision) -> Judged:
+    def of(cls, pair: Pair, decision: Decision) -> DecidedTask:
         return cls(pair=pair, decision=decision, findings=decision.findings)
 
-    def with_first(self, **changes: object) -> Judged:
+    def with_first(self, **changes: object) -> DecidedTask:
         """Change the finding that is about the write."""
         first, *others = self.findings
         return replace(self, findings=(replace(first, **changes), *others))
 
-    def with_more(self, *findings: Finding) -> Judged:
+    def with_more(self, *findings: Finding) -> DecidedTask:
         return replace(self, findings=(*self.findings, *findings))
 
 
-class Site(Struct, frozen=True, kw_only=True):
+class CheckoutContext(Struct, frozen=True, kw_only=True):
     """A checkout to work in: what the hub knows of it, its git, and how its dogfood.yaml wants it treated."""
 
     checkout: Checkout
@@ -89,27 +89,27 @@ class Site(Struct, frozen=True, kw_only=True):
     preferences: Preferences
 
 
-class View(Struct, frozen=True, kw_only=True):
+class CheckoutView(Struct, frozen=True, kw_only=True):
     """All that is seen of a checkout, and what is decided about each of its tasks."""
 
-    site: Site
+    context: CheckoutContext
     question: Question
     survey: Survey
     documents: Mapping[str, Document] = field(default_factory=dict)
-    judged: tuple[Judged, ...] = ()
+    judged: tuple[DecidedTask, ...] = ()
     findings: tuple[Finding, ...] = ()
 
     @property
     def checkout(self) -> Checkout:
-        return self.site.checkout
+        return self.context.checkout
 
     @property
     def repository(self) -> Repository:
-        return self.site.repository
+        return self.context.repository
 
     @property
     def preferences(self) -> Preferences:
-        return self.site.preferences
+        return self.context.preferences
 
     @property
     def policy(self) -> Policy:

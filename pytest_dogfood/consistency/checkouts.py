@@ -78,7 +78,7 @@ def write_protocol(root: Path, slug: str) -> Path | None:
     return path
 
 
-class Newcomer(Struct, frozen=True, kw_only=True):
+class NewCheckout(Struct, frozen=True, kw_only=True):
     """A directory that is to be registered.
 
     `roots` are the first commits of its history, as far as git knows them; `trees` are all work trees, itself
@@ -95,8 +95,8 @@ class Newcomer(Struct, frozen=True, kw_only=True):
         return known if known in self.roots else next(iter(self.roots), "")
 
 
-def recognised(
-    newcomer: Newcomer, repos: Iterable[Repo], here: Collection[Checkout], gone: Collection[str]
+def guess_repository(
+    newcomer: NewCheckout, repos: Iterable[Repo], here: Collection[Checkout], gone: Collection[str]
 ) -> str:
     """Give the name of the repository: of one that is known, or of the directory, for a new one.
 
@@ -122,7 +122,7 @@ def recognised(
     return name
 
 
-def _question(newcomer: Newcomer, slugs: Iterable[str], what: str) -> HubUsageError:
+def _question(newcomer: NewCheckout, slugs: Iterable[str], what: str) -> HubUsageError:
     names = " or ".join(f"'{slug}'" for slug in slugs)
     ways = ", ".join(f"--slug {shlex.quote(slug)}" for slug in slugs)
     own = shlex.quote(newcomer.path.name)

@@ -21,7 +21,7 @@ class Pair(Struct, frozen=True, kw_only=True):
     block: Block | None
 
 
-class Sight(Struct, frozen=True, kw_only=True):
+class RepoContents(Struct, frozen=True, kw_only=True):
     """All that is seen of a repository in this checkout and in the hub.
 
     `tasks` are the repository's, deleted ones too; `elsewhere` those of other repositories that some block
@@ -44,34 +44,34 @@ class Matching(Struct, frozen=True, kw_only=True):
     findings: tuple[Finding, ...] = ()
 
 
-def match(sight: Sight) -> Matching:
+def match(contents: RepoContents) -> Matching:
     """Find the pairs. A block that is held here (C-25, C-26) is in none, nor is the task that it names."""
-    live = [task for task in sight.tasks if not task.deleted]
-    if live and not sight.has_workplans:
-        behind = sight.condition.is_behind
-        return Matching(findings=(task_findings.no_workplans(sight.repo, len(live), behind=behind),))
-    index = _Index(sight)
-    twins = _twins(sight.blocks)
+    live = [task for task in contents.tasks if not task.deleted]
+    if live and not contents.has_workplans:
+        behind = contents.condition.is_behind
+        return Matching(findings=(task_findings.no_workplans(contents.repo, len(live), behind=behind),))
+    index = _Index(contents)
+    twins = _twins(contents.blocks)
     held = {_place(block) for group in twins for block in group}
-    pairs, findings = [], [_duplicate(sight, index, group) for group in twins]
-    for block in sight.blocks:
+    pairs, findings = [], [_duplicate(contents, index, group) for group in twins]
+    for block in contents.blocks:
         if block.problem:
             pairs.append(Pair(hub=index.named_by(block), block=block))
         elif _place(block) in held:
             continue
         elif mismatch := index.mismatch(block):
-            findings.append(_mismatch(sight, index, block, *mismatch))
+            findings.append(_mismatch(contents, index, block, *mismatch))
         else:
             pairs.append(Pair(hub=index.named_by(block), block=block))
-    pairs.extend(Pair(hub=task, block=None) for task in index.without_block(sight))
+    pairs.extend(Pair(hub=task, block=None) for task in index.without_block(contents))
     return Matching(pairs=tuple(pairs), findings=tuple(findings))
 
 
 class _Index:
-    def __init__(self, sight: Sight) -> None:
-        self._by_hub_id = {task.id: task for task in sight.tasks}
-        self._by_task_id = {task.task_id: task for task in sight.tasks}
-        self._elsewhere = sight.elsewhere
+    def __init__(self, contents: RepoContents) -> None:
+        self._by_hub_id = {task.id: task for task in contents.tasks}
+        self._by_task_id = {task.task_id: task for task in contents.tasks}
+        self._elsewhere = contents.elsewhere
 
     def named_by(self, block: Block) -> HubTask | None:
         """Give the task that a block names: by the hub's id if it has one, otherwise by its own."""
@@ -101,13 +101,13 @@ class _Index:
             return message, "is this the right hub? if so, correct state_hub_task_id in the block"
         return None
 
-    def without_block(self, sight: Sight) -> Iterator[HubTask]:
+    def without_block(self, contents: RepoContents) -> Iterator[HubTask]:
         """Give the tasks that no block names in any way, and whose file is not merely unreadable."""
-        ids = {block.task_id for block in sight.blocks}
-        hub_ids = {block.hub_id for block in sight.blocks}
-        for task in sorted(sight.tasks, key=lambda task: task.task_id):
+        ids = {block.task_id for block in contents.blocks}
+        hub_ids = {block.hub_id for block in contents.blocks}
+        for task in sorted(contents.tasks, key=lambda task: task.task_id):
             named = task.task_id in ids or task.id in hub_ids
-            if not (task.deleted or named or task.source_path in sight.unreadable):
+            if not (task.deleted or named or task.source_path in contents.unreadable):
                 yield task
 
 
@@ -126,18 +126,18 @@ def _place(block: Block) -> tuple[str, int]:
     return block.path, block.line
 
 
-def _duplicate(sight: Sight, index: _Index, group: tuple[Block, ...]) -> Finding:
+def _duplicate(contents: RepoContents, index: _Index, group: tuple[Block, ...]) -> Finding:
     first = group[0]
     same = f"id '{first.task_id}'" if len({block.task_id for block in group}) == 1 else "state_hub_task_id"
     places = ", ".join(f"{block.path}:{block.line}" for block in group)
     hint = "give each block an id of its own; until then none of them is synchronised"
-    case = Case(repo=sight.repo, hub=index.named_by(first), block=first, condition=sight.condition)
+    case = Case(repo=contents.repo, hub=index.named_by(first), block=first, condition=contents.condition)
     return case.held("C-25", f"{same} occurs {len(group)} times: {places}", hint)
 
 
-def _mismatch(sight: Sight, index: _Index, block: Block, message: str, hint: str) -> Finding:
+def _mismatch(contents: RepoContents, index: _Index, block: Block, message: str, hint: str) -> Finding:
     """Give the item of a block about the task that its own id means, with the hub's id that stands in it."""
-    case = Case(repo=sight.repo, hub=index.of_id(block.task_id), block=block, condition=sight.condition)
+    case = Case(repo=contents.repo, hub=index.of_id(block.task_id), block=block, condition=contents.condition)
     return replace(case.held("C-26", message, hint), hub_id=block.hub_id or "")
 
 

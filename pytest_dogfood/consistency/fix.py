@@ -14,12 +14,12 @@ from pytest_dogfood.consistency import repository_findings
 from pytest_dogfood.consistency.check import failed_report, judge_again, look, site_of
 from pytest_dogfood.consistency.checkout_view import (
     SILENT,
-    Judged,
+    CheckoutContext,
+    CheckoutView,
+    DecidedTask,
     Progress,
     Question,
     RepoReport,
-    Site,
-    View,
 )
 from pytest_dogfood.consistency.decision import Move
 from pytest_dogfood.consistency.edit import with_statuses
@@ -43,25 +43,25 @@ from pytest_dogfood.consistency.workplan import Document
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.git.commit import (
     EditRefusedError,
-    Request,
-    Result,
     StatusChange,
+    WritebackRequest,
+    WritebackResult,
     sync_message,
     write_back,
 )
 from pytest_dogfood.git.work_tree import DEFAULT_TIMEOUT, checkout_lock
 
 
-class Following:
+class Writebacks:
     """The writebacks that are due in a view."""
 
-    def __init__(self, hub: Hub, view: View, *, run_id: str) -> None:
+    def __init__(self, hub: Hub, view: CheckoutView, *, run_id: str) -> None:
         self._hub = hub
         self._view = view
         self._run_id = run_id
         self._head = view.survey.head
 
-    def steps(self) -> Iterator[View]:
+    def steps(self) -> Iterator[CheckoutView]:
         """Do one file after another; gives the view after each, in which the judgements are done."""
         paths = dict.fromkeys(
             each.pair.block.path
@@ -88,7 +88,7 @@ class Following:
         self._hub.require_writebacks(planned)
         result = write_back(
             self._view.repository,
-            Request(
+            WritebackRequest(
                 path=path,
                 parsed=document.content,
                 edit=lambda _content: with_statuses(document, statuses),
@@ -102,7 +102,7 @@ class Following:
         if result.ok and result.commit:
             self._hub.record_writebacks([replace(each, commit=result.commit) for each in planned])
 
-    def _possible(self, document: Document, due: Sequence[Judged]) -> list[Judged]:
+    def _possible(self, document: Document, due: Sequence[DecidedTask]) -> list[DecidedTask]:
         """Leave out the tasks whose status cannot be edited: they must not keep the others of the file back."""
         try:
             with_statuses(document, _statuses(due))
@@ -117,7 +117,7 @@ class Following:
             return [each for each in due if not refusals[_task_id(each)]]
         return list(due)
 
-    def _note(self, due: Sequence[Judged], result: Result) -> None:
+    def _note(self, due: Sequence[DecidedTask], result: WritebackResult) -> None:
         if result.commit:
             self._head = result.commit
         for each in due:
@@ -130,11 +130,11 @@ class Following:
         if (finding := writeback_finding(result, self._view.checkout.repo)) is not None:
             self._view = replace(self._view, findings=(*self._view.findings, finding))
 
-    def _replace(self, old: Judged, new: Judged) -> None:
+    def _replace(self, old: DecidedTask, new: DecidedTask) -> None:
         judged = tuple(new if each is old else each for each in self._view.judged)
         self._view = replace(self._view, judged=judged)
 
-    def _record(self, judged: Judged, change: StatusChange, path: str) -> Writeback:
+    def _record(self, judged: DecidedTask, change: StatusChange, path: str) -> Writeback:
         return Writeback(
             run_id=self._run_id,
             checkout=self._view.checkout.id,
@@ -146,25 +146,25 @@ class Following:
         )
 
 
-def _is_due(judged: Judged, path: str) -> bool:
+def _is_due(judged: DecidedTask, path: str) -> bool:
     block = judged.pair.block
     return block is not None and block.path == path and judged.decision.file_status is not None
 
 
-def _task_id(judged: Judged) -> str:
+def _task_id(judged: DecidedTask) -> str:
     return judged.pair.block.task_id if judged.pair.block is not None else ""
 
 
-def _old_status(judged: Judged) -> str:
+def _old_status(judged: DecidedTask) -> str:
     return (judged.pair.block.status if judged.pair.block is not None else None) or ""
 
 
-def _statuses(due: Sequence[Judged]) -> dict[str, Status]:
+def _statuses(due: Sequence[DecidedTask]) -> dict[str, Status]:
     wanted = ((_task_id(each), each.decision.file_status) for each in due)
     return {task_id: status for task_id, status in wanted if status is not None}
 
 
-def _refusal(document: Document, judged: Judged) -> str:
+def _refusal(document: Document, judged: DecidedTask) -> str:
     try:
         with_statuses(document, _statuses([judged]))
     except EditRefusedError as error:
@@ -185,7 +185,7 @@ def _ignore(_text: str) -> None:
     """Take no notice."""
 
 
-class Errand(Struct, frozen=True, kw_only=True):
+class FixOptions(Struct, frozen=True, kw_only=True):
     """Who fixes, and how. With `pull` the checkout follows its upstream first; `notice` is told if it cannot."""
 
     machine: Machine
@@ -209,7 +209,7 @@ class Errand(Struct, frozen=True, kw_only=True):
 
 
 def fix(
-    hub: Hub, checkouts: Iterable[Checkout], errand: Errand, *, progress: Progress = SILENT
+    hub: Hub, checkouts: Iterable[Checkout], errand: FixOptions, *, progress: Progress = SILENT
 ) -> Iterator[RepoReport]:
     """Fix each checkout and report on it; what fails in one does not stop the others.
 
@@ -218,7 +218,7 @@ def fix(
     """
     for checkout in checkouts:
         progress.begin(checkout.repo)
-        fixing = _Fixing(hub, checkout, errand, progress)
+        fixing = _CheckoutFix(hub, checkout, errand, progress)
         try:
             fixing.run()
         except repository_findings.OF_ONE_CHECKOUT as error:
@@ -237,20 +237,20 @@ def fix(
 
 
 @contextmanager
-def locked(site: Site, *, timeout: float) -> Iterator[None]:
+def locked(context: CheckoutContext, *, timeout: float) -> Iterator[None]:
     """Hold the lock of a checkout, where there is a work tree that could be written; elsewhere compare-and-set does.
 
     Raises as `checkout_lock` does.
     """
     with ExitStack() as stack:
-        if (git_dir := _git_dir(site)) is not None:
+        if (git_dir := _git_dir(context)) is not None:
             stack.enter_context(checkout_lock(git_dir, timeout=timeout))
         yield
 
 
-def _git_dir(site: Site) -> Path | None:
+def _git_dir(context: CheckoutContext) -> Path | None:
     try:
-        return site.repository.place.git_dir
+        return context.repository.place.git_dir
     except (HarnessError, OSError):
         return None
 
@@ -258,7 +258,7 @@ def _git_dir(site: Site) -> Path | None:
 _DUE = frozenset({Action.HUB_UPDATE, Action.CREATE, Action.WRITEBACK})
 
 
-def _without_hint_to_fix(judged: Judged) -> Judged:
+def _without_hint_to_fix(judged: DecidedTask) -> DecidedTask:
     """Give a judgement whose items do not advise `fix` for what this fix was about to do and could not."""
     findings = (
         each if each.fixed or each.action not in _DUE else replace(each, hint="") for each in judged.findings
@@ -266,16 +266,16 @@ def _without_hint_to_fix(judged: Judged) -> Judged:
     return replace(judged, findings=tuple(findings))
 
 
-class _Fixing:
+class _CheckoutFix:
     """One checkout being fixed. `view` is what was seen, in which each judgement is replaced once it is done."""
 
-    def __init__(self, hub: Hub, checkout: Checkout, errand: Errand, progress: Progress) -> None:
+    def __init__(self, hub: Hub, checkout: Checkout, errand: FixOptions, progress: Progress) -> None:
         self._hub = hub
         self._checkout = checkout
         self._errand = errand
         self._progress = progress
         self._report: RepoReport | None = None
-        self._view: View | None = None
+        self._view: CheckoutView | None = None
 
     def report(self, *, broken_off: bool = False) -> RepoReport | None:
         """Give what was done so far; `broken_off` by a failure, without the advice to run the same again."""
@@ -294,27 +294,27 @@ class _Fixing:
         return replace(so_far, findings=(*failure.findings, *so_far.findings))
 
     def run(self) -> None:
-        site = site_of(self._hub, self._checkout)
+        context = site_of(self._hub, self._checkout)
         with ExitStack() as stack:
             try:
-                stack.enter_context(locked(site, timeout=self._errand.lock_timeout))
+                stack.enter_context(locked(context, timeout=self._errand.lock_timeout))
             except HarnessError as error:
                 finding = repository_findings.of_lock(self._checkout.repo, error)
                 self._report = RepoReport(
                     repo=self._checkout.repo, path=self._checkout.path, findings=(finding,)
                 )
                 return
-            self._view = look(self._hub, site, self._pulled(site))
+            self._view = look(self._hub, context, self._pulled(context))
             self._apply_all()
             self._write_back()
 
-    def _pulled(self, site: Site) -> Question:
+    def _pulled(self, context: CheckoutContext) -> Question:
         """Pull if that was asked for; what was just pulled need not be fetched again."""
         question = self._errand.question
         if not self._errand.pull or question.offline:
             return question
         try:
-            answer = site.repository.pull()
+            answer = context.repository.pull()
             why = "" if answer.ok else answer.complaint(PULL_LINES)
         except (HarnessError, OSError) as error:
             why = str(error)
@@ -339,7 +339,7 @@ class _Fixing:
             done = self._applied(view, judged)
             self._view = view = replace(view, judged=(*view.judged[:at], done, *view.judged[at + 1 :]))
 
-    def _applied(self, view: View, judged: Judged) -> Judged:
+    def _applied(self, view: CheckoutView, judged: DecidedTask) -> DecidedTask:
         for _ in range(RETRIES + 1):
             block = judged.pair.block
             if block is None or judged.decision.hub_status is None:
@@ -359,7 +359,7 @@ class _Fixing:
         held = judged.with_first(action=Action.HELD)
         return held.with_more(repository_findings.of_race(held.findings[0], RETRIES + 1))
 
-    def _write(self, view: View, judged: Judged, block: Block) -> HubTask | None:
+    def _write(self, view: CheckoutView, judged: DecidedTask, block: Block) -> HubTask | None:
         """Write to the hub once; gives the task, or None if it is not as it was seen."""
         decision, seen = judged.decision, judged.pair.hub
         if decision.hub_status is None:
@@ -389,7 +389,7 @@ class _Fixing:
         )
         return seen if done else None
 
-    def _with_path_recorded(self, view: View, judged: Judged) -> Judged:
+    def _with_path_recorded(self, view: CheckoutView, judged: DecidedTask) -> DecidedTask:
         task, path = judged.pair.hub, judged.decision.new_path
         if task is None or not path:
             return judged
@@ -405,5 +405,5 @@ class _Fixing:
 
     def _write_back(self) -> None:
         if self._view is not None and self._view.survey.condition.writes_file:
-            for view in Following(self._hub, self._view, run_id=self._errand.run_id).steps():
+            for view in Writebacks(self._hub, self._view, run_id=self._errand.run_id).steps():
                 self._view = view

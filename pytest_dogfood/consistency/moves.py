@@ -11,10 +11,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pytest_dogfood.consistency.check import look, site_of
-from pytest_dogfood.consistency.checkout_view import View
+from pytest_dogfood.consistency.checkout_view import CheckoutView
 from pytest_dogfood.consistency.checkouts import only_checkout
 from pytest_dogfood.consistency.edit import with_reopening, with_statuses
-from pytest_dogfood.consistency.fix import Errand, locked
+from pytest_dogfood.consistency.fix import FixOptions, locked
 from pytest_dogfood.consistency.hub.model import (
     RANK,
     Block,
@@ -30,7 +30,13 @@ from pytest_dogfood.consistency.repository_findings import file_finding, repo_fi
 from pytest_dogfood.consistency.task_findings import Finding
 from pytest_dogfood.consistency.workplan import Document
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.git.commit import EditRefusedError, Request, StatusChange, sync_message, write_back
+from pytest_dogfood.git.commit import (
+    EditRefusedError,
+    StatusChange,
+    WritebackRequest,
+    sync_message,
+    write_back,
+)
 from pytest_dogfood.git.tracked_file import FileState, GitFile
 
 
@@ -45,7 +51,7 @@ class Moved(Struct, frozen=True, kw_only=True):
 class _Scene(Struct, frozen=True, kw_only=True):
     """One task in one checkout, in which everything allows the move."""
 
-    view: View
+    view: CheckoutView
     block: Block
     status: Status
 
@@ -57,7 +63,7 @@ class _Scene(Struct, frozen=True, kw_only=True):
 class Mover:
     """Makes deliberate moves in one hub. Each raises RefusedError, before anything is written, if it may not be."""
 
-    def __init__(self, hub: Hub, errand: Errand, *, reason: str = "", here: Path | None = None) -> None:
+    def __init__(self, hub: Hub, errand: FixOptions, *, reason: str = "", here: Path | None = None) -> None:
         self._hub = hub
         self._errand = errand
         self._reason = reason
@@ -161,7 +167,7 @@ class Mover:
         self._hub.require_writebacks([record])
         result = write_back(
             view.repository,
-            Request(
+            WritebackRequest(
                 path=scene.block.path,
                 parsed=scene.document.content,
                 edit=lambda _content: edit(),
@@ -186,9 +192,9 @@ class Mover:
         """Hold the lock of this checkout, and see that the repository and the file allow the move."""
         checkout = only_checkout(self._hub, self._errand.machine.id, task.repo, here=self._here)
         try:
-            site = site_of(self._hub, checkout)
-            with locked(site, timeout=self._errand.lock_timeout):
-                view = look(self._hub, site, self._errand.question)
+            context = site_of(self._hub, checkout)
+            with locked(context, timeout=self._errand.lock_timeout):
+                view = look(self._hub, context, self._errand.question)
                 _require_condition(view, writes_file=writes_file)
                 block = _only_block(view, task)
                 if writes_file:
@@ -206,7 +212,7 @@ def _usable(task: HubTask) -> Status:
     return status
 
 
-def _require_condition(view: View, *, writes_file: bool) -> None:
+def _require_condition(view: CheckoutView, *, writes_file: bool) -> None:
     condition = view.survey.condition
     if condition.writes_file if writes_file else condition.writes_hub:
         return
@@ -214,7 +220,7 @@ def _require_condition(view: View, *, writes_file: bool) -> None:
     raise _refused_by(found or (view.findings[0] if view.findings else None))
 
 
-def _require_clean(view: View, path: str) -> None:
+def _require_clean(view: CheckoutView, path: str) -> None:
     file = GitFile(view.repository.git, view.repository.place, path)
     state = file.examined(view.documents[path].content).state
     if state is not FileState.CLEAN:
@@ -229,7 +235,7 @@ def _refused_by(finding: Finding | None) -> RefusedError:
     return RefusedError(f"{finding.code} {place}{finding.said}{hint}")
 
 
-def _only_block(view: View, task: HubTask) -> Block:
+def _only_block(view: CheckoutView, task: HubTask) -> Block:
     for each in view.judged:
         if each.pair.hub is not None and each.pair.hub.id == task.id and each.pair.block is not None:
             if not each.pair.block.problem:

@@ -12,7 +12,7 @@ from pytest_dogfood.consistency.hub.location import PROJECT_FILE
 from pytest_dogfood.consistency.hub.model import HubUsageError, WrongHubError
 from pytest_dogfood.consistency.task_findings import Action, Case, Finding, Severity
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.git.commit import Reason, Result
+from pytest_dogfood.git.commit import Reason, WritebackResult
 from pytest_dogfood.git.tracked_file import FileState
 from pytest_dogfood.git.work_tree import CheckoutLockedError, RepoCondition, RepoState
 
@@ -278,7 +278,7 @@ _WHY_NOT_WRITTEN = {
 }
 
 
-def writeback_finding(result: Result, repo: str) -> Finding | None:
+def writeback_finding(result: WritebackResult, repo: str) -> Finding | None:
     """Return what the report of `fix` says of a writeback, if there is something to say."""
     if result.reason is None:
         return None

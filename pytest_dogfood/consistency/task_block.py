@@ -42,14 +42,14 @@ class UnusableError(ValueError):
     """The text of a block cannot be used; the message says why."""
 
 
-class Line(NamedTuple):
+class SourceLine(NamedTuple):
     """A line of a block: where its text begins in the whole file, and the text without indentation of the fence."""
 
     start: int
     text: str
 
 
-class Field(Struct, frozen=True, kw_only=True):
+class TaskField(Struct, frozen=True, kw_only=True):
     """A scalar and where its characters are in the whole file: inside the quotes, if there are some.
 
     `event` counts the events before it. `is_verbatim` is False where the text is not the value as it stands
@@ -72,13 +72,13 @@ class Field(Struct, frozen=True, kw_only=True):
 class Fields(Struct, frozen=True, kw_only=True):
     """A block's scalars by their keys, and all that was read, for comparing one reading with another."""
 
-    scalars: Mapping[str, Field] = field(default_factory=dict)
+    scalars: Mapping[str, TaskField] = field(default_factory=dict)
     nested: frozenset[str] = frozenset()
     is_flow: bool = False
     events: tuple[Event, ...] = ()
 
 
-def read_fields(lines: Sequence[Line], *, first_line: int, loader: type[Any] = LOADER) -> Fields:
+def read_fields(lines: Sequence[SourceLine], *, first_line: int, loader: type[Any] = LOADER) -> Fields:
     """Read a block. `first_line` is the number of the first of `lines`. Raises UnusableError."""
     source = _Source(lines)
     if len(source.text) > MAX_CHARACTERS:
@@ -103,7 +103,7 @@ def _syntax_problem(error: yaml.MarkedYAMLError, first_line: int) -> str:
 class _Source:
     """The text that is parsed, and the way from its characters back to those of the file."""
 
-    def __init__(self, lines: Sequence[Line]) -> None:
+    def __init__(self, lines: Sequence[SourceLine]) -> None:
         self._lines = lines
         # One character for one: a tab is white space here, which YAML would not have in an indentation.
         self._texts = [line.text.replace("\t", " ") for line in lines]
@@ -128,7 +128,7 @@ def _check_shape(events: Sequence[yaml.Event]) -> None:
 
 
 def _fields(events: Sequence[yaml.Event], source: _Source) -> Fields:
-    scalars: dict[str, Field] = {}
+    scalars: dict[str, TaskField] = {}
     nested: set[str] = set()
     for key_at, value_at in _pairs(events):
         key, value = events[key_at], events[value_at]
@@ -165,11 +165,11 @@ def _outer_nodes(events: Sequence[yaml.Event]) -> Iterator[int]:
             depth += isinstance(event, CollectionStartEvent)
 
 
-def _field(key: ScalarEvent, value: ScalarEvent, at: int, source: _Source) -> Field:
+def _field(key: ScalarEvent, value: ScalarEvent, at: int, source: _Source) -> TaskField:
     quotes = 1 if value.style in {"'", '"'} else 0
     begin, end = _extent(value)
     begin, end = begin + quotes, end - quotes
-    return Field(
+    return TaskField(
         value=value.value,
         key_start=source.origin(_extent(key)[0]),
         start=source.origin(begin),
@@ -206,7 +206,7 @@ class BlockReader(Struct, frozen=True, kw_only=True):
     heading: str
     loader: type[Any]
 
-    def read(self, token: Token, lines: Sequence[Line], number: int) -> Entry:
+    def read(self, token: Token, lines: Sequence[SourceLine], number: int) -> Entry:
         """Read the block of these lines, fences included; `number` is that of the first."""
         content = [_unindented(line, _indentation(lines[0])) for line in lines[1:]]
         try:
@@ -234,17 +234,17 @@ class BlockReader(Struct, frozen=True, kw_only=True):
         )
 
 
-def _indentation(line: Line) -> int:
+def _indentation(line: SourceLine) -> int:
     return len(line.text) - len(line.text.lstrip(" "))
 
 
-def _unindented(line: Line, indentation: int) -> Line:
+def _unindented(line: SourceLine, indentation: int) -> SourceLine:
     """Take off as many spaces as the opening fence has, but no more than there are (CommonMark 4.5)."""
     off = min(indentation, _indentation(line))
-    return Line(line.start + off, line.text[off:])
+    return SourceLine(line.start + off, line.text[off:])
 
 
-def _check_closed(token: Token, lines: Sequence[Line]) -> None:
+def _check_closed(token: Token, lines: Sequence[SourceLine]) -> None:
     """See that the last line is a closing fence: markdown-it ends an open one where the file ends."""
     last = lines[-1].text.rstrip(" \t")
     fence = last.lstrip(" ")
@@ -253,14 +253,14 @@ def _check_closed(token: Token, lines: Sequence[Line]) -> None:
         raise UnusableError(f"its fence is never closed by a line '{token.markup}'")
 
 
-def _with_cause(problem: str, content: Sequence[Line], first_line: int) -> str:
+def _with_cause(problem: str, content: Sequence[SourceLine], first_line: int) -> str:
     """Add that another block begins inside, which is what an opening fence without its closing one looks like."""
     inside = (first_line + at for at, line in enumerate(content) if _OPENING_FENCE.match(line.text))
     at = next(inside, None)
     return problem if at is None else f"{problem}; it is not closed before the next block, in line {at}"
 
 
-def _guessed(content: Sequence[Line], block: Block) -> Block:
+def _guessed(content: Sequence[SourceLine], block: Block) -> Block:
     """Name the block as well as possible, so that what it stands for is held and not reported as missing."""
     found: dict[str, str] = {}
     for match in filter(None, (_GUESS.match(line.text) for line in content)):

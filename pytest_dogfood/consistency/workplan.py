@@ -14,7 +14,14 @@ from markdown_it import MarkdownIt
 from msgspec import Struct
 
 from pytest_dogfood.consistency.hub.model import Block
-from pytest_dogfood.consistency.task_block import LOADER, BlockReader, Entry, Line, UnusableError, read_fields
+from pytest_dogfood.consistency.task_block import (
+    LOADER,
+    BlockReader,
+    Entry,
+    SourceLine,
+    UnusableError,
+    read_fields,
+)
 from pytest_dogfood.consistency.task_findings import Action, Finding, Severity
 from pytest_dogfood.git.tracked_file import read_regular
 
@@ -111,9 +118,9 @@ def parse(content: bytes, *, path: str, loader: type[Any] = LOADER) -> Document:
     return Document(path=path, content=content, text=text, is_workplan=True, entries=entries, nested=nested)
 
 
-def split_lines(text: str) -> list[Line]:
+def split_lines(text: str) -> list[SourceLine]:
     """Give the lines, as CommonMark sees them, without their ends."""
-    return [Line(found.start(), found.group().rstrip("\r\n")) for found in _LINE.finditer(text)]
+    return [SourceLine(found.start(), found.group().rstrip("\r\n")) for found in _LINE.finditer(text)]
 
 
 def _undecodable(content: bytes, path: str, error: UnicodeDecodeError) -> Document:
@@ -126,13 +133,13 @@ def _undecodable(content: bytes, path: str, error: UnicodeDecodeError) -> Docume
     return Document(path=path, content=content, is_workplan=True, unreadable=why)
 
 
-def _front_matter_end(lines: Sequence[Line]) -> int | None:
+def _front_matter_end(lines: Sequence[SourceLine]) -> int | None:
     """Give the position of the line that closes the front matter; None if none does."""
     closing = (at for at, line in enumerate(lines) if at and line.text.rstrip() in {"---", "..."})
     return next(closing, None)
 
 
-def _is_workplan(head: Sequence[Line]) -> bool:
+def _is_workplan(head: Sequence[SourceLine]) -> bool:
     if not head or head[0].text.removeprefix(BOM).rstrip() != "---":
         return False
     try:
@@ -150,7 +157,7 @@ def _blocks_of_markdown() -> MarkdownIt:
 
 
 def _read_body(
-    text: str, lines: Sequence[Line], first: int, path: str, loader: type[Any]
+    text: str, lines: Sequence[SourceLine], first: int, path: str, loader: type[Any]
 ) -> tuple[tuple[Entry, ...], tuple[int, ...]]:
     if first >= len(lines) or not _ANY_TASK_FENCE.search(text, lines[first].start):
         return (), ()

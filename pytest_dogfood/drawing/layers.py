@@ -257,7 +257,7 @@ Rows = list[list[str]]
 _SWEEPS = 24
 
 
-def untangled(ladder: Ladder) -> tuple[tuple[str, ...], ...]:
+def minimise_crossings(ladder: Ladder) -> tuple[tuple[str, ...], ...]:
     """Order every row by barycentre sweeps and by exchanging neighbours; the best order that was met wins."""
     rows = _first_order(ladder)
     best = [list(row) for row in rows]

@@ -13,7 +13,7 @@ from itertools import accumulate, pairwise
 
 from msgspec import Struct
 
-from pytest_dogfood.drawing.layers import Box, Ends, Joint, Ladder, ladder_of, untangled
+from pytest_dogfood.drawing.layers import Box, Ends, Joint, Ladder, ladder_of, minimise_crossings
 
 Rows = Sequence[Sequence[str]]
 
@@ -23,7 +23,7 @@ _GAP_OF_POINTS = 13.0
 _TO_THE_MIDDLE = 0.01
 
 
-def straightened(ladder: Ladder, rows: Rows) -> dict[str, float]:
+def assign_x(ladder: Ladder, rows: Rows) -> dict[str, float]:
     """Give the centre of every item, the leftmost edge being 0. `rows` holds the items in their order."""
     centres: dict[str, float] = {}
     for row in filter(None, rows):
@@ -187,8 +187,8 @@ def lay_out(boxes: Sequence[Box], joints: Sequence[Joint]) -> Layout:
     tied = {key for joint in joints for key in (*joint.sources, *joint.targets)}
     whole = ladder_of(boxes, joints)
     ladder = _without(whole, [box.key for box in boxes if box.key not in tied])
-    rows = untangled(ladder)
-    centres = straightened(ladder, rows)
+    rows = minimise_crossings(ladder)
+    centres = assign_x(ladder, rows)
     centres |= _beside(whole, ladder, centres)
     tops, heights, bands = _levels(whole, centres)
     places = {}

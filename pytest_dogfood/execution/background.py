@@ -21,7 +21,7 @@ from pytest_dogfood.execution import process, watcher
 from pytest_dogfood.execution.output import printable
 
 
-class Running(Struct, frozen=True, kw_only=True):
+class BackgroundProcess(Struct, frozen=True, kw_only=True):
     """A service: the leader of its process group. `start_time` tells it from a later process with the same id."""
 
     pid: int
@@ -61,7 +61,7 @@ def start(
     env: Mapping[str, str],
     log: Path,
     ports: Mapping[str, int] | None = None,
-) -> Running:
+) -> BackgroundProcess:
     """Start a service in a session of its own, its output appended to `log`.
 
     It lives on when the caller ends. Raises HarnessError saying what could not be started.
@@ -75,7 +75,7 @@ def start(
         os.close(descriptor)
     # Nobody waits for it here; without a status its finalizer would warn of a process that still runs.
     started.returncode = 0
-    return Running(
+    return BackgroundProcess(
         pid=started.pid,
         start_time=process.start_time(started.pid),
         log=str(log),
@@ -83,12 +83,12 @@ def start(
     )
 
 
-def is_alive(running: Running) -> bool:
+def is_alive(running: BackgroundProcess) -> bool:
     """Tell whether the service's own process still runs; a later process with its id does not count."""
     return process.alive(running.pid, running.start_time)
 
 
-def stop(running: Running, *, grace: float = 5.0) -> None:
+def stop(running: BackgroundProcess, *, grace: float = 5.0) -> None:
     """End the service with all of its group, from whichever process; once it has ended this does nothing.
 
     Where its leader is gone, what is left of its group ends: the system gives a number to no new process as
@@ -99,7 +99,7 @@ def stop(running: Running, *, grace: float = 5.0) -> None:
         _reap(running.pid)
 
 
-def _gone(running: Running) -> bool:
+def _gone(running: BackgroundProcess) -> bool:
     _reap(running.pid)
     return not is_alive(running)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pytest_dogfood.actor_protocol import Action
 from pytest_dogfood.diagnostics import counted
 from pytest_dogfood.execution.expectations import WITHHELD, Stream
-from pytest_dogfood.execution.runner import Bench, Grade, Performance, StepResult
+from pytest_dogfood.execution.runner import Grade, StepResult, StepRunner, StepsResult
 
 
 def one_line(result: StepResult, *, what: str = "step") -> str:
@@ -18,7 +18,7 @@ def one_line(result: StepResult, *, what: str = "step") -> str:
 
 
 def failure_text(
-    done: Performance, bench: Bench, *, what: str = "step", reproduce: str = "", verbose: bool = False
+    done: StepsResult, runner: StepRunner, *, what: str = "step", reproduce: str = "", verbose: bool = False
 ) -> str:
     """Describe the failure in full: place, intent, command, what was expected and came, output, what to type next.
 
@@ -34,7 +34,7 @@ def failure_text(
     lines += _failed(failed)
     if reproduce:
         lines += ["", f"reproduce: {reproduce}"]
-    return bench.mask("\n".join(lines))
+    return runner.mask("\n".join(lines))
 
 
 def _failed(result: StepResult) -> Iterator[str]:

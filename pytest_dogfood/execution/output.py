@@ -108,7 +108,7 @@ UNMASKED = ".raw"
 """Suffix of an output that may still hold secrets; whoever finds one after a death removes it."""
 
 
-class Spares:
+class EmptyFiles:
     """Files of one kind that nothing was written to. They keep their names until something is."""
 
     def __init__(self) -> None:
@@ -156,14 +156,14 @@ class Output(Struct):
 
     directory: Path
     name: str
-    spares: Spares | None
+    empty_files: EmptyFiles | None
     path: Path | None = None
 
     def open(self) -> int:
         """Open the file for a command to write to, readable by its owner only."""
-        if self.spares is None:
+        if self.empty_files is None:
             self.path = self.directory / (self.name + UNMASKED)
-        elif (spare := self.spares.open()) is not None:
+        elif (spare := self.empty_files.open()) is not None:
             self.path, descriptor = spare
             return descriptor
         else:
@@ -182,17 +182,17 @@ class Output(Struct):
 
     def _settled(self, path: Path, secrets: Secrets) -> Path | None:
         if path.stat().st_size:
-            if self.spares is None:
+            if self.empty_files is None:
                 secrets.mask_file(path)
             return path if path.name == self.name else path.replace(self.directory / self.name)
-        if self.spares is None:
+        if self.empty_files is None:
             path.unlink()
         else:
-            self.spares.add(path)
+            self.empty_files.add(path)
         return None
 
     def discard(self) -> None:
         """Remove what may hold secrets, for nobody is going to settle it."""
-        if self.spares is None and self.path is not None:
+        if self.empty_files is None and self.path is not None:
             self.path.unlink(missing_ok=True)
             self.path = None

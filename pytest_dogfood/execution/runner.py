@@ -60,7 +60,7 @@ def compare(step: Step, seen: Observation) -> Comparison:
     return Comparison(wrong=wrong, values=values, withheld=withheld)
 
 
-class Bench(Protocol):
+class StepRunner(Protocol):
     """Runs one step for real, within `limit` seconds if that is less than its own limit."""
 
     def run(
@@ -115,7 +115,7 @@ class StepResult(Struct, frozen=True, kw_only=True):
     grade: Grade | None = None
 
 
-class Performance(Struct):
+class StepsResult(Struct):
     """The steps that ran, up to and including the first that did not do as expected.
 
     `values` are those saved so far, also by a step that failed then: what is to be cleaned up goes by them. `saved` is
@@ -125,7 +125,7 @@ class Performance(Struct):
     results: list[StepResult] = field(default_factory=list)
     values: dict[str, str] = field(default_factory=dict)
     secret: list[str] = field(default_factory=list)
-    saved: Callable[[Performance], None] | None = None
+    saved: Callable[[StepsResult], None] | None = None
 
     def keep(self, saved: SavedValue) -> None:
         """Take in a value that a step has saved."""
@@ -168,7 +168,7 @@ class Deadline:
 class StepActor(Protocol):
     """Does the steps of one journey that have no command."""
 
-    def act(self, number: int, done: Performance, deadline: Deadline) -> StepResult: ...
+    def act(self, number: int, done: StepsResult, deadline: Deadline) -> StepResult: ...
 
     def observed(self, result: StepResult) -> None:
         """Take note of a step that the journey file itself gave a command for."""
@@ -176,15 +176,15 @@ class StepActor(Protocol):
     def finish(self) -> None: ...
 
 
-def perform(
+def run_steps(
     steps: Sequence[Step],
-    bench: Bench,
+    runner: StepRunner,
     *,
     timeout: float | None = None,
     keep_going: bool = False,
     actor: StepActor | None = None,
-    done: Performance | None = None,
-) -> Performance:
+    done: StepsResult | None = None,
+) -> StepsResult:
     """Run steps until one does not do as expected; `timeout` (seconds) bounds them all together.
 
     `done` accounts for each step as it ends, so that the caller knows it even if something is raised; it is returned.
@@ -193,14 +193,14 @@ def perform(
     command are left to the `actor`; the time it takes to decide does not count.
     """
     deadline = Deadline(timeout)
-    done = Performance() if done is None else done
+    done = StepsResult() if done is None else done
     failed: StepResult | None = None
     try:
         for number, step in enumerate(steps, start=1):
             if actor is not None and step.run is None:
                 result = actor.act(number, done, deadline)
             else:
-                result = _perform_one(step, number, len(steps), bench, done, deadline)
+                result = _perform_one(step, number, len(steps), runner, done, deadline)
                 if actor is not None:
                     actor.observed(result)
             done.results.append(result)
@@ -218,7 +218,7 @@ def perform(
 
 
 def _perform_one(
-    step: Step, number: int, total: int, bench: Bench, done: Performance, deadline: Deadline
+    step: Step, number: int, total: int, runner: StepRunner, done: StepsResult, deadline: Deadline
 ) -> StepResult:
     give_up = None if step.until is None else time.monotonic() + step.until.timeout
     tries = 0
@@ -229,7 +229,7 @@ def _perform_one(
         until = None if give_up is None else give_up - time.monotonic()
         limits = [left for left in (deadline.left(), until) if left is not None]
         limit = max(min(limits), 0.001) if limits else None
-        seen = bench.run(step, number=number, variables=before, limit=limit)
+        seen = runner.run(step, number=number, variables=before, limit=limit)
         found = compare(step, seen)
         seen.finish(withheld=found.withheld)
         for one in found.values:

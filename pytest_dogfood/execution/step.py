@@ -20,7 +20,7 @@ from pytest_dogfood.diagnostics import HarnessError, to_harness_error
 from pytest_dogfood.execution.expectations import READABLE, WITHHELD, Stream, TooMuchToJudge
 from pytest_dogfood.execution.interruption import CLEANUP_SECONDS, Interruption
 from pytest_dogfood.execution.masking import SecretKeeper
-from pytest_dogfood.execution.output import Captured, Output, Spares, TooMuchOutput, is_full, printable
+from pytest_dogfood.execution.output import Captured, EmptyFiles, Output, TooMuchOutput, is_full, printable
 from pytest_dogfood.execution.process import Command, Ended, Lifeline, run
 from pytest_dogfood.fileformat.expected_text import problem_with
 from pytest_dogfood.journey import Script, Step
@@ -68,7 +68,7 @@ STEP_MARKER = "_DOGFOOD_STEP"
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})", re.ASCII)
 
 
-class RealBench(Struct, frozen=True, kw_only=True):
+class ShellRunner(Struct, frozen=True, kw_only=True):
     """Runs steps in `workdir` with `environment`, writing outputs to `outputs` under names that begin with `name`.
 
     Scripts are found below `rootdir`. `timeout` (seconds) is the limit of a step that sets none.
@@ -81,7 +81,7 @@ class RealBench(Struct, frozen=True, kw_only=True):
     name: str
     timeout: float
     keeper: SecretKeeper
-    spares: Mapping[str, Spares]
+    empty_files: Mapping[str, EmptyFiles]
     lifeline: Lifeline | None = None
     interruption: Interruption = msgspec.field(default_factory=Interruption)
 
@@ -127,7 +127,7 @@ class RealBench(Struct, frozen=True, kw_only=True):
         allowed = self.timeout if step.timeout is None else step.timeout
         secretive = bool(self.keeper.secrets) or any(saved.secret for saved in step.save)
         out, err = (
-            Output(self.outputs, f"{mark}.{kind}", None if secretive else self.spares[kind])
+            Output(self.outputs, f"{mark}.{kind}", None if secretive else self.empty_files[kind])
             for kind in ("out", "err")
         )
         command = Command(

@@ -116,7 +116,7 @@ class Reason(StrEnum):
     NOT_AS_INTENDED = "not_as_intended"
 
 
-class Request(Struct, frozen=True, kw_only=True):
+class WritebackRequest(Struct, frozen=True, kw_only=True):
     """One file, the bytes it was parsed from, what to do to them, and the commit that was checked out then.
 
     `edit` may raise EditRefusedError. `path` is relative to the registered directory.
@@ -129,7 +129,7 @@ class Request(Struct, frozen=True, kw_only=True):
     head: str
 
 
-class Result(Struct, frozen=True, kw_only=True):
+class WritebackResult(Struct, frozen=True, kw_only=True):
     """What came of a request. `commit` is what is checked out now if we changed that, else empty.
 
     `reason` is None if all went as intended; without a `commit` there was nothing to do then.
@@ -148,8 +148,8 @@ class Result(Struct, frozen=True, kw_only=True):
 
 
 def write_back(
-    repository: Repository, request: Request, *, options: CommitOptions = DEFAULT_OPTIONS
-) -> Result:
+    repository: Repository, request: WritebackRequest, *, options: CommitOptions = DEFAULT_OPTIONS
+) -> WritebackResult:
     """Change one file and commit it, or leave everything as it was; never raises for what files or git do.
 
     Only what comes from outside, such as KeyboardInterrupt, is raised, after the file has been put in order.
@@ -159,26 +159,26 @@ def write_back(
     except _StoppedError as stopped:
         return stopped.result
     except HarnessError as error:
-        return Result(path=request.path, reason=Reason.UNREADABLE, detail=str(error))
+        return WritebackResult(path=request.path, reason=Reason.UNREADABLE, detail=str(error))
 
 
 class _StoppedError(Exception):
-    def __init__(self, result: Result) -> None:
+    def __init__(self, result: WritebackResult) -> None:
         super().__init__(result)
         self.result = result
 
 
 class _Writeback:
-    def __init__(self, repository: Repository, request: Request, options: CommitOptions) -> None:
+    def __init__(self, repository: Repository, request: WritebackRequest, options: CommitOptions) -> None:
         self._repository = repository
         self._request = request
         self._options = options
         self._file = GitFile(repository.git, repository.place, request.path)
 
-    def result(self) -> Result:
+    def result(self) -> WritebackResult:
         new = self._edited()
         if new == self._request.parsed:
-            return Result(path=self._request.path)
+            return WritebackResult(path=self._request.path)
         tracked = self._cleared()
         before, after = self._versions(tracked, new)
         self._write(new)
@@ -227,7 +227,7 @@ class _Writeback:
         except OSError as error:
             raise self._stopped(Reason.NOT_WRITTEN, str(error)) from error
 
-    def _committed(self, new: bytes, before: Version, after: Version) -> Result:
+    def _committed(self, new: bytes, before: Version, after: Version) -> WritebackResult:
         git, name = self._repository.git, self._file.name
         answer = commit_file(git, name, self._request.message, self._options)
         head = self._repository.head()
@@ -237,12 +237,12 @@ class _Writeback:
         wrong = deviation(git, name, parent=self._request.head, commit=head, before=before, after=after)
         if not wrong:
             self._catch_up_index(before, after)
-            return Result(path=self._request.path, commit=head)
+            return WritebackResult(path=self._request.path, commit=head)
         if not answer.ok:
             wrong = f"{wrong}\n{self._restore_unless_committed(new, after)}".rstrip()
         return self._failed(Reason.NOT_AS_INTENDED, wrong, commit=head)
 
-    def _without_commit(self, answer: Answer, new: bytes, after: Version) -> Result:
+    def _without_commit(self, answer: Answer, new: bytes, after: Version) -> WritebackResult:
         restored = self._restore_unless_committed(new, after)
         said = (answer.complaint(), restored, self._locks())
         reason = Reason.TIMED_OUT if answer.timed_out else Reason.COMMIT_FAILED
@@ -272,10 +272,14 @@ class _Writeback:
 
     def _failed(
         self, reason: Reason, detail: str = "", *, commit: str = "", restored: bool = False
-    ) -> Result:
-        return Result(path=self._request.path, reason=reason, detail=detail, commit=commit, restored=restored)
+    ) -> WritebackResult:
+        return WritebackResult(
+            path=self._request.path, reason=reason, detail=detail, commit=commit, restored=restored
+        )
 
     def _stopped(
         self, reason: Reason, detail: str = "", *, state: FileState = FileState.CLEAN
     ) -> _StoppedError:
-        return _StoppedError(Result(path=self._request.path, reason=reason, detail=detail, state=state))
+        return _StoppedError(
+            WritebackResult(path=self._request.path, reason=reason, detail=detail, state=state)
+        )

@@ -10,7 +10,7 @@ from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Journey, JourneyId, Token
 from pytest_dogfood.outcomes import Cause, Proof
 from pytest_dogfood.provisioning.presence import Presence, what_the_probe_said
-from pytest_dogfood.provisioning.workspace import State
+from pytest_dogfood.provisioning.workspace import ChainState
 from pytest_dogfood.storage.journal import Journal, JourneyEnd
 from pytest_dogfood.storage.token_registry import MACHINE, Holding
 
@@ -80,7 +80,7 @@ def establish(
     presence: Presence,
     journal: Journal,
     journey: Journey,
-    state: State,
+    state: ChainState,
     values: Mapping[str, str],
     secret: Iterable[str] = (),
 ) -> Established:

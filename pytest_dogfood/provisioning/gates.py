@@ -9,13 +9,13 @@ from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.journey import Journey, JourneyId, Token
 from pytest_dogfood.outcomes import Cause, Outcome, reason_of
 from pytest_dogfood.provisioning.presence import Presence
-from pytest_dogfood.provisioning.replay import Ask, DeferredError
-from pytest_dogfood.provisioning.workspace import State
+from pytest_dogfood.provisioning.replay import DeferredError, Request
+from pytest_dogfood.provisioning.workspace import ChainState
 from pytest_dogfood.storage.journal import Journal, Why
 from pytest_dogfood.storage.locks import NamedLocks
 from pytest_dogfood.storage.token_registry import MACHINE, SEVERAL
 
-Replay = Callable[[Journey, State, Ask], object]
+Replay = Callable[[Journey, ChainState, Request], object]
 """Runs a journey in a state, for the item that asks."""
 
 
@@ -34,13 +34,13 @@ class Gates:
         self._elsewhere = elsewhere
         self._replay = replay
 
-    def pass_all(self, gates: Iterable[JourneyId], ask: Ask, locks: NamedLocks | None = None) -> None:
+    def pass_all(self, gates: Iterable[JourneyId], request: Request, locks: NamedLocks | None = None) -> None:
         """Raise DeferredError at the first closed gate; one that another shard runs is replayed here once.
 
         `locks` is where to take the named locks that such a replay needs; without it the caller holds them all.
         """
         for gate in gates:
-            outcome, cause = self._outcome_of_gate(gate, ask, locks)
+            outcome, cause = self._outcome_of_gate(gate, request, locks)
             if outcome.closes_a_gate and not (cause is not None and cause.blocked):
                 tier = self._presence.graph.journeys[gate].tier
                 because = f" ({cause})" if cause is not None and outcome is Outcome.DEFERRED else ""
@@ -49,12 +49,12 @@ class Gates:
                 details = cause.details if cause is not None else ""
                 raise DeferredError(Cause(who=gate, why=why, details=details))
 
-    def admit(self, journey: Journey, ask: Ask) -> None:
+    def admit(self, journey: Journey, request: Request) -> None:
         """Raise DeferredError if a gate is closed before a journey that other shards run as an item."""
-        self.pass_all(self._elsewhere.get(journey.id, ()), ask)
+        self.pass_all(self._elsewhere.get(journey.id, ()), request)
 
     def _outcome_of_gate(
-        self, gate: JourneyId, ask: Ask, locks: NamedLocks | None
+        self, gate: JourneyId, request: Request, locks: NamedLocks | None
     ) -> tuple[Outcome, Cause | None]:
         presence = self._presence
         verdict = self._journal.verdict(gate)
@@ -67,9 +67,9 @@ class Gates:
             with presence.machine.locked(SEVERAL), presence.registry.locked(name, MACHINE):
                 verdict = self._journal.verdict(gate)
                 if verdict is None:
-                    state = presence.world.place_of(presence.graph, journey)
+                    state = presence.workspace.place_of(presence.graph, journey)
                     try:
-                        self._replay(journey, state, ask)
+                        self._replay(journey, state, request)
                     except HarnessError as error:
                         cause = Cause(who=gate, why=error.why or reason_of(Outcome.ERROR), details=str(error))
                         self._journal.ended(gate, Why.REPLAY, state.name, Outcome.ERROR, cause)

@@ -10,51 +10,55 @@ from msgspec.structs import replace
 
 from pytest_dogfood.actors.loop import NoActor, nobody_acts
 from pytest_dogfood.execution.failure_text import failure_text
-from pytest_dogfood.execution.runner import Performance, perform
-from pytest_dogfood.execution.step import RealBench
+from pytest_dogfood.execution.runner import StepsResult, run_steps
+from pytest_dogfood.execution.step import ShellRunner
 from pytest_dogfood.fileformat.expected_text import written_in
 from pytest_dogfood.journey import Journey, Script, Step
-from pytest_dogfood.provisioning.workspace import World
+from pytest_dogfood.provisioning.workspace import Workspace
 from pytest_dogfood.storage.journal import Why
 
 if TYPE_CHECKING:
-    from pytest_dogfood.actors.actor import JourneyCast
+    from pytest_dogfood.actors.actor import ActorSession
 
 
-def require_actor(world: World, journey: Journey) -> None:
+def require_actor(workspace: Workspace, journey: Journey) -> None:
     """Make sure that somebody acts where a journey has a step without a command.
 
     Raises NoActor if there is nobody, HarnessError if a recording is to be replayed that is missing or does not fit.
     """
     if journey.needs_actor:
-        if world.troupe is None:
+        if workspace.actor is None:
             raise NoActor(nobody_acts(journey))
-        world.troupe.require(journey)
+        workspace.actor.require(journey)
 
 
-def cast_for(world: World, journey: Journey, bench: RealBench) -> JourneyCast | None:
+def session_for(workspace: Workspace, journey: Journey, runner: ShellRunner) -> ActorSession | None:
     """Gather who plays in a journey, if somebody has to; raises HarnessError as `require_actor` does."""
-    return None if world.troupe is None or not journey.needs_actor else world.troupe.cast(journey, bench)
+    return (
+        None
+        if workspace.actor is None or not journey.needs_actor
+        else workspace.actor.actor_session(journey, runner)
+    )
 
 
-def play(
-    world: World,
+def run_journey(
+    workspace: Workspace,
     journey: Journey,
-    bench: RealBench,
-    cast: JourneyCast | None,
+    runner: ShellRunner,
+    actor_session: ActorSession | None,
     *,
     why: Why,
     asked_by: str = "",
-    done: Performance,
+    done: StepsResult,
 ) -> None:
     """Perform the steps of a journey, and account for them in `done`, step by step.
 
     Raises HarnessError where the harness, an actor among it, could not do its part, and NoActor where no hook answers.
     """
-    if cast is None or world.troupe is None:
-        perform(journey.steps, bench, timeout=journey.timeout, done=done)
+    if actor_session is None or workspace.actor is None:
+        run_steps(journey.steps, runner, timeout=journey.timeout, done=done)
     else:
-        world.troupe.perform(cast, bench, why=why, asked_by=asked_by, done=done)
+        workspace.actor.run_steps(actor_session, runner, why=why, asked_by=asked_by, done=done)
 
 
 CLEAN_UP_FAILED = "passed, but its teardown failed"
@@ -67,7 +71,7 @@ _DEFAULTS = ("-", ":-", "=", ":=", "+", ":+")
 """What follows a name where the author says what is to happen without a value (POSIX, Parameter Expansion)."""
 
 
-def clean_up(journey: Journey, bench: RealBench, done: Performance) -> tuple[str, str]:
+def clean_up(journey: Journey, runner: ShellRunner, done: StepsResult) -> tuple[str, str]:
     """Run the clean-up steps of a journey, all of them, with the values that its steps have saved so far.
 
     A step that uses a value which some step of the journey saves, and which is not there, is left out: the shell would
@@ -77,17 +81,17 @@ def clean_up(journey: Journey, bench: RealBench, done: Performance) -> tuple[str
     if not journey.cleanup:
         return "", ""
     missing = {save.name for step in journey.steps for save in step.save} - done.values.keys()
-    missing -= bench.environment.keys()
+    missing -= runner.environment.keys()
     left_out = {step.location: used for step in journey.cleanup if (used := values_used(step, missing))}
     steps = [step for step in journey.cleanup if step.location not in left_out]
-    environment = {**bench.environment, **done.values}
-    bench = replace(bench, environment=environment, name=f"{bench.name}-cleanup")
-    ended = perform(steps, bench, keep_going=True)
+    environment = {**runner.environment, **done.values}
+    runner = replace(runner, environment=environment, name=f"{runner.name}-cleanup")
+    ended = run_steps(steps, runner, keep_going=True)
     told = (
         f"{place}: not run, for no step has saved {', '.join(used)}; write ${{{used[0]}:-}} to run it all the same"
         for place, used in left_out.items()
     )
-    return failure_text(ended, bench, what="cleanup step"), "\n".join(told)
+    return failure_text(ended, runner, what="cleanup step"), "\n".join(told)
 
 
 def values_used(step: Step, names: Collection[str]) -> tuple[str, ...]:

@@ -13,23 +13,23 @@ from msgspec.structs import replace
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.background import is_alive
 from pytest_dogfood.execution.failure_text import failure_text
-from pytest_dogfood.execution.runner import Performance, perform
-from pytest_dogfood.execution.step import RealBench
+from pytest_dogfood.execution.runner import StepsResult, run_steps
+from pytest_dogfood.execution.step import ShellRunner
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability, ChainId, Scope, Token, variable_for
 from pytest_dogfood.outcomes import Proof
 from pytest_dogfood.provisioning.foundations import Foundations
-from pytest_dogfood.provisioning.workspace import State, World
+from pytest_dogfood.provisioning.workspace import ChainState, Workspace
 from pytest_dogfood.storage.files import private_directory
 from pytest_dogfood.storage.token_registry import MACHINE, Holding, MachineRegistry, Registry
 
 
 def what_the_probe_said(token: Token, probed: Probed) -> str:
     """Describe a probe that does not say yes, as a step that failed; first why, if it could not be run at all."""
-    step = failure_text(probed.done, probed.bench, what=f"probe of {token}, step")
+    step = failure_text(probed.done, probed.runner, what=f"probe of {token}, step")
     if not probed.why_not_run:
         return step
-    why = probed.bench.mask(probed.why_not_run)
+    why = probed.runner.mask(probed.why_not_run)
     return f"the probe of {token!r} cannot be run: {why}; a probe that means no exits with 1\n{step}".rstrip()
 
 
@@ -46,8 +46,8 @@ NOT_FOUND = frozenset({126, 127})
 class Probed(Struct, frozen=True, kw_only=True):
     """What a probe has said: how it ended, and the bench that it ran at; `trouble` says why it could not be started."""
 
-    done: Performance
-    bench: RealBench
+    done: StepsResult
+    runner: ShellRunner
     trouble: str = ""
 
     @property
@@ -78,18 +78,18 @@ class Presence:
     """Asks, records and forgets. Every method about a token wants the caller to hold `locked(token, state)`."""
 
     def __init__(
-        self, graph: CapabilityGraph, registry: Registry, machine: MachineRegistry, world: World
+        self, graph: CapabilityGraph, registry: Registry, machine: MachineRegistry, workspace: Workspace
     ) -> None:
         self.graph = graph
         self.registry = registry
         self.machine = machine
-        self.world = world
+        self.workspace = workspace
         self.denials: dict[tuple[Token, str], Probed] = {}
         """What each probe said when it last did not say yes, by token and place."""
         self._seen_at: dict[tuple[Token, str], int] = {}
         self._foundations = Foundations(graph, registry)
 
-    def place_of(self, token: Token, state: State) -> str:
+    def place_of(self, token: Token, state: ChainState) -> str:
         return MACHINE if self.graph.scope_of(token) is Scope.MACHINE else state.name
 
     def outlives_runs(self, token: Token) -> bool:
@@ -124,14 +124,14 @@ class Presence:
                 found.append((token, place, known.since))
         return found
 
-    def locked(self, token: Token, state: State) -> AbstractContextManager[None]:
+    def locked(self, token: Token, state: ChainState) -> AbstractContextManager[None]:
         """Keep other processes of this run, and other runs where they see the token too, from dealing with it."""
         within_the_run = self.registry.locked(token, self.place_of(token, state))
         if not self.outlives_runs(token):
             return within_the_run
         return _both(within_the_run, self.machine.locked(token))
 
-    def ask(self, token: Token, state: State) -> Holding | None:
+    def request(self, token: Token, state: ChainState) -> Holding | None:
         """Return the record of a token that is present now; what the probe denies is forgotten.
 
         A token without a probe is present while what it rests on is.
@@ -183,7 +183,7 @@ class Presence:
             )
         )
 
-    def look(self, token: Token, state: State) -> bool:
+    def look(self, token: Token, state: ChainState) -> bool:
         """Return whether a token that was present still is. This asks only after an event, and writes nothing."""
         place = self.place_of(token, state)
         holding = self.registry.holding(token, place)
@@ -196,23 +196,23 @@ class Presence:
             return False
         return self.is_fresh(token, state) or self._is_seen(token, state, holding.values)
 
-    def is_fresh(self, token: Token, state: State) -> bool:
+    def is_fresh(self, token: Token, state: ChainState) -> bool:
         """Return whether nothing has happened since the probe of a token last said yes."""
-        return self._seen_at.get((token, self.place_of(token, state))) == self.world.changes.count
+        return self._seen_at.get((token, self.place_of(token, state))) == self.workspace.changes.count
 
-    def _stands(self, token: Token, state: State) -> bool:
+    def _stands(self, token: Token, state: ChainState) -> bool:
         """Whether a token without a probe, which was recorded, can still hold: all that it rests on does."""
         bases = self._foundations.of(token, self.place_of(token, state))
         return bases is not None and all(self._is_there(base, place, state) for base, place in bases)
 
-    def _is_there(self, base: Token, place: str, asking: State) -> bool:
+    def _is_there(self, base: Token, place: str, asking: ChainState) -> bool:
         """Ask a token with a probe, where it is, and write nothing: the caller has no lock of it."""
         state = asking
         if place not in {
             MACHINE,
             asking.name,
         }:  # what a token of the whole machine rests on, in another chain
-            state = State(chain=ChainId(""), number=0, path=self.world.run.path / place)
+            state = ChainState(chain=ChainId(""), number=0, path=self.workspace.run.path / place)
         if self.registry.holding(base, place) is not None:
             return self.look(base, state)
         values = self._values_from_other_runs(base)
@@ -226,24 +226,24 @@ class Presence:
         values = record.values if record else {}
         return values if self.graph.values_wanted(token) <= set(values) else None
 
-    def _is_seen(self, token: Token, state: State, values: Mapping[str, str]) -> bool:
+    def _is_seen(self, token: Token, state: ChainState, values: Mapping[str, str]) -> bool:
         probed = self.probe(token, state, values)
         return probed is not None and probed.present
 
-    def probe(self, token: Token, state: State, values: Mapping[str, str]) -> Probed | None:
+    def probe(self, token: Token, state: ChainState, values: Mapping[str, str]) -> Probed | None:
         """Ask the token's probe right now; None if it has none. The last no is kept in `denials`."""
         capability = self.graph.capability(token)
         if capability is None or capability.probe is None:
             return None
         probe = capability.probe
         limited = replace(probe, timeout=capability.timeout or probe.timeout or PROBE_TIMEOUT)
-        bench = self.bench_for(token, capability, state, values)
-        asked_at = self.world.changes.count
+        runner = self.runner_for(token, capability, state, values)
+        asked_at = self.workspace.changes.count
         try:
-            with self.world.interruption.doing(f"probe of {token}"):
-                probed = Probed(done=perform([limited], bench), bench=bench)
+            with self.workspace.interruption.doing(f"probe of {token}"):
+                probed = Probed(done=run_steps([limited], runner), runner=runner)
         except HarnessError as error:
-            probed = Probed(done=Performance(), bench=bench, trouble=str(error))
+            probed = Probed(done=StepsResult(), runner=runner, trouble=str(error))
         key = token, self.place_of(token, state)
         if probed.present:
             self._seen_at[key] = asked_at
@@ -252,7 +252,7 @@ class Presence:
             self.denials[key] = probed
         return probed
 
-    def how_absent(self, token: Token, state: State) -> str:
+    def how_absent(self, token: Token, state: ChainState) -> str:
         """Say that a token is missing, or that it is not known to be there, as the beginning of a sentence."""
         said = self.denials.get((token, self.place_of(token, state)))
         if said is not None and said.why_not_run:
@@ -272,10 +272,10 @@ class Presence:
                 self.registry.claim(holding.token, holding.place, holding.values, holding.secret)
         return holding
 
-    def forget(self, token: Token, state: State) -> None:
+    def forget(self, token: Token, state: ChainState) -> None:
         self.registry.forget(token, self.place_of(token, state))
 
-    def claim(self, token: Token, state: State) -> None:
+    def claim(self, token: Token, state: ChainState) -> None:
         """Note, before the first step that makes a token, that what there will be of it is to be released.
 
         On the machine, what was there before any run counted on it is left alone, however much is made of it.
@@ -285,50 +285,50 @@ class Presence:
             return
         with self.locked(token, state):
             if self.outlives_runs(token):
-                self.ask(token, state)
+                self.request(token, state)
                 self.machine.take(token, ours=True, values={})
             self.registry.claim(token, self.place_of(token, state))
 
-    def saving_for(self, tokens: Iterable[Token], state: State) -> Performance:
+    def saving_for(self, tokens: Iterable[Token], state: ChainState) -> StepsResult:
         """Return an empty account of steps; what they save is noted as they save it, for the release of `tokens`."""
         noted = [
             token for token in tokens if self.registry.made(token, self.place_of(token, state)) is not None
         ]
 
-        def note(done: Performance) -> None:
+        def note(done: StepsResult) -> None:
             for token in noted:
                 self.registry.claim(token, self.place_of(token, state), done.values, tuple(done.secret))
 
-        return Performance(saved=note if noted else None)
+        return StepsResult(saved=note if noted else None)
 
-    def restore_directories(self, state: State) -> None:
+    def restore_directories(self, state: ChainState) -> None:
         """Make the state directory anew where a step has removed it; what was recorded of it holds no longer."""
         if not state.path.is_dir():
             private_directory(state.path)
             self.registry.forget_place(state.name)
-            self.world.changes.note("the state directory was removed")
-        private_directory(self.world.run.shared)
+            self.workspace.changes.note("the state directory was removed")
+        private_directory(self.workspace.run.shared)
 
-    def bench_for(
-        self, token: Token, capability: Capability, state: State, values: Mapping[str, str]
-    ) -> RealBench:
+    def runner_for(
+        self, token: Token, capability: Capability, state: ChainState, values: Mapping[str, str]
+    ) -> ShellRunner:
         """Give a bench for a capability's own commands: they work in the state, or in the shared directory."""
         shared = self.graph.scope_of(token) is Scope.MACHINE
-        place = self.world.run.shared if shared else state.path
+        place = self.workspace.run.shared if shared else state.path
         needs = self.variables(self.graph.needs_of_provider(token), state)
         own = {variable_for(token, name): value for name, value in values.items()}
-        environment = self.world.environment(
+        environment = self.workspace.environment(
             workdir=place,
             state=place,
-            directory=self.world.directory_of(capability.location.path),
+            directory=self.workspace.directory_of(capability.location.path),
             chain="" if shared else state.chain,
             values={**needs, **own},
         )
         environment["DOGFOOD_TOKEN"] = token
         environment["DOGFOOD_INSTANCE"] = token.partition(":")[2]
-        return self.world.bench(place, environment)
+        return self.workspace.runner(place, environment)
 
-    def variables(self, tokens: Iterable[Token], state: State) -> dict[str, str]:
+    def variables(self, tokens: Iterable[Token], state: ChainState) -> dict[str, str]:
         """Return the environment variables that carry the values of tokens, and of what their capabilities require.
 
         Where two have a variable of one name, the nearer one gives its value.
@@ -343,24 +343,26 @@ class Presence:
         """Take note of every secret value that is recorded anywhere in the run."""
         for place in self.registry.places():
             for holding in self.registry.holdings(place):
-                self.world.keeper.learn(holding.values[name] for name in holding.secret)
+                self.workspace.keeper.learn(holding.values[name] for name in holding.secret)
             for token in self.registry.unreleased(place):
                 made = self.registry.made(token, place)
                 if made is not None:
-                    self.world.keeper.learn(made.values[name] for name in made.secret if name in made.values)
+                    self.workspace.keeper.learn(
+                        made.values[name] for name in made.secret if name in made.values
+                    )
 
     def hide_secrets_in(self, *logs: Path) -> None:
         """Mask secret values in the logs of services that have ended."""
         self.learn_secrets()
         for log in logs:
             if log.exists():
-                self.world.keeper.secrets.mask_file(log)
+                self.workspace.keeper.secrets.mask_file(log)
 
-    def values_of(self, token: Token, state: State) -> Mapping[str, str]:
+    def values_of(self, token: Token, state: ChainState) -> Mapping[str, str]:
         holding = self.registry.holding(token, self.place_of(token, state))
         if holding is None:
             return {}
-        self.world.keeper.learn(holding.values[name] for name in holding.secret)
+        self.workspace.keeper.learn(holding.values[name] for name in holding.secret)
         return holding.values
 
 

@@ -8,11 +8,11 @@ from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.failure_text import failure_text
-from pytest_dogfood.execution.runner import perform
+from pytest_dogfood.execution.runner import run_steps
 from pytest_dogfood.journey import ChainId, Scope, Token
 from pytest_dogfood.provisioning.presence import Presence
 from pytest_dogfood.provisioning.service import stop_service
-from pytest_dogfood.provisioning.workspace import State
+from pytest_dogfood.provisioning.workspace import ChainState
 from pytest_dogfood.scheduling.lifetimes import Lifetimes, ReleaseOrder
 from pytest_dogfood.scheduling.plan import Plan, PlannedJourney
 from pytest_dogfood.storage.journal import Journal
@@ -22,7 +22,7 @@ RELEASE_OF = "DOGFOOD_RELEASE_OF"
 """Variable that tells release steps whether the token was there when it was last asked for, or is half-made."""
 
 
-def release(presence: Presence, token: Token, place: str, state: State) -> str:
+def release(presence: Presence, token: Token, place: str, state: ChainState) -> str:
     """Release one token, once nothing needs it any more; return what went wrong, or nothing.
 
     What was present before the run is left alone, and so is what another live run counts on. Runs under the named locks
@@ -31,7 +31,7 @@ def release(presence: Presence, token: Token, place: str, state: State) -> str:
     capability = presence.graph.capability(token)
     if capability is None or not presence.is_given_back(token):
         return ""
-    locks = presence.world.named_locks()
+    locks = presence.workspace.named_locks()
     try:
         locks.take(capability.locks)
         with presence.locked(token, state):
@@ -46,22 +46,24 @@ def release(presence: Presence, token: Token, place: str, state: State) -> str:
             if not capability.release:
                 return ""
             values = holding.values if holding is not None else made.values if made is not None else {}
-            bench = presence.bench_for(token, capability, state, values)
+            runner = presence.runner_for(token, capability, state, values)
             environment = {
-                **bench.environment,
+                **runner.environment,
                 RELEASE_OF: "incomplete" if holding is None else "complete",
                 **({} if made is None else made.values),
             }
-            with presence.world.interruption.doing(f"release of {token}"):
-                done = perform(capability.release, replace(bench, environment=environment), keep_going=True)
+            with presence.workspace.interruption.doing(f"release of {token}"):
+                done = run_steps(
+                    capability.release, replace(runner, environment=environment), keep_going=True
+                )
             if shared and done.failure is None:
                 presence.machine.forget(token)  # not before: what is still there is still ours to release
-            return failure_text(done, bench, what=f"release of {token}, step")
+            return failure_text(done, runner, what=f"release of {token}, step")
     finally:
         locks.give_back()
 
 
-class ChainCustody:
+class ChainRelease:
     """Releases the tokens of a chain's state with the last of the chain's items that keeps them alive.
 
     Not those that a token of the whole machine may rest on: when that dies, only the leading process knows.
@@ -82,7 +84,7 @@ class ChainCustody:
         self._begun: set[ChainId] = set()
         self._over: set[Token] = set()
 
-    def finished(self, planned: PlannedJourney, state: State) -> str:
+    def finished(self, planned: PlannedJourney, state: ChainState) -> str:
         """Count an item as finished and release what nothing needs any more; return what went wrong, or nothing.
 
         That may be a token that was released before: a replay for another one has made it once more.
@@ -100,15 +102,15 @@ class ChainCustody:
         problems = [release(self._presence, token, state.name, state) for token, _, _ in order]
         return "\n".join(filter(None, problems))
 
-    def _ended_elsewhere(self, planned: PlannedJourney, state: State) -> Iterable[Token]:
+    def _ended_elsewhere(self, planned: PlannedJourney, state: ChainState) -> Iterable[Token]:
         """Do not wait for items that ended on a worker that died, if the chain has moved here from there."""
-        if self._presence.world.run.has_other_states(planned.number, state.path):
+        if self._presence.workspace.run.has_other_states(planned.number, state.path):
             for one in self._plan.journeys:
                 if one.chain == planned.chain and self._journal.verdict(one.id) is not None:
                     yield from self._lifetimes.finish(one.id)
 
 
-class MachineCustody:
+class MachineRelease:
     """Keeps machine-wide tokens while they live; services stop then, the rest is released at the end of the run.
 
     Where items may ask for tokens at run time, any of them may be the last user, and services stop with the run, too.
@@ -150,8 +152,8 @@ class MachineCustody:
     def _unreleased(self) -> list[tuple[Token, str, float]]:
         return [one for place in self._presence.registry.places() for one in self._presence.unreleased(place)]
 
-    def _state_of(self, place: str) -> State:
-        return State(chain=ChainId(""), number=0, path=self._presence.world.run.path / place)
+    def _state_of(self, place: str) -> ChainState:
+        return ChainState(chain=ChainId(""), number=0, path=self._presence.workspace.run.path / place)
 
     def release_everything_left(self) -> Iterable[tuple[str, str]]:
         """Release what is left anywhere in the run; yield the last user's node id with what went wrong."""
@@ -161,4 +163,4 @@ class MachineCustody:
             if problem:
                 yield self._last_user.get(token, ""), problem
         # Also those of services whose starter died before it could say that they run.
-        self._presence.hide_secrets_in(*self._presence.world.run.logs())
+        self._presence.hide_secrets_in(*self._presence.workspace.run.logs())

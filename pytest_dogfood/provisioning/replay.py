@@ -16,20 +16,20 @@ from msgspec import Struct, field
 from pytest_dogfood.actors.loop import NoActor
 from pytest_dogfood.diagnostics import HarnessError, UnansweredProbeError
 from pytest_dogfood.execution.failure_text import failure_text
-from pytest_dogfood.execution.runner import Performance
-from pytest_dogfood.execution.step import RealBench, place_files
+from pytest_dogfood.execution.runner import StepsResult
+from pytest_dogfood.execution.step import ShellRunner, place_files
 from pytest_dogfood.journey import Journey, JourneyId, Mark, Scope, Token, is_of_a_test
 from pytest_dogfood.outcomes import Cause, Outcome, Proof, Provisioned, reason_of
 from pytest_dogfood.provisioning.establishers import establish
 from pytest_dogfood.provisioning.journey_runner import (
     CLEAN_UP_FAILED,
-    cast_for,
     clean_up,
-    play,
     require_actor,
+    run_journey,
+    session_for,
 )
 from pytest_dogfood.provisioning.presence import Presence
-from pytest_dogfood.provisioning.workspace import State, World
+from pytest_dogfood.provisioning.workspace import ChainState, Workspace
 from pytest_dogfood.storage.journal import Journal, Why
 from pytest_dogfood.storage.run_directory import remove_tree
 from pytest_dogfood.storage.token_registry import Holding
@@ -47,7 +47,7 @@ FixtureValue = Callable[[str], object]
 """Sets a fixture up for the asking item and gives its value; raises LookupError if it cannot be seen from there."""
 
 
-class Ask(Struct, kw_only=True):
+class Request(Struct, kw_only=True):
     """Who asks for tokens, in which state, and what came of it: proofs, and acts of provisioning.
 
     `fixture` is None while the item's fixtures are not set up yet. `seen_at` holds the number of changes in the world
@@ -56,7 +56,7 @@ class Ask(Struct, kw_only=True):
     """
 
     journey: JourneyId
-    state: State
+    state: ChainState
     fixture: FixtureValue | None = None
     proofs: dict[Token, Proof] = field(default_factory=dict)
     rested_on: dict[Token, Proof] = field(default_factory=dict)
@@ -80,10 +80,10 @@ class Ask(Struct, kw_only=True):
         yield note
 
 
-Ensure = Callable[[Iterable[Token], Ask], object]
+Ensure = Callable[[Iterable[Token], Request], object]
 """Makes sure that tokens are present, or raises DeferredError or HarnessError."""
 
-Admit = Callable[[Journey, Ask], None]
+Admit = Callable[[Journey, Request], None]
 """Raises DeferredError if a gate is closed before a journey."""
 
 
@@ -100,7 +100,7 @@ class Replayer:
         self._ensure = ensure
         self._admit = admit
 
-    def bring_about(self, token: Token, ask: Ask) -> Holding:
+    def bring_about(self, token: Token, request: Request) -> Holding:
         """Establish a token by replaying the first journey that can.
 
         Raises DeferredError with the cause if all that were tried did not pass, NotReplayableError if there is none.
@@ -108,16 +108,18 @@ class Replayer:
         graph = self._presence.graph
         causes: list[Cause] = []
         for journey in self._replayable(token):
-            verdict = self._journal.verdict(journey.id, state=ask.state.name)
+            verdict = self._journal.verdict(journey.id, state=request.state.name)
             earlier = None if verdict is None else verdict.against()
             if earlier is not None:
                 causes.append(earlier)
                 continue
             shared = graph.scope_of(token) is Scope.MACHINE
-            state = self._presence.world.place_of(graph, journey) if shared else ask.state
-            with ask.noting(token) as note:
-                cause = self.replay(journey, state, ask)
-                holding = self._presence.registry.holding(token, self._presence.place_of(token, ask.state))
+            state = self._presence.workspace.place_of(graph, journey) if shared else request.state
+            with request.noting(token) as note:
+                cause = self.replay(journey, state, request)
+                holding = self._presence.registry.holding(
+                    token, self._presence.place_of(token, request.state)
+                )
                 if cause is None and holding is not None:
                     note(f"by replaying {journey.id}", holding.place)
                     return holding
@@ -125,7 +127,7 @@ class Replayer:
                 causes.append(cause)
         if causes:
             raise DeferredError(causes[0])
-        raise NotReplayableError(self._why_not(token, self._presence.how_absent(token, ask.state)))
+        raise NotReplayableError(self._why_not(token, self._presence.how_absent(token, request.state)))
 
     def _replayable(self, token: Token) -> Sequence[Journey]:
         """Give the journeys that can be replayed, last those that use fixtures: who asks may see others, or none."""
@@ -135,7 +137,7 @@ class Replayer:
 
     def _why_not(self, token: Token, absent: str) -> str:
         graph = self._presence.graph
-        uncollected = self._presence.world.uncollected.get(token)
+        uncollected = self._presence.workspace.uncollected.get(token)
         if uncollected is not None:
             return f"{absent}: {uncollected}"
         tests = [graph.journeys[one] for one in graph.establishing(token)]
@@ -154,18 +156,18 @@ class Replayer:
             "or let a journey establish it"
         )
 
-    def replay(self, journey: Journey, state: State, ask: Ask) -> Cause | None:
+    def replay(self, journey: Journey, state: ChainState, request: Request) -> Cause | None:
         """Run a journey's steps in `state`, its own needs first; None if it passed, else the root cause.
 
         That it is being replayed is written down first, so that a death in the middle counts against it.
         """
-        asked = Ask(
-            journey=ask.journey,
+        asked = Request(
+            journey=request.journey,
             state=state,
-            fixture=ask.fixture,
-            provisioned=ask.provisioned,
-            rested_on=ask.rested_on,
-            kept=ask.kept,
+            fixture=request.fixture,
+            provisioned=request.provisioned,
+            rested_on=request.rested_on,
+            kept=request.kept,
         )
         outcome, cause = self._refused(journey)
         by_harness = outcome is Outcome.ERROR
@@ -173,7 +175,7 @@ class Replayer:
             try:
                 self._admit(journey, asked)
                 self._ensure(self._presence.graph.required_by(journey), asked)
-                ask.rested_on.update(asked.proofs)
+                request.rested_on.update(asked.proofs)
             except DeferredError as error:
                 outcome, cause = Outcome.DEFERRED, error.cause
             except HarnessError as error:  # as an item it would end so, and its dependents would be deferred
@@ -193,7 +195,7 @@ class Replayer:
 
     def _refused(self, journey: Journey) -> tuple[Outcome | None, Cause | None]:
         try:
-            require_actor(self._presence.world, journey)
+            require_actor(self._presence.workspace, journey)
             if self._is_marked(journey, "skip", "skipif"):
                 return _because(journey.id, Outcome.SKIPPED)
             self._is_marked(
@@ -206,7 +208,7 @@ class Replayer:
         return None, None
 
     def _is_marked(self, journey: Journey, *names: str) -> bool:
-        known = self._presence.world.mark_names
+        known = self._presence.workspace.mark_names
         try:
             return any(mark.name in names and _applies(mark, known) for mark in journey.marks)
         except Exception as error:
@@ -214,105 +216,111 @@ class Replayer:
             raise HarnessError(said) from error
 
     def _text_of_failure(
-        self, journey: Journey, bench: RealBench, state: State, ask: Ask, done: Performance
+        self, journey: Journey, runner: ShellRunner, state: ChainState, request: Request, done: StepsResult
     ) -> str:
         """Run the steps and record what they establish; return what a person reads of a failure, else nothing."""
-        world = self._presence.world
-        cast = cast_for(world, journey, bench)
-        play(world, journey, bench, cast, why=Why.REPLAY, asked_by=ask.journey, done=done)
-        world.changes.note(f"{journey.id} was replayed")
-        text = failure_text(done, bench, reproduce=reproduction(journey, world))
+        workspace = self._presence.workspace
+        actor_session = session_for(workspace, journey, runner)
+        run_journey(
+            workspace, journey, runner, actor_session, why=Why.REPLAY, asked_by=request.journey, done=done
+        )
+        workspace.changes.note(f"{journey.id} was replayed")
+        text = failure_text(done, runner, reproduce=reproduction(journey, workspace))
         if text:
             return text
         found = establish(self._presence, self._journal, journey, state, done.values, done.secret)
         if found.unanswered and not found.denied:
             raise unanswered(journey, found.unanswered)
         return (
-            f"{denial(journey, found.denied)}\n\nreproduce: {reproduction(journey, world)}"
+            f"{denial(journey, found.denied)}\n\nreproduce: {reproduction(journey, workspace)}"
             if found.denied
             else ""
         )
 
-    def _run(self, journey: Journey, state: State, ask: Ask) -> tuple[Outcome, Cause | None]:
+    def _run(self, journey: Journey, state: ChainState, request: Request) -> tuple[Outcome, Cause | None]:
         for name in journey.use:
-            if ask.fixture is None:
+            if request.fixture is None:
                 raise HarnessError(f"{journey.id!r} uses fixtures and cannot be replayed before they exist")
-            ask.fixture(name)
-        presence, world = self._presence, self._presence.world
+            request.fixture(name)
+        presence, workspace = self._presence, self._presence.workspace
         for token in journey.establishes:
             presence.claim(token, state)
-        bench = bench_for_journey(presence, journey, state)  # before the values of what it destroys are gone
+        runner = runner_for_journey(
+            presence, journey, state
+        )  # before the values of what it destroys are gone
         forget_invalidated(presence, journey.invalidates, state)
-        place_files(journey.seed_files, bench.workdir)
+        place_files(journey.seed_files, runner.workdir)
         done = presence.saving_for(journey.establishes, state)
         text = ""
         try:
-            with world.interruption.doing(f"replay of {journey.id}"):
-                text = self._text_of_failure(journey, bench, state, ask, done)
+            with workspace.interruption.doing(f"replay of {journey.id}"):
+                text = self._text_of_failure(journey, runner, state, request, done)
         except BaseException:
-            if not world.interruption.abandoned:
-                with world.interruption.cleaning_up():
-                    clean_up(journey, bench, done)
+            if not workspace.interruption.abandoned:
+                with workspace.interruption.cleaning_up():
+                    clean_up(journey, runner, done)
             raise
-        problem, left_out = clean_up(journey, bench, done)
+        problem, left_out = clean_up(journey, runner, done)
         if journey.cleanup:
-            world.changes.note(f"the clean-up of {journey.id} ran")
+            workspace.changes.note(f"the clean-up of {journey.id} ran")
         if problem and not text:
             cause = Cause(
-                who=journey.id, why=CLEAN_UP_FAILED, details=f"replayed for {ask.journey}\n{problem}"
+                who=journey.id, why=CLEAN_UP_FAILED, details=f"replayed for {request.journey}\n{problem}"
             )
             return Outcome.ERROR, cause
         if not text:
             if journey.workdir is None:
-                remove_tree(bench.workdir)
+                remove_tree(runner.workdir)
             return Outcome.PASSED, None
-        ask.kept += [state.path, bench.workdir]
+        request.kept += [state.path, runner.workdir]
         text += "".join(f"\n\n{one}" for one in (problem, left_out) if one)
-        text += f"\nkept:      {bench.workdir} (working directory), {state.path} (state)"
+        text += f"\nkept:      {runner.workdir} (working directory), {state.path} (state)"
         # In the same words as of an item: where it was replayed, and for whom, is chance if there are shards.
         why = reason_of(Outcome.FAILED)
-        return Outcome.FAILED, Cause(who=journey.id, why=why, details=f"replayed for {ask.journey}\n{text}")
+        return Outcome.FAILED, Cause(
+            who=journey.id, why=why, details=f"replayed for {request.journey}\n{text}"
+        )
 
 
-def forget_invalidated(presence: Presence, tokens: Iterable[Token], state: State) -> None:
+def forget_invalidated(presence: Presence, tokens: Iterable[Token], state: ChainState) -> None:
     """Strike out what a journey, or a provider, is about to destroy."""
     for token in tokens:
         with presence.locked(token, state):
             presence.forget(token, state)
 
 
-def bench_for_journey(
-    presence: Presence, journey: Journey, state: State, workdir: Path | None = None
-) -> RealBench:
+def runner_for_journey(
+    presence: Presence, journey: Journey, state: ChainState, workdir: Path | None = None
+) -> ShellRunner:
     """Give a bench in the journey's working directory, with the values of the tokens it requires as variables."""
-    world = presence.world
-    workdir = workdir or world.workdir_for(journey, state)
-    environment = world.environment(
+    workspace = presence.workspace
+    workdir = workdir or workspace.workdir_for(journey, state)
+    environment = workspace.environment(
         workdir=workdir,
         state=state.path,
-        directory=world.directory_of(journey.path),
+        directory=workspace.directory_of(journey.path),
         journey=journey.id,
         chain=state.chain,
         values=presence.variables(presence.graph.required_by(journey), state),
         own=journey.env,
     )
-    return world.bench(workdir, environment)
+    return workspace.runner(workdir, environment)
 
 
-def reproduction(journey: Journey, world: World) -> str:
+def reproduction(journey: Journey, workspace: Workspace) -> str:
     """Give the command that runs this journey alone, from where this run was started; its needs are provisioned."""
     path, separator, name = journey.nodeid.partition("::")
-    nearest = Path(os.path.relpath(world.rootdir / path, world.invoked_from)).as_posix()
+    nearest = Path(os.path.relpath(workspace.rootdir / path, workspace.invoked_from)).as_posix()
     nearest = f"./{nearest}" if nearest.startswith("-") else nearest  # else pytest takes it for an option
     quoted = f"{nearest}{separator}{name}".replace("'", "'\\''")
     # What it requires may be established by a journey that needs an actor, too.
-    acted = _acted_as_here(world) if journey.needs_actor or journey.requires else ""
-    return f"pytest --dogfood {world.again}{acted}'{quoted}'"
+    acted = _acted_as_here(workspace) if journey.needs_actor or journey.requires else ""
+    return f"pytest --dogfood {workspace.again}{acted}'{quoted}'"
 
 
-def _acted_as_here(world: World) -> str:
+def _acted_as_here(workspace: Workspace) -> str:
     """Give the options by which the same is done again: what was recorded, else what the same actor decides."""
-    settings = world.settings
+    settings = workspace.settings
     directory = settings.replay or settings.record
     if directory is not None:
         return f"--dogfood-replay {shlex.quote(directory)} "

@@ -12,7 +12,7 @@ from pytest_dogfood.execution.step import expand, shell_argv
 from pytest_dogfood.journey import Capability, Scope, Token
 from pytest_dogfood.outcomes import Proof
 from pytest_dogfood.provisioning.presence import PROBE_TIMEOUT, Presence, what_the_probe_said
-from pytest_dogfood.provisioning.workspace import WORKER_MARKER, State
+from pytest_dogfood.provisioning.workspace import WORKER_MARKER, ChainState
 from pytest_dogfood.storage.token_registry import Holding
 
 _FIRST_WAIT = 0.02
@@ -22,7 +22,7 @@ OF_THE_RUN = "run"
 """What a machine-wide service sees as its worker: it belongs to the run, and outlives the worker that started it."""
 
 
-def start_service(presence: Presence, token: Token, capability: Capability, state: State) -> Holding:
+def start_service(presence: Presence, token: Token, capability: Capability, state: ChainState) -> Holding:
     """Start the service on free ports and wait for its probe; raises HarnessError if it ends or takes too long.
 
     One that was started before is stopped first, or two would be in each other's way: what was to destroy it may have
@@ -35,8 +35,8 @@ def start_service(presence: Presence, token: Token, capability: Capability, stat
     stop_service(presence, None if earlier is None else earlier.service)
     ports = background.free_ports(service.ports)
     values = {name: str(port) for name, port in ports.items()}
-    bench = presence.bench_for(token, capability, state, values)
-    environment = dict(bench.environment)
+    runner = presence.runner_for(token, capability, state, values)
+    environment = dict(runner.environment)
     if capability.scope is Scope.MACHINE:
         environment["DOGFOOD_WORKER"] = environment[WORKER_MARKER] = OF_THE_RUN
     for name, text in service.env.items():
@@ -44,9 +44,9 @@ def start_service(presence: Presence, token: Token, capability: Capability, stat
     place = presence.place_of(token, state)
     running = background.start(
         shell_argv(service.run, service.shell),
-        cwd=bench.workdir / expand(service.cwd or ".", environment),
+        cwd=runner.workdir / expand(service.cwd or ".", environment),
         env=environment,
-        log=presence.world.run.service_log(token, place),
+        log=presence.workspace.run.service_log(token, place),
         ports=ports,
     )
     holding = Holding(
@@ -58,9 +58,9 @@ def start_service(presence: Presence, token: Token, capability: Capability, stat
         service=running,
         home=state.name,
     )
-    presence.world.changes.note(f"{token!r} was started")
+    presence.workspace.changes.note(f"{token!r} was started")
     try:
-        with presence.world.interruption.doing(f"start of the service of {token}"):
+        with presence.workspace.interruption.doing(f"start of the service of {token}"):
             _wait_until_ready(presence, capability, state, holding, running)
     except BaseException:
         background.stop(running)
@@ -72,9 +72,9 @@ def start_service(presence: Presence, token: Token, capability: Capability, stat
 def _wait_until_ready(
     presence: Presence,
     capability: Capability,
-    state: State,
+    state: ChainState,
     holding: Holding,
-    running: background.Running,
+    running: background.BackgroundProcess,
 ) -> None:
     limit = capability.timeout or PROBE_TIMEOUT
     deadline = time.monotonic() + limit
@@ -94,14 +94,14 @@ def _wait_until_ready(
         wait = min(wait * 1.5, _LONGEST_WAIT)
 
 
-def _words(presence: Presence, holding: Holding, running: background.Running, what: str) -> str:
+def _words(presence: Presence, holding: Holding, running: background.BackgroundProcess, what: str) -> str:
     with to_harness_error(f"read {running.log}"):
         log = Captured(path=Path(running.log)).tail(4096).rstrip()
     text = f"the service of {holding.token!r} {what}\n  --- {running.log} ---\n{log or '  (empty)'}"
-    return presence.world.keeper.mask(text)
+    return presence.workspace.keeper.mask(text)
 
 
-def stop_service(presence: Presence, service: background.Running | None) -> None:
+def stop_service(presence: Presence, service: background.BackgroundProcess | None) -> None:
     """Stop a service, if there is one and it still runs; its log stays, with secrets masked."""
     if service is not None:
         background.stop(service)

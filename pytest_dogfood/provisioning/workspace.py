@@ -13,9 +13,9 @@ from msgspec import Struct, field
 
 from pytest_dogfood.execution.interruption import Interruption
 from pytest_dogfood.execution.masking import SecretKeeper
-from pytest_dogfood.execution.output import Spares
+from pytest_dogfood.execution.output import EmptyFiles
 from pytest_dogfood.execution.process import Lifeline
-from pytest_dogfood.execution.step import RealBench, expand
+from pytest_dogfood.execution.step import ShellRunner, expand
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import ChainId, Journey, Token
 from pytest_dogfood.settings import Settings
@@ -24,7 +24,7 @@ from pytest_dogfood.storage.locks import LockTable, NamedLocks
 from pytest_dogfood.storage.run_directory import RunDirectory
 
 if TYPE_CHECKING:
-    from pytest_dogfood.actors.actor import Troupe
+    from pytest_dogfood.actors.actor import Actor
 
 
 class Changes:
@@ -72,7 +72,7 @@ def worker_marker(run: str, worker: str) -> str:
     return f"{WORKER_MARKER}={run}:{worker}"
 
 
-class State(Struct, frozen=True, kw_only=True):
+class ChainState(Struct, frozen=True, kw_only=True):
     """What the journeys of one chain share on one worker."""
 
     chain: ChainId
@@ -84,7 +84,7 @@ class State(Struct, frozen=True, kw_only=True):
         return self.path.name
 
 
-class World(Struct, kw_only=True):
+class Workspace(Struct, kw_only=True):
     """One process's view of the run's directories; `locks` is shared by all runs of this user.
 
     `troupe` is None where there is no actor. `mark_names` are the names that conditions of marks may use. `changes` are
@@ -101,19 +101,19 @@ class World(Struct, kw_only=True):
     keeper: SecretKeeper
     locks: Path
     lifeline: Lifeline | None = None
-    troupe: Troupe | None = None
+    actor: Actor | None = None
     mark_names: Mapping[str, object] = field(default_factory=dict)
     uncollected: Mapping[Token, str] = field(default_factory=dict)
     again: str = ""
     interruption: Interruption = field(default_factory=Interruption)
     changes: Changes = field(default_factory=Changes)
     _counter: Iterator[int] = field(default_factory=itertools.count)
-    _spares: Mapping[str, Spares] = field(default_factory=lambda: defaultdict(Spares))
+    _spares: Mapping[str, EmptyFiles] = field(default_factory=lambda: defaultdict(EmptyFiles))
     _named: LockTable | None = None
     _numbers: dict[ChainId, int] = field(default_factory=dict)
-    _states: dict[ChainId, State] = field(default_factory=dict)
+    _states: dict[ChainId, ChainState] = field(default_factory=dict)
 
-    def place_of(self, graph: CapabilityGraph, journey: Journey) -> State:
+    def place_of(self, graph: CapabilityGraph, journey: Journey) -> ChainState:
         """Give the state of the journey's chain on this worker, which may not have been made yet."""
         if not self._numbers:
             chains = dict.fromkeys(graph.chains.values())
@@ -122,10 +122,10 @@ class World(Struct, kw_only=True):
         if chain not in self._states:
             number = self._numbers[chain]
             path = self.run.state_path(number, self.worker)
-            self._states[chain] = State(chain=chain, number=number, path=path)
+            self._states[chain] = ChainState(chain=chain, number=number, path=path)
         return self._states[chain]
 
-    def workdir_for(self, journey: Journey, state: State) -> Path:
+    def workdir_for(self, journey: Journey, state: ChainState) -> Path:
         """Give the directory a journey works in: the one it names in its state, else a fresh one of its own."""
         if journey.workdir is not None:
             return private_directory(state.path / journey.workdir)
@@ -162,9 +162,9 @@ class World(Struct, kw_only=True):
             environment[name] = expand(text, environment)
         return environment
 
-    def bench(self, workdir: Path, environment: Mapping[str, str]) -> RealBench:
+    def runner(self, workdir: Path, environment: Mapping[str, str]) -> ShellRunner:
         """Give something that runs steps there, with outputs under names of their own."""
-        return RealBench(
+        return ShellRunner(
             rootdir=self.rootdir,
             workdir=workdir,
             environment=environment,
@@ -172,7 +172,7 @@ class World(Struct, kw_only=True):
             name=f"{self.worker}-{next(self._counter)}",
             timeout=self.settings.timeout,
             keeper=self.keeper,
-            spares=self._spares,
+            empty_files=self._spares,
             lifeline=self.lifeline,
             interruption=self.interruption,
         )

@@ -29,7 +29,7 @@ class ToProvision(Struct, frozen=True, kw_only=True):
     chain: ChainId | None = None
 
 
-def foresee_provisioning(
+def predict_provisioning(
     graph: CapabilityGraph, plan: Plan, *, knows_tests: bool = False
 ) -> tuple[ToProvision, ...]:
     """Say what a run would bring about for its items if no probe found it there and nothing failed or was destroyed.
@@ -80,7 +80,7 @@ class _Foresight:
         self.acts.append(
             ToProvision(
                 token=token,
-                how=how_provided(self._graph, token, knows_tests=self._knows_tests),
+                how=provider_of(self._graph, token, knows_tests=self._knows_tests),
                 scope=self._graph.scope_of(token),
                 needed_by=needed_by,
                 chain=place,
@@ -105,7 +105,7 @@ def _replayable(graph: CapabilityGraph, token: Token) -> tuple[JourneyId, ...]:
     )
 
 
-def how_provided(graph: CapabilityGraph, token: Token, *, knows_tests: bool = False) -> str:
+def provider_of(graph: CapabilityGraph, token: Token, *, knows_tests: bool = False) -> str:
     """Say how a token would be provisioned, to complete 'provisioned …'."""
     if token in graph.fixtures:
         return f"by fixture {graph.fixtures[token]}"

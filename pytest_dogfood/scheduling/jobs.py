@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pytest_dogfood.scheduling.plan import Plan, PlannedJourney
-from pytest_dogfood.walks import Unions, in_order, in_preferred_order
+from pytest_dogfood.walks import DisjointSets, in_order, in_preferred_order
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,7 +57,7 @@ def in_chain_order(jobs: Sequence[Job]) -> list[Job]:
     ]
 
 
-class Ways:
+class Urgency:
     """How long it takes from the start of each job to the end of all that comes after it.
 
     `to_end` is the longest such way, `outwards` the longest one that leaves the chain (0 if none does). For a job
@@ -140,7 +140,7 @@ def _joined_chains(
 ) -> list[str | None]:
     """Give the chain of each item, None for one that shares neither chain nor group with an item of the graph."""
     in_groups = [group for group, nodeid in zip(groups, ids, strict=True) if group and nodeid in planned]
-    same = Unions([*(one.chain for one in planned.values()), *map(_as_chain, in_groups)])
+    same = DisjointSets([*(one.chain for one in planned.values()), *map(_as_chain, in_groups)])
     for group, nodeid in zip(groups, ids, strict=True):
         if group and nodeid in planned:
             same.join(_as_chain(group), planned[nodeid].chain)

@@ -18,7 +18,7 @@ from heapq import heappop, heappush
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from pytest_dogfood.scheduling.jobs import Ways, dependents_of, in_chain_order
+from pytest_dogfood.scheduling.jobs import Urgency, dependents_of, in_chain_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence, Set as AbstractSet
@@ -40,7 +40,7 @@ class Queue:
         self._jobs = {job.index: job for job in jobs}
         self._dependents = dependents_of(self._jobs)
         self._batchable = {job.index for job in jobs if self._may_travel_in_a_batch(job)}
-        self._ways = Ways(
+        self._ways = Urgency(
             {index: job for index, job in self._jobs.items() if index not in self._batchable},
             self._dependents,
         )

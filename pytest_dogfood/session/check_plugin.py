@@ -15,12 +15,12 @@ from msgspec import Struct
 from pytest_dogfood.check.advice import advise, collapsed_chains
 from pytest_dogfood.check.report import Paint, Report, in_words, plain, report_on, to_json
 from pytest_dogfood.collection.discovery import collector_paused
-from pytest_dogfood.collection.selection import Settled
+from pytest_dogfood.collection.selection import Selection
 from pytest_dogfood.collection.stash import JOURNEY, PROJECT, SETTINGS
 from pytest_dogfood.collection.uncollected import uncollected_files
 from pytest_dogfood.diagnostics import Diagnostic, Location, errors_among, in_order_of_place
 from pytest_dogfood.journey import Script
-from pytest_dogfood.session.worker import Working
+from pytest_dogfood.session.worker import ItemRunner
 from pytest_dogfood.settings import CheckFormat, Settings
 from pytest_dogfood.storage.run_directory import default_root, too_long_for_sockets
 
@@ -29,7 +29,7 @@ class Inspection(Struct, frozen=True, kw_only=True):
     """What collection found. `status` is pytest's exit status, 0 or 4 unless pytest itself could not go on."""
 
     status: int
-    settled: Settled | None
+    selection: Selection | None
     report: Report | None
 
 
@@ -75,20 +75,20 @@ def inspect(
         status = pytest.main([*arguments, *paths], plugins=[onlooker])
     config = onlooker.config
     if config is None:
-        return Inspection(status=int(status), settled=None, report=None)
+        return Inspection(status=int(status), selection=None, report=None)
     checking = config.pluginmanager.get_plugin("dogfood-checking")
     working = config.pluginmanager.get_plugin("dogfood-working")
     return Inspection(
         status=int(status),
-        settled=working.settled if isinstance(working, Working) else None,
-        report=checking.report if isinstance(checking, Checking) else None,
+        selection=working.selection if isinstance(working, ItemRunner) else None,
+        report=checking.report if isinstance(checking, CheckPlugin) else None,
     )
 
 
-class Checking:
+class CheckPlugin:
     """Takes the place of the loop that runs items; `workers` is what a run would have."""
 
-    def __init__(self, config: pytest.Config, working: Working, *, workers: int) -> None:
+    def __init__(self, config: pytest.Config, working: ItemRunner, *, workers: int) -> None:
         self._config = config
         self._working = working
         self._workers = workers
@@ -107,7 +107,7 @@ class Checking:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         # From here on other plugins see a run that only collected.
         session.config.option.collectonly = True
-        if self._working.settled is None or session.exitstatus not in {
+        if self._working.selection is None or session.exitstatus not in {
             pytest.ExitCode.OK,
             pytest.ExitCode.NO_TESTS_COLLECTED,
         }:
@@ -117,20 +117,20 @@ class Checking:
         session.exitstatus = pytest.ExitCode.OK if valid else pytest.ExitCode.USAGE_ERROR
 
     def _report(self, settings: Settings) -> Report:
-        settled = self._working.settled
-        if settled is None:
+        selection = self._working.selection
+        if selection is None:
             raise AssertionError("the report comes after collection")
         project = self._config.stash[PROJECT]()
-        findings: tuple[Diagnostic, ...] = settled.findings
+        findings: tuple[Diagnostic, ...] = selection.findings
         # What was not named may require what seems to be of no use.
         knows_tests = bool(self._config.getini("python_files")) and not project.is_named_in_part
         if not errors_among(findings):
-            weights = {planned.id: planned.weight for planned in settled.plan.journeys}
-            everything = {journey: weights.get(journey, 1.0) for journey in settled.graph.journeys}
-            collapsed = collapsed_chains(settled.graph, everything)
+            weights = {planned.id: planned.weight for planned in selection.plan.journeys}
+            everything = {journey: weights.get(journey, 1.0) for journey in selection.graph.journeys}
+            collapsed = collapsed_chains(selection.graph, everything)
             places = _state_paths(self._config)
             advice = advise(
-                settled.graph,
+                selection.graph,
                 knows_tests=knows_tests,
                 environment=os.environ.keys(),
                 text_of=self._text_of,
@@ -146,13 +146,13 @@ class Checking:
             by_testpaths=self._config.args_source is pytest.Config.ArgsSource.TESTPATHS,
         )
         report = report_on(
-            settled.graph,
-            settled.plan,
+            selection.graph,
+            selection.plan,
             in_order_of_place([*findings, *uncollected]),
             workers=self._workers,
             shard=str(settings.shard or ""),
             knows_tests=knows_tests,
-            others=[item.nodeid for item in settled.items if JOURNEY not in item.stash],
+            others=[item.nodeid for item in selection.items if JOURNEY not in item.stash],
         )
         return report.strict() if settings.strict else report
 

@@ -14,7 +14,7 @@ import pytest
 from pytest_dogfood.api import ANSWER, Answer
 from pytest_dogfood.collection.added_files import ADDED
 from pytest_dogfood.collection.dependency_marks import Verdicts
-from pytest_dogfood.collection.selection import Settled
+from pytest_dogfood.collection.selection import Selection
 from pytest_dogfood.collection.stash import DEPENDENCY_MARKS, INTERRUPTION, SETTINGS
 from pytest_dogfood.execution.interruption import Interruption
 from pytest_dogfood.execution.process import Lifeline
@@ -22,16 +22,16 @@ from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Journey
 from pytest_dogfood.provisioning.presence import Presence
 from pytest_dogfood.provisioning.provisioner import Provisioner
-from pytest_dogfood.provisioning.release import ChainCustody
-from pytest_dogfood.provisioning.workspace import World
-from pytest_dogfood.session.items import Running
+from pytest_dogfood.provisioning.release import ChainRelease
+from pytest_dogfood.provisioning.workspace import Workspace
+from pytest_dogfood.session.items import ItemHooks
 from pytest_dogfood.session.test_reports import keeper_of
 from pytest_dogfood.storage.journal import Journal
 from pytest_dogfood.storage.run_directory import RunDirectory, project_name
-from pytest_dogfood.storage.token_registry import Lease, MachineRegistry, Registry
+from pytest_dogfood.storage.token_registry import MachineRegistry, Registry, RunIdentity
 
 if TYPE_CHECKING:
-    from pytest_dogfood.actors.actor import Troupe
+    from pytest_dogfood.actors.actor import Actor
     from pytest_dogfood.actors.program import ActorProcess
     from pytest_dogfood.actors.recording import Recordings
 
@@ -101,58 +101,58 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
         return parser.parse_args([])
 
 
-def gather(config: pytest.Config, relays: Mapping[str, Any], world: World) -> Troupe:
+def make_actor(config: pytest.Config, relays: Mapping[str, Any], workspace: Workspace) -> Actor:
     """Put the troupe together; `relays` are the hooks as they count for an item, by its node id."""
     # Most runs have no use for an actor.
-    from pytest_dogfood.actors.actor import HookPrompter, Troupe
+    from pytest_dogfood.actors.actor import Actor, HookPrompter
     from pytest_dogfood.actors.loop import Limits
 
-    settings = world.settings
+    settings = workspace.settings
 
     def prompter_for(journey: Journey) -> HookPrompter:
         return HookPrompter(relays.get(journey.nodeid, config.hook), gui=journey.is_gui)
 
-    return Troupe(
+    return Actor(
         prompter_for=prompter_for,
-        process=None if settings.actor is None else _process(settings.actor, world),
+        process=None if settings.actor is None else _process(settings.actor, workspace),
         limits=Limits(actions=settings.actor_actions, turns=settings.actor_turns),
         seconds=settings.actor_action_timeout,
-        run=world.run,
-        worker=world.worker,
-        replayed=_recordings(settings.replay, world),
-        recorded=_recordings(settings.record, world),
+        run=workspace.run,
+        worker=workspace.worker,
+        replayed=_recordings(settings.replay, workspace),
+        recorded=_recordings(settings.record, workspace),
     )
 
 
-def _recordings(directory: str | None, world: World) -> Recordings | None:
+def _recordings(directory: str | None, workspace: Workspace) -> Recordings | None:
     from pytest_dogfood.actors.recording import Recordings
 
-    return None if directory is None else Recordings(world.invoked_from / directory)
+    return None if directory is None else Recordings(workspace.invoked_from / directory)
 
 
-def _process(command: str, world: World) -> ActorProcess:
+def _process(command: str, workspace: Workspace) -> ActorProcess:
     from pytest_dogfood.actors.program import ActorProcess
 
-    place = world.rootdir
+    place = workspace.rootdir
     return ActorProcess(
         command,
         cwd=place,
-        env=world.environment(workdir=place, state=world.run.shared, directory=place),
-        log=world.run.actor_log(world.worker),
-        seconds=world.settings.actor_answer_timeout,
-        keeper=world.keeper,
+        env=workspace.environment(workdir=place, state=workspace.run.shared, directory=place),
+        log=workspace.run.actor_log(workspace.worker),
+        seconds=workspace.settings.actor_answer_timeout,
+        keeper=workspace.keeper,
     )
 
 
 def presence_for(
-    config: pytest.Config, graph: CapabilityGraph, run: RunDirectory, *, worker: str, lease: Lease
+    config: pytest.Config, graph: CapabilityGraph, run: RunDirectory, *, worker: str, identity: RunIdentity
 ) -> Presence:
     """Put together what a process of the run needs to ask and to provision tokens."""
     settings = config.stash[SETTINGS]
     added = config.stash.get(ADDED, None)
     root = run.path.parent
     project = project_name(config.rootpath)
-    world = World(
+    workspace = Workspace(
         run=run,
         rootdir=config.rootpath,
         invoked_from=config.invocation_params.dir,
@@ -167,9 +167,9 @@ def presence_for(
         interruption=config.stash.setdefault(INTERRUPTION, Interruption()),
     )
     threads = RLock()
-    waited = world.changes.waited
-    machine = MachineRegistry(root / f"machine-{project}", lease, threads=threads, waited=waited)
-    return Presence(graph, Registry(run.tokens, threads=threads, waited=waited), machine, world)
+    waited = workspace.changes.waited
+    machine = MachineRegistry(root / f"machine-{project}", identity, threads=threads, waited=waited)
+    return Presence(graph, Registry(run.tokens, threads=threads, waited=waited), machine, workspace)
 
 
 def _options_again(config: pytest.Config) -> str:
@@ -188,24 +188,24 @@ def _mark_names(config: pytest.Config) -> dict[str, object]:
     return names
 
 
-def troupe_for(config: pytest.Config, settled: Settled, world: World) -> Troupe | None:
+def actor_for(config: pytest.Config, selection: Selection, workspace: Workspace) -> Actor | None:
     """Gather who acts in this process; None if there is nobody, or nothing to act in."""
-    graph = settled.graph
+    graph = selection.graph
     if not any(one.needs_actor and not graph.lacks_actor(one.id) for one in graph.journeys.values()):
         return None
-    return gather(config, {item.nodeid: item.ihook for item in settled.items}, world)
+    return make_actor(config, {item.nodeid: item.ihook for item in selection.items}, workspace)
 
 
-def engage(
-    config: pytest.Config, settled: Settled, run: RunDirectory, *, worker: str, lease: Lease
-) -> Running:
+def assemble(
+    config: pytest.Config, selection: Selection, run: RunDirectory, *, worker: str, identity: RunIdentity
+) -> ItemHooks:
     """Make the plugin that runs the plan's items, and let what ensures presence come before their fixtures."""
-    presence = presence_for(config, settled.graph, run, worker=worker, lease=lease)
-    presence.world.troupe = troupe_for(config, settled, presence.world)
+    presence = presence_for(config, selection.graph, run, worker=worker, identity=identity)
+    presence.workspace.actor = actor_for(config, selection, presence.workspace)
     journal = Journal(run.records)
-    custody = ChainCustody(settled.plan, presence, journal)
-    running = Running(settled.plan, Provisioner(presence, journal, settled.gates_elsewhere), custody)
-    running.announce(list(settled.items))
+    release = ChainRelease(selection.plan, presence, journal)
+    running = ItemHooks(selection.plan, Provisioner(presence, journal, selection.gates_elsewhere), release)
+    running.announce(list(selection.items))
     marks = config.stash.get(DEPENDENCY_MARKS, None)
     if marks is not None:
         answer: Answer = Verdicts(marks.names, journal, ignore_unknown=marks.ignore_unknown)

@@ -73,7 +73,7 @@ def _is_duration(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LONGEST
 
 
-class Timekeeper:
+class DurationsSender:
     """The plugin that tells workers how long items took; for the process that leads the run."""
 
     def __init__(self, config: pytest.Config) -> None:
@@ -93,7 +93,7 @@ class Timekeeper:
         node.workerinput[CACHE_KEY] = self._handed_over
 
 
-class Stopwatch:
+class DurationsRecorder:
     """The plugin that adds up set-up, call and tear-down of each item, where journeys are among them.
 
     What was not measured is not remembered: a deferred journey takes no time, and says nothing of the next run's.

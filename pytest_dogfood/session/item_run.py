@@ -11,30 +11,30 @@ from msgspec import Struct, field
 from pytest_dogfood.collection.exceptions import harness_failure
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.failure_text import failure_text
-from pytest_dogfood.execution.runner import Performance
-from pytest_dogfood.execution.step import RealBench, place_files
+from pytest_dogfood.execution.runner import StepsResult
+from pytest_dogfood.execution.step import ShellRunner, place_files
 from pytest_dogfood.journey import Journey, Token
 from pytest_dogfood.outcomes import INTERRUPTED, Cause, JourneyResult, Outcome, Proof
 from pytest_dogfood.provisioning.establishers import establish
 from pytest_dogfood.provisioning.journey_runner import (
     CLEAN_UP_FAILED,
-    cast_for,
     clean_up,
-    play,
     require_actor,
+    run_journey,
+    session_for,
 )
 from pytest_dogfood.provisioning.provisioner import ROUNDS, Provisioner, do_not_hold_together
 from pytest_dogfood.provisioning.replay import (
-    Ask,
     DeferredError,
     FixtureValue,
-    bench_for_journey,
+    Request,
     denial,
     forget_invalidated,
     reproduction,
+    runner_for_journey,
     unanswered,
 )
-from pytest_dogfood.provisioning.workspace import State
+from pytest_dogfood.provisioning.workspace import ChainState
 from pytest_dogfood.scheduling.plan import PlannedJourney
 from pytest_dogfood.storage.journal import Why
 from pytest_dogfood.storage.locks import NamedLocks
@@ -43,7 +43,7 @@ from pytest_dogfood.storage.token_registry import Holding
 from pytest_dogfood.walks import room_for
 
 if TYPE_CHECKING:
-    from pytest_dogfood.actors.actor import JourneyCast
+    from pytest_dogfood.actors.actor import ActorSession
 
 
 NOT_SET_UP = (
@@ -65,22 +65,22 @@ class ProductFailure(Exception):  # noqa: N818 - the product's, not the program'
     """An expectation was not met; the text is what a person reads."""
 
 
-class Turn(Struct, kw_only=True):
+class ItemRun(Struct, kw_only=True):
     """What has happened to one item so far. A rerun of the item is a new turn."""
 
     journey: Journey
     planned: PlannedJourney
     provisioner: Provisioner
-    state: State
-    ask: Ask
+    state: ChainState
+    request: Request
     outcome: Outcome = Outcome.PASSED
     cause: Cause | None = None
     established: dict[Token, Proof] = field(default_factory=dict)
     values: dict[str, str] = field(default_factory=dict)
     secret: list[str] = field(default_factory=list)
     workdir: Path | None = None
-    bench: RealBench | None = None
-    cast: JourneyCast | None = None
+    runner: ShellRunner | None = None
+    actor_session: ActorSession | None = None
     refusal: BaseException | None = field(default_factory=_not_set_up)
     """What keeps the item from being called: until it is prepared, that it is not."""
     calling: bool = False
@@ -94,7 +94,7 @@ class Turn(Struct, kw_only=True):
     """Which clean-up steps were not run, and why."""
     _locks: NamedLocks | None = None
     _rounds: int = ROUNDS
-    _done: Performance = field(default_factory=Performance)
+    _done: StepsResult = field(default_factory=StepsResult)
     _fixtures: int = 0
     _cleaned: bool = False
     _established_before: dict[Token, Holding] = field(default_factory=dict)
@@ -107,26 +107,26 @@ class Turn(Struct, kw_only=True):
         """
         if self.not_begun is not None:
             raise self.not_begun
-        world = self.provisioner.presence.world
-        require_actor(world, self.journey)
+        workspace = self.provisioner.presence.workspace
+        require_actor(workspace, self.journey)
         if self.journey.obstacle is not None:
             raise DeferredError(Cause(who=self.journey.obstacle.who, why=self.journey.obstacle.why))
         self.provisioner.presence.restore_directories(self.state)
-        self.ask.fixture = fixture
-        self._locks = world.named_locks()
+        self.request.fixture = fixture
+        self._locks = workspace.named_locks()
         with room_for(len(self.provisioner.presence.graph.journeys)):
-            self.provisioner.gates.pass_all(self.planned.gates, self.ask, self._locks)
+            self.provisioner.gates.pass_all(self.planned.gates, self.request, self._locks)
             self._acquire()
         if not self.journey.python:
-            self.workdir = world.workdir_for(self.journey, self.state)
+            self.workdir = workspace.workdir_for(self.journey, self.state)
             place_files(self.journey.seed_files, self.workdir)
-        self._fixtures = world.changes.fixtures
+        self._fixtures = workspace.changes.fixtures
 
     def _acquire(self) -> None:
         if self._locks is None:
-            self._locks = self.provisioner.presence.world.named_locks()
+            self._locks = self.provisioner.presence.workspace.named_locks()
         self._rounds = self.provisioner.acquire(
-            self.planned.requires, self.ask, self._locks, self.journey.locks, rounds=self._rounds
+            self.planned.requires, self.request, self._locks, self.journey.locks, rounds=self._rounds
         )
 
     def complete(self) -> None:
@@ -137,7 +137,7 @@ class Turn(Struct, kw_only=True):
         """
         presence = self.provisioner.presence
         required = self.planned.requires
-        while lost := self.provisioner.lost(required, self.ask):
+        while lost := self.provisioner.lost(required, self.request):
             if not self._rounds:
                 raise do_not_hold_together(required, lost)
             by_fixture = [token for token in lost if self.provisioner.is_by_fixture(token, self.state)]
@@ -146,14 +146,14 @@ class Turn(Struct, kw_only=True):
             before = presence.variables(required, self.state)
             with room_for(len(presence.graph.journeys)):
                 self._acquire()
-            if presence.world.changes.fixtures > self._fixtures:
+            if presence.workspace.changes.fixtures > self._fixtures:
                 after = presence.variables(required, self.state)
                 if any(after.get(name) != value for name, value in before.items()):
                     raise _lost_in_set_up(
                         lost, lost, "its values have changed since the fixtures were set up"
                     )
         if self.workdir is not None:
-            self.bench = self._bench_in(self.workdir)
+            self.runner = self._bench_in(self.workdir)
         for token in self.journey.establishes:
             presence.claim(token, self.state)
         forget_invalidated(presence, self.journey.invalidates, self.state)
@@ -168,15 +168,15 @@ class Turn(Struct, kw_only=True):
 
     def perform(self, *, verbose: bool) -> None:
         """Do the steps; raises ProductFailure where one is not as expected, NoActor and HarnessError as `play` does."""
-        if self.workdir is None or self.bench is None:
+        if self.workdir is None or self.runner is None:
             raise HarnessError(f"{self.journey.id} was not prepared")
-        world = self.provisioner.presence.world
-        self.cast = cast_for(world, self.journey, self.bench)
+        workspace = self.provisioner.presence.workspace
+        self.actor_session = session_for(workspace, self.journey, self.runner)
         self._done = self.provisioner.presence.saving_for(self.journey.establishes, self.state)
-        play(world, self.journey, self.bench, self.cast, why=Why.ITEM, done=self._done)
+        run_journey(workspace, self.journey, self.runner, self.actor_session, why=Why.ITEM, done=self._done)
         if self._done.failure is not None:
-            again = reproduction(self.journey, world)
-            text = failure_text(self._done, self.bench, reproduce=again, verbose=verbose)
+            again = reproduction(self.journey, workspace)
+            text = failure_text(self._done, self.runner, reproduce=again, verbose=verbose)
             raise ProductFailure(f"{text}\n{self._whereabouts()}")
         self.values.update(self._done.values)
         self.secret.extend(self._done.secret)
@@ -186,8 +186,8 @@ class Turn(Struct, kw_only=True):
 
         Raises ProductFailure if a probe says no, HarnessError if one cannot be run.
         """
-        presence, world = self.provisioner.presence, self.provisioner.presence.world
-        world.changes.note(f"the steps of {self.journey.id} ran")
+        presence, workspace = self.provisioner.presence, self.provisioner.presence.workspace
+        workspace.changes.note(f"the steps of {self.journey.id} ran")
         for token in self.journey.establishes:
             earlier = presence.registry.holding(token, presence.place_of(token, self.state))
             if earlier is not None and earlier.by != self.journey.id:
@@ -202,7 +202,9 @@ class Turn(Struct, kw_only=True):
         )
         self.established.update(found.proofs)
         if found.denied:
-            text = f"{denial(self.journey, found.denied)}\n\nreproduce: {reproduction(self.journey, world)}"
+            text = (
+                f"{denial(self.journey, found.denied)}\n\nreproduce: {reproduction(self.journey, workspace)}"
+            )
             raise ProductFailure(f"{text}\n{self._whereabouts()}")
         if found.unanswered:
             raise unanswered(self.journey, found.unanswered)
@@ -212,13 +214,13 @@ class Turn(Struct, kw_only=True):
         if self.workdir is None or self._cleaned:
             return ""
         self._cleaned = True
-        bench = self.bench or self._bench_in(self.workdir)
-        with self.provisioner.presence.world.interruption.doing("clean-up"):
-            problem, self.not_cleaned = clean_up(self.journey, bench, self._done)
+        runner = self.runner or self._bench_in(self.workdir)
+        with self.provisioner.presence.workspace.interruption.doing("clean-up"):
+            problem, self.not_cleaned = clean_up(self.journey, runner, self._done)
         return problem
 
-    def _bench_in(self, workdir: Path) -> RealBench:
-        return bench_for_journey(self.provisioner.presence, self.journey, self.state, workdir)
+    def _bench_in(self, workdir: Path) -> ShellRunner:
+        return runner_for_journey(self.provisioner.presence, self.journey, self.state, workdir)
 
     def leave(self) -> None:
         """Give back the locks, and what is in the working directory if it is of no further use."""
@@ -228,18 +230,22 @@ class Turn(Struct, kw_only=True):
             remove_if_filled(self.workdir)
 
     def _keeps_nothing(self) -> bool:
-        settings = self.provisioner.presence.world.settings
+        settings = self.provisioner.presence.workspace.settings
         told = self.cause is not None and self.cause.why == INTERRUPTED
         return not settings.keep and (told or self.outcome not in {Outcome.FAILED, Outcome.ERROR})
 
     def _whereabouts(self) -> str:
         where = f"{self.workdir} (working directory), " if self.workdir is not None else ""
         kept = f"kept:      {where}{self.state.path} (state)"
-        return kept if self.cast is None else f"{kept}\ntrajectory: {self.cast.trajectory.path}"
+        return (
+            kept
+            if self.actor_session is None
+            else f"{kept}\ntrajectory: {self.actor_session.trajectory.path}"
+        )
 
     def kept_paths(self) -> tuple[Path, ...]:
         """Name what stays on disk because the item did not do well."""
-        kept = tuple(dict.fromkeys(self.ask.kept))
+        kept = tuple(dict.fromkeys(self.request.kept))
         if self._keeps_nothing():
             return kept
         own = (self.state.path,) if self.workdir is None else (self.state.path, self.workdir)
@@ -247,7 +253,7 @@ class Turn(Struct, kw_only=True):
 
     def begin(self) -> None:
         """Write down that the item starts; where that fails, `prepare` says so."""
-        self.provisioner.presence.world.changes.note("the item before it ran")
+        self.provisioner.presence.workspace.changes.note("the item before it ran")
         try:
             self.provisioner.journal.started(self.journey.id, Why.ITEM, self.state.name)
         except HarnessError as error:
@@ -281,12 +287,12 @@ class Turn(Struct, kw_only=True):
             id=self.journey.id,
             outcome=self.outcome,
             chain=self.state.chain,
-            worker=self.provisioner.presence.world.worker,
+            worker=self.provisioner.presence.workspace.worker,
             cause=self.cause,
-            proofs={**self.ask.rested_on, **self.ask.proofs, **self.established},
-            provisioned=tuple(self.ask.provisioned),
+            proofs={**self.request.rested_on, **self.request.proofs, **self.established},
+            provisioned=tuple(self.request.provisioned),
             kept=":".join(str(path) for path in self.kept_paths()),
-            trajectory="" if self.cast is None else str(self.cast.trajectory.path),
-            unjudged=0 if self.cast is None else self.cast.unjudged,
+            trajectory="" if self.actor_session is None else str(self.actor_session.trajectory.path),
+            unjudged=0 if self.actor_session is None else self.actor_session.unjudged,
             not_cleaned=self.not_cleaned,
         )

@@ -22,11 +22,11 @@ from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.journey import VARIABLE_PATTERN, Token
 from pytest_dogfood.outcomes import INTERRUPTED, Cause, Outcome
 from pytest_dogfood.provisioning.provisioner import Provisioner
-from pytest_dogfood.provisioning.release import ChainCustody
-from pytest_dogfood.provisioning.replay import Ask, DeferredError, FixtureValue
+from pytest_dogfood.provisioning.release import ChainRelease
+from pytest_dogfood.provisioning.replay import DeferredError, FixtureValue, Request
 from pytest_dogfood.scheduling.plan import Plan
-from pytest_dogfood.session.item_run import ProductFailure, Turn
-from pytest_dogfood.session.test_reports import closing_report, late_error, properties_of, reckon
+from pytest_dogfood.session.item_run import ItemRun, ProductFailure
+from pytest_dogfood.session.test_reports import closing_report, fold_report, late_error, properties_of
 from pytest_dogfood.walks import room_for
 
 Guard = Callable[[Callable[[], None]], None]
@@ -35,13 +35,13 @@ Guard = Callable[[Callable[[], None]], None]
 class Capabilities:
     """Values of tokens by name: `capabilities["web-up"]["port"]`. Every value is text."""
 
-    def __init__(self, turn: Turn, guarded: Guard) -> None:
-        self._turn = turn
+    def __init__(self, run: ItemRun, guarded: Guard) -> None:
+        self._turn = run
         self._guarded = guarded
 
     def __getitem__(self, token: str) -> Mapping[str, str]:
         """Give the values of a token that this test requires; raises KeyError for any other."""
-        if token not in self._turn.ask.proofs and token not in self._turn.established:
+        if token not in self._turn.request.proofs and token not in self._turn.established:
             raise KeyError(
                 f"{token!r} is not required by this test: mark it with @pytest.mark.requires({token!r}), "
                 f"or call capabilities.require({token!r})"
@@ -62,7 +62,7 @@ class Capabilities:
         if not graph.is_known(token):
             raise HarnessError(f"{token!r} is unknown: no journey establishes it and no file defines it")
         with room_for(len(graph.journeys)):
-            self._turn.provisioner.acquire_at_run_time(token, self._turn.ask)
+            self._turn.provisioner.acquire_at_run_time(token, self._turn.request)
 
     def save(self, **values: object) -> None:
         """Keep values, as text, that travel with the tokens this test establishes; raises ValueError for bad names."""
@@ -85,18 +85,18 @@ def _as_text(name: str, value: object) -> str:
 
 
 T = TypeVar("T")
-TURN = pytest.StashKey[Turn]()
+TURN = pytest.StashKey[ItemRun]()
 LAST_REPORT = pytest.StashKey[pytest.TestReport]()
 PRESENCE_FIXTURE = "dogfood_presence"
 
 
-class Running:
+class ItemHooks:
     """The plugin that runs the graph's items in this process."""
 
-    def __init__(self, plan: Plan, provisioner: Provisioner, custody: ChainCustody) -> None:
+    def __init__(self, plan: Plan, provisioner: Provisioner, release: ChainRelease) -> None:
         self._planned = plan.by_nodeid()
         self._provisioner = provisioner
-        self._custody = custody
+        self._release = release
         self._providing = {fixture: token for token, fixture in provisioner.presence.graph.fixtures.items()}
 
     def announce(self, items: list[pytest.Item]) -> None:
@@ -106,30 +106,30 @@ class Running:
             if item.nodeid in self._planned and names is not None and PRESENCE_FIXTURE not in names:
                 names.insert(0, PRESENCE_FIXTURE)
 
-    def _new_turn(self, item: pytest.Item) -> Turn | None:
+    def _new_turn(self, item: pytest.Item) -> ItemRun | None:
         planned = self._planned.get(item.nodeid)
         journey = item.stash.get(JOURNEY, None)
         if planned is None or journey is None:
             return None
         presence = self._provisioner.presence
-        state = presence.world.place_of(presence.graph, journey)
-        turn = Turn(
+        state = presence.workspace.place_of(presence.graph, journey)
+        run = ItemRun(
             journey=journey,
             planned=planned,
             provisioner=self._provisioner,
             state=state,
-            ask=Ask(journey=journey.id, state=state),
+            request=Request(journey=journey.id, state=state),
         )
-        item.stash[TURN] = turn
-        return turn
+        item.stash[TURN] = run
+        return run
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
-        interruption = self._provisioner.presence.world.interruption
-        turn = None if interruption.begun else self._new_turn(item)
-        if turn is None:
+        interruption = self._provisioner.presence.workspace.interruption
+        run = None if interruption.begun else self._new_turn(item)
+        if run is None:
             return (yield)
-        turn.begin()
+        run.begin()
         try:
             result = yield
         except BaseException as error:
@@ -142,9 +142,9 @@ class Running:
 
     def _released(self, item: pytest.Item) -> str:
         """Release what only this item has kept alive, after its last rerun; return what went wrong, or nothing."""
-        turn = item.stash[TURN]
-        turn.take_back_its_word()
-        return _told(lambda: self._custody.finished(turn.planned, turn.state))
+        run = item.stash[TURN]
+        run.take_back_its_word()
+        return _told(lambda: self._release.finished(run.planned, run.state))
 
     def _report_late(self, item: pytest.Item, problem: str) -> None:
         if problem:
@@ -153,22 +153,22 @@ class Running:
 
     def _close(self, item: pytest.Item, error: BaseException) -> None:
         """Clean up after an item that pytest drops without a tear-down, as after `q` in its debugger, and report it."""
-        turn = item.stash[TURN]
+        run = item.stash[TURN]
         said = ""
-        if turn.outcome is Outcome.PASSED:
-            turn.outcome, turn.cause = Outcome.ERROR, Cause(who=turn.journey.id, why=INTERRUPTED)
+        if run.outcome is Outcome.PASSED:
+            run.outcome, run.cause = Outcome.ERROR, Cause(who=run.journey.id, why=INTERRUPTED)
             said = f"interrupted: {type(error).__name__}: {error}"
         problems = [
             said,
-            _told(turn.clean_up),
+            _told(run.clean_up),
             _torn_down(item.session),
-            _told(turn.leave),
+            _told(run.leave),
             self._released(item),
-            _told(turn.end),
+            _told(run.end),
         ]
-        result = turn.result()
+        result = run.result()
         report = closing_report(item, "\n".join(filter(None, problems)), result)
-        report.user_properties = properties_of(turn.planned, result)
+        report.user_properties = properties_of(run.planned, result)
         item.ihook.pytest_runtest_logreport(report=report)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -177,12 +177,12 @@ class Running:
         if item.stash.get(TURN, None) is None:
             return (yield)
         begun = item.stash[TURN]
-        turn = self._new_turn(item)  # a rerun starts afresh
-        if turn is not None:
-            turn.not_begun = begun.not_begun
+        run = self._new_turn(item)  # a rerun starts afresh
+        if run is not None:
+            run.not_begun = begun.not_begun
         result = yield
-        if turn is not None:
-            _end_set_up(turn, has_fixtures=hasattr(item, "fixturenames"))
+        if run is not None:
+            _end_set_up(run, has_fixtures=hasattr(item, "fixturenames"))
         return result
 
     @pytest.hookimpl(wrapper=True)
@@ -194,15 +194,15 @@ class Running:
             module.startswith(("_pytest.", "pytest_dogfood.")) and "unit_" not in fixturedef.argname
         )
         if not ours_or_pytests:
-            self._provisioner.presence.world.changes.note_fixture(fixturedef.argname)
+            self._provisioner.presence.workspace.changes.note_fixture(fixturedef.argname)
         return result
 
     @pytest.hookimpl
     def pytest_sessionfinish(self) -> None:
         """Let the actor go; nobody asks it any more."""
-        troupe = self._provisioner.presence.world.troupe
-        if troupe is not None:
-            troupe.close()
+        actor = self._provisioner.presence.workspace.actor
+        if actor is not None:
+            actor.close()
 
     @pytest.fixture
     def dogfood_presence(self, request: pytest.FixtureRequest) -> None:
@@ -217,51 +217,51 @@ class Running:
     @pytest.fixture
     def capabilities(self, request: pytest.FixtureRequest) -> Capabilities:
         """Values of the tokens this test requires; see `save` and `require`."""
-        turn = _turn_of(request, "capabilities")
-        return Capabilities(turn, lambda action: _as_pytest_has_it(turn, action))
+        run = _turn_of(request, "capabilities")
+        return Capabilities(run, lambda action: _as_pytest_has_it(run, action))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:
         if not isinstance(pyfuncitem.parent, JourneyFile):
             return None
-        turn = pyfuncitem.stash[TURN]
+        run = pyfuncitem.stash[TURN]
         verbose = pyfuncitem.config.get_verbosity() > 0
-        _as_pytest_has_it(turn, lambda: turn.perform(verbose=verbose))
+        _as_pytest_has_it(run, lambda: run.perform(verbose=verbose))
         return True
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
-        turn = item.stash.get(TURN, None)
-        if turn is None:
+        run = item.stash.get(TURN, None)
+        if run is None:
             return (yield)
-        if turn.refusal is not None:
-            raise turn.refusal  # another plugin takes no notice of how the set-up has ended
-        turn.calling = True
+        if run.refusal is not None:
+            raise run.refusal  # another plugin takes no notice of how the set-up has ended
+        run.calling = True
         try:
             result = yield
         finally:
-            turn.calling = False
+            run.calling = False
             # Some plugins set an item up again without a new protocol: what it has just done may have cost its tokens.
-            self._provisioner.presence.world.changes.note(f"{turn.journey.id} ran")
-        if turn.journey.establishes and turn.parts.establishes and not has_failed_in_unittest(item):
-            _as_pytest_has_it(turn, turn.establish)
+            self._provisioner.presence.workspace.changes.note(f"{run.journey.id} ran")
+        if run.journey.establishes and run.parts.establishes and not has_failed_in_unittest(item):
+            _as_pytest_has_it(run, run.establish)
         return result
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
         __tracebackhide__ = True
-        turn = item.stash.get(TURN, None)
-        if turn is None:
+        run = item.stash.get(TURN, None)
+        if run is None:
             return (yield)
-        problems = [_told(turn.clean_up)]
+        problems = [_told(run.clean_up)]
         try:
             result = yield
         except (Exception, *OUTCOMES) as error:
-            turn.leave()
+            run.leave()
             for problem in filter(None, problems):
                 error.add_note(problem)
             raise
-        turn.leave()
+        run.leave()
         text = "\n".join(filter(None, problems))
         if text:
             _fail(text)
@@ -272,16 +272,16 @@ class Running:
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
-        turn = item.stash.get(TURN, None)
-        if turn is None:
+        run = item.stash.get(TURN, None)
+        if run is None:
             return report
-        reckon(turn, item, call, report)
+        fold_report(run, item, call, report)
         if report.when == "teardown":
-            turn.take_back_its_word()  # before a rerun, which starts from what others have established
+            run.take_back_its_word()  # before a rerun, which starts from what others have established
             item.stash[LAST_REPORT] = report
-            result = turn.result()
+            result = run.result()
             report.__dict__["dogfood"] = result.to_json()
-            report.user_properties = [*report.user_properties, *properties_of(turn.planned, result)]
+            report.user_properties = [*report.user_properties, *properties_of(run.planned, result)]
         return report
 
     @pytest.hookimpl
@@ -291,38 +291,38 @@ class Running:
             self._provisioner.fixture_is_gone(token)
 
 
-def _turn_of(request: pytest.FixtureRequest, fixture: str) -> Turn:
-    turn: Turn | None = request.node.stash.get(TURN, None)
-    if turn is None:
+def _turn_of(request: pytest.FixtureRequest, fixture: str) -> ItemRun:
+    run: ItemRun | None = request.node.stash.get(TURN, None)
+    if run is None:
         how = f"mark it with requires or establishes, or name `{fixture}` as an argument"
         raise harness_failure(HarnessError(f"{request.node.nodeid} does not belong to the graph: {how}"))
-    return turn
+    return run
 
 
-def _prepare(turn: Turn, fixture: FixtureValue | None) -> None:
+def _prepare(run: ItemRun, fixture: FixtureValue | None) -> None:
     """Provision what an item requires, or note what keeps it from being called."""
     __tracebackhide__ = True
     try:
-        _as_pytest_has_it(turn, lambda: turn.prepare(fixture))
+        _as_pytest_has_it(run, lambda: run.prepare(fixture))
     except (Exception, *OUTCOMES) as refusal:
-        turn.refusal = refusal
+        run.refusal = refusal
         raise
 
 
-def _end_set_up(turn: Turn, *, has_fixtures: bool) -> None:
+def _end_set_up(run: ItemRun, *, has_fixtures: bool) -> None:
     """Make sure that an item can be called now, or note what keeps it from that."""
     __tracebackhide__ = True
     if not has_fixtures:
-        _prepare(turn, None)
+        _prepare(run, None)
     try:
-        _as_pytest_has_it(turn, turn.complete)
+        _as_pytest_has_it(run, run.complete)
     except (Exception, *OUTCOMES) as refusal:
-        turn.refusal = refusal
+        run.refusal = refusal
         raise
-    turn.refusal = None
+    run.refusal = None
 
 
-def _as_pytest_has_it(turn: Turn, action: Callable[[], T]) -> T:
+def _as_pytest_has_it(run: ItemRun, action: Callable[[], T]) -> T:
     """Do something, and put what goes wrong into pytest's own terms, without frames of ours."""
     __tracebackhide__ = True
     try:
@@ -330,7 +330,7 @@ def _as_pytest_has_it(turn: Turn, action: Callable[[], T]) -> T:
     except DeferredError as error:
         raise deferral(error.cause) from None
     except NoActor as error:
-        turn.outcome = Outcome.NO_ACTOR
+        run.outcome = Outcome.NO_ACTOR
         raise pytest.skip.Exception(str(error)) from None
     except ProductFailure as error:
         raise pytest.fail.Exception(str(error), pytrace=False) from None

@@ -17,7 +17,7 @@ from pytest_dogfood.outcomes import Cause, Outcome, Tally, badness, listed
 from pytest_dogfood.scheduling.plan import Plan
 from pytest_dogfood.storage.run_directory import (
     ALONE,
-    Keeping,
+    Retention,
     RunLease,
     checked_root,
     default_root,
@@ -29,39 +29,39 @@ if TYPE_CHECKING:
     from pytest_dogfood.collection.project import Project
     from pytest_dogfood.execution.background import Watcher
     from pytest_dogfood.execution.interruption import Interruption
-    from pytest_dogfood.provisioning.release import MachineCustody
+    from pytest_dogfood.provisioning.release import MachineRelease
     from pytest_dogfood.report.manifest import Expected
     from pytest_dogfood.scheduling.jobs import Job
     from pytest_dogfood.session.cancellation import Cancellation
     from pytest_dogfood.session.listener import Listener
-    from pytest_dogfood.session.worker import Working
+    from pytest_dogfood.session.worker import ItemRunner
     from pytest_dogfood.storage.run_directory import RunDirectory
-    from pytest_dogfood.storage.token_registry import Lease
+    from pytest_dogfood.storage.token_registry import RunIdentity
     from pytest_dogfood.xdist.scheduler import Worker
 
 NOT_EXECUTING = ("collectonly", "setupplan")
 """Options of pytest under which nothing is run, so nothing is written either."""
 
 
-class Leading:
+class Leader:
     """Refuses an invalid project, keeps the run's directory and watch, and gives back what the run took.
 
     `working` is the plugin that runs items in this same process, None on an xdist controller.
     """
 
-    def __init__(self, config: pytest.Config, working: Working | None) -> None:
+    def __init__(self, config: pytest.Config, working: ItemRunner | None) -> None:
         self._config = config
         self._working = working
         self._lease: RunLease | None = None
         self._watcher: Watcher | None = None
-        self._custody: MachineCustody | None = None
+        self._release: MachineRelease | None = None
         self._plan: Plan | None = None
         self._added: tuple[Path, ...] = ()
         self._listener: Listener | None = None
         self._cancellation: Cancellation | None = None
         self.tally = Tally(())
         self._late_error = False
-        self.keeping: Keeping | None = None
+        self.keeping: Retention | None = None
         self.empty_shard = False
         self.expected: Expected | None = None
 
@@ -169,24 +169,24 @@ class Leading:
         self.tally.gates = tuple(dict.fromkeys(gate for one in plan.journeys for gate in one.gates))
         if plan.journeys:
             from pytest_dogfood.execution.background import Watcher
-            from pytest_dogfood.provisioning.release import MachineCustody
+            from pytest_dogfood.provisioning.release import MachineRelease
             from pytest_dogfood.provisioning.workspace import run_marker
             from pytest_dogfood.session.composition import presence_for
-            from pytest_dogfood.session.durations import Stopwatch
+            from pytest_dogfood.session.durations import DurationsRecorder
             from pytest_dogfood.session.listener import Listener
 
             self._watcher = Watcher(run_marker(self._lease.directory.id))  # from here on steps may run
-            settled = self._working.settled if self._working is not None else None
-            graph = settled.graph if settled is not None else self._config.stash[PROJECT]().graph()
-            run, lease = _own_part(self._lease.directory)
-            presence = presence_for(self._config, graph, run, worker=ALONE, lease=lease)
-            self._custody = MachineCustody(plan, presence)
+            selection = self._working.selection if self._working is not None else None
+            graph = selection.graph if selection is not None else self._config.stash[PROJECT]().graph()
+            run, identity = _own_part(self._lease.directory)
+            presence = presence_for(self._config, graph, run, worker=ALONE, identity=identity)
+            self._release = MachineRelease(plan, presence)
             self._listener = Listener(
-                self._config, plan, self._lease.directory, tally=self.tally, custody=self._custody
+                self._config, plan, self._lease.directory, tally=self.tally, release=self._release
             )
             self._config.pluginmanager.register(self._listener, "dogfood-listener")
-            self._config.pluginmanager.register(Stopwatch(self._config), "dogfood-stopwatch")
-            self._watch_for_signals(plan, presence.world.interruption)
+            self._config.pluginmanager.register(DurationsRecorder(self._config), "dogfood-stopwatch")
+            self._watch_for_signals(plan, presence.workspace.interruption)
 
     def _watch_for_signals(self, plan: Plan, interruption: Interruption) -> None:
         """Answer signals from here on: steps may run."""
@@ -211,10 +211,10 @@ class Leading:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
         if self._working is not None:
-            settled = self._working.settled
-            self._take(settled.plan if settled is not None else Plan())
-            self.empty_shard = settled is not None and not settled.items and bool(settled.elsewhere)
-            self.expected = settled.expected if settled is not None else None
+            selection = self._working.selection
+            self._take(selection.plan if selection is not None else Plan())
+            self.empty_shard = selection is not None and not selection.items and bool(selection.elsewhere)
+            self.expected = selection.expected if selection is not None else None
         try:
             return (yield)
         finally:
@@ -225,8 +225,8 @@ class Leading:
 
     def _give_everything_back(self) -> None:
         try:
-            if self._custody is not None:
-                for nodeid, problem in self._custody.release_everything_left():
+            if self._release is not None:
+                for nodeid, problem in self._release.release_everything_left():
                     self._report_late_error(nodeid, problem)
             if self._watcher is not None:
                 self._watcher.close()
@@ -270,10 +270,10 @@ class Leading:
                 kept = self.keeping.paths() if self.keeping is not None else ()
                 self._complain_of(self._lease.close(keep=kept))
 
-    def _decide_what_stays(self, run: RunDirectory) -> Keeping:
+    def _decide_what_stays(self, run: RunDirectory) -> Retention:
         """Decide it, and leave the results there; where they cannot be written that is told as an error."""
         failed = self._listener.keep if self._listener is not None else set()
-        keeping = Keeping(run, failed=failed, everything=self._config.stash[SETTINGS].keep)
+        keeping = Retention(run, failed=failed, everything=self._config.stash[SETTINGS].keep)
         if keeping.directory is not None:
             try:
                 write_results(keeping.directory, tuple(self.tally.results.values()))
@@ -353,8 +353,8 @@ class Leading:
         return self._plan is not None
 
 
-def _own_part(run: RunDirectory) -> tuple[RunDirectory, Lease]:
+def _own_part(run: RunDirectory) -> tuple[RunDirectory, RunIdentity]:
     """Give what the leading process itself needs to take part in its run."""
-    from pytest_dogfood.storage.token_registry import own_lease
+    from pytest_dogfood.storage.token_registry import own_identity
 
-    return run, own_lease(run.id)
+    return run, own_identity(run.id)

@@ -10,13 +10,13 @@ import pytest
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.outcomes import Cause, JourneyResult, Outcome, Tally, reason_of
-from pytest_dogfood.provisioning.release import MachineCustody
+from pytest_dogfood.provisioning.release import MachineRelease
 from pytest_dogfood.scheduling.plan import Plan
 from pytest_dogfood.session.test_reports import PHASES, last_word_after, late_error, properties_of
 from pytest_dogfood.storage.run_directory import RunDirectory
 
 if TYPE_CHECKING:
-    from pytest_dogfood.session.leader import Leading
+    from pytest_dogfood.session.leader import Leader
 
 
 class Listener:
@@ -26,13 +26,13 @@ class Listener:
     """
 
     def __init__(
-        self, config: pytest.Config, plan: Plan, run: RunDirectory, *, tally: Tally, custody: MachineCustody
+        self, config: pytest.Config, plan: Plan, run: RunDirectory, *, tally: Tally, release: MachineRelease
     ) -> None:
         self._config = config
         self._planned = plan.by_nodeid()
         self._run = run
         self._tally = tally
-        self._custody = custody
+        self._release = release
         self.last_report: dict[str, pytest.TestReport] = {}
         self.keep: set[Path] = set()
 
@@ -71,7 +71,7 @@ class Listener:
     def finished(self, nodeid: str) -> None:
         """Count an item as finished, however it ended, and stop the services that nothing needs any more."""
         try:
-            self._custody.finished(nodeid)
+            self._release.finished(nodeid)
         except HarnessError as error:
             late = late_error(nodeid, f"harness: {error}", self.last_report.get(nodeid))
             self._config.hook.pytest_runtest_logreport(report=late)
@@ -91,9 +91,9 @@ KEY = "cache/lastfailed"
 class LastFailed:
     """The plugin of the leading process that completes what pytest writes there at the end of a run."""
 
-    def __init__(self, config: pytest.Config, leading: Leading) -> None:
+    def __init__(self, config: pytest.Config, leader: Leader) -> None:
         self._config = config
-        self._leading = leading
+        self._leader = leader
         self._before: dict[str, bool] = {}
 
     @pytest.hookimpl
@@ -105,10 +105,10 @@ class LastFailed:
         """Add what was deferred. A declared blocker adds nothing: its dependents stay if they were there before."""
         kept = [
             nodeid
-            for nodeid, cause in self._leading.deferred().items()
+            for nodeid, cause in self._leader.deferred().items()
             if not cause.blocked or nodeid in self._before
         ]
-        kept += [nodeid for nodeid in self._leading.uncollected() if nodeid in self._before]
+        kept += [nodeid for nodeid in self._leader.uncollected() if nodeid in self._before]
         failed = self._read()
         more = {nodeid: True for nodeid in kept if nodeid not in failed}
         if more and self._cache is not None:

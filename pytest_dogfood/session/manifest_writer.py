@@ -9,7 +9,7 @@ from pytest_dogfood.collection.stash import SETTINGS
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.outcomes import JourneyResult, Outcome
 from pytest_dogfood.report.manifest import ItemRecord, Manifest, manifest_name
-from pytest_dogfood.session.leader import Leading
+from pytest_dogfood.session.leader import Leader
 from pytest_dogfood.settings import Shard
 from pytest_dogfood.storage.files import write_for_others
 
@@ -17,9 +17,9 @@ from pytest_dogfood.storage.files import write_for_others
 class ManifestWriter:
     """The plugin that keeps every item's last word; for the process that leads a sharded run."""
 
-    def __init__(self, config: pytest.Config, leading: Leading, shard: Shard, path: str | None) -> None:
+    def __init__(self, config: pytest.Config, leader: Leader, shard: Shard, path: str | None) -> None:
         self._config = config
-        self._leading = leading
+        self._leader = leader
         self._shard = shard
         self._path = config.rootpath / (path or manifest_name(shard))
         self._items: dict[str, ItemRecord] = {}
@@ -30,7 +30,7 @@ class ManifestWriter:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
         """Remove what an earlier run has left: nobody shall take it for the manifest of this one."""
-        if self._leading.executes:
+        if self._leader.executes:
             try:
                 self._path.unlink(missing_ok=True)
             except OSError as error:
@@ -56,19 +56,19 @@ class ManifestWriter:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        expected = self._leading.expected
-        if expected is None or not self._leading.executes:
+        expected = self._leader.expected
+        if expected is None or not self._leader.executes:
             return
-        prerequisites = set(self._leading.prerequisites())
+        prerequisites = set(self._leader.prerequisites())
         manifest = Manifest(
             shard=self._shard,
             expected=expected,
             items=tuple(
                 replace(item, prerequisite=item.nodeid in prerequisites) for item in self._items.values()
             ),
-            results=tuple(self._leading.tally.results.values()),
-            replayed=self._leading.replayed(),
-            gates=self._leading.tally.gates,
+            results=tuple(self._leader.tally.results.values()),
+            replayed=self._leader.replayed(),
+            gates=self._leader.tally.gates,
             uncollected=self._uncollected,
             exit_status=int(session.exitstatus),
             min_measured=self._config.stash[SETTINGS].min_measured,

@@ -9,7 +9,7 @@ import pytest
 from pytest_dogfood.collection.dependency_marks import is_loaded
 
 
-class Absence:
+class OffPlugin:
     """Skips the tests that require a token, since nobody sees to it that the token is there.
 
     Tests that depend on others are left to pytest-dependency where that is loaded.
@@ -42,7 +42,7 @@ class Absence:
             pytest.skip("depends on other tests, and only pytest --dogfood sees to that")
 
 
-class Forgotten:
+class NamedWhileOff:
     """Says why journey files that were named are not found."""
 
     def __init__(self, named: list[str]) -> None:

@@ -10,7 +10,7 @@ from pytest_dogfood.collection.stash import PROJECT, SETTINGS
 from pytest_dogfood.diagnostics import counted
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.outcomes import JourneyResult, Outcome, Tally, listed, reason_of
-from pytest_dogfood.session.leader import Leading
+from pytest_dogfood.session.leader import Leader
 from pytest_dogfood.settings import Settings
 
 
@@ -26,9 +26,9 @@ def _found(graph: CapabilityGraph) -> str:
 class Terminal:
     """The plugin that speaks."""
 
-    def __init__(self, config: pytest.Config, leading: Leading) -> None:
+    def __init__(self, config: pytest.Config, leader: Leader) -> None:
         self._config = config
-        self._leading = leading
+        self._leader = leader
 
     def pytest_report_header(self) -> str:
         from pytest_dogfood.execution.step import default_shell
@@ -39,22 +39,22 @@ class Terminal:
         return f"dogfood: {_found(project.graph())}; shell: {default_shell()}{_acting(settings)}{shard}"
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        tally = self._leading.tally
+        tally = self._leader.tally
         quiet = self._config.get_verbosity() < 0
         lines = list(self._causes() if quiet else self._details())
         if lines and not quiet:
             terminalreporter.write_sep("=", "dogfood")
         for line in lines:
             terminalreporter.write_line(line)
-        keeping = self._leading.keeping
+        keeping = self._leader.keeping
         if keeping is not None and keeping.directory is not None:
             what = " (what actors did)" if keeping.for_actors_only else ""
             terminalreporter.write_line(f"dogfood: kept {keeping.directory}{what}")
-        if self._leading.empty_shard:
+        if self._leader.empty_shard:
             terminalreporter.write_line(
                 f"dogfood: shard {self._config.stash[SETTINGS].shard} has nothing to run"
             )
-        if self._leading.has_planned:
+        if self._leader.has_planned:
             terminalreporter.write_line(tally.closing_line())
             too_little = tally.too_little(self._config.stash[SETTINGS].min_measured)
             if too_little:
@@ -62,8 +62,8 @@ class Terminal:
 
     def _causes(self) -> Iterator[str]:
         """Say why something did not run, and what may have reddened the run without being seen: also under -q."""
-        tally = self._leading.tally
-        yield from self._leading.interruption()
+        tally = self._leader.tally
+        yield from self._leader.interruption()
         for cause, results in tally.causes().items():
             yield f"deferred: {counted(len(results), 'journey')}, because {cause}"
             yield f"    {listed(result.id for result in results)}"
@@ -72,13 +72,13 @@ class Terminal:
             yield from (f"    {line}" for line in unseen.details.splitlines())
 
     def _details(self) -> Iterator[str]:
-        tally = self._leading.tally
+        tally = self._leader.tally
         yield from self._causes()
         yield from _without_an_actor(tally)
         for gate in tally.gates_left_open():
             because = f" ({gate.cause})" if gate.cause is not None else ""
             yield f"gate left open: {gate.id} {reason_of(gate.outcome)}{because}"
-        prerequisites = self._leading.prerequisites()
+        prerequisites = self._leader.prerequisites()
         if prerequisites:
             yield f"not selected, but run as a prerequisite: {listed(prerequisites)}"
         for result in tally.results.values():

@@ -20,7 +20,7 @@ from pytest_dogfood.collection.stash import KEEPER, SETTINGS
 from pytest_dogfood.execution.masking import SecretKeeper
 from pytest_dogfood.outcomes import INTERRUPTED, Cause, JourneyResult, Outcome, badness
 from pytest_dogfood.scheduling.plan import PlannedJourney
-from pytest_dogfood.session.item_run import Turn
+from pytest_dogfood.session.item_run import ItemRun
 
 
 def properties_of(planned: PlannedJourney, result: JourneyResult) -> list[tuple[str, object]]:
@@ -127,9 +127,11 @@ def reports_of_interrupted(
 _OURS = Path(__file__).parents[1]
 
 
-def reckon(turn: Turn, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
+def fold_report(
+    run: ItemRun, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport
+) -> None:
     """Fold a report into the turn, once it says what it should."""
-    error = _what_ended(turn, call, report)
+    error = _what_ended(run, call, report)
     if hasattr(report, "wasxfail") and error is not None and is_of_the_harness(error):
         # The mark expects a failure of the product, which nothing has looked at.
         report.outcome = "failed"
@@ -138,28 +140,28 @@ def reckon(turn: Turn, item: pytest.Item, call: pytest.CallInfo[None], report: p
         _call_by_its_name(report, error)
         _point_at_the_item(report, item)
     if is_interruption(error):
-        turn.cause = Cause(who=turn.journey.id, why=INTERRUPTED)
+        run.cause = Cause(who=run.journey.id, why=INTERRUPTED)
     elif report.failed and (why := why_of(error)):
-        turn.cause = Cause(who=turn.journey.id, why=why)
-    if turn.calling:
+        run.cause = Cause(who=run.journey.id, why=why)
+    if run.calling:
         # A subtest's: the report of the item itself is still to come, and says nothing of it.
-        _note_part(turn, report)
+        _note_part(run, report)
         return
-    if turn.parts is Outcome.ERROR and report.when == "call" and report.passed:
+    if run.parts is Outcome.ERROR and report.when == "call" and report.passed:
         # pytest would call it a failed test that contains a failed subtest, and the product is not to blame.
-        report.outcome, report.when, report.longrepr = "failed", "setup", turn.harness_problem
+        report.outcome, report.when, report.longrepr = "failed", "setup", run.harness_problem
     if report.skipped and error is not None:
-        turn.cause = cause_of(error)
-    _note_outcome(turn, report)
-    if report.skipped and (turn.cause is not None or turn.outcome is Outcome.NO_ACTOR):
+        run.cause = cause_of(error)
+    _note_outcome(run, report)
+    if report.skipped and (run.cause is not None or run.outcome is Outcome.NO_ACTOR):
         path, line, _ = item.location
         report.longrepr = (str(item.config.rootpath / path), (line or 0) + 1, _reason(report))
 
 
-def _what_ended(turn: Turn, call: pytest.CallInfo[None], report: pytest.TestReport) -> BaseException | None:
+def _what_ended(run: ItemRun, call: pytest.CallInfo[None], report: pytest.TestReport) -> BaseException | None:
     """Give what was raised; where a plugin retries within a report, `call` is of the first try, so a refusal counts."""
-    if report.when == "call" and turn.refusal is not None:
-        return turn.refusal
+    if report.when == "call" and run.refusal is not None:
+        return run.refusal
     return call.excinfo.value if call.excinfo is not None else None
 
 
@@ -181,29 +183,29 @@ def _reason(report: pytest.TestReport) -> str:
     return report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
 
 
-def _note_part(turn: Turn, report: pytest.TestReport) -> None:
+def _note_part(run: ItemRun, report: pytest.TestReport) -> None:
     if report.failed:
         harness = report.when == "setup"
-        turn.parts = max(turn.parts, Outcome.ERROR if harness else Outcome.FAILED, key=badness)
-        turn.harness_problem = turn.harness_problem or (str(report.longrepr) if harness else "")
+        run.parts = max(run.parts, Outcome.ERROR if harness else Outcome.FAILED, key=badness)
+        run.harness_problem = run.harness_problem or (str(report.longrepr) if harness else "")
 
 
-def _note_outcome(turn: Turn, report: pytest.TestReport) -> None:
+def _note_outcome(run: ItemRun, report: pytest.TestReport) -> None:
     """Fold a report into the item's outcome; only what passes in its teardown too has passed."""
     expected_failure = hasattr(report, "wasxfail")
     if report.when == "teardown":
-        if turn.outcome.establishes and not report.passed:
+        if run.outcome.establishes and not report.passed:
             skipped = Outcome.XFAILED if expected_failure else Outcome.SKIPPED
-            turn.outcome = Outcome.ERROR if report.failed else skipped
+            run.outcome = Outcome.ERROR if report.failed else skipped
     elif report.failed:
-        turn.outcome = Outcome.ERROR if report.when == "setup" else Outcome.FAILED
-    elif report.skipped and turn.outcome is not Outcome.NO_ACTOR:
-        deferred = Outcome.DEFERRED if turn.cause is not None else Outcome.SKIPPED
-        turn.outcome = Outcome.XFAILED if expected_failure else deferred
-    elif not turn.parts.establishes:
-        turn.outcome = turn.parts
+        run.outcome = Outcome.ERROR if report.when == "setup" else Outcome.FAILED
+    elif report.skipped and run.outcome is not Outcome.NO_ACTOR:
+        deferred = Outcome.DEFERRED if run.cause is not None else Outcome.SKIPPED
+        run.outcome = Outcome.XFAILED if expected_failure else deferred
+    elif not run.parts.establishes:
+        run.outcome = run.parts
     elif report.when == "call":
-        turn.outcome = Outcome.XPASSED if expected_failure else Outcome.PASSED
+        run.outcome = Outcome.XPASSED if expected_failure else Outcome.PASSED
 
 
 Mask = Callable[[str], str]

@@ -20,9 +20,9 @@ from pytest_dogfood.collection.stash import INTERRUPTION, SETTINGS, any_belongs
 
 if TYPE_CHECKING:
     from pytest_dogfood.collection.added_files import AddedFiles
-    from pytest_dogfood.collection.selection import Settled
+    from pytest_dogfood.collection.selection import Selection
     from pytest_dogfood.storage.run_directory import RunDirectory
-    from pytest_dogfood.storage.token_registry import Lease
+    from pytest_dogfood.storage.token_registry import RunIdentity
 
 
 class JourneyCollector:
@@ -85,7 +85,7 @@ NOTHING = b'{"plan":{}}'
 """What a worker publishes that has found nothing of the graph."""
 
 
-class Working:
+class ItemRunner:
     """Lets settle what runs once collection is over; a suite of plain tests, whose order is pytest's, needs none of it.
 
     `published` is the file by which a worker tells its plan.
@@ -103,15 +103,15 @@ class Working:
         self._collector = collector
         self._worker = worker
         self._published = published
-        self._part: Callable[[], tuple[RunDirectory, Lease]] | None = None
+        self._part: Callable[[], tuple[RunDirectory, RunIdentity]] | None = None
         self._collected: list[pytest.Item] = []
         self._found: list[pytest.Item] = []
         self._branches: dict[pytest.Collector, bool] = {}
         """Classes of the files, each with whether it was collected: a node id leads to some of them."""
         self.added: AddedFiles | None = None
-        self.settled: Settled | None = None
+        self.selection: Selection | None = None
 
-    def begin(self, part: Callable[[], tuple[RunDirectory, Lease]]) -> None:
+    def begin(self, part: Callable[[], tuple[RunDirectory, RunIdentity]]) -> None:
         """Take part in a run; without it items are collected and planned, and none is run."""
         self._part = part
 
@@ -187,18 +187,18 @@ class Working:
 
     def _take_part(self, collected: list[pytest.Item], items: list[pytest.Item]) -> None:
         """Settle what runs here and make ready for it; raises HarnessError if what that needs cannot be written."""
-        from pytest_dogfood.collection.selection import settle_here
+        from pytest_dogfood.collection.selection import select_here
         from pytest_dogfood.session.durations import known_durations
 
-        self.settled = settle_here(
+        self.selection = select_here(
             self._config, collected, items, self._published, known_durations(self._config)
         )
-        if self._part is not None and not self.settled.diagnostics and self.settled.plan.journeys:
+        if self._part is not None and not self.selection.diagnostics and self.selection.plan.journeys:
             from pytest_dogfood.session.cancellation import InterruptedItems, WorkerSignals
-            from pytest_dogfood.session.composition import engage
+            from pytest_dogfood.session.composition import assemble
 
-            run, lease = self._part()
-            running = engage(self._config, self.settled, run, worker=self._worker, lease=lease)
+            run, identity = self._part()
+            running = assemble(self._config, self.selection, run, worker=self._worker, identity=identity)
             manager = self._config.pluginmanager
             manager.register(running, "dogfood-running")
             interruption = self._config.stash[INTERRUPTION]

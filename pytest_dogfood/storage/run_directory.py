@@ -251,7 +251,7 @@ def clear_leftovers(root: Path, project: str) -> None:
         lock_file.unlink(missing_ok=True)
 
 
-class Keeping:
+class Retention:
     """Decides it once; `failed` are the directories of items that did not do well, `everything` is --dogfood-keep."""
 
     def __init__(self, run: RunDirectory, *, failed: AbstractSet[Path], everything: bool) -> None:

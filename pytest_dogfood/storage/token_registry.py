@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from pytest_dogfood.execution.background import Running
+from pytest_dogfood.execution.background import BackgroundProcess
 from pytest_dogfood.execution.process import alive, start_time
 from pytest_dogfood.journey import Token
 from pytest_dogfood.outcomes import Proof
@@ -42,7 +42,7 @@ class Holding(Struct, frozen=True, kw_only=True):
     since: float = field(default_factory=time.time)
     values: Mapping[str, str] = field(default_factory=dict)
     secret: tuple[str, ...] = ()
-    service: Running | None = None
+    service: BackgroundProcess | None = None
     home: str = ""
 
 
@@ -56,7 +56,7 @@ class Made(Struct, frozen=True, kw_only=True):
     since: float = field(default_factory=time.time)
     values: Mapping[str, str] = field(default_factory=dict)
     secret: tuple[str, ...] = ()
-    service: Running | None = None
+    service: BackgroundProcess | None = None
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
@@ -230,7 +230,7 @@ class Registry:
         return self._records
 
 
-class Lease(Struct, frozen=True, kw_only=True):
+class RunIdentity(Struct, frozen=True, kw_only=True):
     """One live run that counts on a machine-wide token, known by the process that leads the run."""
 
     run: str
@@ -247,7 +247,7 @@ class MachineRecord(Struct, frozen=True, kw_only=True):
     token: Token
     ours: bool
     values: Mapping[str, str] = field(default_factory=dict)
-    leases: tuple[Lease, ...] = ()
+    leases: tuple[RunIdentity, ...] = ()
 
 
 class MachineRegistry:
@@ -256,13 +256,13 @@ class MachineRegistry:
     def __init__(
         self,
         directory: Path,
-        lease: Lease,
+        identity: RunIdentity,
         *,
         threads: RLock | None = None,
         waited: Callable[[str], object] | None = None,
     ) -> None:
         self._directory = private_directory(directory)
-        self._lease = lease
+        self._identity = identity
         self._locks = LockTable(self._directory / "locks", threads=threads, waited=waited)
 
     def locked(self, token: Token) -> AbstractContextManager[None]:
@@ -280,7 +280,7 @@ class MachineRegistry:
             token=token,
             ours=known.ours if known is not None and (counted_on or known.ours) else ours,
             values=values or (known.values if known else {}),
-            leases=(*self._others(known), self._lease),
+            leases=(*self._others(known), self._identity),
         )
         self._write(record)
         return record
@@ -297,14 +297,14 @@ class MachineRegistry:
     def forget(self, token: Token) -> None:
         (self._directory / f"{token}.json").unlink(missing_ok=True)
 
-    def _others(self, known: MachineRecord | None) -> tuple[Lease, ...]:
+    def _others(self, known: MachineRecord | None) -> tuple[RunIdentity, ...]:
         leases = known.leases if known else ()
-        return tuple(one for one in leases if one.run != self._lease.run and one.is_live())
+        return tuple(one for one in leases if one.run != self._identity.run and one.is_live())
 
     def _write(self, record: MachineRecord) -> None:
         write_whole(self._directory / f"{record.token}.json", msgspec.json.encode(record))
 
 
-def own_lease(run: str) -> Lease:
+def own_identity(run: str) -> RunIdentity:
     """Give the lease of the run that this process leads."""
-    return Lease(run=run, pid=os.getpid(), born=start_time(os.getpid()))
+    return RunIdentity(run=run, pid=os.getpid(), born=start_time(os.getpid()))

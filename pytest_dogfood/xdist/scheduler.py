@@ -25,7 +25,7 @@ class OrderViolationError(Exception):
     """An item ran where or when it must not: our mistake, never the user's."""
 
 
-class Witness:
+class OrderCheck:
     """Checks what workers report against the jobs; knows nothing of what the queue has decided.
 
     Of jobs that it is not given it knows nothing either, and they may run anywhere and at any time.
@@ -111,7 +111,7 @@ class DogfoodScheduling:
         self._ids: list[str] = []
         self._indices: dict[str, list[int]] = defaultdict(list)
         self._queue: Queue | None = None
-        self._witness = Witness(())
+        self._witness = OrderCheck(())
         self._collections: dict[Worker, list[str]] = {}
         # Every node that xdist must shut down, with the indices it was sent and has not completed.
         self._held: dict[Worker, list[int]] = {}
@@ -260,7 +260,7 @@ class DogfoodScheduling:
         for index, node_id in enumerate(self._ids):
             self._indices[node_id].append(index)
         known = [job for job in in_chain_order(jobs) if not job.plain or job.after or job.chain is not None]
-        self._witness = Witness(known)
+        self._witness = OrderCheck(known)
         self._queue = Queue(jobs)
         for node in self._held:
             if node in self._collections:

@@ -9,11 +9,11 @@ import pytest
 from msgspec.structs import replace
 
 from pytest_dogfood.actor_protocol import Action, ActorError, Answer, Command, Done, Performed, Verdict
-from pytest_dogfood.actors.loop import Act, Limits, decides
+from pytest_dogfood.actors.loop import ActorLoop, Limits, decides
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.execution.runner import Ending, Performance, perform
+from pytest_dogfood.execution.runner import Ending, StepsResult, run_steps
 from pytest_dogfood.journey import Expectation, Save, Step, StreamExpectation
-from tests.support.fakes import FakeBench, FakeCast, FakeSeen
+from tests.support.fakes import FakeRunner, FakeSeen, FakeSession
 from tests.support.strategies import ANYWHERE
 
 STEP = Step(location=ANYWHERE, intent="do it")
@@ -21,24 +21,24 @@ RUN = Step(location=ANYWHERE, run="true")
 FAILS = {"fails": FakeSeen(status=3)}
 
 
-def act(steps: list[Step], cast: FakeCast, *, bench: FakeBench | None = None) -> Performance:
-    return perform(steps, bench or FakeBench([]), actor=Act(steps, cast))
+def act(steps: list[Step], cast: FakeSession, *, bench: FakeRunner | None = None) -> StepsResult:
+    return run_steps(steps, bench or FakeRunner([]), actor=ActorLoop(steps, cast))
 
 
-def what_failed(done: Performance) -> list[str]:
+def what_failed(done: StepsResult) -> list[str]:
     return [str(one) for one in done.failure.wrong] if done.failure else []
 
 
 def test_commands_run_until_the_actor_is_done_and_the_last_one_counts() -> None:
-    cast = FakeCast(answers=[Command("fails"), Command("b"), Done()], outcomes=FAILS)
+    cast = FakeSession(answers=[Command("fails"), Command("b"), Done()], outcomes=FAILS)
     done = act([STEP], cast)
     assert (cast.done, done.failure) == (["fails", "b"], None)
     assert done.results[0].step.run == "b"
 
 
 def test_an_actor_is_told_all_that_was_seen_so_far_by_whomever_it_was_done() -> None:
-    cast = FakeCast(answers=[Command("a"), Done()])
-    act([RUN, STEP], cast, bench=FakeBench([FakeSeen(stdout="hello")]))
+    cast = FakeSession(answers=[Command("a"), Done()])
+    act([RUN, STEP], cast, bench=FakeRunner([FakeSeen(stdout="hello")]))
     told = [(one.step, one.by, one.command, one.stdout) for one in cast.asked[-1]]
     assert told == [(1, "journey", "true", "hello"), (2, "actor", "a", "")]
 
@@ -46,20 +46,20 @@ def test_an_actor_is_told_all_that_was_seen_so_far_by_whomever_it_was_done() -> 
 def test_the_last_action_that_matches_counts_if_one_does() -> None:
     step = replace(STEP, expect_cmd_re="^git", expect=Expectation(exit=3))
     answers: list[Answer] = [Command("git one"), Command("git two"), Command("other"), Done()]
-    done = act([step], FakeCast(answers=answers, outcomes={"git two": FakeSeen(status=3)}))
+    done = act([step], FakeSession(answers=answers, outcomes={"git two": FakeSeen(status=3)}))
     assert done.failure is None
     assert done.results[0].step.run == "git two"
 
 
 def test_where_none_matches_the_last_action_counts() -> None:
     step = replace(STEP, expect_cmd_re="^svn")
-    done = act([step], FakeCast(answers=[Command("a"), Command("fails"), Done()], outcomes=FAILS))
+    done = act([step], FakeSession(answers=[Command("a"), Command("fails"), Done()], outcomes=FAILS))
     assert what_failed(done) == ["exit status: expected 0, got 3"]
 
 
 def test_a_pattern_that_takes_too_long_on_a_command_is_an_error_that_names_it() -> None:
     command = "a" * 60 + "!"
-    cast = FakeCast(answers=[Command(command), Done()], outcomes={command: FakeSeen(left=0.1)})
+    cast = FakeSession(answers=[Command(command), Done()], outcomes={command: FakeSeen(left=0.1)})
     with pytest.raises(HarnessError, match=r"expect_cmd_re '\^\(a\|aa\)\+\$' takes too long on a command"):
         act([replace(STEP, expect_cmd_re="^(a|aa)+$")], cast)
 
@@ -77,13 +77,13 @@ def test_a_pattern_that_takes_too_long_on_a_command_is_an_error_that_names_it() 
 def test_a_step_ends_for_one_of_these_reasons(
     answers: list[Answer], limits: Limits, ended: Ending, ran: int
 ) -> None:
-    cast = FakeCast(answers=answers, limits=limits)
+    cast = FakeSession(answers=answers, limits=limits)
     act([STEP], cast)
     assert (cast.grades[1].ended, len(cast.done)) == (ended, ran)
 
 
 def test_what_a_journey_s_actions_are_used_up_by_is_missing_to_the_later_steps() -> None:
-    cast = FakeCast(answers=[Command("a"), Command("b")], limits=Limits(actions=2, turns=9))
+    cast = FakeSession(answers=[Command("a"), Command("b")], limits=Limits(actions=2, turns=9))
     done = act([STEP, STEP], cast)
     words = "none: the actor has had all its actions for the journey"
     assert what_failed(done) == [f"never reached: expected an action of the actor, got {words}"]
@@ -92,40 +92,40 @@ def test_what_a_journey_s_actions_are_used_up_by_is_missing_to_the_later_steps()
 
 def test_turns_are_counted_for_each_step_anew() -> None:
     limits = Limits(actions=9, turns=1)
-    assert act([STEP, STEP], FakeCast(answers=[Command("a"), Command("b")], limits=limits)).failure is None
+    assert act([STEP, STEP], FakeSession(answers=[Command("a"), Command("b")], limits=limits)).failure is None
 
 
 def test_a_journey_s_time_limit_bounds_its_actions() -> None:
-    cast = FakeCast(answers=[])
-    done = perform([STEP], FakeBench([]), timeout=0, actor=Act([STEP], cast))
+    cast = FakeSession(answers=[])
+    done = run_steps([STEP], FakeRunner([]), timeout=0, actor=ActorLoop([STEP], cast))
     assert cast.grades[1].ended is Ending.TIME
     assert done.failure is not None
-    patient = FakeCast(answers=[Command("a"), Done()])
-    assert perform([STEP], FakeBench([]), timeout=60, actor=Act([STEP], patient)).failure is None
+    patient = FakeSession(answers=[Command("a"), Done()])
+    assert run_steps([STEP], FakeRunner([]), timeout=60, actor=ActorLoop([STEP], patient)).failure is None
     assert 0 < (patient.limits_given[0] or 0) <= 60
 
 
 def test_the_time_in_which_an_actor_thinks_does_not_count() -> None:
-    class Slow(FakeCast):
+    class Slow(FakeSession):
         def next(self, actions: Sequence[Action]) -> Answer:
             until = time.monotonic() + 0.5
             while time.monotonic() < until:
                 pass
-            return FakeCast.next(self, actions)
+            return FakeSession.next(self, actions)
 
     cast = Slow(answers=[Command("a"), Command("b"), Done()])
-    assert perform([STEP], FakeBench([]), timeout=0.49, actor=Act([STEP], cast)).failure is None
+    assert run_steps([STEP], FakeRunner([]), timeout=0.49, actor=ActorLoop([STEP], cast)).failure is None
     assert cast.done == ["a", "b"]
 
 
 def test_a_decisive_step_without_any_action_was_never_reached() -> None:
     words = "never reached: expected an action of the actor, got none: the actor said that it is done"
-    assert what_failed(act([STEP], FakeCast(answers=[Done()]))) == [words]
+    assert what_failed(act([STEP], FakeSession(answers=[Done()]))) == [words]
 
 
 def test_an_earlier_action_that_matches_is_credited_to_a_step_without_any() -> None:
     steps = [STEP, replace(STEP, expect_cmd_re="tag", core=True)]
-    cast = FakeCast(answers=[Command("git tag v1"), Command("other"), Done(), Done()])
+    cast = FakeSession(answers=[Command("git tag v1"), Command("other"), Done(), Done()])
     done = act(steps, cast)
     assert done.failure is None
     assert cast.grades[2].credited
@@ -134,24 +134,24 @@ def test_an_earlier_action_that_matches_is_credited_to_a_step_without_any() -> N
 
 def test_a_credited_action_is_graded_like_any_other() -> None:
     steps = [STEP, replace(STEP, expect_cmd_re="fails", core=True)]
-    cast = FakeCast(answers=[Command("fails"), Done(), Done()], outcomes=FAILS)
+    cast = FakeSession(answers=[Command("fails"), Done(), Done()], outcomes=FAILS)
     assert what_failed(act(steps, cast)) == ["exit status: expected 0, got 3"]
 
 
 def test_what_the_journey_itself_ran_is_credited_to_nobody() -> None:
     steps = [RUN, replace(STEP, expect_cmd_re="true")]
-    assert act(steps, FakeCast(answers=[Done()]), bench=FakeBench([FakeSeen()])).failure is not None
+    assert act(steps, FakeSession(answers=[Done()]), bench=FakeRunner([FakeSeen()])).failure is not None
 
 
 def test_steps_that_do_not_decide_fail_nothing() -> None:
-    cast = FakeCast(answers=[Command("fails"), Done(), Command("b"), Done()], outcomes=FAILS)
+    cast = FakeSession(answers=[Command("fails"), Done(), Command("b"), Done()], outcomes=FAILS)
     assert act([STEP, STEP], cast).failure is None
     assert [str(one) for one in cast.grades[1].wrong] == ["exit status: expected 0, got 3"]
 
 
 def test_nothing_is_asked_after_a_decisive_step_that_failed() -> None:
     core = replace(STEP, core=True)
-    cast = FakeCast(answers=[Command("fails"), Done()], outcomes=FAILS)
+    cast = FakeSession(answers=[Command("fails"), Done()], outcomes=FAILS)
     assert len(act([core, core], cast).results) == 1
 
 
@@ -173,28 +173,28 @@ def test_marked_steps_decide_or_the_last_one_and_whatever_others_rely_on(
 
 
 def test_a_command_of_the_file_that_fails_ends_the_journey_as_ever() -> None:
-    cast = FakeCast(answers=[])
-    assert act([RUN, STEP], cast, bench=FakeBench([FakeSeen(status=1)])).failure is not None
+    cast = FakeSession(answers=[])
+    assert act([RUN, STEP], cast, bench=FakeRunner([FakeSeen(status=1)])).failure is not None
     assert cast.asked == []
 
 
 def test_values_are_saved_from_the_action_that_counts() -> None:
     saving = replace(STEP, save=(Save(name="id", pattern="id=(.*)"),), expect_cmd_re="show")
     outcomes = {"show": FakeSeen(stdout="id=7"), "other": FakeSeen(stdout="id=8")}
-    cast = FakeCast(answers=[Command("show"), Command("other"), Done()], outcomes=outcomes)
+    cast = FakeSession(answers=[Command("show"), Command("other"), Done()], outcomes=outcomes)
     assert act([saving], cast).values == {"id": "7"}
 
 
 def test_a_secret_is_known_before_the_actor_is_told_of_the_output_that_shows_it() -> None:
     saving = replace(STEP, save=(Save(name="key", pattern="key=(.*)", secret=True),))
-    cast = FakeCast(answers=[Command("show"), Done()], outcomes={"show": FakeSeen(stdout="key=abc")})
+    cast = FakeSession(answers=[Command("show"), Done()], outcomes={"show": FakeSeen(stdout="key=abc")})
     done = act([saving], cast)
     assert (cast.learnt, done.secret) == (["abc"], ["key"])
 
 
 def test_free_text_goes_to_the_judge_with_the_actions_of_the_step() -> None:
     step = replace(STEP, expect=Expectation(text="it is red"))
-    cast = FakeCast(
+    cast = FakeSession(
         answers=[Command("a"), Command("b"), Done()], verdict=Verdict(passed=False, why="it is blue")
     )
     assert what_failed(act([step], cast)) == ["judge: expected it is red, got it is blue"]
@@ -202,22 +202,22 @@ def test_free_text_goes_to_the_judge_with_the_actions_of_the_step() -> None:
 
 
 def test_what_nobody_judges_is_noted_and_fails_nothing() -> None:
-    cast = FakeCast(answers=[Command("a"), Done()])
+    cast = FakeSession(answers=[Command("a"), Done()])
     assert act([replace(STEP, expect_state="it is red")], cast).failure is None
     assert cast.grades[1].unjudged
 
 
 def test_a_judge_is_not_asked_where_the_matter_is_settled_or_nothing_is_expected_in_words() -> None:
     step = replace(STEP, expect=Expectation(text="it is red"))
-    settled = FakeCast(answers=[Command("fails"), Done()], outcomes=FAILS)
+    settled = FakeSession(answers=[Command("fails"), Done()], outcomes=FAILS)
     act([step], settled)
-    wordless = FakeCast(answers=[Command("a"), Done()])
+    wordless = FakeSession(answers=[Command("a"), Done()])
     act([STEP], wordless)
     assert settled.judged == wordless.judged == []
 
 
 def test_an_error_that_the_actor_reports_is_the_harness_s() -> None:
-    cast = FakeCast(answers=[Command("a"), ActorError("I am lost")])
+    cast = FakeSession(answers=[Command("a"), ActorError("I am lost")])
     with pytest.raises(HarnessError, match="the actor reports an error: I am lost"):
         act([STEP], cast)
     assert [seen.finished for seen in cast.seen] == [True]
@@ -225,14 +225,14 @@ def test_an_error_that_the_actor_reports_is_the_harness_s() -> None:
 
 def test_what_was_done_by_other_means_is_graded_as_well() -> None:
     step = replace(STEP, expect=Expectation(stdout=StreamExpectation(contains=("saved",))))
-    good = FakeCast(answers=[Performed(what="click", stdout="saved"), Done()])
-    bad = FakeCast(answers=[Performed(what="click", stdout="lost"), Done()])
+    good = FakeSession(answers=[Performed(what="click", stdout="saved"), Done()])
+    bad = FakeSession(answers=[Performed(what="click", stdout="lost"), Done()])
     assert act([step], good).failure is None
     assert act([step], bad).failure is not None
 
 
 def test_all_that_actions_left_is_finished_with_once_and_not_before_it_can_be_credited() -> None:
     steps = [STEP, replace(STEP, expect_cmd_re="a")]
-    cast = FakeCast(answers=[Command("a"), Done(), Done()])
+    cast = FakeSession(answers=[Command("a"), Done(), Done()])
     act(steps, cast)
     assert [seen.finished for seen in cast.seen] == [True]

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from pytest_dogfood.check.report import FORMAT_VERSION, report_on, to_json
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability, JourneyId, Scope, Step, Token
-from pytest_dogfood.scheduling.forecast import foresee_provisioning, how_provided
+from pytest_dogfood.scheduling.forecast import predict_provisioning, provider_of
 from pytest_dogfood.scheduling.plan import make_plan
 from pytest_dogfood.storage.run_directory import results_of_run
 from tests.support.command_line import dogfood
@@ -37,7 +37,7 @@ def graph_of_three(*capabilities: Capability) -> CapabilityGraph:
 
 def acts(graph: CapabilityGraph, *selected: str) -> list[tuple[str, str, str | None]]:
     plan = make_plan(graph, [JourneyId(name) for name in selected])
-    return [(one.token, one.how, one.chain) for one in foresee_provisioning(graph, plan)]
+    return [(one.token, one.how, one.chain) for one in predict_provisioning(graph, plan)]
 
 
 def test_nothing_is_provisioned_where_everything_is_established() -> None:
@@ -67,8 +67,8 @@ def test_a_python_test_that_establishes_a_token_is_named_where_nothing_can_provi
     test = replace(new_journey("test_a"), python=True, establishes={Token("t"): ANYWHERE})
     graph = CapabilityGraph([test], [])
     words = "by nothing: unless it is there, the Python test test_a has to establish it"
-    assert how_provided(graph, Token("t")) == words
-    assert how_provided(graph, Token("t"), knows_tests=True) == words
+    assert provider_of(graph, Token("t")) == words
+    assert provider_of(graph, Token("t"), knows_tests=True) == words
 
 
 def test_a_gate_of_another_shard_is_replayed_with_what_it_needs() -> None:
@@ -76,7 +76,7 @@ def test_a_gate_of_another_shard_is_replayed_with_what_it_needs() -> None:
     maker, other = replace(new_journey("maker"), establishes={A: ANYWHERE}), new_journey("other")
     graph = CapabilityGraph([maker, replace(gate, tier=gate.tier.__class__(0)), other])
     plan = make_plan(graph, [JourneyId("other")], gates=graph.journeys)
-    assert [one.token for one in foresee_provisioning(graph, plan)] == ["a"]
+    assert [one.token for one in predict_provisioning(graph, plan)] == ["a"]
 
 
 def keys_of(value: Any) -> set[str]:

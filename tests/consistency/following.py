@@ -8,10 +8,10 @@ from datetime import date
 from pytest_dogfood.git.command import Limits
 from pytest_dogfood.git.commit import (
     CommitOptions,
-    Request,
-    Result,
     Signing,
     StatusChange,
+    WritebackRequest,
+    WritebackResult,
     sync_message,
     write_back,
 )
@@ -27,14 +27,14 @@ def to_done(old: bytes) -> bytes:
     return old.replace(b"todo", b"done")
 
 
-def request(here: Checkout, name: str = PLAN, edit: Callable[[bytes], bytes] = to_done) -> Request:
+def request(here: Checkout, name: str = PLAN, edit: Callable[[bytes], bytes] = to_done) -> WritebackRequest:
     path = here.path / name
-    return Request(path=name, parsed=path.read_bytes(), edit=edit, message=MESSAGE, head=here.head)
+    return WritebackRequest(path=name, parsed=path.read_bytes(), edit=edit, message=MESSAGE, head=here.head)
 
 
 def follow(
     here: Checkout, *, limits: Limits = QUICK, name: str = PLAN, sign: Signing = Signing.INHERIT
-) -> Result:
+) -> WritebackResult:
     return write_back(here.repository(limits), request(here, name), options=CommitOptions(sign=sign))
 
 

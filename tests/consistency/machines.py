@@ -11,7 +11,7 @@ from pytest_dogfood.consistency.check import examine
 from pytest_dogfood.consistency.checkout_view import Question, RepoReport
 from pytest_dogfood.consistency.checkouts import choose
 from pytest_dogfood.consistency.decision import Policy
-from pytest_dogfood.consistency.fix import Errand, fix
+from pytest_dogfood.consistency.fix import FixOptions, fix
 from pytest_dogfood.consistency.hub.imports import only_task
 from pytest_dogfood.consistency.hub.model import (
     Checkout as Registered,
@@ -69,8 +69,8 @@ class Desk:
 
     def errand(
         self, *, policy: Policy | None = None, offline: bool = False, pull: bool = False, wait: float = 30
-    ) -> Errand:
-        return Errand(
+    ) -> FixOptions:
+        return FixOptions(
             machine=self.machine,
             actor="tester",
             run_id="run",

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pytest_dogfood.consistency.decision import Matching, Sight, match
+from pytest_dogfood.consistency.decision import Matching, RepoContents, match
 from pytest_dogfood.consistency.hub.model import Block, HubTask
 from pytest_dogfood.git.work_tree import RepoCondition, RepoState
 
@@ -24,7 +24,7 @@ def block(task_id: str, line: int = 1, hub_id: str | None = None, **others: Any)
 def matched(
     blocks: list[Block], tasks: list[HubTask], condition: RepoCondition = CALM, **others: Any
 ) -> Matching:
-    return match(Sight(repo="atlas", condition=condition, blocks=blocks, tasks=tasks, **others))
+    return match(RepoContents(repo="atlas", condition=condition, blocks=blocks, tasks=tasks, **others))
 
 
 def pairs(matching: Matching) -> list[tuple[str | None, int | None]]:

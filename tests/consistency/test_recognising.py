@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pytest_dogfood.cli.main import main
-from pytest_dogfood.consistency.checkouts import Newcomer, recognised
+from pytest_dogfood.consistency.checkouts import NewCheckout, guess_repository
 from pytest_dogfood.consistency.hub.model import Checkout, HubUsageError, Repo
 from pytest_dogfood.consistency.hub.store import Hub
 from tests.consistency.checkouts import Checkout as Clone, Farm
@@ -151,10 +151,10 @@ def at(repo: str, path: str) -> Checkout:
 def test_what_is_recognised_and_what_is_asked(
     name: str, roots: tuple[str, ...], here: list[Checkout], gone: list[str], answer: str
 ) -> None:
-    newcomer = Newcomer(path=Path("/at") / name, roots=roots)
+    newcomer = NewCheckout(path=Path("/at") / name, roots=roots)
     if not answer.startswith("?"):
-        assert recognised(newcomer, REPOS, here, gone) == answer
+        assert guess_repository(newcomer, REPOS, here, gone) == answer
         return
     with pytest.raises(HubUsageError) as asked:
-        recognised(newcomer, REPOS, here, gone)
+        guess_repository(newcomer, REPOS, here, gone)
     assert all(f"--slug {slug}" in str(asked.value) for slug in [*answer[1:].split("?"), name])

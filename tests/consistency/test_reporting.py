@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pytest_dogfood.cli.consistency_report import Telling, report_lines
+from pytest_dogfood.cli.consistency_report import ReportPrinter, report_lines
 from pytest_dogfood.cli.console import Counting
 from pytest_dogfood.cli.streams import Palette
 from pytest_dogfood.consistency.checkout_view import RepoReport
@@ -93,6 +93,6 @@ def test_a_run_that_is_interrupted_still_says_what_it_came_to(capsys: pytest.Cap
         yield RepoReport(repo="shop", findings=(found,), task_ids=("T1",))
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), Telling(as_json=False, strict=False) as telling:
-        telling.tell(reports())
+    with pytest.raises(KeyboardInterrupt), ReportPrinter(as_json=False, strict=False) as printer:
+        printer.tell(reports())
     assert capsys.readouterr().out.splitlines()[-1] == "1 checkout, 1 task: 1 WARN; interrupted"

@@ -9,7 +9,7 @@ from hypothesis import example, given, strategies as st
 from sqlalchemy.dialects import sqlite
 
 from pytest_dogfood.consistency.hub.model import HubTask
-from pytest_dogfood.consistency.hub.schema import Words
+from pytest_dogfood.consistency.hub.schema import LosslessText
 from pytest_dogfood.consistency.hub.store import Hub
 from tests.consistency.machines import World, codes, plan
 
@@ -21,14 +21,14 @@ LETTERS = st.characters(exclude_categories=()) | st.sampled_from([*ODD, "\uef00"
 @given(st.lists(LETTERS).map("".join))
 @example(ODD)
 def test_any_text_is_kept_in_letters_that_databases_take(text: str) -> None:
-    kept = Words().process_bind_param(text, DIALECT)
+    kept = LosslessText().process_bind_param(text, DIALECT)
     assert kept is not None
     assert "\0" not in kept.encode("utf-8").decode()
-    assert Words().process_result_value(kept, DIALECT) == text
+    assert LosslessText().process_result_value(kept, DIALECT) == text
 
 
 def test_text_without_odd_letters_is_kept_as_it_is() -> None:
-    assert Words().process_bind_param("workplans/é→🎉.md", DIALECT) == "workplans/é→🎉.md"
+    assert LosslessText().process_bind_param("workplans/é→🎉.md", DIALECT) == "workplans/é→🎉.md"
 
 
 def test_both_databases_give_ids_back_and_tell_them_apart(hub: Hub, add_task: Callable[..., HubTask]) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from pytest_dogfood.consistency.repository_findings import writeback_finding
-from pytest_dogfood.git.commit import Result, StatusChange, sync_message, write_back
+from pytest_dogfood.git.commit import StatusChange, WritebackResult, sync_message, write_back
 from pytest_dogfood.git.work_tree import RepoState
 from tests.consistency.checkouts import PLAN, Checkout, Farm
 from tests.consistency.following import MESSAGE, NEW, OLD, changed_names, follow, request, to_done
@@ -43,7 +43,7 @@ def test_the_message_is_exactly_this() -> None:
 def test_one_commit_changes_one_file_in_what_was_edited(here: Checkout) -> None:
     parent = here.head
     result = follow(here)
-    assert result == Result(path=PLAN, commit=here.head)
+    assert result == WritebackResult(path=PLAN, commit=here.head)
     assert writeback_finding(result, "x") is None
     assert here.plan.read_bytes() == here.git("cat-file", "blob", f"HEAD:{PLAN}") == NEW
     assert here.out("rev-list", "--parents", "-n1", "HEAD").split() == [here.head, parent]
@@ -85,7 +85,7 @@ def test_all_other_work_stays_as_it_is(here: Checkout) -> None:
 def test_a_second_time_there_is_nothing_to_do(here: Checkout) -> None:
     follow(here)
     tip = here.head
-    assert follow(here) == Result(path=PLAN)
+    assert follow(here) == WritebackResult(path=PLAN)
     assert here.head == tip
 
 

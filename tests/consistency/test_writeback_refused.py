@@ -9,7 +9,14 @@ import pytest
 from pytest_dogfood.consistency.repository_findings import writeback_finding
 from pytest_dogfood.consistency.task_findings import Severity
 from pytest_dogfood.execution.watcher import alive
-from pytest_dogfood.git.commit import CommitOptions, EditRefusedError, Reason, Result, Signing, write_back
+from pytest_dogfood.git.commit import (
+    CommitOptions,
+    EditRefusedError,
+    Reason,
+    Signing,
+    WritebackResult,
+    write_back,
+)
 from pytest_dogfood.git.tracked_file import FileState
 from tests.consistency.checkouts import PLAN, Checkout, Farm
 from tests.consistency.following import HURRY, NEW, OLD, changed_names, follow, request, to_done
@@ -143,7 +150,7 @@ def test_a_hook_that_hangs_is_ended_and_the_file_put_back(untouched: Checkout, h
 
 def test_a_hook_that_hangs_after_the_commit_does_no_harm(here: Checkout) -> None:
     here.hook("post-commit", "sleep 300")
-    assert follow(here, limits=HURRY) == Result(path=PLAN, commit=here.head)
+    assert follow(here, limits=HURRY) == WritebackResult(path=PLAN, commit=here.head)
     assert here.plan.read_bytes() == NEW
     assert here.git("status", "--porcelain") == b""
 
@@ -151,7 +158,7 @@ def test_a_hook_that_hangs_after_the_commit_does_no_harm(here: Checkout) -> None
 def test_a_hook_that_hangs_between_commit_and_index_does_no_harm(here: Checkout) -> None:
     here.hook("reference-transaction", 'test "$1" != committed || sleep 300')
     result = follow(here, limits=HURRY)
-    assert result == Result(path=PLAN, commit=here.head)
+    assert result == WritebackResult(path=PLAN, commit=here.head)
     assert here.git("status", "--porcelain") == b""
 
 

@@ -6,8 +6,16 @@ from random import Random
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from pytest_dogfood.drawing.layers import Box, Joint, crossings, in_layers, ladder_of, row_limit, untangled
-from pytest_dogfood.drawing.layout import Layout, Place, lay_out, straightened
+from pytest_dogfood.drawing.layers import (
+    Box,
+    Joint,
+    crossings,
+    in_layers,
+    ladder_of,
+    minimise_crossings,
+    row_limit,
+)
+from pytest_dogfood.drawing.layout import Layout, Place, assign_x, lay_out
 
 Scene = tuple[list[Box], list[Joint]]
 
@@ -137,7 +145,7 @@ def test_the_same_boxes_give_the_same_layout(scene: Scene) -> None:
 @given(SCENES)
 def test_ordering_never_adds_crossings(scene: Scene) -> None:
     ladder = ladder_of(*scene)
-    rows = untangled(ladder)
+    rows = minimise_crossings(ladder)
     assert crossings(rows, ladder.below) <= crossings(ladder.rows, ladder.below)
     assert [sorted(row) for row in rows] == [sorted(row) for row in ladder.rows]
 
@@ -146,8 +154,8 @@ def test_ordering_never_adds_crossings(scene: Scene) -> None:
 @given(SCENES)
 def test_a_long_line_bends_only_where_something_is_in_its_way(scene: Scene) -> None:
     ladder = ladder_of(*scene)
-    rows = untangled(ladder)
-    centres = straightened(ladder, rows)
+    rows = minimise_crossings(ladder)
+    centres = assign_x(ladder, rows)
     for path in ladder.paths.values():
         points = [key for key in path if ladder.items[key].is_point]
         bends = sum(abs(centres[one] - centres[other]) > 0.01 for one, other in pairwise(points))
@@ -188,7 +196,7 @@ def test_two_lines_that_would_cross_are_untangled() -> None:
     ]
     ladder = ladder_of(boxes, joints)
     assert crossings(ladder.rows, ladder.below) == 1
-    assert crossings(untangled(ladder), ladder.below) == 0
+    assert crossings(minimise_crossings(ladder), ladder.below) == 0
 
 
 def test_a_floating_box_stands_right_above_the_first_that_depends_on_it() -> None:

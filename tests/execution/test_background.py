@@ -17,7 +17,7 @@ import pytest
 from msgspec import structs
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.execution.background import Running, free_ports, is_alive, start, stop
+from pytest_dogfood.execution.background import BackgroundProcess, free_ports, is_alive, start, stop
 from pytest_dogfood.execution.process import alive, end_everything_marked
 from pytest_dogfood.execution.watcher import HAS_PROC
 from tests.support.waiting import pid_in, until
@@ -38,22 +38,22 @@ def marker() -> Iterator[str]:
 
 
 @pytest.fixture
-def service(tmp_path: Path, marker: str) -> Callable[[str], Running]:
-    def started(script: str) -> Running:
+def service(tmp_path: Path, marker: str) -> Callable[[str], BackgroundProcess]:
+    def started(script: str) -> BackgroundProcess:
         env = {**os.environ, marker: "1"}
         return start(("sh", "-c", script), cwd=tmp_path, env=env, log=tmp_path / "log")
 
     return started
 
 
-def test_a_service_runs_until_it_is_stopped(service: Callable[[str], Running]) -> None:
+def test_a_service_runs_until_it_is_stopped(service: Callable[[str], BackgroundProcess]) -> None:
     running = service("exec sleep 300")
     assert is_alive(running)
     stop(running)
     assert not is_alive(running)
 
 
-def test_stopping_twice_is_as_good_as_once(service: Callable[[str], Running]) -> None:
+def test_stopping_twice_is_as_good_as_once(service: Callable[[str], BackgroundProcess]) -> None:
     running = service("exec sleep 300")
     stop(running)
     stop(running)
@@ -61,7 +61,7 @@ def test_stopping_twice_is_as_good_as_once(service: Callable[[str], Running]) ->
 
 
 def test_both_streams_are_appended_to_a_private_log(
-    service: Callable[[str], Running], tmp_path: Path
+    service: Callable[[str], BackgroundProcess], tmp_path: Path
 ) -> None:
     (tmp_path / "log").write_text("before\n")
     (tmp_path / "log").chmod(0o644)
@@ -71,14 +71,16 @@ def test_both_streams_are_appended_to_a_private_log(
     assert stat.S_IMODE((tmp_path / "log").stat().st_mode) == 0o600
 
 
-def test_a_service_that_ended_is_dead_though_nobody_has_reaped_it(service: Callable[[str], Running]) -> None:
+def test_a_service_that_ended_is_dead_though_nobody_has_reaped_it(
+    service: Callable[[str], BackgroundProcess],
+) -> None:
     running = service("exit 0")
     assert until(lambda: not is_alive(running))
     os.kill(running.pid, 0)
     stop(running)
 
 
-def test_stopping_reaps_what_we_started(service: Callable[[str], Running]) -> None:
+def test_stopping_reaps_what_we_started(service: Callable[[str], BackgroundProcess]) -> None:
     running = service("exec sleep 300")
     stop(running)
     with pytest.raises(ProcessLookupError):
@@ -86,7 +88,7 @@ def test_stopping_reaps_what_we_started(service: Callable[[str], Running]) -> No
 
 
 def test_a_service_that_ignores_the_request_is_killed(
-    service: Callable[[str], Running], tmp_path: Path
+    service: Callable[[str], BackgroundProcess], tmp_path: Path
 ) -> None:
     running = service("trap '' TERM; echo $$ >ready; while :; do sleep 0.05; done")
     pid_in(tmp_path / "ready")
@@ -94,14 +96,14 @@ def test_a_service_that_ignores_the_request_is_killed(
     assert not is_alive(running)
 
 
-def test_a_service_may_say_goodbye(service: Callable[[str], Running], tmp_path: Path) -> None:
+def test_a_service_may_say_goodbye(service: Callable[[str], BackgroundProcess], tmp_path: Path) -> None:
     running = service("trap 'echo bye; exit 0' TERM; echo $$ >ready; while :; do sleep 0.05; done")
     pid_in(tmp_path / "ready")
     stop(running)
     assert (tmp_path / "log").read_text().endswith("bye\n")
 
 
-def test_stopping_ends_the_whole_group(service: Callable[[str], Running], tmp_path: Path) -> None:
+def test_stopping_ends_the_whole_group(service: Callable[[str], BackgroundProcess], tmp_path: Path) -> None:
     running = service("sleep 300 & echo $! >child; wait")
     child = pid_in(tmp_path / "child")
     stop(running)
@@ -109,7 +111,7 @@ def test_stopping_ends_the_whole_group(service: Callable[[str], Running], tmp_pa
 
 
 def test_what_is_left_of_the_group_ends_though_its_leader_is_gone(
-    service: Callable[[str], Running], tmp_path: Path
+    service: Callable[[str], BackgroundProcess], tmp_path: Path
 ) -> None:
     running = service("sleep 300 & echo $! >child")
     child = pid_in(tmp_path / "child")
@@ -120,7 +122,9 @@ def test_what_is_left_of_the_group_ends_though_its_leader_is_gone(
 
 
 @needs_proc
-def test_a_later_process_with_the_same_id_is_not_the_service(service: Callable[[str], Running]) -> None:
+def test_a_later_process_with_the_same_id_is_not_the_service(
+    service: Callable[[str], BackgroundProcess],
+) -> None:
     running = service("exec sleep 300")
     earlier = structs.replace(running, start_time="1")
     assert not is_alive(earlier)
@@ -144,7 +148,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
     argv = [sys.executable, "-c", script, str(tmp_path), marker]
     starter = subprocess.run(argv, stdout=subprocess.PIPE, check=False)
-    running = Running.from_json(json.loads(starter.stdout))
+    running = BackgroundProcess.from_json(json.loads(starter.stdout))
     assert starter.returncode == -signal.SIGKILL
     assert is_alive(running)
     stop(running)
@@ -166,7 +170,7 @@ sys.stdin.read()
     argv = [sys.executable, "-c", script, str(tmp_path), marker]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as starter:
         assert starter.stdout is not None
-        running = Running.from_json(json.loads(starter.stdout.readline()))
+        running = BackgroundProcess.from_json(json.loads(starter.stdout.readline()))
         stop(running)
         assert not is_alive(running)
 
@@ -177,8 +181,8 @@ def test_a_service_that_cannot_be_started_is_named(tmp_path: Path) -> None:
 
 
 def test_what_is_written_about_a_service_is_read_back_the_same() -> None:
-    running = Running(pid=7, start_time="42", log="/tmp/x/log", ports={"http": 8080})  # noqa: S108 - only a name
-    assert Running.from_json(json.loads(json.dumps(running.to_json()))) == running
+    running = BackgroundProcess(pid=7, start_time="42", log="/tmp/x/log", ports={"http": 8080})  # noqa: S108 - only a name
+    assert BackgroundProcess.from_json(json.loads(json.dumps(running.to_json()))) == running
 
 
 def test_ports_are_all_different_and_free() -> None:

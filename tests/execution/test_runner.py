@@ -3,9 +3,9 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from pytest_dogfood.execution.failure_text import failure_text
-from pytest_dogfood.execution.runner import perform
+from pytest_dogfood.execution.runner import run_steps
 from pytest_dogfood.journey import Expectation, Save, Step, StreamExpectation, Until
-from tests.support.fakes import FakeBench, FakeSeen
+from tests.support.fakes import FakeRunner, FakeSeen
 from tests.support.strategies import ANYWHERE
 
 STEP = Step(location=ANYWHERE, run="true")
@@ -21,45 +21,45 @@ def bad(stdout: str = "", stderr: str = "") -> FakeSeen:
 
 
 def test_no_steps_are_no_failure() -> None:
-    assert perform([], FakeBench([])).failure is None
+    assert run_steps([], FakeRunner([])).failure is None
 
 
 def test_steps_run_in_order_and_are_counted() -> None:
-    done = perform([STEP, STEP, STEP], FakeBench([good(), good(), good()]))
+    done = run_steps([STEP, STEP, STEP], FakeRunner([good(), good(), good()]))
     assert [(one.number, one.total) for one in done.results] == [(1, 3), (2, 3), (3, 3)]
     assert done.failure is None
 
 
 def test_nothing_runs_after_a_step_that_failed() -> None:
-    bench = FakeBench([good(), bad()])
-    done = perform([STEP, STEP, STEP], bench)
+    bench = FakeRunner([good(), bad()])
+    done = run_steps([STEP, STEP, STEP], bench)
     assert len(bench.asked) == 2
     assert done.failure is done.results[-1]
     assert done.failure.number == 2
 
 
 def test_clean_up_runs_every_step_and_names_the_first_failure() -> None:
-    bench = FakeBench([bad(), bad(), good()])
-    done = perform([STEP, STEP, STEP], bench, keep_going=True)
+    bench = FakeRunner([bad(), bad(), good()])
+    done = run_steps([STEP, STEP, STEP], bench, keep_going=True)
     assert len(bench.asked) == 3
     assert done.failure is not None
     assert done.failure.number == 1
 
 
 def test_saved_values_are_variables_of_the_later_steps() -> None:
-    bench = FakeBench([good(stdout="42"), good()])
-    done = perform([SAVING, STEP], bench)
+    bench = FakeRunner([good(stdout="42"), good()])
+    done = run_steps([SAVING, STEP], bench)
     assert [variables for _, variables, _ in bench.asked] == [{}, {"id": "42"}]
     assert done.values == {"id": "42"}
 
 
 def test_a_step_that_fails_keeps_what_it_saved_for_the_clean_up() -> None:
-    assert perform([SAVING], FakeBench([FakeSeen(status=1, stdout="42")])).values == {"id": "42"}
+    assert run_steps([SAVING], FakeRunner([FakeSeen(status=1, stdout="42")])).values == {"id": "42"}
 
 
 def test_a_value_that_cannot_be_saved_fails_the_step() -> None:
     saving = replace(STEP, save=(Save(name="id", pattern="id=(.*)"),))
-    done = perform([saving, STEP], FakeBench([good(stdout="nothing")]))
+    done = run_steps([saving, STEP], FakeRunner([good(stdout="nothing")]))
     assert done.failure is not None
     assert done.values == {}
 
@@ -67,7 +67,7 @@ def test_a_value_that_cannot_be_saved_fails_the_step() -> None:
 def test_a_secret_is_named_and_told_to_the_observation_that_showed_it() -> None:
     saving = replace(STEP, save=(Save(name="key", pattern="(.*)", secret=True),))
     seen = good(stdout="abc")
-    done = perform([saving], FakeBench([seen]))
+    done = run_steps([saving], FakeRunner([seen]))
     assert done.secret == ["key"]
     assert seen.learnt == ["abc"]
 
@@ -75,7 +75,7 @@ def test_a_secret_is_named_and_told_to_the_observation_that_showed_it() -> None:
 def test_a_failed_step_still_tells_the_observation_its_secrets() -> None:
     saving = replace(STEP, save=(Save(name="key", pattern="key=(.*)", secret=True),))
     seen = bad(stdout="key=abc")
-    done = perform([saving], FakeBench([seen]))
+    done = run_steps([saving], FakeRunner([seen]))
     assert done.failure is not None
     assert seen.learnt == ["abc"]
     assert done.failure.withheld == frozenset()
@@ -87,8 +87,8 @@ def test_an_output_in_which_a_secret_was_not_found_is_shown_nowhere() -> None:
         save=(Save(name="key", pattern="key=(.*)", secret=True),),
         expect=Expectation(stdout=StreamExpectation(contains=("welcome",))),
     )
-    bench = FakeBench([bad(stdout="the key is: abc", stderr="no route")])
-    text = failure_text(perform([saving], bench), bench)
+    bench = FakeRunner([bad(stdout="the key is: abc", stderr="no route")])
+    text = failure_text(run_steps([saving], bench), bench)
     assert "abc" not in text
     assert "***, for a secret that this step saves may be in it" in text
     assert "no route" in text
@@ -97,7 +97,7 @@ def test_an_output_in_which_a_secret_was_not_found_is_shown_nowhere() -> None:
 def test_a_step_with_until_is_repeated_until_it_succeeds() -> None:
     patient = replace(STEP, until=Until(timeout=60, interval=0))
     observations = [bad(), bad(), good()]
-    done = perform([patient], FakeBench(observations))
+    done = run_steps([patient], FakeRunner(observations))
     assert done.failure is None
     assert done.results[0].tries == 3
     assert all(seen.finished for seen in observations)
@@ -105,7 +105,7 @@ def test_a_step_with_until_is_repeated_until_it_succeeds() -> None:
 
 def test_a_step_with_until_gives_up_when_its_time_is_over() -> None:
     hasty = replace(STEP, until=Until(timeout=0, interval=0))
-    done = perform([hasty], FakeBench([bad()]))
+    done = run_steps([hasty], FakeRunner([bad()]))
     assert done.failure is not None
     assert done.results[0].tries == 1
 
@@ -120,17 +120,17 @@ def test_a_last_try_that_is_cut_short_does_not_hide_what_the_one_before_has_show
 
 def test_a_journey_s_own_limit_bounds_repetition_too() -> None:
     patient = replace(STEP, until=Until(timeout=60, interval=0))
-    assert perform([patient], FakeBench([bad()]), timeout=0).failure is not None
+    assert run_steps([patient], FakeRunner([bad()]), timeout=0).failure is not None
 
 
 def test_without_limits_a_step_has_only_its_own() -> None:
-    bench = FakeBench([good()])
-    perform([STEP], bench)
+    bench = FakeRunner([good()])
+    run_steps([STEP], bench)
     assert bench.asked[0][2] is None
 
 
 def test_steps_share_the_limit_of_their_journey() -> None:
-    bench = FakeBench([good(), good()])
-    perform([STEP, STEP], bench, timeout=60)
+    bench = FakeRunner([good(), good()])
+    run_steps([STEP, STEP], bench, timeout=60)
     first, second = (limit or 0 for _, _, limit in bench.asked)
     assert 0 < second <= first <= 60

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_dogfood.execution import watcher
-from pytest_dogfood.execution.background import Running, Watcher, is_alive, start, stop
+from pytest_dogfood.execution.background import BackgroundProcess, Watcher, is_alive, start, stop
 from pytest_dogfood.execution.process import alive, end_everything_marked, start_time
 from tests.support.waiting import pid_in, until
 
@@ -33,8 +33,8 @@ def marker() -> Iterator[str]:
 
 
 @pytest.fixture
-def marked(tmp_path: Path, marker: str) -> Callable[..., Running]:
-    def started(script: str = "exec sleep 300", value: str = "1") -> Running:
+def marked(tmp_path: Path, marker: str) -> Callable[..., BackgroundProcess]:
+    def started(script: str = "exec sleep 300", value: str = "1") -> BackgroundProcess:
         env = {**os.environ, marker: value}
         return start(("sh", "-c", script), cwd=tmp_path, env=env, log=tmp_path / "log")
 
@@ -47,20 +47,22 @@ def ignores(pid: int, number: signal.Signals) -> bool:
     return bool(int(mask, 16) & 1 << (number - 1))
 
 
-def test_a_name_ends_whoever_carries_it(marker: str, marked: Callable[..., Running]) -> None:
+def test_a_name_ends_whoever_carries_it(marker: str, marked: Callable[..., BackgroundProcess]) -> None:
     both = [marked(), marked(value="other")]
     assert set(end_everything_marked(marker)) == {running.pid for running in both}
     assert not [running for running in both if is_alive(running)]
 
 
-def test_a_name_with_a_value_ends_exactly_those(marker: str, marked: Callable[..., Running]) -> None:
+def test_a_name_with_a_value_ends_exactly_those(
+    marker: str, marked: Callable[..., BackgroundProcess]
+) -> None:
     mine, longer = marked(value="1"), marked(value="12")
     assert end_everything_marked(f"{marker}=1") == (mine.pid,)
     assert is_alive(longer)
 
 
 def test_a_name_that_is_only_the_end_of_another_ends_nobody(
-    marker: str, marked: Callable[..., Running]
+    marker: str, marked: Callable[..., BackgroundProcess]
 ) -> None:
     running = marked()
     assert end_everything_marked(marker.removeprefix("DOGFOOD_")) == ()
@@ -68,7 +70,7 @@ def test_a_name_that_is_only_the_end_of_another_ends_nobody(
     assert is_alive(running)
 
 
-def test_what_is_spared_lives(marker: str, marked: Callable[..., Running]) -> None:
+def test_what_is_spared_lives(marker: str, marked: Callable[..., BackgroundProcess]) -> None:
     spared, other = marked(), marked()
     assert end_everything_marked(marker, spare=[spared.pid]) == (other.pid,)
     assert is_alive(spared)
@@ -85,7 +87,7 @@ def test_whoever_sweeps_ends_neither_itself_nor_those_that_started_it(tmp_path: 
 
 
 def test_a_descendant_that_dropped_the_marker_ends_as_well(
-    tmp_path: Path, marker: str, marked: Callable[..., Running]
+    tmp_path: Path, marker: str, marked: Callable[..., BackgroundProcess]
 ) -> None:
     marked("env -i setsid sh -c 'echo $$ >child; sleep 300; :' & wait")
     child = pid_in(tmp_path / "child")
@@ -94,7 +96,7 @@ def test_a_descendant_that_dropped_the_marker_ends_as_well(
 
 
 def test_the_oldest_are_asked_to_end_first(
-    tmp_path: Path, marker: str, marked: Callable[..., Running]
+    tmp_path: Path, marker: str, marked: Callable[..., BackgroundProcess]
 ) -> None:
     # A shell that waits for a command runs its trap only if it hears of the end before the command has failed.
     oldest = marked("for n in $(seq 60); do sleep 300 & done; echo $! >last; wait")
@@ -104,7 +106,7 @@ def test_the_oldest_are_asked_to_end_first(
 
 
 def test_what_somebody_starts_to_clean_up_is_left_alone_within_the_grace(
-    tmp_path: Path, marker: str, marked: Callable[..., Running]
+    tmp_path: Path, marker: str, marked: Callable[..., BackgroundProcess]
 ) -> None:
     several = [
         marked(f"set -e; trap 'sleep 0.3; touch {n}; exit' TERM; echo >>ready; while :; do sleep 0.05; done")
@@ -117,7 +119,7 @@ def test_what_somebody_starts_to_clean_up_is_left_alone_within_the_grace(
 
 
 def test_what_nobody_stands_behind_any_more_is_asked_at_once(
-    tmp_path: Path, marker: str, marked: Callable[..., Running]
+    tmp_path: Path, marker: str, marked: Callable[..., BackgroundProcess]
 ) -> None:
     # Started while its parent is asked to end, and not known to the first look.
     marked("trap 'sleep 300 & echo $! >late; exit' TERM; echo >ready; while :; do sleep 0.05; done")
@@ -127,7 +129,7 @@ def test_what_nobody_stands_behind_any_more_is_asked_at_once(
 
 
 def test_a_process_that_keeps_forking_does_not_escape(
-    tmp_path: Path, marker: str, marked: Callable[..., Running]
+    tmp_path: Path, marker: str, marked: Callable[..., BackgroundProcess]
 ) -> None:
     script = tmp_path / "hydra"
     script.write_text("trap '' TERM\necho $$ >pid\nsleep 0.01\nsetsid sh ./hydra &\n")
@@ -137,7 +139,9 @@ def test_a_process_that_keeps_forking_does_not_escape(
     assert end_everything_marked(marker) == ()
 
 
-def test_a_process_that_has_ended_is_not_there_though_unreaped(marked: Callable[..., Running]) -> None:
+def test_a_process_that_has_ended_is_not_there_though_unreaped(
+    marked: Callable[..., BackgroundProcess],
+) -> None:
     running = marked("exit 0")
     assert until(lambda: not is_alive(running))
     assert running.pid not in watcher.survey("")[0]
@@ -167,7 +171,7 @@ def test_a_program_with_an_odd_name_is_read_correctly(tmp_path: Path) -> None:
 
 
 def test_closing_the_watcher_ends_what_is_marked_and_says_so(
-    marker: str, marked: Callable[..., Running]
+    marker: str, marked: Callable[..., BackgroundProcess]
 ) -> None:
     running = marked()
     watching = Watcher(marker)
@@ -176,7 +180,9 @@ def test_closing_the_watcher_ends_what_is_marked_and_says_so(
     assert not is_alive(running)
 
 
-def test_a_watcher_ends_nothing_before_it_is_closed(marker: str, marked: Callable[..., Running]) -> None:
+def test_a_watcher_ends_nothing_before_it_is_closed(
+    marker: str, marked: Callable[..., BackgroundProcess]
+) -> None:
     running = marked()
     with Watcher(marker, spare=[running.pid]) as watching:
         assert alive(watching.pid, None)
@@ -185,7 +191,7 @@ def test_a_watcher_ends_nothing_before_it_is_closed(marker: str, marked: Callabl
 
 
 def test_a_watcher_ignores_what_asks_a_whole_terminal_to_end(
-    marker: str, marked: Callable[..., Running]
+    marker: str, marked: Callable[..., BackgroundProcess]
 ) -> None:
     running = marked()
     watching = Watcher(marker)
@@ -196,7 +202,9 @@ def test_a_watcher_ignores_what_asks_a_whole_terminal_to_end(
     assert watching.close() == (running.pid,)
 
 
-def test_a_watcher_that_was_killed_is_stood_in_for(marker: str, marked: Callable[..., Running]) -> None:
+def test_a_watcher_that_was_killed_is_stood_in_for(
+    marker: str, marked: Callable[..., BackgroundProcess]
+) -> None:
     running = marked()
     watching = Watcher(marker)
     os.kill(watching.pid, signal.SIGKILL)
@@ -204,7 +212,7 @@ def test_a_watcher_that_was_killed_is_stood_in_for(marker: str, marked: Callable
 
 
 def test_closing_goes_on_where_ctrl_c_has_interrupted_it(
-    marker: str, marked: Callable[..., Running], tmp_path: Path
+    marker: str, marked: Callable[..., BackgroundProcess], tmp_path: Path
 ) -> None:
     running = marked("trap '' TERM; touch ready; while :; do sleep 0.1; done")  # takes its whole grace
     assert until((tmp_path / "ready").exists)
@@ -258,7 +266,7 @@ def test_a_forked_child_that_holds_the_pipe_does_not_keep_the_watcher_waiting(
 
 
 def test_a_watcher_whose_controller_is_already_gone_sweeps_at_once(
-    marker: str, marked: Callable[..., Running]
+    marker: str, marked: Callable[..., BackgroundProcess]
 ) -> None:
     running = marked()
     argv = [sys.executable, "-I", "-S", watcher.__file__, str(running.pid), marker]

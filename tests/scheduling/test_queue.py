@@ -7,7 +7,7 @@ from hypothesis import given, settings, strategies as st
 
 from pytest_dogfood.scheduling.jobs import Job, in_chain_order
 from pytest_dogfood.scheduling.queue import LARGEST_BATCH_BESIDE_A_GRAPH, Queue
-from pytest_dogfood.xdist.scheduler import OrderViolationError, Witness
+from pytest_dogfood.xdist.scheduler import OrderCheck, OrderViolationError
 
 
 @st.composite
@@ -38,7 +38,7 @@ class Simulation:
     def __init__(self, jobs: list[Job], workers: int) -> None:
         self.jobs = jobs
         self.queue = Queue(jobs)
-        self.witness = Witness(in_chain_order(jobs))
+        self.witness = OrderCheck(in_chain_order(jobs))
         self.held: dict[str, list[int]] = {}
         self.runs: Counter[int] = Counter()
         self.chain_on: dict[str, str] = {}
@@ -223,13 +223,13 @@ def test_a_large_graph_costs_next_to_no_work_per_job() -> None:
 
 
 def test_the_witness_objects_to_a_job_before_its_requirements() -> None:
-    witness = Witness([Job(index=0), Job(index=1, after=(0,))])
+    witness = OrderCheck([Job(index=0), Job(index=1, after=(0,))])
     with pytest.raises(OrderViolationError, match=r"job 1 runs on w before \[0\] have finished"):
         witness.start(1, "w")
 
 
 def test_the_witness_objects_to_a_chain_on_two_workers_unless_the_first_is_gone() -> None:
-    witness = Witness([Job(index=0, chain="c"), Job(index=1, chain="c"), Job(index=2, chain="c")])
+    witness = OrderCheck([Job(index=0, chain="c"), Job(index=1, chain="c"), Job(index=2, chain="c")])
     witness.start(0, "w1")
     with pytest.raises(OrderViolationError, match="job 1 of chain 'c' runs on w2, its chain on w1"):
         witness.start(1, "w2")

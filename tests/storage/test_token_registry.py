@@ -15,10 +15,10 @@ from pytest_dogfood.storage.token_registry import (
     MACHINE,
     Attempt,
     Holding,
-    Lease,
     MachineRegistry,
     Registry,
-    own_lease,
+    RunIdentity,
+    own_identity,
 )
 
 T = Token("db-ready")
@@ -32,17 +32,17 @@ def registry(tmp_path: Path) -> Registry:
 
 
 @pytest.fixture
-def dead() -> Lease:
+def dead() -> RunIdentity:
     """The lease of a run whose process has ended."""
     process = subprocess.Popen(["true"])
     born = start_time(process.pid)
     process.wait()
-    return Lease(run="dead", pid=process.pid, born=born or "long ago")
+    return RunIdentity(run="dead", pid=process.pid, born=born or "long ago")
 
 
 def machine(tmp_path: Path, run: str) -> MachineRegistry:
     """Give the view of a run that is alive as long as this test."""
-    return MachineRegistry(tmp_path / "machine", replace(own_lease("x"), run=run))
+    return MachineRegistry(tmp_path / "machine", replace(own_identity("x"), run=run))
 
 
 def test_what_is_recorded_is_found_by_every_process_of_the_run(registry: Registry, tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_a_failed_attempt_is_remembered_and_one_that_succeeded_is_not(registry: 
     assert registry.attempts(T) == ()
 
 
-def test_an_attempt_has_died_if_its_process_ended_before_it(dead: Lease) -> None:
+def test_an_attempt_has_died_if_its_process_ended_before_it(dead: RunIdentity) -> None:
     lost = replace(BEGUN, pid=dead.pid, born=dead.born)
     assert lost.died()
     assert not replace(lost, message="no luck").died()
@@ -148,14 +148,14 @@ def test_a_run_that_takes_twice_has_one_lease(tmp_path: Path) -> None:
     assert len(run.take(T, ours=True, values={}).leases) == 1
 
 
-def test_a_dead_run_is_not_waited_for(tmp_path: Path, dead: Lease) -> None:
+def test_a_dead_run_is_not_waited_for(tmp_path: Path, dead: RunIdentity) -> None:
     MachineRegistry(tmp_path / "machine", dead).take(T, ours=True, values={})
     run = machine(tmp_path, "one")
     run.take(T, ours=False, values={})
     assert run.give_back(T)
 
 
-def test_what_a_dead_run_brought_about_is_still_ours_to_release(tmp_path: Path, dead: Lease) -> None:
+def test_what_a_dead_run_brought_about_is_still_ours_to_release(tmp_path: Path, dead: RunIdentity) -> None:
     MachineRegistry(tmp_path / "machine", dead).take(T, ours=True, values={})
     assert machine(tmp_path, "one").take(T, ours=False, values={}).ours
 
@@ -175,11 +175,11 @@ def test_nothing_is_given_back_that_nobody_has_taken(tmp_path: Path) -> None:
     assert run.record_of(T) is None
 
 
-def test_a_lease_lives_as_long_as_its_process(dead: Lease) -> None:
-    assert own_lease("one").is_live()
-    assert own_lease("one").pid == os.getpid()
+def test_a_lease_lives_as_long_as_its_process(dead: RunIdentity) -> None:
+    assert own_identity("one").is_live()
+    assert own_identity("one").pid == os.getpid()
     assert not dead.is_live()
 
 
 def test_a_later_process_with_the_same_id_is_somebody_else() -> None:
-    assert not replace(own_lease("one"), born="another time").is_live()
+    assert not replace(own_identity("one"), born="another time").is_live()

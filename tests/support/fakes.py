@@ -62,7 +62,7 @@ class FakeSeen:
 
 
 @dataclass(slots=True)
-class FakeBench:
+class FakeRunner:
     """Answers steps with observations in the order given, and remembers what it was asked."""
 
     answers: list[FakeSeen]
@@ -78,7 +78,7 @@ class FakeBench:
 
 
 @dataclass(slots=True, kw_only=True)
-class FakeCast:
+class FakeSession:
     """An actor that answers what is written here, and commands that come to what is written here.
 
     `outcomes` maps a command to what it leaves, a good end if it is not named; `verdict` is what the judge says.

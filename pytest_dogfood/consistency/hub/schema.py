@@ -42,7 +42,7 @@ _IN = {**_BYTES, **_MEANT, **_NUMBERED}
 _OUT = re.compile(f"{_MARK}([{_MARK}\uef80-\uefff])|{_MARK}([0-9A-F]{{4}})|([\uef80-\uefff])")
 
 
-class Words(TypeDecorator[str]):
+class LosslessText(TypeDecorator[str]):
     """Text that comes back as it was, whatever letters and bytes are in it."""
 
     impl = Text
@@ -78,7 +78,7 @@ def _moment(name: str) -> Column[object]:
     return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
 
 
-hubs = Table("hub", metadata, Column("id", Words, primary_key=True), _moment("created_at"))
+hubs = Table("hub", metadata, Column("id", LosslessText, primary_key=True), _moment("created_at"))
 
 schema_version = Table(
     "schema_version", metadata, Column("version", Integer, primary_key=True, autoincrement=False)
@@ -87,19 +87,19 @@ schema_version = Table(
 repos = Table(
     "repos",
     metadata,
-    Column("id", Words, primary_key=True),
-    Column("slug", Words, nullable=False, unique=True),
-    Column("root_commit", Words, nullable=False, server_default=""),
+    Column("id", LosslessText, primary_key=True),
+    Column("slug", LosslessText, nullable=False, unique=True),
+    Column("root_commit", LosslessText, nullable=False, server_default=""),
 )
 
 checkouts = Table(
     "checkouts",
     metadata,
-    Column("id", Words, primary_key=True),
+    Column("id", LosslessText, primary_key=True),
     Column("repo", ForeignKey(repos.c.id), nullable=False, index=True),
-    Column("machine_id", Words, nullable=False),
-    Column("host", Words, nullable=False, server_default=""),
-    Column("path", Words, nullable=False),
+    Column("machine_id", LosslessText, nullable=False),
+    Column("host", LosslessText, nullable=False, server_default=""),
+    Column("path", LosslessText, nullable=False),
     Column("gone_at", DateTime(timezone=True)),
     UniqueConstraint("machine_id", "path"),
 )
@@ -107,14 +107,14 @@ checkouts = Table(
 tasks = Table(
     "tasks",
     metadata,
-    Column("id", Words, primary_key=True),
+    Column("id", LosslessText, primary_key=True),
     Column("repo", ForeignKey(repos.c.id), nullable=False),
-    Column("task_id", Words, nullable=False),
-    Column("title", Words, nullable=False, server_default=""),
-    Column("status", Words, nullable=False),
+    Column("task_id", LosslessText, nullable=False),
+    Column("title", LosslessText, nullable=False, server_default=""),
+    Column("status", LosslessText, nullable=False),
     Column("reopen_count", Integer, nullable=False, server_default="0"),
     Column("version", Integer, nullable=False, server_default="1"),
-    Column("source_path", Words, nullable=False, server_default=""),
+    Column("source_path", LosslessText, nullable=False, server_default=""),
     Column("deleted_at", DateTime(timezone=True)),
     _moment("created_at"),
     _moment("updated_at"),
@@ -127,30 +127,30 @@ task_events = Table(
     Column("task", ForeignKey(tasks.c.id), primary_key=True),
     Column("version", Integer, primary_key=True, autoincrement=False),
     _moment("at"),
-    Column("machine", Words, nullable=False),
-    Column("host", Words, nullable=False, server_default=""),
-    Column("actor", Words, nullable=False),
-    Column("source", Words, nullable=False),
-    Column("from_status", Words),
-    Column("to_status", Words, nullable=False),
+    Column("machine", LosslessText, nullable=False),
+    Column("host", LosslessText, nullable=False, server_default=""),
+    Column("actor", LosslessText, nullable=False),
+    Column("source", LosslessText, nullable=False),
+    Column("from_status", LosslessText),
+    Column("to_status", LosslessText, nullable=False),
     Column("reopen_count", Integer, nullable=False),
-    Column("repo_commit", Words, nullable=False, server_default=""),
-    Column("path", Words, nullable=False, server_default=""),
-    Column("run_id", Words, nullable=False, server_default=""),
-    Column("reason", Words, nullable=False, server_default=""),
+    Column("repo_commit", LosslessText, nullable=False, server_default=""),
+    Column("path", LosslessText, nullable=False, server_default=""),
+    Column("run_id", LosslessText, nullable=False, server_default=""),
+    Column("reason", LosslessText, nullable=False, server_default=""),
 )
 
 writebacks = Table(
     "writebacks",
     metadata,
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
-    Column("run_id", Words, nullable=False),
+    Column("run_id", LosslessText, nullable=False),
     Column("checkout", ForeignKey(checkouts.c.id), nullable=False),
-    Column("path", Words, nullable=False),
+    Column("path", LosslessText, nullable=False),
     Column("task", ForeignKey(tasks.c.id), nullable=False),
-    Column("from_status", Words, nullable=False),
-    Column("to_status", Words, nullable=False),
-    Column("commit", Words, nullable=False),
+    Column("from_status", LosslessText, nullable=False),
+    Column("to_status", LosslessText, nullable=False),
+    Column("commit", LosslessText, nullable=False),
     _moment("at"),
 )
 
