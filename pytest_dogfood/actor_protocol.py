@@ -143,7 +143,7 @@ def _require_types(answer: object, **types: type | tuple[type, ...]) -> None:
 
 
 def _is_utf8(text: str) -> bool:
-    """Whether it can be written as UTF-8: JSON may hold one half of a pair of surrogates."""
+    """Return whether it can be written as UTF-8: JSON may hold one half of a pair of surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -177,12 +177,12 @@ def brief_of_journey(journey: Journey, variables: Mapping[str, str]) -> JourneyB
 
 
 def free_text(step: Step) -> str:
-    """Give what a step expects in words, which only a judge can tell."""
+    """Return what a step expects in words, which only a judge can tell."""
     return "\n".join(filter(None, (step.expect.text, step.expect_text, step.expect_state)))
 
 
 def request(journey: JourneyBrief, step: StepBrief, observations: Sequence[Action]) -> dict[str, Any]:
-    """Give what an actor process is asked, as values of JSON."""
+    """Return what an actor process is asked, as values of JSON."""
     return {
         "version": VERSION,
         "journey": asdict(journey),

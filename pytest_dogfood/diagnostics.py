@@ -91,13 +91,13 @@ def in_order_of_place(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ..
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Give a hint naming the nearest known word, or the empty string if none is near."""
+    """Return a hint naming the nearest known word, or the empty string if none is near."""
     near = nearest(word, known)
     return f"did you mean {near!r}?" if near else ""
 
 
 def nearest(word: str, known: Iterable[str], *, likeness: float = 0.6) -> str:
-    """Give the known word most like another, or the empty string; `likeness` is from 0 to 1, as difflib's."""
+    """Return the known word most like another, or the empty string; `likeness` is from 0 to 1, as difflib's."""
     near = get_close_matches(word, sorted(set(known)), n=1, cutoff=likeness)
     return near[0] if near else ""
 
@@ -108,5 +108,5 @@ def counted(number: int, noun: str) -> str:
 
 
 def errors_among(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
-    """Give what forbids a run, leaving warnings and remarks out."""
+    """Return what forbids a run, leaving warnings and remarks out."""
     return tuple(found for found in diagnostics if found.severity is Severity.ERROR)

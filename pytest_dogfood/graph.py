@@ -95,18 +95,18 @@ class CapabilityGraph:
         return {base: tuple(tokens) for base, tokens in found.items()}
 
     def instances_of(self, token: Token) -> tuple[Token, ...]:
-        """Give the tokens meant by a requirement: `db-ready:*` means every instance that is established."""
+        """Return the tokens meant by a requirement: `db-ready:*` means every instance that is established."""
         if means_every_instance(token):
             return self._instances.get(base_of(token), ())
         return (token,)
 
     def capability(self, token: Token) -> Capability | None:
-        """Give the definition of a token; an instance has that of its base unless it has its own."""
+        """Return the definition of a token; an instance has that of its base unless it has its own."""
         known = self.capabilities.get(token)
         return self.capabilities.get(base_of(token)) if known is None and ":" in token else known
 
     def lacks_actor(self, journey: JourneyId) -> bool:
-        """Whether a journey has a step for which nobody knows a command."""
+        """Return whether a journey has a step for which nobody knows a command."""
         found = self.journeys[journey]
         return found.needs_actor and not self._acts(found)
 
@@ -115,7 +115,7 @@ class CapabilityGraph:
         return capability.scope if capability else Scope.CHAIN
 
     def is_known(self, token: Token) -> bool:
-        """Whether a journey file establishes the token or some file defines it, or a test as such stands for it."""
+        """Return whether a journey file establishes the token, a file defines it, or a test as such stands for it."""
         return self.capability(token) is not None or any(
             not self.journeys[member].python or is_of_a_test(token)
             for establisher in self.establishers.get(token, ())
@@ -123,25 +123,25 @@ class CapabilityGraph:
         )
 
     def has_independent_provider(self, token: Token) -> bool:
-        """Whether something other than an establishing journey can bring the token about, its values included."""
+        """Return whether something else than an establishing journey can provide the token with its values."""
         return token in self.fixtures or self.has_own_provider(token)
 
     def has_own_provider(self, token: Token) -> bool:
-        """Whether the token's definition can bring it about with every value that somebody asks for."""
+        """Return whether the token's definition can bring it about with every value that somebody asks for."""
         capability = self.capability(token)
         if capability is None or not (capability.provision or capability.service):
             return False
         return self.values_wanted(token) <= _given_by_provider(capability)
 
     def required_by(self, journey: Journey) -> tuple[Token, ...]:
-        """Give the tokens a journey requires itself, with `:*` written out."""
+        """Return the tokens a journey requires itself, with `:*` written out."""
         if journey.id not in self._required:
             each = [one for token in journey.requires for one in self.instances_of(token)]
             self._required[journey.id] = tuple(dict.fromkeys(each))
         return self._required[journey.id]
 
     def needs_of_provider(self, token: Token) -> tuple[Token, ...]:
-        """Give the tokens that must be present before the token's own provider may act."""
+        """Return the tokens that must be present before the token's own provider may act."""
         capability = self.capability(token)
         if capability is None:
             return ()
@@ -230,7 +230,7 @@ class CapabilityGraph:
         return any(one.locks for one in journeys) or any(one.locks for one in capabilities)
 
     def needed_by(self, journey: Journey) -> tuple[Token, ...]:
-        """Give what a journey requires, and what the providers of that require in turn."""
+        """Return what a journey requires, and what the providers of that require in turn."""
         if journey.id not in self._needed:
             found: dict[Token, None] = {}
             waiting = list(reversed(self.required_by(journey)))
@@ -243,7 +243,7 @@ class CapabilityGraph:
         return self._needed[journey.id]
 
     def establishing(self, token: Token) -> tuple[JourneyId, ...]:
-        """Give every journey that has a part in establishing the token."""
+        """Return every journey that has a part in establishing the token."""
         return self._establishing.get(token, ())
 
     @cached_property
@@ -330,7 +330,7 @@ class CapabilityGraph:
         return {journey: names[same.head(journey)] for journey in self.journeys}
 
     def tying(self, journey: Journey) -> tuple[Token, ...]:
-        """Give the `chain`-scoped tokens that hold this journey to its state."""
+        """Return the `chain`-scoped tokens that hold this journey to its state."""
         found: dict[Token, None] = {}
         waiting = [*self.required_by(journey), *journey.establishes, *journey.invalidates]
         while waiting:
@@ -345,7 +345,7 @@ class CapabilityGraph:
         return in_order({journey: self.prerequisites[journey] for journey in journeys})
 
     def value_names(self, token: Token) -> tuple[str, ...]:
-        """Give the names of the values that may travel with a token, as far as the files tell."""
+        """Return the names of the values that may travel with a token, as far as the files tell."""
         capability = self.capability(token)
         given = _given_by_provider(capability) if capability is not None else frozenset()
         return tuple(dict.fromkeys([*sorted(given), *self._saved_by_establishers(token)]))
@@ -355,7 +355,7 @@ class CapabilityGraph:
         return tuple(dict.fromkeys(saved.name for step in steps for saved in step.save))
 
     def values_wanted(self, token: Token) -> frozenset[str]:
-        """Give the names of values without which the token is of no use, because what needs it names them.
+        """Return the names of values without which the token is of no use, because what needs it names them.
 
         That is a journey, or a capability whose provider needs the token. What a Python test asks for is not known from
         outside, so a test that requires the token counts as asking for all.

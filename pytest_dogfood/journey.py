@@ -183,7 +183,7 @@ class Capability(Struct, frozen=True, kw_only=True):
     outlives: Mapping[Token, Location] = field(default_factory=dict)
 
     def speaks_of(self, variable: str) -> bool:
-        """Whether the name of an environment variable stands anywhere in what the definition runs or expects."""
+        """Return whether the name of an environment variable stands anywhere in what the definition runs or expects."""
         return _stands_in(variable, self.probe, self.provision, self.service, self.release)
 
     @property
@@ -261,7 +261,7 @@ class Journey(Struct, frozen=True, kw_only=True):
         return self.python and (bool(self.follows) or any(map(is_of_a_test, self.establishes)))
 
     def speaks_of(self, variable: str) -> bool:
-        """Whether the name of an environment variable stands anywhere in what the journey does or expects."""
+        """Return whether the name of an environment variable stands anywhere in what the journey does or expects."""
         return _stands_in(variable, self.env, self.seed_files, self.steps, self.cleanup)
 
 
@@ -271,17 +271,17 @@ def _stands_in(variable: str, *parts: object) -> bool:
 
 
 def is_of_a_test(token: Token) -> bool:
-    """Whether the token says that one Python test has passed: two colons in its name keep files from speaking of it."""
+    """Return whether the token says that one Python test has passed: no file can name it, for its two colons."""
     return "::" in token
 
 
 def base_of(token: Token) -> Token:
-    """Give the capability's name without the instance: `db-ready` for `db-ready:linux`."""
+    """Return the capability's name without the instance: `db-ready` for `db-ready:linux`."""
     return token if is_of_a_test(token) else Token(token.partition(":")[0])
 
 
 def means_every_instance(token: Token) -> bool:
-    """Whether a requirement such as `db-ready:*` stands for every instance that is established."""
+    """Return whether a requirement such as `db-ready:*` stands for every instance that is established."""
     return token.endswith(":*") and not is_of_a_test(token)
 
 

@@ -183,7 +183,7 @@ class Tally(Struct):
         return grouped
 
     def gates_left_open(self) -> tuple[JourneyResult, ...]:
-        """Give the gates that were passed without having been measured as good."""
+        """Return the gates that were passed without having been measured as good."""
         found = (self.results.get(gate) for gate in self.gates)
         return tuple(
             result
@@ -197,7 +197,7 @@ class Tally(Struct):
         return sum(result.outcome.measured for result in results), len(results) + len(self.unaccounted)
 
     def unseen_causes(self) -> tuple[Cause, ...]:
-        """Give the failures that deferred something but are no failed item of this run: they came in replays."""
+        """Return the failures that deferred something but are no failed item of this run: they came in replays."""
         causes = {
             str(result.cause): result.cause
             for results in self.causes().values()
@@ -207,7 +207,7 @@ class Tally(Struct):
         return tuple(causes.values())
 
     def too_little(self, least: int) -> str:
-        """Say how little was measured, if it is less than `least` percent; else nothing."""
+        """Return how little was measured, if it is less than `least` percent; else nothing."""
         measured, wanted = self.measured()
         if not wanted or measured * 100 >= least * wanted:
             return ""
@@ -216,7 +216,7 @@ class Tally(Struct):
         return f"dogfood: this run measured too little: {measured} of {wanted}"
 
     def closing_line(self) -> str:
-        """Give the one line that accounts for every journey and every token of the run."""
+        """Return the one line that accounts for every journey and every token of the run."""
         counts = Counter(result.outcome for result in self.results.values())
         parts = []
         for outcome in _COUNTED:

@@ -204,7 +204,7 @@ def goes_by_dependency_marks(config: pytest.Config) -> bool:
 
 
 def has_opted_in(config: pytest.Config) -> bool:
-    """Whether the project is one of ours: an ini key of ours is set, or its rootdir holds a dogfood.yaml."""
+    """Return whether the project is one of ours: an ini key of ours is set, or its rootdir holds a dogfood.yaml."""
     return (
         any(
             config.getini(name) != default for name, (_, default, _) in OPTIONS.items() if default is not None

@@ -113,7 +113,7 @@ def _as_worker(config: pytest.Config, collector: JourneyCollector, workerinput: 
 
 
 def _part_of_worker(workerinput: dict[str, Any]) -> tuple[RunDirectory, RunIdentity]:
-    """Give the run's directory and lease by what the controller has handed over."""
+    """Return the run's directory and lease by what the controller has handed over."""
     from pytest_dogfood.execution.process import start_time
     from pytest_dogfood.storage.run_directory import RunDirectory
     from pytest_dogfood.storage.token_registry import RunIdentity
@@ -166,7 +166,10 @@ def _as_leader(config: pytest.Config, collector: JourneyCollector, settings: Set
 
 
 def _is_distributed(config: pytest.Config) -> bool:
-    """Whether this is the controller of an xdist run; raises UsageError for ways of distributing that we refuse."""
+    """Return whether this is the controller of an xdist run.
+
+    Raises UsageError for ways of distributing that we refuse.
+    """
     dist = config.getoption("dist", "no")
     if dist == "no" or not config.getoption("tx", None) or config.getoption("collectonly"):
         return False
@@ -183,7 +186,7 @@ def _is_distributed(config: pytest.Config) -> bool:
 
 
 def _instead_of(spec: str) -> str:
-    """Say what to write instead of an xdist worker that would not be like this process; nothing where it is."""
+    """Return what to write instead of an xdist worker that would not be like this process; nothing where it is."""
     number, star, rest = spec.partition("*")
     parts = (rest if star and number.isdigit() else spec).split("//")
     keys = {part.partition("=")[0] for part in parts}
@@ -212,7 +215,7 @@ def _roots(config: pytest.Config) -> tuple[Path, ...]:
 
 
 def _somebody_acts(config: pytest.Config, journey: Journey) -> bool:
-    """Whether a run would have somebody to decide what the journey's steps without a command need."""
+    """Return whether a run would have somebody to decide what the journey's steps without a command need."""
     from pytest_dogfood.actors.actor import GUI, NEXT, is_implemented
 
     if journey.is_gui:

@@ -30,7 +30,7 @@ LONGEST_STATE_PATH = 60
 
 
 def is_script(name: str) -> bool:
-    """Whether a journey file of this name is itself what is run."""
+    """Return whether a journey file of this name is itself what is run."""
     return not name.endswith(DATA_FILES)
 
 

@@ -42,7 +42,7 @@ class DisjointSets(Generic[M]):
         self._leader = {member: member for member in members}
 
     def head(self, member: M) -> M:
-        """Give the member that stands for the whole group."""
+        """Return the member that stands for the whole group."""
         while self._leader[member] != member:
             self._leader[member] = self._leader[self._leader[member]]
             member = self._leader[member]
@@ -102,7 +102,7 @@ def in_preferred_order(before: Mapping[T, Iterable[T]], rather: Mapping[T, T]) -
 
 
 def _heads_of_circles(before: Mapping[T, Iterable[T]]) -> dict[T, T]:
-    """Give for each key one that stands for all that wait for each other in a circle with it (Kosaraju)."""
+    """Return for each key one that stands for all that wait for each other in a circle with it (Kosaraju)."""
     then: dict[T, list[T]] = defaultdict(list)
     for one, others in before.items():
         for other in others:
@@ -148,7 +148,7 @@ class Precedence:
                 self._after[other].append(journey)
 
     def waiting_for(self, journey: JourneyId) -> dict[JourneyId, None]:
-        """Give the journey itself and all that come after it, however far off."""
+        """Return the journey itself and all that come after it, however far off."""
         seen = {journey: None}
         to_look_at = [journey]
         while to_look_at:

@@ -79,7 +79,7 @@ def scene(new_scene: Callable[[], Scene]) -> Scene:
 
 @pytest.fixture(scope="session")
 def inner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Mapping[str, str]], Inner]]:
-    """Give a function that makes a project out of files and their texts."""
+    """Return a function that makes a project out of files and their texts."""
     roots: list[Path] = []
 
     def make(files: Mapping[str, str]) -> Inner:
@@ -93,7 +93,7 @@ def inner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Mappin
 
 @pytest.fixture
 def eventually() -> Eventually:
-    """Give a function that waits until something is so, at most 30 seconds, and tells whether it is."""
+    """Return a function that waits until something is so, at most 30 seconds, and tells whether it is."""
 
     def wait(condition: Callable[[], bool]) -> bool:
         deadline = time.monotonic() + 30

@@ -138,7 +138,7 @@ class ActionRunner(Struct, kw_only=True):
         return ActionOutput(performed=performed, cwd=home, environment=environment, keeper=self.runner.keeper)
 
     def looking_from_home(self, seen: Observation) -> Observation:
-        """Give the same observation, of this stage, with files relative to the step that has begun."""
+        """Return the same observation, of this stage, with files relative to the step that has begun."""
         if isinstance(seen, RealObservation | ActionOutput):
             return replace(seen, cwd=self._home, environment=self._environment)
         return seen

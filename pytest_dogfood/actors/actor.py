@@ -54,7 +54,7 @@ JUDGE = "pytest_dogfood_judge"
 
 
 def is_implemented(relay: Any, hook: str) -> bool:  # noqa: ANN401 - pytest exports no type for its hooks
-    """Whether some plugin or conftest file has the hook."""
+    """Return whether some plugin or conftest file has the hook."""
     return bool(getattr(relay, hook).get_hookimpls())
 
 
@@ -215,7 +215,7 @@ class ActorSession(Struct, kw_only=True):
         self.trajectory.grade(number, result, note=self._noted())
 
     def _noted(self) -> str:
-        """Give what the actor said beside its answer, once."""
+        """Return what the actor said beside its answer, once."""
         note, self._note = self._note, ""
         return note
 
@@ -320,7 +320,7 @@ class Actor(Struct, frozen=True, kw_only=True):
         )
 
     def _asking(self, journey: Journey, prompter: Prompter) -> Decide:
-        """Give what asks the hooks first and then the process, if the journey is anything for that."""
+        """Return what asks the hooks first and then the process, if the journey is anything for that."""
         process = None if journey.is_gui else self.process
         answered = False
 
@@ -360,7 +360,7 @@ class Actor(Struct, frozen=True, kw_only=True):
 
 
 def _from(recording: Recording) -> Decide:
-    """Give what repeats a recording, step by step."""
+    """Return what repeats a recording, step by step."""
     given: dict[int, int] = {}
 
     def decide(about: JourneyBrief, step: StepBrief, observations: Sequence[Action]) -> Answer:

@@ -43,7 +43,7 @@ class DoneAction(Struct, frozen=True, kw_only=True):
 
 
 def decides(steps: Sequence[Step]) -> tuple[bool, ...]:
-    """Tell for each step whether it decides the outcome.
+    """Return for each step whether it decides the outcome.
 
     Those marked `core` do, or the last one if none is marked. What the file itself gives a command for always does,
     and so does what saves values: others rely on them.
@@ -57,7 +57,7 @@ def decides(steps: Sequence[Step]) -> tuple[bool, ...]:
 
 
 def counting(step: Step, own: Sequence[DoneAction], earlier: Sequence[DoneAction]) -> DoneAction | None:
-    """Give the action that a step is graded on.
+    """Return the action that a step is graded on.
 
     That is the last of its `own` whose command matches `expect_cmd_re`, else the last of them. If it has none, an
     `earlier` one that matches is credited to it. Raises HarnessError if the search for that takes too long.
@@ -101,7 +101,7 @@ class NoActor(Exception):  # noqa: N818 - a reason to skip
 
 
 def nobody_acts(journey: Journey) -> str:
-    """Say which step has no command, and that nobody decides one."""
+    """Return which step has no command, and that nobody decides one."""
     number, step = next((number, step) for number, step in enumerate(journey.steps, 1) if step.run is None)
     reason = f"no actor: step {number} of {len(journey.steps)} has no command ({step.location})"
     if journey.is_gui:
@@ -133,7 +133,7 @@ class StepSession(Protocol):
         """Take what somebody has done and seen by other means than a command."""
 
     def looking_from_home(self, seen: Observation) -> Observation:
-        """Give the same observation with files looked for where the step is at home."""
+        """Return the same observation with files looked for where the step is at home."""
 
     def learn(self, secrets: Iterable[str]) -> None: ...
 

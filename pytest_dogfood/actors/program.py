@@ -170,7 +170,7 @@ class ActorProcess:
         self._breakdowns = 0
 
     def ask(self, request: Mapping[str, Any], *, about: str) -> Answer:
-        """Give the actor's answer; raises HarnessError, with words for people, if it gives none."""
+        """Return the actor's answer; raises HarnessError, with words for people, if it gives none."""
         if self._breakdowns >= PATIENCE:
             raise HarnessError(
                 f"{about}: the actor broke down {PATIENCE} times in a row on this worker and is not asked again\n"

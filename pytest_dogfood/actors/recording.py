@@ -50,12 +50,12 @@ class Recording(Struct, frozen=True, kw_only=True):
     version: int = VERSION
 
     def commands(self, step: int) -> tuple[str, ...] | None:
-        """Give what was done for a step, None if the journey had failed before it came to that."""
+        """Return what was done for a step, None if the journey had failed before it came to that."""
         return next((one.commands for one in self.steps if one.step == step), None)
 
 
 def digest_of(journey: Journey) -> str:
-    """Give twelve hexadecimal digits for what a journey says of what is to be done, wherever it stands."""
+    """Return twelve hexadecimal digits for what a journey says of what is to be done, wherever it stands."""
     steps = [
         {name: part for name, part in msgspec.to_builtins(step).items() if name != "location"}
         for step in journey.steps
@@ -120,7 +120,10 @@ class Recordings:
         self._directory = directory
 
     def read(self, journey: Journey) -> Recording:
-        """Give what was recorded of a journey; raises HarnessError if there is nothing, or nothing that still fits."""
+        """Return what was recorded of a journey.
+
+        Raises HarnessError if there is nothing, or nothing that still fits.
+        """
         path = self._directory / recording_name(journey.id)
         recording = read_as(path, Recording)
         if recording is None:
@@ -150,7 +153,7 @@ class Recordings:
 
 
 def _claimed(claim: Path) -> bool:
-    """Whether this process may write; the first that asks may, and may again if it runs the journey again."""
+    """Return whether this process may write; the first that asks may, and may again if it runs the journey again."""
     me = str(os.getpid())
     try:
         with claim.open("x", encoding="utf-8") as file:

@@ -72,7 +72,7 @@ def _freed(graph: CapabilityGraph, tokens: tuple[Token, ...]) -> CapabilityGraph
 def best_speed_up(
     graph: CapabilityGraph, weights: Mapping[JourneyId, float], workers: int = WORKERS
 ) -> float:
-    """Give how many times faster than one worker `workers` could be at best, by the longest way and chain."""
+    """Return how many times faster than one worker `workers` could be at best, by the longest way and chain."""
     total = sum(weights.values())
     longest = 0.0
     length: dict[JourneyId, float] = {}
@@ -89,7 +89,7 @@ def best_speed_up(
 
 
 def with_scope(graph: CapabilityGraph, token: Token, scope: Scope) -> CapabilityGraph:
-    """Give the same graph as if the token had another scope."""
+    """Return the same graph as if the token had another scope."""
     known = graph.capability(token)
     place = graph.journeys[graph.establishing(token)[0]].location if graph.establishing(token) else None
     if known is not None:
@@ -110,7 +110,7 @@ def _members(graph: CapabilityGraph) -> dict[ChainId, list[JourneyId]]:
 
 
 def _tokens_of(graph: CapabilityGraph, members: list[JourneyId]) -> tuple[Token, ...]:
-    """Give the tokens that tie a chain together, those with the most users first; a dozen are enough to try."""
+    """Return the tokens that tie a chain together, those with the most users first; a dozen are enough to try."""
     uses: dict[Token, int] = defaultdict(int)
     for member in members:
         journey: Journey = graph.journeys[member]
@@ -121,7 +121,7 @@ def _tokens_of(graph: CapabilityGraph, members: list[JourneyId]) -> tuple[Token,
 
 
 def _unread(script: Script) -> str:
-    """Give no text: nothing is known of scripts."""
+    """Return no text: nothing is known of scripts."""
     del script
     return ""
 
@@ -140,7 +140,7 @@ def advise(
     text_of: TextOf = _unread,
     mentioned: Callable[[Collection[Token]], Collection[Token]] = _none_mentioned,
 ) -> tuple[Diagnostic, ...]:
-    """Give the warnings and remarks on a graph without errors, in order of place.
+    """Return the warnings and remarks on a graph without errors, in order of place.
 
     Without `knows_tests` there may be Python tests which nobody has looked at, and which require something.
     `environment` names the variables that commands inherit; `text_of` reads scripts,

@@ -26,7 +26,7 @@ Check = Callable[[CapabilityGraph], Iterable[Diagnostic]]
 def diagnose(
     graph: CapabilityGraph, *, elsewhere: Collection[Token] = (), complete: bool = True
 ) -> tuple[Diagnostic, ...]:
-    """Give every error of the graph, in order of place.
+    """Return every error of the graph, in order of place.
 
     `elsewhere` holds the tokens that Python files speak of; whether those are established is not known to files.
     Where the graph is not `complete`, only what no further journey could put right is an error.
@@ -217,7 +217,7 @@ def _shared_directories(graph: CapabilityGraph) -> Iterator[Diagnostic]:
 
 
 def _all_before(graph: CapabilityGraph, journey: JourneyId) -> set[JourneyId]:
-    """Give every journey that one depends on, directly or through others."""
+    """Return every journey that one depends on, directly or through others."""
     found: set[JourneyId] = set()
     waiting = [journey]
     while waiting:
@@ -253,7 +253,7 @@ def _shared_variables(graph: CapabilityGraph) -> Iterator[Diagnostic]:
 
 
 def _users(graph: CapabilityGraph) -> Iterator[tuple[str, Journey | Capability, tuple[Token, ...]]]:
-    """Give everything that is given the values of tokens, with the tokens that it names itself."""
+    """Yield everything that is given the values of tokens, with the tokens that it names itself."""
     for journey in graph.journeys.values():
         yield repr(journey.id), journey, graph.required_by(journey)
     for token, capability in graph.capabilities.items():
@@ -278,7 +278,7 @@ def _gates_that_wait_for_later_tiers(graph: CapabilityGraph) -> Iterator[Diagnos
 
 
 def _latest_tiers(graph: CapabilityGraph) -> dict[JourneyId, Tier]:
-    """Give the latest tier among each journey and all that it needs, or a later one where they form a cycle."""
+    """Return the latest tier among each journey and all that it needs, or a later one where they form a cycle."""
     found: dict[JourneyId, Tier] = {}
     for journey in graph.ordered(graph.journeys):
         needed = (found.get(other, Tier.DEEP) for other in graph.prerequisites[journey])

@@ -50,7 +50,7 @@ class Report(Struct, frozen=True, kw_only=True):
 
     @property
     def critical_path(self) -> tuple[JourneyId, ...]:
-        """Give the journeys that no number of workers can run at the same time; empty without a forecast."""
+        """Return the journeys that no number of workers can run at the same time; empty without a forecast."""
         path = () if self.outlook is None else self.outlook.critical_path
         return tuple(self.plan.journeys[index].id for index in path)
 
@@ -59,7 +59,7 @@ class Report(Struct, frozen=True, kw_only=True):
         return 0.0 if self.outlook is None else self.outlook.critical_seconds
 
     def strict(self) -> Report:
-        """Give the same report with every warning an error."""
+        """Return the same report with every warning an error."""
         worse = tuple(
             replace(found, severity=Severity.ERROR) if found.severity is Severity.WARNING else found
             for found in self.findings
@@ -153,7 +153,7 @@ def _after(planned: PlannedJourney, members: Collection[JourneyId]) -> str:
 
 
 def to_json(report: Report) -> dict[str, Any]:
-    """Give the report as JSON-safe values; see the reference for its fields."""
+    """Return the report as JSON-safe values; see the reference for its fields."""
     outlook = report.outlook if report.is_valid else None
     return {
         "version": FORMAT_VERSION,
@@ -218,7 +218,7 @@ def _outlook_to_json(outlook: Forecast, report: Report) -> dict[str, Any]:
 def explanation(
     graph: CapabilityGraph, plan: Plan, journey_id: JourneyId, *, shard: str = ""
 ) -> Iterator[str]:
-    """Say what a journey needs, who brings that, what it enables, and where it runs."""
+    """Yield what a journey needs, who brings that, what it enables, and where it runs."""
     journey = graph.journeys[journey_id]
     yield f"{journey_id} ({journey.location})"
     planned = {one.id: one for one in plan.journeys}
@@ -250,7 +250,7 @@ def explanation(
 
 
 def explanation_of_token(graph: CapabilityGraph, plan: Plan, token: Token) -> Iterator[str]:
-    """Say where a token is defined, who brings it, what shows that it is there, and who needs it."""
+    """Yield where a token is defined, who brings it, what shows that it is there, and who needs it."""
     capability = graph.capability(token)
     where = f"defined at {capability.location}" if capability else "known because a journey establishes it"
     yield f"{token} (token, scope {graph.scope_of(token)}; {where})"
@@ -281,7 +281,7 @@ def _bringers(graph: CapabilityGraph, token: Token, planned: Mapping[JourneyId, 
 
 
 def what_happened(results: Mapping[JourneyId, JourneyResult], journey: JourneyId) -> Iterator[str]:
-    """Say where a journey ran in a finished run, what proved each token, and what was provisioned for it."""
+    """Yield where a journey ran in a finished run, what proved each token, and what was provisioned for it."""
     result = results.get(journey)
     if result is None:
         yield "  in that run: it was not an item of it"

@@ -54,13 +54,13 @@ def shell_of(words: Sequence[str]) -> str:
 
 
 def stops_by_itself(words: Sequence[str]) -> bool:
-    """Tell whether a shell is started with `-e`, alone or among other letters, or with `-o errexit`."""
+    """Return whether a shell is started with `-e`, alone or among other letters, or with `-o errexit`."""
     flags = [word for word in words if word.startswith("-") and not word.startswith("--")]
     return "errexit" in words or any("e" in flag for flag in flags)
 
 
 def ignored_failure(text: str) -> int | None:
-    """Give the number of the first line whose command may fail without the text ending there; None if there is none.
+    """Return the number of the first line whose command may fail without the text ending there; None if there is none.
 
     The last command does not count: its status is that of the whole.
     """
@@ -80,7 +80,7 @@ def ignored_failure(text: str) -> int | None:
 
 
 def _commands(text: str) -> Iterator[tuple[int, str]]:
-    """Give the commands, what is quoted in them as `Q`, or as `$(` where something in it is run."""
+    """Yield the commands, what is quoted in them as `Q`, or as `$(` where something in it is run."""
     for number, line in _logical_lines(text):
         bare = _QUOTED.sub(lambda found: "$(Q" if found[1] and _SUBSTITUTES.search(found[1]) else "Q", line)
         for command in bare.split(";"):
@@ -89,14 +89,14 @@ def _commands(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _cannot_fail(command: str) -> bool:
-    """Tell whether a command only steers the script, speaks, or gives values that no other command finds out."""
+    """Return whether a command only steers the script, speaks, or gives values that no other command finds out."""
     if _HARMLESS.match(command):
         return True
     return _SETTING.match(command) is not None and not _SUBSTITUTES.search(command)
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Give what the shell reads as one line, with the number of its first one; without comments and documents."""
+    """Yield what the shell reads as one line, with the number of its first one; without comments and documents."""
     lines = iter(enumerate(text.split("\n"), start=1))
     for number, line in lines:
         code, quote = _code(line, "")
@@ -122,7 +122,7 @@ def _skip(lines: Iterator[tuple[int, str]], end: str, *, tabs: bool) -> None:
 
 
 def _code(line: str, quote: str) -> tuple[str, str]:
-    """Give a line without its comment, and the quote that is open behind it; `quote` is the one open before it."""
+    """Return a line without its comment, and the quote that is open behind it; `quote` is the one open before it."""
     before = " "
     letters = iter(enumerate(line))
     for at, letter in letters:

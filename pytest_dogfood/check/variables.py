@@ -115,7 +115,7 @@ def _uses_fixtures(journey: Journey) -> bool:
 
 
 def _steps_of(capability: Capability) -> tuple[Step, ...]:
-    """Give what a definition runs, its service as if it were a step."""
+    """Return what a definition runs, its service as if it were a step."""
     probe = () if capability.probe is None else (capability.probe,)
     found = capability.service
     service = (
@@ -129,7 +129,7 @@ def _steps_of(capability: Capability) -> tuple[Step, ...]:
 
 
 def _unknown_in_commands(speaker: _Speaker, given: AbstractSet[str]) -> Iterator[tuple[Step, str, str]]:
-    """Give each use of a variable that looks like ours and is not known, with its step and what to say of it."""
+    """Yield each use of a variable that looks like ours and is not known, with its step and what to say of it."""
     texts = [(step, text) for step in speaker.steps for text in _texts_that_count(step, speaker.env)]
     texts = [(step, text) for step, text in texts if _PREFIX in text.text]
     known = {
@@ -147,7 +147,7 @@ def _unknown_in_commands(speaker: _Speaker, given: AbstractSet[str]) -> Iterator
 
 
 def _texts_that_count(step: Step, own: Collection[str]) -> Iterator[_Text]:
-    """Give the command of a step, and the values of the variables that the step sets or names.
+    """Yield the command of a step, and the values of the variables that the step sets or names.
 
     Those of `defaults:` that no text of the step names are left out. A shell takes what is not defined for empty;
     elsewhere it stays as it is written.
@@ -178,7 +178,7 @@ def _names(texts: Collection[str], variable: str) -> bool:
 
 
 def _unknown_in_expectations(speaker: _Speaker, given: AbstractSet[str]) -> Iterator[tuple[Step, str]]:
-    """Give each use of a variable under `expect:` that nothing has set when its step runs, with that step."""
+    """Yield each use of a variable under `expect:` that nothing has set when its step runs, with that step."""
     saved: set[str] = set()
     for step in () if speaker.fixtures else speaker.steps:
         for written in written_in(step.expect):
@@ -194,7 +194,7 @@ def _unknown_in_expectations(speaker: _Speaker, given: AbstractSet[str]) -> Iter
 
 
 def _may_be_saved_by_python(variable: str, speaker: _Speaker, graph: CapabilityGraph) -> bool:
-    """Whether a token gives values that the files do not tell, of which the variable may be one."""
+    """Return whether a token gives values that the files do not tell, of which the variable may be one."""
     return any(
         variable.startswith(variable_for(token, "")) and not _is_told(graph, token)
         for token in speaker.tokens
@@ -202,14 +202,14 @@ def _may_be_saved_by_python(variable: str, speaker: _Speaker, graph: CapabilityG
 
 
 def _is_told(graph: CapabilityGraph, token: Token) -> bool:
-    """Whether the files tell all values of a token: what Python saves is not known from outside."""
+    """Return whether the files tell all values of a token: what Python saves is not known from outside."""
     members = graph.establishing(token)
     python = token in graph.fixtures or any(graph.journeys[member].python for member in members)
     return not python and (bool(members) or graph.has_own_provider(token))
 
 
 def _cure(variable: str, speaker: _Speaker, givers: Givers, graph: CapabilityGraph) -> str:
-    """Say what to do; nothing where the variable is none of ours, as far as one can tell."""
+    """Return what to do; nothing where the variable is none of ours, as far as one can tell."""
     if variable in givers:
         token = min(givers[variable])
         return f"it is a value of {token!r}: add that to 'requires:'"

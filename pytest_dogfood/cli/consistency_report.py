@@ -61,7 +61,7 @@ def is_left(finding: Finding, *, strict: bool) -> bool:
 
 
 def report_lines(report: RepoReport, palette: Palette) -> Iterator[str]:
-    """Give the lines of one checkout: a heading, and one line for each finding."""
+    """Yield the lines of one checkout: a heading, and one line for each finding."""
     where = f" ({printable(report.path)})" if report.path else ""
     tasks = counted(len(report.task_ids), "task")
     agree = "" if report.findings else ", nothing to report"
@@ -71,7 +71,7 @@ def report_lines(report: RepoReport, palette: Palette) -> Iterator[str]:
 
 
 def closing_line(reports: Sequence[RepoReport], palette: Palette) -> str:
-    """Give the counts of a whole run."""
+    """Return the counts of a whole run."""
     found = findings_of(reports)
     counts = Counter(finding.severity for finding in found if not finding.fixed)
     parts = [
@@ -87,7 +87,7 @@ def closing_line(reports: Sequence[RepoReport], palette: Palette) -> str:
 
 
 def in_json(reports: Sequence[RepoReport], *, exit_status: int, error: str = "") -> dict[str, object]:
-    """Give a run as `{items, summary}`, each finding once."""
+    """Return a run as `{items, summary}`, each finding once."""
     found = findings_of(reports)
     left = Counter(finding.severity for finding in found if not finding.fixed)
     summary: dict[str, object] = {
@@ -105,7 +105,7 @@ def in_json(reports: Sequence[RepoReport], *, exit_status: int, error: str = "")
 
 
 def findings_of(reports: Iterable[RepoReport]) -> tuple[Finding, ...]:
-    """Give all findings, each once: two checkouts of a repository may have the same to say."""
+    """Return all findings, each once: two checkouts of a repository may have the same to say."""
     return tuple(dict.fromkeys(finding for report in reports for finding in report.findings))
 
 
@@ -123,7 +123,7 @@ def _finding_lines(finding: Finding, palette: Palette) -> Iterator[str]:
 
 
 def _label(finding: Finding) -> str:
-    """Give the severity; a failure that is fixed is none any more, a warning remains worth knowing."""
+    """Return the severity; a failure that is fixed is none any more, a warning remains worth knowing."""
     return "DONE" if finding.fixed and finding.severity is Severity.FAIL else f"{finding.severity.value:<4}"
 
 
@@ -167,7 +167,7 @@ class ReportPrinter:
 
     @property
     def status(self) -> int:
-        """Give the exit status that the findings so far ask for."""
+        """Return the exit status that the findings so far ask for."""
         return REFUSED if any(is_left(each, strict=self._strict) for each in findings_of(self._seen)) else 0
 
     def tell(self, reports: Iterable[RepoReport], *, to_the_end: bool = False) -> None:

@@ -52,7 +52,7 @@ class Counting:
 
 
 def printable(text: str) -> str:
-    """Give text that stays on its line and commands no terminal: titles and file names may hold anything."""
+    """Return text that stays on its line and commands no terminal: titles and file names may hold anything."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 

@@ -79,7 +79,7 @@ def _name(slug: str) -> str:
 
 
 def _checkout_at(path: Path) -> tuple[NewCheckout, str]:
-    """Give the work tree with what git knows of its history, and why git knows nothing."""
+    """Return the work tree with what git knows of its history, and why git knows nothing."""
     try:
         resolved = path.resolve(strict=True)
     except (OSError, RuntimeError) as error:

@@ -104,7 +104,7 @@ def _drop(number: int) -> None:
 
 
 def _has_number(stream: TextIO | None) -> bool:
-    """Tell whether a stream is the system's, or closed; somebody may have put one of his own in its place."""
+    """Return whether a stream is the system's, or closed; somebody may have put one of his own in its place."""
     try:
         return stream is None or stream.fileno() >= 0
     except OSError:

@@ -142,7 +142,7 @@ journeys:
 
 
 def journey_template(id: str) -> str:  # noqa: A002 - the word that the file uses
-    """Give a journey file with one journey. Raises ValueError if that cannot be an id."""
+    """Return a journey file with one journey. Raises ValueError if that cannot be an id."""
     if not JOURNEY_ID_PATTERN.fullmatch(id):
         raise ValueError(f"{id!r} is no journey id: letters, digits, '-', '_' and '.'; the first is no '-'")
     stem = re.sub(r"[^a-z0-9]+", "-", id.lower()).strip("-") or "journey"
@@ -150,14 +150,14 @@ def journey_template(id: str) -> str:  # noqa: A002 - the word that the file use
 
 
 def capability_template(token: str) -> str:
-    """Give a dogfood.yaml that defines a token, instances aside. Raises ValueError if that cannot be a token."""
+    """Return a dogfood.yaml that defines a token, instances aside. Raises ValueError if that cannot be a token."""
     if not TOKEN_PATTERN.fullmatch(token):
         raise ValueError(f"{token!r} is no token: tokens are kebab-case, such as 'user-logged-in'")
     return _CAPABILITY.format(token=_scalar(base_of(Token(token))))
 
 
 def project_files() -> dict[str, str]:
-    """Give the files of a small project that runs, by path; none of them changes how pytest is configured."""
+    """Return the files of a small project that runs, by path; none of them changes how pytest is configured."""
     return {"dogfood.yaml": _PROJECT_SETTINGS, "journeys/first.journey.yaml": _PROJECT_JOURNEYS}
 
 

@@ -102,7 +102,7 @@ class AddedFiles:
         return tuple(self._uncollected)
 
     def problems(self) -> dict[Token, str]:
-        """Say of each token why what would establish it could not be collected."""
+        """Return of each token why what would establish it could not be collected."""
         found: dict[Token, str] = {}
         for path, problem in self._problems.items():
             marks = marks_in(path)

@@ -97,7 +97,7 @@ def _function_for(
 def journeys_of(
     items: Iterable[pytest.Item], project: Project, dependences: Mapping[JourneyId, Dependence]
 ) -> tuple[list[Diagnostic], list[Journey]]:
-    """Give every item its journey, if it is in the graph; gives what is wrong with marks, and the Python tests.
+    """Return every item its journey, if it is in the graph; gives what is wrong with marks, and the Python tests.
 
     `dependences` says what the dependency marks of tests mean, where this run goes by them.
     """
@@ -173,7 +173,7 @@ def _test_as_journey(
 def _tokens(
     item: pytest.Item, names: tuple[str, ...], place: Location, wrong: list[Diagnostic]
 ) -> Iterator[tuple[Token, str]]:
-    """Give the tokens of an item's marks, each with the name of all that carry the same mark."""
+    """Yield the tokens of an item's marks, each with the name of all that carry the same mark."""
     for name in names:
         for node, mark in item.iter_markers_with_node(name):
             for argument in (*mark.args, *(f"{key}={value!r}" for key, value in mark.kwargs.items())):

@@ -57,7 +57,7 @@ class CallersOfDepends:
 
 
 def _is_for(plugin: types.ModuleType, item: pytest.Item) -> bool:
-    """Whether a plugin's fixtures can be seen by an item: those of a conftest file only below it."""
+    """Return whether a plugin's fixtures can be seen by an item: those of a conftest file only below it."""
     path = Path(plugin.__file__ or "")
     return path.name != "conftest.py" or path.parent in item.path.parents
 
@@ -67,7 +67,7 @@ def _offers(module: str) -> bool:
 
 
 def _sources(module: types.ModuleType) -> Iterator[types.ModuleType]:
-    """Give the modules from which a module has its classes, functions and fixtures: bases and helpers among them."""
+    """Yield the modules from which a module has its classes, functions and fixtures: bases and helpers among them."""
     for name in dict.fromkeys(map(_origin, list(vars(module).values()))):
         origin = sys.modules.get(name)
         if origin is not None and origin is not module and not _offers(name):
@@ -90,7 +90,7 @@ def _names_it(module: types.ModuleType) -> bool:
 
 
 def _code_of(module: types.ModuleType) -> Iterator[types.CodeType]:
-    """Give the code of a module's own functions, methods and fixtures."""
+    """Yield the code of a module's own functions, methods and fixtures."""
     for value in list(vars(module).values()):
         members = list(vars(value).values()) if isinstance(value, type) else [value]
         for member in members:
@@ -104,7 +104,7 @@ def _speaks_of_far_scopes(code: types.CodeType) -> bool:
 
 
 def _imports_it(code: types.CodeType) -> bool:
-    """Whether a function imports a module that has `depends`, by a statement or by its name as text."""
+    """Return whether a function imports a module that has `depends`, by a statement or by its name as text."""
     return any(
         not OFFERING.isdisjoint((*one.co_names, *filter(_is_text, one.co_consts)))
         for one in _with_inner(code)
@@ -116,7 +116,7 @@ def _is_text(constant: object) -> bool:
 
 
 def _with_inner(code: types.CodeType) -> Iterator[types.CodeType]:
-    """Give the code of a function, and that of the functions within it."""
+    """Yield the code of a function, and that of the functions within it."""
     yield code
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):

@@ -111,13 +111,13 @@ class DependencyMarks:
         self._order = _rearranged(self._order, [item.nodeid for item in items])
 
     def in_order(self, items: Sequence[pytest.Item]) -> list[pytest.Item]:
-        """Give the items with those that are tied to others in the order that was noted; `resolve` comes first."""
+        """Return the items with those that are tied to others in the order that was noted; `resolve` comes first."""
         return _rearranged(items, [test.id for test in self.names.tests if test.id in self._tied])
 
     def resolve(
         self, collected: Sequence[pytest.Item], selected: Iterable[pytest.Item]
     ) -> tuple[dict[JourneyId, Dependence], list[Diagnostic]]:
-        """Give what the marks of all collected tests mean, and what is wrong with them."""
+        """Return what the marks of all collected tests mean, and what is wrong with them."""
         wrong: list[Diagnostic] = []
         seen = dict.fromkeys(self._order)
         left_out = [item for item in collected if item not in seen]
@@ -168,7 +168,7 @@ def home_of(node: Any, scope: str) -> str | None:  # noqa: ANN401 - pytest expor
 def _said(
     item: pytest.Item, mark: pytest.Mark, homes: Mapping[str, str], wrong: list[Diagnostic]
 ) -> dict[str, Any]:
-    """Give what a mark says, with what is wrong with it added to `wrong`: then it depends on nothing."""
+    """Return what a mark says, with what is wrong with it added to `wrong`: then it depends on nothing."""
     name, scope = mark.kwargs.get("name"), mark.kwargs.get("scope", DEFAULT_SCOPE)
     depends_on = mark.kwargs.get("depends") or ()
     for severity, message, hint in _mistakes(mark, depends_on, scope, homes):
@@ -301,7 +301,7 @@ class Verdicts:
 
 
 def _asking(request: pytest.FixtureRequest, other: tuple[str, ...], scope: str) -> MarkedTest:
-    """Give the running test as one that depends on the others; `request` may be that of a module's fixture."""
+    """Return the running test as one that depends on the others; `request` may be that of a module's fixture."""
     if scope not in SCOPES:
         raise ValueError(f"{scope!r} is no scope: {did_you_mean(scope, SCOPES) or ', '.join(SCOPES)}")
     home = home_of(request.node, scope)

@@ -66,7 +66,7 @@ class Names:
                 self._places[scope, home, test.name_in(scope)].append(place)
 
     def meant(self, name: str, scope: str, home: str, *, seen_from: int) -> int | None:
-        """Give the place of the test that a name means to the test at `seen_from`, None if there is none."""
+        """Return the place of the test that a name means to the test at `seen_from`, None if there is none."""
         places = self._places.get((scope, home, name), ())
         before = [place for place in places if place < seen_from]
         after = [place for place in places if place > seen_from]
@@ -85,7 +85,7 @@ class _Ties(Struct):
     follows: dict[int, tuple[int, ...]] = field(default_factory=dict)
 
     def tied(self) -> set[int]:
-        """Give the places of all that have to do with another test."""
+        """Return the places of all that have to do with another test."""
         pairs = [*self.needs.items(), *self.follows.items()]
         return {one for place, others in pairs for one in (place, *others) if others} | self.obstacles.keys()
 
@@ -93,7 +93,7 @@ class _Ties(Struct):
 def dependences(
     names: Names, why_unknown: WhyUnknown, *, only: Collection[JourneyId] | None = None
 ) -> dict[JourneyId, Dependence]:
-    """Give what the marks mean for the graph, in the order of the tests; what stands alone without a mark is left out.
+    """Return what the marks mean for the graph, in the order of the tests, without those that stand alone.
 
     A name that nobody has is an obstacle. If `only` is given, such names are ignored, and so are names of tests
     that are not among `only`.
@@ -135,7 +135,7 @@ def _ties(names: Names, why_unknown: WhyUnknown, only: Collection[JourneyId] | N
 
 
 def _tokens_of(tests: Iterable[MarkedTest]) -> dict[JourneyId, Token]:
-    """Give the token that says of each test that it has passed: its name, with the file in front.
+    """Return the token that says of each test that it has passed: its name, with the file in front.
 
     It holds two colons, so it is never the name of a capability in a file.
     """
@@ -167,7 +167,7 @@ def _follows(tests: Iterable[MarkedTest]) -> dict[int, tuple[int, ...]]:
 
 
 def _circles(needs: Mapping[int, Sequence[int]]) -> dict[int, tuple[int, ...]]:
-    """Give, for each test that waits for itself in the end, the way round, first and last the same.
+    """Return, for each test that waits for itself in the end, the way round, first and last the same.
 
     What lies on the way from one circle to another counts as well: it can no more be run than they can.
     """
@@ -216,7 +216,7 @@ def why_unknown(names: Names, test: MarkedTest, name: str) -> Obstacle:
 
 
 def _remedies(names: Names, test: MarkedTest, name: str) -> Iterator[str]:
-    """Give what may be wrong, the surest first."""
+    """Yield what may be wrong, the surest first."""
     if len(name) == 1 and len(test.depends) > 1 and all(len(one) == 1 for one in test.depends):
         yield f"'depends' is a list of names: write depends=[{''.join(test.depends)!r}]"
     here = [one for one in names.tests if one.homes.get(test.scope) == test.homes[test.scope]]
@@ -253,7 +253,7 @@ def _in_another_scope(names: Names, test: MarkedTest, name: str) -> Iterator[str
 
 
 def _nearest(name: str, known: Collection[str]) -> str:
-    """Give the nearest name; that both begin with `test_` makes them no nearer."""
+    """Return the nearest name; that both begin with `test_` makes them no nearer."""
     stems = {one.removeprefix("test_"): one for one in sorted(known, reverse=True)}
     near = get_close_matches(name.removeprefix("test_"), stems, n=1) or get_close_matches(
         name, known, n=1, cutoff=0.85

@@ -45,17 +45,17 @@ Ignored = Callable[[Path], bool]
 
 
 def is_journey_file(path: Path, patterns: Iterable[str]) -> bool:
-    """Whether the file's name says that it holds journeys."""
+    """Return whether the file's name says that it holds journeys."""
     return any(fnmatch(path.name, pattern) for pattern in patterns)
 
 
 def can_be_named(path: Path) -> bool:
-    """Whether the user may name a file as a journey file although its name matches no pattern."""
+    """Return whether the user may name a file as a journey file although its name matches no pattern."""
     return path.suffix in NAMED_FILES and path.name != SETTINGS_FILE
 
 
 def declares_journeys(path: Path) -> bool:
-    """Whether a file says itself that it is ours: `journeys` or `steps` at its top, or a `# dogfood:` line.
+    """Return whether a file says itself that it is ours: `journeys` or `steps` at its top, or a `# dogfood:` line.
 
     What cannot be read declares nothing.
     """
@@ -86,7 +86,7 @@ def _flow_style(content: bytes) -> object:
 
 
 def id_of_only_journey(path: Path, patterns: Iterable[str]) -> str:
-    """Give the id of a file's only journey: its name without the suffix that a pattern names."""
+    """Return the id of a file's only journey: its name without the suffix that a pattern names."""
     for pattern in patterns:
         suffix = pattern.lstrip("*")
         if suffix != pattern and path.name.endswith(suffix) and path.name != suffix:
@@ -134,7 +134,7 @@ def _is_directory(entry: os.DirEntry[str]) -> bool:
 
 
 def named_on_command_line(arguments: Iterable[str], directory: Path) -> Iterator[Path]:
-    """Give the existing paths among pytest's arguments, without node ids behind them."""
+    """Yield the existing paths among pytest's arguments, without node ids behind them."""
     for argument in arguments:
         path = directory / argument.split("::", maxsplit=1)[0]
         if path.exists():
@@ -142,12 +142,12 @@ def named_on_command_line(arguments: Iterable[str], directory: Path) -> Iterator
 
 
 def is_below(path: Path, places: Collection[Path]) -> bool:
-    """Whether a path is one of the places, or lies below one."""
+    """Return whether a path is one of the places, or lies below one."""
     return any(place == path or place in path.parents for place in places)
 
 
 def settings_files_above(path: Path, rootdir: Path, name: str) -> Iterator[Path]:
-    """Give the settings files that count for `path`, the outermost first."""
+    """Yield the settings files that count for `path`, the outermost first."""
     parents = [parent for parent in path.parents if parent == rootdir or rootdir in parent.parents]
     for parent in reversed(parents):
         if (parent / name).is_file():
@@ -155,7 +155,7 @@ def settings_files_above(path: Path, rootdir: Path, name: str) -> Iterator[Path]
 
 
 def tokens_mentioned(files: Iterable[Path], tokens: Iterable[str]) -> set[str]:
-    """Give those tokens whose names stand in quotes in some Python file; it may establish or provide them."""
+    """Return those tokens whose names stand in quotes in some Python file; it may establish or provide them."""
     missing = set(tokens)
     found: set[str] = set()
     for file in files:

@@ -15,7 +15,7 @@ OUTCOMES = (pytest.fail.Exception, pytest.skip.Exception)
 
 
 def has_failed_in_unittest(item: pytest.Item) -> bool:
-    """Whether the call of a test of unittest's has failed or was skipped: it raises nothing then.
+    """Return whether the call of a test of unittest's has failed or was skipped: it raises nothing then.
 
     pytest keeps what unittest has caught on the item, under a private name; a test of ours notices if that changes.
     """
@@ -66,7 +66,7 @@ def is_interruption(error: object) -> bool:
 
 
 def cause_of(error: object) -> Cause | None:
-    """Give the cause if this is a deferral."""
+    """Return the cause if this is a deferral."""
     cause: Cause | None = getattr(error, _CAUSE, None)
     return cause
 

@@ -33,7 +33,7 @@ class SourceMarks(Struct, frozen=True, kw_only=True):
     requires_more: bool = False
 
     def may_establish(self, token: Token) -> bool:
-        """Whether a test or fixture of the file may establish a token, or one of the instances that it means."""
+        """Return whether a test or fixture of the file may establish a token, or one of the instances that it means."""
         if self.establishes_more or token in self.establishes:
             return True
         return means_every_instance(token) and base_of(token) in map(base_of, self.establishes)
@@ -85,7 +85,7 @@ class _Names:
             self._loose.remove(value)
 
     def tokens_of(self, words: frozenset[str]) -> tuple[frozenset[Token], bool]:
-        """Give the tokens that calls of these words name, and whether some call or alias may name others."""
+        """Return the tokens that calls of these words name, and whether some call or alias may name others."""
         called = [call for call in self._calls if self._name_of(call.func) in words]
         functions = [call.func for call in called]
         texts = [self._texts(argument) for call in called for argument in call.args]
@@ -105,13 +105,13 @@ class _Names:
 
 
 def _is_mark(node: ast.Attribute) -> bool:
-    """Whether an attribute is one of pytest's marks: `pytest.mark.requires`, or `mark.requires`."""
+    """Return whether an attribute is one of pytest's marks: `pytest.mark.requires`, or `mark.requires`."""
     holder = node.value
     return getattr(holder, "attr", getattr(holder, "id", "")) == "mark"
 
 
 def _texts_in(value: ast.expr) -> tuple[str, ...] | None:
-    """Give the texts of a literal, one or a list of them; None for anything else."""
+    """Return the texts of a literal, one or a list of them; None for anything else."""
     parts = value.elts if isinstance(value, ast.Tuple | ast.List | ast.Set) else [value]
     texts = tuple(_text_of(part) for part in parts)
     return None if None in texts else tuple(text for text in texts if text is not None)
@@ -210,7 +210,7 @@ def _run_as_items(graph: CapabilityGraph) -> set[JourneyId]:
 
 
 def _named_files(project: Project, patterns: Sequence[str]) -> Iterator[Path]:
-    """Give the Python files that were named, and the conftest files that count for them."""
+    """Yield the Python files that were named, and the conftest files that count for them."""
     above = dict.fromkeys(parent for path in project.named for parent in path.parents)
     inside = (parent for parent in above if parent.is_relative_to(project.rootdir))
     yield from (path for parent in inside if (path := parent / "conftest.py").is_file())
@@ -221,7 +221,7 @@ def _named_files(project: Project, patterns: Sequence[str]) -> Iterator[Path]:
 
 
 def _other_files(project: Project, patterns: Sequence[str]) -> Iterator[Path]:
-    """Give the Python files that pytest would collect as well, and whose text says that they might establish tokens."""
+    """Yield the Python files that pytest would collect too, and whose text says that they may establish tokens."""
     for root in project.roots:
         for path in files_below(root, ("*.py",), lambda path: _is_left_out(path, project)):
             if (
@@ -234,12 +234,12 @@ def _other_files(project: Project, patterns: Sequence[str]) -> Iterator[Path]:
 
 
 def _is_left_out(path: Path, project: Project) -> bool:
-    """Whether a directory is none of the project; of files only those that matter are asked about, later."""
+    """Return whether a directory is none of the project; of files only those that matter are asked about, later."""
     return path.suffix != ".py" and project.is_ignored_directory(path)
 
 
 def _matches(path: Path, patterns: Sequence[str]) -> bool:
-    """Whether a pattern of `python_files` fits: one with a slash in it is matched against the whole path."""
+    """Return whether a pattern of `python_files` fits: one with a slash in it is matched against the whole path."""
     return any(
         fnmatch(str(path), f"*/{pattern}") if "/" in pattern else fnmatch(path.name, pattern)
         for pattern in patterns
@@ -247,12 +247,12 @@ def _matches(path: Path, patterns: Sequence[str]) -> bool:
 
 
 def may_establish(path: Path) -> bool:
-    """Whether a file holds a word without which it establishes nothing."""
+    """Return whether a file holds a word without which it establishes nothing."""
     return _holds(path)
 
 
 def _holds(path: Path, *more: bytes) -> bool:
-    """Whether a file may establish something, going by its words, or holds one of `more` words."""
+    """Return whether a file may establish something, going by its words, or holds one of `more` words."""
     try:
         content = path.read_bytes()
     except OSError:  # pytest reports it once it collects the file

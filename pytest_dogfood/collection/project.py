@@ -191,13 +191,13 @@ class Project:
                         self.read_settings_above(path)
 
     def has_files(self) -> bool:
-        """Whether there is a journey file or a settings file anywhere in the project."""
+        """Return whether there is a journey file or a settings file anywhere in the project."""
         wanted = (*self._patterns, SETTINGS_FILE)
         below = (path for root in self.roots for path in files_below(root, wanted, self.is_ignored))
         return bool(self._files or self._settings) or any(True for _ in below)
 
     def named_journeys(self) -> tuple[Journey, ...]:
-        """Give the journeys of the files that the user has named, once they have been read."""
+        """Return the journeys of the files that the user has named, once they have been read."""
         named = (file for path, file in self._files.items() if is_below(path, self.named))
         return tuple(journey for file in named for journey in file.journeys)
 
@@ -221,7 +221,7 @@ class Project:
         fixtures: dict[Token, str] | None = None,
         scopes: dict[Token, str] | None = None,
     ) -> CapabilityGraph:
-        """Give the graph of what has been read together with Python tests, reading on where a token is missing."""
+        """Return the graph of what has been read together with Python tests, reading on where a token is missing."""
         parts = ((*self.journeys, *tests), self.capabilities, fixtures or {}, scopes or {})
         if self._graph is None or parts != self._parts:
             graph = CapabilityGraph(*parts[:3], fixture_scopes=parts[3], acts=self._acts)
@@ -239,13 +239,13 @@ class Project:
         self._findings.append(finding)
 
     def knows(self, token: Token) -> bool:
-        """Whether any file of the project establishes or defines a token."""
+        """Return whether any file of the project establishes or defines a token."""
         if not self.graph().is_known(token):
             self.read_whole()
         return self.graph().is_known(token)
 
     def diagnose(self, graph: CapabilityGraph) -> tuple[Diagnostic, ...]:
-        """Give every mistake in the files that were read and in their graph."""
+        """Return every mistake in the files that were read and in their graph."""
         found = [diagnostic for file in self.files for diagnostic in file.diagnostics]
         found += self._findings
         found += diagnose_ids(self.journeys, self.capabilities)
@@ -270,7 +270,7 @@ class Project:
         return self.mentioned_in_python([capability.token for capability in doubtful], nearby)
 
     def mentioned_in_python(self, tokens: Iterable[Token], nearby: Iterable[Path] = ()) -> set[Token]:
-        """Give those tokens that some Python file names, in the project's roots or `nearby`."""
+        """Return those tokens that some Python file names, in the project's roots or `nearby`."""
         roots = dict.fromkeys((*self.roots, *nearby))
         python = (path for root in roots for path in files_below(root, ("*.py",), self.is_ignored_directory))
         return {Token(token) for token in tokens_mentioned(python, tokens)}
@@ -287,7 +287,7 @@ class Project:
 
 
 def _is_incomplete(graph: CapabilityGraph) -> bool:
-    """Whether something read so far needs a token, or defines one, that nothing read so far establishes or provides."""
+    """Return whether a token is needed or defined that nothing read so far establishes or provides."""
     needed = (
         *(token for journey in graph.journeys.values() for token in _named_by(graph, journey)),
         *(token for one in graph.capabilities.values() for token in (*one.requires, *one.invalidates)),
@@ -302,7 +302,7 @@ def _is_incomplete(graph: CapabilityGraph) -> bool:
 
 
 def _rests_on_something(graph: CapabilityGraph) -> bool:
-    """Whether a journey has to do with a token of which files that were not read may say more."""
+    """Return whether a journey has to do with a token of which files that were not read may say more."""
     return any(_named_by(graph, journey) for journey in graph.journeys.values())
 
 

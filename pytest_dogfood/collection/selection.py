@@ -192,7 +192,7 @@ def _journey(item: pytest.Item) -> Journey:
 
 
 def _may_ask(item: pytest.Item) -> bool:
-    """Whether an item of the graph may ask for tokens while it runs, be it by way of `request`."""
+    """Return whether an item of the graph may ask for tokens while it runs, be it by way of `request`."""
     if item.stash.get(JOURNEY, None) is None or not _journey(item).python:
         return False
     return not {"capabilities", "request"}.isdisjoint(getattr(item, "fixturenames", ()))

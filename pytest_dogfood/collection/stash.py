@@ -35,12 +35,12 @@ OUR_FIXTURES = frozenset({"capabilities", "dogfood_state"})
 
 
 def belongs(item: pytest.Item) -> bool:
-    """Whether an item is a journey, carries a mark of ours or asks for one of our fixtures."""
+    """Return whether an item is a journey, carries a mark of ours or asks for one of our fixtures."""
     return any_belongs([item])
 
 
 def any_belongs(items: Iterable[pytest.Item]) -> bool:
-    """Whether any of the items belongs to the graph."""
+    """Return whether any of the items belongs to the graph."""
     known: dict[Any, bool] = {None: False}
     return any(
         not OUR_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))

@@ -81,7 +81,7 @@ class _Names:
 
 
 def _reason(path: Path, project: Project, patterns: tuple[str, ...], names: _Names) -> tuple[str, str] | None:
-    """Say why a file that looks like a journey is not collected, and what helps; None where it looks like none."""
+    """Return why a file that looks like a journey is not collected, and what helps; None where it looks like none."""
     if _is_meant_as_settings(path):
         why = f"nothing reads this file: settings are read from {SETTINGS_FILE}"
         return None if path.name == SETTINGS_FILE else (why, _cure_of_settings(path, names))
@@ -142,7 +142,7 @@ def _is_ours(path: Path, patterns: tuple[str, ...]) -> bool:
 
 
 def _is_script_of_ours(path: Path) -> bool:
-    """Tell whether a script is meant as a journey: by its name, or by the comment that it begins with."""
+    """Return whether a script is meant as a journey: by its name, or by the comment that it begins with."""
     try:
         with path.open("rb") as file:
             if file.read(2) != b"#!" and path.suffix != ".sh":
@@ -165,7 +165,7 @@ def _is_data_of_ours(path: Path, patterns: tuple[str, ...]) -> bool:
 
 
 def _name_needed(path: Path, patterns: tuple[str, ...], ending: str) -> str:
-    """Give the name nearest to a file's own that a pattern matches; empty where no pattern has its ending."""
+    """Return the name nearest to a file's own that a pattern matches; empty where no pattern has its ending."""
     known = [pattern for pattern in patterns if pattern.endswith(ending)]
     stem = _JOURNEY_IN_NAME.sub("", path.name.removesuffix(path.suffix) if path.suffix else path.name)
     if not stem:
@@ -175,7 +175,7 @@ def _name_needed(path: Path, patterns: tuple[str, ...], ending: str) -> str:
 
 
 def _files_in(directory: Path) -> Iterator[Path]:
-    """Give the files in a directory that pytest does not enter, and right below; no deeper, it may be large."""
+    """Yield the files in a directory that pytest does not enter, and right below; no deeper, it may be large."""
     if not _is_foreign(directory):
         yield from files_below(
             directory, ("*",), lambda path: path.is_dir() and (path.parent != directory or _is_foreign(path))

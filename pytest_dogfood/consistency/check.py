@@ -34,7 +34,7 @@ _Agreeing = tuple[HubTask, Block]
 
 
 def uncommitted(hub: Hub, view: CheckoutView) -> tuple[Finding, ...]:
-    """Give the items of the files that hold, uncommitted, a status which the hub did not learn from them.
+    """Return the items of the files that hold, uncommitted, a status which the hub did not learn from them.
 
     What somebody has written into the file and the hub has learnt from it is theirs to commit, and not said.
     Where nothing may be written back there is nothing to say either. Raises HubUnreachable, HarnessError.
@@ -55,7 +55,7 @@ def uncommitted(hub: Hub, view: CheckoutView) -> tuple[Finding, ...]:
 
 
 def _changed(view: CheckoutView, paths: Iterable[str]) -> list[str]:
-    """Give those files that are not as they were committed; some may be that only look so."""
+    """Return those files that are not as they were committed; some may be that only look so."""
     names = {GitFile(view.repository.git, view.repository.place, path).name: path for path in paths}
     tops = dict.fromkeys(PurePosixPath(name).parts[0] for name in names)
     if not tops or not view.survey.head:
@@ -67,7 +67,7 @@ def _changed(view: CheckoutView, paths: Iterable[str]) -> list[str]:
 
 
 def _news_to_git(view: CheckoutView, path: str, pairs: Iterable[_Agreeing]) -> Iterator[_Agreeing]:
-    """Give those of a file's tasks for which another status is committed; a file that is not has none."""
+    """Yield those of a file's tasks for which another status is committed; a file that is not has none."""
     name = view.repository.place.prefix + path
     stored = view.repository.git.read("cat-file", "blob", f"{view.survey.head}:{name}")
     committed = parse(stored.out, path=path).blocks if stored.ok else ()
@@ -76,7 +76,7 @@ def _news_to_git(view: CheckoutView, path: str, pairs: Iterable[_Agreeing]) -> I
 
 
 def _was_told(hub: Hub, view: CheckoutView, pair: _Agreeing) -> bool:
-    """Tell whether the hub has the status from this very file."""
+    """Return whether the hub has the status from this very file."""
     task, block = pair
     last = hub.events(task.id)[-1:]
     return any((event.machine, event.path) == (view.checkout.machine_id, block.path) for event in last)
@@ -113,7 +113,7 @@ def judge(
 
 
 def failed_report(checkout: Checkout, error: Exception) -> RepoReport:
-    """Give the report of a checkout that could not be looked at to the end."""
+    """Return the report of a checkout that could not be looked at to the end."""
     finding = repository_findings.of_checkout(checkout.repo, error)
     return RepoReport(repo=checkout.repo, path=checkout.path, findings=(finding,))
 
@@ -257,7 +257,7 @@ def _decided(histories: Mapping[str, frozenset[str]], view: CheckoutView, pair: 
 
 
 def _elsewhere(hub: Hub, repo: str, blocks: Iterable[Block], tasks: Iterable[HubTask]) -> dict[str, HubTask]:
-    """Give the tasks of other repositories that blocks name; hardly ever any."""
+    """Return the tasks of other repositories that blocks name; hardly ever any."""
     here = {task.id for task in tasks}
     strange = dict.fromkeys(block.hub_id for block in blocks if block.hub_id and block.hub_id not in here)
     found = (hub.task(hub_id) for hub_id in strange)
@@ -265,7 +265,7 @@ def _elsewhere(hub: Hub, repo: str, blocks: Iterable[Block], tasks: Iterable[Hub
 
 
 def _unreadable(documents: Iterable[Document], tasks: Iterable[HubTask]) -> frozenset[str]:
-    """Give the paths of which nothing is known: files, and all that a directory may hold."""
+    """Return the paths of which nothing is known: files, and all that a directory may hold."""
     closed = tuple(document.path for document in documents if document.unreadable)
     within = tuple(f"{path}/" for path in closed)
     return frozenset(closed) | {task.source_path for task in tasks if task.source_path.startswith(within)}

@@ -116,7 +116,7 @@ class CheckoutView(Struct, frozen=True, kw_only=True):
         return replace(self.question.policy, same_rank=self.preferences.same_rank)
 
     def report(self) -> RepoReport:
-        """Give the report, in which the items stand in the order of the files."""
+        """Return the report, in which the items stand in the order of the files."""
         found = [*self.findings, *(finding for each in self.judged for finding in each.findings)]
         sides = ((each.pair.block, each.pair.hub) for each in self.judged)
         ids = (side.task_id for pair in sides for side in pair if side is not None and side.task_id)

@@ -90,7 +90,7 @@ class NewCheckout(Struct, frozen=True, kw_only=True):
     trees: tuple[str, ...] = ()
 
     def root_as(self, repo: Repo | None) -> str:
-        """Give the first commit: the one that the repository is known by, if this history has it."""
+        """Return the first commit: the one that the repository is known by, if this history has it."""
         known = repo.root_commit if repo is not None else ""
         return known if known in self.roots else next(iter(self.roots), "")
 
@@ -98,7 +98,7 @@ class NewCheckout(Struct, frozen=True, kw_only=True):
 def guess_repository(
     newcomer: NewCheckout, repos: Iterable[Repo], here: Collection[Checkout], gone: Collection[str]
 ) -> str:
-    """Give the name of the repository: of one that is known, or of the directory, for a new one.
+    """Return the name of the repository: of one that is known, or of the directory, for a new one.
 
     `here` are this machine's checkouts, and `gone` those of their paths at which there is nothing any more. Raises
     HubUsageError where only the user can tell: a second name for one repository would double all its tasks.
@@ -140,7 +140,7 @@ class Choice(Struct, frozen=True, kw_only=True):
     named: frozenset[str] = frozenset()
 
     def reports_of_absent(self, *, fixing: bool) -> tuple[RepoReport, ...]:
-        """Give the reports of what cannot be looked at here."""
+        """Return the reports of what cannot be looked at here."""
         nowhere = RepoCondition(state=RepoState.NOT_HERE)
         found = (
             (slug, repo_finding(nowhere, slug, fixing=fixing, named=slug in self.named))
@@ -182,7 +182,7 @@ def choose(
 
 
 def only_checkout(hub: Hub, machine_id: str, repo: str, *, here: Path | None = None) -> Checkout:
-    """Give the one checkout of a repository that a deliberate move is about."""
+    """Return the one checkout of a repository that a deliberate move is about."""
     now = (here or Path.cwd()).resolve()
     found = choose(hub, machine_id, slugs=[repo], here=now).checkouts
     if not found:
@@ -197,7 +197,7 @@ def only_checkout(hub: Hub, machine_id: str, repo: str, *, here: Path | None = N
 
 
 def around(checkouts: Iterable[Checkout], now: Path) -> list[Checkout]:
-    """Give those that hold a directory, the innermost last.
+    """Return those that hold a directory, the innermost last.
 
     A work tree inside a checkout is none of its directories, be it linked, a submodule or another repository.
     """
@@ -217,13 +217,13 @@ def _above(checkouts: Iterable[Checkout], now: Path) -> list[Checkout]:
 
 
 def _work_tree_between(outer: Path, now: Path) -> Path | None:
-    """Give the innermost work tree that holds `now` and lies inside `outer`; None if there is none."""
+    """Return the innermost work tree that holds `now` and lies inside `outer`; None if there is none."""
     within = takewhile(lambda each: each != outer, (now, *now.parents))
     return next((each for each in within if os.path.lexists(each / ".git")), None)
 
 
 def _foreign_tree(checkouts: Iterable[Checkout], now: Path) -> str:
-    """Say that `now` is in a work tree inside one of these that is none of them; empty where it is not."""
+    """Return that `now` is in a work tree inside one of these that is none of them; empty where it is not."""
     for each in reversed(_above(checkouts, now)):
         if tree := _work_tree_between(Path(each.path), now):
             return (

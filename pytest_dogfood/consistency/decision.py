@@ -74,7 +74,7 @@ class _Index:
         self._elsewhere = contents.elsewhere
 
     def named_by(self, block: Block) -> HubTask | None:
-        """Give the task that a block names: by the hub's id if it has one, otherwise by its own."""
+        """Return the task that a block names: by the hub's id if it has one, otherwise by its own."""
         if block.hub_id in self._by_hub_id:
             return self._by_hub_id[block.hub_id]
         return self._by_task_id.get(block.task_id)
@@ -83,7 +83,7 @@ class _Index:
         return self._by_task_id.get(task_id)
 
     def mismatch(self, block: Block) -> tuple[str, str] | None:
-        """Say why the hub's id in a block cannot be right, and what to do."""
+        """Return why the hub's id in a block cannot be right, and what to do."""
         if block.hub_id is None:
             return None
         if stranger := self._elsewhere.get(block.hub_id):
@@ -102,7 +102,7 @@ class _Index:
         return None
 
     def without_block(self, contents: RepoContents) -> Iterator[HubTask]:
-        """Give the tasks that no block names in any way, and whose file is not merely unreadable."""
+        """Yield the tasks that no block names in any way, and whose file is not merely unreadable."""
         ids = {block.task_id for block in contents.blocks}
         hub_ids = {block.hub_id for block in contents.blocks}
         for task in sorted(contents.tasks, key=lambda task: task.task_id):
@@ -112,7 +112,7 @@ class _Index:
 
 
 def _twins(blocks: Iterable[Block]) -> list[tuple[Block, ...]]:
-    """Give the groups of blocks that share an id or a hub id, each group once."""
+    """Return the groups of blocks that share an id or a hub id, each group once."""
     groups: dict[tuple[str, str], list[Block]] = {}
     for block in blocks:
         for key in (("id", block.task_id), ("hub", block.hub_id or "")):
@@ -136,7 +136,7 @@ def _duplicate(contents: RepoContents, index: _Index, group: tuple[Block, ...]) 
 
 
 def _mismatch(contents: RepoContents, index: _Index, block: Block, message: str, hint: str) -> Finding:
-    """Give the item of a block about the task that its own id means, with the hub's id that stands in it."""
+    """Return the item of a block about the task that its own id means, with the hub's id that stands in it."""
     case = Case(repo=contents.repo, hub=index.of_id(block.task_id), block=block, condition=contents.condition)
     return replace(case.held("C-26", message, hint), hub_id=block.hub_id or "")
 

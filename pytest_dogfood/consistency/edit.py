@@ -15,13 +15,13 @@ _SCALAR = "ScalarEvent"
 
 
 def with_statuses(document: Document, statuses: Mapping[str, Status]) -> bytes:
-    """Give the file with these statuses, by task id. Raises EditRefusedError; all of it is done, or nothing."""
+    """Return the file with these statuses, by task id. Raises EditRefusedError; all of it is done, or nothing."""
     edits = [_status_edit(document, task_id, status) for task_id, status in statuses.items()]
     return _applied(document, edits)
 
 
 def with_reopening(document: Document, task_id: str, status: Status, count: int) -> bytes:
-    """Give the file with a reopen of the task recorded: its status, and `reopened: <count>`.
+    """Return the file with a reopen of the task recorded: its status, and `reopened: <count>`.
 
     Where there is no such field yet, a line is put after that of the status. Raises EditRefusedError.
     """
@@ -92,7 +92,7 @@ def _line_start(text: str, at: int) -> int:
 
 
 def _line_end(text: str, at: int) -> tuple[int, int]:
-    """Give where the line's end begins and where the next line does."""
+    """Return where the line's end begins and where the next line does."""
     begin = min(found for found in (text.find("\n", at), text.find("\r", at), len(text)) if found >= 0)
     return begin, begin + (2 if text.startswith("\r\n", begin) else 1)
 

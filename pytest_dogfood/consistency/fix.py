@@ -259,7 +259,7 @@ _DUE = frozenset({Action.HUB_UPDATE, Action.CREATE, Action.WRITEBACK})
 
 
 def _without_hint_to_fix(judged: DecidedTask) -> DecidedTask:
-    """Give a judgement whose items do not advise `fix` for what this fix was about to do and could not."""
+    """Return a judgement whose items do not advise `fix` for what this fix was about to do and could not."""
     findings = (
         each if each.fixed or each.action not in _DUE else replace(each, hint="") for each in judged.findings
     )
@@ -278,7 +278,7 @@ class _CheckoutFix:
         self._view: CheckoutView | None = None
 
     def report(self, *, broken_off: bool = False) -> RepoReport | None:
-        """Give what was done so far; `broken_off` by a failure, without the advice to run the same again."""
+        """Return what was done so far; `broken_off` by a failure, without the advice to run the same again."""
         if self._view is None:
             return self._report
         view = self._view

@@ -44,14 +44,14 @@ class Snapshot(Struct, frozen=True, kw_only=True):
         return json.dumps({"checks": checks, "error": self.error}, ensure_ascii=True)
 
     def restricted_to(self, names: Iterable[str]) -> Snapshot:
-        """Give the snapshot with only the checks of these names, which are `GROUP` or `GROUP::NAME`."""
+        """Return the snapshot with only the checks of these names, which are `GROUP` or `GROUP::NAME`."""
         wanted = set(names)
         kept = (check for check in self.checks if {check.group, f"{check.group}::{check.name}"} & wanted)
         return replace(self, checks=tuple(kept))
 
     @classmethod
     def from_json(cls, text: str) -> Snapshot:
-        """Give the snapshot that `to_json` wrote."""
+        """Return the snapshot that `to_json` wrote."""
         read: dict[str, Any] = json.loads(text)
         checks = (
             Check(group=group, name=name, checkout=checkout, findings=tuple(map(Finding.from_json, findings)))
@@ -63,7 +63,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
 def checks_of(
     repo: str, checkout: str, task_ids: Iterable[str], findings: Iterable[Finding], *, alone: bool
 ) -> Iterator[Check]:
-    """Give the checks of one checkout; `alone` says that it is the only one of its repository."""
+    """Yield the checks of one checkout; `alone` says that it is the only one of its repository."""
     found: dict[str, list[Finding]] = {REPOSITORY: [], **{printable(task): [] for task in task_ids}}
     for finding in findings:
         found.setdefault(printable(finding.task_id or finding.path or REPOSITORY), []).append(finding)
@@ -73,7 +73,7 @@ def checks_of(
 
 
 def printable(text: str) -> str:
-    """Give a text as a node id can hold it: ids of tasks and names of files may contain anything."""
+    """Return a text as a node id can hold it: ids of tasks and names of files may contain anything."""
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text
     )
@@ -136,7 +136,7 @@ def _take_named(arguments: list[str]) -> list[str]:
 
 
 def _chosen(snapshot: Snapshot, named: Sequence[str]) -> Snapshot:
-    """Give what is named, or everything if nothing is. Raises pytest.UsageError for a name that there is not."""
+    """Return what is named, or everything if nothing is. Raises pytest.UsageError for a name that there is not."""
     if snapshot.error or not named:
         return snapshot
     if unknown := [name for name in named if not snapshot.restricted_to([name]).checks]:
@@ -227,7 +227,7 @@ class _Unreachable(pytest.Item):
 
 
 def in_words(findings: Iterable[Finding]) -> str:
-    """Give each finding as a line, and its hint as another."""
+    """Return each finding as a line, and its hint as another."""
     lines: list[str] = []
     for each in findings:
         place = f"{each.path}:{each.line}: " if each.line else f"{each.path}: " if each.path else ""

@@ -38,7 +38,7 @@ def behind_message(repo: str) -> str:
 def repo_finding(
     condition: RepoCondition, repo: str, *, fixing: bool, writeback_due: bool = False, named: bool = False
 ) -> Finding | None:
-    """Give the item of a repository's state, if it has one.
+    """Return the item of a repository's state, if it has one.
 
     `fixing` is False in `check`; `writeback_due` says that some file is to follow the hub; `named` that the
     user named this repository.
@@ -60,7 +60,7 @@ def repo_finding(
 
 
 def file_finding(state: FileState, repo: str, path: str, *, fixing: bool, detail: str = "") -> Finding | None:
-    """Give the item of a workplan file that cannot follow the hub. Only to be asked where that is due."""
+    """Return the item of a workplan file that cannot follow the hub. Only to be asked where that is due."""
     alert = Severity.WARN if fixing else Severity.INFO
     if state is FileState.CLEAN:
         return None
@@ -194,7 +194,7 @@ def of_checkout(repo: str, error: Exception) -> Finding:
 
 
 def _of_settings(repo: str, error: HubUsageError) -> Finding:
-    """Give the item of a repository whose dogfood.yaml is wrong, or names another hub."""
+    """Return the item of a repository whose dogfood.yaml is wrong, or names another hub."""
     wrong_hub = isinstance(error, WrongHubError)
     return Finding(
         code="C-26" if wrong_hub else "C-27",
@@ -234,25 +234,25 @@ def of_lock(repo: str, error: HarnessError) -> Finding:
 
 
 def of_race(finding: Finding, tries: int) -> Finding:
-    """Give the item that stands beside a change of the hub which others were always faster than."""
+    """Return the item that stands beside a change of the hub which others were always faster than."""
     message = f"DB task '{finding.title}' was changed by others {tries} times meanwhile — left as it is"
     return _beside(finding, "C-34", message, hint="run fix again")
 
 
 def of_refused_edit(finding: Finding, why: str) -> Finding:
-    """Give the item of a task whose status cannot be edited; the others of its file can."""
+    """Return the item of a task whose status cannot be edited; the others of its file can."""
     message = "writeback failed: the status cannot be changed without changing something else"
     return _beside(finding, "C-33", message, hint=why, reason="refused")
 
 
 def of_refused_path(case: Case, error: HubUsageError) -> Finding:
-    """Give the item of a task of which the hub does not take the place where it was found."""
+    """Return the item of a task of which the hub does not take the place where it was found."""
     message = "the hub does not take the path where the task was found"
     return case.held("C-34", message, str(error), severity=Severity.WARN, reason="refused_by_hub")
 
 
 def _beside(finding: Finding, code: str, message: str, *, hint: str, reason: str = "") -> Finding:
-    """Give an item about the same task that says what came in the way of the other one."""
+    """Return an item about the same task that says what came in the way of the other one."""
     return replace(
         finding,
         code=code,

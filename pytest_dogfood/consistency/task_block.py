@@ -94,7 +94,7 @@ def read_fields(lines: Sequence[SourceLine], *, first_line: int, loader: type[An
 
 
 def _syntax_problem(error: yaml.MarkedYAMLError, first_line: int) -> str:
-    """Say what YAML says, with the line where the trouble began: it often ends where the block does."""
+    """Return what YAML says, with the line where the trouble began: it often ends where the block does."""
     mark = error.context_mark or error.problem_mark
     said = ", ".join(filter(None, (error.context, error.problem)))
     return f"line {first_line + mark.line}: {said}" if mark else said
@@ -149,7 +149,7 @@ def _fields(events: Sequence[yaml.Event], source: _Source) -> Fields:
 
 
 def _pairs(events: Sequence[yaml.Event]) -> Iterator[tuple[int, int]]:
-    """Give the positions of the outer mapping's keys and of their values."""
+    """Yield the positions of the outer mapping's keys and of their values."""
     nodes = list(_outer_nodes(events))
     return zip(nodes[::2], nodes[1::2], strict=True)
 
@@ -270,7 +270,7 @@ def _guessed(content: Sequence[SourceLine], block: Block) -> Block:
 
 
 def _value(fields: Fields, key: str) -> str | None:
-    """Give the text of a field; None if it is absent or empty. Raises UnusableError if it is no scalar."""
+    """Return the text of a field; None if it is absent or empty. Raises UnusableError if it is no scalar."""
     if key in fields.nested:
         raise UnusableError(f"'{key}' is not a single value")
     found = fields.scalars.get(key)
@@ -278,7 +278,7 @@ def _value(fields: Fields, key: str) -> str | None:
 
 
 def _text(fields: Fields, key: str) -> str:
-    """Give the text of a field, in which YAML's null is none."""
+    """Return the text of a field, in which YAML's null is none."""
     value = _value(fields, key)
     return "" if value is None or fields.scalars[key].is_null else value
 

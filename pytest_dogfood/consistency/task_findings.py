@@ -69,7 +69,7 @@ class Finding(Struct, frozen=True, kw_only=True):
 
     @property
     def said(self) -> str:
-        """Give the message for people, with the reason where that says more."""
+        """Return the message for people, with the reason where that says more."""
         more = _IN_WORDS.get(self.reason)
         return f"{self.message}; {self.reason}: {more}" if more else self.message
 
@@ -79,7 +79,7 @@ class Finding(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Finding:
-        """Give the finding that `to_json` wrote. Raises ValueError or TypeError for anything else."""
+        """Return the finding that `to_json` wrote. Raises ValueError or TypeError for anything else."""
         kinds = {"severity": Severity(value["severity"]), "action": Action(value["action"])}
         return cls(**{**value, **kinds})
 
@@ -98,7 +98,7 @@ class Case(Struct, frozen=True, kw_only=True):
 
     @property
     def task_id(self) -> str:
-        """Give the id in the file, where the place of an item is; only what is wrong has another one in the hub."""
+        """Return the id in the file, where the place of an item is; only what is wrong has another one in the hub."""
         return next((side.task_id for side in reversed(self.sides) if side.task_id), "")
 
     @property
@@ -132,7 +132,7 @@ class Case(Struct, frozen=True, kw_only=True):
         return f"dogfood consistency fix --repo {shlex.quote(self.repo)}"
 
     def hint_for(self, action: Action) -> str:
-        """Say how to go on; what holds a write for another reason than being behind has an item of its own."""
+        """Return how to go on; what holds a write for another reason than being behind has an item of its own."""
         return "" if action is Action.HELD and not self.condition.is_behind else self.fix_hint
 
     def say(
@@ -198,13 +198,13 @@ def missing_in_files(case: Case, status: Status) -> Finding:
 
 
 def _done_with(case: Case, status: Status) -> str:
-    """Say how a task is given up whose block was removed on purpose; one that is closed needs nothing."""
+    """Return how a task is given up whose block was removed on purpose; one that is closed needs nothing."""
     task = shlex.quote(case.task_id)
     return "" if is_closed(status) else f"if that is on purpose: dogfood hub set {task} cancelled"
 
 
 def unknown_statuses(case: Case) -> tuple[Finding, ...]:
-    """Give C-22 for the file's and C-23 for the hub's status; a side that is missing has nothing to say."""
+    """Return C-22 for the file's and C-23 for the hub's status; a side that is missing has nothing to say."""
     found = []
     if case.block is not None and parse_status(case.block.status) is None:
         found.append(_unknown_in_file(case, case.block.status))
@@ -271,7 +271,7 @@ def moved(case: Case, old_path: str, action: Action) -> Finding:
 
 
 def no_workplans(repo: str, tasks: int, *, behind: bool) -> Finding:
-    """Give the one item of a checkout in which no workplan was found although the hub has tasks of it."""
+    """Return the one item of a checkout in which no workplan was found although the hub has tasks of it."""
     return Finding(
         code="C-38",
         severity=Severity.INFO if behind else Severity.FAIL,

@@ -56,7 +56,7 @@ class Document(Struct, frozen=True, kw_only=True):
         return tuple(entry.block for entry in self.entries)
 
     def findings(self, repo: str) -> tuple[Finding, ...]:
-        """Give what is to be said of the file itself; what is wrong with a block is decided with its task."""
+        """Return what is to be said of the file itself; what is wrong with a block is decided with its task."""
         if self.unreadable:
             return (unreadable_file(repo, self.path, self.unreadable),)
         nested = tuple(_not_read(repo, self.path, line, *_NESTED) for line in self.nested)
@@ -119,7 +119,7 @@ def parse(content: bytes, *, path: str, loader: type[Any] = LOADER) -> Document:
 
 
 def split_lines(text: str) -> list[SourceLine]:
-    """Give the lines, as CommonMark sees them, without their ends."""
+    """Return the lines, as CommonMark sees them, without their ends."""
     return [SourceLine(found.start(), found.group().rstrip("\r\n")) for found in _LINE.finditer(text)]
 
 
@@ -134,7 +134,7 @@ def _undecodable(content: bytes, path: str, error: UnicodeDecodeError) -> Docume
 
 
 def _front_matter_end(lines: Sequence[SourceLine]) -> int | None:
-    """Give the position of the line that closes the front matter; None if none does."""
+    """Return the position of the line that closes the front matter; None if none does."""
     closing = (at for at, line in enumerate(lines) if at and line.text.rstrip() in {"---", "..."})
     return next(closing, None)
 
@@ -214,7 +214,7 @@ def _matching(root: Path, pattern: str) -> Iterator[tuple[str, Document | None]]
 
 
 def _walk(root: Path, directory: str, *, into_others: bool) -> Iterator[tuple[str, Document | None]]:
-    """Give each Markdown file, with forward slashes, and each directory that cannot be read."""
+    """Yield each Markdown file, with forward slashes, and each directory that cannot be read."""
     trouble: list[OSError] = []
     for here, inner, names in os.walk(root / directory, onerror=trouble.append):
         relative = os.path.relpath(here, root).replace(os.sep, "/")

@@ -176,7 +176,7 @@ def _tiers(picture: Picture) -> Iterator[tuple[Tier, list[JourneyNode]]]:
 
 
 def _names(picture: Picture) -> dict[str, str]:
-    """Give nodes names that every notation takes."""
+    """Return nodes names that every notation takes."""
     names: dict[str, str] = {node.key: f"j{number}" for number, node in enumerate(picture.journeys)}
     return names | {node.key: f"p{number}" for number, node in enumerate(picture.providers)}
 
@@ -212,7 +212,7 @@ def _entities(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Give text for a place where mermaid knows no escapes."""
+    """Return text for a place where mermaid knows no escapes."""
     return _NOT_PLAIN.sub(" ", _one_line(text))
 
 

@@ -73,7 +73,7 @@ def row_limit(boxes: int) -> int:
 
 
 def in_layers(boxes: Sequence[Box], joints: Sequence[Joint]) -> tuple[dict[str, int], dict[int, range]]:
-    """Give each box a layer, and each band its layers. Raises ValueError if boxes wait for each other in a circle.
+    """Return each box a layer, and each band its layers. Raises ValueError if boxes wait for each other in a circle.
 
     A box stands in its band, or below it where it depends on something of a later band.
     """
@@ -212,7 +212,7 @@ def _depths(order: Iterable[str], towards: Mapping[str, dict[str, None]], names:
 def _bounded(
     boxes: Iterable[Box], before: Mapping[str, dict[str, None]], names: set[str], limit: int
 ) -> dict[str, int]:
-    """Give each box the first layer below those it depends on that is not full; after Coffman and Graham."""
+    """Return each box the first layer below those it depends on that is not full; after Coffman and Graham."""
     layers: dict[str, int] = {}
     taken: dict[int, int] = defaultdict(int)
     for box in boxes:
@@ -318,7 +318,7 @@ def _sweep(rows: Rows, ladder: Ladder, *, downward: bool) -> None:
 
 
 def _places(row: Sequence[str]) -> dict[str, float]:
-    """Give places from 0 to 1, so that rows of different length can be compared."""
+    """Return places from 0 to 1, so that rows of different length can be compared."""
     return {key: (number + 0.5) / len(row) for number, key in enumerate(row)}
 
 

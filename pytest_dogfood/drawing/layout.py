@@ -24,7 +24,7 @@ _TO_THE_MIDDLE = 0.01
 
 
 def assign_x(ladder: Ladder, rows: Rows) -> dict[str, float]:
-    """Give the centre of every item, the leftmost edge being 0. `rows` holds the items in their order."""
+    """Return the centre of every item, the leftmost edge being 0. `rows` holds the items in their order."""
     centres: dict[str, float] = {}
     for row in filter(None, rows):
         offsets = _offsets(ladder, row)
@@ -38,14 +38,14 @@ def assign_x(ladder: Ladder, rows: Rows) -> dict[str, float]:
 
 
 def separation(ladder: Ladder, left: str, right: str) -> float:
-    """Give the least distance between the centres of two items that stand side by side."""
+    """Return the least distance between the centres of two items that stand side by side."""
     one, other = ladder.items[left], ladder.items[right]
     gap = _GAP_OF_POINTS if one.is_point or other.is_point else _GAP
     return (one.width + other.width) / 2 + gap
 
 
 def _offsets(ladder: Ladder, row: Sequence[str]) -> list[float]:
-    """Give the centres of a row that is packed as closely as may be, from 0."""
+    """Return the centres of a row that is packed as closely as may be, from 0."""
     apart = (separation(ladder, one, other) for one, other in pairwise(row))
     return list(accumulate(apart, initial=0.0))[: len(row)]
 
@@ -60,7 +60,7 @@ def _relax(ladder: Ladder, row: Sequence[str], centres: dict[str, float]) -> Non
 
 
 def _at_rest(ladder: Ladder, key: str, centres: Mapping[str, float]) -> tuple[float, float]:
-    """Give where an item's springs would hold it if it were alone, and how strongly."""
+    """Return where an item's springs would hold it if it were alone, and how strongly."""
     total, weight = 0.0, _TO_THE_MIDDLE
     for other in (*ladder.above[key], *ladder.below[key]):
         strength = _strength(ladder, key, other)
@@ -75,7 +75,7 @@ def _strength(ladder: Ladder, one: str, other: str) -> float:
 
 
 def _without_decrease(wished: Sequence[float], weights: Sequence[float]) -> list[float]:
-    """Give the values that never decrease and lie nearest to the wished ones, in weighted least squares."""
+    """Return the values that never decrease and lie nearest to the wished ones, in weighted least squares."""
     pools: list[tuple[float, float, int]] = []
     for value, weight in zip(wished, weights, strict=True):
         pool = (value, weight, 1)
@@ -246,7 +246,7 @@ def _first_gap(taken: Sequence[tuple[float, float]], width: float) -> float:
 def _levels(
     ladder: Ladder, centres: Mapping[str, float]
 ) -> tuple[list[float], list[float], dict[int, tuple[float, float]]]:
-    """Give the top and the height of each row, and top and bottom of each band."""
+    """Return the top and the height of each row, and top and bottom of each band."""
     heights = [0.0] * len(ladder.rows)
     for item in ladder.items.values():
         heights[item.row] = max(heights[item.row], item.height)

@@ -26,7 +26,7 @@ class Entry(Struct, frozen=True, kw_only=True):
 
 
 def legend_of(picture: Picture, *, x: float, y: float, width: float) -> tuple[str, float]:
-    """Give the markup of the legend and the height it takes, its entries in columns as the width allows."""
+    """Return the markup of the legend and the height it takes, its entries in columns as the width allows."""
     entries = [*_chains(picture), *_signs(picture)]
     column = max((_SAMPLE_WIDTH + _PER_CHARACTER * len(entry.text) + 18 for entry in entries), default=1.0)
     columns = max(1, int(width // column))

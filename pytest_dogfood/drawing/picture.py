@@ -140,7 +140,7 @@ def focus(picture: Picture, journey_id: str) -> Picture:
 
 
 def reachable(start: Name, following: Mapping[Name, Iterable[Name]]) -> set[Name]:
-    """Give the start and everything that follows from it."""
+    """Return the start and everything that follows from it."""
     seen = {start}
     waiting = [start]
     while waiting:
@@ -174,7 +174,7 @@ def picture_of(graph: CapabilityGraph, report: Report) -> Picture:
 def _marked(
     path: Sequence[NodeKey], providers: Iterable[ProviderNode], links: Iterable[Link]
 ) -> tuple[frozenset[NodeKey], frozenset[tuple[NodeKey, NodeKey]]]:
-    """Give the nodes and the links that a path passes; two journeys of one chain need not be linked."""
+    """Return the nodes and the links that a path passes; two journeys of one chain need not be linked."""
     linked = {(link.source, link.target) for link in links}
     provided_by: dict[NodeKey, list[NodeKey]] = defaultdict(list)
     names = {node.key for node in providers}
@@ -303,7 +303,7 @@ def _destructions(graph: CapabilityGraph, journey: Journey) -> Iterator[Link]:
 
 
 def _spared_for(graph: CapabilityGraph, destroyer: Journey, other: Journey) -> tuple[Token, ...]:
-    """Give what the destroyer leaves alone until the other one is through."""
+    """Return what the destroyer leaves alone until the other one is through."""
     dealt_with = {*graph.needed_by(other), *other.establishes}
     direct = tuple(token for token in destroyer.invalidates if token in dealt_with)
     # Who does not deal with it may still come behind somebody who does, and who may have to be replayed for it.

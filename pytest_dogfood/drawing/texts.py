@@ -72,7 +72,7 @@ def labels_of(picture: Picture) -> tuple[Label, ...]:
 
 
 def boxes_of(picture: Picture) -> tuple[Box, ...]:
-    """Give the boxes of journeys and providers, sized for what is written in them."""
+    """Return the boxes of journeys and providers, sized for what is written in them."""
     tiers = drawn_tiers(picture)
     return (
         *(
@@ -101,7 +101,7 @@ def drawn_tiers(picture: Picture) -> dict[NodeKey, Tier]:
 
 
 def joints_of(labels: Iterable[Label]) -> tuple[Joint, ...]:
-    """Give the labels as joints, sized for what is written on them."""
+    """Return the labels as joints, sized for what is written on them."""
     return tuple(
         Joint(
             key=label.key,
@@ -116,7 +116,7 @@ def joints_of(labels: Iterable[Label]) -> tuple[Joint, ...]:
 
 
 def carried(label: Label, links: Iterable[Link]) -> Iterable[Link]:
-    """Give those of the links that the label stands for."""
+    """Return those of the links that the label stands for."""
     return (
         link
         for link in links
@@ -147,7 +147,7 @@ def token_line(node: ProviderNode) -> str:
 
 
 def provider_line(node: ProviderNode) -> str:
-    """Say what kind of provider it is, and where its token holds."""
+    """Return what kind of provider it is, and where its token holds."""
     kind = "not from any journey" if node.kind is ProviderKind.ELSEWHERE else str(node.kind)
     return f"{kind} · machine" if node.scope is Scope.MACHINE else kind
 
@@ -202,7 +202,7 @@ def headline(picture: Picture) -> str:
 
 
 def summary(picture: Picture) -> str:
-    """Say what the picture amounts to, in a sentence or two."""
+    """Return what the picture amounts to, in a sentence or two."""
     shared = [chain for chain in picture.chains if chain.label]
     parts = [counted(len(picture.journeys), "journey"), counted(len(shared), "shared chain")]
     if picture.providers:
@@ -234,7 +234,7 @@ def _facts(picture: Picture, node: JourneyNode) -> Iterator[str]:
 
 
 def links_by_node(picture: Picture) -> Mapping[NodeKey, list[Link]]:
-    """Give the links that begin or end at each node."""
+    """Return the links that begin or end at each node."""
     found: dict[NodeKey, list[Link]] = defaultdict(list)
     for link in picture.links:
         found[link.source].append(link)
@@ -243,7 +243,7 @@ def links_by_node(picture: Picture) -> Mapping[NodeKey, list[Link]]:
 
 
 def needs_and_gives(links: Iterable[Link], key: NodeKey) -> Iterator[str]:
-    """Say what a node has from whom and what it gives to whom, as far as these links tell."""
+    """Yield what a node has from whom and what it gives to whom, as far as these links tell."""
     needed: dict[str, list[str]] = {}
     given: dict[str, list[str]] = {}
     for link in links:
@@ -266,7 +266,7 @@ def provider_title(picture: Picture, node: ProviderNode) -> str:
 
 
 def label_title(label: Label) -> str:
-    """Say which tokens go from whom to whom."""
+    """Return which tokens go from whom to whom."""
     word = "is needed until then" if label.kind is LinkKind.INVALIDATES else f"{label.scope} scope"
     return (
         f"{', '.join(label.tokens)} ({word})\nfrom {', '.join(label.sources)}\nto {', '.join(label.targets)}"

@@ -84,7 +84,7 @@ def start(
 
 
 def is_alive(running: BackgroundProcess) -> bool:
-    """Tell whether the service's own process still runs; a later process with its id does not count."""
+    """Return whether the service's own process still runs; a later process with its id does not count."""
     return process.alive(running.pid, running.start_time)
 
 

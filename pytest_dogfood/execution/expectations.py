@@ -57,7 +57,7 @@ class Seen(Protocol):
         """Hide what is secret; asked before a text is cut, so that no part of a secret is left over."""
 
     def file(self, path: str) -> str | None:
-        """Give the text of a file, or None if there is none (the empty string for a directory)."""
+        """Return the text of a file, or None if there is none (the empty string for a directory)."""
 
 
 class Mismatch(Struct, frozen=True):
@@ -91,7 +91,7 @@ def withheld_streams(step: Step, saved: Iterable[SavedValue]) -> frozenset[Strea
 
 
 def mismatches(step: Step, seen: Seen, *, withheld: Collection[Stream] = frozenset()) -> tuple[Mismatch, ...]:
-    """Give everything that is not as expected, quoting nothing of what is withheld; empty if the step succeeded."""
+    """Return everything that is not as expected, quoting nothing of what is withheld; empty if the step succeeded."""
     if seen.timed_out:
         return (Mismatch("time", f"an end within {round(seen.limit, 2):g} s", "none: the step was ended"),)
     try:
@@ -211,7 +211,7 @@ def _is_as_expected(expected: Any, actual: Any, variables: Mapping[str, str]) ->
 
 
 def _is_written_as(text: str, actual: object) -> bool:
-    """Whether a number or a boolean of JSON may be written like that: 1.5 may be 1.5 or 1.50."""
+    """Return whether a number or a boolean of JSON may be written like that: 1.5 may be 1.5 or 1.50."""
     read = _parsed(text) if isinstance(actual, int | float) else _NotJson()
     return (
         isinstance(read, _Json)

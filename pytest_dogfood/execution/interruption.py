@@ -200,7 +200,7 @@ class Interruption:
             del error  # its own traceback would keep it alive, and hide that it has vanished
 
     def _is_on_its_way(self) -> bool:
-        """Whether what was raised before is still being dealt with; some code lets exceptions vanish."""
+        """Return whether what was raised before is still being dealt with; some code lets exceptions vanish."""
         alive = self._raised is not None and self._raised() is not None
         return alive and time.monotonic() - self._raised_at < _LOST_AFTER
 

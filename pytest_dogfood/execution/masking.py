@@ -75,7 +75,7 @@ class Secrets:
         return _masked(data, _in_bytes(self.values), _STARS.encode())
 
     def masked_ending(self, path: Path, limit: int) -> bytes:
-        """Give the last bytes of a file, at most `limit`, masked, and no part of a value left over at the cut.
+        """Return the last bytes of a file, at most `limit`, masked, and no part of a value left over at the cut.
 
         Raises HarnessError if it cannot be read.
         """
@@ -137,7 +137,7 @@ def _copy_masked(source: IO[bytes], target: IO[bytes], wanted: tuple[Spelling[by
 
 
 def _overlap(wanted: tuple[Spelling[bytes], ...]) -> int:
-    """Give how many bytes of a spelling may stand in the next window at most."""
+    """Return how many bytes of a spelling may stand in the next window at most."""
     return max((one.longest for one in wanted), default=1) - 1
 
 
@@ -153,7 +153,7 @@ def _masked(text: AnyStr, wanted: tuple[Spelling[AnyStr], ...], stars: AnyStr) -
 
 
 def _spans(text: AnyStr, wanted: tuple[Spelling[AnyStr], ...], boundary: int) -> list[tuple[int, int]]:
-    """Give in order what the spellings cover, of all occurrences that start before `boundary`, overlaps united."""
+    """Return in order what the spellings cover, of all occurrences that start before `boundary`, overlaps united."""
     # United while they are found, or a text of one letter would take a tuple for each byte.
     return list(_united(sorted(span for one in wanted for span in _united(one.occurrences(text, boundary)))))
 
@@ -187,7 +187,7 @@ def _forms(values: frozenset[str]) -> dict[tuple[str, bool], None]:
 
 
 def _forms_of(value: str) -> Iterator[tuple[str, bool]]:
-    """Give the value as it may be meant, and whether that is all of it: without its last newline, or line by line."""
+    """Yield the value as it may be meant, and whether that is all of it: without its last newline, or line by line."""
     stripped = value.strip()
     if len(stripped) < SHORTEST:
         return

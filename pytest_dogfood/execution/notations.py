@@ -61,7 +61,7 @@ class Spelling(Generic[AnyStr]):
     pattern: Callable[[], re.Pattern[AnyStr]] | None = None
 
     def occurrences(self, text: AnyStr, boundary: int) -> Iterator[tuple[int, int]]:
-        """Give where it is, of all that start before `boundary`; they may overlap."""
+        """Yield where it is, of all that start before `boundary`; they may overlap."""
         if self.pattern is None:
             length = len(self.anchor)
             start = text.find(self.anchor)
@@ -78,13 +78,13 @@ class Spelling(Generic[AnyStr]):
 
 @lru_cache(maxsize=256)
 def spellings(value: str, *, whole: bool) -> tuple[Spelling[str], ...]:
-    """Give the ways in which a text may hold a value; what is not the `whole` of one is not looked for in digits."""
+    """Return the ways in which a text may hold a value; what is not the `whole` of one is not looked for in digits."""
     return tuple(_spelt(value, str, re.escape, re.compile, whole=whole))
 
 
 @lru_cache(maxsize=256)
 def spellings_in_bytes(value: str, *, whole: bool) -> tuple[Spelling[bytes], ...]:
-    """Give the same for a text that is not decoded."""
+    """Return the same for a text that is not decoded."""
 
     # Latin-1 has a character for each byte, so a pattern can be put together as text.
     def literal(text: str) -> str:
@@ -143,7 +143,7 @@ def _spelt(
 
 
 def _by_character(value: str, literal: Callable[[str], str]) -> str:
-    """Give a pattern for a value whose characters are each written in any of their ways.
+    """Return a pattern for a value whose characters are each written in any of their ways.
 
     There is one way only to read almost every text: if there were two for each character, a text that almost holds
     the value would take time without end. So runs of a character, which may be doubled, are taken together, and
@@ -170,7 +170,7 @@ def _by_character(value: str, literal: Callable[[str], str]) -> str:
 
 
 def _escapes(character: str) -> str:
-    """Give a pattern for what stands behind a backslash in place of a character."""
+    """Return a pattern for what stands behind a backslash in place of a character."""
     code, data = ord(character), to_bytes(character)
     units = character.encode("utf-16-be", errors="surrogatepass").hex()
     ways = [
@@ -186,7 +186,7 @@ def _escapes(character: str) -> str:
 
 
 def _other_ways(character: str, literal: Callable[[str], str]) -> Iterator[str]:
-    """Give patterns for what stands in place of a character in URLs, in HTML, and in some notations for it alone."""
+    """Yield patterns for what stands in place of a character in URLs, in HTML, and in some notations for it alone."""
     code = ord(character)
     yield "".join(f"%(?:25){{0,2}}{_either_case(f'{byte:02x}')}" for byte in to_bytes(character))
     name = _ENTITIES.get(character) or _names_of_entities().get(code)

@@ -21,7 +21,7 @@ from pytest_dogfood.execution.screen import moves_cursor, shown_in_the_end
 
 
 def is_full(directory: Path) -> bool:
-    """Whether nothing more can be written to the disk of a directory; False where the system does not know."""
+    """Return whether nothing more can be written to the disk of a directory; False where the system does not know."""
     try:
         found = os.statvfs(directory)
     except OSError:
@@ -57,7 +57,7 @@ class Captured(Struct, frozen=True, kw_only=True):
         return self.path.stat().st_size
 
     def read(self, limit: int) -> bytes:
-        """Give everything; raises TooMuchOutput beyond `limit` bytes, without having read more than that."""
+        """Return everything; raises TooMuchOutput beyond `limit` bytes, without having read more than that."""
         with self.path.open("rb") as file:
             data = file.read(limit + 1)
             if len(data) > limit:
@@ -65,7 +65,7 @@ class Captured(Struct, frozen=True, kw_only=True):
         return data
 
     def tail(self, limit: int = _TAIL) -> str:
-        """Give the end as harmless text, from the beginning of a line, saying how many bytes came before."""
+        """Return the end as harmless text, from the beginning of a line, saying how many bytes came before."""
         with self.path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             before = max(size - limit, 0)
@@ -95,7 +95,7 @@ def _decoded(data: bytes) -> str:
 
 
 def _ending(text: str, limit: int, *, before: int) -> str:
-    """Give the last lines of a text that has `limit` characters at most, saying how many bytes came before."""
+    """Return the last lines of a text that has `limit` characters at most, saying how many bytes came before."""
     cut = max(len(text) - limit, 0)
     if cut:
         newline = text.find("\n", cut - 1)

@@ -58,7 +58,7 @@ class Output(Protocol):
     """A file that finds itself when it is needed."""
 
     def open(self) -> int:
-        """Give a descriptor for a command to write to; who asks closes it."""
+        """Return a descriptor for a command to write to; who asks closes it."""
 
 
 class Command(Struct, frozen=True, kw_only=True):
@@ -97,7 +97,10 @@ class Lifeline:
         self._parent = os.getppid()
 
     def broken(self) -> bool:
-        """Whether the parent has died; a process that was forked since has another one, and nothing to say of ours."""
+        """Return whether the parent has died.
+
+        A process that was forked since has another one, and nothing to say of ours.
+        """
         return os.getpid() == self._own and os.getppid() != self._parent
 
 
@@ -226,7 +229,7 @@ class _Clock:
         return min((one for one in (own, cut) if one is not None), default=None)
 
     def is_cut(self) -> bool:
-        """Whether it is the interruption that left the command no more time."""
+        """Return whether it is the interruption that left the command no more time."""
         return self._deadline is None or self._deadline > time.monotonic()
 
     def waits(self) -> Iterator[float | None]:

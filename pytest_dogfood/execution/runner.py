@@ -33,7 +33,7 @@ class Observation(Seen, Protocol):
     def tail(self, stream: Stream) -> str: ...
 
     def ending(self, stream: Stream) -> str:
-        """Give the last bytes of an output as harmless text, secrets masked; also before `finish`."""
+        """Return the last bytes of an output as harmless text, secrets masked; also before `finish`."""
 
     def learn(self, secrets: Sequence[str]) -> None:
         """Take note of the secret values that the step has brought to light, to mask them from now on."""
@@ -147,7 +147,7 @@ class Deadline:
         self._moment = None if seconds is None else time.monotonic() + seconds
 
     def left(self) -> float | None:
-        """Give the seconds left, none or fewer if it is over; None if there is no limit."""
+        """Return the seconds left, none or fewer if it is over; None if there is no limit."""
         return None if self._moment is None else self._moment - time.monotonic()
 
     @property

@@ -27,12 +27,12 @@ _TAB = 8
 
 
 def moves_cursor(text: str) -> bool:
-    """Tell whether some of the text may be written over."""
+    """Return whether some of the text may be written over."""
     return _MOVES.search(text.replace("\r\n", "\n")) is not None
 
 
 def shown_in_the_end(text: str) -> str:
-    """Give what a terminal would show once all of the text has been written to it; harmless to print."""
+    """Return what a terminal would show once all of the text has been written to it; harmless to print."""
     text = text.replace("\r\n", "\n")
     if not moves_cursor(text):
         return _CONTROL.sub(lambda found: _named(found[0]), _ESCAPE.sub("", text))
@@ -61,7 +61,7 @@ class _Screen:
         self._top: int | None = None
 
     def lines(self) -> Iterator[str]:
-        """Give the rows from the first on, those that were scrolled away too."""
+        """Yield the rows from the first on, those that were scrolled away too."""
         yield from ("".join(row) for row in self._rows)
 
     def write(self, cells: list[str]) -> None:
@@ -126,7 +126,7 @@ class _Screen:
         self._move(row=row, column=column - 1)
 
     def _started_at(self) -> int:
-        """Give the first row of the screen; it begins below what is there when it is first asked for."""
+        """Return the first row of the screen; it begins below what is there when it is first asked for."""
         if self._top is None:
             if any(self._rows[-1]):
                 self._rows.append([])

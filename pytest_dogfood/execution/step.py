@@ -29,7 +29,7 @@ _FLAGS: Mapping[str, tuple[str, ...]] = {"bash": ("-eo", "pipefail"), "sh": ("-e
 
 
 def shell_argv(run: str | tuple[str, ...], shell: str | None) -> tuple[str, ...]:
-    """Give the argv for what a step says: text goes to `shell` or the default one, a tuple is an argv already."""
+    """Return the argv for what a step says: text goes to `shell` or the default one, a tuple is an argv already."""
     if not isinstance(run, str):
         return run
     return (*_shell(shell), "-c", run)
@@ -108,7 +108,7 @@ class ShellRunner(Struct, frozen=True, kw_only=True):
         return environment
 
     def home_of(self, step: Step, environment: Mapping[str, str]) -> Path:
-        """Give the directory that a step starts in, and that its files are relative to."""
+        """Return the directory that a step starts in, and that its files are relative to."""
         return self.workdir if step.cwd is None else self.workdir / expand(step.cwd, environment)
 
     def execute(
@@ -291,7 +291,7 @@ def require_variables(step: Step, variables: Mapping[str, str]) -> None:
 
 
 def file_below(directory: Path, path: str) -> str | None:
-    """Give the text of a file named relative to a directory, or None if there is none."""
+    """Return the text of a file named relative to a directory, or None if there is none."""
     found = directory / path
     if not os.path.lexists(found):
         return None

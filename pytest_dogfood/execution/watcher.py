@@ -55,7 +55,7 @@ class Process(NamedTuple):
 
 
 def look(pid: int) -> Process | None:
-    """Give what the system knows of a process; None if there is no such process or no /proc."""
+    """Return what the system knows of a process; None if there is no such process or no /proc."""
     try:
         line = _read(f"/proc/{pid}/stat")
     except OSError:
@@ -68,13 +68,13 @@ def look(pid: int) -> Process | None:
 
 
 def start_time(pid: int) -> str | None:
-    """Give what tells a process from a later one with the same id; None if there is no such process or no /proc."""
+    """Return what tells a process from a later one with the same id; None if there is no such process or no /proc."""
     seen = look(pid)
     return None if seen is None else seen.started
 
 
 def alive(pid: int, start_time: str | None) -> bool:
-    """Tell whether the process started at `start_time` still runs; one that waits to be reaped does not."""
+    """Return whether the process started at `start_time` still runs; one that waits to be reaped does not."""
     if pid <= 0:
         return False
     if HAS_PROC:
@@ -94,7 +94,7 @@ def pids() -> set[int]:
 
 
 def survey(variable: str) -> tuple[dict[int, Process], set[int]]:
-    """Give every process that has not ended, and which of them carry `variable`.
+    """Return every process that has not ended, and which of them carry `variable`.
 
     Reading takes time: a process may fork and end before it is its turn, and its child is not on the list. So the
     list is read again until it shows nobody new; then everybody who lives has been looked at.
@@ -114,7 +114,7 @@ def survey(variable: str) -> tuple[dict[int, Process], set[int]]:
 
 
 def carries(pid: int, variable: str) -> bool:
-    """Tell whether a process was started with `variable`: a name, or an exact `NAME=value`."""
+    """Return whether a process was started with `variable`: a name, or an exact `NAME=value`."""
     wanted = os.fsencode(f"\0{variable}\0" if "=" in variable else f"\0{variable}=")
     try:
         return wanted in b"\0" + _environment(pid) + b"\0"
@@ -141,7 +141,7 @@ def _read(path: str) -> bytes:
 
 
 def ancestors(pid: int, processes: Mapping[int, Process]) -> Iterator[int]:
-    """Give a process and those that started it, up to process 1."""
+    """Yield a process and those that started it, up to process 1."""
     while pid in processes:
         yield pid
         pid = processes[pid].parent

@@ -62,7 +62,7 @@ def read_defaults(fields: Fields | None) -> Defaults:
 def read_steps(
     items: Sequence[str | tuple[str, ...] | Fields], node: Node, findings: Findings, defaults: Defaults
 ) -> tuple[Step, ...]:
-    """Give the steps of a list that was read; `node` is that list. None of them can be left to an actor."""
+    """Return the steps of a list that was read; `node` is that list. None of them can be left to an actor."""
     for item in items:
         _refuse_without_command(item, findings)
     return read_acted_steps(items, node, findings, defaults)
@@ -71,7 +71,7 @@ def read_steps(
 def read_acted_steps(
     items: Sequence[str | tuple[str, ...] | Fields], node: Node, findings: Findings, defaults: Defaults
 ) -> tuple[Step, ...]:
-    """Give the steps of a list that was read, some of which may be left to an actor; `node` is that list."""
+    """Return the steps of a list that was read, some of which may be left to an actor; `node` is that list."""
     if not items:
         return ()
     _report_core_without_actor(items, findings)
@@ -81,7 +81,7 @@ def read_acted_steps(
 
 
 def read_step(item: str | tuple[str, ...] | Fields, at: Node, findings: Findings, defaults: Defaults) -> Step:
-    """Give a step written as a command alone, or as a mapping."""
+    """Return a step written as a command alone, or as a mapping."""
     if not isinstance(item, Fields):
         return Step(
             location=findings.location(at),
@@ -164,7 +164,7 @@ def _report_core_without_actor(items: Sequence[str | tuple[str, ...] | Fields], 
 
 
 def read_seed_files(fields: Fields, findings: Findings) -> Mapping[str, str]:
-    """Give path -> text, whether it was written as a mapping or as a list of path and content."""
+    """Return path -> text, whether it was written as a mapping or as a list of path and content."""
     written = fields.get("seed_files")
     if not isinstance(written, tuple):
         return written or {}
@@ -180,7 +180,7 @@ def read_seed_files(fields: Fields, findings: Findings) -> Mapping[str, str]:
 
 
 def read_tokens(written: Iterable[ScalarNode], findings: Findings) -> dict[Token, Location]:
-    """Give each token with its place, and warn of repetitions."""
+    """Return each token with its place, and warn of repetitions."""
     tokens: dict[Token, Location] = {}
     for node in written:
         token = Token(node.value)
@@ -195,7 +195,7 @@ def read_tokens(written: Iterable[ScalarNode], findings: Findings) -> dict[Token
 def read_capability(
     token: str, at: Node, fields: Fields, findings: Findings, defaults: Defaults
 ) -> Capability:
-    """Give the definition of `token`, whose name stands at `at`."""
+    """Return the definition of `token`, whose name stands at `at`."""
     scope = fields.get("scope", Scope.CHAIN)
     if scope == FLEET:
         message = "the scope 'fleet' is not available yet"

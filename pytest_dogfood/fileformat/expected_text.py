@@ -47,7 +47,7 @@ class Written(Struct, frozen=True):
 
 
 def written_in(expect: Expectation) -> Iterator[Written]:
-    """Give every text of an expectation in which variables count."""
+    """Yield every text of an expectation in which variables count."""
     for name, stream in (("stdout", expect.stdout), ("stderr", expect.stderr)):
         if stream is not None:
             yield from _in_stream(name, stream)
@@ -78,7 +78,7 @@ def _texts_in(value: Any) -> Iterator[str]:  # noqa: ANN401 - JSON is any of its
 
 
 def problem_with(expect: Expectation, variables: Mapping[str, str]) -> str:
-    """Say which variable an expectation names that has no value, or an empty one where it would check nothing."""
+    """Return which variable an expectation names that has no value, or an empty one where it would check nothing."""
     for written in written_in(expect):
         for name in written.variables:
             value = variables.get(name)
@@ -117,7 +117,7 @@ def expanded_pattern(pattern: str, variables: Mapping[str, str]) -> str:
 
 
 def variable_alone(text: str) -> bool:
-    """Whether a text is one variable and nothing else, so that it may stand for a number as well."""
+    """Return whether a text is one variable and nothing else, so that it may stand for a number as well."""
     return re.fullmatch(_ALONE, text) is not None
 
 
@@ -193,7 +193,7 @@ def in_the_syntax_of_regex(pattern: str) -> str:
 
 
 def _parts(pattern: str, *, verbose: bool, ascii_only: bool) -> Iterator[str]:
-    """Give the pattern piece by piece, rewritten; comments are left out."""
+    """Yield the pattern piece by piece, rewritten; comments are left out."""
     modes = [(verbose, ascii_only)]
     part_of, at = re.compile(_PART), 0
     while found := part_of.match(pattern, at):

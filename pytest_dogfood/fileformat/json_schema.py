@@ -130,7 +130,7 @@ capabilities:
 
 
 def journey_schema() -> JsonSchema:
-    """Give the schema of a journey file: one with a list of journeys, or one that is a journey."""
+    """Return the schema of a journey file: one with a list of journeys, or one that is a journey."""
     definitions = Definitions(_NAMED, _RULES, reserved=[FLEET])
     several = definitions.of(JOURNEY_FILE)
     # A choice by a key, not `oneOf`: an editor then speaks of the mistake, not of two forms that both do not fit.
@@ -147,7 +147,7 @@ def journey_schema() -> JsonSchema:
 
 
 def settings_schema() -> JsonSchema:
-    """Give the schema of dogfood.yaml."""
+    """Return the schema of dogfood.yaml."""
     definitions = Definitions(_NAMED, _RULES, reserved=[FLEET])
     schema = draw(SETTINGS, definitions)
     head = _head(SETTINGS_SCHEMA, f"pytest-dogfood: {SETTINGS.name}", SETTINGS.description)

@@ -160,7 +160,7 @@ class Surroundings(Struct, frozen=True, kw_only=True):
 
 
 def read_journeys(fields: Fields, findings: Findings, around: Surroundings) -> list[Journey]:
-    """Give the journey, or one for each combination of its matrix."""
+    """Return the journey, or one for each combination of its matrix."""
     _report_missing_parts(fields, findings)
     return [_journey(fields, values, findings, around) for values in _combinations(fields, findings)]
 

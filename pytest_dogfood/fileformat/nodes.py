@@ -95,7 +95,7 @@ class Findings:
 
 
 def is_null(node: Node) -> bool:
-    """Whether nothing stands there: no value at all, or YAML's word for it without quotes."""
+    """Return whether nothing stands there: no value at all, or YAML's word for it without quotes."""
     return isinstance(node, ScalarNode) and node.plain and node.value in NULLS
 
 

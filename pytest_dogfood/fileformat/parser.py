@@ -138,7 +138,7 @@ def _is_none_of_ours(root: Node | None, findings: Findings) -> bool:
 
 
 def _holds_several(root: MapNode) -> bool:
-    """Whether the journeys of a file stand in a list, even if that is missing; else the file is a journey."""
+    """Return whether the journeys of a file stand in a list, even if that is missing; else the file is a journey."""
     return "journeys" in root.entries or not any(name in JOURNEY.keys for name in root.entries)
 
 

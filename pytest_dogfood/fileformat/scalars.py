@@ -123,7 +123,7 @@ class Regex(Struct, frozen=True, kw_only=True):
 
 
 def _matches_every_text(pattern: re.Pattern[str]) -> bool:
-    """Whether a pattern matches the empty text and nothing in it asks what stands around."""
+    """Return whether a pattern matches the empty text and nothing in it asks what stands around."""
     if pattern.match("") is None:
         return False
     rest = re.sub(_CHARACTER_SET, "", pattern.pattern.removeprefix("^"))
@@ -284,7 +284,7 @@ def _mark(name: str, node: Node) -> Mark:
 
 
 def free_value(node: Node) -> Any:  # noqa: ANN401 - the author may write any value here
-    """Give the value that YAML 1.2's core schema, and so JSON, sees in a node."""
+    """Return the value that YAML 1.2's core schema, and so JSON, sees in a node."""
     if isinstance(node, MapNode):
         return {name: free_value(value) for name, (_, value) in node.entries.items()}
     if isinstance(node, ListNode):

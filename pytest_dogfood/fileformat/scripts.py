@@ -42,7 +42,7 @@ _ALIKE = re.compile(
 
 
 def read_header(content: bytes, findings: Findings, *, known: Collection[str]) -> MapNode:
-    """Give what the header says. A line that only looks like one of the header is reported if its key is `known`."""
+    """Return what the header says. A line that only looks like one of the header is reported if its key is `known`."""
     _report_shebang(content, findings)
     entries: dict[str, tuple[ScalarNode, Node]] = {}
     header = dict(_lines_of_header(content))
@@ -80,7 +80,7 @@ def _report_shebang(content: bytes, findings: Findings) -> None:
 
 
 def _lines_of_header(content: bytes) -> Iterator[tuple[int, re.Match[bytes]]]:
-    """Give the `# dogfood:` lines, by number, of the comment with which the file begins."""
+    """Yield the `# dogfood:` lines, by number, of the comment with which the file begins."""
     lines = content.removeprefix(BYTE_ORDER_MARK).split(b"\n", MAX_HEADER)[:MAX_HEADER]
     for number, line in enumerate(lines, start=1):
         if line.strip() and not line.lstrip().startswith(b"#"):
@@ -158,7 +158,7 @@ _OUR_VARIABLE = re.compile(rb"\bDOGFOOD_[A-Z0-9_]+")
 
 
 def read_script(content: bytes, findings: Findings, defaults: Defaults) -> Fields:
-    """Give the fields of the journey that a script is."""
+    """Return the fields of the journey that a script is."""
     header = read_header(content, findings, known=HEADER.keys)
     header = MapNode({name: (key, _split(key, value)) for name, (key, value) in header.entries.items()}, 1, 1)
     fields = HEADER.read(header, findings) or Fields(header, {})

@@ -81,7 +81,7 @@ class Definitions:
         self._named = named
 
     def of(self, shape: Shape[Any]) -> JsonSchema:
-        """Give a schema of the shape, or a reference to it."""
+        """Return a schema of the shape, or a reference to it."""
         name = self._name_of(shape)
         if name is None:
             return draw(shape, self)
@@ -104,7 +104,7 @@ def with_examples(schema: JsonSchema, written: Iterable[str]) -> JsonSchema:
 
 @singledispatch
 def draw(shape: Shape[Any], definitions: Definitions) -> JsonSchema:
-    """Give the schema of a shape in place; what it is made of may be referred to."""
+    """Return the schema of a shape in place; what it is made of may be referred to."""
     raise TypeError(f"no schema for {type(shape).__name__}: register one in {__name__} ({definitions!r})")
 
 
@@ -291,13 +291,13 @@ def _property(key: Key, definitions: Definitions) -> JsonSchema:
 
 
 def _as_name(definitions: Definitions, shape: Shape[str]) -> JsonSchema:
-    """Give the schema of a key: the same as of the text, but a key is a string to every editor."""
+    """Return the schema of a key: the same as of the text, but a key is a string to every editor."""
     drawn = draw(Text() if isinstance(shape, JmesPath | ExpectedText) else shape, definitions)
     return {name: value for name, value in drawn.items() if name not in {"type", "minimum"}}
 
 
 def _matching(pattern: re.Pattern[str]) -> JsonSchema:
-    """Give the schema of text that matches as a whole; as a number or boolean too, if one may look like that."""
+    """Return the schema of text that matches as a whole; as a number or boolean too, if one may look like that."""
     # `1e-5` could be a token; an editor sees a fraction.
     number = "number" if any(map(pattern.fullmatch, ("1.5", "1", "1e-5"))) else ""
     boolean = "boolean" if pattern.fullmatch("true") else ""

@@ -52,7 +52,7 @@ def refuse(node: Node, expected: str, findings: Findings, hint: str = "") -> Non
 
 
 def read_text(node: Node, findings: Findings, expected: str, *, empty: bool = False) -> str | None:
-    """Give what a scalar says, whatever type YAML would give it; what it must not be is reported."""
+    """Return what a scalar says, whatever type YAML would give it; what it must not be is reported."""
     if not isinstance(node, ScalarNode):
         refuse(node, expected, findings, "put it in quotes, or under `|`, if it is meant as text")
     elif node.plain and node.value in NULLS:
@@ -290,16 +290,16 @@ class Fields:
         return self.values.get(name, default)
 
     def wrote(self, name: str) -> bool:
-        """Whether the key stands there, be its value right or wrong."""
+        """Return whether the key stands there, be its value right or wrong."""
         return name in self.node.entries
 
     def key(self, name: str) -> Placed:
-        """Give the place of a key that was written, else that of the whole record."""
+        """Return the place of a key that was written, else that of the whole record."""
         entry = self.node.entries.get(name)
         return entry[0] if entry else self.node
 
     def value(self, name: str) -> Node:
-        """Give the node under a key that was written, else the whole record."""
+        """Return the node under a key that was written, else the whole record."""
         entry = self.node.entries.get(name)
         return entry[1] if entry else self.node
 

@@ -41,7 +41,7 @@ _UNPRINTABLE = Reader.NON_PRINTABLE
 
 
 def read_document(content: bytes, findings: Findings) -> Node | None:
-    """Give the one document of a file, or None with the reason among the findings. A `.json` file is JSON."""
+    """Return the one document of a file, or None with the reason among the findings. A `.json` file is JSON."""
     text = _decoded(content, findings)
     if text is None:
         return None
@@ -51,7 +51,10 @@ def read_document(content: bytes, findings: Findings) -> Node | None:
 
 
 def read_yaml(text: str, findings: Findings, *, hint: str = "", loader: type[Any] = LOADER) -> Node | None:
-    """Give the document, or None with the reason among the findings; `hint` is for text that is not in YAML's form."""
+    """Return the document, or None with the reason among the findings.
+
+    `hint` is for text that is not in YAML's form.
+    """
     tree = Tree(findings)
     try:
         _feed(tree, loader(text))
@@ -159,7 +162,7 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def read_json(text: str, findings: Findings) -> Node | None:
-    """Give the document, or None with the reason among the findings."""
+    """Return the document, or None with the reason among the findings."""
     try:
         json.loads(text, parse_int=str, parse_float=str, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:

@@ -115,7 +115,7 @@ def kind_of_file(root: Node) -> str:
 
 
 def _has_steps_of_ours(root: MapNode) -> bool:
-    """Whether there are steps of which one is a command or has a key as ours have."""
+    """Return whether there are steps of which one is a command or has a key as ours have."""
     steps = root.entries["steps"][1] if "steps" in root.entries else None
     return isinstance(steps, ListNode) and any(
         not isinstance(step, MapNode) or not step.entries.keys().isdisjoint(("run", "intent", "expect"))
@@ -124,7 +124,7 @@ def _has_steps_of_ours(root: MapNode) -> bool:
 
 
 def is_foreign(root: MapNode, ours: Collection[str], of_steps: Collection[str]) -> bool:
-    """Whether nothing at the top of a file is meant for us: not `journeys` or `steps`, not even misspelt.
+    """Return whether nothing at the top of a file is meant for us: not `journeys` or `steps`, not even misspelt.
 
     `ours` are all keys that may stand there; `of_steps` those that are written there by mistake.
     """

@@ -83,16 +83,16 @@ class Answer(Struct, frozen=True, kw_only=True):
 
     @property
     def text(self) -> str:
-        """Give one value, such as a name or a path, without the newline git ends it with."""
+        """Return one value, such as a name or a path, without the newline git ends it with."""
         return os.fsdecode(self.out.removesuffix(b"\n"))
 
     @property
     def records(self) -> tuple[str, ...]:
-        """Give what a command run with `-z` printed."""
+        """Return what a command run with `-z` printed."""
         return tuple(os.fsdecode(each) for each in self.out.split(b"\0")[:-1])
 
     def complaint(self, lines: int = 20) -> str:
-        """Give the last lines of what git said, or how it ended if it said nothing."""
+        """Return the last lines of what git said, or how it ended if it said nothing."""
         said = "\n".join(self.err.rstrip().splitlines()[-lines:])
         ended = (
             "git was ended at its time limit" if self.timed_out else f"git ended with status {self.status}"
@@ -121,7 +121,7 @@ class Git:
             self._base.pop(name, None)
 
     def at(self, directory: Path) -> Git:
-        """Give one that works in another directory."""
+        """Return one that works in another directory."""
         other = object.__new__(Git)
         other.directory = directory
         other.limits = self.limits
@@ -258,7 +258,7 @@ def fetch(git: Git, remote: str, *, limit: float) -> Fetch:
 
 
 def tracking_only(refspecs: Iterable[str]) -> tuple[str, ...]:
-    """Give those refspecs that write remote-tracking refs, with what is excluded from all; none if none does."""
+    """Return those refspecs that write remote-tracking refs, with what is excluded from all; none if none does."""
     asked = tuple(refspecs)
     kept = [each for each in asked if each.rpartition(":")[2].startswith(_TRACKING) and ":" in each]
     excluded = [each for each in asked if each.startswith("^")]

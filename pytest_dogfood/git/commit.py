@@ -76,7 +76,7 @@ class StatusChange(Struct, frozen=True, kw_only=True):
 
 
 def sync_message(changes: Iterable[StatusChange], today: date) -> str:
-    """Give the message of a commit that makes a file follow the hub; `today` is the date in UTC."""
+    """Return the message of a commit that makes a file follow the hub; `today` is the date in UTC."""
     lines = [f"- {change.task_id}: {change.old} → {change.new}" for change in changes]
     first = "chore(consistency): sync task status from DB [auto]"
     return "\n".join([first, "", f"Updated by fix-consistency on {today.isoformat()}:", *lines, ""])
@@ -89,7 +89,7 @@ def commit_file(git: Git, name: str, message: str, options: CommitOptions) -> An
 
 
 def deviation(git: Git, name: str, *, parent: str, commit: str, before: Version, after: Version) -> str:
-    """Say in what a commit is not the change of one file from `before` to `after`; empty if it is just that."""
+    """Return in what a commit is not the change of one file from `before` to `after`; empty if it is just that."""
     parents = git.value("rev-list", "--no-walk", "--parents", commit).split()[1:]
     if parents != [parent]:
         return f"{commit} does not follow {parent}"

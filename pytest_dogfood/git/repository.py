@@ -31,7 +31,7 @@ class Survey(Struct, frozen=True, kw_only=True):
     locks: tuple[LockFile, ...] = ()
 
     def to_json(self) -> dict[str, object]:
-        """Give what the report shows under `git`."""
+        """Return what the report shows under `git`."""
         return {
             "state": self.condition.state.value,
             "ahead": self.condition.ahead,
@@ -70,7 +70,7 @@ class Repository:
 
     @property
     def git(self) -> Git:
-        """Give git at the top of the work tree. Raises GitError where there is none."""
+        """Return git at the top of the work tree. Raises GitError where there is none."""
         return self._located()[0]
 
     @property
@@ -96,11 +96,11 @@ class Repository:
             return Survey(condition=RepoCondition(state=RepoState.GIT_UNUSABLE, detail=str(error)))
 
     def head(self) -> str:
-        """Give the id of the commit that is checked out; empty if there is none yet."""
+        """Return the id of the commit that is checked out; empty if there is none yet."""
         return _commit(self.git, "HEAD")
 
     def root_commits(self) -> tuple[str, ...]:
-        """Give the first commits of the history, the one that HEAD's first parents lead to first.
+        """Return the first commits of the history, the one that HEAD's first parents lead to first.
 
         Empty where they cannot be known: without a commit, and in a shallow clone.
         """
@@ -111,7 +111,7 @@ class Repository:
         return tuple(dict.fromkeys([*main, *sorted(every)]))
 
     def work_trees(self) -> tuple[str, ...]:
-        """Give the paths of all work trees that share this repository."""
+        """Return the paths of all work trees that share this repository."""
         listed = self.git.value("worktree", "list", "--porcelain").splitlines()
         return tuple(line.removeprefix("worktree ") for line in listed if line.startswith("worktree "))
 
@@ -120,7 +120,7 @@ class Repository:
         return self.git.reach(*_PULL, limit=self.limits.other)
 
     def locks(self) -> tuple[LockFile, ...]:
-        """Give git's locks on the index, on other common files and on the branch that is checked out."""
+        """Return git's locks on the index, on other common files and on the branch that is checked out."""
         return lock_files(self.place, _branch(self.git).name)
 
     def _located(self) -> tuple[Git, Place]:

@@ -167,12 +167,12 @@ class GitFile:
         )
 
     def at(self, commit: str) -> Version | None:
-        """Give the file's version in a commit; None if it has none there."""
+        """Return the file's version in a commit; None if it has none there."""
         found = self._tree(commit, self.name)
         return found.get(self.name)
 
     def oid(self, content: bytes, *, as_it_is: bool = False) -> str:
-        """Give the id that git would store this content under."""
+        """Return the id that git would store this content under."""
         how = "--no-filters" if as_it_is else f"--path={self.name}"
         answer = self._git.read("hash-object", how, "--stdin", stdin=content)
         if not answer.ok:
@@ -203,7 +203,7 @@ class GitFile:
             return None
 
     def _in_index(self) -> tuple[str, Version | None]:
-        """Give the version, and how git treats it."""
+        """Return the version, and how git treats it."""
         answer = self._git.read(_LITERAL, "ls-files", "-z", "-s", "-v", "--", self.name)
         if not answer.ok:
             raise GitError(f"git ls-files failed for {self.path}: {answer.complaint()}")
@@ -237,7 +237,7 @@ class GitFile:
         return executable == (index.mode == _EXECUTABLE)
 
     def _kept_as_it_is(self, content: bytes | None, index: Version) -> bool:
-        """Tell whether git's rule holds that a file stored with CRLF stays so, where conversion is automatic."""
+        """Return whether git's rule holds that a file stored with CRLF stays so, where conversion is automatic."""
         if content is None or b"\r\n" not in content or self.oid(content, as_it_is=True) != index.oid:
             return False
         asked = ("text", "crlf", "eol", "ident", "filter", "working-tree-encoding")

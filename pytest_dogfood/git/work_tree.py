@@ -45,7 +45,7 @@ class RepoCondition(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def measured(cls, *, ahead: int, behind: int) -> RepoCondition:
-        """Give the condition of a branch with an upstream."""
+        """Return the condition of a branch with an upstream."""
         states = {
             (False, False): RepoState.UP_TO_DATE,
             (True, False): RepoState.AHEAD,
@@ -173,7 +173,7 @@ def locate(git: Git) -> Place | RepoCondition:
 
 
 def lock_files(place: Place, branch: str = "") -> tuple[LockFile, ...]:
-    """Give the locks that git holds here, or that a git which was killed has left."""
+    """Return the locks that git holds here, or that a git which was killed has left."""
     found = dict.fromkeys(_locks(place, branch))
     return tuple(each for path in sorted(found) if (each := _aged(path)) is not None)
 

@@ -120,7 +120,7 @@ def establish(
 
 
 def _all_have_passed(presence: Presence, journal: Journal, token: Token, last: JourneyId) -> bool:
-    """Whether the tests that only together establish a token have all passed, `last` being the one that just did."""
+    """Return whether all tests that establish a token together have passed; `last` just did."""
     for one in presence.graph.establishers[token]:
         if last in one.members:
             verdicts = [journal.verdict(other) for other in one.members if other != last]

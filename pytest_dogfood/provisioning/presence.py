@@ -93,7 +93,7 @@ class Presence:
         return MACHINE if self.graph.scope_of(token) is Scope.MACHINE else state.name
 
     def outlives_runs(self, token: Token) -> bool:
-        """Whether other runs on this machine deal with the token too: ask for it, bring it about or release it.
+        """Return whether other runs on this machine deal with the token too: ask for it, bring it about or release it.
 
         A service belongs to its run, and so does a token that only journeys can establish.
         """
@@ -103,7 +103,7 @@ class Presence:
         return bool(capability.probe or capability.provision or capability.release)
 
     def is_given_back(self, token: Token) -> bool:
-        """Whether there is anything to do for a token once nobody needs it any more."""
+        """Return whether there is anything to do for a token once nobody needs it any more."""
         capability = self.graph.capability(token)
         return capability is not None and bool(
             capability.service or capability.release or self.outlives_runs(token)
@@ -162,7 +162,7 @@ class Presence:
         return holding or self._found(token, place, values)
 
     def _has_died(self, holding: Holding) -> bool:
-        """Whether the token is a service that has ended by itself; the secrets in its log are masked then."""
+        """Return whether the token is a service that has ended by itself; the secrets in its log are masked then."""
         if holding.service is None or is_alive(holding.service):
             return False
         self.hide_secrets_in(Path(holding.service.log))
@@ -201,7 +201,7 @@ class Presence:
         return self._seen_at.get((token, self.place_of(token, state))) == self.workspace.changes.count
 
     def _stands(self, token: Token, state: ChainState) -> bool:
-        """Whether a token without a probe, which was recorded, can still hold: all that it rests on does."""
+        """Return whether a token without a probe, which was recorded, can still hold: all that it rests on does."""
         bases = self._foundations.of(token, self.place_of(token, state))
         return bases is not None and all(self._is_there(base, place, state) for base, place in bases)
 
@@ -253,7 +253,7 @@ class Presence:
         return probed
 
     def how_absent(self, token: Token, state: ChainState) -> str:
-        """Say that a token is missing, or that it is not known to be there, as the beginning of a sentence."""
+        """Return that a token is missing, or that it is not known to be there, as the beginning of a sentence."""
         said = self.denials.get((token, self.place_of(token, state)))
         if said is not None and said.why_not_run:
             return f"it is not known whether {token!r} is present, because its probe cannot be run"
@@ -312,7 +312,7 @@ class Presence:
     def runner_for(
         self, token: Token, capability: Capability, state: ChainState, values: Mapping[str, str]
     ) -> ShellRunner:
-        """Give a bench for a capability's own commands: they work in the state, or in the shared directory."""
+        """Return a bench for a capability's own commands: they work in the state, or in the shared directory."""
         shared = self.graph.scope_of(token) is Scope.MACHINE
         place = self.workspace.run.shared if shared else state.path
         needs = self.variables(self.graph.needs_of_provider(token), state)

@@ -191,7 +191,7 @@ class Provisioner:
         return self.presence.request(token, request.state)
 
     def _may_be_spoilt(self, token: Token, request: Request) -> bool:
-        """Whether a journey that establishes the token too has failed since another one established it.
+        """Return whether a journey that establishes the token too has failed since another one established it.
 
         It may have put a thing of its own in the place of the other's, whose values are then wrong. So a token with
         values is provisioned again, unless that is impossible: what a Python test established is taken as it is.
@@ -219,7 +219,7 @@ class Provisioner:
                 request.fixture(self._graph.fixtures[token])
 
     def _may_wait_for_others(self, token: Token) -> bool:
-        """Whether bringing a machine-wide token about may take the locks of other such tokens.
+        """Return whether bringing a machine-wide token about may take the locks of other such tokens.
 
         Who does so holds one more lock first: two that need the same tokens in different orders would wait
         for each other for ever.
@@ -373,7 +373,7 @@ def do_not_hold_together(tokens: Iterable[Token], lost: Mapping[Token, str]) -> 
 
 
 def _has_died(attempt: Attempt, place: str) -> bool:
-    """Whether an attempt took its worker down; the caller holds the token's lock in `place`.
+    """Return whether an attempt took its worker down; the caller holds the token's lock in `place`.
 
     What began there and did not end has lost the lock by dying, and may still be seen for a moment: the system takes
     locks away before it takes the process away.

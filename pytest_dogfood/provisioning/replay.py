@@ -130,7 +130,7 @@ class Replayer:
         raise NotReplayableError(self._why_not(token, self._presence.how_absent(token, request.state)))
 
     def _replayable(self, token: Token) -> Sequence[Journey]:
-        """Give the journeys that can be replayed, last those that use fixtures: who asks may see others, or none."""
+        """Return the journeys that can be replayed, last those that use fixtures: who asks may see others, or none."""
         graph = self._presence.graph
         found = [graph.journeys[member] for member in graph.establishing(token)]
         return sorted((one for one in found if not one.python), key=lambda journey: bool(journey.use))
@@ -292,7 +292,7 @@ def forget_invalidated(presence: Presence, tokens: Iterable[Token], state: Chain
 def runner_for_journey(
     presence: Presence, journey: Journey, state: ChainState, workdir: Path | None = None
 ) -> ShellRunner:
-    """Give a bench in the journey's working directory, with the values of the tokens it requires as variables."""
+    """Return a bench in the journey's working directory, with the values of the tokens it requires as variables."""
     workspace = presence.workspace
     workdir = workdir or workspace.workdir_for(journey, state)
     environment = workspace.environment(
@@ -308,7 +308,7 @@ def runner_for_journey(
 
 
 def reproduction(journey: Journey, workspace: Workspace) -> str:
-    """Give the command that runs this journey alone, from where this run was started; its needs are provisioned."""
+    """Return the command that runs this journey alone, from where this run was started; its needs are provisioned."""
     path, separator, name = journey.nodeid.partition("::")
     nearest = Path(os.path.relpath(workspace.rootdir / path, workspace.invoked_from)).as_posix()
     nearest = f"./{nearest}" if nearest.startswith("-") else nearest  # else pytest takes it for an option
@@ -319,7 +319,7 @@ def reproduction(journey: Journey, workspace: Workspace) -> str:
 
 
 def _acted_as_here(workspace: Workspace) -> str:
-    """Give the options by which the same is done again: what was recorded, else what the same actor decides."""
+    """Return the options by which the same is done again: what was recorded, else what the same actor decides."""
     settings = workspace.settings
     directory = settings.replay or settings.record
     if directory is not None:
@@ -335,7 +335,7 @@ def unanswered(journey: Journey, trouble: Mapping[Token, str]) -> UnansweredProb
 
 
 def denial(journey: Journey, denied: Mapping[Token, str]) -> str:
-    """Say that a journey passed without bringing about what it establishes, and what the probes have said."""
+    """Return that a journey passed without bringing about what it establishes, and what the probes have said."""
     names = ", ".join(map(repr, denied))
     first = (
         f"{journey.location}: established but not present: {names}: the journey passed, but the probe says no"
@@ -352,7 +352,10 @@ def _not_played(journey: Journey, error: HarnessError) -> Cause:
 
 
 def _applies(mark: Mark, known: Mapping[str, object]) -> bool:
-    """Whether a skip, skipif or xfail mark counts; a text condition is Python, and sees what pytest lets it see."""
+    """Return whether a skip, skipif or xfail mark counts.
+
+    A text condition is Python, and sees what pytest lets it see.
+    """
     conditions = [*mark.args] if mark.name != "skip" else []
     if "condition" in mark.kwargs:
         conditions.append(mark.kwargs["condition"])

@@ -68,7 +68,7 @@ WORKER_MARKER = "_DOGFOOD_WORKER"
 
 
 def worker_marker(run: str, worker: str) -> str:
-    """Give the variable and its value that everything a worker starts carries, but for what outlives the worker."""
+    """Return the variable and its value that everything a worker starts carries, but for what outlives the worker."""
     return f"{WORKER_MARKER}={run}:{worker}"
 
 
@@ -114,7 +114,7 @@ class Workspace(Struct, kw_only=True):
     _states: dict[ChainId, ChainState] = field(default_factory=dict)
 
     def place_of(self, graph: CapabilityGraph, journey: Journey) -> ChainState:
-        """Give the state of the journey's chain on this worker, which may not have been made yet."""
+        """Return the state of the journey's chain on this worker, which may not have been made yet."""
         if not self._numbers:
             chains = dict.fromkeys(graph.chains.values())
             self._numbers.update({chain: number for number, chain in enumerate(chains)})
@@ -126,7 +126,7 @@ class Workspace(Struct, kw_only=True):
         return self._states[chain]
 
     def workdir_for(self, journey: Journey, state: ChainState) -> Path:
-        """Give the directory a journey works in: the one it names in its state, else a fresh one of its own."""
+        """Return the directory a journey works in: the one it names in its state, else a fresh one of its own."""
         if journey.workdir is not None:
             return private_directory(state.path / journey.workdir)
         return self.run.fresh_workdir(self.worker, next(self._counter))
@@ -163,7 +163,7 @@ class Workspace(Struct, kw_only=True):
         return environment
 
     def runner(self, workdir: Path, environment: Mapping[str, str]) -> ShellRunner:
-        """Give something that runs steps there, with outputs under names of their own."""
+        """Return something that runs steps there, with outputs under names of their own."""
         return ShellRunner(
             rootdir=self.rootdir,
             workdir=workdir,
@@ -178,7 +178,7 @@ class Workspace(Struct, kw_only=True):
         )
 
     def directory_of(self, path: str) -> Path:
-        """Give the directory of a file that is named relative to the rootdir."""
+        """Return the directory of a file that is named relative to the rootdir."""
         return (self.rootdir / path).parent
 
     def named_locks(self) -> NamedLocks:

@@ -32,7 +32,7 @@ class _Case(Struct, frozen=True, kw_only=True):
 
 
 def to_junit(merged: Merged) -> bytes:
-    """Give the file's content. What did not run, or could not be collected, is an error in it."""
+    """Return the file's content. What did not run, or could not be collected, is an error in it."""
     cases = list(_cases(merged))
     kinds = Counter(_TAGS[case.outcome][0] for case in cases if case.outcome in _TAGS)
     root = ET.Element("testsuites", name="pytest tests")
@@ -84,7 +84,7 @@ def _add(suite: ET.Element, case: _Case) -> None:
 
 
 def _names(nodeid: str) -> tuple[str, str]:
-    """Give what pytest calls class and name; parameters may hold any of the separators."""
+    """Return what pytest calls class and name; parameters may hold any of the separators."""
     address, bracket, parameters = nodeid.partition("[")
     path, *within = address.split("::")
     words = [path.removesuffix(".py").replace("/", "."), *within]

@@ -76,7 +76,7 @@ class Merged(Struct, frozen=True, kw_only=True):
         return (item for items in self.items.values() for item in items)
 
     def durations(self) -> dict[str, float]:
-        """Give the seconds of every item that was measured, by node id, for the committed durations file."""
+        """Return the seconds of every item that was measured, by node id, for the committed durations file."""
         journeys = self.manifests[0].expected.journeys
         found: dict[str, float] = {}
         for item in self.records():
@@ -188,7 +188,7 @@ def _disputed_gates(manifests: Sequence[Manifest]) -> Iterator[tuple[JourneyId, 
 
 
 def _trouble(manifest: Manifest) -> str:
-    """Say that a shard was not green for a reason that is in none of its items.
+    """Return that a shard was not green for a reason that is in none of its items.
 
     That it measured too little by itself is none: without shards, what all of them have measured counts.
     """
@@ -211,7 +211,7 @@ MOST = 20
 
 
 def in_words(merged: Merged) -> Iterator[str]:
-    """Say what went wrong and what does not add up, then give the closing line over all shards."""
+    """Yield what went wrong and what does not add up, then give the closing line over all shards."""
     yield from _missing(merged)
     for number, items in merged.items.items():
         yield from (f"{one.outcome}: {one.nodeid} on shard {number}" for one in items if one.outcome.is_bad)
@@ -262,7 +262,7 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def to_json(merged: Merged) -> dict[str, Any]:
-    """Give the merged run as JSON-safe values; see the reference for its fields."""
+    """Return the merged run as JSON-safe values; see the reference for its fields."""
     return {
         "version": FORMAT_VERSION,
         "digest": merged.digest,

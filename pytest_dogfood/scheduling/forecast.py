@@ -106,7 +106,7 @@ def _replayable(graph: CapabilityGraph, token: Token) -> tuple[JourneyId, ...]:
 
 
 def provider_of(graph: CapabilityGraph, token: Token, *, knows_tests: bool = False) -> str:
-    """Say how a token would be provisioned, to complete 'provisioned …'."""
+    """Return how a token would be provisioned, to complete 'provisioned …'."""
     if token in graph.fixtures:
         return f"by fixture {graph.fixtures[token]}"
     capability = graph.capability(token)
@@ -192,7 +192,7 @@ def forecast(jobs: Sequence[Job], workers: int) -> Forecast:
 
 
 def critical_path(jobs: Sequence[Job]) -> tuple[tuple[int, ...], float]:
-    """Give the longest way through the graph and its length, or the heaviest chain, as one worker runs it.
+    """Return the longest way through the graph and its length, or the heaviest chain, as one worker runs it.
 
     No order of the jobs takes less; the way does not pass along a chain, whose order may be another one.
     """
@@ -218,7 +218,7 @@ def critical_path(jobs: Sequence[Job]) -> tuple[tuple[int, ...], float]:
 
 
 def _in_one_order(jobs: Sequence[Job]) -> tuple[int, ...]:
-    """Give the jobs in the order in which a single worker would run them."""
+    """Return the jobs in the order in which a single worker would run them."""
     queue = Queue(jobs)
     queue.add_worker("all")
     order: list[int] = []

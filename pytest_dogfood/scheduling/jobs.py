@@ -87,7 +87,7 @@ class Urgency:
 
 
 def dependents_of(jobs: Mapping[int, Job]) -> dict[int, list[int]]:
-    """Give for each job those that come after it; raises ValueError for one that comes after no job."""
+    """Return for each job those that come after it; raises ValueError for one that comes after no job."""
     dependents: dict[int, list[int]] = {index: [] for index in jobs}
     for job in jobs.values():
         for before in dict.fromkeys(job.after):
@@ -102,7 +102,7 @@ GROUPING = ("loadfile", "loadscope")
 
 
 def jobs_for(ids: Sequence[str], plan: Plan, dist: str) -> list[Job]:
-    """Give the scheduler a job per node id.
+    """Return the scheduler a job per node id.
 
     Tests outside of the graph go in batches. With `dist` loadfile or loadscope each file or scope is one batch; where
     it holds something of the graph, it is joined with the chains that it touches, and all of that is one chain.
@@ -138,7 +138,7 @@ def group_of(nodeid: str, dist: str) -> str:
 def _joined_chains(
     ids: Sequence[str], planned: dict[str, PlannedJourney], groups: Sequence[str]
 ) -> list[str | None]:
-    """Give the chain of each item, None for one that shares neither chain nor group with an item of the graph."""
+    """Return the chain of each item, None for one that shares neither chain nor group with an item of the graph."""
     in_groups = [group for group, nodeid in zip(groups, ids, strict=True) if group and nodeid in planned]
     same = DisjointSets([*(one.chain for one in planned.values()), *map(_as_chain, in_groups)])
     for group, nodeid in zip(groups, ids, strict=True):
@@ -161,7 +161,7 @@ def _as_chain(group: str) -> str:
 
 
 def in_group_order(ids: Sequence[str], plan: Plan, dist: str) -> list[int]:
-    """Give the places of the items in the order in which each group runs as given, as far as the graph allows.
+    """Return the places of the items in the order in which each group runs as given, as far as the graph allows.
 
     `ids` are in the order of the files. Items of one chain keep the order of the plan, as with any other `dist`.
     """

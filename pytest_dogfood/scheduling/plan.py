@@ -16,7 +16,7 @@ from pytest_dogfood.walks import in_order
 def weights(
     journeys: Iterable[Journey], *, seen: Mapping[str, float], committed: Mapping[str, float]
 ) -> dict[str, float]:
-    """Give each node id a weight in seconds: seen, else estimated, else committed, else the median of the known.
+    """Return each node id a weight in seconds: seen, else estimated, else committed, else the median of the known.
 
     While nothing is known each weighs the same, so that the longest path is counted in hops.
     """
@@ -169,7 +169,7 @@ def _what_tokens_rest_on(
 def _rests_on(
     upper: Token, lower: Token, graph: CapabilityGraph, known: Mapping[Token, tuple[Token, ...]]
 ) -> bool:
-    """Whether `upper` is `lower` or rests on it, as far as is known, also by way of others."""
+    """Return whether `upper` is `lower` or rests on it, as far as is known, also by way of others."""
     seen = {upper}
     waiting = [upper]
     while waiting and lower not in seen:
@@ -211,7 +211,7 @@ def _awaited_elsewhere(planned: Mapping[JourneyId, PlannedJourney]) -> set[Journ
 
 
 def gates_by_tier(graph: CapabilityGraph, among: Iterable[JourneyId]) -> dict[Tier, tuple[JourneyId, ...]]:
-    """Give the gates `among` some journeys that a journey of each tier stands behind, in the order of the files."""
+    """Return the gates `among` some journeys that a journey of each tier stands behind, in the order of the files."""
     chosen = set(among)
     gating = [journey for journey in graph.journeys.values() if journey.gating and journey.id in chosen]
     return {tier: tuple(gate.id for gate in gating if gate.tier < tier) for tier in Tier}
@@ -254,7 +254,7 @@ def _within(
 def _reach_of_gates(
     graph: CapabilityGraph, here: AbstractSet[JourneyId], in_run: AbstractSet[JourneyId]
 ) -> dict[Tier, _Reach]:
-    """Give the reach of gates, by the tier of those who stand behind them, where other shards run some of these."""
+    """Return the reach of gates, by the tier of those who stand behind them, where other shards run some of these."""
     gates = gates_by_tier(graph, in_run)
     if in_run <= here or not any(gates.values()):
         return {}
@@ -285,7 +285,7 @@ def _weight(journey: Journey, durations: Mapping[str, float]) -> float:
 
 
 def usual_duration(known: Collection[float]) -> float:
-    """Give the median of the durations that are known, in seconds: what the others may take."""
+    """Return the median of the durations that are known, in seconds: what the others may take."""
     from statistics import median  # whoever leads a run of plain tests needs none of it
 
     return median(known) if known else UNKNOWN_DURATION

@@ -62,12 +62,12 @@ def prerequisites_to_run(
 
 
 def _is_run_by_pytest(journey: Journey) -> bool:
-    """Whether a journey is a test, or uses fixtures: those of another item may be others, or none."""
+    """Return whether a journey is a test, or uses fixtures: those of another item may be others, or none."""
     return journey.python or bool(journey.use)
 
 
 def _as_one_run(graph: CapabilityGraph, selected: set[JourneyId]) -> set[JourneyId]:
-    """Give what would run without shards; the same on each of them."""
+    """Return what would run without shards; the same on each of them."""
     return selected | set(prerequisites_to_run(graph, selected))
 
 
@@ -102,7 +102,7 @@ class Replayable:
         return self._known[journey_id]
 
     def _can_be_had(self, token: Token) -> bool:
-        """Whether a token is in reach of a replay: machine-wide ones are, whoever has brought them about.
+        """Return whether a token is in reach of a replay: machine-wide ones are, whoever has brought them about.
 
         What a fixture provides is not: it is set up for an item, where that can see it and in the state of its chain.
         """

@@ -144,7 +144,7 @@ class _Costs:
 
 
 def fingerprint(graph: CapabilityGraph) -> str:
-    """Give twelve hexadecimal digits for who requires and establishes what, in which tier and scope."""
+    """Return twelve hexadecimal digits for who requires and establishes what, in which tier and scope."""
     journeys = [
         (
             one.id,

@@ -171,7 +171,7 @@ class CheckPlugin:
 
 
 def shown(report: Report, shape: CheckFormat, paint: Paint = plain) -> Iterator[str]:
-    """Give the lines of a report in the format that was asked for."""
+    """Yield the lines of a report in the format that was asked for."""
     if shape is CheckFormat.JSON:
         yield json.dumps(to_json(report), indent=2)
     else:

@@ -181,7 +181,7 @@ def _options_again(config: pytest.Config) -> str:
 
 
 def _mark_names(config: pytest.Config) -> dict[str, object]:
-    """Give what conditions of skipif and xfail may speak of besides modules, as pytest's own evaluation has it."""
+    """Return what conditions of skipif and xfail may speak of besides modules, as pytest's own evaluation has it."""
     names: dict[str, object] = {"config": config}
     for more in reversed(config.hook.pytest_markeval_namespace(config=config)):
         names.update(more)

@@ -126,7 +126,7 @@ class DurationsRecorder:
 
 
 def seen_durations(config: pytest.Config) -> dict[str, float]:
-    """Give what the last runs on this machine have taken, by node id; empty without pytest's cache."""
+    """Return what the last runs on this machine have taken, by node id; empty without pytest's cache."""
     handed_over = getattr(config, "workerinput", {}).get(CACHE_KEY)
     if handed_over is not None:
         return msgspec.json.decode(handed_over, type=dict[str, float])
@@ -140,7 +140,7 @@ def seen_durations(config: pytest.Config) -> dict[str, float]:
 
 
 def committed_durations(config: pytest.Config) -> dict[str, float]:
-    """Give the durations that are committed with the project; raises pytest.UsageError for a broken file."""
+    """Return the durations that are committed with the project; raises pytest.UsageError for a broken file."""
     try:
         return read_committed(config.rootpath)
     except HarnessError as error:

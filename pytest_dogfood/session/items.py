@@ -40,7 +40,7 @@ class Capabilities:
         self._guarded = guarded
 
     def __getitem__(self, token: str) -> Mapping[str, str]:
-        """Give the values of a token that this test requires; raises KeyError for any other."""
+        """Return the values of a token that this test requires; raises KeyError for any other."""
         if token not in self._turn.request.proofs and token not in self._turn.established:
             raise KeyError(
                 f"{token!r} is not required by this test: mark it with @pytest.mark.requires({token!r}), "

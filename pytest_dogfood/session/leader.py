@@ -303,7 +303,7 @@ class Leader:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def replayed(self) -> dict[JourneyId, Outcome]:
-        """Give the worst of what journeys came to that were run again within the set-up of others.
+        """Return the worst of what journeys came to that were run again within the set-up of others.
 
         What a declared blocker kept from running has come to nothing: as a gate it is open, here as elsewhere.
         """
@@ -321,7 +321,7 @@ class Leader:
         return worst
 
     def interruption(self) -> tuple[str, ...]:
-        """Say what signals have done to the run; nothing if none has come."""
+        """Return what signals have done to the run; nothing if none has come."""
         return () if self._cancellation is None else tuple(self._cancellation.summary())
 
     def prerequisites(self) -> tuple[JourneyId, ...]:
@@ -354,7 +354,7 @@ class Leader:
 
 
 def _own_part(run: RunDirectory) -> tuple[RunDirectory, RunIdentity]:
-    """Give what the leading process itself needs to take part in its run."""
+    """Return what the leading process itself needs to take part in its run."""
     from pytest_dogfood.storage.token_registry import own_identity
 
     return run, own_identity(run.id)

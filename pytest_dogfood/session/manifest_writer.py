@@ -108,7 +108,7 @@ def _skipped(report: pytest.TestReport) -> Outcome:
 
 
 def _text(report: pytest.TestReport, known: ItemRecord | None) -> str:
-    """Give everything that was said against an item, its call and its teardown."""
+    """Return everything that was said against an item, its call and its teardown."""
     before = known.text if known is not None and report.when != "setup" else ""
     if not (report.failed or report.skipped):
         return before
@@ -117,7 +117,7 @@ def _text(report: pytest.TestReport, known: ItemRecord | None) -> str:
 
 
 def _message(report: pytest.TestReport, known: ItemRecord | None) -> str:
-    """Give the first that was said against an item in short, as pytest writes it to JUnit."""
+    """Return the first that was said against an item in short, as pytest writes it to JUnit."""
     before = known.message if known is not None and report.when != "setup" else ""
     if before or not (report.failed or report.skipped):
         return before

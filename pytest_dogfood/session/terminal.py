@@ -15,7 +15,7 @@ from pytest_dogfood.settings import Settings
 
 
 def _found(graph: CapabilityGraph) -> str:
-    """Say what is in the files that have been read so far; the others are read when something needs them."""
+    """Return what is in the files that have been read so far; the others are read when something needs them."""
     if not graph.journeys and not graph.tokens:
         return "no journey file was named or found"
     journeys = counted(len(graph.journeys), "journey")
@@ -61,7 +61,7 @@ class Terminal:
                 terminalreporter.write_line(too_little, red=True)
 
     def _causes(self) -> Iterator[str]:
-        """Say why something did not run, and what may have reddened the run without being seen: also under -q."""
+        """Yield why something did not run, and what may have reddened the run without being seen: also under -q."""
         tally = self._leader.tally
         yield from self._leader.interruption()
         for cause, results in tally.causes().items():
@@ -101,7 +101,7 @@ class Terminal:
 
 
 def _acting(settings: Settings) -> str:
-    """Say who decides what steps without a command need, if it is said anywhere; hooks are not seen from here."""
+    """Return who decides what steps without a command need, if it is said anywhere; hooks are not seen from here."""
     if settings.replay is not None:
         return f"; replaying {settings.replay}"
     return "" if settings.actor is None else f"; actor: {settings.actor}"
@@ -116,7 +116,7 @@ def _without_an_actor(tally: Tally) -> Iterator[str]:
 
 
 def _chains(tally: Tally) -> Iterator[str]:
-    """Say which journeys shared a state, and on which worker."""
+    """Yield which journeys shared a state, and on which worker."""
     journeys: dict[tuple[str, str], list[str]] = {}
     for result in tally.results.values():
         journeys.setdefault((result.chain, result.worker), []).append(result.id)

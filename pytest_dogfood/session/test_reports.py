@@ -24,7 +24,7 @@ from pytest_dogfood.session.item_run import ItemRun
 
 
 def properties_of(planned: PlannedJourney, result: JourneyResult) -> list[tuple[str, object]]:
-    """Give names and values; what does not apply is left out."""
+    """Return names and values; what does not apply is left out."""
     provisioned = (f"{one.token} {one.how}" for one in result.provisioned)
     proofs = (f"{token}={how}" for token, how in result.proofs.items())
     properties = {
@@ -78,7 +78,7 @@ def closing_report(item: pytest.Item, problem: str, result: JourneyResult) -> py
 
 
 def last_word_after(crash: pytest.TestReport) -> pytest.TestReport:
-    """Give what lets JUnit take up the properties of an item that crashed: it does so at the end of a teardown."""
+    """Return what lets JUnit take up the properties of an item that crashed: it does so at the end of a teardown."""
     report = pytest.TestReport(
         nodeid=crash.nodeid,
         location=crash.location,
@@ -159,7 +159,10 @@ def fold_report(
 
 
 def _what_ended(run: ItemRun, call: pytest.CallInfo[None], report: pytest.TestReport) -> BaseException | None:
-    """Give what was raised; where a plugin retries within a report, `call` is of the first try, so a refusal counts."""
+    """Return what was raised.
+
+    Where a plugin retries within a report, `call` is of the first try, so a refusal counts.
+    """
     if report.when == "call" and run.refusal is not None:
         return run.refusal
     return call.excinfo.value if call.excinfo is not None else None
@@ -212,7 +215,7 @@ Mask = Callable[[str], str]
 
 
 def keeper_of(config: pytest.Config) -> SecretKeeper:
-    """Give what this process knows of secrets; from the first time on reports are masked by it."""
+    """Return what this process knows of secrets; from the first time on reports are masked by it."""
     if KEEPER not in config.stash:
         config.stash[KEEPER] = SecretKeeper.from_environment(config.stash[SETTINGS].secrets)
         config.pluginmanager.register(ReportMask(config, config.stash[KEEPER]), "dogfood-report-mask")

@@ -62,7 +62,7 @@ class JourneyCollector:
         return others
 
     def _is_named(self, path: Path, config: pytest.Config) -> bool:
-        """Whether the user has named a file, be it beside a directory that holds it: that is all that pytest sees."""
+        """Return whether the user has named a file, also beside a directory that holds it: pytest sees no more."""
         if not can_be_named(path):
             return False
         if self._named is None:

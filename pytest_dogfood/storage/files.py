@@ -120,7 +120,7 @@ class SharedLog(Generic[T]):
             raise HarnessError(f"cannot write {self._path}: {error.strerror}") from error
 
     def unread(self) -> tuple[T, ...]:
-        """Give the records that were added since this was last asked, oldest first."""
+        """Return the records that were added since this was last asked, oldest first."""
         with self._one_thread:
             return self._unread()
 
@@ -164,5 +164,5 @@ class SharedLog(Generic[T]):
 
 
 def _end_of_last_line(descriptor: int, size: int) -> int:
-    """Give where the last line that was finished ends."""
+    """Return where the last line that was finished ends."""
     return os.pread(descriptor, size, 0).rfind(b"\n") + 1

@@ -47,7 +47,7 @@ class JourneyEnd(Struct, frozen=True, kw_only=True):
     cause: Cause | None = None
 
     def against(self) -> Cause | None:
-        """Give the root cause for those who rest on the journey; None if it has established what it should."""
+        """Return the root cause for those who rest on the journey; None if it has established what it should."""
         if self.outcome.establishes:
             return None
         return self.cause or Cause(who=self.journey, why=reason_of(self.outcome))
@@ -82,19 +82,19 @@ class Journal:
         )
 
     def entries(self, journey: JourneyId) -> tuple[Entry, ...]:
-        """Give all entries of a journey, oldest first."""
+        """Return all entries of a journey, oldest first."""
         self._read_on()
         return tuple(self._entries.get(journey, ()))
 
     def ends(self, why: Why) -> tuple[Entry, ...]:
-        """Give every end of a kind, of all journeys, oldest first."""
+        """Return every end of a kind, of all journeys, oldest first."""
         self._read_on()
         entries = [entry for several in self._entries.values() for entry in several]
         found = [entry for entry in entries if entry.why is why and entry.outcome is not None]
         return tuple(sorted(found, key=lambda entry: entry.at))
 
     def is_under_way(self, journey: JourneyId) -> bool:
-        """Whether the journey has begun as an item of the run and not ended, be its process alive or not."""
+        """Return whether the journey has begun as an item of the run and not ended, be its process alive or not."""
         entries = [entry for entry in self.entries(journey) if entry.why is Why.ITEM]
         return bool(entries) and entries[-1].outcome is None
 

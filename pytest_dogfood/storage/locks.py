@@ -87,7 +87,7 @@ class LockTable:
 
 
 def _byte_of(name: str) -> int:
-    """Give a name's byte; two names share one about as often as hash functions break."""
+    """Return a name's byte; two names share one about as often as hash functions break."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % _PLACES
 
 

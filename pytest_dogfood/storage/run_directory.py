@@ -79,7 +79,7 @@ class RunDirectory:
         return self.outputs / f"service-{token}-{place}.log"
 
     def logs(self) -> Iterator[Path]:
-        """Give the logs of what runs for longer than a step: services and actors."""
+        """Yield the logs of what runs for longer than a step: services and actors."""
         yield from self.outputs.glob("service-*.log")
         yield from self.outputs.glob("actor-*.log")
 
@@ -88,14 +88,14 @@ class RunDirectory:
         return private_directory(self.path / "plans")
 
     def state(self, number: int, worker: str) -> Path:
-        """Give the state directory of a chain on a worker; a replacement worker has a new name, so a new state."""
+        """Return the state directory of a chain on a worker; a replacement worker has a new name, so a new state."""
         return private_directory(self.state_path(number, worker))
 
     def state_path(self, number: int, worker: str) -> Path:
         return self.path / f"c{number}-{worker}"
 
     def has_other_states(self, number: int, state: Path) -> bool:
-        """Whether the chain has had a state on some other worker, which must have died."""
+        """Return whether the chain has had a state on some other worker, which must have died."""
         return any(path != state for path in self.path.glob(f"c{number}-*"))
 
     def fresh_workdir(self, worker: str, number: int) -> Path:
@@ -103,7 +103,7 @@ class RunDirectory:
 
 
 def project_name(rootdir: Path) -> str:
-    """Give eight hexadecimal digits that stand for a project on this machine."""
+    """Return eight hexadecimal digits that stand for a project on this machine."""
     return hashlib.sha256(os.fsencode(rootdir.resolve())).hexdigest()[:8]
 
 
@@ -201,7 +201,7 @@ def _alone(root: Path, project: str) -> Iterator[None]:
 
 
 def default_root() -> Path:
-    """Give the place for runs: short, so that sockets fit below the states, and private to the user."""
+    """Return the place for runs: short, so that sockets fit below the states, and private to the user."""
     temporary = Path(tempfile.gettempdir())
     if len(str(temporary)) > len("/tmp/some-where") and os.access("/tmp", os.W_OK):  # noqa: S108 - only for its shortness; what we make there is private
         temporary = Path("/tmp")  # noqa: S108
@@ -221,7 +221,7 @@ def checked_root(root: Path) -> Path:
 
 
 def too_long_for_sockets(root: Path) -> str:
-    """Say what is wrong if sockets would not fit below the states of runs in this place; empty if they do."""
+    """Return what is wrong if sockets would not fit below the states of runs in this place; empty if they do."""
     longest = len(str(root / "ffffff" / LONGEST_STATE_NAME))
     if longest <= LONGEST_STATE_PATH:
         return ""

@@ -75,7 +75,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
     deaths: int = 0
 
     def died(self) -> bool:
-        """Whether the process that provisioned was gone before it came to an end."""
+        """Return whether the process that provisioned was gone before it came to an end."""
         return not self.message and not alive(self.pid, self.born)
 
 
@@ -187,7 +187,7 @@ class Registry:
         return self._record_of(token, place).kept
 
     def holdings(self, place: str) -> tuple[Holding, ...]:
-        """Give everything that holds in a place, oldest first."""
+        """Return everything that holds in a place, oldest first."""
         found = [one.holding for one in self._read_on().get(place, {}).values() if one.holding is not None]
         return tuple(sorted(found, key=lambda one: (one.since, one.token)))
 
@@ -211,7 +211,7 @@ class Registry:
             self.forget(token, place)
 
     def attempts(self, token: Token) -> tuple[Attempt, ...]:
-        """Give the attempts at a token, in whatever place, that failed or are under way."""
+        """Return the attempts at a token, in whatever place, that failed or are under way."""
         records = self._read_on()
         found = [records[place].get(token) for place in sorted(records)]
         return tuple(one.attempt for one in found if one is not None and one.attempt is not None)
@@ -306,5 +306,5 @@ class MachineRegistry:
 
 
 def own_identity(run: str) -> RunIdentity:
-    """Give the lease of the run that this process leads."""
+    """Return the lease of the run that this process leads."""
     return RunIdentity(run=run, pid=os.getpid(), born=start_time(os.getpid()))

@@ -114,7 +114,7 @@ class _Aside:
 
 
 def _watches(plugin: object) -> bool:
-    """Whether a plugin is one of pytest's own, as for warnings, or pytest-timeout: what is torn down may hang."""
+    """Return whether a plugin is pytest's own, as for warnings, or pytest-timeout: what is torn down may hang."""
     name = getattr(plugin, "__name__", None)
     module = name if isinstance(name, str) else type(plugin).__module__
     return module.startswith("_pytest.") or module == "pytest_timeout"

@@ -87,7 +87,7 @@ class JobSource(Protocol):
     """Knows what depends on what."""
 
     def jobs(self, ids: Sequence[str]) -> Sequence[Job]:
-        """Give one job per node id, `index` being its place; raises pytest.UsageError if the graph is invalid."""
+        """Return one job per node id, `index` being its place; raises pytest.UsageError if the graph is invalid."""
 
     def finished(self, node_id: str) -> None:
         """Take note that a worker is through with an item, its reruns included, before what comes after it begins."""
@@ -246,12 +246,12 @@ class DogfoodScheduling:
         return tuple(node_id for index, node_id in enumerate(self._ids) if index not in finished)
 
     def is_busy(self, node: Worker) -> bool:
-        """Whether a worker is in the middle of an item."""
+        """Return whether a worker is in the middle of an item."""
         held = self._held.get(node, [])
         return bool(held) and held[0] in self._started
 
     def has_joined(self, node: Worker) -> bool:
-        """Whether a worker's collection was accepted."""
+        """Return whether a worker's collection was accepted."""
         return node in self._collections
 
     def _begin(self, jobs: Sequence[Job]) -> None:

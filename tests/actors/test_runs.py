@@ -188,7 +188,7 @@ def test_a_replay_without_any_actor_comes_to_the_same(recorded: tuple[Live, Run]
 
 
 def first_lines(run: Run) -> dict[str, str]:
-    """Say of each failure where and what, but for why an actor stopped: a recording has no reasons."""
+    """Return of each failure where and what, but for why an actor stopped: a recording has no reasons."""
     lines = {name: case.message.partition("\n")[0] for name, case in run.cases.items()}
     return {name: re.sub(r"none: .*", "none", line) for name, line in lines.items()}
 

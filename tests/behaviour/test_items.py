@@ -118,7 +118,7 @@ class Ran:
         return (self.inner.path / "notes").read_text(encoding="utf-8").splitlines()
 
     def outcomes(self) -> dict[str, str]:
-        """Give the name of each test case of the JUnit file with what became of it."""
+        """Return the name of each test case of the JUnit file with what became of it."""
         cases = ET.parse(self.inner.path / "junit.xml").iter("testcase")  # noqa: S314 - our own file
         return {
             case.attrib["name"]: next((child.tag for child in case if child.tag != "properties"), "passed")

@@ -51,7 +51,7 @@ def own_shop(inner: Make) -> Inner:
 
 
 def told(result: pytest.RunResult, word: str) -> list[str]:
-    """Give the names of the journeys of which the short summary says `word`."""
+    """Return the names of the journeys of which the short summary says `word`."""
     found = (line for line in result.outlines if line.startswith(f"{word} shop.journey.yaml::"))
     return sorted(line.split("::")[1].split(" ")[0] for line in found)
 

@@ -137,7 +137,10 @@ FILES = {
 
 
 def told(result: pytest.RunResult) -> Told:
-    """Give the last part of each node id in the short summary with the word said of it; skips are not listed there."""
+    """Return the last part of each node id in the short summary with the word said of it.
+
+    Skips are not listed there.
+    """
     words = ("PASSED", "FAILED", "ERROR", "XFAIL", "XPASS")
     found = (line.split(" ", 1) for line in result.outlines if line.startswith(words) and "::" in line)
     return {rest.partition(" - ")[0].partition("::")[2]: word for word, rest in found}

@@ -33,7 +33,7 @@ BROKEN = {
 
 @pytest.fixture(scope="module", params=["-n0", "-n2", "--dogfood-check"])
 def refused(request: pytest.FixtureRequest, new_scene: Callable[[], Scene]) -> tuple[Scene, Run, Run]:
-    """Give the run over a graph with mistakes, and that with a file besides that cannot be read."""
+    """Return the run over a graph with mistakes, and that with a file besides that cannot be read."""
     scene = new_scene()
     for name, text in BROKEN.items():
         scene.write(name, text)

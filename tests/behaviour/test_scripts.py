@@ -24,7 +24,7 @@ def sh(*lines: str) -> str:
 
 
 def script_number(number: int) -> str:
-    """Give a script that checks for itself that what it needs is there, and that it runs once."""
+    """Return a script that checks for itself that what it needs is there, and that it runs once."""
     needs = [f"n{needed}" for needed in FIFTY[number] if needed in FIFTY]
     return sh(
         f"# dogfood: establishes: n{number}",

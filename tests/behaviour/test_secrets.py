@@ -91,7 +91,7 @@ def scene(request: pytest.FixtureRequest, new_live: Callable[[], Live]) -> tuple
 
 
 def files(live: Live) -> Iterator[Path]:
-    """Give what the harness has written: the kept run, and what it knows of this machine."""
+    """Yield what the harness has written: the kept run, and what it knows of this machine."""
     yield from (path for path in live.state_root.rglob("*") if path.is_file())
 
 

@@ -82,7 +82,7 @@ MISFORTUNES = """
 
 @pytest.fixture(scope="module", params=["-n0", "-n2"])
 def unlucky(request: pytest.FixtureRequest, new_scene: Callable[[], Scene]) -> tuple[Run, Run]:
-    """Give a usual run and a quiet one."""
+    """Return a usual run and a quiet one."""
     scene = new_scene()
     scene.write("shop.journey.yaml", MISFORTUNES)
     return scene.run(request.param), scene.run(request.param, "-q")

@@ -94,13 +94,13 @@ TOOLS: Mapping[str, Contender] = {"ctest": ctest, "make": make}
 
 
 def available() -> Mapping[str, Contender]:
-    """Give all contenders that this machine has, we first."""
+    """Return all contenders that this machine has, we first."""
     return {**OURS, **PEERS, **{name: one for name, one in TOOLS.items() if shutil.which(name)}}
 
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """Give a directory for one measurement."""
+    """Return a directory for one measurement."""
     directory = Path(tempfile.mkdtemp(prefix="dogfood-bench-"))
     try:
         yield directory

@@ -108,7 +108,7 @@ TINY = "200 jobs of 10 ms"
 
 
 def ideal(jobs: Sequence[Job], workers: int) -> float:
-    """Give the makespan of a list schedule, longest way first, by workers that need no time between jobs."""
+    """Return the makespan of a list schedule, longest way first, by workers that need no time between jobs."""
     by_name = {job.name: job for job in jobs}
     then = dependents(jobs)
     way = ways(jobs, then)
@@ -130,12 +130,12 @@ def ideal(jobs: Sequence[Job], workers: int) -> float:
 
 
 def bound(jobs: Sequence[Job], workers: int) -> float:
-    """Give the longer of the critical path and the total over the workers: nothing is faster."""
+    """Return the longer of the critical path and the total over the workers: nothing is faster."""
     return max(*ways(jobs, dependents(jobs)).values(), sum(job.seconds for job in jobs) / workers)
 
 
 def dependents(jobs: Sequence[Job]) -> dict[str, list[str]]:
-    """Give for each job those that need it."""
+    """Return for each job those that need it."""
     then: dict[str, list[str]] = {job.name: [] for job in jobs}
     for job in jobs:
         for before in job.after:
@@ -144,7 +144,7 @@ def dependents(jobs: Sequence[Job]) -> dict[str, list[str]]:
 
 
 def ways(jobs: Sequence[Job], then: Mapping[str, Sequence[str]]) -> dict[str, float]:
-    """Give for each job the seconds from its start to the end of all that needs it."""
+    """Return for each job the seconds from its start to the end of all that needs it."""
     way: dict[str, float] = {}
     for job in reversed(jobs):
         way[job.name] = job.seconds + max((way[other] for other in then[job.name]), default=0.0)

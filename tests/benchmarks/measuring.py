@@ -25,7 +25,7 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """Say whether the target is met, if there is one."""
+        """Return whether the target is met, if there is one."""
         if self.target is None:
             return ""
         met = self.ours >= self.target if self.at_least else self.ours <= self.target
@@ -51,12 +51,12 @@ def medians(seen: Mapping[str, Sequence[float]]) -> dict[str, float]:
 
 
 def ratio(seen: Mapping[str, Sequence[float]], ours: str, theirs: str) -> float:
-    """Give the median of the ratios within each round, in which both met the same machine."""
+    """Return the median of the ratios within each round, in which both met the same machine."""
     return median([one / other for one, other in zip(seen[ours], seen[theirs], strict=True)])
 
 
 def spread(seen: Mapping[str, Sequence[float]]) -> float:
-    """Give how far the worst variant's measurements lie apart, as a part of their median."""
+    """Return how far the worst variant's measurements lie apart, as a part of their median."""
     return max((max(values) - min(values)) / median(values) for values in seen.values())
 
 
@@ -67,7 +67,7 @@ def wall(action: Callable[[], object]) -> float:
 
 
 def processor(action: Callable[[], object]) -> float:
-    """Give the processor seconds of the processes that an action starts and waits for."""
+    """Return the processor seconds of the processes that an action starts and waits for."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     action()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -75,12 +75,12 @@ def processor(action: Callable[[], object]) -> float:
 
 
 def own_processor(action: Callable[[], object]) -> float:
-    """Give the processor seconds that an action takes within this process, whoever else uses the machine."""
+    """Return the processor seconds that an action takes within this process, whoever else uses the machine."""
     started = time.process_time()
     action()
     return time.process_time() - started
 
 
 def load() -> float:
-    """Give how many processes want to run, on average over the last minute."""
+    """Return how many processes want to run, on average over the last minute."""
     return os.getloadavg()[0]

@@ -76,7 +76,7 @@ def run(case: Case, runs: Interruptions) -> Ended:
 
 
 def complaints(case: Case, ended: Ended, running: Sequence[int]) -> Iterator[str]:
-    """Give everything that is not as it should be."""
+    """Yield everything that is not as it should be."""
     if running:
         yield f"processes go on: {running}"
     # While pytest itself starts, it answers Ctrl-C with a traceback.

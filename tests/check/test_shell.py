@@ -28,7 +28,7 @@ echo "build done"
 
 
 def remarks(make: Make, files: Mapping[str, str]) -> list[tuple[str, int, str]]:
-    """Give the remarks of a check: path, line and hint."""
+    """Return the remarks of a check: path, line and hint."""
     path = make(files).path
     for script in path.glob("*.sh"):
         script.chmod(0o755)

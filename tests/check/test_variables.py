@@ -21,7 +21,7 @@ SETTINGS = """
 
 
 def warnings(text: str, *environment: str) -> list[tuple[str, int]]:
-    """Give the message, up to its colon or comma, and the line of each unknown variable in a journey file."""
+    """Return the message, up to its colon or comma, and the line of each unknown variable in a journey file."""
     return [(message.partition(",")[0], line) for message, line in whole_warnings(text, *environment)]
 
 

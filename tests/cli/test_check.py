@@ -60,7 +60,7 @@ BROKEN = {
 
 
 def found_by(done: CompletedProcess[str]) -> list[str]:
-    """Give severity, code and place of each finding."""
+    """Return severity, code and place of each finding."""
     return [
         f"{one['severity']} {one['code']} {one['path']}:{one['line']}:{one['column']}"
         for one in json.loads(done.stdout)["findings"]

@@ -23,7 +23,7 @@ COMMANDS = ("check", "graph", "schema", "new", "explain", "merge")
 
 
 def ended(*arguments: str) -> int:
-    """Give the exit status with which argparse ends the command."""
+    """Return the exit status with which argparse ends the command."""
     with pytest.raises(SystemExit) as end:
         main(arguments)
     assert isinstance(end.value.code, int)

@@ -19,7 +19,7 @@ TOKENS = ["user-logged-in", "5", "null", "true", "0-1", "db-ready:linux"]
 
 
 def taken_up(text: str) -> str:
-    """Give a template with every key that it offers."""
+    """Return a template with every key that it offers."""
     return re.sub(r"^( *)#(?=\S|  )", r"\1", text, flags=re.MULTILINE)
 
 

@@ -107,7 +107,7 @@ def test_parcel():
 
 
 def told(result: pytest.RunResult) -> Told:
-    """Give the last part of each node id in the short summary with the word said of it."""
+    """Return the last part of each node id in the short summary with the word said of it."""
     words = ("PASSED", "FAILED", "ERROR")
     found = (line.split(" ", 1) for line in result.outlines if line.startswith(words) and "::" in line)
     return {rest.partition(" - ")[0].rpartition("::")[2]: word for word, rest in found}

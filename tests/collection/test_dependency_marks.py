@@ -24,7 +24,7 @@ SHUFFLED = "--randomly-seed=7"
 
 
 def told(result: pytest.RunResult) -> Told:
-    """Give what the lines of -v say of each test, its teardown behind it if that has failed."""
+    """Return what the lines of -v say of each test, its teardown behind it if that has failed."""
     found: Told = {}
     for match in filter(None, map(LINE.match, map(str.rstrip, result.outlines))):
         word = match["first"] or match["then"]

@@ -46,14 +46,14 @@ CAUSE = {
 
 
 def remembered(project: Inner) -> set[str]:
-    """Give the node ids that --lf would run."""
+    """Return the node ids that --lf would run."""
     file = project.path / ".pytest_cache" / "v" / "cache" / "lastfailed"
     found: dict[str, bool] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     return set(found)
 
 
 def told(result: pytest.RunResult) -> dict[str, str]:
-    """Give the last part of each node id in the short summary with the word said of it."""
+    """Return the last part of each node id in the short summary with the word said of it."""
     words = ("PASSED", "FAILED", "ERROR")
     found = (line.split(" ", 1) for line in result.outlines if line.startswith(words) and "::" in line)
     return {rest.partition(" - ")[0].rpartition("::")[2]: word for word, rest in found}

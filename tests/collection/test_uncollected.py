@@ -19,7 +19,7 @@ SEEN = {"seen.journey.yaml": 'id: seen\nsteps: [{run: "true"}]\n'}
 
 
 def warnings(make: Make, files: Mapping[str, str], *arguments: str) -> list[tuple[str, str, str]]:
-    """Give the warnings of a check: path, message and hint."""
+    """Return the warnings of a check: path, message and hint."""
     path = make({**SEEN, **files}).path
     report = json.loads(dogfood(path, "check", "--format", "json", *arguments).stdout)
     return [

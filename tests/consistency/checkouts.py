@@ -17,7 +17,7 @@ QUICK = Limits(fetch=20, commit=20, other=20, grace=0.5)
 
 
 def isolated(home: Path) -> dict[str, str]:
-    """Give an environment in which only what `home` says configures git."""
+    """Return an environment in which only what `home` says configures git."""
     home.mkdir(exist_ok=True)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "SSH_"))}
     (home / ".gitconfig").write_text(
@@ -45,7 +45,7 @@ class Checkout:
         return done.stdout
 
     def does(self, *arguments: str) -> bool:
-        """Tell whether git does what it is asked for."""
+        """Return whether git does what it is asked for."""
         done = subprocess.run(
             ["git", *arguments], cwd=self.path, env=self.environment, capture_output=True, check=False
         )
@@ -78,7 +78,7 @@ class Checkout:
         path.chmod(0o755)
 
     def having(self, **variables: str) -> Checkout:
-        """Give the same checkout as it is seen with these environment variables."""
+        """Return the same checkout as it is seen with these environment variables."""
         return Checkout(path=self.path, environment={**self.environment, **variables})
 
     def repository(self, limits: Limits = QUICK) -> Repository:

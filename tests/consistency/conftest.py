@@ -21,7 +21,7 @@ MACHINE = Machine(id="11111111-1111-4111-8111-111111111111", host="here")
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
-    """Give the URL of a PostgreSQL server: DOGFOOD_TEST_POSTGRES, or one that is started for the session."""
+    """Return the URL of a PostgreSQL server: DOGFOOD_TEST_POSTGRES, or one that is started for the session."""
     if named := os.environ.get("DOGFOOD_TEST_POSTGRES"):
         yield named
         return
@@ -59,7 +59,7 @@ def postgres_url(new_postgres_url: Callable[[], str]) -> str:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def hub_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Give the URL of a hub that does not exist yet, once on each database."""
+    """Return the URL of a hub that does not exist yet, once on each database."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/hub.sqlite"
     url: str = request.getfixturevalue("postgres_url")
@@ -68,7 +68,7 @@ def hub_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def hub(hub_url: str) -> Iterator[Hub]:
-    """Give an empty hub, once on each database."""
+    """Return an empty hub, once on each database."""
     made, _ = Hub.create(hub_url)
     with made:
         yield made
@@ -121,7 +121,7 @@ def farm(tmp_path: Path) -> Farm:
 
 @pytest.fixture
 def plain_git(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> Farm:
-    """Give a farm whose git is the one that the program under test calls, too."""
+    """Return a farm whose git is the one that the program under test calls, too."""
     for name in [name for name in os.environ if name.startswith(("GIT_", "SSH_"))]:
         monkeypatch.delenv(name)
     for name, value in farm.environment.items():

@@ -30,7 +30,7 @@ REPO = "shop"
 
 
 def plan(statuses: Mapping[str, str]) -> str:
-    """Give a workplan with these tasks."""
+    """Return a workplan with these tasks."""
     blocks = (
         f"## {name}\n\n```task\nid: {name}\nstatus: {status}\n```\n" for name, status in statuses.items()
     )
@@ -117,7 +117,7 @@ class Desk:
         return self.clone.out("rev-list", "--count", "HEAD..@{upstream}") == "0"
 
     def statuses(self) -> dict[str, tuple[str, int]]:
-        """Give the statuses in the file, with their reopen counts."""
+        """Return the statuses in the file, with their reopen counts."""
         found = re.findall(
             r"id: (\S+)\nstatus: (\S+)\n(?:reopened: (\d+))?", self.clone.plan.read_bytes().decode()
         )
@@ -165,7 +165,7 @@ def codes(report: RepoReport) -> list[str]:
 
 
 def finding(report: RepoReport, task_id: str | None = None, code: str | None = None) -> Finding:
-    """Give the only finding of this task and code; either may be left out."""
+    """Return the only finding of this task and code; either may be left out."""
     found = [
         each for each in report.findings if task_id in {None, each.task_id} and code in {None, each.code}
     ]
@@ -174,7 +174,7 @@ def finding(report: RepoReport, task_id: str | None = None, code: str | None = N
 
 
 def state(desk: Desk) -> tuple[object, ...]:
-    """Give all that fix may write."""
+    """Return all that fix may write."""
     hub = desk.hub
     return (
         hub.tasks(),

@@ -120,7 +120,7 @@ def path_of(task_id: str) -> str:
 
 
 def entries(content: bytes) -> dict[str, Entry]:
-    """Give what a file says, in the order in which it says it."""
+    """Return what a file says, in the order in which it says it."""
     return {
         found["id"].decode(): Entry(found["status"].decode(), int(found["count"] or 0))
         for found in _TASK.finditer(content)
@@ -128,7 +128,7 @@ def entries(content: bytes) -> dict[str, Entry]:
 
 
 def entries_in(directory: Path) -> dict[str, Entry]:
-    """Give what all files of a checkout say."""
+    """Return what all files of a checkout say."""
     return {name: entry for path in FILES for name, entry in entries((directory / path).read_bytes()).items()}
 
 
@@ -151,12 +151,12 @@ def with_words(content: bytes, words: int) -> bytes:
 
 
 def besides_statuses(content: bytes) -> bytes:
-    """Give what nobody but a person may change."""
+    """Return what nobody but a person may change."""
     return re.sub(
         _TASK, lambda found: found[0].replace(found["before"] + found["status"], found["before"]), content
     )
 
 
 def besides_tasks(content: bytes) -> bytes:
-    """Give what a deliberate move must not change either: it may count a reopen, too."""
+    """Return what a deliberate move must not change either: it may count a reopen, too."""
     return re.sub(_TASK, lambda found: found["before"] + found["rest"] + found["end"], content)

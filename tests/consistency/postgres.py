@@ -133,7 +133,7 @@ def _words_to_act_unprivileged(place: Path) -> list[str]:
 
 
 def _within_reach(programs: Path, place: Path) -> Path:
-    """Give programs that everybody may run: copies, where root keeps them in a directory of root's own."""
+    """Return programs that everybody may run: copies, where root keeps them in a directory of root's own."""
     if all(above.stat().st_mode & stat.S_IXOTH for above in (programs, *programs.parents)):
         return programs
     # A wheel's programs look for their libraries by where they are themselves: copied with the same layout.

@@ -58,7 +58,7 @@ class Follower:
         return now
 
     def everything(self) -> Mapping[str, Rows]:
-        """Give all that fix may write."""
+        """Return all that fix may write."""
         return {table: self._rows(table, "*") for table in ("tasks", "task_events", "writebacks")}
 
     def read_log(self) -> None:
@@ -182,7 +182,7 @@ def require_commits(clone: Checkout, before: Picture, after: Picture, *, died: b
 
 
 def _message(before: Mapping[str, Entry], after: Mapping[str, Entry]) -> str:
-    """Give the message as a pattern: only the date is left open."""
+    """Return the message as a pattern: only the date is left open."""
     changes = (
         f"- {name}: {entry.status} → {after[name].status}\n"
         for name, entry in before.items()

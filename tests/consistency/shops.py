@@ -42,7 +42,7 @@ class Shop:
         return Run(status=done.returncode, text=done.stdout + done.stderr, cases=read_junit(report))
 
     def state(self) -> tuple[object, ...]:
-        """Give all that a check must leave alone."""
+        """Return all that a check must leave alone."""
         ignored = {"__pycache__", "FETCH_HEAD"}
         files = {
             path: path.read_bytes()

@@ -48,7 +48,7 @@ class Stages:
 
     @contextmanager
     def stage(self, machines: int) -> Iterator[Stage]:
-        """Give a stage that is gone afterwards."""
+        """Return a stage that is gone afterwards."""
         root = self._root / uuid.uuid4().hex[:8]
         root.mkdir()
         url = self._new_hub(root.name)

@@ -42,13 +42,13 @@ class Written:
 
 @st.composite
 def fences(draw: st.DrawFn) -> tuple[str, str]:
-    """Give the indentation of a fence, and its mark."""
+    """Return the indentation of a fence, and its mark."""
     return " " * draw(st.integers(0, 3)), draw(st.sampled_from("`~")) * draw(st.integers(3, 6))
 
 
 @st.composite
 def blocks(draw: st.DrawFn, task_id: str, status: Status) -> list[str]:
-    """Give the lines of a task block."""
+    """Return the lines of a task block."""
     indentation, mark = draw(fences())
     quote = draw(st.sampled_from(["", "'", '"']))
     gap = draw(st.sampled_from([" ", "  ", "\t", " \t "]))
@@ -67,7 +67,7 @@ def blocks(draw: st.DrawFn, task_id: str, status: Status) -> list[str]:
 
 @st.composite
 def distractions(draw: st.DrawFn) -> list[str]:
-    """Give lines that look like a task, but are none."""
+    """Return lines that look like a task, but are none."""
     inner = ["```task", "id: X-T01", "status: todo", "```"]
     mark = draw(st.sampled_from(["`````", "~~~"]))
     shapes = [
@@ -84,7 +84,7 @@ def distractions(draw: st.DrawFn) -> list[str]:
 
 @st.composite
 def prose(draw: st.DrawFn) -> list[str]:
-    """Give headings, rules and paragraphs that end by themselves before a fence."""
+    """Return headings, rules and paragraphs that end by themselves before a fence."""
     line = draw(_WORDS).lstrip("`~<>\t ")
     shapes = [[f"## T01 — {line}"], [f"A sentence: {line}"], ["---"], [f"Heading {line}", "---"]]
     return draw(st.sampled_from(shapes))
@@ -92,7 +92,7 @@ def prose(draw: st.DrawFn) -> list[str]:
 
 @st.composite
 def joined(draw: st.DrawFn, lines: list[str]) -> str:
-    """Give the lines with ends of all kinds; an empty one never turns the end before it into CR LF."""
+    """Return the lines with ends of all kinds; an empty one never turns the end before it into CR LF."""
     text = ""
     for line in lines:
         end = draw(LINE_ENDS)
@@ -102,7 +102,7 @@ def joined(draw: st.DrawFn, lines: list[str]) -> str:
 
 @st.composite
 def workplans(draw: st.DrawFn) -> Written:
-    """Give a workplan with some tasks, of which none needs a refusal."""
+    """Return a workplan with some tasks, of which none needs a refusal."""
     statuses = {f"X-T{number:02}": draw(STATUSES) for number in range(draw(st.integers(1, 4)))}
     pieces = [["---", "type: workplan", "status: active", "---"]]
     for task_id, status in statuses.items():
@@ -120,7 +120,7 @@ def workplans(draw: st.DrawFn) -> Written:
 
 @st.composite
 def mutilated(draw: st.DrawFn) -> bytes:
-    """Give the bytes of a workplan after an accident: some cut out, some put in, perhaps not even text."""
+    """Return the bytes of a workplan after an accident: some cut out, some put in, perhaps not even text."""
     content = draw(workplans()).content
     at, count = draw(st.integers(0, len(content))), draw(st.integers(0, 12))
     pieces = [

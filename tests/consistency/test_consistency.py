@@ -15,7 +15,7 @@ from tests.consistency.machines import REPO, Desk, World, codes, finding, plan, 
 
 
 def seen(desk: Desk) -> dict[str, object]:
-    """Give all that check must leave as it is."""
+    """Return all that check must leave as it is."""
     files = sorted(path for path in desk.clone.path.rglob("*") if path.is_file())
     return {
         "files": {

@@ -31,7 +31,7 @@ def section(title: str) -> str:
 
 
 def first_cells(text: str) -> set[str]:
-    """Give the names in the first column of the tables."""
+    """Return the names in the first column of the tables."""
     cells = re.findall(r"^\| ([^|]+) \|", text, re.MULTILINE)
     return {name for cell in cells for name in re.findall(r"`([\w-]+)", cell)}
 

@@ -29,7 +29,7 @@ def desk(both: tuple[World, Desk]) -> Desk:
 
 
 def is_untouched(desk: Desk, before: bytes) -> bool:
-    """Tell whether the workplan is as it was, committed, and without anything beside it."""
+    """Return whether the workplan is as it was, committed, and without anything beside it."""
     here = [path.name for path in desk.clone.plan.parent.iterdir()]
     return (desk.clone.plan.read_bytes(), desk.clone.git("status", "--porcelain"), here) == (
         before,

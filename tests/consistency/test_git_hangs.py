@@ -17,7 +17,7 @@ LIMITS = "consistency: {fetch_timeout: 600ms, commit_timeout: 900ms, git_timeout
 
 @pytest.fixture
 def mark(monkeypatch: pytest.MonkeyPatch) -> str:
-    """Give what every process that fix starts carries in its environment."""
+    """Return what every process that fix starts carries in its environment."""
     value = str(uuid.uuid4())
     monkeypatch.setenv("DOGFOOD_TEST_HANGS", value)
     return f"DOGFOOD_TEST_HANGS={value}"

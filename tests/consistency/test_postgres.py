@@ -20,7 +20,7 @@ from tests.consistency import postgres
 
 @pytest.fixture
 def silent_port() -> Iterator[int]:
-    """Give a port that accepts connections and never says a word."""
+    """Return a port that accepts connections and never says a word."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
         yield port

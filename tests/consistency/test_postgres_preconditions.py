@@ -51,7 +51,7 @@ def as_role(url: str, role: str) -> str:
 
 
 def granted(error: RightsError) -> list[str]:
-    """Give the statements that a message says help."""
+    """Return the statements that a message says help."""
     return re.findall(r"^    (GRANT .*;)$", str(error), re.MULTILINE)
 
 
@@ -73,7 +73,7 @@ def hub_on_postgres(postgres_url: str) -> Iterator[Hub]:
 
 @pytest.fixture
 def encoded_url(postgres_url: str, postgres_server: str, request: pytest.FixtureRequest) -> Iterator[str]:
-    """Give the URL of an empty database of the encoding that the test's parameter names."""
+    """Return the URL of an empty database of the encoding that the test's parameter names."""
     del postgres_url
     name = f"encoded_{uuid.uuid4().hex}"
     run_sql(

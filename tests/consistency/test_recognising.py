@@ -32,7 +32,7 @@ def shop(data_directory: Path, plain_git: Farm) -> Clone:
 
 @pytest.fixture
 def known(data_directory: Path) -> Known:
-    """Give the checkouts as the hub knows them, with their repositories."""
+    """Return the checkouts as the hub knows them, with their repositories."""
 
     def look() -> list[tuple[str, str]]:
         with Hub.open(str(data_directory / "hub.sqlite")) as hub:

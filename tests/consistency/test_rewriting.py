@@ -29,7 +29,7 @@ def statuses(content: bytes) -> dict[str, str | None]:
 
 
 def single_replacements(content: bytes, old: bytes, new: bytes) -> Iterator[bytes]:
-    """Give all that one exchange of `old` for `new` can make of the content."""
+    """Yield all that one exchange of `old` for `new` can make of the content."""
     at = content.find(old)
     while at >= 0:
         yield content[:at] + new + content[at + len(old) :]

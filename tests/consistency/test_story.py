@@ -37,7 +37,7 @@ class Machine:
         return [line.strip() for line in self.dogfood("consistency fix --repo shop")[1:-1]]
 
     def tasks(self) -> list[dict[str, str]]:
-        """Give what the hub has."""
+        """Return what the hub has."""
         found: list[dict[str, str]] = json.loads("\n".join(self.dogfood("hub tasks --format json")))["tasks"]
         return found
 
@@ -45,7 +45,7 @@ class Machine:
         return {name: (self.clone.path / name).read_text() for name in (LOGIN, MAIL)}
 
     def commits_since(self, commit: str) -> list[tuple[str, list[str]]]:
-        """Give message and files of each commit, the oldest first."""
+        """Return message and files of each commit, the oldest first."""
         ids = self.clone.out("rev-list", "--reverse", f"{commit}..").split()
         return [
             (

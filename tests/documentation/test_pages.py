@@ -114,7 +114,7 @@ def test_what_a_page_shows_of_a_run_is_what_the_run_prints(
 
 
 def printed_by(command: str, directory: Path, states: Path) -> str:
-    """Give what a command prints that begins with `pytest` or `dogfood`, in an environment of its own."""
+    """Return what a command prints that begins with `pytest` or `dogfood`, in an environment of its own."""
     inherited = ("GIT_", "PYTEST_", "DOGFOOD_", "_DOGFOOD_", "COV_")
     environment = {name: text for name, text in os.environ.items() if not name.startswith(inherited)}
     environment |= {"COLUMNS": "100", "PYTHONDONTWRITEBYTECODE": "1"}

@@ -25,7 +25,7 @@ def drawn(*journeys: Journey, capabilities: tuple[Capability, ...] = ()) -> ET.E
 
 
 def groups(root: ET.Element, kind: str) -> dict[str, ET.Element]:
-    """Give the groups of a kind by the first line of their titles."""
+    """Return the groups of a kind by the first line of their titles."""
     found = [group for group in root.iter(f"{SVG}g") if group.get("class") == kind]
     return {(group.findtext(f"{SVG}title") or "").splitlines()[0]: group for group in found}
 
@@ -35,7 +35,7 @@ def texts(element: ET.Element) -> list[str]:
 
 
 def lines(root: ET.Element, style: str) -> list[ET.Element]:
-    """Give the lines with this style, those of the legend left out."""
+    """Return the lines with this style, those of the legend left out."""
     return [
         path
         for path in root.iter(f"{SVG}path")

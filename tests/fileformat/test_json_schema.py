@@ -139,7 +139,10 @@ RIGHT_JOURNEYS = [
 
 
 def seen_by_an_editor(text: str) -> list[Any]:
-    """Give the document, its plain scalars typed as YAML 1.2's core schema says; none if there is none to be shown."""
+    """Return the document, its plain scalars typed as YAML 1.2's core schema says.
+
+    None if there is none to be shown.
+    """
     node = read_document(text.encode(), Findings("a.yaml"))
     return [] if node is None else [free_value(node)]
 

@@ -31,7 +31,7 @@ def dice(request: pytest.FixtureRequest) -> Random:
 
 @pytest.fixture
 def machine(dice: Random, short_root: Path) -> Machine:
-    """Give machines that have the files of one random project, and nothing else in common."""
+    """Return machines that have the files of one random project, and nothing else in common."""
     scene = varied_scene(dice)
     files = further_files(dice)
 
@@ -53,7 +53,7 @@ def remember_nonsense(project: Project, dice: Random) -> None:
 
 
 def cases(path: Path) -> Counter[tuple[str | None, ...]]:
-    """Give what JUnit says of each case, but for times and places."""
+    """Return what JUnit says of each case, but for times and places."""
     return Counter(
         (case.get("classname"), case.get("name"), *(word for one in case for word in _said(one)))
         for case in ET.parse(path).iter("testcase")  # noqa: S314 - a run of ours has written it
@@ -61,7 +61,7 @@ def cases(path: Path) -> Counter[tuple[str | None, ...]]:
 
 
 def _said(element: ET.Element) -> tuple[str | None, ...]:
-    """Give the tag of what was said against an item, and why it was skipped. For whom something failed is chance."""
+    """Return the tag of what was said against an item, and why it was skipped. For whom something failed is chance."""
     if element.tag == "skipped":
         return element.tag, element.get("type"), element.get("message")
     return (element.tag,) if element.tag in {"failure", "error"} else ()

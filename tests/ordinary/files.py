@@ -217,7 +217,7 @@ def _second_part(item: Item) -> str:
 
 
 def _others(model: Model, made: tuple[str, ...]) -> list[str]:
-    """Say that there is no value for what is saved by others that establish the same, but not made here."""
+    """Return that there is no value for what is saved by others that establish the same, but not made here."""
     return [f"echo {name}=none" for name in (model.saved_with(made[0]) if made else ()) if name not in made]
 
 

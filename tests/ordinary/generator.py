@@ -12,7 +12,7 @@ LOCKS = ("gpu", "door")
 
 
 def random_model(dice: Random, *, least: int = 5, most: int = 10) -> Model:
-    """Give a project: every token has a rank; items below it may establish it, the others may need it."""
+    """Return a project: every token has a rank; items below it may establish it, the others may need it."""
     count = dice.randint(least, most)
     names = [f"t{number}" for number in range(dice.randint(count // 2, count - 1))]
     ranks = dict(zip(names, sorted(dice.randrange(count) for _ in names), strict=True))
@@ -121,7 +121,7 @@ class Rehearsal:
     present: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def holds(self, order: list[Item]) -> bool:
-        """Tell whether every item finds what it requires, within two rounds of looking for it."""
+        """Return whether every item finds what it requires, within two rounds of looking for it."""
         self.present.clear()
         return all(self._run(item) for item in order)
 

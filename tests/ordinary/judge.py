@@ -19,7 +19,7 @@ class Event:
 
     @property
     def where(self) -> str:
-        """Give the state directory of an item, or the file of a token."""
+        """Return the state directory of an item, or the file of a token."""
         return self.rest[0]
 
 
@@ -35,7 +35,7 @@ class Judge:
     log: Sequence[Event]
 
     def complaints(self, expected: Mapping[str, str], *, attempts: int = 1) -> list[str]:
-        """Give what is wrong with a run that went through its selection, of which each item had some attempts."""
+        """Return what is wrong with a run that went through its selection, of which each item had some attempts."""
         return [
             *self.always(),
             *self._too_early(expected),
@@ -43,7 +43,7 @@ class Judge:
         ]
 
     def always(self) -> list[str]:
-        """Give what is wrong with a run, even if it was interrupted."""
+        """Return what is wrong with a run, even if it was interrupted."""
         return [
             *(f"{one.who} {' '.join(one.rest)}" for one in self.log if one.what == "violation"),
             *self._not_cleaned_up(),

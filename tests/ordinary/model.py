@@ -66,7 +66,7 @@ class Item:
 
     @property
     def name(self) -> str:
-        """Give the name that `-k` and JUnit know it by."""
+        """Return the name that `-k` and JUnit know it by."""
         return f"test_{self.id}" if self.python else self.id
 
     @property
@@ -75,7 +75,7 @@ class Item:
 
     @property
     def bases(self) -> tuple[str, ...]:
-        """Give what the tokens that it establishes rest on."""
+        """Return what the tokens that it establishes rest on."""
         return tuple(token for token in self.requires if token not in self.invalidates)
 
 
@@ -103,7 +103,7 @@ class Model:
         return [item for item in self.items if token in item.invalidates]
 
     def bases(self, token: str) -> set[str]:
-        """Give everything that a token may rest on, directly or not, whatever brings it about."""
+        """Return everything that a token may rest on, directly or not, whatever brings it about."""
         found: set[str] = set()
         waiting = [token]
         while waiting:
@@ -115,7 +115,7 @@ class Model:
         return found
 
     def saved_with(self, token: str) -> list[str]:
-        """Give the tokens whose values are saved wherever this one's is: all that establish one save the same names."""
+        """Return the tokens whose values are saved wherever this one's is: all that establish it save the same."""
         found = {token}
         for _ in self.tokens:
             found.update(
@@ -124,14 +124,14 @@ class Model:
         return sorted(found)
 
     def before(self, name: str) -> set[str]:
-        """Give the items that establish something that an item rests on."""
+        """Return the items that establish something that an item rests on."""
         needs = {*self.item(name).requires}
         for token in list(needs):
             needs |= self.bases(token)
         return {item.id for token in needs for item in self.establishers(token)}
 
     def expected(self, selected: Collection[str], mended: Collection[str] = ()) -> dict[str, str]:
-        """Give the outcome of each selected item: passed, failed, error, deferred or skipped.
+        """Return the outcome of each selected item: passed, failed, error, deferred or skipped.
 
         Only the gates of the selection count. Items that are `mended` have no fault any more.
         """
@@ -173,7 +173,7 @@ def gates(gate: Item, item: Item) -> bool:
 
 
 def placed_before(model: Model) -> Iterator[tuple[str, str]]:
-    """Give the pairs of which the first item must be finished before the second starts."""
+    """Yield the pairs of which the first item must be finished before the second starts."""
     for item in model.items:
         for token in item.requires:
             for other in model.establishers(token):

@@ -77,7 +77,7 @@ class Project:
         return self.start(*arguments, **environment).end()
 
     def last_failed(self) -> set[str]:
-        """Give the node ids that `--lf` would run."""
+        """Return the node ids that `--lf` would run."""
         path = self.directory / ".pytest_cache/v/cache/lastfailed"
         return set(json.loads(path.read_text())) if path.exists() else set()
 
@@ -112,7 +112,7 @@ class Run:
 
 
 def outcomes(report: Path) -> dict[str, str]:
-    """Give what JUnit says of each item, by name; a run that was killed may have left no report."""
+    """Return what JUnit says of each item, by name; a run that was killed may have left no report."""
     found: dict[str, str] = {}
     words = {"failure": "failed", "error": "error", "skipped": "skipped"}
     for case in ET.parse(report).iter("testcase") if report.exists() and report.stat().st_size else ():  # noqa: S314 - our own run wrote it

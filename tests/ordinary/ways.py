@@ -37,7 +37,7 @@ class Trial:
     def wrong(
         self, seen: Seen, selected: Collection[str], *, mended: bool = False, attempts: int = 1
     ) -> list[str]:
-        """Give what is wrong with a run that went through its selection."""
+        """Return what is wrong with a run that went through its selection."""
         expected = self.model.expected(selected, self.model.ids if mended else ())
         found = [
             *self.differences(expected, seen.outcomes),

@@ -100,14 +100,14 @@ def _shop(scene: Scene) -> Scene:
 
 @pytest.fixture(scope="module", params=["-n0", "-n2"])
 def whole(request: pytest.FixtureRequest, new_scene: Callable[[], Scene]) -> tuple[Scene, Run]:
-    """Give a run of everything."""
+    """Return a run of everything."""
     scene = _shop(new_scene())
     return scene, scene.run(request.param)
 
 
 @pytest.fixture(scope="module", params=["-n0", "-n2"])
 def partial(request: pytest.FixtureRequest, new_scene: Callable[[], Scene]) -> tuple[Scene, Run]:
-    """Give a run of those alone that need something."""
+    """Return a run of those alone that need something."""
     scene = _shop(new_scene())
     return scene, scene.run(request.param, "-k", "uses")
 

@@ -57,7 +57,7 @@ def outcomes(content: Mapping[str, Any]) -> dict[str, str]:
 
 
 def kinds(path: Path) -> Counter[tuple[str | None, str | None, tuple[str, ...]]]:
-    """Give what JUnit says of each case: class, name, and the tags of what was said against it."""
+    """Return what JUnit says of each case: class, name, and the tags of what was said against it."""
     return Counter(
         (case.get("classname"), case.get("name"), tuple(one.tag for one in case if one.tag != "properties"))
         for case in ET.parse(path).iter("testcase")  # noqa: S314 - a run of ours has written it
@@ -65,7 +65,7 @@ def kinds(path: Path) -> Counter[tuple[str | None, str | None, tuple[str, ...]]]
 
 
 def messages(path: Path) -> set[str]:
-    """Give the first lines of what JUnit says against items."""
+    """Return the first lines of what JUnit says against items."""
     said = [case for case in ET.parse(path).iter() if "message" in case.attrib]  # noqa: S314 - as above
     return {one.attrib["message"].partition("\n")[0] for one in said}
 

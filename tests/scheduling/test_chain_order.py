@@ -31,7 +31,7 @@ LAW = settings(deadline=None, max_examples=150)
 
 
 def by_chain(plan: Plan, ran: Iterable[JourneyId]) -> Orders:
-    """Give the journeys of each chain in the order in which they ran."""
+    """Return the journeys of each chain in the order in which they ran."""
     chain_of = {one.id: one.chain for one in plan.journeys}
     orders: Orders = defaultdict(list)
     for one in ran:

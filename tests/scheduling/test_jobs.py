@@ -58,7 +58,7 @@ class World:
         self.ids = [self.given[place] for place in in_group_order(self.given, self.plan, "loadfile")]
 
     def after(self, nodeid: str) -> set[str]:
-        """Give the items that must come before an item, with those that must come before these."""
+        """Return the items that must come before an item, with those that must come before these."""
         planned = self.plan.by_nodeid()
         nodeid_of = {one.id: one.nodeid for one in self.plan.journeys}
         chains: dict[str, list[str]] = defaultdict(list)

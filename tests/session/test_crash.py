@@ -130,7 +130,7 @@ def run(scene: tuple[Live, Run]) -> Run:
 
 
 def ran(live: Live, journey: str) -> list[list[str]]:
-    """Give worker and state of each time the journey's first step ran."""
+    """Return worker and state of each time the journey's first step ran."""
     return [words[1:] for line in live.lines("log") if (words := line.split())[0] == journey]
 
 

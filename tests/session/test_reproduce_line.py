@@ -102,7 +102,7 @@ EVERYTHING = [*TYPED, "-m", "", "shop", "shop/named.yaml"]
 
 
 def failures(result: pytest.RunResult) -> dict[str, str]:
-    """Give the headline of each failure by the line that reproduces it, without numbers of lines and directories."""
+    """Return the headline of each failure by the line that reproduces it, without numbers of lines and directories."""
     text = result.stdout.str()
     found = re.finditer(
         r"^([\w./' -]+:\d+:.*)\n(?:(?!reproduce: ).*\n)*?reproduce: (.*)$", text, re.MULTILINE

@@ -41,7 +41,7 @@ def dead() -> RunIdentity:
 
 
 def machine(tmp_path: Path, run: str) -> MachineRegistry:
-    """Give the view of a run that is alive as long as this test."""
+    """Return the view of a run that is alive as long as this test."""
     return MachineRegistry(tmp_path / "machine", replace(own_identity("x"), run=run))
 
 

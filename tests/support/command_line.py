@@ -25,7 +25,7 @@ def dogfood(directory: Path, *arguments: str, **environment: str) -> subprocess.
 
 
 def tree(directory: Path) -> dict[str, bytes]:
-    """Give every file below a directory with its content, and every directory."""
+    """Return every file below a directory with its content, and every directory."""
     return {
         path.relative_to(directory).as_posix(): path.read_bytes() if path.is_file() else b""
         for path in directory.rglob("*")

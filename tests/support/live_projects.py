@@ -67,12 +67,12 @@ class Live:
         return self.start(*arguments, **environment).end()
 
     def lines(self, name: str) -> list[str]:
-        """Give the lines of a file that journeys have written, none if there is no such file."""
+        """Return the lines of a file that journeys have written, none if there is no such file."""
         path = self.path / name
         return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
     def running(self) -> list[int]:
-        """Give the processes of this project's runs that have not ended."""
+        """Return the processes of this project's runs that have not ended."""
         found = [
             pid for pid in watcher.pids() if watcher.alive(pid, None) and watcher.carries(pid, self.marker)
         ]

@@ -38,7 +38,7 @@ def ran(
     text: str = "",
     status: int | None = None,
 ) -> Manifest:
-    """Give the manifest of a shard on which journeys came to these outcomes."""
+    """Return the manifest of a shard on which journeys came to these outcomes."""
     told = [*outcomes.values(), *(replayed or {}).values()]
     items = [
         ItemRecord(nodeid=nodeid(name), outcome=outcome, seconds=1.0, text=text if outcome.is_bad else "")

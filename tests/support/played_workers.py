@@ -46,7 +46,7 @@ class Simulation:
         self._chains = self.scene.graph().chains
 
     def run(self) -> dict[JourneyId, str]:
-        """Give what became of each planned journey."""
+        """Return what became of each planned journey."""
         if not self.workers:
             for planned in self.plan.journeys:
                 self._start(planned.nodeid, NO_WORKER)
@@ -116,12 +116,12 @@ class Simulation:
             self.outcomes[planned.id] = "deferred" if closed else self._attempt(journey, place)
 
     def _is_held_back(self, journey: Journey, worker: str) -> bool:
-        """Whether a gate is closed before something that another shard runs as an item."""
+        """Return whether a gate is closed before something that another shard runs as an item."""
         gates = gates_by_tier(self.scene.graph(), self.elsewhere if journey.id in self.elsewhere else ())
         return any(self._gate(gate, worker) != "passed" for gate in gates[journey.tier])
 
     def _gate(self, gate: JourneyId, worker: str) -> str:
-        """Give what a gate came to; one of another shard is replayed here, once."""
+        """Return what a gate came to; one of another shard is replayed here, once."""
         if gate in self.outcomes:
             return self.outcomes[gate]
         if gate not in self.gates_of_others:
@@ -176,7 +176,7 @@ class Simulation:
 
 
 def replays_without_cause(done: Simulation, selected: Collection[JourneyId]) -> list[tuple[JourneyId, Place]]:
-    """Give the replays of journeys that had passed as items, though nothing they establish was lost or is elsewhere."""
+    """Return the replays of journeys that had passed as items, though nothing they establish was lost."""
     chains = {planned.id: planned.chain for planned in done.plan.journeys}
     return [
         (journey, place)

@@ -125,7 +125,7 @@ class Project:
         return Seen(dict(_outcomes(report)), events, done.stdout, done.returncode)
 
     def complaints(self, seen: Seen, selected: list[JourneyId]) -> list[str]:
-        """Give everything in the log of a run that the guarantee forbids."""
+        """Return everything in the log of a run that the guarantee forbids."""
         return [
             *self.missed(seen),
             *self._starts_before_an_establisher_ended(seen.log, selected),
@@ -133,7 +133,7 @@ class Project:
         ]
 
     def missed(self, seen: Seen) -> list[str]:
-        """Give the tokens that journeys required and that were not there when they ran."""
+        """Return the tokens that journeys required and that were not there when they ran."""
         missing = [f"{one.who} misses {one.where}" for one in seen.log if one.what == "violation"]
         return [*missing, *self._starts_without_tokens(seen.log)]
 
@@ -191,7 +191,7 @@ class Project:
                 yield f"{token} was provisioned {times} times in {where}, and {lost} times it was lost"
 
     def _is_simple(self) -> bool:
-        """Whether nothing is ever lost, and no chain's token is needed in the state of another chain."""
+        """Return whether nothing is ever lost, and no chain's token is needed in the state of another chain."""
         return not any(journey.invalidates for journey in self.scene.journeys) and not any(
             capability.requires for capability in self.scene.capabilities
         )

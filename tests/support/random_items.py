@@ -58,7 +58,7 @@ def _below_providers(scene: Scene) -> Iterator[JourneyId]:
 
 
 def _could_be_a_test(scene: Scene, journey: Journey) -> bool:
-    """Whether a journey says nothing that a test cannot say, and nobody has to repeat it after a destroyer."""
+    """Return whether a journey says nothing that a test cannot say, and nobody has to repeat it after a destroyer."""
     simple = journey.tier is Tier.CORE and not journey.gating and not journey.invalidates
     return simple and not any(map(scene.destroyers, journey.establishes))
 
@@ -71,7 +71,7 @@ def as_test(journey: Journey) -> Journey:
 
 
 def further_files(dice: Random) -> dict[str, str]:
-    """Give files of tests outside of the graph, and journeys that run once per value."""
+    """Return files of tests outside of the graph, and journeys that run once per value."""
     return {**dict(_plain_tests(dice)), "matrix.journey.yaml": _matrix(dice)}
 
 
@@ -82,7 +82,7 @@ def _plain_tests(dice: Random) -> Iterator[tuple[str, str]]:
 
 
 def _matrix(dice: Random) -> str:
-    """Give a token per value, of which one may not come about."""
+    """Return a token per value, of which one may not come about."""
     values = [f"v{number}" for number in range(dice.randint(1, 3))]
     bad = dice.choice([*values, "none"])
     scope = dice.choice(["chain", "machine"])

@@ -19,7 +19,7 @@ NEIGHBOURS = {
 
 
 def leaving_out(arguments: Collection[str], *others: str) -> list[str]:
-    """Give the options that leave out the neighbours which `arguments` do not speak of, and `others`."""
+    """Return the options that leave out the neighbours which `arguments` do not speak of, and `others`."""
     words = " ".join(arguments)
     names = [name for name, option in NEIGHBOURS.items() if option not in words]
     return [word for name in (*names, *others) for word in ("-p", f"no:{name}")]

@@ -30,7 +30,7 @@ class Scene:
         path.write_text(textwrap.dedent(text), encoding="utf-8")
 
     def lines(self, name: str) -> list[str]:
-        """Give the lines of a file that journeys have written, none if there is no such file."""
+        """Return the lines of a file that journeys have written, none if there is no such file."""
         path = self.path / name
         return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 

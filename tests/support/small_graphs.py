@@ -54,13 +54,13 @@ def journey(
 
 
 def report_with_plan(graph: CapabilityGraph) -> Report:
-    """Give the report on a graph and on the plan to run all of it, as nothing but its estimates is known."""
+    """Return the report on a graph and on the plan to run all of it, as nothing but its estimates is known."""
     durations = weights(graph.journeys.values(), seen={}, committed={})
     return report_on(graph, make_plan(graph, list(graph.journeys), durations=durations), ())
 
 
 def picture_with_plan(graph: CapabilityGraph) -> Picture:
-    """Give the picture of a graph with what that report says."""
+    """Return the picture of a graph with what that report says."""
     return picture_of(graph, report_with_plan(graph))
 
 

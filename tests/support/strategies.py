@@ -32,7 +32,7 @@ class Scene(Struct, frozen=True, kw_only=True):
         return [journey.id for journey in self.journeys]
 
     def capability(self, token: Token) -> Capability:
-        """Give the definition of a token, or what counts where there is none."""
+        """Return the definition of a token, or what counts where there is none."""
         found = {capability.token: capability for capability in self.capabilities}
         return found.get(token, Capability(token=token, location=ANYWHERE))
 
@@ -46,7 +46,7 @@ class Scene(Struct, frozen=True, kw_only=True):
         return [journey for journey in self.journeys if token in journey.invalidates]
 
     def expected(self, selected: Collection[JourneyId]) -> dict[JourneyId, str]:
-        """Say what becomes of the selected journeys: passed, failed, error or deferred, from the graph alone.
+        """Return what becomes of the selected journeys: passed, failed, error or deferred, from the graph alone.
 
         A journey that is not selected counts as replayed: no gate holds it back.
         """
@@ -184,7 +184,7 @@ def _without_gates_that_wait_for_later_tiers(
 
 
 def ancestors(graph: CapabilityGraph, journey: JourneyId) -> set[JourneyId]:
-    """Give everything that must be finished before a journey, and before that in turn."""
+    """Return everything that must be finished before a journey, and before that in turn."""
     found: set[JourneyId] = set()
     waiting = [journey]
     while waiting:

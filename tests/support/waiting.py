@@ -19,6 +19,6 @@ def until(condition: Callable[[], bool]) -> bool:
 
 
 def pid_in(path: Path) -> int:
-    """Give the process id that somebody writes into a file, once it is there."""
+    """Return the process id that somebody writes into a file, once it is there."""
     assert until(lambda: path.exists() and path.read_text().endswith("\n"))
     return int(path.read_text())

@@ -32,7 +32,7 @@ _ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
 def network_file_system(path: Path, mounts: str | None = None) -> str:
-    """Give the type of the network file system that a path lies on; empty where it is local or unknown.
+    """Return the type of the network file system that a path lies on; empty where it is local or unknown.
 
     `mounts` has the format of Linux's /proc/self/mountinfo, which is read if it is not given.
     """
@@ -110,14 +110,14 @@ def parse_url(text: str, *, base: Path | None = None) -> URL:
 
 
 def _lacks_its_scheme(text: str) -> bool:
-    """Tell whether this is a URL without its beginning rather than a file; its password would be shown as a path."""
+    """Return whether this is a URL without its beginning rather than a file; its password would be shown as a path."""
     return (
         "://" not in text and _USER.match(text) is not None and not text.startswith(("/", "./", "../", "~"))
     )
 
 
 def _after_user(text: str) -> str:
-    """Give what comes after the user and the password of a URL: an '@' in there may come from the password."""
+    """Return what comes after the user and the password of a URL: an '@' in there may come from the password."""
     rest = text.partition("://")[2]
     found = _USER.match(rest)
     if found is None or _PORT_AND_OPTIONS.match(found[1] or ""):
@@ -126,7 +126,7 @@ def _after_user(text: str) -> str:
 
 
 def shown(url: URL) -> str:
-    """Give a URL for people, without its password; an SQLite file by its path."""
+    """Return a URL for people, without its password; an SQLite file by its path."""
     if url.get_backend_name() == "sqlite":
         return url.database or ""
     url = url.set(drivername="postgresql")  # as people write it; the driver is our affair

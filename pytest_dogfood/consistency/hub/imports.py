@@ -80,7 +80,7 @@ def parse_tasks(content: bytes, *, path: str) -> tuple[ImportedTask, ...]:
 
 
 def problems_in_words(found: tuple[Diagnostic, ...]) -> tuple[str, ...]:
-    """Give each problem as lines for people, without a code: nothing else reads them."""
+    """Return each problem as lines for people, without a code: nothing else reads them."""
     return tuple(
         f"{one.location.path}:{one.location.line}: {one.message}" + (f" ({one.hint})" if one.hint else "")
         for one in found
@@ -249,7 +249,7 @@ class Result(Struct, frozen=True, kw_only=True):
 
 
 def only_task(hub: Hub, name: str, repo: str | None = None) -> HubTask:
-    """Give the one task that a name means; raises HubUsageError for none and for several."""
+    """Return the one task that a name means; raises HubUsageError for none and for several."""
     found = hub.find(name, repo=repo)
     if not found:
         within = f" of '{repo}'" if repo is not None else ""
@@ -345,7 +345,7 @@ def _moved(hub: Hub, task: ImportedTask, found: HubTask, stamp: Stamp) -> Result
 
 
 def _way_back(task: ImportedTask, there: Status, seen: HubTask) -> str:
-    """Say what only a person may do, where the file knows of a reopen that the hub has not seen."""
+    """Return what only a person may do, where the file knows of a reopen that the hub has not seen."""
     if task.reopen_count <= seen.reopen_count or RANK[task.status] >= RANK[there]:
         return ""
     again = f"dogfood consistency reopen {task.task_id} --to {task.status.value} --reason TEXT"
@@ -353,7 +353,7 @@ def _way_back(task: ImportedTask, there: Status, seen: HubTask) -> str:
 
 
 def _as_it_is(hub: Hub, task: HubTask) -> Iterator[HubTask]:
-    """Give the task as it was seen, and then, as long as somebody asks for more, as it is by now."""
+    """Yield the task as it was seen, and then, as long as somebody asks for more, as it is by now."""
     yield task
     for _ in range(RETRIES):
         yield hub.task(task.id) or task

@@ -27,7 +27,7 @@ DATA_DIR_VARIABLE = "DOGFOOD_DATA_DIR"
 
 
 def data_directory() -> Path:
-    """Give the user's data directory for this program; nothing is created."""
+    """Return the user's data directory for this program; nothing is created."""
     if named := os.environ.get(DATA_DIR_VARIABLE):
         return Path(named).absolute()
     from platformdirs import user_data_path
@@ -36,7 +36,7 @@ def data_directory() -> Path:
 
 
 def this_machine(*, create: bool = True) -> Machine:
-    """Give this machine; without `create` its id is empty until something was registered here."""
+    """Return this machine; without `create` its id is empty until something was registered here."""
     path = data_directory() / "machine-id"
     try:
         found = _read(path) or (_created(path) if create else "")
@@ -49,7 +49,7 @@ def this_machine(*, create: bool = True) -> Machine:
 
 
 def current_actor() -> str:
-    """Give the name of the user at work."""
+    """Return the name of the user at work."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # a container may run under a number that has no name
@@ -91,7 +91,7 @@ _MISNOMERS = ("dogfood.yml", ".dogfood.yaml", ".dogfood.yml")
 
 
 def read_project_file(directory: Path) -> Mapping[str, Any]:
-    """Give what the dogfood.yaml of a directory holds; nothing where there is none.
+    """Return what the dogfood.yaml of a directory holds; nothing where there is none.
 
     Raises HubUsageError where it cannot be read, has keys that nobody reads, or goes by another name.
     """
@@ -108,7 +108,7 @@ def read_project_file(directory: Path) -> Mapping[str, Any]:
 
 
 def settings_text(path: Path) -> str:
-    """Give a settings file's text; nothing where there is none. Raises HubUsageError where it cannot be read."""
+    """Return a settings file's text; nothing where there is none. Raises HubUsageError where it cannot be read."""
     try:
         # Of a pipe nobody knows whether its text will ever come.
         return path.read_text(encoding="utf-8-sig") if stat.S_ISREG(path.stat().st_mode) else ""
@@ -119,7 +119,7 @@ def settings_text(path: Path) -> str:
 
 
 def _holds_ours(path: Path) -> bool:
-    """Tell whether a file is meant for us: one of such a name may be another tool's, a workflow for instance."""
+    """Return whether a file is meant for us: one of such a name may be another tool's, a workflow for instance."""
     try:
         return bool(_OURS & _parsed(path)[0].keys())
     except HubUsageError:
@@ -127,7 +127,7 @@ def _holds_ours(path: Path) -> bool:
 
 
 def _parsed(path: Path) -> tuple[Mapping[str, Any], list[str]]:
-    """Give the content, and what is wrong with its keys."""
+    """Return the content, and what is wrong with its keys."""
     text = settings_text(path)
     if not text:
         return {}, []
@@ -214,12 +214,12 @@ def locate(option: str | None = None, *, start: Path | None = None) -> Location:
 
 
 def local_hub() -> Path:
-    """Give the file that `hub init --local` makes, be it there or not."""
+    """Return the file that `hub init --local` makes, be it there or not."""
     return data_directory() / "hub.sqlite"
 
 
 def pinned_id(start: Path) -> tuple[str, Path]:
-    """Give the id that the nearest dogfood.yaml with a `hub:` pins, and that file; two empty values for none."""
+    """Return the id that the nearest dogfood.yaml with a `hub:` pins, and that file; two empty values for none."""
     for directory in _upwards(start):
         section = read_project_file(directory).get("hub")
         if section is None:
@@ -286,6 +286,6 @@ def open_hub(option: str | None, *, readonly: bool = False, repository: Path | N
 
 
 def hub_url(option: str | None) -> URL:
-    """Give the URL of the hub that is meant; raises HubError."""
+    """Return the URL of the hub that is meant; raises HubError."""
     location = locate(option)
     return parse_url(location.url, base=location.base)

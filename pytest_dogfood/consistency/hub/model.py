@@ -119,7 +119,7 @@ class Position(Struct, frozen=True, order=True):
 
 
 def parse_status(text: str | None) -> Status | None:
-    """Give the status of exactly this name; None for every other text, and for none."""
+    """Return the status of exactly this name; None for every other text, and for none."""
     try:
         return Status(text) if text is not None else None
     except ValueError:
@@ -135,7 +135,7 @@ def is_closed(status: Status) -> bool:
 
 
 def nearest(text: str | None) -> str:
-    """Give the name of the status that was probably meant, or the empty string."""
+    """Return the name of the status that was probably meant, or the empty string."""
     plain = "_".join((text or "").casefold().replace("-", " ").replace("_", " ").split())
     if plain in _HABITS:
         return _HABITS[plain].value

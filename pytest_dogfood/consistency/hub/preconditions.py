@@ -127,7 +127,7 @@ def _role(connection: Connection) -> _Role:
 
 
 def _grants(lacking: Mapping[str, list[str]], role: _Role, *, sequence: bool) -> Iterator[str]:
-    """Give a statement for each set of rights, with all tables that lack just these."""
+    """Yield a statement for each set of rights, with all tables that lack just these."""
     same: dict[tuple[str, ...], list[str]] = {}
     for table, rights in lacking.items():
         same.setdefault(tuple(rights), []).append(table)
@@ -143,7 +143,7 @@ def _let_run(where: str, role: _Role, grants: Iterator[str] | tuple[str, ...]) -
 
 
 def _hidden_schemas(connection: Connection, role: _Role) -> Iterator[str]:
-    """Give the schemas of the search path that the role may not use, quoted."""
+    """Yield the schemas of the search path that the role may not use, quoted."""
     path: str = connection.execute(select(func.current_setting("search_path"))).scalar_one()
     names = [name.strip().strip('"').replace("$user", role.name) for name in path.split(",")]
     usable = text(

@@ -60,7 +60,7 @@ def read_tasks(
 
 
 def find_tasks(connection: Connection, name: str, slug: str | None = None) -> tuple[HubTask, ...]:
-    """Give the tasks with this id in their repositories, or the one with this id in the hub."""
+    """Return the tasks with this id in their repositories, or the one with this id in the hub."""
     named = or_(tasks.c.task_id == name, tasks.c.id == _as_uuid(name))
     query = _tasks().where(named).order_by(repos.c.slug)
     if slug is not None:
@@ -76,7 +76,7 @@ def task_of_key(connection: Connection, key: str) -> HubTask | None:
 def read_events(
     connection: Connection, task: str | None = None, slug: str | None = None, *, regressions: bool = False
 ) -> tuple[Event, ...]:
-    """Give events, those of one task in the order of its versions, of several as they come by the hub's clock.
+    """Return events, those of one task in the order of its versions, of several as they come by the hub's clock.
 
     With `regressions` only those that lowered a rank.
     """
@@ -95,7 +95,7 @@ def read_events(
 
 
 def read_histories(connection: Connection, slug: str) -> dict[str, frozenset[str]]:
-    """Give, for each task of a repository that has events of its current reopen count, the statuses they mention.
+    """Return, for each task of a repository that has events of its current reopen count, the statuses they mention.
 
     What a reopen left behind belongs to the count before: a file that says so again carries news.
     """
@@ -148,7 +148,7 @@ def _as_uuid(name: str) -> str | None:
 
 
 def repo_of(connection: Connection, slug: str, root_commit: str) -> Repo:
-    """Give the repository of a slug, added if it is new; an empty `root_commit` is one that is not known."""
+    """Return the repository of a slug, added if it is new; an empty `root_commit` is one that is not known."""
     _insert_once(connection, repos, id=str(uuid.uuid4()), slug=slug, root_commit=root_commit)
     found = read_repos(connection, slug)[0]
     if not root_commit or root_commit == found.root_commit:
@@ -163,7 +163,7 @@ def repo_of(connection: Connection, slug: str, root_commit: str) -> Repo:
 
 
 def checkout_of(connection: Connection, repo: Repo, path: Path, machine: Machine) -> Checkout:
-    """Give the checkout of a repository at a path of this machine, added if it is new."""
+    """Return the checkout of a repository at a path of this machine, added if it is new."""
     row = {"machine_id": machine.id, "host": machine.host, "path": str(path)}
     _insert_once(connection, checkouts, id=str(uuid.uuid4()), repo=repo.id, **row)
     here = (checkouts.c.machine_id == machine.id, checkouts.c.path == str(path))

@@ -74,7 +74,7 @@ metadata = MetaData(
 
 
 def _moment(name: str) -> Column[object]:
-    """Give a column for the server's time: for display only, decisions never look at it."""
+    """Return a column for the server's time: for display only, decisions never look at it."""
     return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
 
 
@@ -156,7 +156,7 @@ writebacks = Table(
 
 
 def rank(status: ColumnElement[str]) -> ColumnElement[int]:
-    """Give the rank of a status as SQL; NULL, with which no comparison holds, for one that we do not know."""
+    """Return the rank of a status as SQL; NULL, with which no comparison holds, for one that we do not know."""
     return case({known.value: number for known, number in RANK.items()}, value=status)
 
 
@@ -212,7 +212,7 @@ _LOCK = 0x646F67666F6F64  # "dogfood": any number that other programs are unlike
 
 
 def found_tables(connection: Connection) -> frozenset[str]:
-    """Give those of a hub's tables that the role can see, or tables of another program with the same names."""
+    """Return those of a hub's tables that the role can see, or tables of another program with the same names."""
     return frozenset(metadata.tables).intersection(inspect(connection).get_table_names())
 
 
@@ -244,12 +244,12 @@ def require_current(connection: Connection, newest: int = len(STEPS), *, where: 
 
 
 def hub_id(connection: Connection, *, where: str = _HERE) -> str:
-    """Give the hub's id; raises HubUsageError where the table does not have exactly one."""
+    """Return the hub's id; raises HubUsageError where the table does not have exactly one."""
     return str(_only_value(connection, hubs.c.id, where))
 
 
 def _version(connection: Connection, newest: int, where: str) -> int:
-    """Give the version of the schema, 0 where there is no table of a hub's.
+    """Return the version of the schema, 0 where there is no table of a hub's.
 
     Raises SchemaTooNew, and HubUsageError where tables or their only rows are missing, or belong to another program.
     """

@@ -122,29 +122,29 @@ class Hub:
             registering.repo_of(connection, slug, "")
 
     def tasks(self, repo: str | None = None, *, statuses: Sequence[str] = ()) -> tuple[HubTask, ...]:
-        """Give the tasks, deleted ones too, in the order of repositories and ids."""
+        """Return the tasks, deleted ones too, in the order of repositories and ids."""
         with self._database.transaction(write=False) as connection:
             return queries.read_tasks(connection, repo, statuses)
 
     def find(self, name: str, *, repo: str | None = None) -> tuple[HubTask, ...]:
-        """Give every task of this id, of which each repository may have one, or the one of this UUID."""
+        """Return every task of this id, of which each repository may have one, or the one of this UUID."""
         with self._database.transaction(write=False) as connection:
             return queries.find_tasks(connection, name, repo)
 
     def task(self, key: str) -> HubTask | None:
-        """Give the task of this UUID as it is now."""
+        """Return the task of this UUID as it is now."""
         with self._database.transaction(write=False) as connection:
             return queries.task_of_key(connection, key)
 
     def events(
         self, task: str | None = None, *, repo: str | None = None, regressions: bool = False
     ) -> tuple[Event, ...]:
-        """Give the event log, each task's in the order of versions; `task` is a UUID."""
+        """Return the event log, each task's in the order of versions; `task` is a UUID."""
         with self._database.transaction(write=False) as connection:
             return queries.read_events(connection, task, repo, regressions=regressions)
 
     def histories(self, repo: str) -> Mapping[str, frozenset[str]]:
-        """Give the statuses that each task had since its last reopen; tasks without events are left out."""
+        """Return the statuses that each task had since its last reopen; tasks without events are left out."""
         with self._database.transaction(write=False) as connection:
             return queries.read_histories(connection, repo)
 
@@ -204,7 +204,7 @@ class Hub:
             connection.execute(writebacks.insert(), [asdict(each) for each in done])
 
     def writebacks(self) -> tuple[Writeback, ...]:
-        """Give what was written back into files, the oldest first."""
+        """Return what was written back into files, the oldest first."""
         columns = [column for column in writebacks.c if column.name not in {"id", "at"}]
         with self._database.transaction(write=False) as connection:
             rows = connection.execute(select(*columns).order_by(writebacks.c.id))
