@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from importlib import import_module
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import pytest
+if TYPE_CHECKING:
+    import pytest
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -31,25 +32,22 @@ def provides(*tokens: str, name: str | None = None) -> Callable[[F], F]:
     return mark
 
 
-Answer = Callable[[pytest.FixtureRequest, tuple[str, ...], str], None]
-"""Raises what skips the running test unless the tests named in a scope have passed."""
-
-ANSWER = pytest.StashKey[Answer]()
-"""Set where this run goes by dependency marks."""
-
-
 def depends(request: pytest.FixtureRequest, other: Iterable[str], scope: str = "module") -> None:
     """Skip the running test unless each of the `other` tests has passed, as `depends=` in its mark would.
 
     `request` is pytest's fixture of that name, of a test or of a fixture. `scope` is "session", "package", "module"
     or "class", and says where the names are looked for.
     """
-    answer = request.config.stash.get(ANSWER, None)
+    # By the plugin's name, and not by a key of its module: conftest files import this one in every run.
+    marks = request.config.pluginmanager.get_plugin("dogfood-dependency-marks")
+    answer = getattr(marks, "answer", None)
     if answer is not None:
         answer(request, tuple(other), scope)
     elif request.config.pluginmanager.hasplugin("dependency"):
         import_module("pytest_dependency").depends(request, other, scope)
     else:
+        import pytest
+
         pytest.skip(
             "depends on other tests, and only pytest --dogfood with dogfood_dependency_markers sees to that"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -31,10 +31,6 @@ from pytest_dogfood.storage.journal import Journal
 ORIGINAL = "pytest_dependency"
 ITS_PLUGIN = "dependency"
 """The name under which pytest knows its plugin."""
-
-
-def is_loaded(config: pytest.Config) -> bool:
-    return config.pluginmanager.hasplugin(ITS_PLUGIN) or config.pluginmanager.hasplugin(ORIGINAL)
 
 
 def stand_in(config: pytest.Config) -> None:
@@ -63,6 +59,10 @@ KEYWORDS = ("name", "depends", "scope")
 NODES = {"package": pytest.Package, "module": pytest.Module, "class": pytest.Class}
 
 
+Answer = Callable[[pytest.FixtureRequest, tuple[str, ...], str], None]
+"""Raises what skips the running test unless the tests named in a scope have passed."""
+
+
 class DependencyMarks:
     """The plugin that knows what dependency marks mean in this run.
 
@@ -79,6 +79,7 @@ class DependencyMarks:
         self._original = instead_of_the_original
         self._tied: Mapping[JourneyId, Dependence] = {}
         self.names = Names(())
+        self.answer: Answer | None = None
 
     @pytest.hookimpl
     def pytest_report_header(self) -> str:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_dogfood.api import ANSWER, Answer
 from pytest_dogfood.collection.added_files import ADDED
 from pytest_dogfood.collection.dependency_marks import Verdicts
 from pytest_dogfood.collection.selection import Selection
@@ -208,6 +207,5 @@ def assemble(
     running.announce(list(selection.items))
     marks = config.stash.get(DEPENDENCY_MARKS, None)
     if marks is not None:
-        answer: Answer = Verdicts(marks.names, journal, ignore_unknown=marks.ignore_unknown)
-        config.stash[ANSWER] = answer
+        marks.answer = Verdicts(marks.names, journal, ignore_unknown=marks.ignore_unknown)
     return running

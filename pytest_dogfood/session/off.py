@@ -6,8 +6,6 @@ from collections.abc import Generator
 
 import pytest
 
-from pytest_dogfood.collection.dependency_marks import is_loaded
-
 
 class OffPlugin:
     """Skips the tests that require a token, since nobody sees to it that the token is there.
@@ -17,7 +15,9 @@ class OffPlugin:
 
     def __init__(self, config: pytest.Config) -> None:
         self._marked = bool(config.getini("dogfood_dependency_markers"))
-        self._left_to_the_original = self._marked and is_loaded(config)
+        self._left_to_the_original = self._marked and any(
+            map(config.pluginmanager.hasplugin, ("dependency", "pytest_dependency"))
+        )
 
     def pytest_report_header(self) -> str | None:
         if not self._marked:

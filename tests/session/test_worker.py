@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -52,3 +54,27 @@ def test_workers_that_disagree_whether_there_is_a_graph_are_refused(inner: Make)
     result = scene.dogfood("-n2")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "the workers have made different plans" in "\n".join([*result.outlines, *result.errlines])
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "api",
+        "plugin",
+        "registration",
+        "collection.discovery",
+        "collection.exceptions",
+        "collection.stash",
+        "session.off",
+        "session.worker",
+        "xdist.barrier",
+    ],
+)
+def test_what_every_run_loads_is_light(module: str) -> None:
+    code = f"import sys, pytest_dogfood.{module}; sys.exit('msgspec' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_what_conftest_files_import_loads_not_even_pytest() -> None:
+    code = "import sys; from pytest_dogfood import depends, provides; sys.exit('pytest' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
