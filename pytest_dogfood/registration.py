@@ -1,4 +1,4 @@
-"""Brings the plugins of a run into play, each its own. What not all of them need is imported where it is."""
+"""Registers the pytest plugins that this process needs: leader, worker or check. It imports nothing heavy."""
 
 from __future__ import annotations
 

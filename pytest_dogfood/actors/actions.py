@@ -94,7 +94,7 @@ _SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "mksh", "zsh"})
 
 
 class ActionRunner(Struct, kw_only=True):
-    """Runs the actions of one journey, one after the other, at a bench of its own."""
+    """Runs the actions of one journey, one after the other, with a step runner of its own."""
 
     runner: ShellRunner
     _step: Step | None = None
@@ -138,7 +138,7 @@ class ActionRunner(Struct, kw_only=True):
         return ActionOutput(performed=performed, cwd=home, environment=environment, keeper=self.runner.keeper)
 
     def looking_from_home(self, seen: Observation) -> Observation:
-        """Return the same observation, of this stage, with files relative to the step that has begun."""
+        """Return the same observation with files relative to the step that has begun."""
         if isinstance(seen, RealObservation | ActionOutput):
             return replace(seen, cwd=self._home, environment=self._environment)
         return seen

@@ -128,7 +128,9 @@ Judge = Callable[[JourneyBrief, StepBrief, Sequence[Action]], Verdict | None]
 
 
 class ActorSession(Struct, kw_only=True):
-    """The cast of one journey. `variables` grow by what its steps save, and `commands` are those run for each step.
+    """What decides and does the steps of one journey.
+
+    `variables` grow by what its steps save, and `commands` are those run for each step.
 
     With `recorded`, what `decide` gives are commands with place holders.
     """
@@ -272,7 +274,7 @@ class Actor(Struct, frozen=True, kw_only=True):
         asked_by: str = "",
         done: StepsResult,
     ) -> None:
-        """Perform the steps of a journey into `done`; `why` and `asked_by` are kept in the trajectory."""
+        """Run the steps of a journey, told in `done`; `why` and `asked_by` are kept in the trajectory."""
         journey = actor_session.journey
         actor_session.trajectory.begin(
             journey, why=why, run=self.run.id, worker=self.worker, asked_by=asked_by
@@ -301,7 +303,7 @@ class Actor(Struct, frozen=True, kw_only=True):
             self.process.close()
 
     def actor_session(self, journey: Journey, runner: ShellRunner) -> ActorSession:
-        """Gather who plays in a journey; raises HarnessError if its recording is missing or does not fit."""
+        """Return the session of one journey; raises HarnessError if its recording is missing or does not fit."""
         prompter = self.prompter_for(journey)
         recording = self.replayed.read(journey) if self.replayed is not None and not journey.is_gui else None
         name = recording_name(journey.id).removesuffix(".json")

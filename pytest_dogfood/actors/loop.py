@@ -90,7 +90,7 @@ def never_reached(ended: Ending) -> tuple[Mismatch, ...]:
 
 
 def against(step: Step, verdict: Verdict | None) -> tuple[Mismatch, ...]:
-    """Turn the word of a judge into what is not as expected."""
+    """Return what a judge's verdict says is not as expected."""
     if verdict is None or verdict.passed:
         return ()
     return (Mismatch("judge", free_text(step), verdict.why or "not what was expected"),)
@@ -163,7 +163,7 @@ class ActorLoop:
             self._known.append(shown)
 
     def act(self, number: int, done: StepsResult, deadline: Deadline) -> StepResult:
-        """Let the actor do a step, and grade it; what it saves becomes a value of the performance."""
+        """Let the actor do a step, and grade it; what it saves becomes a value for the steps after it."""
         step = self._steps[number - 1]
         first = len(self._done_actions)
         self._actor_session.begin(step, number, variables=done.values)

@@ -33,7 +33,7 @@ def require_actor(workspace: Workspace, journey: Journey) -> None:
 
 
 def session_for(workspace: Workspace, journey: Journey, runner: ShellRunner) -> ActorSession | None:
-    """Gather who plays in a journey, if somebody has to; raises HarnessError as `require_actor` does."""
+    """Return the actor session of a journey, None if it needs none; raises HarnessError as `require_actor` does."""
     return (
         None
         if workspace.actor is None or not journey.needs_actor
@@ -51,7 +51,7 @@ def run_journey(
     asked_by: str = "",
     done: StepsResult,
 ) -> None:
-    """Perform the steps of a journey, and account for them in `done`, step by step.
+    """Run the steps of a journey, and account for them in `done`, step by step.
 
     Raises HarnessError where the harness, an actor among it, could not do its part, and NoActor where no hook answers.
     """

@@ -44,7 +44,7 @@ NOT_FOUND = frozenset({126, 127})
 
 
 class Probed(Struct, frozen=True, kw_only=True):
-    """What a probe has said: how it ended, and the bench that it ran at; `trouble` says why it could not be started."""
+    """What a probe has said: how it ended, and what ran it; `trouble` says why it could not be started."""
 
     done: StepsResult
     runner: ShellRunner
@@ -312,7 +312,7 @@ class Presence:
     def runner_for(
         self, token: Token, capability: Capability, state: ChainState, values: Mapping[str, str]
     ) -> ShellRunner:
-        """Return a bench for a capability's own commands: they work in the state, or in the shared directory."""
+        """Return a runner for a capability's own commands: they work in the state, or in the shared directory."""
         shared = self.graph.scope_of(token) is Scope.MACHINE
         place = self.workspace.run.shared if shared else state.path
         needs = self.variables(self.graph.needs_of_provider(token), state)

@@ -292,7 +292,7 @@ def forget_invalidated(presence: Presence, tokens: Iterable[Token], state: Chain
 def runner_for_journey(
     presence: Presence, journey: Journey, state: ChainState, workdir: Path | None = None
 ) -> ShellRunner:
-    """Return a bench in the journey's working directory, with the values of the tokens it requires as variables."""
+    """Return a runner in the journey's working directory, with the values of its tokens as variables."""
     workspace = presence.workspace
     workdir = workdir or workspace.workdir_for(journey, state)
     environment = workspace.environment(

@@ -87,7 +87,7 @@ class ChainState(Struct, frozen=True, kw_only=True):
 class Workspace(Struct, kw_only=True):
     """One process's view of the run's directories; `locks` is shared by all runs of this user.
 
-    `troupe` is None where there is no actor. `mark_names` are the names that conditions of marks may use. `changes` are
+    `actor` is None where there is none. `mark_names` are the names that conditions of marks may use. `changes` are
     the events after which a token that was present may be gone. `again` are the options, as shell text that ends in a
     space, with which a command does again what is done here. `uncollected` says why what would establish a token could
     not be collected.

@@ -101,7 +101,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
 
 
 def make_actor(config: pytest.Config, relays: Mapping[str, Any], workspace: Workspace) -> Actor:
-    """Put the troupe together; `relays` are the hooks as they count for an item, by its node id."""
+    """Make the actor of this process; `relays` are the hooks as they count for an item, by its node id."""
     # Most runs have no use for an actor.
     from pytest_dogfood.actors.actor import Actor, HookPrompter
     from pytest_dogfood.actors.loop import Limits

@@ -1,4 +1,4 @@
-"""One item's turn: what it needs ensured, its steps performed, what it establishes recorded."""
+"""One item from set-up over steps and clean-up to its result."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class ProductFailure(Exception):  # noqa: N818 - the product's, not the program'
 
 
 class ItemRun(Struct, kw_only=True):
-    """What has happened to one item so far. A rerun of the item is a new turn."""
+    """What has happened to one item so far. A rerun of the item is a new one."""
 
     journey: Journey
     planned: PlannedJourney
@@ -166,8 +166,8 @@ class ItemRun(Struct, kw_only=True):
             if presence.registry.made(token, place) is not None:
                 presence.registry.claim(token, place, self.values, tuple(self.secret))
 
-    def perform(self, *, verbose: bool) -> None:
-        """Do the steps; raises ProductFailure where one is not as expected, NoActor and HarnessError as `play` does."""
+    def run_steps(self, *, verbose: bool) -> None:
+        """Run the steps; raises ProductFailure if one is not as expected, else as `run_journey` does."""
         if self.workdir is None or self.runner is None:
             raise HarnessError(f"{self.journey.id} was not prepared")
         workspace = self.provisioner.presence.workspace

@@ -85,7 +85,7 @@ def _as_text(name: str, value: object) -> str:
 
 
 T = TypeVar("T")
-TURN = pytest.StashKey[ItemRun]()
+ITEM_RUN = pytest.StashKey[ItemRun]()
 LAST_REPORT = pytest.StashKey[pytest.TestReport]()
 PRESENCE_FIXTURE = "dogfood_presence"
 
@@ -120,7 +120,7 @@ class ItemHooks:
             state=state,
             request=Request(journey=journey.id, state=state),
         )
-        item.stash[TURN] = run
+        item.stash[ITEM_RUN] = run
         return run
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -137,12 +137,12 @@ class ItemHooks:
                 self._close(item, error)
             raise
         self._report_late(item, self._released(item))
-        self._report_late(item, _told(item.stash[TURN].end))
+        self._report_late(item, _told(item.stash[ITEM_RUN].end))
         return result
 
     def _released(self, item: pytest.Item) -> str:
         """Release what only this item has kept alive, after its last rerun; return what went wrong, or nothing."""
-        run = item.stash[TURN]
+        run = item.stash[ITEM_RUN]
         run.take_back_its_word()
         return _told(lambda: self._release.finished(run.planned, run.state))
 
@@ -153,7 +153,7 @@ class ItemHooks:
 
     def _close(self, item: pytest.Item, error: BaseException) -> None:
         """Clean up after an item that pytest drops without a tear-down, as after `q` in its debugger, and report it."""
-        run = item.stash[TURN]
+        run = item.stash[ITEM_RUN]
         said = ""
         if run.outcome is Outcome.PASSED:
             run.outcome, run.cause = Outcome.ERROR, Cause(who=run.journey.id, why=INTERRUPTED)
@@ -174,9 +174,9 @@ class ItemHooks:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
         __tracebackhide__ = True
-        if item.stash.get(TURN, None) is None:
+        if item.stash.get(ITEM_RUN, None) is None:
             return (yield)
-        begun = item.stash[TURN]
+        begun = item.stash[ITEM_RUN]
         run = self._new_turn(item)  # a rerun starts afresh
         if run is not None:
             run.not_begun = begun.not_begun
@@ -207,7 +207,7 @@ class ItemHooks:
     @pytest.fixture
     def dogfood_presence(self, request: pytest.FixtureRequest) -> None:
         """Ensure that what the item requires is present."""
-        _prepare(request.node.stash[TURN], request.getfixturevalue)
+        _prepare(request.node.stash[ITEM_RUN], request.getfixturevalue)
 
     @pytest.fixture
     def dogfood_state(self, request: pytest.FixtureRequest) -> Path:
@@ -224,14 +224,14 @@ class ItemHooks:
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:
         if not isinstance(pyfuncitem.parent, JourneyFile):
             return None
-        run = pyfuncitem.stash[TURN]
+        run = pyfuncitem.stash[ITEM_RUN]
         verbose = pyfuncitem.config.get_verbosity() > 0
-        _as_pytest_has_it(run, lambda: run.perform(verbose=verbose))
+        _as_pytest_has_it(run, lambda: run.run_steps(verbose=verbose))
         return True
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
-        run = item.stash.get(TURN, None)
+        run = item.stash.get(ITEM_RUN, None)
         if run is None:
             return (yield)
         if run.refusal is not None:
@@ -250,7 +250,7 @@ class ItemHooks:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
         __tracebackhide__ = True
-        run = item.stash.get(TURN, None)
+        run = item.stash.get(ITEM_RUN, None)
         if run is None:
             return (yield)
         problems = [_told(run.clean_up)]
@@ -272,7 +272,7 @@ class ItemHooks:
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
-        run = item.stash.get(TURN, None)
+        run = item.stash.get(ITEM_RUN, None)
         if run is None:
             return report
         fold_report(run, item, call, report)
@@ -292,7 +292,7 @@ class ItemHooks:
 
 
 def _turn_of(request: pytest.FixtureRequest, fixture: str) -> ItemRun:
-    run: ItemRun | None = request.node.stash.get(TURN, None)
+    run: ItemRun | None = request.node.stash.get(ITEM_RUN, None)
     if run is None:
         how = f"mark it with requires or establishes, or name `{fixture}` as an argument"
         raise harness_failure(HarnessError(f"{request.node.nodeid} does not belong to the graph: {how}"))

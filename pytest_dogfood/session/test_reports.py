@@ -130,7 +130,7 @@ _OURS = Path(__file__).parents[1]
 def fold_report(
     run: ItemRun, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport
 ) -> None:
-    """Fold a report into the turn, once it says what it should."""
+    """Put a report right, and fold it into the item run."""
     error = _what_ended(run, call, report)
     if hasattr(report, "wasxfail") and error is not None and is_of_the_harness(error):
         # The mark expects a failure of the product, which nothing has looked at.

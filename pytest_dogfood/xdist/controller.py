@@ -1,4 +1,4 @@
-"""The controller's side of a distributed run: brings our scheduler into play and keeps the exit status honest.
+"""The controller's side of a distributed run: hands xdist our scheduler and keeps the exit status honest.
 
 xdist lets some misfortunes pass with exit status 0: items that nobody ran because too many workers died, a worker that
 died between two items, an internal error of a worker at its end. Here they are named, and the run is not green.
