@@ -22,7 +22,7 @@ THEIRS = {
         import pytest
 
         HEAVY = ("yaml", "msgspec", "filelock", "jmespath")
-        EXPECTED = ("hookspecs", "plugin", "providing")
+        EXPECTED = ("api", "hookspecs", "plugin")
 
         @pytest.mark.requires("network")
         def test_with_a_mark_of_the_same_name():
