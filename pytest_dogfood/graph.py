@@ -20,7 +20,7 @@ from pytest_dogfood.journey import (
     means_every_instance,
     variable_for,
 )
-from pytest_dogfood.walks import DisjointSets, Precedence, in_order
+from pytest_dogfood.walks import DisjointSets, Precedence, in_order, reachable
 
 Acts = Callable[[Journey], bool]
 
@@ -149,13 +149,7 @@ class CapabilityGraph:
 
     def with_bases(self, tokens: Iterable[Token]) -> tuple[Token, ...]:
         """Return tokens, and what their capabilities require in turn, the nearer ones first."""
-        found = dict.fromkeys(tokens)
-        for token in (waiting := list(found)):
-            for base in self.needs_of_provider(token):
-                if base not in found:
-                    found[base] = None
-                    waiting.append(base)
-        return tuple(found)
+        return tuple(reachable(tokens, self.needs_of_provider))
 
     def bases_of(self, token: Token, maker: JourneyId | None) -> tuple[Token, ...]:
         """Return what a token rests on that `maker` has established, or its own provider (None).
@@ -272,13 +266,7 @@ class CapabilityGraph:
 
     def all_before(self, journey: JourneyId) -> frozenset[JourneyId]:
         """Return every journey that is finished before `journey` starts, where both run."""
-        found: set[JourneyId] = set()
-        waiting = [journey]
-        while waiting:
-            new = [one for one in self.prerequisites[waiting.pop()] if one not in found]
-            found.update(new)
-            waiting += new
-        return frozenset(found)
+        return frozenset(reachable(self.prerequisites[journey], self.prerequisites.__getitem__))
 
     def _establishers_before(self, journey: Journey) -> Iterator[JourneyId]:
         for token in self.needed_by(journey):
@@ -331,14 +319,12 @@ class CapabilityGraph:
 
     def tying(self, journey: Journey) -> tuple[Token, ...]:
         """Return the `chain`-scoped tokens that hold this journey to its state."""
-        found: dict[Token, None] = {}
-        waiting = [*self.required_by(journey), *journey.establishes, *journey.invalidates]
-        while waiting:
-            token = waiting.pop()
-            if token not in found and self.scope_of(token) is Scope.CHAIN:
-                found[token] = None
-                waiting.extend(self.needs_of_provider(token))
-        return tuple(found)
+        named = (*self.required_by(journey), *journey.establishes, *journey.invalidates)
+
+        def chained(tokens: Iterable[Token]) -> list[Token]:
+            return [token for token in tokens if self.scope_of(token) is Scope.CHAIN]
+
+        return tuple(reachable(chained(named), lambda token: chained(self.needs_of_provider(token))))
 
     def ordered(self, journeys: Iterable[JourneyId]) -> tuple[JourneyId, ...]:
         """Put journeys behind their prerequisites, otherwise as given. What is in a cycle comes last, as given."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import sys
 from collections import defaultdict
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -32,27 +32,34 @@ def room_for(journeys: int) -> Iterator[None]:
         sys.setrecursionlimit(limit)
 
 
-M = TypeVar("M")
+T = TypeVar("T", bound=Hashable)
 
 
-class DisjointSets(Generic[M]):
+def reachable(start: Iterable[T], following: Callable[[T], Iterable[T]]) -> dict[T, None]:
+    """Return `start` and all that follows from it, directly or by way of others: each once, the nearer ones first."""
+    found = dict.fromkeys(start)
+    for one in (waiting := [*found]):  # grows while it is read
+        new = [other for other in following(one) if other not in found]
+        found.update(dict.fromkeys(new))
+        waiting += new
+    return found
+
+
+class DisjointSets(Generic[T]):
     """Each of the members is a group of its own at first."""
 
-    def __init__(self, members: Iterable[M]) -> None:
+    def __init__(self, members: Iterable[T]) -> None:
         self._leader = {member: member for member in members}
 
-    def head(self, member: M) -> M:
+    def head(self, member: T) -> T:
         """Return the member that stands for the whole group."""
         while self._leader[member] != member:
             self._leader[member] = self._leader[self._leader[member]]
             member = self._leader[member]
         return member
 
-    def join(self, one: M, other: M) -> None:
+    def join(self, one: T, other: T) -> None:
         self._leader[self.head(one)] = self.head(other)
-
-
-T = TypeVar("T", bound=Hashable)
 
 
 def in_order(before: Mapping[T, Iterable[T]], *, first: Collection[T] = ()) -> tuple[T, ...]:
@@ -149,14 +156,7 @@ class Precedence:
 
     def waiting_for(self, journey: JourneyId) -> dict[JourneyId, None]:
         """Return the journey itself and all that come after it, however far off."""
-        seen = {journey: None}
-        to_look_at = [journey]
-        while to_look_at:
-            for other in self._after.get(to_look_at.pop(), ()):
-                if other not in seen:
-                    seen[other] = None
-                    to_look_at.append(other)
-        return seen
+        return reachable([journey], lambda one: self._after.get(one, ()))
 
     def as_mapping(self) -> dict[JourneyId, tuple[JourneyId, ...]]:
         return {journey: tuple(others) for journey, others in self._before.items()}

@@ -19,6 +19,7 @@ from pytest_dogfood.journey import (
     means_every_instance,
     variable_for,
 )
+from pytest_dogfood.walks import reachable
 
 Check = Callable[[CapabilityGraph], Iterable[Diagnostic]]
 
@@ -181,21 +182,14 @@ def _edge(graph: CapabilityGraph, one: JourneyId, other: JourneyId) -> tuple[Jou
 
 def _cycles_of_providers(graph: CapabilityGraph) -> Iterator[Diagnostic]:
     for capability in graph.capabilities.values():
-        seen: set[Token] = set()
-        waiting = list(graph.needs_of_provider(capability.token))
-        while waiting:
-            token = waiting.pop()
-            if token == capability.token:
-                yield Diagnostic(
-                    location=capability.location,
-                    code="cycle",
-                    message=f"the provider of {token!r} needs {token!r} itself, through 'requires'",
-                    hint="remove one of the 'requires' on the way round",
-                )
-                break
-            if token not in seen:
-                seen.add(token)
-                waiting.extend(graph.needs_of_provider(token))
+        token = capability.token
+        if token in reachable(graph.needs_of_provider(token), graph.needs_of_provider):
+            yield Diagnostic(
+                location=capability.location,
+                code="cycle",
+                message=f"the provider of {token!r} needs {token!r} itself, through 'requires'",
+                hint="remove one of the 'requires' on the way round",
+            )
 
 
 def _shared_directories(graph: CapabilityGraph) -> Iterator[Diagnostic]:
@@ -204,7 +198,7 @@ def _shared_directories(graph: CapabilityGraph) -> Iterator[Diagnostic]:
         if journey.workdir is not None:
             sharing[graph.chains[journey.id], journey.workdir].append(journey)
     for (_, name), journeys in sharing.items():
-        before = {journey.id: _all_before(graph, journey.id) for journey in journeys}
+        before = {journey.id: graph.all_before(journey.id) for journey in journeys}
         for one, other in combinations(journeys, 2):
             if one.id not in before[other.id] and other.id not in before[one.id]:
                 yield Diagnostic(
@@ -214,17 +208,6 @@ def _shared_directories(graph: CapabilityGraph) -> Iterator[Diagnostic]:
                     "but neither depends on the other",
                     hint="name another workdir, or let one require what the other establishes",
                 )
-
-
-def _all_before(graph: CapabilityGraph, journey: JourneyId) -> set[JourneyId]:
-    """Return every journey that one depends on, directly or through others."""
-    found: set[JourneyId] = set()
-    waiting = [journey]
-    while waiting:
-        new = set(graph.prerequisites[waiting.pop()]) - found
-        found |= new
-        waiting.extend(new)
-    return found
 
 
 def _shared_variables(graph: CapabilityGraph) -> Iterator[Diagnostic]:
@@ -266,7 +249,8 @@ def _gates_that_wait_for_later_tiers(graph: CapabilityGraph) -> Iterator[Diagnos
     for journey in gates:
         for other in graph.prerequisites[journey.id]:
             if latest[other] > journey.tier:
-                later = _latest_needed(graph, other)
+                needed = reachable([other], graph.prerequisites.__getitem__)
+                later = max(map(graph.journeys.__getitem__, needed), key=lambda one: one.tier)
                 if later.tier > journey.tier:
                     yield Diagnostic(
                         location=journey.location,
@@ -284,19 +268,6 @@ def _latest_tiers(graph: CapabilityGraph) -> dict[JourneyId, Tier]:
         needed = (found.get(other, Tier.DEEP) for other in graph.prerequisites[journey])
         found[journey] = max((graph.journeys[journey].tier, *needed))
     return found
-
-
-def _latest_needed(graph: CapabilityGraph, start: JourneyId) -> Journey:
-    latest = graph.journeys[start]
-    seen = {start}
-    waiting = [start]
-    while waiting:
-        for journey in graph.prerequisites[waiting.pop()]:
-            if journey not in seen:
-                seen.add(journey)
-                waiting.append(journey)
-                latest = max(latest, graph.journeys[journey], key=lambda one: one.tier)
-    return latest
 
 
 def _fixtures_for_machine_tokens(graph: CapabilityGraph) -> Iterator[Diagnostic]:

@@ -17,6 +17,7 @@ from pytest_dogfood.diagnostics import did_you_mean
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import ChainId, Journey, Scope, Tier, Token
 from pytest_dogfood.scheduling.plan import UNKNOWN_DURATION
+from pytest_dogfood.walks import reachable
 
 Name = TypeVar("Name")
 
@@ -126,7 +127,11 @@ def focus(picture: Picture, journey_id: str) -> Picture:
             before[link.target].append(link.source)
             after[link.source].append(link.target)
     start = NodeKey(journey_id)
-    kept = reachable(start, before) | reachable(start, after)
+    kept = {
+        key
+        for links in (before, after)
+        for key in reachable([start], lambda one, links=links: links.get(one, ()))
+    }
     journeys = tuple(node for node in picture.journeys if node.key in kept)
     chains = {node.chain for node in journeys}
     return replace(
@@ -137,18 +142,6 @@ def focus(picture: Picture, journey_id: str) -> Picture:
         chains=tuple(chain for chain in picture.chains if chain.id in chains),
         focus=journey_id,
     )
-
-
-def reachable(start: Name, following: Mapping[Name, Iterable[Name]]) -> set[Name]:
-    """Return the start and everything that follows from it."""
-    seen = {start}
-    waiting = [start]
-    while waiting:
-        for key in following.get(waiting.pop(), ()):
-            if key not in seen:
-                seen.add(key)
-                waiting.append(key)
-    return seen
 
 
 def picture_of(graph: CapabilityGraph, report: Report) -> Picture:
@@ -282,9 +275,7 @@ def _destructions(graph: CapabilityGraph, journey: Journey) -> Iterator[Link]:
     if not journey.invalidates:
         return
     others = graph.prerequisites[journey.id]
-    implied = {
-        earlier for other in others for earlier in reachable(other, graph.prerequisites) if earlier != other
-    }
+    implied = {earlier for other in others for earlier in graph.all_before(other) if earlier != other}
     required = {member for token in graph.needed_by(journey) for member in graph.establishing(token)}
     for other in others:
         if other in implied or other in required:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from pytest_dogfood.journey import JourneyId, Token
 from pytest_dogfood.scheduling.plan import Plan
-from pytest_dogfood.walks import in_order
+from pytest_dogfood.walks import in_order, reachable
 
 
 class Lifetimes:
@@ -58,7 +58,7 @@ class Lifetimes:
 
     def below(self, tokens: Iterable[Token]) -> frozenset[Token]:
         """Return `tokens`, and all that they rest on, also by way of others."""
-        return _reachable(tokens, self._rests_on)
+        return frozenset(reachable(tokens, lambda token: self._rests_on.get(token, ())))
 
     def above(self, token: Token) -> frozenset[Token]:
         """Return all tokens that rest on `token`, also by way of others."""
@@ -66,17 +66,7 @@ class Lifetimes:
         for upper, bases in self._rests_on.items():
             for base in bases:
                 resting.setdefault(base, []).append(upper)
-        return _reachable([token], resting) - {token}
-
-
-def _reachable(start: Iterable[Token], edges: Mapping[Token, Collection[Token]]) -> frozenset[Token]:
-    found = set(start)
-    waiting = list(found)
-    while waiting:
-        new = [one for one in edges.get(waiting.pop(), ()) if one not in found]
-        found.update(new)
-        waiting += new
-    return frozenset(found)
+        return frozenset(reachable([token], lambda one: resting.get(one, ()))) - {token}
 
 
 class ReleaseOrder:

@@ -10,7 +10,7 @@ from msgspec import Struct, field
 
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import ChainId, Journey, JourneyId, Tier, Token
-from pytest_dogfood.walks import in_order
+from pytest_dogfood.walks import in_order, reachable
 
 
 def weights(
@@ -200,14 +200,10 @@ def _order(
 
 def _awaited_elsewhere(planned: Mapping[JourneyId, PlannedJourney]) -> set[JourneyId]:
     """Name the items that those of another chain come after, be it by way of their own chain."""
-    awaited: set[JourneyId] = set()
-    waiting = [other for one in planned.values() for other in one.after if planned[other].chain != one.chain]
-    while waiting:
-        journey = waiting.pop()
-        if journey not in awaited:
-            awaited.add(journey)
-            waiting += planned[journey].after
-    return awaited
+    elsewhere = (
+        other for one in planned.values() for other in one.after if planned[other].chain != one.chain
+    )
+    return set(reachable(elsewhere, lambda journey: planned[journey].after))
 
 
 def gates_by_tier(graph: CapabilityGraph, among: Iterable[JourneyId]) -> dict[Tier, tuple[JourneyId, ...]]:
