@@ -308,7 +308,7 @@ class CapabilityGraph:
         first_with: dict[str, JourneyId] = {}
         for journey in self.journeys.values():
             # Tests that only together establish a token also stay together: the last one must know of the others.
-            for tie in (*self.tying(journey), *journey.groups.values()):
+            for tie in (*self.chain_tokens_of(journey), *journey.groups.values()):
                 same.join(journey.id, first_with.setdefault(tie, journey.id))
             for other in journey.follows:
                 same.join(journey.id, other)
@@ -317,7 +317,7 @@ class CapabilityGraph:
             names.setdefault(same.head(journey_id), ChainId(journey_id))
         return {journey: names[same.head(journey)] for journey in self.journeys}
 
-    def tying(self, journey: Journey) -> tuple[Token, ...]:
+    def chain_tokens_of(self, journey: Journey) -> tuple[Token, ...]:
         """Return the `chain`-scoped tokens that hold this journey to its state."""
         named = (*self.required_by(journey), *journey.establishes, *journey.invalidates)
 

@@ -256,7 +256,7 @@ class Journey(Struct, frozen=True, kw_only=True):
         return self.modality.lower() == "gui"
 
     @property
-    def continues_a_story(self) -> bool:
+    def keeps_file_order(self) -> bool:
         """Whether this is a test that others of its file count on as it is, and so runs in the order it is written."""
         return self.python and (bool(self.follows) or any(map(is_of_a_test, self.establishes)))
 

@@ -140,9 +140,9 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
     if config.getoption("dogfood_check"):
-        from pytest_dogfood.session.check_plugin import WritingNothing
+        from pytest_dogfood.session.check_plugin import CacheWriteBlocker
 
-        config.pluginmanager.register(WritingNothing(), "dogfood-writing-nothing")
+        config.pluginmanager.register(CacheWriteBlocker(), "dogfood-writing-nothing")
 
 
 def pytest_configure(config: pytest.Config) -> None:

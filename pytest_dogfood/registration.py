@@ -129,7 +129,7 @@ def _as_leader(config: pytest.Config, collector: JourneyCollector, settings: Set
     from pytest_dogfood.session.listener import LastFailed
     from pytest_dogfood.session.terminal import Terminal
     from pytest_dogfood.storage.run_directory import ALONE
-    from pytest_dogfood.xdist.controller import Distribution
+    from pytest_dogfood.xdist.controller import ControllerPlugin
 
     workers = config.getoption("dogfood_workers") or _number_of_workers(config)
     if settings.check or config.getoption("setupplan"):
@@ -142,7 +142,7 @@ def _as_leader(config: pytest.Config, collector: JourneyCollector, settings: Set
     if working is not None:
         config.pluginmanager.register(working, "dogfood-working")
     else:
-        config.pluginmanager.register(Distribution(config, leader), "dogfood-distribution")
+        config.pluginmanager.register(ControllerPlugin(config, leader), "dogfood-distribution")
     if config.getoption("setupplan"):
         from pytest_dogfood.session.off import AbsentFixtures
 

@@ -30,7 +30,7 @@ from pytest_dogfood.actor_protocol import (
     request,
 )
 from pytest_dogfood.actors.actions import ActionRunner, Trajectory
-from pytest_dogfood.actors.loop import ActorLoop, Limits, NoActor, nobody_acts
+from pytest_dogfood.actors.loop import ActorLoop, Limits, NoActor, no_actor_reason
 from pytest_dogfood.actors.program import ActorProcess
 from pytest_dogfood.actors.recording import (
     AGAIN,
@@ -263,7 +263,7 @@ class Actor(Struct, frozen=True, kw_only=True):
         if self.replayed is not None and not journey.is_gui:
             self.replayed.read(journey)
         elif not self.prompter_for(journey).acts and (journey.is_gui or self.process is None):
-            raise NoActor(nobody_acts(journey))
+            raise NoActor(no_actor_reason(journey))
 
     def run_steps(
         self,
@@ -333,7 +333,7 @@ class Actor(Struct, frozen=True, kw_only=True):
                 where = f"{step.location}: step {step.number} of {step.total}"
                 answer = process.ask(request(about, step, observations), about=where)
             if answer is None and not answered:
-                raise NoActor(f"{nobody_acts(journey)}, for every implementation of the hook gave None")
+                raise NoActor(f"{no_actor_reason(journey)}, for every implementation of the hook gave None")
             if answer is None:
                 raise HarnessError(
                     f"{step.location}: no actor answers any more: every implementation gave None"

@@ -42,7 +42,7 @@ class DoneAction(Struct, frozen=True, kw_only=True):
     seen: Observation
 
 
-def decides(steps: Sequence[Step]) -> tuple[bool, ...]:
+def deciding_steps(steps: Sequence[Step]) -> tuple[bool, ...]:
     """Return for each step whether it decides the outcome.
 
     Those marked `core` do, or the last one if none is marked. What the file itself gives a command for always does,
@@ -56,7 +56,7 @@ def decides(steps: Sequence[Step]) -> tuple[bool, ...]:
     )
 
 
-def counting(step: Step, own: Sequence[DoneAction], earlier: Sequence[DoneAction]) -> DoneAction | None:
+def graded_action(step: Step, own: Sequence[DoneAction], earlier: Sequence[DoneAction]) -> DoneAction | None:
     """Return the action that a step is graded on.
 
     That is the last of its `own` whose command matches `expect_cmd_re`, else the last of them. If it has none, an
@@ -89,7 +89,7 @@ def never_reached(ended: Ending) -> tuple[Mismatch, ...]:
     return (Mismatch("never reached", "an action of the actor", f"none: {ended}"),)
 
 
-def against(step: Step, verdict: Verdict | None) -> tuple[Mismatch, ...]:
+def mismatches_of_verdict(step: Step, verdict: Verdict | None) -> tuple[Mismatch, ...]:
     """Return what a judge's verdict says is not as expected."""
     if verdict is None or verdict.passed:
         return ()
@@ -100,7 +100,7 @@ class NoActor(Exception):  # noqa: N818 - a reason to skip
     """A step has no command, and there is nobody to decide one."""
 
 
-def nobody_acts(journey: Journey) -> str:
+def no_actor_reason(journey: Journey) -> str:
     """Return which step has no command, and that nobody decides one."""
     number, step = next((number, step) for number, step in enumerate(journey.steps, 1) if step.run is None)
     reason = f"no actor: step {number} of {len(journey.steps)} has no command ({step.location})"
@@ -151,7 +151,7 @@ class ActorLoop:
     def __init__(self, steps: Sequence[Step], actor_session: StepSession) -> None:
         self._steps = steps
         self._actor_session = actor_session
-        self._decides = decides(steps)
+        self._decides = deciding_steps(steps)
         self._done_actions: list[DoneAction] = []
         self._actions = 0
         self._known: list[Action] = []
@@ -169,7 +169,7 @@ class ActorLoop:
         self._actor_session.begin(step, number, variables=done.values)
         ended = self._play(step, number, deadline)
         own, earlier = self._done_actions[first:], self._done_actions[:first]
-        done_action = counting(step, own, earlier)
+        done_action = graded_action(step, own, earlier)
         seen = None if done_action is None else self._actor_session.looking_from_home(done_action.seen)
         found = None if seen is None else compare(step, seen)
         wrong = never_reached(ended) if found is None else found.wrong
@@ -179,7 +179,7 @@ class ActorLoop:
         to_judge = done_action is not None and not wrong and bool(free_text(step))
         if to_judge:
             verdict = self._actor_session.judge([one.shown for one in own or filter(None, (done_action,))])
-            wrong = against(step, verdict)
+            wrong = mismatches_of_verdict(step, verdict)
         grade = Grade(
             ended=ended,
             decisive=self._decides[number - 1],

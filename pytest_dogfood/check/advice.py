@@ -114,7 +114,7 @@ def _tokens_of(graph: CapabilityGraph, members: list[JourneyId]) -> tuple[Token,
     uses: dict[Token, int] = defaultdict(int)
     for member in members:
         journey: Journey = graph.journeys[member]
-        for token in graph.tying(journey):
+        for token in graph.chain_tokens_of(journey):
             uses[token] += 1
     shared = [token for token, count in uses.items() if count > 1 and not is_of_a_test(token)]
     return tuple(sorted(shared, key=lambda token: -uses[token])[:12])

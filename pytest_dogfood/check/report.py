@@ -232,7 +232,7 @@ def explanation(
         yield f"  establishes {token} ({graph.scope_of(token)}) for {', '.join(users) or 'nothing'}"
     chain = graph.chains[journey_id]
     members = [other for other in graph.journeys if graph.chains[other] == chain]
-    ties = graph.tying(journey)
+    ties = graph.chain_tokens_of(journey)
     if len(members) > 1:
         others = "1 other" if len(members) == 2 else f"{len(members) - 1} others"
         yield f"  chain {chain}: shares one state and one worker with {others}, tied by {', '.join(ties)}"

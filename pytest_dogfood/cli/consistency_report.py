@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self, TextIO
 
-from pytest_dogfood.cli.console import Counting, printable, write_json, write_lines
+from pytest_dogfood.cli.console import ProgressCounter, printable, write_json, write_lines
 from pytest_dogfood.cli.streams import OutputLostError, Palette
 from pytest_dogfood.consistency.checkout_view import RepoReport
 from pytest_dogfood.consistency.hub.model import INTERRUPTED, REFUSED, Event, HubError, HubTask
-from pytest_dogfood.consistency.task_findings import Finding, Severity
+from pytest_dogfood.consistency.task_findings import Finding, FindingSeverity
 from pytest_dogfood.diagnostics import counted
 
 
@@ -50,13 +50,17 @@ def event_in_json(event: Event, task: HubTask) -> dict[str, object]:
     }
 
 
-_COLOURS: Mapping[Severity, str] = {Severity.FAIL: "31", Severity.WARN: "33", Severity.INFO: "36"}
+_COLOURS: Mapping[FindingSeverity, str] = {
+    FindingSeverity.FAIL: "31",
+    FindingSeverity.WARN: "33",
+    FindingSeverity.INFO: "36",
+}
 _FIXED, _FAINT, _BOLD = "32", "2", "1"
 
 
 def is_left(finding: Finding, *, strict: bool) -> bool:
     """Say whether a finding decides the exit status."""
-    warned = strict and finding.severity is Severity.WARN and not finding.fixed
+    warned = strict and finding.severity is FindingSeverity.WARN and not finding.fixed
     return finding.is_left or warned
 
 
@@ -76,7 +80,7 @@ def closing_line(reports: Sequence[RepoReport], palette: Palette) -> str:
     counts = Counter(finding.severity for finding in found if not finding.fixed)
     parts = [
         palette.paint(f"{counts[severity]} {severity.value}", _COLOURS[severity])
-        for severity in Severity
+        for severity in FindingSeverity
         if counts[severity]
     ]
     if fixed := sum(finding.fixed for finding in found):
@@ -92,7 +96,7 @@ def in_json(reports: Sequence[RepoReport], *, exit_status: int, error: str = "")
     left = Counter(finding.severity for finding in found if not finding.fixed)
     summary: dict[str, object] = {
         "tasks": sum(len(each.task_ids) for each in reports),
-        **{severity.value.lower(): left[severity] for severity in Severity},
+        **{severity.value.lower(): left[severity] for severity in FindingSeverity},
         "fixed": sum(finding.fixed for finding in found),
         "exit_status": exit_status,
         "error": error,
@@ -124,7 +128,11 @@ def _finding_lines(finding: Finding, palette: Palette) -> Iterator[str]:
 
 def _label(finding: Finding) -> str:
     """Return the severity; a failure that is fixed is none any more, a warning remains worth knowing."""
-    return "DONE" if finding.fixed and finding.severity is Severity.FAIL else f"{finding.severity.value:<4}"
+    return (
+        "DONE"
+        if finding.fixed and finding.severity is FindingSeverity.FAIL
+        else f"{finding.severity.value:<4}"
+    )
 
 
 def _fixed(finding: Finding, palette: Palette) -> str:
@@ -142,7 +150,7 @@ class ReportPrinter:
     """
 
     def __init__(self, *, as_json: bool, strict: bool) -> None:
-        self.progress = Counting()
+        self.progress = ProgressCounter()
         self._as_json = as_json
         self._strict = strict
         self._palette = Palette(sys.stdout)

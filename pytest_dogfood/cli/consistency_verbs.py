@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from pytest_dogfood.cli.consistency_report import ReportPrinter, event_in_json, event_line, report_lines
 from pytest_dogfood.cli.console import say, write_json, write_lines
 from pytest_dogfood.cli.streams import Palette
-from pytest_dogfood.consistency.check import judge
-from pytest_dogfood.consistency.checkout_view import Question, RepoReport
+from pytest_dogfood.consistency.check import report_checkouts
+from pytest_dogfood.consistency.checkout_view import CheckOptions, RepoReport
 from pytest_dogfood.consistency.checkouts import Choice, choose
 from pytest_dogfood.consistency.decision import Policy
 from pytest_dogfood.consistency.fix import FixOptions, fix as fix_each
@@ -29,9 +29,9 @@ def check(options: Namespace) -> int:
     """Say what differs, and change nothing."""
     with _telling(options) as printer, open_hub(options.hub, readonly=True) as hub:
         choice = _chosen(hub, options, this_machine(create=False).id, printer)
-        question = Question(offline=options.offline, named=choice.named)
+        question = CheckOptions(offline=options.offline, named=choice.named)
         printer.tell(choice.reports_of_absent(fixing=False))
-        printer.tell(judge(hub, choice.checkouts, question, progress=printer.progress))
+        printer.tell(report_checkouts(hub, choice.checkouts, question, progress=printer.progress))
     return printer.status
 
 
@@ -92,17 +92,17 @@ def _fixed(options: Namespace, *, pull: bool) -> int:
         machine = this_machine(create=not options.dry_run)
         choice = _chosen(hub, options, machine.id, printer)
         policy = Policy(accept_reopen=options.accept_reopen, writeback=not options.no_writeback)
-        question = Question(offline=options.offline, fixing=True, policy=policy, named=choice.named)
+        question = CheckOptions(offline=options.offline, fixing=True, policy=policy, named=choice.named)
         printer.tell(choice.reports_of_absent(fixing=True))
         if options.dry_run:
-            printer.tell(judge(hub, choice.checkouts, question, progress=printer.progress))
+            printer.tell(report_checkouts(hub, choice.checkouts, question, progress=printer.progress))
         else:
             errand = replace(_errand(options, machine, question), pull=pull, notice=printer.notice)
             printer.tell(fix_each(hub, choice.checkouts, errand, progress=printer.progress), to_the_end=True)
     return printer.status
 
 
-def _errand(options: Namespace, machine: Machine, question: Question) -> FixOptions:
+def _errand(options: Namespace, machine: Machine, question: CheckOptions) -> FixOptions:
     return FixOptions(
         machine=machine,
         actor=options.actor or current_actor(),
@@ -115,7 +115,7 @@ def _errand(options: Namespace, machine: Machine, question: Question) -> FixOpti
 def _moved(options: Namespace, move: Callable[[Mover, HubTask], Moved]) -> int:
     with open_hub(options.hub) as hub:
         task = only_task(hub, options.task, options.repo)
-        errand = _errand(options, this_machine(), Question(offline=options.offline, fixing=True))
+        errand = _errand(options, this_machine(), CheckOptions(offline=options.offline, fixing=True))
         done = move(Mover(hub, errand, reason=options.reason), task)
     if done.finding is not None:
         write_lines(report_lines(RepoReport(repo=task.repo, findings=(done.finding,)), Palette(sys.stdout)))

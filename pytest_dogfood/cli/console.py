@@ -20,7 +20,7 @@ JSON_VERSION = 1
 _EVERY = 10  # changes: more often than this is flicker
 
 
-class Counting:
+class ProgressCounter:
     """A counter on the terminal for as long as something is looked at; elsewhere nothing is written."""
 
     def __init__(self, total: int = 0, stream: TextIO | None = None) -> None:

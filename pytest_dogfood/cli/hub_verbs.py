@@ -15,13 +15,13 @@ from pytest_dogfood.cli.console import print_table, say, write_json, write_lines
 from pytest_dogfood.consistency.checkouts import PLACE, NewCheckout, around, guess_repository, write_protocol
 from pytest_dogfood.consistency.hub.connection import parse_url
 from pytest_dogfood.consistency.hub.imports import (
-    Taken,
+    ImportOutcome,
+    import_tasks,
     only_task,
     problems_in_words,
     read_tasks_file,
     set_deleted,
     set_forward,
-    take_in,
 )
 from pytest_dogfood.consistency.hub.location import current_actor, hub_url, local_hub, open_hub, this_machine
 from pytest_dogfood.consistency.hub.model import (
@@ -239,17 +239,17 @@ def import_file(options: Namespace) -> int:
         problems = "\n".join(problems_in_words(error.diagnostics))
         raise HubUsageError(f"nothing was imported\n{problems}") from error
     with open_hub(options.hub) as hub:
-        results = tuple(take_in(hub, read, stamp=_stamp(options.actor, Source.IMPORT)))
+        results = tuple(import_tasks(hub, read, stamp=_stamp(options.actor, Source.IMPORT)))
     counts = Counter(result.taken for result in results)
     for result in results:
-        if result.taken in {Taken.KEPT, Taken.REFUSED}:
+        if result.taken in {ImportOutcome.KEPT, ImportOutcome.REFUSED}:
             named = f"{result.task.repo}/{result.task.task_id}"
             say(f"{path}:{result.task.line}: {result.taken.value} {named}: {result.why}")
     say(
-        ", ".join(f"{counts[taken]} {taken.value}" for taken in Taken if counts[taken])
+        ", ".join(f"{counts[taken]} {taken.value}" for taken in ImportOutcome if counts[taken])
         or "no tasks in the file"
     )
-    return REFUSED if counts[Taken.REFUSED] else 0
+    return REFUSED if counts[ImportOutcome.REFUSED] else 0
 
 
 def _stamp(actor: str | None, source: Source) -> Stamp:

@@ -12,7 +12,14 @@ from msgspec import Struct
 
 from pytest_dogfood.api import PROVIDES
 from pytest_dogfood.collection.project import Project
-from pytest_dogfood.collection.stash import ESTABLISHES, JOURNEY, OUR_FIXTURES, PROJECT, REQUIRES, belongs
+from pytest_dogfood.collection.stash import (
+    ESTABLISHES,
+    JOURNEY,
+    OUR_FIXTURES,
+    PROJECT,
+    REQUIRES,
+    is_graph_item,
+)
 from pytest_dogfood.diagnostics import Diagnostic, Location
 from pytest_dogfood.journey import TOKEN_PATTERN, Dependence, Journey, JourneyId, Token
 
@@ -137,7 +144,7 @@ def place_of(item: pytest.Item) -> Location:
 def _test_as_journey(
     item: pytest.Item, dependence: Dependence | None, wrong: list[Diagnostic]
 ) -> Journey | None:
-    if dependence is None and not belongs(item):
+    if dependence is None and not is_graph_item(item):
         return None
     place = place_of(item)
     requires = [token for token, _ in _tokens(item, REQUIRES, place, wrong)]

@@ -11,30 +11,30 @@ from pathlib import Path
 import pytest
 
 from pytest_dogfood.api import depends
-from pytest_dogfood.collection.dependency_names import FAR, Asks
+from pytest_dogfood.collection.dependency_names import FAR, RuntimeDependsReach
 
 OFFERING = frozenset({"pytest_dogfood", "pytest_dependency"})
 """Modules whose `depends` it is."""
 
 
-class CallersOfDepends:
+class RuntimeDependsScan:
     """Asked once collection is over. A module has `depends` at hand if it, or what it imports from, names it.
 
     It may name it at its top, or import it only inside a test or a fixture.
     """
 
     def __init__(self) -> None:
-        self._known: dict[str, Asks] = {}
+        self._known: dict[str, RuntimeDependsReach] = {}
         self._plugins: list[types.ModuleType] | None = None
 
-    def asked_by(self, item: pytest.Item) -> Asks:
+    def asked_by(self, item: pytest.Item) -> RuntimeDependsReach:
         """Say what a test, or a fixture of it, may ask for: it has to have `request`, and also `depends`."""
         if "request" not in getattr(item, "fixturenames", ()):
-            return Asks.NOBODY
+            return RuntimeDependsReach.NOBODY
         own = getattr(item, "module", None)
         around = [plugin for plugin in self._plugins_that_ask(item.config) if _is_for(plugin, item)]
         modules = [own, *around] if isinstance(own, types.ModuleType) else around
-        return max(map(self._asked_in, modules), default=Asks.NOBODY)
+        return max(map(self._asked_in, modules), default=RuntimeDependsReach.NOBODY)
 
     def _plugins_that_ask(self, config: pytest.Config) -> list[types.ModuleType]:
         if self._plugins is None:
@@ -45,14 +45,18 @@ class CallersOfDepends:
             self._plugins = sorted(filter(self._asked_in, modules), key=lambda module: module.__name__)
         return self._plugins
 
-    def _asked_in(self, module: types.ModuleType) -> Asks:
+    def _asked_in(self, module: types.ModuleType) -> RuntimeDependsReach:
         name = module.__name__
         if name not in self._known:
             involved = [module, *_sources(module)]
             codes = [code for one in involved for code in _code_of(one)]
-            asks = Asks.ANYBODY if any(map(_speaks_of_far_scopes, codes)) else Asks.ITS_MODULE
+            asks = (
+                RuntimeDependsReach.ANYBODY
+                if any(map(_speaks_of_far_scopes, codes))
+                else RuntimeDependsReach.ITS_MODULE
+            )
             named = any(map(_names_it, involved)) or any(map(_imports_it, codes))
-            self._known[name] = asks if named else Asks.NOBODY
+            self._known[name] = asks if named else RuntimeDependsReach.NOBODY
         return self._known[name]
 
 

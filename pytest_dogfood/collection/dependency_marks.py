@@ -13,7 +13,7 @@ import pytest
 
 from pytest_dogfood.api import depends
 from pytest_dogfood.collection.collector import JourneyFile, place_of
-from pytest_dogfood.collection.dependency_calls import CallersOfDepends
+from pytest_dogfood.collection.dependency_calls import RuntimeDependsScan
 from pytest_dogfood.collection.dependency_names import (
     DEFAULT_SCOPE,
     SCOPES,
@@ -73,7 +73,7 @@ class DependencyMarks:
     def __init__(self, *, automark: bool, ignore_unknown: bool, instead_of_the_original: bool) -> None:
         self._automark = automark
         self.ignore_unknown = ignore_unknown
-        self._callers = CallersOfDepends()
+        self._callers = RuntimeDependsScan()
         self._collected: list[pytest.Item] = []
         self._order: list[pytest.Item] = []
         self._original = instead_of_the_original
@@ -255,7 +255,7 @@ class _FinalOrder:
         return result
 
 
-class Verdicts:
+class RuntimeDepends:
     """What `depends` asks in this run."""
 
     def __init__(self, names: Names, journal: Journal, *, ignore_unknown: bool) -> None:
@@ -285,7 +285,7 @@ class Verdicts:
         if verdict is None:
             self._refuse_what_has_not_run(meant, before=place < here)
             return
-        cause = verdict.against()
+        cause = verdict.blocking_cause()
         if cause is not None:
             raise deferral(cause)
 

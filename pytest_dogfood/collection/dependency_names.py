@@ -25,7 +25,7 @@ FAR = ("session", "package")
 """Scopes that reach beyond one file."""
 
 
-class Asks(IntEnum):
+class RuntimeDependsReach(IntEnum):
     """Whether a test may name further tests while it runs, and how far away those may be."""
 
     NOBODY = 0
@@ -46,7 +46,7 @@ class MarkedTest(Struct, frozen=True, kw_only=True):
     scope: str = DEFAULT_SCOPE
     marked: bool = False
     counts: bool = False
-    asks: Asks = Asks.NOBODY
+    asks: RuntimeDependsReach = RuntimeDependsReach.NOBODY
 
     def name_in(self, scope: str) -> str:
         return self.name or self.automatic_name(scope)
@@ -157,7 +157,7 @@ def _follows(tests: Iterable[MarkedTest]) -> dict[int, tuple[int, ...]]:
     for place, test in enumerate(tests):
         here = nearby[test.homes.get("module", "")]
         if test.asks:
-            met = everywhere if test.asks is Asks.ANYBODY else here
+            met = everywhere if test.asks is RuntimeDependsReach.ANYBODY else here
             found[place] = tuple(met)
             met.clear()
         if test.asks or test.counts:

@@ -39,20 +39,20 @@ class Durations(Struct, frozen=True, kw_only=True):
     committed: Mapping[str, float]
 
 
-class Published(Struct, frozen=True, kw_only=True):
+class WorkerSelection(Struct, frozen=True, kw_only=True):
     plan: Plan
     diagnostics: tuple[Diagnostic, ...] = ()
     empty_shard: bool = False
     expected: Expected | None = None
 
 
-def publish(file: Path, published: Published) -> None:
+def write_worker_selection(file: Path, published: WorkerSelection) -> None:
     write_whole(file, msgspec.json.encode(published))
 
 
-def read_published(directory: Path) -> Published:
+def read_worker_selection(directory: Path) -> WorkerSelection:
     """Read what the workers have published; raises HarnessError if they do not agree or said nothing."""
-    found = [read_as(path, Published) for path in sorted(directory.glob("*.json"))]
+    found = [read_as(path, WorkerSelection) for path in sorted(directory.glob("*.json"))]
     everything = [one for one in found if one is not None]
     if not everything:
         why = ": the disk is full" if is_full(directory) else ""
@@ -232,9 +232,9 @@ def select_here(
     if selection.elsewhere:
         config.hook.pytest_deselected(items=list(selection.elsewhere))
     if published is not None:
-        publish(
+        write_worker_selection(
             published,
-            Published(
+            WorkerSelection(
                 plan=selection.plan,
                 diagnostics=selection.diagnostics,
                 empty_shard=not selection.items and bool(selection.elsewhere),

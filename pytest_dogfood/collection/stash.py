@@ -34,12 +34,12 @@ OUR_MARKS = frozenset((*REQUIRES, *ESTABLISHES))
 OUR_FIXTURES = frozenset({"capabilities", "dogfood_state"})
 
 
-def belongs(item: pytest.Item) -> bool:
+def is_graph_item(item: pytest.Item) -> bool:
     """Return whether an item is a journey, carries a mark of ours or asks for one of our fixtures."""
-    return any_belongs([item])
+    return any_graph_item([item])
 
 
-def any_belongs(items: Iterable[pytest.Item]) -> bool:
+def any_graph_item(items: Iterable[pytest.Item]) -> bool:
     """Return whether any of the items belongs to the graph."""
     known: dict[Any, bool] = {None: False}
     return any(

@@ -10,11 +10,11 @@ from msgspec.structs import replace
 from pytest_dogfood.consistency import repository_findings
 from pytest_dogfood.consistency.checkout_view import (
     SILENT,
+    CheckOptions,
     CheckoutContext,
     CheckoutView,
     DecidedTask,
     Progress,
-    Question,
     RepoReport,
 )
 from pytest_dogfood.consistency.decision import Decision, Move, Pair, RepoContents, decide, match
@@ -82,10 +82,10 @@ def _was_told(hub: Hub, view: CheckoutView, pair: _Agreeing) -> bool:
     return any((event.machine, event.path) == (view.checkout.machine_id, block.path) for event in last)
 
 
-__all__ = ["RepoReport", "examine", "judge", "judge_again", "look", "site_of"]
+__all__ = ["RepoReport", "examine_checkout", "look", "refresh_report", "report_checkouts", "site_of"]
 
 
-def examine(
+def examine_checkout(
     hub: Hub,
     checkouts: Iterable[Checkout],
     *,
@@ -96,12 +96,12 @@ def examine(
 
     What fails in one checkout is a finding of its report. Raises HubUnreachable.
     """
-    question = Question(offline=offline, named=frozenset(named))
-    return tuple(judge(hub, checkouts, question))
+    question = CheckOptions(offline=offline, named=frozenset(named))
+    return tuple(report_checkouts(hub, checkouts, question))
 
 
-def judge(
-    hub: Hub, checkouts: Iterable[Checkout], question: Question, *, progress: Progress = SILENT
+def report_checkouts(
+    hub: Hub, checkouts: Iterable[Checkout], question: CheckOptions, *, progress: Progress = SILENT
 ) -> Iterator[RepoReport]:
     """Report on each checkout, writing nothing; with `question.fixing` in the words of `fix`."""
     for checkout in checkouts:
@@ -131,7 +131,7 @@ def site_of(hub: Hub, checkout: Checkout) -> CheckoutContext:
     return CheckoutContext(checkout=checkout, repository=repository, preferences=preferences)
 
 
-def look(hub: Hub, context: CheckoutContext, question: Question) -> CheckoutView:
+def look(hub: Hub, context: CheckoutContext, question: CheckOptions) -> CheckoutView:
     """See everything and decide everything. Raises HubUnreachable."""
     checkout = context.checkout
     survey = _guarded(hub, context, context.repository.survey(offline=question.offline))
@@ -150,7 +150,7 @@ def look(hub: Hub, context: CheckoutContext, question: Question) -> CheckoutView
     return replace(view, findings=(state, *view.findings)) if state else view
 
 
-def judge_again(hub: Hub, view: CheckoutView, block: Block) -> DecidedTask:
+def refresh_report(hub: Hub, view: CheckoutView, block: Block) -> DecidedTask:
     """Decide anew about one block, after the hub has changed."""
     repo = view.checkout.repo
     tasks = [task for task in hub.tasks(repo) if task.task_id == block.task_id or task.id == block.hub_id]

@@ -26,7 +26,7 @@ class Progress(Protocol):
         """So many of the changes that the hub is to be told of in this checkout are made."""
 
 
-class Silent:
+class NullProgress:
     """Tells nobody."""
 
     def begin(self, repo: str) -> None:
@@ -36,7 +36,7 @@ class Silent:
         """Say nothing."""
 
 
-SILENT: Progress = Silent()
+SILENT: Progress = NullProgress()
 
 
 class RepoReport(Struct, frozen=True, kw_only=True):
@@ -52,7 +52,7 @@ class RepoReport(Struct, frozen=True, kw_only=True):
     git: Mapping[str, object] = field(default_factory=dict)
 
 
-class Question(Struct, frozen=True, kw_only=True):
+class CheckOptions(Struct, frozen=True, kw_only=True):
     """How to look. `fixing` words the findings for `fix`; `named` are repositories the user named."""
 
     offline: bool = False
@@ -93,7 +93,7 @@ class CheckoutView(Struct, frozen=True, kw_only=True):
     """All that is seen of a checkout, and what is decided about each of its tasks."""
 
     context: CheckoutContext
-    question: Question
+    question: CheckOptions
     survey: Survey
     documents: Mapping[str, Document] = field(default_factory=dict)
     judged: tuple[DecidedTask, ...] = ()

@@ -11,14 +11,14 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from pytest_dogfood.consistency import repository_findings
-from pytest_dogfood.consistency.check import failed_report, judge_again, look, site_of
+from pytest_dogfood.consistency.check import failed_report, look, refresh_report, site_of
 from pytest_dogfood.consistency.checkout_view import (
     SILENT,
+    CheckOptions,
     CheckoutContext,
     CheckoutView,
     DecidedTask,
     Progress,
-    Question,
     RepoReport,
 )
 from pytest_dogfood.consistency.decision import Move
@@ -191,7 +191,7 @@ class FixOptions(Struct, frozen=True, kw_only=True):
     machine: Machine
     actor: str
     run_id: str
-    question: Question = field(default_factory=lambda: Question(fixing=True))
+    question: CheckOptions = field(default_factory=lambda: CheckOptions(fixing=True))
     lock_timeout: float = DEFAULT_TIMEOUT
     pull: bool = False
     notice: Callable[[str], None] = _ignore
@@ -308,7 +308,7 @@ class _CheckoutFix:
             self._apply_all()
             self._write_back()
 
-    def _pulled(self, context: CheckoutContext) -> Question:
+    def _pulled(self, context: CheckoutContext) -> CheckOptions:
         """Pull if that was asked for; what was just pulled need not be fetched again."""
         question = self._errand.question
         if not self._errand.pull or question.offline:
@@ -353,7 +353,7 @@ class _CheckoutFix:
             if written is not None:
                 fixed = judged.with_first(fixed=True, hub_id=written.id)
                 return self._with_path_recorded(view, fixed)
-            judged = judge_again(self._hub, view, block)
+            judged = refresh_report(self._hub, view, block)
         if judged.decision.hub_status is None:
             return self._with_path_recorded(view, judged)
         held = judged.with_first(action=Action.HELD)

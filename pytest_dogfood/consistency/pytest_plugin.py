@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pytest_dogfood.consistency.hub.model import UNREACHABLE, HubError, HubUsageError
-from pytest_dogfood.consistency.task_findings import Finding, Severity
+from pytest_dogfood.consistency.task_findings import Finding, FindingSeverity
 
 REPOSITORY = "repository"
 """The name of what is to be said of a repository as a whole."""
@@ -180,18 +180,20 @@ class ConsistencyItem(pytest.Item):
         self._check = check
 
     def runtest(self) -> None:
-        fatal = {Severity.FAIL}
+        fatal = {FindingSeverity.FAIL}
         if self.config.getoption("dogfood_consistency_strict"):
-            fatal.add(Severity.WARN)
+            fatal.add(FindingSeverity.WARN)
         findings = self._check.findings
         # So that JUnit has them too, also those of checks that pass.
         self.user_properties.extend((each.code, f"{each.severity.value} {each.said}") for each in findings)
-        if told := [finding for finding in findings if finding.severity is Severity.INFO]:
+        if told := [finding for finding in findings if finding.severity is FindingSeverity.INFO]:
             self.add_report_section("call", ROOT, in_words(told))
         if any(finding.severity in fatal for finding in findings):
-            raise InconsistentError(in_words(each for each in findings if each.severity is not Severity.INFO))
+            raise InconsistentError(
+                in_words(each for each in findings if each.severity is not FindingSeverity.INFO)
+            )
         for finding in findings:
-            if finding.severity is Severity.WARN:
+            if finding.severity is FindingSeverity.WARN:
                 self.warn(DogfoodConsistencyWarning(in_words([finding])))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:  # noqa: ANN401 - pytest's
@@ -258,7 +260,7 @@ def take_snapshot(config: pytest.Config) -> Snapshot:
 
 
 def _looked(config: pytest.Config) -> Iterator[Check]:
-    from pytest_dogfood.consistency.check import examine
+    from pytest_dogfood.consistency.check import examine_checkout
     from pytest_dogfood.consistency.checkouts import around
     from pytest_dogfood.consistency.hub.connection import parse_url
     from pytest_dogfood.consistency.hub.location import pinned_id, this_machine
@@ -274,18 +276,18 @@ def _looked(config: pytest.Config) -> Iterator[Check]:
         if not here:
             raise HubUsageError("no checkout is registered on this machine: dogfood hub register PATH")
         chosen = around(here, root)[-1:] or here
-        reports = examine(hub, chosen, offline=bool(config.getoption("dogfood_consistency_offline")))
+        reports = examine_checkout(hub, chosen, offline=bool(config.getoption("dogfood_consistency_offline")))
     often = Counter(report.repo for report in reports)
     for report in reports:
         alone = often[report.repo] == 1
         yield from checks_of(report.repo, report.path, report.task_ids, report.findings, alone=alone)
 
 
-def _location(config: pytest.Config) -> Any:  # noqa: ANN401 - a Location, of a module that is imported when needed
-    from pytest_dogfood.consistency.hub.location import VARIABLE, Location, locate
+def _location(config: pytest.Config) -> Any:  # noqa: ANN401 - a HubLocation, of a module that is imported when needed
+    from pytest_dogfood.consistency.hub.location import VARIABLE, HubLocation, locate
 
     if os.environ.get(VARIABLE, "").strip():
         return locate()
     if named := config.getini("dogfood_hub"):
-        return Location(url=named, base=(config.inipath or config.rootpath / "pytest.ini").parent)
+        return HubLocation(url=named, base=(config.inipath or config.rootpath / "pytest.ini").parent)
     return locate(start=config.rootpath)

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from pytest_dogfood.consistency.hub.location import PROJECT_FILE
 from pytest_dogfood.consistency.hub.model import HubUsageError, WrongHubError
-from pytest_dogfood.consistency.task_findings import Action, Case, Finding, Severity
+from pytest_dogfood.consistency.task_findings import Action, Case, Finding, FindingSeverity
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.git.commit import Reason, WritebackResult
 from pytest_dogfood.git.tracked_file import FileState
@@ -43,7 +43,7 @@ def repo_finding(
     `fixing` is False in `check`; `writeback_due` says that some file is to follow the hub; `named` that the
     user named this repository.
     """
-    alert = Severity.WARN if fixing else Severity.INFO
+    alert = FindingSeverity.WARN if fixing else FindingSeverity.INFO
     match condition.state:
         case RepoState.IN_OPERATION:
             return _operation(condition, repo, alert)
@@ -61,7 +61,7 @@ def repo_finding(
 
 def file_finding(state: FileState, repo: str, path: str, *, fixing: bool, detail: str = "") -> Finding | None:
     """Return the item of a workplan file that cannot follow the hub. Only to be asked where that is due."""
-    alert = Severity.WARN if fixing else Severity.INFO
+    alert = FindingSeverity.WARN if fixing else FindingSeverity.INFO
     if state is FileState.CLEAN:
         return None
     if state in _WORDS:
@@ -98,7 +98,7 @@ def _dirty_hint(state: FileState, path: str) -> str:
     return hints.get(state, f"commit the changes, or drop them: git restore --staged --worktree -- {named}")
 
 
-def _behind(condition: RepoCondition, repo: str, severity: Severity) -> Finding:
+def _behind(condition: RepoCondition, repo: str, severity: FindingSeverity) -> Finding:
     diverged = condition.ahead > 0
     return Finding(
         code="C-14",
@@ -110,7 +110,7 @@ def _behind(condition: RepoCondition, repo: str, severity: Severity) -> Finding:
     )
 
 
-def _operation(condition: RepoCondition, repo: str, severity: Severity) -> Finding:
+def _operation(condition: RepoCondition, repo: str, severity: FindingSeverity) -> Finding:
     what = condition.detail or "an operation"
     return Finding(
         code="C-32",
@@ -122,7 +122,7 @@ def _operation(condition: RepoCondition, repo: str, severity: Severity) -> Findi
     )
 
 
-def _no_branch(condition: RepoCondition, repo: str, severity: Severity) -> Finding:
+def _no_branch(condition: RepoCondition, repo: str, severity: FindingSeverity) -> Finding:
     where = "is not on a branch" if condition.state is RepoState.DETACHED else "has no commit yet"
     return Finding(
         code="C-32",
@@ -134,13 +134,13 @@ def _no_branch(condition: RepoCondition, repo: str, severity: Severity) -> Findi
     )
 
 
-def _git(condition: RepoCondition, repo: str, alert: Severity) -> Finding:
+def _git(condition: RepoCondition, repo: str, alert: FindingSeverity) -> Finding:
     unusable = condition.state is RepoState.GIT_UNUSABLE
     what = "git cannot be used on" if unusable else "no git work tree at the path of"
     said = f": {condition.detail}" if condition.detail else ""
     return Finding(
         code="C-31",
-        severity=Severity.WARN if unusable else alert,
+        severity=FindingSeverity.WARN if unusable else alert,
         repo=repo,
         reason=condition.state.value,
         message=f"{what} '{repo}'{said}",
@@ -157,7 +157,7 @@ def _place(condition: RepoCondition, repo: str, *, named: bool) -> Finding:
     said = f": {condition.detail}" if condition.detail else ""
     return Finding(
         code="C-30",
-        severity=Severity.FAIL if missing or named else Severity.INFO,
+        severity=FindingSeverity.FAIL if missing or named else FindingSeverity.INFO,
         repo=repo,
         reason=condition.state.value,
         message=f"the path of '{repo}' is not a checkout{said}"
@@ -185,7 +185,7 @@ def of_checkout(repo: str, error: Exception) -> Finding:
         return _of_settings(repo, error.cause)
     return Finding(
         code="C-31",
-        severity=Severity.WARN,
+        severity=FindingSeverity.WARN,
         repo=repo,
         reason="failed",
         message=f"the checkout of '{repo}' could not be looked at to the end: {error}",
@@ -198,7 +198,7 @@ def _of_settings(repo: str, error: HubUsageError) -> Finding:
     wrong_hub = isinstance(error, WrongHubError)
     return Finding(
         code="C-26" if wrong_hub else "C-27",
-        severity=Severity.FAIL,
+        severity=FindingSeverity.FAIL,
         repo=repo,
         path=PROJECT_FILE,
         reason="wrong_hub" if wrong_hub else "settings",
@@ -211,7 +211,7 @@ def _of_settings(repo: str, error: HubUsageError) -> Finding:
 def of_file(repo: str, path: str, error: HarnessError, *, fixing: bool) -> Finding:
     return Finding(
         code="C-33",
-        severity=Severity.WARN if fixing else Severity.INFO,
+        severity=FindingSeverity.WARN if fixing else FindingSeverity.INFO,
         repo=repo,
         path=path,
         reason="unreadable",
@@ -225,7 +225,7 @@ def of_lock(repo: str, error: HarnessError) -> Finding:
     held = isinstance(error, CheckoutLockedError)
     return Finding(
         code="C-36",
-        severity=Severity.WARN,
+        severity=FindingSeverity.WARN,
         repo=repo,
         reason="locked" if held else "no_lock",
         message=f"'{repo}' is skipped: {error}",
@@ -248,7 +248,7 @@ def of_refused_edit(finding: Finding, why: str) -> Finding:
 def of_refused_path(case: Case, error: HubUsageError) -> Finding:
     """Return the item of a task of which the hub does not take the place where it was found."""
     message = "the hub does not take the path where the task was found"
-    return case.held("C-34", message, str(error), severity=Severity.WARN, reason="refused_by_hub")
+    return case.held("C-34", message, str(error), severity=FindingSeverity.WARN, reason="refused_by_hub")
 
 
 def _beside(finding: Finding, code: str, message: str, *, hint: str, reason: str = "") -> Finding:
@@ -256,7 +256,7 @@ def _beside(finding: Finding, code: str, message: str, *, hint: str, reason: str
     return replace(
         finding,
         code=code,
-        severity=Severity.WARN,
+        severity=FindingSeverity.WARN,
         reason=reason,
         message=message,
         hint=hint,
@@ -287,7 +287,7 @@ def writeback_finding(result: WritebackResult, repo: str) -> Finding | None:
     restored = "; the file is as it was" if result.restored else ""
     return Finding(
         code="C-33",
-        severity=Severity.WARN,
+        severity=FindingSeverity.WARN,
         repo=repo,
         path=result.path,
         reason=result.reason.value,

@@ -24,7 +24,7 @@ _IN_WORDS: Mapping[str, str] = MappingProxyType(
 """Reasons of findings whose message, which never changes, does not tell them from other findings of their code."""
 
 
-class Severity(StrEnum):
+class FindingSeverity(StrEnum):
     """Whether a finding decides the exit status: FAIL does, WARN does under `--strict`."""
 
     FAIL = "FAIL"
@@ -46,7 +46,7 @@ class Finding(Struct, frozen=True, kw_only=True):
     """One item of a report. The fields, in this order, are what JSON shows; `line` counts from 1, 0 is none."""
 
     code: str
-    severity: Severity
+    severity: FindingSeverity
     repo: str
     path: str = ""
     line: int = 0
@@ -65,7 +65,7 @@ class Finding(Struct, frozen=True, kw_only=True):
     @property
     def is_left(self) -> bool:
         """Say whether a failure remains for somebody to deal with."""
-        return self.severity is Severity.FAIL and not self.fixed
+        return self.severity is FindingSeverity.FAIL and not self.fixed
 
     @property
     def said(self) -> str:
@@ -80,7 +80,7 @@ class Finding(Struct, frozen=True, kw_only=True):
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Finding:
         """Return the finding that `to_json` wrote. Raises ValueError or TypeError for anything else."""
-        kinds = {"severity": Severity(value["severity"]), "action": Action(value["action"])}
+        kinds = {"severity": FindingSeverity(value["severity"]), "action": Action(value["action"])}
         return cls(**{**value, **kinds})
 
 
@@ -136,7 +136,14 @@ class Case(Struct, frozen=True, kw_only=True):
         return "" if action is Action.HELD and not self.condition.is_behind else self.fix_hint
 
     def say(
-        self, code: str, severity: Severity, message: str, *, action: Action, hint: str = "", reason: str = ""
+        self,
+        code: str,
+        severity: FindingSeverity,
+        message: str,
+        *,
+        action: Action,
+        hint: str = "",
+        reason: str = "",
     ) -> Finding:
         return Finding(
             code=code,
@@ -156,14 +163,20 @@ class Case(Struct, frozen=True, kw_only=True):
         )
 
     def held(
-        self, code: str, message: str, hint: str, *, severity: Severity = Severity.FAIL, reason: str = ""
+        self,
+        code: str,
+        message: str,
+        hint: str,
+        *,
+        severity: FindingSeverity = FindingSeverity.FAIL,
+        reason: str = "",
     ) -> Finding:
         return self.say(code, severity, message, action=Action.HELD, hint=hint, reason=reason)
 
 
 def file_ahead(case: Case, action: Action) -> Finding:
     message = f"file is ahead of DB task '{case.title}' (db={case.db_status}, file={case.file_status})"
-    return case.say("C-11", Severity.FAIL, message, action=action, hint=case.hint_for(action))
+    return case.say("C-11", FindingSeverity.FAIL, message, action=action, hint=case.hint_for(action))
 
 
 def hub_ahead(case: Case, action: Action, *, reason: str = "", hint: str = "") -> Finding:
@@ -172,7 +185,12 @@ def hub_ahead(case: Case, action: Action, *, reason: str = "", hint: str = "") -
         " — skipped to prevent regression"
     )
     return case.say(
-        "C-13", Severity.WARN, message, action=action, reason=reason, hint=hint or case.hint_for(action)
+        "C-13",
+        FindingSeverity.WARN,
+        message,
+        action=action,
+        reason=reason,
+        hint=hint or case.hint_for(action),
     )
 
 
@@ -183,14 +201,14 @@ def news_in_file(case: Case) -> Finding:
 
 def missing_in_hub(case: Case, action: Action) -> Finding:
     message = f"task '{case.title}' is not in the hub"
-    return case.say("C-20", Severity.FAIL, message, action=action, hint=case.hint_for(action))
+    return case.say("C-20", FindingSeverity.FAIL, message, action=action, hint=case.hint_for(action))
 
 
 def missing_in_files(case: Case, status: Status) -> Finding:
     behind = case.condition.is_behind
     return case.say(
         "C-21",
-        Severity.INFO if behind or is_closed(status) else Severity.WARN,
+        FindingSeverity.INFO if behind or is_closed(status) else FindingSeverity.WARN,
         f"DB task '{case.title}' (db={status.value}) has no block in the workplans",
         action=Action.NONE,
         hint="the block may arrive with the pull" if behind else _done_with(case, status),
@@ -240,14 +258,14 @@ def deleted_in_hub(case: Case) -> Finding:
         "C-29",
         f"DB task '{case.title}' was deleted, but its block is still here",
         f"remove the block, or bring the task back: dogfood hub restore {shlex.quote(case.task_id)}",
-        severity=Severity.WARN,
+        severity=FindingSeverity.WARN,
     )
 
 
 def reopened_in_file(case: Case, counts: str, action: Action) -> Finding:
     return case.say(
         "C-28",
-        Severity.WARN,
+        FindingSeverity.WARN,
         f"a reopen of '{case.title}' is recorded in the file only ({counts})",
         action=action,
         reason="file",
@@ -260,21 +278,21 @@ def reopened_in_hub(case: Case, counts: str) -> Finding:
         "C-28",
         f"the file is older than a reopen of '{case.title}' ({counts})",
         f"pull, or record it here: dogfood consistency reopen {shlex.quote(case.task_id)} --accept",
-        severity=Severity.WARN,
+        severity=FindingSeverity.WARN,
         reason="hub",
     )
 
 
 def moved(case: Case, old_path: str, action: Action) -> Finding:
     message = f"task '{case.title}' moved from '{old_path}' to '{case.path}'"
-    return case.say("C-37", Severity.INFO, message, action=action)
+    return case.say("C-37", FindingSeverity.INFO, message, action=action)
 
 
 def no_workplans(repo: str, tasks: int, *, behind: bool) -> Finding:
     """Return the one item of a checkout in which no workplan was found although the hub has tasks of it."""
     return Finding(
         code="C-38",
-        severity=Severity.INFO if behind else Severity.FAIL,
+        severity=FindingSeverity.INFO if behind else FindingSeverity.FAIL,
         repo=repo,
         message=f"no workplans found in '{repo}' although the hub has {tasks} of its tasks",
         hint="the workplans may arrive with the pull"

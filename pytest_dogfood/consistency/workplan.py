@@ -22,7 +22,7 @@ from pytest_dogfood.consistency.task_block import (
     UnusableError,
     read_fields,
 )
-from pytest_dogfood.consistency.task_findings import Action, Finding, Severity
+from pytest_dogfood.consistency.task_findings import Action, Finding, FindingSeverity
 from pytest_dogfood.git.tracked_file import read_regular
 
 BOM = "\ufeff"
@@ -66,7 +66,7 @@ class Document(Struct, frozen=True, kw_only=True):
 def unreadable_file(repo: str, path: str, why: str) -> Finding:
     return Finding(
         code="C-27",
-        severity=Severity.FAIL,
+        severity=FindingSeverity.FAIL,
         repo=repo,
         path=path,
         message=f"workplan cannot be read: {why}",
@@ -90,7 +90,7 @@ _STRAY = (
 def _not_read(repo: str, path: str, line: int, reason: str, message: str, hint: str) -> Finding:
     return Finding(
         code="C-24",
-        severity=Severity.INFO,
+        severity=FindingSeverity.INFO,
         repo=repo,
         path=path,
         line=line,

@@ -127,11 +127,7 @@ def focus(picture: Picture, journey_id: str) -> Picture:
             before[link.target].append(link.source)
             after[link.source].append(link.target)
     start = NodeKey(journey_id)
-    kept = {
-        key
-        for links in (before, after)
-        for key in reachable([start], lambda one, links=links: links.get(one, ()))
-    }
+    kept = reachable([start], before.__getitem__) | reachable([start], after.__getitem__)
     journeys = tuple(node for node in picture.journeys if node.key in kept)
     chains = {node.chain for node in journeys}
     return replace(
@@ -218,7 +214,7 @@ def _letters(number: int) -> str:
 def _providers(graph: CapabilityGraph) -> Iterator[ProviderNode]:
     chain_of: dict[Token, ChainId] = {}
     for journey in graph.journeys.values():
-        for token in graph.tying(journey):
+        for token in graph.chain_tokens_of(journey):
             chain_of.setdefault(token, graph.chains[journey.id])
     needed = (token for journey in graph.journeys.values() for token in graph.needed_by(journey))
     for token in dict.fromkeys(needed):

@@ -41,7 +41,7 @@ def shown_in_the_end(text: str) -> str:
         if part["text"]:
             screen.write(list(part["text"]))
         elif part["final"]:
-            screen.obey(part["final"], part["parameters"])
+            screen.apply_control(part["final"], part["parameters"])
         elif part["control"]:
             screen.control(part["control"])
     return "\n".join(screen.lines())
@@ -92,7 +92,7 @@ class _Screen:
         else:
             self._move(column=self._column + _TAB - self._column % _TAB)
 
-    def obey(self, final: str, parameters: str) -> None:
+    def apply_control(self, final: str, parameters: str) -> None:
         """Do what a control sequence says; one that neither moves nor erases changes nothing that is shown."""
         numbers = [
             int(number[:6]) for number in parameters.split(";") if number.isascii() and number.isdigit()

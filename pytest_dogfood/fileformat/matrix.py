@@ -42,7 +42,7 @@ from pytest_dogfood.journey import (
 _PLACEHOLDER = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
-class Filler:
+class PlaceholderFiller:
     """Puts the values of one combination in place of placeholders."""
 
     def __init__(self, matrix: Mapping[str, str], findings: Findings) -> None:
@@ -151,7 +151,7 @@ _AS_READ = frozenset(("tier", "gating", "use", "timeout", "estimate"))
 """Keys whose values go into the journey just as they are."""
 
 
-class Surroundings(Struct, frozen=True, kw_only=True):
+class FileContext(Struct, frozen=True, kw_only=True):
     """What the file says about all of its journeys. `stem` names a journey that has no id of its own."""
 
     feature: str = ""
@@ -159,7 +159,7 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     stem: str = ""
 
 
-def read_journeys(fields: Fields, findings: Findings, around: Surroundings) -> list[Journey]:
+def read_journeys(fields: Fields, findings: Findings, around: FileContext) -> list[Journey]:
     """Return the journey, or one for each combination of its matrix."""
     _report_missing_parts(fields, findings)
     return [_journey(fields, values, findings, around) for values in _combinations(fields, findings)]
@@ -189,7 +189,7 @@ def _combinations(fields: Fields, findings: Findings) -> list[dict[str, str]]:
     return [dict(zip(matrix, values, strict=True)) for values in product(*matrix.values())] or [{}]
 
 
-def _journey(fields: Fields, matrix: dict[str, str], findings: Findings, around: Surroundings) -> Journey:
+def _journey(fields: Fields, matrix: dict[str, str], findings: Findings, around: FileContext) -> Journey:
     values = fields.values
     get = values.get
     at = fields.value("id") if fields.wrote("id") else fields.value("journey_id")
@@ -198,7 +198,7 @@ def _journey(fields: Fields, matrix: dict[str, str], findings: Findings, around:
     defaults = around.defaults
     if own_env or "shell" in values or "cwd" in values:
         defaults = defaults.overlaid_with(Defaults(shell=get("shell"), cwd=get("cwd"), env=own_env))
-    filler = Filler(matrix, findings)
+    filler = PlaceholderFiller(matrix, findings)
     tokens: dict[str, Any] = {
         key: read_tokens([_filled(node, filler, findings) for node in get(key, ())], findings)
         for key in ("requires", "establishes", "invalidates")
@@ -234,7 +234,7 @@ def _name(base: str, matrix: Mapping[str, str]) -> str:
     return f"{base}[{'-'.join(matrix.values())}]" if matrix else base
 
 
-def _filled(node: ScalarNode, filler: Filler, findings: Findings) -> ScalarNode:
+def _filled(node: ScalarNode, filler: PlaceholderFiller, findings: Findings) -> ScalarNode:
     """Put the values of the matrix into a token; what it gives must be a token still."""
     if "$" not in node.value:
         return node
@@ -245,7 +245,7 @@ def _filled(node: ScalarNode, filler: Filler, findings: Findings) -> ScalarNode:
     return ScalarNode(token, node.line, node.column, plain=False)
 
 
-def _workdir(fields: Fields, filler: Filler, findings: Findings) -> str | None:
+def _workdir(fields: Fields, filler: PlaceholderFiller, findings: Findings) -> str | None:
     name: str | None = fields.get("workdir")
     node = fields.value("workdir") if fields.wrote("workdir") else fields.value("sandbox")
     if name is None or "${" not in name or not isinstance(node, ScalarNode):

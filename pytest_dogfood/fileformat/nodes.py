@@ -161,7 +161,7 @@ class Tree:
     def add_scalar(self, value: str, line: int, column: int, plain: bool) -> None:  # noqa: FBT001 - hot path
         self.children.append(ScalarNode(value, line, column, plain))
 
-    def adorn(self, tag: str | None, anchor: str | None) -> None:
+    def set_tag_or_anchor(self, tag: str | None, anchor: str | None) -> None:
         """Say that the scalar just added carries a tag or an anchor."""
         scalar = self.children[-1]
         if tag is not None:

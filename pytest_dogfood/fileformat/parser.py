@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import Diagnostic
 from pytest_dogfood.fileformat.builder import NO_DEFAULTS, Defaults, read_capability, read_defaults
-from pytest_dogfood.fileformat.matrix import Surroundings, read_journeys
+from pytest_dogfood.fileformat.matrix import FileContext, read_journeys
 from pytest_dogfood.fileformat.nodes import Findings, MapNode, Node, ScalarNode, is_null
 from pytest_dogfood.fileformat.scripts import read_script
 from pytest_dogfood.fileformat.shapes import Fields, refuse
@@ -55,7 +55,7 @@ def parse_journey_file(
         return ParsedFile(path=path, defaults=defaults, diagnostics=findings.in_order())
     several = _holds_several(fields.node)
     inner = defaults.overlaid_with(read_defaults(fields.get("defaults")))
-    around = Surroundings(feature=fields.get("feature", ""), defaults=inner, stem="" if several else stem)
+    around = FileContext(feature=fields.get("feature", ""), defaults=inner, stem="" if several else stem)
     if not several and not _has_id(fields):
         _ID_OF_FILE.read(ScalarNode(stem, fields.node.line, fields.node.column, plain=False), findings)
     written: Iterable[Fields] = fields.get("journeys", ()) if several else (fields,)
@@ -163,7 +163,7 @@ def _has_id(fields: Fields) -> bool:
     return fields.wrote("id") or fields.wrote("journey_id")
 
 
-def _all_journeys(written: Iterable[Fields], findings: Findings, around: Surroundings) -> tuple[Journey, ...]:
+def _all_journeys(written: Iterable[Fields], findings: Findings, around: FileContext) -> tuple[Journey, ...]:
     journeys: dict[JourneyId, Journey] = {}
     for fields in written:
         for journey in read_journeys(fields, findings, around):

@@ -111,7 +111,7 @@ def _feed(tree: Tree, parser: Any) -> None:  # noqa: ANN401 - PyYAML's loaders s
         if kind is ScalarEvent:
             children.append(ScalarNode(event.value, mark.line + 1, mark.column + 1, not event.style))
             if event.tag is not None or event.anchor is not None:
-                tree.adorn(event.tag, event.anchor)
+                tree.set_tag_or_anchor(event.tag, event.anchor)
         elif kind is MappingEndEvent or kind is SequenceEndEvent:
             tree.close()
             children = tree.children

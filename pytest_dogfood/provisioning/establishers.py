@@ -15,7 +15,7 @@ from pytest_dogfood.storage.journal import Journal, JourneyEnd
 from pytest_dogfood.storage.token_registry import MACHINE, Holding
 
 
-class Establishers:
+class EstablishingOutcomes:
     """Answers from the journal, before any probe is asked: what a failed journey left behind proves nothing."""
 
     def __init__(self, graph: CapabilityGraph, journal: Journal) -> None:
@@ -50,7 +50,7 @@ class Establishers:
 
     def cause_against(self, token: Token, state: str) -> Cause | None:
         """Return the first cause if all that could establish a token did not pass; else None."""
-        causes = [None if end is None else end.against() for end in self._ends(token, state)]
+        causes = [None if end is None else end.blocking_cause() for end in self._ends(token, state)]
         return causes[0] if causes and all(causes) else None
 
     def _ends(self, token: Token, state: str) -> list[JourneyEnd | None]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from pytest_dogfood.actors.loop import NoActor, nobody_acts
+from pytest_dogfood.actors.loop import NoActor, no_actor_reason
 from pytest_dogfood.execution.failure_text import failure_text
 from pytest_dogfood.execution.runner import StepsResult, run_steps
 from pytest_dogfood.execution.step import ShellRunner
@@ -28,7 +28,7 @@ def require_actor(workspace: Workspace, journey: Journey) -> None:
     """
     if journey.needs_actor:
         if workspace.actor is None:
-            raise NoActor(nobody_acts(journey))
+            raise NoActor(no_actor_reason(journey))
         workspace.actor.require(journey)
 
 

@@ -11,7 +11,7 @@ from pytest_dogfood.execution.failure_text import failure_text
 from pytest_dogfood.execution.runner import run_steps
 from pytest_dogfood.journey import Capability, Journey, JourneyId, Scope, Token
 from pytest_dogfood.outcomes import Cause, Proof
-from pytest_dogfood.provisioning.establishers import Establishers
+from pytest_dogfood.provisioning.establishers import EstablishingOutcomes
 from pytest_dogfood.provisioning.gates import Gates
 from pytest_dogfood.provisioning.presence import WAS_THERE, Presence, what_the_probe_said
 from pytest_dogfood.provisioning.replay import (
@@ -56,7 +56,7 @@ class Provisioner:
         self._gates_elsewhere = gates_elsewhere
         self.gates = Gates(presence, journal, gates_elsewhere, self._replay)
         self.replayer = Replayer(presence, journal, ensure=self.ensure, admit=self.gates.admit)
-        self._establishers = Establishers(presence.graph, journal)
+        self._establishers = EstablishingOutcomes(presence.graph, journal)
         self._by_fixtures: dict[Token, set[str]] = {}
 
     def _replay(self, journey: Journey, state: ChainState, request: Request) -> object:

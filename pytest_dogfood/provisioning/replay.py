@@ -109,7 +109,7 @@ class Replayer:
         causes: list[Cause] = []
         for journey in self._replayable(token):
             verdict = self._journal.verdict(journey.id, state=request.state.name)
-            earlier = None if verdict is None else verdict.against()
+            earlier = None if verdict is None else verdict.blocking_cause()
             if earlier is not None:
                 causes.append(earlier)
                 continue

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pytest_dogfood.actors.actor import Actor
 
 
-class Changes:
+class InvalidationCounter:
     """Counts events in this process after which a token that was present may be gone.
 
     Such events are: the next item begins, a wait for a lock is over, a provider or a replay has run, a fixture of the
@@ -106,7 +106,7 @@ class Workspace(Struct, kw_only=True):
     uncollected: Mapping[Token, str] = field(default_factory=dict)
     again: str = ""
     interruption: Interruption = field(default_factory=Interruption)
-    changes: Changes = field(default_factory=Changes)
+    changes: InvalidationCounter = field(default_factory=InvalidationCounter)
     _counter: Iterator[int] = field(default_factory=itertools.count)
     _spares: Mapping[str, EmptyFiles] = field(default_factory=lambda: defaultdict(EmptyFiles))
     _named: LockTable | None = None

@@ -129,7 +129,7 @@ def make_plan(
             uses=tuple(dict.fromkeys(named)),
             prerequisite=journey_id in prerequisites,
         )
-    stories = {one.id for one in graph.journeys.values() if one.continues_a_story}
+    stories = {one.id for one in graph.journeys.values() if one.keeps_file_order}
     return Plan(
         journeys=tuple(planned[one] for one in _order(planned, stories)),
         rests_on=_what_tokens_rest_on(graph, planned),

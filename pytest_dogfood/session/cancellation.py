@@ -32,13 +32,13 @@ from pytest_dogfood.session.test_reports import PHASES, properties_of, reports_o
 from pytest_dogfood.storage.journal import Journal
 from pytest_dogfood.storage.run_directory import RunDirectory
 from pytest_dogfood.storage.signal_files import (
-    Met,
+    InterruptedWork,
     Reachable,
     WorkerProcesses,
     read_cut,
-    read_met,
+    read_interrupted,
     write_cut,
-    write_met,
+    write_interrupted,
 )
 
 
@@ -165,7 +165,9 @@ class WorkerSignals:
         told = self._interruption
         if told.report:
             with suppress(HarnessError):
-                write_met(self._directory, self._worker, Met(item=told.item, report=told.report))
+                write_interrupted(
+                    self._directory, self._worker, InterruptedWork(item=told.item, report=told.report)
+                )
 
 
 TOGETHER = 0.5
@@ -175,7 +177,7 @@ AGAIN = 1.0
 """Seconds after which a signal is repeated to what has not taken it yet."""
 
 
-class Begun(Struct):
+class UnfinishedItem(Struct):
     """An item that has begun and not ended, and the reports of it that have come."""
 
     location: tuple[str, int | None, str]
@@ -183,7 +185,7 @@ class Begun(Struct):
     reports: list[pytest.TestReport] = field(default_factory=list)
 
     @property
-    def is_told(self) -> bool:
+    def has_reported_failure(self) -> bool:
         """Whether it has been reported whole and not as good, so that a release that was cut adds nothing to it."""
         return any(one.failed for one in self.reports) and any(one.when == "teardown" for one in self.reports)
 
@@ -215,8 +217,8 @@ class Cancellation:
         self._repeating = False
         self._over = False
         self._cut: list[str] = []
-        self._begun: dict[str, Begun] = {}
-        self._releasing: dict[str, Begun] = {}
+        self._begun: dict[str, UnfinishedItem] = {}
+        self._releasing: dict[str, UnfinishedItem] = {}
         self._crashed: set[str] = set()
         self._interrupted: dict[str, None] = {}
 
@@ -286,7 +288,7 @@ class Cancellation:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logstart(self, nodeid: str, location: tuple[str, int | None, str]) -> None:
-        self._begun[nodeid] = Begun(location)
+        self._begun[nodeid] = UnfinishedItem(location)
 
     @pytest.hookimpl
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -301,15 +303,15 @@ class Cancellation:
     @pytest.hookimpl
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         begun = self._begun.pop(nodeid, None)
-        if begun is not None and nodeid in self._planned and not begun.is_told:
+        if begun is not None and nodeid in self._planned and not begun.has_reported_failure:
             # What it alone has kept alive is released after this.
-            self._releasing[nodeid] = Begun(begun.location, begun.at, begun.reports[-1:])
+            self._releasing[nodeid] = UnfinishedItem(begun.location, begun.at, begun.reports[-1:])
 
     def _report_what_has_not_ended(self) -> None:
         """Report each item that has begun and whose end was never reported, because its process was killed."""
         met = self._met()
         for nodeid, begun in self._unended():
-            if begun.is_told:
+            if begun.has_reported_failure:
                 continue
             seconds = time.monotonic() - begun.at
             said = met.get(nodeid) or f"interrupted by {self._interruption.name} after {seconds:.1f} s"
@@ -323,12 +325,12 @@ class Cancellation:
                 last.user_properties = properties_of(planned, result)
             self._config.hook.pytest_runtest_logreport(report=last)
 
-    def _unended(self) -> list[tuple[str, Begun]]:
+    def _unended(self) -> list[tuple[str, UnfinishedItem]]:
         known = dict(self._begun)
         journal = Journal(self._run.records)
         for nodeid, planned in self._planned.items():
             if nodeid not in known and nodeid not in self._crashed and journal.is_under_way(planned.id):
-                known[nodeid] = self._releasing.get(nodeid) or Begun(
+                known[nodeid] = self._releasing.get(nodeid) or UnfinishedItem(
                     (nodeid.partition("::")[0], None, str(planned.id))
                 )
         return list(known.items())
@@ -337,7 +339,7 @@ class Cancellation:
         own = {self._interruption.item: self._interruption.report} if self._interruption.report else {}
         try:
             self._cut = read_cut(self._run.interrupted)
-            return {**own, **read_met(self._run.interrupted)}
+            return {**own, **read_interrupted(self._run.interrupted)}
         except HarnessError:
             return own
 
@@ -353,7 +355,7 @@ class Cancellation:
             yield "a second signal came: steps were killed, and nothing more was cleaned up or released"
 
 
-def _result(planned: PlannedJourney, begun: Begun) -> JourneyResult:
+def _result(planned: PlannedJourney, begun: UnfinishedItem) -> JourneyResult:
     failed = any(one.failed and one.when == "call" for one in begun.reports)
     return JourneyResult(
         id=planned.id,

@@ -219,7 +219,7 @@ class ReadOnlyCache:
         return self._cache.mkdir(name)
 
 
-class WritingNothing:
+class CacheWriteBlocker:
     """Has to be registered last: then its hook comes right after that of pytest's cache, before all who write there."""
 
     def pytest_configure(self, config: pytest.Config) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_dogfood.collection.added_files import ADDED
-from pytest_dogfood.collection.dependency_marks import Verdicts
+from pytest_dogfood.collection.dependency_marks import RuntimeDepends
 from pytest_dogfood.collection.selection import Selection
 from pytest_dogfood.collection.stash import DEPENDENCY_MARKS, INTERRUPTION, SETTINGS
 from pytest_dogfood.execution.interruption import Interruption
@@ -207,5 +207,5 @@ def assemble(
     running.announce(list(selection.items))
     marks = config.stash.get(DEPENDENCY_MARKS, None)
     if marks is not None:
-        marks.answer = Verdicts(marks.names, journal, ignore_unknown=marks.ignore_unknown)
+        marks.answer = RuntimeDepends(marks.names, journal, ignore_unknown=marks.ignore_unknown)
     return running

@@ -261,7 +261,7 @@ class ItemRun(Struct, kw_only=True):
 
     def end(self) -> None:
         """Write the outcome down; this is what dependents on any worker go by. Raises HarnessError if that fails."""
-        self.take_back_its_word()
+        self.retract_result()
         self.provisioner.journal.ended(self.journey.id, Why.ITEM, self.state.name, self.outcome, self.cause)
 
     @property
@@ -269,7 +269,7 @@ class ItemRun(Struct, kw_only=True):
         """Whether the item came to something else in the end than what it had established its tokens by."""
         return not self.outcome.establishes
 
-    def take_back_its_word(self) -> None:
+    def retract_result(self) -> None:
         """Forget what had been written down before more was known: a failed teardown, or a failure unittest kept."""
         if not self.established or not self._is_disproved:
             return

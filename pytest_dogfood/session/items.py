@@ -143,7 +143,7 @@ class ItemHooks:
     def _released(self, item: pytest.Item) -> str:
         """Release what only this item has kept alive, after its last rerun; return what went wrong, or nothing."""
         run = item.stash[ITEM_RUN]
-        run.take_back_its_word()
+        run.retract_result()
         return _told(lambda: self._release.finished(run.planned, run.state))
 
     def _report_late(self, item: pytest.Item, problem: str) -> None:
@@ -277,7 +277,7 @@ class ItemHooks:
             return report
         fold_report(run, item, call, report)
         if report.when == "teardown":
-            run.take_back_its_word()  # before a rerun, which starts from what others have established
+            run.retract_result()  # before a rerun, which starts from what others have established
             item.stash[LAST_REPORT] = report
             result = run.result()
             report.__dict__["dogfood"] = result.to_json()

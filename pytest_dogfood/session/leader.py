@@ -131,13 +131,13 @@ class Leader:
 
     def jobs(self, ids: Sequence[str]) -> Sequence[Job]:
         """Tell the scheduler what depends on what, as the workers have found it."""
-        from pytest_dogfood.collection.selection import read_published
+        from pytest_dogfood.collection.selection import read_worker_selection
         from pytest_dogfood.scheduling.jobs import jobs_for
 
         if self._lease is None:
             raise pytest.UsageError("nothing is run under --collect-only")
         try:
-            published = read_published(self._lease.directory.plans)
+            published = read_worker_selection(self._lease.directory.plans)
         except HarnessError as error:
             raise pytest.UsageError(f"dogfood: {error}") from error
         if published.diagnostics:

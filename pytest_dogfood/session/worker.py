@@ -16,7 +16,7 @@ from pytest_dogfood.collection.discovery import (
     is_journey_file,
     named_on_command_line,
 )
-from pytest_dogfood.collection.stash import INTERRUPTION, SETTINGS, any_belongs
+from pytest_dogfood.collection.stash import INTERRUPTION, SETTINGS, any_graph_item
 
 if TYPE_CHECKING:
     from pytest_dogfood.collection.added_files import AddedFiles
@@ -218,4 +218,4 @@ class ItemRunner:
         settings = self._config.stash[SETTINGS]
         asked = settings.check or settings.shard is not None or settings.dependency_markers
         # A file without a single journey is a mistake to be told.
-        return asked or self._collector.has_collected or any_belongs(collected)
+        return asked or self._collector.has_collected or any_graph_item(collected)

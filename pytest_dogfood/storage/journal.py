@@ -46,7 +46,7 @@ class JourneyEnd(Struct, frozen=True, kw_only=True):
     at: float
     cause: Cause | None = None
 
-    def against(self) -> Cause | None:
+    def blocking_cause(self) -> Cause | None:
         """Return the root cause for those who rest on the journey; None if it has established what it should."""
         if self.outcome.establishes:
             return None

@@ -15,14 +15,14 @@ from pytest_dogfood.execution.process import alive, start_time
 from pytest_dogfood.storage.files import read_as, write_whole
 
 
-class Met(Struct, frozen=True, kw_only=True):
+class InterruptedWork(Struct, frozen=True, kw_only=True):
     """What a signal met in a worker: an item, by its node id, and what of it was running."""
 
     item: str
     report: str
 
 
-def write_met(directory: Path, worker: str, met: Met) -> None:
+def write_interrupted(directory: Path, worker: str, met: InterruptedWork) -> None:
     """Write it down at once; raises HarnessError where that cannot be done."""
     write_whole(directory / f"{worker}.met", msgspec.json.encode(met))
 
@@ -32,9 +32,9 @@ def write_cut(directory: Path, worker: str, steps: Sequence[str]) -> None:
     write_whole(directory / f"{worker}.cut", msgspec.json.encode(list(steps)))
 
 
-def read_met(directory: Path) -> dict[str, str]:
+def read_interrupted(directory: Path) -> dict[str, str]:
     """Return what signals met in the workers, by node id; raises HarnessError for a file that cannot be read."""
-    found = [read_as(path, Met) for path in sorted(directory.glob("*.met"))]
+    found = [read_as(path, InterruptedWork) for path in sorted(directory.glob("*.met"))]
     return {one.item: one.report for one in found if one is not None}
 
 

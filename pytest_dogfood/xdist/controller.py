@@ -13,7 +13,7 @@ import pytest
 
 from pytest_dogfood.execution.interruption import SignalHandlers
 from pytest_dogfood.xdist.barrier import LATE_ERROR
-from pytest_dogfood.xdist.scheduler import DogfoodScheduling
+from pytest_dogfood.xdist.scheduler import DogfoodScheduler
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -27,14 +27,14 @@ def _interrupt(number: int, _: object) -> NoReturn:
     raise pytest.Session.Interrupted(f"by {signal.Signals(number).name}, before anything was run")
 
 
-class Distribution:
+class ControllerPlugin:
     """A plugin for the controller of a run under xdist; register it in `pytest_configure`."""
 
     def __init__(self, config: pytest.Config, source: JobSource) -> None:
         self._config = config
         self._source = source
         self._session: pytest.Session | None = None
-        self._scheduler: DogfoodScheduling | None = None
+        self._scheduler: DogfoodScheduler | None = None
         self._workers = 0
         self._internal_error = False
         self._misfortunes: list[str] = []
@@ -70,8 +70,8 @@ class Distribution:
         self._workers = len(specs)
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_xdist_make_scheduler(self) -> DogfoodScheduling:
-        self._scheduler = DogfoodScheduling(self._config, self._source, workers=self._workers)
+    def pytest_xdist_make_scheduler(self) -> DogfoodScheduler:
+        self._scheduler = DogfoodScheduler(self._config, self._source, workers=self._workers)
         return self._scheduler
 
     @pytest.hookimpl(tryfirst=True)

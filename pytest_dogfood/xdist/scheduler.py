@@ -97,7 +97,7 @@ class DeadlockError(Exception):
     """Items are left, every worker is idle, and none of them may run: our mistake, never the user's."""
 
 
-class DogfoodScheduling:
+class DogfoodScheduler:
     """Sends each worker one graph item, or one batch of plain tests, at a time; implements xdist's `Scheduling`.
 
     `workers` is the number of collections to wait for before the first dispatch.

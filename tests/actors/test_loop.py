@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from pytest_dogfood.actor_protocol import Action, ActorError, Answer, Command, Done, Performed, Verdict
-from pytest_dogfood.actors.loop import ActorLoop, Limits, decides
+from pytest_dogfood.actors.loop import ActorLoop, Limits, deciding_steps
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.runner import Ending, StepsResult, run_steps
 from pytest_dogfood.journey import Expectation, Save, Step, StreamExpectation
@@ -169,7 +169,7 @@ def test_nothing_is_asked_after_a_decisive_step_that_failed() -> None:
 def test_marked_steps_decide_or_the_last_one_and_whatever_others_rely_on(
     steps: list[Step], expected: tuple[bool, ...]
 ) -> None:
-    assert decides(steps) == expected
+    assert deciding_steps(steps) == expected
 
 
 def test_a_command_of_the_file_that_fails_ends_the_journey_as_ever() -> None:

@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from pytest_dogfood.collection.dependency_names import Asks, MarkedTest, Names, dependences, why_unknown
+from pytest_dogfood.collection.dependency_names import (
+    MarkedTest,
+    Names,
+    RuntimeDependsReach,
+    dependences,
+    why_unknown,
+)
 from pytest_dogfood.journey import Dependence, JourneyId, base_of, means_every_instance
 
 
@@ -15,7 +21,7 @@ def marked(
     name: str | None = None,
     scope: str = "module",
     counts: bool = True,
-    asks: Asks = Asks.NOBODY,
+    asks: RuntimeDependsReach = RuntimeDependsReach.NOBODY,
 ) -> MarkedTest:
     file, first, *rest = nodeid.split("::")
     homes = {"session": "", "module": file}
@@ -110,11 +116,11 @@ def test_who_may_ask_comes_after_those_it_may_mean_each_said_once() -> None:
     tests = [
         marked("a.py::test_1"),
         marked("a.py::test_2"),
-        marked("a.py::test_3", asks=Asks.ITS_MODULE),
+        marked("a.py::test_3", asks=RuntimeDependsReach.ITS_MODULE),
         marked("b.py::test_4"),
         marked("a.py::test_5"),
-        marked("a.py::test_6", asks=Asks.ITS_MODULE),
-        marked("b.py::test_7", asks=Asks.ANYBODY, counts=False),
+        marked("a.py::test_6", asks=RuntimeDependsReach.ITS_MODULE),
+        marked("b.py::test_7", asks=RuntimeDependsReach.ANYBODY, counts=False),
     ]
     found = {mark[-1]: [other[-1] for other in one.follows] for mark, one in resolved(*tests).items()}
     assert found == {

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_dogfood.consistency.check import examine
-from pytest_dogfood.consistency.checkout_view import Question, RepoReport
+from pytest_dogfood.consistency.check import examine_checkout
+from pytest_dogfood.consistency.checkout_view import CheckOptions, RepoReport
 from pytest_dogfood.consistency.checkouts import choose
 from pytest_dogfood.consistency.decision import Policy
 from pytest_dogfood.consistency.fix import FixOptions, fix
@@ -50,7 +50,7 @@ class Desk:
     machine: Machine
 
     def check(self, *, offline: bool = False) -> RepoReport:
-        (report,) = examine(self.hub, self._checkouts(), offline=offline)
+        (report,) = examine_checkout(self.hub, self._checkouts(), offline=offline)
         return report
 
     def fix(
@@ -74,7 +74,7 @@ class Desk:
             machine=self.machine,
             actor="tester",
             run_id="run",
-            question=Question(fixing=True, offline=offline, policy=policy or Policy()),
+            question=CheckOptions(fixing=True, offline=offline, policy=policy or Policy()),
             lock_timeout=wait,
             pull=pull,
         )

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dogfood.consistency.check import examine
+from pytest_dogfood.consistency.check import examine_checkout
 from pytest_dogfood.consistency.checkout_view import RepoReport
-from pytest_dogfood.consistency.task_findings import Action, Severity
+from pytest_dogfood.consistency.task_findings import Action, FindingSeverity
 from tests.consistency.machines import REPO, Desk, World, codes, finding, plan, stamp
 
 
@@ -37,7 +37,10 @@ def test_check_leaves_everything_byte_identical(world: Callable[..., World]) -> 
     other.push()
     before = seen(desk)
     report = desk.check()
-    assert (codes(report), report.findings[0].severity) == (["C-14", "C-13", "C-20", "C-20"], Severity.INFO)
+    assert (codes(report), report.findings[0].severity) == (
+        ["C-14", "C-13", "C-20", "C-20"],
+        FindingSeverity.INFO,
+    )
     assert seen(desk) == before
 
 
@@ -107,9 +110,9 @@ def test_tasks_without_blocks_and_deleted_tasks_are_reported(world: Callable[...
     report = desk.fix()
     said = {each.task_id: (each.code, each.severity) for each in report.findings}
     assert said == {
-        "X-T1": ("C-29", Severity.WARN),
-        "X-open": ("C-21", Severity.WARN),
-        "X-shut": ("C-21", Severity.INFO),
+        "X-T1": ("C-29", FindingSeverity.WARN),
+        "X-open": ("C-21", FindingSeverity.WARN),
+        "X-shut": ("C-21", FindingSeverity.INFO),
     }
     assert {task.task_id: task.status for task in made.hub.tasks()}["X-open"] == "todo"
 
@@ -187,7 +190,7 @@ def test_a_checkout_that_is_gone_does_not_stop_the_others(world: Callable[..., W
     made.desk("gone")
     here = made.desk("here")
     (made.farm.root / "gone").rename(made.farm.root / "elsewhere")
-    reports = examine(made.hub, made.hub.checkouts(), offline=True)
+    reports = examine_checkout(made.hub, made.hub.checkouts(), offline=True)
     assert {Path(report.path).name: codes(report) for report in reports} == {
         "gone": ["C-30"],
         "here": ["C-20"],

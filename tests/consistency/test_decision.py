@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 
 from pytest_dogfood.consistency.decision import Decision, Move, Policy, SameRank, decide
 from pytest_dogfood.consistency.hub.model import Block, HubTask, Status, position
-from pytest_dogfood.consistency.task_findings import Action, Severity
+from pytest_dogfood.consistency.task_findings import Action, FindingSeverity
 from pytest_dogfood.git.work_tree import RepoCondition, RepoState
 
 CALM = RepoCondition(state=RepoState.UP_TO_DATE)
@@ -191,18 +191,18 @@ def test_a_side_that_is_missing_or_unusable_has_its_items_and_no_write(
 @pytest.mark.parametrize(
     "status, condition, severity",
     [
-        ("todo", CALM, Severity.WARN),
-        ("in_progress", CALM, Severity.WARN),
-        ("blocked", CALM, Severity.WARN),
-        ("done", CALM, Severity.INFO),
-        ("cancelled", CALM, Severity.INFO),
-        ("todo", BEHIND, Severity.INFO),
-        ("todo", RepoCondition(state=RepoState.IN_OPERATION, behind=1), Severity.INFO),
-        ("todo", DETACHED, Severity.WARN),
+        ("todo", CALM, FindingSeverity.WARN),
+        ("in_progress", CALM, FindingSeverity.WARN),
+        ("blocked", CALM, FindingSeverity.WARN),
+        ("done", CALM, FindingSeverity.INFO),
+        ("cancelled", CALM, FindingSeverity.INFO),
+        ("todo", BEHIND, FindingSeverity.INFO),
+        ("todo", RepoCondition(state=RepoState.IN_OPERATION, behind=1), FindingSeverity.INFO),
+        ("todo", DETACHED, FindingSeverity.WARN),
     ],
 )
 def test_a_task_without_a_block_is_only_reported(
-    status: str, condition: RepoCondition, severity: Severity
+    status: str, condition: RepoCondition, severity: FindingSeverity
 ) -> None:
     decision = decided(task(status), None, condition)
     assert said(decision) == ("C-21", severity.value, "none")

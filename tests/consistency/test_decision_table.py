@@ -10,7 +10,7 @@ import pytest
 from pytest_dogfood.consistency.hub.imports import only_task
 from pytest_dogfood.consistency.hub.model import Status
 from pytest_dogfood.consistency.hub.store import Hub
-from pytest_dogfood.consistency.task_findings import Action, Severity
+from pytest_dogfood.consistency.task_findings import Action, FindingSeverity
 from tests.consistency.checkouts import Farm, isolated
 from tests.consistency.machines import World, finding
 
@@ -87,9 +87,9 @@ def test_sides_that_agree_have_no_item(table: tuple[Table, bool], in_hub: str, i
 def test_the_hub_follows_a_file_that_is_ahead(table: tuple[Table, bool], in_hub: str, in_file: str) -> None:
     made, _ = table
     said = finding(made.checked, name(in_hub, in_file))
-    assert (said.code, said.severity, said.fixed) == ("C-11", Severity.FAIL, False)
+    assert (said.code, said.severity, said.fixed) == ("C-11", FindingSeverity.FAIL, False)
     done = finding(made.fixed, name(in_hub, in_file))
-    assert (done.code, done.severity, done.fixed) == ("C-11", Severity.FAIL, True)
+    assert (done.code, done.severity, done.fixed) == ("C-11", FindingSeverity.FAIL, True)
     assert made.in_hub(name(in_hub, in_file)) == in_file == made.files[name(in_hub, in_file)][0]
 
 
@@ -102,7 +102,7 @@ def test_a_file_follows_the_hub_that_is_ahead(table: tuple[Table, bool], in_hub:
         " — skipped to prevent regression"
     )
     assert said.message == done.message == message
-    assert {(each.code, each.severity) for each in (said, done)} == {("C-13", Severity.WARN)}
+    assert {(each.code, each.severity) for each in (said, done)} == {("C-13", FindingSeverity.WARN)}
     assert (done.fixed, bool(done.commit)) == (writeback, writeback)
     assert made.in_hub(name(in_hub, in_file)) == in_hub
     assert made.files[name(in_hub, in_file)][0] == (in_hub if writeback else in_file)

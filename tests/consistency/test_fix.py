@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from pytest_dogfood.consistency.check import judge
-from pytest_dogfood.consistency.checkout_view import Question
-from pytest_dogfood.consistency.task_findings import Action, Severity
+from pytest_dogfood.consistency.check import report_checkouts
+from pytest_dogfood.consistency.checkout_view import CheckOptions
+from pytest_dogfood.consistency.task_findings import Action, FindingSeverity
 from tests.consistency.checkouts import PLAN
 from tests.consistency.machines import Desk, World, codes, finding, plan, state, upstream_moves_on
 
@@ -27,7 +27,7 @@ def test_a_repository_that_is_behind_is_left_alone(both: tuple[World, Desk]) -> 
         said.message
         == "Repo 'shop' is behind remote — pull before fixing to avoid clobbering remote progress"
     )
-    assert said.severity is Severity.WARN
+    assert said.severity is FindingSeverity.WARN
     assert state(desk) == before
 
 
@@ -183,7 +183,7 @@ def test_a_read_only_directory_is_reported_and_nothing_lost(both: tuple[World, D
 def test_a_dry_run_says_the_same_and_writes_nothing(both: tuple[World, Desk]) -> None:
     made, desk = both
     before = (state(desk), sorted((desk.clone.path / ".git").iterdir()))
-    (dry,) = judge(made.hub, made.hub.checkouts(), Question(fixing=True))
+    (dry,) = report_checkouts(made.hub, made.hub.checkouts(), CheckOptions(fixing=True))
     assert (state(desk), sorted((desk.clone.path / ".git").iterdir())) == before
     real = desk.fix()
     assert codes(dry) == codes(real)

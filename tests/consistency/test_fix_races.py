@@ -25,7 +25,7 @@ from pytest_dogfood.consistency.hub.model import (
     Status,
 )
 from pytest_dogfood.consistency.hub.store import Hub
-from pytest_dogfood.consistency.task_findings import Action, Severity
+from pytest_dogfood.consistency.task_findings import Action, FindingSeverity
 from pytest_dogfood.git.work_tree import checkout_lock
 from tests.consistency.machines import Desk, World, codes, finding, state, upstream_moves_on
 
@@ -37,7 +37,7 @@ def test_a_held_lock_skips_the_repository(both: tuple[World, Desk]) -> None:
     before = state(desk)
     with checkout_lock(desk.clone.path / ".git"):
         report = desk.fix(wait=0)
-    assert (codes(report), report.findings[0].severity) == (["C-36"], Severity.WARN)
+    assert (codes(report), report.findings[0].severity) == (["C-36"], FindingSeverity.WARN)
     assert state(desk) == before
 
 

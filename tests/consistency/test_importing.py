@@ -9,12 +9,12 @@ import pytest
 
 from pytest_dogfood.consistency.hub.imports import (
     ImportedTask,
+    ImportOutcome,
     Result,
-    Taken,
+    import_tasks,
     parse_tasks,
     problems_in_words,
     set_forward,
-    take_in,
 )
 from pytest_dogfood.consistency.hub.model import HubTask, RefusedError, Source, Stamp, Status
 from pytest_dogfood.consistency.hub.store import Hub
@@ -94,8 +94,8 @@ def test_a_file_that_is_something_else_is_refused(path: str, content: bytes, pro
     assert found.startswith(problem)
 
 
-def taken(hub: Hub, stamp: Stamp, *tasks: ImportedTask) -> list[Taken]:
-    return [result.taken for result in take_in(hub, tasks, stamp=stamp)]
+def taken(hub: Hub, stamp: Stamp, *tasks: ImportedTask) -> list[ImportOutcome]:
+    return [result.taken for result in import_tasks(hub, tasks, stamp=stamp)]
 
 
 def a_task(status: Status, task_id: str = "T1", *, reopen_count: int = 0, hub_id: str = "") -> ImportedTask:
@@ -111,14 +111,14 @@ def test_an_import_creates_moves_and_keeps_but_never_goes_back(
     why = stamp(Source.IMPORT)
     steps = [Status.TODO, Status.BLOCKED, Status.IN_PROGRESS, Status.DONE, Status.CANCELLED, Status.TODO]
     assert taken(hub, why, *(a_task(status) for status in steps)) == [
-        Taken.KEPT,
-        Taken.KEPT,
-        Taken.SAME,
-        Taken.MOVED,
-        Taken.KEPT,
-        Taken.KEPT,
+        ImportOutcome.KEPT,
+        ImportOutcome.KEPT,
+        ImportOutcome.SAME,
+        ImportOutcome.MOVED,
+        ImportOutcome.KEPT,
+        ImportOutcome.KEPT,
     ]
-    assert taken(hub, why, a_task(Status.DONE, "T2")) == [Taken.CREATED]
+    assert taken(hub, why, a_task(Status.DONE, "T2")) == [ImportOutcome.CREATED]
     assert [(task.task_id, task.status) for task in hub.tasks()] == [("T1", "done"), ("T2", "done")]
     assert hub.events(regressions=True) == ()
 
@@ -127,15 +127,15 @@ def test_a_file_that_knows_of_a_reopen_leads_nothing_back_without_one(
     sqlite_hub: Hub, add_task: Callable[..., HubTask], stamp: Callable[..., Stamp]
 ) -> None:
     add_task(sqlite_hub, "T1", status="done")
-    (result,) = take_in(sqlite_hub, [a_task(Status.TODO, reopen_count=1)], stamp=stamp(Source.IMPORT))
-    assert result.taken is Taken.KEPT
+    (result,) = import_tasks(sqlite_hub, [a_task(Status.TODO, reopen_count=1)], stamp=stamp(Source.IMPORT))
+    assert result.taken is ImportOutcome.KEPT
     assert result.why.endswith("dogfood consistency reopen T1 --to todo --reason TEXT")
     assert sqlite_hub.events(regressions=True) == ()
 
 
 def test_what_one_hub_prints_another_takes_in_whole(sqlite_hub: Hub, stamp: Callable[..., Stamp]) -> None:
     task = a_task(Status.BLOCKED, reopen_count=2, hub_id=KEY)
-    assert taken(sqlite_hub, stamp(Source.IMPORT), task, task) == [Taken.CREATED, Taken.SAME]
+    assert taken(sqlite_hub, stamp(Source.IMPORT), task, task) == [ImportOutcome.CREATED, ImportOutcome.SAME]
     (found,) = sqlite_hub.tasks()
     assert (found.id, found.reopen_count, found.status) == (KEY, 2, "blocked")
 
@@ -147,9 +147,13 @@ def test_ids_that_contradict_the_hub_are_refused_and_the_rest_goes_on(
     other = a_task(Status.DONE, "T2", hub_id=there.id)
     mismatch = a_task(Status.DONE, "T1", hub_id=KEY)
     results: list[Result] = list(
-        take_in(sqlite_hub, [other, mismatch, a_task(Status.DONE, "T3")], stamp=stamp(Source.IMPORT))
+        import_tasks(sqlite_hub, [other, mismatch, a_task(Status.DONE, "T3")], stamp=stamp(Source.IMPORT))
     )
-    assert [result.taken for result in results] == [Taken.REFUSED, Taken.REFUSED, Taken.CREATED]
+    assert [result.taken for result in results] == [
+        ImportOutcome.REFUSED,
+        ImportOutcome.REFUSED,
+        ImportOutcome.CREATED,
+    ]
     assert results[0].why == f"the hub has another task with the id {there.id}"
     assert sqlite_hub.task(there.id) == there
 
@@ -161,7 +165,7 @@ def test_what_the_hub_deleted_or_does_not_understand_is_kept(
     gone = add_task(sqlite_hub, "T2")
     assert sqlite_hub.set_deleted(gone, deleted=True, stamp=stamp(Source.API))
     tasks = (a_task(Status.DONE, "T1"), a_task(Status.DONE, "T2"))
-    assert taken(sqlite_hub, stamp(Source.IMPORT), *tasks) == [Taken.KEPT, Taken.KEPT]
+    assert taken(sqlite_hub, stamp(Source.IMPORT), *tasks) == [ImportOutcome.KEPT, ImportOutcome.KEPT]
 
 
 def test_a_task_that_moved_since_it_was_seen_is_looked_at_again(

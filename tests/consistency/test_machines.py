@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pytest_dogfood.consistency.task_findings import Severity
+from pytest_dogfood.consistency.task_findings import FindingSeverity
 from tests.consistency.checkouts import PLAN
 from tests.consistency.machines import World, codes, finding, plan, state
 
@@ -35,10 +35,10 @@ def test_a_status_that_a_fix_has_written_and_not_committed_is_said_until_it_is(w
     desk.edit("X-T1", "done")  # as by a fix that died before its commit: see test_fix_killed
     before = state(desk)
     said = finding(desk.fix())
-    assert (said.code, said.reason, said.severity) == ("C-14", "dirty", Severity.WARN)
+    assert (said.code, said.reason, said.severity) == ("C-14", "dirty", FindingSeverity.WARN)
     assert said.message == "workplan has uncommitted changes — skipping writeback"
     assert said.hint.endswith(f"git restore --staged --worktree -- {PLAN}")
-    assert finding(desk.check()).severity is Severity.INFO
+    assert finding(desk.check()).severity is FindingSeverity.INFO
     assert state(desk) == before
     desk.clone.git(*said.hint.partition(": git ")[2].split())
     assert finding(desk.fix(), "X-T1").commit == desk.clone.head

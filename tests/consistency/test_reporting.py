@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from pytest_dogfood.cli.consistency_report import ReportPrinter, report_lines
-from pytest_dogfood.cli.console import Counting
+from pytest_dogfood.cli.console import ProgressCounter
 from pytest_dogfood.cli.streams import Palette
 from pytest_dogfood.consistency.checkout_view import RepoReport
-from pytest_dogfood.consistency.task_findings import Finding, Severity
+from pytest_dogfood.consistency.task_findings import Finding, FindingSeverity
 
 
 class Terminal:
@@ -37,7 +37,7 @@ class Terminal:
 def test_colour_is_for_terminals_that_want_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
-    found = Finding(code="C-13", severity=Severity.WARN, repo="shop", message="m")
+    found = Finding(code="C-13", severity=FindingSeverity.WARN, repo="shop", message="m")
     report = RepoReport(repo="shop", findings=(found,))
     terminal: Any = Terminal()
     assert "\x1b[33mWARN\x1b[0m" in "\n".join(report_lines(report, Palette(terminal)))
@@ -47,7 +47,7 @@ def test_colour_is_for_terminals_that_want_it(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_long_run_counts_on_terminals_and_clears_up() -> None:
     terminal: Any = Terminal()
-    counting = Counting(2, terminal)
+    counting = ProgressCounter(2, terminal)
     counting.begin("shop")
     for done in range(20):
         counting.advance(done, 20)
@@ -58,7 +58,12 @@ def test_a_long_run_counts_on_terminals_and_clears_up() -> None:
 
 def test_what_a_file_says_commands_no_terminal() -> None:
     found = Finding(
-        code="C-20", severity=Severity.FAIL, repo="shop", path="a\nb.md", task_id="\x1b[2J", message="m\udcff"
+        code="C-20",
+        severity=FindingSeverity.FAIL,
+        repo="shop",
+        path="a\nb.md",
+        task_id="\x1b[2J",
+        message="m\udcff",
     )
     lines = list(report_lines(RepoReport(repo="shop", findings=(found,)), Palette(sys.stdout)))
     assert lines[1] == r"  FAIL C-20 \x1b[2J  a\nb.md: m\udcff"
@@ -75,21 +80,25 @@ def test_what_a_file_says_commands_no_terminal() -> None:
     ],
 )
 def test_a_reason_that_the_message_does_not_tell_is_added(reason: str, words: str) -> None:
-    found = Finding(code="C-13", severity=Severity.WARN, repo="shop", message="m", hint="h", reason=reason)
+    found = Finding(
+        code="C-13", severity=FindingSeverity.WARN, repo="shop", message="m", hint="h", reason=reason
+    )
     report = RepoReport(repo="shop", findings=(found,))
     assert list(report_lines(report, Palette(sys.stdout)))[1:] == [f"  WARN C-13 {words} (h)"]
     assert found.to_json()["message"] == "m"
 
 
 def test_what_is_fixed_is_no_failure_any_more() -> None:
-    found = Finding(code="C-11", severity=Severity.FAIL, repo="shop", message="m", hint="h", fixed=True)
+    found = Finding(
+        code="C-11", severity=FindingSeverity.FAIL, repo="shop", message="m", hint="h", fixed=True
+    )
     report = RepoReport(repo="shop", findings=(found,))
     assert list(report_lines(report, Palette(sys.stdout)))[1:] == ["  DONE C-11 m [fixed]"]
 
 
 def test_a_run_that_is_interrupted_still_says_what_it_came_to(capsys: pytest.CaptureFixture[str]) -> None:
     def reports() -> Iterator[RepoReport]:
-        found = Finding(code="C-13", severity=Severity.WARN, repo="shop", message="m")
+        found = Finding(code="C-13", severity=FindingSeverity.WARN, repo="shop", message="m")
         yield RepoReport(repo="shop", findings=(found,), task_ids=("T1",))
         raise KeyboardInterrupt
 

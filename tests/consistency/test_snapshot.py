@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from hypothesis import given, strategies as st
 
 from pytest_dogfood.consistency.pytest_plugin import Check, Snapshot, checks_of
-from pytest_dogfood.consistency.task_findings import Finding, Severity
+from pytest_dogfood.consistency.task_findings import Finding, FindingSeverity
 
 
 def finding(**others: str) -> Finding:
-    return Finding(code="C-11", severity=Severity.FAIL, repo="shop", message="…", **others)  # type: ignore[arg-type]
+    return Finding(code="C-11", severity=FindingSeverity.FAIL, repo="shop", message="…", **others)  # type: ignore[arg-type]
 
 
 def names(found: Sequence[Check]) -> list[str]:

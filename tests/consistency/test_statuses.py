@@ -14,12 +14,12 @@ from pytest_dogfood.consistency.hub.model import (
     parse_status,
     position,
 )
-from pytest_dogfood.consistency.task_findings import Action, Finding, Severity
+from pytest_dogfood.consistency.task_findings import Action, Finding, FindingSeverity
 
 FINDINGS = st.builds(
     Finding,
     code=st.sampled_from(["C-11", "C-38"]),
-    severity=st.sampled_from(Severity),
+    severity=st.sampled_from(FindingSeverity),
     repo=st.text(),
     line=st.integers(0),
     title=st.text(),
@@ -86,7 +86,7 @@ def test_a_finding_survives_json(finding: Finding) -> None:
 
 
 def test_the_fields_of_a_finding_keep_their_order() -> None:
-    finding = Finding(code="C-11", severity=Severity.FAIL, repo="atlas", message="m")
+    finding = Finding(code="C-11", severity=FindingSeverity.FAIL, repo="atlas", message="m")
     assert " ".join(finding.to_json()) == (
         "code severity repo path line task_id hub_id title db_status file_status "
         "reason message hint action fixed commit"
@@ -96,11 +96,11 @@ def test_the_fields_of_a_finding_keep_their_order() -> None:
 @pytest.mark.parametrize(
     "severity, fixed, left",
     [
-        (Severity.FAIL, False, True),
-        (Severity.FAIL, True, False),
-        (Severity.WARN, False, False),
-        (Severity.INFO, False, False),
+        (FindingSeverity.FAIL, False, True),
+        (FindingSeverity.FAIL, True, False),
+        (FindingSeverity.WARN, False, False),
+        (FindingSeverity.INFO, False, False),
     ],
 )
-def test_only_a_failure_that_is_not_fixed_is_left(severity: Severity, fixed: bool, left: bool) -> None:  # noqa: FBT001
+def test_only_a_failure_that_is_not_fixed_is_left(severity: FindingSeverity, fixed: bool, left: bool) -> None:  # noqa: FBT001
     assert Finding(code="C-11", severity=severity, repo="a", message="m", fixed=fixed).is_left is left

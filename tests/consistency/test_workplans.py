@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given, settings
 
 from pytest_dogfood.consistency.hub.model import Block
-from pytest_dogfood.consistency.task_findings import Severity
+from pytest_dogfood.consistency.task_findings import FindingSeverity
 from pytest_dogfood.consistency.workplan import Document, parse
 from tests.consistency.strategies import mutilated
 
@@ -49,8 +49,8 @@ def test_a_workplan_in_the_wild_is_read_whole() -> None:
     assert [block.hub_id for block in wild.blocks[2:4]] == ["6f0a1c52-8f0e-4c57-9d2b-3f0c5f7a1b03", None]
     assert not any(block.problem for block in wild.blocks)
     assert [(found.code, found.severity, found.line) for found in wild.findings("atlas")] == [
-        ("C-24", Severity.INFO, 107),
-        ("C-24", Severity.INFO, 141),
+        ("C-24", FindingSeverity.INFO, 107),
+        ("C-24", FindingSeverity.INFO, 141),
     ]
 
 
@@ -119,7 +119,7 @@ def test_a_task_fence_in_a_list_or_a_quote_is_mentioned(text: str) -> None:
     (found,) = document(text).findings("atlas")
     assert (found.code, found.severity, found.reason, found.path) == (
         "C-24",
-        Severity.INFO,
+        FindingSeverity.INFO,
         "nested",
         "plan.md",
     )
@@ -148,7 +148,7 @@ def test_a_task_in_a_file_that_is_no_workplan_is_mentioned_once(head: str) -> No
     read = parse((head + TASK + TASK).encode(), path="plan.md")
     assert (read.is_workplan, read.blocks) == (False, ())
     (found,) = read.findings("atlas")
-    assert (found.code, found.severity, found.reason) == ("C-24", Severity.INFO, "no_workplan")
+    assert (found.code, found.severity, found.reason) == ("C-24", FindingSeverity.INFO, "no_workplan")
     assert found.line == head.count("\n") + 1
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from pytest_dogfood.consistency.repository_findings import writeback_finding
-from pytest_dogfood.consistency.task_findings import Severity
+from pytest_dogfood.consistency.task_findings import FindingSeverity
 from pytest_dogfood.execution.watcher import alive
 from pytest_dogfood.git.commit import (
     CommitOptions,
@@ -82,7 +82,7 @@ def test_uncommitted_changes_are_left(here: Checkout) -> None:
     assert (result.reason, result.state) == (Reason.STATE, FileState.MODIFIED)
     finding = writeback_finding(result, "x")
     assert finding is not None
-    assert (finding.code, finding.reason, finding.severity) == ("C-14", "dirty", Severity.WARN)
+    assert (finding.code, finding.reason, finding.severity) == ("C-14", "dirty", FindingSeverity.WARN)
     assert finding.message == "workplan has uncommitted changes — skipping writeback"
     assert here.plan.read_bytes() == b"mine: todo\n"
 
@@ -121,7 +121,7 @@ def test_without_an_identity_the_file_is_put_back(untouched: Checkout) -> None:
     assert "Please tell me who you are" in result.detail
     finding = writeback_finding(result, "x")
     assert finding is not None
-    assert (finding.code, finding.severity, finding.fixed) == ("C-33", Severity.WARN, False)
+    assert (finding.code, finding.severity, finding.fixed) == ("C-33", FindingSeverity.WARN, False)
 
 
 def test_a_hook_that_fails_is_quoted_and_the_file_put_back(untouched: Checkout) -> None:

@@ -152,7 +152,7 @@ def test_chains_are_exactly_the_components_that_chain_tokens_connect(scene: Scen
     graph = scene.graph()
     groups: list[tuple[set[str], set[str]]] = []
     for journey in scene.journeys:
-        tokens: set[str] = set(graph.tying(journey))
+        tokens: set[str] = set(graph.chain_tokens_of(journey))
         members: set[str] = {journey.id}
         for group in [one for one in groups if one[0] & tokens]:
             groups.remove(group)
@@ -178,9 +178,9 @@ def test_tokens_that_tie_a_journey_to_its_state_are_never_machine_wide(scene: Sc
     graph = scene.graph()
     for journey in scene.journeys:
         own = {*journey.requires, *journey.establishes, *journey.invalidates}
-        tying = set(graph.tying(journey))
-        assert all(graph.scope_of(token) is Scope.CHAIN for token in tying)
-        assert {token for token in own if not scene.is_shared(token)} <= tying
+        chain_tokens_of = set(graph.chain_tokens_of(journey))
+        assert all(graph.scope_of(token) is Scope.CHAIN for token in chain_tokens_of)
+        assert {token for token in own if not scene.is_shared(token)} <= chain_tokens_of
 
 
 @given(scenes())

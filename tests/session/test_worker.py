@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dogfood.collection.selection import Published, read_published
+from pytest_dogfood.collection.selection import WorkerSelection, read_worker_selection
 from pytest_dogfood.scheduling.plan import Plan
 from pytest_dogfood.session.worker import NOTHING
 from tests.support.scenes import Inner
@@ -40,7 +40,7 @@ def test_a_worker_without_journeys_imports_nothing_that_deals_with_them(inner: M
 
 def test_what_it_publishes_is_an_empty_plan(tmp_path: Path) -> None:
     (tmp_path / "gw0.json").write_bytes(NOTHING)
-    assert read_published(tmp_path) == Published(plan=Plan())
+    assert read_worker_selection(tmp_path) == WorkerSelection(plan=Plan())
 
 
 def test_workers_that_disagree_whether_there_is_a_graph_are_refused(inner: Make) -> None:

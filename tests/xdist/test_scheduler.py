@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_dogfood.scheduling.jobs import Job
-from pytest_dogfood.xdist.scheduler import DeadlockError, DogfoodScheduling, OrderViolationError
+from pytest_dogfood.xdist.scheduler import DeadlockError, DogfoodScheduler, OrderViolationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,8 +46,8 @@ class ListedJobs:
         self.ended.append(node_id)
 
 
-def begin(config: pytest.Config, jobs: Sequence[Job], *workers: FakeWorker) -> DogfoodScheduling:
-    scheduler = DogfoodScheduling(config, ListedJobs(*jobs), workers=len(workers))
+def begin(config: pytest.Config, jobs: Sequence[Job], *workers: FakeWorker) -> DogfoodScheduler:
+    scheduler = DogfoodScheduler(config, ListedJobs(*jobs), workers=len(workers))
     for worker in workers:
         scheduler.add_node(worker)
         scheduler.add_node_collection(worker, [f"item{job.index}" for job in jobs])

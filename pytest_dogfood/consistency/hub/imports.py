@@ -230,7 +230,7 @@ def _refuse_repetitions(tasks: list[ImportedTask], findings: Findings) -> None:
 RETRIES = 3
 
 
-class Taken(StrEnum):
+class ImportOutcome(StrEnum):
     """What became of a task of a file."""
 
     CREATED = "created"
@@ -244,7 +244,7 @@ class Result(Struct, frozen=True, kw_only=True):
     """One task of a file, what became of it, and why where that is not what the file says."""
 
     task: ImportedTask
-    taken: Taken
+    taken: ImportOutcome
     why: str = ""
 
 
@@ -296,7 +296,7 @@ def set_deleted(hub: Hub, task: HubTask, *, deleted: bool, stamp: Stamp) -> bool
     raise _always_changing(task)
 
 
-def take_in(hub: Hub, tasks: Iterable[ImportedTask], *, stamp: Stamp) -> Iterator[Result]:
+def import_tasks(hub: Hub, tasks: Iterable[ImportedTask], *, stamp: Stamp) -> Iterator[Result]:
     """Create the tasks the hub does not know, move those that are further in the file, and keep all others."""
     known: dict[str, dict[str, HubTask]] = {}
     for task in tasks:
@@ -319,11 +319,13 @@ def _made(hub: Hub, task: ImportedTask, stamp: Stamp) -> Result | HubTask:
         source_path=task.path,
     )
     if hub.create_task(wanted, stamp=stamp) is not None:
-        return Result(task=task, taken=Taken.CREATED)
+        return Result(task=task, taken=ImportOutcome.CREATED)
     meanwhile = hub.find(task.task_id, repo=task.repo)
     if meanwhile:
         return meanwhile[0]
-    return Result(task=task, taken=Taken.REFUSED, why=f"the hub has another task with the id {task.hub_id}")
+    return Result(
+        task=task, taken=ImportOutcome.REFUSED, why=f"the hub has another task with the id {task.hub_id}"
+    )
 
 
 def _moved(hub: Hub, task: ImportedTask, found: HubTask, stamp: Stamp) -> Result:
@@ -331,17 +333,21 @@ def _moved(hub: Hub, task: ImportedTask, found: HubTask, stamp: Stamp) -> Result
     for seen in _as_it_is(hub, found):
         there = parse_status(seen.status)
         if there is None or seen.deleted:
-            return Result(task=task, taken=Taken.KEPT, why=_unusable(seen))
+            return Result(task=task, taken=ImportOutcome.KEPT, why=_unusable(seen))
         if task.hub_id and task.hub_id != seen.id:
-            return Result(task=task, taken=Taken.REFUSED, why=f"the hub has it with another id, {seen.id}")
+            return Result(
+                task=task, taken=ImportOutcome.REFUSED, why=f"the hub has it with another id, {seen.id}"
+            )
         if (there, seen.reopen_count) == (task.status, task.reopen_count):
-            return Result(task=task, taken=Taken.SAME)
+            return Result(task=task, taken=ImportOutcome.SAME)
         if position(there, seen.reopen_count) >= target or RANK[task.status] < RANK[there]:
             why = f"it is {_standing(there, seen)} in the hub{_way_back(task, there, seen)}"
-            return Result(task=task, taken=Taken.KEPT, why=why)
+            return Result(task=task, taken=ImportOutcome.KEPT, why=why)
         if hub.compare_and_set(seen, task.status, reopen_count=task.reopen_count, stamp=stamp):
-            return Result(task=task, taken=Taken.MOVED, why=f"was {_standing(there, seen)}")
-    return Result(task=task, taken=Taken.REFUSED, why="others changed it meanwhile; import the file again")
+            return Result(task=task, taken=ImportOutcome.MOVED, why=f"was {_standing(there, seen)}")
+    return Result(
+        task=task, taken=ImportOutcome.REFUSED, why="others changed it meanwhile; import the file again"
+    )
 
 
 def _way_back(task: ImportedTask, there: Status, seen: HubTask) -> str:

@@ -188,14 +188,14 @@ no hub is named. Say which one it is, with the first of these that suits:
     dogfood hub init --local, for a hub that only this machine uses"""
 
 
-class Location(Struct, frozen=True, kw_only=True):
+class HubLocation(Struct, frozen=True, kw_only=True):
     """A hub's URL as it was written, and where relative paths in it start."""
 
     url: str
     base: Path
 
 
-def locate(option: str | None = None, *, start: Path | None = None) -> Location:
+def locate(option: str | None = None, *, start: Path | None = None) -> HubLocation:
     """Find the hub that is meant, asking settings files from `start` (here) upwards.
 
     Raises NoHubError with the ways out, and HubUsageError for a settings file that cannot be read.
@@ -203,13 +203,13 @@ def locate(option: str | None = None, *, start: Path | None = None) -> Location:
     here = start or Path.cwd()
     for named in (option, os.environ.get(VARIABLE)):
         if named and named.strip():
-            return Location(url=named.strip(), base=here)
+            return HubLocation(url=named.strip(), base=here)
     for directory in _upwards(here):
         if found := _setting_in(directory):
-            return Location(url=found, base=directory)
+            return HubLocation(url=found, base=directory)
     local = local_hub()
     if local.is_file():
-        return Location(url=str(local), base=local.parent)
+        return HubLocation(url=str(local), base=local.parent)
     raise NoHubError(WAY_OUT)
 
 
