@@ -1,4 +1,4 @@
-"""Everything a run can be told, as one frozen value that is validated when it is built."""
+"""The validated values of options and ini keys, as one frozen value; plugin.py declares and reads them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs in this process: from what pytest collected and selected to a plan that all processes share."""
+"""What runs in this process: from what pytest collected to a plan that all processes share, or an empty shard."""
 
 from __future__ import annotations
 

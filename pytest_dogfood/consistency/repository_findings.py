@@ -1,4 +1,4 @@
-"""What a run says of a repository, a file or a lock, and what their condition allows."""
+"""What a run says of a repository, a file or a lock: C-14, C-26, C-27, C-30 to C-34 and C-36; what is allowed then."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run says of a task: findings with stable codes, severities and hints."""
+"""What a run says of a task: C-11, C-13, C-20 to C-24, C-28, C-29, C-37 and C-38, with their severities and hints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The texts of a drawing, in boxes, on lines and in tooltips, and their sizes."""
+"""The texts of a drawing, in boxes, on lines and in tooltips, and the sizes of boxes and labels."""
 
 from __future__ import annotations
 

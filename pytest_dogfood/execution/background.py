@@ -1,4 +1,4 @@
-"""Processes that outlive the worker that started them, and the watch that outlives even the run."""
+"""Services: their free ports, processes that outlive a step, and the watcher that outlives even the run."""
 
 from __future__ import annotations
 

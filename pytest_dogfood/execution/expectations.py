@@ -1,4 +1,4 @@
-"""Compares what a step was expected to do with what was seen; decides, and touches nothing."""
+"""Compares what was observed with what a step expects, and words each mismatch, a time limit included. Pure."""
 
 from __future__ import annotations
 

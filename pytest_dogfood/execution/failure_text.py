@@ -1,4 +1,4 @@
-"""What a person reads when a step did not do as expected."""
+"""Lays out a failed step for people: what was expected and got, its command, its output."""
 
 from __future__ import annotations
 

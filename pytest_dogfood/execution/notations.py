@@ -1,4 +1,4 @@
-"""The ways in which programs write a value: what to look for where the value must not be seen.
+"""The ways in which programs write a value down: what to look for where a secret must not be seen.
 
 Most notations change single characters: JSON, Python, C and shells put backslashes before them, HTML and XML write
 entities, URLs write `%2F`, SQL and CSV write quotes twice. One pattern allows for all of these at every character that

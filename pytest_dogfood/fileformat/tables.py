@@ -1,4 +1,8 @@
-"""The tables of the format: every key of every record, what it takes and what it means."""
+"""The tables of the format: every key of a journey, step and capability, what it takes and what it means.
+
+What several records share is in `vocabulary`. A new key of a step is also read in `builder`,
+filled in `matrix`, and named in `scripts` if a script may have it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which journeys come back into a selection: those that somebody selected needs and nobody can replay."""
+"""Which journeys come back into a selection, as by -k: those that something selected needs and nothing can replay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is read from the hub, as values, and which repositories and checkouts it knows."""
+"""What is read from the hub, as values; which repositories and checkouts it knows, and their registration."""
 
 from __future__ import annotations
 
