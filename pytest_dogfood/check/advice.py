@@ -74,17 +74,14 @@ def best_speed_up(
 ) -> float:
     """Return how many times faster than one worker `workers` could be at best, by the longest way and chain."""
     total = sum(weights.values())
-    longest = 0.0
     length: dict[JourneyId, float] = {}
     for journey in graph.ordered(graph.journeys):
         before = max(
             (length[other] for other in graph.prerequisites[journey] if other in length), default=0.0
         )
         length[journey] = before + weights[journey]
-        longest = max(longest, length[journey])
-    for members in _members(graph).values():
-        longest = max(longest, sum(weights[member] for member in members))
-    bound = max(longest, total / workers)
+    chains = (sum(weights[member] for member in members) for members in _members(graph).values())
+    bound = max(*length.values(), *chains, total / workers, 0.0)
     return total / bound if bound else 1.0
 
 

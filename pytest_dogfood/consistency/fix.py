@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import UTC, datetime
-from pathlib import Path
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -110,10 +109,9 @@ class Writebacks:
             refusals = {_task_id(each): _refusal(document, each) for each in due}
             for each in due:
                 if why := refusals[_task_id(each)]:
-                    held = each.with_first(action=Action.HELD, hint="")
-                    self._replace(
-                        each, held.with_more(repository_findings.of_refused_edit(held.findings[0], why))
-                    )
+                    held = _held(each)
+                    refused = repository_findings.of_refused_edit(held.findings[0], why)
+                    self._replace(each, held.with_more(refused))
             return [each for each in due if not refusals[_task_id(each)]]
         return list(due)
 
@@ -121,18 +119,15 @@ class Writebacks:
         if result.commit:
             self._head = result.commit
         for each in due:
-            done = (
-                each.with_first(fixed=True, commit=result.commit)
-                if result.ok
-                else each.with_first(action=Action.HELD, hint="")
-            )
-            self._replace(each, done)
+            ended = each.with_first(fixed=True, commit=result.commit) if result.ok else _held(each)
+            self._replace(each, ended)
         if (finding := writeback_finding(result, self._view.checkout.repo)) is not None:
             self._view = replace(self._view, findings=(*self._view.findings, finding))
 
     def _replace(self, old: DecidedTask, new: DecidedTask) -> None:
-        judged = tuple(new if each is old else each for each in self._view.judged)
-        self._view = replace(self._view, judged=judged)
+        self._view = replace(
+            self._view, judged=tuple(new if each is old else each for each in self._view.judged)
+        )
 
     def _record(self, judged: DecidedTask, change: StatusChange, path: str) -> Writeback:
         return Writeback(
@@ -144,6 +139,10 @@ class Writebacks:
             to_status=change.new,
             commit="",
         )
+
+
+def _held(judged: DecidedTask) -> DecidedTask:
+    return judged.with_first(action=Action.HELD, hint="")
 
 
 def _is_due(judged: DecidedTask, path: str) -> bool:
@@ -160,8 +159,7 @@ def _old_status(judged: DecidedTask) -> str:
 
 
 def _statuses(due: Sequence[DecidedTask]) -> dict[str, Status]:
-    wanted = ((_task_id(each), each.decision.file_status) for each in due)
-    return {task_id: status for task_id, status in wanted if status is not None}
+    return {_task_id(each): status for each in due if (status := each.decision.file_status) is not None}
 
 
 def _refusal(document: Document, judged: DecidedTask) -> str:
@@ -181,12 +179,8 @@ PULL_LINES = 5
 PULL_FAILED = "WARN: pull failed (conflicts or no remote) — running fix-consistency anyway"
 
 
-def _ignore(_text: str) -> None:
-    """Take no notice."""
-
-
 class FixOptions(Struct, frozen=True, kw_only=True):
-    """Who fixes, and how. With `pull` the checkout follows its upstream first; `notice` is told if it cannot."""
+    """Who fixes, and how. With `pull` the checkout follows its upstream first; `notice` is called with each line of why not."""
 
     machine: Machine
     actor: str
@@ -194,7 +188,7 @@ class FixOptions(Struct, frozen=True, kw_only=True):
     question: CheckOptions = field(default_factory=lambda: CheckOptions(fixing=True))
     lock_timeout: float = DEFAULT_TIMEOUT
     pull: bool = False
-    notice: Callable[[str], None] = _ignore
+    notice: Callable[[str], object] = str
 
     def stamp(self, source: Source, *, commit: str = "", path: str = "", reason: str = "") -> Stamp:
         return Stamp(
@@ -242,17 +236,12 @@ def locked(context: CheckoutContext, *, timeout: float) -> Iterator[None]:
 
     Raises as `checkout_lock` does.
     """
-    with ExitStack() as stack:
-        if (git_dir := _git_dir(context)) is not None:
-            stack.enter_context(checkout_lock(git_dir, timeout=timeout))
-        yield
-
-
-def _git_dir(context: CheckoutContext) -> Path | None:
     try:
-        return context.repository.place.git_dir
+        git_dir = context.repository.place.git_dir
     except (HarnessError, OSError):
-        return None
+        git_dir = None
+    with nullcontext() if git_dir is None else checkout_lock(git_dir, timeout=timeout):
+        yield
 
 
 _DUE = frozenset({Action.HUB_UPDATE, Action.CREATE, Action.WRITEBACK})
@@ -281,10 +270,9 @@ class _CheckoutFix:
         """Return what was done so far; `broken_off` by a failure, without the advice to run the same again."""
         if self._view is None:
             return self._report
-        view = self._view
         if broken_off:
-            view = replace(view, judged=tuple(map(_without_hint_to_fix, view.judged)))
-        return view.report()
+            return replace(self._view, judged=tuple(map(_without_hint_to_fix, self._view.judged))).report()
+        return self._view.report()
 
     def failed(self, error: Exception) -> RepoReport:
         failure = failed_report(self._checkout, error)
