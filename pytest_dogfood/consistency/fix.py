@@ -180,7 +180,7 @@ PULL_FAILED = "WARN: pull failed (conflicts or no remote) — running fix-consis
 
 
 class FixOptions(Struct, frozen=True, kw_only=True):
-    """Who fixes, and how. With `pull` the checkout follows its upstream first; `notice` is called with each line of why not."""
+    """Who fixes, and how. With `pull` the checkout follows its upstream first; `notice` hears why it cannot."""
 
     machine: Machine
     actor: str

@@ -169,12 +169,12 @@ FROM_A_HOOK = """
 from pathlib import Path
 from pytest_dogfood.git.repository import Repository
 from tests.consistency.following import to_done
-from pytest_dogfood.git.commit import Request, write_back
+from pytest_dogfood.git.commit import WritebackRequest, write_back
 path = Path({path!r})
 repository = Repository(path)
 survey = repository.survey()
 parsed = (path / {plan!r}).read_bytes()
-asked = Request(path={plan!r}, parsed=parsed, edit=to_done, message="m", head=survey.head)
+asked = WritebackRequest(path={plan!r}, parsed=parsed, edit=to_done, message="m", head=survey.head)
 result = write_back(repository, asked)
 Path({report!r}).write_text(survey.condition.state + " " + result.commit)
 """

@@ -63,12 +63,14 @@ KILLED = """
 import os, sys
 from pathlib import Path
 from pytest_dogfood.git.repository import Repository
-from pytest_dogfood.git.commit import Request, write_back
+from pytest_dogfood.git.commit import WritebackRequest, write_back
 path = Path(sys.argv[1])
 repository = Repository(path)
 parsed = (path / sys.argv[2]).read_bytes()
 edit = lambda old: old.replace(b"todo", b"done")
-write_back(repository, Request(path=sys.argv[2], parsed=parsed, edit=edit, message="m", head=repository.head()))
+head = repository.head()
+asked = WritebackRequest(path=sys.argv[2], parsed=parsed, edit=edit, message="m", head=head)
+write_back(repository, asked)
 """
 
 

@@ -13,7 +13,7 @@ ONE_BY_ONE = """
     \"\"\"Sends every test alone and in order, so that there is a barrier between any two.\"\"\"
     from pytest_dogfood.xdist.barrier import BarrierPlugin
     from pytest_dogfood.scheduling.jobs import Job
-    from pytest_dogfood.xdist.controller import Distribution
+    from pytest_dogfood.xdist.controller import ControllerPlugin
 
     class OneByOne:
         def jobs(self, ids):
@@ -26,7 +26,7 @@ ONE_BY_ONE = """
         if hasattr(config, "workerinput"):
             config.pluginmanager.register(BarrierPlugin())
         elif config.getoption("dist") != "no":
-            config.pluginmanager.register(Distribution(config, OneByOne()))
+            config.pluginmanager.register(ControllerPlugin(config, OneByOne()))
 """
 
 FIXTURES = """

@@ -18,7 +18,7 @@ DISTRIBUTED = '''
 
     from pytest_dogfood.xdist.barrier import BarrierPlugin
     from pytest_dogfood.scheduling.jobs import Job
-    from pytest_dogfood.xdist.controller import Distribution
+    from pytest_dogfood.xdist.controller import ControllerPlugin
 
     class Source:
         def __init__(self, graph):
@@ -46,7 +46,7 @@ DISTRIBUTED = '''
         elif config.getoption("dist", "no") != "no":
             path = pathlib.Path(config.rootpath, "graph.json")
             graph = json.loads(path.read_text()) if path.exists() else {}
-            config.pluginmanager.register(Distribution(config, Source(graph)))
+            config.pluginmanager.register(ControllerPlugin(config, Source(graph)))
 '''
 
 NOTING = """
