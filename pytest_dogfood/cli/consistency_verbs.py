@@ -97,12 +97,14 @@ def _fixed(options: Namespace, *, pull: bool) -> int:
         if options.dry_run:
             printer.tell(report_checkouts(hub, choice.checkouts, question, progress=printer.progress))
         else:
-            errand = replace(_errand(options, machine, question), pull=pull, notice=printer.notice)
-            printer.tell(fix_each(hub, choice.checkouts, errand, progress=printer.progress), to_the_end=True)
+            fix_options = replace(_fix_options(options, machine, question), pull=pull, notice=printer.notice)
+            printer.tell(
+                fix_each(hub, choice.checkouts, fix_options, progress=printer.progress), to_the_end=True
+            )
     return printer.status
 
 
-def _errand(options: Namespace, machine: Machine, question: CheckOptions) -> FixOptions:
+def _fix_options(options: Namespace, machine: Machine, question: CheckOptions) -> FixOptions:
     return FixOptions(
         machine=machine,
         actor=options.actor or current_actor(),
@@ -115,8 +117,10 @@ def _errand(options: Namespace, machine: Machine, question: CheckOptions) -> Fix
 def _moved(options: Namespace, move: Callable[[Mover, HubTask], Moved]) -> int:
     with open_hub(options.hub) as hub:
         task = only_task(hub, options.task, options.repo)
-        errand = _errand(options, this_machine(), CheckOptions(offline=options.offline, fixing=True))
-        done = move(Mover(hub, errand, reason=options.reason), task)
+        fix_options = _fix_options(
+            options, this_machine(), CheckOptions(offline=options.offline, fixing=True)
+        )
+        done = move(Mover(hub, fix_options, reason=options.reason), task)
     if done.finding is not None:
         write_lines(report_lines(RepoReport(repo=task.repo, findings=(done.finding,)), Palette(sys.stdout)))
         if _reopened_in_hub(options):

@@ -43,14 +43,14 @@ from pytest_dogfood.git.repository import Repository
 
 def register(options: Namespace) -> int:
     """Record a checkout, and write the protocol into it if asked to."""
-    newcomer, why_not = _checkout_at(Path(options.path))
-    root = newcomer.path
+    new_checkout, why_not = _checkout_at(Path(options.path))
+    root = new_checkout.path
     with open_hub(options.hub, repository=root) as hub:
         machine = this_machine()
         here = hub.checkouts(machine.id)
         gone = {each.path for each in here if not os.path.lexists(each.path)}
-        slug = _name(options.slug or guess_repository(newcomer, hub.repos(), here, gone))
-        root_commit = newcomer.root_as(next(iter(hub.repos(slug)), None))
+        slug = _name(options.slug or guess_repository(new_checkout, hub.repos(), here, gone))
+        root_commit = new_checkout.root_as(next(iter(hub.repos(slug)), None))
         made = hub.register(root, slug=slug, root_commit=root_commit, machine=machine)
     said = [f"{made.repo} is at {made.path}"]
     said += [

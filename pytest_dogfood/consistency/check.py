@@ -42,7 +42,7 @@ def uncommitted(hub: Hub, view: CheckoutView) -> tuple[Finding, ...]:
     if not (view.survey.condition.writes_file and view.policy.writeback):
         return ()
     agreeing: dict[str, list[_Agreeing]] = {}
-    for each in view.judged:
+    for each in view.decided:
         hub_task, block = each.pair.hub, each.pair.block
         if each.decision.move is Move.AGREE and hub_task is not None and block is not None:
             agreeing.setdefault(block.path, []).append((hub_task, block))
@@ -139,7 +139,7 @@ def look(hub: Hub, context: CheckoutContext, question: CheckOptions) -> Checkout
     if survey.condition.state is not RepoState.PATH_MISSING:
         view = _judged(hub, view)
         view = replace(view, findings=(*view.findings, *uncommitted(hub, view)))
-    due = any(each.decision.is_writeback_due for each in view.judged)
+    due = any(each.decision.is_writeback_due for each in view.decided)
     state = repo_finding(
         survey.condition,
         checkout.repo,
@@ -175,17 +175,17 @@ def with_file_states(view: CheckoutView) -> CheckoutView:
     if not view.survey.condition.writes_file:
         return view
     paths = dict.fromkeys(
-        each.pair.block.path for each in view.judged if each.pair.block and each.decision.file_status
+        each.pair.block.path for each in view.decided if each.pair.block and each.decision.file_status
     )
     found = {path: _obstacle(view, path) for path in paths}
-    judged = tuple(
+    decided = tuple(
         each.with_first(action=Action.HELD, hint="")
         if each.pair.block and each.decision.file_status and found[each.pair.block.path]
         else each
-        for each in view.judged
+        for each in view.decided
     )
     obstacles = [finding for finding in found.values() if finding is not None]
-    return replace(view, judged=judged, findings=(*view.findings, *obstacles))
+    return replace(view, decided=decided, findings=(*view.findings, *obstacles))
 
 
 def _obstacle(view: CheckoutView, path: str) -> Finding | None:
@@ -234,7 +234,7 @@ def _judged(hub: Hub, view: CheckoutView) -> CheckoutView:
     return replace(
         view,
         documents={document.path: document for document in documents},
-        judged=tuple(_decided(histories, view, pair) for pair in matching.pairs),
+        decided=tuple(_decided(histories, view, pair) for pair in matching.pairs),
         findings=(
             *(finding for document in documents for finding in document.findings(repo)),
             *matching.findings,

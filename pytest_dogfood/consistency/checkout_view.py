@@ -96,7 +96,7 @@ class CheckoutView(Struct, frozen=True, kw_only=True):
     question: CheckOptions
     survey: Survey
     documents: Mapping[str, Document] = field(default_factory=dict)
-    judged: tuple[DecidedTask, ...] = ()
+    decided: tuple[DecidedTask, ...] = ()
     findings: tuple[Finding, ...] = ()
 
     @property
@@ -117,8 +117,8 @@ class CheckoutView(Struct, frozen=True, kw_only=True):
 
     def report(self) -> RepoReport:
         """Return the report, in which the items stand in the order of the files."""
-        found = [*self.findings, *(finding for each in self.judged for finding in each.findings)]
-        sides = ((each.pair.block, each.pair.hub) for each in self.judged)
+        found = [*self.findings, *(finding for each in self.decided for finding in each.findings)]
+        sides = ((each.pair.block, each.pair.hub) for each in self.decided)
         ids = (side.task_id for pair in sides for side in pair if side is not None and side.task_id)
         return RepoReport(
             repo=self.checkout.repo,

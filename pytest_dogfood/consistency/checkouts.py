@@ -96,7 +96,7 @@ class NewCheckout(Struct, frozen=True, kw_only=True):
 
 
 def guess_repository(
-    newcomer: NewCheckout, repos: Iterable[Repo], here: Collection[Checkout], gone: Collection[str]
+    new_checkout: NewCheckout, repos: Iterable[Repo], here: Collection[Checkout], gone: Collection[str]
 ) -> str:
     """Return the name of the repository: of one that is known, or of the directory, for a new one.
 
@@ -105,29 +105,29 @@ def guess_repository(
     """
     known = {repo.slug: repo for repo in repos}
     for checkout in here:
-        if checkout.path == str(newcomer.path) or checkout.path in newcomer.trees:
+        if checkout.path == str(new_checkout.path) or checkout.path in new_checkout.trees:
             return checkout.repo
-    name = newcomer.path.name
+    name = new_checkout.path.name
     left = list(dict.fromkeys(checkout.repo for checkout in here if checkout.path in gone))
-    alike = [slug for slug, repo in known.items() if repo.root_commit in newcomer.roots]
+    alike = [slug for slug, repo in known.items() if repo.root_commit in new_checkout.roots]
     if name in alike:
         return name
     if len(alike) == 1 and alike[0] in left:
         return alike[0]
     if alike:
-        raise _question(newcomer, alike, "begins with the same commit as")
-    unsure = [slug for slug in left if not newcomer.roots or not known[slug].root_commit]
+        raise _question(new_checkout, alike, "begins with the same commit as")
+    unsure = [slug for slug in left if not new_checkout.roots or not known[slug].root_commit]
     if name not in known and unsure:
-        raise _question(newcomer, unsure, "has no first commit to know it by, and may be")
+        raise _question(new_checkout, unsure, "has no first commit to know it by, and may be")
     return name
 
 
-def _question(newcomer: NewCheckout, slugs: Iterable[str], what: str) -> HubUsageError:
+def _question(new_checkout: NewCheckout, slugs: Iterable[str], what: str) -> HubUsageError:
     names = " or ".join(f"'{slug}'" for slug in slugs)
     ways = ", ".join(f"--slug {shlex.quote(slug)}" for slug in slugs)
-    own = shlex.quote(newcomer.path.name)
+    own = shlex.quote(new_checkout.path.name)
     return HubUsageError(
-        f"{newcomer.path} {what} {names}; if it is a checkout of that, say {ways}, "
+        f"{new_checkout.path} {what} {names}; if it is a checkout of that, say {ways}, "
         f"and if it is a repository of its own, --slug {own}"
     )
 

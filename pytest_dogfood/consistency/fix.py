@@ -64,7 +64,7 @@ class Writebacks:
         """Do one file after another; gives the view after each, in which the judgements are done."""
         paths = dict.fromkeys(
             each.pair.block.path
-            for each in self._view.judged
+            for each in self._view.decided
             if each.pair.block is not None and each.decision.file_status is not None
         )
         for path in paths:
@@ -73,7 +73,7 @@ class Writebacks:
 
     def _one_file(self, path: str) -> Iterator[None]:
         document = self._view.documents[path]
-        due = self._possible(document, [each for each in self._view.judged if _is_due(each, path)])
+        due = self._possible(document, [each for each in self._view.decided if _is_due(each, path)])
         yield
         if not due:
             return
@@ -126,45 +126,45 @@ class Writebacks:
 
     def _replace(self, old: DecidedTask, new: DecidedTask) -> None:
         self._view = replace(
-            self._view, judged=tuple(new if each is old else each for each in self._view.judged)
+            self._view, decided=tuple(new if each is old else each for each in self._view.decided)
         )
 
-    def _record(self, judged: DecidedTask, change: StatusChange, path: str) -> Writeback:
+    def _record(self, decided: DecidedTask, change: StatusChange, path: str) -> Writeback:
         return Writeback(
             run_id=self._run_id,
             checkout=self._view.checkout.id,
             path=path,
-            task=judged.pair.hub.id if judged.pair.hub is not None else "",
+            task=decided.pair.hub.id if decided.pair.hub is not None else "",
             from_status=change.old,
             to_status=change.new,
             commit="",
         )
 
 
-def _held(judged: DecidedTask) -> DecidedTask:
-    return judged.with_first(action=Action.HELD, hint="")
+def _held(decided: DecidedTask) -> DecidedTask:
+    return decided.with_first(action=Action.HELD, hint="")
 
 
-def _is_due(judged: DecidedTask, path: str) -> bool:
-    block = judged.pair.block
-    return block is not None and block.path == path and judged.decision.file_status is not None
+def _is_due(decided: DecidedTask, path: str) -> bool:
+    block = decided.pair.block
+    return block is not None and block.path == path and decided.decision.file_status is not None
 
 
-def _task_id(judged: DecidedTask) -> str:
-    return judged.pair.block.task_id if judged.pair.block is not None else ""
+def _task_id(decided: DecidedTask) -> str:
+    return decided.pair.block.task_id if decided.pair.block is not None else ""
 
 
-def _old_status(judged: DecidedTask) -> str:
-    return (judged.pair.block.status if judged.pair.block is not None else None) or ""
+def _old_status(decided: DecidedTask) -> str:
+    return (decided.pair.block.status if decided.pair.block is not None else None) or ""
 
 
 def _statuses(due: Sequence[DecidedTask]) -> dict[str, Status]:
     return {_task_id(each): status for each in due if (status := each.decision.file_status) is not None}
 
 
-def _refusal(document: Document, judged: DecidedTask) -> str:
+def _refusal(document: Document, decided: DecidedTask) -> str:
     try:
-        with_statuses(document, _statuses([judged]))
+        with_statuses(document, _statuses([decided]))
     except EditRefusedError as error:
         return str(error)
     return ""
@@ -203,7 +203,7 @@ class FixOptions(Struct, frozen=True, kw_only=True):
 
 
 def fix(
-    hub: Hub, checkouts: Iterable[Checkout], errand: FixOptions, *, progress: Progress = SILENT
+    hub: Hub, checkouts: Iterable[Checkout], fix_options: FixOptions, *, progress: Progress = SILENT
 ) -> Iterator[RepoReport]:
     """Fix each checkout and report on it; what fails in one does not stop the others.
 
@@ -212,7 +212,7 @@ def fix(
     """
     for checkout in checkouts:
         progress.begin(checkout.repo)
-        fixing = _CheckoutFix(hub, checkout, errand, progress)
+        fixing = _CheckoutFix(hub, checkout, fix_options, progress)
         try:
             fixing.run()
         except repository_findings.OF_ONE_CHECKOUT as error:
@@ -247,21 +247,21 @@ def locked(context: CheckoutContext, *, timeout: float) -> Iterator[None]:
 _DUE = frozenset({Action.HUB_UPDATE, Action.CREATE, Action.WRITEBACK})
 
 
-def _without_hint_to_fix(judged: DecidedTask) -> DecidedTask:
+def _without_hint_to_fix(decided: DecidedTask) -> DecidedTask:
     """Return a judgement whose items do not advise `fix` for what this fix was about to do and could not."""
     findings = (
-        each if each.fixed or each.action not in _DUE else replace(each, hint="") for each in judged.findings
+        each if each.fixed or each.action not in _DUE else replace(each, hint="") for each in decided.findings
     )
-    return replace(judged, findings=tuple(findings))
+    return replace(decided, findings=tuple(findings))
 
 
 class _CheckoutFix:
     """One checkout being fixed. `view` is what was seen, in which each judgement is replaced once it is done."""
 
-    def __init__(self, hub: Hub, checkout: Checkout, errand: FixOptions, progress: Progress) -> None:
+    def __init__(self, hub: Hub, checkout: Checkout, fix_options: FixOptions, progress: Progress) -> None:
         self._hub = hub
         self._checkout = checkout
-        self._errand = errand
+        self._fix_options = fix_options
         self._progress = progress
         self._report: RepoReport | None = None
         self._view: CheckoutView | None = None
@@ -271,7 +271,7 @@ class _CheckoutFix:
         if self._view is None:
             return self._report
         if broken_off:
-            return replace(self._view, judged=tuple(map(_without_hint_to_fix, self._view.judged))).report()
+            return replace(self._view, decided=tuple(map(_without_hint_to_fix, self._view.decided))).report()
         return self._view.report()
 
     def failed(self, error: Exception) -> RepoReport:
@@ -285,7 +285,7 @@ class _CheckoutFix:
         context = site_of(self._hub, self._checkout)
         with ExitStack() as stack:
             try:
-                stack.enter_context(locked(context, timeout=self._errand.lock_timeout))
+                stack.enter_context(locked(context, timeout=self._fix_options.lock_timeout))
             except HarnessError as error:
                 finding = repository_findings.of_lock(self._checkout.repo, error)
                 self._report = RepoReport(
@@ -298,8 +298,8 @@ class _CheckoutFix:
 
     def _pulled(self, context: CheckoutContext) -> CheckOptions:
         """Pull if that was asked for; what was just pulled need not be fetched again."""
-        question = self._errand.question
-        if not self._errand.pull or question.offline:
+        question = self._fix_options.question
+        if not self._fix_options.pull or question.offline:
             return question
         try:
             answer = context.repository.pull()
@@ -308,9 +308,9 @@ class _CheckoutFix:
             why = str(error)
         if not why:
             return replace(question, offline=True)
-        self._errand.notice(PULL_FAILED)
+        self._fix_options.notice(PULL_FAILED)
         for line in why.splitlines():
-            self._errand.notice(f"  | {line}")
+            self._fix_options.notice(f"  | {line}")
         return question
 
     def _apply_all(self) -> None:
@@ -318,38 +318,38 @@ class _CheckoutFix:
         if view is None or not view.survey.condition.writes_hub:
             return
         due = [
-            (at, judged)
-            for at, judged in enumerate(view.judged)
-            if judged.decision.hub_status is not None or judged.decision.new_path
+            (at, decided)
+            for at, decided in enumerate(view.decided)
+            if decided.decision.hub_status is not None or decided.decision.new_path
         ]
-        for count, (at, judged) in enumerate(due):
+        for count, (at, decided) in enumerate(due):
             self._progress.advance(count, len(due))
-            done = self._applied(view, judged)
-            self._view = view = replace(view, judged=(*view.judged[:at], done, *view.judged[at + 1 :]))
+            done = self._applied(view, decided)
+            self._view = view = replace(view, decided=(*view.decided[:at], done, *view.decided[at + 1 :]))
 
-    def _applied(self, view: CheckoutView, judged: DecidedTask) -> DecidedTask:
+    def _applied(self, view: CheckoutView, decided: DecidedTask) -> DecidedTask:
         for _ in range(RETRIES + 1):
-            block = judged.pair.block
-            if block is None or judged.decision.hub_status is None:
-                return self._with_path_recorded(view, judged)
+            block = decided.pair.block
+            if block is None or decided.decision.hub_status is None:
+                return self._with_path_recorded(view, decided)
             try:
-                written = self._write(view, judged, block)
+                written = self._write(view, decided, block)
             except NoHubError:
                 raise
             except HubUsageError as error:
-                return judged.with_first(action=Action.HELD, hint=str(error), reason="refused_by_hub")
+                return decided.with_first(action=Action.HELD, hint=str(error), reason="refused_by_hub")
             if written is not None:
-                fixed = judged.with_first(fixed=True, hub_id=written.id)
+                fixed = decided.with_first(fixed=True, hub_id=written.id)
                 return self._with_path_recorded(view, fixed)
-            judged = refresh_report(self._hub, view, block)
-        if judged.decision.hub_status is None:
-            return self._with_path_recorded(view, judged)
-        held = judged.with_first(action=Action.HELD)
+            decided = refresh_report(self._hub, view, block)
+        if decided.decision.hub_status is None:
+            return self._with_path_recorded(view, decided)
+        held = decided.with_first(action=Action.HELD)
         return held.with_more(repository_findings.of_race(held.findings[0], RETRIES + 1))
 
-    def _write(self, view: CheckoutView, judged: DecidedTask, block: Block) -> HubTask | None:
+    def _write(self, view: CheckoutView, decided: DecidedTask, block: Block) -> HubTask | None:
         """Write to the hub once; gives the task, or None if it is not as it was seen."""
-        decision, seen = judged.decision, judged.pair.hub
+        decision, seen = decided.decision, decided.pair.hub
         if decision.hub_status is None:
             raise ValueError("there is nothing to write")
         if seen is None:
@@ -363,10 +363,10 @@ class _CheckoutFix:
                     reopen_count=decision.hub_reopen_count,
                     source_path=block.path,
                 ),
-                stamp=self._errand.stamp(Source.CREATE, commit=view.survey.head, path=block.path),
+                stamp=self._fix_options.stamp(Source.CREATE, commit=view.survey.head, path=block.path),
             )
         reopening = decision.move is Move.REOPEN
-        stamp = self._errand.stamp(
+        stamp = self._fix_options.stamp(
             Source.REOPEN if reopening else Source.FILE,
             commit=view.survey.head,
             path=block.path,
@@ -377,21 +377,21 @@ class _CheckoutFix:
         )
         return seen if done else None
 
-    def _with_path_recorded(self, view: CheckoutView, judged: DecidedTask) -> DecidedTask:
-        task, path = judged.pair.hub, judged.decision.new_path
+    def _with_path_recorded(self, view: CheckoutView, decided: DecidedTask) -> DecidedTask:
+        task, path = decided.pair.hub, decided.decision.new_path
         if task is None or not path:
-            return judged
+            return decided
         try:
             self._hub.record_path(task.id, path)
         except NoHubError:
             raise
         except HubUsageError as error:
-            case = Case(repo=task.repo, hub=task, block=judged.pair.block, condition=view.survey.condition)
-            return judged.with_more(repository_findings.of_refused_path(case, error))
-        moved = (replace(each, fixed=True) if each.code == "C-37" else each for each in judged.findings)
-        return replace(judged, findings=tuple(moved))
+            case = Case(repo=task.repo, hub=task, block=decided.pair.block, condition=view.survey.condition)
+            return decided.with_more(repository_findings.of_refused_path(case, error))
+        moved = (replace(each, fixed=True) if each.code == "C-37" else each for each in decided.findings)
+        return replace(decided, findings=tuple(moved))
 
     def _write_back(self) -> None:
         if self._view is not None and self._view.survey.condition.writes_file:
-            for view in Writebacks(self._hub, self._view, run_id=self._errand.run_id).steps():
+            for view in Writebacks(self._hub, self._view, run_id=self._fix_options.run_id).steps():
                 self._view = view

@@ -63,9 +63,11 @@ class _Scene(Struct, frozen=True, kw_only=True):
 class Mover:
     """Makes deliberate moves in one hub. Each raises RefusedError, before anything is written, if it may not be."""
 
-    def __init__(self, hub: Hub, errand: FixOptions, *, reason: str = "", here: Path | None = None) -> None:
+    def __init__(
+        self, hub: Hub, fix_options: FixOptions, *, reason: str = "", here: Path | None = None
+    ) -> None:
         self._hub = hub
-        self._errand = errand
+        self._fix_options = fix_options
         self._reason = reason
         self._here = here
 
@@ -122,7 +124,7 @@ class Mover:
                 )
             if not take_file:
                 return self._taken_from_hub(scene, task, known)
-            stamp = self._errand.stamp(
+            stamp = self._fix_options.stamp(
                 Source.RESOLVE, commit=scene.view.survey.head, path=scene.block.path, reason=self._reason
             )
             if not self._hub.resolve(task, scene.status, stamp=stamp):
@@ -156,7 +158,7 @@ class Mover:
     ) -> Moved:
         view = scene.view
         record = Writeback(
-            run_id=self._errand.run_id,
+            run_id=self._fix_options.run_id,
             checkout=view.checkout.id,
             path=scene.block.path,
             task=task.id,
@@ -183,18 +185,18 @@ class Mover:
     def _reopen_in_hub(self, task: HubTask, status: Status, scene: _Scene | None = None) -> None:
         commit = scene.view.survey.head if scene is not None else ""
         path = scene.block.path if scene is not None else ""
-        stamp = self._errand.stamp(Source.REOPEN, commit=commit, path=path, reason=self._reason)
+        stamp = self._fix_options.stamp(Source.REOPEN, commit=commit, path=path, reason=self._reason)
         if not self._hub.reopen(task, status, stamp=stamp):
             raise _changed(task)
 
     @contextmanager
     def _scene(self, task: HubTask, *, writes_file: bool = True) -> Iterator[_Scene]:
         """Hold the lock of this checkout, and see that the repository and the file allow the move."""
-        checkout = only_checkout(self._hub, self._errand.machine.id, task.repo, here=self._here)
+        checkout = only_checkout(self._hub, self._fix_options.machine.id, task.repo, here=self._here)
         try:
             context = site_of(self._hub, checkout)
-            with locked(context, timeout=self._errand.lock_timeout):
-                view = look(self._hub, context, self._errand.question)
+            with locked(context, timeout=self._fix_options.lock_timeout):
+                view = look(self._hub, context, self._fix_options.question)
                 _require_condition(view, writes_file=writes_file)
                 block = _only_block(view, task)
                 if writes_file:
@@ -236,7 +238,7 @@ def _refused_by(finding: Finding | None) -> RefusedError:
 
 
 def _only_block(view: CheckoutView, task: HubTask) -> Block:
-    for each in view.judged:
+    for each in view.decided:
         if each.pair.hub is not None and each.pair.hub.id == task.id and each.pair.block is not None:
             if not each.pair.block.problem:
                 return each.pair.block

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Listener:
-    """The plugin that takes results from reports, tells custody who has finished, and speaks for who crashed.
+    """The plugin that takes results from reports, says which item has finished, and reports those that crashed.
 
     `keep` holds the paths that somebody will want to look at, `last_report` what was last said of each item.
     """

@@ -1,7 +1,7 @@
 """The scheduler that xdist drives, in the order that the queue decides; it checks the order in which items really ran.
 
 xdist calls the scheduler once per event and reads `tests_finished` after each. By then every plugin has seen the
-event's reports, so that is where a crash is settled: until then `mark_test_pending` can still take it back.
+event's reports, so that is where a crash is decided: until then `mark_test_pending` can still take it back.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class DogfoodScheduler:
         self._ids: list[str] = []
         self._indices: dict[str, list[int]] = defaultdict(list)
         self._queue: Queue | None = None
-        self._witness = OrderCheck(())
+        self._order_check = OrderCheck(())
         self._collections: dict[Worker, list[str]] = {}
         # Every node that xdist must shut down, with the indices it was sent and has not completed.
         self._held: dict[Worker, list[int]] = {}
@@ -135,7 +135,7 @@ class DogfoodScheduler:
 
     @property
     def tests_finished(self) -> bool:
-        """Whether the workers may go home. Reading it ends the event: crashes are settled, idle workers are fed."""
+        """Whether the workers may stop. Reading it ends the event: crashes are decided, idle workers get items."""
         if self._aborted:
             return True
         if self._queue is None:
@@ -190,12 +190,12 @@ class DogfoodScheduler:
 
     def started(self, node_id: str, worker: str) -> None:
         """Check a report of `worker`; raises OrderViolationError if the item may not run there or not yet."""
-        if not self._witness.has_jobs:
+        if not self._order_check.has_jobs:
             return
         running = self._queue.running if self._queue is not None else {}
         for index in self._indices.get(node_id, ()):
             if running.get(index) == worker or len(self._indices[node_id]) == 1:
-                self._witness.start(index, worker)
+                self._order_check.start(index, worker)
 
     def mark_test_complete(self, node: Worker, item_index: int, duration: float = 0) -> None:  # noqa: ARG002 - xdist's protocol
         """Count an item as finished, which may free others. The barrier is nobody's item."""
@@ -225,7 +225,7 @@ class DogfoodScheduler:
         if self._queue is None or node not in self._collections:
             return None
         self._lost_a_worker = True
-        self._witness.lose(node.gateway.id)
+        self._order_check.lose(node.gateway.id)
         if node not in self._unusable:
             self._queue.lose(node.gateway.id)
         if not held or held[0] not in self._started:
@@ -260,7 +260,7 @@ class DogfoodScheduler:
         for index, node_id in enumerate(self._ids):
             self._indices[node_id].append(index)
         known = [job for job in in_chain_order(jobs) if not job.plain or job.after or job.chain is not None]
-        self._witness = OrderCheck(known)
+        self._order_check = OrderCheck(known)
         self._queue = Queue(jobs)
         for node in self._held:
             if node in self._collections:
@@ -292,12 +292,12 @@ class DogfoodScheduler:
             # It is dead already and xdist will say so; until then nobody may think that it runs anything.
             self._unusable.add(node)
             queue.lose(node.gateway.id)
-            self._witness.lose(node.gateway.id)
+            self._order_check.lose(node.gateway.id)
         else:
             self._held[node].extend(indices)
 
     def _finish(self, queue: Queue, index: int) -> bool:
-        self._witness.finish(index)
+        self._order_check.finish(index)
         return queue.finish(index)
 
     def _settle_the_loss(self, queue: Queue) -> None:

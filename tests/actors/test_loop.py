@@ -21,8 +21,8 @@ RUN = Step(location=ANYWHERE, run="true")
 FAILS = {"fails": FakeSeen(status=3)}
 
 
-def act(steps: list[Step], cast: FakeSession, *, bench: FakeRunner | None = None) -> StepsResult:
-    return run_steps(steps, bench or FakeRunner([]), actor=ActorLoop(steps, cast))
+def act(steps: list[Step], session: FakeSession, *, runner: FakeRunner | None = None) -> StepsResult:
+    return run_steps(steps, runner or FakeRunner([]), actor=ActorLoop(steps, session))
 
 
 def what_failed(done: StepsResult) -> list[str]:
@@ -30,16 +30,16 @@ def what_failed(done: StepsResult) -> list[str]:
 
 
 def test_commands_run_until_the_actor_is_done_and_the_last_one_counts() -> None:
-    cast = FakeSession(answers=[Command("fails"), Command("b"), Done()], outcomes=FAILS)
-    done = act([STEP], cast)
-    assert (cast.done, done.failure) == (["fails", "b"], None)
+    session = FakeSession(answers=[Command("fails"), Command("b"), Done()], outcomes=FAILS)
+    done = act([STEP], session)
+    assert (session.done, done.failure) == (["fails", "b"], None)
     assert done.results[0].step.run == "b"
 
 
 def test_an_actor_is_told_all_that_was_seen_so_far_by_whomever_it_was_done() -> None:
-    cast = FakeSession(answers=[Command("a"), Done()])
-    act([RUN, STEP], cast, bench=FakeRunner([FakeSeen(stdout="hello")]))
-    told = [(one.step, one.by, one.command, one.stdout) for one in cast.asked[-1]]
+    session = FakeSession(answers=[Command("a"), Done()])
+    act([RUN, STEP], session, runner=FakeRunner([FakeSeen(stdout="hello")]))
+    told = [(one.step, one.by, one.command, one.stdout) for one in session.asked[-1]]
     assert told == [(1, "journey", "true", "hello"), (2, "actor", "a", "")]
 
 
@@ -59,9 +59,9 @@ def test_where_none_matches_the_last_action_counts() -> None:
 
 def test_a_pattern_that_takes_too_long_on_a_command_is_an_error_that_names_it() -> None:
     command = "a" * 60 + "!"
-    cast = FakeSession(answers=[Command(command), Done()], outcomes={command: FakeSeen(left=0.1)})
+    session = FakeSession(answers=[Command(command), Done()], outcomes={command: FakeSeen(left=0.1)})
     with pytest.raises(HarnessError, match=r"expect_cmd_re '\^\(a\|aa\)\+\$' takes too long on a command"):
-        act([replace(STEP, expect_cmd_re="^(a|aa)+$")], cast)
+        act([replace(STEP, expect_cmd_re="^(a|aa)+$")], session)
 
 
 @pytest.mark.parametrize(
@@ -77,17 +77,17 @@ def test_a_pattern_that_takes_too_long_on_a_command_is_an_error_that_names_it() 
 def test_a_step_ends_for_one_of_these_reasons(
     answers: list[Answer], limits: Limits, ended: Ending, ran: int
 ) -> None:
-    cast = FakeSession(answers=answers, limits=limits)
-    act([STEP], cast)
-    assert (cast.grades[1].ended, len(cast.done)) == (ended, ran)
+    session = FakeSession(answers=answers, limits=limits)
+    act([STEP], session)
+    assert (session.grades[1].ended, len(session.done)) == (ended, ran)
 
 
 def test_what_a_journey_s_actions_are_used_up_by_is_missing_to_the_later_steps() -> None:
-    cast = FakeSession(answers=[Command("a"), Command("b")], limits=Limits(actions=2, turns=9))
-    done = act([STEP, STEP], cast)
+    session = FakeSession(answers=[Command("a"), Command("b")], limits=Limits(actions=2, turns=9))
+    done = act([STEP, STEP], session)
     words = "none: the actor has had all its actions for the journey"
     assert what_failed(done) == [f"never reached: expected an action of the actor, got {words}"]
-    assert [number for number, _, _ in cast.begun] == [1, 2]
+    assert [number for number, _, _ in session.begun] == [1, 2]
 
 
 def test_turns_are_counted_for_each_step_anew() -> None:
@@ -96,9 +96,9 @@ def test_turns_are_counted_for_each_step_anew() -> None:
 
 
 def test_a_journey_s_time_limit_bounds_its_actions() -> None:
-    cast = FakeSession(answers=[])
-    done = run_steps([STEP], FakeRunner([]), timeout=0, actor=ActorLoop([STEP], cast))
-    assert cast.grades[1].ended is Ending.TIME
+    session = FakeSession(answers=[])
+    done = run_steps([STEP], FakeRunner([]), timeout=0, actor=ActorLoop([STEP], session))
+    assert session.grades[1].ended is Ending.TIME
     assert done.failure is not None
     patient = FakeSession(answers=[Command("a"), Done()])
     assert run_steps([STEP], FakeRunner([]), timeout=60, actor=ActorLoop([STEP], patient)).failure is None
@@ -113,9 +113,9 @@ def test_the_time_in_which_an_actor_thinks_does_not_count() -> None:
                 pass
             return FakeSession.next(self, actions)
 
-    cast = Slow(answers=[Command("a"), Command("b"), Done()])
-    assert run_steps([STEP], FakeRunner([]), timeout=0.49, actor=ActorLoop([STEP], cast)).failure is None
-    assert cast.done == ["a", "b"]
+    session = Slow(answers=[Command("a"), Command("b"), Done()])
+    assert run_steps([STEP], FakeRunner([]), timeout=0.49, actor=ActorLoop([STEP], session)).failure is None
+    assert session.done == ["a", "b"]
 
 
 def test_a_decisive_step_without_any_action_was_never_reached() -> None:
@@ -125,34 +125,34 @@ def test_a_decisive_step_without_any_action_was_never_reached() -> None:
 
 def test_an_earlier_action_that_matches_is_credited_to_a_step_without_any() -> None:
     steps = [STEP, replace(STEP, expect_cmd_re="tag", core=True)]
-    cast = FakeSession(answers=[Command("git tag v1"), Command("other"), Done(), Done()])
-    done = act(steps, cast)
+    session = FakeSession(answers=[Command("git tag v1"), Command("other"), Done(), Done()])
+    done = act(steps, session)
     assert done.failure is None
-    assert cast.grades[2].credited
-    assert cast.grades[2].graded == cast.asked[-1][0]
+    assert session.grades[2].credited
+    assert session.grades[2].graded == session.asked[-1][0]
 
 
 def test_a_credited_action_is_graded_like_any_other() -> None:
     steps = [STEP, replace(STEP, expect_cmd_re="fails", core=True)]
-    cast = FakeSession(answers=[Command("fails"), Done(), Done()], outcomes=FAILS)
-    assert what_failed(act(steps, cast)) == ["exit status: expected 0, got 3"]
+    session = FakeSession(answers=[Command("fails"), Done(), Done()], outcomes=FAILS)
+    assert what_failed(act(steps, session)) == ["exit status: expected 0, got 3"]
 
 
 def test_what_the_journey_itself_ran_is_credited_to_nobody() -> None:
     steps = [RUN, replace(STEP, expect_cmd_re="true")]
-    assert act(steps, FakeSession(answers=[Done()]), bench=FakeRunner([FakeSeen()])).failure is not None
+    assert act(steps, FakeSession(answers=[Done()]), runner=FakeRunner([FakeSeen()])).failure is not None
 
 
 def test_steps_that_do_not_decide_fail_nothing() -> None:
-    cast = FakeSession(answers=[Command("fails"), Done(), Command("b"), Done()], outcomes=FAILS)
-    assert act([STEP, STEP], cast).failure is None
-    assert [str(one) for one in cast.grades[1].wrong] == ["exit status: expected 0, got 3"]
+    session = FakeSession(answers=[Command("fails"), Done(), Command("b"), Done()], outcomes=FAILS)
+    assert act([STEP, STEP], session).failure is None
+    assert [str(one) for one in session.grades[1].wrong] == ["exit status: expected 0, got 3"]
 
 
 def test_nothing_is_asked_after_a_decisive_step_that_failed() -> None:
     core = replace(STEP, core=True)
-    cast = FakeSession(answers=[Command("fails"), Done()], outcomes=FAILS)
-    assert len(act([core, core], cast).results) == 1
+    session = FakeSession(answers=[Command("fails"), Done()], outcomes=FAILS)
+    assert len(act([core, core], session).results) == 1
 
 
 @pytest.mark.parametrize(
@@ -173,38 +173,38 @@ def test_marked_steps_decide_or_the_last_one_and_whatever_others_rely_on(
 
 
 def test_a_command_of_the_file_that_fails_ends_the_journey_as_ever() -> None:
-    cast = FakeSession(answers=[])
-    assert act([RUN, STEP], cast, bench=FakeRunner([FakeSeen(status=1)])).failure is not None
-    assert cast.asked == []
+    session = FakeSession(answers=[])
+    assert act([RUN, STEP], session, runner=FakeRunner([FakeSeen(status=1)])).failure is not None
+    assert session.asked == []
 
 
 def test_values_are_saved_from_the_action_that_counts() -> None:
     saving = replace(STEP, save=(Save(name="id", pattern="id=(.*)"),), expect_cmd_re="show")
     outcomes = {"show": FakeSeen(stdout="id=7"), "other": FakeSeen(stdout="id=8")}
-    cast = FakeSession(answers=[Command("show"), Command("other"), Done()], outcomes=outcomes)
-    assert act([saving], cast).values == {"id": "7"}
+    session = FakeSession(answers=[Command("show"), Command("other"), Done()], outcomes=outcomes)
+    assert act([saving], session).values == {"id": "7"}
 
 
 def test_a_secret_is_known_before_the_actor_is_told_of_the_output_that_shows_it() -> None:
     saving = replace(STEP, save=(Save(name="key", pattern="key=(.*)", secret=True),))
-    cast = FakeSession(answers=[Command("show"), Done()], outcomes={"show": FakeSeen(stdout="key=abc")})
-    done = act([saving], cast)
-    assert (cast.learnt, done.secret) == (["abc"], ["key"])
+    session = FakeSession(answers=[Command("show"), Done()], outcomes={"show": FakeSeen(stdout="key=abc")})
+    done = act([saving], session)
+    assert (session.learnt, done.secret) == (["abc"], ["key"])
 
 
 def test_free_text_goes_to_the_judge_with_the_actions_of_the_step() -> None:
     step = replace(STEP, expect=Expectation(text="it is red"))
-    cast = FakeSession(
+    session = FakeSession(
         answers=[Command("a"), Command("b"), Done()], verdict=Verdict(passed=False, why="it is blue")
     )
-    assert what_failed(act([step], cast)) == ["judge: expected it is red, got it is blue"]
-    assert [one.command for one in cast.judged[0]] == ["a", "b"]
+    assert what_failed(act([step], session)) == ["judge: expected it is red, got it is blue"]
+    assert [one.command for one in session.judged[0]] == ["a", "b"]
 
 
 def test_what_nobody_judges_is_noted_and_fails_nothing() -> None:
-    cast = FakeSession(answers=[Command("a"), Done()])
-    assert act([replace(STEP, expect_state="it is red")], cast).failure is None
-    assert cast.grades[1].unjudged
+    session = FakeSession(answers=[Command("a"), Done()])
+    assert act([replace(STEP, expect_state="it is red")], session).failure is None
+    assert session.grades[1].unjudged
 
 
 def test_a_judge_is_not_asked_where_the_matter_is_settled_or_nothing_is_expected_in_words() -> None:
@@ -217,10 +217,10 @@ def test_a_judge_is_not_asked_where_the_matter_is_settled_or_nothing_is_expected
 
 
 def test_an_error_that_the_actor_reports_is_the_harness_s() -> None:
-    cast = FakeSession(answers=[Command("a"), ActorError("I am lost")])
+    session = FakeSession(answers=[Command("a"), ActorError("I am lost")])
     with pytest.raises(HarnessError, match="the actor reports an error: I am lost"):
-        act([STEP], cast)
-    assert [seen.finished for seen in cast.seen] == [True]
+        act([STEP], session)
+    assert [seen.finished for seen in session.seen] == [True]
 
 
 def test_what_was_done_by_other_means_is_graded_as_well() -> None:
@@ -233,6 +233,6 @@ def test_what_was_done_by_other_means_is_graded_as_well() -> None:
 
 def test_all_that_actions_left_is_finished_with_once_and_not_before_it_can_be_credited() -> None:
     steps = [STEP, replace(STEP, expect_cmd_re="a")]
-    cast = FakeSession(answers=[Command("a"), Done(), Done()])
-    act(steps, cast)
-    assert [seen.finished for seen in cast.seen] == [True]
+    session = FakeSession(answers=[Command("a"), Done(), Done()])
+    act(steps, session)
+    assert [seen.finished for seen in session.seen] == [True]

@@ -63,11 +63,11 @@ class Desk:
         wait: float = 30,
     ) -> RepoReport:
         policy = Policy(writeback=writeback, accept_reopen=accept_reopen)
-        errand = self.errand(policy=policy, offline=offline, pull=pull, wait=wait)
-        (report,) = fix(self.hub, self._checkouts(), errand)
+        fix_options = self.fix_options(policy=policy, offline=offline, pull=pull, wait=wait)
+        (report,) = fix(self.hub, self._checkouts(), fix_options)
         return report
 
-    def errand(
+    def fix_options(
         self, *, policy: Policy | None = None, offline: bool = False, pull: bool = False, wait: float = 30
     ) -> FixOptions:
         return FixOptions(
@@ -80,7 +80,7 @@ class Desk:
         )
 
     def mover(self, reason: str = "because") -> Mover:
-        return Mover(self.hub, self.errand(), reason=reason, here=self.clone.path)
+        return Mover(self.hub, self.fix_options(), reason=reason, here=self.clone.path)
 
     def reopen(self, task_id: str, to: Status = Status.TODO, *, hub_only: bool = False) -> Moved:
         return self.mover().reopen(self.task(task_id), to, hub_only=hub_only)

@@ -105,7 +105,7 @@ def small(plain_git: Farm, tmp_path: Path) -> Iterator[tuple[World, Desk, Path]]
 def test_a_hub_without_room_ends_the_run_and_no_file_is_touched(small: tuple[World, Desk, Path]) -> None:
     made, desk, place = small
     before, head = desk.clone.plan.read_bytes(), desk.clone.head
-    reports = fix(made.hub, made.hub.checkouts("here"), desk.errand())
+    reports = fix(made.hub, made.hub.checkouts("here"), desk.fix_options())
     subprocess.run(["sh", "-c", FILL.format(place)], check=False)
     report = next(reports)
     with pytest.raises(HubUnreachable, match="full"):
@@ -122,7 +122,7 @@ def test_a_hub_without_room_for_the_record_of_a_writeback_leaves_nothing_to_do(
 ) -> None:
     made, desk, place = small
     desk.clone.hook("post-commit", FILL.format(place))
-    reports = fix(made.hub, made.hub.checkouts("here"), desk.errand())
+    reports = fix(made.hub, made.hub.checkouts("here"), desk.fix_options())
     report = next(reports)
     with pytest.raises(HubUnreachable, match="full"):
         next(reports)

@@ -128,7 +128,7 @@ def test_a_hub_that_goes_away_leaves_a_report_and_nothing_half_done(world: World
         made.create(task_id, status)
     desk = made.desk("here")
     hub = Leaving.open(f"sqlite:///{made.farm.root}/hub.sqlite")
-    reports = fix(hub, hub.checkouts(), desk.errand())
+    reports = fix(hub, hub.checkouts(), desk.fix_options())
     report = next(reports)
     with pytest.raises(HubUnreachable):
         next(reports)
@@ -165,7 +165,7 @@ def test_several_checkouts_of_one_machine_are_fixed_one_after_another(world: Wor
     made = world(T1="todo")
     made.create("X-T1", "done")
     here, there = made.desk("here"), made.desk("there")
-    reports = tuple(fix(made.hub, made.hub.checkouts(), here.errand()))
+    reports = tuple(fix(made.hub, made.hub.checkouts(), here.fix_options()))
     assert [each.repo for each in reports] == ["shop", "shop"]
     assert here.statuses() == there.statuses() == {"X-T1": ("done", 0)}
 
@@ -182,8 +182,8 @@ def test_a_pull_that_fails_is_said_and_the_gate_holds(both: tuple[World, Desk]) 
     upstream_moves_on(made)
     desk.clone.commit("mine\n", "MINE.md")
     said: list[str] = []
-    errand = desk.errand(policy=Policy(), pull=True)
-    (report,) = fix(made.hub, made.hub.checkouts("here"), replace(errand, notice=said.append))
+    fix_options = desk.fix_options(policy=Policy(), pull=True)
+    (report,) = fix(made.hub, made.hub.checkouts("here"), replace(fix_options, notice=said.append))
     assert said[0] == PULL_FAILED
     assert "fast-forward" in "".join(said[1:])
     assert PULL_FAILED == "WARN: pull failed (conflicts or no remote) — running fix-consistency anyway"

@@ -151,10 +151,10 @@ def at(repo: str, path: str) -> Checkout:
 def test_what_is_recognised_and_what_is_asked(
     name: str, roots: tuple[str, ...], here: list[Checkout], gone: list[str], answer: str
 ) -> None:
-    newcomer = NewCheckout(path=Path("/at") / name, roots=roots)
+    new_checkout = NewCheckout(path=Path("/at") / name, roots=roots)
     if not answer.startswith("?"):
-        assert guess_repository(newcomer, REPOS, here, gone) == answer
+        assert guess_repository(new_checkout, REPOS, here, gone) == answer
         return
     with pytest.raises(HubUsageError) as asked:
-        guess_repository(newcomer, REPOS, here, gone)
+        guess_repository(new_checkout, REPOS, here, gone)
     assert all(f"--slug {slug}" in str(asked.value) for slug in [*answer[1:].split("?"), name])

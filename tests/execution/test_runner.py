@@ -31,25 +31,25 @@ def test_steps_run_in_order_and_are_counted() -> None:
 
 
 def test_nothing_runs_after_a_step_that_failed() -> None:
-    bench = FakeRunner([good(), bad()])
-    done = run_steps([STEP, STEP, STEP], bench)
-    assert len(bench.asked) == 2
+    runner = FakeRunner([good(), bad()])
+    done = run_steps([STEP, STEP, STEP], runner)
+    assert len(runner.asked) == 2
     assert done.failure is done.results[-1]
     assert done.failure.number == 2
 
 
 def test_clean_up_runs_every_step_and_names_the_first_failure() -> None:
-    bench = FakeRunner([bad(), bad(), good()])
-    done = run_steps([STEP, STEP, STEP], bench, keep_going=True)
-    assert len(bench.asked) == 3
+    runner = FakeRunner([bad(), bad(), good()])
+    done = run_steps([STEP, STEP, STEP], runner, keep_going=True)
+    assert len(runner.asked) == 3
     assert done.failure is not None
     assert done.failure.number == 1
 
 
 def test_saved_values_are_variables_of_the_later_steps() -> None:
-    bench = FakeRunner([good(stdout="42"), good()])
-    done = run_steps([SAVING, STEP], bench)
-    assert [variables for _, variables, _ in bench.asked] == [{}, {"id": "42"}]
+    runner = FakeRunner([good(stdout="42"), good()])
+    done = run_steps([SAVING, STEP], runner)
+    assert [variables for _, variables, _ in runner.asked] == [{}, {"id": "42"}]
     assert done.values == {"id": "42"}
 
 
@@ -87,8 +87,8 @@ def test_an_output_in_which_a_secret_was_not_found_is_shown_nowhere() -> None:
         save=(Save(name="key", pattern="key=(.*)", secret=True),),
         expect=Expectation(stdout=StreamExpectation(contains=("welcome",))),
     )
-    bench = FakeRunner([bad(stdout="the key is: abc", stderr="no route")])
-    text = failure_text(run_steps([saving], bench), bench)
+    runner = FakeRunner([bad(stdout="the key is: abc", stderr="no route")])
+    text = failure_text(run_steps([saving], runner), runner)
     assert "abc" not in text
     assert "***, for a secret that this step saves may be in it" in text
     assert "no route" in text
@@ -124,13 +124,13 @@ def test_a_journey_s_own_limit_bounds_repetition_too() -> None:
 
 
 def test_without_limits_a_step_has_only_its_own() -> None:
-    bench = FakeRunner([good()])
-    run_steps([STEP], bench)
-    assert bench.asked[0][2] is None
+    runner = FakeRunner([good()])
+    run_steps([STEP], runner)
+    assert runner.asked[0][2] is None
 
 
 def test_steps_share_the_limit_of_their_journey() -> None:
-    bench = FakeRunner([good(), good()])
-    run_steps([STEP, STEP], bench, timeout=60)
-    first, second = (limit or 0 for _, _, limit in bench.asked)
+    runner = FakeRunner([good(), good()])
+    run_steps([STEP, STEP], runner, timeout=60)
+    first, second = (limit or 0 for _, _, limit in runner.asked)
     assert 0 < second <= first <= 60

@@ -38,7 +38,7 @@ class Simulation:
     def __init__(self, jobs: list[Job], workers: int) -> None:
         self.jobs = jobs
         self.queue = Queue(jobs)
-        self.witness = OrderCheck(in_chain_order(jobs))
+        self.order_check = OrderCheck(in_chain_order(jobs))
         self.held: dict[str, list[int]] = {}
         self.runs: Counter[int] = Counter()
         self.chain_on: dict[str, str] = {}
@@ -59,23 +59,23 @@ class Simulation:
 
     def begin(self, worker: str) -> None:
         for index in self.held[worker][:1]:
-            self.witness.start(index, worker)
+            self.order_check.start(index, worker)
             self.runs[index] += 1
 
     def end_first_of(self, worker: str) -> None:
         index = self.held[worker].pop(0)
         self.queue.finish(index)
         self.queue.finish(index)
-        self.witness.finish(index)
+        self.order_check.finish(index)
         self.begin(worker)
 
     def die(self, worker: str) -> None:
         """The item that ran counts as finished, as xdist fails it; the others go back."""
         for index in self.held[worker][:1]:
             self.queue.finish(index)
-            self.witness.finish(index)
+            self.order_check.finish(index)
         assert list(self.queue.lose(worker)) == self.held.pop(worker)[1:]
-        self.witness.lose(worker)
+        self.order_check.lose(worker)
         self.hire()
 
 
@@ -223,15 +223,15 @@ def test_a_large_graph_costs_next_to_no_work_per_job() -> None:
 
 
 def test_the_witness_objects_to_a_job_before_its_requirements() -> None:
-    witness = OrderCheck([Job(index=0), Job(index=1, after=(0,))])
+    order_check = OrderCheck([Job(index=0), Job(index=1, after=(0,))])
     with pytest.raises(OrderViolationError, match=r"job 1 runs on w before \[0\] have finished"):
-        witness.start(1, "w")
+        order_check.start(1, "w")
 
 
 def test_the_witness_objects_to_a_chain_on_two_workers_unless_the_first_is_gone() -> None:
-    witness = OrderCheck([Job(index=0, chain="c"), Job(index=1, chain="c"), Job(index=2, chain="c")])
-    witness.start(0, "w1")
+    order_check = OrderCheck([Job(index=0, chain="c"), Job(index=1, chain="c"), Job(index=2, chain="c")])
+    order_check.start(0, "w1")
     with pytest.raises(OrderViolationError, match="job 1 of chain 'c' runs on w2, its chain on w1"):
-        witness.start(1, "w2")
-    witness.lose("w1")
-    witness.start(2, "w2")
+        order_check.start(1, "w2")
+    order_check.lose("w1")
+    order_check.start(2, "w2")
