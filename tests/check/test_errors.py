@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+
 import pytest
 from msgspec.structs import replace
 
@@ -301,3 +303,30 @@ def test_everything_is_found_at_once_in_order_of_place() -> None:
         (20, "empty-capability"),
         (31, "unknown-token"),
     ]
+
+
+def calls_for(gates: int) -> int:
+    """Count the calls that the diagnosis of a row of gates takes, each of which needs the one before it."""
+    row = [
+        replace(
+            journey(3 * number + 1, f"gate-{number}", needs=f"t{number}", gives=f"t{number + 1}"), gating=True
+        )
+        for number in range(gates)
+    ]
+    graph = CapabilityGraph([journey(1, "first", gives="t0"), *row])
+    count = 0
+
+    def on(_frame: object, event: str, _argument: object) -> None:
+        nonlocal count
+        count += event == "call"
+
+    sys.setprofile(on)
+    try:
+        diagnose(graph)
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def test_the_diagnosis_of_a_row_of_gates_is_linear() -> None:
+    assert calls_for(400) < 2.5 * calls_for(200)

@@ -120,3 +120,10 @@ def test_a_file_of_another_tool_is_left_alone(tmp_path: Path, content: str) -> N
     (tmp_path / "dogfood.yml").write_text(content)
     (tmp_path / "dogfood.yaml").write_text("")
     assert read_project_file(tmp_path) == {}
+
+
+def test_a_mistake_in_what_journeys_read_stops_nothing_here(tmp_path: Path) -> None:
+    (tmp_path / "dogfood.yaml").write_text(
+        "capabilities: {up: {prove: 'true'}}\nconsistency: {same_rank: hold}\n"
+    )
+    assert read_preferences(tmp_path).same_rank is SameRank.HOLD
