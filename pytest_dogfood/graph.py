@@ -324,7 +324,9 @@ class CapabilityGraph:
         def chained(tokens: Iterable[Token]) -> list[Token]:
             return [token for token in tokens if self.scope_of(token) is Scope.CHAIN]
 
-        return tuple(reachable(chained(named), lambda token: chained(self.needs_of_provider(token))))
+        return tuple(
+            reachable(chained(reversed(named)), lambda token: chained(self.needs_of_provider(token)))
+        )
 
     def ordered(self, journeys: Iterable[JourneyId]) -> tuple[JourneyId, ...]:
         """Put journeys behind their prerequisites, otherwise as given. What is in a cycle comes last, as given."""
