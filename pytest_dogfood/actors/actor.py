@@ -118,11 +118,11 @@ def _place(error: BaseException) -> str:
         if str(frame.f_globals.get("__name__")).partition(".")[0]
         not in {"pytest_dogfood", "_pytest", "pluggy"}
     ]
-    return places[-1] if places else "nobody knows where"
+    return places[-1] if places else "an unknown place"
 
 
 Decide = Callable[[JourneyBrief, StepBrief, Sequence[Action]], Answer]
-"""Gives what is to be done next; raises HarnessError if nobody can tell."""
+"""Gives what is to be done next; raises HarnessError if that cannot be told."""
 
 Judge = Callable[[JourneyBrief, StepBrief, Sequence[Action]], Verdict | None]
 
@@ -152,7 +152,7 @@ class ActorSession(Struct, kw_only=True):
 
     @property
     def unjudged(self) -> int:
-        """How many expectations in free text nobody has judged."""
+        """How many expectations in free text were not judged."""
         return sum(grade.unjudged for grade in self.grades)
 
     def begin(self, step: Step, number: int, *, variables: Mapping[str, str]) -> None:
@@ -258,7 +258,7 @@ class Actor(Struct, frozen=True, kw_only=True):
     def require(self, journey: Journey) -> None:
         """Make sure that somebody can act in a journey, which has a step without a command.
 
-        Raises NoActor if there is nobody, HarnessError if its recording is missing or does not fit.
+        Raises NoActor if there is no actor, HarnessError if its recording is missing or does not fit.
         """
         if self.replayed is not None and not journey.is_gui:
             self.replayed.read(journey)

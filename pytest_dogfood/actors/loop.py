@@ -97,11 +97,11 @@ def mismatches_of_verdict(step: Step, verdict: Verdict | None) -> tuple[Mismatch
 
 
 class NoActor(Exception):  # noqa: N818 - a reason to skip
-    """A step has no command, and there is nobody to decide one."""
+    """A step has no command, and there is no actor to decide one."""
 
 
 def no_actor_reason(journey: Journey) -> str:
-    """Return which step has no command, and that nobody decides one."""
+    """Return which step has no command, and that no actor decides one."""
     number, step = next((number, step) for number, step in enumerate(journey.steps, 1) if step.run is None)
     reason = f"no actor: step {number} of {len(journey.steps)} has no command ({step.location})"
     if journey.is_gui:

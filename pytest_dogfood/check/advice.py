@@ -28,7 +28,7 @@ WORTH_A_WORD = 1.5
 """A chain is spoken of only if taking one of its tokens apart could make a run this many times faster."""
 
 WORTH_WAITING_FOR = 10.0
-"""Seconds of work below which nobody minds that it is done on one worker."""
+"""Seconds of work that may well be done on one worker."""
 
 WORKERS = 8
 

@@ -116,10 +116,10 @@ def _hub_parser() -> argparse.ArgumentParser:
     return parser
 
 
-CommandGroup = argparse._SubParsersAction  # noqa: SLF001 - argparse has no public name for what add_subparsers gives
+SubParsers = argparse._SubParsersAction  # noqa: SLF001 - argparse has no public name for what add_subparsers gives
 
 
-def _add_check(verbs: CommandGroup[_Parser]) -> None:
+def _add_check(verbs: SubParsers[_Parser]) -> None:
     check = verbs.add_parser(
         "check",
         help="validate the journey files and print the plan",
@@ -134,7 +134,7 @@ def _add_check(verbs: CommandGroup[_Parser]) -> None:
     check.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
 
 
-def _add_graph(verbs: CommandGroup[_Parser]) -> None:
+def _add_graph(verbs: SubParsers[_Parser]) -> None:
     graph = verbs.add_parser(
         "graph",
         help="draw who establishes what for whom",
@@ -152,7 +152,7 @@ def _add_graph(verbs: CommandGroup[_Parser]) -> None:
     graph.add_argument("-o", "--output", metavar="FILE", help="write there instead of to the terminal")
 
 
-def _add_schema(verbs: CommandGroup[_Parser]) -> None:
+def _add_schema(verbs: SubParsers[_Parser]) -> None:
     schema = verbs.add_parser(
         "schema",
         help="print the JSON Schema for editors",
@@ -162,7 +162,7 @@ def _add_schema(verbs: CommandGroup[_Parser]) -> None:
     schema.add_argument("file", nargs="?", choices=("journey", "dogfood"), default="journey")
 
 
-def _add_new(verbs: CommandGroup[_Parser]) -> None:
+def _add_new(verbs: SubParsers[_Parser]) -> None:
     new = verbs.add_parser(
         "new",
         help="write a commented template",
@@ -174,7 +174,7 @@ def _add_new(verbs: CommandGroup[_Parser]) -> None:
     new.add_argument("--directory", default=".", metavar="DIR", help="where to write (default: here)")
 
 
-def _add_explain(verbs: CommandGroup[_Parser]) -> None:
+def _add_explain(verbs: SubParsers[_Parser]) -> None:
     explain = verbs.add_parser(
         "explain",
         help="say why a journey is where it is",
@@ -190,7 +190,7 @@ def _add_explain(verbs: CommandGroup[_Parser]) -> None:
     )
 
 
-def _add_merge(verbs: CommandGroup[_Parser]) -> None:
+def _add_merge(verbs: SubParsers[_Parser]) -> None:
     merge = verbs.add_parser(
         "merge",
         help="put the manifests of all shards together",

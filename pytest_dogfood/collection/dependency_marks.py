@@ -36,7 +36,7 @@ ITS_PLUGIN = "dependency"
 def stand_in(config: pytest.Config) -> None:
     """Let `from pytest_dependency import depends` in conftest files and tests mean ours, for this run.
 
-    The original's own would ask records that nobody keeps, and so skip every test.
+    The original's own would ask records that are not kept in this run, and so skip every test.
     """
     if importlib.util.find_spec(ORIGINAL) is None:
         return

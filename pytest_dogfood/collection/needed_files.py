@@ -1,4 +1,4 @@
-"""The files that a run has to collect although nobody named them: those that establish what the named ones require."""
+"""The files that a run has to collect although you did not name them: they establish what the named ones require."""
 
 from __future__ import annotations
 
@@ -252,7 +252,7 @@ def may_establish(path: Path) -> bool:
 
 
 def _holds(path: Path, *more: bytes) -> bool:
-    """Return whether a file may establish something, going by its words, or holds one of `more` words."""
+    """Return whether the text of a file says that it may establish a token, or holds one of `more` words."""
     try:
         content = path.read_bytes()
     except OSError:  # pytest reports it once it collects the file

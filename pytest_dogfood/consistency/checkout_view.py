@@ -27,7 +27,7 @@ class Progress(Protocol):
 
 
 class NullProgress:
-    """Tells nobody."""
+    """Shows no progress."""
 
     def begin(self, repo: str) -> None:
         """Say nothing."""

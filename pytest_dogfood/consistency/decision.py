@@ -38,7 +38,7 @@ class RepoContents(Struct, frozen=True, kw_only=True):
 
 
 class Matching(Struct, frozen=True, kw_only=True):
-    """Pairs to decide about, in the order of the files, and what is held because nobody can tell what it is."""
+    """Pairs to decide about, in the order of the files, and what is held because it cannot be told what it is."""
 
     pairs: tuple[Pair, ...] = ()
     findings: tuple[Finding, ...] = ()
