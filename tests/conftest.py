@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from pytest_dogfood.execution import watcher
+from tests.support.checkouts import Farm, isolated
 from tests.support.live_projects import Eventually, Live
 from tests.support.run_results import leaving_out
 from tests.support.scenes import Inner, Scene
@@ -122,3 +123,19 @@ def new_live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], 
 @pytest.fixture
 def live(new_live: Callable[[], Live]) -> Live:
     return new_live()
+
+
+@pytest.fixture
+def farm(tmp_path: Path) -> Farm:
+    """A directory for repositories, with a git that nobody has configured but the test."""
+    return Farm(root=tmp_path, environment=isolated(tmp_path / "home"))
+
+
+@pytest.fixture
+def plain_git(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> Farm:
+    """Return a farm whose git is the one that the program under test calls, too."""
+    for name in [name for name in os.environ if name.startswith(("GIT_", "SSH_"))]:
+        monkeypatch.delenv(name)
+    for name, value in farm.environment.items():
+        monkeypatch.setenv(name, value)
+    return farm

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.consistency.disks import mounted
+from tests.support.disks import mounted
 
 if TYPE_CHECKING:
     from tests.support.live_projects import Live

@@ -13,8 +13,8 @@ from sqlalchemy import create_engine, make_url
 from pytest_dogfood.consistency.hub.model import HubTask, Machine, Source, Stamp
 from pytest_dogfood.consistency.hub.store import Hub
 from tests.consistency import postgres
-from tests.consistency.checkouts import Farm, isolated
 from tests.consistency.machines import Desk, World, ahead_of_both
+from tests.support.checkouts import Farm
 
 MACHINE = Machine(id="11111111-1111-4111-8111-111111111111", host="here")
 
@@ -111,22 +111,6 @@ def add_task(stamp: Callable[..., Stamp]) -> Callable[..., HubTask]:
         return made
 
     return add
-
-
-@pytest.fixture
-def farm(tmp_path: Path) -> Farm:
-    """A directory for repositories, with a git that nobody has configured but the test."""
-    return Farm(root=tmp_path, environment=isolated(tmp_path / "home"))
-
-
-@pytest.fixture
-def plain_git(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> Farm:
-    """Return a farm whose git is the one that the program under test calls, too."""
-    for name in [name for name in os.environ if name.startswith(("GIT_", "SSH_"))]:
-        monkeypatch.delenv(name)
-    for name, value in farm.environment.items():
-        monkeypatch.setenv(name, value)
-    return farm
 
 
 @pytest.fixture

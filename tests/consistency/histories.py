@@ -10,13 +10,13 @@ from pytest_dogfood.consistency.hub.model import HubTask
 from pytest_dogfood.consistency.hub.store import Hub
 from pytest_dogfood.consistency.task_findings import Finding
 from pytest_dogfood.git.work_tree import LOCK_NAME
-from tests.consistency.checkouts import Checkout
-from tests.consistency.doings import Move, Options
-from tests.consistency.dying import MOMENTS, dies
+from tests.consistency.history_actions import Move, Options
+from tests.consistency.history_environments import CODE, Stage
+from tests.consistency.history_workplans import FILES, TASKS, Entry, edited, entries_in, path_of, with_words
+from tests.consistency.invariants import LEFT, RANKS, Follower, Picture, require, require_commits
+from tests.consistency.killed_processes import MOMENTS, dies
 from tests.consistency.machines import Desk
-from tests.consistency.plans import FILES, TASKS, Entry, edited, entries_in, path_of, with_words
-from tests.consistency.promises import LEFT, RANKS, Follower, Picture, require, require_commits
-from tests.consistency.stages import CODE, Stage
+from tests.support.checkouts import Checkout
 
 STEPS = 22
 WRITES = 14  # hardly any fix does more

@@ -24,7 +24,7 @@ from pytest_dogfood.consistency.hub.model import (
 from pytest_dogfood.consistency.hub.store import Hub
 from pytest_dogfood.consistency.moves import Moved, Mover
 from pytest_dogfood.consistency.task_findings import Finding
-from tests.consistency.checkouts import Checkout, Farm
+from tests.support.checkouts import Checkout, Farm
 
 REPO = "shop"
 

@@ -18,10 +18,10 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 
-from tests.consistency import naive
+from tests.consistency import naive_rule
 from tests.consistency.histories import History
-from tests.consistency.promises import WentBackError
-from tests.consistency.stages import Stages, own_stages
+from tests.consistency.history_environments import Stages, own_stages
+from tests.consistency.invariants import WentBackError
 
 MACHINES = 3
 
@@ -86,7 +86,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--server", default="")
     options = parser.parse_args(arguments)
     if options.naive:
-        naive.take_over()
+        naive_rule.take_over()
     with own_stages(options.server) as stages:
         if options.seeds == "-":
             return _answer(stages)

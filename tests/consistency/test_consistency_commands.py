@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from pytest_dogfood.cli.main import main
-from tests.consistency.checkouts import PLAN, Checkout, Farm
 from tests.consistency.machines import plan
+from tests.support.checkouts import PLAN, Checkout, Farm
 
 Command = Callable[..., tuple[int, str, str]]
 

@@ -11,8 +11,8 @@ from pytest_dogfood.consistency.hub.imports import only_task
 from pytest_dogfood.consistency.hub.model import Status
 from pytest_dogfood.consistency.hub.store import Hub
 from pytest_dogfood.consistency.task_findings import Action, FindingSeverity
-from tests.consistency.checkouts import Farm, isolated
 from tests.consistency.machines import World, finding
+from tests.support.checkouts import Farm, isolated
 
 TABLE = """
               todo  in_progress  blocked  done  cancelled

@@ -10,8 +10,8 @@ import pytest
 from pytest_dogfood.consistency.check import report_checkouts
 from pytest_dogfood.consistency.checkout_view import CheckOptions
 from pytest_dogfood.consistency.task_findings import Action, FindingSeverity
-from tests.consistency.checkouts import PLAN
 from tests.consistency.machines import Desk, World, codes, finding, plan, state, upstream_moves_on
+from tests.support.checkouts import PLAN
 
 Worlds = Callable[..., World]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.consistency.killings import Found
+from tests.consistency.killed_fixes import Found
 
 BY_ITSELF = [
     ("before the lock", "nothing"),
@@ -46,7 +46,7 @@ IN_GIT = [
 def found() -> Sequence[Found]:
     """Kill them all; wherever the next fix, after somebody has cleared up, does not do the rest this fails."""
     told = subprocess.run(
-        [sys.executable, "-m", "tests.consistency.killings"],
+        [sys.executable, "-m", "tests.consistency.killed_fixes"],
         cwd=Path(__file__).parents[2],
         stdout=subprocess.PIPE,
         text=True,

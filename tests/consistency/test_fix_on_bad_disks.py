@@ -15,9 +15,9 @@ from pytest_dogfood.consistency.hub.model import HubUnreachable
 from pytest_dogfood.consistency.hub.store import Hub
 from pytest_dogfood.consistency.task_findings import Finding
 from pytest_dogfood.diagnostics import HarnessError
-from tests.consistency.checkouts import PLAN, Farm
-from tests.consistency.disks import READ_ONLY, itself, largest_file, mounted, read_only
 from tests.consistency.machines import Desk, World, ahead_of_both, codes, finding, state
+from tests.support.checkouts import PLAN, Farm
+from tests.support.disks import READ_ONLY, itself, largest_file, mounted, read_only
 
 Worlds = Callable[..., World]
 FILL = "cat /dev/zero >{}/filler 2>/dev/null"

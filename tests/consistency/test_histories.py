@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.consistency.simulated import HISTORIES, Tell, simulation
+from tests.consistency.simulation_process import HISTORIES, Tell, simulation
 
 
 @pytest.fixture(scope="module")

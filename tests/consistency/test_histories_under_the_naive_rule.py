@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.consistency.simulated import simulation
+from tests.consistency.simulation_process import simulation
 
 HISTORIES = 20
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from pytest_dogfood.consistency.hub.model import RefusedError, Status
-from tests.consistency.checkouts import PLAN
 from tests.consistency.machines import Desk, World, codes
+from tests.support.checkouts import PLAN
 
 Worlds = Callable[..., World]
 

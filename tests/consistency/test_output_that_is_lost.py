@@ -10,8 +10,8 @@ from pytest_dogfood.cli.main import main
 from pytest_dogfood.cli.streams import NOBODY_READS
 from pytest_dogfood.consistency.hub.store import Hub
 from tests.cli.test_streams import needs_full, typed, without_reader
-from tests.consistency.checkouts import Farm
 from tests.consistency.machines import plan
+from tests.support.checkouts import Farm
 
 
 @pytest.fixture

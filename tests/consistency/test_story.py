@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 import pytest
 
 from pytest_dogfood.cli.main import main
-from tests.consistency.checkouts import Checkout, Farm
 from tests.consistency.machines import plan
+from tests.support.checkouts import Checkout, Farm
 
 LOGIN, MAIL = "workplans/LOGIN-WP-0001.md", "workplans/MAIL-WP-0002.md"
 TASKS = {"LOGIN-T1": "todo", "LOGIN-T2": "in_progress", "MAIL-T1": "todo"}

@@ -15,7 +15,7 @@ import pytest
 
 from pytest_dogfood.consistency import workplan
 from pytest_dogfood.consistency.checkouts import PLACE, TEMPLATE
-from tests.consistency.checkouts import isolated
+from tests.support.checkouts import isolated
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "workplans"
 DOGFOOD = f"{sys.executable} -m pytest_dogfood"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.consistency.disks import mounted, read_only
+from tests.support.disks import mounted, read_only
 
 if TYPE_CHECKING:
     from tests.support.live_projects import Eventually, Live

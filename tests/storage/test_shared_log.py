@@ -16,7 +16,7 @@ import pytest
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.storage.files import SharedLog
-from tests.consistency.disks import largest_file
+from tests.support.disks import largest_file
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pytest_dogfood.git.commit import (
     sync_message,
     write_back,
 )
-from tests.consistency.checkouts import PLAN, QUICK, Checkout
+from tests.support.checkouts import PLAN, QUICK, Checkout
 
 OLD = b"# \xef\xbb\xbf Plan\r\nstatus: todo  \n\n\tno newline at the end"
 NEW = OLD.replace(b"todo", b"done")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pytest_dogfood.consistency.task_findings import FindingSeverity
-from tests.consistency.checkouts import PLAN
 from tests.consistency.machines import World, codes, finding, plan, state
+from tests.support.checkouts import PLAN
 
 Worlds = Callable[..., World]
 

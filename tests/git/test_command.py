@@ -9,7 +9,7 @@ import pytest
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.watcher import alive
 from pytest_dogfood.git.command import Git, GitError, Limits
-from tests.consistency.checkouts import QUICK, Farm
+from tests.support.checkouts import QUICK, Farm
 from tests.support.waiting import until
 
 HURRY = Limits(fetch=0.5, commit=0.5, other=20, grace=0.3)

@@ -10,7 +10,7 @@ import pytest
 from pytest_dogfood.git.command import GitError
 from pytest_dogfood.git.repository import Repository
 from pytest_dogfood.git.work_tree import RepoState
-from tests.consistency.checkouts import Checkout, Farm, permissions, remote_moves_on, survey
+from tests.support.checkouts import Checkout, Farm, permissions, remote_moves_on, survey
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import pytest
 
 from pytest_dogfood.git.commit import Reason, write_back
 from pytest_dogfood.git.tracked_file import FileState
-from tests.consistency.checkouts import PLAN, Checkout, Farm
-from tests.consistency.disks import largest_file, mounted
-from tests.consistency.following import NEW, OLD, follow, request
+from tests.git.writebacks import NEW, OLD, follow, request
+from tests.support.checkouts import PLAN, Checkout, Farm
+from tests.support.disks import largest_file, mounted
 
 
 @pytest.fixture

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from pytest_dogfood.consistency.hub.model import RANK, HubTask, Machine, Source, Stamp, Status
 from pytest_dogfood.consistency.hub.store import Hub
 
-RACING = Path(__file__).with_name("racing.py")
 HERE = Machine(id="here", host="host")
 
 Add = Callable[..., HubTask]

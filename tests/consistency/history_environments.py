@@ -15,9 +15,9 @@ from sqlalchemy import Engine, create_engine, make_url
 
 from pytest_dogfood.consistency.hub.model import Machine
 from pytest_dogfood.consistency.hub.store import Hub
-from tests.consistency.checkouts import IDENTITY, Farm, isolated
+from tests.consistency.history_workplans import FILES
 from tests.consistency.machines import REPO, Desk
-from tests.consistency.plans import FILES
+from tests.support.checkouts import IDENTITY, Farm, isolated
 
 CODE = "src/code.py"
 NAMES = ("Ann", "Bo", "Cy", "Di")

@@ -17,8 +17,8 @@ from pytest_dogfood.consistency.task_findings import Finding
 from pytest_dogfood.execution.watcher import survey as processes
 from pytest_dogfood.git.command import FetchResult
 from pytest_dogfood.git.commit import Reason
-from tests.consistency.checkouts import PLAN, Checkout, Farm, remote_moves_on, survey
-from tests.consistency.following import follow
+from tests.git.writebacks import follow
+from tests.support.checkouts import PLAN, Checkout, Farm, remote_moves_on, survey
 
 
 @pytest.fixture

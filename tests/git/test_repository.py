@@ -10,7 +10,7 @@ import pytest
 from pytest_dogfood.execution.watcher import alive
 from pytest_dogfood.git.command import FetchResult, Limits
 from pytest_dogfood.git.work_tree import RepoState
-from tests.consistency.checkouts import PLAN, Checkout, Farm, permissions, remote_moves_on, survey
+from tests.support.checkouts import PLAN, Checkout, Farm, permissions, remote_moves_on, survey
 
 HURRY = Limits(fetch=0.7, commit=20, other=20, grace=0.3)
 

@@ -23,8 +23,8 @@ from pytest_dogfood.consistency.hub.model import (
 )
 from pytest_dogfood.consistency.hub.store import Hub
 from tests.consistency import postgres
-from tests.consistency.checkouts import Checkout, Farm
 from tests.consistency.machines import plan
+from tests.support.checkouts import Checkout, Farm
 
 Add = Callable[..., HubTask]
 LETTERS = "T1 → ü 日本"

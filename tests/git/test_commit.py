@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from pytest_dogfood.consistency.repository_findings import writeback_finding
 from pytest_dogfood.git.commit import StatusChange, WritebackResult, sync_message, write_back
 from pytest_dogfood.git.work_tree import RepoState
-from tests.consistency.checkouts import PLAN, Checkout, Farm
-from tests.consistency.following import MESSAGE, NEW, OLD, changed_names, follow, request, to_done
+from tests.git.writebacks import MESSAGE, NEW, OLD, changed_names, follow, request, to_done
+from tests.support.checkouts import PLAN, Checkout, Farm
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ def test_in_a_hook_of_another_repository_the_commit_is_made_here(farm: Farm, her
 FROM_A_HOOK = """
 from pathlib import Path
 from pytest_dogfood.git.repository import Repository
-from tests.consistency.following import to_done
+from tests.git.writebacks import to_done
 from pytest_dogfood.git.commit import WritebackRequest, write_back
 path = Path({path!r})
 repository = Repository(path)

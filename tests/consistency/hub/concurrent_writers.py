@@ -1,6 +1,8 @@
 """Writers that race for the tasks of one hub: real processes, forked from one that has imported everything.
 
-python racing.py URL PROCESSES once|endless [unguarded]: prints the processes' ids, one a line, waits for them.
+python concurrent_writers.py URL PROCESSES once|endless [unguarded]
+
+prints the processes' ids, one a line, and waits for them.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ from pytest_dogfood.git.commit import (
     write_back,
 )
 from pytest_dogfood.git.tracked_file import FileState
-from tests.consistency.checkouts import PLAN, Checkout, Farm
-from tests.consistency.following import HURRY, NEW, OLD, changed_names, follow, request, to_done
+from tests.git.writebacks import HURRY, NEW, OLD, changed_names, follow, request, to_done
+from tests.support.checkouts import PLAN, Checkout, Farm
 
 
 @pytest.fixture

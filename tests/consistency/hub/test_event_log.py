@@ -35,7 +35,7 @@ LONG_AGO = """\
 INSERT INTO task_events (task, version, at, machine, actor, source, from_status, to_status, reopen_count)
 VALUES (:task, 2, '1990-01-01 00:00:00', 'here', 'a', 'api', 'todo', 'done', 0)
 """
-RACING = Path(__file__).with_name("racing.py")
+WRITERS = Path(__file__).with_name("concurrent_writers.py")
 HERE = Machine(id="here", host="host")
 
 Add = Callable[..., HubTask]
@@ -101,7 +101,9 @@ def _is_no_step_back(earlier: Event, later: Event) -> bool:
 
 
 def _race(url: str, *arguments: str) -> None:
-    subprocess.run([sys.executable, RACING, url, *arguments], check=True, timeout=120, stdout=subprocess.PIPE)
+    subprocess.run(
+        [sys.executable, WRITERS, url, *arguments], check=True, timeout=120, stdout=subprocess.PIPE
+    )
 
 
 def test_racing_writers_leave_closed_chains_and_no_regression(hub: Hub, hub_url: str, add_task: Add) -> None:
@@ -125,7 +127,7 @@ def test_writers_killed_in_the_middle_leave_closed_chains(
     for number in range(5):
         add_task(hub, f"T{number}")
     race = subprocess.Popen(
-        [sys.executable, RACING, hub_url, "3", "endless"], stdout=subprocess.PIPE, start_new_session=True
+        [sys.executable, WRITERS, hub_url, "3", "endless"], stdout=subprocess.PIPE, start_new_session=True
     )
     assert race.stdout is not None
     with race.stdout as printed:

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_dogfood.git.command import GitError
 from pytest_dogfood.git.tracked_file import FileState, GitFile, Tracked
-from tests.consistency.checkouts import PLAN, Checkout, Farm
+from tests.support.checkouts import PLAN, Checkout, Farm
 
 
 def examined(here: Checkout, name: str = PLAN) -> Tracked:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from pytest_dogfood.execution.watcher import survey
-from tests.consistency.checkouts import Checkout
 from tests.consistency.machines import Desk, World, finding
+from tests.support.checkouts import Checkout
 
 HANG = "setsid sleep 300 & sleep 300"
 LIMITS = "consistency: {fetch_timeout: 600ms, commit_timeout: 900ms, git_timeout: 2s}\n"

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.consistency.checkouts import Checkout
+from tests.support.checkouts import Checkout
 from tests.support.run_results import Run, leaving_out, read_junit
 
 

@@ -30,7 +30,6 @@ from pytest_dogfood.consistency.hub.model import (
 from pytest_dogfood.consistency.hub.schema import metadata
 from pytest_dogfood.consistency.hub.store import Hub
 
-RACING = Path(__file__).with_name("racing.py")
 HERE = Machine(id="here", host="host")
 
 Add = Callable[..., HubTask]

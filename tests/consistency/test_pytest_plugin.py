@@ -11,8 +11,8 @@ import pytest
 
 from pytest_dogfood.consistency.hub.model import HubTask, Machine, Source, Stamp
 from pytest_dogfood.consistency.hub.store import Hub
-from tests.consistency.checkouts import PLAN, Farm, isolated
-from tests.consistency.shops import Shop
+from tests.consistency.runs_in_checkout import Shop
+from tests.support.checkouts import PLAN, Farm, isolated
 from tests.support.run_results import Run
 
 MACHINE = Machine(id="11111111-1111-4111-8111-111111111111", host="here")

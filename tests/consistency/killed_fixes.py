@@ -1,6 +1,6 @@
 """Kills a fix before each of its writes, and at each moment of its git, and tells what was found afterwards.
 
-python -m tests.consistency.killings: prints a line of JSON for each death, in the order of the writes.
+python -m tests.consistency.killed_fixes: prints a line of JSON for each death, in the order of the writes.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from pytest_dogfood.consistency.hub.store import Hub
-from tests.consistency.dying import MOMENTS, Moment, dies
 from tests.consistency.histories import clear_up
+from tests.consistency.history_environments import Stage, own_stages
+from tests.consistency.history_workplans import edited, entries_in, path_of
+from tests.consistency.invariants import LEFT, Follower, Picture, require
+from tests.consistency.killed_processes import MOMENTS, Moment, dies
 from tests.consistency.machines import Desk, codes
-from tests.consistency.plans import edited, entries_in, path_of
-from tests.consistency.promises import LEFT, Follower, Picture, require
-from tests.consistency.stages import Stage, own_stages
 
 NEWS, LATE = "B-T1", "A-T1"
 """A task of which the file is ahead, and one of which the hub is."""

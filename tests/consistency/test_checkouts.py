@@ -12,8 +12,8 @@ from pytest_dogfood.cli.main import main
 from pytest_dogfood.consistency.checkouts import NewCheckout, guess_repository
 from pytest_dogfood.consistency.hub.model import Checkout, HubUsageError, Repo
 from pytest_dogfood.consistency.hub.store import Hub
-from tests.consistency.checkouts import Checkout as Clone, Farm
 from tests.consistency.machines import plan
+from tests.support.checkouts import Checkout as Clone, Farm
 
 Known = Callable[[], list[tuple[str, str]]]
 

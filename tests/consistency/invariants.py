@@ -14,8 +14,8 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
 from pytest_dogfood.consistency.hub.connection import parse_url
-from tests.consistency.checkouts import Checkout
-from tests.consistency.plans import FILES, Entry, besides_statuses, besides_tasks, entries
+from tests.consistency.history_workplans import FILES, Entry, besides_statuses, besides_tasks, entries
+from tests.support.checkouts import Checkout
 
 RANKS = {"todo": 0, "in_progress": 1, "blocked": 1, "done": 2, "cancelled": 2}
 DELIBERATE = {"reopen", "resolve"}

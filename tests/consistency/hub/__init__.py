@@ -1,0 +1,3 @@
+"""Tests of the hub's tables, queries and guarded changes."""
+
+from __future__ import annotations
