@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Set as AbstractSet
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 import msgspec
 
@@ -29,26 +28,6 @@ from pytest_dogfood.journey import Tier
 VERSION = 1
 
 
-def picture_to_json(picture: Picture) -> str:
-    """Write a picture; the order of everything is that of the project, and the same picture gives the same text."""
-    raw = msgspec.to_builtins(picture)
-    for journey, node in zip(raw["journeys"], picture.journeys, strict=True):
-        journey["tier"] = str(node.tier)
-    return json.dumps({"version": VERSION, **raw}, indent=2, ensure_ascii=False) + "\n"
-
-
-def picture_from_json(text: str) -> Picture:
-    """Read what `picture_to_json` has written. Raises ValueError for anything else."""
-    raw: Any = json.loads(text)
-    if not isinstance(raw, dict) or raw.get("version") != VERSION:
-        raise ValueError(f"not a picture of version {VERSION}")
-    try:
-        journeys = [{**one, "tier": Tier[one["tier"].upper()]} for one in raw["journeys"]]
-        return msgspec.convert({**raw, "journeys": journeys}, Picture)
-    except (KeyError, AttributeError, TypeError) as error:
-        raise ValueError(f"not a picture: {error!r}") from error
-
-
 _NOT_PLAIN = re.compile(r"[^\w ,.:/()·→-]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
@@ -64,108 +43,98 @@ def render(picture: Picture, format: str) -> str:  # noqa: A002 - the option is 
     return write(picture)
 
 
-def as_text(picture: Picture) -> str:
+def to_json(picture: Picture) -> str:
+    """Write a picture; the order of everything is that of the project, and the same picture gives the same text."""
+    raw = msgspec.to_builtins(picture)
+    for journey, node in zip(raw["journeys"], picture.journeys, strict=True):
+        journey["tier"] = str(node.tier)
+    return json.dumps({"version": VERSION, **raw}, indent=2, ensure_ascii=False) + "\n"
+
+
+def to_text(picture: Picture) -> str:
     """List the journeys tier by tier, each with what it needs and gives."""
-    return "\n".join(_text(picture)) + "\n"
-
-
-def as_mermaid(picture: Picture) -> str:
-    """Write a mermaid flowchart."""
-    return "\n".join(_mermaid(picture)) + "\n"
-
-
-def as_dot(picture: Picture) -> str:
-    """Write a digraph in the language of Graphviz."""
-    return "\n".join(_dot(picture)) + "\n"
-
-
-FORMATS: Mapping[str, Callable[[Picture], str]] = {
-    "text": as_text,
-    "mermaid": as_mermaid,
-    "dot": as_dot,
-    "json": picture_to_json,
-    "svg": svg_of,
-}
-
-
-def _text(picture: Picture) -> Iterator[str]:
-    yield _one_line(headline(picture))
-    yield _one_line(summary(picture))
-    labels = chain_labels(picture)
-    links = links_by_node(picture)
+    lines = [headline(picture), summary(picture)]
+    labels, links = chain_labels(picture), links_by_node(picture)
     for tier, journeys in _tiers(picture):
-        yield ""
-        yield str(tier)
+        lines += ["", str(tier)]
         for node in journeys:
             words = [f"chain {labels[node.chain]}" if node.chain in labels else "", detail_line(node)]
             notes = ", ".join(filter(None, [*words, "critical path" if node.critical else ""]))
-            yield _one_line(f"  {node.key}  [{notes}]" if notes else f"  {node.key}")
-            yield from (f"      {_one_line(line)}" for line in needs_and_gives(links[node.key], node.key))
+            lines.append(f"  {node.key}  [{notes}]" if notes else f"  {node.key}")
+            lines += [f"      {line}" for line in needs_and_gives(links[node.key], node.key)]
     if picture.providers:
-        yield ""
-        yield "providers"
+        lines += ["", "providers"]
     for provider in picture.providers:
-        yield _one_line(f"  {provider.key}  [{provider_line(provider)}]")
-        yield from (f"      {_one_line(line)}" for line in needs_and_gives(links[provider.key], provider.key))
+        lines.append(f"  {provider.key}  [{provider_line(provider)}]")
+        lines += [f"      {line}" for line in needs_and_gives(links[provider.key], provider.key)]
     if labels:
-        yield ""
-        yield "chains"
-        yield from (_one_line(f"  {label}: {chain}") for chain, label in labels.items())
+        lines += ["", "chains", *(f"  {label}: {chain}" for chain, label in labels.items())]
+    return "\n".join(map(_one_line, lines)) + "\n"
 
 
-def _mermaid(picture: Picture) -> Iterator[str]:
-    names, labels = _names(picture), chain_labels(picture)
-    yield "flowchart TB"
-    yield f"  accTitle: {_plain(headline(picture))}"
-    yield f"  accDescr: {_plain(summary(picture))}"
+def to_mermaid(picture: Picture) -> str:
+    """Write a mermaid flowchart."""
+    labels = chain_labels(picture)
+    providers = {node.key: f"p{number}" for number, node in enumerate(picture.providers)}
+    names = {node.key: f"j{number}" for number, node in enumerate(picture.journeys)} | providers
+    lines = [
+        "flowchart TB",
+        f"  accTitle: {_plain(headline(picture))}",
+        f"  accDescr: {_plain(summary(picture))}",
+    ]
     for tier, journeys in _tiers(picture):
-        yield f'  subgraph {tier}_tier["{tier}"]'
+        lines.append(f'  subgraph {tier}_tier["{tier}"]')
         for node in journeys:
             left, right = ("{{", "}}") if node.gating else ("[", "]")
-            yield f'    {names[node.key]}{left}"{_entities(_caption(labels, node))}"{right}'
-        yield "  end"
+            lines.append(f'    {names[node.key]}{left}"{_entities(_caption(labels, node))}"{right}')
+        lines.append("  end")
     for provider in picture.providers:
         caption = f"{provider.token}\n{provider_line(provider)}"
-        yield f'  {names[provider.key]}(["{_entities(caption)}"])'
-    providers = {provider.key for provider in picture.providers}
+        lines.append(f'  {names[provider.key]}(["{_entities(caption)}"])')
     for link in picture.links:
-        arrow = "==>" if link.critical else "-.->" if _is_broken(link, providers) else "-->"
-        yield f'  {names[link.source]} {arrow}|"{_entities(_tokens(link))}"| {names[link.target]}'
-    yield "  classDef provider stroke-dasharray:6 4"
-    yield "  classDef critical stroke-width:4px"
-    yield from _mermaid_classes(picture, names)
-
-
-def _mermaid_classes(picture: Picture, names: Mapping[str, str]) -> Iterator[str]:
+        arrow = "==>" if link.critical else "-.->" if _is_dashed(link, providers) else "-->"
+        lines.append(f'  {names[link.source]} {arrow}|"{_entities(_tokens(link))}"| {names[link.target]}')
+    lines += ["  classDef provider stroke-dasharray:6 4", "  classDef critical stroke-width:4px"]
+    if providers:
+        lines.append(f"  class {','.join(providers.values())} provider")
     nodes: tuple[JourneyNode | ProviderNode, ...] = (*picture.journeys, *picture.providers)
-    for style, keys in (
-        ("provider", [provider.key for provider in picture.providers]),
-        ("critical", [node.key for node in nodes if node.critical]),
-    ):
-        if keys:
-            yield f"  class {','.join(names[key] for key in keys)} {style}"
+    critical = [names[node.key] for node in nodes if node.critical]
+    if critical:
+        lines.append(f"  class {','.join(critical)} critical")
+    return "\n".join(lines) + "\n"
 
 
-def _dot(picture: Picture) -> Iterator[str]:
+def to_dot(picture: Picture) -> str:
+    """Write a digraph in the language of Graphviz."""
     labels = chain_labels(picture)
-    yield f"digraph {_quoted(headline(picture))} {{"
-    yield '  rankdir=TB; node [shape=box, fontname="monospace"]; edge [fontname="monospace", fontsize=10];'
+    lines = [
+        f"digraph {_quoted(headline(picture))} {{",
+        '  rankdir=TB; node [shape=box, fontname="monospace"]; edge [fontname="monospace", fontsize=10];',
+    ]
     for tier, journeys in _tiers(picture):
-        yield f"  subgraph cluster_{tier} {{"
-        yield f"    label={_quoted(str(tier))};"
+        lines += [f"  subgraph cluster_{tier} {{", f"    label={_quoted(str(tier))};"]
         for node in journeys:
-            shape = ", shape=octagon" if node.gating else ""
-            yield f"    {_quoted(node.key)} [label={_quoted(_caption(labels, node))}{shape}{_width(node)}];"
-        yield "  }"
+            label, shape = _quoted(_caption(labels, node)), ", shape=octagon" if node.gating else ""
+            lines.append(f"    {_quoted(node.key)} [label={label}{shape}{_width(node)}];")
+        lines.append("  }")
     for provider in picture.providers:
         label = _quoted(f"{provider.token}\n{provider_line(provider)}")
-        yield f'  {_quoted(provider.key)} [label={label}, style="rounded,dashed"{_width(provider)}];'
+        lines.append(f'  {_quoted(provider.key)} [label={label}, style="rounded,dashed"{_width(provider)}];')
     providers = {provider.key for provider in picture.providers}
     for link in picture.links:
-        style = ", style=dashed" if _is_broken(link, providers) else ""
+        style = ", style=dashed" if _is_dashed(link, providers) else ""
         ends = f"{_quoted(link.source)} -> {_quoted(link.target)}"
-        yield f"  {ends} [label={_quoted(_tokens(link))}{style}{_width(link)}];"
-    yield "}"
+        lines.append(f"  {ends} [label={_quoted(_tokens(link))}{style}{_width(link)}];")
+    return "\n".join([*lines, "}"]) + "\n"
+
+
+FORMATS: Mapping[str, Callable[[Picture], str]] = {
+    "text": to_text,
+    "mermaid": to_mermaid,
+    "dot": to_dot,
+    "json": to_json,
+    "svg": svg_of,
+}
 
 
 def _tiers(picture: Picture) -> Iterator[tuple[Tier, list[JourneyNode]]]:
@@ -175,15 +144,9 @@ def _tiers(picture: Picture) -> Iterator[tuple[Tier, list[JourneyNode]]]:
             yield tier, journeys
 
 
-def _names(picture: Picture) -> dict[str, str]:
-    """Return nodes names that every notation takes."""
-    names: dict[str, str] = {node.key: f"j{number}" for number, node in enumerate(picture.journeys)}
-    return names | {node.key: f"p{number}" for number, node in enumerate(picture.providers)}
-
-
 def _caption(labels: Mapping[str, str], node: JourneyNode) -> str:
-    label = labels.get(node.chain)
-    detail = " · ".join(filter(None, [f"chain {label}" if label else "", detail_line(node)]))
+    chain = f"chain {labels[node.chain]}" if node.chain in labels else ""
+    detail = " · ".join(filter(None, [chain, detail_line(node)]))
     name = _one_line(node.key)
     return f"{name}\n{detail}" if detail else name
 
@@ -193,7 +156,7 @@ def _tokens(link: Link) -> str:
     return "\n".join(f"{token}{word}" for token in link.tokens)
 
 
-def _is_broken(link: Link, providers: AbstractSet[NodeKey]) -> bool:
+def _is_dashed(link: Link, providers: Collection[NodeKey]) -> bool:
     return link.source in providers or link.kind is LinkKind.INVALIDATES
 
 

@@ -3,12 +3,14 @@ from __future__ import annotations
 import json
 import re
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 
-from pytest_dogfood.drawing.formats import FORMATS, picture_from_json, render
+from pytest_dogfood.drawing.formats import FORMATS, render
 from pytest_dogfood.drawing.picture import Picture
 from pytest_dogfood.graph import CapabilityGraph
+from pytest_dogfood.journey import Tier
 from tests.support.small_graphs import graphs, journey, picture_with_plan, shop_graph
 
 GRAPHS = graphs(14)
@@ -24,7 +26,10 @@ def shop() -> CapabilityGraph:
 @given(GRAPHS)
 def test_json_brings_back_the_same_picture(graph: CapabilityGraph) -> None:
     picture = picture_with_plan(graph)
-    assert picture_from_json(render(picture, "json")) == picture
+    read = json.loads(render(picture, "json"))
+    for node in read["journeys"]:
+        node["tier"] = Tier[node["tier"].upper()]
+    assert msgspec.convert(read, Picture) == picture
 
 
 def test_json_has_a_version_and_names_tiers_in_words(shop: CapabilityGraph) -> None:
@@ -32,15 +37,6 @@ def test_json_has_a_version_and_names_tiers_in_words(shop: CapabilityGraph) -> N
     assert next(iter(content)) == "version"
     assert content["version"] == 1
     assert [node["tier"] for node in content["journeys"]] == ["smoke", "core", "core", "core", "deep", "deep"]
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["[]", '{"version": 2}', '{"version": 1}', '{"version": 1, "journeys": [{"tier": "x"}]}', "nothing"],
-)
-def test_what_is_no_picture_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"not a picture|Expecting value"):
-        picture_from_json(text)
 
 
 @pytest.mark.parametrize("format_", list(FORMATS))
