@@ -7,14 +7,17 @@ Boxes stand in odd rows. The rows between them belong to the joints: labels that
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from math import ceil, sqrt
 
 from msgspec import Struct
 
+from pytest_dogfood.walks import in_order
+
 Ends = tuple[str, str]
+Neighbours = Mapping[str, Mapping[str, None]]
 
 
 class Box(Struct, frozen=True, kw_only=True):
@@ -72,184 +75,130 @@ def row_limit(boxes: int) -> int:
     return max(6, ceil(sqrt(1.2 * boxes)))
 
 
+def ladder_of(boxes: Sequence[Box], joints: Sequence[Joint]) -> Ladder:
+    """Place boxes and joints in rows, with points wherever a connection passes a row."""
+    layers, ranges = in_layers(boxes, joints)
+    items = {box.key: Item(row=2 * layers[box.key] + 1, width=box.width, height=box.height) for box in boxes}
+    above: dict[str, dict[str, None]] = defaultdict(dict)
+    below: dict[str, dict[str, None]] = defaultdict(dict)
+    paths: dict[Ends, tuple[str, ...]] = {}
+    for joint in joints:
+        # Next to the users, so that one line does for all of them until the first is reached.
+        row = 2 * min(layers[target] for target in joint.targets)
+        items[joint.key] = Item(row=row, width=joint.width, height=joint.height)
+        to_the_joint = [(source, joint.key, joint.style) for source in joint.sources]
+        for start, end, style in [*to_the_joint, *((joint.key, target, "") for target in joint.targets)]:
+            between = range(items[start].row + 1, items[end].row)
+            points = {f"{start}\n{style}\n{row}": row for row in between}  # no key of a box has several lines
+            for point, row in points.items():
+                items.setdefault(point, Item(row=row))
+            paths[start, end] = (start, *points, end)
+            for upper, lower in pairwise(paths[start, end]):
+                below[upper][lower] = None
+                above[lower][upper] = None
+    bands = {band: (2 * layers.start, 2 * layers.stop - 1) for band, layers in ranges.items()}
+    rows: list[list[str]] = [[] for _ in range(max((last for _, last in bands.values()), default=-1) + 1)]
+    for key, item in items.items():
+        rows[item.row].append(key)
+    return Ladder(
+        items=items,
+        rows=tuple(map(tuple, rows)),
+        above={key: tuple(above[key]) for key in items},
+        below={key: tuple(below[key]) for key in items},
+        paths=paths,
+        bands=bands,
+    )
+
+
 def in_layers(boxes: Sequence[Box], joints: Sequence[Joint]) -> tuple[dict[str, int], dict[int, range]]:
     """Return each box a layer, and each band its layers. Raises ValueError if boxes wait for each other in a circle.
 
     A box stands in its band, or below it where it depends on something of a later band.
     """
-    before, after = _neighbours(joints)
-    order = _topological([box.key for box in boxes], before, after)
+    before: dict[str, dict[str, None]] = {box.key: {} for box in boxes}
+    after: dict[str, dict[str, None]] = {box.key: {} for box in boxes}
+    for joint in joints:
+        for source in joint.sources:
+            after[source].update(dict.fromkeys(joint.targets))
+        for target in joint.targets:
+            before[target].update(dict.fromkeys(joint.sources))
+    order = in_order(before)
+    placed: set[str] = set()
+    for number, key in enumerate(order):
+        if not placed.issuperset(before[key]):
+            circle = ", ".join(order[number:])
+            raise ValueError(f"there is no first among those that wait for each other: {circle}")
+        placed.add(key)
     band = _bands(boxes, order, before, after)
     limit = row_limit(len(boxes))
     layers: dict[str, int] = {}
     ranges: dict[int, range] = {}
     start = 0
     for number in sorted(set(band.values())):
-        members = [box for box in boxes if band[box.key] == number]
-        names = {box.key for box in members}
-        tied = [box for box in members if before[box.key] or after[box.key]]
-        sequence = [key for key in order if key in names]
-        depth = _depths(reversed(sequence), after, names)
-        level = _depths(sequence, before, names)
-        tied.sort(key=lambda box: (level[box.key], -depth[box.key]))
-        found = _bounded(tied, before, names, limit)
-        _sink(sequence, [box.key for box in tied if box.floating], found, after)
-        found |= _fill([box.key for box in members if box not in tied], found, limit)
+        members = {box.key: box for box in boxes if band[box.key] == number}
+        found = _layers_within(members, [key for key in order if key in members], before, after, limit)
         layers |= {key: start + layer for key, layer in found.items()}
-        end = start + max(found.values()) + 1
-        ranges[number] = range(start, end)
-        start = end
+        ranges[number] = range(start, start + max(found.values()) + 1)
+        start = ranges[number].stop
     return layers, ranges
 
 
-def ladder_of(boxes: Sequence[Box], joints: Sequence[Joint]) -> Ladder:
-    """Place boxes and joints in rows, with points wherever a connection passes a row."""
-    layers, ranges = in_layers(boxes, joints)
-    builder = _Builder()
-    for box in boxes:
-        builder.add(box.key, Item(row=2 * layers[box.key] + 1, width=box.width, height=box.height))
-    for joint in joints:
-        # Next to the users, so that one line does for all of them until the first is reached.
-        row = 2 * min(layers[target] for target in joint.targets)
-        builder.add(joint.key, Item(row=row, width=joint.width, height=joint.height))
-        for source in joint.sources:
-            builder.connect(source, joint.key, joint.style)
-        for target in joint.targets:
-            builder.connect(joint.key, target, "")
-    bands = {band: (2 * layers.start, 2 * layers.stop - 1) for band, layers in ranges.items()}
-    return builder.ladder(bands)
-
-
-class _Builder:
-    def __init__(self) -> None:
-        self._items: dict[str, Item] = {}
-        self._above: dict[str, dict[str, None]] = defaultdict(dict)
-        self._below: dict[str, dict[str, None]] = defaultdict(dict)
-        self._paths: dict[Ends, tuple[str, ...]] = {}
-
-    def add(self, key: str, item: Item) -> None:
-        self._items[key] = item
-
-    def connect(self, start: str, end: str, style: str) -> None:
-        path = [start]
-        for row in range(self._items[start].row + 1, self._items[end].row):
-            point = f"{start}\n{style}\n{row}"  # no key of a box has several lines
-            self._items.setdefault(point, Item(row=row))
-            path.append(point)
-        path.append(end)
-        for upper, lower in pairwise(path):
-            self._below[upper][lower] = None
-            self._above[lower][upper] = None
-        self._paths[start, end] = tuple(path)
-
-    def ladder(self, bands: Mapping[int, tuple[int, int]]) -> Ladder:
-        rows: list[list[str]] = [[] for _ in range(max((last for _, last in bands.values()), default=-1) + 1)]
-        for key, item in self._items.items():
-            rows[item.row].append(key)
-        return Ladder(
-            items=self._items,
-            rows=tuple(map(tuple, rows)),
-            above={key: tuple(self._above[key]) for key in self._items},
-            below={key: tuple(self._below[key]) for key in self._items},
-            paths=self._paths,
-            bands=bands,
-        )
-
-
-def _neighbours(joints: Iterable[Joint]) -> tuple[dict[str, dict[str, None]], dict[str, dict[str, None]]]:
-    before: dict[str, dict[str, None]] = defaultdict(dict)
-    after: dict[str, dict[str, None]] = defaultdict(dict)
-    for joint in joints:
-        for source in joint.sources:
-            after[source].update(dict.fromkeys(joint.targets))
-        for target in joint.targets:
-            before[target].update(dict.fromkeys(joint.sources))
-    return before, after
-
-
-def _topological(
-    keys: Sequence[str], before: Mapping[str, dict[str, None]], after: Mapping[str, dict[str, None]]
-) -> list[str]:
-    waiting_for = {key: len(before[key]) for key in keys}
-    order = [key for key in keys if not waiting_for[key]]
-    for key in order:  # grows while it is read
-        for target in after[key]:
-            waiting_for[target] -= 1
-            if not waiting_for[target]:
-                order.append(target)
-    if len(order) < len(keys):
-        circle = [key for key in keys if waiting_for[key]]
-        raise ValueError(f"there is no first among those that wait for each other: {', '.join(circle)}")
-    return order
-
-
 def _bands(
-    boxes: Iterable[Box],
-    order: Sequence[str],
-    before: Mapping[str, dict[str, None]],
-    after: Mapping[str, dict[str, None]],
+    boxes: Iterable[Box], order: Sequence[str], before: Neighbours, after: Neighbours
 ) -> dict[str, int]:
     floating = {box.key for box in boxes if box.floating}
-    own = {box.key: box.band for box in boxes}
-    lowest = min(own.values(), default=0)
-    band: dict[str, int] = {}
+    lowest = min((box.band for box in boxes), default=0)
+    band = {box.key: lowest if box.floating else box.band for box in boxes}
     for key in order:
-        least = lowest if key in floating else own[key]
-        band[key] = max([least, *(band[one] for one in before[key])])
+        band[key] = max([band[key], *(band[one] for one in before[key])])
     for key in reversed(order):
         if key in floating and after[key]:
             band[key] = min(band[one] for one in after[key])
     return band
 
 
-def _depths(order: Iterable[str], towards: Mapping[str, dict[str, None]], names: set[str]) -> dict[str, int]:
-    depth: dict[str, int] = {}
-    for key in order:
-        depth[key] = max((depth[one] + 1 for one in towards[key] if one in names), default=0)
-    return depth
-
-
-def _bounded(
-    boxes: Iterable[Box], before: Mapping[str, dict[str, None]], names: set[str], limit: int
+def _layers_within(
+    boxes: Mapping[str, Box], order: Sequence[str], before: Neighbours, after: Neighbours, limit: int
 ) -> dict[str, int]:
-    """Return each box the first layer below those it depends on that is not full; after Coffman and Graham."""
+    """Return the boxes of one band, in topological `order`, each a layer from 0; after Coffman and Graham.
+
+    A box gets the first layer below those it depends on that is not full. What floats goes down from there. What
+    depends on nothing is spread over the emptiest layers, and over new ones where all are full.
+    """
+    depth = _depths(reversed(order), after)
+    level = _depths(order, before)
+    tied = [box for key, box in boxes.items() if before[key] or after[key]]
     layers: dict[str, int] = {}
-    taken: dict[int, int] = defaultdict(int)
-    for box in boxes:
-        layer = max((layers[one] + 1 for one in before[box.key] if one in names), default=0)
+    taken: Counter[int] = Counter()
+    for box in sorted(tied, key=lambda box: (level[box.key], -depth[box.key])):
+        layer = max((layers[one] + 1 for one in before[box.key] if one in boxes), default=0)
         while not box.floating and taken[layer] >= limit:
             layer += 1
         taken[layer] += not box.floating
         layers[box.key] = layer
+    for key in reversed(order):
+        users = [layers[one] for one in after[key] if one in layers]
+        if boxes[key].floating and users:
+            layers[key] = min(users) - 1
+    counts = Counter(layers.values())
+    sizes = [counts[layer] for layer in range(max(counts, default=0) + 1)]
+    for key in boxes:
+        if key not in layers:
+            layer = min(range(len(sizes)), key=sizes.__getitem__)
+            if sizes[layer] >= limit:
+                layer = len(sizes)
+                sizes.append(0)
+            sizes[layer] += 1
+            layers[key] = layer
     return layers
 
 
-def _sink(
-    order: Sequence[str],
-    floating: Sequence[str],
-    layers: dict[str, int],
-    after: Mapping[str, dict[str, None]],
-) -> None:
-    for key in reversed(order):
-        if key in floating:
-            users = [layers[one] for one in after[key] if one in layers]
-            layers[key] = min(users) - 1 if users else layers[key]
-
-
-def _fill(loose: Iterable[str], layers: Mapping[str, int], limit: int) -> dict[str, int]:
-    """Spread boxes that depend on nothing over the emptiest layers, and over new ones where all are full."""
-    taken = [0] * (max(layers.values(), default=0) + 1)
-    for layer in layers.values():
-        taken[layer] += 1
-    found: dict[str, int] = {}
-    for key in loose:
-        layer = min(range(len(taken)), key=taken.__getitem__)
-        if taken[layer] >= limit:
-            layer = len(taken)
-            taken.append(0)
-        taken[layer] += 1
-        found[key] = layer
-    return found
+def _depths(order: Iterable[str], towards: Neighbours) -> dict[str, int]:
+    """Return how many of `order` lead up to each of them at most."""
+    depth: dict[str, int] = {}
+    for key in order:
+        depth[key] = max((depth[one] + 1 for one in towards[key] if one in depth), default=0)
+    return depth
 
 
 Rows = list[list[str]]
@@ -276,18 +225,15 @@ def minimise_crossings(ladder: Ladder) -> tuple[tuple[str, ...], ...]:
 
 def crossings(rows: Iterable[Sequence[str]], below: Mapping[str, Sequence[str]]) -> int:
     """Count the pairs of lines that cross."""
-    return sum(_between(upper, lower, below) for upper, lower in pairwise(rows))
-
-
-def _between(upper: Sequence[str], lower: Sequence[str], below: Mapping[str, Sequence[str]]) -> int:
-    position = {key: number for number, key in enumerate(lower)}
-    passed: list[int] = []
     count = 0
-    for key in upper:
-        ends = sorted(position[one] for one in below[key])
-        count += sum(len(passed) - bisect_left(passed, end + 1) for end in ends)
-        for end in ends:
-            insort(passed, end)
+    for upper, lower in pairwise(rows):
+        position = {key: number for number, key in enumerate(lower)}
+        passed: list[int] = []
+        for key in upper:
+            ends = sorted(position[one] for one in below[key])
+            count += sum(len(passed) - bisect_left(passed, end + 1) for end in ends)
+            for end in ends:
+                insort(passed, end)
     return count
 
 
@@ -295,35 +241,25 @@ def _first_order(ladder: Ladder) -> Rows:
     """Walk from each item at the top to all that hangs from it, so that what belongs together begins together."""
     rows: Rows = [[] for _ in ladder.rows]
     seen: set[str] = set()
-    for row in ladder.rows:
-        for start in row:
-            waiting = [start]
-            while waiting:
-                key = waiting.pop()
-                if key not in seen:
-                    seen.add(key)
-                    rows[ladder.items[key].row].append(key)
-                    waiting.extend(reversed(ladder.below[key]))
+    waiting = [key for row in reversed(ladder.rows) for key in reversed(row)]
+    while waiting:
+        key = waiting.pop()
+        if key not in seen:
+            seen.add(key)
+            rows[ladder.items[key].row].append(key)
+            waiting += reversed(ladder.below[key])
     return rows
 
 
 def _sweep(rows: Rows, ladder: Ladder, *, downward: bool) -> None:
+    """Sort each row by the mean places of what its items are tied to in the row before."""
     neighbours = ladder.above if downward else ladder.below
-    numbers = range(1, len(rows)) if downward else range(len(rows) - 2, -1, -1)
-    for number in numbers:
-        fixed = rows[number - 1 if downward else number + 1]
-        place = _places(fixed)
-        own = _places(rows[number])
-        rows[number].sort(key=lambda key: _mean([place[one] for one in neighbours[key]], own[key]))
-
-
-def _places(row: Sequence[str]) -> dict[str, float]:
-    """Return places from 0 to 1, so that rows of different length can be compared."""
-    return {key: (number + 0.5) / len(row) for number, key in enumerate(row)}
-
-
-def _mean(values: Sequence[float], otherwise: float) -> float:
-    return sum(values) / len(values) if values else otherwise
+    for fixed, row in pairwise(rows if downward else reversed(rows)):
+        # Places from 0 to 1, so that rows of different length can be compared.
+        place = {key: (number + 0.5) / len(fixed) for number, key in enumerate(fixed)}
+        own = {key: (number + 0.5) / len(row) for number, key in enumerate(row)}
+        ends = {key: [place[one] for one in neighbours[key]] or [own[key]] for key in row}
+        row.sort(key=lambda key: sum(ends[key]) / len(ends[key]))
 
 
 def _exchange_neighbours(rows: Rows, ladder: Ladder) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pytest_dogfood.drawing.layers import Box, Ends, Joint, Ladder, ladder_of, minimise_crossings
 
@@ -51,27 +52,21 @@ def _offsets(ladder: Ladder, row: Sequence[str]) -> list[float]:
 
 
 def _relax(ladder: Ladder, row: Sequence[str], centres: dict[str, float]) -> None:
-    wished = [_at_rest(ladder, key, centres) for key in row]
+    """Put the items of a row where their springs hold them, as near as they allow each other."""
     offsets = _offsets(ladder, row)
-    found = _without_decrease(
-        [x - offset for (x, _), offset in zip(wished, offsets, strict=True)], [weight for _, weight in wished]
-    )
+    wished: list[float] = []
+    weights: list[float] = []
+    for key, offset in zip(row, offsets, strict=True):
+        total, weight = 0.0, _TO_THE_MIDDLE
+        for other in (*ladder.above[key], *ladder.below[key]):
+            # Stronger between points, so that long lines are straight.
+            strength = (1.0, 2.0, 8.0)[ladder.items[key].is_point + ladder.items[other].is_point]
+            total += strength * centres[other]
+            weight += strength
+        wished.append(total / weight - offset)
+        weights.append(weight)
+    found = _without_decrease(wished, weights)
     centres.update({key: x + offset for key, x, offset in zip(row, found, offsets, strict=True)})
-
-
-def _at_rest(ladder: Ladder, key: str, centres: Mapping[str, float]) -> tuple[float, float]:
-    """Return where an item's springs would hold it if it were alone, and how strongly."""
-    total, weight = 0.0, _TO_THE_MIDDLE
-    for other in (*ladder.above[key], *ladder.below[key]):
-        strength = _strength(ladder, key, other)
-        total += strength * centres[other]
-        weight += strength
-    return total / weight, weight
-
-
-def _strength(ladder: Ladder, one: str, other: str) -> float:
-    points = ladder.items[one].is_point + ladder.items[other].is_point
-    return (1.0, 2.0, 8.0)[points]
 
 
 def _without_decrease(wished: Sequence[float], weights: Sequence[float]) -> list[float]:
@@ -89,17 +84,20 @@ def _without_decrease(wished: Sequence[float], weights: Sequence[float]) -> list
 
 def _put_upright(ladder: Ladder, rows: Rows, centres: dict[str, float]) -> None:
     """Give the points of a long line one and the same place as far as the room beside them reaches."""
-    bounds = {key: sides for row in rows for key, sides in _neighbours(row)}
+    beside = {
+        key: (left, right)
+        for row in rows
+        for left, key, right in zip(["", *row], row, [*row[1:], ""], strict=False)
+    }
 
     def room(key: str) -> tuple[float, float]:
-        left, right = bounds[key]
+        left, right = beside[key]
         return (
             centres[left] + separation(ladder, left, key) if left else float("-inf"),
             centres[right] - separation(ladder, key, right) if right else float("inf"),
         )
 
-    for line in _long_lines(ladder, rows):
-        waiting = list(line)
+    for waiting in _long_lines(ladder, rows):
         while waiting:
             run = [waiting.pop(0)]
             low, high = room(run[0])
@@ -113,24 +111,18 @@ def _put_upright(ladder: Ladder, rows: Rows, centres: dict[str, float]) -> None:
             centres.update(dict.fromkeys(run, min(max(middle, low), high)))
 
 
-def _neighbours(row: Sequence[str]) -> Iterator[tuple[str, tuple[str, str]]]:
-    for left, key, right in zip(["", *row], row, [*row[1:], ""], strict=False):
-        yield key, (left, right)
-
-
 def _long_lines(ladder: Ladder, rows: Rows) -> Iterator[list[str]]:
+    def points(keys: Sequence[str]) -> list[str]:
+        return [key for key in keys if ladder.items[key].is_point]
+
     for row in rows:
-        for key in row:
-            if ladder.items[key].is_point and not _next_point(ladder, ladder.above[key]):
+        for key in points(row):
+            if not points(ladder.above[key]):
                 line = [key]
-                while following := _next_point(ladder, ladder.below[line[-1]]):
-                    line.append(following)
+                while following := points(ladder.below[line[-1]]):
+                    line.append(following[0])
                 if len(line) > 1:
                     yield line
-
-
-def _next_point(ladder: Ladder, keys: Sequence[str]) -> str:
-    return next((key for key in keys if ladder.items[key].is_point), "")
 
 
 Point = tuple[float, float]
@@ -163,11 +155,6 @@ class Place(Struct, frozen=True, kw_only=True):
     def bottom(self) -> float:
         return self.y + self.height
 
-    def overlaps(self, other: Place) -> bool:
-        return (
-            self.x < other.right and other.x < self.right and self.y < other.bottom and other.y < self.bottom
-        )
-
 
 class Layout(Struct, frozen=True, kw_only=True):
     """The places of boxes and joints under their keys, the height of each band, and the way of each connection.
@@ -184,23 +171,37 @@ class Layout(Struct, frozen=True, kw_only=True):
 
 def lay_out(boxes: Sequence[Box], joints: Sequence[Joint]) -> Layout:
     """Place boxes and joints; the same input gives the same layout. ValueError if there is a circle."""
-    tied = {key for joint in joints for key in (*joint.sources, *joint.targets)}
     whole = ladder_of(boxes, joints)
-    ladder = _without(whole, [box.key for box in boxes if box.key not in tied])
-    rows = minimise_crossings(ladder)
-    centres = assign_x(ladder, rows)
-    centres |= _beside(whole, ladder, centres)
+    ends = {key for joint in joints for key in (*joint.sources, *joint.targets)}
+    loose = {box.key for box in boxes} - ends
+    ladder = replace(
+        whole,
+        items={key: item for key, item in whole.items.items() if key not in loose},
+        rows=tuple(tuple(key for key in row if key not in loose) for row in whole.rows),
+    )
+    centres = assign_x(ladder, minimise_crossings(ladder))
+    _put_beside(whole, centres)
     tops, heights, bands = _levels(whole, centres)
-    places = {}
+    places: dict[str, Place] = {}
     for key, item in whole.items.items():
         y = tops[item.row] + (heights[item.row] - item.height) / 2
         places[key] = Place(x=centres[key] - item.width / 2, y=y, width=item.width, height=item.height)
-    routes = {
-        ends: _pieces(whole, path, centres, places, tops, heights) for ends, path in whole.paths.items()
-    }
-    named = {box.key for box in boxes} | {joint.key for joint in joints}
+    routes: dict[Ends, tuple[tuple[Point, Point], ...]] = {}
+    for line, path in whole.paths.items():
+        pieces = []
+        for key in path:
+            x, item = centres[key], whole.items[key]
+            top, bottom = tops[item.row], tops[item.row] + heights[item.row]
+            # Within a row lines run straight, past whatever is higher than their own end.
+            if not item.is_point and key == path[0]:
+                top = places[key].bottom
+            elif not item.is_point:
+                bottom = places[key].y
+            pieces.append(((x, top), (x, bottom)))
+        routes[line] = tuple(pieces)
+    named = [*(box.key for box in boxes), *(joint.key for joint in joints)]
     return Layout(
-        places={key: place for key, place in places.items() if key in named},
+        places={key: places[key] for key in named},
         routes=routes,
         bands=bands,
         width=max((place.right for place in places.values()), default=0.0),
@@ -208,94 +209,47 @@ def lay_out(boxes: Sequence[Box], joints: Sequence[Joint]) -> Layout:
     )
 
 
-def _without(ladder: Ladder, loose: Sequence[str]) -> Ladder:
-    left_out = set(loose)
-    return Ladder(
-        items={key: item for key, item in ladder.items.items() if key not in left_out},
-        rows=tuple(tuple(key for key in row if key not in left_out) for row in ladder.rows),
-        above=ladder.above,
-        below=ladder.below,
-        paths=ladder.paths,
-        bands=ladder.bands,
-    )
-
-
-def _beside(whole: Ladder, tied: Ladder, centres: Mapping[str, float]) -> dict[str, float]:
-    """Put what depends on nothing into the gaps of its row, else to the right of it."""
+def _put_beside(ladder: Ladder, centres: dict[str, float]) -> None:
+    """Put what has no centre yet, since it is tied to nothing, into the first gap of its row, or behind the last."""
     taken: dict[int, list[tuple[float, float]]] = defaultdict(list)
-    for key, item in tied.items.items():
-        taken[item.row].append((centres[key] - item.width / 2, centres[key] + item.width / 2))
-    found: dict[str, float] = {}
-    for key, item in whole.items.items():
-        if key not in tied.items:
-            x = _first_gap(taken[item.row], item.width)
+    for key, x in centres.items():
+        item = ladder.items[key]
+        taken[item.row].append((x - item.width / 2, x + item.width / 2))
+    for key, item in ladder.items.items():
+        if key not in centres:
+            x = 0.0
+            for left, right in sorted(taken[item.row]):
+                if x + item.width + _LOOSE_GAP <= left:
+                    break
+                x = max(x, right + _LOOSE_GAP)
             taken[item.row].append((x, x + item.width))
-            found[key] = x + item.width / 2
-    return found
-
-
-def _first_gap(taken: Sequence[tuple[float, float]], width: float) -> float:
-    x = 0.0
-    for left, right in sorted(taken):
-        if x + width + _LOOSE_GAP <= left:
-            break
-        x = max(x, right + _LOOSE_GAP)
-    return x
+            centres[key] = x + item.width / 2
 
 
 def _levels(
     ladder: Ladder, centres: Mapping[str, float]
 ) -> tuple[list[float], list[float], dict[int, tuple[float, float]]]:
     """Return the top and the height of each row, and top and bottom of each band."""
-    heights = [0.0] * len(ladder.rows)
-    for item in ladder.items.values():
-        heights[item.row] = max(heights[item.row], item.height)
     first = {rows[0]: band for band, rows in ladder.bands.items()}
     last = {rows[1]: band for band, rows in ladder.bands.items()}
     tops: list[float] = []
+    heights: list[float] = []
     bands: dict[int, tuple[float, float]] = {}
     y = 0.0
-    begun = 0.0
-    for row, height in enumerate(heights):
-        if row in first:
-            begun = y
+    top_of_band = 0.0
+    for number, row in enumerate(ladder.rows):
+        if number in first:
+            top_of_band = y
             y += _BAND_HEAD
         tops.append(y)
-        y += height
-        if row in last:
+        heights.append(max((ladder.items[key].height for key in row), default=0.0))
+        y += heights[-1]
+        if number in last:
             y += _BAND_FOOT
-            bands[last[row]] = (begun, y)
+            bands[last[number]] = (top_of_band, y)
             y += _BAND_GAP
         else:
-            y += _gap_below(ladder, row, centres)
+            # More room where lines go far to the side, or they would be flat and hard to follow.
+            shifts = [abs(centres[key] - centres[other]) for key in row for other in ladder.below[key]]
+            y += min(_MOST_GAP, _LEAST_GAP + 0.06 * max(shifts, default=0.0)) if row else 0.0
     return tops, heights, bands
-
-
-def _gap_below(ladder: Ladder, row: int, centres: Mapping[str, float]) -> float:
-    """Leave more room where lines go far to the side, or they would be flat and hard to follow."""
-    lines = [(key, other) for key in ladder.rows[row] for other in ladder.below[key]]
-    if not lines:
-        return _LEAST_GAP if ladder.rows[row] else 0.0
-    farthest = max(abs(centres[key] - centres[other]) for key, other in lines)
-    return min(_MOST_GAP, _LEAST_GAP + 0.06 * farthest)
-
-
-def _pieces(
-    ladder: Ladder,
-    path: Sequence[str],
-    centres: Mapping[str, float],
-    places: Mapping[str, Place],
-    tops: Sequence[float],
-    heights: Sequence[float],
-) -> tuple[tuple[Point, Point], ...]:
-    pieces = []
-    for key in path:
-        x, item, place = centres[key], ladder.items[key], places[key]
-        top, bottom = tops[item.row], tops[item.row] + heights[item.row]
-        # Within a row lines run straight, past whatever is higher than their own end.
-        if not item.is_point and key == path[0]:
-            top = place.bottom
-        elif not item.is_point:
-            bottom = place.y
-        pieces.append(((x, top), (x, bottom)))
-    return tuple(pieces)
