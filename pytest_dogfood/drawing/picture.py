@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from itertools import pairwise
+from itertools import count, pairwise
 from string import ascii_uppercase
-from typing import NewType, TypeVar
+from typing import NewType
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -18,8 +18,6 @@ from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import ChainId, Journey, Scope, Tier, Token
 from pytest_dogfood.scheduling.plan import UNKNOWN_DURATION
 from pytest_dogfood.walks import reachable
-
-Name = TypeVar("Name")
 
 NodeKey = NewType("NodeKey", str)
 """Name of a node, unique in its picture: a journey's id, or `service:TOKEN` and the like."""
@@ -103,23 +101,15 @@ class Picture(Struct, frozen=True, kw_only=True):
 
 
 class UnknownJourneyError(LookupError):
-    """A picture holds no journey of this name; `hint` names the nearest, if one is near."""
-
-    def __init__(self, journey_id: str, hint: str) -> None:
-        self.journey_id = journey_id
-        self.hint = hint
-        super().__init__(journey_id, hint)
-
-    def __str__(self) -> str:
-        unknown = f"no journey is called {self.journey_id!r}"
-        return f"{unknown}; {self.hint}" if self.hint else unknown
+    """A picture holds no journey of this name."""
 
 
 def focus(picture: Picture, journey_id: str) -> Picture:
     """Keep one journey with all it needs and all it enables; raises UnknownJourneyError, a LookupError."""
     names = [node.key for node in picture.journeys]
     if journey_id not in names:
-        raise UnknownJourneyError(journey_id, did_you_mean(journey_id, names))
+        hint = did_you_mean(journey_id, names)
+        raise UnknownJourneyError(f"no journey is called {journey_id!r}" + (f"; {hint}" if hint else ""))
     before: dict[NodeKey, list[NodeKey]] = defaultdict(list)
     after: dict[NodeKey, list[NodeKey]] = defaultdict(list)
     for link in picture.links:
@@ -143,66 +133,59 @@ def focus(picture: Picture, journey_id: str) -> Picture:
 def picture_of(graph: CapabilityGraph, report: Report) -> Picture:
     """Show a whole graph, with the critical path and the seconds that the report on it counts with."""
     weights = {planned.id: planned.weight for planned in report.plan.journeys}
-    providers = tuple(_providers(graph))
-    links = tuple(_links(graph, providers))
     path = tuple(map(NodeKey, report.critical_path))
-    on_path, steps = _marked(path, providers, links) if len(path) > 1 else (frozenset(), frozenset())
+    providers = _providers(graph)
+    links = tuple(_links(graph, {provider.token: provider.key for provider in providers}))
+    steps = _steps_of(path, providers, links)
+    critical = {key for step in steps for key in step} | (set(path) if len(path) > 1 else set())
+    journeys: list[JourneyNode] = []
+    for journey in graph.journeys.values():
+        key = NodeKey(journey.id)
+        guess = UNKNOWN_DURATION if journey.estimate is None else journey.estimate
+        journeys.append(
+            JourneyNode(
+                key=key,
+                nodeid=journey.nodeid,
+                place=str(journey.location),
+                tier=journey.tier,
+                gating=journey.gating,
+                python=journey.python,
+                chain=graph.chains[journey.id],
+                seconds=weights.get(journey.id, guess),  # without a weight, this selection leaves it out
+                estimated=journey.estimate is not None,
+                critical=key in critical,
+            )
+        )
+    numbers = count()
+    chains = tuple(
+        Chain(id=chain, label=_letters(next(numbers)) if size > 1 else "", journeys=size)
+        for chain, size in Counter(graph.chains.values()).items()
+    )
     return Picture(
-        journeys=tuple(
-            _node(graph, journey, weights.get(journey.id), critical=NodeKey(journey.id) in on_path)
-            for journey in graph.journeys.values()
-        ),
-        providers=tuple(replace(node, critical=node.key in on_path) for node in providers),
+        journeys=tuple(journeys),
+        providers=tuple(replace(node, critical=node.key in critical) for node in providers),
         links=tuple(replace(link, critical=(link.source, link.target) in steps) for link in links),
-        chains=tuple(_chains(graph)),
+        chains=chains,
         critical_path=path,
         critical_seconds=report.critical_seconds,
     )
 
 
-def _marked(
+def _steps_of(
     path: Sequence[NodeKey], providers: Iterable[ProviderNode], links: Iterable[Link]
-) -> tuple[frozenset[NodeKey], frozenset[tuple[NodeKey, NodeKey]]]:
-    """Return the nodes and the links that a path passes; two journeys of one chain need not be linked."""
+) -> set[tuple[NodeKey, NodeKey]]:
+    """Return the ends of the links that a path passes; two journeys of one chain need not be linked."""
     linked = {(link.source, link.target) for link in links}
+    keys = {provider.key for provider in providers}
     provided_by: dict[NodeKey, list[NodeKey]] = defaultdict(list)
-    names = {node.key for node in providers}
-    for source, target in linked:
-        if source in names:
+    for source, target in sorted(linked):
+        if source in keys:
             provided_by[target].append(source)
     steps: set[tuple[NodeKey, NodeKey]] = set()
-    for step in pairwise(path):
-        before, after = step
-        ways = [[step], *([(before, key), (key, after)] for key in sorted(provided_by[after]))]
+    for before, after in pairwise(path):
+        ways = [[(before, after)], *([(before, key), (key, after)] for key in provided_by[after])]
         steps.update(next((way for way in ways if linked.issuperset(way)), ()))
-    return frozenset((*path, *(key for step in steps for key in step))), frozenset(steps)
-
-
-def _node(graph: CapabilityGraph, journey: Journey, seconds: float | None, *, critical: bool) -> JourneyNode:
-    if seconds is None:  # this selection leaves it out
-        seconds = UNKNOWN_DURATION if journey.estimate is None else journey.estimate
-    return JourneyNode(
-        key=NodeKey(journey.id),
-        nodeid=journey.nodeid,
-        place=str(journey.location),
-        tier=journey.tier,
-        gating=journey.gating,
-        python=journey.python,
-        chain=graph.chains[journey.id],
-        seconds=seconds,
-        estimated=journey.estimate is not None,
-        critical=critical,
-    )
-
-
-def _chains(graph: CapabilityGraph) -> Iterator[Chain]:
-    sizes: dict[ChainId, int] = defaultdict(int)
-    for chain in graph.chains.values():
-        sizes[chain] += 1
-    number = 0
-    for chain, size in sizes.items():
-        yield Chain(id=chain, label=_letters(number) if size > 1 else "", journeys=size)
-        number += size > 1
+    return steps
 
 
 def _letters(number: int) -> str:
@@ -211,44 +194,49 @@ def _letters(number: int) -> str:
     return (_letters(before - 1) if before else "") + ascii_uppercase[last]
 
 
-def _providers(graph: CapabilityGraph) -> Iterator[ProviderNode]:
+def _providers(graph: CapabilityGraph) -> tuple[ProviderNode, ...]:
     chain_of: dict[Token, ChainId] = {}
+    needed: dict[Token, None] = {}
     for journey in graph.journeys.values():
+        needed |= dict.fromkeys(graph.needed_by(journey))
         for token in graph.chain_tokens_of(journey):
             chain_of.setdefault(token, graph.chains[journey.id])
-    needed = (token for journey in graph.journeys.values() for token in graph.needed_by(journey))
-    for token in dict.fromkeys(needed):
-        kind = _provider_kind(graph, token)
-        if kind is not None:
-            key = NodeKey(f"{kind}:{token}")
-            scope = graph.scope_of(token)
-            yield ProviderNode(key=key, token=token, kind=kind, scope=scope, chain=chain_of.get(token, ""))
+    providers: list[ProviderNode] = []
+    for token in needed:
+        capability = graph.capability(token)
+        if token in graph.fixtures:
+            kind = ProviderKind.FIXTURE
+        elif capability is not None and graph.has_own_provider(token):
+            kind = ProviderKind.SERVICE if capability.service else ProviderKind.PROVISION
+        elif graph.establishing(token):
+            continue
+        else:
+            kind = ProviderKind.ELSEWHERE
+        providers.append(
+            ProviderNode(
+                key=NodeKey(f"{kind}:{token}"),
+                token=token,
+                kind=kind,
+                scope=graph.scope_of(token),
+                chain=chain_of.get(token, ""),
+            )
+        )
+    return tuple(providers)
 
 
-def _provider_kind(graph: CapabilityGraph, token: Token) -> ProviderKind | None:
-    if token in graph.fixtures:
-        return ProviderKind.FIXTURE
-    capability = graph.capability(token)
-    if capability is not None and graph.has_own_provider(token):
-        return ProviderKind.SERVICE if capability.service else ProviderKind.PROVISION
-    return None if graph.establishing(token) else ProviderKind.ELSEWHERE
-
-
-def _links(graph: CapabilityGraph, providers: Iterable[ProviderNode]) -> Iterator[Link]:
-    provided = {provider.token: provider.key for provider in providers}
+def _links(graph: CapabilityGraph, provided: Mapping[Token, NodeKey]) -> Iterator[Link]:
     for journey in graph.journeys.values():
-        key = NodeKey(journey.id)
-        yield from _requirements(graph, provided, key, graph.required_by(journey))
+        yield from _requirements(graph, provided, NodeKey(journey.id), graph.required_by(journey))
         yield from _destructions(graph, journey)
     for token, key in provided.items():
         yield from _requirements(graph, provided, key, graph.needs_of_provider(token))
 
 
 def _requirements(
-    graph: CapabilityGraph, provided: Mapping[Token, NodeKey], user: NodeKey, tokens: Iterable[Token]
+    graph: CapabilityGraph, provided: Mapping[Token, NodeKey], user: NodeKey, tokens: Sequence[Token]
 ) -> Iterator[Link]:
     passed: dict[tuple[NodeKey, Scope], list[Token]] = defaultdict(list)
-    waiting = list(reversed(tuple(tokens)))
+    waiting = list(reversed(tokens))
     seen: set[Token] = set()
     while waiting:
         token = waiting.pop()
@@ -268,16 +256,21 @@ def _requirements(
 
 
 def _destructions(graph: CapabilityGraph, journey: Journey) -> Iterator[Link]:
+    """Yield links from those for whom the journey leaves alone what it destroys, until they are through."""
     if not journey.invalidates:
         return
     others = graph.prerequisites[journey.id]
     implied = {earlier for other in others for earlier in graph.all_before(other) if earlier != other}
     required = {member for token in graph.needed_by(journey) for member in graph.establishing(token)}
+    machine = [token for token in journey.invalidates if graph.scope_of(token) is Scope.MACHINE]
     for other in others:
         if other in implied or other in required:
             continue
+        dealt_with = {*graph.needed_by(graph.journeys[other]), *graph.journeys[other].establishes}
+        # What deals with none of them may still come behind a journey that does, and may have to be replayed for it.
+        direct = [token for token in journey.invalidates if token in dealt_with]
         by_scope: dict[Scope, list[Token]] = defaultdict(list)
-        for token in _spared_for(graph, journey, graph.journeys[other]):
+        for token in direct or machine or journey.invalidates:
             by_scope[graph.scope_of(token)].append(token)
         for scope, names in by_scope.items():
             yield Link(
@@ -287,12 +280,3 @@ def _destructions(graph: CapabilityGraph, journey: Journey) -> Iterator[Link]:
                 scope=scope,
                 kind=LinkKind.INVALIDATES,
             )
-
-
-def _spared_for(graph: CapabilityGraph, destroyer: Journey, other: Journey) -> tuple[Token, ...]:
-    """Return what the destroyer leaves alone until the other one is through."""
-    dealt_with = {*graph.needed_by(other), *other.establishes}
-    direct = tuple(token for token in destroyer.invalidates if token in dealt_with)
-    # Who does not deal with it may still come behind somebody who does, and who may have to be replayed for it.
-    machine = tuple(token for token in destroyer.invalidates if graph.scope_of(token) is Scope.MACHINE)
-    return direct or machine or tuple(destroyer.invalidates)

@@ -2,42 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
+from html import escape
 from textwrap import wrap
+from typing import Final
 
-from pytest_dogfood.drawing.layout import Layout, Place, lay_out
-from pytest_dogfood.drawing.legend import legend_of, outline
-from pytest_dogfood.drawing.markup import (
-    STYLE,
-    colour_class,
-    element,
-    escaped,
-    number,
-    path_data,
-    text_element,
-)
+from pytest_dogfood.diagnostics import counted
+from pytest_dogfood.drawing.layout import Place, Point, lay_out
 from pytest_dogfood.drawing.picture import JourneyNode, LinkKind, Picture, ProviderNode
 from pytest_dogfood.drawing.texts import (
     BADGE_WIDTH,
     ID_SIZE,
     LINE_HEIGHT,
+    LONGEST_NAME,
     TOKEN_SIZE,
     Label,
     boxes_of,
-    carried,
     chain_labels,
     detail_line,
     drawn_tiers,
     headline,
-    id_line,
-    joints_of,
     journey_title,
     label_title,
     labels_of,
     provider_line,
     provider_title,
+    shortened,
     summary,
-    token_line,
 )
 from pytest_dogfood.journey import Scope, Tier
 
@@ -49,38 +41,68 @@ _INDENT = 18.0
 _HEAD = 58.0
 _LEAST_WIDTH = 620.0
 
+# Told apart by every common kind of colour blindness (after Okabe and Ito), and each with a contrast of
+# at least 3:1 against white and against the dark paper, since thin lines are drawn with them.
+_COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#b5588f", "#a67500", "#7768c9")
+
+_LIGHT = """\
+.paper{fill:#ffffff}.band{fill:#f3f5f8;stroke:#d9dee5}.ink{fill:#1b222b}.soft{fill:#525d6a}
+.box{fill:#ffffff;stroke:#5b6673}.pill{fill:#ffffff;stroke:#a3adb9}.line.wide,.box.wide{stroke:#5f6b7a}
+.head.wide{fill:#5f6b7a}.box.heavy{stroke:#1b222b}.single{fill:#e1e5ea}.aim{stroke:#1b222b}
+.pill.machine{fill:#e6eaef;stroke:#5f6b7a}"""
+
+_DARK = """\
+.paper{fill:#12161c}.band{fill:#1a2029;stroke:#2d3642}.ink{fill:#e8ecf1}.soft{fill:#a6b1be}
+.box{fill:#232b36;stroke:#8b97a5}.pill{fill:#12161c;stroke:#5d6976}.line.wide,.box.wide{stroke:#98a4b3}
+.head.wide{fill:#98a4b3}.box.heavy{stroke:#f2f5f8}.single{fill:#323c49}.aim{stroke:#f2f5f8}
+.pill.machine{fill:#2f3946;stroke:#98a4b3}"""
+
+_STYLE: Final = "\n".join(
+    [
+        "text{font-family:ui-sans-serif,system-ui,'DejaVu Sans',Arial,sans-serif}",
+        ".code{font-family:ui-monospace,'DejaVu Sans Mono',Menlo,Consolas,monospace}",
+        ".line{fill:none;stroke-width:1.6}.line.dashed,.box.dashed{stroke-dasharray:6 4}",
+        ".line.dotted{stroke-dasharray:1 4;stroke-linecap:round;stroke-width:2}.line.heavy{stroke-width:4.2}",
+        ".box{stroke-width:1.2}.box.heavy{stroke-width:3.2}.aim{fill:none;stroke-width:1.4;stroke-dasharray:2 3}",
+        ".badge{font-weight:700}.strong{font-weight:700}",
+        *(
+            f".line.c{index}{{stroke:{colour}}}.head.c{index},.strip.c{index}{{fill:{colour}}}"
+            for index, colour in enumerate(_COLOURS)
+        ),
+        f".badge{{fill:#10151b}}.badge.c{_COLOURS.index('#0072b2')}{{fill:#ffffff}}",
+        _LIGHT,
+        f"@media(prefers-color-scheme:dark){{\n{_DARK}\n}}",
+    ]
+)
+
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
 
 class TooManyJourneysError(ValueError):
-    """A picture is too large to be drawn; `journeys` says how many it holds."""
-
-    def __init__(self, journeys: int) -> None:
-        self.journeys = journeys
-        super().__init__(journeys)
-
-    def __str__(self) -> str:
-        return (
-            f"{self.journeys} journeys are too many for one drawing (at most {MOST_JOURNEYS}); "
-            "use --focus ID to draw what one journey needs and enables, or another format than svg"
-        )
+    """A picture is too large to be drawn."""
 
 
 def svg_of(picture: Picture) -> str:
     """Draw a picture. Raises TooManyJourneysError, and ValueError if journeys wait for each other in a circle."""
     if len(picture.journeys) > MOST_JOURNEYS:
-        raise TooManyJourneysError(len(picture.journeys))
-    labels = labels_of(picture)
-    return _Drawing(picture, labels, lay_out(boxes_of(picture), joints_of(labels))).svg()
+        raise TooManyJourneysError(
+            f"{len(picture.journeys)} journeys are too many for one drawing (at most {MOST_JOURNEYS}); "
+            "use --focus ID to draw what one journey needs and enables, or another format than svg"
+        )
+    return _Drawing(picture).svg()
 
 
 class _Drawing:
-    def __init__(self, picture: Picture, labels: tuple[Label, ...], layout: Layout) -> None:
+    def __init__(self, picture: Picture) -> None:
         self._picture = picture
-        self._labels = labels
-        self._layout = layout
-        self._badges = chain_labels(picture)
+        self._labels = labels_of(picture)
+        self._layout = lay_out(boxes_of(picture), self._labels)
         self._tiers = drawn_tiers(picture)
-        self._chains = {node.key: str(node.chain) for node in picture.journeys}
-        self._chains |= {node.key: node.chain for node in picture.providers}
+        self._badges = chain_labels(picture)
+        nodes: tuple[JourneyNode | ProviderNode, ...] = (*picture.journeys, *picture.providers)
+        self._colours: dict[str, str] = {
+            node.key: _colour_class(self._badges.get(node.chain, "")) for node in nodes
+        }
         self._providers = {node.key for node in picture.providers}
 
     def svg(self) -> str:
@@ -88,156 +110,241 @@ class _Drawing:
         lines = wrap(summary(self._picture), int(inner / 6.6), break_on_hyphens=False)
         head = _HEAD + 16 * len(lines[1:])
         below = head + self._layout.height + 16
-        legend, legend_height = legend_of(self._picture, x=_MARGIN, y=below, width=inner)
+        legend, legend_height = _legend(self._picture, y=below, width=inner)
         width, height = inner + 2 * _MARGIN, below + legend_height + _MARGIN
-        shift = f"translate({number(_MARGIN + _INDENT)},{number(head)})"
+        shift = f"translate({_number(_MARGIN + _INDENT)},{_number(head)})"
         parts = [
-            element("title", escaped(headline(self._picture)), id="dogfood-title"),
-            element("desc", escaped(summary(self._picture)), id="dogfood-summary"),
-            element("style", STYLE),
-            element("rect", width=width, height=height, class_="paper"),
-            text_element(_MARGIN, 26, headline(self._picture), 16, "ink strong"),
-            *(text_element(_MARGIN, 45 + 16 * index, line, 12, "soft") for index, line in enumerate(lines)),
-            element("g", "\n".join(["", *self._bands(inner), *self._things(), ""]), transform=shift),
+            _element("title", escaped(headline(self._picture)), id="dogfood-title"),
+            _element("desc", escaped(summary(self._picture)), id="dogfood-summary"),
+            _element("style", _STYLE),
+            _element("rect", width=width, height=height, class_="paper"),
+            _text(_MARGIN, 26, headline(self._picture), 16, "ink strong"),
+            *(_text(_MARGIN, 45 + 16 * index, line, 12, "soft") for index, line in enumerate(lines)),
+            _element("g", "\n".join(["", *self._bands(inner), *self._shapes(), ""]), transform=shift),
             legend,
         ]
-        return (
-            element(
-                "svg",
-                "\n".join(["", *parts, ""]),
-                xmlns="http://www.w3.org/2000/svg",
-                viewBox=f"0 0 {number(width)} {number(height)}",
-                width=width,
-                height=height,
-                role="img",
-                aria_labelledby="dogfood-title dogfood-summary",
-            )
-            + "\n"
+        svg = _element(
+            "svg",
+            "\n".join(["", *parts, ""]),
+            xmlns="http://www.w3.org/2000/svg",
+            viewBox=f"0 0 {_number(width)} {_number(height)}",
+            width=width,
+            height=height,
+            role="img",
+            aria_labelledby="dogfood-title dogfood-summary",
         )
+        return svg + "\n"
 
     def _bands(self, width: float) -> Iterator[str]:
         for band, (top, bottom) in sorted(self._layout.bands.items()):
-            yield element("rect", x=-_INDENT, y=top, width=width, height=bottom - top, rx=6, class_="band")
-            yield text_element(-_INDENT + 10, top + 18, str(Tier(band)), 12.5, "soft strong")
+            yield _element("rect", x=-_INDENT, y=top, width=width, height=bottom - top, rx=6, class_="band")
+            yield _text(-_INDENT + 10, top + 18, str(Tier(band)), 12.5, "soft strong")
 
-    def _things(self) -> Iterator[str]:
+    def _shapes(self) -> Iterator[str]:
         lines = [line for label in self._labels for line in self._lines(label)]
         for _, line in sorted(lines, key=lambda one: one[0]):  # what is critical lies on top
             yield line
-        for label in self._labels:
-            if label.lines:
-                yield self._pill(label, self._layout.places[label.key])
-        for provider in self._picture.providers:
-            yield self._provider(provider, self._layout.places[provider.key])
-        for journey in self._picture.journeys:
-            yield self._journey(journey, self._layout.places[journey.key])
+        places = self._layout.places
+        yield from (self._pill(label, places[label.key]) for label in self._labels if label.lines)
+        yield from (self._provider(node, places[node.key]) for node in self._picture.providers)
+        yield from (self._journey(node, places[node.key]) for node in self._picture.journeys)
 
     def _lines(self, label: Label) -> Iterator[tuple[bool, str]]:
-        critical = [link for link in carried(label, self._picture.links) if link.critical]
-        colour = self._colour_of(label)
+        """Yield the lines to a label and those from it, and of each whether it is critical."""
+        critical = {
+            (link.source, link.target)
+            for link in self._picture.links
+            if link.critical and link.kind is label.kind and link.scope is label.scope
+        }
+        machine = label.scope is Scope.MACHINE
+        colour = _colour_class("") if machine else self._colours[label.targets[0]]
+        dotted = "dotted" if label.kind is LinkKind.INVALIDATES else ""
         for source in label.sources:
-            heavy = any(link.source == source for link in critical)
-            style = self._style(label, dashed=source in self._providers)
+            heavy = any((source, target) in critical for target in label.targets)
+            style = dotted or ("dashed" if source in self._providers else "")
             yield heavy, self._line(source, label.key, colour, style, heavy=heavy)
-        style = self._style(label, dashed=self._providers.issuperset(label.sources))
+        style = dotted or ("dashed" if self._providers.issuperset(label.sources) else "")
         for target in label.targets:
-            heavy = any(link.target == target for link in critical)
+            heavy = any((source, target) in critical for source in label.sources)
             yield heavy, self._line(label.key, target, colour, style, heavy=heavy, head=True)
-
-    def _colour_of(self, label: Label) -> str:
-        if label.scope is Scope.MACHINE:
-            return colour_class("")
-        return colour_class(self._badges.get(self._chains[label.targets[0]], ""))
-
-    @staticmethod
-    def _style(label: Label, *, dashed: bool) -> str:
-        if label.kind is LinkKind.INVALIDATES:
-            return "dotted"
-        return "dashed" if dashed else ""
 
     def _line(self, start: str, end: str, colour: str, style: str, *, heavy: bool, head: bool = False) -> str:
         route = self._layout.routes[start, end]
-        size = (11.0 if heavy else 8.0) if head else 0.0
         classes = " ".join(filter(None, ["line", colour, style, "heavy" if heavy else ""]))
-        way = path_data(route, short_of_end=size - 1 if head else 0.0)
-        line = element("path", d=way, class_=classes)
         if not head:
-            return line
+            return _element("path", d=path_data(route), class_=classes)
+        size = 11.0 if heavy else 8.0
         _, (x, y) = route[-1]
-        tip = f"M{number(x)},{number(y)}l{number(-size / 2)},{number(-size)}h{number(size)}Z"
-        return line + element("path", d=tip, class_=f"head {colour}")
+        tip = f"M{_number(x)},{_number(y)}l{_number(-size / 2)},{_number(-size)}h{_number(size)}Z"
+        line = _element("path", d=path_data(route, short_of_end=size - 1), class_=classes)
+        return line + _element("path", d=tip, class_=f"head {colour}")
 
     def _pill(self, label: Label, place: Place) -> str:
         machine = label.scope is Scope.MACHINE
-        frame = element(
-            "rect",
-            x=place.x,
-            y=place.y,
-            width=place.width,
-            height=place.height,
-            rx=1 if machine else 9,
-            class_="pill machine" if machine else "pill",
-        )
+        frame = _rectangle(place, 1 if machine else 9, "pill machine" if machine else "pill")
         words = [
-            text_element(
-                place.centre, place.y + 13 + LINE_HEIGHT * index, line, TOKEN_SIZE, "code ink", middle=True
-            )
+            _text(place.centre, place.y + 13 + LINE_HEIGHT * index, line, TOKEN_SIZE, "code ink", middle=True)
             for index, line in enumerate(label.lines)
         ]
         return _group("token", label_title(label), frame, *words)
 
     def _provider(self, node: ProviderNode, place: Place) -> str:
-        colour = "heavy" if node.critical else "wide"
-        frame = element(
-            "rect",
-            x=place.x,
-            y=place.y,
-            width=place.width,
-            height=place.height,
-            rx=place.height / 2,
-            class_=f"box {colour} dashed",
+        style = "box heavy dashed" if node.critical else "box wide dashed"
+        name = shortened(node.token, LONGEST_NAME)
+        return _group(
+            "provider",
+            provider_title(self._picture, node),
+            _rectangle(place, place.height / 2, style),
+            _text(place.centre, place.y + 16, name, ID_SIZE, "code ink", middle=True),
+            _text(place.centre, place.y + 30, provider_line(node), 10.5, "soft", middle=True),
         )
-        words = [
-            text_element(place.centre, place.y + 16, token_line(node), ID_SIZE, "code ink", middle=True),
-            text_element(place.centre, place.y + 30, provider_line(node), 10.5, "soft", middle=True),
-        ]
-        return _group("provider", provider_title(self._picture, node), frame, *words)
 
     def _journey(self, node: JourneyNode, place: Place) -> str:
-        shape = outline(place.x, place.y, place.width, place.height, gating=node.gating)
-        left = place.x + BADGE_WIDTH + (place.width - BADGE_WIDTH) / 2
-        detail = detail_line(node, self._tiers[node.key])
+        x, y, width, height = place.x, place.y, place.width, place.height
+        shape = _outline(x, y, width, height, gating=node.gating)
+        middle = x + BADGE_WIDTH + (width - BADGE_WIDTH) / 2
+        name, detail = shortened(node.key, LONGEST_NAME), detail_line(node, self._tiers[node.key])
         parts = [
-            element("path", d=shape, class_="box"),
+            _element("path", d=shape, class_="box"),
             *self._badge(node, place),
-            element("path", d=shape, class_="box heavy" if node.critical else "box", fill_opacity="0"),
-            text_element(
-                left, place.y + (16 if detail else 23), id_line(node), ID_SIZE, "code ink", middle=True
-            ),
+            _element("path", d=shape, class_="box heavy" if node.critical else "box", fill_opacity="0"),
+            _text(middle, y + (16 if detail else 23), name, ID_SIZE, "code ink", middle=True),
         ]
         if detail:
-            parts.append(text_element(left, place.y + 30, detail, 10.5, "soft", middle=True))
+            parts.append(_text(middle, y + 30, detail, 10.5, "soft", middle=True))
         if node.key == self._picture.focus:
-            ring = outline(place.x - 5, place.y - 5, place.width + 10, place.height + 10, gating=node.gating)
-            parts.append(element("path", d=ring, class_="aim"))
+            ring = _outline(x - 5, y - 5, width + 10, height + 10, gating=node.gating)
+            parts.append(_element("path", d=ring, class_="aim"))
         return _group("journey", journey_title(self._picture, node), *parts)
 
     def _badge(self, node: JourneyNode, place: Place) -> Iterator[str]:
-        badge = self._badges.get(node.chain, "")
-        colour = colour_class(badge)
-        shape = outline(place.x, place.y, BADGE_WIDTH, place.height, gating=False)
+        badge, colour = self._badges.get(node.chain, ""), self._colours[node.key]
+        shape = _outline(place.x, place.y, BADGE_WIDTH, place.height, gating=False)
         if node.gating:
             cut, right = 9.0, place.x + BADGE_WIDTH
             shape = (
-                f"M{number(place.x + cut)},{number(place.y)}H{number(right)}V{number(place.bottom)}"
-                f"H{number(place.x + cut)}L{number(place.x)},{number(place.bottom - cut)}"
-                f"V{number(place.y + cut)}Z"
+                f"M{_number(place.x + cut)},{_number(place.y)}H{_number(right)}V{_number(place.bottom)}"
+                f"H{_number(place.x + cut)}L{_number(place.x)},{_number(place.bottom - cut)}"
+                f"V{_number(place.y + cut)}Z"
             )
-        yield element("path", d=shape, class_=f"strip {colour}" if badge else "single")
+        yield _element("path", d=shape, class_=f"strip {colour}" if badge else "single")
         if badge:
             middle, y = place.x + BADGE_WIDTH / 2, place.y + place.height / 2 + 4
-            yield text_element(middle, y, badge, 12 if len(badge) < 3 else 9, f"badge {colour}", middle=True)
+            yield _text(middle, y, badge, 12 if len(badge) < 3 else 9, f"badge {colour}", middle=True)
+
+
+def _legend(picture: Picture, *, y: float, width: float) -> tuple[str, float]:
+    """Return the markup of the legend and the height it takes, its entries in columns as the width allows."""
+    sample_width, row_height, width_of_character, size = 34.0, 24.0, 6.9, 11.5
+    entries = list(_legend_entries(picture, size))
+    column = max((sample_width + width_of_character * len(text) + 18 for _, text in entries), default=1.0)
+    rows = -(-len(entries) // max(1, int(width // column)))
+    parts = []
+    for index, (sample, text) in enumerate(entries):
+        across, down = divmod(index, rows)
+        left, middle = _MARGIN + across * column, y + (down + 0.5) * row_height
+        words = _text(sample_width, 4, text, size, "soft")
+        parts.append(_element("g", sample + words, transform=f"translate({_number(left)},{_number(middle)})"))
+    return "\n".join(parts), rows * row_height
+
+
+def _legend_entries(picture: Picture, size: float) -> Iterator[tuple[str, str]]:
+    """Yield a small sample, drawn around the height 0, of everything that occurs in a picture, and what it means."""
+    for chain in picture.chains:
+        if chain.label:
+            colour = _colour_class(chain.label)
+            strip = _element("rect", x=5, y=-9, width=BADGE_WIDTH, height=18, rx=3, class_=f"strip {colour}")
+            badge = _text(5 + BADGE_WIDTH / 2, 4, chain.label, size, f"badge {colour}", middle=True)
+            yield strip + badge, f"chain of {shortened(chain.id, 26)}, {counted(chain.journeys, 'journey')}"
+    scopes = {link.scope for link in picture.links}
+    if any(node.gating for node in picture.journeys):
+        gate = _element("path", d=_outline(2, -8, 26, 16, gating=True), class_="box")
+        yield gate, "gate: where it fails, later tiers wait"
+    if picture.providers:
+        provider = _element("rect", x=2, y=-8, width=26, height=16, rx=8, class_="box wide dashed")
+        yield provider, "provider, and what it brings"
+    if Scope.MACHINE in scopes:
+        token = _element("rect", x=2, y=-7, width=26, height=14, class_="pill machine")
+        yield token, "token of the whole machine"
+    if Scope.CHAIN in scopes:
+        yield _element("rect", x=2, y=-7, width=26, height=14, rx=7, class_="pill"), "token of one chain"
+    if any(link.kind is LinkKind.INVALIDATES for link in picture.links):
+        yield _element("path", d="M1,0H29", class_="line wide dotted"), "only after it: the token ends there"
+    if any(node.critical for node in picture.journeys):
+        yield _element("path", d="M1,0H29", class_="line wide heavy"), "critical path"
+
+
+def _colour_class(label: str) -> str:
+    """Name the colour of the chain with this label, the same in every drawing; without a label it is that of lines."""
+    return f"c{(ord(label[-1]) - ord('A')) % len(_COLOURS)}" if label else "wide"
+
+
+def _outline(x: float, y: float, width: float, height: float, *, gating: bool) -> str:
+    """Write the outline of a journey's box as path data; a gate has its corners cut off."""
+    right, bottom = x + width, y + height
+    if not gating:
+        return f"M{_number(x)},{_number(y)}H{_number(right)}V{_number(bottom)}H{_number(x)}Z"
+    cut = min(9.0, height / 3)
+    corners = [
+        (x + cut, y),
+        (right - cut, y),
+        (right, y + cut),
+        (right, bottom - cut),
+        (right - cut, bottom),
+        (x + cut, bottom),
+        (x, bottom - cut),
+        (x, y + cut),
+    ]
+    return "M" + "L".join(f"{_number(left)},{_number(top)}" for left, top in corners) + "Z"
+
+
+def path_data(uprights: Sequence[tuple[Point, Point]], *, short_of_end: float = 0.0) -> str:
+    """Write a route as SVG path data; `short_of_end` leaves room for the head of an arrow."""
+    (x, y), _ = uprights[0]
+    last = uprights[-1][1][1] - short_of_end
+    parts = [f"M{_number(x)},{_number(y)}"]
+    for index, ((next_x, top), (_, bottom)) in enumerate(uprights):
+        end = min(top, last)
+        if index and _number(x) == _number(next_x):
+            parts.append(f"V{_number(end)}")
+        elif index:
+            half, to = _number((y + end) / 2), _number(next_x)
+            parts.append(f"C{_number(x)},{half} {to},{half} {to},{_number(end)}")
+        if _number(bottom) != _number(top) and top < last:
+            parts.append(f"V{_number(min(bottom, last))}")
+        x, y = next_x, bottom
+    return "".join(parts)
+
+
+def escaped(text: str) -> str:
+    """Make any text safe within elements and attributes; what no XML may hold is replaced."""
+    return escape(_NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text))
+
+
+def _element(name: str, content: str = "", /, **attributes: str | float) -> str:
+    """Write an element. Attribute values are escaped, content is markup already; `_` in names stands for `-`."""
+    written = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{escaped(it) if isinstance(it, str) else _number(it)}"'
+        for key, it in attributes.items()
+    )
+    return f"<{name}{written}>{content}</{name}>" if content else f"<{name}{written}/>"
 
 
 def _group(kind: str, title: str, *parts: str) -> str:
-    return element("g", element("title", escaped(title)) + "".join(parts), class_=kind)
+    return _element("g", _element("title", escaped(title)) + "".join(parts), class_=kind)
+
+
+def _rectangle(place: Place, radius: float, style: str) -> str:
+    size = {"width": place.width, "height": place.height}
+    return _element("rect", x=place.x, y=place.y, **size, rx=radius, class_=style)
+
+
+def _text(x: float, y: float, text: str, size: float, style: str, *, middle: bool = False) -> str:
+    anchor = {"text_anchor": "middle"} if middle else {}
+    return _element("text", escaped(text), x=x, y=y, font_size=size, class_=style, **anchor)
+
+
+def _number(value: float) -> str:
+    """Write a coordinate, to a tenth of a pixel and without needless zeros."""
+    text = f"{value:.1f}".removesuffix(".0")
+    return "0" if text == "-0" else text

@@ -6,8 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from unicodedata import combining, east_asian_width
 
-from msgspec import Struct
-
 from pytest_dogfood.diagnostics import counted
 from pytest_dogfood.drawing.layers import Box, Joint
 from pytest_dogfood.drawing.picture import (
@@ -25,22 +23,15 @@ ID_SIZE = 12.5
 TOKEN_SIZE = 11.0
 BADGE_WIDTH = 20.0
 LINE_HEIGHT = 14.0
+LONGEST_NAME = 28
 
-_PER_CHARACTER = 0.605
-"""Width of a character of a monospaced font in units of its size."""
-
-_LONGEST_ID = 28
 _LONGEST_TOKEN = 34
 _MOST_TOKENS = 4
-_BOX_HEIGHT = 38.0
 
 
-class Label(Struct, frozen=True, kw_only=True):
+class Label(Joint, frozen=True, kw_only=True):
     """Tokens that go from each of the sources to each of the targets. `lines` is empty where a source says it all."""
 
-    key: str
-    sources: tuple[NodeKey, ...]
-    targets: tuple[NodeKey, ...]
     tokens: tuple[Token, ...]
     scope: Scope
     kind: LinkKind
@@ -54,36 +45,55 @@ def labels_of(picture: Picture) -> tuple[Label, ...]:
         targets[link.source, link.kind, link.scope, link.tokens].append(link.target)
     sources: dict[tuple[tuple[NodeKey, ...], LinkKind, Scope, tuple[Token, ...]], list[NodeKey]]
     sources = defaultdict(list)
-    for (source, kind, scope, tokens), users in targets.items():
-        sources[tuple(users), kind, scope, tokens].append(source)
+    for (source, kind, scope, tokens), found in targets.items():
+        sources[tuple(found), kind, scope, tokens].append(source)
     providers = {provider.key for provider in picture.providers}
-    return tuple(
-        Label(
-            key=f"\n{number}",  # no key of a node begins like this
-            sources=tuple(bringers),
-            targets=users,
-            tokens=tokens,
-            scope=scope,
-            kind=kind,
-            lines=() if providers.issuperset(bringers) else _lines(tokens, kind),
+    labels: list[Label] = []
+    for (users, kind, scope, tokens), bringers in sources.items():
+        lines = () if providers.issuperset(bringers) else _label_lines(tokens, kind)
+        labels.append(
+            Label(
+                key=f"\n{len(labels)}",  # no key of a node begins like this
+                sources=tuple(bringers),
+                targets=users,
+                width=max((text_width(line, TOKEN_SIZE) + 14 for line in lines), default=0.0),
+                height=LINE_HEIGHT * len(lines) + (4 if lines else 0),
+                style=f"{kind} {scope}",
+                tokens=tokens,
+                scope=scope,
+                kind=kind,
+                lines=lines,
+            )
         )
-        for number, ((users, kind, scope, tokens), bringers) in enumerate(sources.items())
-    )
+    return tuple(labels)
+
+
+def _label_lines(tokens: tuple[Token, ...], kind: LinkKind) -> tuple[str, ...]:
+    word = " ends" if kind is LinkKind.INVALIDATES else ""
+    shown = tokens if len(tokens) <= _MOST_TOKENS else tokens[: _MOST_TOKENS - 1]
+    lines = [shortened(token, _LONGEST_TOKEN) + word for token in shown]
+    if len(shown) < len(tokens):
+        lines.append(f"and {len(tokens) - len(shown)} more")
+    return tuple(lines)
 
 
 def boxes_of(picture: Picture) -> tuple[Box, ...]:
     """Return the boxes of journeys and providers, sized for what is written in them."""
     tiers = drawn_tiers(picture)
-    return (
-        *(
-            _box(node.key, id_line(node), detail_line(node, tiers[node.key]), node.tier)
-            for node in picture.journeys
-        ),
-        *(
-            _box(node.key, token_line(node), provider_line(node), Tier.SMOKE, floating=True)
-            for node in picture.providers
-        ),
+    journeys = (
+        _box(node.key, node.key, detail_line(node, tiers[node.key]), node.tier) for node in picture.journeys
     )
+    providers = (
+        _box(node.key, node.token, provider_line(node), Tier.SMOKE, floating=True)
+        for node in picture.providers
+    )
+    return (*journeys, *providers)
+
+
+def _box(key: NodeKey, name: str, detail: str, tier: Tier, *, floating: bool = False) -> Box:
+    widest = max(text_width(shortened(name, LONGEST_NAME), ID_SIZE), text_width(detail, TOKEN_SIZE), 60.0)
+    width = widest + 20 + (0 if floating else BADGE_WIDTH)
+    return Box(key=key, width=width, height=38.0, band=int(tier), floating=floating)
 
 
 def drawn_tiers(picture: Picture) -> dict[NodeKey, Tier]:
@@ -100,37 +110,6 @@ def drawn_tiers(picture: Picture) -> dict[NodeKey, Tier]:
     return tiers
 
 
-def joints_of(labels: Iterable[Label]) -> tuple[Joint, ...]:
-    """Return the labels as joints, sized for what is written on them."""
-    return tuple(
-        Joint(
-            key=label.key,
-            sources=label.sources,
-            targets=label.targets,
-            width=max((text_width(line, TOKEN_SIZE) + 14 for line in label.lines), default=0.0),
-            height=LINE_HEIGHT * len(label.lines) + (4 if label.lines else 0),
-            style=f"{label.kind} {label.scope}",
-        )
-        for label in labels
-    )
-
-
-def carried(label: Label, links: Iterable[Link]) -> Iterable[Link]:
-    """Return those of the links that the label stands for."""
-    return (
-        link
-        for link in links
-        if link.kind is label.kind
-        and link.scope is label.scope
-        and link.source in label.sources
-        and link.target in label.targets
-    )
-
-
-def id_line(node: JourneyNode) -> str:
-    return shortened(node.key, _LONGEST_ID)
-
-
 def detail_line(node: JourneyNode, drawn: Tier | None = None) -> str:
     """Say in a few words what is special about a journey; empty if nothing is. `drawn` is the tier it stands in."""
     words = [
@@ -140,10 +119,6 @@ def detail_line(node: JourneyNode, drawn: Tier | None = None) -> str:
         f"waits, though {node.tier}" if drawn not in {None, node.tier} else "",
     ]
     return " · ".join(filter(None, words))
-
-
-def token_line(node: ProviderNode) -> str:
-    return shortened(node.token, _LONGEST_ID)
 
 
 def provider_line(node: ProviderNode) -> str:
@@ -157,9 +132,9 @@ def seconds_in_words(seconds: float) -> str:
 
 
 def text_width(text: str, size: float) -> float:
-    """Estimate the width of text in a monospaced font."""
+    """Estimate the width of text in a monospaced font, whose characters are some 0.605 of their size wide."""
     cells = sum(0 if combining(sign) else 1 + (east_asian_width(sign) in "WF") for sign in text)
-    return cells * size * _PER_CHARACTER
+    return cells * size * 0.605
 
 
 def shortened(text: str, most: int) -> str:
@@ -169,21 +144,6 @@ def shortened(text: str, most: int) -> str:
         return plain
     head = (most - 1) // 2
     return f"{plain[:head]}…{plain[head + 1 - most :]}"
-
-
-def _lines(tokens: tuple[Token, ...], kind: LinkKind) -> tuple[str, ...]:
-    word = " ends" if kind is LinkKind.INVALIDATES else ""
-    shown = tokens if len(tokens) <= _MOST_TOKENS else tokens[: _MOST_TOKENS - 1]
-    lines = [shortened(token, _LONGEST_TOKEN) + word for token in shown]
-    if len(shown) < len(tokens):
-        lines.append(f"and {len(tokens) - len(shown)} more")
-    return tuple(lines)
-
-
-def _box(key: NodeKey, first: str, second: str, tier: Tier, *, floating: bool = False) -> Box:
-    widest = max(text_width(first, ID_SIZE), text_width(second, TOKEN_SIZE), 60.0)
-    width = widest + 20 + (0 if floating else BADGE_WIDTH)
-    return Box(key=key, width=width, height=_BOX_HEIGHT, band=int(tier), floating=floating)
 
 
 _BY_KIND: Mapping[ProviderKind, str] = {
@@ -203,8 +163,7 @@ def headline(picture: Picture) -> str:
 
 def summary(picture: Picture) -> str:
     """Return what the picture amounts to, in a sentence or two."""
-    shared = [chain for chain in picture.chains if chain.label]
-    parts = [counted(len(picture.journeys), "journey"), counted(len(shared), "shared chain")]
+    parts = [counted(len(picture.journeys), "journey"), counted(len(chain_labels(picture)), "shared chain")]
     if picture.providers:
         parts.append(counted(len(picture.providers), "provider"))
     text = ", ".join(parts) + "."
@@ -218,19 +177,33 @@ def summary(picture: Picture) -> str:
 
 def journey_title(picture: Picture, node: JourneyNode) -> str:
     """Say all about a journey, one fact a line."""
-    return "\n".join([node.key, *_facts(picture, node), *needs_and_gives(picture.links, node.key)])
-
-
-def _facts(picture: Picture, node: JourneyNode) -> Iterator[str]:
-    yield f"{node.nodeid} ({node.place})"
-    yield f"tier {node.tier}" + (", gating" if node.gating else "") + (", Python test" if node.python else "")
     label = chain_labels(picture).get(node.chain)
-    if label:
-        yield f"chain {label}: {node.chain}"
     seconds = seconds_in_words(node.seconds)
-    yield seconds if node.estimated else f"counted as {seconds}, without an estimate"
-    if node.critical:
-        yield "on the critical path"
+    facts = [
+        node.key,
+        f"{node.nodeid} ({node.place})",
+        f"tier {node.tier}" + (", gating" if node.gating else "") + (", Python test" if node.python else ""),
+        f"chain {label}: {node.chain}" if label else "",
+        seconds if node.estimated else f"counted as {seconds}, without an estimate",
+        "on the critical path" if node.critical else "",
+        *needs_and_gives(picture.links, node.key),
+    ]
+    return "\n".join(filter(None, facts))
+
+
+def provider_title(picture: Picture, node: ProviderNode) -> str:
+    """Say all about a provider, one fact a line."""
+    where = "once for the machine" if node.scope is Scope.MACHINE else "in the state of one chain"
+    first = f"{node.token} {_BY_KIND[node.kind]}, {where}"
+    return "\n".join([first, *needs_and_gives(picture.links, node.key)])
+
+
+def label_title(label: Label) -> str:
+    """Return which tokens go from where to where."""
+    word = "is needed until then" if label.kind is LinkKind.INVALIDATES else f"{label.scope} scope"
+    return (
+        f"{', '.join(label.tokens)} ({word})\nfrom {', '.join(label.sources)}\nto {', '.join(label.targets)}"
+    )
 
 
 def links_by_node(picture: Picture) -> Mapping[NodeKey, list[Link]]:
@@ -256,21 +229,6 @@ def needs_and_gives(links: Iterable[Link], key: NodeKey) -> Iterator[str]:
                 given.setdefault(f"gives {token} to", []).append(link.target)
     for words, names in (*needed.items(), *given.items()):
         yield f"{words} {', '.join(names)}"
-
-
-def provider_title(picture: Picture, node: ProviderNode) -> str:
-    """Say all about a provider, one fact a line."""
-    where = "once for the machine" if node.scope is Scope.MACHINE else "in the state of one chain"
-    first = f"{node.token} {_BY_KIND[node.kind]}, {where}"
-    return "\n".join([first, *needs_and_gives(picture.links, node.key)])
-
-
-def label_title(label: Label) -> str:
-    """Return which tokens go from whom to whom."""
-    word = "is needed until then" if label.kind is LinkKind.INVALIDATES else f"{label.scope} scope"
-    return (
-        f"{', '.join(label.tokens)} ({word})\nfrom {', '.join(label.sources)}\nto {', '.join(label.targets)}"
-    )
 
 
 def chain_labels(picture: Picture) -> dict[str, str]:

@@ -5,9 +5,10 @@ from itertools import combinations
 from hypothesis import given, settings, strategies as st
 
 from pytest_dogfood.drawing.layout import lay_out
-from pytest_dogfood.drawing.markup import escaped, path_data
-from pytest_dogfood.drawing.texts import boxes_of, drawn_tiers, joints_of, labels_of, shortened, text_width
+from pytest_dogfood.drawing.svg import escaped, path_data
+from pytest_dogfood.drawing.texts import boxes_of, drawn_tiers, labels_of, shortened, text_width
 from pytest_dogfood.graph import CapabilityGraph
+from tests.drawing.test_layers import overlap
 from tests.support.small_graphs import graphs, picture_with_plan
 
 LAW = settings(deadline=None, max_examples=25)
@@ -18,7 +19,7 @@ GRAPHS = graphs(30)
 @given(GRAPHS)
 def test_every_journey_is_drawn_in_its_tier_or_in_that_of_what_it_waits_for(graph: CapabilityGraph) -> None:
     picture = picture_with_plan(graph)
-    layout = lay_out(boxes_of(picture), joints_of(labels_of(picture)))
+    layout = lay_out(boxes_of(picture), labels_of(picture))
     tiers = drawn_tiers(picture)
     for node in picture.journeys:
         top, bottom = layout.bands[tiers[node.key]]
@@ -32,9 +33,9 @@ def test_every_journey_is_drawn_in_its_tier_or_in_that_of_what_it_waits_for(grap
 @given(GRAPHS)
 def test_boxes_and_labels_of_a_picture_do_not_overlap(graph: CapabilityGraph) -> None:
     picture = picture_with_plan(graph)
-    places = lay_out(boxes_of(picture), joints_of(labels_of(picture))).places.values()
+    places = lay_out(boxes_of(picture), labels_of(picture)).places.values()
     solid = [place for place in places if place.width]
-    assert not [pair for pair in combinations(solid, 2) if pair[0].overlaps(pair[1])]
+    assert not [pair for pair in combinations(solid, 2) if overlap(*pair)]
 
 
 @LAW
