@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
-from msgspec import Struct, field
+from msgspec import Struct
 from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import Diagnostic
@@ -19,7 +20,14 @@ from pytest_dogfood.fileformat.vocabulary import JOURNEY_ID, is_foreign, kind_of
 from pytest_dogfood.journey import Capability, Journey, JourneyId
 from pytest_dogfood.settings import is_script
 
-__all__ = ["MAX_BYTES", "Defaults", "ParsedFile", "parse_journey_file", "parse_settings_file"]
+__all__ = [
+    "MAX_BYTES",
+    "Defaults",
+    "ParsedFile",
+    "parse_journey_file",
+    "parse_settings_file",
+    "parse_settings_section",
+]
 
 MAX_JOURNEYS = 100_000
 
@@ -34,7 +42,7 @@ _ID_OF_FILE = replace(
 class ParsedFile(Struct, frozen=True, kw_only=True):
     """What one file says. With an error among the diagnostics the rest is incomplete, and not to be run.
 
-    `defaults` are those that hold in the file, those handed in included; `hub` is only in `dogfood.yaml`.
+    `defaults` are those that hold in the file, those handed in included.
     """
 
     path: str
@@ -42,7 +50,6 @@ class ParsedFile(Struct, frozen=True, kw_only=True):
     capabilities: tuple[Capability, ...] = ()
     defaults: Defaults = NO_DEFAULTS
     diagnostics: tuple[Diagnostic, ...] = ()
-    hub: Mapping[str, str] = field(default_factory=dict)
 
 
 def parse_journey_file(
@@ -71,28 +78,51 @@ def parse_journey_file(
 def parse_settings_file(content: bytes, *, path: str, defaults: Defaults = NO_DEFAULTS) -> ParsedFile:
     """Read a dogfood.yaml; an empty one is fine, it marks the root of a project. `defaults` come from above."""
     findings = Findings(path)
-    if len(content) <= MAX_BYTES and not content.strip():
-        return ParsedFile(path=path, defaults=defaults)
-    root = _mapping(read_document(content, findings), findings)
+    root = _settings_root(content, findings)
     fields = SETTINGS.read(root, findings) if root else None
     if fields is None:
         return ParsedFile(path=path, defaults=defaults, diagnostics=findings.in_order())
     inner = defaults.overlaid_with(read_defaults(fields.get("defaults")))
-    hub: Fields | None = fields.get("hub")
     return ParsedFile(
         path=path,
         capabilities=_capabilities(fields, findings, inner),
         defaults=inner,
         diagnostics=findings.in_order(),
-        hub=hub.values if hub else {},
     )
 
 
-def _mapping(node: Node | None, findings: Findings) -> MapNode | None:
+def parse_settings_section(
+    content: bytes, *, path: str, section: str
+) -> tuple[Mapping[str, Any] | None, tuple[Diagnostic, ...]]:
+    """Read one section of a dogfood.yaml, None if it is not there; the other sections may hold what they like.
+
+    What is wrong with the file as a whole is found too: its syntax, and keys at its top that are unknown.
+    """
+    findings = Findings(path)
+    root = _settings_root(content, findings)
+    if root is None:
+        # A file of comments says nothing to journeys, which is a mistake, and nothing about this section.
+        return None, tuple(found for found in findings.in_order() if found.code != "empty-file")
+    entries = {
+        name: entry for name, entry in root.entries.items() if name == section or name not in SETTINGS.keys
+    }
+    fields = SETTINGS.read(MapNode(entries, root.line, root.column), findings)
+    written: Fields | None = fields.get(section) if fields else None
+    return written.values if written else None, findings.in_order()
+
+
+def _settings_root(content: bytes, findings: Findings) -> MapNode | None:
+    if len(content) <= MAX_BYTES and not content.strip():
+        return None
+    return _mapping(
+        read_document(content, findings), findings, "it holds keys and values, such as `defaults:`"
+    )
+
+
+def _mapping(node: Node | None, findings: Findings, hint: str) -> MapNode | None:
     if node is None or isinstance(node, MapNode):
         return node
-    hint = "start with `journeys:`, or with the keys of one journey" if not is_null(node) else ""
-    refuse(node, "a mapping", findings, hint)
+    refuse(node, "a mapping", findings, "" if is_null(node) else hint)
     return None
 
 
@@ -101,7 +131,7 @@ def _read_data(content: bytes, findings: Findings) -> Fields | None:
     written = read_document(content, findings)
     if _is_none_of_ours(written or _first_document(content, findings), findings):
         return None
-    root = _mapping(written, findings)
+    root = _mapping(written, findings, "start with `journeys:`, or with the keys of one journey")
     if root is None:
         return None
     if not _holds_several(root):

@@ -290,7 +290,14 @@ CONSISTENCY_RECORD = Record(
     description="How this repository's workplans are kept in step with the hub.",
     keys={
         "workplans": Key(
-            shape=OneOrMany(item=TEXT),
+            shape=OneOrMany(
+                item=Word(
+                    pattern=re.compile(r"(?!/)(?!(?:.*/)?\.\.(?:/|$)).+"),
+                    code="bad-path",
+                    expected="a directory or pattern inside the repository",
+                ),
+                empty_code="missing-value",
+            ),
             description="Directories and patterns of files that hold workplans.",
             examples=("[workplans/]",),
         ),

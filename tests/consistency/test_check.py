@@ -169,7 +169,8 @@ def test_a_settings_file_says_where_workplans_are(world: Callable[..., World]) -
     desk.clone.commit("consistancy:\n  workplans: [plans/]\n", "dogfood.yaml")
     (said,) = desk.check().findings
     assert (said.code, said.severity) == ("C-27", "FAIL")
-    assert "dogfood.yaml:1:1: the key 'consistancy' is unknown, did you mean 'consistency'?" in said.message
+    assert "dogfood.yaml:1:1: unknown key 'consistancy' in dogfood.yaml" in said.message
+    assert "did you mean 'consistency'?" in said.message
 
 
 def test_another_repository_in_the_place_of_the_registered_one_is_refused(

@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 
 from pytest_dogfood.consistency.decision import SameRank
-from pytest_dogfood.consistency.hub.location import KEYS, read_project_file
+from pytest_dogfood.consistency.hub.location import read_settings_section
 from pytest_dogfood.consistency.hub.model import HubUsageError
 from pytest_dogfood.consistency.preferences import Preferences, read_preferences
 from pytest_dogfood.fileformat.parser import parse_settings_file
-from pytest_dogfood.fileformat.tables import SETTINGS
 from pytest_dogfood.git.command import Limits
 from pytest_dogfood.git.commit import CommitOptions, Signing
 
@@ -48,7 +47,7 @@ def test_nothing_need_be_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "said, why",
     [
-        ("[]", "holds keys and values"),
+        ("[]", r"consistency \(a mapping\), not a list"),
         ("{same-rank: hub}", "did you mean 'same_rank'"),
         ("{same_rank: newest}", "history, hub, hold"),
         ("{commit_sign: always}", "inherit, never"),
@@ -56,13 +55,14 @@ def test_nothing_need_be_said(tmp_path: Path) -> None:
         ("{fetch_timeout: soon}", "a duration"),
         ("{git_timeout: true}", "a duration"),
         ("{workplans: [../elsewhere]}", "inside the repository"),
-        ("{workplans: 3}", "a list of directories"),
-        ("{", "dogfood.yaml:2:1: is no YAML"),
-        ("\0", "is no YAML"),
-        ("2001-99-99", "is no YAML"),
-        ("!!int ''", "is no YAML"),
-        ("!!bool x", "is no YAML"),
-        ("!!timestamp x", "is no YAML"),
+        ("{workplans: {plans: here}}", "a directory or pattern inside the repository, not a mapping"),
+        ("{workplans: []}", "nothing stands here"),
+        ("{", r"dogfood.yaml:2:1: .*\[not-yaml\]"),
+        ("\0", "a NUL byte"),
+        ("2001-99-99", "expected consistency"),
+        ("!!int ''", "YAML takes '!!int' for a tag"),
+        ("!!bool x", "YAML takes '!!bool' for a tag"),
+        ("!!timestamp x", "YAML takes '!!timestamp' for a tag"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, said: str, why: str) -> None:
@@ -71,25 +71,24 @@ def test_what_is_wrong_is_said(tmp_path: Path, said: str, why: str) -> None:
         read_preferences(tmp_path)
 
 
-def test_the_keys_of_the_file_are_those_that_journeys_know() -> None:
-    assert set(KEYS) == set(SETTINGS.keys)
-
-
 @pytest.mark.parametrize(
     "content, said",
     [
         (
             "# ours\nconsistancy: {same_rank: hold}\n",
-            ":2:1: the key 'consistancy' is unknown, did you mean 'consist",
+            ":2:1: unknown key 'consistancy' in dogfood.yaml [unknown-key]\n    hint: did you mean 'consist",
         ),
-        ("hubb: {id: abc}\n", ":1:1: the key 'hubb' is unknown, did you mean 'hub'?"),
+        (
+            "hubb: {id: abc}\n",
+            ":1:1: unknown key 'hubb' in dogfood.yaml [unknown-key]\n    hint: did you mean 'hub'?",
+        ),
         (
             "workplans: [x/]\n",
-            ":1:1: the key 'workplans' is unknown, known are defaults, capabilities, hub, consist",
+            ":1:1: unknown key 'workplans' in dogfood.yaml [unknown-key]\n    hint: known keys: defaults, capab",
         ),
-        ("1: x\n", ":1:1: the key '1' is unknown"),
-        ("hub: {id: a}\nconsistency: {}\nhub: {id: b}\n", ":3:1: the key 'hub' stands here twice"),
-        ("- consistency: {}\n", ":1: it holds keys and values"),
+        ("1: x\n", ":1:1: unknown key '1' in dogfood.yaml"),
+        ("hub: {id: a}\nconsistency: {}\nhub: {id: b}\n", ":3:1: the key 'hub' stands here and at "),
+        ("- consistency: {}\n", ":1:1: expected a mapping, not a list"),
     ],
 )
 def test_what_nobody_would_read_is_said_with_its_place(tmp_path: Path, content: str, said: str) -> None:
@@ -101,8 +100,8 @@ def test_what_nobody_would_read_is_said_with_its_place(tmp_path: Path, content: 
 
 def test_all_keys_that_nobody_would_read_are_said_at_once(tmp_path: Path) -> None:
     (tmp_path / "dogfood.yaml").write_text("consistancy: {}\nhup: {}\n")
-    with pytest.raises(HubUsageError, match=r"yaml:1:1: .*\n.*yaml:2:1: "):
-        read_project_file(tmp_path)
+    with pytest.raises(HubUsageError, match=r"(?s)yaml:1:1: .*\n.*yaml:2:1: "):
+        read_settings_section(tmp_path, "hub")
 
 
 @pytest.mark.parametrize("name", ["dogfood.yml", ".dogfood.yaml", ".dogfood.yml"])
@@ -112,14 +111,14 @@ def test_a_file_by_another_name_is_not_overlooked(tmp_path: Path, name: str, con
     with pytest.raises(
         HubUsageError, match=f"/{name}:1: a file of this name is not read; call it dogfood.yaml"
     ):
-        read_project_file(tmp_path)
+        read_settings_section(tmp_path, "hub")
 
 
 @pytest.mark.parametrize("content", ["on: push\njobs: {}\n", "- hub\n", "{", ""])
 def test_a_file_of_another_tool_is_left_alone(tmp_path: Path, content: str) -> None:
     (tmp_path / "dogfood.yml").write_text(content)
     (tmp_path / "dogfood.yaml").write_text("")
-    assert read_project_file(tmp_path) == {}
+    assert read_settings_section(tmp_path, "hub") is None
 
 
 def test_a_mistake_in_what_journeys_read_stops_nothing_here(tmp_path: Path) -> None:

@@ -5,7 +5,13 @@ from textwrap import dedent
 from typing import Any
 
 from pytest_dogfood.diagnostics import Location, Severity
-from pytest_dogfood.fileformat.parser import Defaults, ParsedFile, parse_journey_file, parse_settings_file
+from pytest_dogfood.fileformat.parser import (
+    Defaults,
+    ParsedFile,
+    parse_journey_file,
+    parse_settings_file,
+    parse_settings_section,
+)
 from pytest_dogfood.journey import Journey, Save, Step, StreamExpectation, Tier
 
 PATH = "sub/shop.journey.yaml"
@@ -143,7 +149,19 @@ def test_the_nearest_default_wins() -> None:
 
 def test_settings_hold_defaults_capabilities_and_the_hub() -> None:
     parsed = parse_settings_file(b"defaults: {timeout: 5}\nhub: {id: shop}\n", path="dogfood.yaml")
-    assert (parsed.defaults, parsed.hub, parsed.diagnostics) == (Defaults(timeout=5), {"id": "shop"}, ())
+    assert (parsed.defaults, parsed.diagnostics) == (Defaults(timeout=5), ())
+
+
+def test_a_section_of_the_settings_is_read_alone() -> None:
+    settings = b"hub: {id: shop}\ncapabilities: {up: {prove: 'true'}}\nconsistency: {fetch_timeout: 0s}\n"
+    assert parse_settings_section(settings, path="dogfood.yaml", section="hub") == ({"id": "shop"}, ())
+    _, wrong = parse_settings_section(settings, path="dogfood.yaml", section="consistency")
+    everything = parse_settings_file(settings, path="dogfood.yaml").diagnostics
+    assert [str(found) for found in everything] == [
+        "dogfood.yaml:2:21: unknown key 'prove' in a capability [unknown-key]\n    hint: did you mean 'probe'?",
+        str(*wrong),
+    ]
+    assert [found.message for found in wrong] == ["a duration of zero"]
 
 
 def test_empty_settings_mark_a_project() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dogfood.consistency.hub.location import read_project_file
+from pytest_dogfood.consistency.hub.location import read_settings_section
 from pytest_dogfood.consistency.repository_findings import writeback_finding
 from pytest_dogfood.consistency.task_findings import Finding
 from pytest_dogfood.execution.watcher import survey as processes
@@ -141,7 +141,7 @@ def test_a_lock_on_the_branch_is_named_with_its_age(here: Checkout) -> None:
 
 def test_settings_in_a_pipe_are_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "dogfood.yaml")
-    assert read_project_file(tmp_path) == {}
+    assert read_settings_section(tmp_path, "hub") is None
 
 
 PLANNED = "---\ntype: workplan\n---\n# Plan\n\n```task\nid: X-T1\nstatus: todo\n```\n"

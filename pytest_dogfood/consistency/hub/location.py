@@ -9,19 +9,20 @@ import socket
 import stat
 import tomllib
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
 from msgspec import Struct
 from sqlalchemy import URL
 
 from pytest_dogfood.consistency.hub.connection import parse_url
 from pytest_dogfood.consistency.hub.model import HubUsageError, Machine, NoHubError
 from pytest_dogfood.consistency.hub.store import Hub
-from pytest_dogfood.diagnostics import did_you_mean
+from pytest_dogfood.fileformat.nodes import Findings, MapNode
+from pytest_dogfood.fileformat.parser import parse_settings_section
+from pytest_dogfood.fileformat.syntax import read_document
 
 DATA_DIR_VARIABLE = "DOGFOOD_DATA_DIR"
 
@@ -82,92 +83,50 @@ def _created(path: Path) -> str:
 
 
 PROJECT_FILE = "dogfood.yaml"
-KEYS = ("defaults", "capabilities", "hub", "consistency")
-"""What it may hold; the first two are for journeys."""
-
-_OURS = frozenset({"hub", "consistency"})
-_OF_WRONG_TAGS = (ValueError, LookupError, AttributeError)  # PyYAML's, for values such as `!!int ''`
+_SECTIONS = ("hub", "consistency")
 _MISNOMERS = ("dogfood.yml", ".dogfood.yaml", ".dogfood.yml")
 
 
-def read_project_file(directory: Path) -> Mapping[str, Any]:
-    """Return what the dogfood.yaml of a directory holds; nothing where there is none.
+def read_settings_section(directory: Path, section: str) -> Mapping[str, Any] | None:
+    """Return what the dogfood.yaml of a directory says under `hub:` or `consistency:`; None if it does not.
 
-    Raises HubUsageError where it cannot be read, has keys that nobody reads, or goes by another name.
+    Raises HubUsageError where that is wrong, where the file cannot be read, has unknown keys, or goes by another name.
     """
-    for name in _MISNOMERS:
-        if _holds_ours(directory / name):
-            raise HubUsageError(
-                f"{directory / name}:1: a file of this name is not read; call it {PROJECT_FILE}"
-            )
+    for path in (directory / name for name in _MISNOMERS):
+        if _holds_ours(path):
+            raise HubUsageError(f"{path}:1: a file of this name is not read; call it {PROJECT_FILE}")
     path = directory / PROJECT_FILE
-    content, problems = _parsed(path)
+    values, problems = parse_settings_section(_content(path), path=str(path), section=section)
     if problems:
-        raise HubUsageError("\n".join(problems))
-    return content
-
-
-def settings_text(path: Path) -> str:
-    """Return a settings file's text; nothing where there is none. Raises HubUsageError where it cannot be read."""
-    try:
-        # Of a pipe nobody knows whether its text will ever come.
-        return path.read_text(encoding="utf-8-sig") if stat.S_ISREG(path.stat().st_mode) else ""
-    except (FileNotFoundError, NotADirectoryError):
-        return ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise HubUsageError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        raise HubUsageError("\n".join(map(str, problems)))
+    return values
 
 
 def _holds_ours(path: Path) -> bool:
     """Return whether a file is meant for us: one of such a name may be another tool's, a workflow for instance."""
     try:
-        return bool(_OURS & _parsed(path)[0].keys())
+        root = read_document(_content(path), Findings(str(path)))
     except HubUsageError:
         return False
+    return isinstance(root, MapNode) and any(section in root.entries for section in _SECTIONS)
 
 
-def _parsed(path: Path) -> tuple[Mapping[str, Any], list[str]]:
-    """Return the content, and what is wrong with its keys."""
-    text = settings_text(path)
-    if not text:
-        return {}, []
+def settings_text(path: Path) -> str:
+    """Return a settings file's text; nothing where there is none. Raises HubUsageError where it cannot be read."""
     try:
-        node, content = _loaded(text)
-    except yaml.MarkedYAMLError as error:
-        raise HubUsageError(f"{_place(path, error.problem_mark)}: is no YAML: {error.problem}") from error
-    except (yaml.YAMLError, RecursionError, *_OF_WRONG_TAGS) as error:
-        said = str(error).splitlines() or [type(error).__name__]
-        raise HubUsageError(f"{path} is no YAML: {said[0]}") from error
-    if not isinstance(node, yaml.MappingNode):
-        said = [] if content is None else [f"{path}:1: it holds keys and values, such as `consistency:`"]
-        return {}, said
-    known: Mapping[str, Any] = content or {}
-    return known, list(_problems(path, node))
+        return _content(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise HubUsageError(f"{path} cannot be read: {error}") from error
 
 
-def _loaded(text: str) -> tuple[yaml.Node | None, Any]:
-    loader = yaml.SafeLoader(text)
+def _content(path: Path) -> bytes:
     try:
-        node = loader.get_single_node()
-        return node, loader.construct_document(node) if node is not None else None
-    finally:
-        loader.dispose()
-
-
-def _problems(path: Path, node: yaml.MappingNode) -> Iterator[str]:
-    seen: set[str] = set()
-    for key, _ in node.value:
-        place, name = _place(path, key.start_mark), str(key.value)
-        if name not in KEYS:
-            hint = did_you_mean(name, KEYS) or "known are " + ", ".join(KEYS)
-            yield f"{place}: the key '{name}' is unknown, {hint}"
-        elif name in seen:
-            yield f"{place}: the key '{name}' stands here twice; put both together"
-        seen.add(name)
-
-
-def _place(path: Path, mark: yaml.Mark | None) -> str:
-    return f"{path}:{mark.line + 1}:{mark.column + 1}" if mark is not None else str(path)
+        # Of a pipe it is not known whether its text will ever come.
+        return path.read_bytes() if stat.S_ISREG(path.stat().st_mode) else b""
+    except (FileNotFoundError, NotADirectoryError):
+        return b""
+    except OSError as error:
+        raise HubUsageError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 VARIABLE = "DOGFOOD_HUB"
@@ -221,13 +180,8 @@ def local_hub() -> Path:
 def pinned_id(start: Path) -> tuple[str, Path]:
     """Return the id that the nearest dogfood.yaml with a `hub:` pins, and that file; two empty values for none."""
     for directory in _upwards(start):
-        section = read_project_file(directory).get("hub")
-        if section is None:
-            continue
-        path = directory / PROJECT_FILE
-        if isinstance(section, dict) and isinstance(section.get("id"), str):
-            return section["id"], path
-        raise HubUsageError(f"{path}: `hub:` is written hub: {{id: UUID}}")
+        if section := read_settings_section(directory, "hub"):
+            return section["id"], directory / PROJECT_FILE
     return "", Path()
 
 
