@@ -1,30 +1,37 @@
-"""Runs a whole journey, with its actor and its clean-up, for an item or for a replay."""
+"""Runs a whole journey for an item or a replay: its actor, its steps, what it establishes, its clean-up."""
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Collection, Iterator
+import shlex
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from pytest_dogfood.actors.loop import NoActor, no_actor_reason
+from pytest_dogfood.diagnostics import UnansweredProbeError
 from pytest_dogfood.execution.failure_text import failure_text
 from pytest_dogfood.execution.runner import StepsResult, run_steps
 from pytest_dogfood.execution.step import ShellRunner
 from pytest_dogfood.fileformat.expected_text import written_in
-from pytest_dogfood.journey import Journey, Script, Step
-from pytest_dogfood.provisioning.workspace import Workspace
-from pytest_dogfood.storage.journal import Why
+from pytest_dogfood.journey import Journey, Script, Step, Token
+from pytest_dogfood.outcomes import Proof
+from pytest_dogfood.provisioning.presence import Presence
+from pytest_dogfood.provisioning.workspace import ChainState, Workspace
+from pytest_dogfood.storage.journal import Journal, Why
+from pytest_dogfood.storage.token_registry import Holding
 
 if TYPE_CHECKING:
     from pytest_dogfood.actors.actor import ActorSession
 
 
 def require_actor(workspace: Workspace, journey: Journey) -> None:
-    """Make sure that somebody acts where a journey has a step without a command.
+    """Make sure that there is an actor where a journey has a step without a command.
 
-    Raises NoActor if there is nobody, HarnessError if a recording is to be replayed that is missing or does not fit.
+    Raises NoActor if there is none, HarnessError if a recording is to be replayed that is missing or does not fit.
     """
     if journey.needs_actor:
         if workspace.actor is None:
@@ -59,6 +66,108 @@ def run_journey(
         run_steps(journey.steps, runner, timeout=journey.timeout, done=done)
     else:
         workspace.actor.run_steps(actor_session, runner, why=why, asked_by=asked_by, done=done)
+
+
+def forget_invalidated(presence: Presence, tokens: Iterable[Token], state: ChainState) -> None:
+    """Strike out what a journey, or a provider, is about to destroy."""
+    for token in tokens:
+        with presence.locked(token, state):
+            presence.forget(token, state)
+
+
+def runner_for_journey(
+    presence: Presence, journey: Journey, state: ChainState, workdir: Path | None = None
+) -> ShellRunner:
+    """Return a runner in the journey's working directory, with the values of its tokens as variables."""
+    workspace = presence.workspace
+    workdir = workdir or workspace.workdir_for(journey, state)
+    environment = workspace.environment(
+        workdir=workdir,
+        state=state.path,
+        directory=workspace.directory_of(journey.path),
+        journey=journey.id,
+        chain=state.chain,
+        values=presence.variables(presence.graph.required_by(journey), state),
+        own=journey.env,
+    )
+    return workspace.runner(workdir, environment)
+
+
+def reproduction(journey: Journey, workspace: Workspace) -> str:
+    """Return the command that runs this journey alone, from where this run was started; its needs are provisioned."""
+    path, separator, name = journey.nodeid.partition("::")
+    nearest = Path(os.path.relpath(workspace.rootdir / path, workspace.invoked_from)).as_posix()
+    nearest = f"./{nearest}" if nearest.startswith("-") else nearest  # else pytest takes it for an option
+    quoted = f"{nearest}{separator}{name}".replace("'", "'\\''")
+    # What it requires may be established by a journey that needs an actor, too.
+    actor = ""
+    if journey.needs_actor or journey.requires:
+        settings = workspace.settings
+        recording = settings.replay or settings.record  # what was recorded, else what the same actor decides
+        if recording is not None:
+            actor = f"--dogfood-replay {shlex.quote(recording)} "
+        elif settings.actor is not None:
+            actor = f"--dogfood-actor {shlex.quote(settings.actor)} "
+    return f"pytest --dogfood {workspace.again}{actor}'{quoted}'"
+
+
+def establish(
+    presence: Presence,
+    journal: Journal,
+    journey: Journey,
+    state: ChainState,
+    values: Mapping[str, str],
+    secret: Iterable[str],
+    established: dict[Token, Proof],
+) -> str:
+    """Ask the probes of what a journey that has just passed establishes, and record what holds.
+
+    Its proofs are put into `established`. Return what a person reads where a probe says no, else nothing. Raises
+    UnansweredProbeError where none says no and one cannot be run, which says nothing of the product.
+    """
+    denied: dict[Token, str] = {}
+    unanswered: dict[Token, str] = {}
+    for token in journey.establishes:
+        with presence.locked(token, state):
+            place = presence.place_of(token, state)
+            earlier = presence.registry.holding(token, place)
+            known = {
+                **(earlier.values if earlier else {}),
+                **presence.registry.kept_values(token, place),
+                **values,
+            }
+            groups = [one.members for one in presence.graph.establishers[token] if journey.id in one.members]
+            ends = [journal.verdict(other) for other in groups[0] if other != journey.id] if groups else []
+            if not all(end is not None and end.outcome.establishes for end in ends):
+                presence.registry.keep_values(token, place, known)
+                continue
+            probed = presence.probe(token, state, known)
+            if probed is not None and not probed.present:
+                presence.forget(token, state)
+                (unanswered if probed.why_not_run else denied)[token] = probed.text
+                continue
+            established[token] = Proof.JOURNEY if probed is None else Proof.PROBE
+            presence.record(
+                Holding(
+                    token=token,
+                    place=place,
+                    by=journey.id,
+                    proof=established[token],
+                    values=known,
+                    secret=tuple(secret),
+                    home=state.name,
+                )
+            )
+    names = ", ".join(map(repr, denied or unanswered))
+    if denied:
+        no = f"established but not present: {names}: the journey passed, but the probe says no"
+        again = f"reproduce: {reproduction(journey, presence.workspace)}"
+        return "\n\n".join([f"{journey.location}: {no}", *denied.values(), again])
+    if unanswered:
+        why = f"{journey.id} passed, but it is unknown whether {names} holds: its probe cannot be run"
+        text = "\n\n".join([f"{journey.location}: {why}", *unanswered.values()])
+        raise UnansweredProbeError(text, tokens=unanswered)
+    return ""
 
 
 CLEAN_UP_FAILED = "passed, but its teardown failed"

@@ -4,48 +4,41 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.execution.background import is_alive
+from pytest_dogfood.execution.background import BackgroundProcess, is_alive, stop
 from pytest_dogfood.execution.failure_text import failure_text
 from pytest_dogfood.execution.runner import StepsResult, run_steps
 from pytest_dogfood.execution.step import ShellRunner
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import Capability, ChainId, Scope, Token, variable_for
+from pytest_dogfood.journey import Capability, JourneyId, Scope, Token, variable_for
 from pytest_dogfood.outcomes import Proof
-from pytest_dogfood.provisioning.foundations import Foundations
 from pytest_dogfood.provisioning.workspace import ChainState, Workspace
 from pytest_dogfood.storage.files import private_directory
 from pytest_dogfood.storage.token_registry import MACHINE, Holding, MachineRegistry, Registry
-
-
-def what_the_probe_said(token: Token, probed: Probed) -> str:
-    """Describe a probe that does not say yes, as a step that failed; first why, if it could not be run at all."""
-    step = failure_text(probed.done, probed.runner, what=f"probe of {token}, step")
-    if not probed.why_not_run:
-        return step
-    why = probed.runner.mask(probed.why_not_run)
-    return f"the probe of {token!r} cannot be run: {why}; a probe that means no exits with 1\n{step}".rstrip()
-
 
 PROBE_TIMEOUT = 60.0
 """Seconds a probe may take where its capability sets no `timeout`."""
 
 WAS_THERE = "it was there already"
 
-
 NOT_FOUND = frozenset({126, 127})
 """Exit statuses by which a shell says that it could not run a command (POSIX, Exit Status for Commands)."""
+
+
+Placed = tuple[Token, str]
+"""A token and its place in the registry."""
 
 
 class Probed(Struct, frozen=True, kw_only=True):
     """What a probe has said: how it ended, and what ran it; `trouble` says why it could not be started."""
 
+    token: Token
     done: StepsResult
     runner: ShellRunner
     trouble: str = ""
@@ -73,6 +66,77 @@ class Probed(Struct, frozen=True, kw_only=True):
             return f"signal {-failure.seen.status} ended it"
         return f"its exit status is {failure.seen.status}" if failure.seen.status in NOT_FOUND else ""
 
+    @property
+    def text(self) -> str:
+        """What a person reads of a probe that does not say yes: first why, if it could not be run at all."""
+        step = failure_text(self.done, self.runner, what=f"probe of {self.token}, step")
+        if not self.why_not_run:
+            return step
+        why = self.runner.mask(self.why_not_run)
+        return f"the probe of {self.token!r} cannot be run: {why}; a probe that means no exits with 1\n{step}".rstrip()
+
+
+class ProbedBases:
+    """Tells which probes speak for a token that has none: those of what it rests on, down to the first that have one.
+
+    Such a token holds while all that it rests on holds, and has held since before it was made: a base that was made
+    anew knows nothing of what had been built on the one before.
+    """
+
+    def __init__(self, graph: CapabilityGraph, registry: Registry) -> None:
+        self._graph = graph
+        self._registry = registry
+        # Valid until something is lost: in a chain of thousands, each item adds one token to what is known.
+        self._known: dict[Placed, tuple[Placed, ...]] = {}
+        self._losses = 0
+
+    def has_probe(self, token: Token) -> bool:
+        capability = self._graph.capability(token)
+        return capability is not None and capability.probe is not None
+
+    def of(self, token: Token, place: str) -> tuple[Placed, ...] | None:
+        """Return the tokens whose probes speak for `token`; None if something that it rested on is lost."""
+        if self._losses != self._registry.losses:
+            self._losses = self._registry.losses
+            self._known.clear()
+        lost: set[Placed] = set()
+        path: dict[Placed, None] = {(token, place): None}  # a loop: a chain may be longer than the stack
+        while path:
+            one = next(reversed(path))
+            holding = self._registry.holding(*one)
+            bases = () if holding is None else self._bases(holding)
+            known = (self._known, lost, path)
+            unknown = [
+                base for base in bases if not (self.has_probe(base[0]) or any(base in one for one in known))
+            ]
+            if unknown:
+                path[unknown[0]] = None
+                continue
+            del path[one]
+            below = None if holding is None else self._combined(holding, bases)
+            if below is None:
+                lost.add(one)
+            else:
+                self._known[one] = below
+        return self._known.get((token, place))
+
+    def _bases(self, holding: Holding) -> tuple[Placed, ...]:
+        maker = JourneyId(holding.by)
+        bases = self._graph.bases_of(holding.token, maker if maker in self._graph.journeys else None)
+        home = holding.home or holding.place
+        return tuple(
+            (base, MACHINE if self._graph.scope_of(base) is Scope.MACHINE else home) for base in bases
+        )
+
+    def _combined(self, holding: Holding, bases: tuple[Placed, ...]) -> tuple[Placed, ...] | None:
+        found: dict[Placed, None] = {}
+        for base in bases:
+            below = (base,) if self.has_probe(base[0]) else self._known.get(base)
+            if below is None or self._registry.age_of(*base) > holding.since:
+                return None
+            found.update(dict.fromkeys(below))
+        return tuple(found)
+
 
 class Presence:
     """Asks, records and forgets. Every method about a token wants the caller to hold `locked(token, state)`."""
@@ -84,16 +148,20 @@ class Presence:
         self.registry = registry
         self.machine = machine
         self.workspace = workspace
-        self.denials: dict[tuple[Token, str], Probed] = {}
+        self.denials: dict[Placed, Probed] = {}
         """What each probe said when it last did not say yes, by token and place."""
-        self._seen_at: dict[tuple[Token, str], int] = {}
-        self._foundations = Foundations(graph, registry)
+        self._seen_at: dict[Placed, int] = {}
+        self._bases = ProbedBases(graph, registry)
 
     def place_of(self, token: Token, state: ChainState) -> str:
         return MACHINE if self.graph.scope_of(token) is Scope.MACHINE else state.name
 
+    def holding(self, token: Token, state: ChainState) -> Holding | None:
+        """Return what is recorded of a token, without asking its probe."""
+        return self.registry.holding(token, self.place_of(token, state))
+
     def outlives_runs(self, token: Token) -> bool:
-        """Return whether other runs on this machine deal with the token too: ask for it, bring it about or release it.
+        """Return whether other runs on this machine deal with the token too: ask for it, provision or release it.
 
         A service belongs to its run, and so does a token that only journeys can establish.
         """
@@ -102,34 +170,12 @@ class Presence:
             return False
         return bool(capability.probe or capability.provision or capability.release)
 
-    def is_given_back(self, token: Token) -> bool:
-        """Return whether there is anything to do for a token once nobody needs it any more."""
-        capability = self.graph.capability(token)
-        return capability is not None and bool(
-            capability.service or capability.release or self.outlives_runs(token)
-        )
-
-    def has_release(self, token: Token) -> bool:
-        """Return whether something is done when the token is released: its service stops, or its steps run."""
-        capability = self.graph.capability(token)
-        return capability is not None and bool(capability.service or capability.release)
-
-    def unreleased(self, place: str) -> list[tuple[Token, str, float]]:
-        """Return the tokens of a place that hold, or are half-made, each with the place and since when (seconds)."""
-        found = []
-        for token in self.registry.unreleased(place):
-            made, holding = self.registry.made(token, place), self.registry.holding(token, place)
-            known = made or holding
-            if known is not None:
-                found.append((token, place, known.since))
-        return found
-
-    def locked(self, token: Token, state: ChainState) -> AbstractContextManager[None]:
+    @contextmanager
+    def locked(self, token: Token, state: ChainState) -> Iterator[None]:
         """Keep other processes of this run, and other runs where they see the token too, from dealing with it."""
-        within_the_run = self.registry.locked(token, self.place_of(token, state))
-        if not self.outlives_runs(token):
-            return within_the_run
-        return _both(within_the_run, self.machine.locked(token))
+        against_other_runs = self.machine.locked(token) if self.outlives_runs(token) else nullcontext()
+        with self.registry.locked(token, self.place_of(token, state)), against_other_runs:
+            yield
 
     def request(self, token: Token, state: ChainState) -> Holding | None:
         """Return the record of a token that is present now; what the probe denies is forgotten.
@@ -138,83 +184,56 @@ class Presence:
         """
         place = self.place_of(token, state)
         holding = self.registry.holding(token, place)
-        capability = self.graph.capability(token)
-        if capability is None or capability.probe is None:
-            if holding is not None and not self._stands(token, state):
-                self.registry.forget(token, place)
-                return None
-            return holding
-        if holding is None and self.registry.hung(token, place):
-            return None  # each further question would cost the whole time limit again
-        if holding is not None and self._has_died(holding):
+        if holding is not None:
+            if self._still_holds(holding, state):
+                return holding
+            if holding.service is not None and not is_alive(holding.service):
+                self.hide_secrets_in(Path(holding.service.log))
             self.registry.forget(token, place)
             return None
-        values = holding.values if holding else self._values_from_other_runs(token)
+        # Where the probe hung, each further question would cost the whole time limit again.
+        if not self._bases.has_probe(token) or self.registry.hung(token, place):
+            return None
+        values = self._values_from_other_runs(token)
         if values is None and self.outlives_runs(token) and self._is_seen(token, state, {}):
             # There already, with values that nothing here knows: the run that finds them out must not release it.
             self.machine.take(token, ours=False, values={})
         if values is None or not self._is_seen(token, state, values):
-            self.registry.forget(token, place)
             said = self.denials.get((token, place))
-            if holding is None and said is not None and said.timed_out:
+            if said is not None and said.timed_out:
                 self.registry.note_hung(token, place)
             return None
-        return holding or self._found(token, place, values)
-
-    def _has_died(self, holding: Holding) -> bool:
-        """Return whether the token is a service that has ended by itself; the secrets in its log are masked then."""
-        if holding.service is None or is_alive(holding.service):
-            return False
-        self.hide_secrets_in(Path(holding.service.log))
-        return True
-
-    def _found(self, token: Token, place: str, values: Mapping[str, str]) -> Holding:
         # A token that was lost and is there again without our doing has the age of before: what rests on it stands.
         since = self.registry.age_of(token, place) or time.time()
-        return self.record(
-            Holding(
-                token=token,
-                place=place,
-                by=WAS_THERE,
-                proof=Proof.PROBE,
-                ours=False,
-                values=values,
-                since=since,
-            )
+        found = Holding(
+            token=token, place=place, by=WAS_THERE, proof=Proof.PROBE, ours=False, values=values, since=since
         )
+        return self.record(found)
 
-    def look(self, token: Token, state: ChainState) -> bool:
-        """Return whether a token that was present still is. This asks only after an event, and writes nothing."""
-        place = self.place_of(token, state)
-        holding = self.registry.holding(token, place)
-        if holding is None:
-            return False
-        capability = self.graph.capability(token)
-        if capability is None or capability.probe is None:
-            return self._stands(token, state)
+    def _still_holds(self, holding: Holding, state: ChainState, *, fresh: bool = False) -> bool:
+        """Ask the token's probe unless it is `fresh`, or those of what it rests on; this writes nothing."""
+        if not self._bases.has_probe(holding.token):
+            bases = self._bases.of(holding.token, holding.place)
+            return bases is not None and all(self._is_there(base, place, state) for base, place in bases)
         if holding.service is not None and not is_alive(holding.service):
             return False
-        return self.is_fresh(token, state) or self._is_seen(token, state, holding.values)
+        return fresh or self._is_seen(holding.token, state, holding.values)
+
+    def is_still_present(self, token: Token, state: ChainState) -> bool:
+        """Return whether a token that was present still is. This asks only after an event, and writes nothing."""
+        holding = self.holding(token, state)
+        return holding is not None and self._still_holds(holding, state, fresh=self.is_fresh(token, state))
 
     def is_fresh(self, token: Token, state: ChainState) -> bool:
         """Return whether nothing has happened since the probe of a token last said yes."""
         return self._seen_at.get((token, self.place_of(token, state))) == self.workspace.changes.count
 
-    def _stands(self, token: Token, state: ChainState) -> bool:
-        """Return whether a token without a probe, which was recorded, can still hold: all that it rests on does."""
-        bases = self._foundations.of(token, self.place_of(token, state))
-        return bases is not None and all(self._is_there(base, place, state) for base, place in bases)
-
     def _is_there(self, base: Token, place: str, asking: ChainState) -> bool:
         """Ask a token with a probe, where it is, and write nothing: the caller has no lock of it."""
-        state = asking
-        if place not in {
-            MACHINE,
-            asking.name,
-        }:  # what a token of the whole machine rests on, in another chain
-            state = ChainState(chain=ChainId(""), number=0, path=self.workspace.run.path / place)
+        # What a token of the whole machine rests on may be in another chain.
+        state = asking if place in {MACHINE, asking.name} else self.workspace.state_at(place)
         if self.registry.holding(base, place) is not None:
-            return self.look(base, state)
+            return self.is_still_present(base, state)
         values = self._values_from_other_runs(base)
         return values is not None and self._is_seen(base, state, values)
 
@@ -241,9 +260,9 @@ class Presence:
         asked_at = self.workspace.changes.count
         try:
             with self.workspace.interruption.doing(f"probe of {token}"):
-                probed = Probed(done=run_steps([limited], runner), runner=runner)
+                probed = Probed(token=token, done=run_steps([limited], runner), runner=runner)
         except HarnessError as error:
-            probed = Probed(done=StepsResult(), runner=runner, trouble=str(error))
+            probed = Probed(token=token, done=StepsResult(), runner=runner, trouble=str(error))
         key = token, self.place_of(token, state)
         if probed.present:
             self._seen_at[key] = asked_at
@@ -258,6 +277,11 @@ class Presence:
         if said is not None and said.why_not_run:
             return f"it is not known whether {token!r} is present, because its probe cannot be run"
         return f"{token!r} is not present"
+
+    def with_denial(self, why: str, token: Token, state: ChainState) -> str:
+        """Add to why a token is missing what its probe said: the command, how it ended, and its output."""
+        said = self.denials.get((token, self.place_of(token, state)))
+        return why if said is None else f"{why}\n{said.text}"
 
     def record(self, holding: Holding) -> Holding:
         """Write down that a token holds, with this run's lease where other runs see the token too."""
@@ -342,14 +366,17 @@ class Presence:
     def learn_secrets(self) -> None:
         """Take note of every secret value that is recorded anywhere in the run."""
         for place in self.registry.places():
-            for holding in self.registry.holdings(place):
-                self.workspace.keeper.learn(holding.values[name] for name in holding.secret)
             for token in self.registry.unreleased(place):
-                made = self.registry.made(token, place)
-                if made is not None:
-                    self.workspace.keeper.learn(
-                        made.values[name] for name in made.secret if name in made.values
-                    )
+                for known in (self.registry.holding(token, place), self.registry.made(token, place)):
+                    if known is not None:
+                        secrets = (known.values[name] for name in known.secret if name in known.values)
+                        self.workspace.keeper.learn(secrets)
+
+    def stop_service(self, service: BackgroundProcess | None) -> None:
+        """Stop a service, if there is one and it still runs; its log stays, with secrets masked."""
+        if service is not None:
+            stop(service)
+            self.hide_secrets_in(Path(service.log))
 
     def hide_secrets_in(self, *logs: Path) -> None:
         """Mask secret values in the logs of services that have ended."""
@@ -359,14 +386,8 @@ class Presence:
                 self.workspace.keeper.secrets.mask_file(log)
 
     def values_of(self, token: Token, state: ChainState) -> Mapping[str, str]:
-        holding = self.registry.holding(token, self.place_of(token, state))
+        holding = self.holding(token, state)
         if holding is None:
             return {}
         self.workspace.keeper.learn(holding.values[name] for name in holding.secret)
         return holding.values
-
-
-@contextmanager
-def _both(outer: AbstractContextManager[None], inner: AbstractContextManager[None]) -> Iterator[None]:
-    with outer, inner:
-        yield

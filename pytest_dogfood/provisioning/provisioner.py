@@ -1,4 +1,4 @@
-"""Brings a missing token about: by a fixture, by its own steps or service, or by replaying a journey."""
+"""Provisions a missing token: by a fixture, by its own steps or service, or by replaying a journey."""
 
 from __future__ import annotations
 
@@ -9,25 +9,16 @@ from contextlib import suppress
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.failure_text import failure_text
 from pytest_dogfood.execution.runner import run_steps
-from pytest_dogfood.journey import Capability, Journey, JourneyId, Scope, Token
+from pytest_dogfood.journey import Capability, JourneyId, Scope, Token
 from pytest_dogfood.outcomes import Cause, Proof
-from pytest_dogfood.provisioning.establishers import EstablishingOutcomes
-from pytest_dogfood.provisioning.gates import Gates
-from pytest_dogfood.provisioning.presence import WAS_THERE, Presence, what_the_probe_said
-from pytest_dogfood.provisioning.replay import (
-    DeferredError,
-    FixtureValue,
-    NotReplayableError,
-    Replayer,
-    Request,
-    forget_invalidated,
-)
-from pytest_dogfood.provisioning.service import start_service
+from pytest_dogfood.provisioning.journey_runner import forget_invalidated
+from pytest_dogfood.provisioning.presence import WAS_THERE, Presence
+from pytest_dogfood.provisioning.replay import DeferredError, FixtureValue, Replayer, Request
 from pytest_dogfood.provisioning.workspace import ChainState
 from pytest_dogfood.settings import Provision
-from pytest_dogfood.storage.journal import Journal
+from pytest_dogfood.storage.journal import Journal, JourneyEnd
 from pytest_dogfood.storage.locks import NamedLocks
-from pytest_dogfood.storage.token_registry import SEVERAL, Attempt, Holding
+from pytest_dogfood.storage.token_registry import MACHINE, SEVERAL, Attempt, Holding
 
 ROUNDS = 3
 """How often missing tokens are provisioned for an item at most, before they count as not holding together."""
@@ -37,8 +28,66 @@ WAIT = 0.05
 """Seconds between two looks at whether a journey has ended in another process."""
 
 
+class EstablisherOutcomes:
+    """Tells from the journal, before any probe is asked, what a token's establishers came to."""
+
+    def __init__(self, presence: Presence, journal: Journal) -> None:
+        self._presence = presence
+        self._graph = presence.graph
+        self._journal = journal
+
+    def refute(self, token: Token, state: ChainState) -> bool:
+        """Return whether what there is of a token proves nothing, for a journey that establishes it has failed.
+
+        So it is where none of them passed, unless another provider has made the token since. So it is, too, where one
+        failed after another had established the token: it may have put a thing of its own in the place of the other's,
+        whose values are then wrong. Then a token with values is provisioned again, unless that is impossible: what a
+        Python test established is taken as it is.
+        """
+        holding = self._presence.holding(token, state)
+        by_journey = holding is not None and holding.by in self._graph.establishing(token)
+        ends = self._ends(token, state.name)
+        if ends and not any(end.outcome.establishes for end in ends):
+            by_provider = holding is not None and holding.by != WAS_THERE and not by_journey
+            if holding is None or not by_provider or holding.since < max(end.at for end in ends):
+                return True
+        several = len(self._graph.establishers.get(token, ())) > 1
+        never = self._presence.workspace.settings.provision is Provision.NEVER
+        if holding is None or not (several and holding.values and by_journey) or never:
+            return False
+        # A token of the whole machine may have been changed from any state.
+        ends = (
+            self._ends(token, "")
+            if holding.place == MACHINE
+            else [end for end in ends if end.state == state.name]
+        )
+        if not any(end.outcome.is_bad and end.at >= holding.since for end in ends):
+            return False
+        maker = self._graph.journeys[JourneyId(holding.by)]
+        return self._graph.has_independent_provider(token) or not (maker.python or maker.use)
+
+    def cause_against(self, token: Token, state: ChainState) -> Cause | None:
+        """Return the first cause if all that could establish a token did not pass; else None."""
+        ends = self._ends(token, state.name)
+        causes = [cause for end in ends if (cause := end.blocking_cause()) is not None]
+        return causes[0] if causes and len(causes) == len(self._graph.establishers[token]) else None
+
+    def _ends(self, token: Token, state: str) -> list[JourneyEnd]:
+        """Return how those that have ended did; what happened in `state` outweighs what happened elsewhere.
+
+        Of journeys that only together establish the token one bad end decides, a good one does not.
+        """
+        found: list[JourneyEnd] = []
+        for one in self._graph.establishers.get(token, ()):
+            ends = [self._journal.verdict(member, state=state) for member in one.members]
+            bad = (end for end in ends if end is not None and not end.outcome.establishes)
+            end = next(bad, None if None in ends else ends[-1])
+            found += [] if end is None else [end]
+        return found
+
+
 class Provisioner:
-    """Ensures that tokens are present: asks first, and brings about at most once what is missing.
+    """Ensures that tokens are present: asks first, and provisions at most once what is missing.
 
     `gates_elsewhere` holds the gates of journeys that other shards run as items: here they stand behind them, too.
     """
@@ -54,13 +103,9 @@ class Provisioner:
         self._graph = presence.graph
         self._settings = presence.workspace.settings
         self._gates_elsewhere = gates_elsewhere
-        self.gates = Gates(presence, journal, gates_elsewhere, self._replay)
-        self.replayer = Replayer(presence, journal, ensure=self.ensure, admit=self.gates.admit)
-        self._establishers = EstablishingOutcomes(presence.graph, journal)
+        self.replayer = Replayer(presence, journal, gates_elsewhere, ensure=self.ensure)
+        self._outcomes = EstablisherOutcomes(presence, journal)
         self._by_fixtures: dict[Token, set[str]] = {}
-
-    def _replay(self, journey: Journey, state: ChainState, request: Request) -> object:
-        return self.replayer.replay(journey, state, request)
 
     def acquire(
         self,
@@ -116,12 +161,12 @@ class Provisioner:
         """
         found: dict[Token, str] = {}
         for token in tokens:
-            since = request.seen_at.get(token, 0)
-            now = self.presence.workspace.changes.count
-            if not self.presence.look(token, request.state):
-                found[token] = ", ".join(self.presence.workspace.changes.since(since))
-            else:
+            changes = self.presence.workspace.changes
+            now = changes.count
+            if self.presence.is_still_present(token, request.state):
                 request.seen_at[token] = now
+            else:
+                found[token] = ", ".join(changes.since(request.seen_at.get(token, 0)))
         return found
 
     def acquire_at_run_time(self, token: Token, request: Request) -> None:
@@ -131,16 +176,16 @@ class Provisioner:
         would disturb both. Raises as `ensure` does, and HarnessError where only Python tests establish it: those cannot
         be replayed, so the outcome would depend on which test happens to run first.
         """
-        tests = [one for one in self._graph.establishing(token) if self._graph.journeys[one].python]
-        if tests and len(tests) == len(self._graph.establishing(token)):
-            before = self._graph.all_before(request.journey)
-            if not self._graph.has_independent_provider(token) and before.isdisjoint(tests):
-                raise HarnessError(
-                    f"{token!r} is established only by the Python test {tests[0]}, which need not have run before this "
-                    f"one: mark this test with @pytest.mark.requires({token!r}), or give the capability a 'provision:'"
-                )
+        makers = self._graph.establishing(token)
+        only_tests = bool(makers) and all(self._graph.journeys[one].python for one in makers)
+        provided = self._graph.has_independent_provider(token)
+        if only_tests and not provided and self._graph.all_before(request.journey).isdisjoint(makers):
+            raise HarnessError(
+                f"{token!r} is established only by the Python test {makers[0]}, which need not have run before this "
+                f"one: mark this test with @pytest.mark.requires({token!r}), or give the capability a 'provision:'"
+            )
         if self._graph.scope_of(token) is Scope.MACHINE:
-            while any(self.journal.runs_elsewhere(one) for one in self._graph.establishing(token)):
+            while any(self.journal.runs_elsewhere(one) for one in makers):
                 time.sleep(WAIT)
         locks = self.presence.workspace.named_locks()
         try:
@@ -160,94 +205,53 @@ class Provisioner:
         with self.presence.locked(token, request.state):
             holding = self._asked(token, request)
             if holding is None and not self._may_wait_for_others(token):
-                holding = self._provide(token, request)
+                holding = self._provision(token, request)
         if holding is None:
             with self.presence.machine.locked(SEVERAL), self.presence.locked(token, request.state):
-                holding = self._asked(token, request) or self._provide(token, request)
+                holding = self._asked(token, request) or self._provision(token, request)
         request.proofs[token] = holding.proof
         request.seen_at[token] = self.presence.workspace.changes.count
 
     def _asked(self, token: Token, request: Request) -> Holding | None:
         """Ask for a token; where what should have established it did not pass, what it left does not count."""
-        self._share_fixture(token, request)
-        if self._may_be_spoilt(token, request):
-            self.presence.forget(token, request.state)
-            return None
-        refuted = self._establishers.refuted_at(token, request.state.name)
-        if refuted is not None:
-            place = self.presence.place_of(token, request.state)
-            holding = self.presence.registry.holding(token, place)
-            by_another = holding is not None and holding.by not in {
-                WAS_THERE,
-                *self._graph.establishing(token),
-            }
-            if holding is None or holding.since < refuted or not by_another:
-                self.presence.forget(token, request.state)
-                return None
-        if self.presence.is_fresh(token, request.state):
-            known = self.presence.registry.holding(token, self.presence.place_of(token, request.state))
-            if known is not None:
-                return known
-        return self.presence.request(token, request.state)
-
-    def _may_be_spoilt(self, token: Token, request: Request) -> bool:
-        """Return whether a journey that establishes the token too has failed since another one established it.
-
-        It may have put a thing of its own in the place of the other's, whose values are then wrong. So a token with
-        values is provisioned again, unless that is impossible: what a Python test established is taken as it is.
-        """
-        makers = self._graph.establishers.get(token, ())
-        place = self.presence.place_of(token, request.state)
-        holding = self.presence.registry.holding(token, place) if len(makers) > 1 else None
-        if holding is None or not holding.values or holding.by not in self._graph.establishing(token):
-            return False
-        failed_at = self._establishers.failed_at(token, place)
-        if failed_at is None or holding.since > failed_at or self._settings.provision is Provision.NEVER:
-            return False
-        maker = self._graph.journeys[JourneyId(holding.by)]
-        return self._graph.has_independent_provider(token) or not (maker.python or maker.use)
-
-    def _share_fixture(self, token: Token, request: Request) -> None:
-        """Let the item use the fixture by which the token holds, as a test does that names it.
-
-        Where other parameters count for the item, of a fixture that this one rests on, pytest sets both up anew:
-        that is to happen now, and not once the item has been told that its token is there.
-        """
-        place = self.presence.place_of(token, request.state)
-        if request.fixture is not None and place in self._by_fixtures.get(token, ()):
+        # The item uses the fixture by which the token holds, as a test does that names it. Where other parameters count
+        # for the item, of a fixture that this one rests on, pytest sets both up anew: that is to happen now, and not
+        # once the item has been told that its token is there.
+        if request.fixture is not None and self.is_by_fixture(token, request.state):
             with suppress(LookupError):  # set up for others, and not to be seen from here
                 request.fixture(self._graph.fixtures[token])
+        if self._outcomes.refute(token, request.state):
+            self.presence.forget(token, request.state)
+            return None
+        is_fresh = self.presence.is_fresh(token, request.state)
+        known = self.presence.holding(token, request.state) if is_fresh else None
+        return known or self.presence.request(token, request.state)
 
     def _may_wait_for_others(self, token: Token) -> bool:
-        """Return whether bringing a machine-wide token about may take the locks of other such tokens.
+        """Return whether to provision a machine-wide token may take the locks of other such tokens.
 
-        Who does so holds one more lock first: two that need the same tokens in different orders would wait
-        for each other for ever.
+        What does so holds one more lock first: two that need the same tokens in different orders would wait for each
+        other for ever.
         """
         alone = self._graph.has_own_provider(token) and not self._graph.needs_of_provider(token)
         return self._graph.scope_of(token) is Scope.MACHINE and not alone
 
-    def _provide(self, token: Token, request: Request) -> Holding:
+    def _provision(self, token: Token, request: Request) -> Holding:
         independent = self._graph.has_independent_provider(token)
-        if not independent:
-            cause = self._establishers.cause_against(token, request.state.name)
-            if cause is not None:
-                raise DeferredError(cause)
+        cause = None if independent else self._outcomes.cause_against(token, request.state)
+        if cause is not None:
+            raise DeferredError(cause)
         if self._settings.provision is Provision.NEVER:
             absent = self.presence.how_absent(token, request.state)
             why = f"{absent}, and `--dogfood-provision never` does not allow it to be set up"
-            raise HarnessError(self._with_what_the_probe_said(why, token, request))
+            raise HarnessError(self.presence.with_denial(why, token, request.state))
         if not independent:
-            return self._replayed(token, request)
+            return self.replayer.provision(token, request)
         registry = self.presence.registry
-        place = self.presence.place_of(token, request.state)
-        deaths = {one.place: one.deaths + _has_died(one, place) for one in registry.attempts(token)}
-        for earlier in registry.attempts(token):
-            _refuse_another(earlier, place, request, deaths=sum(deaths.values()))
-        attempt = Attempt(token=token, place=place, asked_by=request.journey, deaths=deaths.get(place, 0))
+        attempt = self._next_attempt(token, request)
         registry.begin(attempt)
         try:
-            holding = self._provide_now(token, request)
+            holding = self._provision_by_provider(token, request)
         except HarnessError as error:
             registry.fail(attempt, str(error))
             raise
@@ -257,60 +261,80 @@ class Provisioner:
         registry.succeed(attempt)
         return holding
 
-    def _replayed(self, token: Token, request: Request) -> Holding:
-        try:
-            return self.replayer.bring_about(token, request)
-        except NotReplayableError as error:
-            raise HarnessError(self._with_what_the_probe_said(str(error), token, request)) from None
+    def _next_attempt(self, token: Token, request: Request) -> Attempt:
+        """Raise HarnessError if the token was tried before in vain; a rerun of the item that asked may try again."""
+        place = self.presence.place_of(token, request.state)
+        earlier = self.presence.registry.attempts(token)
+        # What began here and did not end has lost the token's lock by dying, and may still be seen for a moment: the
+        # system takes locks away before it takes the process away.
+        deaths = {
+            one.place: one.deaths + (one.died() or (not one.message and one.place == place))
+            for one in earlier
+        }
+        for one in earlier:
+            words = f"{token!r} could not be provisioned for {one.asked_by!r}"
+            if sum(deaths.values()) > 1:
+                raise HarnessError(f"{words}: that took {sum(deaths.values())} workers down")
+            if one.message and one.place == place and one.asked_by != request.journey:
+                raise HarnessError(f"{words}: {one.message}")
+        return Attempt(token=token, place=place, asked_by=request.journey, deaths=deaths.get(place, 0))
 
-    def _with_what_the_probe_said(self, text: str, token: Token, request: Request) -> str:
-        """Add to why a token is missing what its probe said: the command, how it ended, and its output."""
-        said = self.presence.denials.get((token, self.presence.place_of(token, request.state)))
-        return text if said is None else f"{text}\n{what_the_probe_said(token, said)}"
-
-    def _provide_now(self, token: Token, request: Request) -> Holding:
-        capability = self._graph.capability(token)
-        if token in self._graph.fixtures and request.fixture is not None:
+    def _provision_by_provider(self, token: Token, request: Request) -> Holding:
+        graph, capability = self._graph, self._graph.capability(token)
+        fixture = graph.fixtures.get(token)
+        if fixture is not None and request.fixture is not None:
             try:
-                return self._by_fixture(token, self._graph.fixtures[token], request, request.fixture)
+                return self._provision_by_fixture(token, fixture, request, request.fixture)
             except LookupError as error:
-                if not (self._graph.has_own_provider(token) or self._graph.establishers.get(token)):
-                    raise HarnessError(
-                        f"{token!r} is provided by fixture {self._graph.fixtures[token]!r}, "
-                        f"which {request.journey!r} cannot see: {error}"
-                    ) from error
-        if capability is None or not self._graph.has_own_provider(token):
-            return self._replayed(token, request)
+                if not (graph.has_own_provider(token) or graph.establishers.get(token)):
+                    why = f"is provided by fixture {fixture!r}, which {request.journey!r} cannot see: {error}"
+                    raise HarnessError(f"{token!r} {why}") from error
+        if capability is None or not graph.has_own_provider(token):
+            return self.replayer.provision(token, request)
         try:
-            self.ensure(self._graph.needs_of_provider(token), request)
+            self.ensure(graph.needs_of_provider(token), request)
         except DeferredError:
-            if not self._graph.establishers.get(token):
+            if not graph.establishers.get(token):
                 raise
-            return self._replayed(token, request)  # as in a run where its journey comes first
-        with request.noting(token) as note:
-            forget_invalidated(self.presence, capability.invalidates, request.state)
-            self.presence.claim(token, request.state)
-            if capability.service is not None:
-                holding = start_service(self.presence, token, capability, request.state)
-            else:
-                holding = self._by_steps(token, capability, request)
-            how = "by starting its service" if capability.service is not None else "by its provision steps"
-            note(how, holding.place)
+            return self.replayer.provision(token, request)  # as in a run where its journey comes first
+        started = request.now()
+        forget_invalidated(self.presence, capability.invalidates, request.state)
+        self.presence.claim(token, request.state)
+        if capability.service is None:
+            how, holding = "by its provision steps", self._provision_by_steps(token, capability, request)
+        else:
+            from pytest_dogfood.provisioning.service import start_service
+
+            how = "by starting its service"
+            holding = start_service(self.presence, token, capability, capability.service, request.state)
+        request.note(token, how, holding.place, since=started)
         return holding
 
-    def _by_fixture(self, token: Token, fixture: str, request: Request, value_of: FixtureValue) -> Holding:
-        with request.noting(token) as note:
-            self.presence.claim(token, request.state)
-            value = value_of(fixture)
-            values = {
-                str(name): str(one)
-                for name, one in (value.items() if isinstance(value, Mapping) else ())
-                if isinstance(one, str | int | float)
-            }
-            holding = self._presented(token, request.state, values, by=f"fixture {fixture}")
-            self._by_fixtures.setdefault(token, set()).add(holding.place)
-            note(f"by fixture {fixture}", holding.place)
+    def _provision_by_fixture(
+        self, token: Token, fixture: str, request: Request, value_of: FixtureValue
+    ) -> Holding:
+        started = request.now()
+        self.presence.claim(token, request.state)
+        value = value_of(fixture)
+        values = {
+            str(name): str(one)
+            for name, one in (value.items() if isinstance(value, Mapping) else ())
+            if isinstance(one, str | int | float)
+        }
+        holding = self._presented(token, request.state, values, by=f"fixture {fixture}")
+        self._by_fixtures.setdefault(token, set()).add(holding.place)
+        request.note(token, f"by fixture {fixture}", holding.place, since=started)
         return holding
+
+    def _provision_by_steps(self, token: Token, capability: Capability, request: Request) -> Holding:
+        runner = self.presence.runner_for(token, capability, request.state, {})
+        done = self.presence.saving_for((token,), request.state)
+        with self.presence.workspace.interruption.doing(f"provision of {token}"):
+            run_steps(capability.provision, runner, done=done)
+        if done.failure is not None:
+            text = failure_text(done, runner, what=f"provision of {token}, step")
+            raise HarnessError(f"{token!r} could not be provisioned\n{text}")
+        return self._presented(token, request.state, done.values, secret=done.secret, by="provision")
 
     def is_by_fixture(self, token: Token, state: ChainState) -> bool:
         """Return whether a token was provided by a fixture in this process."""
@@ -320,16 +344,6 @@ class Provisioner:
         """Forget a token whose fixture has been torn down."""
         for place in self._by_fixtures.pop(token, ()):
             self.presence.registry.forget(token, place)
-
-    def _by_steps(self, token: Token, capability: Capability, request: Request) -> Holding:
-        runner = self.presence.runner_for(token, capability, request.state, {})
-        done = self.presence.saving_for((token,), request.state)
-        with self.presence.workspace.interruption.doing(f"provision of {token}"):
-            run_steps(capability.provision, runner, done=done)
-        if done.failure is not None:
-            text = failure_text(done, runner, what=f"provision of {token}, step")
-            raise HarnessError(f"{token!r} could not be provisioned\n{text}")
-        return self._presented(token, request.state, done.values, secret=done.secret, by="provision")
 
     def _presented(
         self,
@@ -344,11 +358,11 @@ class Provisioner:
         self.presence.workspace.changes.note(f"{token!r} was provisioned")
         probed = self.presence.probe(token, state, values)
         if probed is not None and not probed.present:
-            said = what_the_probe_said(token, probed)
+            why = f"{token!r} is still not present after {by}: its probe says no"
             if probed.why_not_run:
-                why = f"because its probe cannot be run: {probed.why_not_run}"
-                raise HarnessError(f"it is not known whether {token!r} is present after {by}, {why}\n{said}")
-            raise HarnessError(f"{token!r} is still not present after {by}: its probe says no\n{said}")
+                unknown = f"it is not known whether {token!r} is present after {by}"
+                why = f"{unknown}, because its probe cannot be run: {probed.why_not_run}"
+            raise HarnessError(f"{why}\n{probed.text}")
         return self.presence.record(
             Holding(
                 token=token,
@@ -370,21 +384,3 @@ def do_not_hold_together(tokens: Iterable[Token], lost: Mapping[Token, str]) -> 
         f"{names} do not hold together: {told}. Say `invalidates:` where one destroys another, `lock:` where two need "
         "the same thing, and require them in different journeys"
     )
-
-
-def _has_died(attempt: Attempt, place: str) -> bool:
-    """Return whether an attempt took its worker down; the caller holds the token's lock in `place`.
-
-    What began there and did not end has lost the lock by dying, and may still be seen for a moment: the system takes
-    locks away before it takes the process away.
-    """
-    return attempt.died() or (not attempt.message and attempt.place == place)
-
-
-def _refuse_another(earlier: Attempt, place: str, request: Request, *, deaths: int) -> None:
-    """Raise HarnessError if the token was tried before in vain; a rerun of the item that asked may try again."""
-    words = f"{earlier.token!r} could not be provisioned for {earlier.asked_by!r}"
-    if deaths > 1:
-        raise HarnessError(f"{words}: that took {deaths} workers down")
-    if earlier.message and earlier.place == place and earlier.asked_by != request.journey:
-        raise HarnessError(f"{words}: {earlier.message}")

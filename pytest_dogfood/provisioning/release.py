@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from msgspec.structs import replace
 
@@ -11,7 +11,6 @@ from pytest_dogfood.execution.failure_text import failure_text
 from pytest_dogfood.execution.runner import run_steps
 from pytest_dogfood.journey import ChainId, Scope, Token
 from pytest_dogfood.provisioning.presence import Presence
-from pytest_dogfood.provisioning.service import stop_service
 from pytest_dogfood.provisioning.workspace import ChainState
 from pytest_dogfood.scheduling.lifetimes import Lifetimes, ReleaseOrder
 from pytest_dogfood.scheduling.plan import Plan, PlannedJourney
@@ -22,6 +21,26 @@ RELEASE_OF = "DOGFOOD_RELEASE_OF"
 """Variable that tells release steps whether the token was there when it was last asked for, or is half-made."""
 
 
+def _has_release(presence: Presence, token: Token) -> bool:
+    """Return whether something is done when a token is released: its service stops, or its steps run."""
+    capability = presence.graph.capability(token)
+    return capability is not None and bool(capability.service or capability.release)
+
+
+def _is_given_back(presence: Presence, token: Token) -> bool:
+    """Return whether there is anything to do for a token once nothing needs it any more."""
+    return _has_release(presence, token) or presence.outlives_runs(token)
+
+
+def _unreleased(presence: Presence, places: Iterable[str]) -> Iterator[tuple[Token, str, float]]:
+    """Yield the tokens of places that hold, or are half-made, each with its place and since when (seconds)."""
+    for place in places:
+        for token in presence.registry.unreleased(place):
+            known = presence.registry.made(token, place) or presence.registry.holding(token, place)
+            if known is not None:
+                yield token, place, known.since
+
+
 def release(presence: Presence, token: Token, place: str, state: ChainState) -> str:
     """Release one token, once nothing needs it any more; return what went wrong, or nothing.
 
@@ -29,7 +48,7 @@ def release(presence: Presence, token: Token, place: str, state: ChainState) -> 
     of the capability, so the caller holds none.
     """
     capability = presence.graph.capability(token)
-    if capability is None or not presence.is_given_back(token):
+    if capability is None or not _is_given_back(presence, token):
         return ""
     locks = presence.workspace.named_locks()
     try:
@@ -39,11 +58,10 @@ def release(presence: Presence, token: Token, place: str, state: ChainState) -> 
             if holding is None and made is None:
                 return ""  # another process was faster
             presence.registry.released(token, place)
-            stop_service(presence, None if made is None else made.service)
+            presence.stop_service(None if made is None else made.service)
             shared = presence.outlives_runs(token)
-            if not (presence.machine.give_back(token) if shared else made is not None):
-                return ""
-            if not capability.release:
+            is_last = presence.machine.give_back(token) if shared else made is not None
+            if not is_last or not capability.release:
                 return ""
             values = holding.values if holding is not None else made.values if made is not None else {}
             runner = presence.runner_for(token, capability, state, values)
@@ -52,10 +70,9 @@ def release(presence: Presence, token: Token, place: str, state: ChainState) -> 
                 RELEASE_OF: "incomplete" if holding is None else "complete",
                 **({} if made is None else made.values),
             }
+            runner = replace(runner, environment=environment)
             with presence.workspace.interruption.doing(f"release of {token}"):
-                done = run_steps(
-                    capability.release, replace(runner, environment=environment), keep_going=True
-                )
+                done = run_steps(capability.release, runner, keep_going=True)
             if shared and done.failure is None:
                 presence.machine.forget(token)  # not before: what is still there is still ours to release
             return failure_text(done, runner, what=f"release of {token}, step")
@@ -77,10 +94,8 @@ class ChainRelease:
         self._order = ReleaseOrder(plan.rests_on)
         scope_of = presence.graph.scope_of
         shared = [token for token in plan.rests_on if scope_of(token) is Scope.MACHINE]
-        below = self._lifetimes.below(shared)
-        self._ours = {
-            token for token in plan.rests_on if token not in below and presence.is_given_back(token)
-        }
+        candidates = plan.rests_on.keys() - self._lifetimes.below(shared)
+        self._ours = {token for token in candidates if _is_given_back(presence, token)}
         self._begun: set[ChainId] = set()
         self._over: set[Token] = set()
 
@@ -97,8 +112,8 @@ class ChainRelease:
             over.update(self._ended_elsewhere(planned, state))
         over &= self._ours
         self._over |= over
-        made = self._presence.unreleased(state.name) if over else ()
-        order = self._order.sorted(one for one in made if one[0] in self._over)
+        unreleased = _unreleased(self._presence, [state.name]) if over else ()
+        order = self._order.sorted(one for one in unreleased if one[0] in self._over)
         problems = [release(self._presence, token, state.name, state) for token, _, _ in order]
         return "\n".join(filter(None, problems))
 
@@ -144,22 +159,19 @@ class MachineRelease:
         if holding is None or holding.service is None:
             return
         above = self._lifetimes.above(token)
-        if not any(one in above and self._presence.has_release(one) for one, _, _ in self._unreleased()):
-            problem = release(self._presence, token, MACHINE, self._state_of(MACHINE))
+        left = _unreleased(self._presence, self._presence.registry.places())
+        if not any(one in above and _has_release(self._presence, one) for one, _, _ in left):
+            problem = release(self._presence, token, MACHINE, self._presence.workspace.state_at(MACHINE))
             if problem:
                 raise HarnessError(problem)
-
-    def _unreleased(self) -> list[tuple[Token, str, float]]:
-        return [one for place in self._presence.registry.places() for one in self._presence.unreleased(place)]
-
-    def _state_of(self, place: str) -> ChainState:
-        return ChainState(chain=ChainId(""), number=0, path=self._presence.workspace.run.path / place)
 
     def release_everything_left(self) -> Iterable[tuple[str, str]]:
         """Release what is left anywhere in the run; yield the last user's node id with what went wrong."""
         self._presence.learn_secrets()  # now, for what is released is no longer recorded
-        for token, place, _ in self._order.sorted(self._unreleased()):
-            problem = release(self._presence, token, place, self._state_of(place))
+        for token, place, _ in self._order.sorted(
+            _unreleased(self._presence, self._presence.registry.places())
+        ):
+            problem = release(self._presence, token, place, self._presence.workspace.state_at(place))
             if problem:
                 yield self._last_user.get(token, ""), problem
         # Also those of services whose starter died before it could say that they run.

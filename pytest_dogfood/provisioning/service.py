@@ -1,4 +1,4 @@
-"""Starts a capability's service and waits until its probe says that it is ready; stops it again."""
+"""Starts a capability's service and waits until its probe says that it is ready."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pytest_dogfood.diagnostics import HarnessError, to_harness_error
 from pytest_dogfood.execution import background
 from pytest_dogfood.execution.output import Captured
 from pytest_dogfood.execution.step import expand, shell_argv
-from pytest_dogfood.journey import Capability, Scope, Token
+from pytest_dogfood.journey import Capability, Scope, Service, Token
 from pytest_dogfood.outcomes import Proof
-from pytest_dogfood.provisioning.presence import PROBE_TIMEOUT, Presence, what_the_probe_said
+from pytest_dogfood.provisioning.presence import PROBE_TIMEOUT, Presence
 from pytest_dogfood.provisioning.workspace import WORKER_MARKER, ChainState
 from pytest_dogfood.storage.token_registry import Holding
 
@@ -22,17 +22,17 @@ OF_THE_RUN = "run"
 """What a machine-wide service sees as its worker: it belongs to the run, and outlives the worker that started it."""
 
 
-def start_service(presence: Presence, token: Token, capability: Capability, state: ChainState) -> Holding:
+def start_service(
+    presence: Presence, token: Token, capability: Capability, service: Service, state: ChainState
+) -> Holding:
     """Start the service on free ports and wait for its probe; raises HarnessError if it ends or takes too long.
 
     One that was started before is stopped first, or two would be in each other's way: what was to destroy it may have
     failed before it did, and a service may run on although its probe says no.
     """
-    service = capability.service
-    if service is None:
-        raise ValueError(f"{token} has no service")
-    earlier = presence.registry.made(token, presence.place_of(token, state))
-    stop_service(presence, None if earlier is None else earlier.service)
+    place = presence.place_of(token, state)
+    earlier = presence.registry.made(token, place)
+    presence.stop_service(None if earlier is None else earlier.service)
     ports = background.free_ports(service.ports)
     values = {name: str(port) for name, port in ports.items()}
     runner = presence.runner_for(token, capability, state, values)
@@ -41,7 +41,6 @@ def start_service(presence: Presence, token: Token, capability: Capability, stat
         environment["DOGFOOD_WORKER"] = environment[WORKER_MARKER] = OF_THE_RUN
     for name, text in service.env.items():
         environment[name] = expand(text, environment)
-    place = presence.place_of(token, state)
     running = background.start(
         shell_argv(service.run, service.shell),
         cwd=runner.workdir / expand(service.cwd or ".", environment),
@@ -63,8 +62,7 @@ def start_service(presence: Presence, token: Token, capability: Capability, stat
         with presence.workspace.interruption.doing(f"start of the service of {token}"):
             _wait_until_ready(presence, capability, state, holding, running)
     except BaseException:
-        background.stop(running)
-        presence.hide_secrets_in(Path(running.log))
+        presence.stop_service(running)
         raise
     return presence.record(holding)
 
@@ -81,15 +79,14 @@ def _wait_until_ready(
     wait = _FIRST_WAIT
     while True:
         probed = presence.probe(holding.token, state, holding.values)
-        if not background.is_alive(running):  # asked last: what the probe has seen may be somebody else's
+        if not background.is_alive(running):  # asked last: what the probe has seen may be another program's
             raise HarnessError(_words(presence, holding, running, "ended before its probe held"))
         if probed is None or probed.present:
             return
         if time.monotonic() + wait > deadline:
             no = f"cannot be run: {probed.why_not_run}" if probed.why_not_run else "says no"
             why = f"was not ready after {limit:g} s: its probe {no}"
-            said = what_the_probe_said(holding.token, probed)
-            raise HarnessError(f"{_words(presence, holding, running, why)}\n{said}")
+            raise HarnessError(f"{_words(presence, holding, running, why)}\n{probed.text}")
         time.sleep(wait)
         wait = min(wait * 1.5, _LONGEST_WAIT)
 
@@ -99,10 +96,3 @@ def _words(presence: Presence, holding: Holding, running: background.BackgroundP
         log = Captured(path=Path(running.log)).tail(4096).rstrip()
     text = f"the service of {holding.token!r} {what}\n  --- {running.log} ---\n{log or '  (empty)'}"
     return presence.workspace.keeper.mask(text)
-
-
-def stop_service(presence: Presence, service: background.BackgroundProcess | None) -> None:
-    """Stop a service, if there is one and it still runs; its log stays, with secrets masked."""
-    if service is not None:
-        background.stop(service)
-        presence.hide_secrets_in(Path(service.log))

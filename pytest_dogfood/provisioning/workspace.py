@@ -113,7 +113,7 @@ class Workspace(Struct, kw_only=True):
     _numbers: dict[ChainId, int] = field(default_factory=dict)
     _states: dict[ChainId, ChainState] = field(default_factory=dict)
 
-    def place_of(self, graph: CapabilityGraph, journey: Journey) -> ChainState:
+    def state_of(self, graph: CapabilityGraph, journey: Journey) -> ChainState:
         """Return the state of the journey's chain on this worker, which may not have been made yet."""
         if not self._numbers:
             chains = dict.fromkeys(graph.chains.values())
@@ -124,6 +124,10 @@ class Workspace(Struct, kw_only=True):
             path = self.run.state_path(number, self.worker)
             self._states[chain] = ChainState(chain=chain, number=number, path=path)
         return self._states[chain]
+
+    def state_at(self, place: str) -> ChainState:
+        """Return a state by its place in the registry, of whatever chain it is."""
+        return ChainState(chain=ChainId(""), number=0, path=self.run.path / place)
 
     def workdir_for(self, journey: Journey, state: ChainState) -> Path:
         """Return the directory a journey works in: the one it names in its state, else a fresh one of its own."""

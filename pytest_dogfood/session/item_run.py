@@ -15,25 +15,19 @@ from pytest_dogfood.execution.runner import StepsResult
 from pytest_dogfood.execution.step import ShellRunner, place_files
 from pytest_dogfood.journey import Journey, Token
 from pytest_dogfood.outcomes import INTERRUPTED, Cause, JourneyResult, Outcome, Proof
-from pytest_dogfood.provisioning.establishers import establish
 from pytest_dogfood.provisioning.journey_runner import (
     CLEAN_UP_FAILED,
     clean_up,
+    establish,
+    forget_invalidated,
+    reproduction,
     require_actor,
     run_journey,
+    runner_for_journey,
     session_for,
 )
 from pytest_dogfood.provisioning.provisioner import ROUNDS, Provisioner, do_not_hold_together
-from pytest_dogfood.provisioning.replay import (
-    DeferredError,
-    FixtureValue,
-    Request,
-    denial,
-    forget_invalidated,
-    reproduction,
-    runner_for_journey,
-    unanswered,
-)
+from pytest_dogfood.provisioning.replay import DeferredError, FixtureValue, Request
 from pytest_dogfood.provisioning.workspace import ChainState
 from pytest_dogfood.scheduling.plan import PlannedJourney
 from pytest_dogfood.storage.journal import Why
@@ -115,7 +109,7 @@ class ItemRun(Struct, kw_only=True):
         self.request.fixture = fixture
         self._locks = workspace.named_locks()
         with room_for(len(self.provisioner.presence.graph.journeys)):
-            self.provisioner.gates.pass_all(self.planned.gates, self.request, self._locks)
+            self.provisioner.replayer.pass_gates(self.planned.gates, self.request, self._locks)
             self._acquire()
         if not self.journey.python:
             self.workdir = workspace.workdir_for(self.journey, self.state)
@@ -186,28 +180,23 @@ class ItemRun(Struct, kw_only=True):
 
         Raises ProductFailure if a probe says no, HarnessError if one cannot be run.
         """
-        presence, workspace = self.provisioner.presence, self.provisioner.presence.workspace
-        workspace.changes.note(f"the steps of {self.journey.id} ran")
+        presence = self.provisioner.presence
+        presence.workspace.changes.note(f"the steps of {self.journey.id} ran")
         for token in self.journey.establishes:
-            earlier = presence.registry.holding(token, presence.place_of(token, self.state))
+            earlier = presence.holding(token, self.state)
             if earlier is not None and earlier.by != self.journey.id:
                 self._established_before[token] = earlier
-        found = establish(
-            self.provisioner.presence,
+        denial = establish(
+            presence,
             self.provisioner.journal,
             self.journey,
             self.state,
             self.values,
             self.secret,
+            self.established,
         )
-        self.established.update(found.proofs)
-        if found.denied:
-            text = (
-                f"{denial(self.journey, found.denied)}\n\nreproduce: {reproduction(self.journey, workspace)}"
-            )
-            raise ProductFailure(f"{text}\n{self._whereabouts()}")
-        if found.unanswered:
-            raise unanswered(self.journey, found.unanswered)
+        if denial:
+            raise ProductFailure(f"{denial}\n{self._whereabouts()}")
 
     def clean_up(self) -> str:
         """Run the journey's clean-up steps, all of them, once; return what went wrong, or nothing."""

@@ -112,7 +112,7 @@ class ItemHooks:
         if planned is None or journey is None:
             return None
         presence = self._provisioner.presence
-        state = presence.workspace.place_of(presence.graph, journey)
+        state = presence.workspace.state_of(presence.graph, journey)
         run = ItemRun(
             journey=journey,
             planned=planned,
