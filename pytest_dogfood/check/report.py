@@ -21,8 +21,8 @@ from pytest_dogfood.scheduling.forecast import (
     predict_provisioning,
     provider_of,
 )
-from pytest_dogfood.scheduling.jobs import jobs_for
 from pytest_dogfood.scheduling.plan import UNKNOWN_DURATION, Plan, PlannedJourney
+from pytest_dogfood.scheduling.queue import jobs_for
 
 FORMAT_VERSION = 1
 """Version of the JSON. 1: the first."""

@@ -24,10 +24,8 @@ from pytest_dogfood.execution.output import is_full
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Journey, JourneyId
 from pytest_dogfood.report.manifest import Expected
-from pytest_dogfood.scheduling.jobs import GROUPING, in_group_order
-from pytest_dogfood.scheduling.plan import Plan, gates_by_tier, make_plan, weights
-from pytest_dogfood.scheduling.prerequisites import prerequisites_to_run
-from pytest_dogfood.scheduling.shards import Division, divide, file_of, fingerprint
+from pytest_dogfood.scheduling.plan import Plan, gates_by_tier, make_plan, prerequisites_to_run, weights
+from pytest_dogfood.scheduling.queue import GROUPING, in_group_order
 from pytest_dogfood.settings import Shard
 from pytest_dogfood.storage.files import read_as, write_whole
 
@@ -148,7 +146,7 @@ def select(
     plan = replace(plan, asks_at_run_time=any(map(_may_ask, here)))
     run_here = set(here)
     elsewhere = [item for item in part.elsewhere if item not in run_here]
-    gates = gates_by_tier(graph, _ids(selected))
+    gates = gates_by_tier(graph, _ids(selected) if elsewhere else ())
     return Selection(
         graph=graph,
         items=tuple(_in_order(here, plan, dist)),
@@ -168,6 +166,8 @@ def _part_of(
     committed: Mapping[str, float],
 ) -> _Part:
     """Divide the whole project, and only then the selection, so that every selection is divided alike."""
+    from pytest_dogfood.scheduling.shards import divide, file_of, fingerprint  # most runs have no shards
+
     division = divide(
         graph,
         [item.nodeid for item in collected if item.stash.get(JOURNEY, None) is None],
@@ -175,7 +175,15 @@ def _part_of(
         seconds=weights(graph.journeys.values(), seen={}, committed=committed),
         committed=committed,
     )
-    shards = [(item, _shard_of(item, graph, division)) for item in selected]
+    shards = [
+        (
+            item,
+            division.chains[graph.chains[_journey(item).id]]
+            if JOURNEY in item.stash
+            else division.files[file_of(item.nodeid)],
+        )
+        for item in selected
+    ]
     return _Part(
         here=[item for item, number in shards if number == shard.index],
         elsewhere=[item for item, number in shards if number != shard.index],
@@ -200,13 +208,6 @@ def _may_ask(item: pytest.Item) -> bool:
 
 def _ids(items: Sequence[pytest.Item]) -> list[JourneyId]:
     return [journey.id for item in items if (journey := item.stash.get(JOURNEY, None)) is not None]
-
-
-def _shard_of(item: pytest.Item, graph: CapabilityGraph, division: Division) -> int:
-    journey = item.stash.get(JOURNEY, None)
-    return (
-        division.files[file_of(item.nodeid)] if journey is None else division.chains[graph.chains[journey.id]]
-    )
 
 
 def _in_order(items: Sequence[pytest.Item], plan: Plan, dist: str) -> list[pytest.Item]:

@@ -10,9 +10,8 @@ from msgspec import Struct
 
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import ChainId, JourneyId, Scope, Token
-from pytest_dogfood.scheduling.jobs import Job
 from pytest_dogfood.scheduling.plan import Plan
-from pytest_dogfood.scheduling.queue import Queue
+from pytest_dogfood.scheduling.queue import Job, Queue
 from pytest_dogfood.walks import room_for
 
 
@@ -197,42 +196,26 @@ def critical_path(jobs: Sequence[Job]) -> tuple[tuple[int, ...], float]:
     No order of the jobs takes less; the way does not pass along a chain, whose order may be another one.
     """
     by_index = {job.index: job for job in jobs}
-    order = _in_one_order(jobs)
+    queue = Queue(jobs)
+    queue.add_worker("all")
     length: dict[int, float] = {}
     before: dict[int, int | None] = {}
-    for index in order:
-        before[index] = max(by_index[index].after, key=lambda other: length[other], default=None)
-        behind = before[index]
-        length[index] = by_index[index].weight + (length[behind] if behind is not None else 0.0)
-    last = max(length, key=lambda index: length[index], default=None)
+    chains: dict[str, float] = defaultdict(float)
+    while indices := queue.next_for("all"):
+        for index in indices:
+            job = by_index[index]
+            before[index] = behind = max(job.after, key=length.__getitem__, default=None)
+            length[index] = job.weight + (length[behind] if behind is not None else 0.0)
+            if job.chain is not None:
+                chains[job.chain] += job.weight
+            queue.finish(index)
+    last = max(length, key=length.__getitem__, default=None)
     seconds = length[last] if last is not None else 0.0
-    chains = seconds_per_chain(jobs)
-    heaviest = max(chains, key=lambda chain: chains[chain], default=None)
+    heaviest = max(chains, key=chains.__getitem__, default=None)
     if heaviest is not None and chains[heaviest] > seconds:
-        return tuple(index for index in order if by_index[index].chain == heaviest), chains[heaviest]
+        return tuple(index for index in length if by_index[index].chain == heaviest), chains[heaviest]
     path: list[int] = []
     while last is not None:
         path.append(last)
         last = before[last]
     return tuple(reversed(path)), seconds
-
-
-def _in_one_order(jobs: Sequence[Job]) -> tuple[int, ...]:
-    """Return the jobs in the order in which a single worker would run them."""
-    queue = Queue(jobs)
-    queue.add_worker("all")
-    order: list[int] = []
-    while indices := queue.next_for("all"):
-        for index in indices:
-            order.append(index)
-            queue.finish(index)
-    return tuple(order)
-
-
-def seconds_per_chain(jobs: Sequence[Job]) -> dict[str, float]:
-    """Sum the weights of each chain."""
-    sums: dict[str, float] = defaultdict(float)
-    for job in jobs:
-        if job.chain is not None:
-            sums[job.chain] += job.weight
-    return dict(sums)

@@ -41,20 +41,15 @@ class Lifetimes:
             token = over.pop()
             self._reasons[token] -= 1
             if not self._reasons[token]:
-                died += self._and_what_dies_with(token)
+                # What rests on others comes first, and so before the token with which it dies.
+                dying = reachable(
+                    [token],
+                    lambda one: (top for top in self._dies_with.get(one, ()) if top not in self._dead),
+                )
+                self._dead.update(dying)
+                died += reversed(dying)
                 over += self._rests_on.get(token, ())
         return tuple(died)
-
-    def _and_what_dies_with(self, token: Token) -> list[Token]:
-        """Return a token that has died after all that rests on it and is not yet dead; what rests on others first."""
-        found = {token: None}
-        waiting = [token]
-        while waiting:
-            new = [one for one in self._dies_with.pop(waiting.pop(), ()) if one not in self._dead]
-            found.update(dict.fromkeys(new))
-            waiting += new
-        self._dead.update(found)
-        return [*reversed(found)]
 
     def below(self, tokens: Iterable[Token]) -> frozenset[Token]:
         """Return `tokens`, and all that they rest on, also by way of others."""

@@ -1,4 +1,7 @@
-"""What runs where after what: from the graph of the project and a selection to a plan that every process can read."""
+"""What runs where after what: from the graph of the project and a selection to a plan that every process can read.
+
+A selection, as by -k, may leave out what cannot be replayed; that comes back into it first (`prerequisites_to_run`).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import msgspec
 from msgspec import Struct, field
 
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import ChainId, Journey, JourneyId, Tier, Token
+from pytest_dogfood.journey import ChainId, Journey, JourneyId, Scope, Tier, Token
 from pytest_dogfood.walks import in_order, reachable
 
 
@@ -98,13 +101,12 @@ def make_plan(
     """Plan a run of `selected`, which keeps its order as far as the requirements allow.
 
     `gates` are the journeys that count as gates if they say so (default: the selection), those of other shards
-    included, which are replayed for whoever stands behind them; `durations` maps
-    node ids to seconds seen earlier.
+    included, which are replayed for what stands behind them; `durations` has the weight of each node id, in seconds.
     """
-    in_run = selected if gates is None else tuple(gates)
+    in_run = frozenset(selected if gates is None else gates)
     closed_by = gates_by_tier(graph, in_run)
     numbers = {chain: number for number, chain in enumerate(dict.fromkeys(graph.chains.values()))}
-    reach = _within(graph, selected, frozenset(in_run))
+    reach = _reach_within(graph, selected, in_run, closed_by)
     planned: dict[JourneyId, PlannedJourney] = {}
     for journey_id in selected:
         journey = graph.journeys[journey_id]
@@ -122,16 +124,15 @@ def make_plan(
             number=numbers[chain],
             after=after,
             gates=behind,
-            weight=_weight(journey, durations or {}),
+            weight=(durations or {}).get(journey.nodeid, UNKNOWN_DURATION),
             tier=journey.tier,
             requires=required,
             establishes=tuple(journey.establishes),
             uses=tuple(dict.fromkeys(named)),
             prerequisite=journey_id in prerequisites,
         )
-    stories = {one.id for one in graph.journeys.values() if one.keeps_file_order}
     return Plan(
-        journeys=tuple(planned[one] for one in _order(planned, stories)),
+        journeys=tuple(planned[one] for one in _order(graph, planned)),
         rests_on=_what_tokens_rest_on(graph, planned),
     )
 
@@ -180,30 +181,26 @@ def _rests_on(
     return lower in seen
 
 
-def _order(
-    planned: Mapping[JourneyId, PlannedJourney], stories: AbstractSet[JourneyId]
-) -> tuple[JourneyId, ...]:
+def _order(graph: CapabilityGraph, planned: Mapping[JourneyId, PlannedJourney]) -> tuple[JourneyId, ...]:
     """Order the items so that each stands behind those it comes after, otherwise as given.
 
-    Within a chain, of those that are ready, what another worker waits for comes first, except from tests that tell
-    a story. This order holds for any number of workers and any durations: neither may decide what an item finds.
+    Within a chain, of those that are ready, what another worker waits for comes first, be it by way of others of the
+    chain, except from tests that tell a story. This order holds for any number of workers and any durations: neither
+    may decide what an item finds.
     """
     before = {journey: one.after for journey, one in planned.items()}
+    elsewhere = (
+        other for one in planned.values() for other in one.after if planned[other].chain != one.chain
+    )
+    awaited = reachable(elsewhere, before.__getitem__)
+    first = {journey for journey in awaited if not graph.journeys[journey].keeps_file_order}
     last: dict[ChainId, JourneyId] = {}
     one_by_one: dict[JourneyId, tuple[JourneyId, ...]] = {}
-    for journey in in_order(before, first=_awaited_elsewhere(planned) - stories):
+    for journey in in_order(before, first=first):
         chain = planned[journey].chain
         one_by_one[journey] = (*before[journey], *((last[chain],) if chain in last else ()))
         last[chain] = journey
     return in_order({journey: one_by_one[journey] for journey in planned})
-
-
-def _awaited_elsewhere(planned: Mapping[JourneyId, PlannedJourney]) -> set[JourneyId]:
-    """Name the items that those of another chain come after, be it by way of their own chain."""
-    elsewhere = (
-        other for one in planned.values() for other in one.after if planned[other].chain != one.chain
-    )
-    return set(reachable(elsewhere, lambda journey: planned[journey].after))
 
 
 def gates_by_tier(graph: CapabilityGraph, among: Iterable[JourneyId]) -> dict[Tier, tuple[JourneyId, ...]]:
@@ -220,8 +217,11 @@ class _Reach(Struct, frozen=True):
     of_gates: tuple[Token, ...] = ()
 
 
-def _within(
-    graph: CapabilityGraph, selected: Collection[JourneyId], in_run: AbstractSet[JourneyId]
+def _reach_within(
+    graph: CapabilityGraph,
+    selected: Collection[JourneyId],
+    in_run: AbstractSet[JourneyId],
+    gates: Mapping[Tier, tuple[JourneyId, ...]],
 ) -> dict[JourneyId, _Reach]:
     """For each selected journey those of the others that it comes after, also by way of journeys left out.
 
@@ -231,7 +231,8 @@ def _within(
     """
     here = set(selected)
     everything = selected if len(here) == len(graph.journeys) else graph.ordered(graph.journeys)
-    behind_gates = _reach_of_gates(graph, here, in_run)
+    some_run_elsewhere = any(gates.values()) and not in_run <= here
+    behind_gates = _reach_of_gates(graph, here, in_run, gates) if some_run_elsewhere else {}
     reach: dict[JourneyId, _Reach] = {}
     for journey in everything:
         before = graph.prerequisites[journey]
@@ -248,12 +249,12 @@ def _within(
 
 
 def _reach_of_gates(
-    graph: CapabilityGraph, here: AbstractSet[JourneyId], in_run: AbstractSet[JourneyId]
+    graph: CapabilityGraph,
+    here: AbstractSet[JourneyId],
+    in_run: AbstractSet[JourneyId],
+    gates: Mapping[Tier, tuple[JourneyId, ...]],
 ) -> dict[Tier, _Reach]:
-    """Return the reach of gates, by the tier of those who stand behind them, where other shards run some of these."""
-    gates = gates_by_tier(graph, in_run)
-    if in_run <= here or not any(gates.values()):
-        return {}
+    """Return the reach of gates, by the tier of what stands behind them, where other shards run some of these."""
     found: dict[Tier, _Reach] = {}
     for tier, waiting in gates.items():
         left_out: dict[JourneyId, None] = {}
@@ -273,15 +274,89 @@ def _reach_of_gates(
     return found
 
 
-def _weight(journey: Journey, durations: Mapping[str, float]) -> float:
-    seen = durations.get(journey.nodeid)
-    if seen is not None:
-        return seen
-    return UNKNOWN_DURATION if journey.estimate is None else journey.estimate
-
-
 def usual_duration(known: Collection[float]) -> float:
     """Return the median of the durations that are known, in seconds: what the others may take."""
     from statistics import median  # whoever leads a run of plain tests needs none of it
 
     return median(known) if known else UNKNOWN_DURATION
+
+
+def prerequisites_to_run(
+    graph: CapabilityGraph, selected: Collection[JourneyId], *, elsewhere: Collection[JourneyId] = ()
+) -> tuple[JourneyId, ...]:
+    """Name the journeys that must come back into a selection as items, since they cannot be replayed for others.
+
+    A Python test cannot be replayed within another's set-up, nor what uses fixtures; nor can, on any worker but their
+    own, what needs them, or what a fixture provides, in the state of its chain. All else is left to be provisioned.
+    Of what may establish a needed token all come back that cannot be replayed: any other may fail, and then one that
+    passes is enough. `elsewhere` are the items of other shards. What would come back if there were no shards comes back
+    here too, where something here needs it. Gates of other shards are needed by those that stand behind them. In which
+    order the items stand changes nothing.
+    """
+    if not graph.fixtures and not any(map(_is_run_by_pytest, graph.journeys.values())):
+        return ()
+    replayable = _replayable(graph)
+    present = set(selected)
+    wanted: dict[JourneyId, None] = {}
+    seen: set[Token] = set()
+    waiting: list[Token] = []
+    everywhere = present.union(elsewhere)
+    # What runs without shards comes to the same on each of them.
+    in_run = everywhere.union(prerequisites_to_run(graph, everywhere) if elsewhere else ())
+    brought_without_shards = in_run - everywhere
+    gates = gates_by_tier(graph, (journey for journey in elsewhere if journey not in present))
+    asked: set[Tier] = set()
+
+    def wait_for_needs(journey: Journey) -> None:
+        waiting.extend(graph.needed_by(journey))
+        if journey.id in in_run and journey.tier not in asked:
+            asked.add(journey.tier)
+            come_about(gates[journey.tier], anywhere=True)
+
+    def come_about(journeys: Iterable[JourneyId], *, anywhere: bool) -> None:
+        for journey in reachable(journeys, lambda one: graph.journeys[one].follows):
+            found = graph.journeys[journey]
+            in_reach = journey in replayable if anywhere else not _is_run_by_pytest(found)
+            if journey not in present and (not in_reach or journey in brought_without_shards):
+                wanted[journey] = None
+            wait_for_needs(found)
+
+    for journey in filter(present.__contains__, graph.journeys):
+        wait_for_needs(graph.journeys[journey])
+        come_about(graph.journeys[journey].follows, anywhere=False)
+    present.update(wanted)
+    while waiting:
+        token = waiting.pop()
+        if token not in seen and not graph.has_independent_provider(token):
+            seen.add(token)
+            come_about(graph.establishing(token), anywhere=graph.scope_of(token) is Scope.MACHINE)
+            present.update(wanted)
+            in_run.update(wanted)
+    return tuple(journey for journey in graph.journeys if journey in wanted)
+
+
+def _is_run_by_pytest(journey: Journey) -> bool:
+    """Return whether a journey is a test, or uses fixtures: those of another item may be others, or none."""
+    return journey.python or bool(journey.use)
+
+
+def _replayable(graph: CapabilityGraph) -> set[JourneyId]:
+    """Return the journeys that can be replayed on whatever worker needs them.
+
+    Machine-wide tokens are in reach of any of them, whatever has brought them about. What a fixture provides is not: it
+    is set up for an item, where that can see it and in the state of its chain.
+    """
+    found: set[JourneyId] = set()
+
+    def can_be_had(token: Token) -> bool:
+        if token in graph.fixtures:
+            return False
+        if graph.scope_of(token) is Scope.MACHINE or graph.has_own_provider(token):
+            return True
+        return all(member in found for member in graph.establishing(token))
+
+    for journey_id in graph.ordered(graph.journeys):  # each rests on what is known by then
+        journey = graph.journeys[journey_id]
+        if not _is_run_by_pytest(journey) and all(map(can_be_had, graph.needed_by(journey))):
+            found.add(journey_id)
+    return found

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from functools import cache, partial
 from math import fsum
 
 from msgspec import Struct
@@ -65,26 +66,30 @@ def divide(
 
     `seconds` has a weight for every journey, `committed` what the committed file says; both by node id.
     """
-    names = _names_of_chains(graph)
+    first: dict[ChainId, JourneyId] = {}
+    for journey_id, chain in graph.chains.items():
+        first[chain] = min(journey_id, first.get(chain, journey_id))
+    # After the first of its members by name: a chain's own name goes by the order of journeys.
+    names = {chain: f"chain {journey_id}" for chain, journey_id in first.items()}
     parts: dict[str, list[float]] = defaultdict(list)
     needs: dict[str, dict[str, float]] = defaultdict(dict)
     brings: dict[str, set[str]] = defaultdict(set)
-    costs = _Costs(graph, seconds)
+    cost_of = cache(partial(_cost_of, graph, seconds))
     for journey in graph.journeys.values():
         name = names[graph.chains[journey.id]]
         parts[name].append(seconds[journey.nodeid])
         brings[name].update(journey.establishes)
         for token in graph.needed_by(journey):
             if graph.scope_of(token) is Scope.MACHINE:
-                needs[name][token] = costs.of(token)
+                needs[name][token] = cost_of(token)
     usual = usual_duration(committed.values())
     for nodeid in plain:
-        parts[_name_of_file(nodeid)].append(committed.get(nodeid, usual))
+        parts[f"file {file_of(nodeid)}"].append(committed.get(nodeid, usual))
     # fsum rounds once, so the order of the parts does not show in the last digit, and so in a tie.
     shards = partition({name: fsum(parts[name]) for name in parts}, total, needs=needs, brings=brings)
     return Division(
         chains={chain: shards[name] for chain, name in names.items()},
-        files={file_of(nodeid): shards[_name_of_file(nodeid)] for nodeid in plain},
+        files={file_of(nodeid): shards[f"file {file_of(nodeid)}"] for nodeid in plain},
     )
 
 
@@ -92,55 +97,24 @@ def file_of(nodeid: str) -> str:
     return nodeid.partition("::")[0]
 
 
-def _name_of_file(nodeid: str) -> str:
-    return f"file {file_of(nodeid)}"
+def _cost_of(graph: CapabilityGraph, seconds: Mapping[str, float], token: Token) -> float:
+    """Return what a machine-wide token costs, in seconds, on each further shard that needs it.
 
-
-def _names_of_chains(graph: CapabilityGraph) -> dict[ChainId, str]:
-    """Name each chain after the first of its members by name: a chain's own name goes by the order of journeys."""
-    first: dict[ChainId, JourneyId] = {}
-    for journey, chain in graph.chains.items():
-        first[chain] = min(journey, first.get(chain, journey))
-    return {chain: f"chain {journey}" for chain, journey in first.items()}
-
-
-class _Costs:
-    """What a machine-wide token costs, in seconds, on each further shard that needs it."""
-
-    def __init__(self, graph: CapabilityGraph, seconds: Mapping[str, float]) -> None:
-        self._graph = graph
-        self._seconds = seconds
-        self._known: dict[Token, float] = {}
-
-    def of(self, token: Token) -> float:
-        """Count the provider, or else the replay of an establishing journey with all that it rests on in its chain."""
-        if token not in self._known:
-            self._known[token] = self._counted(token)
-        return self._known[token]
-
-    def _counted(self, token: Token) -> float:
-        seen: set[Token] = set()
-        parts: dict[str, float] = {}
-        waiting = [token]
-        while waiting:
-            one = waiting.pop()
-            if one in seen:
-                continue
-            seen.add(one)
-            if self._graph.has_independent_provider(one):
-                parts[one] = UNKNOWN_DURATION
-                continue
-            replayed = min(self._graph.establishing(one), default=None)
-            if replayed is not None:
-                journey = self._graph.journeys[replayed]
-                parts[journey.nodeid] = self._seconds[journey.nodeid]
-                # Machine-wide tokens that the replay needs are needs of the same unit, and counted there.
-                waiting += [
-                    needed
-                    for needed in self._graph.needed_by(journey)
-                    if self._graph.scope_of(needed) is Scope.CHAIN
-                ]
-        return fsum(parts.values())
+    That is its provider, or else the replay of an establishing journey with all that it rests on in its chain.
+    """
+    parts: dict[str, float] = {}
+    found = {token: None}
+    for one in (waiting := [token]):  # grows while it is read
+        if graph.has_independent_provider(one):
+            parts[one] = UNKNOWN_DURATION
+        elif establishing := graph.establishing(one):
+            journey = graph.journeys[min(establishing)]
+            parts[journey.nodeid] = seconds[journey.nodeid]
+            # Machine-wide tokens that the replay needs are needs of the same unit, and counted there.
+            needed = [need for need in graph.needed_by(journey) if graph.scope_of(need) is Scope.CHAIN]
+            waiting += [need for need in needed if need not in found]
+            found.update(dict.fromkeys(needed))
+    return fsum(parts.values())
 
 
 def fingerprint(graph: CapabilityGraph) -> str:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pytest_dogfood.execution.interruption import Interruption
     from pytest_dogfood.provisioning.release import MachineRelease
     from pytest_dogfood.report.manifest import Expected
-    from pytest_dogfood.scheduling.jobs import Job
+    from pytest_dogfood.scheduling.queue import Job
     from pytest_dogfood.session.cancellation import Cancellation
     from pytest_dogfood.session.listener import Listener
     from pytest_dogfood.session.worker import ItemRunner
@@ -132,7 +132,7 @@ class Leader:
     def jobs(self, ids: Sequence[str]) -> Sequence[Job]:
         """Tell the scheduler what depends on what, as the workers have found it."""
         from pytest_dogfood.collection.selection import read_worker_selection
-        from pytest_dogfood.scheduling.jobs import jobs_for
+        from pytest_dogfood.scheduling.queue import jobs_for
 
         if self._lease is None:
             raise pytest.UsageError("nothing is run under --collect-only")

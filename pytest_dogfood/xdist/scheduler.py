@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from pytest_dogfood.scheduling.jobs import in_chain_order
-from pytest_dogfood.scheduling.queue import Queue
+from pytest_dogfood.scheduling.queue import Queue, in_chain_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_dogfood.scheduling.jobs import Job
+    from pytest_dogfood.scheduling.queue import Job
 
 
 class OrderViolationError(Exception):
@@ -142,7 +141,7 @@ class DogfoodScheduler:
             return False
         if self._lost_a_worker:
             self._settle_the_loss(self._queue)
-        elif self._queue.is_busy:  # read after every event of every worker, so the usual case is the shortest
+        elif self._queue.running:  # read after every event of every worker, so the usual case is the shortest
             return False
         if self._queue.is_done:
             return True

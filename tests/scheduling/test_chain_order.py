@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability, ChainId, JourneyId, Scope, Tier, Token
 from pytest_dogfood.scheduling.forecast import forecast
-from pytest_dogfood.scheduling.jobs import jobs_for
 from pytest_dogfood.scheduling.plan import Plan, make_plan
+from pytest_dogfood.scheduling.queue import jobs_for
 from tests.support.played_workers import Simulation
 from tests.support.small_graphs import HERE, journey
 from tests.support.strategies import dice, scenes

@@ -5,9 +5,9 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from pytest_dogfood.scheduling.forecast import Forecast, critical_path, forecast, seconds_per_chain
-from pytest_dogfood.scheduling.jobs import Job, jobs_for
+from pytest_dogfood.scheduling.forecast import Forecast, critical_path, forecast
 from pytest_dogfood.scheduling.plan import make_plan
+from pytest_dogfood.scheduling.queue import Job, jobs_for
 from tests.support.strategies import Scene, scenes
 
 
@@ -74,7 +74,6 @@ def test_the_critical_path_is_the_longest_way_and_a_chain_is_a_way() -> None:
     ]
     path, length = critical_path(jobs)
     assert (sorted(path), length) == ([1, 2], 9.0)
-    assert seconds_per_chain(jobs) == {"c": 9.0}
 
 
 def test_a_run_without_workers_is_refused() -> None:

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from pytest_dogfood.scheduling.jobs import group_of, in_group_order, jobs_for
 from pytest_dogfood.scheduling.plan import Plan, make_plan
-from pytest_dogfood.scheduling.queue import Queue
+from pytest_dogfood.scheduling.queue import Queue, group_of, in_group_order, jobs_for
 from pytest_dogfood.walks import in_preferred_order
 from tests.support.played_workers import Simulation
 from tests.support.strategies import dice, scenes

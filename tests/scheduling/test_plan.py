@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability, Journey, JourneyId, Scope, Tier, Token
 from pytest_dogfood.outcomes import Cause, JourneyResult, Outcome, Proof, Provisioned
-from pytest_dogfood.scheduling.plan import UNKNOWN_DURATION, PlannedJourney, gates_by_tier, make_plan
+from pytest_dogfood.scheduling.plan import UNKNOWN_DURATION, PlannedJourney, gates_by_tier, make_plan, weights
 from pytest_dogfood.scheduling.shards import partition
 from tests.support.strategies import ANYWHERE, new_journey
 
@@ -127,7 +127,8 @@ def test_a_duration_seen_earlier_outweighs_an_estimate(
     estimate: float | None, seen: dict[str, float], weight: float
 ) -> None:
     graph = CapabilityGraph([journey("a", estimate=estimate)])
-    assert make_plan(graph, [JourneyId("a")], durations=seen).journeys[0].weight == weight
+    durations = weights(graph.journeys.values(), seen=seen, committed={})
+    assert make_plan(graph, [JourneyId("a")], durations=durations).journeys[0].weight == weight
 
 
 def test_different_plans_have_different_digests() -> None:

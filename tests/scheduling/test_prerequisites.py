@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability, JourneyId, Scope, Step, Tier, Token
-from pytest_dogfood.scheduling.prerequisites import prerequisites_to_run
+from pytest_dogfood.scheduling.plan import prerequisites_to_run
 from tests.scheduling.test_plan import journey
 from tests.support.strategies import ANYWHERE
 

@@ -5,8 +5,7 @@ from collections import Counter
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from pytest_dogfood.scheduling.jobs import Job, in_chain_order
-from pytest_dogfood.scheduling.queue import LARGEST_BATCH_BESIDE_A_GRAPH, Queue
+from pytest_dogfood.scheduling.queue import LARGEST_BATCH_BESIDE_A_GRAPH, Job, Queue, in_chain_order
 from pytest_dogfood.xdist.scheduler import OrderCheck, OrderViolationError
 
 

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from random import Random
 
 from pytest_dogfood.journey import ChainId, Journey, JourneyId, Token
-from pytest_dogfood.scheduling.jobs import jobs_for
 from pytest_dogfood.scheduling.plan import Plan, gates_by_tier
-from pytest_dogfood.scheduling.queue import Queue
+from pytest_dogfood.scheduling.queue import Queue, jobs_for
 from tests.support.strategies import Scene
 
 Place = tuple[str, str]

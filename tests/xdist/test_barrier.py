@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 ONE_BY_ONE = """
     \"\"\"Sends every test alone and in order, so that there is a barrier between any two.\"\"\"
     from pytest_dogfood.xdist.barrier import BarrierPlugin
-    from pytest_dogfood.scheduling.jobs import Job
+    from pytest_dogfood.scheduling.queue import Job
     from pytest_dogfood.xdist.controller import ControllerPlugin
 
     class OneByOne:

@@ -17,7 +17,7 @@ DISTRIBUTED = '''
     import pytest
 
     from pytest_dogfood.xdist.barrier import BarrierPlugin
-    from pytest_dogfood.scheduling.jobs import Job
+    from pytest_dogfood.scheduling.queue import Job
     from pytest_dogfood.xdist.controller import ControllerPlugin
 
     class Source:

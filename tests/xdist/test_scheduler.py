@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_dogfood.scheduling.jobs import Job
+from pytest_dogfood.scheduling.queue import Job
 from pytest_dogfood.xdist.scheduler import DeadlockError, DogfoodScheduler, OrderViolationError
 
 if TYPE_CHECKING:
