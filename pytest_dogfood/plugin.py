@@ -7,7 +7,7 @@ import sys
 from argparse import Namespace
 from functools import partial
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -16,33 +16,68 @@ if TYPE_CHECKING:
 
 Number = TypeVar("Number", int, float)
 
+FLAG: dict[str, Any] = {"action": "store_true"}
+
 OPTIONS = {
-    "dogfood": ("bool", False, "run journey files and the capability graph, as --dogfood does"),
-    "dogfood_files": ("args", None, "patterns of journey files' names"),
-    "dogfood_provision": ("string", None, "auto or never: whether missing tokens may be brought about"),
-    "dogfood_blocked": ("args", None, "tokens that are known not to be had at present"),
-    "dogfood_keep": ("bool", False, "keep state and working directories after the run"),
-    "dogfood_shard": ("string", None, "the part I/N of the project to run"),
-    "dogfood_secrets": ("args", None, "names of environment variables whose values are never shown"),
-    "dogfood_min_measured": ("string", None, "percentage of journeys that must be measured (default 50)"),
-    "dogfood_timeout": ("string", None, "seconds a step may take where nothing nearer says so (default 300)"),
-    "dogfood_actor": ("string", None, "command of the actor that decides what steps without a command need"),
-    "dogfood_actor_actions": ("string", None, "actions an actor may do in one journey (default 50)"),
-    "dogfood_actor_turns": ("string", None, "times an actor may answer in one step (default 20)"),
-    "dogfood_actor_action_timeout": ("string", None, "seconds one action of an actor may take (default 60)"),
-    "dogfood_actor_answer_timeout": ("string", None, "seconds an actor may take to answer (default 120)"),
-    "dogfood_state_root": ("string", None, "directory for the states of runs; a short path, for sockets"),
-    "dogfood_dependency_markers": ("bool", False, "go by the marks of pytest-dependency, under --dogfood"),
+    "--dogfood": (FLAG, "run journey files and the capability graph"),
+    "--dogfood-check": (FLAG, "validate the graph and print the plan; run nothing"),
+    "--dogfood-format": (
+        {"choices": ("text", "json"), "default": "text"},
+        "output format of --dogfood-check (default: text)",
+    ),
+    "--dogfood-strict": (FLAG, "let --dogfood-check count warnings as errors"),
+    "--dogfood-workers": (
+        {"type": int, "metavar": "N"},
+        "plan for N workers under --dogfood-check (default: as -n says)",
+    ),
+    "--dogfood-manifest": (
+        {"metavar": "PATH"},
+        "where a shard writes its manifest, relative to the rootdir (default: dogfood-shard-I-of-N.json)",
+    ),
+    "--dogfood-shard": ({"metavar": "I/N"}, "run part I of N of the project, counted from 1"),
+    "--dogfood-provision": (
+        {"choices": ("auto", "never")},
+        "whether a missing token may be brought about (default: auto)",
+    ),
+    "--dogfood-blocked": (
+        {"action": "append", "metavar": "TOKEN"},
+        "declare a token that cannot be had at present: what requires it is deferred; may be repeated",
+    ),
+    "--dogfood-keep": (FLAG, "keep state and working directories after the run"),
+    "--dogfood-actor": (
+        {"metavar": "COMMAND"},
+        "let this program decide what steps without a command need (ini dogfood_actor)",
+    ),
+    "--dogfood-record": ({"metavar": "DIR"}, "keep the commands that actors give, one file per journey"),
+    "--dogfood-replay": ({"metavar": "DIR"}, "run recorded commands, without any actor"),
+    "--dogfood-consistency": (
+        FLAG,
+        "check the task blocks of workplans against the hub, as items; nothing is written",
+    ),
+    "--dogfood-consistency-offline": (FLAG, "the same without a git fetch"),
+    "--dogfood-consistency-strict": (FLAG, "the same, and let a warning fail its item"),
 }
 
+INI_KEYS = {
+    "dogfood": ("bool", "run journey files and the capability graph, as --dogfood does"),
+    "dogfood_files": ("args", "patterns of journey files' names"),
+    "dogfood_provision": ("string", "auto or never: whether missing tokens may be brought about"),
+    "dogfood_blocked": ("args", "tokens that are known not to be had at present"),
+    "dogfood_keep": ("bool", "keep state and working directories after the run"),
+    "dogfood_shard": ("string", "the part I/N of the project to run"),
+    "dogfood_secrets": ("args", "names of environment variables whose values are never shown"),
+    "dogfood_min_measured": ("string", "percentage of journeys that must be measured (default 50)"),
+    "dogfood_timeout": ("string", "seconds a step may take where nothing nearer says so (default 300)"),
+    "dogfood_actor": ("string", "command of the actor that decides what steps without a command need"),
+    "dogfood_actor_actions": ("string", "actions an actor may do in one journey (default 50)"),
+    "dogfood_actor_turns": ("string", "times an actor may answer in one step (default 20)"),
+    "dogfood_actor_action_timeout": ("string", "seconds one action of an actor may take (default 60)"),
+    "dogfood_actor_answer_timeout": ("string", "seconds an actor may take to answer (default 120)"),
+    "dogfood_state_root": ("string", "directory for the states of runs; a short path, for sockets"),
+    "dogfood_dependency_markers": ("bool", "go by the marks of pytest-dependency, under --dogfood"),
+}
 
 JOURNEY_ENDINGS = tuple(f".journey.{ending}" for ending in ("yaml", "yml", "json", "sh"))
-
-CONSISTENCY = {
-    "--dogfood-consistency": "check the task blocks of workplans against the hub, as items; nothing is written",
-    "--dogfood-consistency-offline": "the same without a git fetch",
-    "--dogfood-consistency-strict": "the same, and let a warning fail its item",
-}
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -54,75 +89,22 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     group = parser.getgroup("dogfood", "journeys that depend on each other (dogfood)")
-    group.addoption("--dogfood", action="store_true", help="run journey files and the capability graph")
-    group.addoption(
-        "--dogfood-check",
-        action="store_true",
-        help="validate the graph and print the plan; run nothing",
-    )
-    group.addoption(
-        "--dogfood-format",
-        choices=("text", "json"),
-        default="text",
-        help="output format of --dogfood-check (default: text)",
-    )
-    group.addoption(
-        "--dogfood-strict", action="store_true", help="let --dogfood-check count warnings as errors"
-    )
-    group.addoption(
-        "--dogfood-workers",
-        type=int,
-        metavar="N",
-        help="plan for N workers under --dogfood-check (default: as -n says)",
-    )
-    group.addoption(
-        "--dogfood-manifest",
-        metavar="PATH",
-        help="where a shard writes its manifest, relative to the rootdir (default: dogfood-shard-I-of-N.json)",
-    )
-    group.addoption("--dogfood-shard", metavar="I/N", help="run part I of N of the project, counted from 1")
-    group.addoption(
-        "--dogfood-provision",
-        choices=("auto", "never"),
-        help="whether a missing token may be brought about (default: auto)",
-    )
-    group.addoption(
-        "--dogfood-blocked",
-        action="append",
-        metavar="TOKEN",
-        help="declare a token that cannot be had at present: what requires it is deferred; may be repeated",
-    )
-    group.addoption(
-        "--dogfood-keep", action="store_true", help="keep state and working directories after the run"
-    )
-    group.addoption(
-        "--dogfood-actor",
-        metavar="COMMAND",
-        help="let this program decide what steps without a command need (ini dogfood_actor)",
-    )
-    group.addoption(
-        "--dogfood-record", metavar="DIR", help="keep the commands that actors give, one file per journey"
-    )
-    group.addoption("--dogfood-replay", metavar="DIR", help="run recorded commands, without any actor")
-    for option, text in CONSISTENCY.items():
-        group.addoption(option, action="store_true", help=text)
+    for option, (kind, text) in OPTIONS.items():
+        group.addoption(option, help=text, **kind)
     parser.addini("dogfood_hub", "URL of the hub, for --dogfood-consistency and the command dogfood")
-    for name, (kind, default, text) in OPTIONS.items():
-        parser.addini(name, text, type=kind, default=default)  # type: ignore[arg-type]
+    for name, (ini_type, text) in INI_KEYS.items():
+        default = False if ini_type == "bool" else None
+        parser.addini(name, text, type=ini_type, default=default)  # type: ignore[arg-type]
     if find_spec("pytest_dependency") is None or pluginmanager.is_blocked("dependency"):
-        _add_options_of_pytest_dependency(parser)
-
-
-def _add_options_of_pytest_dependency(parser: pytest.Parser) -> None:
-    """Know the two options of a plugin that is not there, so that a suite written for it starts as it is."""
-    parser.addini(
-        "automark_dependency", "let tests depend on any test, marked or not", type="bool", default=False
-    )
-    parser.getgroup("dogfood").addoption(
-        "--ignore-unknown-dependency",
-        action="store_true",
-        help="with dogfood_dependency_markers, ignore dependencies on tests that are not selected",
-    )
+        # So that a suite which was written for that plugin starts as it is.
+        group.addoption(
+            "--ignore-unknown-dependency",
+            action="store_true",
+            help="with dogfood_dependency_markers, ignore dependencies on tests that are not selected",
+        )
+        parser.addini(
+            "automark_dependency", "let tests depend on any test, marked or not", type="bool", default=False
+        )
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -131,7 +113,9 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     if early_config.known_args_namespace.dogfood_check:
         early_config.add_cleanup(partial(setattr, sys, "dont_write_bytecode", sys.dont_write_bytecode))
         sys.dont_write_bytecode = True
-    if is_on(early_config, early_config.known_args_namespace) and goes_by_dependency_marks(early_config):
+    if is_on(early_config, early_config.known_args_namespace) and early_config.getini(
+        "dogfood_dependency_markers"
+    ):
         from pytest_dogfood.collection.dependency_marks import stand_in
 
         stand_in(early_config)  # before conftest files import what it stands in for
@@ -146,7 +130,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if any(config.getoption(option.removeprefix("--").replace("-", "_")) for option in CONSISTENCY):
+    if any(config.getoption(f"dogfood_consistency{which}") for which in ("", "_offline", "_strict")):
         from pytest_dogfood.consistency.pytest_plugin import Consistency
 
         config.pluginmanager.register(Consistency(config), "dogfood-consistency")
@@ -158,7 +142,8 @@ def pytest_configure(config: pytest.Config) -> None:
         register_plugins(config, read_settings(config))
         return
     _refuse_what_would_be_ignored(config)
-    if has_opted_in(config):
+    # The project is one of ours.
+    if any(map(config.getini, INI_KEYS)) or (config.rootpath / "dogfood.yaml").is_file():
         _declare_markers(config)
         from pytest_dogfood.session.off import AbsentFixtures, OffPlugin
 
@@ -167,8 +152,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _refuse_what_would_be_ignored(config: pytest.Config) -> None:
-    """Let nobody take the whole project for a shard of it, or what was never acted for a recording."""
-    named = [path for path in map(_file_of, config.args) if path.endswith(JOURNEY_ENDINGS)]
+    """Do not let the whole project be taken for a shard of it, or what was never acted for a recording."""
+    files = [argument.partition("::")[0] for argument in config.args]
+    named = [path for path in files if path.endswith(JOURNEY_ENDINGS)]
     if named:
         from pytest_dogfood.session.off import NamedWhileOff
 
@@ -181,7 +167,7 @@ def _refuse_what_would_be_ignored(config: pytest.Config) -> None:
 
 
 def _refuse_what_only_a_check_does(config: pytest.Config) -> None:
-    """Let nobody believe that a run was as strict as the check would have been."""
+    """Do not let a run be taken for as strict as the check would have been."""
     if config.getoption("dogfood_check"):
         return
     for option, default in (("strict", False), ("format", "text"), ("workers", None)):
@@ -191,42 +177,22 @@ def _refuse_what_only_a_check_does(config: pytest.Config) -> None:
             )
 
 
-def _file_of(argument: str) -> str:
-    return argument.partition("::")[0]
-
-
 def is_on(config: pytest.Config, options: Namespace) -> bool:
     return bool(options.dogfood or options.dogfood_check or config.getini("dogfood"))
 
 
-def goes_by_dependency_marks(config: pytest.Config) -> bool:
-    return bool(config.getini("dogfood_dependency_markers"))
-
-
-def has_opted_in(config: pytest.Config) -> bool:
-    """Return whether the project is one of ours: an ini key of ours is set, or its rootdir holds a dogfood.yaml."""
-    return (
-        any(
-            config.getini(name) != default for name, (_, default, _) in OPTIONS.items() if default is not None
-        )
-        or any(config.getini(name) for name, (_, default, _) in OPTIONS.items() if default is None)
-        or (config.rootpath / "dogfood.yaml").is_file()
-    )
-
-
 def _declare_markers(config: pytest.Config) -> None:
-    for prefix in ("", "dogfood_"):
-        config.addinivalue_line(
-            "markers", f"{prefix}requires(token, ...): run only where each of these tokens is present"
+    lines = [
+        "requires(token, ...): run only where each of these tokens is present",
+        "establishes(token, ...): these tokens hold once the test has passed",
+    ]
+    lines += [f"dogfood_{line}" for line in lines]
+    if config.getini("dogfood_dependency_markers"):
+        lines.append(
+            "dependency(name=None, depends=[], scope='module'): run only if each of these tests has passed"
         )
-        config.addinivalue_line(
-            "markers", f"{prefix}establishes(token, ...): these tokens hold once the test has passed"
-        )
-    if goes_by_dependency_marks(config):
-        config.addinivalue_line(
-            "markers",
-            "dependency(name=None, depends=[], scope='module'): run only if each of these tests has passed",
-        )
+    for line in lines:
+        config.addinivalue_line("markers", line)
 
 
 def read_settings(config: pytest.Config) -> Settings:
@@ -254,7 +220,7 @@ def read_settings(config: pytest.Config) -> Settings:
             min_measured=_number(config, "dogfood_min_measured", usual.min_measured),
             timeout=_number(config, "dogfood_timeout", usual.timeout),
             state_root=config.getini("dogfood_state_root") or None,
-            dependency_markers=goes_by_dependency_marks(config),
+            dependency_markers=bool(config.getini("dogfood_dependency_markers")),
             automark_dependency=_automark_dependency(config),
             ignore_unknown_dependency=bool(config.getoption("ignore_unknown_dependency", False)),
             actor=one("dogfood_actor") or None,

@@ -35,23 +35,31 @@ def register_plugins(config: pytest.Config, settings: Settings) -> None:
     """Register what this process needs; raises pytest.UsageError for what cannot be combined."""
     config.stash[SETTINGS] = settings
     _refuse_recordings_that_cannot_be(config.invocation_params.dir, settings)
-    made: Callable[[], Project] = cache(partial(_project, config, settings))
-    config.stash[PROJECT] = made
+    read_once: Callable[[], Project] = cache(partial(_project, config, settings))
+    config.stash[PROJECT] = read_once
     collector = JourneyCollector()
-    config.pluginmanager.register(collector, "dogfood-collector")
+    manager = config.pluginmanager
+    manager.register(collector, "dogfood-collector")
     # It would leave whole files uncollected under --lf, and what failed may rest on tests in any of them.
-    config.pluginmanager.set_blocked("lfplugin-collskip")
+    manager.set_blocked("lfplugin-collskip")
     if settings.secrets:
         from pytest_dogfood.session.test_reports import keeper_of
 
         keeper_of(config)  # before collection, whose reports show what the import of a file prints
     if settings.dependency_markers:
-        _go_by_dependency_marks(config, settings)
-    workerinput = getattr(config, "workerinput", None)
-    if workerinput is not None:
-        _as_worker(config, collector, workerinput)
+        from pytest_dogfood.collection.dependency_marks import DependencyMarks, set_aside
+        from pytest_dogfood.collection.stash import DEPENDENCY_MARKS
+
+        config.stash[DEPENDENCY_MARKS] = marks = DependencyMarks(
+            automark=settings.automark_dependency,
+            ignore_unknown=settings.ignore_unknown_dependency,
+            instead_of_the_original=set_aside(config),
+        )
+        manager.register(marks, "dogfood-dependency-marks")
+    if hasattr(config, "workerinput"):
+        _register_worker(config, collector, config.workerinput)
     else:
-        _as_leader(config, collector, settings)
+        _register_leader(config, collector, settings)
 
 
 def _refuse_recordings_that_cannot_be(directory: Path, settings: Settings) -> None:
@@ -74,46 +82,41 @@ def _project(config: pytest.Config, settings: Settings) -> Project:
     from pytest_dogfood.collection.discovery import named_on_command_line
     from pytest_dogfood.collection.project import Project
 
+    def is_ignored(path: Path) -> bool:
+        return bool(config.hook.pytest_ignore_collect(collection_path=path, config=config))
+
+    def acts(journey: Journey) -> bool:
+        """Return whether a run would have something to decide what the steps without a command need."""
+        from pytest_dogfood.actors.actor import GUI, NEXT, is_implemented
+
+        if journey.is_gui:
+            return is_implemented(config.hook, GUI)
+        return bool(settings.actor or settings.replay) or is_implemented(config.hook, NEXT)
+
+    roots = tuple(path for name in config.getini("testpaths") if (path := config.rootpath / name).exists())
+    named = tuple(named_on_command_line(config.args, config.invocation_params.dir))
     return Project(
-        config.rootpath,
-        settings.files,
-        _roots(config),
-        lambda path: _is_ignored(config, path),
-        lambda journey: _somebody_acts(config, journey),
-        named=tuple(named_on_command_line(config.args, config.invocation_params.dir)),
+        config.rootpath, settings.files, roots or (config.rootpath,), is_ignored, acts, named=named
     )
 
 
-def _go_by_dependency_marks(config: pytest.Config, settings: Settings) -> None:
-    from pytest_dogfood.collection.dependency_marks import DependencyMarks, set_aside
-    from pytest_dogfood.collection.stash import DEPENDENCY_MARKS
-
-    marks = DependencyMarks(
-        automark=settings.automark_dependency,
-        ignore_unknown=settings.ignore_unknown_dependency,
-        instead_of_the_original=set_aside(config),
-    )
-    config.stash[DEPENDENCY_MARKS] = marks
-    config.pluginmanager.register(marks, "dogfood-dependency-marks")
-
-
-def _as_worker(config: pytest.Config, collector: JourneyCollector, workerinput: dict[str, Any]) -> None:
+def _register_worker(config: pytest.Config, collector: JourneyCollector, workerinput: dict[str, Any]) -> None:
     worker = workerinput["workerid"]
     published = Path(workerinput["dogfood_plans"]) / f"{worker}.json"
-    working = ItemRunner(config, collector, worker=worker, published=published)
-    working.begin(partial(_part_of_worker, workerinput))
-    config.pluginmanager.register(working, "dogfood-working")
+    runner = ItemRunner(config, collector, worker=worker, published=published)
+    runner.begin(partial(_part_of_worker, workerinput))
+    config.pluginmanager.register(runner, "dogfood-working")
     config.pluginmanager.register(BarrierPlugin(), "dogfood-barrier")
     added = [Path(path) for path in workerinput["dogfood_added"]]
     if added:
         from pytest_dogfood.collection.added_files import AddedFiles  # most runs are told all that they need
 
-        working.added = AddedFiles(config, added)
-        config.pluginmanager.register(working.added, "dogfood-added-files")
+        runner.added = AddedFiles(config, added)
+        config.pluginmanager.register(runner.added, "dogfood-added-files")
 
 
 def _part_of_worker(workerinput: dict[str, Any]) -> tuple[RunDirectory, RunIdentity]:
-    """Return the run's directory and lease by what the controller has handed over."""
+    """Return the run's directory and identity by what the controller has handed over."""
     from pytest_dogfood.execution.process import start_time
     from pytest_dogfood.storage.run_directory import RunDirectory
     from pytest_dogfood.storage.token_registry import RunIdentity
@@ -123,46 +126,45 @@ def _part_of_worker(workerinput: dict[str, Any]) -> tuple[RunDirectory, RunIdent
     return run, RunIdentity(run=run.id, pid=pid, born=start_time(pid))
 
 
-def _as_leader(config: pytest.Config, collector: JourneyCollector, settings: Settings) -> None:
+def _register_leader(config: pytest.Config, collector: JourneyCollector, settings: Settings) -> None:
     from pytest_dogfood.session.durations import DurationsSender
     from pytest_dogfood.session.leader import Leader
     from pytest_dogfood.session.listener import LastFailed
     from pytest_dogfood.session.terminal import Terminal
     from pytest_dogfood.storage.run_directory import ALONE
-    from pytest_dogfood.xdist.controller import ControllerPlugin
 
     workers = config.getoption("dogfood_workers") or _number_of_workers(config)
     if settings.check or config.getoption("setupplan"):
         config.option.dist, config.option.tx = "no", []
     distributed = _is_distributed(config)
-    working = None if distributed else ItemRunner(config, collector, worker=ALONE)
-    leader = Leader(config, working)
-    config.pluginmanager.register(leader, "dogfood-leading")
-    config.pluginmanager.register(Terminal(config, leader), "dogfood-terminal")
-    if working is not None:
-        config.pluginmanager.register(working, "dogfood-working")
+    runner = None if distributed else ItemRunner(config, collector, worker=ALONE)
+    leader = Leader(config, runner)
+    register = config.pluginmanager.register
+    register(leader, "dogfood-leading")
+    register(Terminal(config, leader), "dogfood-terminal")
+    if runner is not None:
+        register(runner, "dogfood-working")
     else:
-        config.pluginmanager.register(ControllerPlugin(config, leader), "dogfood-distribution")
+        from pytest_dogfood.xdist.controller import ControllerPlugin
+
+        register(ControllerPlugin(config, leader), "dogfood-distribution")
     if config.getoption("setupplan"):
         from pytest_dogfood.session.off import AbsentFixtures
 
-        config.pluginmanager.register(AbsentFixtures(), "dogfood-absent-fixtures")
+        register(AbsentFixtures(), "dogfood-absent-fixtures")
     if not settings.check:
-        config.pluginmanager.register(DurationsSender(config), "dogfood-timekeeper")
-        config.pluginmanager.register(LastFailed(config, leader), "dogfood-last-failed")
+        register(DurationsSender(config), "dogfood-timekeeper")
+        register(LastFailed(config, leader), "dogfood-last-failed")
         if settings.shard is not None:
             from pytest_dogfood.session.manifest_writer import ManifestWriter
 
-            writer = ManifestWriter(config, leader, settings.shard, settings.manifest)
-            config.pluginmanager.register(writer, "dogfood-manifest")
-    elif working is not None:
+            register(ManifestWriter(config, leader, settings.shard, settings.manifest), "dogfood-manifest")
+    elif runner is not None:
         from pytest_dogfood.session.check_plugin import (
-            CheckPlugin,  # reports and advice: a run needs nothing of them
+            CheckPlugin,  # it reports and advises; no run needs that
         )
 
-        config.pluginmanager.register(
-            CheckPlugin(config, working, workers=max(workers, 1)), "dogfood-checking"
-        )
+        register(CheckPlugin(config, runner, workers=max(workers, 1)), "dogfood-checking")
 
 
 def _is_distributed(config: pytest.Config) -> bool:
@@ -189,13 +191,12 @@ def _instead_of(spec: str) -> str:
     """Return what to write instead of an xdist worker that would not be like this process; nothing where it is."""
     number, star, rest = spec.partition("*")
     parts = (rest if star and number.isdigit() else spec).split("//")
-    keys = {part.partition("=")[0] for part in parts}
-    wanted = {part.partition("=")[0]: part.partition("=")[2] for part in parts}
-    if "popen" not in keys or keys & ELSEWHERE:
+    wanted = {key: value for key, _, value in (part.partition("=") for part in parts)}
+    if "popen" not in wanted or ELSEWHERE.intersection(wanted):
         return "start one run per machine, with --dogfood-shard I/N"
-    if "python" in keys:
+    if "python" in wanted:
         return f"start the run with that interpreter: {wanted['python']} -m pytest --dogfood -n N"
-    if "chdir" in keys:
+    if "chdir" in wanted:
         return f"start the run in that directory: cd {wanted['chdir']} && pytest --dogfood -n N"
     return ""
 
@@ -206,23 +207,3 @@ def _number_of_workers(config: pytest.Config) -> int:
         return 1
     specs = [str(spec).partition("*") for spec in config.getoption("tx", None) or ()]
     return sum(int(number) if star and number.isdigit() else 1 for number, star, _ in specs)
-
-
-def _roots(config: pytest.Config) -> tuple[Path, ...]:
-    paths = [config.rootpath / path for path in config.getini("testpaths")]
-    existing = tuple(path for path in paths if path.exists())
-    return existing or (config.rootpath,)
-
-
-def _somebody_acts(config: pytest.Config, journey: Journey) -> bool:
-    """Return whether a run would have somebody to decide what the journey's steps without a command need."""
-    from pytest_dogfood.actors.actor import GUI, NEXT, is_implemented
-
-    if journey.is_gui:
-        return is_implemented(config.hook, GUI)
-    settings = config.stash[SETTINGS]
-    return bool(settings.actor or settings.replay) or is_implemented(config.hook, NEXT)
-
-
-def _is_ignored(config: pytest.Config, path: Path) -> bool:
-    return bool(config.hook.pytest_ignore_collect(collection_path=path, config=config))

@@ -199,12 +199,12 @@ def test_every_option_is_in_the_reference() -> None:
     source = Path(plugin.__file__).read_text(encoding="utf-8")
     options = set(re.findall(r'"(--dogfood[a-z-]*)"', source))
     assert len(options) >= 6
-    assert [name for name in sorted({*options, *plugin.OPTIONS}) if f"| `{name}" not in page] == []
+    assert [name for name in sorted({*options, *plugin.INI_KEYS}) if f"| `{name}" not in page] == []
 
 
 def test_help_texts_tell_the_defaults_that_count() -> None:
     usual = Settings()
-    told = {name: re.search(r"\(default (\d+)\)", text) for name, (_, _, text) in plugin.OPTIONS.items()}
+    told = {name: re.search(r"\(default (\d+)\)", text) for name, (_, text) in plugin.INI_KEYS.items()}
     numbers = {name: float(found[1]) for name, found in told.items() if found}
     assert len(numbers) == 6
     assert numbers == {name: getattr(usual, name.removeprefix("dogfood_")) for name in numbers}
