@@ -1,9 +1,9 @@
-"""The capability graph: who brings which token about, who needs it, and what follows for order and place."""
+"""The capability graph: what brings which token about, what needs it, and what follows for order and place."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 
 from msgspec import Struct
@@ -25,12 +25,6 @@ from pytest_dogfood.walks import DisjointSets, Precedence, in_order, reachable
 Acts = Callable[[Journey], bool]
 
 
-def no_actor(journey: Journey) -> bool:
-    """Say that nobody acts in a journey."""
-    del journey
-    return False
-
-
 class Establisher(Struct, frozen=True):
     """The journeys that, only all together, establish a token: one journey, or the tests of a marked class."""
 
@@ -42,8 +36,8 @@ class CapabilityGraph:
     """Journeys of the whole project and the capabilities between them; never of a selection.
 
     `fixtures` maps tokens to the fixtures that provide them, `fixture_scopes` to pytest's scopes of these; `acts`
-    tells whether anything decides what the steps of a journey need that have no command. Journeys keep the order in
-    which they are given.
+    tells whether anything decides what the steps of a journey need that have no command; without it nothing does.
+    Journeys keep the order in which they are given.
     """
 
     def __init__(
@@ -53,7 +47,7 @@ class CapabilityGraph:
         fixtures: Mapping[Token, str] | None = None,
         *,
         fixture_scopes: Mapping[Token, str] | None = None,
-        acts: Acts = no_actor,
+        acts: Acts | None = None,
     ) -> None:
         self._acts = acts
         self.journeys: dict[JourneyId, Journey] = {}
@@ -70,7 +64,7 @@ class CapabilityGraph:
 
     @cached_property
     def establishers(self) -> Mapping[Token, tuple[Establisher, ...]]:
-        """Who establishes each token, in the order of the journeys."""
+        """What establishes each token, in the order of the journeys."""
         groups: dict[Token, dict[str, list[JourneyId]]] = defaultdict(dict)
         for journey in self.journeys.values():
             for token in journey.establishes:
@@ -106,9 +100,9 @@ class CapabilityGraph:
         return self.capabilities.get(base_of(token)) if known is None and ":" in token else known
 
     def lacks_actor(self, journey: JourneyId) -> bool:
-        """Return whether a journey has a step for which nobody knows a command."""
+        """Return whether a journey has a step without a command, and nothing that decides one."""
         found = self.journeys[journey]
-        return found.needs_actor and not self._acts(found)
+        return found.needs_actor and (self._acts is None or not self._acts(found))
 
     def scope_of(self, token: Token) -> Scope:
         capability = self.capability(token)
@@ -127,7 +121,7 @@ class CapabilityGraph:
         return token in self.fixtures or self.has_own_provider(token)
 
     def has_own_provider(self, token: Token) -> bool:
-        """Return whether the token's definition can bring it about with every value that somebody asks for."""
+        """Return whether the token's definition can bring it about with every value that is asked for."""
         capability = self.capability(token)
         if capability is None or not (capability.provision or capability.service):
             return False
@@ -238,14 +232,7 @@ class CapabilityGraph:
 
     def establishing(self, token: Token) -> tuple[JourneyId, ...]:
         """Return every journey that has a part in establishing the token."""
-        return self._establishing.get(token, ())
-
-    @cached_property
-    def _establishing(self) -> Mapping[Token, tuple[JourneyId, ...]]:
-        return {
-            token: tuple(member for one in establishers for member in one.members)
-            for token, establishers in self.establishers.items()
-        }
+        return tuple(member for one in self.establishers.get(token, ()) for member in one.members)
 
     @cached_property
     def prerequisites(self) -> Mapping[JourneyId, tuple[JourneyId, ...]]:
@@ -255,7 +242,15 @@ class CapabilityGraph:
         follows, where that makes no cycle.
         """
         found = Precedence(
-            {journey.id: self._establishers_before(journey) for journey in self.journeys.values()}
+            {
+                journey.id: [
+                    member
+                    for token in self.needed_by(journey)
+                    for member in self.establishing(token)
+                    if member != journey.id
+                ]
+                for journey in self.journeys.values()
+            }
         )
         for journey in self.journeys.values():
             for token in journey.invalidates:
@@ -268,17 +263,11 @@ class CapabilityGraph:
         """Return every journey that is finished before `journey` starts, where both run."""
         return frozenset(reachable(self.prerequisites[journey], self.prerequisites.__getitem__))
 
-    def _establishers_before(self, journey: Journey) -> Iterator[JourneyId]:
-        for token in self.needed_by(journey):
-            for member in self.establishing(token):
-                if member != journey.id:
-                    yield member
-
     def _put_last(self, last: JourneyId, token: Token, found: Precedence) -> None:
-        """Let a journey which destroys a token come after whoever deals with it, where it can.
+        """Let a journey which destroys a token come after all others that deal with it, where it can.
 
         Of two that both need it and both destroy it, the first given is the first. A machine-wide token is spared
-        until those are through as well for whom one of its users may have to be replayed.
+        until those are through as well for which one of its users may have to be replayed.
         """
         users = self._dealing_with.get(token, ())
         others = dict.fromkeys(
@@ -302,7 +291,7 @@ class CapabilityGraph:
     def chains(self) -> Mapping[JourneyId, ChainId]:
         """The chain of each journey: journeys that name the same `chain`-scoped token share one, or follow each other.
 
-        A machine-wide token ties nothing, and what its provider needs ties nobody who merely uses it.
+        A machine-wide token ties nothing, and what its provider needs ties nothing that merely uses it.
         """
         same = DisjointSets(self.journeys)
         first_with: dict[str, JourneyId] = {}
@@ -336,11 +325,8 @@ class CapabilityGraph:
         """Return the names of the values that may travel with a token, as far as the files tell."""
         capability = self.capability(token)
         given = _given_by_provider(capability) if capability is not None else frozenset()
-        return tuple(dict.fromkeys([*sorted(given), *self._saved_by_establishers(token)]))
-
-    def _saved_by_establishers(self, token: Token) -> tuple[str, ...]:
-        steps = [step for member in self.establishing(token) for step in self.journeys[member].steps]
-        return tuple(dict.fromkeys(saved.name for step in steps for saved in step.save))
+        steps = (step for member in self.establishing(token) for step in self.journeys[member].steps)
+        return tuple(dict.fromkeys([*sorted(given), *(saved.name for step in steps for saved in step.save)]))
 
     def values_wanted(self, token: Token) -> frozenset[str]:
         """Return the names of values without which the token is of no use, because what needs it names them.

@@ -15,6 +15,8 @@ from pytest_dogfood.journey import JourneyId, Token
 
 
 class Outcome(StrEnum):
+    """What a journey came to, in the order of the closing line."""
+
     PASSED = "passed"
     FAILED = "failed"
     ERROR = "error"
@@ -87,7 +89,12 @@ class Proof(StrEnum):
     PROVIDER = "provider"
 
 
-_BEST_PROOFS = (Proof.PROBE, Proof.JOURNEY, Proof.PROVIDER)
+_PROOFS = {
+    Proof.PROBE: "probed",
+    Proof.JOURNEY: "by their journey alone",
+    Proof.PROVIDER: "by their provider alone",
+}
+"""The best first, each as the closing line says it of tokens."""
 
 
 class Cause(Struct, frozen=True, kw_only=True):
@@ -135,7 +142,7 @@ class JourneyResult(Struct, frozen=True, kw_only=True):
 
     @property
     def closes_a_gate(self) -> bool:
-        """Whether later tiers are held back, this being a gate; a declared blocker holds nobody back."""
+        """Whether later tiers are held back, this being a gate; a declared blocker holds nothing back."""
         return self.outcome.closes_a_gate and not (self.cause is not None and self.cause.blocked)
 
     @property
@@ -144,7 +151,7 @@ class JourneyResult(Struct, frozen=True, kw_only=True):
         return self.outcome is Outcome.ERROR and self.cause is not None and self.cause.why == INTERRUPTED
 
     def own_seconds(self, spent: float) -> float:
-        """Leave out what went into bringing tokens about: in another run somebody else may do that, or nobody."""
+        """Leave out what went into bringing tokens about: another run may leave that to other items."""
         return max(0.0, spent - sum(one.seconds for one in self.provisioned))
 
     def to_json(self) -> dict[str, Any]:
@@ -217,53 +224,27 @@ class Tally(Struct):
 
     def closing_line(self) -> str:
         """Return the one line that accounts for every journey and every token of the run."""
-        counts = Counter(result.outcome for result in self.results.values())
+        counts = Counter(_COUNTED_AS.get(result.outcome, result.outcome) for result in self.results.values())
         parts = []
-        for outcome in _COUNTED:
-            number = sum(counts[one] for one in _COUNTED_AS.get(outcome, (outcome,)))
-            if number:
-                said = counted(number, "error") if outcome is Outcome.ERROR else f"{number} {outcome}"
-                parts.append(f"{said}{self._causes_of(outcome)}")
-        total = len(self.planned)
-        tokens = self._tokens()
-        return (
-            f"dogfood: {counted(total, 'journey')} = {' + '.join(parts) or '0 passed'}; "
-            f"{len(self.unaccounted)} unaccounted; {tokens}"
-        )
-
-    def _causes_of(self, outcome: Outcome) -> str:
-        if outcome is not Outcome.DEFERRED:
-            return ""
-        return f" ({counted(len(self.causes()), 'cause')})"
-
-    def _tokens(self) -> str:
+        for outcome in filter(counts.get, Outcome):
+            number = counts[outcome]
+            said = counted(number, "error") if outcome is Outcome.ERROR else f"{number} {outcome}"
+            causes = f" ({counted(len(self.causes()), 'cause')})" if outcome is Outcome.DEFERRED else ""
+            parts.append(f"{said}{causes}")
         best: dict[Token, Proof] = {}
         for result in self.results.values():
             for token, proof in result.proofs.items():
-                best[token] = min(best.get(token, proof), proof, key=_BEST_PROOFS.index)
-        counts = Counter(best.values())
-        words = {
-            Proof.PROBE: "probed",
-            Proof.JOURNEY: "by their journey alone",
-            Proof.PROVIDER: "by their provider alone",
-        }
-        parts = [f"{counts[proof]} {word}" for proof, word in words.items() if counts[proof]]
-        return counted(len(best), "token") + (f": {', '.join(parts)}" if parts else "")
+                best[token] = min(best.get(token, proof), proof, key=list(_PROOFS).index)
+        proofs = Counter(best.values())
+        proved = ", ".join(f"{proofs[proof]} {words}" for proof, words in _PROOFS.items() if proofs[proof])
+        return (
+            f"dogfood: {counted(len(self.planned), 'journey')} = {' + '.join(parts) or '0 passed'}; "
+            f"{len(self.unaccounted)} unaccounted; "
+            f"{counted(len(best), 'token')}{f': {proved}' if proved else ''}"
+        )
 
 
-_COUNTED_AS = {
-    Outcome.FAILED: (Outcome.FAILED, Outcome.CRASHED),
-    Outcome.SKIPPED: (Outcome.SKIPPED, Outcome.NO_ACTOR),
-}
-_COUNTED = (
-    Outcome.PASSED,
-    Outcome.FAILED,
-    Outcome.ERROR,
-    Outcome.DEFERRED,
-    Outcome.SKIPPED,
-    Outcome.XFAILED,
-    Outcome.XPASSED,
-)
+_COUNTED_AS = {Outcome.CRASHED: Outcome.FAILED, Outcome.NO_ACTOR: Outcome.SKIPPED}
 
 
 def listed(names: Iterable[str], *, most: int = 5) -> str:

@@ -73,7 +73,14 @@ class Shard:
         Raises ValueError with words for the user.
         """
         if text == "ci":
-            text = _shard_of_ci(environment)
+            names = ("CI_NODE_INDEX", "CI_NODE_TOTAL")  # as GitLab sets them; the index counts from 1
+            missing = [name for name in names if not environment.get(name)]
+            if missing:
+                raise ValueError(
+                    f"--dogfood-shard ci needs the environment variables {' and '.join(names)}, "
+                    f"but has no value for {' and '.join(missing)}; set both, or say I/N"
+                )
+            text = "/".join(environment[name] for name in names)
         match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text, re.ASCII)
         if match is None:
             raise ValueError(f"--dogfood-shard is written I/N, as in 2/4, not {text!r}")
@@ -81,18 +88,6 @@ class Shard:
 
     def __str__(self) -> str:
         return f"{self.index}/{self.total}"
-
-
-def _shard_of_ci(environment: Mapping[str, str]) -> str:
-    """Read CI_NODE_INDEX and CI_NODE_TOTAL, as GitLab sets them; the index counts from 1."""
-    names = ("CI_NODE_INDEX", "CI_NODE_TOTAL")
-    missing = [name for name in names if not environment.get(name)]
-    if missing:
-        raise ValueError(
-            f"--dogfood-shard ci needs the environment variables {' and '.join(names)}, "
-            f"but has no value for {' and '.join(missing)}; set both, or say I/N"
-        )
-    return "/".join(environment[name] for name in names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +123,6 @@ class Settings:
     replay: str | None = None
 
     def __post_init__(self) -> None:
-        self._check_limits_of_actors()
         for token in self.blocked:
             # Every process has settings, and few have to do with journeys.
             from pytest_dogfood.journey import TOKEN_PATTERN
@@ -139,8 +133,6 @@ class Settings:
             raise ValueError(f"dogfood_min_measured is a percentage, 0 to 100, not {self.min_measured}")
         if not self.timeout > 0:
             raise ValueError(f"dogfood_timeout is a number of seconds above 0, not {self.timeout:g}")
-
-    def _check_limits_of_actors(self) -> None:
         if self.record is not None and self.replay is not None:
             raise ValueError(
                 "--dogfood-record keeps what an actor does, and --dogfood-replay does without: give one"

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 if TYPE_CHECKING:
     from pytest_dogfood.journey import JourneyId
 
-_CALLS = 25
-"""How many calls lie between one journey of a chain and the next, with those of other people's hooks."""
+_CALLS_PER_JOURNEY = 25
+"""How many calls lie between one journey of a chain and the next, with those of other plugins' hooks."""
 
 
 @contextmanager
@@ -25,7 +25,7 @@ def room_for(journeys: int) -> Iterator[None]:
     from Python to Python take no stack of the system (since 3.11), only memory.
     """
     limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(limit + _CALLS * journeys)
+    sys.setrecursionlimit(limit + _CALLS_PER_JOURNEY * journeys)
     try:
         yield
     finally:

@@ -25,7 +25,7 @@ from pytest_dogfood.collection.discovery import (
     tokens_mentioned,
 )
 from pytest_dogfood.diagnostics import Diagnostic, Location, errors_among, in_order_of_place
-from pytest_dogfood.graph import Acts, CapabilityGraph, no_actor
+from pytest_dogfood.graph import Acts, CapabilityGraph
 from pytest_dogfood.journey import Capability, Journey, Token, base_of, means_every_instance
 from pytest_dogfood.settings import SETTINGS_FILE, is_script
 
@@ -106,7 +106,7 @@ class Project:
         patterns: tuple[str, ...],
         roots: tuple[Path, ...],
         ignored: Ignored,
-        acts: Acts = no_actor,
+        acts: Acts | None = None,
         *,
         named: tuple[Path, ...] = (),
     ) -> None:

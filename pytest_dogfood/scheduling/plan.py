@@ -23,17 +23,12 @@ def weights(
 
     While nothing is known each weighs the same, so that the longest path is counted in hops.
     """
-    found: dict[str, float] = {}
-    unknown: list[str] = []
+    found: dict[str, float | None] = {}
     for journey in journeys:
-        known = seen.get(journey.nodeid, journey.estimate)
-        known = committed.get(journey.nodeid) if known is None else known
-        if known is None:
-            unknown.append(journey.nodeid)
-        else:
-            found[journey.nodeid] = known
-    usual = usual_duration(found.values())
-    return {**found, **dict.fromkeys(unknown, usual)}
+        known = (seen.get(journey.nodeid), journey.estimate, committed.get(journey.nodeid))
+        found[journey.nodeid] = next((one for one in known if one is not None), None)
+    usual = usual_duration([one for one in found.values() if one is not None])
+    return {nodeid: usual if known is None else known for nodeid, known in found.items()}
 
 
 UNKNOWN_DURATION = 1.0
@@ -74,17 +69,10 @@ class Plan(Struct, frozen=True, kw_only=True):
     rests_on: Mapping[Token, tuple[Token, ...]] = field(default_factory=dict)
     asks_at_run_time: bool = False
 
-    def to_json(self) -> bytes:
-        return msgspec.json.encode(self)
-
-    @classmethod
-    def from_json(cls, content: bytes) -> Plan:
-        return msgspec.json.decode(content, type=cls)
-
     @property
     def digest(self) -> str:
         """Twelve hexadecimal digits that differ between different plans."""
-        return hashlib.sha256(self.to_json()).hexdigest()[:12]
+        return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:12]
 
     def by_nodeid(self) -> dict[str, PlannedJourney]:
         return {planned.nodeid: planned for planned in self.journeys}
@@ -255,22 +243,19 @@ def _reach_of_gates(
     gates: Mapping[Tier, tuple[JourneyId, ...]],
 ) -> dict[Tier, _Reach]:
     """Return the reach of gates, by the tier of what stands behind them, where other shards run some of these."""
+
+    def before(journey: JourneyId) -> tuple[JourneyId, ...]:
+        if journey in here:
+            return ()
+        closed_by = gates[graph.journeys[journey].tier] if journey in in_run else ()
+        return (*graph.prerequisites[journey], *closed_by)
+
     found: dict[Tier, _Reach] = {}
-    for tier, waiting in gates.items():
-        left_out: dict[JourneyId, None] = {}
-        after: dict[JourneyId, None] = {}
-        todo = list(waiting)
-        while todo:
-            journey = todo.pop()
-            if journey in here:
-                after[journey] = None
-            elif journey not in left_out:
-                left_out[journey] = None
-                todo += graph.prerequisites[journey]
-                todo += gates[graph.journeys[journey].tier] if journey in in_run else ()
-        gating = [graph.journeys[one] for one in left_out]
-        named = (token for one in gating for token in (*graph.required_by(one), *one.establishes))
-        found[tier] = _Reach(after=tuple(after), of_gates=tuple(dict.fromkeys(named)))
+    for tier, closed_by in gates.items():
+        behind = reachable(closed_by, before)
+        left_out = [graph.journeys[one] for one in behind if one not in here]
+        named = (token for one in left_out for token in (*graph.required_by(one), *one.establishes))
+        found[tier] = _Reach(tuple(one for one in behind if one in here), tuple(dict.fromkeys(named)))
     return found
 
 
