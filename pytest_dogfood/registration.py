@@ -117,7 +117,7 @@ def _register_worker(config: pytest.Config, collector: JourneyCollector, workeri
 
 def _part_of_worker(workerinput: dict[str, Any]) -> tuple[RunDirectory, RunIdentity]:
     """Return the run's directory and identity by what the controller has handed over."""
-    from pytest_dogfood.execution.process import start_time
+    from pytest_dogfood.execution.watcher import start_time
     from pytest_dogfood.storage.run_directory import RunDirectory
     from pytest_dogfood.storage.token_registry import RunIdentity
 

@@ -116,7 +116,7 @@ def new_live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], 
 
     yield make
     for live in made:
-        watcher.end_everything_marked(live.marker, grace=0)
+        watcher.end_processes(live.marker, grace=0)
         shutil.rmtree(live.state_root, ignore_errors=True)
 
 

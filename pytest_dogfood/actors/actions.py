@@ -14,15 +14,14 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from pytest_dogfood.actor_protocol import TAIL, Action, Performed, masked
-from pytest_dogfood.execution.expectations import Stream
+from pytest_dogfood.execution.expectations import Observation, Stream
 from pytest_dogfood.execution.masking import SecretKeeper
-from pytest_dogfood.execution.runner import Grade, Observation
+from pytest_dogfood.execution.runner import Grade
 from pytest_dogfood.execution.step import (
-    RealObservation,
+    CommandObservation,
     ShellRunner,
     file_below,
     place_files,
-    require_variables,
     shell_argv,
 )
 from pytest_dogfood.journey import Journey, Step
@@ -78,7 +77,7 @@ class Trajectory:
     def close(self) -> None:
         """Hide what has come to be known as secret only after it was written."""
         if self.path.exists():
-            self._keeper.secrets.mask_file(self.path)
+            self._keeper.mask_file(self.path)
 
     def _write(self, kind: str, **content: Any) -> None:  # noqa: ANN401 - JSON is any of its types
         line = {"kind": kind, **masked(content, self._keeper.mask)}
@@ -106,14 +105,12 @@ class ActionRunner(Struct, kw_only=True):
     def begin(self, step: Step, variables: Mapping[str, str]) -> None:
         """Place a step's files; it goes on where the last one was left, unless it names a directory of its own."""
         self._step = step
-        self._environment = self.runner.environment_of(step, variables)
-        require_variables(step, self._environment)
-        self._home = self.runner.home_of(step, self._environment)
+        self._environment, self._home = self.runner.prepare(step, variables)
         place_files(step.seed_files, self.runner.workdir)
         if step.cwd is not None:
             self._here = None
 
-    def run(self, command: str, *, limit: float | None) -> RealObservation:
+    def run(self, command: str, *, limit: float | None) -> CommandObservation:
         """Run a command of the step that has begun."""
         step = self._step
         if step is None:
@@ -139,7 +136,7 @@ class ActionRunner(Struct, kw_only=True):
 
     def looking_from_home(self, seen: Observation) -> Observation:
         """Return the same observation with files relative to the step that has begun."""
-        if isinstance(seen, RealObservation | ActionOutput):
+        if isinstance(seen, CommandObservation | ActionOutput):
             return replace(seen, cwd=self._home, environment=self._environment)
         return seen
 

@@ -42,8 +42,9 @@ from pytest_dogfood.actors.recording import (
     with_placeholders,
 )
 from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.execution.expectations import Observation
 from pytest_dogfood.execution.masking import SecretKeeper
-from pytest_dogfood.execution.runner import Grade, Observation, StepsResult, run_steps
+from pytest_dogfood.execution.runner import Grade, StepsResult, run_steps
 from pytest_dogfood.execution.step import ShellRunner
 from pytest_dogfood.journey import Journey, Step
 from pytest_dogfood.storage.run_directory import RunDirectory

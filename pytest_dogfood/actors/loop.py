@@ -20,15 +20,13 @@ from pytest_dogfood.actor_protocol import (
     free_text,
 )
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.execution.expectations import Mismatch, saved_values
+from pytest_dogfood.execution.expectations import Mismatch, Observation, compare, saved_values
 from pytest_dogfood.execution.runner import (
     Deadline,
     Ending,
     Grade,
-    Observation,
     StepResult,
     StepsResult,
-    compare,
 )
 from pytest_dogfood.fileformat.expected_text import TooSlow, search
 from pytest_dogfood.journey import Journey, Step
@@ -171,9 +169,11 @@ class ActorLoop:
         own, earlier = self._done_actions[first:], self._done_actions[:first]
         done_action = graded_action(step, own, earlier)
         seen = None if done_action is None else self._actor_session.looking_from_home(done_action.seen)
-        found = None if seen is None else compare(step, seen)
-        wrong = never_reached(ended) if found is None else found.wrong
-        for one in () if found is None else found.values:
+        if seen is not None:
+            wrong, saved, withheld = compare(step, seen)
+        else:
+            wrong, saved, withheld = never_reached(ended), (), frozenset()
+        for one in saved:
             done.keep(one)
         verdict: Verdict | None = None
         to_judge = done_action is not None and not wrong and bool(free_text(step))
@@ -197,7 +197,7 @@ class ActorLoop:
             total=len(self._steps),
             wrong=wrong if grade.decisive else (),
             seen=seen,
-            withheld=frozenset() if found is None else found.withheld,
+            withheld=withheld,
             grade=grade,
         )
 
@@ -212,7 +212,7 @@ class ActorLoop:
         for _ in range(limits.turns):
             if self._actions >= limits.actions:
                 return Ending.ACTIONS
-            if deadline.over:
+            if deadline.left() <= 0:
                 return Ending.TIME
             with deadline.paused():
                 answer = self._actor_session.next(self._known)

@@ -207,7 +207,7 @@ class ActorProcess:
             return pipes.close(**farewell)
         finally:
             if self._log.exists():
-                self._keeper.secrets.mask_file(self._log)
+                self._keeper.mask_file(self._log)
 
     def _broken_down(self, what: str, line: bytes, about: str, *, died: bool = False) -> HarnessError:
         self._breakdowns += 1
@@ -217,7 +217,7 @@ class ActorProcess:
         asked = self._log.with_suffix(".request")
         write_whole(asked, line)
         again = f"{self._command} < {shlex.quote(str(asked))}"
-        words = self._keeper.secrets.masked_ending(self._log, 2000).decode(errors="replace")
+        words = self._keeper.masked_ending(self._log, 2000).decode(errors="replace")
         shown = "".join(f"\n    {one}" for one in words.splitlines()[-10:])
         return HarnessError(
             f"{about}: the actor {what}\n"

@@ -1,9 +1,9 @@
-"""Compares what was observed with what a step expects, and words each mismatch, a time limit included. Pure."""
+"""Compares what was observed with what a step expects, and words each mismatch, a time limit included."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from msgspec import Struct
@@ -31,8 +31,11 @@ class TooMuchToJudge(Exception):  # noqa: N818 - an answer of the delegate, not 
     """An output or a file is larger than assertions read; says how large."""
 
 
-class Seen(Protocol):
-    """What is to be judged. Both readers raise TooMuchToJudge beyond READABLE bytes."""
+class Observation(Protocol):
+    """What is left of a step that has run: something to judge, and something to show.
+
+    Both readers, `text` and `file`, raise TooMuchToJudge beyond READABLE bytes.
+    """
 
     @property
     def status(self) -> int: ...
@@ -42,6 +45,9 @@ class Seen(Protocol):
 
     @property
     def limit(self) -> float: ...
+
+    @property
+    def seconds(self) -> float: ...
 
     @property
     def left(self) -> float:
@@ -58,6 +64,17 @@ class Seen(Protocol):
 
     def file(self, path: str) -> str | None:
         """Return the text of a file, or None if there is none (the empty string for a directory)."""
+
+    def tail(self, stream: Stream) -> str: ...
+
+    def ending(self, stream: Stream) -> str:
+        """Return the last bytes of an output as harmless text, secrets masked; also before `finish`."""
+
+    def learn(self, secrets: Sequence[str]) -> None:
+        """Take note of the secret values that the step has brought to light, to mask them from now on."""
+
+    def finish(self, *, withheld: Collection[Stream] = ()) -> None:
+        """Let go of what was only needed for judging, and of outputs that must not be seen; called once, after that."""
 
 
 class Mismatch(Struct, frozen=True):
@@ -78,29 +95,29 @@ class SavedValue(Struct, frozen=True):
 
 
 WITHHELD = "***, for a secret that this step saves may be in it"
-"""Stands for an output of which nobody knows what to hide in it."""
+"""Stands for an output of which it is not known what to hide in it."""
 
 TOO_SLOW = "no answer within the step's time limit: the expression takes too long on this text"
 """Stands for an output in which a search has not ended."""
 
 
-def withheld_streams(step: Step, saved: Iterable[SavedValue]) -> frozenset[Stream]:
-    """Name the outputs that must not be shown: a secret was to be taken from them, and it was not found."""
-    found = {one.name for one in saved}
-    return frozenset(save.stream for save in step.save if save.secret and save.name not in found)
+def compare(
+    step: Step, seen: Observation
+) -> tuple[tuple[Mismatch, ...], tuple[SavedValue, ...], frozenset[Stream]]:
+    """Compare what was seen with what the step expects, and take the values that it saves, also if it failed.
+
+    Returns what is not as expected, the values, and the outputs that must not be shown: a secret was to be taken from
+    them, and it was not found.
+    """
+    # First the values, even of a step that has failed: what is quoted of it must not tell a secret either.
+    values, unsaved = saved_values(step, seen)
+    seen.learn([one.value for one in values if one.secret])
+    found = {one.name for one in values}
+    withheld = frozenset(save.stream for save in step.save if save.secret and save.name not in found)
+    return mismatches(step, seen, withheld=withheld) or unsaved, values, withheld
 
 
-def mismatches(step: Step, seen: Seen, *, withheld: Collection[Stream] = frozenset()) -> tuple[Mismatch, ...]:
-    """Return everything that is not as expected, quoting nothing of what is withheld; empty if the step succeeded."""
-    if seen.timed_out:
-        return (Mismatch("time", f"an end within {round(seen.limit, 2):g} s", "none: the step was ended"),)
-    try:
-        return tuple(_all(step.expect, seen, withheld))
-    except TooMuchToJudge as error:
-        return (Mismatch("output", f"at most {READABLE} bytes to look through", str(error)),)
-
-
-def saved_values(step: Step, seen: Seen) -> tuple[tuple[SavedValue, ...], tuple[Mismatch, ...]]:
+def saved_values(step: Step, seen: Observation) -> tuple[tuple[SavedValue, ...], tuple[Mismatch, ...]]:
     """Take the values a step saves, and say which could not be had."""
     values: list[SavedValue] = []
     problems: list[Mismatch] = []
@@ -108,11 +125,10 @@ def saved_values(step: Step, seen: Seen) -> tuple[tuple[SavedValue, ...], tuple[
     for save in step.save:
         try:
             text = seen.text(save.stream)
-            shown = WITHHELD if hidden else excerpt(seen.mask(text))
-            found = _saved(save, text, shown, seen.left)
+            quoted = WITHHELD if hidden else excerpt(seen.mask(text))
+            found = _saved(save, text, quoted, seen.left)
         except TooMuchToJudge as error:
-            problems.append(Mismatch(f"save {save.name}", "output to look through", str(error)))
-            continue
+            found = Mismatch(f"save {save.name}", "output to look through", str(error))
         if isinstance(found, Mismatch):
             problems.append(found)
         else:
@@ -120,7 +136,42 @@ def saved_values(step: Step, seen: Seen) -> tuple[tuple[SavedValue, ...], tuple[
     return tuple(values), tuple(problems)
 
 
-def _all(expect: Expectation, seen: Seen, withheld: Collection[Stream]) -> Iterator[Mismatch]:
+def _saved(save: Save, text: str, quoted: str, seconds: float) -> str | Mismatch:
+    what = f"save {save.name}"
+    if save.pattern is not None:
+        try:
+            match = search(save.pattern, text, seconds=seconds)
+        except TooSlow:
+            return Mismatch(what, f"{save.stream} to match {save.pattern!r}", TOO_SLOW)
+        if match is None:
+            return Mismatch(what, f"{save.stream} to match {save.pattern!r}", quoted)
+        found: str | None = match[match.re.groups and 1]
+    else:
+        try:
+            value = _search(save.json or "@", _parsed(text))
+        except ValueError:
+            return Mismatch(what, f"JSON on {save.stream}", quoted)
+        if value is None:
+            return Mismatch(what, f"a value at JMESPath {save.json}", "null")
+        found = value if isinstance(value, str) else _dumped(value)
+    if found is None or "\0" in found:
+        return Mismatch(what, "text that fits a variable", "nothing" if found is None else "a NUL byte")
+    return found
+
+
+def mismatches(
+    step: Step, seen: Observation, *, withheld: Collection[Stream] = frozenset()
+) -> tuple[Mismatch, ...]:
+    """Return everything that is not as expected, quoting nothing of what is withheld; empty if the step succeeded."""
+    if seen.timed_out:
+        return (Mismatch("time", f"an end within {round(seen.limit, 2):g} s", "none: the step was ended"),)
+    try:
+        return tuple(_mismatches(step.expect, seen, withheld))
+    except TooMuchToJudge as error:
+        return (Mismatch("output", f"at most {READABLE} bytes to look through", str(error)),)
+
+
+def _mismatches(expect: Expectation, seen: Observation, withheld: Collection[Stream]) -> Iterator[Mismatch]:
     if expect.exit == "nonzero":
         if seen.status == 0:
             yield Mismatch("exit status", "anything but 0", "0")
@@ -128,9 +179,7 @@ def _all(expect: Expectation, seen: Seen, withheld: Collection[Stream]) -> Itera
         yield Mismatch("exit status", str(expect.exit), exit_words(seen.status))
     expected: dict[Stream, StreamExpectation | None] = {"stdout": expect.stdout, "stderr": expect.stderr}
     for name, stream in expected.items():
-        if stream is None:
-            continue
-        for wrong in _stream(name, stream, seen):
+        for wrong in _stream(name, stream, seen) if stream is not None else ():
             yield replace(wrong, actual=WITHHELD) if name in withheld else wrong
     for file in expect.files:
         yield from _file(file, seen)
@@ -141,51 +190,53 @@ def exit_words(status: int) -> str:
     return str(status) if status >= 0 else f"{status} (ended by signal {-status})"
 
 
-def _stream(name: Stream, expect: StreamExpectation, seen: Seen) -> Iterator[Mismatch]:
+def _stream(name: Stream, expect: StreamExpectation, seen: Observation) -> Iterator[Mismatch]:
     text = seen.text(name)
-    shown = excerpt(seen.mask(text))
-    for part in _expanded(expect.contains, seen):
-        if part not in text:
-            yield Mismatch(name, f"to contain {seen.mask(part)!r}", shown)
-    for part in _expanded(expect.not_contains, seen):
+    quoted = excerpt(seen.mask(text))
+    yield from _missing(name, expect.contains, text, seen)
+    for written in expect.not_contains:
+        part = expanded(written, seen.environment)
         if part in text:
-            yield Mismatch(name, f"not to contain {seen.mask(part)!r}", _around(text, part, seen))
+            start, margin = text.index(part), 60
+            before, after = seen.mask(text[:start]), seen.mask(text[start + len(part) :])
+            around = repr(before[-margin:] + seen.mask(part) + after[:margin])
+            yield Mismatch(name, f"not to contain {seen.mask(part)!r}", around)
     for written in expect.matches:
         pattern = expanded_pattern(written, seen.environment)
         try:
-            missing = not search(pattern, text, seconds=seen.left)
+            actual = "" if search(pattern, text, seconds=seen.left) else quoted
         except TooSlow:
-            yield Mismatch(name, f"to match {seen.mask(pattern)!r}", TOO_SLOW)
-        else:
-            if missing:
-                yield Mismatch(name, f"to match {seen.mask(pattern)!r}", shown)
-    yield from _equals(name, expect.equals, text, seen)
-    if expect.json:
-        yield from _json(name, expect, text, seen)
-
-
-def _expanded(texts: Iterable[str], seen: Seen) -> Iterator[str]:
-    return (expanded(text, seen.environment) for text in texts)
-
-
-def _equals(name: str, written: str | None, text: str, seen: Seen) -> Iterator[Mismatch]:
-    if written is not None and text != (whole := expanded(written, seen.environment)):
-        yield Mismatch(name, repr(seen.mask(whole)), excerpt(seen.mask(text)))
-
-
-def _json(name: Stream, expect: StreamExpectation, text: str, seen: Seen) -> Iterator[Mismatch]:
-    document = _parsed(text)
-    if isinstance(document, _NotJson):
-        yield Mismatch(name, "JSON", excerpt(seen.mask(text)))
+            actual = TOO_SLOW
+        if actual:
+            yield Mismatch(name, f"to match {seen.mask(pattern)!r}", actual)
+    yield from _unequal(name, expect.equals, text, seen)
+    if not expect.json:
+        return
+    try:
+        document = _parsed(text)
+    except ValueError:
+        yield Mismatch(name, "JSON", quoted)
         return
     for expression, value in expect.json.items():
-        actual = _search(expression, document.value)
-        if not _is_as_expected(value, actual, seen.environment):
+        found = _search(expression, document)
+        if not _is_as_expected(value, found, seen.environment):
             yield Mismatch(
                 f"{name}, JMESPath {expression}",
                 seen.mask(expanded(json.dumps(value), seen.environment)),
-                excerpt(seen.mask(_dumped(actual)), raw=True),
+                excerpt(seen.mask(_dumped(found)), raw=True),
             )
+
+
+def _missing(name: str, parts: Iterable[str], text: str, seen: Observation) -> Iterator[Mismatch]:
+    for written in parts:
+        part = expanded(written, seen.environment)
+        if part not in text:
+            yield Mismatch(name, f"to contain {seen.mask(part)!r}", excerpt(seen.mask(text)))
+
+
+def _unequal(name: str, written: str | None, text: str, seen: Observation) -> Iterator[Mismatch]:
+    if written is not None and text != (whole := expanded(written, seen.environment)):
+        yield Mismatch(name, repr(seen.mask(whole)), excerpt(seen.mask(text)))
 
 
 def _is_as_expected(expected: Any, actual: Any, variables: Mapping[str, str]) -> bool:  # noqa: ANN401 - JSON
@@ -212,29 +263,23 @@ def _is_as_expected(expected: Any, actual: Any, variables: Mapping[str, str]) ->
 
 def _is_written_as(text: str, actual: object) -> bool:
     """Return whether a number or a boolean of JSON may be written like that: 1.5 may be 1.5 or 1.50."""
-    read = _parsed(text) if isinstance(actual, int | float) else _NotJson()
-    return (
-        isinstance(read, _Json)
-        and bool(read.value == actual)
-        and isinstance(read.value, bool) is isinstance(actual, bool)
-    )
+    if not isinstance(actual, int | float):
+        return False
+    try:
+        read = _parsed(text)
+    except ValueError:
+        return False
+    return bool(read == actual) and isinstance(read, bool) is isinstance(actual, bool)
 
 
-class _NotJson(Struct, frozen=True):
-    pass
-
-
-class _Json(Struct, frozen=True):
-    value: Any
-
-
-def _parsed(text: str) -> _Json | _NotJson:
+def _parsed(text: str) -> Any:  # noqa: ANN401 - JSON is any of its types
+    """Read JSON; raises ValueError for what is none, and TooMuchToJudge."""
     if len(text) > READABLE_AS_JSON:
         raise TooMuchToJudge(f"{len(text)} characters of JSON, of which at most {READABLE_AS_JSON} are read")
     try:
-        return _Json(json.loads(text))
-    except (ValueError, RecursionError):
-        return _NotJson()
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 def _search(expression: str, document: Any) -> Any:  # noqa: ANN401 - JSON is any of its types
@@ -255,52 +300,21 @@ def _dumped(value: object) -> str:
         return f"no value of JSON: {type(value).__name__}"
 
 
-def _file(expect: FileExpectation, seen: Seen) -> Iterator[Mismatch]:
+def _file(expect: FileExpectation, seen: Observation) -> Iterator[Mismatch]:
     text = seen.file(expanded(expect.path, seen.environment))
     name = f"file {expect.path}"
     if (text is not None) is not expect.exists:
         words = ("to exist", "none") if expect.exists else ("not to exist", "a file")
         yield Mismatch(name, *words)
-    if text is None:
-        return
-    for part in _expanded(expect.contains, seen):
-        if part not in text:
-            yield Mismatch(name, f"to contain {seen.mask(part)!r}", excerpt(seen.mask(text)))
-    yield from _equals(name, expect.equals, text, seen)
+    if text is not None:
+        yield from _missing(name, expect.contains, text, seen)
+        yield from _unequal(name, expect.equals, text, seen)
 
 
-def _saved(save: Save, text: str, shown: str, seconds: float) -> str | Mismatch:
-    what = f"save {save.name}"
-    if save.pattern is not None:
-        try:
-            match = search(save.pattern, text, seconds=seconds)
-        except TooSlow:
-            return Mismatch(what, f"{save.stream} to match {save.pattern!r}", TOO_SLOW)
-        if match is None:
-            return Mismatch(what, f"{save.stream} to match {save.pattern!r}", shown)
-        found: str | None = match[match.re.groups and 1]
-    else:
-        document = _parsed(text)
-        if isinstance(document, _NotJson):
-            return Mismatch(what, f"JSON on {save.stream}", shown)
-        value = _search(save.json or "@", document.value)
-        if value is None:
-            return Mismatch(what, f"a value at JMESPath {save.json}", "null")
-        found = value if isinstance(value, str) else _dumped(value)
-    if found is None or "\0" in found:
-        return Mismatch(what, "text that fits a variable", "nothing" if found is None else "a NUL byte")
-    return found
-
-
-def excerpt(text: str, *, most: int = 300, raw: bool = False) -> str:
-    """Show the end of a text on one line, quoted, with what was left out as a number."""
-    shown = text if raw else repr(text[-most:])
-    if len(text) > most:
-        shown = (text[-most:] if raw else shown) + f" (after {len(text) - most} other characters)"
-    return shown if text else "nothing"
-
-
-def _around(text: str, part: str, seen: Seen, *, margin: int = 60) -> str:
-    start = text.index(part)
-    before, after = seen.mask(text[:start]), seen.mask(text[start + len(part) :])
-    return repr(before[-margin:] + seen.mask(part) + after[:margin])
+def excerpt(text: str, *, raw: bool = False) -> str:
+    """Show the end of a text on one line, quoted unless `raw`, with what was left out as a number."""
+    if not text:
+        return "nothing"
+    most = 300
+    shown = text[-most:] if raw else repr(text[-most:])
+    return f"{shown} (after {len(text) - most} other characters)" if len(text) > most else shown

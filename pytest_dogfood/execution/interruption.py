@@ -6,6 +6,7 @@ second one leaves even that out. One process has one `Interruption`, whether sig
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import threading
@@ -15,11 +16,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any
 
-NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_USUAL = (signal.SIG_DFL, signal.default_int_handler)
-_OURS = str(Path(__file__).parents[1])
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_DEFAULT_HANDLERS = (signal.SIG_DFL, signal.default_int_handler)
+_OUR_CODE = str(Path(__file__).parents[1])
 
 
 class SignalHandlers:
@@ -37,9 +38,9 @@ class SignalHandlers:
         """Answer the signals from now on, except those in `leave`."""
         if threading.current_thread() is not threading.main_thread():
             return
-        for number in NUMBERS:
+        for number in _SIGNALS:
             before = signal.getsignal(number)
-            if number not in leave and before in _USUAL:
+            if number not in leave and before in _DEFAULT_HANDLERS:
                 self._before[number] = before
                 signal.signal(number, self._answer)
 
@@ -50,18 +51,12 @@ class SignalHandlers:
             signal.signal(number, before)
 
 
-def die_of(number: int) -> None:
-    """End this process by a signal, at once, as if nothing had ever handled it."""
-    signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
-
-
 def place_in_project(frame: FrameType | None, rootdir: Path) -> Iterator[str]:
     """Yield a line that names the innermost line of the project's own Python code that is running, if there is one."""
     below = f"{rootdir}{os.sep}"
     while frame is not None:
         name = frame.f_code.co_filename
-        if name.startswith(below) and not name.startswith(_OURS) and "site-packages" not in name:
+        if name.startswith(below) and not name.startswith(_OUR_CODE) and "site-packages" not in name:
             yield f"  at:       {name.removeprefix(below)}:{frame.f_lineno}, in {frame.f_code.co_name}"
             return
         frame = frame.f_back
@@ -70,7 +65,7 @@ def place_in_project(frame: FrameType | None, rootdir: Path) -> Iterator[str]:
 CLEANUP_SECONDS = 5.0
 """Seconds that a step of a clean-up or a release may take once the run has been interrupted."""
 
-_LOST_AFTER = 10.0
+_SECONDS_UNTIL_RAISED_AGAIN = 10.0
 """Seconds after which an exception that is still on its way is raised once more."""
 
 
@@ -82,20 +77,13 @@ class Abandoned(KeyboardInterrupt):
     """Ends everything. Only the reports are still written."""
 
 
-class Doing(NamedTuple):
-    """Something that takes time; `details` gives the lines that describe it further, and may be None."""
-
-    what: str
-    began: float
-    details: Callable[[], Iterable[str]] | None
-
-
 class Interruption:
     """Knows whether a signal has come, and what this process was doing then.
 
     `report` describes that once a signal has come; it is empty where nothing was being done. `item` is the node id that
-    it is about. `taken` tells that what was running has ended for it. `cut` names the steps that had too little time.
-    While `debugging`, Ctrl-C is not meant for the run.
+    it is about. `abandoned` gives up clean-up and release. `taken` tells that what was running has ended for it. `cut`
+    names the steps that had too little time. `met` is called once a signal has come. While `debugging`, Ctrl-C is not
+    meant for the run.
     """
 
     def __init__(self) -> None:
@@ -108,7 +96,7 @@ class Interruption:
         self.met: list[Callable[[], None]] = []
         self.cut: list[str] = []
         self._at = 0.0
-        self._doing: list[Doing] = []
+        self._doing: list[tuple[str, float, Callable[[], Iterable[str]]]] = []
         self._interruptible = False
         self._meeting = False
         self._raised: weakref.ref[Interrupted] | None = None
@@ -121,13 +109,13 @@ class Interruption:
 
     @property
     def name(self) -> str:
-        """Name the signal, such as SIGINT."""
-        return signal.Signals(self.number).name if self.number else ""
+        """The signal that has come, such as SIGINT."""
+        return signal.Signals(self.number).name
 
     @contextmanager
-    def doing(self, what: str, details: Callable[[], Iterable[str]] | None = None) -> Iterator[None]:
-        """Note what is being done, so that it can be named if a signal comes meanwhile."""
-        self._doing.append(Doing(what, time.monotonic(), details))
+    def doing(self, what: str, details: Callable[[], Iterable[str]] = tuple) -> Iterator[None]:
+        """Note what is being done, so that it can be named, with `details`, if a signal comes meanwhile."""
+        self._doing.append((what, time.monotonic(), details))
         try:
             yield
         finally:
@@ -158,37 +146,33 @@ class Interruption:
         if not self.begun:
             self._meeting = True
             try:
-                self._take_note(number, frame_lines)
+                self._at = time.monotonic()
+                self.number = number
+                self.report = self._describe(frame_lines)
+                for note in self.met:
+                    note()
             finally:
                 self._meeting = False
         if self.wants_to_raise:
             self._raise()
 
-    def _take_note(self, number: int, frame_lines: Iterable[str]) -> None:
-        self._at = time.monotonic()
-        self.number = number
-        self.report = self._described(frame_lines)
-        for note in self.met:
-            note()
-
     @property
     def wants_to_raise(self) -> bool:
         """Whether what a signal should have ended still goes on."""
-        return self.begun and self._interruptible and not self.taken and not self._is_on_its_way()
+        # What was raised before may still be dealt with, but some code lets exceptions vanish.
+        alive = self._raised is not None and self._raised() is not None
+        on_its_way = alive and time.monotonic() - self._raised_at < _SECONDS_UNTIL_RAISED_AGAIN
+        return self.begun and self._interruptible and not self.taken and not on_its_way
 
     def check(self) -> None:
         """Raise Interrupted if a signal has come before that could not be raised then."""
         if self.begun:
             self._raise()
 
-    def abandon(self) -> None:
-        """Give up clean-up and release from now on."""
-        self.abandoned = True
-
-    def seconds_left(self, began: float) -> float | None:
-        """Return how long a command may still run that began at `began` (monotonic); None if nothing limits it."""
+    def seconds_left(self, began: float) -> float:
+        """Return how long a command may still run that began at `began` (monotonic); infinity if nothing limits it."""
         if not self.begun or self._interruptible:
-            return None
+            return math.inf
         return 0.0 if self.abandoned else max(began, self._at) + CLEANUP_SECONDS - time.monotonic()
 
     def _raise(self) -> None:
@@ -199,20 +183,15 @@ class Interruption:
         finally:
             del error  # its own traceback would keep it alive, and hide that it has vanished
 
-    def _is_on_its_way(self) -> bool:
-        """Return whether what was raised before is still being dealt with; some code lets exceptions vanish."""
-        alive = self._raised is not None and self._raised() is not None
-        return alive and time.monotonic() - self._raised_at < _LOST_AFTER
-
-    def _described(self, frame_lines: Iterable[str]) -> str:
+    def _describe(self, frame_lines: Iterable[str]) -> str:
         if not self._doing:
             return ""
-        item, *others = self._doing
-        whats = ", ".join(one.what for one in others) or "running"
-        lines = [f"interrupted by {self.name} after {self._at - item.began:.1f} s: {item.what}: {whats}"]
+        (item, began, _), *others = self._doing
+        whats = ", ".join(what for what, _, _ in others) or "running"
+        lines = [f"interrupted by {self.name} after {self._at - began:.1f} s: {item}: {whats}"]
         with suppress(Exception):  # what is said less must not keep the signal from its work
-            for one in others:
-                lines.append(f"  {one.what}: running for {self._at - one.began:.1f} s")
-                lines += one.details() if one.details is not None else ()
+            for what, began, details in others:
+                lines.append(f"  {what}: running for {self._at - began:.1f} s")
+                lines += details()
             lines += frame_lines
         return "\n".join(lines)

@@ -1,53 +1,54 @@
-"""Keeps secret values out of everything that is shown or stored."""
+"""Keeps secret values out of everything that is shown or stored, in whatever way programs write them down.
+
+Most notations change single characters: JSON, Python, C and shells put backslashes before them, HTML and XML write
+entities, URLs write `%2F`, SQL and CSV write quotes twice. One pattern allows for all of these at every character that
+is no letter, digit or underscore, also one within the other. Base64 and hexadecimal digits change the whole value.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import groupby
 from pathlib import Path
-from typing import IO, AnyStr, Self
+from typing import IO
 
 from msgspec import Struct
 
 from pytest_dogfood.diagnostics import to_harness_error
-from pytest_dogfood.execution.notations import (
-    SHORTEST,
-    SHORTEST_PART,
-    Spelling,
-    spellings,
-    spellings_in_bytes,
-)
 
+_SHORTEST_VALUE = 3
+"""Characters that a value must have to be looked for at all."""
 
-class SecretKeeper(Struct):
-    """The secret values that this process has come to know; they only become more."""
-
-    secrets: Secrets
-
-    @classmethod
-    def from_environment(cls, names: Iterable[str]) -> SecretKeeper:
-        """Start with the values of the environment variables that ini `dogfood_secrets` names."""
-        return cls(Secrets.of(os.environ[name] for name in names if os.environ.get(name)))
-
-    def learn(self, values: Iterable[str]) -> None:
-        for value in values:
-            self.secrets = self.secrets.adding(value)
-
-    def mask(self, text: str) -> str:
-        return self.secrets.mask(text)
-
+_SHORTEST_PART = 8
+"""Characters that a value must have to be looked for as hexadecimal digits, or inside of a longer base64 text."""
 
 _STARS = "***"
 _CHUNK = 256 * 1024
 
+_SAFE = re.compile(r"[A-Za-z0-9_]+")
+"""What every notation writes as it is, unless it changes everything."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Secrets:
-    """Values that must not be seen, each replaced by `***` wherever it occurs.
+_MOST_BACKSLASHES = 8
+"""JSON within JSON within JSON puts seven of them before a quote, and makes eight of one."""
+
+# A literal at the beginning lets `re` skip quickly what cannot match.
+_ESCAPE = r"\\" + rf"\\{{0,{_MOST_BACKSLASHES - 1}}}"
+_AMPERSAND = rf"(?:&|{_ESCAPE}u0026)(?:amp;){{0,3}}"
+_LONGEST_CHARACTER = 52  # four bytes of UTF-8, each as eight backslashes and three digits, or an entity
+
+_LETTERS = dict(zip("\0\a\b\t\n\v\f\r\x1b", "0abtnvfre", strict=True))
+_DOUBLED = "'\"`%${}"
+"""What SQL, CSV, and programs that fill in templates write twice."""
+
+
+class SecretKeeper:
+    """The secret values that this process has come to know; they only become more. Each is replaced by `***`.
 
     Values shorter than 3 characters are not masked: that would make holes in everything and hide nothing. Of a
     value of several lines each line of 8 characters or more is masked as well. A value is also found as JSON, HTML,
@@ -56,30 +57,32 @@ class Secrets:
     everything they cover is masked.
     """
 
-    values: frozenset[str] = field(default=frozenset(), repr=False)
+    def __init__(self, values: Iterable[str] = ()) -> None:
+        self._values = frozenset(values)
 
     @classmethod
-    def of(cls, values: Iterable[str]) -> Self:
-        return cls(values=frozenset(values))
-
-    def adding(self, value: str) -> Self:
-        return type(self)(values=self.values | {value})
+    def from_environment(cls, names: Iterable[str]) -> SecretKeeper:
+        """Start with the values of the environment variables that ini `dogfood_secrets` names."""
+        return cls(os.environ[name] for name in names if os.environ.get(name))
 
     def __bool__(self) -> bool:
-        return bool(self.values)
+        return bool(self._values)
+
+    def learn(self, values: Iterable[str]) -> None:
+        self._values = self._values.union(values)
 
     def mask(self, text: str) -> str:
-        return _masked(text, _in_text(self.values), _STARS)
+        return _mask(text, _spellings(self._values, str))
 
     def mask_bytes(self, data: bytes) -> bytes:
-        return _masked(data, _in_bytes(self.values), _STARS.encode())
+        return _mask(data.decode("latin-1"), _spellings(self._values, _bytes_as_text)).encode("latin-1")
 
     def masked_ending(self, path: Path, limit: int) -> bytes:
         """Return the last bytes of a file, at most `limit`, masked, and no part of a value left over at the cut.
 
         Raises HarnessError if it cannot be read.
         """
-        overlap = _overlap(_in_bytes(self.values))
+        overlap = _overlap(_spellings(self._values, _bytes_as_text))
         with to_harness_error(f"read {path}"), path.open("rb") as file:
             start = max(os.fstat(file.fileno()).st_size - limit - overlap, 0)
             file.seek(start)
@@ -93,66 +96,60 @@ class Secrets:
         The file is replaced by another, readable by its owner only, unless there is nothing to mask in it: a process
         that still writes to it writes to the old one. Raises HarnessError if it cannot be read or replaced.
         """
-        wanted = _in_bytes(self.values)
+        wanted = _spellings(self._values, _bytes_as_text)
         if not wanted:
             return
         with to_harness_error(f"hide secrets in {path}"):
-            _mask_in_place(path, wanted)
+            descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".masking-")
+            try:
+                with os.fdopen(descriptor, "wb") as target, path.open("rb") as source:
+                    found = _copy_masked(source, target, wanted)
+                if found:
+                    Path(name).replace(path)
+            finally:
+                with suppress(FileNotFoundError):  # it has taken the place of the original
+                    Path(name).unlink()
 
 
-def _mask_in_place(path: Path, wanted: tuple[Spelling[bytes], ...]) -> None:
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".masking-")
-    try:
-        with os.fdopen(descriptor, "wb") as target, path.open("rb") as source:
-            found = _copy_masked(source, target, wanted)
-        if found:
-            Path(name).replace(path)
-    finally:
-        with suppress(FileNotFoundError):  # it has taken the place of the original
-            Path(name).unlink()
-
-
-def _copy_masked(source: IO[bytes], target: IO[bytes], wanted: tuple[Spelling[bytes], ...]) -> bool:
-    """Copy in chunks that overlap by the longest spelling; tell whether anything was masked."""
+def _copy_masked(source: IO[bytes], target: IO[bytes], wanted: tuple[_Spelling, ...]) -> bool:
+    """Copy in chunks that overlap by the longest spelling; return whether anything was masked."""
     overlap = _overlap(wanted)
-    pending = b""
+    pending = ""
     covered = 0  # bytes at the beginning of `pending` whose stars have been written
     found = False
     while True:
         chunk = source.read(_CHUNK)
-        pending += chunk
+        pending += chunk.decode("latin-1")
         # What starts before the boundary ends within `pending`; the rest is looked at again with the next chunk.
         boundary = max(len(pending) - overlap, 0) if chunk else len(pending)
         position = covered
         for start, end in _spans(pending, wanted, boundary):
             found = True
             if start >= position:
-                target.write(pending[position:start] + _STARS.encode())
+                target.write((pending[position:start] + _STARS).encode("latin-1"))
             position = max(position, end)
-        target.write(pending[position:boundary])
+        target.write(pending[position:boundary].encode("latin-1"))
         covered = max(position - boundary, 0)
         pending = pending[boundary:]
         if not chunk:
             return found
 
 
-def _overlap(wanted: tuple[Spelling[bytes], ...]) -> int:
+def _overlap(wanted: tuple[_Spelling, ...]) -> int:
     """Return how many bytes of a spelling may stand in the next window at most."""
     return max((one.longest for one in wanted), default=1) - 1
 
 
-def _masked(text: AnyStr, wanted: tuple[Spelling[AnyStr], ...], stars: AnyStr) -> AnyStr:
+def _mask(text: str, wanted: tuple[_Spelling, ...]) -> str:
     position = 0
-    parts: list[AnyStr] = []
+    parts: list[str] = []
     for start, end in _spans(text, wanted, len(text)):
-        parts.append(text[position:start])
-        parts.append(stars)
+        parts += (text[position:start], _STARS)
         position = end
-    parts.append(text[position:])
-    return text[:0].join(parts)
+    return "".join([*parts, text[position:]])
 
 
-def _spans(text: AnyStr, wanted: tuple[Spelling[AnyStr], ...], boundary: int) -> list[tuple[int, int]]:
+def _spans(text: str, wanted: tuple[_Spelling, ...], boundary: int) -> list[tuple[int, int]]:
     """Return in order what the spellings cover, of all occurrences that start before `boundary`, overlaps united."""
     # United while they are found, or a text of one letter would take a tuple for each byte.
     return list(_united(sorted(span for one in wanted for span in _united(one.occurrences(text, boundary)))))
@@ -172,28 +169,174 @@ def _united(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
         yield current
 
 
-@lru_cache(maxsize=16)
-def _in_text(values: frozenset[str]) -> tuple[Spelling[str], ...]:
-    return tuple(one for form, whole in _forms(values) for one in spellings(form, whole=whole))
+def _to_bytes(text: str) -> bytes:
+    """Encode what came from the environment as it was there; a surrogate that did not has no bytes to be found."""
+    try:
+        return text.encode("utf-8", errors="surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", errors="replace")
+
+
+def _bytes_as_text(text: str) -> str:
+    """Return a text of which each character stands for a byte, so that bytes are searched with patterns for texts."""
+    return _to_bytes(text).decode("latin-1")
+
+
+class _Spelling(Struct, frozen=True, kw_only=True):
+    """One way of writing a value; `anchor` is in the text wherever that occurs, `longest` the most it can take.
+
+    Without a `pattern` it is the anchor that is looked for.
+    """
+
+    anchor: str
+    longest: int
+    pattern: Callable[[], re.Pattern[str]] | None = None
+
+    def occurrences(self, text: str, boundary: int) -> Iterator[tuple[int, int]]:
+        """Yield where it is, of all that start before `boundary`; they may overlap."""
+        if self.pattern is None:
+            length = len(self.anchor)
+            start = text.find(self.anchor)
+            while 0 <= start < boundary:
+                yield start, start + length
+                start = text.find(self.anchor, start + 1)
+        elif self.anchor in text:
+            search = self.pattern().search
+            found = search(text)
+            while found is not None and found.start() < boundary:
+                yield found.span()
+                found = search(text, found.start() + 1)
 
 
 @lru_cache(maxsize=16)
-def _in_bytes(values: frozenset[str]) -> tuple[Spelling[bytes], ...]:
-    return tuple(one for form, whole in _forms(values) for one in spellings_in_bytes(form, whole=whole))
+def _spellings(values: frozenset[str], encode: Callable[[str], str]) -> tuple[_Spelling, ...]:
+    """Return the ways in which values may be written, as the text that is searched has them by `encode`."""
+    whole: dict[str, None] = {}
+    parts: dict[str, None] = {}
+    for value in sorted(values):
+        stripped = value.strip()
+        if len(stripped) < _SHORTEST_VALUE:
+            continue
+        # What a file or a command gave often ends in a newline that is not written where the value is used.
+        whole.update(dict.fromkeys((value, stripped)))
+        lines = stripped.splitlines()
+        if len(lines) > 1:
+            parts.update((form, None) for line in lines for form in (line, line.strip()))
+    return (
+        *(one for value in whole for one in _spellings_of(value, encode, whole=True)),
+        *(
+            one
+            for part in parts
+            if len(part.strip()) >= _SHORTEST_PART
+            for one in _spellings_of(part, encode, whole=False)
+        ),
+    )
 
 
-def _forms(values: frozenset[str]) -> dict[tuple[str, bool], None]:
-    return dict.fromkeys(form for value in sorted(values) for form in _forms_of(value))
+@lru_cache(maxsize=512)
+def _spellings_of(value: str, encode: Callable[[str], str], *, whole: bool) -> tuple[_Spelling, ...]:
+    """Return the ways to write one value; what is not the `whole` of one is not looked for in digits."""
+    if _SAFE.fullmatch(value):
+        spellings = [_Spelling(anchor=encode(value), longest=len(value))]
+    else:
+        safe = sum(map(len, _SAFE.findall(value)))
+        spellings = [
+            _Spelling(
+                anchor=encode(max(_SAFE.findall(value), key=len, default="")),
+                longest=safe + (len(value) - safe) * 2 * _LONGEST_CHARACTER,
+                pattern=partial(_by_character, value, encode),
+            )
+        ]
+    if not whole:
+        return tuple(spellings)
+    data = _to_bytes(value)
+    encoded = b64encode(data).decode().rstrip("=")
+    in_base64 = [encoded]
+    if len(data) >= _SHORTEST_PART:
+        # What stands before or after the value changes the characters at its ends; nothing may stand before it.
+        in_base64 = [encoded[: len(data) * 8 // 6]]
+        for shift, first in ((1, 2), (2, 3)):
+            in_base64.append(b64encode(bytes(shift) + data).decode()[first : (shift + len(data)) * 8 // 6])
+    for digits in dict.fromkeys(in_base64):
+        in_either_alphabet = digits.replace("+", "[+-]").replace("/", "[/_]")
+        spellings.append(
+            _Spelling(
+                anchor=encode(max(re.split(r"[+/]", digits), key=len)),
+                longest=len(digits),
+                pattern=partial(re.compile, in_either_alphabet),
+            )
+        )
+    if len(value) >= _SHORTEST_PART:
+        # Long texts to look for: one of two or three characters would take `find` eight times as long.
+        for mark in ("", "%", r"\x"):
+            for digits in dict.fromkeys((data.hex(" "), data.hex(" ").upper())):
+                written = mark + digits.replace(" ", mark)
+                spellings.append(_Spelling(anchor=encode(written), longest=len(written)))
+    return tuple(spellings)
 
 
-def _forms_of(value: str) -> Iterator[tuple[str, bool]]:
-    """Yield the value as it may be meant, and whether that is all of it: without its last newline, or line by line."""
-    stripped = value.strip()
-    if len(stripped) < SHORTEST:
-        return
-    # What a file or a command gave often ends in a newline that is not written where the value is used.
-    yield from ((form, True) for form in dict.fromkeys((value, stripped)))
-    lines = stripped.splitlines()
-    if len(lines) > 1:
-        parts = (form for line in lines for form in (line, line.strip()))
-        yield from ((part, False) for part in parts if len(part.strip()) >= SHORTEST_PART)
+@lru_cache(maxsize=512)
+def _by_character(value: str, encode: Callable[[str], str]) -> re.Pattern[str]:
+    """Return a pattern for a value whose characters are each written in any of their ways.
+
+    There is one way only to read almost every text: if there were two for each character, a text that almost holds
+    the value would take time without end. So runs of a character, which may be doubled, are taken together, and
+    what follows a backslash leaves all backslashes to that.
+    """
+    parts: list[str] = []
+    before = ""
+    for character, run in groupby(value):
+        count = len(list(run))
+        if _SAFE.match(character):
+            parts.append(character * count)
+        elif character == "\\":
+            others = "|".join(_other_ways(character, encode))
+            most = (count + 1) * _MOST_BACKSLASHES
+            parts.append(rf"(?:\\{{{count},{most}}}|(?:{_ESCAPE}{_escapes(character)}|{others}){{{count}}})")
+        else:
+            others = "|".join([*_other_ways(character, encode), re.escape(encode(character))])
+            escaped = f"{others}|{_ESCAPE}(?:{_escapes(character)}|{others})"
+            first = f"{others}|{_ESCAPE}{_escapes(character)}" if before == "\\" else escaped
+            most = 2 * count if character in _DOUBLED else count
+            parts.append(f"(?:{first})(?:{escaped}){{{count - 1},{most - 1}}}")
+        before = character
+    return re.compile("".join(parts))
+
+
+def _escapes(character: str) -> str:
+    """Return a pattern for what stands behind a backslash in place of a character."""
+    code, data = ord(character), _to_bytes(character)
+    units = character.encode("utf-16-be", errors="surrogatepass").hex()
+    ways = [
+        *([_LETTERS[character]] if character in _LETTERS else []),
+        _ESCAPE.join(f"u{_either_case(units[at : at + 4])}" for at in range(0, len(units), 4)),
+        rf"u\{{0{{0,6}}{_either_case(f'{code:x}')}\}}",
+        f"U{_either_case(f'{code:08x}')}",
+        *([f"x{_either_case(f'{code:02x}')}"] if code < 256 else []),
+        _ESCAPE.join(f"x{_either_case(f'{byte:02x}')}" for byte in data),
+        _ESCAPE.join(f"{byte:03o}" for byte in data),
+    ]
+    return f"(?:{'|'.join(dict.fromkeys(ways))})"
+
+
+def _other_ways(character: str, encode: Callable[[str], str]) -> Iterator[str]:
+    """Yield patterns for what stands in place of a character in URLs, in HTML, and in some notations for it alone."""
+    from html.entities import codepoint2name  # few secrets hold what has such a name
+
+    code = ord(character)
+    yield "".join(f"%(?:25){{0,2}}{_either_case(f'{byte:02x}')}" for byte in _to_bytes(character))
+    name = "apos" if character == "'" else codepoint2name.get(code)
+    named = "" if name is None else f"|{name}"
+    yield f"{_AMPERSAND}(?:#0{{0,6}}{code}|#[xX]0{{0,6}}{_either_case(f'{code:x}')}{named});"
+    if character == "\n":
+        yield re.escape(encode("\r\n"))
+    if character == " ":
+        yield r"\+"  # in a query string
+    if character == "'":
+        yield rf"'{_ESCAPE}''"  # as `set -x` shows it
+        yield rf"""'(?:"|{_ESCAPE}")'(?:"|{_ESCAPE}")'"""  # as shlex quotes it
+
+
+def _either_case(digits: str) -> str:
+    upper = digits.upper()
+    return digits if upper == digits else f"(?:{digits}|{upper})"

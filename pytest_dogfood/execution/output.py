@@ -1,23 +1,38 @@
-"""The files that outputs of commands go to, and their text, read with a limit and made safe to show.
+r"""The files that outputs of commands go to, and their text, read with a limit and made safe to show.
 
 On some file systems it costs more to make a file than to run a shell, and most commands leave at least one of their
 outputs empty. So a file that nothing was written to serves another command.
+
+Shown is what a terminal shows in the end: text that was written over, as by progress bars, is gone. Understood are
+carriage returns, backspaces and the sequences that move the cursor or erase. Colours, titles and other sequences are
+left out. What came before a program first clears the screen or moves to its top stays above it, as what a terminal has
+scrolled away. Control characters that a terminal would not show are given by name, such as `\x00`.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import re
 import signal
 import sys
 from pathlib import Path
+from typing import AnyStr
 
 from msgspec import Struct
 
 from pytest_dogfood.diagnostics import HarnessError, to_harness_error
-from pytest_dogfood.execution.masking import Secrets
+from pytest_dogfood.execution.masking import SecretKeeper
 from pytest_dogfood.execution.process import open_private
-from pytest_dogfood.execution.screen import moves_cursor, shown_in_the_end
+
+SHOWN_BYTES = 16 * 1024
+"""Bytes from the end of each output that a report shows."""
+
+_OVERWRITTEN_BYTES = 256 * 1024
+"""How far back an output is read that was written over, as by progress bars."""
+
+UNMASKED_SUFFIX = ".raw"
+"""Suffix of an output that may still hold secrets; what finds one after a death removes it."""
 
 
 def is_full(directory: Path) -> bool:
@@ -30,9 +45,76 @@ def is_full(directory: Path) -> bool:
     return bool(found.f_blocks and not free) or bool(found.f_files and not found.f_ffree)
 
 
-_TAIL = 16 * 1024
-_OVERWRITTEN = 256 * 1024
-"""How far back an output is read that was written over, as by progress bars."""
+class Output(Struct):
+    """One output of one command: a file in `directory` that is called `name` once it is settled; now it is at `path`.
+
+    Without `empty_files`, those that nothing was written to, it may hold secrets until then. It says so, and nothing
+    uses it again.
+    """
+
+    directory: Path
+    name: str
+    empty_files: list[Path] | None
+    path: Path | None = None
+
+    def open(self) -> int:
+        """Open the file for a command to write to, readable by its owner only."""
+        if self.empty_files is None:
+            self.path = self.directory / (self.name + UNMASKED_SUFFIX)
+        elif (found := _open_empty(self.empty_files)) is not None:
+            self.path, descriptor = found
+            return descriptor
+        else:
+            self.path = self.directory / self.name
+        return open_private(self.path, fresh=True)
+
+    def settle(self, secrets: SecretKeeper) -> None:
+        """Hide secrets in the file and give it its name; if nothing was written to it, there is none any more.
+
+        Raises HarnessError where the file cannot be had, for instance because a command has removed it.
+        """
+        if self.path is None:
+            return
+        with to_harness_error(f"keep the output {self.path}"):
+            if self.path.stat().st_size:
+                if self.empty_files is None:
+                    secrets.mask_file(self.path)
+                if self.path.name != self.name:
+                    self.path = self.path.replace(self.directory / self.name)
+                return
+            if self.empty_files is None:
+                self.path.unlink()
+            else:
+                self.empty_files.append(self.path)
+            self.path = None
+
+    def discard(self) -> None:
+        """Remove what may hold secrets, for nothing is going to settle it."""
+        if self.empty_files is None and self.path is not None:
+            self.path.unlink(missing_ok=True)
+            self.path = None
+
+
+def _open_empty(paths: list[Path]) -> tuple[Path, int] | None:
+    """Open the youngest file that is still empty and that no process in the background holds; forget the others."""
+    while paths and sys.platform == "linux":  # elsewhere nothing tells what else has a file open
+        path = paths.pop()
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            # A lease for writing is granted if nothing else has the file open, see fcntl(2). To ask is all we want;
+            # what opens it in between sends us a signal, so let that be one that does nothing.
+            fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+            fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+            fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+            if not os.fstat(descriptor).st_size:
+                return path, descriptor
+        except OSError:  # something has, or this file system knows no leases
+            pass
+        os.close(descriptor)
+    return None
 
 
 class TooMuchOutput(HarnessError):  # noqa: N818 - a fact about the command, as StopIteration is one
@@ -47,152 +129,188 @@ class TooMuchOutput(HarnessError):  # noqa: N818 - a fact about the command, as 
         return f"{self.size} bytes of output, more than the {self.limit} that are examined"
 
 
-class Captured(Struct, frozen=True, kw_only=True):
-    """The file that holds one output stream. It may still grow if the command left a daemon behind."""
-
-    path: Path
-
-    @property
-    def size(self) -> int:
-        return self.path.stat().st_size
-
-    def read(self, limit: int) -> bytes:
-        """Return everything; raises TooMuchOutput beyond `limit` bytes, without having read more than that."""
-        with self.path.open("rb") as file:
-            data = file.read(limit + 1)
-            if len(data) > limit:
-                raise TooMuchOutput(max(os.fstat(file.fileno()).st_size, len(data)), limit)
-        return data
-
-    def tail(self, limit: int = _TAIL) -> str:
-        """Return the end as harmless text, from the beginning of a line, saying how many bytes came before."""
-        with self.path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            before = max(size - limit, 0)
-            # One byte more tells whether the cut happens to fall between two lines.
-            file.seek(max(before - 1, 0))
-            data = file.read(limit + 1 if before else limit)
-            if before and moves_cursor(_decoded(data)):
-                # Of a progress bar little is left in the end: look further back for what was shown above it.
-                start = max(size - _OVERWRITTEN, 0)
-                file.seek(start)
-                return _ending(printable(file.read(size - start)), limit, before=start)
-        if not before:
-            return printable(data)
-        newline = data.find(b"\n")
-        # A single line longer than the limit: its end says more than nothing at all.
-        skipped = newline + 1 if 0 <= newline < len(data) - 1 else 1
-        return f"… {before - 1 + skipped} bytes before\n{printable(data[skipped:])}"
+def read_output(path: Path, limit: int) -> bytes:
+    """Return everything; raises TooMuchOutput beyond `limit` bytes, without having read more than that."""
+    with path.open("rb") as file:
+        data = file.read(limit + 1)
+        if len(data) > limit:
+            raise TooMuchOutput(max(os.fstat(file.fileno()).st_size, len(data)), limit)
+    return data
 
 
-def printable(data: bytes) -> str:
-    r"""Decode output for people: as a terminal shows it in the end, and control characters by name, such as `\x00`."""
-    return shown_in_the_end(_decoded(data))
+def read_tail(path: Path, limit: int = SHOWN_BYTES) -> str:
+    """Return the end as harmless text, from the beginning of a line, saying how many bytes came before."""
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        before = max(size - limit, 0)
+        # One byte more tells whether the cut happens to fall between two lines.
+        file.seek(max(before - 1, 0))
+        data = file.read(limit + 1 if before else limit)
+        if before and _moves_cursor(data.decode("utf-8", errors="replace")):
+            # Of a progress bar little is left in the end: look further back for what was shown above it.
+            before = max(size - _OVERWRITTEN_BYTES, 0)
+            file.seek(before)
+            text = terminal_text(file.read(size - before))
+            cut = _line_start(text, "\n", len(text) - limit) if len(text) > limit else 0
+            before += len(text[:cut].encode())
+            return f"… {before} bytes before\n{text[cut:]}" if before else text
+    if not before:
+        return terminal_text(data)
+    cut = _line_start(data, b"\n", 1)
+    return f"… {before - 1 + cut} bytes before\n{terminal_text(data[cut:])}"
 
 
-def _decoded(data: bytes) -> str:
-    return data.decode("utf-8", errors="replace")
+def _line_start(text: AnyStr, newline: AnyStr, cut: int) -> int:
+    """Return where the first whole line from `cut` on begins; `cut` itself if it is in the last line, and that long."""
+    found = text.find(newline, cut - 1)
+    return found + 1 if 0 <= found < len(text) - 1 else cut
 
 
-def _ending(text: str, limit: int, *, before: int) -> str:
-    """Return the last lines of a text that has `limit` characters at most, saying how many bytes came before."""
-    cut = max(len(text) - limit, 0)
-    if cut:
-        newline = text.find("\n", cut - 1)
-        cut = newline + 1 if 0 <= newline < len(text) - 1 else cut
-    left_out = before + len(text[:cut].encode())
-    return f"… {left_out} bytes before\n{text[cut:]}" if left_out else text
+_ESCAPE_SEQUENCE = re.compile(
+    r"\x1b\[(?P<parameters>[0-?]*)[ -/]*(?P<final>[@-~])"  # colours and cursor movements
+    r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"  # window titles and links
+    r"|\x1b[PX^_][^\x1b]*\x1b\\"  # strings for devices and programs
+    r"|\x1b[ -/]*[0-~]"  # everything short
+)
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CURSOR_MOVE = re.compile(r"[\r\b]|\x1b\[[0-?]*[@A-HJKPXf]")
+_PARTS = re.compile(
+    rf"(?P<text>[^\x00-\x1f\x7f-\x9f]+)|{_ESCAPE_SEQUENCE.pattern}|(?P<control>[\x00-\x1f\x7f-\x9f])"
+)
+
+_WIDEST, _HIGHEST = 256, 256
+"""How far a sequence moves the cursor at most; one of a few bytes must not ask for megabytes of blanks."""
+
+_TAB = 8
 
 
-UNMASKED = ".raw"
-"""Suffix of an output that may still hold secrets; whoever finds one after a death removes it."""
+def _moves_cursor(text: str) -> bool:
+    """Return whether some of the text may be written over."""
+    return _CURSOR_MOVE.search(text.replace("\r\n", "\n")) is not None
 
 
-class EmptyFiles:
-    """Files of one kind that nothing was written to. They keep their names until something is."""
-
-    def __init__(self) -> None:
-        self._paths: list[Path] = []
-
-    def add(self, path: Path) -> None:
-        self._paths.append(path)
-
-    def open(self) -> tuple[Path, int] | None:
-        """Open the youngest that is still empty and that no process in the background holds; forget the others."""
-        while self._paths:
-            path = self._paths.pop()
-            descriptor = _opened_if_as_new(path)
-            if descriptor is not None:
-                return path, descriptor
-        return None
+def terminal_text(data: bytes) -> str:
+    """Return what a terminal would show once all of an output has been written to it; harmless to print."""
+    text = data.decode("utf-8", errors="replace").replace("\r\n", "\n")
+    if not _moves_cursor(text):
+        return _CONTROL.sub(lambda found: _named(found[0]), _ESCAPE_SEQUENCE.sub("", text))
+    screen = _Screen()
+    for part in _PARTS.finditer(text):
+        if part["text"]:
+            screen.write(list(part["text"]))
+        elif part["final"]:
+            screen.apply_sequence(part["final"], part["parameters"])
+        elif part["control"]:
+            screen.apply_control(part["control"])
+    return "\n".join("".join(row) for row in screen.rows)
 
 
-def _opened_if_as_new(path: Path) -> int | None:
-    if sys.platform != "linux":
-        return None  # nothing tells who else has a file open
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        # A lease for writing is granted if nobody else has the file open, see fcntl(2). To ask is all we want; who
-        # opens it in between sends us a signal, so let that be one that does nothing.
-        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-        if not os.fstat(descriptor).st_size:
-            return descriptor
-    except OSError:  # somebody has, or this file system knows no leases
-        pass
-    os.close(descriptor)
-    return None
+def _named(letter: str) -> str:
+    return f"\\x{ord(letter):02x}"
 
 
-class Output(Struct):
-    """One output of one command: a file in `directory` that is called `name` once it is settled; now it is at `path`.
+class _Screen:
+    """Rows of cells, those that were scrolled away too, and where the cursor is.
 
-    Without `spares` it may hold secrets until then. It says so, and nobody uses it again.
+    `_top` is the row that a program has moved to as the first one.
     """
 
-    directory: Path
-    name: str
-    empty_files: EmptyFiles | None
-    path: Path | None = None
+    def __init__(self) -> None:
+        self.rows: list[list[str]] = [[]]
+        self._row = 0
+        self._column = 0
+        self._top: int | None = None
 
-    def open(self) -> int:
-        """Open the file for a command to write to, readable by its owner only."""
-        if self.empty_files is None:
-            self.path = self.directory / (self.name + UNMASKED)
-        elif (spare := self.empty_files.open()) is not None:
-            self.path, descriptor = spare
-            return descriptor
+    def write(self, cells: list[str]) -> None:
+        row = self.rows[self._row]
+        row.extend(" " * (self._column - len(row)))
+        row[self._column : self._column + len(cells)] = cells
+        self._column += len(cells)
+
+    def apply_control(self, letter: str) -> None:
+        if letter == "\n":
+            self._row += 1
+            self._column = 0
+            if self._row == len(self.rows):
+                self.rows.append([])
+        elif letter == "\r":
+            self._column = 0
+        elif letter == "\b":
+            self._column = max(self._column - 1, 0)
+        elif letter == "\t":
+            row = self.rows[self._row]
+            width = _TAB - self._column % _TAB
+            if self._column == len(row) and "\t" not in row:
+                self.write([" "] * width)
+            else:
+                self._move(column=self._column + width)
         else:
-            self.path = self.directory / self.name
-        return open_private(self.path, fresh=True)
+            self.write([_named(letter)])
 
-    def settle(self, secrets: Secrets) -> None:
-        """Hide secrets in the file and give it its name; if nothing was written to it, there is none any more.
+    def apply_sequence(self, final: str, parameters: str) -> None:
+        """Do what a control sequence says; one that neither moves nor erases changes nothing that is shown."""
+        numbers = [
+            int(number[:6]) for number in parameters.split(";") if number.isascii() and number.isdigit()
+        ]
+        count = max(numbers[0] if numbers else 1, 1)
+        if final in "AF":
+            self._move(row=self._row - count, column=0 if final == "F" else None)
+        elif final in "BE":
+            self._move(row=self._row + count, column=0 if final == "E" else None)
+        elif final in "CD":
+            self._move(column=self._column + (count if final == "C" else -count))
+        elif final == "G":
+            self._move(column=count - 1)
+        elif final in "Hf":
+            row = self._first_row() + min(count, _HIGHEST) - 1
+            self.rows.extend([] for _ in range(row + 1 - len(self.rows)))
+            self._move(row=row, column=(numbers[1] if len(numbers) > 1 else 1) - 1)
+        elif final in "JK":
+            self._erase(final, numbers[0] if numbers else 0)
+        elif final in "PX@":
+            self._edit(final, min(count, _WIDEST))
 
-        Raises HarnessError where the file cannot be had, for instance because a command has removed it.
-        """
-        if self.path is None:
+    def _move(self, *, row: int | None = None, column: int | None = None) -> None:
+        if row is not None:
+            self._row = min(max(row, self._top or 0), len(self.rows) - 1)
+        if column is not None:
+            self._column = min(max(column, 0), max(_WIDEST, len(self.rows[self._row])))
+
+    def _first_row(self) -> int:
+        """Return the first row of the screen; it begins below what is there when it is first asked for."""
+        if self._top is None:
+            if any(self.rows[-1]):
+                self.rows.append([])
+            self._top = len(self.rows) - 1
+            self._move(row=self._top)
+        return self._top
+
+    def _erase(self, final: str, what: int) -> None:
+        """Erase of a row (K) or of the screen (J): what follows (0), what is before (1), or all of it (2 and 3)."""
+        if final == "J" and what >= 2:
+            del self.rows[self._first_row() + 1 :]
+            self.rows[-1].clear()
+            self.rows.extend([] for _ in range(self._row + 1 - len(self.rows)))
             return
-        with to_harness_error(f"keep the output {self.path}"):
-            self.path = self._settled(self.path, secrets)
-
-    def _settled(self, path: Path, secrets: Secrets) -> Path | None:
-        if path.stat().st_size:
-            if self.empty_files is None:
-                secrets.mask_file(path)
-            return path if path.name == self.name else path.replace(self.directory / self.name)
-        if self.empty_files is None:
-            path.unlink()
+        row = self.rows[self._row]
+        if what == 0:
+            del row[self._column :]
+        elif what == 1 and self._column + 1 < len(row):
+            row[: self._column + 1] = " " * (self._column + 1)
         else:
-            self.empty_files.add(path)
-        return None
+            row.clear()
+        if final == "J" and what == 0:
+            del self.rows[self._row + 1 :]
 
-    def discard(self) -> None:
-        """Remove what may hold secrets, for nobody is going to settle it."""
-        if self.empty_files is None and self.path is not None:
-            self.path.unlink(missing_ok=True)
-            self.path = None
+    def _edit(self, final: str, count: int) -> None:
+        """Delete (P), blank (X) or insert (@) characters at the cursor."""
+        row = self.rows[self._row]
+        here = slice(self._column, self._column + count)
+        if final == "P":
+            del row[here]
+        elif final == "X":
+            row[here] = " " * len(row[here])
+        elif self._column < len(row):
+            longest = max(len(row), _WIDEST)
+            row[self._column : self._column] = " " * count
+            del row[longest:]

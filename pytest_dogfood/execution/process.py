@@ -8,61 +8,36 @@ than memory holds, and nobody has to read while it runs. The files are opened fo
 from __future__ import annotations
 
 import errno
+import math
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from math import ceil
 from pathlib import Path
 from select import POLLIN, poll
-from typing import Protocol
 
 from msgspec import Struct
-from msgspec.structs import replace
 
-from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.execution import watcher
+from pytest_dogfood.diagnostics import HarnessError, to_harness_error
 from pytest_dogfood.execution.interruption import Interruption
-from pytest_dogfood.execution.watcher import alive, end_everything_marked, start_time
-
-__all__ = [
-    "Command",
-    "Ended",
-    "Lifeline",
-    "alive",
-    "end_everything_marked",
-    "end_group",
-    "open_private",
-    "run",
-    "spawn",
-    "start_time",
-]
+from pytest_dogfood.execution.watcher import HAS_PROC, SECONDS_BEFORE_KILL, end_processes
 
 # Bound now: a test that puts something else in their places means its own product, not the harness.
 _Popen = subprocess.Popen
 _killpg = os.killpg
 
-GRACE = watcher.GRACE
-"""Seconds between the request to end and the signal that cannot be ignored."""
-
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-_LONGEST = 2**31 - 1  # milliseconds that poll(2) takes
-_GLANCE = 0.25  # seconds after which a command that is waited for is asked whether its time was cut meanwhile
-
-
-class Output(Protocol):
-    """A file that finds itself when it is needed."""
-
-    def open(self) -> int:
-        """Return a descriptor for a command to write to; who asks closes it."""
+_SECONDS_BETWEEN_LOOKS = (
+    0.25  # at the time that is left, which an interruption cuts while a command is waited for
+)
 
 
 class Command(Struct, frozen=True, kw_only=True):
-    """What to start and where its output goes.
+    """What to start, and the files that its output goes to, or what opens them.
 
     `marker` names an environment variable, set in `env`, that whatever the command starts inherits: when the
     command has to be ended, every process that carries the same value ends with it. `grace` is the time it has
@@ -74,10 +49,10 @@ class Command(Struct, frozen=True, kw_only=True):
     env: Mapping[str, str]
     stdin: bytes = b""
     timeout: float | None = None
-    stdout: Path | Output
-    stderr: Path | Output
+    stdout: Path | Callable[[], int]
+    stderr: Path | Callable[[], int]
     marker: str = ""
-    grace: float = GRACE
+    grace: float = SECONDS_BEFORE_KILL
 
 
 class Ended(Struct, frozen=True, kw_only=True):
@@ -90,7 +65,7 @@ class Ended(Struct, frozen=True, kw_only=True):
 
 
 class Lifeline:
-    """Remembers who our parent is, to notice that it has died."""
+    """Remembers what our parent is, to notice that it has died."""
 
     def __init__(self) -> None:
         self._own = os.getpid()
@@ -111,26 +86,34 @@ def run(
 
     Processes it leaves in the background after a normal end are left alone; after a time limit and after an
     exception (Ctrl-C) nothing of it is left. Raises HarnessError if it could not be started, or if the parent
-    has died: then nobody wants the result, and the sweep that follows a death may already be over.
+    has died: then nothing waits for the result, and the sweep that follows a death may already be over.
     """
+    interruption = interruption or Interruption()
     process: subprocess.Popen[bytes] | None = None
     started = time.monotonic()
     try:
         _require(lifeline)
         process = _launch(command)
         _require(lifeline)
-        clock = _Clock(command.timeout, started, interruption)
-        timed_out = not _ends_within(clock, process)
+        deadline = math.inf if command.timeout is None else time.monotonic() + max(command.timeout, 0)
+
+        def seconds_left() -> float:
+            return min(deadline - time.monotonic(), interruption.seconds_left(started))
+
+        timed_out = False
+        while not timed_out and not _ends_within(process, min(seconds_left(), _SECONDS_BETWEEN_LOOKS)):
+            timed_out = seconds_left() <= 0
         if timed_out:
-            _end(process, command)
+            _end(process, command, command.grace)
         status = process.wait()
     except BaseException:
         # Also without a process: the exception may have come between its start and our knowing of it.
-        abandoned = interruption is not None and interruption.abandoned
-        _end(process, replace(command, grace=0) if abandoned else command)
+        _end(process, command, 0 if interruption.abandoned else command.grace)
         raise
-    seconds = time.monotonic() - started
-    return Ended(status=status, timed_out=timed_out, seconds=seconds, cut=timed_out and clock.is_cut())
+    ended = time.monotonic()
+    return Ended(
+        status=status, timed_out=timed_out, seconds=ended - started, cut=timed_out and deadline > ended
+    )
 
 
 def spawn(
@@ -150,7 +133,7 @@ def spawn(
 
 
 def open_private(path: Path, *, fresh: bool) -> int:
-    """Open a file for appending that nobody else may read, emptied if `fresh`; a symbolic link is refused."""
+    """Open a file for appending that no other user may read, emptied if `fresh`; a symbolic link is refused."""
     try:
         descriptor = os.open(path, _APPEND | os.O_TRUNC if fresh else _APPEND, 0o600)
         os.fchmod(descriptor, 0o600)  # it may have existed
@@ -162,21 +145,20 @@ def open_private(path: Path, *, fresh: bool) -> int:
 
 
 def end_group(
-    group: int, *, gone: Callable[[], bool], grace: float = GRACE, variable: str = ""
-) -> tuple[int, ...]:
+    group: int, *, gone: Callable[[], bool], grace: float = SECONDS_BEFORE_KILL, variable: str = ""
+) -> None:
     """End a process group or session, its descendants and what carries `variable`.
 
-    Gives the ids of the processes it ended, where there is a /proc; elsewhere `gone` tells whether the group's leader
-    has ended.
+    Where there is no /proc, `gone` tells whether the group's leader has ended, and the group alone is ended.
     """
-    if watcher.HAS_PROC:
-        return watcher.end(group=group, variable=variable, grace=grace)
+    if HAS_PROC:
+        end_processes(variable, group=group, grace=grace)
+        return
     _signal_group(group, signal.SIGTERM)
     deadline = time.monotonic() + grace
     while not gone() and time.monotonic() < deadline:
         time.sleep(0.02)
     _signal_group(group, signal.SIGKILL)
-    return ()
 
 
 def _require(lifeline: Lifeline | None) -> None:
@@ -187,97 +169,57 @@ def _require(lifeline: Lifeline | None) -> None:
 def _launch(command: Command) -> subprocess.Popen[bytes]:
     opened: list[int] = []
     try:
-        opened.append(_opened(command.stdout))
-        opened.append(_opened(command.stderr))
+        for output in (command.stdout, command.stderr):
+            if isinstance(output, Path):
+                opened.append(open_private(output, fresh=True))
+            else:
+                opened.append(output())
+        stdout, stderr = opened
+        stdin = subprocess.DEVNULL
         if command.stdin:
-            opened.append(_holding(command.stdin))
-        stdout, stderr, *stdin = opened
-        streams = (stdin[0] if stdin else subprocess.DEVNULL, stdout, stderr)
-        return spawn(command.argv, cwd=command.cwd, env=command.env, streams=streams)
+            # Unlike a pipe, a file never waits for a reader.
+            storing = f"store {len(command.stdin)} bytes of standard input"
+            with to_harness_error(storing), tempfile.TemporaryFile() as file:
+                file.write(command.stdin)
+                file.seek(0)
+                stdin = os.dup(file.fileno())
+                opened.append(stdin)
+        return spawn(command.argv, cwd=command.cwd, env=command.env, streams=(stdin, stdout, stderr))
     finally:
         for descriptor in opened:
             os.close(descriptor)
 
 
-def _opened(output: Path | Output) -> int:
-    return open_private(output, fresh=True) if isinstance(output, Path) else output.open()
-
-
-def _holding(data: bytes) -> int:
-    """Open a nameless file that holds `data`: unlike a pipe it never waits for a reader."""
-    try:
-        with tempfile.TemporaryFile() as file:
-            file.write(data)
-            file.seek(0)
-            return os.dup(file.fileno())
-    except OSError as error:
-        raise HarnessError(f"cannot store {len(data)} bytes of standard input: {error.strerror}") from error
-
-
-class _Clock:
-    """The time that a command has left, which gets less once the run is interrupted."""
-
-    def __init__(self, timeout: float | None, started: float, interruption: Interruption | None) -> None:
-        self._deadline = None if timeout is None else time.monotonic() + max(timeout, 0)
-        self._started = started
-        self._interruption = interruption
-
-    def left(self) -> float | None:
-        """Return the seconds until the command is to be ended; None if it may run for ever."""
-        own = None if self._deadline is None else self._deadline - time.monotonic()
-        cut = None if self._interruption is None else self._interruption.seconds_left(self._started)
-        return min((one for one in (own, cut) if one is not None), default=None)
-
-    def is_cut(self) -> bool:
-        """Return whether it is the interruption that left the command no more time."""
-        return self._deadline is None or self._deadline > time.monotonic()
-
-    def waits(self) -> Iterator[float | None]:
-        """Yield the seconds to wait for, again and again, until the time is over."""
-        left = self.left()
-        while True:
-            yield left if self._interruption is None else min(_GLANCE if left is None else left, _GLANCE)
-            left = self.left()
-            if left is not None and left <= 0:
-                return
-
-
-def _ends_within(clock: _Clock, process: subprocess.Popen[bytes]) -> bool:
+def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
     """Wait and, where pidfd exists, do not reap: until then the group's id is still ours."""
+    seconds = max(seconds, 0)
     if sys.platform == "linux":
         with suppress(OSError):  # a kernel before 5.3, or no descriptor is left
             descriptor = os.pidfd_open(process.pid)
             try:
                 waiting = poll()
                 waiting.register(descriptor, POLLIN)
-                return any(waiting.poll(_milliseconds(seconds)) for seconds in clock.waits())
+                return bool(waiting.poll(math.ceil(seconds * 1000)))
             finally:
                 os.close(descriptor)
-    for seconds in clock.waits():
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(seconds)
-            return True
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+        return True
     return False
 
 
-def _milliseconds(seconds: float | None) -> int | None:
-    return None if seconds is None else ceil(min(max(seconds, 0) * 1000, _LONGEST))
-
-
-def _end(process: subprocess.Popen[bytes] | None, command: Command) -> None:
+def _end(process: subprocess.Popen[bytes] | None, command: Command, grace: float) -> None:
     value = command.env.get(command.marker)
     variable = f"{command.marker}={value}" if command.marker and value else ""
-    # Once it has been reaped its number may belong to somebody else.
-    group = process.pid if process is not None and process.returncode is None else 0
     try:
-        if process is not None and group:
-            end_group(group, gone=lambda: process.poll() is not None, grace=command.grace, variable=variable)
+        # Once it has been reaped its number may belong to another process.
+        if process is not None and process.returncode is None:
+            end_group(process.pid, gone=lambda: process.poll() is not None, grace=grace, variable=variable)
         else:
-            end_everything_marked(variable, grace=command.grace)
+            end_processes(variable, grace=grace)
     except BaseException:
-        # A second Ctrl-C: nobody waits any longer, and still nothing may be left, known to us by its id or not.
-        if variable:
-            end_everything_marked(variable, grace=0)
+        # A second Ctrl-C: nothing waits any longer, and still nothing may be left, known to us by its id or not.
+        end_processes(variable, grace=0)
         raise
     finally:
         if process is not None and process.returncode is None:
@@ -286,7 +228,7 @@ def _end(process: subprocess.Popen[bytes] | None, command: Command) -> None:
 
 
 def _signal_group(group: int, number: signal.Signals) -> None:
-    if group <= 1:  # the system would take that for our own group, or for everybody
+    if group <= 1:  # the system would take that for our own group, or for all processes
         raise ValueError(f"{group} is no group of a command's")
     with suppress(ProcessLookupError, PermissionError):  # macOS refuses where only zombies are left
         _killpg(group, number)

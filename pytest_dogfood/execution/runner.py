@@ -1,9 +1,10 @@
-"""Runs steps in order, given something that runs a single one: retries of `until`, deadlines, results."""
+"""Runs steps in order: retries of `until`, deadlines, results; and lays out a failed step for people."""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import Protocol
@@ -12,52 +13,9 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from pytest_dogfood.actor_protocol import Action, Verdict
-from pytest_dogfood.execution.expectations import (
-    Mismatch,
-    SavedValue,
-    Seen,
-    Stream,
-    mismatches,
-    saved_values,
-    withheld_streams,
-)
+from pytest_dogfood.diagnostics import counted
+from pytest_dogfood.execution.expectations import WITHHELD, Mismatch, Observation, SavedValue, Stream, compare
 from pytest_dogfood.journey import Step
-
-
-class Observation(Seen, Protocol):
-    """What is left of a step that has run: something to judge, and something to show."""
-
-    @property
-    def seconds(self) -> float: ...
-
-    def tail(self, stream: Stream) -> str: ...
-
-    def ending(self, stream: Stream) -> str:
-        """Return the last bytes of an output as harmless text, secrets masked; also before `finish`."""
-
-    def learn(self, secrets: Sequence[str]) -> None:
-        """Take note of the secret values that the step has brought to light, to mask them from now on."""
-
-    def finish(self, *, withheld: Collection[Stream] = ()) -> None:
-        """Let go of what was only needed for judging, and of outputs that nobody may see; called once, after that."""
-
-
-class Comparison(Struct, frozen=True, kw_only=True):
-    """What was seen beside what was expected, and what could be saved; of `withheld` streams nothing may be shown."""
-
-    wrong: tuple[Mismatch, ...]
-    values: tuple[SavedValue, ...]
-    withheld: frozenset[Stream]
-
-
-def compare(step: Step, seen: Observation) -> Comparison:
-    """Compare what was seen with what the step expects, and take the values that it saves, also if it failed."""
-    # First the values, even of a step that has failed: what is quoted of it must not tell a secret either.
-    values, unsaved = saved_values(step, seen) if step.save else ((), ())
-    seen.learn([one.value for one in values if one.secret])
-    withheld = withheld_streams(step, values)
-    wrong = mismatches(step, seen, withheld=withheld) or unsaved
-    return Comparison(wrong=wrong, values=values, withheld=withheld)
 
 
 class StepRunner(Protocol):
@@ -84,7 +42,7 @@ class Grade(Struct, frozen=True, kw_only=True):
     """What is said of a step that an actor had to do, beside whether it decides against the journey.
 
     `graded` is the action that counted, None if there was none; `credited` tells that it was one of an earlier
-    step. `wrong` is what was not as expected. `verdict` is the judge's, None where nobody judged; `unjudged` tells
+    step. `wrong` is what was not as expected. `verdict` is the judge's, None where there was none; `unjudged` tells
     that there was something to judge.
     """
 
@@ -141,19 +99,14 @@ class StepsResult(Struct):
 
 
 class Deadline:
-    """The moment until which steps may run, if there is one; it moves while somebody else is being waited for."""
+    """The moment until which steps may run, if there is one; it moves while something else is being waited for."""
 
     def __init__(self, seconds: float | None) -> None:
-        self._moment = None if seconds is None else time.monotonic() + seconds
+        self._moment = math.inf if seconds is None else time.monotonic() + seconds
 
-    def left(self) -> float | None:
-        """Return the seconds left, none or fewer if it is over; None if there is no limit."""
-        return None if self._moment is None else self._moment - time.monotonic()
-
-    @property
-    def over(self) -> bool:
-        left = self.left()
-        return left is not None and left <= 0
+    def left(self) -> float:
+        """Return the seconds left, none or fewer if it is over; infinity if there is no limit."""
+        return self._moment - time.monotonic()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -161,8 +114,7 @@ class Deadline:
         try:
             yield
         finally:
-            if self._moment is not None:
-                self._moment += time.monotonic() - started
+            self._moment += time.monotonic() - started
 
 
 class StepActor(Protocol):
@@ -200,7 +152,7 @@ def run_steps(
             if actor is not None and step.run is None:
                 result = actor.act(number, done, deadline)
             else:
-                result = _perform_one(step, number, len(steps), runner, done, deadline)
+                result = _run_one(step, number, len(steps), runner, done, deadline)
                 if actor is not None:
                     actor.observed(result)
             done.results.append(result)
@@ -217,45 +169,91 @@ def run_steps(
     return done
 
 
-def _perform_one(
+def _run_one(
     step: Step, number: int, total: int, runner: StepRunner, done: StepsResult, deadline: Deadline
 ) -> StepResult:
-    give_up = None if step.until is None else time.monotonic() + step.until.timeout
+    give_up = math.inf if step.until is None else time.monotonic() + step.until.timeout
     tries = 0
     before = dict(done.values)  # what the step itself saves is for those after it, not for its next try
     earlier: StepResult | None = None
     while True:
         tries += 1
-        until = None if give_up is None else give_up - time.monotonic()
-        limits = [left for left in (deadline.left(), until) if left is not None]
-        limit = max(min(limits), 0.001) if limits else None
+        left = min(deadline.left(), give_up - time.monotonic())
+        limit = None if left == math.inf else max(left, 0.001)
         seen = runner.run(step, number=number, variables=before, limit=limit)
-        found = compare(step, seen)
-        seen.finish(withheld=found.withheld)
-        for one in found.values:
+        wrong, saved, withheld = compare(step, seen)
+        seen.finish(withheld=withheld)
+        for one in saved:
             done.keep(one)
         result = StepResult(
-            step=step,
-            number=number,
-            total=total,
-            wrong=found.wrong,
-            seen=seen,
-            tries=tries,
-            withheld=found.withheld,
+            step=step, number=number, total=total, wrong=wrong, seen=seen, tries=tries, withheld=withheld
         )
-        if not found.wrong or not _again(step, give_up, deadline):
+        left = min(deadline.left(), give_up - time.monotonic())
+        if not wrong or step.until is None or step.until.interval >= left:
             # A last try that is cut short says nothing: what the one before has shown is why the step gave up.
             return result if earlier is None or not seen.timed_out else replace(earlier, tries=tries)
         if not seen.timed_out:
             earlier = result
+        time.sleep(step.until.interval)
 
 
-def _again(step: Step, give_up: float | None, deadline: Deadline) -> bool:
-    if step.until is None or give_up is None:
-        return False
-    wait = step.until.interval
-    left = deadline.left()
-    if time.monotonic() + wait >= give_up or (left is not None and wait >= left):
-        return False
-    time.sleep(wait)
-    return True
+def failure_text(
+    done: StepsResult, runner: StepRunner, *, what: str = "step", reproduce: str = "", verbose: bool = False
+) -> str:
+    """Describe the failure in full: place, intent, command, what was expected and came, output, what to type next.
+
+    The first line is the short version. With `verbose` the earlier steps are shown too. Empty if no step has failed.
+    """
+    failed = done.failure
+    if failed is None:
+        return ""
+    lines = [f"{_title(failed, what)}: {failed.wrong[0]}", ""]
+    for result in done.results[:-1] if verbose else ():
+        missed = result.grade.wrong[:1] if result.grade is not None else ()
+        came = f"not as expected, which does not count: {missed[0]}" if missed else "as expected"
+        lines += [f"{_title(result, what)}: {came}", *_command(result), *_outputs(result), ""]
+    if failed.step.intent:
+        lines.append(f"  intent:   {failed.step.intent}")
+    if failed.step.expect.text:
+        lines.append(f"  expect:   {failed.step.expect.text}")
+    lines += _command(failed)
+    if failed.tries > 1:
+        lines.append(f"  tries:    {failed.tries}")
+    for one in failed.wrong:
+        lines += [f"  {one.what}:", f"    expected: {one.expected}", f"    actual:   {one.actual}"]
+    lines += _graded_action(failed.grade)
+    if failed.seen is not None:
+        lines.append(f"  took:     {failed.seen.seconds:.2f} s")
+    lines += _outputs(failed)
+    if reproduce:
+        lines += ["", f"reproduce: {reproduce}"]
+    return runner.mask("\n".join(lines))
+
+
+def _title(result: StepResult, what: str) -> str:
+    intent = f" ({result.step.intent})" if result.step.intent else ""
+    return f"{result.step.location}: {what} {result.number} of {result.total}{intent}"
+
+
+def _command(result: StepResult) -> Iterator[str]:
+    first, *others = result.step.command.rstrip("\n").split("\n")
+    yield f"  command:  {first}"
+    yield from (f"            {other}" for other in others)
+
+
+def _graded_action(grade: Grade | None) -> Iterator[str]:
+    if grade is not None and grade.graded is not None:
+        yield f"  actor:    {counted(grade.actions, 'action')} in this step; {grade.ended}"
+        if grade.credited:
+            yield f"  credit:   this is an action of step {grade.graded.step}, for this one has none"
+
+
+def _outputs(result: StepResult) -> Iterator[str]:
+    streams: tuple[Stream, ...] = ("stdout", "stderr")
+    for stream in streams:
+        text = result.seen.tail(stream).rstrip("\n") if result.seen is not None else ""
+        if stream in result.withheld:
+            text = WITHHELD
+        if text:
+            yield f"  --- {stream} ---"
+            yield from (f"  {line}" for line in text.split("\n"))

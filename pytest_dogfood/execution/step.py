@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import msgspec
@@ -20,12 +20,19 @@ from pytest_dogfood.diagnostics import HarnessError, to_harness_error
 from pytest_dogfood.execution.expectations import READABLE, WITHHELD, Stream, TooMuchToJudge
 from pytest_dogfood.execution.interruption import CLEANUP_SECONDS, Interruption
 from pytest_dogfood.execution.masking import SecretKeeper
-from pytest_dogfood.execution.output import Captured, EmptyFiles, Output, TooMuchOutput, is_full, printable
-from pytest_dogfood.execution.process import Command, Ended, Lifeline, run
+from pytest_dogfood.execution.output import (
+    Output,
+    TooMuchOutput,
+    is_full,
+    read_output,
+    read_tail,
+    terminal_text,
+)
+from pytest_dogfood.execution.process import Command, Lifeline, run
 from pytest_dogfood.fileformat.expected_text import problem_with
 from pytest_dogfood.journey import Script, Step
 
-_FLAGS: Mapping[str, tuple[str, ...]] = {"bash": ("-eo", "pipefail"), "sh": ("-e",)}
+_SHELL_FLAGS: Mapping[str, tuple[str, ...]] = {"bash": ("-eo", "pipefail"), "sh": ("-e",)}
 
 
 def shell_argv(run: str | tuple[str, ...], shell: str | None) -> tuple[str, ...]:
@@ -45,9 +52,9 @@ def default_shell() -> str:
 def _shell(name: str | None) -> tuple[str, ...]:
     if name is None:
         name = "bash" if shutil.which("bash") else "sh"
-    if name in _FLAGS:
-        # The whole path: a step that sets its own PATH still has a shell, and nobody looks for it step by step.
-        return (shutil.which(name) or name, *_FLAGS[name])
+    if name in _SHELL_FLAGS:
+        # The whole path: a step that sets its own PATH still has a shell, and it is not looked for step by step.
+        return (shutil.which(name) or name, *_SHELL_FLAGS[name])
     try:
         words = shlex.split(name)
     except ValueError as error:
@@ -57,13 +64,10 @@ def _shell(name: str | None) -> tuple[str, ...]:
     return tuple(words)
 
 
-SHOWN = 16 * 1024
-"""Bytes from the end of each output that a report shows."""
-
-JUDGING = 1.0
+_SECONDS_TO_SEARCH = 1.0
 """Seconds that searches in the outputs of a step may take in any case, however late it has ended."""
 
-STEP_MARKER = "_DOGFOOD_STEP"
+_STEP_MARKER = "_DOGFOOD_STEP"
 
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})", re.ASCII)
 
@@ -81,35 +85,39 @@ class ShellRunner(Struct, frozen=True, kw_only=True):
     name: str
     timeout: float
     keeper: SecretKeeper
-    empty_files: Mapping[str, EmptyFiles]
+    empty_files: Mapping[str, list[Path]]
     lifeline: Lifeline | None = None
     interruption: Interruption = msgspec.field(default_factory=Interruption)
 
     def run(
         self, step: Step, *, number: int, variables: Mapping[str, str], limit: float | None
-    ) -> RealObservation:
+    ) -> CommandObservation:
         """Run a step; raises HarnessError where the harness could not do its part."""
         if step.run is None:
             raise HarnessError(f"{step.location}: the step has no command, and there is no actor to find one")
-        mark = f"{self.name}-{number}"
-        environment = self.environment_of(step, variables)
-        require_variables(step, environment)
+        environment, home = self.prepare(step, variables)
         with self._naming(step):
             place_files(step.seed_files, self.workdir)
-        argv = self._argv(step.run, step.shell)
-        home = self.home_of(step, environment)
+        if isinstance(step.run, Script):
+            # The whole path, for a script asks `$0` where it stands, and `cwd:` may send it elsewhere.
+            argv: tuple[str, ...] = (str(self.rootdir / step.run.path),)
+        else:
+            argv = shell_argv(step.run, step.shell)
         what = f"step {number}" + (f" ({step.intent})" if step.intent else "")
+        mark = f"{self.name}-{number}"
         return self.execute(step, argv, mark=mark, environment=environment, cwd=home, limit=limit, what=what)
 
-    def environment_of(self, step: Step, variables: Mapping[str, str]) -> dict[str, str]:
+    def prepare(self, step: Step, variables: Mapping[str, str]) -> tuple[dict[str, str], Path]:
+        """Return a step's environment, and the directory that it starts in and that its files are relative to.
+
+        Raises HarnessError if what it expects names a variable that has no value.
+        """
         environment = {**self.environment, **variables}
         for name, text in step.env.items():
             environment[name] = expand(text, environment)
-        return environment
-
-    def home_of(self, step: Step, environment: Mapping[str, str]) -> Path:
-        """Return the directory that a step starts in, and that its files are relative to."""
-        return self.workdir if step.cwd is None else self.workdir / expand(step.cwd, environment)
+        if problem := problem_with(step.expect, environment):
+            raise HarnessError(f"{step.location}: {problem} [unknown-variable]")
+        return environment, self.workdir / expand(step.cwd or ".", environment)
 
     def execute(
         self,
@@ -121,27 +129,28 @@ class ShellRunner(Struct, frozen=True, kw_only=True):
         cwd: Path,
         limit: float | None,
         what: str = "a command that an actor gave",
-    ) -> RealObservation:
+    ) -> CommandObservation:
         """Run `argv` for a step; the outputs' names begin with `mark`, which is used once in a run."""
-        environment = {**environment, STEP_MARKER: f"{self.workdir}:{mark}"}
+        environment = {**environment, _STEP_MARKER: f"{self.workdir}:{mark}"}
         allowed = self.timeout if step.timeout is None else step.timeout
-        secretive = bool(self.keeper.secrets) or any(saved.secret for saved in step.save)
+        secretive = bool(self.keeper) or any(saved.secret for saved in step.save)
         out, err = (
             Output(self.outputs, f"{mark}.{kind}", None if secretive else self.empty_files[kind])
             for kind in ("out", "err")
         )
+        outputs: dict[Stream, Output] = {"stdout": out, "stderr": err}
         command = Command(
             argv=argv,
             cwd=cwd,
             env=environment,
             stdin=b"" if step.stdin is None else step.stdin.encode(),
             timeout=allowed if limit is None else min(allowed, limit),
-            stdout=out,
-            stderr=err,
-            marker=STEP_MARKER,
+            stdout=out.open,
+            stderr=err.open,
+            marker=_STEP_MARKER,
         )
         try:
-            with self._naming(step), self._noting(what, step, out, err):
+            with self._naming(step), self.interruption.doing(what, partial(self._details, step, outputs)):
                 ended = run(command, lifeline=self.lifeline, interruption=self.interruption)
             self._require_room(step)
         except BaseException:
@@ -150,10 +159,12 @@ class ShellRunner(Struct, frozen=True, kw_only=True):
             raise
         if ended.cut:
             self.interruption.cut.append(f"{step.location}: {step.intent or step.command}")
-        return RealObservation(
-            ended=ended,
+        return CommandObservation(
+            status=ended.status,
+            timed_out=ended.timed_out,
+            seconds=ended.seconds,
             limit=CLEANUP_SECONDS if ended.cut else command.timeout or allowed,
-            outputs={"stdout": out, "stderr": err},
+            outputs=outputs,
             cwd=cwd,
             environment=environment,
             keeper=self.keeper,
@@ -167,28 +178,20 @@ class ShellRunner(Struct, frozen=True, kw_only=True):
         except HarnessError as error:
             raise HarnessError(self.mask(f"{error}\n{step.location}: {step.command}")) from error
 
-    @contextmanager
-    def _noting(self, what: str, step: Step, *outputs: Output) -> Iterator[None]:
-        """Note what is running, so that it can be named, with its output so far, if a signal comes."""
-
-        def details() -> Iterator[str]:
-            yield f"  at:       {step.location}"
-            yield self.mask(f"  command:  {step.command}")
-            for kind, output in zip(("stdout", "stderr"), outputs, strict=True):
-                said = self._said_so_far(step, output)
-                if said:
-                    yield f"  --- {kind}, the end ---"
-                    yield from (f"  {line}" for line in said.rstrip("\n").split("\n"))
-
-        with self.interruption.doing(what, details):
-            yield
-
-    def _said_so_far(self, step: Step, output: Output) -> str:
-        if output.path is None or not output.path.exists() or not output.path.stat().st_size:
-            return ""
-        if any(saved.secret for saved in step.save):
-            return WITHHELD
-        return printable(self.keeper.secrets.masked_ending(output.path, TAIL))
+    def _details(self, step: Step, outputs: Mapping[Stream, Output]) -> Iterator[str]:
+        """Describe a step that is running, with its output so far."""
+        yield f"  at:       {step.location}"
+        yield self.mask(f"  command:  {step.command}")
+        for stream, output in outputs.items():
+            if output.path is None or not output.path.exists() or not output.path.stat().st_size:
+                continue
+            if any(saved.secret for saved in step.save):
+                said = WITHHELD
+            else:
+                said = terminal_text(self.keeper.masked_ending(output.path, TAIL))
+            if said:
+                yield f"  --- {stream}, the end ---"
+                yield from (f"  {line}" for line in said.rstrip("\n").split("\n"))
 
     def _require_room(self, step: Step) -> None:
         """Raise HarnessError if nothing more can be written: then what the step said may be lost."""
@@ -198,21 +201,19 @@ class ShellRunner(Struct, frozen=True, kw_only=True):
                 "free some space, or set dogfood_state_root to another place"
             )
 
-    def _argv(self, run: str | tuple[str, ...] | Script, shell: str | None) -> tuple[str, ...]:
-        # The whole path, for a script asks `$0` where it stands, and `cwd:` may send it elsewhere.
-        return (str(self.rootdir / run.path),) if isinstance(run, Script) else shell_argv(run, shell)
-
     def mask(self, text: str) -> str:
         return self.keeper.mask(text)
 
 
-class RealObservation(Struct, kw_only=True):
-    """What a step left: how it ended, its outputs, and the directory it worked in.
+class CommandObservation(Struct, kw_only=True):
+    """What a step's command left: how it ended, its outputs, and the directory it worked in.
 
     Once it is finished, outputs that stayed empty have no file any more.
     """
 
-    ended: Ended
+    status: int
+    timed_out: bool
+    seconds: float
     limit: float
     outputs: Mapping[Stream, Output]
     cwd: Path
@@ -222,22 +223,10 @@ class RealObservation(Struct, kw_only=True):
     _judged_until: float | None = None
 
     @property
-    def status(self) -> int:
-        return self.ended.status
-
-    @property
-    def timed_out(self) -> bool:
-        return self.ended.timed_out
-
-    @property
-    def seconds(self) -> float:
-        return self.ended.seconds
-
-    @property
     def left(self) -> float:
         # An actor's command is judged some time after it has ended: the clock begins with the first search.
         if self._judged_until is None:
-            self._judged_until = time.monotonic() + max(self.limit - self.seconds, JUDGING)
+            self._judged_until = time.monotonic() + max(self.limit - self.seconds, _SECONDS_TO_SEARCH)
         return self._judged_until - time.monotonic()
 
     def text(self, stream: Stream) -> str:
@@ -257,15 +246,15 @@ class RealObservation(Struct, kw_only=True):
         if path is None:
             return ""
         with to_harness_error(f"read {path}"):
-            return Captured(path=path).tail(SHOWN)
+            return read_tail(path)
 
     def ending(self, stream: Stream) -> str:
         path = self.outputs[stream].path
         if path is None:
             return ""
         with to_harness_error(f"read {path}"):
-            before = max(Captured(path=path).size - TAIL, 0)
-        text = printable(self.keeper.secrets.masked_ending(path, TAIL))
+            before = max(path.stat().st_size - TAIL, 0)
+        text = terminal_text(self.keeper.masked_ending(path, TAIL))
         return f"… {before} bytes before\n{text}" if before else text
 
     def learn(self, secrets: Sequence[str]) -> None:
@@ -274,20 +263,14 @@ class RealObservation(Struct, kw_only=True):
     def finish(self, *, withheld: Collection[Stream] = ()) -> None:
         """Hide secrets in the files, then give these their lasting names.
 
-        What is withheld is removed: it holds a secret that nobody has found, so nobody can hide it.
+        What is withheld is removed: it holds a secret that was not found, so nothing can hide it.
         """
         self._texts.clear()
         for stream, output in self.outputs.items():
             if stream in withheld:
                 output.discard()
             else:
-                output.settle(self.keeper.secrets)
-
-
-def require_variables(step: Step, variables: Mapping[str, str]) -> None:
-    """Raise HarnessError if what a step expects names a variable that has no value."""
-    if problem := problem_with(step.expect, variables):
-        raise HarnessError(f"{step.location}: {problem} [unknown-variable]")
+                output.settle(self.keeper)
 
 
 def file_below(directory: Path, path: str) -> str | None:
@@ -303,7 +286,7 @@ def file_below(directory: Path, path: str) -> str | None:
 def _readable(path: Path, what: str) -> str:
     try:
         with to_harness_error(f"read {path}"):
-            return Captured(path=path).read(READABLE).decode("utf-8", errors="replace")
+            return read_output(path, READABLE).decode("utf-8", errors="replace")
     except TooMuchOutput as error:
         raise TooMuchToJudge(f"{what} has {error.size} bytes") from error
 

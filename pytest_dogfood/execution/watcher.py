@@ -1,8 +1,8 @@
 """Ends what a run leaves behind, also when the run itself was killed.
 
-Run as a script (`python -I -S watcher.py CONTROLLER_PID NAME[=VALUE] [SPARED_PID ...]`) it waits for its
-controller's end and then sweeps. It stands alone, on the standard library only, so that it starts quickly
-and works whatever became of the environment; `pytest_dogfood.execution.process` uses the same sweep from within.
+Run as a script (`python -I -S watcher.py CONTROLLER_PID NAME[=VALUE]`) it waits for its controller's end and then
+sweeps. It stands alone, on the standard library only, so that it starts quickly and works whatever became of the
+environment; the run uses the same sweep from within.
 
 A process is found by its environment (`/proc/PID/environ`), by its process group or session, or because a
 process found that way started it. A process that overwrites its environment (some daemons do, to change
@@ -17,19 +17,16 @@ import signal
 import sys
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 HAS_PROC = os.path.exists("/proc/self/stat")  # noqa: PTH110 - pathlib would double the time this script needs to start
-GRACE = 2.0
+SECONDS_BEFORE_KILL = 2.0
 """Seconds between the request to end and the signal that cannot be ignored."""
-LIMIT = 15.0
+SWEEP_TIMEOUT = 15.0
 """Seconds after which a sweep gives up, for instance on a process that hangs in the kernel."""
-QUIET = 0.1
-"""Seconds between the two empty sweeps that end the watch over a controller that died."""
-_PATIENCE = 200  # milliseconds that a process may take to become another program
+_SECONDS_BETWEEN_SWEEPS = 0.1
+_MILLISECONDS_TO_EXEC = 200  # that a process may take to become another program
+_KERNEL_THREAD = 0x00200000  # PF_KTHREAD: such a thread never has an environment
 
 
 class Process(NamedTuple):
@@ -44,13 +41,8 @@ class Process(NamedTuple):
     flags: int
 
     @property
-    def kernel(self) -> bool:
-        """Whether it is a thread of the kernel, which never has an environment."""
-        return bool(self.flags & 0x00200000)
-
-    @property
     def ended(self) -> bool:
-        """Whether only its exit status is left, which nobody has asked for yet."""
+        """Whether only its exit status is left, which nothing has asked for yet."""
         return self.state in "ZXx"
 
 
@@ -97,7 +89,7 @@ def survey(variable: str) -> tuple[dict[int, Process], set[int]]:
     """Return every process that has not ended, and which of them carry `variable`.
 
     Reading takes time: a process may fork and end before it is its turn, and its child is not on the list. So the
-    list is read again until it shows nobody new; then everybody who lives has been looked at.
+    list is read again until it shows nothing new; then every process that lives has been looked at.
     """
     processes: dict[int, Process] = {}
     carrying: set[int] = set()
@@ -108,7 +100,7 @@ def survey(variable: str) -> tuple[dict[int, Process], set[int]]:
             seen = look(pid)
             if seen is not None and not seen.ended:
                 processes[pid] = seen
-                if variable and not seen.kernel and carries(pid, variable):
+                if variable and not seen.flags & _KERNEL_THREAD and carries(pid, variable):
                     carrying.add(pid)
     return processes, carrying
 
@@ -117,22 +109,17 @@ def carries(pid: int, variable: str) -> bool:
     """Return whether a process was started with `variable`: a name, or an exact `NAME=value`."""
     wanted = os.fsencode(f"\0{variable}\0" if "=" in variable else f"\0{variable}=")
     try:
-        return wanted in b"\0" + _environment(pid) + b"\0"
-    except OSError:  # it has ended, or it is somebody else's
+        for _ in range(_MILLISECONDS_TO_EXEC):
+            environment = _read(f"/proc/{pid}/environ")
+            # Neither environment nor arguments: it is just becoming another program.
+            if environment or _read(f"/proc/{pid}/cmdline"):
+                break
+            time.sleep(0.001)
+        # With arguments only, it has no environment, unless it got both this very moment.
+        environment = environment or _read(f"/proc/{pid}/environ")
+    except OSError:  # it has ended, or it is another user's
         return False
-
-
-def _environment(pid: int) -> bytes:
-    for _ in range(_PATIENCE):
-        environment = _read(f"/proc/{pid}/environ")
-        if environment:
-            break
-        # Neither environment nor arguments: it is just becoming another program. With arguments only, it has
-        # no environment, unless it got both this very moment.
-        if _read(f"/proc/{pid}/cmdline"):
-            return _read(f"/proc/{pid}/environ")
-        time.sleep(0.001)
-    return environment
+    return wanted in b"\0" + environment + b"\0"
 
 
 def _read(path: str) -> bytes:
@@ -140,21 +127,18 @@ def _read(path: str) -> bytes:
         return file.read()
 
 
-def ancestors(pid: int, processes: Mapping[int, Process]) -> Iterator[int]:
-    """Yield a process and those that started it, up to process 1."""
-    while pid in processes:
-        yield pid
-        pid = processes[pid].parent
-
-
-def to_end(variable: str, group: int, spare: Collection[int]) -> list[Process]:
-    """Find who carries `variable` or belongs to `group`, and whom they started; never us and our ancestors.
+def find_processes(variable: str, group: int) -> list[Process]:
+    """Find what carries `variable` or belongs to `group`, and what that started; never us and our ancestors.
 
     The oldest come first: a shell that is to clean up at its end must hear of it before the command that it waits for
     has failed.
     """
     processes, carrying = survey(variable)
-    spared = {0, 1, os.getpid(), *spare, *ancestors(os.getpid(), processes)}
+    spared = {0, 1, os.getpid()}
+    ancestor = os.getpid()
+    while ancestor in processes:
+        ancestor = processes[ancestor].parent
+        spared.add(ancestor)
     found = {
         pid: None
         for pid, process in processes.items()
@@ -171,73 +155,49 @@ def to_end(variable: str, group: int, spare: Collection[int]) -> list[Process]:
     return sorted((processes[pid] for pid in queue), key=lambda one: (int(one.started), one.pid))
 
 
-def end(
-    *, variable: str = "", group: int = 0, grace: float = GRACE, spare: Collection[int] = ()
+def end_processes(
+    variable: str = "", *, group: int = 0, grace: float = SECONDS_BEFORE_KILL
 ) -> tuple[int, ...]:
-    """Ask the processes that `to_end` finds to end, make them after `grace` seconds, until none is left.
+    """End every process started with `variable` (a name, or an exact `NAME=value`), and every process of `group`.
 
-    What a process that was asked starts in order to clean up is its own affair until the grace is over. Gives the
-    process ids it has signalled; nothing where there is no /proc.
+    Their descendants end with them; never the caller, those that started it, and process 1. All are asked, and after
+    `grace` seconds made, until none is left. What a process that was asked starts in order to clean up is its own
+    affair until then. Returns the ids of the processes it has signalled; nothing where there is no /proc.
     """
     ended: dict[int, None] = {}
     refused: set[int] = set()
     began = time.monotonic()
     pause = 0.005
-    while HAS_PROC:
-        found = [one for one in to_end(variable, group, spare) if one.pid not in refused]
+    while HAS_PROC and (variable or group):
+        found = [one for one in find_processes(variable, group) if one.pid not in refused]
         here = {one.pid for one in found}
         elapsed = time.monotonic() - began
-        if not found or elapsed > LIMIT + grace:
+        if not found or elapsed > SWEEP_TIMEOUT + grace:
             break
         asked_before = bool(ended)
         for one in found:
             if elapsed >= grace:
-                ask = signal.SIGKILL
+                number = signal.SIGKILL
             elif one.pid in ended or (asked_before and one.parent in here):
                 continue
             else:
-                ask = signal.SIGTERM
+                number = signal.SIGTERM
             try:
-                os.kill(one.pid, ask)
+                os.kill(one.pid, number)
             except ProcessLookupError:
                 continue
             except PermissionError:
                 refused.add(one.pid)
             else:
                 ended[one.pid] = None
-        # Who is left now forks faster than it is asked: no time to lose.
+        # What is left now forks faster than it is asked: no time to lose.
         pause = min(pause * 2, 0.05) if elapsed < grace else 0.001
         time.sleep(pause)
     return tuple(ended)
 
 
-def end_everything_marked(
-    variable: str, *, grace: float = GRACE, spare: Collection[int] = ()
-) -> tuple[int, ...]:
-    """End every process started with `variable` (a name, or an exact `NAME=value`) in its environment.
-
-    Their descendants end with them. Never ends the caller, those that started it, process 1 and `spare`.
-    Gives the ids of the processes it ended; nothing where there is no /proc.
-    """
-    return end(variable=variable, grace=grace, spare=spare) if variable else ()
-
-
-def sweep_until_quiet(variable: str, *, spare: Collection[int], pause: float) -> tuple[int, ...]:
-    """Sweep until two sweeps in a row, `pause` seconds apart, find nothing, for at most LIMIT seconds."""
-    ended: dict[int, None] = {}
-    deadline = time.monotonic() + LIMIT
-    quiet = 0
-    while quiet < 2 and time.monotonic() < deadline:
-        found = end_everything_marked(variable, spare=spare)
-        ended.update(dict.fromkeys(found))
-        quiet = 0 if found else quiet + 1
-        if quiet < 2:
-            time.sleep(pause)
-    return tuple(ended)
-
-
 def wait_for_the_end_of(controller: int) -> bool:
-    """Wait until the controller says goodbye or has died; tell whether it said goodbye.
+    """Wait until the controller says goodbye or has died; return whether it said goodbye.
 
     The pipe alone would not do: what the controller forks without exec holds a copy of its end.
     """
@@ -252,16 +212,23 @@ def wait_for_the_end_of(controller: int) -> bool:
     return any(fd == stdin and os.read(stdin, 1) for fd, _ in poll.poll())
 
 
-def main(argv: Sequence[str]) -> None:
-    """Wait, sweep, and print the ids of the processes that were ended, one a line."""
-    controller, variable, *spare = argv
+def main(controller: str, variable: str) -> None:
+    """Wait, sweep until two sweeps in a row find nothing, and print the ids of what was ended, one a line."""
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
-    orderly = wait_for_the_end_of(int(controller))
-    ended = sweep_until_quiet(variable, spare=[int(pid) for pid in spare], pause=0.0 if orderly else QUIET)
-    with suppress(OSError):  # nobody is left to read it
+    pause = 0.0 if wait_for_the_end_of(int(controller)) else _SECONDS_BETWEEN_SWEEPS
+    ended: dict[int, None] = {}
+    deadline = time.monotonic() + SWEEP_TIMEOUT
+    quiet = 0
+    while quiet < 2 and time.monotonic() < deadline:
+        found = end_processes(variable)
+        ended.update(dict.fromkeys(found))
+        quiet = 0 if found else quiet + 1
+        if quiet < 2:
+            time.sleep(pause)
+    with suppress(OSError):  # nothing is left to read it
         os.write(sys.stdout.fileno(), "".join(f"{pid}\n" for pid in ended).encode())
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(*sys.argv[1:])

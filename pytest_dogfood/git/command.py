@@ -14,7 +14,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.execution.output import Captured
+from pytest_dogfood.execution.output import read_output, read_tail
 from pytest_dogfood.execution.process import Command, run
 
 _READ_LIMIT = 64 * 1024 * 1024
@@ -198,8 +198,8 @@ class Git:
         )
         return Answer(
             status=ended.status,
-            out=Captured(path=stdout).read(_READ_LIMIT),
-            err=Captured(path=stderr).tail(),
+            out=read_output(stdout, _READ_LIMIT),
+            err=read_tail(stderr),
             timed_out=ended.timed_out,
         )
 

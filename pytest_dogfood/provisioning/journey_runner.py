@@ -13,8 +13,7 @@ from msgspec.structs import replace
 
 from pytest_dogfood.actors.loop import NoActor, no_actor_reason
 from pytest_dogfood.diagnostics import UnansweredProbeError
-from pytest_dogfood.execution.failure_text import failure_text
-from pytest_dogfood.execution.runner import StepsResult, run_steps
+from pytest_dogfood.execution.runner import StepsResult, failure_text, run_steps
 from pytest_dogfood.execution.step import ShellRunner
 from pytest_dogfood.fileformat.expected_text import written_in
 from pytest_dogfood.journey import Journey, Script, Step, Token

@@ -12,8 +12,7 @@ from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.background import BackgroundProcess, is_alive, stop
-from pytest_dogfood.execution.failure_text import failure_text
-from pytest_dogfood.execution.runner import StepsResult, run_steps
+from pytest_dogfood.execution.runner import StepsResult, failure_text, run_steps
 from pytest_dogfood.execution.step import ShellRunner
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability, JourneyId, Scope, Token, variable_for
@@ -383,7 +382,7 @@ class Presence:
         self.learn_secrets()
         for log in logs:
             if log.exists():
-                self.workspace.keeper.secrets.mask_file(log)
+                self.workspace.keeper.mask_file(log)
 
     def values_of(self, token: Token, state: ChainState) -> Mapping[str, str]:
         holding = self.holding(token, state)

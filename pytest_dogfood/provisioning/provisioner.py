@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.execution.failure_text import failure_text
-from pytest_dogfood.execution.runner import run_steps
+from pytest_dogfood.execution.runner import failure_text, run_steps
 from pytest_dogfood.journey import Capability, JourneyId, Scope, Token
 from pytest_dogfood.outcomes import Cause, Proof
 from pytest_dogfood.provisioning.journey_runner import forget_invalidated

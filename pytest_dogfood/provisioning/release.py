@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator
 from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.execution.failure_text import failure_text
-from pytest_dogfood.execution.runner import run_steps
+from pytest_dogfood.execution.runner import failure_text, run_steps
 from pytest_dogfood.journey import ChainId, Scope, Token
 from pytest_dogfood.provisioning.presence import Presence
 from pytest_dogfood.provisioning.workspace import ChainState

@@ -15,8 +15,7 @@ from msgspec.structs import replace
 
 from pytest_dogfood.actors.loop import NoActor
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.execution.failure_text import failure_text
-from pytest_dogfood.execution.runner import StepsResult
+from pytest_dogfood.execution.runner import StepsResult, failure_text
 from pytest_dogfood.execution.step import ShellRunner, place_files
 from pytest_dogfood.journey import Journey, JourneyId, Mark, Scope, Token, is_of_a_test
 from pytest_dogfood.outcomes import Cause, Outcome, Proof, Provisioned, reason_of

@@ -13,7 +13,6 @@ from msgspec import Struct, field
 
 from pytest_dogfood.execution.interruption import Interruption
 from pytest_dogfood.execution.masking import SecretKeeper
-from pytest_dogfood.execution.output import EmptyFiles
 from pytest_dogfood.execution.process import Lifeline
 from pytest_dogfood.execution.step import ShellRunner, expand
 from pytest_dogfood.graph import CapabilityGraph
@@ -108,7 +107,7 @@ class Workspace(Struct, kw_only=True):
     interruption: Interruption = field(default_factory=Interruption)
     changes: InvalidationCounter = field(default_factory=InvalidationCounter)
     _counter: Iterator[int] = field(default_factory=itertools.count)
-    _spares: Mapping[str, EmptyFiles] = field(default_factory=lambda: defaultdict(EmptyFiles))
+    _empty_files: Mapping[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
     _named: LockTable | None = None
     _numbers: dict[ChainId, int] = field(default_factory=dict)
     _states: dict[ChainId, ChainState] = field(default_factory=dict)
@@ -176,7 +175,7 @@ class Workspace(Struct, kw_only=True):
             name=f"{self.worker}-{next(self._counter)}",
             timeout=self.settings.timeout,
             keeper=self.keeper,
-            empty_files=self._spares,
+            empty_files=self._empty_files,
             lifeline=self.lifeline,
             interruption=self.interruption,
         )

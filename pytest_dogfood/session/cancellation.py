@@ -21,10 +21,9 @@ from pytest_dogfood.execution.interruption import (
     Interrupted,
     Interruption,
     SignalHandlers,
-    die_of,
     place_in_project,
 )
-from pytest_dogfood.execution.process import end_everything_marked
+from pytest_dogfood.execution.watcher import end_processes
 from pytest_dogfood.outcomes import INTERRUPTED, Cause, JourneyResult, Outcome, listed
 from pytest_dogfood.provisioning.workspace import run_marker
 from pytest_dogfood.scheduling.plan import Plan, PlannedJourney
@@ -243,7 +242,7 @@ class Cancellation:
             return
         if self._interruption.abandoned:
             self._workers.kill()
-            end_everything_marked(run_marker(self._run.id), grace=0)
+            end_processes(run_marker(self._run.id), grace=0)
         self._report_what_has_not_ended()
         raise pytest.Session.Interrupted(f"by {self._interruption.name}")
 
@@ -267,12 +266,13 @@ class Cancellation:
             self._workers.signal(number)
             self._interruption.meet(number, place_in_project(frame, self._config.rootpath))
         elif self._count == 2:
-            self._interruption.abandon()
+            self._interruption.abandoned = True
             self._workers.kill()
             if not self._over:
                 raise Abandoned
-        else:
-            die_of(number)
+        else:  # die of it at once, as if nothing had ever handled it
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
 
     def _insist(self, number: int) -> None:
         """Repeat the signal to what goes on as if it had not come: some code lets exceptions vanish."""

@@ -10,8 +10,7 @@ from msgspec import Struct, field
 
 from pytest_dogfood.collection.exceptions import harness_failure
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.execution.failure_text import failure_text
-from pytest_dogfood.execution.runner import StepsResult
+from pytest_dogfood.execution.runner import StepsResult, failure_text
 from pytest_dogfood.execution.step import ShellRunner, place_files
 from pytest_dogfood.journey import Journey, Token
 from pytest_dogfood.outcomes import INTERRUPTED, Cause, JourneyResult, Outcome, Proof

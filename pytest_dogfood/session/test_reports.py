@@ -232,7 +232,7 @@ class ReportMask:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, object, object]:
         # What a worker has sent was masked there, by all that it knew.
-        if self._keeper.secrets and not hasattr(report, "node"):
+        if self._keeper and not hasattr(report, "node"):
             self._hide(report)
             report.user_properties = [
                 (self._keeper.mask(str(name)), masked(value, self._keeper.mask))
@@ -248,7 +248,7 @@ class ReportMask:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collectreport(self, report: pytest.CollectReport) -> Generator[None, object, object]:
-        if self._keeper.secrets and not hasattr(report, "node"):
+        if self._keeper and not hasattr(report, "node"):
             self._hide(report)
         return (yield)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from pytest_dogfood.execution.process import alive, start_time
+from pytest_dogfood.execution.watcher import alive, start_time
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.outcomes import Cause, Outcome, reason_of
 from pytest_dogfood.storage.files import SharedLog

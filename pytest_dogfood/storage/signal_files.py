@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from pytest_dogfood.execution.process import alive, start_time
+from pytest_dogfood.execution.watcher import alive, start_time
 from pytest_dogfood.storage.files import read_as, write_whole
 
 

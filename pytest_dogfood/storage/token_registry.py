@@ -14,7 +14,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from pytest_dogfood.execution.background import BackgroundProcess
-from pytest_dogfood.execution.process import alive, start_time
+from pytest_dogfood.execution.watcher import alive, start_time
 from pytest_dogfood.journey import Token
 from pytest_dogfood.outcomes import Proof
 from pytest_dogfood.storage.files import SharedLog, private_directory, read_as, write_whole

@@ -15,8 +15,8 @@ import pytest
 from pytest_dogfood.actor_protocol import Command, Done
 from pytest_dogfood.actors.program import PATIENCE, ActorProcess
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.execution.masking import SecretKeeper, Secrets
-from pytest_dogfood.execution.process import alive
+from pytest_dogfood.execution.masking import SecretKeeper
+from pytest_dogfood.execution.watcher import alive
 
 if TYPE_CHECKING:
     from tests.support.live_projects import Eventually
@@ -35,7 +35,7 @@ def start(tmp_path: Path, log: Path) -> Iterator[Start]:
     started: list[ActorProcess] = []
 
     def make(command: str, *, seconds: float = 20.0) -> ActorProcess:
-        keeper = SecretKeeper(Secrets.of([SECRET]))
+        keeper = SecretKeeper([SECRET])
         started.append(
             ActorProcess(command, cwd=tmp_path, env=os.environ, log=log, seconds=seconds, keeper=keeper)
         )

@@ -136,7 +136,7 @@ def main(seconds: float = 60, seed: int | None = None) -> int:
         except (AssertionError, subprocess.TimeoutExpired) as error:
             found = [f"{type(error).__name__}: {error}"]
         finally:
-            watcher.end_everything_marked(live.marker, grace=0)
+            watcher.end_processes(live.marker, grace=0)
         if found:
             bad += 1
             say(f"seed {seed}, number {number}: {case}: {chr(10).join(found)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -13,13 +12,13 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from msgspec import structs
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.background import BackgroundProcess, free_ports, is_alive, start, stop
-from pytest_dogfood.execution.process import alive, end_everything_marked
-from pytest_dogfood.execution.watcher import HAS_PROC
+from pytest_dogfood.execution.watcher import HAS_PROC, alive, end_processes
 from tests.support.waiting import pid_in, until
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ needs_proc = pytest.mark.skipif(
 def marker() -> Iterator[str]:
     name = f"DOGFOOD_TEST_{uuid.uuid4().hex}"
     yield name
-    end_everything_marked(name, grace=0)
+    end_processes(name, grace=0)
 
 
 @pytest.fixture
@@ -137,18 +136,19 @@ def test_a_service_survives_the_death_of_its_starter_and_is_stopped_by_another(
     tmp_path: Path, marker: str
 ) -> None:
     script = """
-import json, os, signal, sys
+import os, signal, sys
 from pathlib import Path
+import msgspec
 from pytest_dogfood.execution.background import start
 directory = Path(sys.argv[1])
 env = {**os.environ, sys.argv[2]: "1"}
 running = start(("sleep", "300"), cwd=directory, env=env, log=directory / "log", ports={"port": 1})
-print(json.dumps(running.to_json()), flush=True)
+print(msgspec.json.encode(running).decode(), flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
     argv = [sys.executable, "-c", script, str(tmp_path), marker]
     starter = subprocess.run(argv, stdout=subprocess.PIPE, check=False)
-    running = BackgroundProcess.from_json(json.loads(starter.stdout))
+    running = msgspec.json.decode(starter.stdout, type=BackgroundProcess)
     assert starter.returncode == -signal.SIGKILL
     assert is_alive(running)
     stop(running)
@@ -159,18 +159,19 @@ def test_a_service_is_stopped_while_its_starter_lives_and_does_not_reap_it(
     tmp_path: Path, marker: str
 ) -> None:
     script = """
-import json, os, sys
+import os, sys
 from pathlib import Path
+import msgspec
 from pytest_dogfood.execution.background import start
 directory = Path(sys.argv[1])
 running = start(("sleep", "300"), cwd=directory, env={**os.environ, sys.argv[2]: "1"}, log=directory / "log")
-print(json.dumps(running.to_json()), flush=True)
+print(msgspec.json.encode(running).decode(), flush=True)
 sys.stdin.read()
 """
     argv = [sys.executable, "-c", script, str(tmp_path), marker]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as starter:
         assert starter.stdout is not None
-        running = BackgroundProcess.from_json(json.loads(starter.stdout.readline()))
+        running = msgspec.json.decode(starter.stdout.readline(), type=BackgroundProcess)
         stop(running)
         assert not is_alive(running)
 
@@ -182,7 +183,7 @@ def test_a_service_that_cannot_be_started_is_named(tmp_path: Path) -> None:
 
 def test_what_is_written_about_a_service_is_read_back_the_same() -> None:
     running = BackgroundProcess(pid=7, start_time="42", log="/tmp/x/log", ports={"http": 8080})  # noqa: S108 - only a name
-    assert BackgroundProcess.from_json(json.loads(json.dumps(running.to_json()))) == running
+    assert msgspec.json.decode(msgspec.json.encode(running), type=BackgroundProcess) == running
 
 
 def test_ports_are_all_different_and_free() -> None:

@@ -16,7 +16,7 @@ from xml.sax import saxutils
 import pytest
 from hypothesis import example, given, settings, strategies as st
 
-from pytest_dogfood.execution.masking import Secrets
+from pytest_dogfood.execution.masking import SecretKeeper
 
 LAW = settings(deadline=None, max_examples=40)
 
@@ -103,7 +103,7 @@ values = st.text(st.sampled_from(PRINTED) | st.sampled_from("'\"\\/&<%"), min_si
 @given(values)
 def test_whatever_the_value_nothing_of_it_is_left(way: str, value: str) -> None:
     written = f"x{WRITE[way](value)}x"
-    secrets = Secrets.of([value])
+    secrets = SecretKeeper([value])
     assert secrets.mask(written) == "x***x"
     assert secrets.mask_bytes(written.encode()) == b"x***x"
 
@@ -114,7 +114,7 @@ def test_inside_of_base64_at_most_a_character_of_it_is_left_at_each_end(
     value: str, before: bytes, after: bytes
 ) -> None:
     encoded = base64.b64encode(before + value.encode() + after).decode()
-    masked = Secrets.of([value]).mask(encoded)
+    masked = SecretKeeper([value]).mask(encoded)
     rest = len(base64.b64encode(before)) + len(base64.b64encode(after))
     assert masked.count("***") == 1
     assert len(masked) <= rest + len("***") + 4
@@ -125,11 +125,11 @@ def test_inside_of_base64_at_most_a_character_of_it_is_left_at_each_end(
 )
 def test_seven_characters_are_too_few_to_be_looked_for_in_digits(encoding: str) -> None:
     written = WRITE[encoding]("s3cret!")
-    assert Secrets.of(["s3cret!"]).mask(written) == written
+    assert SecretKeeper(["s3cret!"]).mask(written) == written
 
 
 def test_the_escapes_between_two_values_are_not_taken_for_either() -> None:
-    assert Secrets.of(["abc'def"]).mask("abc'def abc def abcdef") == "*** abc def abcdef"
+    assert SecretKeeper(["abc'def"]).mask("abc'def abc def abcdef") == "*** abc def abcdef"
 
 
 @pytest.mark.parametrize(
@@ -145,9 +145,9 @@ def test_the_escapes_between_two_values_are_not_taken_for_either() -> None:
 )
 def test_a_text_that_almost_holds_the_value_again_and_again_takes_no_longer(value: str) -> None:
     text = value[:-1] * 50 + "y"
-    assert Secrets.of([value]).mask(text) == text
+    assert SecretKeeper([value]).mask(text) == text
 
 
 def test_a_key_of_many_lines_is_hidden_as_one_in_json() -> None:
     key = "-----BEGIN KEY-----\n" + "MIIEvQ/BADAN+Bg=\n" * 30 + "kq==\n-----END KEY-----\n"
-    assert Secrets.of([key]).mask(f"x{as_json(key)}x") == "x***x"
+    assert SecretKeeper([key]).mask(f"x{as_json(key)}x") == "x***x"

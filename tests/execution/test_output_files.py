@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dogfood.execution.masking import Secrets
-from pytest_dogfood.execution.output import UNMASKED, EmptyFiles, Output
+from pytest_dogfood.execution.masking import SecretKeeper
+from pytest_dogfood.execution.output import UNMASKED_SUFFIX, Output
 
-NOTHING_HIDDEN = Secrets.of([])
-SECRETS = Secrets.of(["s3cret"])
+NOTHING_HIDDEN = SecretKeeper([])
+SECRETS = SecretKeeper(["s3cret"])
 
 
 @pytest.fixture
-def spares() -> EmptyFiles:
-    return EmptyFiles()
+def spares() -> list[Path]:
+    return []
 
 
 @pytest.fixture
@@ -62,27 +62,27 @@ def held_in_the_background(output: Output) -> Iterator[subprocess.Popen[bytes]]:
         yield process
 
 
-def test_what_was_written_is_found_under_the_name_of_the_output(tmp_path: Path, spares: EmptyFiles) -> None:
+def test_what_was_written_is_found_under_the_name_of_the_output(tmp_path: Path, spares: list[Path]) -> None:
     output = written(Output(tmp_path, "first.out", spares), b"hello\n")
     output.settle(NOTHING_HIDDEN)
     assert output.path == tmp_path / "first.out"
     assert output.path.read_bytes() == b"hello\n"
 
 
-def test_an_output_that_stayed_empty_has_no_file(tmp_path: Path, spares: EmptyFiles) -> None:
+def test_an_output_that_stayed_empty_has_no_file(tmp_path: Path, spares: list[Path]) -> None:
     output = written(Output(tmp_path, "first.out", spares))
     output.settle(NOTHING_HIDDEN)
     assert output.path is None
 
 
-def test_an_output_whose_command_never_started_has_no_file(tmp_path: Path, spares: EmptyFiles) -> None:
+def test_an_output_whose_command_never_started_has_no_file(tmp_path: Path, spares: list[Path]) -> None:
     output = Output(tmp_path, "first.out", spares)
     output.settle(NOTHING_HIDDEN)
     assert output.path is None
 
 
 @pytest.mark.usefixtures("leases")
-def test_a_file_that_stayed_empty_serves_the_next_command(tmp_path: Path, spares: EmptyFiles) -> None:
+def test_a_file_that_stayed_empty_serves_the_next_command(tmp_path: Path, spares: list[Path]) -> None:
     for number in range(5):
         written(Output(tmp_path, f"{number}.out", spares)).settle(NOTHING_HIDDEN)
     assert names(tmp_path) == ["0.out"]
@@ -90,7 +90,7 @@ def test_a_file_that_stayed_empty_serves_the_next_command(tmp_path: Path, spares
 
 @pytest.mark.usefixtures("leases")
 def test_a_file_that_served_before_takes_the_name_of_what_writes_to_it(
-    tmp_path: Path, spares: EmptyFiles
+    tmp_path: Path, spares: list[Path]
 ) -> None:
     written(Output(tmp_path, "first.out", spares)).settle(NOTHING_HIDDEN)
     output = written(Output(tmp_path, "second.out", spares), b"hello")
@@ -99,7 +99,7 @@ def test_a_file_that_served_before_takes_the_name_of_what_writes_to_it(
     assert output.path == tmp_path / "second.out"
 
 
-def test_two_commands_never_write_to_one_file(tmp_path: Path, spares: EmptyFiles) -> None:
+def test_two_commands_never_write_to_one_file(tmp_path: Path, spares: list[Path]) -> None:
     written(Output(tmp_path, "first.out", spares)).settle(NOTHING_HIDDEN)
     second, third = Output(tmp_path, "second.out", spares), Output(tmp_path, "third.out", spares)
     written(second, b"second")
@@ -109,7 +109,7 @@ def test_two_commands_never_write_to_one_file(tmp_path: Path, spares: EmptyFiles
     assert [(tmp_path / name).read_text() for name in ("second.out", "third.out")] == ["second", "third"]
 
 
-def test_what_a_process_in_the_background_holds_is_left_to_it(tmp_path: Path, spares: EmptyFiles) -> None:
+def test_what_a_process_in_the_background_holds_is_left_to_it(tmp_path: Path, spares: list[Path]) -> None:
     first, second = Output(tmp_path, "first.out", spares), Output(tmp_path, "second.out", spares)
     with held_in_the_background(first) as process:
         first.settle(NOTHING_HIDDEN)
@@ -121,7 +121,7 @@ def test_what_a_process_in_the_background_holds_is_left_to_it(tmp_path: Path, sp
     assert (tmp_path / "first.out").read_text() == "late\n"
 
 
-def test_what_was_written_late_is_not_overwritten(tmp_path: Path, spares: EmptyFiles) -> None:
+def test_what_was_written_late_is_not_overwritten(tmp_path: Path, spares: list[Path]) -> None:
     first = written(Output(tmp_path, "first.out", spares))
     first.settle(NOTHING_HIDDEN)
     (tmp_path / "first.out").write_text("late\n")
@@ -129,7 +129,7 @@ def test_what_was_written_late_is_not_overwritten(tmp_path: Path, spares: EmptyF
     assert (tmp_path / "first.out").read_text() == "late\n"
 
 
-def test_a_spare_file_that_somebody_removed_is_made_anew(tmp_path: Path, spares: EmptyFiles) -> None:
+def test_a_spare_file_that_somebody_removed_is_made_anew(tmp_path: Path, spares: list[Path]) -> None:
     written(Output(tmp_path, "first.out", spares)).settle(NOTHING_HIDDEN)
     (tmp_path / "first.out").unlink()
     written(Output(tmp_path, "second.out", spares), b"second").settle(NOTHING_HIDDEN)
@@ -138,7 +138,7 @@ def test_a_spare_file_that_somebody_removed_is_made_anew(tmp_path: Path, spares:
 
 def test_what_may_hold_secrets_says_so_until_they_are_hidden(tmp_path: Path) -> None:
     output = written(Output(tmp_path, "first.out", None), b"the s3cret\n")
-    assert names(tmp_path) == [f"first.out{UNMASKED}"]
+    assert names(tmp_path) == [f"first.out{UNMASKED_SUFFIX}"]
     output.settle(SECRETS)
     assert names(tmp_path) == ["first.out"]
     assert (tmp_path / "first.out").read_text() == "the ***\n"
@@ -154,7 +154,7 @@ def test_what_may_hold_secrets_can_be_thrown_away(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
-def test_outputs_are_readable_by_their_owner_only(tmp_path: Path, spares: EmptyFiles) -> None:
+def test_outputs_are_readable_by_their_owner_only(tmp_path: Path, spares: list[Path]) -> None:
     for number in range(2):
         output = written(Output(tmp_path, f"{number}.out", spares), b"hello" * number)
         output.settle(NOTHING_HIDDEN)

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.execution.output import Captured, TooMuchOutput
-from pytest_dogfood.execution.process import Command, Lifeline, alive, end_everything_marked, run, start_time
-from pytest_dogfood.execution.watcher import HAS_PROC
+from pytest_dogfood.execution.output import TooMuchOutput, read_output
+from pytest_dogfood.execution.process import Command, Lifeline, run
+from pytest_dogfood.execution.watcher import HAS_PROC, alive, end_processes, start_time
 from tests.support.waiting import pid_in, until
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ STUBBORN = (
 def marker() -> Iterator[str]:
     name = f"DOGFOOD_TEST_{uuid.uuid4().hex}"
     yield name
-    end_everything_marked(name, grace=0)
+    end_processes(name, grace=0)
 
 
 def command(
@@ -203,12 +203,12 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
     script = "head -c 200000000 /dev/zero"
     with runner(tmp_path, body, script, marker) as ours:
         grown, _ = ours.communicate(timeout=60)
-    captured = Captured(path=tmp_path / "stdout")
-    assert captured.size == 200_000_000
+    output = tmp_path / "stdout"
+    assert output.stat().st_size == 200_000_000
     assert int(grown) // (1024 if sys.platform == "darwin" else 1) < 50 * 1024
     with pytest.raises(TooMuchOutput, match="200000000"):
-        captured.read(1024)
-    captured.path.unlink()
+        read_output(output, 1024)
+    output.unlink()
 
 
 def test_nothing_is_started_once_the_parent_has_died(tmp_path: Path, marker: str) -> None:
@@ -245,7 +245,7 @@ class DiesAfter(Lifeline):
 def test_what_was_started_while_the_parent_died_is_ended(tmp_path: Path, marker: str) -> None:
     with pytest.raises(HarnessError, match="died"):
         run(sh(tmp_path, "sleep 300", marker=marker), lifeline=DiesAfter(1))
-    assert end_everything_marked(marker, grace=0) == ()
+    assert end_processes(marker, grace=0) == ()
 
 
 def test_a_living_parent_is_no_reason_to_stop(tmp_path: Path) -> None:

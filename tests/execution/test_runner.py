@@ -2,8 +2,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from pytest_dogfood.execution.failure_text import failure_text
-from pytest_dogfood.execution.runner import run_steps
+from pytest_dogfood.execution.runner import failure_text, run_steps
 from pytest_dogfood.journey import Expectation, Save, Step, StreamExpectation, Until
 from tests.support.fakes import FakeRunner, FakeSeen
 from tests.support.strategies import ANYWHERE

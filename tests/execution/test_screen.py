@@ -5,7 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from pytest_dogfood.execution.screen import shown_in_the_end
+from pytest_dogfood.execution.output import terminal_text
+
+
+def shown_in_the_end(text: str) -> str:
+    return terminal_text(text.encode())
 
 
 @pytest.mark.parametrize(

@@ -100,5 +100,5 @@ def test_a_signal_ends_nothing_that_cannot_be_interrupted_and_leaves_it_little_t
 def test_a_second_signal_leaves_no_time() -> None:
     interruption = Interruption()
     interruption.meet(signal.SIGINT)
-    interruption.abandon()
+    interruption.abandoned = True
     assert interruption.seconds_left(began=0) == 0

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import uuid
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ import pytest
 
 from pytest_dogfood.execution import watcher
 from pytest_dogfood.execution.background import BackgroundProcess, Watcher, is_alive, start, stop
-from pytest_dogfood.execution.process import alive, end_everything_marked, start_time
+from pytest_dogfood.execution.watcher import alive, end_processes, start_time
 from tests.support.waiting import pid_in, until
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.skipif(
 def marker() -> Iterator[str]:
     name = f"DOGFOOD_TEST_{uuid.uuid4().hex}"
     yield name
-    end_everything_marked(name, grace=0)
+    end_processes(name, grace=0)
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def ignores(pid: int, number: signal.Signals) -> bool:
 
 def test_a_name_ends_whoever_carries_it(marker: str, marked: Callable[..., BackgroundProcess]) -> None:
     both = [marked(), marked(value="other")]
-    assert set(end_everything_marked(marker)) == {running.pid for running in both}
+    assert set(end_processes(marker)) == {running.pid for running in both}
     assert not [running for running in both if is_alive(running)]
 
 
@@ -57,7 +58,7 @@ def test_a_name_with_a_value_ends_exactly_those(
     marker: str, marked: Callable[..., BackgroundProcess]
 ) -> None:
     mine, longer = marked(value="1"), marked(value="12")
-    assert end_everything_marked(f"{marker}=1") == (mine.pid,)
+    assert end_processes(f"{marker}=1") == (mine.pid,)
     assert is_alive(longer)
 
 
@@ -65,19 +66,13 @@ def test_a_name_that_is_only_the_end_of_another_ends_nobody(
     marker: str, marked: Callable[..., BackgroundProcess]
 ) -> None:
     running = marked()
-    assert end_everything_marked(marker.removeprefix("DOGFOOD_")) == ()
-    assert end_everything_marked("") == ()
+    assert end_processes(marker.removeprefix("DOGFOOD_")) == ()
+    assert end_processes("") == ()
     assert is_alive(running)
 
 
-def test_what_is_spared_lives(marker: str, marked: Callable[..., BackgroundProcess]) -> None:
-    spared, other = marked(), marked()
-    assert end_everything_marked(marker, spare=[spared.pid]) == (other.pid,)
-    assert is_alive(spared)
-
-
 def test_whoever_sweeps_ends_neither_itself_nor_those_that_started_it(tmp_path: Path, marker: str) -> None:
-    code = f'from pytest_dogfood.execution.process import *; print(end_everything_marked("{marker}"))'
+    code = f'from pytest_dogfood.execution.watcher import *; print(end_processes("{marker}"))'
     sweep = f"{sys.executable} -c '{code}'"
     env = {**os.environ, marker: "1"}
     shown = subprocess.run(
@@ -91,7 +86,7 @@ def test_a_descendant_that_dropped_the_marker_ends_as_well(
 ) -> None:
     marked("env -i setsid sh -c 'echo $$ >child; sleep 300; :' & wait")
     child = pid_in(tmp_path / "child")
-    assert child in end_everything_marked(marker)
+    assert child in end_processes(marker)
     assert not alive(child, None)
 
 
@@ -101,7 +96,7 @@ def test_the_oldest_are_asked_to_end_first(
     # A shell that waits for a command runs its trap only if it hears of the end before the command has failed.
     oldest = marked("for n in $(seq 60); do sleep 300 & done; echo $! >last; wait")
     last = pid_in(tmp_path / "last")
-    ended = end_everything_marked(marker)
+    ended = end_processes(marker)
     assert (ended[0], ended[-1]) == (oldest.pid, last)
 
 
@@ -113,7 +108,7 @@ def test_what_somebody_starts_to_clean_up_is_left_alone_within_the_grace(
         for n in range(5)
     ]
     assert until(lambda: (tmp_path / "ready").exists() and (tmp_path / "ready").read_text() == "\n" * 5)
-    end_everything_marked(marker, grace=10)
+    end_processes(marker, grace=10)
     assert not any(alive(one.pid, None) for one in several)
     assert [n for n in range(5) if not (tmp_path / str(n)).exists()] == []
 
@@ -124,7 +119,7 @@ def test_what_nobody_stands_behind_any_more_is_asked_at_once(
     # Started while its parent is asked to end, and not known to the first look.
     marked("trap 'sleep 300 & echo $! >late; exit' TERM; echo >ready; while :; do sleep 0.05; done")
     assert until((tmp_path / "ready").exists)
-    end_everything_marked(marker, grace=60)
+    end_processes(marker, grace=60)
     assert not alive(pid_in(tmp_path / "late"), None)
 
 
@@ -135,8 +130,8 @@ def test_a_process_that_keeps_forking_does_not_escape(
     script.write_text("trap '' TERM\necho $$ >pid\nsleep 0.01\nsetsid sh ./hydra &\n")
     marked("exec sh ./hydra")
     pid_in(tmp_path / "pid")
-    end_everything_marked(marker, grace=0.1)
-    assert end_everything_marked(marker) == ()
+    end_processes(marker, grace=0.1)
+    assert end_processes(marker) == ()
 
 
 def test_a_process_that_has_ended_is_not_there_though_unreaped(
@@ -184,9 +179,9 @@ def test_a_watcher_ends_nothing_before_it_is_closed(
     marker: str, marked: Callable[..., BackgroundProcess]
 ) -> None:
     running = marked()
-    with Watcher(marker, spare=[running.pid]) as watching:
+    with closing(Watcher(marker)) as watching:
         assert alive(watching.pid, None)
-    assert is_alive(running)
+        assert is_alive(running)
     assert not alive(watching.pid, None)
 
 

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.execution.process import start_time
+from pytest_dogfood.execution.watcher import start_time
 from pytest_dogfood.journey import Token
 from pytest_dogfood.outcomes import Proof
 from pytest_dogfood.storage.token_registry import (

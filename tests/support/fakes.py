@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from pytest_dogfood.actor_protocol import Action, Answer, Performed, Verdict, Whose
 from pytest_dogfood.actors.loop import Limits
-from pytest_dogfood.execution.expectations import Stream, TooMuchToJudge
-from pytest_dogfood.execution.runner import Grade, Observation
+from pytest_dogfood.execution.expectations import Observation, Stream, TooMuchToJudge
+from pytest_dogfood.execution.runner import Grade
 from pytest_dogfood.journey import Step
 
 SECRET = "hunter2"  # noqa: S105 - an invented one
