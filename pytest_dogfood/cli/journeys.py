@@ -223,8 +223,7 @@ def merge(options: Namespace) -> int:
 def _write_merged(merged: Merged, options: Namespace) -> None:
     import json
 
-    from pytest_dogfood.report.junit import to_junit
-    from pytest_dogfood.report.merge import to_json
+    from pytest_dogfood.report.merge import to_json, to_junit
     from pytest_dogfood.session.durations import write_durations
     from pytest_dogfood.storage.files import write_for_others
 

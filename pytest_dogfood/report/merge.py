@@ -1,21 +1,21 @@
-"""The manifests of all shards put together, what does not add up, and the merged run in words and as JSON."""
+"""The manifests of all shards put together, what does not add up, and the merged run in words, as JSON and as JUnit."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import reduce
-from operator import or_
-from typing import Any, TypeVar
+from itertools import pairwise
+from typing import Any
+from xml.etree import ElementTree as ET
 
 import msgspec
 from msgspec import Struct
 
+from pytest_dogfood.diagnostics import counted
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.outcomes import Outcome, Tally, badness, listed
 from pytest_dogfood.report.manifest import ItemRecord, Manifest
-
-Name = TypeVar("Name", bound=str)
 
 _ENDS = {2: "was interrupted", 3: "met an internal error", 4: "could not be run", 5: "found nothing to run"}
 
@@ -36,7 +36,7 @@ class Merged(Struct, frozen=True, kw_only=True):
     """Items that were expected and ran nowhere, with the shard that should have run them."""
     ran_twice: Mapping[str, tuple[int, ...]]
     prerequisites: Mapping[str, tuple[int, ...]]
-    replayed: Mapping[JourneyId, tuple[int, ...]]
+    replayed: Mapping[str, tuple[int, ...]]
     disputed_gates: Mapping[JourneyId, Mapping[int, Outcome]]
     uncollected: Mapping[str, str]
     troubles: tuple[str, ...]
@@ -48,10 +48,6 @@ class Merged(Struct, frozen=True, kw_only=True):
     @property
     def total(self) -> int:
         return self.manifests[0].shard.total
-
-    @property
-    def digest(self) -> str:
-        return self.manifests[0].digest
 
     @property
     def exit_status(self) -> int:
@@ -88,33 +84,6 @@ class Merged(Struct, frozen=True, kw_only=True):
 
 def merge(manifests: Sequence[Manifest]) -> Merged:
     """Merge the manifests of one run, in whatever order; raises ShardsDisagreeError if they are not of one run."""
-    _refuse_strangers(manifests)
-    ordered = tuple(sorted(manifests, key=lambda one: one.shard.index))
-    here = {manifest.shard.index for manifest in ordered}
-    expected = ordered[0].expected
-    ran = {item.nodeid for manifest in ordered for item in manifest.items}
-    tally = _tally(ordered)
-    too_little = tally.too_little(max(manifest.min_measured for manifest in ordered))
-    return Merged(
-        manifests=ordered,
-        missing_shards=tuple(n for n in range(1, ordered[0].shard.total + 1) if n not in here),
-        unaccounted={nodeid: expected.shards[nodeid] for nodeid in sorted(expected.shards.keys() - ran)},
-        ran_twice={
-            nodeid: shards
-            for nodeid, shards in _where(ordered, prerequisite=False).items()
-            if len(shards) > 1
-        },
-        prerequisites=_where(ordered, prerequisite=True),
-        replayed=_by_shard((one.shard.index, journey) for one in ordered for journey in one.replayed),
-        disputed_gates=dict(_disputed_gates(ordered)),
-        uncollected=reduce(or_, (dict(one.uncollected) for one in ordered)),
-        troubles=tuple(filter(None, [*map(_trouble, ordered), too_little])),
-        items=_worst(ordered),
-        tally=tally,
-    )
-
-
-def _refuse_strangers(manifests: Sequence[Manifest]) -> None:
     if not manifests:
         raise ShardsDisagreeError("there is nothing to merge")
     if len({manifest.digest for manifest in manifests}) > 1:
@@ -123,10 +92,32 @@ def _refuse_strangers(manifests: Sequence[Manifest]) -> None:
             f"the shards made different plans: {words}; they must be of the same number, and see the same "
             "files, the same committed durations and the same selection"
         )
-    numbers = [manifest.shard.index for manifest in manifests]
-    again = sorted({number for number in numbers if numbers.count(number) > 1})
-    if again:
-        raise ShardsDisagreeError(f"shard {again[0]} is there twice: give each shard's manifest once")
+    ordered = tuple(sorted(manifests, key=lambda one: one.shard.index))
+    for one, other in pairwise(ordered):
+        if one.shard == other.shard:
+            raise ShardsDisagreeError(
+                f"shard {one.shard.index} is there twice: give each shard's manifest once"
+            )
+    expected = ordered[0].expected
+    here = {manifest.shard.index for manifest in ordered}
+    items = [(manifest.shard.index, item) for manifest in ordered for item in manifest.items]
+    ran = _by_shard((shard, item.nodeid) for shard, item in items if not item.prerequisite)
+    missing = expected.shards.keys() - {item.nodeid for _, item in items}
+    tally = _tally(ordered)
+    too_little = tally.too_little(max(manifest.min_measured for manifest in ordered))
+    return Merged(
+        manifests=ordered,
+        missing_shards=tuple(n for n in range(1, ordered[0].shard.total + 1) if n not in here),
+        unaccounted={nodeid: expected.shards[nodeid] for nodeid in sorted(missing)},
+        ran_twice={nodeid: shards for nodeid, shards in ran.items() if len(shards) > 1},
+        prerequisites=_by_shard((shard, item.nodeid) for shard, item in items if item.prerequisite),
+        replayed=_by_shard((one.shard.index, journey) for one in ordered for journey in one.replayed),
+        disputed_gates=_disputed_gates(ordered),
+        uncollected={nodeid: text for one in ordered for nodeid, text in one.uncollected.items()},
+        troubles=tuple(filter(None, [*map(_trouble, ordered), too_little])),
+        items=_worst(ordered),
+        tally=tally,
+    )
 
 
 def _tally(manifests: Sequence[Manifest]) -> Tally:
@@ -142,6 +133,7 @@ def _tally(manifests: Sequence[Manifest]) -> Tally:
 
 
 def _worst(manifests: Sequence[Manifest]) -> dict[int, tuple[ItemRecord, ...]]:
+    """Return every item once, under the shard where its outcome was worst."""
     kept: dict[str, tuple[int, ItemRecord]] = {}
     for manifest in manifests:
         for item in manifest.items:
@@ -154,23 +146,16 @@ def _worst(manifests: Sequence[Manifest]) -> dict[int, tuple[ItemRecord, ...]]:
     return {shard: tuple(items) for shard, items in found.items()}
 
 
-def _where(manifests: Sequence[Manifest], *, prerequisite: bool) -> dict[str, tuple[int, ...]]:
-    return _by_shard(
-        (manifest.shard.index, item.nodeid)
-        for manifest in manifests
-        for item in manifest.items
-        if item.prerequisite is prerequisite
-    )
-
-
-def _by_shard(pairs: Iterable[tuple[int, Name]]) -> dict[Name, tuple[int, ...]]:
-    found: dict[Name, dict[int, None]] = defaultdict(dict)
+def _by_shard(pairs: Iterable[tuple[int, str]]) -> dict[str, tuple[int, ...]]:
+    found: dict[str, dict[int, None]] = defaultdict(dict)
     for shard, name in pairs:
         found[name][shard] = None
     return {name: tuple(shards) for name, shards in found.items()}
 
 
-def _disputed_gates(manifests: Sequence[Manifest]) -> Iterator[tuple[JourneyId, dict[int, Outcome]]]:
+def _disputed_gates(manifests: Sequence[Manifest]) -> dict[JourneyId, dict[int, Outcome]]:
+    """Return the outcomes, by shard, of the gates that were closed on one shard and open on another."""
+    disputed: dict[JourneyId, dict[int, Outcome]] = {}
     for gate in dict.fromkeys(gate for manifest in manifests for gate in manifest.gates):
         closed: set[bool] = set()
         outcomes: dict[int, Outcome] = {}
@@ -184,7 +169,8 @@ def _disputed_gates(manifests: Sequence[Manifest]) -> Iterator[tuple[JourneyId, 
                     outcomes[number] = result.outcome
                     closed.add(result.closes_a_gate)
         if len(closed) > 1:
-            yield gate, outcomes
+            disputed[gate] = outcomes
+    return disputed
 
 
 def _trouble(manifest: Manifest) -> str:
@@ -203,22 +189,25 @@ def _trouble(manifest: Manifest) -> str:
     return f"shard {manifest.shard} {how} (exit status {status})"
 
 
-FORMAT_VERSION = 1
-"""Version of the JSON. 1: the first."""
-
 MOST = 20
 """Names in a line; the JSON has them all."""
 
 
 def in_words(merged: Merged) -> Iterator[str]:
-    """Yield what went wrong and what does not add up, then give the closing line over all shards."""
-    yield from _missing(merged)
+    """Yield what went wrong and what does not add up, then the closing line over all shards."""
+    for number in merged.missing_shards:
+        yield f"missing: shard {number}/{merged.total}; its items are unaccounted for"
+    yield from merged.troubles
+    if merged.unaccounted:
+        yield f"unaccounted: {listed(merged.unaccounted, most=MOST)}"
+    if merged.uncollected:
+        yield f"could not be collected: {listed(merged.uncollected, most=MOST)}"
     for number, items in merged.items.items():
         yield from (f"{one.outcome}: {one.nodeid} on shard {number}" for one in items if one.outcome.is_bad)
     for cause, results in merged.tally.causes().items():
-        yield f"deferred: {_listed(result.id for result in results)}, because {cause}"
+        yield f"deferred: {listed((result.id for result in results), most=MOST)}, because {cause}"
     if failed := merged.failed_in_replay():
-        yield f"failed when replayed: {_listed(failed)}"
+        yield f"failed when replayed: {listed(failed, most=MOST)}"
     for gate, outcomes in merged.disputed_gates.items():
         words = ", ".join(f"{outcome} on shard {number}" for number, outcome in outcomes.items())
         yield f"gate {gate} was decided differently: {words}"
@@ -226,21 +215,8 @@ def in_words(merged: Merged) -> Iterator[str]:
         yield f"gate left open: {result.id} ({result.outcome})"
     yield from _more_than_once(merged)
     yield merged.tally.closing_line()
-    count = sum(1 for _ in merged.records())
-    yield (
-        f"dogfood: {len(merged.manifests)} of {merged.total} {'shard' if merged.total == 1 else 'shards'}, "
-        f"{count} {'item' if count == 1 else 'items'}; plan {merged.digest}"
-    )
-
-
-def _missing(merged: Merged) -> Iterator[str]:
-    for number in merged.missing_shards:
-        yield f"missing: shard {number}/{merged.total}; its items are unaccounted for"
-    yield from merged.troubles
-    if merged.unaccounted:
-        yield f"unaccounted: {_listed(merged.unaccounted)}"
-    if merged.uncollected:
-        yield f"could not be collected: {_listed(merged.uncollected)}"
+    shards, count = counted(merged.total, "shard"), counted(sum(1 for _ in merged.records()), "item")
+    yield f"dogfood: {len(merged.manifests)} of {shards}, {count}; plan {merged.manifests[0].digest}"
 
 
 def _more_than_once(merged: Merged) -> Iterator[str]:
@@ -249,43 +225,99 @@ def _more_than_once(merged: Merged) -> Iterator[str]:
         ("ran as prerequisites", merged.prerequisites),
         ("replayed in the set-up of others", merged.replayed),
     ):
-        if where:
-            yield f"{heading}: {_listed(f'{name} ({_on(shards)})' for name, shards in where.items())}"
+        names = []
+        for name, shards in where.items():
+            numbers = ", ".join(map(str, shards))
+            names.append(f"{name} (shard{'s' if len(shards) > 1 else ''} {numbers})")
+        if names:
+            yield f"{heading}: {listed(names, most=MOST)}"
 
 
-def _on(shards: Sequence[int]) -> str:
-    return f"shard{'s' if len(shards) > 1 else ''} {', '.join(map(str, shards))}"
-
-
-def _listed(names: Iterable[str]) -> str:
-    return listed(names, most=MOST)
+FORMAT_VERSION = 1
+"""Version of the JSON. 1: the first."""
 
 
 def to_json(merged: Merged) -> dict[str, Any]:
     """Return the merged run as JSON-safe values; see the reference for its fields."""
-    return {
-        "version": FORMAT_VERSION,
-        "digest": merged.digest,
-        "exit_status": merged.exit_status,
-        "closing_line": merged.tally.closing_line(),
-        "shards": merged.total,
-        "missing_shards": list(merged.missing_shards),
-        "troubles": list(merged.troubles),
-        "unaccounted": dict(merged.unaccounted),
-        "uncollected": dict(merged.uncollected),
-        "ran_twice": _lists(merged.ran_twice),
-        "prerequisites": _lists(merged.prerequisites),
-        "replayed": _lists(merged.replayed),
-        "failed_in_replay": list(merged.failed_in_replay()),
-        "disputed_gates": msgspec.to_builtins(merged.disputed_gates, str_keys=True),
-        "items": [
-            {"shard": number, **msgspec.to_builtins(item)}
-            for number, items in merged.items.items()
-            for item in items
-        ],
-        "journeys": [result.to_json() for result in merged.tally.results.values()],
-    }
+    values: dict[str, Any] = msgspec.to_builtins(
+        {
+            "version": FORMAT_VERSION,
+            "digest": merged.manifests[0].digest,
+            "exit_status": merged.exit_status,
+            "closing_line": merged.tally.closing_line(),
+            "shards": merged.total,
+            "missing_shards": merged.missing_shards,
+            "troubles": merged.troubles,
+            "unaccounted": merged.unaccounted,
+            "uncollected": merged.uncollected,
+            "ran_twice": merged.ran_twice,
+            "prerequisites": merged.prerequisites,
+            "replayed": merged.replayed,
+            "failed_in_replay": merged.failed_in_replay(),
+            "disputed_gates": merged.disputed_gates,
+            "items": [
+                {"shard": number, **msgspec.to_builtins(item)}
+                for number, items in merged.items.items()
+                for item in items
+            ],
+            "journeys": [result.to_json() for result in merged.tally.results.values()],
+        },
+        str_keys=True,
+    )
+    return values
 
 
-def _lists(where: Mapping[Any, tuple[int, ...]]) -> dict[str, list[int]]:
-    return {name: list(shards) for name, shards in where.items()}
+_NOT_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_TAGS = {
+    Outcome.FAILED: ("failure", ""),
+    Outcome.ERROR: ("error", ""),
+    Outcome.CRASHED: ("error", ""),
+    Outcome.DEFERRED: ("skipped", "pytest.skip"),
+    Outcome.SKIPPED: ("skipped", "pytest.skip"),
+    Outcome.NO_ACTOR: ("skipped", "pytest.skip"),
+    Outcome.XFAILED: ("skipped", "pytest.xfail"),
+}
+
+
+def to_junit(merged: Merged) -> bytes:
+    """Return a JUnit file as pytest writes it for one run; what did not run, or could not be collected, is an error."""
+    items = list(merged.records())
+    for nodeid, shard in merged.unaccounted.items():
+        why = "left no manifest" if shard in merged.missing_shards else "did not run it"
+        text = f"unaccounted: shard {shard}/{merged.total} {why}"
+        items.append(ItemRecord(nodeid=nodeid, outcome=Outcome.ERROR, message=text, text=text))
+    for nodeid, text in merged.uncollected.items():
+        message = "could not be collected"
+        items.append(ItemRecord(nodeid=nodeid, outcome=Outcome.ERROR, message=message, text=text))
+    kinds = Counter(_TAGS[item.outcome][0] for item in items if item.outcome in _TAGS)
+    root = ET.Element("testsuites", name="pytest tests")
+    suite = ET.SubElement(
+        root,
+        "testsuite",
+        name="pytest",
+        tests=str(len(items)),
+        failures=str(kinds["failure"]),
+        errors=str(kinds["error"]),
+        skipped=str(kinds["skipped"]),
+        time=f"{sum(item.seconds for item in items):.3f}",
+    )
+    for item in items:
+        address, bracket, parameters = item.nodeid.partition("[")  # parameters may hold any of the separators
+        path, *within = address.split("::")
+        *packages, name = [path.removesuffix(".py").replace("/", "."), *within]
+        names = {"classname": _xml(".".join(packages)), "name": _xml(name + bracket + parameters)}
+        case = ET.SubElement(suite, "testcase", names, time=f"{item.seconds:.3f}")
+        if item.properties:
+            properties = ET.SubElement(case, "properties")
+            for key, value in item.properties:
+                ET.SubElement(properties, "property", name=_xml(key), value=_xml(value))
+        if item.outcome in _TAGS:
+            tag, kind = _TAGS[item.outcome]
+            about = {"type": kind} if kind else {}
+            ET.SubElement(case, tag, about, message=_xml(item.message)).text = _xml(item.text)
+    content: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    return content + b"\n"
+
+
+def _xml(text: str) -> str:
+    return _NOT_XML.sub(lambda found: f"#x{ord(found[0]):02X}", text)

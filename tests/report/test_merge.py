@@ -11,9 +11,8 @@ from msgspec.structs import replace
 
 from pytest_dogfood.journey import JourneyId, Token
 from pytest_dogfood.outcomes import Cause, Outcome, Provisioned, badness
-from pytest_dogfood.report.junit import to_junit
 from pytest_dogfood.report.manifest import ItemRecord, Manifest
-from pytest_dogfood.report.merge import Merged, ShardsDisagreeError, in_words, merge, to_json
+from pytest_dogfood.report.merge import Merged, ShardsDisagreeError, in_words, merge, to_json, to_junit
 from tests.support.manifests import expected, nodeid, ran, runs
 from tests.support.strategies import dice
 
