@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from msgspec.structs import replace
 
-from pytest_dogfood.check.shell import TextOf, failures_that_are_ignored
 from pytest_dogfood.check.variables import unknown_variables
 from pytest_dogfood.diagnostics import Diagnostic, Location, Severity, in_order_of_place, nearest
 from pytest_dogfood.graph import CapabilityGraph
@@ -17,7 +17,6 @@ from pytest_dogfood.journey import (
     Journey,
     JourneyId,
     Scope,
-    Script,
     Token,
     base_of,
     is_of_a_test,
@@ -32,134 +31,92 @@ WORTH_WAITING_FOR = 10.0
 
 WORKERS = 8
 
+_DIGITS = re.compile(r"\d")
+
 
 def collapsed_chains(graph: CapabilityGraph, weights: Mapping[JourneyId, float]) -> Iterator[Diagnostic]:
     """Warn of chains that keep most of the work on one worker; `weights` are in seconds."""
     total = sum(weights.values())
     now = best_speed_up(graph, weights)
-    for chain, members in _members(graph).items():
+    chains: dict[ChainId, list[JourneyId]] = defaultdict(list)
+    for journey, chain in graph.chains.items():
+        chains[chain].append(journey)
+    for chain, members in chains.items():
         seconds = sum(weights[member] for member in members)
         if seconds < WORTH_WAITING_FOR or seconds * WORKERS <= total * WORTH_A_WORD:
             continue
-        ties = _tokens_of(graph, members)
-        choices = [(token,) for token in ties] + ([ties] if len(ties) > 1 else [])
-        gain = {choice: best_speed_up(_freed(graph, choice), weights) for choice in choices}
-        # The first of the best: one token rather than all of them.
-        best = next(
-            (one for one in choices if gain[one] >= now * WORTH_A_WORD and gain[one] == max(gain.values())),
-            None,
-        )
-        if best is not None:
+        uses = Counter(token for member in members for token in graph.chain_tokens_of(graph.journeys[member]))
+        shared = [token for token, count in uses.items() if count > 1 and not is_of_a_test(token)]
+        ties = sorted(shared, key=lambda token: -uses[token])[:12]  # a dozen are enough to try
+        choices = [*((token,) for token in ties), tuple(ties)]
+        gain = {choice: best_speed_up(with_machine_scope(graph, choice), weights) for choice in choices}
+        best = max(choices, key=gain.__getitem__)  # the first of the best: one token rather than all of them
+        if gain[best] >= now * WORTH_A_WORD:
             names = " and ".join(repr(str(token)) for token in best)
-            yield Diagnostic(
-                location=graph.journeys[members[0]].location,
-                code="chain-collapses-parallelism",
-                severity=Severity.WARNING,
-                message=f"chain {chain}: {len(members)} journeys, {seconds:.0f} s of {total:.0f} s on one worker; "
+            yield _warning(
+                graph.journeys[members[0]].location,
+                "chain-collapses-parallelism",
+                f"chain {chain}: {len(members)} journeys, {seconds:.0f} s of {total:.0f} s on one worker; "
                 f"best possible speed-up with {WORKERS} workers is {now:.1f}; "
                 f"making {names} machine-scoped would give {gain[best]:.1f}",
-                hint=f"if {names} may be true for the whole machine and not only in one state directory, "
+                f"if {names} may be true for the whole machine and not only in one state directory, "
                 "'scope: machine' lets the journeys run side by side",
             )
 
 
-def _freed(graph: CapabilityGraph, tokens: tuple[Token, ...]) -> CapabilityGraph:
-    for token in tokens:
-        graph = with_scope(graph, token, Scope.MACHINE)
-    return graph
-
-
-def best_speed_up(
-    graph: CapabilityGraph, weights: Mapping[JourneyId, float], workers: int = WORKERS
-) -> float:
-    """Return how many times faster than one worker `workers` could be at best, by the longest way and chain."""
+def best_speed_up(graph: CapabilityGraph, weights: Mapping[JourneyId, float]) -> float:
+    """Return how many times faster than one worker WORKERS could be at best, by the longest way and chain."""
     total = sum(weights.values())
     length: dict[JourneyId, float] = {}
     for journey in graph.ordered(graph.journeys):
-        before = max(
-            (length[other] for other in graph.prerequisites[journey] if other in length), default=0.0
-        )
-        length[journey] = before + weights[journey]
-    chains = (sum(weights[member] for member in members) for members in _members(graph).values())
-    bound = max(*length.values(), *chains, total / workers, 0.0)
+        before = (length[other] for other in graph.prerequisites[journey] if other in length)
+        length[journey] = max(before, default=0.0) + weights[journey]
+    chains: dict[ChainId, float] = defaultdict(float)
+    for journey, chain in graph.chains.items():
+        chains[chain] += weights[journey]
+    bound = max(*length.values(), *chains.values(), total / WORKERS, 0.0)
     return total / bound if bound else 1.0
 
 
-def with_scope(graph: CapabilityGraph, token: Token, scope: Scope) -> CapabilityGraph:
-    """Return the same graph as if the token had another scope."""
-    known = graph.capability(token)
-    place = graph.journeys[graph.establishing(token)[0]].location if graph.establishing(token) else None
-    if known is not None:
-        changed = replace(known, token=token, scope=scope)
-    elif place is not None:
-        changed = Capability(token=token, location=place, scope=scope)
-    else:
-        return graph
-    others = [one for one in graph.capabilities.values() if one.token != token]
-    return CapabilityGraph(graph.journeys.values(), [*others, changed], graph.fixtures)
+def with_machine_scope(graph: CapabilityGraph, tokens: Iterable[Token]) -> CapabilityGraph:
+    """Return the same graph as if tokens that a journey establishes or a file defines held for the whole machine."""
+    capabilities = dict(graph.capabilities)
+    for token in tokens:
+        known = graph.capability(token)
+        if known is None and graph.establishing(token):
+            known = Capability(token=token, location=graph.journeys[graph.establishing(token)[0]].location)
+        if known is not None:
+            capabilities[token] = replace(known, token=token, scope=Scope.MACHINE)
+    return CapabilityGraph(graph.journeys.values(), capabilities.values(), graph.fixtures)
 
 
-def _members(graph: CapabilityGraph) -> dict[ChainId, list[JourneyId]]:
-    members: dict[ChainId, list[JourneyId]] = defaultdict(list)
-    for journey, chain in graph.chains.items():
-        members[chain].append(journey)
-    return dict(members)
-
-
-def _tokens_of(graph: CapabilityGraph, members: list[JourneyId]) -> tuple[Token, ...]:
-    """Return the tokens that tie a chain together, those with the most users first; a dozen are enough to try."""
-    uses: dict[Token, int] = defaultdict(int)
-    for member in members:
-        journey: Journey = graph.journeys[member]
-        for token in graph.chain_tokens_of(journey):
-            uses[token] += 1
-    shared = [token for token, count in uses.items() if count > 1 and not is_of_a_test(token)]
-    return tuple(sorted(shared, key=lambda token: -uses[token])[:12])
-
-
-def _unread(script: Script) -> str:
-    """Return no text: nothing is known of scripts."""
-    del script
-    return ""
-
-
-def _none_mentioned(tokens: Collection[Token]) -> Collection[Token]:
-    """Name no token: nothing is known of Python files."""
-    del tokens
-    return ()
+Mentioned = Callable[[Collection[Token]], Collection[Token]]
+"""Tells which of some tokens stand in Python files."""
 
 
 def advise(
-    graph: CapabilityGraph,
-    *,
-    knows_tests: bool = True,
-    environment: Collection[str] = (),
-    text_of: TextOf = _unread,
-    mentioned: Callable[[Collection[Token]], Collection[Token]] = _none_mentioned,
+    graph: CapabilityGraph, *, environment: Collection[str] = (), mentioned: Mentioned | None = None
 ) -> tuple[Diagnostic, ...]:
     """Return the warnings and remarks on a graph without errors, in order of place.
 
-    Without `knows_tests` there may be Python tests which nobody has looked at, and which require something.
-    `environment` names the variables that commands inherit; `text_of` reads scripts,
-    and `mentioned` tells which of some tokens stand in Python files that were not looked at.
+    `environment` names the variables that commands inherit. `mentioned` is given where there may be Python tests that
+    were not looked at, which may require something.
     """
-    checks: tuple[Callable[[CapabilityGraph], Iterable[Diagnostic]], ...] = (
-        _tier_inversions,
-        _tokens_without_probe,
-        *((_tokens_nobody_requires,) if knows_tests else ()),
-        _several_establishers,
-        _machine_tokens_resting_on_chains,
-        _starving_invalidations,
-        _providers_that_cannot_run_alone,
-        _journeys_that_cannot_run,
-        _journeys_without_actor,
-        _fixtures_for_unknown_tokens,
-        lambda graph: _established_under_another_name(graph, mentioned),
-        _fixtures_that_end_too_early,
-        lambda graph: unknown_variables(graph, environment),
-        lambda graph: failures_that_are_ignored(graph, text_of),
+    return in_order_of_place(
+        [
+            *_tier_inversions(graph),
+            *_doubtful_definitions(graph, knows_tests=mentioned is None),
+            *_several_establishers(graph),
+            *_starving_invalidations(graph),
+            *_establishers_that_cannot_run_alone(graph),
+            *_journeys_that_cannot_run(graph),
+            *_journeys_without_actor(graph),
+            *_fixtures_for_unknown_tokens(graph),
+            *_misspelt_tokens(graph, mentioned),
+            *_fixtures_that_end_too_early(graph),
+            *unknown_variables(graph, environment),
+        ]
     )
-    return in_order_of_place(found for check in checks for found in check(graph))
 
 
 def _warning(place: Location, code: str, message: str, hint: str) -> Diagnostic:
@@ -192,27 +149,33 @@ def _tier_inversions(graph: CapabilityGraph) -> Iterator[Diagnostic]:
                 )
 
 
-def _tokens_without_probe(graph: CapabilityGraph) -> Iterator[Diagnostic]:
-    for capability in graph.capabilities.values():
+def _doubtful_definitions(graph: CapabilityGraph, *, knows_tests: bool) -> Iterator[Diagnostic]:
+    required = {token for journey in graph.journeys.values() for token in graph.needed_by(journey)}
+    required |= {base_of(token) for token in required}
+    for token, capability in graph.capabilities.items():
         if capability.probe is None:
             yield _remark(
                 capability.location,
                 "no-probe",
-                f"{capability.token!r} has no probe: its presence rests on the word of what establishes it",
+                f"{token!r} has no probe: its presence rests on the word of what establishes it",
                 "add 'probe:', a command that exits 0 exactly if the token is present",
             )
-
-
-def _tokens_nobody_requires(graph: CapabilityGraph) -> Iterator[Diagnostic]:
-    required = {token for journey in graph.journeys.values() for token in graph.needed_by(journey)}
-    required |= {base_of(token) for token in required}
-    for capability in graph.capabilities.values():
-        if capability.token not in required:
+        if knows_tests and token not in required:
             yield _remark(
                 capability.location,
                 "nobody-requires",
-                f"nobody requires {capability.token!r}",
+                f"nobody requires {token!r}",
                 "remove it, or let the journeys that need it say so under 'requires:'",
+            )
+        tied = [need for need in graph.needs_of_provider(token) if graph.scope_of(need) is Scope.CHAIN]
+        if capability.scope is Scope.MACHINE and tied:
+            named = [capability.requires[need] for need in tied if need in capability.requires]
+            yield _warning(
+                [*named, capability.location][0],
+                "machine-needs-chain",
+                f"{token!r} holds for the whole machine, but its provider needs {listed(tied)}, "
+                "which holds in one chain's state only",
+                "give what it needs scope 'machine' too, or let the provider bring it about itself",
             )
 
 
@@ -228,43 +191,36 @@ def _fixtures_for_unknown_tokens(graph: CapabilityGraph) -> Iterator[Diagnostic]
             )
 
 
-def _established_under_another_name(
-    graph: CapabilityGraph, mentioned: Callable[[Collection[Token]], Collection[Token]]
-) -> Iterator[Diagnostic]:
+def _misspelt_tokens(graph: CapabilityGraph, mentioned: Mentioned | None) -> Iterator[Diagnostic]:
     """Warn of a token that nothing uses where one with nearly the same name is defined and nothing brings it."""
-    used = {base_of(token) for token in _used(graph)}
     brought = {base_of(token) for token in (*graph.establishers, *graph.fixtures)}
     orphans = [
         token
         for token, capability in graph.capabilities.items()
         if token not in brought and not (capability.provision or capability.service)
     ]
+    used = {
+        base_of(token)
+        for journey in graph.journeys.values()
+        for token in (*journey.requires, *journey.invalidates)
+    }
+    for one in graph.capabilities.values():
+        used.update(base_of(token) for token in (*one.requires, *one.invalidates, *one.outlives))
     for journey in graph.journeys.values() if orphans else ():
         for token, place in journey.establishes.items():
             base = base_of(token)
             if base in used or graph.capability(token) is not None or is_of_a_test(token):
                 continue
             # Names that differ in their numbers alone are of things that are counted.
-            alike = [orphan for orphan in orphans if _without_digits(orphan) != _without_digits(base)]
+            alike = [one for one in orphans if _DIGITS.sub("", one) != _DIGITS.sub("", base)]
             near = nearest(base, alike, likeness=0.8)
-            if near and not mentioned((Token(near), token)):
+            if near and not (mentioned and mentioned((Token(near), token))):
                 yield _warning(
                     place,
                     "unknown-token",
                     f"{journey.id!r} establishes {token!r}, which nothing requires and no file defines",
                     f"did you mean {near + token.removeprefix(base)!r}? Nothing establishes or provides {near!r}",
                 )
-
-
-def _used(graph: CapabilityGraph) -> Iterator[Token]:
-    for journey in graph.journeys.values():
-        yield from (*graph.needed_by(journey), *journey.requires, *journey.invalidates)
-    for capability in graph.capabilities.values():
-        yield from (*capability.requires, *capability.invalidates, *capability.outlives)
-
-
-def _without_digits(name: str) -> str:
-    return "".join(one for one in name if not one.isdigit())
 
 
 def _several_establishers(graph: CapabilityGraph) -> Iterator[Diagnostic]:
@@ -277,26 +233,6 @@ def _several_establishers(graph: CapabilityGraph) -> Iterator[Diagnostic]:
                 f"{token!r} is established by {listed(names)}, tried in this order when it has to be provisioned",
                 "nothing to do if that is meant: dependents come after all of them, one success is enough",
             )
-
-
-def _machine_tokens_resting_on_chains(graph: CapabilityGraph) -> Iterator[Diagnostic]:
-    for capability in graph.capabilities.values():
-        tied = [need for need in graph.needs_of_provider(capability.token) if _is_chain(graph, need)]
-        if capability.scope is Scope.MACHINE and tied:
-            yield _warning(
-                next(
-                    (capability.requires[one] for one in tied if one in capability.requires),
-                    capability.location,
-                ),
-                "machine-needs-chain",
-                f"{capability.token!r} holds for the whole machine, but its provider needs {listed(tied)}, "
-                "which holds in one chain's state only",
-                "give what it needs scope 'machine' too, or let the provider bring it about itself",
-            )
-
-
-def _is_chain(graph: CapabilityGraph, token: Token) -> bool:
-    return graph.scope_of(token) is Scope.CHAIN
 
 
 def _starving_invalidations(graph: CapabilityGraph) -> Iterator[Diagnostic]:
@@ -326,8 +262,8 @@ def _fixtures_that_end_too_early(graph: CapabilityGraph) -> Iterator[Diagnostic]
         for token in graph.tokens:
             makers = [graph.journeys[one] for one in graph.establishing(token)]
             homes = {_home(maker, scope) for maker in makers if base in graph.required_by(maker)}
-            users = (one for one in graph.journeys.values() if token in one.requires)
-            far = next((one for one in users if homes and _home(one, scope) not in homes), None)
+            users = [one for one in graph.journeys.values() if homes and token in one.requires]
+            far = next((one for one in users if _home(one, scope) not in homes), None)
             if far is not None:
                 yield _warning(
                     far.requires[token],
@@ -340,14 +276,15 @@ def _fixtures_that_end_too_early(graph: CapabilityGraph) -> Iterator[Diagnostic]
 
 def _home(journey: Journey, scope: str) -> str:
     """Name what a fixture of a scope ends with, for an item."""
-    if scope == "package":
-        return journey.path.rpartition("/")[0]
-    if scope == "module":
-        return journey.path
-    return journey.nodeid.rpartition("::")[0] if scope == "class" else journey.nodeid
+    homes = {
+        "package": journey.path.rpartition("/")[0],
+        "module": journey.path,
+        "class": journey.nodeid.rpartition("::")[0],
+    }
+    return homes.get(scope, journey.nodeid)
 
 
-def _providers_that_cannot_run_alone(graph: CapabilityGraph) -> Iterator[Diagnostic]:
+def _establishers_that_cannot_run_alone(graph: CapabilityGraph) -> Iterator[Diagnostic]:
     required = {token for journey in graph.journeys.values() for token in graph.needed_by(journey)}
     for token in graph.establishers:
         members = [graph.journeys[member] for member in graph.establishing(token)]
@@ -369,8 +306,7 @@ def _providers_that_cannot_run_alone(graph: CapabilityGraph) -> Iterator[Diagnos
 def _journeys_that_cannot_run(graph: CapabilityGraph) -> Iterator[Diagnostic]:
     cannot: dict[JourneyId, Token] = {}
     for journey_id in graph.ordered(graph.journeys):
-        journey = graph.journeys[journey_id]
-        for token in graph.needed_by(journey):
+        for token in graph.needed_by(graph.journeys[journey_id]):
             members = graph.establishing(token)
             hopeless = members and all(member in cannot or graph.lacks_actor(member) for member in members)
             capability = graph.capability(token)

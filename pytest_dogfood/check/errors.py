@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import combinations, pairwise
 
 from pytest_dogfood.diagnostics import Diagnostic, Location, did_you_mean, in_order_of_place
@@ -21,8 +21,6 @@ from pytest_dogfood.journey import (
 )
 from pytest_dogfood.walks import reachable
 
-Check = Callable[[CapabilityGraph], Iterable[Diagnostic]]
-
 
 def diagnose(
     graph: CapabilityGraph, *, elsewhere: Collection[Token] = (), complete: bool = True
@@ -32,58 +30,44 @@ def diagnose(
     `elsewhere` holds the tokens that Python files speak of; whether those are established is not known to files.
     Where the graph is not `complete`, only what no further journey could put right is an error.
     """
-    for_good: tuple[Check, ...] = (_cycles, _shared_variables, _gates_that_wait_for_later_tiers)
-    as_it_stands: tuple[Check, ...] = (
-        _unknown_tokens,
-        _outlived_without_need,
-        _shared_directories,
-        _fixtures_for_machine_tokens,
-        lambda graph: _capabilities_nobody_can_bring(graph, elsewhere),
-    )
-    checks = (*for_good, *as_it_stands) if complete else for_good
-    return in_order_of_place(found for check in checks for found in check(graph))
+    found = [*_cycles(graph), *_shared_variables(graph), *_gates_that_wait_for_later_tiers(graph)]
+    if complete:
+        found += _unknown_tokens(graph)
+        found += _outlived_without_need(graph)
+        found += _shared_directories(graph)
+        found += _fixtures_for_machine_tokens(graph)
+        found += _empty_capabilities(graph, elsewhere)
+    return in_order_of_place(found)
 
 
 def diagnose_ids(journeys: Iterable[Journey], capabilities: Iterable[Capability]) -> tuple[Diagnostic, ...]:
     """Find ids and definitions that stand twice in the project, which the graph itself could not hold."""
-    return in_order_of_place(
-        [
-            *_twice(
-                ((journey.id, journey.location) for journey in journeys),
-                code="duplicate-id",
-                words="journey id {name!r} is taken already, by {first}",
-                hint="journey ids are unique in the whole project: rename one of the two",
-            ),
-            *_twice(
-                ((capability.token, capability.location) for capability in capabilities),
-                code="duplicate-capability",
-                words="capability {name!r} is defined already, at {first}",
-                hint="define it once, in a dogfood.yaml above both places if both need it",
-            ),
-        ]
-    )
-
-
-def _twice(
-    named: Iterable[tuple[str, Location]], *, code: str, words: str, hint: str
-) -> Iterator[Diagnostic]:
+    found: list[Diagnostic] = []
     first: dict[str, Location] = {}
-    for name, location in named:
-        if first.setdefault(name, location) != location:
-            message = words.format(name=name, first=first[name])
-            yield Diagnostic(location=location, code=code, message=message, hint=hint)
-
-
-def _requirements(graph: CapabilityGraph) -> Iterator[tuple[str, Token, Location]]:
-    for journey in graph.journeys.values():
-        for token, location in journey.requires.items():
-            yield f"journey {journey.id!r}", token, location
-        for token, location in journey.invalidates.items():
-            yield f"journey {journey.id!r}", token, location
-    for capability in graph.capabilities.values():
-        named = (capability.requires, capability.invalidates, capability.outlives)
-        for token, location in (pair for tokens in named for pair in tokens.items()):
-            yield f"capability {capability.token!r}", token, location
+    for journey in journeys:
+        taken = first.setdefault(journey.id, journey.location)
+        if taken != journey.location:
+            found.append(
+                Diagnostic(
+                    location=journey.location,
+                    code="duplicate-id",
+                    message=f"journey id {journey.id!r} is taken already, by {taken}",
+                    hint="journey ids are unique in the whole project: rename one of the two",
+                )
+            )
+    defined: dict[Token, Location] = {}
+    for capability in capabilities:
+        place = defined.setdefault(capability.token, capability.location)
+        if place != capability.location:
+            found.append(
+                Diagnostic(
+                    location=capability.location,
+                    code="duplicate-capability",
+                    message=f"capability {capability.token!r} is defined already, at {place}",
+                    hint="define it once, in a dogfood.yaml above both places if both need it",
+                )
+            )
+    return in_order_of_place(found)
 
 
 def _outlived_without_need(graph: CapabilityGraph) -> Iterator[Diagnostic]:
@@ -104,83 +88,47 @@ def _outlived_without_need(graph: CapabilityGraph) -> Iterator[Diagnostic]:
 
 
 def _unknown_tokens(graph: CapabilityGraph) -> Iterator[Diagnostic]:
-    for who, token, location in _requirements(graph):
-        if means_every_instance(token) and not graph.instances_of(token):
-            yield Diagnostic(
-                location=location,
-                code="unknown-token",
-                message=f"{who} asks for every instance of {base_of(token)!r}, and no journey establishes one",
-                hint=did_you_mean(base_of(token), map(base_of, graph.tokens)),
+    named: list[tuple[str, Token, Location]] = []
+    for journey in graph.journeys.values():
+        places = (*journey.requires.items(), *journey.invalidates.items())
+        named += [(f"journey {journey.id!r}", *place) for place in places]
+    for capability in graph.capabilities.values():
+        maps = (capability.requires, capability.invalidates, capability.outlives)
+        named += [(f"capability {capability.token!r}", *place) for one in maps for place in one.items()]
+    for user, token, location in named:
+        if graph.instances_of(token) if means_every_instance(token) else graph.is_known(token):
+            continue
+        message = f"{user} names {token!r}, which no journey establishes and no file defines"
+        if means_every_instance(token):
+            message = f"{user} asks for every instance of {base_of(token)!r}, and no journey establishes one"
+            hint = did_you_mean(base_of(token), map(base_of, graph.tokens))
+        elif token in graph.establishers:
+            message = f"{user} names {token!r}, which only Python tests establish"
+            hint = (
+                "define it under 'capabilities:', in a dogfood.yaml for example, so that files know of it too"
             )
-        elif not means_every_instance(token) and not graph.is_known(token):
-            yield _unknown_token(graph, who, token, location)
-
-
-def _unknown_token(graph: CapabilityGraph, who: str, token: Token, location: Location) -> Diagnostic:
-    if token in graph.establishers:
-        which = "which only Python tests establish"
-        hint = "define it under 'capabilities:', in a dogfood.yaml for example, so that files know of it too"
-    else:
-        which = "which no journey establishes and no file defines"
-        hint = did_you_mean(token, graph.tokens) or (
-            "add 'establishes' to the journey that brings it about, or define it under 'capabilities:'; "
-            "a token that only Python tests establish must be defined there"
-        )
-    return Diagnostic(
-        location=location, code="unknown-token", message=f"{who} names {token!r}, {which}", hint=hint
-    )
+        else:
+            hint = did_you_mean(token, graph.tokens) or (
+                "add 'establishes' to the journey that brings it about, or define it under 'capabilities:'; "
+                "a token that only Python tests establish must be defined there"
+            )
+        yield Diagnostic(location=location, code="unknown-token", message=message, hint=hint)
 
 
 def _cycles(graph: CapabilityGraph) -> Iterator[Diagnostic]:
-    prerequisites = graph.prerequisites
     done: set[JourneyId] = set()
     for start in graph.journeys:
-        path: list[JourneyId] = []
-        on_path: dict[JourneyId, int] = {}
-        trail = [(start, iter(prerequisites[start]))] if start not in done else []
-        if trail:
-            on_path[start] = 0
-            path.append(start)
-        while trail:
-            journey, others = trail[-1]
+        path = {} if start in done else {start: iter(graph.prerequisites[start])}
+        while path:
+            _, others = next(reversed(path.items()))
             other = next(others, None)
             if other is None:
-                trail.pop()
-                done.add(path.pop())
-                del on_path[journey]
-            elif other in on_path:
-                yield _cycle(graph, [*path[on_path[other] :], other])
+                done.add(path.popitem()[0])
+            elif other in path:
+                names = list(path)
+                yield _cycle(graph, [*names[names.index(other) :], other])
             elif other not in done:
-                on_path[other] = len(path)
-                path.append(other)
-                trail.append((other, iter(prerequisites[other])))
-    yield from _cycles_of_providers(graph)
-
-
-def _cycle(graph: CapabilityGraph, path: list[JourneyId]) -> Diagnostic:
-    edges = [_edge(graph, one, other) for one, other in pairwise(path)]
-    words = "".join(f"\n    {journey!r} requires {token!r} ({place})" for journey, token, place in edges)
-    return Diagnostic(
-        location=edges[0][2],
-        code="cycle",
-        message=f"journeys wait for each other: {' -> '.join(path)}{words}",
-        hint="break the circle: let one of them provide for itself, or split what it establishes",
-    )
-
-
-def _edge(graph: CapabilityGraph, one: JourneyId, other: JourneyId) -> tuple[JourneyId, Token, Location]:
-    journey = graph.journeys[one]
-    needed = graph.needed_by(journey)
-    places: dict[Token, Location] = {}
-    for requires in (journey.requires, *(found.requires for found in map(graph.capability, needed) if found)):
-        for named, place in requires.items():
-            for instance in graph.instances_of(named):
-                places.setdefault(instance, place)
-    token = next(token for token in needed if other in graph.establishing(token))
-    return one, token, places[token]
-
-
-def _cycles_of_providers(graph: CapabilityGraph) -> Iterator[Diagnostic]:
+                path[other] = iter(graph.prerequisites[other])
     for capability in graph.capabilities.values():
         token = capability.token
         if token in reachable(graph.needs_of_provider(token), graph.needs_of_provider):
@@ -190,6 +138,26 @@ def _cycles_of_providers(graph: CapabilityGraph) -> Iterator[Diagnostic]:
                 message=f"the provider of {token!r} needs {token!r} itself, through 'requires'",
                 hint="remove one of the 'requires' on the way round",
             )
+
+
+def _cycle(graph: CapabilityGraph, path: Sequence[JourneyId]) -> Diagnostic:
+    places: list[Location] = []
+    words = ""
+    for one, other in pairwise(path):
+        journey = graph.journeys[one]
+        needed = graph.needed_by(journey)
+        token = next(token for token in needed if other in graph.establishing(token))
+        capabilities = filter(None, map(graph.capability, needed))
+        requirements = [journey.requires, *(capability.requires for capability in capabilities)]
+        named = [pair for requires in requirements for pair in requires.items()]
+        places.append(next(place for name, place in named if token in graph.instances_of(name)))
+        words += f"\n    {one!r} requires {token!r} ({places[-1]})"
+    return Diagnostic(
+        location=places[0],
+        code="cycle",
+        message=f"journeys wait for each other: {' -> '.join(path)}{words}",
+        hint="break the circle: let one of them provide for itself, or split what it establishes",
+    )
 
 
 def _shared_directories(graph: CapabilityGraph) -> Iterator[Diagnostic]:
@@ -220,7 +188,16 @@ def _shared_variables(graph: CapabilityGraph) -> Iterator[Diagnostic]:
         for name in graph.value_names(token):
             owners[variable_for(token, name)].add(token)
     clashes = {variable: tokens for variable, tokens in owners.items() if len(tokens) > 1}
-    for who, user, required in _users(graph) if clashes else ():
+    if not clashes:
+        return
+    users: list[tuple[str, Journey | Capability, tuple[Token, ...]]] = [
+        *((repr(one.id), one, graph.required_by(one)) for one in graph.journeys.values()),
+        *(
+            (f"the definition of {token!r}", one, (token, *graph.needs_of_provider(token)))
+            for token, one in graph.capabilities.items()
+        ),
+    ]
+    for name, user, required in users:
         needed = graph.with_bases(required)
         for variable, tokens in clashes.items():
             both = [token for token in required if token in tokens]
@@ -230,27 +207,24 @@ def _shared_variables(graph: CapabilityGraph) -> Iterator[Diagnostic]:
                 yield Diagnostic(
                     location=user.location,
                     code="variable-conflict",
-                    message=f"{who} would get ${variable} from both {both[0]!r} and {both[1]!r}",
+                    message=f"{name} would get ${variable} from both {both[0]!r} and {both[1]!r}",
                     hint="rename a saved value, a port or a token",
                 )
 
 
-def _users(graph: CapabilityGraph) -> Iterator[tuple[str, Journey | Capability, tuple[Token, ...]]]:
-    """Yield everything that is given the values of tokens, with the tokens that it names itself."""
-    for journey in graph.journeys.values():
-        yield repr(journey.id), journey, graph.required_by(journey)
-    for token, capability in graph.capabilities.items():
-        yield f"the definition of {token!r}", capability, (token, *graph.needs_of_provider(token))
-
-
 def _gates_that_wait_for_later_tiers(graph: CapabilityGraph) -> Iterator[Diagnostic]:
     gates = [journey for journey in graph.journeys.values() if journey.gating]
-    latest = _latest_tiers(graph) if gates else {}
+    # The latest tier among each journey and all that it needs, or a later one where they form a cycle: found for all
+    # in one walk, so that a row of gates costs no more than one.
+    latest: dict[JourneyId, Tier] = {}
+    for journey_id in graph.ordered(graph.journeys) if gates else ():
+        needed = (latest.get(other, Tier.DEEP) for other in graph.prerequisites[journey_id])
+        latest[journey_id] = max((graph.journeys[journey_id].tier, *needed))
     for journey in gates:
         for other in graph.prerequisites[journey.id]:
             if latest[other] > journey.tier:
-                needed = reachable([other], graph.prerequisites.__getitem__)
-                later = max(map(graph.journeys.__getitem__, needed), key=lambda one: one.tier)
+                behind = reachable([other], graph.prerequisites.__getitem__)
+                later = max(map(graph.journeys.__getitem__, behind), key=lambda one: one.tier)
                 if later.tier > journey.tier:
                     yield Diagnostic(
                         location=journey.location,
@@ -259,15 +233,6 @@ def _gates_that_wait_for_later_tiers(graph: CapabilityGraph) -> Iterator[Diagnos
                         f"of tier '{later.tier}' ({later.location}), which its gate would hold back",
                         hint="move the one it needs to its tier or an earlier one, or drop 'gating: true'",
                     )
-
-
-def _latest_tiers(graph: CapabilityGraph) -> dict[JourneyId, Tier]:
-    """Return the latest tier among each journey and all that it needs, or a later one where they form a cycle."""
-    found: dict[JourneyId, Tier] = {}
-    for journey in graph.ordered(graph.journeys):
-        needed = (found.get(other, Tier.DEEP) for other in graph.prerequisites[journey])
-        found[journey] = max((graph.journeys[journey].tier, *needed))
-    return found
 
 
 def _fixtures_for_machine_tokens(graph: CapabilityGraph) -> Iterator[Diagnostic]:
@@ -282,9 +247,7 @@ def _fixtures_for_machine_tokens(graph: CapabilityGraph) -> Iterator[Diagnostic]
             )
 
 
-def _capabilities_nobody_can_bring(
-    graph: CapabilityGraph, elsewhere: Collection[Token]
-) -> Iterator[Diagnostic]:
+def _empty_capabilities(graph: CapabilityGraph, elsewhere: Collection[Token]) -> Iterator[Diagnostic]:
     provided = {base_of(token) for token in (*graph.establishers, *graph.fixtures, *elsewhere)}
     for capability in graph.capabilities.values():
         if capability.is_empty and capability.token not in provided:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct, field
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from pytest_dogfood.diagnostics import Diagnostic, Severity, counted
 from pytest_dogfood.graph import CapabilityGraph
@@ -101,7 +101,9 @@ def plain(_: Severity, text: str) -> str:
 
 def in_words(report: Report, paint: Paint = plain) -> Iterator[str]:
     """Write the report for people, findings first."""
-    yield from (paint(found.severity, _finding(found)) for found in report.findings)
+    for found in report.findings:
+        words = str(found) if found.severity is Severity.ERROR else f"{found.severity}: {found}"
+        yield paint(found.severity, words)
     if report.is_valid and report.outlook is not None:
         yield from _plan_in_words(report, report.outlook)
     counts = Counter(found.severity for found in report.findings)
@@ -110,115 +112,101 @@ def in_words(report: Report, paint: Paint = plain) -> Iterator[str]:
     yield f"dogfood: the graph is {valid} ({words or 'no findings'}); nothing was run"
 
 
-def _finding(found: Diagnostic) -> str:
-    return str(found) if found.severity is Severity.ERROR else f"{found.severity}: {found}"
-
-
 def _plan_in_words(report: Report, outlook: Forecast) -> Iterator[str]:
+    journeys = report.plan.journeys
+    worker_of = {journeys[slot.index].id: slot.worker for slot in outlook.slots}
     chains: dict[str, list[PlannedJourney]] = {}
-    for planned in report.plan.journeys:
+    for planned in journeys:
         chains.setdefault(planned.chain, []).append(planned)
-    numbers = {planned.id: number for number, planned in enumerate(report.plan.journeys)}
-    worker_of = {slot.index: slot.worker for slot in outlook.slots}
     for chain, members in chains.items():
         seconds = sum(planned.weight for planned in members)
-        workers = sorted({worker_of[numbers[planned.id]] for planned in members})
-        where = ", ".join(f"gw{worker}" for worker in workers)
+        where = ", ".join(f"gw{worker}" for worker in sorted({worker_of[one.id] for one in members}))
         yield f"chain {chain} ({len(members)}, {seconds:.1f} s) on {where}:"
         here = {planned.id for planned in members}
         for planned in members:
-            yield f"    {planned.id}{_after(planned, here)}"
+            after = ", ".join(other for other in planned.after if other not in here)
+            yield f"    {planned.id}  (after {after})" if after else f"    {planned.id}"
     for one in report.to_provision:
         place = "once for the machine" if one.chain is None else f"in the state of chain {one.chain}"
         yield f"provision: {one.token}, {one.how}, {place}; first for {one.needed_by}"
-    here = {planned.id for planned in report.plan.journeys}
-    gates = (gate for planned in report.plan.journeys for gate in planned.gates)
-    for gate in dict.fromkeys(gate for gate in gates if gate not in here):
-        yield f"gate: {gate} belongs to another shard, and is replayed here once"
+    for gate in dict.fromkeys(gate for planned in journeys for gate in planned.gates):
+        if gate not in worker_of:
+            yield f"gate: {gate} belongs to another shard, and is replayed here once"
     yield f"critical path: {report.critical_seconds:.1f} s: {' -> '.join(report.critical_path)}"
     shard = f" in shard {report.shard}" if report.shard else ""
     beside = f", beside {counted(len(report.others), 'test')} outside of the graph" if report.others else ""
     yield (
-        f"{counted(len(report.plan.journeys), 'journey')} in {counted(len(chains), 'chain')}{shard}: "
+        f"{counted(len(journeys), 'journey')} in {counted(len(chains), 'chain')}{shard}: "
         f"{outlook.total:.1f} s of work; with {counted(report.workers, 'worker')} about {outlook.makespan:.1f} s, "
         f"at best {outlook.lower_bound:.1f} s{beside}"
     )
-    if report.plan.journeys and all(one.weight == UNKNOWN_DURATION for one in report.plan.journeys):
+    if all(planned.weight == UNKNOWN_DURATION for planned in journeys):
         yield f"no durations are known yet: each journey counts as {UNKNOWN_DURATION:g} s"
-
-
-def _after(planned: PlannedJourney, members: Collection[JourneyId]) -> str:
-    after = [other for other in planned.after if other not in members]
-    return f"  (after {', '.join(after)})" if after else ""
 
 
 def to_json(report: Report) -> dict[str, Any]:
     """Return the report as JSON-safe values; see the reference for its fields."""
-    outlook = report.outlook if report.is_valid else None
+    journeys = report.plan.journeys
+    forecasted: dict[str, Any] | None = None
+    if report.is_valid and report.outlook is not None:
+        forecasted = {
+            "seconds_of_work": report.outlook.total,
+            "makespan": report.outlook.makespan,
+            "lower_bound": report.outlook.lower_bound,
+            "critical_path": {"seconds": report.critical_seconds, "journeys": list(report.critical_path)},
+            "slots": [
+                {
+                    "journey": journeys[slot.index].id,
+                    "worker": slot.worker,
+                    "start": slot.start,
+                    "end": slot.end,
+                }
+                for slot in report.outlook.slots
+            ],
+        }
     return {
         "version": FORMAT_VERSION,
         "valid": report.is_valid,
-        "findings": [_finding_to_json(found) for found in report.findings],
+        "findings": [
+            {
+                "code": found.code,
+                "severity": str(found.severity),
+                **asdict(found.location),
+                "message": found.message,
+                "hint": found.hint,
+            }
+            for found in report.findings
+        ],
         "plan": {
             "digest": report.plan.digest,
             "workers": report.workers,
             "shard": report.shard or None,
-            "journeys": [_planned_to_json(planned) for planned in report.plan.journeys],
+            "journeys": [
+                {
+                    "id": planned.id,
+                    "nodeid": planned.nodeid,
+                    "chain": planned.chain,
+                    "tier": str(planned.tier),
+                    "after": list(planned.after),
+                    "gates": list(planned.gates),
+                    "requires": list(planned.requires),
+                    "establishes": list(planned.establishes),
+                    "seconds": planned.weight,
+                    "prerequisite": planned.prerequisite,
+                }
+                for planned in journeys
+            ],
             "others": list(report.others),
             "provision": msgspec.to_builtins(report.to_provision),
-            "forecast": None if outlook is None else _outlook_to_json(outlook, report),
+            "forecast": forecasted,
         },
-    }
-
-
-def _finding_to_json(found: Diagnostic) -> dict[str, Any]:
-    return {
-        "code": found.code,
-        "severity": str(found.severity),
-        "path": found.location.path,
-        "line": found.location.line,
-        "column": found.location.column,
-        "message": found.message,
-        "hint": found.hint,
-    }
-
-
-def _planned_to_json(planned: PlannedJourney) -> dict[str, Any]:
-    return {
-        "id": planned.id,
-        "nodeid": planned.nodeid,
-        "chain": planned.chain,
-        "tier": str(planned.tier),
-        "after": list(planned.after),
-        "gates": list(planned.gates),
-        "requires": list(planned.requires),
-        "establishes": list(planned.establishes),
-        "seconds": planned.weight,
-        "prerequisite": planned.prerequisite,
-    }
-
-
-def _outlook_to_json(outlook: Forecast, report: Report) -> dict[str, Any]:
-    ids = [planned.id for planned in report.plan.journeys]
-    return {
-        "seconds_of_work": outlook.total,
-        "makespan": outlook.makespan,
-        "lower_bound": outlook.lower_bound,
-        "critical_path": {
-            "seconds": report.critical_seconds,
-            "journeys": list(report.critical_path),
-        },
-        "slots": [
-            {"journey": ids[slot.index], "worker": slot.worker, "start": slot.start, "end": slot.end}
-            for slot in outlook.slots
-        ],
     }
 
 
 def explanation(
     graph: CapabilityGraph, plan: Plan, journey_id: JourneyId, *, shard: str = ""
 ) -> Iterator[str]:
-    """Yield what a journey needs, who brings that, what it enables, and where it runs."""
+    """Yield what a journey needs and what brings that, what it enables, and where it runs."""
     journey = graph.journeys[journey_id]
     yield f"{journey_id} ({journey.location})"
     planned = {one.id: one for one in plan.journeys}
@@ -231,11 +219,10 @@ def explanation(
         users = [other.id for other in graph.journeys.values() if token in graph.needed_by(other)]
         yield f"  establishes {token} ({graph.scope_of(token)}) for {', '.join(users) or 'nothing'}"
     chain = graph.chains[journey_id]
-    members = [other for other in graph.journeys if graph.chains[other] == chain]
-    ties = graph.chain_tokens_of(journey)
-    if len(members) > 1:
-        others = "1 other" if len(members) == 2 else f"{len(members) - 1} others"
-        yield f"  chain {chain}: shares one state and one worker with {others}, tied by {', '.join(ties)}"
+    others = sum(1 for other in graph.journeys if graph.chains[other] == chain) - 1
+    if others:
+        ties = ", ".join(graph.chain_tokens_of(journey))
+        yield f"  chain {chain}: shares one state and one worker with {counted(others, 'other')}, tied by {ties}"
     else:
         yield "  chain: its own; it may run on any worker"
     here = planned.get(journey_id)
@@ -250,13 +237,13 @@ def explanation(
 
 
 def explanation_of_token(graph: CapabilityGraph, plan: Plan, token: Token) -> Iterator[str]:
-    """Yield where a token is defined, who brings it, what shows that it is there, and who needs it."""
+    """Yield where a token is defined, what brings it, what shows that it is there, and what needs it."""
     capability = graph.capability(token)
     where = f"defined at {capability.location}" if capability else "known because a journey establishes it"
     yield f"{token} (token, scope {graph.scope_of(token)}; {where})"
     if capability is not None and capability.description:
         yield f"  description: {capability.description}"
-    yield f"  {_bringers(graph, token, {one.id: one for one in plan.journeys})}"
+    yield f"  {_bringers(graph, token, {one.id for one in plan.journeys})}"
     needs = graph.needs_of_provider(token)
     if needs:
         yield f"  its provider needs: {', '.join(needs)}"
@@ -271,13 +258,11 @@ def explanation_of_token(graph: CapabilityGraph, plan: Plan, token: Token) -> It
             yield f"  needed by {journey.id} ({journey.location}){through}"
 
 
-def _bringers(graph: CapabilityGraph, token: Token, planned: Mapping[JourneyId, object]) -> str:
-    establishers = [member for member in graph.establishing(token) if member in planned]
-    otherwise = f"otherwise provisioned {provider_of(graph, token)}"
+def _bringers(graph: CapabilityGraph, token: Token, planned: Collection[JourneyId]) -> str:
     where = "once for the machine" if graph.scope_of(token) is Scope.MACHINE else "in its chain's state"
-    if establishers:
-        return f"established by {', '.join(establishers)}; {otherwise}, {where}"
-    return f"{otherwise.removeprefix('otherwise ')}, {where}"
+    provisioned = f"provisioned {provider_of(graph, token)}, {where}"
+    establishers = ", ".join(member for member in graph.establishing(token) if member in planned)
+    return f"established by {establishers}; otherwise {provisioned}" if establishers else provisioned
 
 
 def what_happened(results: Mapping[JourneyId, JourneyResult], journey: JourneyId) -> Iterator[str]:
@@ -289,27 +274,21 @@ def what_happened(results: Mapping[JourneyId, JourneyResult], journey: JourneyId
     yield f"  in that run: {result.outcome}, on worker {result.worker}, in chain {result.chain}"
     if result.cause is not None:
         yield f"      because {result.cause}"
-    for token, proof in result.proofs.items():
-        yield f"      {token}: proved by its {proof}"
-    for one in result.provisioned:
-        yield f"      {one.token}: {_act(one)}"
-
-
-def _act(one: Provisioned) -> str:
-    return f"provisioned {one.how} in {one.where}, {one.seconds:.1f} s"
+    yield from (f"      {token}: proved by its {proof}" for token, proof in result.proofs.items())
+    yield from (f"      {one.token}: {_provisioned(one)}" for one in result.provisioned)
 
 
 def what_became_of(results: Mapping[JourneyId, JourneyResult], token: Token) -> Iterator[str]:
-    """Say for which items a token was present in a finished run, what proved it, and who had it provisioned."""
-    asked = [one for one in results.values() if token in one.proofs or token in _provisioned_by(one)]
-    yield "  in that run:" if asked else "  in that run: it was not present for any item"
-    for result in asked:
+    """Yield for which items a token was present in a finished run, what proved it, and what had it provisioned."""
+    lines: list[str] = []
+    for result in results.values():
         if token in result.proofs:
-            yield f"      {result.id}: proved by its {result.proofs[token]}"
-        for one in result.provisioned:
-            if one.token == token:
-                yield f"      {result.id}: {_act(one)}"
+            lines.append(f"      {result.id}: proved by its {result.proofs[token]}")
+        own = (one for one in result.provisioned if one.token == token)
+        lines += [f"      {result.id}: {_provisioned(one)}" for one in own]
+    yield "  in that run:" if lines else "  in that run: it was not present for any item"
+    yield from lines
 
 
-def _provisioned_by(result: JourneyResult) -> tuple[Token, ...]:
-    return tuple(one.token for one in result.provisioned)
+def _provisioned(one: Provisioned) -> str:
+    return f"provisioned {one.how} in {one.where}, {one.seconds:.1f} s"

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Sequence
-
-from msgspec.structs import replace
+from collections.abc import Callable, Iterator, Sequence
 
 from pytest_dogfood.diagnostics import Diagnostic, Location, Severity
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import Script, Step
+from pytest_dogfood.journey import Script
 
 LINES = {
     **dict.fromkeys(("bash", "zsh", "ksh", "mksh"), "set -eo pipefail"),
@@ -66,7 +64,11 @@ def ignored_failure(text: str) -> int | None:
     """
     if _STOPS.search(text):
         return None
-    commands = list(_commands(text))
+    commands: list[tuple[int, str]] = []
+    for number, line in _logical_lines(text):
+        # What is quoted stands as `Q`, or as `$(` where something in it is run.
+        bare = _QUOTED.sub(lambda found: "$(Q" if found[1] and _SUBSTITUTES.search(found[1]) else "Q", line)
+        commands += [(number, command.strip()) for command in bare.split(";") if command.strip()]
     for _, command in commands:
         if _READS_ANOTHER.match(command):
             return None  # which may say `set -e`
@@ -79,20 +81,10 @@ def ignored_failure(text: str) -> int | None:
     return None
 
 
-def _commands(text: str) -> Iterator[tuple[int, str]]:
-    """Yield the commands, what is quoted in them as `Q`, or as `$(` where something in it is run."""
-    for number, line in _logical_lines(text):
-        bare = _QUOTED.sub(lambda found: "$(Q" if found[1] and _SUBSTITUTES.search(found[1]) else "Q", line)
-        for command in bare.split(";"):
-            if command.strip():
-                yield number, command.strip()
-
-
 def _cannot_fail(command: str) -> bool:
     """Return whether a command only steers the script, speaks, or gives values that no other command finds out."""
-    if _HARMLESS.match(command):
-        return True
-    return _SETTING.match(command) is not None and not _SUBSTITUTES.search(command)
+    sets = _SETTING.match(command) and not _SUBSTITUTES.search(command)
+    return bool(_HARMLESS.match(command) or sets)
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
@@ -110,15 +102,11 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
             parts.append(code.strip())
         whole = _PATTERN.sub("", " ".join(parts).strip())
         for found in _HERE_DOCUMENT.finditer(whole):
-            _skip(lines, found["end"], tabs=bool(found["tabs"]))
+            for _, inside in lines:
+                if (inside.lstrip("\t") if found["tabs"] else inside) == found["end"]:
+                    break
         if whole:
             yield number, whole
-
-
-def _skip(lines: Iterator[tuple[int, str]], end: str, *, tabs: bool) -> None:
-    for _, line in lines:
-        if (line.lstrip("\t") if tabs else line) == end:
-            return
 
 
 def _code(line: str, quote: str) -> tuple[str, str]:
@@ -138,22 +126,27 @@ def _code(line: str, quote: str) -> tuple[str, str]:
     return line, quote
 
 
-TextOf = Callable[[Script], str]
-"""Gives what a script says, empty where it cannot be read."""
+def failures_that_are_ignored(
+    graph: CapabilityGraph, text_of: Callable[[Script], str]
+) -> Iterator[Diagnostic]:
+    """Remark each script, and for each `shell:` of a file the first step, that goes on where a command fails.
 
-_GIVEN_FLAGS = frozenset({"bash", "sh"})
-"""What `shell:` may say without flags: these are started so that they end where a command fails."""
-
-
-def failures_that_are_ignored(graph: CapabilityGraph, text_of: TextOf) -> Iterator[Diagnostic]:
-    """Remark each script, and for each `shell:` of a file the first step, that goes on where a command fails."""
+    `text_of` gives what a script says, empty where it cannot be read.
+    """
     told: set[tuple[str, str]] = set()
-    for step in _steps(graph):
+    journeys = [step for one in graph.journeys.values() for step in (*one.steps, *one.cleanup)]
+    definitions = [step for one in graph.capabilities.values() for step in (*one.provision, *one.release)]
+    for step in (*journeys, *definitions):
         if isinstance(step.run, Script):
             yield from _of_script(step.run, text_of(step.run))
-        elif isinstance(step.run, str) and step.shell is not None:
+        elif isinstance(step.run, str) and step.shell not in (None, "bash", "sh"):
+            # `bash` and `sh` alone are started so that they end where a command fails.
             key = (step.location.path, step.shell)
-            if key not in told and _goes_on(step.shell, step.run):
+            try:
+                words = shlex.split(step.shell)
+            except ValueError:
+                continue  # it cannot be started, which is said elsewhere
+            if key not in told and _ignored_by(words, step.run) is not None:
                 told.add(key)
                 yield _remark(
                     step.location,
@@ -162,38 +155,24 @@ def failures_that_are_ignored(graph: CapabilityGraph, text_of: TextOf) -> Iterat
                 )
 
 
-def _steps(graph: CapabilityGraph) -> Iterator[Step]:
-    for journey in graph.journeys.values():
-        yield from (*journey.steps, *journey.cleanup)
-    for capability in graph.capabilities.values():
-        yield from (*capability.provision, *capability.release)
-
-
-def _goes_on(shell: str, text: str) -> bool:
-    try:
-        words = shlex.split(shell)
-    except ValueError:
-        return False  # it cannot be started, which is said elsewhere
-    known = shell not in _GIVEN_FLAGS and shell_of(words) != ""
-    return known and not stops_by_itself(words) and ignored_failure(text) is not None
-
-
-def _of_script(script: Script, text: str) -> Iterable[Diagnostic]:
+def _of_script(script: Script, text: str) -> Iterator[Diagnostic]:
     words = text.partition("\n")[0].removeprefix("#!").split()
-    shell = shell_of(words)
-    line = None if not shell or stops_by_itself(words) else ignored_failure(text)
-    if line is None:
-        return
-    hint = f"add the line `{LINES[shell]}` below its first comment"
-    if "pipefail" not in LINES[shell] and "|" in text.replace("||", ""):
-        hint += "; to notice what fails before a pipe, too, `#!/usr/bin/env bash` and `set -eo pipefail`"
-    yield _remark(
-        Location(script.path, line, 1),
-        "the script goes on where this command fails, so its journey may pass all the same",
-        hint,
-    )
+    line = _ignored_by(words, text)
+    if line is not None:
+        flags = LINES[shell_of(words)]
+        hint = f"add the line `{flags}` below its first comment"
+        if "pipefail" not in flags and "|" in text.replace("||", ""):
+            hint += "; to notice what fails before a pipe, too, `#!/usr/bin/env bash` and `set -eo pipefail`"
+        message = "the script goes on where this command fails, so its journey may pass all the same"
+        yield _remark(Location(script.path, line, 1), message, hint)
+
+
+def _ignored_by(words: Sequence[str], text: str) -> int | None:
+    """Return the line of a text after whose failure a shell that is started with these words goes on."""
+    return None if not shell_of(words) or stops_by_itself(words) else ignored_failure(text)
 
 
 def _remark(place: Location, message: str, hint: str) -> Diagnostic:
-    found = Diagnostic(location=place, code="goes-on-after-failure", message=message, hint=hint)
-    return replace(found, severity=Severity.INFO)
+    return Diagnostic(
+        location=place, code="goes-on-after-failure", message=message, hint=hint, severity=Severity.INFO
+    )

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from pytest_dogfood.check.advice import advise, collapsed_chains
 from pytest_dogfood.check.report import Paint, Report, in_words, plain, report_on, to_json
+from pytest_dogfood.check.shell import failures_that_are_ignored
 from pytest_dogfood.collection.discovery import collector_paused
 from pytest_dogfood.collection.selection import Selection
 from pytest_dogfood.collection.stash import JOURNEY, PROJECT, SETTINGS
@@ -127,16 +128,18 @@ class CheckPlugin:
         if not errors_among(findings):
             weights = {planned.id: planned.weight for planned in selection.plan.journeys}
             everything = {journey: weights.get(journey, 1.0) for journey in selection.graph.journeys}
-            collapsed = collapsed_chains(selection.graph, everything)
-            places = _state_paths(self._config)
             advice = advise(
                 selection.graph,
-                knows_tests=knows_tests,
                 environment=os.environ.keys(),
-                text_of=self._text_of,
-                **({} if knows_tests else {"mentioned": project.mentioned_in_python}),
+                mentioned=None if knows_tests else project.mentioned_in_python,
             )
-            findings = (*findings, *advice, *collapsed, *places)
+            findings = (
+                *findings,
+                *advice,
+                *collapsed_chains(selection.graph, everything),
+                *failures_that_are_ignored(selection.graph, self._text_of),
+                *_state_paths(self._config),
+            )
         # Also where there are errors: a token may have no source only because its file has the wrong name.
         uncollected = uncollected_files(
             project,

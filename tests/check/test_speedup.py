@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from pytest_dogfood.check.advice import best_speed_up, collapsed_chains, with_scope
+from pytest_dogfood.check.advice import best_speed_up, collapsed_chains, with_machine_scope
 from pytest_dogfood.diagnostics import Severity
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability, Journey, JourneyId, Scope, Token
@@ -46,14 +46,14 @@ def test_making_the_token_machine_scoped_gives_what_the_warning_promised(
     collapsed: tuple[CapabilityGraph, dict[JourneyId, float]],
 ) -> None:
     graph, weights = collapsed
-    freed = with_scope(graph, IMAGE, Scope.MACHINE)
+    freed = with_machine_scope(graph, [IMAGE])
     assert f"{best_speed_up(freed, weights):.1f}" == "6.4"
     assert list(collapsed_chains(freed, weights)) == []
 
 
 def test_changing_a_scope_keeps_what_else_the_capability_says() -> None:
     defined = Capability(token=IMAGE, location=ANYWHERE, description="it is there")
-    freed = with_scope(CapabilityGraph(around(IMAGE, users=2), [defined]), IMAGE, Scope.MACHINE)
+    freed = with_machine_scope(CapabilityGraph(around(IMAGE, users=2), [defined]), [IMAGE])
     assert freed.capabilities == {IMAGE: replace(defined, scope=Scope.MACHINE)}
 
 
