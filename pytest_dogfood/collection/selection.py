@@ -23,8 +23,14 @@ from pytest_dogfood.diagnostics import (
 from pytest_dogfood.execution.output import is_full
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Journey, JourneyId
-from pytest_dogfood.report.manifest import Expected
-from pytest_dogfood.scheduling.plan import Plan, gates_by_tier, make_plan, prerequisites_to_run, weights
+from pytest_dogfood.scheduling.plan import (
+    Expected,
+    Plan,
+    gates_by_tier,
+    make_plan,
+    prerequisites_to_run,
+    weights,
+)
 from pytest_dogfood.scheduling.queue import GROUPING, in_group_order
 from pytest_dogfood.settings import Shard
 from pytest_dogfood.storage.files import read_as, write_whole
@@ -83,6 +89,15 @@ class Selection(Struct, frozen=True, kw_only=True):
     def diagnostics(self) -> tuple[Diagnostic, ...]:
         """What forbids a run."""
         return errors_among(self.findings)
+
+    def published(self) -> WorkerSelection:
+        """Return what the leading process has to know of this."""
+        return WorkerSelection(
+            plan=self.plan,
+            diagnostics=self.diagnostics,
+            empty_shard=not self.items and bool(self.elsewhere),
+            expected=self.expected,
+        )
 
 
 class _Part(Struct, frozen=True, kw_only=True):
@@ -233,15 +248,7 @@ def select_here(
     if selection.elsewhere:
         config.hook.pytest_deselected(items=list(selection.elsewhere))
     if published is not None:
-        write_worker_selection(
-            published,
-            WorkerSelection(
-                plan=selection.plan,
-                diagnostics=selection.diagnostics,
-                empty_shard=not selection.items and bool(selection.elsewhere),
-                expected=selection.expected,
-            ),
-        )
+        write_worker_selection(published, selection.published())
     elif selection.diagnostics and not settings.check:
         raise pytest.UsageError(f"\n{InvalidProjectError(selection.diagnostics)}")
     return selection

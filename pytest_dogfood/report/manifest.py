@@ -11,6 +11,7 @@ from msgspec import Struct, field
 
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.outcomes import JourneyResult, Outcome
+from pytest_dogfood.scheduling.plan import Expected
 from pytest_dogfood.settings import Shard
 
 VERSION = 1
@@ -37,17 +38,6 @@ class ItemRecord(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if not 0 <= self.seconds < float("inf"):
             raise ValueError(f"{self.seconds:g} seconds for {self.nodeid}")
-
-
-class Expected(Struct, frozen=True, kw_only=True):
-    """What all shards together are to run: the shard of every selected item, and the journeys among the items.
-
-    `graph` is a fingerprint of who requires and establishes what in the whole project.
-    """
-
-    shards: Mapping[str, int]
-    journeys: Mapping[str, JourneyId]
-    graph: str = ""
 
 
 class Manifest(Struct, frozen=True, kw_only=True):

@@ -58,6 +58,17 @@ class PlannedJourney(Struct, frozen=True, kw_only=True):
     prerequisite: bool = False
 
 
+class Expected(Struct, frozen=True, kw_only=True):
+    """What all shards together are to run: the shard of every selected item, and the journeys among the items.
+
+    `graph` is a fingerprint of who requires and establishes what in the whole project.
+    """
+
+    shards: Mapping[str, int]
+    journeys: Mapping[str, JourneyId]
+    graph: str = ""
+
+
 class Plan(Struct, frozen=True, kw_only=True):
     """The items of one run in dependency order.
 

@@ -9,9 +9,9 @@ from hypothesis import given, settings, strategies as st
 
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.outcomes import JourneyResult, Outcome
-from pytest_dogfood.report.manifest import Expected, ItemRecord, Manifest
+from pytest_dogfood.report.manifest import ItemRecord, Manifest
 from pytest_dogfood.report.merge import Merged, merge
-from pytest_dogfood.scheduling.plan import make_plan, prerequisites_to_run, weights
+from pytest_dogfood.scheduling.plan import Expected, make_plan, prerequisites_to_run, weights
 from pytest_dogfood.scheduling.shards import divide
 from pytest_dogfood.settings import Shard
 from tests.support.played_workers import Simulation

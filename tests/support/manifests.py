@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.outcomes import JourneyResult, Outcome
-from pytest_dogfood.report.manifest import Expected, ItemRecord, Manifest
+from pytest_dogfood.report.manifest import ItemRecord, Manifest
+from pytest_dogfood.scheduling.plan import Expected
 from pytest_dogfood.settings import Shard
 
 PATH = "made.journey.yaml"
