@@ -10,16 +10,13 @@ and class fixtures outlive it; what the real next item no longer needs is torn d
 from __future__ import annotations
 
 import io
+from collections.abc import Generator
 from contextlib import redirect_stderr, redirect_stdout
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from pytest_dogfood.collection.exceptions import OUTCOMES, tear_down_to
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
-    from pathlib import Path
 
 LATE_ERROR = "dogfood_late_error"
 """Key of the worker's output under which the controller learns of an error at the worker's very end."""
@@ -34,11 +31,6 @@ class Barrier(pytest.Item):
     def nodeid(self) -> str:
         # xdist asserts that a report belongs to the item it is running, and ours belong to the item before.
         return self.previous.nodeid if self.previous else super().nodeid
-
-    def stand_behind(self, item: pytest.Item) -> None:
-        """Take the place right after `item`, below the same parent."""
-        self.previous = item
-        self.parent = item.parent
 
     def reportinfo(self) -> tuple[Path, None, str]:
         return self.path, None, self.name
@@ -60,17 +52,34 @@ class BarrierPlugin:
         session.items.append(self._barrier)
         manager = session.config.pluginmanager
         manager.register(_TurnBack(), "dogfood-barrier-turn-back")
-        manager.register(_Aside(manager, self), "dogfood-barrier-aside")  # the last one is asked first
+        manager.register(
+            _WithFewPlugins(manager, self), "dogfood-barrier-aside"
+        )  # the last one is asked first
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
         if isinstance(item, Barrier):
             if item.previous is not None:
-                _tear_down_late(item.previous, nextitem)
+                self._tear_down_late(item.previous, nextitem)
             return True
         if isinstance(nextitem, Barrier):
-            nextitem.stand_behind(item)
+            nextitem.previous, nextitem.parent = item, item.parent
         return None
+
+    def _tear_down_late(self, previous: pytest.Item, nextitem: pytest.Item | None) -> None:
+        """Tear down what `nextitem` does not need, and report an error as one of the item before."""
+        out, err = io.StringIO(), io.StringIO()
+        ending = (pytest.exit.Exception, KeyboardInterrupt)
+        # Between items pytest captures nothing, and what is printed now would end up between the controller's lines.
+        with redirect_stdout(out), redirect_stderr(err):
+            call = pytest.CallInfo.from_call(
+                lambda: tear_down_to(previous.session, nextitem), when="teardown", reraise=ending
+            )
+        if call.excinfo is not None:
+            previous.add_report_section("teardown", "stdout", out.getvalue())
+            previous.add_report_section("teardown", "stderr", err.getvalue())
+            report = previous.ihook.pytest_runtest_makereport(item=previous, call=call)
+            previous.ihook.pytest_runtest_logreport(report=report)
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
@@ -82,7 +91,7 @@ class BarrierPlugin:
             raise
 
 
-class _NoTest(Exception):  # noqa: N818 - says where a call turns back, and is no error
+class _BarrierMet(Exception):  # noqa: N818 - says where a call turns back, and is no error
     """The item is the barrier."""
 
 
@@ -92,16 +101,21 @@ class _TurnBack:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         if isinstance(item, Barrier):
-            raise _NoTest
+            raise _BarrierMet
         return (yield)
 
 
-class _Aside:
-    """Runs the barrier with `runner`, and with the few plugins that a late teardown is the business of."""
+class _WithFewPlugins:
+    """Runs the barrier with `runner`, plugins of pytest's, as for warnings, and pytest-timeout: a teardown may hang."""
 
     def __init__(self, manager: pytest.PytestPluginManager, runner: BarrierPlugin) -> None:
-        others = [plugin for plugin in manager.get_plugins() if plugin is not runner and not _watches(plugin)]
-        self._protocol = manager.subset_hook_caller("pytest_runtest_protocol", [*others, self])
+        others: list[object] = [self]
+        for plugin in manager.get_plugins():
+            name = getattr(plugin, "__name__", None)
+            module = name if isinstance(name, str) else type(plugin).__module__
+            if plugin is not runner and not module.startswith("_pytest.") and module != "pytest_timeout":
+                others.append(plugin)
+        self._protocol = manager.subset_hook_caller("pytest_runtest_protocol", others)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(
@@ -109,30 +123,5 @@ class _Aside:
     ) -> Generator[None, object, object]:
         try:
             return (yield)
-        except _NoTest:
+        except _BarrierMet:
             return self._protocol(item=item, nextitem=nextitem)
-
-
-def _watches(plugin: object) -> bool:
-    """Return whether a plugin is pytest's own, as for warnings, or pytest-timeout: what is torn down may hang."""
-    name = getattr(plugin, "__name__", None)
-    module = name if isinstance(name, str) else type(plugin).__module__
-    return module.startswith("_pytest.") or module == "pytest_timeout"
-
-
-def _tear_down_late(previous: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """Tear down what `nextitem` does not need, and report an error as one of the item before."""
-    out, err = io.StringIO(), io.StringIO()
-    # Between two items pytest captures nothing, and what is printed now would end up between the controller's lines.
-    with redirect_stdout(out), redirect_stderr(err):
-        call = pytest.CallInfo.from_call(
-            lambda: tear_down_to(previous.session, nextitem),
-            when="teardown",
-            reraise=(pytest.exit.Exception, KeyboardInterrupt),
-        )
-    if call.excinfo is None:
-        return
-    previous.add_report_section("teardown", "stdout", out.getvalue())
-    previous.add_report_section("teardown", "stderr", err.getvalue())
-    report = previous.ihook.pytest_runtest_makereport(item=previous, call=call)
-    previous.ihook.pytest_runtest_logreport(report=report)

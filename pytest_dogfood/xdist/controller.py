@@ -7,18 +7,14 @@ died between two items, an internal error of a worker at its end. Here they are 
 from __future__ import annotations
 
 import signal
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Generator, Sequence
+from typing import NoReturn
 
 import pytest
 
 from pytest_dogfood.execution.interruption import SignalHandlers
 from pytest_dogfood.xdist.barrier import LATE_ERROR
-from pytest_dogfood.xdist.scheduler import DogfoodScheduler
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
-
-    from pytest_dogfood.xdist.scheduler import JobSource, Worker
+from pytest_dogfood.xdist.scheduler import DogfoodScheduler, JobSource, Worker
 
 MOST_LISTED = 20
 
@@ -99,9 +95,7 @@ class ControllerPlugin:
         late_error = getattr(node, "workeroutput", {}).get(LATE_ERROR)
         if late_error:
             self._misfortunes.append(f"worker {node.gateway.id} could not end properly: {late_error}")
-        if error is None or self._scheduler is None:
-            return
-        if self._scheduler.has_joined(node) and not self._scheduler.is_busy(node):
+        if error is not None and self._scheduler is not None and self._scheduler.is_between_items(node):
             self._misfortunes.append(f"worker {node.gateway.id} died between two items: {error}")
 
     def pytest_internalerror(self) -> None:
@@ -122,13 +116,13 @@ class ControllerPlugin:
         unfinished = self.unfinished() if exitstatus != pytest.ExitCode.USAGE_ERROR else ()
         if not unfinished and not self._misfortunes:
             return
-        terminalreporter.section("dogfood: the run is not complete")
-        for line in self._misfortunes:
-            terminalreporter.write_line(line)
-        if unfinished:
-            terminalreporter.write_line(f"{len(unfinished)} items did not run to their end:")
         listed = len(unfinished) if terminalreporter.config.get_verbosity() > 0 else MOST_LISTED
-        for node_id in unfinished[:listed]:
-            terminalreporter.write_line(f"    {node_id}")
+        lines = [*self._misfortunes]
+        if unfinished:
+            lines.append(f"{len(unfinished)} items did not run to their end:")
+            lines += [f"    {node_id}" for node_id in unfinished[:listed]]
         if len(unfinished) > listed:
-            terminalreporter.write_line(f"    ... and {len(unfinished) - listed} more (-v lists them all)")
+            lines.append(f"    ... and {len(unfinished) - listed} more (-v lists them all)")
+        terminalreporter.section("dogfood: the run is not complete")
+        for line in lines:
+            terminalreporter.write_line(line)

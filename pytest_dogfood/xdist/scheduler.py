@@ -7,17 +7,13 @@ event's reports, so that is where a crash is decided: until then `mark_test_pend
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from difflib import unified_diff
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import pytest
 
-from pytest_dogfood.scheduling.queue import Queue, in_chain_order
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pytest_dogfood.scheduling.queue import Job
+from pytest_dogfood.scheduling.queue import Job, Queue, in_chain_order
 
 
 class OrderViolationError(Exception):
@@ -34,10 +30,6 @@ class OrderCheck:
         self._jobs = {job.index: job for job in jobs}
         self._finished: set[int] = set()
         self._homes: dict[str, str] = {}
-
-    @property
-    def has_jobs(self) -> bool:
-        return bool(self._jobs)
 
     def start(self, index: int, worker: str) -> None:
         """Take note that `worker` runs a job; raises OrderViolationError if it may not."""
@@ -140,13 +132,26 @@ class DogfoodScheduler:
         if self._queue is None:
             return False
         if self._lost_a_worker:
-            self._settle_the_loss(self._queue)
+            self._lost_a_worker = False
+            for index in sorted(self._crashed):
+                self._order_check.finish(index)
+                self._queue.finish(index)
+            self._crashed.clear()
+            self._dispatch()
         elif self._queue.running:  # read after every event of every worker, so the usual case is the shortest
             return False
         if self._queue.is_done:
             return True
-        self._refuse_to_hang(self._queue)
+        # Whatever is leaving will be removed, which frees the chains that are still its own.
+        if self._is_stuck(self._queue) and not any(node.shutting_down for node in self._held):
+            self._dispatch()
+            if self._is_stuck(self._queue):
+                names = ", ".join(self._ids[index] for index in self._queue.pending)
+                raise DeadlockError(f"every worker is idle and none of these items may run: {names}")
         return False
+
+    def _is_stuck(self, queue: Queue) -> bool:
+        return not queue.running and bool(self._usable_nodes())
 
     def add_node(self, node: Worker) -> None:
         self._held[node] = []
@@ -176,7 +181,19 @@ class DogfoodScheduler:
             if sum([self._report_difference(self._ids, *other) for other in others]):
                 self.abort()
                 return
-            self._begin(self._source.jobs(self._ids))
+            jobs = self._source.jobs(self._ids)
+            if [job.index for job in jobs] != list(range(len(self._ids))):
+                raise ValueError(f"{len(jobs)} jobs were planned for {len(self._ids)} items")
+            for index, node_id in enumerate(self._ids):
+                self._indices[node_id].append(index)
+            known = [
+                job for job in in_chain_order(jobs) if not job.plain or job.after or job.chain is not None
+            ]
+            self._order_check = OrderCheck(known)
+            self._queue = Queue(jobs)
+            for node in self._held:
+                if node in self._collections:
+                    self._queue.add_worker(node.gateway.id)
         self._dispatch()
 
     def mark_started(self, node_id: str) -> None:
@@ -189,8 +206,6 @@ class DogfoodScheduler:
 
     def started(self, node_id: str, worker: str) -> None:
         """Check a report of `worker`; raises OrderViolationError if the item may not run there or not yet."""
-        if not self._order_check.has_jobs:
-            return
         running = self._queue.running if self._queue is not None else {}
         for index in self._indices.get(node_id, ()):
             if running.get(index) == worker or len(self._indices[node_id]) == 1:
@@ -200,10 +215,10 @@ class DogfoodScheduler:
         """Count an item as finished, which may free others. The barrier is nobody's item."""
         if self._queue is None or item_index == len(self._ids):
             return
-        held = self._held[node]
-        held.remove(item_index)
+        self._held[node].remove(item_index)
         self._source.finished(self._ids[item_index])
-        if self._finish(self._queue, item_index) or len(held) <= FEW:
+        self._order_check.finish(item_index)
+        if self._queue.finish(item_index) or len(self._held[node]) <= FEW:
             self._dispatch()
 
     def mark_test_pending(self, item: str) -> None:
@@ -239,31 +254,14 @@ class DogfoodScheduler:
     def unfinished(self) -> tuple[str, ...]:
         """Name the items that have not run to their end, in the order of the collection."""
         if self._queue is None:
-            first = next(iter(self._collections.values()), [])
-            return tuple(first)
+            return tuple(next(iter(self._collections.values()), ()))
         finished = self._queue.finished | self._crashed
         return tuple(node_id for index, node_id in enumerate(self._ids) if index not in finished)
 
-    def is_busy(self, node: Worker) -> bool:
-        """Return whether a worker is in the middle of an item."""
+    def is_between_items(self, node: Worker) -> bool:
+        """Return whether a worker takes part, and runs nothing right now."""
         held = self._held.get(node, [])
-        return bool(held) and held[0] in self._started
-
-    def has_joined(self, node: Worker) -> bool:
-        """Return whether a worker's collection was accepted."""
-        return node in self._collections
-
-    def _begin(self, jobs: Sequence[Job]) -> None:
-        if [job.index for job in jobs] != list(range(len(self._ids))):
-            raise ValueError(f"{len(jobs)} jobs were planned for {len(self._ids)} items")
-        for index, node_id in enumerate(self._ids):
-            self._indices[node_id].append(index)
-        known = [job for job in in_chain_order(jobs) if not job.plain or job.after or job.chain is not None]
-        self._order_check = OrderCheck(known)
-        self._queue = Queue(jobs)
-        for node in self._held:
-            if node in self._collections:
-                self._queue.add_worker(node.gateway.id)
+        return node in self._collections and not (held and held[0] in self._started)
 
     def _usable_nodes(self) -> list[Worker]:
         return [
@@ -281,39 +279,17 @@ class DogfoodScheduler:
                 continue
             hand_out = self._queue.more_for if left else self._queue.next_for
             indices = hand_out(node.gateway.id)
-            if indices:
-                self._send(self._queue, node, indices)
-
-    def _send(self, queue: Queue, node: Worker, indices: Sequence[int]) -> None:
-        try:
-            node.send_runtest_some([*indices, len(self._ids)])
-        except OSError:
-            # It is dead already and xdist will say so; until then nobody may think that it runs anything.
-            self._unusable.add(node)
-            queue.lose(node.gateway.id)
-            self._order_check.lose(node.gateway.id)
-        else:
-            self._held[node].extend(indices)
-
-    def _finish(self, queue: Queue, index: int) -> bool:
-        self._order_check.finish(index)
-        return queue.finish(index)
-
-    def _settle_the_loss(self, queue: Queue) -> None:
-        self._lost_a_worker = False
-        for index in sorted(self._crashed):
-            self._finish(queue, index)
-        self._crashed.clear()
-        self._dispatch()
-
-    def _refuse_to_hang(self, queue: Queue) -> None:
-        # Whoever is leaving will be removed, which frees the chains that are still its own.
-        if queue.running or not self._usable_nodes() or any(node.shutting_down for node in self._held):
-            return
-        self._dispatch()
-        if not queue.running and self._usable_nodes():
-            names = ", ".join(self._ids[index] for index in queue.pending)
-            raise DeadlockError(f"every worker is idle and none of these items may run: {names}")
+            if not indices:
+                continue
+            try:
+                node.send_runtest_some([*indices, len(self._ids)])
+            except OSError:
+                # It is dead already and xdist will say so; until then nothing may believe that it runs anything.
+                self._unusable.add(node)
+                self._queue.lose(node.gateway.id)
+                self._order_check.lose(node.gateway.id)
+            else:
+                self._held[node].extend(indices)
 
     def _report_difference(self, expected: Sequence[str], node: Worker, found: Sequence[str]) -> bool:
         if list(expected) == list(found):
@@ -322,6 +298,6 @@ class DogfoodScheduler:
         text = f"Worker {node.gateway.id} collected other tests than the first worker, so it runs nothing:\n{diff}"
         if not found:
             text = f"Worker {node.gateway.id} has no tests to run, unlike the first worker: is the disk full?"
-        report = pytest.CollectReport(nodeid=node.gateway.id, outcome="failed", longrepr=text, result=[])
+        report = pytest.CollectReport(node.gateway.id, "failed", longrepr=text, result=[])
         self.config.hook.pytest_collectreport(report=report)
         return True
