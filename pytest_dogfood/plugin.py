@@ -145,10 +145,10 @@ def pytest_configure(config: pytest.Config) -> None:
     # The project is one of ours.
     if any(map(config.getini, INI_KEYS)) or (config.rootpath / "dogfood.yaml").is_file():
         _declare_markers(config)
-        from pytest_dogfood.session.off import AbsentFixtures, OffPlugin
+        from pytest_dogfood.session.disabled import DisabledFixtures, DisabledPlugin
 
-        config.pluginmanager.register(OffPlugin(config), "dogfood-absence")
-        config.pluginmanager.register(AbsentFixtures(), "dogfood-absent-fixtures")
+        config.pluginmanager.register(DisabledPlugin(config), "dogfood-absence")
+        config.pluginmanager.register(DisabledFixtures(), "dogfood-absent-fixtures")
 
 
 def _refuse_what_would_be_ignored(config: pytest.Config) -> None:
@@ -156,9 +156,9 @@ def _refuse_what_would_be_ignored(config: pytest.Config) -> None:
     files = [argument.partition("::")[0] for argument in config.args]
     named = [path for path in files if path.endswith(JOURNEY_ENDINGS)]
     if named:
-        from pytest_dogfood.session.off import NamedWhileOff
+        from pytest_dogfood.session.disabled import DisabledFiles
 
-        config.pluginmanager.register(NamedWhileOff(named), "dogfood-forgotten")
+        config.pluginmanager.register(DisabledFiles(named), "dogfood-forgotten")
     for option in ("shard", "record", "replay"):
         if config.getoption(f"dogfood_{option}") is not None:
             raise pytest.UsageError(

@@ -11,7 +11,6 @@ import pytest
 
 from pytest_dogfood.collection.stash import PROJECT, SETTINGS
 from pytest_dogfood.session.worker import ItemRunner, JourneyCollector
-from pytest_dogfood.xdist.barrier import BarrierPlugin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from pytest_dogfood.collection.project import Project
     from pytest_dogfood.journey import Journey
     from pytest_dogfood.settings import Settings
-    from pytest_dogfood.storage.run_directory import RunDirectory
-    from pytest_dogfood.storage.token_registry import RunIdentity
 
 REFUSED = {
     "loadgroup": "a chain is the only group there is, and it is kept together already",
@@ -101,35 +98,24 @@ def _project(config: pytest.Config, settings: Settings) -> Project:
 
 
 def _register_worker(config: pytest.Config, collector: JourneyCollector, workerinput: dict[str, Any]) -> None:
+    from pytest_dogfood.xdist.barrier import BarrierPlugin
+
     worker = workerinput["workerid"]
-    published = Path(workerinput["dogfood_plans"]) / f"{worker}.json"
-    runner = ItemRunner(config, collector, worker=worker, published=published)
-    runner.begin(partial(_part_of_worker, workerinput))
+    file = Path(workerinput["dogfood_plans"]) / f"{worker}.json"
+    runner = ItemRunner(config, collector, worker=worker, file=file)
+    runner.begin(Path(workerinput["dogfood_run"]), leader=workerinput["dogfood_pid"])
     config.pluginmanager.register(runner, "dogfood-working")
     config.pluginmanager.register(BarrierPlugin(), "dogfood-barrier")
     added = [Path(path) for path in workerinput["dogfood_added"]]
     if added:
         from pytest_dogfood.collection.added_files import AddedFiles  # most runs are told all that they need
 
-        runner.added = AddedFiles(config, added)
-        config.pluginmanager.register(runner.added, "dogfood-added-files")
-
-
-def _part_of_worker(workerinput: dict[str, Any]) -> tuple[RunDirectory, RunIdentity]:
-    """Return the run's directory and identity by what the controller has handed over."""
-    from pytest_dogfood.execution.watcher import start_time
-    from pytest_dogfood.storage.run_directory import RunDirectory
-    from pytest_dogfood.storage.token_registry import RunIdentity
-
-    run = RunDirectory(Path(workerinput["dogfood_run"]))
-    pid = workerinput["dogfood_pid"]
-    return run, RunIdentity(run=run.id, pid=pid, born=start_time(pid))
+        config.pluginmanager.register(AddedFiles(config, added), "dogfood-added-files")
 
 
 def _register_leader(config: pytest.Config, collector: JourneyCollector, settings: Settings) -> None:
     from pytest_dogfood.session.durations import DurationsSender
-    from pytest_dogfood.session.leader import Leader
-    from pytest_dogfood.session.listener import LastFailed
+    from pytest_dogfood.session.leader import LastFailed, Leader
     from pytest_dogfood.session.terminal import Terminal
     from pytest_dogfood.storage.run_directory import ALONE
 
@@ -149,9 +135,9 @@ def _register_leader(config: pytest.Config, collector: JourneyCollector, setting
 
         register(ControllerPlugin(config, leader), "dogfood-distribution")
     if config.getoption("setupplan"):
-        from pytest_dogfood.session.off import AbsentFixtures
+        from pytest_dogfood.session.disabled import DisabledFixtures
 
-        register(AbsentFixtures(), "dogfood-absent-fixtures")
+        register(DisabledFixtures(), "dogfood-absent-fixtures")
     if not settings.check:
         register(DurationsSender(config), "dogfood-timekeeper")
         register(LastFailed(config, leader), "dogfood-last-failed")
@@ -161,8 +147,8 @@ def _register_leader(config: pytest.Config, collector: JourneyCollector, setting
             register(ManifestWriter(config, leader, settings.shard, settings.manifest), "dogfood-manifest")
     elif runner is not None:
         from pytest_dogfood.session.check_plugin import (
-            CheckPlugin,  # it reports and advises; no run needs that
-        )
+            CheckPlugin,
+        )  # it reports and advises; no run needs that
 
         register(CheckPlugin(config, runner, workers=max(workers, 1)), "dogfood-checking")
 

@@ -11,7 +11,7 @@ import pytest
 from pytest_dogfood.collection.discovery import is_below
 from pytest_dogfood.collection.exceptions import OUTCOMES
 from pytest_dogfood.collection.needed_files import marks_in, may_establish
-from pytest_dogfood.collection.stash import PROJECT
+from pytest_dogfood.collection.stash import ADDED, PROJECT
 from pytest_dogfood.journey import Token
 
 
@@ -144,7 +144,3 @@ def _reason(report: pytest.CollectReport) -> str:
     if report.skipped and isinstance(report.longrepr, tuple):
         return f"it is skipped as a whole: {report.longrepr[2].removeprefix('Skipped: ')}"
     return report.longreprtext
-
-
-ADDED: pytest.StashKey[AddedFiles] = pytest.StashKey()
-"""Set where files are collected that were not named."""

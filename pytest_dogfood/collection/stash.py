@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from pytest_dogfood.collection.added_files import AddedFiles
     from pytest_dogfood.collection.dependency_marks import DependencyMarks
     from pytest_dogfood.collection.project import Project
     from pytest_dogfood.execution.interruption import Interruption
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from pytest_dogfood.journey import Journey
     from pytest_dogfood.settings import Settings
 
+ADDED: pytest.StashKey[AddedFiles] = pytest.StashKey()
+"""Set where files are collected that were not named."""
 DEPENDENCY_MARKS: pytest.StashKey[DependencyMarks] = pytest.StashKey()
 """Set where this run goes by dependency marks."""
 

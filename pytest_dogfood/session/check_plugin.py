@@ -22,7 +22,7 @@ from pytest_dogfood.collection.uncollected import uncollected_files
 from pytest_dogfood.diagnostics import Diagnostic, Location, errors_among, in_order_of_place
 from pytest_dogfood.journey import Script
 from pytest_dogfood.session.worker import ItemRunner
-from pytest_dogfood.settings import CheckFormat, Settings
+from pytest_dogfood.settings import CheckFormat
 from pytest_dogfood.storage.run_directory import default_root, too_long_for_sockets
 
 
@@ -34,8 +34,8 @@ class Inspection(Struct, frozen=True, kw_only=True):
     report: Report | None
 
 
-class _Onlooker:
-    """Keeps pytest's own words out, and remembers what was found."""
+class _QuietPlugin:
+    """Keeps pytest's own words out, and remembers its configuration."""
 
     def __init__(self) -> None:
         self.config: pytest.Config | None = None
@@ -60,10 +60,9 @@ def inspect(
     with_tests: bool = False,
 ) -> Inspection:
     """Collect and plan as `pytest --dogfood` would with these paths, and execute nothing."""
-    onlooker = _Onlooker()
+    quiet = _QuietPlugin()
     # We are imported already, and a project that makes errors of warnings would not start for that.
-    arguments = ["--dogfood", "--dogfood-check", "--assert=plain"]
-    arguments += [f"--dogfood-workers={workers}"]
+    arguments = ["--dogfood", "--dogfood-check", "--assert=plain", f"--dogfood-workers={workers}"]
     arguments += [f"--dogfood-shard={shard}"] if shard else []
     arguments += ["--dogfood-strict"] if strict else []
     arguments += ["-p", "no:randomly"]  # what is shown of the same files is the same every time
@@ -73,25 +72,25 @@ def inspect(
     # A shard needs them: without its tests a project would be divided in another way than by a run.
     arguments += [] if with_tests or shard else ["-o", "python_files="]
     with collector_paused():
-        status = pytest.main([*arguments, *paths], plugins=[onlooker])
-    config = onlooker.config
+        status = pytest.main([*arguments, *paths], plugins=[quiet])
+    config = quiet.config
     if config is None:
         return Inspection(status=int(status), selection=None, report=None)
-    checking = config.pluginmanager.get_plugin("dogfood-checking")
-    working = config.pluginmanager.get_plugin("dogfood-working")
+    check = config.pluginmanager.get_plugin("dogfood-checking")
+    item_runner = config.pluginmanager.get_plugin("dogfood-working")
     return Inspection(
         status=int(status),
-        selection=working.selection if isinstance(working, ItemRunner) else None,
-        report=checking.report if isinstance(checking, CheckPlugin) else None,
+        selection=item_runner.selection if isinstance(item_runner, ItemRunner) else None,
+        report=check.report if isinstance(check, CheckPlugin) else None,
     )
 
 
 class CheckPlugin:
     """Takes the place of the loop that runs items; `workers` is what a run would have."""
 
-    def __init__(self, config: pytest.Config, working: ItemRunner, *, workers: int) -> None:
+    def __init__(self, config: pytest.Config, item_runner: ItemRunner, *, workers: int) -> None:
         self._config = config
-        self._working = working
+        self._item_runner = item_runner
         self._workers = workers
         self._collected: set[Path] = set()
         self.report: Report | None = None
@@ -108,20 +107,15 @@ class CheckPlugin:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         # From here on other plugins see a run that only collected.
         session.config.option.collectonly = True
-        if self._working.selection is None or session.exitstatus not in {
-            pytest.ExitCode.OK,
-            pytest.ExitCode.NO_TESTS_COLLECTED,
-        }:
-            return  # pytest could not collect, and says so itself
-        self.report = self._report(session.config.stash[SETTINGS])
+        could_collect = session.exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}
+        if self._item_runner.selection is None or not could_collect:
+            return  # pytest says so itself
+        self.report = self._report_on(self._item_runner.selection)
         valid = self.report.is_valid
         session.exitstatus = pytest.ExitCode.OK if valid else pytest.ExitCode.USAGE_ERROR
 
-    def _report(self, settings: Settings) -> Report:
-        selection = self._working.selection
-        if selection is None:
-            raise AssertionError("the report comes after collection")
-        project = self._config.stash[PROJECT]()
+    def _report_on(self, selection: Selection) -> Report:
+        settings, project = self._config.stash[SETTINGS], self._config.stash[PROJECT]()
         findings: tuple[Diagnostic, ...] = selection.findings
         # What was not named may require what seems to be of no use.
         knows_tests = bool(self._config.getini("python_files")) and not project.is_named_in_part
@@ -138,7 +132,7 @@ class CheckPlugin:
                 *advice,
                 *collapsed_chains(selection.graph, everything),
                 *failures_that_are_ignored(selection.graph, self._text_of),
-                *_state_paths(self._config),
+                *_long_state_paths(self._config),
             )
         # Also where there are errors: a token may have no source only because its file has the wrong name.
         uncollected = uncollected_files(
@@ -181,29 +175,21 @@ def shown(report: Report, shape: CheckFormat, paint: Paint = plain) -> Iterator[
         yield from in_words(report, paint)
 
 
-def _state_paths(config: pytest.Config) -> Iterator[Diagnostic]:
-    """Find out whether states would have paths too long for sockets, at the ini key if a file sets the place."""
-    settings = config.stash[SETTINGS]
-    root = Path(settings.state_root) if settings.state_root else default_root()
+def _long_state_paths(config: pytest.Config) -> Iterator[Diagnostic]:
+    """Warn of states whose paths would be too long for sockets, at the ini key if the place is from a file."""
+    state_root, inipath, key = config.stash[SETTINGS].state_root, config.inipath, "dogfood_state_root"
+    root = Path(state_root) if state_root else default_root()
     problem = too_long_for_sockets(root)
-    if problem:
-        yield Diagnostic(
-            location=_place_of_ini_key(config, "dogfood_state_root", str(settings.state_root))
-            or Location(str(root)),
-            code="state-path-too-long",
-            message=problem,
-            hint="set dogfood_state_root to a shorter place",
-        )
-
-
-def _place_of_ini_key(config: pytest.Config, key: str, value: str) -> Location | None:
-    """Look a key up in pytest's ini file; None if the command line has given it another value."""
-    if config.inipath is None:
-        return None
-    for number, line in enumerate(config.inipath.read_text(encoding="utf-8").splitlines(), start=1):
-        if line.lstrip().startswith(key) and value in line:
-            return Location(config.inipath.name, number, line.index(key) + 1)
-    return None
+    if not problem:
+        return
+    location = Location(str(root))
+    if inipath is not None:
+        for number, line in enumerate(inipath.read_text(encoding="utf-8").splitlines(), start=1):
+            if line.lstrip().startswith(key) and str(state_root) in line:
+                location = Location(inipath.name, number, line.index(key) + 1)
+                break
+    hint = f"set {key} to a shorter place"
+    yield Diagnostic(location=location, code="state-path-too-long", message=problem, hint=hint)
 
 
 class ReadOnlyCache:

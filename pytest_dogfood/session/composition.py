@@ -5,18 +5,17 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_dogfood.collection.added_files import ADDED
-from pytest_dogfood.collection.dependency_marks import RuntimeDepends
 from pytest_dogfood.collection.selection import Selection
-from pytest_dogfood.collection.stash import DEPENDENCY_MARKS, INTERRUPTION, SETTINGS
+from pytest_dogfood.collection.stash import ADDED, DEPENDENCY_MARKS, INTERRUPTION, SETTINGS
 from pytest_dogfood.execution.interruption import Interruption
 from pytest_dogfood.execution.process import Lifeline
+from pytest_dogfood.execution.watcher import start_time
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Journey
 from pytest_dogfood.provisioning.presence import Presence
@@ -31,7 +30,6 @@ from pytest_dogfood.storage.token_registry import MachineRegistry, Registry, Run
 
 if TYPE_CHECKING:
     from pytest_dogfood.actors.actor import Actor
-    from pytest_dogfood.actors.program import ActorProcess
     from pytest_dogfood.actors.recording import Recordings
 
 ORDER_AND_REPORT = frozenset(
@@ -100,112 +98,96 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
         return parser.parse_args([])
 
 
-def make_actor(config: pytest.Config, relays: Mapping[str, Any], workspace: Workspace) -> Actor:
-    """Make the actor of this process; `relays` are the hooks as they count for an item, by its node id."""
-    # Most runs have no use for an actor.
-    from pytest_dogfood.actors.actor import Actor, HookPrompter
-    from pytest_dogfood.actors.loop import Limits
-
-    settings = workspace.settings
-
-    def prompter_for(journey: Journey) -> HookPrompter:
-        return HookPrompter(relays.get(journey.nodeid, config.hook), gui=journey.is_gui)
-
-    return Actor(
-        prompter_for=prompter_for,
-        process=None if settings.actor is None else _process(settings.actor, workspace),
-        limits=Limits(actions=settings.actor_actions, turns=settings.actor_turns),
-        seconds=settings.actor_action_timeout,
-        run=workspace.run,
-        worker=workspace.worker,
-        replayed=_recordings(settings.replay, workspace),
-        recorded=_recordings(settings.record, workspace),
-    )
-
-
-def _recordings(directory: str | None, workspace: Workspace) -> Recordings | None:
-    from pytest_dogfood.actors.recording import Recordings
-
-    return None if directory is None else Recordings(workspace.invoked_from / directory)
-
-
-def _process(command: str, workspace: Workspace) -> ActorProcess:
-    from pytest_dogfood.actors.program import ActorProcess
-
-    place = workspace.rootdir
-    return ActorProcess(
-        command,
-        cwd=place,
-        env=workspace.environment(workdir=place, state=workspace.run.shared, directory=place),
-        log=workspace.run.actor_log(workspace.worker),
-        seconds=workspace.settings.actor_answer_timeout,
-        keeper=workspace.keeper,
-    )
-
-
 def presence_for(
-    config: pytest.Config, graph: CapabilityGraph, run: RunDirectory, *, worker: str, identity: RunIdentity
+    config: pytest.Config, graph: CapabilityGraph, run: RunDirectory, *, worker: str, leader: int
 ) -> Presence:
-    """Put together what a process of the run needs to ask and to provision tokens."""
-    settings = config.stash[SETTINGS]
-    added = config.stash.get(ADDED, None)
+    """Put together what a process of the run needs to ask and to provision tokens; `leader` is a process id."""
     root = run.path.parent
-    project = project_name(config.rootpath)
+    added = config.stash.get(ADDED, None)
+    mark_names: dict[str, object] = {"config": config}
+    for more in reversed(config.hook.pytest_markeval_namespace(config=config)):
+        mark_names.update(more)
+    configured = [*config.getini("addopts"), *shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))]
+    again = options_that_matter([str(word) for word in config.invocation_params.args], configured)
+    if config.getini("dogfood_shard"):
+        again = (*again, "-o", "dogfood_shard=")  # what was replayed here may belong to another shard
     workspace = Workspace(
         run=run,
         rootdir=config.rootpath,
         invoked_from=config.invocation_params.dir,
         worker=worker,
-        settings=settings,
+        settings=config.stash[SETTINGS],
         keeper=keeper_of(config),
         locks=root / "locks",
         lifeline=Lifeline() if hasattr(config, "workerinput") else None,
-        mark_names=_mark_names(config),
-        again=_options_again(config),
+        mark_names=mark_names,
+        again="".join(f"{shlex.quote(word)} " for word in again),
         uncollected={} if added is None else added.problems(),
         interruption=config.stash.setdefault(INTERRUPTION, Interruption()),
     )
     threads = RLock()
     waited = workspace.changes.waited
-    machine = MachineRegistry(root / f"machine-{project}", identity, threads=threads, waited=waited)
+    machine = MachineRegistry(
+        root / f"machine-{project_name(config.rootpath)}",
+        RunIdentity(run=run.id, pid=leader, born=start_time(leader)),
+        threads=threads,
+        waited=waited,
+    )
     return Presence(graph, Registry(run.tokens, threads=threads, waited=waited), machine, workspace)
 
 
-def _options_again(config: pytest.Config) -> str:
-    configured = [*config.getini("addopts"), *shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))]
-    words = [*options_that_matter([str(word) for word in config.invocation_params.args], configured)]
-    if config.getini("dogfood_shard"):
-        words += ["-o", "dogfood_shard="]  # what was replayed here may belong to another shard
-    return "".join(f"{shlex.quote(word)} " for word in words)
-
-
-def _mark_names(config: pytest.Config) -> dict[str, object]:
-    """Return what conditions of skipif and xfail may speak of besides modules, as pytest's own evaluation has it."""
-    names: dict[str, object] = {"config": config}
-    for more in reversed(config.hook.pytest_markeval_namespace(config=config)):
-        names.update(more)
-    return names
-
-
 def actor_for(config: pytest.Config, selection: Selection, workspace: Workspace) -> Actor | None:
-    """Gather who acts in this process; None if there is nobody, or nothing to act in."""
-    graph = selection.graph
+    """Make what acts in this process; None if there is nothing to act in."""
+    graph, settings = selection.graph, workspace.settings
     if not any(one.needs_actor and not graph.lacks_actor(one.id) for one in graph.journeys.values()):
         return None
-    return make_actor(config, {item.nodeid: item.ihook for item in selection.items}, workspace)
+    from pytest_dogfood.actors.actor import Actor, HookPrompter
+    from pytest_dogfood.actors.loop import Limits
+    from pytest_dogfood.actors.program import ActorProcess
+    from pytest_dogfood.actors.recording import Recordings
+
+    relays = {item.nodeid: item.ihook for item in selection.items}  # hooks as they count for an item
+    place = workspace.rootdir
+
+    def prompter_for(journey: Journey) -> HookPrompter:
+        return HookPrompter(relays.get(journey.nodeid, config.hook), gui=journey.is_gui)
+
+    def recordings(directory: str | None) -> Recordings | None:
+        return None if directory is None else Recordings(workspace.invoked_from / directory)
+
+    return Actor(
+        prompter_for=prompter_for,
+        process=None
+        if settings.actor is None
+        else ActorProcess(
+            settings.actor,
+            cwd=place,
+            env=workspace.environment(workdir=place, state=workspace.run.shared, directory=place),
+            log=workspace.run.actor_log(workspace.worker),
+            seconds=settings.actor_answer_timeout,
+            keeper=workspace.keeper,
+        ),
+        limits=Limits(actions=settings.actor_actions, turns=settings.actor_turns),
+        seconds=settings.actor_action_timeout,
+        run=workspace.run,
+        worker=workspace.worker,
+        replayed=recordings(settings.replay),
+        recorded=recordings(settings.record),
+    )
 
 
 def assemble(
-    config: pytest.Config, selection: Selection, run: RunDirectory, *, worker: str, identity: RunIdentity
+    config: pytest.Config, selection: Selection, run: RunDirectory, *, worker: str, leader: int
 ) -> ItemHooks:
-    """Make the plugin that runs the plan's items, and let what ensures presence come before their fixtures."""
-    presence = presence_for(config, selection.graph, run, worker=worker, identity=identity)
+    """Make the plugin that runs the plan's items."""
+    presence = presence_for(config, selection.graph, run, worker=worker, leader=leader)
     presence.workspace.actor = actor_for(config, selection, presence.workspace)
     journal = Journal(run.records)
     release = ChainRelease(selection.plan, presence, journal)
-    running = ItemHooks(selection.plan, Provisioner(presence, journal, selection.gates_elsewhere), release)
-    running.announce(list(selection.items))
+    provisioner = Provisioner(presence, journal, selection.gates_elsewhere)
     marks = config.stash.get(DEPENDENCY_MARKS, None)
     if marks is not None:
+        from pytest_dogfood.collection.dependency_marks import RuntimeDepends
+
         marks.answer = RuntimeDepends(marks.names, journal, ignore_unknown=marks.ignore_unknown)
-    return running
+    return ItemHooks(selection, provisioner, release)

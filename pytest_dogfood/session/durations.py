@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from pytest_dogfood.collection.selection import Durations
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.outcomes import JourneyResult
+from pytest_dogfood.session.test_reports import result_in
 from pytest_dogfood.storage.files import read_as, write_for_others
 
 CACHE_KEY = "dogfood/durations"
@@ -32,13 +32,8 @@ class _File(Struct):
     durations: dict[str, float]
 
 
-def read_committed(rootdir: Path) -> dict[str, float]:
-    """Read the committed durations; empty if there are none. Raises HarnessError for a file that makes no sense."""
-    return read_durations(rootdir / COMMITTED)
-
-
 def read_durations(path: Path) -> dict[str, float]:
-    """Read a durations file, whatever its name, as `read_committed` does."""
+    """Read a file of durations; empty if there is none. Raises HarnessError for a file that makes no sense."""
     file = read_as(path, _File)
     if file is None:
         return {}
@@ -57,8 +52,7 @@ def write_durations(path: Path, durations: Mapping[str, float], *, known: Collec
     """
     old = read_durations(path) if known else {}
     everything = {**{nodeid: old[nodeid] for nodeid in known if nodeid in old}, **durations}
-    rounded = {nodeid: round(everything[nodeid], 3) for nodeid in sorted(everything)}
-    content = {"version": VERSION, "durations": rounded}
+    content = _File(VERSION, {nodeid: round(everything[nodeid], 3) for nodeid in sorted(everything)})
     write_for_others(path, msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
 
 
@@ -78,19 +72,17 @@ class DurationsSender:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self._handed_over: bytes | None = None
+        self._seen: Mapping[str, float] = {}
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
         """Refuse a broken file of durations here: a worker that met it could only die of it."""
-        committed_durations(self._config)
+        self._seen = known_durations(self._config).seen
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:  # noqa: ANN401 - xdist exports no type for it
         """Give all workers the same durations: another run may write to the cache before the last of them starts."""
-        if self._handed_over is None:
-            self._handed_over = msgspec.json.encode(seen_durations(self._config))
-        node.workerinput[CACHE_KEY] = self._handed_over
+        node.workerinput[CACHE_KEY] = msgspec.json.encode(self._seen)
 
 
 class DurationsRecorder:
@@ -111,9 +103,8 @@ class DurationsRecorder:
         self._spent[report.nodeid] += report.duration
         if report.when == "call" and not report.skipped:
             self._measured.add(report.nodeid)
-        carried = getattr(report, "dogfood", None)
-        if carried is not None:
-            result = JourneyResult.from_json(carried)
+        result = result_in(report)
+        if result is not None:
             self._spent[report.nodeid] = result.own_seconds(self._spent[report.nodeid])
             if not result.outcome.measured:
                 self._measured.discard(report.nodeid)
@@ -139,14 +130,10 @@ def seen_durations(config: pytest.Config) -> dict[str, float]:
         return {}
 
 
-def committed_durations(config: pytest.Config) -> dict[str, float]:
-    """Return the durations that are committed with the project; raises pytest.UsageError for a broken file."""
+def known_durations(config: pytest.Config) -> Durations:
+    """Return all that is known when a run is planned; raises pytest.UsageError for a broken committed file."""
     try:
-        return read_committed(config.rootpath)
+        committed = read_durations(config.rootpath / COMMITTED)
     except HarnessError as error:
         raise pytest.UsageError(str(error)) from error
-
-
-def known_durations(config: pytest.Config) -> Durations:
-    """Return all that is known when a run is planned; raises pytest.UsageError as `committed_durations` does."""
-    return Durations(seen=seen_durations(config), committed=committed_durations(config))
+    return Durations(seen=seen_durations(config), committed=committed)

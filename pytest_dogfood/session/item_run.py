@@ -25,6 +25,7 @@ from pytest_dogfood.provisioning.journey_runner import (
     runner_for_journey,
     session_for,
 )
+from pytest_dogfood.provisioning.presence import Presence
 from pytest_dogfood.provisioning.provisioner import ROUNDS, Provisioner, do_not_hold_together
 from pytest_dogfood.provisioning.replay import DeferredError, FixtureValue, Request
 from pytest_dogfood.provisioning.workspace import ChainState
@@ -42,16 +43,6 @@ if TYPE_CHECKING:
 NOT_SET_UP = (
     "it was called although its set-up has failed or was left out, so nothing that it requires is ensured"
 )
-
-
-def _not_set_up() -> BaseException:
-    return harness_failure(HarnessError(NOT_SET_UP))
-
-
-def _lost_in_set_up(tokens: Iterable[Token], lost: Mapping[Token, str], why: str) -> HarnessError:
-    names = ", ".join(map(repr, tokens))
-    after = "; ".join(dict.fromkeys(lost.values()))
-    return HarnessError(f"{names} was lost while fixtures were set up (after {after}), and {why}")
 
 
 class ProductFailure(Exception):  # noqa: N818 - the product's, not the program's
@@ -74,7 +65,7 @@ class ItemRun(Struct, kw_only=True):
     workdir: Path | None = None
     runner: ShellRunner | None = None
     actor_session: ActorSession | None = None
-    refusal: BaseException | None = field(default_factory=_not_set_up)
+    refusal: BaseException | None = field(default_factory=lambda: harness_failure(HarnessError(NOT_SET_UP)))
     """What keeps the item from being called: until it is prepared, that it is not."""
     calling: bool = False
     parts: Outcome = Outcome.PASSED
@@ -92,6 +83,18 @@ class ItemRun(Struct, kw_only=True):
     _cleaned: bool = False
     _established_before: dict[Token, Holding] = field(default_factory=dict)
 
+    @property
+    def presence(self) -> Presence:
+        return self.provisioner.presence
+
+    def begin(self) -> None:
+        """Write down that the item starts; where that fails, `prepare` says so."""
+        self.presence.workspace.changes.note("the item before it ran")
+        try:
+            self.provisioner.journal.started(self.journey.id, Why.ITEM, self.state.name)
+        except HarnessError as error:
+            self.not_begun = error
+
     def prepare(self, fixture: FixtureValue | None) -> None:
         """Provision what the journey requires, under its locks; `fixture` is None for an item without any.
 
@@ -100,14 +103,14 @@ class ItemRun(Struct, kw_only=True):
         """
         if self.not_begun is not None:
             raise self.not_begun
-        workspace = self.provisioner.presence.workspace
+        workspace = self.presence.workspace
         require_actor(workspace, self.journey)
         if self.journey.obstacle is not None:
             raise DeferredError(Cause(who=self.journey.obstacle.who, why=self.journey.obstacle.why))
-        self.provisioner.presence.restore_directories(self.state)
+        self.presence.restore_directories(self.state)
         self.request.fixture = fixture
         self._locks = workspace.named_locks()
-        with room_for(len(self.provisioner.presence.graph.journeys)):
+        with room_for(len(self.presence.graph.journeys)):
             self.provisioner.replayer.pass_gates(self.planned.gates, self.request, self._locks)
             self._acquire()
         if not self.journey.python:
@@ -117,7 +120,7 @@ class ItemRun(Struct, kw_only=True):
 
     def _acquire(self) -> None:
         if self._locks is None:
-            self._locks = self.provisioner.presence.workspace.named_locks()
+            self._locks = self.presence.workspace.named_locks()
         self._rounds = self.provisioner.acquire(
             self.planned.requires, self.request, self._locks, self.journey.locks, rounds=self._rounds
         )
@@ -128,58 +131,65 @@ class ItemRun(Struct, kw_only=True):
         What was lost is provisioned again, in three rounds in all. A fixture that was set up meanwhile may hold what
         was true before: then a value that has changed is an error of the harness. Raises as `prepare` does.
         """
-        presence = self.provisioner.presence
-        required = self.planned.requires
+        required, changes = self.planned.requires, self.presence.workspace.changes
         while lost := self.provisioner.lost(required, self.request):
             if not self._rounds:
                 raise do_not_hold_together(required, lost)
             by_fixture = [token for token in lost if self.provisioner.is_by_fixture(token, self.state)]
             if by_fixture:
                 raise _lost_in_set_up(by_fixture, lost, "the fixture that provides it cannot be set up twice")
-            before = presence.variables(required, self.state)
-            with room_for(len(presence.graph.journeys)):
+            before = self.presence.variables(required, self.state)
+            with room_for(len(self.presence.graph.journeys)):
                 self._acquire()
-            if presence.workspace.changes.fixtures > self._fixtures:
-                after = presence.variables(required, self.state)
+            if changes.fixtures > self._fixtures:
+                after = self.presence.variables(required, self.state)
                 if any(after.get(name) != value for name, value in before.items()):
                     raise _lost_in_set_up(
                         lost, lost, "its values have changed since the fixtures were set up"
                     )
         if self.workdir is not None:
-            self.runner = self._bench_in(self.workdir)
+            self.runner = runner_for_journey(self.presence, self.journey, self.state, self.workdir)
         for token in self.journey.establishes:
-            presence.claim(token, self.state)
-        forget_invalidated(presence, self.journey.invalidates, self.state)
+            self.presence.claim(token, self.state)
+        forget_invalidated(self.presence, self.journey.invalidates, self.state)
 
     def note_saved(self) -> None:
         """Let the release of what this item establishes know the values saved so far, however the item ends."""
-        presence = self.provisioner.presence
+        registry = self.presence.registry
         for token in self.journey.establishes:
-            place = presence.place_of(token, self.state)
-            if presence.registry.made(token, place) is not None:
-                presence.registry.claim(token, place, self.values, tuple(self.secret))
+            place = self.presence.place_of(token, self.state)
+            if registry.made(token, place) is not None:
+                registry.claim(token, place, self.values, tuple(self.secret))
 
     def run_steps(self, *, verbose: bool) -> None:
         """Run the steps; raises ProductFailure if one is not as expected, else as `run_journey` does."""
         if self.workdir is None or self.runner is None:
             raise HarnessError(f"{self.journey.id} was not prepared")
-        workspace = self.provisioner.presence.workspace
+        workspace = self.presence.workspace
         self.actor_session = session_for(workspace, self.journey, self.runner)
-        self._done = self.provisioner.presence.saving_for(self.journey.establishes, self.state)
+        self._done = self.presence.saving_for(self.journey.establishes, self.state)
         run_journey(workspace, self.journey, self.runner, self.actor_session, why=Why.ITEM, done=self._done)
         if self._done.failure is not None:
             again = reproduction(self.journey, workspace)
-            text = failure_text(self._done, self.runner, reproduce=again, verbose=verbose)
-            raise ProductFailure(f"{text}\n{self._whereabouts()}")
+            raise self._product_failure(
+                failure_text(self._done, self.runner, reproduce=again, verbose=verbose)
+            )
         self.values.update(self._done.values)
         self.secret.extend(self._done.secret)
+
+    def _product_failure(self, text: str) -> ProductFailure:
+        where = f"{self.workdir} (working directory), " if self.workdir is not None else ""
+        text = f"{text}\nkept:      {where}{self.state.path} (state)"
+        if self.actor_session is not None:
+            text = f"{text}\ntrajectory: {self.actor_session.trajectory.path}"
+        return ProductFailure(text)
 
     def establish(self) -> None:
         """Record what the journey, which has passed, establishes.
 
         Raises ProductFailure if a probe says no, HarnessError if one cannot be run.
         """
-        presence = self.provisioner.presence
+        presence = self.presence
         presence.workspace.changes.note(f"the steps of {self.journey.id} ran")
         for token in self.journey.establishes:
             earlier = presence.holding(token, self.state)
@@ -195,92 +205,69 @@ class ItemRun(Struct, kw_only=True):
             self.established,
         )
         if denial:
-            raise ProductFailure(f"{denial}\n{self._whereabouts()}")
+            raise self._product_failure(denial)
 
     def clean_up(self) -> str:
         """Run the journey's clean-up steps, all of them, once; return what went wrong, or nothing."""
         if self.workdir is None or self._cleaned:
             return ""
         self._cleaned = True
-        runner = self.runner or self._bench_in(self.workdir)
-        with self.provisioner.presence.workspace.interruption.doing("clean-up"):
+        runner = self.runner or runner_for_journey(self.presence, self.journey, self.state, self.workdir)
+        with self.presence.workspace.interruption.doing("clean-up"):
             problem, self.not_cleaned = clean_up(self.journey, runner, self._done)
         return problem
-
-    def _bench_in(self, workdir: Path) -> ShellRunner:
-        return runner_for_journey(self.provisioner.presence, self.journey, self.state, workdir)
 
     def leave(self) -> None:
         """Give back the locks, and what is in the working directory if it is of no further use."""
         if self._locks is not None:
             self._locks.give_back()
-        if self._keeps_nothing() and self.workdir is not None and self.journey.workdir is None:
+        if self.workdir is not None and self.journey.workdir is None and not self._keeps_directories():
             remove_if_filled(self.workdir)
 
-    def _keeps_nothing(self) -> bool:
-        settings = self.provisioner.presence.workspace.settings
-        told = self.cause is not None and self.cause.why == INTERRUPTED
-        return not settings.keep and (told or self.outcome not in {Outcome.FAILED, Outcome.ERROR})
-
-    def _whereabouts(self) -> str:
-        where = f"{self.workdir} (working directory), " if self.workdir is not None else ""
-        kept = f"kept:      {where}{self.state.path} (state)"
-        return (
-            kept
-            if self.actor_session is None
-            else f"{kept}\ntrajectory: {self.actor_session.trajectory.path}"
-        )
-
-    def kept_paths(self) -> tuple[Path, ...]:
-        """Name what stays on disk because the item did not do well."""
-        kept = tuple(dict.fromkeys(self.request.kept))
-        if self._keeps_nothing():
-            return kept
-        own = (self.state.path,) if self.workdir is None else (self.state.path, self.workdir)
-        return tuple(dict.fromkeys([*own, *kept]))
-
-    def begin(self) -> None:
-        """Write down that the item starts; where that fails, `prepare` says so."""
-        self.provisioner.presence.workspace.changes.note("the item before it ran")
-        try:
-            self.provisioner.journal.started(self.journey.id, Why.ITEM, self.state.name)
-        except HarnessError as error:
-            self.not_begun = error
+    def _keeps_directories(self) -> bool:
+        """Return whether its directories stay: because it did not do well, or because that is asked for."""
+        interrupted = self.cause is not None and self.cause.why == INTERRUPTED
+        failed = self.outcome in {Outcome.FAILED, Outcome.ERROR} and not interrupted
+        return self.presence.workspace.settings.keep or failed
 
     def end(self) -> None:
         """Write the outcome down; this is what dependents on any worker go by. Raises HarnessError if that fails."""
         self.retract_result()
         self.provisioner.journal.ended(self.journey.id, Why.ITEM, self.state.name, self.outcome, self.cause)
 
-    @property
-    def _is_disproved(self) -> bool:
-        """Whether the item came to something else in the end than what it had established its tokens by."""
-        return not self.outcome.establishes
-
     def retract_result(self) -> None:
         """Forget what had been written down before more was known: a failed teardown, or a failure unittest kept."""
-        if not self.established or not self._is_disproved:
+        if not self.established or self.outcome.establishes:
             return
         for token in self.established:
-            self.provisioner.presence.forget(token, self.state)
+            self.presence.forget(token, self.state)
             earlier = self._established_before.get(token)
             if earlier is not None:  # another journey's word still counts
-                self.provisioner.presence.registry.record(earlier)
+                self.presence.registry.record(earlier)
         self.established.clear()
         if self.outcome is Outcome.ERROR and self.cause is None:
             self.cause = Cause(who=self.journey.id, why=CLEAN_UP_FAILED)
 
     def result(self) -> JourneyResult:
+        own = (self.state.path, self.workdir) if self._keeps_directories() else ()
+        kept = dict.fromkeys(str(path) for path in (*own, *self.request.kept) if path is not None)
+        actor_session = self.actor_session
         return JourneyResult(
             id=self.journey.id,
             outcome=self.outcome,
             chain=self.state.chain,
-            worker=self.provisioner.presence.workspace.worker,
+            worker=self.presence.workspace.worker,
             cause=self.cause,
             proofs={**self.request.rested_on, **self.request.proofs, **self.established},
             provisioned=tuple(self.request.provisioned),
-            kept=":".join(str(path) for path in self.kept_paths()),
-            trajectory="" if self.actor_session is None else str(self.actor_session.trajectory.path),
-            unjudged=0 if self.actor_session is None else self.actor_session.unjudged,
+            kept=":".join(kept),
+            trajectory="" if actor_session is None else str(actor_session.trajectory.path),
+            unjudged=0 if actor_session is None else actor_session.unjudged,
             not_cleaned=self.not_cleaned,
         )
+
+
+def _lost_in_set_up(tokens: Iterable[Token], lost: Mapping[Token, str], why: str) -> HarnessError:
+    names = ", ".join(map(repr, tokens))
+    after = "; ".join(dict.fromkeys(lost.values()))
+    return HarnessError(f"{names} was lost while fixtures were set up (after {after}), and {why}")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 import pytest
 
@@ -17,36 +18,34 @@ from pytest_dogfood.collection.exceptions import (
     has_failed_in_unittest,
     tear_down_to,
 )
+from pytest_dogfood.collection.selection import Selection
 from pytest_dogfood.collection.stash import JOURNEY
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.journey import VARIABLE_PATTERN, Token
+from pytest_dogfood.journey import VARIABLE_PATTERN, Journey, Token
 from pytest_dogfood.outcomes import INTERRUPTED, Cause, Outcome
 from pytest_dogfood.provisioning.provisioner import Provisioner
 from pytest_dogfood.provisioning.release import ChainRelease
-from pytest_dogfood.provisioning.replay import DeferredError, FixtureValue, Request
-from pytest_dogfood.scheduling.plan import Plan
+from pytest_dogfood.provisioning.replay import DeferredError, Request
+from pytest_dogfood.scheduling.plan import PlannedJourney
 from pytest_dogfood.session.item_run import ItemRun, ProductFailure
-from pytest_dogfood.session.test_reports import closing_report, fold_report, late_error, properties_of
+from pytest_dogfood.session.test_reports import carry_result, fold_report, late_error, make_report
 from pytest_dogfood.walks import room_for
-
-Guard = Callable[[Callable[[], None]], None]
 
 
 class Capabilities:
     """Values of tokens by name: `capabilities["web-up"]["port"]`. Every value is text."""
 
-    def __init__(self, run: ItemRun, guarded: Guard) -> None:
-        self._turn = run
-        self._guarded = guarded
+    def __init__(self, run: ItemRun) -> None:
+        self._run = run
 
     def __getitem__(self, token: str) -> Mapping[str, str]:
         """Return the values of a token that this test requires; raises KeyError for any other."""
-        if token not in self._turn.request.proofs and token not in self._turn.established:
+        if token not in self._run.request.proofs and token not in self._run.established:
             raise KeyError(
                 f"{token!r} is not required by this test: mark it with @pytest.mark.requires({token!r}), "
                 f"or call capabilities.require({token!r})"
             )
-        return dict(self._turn.provisioner.presence.values_of(Token(token), self._turn.state))
+        return dict(self._run.provisioner.presence.values_of(Token(token), self._run.state))
 
     def require(self, token: str) -> Mapping[str, str]:
         """Ensure a token that is known only now, and give its values.
@@ -54,37 +53,73 @@ class Capabilities:
         Skips the test as deferred if what establishes the token did not pass, and reports an error of the harness
         if there is no way to have it.
         """
-        self._guarded(lambda: self._ensure(Token(token)))
+        graph = self._run.provisioner.presence.graph
+        with PytestTerms(self._run):
+            if not graph.is_known(Token(token)):
+                raise HarnessError(f"{token!r} is unknown: no journey establishes it and no file defines it")
+            with room_for(len(graph.journeys)):
+                self._run.provisioner.acquire_at_run_time(Token(token), self._run.request)
         return self[token]
-
-    def _ensure(self, token: Token) -> None:
-        graph = self._turn.provisioner.presence.graph
-        if not graph.is_known(token):
-            raise HarnessError(f"{token!r} is unknown: no journey establishes it and no file defines it")
-        with room_for(len(graph.journeys)):
-            self._turn.provisioner.acquire_at_run_time(token, self._turn.request)
 
     def save(self, **values: object) -> None:
         """Keep values, as text, that travel with the tokens this test establishes; raises ValueError for bad names."""
         for name, value in values.items():
             if not VARIABLE_PATTERN.fullmatch(name):
                 raise ValueError(f"{name!r} cannot be the name of a variable")
-            self._turn.values[name] = _as_text(name, value)
-        self._turn.note_saved()
+            text = str(value)
+            try:
+                text.encode()
+            except UnicodeError:
+                raise ValueError(
+                    f"{name}={text!r} holds what UTF-8 cannot: decode it in another way"
+                ) from None
+            if "\0" in text:
+                raise ValueError(f"{name}={text!r} holds a NUL, which no variable can")
+            self._run.values[name] = text
+        self._run.note_saved()
 
 
-def _as_text(name: str, value: object) -> str:
-    text = str(value)
+class PytestTerms:
+    """Puts what goes wrong within into pytest's own terms, without frames of ours.
+
+    Not by `contextlib`: pytest would name that as the place of a skip. Where the item is being set up, what goes wrong
+    also is what keeps it from being called.
+    """
+
+    def __init__(self, run: ItemRun, *, set_up: bool = False) -> None:
+        self._run = run
+        self._set_up = set_up
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, traceback: object) -> None:
+        __tracebackhide__ = True
+        failure: BaseException | None = None
+        if isinstance(error, DeferredError):
+            failure = deferral(error.cause)
+        elif isinstance(error, NoActor):
+            self._run.outcome = Outcome.NO_ACTOR
+            failure = pytest.skip.Exception(str(error))
+        elif isinstance(error, ProductFailure):
+            failure = pytest.fail.Exception(str(error), pytrace=False)
+        elif isinstance(error, HarnessError):
+            failure = harness_failure(error)
+        if self._set_up and isinstance(failure or error, (Exception, *OUTCOMES)):
+            self._run.refusal = failure or error
+        if failure is not None:
+            raise failure from None
+
+
+@contextmanager
+def harness_errors_in(problems: list[str]) -> Iterator[None]:
+    """Add what the harness could not do to the problems, and go on."""
     try:
-        text.encode()
-    except UnicodeError:
-        raise ValueError(f"{name}={text!r} holds what UTF-8 cannot: decode it in another way") from None
-    if "\0" in text:
-        raise ValueError(f"{name}={text!r} holds a NUL, which no variable can")
-    return text
+        yield
+    except HarnessError as error:
+        problems.append(f"harness: {error}")
 
 
-T = TypeVar("T")
 ITEM_RUN = pytest.StashKey[ItemRun]()
 LAST_REPORT = pytest.StashKey[pytest.TestReport]()
 PRESENCE_FIXTURE = "dogfood_presence"
@@ -93,96 +128,93 @@ PRESENCE_FIXTURE = "dogfood_presence"
 class ItemHooks:
     """The plugin that runs the graph's items in this process."""
 
-    def __init__(self, plan: Plan, provisioner: Provisioner, release: ChainRelease) -> None:
-        self._planned = plan.by_nodeid()
+    def __init__(self, selection: Selection, provisioner: Provisioner, release: ChainRelease) -> None:
+        self._planned = selection.plan.by_nodeid()
         self._provisioner = provisioner
         self._release = release
-        self._providing = {fixture: token for token, fixture in provisioner.presence.graph.fixtures.items()}
-
-    def announce(self, items: list[pytest.Item]) -> None:
-        """Let the fixture that ensures presence come before every other fixture of the graph's items."""
-        for item in items:
+        self._providing = {fixture: token for token, fixture in selection.graph.fixtures.items()}
+        for item in selection.items:
             names = getattr(item, "fixturenames", None)
             if item.nodeid in self._planned and names is not None and PRESENCE_FIXTURE not in names:
-                names.insert(0, PRESENCE_FIXTURE)
+                names.insert(0, PRESENCE_FIXTURE)  # before every other fixture
 
-    def _new_turn(self, item: pytest.Item) -> ItemRun | None:
-        planned = self._planned.get(item.nodeid)
-        journey = item.stash.get(JOURNEY, None)
-        if planned is None or journey is None:
-            return None
+    def _new_run(self, item: pytest.Item, journey: Journey, planned: PlannedJourney) -> ItemRun:
         presence = self._provisioner.presence
         state = presence.workspace.state_of(presence.graph, journey)
-        run = ItemRun(
+        item.stash[ITEM_RUN] = ItemRun(
             journey=journey,
             planned=planned,
             provisioner=self._provisioner,
             state=state,
             request=Request(journey=journey.id, state=state),
         )
-        item.stash[ITEM_RUN] = run
-        return run
+        return item.stash[ITEM_RUN]
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         interruption = self._provisioner.presence.workspace.interruption
-        run = None if interruption.begun else self._new_turn(item)
-        if run is None:
+        planned, journey = self._planned.get(item.nodeid), item.stash.get(JOURNEY, None)
+        if planned is None or journey is None or interruption.begun:
             return (yield)
-        run.begin()
+        self._new_run(item, journey, planned).begin()
         try:
             result = yield
         except BaseException as error:
             if not interruption.abandoned:
                 self._close(item, error)
             raise
-        self._report_late(item, self._released(item))
-        self._report_late(item, _told(item.stash[ITEM_RUN].end))
-        return result
-
-    def _released(self, item: pytest.Item) -> str:
-        """Release what only this item has kept alive, after its last rerun; return what went wrong, or nothing."""
-        run = item.stash[ITEM_RUN]
-        run.retract_result()
-        return _told(lambda: self._release.finished(run.planned, run.state))
-
-    def _report_late(self, item: pytest.Item, problem: str) -> None:
-        if problem:
+        problems: list[str] = []
+        self._end(item.stash[ITEM_RUN], problems)
+        for problem in filter(None, problems):
             report = late_error(item.nodeid, problem, item.stash.get(LAST_REPORT, None))
             item.ihook.pytest_runtest_logreport(report=report)
+        return result
+
+    def _end(self, run: ItemRun, problems: list[str]) -> None:
+        """Release what only an item has kept alive, after its last rerun, and write down what it came to."""
+        run.retract_result()
+        with harness_errors_in(problems):
+            problems.append(self._release.finished(run.planned, run.state))
+        with harness_errors_in(problems):
+            run.end()
 
     def _close(self, item: pytest.Item, error: BaseException) -> None:
         """Clean up after an item that pytest drops without a tear-down, as after `q` in its debugger, and report it."""
         run = item.stash[ITEM_RUN]
-        said = ""
+        problems: list[str] = []
         if run.outcome is Outcome.PASSED:
             run.outcome, run.cause = Outcome.ERROR, Cause(who=run.journey.id, why=INTERRUPTED)
-            said = f"interrupted: {type(error).__name__}: {error}"
-        problems = [
-            said,
-            _told(run.clean_up),
-            _torn_down(item.session),
-            _told(run.leave),
-            self._released(item),
-            _told(run.end),
-        ]
-        result = run.result()
-        report = closing_report(item, "\n".join(filter(None, problems)), result)
-        report.user_properties = properties_of(run.planned, result)
+            problems.append(f"interrupted: {type(error).__name__}: {error}")
+        with harness_errors_in(problems):
+            problems.append(run.clean_up())
+        ending = (pytest.exit.Exception, KeyboardInterrupt)
+        call = pytest.CallInfo.from_call(
+            lambda: tear_down_to(item.session, None), when="teardown", reraise=ending
+        )
+        if call.excinfo is not None:
+            problems.append(f"a fixture could not be torn down: {call.excinfo.exconly()}")
+        with harness_errors_in(problems):
+            run.leave()
+        self._end(run, problems)
+        report = make_report(item.nodeid, item.location, "\n".join(filter(None, problems)))
+        carry_result(report, run.planned, run.result())
         item.ihook.pytest_runtest_logreport(report=report)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
         __tracebackhide__ = True
-        if item.stash.get(ITEM_RUN, None) is None:
+        begun = item.stash.get(ITEM_RUN, None)
+        if begun is None:
             return (yield)
-        begun = item.stash[ITEM_RUN]
-        run = self._new_turn(item)  # a rerun starts afresh
-        if run is not None:
-            run.not_begun = begun.not_begun
+        run = self._new_run(item, begun.journey, begun.planned)  # a rerun starts afresh
+        run.not_begun = begun.not_begun
         result = yield
-        if run is not None:
-            _end_set_up(run, has_fixtures=hasattr(item, "fixturenames"))
+        if not hasattr(item, "fixturenames"):
+            with PytestTerms(run, set_up=True):
+                run.prepare(None)
+        with PytestTerms(run, set_up=True):
+            run.complete()
+        run.refusal = None
         return result
 
     @pytest.hookimpl(wrapper=True)
@@ -190,10 +222,7 @@ class ItemHooks:
         """Count fixtures of the project: each may undo what was just provisioned. Cached ones do not come here."""
         result = yield
         module = getattr(fixturedef.func, "__module__", None) or ""
-        ours_or_pytests = (
-            module.startswith(("_pytest.", "pytest_dogfood.")) and "unit_" not in fixturedef.argname
-        )
-        if not ours_or_pytests:
+        if not module.startswith(("_pytest.", "pytest_dogfood.")) or "unit_" in fixturedef.argname:
             self._provisioner.presence.workspace.changes.note_fixture(fixturedef.argname)
         return result
 
@@ -207,26 +236,27 @@ class ItemHooks:
     @pytest.fixture
     def dogfood_presence(self, request: pytest.FixtureRequest) -> None:
         """Ensure that what the item requires is present."""
-        _prepare(request.node.stash[ITEM_RUN], request.getfixturevalue)
+        run = request.node.stash[ITEM_RUN]
+        with PytestTerms(run, set_up=True):
+            run.prepare(request.getfixturevalue)
 
     @pytest.fixture
     def dogfood_state(self, request: pytest.FixtureRequest) -> Path:
         """Directory that the journeys of this test's chain share: a pathlib.Path."""
-        return _turn_of(request, "dogfood_state").state.path
+        return _run_of(request, "dogfood_state").state.path
 
     @pytest.fixture
     def capabilities(self, request: pytest.FixtureRequest) -> Capabilities:
         """Values of the tokens this test requires; see `save` and `require`."""
-        run = _turn_of(request, "capabilities")
-        return Capabilities(run, lambda action: _as_pytest_has_it(run, action))
+        return Capabilities(_run_of(request, "capabilities"))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:
         if not isinstance(pyfuncitem.parent, JourneyFile):
             return None
         run = pyfuncitem.stash[ITEM_RUN]
-        verbose = pyfuncitem.config.get_verbosity() > 0
-        _as_pytest_has_it(run, lambda: run.run_steps(verbose=verbose))
+        with PytestTerms(run):
+            run.run_steps(verbose=pyfuncitem.config.get_verbosity() > 0)
         return True
 
     @pytest.hookimpl(wrapper=True)
@@ -244,7 +274,8 @@ class ItemHooks:
             # Some plugins set an item up again without a new protocol: what it has just done may have cost its tokens.
             self._provisioner.presence.workspace.changes.note(f"{run.journey.id} ran")
         if run.journey.establishes and run.parts.establishes and not has_failed_in_unittest(item):
-            _as_pytest_has_it(run, run.establish)
+            with PytestTerms(run):
+                run.establish()
         return result
 
     @pytest.hookimpl(wrapper=True)
@@ -253,16 +284,18 @@ class ItemHooks:
         run = item.stash.get(ITEM_RUN, None)
         if run is None:
             return (yield)
-        problems = [_told(run.clean_up)]
+        problems: list[str] = []
+        with harness_errors_in(problems):
+            problems.append(run.clean_up())
+        text = "\n".join(filter(None, problems))
         try:
             result = yield
         except (Exception, *OUTCOMES) as error:
             run.leave()
-            for problem in filter(None, problems):
-                error.add_note(problem)
+            if text:
+                error.add_note(text)
             raise
         run.leave()
-        text = "\n".join(filter(None, problems))
         if text:
             _fail(text)
         return result
@@ -279,9 +312,7 @@ class ItemHooks:
         if report.when == "teardown":
             run.retract_result()  # before a rerun, which starts from what others have established
             item.stash[LAST_REPORT] = report
-            result = run.result()
-            report.__dict__["dogfood"] = result.to_json()
-            report.user_properties = [*report.user_properties, *properties_of(run.planned, result)]
+            carry_result(report, run.planned, run.result())
         return report
 
     @pytest.hookimpl
@@ -291,7 +322,7 @@ class ItemHooks:
             self._provisioner.fixture_is_gone(token)
 
 
-def _turn_of(request: pytest.FixtureRequest, fixture: str) -> ItemRun:
+def _run_of(request: pytest.FixtureRequest, fixture: str) -> ItemRun:
     run: ItemRun | None = request.node.stash.get(ITEM_RUN, None)
     if run is None:
         how = f"mark it with requires or establishes, or name `{fixture}` as an argument"
@@ -299,59 +330,6 @@ def _turn_of(request: pytest.FixtureRequest, fixture: str) -> ItemRun:
     return run
 
 
-def _prepare(run: ItemRun, fixture: FixtureValue | None) -> None:
-    """Provision what an item requires, or note what keeps it from being called."""
-    __tracebackhide__ = True
-    try:
-        _as_pytest_has_it(run, lambda: run.prepare(fixture))
-    except (Exception, *OUTCOMES) as refusal:
-        run.refusal = refusal
-        raise
-
-
-def _end_set_up(run: ItemRun, *, has_fixtures: bool) -> None:
-    """Make sure that an item can be called now, or note what keeps it from that."""
-    __tracebackhide__ = True
-    if not has_fixtures:
-        _prepare(run, None)
-    try:
-        _as_pytest_has_it(run, run.complete)
-    except (Exception, *OUTCOMES) as refusal:
-        run.refusal = refusal
-        raise
-    run.refusal = None
-
-
-def _as_pytest_has_it(run: ItemRun, action: Callable[[], T]) -> T:
-    """Do something, and put what goes wrong into pytest's own terms, without frames of ours."""
-    __tracebackhide__ = True
-    try:
-        return action()
-    except DeferredError as error:
-        raise deferral(error.cause) from None
-    except NoActor as error:
-        run.outcome = Outcome.NO_ACTOR
-        raise pytest.skip.Exception(str(error)) from None
-    except ProductFailure as error:
-        raise pytest.fail.Exception(str(error), pytrace=False) from None
-    except HarnessError as error:
-        raise harness_failure(error) from None
-
-
 def _fail(text: str) -> NoReturn:
     # A frame that is not hidden: where all are, pytest adds that they are.
     raise pytest.fail.Exception(text, pytrace=False)
-
-
-def _torn_down(session: pytest.Session) -> str:
-    """Tear down every fixture that is left; return what went wrong, or nothing."""
-    ending = (pytest.exit.Exception, KeyboardInterrupt)
-    call = pytest.CallInfo.from_call(lambda: tear_down_to(session, None), when="teardown", reraise=ending)
-    return "" if call.excinfo is None else f"a fixture could not be torn down: {call.excinfo.exconly()}"
-
-
-def _told(action: Callable[[], str | None]) -> str:
-    try:
-        return action() or ""
-    except HarnessError as error:
-        return f"harness: {error}"

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Sequence
-from functools import partial
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_dogfood.collection.stash import PROJECT, SETTINGS
+from pytest_dogfood.collection.stash import ADDED, PROJECT, SETTINGS
 from pytest_dogfood.diagnostics import HarnessError, InvalidProjectError, did_you_mean, errors_among
 from pytest_dogfood.journey import JourneyId
-from pytest_dogfood.outcomes import Cause, Outcome, Tally, badness, listed
-from pytest_dogfood.scheduling.plan import Plan
+from pytest_dogfood.outcomes import Cause, JourneyResult, Outcome, Tally, listed, reason_of
+from pytest_dogfood.scheduling.plan import Expected, Plan, PlannedJourney
+from pytest_dogfood.session.test_reports import PHASES, carry_result, late_error, make_report, result_in
 from pytest_dogfood.storage.run_directory import (
     ALONE,
     Retention,
+    RunDirectory,
     RunLease,
     checked_root,
     default_root,
@@ -27,16 +28,12 @@ from pytest_dogfood.storage.run_directory import (
 
 if TYPE_CHECKING:
     from pytest_dogfood.collection.project import Project
+    from pytest_dogfood.collection.selection import WorkerSelection
     from pytest_dogfood.execution.background import Watcher
-    from pytest_dogfood.execution.interruption import Interruption
     from pytest_dogfood.provisioning.release import MachineRelease
-    from pytest_dogfood.report.manifest import Expected
     from pytest_dogfood.scheduling.queue import Job
-    from pytest_dogfood.session.cancellation import Cancellation
-    from pytest_dogfood.session.listener import Listener
+    from pytest_dogfood.session.signals import LeaderSignals
     from pytest_dogfood.session.worker import ItemRunner
-    from pytest_dogfood.storage.run_directory import RunDirectory
-    from pytest_dogfood.storage.token_registry import RunIdentity
     from pytest_dogfood.xdist.scheduler import Worker
 
 NOT_EXECUTING = ("collectonly", "setupplan")
@@ -46,21 +43,22 @@ NOT_EXECUTING = ("collectonly", "setupplan")
 class Leader:
     """Refuses an invalid project, keeps the run's directory and watch, and gives back what the run took.
 
-    `working` is the plugin that runs items in this same process, None on an xdist controller.
+    `item_runner` is the plugin that runs items in this same process, None on an xdist controller. `plan` is that of all
+    workers; None if nothing is going to run.
     """
 
-    def __init__(self, config: pytest.Config, working: ItemRunner | None) -> None:
+    def __init__(self, config: pytest.Config, item_runner: ItemRunner | None) -> None:
         self._config = config
-        self._working = working
+        self._item_runner = item_runner
         self._lease: RunLease | None = None
         self._watcher: Watcher | None = None
         self._release: MachineRelease | None = None
-        self._plan: Plan | None = None
         self._added: tuple[Path, ...] = ()
-        self._listener: Listener | None = None
-        self._cancellation: Cancellation | None = None
-        self.tally = Tally(())
+        self._results: ResultRecorder | None = None
+        self._signals: LeaderSignals | None = None
         self._late_error = False
+        self.plan: Plan | None = None
+        self.tally = Tally(())
         self.keeping: Retention | None = None
         self.empty_shard = False
         self.expected: Expected | None = None
@@ -83,23 +81,22 @@ class Leader:
                     f"--dogfood-blocked {token!r}: no journey establishes it and no file defines it"
                     + (f"; {near}" if near else "")
                 )
-        self._add_needed_files(project)
+        if project.is_named_in_part:
+            self._add_needed_files(project)
         if self.executes:
             self._begin(Path(settings.state_root).absolute() if settings.state_root else default_root())
 
     def _add_needed_files(self, project: Project) -> None:
         """Let files be collected that were not named and establish what is needed."""
-        if not project.is_named_in_part:
-            return
         from pytest_dogfood.collection.needed_files import needed_files
 
         self._added = needed_files(project, self._config.getini("python_files"))
-        if self._added and self._working is not None:
+        if self._added and self._item_runner is not None:
             from pytest_dogfood.collection.added_files import AddedFiles
 
-            self._working.added = AddedFiles(self._config, self._added)
-            self._config.pluginmanager.register(self._working.added, "dogfood-added-files")
-            self._working.added.pytest_sessionstart()
+            plugin = AddedFiles(self._config, self._added)
+            self._config.pluginmanager.register(plugin, "dogfood-added-files")
+            plugin.pytest_sessionstart()
 
     @property
     def executes(self) -> bool:
@@ -116,8 +113,8 @@ class Leader:
             raise pytest.UsageError(
                 f"no run can be begun in {root}: {error.strerror or error}; free some space, or set dogfood_state_root"
             ) from error
-        if self._working is not None:
-            self._working.begin(partial(_own_part, self._lease.directory))
+        if self._item_runner is not None:
+            self._item_runner.begin(self._lease.directory.path, leader=os.getpid())
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:  # noqa: ANN401 - xdist exports no type for it
@@ -142,86 +139,67 @@ class Leader:
             raise pytest.UsageError(f"dogfood: {error}") from error
         if published.diagnostics:
             raise pytest.UsageError(f"\n{InvalidProjectError(published.diagnostics)}")
-        self.empty_shard, self.expected = published.empty_shard, published.expected
-        self._take(published.plan)
+        self.take(published)
         return jobs_for(ids, published.plan, str(self._config.getoption("dist", "load")))
 
     def finished(self, node_id: str) -> None:
         """Take note that a worker is through with an item, its reruns included."""
-        if self._listener is not None:
-            self._listener.finished(node_id)
+        if self._results is not None:
+            self._results.finished(node_id)
 
-    def _take(self, plan: Plan) -> None:
-        """Count on a plan, unless nothing of it is going to run; raises pytest.UsageError where no run is possible."""
-        try:
-            self._count_on(plan)
-        except HarnessError as error:
-            raise pytest.UsageError(f"dogfood: {error}") from error
-
-    def _count_on(self, plan: Plan) -> None:
+    def take(self, published: WorkerSelection) -> None:
+        """Count on what was selected, if it is going to run; raises pytest.UsageError where no run is possible."""
+        self.empty_shard, self.expected = published.empty_shard, published.expected
         if self._lease is None:
             return
+        plan = self.plan = published.plan
+        self.tally.planned = tuple(planned.id for planned in plan.journeys)
+        self.tally.gates = tuple(dict.fromkeys(gate for one in plan.journeys for gate in one.gates))
         distribution = self._config.pluginmanager.get_plugin("dogfood-distribution")
         if distribution is not None:
             distribution.end_collection()
-        self._plan = plan
-        self.tally.planned = tuple(planned.id for planned in plan.journeys)
-        self.tally.gates = tuple(dict.fromkeys(gate for one in plan.journeys for gate in one.gates))
-        if plan.journeys:
-            from pytest_dogfood.execution.background import Watcher
-            from pytest_dogfood.provisioning.release import MachineRelease
-            from pytest_dogfood.provisioning.workspace import run_marker
-            from pytest_dogfood.session.composition import presence_for
-            from pytest_dogfood.session.durations import DurationsRecorder
-            from pytest_dogfood.session.listener import Listener
+        try:
+            if plan.journeys:
+                self._get_ready(plan, self._lease.directory, distribution)
+        except HarnessError as error:
+            raise pytest.UsageError(f"dogfood: {error}") from error
 
-            self._watcher = Watcher(run_marker(self._lease.directory.id))  # from here on steps may run
-            selection = self._working.selection if self._working is not None else None
-            graph = selection.graph if selection is not None else self._config.stash[PROJECT]().graph()
-            run, identity = _own_part(self._lease.directory)
-            presence = presence_for(self._config, graph, run, worker=ALONE, identity=identity)
-            self._release = MachineRelease(plan, presence)
-            self._listener = Listener(
-                self._config, plan, self._lease.directory, tally=self.tally, release=self._release
-            )
-            self._config.pluginmanager.register(self._listener, "dogfood-listener")
-            self._config.pluginmanager.register(DurationsRecorder(self._config), "dogfood-stopwatch")
-            self._watch_for_signals(plan, presence.workspace.interruption)
+    def _get_ready(self, plan: Plan, run: RunDirectory, distribution: Any) -> None:  # noqa: ANN401 - its module is loaded under xdist only
+        """Watch for what steps leave behind, hear results, answer signals: from here on steps may run."""
+        from pytest_dogfood.execution.background import Watcher
+        from pytest_dogfood.provisioning.release import MachineRelease
+        from pytest_dogfood.provisioning.workspace import run_marker
+        from pytest_dogfood.session.composition import presence_for
+        from pytest_dogfood.session.durations import DurationsRecorder
+        from pytest_dogfood.session.signals import LeaderSignals
 
-    def _watch_for_signals(self, plan: Plan, interruption: Interruption) -> None:
-        """Answer signals from here on: steps may run."""
-        from pytest_dogfood.session.cancellation import Cancellation
-
-        if self._lease is None:
-            return
-        manager = self._config.pluginmanager
-        distribution = manager.get_plugin("dogfood-distribution")
+        config, manager = self._config, self._config.pluginmanager
+        self._watcher = Watcher(run_marker(run.id))
+        selection = self._item_runner.selection if self._item_runner is not None else None
+        graph = selection.graph if selection is not None else config.stash[PROJECT]().graph()
+        presence = presence_for(config, graph, run, worker=ALONE, leader=os.getpid())
+        self._release = MachineRelease(plan, presence)
+        self._results = ResultRecorder(config, plan, run, tally=self.tally, release=self._release)
+        manager.register(self._results, "dogfood-listener")
+        manager.register(DurationsRecorder(config), "dogfood-stopwatch")
+        interruption = presence.workspace.interruption
         if distribution is not None:
             interruption.met.append(distribution.abort)
-        self._cancellation = Cancellation(
-            self._config,
-            plan,
-            self._lease.directory,
-            interruption,
-            distributed=distribution is not None,
-        )
-        manager.register(self._cancellation, "dogfood-cancellation")
-        self._cancellation.begin()
+        self._signals = LeaderSignals(config, plan, run, interruption, distributed=distribution is not None)
+        manager.register(self._signals, "dogfood-cancellation")
+        self._signals.begin()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
-        if self._working is not None:
-            selection = self._working.selection
-            self._take(selection.plan if selection is not None else Plan())
-            self.empty_shard = selection is not None and not selection.items and bool(selection.elsewhere)
-            self.expected = selection.expected if selection is not None else None
+        if self._item_runner is not None:
+            self.take(self._item_runner.published())
         try:
             return (yield)
         finally:
-            if self._cancellation is None:
+            if self._signals is None:
                 self._give_everything_back()
             else:
-                self._cancellation.end(self._give_everything_back)
+                self._signals.end(self._give_everything_back)
 
     def _give_everything_back(self) -> None:
         try:
@@ -236,11 +214,8 @@ class Leader:
 
     def _report_late_error(self, nodeid: str, problem: str) -> None:
         """Report a failed release as an error in the teardown of the last user."""
-        from pytest_dogfood.session.test_reports import late_error
-
-        last = self._listener.last_report.get(nodeid) if self._listener is not None else None
-        report = late_error(nodeid, problem, last)
-        self._config.hook.pytest_runtest_logreport(report=report)
+        last = self._results.last_report.get(nodeid) if self._results is not None else None
+        self._config.hook.pytest_runtest_logreport(report=late_error(nodeid, problem, last))
         self._late_error = True
 
     @pytest.hookimpl(optionalhook=True, trylast=True)
@@ -261,18 +236,22 @@ class Leader:
         try:
             if self._lease is not None:
                 self.keeping = self._decide_what_stays(self._lease.directory)
-            self._settle_exit_status(session)
+                self._settle_exit_status(session)
             return (yield)
         finally:
             if self._watcher is not None:
                 self._watcher.close()
             if self._lease is not None:
-                kept = self.keeping.paths() if self.keeping is not None else ()
-                self._complain_of(self._lease.close(keep=kept))
+                left = self._lease.close(keep=self.keeping.paths() if self.keeping is not None else ())
+                terminal = self._config.pluginmanager.get_plugin("terminalreporter")
+                if left and terminal is not None:  # what stays may be a secret
+                    terminal.write_line(
+                        f"dogfood: could not remove {listed(left)}; remove it yourself", red=True
+                    )
 
     def _decide_what_stays(self, run: RunDirectory) -> Retention:
         """Decide it, and leave the results there; where they cannot be written that is told as an error."""
-        failed = self._listener.keep if self._listener is not None else set()
+        failed = self._results.paths_to_keep if self._results is not None else set()
         keeping = Retention(run, failed=failed, everything=self._config.stash[SETTINGS].keep)
         if keeping.directory is not None:
             try:
@@ -281,17 +260,9 @@ class Leader:
                 self._report_late_error("", f"harness: {error}")
         return keeping
 
-    def _complain_of(self, left: Sequence[str]) -> None:
-        """Name what stays of the run's directory, which may be a secret, because the system refuses to remove it."""
-        terminal = self._config.pluginmanager.get_plugin("terminalreporter")
-        if left and terminal is not None:
-            terminal.write_line(f"dogfood: could not remove {listed(left)}; remove it yourself", red=True)
-
     def _settle_exit_status(self, session: pytest.Session) -> None:
         """Make a run red that would be green without having measured, or with journeys nobody accounts for."""
         status = int(session.exitstatus)
-        if self._config.stash[SETTINGS].check or self._lease is None:
-            return
         if status == pytest.ExitCode.NO_TESTS_COLLECTED and self.empty_shard:
             session.exitstatus = pytest.ExitCode.OK
         if status == pytest.ExitCode.OK and (
@@ -302,59 +273,122 @@ class Leader:
         ):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
-    def replayed(self) -> dict[JourneyId, Outcome]:
-        """Return the worst of what journeys came to that were run again within the set-up of others.
-
-        What a declared blocker kept from running has come to nothing: as a gate it is open, here as elsewhere.
-        """
-        from pytest_dogfood.storage.journal import Journal, Why
-
-        if self._lease is None:
-            return {}
-        worst: dict[JourneyId, Outcome] = {}
-        for entry in Journal(self._lease.directory.records).ends(Why.REPLAY):
-            is_blocked = entry.cause is not None and entry.cause.blocked
-            if entry.outcome is not None and not is_blocked:
-                worst[entry.journey] = max(
-                    entry.outcome, worst.get(entry.journey, entry.outcome), key=badness
-                )
-        return worst
+    @property
+    def records(self) -> Path | None:
+        """Where the processes of this run write down what they run, if they run anything."""
+        return self._lease.directory.records if self._lease is not None else None
 
     def interruption(self) -> tuple[str, ...]:
         """Return what signals have done to the run; nothing if none has come."""
-        return () if self._cancellation is None else tuple(self._cancellation.summary())
+        return () if self._signals is None else tuple(self._signals.summary())
 
     def prerequisites(self) -> tuple[JourneyId, ...]:
         """Name the Python tests that were not selected, and run because something selected needs them."""
-        return tuple(one.id for one in self._plan.journeys if one.prerequisite) if self._plan else ()
+        return tuple(one.id for one in self.plan.journeys if one.prerequisite) if self.plan else ()
 
-    def deferred(self) -> dict[str, Cause]:
-        """Return the node ids of what was deferred, each with the cause, where that is a journey or a blocked token."""
-        if self._plan is None:
-            return {}
-        nodeids = {one.id: one.nodeid for one in self._plan.journeys}
+
+class ResultRecorder:
+    """The plugin that takes results from reports, says which item has finished, and reports those that crashed.
+
+    `paths_to_keep` are those that a person will want to look at, `last_report` is what was last said of each item.
+    """
+
+    def __init__(
+        self, config: pytest.Config, plan: Plan, run: RunDirectory, *, tally: Tally, release: MachineRelease
+    ) -> None:
+        self._config = config
+        self._planned = plan.by_nodeid()
+        self._run = run
+        self._tally = tally
+        self._release = release
+        self.last_report: dict[str, pytest.TestReport] = {}
+        self.paths_to_keep: set[Path] = set()
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, None, None]:
+        result = result_in(report)
+        if result is not None:
+            self._tally.add(result)
+            self.paths_to_keep.update(Path(path) for path in result.kept.split(":") if path)
+            self.last_report[report.nodeid] = report
+        elif report.when not in PHASES and report.failed and report.nodeid in self._planned:
+            self._note_crash(report, self._planned[report.nodeid])
+        yield
+        if report.when not in PHASES and report.user_properties:
+            # JUnit takes up the properties of an item that crashed only at the end of a teardown.
+            last = make_report(report.nodeid, report.location, user_properties=report.user_properties)
+            last.__dict__["node"] = getattr(report, "node", None)
+            self._config.hook.pytest_runtest_logreport(report=last)
+
+    def _note_crash(self, report: pytest.TestReport, planned: PlannedJourney) -> None:
+        worker = getattr(getattr(getattr(report, "node", None), "gateway", None), "id", "")
+        cause = Cause(who=planned.id, why=reason_of(Outcome.CRASHED))
+        result = JourneyResult(
+            id=planned.id, outcome=Outcome.CRASHED, chain=planned.chain, worker=worker, cause=cause
+        )
+        self._tally.add(result)
+        carry_result(report, planned, result)
+        self.paths_to_keep.add(self._run.state_path(planned.number, worker))
+        self.finished(report.nodeid)
+
+    def finished(self, nodeid: str) -> None:
+        """Count an item as finished, however it ended, and stop the services that nothing needs any more."""
+        try:
+            self._release.finished(nodeid)
+        except HarnessError as error:
+            late = late_error(nodeid, f"harness: {error}", self.last_report.get(nodeid))
+            self._config.hook.pytest_runtest_logreport(report=late)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Count an item of this process as finished after its last rerun: pytest's own hook ends with each attempt."""
+        result = yield
+        self.finished(item.nodeid)
+        return result
+
+
+KEY = "cache/lastfailed"
+"""Where pytest's cache holds the node ids of what has failed."""
+
+
+class LastFailed:
+    """The plugin of the leading process that completes what pytest writes there at the end of a run."""
+
+    def __init__(self, config: pytest.Config, leader: Leader) -> None:
+        self._config = config
+        self._leader = leader
+        self._before: dict[str, bool] = {}
+
+    @pytest.hookimpl
+    def pytest_sessionstart(self) -> None:
+        self._before = self._read()
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self) -> None:
+        """Add what was deferred. A declared blocker adds nothing: its dependents stay if they were there before."""
+        kept = [nodeid for nodeid, blocked in self._deferred() if not blocked or nodeid in self._before]
+        added = self._config.stash.get(ADDED, None)
+        kept += [nodeid for nodeid in (added.uncollected() if added else ()) if nodeid in self._before]
+        failed = self._read()
+        more = {nodeid: True for nodeid in kept if nodeid not in failed}
+        if more and self._cache is not None:
+            self._cache.set(KEY, {**failed, **more})
+
+    def _deferred(self) -> Iterator[tuple[str, bool]]:
+        """Yield what a journey or a blocked token deferred, by node ids, and whether it was a blocked token."""
+        if self._leader.plan is None:
+            return
+        nodeids = {one.id: one.nodeid for one in self._leader.plan.journeys}
         known = {*nodeids, *self._config.stash[PROJECT]().graph().journeys}
-        return {
-            nodeids[result.id]: result.cause
-            for result in self.tally.results.values()
-            if result.outcome is Outcome.DEFERRED
-            and result.cause is not None
-            and (result.cause.blocked or result.cause.who in known)
-        }
+        for result in self._leader.tally.results.values():
+            cause = result.cause
+            if result.outcome is Outcome.DEFERRED and cause and (cause.blocked or cause.who in known):
+                yield nodeids[result.id], cause.blocked
 
-    def uncollected(self) -> tuple[str, ...]:
-        """Return the node ids of the files that were added in this process and could not be collected."""
-        added = self._working.added if self._working is not None else None
-        return added.uncollected() if added is not None else ()
+    def _read(self) -> dict[str, bool]:
+        found = self._cache.get(KEY, {}) if self._cache is not None else {}
+        return found if isinstance(found, dict) else {}
 
     @property
-    def has_planned(self) -> bool:
-        """Whether something was going to be run, journeys among it or not."""
-        return self._plan is not None
-
-
-def _own_part(run: RunDirectory) -> tuple[RunDirectory, RunIdentity]:
-    """Return what the leading process itself needs to take part in its run."""
-    from pytest_dogfood.storage.token_registry import own_identity
-
-    return run, own_identity(run.id)
+    def _cache(self) -> pytest.Cache | None:
+        return getattr(self._config, "cache", None)  # -p no:cacheprovider leaves it out

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from msgspec.structs import replace
 
 from pytest_dogfood.collection.stash import SETTINGS
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.outcomes import JourneyResult, Outcome
+from pytest_dogfood.journey import JourneyId
+from pytest_dogfood.outcomes import Outcome, badness
 from pytest_dogfood.report.manifest import ItemRecord, Manifest, manifest_name
 from pytest_dogfood.session.leader import Leader
+from pytest_dogfood.session.test_reports import result_in
 from pytest_dogfood.settings import Shard
 from pytest_dogfood.storage.files import write_for_others
+from pytest_dogfood.storage.journal import Journal, Why
 
 
 class ManifestWriter:
@@ -41,23 +46,29 @@ class ManifestWriter:
             self._uncollected[report.nodeid] = _clean(report.longreprtext)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        known = self._items.get(report.nodeid)
-        properties = tuple((_clean(str(name)), _clean(str(value))) for name, value in report.user_properties)
+        fresh = ItemRecord(nodeid=report.nodeid, outcome=Outcome.PASSED)
+        known = self._items.get(report.nodeid, fresh)
         # An item that is run again counts as its last attempt, as it does for pytest's exit status.
-        before = known.seconds if known is not None and report.when != "setup" else 0.0
+        before = fresh if report.when == "setup" else known
+        text = before.text
+        if report.failed or report.skipped:
+            said = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else report.longreprtext
+            text = "\n\n".join(filter(None, [before.text, _clean(said)]))
+        properties = tuple((_clean(str(name)), _clean(str(value))) for name, value in report.user_properties)
         self._items[report.nodeid] = ItemRecord(
             nodeid=report.nodeid,
-            outcome=_outcome(report, known),
-            seconds=before + max(report.duration, 0.0),
-            text=_text(report, known),
-            message=_message(report, known),
-            properties=properties or (known.properties if known else ()),
+            outcome=_outcome(report, before.outcome),
+            seconds=before.seconds + max(report.duration, 0.0),
+            text=text,
+            message=before.message or _clean(_message(report)),
+            properties=properties or known.properties,
         )
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         expected = self._leader.expected
-        if expected is None or not self._leader.executes:
+        records = self._leader.records
+        if expected is None or records is None:
             return
         prerequisites = set(self._leader.prerequisites())
         manifest = Manifest(
@@ -67,7 +78,7 @@ class ManifestWriter:
                 replace(item, prerequisite=item.nodeid in prerequisites) for item in self._items.values()
             ),
             results=tuple(self._leader.tally.results.values()),
-            replayed=self._leader.replayed(),
+            replayed=_worst_of_replays(records),
             gates=self._leader.tally.gates,
             uncollected=self._uncollected,
             exit_status=int(session.exitstatus),
@@ -87,49 +98,47 @@ class ManifestWriter:
             terminalreporter.write_line(f"dogfood: wrote {self._path}")
 
 
-def _outcome(report: pytest.TestReport, known: ItemRecord | None) -> Outcome:
+def _outcome(report: pytest.TestReport, before: Outcome) -> Outcome:
     """Fold one more report into an item's outcome; what our own items say of themselves has the last word."""
-    carried = getattr(report, "dogfood", None)
-    if carried is not None:
-        return JourneyResult.from_json(carried).outcome
-    before = known.outcome if known is not None and report.when != "setup" else Outcome.PASSED
+    result = result_in(report)
+    if result is not None:
+        return result.outcome
     if report.failed:
         return Outcome.FAILED if report.when == "call" or before is Outcome.FAILED else Outcome.ERROR
+    if before.is_bad or not (report.skipped or report.when == "call"):
+        return before
     if report.skipped:
-        return before if before.is_bad else _skipped(report)
-    if report.when == "call" and not before.is_bad:
-        # Whatever a subtest has said before: this is the test itself.
-        return Outcome.XPASSED if hasattr(report, "wasxfail") else Outcome.PASSED
-    return before
+        return Outcome.XFAILED if hasattr(report, "wasxfail") else Outcome.SKIPPED
+    # Whatever a subtest has said before: this is the test itself.
+    return Outcome.XPASSED if hasattr(report, "wasxfail") else Outcome.PASSED
 
 
-def _skipped(report: pytest.TestReport) -> Outcome:
-    return Outcome.XFAILED if hasattr(report, "wasxfail") else Outcome.SKIPPED
-
-
-def _text(report: pytest.TestReport, known: ItemRecord | None) -> str:
-    """Return everything that was said against an item, its call and its teardown."""
-    before = known.text if known is not None and report.when != "setup" else ""
+def _message(report: pytest.TestReport) -> str:
+    """Return what a report says against an item in short, as pytest writes it to JUnit."""
     if not (report.failed or report.skipped):
-        return before
-    said = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else report.longreprtext
-    return "\n\n".join(filter(None, [before, _clean(said)]))
-
-
-def _message(report: pytest.TestReport, known: ItemRecord | None) -> str:
-    """Return the first that was said against an item in short, as pytest writes it to JUnit."""
-    before = known.message if known is not None and report.when != "setup" else ""
-    if before or not (report.failed or report.skipped):
-        return before
+        return ""
     if hasattr(report, "wasxfail"):
-        return _clean(report.wasxfail.removeprefix("reason: "))
+        return str(report.wasxfail.removeprefix("reason: "))
     if isinstance(report.longrepr, tuple):
-        return _clean(report.longrepr[2].removeprefix("Skipped: "))
+        return report.longrepr[2].removeprefix("Skipped: ")
     crash = getattr(report.longrepr, "reprcrash", None)
     reason = crash.message if crash is not None else report.longreprtext
     if report.when == "call":
-        return _clean(reason)
-    return _clean(f'failed on {"teardown" if report.when == "teardown" else "setup"} with "{reason}"')
+        return str(reason)
+    return f'failed on {"teardown" if report.when == "teardown" else "setup"} with "{reason}"'
+
+
+def _worst_of_replays(records: Path) -> dict[JourneyId, Outcome]:
+    """Return the worst of what journeys came to that were run again within the set-up of others.
+
+    What a declared blocker kept from running has come to nothing: as a gate it is open, here as elsewhere.
+    """
+    worst: dict[JourneyId, Outcome] = {}
+    for entry in Journal(records).ends(Why.REPLAY):
+        is_blocked = entry.cause is not None and entry.cause.blocked
+        if entry.outcome is not None and not is_blocked:
+            worst[entry.journey] = max(entry.outcome, worst.get(entry.journey, entry.outcome), key=badness)
+    return worst
 
 
 def _clean(text: str) -> str:

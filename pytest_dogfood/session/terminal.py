@@ -8,23 +8,12 @@ import pytest
 
 from pytest_dogfood.collection.stash import PROJECT, SETTINGS
 from pytest_dogfood.diagnostics import counted
-from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.outcomes import JourneyResult, Outcome, Tally, listed, reason_of
 from pytest_dogfood.session.leader import Leader
-from pytest_dogfood.settings import Settings
-
-
-def _found(graph: CapabilityGraph) -> str:
-    """Return what is in the files that have been read so far; the others are read when something needs them."""
-    if not graph.journeys and not graph.tokens:
-        return "no journey file was named or found"
-    journeys = counted(len(graph.journeys), "journey")
-    tokens = counted(len(graph.tokens), "token")
-    return f"{journeys}, {tokens}, {counted(len(set(graph.chains.values())), 'chain')} in files"
 
 
 class Terminal:
-    """The plugin that speaks."""
+    """The plugin that writes it."""
 
     def __init__(self, config: pytest.Config, leader: Leader) -> None:
         self._config = config
@@ -33,30 +22,36 @@ class Terminal:
     def pytest_report_header(self) -> str:
         from pytest_dogfood.execution.step import default_shell
 
-        project = self._config.stash[PROJECT]()
         settings = self._config.stash[SETTINGS]
+        graph = self._config.stash[PROJECT]().graph()
+        found = "no journey file was named or found"
+        if (
+            graph.journeys or graph.tokens
+        ):  # of the files read so far; the others are read when something needs them
+            journeys, tokens = counted(len(graph.journeys), "journey"), counted(len(graph.tokens), "token")
+            found = f"{journeys}, {tokens}, {counted(len(set(graph.chains.values())), 'chain')} in files"
+        actor = "" if settings.actor is None else f"; actor: {settings.actor}"
+        if settings.replay is not None:
+            actor = f"; replaying {settings.replay}"
         shard = f"; shard {settings.shard}" if settings.shard is not None else ""
-        return f"dogfood: {_found(project.graph())}; shell: {default_shell()}{_acting(settings)}{shard}"
+        return f"dogfood: {found}; shell: {default_shell()}{actor}{shard}"
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        tally = self._leader.tally
+        leader, settings = self._leader, self._config.stash[SETTINGS]
         quiet = self._config.get_verbosity() < 0
         lines = list(self._causes() if quiet else self._details())
         if lines and not quiet:
             terminalreporter.write_sep("=", "dogfood")
         for line in lines:
             terminalreporter.write_line(line)
-        keeping = self._leader.keeping
-        if keeping is not None and keeping.directory is not None:
-            what = " (what actors did)" if keeping.for_actors_only else ""
-            terminalreporter.write_line(f"dogfood: kept {keeping.directory}{what}")
-        if self._leader.empty_shard:
-            terminalreporter.write_line(
-                f"dogfood: shard {self._config.stash[SETTINGS].shard} has nothing to run"
-            )
-        if self._leader.has_planned:
-            terminalreporter.write_line(tally.closing_line())
-            too_little = tally.too_little(self._config.stash[SETTINGS].min_measured)
+        if leader.keeping is not None and leader.keeping.directory is not None:
+            what = " (what actors did)" if leader.keeping.for_actors_only else ""
+            terminalreporter.write_line(f"dogfood: kept {leader.keeping.directory}{what}")
+        if leader.empty_shard:
+            terminalreporter.write_line(f"dogfood: shard {settings.shard} has nothing to run")
+        if leader.plan is not None:
+            terminalreporter.write_line(leader.tally.closing_line())
+            too_little = leader.tally.too_little(settings.min_measured)
             if too_little:
                 terminalreporter.write_line(too_little, red=True)
 
@@ -73,46 +68,34 @@ class Terminal:
 
     def _details(self) -> Iterator[str]:
         tally = self._leader.tally
+        results = tally.results.values()
         yield from self._causes()
-        yield from _without_an_actor(tally)
+        idle = [result.id for result in results if result.outcome is Outcome.NO_ACTOR]
+        if idle:
+            number = counted(len(idle), "journey")
+            yield f"skipped: {number}, because a step has no command and no actor decides one; -rs says what to do"
+            yield f"    {listed(idle)}"
         for gate in tally.gates_left_open():
             because = f" ({gate.cause})" if gate.cause is not None else ""
             yield f"gate left open: {gate.id} {reason_of(gate.outcome)}{because}"
         prerequisites = self._leader.prerequisites()
         if prerequisites:
             yield f"not selected, but run as a prerequisite: {listed(prerequisites)}"
-        for result in tally.results.values():
+        for result in results:
             yield from _provisioned(result)
         if self._config.get_verbosity() > 0:
             yield from _chains(tally)
-            acted = [result for result in tally.results.values() if result.trajectory]
-            yield from (f"trajectory of {result.id}: {result.trajectory}" for result in acted)
-        unjudged = sum(result.unjudged for result in tally.results.values())
+            yield from (f"trajectory of {one.id}: {one.trajectory}" for one in results if one.trajectory)
+        unjudged = sum(result.unjudged for result in results)
         if unjudged:
             yield f"unjudged: {counted(unjudged, 'expectation')} in free text, because there was no judge"
-        for result in tally.results.values():
+        for result in results:
             yield from (f"clean-up of {result.id}: {line}" for line in result.not_cleaned.splitlines())
-        errors = (result for result in tally.results.values() if result.outcome is Outcome.ERROR)
-        harness = [result.id for result in errors if not result.interrupted]
+        harness = [one.id for one in results if one.outcome is Outcome.ERROR and not one.interrupted]
         if harness:
             yield f"errors of the harness, not of the product: {listed(harness)}"
         if tally.unaccounted:
             yield f"did not run: {listed(tally.unaccounted, most=20)}"
-
-
-def _acting(settings: Settings) -> str:
-    """Return who decides what steps without a command need, if it is said anywhere; hooks are not seen from here."""
-    if settings.replay is not None:
-        return f"; replaying {settings.replay}"
-    return "" if settings.actor is None else f"; actor: {settings.actor}"
-
-
-def _without_an_actor(tally: Tally) -> Iterator[str]:
-    idle = [result.id for result in tally.results.values() if result.outcome is Outcome.NO_ACTOR]
-    if idle:
-        number = counted(len(idle), "journey")
-        yield f"skipped: {number}, because a step has no command and no actor decides one; -rs says what to do"
-        yield f"    {listed(idle)}"
 
 
 def _chains(tally: Tally) -> Iterator[str]:

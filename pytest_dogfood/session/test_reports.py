@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
 from pytest_dogfood.collection.exceptions import (
-    INTERRUPTION_MARK,
     cause_of,
     is_interruption,
     is_of_the_harness,
@@ -19,109 +18,70 @@ from pytest_dogfood.collection.exceptions import (
 from pytest_dogfood.collection.stash import KEEPER, SETTINGS
 from pytest_dogfood.execution.masking import SecretKeeper
 from pytest_dogfood.outcomes import INTERRUPTED, Cause, JourneyResult, Outcome, badness
-from pytest_dogfood.scheduling.plan import PlannedJourney
-from pytest_dogfood.session.item_run import ItemRun
 
-
-def properties_of(planned: PlannedJourney, result: JourneyResult) -> list[tuple[str, object]]:
-    """Return names and values; what does not apply is left out."""
-    provisioned = (f"{one.token} {one.how}" for one in result.provisioned)
-    proofs = (f"{token}={how}" for token, how in result.proofs.items())
-    properties = {
-        "dogfood.chain": result.chain,
-        "dogfood.tier": str(planned.tier),
-        "dogfood.requires": ", ".join(planned.requires),
-        "dogfood.establishes": ", ".join(planned.establishes),
-        "dogfood.root_cause": str(result.cause or ""),
-        "dogfood.provisioned": ", ".join(provisioned),
-        "dogfood.proof": ", ".join(proofs),
-        "dogfood.trajectory": result.trajectory,
-        "dogfood.unjudged": result.unjudged,
-        "dogfood.not_cleaned": result.not_cleaned,
-    }
-    return [(name, value) for name, value in properties.items() if value]
+if TYPE_CHECKING:
+    from pytest_dogfood.scheduling.plan import PlannedJourney
+    from pytest_dogfood.session.item_run import ItemRun
 
 
 PHASES = {"setup", "call", "teardown"}
 """What reports are of, if they are not of a crash."""
 
 
-def late_error(nodeid: str, problem: str, last: pytest.TestReport | None) -> pytest.TestReport:
-    """Report what went wrong after an item's end as an error in its teardown; `last` is its last report."""
-    report = pytest.TestReport(
-        nodeid=nodeid or "dogfood",
-        location=last.location if last is not None else ("dogfood", None, "release"),
-        keywords={},
-        outcome="failed",
-        longrepr=problem,
-        when="teardown",
-        user_properties=last.user_properties if last is not None else (),
-    )
-    result = getattr(last, "dogfood", None)
-    if result is not None and result["outcome"] in {Outcome.PASSED, Outcome.XPASSED}:
-        report.__dict__["dogfood"] = {**result, "outcome": str(Outcome.ERROR)}
-    return report
+def carry_result(report: pytest.TestReport, planned: PlannedJourney, result: JourneyResult) -> None:
+    """Let a report tell the leading process what its item came to, and JUnit as far as it applies."""
+    report.__dict__["dogfood"] = result.to_json()
+    properties: dict[str, object] = {
+        "dogfood.chain": result.chain,
+        "dogfood.tier": str(planned.tier),
+        "dogfood.requires": ", ".join(planned.requires),
+        "dogfood.establishes": ", ".join(planned.establishes),
+        "dogfood.root_cause": str(result.cause or ""),
+        "dogfood.provisioned": ", ".join(f"{one.token} {one.how}" for one in result.provisioned),
+        "dogfood.proof": ", ".join(f"{token}={how}" for token, how in result.proofs.items()),
+        "dogfood.trajectory": result.trajectory,
+        "dogfood.unjudged": result.unjudged,
+        "dogfood.not_cleaned": result.not_cleaned,
+    }
+    told = [(name, value) for name, value in properties.items() if value]
+    report.user_properties = [*report.user_properties, *told]
 
 
-def closing_report(item: pytest.Item, problem: str, result: JourneyResult) -> pytest.TestReport:
-    """Report the end of an item that pytest has not torn down, with what went wrong, if anything did."""
-    report = pytest.TestReport(
-        nodeid=item.nodeid,
-        location=item.location,
+def result_in(report: pytest.TestReport) -> JourneyResult | None:
+    """Return what a report carries."""
+    carried = getattr(report, "dogfood", None)
+    return None if carried is None else JourneyResult.from_json(carried)
+
+
+def make_report(
+    nodeid: str,
+    location: tuple[str, int | None, str],
+    problem: str = "",
+    *,
+    when: Literal["setup", "teardown"] = "teardown",
+    **attributes: Any,  # noqa: ANN401 - what other plugins keep on reports has no common type
+) -> pytest.TestReport:
+    """Report an item that pytest itself does not report: failed if there is a problem, else passed."""
+    return pytest.TestReport(
+        nodeid=nodeid,
+        location=location,
         keywords={},
         outcome="failed" if problem else "passed",
         longrepr=problem or None,
-        when="teardown",
+        when=when,
+        **attributes,
     )
-    report.__dict__["dogfood"] = result.to_json()
+
+
+def late_error(nodeid: str, problem: str, last: pytest.TestReport | None) -> pytest.TestReport:
+    """Report what went wrong after an item's end as an error in its teardown; `last` is its last report."""
+    if last is None:
+        return make_report(nodeid or "dogfood", ("dogfood", None, "release"), problem)
+    report = make_report(nodeid, last.location, problem, user_properties=last.user_properties)
+    result = result_in(last)
+    if result is not None and result.outcome.establishes:
+        report.__dict__["dogfood"] = {**result.to_json(), "outcome": str(Outcome.ERROR)}
     return report
-
-
-def last_word_after(crash: pytest.TestReport) -> pytest.TestReport:
-    """Return what lets JUnit take up the properties of an item that crashed: it does so at the end of a teardown."""
-    report = pytest.TestReport(
-        nodeid=crash.nodeid,
-        location=crash.location,
-        keywords={},
-        outcome="passed",
-        longrepr=None,
-        when="teardown",
-        user_properties=crash.user_properties,
-    )
-    report.__dict__["node"] = getattr(crash, "node", None)
-    return report
-
-
-def reports_of_interrupted(
-    nodeid: str, location: tuple[str, int | None, str], before: Sequence[pytest.TestReport], said: str
-) -> tuple[pytest.TestReport | None, pytest.TestReport]:
-    """Report an item whose process was killed, after the reports that came `before`.
-
-    The second report ends the item. If neither an error nor a failure is known yet, one says what was interrupted: the
-    second if the item was being torn down, else the first, which is None otherwise.
-    """
-
-    def report(when: Literal["setup", "teardown"], problem: str | None) -> pytest.TestReport:
-        made = pytest.TestReport(
-            nodeid=nodeid,
-            location=location,
-            keywords={},
-            outcome="failed" if problem else "passed",
-            longrepr=problem,
-            when=when,
-        )
-        for known in before[-1:]:
-            if hasattr(known, "node"):  # by which JUnit tells items of one name from each other
-                made.__dict__["node"] = known.node
-        if problem:
-            made.__dict__[INTERRUPTION_MARK] = True
-        return made
-
-    if any(one.failed for one in before):
-        return None, report("teardown", None)
-    if any(one.when in {"call", "teardown"} for one in before):
-        return None, report("teardown", said)
-    return report("setup", said), report("teardown", None)
 
 
 _OURS = Path(__file__).parents[1]
@@ -131,21 +91,20 @@ def fold_report(
     run: ItemRun, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport
 ) -> None:
     """Put a report right, and fold it into the item run."""
-    error = _what_ended(run, call, report)
-    if hasattr(report, "wasxfail") and error is not None and is_of_the_harness(error):
-        # The mark expects a failure of the product, which nothing has looked at.
-        report.outcome = "failed"
-        del report.wasxfail
-    if report.failed and error is not None:
-        _call_by_its_name(report, error)
-        _point_at_the_item(report, item)
+    error = call.excinfo.value if call.excinfo is not None else None
+    if report.when == "call" and run.refusal is not None:
+        error = run.refusal  # where a plugin retries within a report, `call` is of the first try
+    _put_right(report, error, item)
     if is_interruption(error):
         run.cause = Cause(who=run.journey.id, why=INTERRUPTED)
     elif report.failed and (why := why_of(error)):
         run.cause = Cause(who=run.journey.id, why=why)
     if run.calling:
         # A subtest's: the report of the item itself is still to come, and says nothing of it.
-        _note_part(run, report)
+        if report.failed:
+            by_harness = report.when == "setup"
+            run.parts = max(run.parts, Outcome.ERROR if by_harness else Outcome.FAILED, key=badness)
+            run.harness_problem = run.harness_problem or (str(report.longrepr) if by_harness else "")
         return
     if run.parts is Outcome.ERROR and report.when == "call" and report.passed:
         # pytest would call it a failed test that contains a failed subtest, and the product is not to blame.
@@ -155,42 +114,24 @@ def fold_report(
     _note_outcome(run, report)
     if report.skipped and (run.cause is not None or run.outcome is Outcome.NO_ACTOR):
         path, line, _ = item.location
-        report.longrepr = (str(item.config.rootpath / path), (line or 0) + 1, _reason(report))
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        report.longrepr = (str(item.config.rootpath / path), (line or 0) + 1, reason)
 
 
-def _what_ended(run: ItemRun, call: pytest.CallInfo[None], report: pytest.TestReport) -> BaseException | None:
-    """Return what was raised.
-
-    Where a plugin retries within a report, `call` is of the first try, so a refusal counts.
-    """
-    if report.when == "call" and run.refusal is not None:
-        return run.refusal
-    return call.excinfo.value if call.excinfo is not None else None
-
-
-def _call_by_its_name(report: pytest.TestReport, error: BaseException) -> None:
-    """Report a harness error met during the call as an error, for it says nothing of the product."""
+def _put_right(report: pytest.TestReport, error: BaseException | None, item: pytest.Item) -> None:
+    """Tell errors of the harness from failures of the product, and the place of an item from one in our own files."""
+    if is_of_the_harness(error) and hasattr(report, "wasxfail"):
+        # The mark expects a failure of the product, which nothing has looked at.
+        report.outcome = "failed"
+        del report.wasxfail
+    if not report.failed or error is None:
+        return
     if is_of_the_harness(error) and report.when == "call":
         report.when = "setup"
-
-
-def _point_at_the_item(report: pytest.TestReport, item: pytest.Item) -> None:
-    """Let a failure that we have worded stand where the item stands, not at the line of ours that raised it."""
     place = getattr(report.longrepr, "reprcrash", None)
     if place is not None and Path(place.path).is_relative_to(_OURS):
         path, line, _ = item.location
         place.path, place.lineno = path, (line or 0) + 1
-
-
-def _reason(report: pytest.TestReport) -> str:
-    return report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-
-
-def _note_part(run: ItemRun, report: pytest.TestReport) -> None:
-    if report.failed:
-        harness = report.when == "setup"
-        run.parts = max(run.parts, Outcome.ERROR if harness else Outcome.FAILED, key=badness)
-        run.harness_problem = run.harness_problem or (str(report.longrepr) if harness else "")
 
 
 def _note_outcome(run: ItemRun, report: pytest.TestReport) -> None:
@@ -209,9 +150,6 @@ def _note_outcome(run: ItemRun, report: pytest.TestReport) -> None:
         run.outcome = run.parts
     elif report.when == "call":
         run.outcome = Outcome.XPASSED if expected_failure else Outcome.PASSED
-
-
-Mask = Callable[[str], str]
 
 
 def keeper_of(config: pytest.Config) -> SecretKeeper:
@@ -267,7 +205,7 @@ class ReportMask:
             report.longrepr = restored.longrepr
 
 
-def masked(value: Any, mask: Mask) -> Any:  # noqa: ANN401 - a test may record whatever it likes
+def masked(value: Any, mask: Callable[[str], str]) -> Any:  # noqa: ANN401 - a test may record whatever it likes
     """Mask all texts in a value. What is neither text nor made of such becomes a text if that would show a secret."""
     if value is None or isinstance(value, bool):
         return value

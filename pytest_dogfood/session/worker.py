@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,13 +16,10 @@ from pytest_dogfood.collection.discovery import (
     is_journey_file,
     named_on_command_line,
 )
-from pytest_dogfood.collection.stash import INTERRUPTION, SETTINGS, any_graph_item
+from pytest_dogfood.collection.stash import ADDED, INTERRUPTION, SETTINGS, any_graph_item
 
 if TYPE_CHECKING:
-    from pytest_dogfood.collection.added_files import AddedFiles
-    from pytest_dogfood.collection.selection import Selection
-    from pytest_dogfood.storage.run_directory import RunDirectory
-    from pytest_dogfood.storage.token_registry import RunIdentity
+    from pytest_dogfood.collection.selection import Selection, WorkerSelection
 
 
 class JourneyCollector:
@@ -55,30 +52,21 @@ class JourneyCollector:
     ) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
         """Take what is ours, from whoever else would collect it too, and leave the rest to others."""
         others = yield
-        if is_journey_file(file_path, parent.config.stash[SETTINGS].files):
-            return [self._file(file_path, parent)]
-        if self._is_named(file_path, parent.config) and (not others or declares_journeys(file_path)):
-            return [self._file(file_path, parent)]
-        return others
-
-    def _is_named(self, path: Path, config: pytest.Config) -> bool:
-        """Return whether the user has named a file, also beside a directory that holds it: pytest sees no more."""
-        if not can_be_named(path):
-            return False
-        if self._named is None:
-            self._named = frozenset(named_on_command_line(config.args, config.invocation_params.dir))
-        return path in self._named
-
-    def _file(self, path: Path, parent: pytest.Collector) -> pytest.Collector:
-        from pytest_dogfood.collection.collector import (
-            JourneyFile,  # a suite of plain tests needs nothing of the graph
-        )
+        config = parent.config
+        is_ours = is_journey_file(file_path, config.stash[SETTINGS].files)
+        if not is_ours and can_be_named(file_path):
+            if self._named is None:
+                self._named = frozenset(named_on_command_line(config.args, config.invocation_params.dir))
+            # It may also lie in a directory that is collected: pytest sees no more of what was named.
+            is_ours = file_path in self._named and (not others or declares_journeys(file_path))
+        if not is_ours:
+            return others
+        from pytest_dogfood.collection.collector import JourneyFile  # plain tests need nothing of the graph
 
         if not self.has_collected:
             self.has_collected = True
             self._pause.enter_context(collector_paused())
-        file: JourneyFile = JourneyFile.from_parent(parent, path=path)
-        return file
+        return [JourneyFile.from_parent(parent, path=file_path)]
 
 
 NOTHING = b'{"plan":{}}'
@@ -86,9 +74,9 @@ NOTHING = b'{"plan":{}}'
 
 
 class ItemRunner:
-    """Lets settle what runs once collection is over; a suite of plain tests, whose order is pytest's, needs none of it.
+    """Selects what runs once collection is over; a suite of plain tests, whose order is pytest's, needs none of it.
 
-    `published` is the file by which a worker tells its plan.
+    `file` is the one by which an xdist worker tells its plan.
     """
 
     def __init__(
@@ -97,23 +85,30 @@ class ItemRunner:
         collector: JourneyCollector,
         *,
         worker: str,
-        published: Path | None = None,
+        file: Path | None = None,
     ) -> None:
         self._config = config
         self._collector = collector
         self._worker = worker
-        self._published = published
-        self._part: Callable[[], tuple[RunDirectory, RunIdentity]] | None = None
+        self._file = file
+        self._run: Path | None = None
+        self._leader = 0
         self._collected: list[pytest.Item] = []
         self._found: list[pytest.Item] = []
         self._branches: dict[pytest.Collector, bool] = {}
         """Classes of the files, each with whether it was collected: a node id leads to some of them."""
-        self.added: AddedFiles | None = None
         self.selection: Selection | None = None
 
-    def begin(self, part: Callable[[], tuple[RunDirectory, RunIdentity]]) -> None:
-        """Take part in a run; without it items are collected and planned, and none is run."""
-        self._part = part
+    def begin(self, run: Path, *, leader: int) -> None:
+        """Take part in the run of a directory and of a process; without it items are planned, and none is run."""
+        self._run, self._leader = run, leader
+
+    def published(self) -> WorkerSelection:
+        """Return what the leading process has to know, where this is the same process."""
+        from pytest_dogfood.collection.selection import WorkerSelection
+        from pytest_dogfood.scheduling.plan import Plan
+
+        return WorkerSelection(plan=Plan()) if self.selection is None else self.selection.published()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_itemcollected(self, item: pytest.Item) -> None:
@@ -135,22 +130,22 @@ class ItemRunner:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None, object, object]:
-        """Settle after all others: --lf and --ff too leave tests out, or change their order, when those are done.
+        """Select after all others: --lf and --ff too leave tests out, or change their order, when those are done.
 
         Before all others, take out what was collected only because something may need it: -k would select it, and
         --sw count it. Where --sw is to leave out what has passed, it finds the items in the order in which they ran.
         """
-        not_asked_for = self.added.take_out(items) if self.added is not None else []
+        added = self._config.stash.get(ADDED, None)
+        not_asked_for = added.take_out(items) if added is not None else []
         if self._config.getoption("stepwise", False):
             self._put_in_order(items)
         result = yield
+        # Where a node id names one class of several, the others are still to be looked through.
         for node in [node for node, collected in self._branches.items() if not collected]:
-            from pytest_dogfood.collection.added_files import (
-                tests_in,  # where a node id names one class of several
-            )
+            from pytest_dogfood.collection.added_files import tests_in
 
             self._found.extend(tests_in(node))
-        self._settle(items)
+        self._select(items)
         here = set(items)
         left_out = [item for item in not_asked_for if item not in here]
         if left_out:
@@ -168,54 +163,50 @@ class ItemRunner:
     def _everything(self) -> list[pytest.Item]:
         return list(dict.fromkeys([*self._collected, *self._found]))
 
-    def _settle(self, items: list[pytest.Item]) -> None:
-        collected = self._everything()
-        if not self._may_concern_us(collected):
-            if self._published is not None:
-                self._say_nothing_is_planned(self._published)
-            return
-        from pytest_dogfood.diagnostics import HarnessError
-
-        try:
-            self._take_part(collected, items)
-        except HarnessError as error:
-            if self._published is None:
-                raise pytest.UsageError(str(error)) from error
-            # The controller says what is wrong: it misses the plan. Without what ensures tokens nothing may run here.
-            self._published.unlink(missing_ok=True)
-            items.clear()
-
-    def _take_part(self, collected: list[pytest.Item], items: list[pytest.Item]) -> None:
-        """Settle what runs here and make ready for it; raises HarnessError if what that needs cannot be written."""
-        from pytest_dogfood.collection.selection import select_here
-        from pytest_dogfood.session.durations import known_durations
-
-        self.selection = select_here(
-            self._config, collected, items, self._published, known_durations(self._config)
-        )
-        if self._part is not None and not self.selection.diagnostics and self.selection.plan.journeys:
-            from pytest_dogfood.session.cancellation import InterruptedItems, WorkerSignals
-            from pytest_dogfood.session.composition import assemble
-
-            run, identity = self._part()
-            running = assemble(self._config, self.selection, run, worker=self._worker, identity=identity)
-            manager = self._config.pluginmanager
-            manager.register(running, "dogfood-running")
-            interruption = self._config.stash[INTERRUPTION]
-            manager.register(InterruptedItems(interruption), "dogfood-interrupted-items")
-            if self._published is not None:
-                signals = WorkerSignals(self._config, interruption, run, self._worker)
-                manager.register(signals, "dogfood-worker-signals")
-
-    def _say_nothing_is_planned(self, published: Path) -> None:
-        try:
-            published.write_bytes(NOTHING)
-        except OSError:
-            # On a full disk the file may be there and empty. The controller says that it misses the plan.
-            published.unlink(missing_ok=True)
-
     def _may_concern_us(self, collected: list[pytest.Item]) -> bool:
         settings = self._config.stash[SETTINGS]
         asked = settings.check or settings.shard is not None or settings.dependency_markers
         # A file without a single journey is a mistake to be told.
         return asked or self._collector.has_collected or any_graph_item(collected)
+
+    def _select(self, items: list[pytest.Item]) -> None:
+        collected = self._everything()
+        if not self._may_concern_us(collected):
+            if self._file is not None:
+                try:
+                    self._file.write_bytes(NOTHING)
+                except OSError:
+                    # On a full disk it may be there and empty. The controller says that it misses the plan.
+                    self._file.unlink(missing_ok=True)
+            return
+        from pytest_dogfood.collection.selection import select_here
+        from pytest_dogfood.diagnostics import HarnessError
+        from pytest_dogfood.session.durations import known_durations
+
+        try:
+            durations = known_durations(self._config)
+            self.selection = select_here(self._config, collected, items, self._file, durations)
+            if self._run is not None and not self.selection.diagnostics and self.selection.plan.journeys:
+                self._register_plugins(self._run, self.selection)
+        except HarnessError as error:
+            if self._file is None:
+                raise pytest.UsageError(str(error)) from error
+            # The controller says what is wrong: it misses the plan. Without what ensures tokens nothing may run here.
+            self._file.unlink(missing_ok=True)
+            items.clear()
+
+    def _register_plugins(self, directory: Path, selection: Selection) -> None:
+        """Register what runs items; raises HarnessError if what that needs cannot be written."""
+        from pytest_dogfood.session.composition import assemble
+        from pytest_dogfood.session.signals import InterruptedItems, WorkerSignals
+        from pytest_dogfood.storage.run_directory import RunDirectory
+
+        run = RunDirectory(directory)
+        running = assemble(self._config, selection, run, worker=self._worker, leader=self._leader)
+        manager = self._config.pluginmanager
+        manager.register(running, "dogfood-running")
+        interruption = self._config.stash[INTERRUPTION]
+        manager.register(InterruptedItems(interruption), "dogfood-interrupted-items")
+        if self._file is not None:
+            signals = WorkerSignals(self._config, interruption, run, self._worker)
+            manager.register(signals, "dogfood-worker-signals")

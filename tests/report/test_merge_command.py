@@ -13,7 +13,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from pytest_dogfood.session.durations import read_committed
+from pytest_dogfood.session.durations import COMMITTED, read_durations
 from tests.support.scenes import Inner, Scene
 
 Make = Callable[[Mapping[str, str]], Inner]
@@ -141,7 +141,7 @@ def test_the_plan_of_each_shard_says_what_it_provisions(whole: Whole) -> None:
 
 
 def test_the_durations_are_a_file_to_commit(whole: Whole) -> None:
-    measured = read_committed(whole.scene.path / "out")
+    measured = read_durations(whole.scene.path / "out" / COMMITTED)
     assert "a.journey.yaml::a1" in measured
     assert "a.journey.yaml::after-bad" not in measured
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.scheduling.plan import UNKNOWN_DURATION, weights
-from pytest_dogfood.session.durations import COMMITTED, LONGEST, read_committed, sane, write_durations
+from pytest_dogfood.session.durations import COMMITTED, LONGEST, read_durations, sane, write_durations
 from tests.support.strategies import new_journey
 
 A = "made.journey.yaml::a"
@@ -44,7 +44,7 @@ def test_what_nobody_knows_weighs_as_much_as_the_usual() -> None:
 
 
 def test_there_need_be_no_committed_file(tmp_path: Path) -> None:
-    assert read_committed(tmp_path) == {}
+    assert read_durations(tmp_path / COMMITTED) == {}
 
 
 @settings(max_examples=50, deadline=None)
@@ -54,7 +54,7 @@ def test_what_is_written_is_read_again_to_the_millisecond(
 ) -> None:
     path = tmp_path_factory.getbasetemp() / COMMITTED
     write_durations(path, durations)
-    assert read_committed(path.parent) == {name: round(seconds, 3) for name, seconds in durations.items()}
+    assert read_durations(path) == {name: round(seconds, 3) for name, seconds in durations.items()}
 
 
 def test_the_written_file_has_one_line_per_item_in_their_order(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_the_written_file_has_one_line_per_item_in_their_order(tmp_path: Path) -
 def test_what_is_known_of_other_items_of_the_run_stays(tmp_path: Path) -> None:
     write_durations(tmp_path / COMMITTED, {"a": 1.0, "b": 2.0, "gone": 3.0})
     write_durations(tmp_path / COMMITTED, {"a": 5.0}, known=["a", "b", "new"])
-    assert read_committed(tmp_path) == {"a": 5.0, "b": 2.0}
+    assert read_durations(tmp_path / COMMITTED) == {"a": 5.0, "b": 2.0}
 
 
 def test_the_file_is_written_for_others_to_read_and_its_directory_is_made(tmp_path: Path) -> None:
@@ -95,13 +95,13 @@ def test_the_file_is_written_for_others_to_read_and_its_directory_is_made(tmp_pa
 def test_a_broken_file_is_refused_in_words(tmp_path: Path, content: str, words: str) -> None:
     (tmp_path / COMMITTED).write_text(content, encoding="utf-8")
     with pytest.raises(HarnessError, match=words):
-        read_committed(tmp_path)
+        read_durations(tmp_path / COMMITTED)
 
 
 def test_a_directory_in_place_of_the_file_is_refused_in_words(tmp_path: Path) -> None:
     (tmp_path / COMMITTED).mkdir()
     with pytest.raises(HarnessError, match="cannot be read: Is a directory"):
-        read_committed(tmp_path)
+        read_durations(tmp_path / COMMITTED)
 
 
 @pytest.mark.parametrize("cached", [None, [], "a", 3, {"a": "1"}, {"a": None}, {"a": [1]}, {"a": True}])

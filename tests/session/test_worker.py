@@ -65,7 +65,7 @@ def test_workers_that_disagree_whether_there_is_a_graph_are_refused(inner: Make)
         "collection.discovery",
         "collection.exceptions",
         "collection.stash",
-        "session.off",
+        "session.disabled",
         "session.worker",
         "xdist.barrier",
     ],

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from pytest_dogfood.session.cancellation import TOGETHER
+from pytest_dogfood.session.signals import TOGETHER
 from tests.support.live_projects import Live
 from tests.support.run_results import leaving_out
 from tests.support.waiting import until

@@ -1,4 +1,4 @@
-"""What a project of ours sees when it is run without --dogfood: no token can be had."""
+"""What a project of ours sees when it is run without --dogfood: no token can be had. It is light: most runs load it."""
 
 from __future__ import annotations
 
@@ -7,22 +7,21 @@ from collections.abc import Generator
 import pytest
 
 
-class OffPlugin:
-    """Skips the tests that require a token, since nobody sees to it that the token is there.
+class DisabledPlugin:
+    """Skips the tests that require a token, since nothing sees to it that the token is there.
 
     Tests that depend on others are left to pytest-dependency where that is loaded.
     """
 
     def __init__(self, config: pytest.Config) -> None:
-        self._marked = bool(config.getini("dogfood_dependency_markers"))
-        self._left_to_the_original = self._marked and any(
-            map(config.pluginmanager.hasplugin, ("dependency", "pytest_dependency"))
-        )
+        names = ("dependency", "pytest_dependency")
+        self._goes_by_marks = bool(config.getini("dogfood_dependency_markers"))
+        self._has_pytest_dependency = any(map(config.pluginmanager.hasplugin, names))
 
     def pytest_report_header(self) -> str | None:
-        if not self._marked:
+        if not self._goes_by_marks:
             return None
-        who = "pytest-dependency goes" if self._left_to_the_original else "nobody goes"
+        who = "pytest-dependency goes" if self._has_pytest_dependency else "nobody goes"
         return f"dogfood: off, for there is no --dogfood; {who} by dependency marks"
 
     @pytest.hookimpl(tryfirst=True)
@@ -32,24 +31,21 @@ class OffPlugin:
             if mark is not None:
                 tokens = ", ".join(map(str, mark.args))
                 pytest.skip(f"requires {tokens}, and only pytest --dogfood ensures that")
-        mark = item.get_closest_marker("dependency")
-        if (
-            mark is not None
-            and mark.kwargs.get("depends")
-            and self._marked
-            and not self._left_to_the_original
-        ):
+        mark = item.get_closest_marker("dependency") if self._goes_by_marks else None
+        if mark is not None and mark.kwargs.get("depends") and not self._has_pytest_dependency:
             pytest.skip("depends on other tests, and only pytest --dogfood sees to that")
 
 
-class NamedWhileOff:
+class DisabledFiles:
     """Says why journey files that were named are not found."""
 
     def __init__(self, named: list[str]) -> None:
-        self._named = named
+        self._answer = (
+            f"dogfood: off; {named[0]} is collected with --dogfood, or `dogfood = true` in the ini file"
+        )
 
     def pytest_report_header(self) -> str:
-        return self._answer()
+        return self._answer
 
     @pytest.hookimpl(wrapper=True)
     def pytest_collection(self, session: pytest.Session) -> Generator[None, object, object]:
@@ -59,15 +55,10 @@ class NamedWhileOff:
         except pytest.UsageError as error:
             if session.config.get_verbosity() >= 0:
                 raise
-            raise pytest.UsageError(*error.args, self._answer()) from error
-
-    def _answer(self) -> str:
-        return (
-            f"dogfood: off; {self._named[0]} is collected with --dogfood, or `dogfood = true` in the ini file"
-        )
+            raise pytest.UsageError(*error.args, self._answer) from error
 
 
-class AbsentFixtures:
+class DisabledFixtures:
     """Stands in for the fixtures of ours where no journey runs."""
 
     @pytest.fixture

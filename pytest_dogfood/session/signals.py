@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from types import FrameType
+from typing import Any
 
 import pytest
 from msgspec import Struct, field
@@ -26,8 +27,8 @@ from pytest_dogfood.execution.interruption import (
 from pytest_dogfood.execution.watcher import end_processes
 from pytest_dogfood.outcomes import INTERRUPTED, Cause, JourneyResult, Outcome, listed
 from pytest_dogfood.provisioning.workspace import run_marker
-from pytest_dogfood.scheduling.plan import Plan, PlannedJourney
-from pytest_dogfood.session.test_reports import PHASES, properties_of, reports_of_interrupted
+from pytest_dogfood.scheduling.plan import Plan
+from pytest_dogfood.session.test_reports import PHASES, carry_result, make_report
 from pytest_dogfood.storage.journal import Journal
 from pytest_dogfood.storage.run_directory import RunDirectory
 from pytest_dogfood.storage.signal_files import (
@@ -80,12 +81,12 @@ class InterruptedItems:
             return (yield)
 
     @pytest.hookimpl(tryfirst=True, specname="pytest_runtest_setup")
-    def pytest_runtest_setup_not(self) -> None:
+    def refuse_setup(self) -> None:
         """Set nothing up after a signal. The wrappers of other plugins have begun by now, as a tear-down expects."""
         self._interruption.check()
 
     @pytest.hookimpl(tryfirst=True, specname="pytest_runtest_call")
-    def pytest_runtest_call_not(self) -> None:
+    def refuse_call(self) -> None:
         self._interruption.check()
 
     def _interruptible(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -135,7 +136,7 @@ class WorkerSignals:
         self._worker = worker
         self._reachable = Reachable(run.interrupted, worker)
         self._handlers = SignalHandlers(self._answer)
-        interruption.met.append(self._keep)
+        interruption.met.append(self._write_down)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
@@ -159,14 +160,12 @@ class WorkerSignals:
     def _answer(self, number: int, frame: FrameType | None) -> None:
         self._interruption.meet(number, place_in_project(frame, self._rootdir))
 
-    def _keep(self) -> None:
-        """Write down what was running, in case this process is killed before it can report that itself."""
-        told = self._interruption
-        if told.report:
+    def _write_down(self) -> None:
+        """Say what was running, in case this process is killed before it can report that itself."""
+        if self._interruption.report:
+            met = InterruptedWork(item=self._interruption.item, report=self._interruption.report)
             with suppress(HarnessError):
-                write_interrupted(
-                    self._directory, self._worker, InterruptedWork(item=told.item, report=told.report)
-                )
+                write_interrupted(self._directory, self._worker, met)
 
 
 TOGETHER = 0.5
@@ -189,7 +188,7 @@ class UnfinishedItem(Struct):
         return any(one.failed for one in self.reports) and any(one.when == "teardown" for one in self.reports)
 
 
-class Cancellation:
+class LeaderSignals:
     """Answers signals: the first interrupts, the second gives up clean-up, the third ends the process at once.
 
     `distributed` tells that xdist's workers run the items; else this process does.
@@ -250,19 +249,18 @@ class Cancellation:
         if self._repeating:
             self._repeating = False
             self._interruption.meet(number)
-        elif self._interruption.debugging:
+            return
+        if self._interruption.debugging:
             raise KeyboardInterrupt
-        elif not self._count or time.monotonic() - self._last > TOGETHER:
-            self._count += 1
-            self._last = time.monotonic()
-            self._answer_next(number, frame)
-
-    def _answer_next(self, number: int, frame: FrameType | None) -> None:
+        if self._count and time.monotonic() - self._last <= TOGETHER:
+            return
+        self._count += 1
+        self._last = time.monotonic()
         if self._over and not self._interruption.begun and self._count < 3:
             return  # everything has run and is released: what is left are the reports
         if self._count == 1:
             # Not by `threading`, of which a lock may be held just now; and not before, as a thread makes forks unsafe.
-            _thread.start_new_thread(self._insist, (number,))
+            _thread.start_new_thread(self._repeat, (number,))
             self._workers.signal(number)
             self._interruption.meet(number, place_in_project(frame, self._config.rootpath))
         elif self._count == 2:
@@ -274,8 +272,8 @@ class Cancellation:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
 
-    def _insist(self, number: int) -> None:
-        """Repeat the signal to what goes on as if it had not come: some code lets exceptions vanish."""
+    def _repeat(self, number: int) -> None:
+        """Send the signal again to what goes on as if it had not come: some code lets exceptions vanish."""
         while True:
             time.sleep(AGAIN)
             if self._over or self._interruption.abandoned:
@@ -309,39 +307,36 @@ class Cancellation:
 
     def _report_what_has_not_ended(self) -> None:
         """Report each item that has begun and whose end was never reported, because its process was killed."""
-        met = self._met()
-        for nodeid, begun in self._unended():
-            if begun.has_reported_failure:
+        interruption = self._interruption
+        met = {interruption.item: interruption.report} if interruption.report else {}
+        with suppress(HarnessError):
+            self._cut = read_cut(self._run.interrupted)
+            met |= read_interrupted(self._run.interrupted)
+        journal = Journal(self._run.records)
+        unended = dict(self._begun)
+        for nodeid, planned in self._planned.items():
+            if nodeid not in unended and nodeid not in self._crashed and journal.is_under_way(planned.id):
+                unknown = UnfinishedItem((nodeid.partition("::")[0], None, str(planned.id)))
+                unended[nodeid] = self._releasing.get(nodeid, unknown)
+        for nodeid, item in unended.items():
+            if item.has_reported_failure:
                 continue
-            seconds = time.monotonic() - begun.at
-            said = met.get(nodeid) or f"interrupted by {self._interruption.name} after {seconds:.1f} s"
-            error, last = reports_of_interrupted(nodeid, begun.location, begun.reports, said)
+            seconds = time.monotonic() - item.at
+            said = met.get(nodeid) or f"interrupted by {interruption.name} after {seconds:.1f} s"
+            error, last = reports_of_interrupted(nodeid, item, said)
             if error is not None:
                 self._config.hook.pytest_runtest_logreport(report=error)
-            planned = self._planned.get(nodeid)
-            if planned is not None:
-                result = _result(planned, begun)
-                last.__dict__["dogfood"] = result.to_json()
-                last.user_properties = properties_of(planned, result)
-            self._config.hook.pytest_runtest_logreport(report=last)
-
-    def _unended(self) -> list[tuple[str, UnfinishedItem]]:
-        known = dict(self._begun)
-        journal = Journal(self._run.records)
-        for nodeid, planned in self._planned.items():
-            if nodeid not in known and nodeid not in self._crashed and journal.is_under_way(planned.id):
-                known[nodeid] = self._releasing.get(nodeid) or UnfinishedItem(
-                    (nodeid.partition("::")[0], None, str(planned.id))
+            planned_item = self._planned.get(nodeid)
+            if planned_item is not None:
+                failed = any(one.failed and one.when == "call" for one in item.reports)
+                result = JourneyResult(
+                    id=planned_item.id,
+                    outcome=Outcome.FAILED if failed else Outcome.ERROR,
+                    chain=planned_item.chain,
+                    cause=None if failed else Cause(who=planned_item.id, why=INTERRUPTED),
                 )
-        return list(known.items())
-
-    def _met(self) -> dict[str, str]:
-        own = {self._interruption.item: self._interruption.report} if self._interruption.report else {}
-        try:
-            self._cut = read_cut(self._run.interrupted)
-            return {**own, **read_interrupted(self._run.interrupted)}
-        except HarnessError:
-            return own
+                carry_result(last, planned_item, result)
+            self._config.hook.pytest_runtest_logreport(report=last)
 
     def summary(self) -> Iterator[str]:
         """Yield what a person needs to know of a run that signals have ended; nothing if none has come."""
@@ -355,11 +350,21 @@ class Cancellation:
             yield "a second signal came: steps were killed, and nothing more was cleaned up or released"
 
 
-def _result(planned: PlannedJourney, begun: UnfinishedItem) -> JourneyResult:
-    failed = any(one.failed and one.when == "call" for one in begun.reports)
-    return JourneyResult(
-        id=planned.id,
-        outcome=Outcome.FAILED if failed else Outcome.ERROR,
-        chain=planned.chain,
-        cause=None if failed else Cause(who=planned.id, why=INTERRUPTED),
-    )
+def reports_of_interrupted(
+    nodeid: str, item: UnfinishedItem, said: str
+) -> tuple[pytest.TestReport | None, pytest.TestReport]:
+    """Report an item whose process was killed, after the reports that have come.
+
+    The second report ends the item. If neither an error nor a failure is known yet, one says what was interrupted: the
+    second if the item was being torn down, else the first, which is None otherwise.
+    """
+    known: dict[str, Any] = {}
+    if item.reports and hasattr(item.reports[-1], "node"):
+        known["node"] = item.reports[-1].node  # by which JUnit tells items of one name from each other
+    interrupted = {**known, INTERRUPTION_MARK: True}
+    if any(one.failed for one in item.reports):
+        return None, make_report(nodeid, item.location, **known)
+    if any(one.when in {"call", "teardown"} for one in item.reports):
+        return None, make_report(nodeid, item.location, said, **interrupted)
+    error = make_report(nodeid, item.location, said, when="setup", **interrupted)
+    return error, make_report(nodeid, item.location, **known)
