@@ -288,19 +288,19 @@ def _establishers_that_cannot_run_alone(graph: CapabilityGraph) -> Iterator[Diag
     required = {token for journey in graph.journeys.values() for token in graph.needed_by(journey)}
     for token in graph.establishers:
         members = [graph.journeys[member] for member in graph.establishing(token)]
-        if token in required and not graph.has_independent_provider(token) and not is_of_a_test(token):
-            alone = [one for one in members if not one.python and not graph.lacks_actor(one.id)]
-            if not alone:
-                why = "is a Python test" if members[0].python else "has a step without a command"
-                found = _warning(
-                    members[0].establishes[token],
-                    "cannot-run-alone",
-                    f"only {members[0].id!r} establishes {token!r}, and it {why}: it cannot be replayed "
-                    "for who needs the token in another selection",
-                    f"give {token!r} a 'provision:' under 'capabilities:'",
-                )
-                # Of a test that is how it is, and nobody's mistake; of a journey it can be helped.
-                yield replace(found, severity=Severity.INFO) if members[0].python else found
+        replayable = any(not one.python and not graph.lacks_actor(one.id) for one in members)
+        otherwise = is_of_a_test(token) or graph.has_independent_provider(token)
+        if token in required and not replayable and not otherwise:
+            why = "is a Python test" if members[0].python else "has a step without a command"
+            found = _warning(
+                members[0].establishes[token],
+                "cannot-run-alone",
+                f"only {members[0].id!r} establishes {token!r}, and it {why}: it cannot be replayed "
+                "for who needs the token in another selection",
+                f"give {token!r} a 'provision:' under 'capabilities:'",
+            )
+            # Of a test that is how it is, and no mistake; of a journey it can be helped.
+            yield replace(found, severity=Severity.INFO) if members[0].python else found
 
 
 def _journeys_that_cannot_run(graph: CapabilityGraph) -> Iterator[Diagnostic]:

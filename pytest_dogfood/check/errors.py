@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import combinations, pairwise
 
 from pytest_dogfood.diagnostics import Diagnostic, Location, did_you_mean, in_order_of_place
@@ -40,34 +40,31 @@ def diagnose(
     return in_order_of_place(found)
 
 
-def diagnose_ids(journeys: Iterable[Journey], capabilities: Iterable[Capability]) -> tuple[Diagnostic, ...]:
+def diagnose_ids(journeys: Sequence[Journey], capabilities: Sequence[Capability]) -> tuple[Diagnostic, ...]:
     """Find ids and definitions that stand twice in the project, which the graph itself could not hold."""
-    found: list[Diagnostic] = []
-    first: dict[str, Location] = {}
-    for journey in journeys:
-        taken = first.setdefault(journey.id, journey.location)
-        if taken != journey.location:
-            found.append(
-                Diagnostic(
-                    location=journey.location,
-                    code="duplicate-id",
-                    message=f"journey id {journey.id!r} is taken already, by {taken}",
-                    hint="journey ids are unique in the whole project: rename one of the two",
-                )
-            )
-    defined: dict[Token, Location] = {}
-    for capability in capabilities:
-        place = defined.setdefault(capability.token, capability.location)
-        if place != capability.location:
-            found.append(
-                Diagnostic(
-                    location=capability.location,
-                    code="duplicate-capability",
-                    message=f"capability {capability.token!r} is defined already, at {place}",
-                    hint="define it once, in a dogfood.yaml above both places if both need it",
-                )
-            )
-    return in_order_of_place(found)
+    first = {journey.id: journey.location for journey in reversed(journeys)}
+    defined = {capability.token: capability.location for capability in reversed(capabilities)}
+    ids = [
+        Diagnostic(
+            location=journey.location,
+            code="duplicate-id",
+            message=f"journey id {journey.id!r} is taken already, by {first[journey.id]}",
+            hint="journey ids are unique in the whole project: rename one of the two",
+        )
+        for journey in journeys
+        if journey.location != first[journey.id]
+    ]
+    definitions = [
+        Diagnostic(
+            location=capability.location,
+            code="duplicate-capability",
+            message=f"capability {capability.token!r} is defined already, at {defined[capability.token]}",
+            hint="define it once, in a dogfood.yaml above both places if both need it",
+        )
+        for capability in capabilities
+        if capability.location != defined[capability.token]
+    ]
+    return in_order_of_place([*ids, *definitions])
 
 
 def _outlived_without_need(graph: CapabilityGraph) -> Iterator[Diagnostic]:
@@ -188,16 +185,14 @@ def _shared_variables(graph: CapabilityGraph) -> Iterator[Diagnostic]:
         for name in graph.value_names(token):
             owners[variable_for(token, name)].add(token)
     clashes = {variable: tokens for variable, tokens in owners.items() if len(tokens) > 1}
-    if not clashes:
-        return
     users: list[tuple[str, Journey | Capability, tuple[Token, ...]]] = [
-        *((repr(one.id), one, graph.required_by(one)) for one in graph.journeys.values()),
-        *(
-            (f"the definition of {token!r}", one, (token, *graph.needs_of_provider(token)))
-            for token, one in graph.capabilities.items()
-        ),
+        (repr(one.id), one, graph.required_by(one)) for one in graph.journeys.values()
     ]
-    for name, user, required in users:
+    users += [
+        (f"the definition of {token!r}", one, (token, *graph.needs_of_provider(token)))
+        for token, one in graph.capabilities.items()
+    ]
+    for name, user, required in users if clashes else ():
         needed = graph.with_bases(required)
         for variable, tokens in clashes.items():
             both = [token for token in required if token in tokens]

@@ -94,16 +94,11 @@ Paint = Callable[[Severity, str], str]
 """Gives the text of a finding the colour of its severity."""
 
 
-def plain(_: Severity, text: str) -> str:
-    """Paint nothing."""
-    return text
-
-
-def in_words(report: Report, paint: Paint = plain) -> Iterator[str]:
+def in_words(report: Report, paint: Paint | None = None) -> Iterator[str]:
     """Write the report for people, findings first."""
     for found in report.findings:
         words = str(found) if found.severity is Severity.ERROR else f"{found.severity}: {found}"
-        yield paint(found.severity, words)
+        yield paint(found.severity, words) if paint else words
     if report.is_valid and report.outlook is not None:
         yield from _plan_in_words(report, report.outlook)
     counts = Counter(found.severity for found in report.findings)
@@ -147,23 +142,7 @@ def _plan_in_words(report: Report, outlook: Forecast) -> Iterator[str]:
 def to_json(report: Report) -> dict[str, Any]:
     """Return the report as JSON-safe values; see the reference for its fields."""
     journeys = report.plan.journeys
-    forecasted: dict[str, Any] | None = None
-    if report.is_valid and report.outlook is not None:
-        forecasted = {
-            "seconds_of_work": report.outlook.total,
-            "makespan": report.outlook.makespan,
-            "lower_bound": report.outlook.lower_bound,
-            "critical_path": {"seconds": report.critical_seconds, "journeys": list(report.critical_path)},
-            "slots": [
-                {
-                    "journey": journeys[slot.index].id,
-                    "worker": slot.worker,
-                    "start": slot.start,
-                    "end": slot.end,
-                }
-                for slot in report.outlook.slots
-            ],
-        }
+    outlook = report.outlook if report.is_valid else None
     return {
         "version": FORMAT_VERSION,
         "valid": report.is_valid,
@@ -198,7 +177,26 @@ def to_json(report: Report) -> dict[str, Any]:
             ],
             "others": list(report.others),
             "provision": msgspec.to_builtins(report.to_provision),
-            "forecast": forecasted,
+            "forecast": None
+            if outlook is None
+            else {
+                "seconds_of_work": outlook.total,
+                "makespan": outlook.makespan,
+                "lower_bound": outlook.lower_bound,
+                "critical_path": {
+                    "seconds": report.critical_seconds,
+                    "journeys": list(report.critical_path),
+                },
+                "slots": [
+                    {
+                        "journey": journeys[one.index].id,
+                        "worker": one.worker,
+                        "start": one.start,
+                        "end": one.end,
+                    }
+                    for one in outlook.slots
+                ],
+            },
         },
     }
 
@@ -214,7 +212,7 @@ def explanation(
     for token in graph.needed_by(journey):
         through = "" if token in direct else ", for the provider of something else it needs"
         yield f"  needs {token} ({graph.scope_of(token)}){through}"
-        yield f"      {_bringers(graph, token, planned)}"
+        yield f"      {_sources(graph, token, planned)}"
     for token in journey.establishes:
         users = [other.id for other in graph.journeys.values() if token in graph.needed_by(other)]
         yield f"  establishes {token} ({graph.scope_of(token)}) for {', '.join(users) or 'nothing'}"
@@ -243,7 +241,7 @@ def explanation_of_token(graph: CapabilityGraph, plan: Plan, token: Token) -> It
     yield f"{token} (token, scope {graph.scope_of(token)}; {where})"
     if capability is not None and capability.description:
         yield f"  description: {capability.description}"
-    yield f"  {_bringers(graph, token, {one.id for one in plan.journeys})}"
+    yield f"  {_sources(graph, token, {one.id for one in plan.journeys})}"
     needs = graph.needs_of_provider(token)
     if needs:
         yield f"  its provider needs: {', '.join(needs)}"
@@ -258,7 +256,7 @@ def explanation_of_token(graph: CapabilityGraph, plan: Plan, token: Token) -> It
             yield f"  needed by {journey.id} ({journey.location}){through}"
 
 
-def _bringers(graph: CapabilityGraph, token: Token, planned: Collection[JourneyId]) -> str:
+def _sources(graph: CapabilityGraph, token: Token, planned: Collection[JourneyId]) -> str:
     where = "once for the machine" if graph.scope_of(token) is Scope.MACHINE else "in its chain's state"
     provisioned = f"provisioned {provider_of(graph, token)}, {where}"
     establishers = ", ".join(member for member in graph.establishing(token) if member in planned)

@@ -133,7 +133,7 @@ def failures_that_are_ignored(
 
     `text_of` gives what a script says, empty where it cannot be read.
     """
-    told: set[tuple[str, str]] = set()
+    reported: set[tuple[str, str]] = set()
     journeys = [step for one in graph.journeys.values() for step in (*one.steps, *one.cleanup)]
     definitions = [step for one in graph.capabilities.values() for step in (*one.provision, *one.release)]
     for step in (*journeys, *definitions):
@@ -146,8 +146,8 @@ def failures_that_are_ignored(
                 words = shlex.split(step.shell)
             except ValueError:
                 continue  # it cannot be started, which is said elsewhere
-            if key not in told and _ignored_by(words, step.run) is not None:
-                told.add(key)
+            if key not in reported and _ignored_by(words, step.run) is not None:
+                reported.add(key)
                 yield _remark(
                     step.location,
                     f"the step goes on where a command fails, since `shell: {step.shell}` does",

@@ -14,8 +14,8 @@ from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Step, Token, variable_for
 
 _PREFIX = "DOGFOOD_"
-_SPOKEN_OF = re.compile(r"(?<!\\)\$(?:(DOGFOOD_\w+)|\{(DOGFOOD_\w+)\})", re.ASCII)
-_CARED_FOR = re.compile(r"(?:(?<![${\w])|(?<=\{)(?=\w+[^}\w]))(DOGFOOD_\w+)", re.ASCII)
+_USED = re.compile(r"(?<!\\)\$(?:(DOGFOOD_\w+)|\{(DOGFOOD_\w+)\})", re.ASCII)
+_SET = re.compile(r"(?:(?<![${\w])|(?<=\{)(?=\w+[^}\w]))(DOGFOOD_\w+)", re.ASCII)
 """The bare name, behind `export`, `read` or `for` or before `=`; and `${NAME:-word}` with its like."""
 _ALWAYS = tuple(
     f"{_PREFIX}{name}"
@@ -23,7 +23,7 @@ _ALWAYS = tuple(
 )
 _IN_A_DEFINITION = (f"{_PREFIX}TOKEN", f"{_PREFIX}INSTANCE")
 
-Givers = Mapping[str, AbstractSet[Token]]
+Owners = Mapping[str, AbstractSet[Token]]
 """Of each variable the tokens that have a value for it."""
 
 
@@ -48,26 +48,26 @@ def unknown_variables(graph: CapabilityGraph, environment: Collection[str] = ())
     In commands those count that look like ours; one that resembles none of ours may be the user's own. What `defaults:`
     sets counts where a step uses it. Under `expect:` every variable counts; `environment` names those of the run.
     """
-    givers: dict[str, set[Token]] = defaultdict(set)
+    owners: dict[str, set[Token]] = defaultdict(set)
     # Instances that nothing establishes, a provider provides.
     required = (token for journey in graph.journeys.values() for token in graph.needed_by(journey))
     for token in dict.fromkeys([*graph.tokens, *required]):
         for name in graph.value_names(token):
-            givers[variable_for(token, name)].add(token)
-    for user in _users(graph, givers):
-        told: set[str] = set()
+            owners[variable_for(token, name)].add(token)
+    for user in _users(graph, owners):
+        reported: set[str] = set()
         for step, variable, words in _unknown_in_commands(user):
-            if variable not in told and (hint := _cure(variable, user, givers, graph)):
-                told.add(variable)
+            if variable not in reported and (hint := _hint(variable, user, owners, graph)):
+                reported.add(variable)
                 yield _warning(step, f"{user.name} {words.replace('$VARIABLE', f'${variable}')}", hint)
         for step, variable in _unknown_in_expectations(user, environment):
             saved_by_python = any(
-                variable.startswith(variable_for(token, "")) and not _is_told(graph, token)
+                variable.startswith(variable_for(token, "")) and not _values_are_known(graph, token)
                 for token in user.tokens
             )
-            if variable not in told and not saved_by_python:
-                told.add(variable)
-                hint = _cure(variable, user, givers, graph) if variable.startswith(_PREFIX) else ""
+            if variable not in reported and not saved_by_python:
+                reported.add(variable)
+                hint = _hint(variable, user, owners, graph) if variable.startswith(_PREFIX) else ""
                 otherwise = "set it with `env:` or save it in an earlier step, or write $$ for a dollar sign"
                 message = (
                     f"{user.name} expects ${variable}, which is not set here: the step would be an error"
@@ -81,9 +81,9 @@ def _warning(step: Step, message: str, hint: str) -> Diagnostic:
     )
 
 
-def _users(graph: CapabilityGraph, givers: Givers) -> Iterator[_User]:
+def _users(graph: CapabilityGraph, owners: Owners) -> Iterator[_User]:
     def given_by(tokens: Collection[Token]) -> set[str]:
-        return {*_ALWAYS, *(name for name, owners in givers.items() if not owners.isdisjoint(tokens))}
+        return {*_ALWAYS, *(name for name, ours in owners.items() if not ours.isdisjoint(tokens))}
 
     for journey in graph.journeys.values():
         tokens = (*graph.needed_by(journey), *journey.establishes)
@@ -97,17 +97,16 @@ def _users(graph: CapabilityGraph, givers: Givers) -> Iterator[_User]:
         )
     for capability in graph.capabilities.values():
         tokens = graph.with_bases([capability.token])
-        steps = [*capability.provision, *capability.release]
-        if (found := capability.service) is not None:
-            service = Step(
-                location=found.location, run=found.run, env=found.env, own_env=found.own_env, cwd=found.cwd
-            )
-            steps.insert(0, service)
-        if capability.probe is not None:
-            steps.insert(0, capability.probe)
+        found = capability.service
+        service = (
+            Step(location=found.location, run=found.run, env=found.env, own_env=found.own_env, cwd=found.cwd)
+            if found
+            else None
+        )
+        steps = (capability.probe, service, *capability.provision, *capability.release)
         yield _User(
             name=f"the definition of {capability.token!r}",
-            steps=tuple(steps),
+            steps=tuple(filter(None, steps)),
             tokens=tokens,
             given={*given_by(tokens), *_IN_A_DEFINITION},
         )
@@ -121,12 +120,12 @@ def _unknown_in_commands(user: _User) -> Iterator[tuple[Step, str, str]]:
         for text, words in _texts_that_count(step, user.env)
         if _PREFIX in text
     ]
-    known = {*user.given, *(name for _, text, _ in texts for name in _CARED_FOR.findall(text))}
+    known = {*user.given, *(name for _, text, _ in texts for name in _SET.findall(text))}
     for step in user.steps if texts else ():
         known.update(step.env)
         known.update(saved.name for saved in step.save)
     for step, text, words in texts:
-        for plain, braced in _SPOKEN_OF.findall(text):
+        for plain, braced in _USED.findall(text):
             if (plain or braced) not in known:
                 yield step, plain or braced, words
 
@@ -173,28 +172,28 @@ def _unknown_in_expectations(user: _User, environment: Collection[str]) -> Itera
         known.update(one.name for one in step.save)
 
 
-def _is_told(graph: CapabilityGraph, token: Token) -> bool:
+def _values_are_known(graph: CapabilityGraph, token: Token) -> bool:
     """Return whether the files tell all values of a token: what Python saves is not known from outside."""
     members = graph.establishing(token)
     python = token in graph.fixtures or any(graph.journeys[member].python for member in members)
     return not python and (bool(members) or graph.has_own_provider(token))
 
 
-def _cure(variable: str, user: _User, givers: Givers, graph: CapabilityGraph) -> str:
+def _hint(variable: str, user: _User, owners: Owners, graph: CapabilityGraph) -> str:
     """Return what to do; nothing where the variable is none of ours, as far as one can tell."""
-    if variable in givers:
-        token = min(givers[variable])
+    if variable in owners:
+        token = min(owners[variable])
         return f"it is a value of {token!r}: add that to 'requires:'"
     values = (variable_for(token, name) for token in user.tokens for name in graph.value_names(token))
-    said = variable.removeprefix(_PREFIX)
+    bare = variable.removeprefix(_PREFIX)
     known = [name.removeprefix(_PREFIX) for name in (*_ALWAYS, *values)]
     # A slip changes a letter or two; what is much longer is another name.
-    alike = [name for name in known if abs(len(name) - len(said)) <= 1]
-    if near := nearest(said, alike, likeness=0.7):
+    alike = [name for name in known if abs(len(name) - len(bare)) <= 1]
+    if near := nearest(bare, alike, likeness=0.7):
         return f"did you mean ${_PREFIX}{near}?"
     for token in user.tokens:
         prefix = variable_for(token, "")
-        if variable.startswith(prefix) and _is_told(graph, token):
+        if variable.startswith(prefix) and _values_are_known(graph, token):
             name = variable.removeprefix(prefix).lower()
             return f"let what establishes {token!r} save a value {name!r}"
     return ""

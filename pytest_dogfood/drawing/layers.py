@@ -56,7 +56,7 @@ class Item(Struct, frozen=True, kw_only=True):
         return not self.width
 
 
-class Ladder(Struct, frozen=True, kw_only=True):
+class LayeredGraph(Struct, frozen=True, kw_only=True):
     """Items with lines between neighbouring rows only. `paths` gives the items that a connection goes through.
 
     `bands` maps each band to its first and last row.
@@ -75,7 +75,7 @@ def row_limit(boxes: int) -> int:
     return max(6, ceil(sqrt(1.2 * boxes)))
 
 
-def ladder_of(boxes: Sequence[Box], joints: Sequence[Joint]) -> Ladder:
+def layered_graph(boxes: Sequence[Box], joints: Sequence[Joint]) -> LayeredGraph:
     """Place boxes and joints in rows, with points wherever a connection passes a row."""
     layers, ranges = in_layers(boxes, joints)
     items = {box.key: Item(row=2 * layers[box.key] + 1, width=box.width, height=box.height) for box in boxes}
@@ -100,7 +100,7 @@ def ladder_of(boxes: Sequence[Box], joints: Sequence[Joint]) -> Ladder:
     rows: list[list[str]] = [[] for _ in range(max((last for _, last in bands.values()), default=-1) + 1)]
     for key, item in items.items():
         rows[item.row].append(key)
-    return Ladder(
+    return LayeredGraph(
         items=items,
         rows=tuple(map(tuple, rows)),
         above={key: tuple(above[key]) for key in items},
@@ -206,17 +206,17 @@ Rows = list[list[str]]
 _SWEEPS = 24
 
 
-def minimise_crossings(ladder: Ladder) -> tuple[tuple[str, ...], ...]:
+def minimise_crossings(graph: LayeredGraph) -> tuple[tuple[str, ...], ...]:
     """Order every row by barycentre sweeps and by exchanging neighbours; the best order that was met wins."""
-    rows = _first_order(ladder)
+    rows = _first_order(graph)
     best = [list(row) for row in rows]
-    fewest = crossings(best, ladder.below)
+    fewest = crossings(best, graph.below)
     for sweep in range(_SWEEPS):
         if not fewest:
             break
-        _sweep(rows, ladder, downward=sweep % 2 == 0)
-        _exchange_neighbours(rows, ladder)
-        now = crossings(rows, ladder.below)
+        _sweep(rows, graph, downward=sweep % 2 == 0)
+        _exchange_neighbours(rows, graph)
+        now = crossings(rows, graph.below)
         if now < fewest:
             fewest = now
             best = [list(row) for row in rows]
@@ -237,23 +237,23 @@ def crossings(rows: Iterable[Sequence[str]], below: Mapping[str, Sequence[str]])
     return count
 
 
-def _first_order(ladder: Ladder) -> Rows:
+def _first_order(graph: LayeredGraph) -> Rows:
     """Walk from each item at the top to all that hangs from it, so that what belongs together begins together."""
-    rows: Rows = [[] for _ in ladder.rows]
+    rows: Rows = [[] for _ in graph.rows]
     seen: set[str] = set()
-    waiting = [key for row in reversed(ladder.rows) for key in reversed(row)]
+    waiting = [key for row in reversed(graph.rows) for key in reversed(row)]
     while waiting:
         key = waiting.pop()
         if key not in seen:
             seen.add(key)
-            rows[ladder.items[key].row].append(key)
-            waiting += reversed(ladder.below[key])
+            rows[graph.items[key].row].append(key)
+            waiting += reversed(graph.below[key])
     return rows
 
 
-def _sweep(rows: Rows, ladder: Ladder, *, downward: bool) -> None:
+def _sweep(rows: Rows, graph: LayeredGraph, *, downward: bool) -> None:
     """Sort each row by the mean places of what its items are tied to in the row before."""
-    neighbours = ladder.above if downward else ladder.below
+    neighbours = graph.above if downward else graph.below
     for fixed, row in pairwise(rows if downward else reversed(rows)):
         # Places from 0 to 1, so that rows of different length can be compared.
         place = {key: (number + 0.5) / len(fixed) for number, key in enumerate(fixed)}
@@ -262,14 +262,14 @@ def _sweep(rows: Rows, ladder: Ladder, *, downward: bool) -> None:
         row.sort(key=lambda key: sum(ends[key]) / len(ends[key]))
 
 
-def _exchange_neighbours(rows: Rows, ladder: Ladder) -> None:
+def _exchange_neighbours(rows: Rows, graph: LayeredGraph) -> None:
     improved = True
     while improved:
         improved = False
         for number, row in enumerate(rows):
             sides = [
                 ({key: place for place, key in enumerate(rows[other])}, neighbours)
-                for other, neighbours in ((number - 1, ladder.above), (number + 1, ladder.below))
+                for other, neighbours in ((number - 1, graph.above), (number + 1, graph.below))
                 if 0 <= other < len(rows)
             ]
             ends = {

@@ -14,7 +14,7 @@ from itertools import accumulate, pairwise
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pytest_dogfood.drawing.layers import Box, Ends, Joint, Ladder, ladder_of, minimise_crossings
+from pytest_dogfood.drawing.layers import Box, Ends, Joint, LayeredGraph, layered_graph, minimise_crossings
 
 Rows = Sequence[Sequence[str]]
 
@@ -24,43 +24,43 @@ _GAP_OF_POINTS = 13.0
 _TO_THE_MIDDLE = 0.01
 
 
-def assign_x(ladder: Ladder, rows: Rows) -> dict[str, float]:
+def assign_x(graph: LayeredGraph, rows: Rows) -> dict[str, float]:
     """Return the centre of every item, the leftmost edge being 0. `rows` holds the items in their order."""
     centres: dict[str, float] = {}
     for row in filter(None, rows):
-        offsets = _offsets(ladder, row)
+        offsets = _offsets(graph, row)
         centres |= {key: offset - offsets[-1] / 2 for key, offset in zip(row, offsets, strict=True)}
     for sweep in range(_SWEEPS):
         for row in rows if sweep % 2 == 0 else reversed(rows):
-            _relax(ladder, row, centres)
-    _put_upright(ladder, rows, centres)
-    left = min((x - ladder.items[key].width / 2 for key, x in centres.items()), default=0.0)
+            _relax(graph, row, centres)
+    _straighten_long_lines(graph, rows, centres)
+    left = min((x - graph.items[key].width / 2 for key, x in centres.items()), default=0.0)
     return {key: x - left for key, x in centres.items()}
 
 
-def separation(ladder: Ladder, left: str, right: str) -> float:
+def separation(graph: LayeredGraph, left: str, right: str) -> float:
     """Return the least distance between the centres of two items that stand side by side."""
-    one, other = ladder.items[left], ladder.items[right]
+    one, other = graph.items[left], graph.items[right]
     gap = _GAP_OF_POINTS if one.is_point or other.is_point else _GAP
     return (one.width + other.width) / 2 + gap
 
 
-def _offsets(ladder: Ladder, row: Sequence[str]) -> list[float]:
+def _offsets(graph: LayeredGraph, row: Sequence[str]) -> list[float]:
     """Return the centres of a row that is packed as closely as may be, from 0."""
-    apart = (separation(ladder, one, other) for one, other in pairwise(row))
+    apart = (separation(graph, one, other) for one, other in pairwise(row))
     return list(accumulate(apart, initial=0.0))[: len(row)]
 
 
-def _relax(ladder: Ladder, row: Sequence[str], centres: dict[str, float]) -> None:
+def _relax(graph: LayeredGraph, row: Sequence[str], centres: dict[str, float]) -> None:
     """Put the items of a row where their springs hold them, as near as they allow each other."""
-    offsets = _offsets(ladder, row)
+    offsets = _offsets(graph, row)
     wished: list[float] = []
     weights: list[float] = []
     for key, offset in zip(row, offsets, strict=True):
         total, weight = 0.0, _TO_THE_MIDDLE
-        for other in (*ladder.above[key], *ladder.below[key]):
+        for other in (*graph.above[key], *graph.below[key]):
             # Stronger between points, so that long lines are straight.
-            strength = (1.0, 2.0, 8.0)[ladder.items[key].is_point + ladder.items[other].is_point]
+            strength = (1.0, 2.0, 8.0)[graph.items[key].is_point + graph.items[other].is_point]
             total += strength * centres[other]
             weight += strength
         wished.append(total / weight - offset)
@@ -82,7 +82,7 @@ def _without_decrease(wished: Sequence[float], weights: Sequence[float]) -> list
     return [value for value, _, size in pools for _ in range(size)]
 
 
-def _put_upright(ladder: Ladder, rows: Rows, centres: dict[str, float]) -> None:
+def _straighten_long_lines(graph: LayeredGraph, rows: Rows, centres: dict[str, float]) -> None:
     """Give the points of a long line one and the same place as far as the room beside them reaches."""
     beside = {
         key: (left, right)
@@ -93,11 +93,11 @@ def _put_upright(ladder: Ladder, rows: Rows, centres: dict[str, float]) -> None:
     def room(key: str) -> tuple[float, float]:
         left, right = beside[key]
         return (
-            centres[left] + separation(ladder, left, key) if left else float("-inf"),
-            centres[right] - separation(ladder, key, right) if right else float("inf"),
+            centres[left] + separation(graph, left, key) if left else float("-inf"),
+            centres[right] - separation(graph, key, right) if right else float("inf"),
         )
 
-    for waiting in _long_lines(ladder, rows):
+    for waiting in _long_lines(graph, rows):
         while waiting:
             run = [waiting.pop(0)]
             low, high = room(run[0])
@@ -111,15 +111,15 @@ def _put_upright(ladder: Ladder, rows: Rows, centres: dict[str, float]) -> None:
             centres.update(dict.fromkeys(run, min(max(middle, low), high)))
 
 
-def _long_lines(ladder: Ladder, rows: Rows) -> Iterator[list[str]]:
+def _long_lines(graph: LayeredGraph, rows: Rows) -> Iterator[list[str]]:
     def points(keys: Sequence[str]) -> list[str]:
-        return [key for key in keys if ladder.items[key].is_point]
+        return [key for key in keys if graph.items[key].is_point]
 
     for row in rows:
         for key in points(row):
-            if not points(ladder.above[key]):
+            if not points(graph.above[key]):
                 line = [key]
-                while following := points(ladder.below[line[-1]]):
+                while following := points(graph.below[line[-1]]):
                     line.append(following[0])
                 if len(line) > 1:
                     yield line
@@ -171,15 +171,15 @@ class Layout(Struct, frozen=True, kw_only=True):
 
 def lay_out(boxes: Sequence[Box], joints: Sequence[Joint]) -> Layout:
     """Place boxes and joints; the same input gives the same layout. ValueError if there is a circle."""
-    whole = ladder_of(boxes, joints)
+    whole = layered_graph(boxes, joints)
     ends = {key for joint in joints for key in (*joint.sources, *joint.targets)}
     loose = {box.key for box in boxes} - ends
-    ladder = replace(
+    graph = replace(
         whole,
         items={key: item for key, item in whole.items.items() if key not in loose},
         rows=tuple(tuple(key for key in row if key not in loose) for row in whole.rows),
     )
-    centres = assign_x(ladder, minimise_crossings(ladder))
+    centres = assign_x(graph, minimise_crossings(graph))
     _put_beside(whole, centres)
     tops, heights, bands = _levels(whole, centres)
     places: dict[str, Place] = {}
@@ -209,13 +209,13 @@ def lay_out(boxes: Sequence[Box], joints: Sequence[Joint]) -> Layout:
     )
 
 
-def _put_beside(ladder: Ladder, centres: dict[str, float]) -> None:
+def _put_beside(graph: LayeredGraph, centres: dict[str, float]) -> None:
     """Put what has no centre yet, since it is tied to nothing, into the first gap of its row, or behind the last."""
     taken: dict[int, list[tuple[float, float]]] = defaultdict(list)
     for key, x in centres.items():
-        item = ladder.items[key]
+        item = graph.items[key]
         taken[item.row].append((x - item.width / 2, x + item.width / 2))
-    for key, item in ladder.items.items():
+    for key, item in graph.items.items():
         if key not in centres:
             x = 0.0
             for left, right in sorted(taken[item.row]):
@@ -227,22 +227,22 @@ def _put_beside(ladder: Ladder, centres: dict[str, float]) -> None:
 
 
 def _levels(
-    ladder: Ladder, centres: Mapping[str, float]
+    graph: LayeredGraph, centres: Mapping[str, float]
 ) -> tuple[list[float], list[float], dict[int, tuple[float, float]]]:
     """Return the top and the height of each row, and top and bottom of each band."""
-    first = {rows[0]: band for band, rows in ladder.bands.items()}
-    last = {rows[1]: band for band, rows in ladder.bands.items()}
+    first = {rows[0]: band for band, rows in graph.bands.items()}
+    last = {rows[1]: band for band, rows in graph.bands.items()}
     tops: list[float] = []
     heights: list[float] = []
     bands: dict[int, tuple[float, float]] = {}
     y = 0.0
     top_of_band = 0.0
-    for number, row in enumerate(ladder.rows):
+    for number, row in enumerate(graph.rows):
         if number in first:
             top_of_band = y
             y += _BAND_HEAD
         tops.append(y)
-        heights.append(max((ladder.items[key].height for key in row), default=0.0))
+        heights.append(max((graph.items[key].height for key in row), default=0.0))
         y += heights[-1]
         if number in last:
             y += _BAND_FOOT
@@ -250,6 +250,6 @@ def _levels(
             y += _BAND_GAP
         else:
             # More room where lines go far to the side, or they would be flat and hard to follow.
-            shifts = [abs(centres[key] - centres[other]) for key in row for other in ladder.below[key]]
+            shifts = [abs(centres[key] - centres[other]) for key in row for other in graph.below[key]]
             y += min(_MOST_GAP, _LEAST_GAP + 0.06 * max(shifts, default=0.0)) if row else 0.0
     return tops, heights, bands

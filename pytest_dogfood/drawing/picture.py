@@ -77,7 +77,7 @@ class Link(Struct, frozen=True, kw_only=True):
 
 
 class Chain(Struct, frozen=True, kw_only=True):
-    """Journeys that share one state. `label` is short, and empty for a journey that shares with nobody."""
+    """Journeys that share one state. `label` is short, and empty for a journey that shares with no other."""
 
     id: ChainId
     label: str
@@ -235,7 +235,7 @@ def _links(graph: CapabilityGraph, provided: Mapping[Token, NodeKey]) -> Iterato
 def _requirements(
     graph: CapabilityGraph, provided: Mapping[Token, NodeKey], user: NodeKey, tokens: Sequence[Token]
 ) -> Iterator[Link]:
-    passed: dict[tuple[NodeKey, Scope], list[Token]] = defaultdict(list)
+    tokens_of: dict[tuple[NodeKey, Scope], list[Token]] = defaultdict(list)
     waiting = list(reversed(tokens))
     seen: set[Token] = set()
     while waiting:
@@ -250,13 +250,13 @@ def _requirements(
             waiting.extend(reversed(graph.needs_of_provider(token)))
         for source in sources:
             if source != user:
-                passed[source, graph.scope_of(token)].append(token)
-    for (source, scope), names in passed.items():
+                tokens_of[source, graph.scope_of(token)].append(token)
+    for (source, scope), names in tokens_of.items():
         yield Link(source=source, target=user, tokens=tuple(names), scope=scope)
 
 
 def _destructions(graph: CapabilityGraph, journey: Journey) -> Iterator[Link]:
-    """Yield links from those for whom the journey leaves alone what it destroys, until they are through."""
+    """Yield links from the journeys that must be through before what this one destroys may go."""
     if not journey.invalidates:
         return
     others = graph.prerequisites[journey.id]

@@ -49,12 +49,12 @@ def labels_of(picture: Picture) -> tuple[Label, ...]:
         sources[tuple(found), kind, scope, tokens].append(source)
     providers = {provider.key for provider in picture.providers}
     labels: list[Label] = []
-    for (users, kind, scope, tokens), bringers in sources.items():
-        lines = () if providers.issuperset(bringers) else _label_lines(tokens, kind)
+    for (users, kind, scope, tokens), origins in sources.items():
+        lines = () if providers.issuperset(origins) else _label_lines(tokens, kind)
         labels.append(
             Label(
                 key=f"\n{len(labels)}",  # no key of a node begins like this
-                sources=tuple(bringers),
+                sources=tuple(origins),
                 targets=users,
                 width=max((text_width(line, TOKEN_SIZE) + 14 for line in lines), default=0.0),
                 height=LINE_HEIGHT * len(lines) + (4 if lines else 0),
@@ -170,8 +170,8 @@ def summary(picture: Picture) -> str:
     journeys = {node.key for node in picture.journeys}
     path = [key for key in picture.critical_path if key in journeys]
     if path:
-        whose = "On the critical path of the project" if picture.focus else "Critical path"
-        text += f" {whose}, {picture.critical_seconds:.1f} s: {' → '.join(path)}."
+        where = "On the critical path of the project" if picture.focus else "Critical path"
+        text += f" {where}, {picture.critical_seconds:.1f} s: {' → '.join(path)}."
     return text
 
 
@@ -216,7 +216,7 @@ def links_by_node(picture: Picture) -> Mapping[NodeKey, list[Link]]:
 
 
 def needs_and_gives(links: Iterable[Link], key: NodeKey) -> Iterator[str]:
-    """Yield what a node has from whom and what it gives to whom, as far as these links tell."""
+    """Yield what a node needs from which others and gives to which, as far as these links tell."""
     needed: dict[str, list[str]] = {}
     given: dict[str, list[str]] = {}
     for link in links:

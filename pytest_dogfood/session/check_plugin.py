@@ -13,7 +13,7 @@ import pytest
 from msgspec import Struct
 
 from pytest_dogfood.check.advice import advise, collapsed_chains
-from pytest_dogfood.check.report import Paint, Report, in_words, plain, report_on, to_json
+from pytest_dogfood.check.report import Paint, Report, in_words, report_on, to_json
 from pytest_dogfood.check.shell import failures_that_are_ignored
 from pytest_dogfood.collection.discovery import collector_paused
 from pytest_dogfood.collection.selection import Selection
@@ -167,7 +167,7 @@ class CheckPlugin:
                 terminalreporter.write_line(line)
 
 
-def shown(report: Report, shape: CheckFormat, paint: Paint = plain) -> Iterator[str]:
+def shown(report: Report, shape: CheckFormat, paint: Paint | None = None) -> Iterator[str]:
     """Yield the lines of a report in the format that was asked for."""
     if shape is CheckFormat.JSON:
         yield json.dumps(to_json(report), indent=2)

@@ -11,7 +11,7 @@ from pytest_dogfood.drawing.layers import (
     Joint,
     crossings,
     in_layers,
-    ladder_of,
+    layered_graph,
     minimise_crossings,
     row_limit,
 )
@@ -149,22 +149,22 @@ def test_the_same_boxes_give_the_same_layout(scene: Scene) -> None:
 @LAW
 @given(SCENES)
 def test_ordering_never_adds_crossings(scene: Scene) -> None:
-    ladder = ladder_of(*scene)
-    rows = minimise_crossings(ladder)
-    assert crossings(rows, ladder.below) <= crossings(ladder.rows, ladder.below)
-    assert [sorted(row) for row in rows] == [sorted(row) for row in ladder.rows]
+    graph = layered_graph(*scene)
+    rows = minimise_crossings(graph)
+    assert crossings(rows, graph.below) <= crossings(graph.rows, graph.below)
+    assert [sorted(row) for row in rows] == [sorted(row) for row in graph.rows]
 
 
 @LAW
 @given(SCENES)
 def test_a_long_line_bends_only_where_something_is_in_its_way(scene: Scene) -> None:
-    ladder = ladder_of(*scene)
-    rows = minimise_crossings(ladder)
-    centres = assign_x(ladder, rows)
-    for path in ladder.paths.values():
-        points = [key for key in path if ladder.items[key].is_point]
+    graph = layered_graph(*scene)
+    rows = minimise_crossings(graph)
+    centres = assign_x(graph, rows)
+    for path in graph.paths.values():
+        points = [key for key in path if graph.items[key].is_point]
         bends = sum(abs(centres[one] - centres[other]) > 0.01 for one, other in pairwise(points))
-        assert bends == 0 or any(len(rows[ladder.items[key].row]) > 1 for key in points)
+        assert bends == 0 or any(len(rows[graph.items[key].row]) > 1 for key in points)
 
 
 def row_of(layout: Layout, *keys: str) -> list[float]:
@@ -199,9 +199,9 @@ def test_two_lines_that_would_cross_are_untangled() -> None:
         Joint(key="\n1", sources=("a",), targets=("d",), width=40, height=18),
         Joint(key="\n2", sources=("b",), targets=("c",), width=40, height=18),
     ]
-    ladder = ladder_of(boxes, joints)
-    assert crossings(ladder.rows, ladder.below) == 1
-    assert crossings(minimise_crossings(ladder), ladder.below) == 0
+    graph = layered_graph(boxes, joints)
+    assert crossings(graph.rows, graph.below) == 1
+    assert crossings(minimise_crossings(graph), graph.below) == 0
 
 
 def test_a_floating_box_stands_right_above_the_first_that_depends_on_it() -> None:
