@@ -82,7 +82,11 @@ class Command:
         given: object = self.run
         if not isinstance(given, str) or not given.strip():
             raise ValueError(f"a command is text for a shell, not {self.run!r}")
-        if "\0" in self.run or not _is_utf8(self.run) or len(self.run.encode()) > LONGEST_COMMAND:
+        try:
+            fits = "\0" not in self.run and len(self.run.encode()) <= LONGEST_COMMAND
+        except UnicodeEncodeError:  # JSON may hold one half of a pair of surrogates
+            fits = False
+        if not fits:
             raise ValueError(
                 f"a command has no NUL, no half of a character, and at most {LONGEST_COMMAND} bytes"
             )
@@ -104,7 +108,7 @@ class ActorError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Performed:
-    """The answer of who works a graphical interface: what was done there already, and what was seen."""
+    """The answer of what works a graphical interface: what was done there already, and what was seen."""
 
     what: str
     exit: int = 0
@@ -140,15 +144,6 @@ def _require_types(answer: object, **types: type | tuple[type, ...]) -> None:
             one = wanted if isinstance(wanted, type) else wanted[-1]
             kind = type(answer).__name__
             raise ValueError(f"{name!r} of a {kind} is of type {one.__name__}, not {value!r:.80}")  # noqa: TRY004 - as for other answers
-
-
-def _is_utf8(text: str) -> bool:
-    """Return whether it can be written as UTF-8: JSON may hold one half of a pair of surrogates."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def brief_of_step(step: Step, number: int, total: int) -> StepBrief:
@@ -216,7 +211,7 @@ def read_answer(line: bytes) -> Answer:
 
 
 class _TwiceError(ValueError):
-    """An object has a key twice, so nobody knows which of its values is meant."""
+    """An object has a key twice, so it is unknown which of its values is meant."""
 
 
 def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -66,6 +66,10 @@ class HarnessError(Exception):
     why = ""
 
 
+class NoActor(Exception):  # noqa: N818 - a reason to skip
+    """A step has no command, and there is no actor to decide one."""
+
+
 class UnansweredProbeError(HarnessError):
     """A journey passed, and probes of what it establishes could not be run."""
 

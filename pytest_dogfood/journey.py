@@ -251,6 +251,15 @@ class Journey(Struct, frozen=True, kw_only=True):
         return any(step.run is None for step in self.steps)
 
     @property
+    def no_actor_reason(self) -> str:
+        """Which step has no command, and that no actor decides one; for people."""
+        number, step = next((number, step) for number, step in enumerate(self.steps, 1) if step.run is None)
+        reason = f"no actor: step {number} of {len(self.steps)} has no command ({step.location})"
+        if self.is_gui:
+            return f"{reason}, and no plugin implements pytest_dogfood_gui_action for 'modality: gui'"
+        return f"{reason}; --dogfood-actor names one"
+
+    @property
     def is_gui(self) -> bool:
         """Whether the user works a graphical interface, which no command does."""
         return self.modality.lower() == "gui"

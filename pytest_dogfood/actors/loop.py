@@ -20,7 +20,7 @@ from pytest_dogfood.actor_protocol import (
     free_text,
 )
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.execution.expectations import Mismatch, Observation, compare, saved_values
+from pytest_dogfood.execution.expectations import Mismatch, Observation, Stream, compare, saved_values
 from pytest_dogfood.execution.runner import (
     Deadline,
     Ending,
@@ -29,7 +29,7 @@ from pytest_dogfood.execution.runner import (
     StepsResult,
 )
 from pytest_dogfood.fileformat.expected_text import TooSlow, search
-from pytest_dogfood.journey import Journey, Step
+from pytest_dogfood.journey import Step
 
 
 class DoneAction(Struct, frozen=True, kw_only=True):
@@ -60,51 +60,19 @@ def graded_action(step: Step, own: Sequence[DoneAction], earlier: Sequence[DoneA
     That is the last of its `own` whose command matches `expect_cmd_re`, else the last of them. If it has none, an
     `earlier` one that matches is credited to it. Raises HarnessError if the search for that takes too long.
     """
-    matching = _matching(step, own)
-    if own:
-        return (matching or own)[-1]
-    return next(reversed(_matching(step, earlier)), None)
-
-
-def _matching(step: Step, done_actions: Sequence[DoneAction]) -> Sequence[DoneAction]:
-    if not step.expect_cmd_re:
-        return ()
-    by_the_actor = [done_action for done_action in done_actions if done_action.shown.by == "actor"]
-    try:
-        return [
-            done_action
-            for done_action in by_the_actor
-            if search(step.expect_cmd_re, done_action.command, seconds=done_action.seen.left)
-        ]
-    except TooSlow as error:
-        message = (
-            f"{step.location}: expect_cmd_re {step.expect_cmd_re!r} takes too long on a command of the actor"
-        )
-        raise HarnessError(message) from error
-
-
-def never_reached(ended: Ending) -> tuple[Mismatch, ...]:
-    return (Mismatch("never reached", "an action of the actor", f"none: {ended}"),)
-
-
-def mismatches_of_verdict(step: Step, verdict: Verdict | None) -> tuple[Mismatch, ...]:
-    """Return what a judge's verdict says is not as expected."""
-    if verdict is None or verdict.passed:
-        return ()
-    return (Mismatch("judge", free_text(step), verdict.why or "not what was expected"),)
-
-
-class NoActor(Exception):  # noqa: N818 - a reason to skip
-    """A step has no command, and there is no actor to decide one."""
-
-
-def no_actor_reason(journey: Journey) -> str:
-    """Return which step has no command, and that no actor decides one."""
-    number, step = next((number, step) for number, step in enumerate(journey.steps, 1) if step.run is None)
-    reason = f"no actor: step {number} of {len(journey.steps)} has no command ({step.location})"
-    if journey.is_gui:
-        return f"{reason}, and no plugin implements pytest_dogfood_gui_action for 'modality: gui'"
-    return f"{reason}; --dogfood-actor names one"
+    matching: list[DoneAction] = []
+    if step.expect_cmd_re:
+        try:
+            matching = [
+                one
+                for one in own or earlier
+                if one.shown.by == "actor" and search(step.expect_cmd_re, one.command, seconds=one.seen.left)
+            ]
+        except TooSlow as error:
+            raise HarnessError(
+                f"{step.location}: expect_cmd_re {step.expect_cmd_re!r} takes too long on a command of the actor"
+            ) from error
+    return next(reversed(matching or own), None)
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -115,7 +83,7 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 
 class StepSession(Protocol):
-    """Who decides, does, judges and keeps the books in one journey; every method may raise HarnessError."""
+    """What decides, does and judges in one journey, and keeps the books; every method may raise HarnessError."""
 
     @property
     def limits(self) -> Limits: ...
@@ -125,10 +93,8 @@ class StepSession(Protocol):
 
     def next(self, actions: Sequence[Action]) -> Answer: ...
 
-    def do(self, command: str, *, limit: float | None) -> Observation: ...
-
-    def see(self, performed: Performed) -> Observation:
-        """Take what somebody has done and seen by other means than a command."""
+    def do(self, answer: Command | Performed, *, limit: float | None) -> Observation:
+        """Run a command, or take in what was done and seen by other means."""
 
     def looking_from_home(self, seen: Observation) -> Observation:
         """Return the same observation with files looked for where the step is at home."""
@@ -144,11 +110,11 @@ class StepSession(Protocol):
 
 
 class ActorLoop:
-    """An actor's part in the steps of one journey; knows all that has been done so far, by whomever."""
+    """An actor's part in the steps of one journey; knows all that has been done so far, whatever did it."""
 
-    def __init__(self, steps: Sequence[Step], actor_session: StepSession) -> None:
+    def __init__(self, steps: Sequence[Step], session: StepSession) -> None:
         self._steps = steps
-        self._actor_session = actor_session
+        self._session = session
         self._decides = deciding_steps(steps)
         self._done_actions: list[DoneAction] = []
         self._actions = 0
@@ -157,42 +123,44 @@ class ActorLoop:
     def observed(self, result: StepResult) -> None:
         """Take note of a step that the journey file itself gave a command for."""
         if result.seen is not None:
-            shown = self._actor_session.tell(result.number, result.step.command, result.seen, by="journey")
+            shown = self._session.tell(result.number, result.step.command, result.seen, by="journey")
             self._known.append(shown)
 
     def act(self, number: int, done: StepsResult, deadline: Deadline) -> StepResult:
         """Let the actor do a step, and grade it; what it saves becomes a value for the steps after it."""
-        step = self._steps[number - 1]
-        first = len(self._done_actions)
-        self._actor_session.begin(step, number, variables=done.values)
+        step, first = self._steps[number - 1], len(self._done_actions)
+        self._session.begin(step, number, variables=done.values)
         ended = self._play(step, number, deadline)
         own, earlier = self._done_actions[first:], self._done_actions[:first]
-        done_action = graded_action(step, own, earlier)
-        seen = None if done_action is None else self._actor_session.looking_from_home(done_action.seen)
-        if seen is not None:
-            wrong, saved, withheld = compare(step, seen)
+        graded = graded_action(step, own, earlier)
+        seen, withheld, verdict, unjudged = None, frozenset[Stream](), None, False
+        if graded is None:
+            wrong: tuple[Mismatch, ...] = (
+                Mismatch("never reached", "an action of the actor", f"none: {ended}"),
+            )
         else:
-            wrong, saved, withheld = never_reached(ended), (), frozenset()
-        for one in saved:
-            done.keep(one)
-        verdict: Verdict | None = None
-        to_judge = done_action is not None and not wrong and bool(free_text(step))
-        if to_judge:
-            verdict = self._actor_session.judge([one.shown for one in own or filter(None, (done_action,))])
-            wrong = mismatches_of_verdict(step, verdict)
+            seen = self._session.looking_from_home(graded.seen)
+            wrong, saved, withheld = compare(step, seen)
+            for one in saved:
+                done.keep(one)
+            if not wrong and (wanted := free_text(step)):
+                verdict = self._session.judge([one.shown for one in own or (graded,)])
+                unjudged = verdict is None
+                if verdict is not None and not verdict.passed:
+                    wrong = (Mismatch("judge", wanted, verdict.why or "not what was expected"),)
         grade = Grade(
             ended=ended,
             decisive=self._decides[number - 1],
             actions=len(own),
-            graded=None if done_action is None else done_action.shown,
-            credited=done_action is not None and not own,
+            graded=None if graded is None else graded.shown,
+            credited=graded is not None and not own,
             wrong=wrong,
             verdict=verdict,
-            unjudged=to_judge and verdict is None,
+            unjudged=unjudged,
         )
-        self._actor_session.note_grade(number, grade)
+        self._session.note_grade(number, grade)
         return StepResult(
-            step=step if done_action is None else replace(step, run=done_action.command),
+            step=step if graded is None else replace(step, run=graded.command),
             number=number,
             total=len(self._steps),
             wrong=wrong if grade.decisive else (),
@@ -208,14 +176,15 @@ class ActorLoop:
 
     def _play(self, step: Step, number: int, deadline: Deadline) -> Ending:
         """Ask and do, until there is an end."""
-        limits, last = self._actor_session.limits, None
+        limits, last = self._session.limits, None
+        secret = tuple(save for save in step.save if save.secret)
         for _ in range(limits.turns):
             if self._actions >= limits.actions:
                 return Ending.ACTIONS
             if deadline.left() <= 0:
                 return Ending.TIME
             with deadline.paused():
-                answer = self._actor_session.next(self._known)
+                answer = self._session.next(self._known)
             if isinstance(answer, Done):
                 return Ending.DONE
             if isinstance(answer, ActorError):
@@ -223,20 +192,13 @@ class ActorLoop:
             if isinstance(answer, Command) and answer.run == last:
                 return Ending.REPEATED
             last = answer.run if isinstance(answer, Command) else None
-            self._take(step, number, answer, deadline)
+            self._actions += 1
+            seen = self._session.do(answer, limit=deadline.left())
+            if secret:  # what may come to be the value must not reach the actor before it is known to be one
+                found, _ = saved_values(replace(step, save=secret), seen)
+                self._session.learn(one.value for one in found)
+            command = answer.run if isinstance(answer, Command) else answer.what
+            shown = self._session.tell(number, command, seen)
+            self._known.append(shown)
+            self._done_actions.append(DoneAction(shown=shown, command=command, seen=seen))
         return Ending.TURNS
-
-    def _take(self, step: Step, number: int, answer: Command | Performed, deadline: Deadline) -> None:
-        """Do what was answered and remember it."""
-        self._actions += 1
-        if isinstance(answer, Command):
-            command, seen = answer.run, self._actor_session.do(answer.run, limit=deadline.left())
-        else:
-            command, seen = answer.what, self._actor_session.see(answer)
-        secret = tuple(save for save in step.save if save.secret)
-        if secret:  # what may come to be the value must not reach the actor before it is known to be one
-            found, _ = saved_values(replace(step, save=secret), seen)
-            self._actor_session.learn(one.value for one in found)
-        shown = self._actor_session.tell(number, command, seen)
-        self._known.append(shown)
-        self._done_actions.append(DoneAction(shown=shown, command=command, seen=seen))

@@ -6,13 +6,23 @@ import json
 import os
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from select import POLLIN, POLLOUT, poll
 from typing import Any
 
-from pytest_dogfood.actor_protocol import Answer, masked, read_answer
+from msgspec import Struct
+
+from pytest_dogfood.actor_protocol import (
+    Action,
+    Answer,
+    JourneyBrief,
+    StepBrief,
+    masked,
+    read_answer,
+    request,
+)
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.expectations import excerpt
 from pytest_dogfood.execution.masking import SecretKeeper
@@ -89,7 +99,7 @@ class Pipes:
             raise NoAnswer("said more than one line in answer to one")
         return answer
 
-    def close(self, *, farewell: float = FAREWELL) -> int:
+    def close(self, farewell: float) -> int:
         """End it with all that it has started, at first by closing its input; gives its exit status."""
         self._close_ours()
         self._wait_for_its_end(farewell)
@@ -142,86 +152,80 @@ PATIENCE = 3
 """So many times in a row it may break down; then it is not started again, for each time may cost its whole limit."""
 
 
-class ActorProcess:
+class ActorProcess(Struct):
     """Starts the actor's command when it is first asked, and anew after it has broken down.
 
     It may take `seconds` for an answer. `log` is its standard error, of which each start has one of its own; what it
     was last asked is kept beside it when it breaks down.
     """
 
-    def __init__(
-        self,
-        command: str,
-        *,
-        cwd: Path,
-        env: Mapping[str, str],
-        log: Path,
-        seconds: float,
-        keeper: SecretKeeper,
-    ) -> None:
-        self._command = command
-        self._cwd = cwd
-        self._env = env
-        self._log = self._first_log = log
-        self._seconds = seconds
-        self._keeper = keeper
-        self._pipes: Pipes | None = None
-        self._starts = 0
-        self._breakdowns = 0
+    command: str
+    cwd: Path
+    env: Mapping[str, str]
+    log: Path
+    seconds: float
+    keeper: SecretKeeper
+    _pipes: Pipes | None = None
+    _starts: int = 0
+    _breakdowns: int = 0
 
-    def ask(self, request: Mapping[str, Any], *, about: str) -> Answer:
+    def next_action(self, journey: JourneyBrief, step: StepBrief, observations: Sequence[Action]) -> Answer:
+        about = f"{step.location}: step {step.number} of {step.total}"
+        return self.ask(request(journey, step, observations), about=about)
+
+    def ask(self, question: Mapping[str, Any], *, about: str) -> Answer:
         """Return the actor's answer; raises HarnessError, with words for people, if it gives none."""
         if self._breakdowns >= PATIENCE:
             raise HarnessError(
                 f"{about}: the actor broke down {PATIENCE} times in a row on this worker and is not asked again\n"
-                f"  log:       {self._log}"
+                f"  log:       {self._last_log}"
             )
-        line = json.dumps(masked(request, self._keeper.mask)).encode() + b"\n"
-        pipes = self._pipes = self._pipes or self._start()
+        line = json.dumps(masked(question, self.keeper.mask)).encode() + b"\n"
+        if self._pipes is None:
+            self._starts += 1
+            self._pipes = Pipes(
+                shell_argv(self.command, None), cwd=self.cwd, env=self.env, log=self._last_log
+            )
         try:
-            said = pipes.exchange(line, self._seconds)
+            said = self._pipes.exchange(line, self.seconds)
         except NoAnswer as error:
             raise self._broken_down(str(error), line, about, died=isinstance(error, Died)) from None
         try:
             answer = read_answer(said)
         except ValueError as error:
-            text = excerpt(self._keeper.mask(said.decode(errors="replace")))
+            text = excerpt(self.keeper.mask(said.decode(errors="replace")))
             raise self._broken_down(f"answered with nonsense, {text}: {error}", line, about) from None
         self._breakdowns = 0
         return answer
 
-    def _start(self) -> Pipes:
-        self._starts += 1
-        if self._starts > 1:
-            self._log = self._first_log.with_stem(f"{self._first_log.stem}-{self._starts}")
-        return Pipes(shell_argv(self._command, None), cwd=self._cwd, env=self._env, log=self._log)
+    @property
+    def _last_log(self) -> Path:
+        return self.log if self._starts <= 1 else self.log.with_stem(f"{self.log.stem}-{self._starts}")
 
-    def close(self) -> None:
-        """End the process, if it runs, and hide secrets in its log."""
-        if self._pipes is not None:
-            self._end(self._pipes)
-
-    def _end(self, pipes: Pipes, **farewell: float) -> int:
-        self._pipes = None
+    def close(self, *, farewell: float = FAREWELL) -> int | None:
+        """End the process, if it runs, and hide secrets in its log; return its exit status."""
+        if self._pipes is None:
+            return None
+        pipes, self._pipes = self._pipes, None
         try:
-            return pipes.close(**farewell)
+            return pipes.close(farewell)
         finally:
-            if self._log.exists():
-                self._keeper.mask_file(self._log)
+            if self._last_log.exists():
+                self.keeper.mask_file(self._last_log)
 
     def _broken_down(self, what: str, line: bytes, about: str, *, died: bool = False) -> HarnessError:
         self._breakdowns += 1
-        status = None if self._pipes is None else self._end(self._pipes, farewell=0)
+        status = self.close(farewell=0)
         if died:
             what = f"{what} with exit status {status}"
-        asked = self._log.with_suffix(".request")
+        asked = self._last_log.with_suffix(".request")
         write_whole(asked, line)
-        again = f"{self._command} < {shlex.quote(str(asked))}"
-        words = self._keeper.masked_ending(self._log, 2000).decode(errors="replace")
+        again = f"{self.command} < {shlex.quote(str(asked))}"
+        words = self.keeper.masked_ending(self._last_log, 2000).decode(errors="replace")
         shown = "".join(f"\n    {one}" for one in words.splitlines()[-10:])
         return HarnessError(
             f"{about}: the actor {what}\n"
-            f"  actor:     {self._command}\n"
-            f"  try it:    cd {shlex.quote(str(self._cwd))} && {again}\n"
-            f"  log:       {self._log}{shown}"
+            f"  actor:     {self.command}\n"
+            f"  try it:    cd {shlex.quote(str(self.cwd))} && {again}\n"
+            f"  log:       {self._last_log}{shown}"
         )

@@ -1,4 +1,4 @@
-"""Keeps the commands that an actor gave, so that a run can be repeated without it."""
+"""Keeps what an actor did: a trajectory to read, and its commands, so that a run can be repeated without it."""
 
 from __future__ import annotations
 
@@ -6,22 +6,31 @@ import hashlib
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
+from pytest_dogfood.actor_protocol import Action, Command, Done, JourneyBrief, StepBrief, masked
 from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.execution.masking import SecretKeeper
+from pytest_dogfood.execution.runner import Grade
 from pytest_dogfood.journey import Journey, JourneyId
-from pytest_dogfood.storage.files import private_directory, read_as, write_for_others
+from pytest_dogfood.storage.files import append_line, private_directory, read_as, write_for_others
+
+TRAJECTORY_VERSION = 1
+"""Version of the lines of a trajectory. 1: the first."""
 
 VERSION = 1
 """Version of a recording. 1: the first."""
 
 _HOW = "with an actor and --dogfood-record"
 
-AGAIN = f"record it anew, {_HOW}"
+_RECORD_ANEW = f"record it anew, {_HOW}"
 """What to do about a recording that cannot be replayed."""
 
 _SHORTEST = 4
@@ -30,6 +39,61 @@ _SHORTEST = 4
 _BEFORE_PATH = r"(?<![\w.-])"
 _BEFORE_WORD = r"(?<![\w/.-])"
 _PLACE_HOLDER = r"\{\{(=*)(\w+)\}\}"
+
+
+class Trajectory(Struct):
+    """A file of JSON lines, private to its owner, complete up to the moment at which its writer may die."""
+
+    path: Path
+    keeper: SecretKeeper
+
+    def begin(self, journey: Journey, *, why: str, run: str, worker: str, asked_by: str = "") -> None:
+        self._write(
+            "journey",
+            version=TRAJECTORY_VERSION,
+            id=journey.id,
+            nodeid=journey.nodeid,
+            location=str(journey.location),
+            why=why,
+            run=run,
+            worker=worker,
+            asked_by=asked_by,
+        )
+
+    def action(self, action: Action, *, note: str = "") -> None:
+        content = asdict(action)
+        content["milliseconds"] = round(content.pop("seconds") * 1000)
+        self._write("action", **content, note=note)
+
+    def grade(self, step: int, grade: Grade, *, note: str = "") -> None:
+        self._write(
+            "grade",
+            step=step,
+            ended=grade.ended.name.lower(),
+            decisive=grade.decisive,
+            actions=grade.actions,
+            command=None if grade.graded is None else grade.graded.command,
+            credited_from=grade.graded.step if grade.graded is not None and grade.credited else None,
+            wrong=[str(one) for one in grade.wrong],
+            judge=None if grade.verdict is None else asdict(grade.verdict),
+            unjudged=grade.unjudged,
+            note=note,
+        )
+
+    def end(self, outcome: str, why: str = "") -> None:
+        self._write("end", outcome=outcome, why=why)
+
+    def close(self) -> None:
+        """Hide what has come to be known as secret only after it was written."""
+        if self.path.exists():
+            self.keeper.mask_file(self.path)
+
+    def _write(self, kind: str, **content: Any) -> None:  # noqa: ANN401 - JSON is any of its types
+        for optional in ("asked_by", "note", "why"):
+            if content.get(optional) == "":
+                del content[optional]
+        line = {"kind": kind, **masked(content, self.keeper.mask)}
+        append_line(self.path, json.dumps(line, ensure_ascii=False).encode(errors="replace"))
 
 
 class RecordedStep(Struct, frozen=True, kw_only=True):
@@ -135,32 +199,30 @@ class Recordings:
         if recording.digest != digest_of(journey):
             raise HarnessError(
                 f"{journey.location}: {journey.id!r} has drifted: it says something else than when {path} "
-                f"was recorded, and is not replayed; {AGAIN}"
+                f"was recorded, and is not replayed; {_RECORD_ANEW}"
             )
         if recording.masked:
             raise HarnessError(
                 f"{journey.location}: {path} cannot be replayed: the actor wrote a secret into a command, which was "
-                f"masked; let it use a variable, and {AGAIN}"
+                f"masked; let it use a variable, and {_RECORD_ANEW}"
             )
         return recording
 
     def write(self, recording: Recording, *, claims: Path) -> None:
-        """Keep a recording, unless another process of the same run has kept one of this journey before."""
+        """Keep a recording, unless another process of the same run has kept one of this journey before.
+
+        The first that claims it may write, and may again if it runs the journey again.
+        """
         name = recording_name(recording.journey)
-        if _claimed(private_directory(claims) / name):
-            content = msgspec.json.format(msgspec.json.encode(recording), indent=2) + b"\n"
-            write_for_others(self._directory / name, content)
-
-
-def _claimed(claim: Path) -> bool:
-    """Return whether this process may write; the first that asks may, and may again if it runs the journey again."""
-    me = str(os.getpid())
-    try:
-        with claim.open("x", encoding="utf-8") as file:
-            file.write(me)
-    except FileExistsError:
-        return claim.read_text(encoding="utf-8") == me
-    return True
+        claim, me = private_directory(claims) / name, str(os.getpid())
+        try:
+            with claim.open("x", encoding="utf-8") as file:
+                file.write(me)
+        except FileExistsError:
+            if claim.read_text(encoding="utf-8") != me:
+                return
+        content = msgspec.json.format(msgspec.json.encode(recording), indent=2) + b"\n"
+        write_for_others(self._directory / name, content)
 
 
 def recording_of(journey: Journey, commands: Mapping[int, Sequence[str]], *, masked: bool) -> Recording:
@@ -169,3 +231,32 @@ def recording_of(journey: Journey, commands: Mapping[int, Sequence[str]], *, mas
         for number, given in sorted(commands.items())
     )
     return Recording(journey=journey.id, digest=digest_of(journey), steps=steps, masked=masked)
+
+
+class RecordedActor(Struct):
+    """Repeats a recording, step by step; `variables` are those of the journey, which grow by what its steps save."""
+
+    recording: Recording
+    variables: Mapping[str, str]
+    _given: Counter[int] = field(default_factory=Counter)
+
+    def next_action(
+        self, journey: JourneyBrief, step: StepBrief, observations: Sequence[Action]
+    ) -> Command | Done:
+        del journey, observations
+        commands = self.recording.commands(step.number)
+        if commands is None:
+            raise HarnessError(
+                f"{step.location}: step {step.number} of {step.total} was not recorded, for the journey had failed "
+                f"before; {_RECORD_ANEW}"
+            )
+        position = self._given[step.number]
+        self._given[step.number] += 1
+        if position >= len(commands):
+            return Done()
+        try:
+            return Command(filled_in(commands[position], self.variables))
+        except ValueError as error:
+            raise HarnessError(
+                f"{step.location}: a recorded command cannot be run: {error}; {_RECORD_ANEW}"
+            ) from error

@@ -7,15 +7,17 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from pytest_dogfood.actor_protocol import Action, Verdict
 from pytest_dogfood.diagnostics import counted
 from pytest_dogfood.execution.expectations import WITHHELD, Mismatch, Observation, SavedValue, Stream, compare
 from pytest_dogfood.journey import Step
+
+if TYPE_CHECKING:
+    from pytest_dogfood.actor_protocol import Action, Verdict
 
 
 class StepRunner(Protocol):

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from pytest_dogfood.actors.loop import NoActor, no_actor_reason
-from pytest_dogfood.diagnostics import UnansweredProbeError
+from pytest_dogfood.diagnostics import NoActor, UnansweredProbeError
 from pytest_dogfood.execution.runner import StepsResult, failure_text, run_steps
 from pytest_dogfood.execution.step import ShellRunner
 from pytest_dogfood.fileformat.expected_text import written_in
@@ -24,7 +23,7 @@ from pytest_dogfood.storage.journal import Journal, Why
 from pytest_dogfood.storage.token_registry import Holding
 
 if TYPE_CHECKING:
-    from pytest_dogfood.actors.actor import ActorSession
+    from pytest_dogfood.actors.session import ActorSession
 
 
 def require_actor(workspace: Workspace, journey: Journey) -> None:
@@ -33,17 +32,17 @@ def require_actor(workspace: Workspace, journey: Journey) -> None:
     Raises NoActor if there is none, HarnessError if a recording is to be replayed that is missing or does not fit.
     """
     if journey.needs_actor:
-        if workspace.actor is None:
-            raise NoActor(no_actor_reason(journey))
-        workspace.actor.require(journey)
+        if workspace.actors is None:
+            raise NoActor(journey.no_actor_reason)
+        workspace.actors.require(journey)
 
 
 def session_for(workspace: Workspace, journey: Journey, runner: ShellRunner) -> ActorSession | None:
     """Return the actor session of a journey, None if it needs none; raises HarnessError as `require_actor` does."""
     return (
         None
-        if workspace.actor is None or not journey.needs_actor
-        else workspace.actor.actor_session(journey, runner)
+        if workspace.actors is None or not journey.needs_actor
+        else workspace.actors.session(journey, runner)
     )
 
 
@@ -61,10 +60,10 @@ def run_journey(
 
     Raises HarnessError where the harness, an actor among it, could not do its part, and NoActor where no hook answers.
     """
-    if actor_session is None or workspace.actor is None:
+    if actor_session is None or workspace.actors is None:
         run_steps(journey.steps, runner, timeout=journey.timeout, done=done)
     else:
-        workspace.actor.run_steps(actor_session, runner, why=why, asked_by=asked_by, done=done)
+        workspace.actors.run_steps(actor_session, runner, why=why, asked_by=asked_by, done=done)
 
 
 def forget_invalidated(presence: Presence, tokens: Iterable[Token], state: ChainState) -> None:

@@ -13,8 +13,7 @@ from pathlib import Path
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from pytest_dogfood.actors.loop import NoActor
-from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.diagnostics import HarnessError, NoActor
 from pytest_dogfood.execution.runner import StepsResult, failure_text
 from pytest_dogfood.execution.step import ShellRunner, place_files
 from pytest_dogfood.journey import Journey, JourneyId, Mark, Scope, Token, is_of_a_test

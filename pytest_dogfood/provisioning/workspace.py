@@ -23,7 +23,7 @@ from pytest_dogfood.storage.locks import LockTable, NamedLocks
 from pytest_dogfood.storage.run_directory import RunDirectory
 
 if TYPE_CHECKING:
-    from pytest_dogfood.actors.actor import Actor
+    from pytest_dogfood.actors.actor import Actors
 
 
 class InvalidationCounter:
@@ -86,7 +86,7 @@ class ChainState(Struct, frozen=True, kw_only=True):
 class Workspace(Struct, kw_only=True):
     """One process's view of the run's directories; `locks` is shared by all runs of this user.
 
-    `actor` is None where there is none. `mark_names` are the names that conditions of marks may use. `changes` are
+    `actors` is None where nothing acts. `mark_names` are the names that conditions of marks may use. `changes` are
     the events after which a token that was present may be gone. `again` are the options, as shell text that ends in a
     space, with which a command does again what is done here. `uncollected` says why what would establish a token could
     not be collected.
@@ -100,7 +100,7 @@ class Workspace(Struct, kw_only=True):
     keeper: SecretKeeper
     locks: Path
     lifeline: Lifeline | None = None
-    actor: Actor | None = None
+    actors: Actors | None = None
     mark_names: Mapping[str, object] = field(default_factory=dict)
     uncollected: Mapping[Token, str] = field(default_factory=dict)
     again: str = ""

@@ -29,7 +29,7 @@ from pytest_dogfood.storage.run_directory import RunDirectory, project_name
 from pytest_dogfood.storage.token_registry import MachineRegistry, Registry, RunIdentity
 
 if TYPE_CHECKING:
-    from pytest_dogfood.actors.actor import Actor
+    from pytest_dogfood.actors.actor import Actors
     from pytest_dogfood.actors.recording import Recordings
 
 ORDER_AND_REPORT = frozenset(
@@ -136,27 +136,24 @@ def presence_for(
     return Presence(graph, Registry(run.tokens, threads=threads, waited=waited), machine, workspace)
 
 
-def actor_for(config: pytest.Config, selection: Selection, workspace: Workspace) -> Actor | None:
+def actor_for(config: pytest.Config, selection: Selection, workspace: Workspace) -> Actors | None:
     """Make what acts in this process; None if there is nothing to act in."""
     graph, settings = selection.graph, workspace.settings
     if not any(one.needs_actor and not graph.lacks_actor(one.id) for one in graph.journeys.values()):
         return None
-    from pytest_dogfood.actors.actor import Actor, HookPrompter
+    from pytest_dogfood.actors.actor import Actors
     from pytest_dogfood.actors.loop import Limits
     from pytest_dogfood.actors.program import ActorProcess
     from pytest_dogfood.actors.recording import Recordings
 
-    relays = {item.nodeid: item.ihook for item in selection.items}  # hooks as they count for an item
     place = workspace.rootdir
-
-    def prompter_for(journey: Journey) -> HookPrompter:
-        return HookPrompter(relays.get(journey.nodeid, config.hook), gui=journey.is_gui)
 
     def recordings(directory: str | None) -> Recordings | None:
         return None if directory is None else Recordings(workspace.invoked_from / directory)
 
-    return Actor(
-        prompter_for=prompter_for,
+    return Actors(
+        relays={item.nodeid: item.ihook for item in selection.items},
+        relay=config.hook,
         process=None
         if settings.actor is None
         else ActorProcess(
@@ -181,7 +178,7 @@ def assemble(
 ) -> ItemHooks:
     """Make the plugin that runs the plan's items."""
     presence = presence_for(config, selection.graph, run, worker=worker, leader=leader)
-    presence.workspace.actor = actor_for(config, selection, presence.workspace)
+    presence.workspace.actors = actor_for(config, selection, presence.workspace)
     journal = Journal(run.records)
     release = ChainRelease(selection.plan, presence, journal)
     provisioner = Provisioner(presence, journal, selection.gates_elsewhere)

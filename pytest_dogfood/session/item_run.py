@@ -37,7 +37,7 @@ from pytest_dogfood.storage.token_registry import Holding
 from pytest_dogfood.walks import room_for
 
 if TYPE_CHECKING:
-    from pytest_dogfood.actors.actor import ActorSession
+    from pytest_dogfood.actors.session import ActorSession
 
 
 NOT_SET_UP = (

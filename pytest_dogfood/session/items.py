@@ -9,7 +9,6 @@ from typing import Any, NoReturn
 
 import pytest
 
-from pytest_dogfood.actors.loop import NoActor
 from pytest_dogfood.collection.collector import JourneyFile
 from pytest_dogfood.collection.exceptions import (
     OUTCOMES,
@@ -20,7 +19,7 @@ from pytest_dogfood.collection.exceptions import (
 )
 from pytest_dogfood.collection.selection import Selection
 from pytest_dogfood.collection.stash import JOURNEY
-from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.diagnostics import HarnessError, NoActor
 from pytest_dogfood.journey import VARIABLE_PATTERN, Journey, Token
 from pytest_dogfood.outcomes import INTERRUPTED, Cause, Outcome
 from pytest_dogfood.provisioning.provisioner import Provisioner
@@ -228,10 +227,10 @@ class ItemHooks:
 
     @pytest.hookimpl
     def pytest_sessionfinish(self) -> None:
-        """Let the actor go; nobody asks it any more."""
-        actor = self._provisioner.presence.workspace.actor
-        if actor is not None:
-            actor.close()
+        """Let the actors go; nothing asks them any more."""
+        actors = self._provisioner.presence.workspace.actors
+        if actors is not None:
+            actors.close()
 
     @pytest.fixture
     def dogfood_presence(self, request: pytest.FixtureRequest) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from pytest_dogfood.actor_protocol import Action, Answer, Performed, Verdict, Whose
+from pytest_dogfood.actor_protocol import Action, Answer, Command, Performed, Verdict, Whose
 from pytest_dogfood.actors.loop import Limits
 from pytest_dogfood.execution.expectations import Observation, Stream, TooMuchToJudge
 from pytest_dogfood.execution.runner import Grade
@@ -104,14 +104,13 @@ class FakeSession:
         self.asked.append(tuple(actions))
         return self.answers[len(self.asked) - 1]
 
-    def do(self, command: str, *, limit: float | None) -> Observation:
-        self.done.append(command)
-        self.limits_given.append(limit)
-        self.seen.append(replace(self.outcomes.get(command) or FakeSeen()))
-        return self.seen[-1]
-
-    def see(self, performed: Performed) -> Observation:
-        self.seen.append(FakeSeen(status=performed.exit, stdout=performed.stdout))
+    def do(self, answer: Command | Performed, *, limit: float | None) -> Observation:
+        if isinstance(answer, Performed):
+            self.seen.append(FakeSeen(status=answer.exit, stdout=answer.stdout))
+        else:
+            self.done.append(answer.run)
+            self.limits_given.append(limit)
+            self.seen.append(replace(self.outcomes.get(answer.run) or FakeSeen()))
         return self.seen[-1]
 
     def looking_from_home(self, seen: Observation) -> Observation:
