@@ -6,8 +6,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 
-from msgspec import Struct
-
 from pytest_dogfood.journey import (
     Capability,
     ChainId,
@@ -23,13 +21,6 @@ from pytest_dogfood.journey import (
 from pytest_dogfood.walks import DisjointSets, Precedence, in_order, reachable
 
 Acts = Callable[[Journey], bool]
-
-
-class Establisher(Struct, frozen=True):
-    """The journeys that, only all together, establish a token: one journey, or the tests of a marked class."""
-
-    token: Token
-    members: tuple[JourneyId, ...]
 
 
 class CapabilityGraph:
@@ -63,17 +54,17 @@ class CapabilityGraph:
         self._wanted: dict[Token, frozenset[str]] = {}
 
     @cached_property
-    def establishers(self) -> Mapping[Token, tuple[Establisher, ...]]:
-        """What establishes each token, in the order of the journeys."""
+    def establishers(self) -> Mapping[Token, tuple[tuple[JourneyId, ...], ...]]:
+        """What establishes each token, in the order of the journeys.
+
+        Journeys of one group, the tests of a marked class, do so only all together; others each by itself.
+        """
         groups: dict[Token, dict[str, list[JourneyId]]] = defaultdict(dict)
         for journey in self.journeys.values():
             for token in journey.establishes:
                 key = journey.groups.get(token, journey.id)
                 groups[token].setdefault(key, []).append(journey.id)
-        return {
-            token: tuple(Establisher(token, tuple(members)) for members in by_key.values())
-            for token, by_key in groups.items()
-        }
+        return {token: tuple(map(tuple, by_key.values())) for token, by_key in groups.items()}
 
     @cached_property
     def tokens(self) -> tuple[Token, ...]:
@@ -111,9 +102,7 @@ class CapabilityGraph:
     def is_known(self, token: Token) -> bool:
         """Return whether a journey file establishes the token, a file defines it, or a test as such stands for it."""
         return self.capability(token) is not None or any(
-            not self.journeys[member].python or is_of_a_test(token)
-            for establisher in self.establishers.get(token, ())
-            for member in establisher.members
+            not self.journeys[member].python or is_of_a_test(token) for member in self.establishing(token)
         )
 
     def has_independent_provider(self, token: Token) -> bool:
@@ -167,45 +156,36 @@ class CapabilityGraph:
         makers = (None, *self.establishing(token))
         return tuple(dict.fromkeys(one for maker in makers for one in self.bases_of(token, maker)))
 
-    def locks_to_provision(
-        self, tokens: Iterable[Token], gates: Mapping[JourneyId, Iterable[JourneyId]]
+    def locks_needed(
+        self,
+        gates: Mapping[JourneyId, Iterable[JourneyId]],
+        *,
+        tokens: Iterable[Token] = (),
+        journeys: Iterable[JourneyId] = (),
     ) -> frozenset[str]:
-        """Return every named lock that may be needed until `tokens` are there.
+        """Return every named lock that may be needed until `tokens` are there and `journeys` are replayed.
 
         Those of the capabilities, of the journeys that may be replayed, and of what these need in turn. `gates` maps
         journeys to the gates that may be replayed before them.
         """
-        return self._locks_of(tokens, (), gates)
-
-    def locks_to_replay(
-        self, journeys: Iterable[JourneyId], gates: Mapping[JourneyId, Iterable[JourneyId]]
-    ) -> frozenset[str]:
-        """Return every named lock that may be needed to replay journeys, with what they require."""
-        return self._locks_of((), journeys, gates)
-
-    def _locks_of(
-        self,
-        tokens: Iterable[Token],
-        journeys: Iterable[JourneyId],
-        gates: Mapping[JourneyId, Iterable[JourneyId]],
-    ) -> frozenset[str]:
+        if not self._has_locks:
+            return frozenset()
         locks: set[str] = set()
-        seen: dict[Token, None] = {}
-        replayed: dict[JourneyId, None] = {}
-        waiting = list(tokens) if self._has_locks else []
-        to_replay = list(journeys) if self._has_locks else []
+        seen: set[Token] = set()
+        replayed: set[JourneyId] = set()
+        waiting, to_replay = list(tokens), list(journeys)
         while waiting or to_replay:
             if to_replay:
                 journey = self.journeys[to_replay.pop()]
                 if journey.id not in replayed and not journey.python:
-                    replayed[journey.id] = None
+                    replayed.add(journey.id)
                     locks.update(journey.locks)
                     waiting += self.required_by(journey)
                     to_replay += gates.get(journey.id, ())
                 continue
             token = waiting.pop()
             if token not in seen:
-                seen[token] = None
+                seen.add(token)
                 capability = self.capability(token)
                 locks.update(capability.locks if capability is not None else ())
                 waiting += self.needs_of_provider(token)
@@ -232,7 +212,14 @@ class CapabilityGraph:
 
     def establishing(self, token: Token) -> tuple[JourneyId, ...]:
         """Return every journey that has a part in establishing the token."""
-        return tuple(member for one in self.establishers.get(token, ()) for member in one.members)
+        return self._establishing.get(token, ())
+
+    @cached_property
+    def _establishing(self) -> Mapping[Token, tuple[JourneyId, ...]]:
+        return {
+            token: tuple(member for members in groups for member in members)
+            for token, groups in self.establishers.items()
+        }
 
     @cached_property
     def prerequisites(self) -> Mapping[JourneyId, tuple[JourneyId, ...]]:

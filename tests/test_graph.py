@@ -175,7 +175,7 @@ def test_tests_of_one_marked_class_establish_only_together() -> None:
         for name in ("x", "y")
     ]
     graph = CapabilityGraph([*tests, journey("a", gives="t")])
-    assert [one.members for one in graph.establishers[Token("t")]] == [("x", "y"), ("a",)]
+    assert [*graph.establishers[Token("t")]] == [("x", "y"), ("a",)]
 
 
 def test_a_provider_that_does_not_give_a_value_somebody_asks_for_does_not_count() -> None:

@@ -226,7 +226,7 @@ def _misspelt_tokens(graph: CapabilityGraph, mentioned: Mentioned | None) -> Ite
 def _several_establishers(graph: CapabilityGraph) -> Iterator[Diagnostic]:
     for token, establishers in graph.establishers.items():
         if len(establishers) > 1:
-            names = [one.members[0] for one in establishers]
+            names = [members[0] for members in establishers]
             yield _remark(
                 graph.journeys[names[0]].establishes[token],
                 "several-establishers",

@@ -134,7 +134,7 @@ def establish(
                 **presence.registry.kept_values(token, place),
                 **values,
             }
-            groups = [one.members for one in presence.graph.establishers[token] if journey.id in one.members]
+            groups = [one for one in presence.graph.establishers[token] if journey.id in one]
             ends = [journal.verdict(other) for other in groups[0] if other != journey.id] if groups else []
             if not all(end is not None and end.outcome.establishes for end in ends):
                 presence.registry.keep_values(token, place, known)

@@ -78,7 +78,7 @@ class EstablisherOutcomes:
         """
         found: list[JourneyEnd] = []
         for one in self._graph.establishers.get(token, ()):
-            ends = [self._journal.verdict(member, state=state) for member in one.members]
+            ends = [self._journal.verdict(member, state=state) for member in one]
             bad = (end for end in ends if end is not None and not end.outcome.establishes)
             end = next(bad, None if None in ends else ends[-1])
             found += [] if end is None else [end]
@@ -124,7 +124,7 @@ class Provisioner:
         wanted = tuple(dict.fromkeys(tokens))
         held = frozenset(own)
         locks.take(held)
-        further = self._graph.locks_to_provision(wanted, self._gates_elsewhere) - held
+        further = self._graph.locks_needed(self._gates_elsewhere, tokens=wanted) - held
         if not further:
             return self.ensure(wanted, request, rounds=rounds)
         self.presence.restore_directories(request.state)

@@ -124,7 +124,7 @@ class Replayer:
     def _replay_gate(self, gate: JourneyId, request: Request, locks: NamedLocks | None) -> JourneyEnd | None:
         presence = self._presence
         if locks is not None:
-            locks.take(presence.graph.locks_to_replay([gate], self._gates_elsewhere))
+            locks.take(presence.graph.locks_needed(self._gates_elsewhere, journeys=[gate]))
         name = Token(f"gate-{sha256(gate.encode()).hexdigest()[:8]}")
         # The lock for several tokens comes first: what holds it may come to a gate, and a gate to tokens.
         with presence.machine.locked(SEVERAL), presence.registry.locked(name, MACHINE):
