@@ -17,7 +17,6 @@ from pytest_dogfood.execution.interruption import Interruption
 from pytest_dogfood.execution.process import Lifeline
 from pytest_dogfood.execution.watcher import start_time
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import Journey
 from pytest_dogfood.provisioning.presence import Presence
 from pytest_dogfood.provisioning.provisioner import Provisioner
 from pytest_dogfood.provisioning.release import ChainRelease
