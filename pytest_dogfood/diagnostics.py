@@ -46,6 +46,14 @@ class Diagnostic(Struct, frozen=True, kw_only=True):
         return f"{first}\n    hint: {self.hint}" if self.hint else first
 
 
+def warning(place: Location, code: str, message: str, hint: str) -> Diagnostic:
+    return Diagnostic(location=place, code=code, message=message, hint=hint, severity=Severity.WARNING)
+
+
+def remark(place: Location, code: str, message: str, hint: str) -> Diagnostic:
+    return Diagnostic(location=place, code=code, message=message, hint=hint, severity=Severity.INFO)
+
+
 class InvalidProjectError(Exception):
     """The project's files contradict the rules or each other; `diagnostics` holds every finding."""
 

@@ -9,7 +9,15 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from msgspec.structs import replace
 
 from pytest_dogfood.check.variables import unknown_variables
-from pytest_dogfood.diagnostics import Diagnostic, Location, Severity, in_order_of_place, nearest
+from pytest_dogfood.diagnostics import (
+    Diagnostic,
+    Location,
+    Severity,
+    in_order_of_place,
+    nearest,
+    remark,
+    warning,
+)
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import (
     Capability,
@@ -53,7 +61,7 @@ def collapsed_chains(graph: CapabilityGraph, weights: Mapping[JourneyId, float])
         best = max(choices, key=gain.__getitem__)  # the first of the best: one token rather than all of them
         if gain[best] >= now * WORTH_A_WORD:
             names = " and ".join(repr(str(token)) for token in best)
-            yield _warning(
+            yield warning(
                 graph.journeys[members[0]].location,
                 "chain-collapses-parallelism",
                 f"chain {chain}: {len(members)} journeys, {seconds:.0f} s of {total:.0f} s on one worker; "
@@ -119,14 +127,6 @@ def advise(
     )
 
 
-def _warning(place: Location, code: str, message: str, hint: str) -> Diagnostic:
-    return Diagnostic(location=place, code=code, message=message, hint=hint, severity=Severity.WARNING)
-
-
-def _remark(place: Location, code: str, message: str, hint: str) -> Diagnostic:
-    return replace(_warning(place, code, message, hint), severity=Severity.INFO)
-
-
 def _where_required(graph: CapabilityGraph, journey: Journey, tokens: Collection[Token]) -> Location:
     """Find the place that names the first of the tokens, be it as one of all instances; else the journey's own."""
     for named, place in journey.requires.items():
@@ -140,7 +140,7 @@ def _tier_inversions(graph: CapabilityGraph) -> Iterator[Diagnostic]:
         for other_id in graph.prerequisites[journey.id]:
             other = graph.journeys[other_id]
             if other.tier > journey.tier and not journey.gating:
-                yield _warning(
+                yield warning(
                     _where_required(graph, journey, other.establishes),
                     "tier-inversion",
                     f"{journey.id!r} of tier '{journey.tier}' needs {other.id!r} of the later tier '{other.tier}' "
@@ -154,14 +154,14 @@ def _doubtful_definitions(graph: CapabilityGraph, *, knows_tests: bool) -> Itera
     required |= {base_of(token) for token in required}
     for token, capability in graph.capabilities.items():
         if capability.probe is None:
-            yield _remark(
+            yield remark(
                 capability.location,
                 "no-probe",
                 f"{token!r} has no probe: its presence rests on the word of what establishes it",
                 "add 'probe:', a command that exits 0 exactly if the token is present",
             )
         if knows_tests and token not in required:
-            yield _remark(
+            yield remark(
                 capability.location,
                 "nobody-requires",
                 f"nobody requires {token!r}",
@@ -170,7 +170,7 @@ def _doubtful_definitions(graph: CapabilityGraph, *, knows_tests: bool) -> Itera
         tied = [need for need in graph.needs_of_provider(token) if graph.scope_of(need) is Scope.CHAIN]
         if capability.scope is Scope.MACHINE and tied:
             named = [capability.requires[need] for need in tied if need in capability.requires]
-            yield _warning(
+            yield warning(
                 [*named, capability.location][0],
                 "machine-needs-chain",
                 f"{token!r} holds for the whole machine, but its provider needs {listed(tied)}, "
@@ -183,7 +183,7 @@ def _fixtures_for_unknown_tokens(graph: CapabilityGraph) -> Iterator[Diagnostic]
     for token, fixture in graph.fixtures.items():
         near = "" if graph.is_known(token) else nearest(token, graph.capabilities)
         if near:
-            yield _warning(
+            yield warning(
                 graph.capabilities[Token(near)].location,
                 "unknown-token",
                 f"fixture {fixture!r} provides {token!r}, which no file defines",
@@ -215,7 +215,7 @@ def _misspelt_tokens(graph: CapabilityGraph, mentioned: Mentioned | None) -> Ite
             alike = [one for one in orphans if _DIGITS.sub("", one) != _DIGITS.sub("", base)]
             near = nearest(base, alike, likeness=0.8)
             if near and not (mentioned and mentioned((Token(near), token))):
-                yield _warning(
+                yield warning(
                     place,
                     "unknown-token",
                     f"{journey.id!r} establishes {token!r}, which nothing requires and no file defines",
@@ -227,7 +227,7 @@ def _several_establishers(graph: CapabilityGraph) -> Iterator[Diagnostic]:
     for token, establishers in graph.establishers.items():
         if len(establishers) > 1:
             names = [members[0] for members in establishers]
-            yield _remark(
+            yield remark(
                 graph.journeys[names[0]].establishes[token],
                 "several-establishers",
                 f"{token!r} is established by {listed(names)}, tried in this order when it has to be provisioned",
@@ -246,7 +246,7 @@ def _starving_invalidations(graph: CapabilityGraph) -> Iterator[Diagnostic]:
                 and other.id not in graph.prerequisites[journey.id]
             ]
             if starved and not graph.has_independent_provider(token):
-                yield _warning(
+                yield warning(
                     journey.invalidates[token],
                     "invalidates-starves",
                     f"{journey.id!r} destroys {token!r} before {listed(starved)} can use it",
@@ -265,7 +265,7 @@ def _fixtures_that_end_too_early(graph: CapabilityGraph) -> Iterator[Diagnostic]
             users = [one for one in graph.journeys.values() if homes and token in one.requires]
             far = next((one for one in users if _home(one, scope) not in homes), None)
             if far is not None:
-                yield _warning(
+                yield warning(
                     far.requires[token],
                     "fixture-ends-too-early",
                     f"{far.id!r} requires {token!r}, which rests on {base!r}; the fixture {graph.fixtures[base]!r} "
@@ -292,7 +292,7 @@ def _establishers_that_cannot_run_alone(graph: CapabilityGraph) -> Iterator[Diag
         otherwise = is_of_a_test(token) or graph.has_independent_provider(token)
         if token in required and not replayable and not otherwise:
             why = "is a Python test" if members[0].python else "has a step without a command"
-            found = _warning(
+            found = warning(
                 members[0].establishes[token],
                 "cannot-run-alone",
                 f"only {members[0].id!r} establishes {token!r}, and it {why}: it cannot be replayed "
@@ -314,7 +314,7 @@ def _journeys_that_cannot_run(graph: CapabilityGraph) -> Iterator[Diagnostic]:
             if hopeless and not graph.has_independent_provider(token) and not may_be_there:
                 cannot[journey_id] = token
     for journey_id, token in cannot.items():
-        yield _warning(
+        yield warning(
             _where_required(graph, graph.journeys[journey_id], (token,)),
             "unreachable",
             f"{journey_id!r} can never run: it needs {token!r}, and what establishes that has no commands to run",
@@ -326,7 +326,7 @@ def _journeys_without_actor(graph: CapabilityGraph) -> Iterator[Diagnostic]:
     for journey in graph.journeys.values():
         if graph.lacks_actor(journey.id):
             place = next(step.location for step in journey.steps if step.run is None)
-            yield _remark(
+            yield remark(
                 place,
                 "no-actor",
                 f"{journey.id!r} would be skipped: this step has no command, and there is no actor to decide one",

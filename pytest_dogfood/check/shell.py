@@ -10,7 +10,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 
-from pytest_dogfood.diagnostics import Diagnostic, Location, Severity
+from pytest_dogfood.diagnostics import Diagnostic, Location, remark
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Script
 
@@ -148,8 +148,9 @@ def failures_that_are_ignored(
                 continue  # it cannot be started, which is said elsewhere
             if key not in reported and _ignored_by(words, step.run) is not None:
                 reported.add(key)
-                yield _remark(
+                yield remark(
                     step.location,
+                    "goes-on-after-failure",
                     f"the step goes on where a command fails, since `shell: {step.shell}` does",
                     f"write `shell: {step.shell} -e`",
                 )
@@ -164,15 +165,9 @@ def _of_script(script: Script, text: str) -> Iterator[Diagnostic]:
         if "pipefail" not in flags and "|" in text.replace("||", ""):
             hint += "; to notice what fails before a pipe, too, `#!/usr/bin/env bash` and `set -eo pipefail`"
         message = "the script goes on where this command fails, so its journey may pass all the same"
-        yield _remark(Location(script.path, line, 1), message, hint)
+        yield remark(Location(script.path, line, 1), "goes-on-after-failure", message, hint)
 
 
 def _ignored_by(words: Sequence[str], text: str) -> int | None:
     """Return the line of a text after whose failure a shell that is started with these words goes on."""
     return None if not shell_of(words) or stops_by_itself(words) else ignored_failure(text)
-
-
-def _remark(place: Location, message: str, hint: str) -> Diagnostic:
-    return Diagnostic(
-        location=place, code="goes-on-after-failure", message=message, hint=hint, severity=Severity.INFO
-    )

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Set as AbstractSet
 
 from msgspec import Struct
 
-from pytest_dogfood.diagnostics import Diagnostic, Severity, nearest
+from pytest_dogfood.diagnostics import Diagnostic, nearest, warning
 from pytest_dogfood.fileformat.expected_text import written_in
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Step, Token, variable_for
@@ -22,9 +22,6 @@ _ALWAYS = tuple(
     for name in ("STATE", "SHARED", "WORKDIR", "ROOT", "DIR", "JOURNEY", "CHAIN", "WORKER", "RUN")
 )
 _IN_A_DEFINITION = (f"{_PREFIX}TOKEN", f"{_PREFIX}INSTANCE")
-
-Owners = Mapping[str, AbstractSet[Token]]
-"""Of each variable the tokens that have a value for it."""
 
 
 class _User(Struct, frozen=True, kw_only=True):
@@ -59,7 +56,8 @@ def unknown_variables(graph: CapabilityGraph, environment: Collection[str] = ())
         for step, variable, words in _unknown_in_commands(user):
             if variable not in reported and (hint := _hint(variable, user, owners, graph)):
                 reported.add(variable)
-                yield _warning(step, f"{user.name} {words.replace('$VARIABLE', f'${variable}')}", hint)
+                message = f"{user.name} {words.replace('$VARIABLE', f'${variable}')}"
+                yield warning(step.location, "unknown-variable", message, hint)
         for step, variable in _unknown_in_expectations(user, environment):
             saved_by_python = any(
                 variable.startswith(variable_for(token, "")) and not _values_are_known(graph, token)
@@ -72,16 +70,10 @@ def unknown_variables(graph: CapabilityGraph, environment: Collection[str] = ())
                 message = (
                     f"{user.name} expects ${variable}, which is not set here: the step would be an error"
                 )
-                yield _warning(step, message, hint or otherwise)
+                yield warning(step.location, "unknown-variable", message, hint or otherwise)
 
 
-def _warning(step: Step, message: str, hint: str) -> Diagnostic:
-    return Diagnostic(
-        location=step.location, code="unknown-variable", message=message, hint=hint, severity=Severity.WARNING
-    )
-
-
-def _users(graph: CapabilityGraph, owners: Owners) -> Iterator[_User]:
+def _users(graph: CapabilityGraph, owners: Mapping[str, AbstractSet[Token]]) -> Iterator[_User]:
     def given_by(tokens: Collection[Token]) -> set[str]:
         return {*_ALWAYS, *(name for name, ours in owners.items() if not ours.isdisjoint(tokens))}
 
@@ -179,7 +171,9 @@ def _values_are_known(graph: CapabilityGraph, token: Token) -> bool:
     return not python and (bool(members) or graph.has_own_provider(token))
 
 
-def _hint(variable: str, user: _User, owners: Owners, graph: CapabilityGraph) -> str:
+def _hint(
+    variable: str, user: _User, owners: Mapping[str, AbstractSet[Token]], graph: CapabilityGraph
+) -> str:
     """Return what to do; nothing where the variable is none of ours, as far as one can tell."""
     if variable in owners:
         token = min(owners[variable])

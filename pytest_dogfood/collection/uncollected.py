@@ -16,7 +16,7 @@ from pytest_dogfood.collection.discovery import (
     is_journey_file,
 )
 from pytest_dogfood.collection.project import Project, read_journeys
-from pytest_dogfood.diagnostics import Diagnostic, Location, Severity, errors_among
+from pytest_dogfood.diagnostics import Diagnostic, Location, errors_among, warning
 from pytest_dogfood.settings import DATA_FILES, SETTINGS_FILE
 
 _FOREIGN = (
@@ -58,11 +58,11 @@ def uncollected_files(
             # With the right name, in a place that was named, it was read: what is wrong with it is said elsewhere.
             was_read = path in collected or (not by_testpaths and is_journey_file(path, patterns))
             if not was_read and (why := _reason(path, project, patterns, names)) is not None:
-                yield _warning(_name(path, project.rootdir), *why)
+                yield warning(Location(_name(path, project.rootdir)), "not-collected", *why)
     for directory in left_out:
         for path in _files_in(directory):
             if (why := _reason_not_entered(path, directory, patterns, names)) is not None:
-                yield _warning(_name(path, project.rootdir), *why)
+                yield warning(Location(_name(path, project.rootdir)), "not-collected", *why)
 
 
 class _Names:
@@ -188,9 +188,3 @@ def _is_foreign(directory: Path) -> bool:
 
 def _name(path: Path, rootdir: Path) -> str:
     return path.relative_to(rootdir).as_posix() if path.is_relative_to(rootdir) else path.as_posix()
-
-
-def _warning(name: str, message: str, hint: str) -> Diagnostic:
-    return Diagnostic(
-        location=Location(name), code="not-collected", message=message, hint=hint, severity=Severity.WARNING
-    )
