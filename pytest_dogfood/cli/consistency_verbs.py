@@ -18,7 +18,6 @@ from pytest_dogfood.consistency.checkout_view import CheckOptions, RepoReport
 from pytest_dogfood.consistency.checkouts import Choice, choose
 from pytest_dogfood.consistency.decision import Policy
 from pytest_dogfood.consistency.fix import FixOptions, fix as fix_each
-from pytest_dogfood.consistency.hub.imports import only_task
 from pytest_dogfood.consistency.hub.location import current_actor, open_hub, this_machine
 from pytest_dogfood.consistency.hub.model import REFUSED, HubTask, HubUsageError, Machine, Status
 from pytest_dogfood.consistency.hub.store import Hub
@@ -65,7 +64,7 @@ def log(options: Namespace) -> int:
     with open_hub(options.hub, readonly=True) as hub:
         if options.repo is not None:
             hub.require_repo(options.repo)
-        task = only_task(hub, options.task, options.repo).id if options.task else None
+        task = hub.only_task(options.task, repo=options.repo).id if options.task else None
         events = hub.events(task, repo=options.repo, regressions=options.regressions)
         tasks = {each.id: each for each in hub.tasks(options.repo)}
     if options.format == "json":
@@ -116,7 +115,7 @@ def _fix_options(options: Namespace, machine: Machine, question: CheckOptions) -
 
 def _moved(options: Namespace, move: Callable[[Mover, HubTask], Moved]) -> int:
     with open_hub(options.hub) as hub:
-        task = only_task(hub, options.task, options.repo)
+        task = hub.only_task(options.task, repo=options.repo)
         fix_options = _fix_options(
             options, this_machine(), CheckOptions(offline=options.offline, fixing=True)
         )

@@ -17,7 +17,6 @@ from pytest_dogfood.consistency.hub.connection import parse_url
 from pytest_dogfood.consistency.hub.imports import (
     ImportOutcome,
     import_tasks,
-    only_task,
     problems_in_words,
     read_tasks_file,
     set_deleted,
@@ -196,7 +195,7 @@ def set_status(options: Namespace) -> int:
     """Set the status of one task, forward."""
     status = _status(options.status)
     with open_hub(options.hub) as hub:
-        task = only_task(hub, options.task, options.repo)
+        task = hub.only_task(options.task, repo=options.repo)
         changed = set_forward(hub, task, status, stamp=_stamp(options.actor, Source.API))
     say(
         f"{task.task_id}: {task.status} → {status.value}"
@@ -218,7 +217,7 @@ def restore(options: Namespace) -> int:
 
 def _marked(options: Namespace, *, deleted: bool) -> int:
     with open_hub(options.hub) as hub:
-        task = only_task(hub, options.task, options.repo)
+        task = hub.only_task(options.task, repo=options.repo)
         # The status stays, so only the reason tells in the log what was done.
         reason = ": ".join(filter(None, ("deleted" if deleted else "restored", options.reason)))
         stamp = replace(_stamp(options.actor, Source.API), reason=reason)

@@ -12,7 +12,6 @@ from pytest_dogfood.consistency.checkout_view import CheckOptions, RepoReport
 from pytest_dogfood.consistency.checkouts import choose
 from pytest_dogfood.consistency.decision import Policy
 from pytest_dogfood.consistency.fix import FixOptions, fix
-from pytest_dogfood.consistency.hub.imports import only_task
 from pytest_dogfood.consistency.hub.model import (
     Checkout as Registered,
     HubTask,
@@ -86,7 +85,7 @@ class Desk:
         return self.mover().reopen(self.task(task_id), to, hub_only=hub_only)
 
     def task(self, task_id: str) -> HubTask:
-        return only_task(self.hub, task_id)
+        return self.hub.only_task(task_id)
 
     def set(self, task_id: str, status: str) -> bool:
         """Set a status in the hub as an agent does."""
@@ -157,7 +156,7 @@ class World:
         )
         assert made is not None
         for status in others:
-            assert self.hub.set_status(only_task(self.hub, task_id), Status(status), stamp=stamp())
+            assert self.hub.set_status(self.hub.only_task(task_id), Status(status), stamp=stamp())
 
 
 def codes(report: RepoReport) -> list[str]:

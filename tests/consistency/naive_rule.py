@@ -12,7 +12,7 @@ from pytest_dogfood.consistency.decision import (
     Policy,
     decide as decide_by_position,
 )
-from pytest_dogfood.consistency.hub import changes
+from pytest_dogfood.consistency.hub import store
 from pytest_dogfood.consistency.hub.model import Block, HubTask, Status
 from pytest_dogfood.consistency.task_findings import Action, Case
 from pytest_dogfood.git.work_tree import RepoCondition
@@ -21,7 +21,7 @@ from pytest_dogfood.git.work_tree import RepoCondition
 def take_over() -> None:
     """Have `fix` follow this rule in the whole process; all else of it stays as it is."""
     vars(check)["decide"] = decide
-    vars(changes)["rank"] = lambda _status: literal(-1)  # lower than all: the database refuses nothing
+    vars(store)["rank"] = lambda _status: literal(-1)  # lower than all: the database refuses nothing
     RepoCondition.writes_hub = property(lambda _condition: True)  # type: ignore[assignment,method-assign]
 
 

@@ -7,7 +7,6 @@ from itertools import product
 
 import pytest
 
-from pytest_dogfood.consistency.hub.imports import only_task
 from pytest_dogfood.consistency.hub.model import Status
 from pytest_dogfood.consistency.hub.store import Hub
 from pytest_dogfood.consistency.task_findings import Action, FindingSeverity
@@ -50,7 +49,7 @@ class Table:
         self.files = self.desk.statuses()
 
     def in_hub(self, task_id: str) -> str:
-        return only_task(self.hub, task_id).status
+        return self.hub.only_task(task_id).status
 
 
 @pytest.fixture(scope="module")

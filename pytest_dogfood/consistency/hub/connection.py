@@ -149,9 +149,9 @@ _WRITE = "dogfood_write"
 class Database:
     """A database that transactions can be opened on. Nothing is opened before the first one."""
 
-    def __init__(self, url: URL, *, create: bool = False, readonly: bool = False) -> None:
+    def __init__(self, url: str | URL, *, create: bool = False, readonly: bool = False) -> None:
         """Without `create` a file that is missing is not made but refused."""
-        self._url = url
+        self._url = url = parse_url(url) if isinstance(url, str) else url
         sqlite = url.get_backend_name() == "sqlite"
         self._engine = (
             _sqlite(url, create=create, readonly=readonly) if sqlite else _postgresql(url, readonly=readonly)

@@ -14,7 +14,6 @@ from msgspec import Struct
 from pytest_dogfood.consistency.hub.model import (
     RANK,
     HubTask,
-    HubUsageError,
     RefusedError,
     Stamp,
     Status,
@@ -246,20 +245,6 @@ class Result(Struct, frozen=True, kw_only=True):
     task: ImportedTask
     taken: ImportOutcome
     why: str = ""
-
-
-def only_task(hub: Hub, name: str, repo: str | None = None) -> HubTask:
-    """Return the one task that a name means; raises HubUsageError for none and for several."""
-    found = hub.find(name, repo=repo)
-    if not found:
-        within = f" of '{repo}'" if repo is not None else ""
-        raise HubUsageError(f"no task '{name}'{within} in the hub; see them all: dogfood hub tasks")
-    if len(found) > 1:
-        where = ", ".join(task.repo for task in found)
-        raise HubUsageError(
-            f"several repositories have a task '{name}' ({where}); say which one: --repo NAME"
-        )
-    return found[0]
 
 
 def set_forward(hub: Hub, task: HubTask, status: Status, *, stamp: Stamp) -> bool:

@@ -7,25 +7,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    ColumnElement,
-    Connection,
-    DateTime,
-    Dialect,
-    ForeignKey,
-    Integer,
-    MetaData,
-    Table,
-    Text,
-    UniqueConstraint,
-    case,
-    func,
-    inspect,
-    select,
-    text,
-)
+import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
 from pytest_dogfood.consistency.hub.model import RANK, HubUsageError, NoHubError, SchemaTooNew
@@ -45,13 +27,13 @@ _OUT = re.compile(f"{_MARK}([{_MARK}\uef80-\uefff])|{_MARK}([0-9A-F]{{4}})|([\ue
 class LosslessText(TypeDecorator[str]):
     """Text that comes back as it was, whatever letters and bytes are in it."""
 
-    impl = Text
+    impl = sa.Text
     cache_ok = True
 
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's
         return None if value is None else value.translate(_IN)
 
-    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - likewise
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> str | None:  # noqa: ARG002 - likewise
         # Nearly all of it is, and that is quickly seen.
         return value if value is None or value.isascii() else _OUT.sub(_as_it_was, value)
 
@@ -63,7 +45,7 @@ def _as_it_was(found: re.Match[str]) -> str:
     return meant or chr(ord(byte) - 0xEF00 + 0xDC00)
 
 
-metadata = MetaData(
+metadata = sa.MetaData(
     naming_convention={
         "uq": "uq_%(table_name)s_%(column_0_N_name)s",
         "fk": "fk_%(table_name)s_%(column_0_N_name)s",
@@ -73,91 +55,91 @@ metadata = MetaData(
 )
 
 
-def _moment(name: str) -> Column[object]:
+def _moment(name: str) -> sa.Column[object]:
     """Return a column for the server's time: for display only, decisions never look at it."""
-    return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
+    return sa.Column(name, sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now())
 
 
-hubs = Table("hub", metadata, Column("id", LosslessText, primary_key=True), _moment("created_at"))
+hubs = sa.Table("hub", metadata, sa.Column("id", LosslessText, primary_key=True), _moment("created_at"))
 
-schema_version = Table(
-    "schema_version", metadata, Column("version", Integer, primary_key=True, autoincrement=False)
+schema_version = sa.Table(
+    "schema_version", metadata, sa.Column("version", sa.Integer, primary_key=True, autoincrement=False)
 )
 
-repos = Table(
+repos = sa.Table(
     "repos",
     metadata,
-    Column("id", LosslessText, primary_key=True),
-    Column("slug", LosslessText, nullable=False, unique=True),
-    Column("root_commit", LosslessText, nullable=False, server_default=""),
+    sa.Column("id", LosslessText, primary_key=True),
+    sa.Column("slug", LosslessText, nullable=False, unique=True),
+    sa.Column("root_commit", LosslessText, nullable=False, server_default=""),
 )
 
-checkouts = Table(
+checkouts = sa.Table(
     "checkouts",
     metadata,
-    Column("id", LosslessText, primary_key=True),
-    Column("repo", ForeignKey(repos.c.id), nullable=False, index=True),
-    Column("machine_id", LosslessText, nullable=False),
-    Column("host", LosslessText, nullable=False, server_default=""),
-    Column("path", LosslessText, nullable=False),
-    Column("gone_at", DateTime(timezone=True)),
-    UniqueConstraint("machine_id", "path"),
+    sa.Column("id", LosslessText, primary_key=True),
+    sa.Column("repo", sa.ForeignKey(repos.c.id), nullable=False, index=True),
+    sa.Column("machine_id", LosslessText, nullable=False),
+    sa.Column("host", LosslessText, nullable=False, server_default=""),
+    sa.Column("path", LosslessText, nullable=False),
+    sa.Column("gone_at", sa.DateTime(timezone=True)),
+    sa.UniqueConstraint("machine_id", "path"),
 )
 
-tasks = Table(
+tasks = sa.Table(
     "tasks",
     metadata,
-    Column("id", LosslessText, primary_key=True),
-    Column("repo", ForeignKey(repos.c.id), nullable=False),
-    Column("task_id", LosslessText, nullable=False),
-    Column("title", LosslessText, nullable=False, server_default=""),
-    Column("status", LosslessText, nullable=False),
-    Column("reopen_count", Integer, nullable=False, server_default="0"),
-    Column("version", Integer, nullable=False, server_default="1"),
-    Column("source_path", LosslessText, nullable=False, server_default=""),
-    Column("deleted_at", DateTime(timezone=True)),
+    sa.Column("id", LosslessText, primary_key=True),
+    sa.Column("repo", sa.ForeignKey(repos.c.id), nullable=False),
+    sa.Column("task_id", LosslessText, nullable=False),
+    sa.Column("title", LosslessText, nullable=False, server_default=""),
+    sa.Column("status", LosslessText, nullable=False),
+    sa.Column("reopen_count", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("version", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("source_path", LosslessText, nullable=False, server_default=""),
+    sa.Column("deleted_at", sa.DateTime(timezone=True)),
     _moment("created_at"),
     _moment("updated_at"),
-    UniqueConstraint("repo", "task_id"),
+    sa.UniqueConstraint("repo", "task_id"),
 )
 
-task_events = Table(
+task_events = sa.Table(
     "task_events",
     metadata,
-    Column("task", ForeignKey(tasks.c.id), primary_key=True),
-    Column("version", Integer, primary_key=True, autoincrement=False),
+    sa.Column("task", sa.ForeignKey(tasks.c.id), primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
     _moment("at"),
-    Column("machine", LosslessText, nullable=False),
-    Column("host", LosslessText, nullable=False, server_default=""),
-    Column("actor", LosslessText, nullable=False),
-    Column("source", LosslessText, nullable=False),
-    Column("from_status", LosslessText),
-    Column("to_status", LosslessText, nullable=False),
-    Column("reopen_count", Integer, nullable=False),
-    Column("repo_commit", LosslessText, nullable=False, server_default=""),
-    Column("path", LosslessText, nullable=False, server_default=""),
-    Column("run_id", LosslessText, nullable=False, server_default=""),
-    Column("reason", LosslessText, nullable=False, server_default=""),
+    sa.Column("machine", LosslessText, nullable=False),
+    sa.Column("host", LosslessText, nullable=False, server_default=""),
+    sa.Column("actor", LosslessText, nullable=False),
+    sa.Column("source", LosslessText, nullable=False),
+    sa.Column("from_status", LosslessText),
+    sa.Column("to_status", LosslessText, nullable=False),
+    sa.Column("reopen_count", sa.Integer, nullable=False),
+    sa.Column("repo_commit", LosslessText, nullable=False, server_default=""),
+    sa.Column("path", LosslessText, nullable=False, server_default=""),
+    sa.Column("run_id", LosslessText, nullable=False, server_default=""),
+    sa.Column("reason", LosslessText, nullable=False, server_default=""),
 )
 
-writebacks = Table(
+writebacks = sa.Table(
     "writebacks",
     metadata,
-    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
-    Column("run_id", LosslessText, nullable=False),
-    Column("checkout", ForeignKey(checkouts.c.id), nullable=False),
-    Column("path", LosslessText, nullable=False),
-    Column("task", ForeignKey(tasks.c.id), nullable=False),
-    Column("from_status", LosslessText, nullable=False),
-    Column("to_status", LosslessText, nullable=False),
-    Column("commit", LosslessText, nullable=False),
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
+    sa.Column("run_id", LosslessText, nullable=False),
+    sa.Column("checkout", sa.ForeignKey(checkouts.c.id), nullable=False),
+    sa.Column("path", LosslessText, nullable=False),
+    sa.Column("task", sa.ForeignKey(tasks.c.id), nullable=False),
+    sa.Column("from_status", LosslessText, nullable=False),
+    sa.Column("to_status", LosslessText, nullable=False),
+    sa.Column("commit", LosslessText, nullable=False),
     _moment("at"),
 )
 
 
-def rank(status: ColumnElement[str]) -> ColumnElement[int]:
+def rank(status: sa.ColumnElement[str]) -> sa.ColumnElement[int]:
     """Return the rank of a status as SQL; NULL, with which no comparison holds, for one that we do not know."""
-    return case({known.value: number for known, number in RANK.items()}, value=status)
+    return sa.case({known.value: number for known, number in RANK.items()}, value=status)
 
 
 _SQLITE = """
@@ -188,10 +170,10 @@ TRIGGERS: Mapping[str, tuple[str, ...]] = {
 """For each dialect the statements that make the event log append-only."""
 
 
-Step: TypeAlias = Callable[[Connection], None]
+Step: TypeAlias = Callable[[sa.Connection], None]
 
 
-def _first(connection: Connection) -> None:
+def _first(connection: sa.Connection) -> None:
     # Once there is a second step, this one needs the tables as they were: what was released stays as it is.
     metadata.create_all(connection, checkfirst=False)
     for statement in TRIGGERS[connection.dialect.name]:
@@ -211,18 +193,18 @@ _OF_ITS_OWN = "give the hub a database or a schema of its own: dogfood hub init"
 _LOCK = 0x646F67666F6F64  # "dogfood": any number that other programs are unlikely to lock
 
 
-def found_tables(connection: Connection) -> frozenset[str]:
+def found_tables(connection: sa.Connection) -> frozenset[str]:
     """Return those of a hub's tables that the role can see, or tables of another program with the same names."""
-    return frozenset(metadata.tables).intersection(inspect(connection).get_table_names())
+    return frozenset(metadata.tables).intersection(sa.inspect(connection).get_table_names())
 
 
-def upgrade(connection: Connection, steps: Sequence[Step] = STEPS, *, where: str = _HERE) -> int:
+def upgrade(connection: sa.Connection, steps: Sequence[Step] = STEPS, *, where: str = _HERE) -> int:
     """Bring the schema to the newest version within the caller's transaction; gives the version found, 0 for none.
 
     Raises SchemaTooNew, and HubUsageError where tables are missing, or belong to another program.
     """
     if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
     found = _version(connection, len(steps), where)
     for step in steps[found:]:
         step(connection)
@@ -232,7 +214,7 @@ def upgrade(connection: Connection, steps: Sequence[Step] = STEPS, *, where: str
     return found
 
 
-def require_current(connection: Connection, newest: int = len(STEPS), *, where: str = _HERE) -> None:
+def require_current(connection: sa.Connection, newest: int = len(STEPS), *, where: str = _HERE) -> None:
     """Raise unless the schema is exactly the one this program knows. Writes nothing."""
     found = _version(connection, newest, where)
     if found == 0:
@@ -243,12 +225,12 @@ def require_current(connection: Connection, newest: int = len(STEPS), *, where: 
         )
 
 
-def hub_id(connection: Connection, *, where: str = _HERE) -> str:
+def hub_id(connection: sa.Connection, *, where: str = _HERE) -> str:
     """Return the hub's id; raises HubUsageError where the table does not have exactly one."""
     return str(_only_value(connection, hubs.c.id, where))
 
 
-def _version(connection: Connection, newest: int, where: str) -> int:
+def _version(connection: sa.Connection, newest: int, where: str) -> int:
     """Return the version of the schema, 0 where there is no table of a hub's.
 
     Raises SchemaTooNew, and HubUsageError where tables or their only rows are missing, or belong to another program.
@@ -275,8 +257,8 @@ def _version(connection: Connection, newest: int, where: str) -> int:
     return int(found)
 
 
-def _only_value(connection: Connection, column: Column[Any], where: str) -> Any:  # noqa: ANN401 - as the column's
-    values = connection.execute(select(column)).scalars().all()
+def _only_value(connection: sa.Connection, column: sa.Column[Any], where: str) -> Any:  # noqa: ANN401 - as the column's
+    values = connection.execute(sa.select(column)).scalars().all()
     if len(values) != 1:
         raise _part_of_a_hub(
             where, f"the table '{column.table.name}' has {counted(len(values), 'row')} instead of one"

@@ -1,19 +1,27 @@
-"""A hub that is open: what it knows, and the changes it accepts. Any call may raise HubUnreachable."""
+"""A hub that is open: what it knows, and the changes it accepts. Any call may raise HubUnreachable.
+
+The only statements that change a task are here: each refuses what is not allowed, and comes with its row of the event
+log. They compare and set: they hold for the task as the caller saw it, and give False if it is another by now.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import shlex
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from msgspec.structs import asdict
-from sqlalchemy import URL, select, update
+import sqlalchemy as sa
+from msgspec.structs import asdict, replace
 from sqlalchemy.exc import IntegrityError
 
-from pytest_dogfood.consistency.hub import changes, queries, queries as registering
-from pytest_dogfood.consistency.hub.connection import Database, parse_url
+from pytest_dogfood.consistency.hub import schema
+from pytest_dogfood.consistency.hub.connection import Database
 from pytest_dogfood.consistency.hub.model import (
+    RANK,
     Checkout,
     Event,
     HubTask,
@@ -27,8 +35,24 @@ from pytest_dogfood.consistency.hub.model import (
     WrongHubError,
 )
 from pytest_dogfood.consistency.hub.preconditions import require_usable
-from pytest_dogfood.consistency.hub.schema import hub_id, require_current, tasks, upgrade, writebacks
+from pytest_dogfood.consistency.hub.schema import checkouts, rank, repos, task_events, tasks, writebacks
 from pytest_dogfood.diagnostics import did_you_mean
+
+_CHECKOUTS = sa.select(
+    checkouts.c.id, repos.c.slug.label("repo"), checkouts.c.machine_id, checkouts.c.host, checkouts.c.path
+).join(repos, checkouts.c.repo == repos.c.id)
+
+_TASKS = sa.select(
+    tasks.c.id,
+    repos.c.slug.label("repo"),
+    tasks.c.task_id,
+    tasks.c.title,
+    tasks.c.status,
+    tasks.c.reopen_count,
+    tasks.c.version,
+    tasks.c.source_path,
+    tasks.c.deleted_at.is_not(None).label("deleted"),
+).join(repos, tasks.c.repo == repos.c.id)
 
 
 class Hub:
@@ -39,31 +63,37 @@ class Hub:
         self.id = hub_id
 
     @classmethod
-    def open(cls, url: str | URL, *, readonly: bool = False) -> Self:
+    def open(cls, url: str | sa.URL, *, readonly: bool = False) -> Self:
         """Open a hub that exists, never creating or upgrading anything; `readonly` also refuses every write.
 
         Raises NoHubError, HubUsageError for an older schema, a part of one, or a database that is not UTF-8,
         SchemaTooNew, RightsError for rights that are missing, or HubUnreachable.
         """
-        database = Database(_parsed(url), readonly=readonly)
-        with _closed_on_failure(database):
+        database = Database(url, readonly=readonly)
+        try:
             with database.transaction(write=False) as connection:
                 require_usable(connection, where=database.label, write=not readonly)
-                require_current(connection, where=database.label)
-                found = hub_id(connection, where=database.label)
+                schema.require_current(connection, where=database.label)
+                found = schema.hub_id(connection, where=database.label)
             database.keep_open()
-            return cls(database, found)
+        except BaseException:
+            database.close()
+            raise
+        return cls(database, found)
 
     @classmethod
-    def create(cls, url: str | URL) -> tuple[Self, int]:
+    def create(cls, url: str | sa.URL) -> tuple[Self, int]:
         """Create a hub or upgrade it; gives it and the schema's version found before, 0 for none. Raises as `open`."""
-        database = Database(_parsed(url), create=True)
-        with _closed_on_failure(database):
+        database = Database(url, create=True)
+        try:
             database.use_write_ahead_log()
             with database.transaction(write=True) as connection:
                 require_usable(connection, where=database.label, write=True, create=True)
-                found = upgrade(connection, where=database.label)
-                return cls(database, hub_id(connection, where=database.label)), found
+                version = schema.upgrade(connection, where=database.label)
+                return cls(database, schema.hub_id(connection, where=database.label)), version
+        except BaseException:
+            database.close()
+            raise
 
     @property
     def label(self) -> str:
@@ -95,101 +125,182 @@ class Hub:
             raise HubUsageError(f"no repository '{slug}' in the hub; {hint}")
 
     def repos(self, slug: str | None = None) -> tuple[Repo, ...]:
-        with self._database.transaction(write=False) as connection:
-            return queries.read_repos(connection, slug)
+        query = sa.select(repos).order_by(repos.c.slug)
+        if slug is not None:
+            query = query.where(repos.c.slug == slug)
+        return tuple(Repo(**row) for row in self._rows(query))
 
     def checkouts(self, machine_id: str | None = None, *, repo: str | None = None) -> tuple[Checkout, ...]:
-        with self._database.transaction(write=False) as connection:
-            return queries.read_checkouts(connection, machine_id, repo)
+        query = _CHECKOUTS.where(checkouts.c.gone_at.is_(None)).order_by(repos.c.slug, checkouts.c.path)
+        if machine_id is not None:
+            query = query.where(checkouts.c.machine_id == machine_id)
+        if repo is not None:
+            query = query.where(repos.c.slug == repo)
+        return tuple(Checkout(**row) for row in self._rows(query))
 
     def register(self, path: Path, *, slug: str, root_commit: str, machine: Machine) -> Checkout:
         """Record where a repository is checked out; registering the same again changes nothing.
 
-        Raises HubUsageError if the path is another repository's, or the slug one of another history.
+        An empty `root_commit` is one that is not known. Raises HubUsageError if the path is another repository's, or
+        the slug one of another history.
         """
+        here = sa.and_(checkouts.c.machine_id == machine.id, checkouts.c.path == str(path))
         with self._database.transaction(write=True) as connection:
-            repo = registering.repo_of(connection, slug, root_commit)
-            return registering.checkout_of(connection, repo, path, machine)
+            repo = _add_repo(connection, slug)
+            if root_commit and root_commit != repo.root_commit:
+                if repo.root_commit:
+                    raise HubUsageError(
+                        f"'{slug}' begins with commit {repo.root_commit[:12]}, but this history begins with "
+                        f"{root_commit[:12]}: another repository? Register it under another name: --slug NAME"
+                    )
+                connection.execute(
+                    sa.update(repos).where(repos.c.id == repo.id).values(root_commit=root_commit)
+                )
+            _insert_once(connection, checkouts, repo=repo.id, machine_id=machine.id, path=str(path))
+            found = connection.execute(_CHECKOUTS.add_columns(checkouts.c.gone_at).where(here)).one()
+            if found.repo != slug and found.gone_at is None:
+                raise HubUsageError(
+                    f"{path} is registered as '{found.repo}' already; use that name, or, if it holds another "
+                    f"repository now, first: dogfood hub forget {shlex.quote(str(path))}"
+                )
+            now = sa.update(checkouts).values(repo=repo.id, host=machine.host, gone_at=None)
+            connection.execute(now.where(here))
+        return Checkout(id=found.id, repo=slug, machine_id=machine.id, host=machine.host, path=str(path))
 
     def forget(self, path: Path, machine: Machine) -> None:
-        """Forget a checkout of this machine; its repository, the tasks and the log stay."""
+        """Forget a checkout of this machine; its repository, the tasks, the log and its writebacks stay."""
+        here = sa.and_(checkouts.c.machine_id == machine.id, checkouts.c.path == str(path))
         with self._database.transaction(write=True) as connection:
-            registering.forget(connection, path, machine)
+            connection.execute(sa.update(checkouts).where(here).values(gone_at=sa.func.now()))
 
     def add_repo(self, slug: str) -> None:
         """Make a repository known that has no checkout yet."""
         with self._database.transaction(write=True) as connection:
-            registering.repo_of(connection, slug, "")
+            _add_repo(connection, slug)
 
     def tasks(self, repo: str | None = None, *, statuses: Sequence[str] = ()) -> tuple[HubTask, ...]:
         """Return the tasks, deleted ones too, in the order of repositories and ids."""
-        with self._database.transaction(write=False) as connection:
-            return queries.read_tasks(connection, repo, statuses)
+        query = _TASKS.order_by(repos.c.slug, tasks.c.task_id)
+        if repo is not None:
+            query = query.where(repos.c.slug == repo)
+        if statuses:
+            query = query.where(tasks.c.status.in_(statuses))
+        return tuple(HubTask(**row) for row in self._rows(query))
 
     def find(self, name: str, *, repo: str | None = None) -> tuple[HubTask, ...]:
         """Return every task of this id, of which each repository may have one, or the one of this UUID."""
-        with self._database.transaction(write=False) as connection:
-            return queries.find_tasks(connection, name, repo)
+        named = sa.or_(tasks.c.task_id == name, tasks.c.id == _as_uuid(name))
+        query = _TASKS.where(named).order_by(repos.c.slug)
+        if repo is not None:
+            query = query.where(repos.c.slug == repo)
+        return tuple(HubTask(**row) for row in self._rows(query))
+
+    def only_task(self, name: str, *, repo: str | None = None) -> HubTask:
+        """Return the one task that a name means, as for `find`; raises HubUsageError for none and for several."""
+        found = self.find(name, repo=repo)
+        if not found:
+            within = f" of '{repo}'" if repo is not None else ""
+            raise HubUsageError(f"no task '{name}'{within} in the hub; see them all: dogfood hub tasks")
+        if len(found) > 1:
+            where = ", ".join(task.repo for task in found)
+            raise HubUsageError(
+                f"several repositories have a task '{name}' ({where}); say which one: --repo NAME"
+            )
+        return found[0]
 
     def task(self, key: str) -> HubTask | None:
         """Return the task of this UUID as it is now."""
-        with self._database.transaction(write=False) as connection:
-            return queries.task_of_key(connection, key)
+        found = self._rows(_TASKS.where(tasks.c.id == _as_uuid(key)))
+        return HubTask(**found[0]) if found else None
 
     def events(
         self, task: str | None = None, *, repo: str | None = None, regressions: bool = False
     ) -> tuple[Event, ...]:
-        """Return the event log, each task's in the order of versions; `task` is a UUID."""
-        with self._database.transaction(write=False) as connection:
-            return queries.read_events(connection, task, repo, regressions=regressions)
+        """Return the event log: of one task, a UUID, in the order of its versions, of several by the hub's clock.
+
+        With `regressions` only events that lowered a rank.
+        """
+        query = sa.select(task_events).join(tasks, task_events.c.task == tasks.c.id)
+        query = query.join(repos, tasks.c.repo == repos.c.id)
+        if task is not None:
+            query = query.where(task_events.c.task == task)
+        else:
+            query = query.order_by(task_events.c.at, repos.c.slug, tasks.c.task_id)
+        if repo is not None:
+            query = query.where(repos.c.slug == repo)
+        if regressions:
+            query = query.where(rank(task_events.c.to_status) < rank(task_events.c.from_status))
+        rows = self._rows(query.order_by(task_events.c.version))
+        return tuple(Event(**{**row, "at": _as_utc(row["at"])}) for row in rows)
 
     def histories(self, repo: str) -> Mapping[str, frozenset[str]]:
-        """Return the statuses that each task had since its last reopen; tasks without events are left out."""
-        with self._database.transaction(write=False) as connection:
-            return queries.read_histories(connection, repo)
+        """Return the statuses that each task had since its last reopen; tasks without events are left out.
+
+        What a reopen left behind belongs to the count before: a file that says so again carries news.
+        """
+        now = sa.and_(tasks.c.id == task_events.c.task, tasks.c.reopen_count == task_events.c.reopen_count)
+        query = (
+            sa.select(
+                task_events.c.task, task_events.c.source, task_events.c.from_status, task_events.c.to_status
+            )
+            .join(tasks, now)
+            .join(repos, tasks.c.repo == repos.c.id)
+            .where(repos.c.slug == repo)
+        )
+        seen: dict[str, set[str]] = {}
+        for row in self._rows(query):
+            left = set() if row["source"] == Source.REOPEN.value else {row["from_status"]}
+            seen.setdefault(row["task"], set()).update(left - {None}, {row["to_status"]})
+        return {task: frozenset(statuses) for task, statuses in seen.items()}
 
     def create_task(self, task: HubTask, *, stamp: Stamp) -> HubTask | None:
-        """Create a task in a repository that is known, with a new id if it has none; None if there is one."""
+        """Create a task, and its repository if that is new, with a new id if it has none; None if there is one."""
+        task_id = str(uuid.UUID(task.id)) if task.id else str(uuid.uuid4())
+        made = replace(task, id=task_id, version=1, deleted=False)
+        row = asdict(made)
+        del row["deleted"]
         try:
             with self._database.transaction(write=True, may_exist=True) as connection:
-                repo = registering.repo_of(connection, task.repo, "")
-                return changes.create(connection, task, repo.id, stamp=stamp)
+                row["repo"] = _add_repo(connection, task.repo).id
+                connection.execute(tasks.insert().values(row))
+                _log(connection, made, stamp, from_status=None)
         except IntegrityError:
             return None
+        return made
 
     def compare_and_set(
         self, seen: HubTask, status: Status, *, stamp: Stamp, reopen_count: int | None = None
     ) -> bool:
-        """Move a task to a higher position; False if it would not be higher, or the task changed since."""
+        """Move a task to a higher position, as a reopen does, too; False if it would not be higher."""
         count = seen.reopen_count if reopen_count is None else reopen_count
-        with self._database.transaction(write=True) as connection:
-            return changes.forward(connection, seen, status, reopen_count=count, stamp=stamp)
+        is_below = sa.tuple_(tasks.c.reopen_count, rank(tasks.c.status)) < sa.tuple_(count, RANK[status])
+        return self._change(seen, replace(seen, status=status.value, reopen_count=count), is_below, stamp)
 
     def set_status(self, seen: HubTask, status: Status, *, stamp: Stamp) -> bool:
-        """Move a task to a status of the same or a higher rank; False as above."""
-        with self._database.transaction(write=True) as connection:
-            return changes.forward_or_aside(connection, seen, status, stamp=stamp)
+        """Move a task to a status of the same or a higher rank; False if it would be a lower one."""
+        is_not_above = rank(tasks.c.status) <= RANK[status]
+        return self._change(seen, replace(seen, status=status.value), is_not_above, stamp)
 
     def reopen(self, seen: HubTask, status: Status, *, stamp: Stamp) -> bool:
-        """Count one reopen more and set any status; the stamp's source is `reopen`. False if it changed since."""
+        """Count one reopen more and set any status; the stamp's source is `reopen`."""
         _require_source(stamp, Source.REOPEN)
         return self.compare_and_set(seen, status, reopen_count=seen.reopen_count + 1, stamp=stamp)
 
     def resolve(self, seen: HubTask, status: Status, *, stamp: Stamp) -> bool:
-        """Settle a tie: set another status of the same rank; the stamp's source is `resolve`. False as above."""
+        """Settle a tie: set another status of the same rank; the stamp's source is `resolve`."""
         _require_source(stamp, Source.RESOLVE)
-        with self._database.transaction(write=True) as connection:
-            return changes.aside(connection, seen, status, stamp=stamp)
+        is_level = rank(tasks.c.status) == RANK[status]
+        return self._change(seen, replace(seen, status=status.value), is_level, stamp)
 
     def set_deleted(self, seen: HubTask, *, deleted: bool, stamp: Stamp) -> bool:
-        """Mark a task as deleted, or restore it; nothing of it is lost. False if it changed since."""
-        with self._database.transaction(write=True) as connection:
-            return changes.set_deleted(connection, seen, deleted=deleted, stamp=stamp)
+        """Mark a task as deleted, or restore it; nothing of it is lost, and its status does not change."""
+        is_other = tasks.c.deleted_at.is_(None) if deleted else tasks.c.deleted_at.is_not(None)
+        return self._change(seen, seen, is_other, stamp, deleted_at=sa.func.now() if deleted else None)
 
     def record_path(self, key: str, path: str) -> None:
         """Record in which file a task's block was found last; no part of its status or its history."""
         with self._database.transaction(write=True) as connection:
-            connection.execute(update(tasks).where(tasks.c.id == key).values(source_path=path))
+            connection.execute(sa.update(tasks).where(tasks.c.id == key).values(source_path=path))
 
     def require_writebacks(self, planned: Sequence[Writeback]) -> None:
         """Raise what `record_writebacks` would raise for these, and record nothing: to be asked before a commit."""
@@ -198,30 +309,73 @@ class Hub:
             savepoint.rollback()
 
     def record_writebacks(self, done: Sequence[Writeback]) -> None:
-        if not done:
-            return
-        with self._database.transaction(write=True) as connection:
-            connection.execute(writebacks.insert(), [asdict(each) for each in done])
+        if done:
+            with self._database.transaction(write=True) as connection:
+                connection.execute(writebacks.insert(), [asdict(each) for each in done])
 
     def writebacks(self) -> tuple[Writeback, ...]:
         """Return what was written back into files, the oldest first."""
         columns = [column for column in writebacks.c if column.name not in {"id", "at"}]
+        return tuple(Writeback(**row) for row in self._rows(sa.select(*columns).order_by(writebacks.c.id)))
+
+    def _rows(self, query: sa.Select[Any]) -> Sequence[sa.RowMapping]:
         with self._database.transaction(write=False) as connection:
-            rows = connection.execute(select(*columns).order_by(writebacks.c.id))
-            return tuple(Writeback(**row._mapping) for row in rows)  # noqa: SLF001 - as in queries
+            return connection.execute(query).mappings().all()
+
+    def _change(
+        self, seen: HubTask, wanted: HubTask, allowed: sa.ColumnElement[bool], stamp: Stamp, **more: object
+    ) -> bool:
+        """Change a task, `more` being other columns, and log it; False if that is not `allowed` or it changed since."""
+        unchanged = (
+            tasks.c.id == seen.id,
+            tasks.c.version == seen.version,
+            tasks.c.status == seen.status,
+            tasks.c.reopen_count == seen.reopen_count,
+        )
+        statement = sa.update(tasks).values(
+            status=wanted.status,
+            reopen_count=wanted.reopen_count,
+            version=tasks.c.version + 1,
+            updated_at=sa.func.now(),
+            **more,
+        )
+        with self._database.transaction(write=True) as connection:
+            if connection.execute(statement.where(*unchanged, allowed)).rowcount != 1:
+                return False
+            _log(connection, replace(wanted, version=seen.version + 1), stamp, from_status=seen.status)
+        return True
 
 
-@contextmanager
-def _closed_on_failure(database: Database) -> Iterator[None]:
+def _log(connection: sa.Connection, task: HubTask, stamp: Stamp, *, from_status: str | None) -> None:
+    who = {"machine": stamp.machine.id, "host": stamp.machine.host}
+    now = {"task": task.id, "version": task.version, "reopen_count": task.reopen_count}
+    moved = {"from_status": from_status, "to_status": task.status}
+    connection.execute(task_events.insert().values({**asdict(stamp), **who, **now, **moved}))
+
+
+def _add_repo(connection: sa.Connection, slug: str) -> sa.Row[Any]:
+    """Return the repository of a slug, added if it is new."""
+    _insert_once(connection, repos, slug=slug)
+    return connection.execute(sa.select(repos).where(repos.c.slug == slug)).one()
+
+
+def _insert_once(connection: sa.Connection, table: sa.Table, **values: str) -> None:
+    """Insert a row with an id of its own unless there is one with the same key, whoever was first."""
+    # Each has a statement of its own for this, and PostgreSQL's takes long to import.
+    dialect = import_module(f"sqlalchemy.dialects.{connection.dialect.name}")
+    row = {"id": str(uuid.uuid4()), **values}
+    connection.execute(dialect.insert(table).values(row).on_conflict_do_nothing())
+
+
+def _as_uuid(name: str) -> str | None:
     try:
-        yield
-    except BaseException:
-        database.close()
-        raise
+        return str(uuid.UUID(name))
+    except ValueError:
+        return None
 
 
-def _parsed(url: str | URL) -> URL:
-    return parse_url(url) if isinstance(url, str) else url
+def _as_utc(at: datetime) -> datetime:
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
 def _require_source(stamp: Stamp, source: Source) -> None:

@@ -13,14 +13,14 @@ import sys
 
 from sqlalchemy import literal
 
-from pytest_dogfood.consistency.hub import changes
+from pytest_dogfood.consistency.hub import store
 from pytest_dogfood.consistency.hub.model import Machine, Source, Stamp, Status, parse_status
 from pytest_dogfood.consistency.hub.store import Hub
 
 
 def main(url: str, processes: int, how: str, *, guarded: bool) -> int:
     if not guarded:
-        vars(changes)["rank"] = lambda _status: literal(-1)  # lower than all: the database refuses nothing
+        vars(store)["rank"] = lambda _status: literal(-1)  # lower than all: the database refuses nothing
     writers = []
     for number in range(processes):
         writer = os.fork()
