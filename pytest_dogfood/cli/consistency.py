@@ -1,126 +1,46 @@
-"""The command line of `dogfood consistency`: its options."""
+"""The `dogfood consistency` commands, each with its options above it. Each imports what it needs when it runs."""
 
 from __future__ import annotations
 
-import argparse
-from argparse import ArgumentParser
-from typing import Any
+import shlex
+import sys
+import uuid
+from argparse import ArgumentTypeError, Namespace
+from typing import TYPE_CHECKING
 
-from pytest_dogfood.cli.console import CommandGroup, add_actor_option, add_format_option, add_task_arguments
+from msgspec.structs import replace
 
+from pytest_dogfood.cli.console import (
+    ACTOR,
+    FORMAT,
+    HUB,
+    HUB_STATUSES,
+    REASON,
+    TASK,
+    CommandGroup,
+    Palette,
+    argument,
+    json_document,
+    say,
+    write_lines,
+)
+from pytest_dogfood.consistency.hub.model import REFUSED, USAGE, HubUsageError, Status
 
-def add_consistency_commands(subparsers: argparse._SubParsersAction[Any]) -> None:
-    """Add `consistency` and its verbs; each sets `command`, a function from options to an exit status."""
-    verbs = CommandGroup(
-        subparsers,
-        "consistency",
-        module="consistency_verbs",
-        description="Compare the task blocks of workplans with the hub, and bring them into step. No task ever goes\n"
-        "back but by reopen.",
-    )
-    _add_runs(verbs)
-    _add_moves(verbs)
-    log = verbs.add(
-        "log",
-        "print who changed which status, and why",
-        description="Print the event log. With --regressions, every event that lowered a rank: each is a "
-        "reopen or was resolved, and has a reason.",
-    )
-    log.add_argument("--task", metavar="ID", help="only this task's")
-    log.add_argument("--repo", metavar="S", help="only this repository's")
-    log.add_argument("--regressions", action="store_true", help="only events that lower the rank")
-    add_format_option(log)
+if TYPE_CHECKING:
+    from pytest_dogfood.consistency.checkout_view import CheckOptions
+    from pytest_dogfood.consistency.fix import FixOptions
+    from pytest_dogfood.consistency.hub.model import HubTask, Machine
+    from pytest_dogfood.consistency.hub.store import Hub
+    from pytest_dogfood.consistency.moves import Moved, Mover
 
-
-def _add_runs(verbs: CommandGroup) -> None:
-    check = verbs.add(
-        "check",
-        "say what differs, and change nothing",
-        description="Say what differs between workplans and the hub. Nothing is written; only remote-tracking "
-        "branches are fetched.",
-    )
-    _add_looking(check)
-    fix = verbs.add(
-        "fix",
-        "bring workplans and the hub into step",
-        description="Bring the hub forward to what workplans say, and workplans to what the hub says, one commit "
-        "for each file. Nothing is pulled or pushed; a repository that is behind its remote is left alone.",
-    )
-    _add_fixing(fix)
-    sync = verbs.add("sync", "git pull --ff-only, then fix", description="Run git pull --ff-only, then fix.")
-    _add_fixing(sync)
-
-
-def _add_looking(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "--repo",
-        action="append",
-        default=[],
-        metavar="S",
-        help="this repository (repeatable; default: the one around the working directory)",
-    )
-    parser.add_argument("--all", action="store_true", help="every repository of the hub")
-    _add_offline_option(parser)
-    parser.add_argument("--strict", action="store_true", help="count WARN as FAIL")
-    add_format_option(parser)
-
-
-def _add_fixing(parser: ArgumentParser) -> None:
-    _add_looking(parser)
-    parser.add_argument("--no-writeback", action="store_true", help="never write and commit a workplan")
-    parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
-    parser.add_argument(
-        "--accept-reopen", action="store_true", help="take over reopens that are recorded in a file"
-    )
-    _add_lock_option(parser)
-    add_actor_option(parser)
-
-
-def _add_moves(verbs: CommandGroup) -> None:
-    reopen = verbs.add(
-        "reopen",
-        "let a task go back, on purpose",
-        description="Count one reopen more and set an earlier status, in the hub and in the workplan of this "
-        "checkout; with --accept, record in the workplan what was reopened elsewhere.",
-    )
-    _add_moving(reopen)
-    reopen.add_argument(
-        "--to", choices=("todo", "in_progress", "blocked"), default="todo", help="default: todo"
-    )
-    how = reopen.add_mutually_exclusive_group()
-    how.add_argument("--hub-only", action="store_true", help="leave the workplans to others")
-    how.add_argument("--accept", action="store_true", help="record the hub's reopen in this checkout")
-    resolve = verbs.add(
-        "resolve",
-        "settle a tie of two statuses of the same rank",
-        description="Settle a tie: the hub and the workplan have different statuses of the same rank, such as "
-        "done and cancelled, and the side you name wins.",
-    )
-    _add_moving(resolve)
-    resolve.add_argument("--take", choices=("file", "hub"), required=True, help="the side that wins")
-
-
-def _add_moving(parser: ArgumentParser) -> None:
-    add_task_arguments(parser)
-    parser.add_argument("--reason", metavar="TEXT", default="", help="why, for the log")
-    _add_offline_option(parser)
-    _add_lock_option(parser)
-
-
-def _add_offline_option(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "--offline", action="store_true", help="do not fetch or pull; what was fetched last counts"
-    )
-
-
-def _add_lock_option(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "--lock-timeout",
-        type=_seconds,
-        default=30.0,
-        metavar="S",
-        help="seconds to wait for another fixer of the same checkout (default: 30)",
-    )
+COMMANDS = CommandGroup(
+    "dogfood consistency",
+    usage_status=USAGE,
+    description="Compare the task blocks of workplans with the hub, and bring them into step. No task ever goes\n"
+    "back but by reopen.",
+    epilog=HUB_STATUSES,
+    shared=(HUB,),
+)
 
 
 def _seconds(text: str) -> float:
@@ -129,5 +49,222 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+        raise ArgumentTypeError(f"{text!r} is no number of seconds")
     return seconds
+
+
+OFFLINE = argument(
+    "--offline", action="store_true", help="do not fetch or pull; what was fetched last counts"
+)
+LOCK_TIMEOUT = argument(
+    "--lock-timeout",
+    type=_seconds,
+    default=30.0,
+    metavar="S",
+    help="seconds to wait for another fixer of the same checkout (default: 30)",
+)
+TO_CHECK = (
+    argument(
+        "--repo",
+        action="append",
+        default=[],
+        metavar="S",
+        help="this repository (repeatable; default: the one around the working directory)",
+    ),
+    argument("--all", action="store_true", help="every repository of the hub"),
+    OFFLINE,
+    argument("--strict", action="store_true", help="count WARN as FAIL"),
+    FORMAT,
+)
+TO_FIX = (
+    *TO_CHECK,
+    argument("--no-writeback", action="store_true", help="never write and commit a workplan"),
+    argument("--dry-run", action="store_true", help="only say what would be done"),
+    argument("--accept-reopen", action="store_true", help="take over reopens that are recorded in a file"),
+    LOCK_TIMEOUT,
+    ACTOR,
+)
+
+
+@COMMANDS.command(
+    "check",
+    "say what differs, and change nothing",
+    *TO_CHECK,
+    description="Say what differs between workplans and the hub. Nothing is written; only remote-tracking "
+    "branches are fetched.",
+)
+def check(options: Namespace) -> int:
+    return _report(options, fixing=False)
+
+
+@COMMANDS.command(
+    "fix",
+    "bring workplans and the hub into step",
+    *TO_FIX,
+    description="Bring the hub forward to what workplans say, and workplans to what the hub says, one commit "
+    "for each file. Nothing is pulled or pushed; a repository that is behind its remote is left alone.",
+)
+def fix(options: Namespace) -> int:
+    return _report(options, fixing=True)
+
+
+@COMMANDS.command(
+    "sync", "git pull --ff-only, then fix", *TO_FIX, description="Run git pull --ff-only, then fix."
+)
+def sync(options: Namespace) -> int:
+    return _report(options, fixing=True, pull=True)
+
+
+def _report(options: Namespace, *, fixing: bool, pull: bool = False) -> int:
+    """Check or fix the checkouts that the options choose, and report on each as it comes."""
+    from pytest_dogfood.cli.consistency_report import ReportPrinter
+    from pytest_dogfood.consistency.check import report_checkouts
+    from pytest_dogfood.consistency.checkout_view import CheckOptions
+    from pytest_dogfood.consistency.checkouts import choose
+    from pytest_dogfood.consistency.decision import Policy
+    from pytest_dogfood.consistency.hub.location import open_hub, this_machine
+
+    readonly = not fixing or options.dry_run
+    with (
+        ReportPrinter(as_json=options.format == "json", strict=options.strict) as printer,
+        open_hub(options.hub, readonly=readonly) as hub,
+    ):
+        machine = this_machine(create=not readonly)
+        if options.all and options.repo:
+            raise HubUsageError("--all and --repo contradict each other; leave one of them out")
+        choice = choose(hub, machine.id, slugs=options.repo, every=options.all)
+        printer.progress.total = len(choice.checkouts)
+        question = CheckOptions(offline=options.offline, fixing=fixing, named=choice.named)
+        if fixing:
+            policy = Policy(accept_reopen=options.accept_reopen, writeback=not options.no_writeback)
+            question = replace(question, policy=policy)
+        printer.tell(choice.reports_of_absent(fixing=fixing))
+        if readonly:
+            printer.tell(report_checkouts(hub, choice.checkouts, question, progress=printer.progress))
+        else:
+            from pytest_dogfood.consistency.fix import fix as fix_each
+
+            fix_options = replace(_fix_options(options, machine, question), pull=pull, notice=printer.notice)
+            reports = fix_each(hub, choice.checkouts, fix_options, progress=printer.progress)
+            printer.tell(reports, to_the_end=True)
+    return printer.status
+
+
+def _fix_options(options: Namespace, machine: Machine, question: CheckOptions) -> FixOptions:
+    from pytest_dogfood.consistency.fix import FixOptions
+    from pytest_dogfood.consistency.hub.location import current_actor
+
+    return FixOptions(
+        machine=machine,
+        actor=options.actor or current_actor(),
+        run_id=str(uuid.uuid4()),
+        question=question,
+        lock_timeout=options.lock_timeout,
+    )
+
+
+@COMMANDS.command(
+    "reopen",
+    "let a task go back, on purpose",
+    *TASK,
+    REASON,
+    OFFLINE,
+    LOCK_TIMEOUT,
+    argument("--to", choices=("todo", "in_progress", "blocked"), default="todo", help="default: todo"),
+    (
+        argument("--hub-only", action="store_true", help="leave the workplans to others"),
+        argument("--accept", action="store_true", help="record the hub's reopen in this checkout"),
+    ),
+    description="Count one reopen more and set an earlier status, in the hub and in the workplan of this "
+    "checkout; with --accept, record in the workplan what was reopened elsewhere.",
+)
+def reopen(options: Namespace) -> int:
+    from pytest_dogfood.consistency.hub.location import open_hub
+
+    if not options.accept:
+        _require_reason(options)
+    with open_hub(options.hub) as hub:
+        task = hub.only_task(options.task, repo=options.repo)
+        mover = _mover(hub, options)
+        if options.accept:
+            done = mover.accept(task)
+        else:
+            done = mover.reopen(task, Status(options.to), hub_only=options.hub_only)
+    status = _tell_move(task, done)
+    if status == REFUSED and not options.accept:
+        accept = f"dogfood consistency reopen {shlex.quote(options.task)} --accept"
+        say(f"the hub has it, the workplan does not yet; once that can be written: {accept}")
+    return status
+
+
+@COMMANDS.command(
+    "resolve",
+    "settle a tie of two statuses of the same rank",
+    *TASK,
+    REASON,
+    OFFLINE,
+    LOCK_TIMEOUT,
+    argument("--take", choices=("file", "hub"), required=True, help="the side that wins"),
+    description="Settle a tie: the hub and the workplan have different statuses of the same rank, such as "
+    "done and cancelled, and the side you name wins.",
+)
+def resolve(options: Namespace) -> int:
+    from pytest_dogfood.consistency.hub.location import open_hub
+
+    _require_reason(options)
+    with open_hub(options.hub) as hub:
+        task = hub.only_task(options.task, repo=options.repo)
+        done = _mover(hub, options).resolve(task, take_file=options.take == "file")
+    return _tell_move(task, done)
+
+
+def _require_reason(options: Namespace) -> None:
+    if not options.reason.strip():
+        raise HubUsageError("say why, for everybody who will wonder: --reason TEXT")
+
+
+def _mover(hub: Hub, options: Namespace) -> Mover:
+    from pytest_dogfood.consistency.checkout_view import CheckOptions
+    from pytest_dogfood.consistency.hub.location import this_machine
+    from pytest_dogfood.consistency.moves import Mover
+
+    question = CheckOptions(offline=options.offline, fixing=True)
+    return Mover(hub, _fix_options(options, this_machine(), question), reason=options.reason)
+
+
+def _tell_move(task: HubTask, moved: Moved) -> int:
+    from pytest_dogfood.cli.consistency_report import report_lines
+    from pytest_dogfood.consistency.checkout_view import RepoReport
+
+    if moved.finding is None:
+        say(f"{moved.done} [commit {moved.commit[:12]}]" if moved.commit else moved.done)
+        return 0
+    write_lines(report_lines(RepoReport(repo=task.repo, findings=(moved.finding,)), Palette(sys.stdout)))
+    return REFUSED
+
+
+@COMMANDS.command(
+    "log",
+    "print who changed which status, and why",
+    argument("--task", metavar="ID", help="only this task's"),
+    argument("--repo", metavar="S", help="only this repository's"),
+    argument("--regressions", action="store_true", help="only events that lower the rank"),
+    FORMAT,
+    description="Print the event log. With --regressions, every event that lowered a rank: each is a "
+    "reopen or was resolved, and has a reason.",
+)
+def log(options: Namespace) -> int:
+    from pytest_dogfood.cli.consistency_report import event_in_json, event_line
+    from pytest_dogfood.consistency.hub.location import open_hub
+
+    with open_hub(options.hub, readonly=True) as hub:
+        if options.repo is not None:
+            hub.require_repo(options.repo)
+        task = hub.only_task(options.task, repo=options.repo).id if options.task else None
+        events = hub.events(task, repo=options.repo, regressions=options.regressions)
+        tasks = {each.id: each for each in hub.tasks(options.repo)}
+    if options.format == "json":
+        say(json_document(events=[event_in_json(event, tasks[event.task]) for event in events]))
+    else:
+        write_lines(event_line(event, tasks[event.task]) for event in events)
+    return 0

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Self, TextIO
 
-from pytest_dogfood.cli.console import ProgressCounter, printable, write_json, write_lines
-from pytest_dogfood.cli.streams import OutputLostError, Palette
+from msgspec.structs import asdict
+
+from pytest_dogfood.cli.console import OutputLostError, Palette, json_document, printable, write_lines
 from pytest_dogfood.consistency.checkout_view import RepoReport
 from pytest_dogfood.consistency.hub.model import INTERRUPTED, REFUSED, Event, HubError, HubTask
 from pytest_dogfood.consistency.task_findings import Finding, FindingSeverity
 from pytest_dogfood.diagnostics import counted
+
+_COLOURS: Mapping[FindingSeverity, str] = {
+    FindingSeverity.FAIL: "31",
+    FindingSeverity.WARN: "33",
+    FindingSeverity.INFO: "36",
+}
+_FIXED, _FAINT, _BOLD = "32", "2", "1"
+_CHANGES_A_STEP = 10  # of the counter: more often than this is flicker
 
 
 def event_line(event: Event, task: HubTask) -> str:
@@ -30,38 +39,9 @@ def event_line(event: Event, task: HubTask) -> str:
 
 
 def event_in_json(event: Event, task: HubTask) -> dict[str, object]:
-    return {
-        "repo": task.repo,
-        "task_id": task.task_id,
-        "hub_id": event.task,
-        "version": event.version,
-        "at": event.at.isoformat(),
-        "machine": event.machine,
-        "host": event.host,
-        "actor": event.actor,
-        "source": event.source,
-        "from_status": event.from_status,
-        "to_status": event.to_status,
-        "reopen_count": event.reopen_count,
-        "repo_commit": event.repo_commit,
-        "path": event.path,
-        "run_id": event.run_id,
-        "reason": event.reason,
-    }
-
-
-_COLOURS: Mapping[FindingSeverity, str] = {
-    FindingSeverity.FAIL: "31",
-    FindingSeverity.WARN: "33",
-    FindingSeverity.INFO: "36",
-}
-_FIXED, _FAINT, _BOLD = "32", "2", "1"
-
-
-def is_left(finding: Finding, *, strict: bool) -> bool:
-    """Say whether a finding decides the exit status."""
-    warned = strict and finding.severity is FindingSeverity.WARN and not finding.fixed
-    return finding.is_left or warned
+    fields = asdict(event)
+    named = {"repo": task.repo, "task_id": task.task_id, "hub_id": fields.pop("task")}
+    return named | fields | {"at": event.at.isoformat()}
 
 
 def report_lines(report: RepoReport, palette: Palette) -> Iterator[str]:
@@ -71,75 +51,49 @@ def report_lines(report: RepoReport, palette: Palette) -> Iterator[str]:
     agree = "" if report.findings else ", nothing to report"
     yield f"{palette.paint(printable(report.repo), _BOLD)}{where}: {tasks}{agree}"
     for finding in report.findings:
-        yield from _finding_lines(finding, palette)
+        place = f"{finding.path}:{finding.line}" if finding.path and finding.line else finding.path
+        about = "  ".join(printable(word) for word in (finding.task_id, place) if word)
+        said = ": ".join(filter(None, (about, printable(finding.said))))
+        label, colour, fixed = f"{finding.severity.value:<4}", _COLOURS[finding.severity], ""
+        if finding.fixed:
+            colour = _FIXED
+            commit = f", commit {finding.commit[:12]}" if finding.commit else ""
+            fixed = palette.paint(f" [fixed{commit}]", _FIXED)
+            # A failure that is fixed is none any more, a warning remains worth knowing.
+            label = "DONE" if finding.severity is FindingSeverity.FAIL else label
+        hints = [] if finding.fixed else [printable(line) for line in finding.hint.splitlines()]
+        hint = palette.paint(f" ({hints[0]})", _FAINT) if len(hints) == 1 else ""
+        yield f"  {palette.paint(label, colour)} {finding.code} {said}{fixed}{hint}"
+        if len(hints) > 1:
+            yield from (palette.paint(f"      | {line}", _FAINT) for line in hints)
 
 
-def closing_line(reports: Sequence[RepoReport], palette: Palette) -> str:
-    """Return the counts of a whole run."""
-    found = findings_of(reports)
-    counts = Counter(finding.severity for finding in found if not finding.fixed)
-    parts = [
-        palette.paint(f"{counts[severity]} {severity.value}", _COLOURS[severity])
-        for severity in FindingSeverity
-        if counts[severity]
-    ]
-    if fixed := sum(finding.fixed for finding in found):
-        parts.append(palette.paint(f"{fixed} fixed", _FIXED))
-    said = ", ".join(parts) or palette.paint("all agree", _FIXED)
-    places = counted(len(reports), "checkout")
-    return f"{places}, {counted(sum(len(each.task_ids) for each in reports), 'task')}: {said}"
+class ProgressCounter:
+    """A counter on the terminal for as long as something is looked at; elsewhere nothing is written."""
 
+    def __init__(self, total: int = 0, stream: TextIO | None = None) -> None:
+        self.total = total
+        self._stream = stream or sys.stderr
+        self._on = self._stream.isatty()
+        self._done = 0
+        self._repo = ""
 
-def in_json(reports: Sequence[RepoReport], *, exit_status: int, error: str = "") -> dict[str, object]:
-    """Return a run as `{items, summary}`, each finding once."""
-    found = findings_of(reports)
-    left = Counter(finding.severity for finding in found if not finding.fixed)
-    summary: dict[str, object] = {
-        "tasks": sum(len(each.task_ids) for each in reports),
-        **{severity.value.lower(): left[severity] for severity in FindingSeverity},
-        "fixed": sum(finding.fixed for finding in found),
-        "exit_status": exit_status,
-        "error": error,
-        "checkouts": [
-            {"repo": each.repo, "path": each.path, "tasks": len(each.task_ids), "git": dict(each.git)}
-            for each in reports
-        ],
-    }
-    return {"items": [finding.to_json() for finding in found], "summary": summary}
+    def begin(self, repo: str) -> None:
+        self._done += 1
+        self._repo = printable(repo)
+        self._write(f"[{self._done}/{self.total}] {self._repo}")
 
+    def advance(self, done: int, total: int) -> None:
+        if done % _CHANGES_A_STEP == 0:
+            self._write(f"[{self._done}/{self.total}] {self._repo}: {done} of {total} changes")
 
-def findings_of(reports: Iterable[RepoReport]) -> tuple[Finding, ...]:
-    """Return all findings, each once: two checkouts of a repository may have the same to say."""
-    return tuple(dict.fromkeys(finding for report in reports for finding in report.findings))
+    def clear(self) -> None:
+        self._write("")
 
-
-def _finding_lines(finding: Finding, palette: Palette) -> Iterator[str]:
-    place = f"{finding.path}:{finding.line}" if finding.path and finding.line else finding.path
-    words = [finding.task_id, place]
-    about = "  ".join(printable(word) for word in words if word)
-    first, *more = (finding.hint if not finding.fixed else "").splitlines() or [""]
-    hint = palette.paint(f" ({printable(first)})", _FAINT) if first and not more else ""
-    label = palette.paint(_label(finding), _FIXED if finding.fixed else _COLOURS[finding.severity])
-    said = ": ".join(filter(None, (about, printable(finding.said))))
-    yield f"  {label} {finding.code} {said}{_fixed(finding, palette)}{hint}"
-    if more:
-        yield from (palette.paint(f"      | {printable(line)}", _FAINT) for line in (first, *more))
-
-
-def _label(finding: Finding) -> str:
-    """Return the severity; a failure that is fixed is none any more, a warning remains worth knowing."""
-    return (
-        "DONE"
-        if finding.fixed and finding.severity is FindingSeverity.FAIL
-        else f"{finding.severity.value:<4}"
-    )
-
-
-def _fixed(finding: Finding, palette: Palette) -> str:
-    if not finding.fixed:
-        return ""
-    commit = f", commit {finding.commit[:12]}" if finding.commit else ""
-    return palette.paint(f" [fixed{commit}]", _FIXED)
+    def _write(self, text: str) -> None:
+        if self._on:
+            self._stream.write(f"\r\x1b[K{text}")
+            self._stream.flush()
 
 
 class ReportPrinter:
@@ -166,17 +120,19 @@ class ReportPrinter:
         self.progress.clear()
         if error is None:
             self._end(self.status)
+            if self._lost is not None:
+                raise self._lost
         elif isinstance(error, HubError):
             self._end(error.exit_status, str(error))
         elif isinstance(error, KeyboardInterrupt):
             self._end(INTERRUPTED, "interrupted")
-        if self._lost is not None and error is None:
-            raise self._lost
 
     @property
     def status(self) -> int:
         """Return the exit status that the findings so far ask for."""
-        return REFUSED if any(is_left(each, strict=self._strict) for each in findings_of(self._seen)) else 0
+        deciding = {FindingSeverity.FAIL, FindingSeverity.WARN} if self._strict else {FindingSeverity.FAIL}
+        left = any(each.severity in deciding and not each.fixed for each in self._findings())
+        return REFUSED if left else 0
 
     def tell(self, reports: Iterable[RepoReport], *, to_the_end: bool = False) -> None:
         """Print each report as soon as it is there; go on `to_the_end` also where nothing can be printed any more."""
@@ -193,20 +149,46 @@ class ReportPrinter:
         self.progress.clear()
         self._print([text], sys.stderr if self._as_json else sys.stdout)
 
-    def _print(self, lines: Iterable[str], stream: TextIO | None = None) -> None:
-        self._attempt(lambda: write_lines(lines, stream))
+    def _findings(self) -> tuple[Finding, ...]:
+        """Return all findings, each once: two checkouts of a repository may have the same to say."""
+        return tuple(dict.fromkeys(finding for report in self._seen for finding in report.findings))
 
-    def _attempt(self, write: Callable[[], None]) -> None:
+    def _print(self, lines: Iterable[str], stream: TextIO | None = None) -> None:
         """Print, unless that has failed before: what is under way is not to stop halfway for it."""
         if self._lost is None:
             try:
-                write()
+                write_lines(lines, stream)
             except OutputLostError as error:
                 self._lost = error
 
     def _end(self, status: int, error: str = "") -> None:
+        """Print the counts of the whole run, or all of it as `{items, summary}`."""
+        found = self._findings()
+        left = Counter(finding.severity for finding in found if not finding.fixed)
+        fixed = sum(finding.fixed for finding in found)
+        tasks = sum(len(each.task_ids) for each in self._seen)
         if self._as_json:
-            self._attempt(lambda: write_json(**in_json(self._seen, exit_status=status, error=error)))
+            checkouts = [
+                {"repo": each.repo, "path": each.path, "tasks": len(each.task_ids), "git": dict(each.git)}
+                for each in self._seen
+            ]
+            summary: dict[str, object] = {
+                "tasks": tasks,
+                **{severity.value.lower(): left[severity] for severity in FindingSeverity},
+                "fixed": fixed,
+                "exit_status": status,
+                "error": error,
+                "checkouts": checkouts,
+            }
+            self._print([json_document(items=[finding.to_json() for finding in found], summary=summary)])
         elif self._seen or not error:
+            parts = [
+                self._palette.paint(f"{left[severity]} {severity.value}", _COLOURS[severity])
+                for severity in FindingSeverity
+                if left[severity]
+            ]
+            parts += [self._palette.paint(f"{fixed} fixed", _FIXED)] if fixed else []
+            said = ", ".join(parts) or self._palette.paint("all agree", _FIXED)
             cut_short = "; interrupted" if status == INTERRUPTED else ""
-            self._print([closing_line(self._seen, self._palette) + cut_short])
+            places = counted(len(self._seen), "checkout")
+            self._print([f"{places}, {counted(tasks, 'task')}: {said}{cut_short}"])

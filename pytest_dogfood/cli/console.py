@@ -1,54 +1,207 @@
-"""What the commands share: the parser class, tables, JSON with its version."""
+"""What the commands share: their parser, streams on which no output is lost, colours, tables, JSON with its version.
+
+A pipe that nobody reads any more ends a command without a word, as SIGPIPE ends other tools. Whatever else comes in
+the way of its output, such as a full disk, is an error: whoever has the rest of it must not take it for the whole.
+"""
 
 from __future__ import annotations
 
-import argparse
+import errno
+import io
 import json
+import os
+import re
 import signal
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from importlib import import_module
-from typing import Any, NoReturn, TextIO
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TextIO, TypeAlias
 
-from pytest_dogfood.consistency.hub.model import USAGE, HubError
+from pytest_dogfood.diagnostics import did_you_mean
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+NOBODY_READS = 128 + signal.SIGPIPE
+"""The exit status that a shell shows for a tool which SIGPIPE has ended."""
 
 JSON_VERSION = 1
 """Of what `--format json` prints: 1, from the beginning."""
 
-_EVERY = 10  # changes: more often than this is flicker
+Command: TypeAlias = Callable[[Namespace], int]
 
 
-class ProgressCounter:
-    """A counter on the terminal for as long as something is looked at; elsewhere nothing is written."""
+class Argument(NamedTuple):
+    """An argument of a command, as `ArgumentParser.add_argument` takes it."""
 
-    def __init__(self, total: int = 0, stream: TextIO | None = None) -> None:
-        self.total = total
-        self._stream = stream or sys.stderr
-        self._on = self._stream.isatty()
-        self._done = 0
-        self._repo = ""
+    names: tuple[str, ...]
+    settings: dict[str, Any]
 
-    def begin(self, repo: str) -> None:
-        self._done += 1
-        self._repo = printable(repo)
-        self._show("")
 
-    def advance(self, done: int, total: int) -> None:
-        if done % _EVERY == 0:
-            self._show(f": {done} of {total} changes")
+def argument(*names: str, **settings: Any) -> Argument:  # noqa: ANN401 - argparse's own
+    return Argument(names, settings)
 
-    def clear(self) -> None:
-        self._write("")
 
-    def _show(self, detail: str) -> None:
-        self._write(f"[{self._done}/{self.total}] {self._repo}{detail}")
+ACTOR = argument("--actor", metavar="A", help="who does this, for the log (default: the user)")
+FORMAT = argument("--format", choices=("text", "json"), default="text", help="default: text")
+HUB = argument(
+    "--hub",
+    metavar="URL",
+    help="the hub: a PostgreSQL URL or an SQLite file "
+    "(default: DOGFOOD_HUB, then dogfood_hub in the settings)",
+)
+REASON = argument("--reason", metavar="TEXT", default="", help="why, for the log")
+TASK = (
+    argument("task", metavar="TASK", help="the task's id, or its UUID in the hub"),
+    argument("--repo", metavar="S", help="the repository, where several have a task of this id"),
+    ACTOR,
+)
+"""What names one task, and who changes it."""
 
-    def _write(self, text: str) -> None:
-        if self._on:
-            self._stream.write(f"\r\x1b[K{text}")
-            self._stream.flush()
+HUB_STATUSES = """\
+exit status: 0 no FAIL is left, 1 at least one is or a change was refused, 2 usage or settings,
+3 the hub cannot be reached or is too new, 130 interrupted, 141 the reader of the output is gone.
+"""
+
+
+class Parser(ArgumentParser):
+    """A parser whose mistakes end with the status of its command, and with what was probably meant."""
+
+    def __init__(self, *, usage_status: int, **settings: Any) -> None:  # noqa: ANN401 - argparse's own
+        super().__init__(**settings)
+        self.usage_status = usage_status
+
+    def error(self, message: str) -> NoReturn:
+        # Only argparse's own words tell what was typed and what could have been.
+        wrong = re.search(r"invalid choice: '(.*)' \(choose from (.*)\)$", message)
+        near = did_you_mean(wrong[1], re.findall(r"[\w-]+", wrong[2])) if wrong else ""
+        self.print_usage(sys.stderr)
+        self.exit(self.usage_status, f"{self.prog}: error: {message}{near and f'; {near}'}\n")
+
+
+class CommandGroup:
+    """Commands of one name, such as `dogfood hub`. Each is a function from options to an exit status."""
+
+    def __init__(
+        self, prog: str, *, usage_status: int, description: str, epilog: str, shared: Sequence[Argument] = ()
+    ) -> None:
+        """All commands have the `shared` arguments before their own."""
+        self.parser = Parser(
+            prog=prog,
+            usage_status=usage_status,
+            description=description,
+            epilog=epilog,
+            formatter_class=RawDescriptionHelpFormatter,
+        )
+        self.subparsers = self.parser.add_subparsers(title="commands", metavar="COMMAND")
+        self._shared = shared
+
+    def command(
+        self, name: str, what: str, *arguments: Argument | tuple[Argument, ...], description: str
+    ) -> Callable[[Command], Command]:
+        """Make the function below this the command `name`. Of arguments in a tuple at most one can be given."""
+        parser = self.subparsers.add_parser(
+            name, help=what, description=description, usage_status=self.parser.usage_status
+        )
+        for each in (*self._shared, *arguments):
+            if isinstance(each, Argument):
+                parser.add_argument(*each.names, **each.settings)
+            else:
+                alternatives = parser.add_mutually_exclusive_group()
+                for one in each:
+                    alternatives.add_argument(*one.names, **one.settings)
+
+        def add(run: Command) -> Command:
+            parser.set_defaults(command=run, parser=parser)
+            return run
+
+        return add
+
+    def parse(self, given: Sequence[str]) -> Namespace:
+        """Return the options, with the function to call as `command`; ends the process for what is typed wrong."""
+        options, unknown = self.parser.parse_known_args(given, Namespace(command=None, parser=self.parser))
+        if unknown:
+            # The outermost parser would say so, and show a usage that does not help.
+            options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return options
+
+
+class OutputLostError(Exception):
+    """Standard output did not take what was printed; `nobody_reads` says that it is a pipe without a reader."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(os.strerror(number))
+        self.nobody_reads = number == errno.EPIPE
+
+
+class _Output(io.FileIO):
+    def write(self, data: ReadableBuffer, /) -> int:
+        try:
+            written = super().write(data)
+        except OSError as error:
+            raise OutputLostError(error.errno or errno.EIO) from error
+        if not written:  # a pipe that is full, and that does not wait
+            raise OutputLostError(errno.EAGAIN)
+        return written
+
+
+class _Complaints(io.FileIO):
+    def write(self, data: ReadableBuffer, /) -> int:
+        with suppress(OSError):  # nobody is left to be told, and the exit status remains
+            super().write(data)
+        return memoryview(data).nbytes
+
+
+@contextmanager
+def watched_streams() -> Iterator[None]:
+    """Let this process write through streams of ours; raises OutputLostError where its output does not arrive."""
+    before = sys.stdout, sys.stderr
+    if before != (sys.__stdout__, sys.__stderr__):  # somebody keeps what is printed
+        yield
+        return
+    # A database that got the number of a closed stream would take what others print. What is opened gets the lowest
+    # number that is free; output that cannot be written fails as it does on a closed stream.
+    for number, how in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, how)
+    sys.stdout = _as_text(_Output(1, "w", closefd=False), sys.stdout)
+    sys.stderr = _as_text(_Complaints(2, "w", closefd=False), sys.stderr)
+    try:
+        yield
+    finally:
+        try:
+            sys.stdout.flush()
+        except BaseException:
+            # What is left in the buffer must neither raise again when it is dropped, nor wait for a reader.
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, 1)
+            os.close(null)
+            raise
+        finally:
+            sys.stderr.flush()
+            sys.stdout, sys.stderr = before
+
+
+def _as_text(raw: io.FileIO, before: TextIO | None) -> TextIO:
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw),
+        encoding=before.encoding if before is not None else "utf-8",
+        errors="backslashreplace",  # what the terminal does not have is no reason to show nothing
+        line_buffering=isinstance(raw, _Complaints) or raw.isatty(),
+    )
+
+
+class Palette:
+    """Colours for a stream: none unless it is a terminal that has them, and none under NO_COLOR (https://no-color.org)."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.on = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+    def paint(self, text: str, colour: str) -> str:
+        return f"\x1b[{colour}m{text}\x1b[0m" if self.on and colour else text
 
 
 def printable(text: str) -> str:
@@ -59,8 +212,8 @@ def printable(text: str) -> str:
 def write_lines(lines: Iterable[str], stream: TextIO | None = None) -> None:
     """Write lines, with an escape for what the stream's encoding does not have."""
     stream = stream or sys.stdout
+    encoding = stream.encoding or "utf-8"
     for line in lines:
-        encoding = stream.encoding or "utf-8"
         stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
     stream.flush()
 
@@ -69,9 +222,13 @@ def say(text: str) -> None:
     write_lines([text])
 
 
-def write_json(**content: object) -> None:
-    """Write one document, in ASCII: file names need not be UTF-8, and terminals need not either."""
-    write_lines([json.dumps({"version": JSON_VERSION, **content}, indent=2)])
+def complain(*lines: str) -> None:
+    write_lines(lines, sys.stderr)
+
+
+def json_document(**content: object) -> str:
+    """Return what `--format json` prints, in ASCII: file names need not be UTF-8, and terminals need not either."""
+    return json.dumps({"version": JSON_VERSION, **content}, indent=2)
 
 
 def print_table(rows: Sequence[Sequence[str]], *, nothing: str) -> None:
@@ -80,126 +237,3 @@ def print_table(rows: Sequence[Sequence[str]], *, nothing: str) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     write_lines((line.rstrip() for line in lines) if rows else [nothing])
-
-
-STATUSES = """\
-exit status: 0 no FAIL is left, 1 at least one is or a change was refused, 2 usage or settings,
-3 the hub cannot be reached or is too new, 130 interrupted, 141 the reader of the output is gone.
-"""
-
-
-class HubParser(ArgumentParser):
-    """A parser whose mistakes end with this command's status, also where an option is unknown."""
-
-    def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
-        self.exit(USAGE, f"{self.prog}: error: {message}\n")
-
-    def parse_known_args(  # type: ignore[override]  # the original is overloaded for namespaces of any type
-        self,
-        args: Sequence[str] | None = None,
-        namespace: Any = None,  # noqa: ANN401 - argparse's own
-    ) -> tuple[Any, list[str]]:
-        found, unknown = super().parse_known_args(args, namespace)
-        if unknown:
-            # The outermost parser would say so, with the status that it uses.
-            self.error(f"unrecognized arguments: {' '.join(unknown)}")
-        return found, unknown
-
-
-class CommandGroup:
-    """The verbs of one command. Each is a function of a module, from options to an exit status."""
-
-    def __init__(
-        self, commands: argparse._SubParsersAction[Any], name: str, *, module: str, description: str
-    ) -> None:
-        parser = commands.add_parser(
-            name,
-            description=description,
-            epilog=STATUSES,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        parser.set_defaults(command=_help_of(parser))
-        self._added = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=HubParser)
-        self._speaker = f"dogfood {name}"
-        self._module = module
-
-    def add(self, name: str, what: str, *, description: str, function: str = "") -> ArgumentParser:
-        """Add a verb that does `what`; gives its parser, which has `--hub` already.
-
-        Its function has the verb's name and is in the command's module, unless told otherwise.
-        """
-        parser: ArgumentParser = self._added.add_parser(name, help=what, description=description)
-        parser.add_argument(
-            "--hub",
-            metavar="URL",
-            help="the hub: a PostgreSQL URL or an SQLite file "
-            "(default: DOGFOOD_HUB, then dogfood_hub in the settings)",
-        )
-        parser.set_defaults(command=_deferred(function or name, self._module, self._speaker))
-        return parser
-
-
-@contextmanager
-def ended_in_order() -> Iterator[None]:
-    """Let whoever asks us to end have it as after Ctrl-C: files in order, and no git left alive.
-
-    Cancelled jobs, time limits and closed terminals send these signals. One that is ignored stays ignored.
-    """
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    ours = [number for number, handler in before.items() if handler is signal.SIG_DFL]
-    for number in ours:
-        signal.signal(number, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for number in ours:
-            signal.signal(number, signal.SIG_DFL)
-
-
-def add_actor_option(parser: ArgumentParser) -> None:
-    parser.add_argument("--actor", metavar="A", help="who does this, for the log (default: the user)")
-
-
-def add_format_option(parser: ArgumentParser) -> None:
-    parser.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
-
-
-def add_task_arguments(parser: ArgumentParser) -> None:
-    """Add what names one task, and who changes it."""
-    parser.add_argument("task", metavar="TASK", help="the task's id, or its UUID in the hub")
-    parser.add_argument("--repo", metavar="S", help="the repository, where several have a task of this id")
-    add_actor_option(parser)
-
-
-def _deferred(name: str, module: str, speaker: str) -> Callable[[Namespace], int]:
-    """Make a command that is imported when it runs, and whose errors become words and an exit status."""
-
-    def complain(text: str, status: int) -> int:
-        sys.stderr.write(f"{speaker}: {text}\n")
-        return status
-
-    def run(options: Namespace) -> int:
-        try:
-            verbs = import_module(f"pytest_dogfood.cli.{module}")
-        except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] not in {"sqlalchemy", "platformdirs", "markdown_it"}:
-                raise
-            return complain("the hub needs more packages: pip install 'pytest-dogfood[hub]'", USAGE)
-        try:
-            with ended_in_order():
-                return int(getattr(verbs, name)(options))
-        except HubError as error:
-            return complain(str(error), error.exit_status)
-
-    return run
-
-
-def _help_of(parser: ArgumentParser) -> Callable[[Namespace], int]:
-    """Make the command of a parser whose verb was left out: it shows what there is."""
-
-    def run(_options: Namespace) -> int:
-        parser.print_help(sys.stderr)
-        return USAGE
-
-    return run

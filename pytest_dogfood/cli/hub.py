@@ -1,95 +1,329 @@
-"""The command line of `dogfood hub`: its options."""
+"""The `dogfood hub` commands, each with its options above it. What needs SQLAlchemy is imported when one runs."""
 
 from __future__ import annotations
 
-import argparse
-from typing import Any
+import os
+import shlex
+from argparse import Namespace
+from collections import Counter
+from pathlib import Path
 
-from pytest_dogfood.cli.console import CommandGroup, add_actor_option, add_format_option, add_task_arguments
+from msgspec.structs import replace
+
+from pytest_dogfood.cli.console import (
+    ACTOR,
+    FORMAT,
+    HUB,
+    HUB_STATUSES,
+    REASON,
+    TASK,
+    CommandGroup,
+    argument,
+    json_document,
+    print_table,
+    say,
+    write_lines,
+)
+from pytest_dogfood.consistency.hub.model import (
+    REFUSED,
+    USAGE,
+    HubUsageError,
+    RefusedError,
+    Source,
+    Stamp,
+    Status,
+    parse_status,
+    suggest_status,
+)
+from pytest_dogfood.diagnostics import HarnessError, did_you_mean
+
+COMMANDS = CommandGroup(
+    "dogfood hub",
+    usage_status=USAGE,
+    description="The hub is the database that knows the status of every task: an SQLite file for one machine,\n"
+    "PostgreSQL where several share it.",
+    epilog=HUB_STATUSES,
+    shared=(HUB,),
+)
 
 
-def add_hub_commands(subparsers: argparse._SubParsersAction[Any]) -> None:
-    """Add `hub` and its verbs; each sets `command`, a function from options to an exit status."""
-    verbs = CommandGroup(
-        subparsers,
-        "hub",
-        module="hub_verbs",
-        description="The hub is the database that knows the status of every task: an SQLite file for one machine,\n"
-        "PostgreSQL where several share it.",
-    )
-    _add_checkouts(verbs)
-    _add_tasks(verbs)
-
-
-def _add_checkouts(verbs: CommandGroup) -> None:
-    init = verbs.add(
-        "init",
-        "create a hub, or upgrade its schema",
-        description="Create a hub, or bring an older one to the schema of this program. Nothing else ever does.",
-    )
-    init.add_argument(
+@COMMANDS.command(
+    "init",
+    "create a hub, or upgrade its schema",
+    argument(
         "--local",
         action="store_true",
         help="make an SQLite file in your data directory, for this machine only",
-    )
-    register = verbs.add(
-        "register",
-        "say where a repository is checked out here",
-        description="Record where a repository is checked out on this machine.",
-    )
-    register.add_argument("path", metavar="PATH", help="the checkout, or a directory in it")
-    register.add_argument("--slug", metavar="S", help="the repository's name (default: the directory's)")
-    register.add_argument(
+    ),
+    description="Create a hub, or bring an older one to the schema of this program. Nothing else ever does.",
+)
+def init(options: Namespace) -> int:
+    from pytest_dogfood.consistency.hub.location import hub_url, local_hub
+    from pytest_dogfood.consistency.hub.store import Hub
+
+    if options.local and options.hub:
+        raise HubUsageError("--local and --hub name two hubs; leave one of them out")
+    hub, version = Hub.create(str(local_hub()) if options.local else hub_url(options.hub))
+    with hub:
+        say(f"hub {hub.id} {'is ready' if version else 'has been created'}: {hub.label}")
+    return 0
+
+
+@COMMANDS.command(
+    "register",
+    "say where a repository is checked out here",
+    argument("path", metavar="PATH", help="the checkout, or a directory in it"),
+    argument("--slug", metavar="S", help="the repository's name (default: the directory's)"),
+    argument(
         "--protocol",
         action="store_true",
         help="also write docs/session-close.md into it, unless there is one",
-    )
-    forget = verbs.add(
-        "forget",
-        "forget a checkout that is no more",
-        description="Forget a checkout of this machine that was moved or removed. Nothing else is touched: the "
-        "repository stays known, and so do its tasks and their log.",
-    )
-    forget.add_argument("path", metavar="PATH", help="where it was, as `dogfood hub repos` shows it")
-    repos = verbs.add(
-        "repos",
-        "list the repositories and where they are on this machine",
-        description="List the repositories and where they are checked out on this machine.",
-    )
-    repos.add_argument("--slug", metavar="S", help="only this one")
-    repos.add_argument("--path", action="store_true", help="print only the path, for scripts and Makefiles")
-    add_format_option(repos)
+    ),
+    description="Record where a repository is checked out on this machine.",
+)
+def register(options: Namespace) -> int:
+    from pytest_dogfood.consistency.checkouts import PLACE, NewCheckout, guess_repository, write_protocol
+    from pytest_dogfood.consistency.hub.location import open_hub, this_machine
+    from pytest_dogfood.git.repository import Repository
+
+    path = Path(options.path)
+    try:
+        root = path.resolve(strict=True)
+    except (OSError, RuntimeError) as error:
+        raise HubUsageError(f"there is no directory {path}") from error
+    if not root.is_dir():
+        raise HubUsageError(f"{path} is no directory; name the one that holds the checkout")
+    repository = Repository(root)
+    try:
+        root, why_not = repository.place.top, ""
+        new_checkout = NewCheckout(path=root, roots=repository.root_commits(), trees=repository.work_trees())
+    except HarnessError as error:
+        new_checkout, why_not = NewCheckout(path=root), str(error)
+    with open_hub(options.hub, repository=root) as hub:
+        machine = this_machine()
+        here = hub.checkouts(machine.id)
+        gone = {each.path for each in here if not os.path.lexists(each.path)}
+        slug = options.slug or guess_repository(new_checkout, hub.repos(), here, gone)
+        if not slug.strip() or any(letter.isspace() or letter == "/" for letter in slug):
+            raise HubUsageError(
+                f"{slug!r} is no name for a repository: no spaces, no slashes; give one with --slug"
+            )
+        root_commit = new_checkout.root_as(next(iter(hub.repos(slug)), None))
+        made = hub.register(root, slug=slug, root_commit=root_commit, machine=machine)
+    said = [f"{made.repo} is at {made.path}"]
+    said += [
+        f"nothing is at {each.path} any more; if it went here: dogfood hub forget {shlex.quote(each.path)}"
+        for each in here
+        if each.repo == slug and each.path in gone
+    ]
+    if why_not:
+        said.append(f"its workplans are read, but never written: {why_not}")
+    try:
+        if options.protocol:
+            written = write_protocol(root, slug)
+            there = f"{root / PLACE} is there already and was left as it is"
+            said.append(f"wrote {written}" if written else there)
+    finally:
+        write_lines(said)
+    return 0
 
 
-def _add_tasks(verbs: CommandGroup) -> None:
-    tasks = verbs.add("tasks", "list tasks and their statuses", description="List tasks and their statuses.")
-    tasks.add_argument("--repo", metavar="S", help="only those of this repository")
-    tasks.add_argument(
-        "--status", action="append", default=[], metavar="STATUS", help="only these (repeatable)"
-    )
-    add_format_option(tasks)
-    setting = verbs.add(
-        "set",
-        "set the status of a task, forward",
-        description="Set the status of a task. A lower rank is refused: see dogfood consistency reopen.",
-        function="set_status",
-    )
-    add_task_arguments(setting)
-    setting.add_argument("status", metavar="STATUS", help="todo, in_progress, blocked, done or cancelled")
-    _add_marking(verbs, "delete", "mark a task as deleted", "Nothing of it is lost: see restore.")
-    _add_marking(verbs, "restore", "bring a deleted task back", "It has the status that it had.")
-    importing = verbs.add(
-        "import",
-        "take in tasks from a JSON or CSV file",
-        description="Take in tasks from elsewhere: JSON, such as `hub tasks --format json` prints, or CSV with the "
-        "columns repo, task_id, status and title. No task goes back: where the hub is further, it is kept.",
-        function="import_file",
-    )
-    importing.add_argument("file", metavar="FILE", help="a .json or .csv file")
-    add_actor_option(importing)
+@COMMANDS.command(
+    "forget",
+    "forget a checkout that is no more",
+    argument("path", metavar="PATH", help="where it was, as `dogfood hub repos` shows it"),
+    description="Forget a checkout of this machine that was moved or removed. Nothing else is touched: the "
+    "repository stays known, and so do its tasks and their log.",
+)
+def forget(options: Namespace) -> int:
+    from pytest_dogfood.consistency.hub.location import open_hub, this_machine
+
+    path = Path(options.path).absolute()
+    with open_hub(options.hub) as hub:
+        machine = this_machine()
+        known = {each.path: each.repo for each in hub.checkouts(machine.id)}
+        # As it was registered: links resolved, which cannot be done any more where the directory is gone.
+        named = next((place for place in (str(path), str(path.resolve())) if place in known), None)
+        if named is None:
+            hint = did_you_mean(str(path), known) or "see them all: dogfood hub repos"
+            raise HubUsageError(f"no checkout at {path} is registered on this machine; {hint}")
+        hub.forget(Path(named), machine)
+    say(f"{known[named]} is no longer at {named}; its tasks and their log stay")
+    return 0
 
 
-def _add_marking(verbs: CommandGroup, name: str, what: str, consequence: str) -> None:
-    parser = verbs.add(name, what, description=f"{what[0].upper()}{what[1:]}. {consequence}")
-    add_task_arguments(parser)
-    parser.add_argument("--reason", metavar="TEXT", default="", help="why, for the log")
+@COMMANDS.command(
+    "repos",
+    "list the repositories and where they are on this machine",
+    argument("--slug", metavar="S", help="only this one"),
+    argument("--path", action="store_true", help="print only the path, for scripts and Makefiles"),
+    FORMAT,
+    description="List the repositories and where they are checked out on this machine.",
+)
+def repos(options: Namespace) -> int:
+    from pytest_dogfood.consistency.checkouts import around
+    from pytest_dogfood.consistency.hub.location import open_hub, this_machine
+
+    with open_hub(options.hub, readonly=True) as hub:
+        if options.slug is not None:
+            hub.require_repo(options.slug)
+        wanted = hub.repos(options.slug)
+        machine = this_machine(create=False)
+        here = hub.checkouts(machine.id, repo=options.slug) if machine.id else ()
+    if options.path:
+        # The checkout around the working directory, or else all of them.
+        found = around(here, Path.cwd().resolve()) if options.slug is not None else []
+        write_lines(each.path for each in found[-1:] or here)
+        if options.slug is not None and not here:
+            raise RefusedError(
+                f"'{options.slug}' has no path on this machine; add it: "
+                f"dogfood hub register PATH --slug {options.slug}"
+            )
+        return 0
+    paths = {repo.slug: [each.path for each in here if each.repo == repo.slug] for repo in wanted}
+    if options.format == "json":
+        listed = [
+            {"slug": repo.slug, "root_commit": repo.root_commit, "paths": paths[repo.slug]} for repo in wanted
+        ]
+        say(json_document(repos=listed))
+        return 0
+    rows = [(slug, path) for slug, found in paths.items() for path in found or ["(not on this machine)"]]
+    print_table(rows, nothing="the hub has no repositories; add one: dogfood hub register PATH")
+    return 0
+
+
+@COMMANDS.command(
+    "tasks",
+    "list tasks and their statuses",
+    argument("--repo", metavar="S", help="only those of this repository"),
+    argument("--status", action="append", default=[], metavar="STATUS", help="only these (repeatable)"),
+    FORMAT,
+    description="List tasks and their statuses.",
+)
+def tasks(options: Namespace) -> int:
+    from pytest_dogfood.consistency.hub.location import open_hub
+
+    statuses = [_status(text).value for text in options.status]
+    with open_hub(options.hub, readonly=True) as hub:
+        if options.repo is not None:
+            hub.require_repo(options.repo)
+        found = [task for task in hub.tasks(options.repo, statuses=statuses) if not task.deleted]
+    if options.format == "text":
+        print_table(
+            [(task.repo, task.task_id, task.status, task.title) for task in found], nothing="no tasks"
+        )
+        return 0
+    listed = [
+        {
+            "repo": task.repo,
+            "task_id": task.task_id,
+            "status": task.status,
+            "title": task.title,
+            "reopen_count": task.reopen_count,
+            "version": task.version,
+            "path": task.source_path,
+            "hub_id": task.id,
+        }
+        for task in found
+    ]
+    say(json_document(tasks=listed))
+    return 0
+
+
+@COMMANDS.command(
+    "set",
+    "set the status of a task, forward",
+    *TASK,
+    argument("status", metavar="STATUS", help="todo, in_progress, blocked, done or cancelled"),
+    description="Set the status of a task. A lower rank is refused: see dogfood consistency reopen.",
+)
+def set_status(options: Namespace) -> int:
+    from pytest_dogfood.consistency.hub.imports import set_forward
+    from pytest_dogfood.consistency.hub.location import open_hub
+
+    status = _status(options.status)
+    with open_hub(options.hub) as hub:
+        task = hub.only_task(options.task, repo=options.repo)
+        changed = set_forward(hub, task, status, stamp=_stamp(options, Source.API))
+    moved = f": {task.status} → {status.value}" if changed else f" is {status.value} already"
+    say(f"{task.task_id}{moved}")
+    return 0
+
+
+@COMMANDS.command(
+    "delete",
+    "mark a task as deleted",
+    *TASK,
+    REASON,
+    description="Mark a task as deleted. Nothing of it is lost: see restore.",
+)
+def delete(options: Namespace) -> int:
+    return _mark(options, deleted=True)
+
+
+@COMMANDS.command(
+    "restore",
+    "bring a deleted task back",
+    *TASK,
+    REASON,
+    description="Bring a deleted task back. It has the status that it had.",
+)
+def restore(options: Namespace) -> int:
+    return _mark(options, deleted=False)
+
+
+def _mark(options: Namespace, *, deleted: bool) -> int:
+    from pytest_dogfood.consistency.hub.imports import set_deleted
+    from pytest_dogfood.consistency.hub.location import open_hub
+
+    # The status stays, so only the reason tells in the log what was done.
+    reason = ": ".join(filter(None, ("deleted" if deleted else "restored", options.reason)))
+    with open_hub(options.hub) as hub:
+        task = hub.only_task(options.task, repo=options.repo)
+        stamp = replace(_stamp(options, Source.API), reason=reason)
+        done = set_deleted(hub, task, deleted=deleted, stamp=stamp)
+    state = "deleted" if deleted else f"there, and {task.status}"
+    say(f"{task.task_id} is {state}" + ("" if done else " already"))
+    return 0
+
+
+@COMMANDS.command(
+    "import",
+    "take in tasks from a JSON or CSV file",
+    argument("file", metavar="FILE", help="a .json or .csv file"),
+    ACTOR,
+    description="Take in tasks from elsewhere: JSON, such as `hub tasks --format json` prints, or CSV with the "
+    "columns repo, task_id, status and title. No task goes back: where the hub is further, it is kept.",
+)
+def import_file(options: Namespace) -> int:
+    from pytest_dogfood.consistency.hub.imports import ImportOutcome, import_tasks, parse_tasks
+    from pytest_dogfood.consistency.hub.location import open_hub
+
+    path = Path(options.file)
+    try:
+        tasks_read = parse_tasks(path.read_bytes(), path=str(path))
+    except OSError as error:
+        raise HubUsageError(f"cannot read {path}: {error.strerror}") from error
+    with open_hub(options.hub) as hub:
+        results = tuple(import_tasks(hub, tasks_read, stamp=_stamp(options, Source.IMPORT)))
+    counts = Counter(result.taken for result in results)
+    for result in results:
+        if result.taken in {ImportOutcome.KEPT, ImportOutcome.REFUSED}:
+            named = f"{result.task.repo}/{result.task.task_id}"
+            say(f"{path}:{result.task.line}: {result.taken.value} {named}: {result.why}")
+    told = ", ".join(f"{counts[taken]} {taken.value}" for taken in ImportOutcome if counts[taken])
+    say(told or "no tasks in the file")
+    return REFUSED if counts[ImportOutcome.REFUSED] else 0
+
+
+def _stamp(options: Namespace, source: Source) -> Stamp:
+    from pytest_dogfood.consistency.hub.location import current_actor, this_machine
+
+    return Stamp(machine=this_machine(), actor=options.actor or current_actor(), source=source)
+
+
+def _status(text: str) -> Status:
+    status = parse_status(text)
+    if status is None:
+        raise HubUsageError(f"unknown status '{text}': {suggest_status(text)}")
+    return status

@@ -1,57 +1,100 @@
-"""What each `dogfood` command does; it prints its result and gives an exit status."""
+"""The `dogfood` commands for journeys, each with its options above it."""
 
 from __future__ import annotations
 
+import json
+import re
 import sys
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
 
-from pytest_dogfood.cli.streams import Palette
-from pytest_dogfood.diagnostics import did_you_mean
+from pytest_dogfood.cli.console import FORMAT, CommandGroup, Palette, argument, complain
+from pytest_dogfood.diagnostics import HarnessError, did_you_mean
 from pytest_dogfood.journey import JOURNEY_ID_PATTERN, TOKEN_PATTERN, base_of
 
-if TYPE_CHECKING:
-    from pytest_dogfood.check.report import Paint
-    from pytest_dogfood.report.merge import Merged
-
 OK = 0
-FAILED = 1
-INTERRUPTED = 130
 USAGE = 4
 """Exit status for what the user has to put right, as pytest has it."""
+
 _COLOURS = {"error": "31", "warning": "33"}
+_NOTATIONS = {".svg": "svg", ".dot": "dot", ".gv": "dot", ".mmd": "mermaid", ".json": "json"}
+"""How a drawing is written in a file with this ending."""
+
+EPILOG = """\
+exit status: 0 ok, 1 failures in the merged run, 4 invalid project or usage (as in pytest), 130 interrupted,
+141 the reader of the output is gone. hub and consistency have their own: see dogfood hub --help.
+Journeys are run by pytest itself: pytest --dogfood -n auto
+"""
+
+COMMANDS = CommandGroup(
+    "dogfood",
+    usage_status=USAGE,
+    description="See the graph of your journeys before you run it.",
+    epilog=EPILOG,
+)
+COMMANDS.parser.add_argument(
+    "--version", action="version", version=f"pytest-dogfood {version('pytest-dogfood')}"
+)
+COMMANDS.subparsers.required = True
+
+PATHS = argument("paths", nargs="*", metavar="PATH", help="files or directories (default: the project)")
 
 
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"expected a whole number from 1 on, not {text!r}")
+    return int(text)
+
+
+@COMMANDS.command(
+    "check",
+    "validate the journey files and print the plan",
+    PATHS,
+    argument("-n", "--workers", type=_positive, default=1, metavar="N", help="plan for N workers"),
+    argument("--shard", default="", metavar="I/N", help="plan part I of N, as --dogfood-shard does"),
+    argument("--strict", action="store_true", help="count warnings as errors"),
+    FORMAT,
+    description="Validate the journey files and print the plan. No step, probe or provider is run, and "
+    "Python tests are not collected; pytest --dogfood --dogfood-check looks at those too.",
+)
 def check(options: Namespace) -> int:
-    """Validate the graph and print the plan."""
     from pytest_dogfood.session.check_plugin import inspect, shown
     from pytest_dogfood.settings import CheckFormat
+
+    palette = Palette(sys.stdout)
+
+    def paint(severity: str, text: str) -> str:
+        return palette.paint(text, _COLOURS.get(severity, ""))
 
     found = inspect(options.paths, workers=options.workers, shard=options.shard, strict=options.strict)
     if found.report is None:
         return found.status
-    for line in shown(found.report, CheckFormat(options.format), _paint_for(sys.stdout)):
+    for line in shown(found.report, CheckFormat(options.format), paint):
         print(line)
     if not (found.report.findings or found.report.plan.journeys or options.shard):
-        _complain(
+        complain(
             "dogfood check: no journeys in files here: name one like shop.journey.yaml, or have a first one written: "
             "dogfood new project DIR; pytest --dogfood-check looks at Python tests"
         )
     return found.status
 
 
-def _paint_for(stream: TextIO) -> Paint:
-    palette = Palette(stream)
-
-    def paint(severity: str, text: str) -> str:
-        return palette.paint(text, _COLOURS[severity]) if severity in _COLOURS else text
-
-    return paint
-
-
+@COMMANDS.command(
+    "graph",
+    "draw who establishes what for whom",
+    PATHS,
+    argument(
+        "--format",
+        choices=("text", "mermaid", "dot", "json", "svg"),
+        help="default: what the ending of FILE says, else text",
+    ),
+    argument("--focus", metavar="ID", help="only what this journey needs and enables"),
+    argument("--tests", action="store_true", help="collect Python tests too"),
+    argument("-o", "--output", metavar="FILE", help="write there instead of to the terminal"),
+    description="Draw the graph: tiers, chains, tokens, providers and the critical path.",
+)
 def graph(options: Namespace) -> int:
-    """Draw the graph."""
     from pytest_dogfood.check.report import in_words
     from pytest_dogfood.drawing.formats import render
     from pytest_dogfood.drawing.picture import focus, picture_of
@@ -61,15 +104,15 @@ def graph(options: Namespace) -> int:
     if found.report is None or found.selection is None:
         return found.status
     if not found.report.is_valid:
-        _complain(*in_words(found.report))
+        complain(*in_words(found.report))
         return USAGE
     try:
         picture = picture_of(found.selection.graph, found.report)
         if options.focus:
             picture = focus(picture, options.focus)
-        text = render(picture, options.format or _notation_of(options.output))
+        text = render(picture, options.format or _NOTATIONS.get(Path(options.output or "").suffix, "text"))
     except (LookupError, ValueError) as error:
-        _complain(f"dogfood graph: {error}")
+        complain(f"dogfood graph: {error}")
         return USAGE
     if options.output is None:
         print(text.rstrip("\n"))
@@ -77,43 +120,47 @@ def graph(options: Namespace) -> int:
     try:
         Path(options.output).write_text(text, encoding="utf-8")
     except OSError as error:
-        _complain(f"dogfood graph: cannot write {options.output}: {error.strerror}")
+        complain(f"dogfood graph: cannot write {options.output}: {error.strerror}")
         return USAGE
     return OK
 
 
-def _notation_of(output: str | None) -> str:
-    """Tell by a file's ending how a drawing in it is written."""
-    endings = {".svg": "svg", ".dot": "dot", ".gv": "dot", ".mmd": "mermaid", ".json": "json"}
-    return endings.get(Path(output or "").suffix, "text")
-
-
+@COMMANDS.command(
+    "schema",
+    "print the JSON Schema for editors",
+    argument("file", nargs="?", choices=("journey", "dogfood"), default="journey"),
+    description="Print the JSON Schema of journey files, or of dogfood.yaml, for your editor.",
+)
 def schema(options: Namespace) -> int:
-    """Print the JSON Schema of a kind of file."""
     from pytest_dogfood.fileformat.json_schema import journey_schema, render, settings_schema
 
     print(render(journey_schema() if options.file == "journey" else settings_schema()).rstrip("\n"))
     return OK
 
 
+@COMMANDS.command(
+    "new",
+    "write a commented template",
+    argument("kind", choices=("journey", "capability", "project")),
+    argument("name", nargs="?", help="the journey's id, the token, or the project's directory"),
+    argument("--directory", default=".", metavar="DIR", help="where to write (default: here)"),
+    description="Write a commented template to fill in. An existing file is never overwritten.",
+)
 def new(options: Namespace) -> int:
-    """Write a commented template; never over an existing file."""
-    from pytest_dogfood.cli.templates import capability_template, journey_template, project_files
-
     directory = Path(options.directory)
     if options.kind == "journey":
         if not JOURNEY_ID_PATTERN.fullmatch(options.name or ""):
             named = f"{options.name!r} is no id" if options.name else "name the journey's id"
-            _complain(f"dogfood new journey: {named}: letters, digits, '-', '_' and '.'")
+            complain(f"dogfood new journey: {named}: letters, digits, '-', '_' and '.'")
             return USAGE
         files = {f"{options.name}.journey.yaml": journey_template(options.name)}
     elif options.kind == "capability":
         if not TOKEN_PATTERN.fullmatch(options.name or ""):
             named = f"{options.name!r} is no token" if options.name else "name the token"
-            _complain(f"dogfood new capability: {named}: tokens are kebab-case, such as 'logged-in'")
+            complain(f"dogfood new capability: {named}: tokens are kebab-case, such as 'logged-in'")
             return USAGE
         if base_of(options.name) != options.name:
-            _complain(
+            complain(
                 f"dogfood new capability: {options.name!r} is one instance; all instances are defined together, "
                 f"as {str(base_of(options.name))!r}"
             )
@@ -121,7 +168,7 @@ def new(options: Namespace) -> int:
         files = {"dogfood.yaml": capability_template(options.name)}
         if (directory / "dogfood.yaml").exists():
             status = _write_new(directory, files)
-            _complain("put this under its 'capabilities:'")
+            complain("put this under its 'capabilities:'")
             print(files["dogfood.yaml"].partition("capabilities:\n")[2].rstrip("\n"))
             return status
     else:
@@ -134,7 +181,7 @@ def _write_new(directory: Path, files: dict[str, str]) -> int:
     there = [str(directory / name) for name in files if (directory / name).exists()]
     if there:
         verb = "exists" if len(there) == 1 else "exist"
-        _complain(f"dogfood new: {', '.join(there)} {verb} already, and nothing was written")
+        complain(f"dogfood new: {', '.join(there)} {verb} already, and nothing was written")
         return USAGE
     try:
         for name, text in files.items():
@@ -144,13 +191,59 @@ def _write_new(directory: Path, files: dict[str, str]) -> int:
                 file.write(text)
             print(f"wrote {path}")
     except OSError as error:
-        _complain(f"dogfood new: {error.filename}: {error.strerror}")
+        complain(f"dogfood new: {error.filename}: {error.strerror}")
         return USAGE
     return OK
 
 
+def journey_template(name: str) -> str:
+    """Return a journey file with one journey of this id.
+
+    Lines of a template whose `#` has no single space behind it are keys to take up; with all of them taken up a file
+    is right, too.
+    """
+    stem = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "journey"
+    return _filled("journey.yaml", id=_quoted(name), token=f"{stem}-done", needed=f"{stem}-prepared")
+
+
+def capability_template(token: str) -> str:
+    """Return a dogfood.yaml that defines a token."""
+    return _filled("capability.yaml", token=_quoted(token))
+
+
+def project_files() -> dict[str, str]:
+    """Return the files of a small project that runs, by path; none of them changes how pytest is configured."""
+    return {
+        "dogfood.yaml": _filled("project.yaml"),
+        "journeys/first.journey.yaml": _filled("first-journeys.yaml"),
+    }
+
+
+def _filled(template: str, **values: str) -> str:
+    text = (Path(__file__).parent / "templates" / template).read_text(encoding="utf-8")
+    for name, value in values.items():
+        text = text.replace(f"{{{name}}}", value)
+    return text
+
+
+def _quoted(text: str) -> str:
+    """Quote what YAML could take for a number, a date or a word of its own."""
+    words = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
+    plain = text[0].isascii() and text[0].isalpha() and text.lower() not in words
+    return text if plain else json.dumps(text)
+
+
+@COMMANDS.command(
+    "explain",
+    "say why a journey is where it is",
+    argument("id", metavar="ID", help="a journey's id or node id, or a token"),
+    PATHS,
+    argument("--shard", default="", metavar="I/N", help="look at part I of N"),
+    argument("--run", metavar="DIR", help="directory of a kept run, as pytest --dogfood prints it"),
+    description="Say what a journey needs, who brings it, in which state and on which shard it runs; "
+    "with --run, also what became of it in a run that was kept.",
+)
 def explain(options: Namespace) -> int:
-    """Say why a journey is where it is, and what became of it in a finished run; or where a token comes from."""
     from pytest_dogfood.check.report import (
         explanation,
         explanation_of_token,
@@ -165,13 +258,13 @@ def explain(options: Namespace) -> int:
     if found.report is None or found.selection is None:
         return found.status
     if not found.report.is_valid:
-        _complain(*in_words(found.report))
+        complain(*in_words(found.report))
         return USAGE
     graph, plan = found.selection.graph, found.selection.plan
     journey = next((one for one in graph.journeys.values() if options.id in {one.id, one.nodeid}), None)
     if journey is None and options.id not in graph.tokens:
         near = did_you_mean(options.id, [*graph.journeys, *graph.tokens])
-        _complain(f"dogfood explain: no journey or token {options.id!r}; {near}".rstrip("; "))
+        complain(f"dogfood explain: no journey or token {options.id!r}; {near}".rstrip("; "))
         return USAGE
     lines = (
         [*explanation_of_token(graph, plan, options.id)]
@@ -182,7 +275,7 @@ def explain(options: Namespace) -> int:
         try:
             results = results_of_run(Path(options.run))
         except (OSError, ValueError) as error:
-            _complain(f"dogfood explain: {options.run} holds no finished run: {error}")
+            complain(f"dogfood explain: {options.run} holds no finished run: {error}")
             return USAGE
         lines += (
             what_became_of(results, options.id) if journey is None else what_happened(results, journey.id)
@@ -192,51 +285,57 @@ def explain(options: Namespace) -> int:
     return OK
 
 
+@COMMANDS.command(
+    "merge",
+    "put the manifests of all shards together",
+    argument("manifests", nargs="+", metavar="MANIFEST", help="dogfood-shard-I-of-N.json of each shard"),
+    argument("--junit", metavar="FILE", help="write one JUnit file for all shards"),
+    argument("--json", metavar="FILE", help="write the merged run as JSON"),
+    argument("--durations", metavar="FILE", help="write durations to commit, as dogfood-durations.json"),
+    description="Put together what the shards of one run have written, and say what is missing, what ran "
+    "twice and where a gate was decided differently. Exit status 1 if anything failed or is missing.",
+)
 def merge(options: Namespace) -> int:
-    """Put the manifests of all shards together."""
-    from pytest_dogfood.diagnostics import HarnessError
-    from pytest_dogfood.report import merge as merging
-    from pytest_dogfood.report.manifest import Manifest, read_manifest
-    from pytest_dogfood.report.merge import in_words
+    from pytest_dogfood.report.manifest import read_manifest
+    from pytest_dogfood.report.merge import (
+        ShardsDisagreeError,
+        in_words,
+        merge as merge_manifests,
+        to_json,
+        to_junit,
+    )
+    from pytest_dogfood.session.durations import write_durations
+    from pytest_dogfood.storage.files import write_for_others
 
-    manifests: list[Manifest] = []
-    broken = False
+    manifests = []
     for name in options.manifests:
         try:
             manifests.append(read_manifest(Path(name)))
         except (OSError, ValueError) as error:
-            broken = True
-            _complain(f"dogfood merge: {name}: {error.strerror if isinstance(error, OSError) else error}")
-    if broken:
+            complain(f"dogfood merge: {name}: {error.strerror if isinstance(error, OSError) else error}")
+    if len(manifests) < len(options.manifests):
         return USAGE
     try:
-        merged = merging.merge(manifests)
-        _write_merged(merged, options)
-    except (merging.ShardsDisagreeError, HarnessError) as error:
-        _complain(f"dogfood merge: {error}")
+        merged = merge_manifests(manifests)
+        if options.junit:
+            write_for_others(Path(options.junit), to_junit(merged))
+        if options.json:
+            content = json.dumps(to_json(merged), indent=2)
+            write_for_others(Path(options.json), content.encode() + b"\n")
+        if options.durations:
+            known = merged.manifests[0].expected.shards
+            write_durations(Path(options.durations), merged.durations(), known=tuple(known))
+    except (ShardsDisagreeError, HarnessError) as error:
+        complain(f"dogfood merge: {error}")
         return USAGE
     for line in in_words(merged):
         print(line)
     return merged.exit_status
 
 
-def _write_merged(merged: Merged, options: Namespace) -> None:
-    import json
-
-    from pytest_dogfood.report.merge import to_json, to_junit
-    from pytest_dogfood.session.durations import write_durations
-    from pytest_dogfood.storage.files import write_for_others
-
-    if options.junit:
-        write_for_others(Path(options.junit), to_junit(merged))
-    if options.json:
-        content = json.dumps(to_json(merged), indent=2)
-        write_for_others(Path(options.json), content.encode() + b"\n")
-    if options.durations:
-        known = merged.manifests[0].expected.shards
-        write_durations(Path(options.durations), merged.durations(), known=tuple(known))
-
-
-def _complain(*lines: str) -> None:
-    for line in lines:
-        print(line, file=sys.stderr)
+for _name, _what in (
+    ("hub", "set up the task database and look into it"),
+    ("consistency", "keep workplans and the hub in step, never back"),
+):
+    # Their own modules, which are imported only for them, say more.
+    COMMANDS.subparsers.add_parser(_name, help=_what, usage_status=USAGE)

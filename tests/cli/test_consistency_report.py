@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from pytest_dogfood.cli.consistency_report import ReportPrinter, report_lines
-from pytest_dogfood.cli.console import ProgressCounter
-from pytest_dogfood.cli.streams import Palette
+from pytest_dogfood.cli.consistency_report import ProgressCounter, ReportPrinter, report_lines
+from pytest_dogfood.cli.console import Palette
 from pytest_dogfood.consistency.checkout_view import RepoReport
 from pytest_dogfood.consistency.task_findings import Finding, FindingSeverity
 

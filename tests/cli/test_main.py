@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pytest_dogfood.cli import journeys
-from pytest_dogfood.cli.main import main
+from pytest_dogfood.cli.main import INTERRUPTED, main
 from pytest_dogfood.fileformat.parser import parse_settings_file
 from pytest_dogfood.session.durations import write_durations
 from tests.behaviour.test_off import Make
@@ -69,6 +69,15 @@ def test_a_slip_of_the_pen_is_answered_with_what_was_meant(
 ) -> None:
     assert ended(*arguments) == journeys.USAGE
     assert capsys.readouterr().err.endswith(f"; did you mean '{near}'?\n")
+
+
+def test_an_option_that_is_not_known_is_answered_with_the_usage_of_the_command(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert ended("check", "--bogus") == journeys.USAGE
+    shown = capsys.readouterr().err
+    assert shown.startswith("usage: dogfood check [-h]")
+    assert shown.endswith("dogfood check: error: unrecognized arguments: --bogus\n")
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "two"])
@@ -247,7 +256,7 @@ def test_an_interrupted_command_ends_with_130(tmp_path: Path) -> None:
     with fifo.open("wb"):  # opens as soon as the command reads
         started.send_signal(signal.SIGINT)
         _, complaint = started.communicate(timeout=60)
-    assert (started.returncode, complaint) == (journeys.INTERRUPTED, b"")
+    assert (started.returncode, complaint) == (INTERRUPTED, b"")
 
 
 NOT_NEEDED = (
@@ -287,5 +296,5 @@ def test_a_run_imports_nothing_of_the_command_line(inner: Make) -> None:
 def test_a_test_that_cannot_be_collected_is_shown(inner: Make) -> None:
     scene = inner({**ODD, "test_x.py": "import nothing_of_that_name"})
     done = dogfood(scene.path, "graph", "--tests")
-    assert (done.returncode, done.stdout) == (journeys.FAILED, "")
+    assert (done.returncode, done.stdout) == (1, "")
     assert "No module named 'nothing_of_that_name'" in done.stderr

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dogfood.cli.streams import NOBODY_READS
+from pytest_dogfood.cli.console import NOBODY_READS
 from tests.support.command_line import dogfood
 
 COMMANDS = (

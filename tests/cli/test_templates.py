@@ -2,20 +2,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
+from zipfile import ZipFile
 
 import pytest
 
-from pytest_dogfood.cli.templates import capability_template, journey_template, project_files
+from pytest_dogfood.cli.journeys import USAGE, capability_template, journey_template, project_files
+from pytest_dogfood.cli.main import main
 from pytest_dogfood.fileformat.parser import ParsedFile, parse_journey_file, parse_settings_file
+from tests.support.command_line import tree
 
 if TYPE_CHECKING:
     from tests.support.run_results import Run
     from tests.support.scenes import Scene
 
+ROOT = Path(__file__).parents[2]
 IDS = ["log-in", "Log_in.2", "1.20", "null", "true", ".", "...", "__", "2026-01-02"]
-TOKENS = ["user-logged-in", "5", "null", "true", "0-1", "db-ready:linux"]
+TOKENS = ["user-logged-in", "5", "null", "true", "0-1", "db-ready"]
 
 
 def taken_up(text: str) -> str:
@@ -50,7 +54,7 @@ def test_a_journey_template_is_right_with_every_key_taken_up(name: str) -> None:
 def test_a_capability_template_defines_that_token(token: str) -> None:
     file = parsed("dogfood.yaml", capability_template(token))
     (capability,) = file.capabilities
-    assert (file.diagnostics, capability.token) == ((), token.partition(":")[0])
+    assert (file.diagnostics, capability.token) == ((), token)
     assert capability.probe is not None
     assert len(capability.provision) == 1
 
@@ -68,15 +72,21 @@ def test_a_file_of_a_project_is_right_with_every_key_taken_up(path: str, text: s
 
 
 @pytest.mark.parametrize("name", ["", "-a", "a b", "a: b\nc", "a/b"])
-def test_what_cannot_be_an_id_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="is no journey id"):
-        journey_template(name)
+def test_what_cannot_be_an_id_is_refused(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["new", f"--directory={tmp_path}", "--", "journey", name]) == USAGE
+    assert re.search("is no id|name the journey's id", capsys.readouterr().err)
+    assert tree(tmp_path) == {}
 
 
 @pytest.mark.parametrize("token", ["", "Db", "a_b", "a: {b: c}", "a-"])
-def test_what_cannot_be_a_token_is_refused(token: str) -> None:
-    with pytest.raises(ValueError, match="is no token"):
-        capability_template(token)
+def test_what_cannot_be_a_token_is_refused(
+    token: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["new", f"--directory={tmp_path}", "--", "capability", token]) == USAGE
+    assert re.search("is no token|name the token", capsys.readouterr().err)
+    assert tree(tmp_path) == {}
 
 
 def test_nobody_wants_a_template_that_configures_pytest() -> None:
@@ -88,6 +98,14 @@ def test_nobody_wants_a_template_that_configures_pytest() -> None:
 )
 def test_no_line_of_a_template_is_too_long_to_read(text: str) -> None:
     assert max(map(len, text.splitlines())) <= 120
+
+
+def test_the_templates_are_in_the_wheel(tmp_path: Path) -> None:
+    builder = pytest.importorskip("hatchling.builders.wheel").WheelBuilder(str(ROOT))
+    (wheel,) = builder.build(directory=str(tmp_path), versions=["standard"])
+    templates = {str(path.relative_to(ROOT)) for path in (ROOT / "pytest_dogfood/cli/templates").iterdir()}
+    assert len(templates) == 4
+    assert templates <= set(ZipFile(wheel).namelist())
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dogfood.cli.hub import add_hub_commands
+from pytest_dogfood.cli.main import main
 from pytest_dogfood.consistency.hub import connection
 from pytest_dogfood.consistency.hub.model import HubTask, Status
 from pytest_dogfood.consistency.hub.store import Hub
@@ -28,15 +27,12 @@ def hub_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Type:
     directory = tmp_path / "here"
     directory.mkdir()
     monkeypatch.chdir(directory)
-    parser = argparse.ArgumentParser(prog="dogfood")
-    add_hub_commands(parser.add_subparsers(required=True))
 
     def run(*words: str) -> int:
         try:
-            options = parser.parse_args(["hub", *words])
+            return main(["hub", *words])
         except SystemExit as left:
             return int(left.code or 0)
-        return int(options.command(options))
 
     return run
 
@@ -351,19 +347,28 @@ def test_an_sqlite_hub_on_a_network_file_system_needs_force(
     assert hub_command("init", "--hub", f"{url}?network=force") == 0
 
 
-def test_the_command_line_is_there_without_the_packages_of_the_hub() -> None:
+def test_without_the_packages_of_the_hub_it_is_said_what_to_install() -> None:
     program = (
-        "import sys, argparse\n"
+        "import sys\n"
         "sys.modules['sqlalchemy'] = None\n"
-        "from pytest_dogfood.cli.hub import add_hub_commands\n"
-        "parser = argparse.ArgumentParser()\n"
-        "add_hub_commands(parser.add_subparsers())\n"
-        "options = parser.parse_args(['hub', 'tasks'])\n"
-        "sys.exit(options.command(options))\n"
+        "from pytest_dogfood.cli.main import main\n"
+        "sys.exit(main(['hub', 'tasks']))\n"
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert ended.returncode == 2
     assert "pip install 'pytest-dogfood[hub]'" in ended.stderr
+
+
+@pytest.mark.parametrize("words, status", [("set --help", 0), ("set --bogus", 2), ("", 2)])
+def test_help_and_usage_errors_need_nothing_of_a_hub_that_is_open(words: str, status: int) -> None:
+    program = (
+        "import sys\n"
+        "sys.modules['sqlalchemy'] = None\n"
+        "from pytest_dogfood.cli.main import main\n"
+        f"sys.exit(main(['hub', *{words.split()}]))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (ended.returncode, "usage: dogfood hub" in ended.stdout + ended.stderr) == (status, True)
 
 
 @pytest.mark.parametrize("name", ["a%41b.sqlite", "q?x#y.sqlite", "100%25 sure.sqlite", "~home.sqlite"])

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from pytest_dogfood.cli.console import NOBODY_READS
 from pytest_dogfood.cli.main import main
-from pytest_dogfood.cli.streams import NOBODY_READS
 from pytest_dogfood.consistency.hub.store import Hub
 from tests.cli.test_streams import needs_full, typed, without_reader
 from tests.consistency.machines import plan

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import ast
 import io
 import re
@@ -14,8 +13,7 @@ import pytest
 from msgspec.structs import fields
 
 import pytest_dogfood
-from pytest_dogfood.cli.consistency import add_consistency_commands
-from pytest_dogfood.cli.hub import add_hub_commands
+from pytest_dogfood.cli.main import main
 from pytest_dogfood.consistency.hub.schema import metadata
 from pytest_dogfood.consistency.preferences import read_preferences
 from pytest_dogfood.consistency.repository_findings import behind_message
@@ -60,13 +58,9 @@ def test_the_texts_that_others_rely_on_are_in_the_reference(text: str) -> None:
 
 
 def help_of(*words: str) -> str:
-    parser = argparse.ArgumentParser()
-    groups = parser.add_subparsers()
-    add_hub_commands(groups)
-    add_consistency_commands(groups)
     shown = io.StringIO()
     with redirect_stdout(shown), suppress(SystemExit):
-        parser.parse_args([*words, "--help"])
+        main([*words, "--help"])
     return shown.getvalue()
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 from jsonschema import Draft202012Validator
 
-from pytest_dogfood.cli.templates import capability_template, journey_template, project_files
+from pytest_dogfood.cli.journeys import capability_template, journey_template, project_files
 from pytest_dogfood.diagnostics import Diagnostic
 from pytest_dogfood.fileformat.json_schema import (
     JOURNEY_SCHEMA,

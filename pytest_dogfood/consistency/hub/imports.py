@@ -7,33 +7,26 @@ import io
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
-from pathlib import Path
+from typing import TypeAlias
 
 from msgspec import Struct
 
 from pytest_dogfood.consistency.hub.model import (
     RANK,
     HubTask,
+    HubUsageError,
     RefusedError,
     Stamp,
     Status,
-    nearest,
     parse_status,
     position,
+    suggest_status,
 )
 from pytest_dogfood.consistency.hub.store import Hub
-from pytest_dogfood.diagnostics import Diagnostic, InvalidProjectError, errors_among
-from pytest_dogfood.fileformat.nodes import (
-    Findings,
-    ListNode,
-    MapNode,
-    Node,
-    Place,
-    ScalarNode,
-    described,
-    is_null,
-)
+from pytest_dogfood.fileformat.nodes import Findings, ListNode, MapNode, Place, ScalarNode, described, is_null
 from pytest_dogfood.fileformat.syntax import read_json
+
+_Record: TypeAlias = tuple[int, Mapping[str, str | None]]
 
 REQUIRED = ("repo", "task_id", "status")
 OPTIONAL = ("title", "reopen_count", "hub_id", "path")
@@ -53,40 +46,38 @@ class ImportedTask(Struct, frozen=True, kw_only=True):
     path: str = ""
 
 
-class _Record(Struct, frozen=True, kw_only=True):
-    """What stands in a file about one task; a value is None if it has been found to be unusable already."""
-
-    line: int
-    values: Mapping[str, str | None]
-
-
-def read_tasks_file(path: Path) -> tuple[ImportedTask, ...]:
+def parse_tasks(content: bytes, *, path: str) -> tuple[ImportedTask, ...]:
     """Read a whole file, a `.json` or what looks like JSON as JSON, anything else as CSV with a line of names.
 
-    Raises InvalidProjectError with everything that is wrong with it, and OSError.
+    Raises HubUsageError with everything that is wrong with it.
     """
-    return parse_tasks(path.read_bytes(), path=str(path))
-
-
-def parse_tasks(content: bytes, *, path: str) -> tuple[ImportedTask, ...]:
-    """Read a file's content; raises InvalidProjectError with everything that is wrong with it."""
     findings = Findings(path)
-    tasks = [task for record in _records(content, findings) if (task := _task(record, findings)) is not None]
-    _refuse_repetitions(tasks, findings)
-    if errors_among(findings.in_order()):
-        raise InvalidProjectError(findings.in_order())
+    tasks: list[ImportedTask] = []
+    first: dict[tuple[str, ...], int] = {}
+    for line, values in _records(content, findings):
+        task = _parse_task(line, values, findings)
+        if task is None:
+            continue
+        tasks.append(task)
+        for key in ((task.repo, task.task_id), (task.hub_id,)):
+            if key in first:
+                said = f"{'/'.join(key)} stands in line {first[key]} already"
+                findings.add(Place(line, 0), _CODE, said)
+            elif key != ("",):
+                first[key] = line
+    if found := findings.in_order():
+        # Without a code: nothing else reads them.
+        problems = (
+            f"{each.location.path}:{each.location.line}: {each.message}"
+            + (f" ({each.hint})" if each.hint else "")
+            for each in found
+        )
+        raise HubUsageError("\n".join(("nothing was imported", *problems)))
     return tuple(tasks)
 
 
-def problems_in_words(found: tuple[Diagnostic, ...]) -> tuple[str, ...]:
-    """Return each problem as lines for people, without a code: nothing else reads them."""
-    return tuple(
-        f"{one.location.path}:{one.location.line}: {one.message}" + (f" ({one.hint})" if one.hint else "")
-        for one in found
-    )
-
-
 def _records(content: bytes, findings: Findings) -> Iterator[_Record]:
+    """Yield what stands in a file about each task, at its line; a value is None if it is known to be unusable."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -101,129 +92,90 @@ def _json_records(text: str, findings: Findings) -> Iterator[_Record]:
     root = read_json(text, findings)
     if isinstance(root, MapNode) and "tasks" in root.entries:
         root = root.entries["tasks"][1]  # what `dogfood hub tasks --format json` prints
+    if root is None:
+        return
     if not isinstance(root, ListNode):
-        if root is not None:
-            findings.add(
-                root, _CODE, f"a list of tasks is expected, or a mapping with `tasks`, not {described(root)}"
-            )
+        said = f"a list of tasks is expected, or a mapping with `tasks`, not {described(root)}"
+        findings.add(root, _CODE, said)
         return
     for item in root.items:
-        if isinstance(item, MapNode):
-            yield _Record(line=item.line, values=_values(item, findings))
-        else:
+        if not isinstance(item, MapNode):
             findings.add(item, _CODE, f"a task is a mapping, not {described(item)}")
-
-
-def _values(item: MapNode, findings: Findings) -> dict[str, str | None]:
-    known = {name: item.entries[name][1] for name in (*REQUIRED, *OPTIONAL) if name in item.entries}
-    return {name: _scalar(name, node, findings) for name, node in known.items()}
-
-
-def _scalar(name: str, node: Node, findings: Findings) -> str | None:
-    if isinstance(node, ScalarNode):
-        return "" if is_null(node) else node.value
-    findings.add(node, _CODE, f"{name} is a single value, not {described(node)}")
-    return None
+            continue
+        values: dict[str, str | None] = {}
+        for name in (*REQUIRED, *OPTIONAL):
+            if name in item.entries:
+                node = item.entries[name][1]
+                values[name] = node.value if isinstance(node, ScalarNode) else None
+                if is_null(node):
+                    values[name] = ""
+                elif values[name] is None:
+                    findings.add(node, _CODE, f"{name} is a single value, not {described(node)}")
+        yield item.line, values
 
 
 def _csv_records(text: str, findings: Findings) -> Iterator[_Record]:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     names: list[str] = []
-    while True:
-        line = reader.line_num + 1
-        try:
-            row = next(reader, None)
-        except csv.Error as error:
-            findings.add(Place(line, 0), _CODE, f"not CSV: {error}")
-            return
-        if row is None:
-            break
-        if not any(cell.strip() for cell in row):
-            continue
-        if not names:
-            names = [name.strip() for name in row]
-            if not _names_are_right(names, line, findings):
-                return
-        elif len(row) != len(names):
-            findings.add(Place(line, 0), _CODE, f"{len(row)} values, but the first line names {len(names)}")
-        else:
-            yield _Record(line=line, values=dict(zip(names, row, strict=True)))
+    line = 1
+    try:
+        for row in reader:
+            begun, line = line, reader.line_num + 1
+            if not any(cell.strip() for cell in row):
+                continue
+            if names and len(row) == len(names):
+                yield begun, dict(zip(names, row, strict=True))
+            elif names:
+                said = f"{len(row)} values, but the first line names {len(names)}"
+                findings.add(Place(begun, 0), _CODE, said)
+            else:
+                names = [name.strip() for name in row]
+                missing = [name for name in REQUIRED if name not in names]
+                twice = sorted({name for name in names if name and names.count(name) > 1})
+                if missing:
+                    hint = "the first line names the columns, separated by commas: repo,task_id,status,title"
+                    findings.add(Place(begun, 0), _CODE, f"no column {', '.join(missing)}", hint=hint)
+                if twice:
+                    findings.add(Place(begun, 0), _CODE, f"two columns are named {', '.join(twice)}")
+                if missing or twice:
+                    return
+    except csv.Error as error:
+        findings.add(Place(line, 0), _CODE, f"not CSV: {error}")
+        return
     if not names:
         findings.add(Place(1, 0), _CODE, "the file is empty")
 
 
-def _names_are_right(names: list[str], line: int, findings: Findings) -> bool:
-    missing = [name for name in REQUIRED if name not in names]
-    twice = sorted({name for name in names if name and names.count(name) > 1})
-    if missing:
-        hint = "the first line names the columns, separated by commas: repo,task_id,status,title"
-        findings.add(Place(line, 0), _CODE, f"no column {', '.join(missing)}", hint=hint)
-    if twice:
-        findings.add(Place(line, 0), _CODE, f"two columns are named {', '.join(twice)}")
-    return not missing and not twice
-
-
-def _task(record: _Record, findings: Findings) -> ImportedTask | None:
-    at = Place(record.line, 0)
+def _parse_task(line: int, values: Mapping[str, str | None], findings: Findings) -> ImportedTask | None:
+    at = Place(line, 0)
+    said = {name: (values.get(name) or "").strip() for name in (*REQUIRED, *OPTIONAL)}
     for name in REQUIRED:
-        if (value := record.values.get(name, "")) is not None and not value.strip():
+        if not said[name] and values.get(name, "") is not None:
             findings.add(at, _CODE, f"{name} is missing")
-    values = {name: (record.values.get(name) or "").strip() for name in (*REQUIRED, *OPTIONAL)}
-    status = _status(values["status"], at, findings)
-    count = _count(values["reopen_count"], at, findings)
-    hub_id = _uuid(values["hub_id"], at, findings)
-    if status is None or not values["repo"] or not values["task_id"]:
+    status = parse_status(said["status"])
+    if said["status"] and status is None:
+        findings.add(at, _CODE, f"unknown status '{said['status']}'", hint=suggest_status(said["status"]))
+    count = said["reopen_count"] or "0"
+    if not (count.isascii() and count.isdigit() and len(count) < 9):
+        findings.add(at, _CODE, f"reopen_count is a whole number from 0, not '{count}'")
+        count = "0"
+    try:
+        hub_id = str(uuid.UUID(said["hub_id"])) if said["hub_id"] else ""
+    except ValueError:
+        findings.add(at, _CODE, f"hub_id is a UUID, not '{said['hub_id']}'")
+        hub_id = ""
+    if status is None or not said["repo"] or not said["task_id"]:
         return None
     return ImportedTask(
-        line=record.line,
-        repo=values["repo"],
-        task_id=values["task_id"],
+        line=line,
+        repo=said["repo"],
+        task_id=said["task_id"],
         status=status,
-        title=values["title"],
-        reopen_count=count,
+        title=said["title"],
+        reopen_count=int(count),
         hub_id=hub_id,
-        path=values["path"],
+        path=said["path"],
     )
-
-
-def _status(text: str, at: Place, findings: Findings) -> Status | None:
-    status = parse_status(text)
-    if text and status is None:
-        findings.add(at, _CODE, f"unknown status '{text}'", hint=_meant(text))
-    return status
-
-
-def _count(text: str, at: Place, findings: Findings) -> int:
-    if not text:
-        return 0
-    if text.isascii() and text.isdigit() and len(text) < 9:
-        return int(text)
-    findings.add(at, _CODE, f"reopen_count is a whole number from 0, not '{text}'")
-    return 0
-
-
-def _meant(text: str) -> str:
-    meant = nearest(text)
-    return f"did you mean '{meant}'?" if meant else "one of " + ", ".join(known.value for known in Status)
-
-
-def _uuid(text: str, at: Place, findings: Findings) -> str:
-    try:
-        return str(uuid.UUID(text)) if text else ""
-    except ValueError:
-        findings.add(at, _CODE, f"hub_id is a UUID, not '{text}'")
-        return ""
-
-
-def _refuse_repetitions(tasks: list[ImportedTask], findings: Findings) -> None:
-    first: dict[tuple[str, ...], ImportedTask] = {}
-    for task in tasks:
-        keys = [(task.repo, task.task_id), (task.hub_id,)] if task.hub_id else [(task.repo, task.task_id)]
-        for key in keys:
-            if key in first:
-                said = f"{'/'.join(key)} stands in line {first[key].line} already"
-                findings.add(Place(task.line, 0), _CODE, said)
-            first.setdefault(key, task)
 
 
 RETRIES = 3
@@ -239,7 +191,7 @@ class ImportOutcome(StrEnum):
     REFUSED = "refused"
 
 
-class Result(Struct, frozen=True, kw_only=True):
+class ImportResult(Struct, frozen=True, kw_only=True):
     """One task of a file, what became of it, and why where that is not what the file says."""
 
     task: ImportedTask
@@ -281,7 +233,7 @@ def set_deleted(hub: Hub, task: HubTask, *, deleted: bool, stamp: Stamp) -> bool
     raise _always_changing(task)
 
 
-def import_tasks(hub: Hub, tasks: Iterable[ImportedTask], *, stamp: Stamp) -> Iterator[Result]:
+def import_tasks(hub: Hub, tasks: Iterable[ImportedTask], *, stamp: Stamp) -> Iterator[ImportResult]:
     """Create the tasks the hub does not know, move those that are further in the file, and keep all others."""
     known: dict[str, dict[str, HubTask]] = {}
     for task in tasks:
@@ -289,58 +241,49 @@ def import_tasks(hub: Hub, tasks: Iterable[ImportedTask], *, stamp: Stamp) -> It
             hub.add_repo(task.repo)
             known[task.repo] = {each.task_id: each for each in hub.tasks(task.repo)}
         seen = known[task.repo].get(task.task_id)
-        made = seen or _made(hub, task, stamp)
-        yield made if isinstance(made, Result) else _moved(hub, task, made, stamp)
+        if seen is None:
+            wanted = HubTask(
+                id=task.hub_id,
+                repo=task.repo,
+                task_id=task.task_id,
+                title=task.title,
+                status=task.status.value,
+                reopen_count=task.reopen_count,
+                source_path=task.path,
+            )
+            if hub.create_task(wanted, stamp=stamp) is not None:
+                yield ImportResult(task=task, taken=ImportOutcome.CREATED)
+                continue
+            seen = next(iter(hub.find(task.task_id, repo=task.repo)), None)
+        if seen is None:
+            why = f"the hub has another task with the id {task.hub_id}"
+            yield ImportResult(task=task, taken=ImportOutcome.REFUSED, why=why)
+        else:
+            outcome, why = _move(hub, task, seen, stamp)
+            yield ImportResult(task=task, taken=outcome, why=why)
 
 
-def _made(hub: Hub, task: ImportedTask, stamp: Stamp) -> Result | HubTask:
-    wanted = HubTask(
-        id=task.hub_id,
-        repo=task.repo,
-        task_id=task.task_id,
-        title=task.title,
-        status=task.status.value,
-        reopen_count=task.reopen_count,
-        source_path=task.path,
-    )
-    if hub.create_task(wanted, stamp=stamp) is not None:
-        return Result(task=task, taken=ImportOutcome.CREATED)
-    meanwhile = hub.find(task.task_id, repo=task.repo)
-    if meanwhile:
-        return meanwhile[0]
-    return Result(
-        task=task, taken=ImportOutcome.REFUSED, why=f"the hub has another task with the id {task.hub_id}"
-    )
-
-
-def _moved(hub: Hub, task: ImportedTask, found: HubTask, stamp: Stamp) -> Result:
+def _move(hub: Hub, task: ImportedTask, found: HubTask, stamp: Stamp) -> tuple[ImportOutcome, str]:
     target = position(task.status, task.reopen_count)
     for seen in _as_it_is(hub, found):
         there = parse_status(seen.status)
         if there is None or seen.deleted:
-            return Result(task=task, taken=ImportOutcome.KEPT, why=_unusable(seen))
+            return ImportOutcome.KEPT, _unusable(seen)
         if task.hub_id and task.hub_id != seen.id:
-            return Result(
-                task=task, taken=ImportOutcome.REFUSED, why=f"the hub has it with another id, {seen.id}"
-            )
+            return ImportOutcome.REFUSED, f"the hub has it with another id, {seen.id}"
         if (there, seen.reopen_count) == (task.status, task.reopen_count):
-            return Result(task=task, taken=ImportOutcome.SAME)
-        if position(there, seen.reopen_count) >= target or RANK[task.status] < RANK[there]:
-            why = f"it is {_standing(there, seen)} in the hub{_way_back(task, there, seen)}"
-            return Result(task=task, taken=ImportOutcome.KEPT, why=why)
+            return ImportOutcome.SAME, ""
+        standing = f"{there.value} (reopened: {seen.reopen_count})" if seen.reopen_count else there.value
+        goes_back = RANK[task.status] < RANK[there]
+        if position(there, seen.reopen_count) >= target or goes_back:
+            why = f"it is {standing} in the hub"
+            if goes_back and task.reopen_count > seen.reopen_count:  # the hub has not seen the reopen
+                again = f"dogfood consistency reopen {task.task_id} --to {task.status.value} --reason TEXT"
+                why += f", and only a reopen leads back: {again}"
+            return ImportOutcome.KEPT, why
         if hub.compare_and_set(seen, task.status, reopen_count=task.reopen_count, stamp=stamp):
-            return Result(task=task, taken=ImportOutcome.MOVED, why=f"was {_standing(there, seen)}")
-    return Result(
-        task=task, taken=ImportOutcome.REFUSED, why="others changed it meanwhile; import the file again"
-    )
-
-
-def _way_back(task: ImportedTask, there: Status, seen: HubTask) -> str:
-    """Return what only a person may do, where the file knows of a reopen that the hub has not seen."""
-    if task.reopen_count <= seen.reopen_count or RANK[task.status] >= RANK[there]:
-        return ""
-    again = f"dogfood consistency reopen {task.task_id} --to {task.status.value} --reason TEXT"
-    return f", and only a reopen leads back: {again}"
+            return ImportOutcome.MOVED, f"was {standing}"
+    return ImportOutcome.REFUSED, "others changed it meanwhile; import the file again"
 
 
 def _as_it_is(hub: Hub, task: HubTask) -> Iterator[HubTask]:
@@ -352,10 +295,6 @@ def _as_it_is(hub: Hub, task: HubTask) -> Iterator[HubTask]:
 
 def _always_changing(task: HubTask) -> RefusedError:
     return RefusedError(f"'{task.task_id}' was changed by others {RETRIES + 1} times meanwhile; try again")
-
-
-def _standing(status: Status, task: HubTask) -> str:
-    return f"{status.value} (reopened: {task.reopen_count})" if task.reopen_count else status.value
 
 
 def _unusable(task: HubTask) -> str:

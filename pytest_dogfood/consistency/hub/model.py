@@ -143,6 +143,12 @@ def nearest(text: str | None) -> str:
     return found[0] if found else ""
 
 
+def suggest_status(text: str | None) -> str:
+    """Return a hint for a status that we do not know: the one that was probably meant, or all."""
+    meant = nearest(text)
+    return f"did you mean '{meant}'?" if meant else "one of " + ", ".join(known.value for known in Status)
+
+
 class HubTask(Struct, frozen=True, kw_only=True):
     """A task as the hub has it. `status` is the raw text: a newer program may have written one we do not know."""
 

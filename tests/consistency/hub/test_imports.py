@@ -10,24 +10,24 @@ import pytest
 from pytest_dogfood.consistency.hub.imports import (
     ImportedTask,
     ImportOutcome,
-    Result,
+    ImportResult,
     import_tasks,
     parse_tasks,
-    problems_in_words,
     set_forward,
 )
-from pytest_dogfood.consistency.hub.model import HubTask, RefusedError, Source, Stamp, Status
+from pytest_dogfood.consistency.hub.model import HubTask, HubUsageError, RefusedError, Source, Stamp, Status
 from pytest_dogfood.consistency.hub.store import Hub
-from pytest_dogfood.diagnostics import InvalidProjectError
 
 CSV = b'\xef\xbb\xbfrepo,task_id,status,title\r\nshop,T1,todo,"Sell,\r\nbuy"\r\n\r\nshop,T2,done,\r\n'
 KEY = "3f2b8c1e-0000-4000-8000-000000000001"
 
 
 def problems(content: bytes, path: str) -> list[str]:
-    with pytest.raises(InvalidProjectError) as refused:
+    with pytest.raises(HubUsageError) as refused:
         parse_tasks(content, path=path)
-    return list(problems_in_words(refused.value.diagnostics))
+    first, *found = str(refused.value).splitlines()
+    assert first == "nothing was imported"
+    return found
 
 
 def test_csv_is_read_with_the_lines_its_records_begin_at() -> None:
@@ -146,7 +146,7 @@ def test_ids_that_contradict_the_hub_are_refused_and_the_rest_goes_on(
     there = add_task(sqlite_hub, "T1")
     other = a_task(Status.DONE, "T2", hub_id=there.id)
     mismatch = a_task(Status.DONE, "T1", hub_id=KEY)
-    results: list[Result] = list(
+    results: list[ImportResult] = list(
         import_tasks(sqlite_hub, [other, mismatch, a_task(Status.DONE, "T3")], stamp=stamp(Source.IMPORT))
     )
     assert [result.taken for result in results] == [
