@@ -306,12 +306,12 @@ def import_file(options: Namespace) -> int:
         raise HubUsageError(f"cannot read {path}: {error.strerror}") from error
     with open_hub(options.hub) as hub:
         results = tuple(import_tasks(hub, tasks_read, stamp=_stamp(options, Source.IMPORT)))
-    counts = Counter(result.taken for result in results)
+    counts = Counter(result.outcome for result in results)
     for result in results:
-        if result.taken in {ImportOutcome.KEPT, ImportOutcome.REFUSED}:
+        if result.outcome in {ImportOutcome.KEPT, ImportOutcome.REFUSED}:
             named = f"{result.task.repo}/{result.task.task_id}"
-            say(f"{path}:{result.task.line}: {result.taken.value} {named}: {result.why}")
-    told = ", ".join(f"{counts[taken]} {taken.value}" for taken in ImportOutcome if counts[taken])
+            say(f"{path}:{result.line}: {result.outcome.value} {named}: {result.why}")
+    told = ", ".join(f"{counts[outcome]} {outcome.value}" for outcome in ImportOutcome if counts[outcome])
     say(told or "no tasks in the file")
     return REFUSED if counts[ImportOutcome.REFUSED] else 0
 

@@ -7,12 +7,10 @@ import re
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from functools import partial
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import NullPool, PoolProxiedConnection
 
@@ -41,25 +39,16 @@ def network_file_system(path: Path, mounts: str | None = None) -> str:
             mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
         except OSError:
             return ""
-    kind = _type_at(path.resolve(), mounts)
+    kinds: dict[str, str] = {}
+    for line in mounts.splitlines():
+        # The type comes right after a lone dash. Of several mounts at one place the last one covers the others.
+        before, _, after = line.partition(" - ")
+        words = before.split(" ")
+        if len(words) >= 6 and after:
+            kinds[_ESCAPED.sub(lambda found: chr(int(found[1], 8)), words[4])] = after.split(" ")[0]
+    here = path.resolve()
+    kind = next((kinds[str(place)] for place in (here, *here.parents) if str(place) in kinds), "")
     return kind if _NETWORK.fullmatch(kind) else ""
-
-
-def _type_at(path: Path, mounts: str) -> str:
-    found = {mount: kind for mount, kind in map(_parsed, mounts.splitlines()) if kind}
-    for place in (path, *path.parents):
-        if str(place) in found:  # of several mounts at one place the last one covers the others
-            return found[str(place)]
-    return ""
-
-
-def _parsed(line: str) -> tuple[str, str]:
-    """Split a line of mountinfo into mount point and type: the type comes right after a lone dash."""
-    before, _, after = line.partition(" - ")
-    words = before.split(" ")
-    if len(words) < 6 or not after:
-        return "", ""
-    return _ESCAPED.sub(lambda found: chr(int(found[1], 8)), words[4]), after.split(" ")[0]
 
 
 FORCE = "network"
@@ -78,7 +67,9 @@ def parse_url(text: str, *, base: Path | None = None) -> URL:
 
     Raises HubUsageError, whose text never shows what might be a password.
     """
-    if _lacks_its_scheme(text):
+    user = _USER.match(text)
+    if user and "://" not in text and not text.startswith(("/", "./", "../", "~")):
+        # A URL without its beginning rather than a file: its password would be shown as a path.
         raise HubUsageError(
             "a hub's URL begins with postgresql:// or sqlite:///; the path of an SQLite file with a ':' and an '@' "
             "in it begins with ./ or /"
@@ -92,7 +83,11 @@ def parse_url(text: str, *, base: Path | None = None) -> URL:
             "postgresql://user@host/database, with special letters of a password as %XX"
         ) from error
     if url.drivername in _DRIVERS:
-        if "@" in _after_user(text):
+        rest = text.partition("://")[2]
+        user = _USER.match(rest)
+        if user and not _PORT_AND_OPTIONS.match(user[1] or ""):
+            rest = rest[user.end() :]
+        if "@" in rest:  # it may come from the password
             raise HubUsageError(
                 "the hub's URL has an '@' too many: write each '@' of a user name, a password or an option as %40, as "
                 "in postgresql://user:pass%40word@host/database, or leave the password to ~/.pgpass"
@@ -107,22 +102,6 @@ def parse_url(text: str, *, base: Path | None = None) -> URL:
     except (RuntimeError, OSError) as error:  # a user whom nobody knows, a directory that is gone
         raise HubUsageError(f"the hub's file {url.database} cannot be found: {error}") from error
     return url.set(drivername="sqlite", database=str(path))
-
-
-def _lacks_its_scheme(text: str) -> bool:
-    """Return whether this is a URL without its beginning rather than a file; its password would be shown as a path."""
-    return (
-        "://" not in text and _USER.match(text) is not None and not text.startswith(("/", "./", "../", "~"))
-    )
-
-
-def _after_user(text: str) -> str:
-    """Return what comes after the user and the password of a URL: an '@' in there may come from the password."""
-    rest = text.partition("://")[2]
-    found = _USER.match(rest)
-    if found is None or _PORT_AND_OPTIONS.match(found[1] or ""):
-        return rest
-    return rest[found.end() :]
 
 
 def shown(url: URL) -> str:
@@ -143,8 +122,6 @@ BUSY_TIMEOUT = 10
 CREATEDB = "createdb --template=template0 --encoding=UTF8 --locale=C"
 """Makes a database that a hub can use, whatever the server's own encoding and locale are; its name comes last."""
 
-_WRITE = "dogfood_write"
-
 
 class Database:
     """A database that transactions can be opened on. Nothing is opened before the first one."""
@@ -152,10 +129,9 @@ class Database:
     def __init__(self, url: str | URL, *, create: bool = False, readonly: bool = False) -> None:
         """Without `create` a file that is missing is not made but refused."""
         self._url = url = parse_url(url) if isinstance(url, str) else url
-        sqlite = url.get_backend_name() == "sqlite"
-        self._engine = (
-            _sqlite(url, create=create, readonly=readonly) if sqlite else _postgresql(url, readonly=readonly)
-        )
+        self._readonly = readonly
+        self._is_sqlite = url.get_backend_name() == "sqlite"
+        self._engine = _sqlite(url, create=create, readonly=readonly) if self._is_sqlite else _postgresql(url)
         self._kept: PoolProxiedConnection | None = None
 
     @property
@@ -168,8 +144,15 @@ class Database:
 
         A write begins IMMEDIATE on SQLite: two that read first and write then would lock each other out.
         """
+        if self._is_sqlite:
+            first = ["BEGIN IMMEDIATE" if write else "BEGIN"]
+        else:
+            first = ["SET TRANSACTION READ ONLY"] if self._readonly else []
+            first += ["SET LOCAL statement_timeout = '30s'"]
         try:
-            with self._engine.execution_options(**{_WRITE: write}).begin() as connection:
+            with self._engine.begin() as connection:
+                for statement in first:
+                    connection.exec_driver_sql(statement)
                 yield connection
         except SQLAlchemyError as error:
             if may_exist and isinstance(error, IntegrityError):
@@ -178,7 +161,7 @@ class Database:
 
     def use_write_ahead_log(self) -> None:
         """Have an SQLite file let readers and a writer work at once; the file remembers it."""
-        if self._engine.dialect.name != "sqlite":
+        if not self._is_sqlite:
             return
         try:
             with closing(self._engine.raw_connection()) as connection:
@@ -191,7 +174,7 @@ class Database:
 
         Whoever closes it as the last one moves its log into it, and that takes longer than several commits.
         """
-        if self._engine.dialect.name == "sqlite" and self._kept is None:
+        if self._is_sqlite:
             with suppress(SQLAlchemyError, sqlite3.Error):  # a transaction will say what is wrong
                 self._kept = self._engine.raw_connection()
                 self._kept.cursor().execute("SELECT 1 FROM sqlite_master").fetchall()
@@ -214,40 +197,27 @@ def _sqlite(url: URL, *, create: bool, readonly: bool) -> Engine:
     if not create and not path.is_file():
         raise NoHubError(f"there is no hub at {path}; make one: dogfood hub init --hub {shown(url)}")
     if create:
-        _make_directory(path.parent)
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise HubUsageError(f"cannot make the directory {path.parent}: {error.strerror}") from error
     mode = "rwc" if create else "rw"
     if readonly and not os.access(path.parent, os.W_OK) and not Path(f"{path}-wal").exists():
         mode = "ro&immutable=1"  # a read-only disk: nobody can write, and the log's files cannot be made
-    # Opened by ourselves: a URL has other ideas than SQLite of what %, ? and # mean in a path.
-    opened = partial(sqlite3.connect, f"file:{quote(str(path))}?mode={mode}", uri=True, timeout=BUSY_TIMEOUT)
+    pragmas = [f"busy_timeout={BUSY_TIMEOUT * 1000}", "foreign_keys=ON", "synchronous=FULL"]
+    pragmas += ["query_only=ON"] if readonly else []
+
+    def connect() -> sqlite3.Connection:
+        # By ourselves: a URL has other ideas than SQLite of what %, ? and # mean in a path. Without a level of
+        # isolation, with which the driver would begin transactions of its own.
+        file = f"file:{quote(str(path))}?mode={mode}"
+        connection = sqlite3.connect(file, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None)
+        for pragma in pragmas:
+            connection.execute(f"PRAGMA {pragma}")
+        return connection
+
     # A pool would hand the connection of one thread to another, and keep the file open in a forked child.
-    engine = create_engine("sqlite://", creator=opened, poolclass=NullPool)
-    event.listen(engine, "connect", _configure_read_only if readonly else _configure)
-    event.listen(engine, "begin", _begin)
-    return engine
-
-
-def _make_directory(path: Path) -> None:
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise HubUsageError(f"cannot make the directory {path}: {error.strerror}") from error
-
-
-def _configure(connection: Any, _record: object) -> None:  # noqa: ANN401 - drivers share no type
-    connection.isolation_level = None  # the driver must not begin transactions of its own: see _begin
-    for pragma in (f"busy_timeout={BUSY_TIMEOUT * 1000}", "foreign_keys=ON", "synchronous=FULL"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _configure_read_only(connection: Any, record: object) -> None:  # noqa: ANN401 - likewise
-    _configure(connection, record)
-    connection.execute("PRAGMA query_only=ON")
-
-
-def _begin(connection: Connection) -> None:
-    write = connection.get_execution_options().get(_WRITE, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+    return create_engine("sqlite://", creator=connect, poolclass=NullPool)
 
 
 _KEEPALIVE: Mapping[str, object] = {
@@ -260,7 +230,7 @@ _KEEPALIVE: Mapping[str, object] = {
 """So that a server that vanishes without a word is noticed also in the middle of a statement."""
 
 
-def _postgresql(url: URL, *, readonly: bool) -> Engine:
+def _postgresql(url: URL) -> Engine:
     asked = {key: value for key, value in _KEEPALIVE.items() if key not in url.query}
     # Poolers such as PgBouncer give a session to another client after each transaction.
     asked["prepare_threshold"] = None
@@ -268,22 +238,11 @@ def _postgresql(url: URL, *, readonly: bool) -> Engine:
     # driver also gives bytes where the database is SQL_ASCII, and nothing can be said about it.
     asked["client_encoding"] = "utf8"
     try:
-        engine = create_engine(url, connect_args=asked, pool_pre_ping=True, hide_parameters=True)
+        return create_engine(url, connect_args=asked, pool_pre_ping=True, hide_parameters=True)
     except ArgumentError as error:
         raise HubUsageError(f"the hub's URL cannot be used: {error}") from error
     except ImportError as error:
         raise HubUsageError("PostgreSQL needs psycopg: pip install 'pytest-dogfood[postgres]'") from error
-    event.listen(engine, "begin", _limit_read_only if readonly else _limit)
-    return engine
-
-
-def _limit(connection: Connection) -> None:
-    connection.exec_driver_sql("SET LOCAL statement_timeout = '30s'")
-
-
-def _limit_read_only(connection: Connection) -> None:
-    connection.exec_driver_sql("SET TRANSACTION READ ONLY")
-    _limit(connection)
 
 
 def _in_our_words(error: Exception, url: URL) -> HubError:

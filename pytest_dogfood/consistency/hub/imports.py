@@ -26,40 +26,49 @@ from pytest_dogfood.consistency.hub.store import Hub
 from pytest_dogfood.fileformat.nodes import Findings, ListNode, MapNode, Place, ScalarNode, described, is_null
 from pytest_dogfood.fileformat.syntax import read_json
 
-_Record: TypeAlias = tuple[int, Mapping[str, str | None]]
-
 REQUIRED = ("repo", "task_id", "status")
 OPTIONAL = ("title", "reopen_count", "hub_id", "path")
+RETRIES = 3
 _CODE = "import"
 
+_Record: TypeAlias = tuple[int, Mapping[str, str | None]]
 
-class ImportedTask(Struct, frozen=True, kw_only=True):
-    """A task as a file has it; `hub_id` is empty where the file has none."""
+
+class ImportOutcome(StrEnum):
+    """What became of a task of a file."""
+
+    CREATED = "created"
+    MOVED = "moved"
+    SAME = "same"
+    KEPT = "kept"
+    REFUSED = "refused"
+
+
+class ImportResult(Struct, frozen=True, kw_only=True):
+    """One task of a file, its line, what became of it, and why where that is not what the file says."""
 
     line: int
-    repo: str
-    task_id: str
-    status: Status
-    title: str = ""
-    reopen_count: int = 0
-    hub_id: str = ""
-    path: str = ""
+    task: HubTask
+    outcome: ImportOutcome
+    why: str = ""
 
 
-def parse_tasks(content: bytes, *, path: str) -> tuple[ImportedTask, ...]:
-    """Read a whole file, a `.json` or what looks like JSON as JSON, anything else as CSV with a line of names.
+def parse_tasks(content: bytes, *, path: str) -> tuple[tuple[int, HubTask], ...]:
+    """Return the tasks of a file, each with its line; without a `hub_id` in the file its id is empty.
+
+    A `.json` and what looks like JSON is read as JSON, anything else as CSV with a line of names.
 
     Raises HubUsageError with everything that is wrong with it.
     """
     findings = Findings(path)
-    tasks: list[ImportedTask] = []
+    tasks: list[tuple[int, HubTask]] = []
     first: dict[tuple[str, ...], int] = {}
     for line, values in _records(content, findings):
         task = _parse_task(line, values, findings)
         if task is None:
             continue
-        tasks.append(task)
-        for key in ((task.repo, task.task_id), (task.hub_id,)):
+        tasks.append((line, task))
+        for key in ((task.repo, task.task_id), (task.id,)):
             if key in first:
                 said = f"{'/'.join(key)} stands in line {first[key]} already"
                 findings.add(Place(line, 0), _CODE, said)
@@ -146,7 +155,7 @@ def _csv_records(text: str, findings: Findings) -> Iterator[_Record]:
         findings.add(Place(1, 0), _CODE, "the file is empty")
 
 
-def _parse_task(line: int, values: Mapping[str, str | None], findings: Findings) -> ImportedTask | None:
+def _parse_task(line: int, values: Mapping[str, str | None], findings: Findings) -> HubTask | None:
     at = Place(line, 0)
     said = {name: (values.get(name) or "").strip() for name in (*REQUIRED, *OPTIONAL)}
     for name in REQUIRED:
@@ -166,37 +175,15 @@ def _parse_task(line: int, values: Mapping[str, str | None], findings: Findings)
         hub_id = ""
     if status is None or not said["repo"] or not said["task_id"]:
         return None
-    return ImportedTask(
-        line=line,
+    return HubTask(
+        id=hub_id,
         repo=said["repo"],
         task_id=said["task_id"],
-        status=status,
         title=said["title"],
+        status=status.value,
         reopen_count=int(count),
-        hub_id=hub_id,
-        path=said["path"],
+        source_path=said["path"],
     )
-
-
-RETRIES = 3
-
-
-class ImportOutcome(StrEnum):
-    """What became of a task of a file."""
-
-    CREATED = "created"
-    MOVED = "moved"
-    SAME = "same"
-    KEPT = "kept"
-    REFUSED = "refused"
-
-
-class ImportResult(Struct, frozen=True, kw_only=True):
-    """One task of a file, what became of it, and why where that is not what the file says."""
-
-    task: ImportedTask
-    taken: ImportOutcome
-    why: str = ""
 
 
 def set_forward(hub: Hub, task: HubTask, status: Status, *, stamp: Stamp) -> bool:
@@ -233,55 +220,42 @@ def set_deleted(hub: Hub, task: HubTask, *, deleted: bool, stamp: Stamp) -> bool
     raise _always_changing(task)
 
 
-def import_tasks(hub: Hub, tasks: Iterable[ImportedTask], *, stamp: Stamp) -> Iterator[ImportResult]:
+def import_tasks(hub: Hub, tasks: Iterable[tuple[int, HubTask]], *, stamp: Stamp) -> Iterator[ImportResult]:
     """Create the tasks the hub does not know, move those that are further in the file, and keep all others."""
     known: dict[str, dict[str, HubTask]] = {}
-    for task in tasks:
+    for line, task in tasks:
         if task.repo not in known:
             hub.add_repo(task.repo)
             known[task.repo] = {each.task_id: each for each in hub.tasks(task.repo)}
+        outcome, why = ImportOutcome.CREATED, ""
         seen = known[task.repo].get(task.task_id)
-        if seen is None:
-            wanted = HubTask(
-                id=task.hub_id,
-                repo=task.repo,
-                task_id=task.task_id,
-                title=task.title,
-                status=task.status.value,
-                reopen_count=task.reopen_count,
-                source_path=task.path,
-            )
-            if hub.create_task(wanted, stamp=stamp) is not None:
-                yield ImportResult(task=task, taken=ImportOutcome.CREATED)
-                continue
+        if seen is None and hub.create_task(task, stamp=stamp) is None:
+            outcome, why = ImportOutcome.REFUSED, f"the hub has another task with the id {task.id}"
             seen = next(iter(hub.find(task.task_id, repo=task.repo)), None)
-        if seen is None:
-            why = f"the hub has another task with the id {task.hub_id}"
-            yield ImportResult(task=task, taken=ImportOutcome.REFUSED, why=why)
-        else:
+        if seen is not None:
             outcome, why = _move(hub, task, seen, stamp)
-            yield ImportResult(task=task, taken=outcome, why=why)
+        yield ImportResult(line=line, task=task, outcome=outcome, why=why)
 
 
-def _move(hub: Hub, task: ImportedTask, found: HubTask, stamp: Stamp) -> tuple[ImportOutcome, str]:
-    target = position(task.status, task.reopen_count)
+def _move(hub: Hub, task: HubTask, found: HubTask, stamp: Stamp) -> tuple[ImportOutcome, str]:
+    wanted = Status(task.status)
     for seen in _as_it_is(hub, found):
         there = parse_status(seen.status)
         if there is None or seen.deleted:
             return ImportOutcome.KEPT, _unusable(seen)
-        if task.hub_id and task.hub_id != seen.id:
+        if task.id and task.id != seen.id:
             return ImportOutcome.REFUSED, f"the hub has it with another id, {seen.id}"
-        if (there, seen.reopen_count) == (task.status, task.reopen_count):
+        if (there, seen.reopen_count) == (wanted, task.reopen_count):
             return ImportOutcome.SAME, ""
         standing = f"{there.value} (reopened: {seen.reopen_count})" if seen.reopen_count else there.value
-        goes_back = RANK[task.status] < RANK[there]
-        if position(there, seen.reopen_count) >= target or goes_back:
+        goes_back = RANK[wanted] < RANK[there]
+        if position(there, seen.reopen_count) >= position(wanted, task.reopen_count) or goes_back:
             why = f"it is {standing} in the hub"
             if goes_back and task.reopen_count > seen.reopen_count:  # the hub has not seen the reopen
-                again = f"dogfood consistency reopen {task.task_id} --to {task.status.value} --reason TEXT"
+                again = f"dogfood consistency reopen {task.task_id} --to {task.status} --reason TEXT"
                 why += f", and only a reopen leads back: {again}"
             return ImportOutcome.KEPT, why
-        if hub.compare_and_set(seen, task.status, reopen_count=task.reopen_count, stamp=stamp):
+        if hub.compare_and_set(seen, wanted, reopen_count=task.reopen_count, stamp=stamp):
             return ImportOutcome.MOVED, f"was {standing}"
     return ImportOutcome.REFUSED, "others changed it meanwhile; import the file again"
 

@@ -20,9 +20,6 @@ from sqlalchemy import URL
 from pytest_dogfood.consistency.hub.connection import parse_url
 from pytest_dogfood.consistency.hub.model import HubUsageError, Machine, NoHubError
 from pytest_dogfood.consistency.hub.store import Hub
-from pytest_dogfood.fileformat.nodes import Findings, MapNode
-from pytest_dogfood.fileformat.parser import parse_settings_section
-from pytest_dogfood.fileformat.syntax import read_document
 
 DATA_DIR_VARIABLE = "DOGFOOD_DATA_DIR"
 
@@ -40,7 +37,17 @@ def this_machine(*, create: bool = True) -> Machine:
     """Return this machine; without `create` its id is empty until something was registered here."""
     path = data_directory() / "machine-id"
     try:
-        found = _read(path) or (_created(path) if create else "")
+        found = _read_id(path)
+        if not found and create:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fresh = path.with_name(f"{path.name}.{uuid.uuid4()}~")
+            try:
+                fresh.write_text(f"{uuid.uuid4()}\n", encoding="utf-8")
+                with suppress(FileExistsError):  # somebody was faster: theirs counts
+                    os.link(fresh, path)
+            finally:
+                fresh.unlink(missing_ok=True)
+            found = _read_id(path)
     except OSError as error:
         raise HubUsageError(
             f"cannot keep this machine's id in {path}: {error.strerror}; "
@@ -49,15 +56,7 @@ def this_machine(*, create: bool = True) -> Machine:
     return Machine(id=found, host=socket.gethostname())
 
 
-def current_actor() -> str:
-    """Return the name of the user at work."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container may run under a number that has no name
-        return str(os.getuid())
-
-
-def _read(path: Path) -> str:
+def _read_id(path: Path) -> str:
     try:
         text = path.read_text(encoding="utf-8").strip()
     except FileNotFoundError:
@@ -70,16 +69,12 @@ def _read(path: Path) -> str:
         raise HubUsageError(f"{path} holds no machine id; put back what it held, or remove it") from error
 
 
-def _created(path: Path) -> str:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fresh = path.with_name(f"{path.name}.{uuid.uuid4()}~")
+def current_actor() -> str:
+    """Return the name of the user at work."""
     try:
-        fresh.write_text(f"{uuid.uuid4()}\n", encoding="utf-8")
-        with suppress(FileExistsError):  # somebody was faster: theirs counts
-            os.link(fresh, path)
-    finally:
-        fresh.unlink(missing_ok=True)
-    return _read(path)
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container may run under a number that has no name
+        return str(os.getuid())
 
 
 PROJECT_FILE = "dogfood.yaml"
@@ -96,7 +91,14 @@ def read_settings_section(directory: Path, section: str) -> Mapping[str, Any] | 
         if _holds_ours(path):
             raise HubUsageError(f"{path}:1: a file of this name is not read; call it {PROJECT_FILE}")
     path = directory / PROJECT_FILE
-    values, problems = parse_settings_section(_content(path), path=str(path), section=section)
+    content = _content(path)
+    if not content:
+        return None
+    from pytest_dogfood.fileformat.parser import (
+        parse_settings_section,
+    )  # many modules, for the few that have one
+
+    values, problems = parse_settings_section(content, path=str(path), section=section)
     if problems:
         raise HubUsageError("\n".join(map(str, problems)))
     return values
@@ -105,18 +107,16 @@ def read_settings_section(directory: Path, section: str) -> Mapping[str, Any] | 
 def _holds_ours(path: Path) -> bool:
     """Return whether a file is meant for us: one of such a name may be another tool's, a workflow for instance."""
     try:
-        root = read_document(_content(path), Findings(str(path)))
+        content = _content(path)
     except HubUsageError:
         return False
+    if not content:
+        return False
+    from pytest_dogfood.fileformat.nodes import Findings, MapNode
+    from pytest_dogfood.fileformat.syntax import read_document
+
+    root = read_document(content, Findings(str(path)))
     return isinstance(root, MapNode) and any(section in root.entries for section in _SECTIONS)
-
-
-def settings_text(path: Path) -> str:
-    """Return a settings file's text; nothing where there is none. Raises HubUsageError where it cannot be read."""
-    try:
-        return _content(path).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise HubUsageError(f"{path} cannot be read: {error}") from error
 
 
 def _content(path: Path) -> bytes:
@@ -132,7 +132,7 @@ def _content(path: Path) -> bytes:
 VARIABLE = "DOGFOOD_HUB"
 SETTING = "dogfood_hub"
 
-_PLACES: Mapping[str, tuple[tuple[str, ...], ...]] = {
+_TABLES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "pyproject.toml": (("tool", "pytest", "ini_options"), ("tool", "pytest")),
     "pytest.toml": (("pytest",),),
     "pytest.ini": (("pytest",),),
@@ -164,8 +164,18 @@ def locate(option: str | None = None, *, start: Path | None = None) -> HubLocati
         if named and named.strip():
             return HubLocation(url=named.strip(), base=here)
     for directory in _upwards(here):
-        if found := _setting_in(directory):
-            return HubLocation(url=found, base=directory)
+        for name, tables in _TABLES.items():
+            path = directory / name
+            settings = _read_settings(path)
+            for table in tables:
+                found = settings
+                for key in table:
+                    found = found[key] if isinstance(found.get(key), dict) else {}
+                url = found.get(SETTING, "")
+                if not isinstance(url, str):
+                    raise HubUsageError(f"{path}: {SETTING} is a URL in quotes, not {url!r}")
+                if url.strip():
+                    return HubLocation(url=url.strip(), base=directory)
     local = local_hub()
     if local.is_file():
         return HubLocation(url=str(local), base=local.parent)
@@ -190,38 +200,18 @@ def _upwards(start: Path) -> tuple[Path, ...]:
     return (here, *here.parents)
 
 
-def _setting_in(directory: Path) -> str:
-    for name, tables in _PLACES.items():
-        path = directory / name
-        content = _ini(path) if name.endswith(".ini") else _toml(path)
-        for table in tables:
-            value = _below(content, table).get(SETTING)
-            if value is None or value == "":
-                continue
-            if not isinstance(value, str):
-                raise HubUsageError(f"{path}: {SETTING} is a URL in quotes, not {value!r}")
-            return value.strip()
-    return ""
-
-
-def _below(content: Mapping[str, Any], table: tuple[str, ...]) -> Mapping[str, Any]:
-    for key in table:
-        inner = content.get(key)
-        content = inner if isinstance(inner, dict) else {}
-    return content
-
-
-def _toml(path: Path) -> Mapping[str, Any]:
+def _read_settings(path: Path) -> Mapping[str, Any]:
+    """Return the tables of a settings file, none where there is no such file."""
     try:
-        return tomllib.loads(settings_text(path))
+        text = _content(path).decode("utf-8-sig")
+        if path.suffix == ".toml":
+            return tomllib.loads(text)
+        parser = configparser.ConfigParser(interpolation=None, strict=False)
+        parser.read_string(text)
+    except UnicodeDecodeError as error:
+        raise HubUsageError(f"{path} cannot be read: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise HubUsageError(f"{path} is no TOML: {error}") from error
-
-
-def _ini(path: Path) -> Mapping[str, Any]:
-    parser = configparser.ConfigParser(interpolation=None, strict=False)
-    try:
-        parser.read_string(settings_text(path))
     except configparser.Error as error:
         raise HubUsageError(f"{path} cannot be read: {error.message.splitlines()[0]}") from error
     return {name: dict(parser[name]) for name in parser.sections()}

@@ -34,7 +34,6 @@ from pytest_dogfood.consistency.hub.model import (
     Writeback,
     WrongHubError,
 )
-from pytest_dogfood.consistency.hub.preconditions import require_usable
 from pytest_dogfood.consistency.hub.schema import checkouts, rank, repos, task_events, tasks, writebacks
 from pytest_dogfood.diagnostics import did_you_mean
 
@@ -72,7 +71,7 @@ class Hub:
         database = Database(url, readonly=readonly)
         try:
             with database.transaction(write=False) as connection:
-                require_usable(connection, where=database.label, write=not readonly)
+                _require_usable(connection, where=database.label, write=not readonly)
                 schema.require_current(connection, where=database.label)
                 found = schema.hub_id(connection, where=database.label)
             database.keep_open()
@@ -88,7 +87,7 @@ class Hub:
         try:
             database.use_write_ahead_log()
             with database.transaction(write=True) as connection:
-                require_usable(connection, where=database.label, write=True, create=True)
+                _require_usable(connection, where=database.label, write=True, create=True)
                 version = schema.upgrade(connection, where=database.label)
                 return cls(database, schema.hub_id(connection, where=database.label)), version
         except BaseException:
@@ -344,6 +343,13 @@ class Hub:
                 return False
             _log(connection, replace(wanted, version=seen.version + 1), stamp, from_status=seen.status)
         return True
+
+
+def _require_usable(connection: sa.Connection, *, where: str, write: bool, create: bool = False) -> None:
+    if connection.dialect.name == "postgresql":  # of an SQLite file there is nothing to ask
+        from pytest_dogfood.consistency.hub.preconditions import require_usable
+
+        require_usable(connection, where=where, write=write, create=create)
 
 
 def _log(connection: sa.Connection, task: HubTask, stamp: Stamp, *, from_status: str | None) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 import pytest
 
 from pytest_dogfood.consistency.hub.imports import (
-    ImportedTask,
     ImportOutcome,
     ImportResult,
     import_tasks,
@@ -32,8 +31,8 @@ def problems(content: bytes, path: str) -> list[str]:
 
 def test_csv_is_read_with_the_lines_its_records_begin_at() -> None:
     assert parse_tasks(CSV, path="tasks.csv") == (
-        ImportedTask(line=2, repo="shop", task_id="T1", status=Status.TODO, title="Sell,\r\nbuy"),
-        ImportedTask(line=5, repo="shop", task_id="T2", status=Status.DONE),
+        (2, HubTask(id="", repo="shop", task_id="T1", status="todo", title="Sell,\r\nbuy")),
+        (5, HubTask(id="", repo="shop", task_id="T2", status="done")),
     )
 
 
@@ -49,7 +48,7 @@ def test_json_is_read_as_a_list_or_as_hub_tasks_prints_it(wrapped: bool) -> None
     }
     content = json.dumps({"version": 1, "tasks": [task]} if wrapped else [task]).encode()
     assert parse_tasks(content, path="tasks") == (
-        ImportedTask(line=1, repo="shop", task_id="T1", status=Status.DONE, reopen_count=2, hub_id=KEY),
+        (1, HubTask(id=KEY, repo="shop", task_id="T1", status="done", reopen_count=2)),
     )
 
 
@@ -94,14 +93,14 @@ def test_a_file_that_is_something_else_is_refused(path: str, content: bytes, pro
     assert found.startswith(problem)
 
 
-def taken(hub: Hub, stamp: Stamp, *tasks: ImportedTask) -> list[ImportOutcome]:
-    return [result.taken for result in import_tasks(hub, tasks, stamp=stamp)]
+def taken(hub: Hub, stamp: Stamp, *tasks: tuple[int, HubTask]) -> list[ImportOutcome]:
+    return [result.outcome for result in import_tasks(hub, tasks, stamp=stamp)]
 
 
-def a_task(status: Status, task_id: str = "T1", *, reopen_count: int = 0, hub_id: str = "") -> ImportedTask:
-    return ImportedTask(
-        line=1, repo="shop", task_id=task_id, status=status, reopen_count=reopen_count, hub_id=hub_id
-    )
+def a_task(
+    status: Status, task_id: str = "T1", *, reopen_count: int = 0, hub_id: str = ""
+) -> tuple[int, HubTask]:
+    return 1, HubTask(id=hub_id, repo="shop", task_id=task_id, status=status.value, reopen_count=reopen_count)
 
 
 def test_an_import_creates_moves_and_keeps_but_never_goes_back(
@@ -128,7 +127,7 @@ def test_a_file_that_knows_of_a_reopen_leads_nothing_back_without_one(
 ) -> None:
     add_task(sqlite_hub, "T1", status="done")
     (result,) = import_tasks(sqlite_hub, [a_task(Status.TODO, reopen_count=1)], stamp=stamp(Source.IMPORT))
-    assert result.taken is ImportOutcome.KEPT
+    assert result.outcome is ImportOutcome.KEPT
     assert result.why.endswith("dogfood consistency reopen T1 --to todo --reason TEXT")
     assert sqlite_hub.events(regressions=True) == ()
 
@@ -149,7 +148,7 @@ def test_ids_that_contradict_the_hub_are_refused_and_the_rest_goes_on(
     results: list[ImportResult] = list(
         import_tasks(sqlite_hub, [other, mismatch, a_task(Status.DONE, "T3")], stamp=stamp(Source.IMPORT))
     )
-    assert [result.taken for result in results] == [
+    assert [result.outcome for result in results] == [
         ImportOutcome.REFUSED,
         ImportOutcome.REFUSED,
         ImportOutcome.CREATED,
