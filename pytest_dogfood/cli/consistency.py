@@ -6,9 +6,7 @@ import shlex
 import sys
 import uuid
 from argparse import ArgumentTypeError, Namespace
-from typing import TYPE_CHECKING
-
-from msgspec.structs import replace
+from typing import TYPE_CHECKING, Any
 
 from pytest_dogfood.cli.console import (
     ACTOR,
@@ -17,21 +15,20 @@ from pytest_dogfood.cli.console import (
     HUB_STATUSES,
     REASON,
     TASK,
+    Argument,
     CommandGroup,
     Palette,
-    argument,
     json_document,
     say,
     write_lines,
 )
+from pytest_dogfood.consistency.hub.location import current_actor, open_hub, this_machine
 from pytest_dogfood.consistency.hub.model import REFUSED, USAGE, HubUsageError, Status
 
 if TYPE_CHECKING:
     from pytest_dogfood.consistency.checkout_view import CheckOptions
     from pytest_dogfood.consistency.fix import FixOptions
-    from pytest_dogfood.consistency.hub.model import HubTask, Machine
-    from pytest_dogfood.consistency.hub.store import Hub
-    from pytest_dogfood.consistency.moves import Moved, Mover
+    from pytest_dogfood.consistency.hub.model import Machine
 
 COMMANDS = CommandGroup(
     "dogfood consistency",
@@ -53,10 +50,10 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-OFFLINE = argument(
+OFFLINE = Argument(
     "--offline", action="store_true", help="do not fetch or pull; what was fetched last counts"
 )
-LOCK_TIMEOUT = argument(
+LOCK_TIMEOUT = Argument(
     "--lock-timeout",
     type=_seconds,
     default=30.0,
@@ -64,23 +61,23 @@ LOCK_TIMEOUT = argument(
     help="seconds to wait for another fixer of the same checkout (default: 30)",
 )
 TO_CHECK = (
-    argument(
+    Argument(
         "--repo",
         action="append",
         default=[],
         metavar="S",
         help="this repository (repeatable; default: the one around the working directory)",
     ),
-    argument("--all", action="store_true", help="every repository of the hub"),
+    Argument("--all", action="store_true", help="every repository of the hub"),
     OFFLINE,
-    argument("--strict", action="store_true", help="count WARN as FAIL"),
+    Argument("--strict", action="store_true", help="count WARN as FAIL"),
     FORMAT,
 )
 TO_FIX = (
     *TO_CHECK,
-    argument("--no-writeback", action="store_true", help="never write and commit a workplan"),
-    argument("--dry-run", action="store_true", help="only say what would be done"),
-    argument("--accept-reopen", action="store_true", help="take over reopens that are recorded in a file"),
+    Argument("--no-writeback", action="store_true", help="never write and commit a workplan"),
+    Argument("--dry-run", action="store_true", help="only say what would be done"),
+    Argument("--accept-reopen", action="store_true", help="take over reopens that are recorded in a file"),
     LOCK_TIMEOUT,
     ACTOR,
 )
@@ -121,38 +118,39 @@ def _report(options: Namespace, *, fixing: bool, pull: bool = False) -> int:
     from pytest_dogfood.consistency.check import report_checkouts
     from pytest_dogfood.consistency.checkout_view import CheckOptions
     from pytest_dogfood.consistency.checkouts import choose
-    from pytest_dogfood.consistency.decision import Policy
-    from pytest_dogfood.consistency.hub.location import open_hub, this_machine
+    from pytest_dogfood.consistency.decision import DEFAULT_POLICY, Policy
 
     readonly = not fixing or options.dry_run
-    with (
-        ReportPrinter(as_json=options.format == "json", strict=options.strict) as printer,
-        open_hub(options.hub, readonly=readonly) as hub,
-    ):
+    printer = ReportPrinter(as_json=options.format == "json", strict=options.strict)
+    with printer, open_hub(options.hub, readonly=readonly) as hub:
         machine = this_machine(create=not readonly)
         if options.all and options.repo:
             raise HubUsageError("--all and --repo contradict each other; leave one of them out")
         choice = choose(hub, machine.id, slugs=options.repo, every=options.all)
         printer.progress.total = len(choice.checkouts)
-        question = CheckOptions(offline=options.offline, fixing=fixing, named=choice.named)
+        policy = DEFAULT_POLICY
         if fixing:
             policy = Policy(accept_reopen=options.accept_reopen, writeback=not options.no_writeback)
-            question = replace(question, policy=policy)
+        question = CheckOptions(offline=options.offline, fixing=fixing, policy=policy, named=choice.named)
         printer.tell(choice.reports_of_absent(fixing=fixing))
         if readonly:
             printer.tell(report_checkouts(hub, choice.checkouts, question, progress=printer.progress))
         else:
             from pytest_dogfood.consistency.fix import fix as fix_each
 
-            fix_options = replace(_fix_options(options, machine, question), pull=pull, notice=printer.notice)
+            fix_options = _fix_options(options, machine, question, pull=pull, notice=printer.notice)
             reports = fix_each(hub, choice.checkouts, fix_options, progress=printer.progress)
             printer.tell(reports, to_the_end=True)
     return printer.status
 
 
-def _fix_options(options: Namespace, machine: Machine, question: CheckOptions) -> FixOptions:
+def _fix_options(
+    options: Namespace,
+    machine: Machine,
+    question: CheckOptions,
+    **more: Any,  # noqa: ANN401 - its other fields
+) -> FixOptions:
     from pytest_dogfood.consistency.fix import FixOptions
-    from pytest_dogfood.consistency.hub.location import current_actor
 
     return FixOptions(
         machine=machine,
@@ -160,6 +158,7 @@ def _fix_options(options: Namespace, machine: Machine, question: CheckOptions) -
         run_id=str(uuid.uuid4()),
         question=question,
         lock_timeout=options.lock_timeout,
+        **more,
     )
 
 
@@ -170,31 +169,16 @@ def _fix_options(options: Namespace, machine: Machine, question: CheckOptions) -
     REASON,
     OFFLINE,
     LOCK_TIMEOUT,
-    argument("--to", choices=("todo", "in_progress", "blocked"), default="todo", help="default: todo"),
+    Argument("--to", choices=("todo", "in_progress", "blocked"), default="todo", help="default: todo"),
     (
-        argument("--hub-only", action="store_true", help="leave the workplans to others"),
-        argument("--accept", action="store_true", help="record the hub's reopen in this checkout"),
+        Argument("--hub-only", action="store_true", help="leave the workplans to others"),
+        Argument("--accept", action="store_true", help="record the hub's reopen in this checkout"),
     ),
     description="Count one reopen more and set an earlier status, in the hub and in the workplan of this "
     "checkout; with --accept, record in the workplan what was reopened elsewhere.",
 )
 def reopen(options: Namespace) -> int:
-    from pytest_dogfood.consistency.hub.location import open_hub
-
-    if not options.accept:
-        _require_reason(options)
-    with open_hub(options.hub) as hub:
-        task = hub.only_task(options.task, repo=options.repo)
-        mover = _mover(hub, options)
-        if options.accept:
-            done = mover.accept(task)
-        else:
-            done = mover.reopen(task, Status(options.to), hub_only=options.hub_only)
-    status = _tell_move(task, done)
-    if status == REFUSED and not options.accept:
-        accept = f"dogfood consistency reopen {shlex.quote(options.task)} --accept"
-        say(f"the hub has it, the workplan does not yet; once that can be written: {accept}")
-    return status
+    return _move(options)
 
 
 @COMMANDS.command(
@@ -204,58 +188,55 @@ def reopen(options: Namespace) -> int:
     REASON,
     OFFLINE,
     LOCK_TIMEOUT,
-    argument("--take", choices=("file", "hub"), required=True, help="the side that wins"),
+    Argument("--take", choices=("file", "hub"), required=True, help="the side that wins"),
     description="Settle a tie: the hub and the workplan have different statuses of the same rank, such as "
     "done and cancelled, and the side you name wins.",
 )
 def resolve(options: Namespace) -> int:
-    from pytest_dogfood.consistency.hub.location import open_hub
-
-    _require_reason(options)
-    with open_hub(options.hub) as hub:
-        task = hub.only_task(options.task, repo=options.repo)
-        done = _mover(hub, options).resolve(task, take_file=options.take == "file")
-    return _tell_move(task, done)
+    return _move(options)
 
 
-def _require_reason(options: Namespace) -> None:
-    if not options.reason.strip():
-        raise HubUsageError("say why, for everybody who will wonder: --reason TEXT")
-
-
-def _mover(hub: Hub, options: Namespace) -> Mover:
-    from pytest_dogfood.consistency.checkout_view import CheckOptions
-    from pytest_dogfood.consistency.hub.location import this_machine
+def _move(options: Namespace) -> int:
+    """Reopen a task, accept a reopen, or settle a tie, and say what came of it."""
+    from pytest_dogfood.cli.consistency_report import report_lines
+    from pytest_dogfood.consistency.checkout_view import CheckOptions, RepoReport
     from pytest_dogfood.consistency.moves import Mover
 
+    accepting = options.command is reopen and options.accept
+    if not accepting and not options.reason.strip():
+        raise HubUsageError("say why, for everybody who will wonder: --reason TEXT")
     question = CheckOptions(offline=options.offline, fixing=True)
-    return Mover(hub, _fix_options(options, this_machine(), question), reason=options.reason)
-
-
-def _tell_move(task: HubTask, moved: Moved) -> int:
-    from pytest_dogfood.cli.consistency_report import report_lines
-    from pytest_dogfood.consistency.checkout_view import RepoReport
-
+    with open_hub(options.hub) as hub:
+        task = hub.only_task(options.task, repo=options.repo)
+        mover = Mover(hub, _fix_options(options, this_machine(), question), reason=options.reason)
+        if accepting:
+            moved = mover.accept(task)
+        elif options.command is reopen:
+            moved = mover.reopen(task, Status(options.to), hub_only=options.hub_only)
+        else:
+            moved = mover.resolve(task, take_file=options.take == "file")
     if moved.finding is None:
         say(f"{moved.done} [commit {moved.commit[:12]}]" if moved.commit else moved.done)
         return 0
     write_lines(report_lines(RepoReport(repo=task.repo, findings=(moved.finding,)), Palette(sys.stdout)))
+    if options.command is reopen and not accepting:
+        accept = f"dogfood consistency reopen {shlex.quote(options.task)} --accept"
+        say(f"the hub has it, the workplan does not yet; once that can be written: {accept}")
     return REFUSED
 
 
 @COMMANDS.command(
     "log",
     "print who changed which status, and why",
-    argument("--task", metavar="ID", help="only this task's"),
-    argument("--repo", metavar="S", help="only this repository's"),
-    argument("--regressions", action="store_true", help="only events that lower the rank"),
+    Argument("--task", metavar="ID", help="only this task's"),
+    Argument("--repo", metavar="S", help="only this repository's"),
+    Argument("--regressions", action="store_true", help="only events that lower the rank"),
     FORMAT,
     description="Print the event log. With --regressions, every event that lowered a rank: each is a "
     "reopen or was resolved, and has a reason.",
 )
 def log(options: Namespace) -> int:
     from pytest_dogfood.cli.consistency_report import event_in_json, event_line
-    from pytest_dogfood.consistency.hub.location import open_hub
 
     with open_hub(options.hub, readonly=True) as hub:
         if options.repo is not None:

@@ -16,7 +16,7 @@ import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TextIO, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeAlias
 
 from pytest_dogfood.diagnostics import did_you_mean
 
@@ -32,29 +32,26 @@ JSON_VERSION = 1
 Command: TypeAlias = Callable[[Namespace], int]
 
 
-class Argument(NamedTuple):
+class Argument:
     """An argument of a command, as `ArgumentParser.add_argument` takes it."""
 
-    names: tuple[str, ...]
-    settings: dict[str, Any]
+    def __init__(self, *names: str, **settings: Any) -> None:  # noqa: ANN401 - argparse's own
+        self.names = names
+        self.settings = settings
 
 
-def argument(*names: str, **settings: Any) -> Argument:  # noqa: ANN401 - argparse's own
-    return Argument(names, settings)
-
-
-ACTOR = argument("--actor", metavar="A", help="who does this, for the log (default: the user)")
-FORMAT = argument("--format", choices=("text", "json"), default="text", help="default: text")
-HUB = argument(
+ACTOR = Argument("--actor", metavar="A", help="who does this, for the log (default: the user)")
+FORMAT = Argument("--format", choices=("text", "json"), default="text", help="default: text")
+HUB = Argument(
     "--hub",
     metavar="URL",
     help="the hub: a PostgreSQL URL or an SQLite file "
     "(default: DOGFOOD_HUB, then dogfood_hub in the settings)",
 )
-REASON = argument("--reason", metavar="TEXT", default="", help="why, for the log")
+REASON = Argument("--reason", metavar="TEXT", default="", help="why, for the log")
 TASK = (
-    argument("task", metavar="TASK", help="the task's id, or its UUID in the hub"),
-    argument("--repo", metavar="S", help="the repository, where several have a task of this id"),
+    Argument("task", metavar="TASK", help="the task's id, or its UUID in the hub"),
+    Argument("--repo", metavar="S", help="the repository, where several have a task of this id"),
     ACTOR,
 )
 """What names one task, and who changes it."""

@@ -1,4 +1,4 @@
-"""The `dogfood hub` commands, each with its options above it. What needs SQLAlchemy is imported when one runs."""
+"""The `dogfood hub` commands, each with its options above it. None imports SQLAlchemy before it opens a hub."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from pytest_dogfood.cli.console import (
     HUB_STATUSES,
     REASON,
     TASK,
+    Argument,
     CommandGroup,
-    argument,
     json_document,
     print_table,
     say,
     write_lines,
 )
+from pytest_dogfood.consistency.hub.location import current_actor, hub_url, local_hub, open_hub, this_machine
 from pytest_dogfood.consistency.hub.model import (
     REFUSED,
     USAGE,
@@ -50,7 +51,7 @@ COMMANDS = CommandGroup(
 @COMMANDS.command(
     "init",
     "create a hub, or upgrade its schema",
-    argument(
+    Argument(
         "--local",
         action="store_true",
         help="make an SQLite file in your data directory, for this machine only",
@@ -58,7 +59,6 @@ COMMANDS = CommandGroup(
     description="Create a hub, or bring an older one to the schema of this program. Nothing else ever does.",
 )
 def init(options: Namespace) -> int:
-    from pytest_dogfood.consistency.hub.location import hub_url, local_hub
     from pytest_dogfood.consistency.hub.store import Hub
 
     if options.local and options.hub:
@@ -72,9 +72,9 @@ def init(options: Namespace) -> int:
 @COMMANDS.command(
     "register",
     "say where a repository is checked out here",
-    argument("path", metavar="PATH", help="the checkout, or a directory in it"),
-    argument("--slug", metavar="S", help="the repository's name (default: the directory's)"),
-    argument(
+    Argument("path", metavar="PATH", help="the checkout, or a directory in it"),
+    Argument("--slug", metavar="S", help="the repository's name (default: the directory's)"),
+    Argument(
         "--protocol",
         action="store_true",
         help="also write docs/session-close.md into it, unless there is one",
@@ -83,7 +83,6 @@ def init(options: Namespace) -> int:
 )
 def register(options: Namespace) -> int:
     from pytest_dogfood.consistency.checkouts import PLACE, NewCheckout, guess_repository, write_protocol
-    from pytest_dogfood.consistency.hub.location import open_hub, this_machine
     from pytest_dogfood.git.repository import Repository
 
     path = Path(options.path)
@@ -131,13 +130,11 @@ def register(options: Namespace) -> int:
 @COMMANDS.command(
     "forget",
     "forget a checkout that is no more",
-    argument("path", metavar="PATH", help="where it was, as `dogfood hub repos` shows it"),
+    Argument("path", metavar="PATH", help="where it was, as `dogfood hub repos` shows it"),
     description="Forget a checkout of this machine that was moved or removed. Nothing else is touched: the "
     "repository stays known, and so do its tasks and their log.",
 )
 def forget(options: Namespace) -> int:
-    from pytest_dogfood.consistency.hub.location import open_hub, this_machine
-
     path = Path(options.path).absolute()
     with open_hub(options.hub) as hub:
         machine = this_machine()
@@ -155,14 +152,13 @@ def forget(options: Namespace) -> int:
 @COMMANDS.command(
     "repos",
     "list the repositories and where they are on this machine",
-    argument("--slug", metavar="S", help="only this one"),
-    argument("--path", action="store_true", help="print only the path, for scripts and Makefiles"),
+    Argument("--slug", metavar="S", help="only this one"),
+    Argument("--path", action="store_true", help="print only the path, for scripts and Makefiles"),
     FORMAT,
     description="List the repositories and where they are checked out on this machine.",
 )
 def repos(options: Namespace) -> int:
     from pytest_dogfood.consistency.checkouts import around
-    from pytest_dogfood.consistency.hub.location import open_hub, this_machine
 
     with open_hub(options.hub, readonly=True) as hub:
         if options.slug is not None:
@@ -195,14 +191,12 @@ def repos(options: Namespace) -> int:
 @COMMANDS.command(
     "tasks",
     "list tasks and their statuses",
-    argument("--repo", metavar="S", help="only those of this repository"),
-    argument("--status", action="append", default=[], metavar="STATUS", help="only these (repeatable)"),
+    Argument("--repo", metavar="S", help="only those of this repository"),
+    Argument("--status", action="append", default=[], metavar="STATUS", help="only these (repeatable)"),
     FORMAT,
     description="List tasks and their statuses.",
 )
 def tasks(options: Namespace) -> int:
-    from pytest_dogfood.consistency.hub.location import open_hub
-
     statuses = [_status(text).value for text in options.status]
     with open_hub(options.hub, readonly=True) as hub:
         if options.repo is not None:
@@ -234,12 +228,11 @@ def tasks(options: Namespace) -> int:
     "set",
     "set the status of a task, forward",
     *TASK,
-    argument("status", metavar="STATUS", help="todo, in_progress, blocked, done or cancelled"),
+    Argument("status", metavar="STATUS", help="todo, in_progress, blocked, done or cancelled"),
     description="Set the status of a task. A lower rank is refused: see dogfood consistency reopen.",
 )
 def set_status(options: Namespace) -> int:
     from pytest_dogfood.consistency.hub.imports import set_forward
-    from pytest_dogfood.consistency.hub.location import open_hub
 
     status = _status(options.status)
     with open_hub(options.hub) as hub:
@@ -274,7 +267,6 @@ def restore(options: Namespace) -> int:
 
 def _mark(options: Namespace, *, deleted: bool) -> int:
     from pytest_dogfood.consistency.hub.imports import set_deleted
-    from pytest_dogfood.consistency.hub.location import open_hub
 
     # The status stays, so only the reason tells in the log what was done.
     reason = ": ".join(filter(None, ("deleted" if deleted else "restored", options.reason)))
@@ -290,14 +282,13 @@ def _mark(options: Namespace, *, deleted: bool) -> int:
 @COMMANDS.command(
     "import",
     "take in tasks from a JSON or CSV file",
-    argument("file", metavar="FILE", help="a .json or .csv file"),
+    Argument("file", metavar="FILE", help="a .json or .csv file"),
     ACTOR,
     description="Take in tasks from elsewhere: JSON, such as `hub tasks --format json` prints, or CSV with the "
     "columns repo, task_id, status and title. No task goes back: where the hub is further, it is kept.",
 )
 def import_file(options: Namespace) -> int:
     from pytest_dogfood.consistency.hub.imports import ImportOutcome, import_tasks, parse_tasks
-    from pytest_dogfood.consistency.hub.location import open_hub
 
     path = Path(options.file)
     try:
@@ -317,8 +308,6 @@ def import_file(options: Namespace) -> int:
 
 
 def _stamp(options: Namespace, source: Source) -> Stamp:
-    from pytest_dogfood.consistency.hub.location import current_actor, this_machine
-
     return Stamp(machine=this_machine(), actor=options.actor or current_actor(), source=source)
 
 

@@ -9,7 +9,7 @@ from argparse import ArgumentTypeError, Namespace
 from importlib.metadata import version
 from pathlib import Path
 
-from pytest_dogfood.cli.console import FORMAT, CommandGroup, Palette, argument, complain
+from pytest_dogfood.cli.console import FORMAT, Argument, CommandGroup, Palette, complain
 from pytest_dogfood.diagnostics import HarnessError, did_you_mean
 from pytest_dogfood.journey import JOURNEY_ID_PATTERN, TOKEN_PATTERN, base_of
 
@@ -38,7 +38,7 @@ COMMANDS.parser.add_argument(
 )
 COMMANDS.subparsers.required = True
 
-PATHS = argument("paths", nargs="*", metavar="PATH", help="files or directories (default: the project)")
+PATHS = Argument("paths", nargs="*", metavar="PATH", help="files or directories (default: the project)")
 
 
 def _positive(text: str) -> int:
@@ -51,9 +51,9 @@ def _positive(text: str) -> int:
     "check",
     "validate the journey files and print the plan",
     PATHS,
-    argument("-n", "--workers", type=_positive, default=1, metavar="N", help="plan for N workers"),
-    argument("--shard", default="", metavar="I/N", help="plan part I of N, as --dogfood-shard does"),
-    argument("--strict", action="store_true", help="count warnings as errors"),
+    Argument("-n", "--workers", type=_positive, default=1, metavar="N", help="plan for N workers"),
+    Argument("--shard", default="", metavar="I/N", help="plan part I of N, as --dogfood-shard does"),
+    Argument("--strict", action="store_true", help="count warnings as errors"),
     FORMAT,
     description="Validate the journey files and print the plan. No step, probe or provider is run, and "
     "Python tests are not collected; pytest --dogfood --dogfood-check looks at those too.",
@@ -84,14 +84,14 @@ def check(options: Namespace) -> int:
     "graph",
     "draw who establishes what for whom",
     PATHS,
-    argument(
+    Argument(
         "--format",
         choices=("text", "mermaid", "dot", "json", "svg"),
         help="default: what the ending of FILE says, else text",
     ),
-    argument("--focus", metavar="ID", help="only what this journey needs and enables"),
-    argument("--tests", action="store_true", help="collect Python tests too"),
-    argument("-o", "--output", metavar="FILE", help="write there instead of to the terminal"),
+    Argument("--focus", metavar="ID", help="only what this journey needs and enables"),
+    Argument("--tests", action="store_true", help="collect Python tests too"),
+    Argument("-o", "--output", metavar="FILE", help="write there instead of to the terminal"),
     description="Draw the graph: tiers, chains, tokens, providers and the critical path.",
 )
 def graph(options: Namespace) -> int:
@@ -128,7 +128,7 @@ def graph(options: Namespace) -> int:
 @COMMANDS.command(
     "schema",
     "print the JSON Schema for editors",
-    argument("file", nargs="?", choices=("journey", "dogfood"), default="journey"),
+    Argument("file", nargs="?", choices=("journey", "dogfood"), default="journey"),
     description="Print the JSON Schema of journey files, or of dogfood.yaml, for your editor.",
 )
 def schema(options: Namespace) -> int:
@@ -141,9 +141,9 @@ def schema(options: Namespace) -> int:
 @COMMANDS.command(
     "new",
     "write a commented template",
-    argument("kind", choices=("journey", "capability", "project")),
-    argument("name", nargs="?", help="the journey's id, the token, or the project's directory"),
-    argument("--directory", default=".", metavar="DIR", help="where to write (default: here)"),
+    Argument("kind", choices=("journey", "capability", "project")),
+    Argument("name", nargs="?", help="the journey's id, the token, or the project's directory"),
+    Argument("--directory", default=".", metavar="DIR", help="where to write (default: here)"),
     description="Write a commented template to fill in. An existing file is never overwritten.",
 )
 def new(options: Namespace) -> int:
@@ -236,10 +236,10 @@ def _quoted(text: str) -> str:
 @COMMANDS.command(
     "explain",
     "say why a journey is where it is",
-    argument("id", metavar="ID", help="a journey's id or node id, or a token"),
+    Argument("id", metavar="ID", help="a journey's id or node id, or a token"),
     PATHS,
-    argument("--shard", default="", metavar="I/N", help="look at part I of N"),
-    argument("--run", metavar="DIR", help="directory of a kept run, as pytest --dogfood prints it"),
+    Argument("--shard", default="", metavar="I/N", help="look at part I of N"),
+    Argument("--run", metavar="DIR", help="directory of a kept run, as pytest --dogfood prints it"),
     description="Say what a journey needs, who brings it, in which state and on which shard it runs; "
     "with --run, also what became of it in a run that was kept.",
 )
@@ -288,10 +288,10 @@ def explain(options: Namespace) -> int:
 @COMMANDS.command(
     "merge",
     "put the manifests of all shards together",
-    argument("manifests", nargs="+", metavar="MANIFEST", help="dogfood-shard-I-of-N.json of each shard"),
-    argument("--junit", metavar="FILE", help="write one JUnit file for all shards"),
-    argument("--json", metavar="FILE", help="write the merged run as JSON"),
-    argument("--durations", metavar="FILE", help="write durations to commit, as dogfood-durations.json"),
+    Argument("manifests", nargs="+", metavar="MANIFEST", help="dogfood-shard-I-of-N.json of each shard"),
+    Argument("--junit", metavar="FILE", help="write one JUnit file for all shards"),
+    Argument("--json", metavar="FILE", help="write the merged run as JSON"),
+    Argument("--durations", metavar="FILE", help="write durations to commit, as dogfood-durations.json"),
     description="Put together what the shards of one run have written, and say what is missing, what ran "
     "twice and where a gate was decided differently. Exit status 1 if anything failed or is missing.",
 )

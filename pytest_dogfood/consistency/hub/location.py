@@ -1,4 +1,4 @@
-"""Which hub is meant, and which machine this is; the hub opened."""
+"""Which hub is meant, and which machine this is. SQLAlchemy is imported with the first hub that is opened."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
-from sqlalchemy import URL
 
-from pytest_dogfood.consistency.hub.connection import parse_url
 from pytest_dogfood.consistency.hub.model import HubUsageError, Machine, NoHubError
-from pytest_dogfood.consistency.hub.store import Hub
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+    from pytest_dogfood.consistency.hub.store import Hub
 
 DATA_DIR_VARIABLE = "DOGFOOD_DATA_DIR"
 
@@ -219,6 +221,8 @@ def _read_settings(path: Path) -> Mapping[str, Any]:
 
 def open_hub(option: str | None, *, readonly: bool = False, repository: Path | None = None) -> Hub:
     """Open the hub that is meant, unless `repository`, or here, pins another one; raises HubError."""
+    from pytest_dogfood.consistency.hub.store import Hub
+
     hub = Hub.open(hub_url(option), readonly=readonly)
     try:
         pinned, where = pinned_id(repository or Path.cwd())
@@ -231,5 +235,7 @@ def open_hub(option: str | None, *, readonly: bool = False, repository: Path | N
 
 def hub_url(option: str | None) -> URL:
     """Return the URL of the hub that is meant; raises HubError."""
+    from pytest_dogfood.consistency.hub.connection import parse_url
+
     location = locate(option)
     return parse_url(location.url, base=location.base)

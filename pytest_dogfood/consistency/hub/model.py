@@ -76,17 +76,9 @@ class Status(StrEnum):
 
 
 RANK: Mapping[Status, int] = MappingProxyType(
-    {
-        Status.TODO: 0,
-        Status.IN_PROGRESS: 1,
-        Status.BLOCKED: 1,
-        Status.DONE: 2,
-        Status.CANCELLED: 2,
-    }
+    {Status.TODO: 0, Status.IN_PROGRESS: 1, Status.BLOCKED: 1, Status.DONE: 2, Status.CANCELLED: 2}
 )
 """Two statuses may share a rank: were `blocked` above `in_progress`, a stale file would undo an unblocking."""
-
-CLOSED_RANK = 2
 
 _HABITS: Mapping[str, Status] = MappingProxyType(
     {
@@ -131,7 +123,7 @@ def position(status: Status, reopen_count: int) -> Position:
 
 
 def is_closed(status: Status) -> bool:
-    return RANK[status] == CLOSED_RANK
+    return status in {Status.DONE, Status.CANCELLED}
 
 
 def nearest(text: str | None) -> str:

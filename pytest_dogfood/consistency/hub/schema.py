@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
@@ -170,10 +170,7 @@ TRIGGERS: Mapping[str, tuple[str, ...]] = {
 """For each dialect the statements that make the event log append-only."""
 
 
-Step: TypeAlias = Callable[[sa.Connection], None]
-
-
-def _first(connection: sa.Connection) -> None:
+def _create_tables(connection: sa.Connection) -> None:
     # Once there is a second step, this one needs the tables as they were: what was released stays as it is.
     metadata.create_all(connection, checkfirst=False)
     for statement in TRIGGERS[connection.dialect.name]:
@@ -181,7 +178,7 @@ def _first(connection: sa.Connection) -> None:
     connection.execute(hubs.insert().values(id=str(uuid.uuid4())))
 
 
-STEPS: tuple[Step, ...] = (_first,)
+STEPS: tuple[Callable[[sa.Connection], None], ...] = (_create_tables,)
 """Step number n, counted from 1, leads to version n of the schema."""
 
 _TELLING = frozenset({"hub", "checkouts", "task_events", "writebacks", "schema_version"})
@@ -198,7 +195,9 @@ def found_tables(connection: sa.Connection) -> frozenset[str]:
     return frozenset(metadata.tables).intersection(sa.inspect(connection).get_table_names())
 
 
-def upgrade(connection: sa.Connection, steps: Sequence[Step] = STEPS, *, where: str = _HERE) -> int:
+def upgrade(
+    connection: sa.Connection, steps: Sequence[Callable[[sa.Connection], None]] = STEPS, *, where: str = _HERE
+) -> int:
     """Bring the schema to the newest version within the caller's transaction; gives the version found, 0 for none.
 
     Raises SchemaTooNew, and HubUsageError where tables are missing, or belong to another program.
