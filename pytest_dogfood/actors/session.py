@@ -114,7 +114,12 @@ class ActorSession(Struct, kw_only=True):
         """Run a command of the step that has begun, or take the actor's word for what it did by other means."""
         if isinstance(answer, Performed):
             return ActionOutput(
-                performed=answer, cwd=self._home, environment=self._environment, keeper=self.runner.keeper
+                performed=answer,
+                status=answer.exit,
+                seconds=answer.seconds,
+                cwd=self._home,
+                environment=self._environment,
+                keeper=self.runner.keeper,
             )
         self.commands[self._number].append(answer.run)
         self._count += 1
@@ -178,20 +183,14 @@ class ActionOutput(Struct, kw_only=True):
     """What an actor says that it has done and seen, in place of the outputs of a command."""
 
     performed: Performed
+    status: int
+    seconds: float
     cwd: Path
     environment: Mapping[str, str]
     keeper: SecretKeeper
     timed_out: bool = False
     limit: float = math.inf
     left: float = 60.0
-
-    @property
-    def status(self) -> int:
-        return self.performed.exit
-
-    @property
-    def seconds(self) -> float:
-        return self.performed.seconds
 
     def text(self, stream: Stream) -> str:
         return self.performed.stdout if stream == "stdout" else self.performed.stderr

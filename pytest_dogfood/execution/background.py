@@ -33,14 +33,13 @@ def free_ports(names: Sequence[str]) -> dict[str, int]:
 
     Nothing keeps them free afterwards, as always where a port is asked for by number.
     """
+    ports: dict[str, int] = {}
     with ExitStack() as held:
-        sockets = {
-            name: held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-            for name in dict.fromkeys(names)
-        }
-        for listener in sockets.values():
+        for name in names:
+            listener = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
             listener.bind(("127.0.0.1", 0))
-        return {name: listener.getsockname()[1] for name, listener in sockets.items()}
+            ports[name] = listener.getsockname()[1]
+    return ports
 
 
 def start(

@@ -37,25 +37,16 @@ class Observation(Protocol):
     Both readers, `text` and `file`, raise TooMuchToJudge beyond READABLE bytes.
     """
 
-    @property
-    def status(self) -> int: ...
-
-    @property
-    def timed_out(self) -> bool: ...
-
-    @property
-    def limit(self) -> float: ...
-
-    @property
-    def seconds(self) -> float: ...
+    status: int
+    timed_out: bool
+    seconds: float
+    limit: float
+    environment: Mapping[str, str]
+    """The variables of the step, without what it saves itself."""
 
     @property
     def left(self) -> float:
         """The seconds that searches in its outputs may still take."""
-
-    @property
-    def environment(self) -> Mapping[str, str]:
-        """The variables of the step, without what it saves itself."""
 
     def text(self, stream: Stream) -> str: ...
 

@@ -211,25 +211,19 @@ class _Spelling(Struct, frozen=True, kw_only=True):
 @lru_cache(maxsize=16)
 def _spellings(values: frozenset[str], encode: Callable[[str], str]) -> tuple[_Spelling, ...]:
     """Return the ways in which values may be written, as the text that is searched has them by `encode`."""
-    whole: dict[str, None] = {}
-    parts: dict[str, None] = {}
+    forms: list[tuple[str, bool]] = []
     for value in sorted(values):
         stripped = value.strip()
         if len(stripped) < _SHORTEST_VALUE:
             continue
         # What a file or a command gave often ends in a newline that is not written where the value is used.
-        whole.update(dict.fromkeys((value, stripped)))
+        forms += ((value, True), (stripped, True))
         lines = stripped.splitlines()
         if len(lines) > 1:
-            parts.update((form, None) for line in lines for form in (line, line.strip()))
-    return (
-        *(one for value in whole for one in _spellings_of(value, encode, whole=True)),
-        *(
-            one
-            for part in parts
-            if len(part.strip()) >= _SHORTEST_PART
-            for one in _spellings_of(part, encode, whole=False)
-        ),
+            parts = (part for line in lines for part in (line, line.strip()))
+            forms += ((part, False) for part in parts if len(part.strip()) >= _SHORTEST_PART)
+    return tuple(
+        one for form, whole in dict.fromkeys(forms) for one in _spellings_of(form, encode, whole=whole)
     )
 
 

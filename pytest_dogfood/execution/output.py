@@ -121,17 +121,17 @@ class TooMuchOutput(HarnessError):  # noqa: N818 - a fact about the command, as 
     """A stream is longer than what may be read into memory: `size` bytes where `limit` is allowed."""
 
     def __init__(self, size: int, limit: int) -> None:
-        super().__init__(size, limit)
+        super().__init__(f"{size} bytes of output, more than the {limit} that are examined")
         self.size = size
         self.limit = limit
 
-    def __str__(self) -> str:
-        return f"{self.size} bytes of output, more than the {self.limit} that are examined"
-
 
 def read_output(path: Path, limit: int) -> bytes:
-    """Return everything; raises TooMuchOutput beyond `limit` bytes, without having read more than that."""
-    with path.open("rb") as file:
+    """Return everything, at most `limit` bytes, without having read more than that.
+
+    Raises TooMuchOutput if there are more, and HarnessError if the file cannot be read.
+    """
+    with to_harness_error(f"read {path}"), path.open("rb") as file:
         data = file.read(limit + 1)
         if len(data) > limit:
             raise TooMuchOutput(max(os.fstat(file.fileno()).st_size, len(data)), limit)
@@ -139,8 +139,11 @@ def read_output(path: Path, limit: int) -> bytes:
 
 
 def read_tail(path: Path, limit: int = SHOWN_BYTES) -> str:
-    """Return the end as harmless text, from the beginning of a line, saying how many bytes came before."""
-    with path.open("rb") as file:
+    """Return the end as harmless text, from the beginning of a line, saying how many bytes came before.
+
+    Raises HarnessError if the file cannot be read.
+    """
+    with to_harness_error(f"read {path}"), path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         before = max(size - limit, 0)
         # One byte more tells whether the cut happens to fall between two lines.

@@ -55,7 +55,7 @@ class Command(Struct, frozen=True, kw_only=True):
     grace: float = SECONDS_BEFORE_KILL
 
 
-class Ended(Struct, frozen=True, kw_only=True):
+class CommandEnd(Struct, frozen=True, kw_only=True):
     """How a command ended: its exit status, or -N for signal N; `cut` if it had less time because of a signal."""
 
     status: int
@@ -81,7 +81,7 @@ class Lifeline:
 
 def run(
     command: Command, *, lifeline: Lifeline | None = None, interruption: Interruption | None = None
-) -> Ended:
+) -> CommandEnd:
     """Run a command in a session of its own until it ends or its time is over, which an interruption may cut.
 
     Processes it leaves in the background after a normal end are left alone; after a time limit and after an
@@ -111,7 +111,7 @@ def run(
         _end(process, command, 0 if interruption.abandoned else command.grace)
         raise
     ended = time.monotonic()
-    return Ended(
+    return CommandEnd(
         status=status, timed_out=timed_out, seconds=ended - started, cut=timed_out and deadline > ended
     )
 

@@ -243,10 +243,7 @@ class CommandObservation(Struct, kw_only=True):
 
     def tail(self, stream: Stream) -> str:
         path = self.outputs[stream].path
-        if path is None:
-            return ""
-        with to_harness_error(f"read {path}"):
-            return read_tail(path)
+        return "" if path is None else read_tail(path)
 
     def ending(self, stream: Stream) -> str:
         path = self.outputs[stream].path
@@ -285,8 +282,7 @@ def file_below(directory: Path, path: str) -> str | None:
 
 def _readable(path: Path, what: str) -> str:
     try:
-        with to_harness_error(f"read {path}"):
-            return read_output(path, READABLE).decode("utf-8", errors="replace")
+        return read_output(path, READABLE).decode("utf-8", errors="replace")
     except TooMuchOutput as error:
         raise TooMuchToJudge(f"{what} has {error.size} bytes") from error
 
@@ -302,7 +298,7 @@ def place_files(files: Mapping[str, str], directory: Path) -> None:
     """Write files below a directory; raises HarnessError where a symbolic link would lead out of it."""
     for name, text in files.items():
         path = directory / name
-        try:
+        with to_harness_error(f"write seed file {path}"):
             if not path.resolve().is_relative_to(directory.resolve()):
                 raise HarnessError(
                     f"seed file {name!r} would leave the working directory through a symbolic link: "
@@ -310,5 +306,3 @@ def place_files(files: Mapping[str, str], directory: Path) -> None:
                 )
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise HarnessError(f"cannot write seed file {path}: {error.strerror}") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from pytest_dogfood.diagnostics import HarnessError, to_harness_error
+from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution import background
 from pytest_dogfood.execution.output import read_tail
 from pytest_dogfood.execution.step import expand, shell_argv
@@ -92,7 +92,6 @@ def _wait_until_ready(
 
 
 def _words(presence: Presence, holding: Holding, running: background.BackgroundProcess, what: str) -> str:
-    with to_harness_error(f"read {running.log}"):
-        log = read_tail(Path(running.log), 4096).rstrip()
+    log = read_tail(Path(running.log), 4096).rstrip()
     text = f"the service of {holding.token!r} {what}\n  --- {running.log} ---\n{log or '  (empty)'}"
     return presence.workspace.keeper.mask(text)

@@ -6,6 +6,7 @@ import argparse
 import os
 import shlex
 from collections.abc import Sequence
+from functools import partial
 from threading import RLock
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from pytest_dogfood.provisioning.workspace import Workspace
 from pytest_dogfood.session.items import ItemHooks
 from pytest_dogfood.session.test_reports import keeper_of
 from pytest_dogfood.storage.journal import Journal
+from pytest_dogfood.storage.locks import LockTable
 from pytest_dogfood.storage.run_directory import RunDirectory, project_name
 from pytest_dogfood.storage.token_registry import MachineRegistry, Registry, RunIdentity
 
@@ -124,15 +126,13 @@ def presence_for(
         uncollected={} if added is None else added.problems(),
         interruption=config.stash.setdefault(INTERRUPTION, Interruption()),
     )
-    threads = RLock()
-    waited = workspace.changes.waited
+    lock_table = partial(LockTable, threads=RLock(), waited=workspace.changes.waited)
     machine = MachineRegistry(
         root / f"machine-{project_name(config.rootpath)}",
         RunIdentity(run=run.id, pid=leader, born=start_time(leader)),
-        threads=threads,
-        waited=waited,
+        lock_table=lock_table,
     )
-    return Presence(graph, Registry(run.tokens, threads=threads, waited=waited), machine, workspace)
+    return Presence(graph, Registry(run.tokens, lock_table=lock_table), machine, workspace)
 
 
 def actor_for(config: pytest.Config, selection: Selection, workspace: Workspace) -> Actors | None:

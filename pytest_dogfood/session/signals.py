@@ -30,16 +30,7 @@ from pytest_dogfood.provisioning.workspace import run_marker
 from pytest_dogfood.scheduling.plan import Plan
 from pytest_dogfood.session.test_reports import PHASES, carry_result, make_report
 from pytest_dogfood.storage.journal import Journal
-from pytest_dogfood.storage.run_directory import RunDirectory
-from pytest_dogfood.storage.signal_files import (
-    InterruptedWork,
-    Reachable,
-    WorkerProcesses,
-    read_cut,
-    read_interrupted,
-    write_cut,
-    write_interrupted,
-)
+from pytest_dogfood.storage.run_directory import RunDirectory, WorkerProcesses, WorkerSignalFiles
 
 
 class InterruptedItems:
@@ -132,29 +123,27 @@ class WorkerSignals:
     ) -> None:
         self._rootdir = config.rootpath
         self._interruption = interruption
-        self._directory = run.interrupted
-        self._worker = worker
-        self._reachable = Reachable(run.interrupted, worker)
+        self._files = WorkerSignalFiles(run.interrupted, worker)
         self._handlers = SignalHandlers(self._answer)
         interruption.met.append(self._write_down)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
         self._handlers.install()
-        self._reachable.begin()
+        self._files.begin()
         try:
             return (yield)
         finally:
             # The handlers stay: a signal that comes twice, or late, must not end what is cleaned up after the loop.
-            self._reachable.end()
+            self._files.end()
             if self._interruption.cut:
                 with suppress(HarnessError):
-                    write_cut(self._directory, self._worker, self._interruption.cut)
+                    self._files.write_cut(self._interruption.cut)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self) -> Generator[None, object, object]:
         if self._interruption.begun:
-            self._reachable.end()
+            self._files.end()
         return (yield)
 
     def _answer(self, number: int, frame: FrameType | None) -> None:
@@ -163,9 +152,8 @@ class WorkerSignals:
     def _write_down(self) -> None:
         """Say what was running, in case this process is killed before it can report that itself."""
         if self._interruption.report:
-            met = InterruptedWork(item=self._interruption.item, report=self._interruption.report)
             with suppress(HarnessError):
-                write_interrupted(self._directory, self._worker, met)
+                self._files.write_interrupted(self._interruption.item, self._interruption.report)
 
 
 TOGETHER = 0.5
@@ -310,8 +298,8 @@ class LeaderSignals:
         interruption = self._interruption
         met = {interruption.item: interruption.report} if interruption.report else {}
         with suppress(HarnessError):
-            self._cut = read_cut(self._run.interrupted)
-            met |= read_interrupted(self._run.interrupted)
+            self._cut = self._workers.cut_steps()
+            met |= self._workers.interrupted()
         journal = Journal(self._run.records)
         unended = dict(self._begun)
         for nodeid, planned in self._planned.items():

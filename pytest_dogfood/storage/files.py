@@ -15,17 +15,15 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.diagnostics import HarnessError, to_harness_error
 
 T = TypeVar("T")
 
 
 def write_for_others(path: Path, content: bytes) -> None:
     """Replace a file that CI collects, with the mode the user's umask gives; makes the directories it is in."""
-    try:
+    with to_harness_error(f"make the directory {path.parent}"):
         path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise HarnessError(f"cannot make the directory {path.parent}: {error.strerror}") from error
     write_whole(path, content, mode=0o666)
 
 
@@ -43,13 +41,11 @@ def write_whole(path: Path, content: bytes, *, mode: int = 0o600) -> None:
 
 
 def append_line(path: Path, line: bytes) -> None:
-    """Add one line to a file that nobody else writes to; mode 0600."""
-    try:
+    """Add one line to a file that nothing else writes to; mode 0600."""
+    with to_harness_error(f"write {path}"):
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
         with open(descriptor, "wb") as file:  # noqa: PTH123 - the descriptor carries mode and flags
             file.write(line + b"\n")
-    except OSError as error:
-        raise HarnessError(f"cannot write {path}: {error.strerror}") from error
 
 
 def read_as(path: Path, kind: type[T]) -> T | None:
@@ -67,12 +63,10 @@ def read_as(path: Path, kind: type[T]) -> T | None:
 
 
 def private_directory(path: Path) -> Path:
-    """Make a directory only its owner may enter, and refuse one that is somebody else's or a link."""
-    try:
+    """Make a directory only its owner may enter, and refuse one that is another user's or a link."""
+    with to_harness_error(f"make the directory {path}"):
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = path.lstat()
-    except OSError as error:
-        raise HarnessError(f"cannot make the directory {path}: {error.strerror}") from error
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise HarnessError(
             f"{path} is not a directory of yours; remove it or set dogfood_state_root to another place"
@@ -85,7 +79,7 @@ def private_directory(path: Path) -> Path:
 class SharedLog(Generic[T]):
     """One JSON line a record, readable by its owner only; the file is there once something was appended.
 
-    Every method raises HarnessError where the file cannot be used, or holds what nobody of us wrote.
+    Every method raises HarnessError where the file cannot be used, or holds what none of us wrote.
     """
 
     __slots__ = ("_decoder", "_descriptor", "_one_thread", "_path", "_position")
@@ -109,36 +103,33 @@ class SharedLog(Generic[T]):
             raise HarnessError(
                 f"cannot write {self._path}: a value is no text that UTF-8 can hold: {error}"
             ) from error
-        try:
+        with to_harness_error(f"write {self._path}"):
             descriptor = self._opened(os.O_CREAT)
             fcntl.lockf(descriptor, fcntl.LOCK_EX)
             try:
-                self._write(descriptor, line)
+                _write_line(descriptor, line)
             finally:
                 fcntl.lockf(descriptor, fcntl.LOCK_UN)
-        except OSError as error:
-            raise HarnessError(f"cannot write {self._path}: {error.strerror}") from error
 
     def unread(self) -> tuple[T, ...]:
         """Return the records that were added since this was last asked, oldest first."""
         with self._one_thread:
-            return self._unread()
-
-    def _unread(self) -> tuple[T, ...]:
-        try:
-            descriptor = self._opened()
-            more = os.fstat(descriptor).st_size - self._position
-            added = os.pread(descriptor, more, self._position) if more > 0 else b""
-        except FileNotFoundError:
-            return ()
-        except OSError as error:
-            raise HarnessError(f"cannot read {self._path}: {error.strerror}") from error
-        whole = added[: added.rfind(b"\n") + 1]  # the last line may still be being written
-        self._position += len(whole)
-        try:
-            return tuple(self._decoder.decode(line) for line in whole.splitlines())
-        except (msgspec.DecodeError, ValueError, RecursionError) as error:
-            raise HarnessError(f"{self._path} cannot be read ({error}); remove it and run again") from error
+            try:
+                descriptor = self._opened()
+                more = os.fstat(descriptor).st_size - self._position
+                added = os.pread(descriptor, more, self._position) if more > 0 else b""
+            except FileNotFoundError:
+                return ()
+            except OSError as error:
+                raise HarnessError(f"cannot read {self._path}: {error.strerror}") from error
+            whole = added[: added.rfind(b"\n") + 1]  # the last line may still be being written
+            self._position += len(whole)
+            try:
+                return tuple(self._decoder.decode(line) for line in whole.splitlines())
+            except (msgspec.DecodeError, ValueError, RecursionError) as error:
+                raise HarnessError(
+                    f"{self._path} cannot be read ({error}); remove it and run again"
+                ) from error
 
     def _opened(self, create: int = 0) -> int:
         if self._descriptor < 0:
@@ -146,23 +137,19 @@ class SharedLog(Generic[T]):
             self._descriptor = os.open(self._path, flags, 0o600)
         return self._descriptor
 
-    def _write(self, descriptor: int, line: bytes) -> None:
-        """Write a line behind the last whole one: nobody but us is writing, so what is half was never finished."""
-        size = os.fstat(descriptor).st_size
-        if size and os.pread(descriptor, 1, size - 1) != b"\n":
-            size = _end_of_last_line(descriptor, size)
+
+def _write_line(descriptor: int, line: bytes) -> None:
+    """Write a line behind the last whole one: nothing but us is writing, so what is half was never finished."""
+    size = os.fstat(descriptor).st_size
+    if size and os.pread(descriptor, 1, size - 1) != b"\n":
+        size = os.pread(descriptor, size, 0).rfind(b"\n") + 1
+        os.ftruncate(descriptor, size)
+    written = 0
+    try:
+        while written < len(line):
+            written += os.write(descriptor, line[written:])
+    except BaseException:
+        # Whole, it may have been read already: Ctrl-C comes after a write as well as before one.
+        if os.fstat(descriptor).st_size < size + len(line):
             os.ftruncate(descriptor, size)
-        written = 0
-        try:
-            while written < len(line):
-                written += os.write(descriptor, line[written:])
-        except BaseException:
-            # Whole, it may have been read already: Ctrl-C comes after a write as well as before one.
-            if os.fstat(descriptor).st_size < size + len(line):
-                os.ftruncate(descriptor, size)
-            raise
-
-
-def _end_of_last_line(descriptor: int, size: int) -> int:
-    """Return where the last line that was finished ends."""
-    return os.pread(descriptor, size, 0).rfind(b"\n") + 1
+        raise

@@ -6,6 +6,7 @@ import os
 import time
 from collections import defaultdict
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
 from msgspec import Struct, field
@@ -18,7 +19,7 @@ from pytest_dogfood.storage.files import SharedLog
 
 
 class Why(StrEnum):
-    """Why a journey ran: as an item of the run, or again, for somebody who needs what it establishes."""
+    """Why a journey ran: as an item of the run, or again, for a journey that needs what it establishes."""
 
     ITEM = "item"
     REPLAY = "replay"
@@ -59,27 +60,17 @@ class Journal:
     def __init__(self, directory: Path) -> None:
         self._log = SharedLog(directory / "journal", Entry)
         self._pid = os.getpid()
-        self._born = start_time(self._pid)
+        self._own = partial(Entry, pid=self._pid, born=start_time(self._pid))
         self._entries: dict[JourneyId, list[Entry]] = defaultdict(list)
 
     def started(self, journey: JourneyId, why: Why, state: str) -> None:
         """Say so before the first step, so that a death in the middle is seen."""
-        self._log.append(Entry(journey=journey, why=why, pid=self._pid, born=self._born, state=state))
+        self._log.append(self._own(journey=journey, why=why, state=state))
 
     def ended(
         self, journey: JourneyId, why: Why, state: str, outcome: Outcome, cause: Cause | None = None
     ) -> None:
-        self._log.append(
-            Entry(
-                journey=journey,
-                why=why,
-                pid=self._pid,
-                born=self._born,
-                state=state,
-                outcome=outcome,
-                cause=cause,
-            )
-        )
+        self._log.append(self._own(journey=journey, why=why, state=state, outcome=outcome, cause=cause))
 
     def entries(self, journey: JourneyId) -> tuple[Entry, ...]:
         """Return all entries of a journey, oldest first."""
@@ -89,8 +80,8 @@ class Journal:
     def ends(self, why: Why) -> tuple[Entry, ...]:
         """Return every end of a kind, of all journeys, oldest first."""
         self._read_on()
-        entries = [entry for several in self._entries.values() for entry in several]
-        found = [entry for entry in entries if entry.why is why and entry.outcome is not None]
+        entries = (entry for several in self._entries.values() for entry in several)
+        found = (entry for entry in entries if entry.why is why and entry.outcome is not None)
         return tuple(sorted(found, key=lambda entry: entry.at))
 
     def is_under_way(self, journey: JourneyId) -> bool:

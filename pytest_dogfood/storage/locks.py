@@ -13,7 +13,7 @@ from threading import RLock
 
 from pytest_dogfood.diagnostics import HarnessError
 
-_PLACES = 2**62
+_BYTES = 2**62
 """How many bytes of a file, which need not exist, can be locked each by itself."""
 
 
@@ -30,20 +30,15 @@ class LockTable:
     `waited` is called with the name of each lock that was not free at once: what was true before may not be true now.
     """
 
-    __slots__ = ("_bytes", "_depths", "_descriptor", "_path", "_threads", "_waited")
+    __slots__ = ("_depths", "_descriptor", "_path", "_threads", "_waited")
 
     def __init__(
-        self,
-        path: Path,
-        *,
-        threads: RLock | None = None,
-        waited: Callable[[str], object] | None = None,
+        self, path: Path, *, threads: RLock | None = None, waited: Callable[[str], object] | None = None
     ) -> None:
         self._path = path
         self._threads = threads or RLock()
         self._waited = waited
         self._descriptor = -1
-        self._bytes: dict[str, int] = {}
         self._depths: dict[str, int] = {}
 
     def __del__(self) -> None:
@@ -75,9 +70,7 @@ class LockTable:
             if self._descriptor < 0:
                 flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
                 self._descriptor = os.open(self._path, flags, 0o600)
-            if name not in self._bytes:
-                self._bytes[name] = _byte_of(name)
-            fcntl.lockf(self._descriptor, what, 1, self._bytes[name])
+            fcntl.lockf(self._descriptor, what, 1, _byte_of(name))
         except OSError as error:
             if what & fcntl.LOCK_NB and error.errno in {errno.EACCES, errno.EAGAIN}:
                 return False
@@ -88,7 +81,7 @@ class LockTable:
 
 def _byte_of(name: str) -> int:
     """Return a name's byte; two names share one about as often as hash functions break."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % _PLACES
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % _BYTES
 
 
 class NamedLocks:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import secrets
 import shutil
+import signal
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Set as AbstractSet
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set as AbstractSet
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -16,10 +17,11 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.execution.watcher import alive, start_time
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.outcomes import JourneyResult
 from pytest_dogfood.settings import LONGEST_STATE_PATH
-from pytest_dogfood.storage.files import private_directory, write_whole
+from pytest_dogfood.storage.files import private_directory, read_as, write_whole
 
 ALONE = "main"
 """Name of the worker where there is only one process."""
@@ -28,49 +30,36 @@ RESULTS = "results.json"
 """File in the directory of a kept run: what became of each journey."""
 
 TRAJECTORIES = "trajectories"
-"""Directory in that of a run: what actors did. It stays, for nobody gets that again for nothing."""
+"""Directory in that of a run: what actors did. It stays, for it is not to be had again for nothing."""
 
 OUTPUTS = "out"
 """Directory in that of a run: what steps, services and actors printed."""
 
 
+def _private(name: str) -> cached_property[Path]:
+    """Return a directory below a run's that only its owner may enter, made when it is first asked for."""
+    return cached_property(lambda run: private_directory(run.path / name))
+
+
 class RunDirectory:
-    """Layout of a run's directory; every process of the run builds one from the same `path`."""
+    """Layout of a run's directory; every process of the run builds one from the same `path`.
+
+    In `tokens` they are recorded, secret values as they are: it is never kept. In `interrupted` workers say how they
+    can be reached, and what a signal met in them. In `recorded` it is claimed which journeys have been recorded.
+    """
+
+    shared = _private("shared")
+    records = _private("records")
+    interrupted = _private("interrupted")
+    outputs = _private(OUTPUTS)
+    trajectories = _private(TRAJECTORIES)
+    plans = _private("plans")
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.id = path.name
-
-    @cached_property
-    def shared(self) -> Path:
-        return private_directory(self.path / "shared")
-
-    @cached_property
-    def records(self) -> Path:
-        return private_directory(self.path / "records")
-
-    @cached_property
-    def tokens(self) -> Path:
-        """Where tokens are recorded, secret values as they are: it is never kept."""
-        return self.path / "tokens"
-
-    @cached_property
-    def interrupted(self) -> Path:
-        """Where workers say how they can be reached, and what a signal met in them."""
-        return private_directory(self.path / "interrupted")
-
-    @property
-    def recorded(self) -> Path:
-        """Where it is claimed which journeys have been recorded."""
-        return self.path / "recorded"
-
-    @cached_property
-    def outputs(self) -> Path:
-        return private_directory(self.path / OUTPUTS)
-
-    @cached_property
-    def trajectories(self) -> Path:
-        return private_directory(self.path / TRAJECTORIES)
+        self.tokens = path / "tokens"
+        self.recorded = path / "recorded"
 
     def actor_log(self, worker: str) -> Path:
         return self.outputs / f"actor-{worker}.log"
@@ -83,15 +72,8 @@ class RunDirectory:
         yield from self.outputs.glob("service-*.log")
         yield from self.outputs.glob("actor-*.log")
 
-    @property
-    def plans(self) -> Path:
-        return private_directory(self.path / "plans")
-
-    def state(self, number: int, worker: str) -> Path:
-        """Return the state directory of a chain on a worker; a replacement worker has a new name, so a new state."""
-        return private_directory(self.state_path(number, worker))
-
     def state_path(self, number: int, worker: str) -> Path:
+        """Return the state directory of a chain on a worker; a replacement worker has a new name, so a new state."""
         return self.path / f"c{number}-{worker}"
 
     def has_other_states(self, number: int, state: Path) -> bool:
@@ -124,27 +106,27 @@ def results_of_run(directory: Path) -> dict[JourneyId, JourneyResult]:
 
 def remove_if_filled(path: Path) -> None:
     """Remove a tree that takes up room. An empty directory goes with the run's: removing each by itself costs time."""
-    with contextlib.suppress(OSError), os.scandir(path) as entries:
+    with suppress(OSError), os.scandir(path) as entries:
         if next(entries, None) is None:
             return
     remove_tree(path)
 
 
 def remove_tree(path: Path) -> tuple[str, ...]:
-    """Remove a tree, also where somebody took the write permission away; give the paths that stayed."""
+    """Remove a tree, also where the write permission was taken away; return the paths that stayed."""
     failed: list[str] = []
 
     def again(action: Callable[[str], object], name: str, _: object) -> None:
         try:
             Path(name).parent.chmod(0o700)
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 Path(name).chmod(0o700)
             action(name)
         except OSError:
             failed.append(os.fspath(name))
 
     if path.is_symlink() or not path.is_dir():
-        with contextlib.suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):
             path.unlink()
     else:
         shutil.rmtree(path, onerror=again)
@@ -157,7 +139,7 @@ def remove_tree(path: Path) -> tuple[str, ...]:
 KEPT_RUNS = 3
 """How many runs that were kept, on request or for a failure, stay on disk for one project, as with tmp_path."""
 
-LONGEST_STATE_NAME = "c99999-gw99"
+_LONGEST_STATE_NAME = "c99999-gw99"
 
 
 class RunLease:
@@ -175,7 +157,7 @@ class RunLease:
             (self.directory.path / "project").write_text(project)
 
     def close(self, *, keep: Iterable[Path]) -> tuple[str, ...]:
-        """Remove the run's directory but for the paths to keep; give what could not be removed."""
+        """Remove the run's directory but for the paths to keep; return what could not be removed."""
         kept = {path.resolve() for path in keep}
         left: list[str] = []
         if kept:
@@ -193,7 +175,7 @@ class RunLease:
         return tuple(left)
 
 
-@contextlib.contextmanager
+@contextmanager
 def _alone(root: Path, project: str) -> Iterator[None]:
     """Let one run at a time look for leftovers: a lock that exists and is not yet held looks like a dead run's."""
     with FileLock(root / f"{project}.lock", mode=0o600).acquire(poll_interval=0.02):
@@ -222,7 +204,7 @@ def checked_root(root: Path) -> Path:
 
 def too_long_for_sockets(root: Path) -> str:
     """Return what is wrong if sockets would not fit below the states of runs in this place; empty if they do."""
-    longest = len(str(root / "ffffff" / LONGEST_STATE_NAME))
+    longest = len(str(root / "ffffff" / _LONGEST_STATE_NAME))
     if longest <= LONGEST_STATE_PATH:
         return ""
     return (
@@ -249,6 +231,71 @@ def clear_leftovers(root: Path, project: str) -> None:
     for _, path, lock_file in sorted(kept)[:-KEPT_RUNS]:
         remove_tree(path)
         lock_file.unlink(missing_ok=True)
+
+
+class WorkerSignalFiles:
+    """The files in `directory` by which a worker tells where signals are to go, and what they met in it."""
+
+    def __init__(self, directory: Path, worker: str) -> None:
+        self._answering = directory / f"{worker}.pid"
+        self._interrupted = directory / f"{worker}.met"
+        self._cut = directory / f"{worker}.cut"
+
+    def begin(self) -> None:
+        """Say that this process answers signals."""
+        pid = os.getpid()
+        with suppress(OSError):  # on a full disk it runs all the same, and ends when xdist closes its channel
+            self._answering.write_text(f"{pid} {start_time(pid) or ''}")
+
+    def end(self) -> None:
+        """Say that it has taken one, and wants no more."""
+        self._answering.unlink(missing_ok=True)
+
+    def write_interrupted(self, item: str, report: str) -> None:
+        """Write down what of an item, named by its node id, was running; raises HarnessError if that cannot be done."""
+        write_whole(self._interrupted, msgspec.json.encode({item: report}))
+
+    def write_cut(self, steps: Sequence[str]) -> None:
+        """Name the steps of clean-up and release that were cut; raises HarnessError where that cannot be done."""
+        write_whole(self._cut, msgspec.json.encode(list(steps)))
+
+
+class WorkerProcesses:
+    """The workers of a run that answer signals, each known by files in `directory` that it writes itself."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._known: dict[int, str | None] = {}
+
+    def signal(self, number: int) -> bool:
+        """Send a signal to each worker that still wants to be told; return whether there was one."""
+        sent = False
+        for path in self._directory.glob("*.pid"):
+            with suppress(OSError, ValueError):
+                pid, _, born = path.read_text().partition(" ")
+                self._known[int(pid)] = born or None
+                if alive(int(pid), born or None):
+                    os.kill(int(pid), number)
+                    sent = True
+        return sent
+
+    def kill(self) -> None:
+        """Kill every worker, also those that no longer want to be told."""
+        self.signal(signal.SIGKILL)
+        for pid, born in self._known.items():
+            with suppress(OSError):
+                if alive(pid, born):
+                    os.kill(pid, signal.SIGKILL)
+
+    def interrupted(self) -> dict[str, str]:
+        """Return what signals met in the workers, by node id; raises HarnessError for a file that cannot be read."""
+        found = [read_as(path, dict[str, str]) or {} for path in sorted(self._directory.glob("*.met"))]
+        return {item: report for one in found for item, report in one.items()}
+
+    def cut_steps(self) -> list[str]:
+        """Return the steps that were cut in the workers; raises HarnessError for a file that cannot be read."""
+        found = [read_as(path, list[str]) or [] for path in sorted(self._directory.glob("*.cut"))]
+        return [step for steps in found for step in steps]
 
 
 class Retention:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from threading import RLock
+from typing import Any
 
 import msgspec
 from msgspec import Struct, field
@@ -99,19 +99,13 @@ class _Record(Struct, frozen=True, kw_only=True):
 class Registry:
     """Records of one run, in `directory`; the same token in another state is another record.
 
-    Who changes a record holds the token's lock in its place.
+    What changes a record holds the token's lock in its place.
     """
 
-    def __init__(
-        self,
-        directory: Path,
-        *,
-        threads: RLock | None = None,
-        waited: Callable[[str], object] | None = None,
-    ) -> None:
+    def __init__(self, directory: Path, *, lock_table: Callable[[Path], LockTable] = LockTable) -> None:
         directory = private_directory(directory)
         self._log = SharedLog(directory / "records", _Record)
-        self._locks = LockTable(directory / "locks", threads=threads, waited=waited)
+        self._locks = lock_table(directory / "locks")
         self._records: dict[str, dict[Token, _Record]] = {}
         self._losses = 0
 
@@ -134,27 +128,25 @@ class Registry:
 
     def record(self, holding: Holding) -> None:
         """Write down that a token holds; what is ours is to be released, too."""
-        known = self._record_of(holding.token, holding.place)
-        made = known.made
+        token, place = holding.token, holding.place
+        made = self.made(token, place)
         if holding.ours:
             made = Made(
                 since=holding.since, values=holding.values, secret=holding.secret, service=holding.service
             )
-        self._log.append(replace(known, holding=holding, made=made, last_since=holding.since, hung=False))
+        self._change(token, place, holding=holding, made=made, last_since=holding.since, hung=False)
 
     def forget(self, token: Token, place: str) -> None:
         """Strike out that a token holds; what was made of it is still to be released."""
-        known = self._record_of(token, place)
-        if known.holding is not None:
-            self._log.append(replace(known, holding=None))
+        if self.holding(token, place) is not None:
+            self._change(token, place, holding=None)
 
     def claim(
         self, token: Token, place: str, values: Mapping[str, str] | None = None, secret: tuple[str, ...] = ()
     ) -> None:
         """Note, before the first step that makes a token, that there may be something to release; again with values."""
-        known = self._record_of(token, place)
-        made = replace(known.made or Made(), values=values or {}, secret=secret)
-        self._log.append(replace(known, made=made))
+        made = self.made(token, place) or Made()
+        self._change(token, place, made=replace(made, values=values or {}, secret=secret))
 
     def made(self, token: Token, place: str) -> Made | None:
         return self._record_of(token, place).made
@@ -163,7 +155,7 @@ class Registry:
         """Strike out the token, and that there is something to release."""
         known = self._record_of(token, place)
         if known.holding is not None or known.made is not None:
-            self._log.append(replace(known, holding=None, made=None))
+            self._change(token, place, holding=None, made=None)
 
     def unreleased(self, place: str) -> tuple[Token, ...]:
         """Return the tokens of a place that hold, or of which something was made."""
@@ -177,19 +169,14 @@ class Registry:
 
     def note_hung(self, token: Token, place: str) -> None:
         """Note that the probe of a token did not end in time before anything had been done for the token."""
-        self._log.append(replace(self._record_of(token, place), hung=True))
+        self._change(token, place, hung=True)
 
     def keep_values(self, token: Token, place: str, values: Mapping[str, str]) -> None:
         """Keep what one of several tests has saved until all that establish the token together have passed."""
-        self._log.append(replace(self._record_of(token, place), kept=values))
+        self._change(token, place, kept=values)
 
     def kept_values(self, token: Token, place: str) -> Mapping[str, str]:
         return self._record_of(token, place).kept
-
-    def holdings(self, place: str) -> tuple[Holding, ...]:
-        """Return everything that holds in a place, oldest first."""
-        found = [one.holding for one in self._read_on().get(place, {}).values() if one.holding is not None]
-        return tuple(sorted(found, key=lambda one: (one.since, one.token)))
 
     def places(self) -> tuple[str, ...]:
         """Name every place something was ever recorded for, the machine last: what holds in states rests on it."""
@@ -197,13 +184,13 @@ class Registry:
 
     def begin(self, attempt: Attempt) -> None:
         """Note that provisioning begins, before it does."""
-        self._log.append(replace(self._record_of(attempt.token, attempt.place), attempt=attempt))
+        self._change(attempt.token, attempt.place, attempt=attempt)
 
     def fail(self, attempt: Attempt, message: str) -> None:
         self.begin(replace(attempt, message=message))
 
     def succeed(self, attempt: Attempt) -> None:
-        self._log.append(replace(self._record_of(attempt.token, attempt.place), attempt=None))
+        self._change(attempt.token, attempt.place, attempt=None)
 
     def forget_place(self, place: str) -> None:
         """Strike out all that holds in a place, which is gone with everything in it."""
@@ -219,6 +206,9 @@ class Registry:
     def _record_of(self, token: Token, place: str) -> _Record:
         known = self._read_on().get(place, {}).get(token)
         return _Record(token=token, place=place) if known is None else known
+
+    def _change(self, token: Token, place: str, **changes: Any) -> None:  # noqa: ANN401 - fields of the record
+        self._log.append(replace(self._record_of(token, place), **changes))
 
     def _read_on(self) -> Mapping[str, Mapping[Token, _Record]]:
         for one in self._log.unread():
@@ -254,16 +244,11 @@ class MachineRegistry:
     """Leases on machine-wide tokens, shared by all runs of one project on this machine."""
 
     def __init__(
-        self,
-        directory: Path,
-        identity: RunIdentity,
-        *,
-        threads: RLock | None = None,
-        waited: Callable[[str], object] | None = None,
+        self, directory: Path, identity: RunIdentity, *, lock_table: Callable[[Path], LockTable] = LockTable
     ) -> None:
         self._directory = private_directory(directory)
         self._identity = identity
-        self._locks = LockTable(self._directory / "locks", threads=threads, waited=waited)
+        self._locks = lock_table(self._directory / "locks")
 
     def locked(self, token: Token) -> AbstractContextManager[None]:
         """Keep all runs of the project on this machine from dealing with a token; reentrant within a process."""
@@ -303,8 +288,3 @@ class MachineRegistry:
 
     def _write(self, record: MachineRecord) -> None:
         write_whole(self._directory / f"{record.token}.json", msgspec.json.encode(record))
-
-
-def own_identity(run: str) -> RunIdentity:
-    """Return the lease of the run that this process leads."""
-    return RunIdentity(run=run, pid=os.getpid(), born=start_time(os.getpid()))

@@ -3,27 +3,32 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
+from pytest_dogfood.storage.files import private_directory
 from pytest_dogfood.storage.run_directory import RunDirectory, project_name, remove_tree
+
+
+def state(run: RunDirectory, number: int, worker: str) -> Path:
+    return private_directory(run.state_path(number, worker))
 
 
 def test_states_of_other_chains_and_other_workers_are_other_directories(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
-    states = {run.state(number, worker) for number in (0, 1) for worker in ("gw0", "gw1")}
+    states = {state(run, number, worker) for number in (0, 1) for worker in ("gw0", "gw1")}
     assert len(states) == 4
-    assert run.state(0, "gw0") in states
+    assert state(run, 0, "gw0") in states
 
 
 def test_a_chain_is_seen_to_have_had_a_state_elsewhere(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
-    old = run.state(1, "gw0")
+    old = state(run, 1, "gw0")
     assert not run.has_other_states(1, old)
-    assert run.has_other_states(1, run.state(1, "gw2"))
+    assert run.has_other_states(1, state(run, 1, "gw2"))
 
 
 def test_the_state_of_chain_ten_is_not_taken_for_one_of_chain_one(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
-    run.state(10, "gw0")
-    assert not run.has_other_states(1, run.state(1, "gw0"))
+    state(run, 10, "gw0")
+    assert not run.has_other_states(1, state(run, 1, "gw0"))
 
 
 def test_everything_in_a_run_is_private(tmp_path: Path) -> None:
@@ -33,7 +38,7 @@ def test_everything_in_a_run_is_private(tmp_path: Path) -> None:
         run.records,
         run.outputs,
         run.plans,
-        run.state(0, "gw0"),
+        state(run, 0, "gw0"),
         run.fresh_workdir("gw0", 0),
     ]
     assert {stat.S_IMODE(path.stat().st_mode) for path in paths} == {0o700}

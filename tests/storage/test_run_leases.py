@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.storage.files import private_directory
 from pytest_dogfood.storage.run_directory import (
     KEPT_RUNS,
+    RunDirectory,
     RunLease,
     checked_root,
     clear_leftovers,
@@ -15,6 +17,10 @@ from pytest_dogfood.storage.run_directory import (
 )
 
 PROJECT = "12345678"
+
+
+def state(run: RunDirectory, number: int, worker: str) -> Path:
+    return private_directory(run.state_path(number, worker))
 
 
 def left_behind(root: Path, name: str) -> Path:
@@ -32,14 +38,14 @@ def left_in(root: Path) -> list[str]:
 
 def test_a_run_that_keeps_nothing_leaves_nothing(tmp_path: Path) -> None:
     lease = RunLease(tmp_path, PROJECT)
-    (lease.directory.state(0, "main") / "file").touch()
+    (state(lease.directory, 0, "main") / "file").touch()
     assert lease.close(keep=()) == ()
     assert left_in(tmp_path) == []
 
 
 def test_a_run_keeps_what_it_is_told_to_and_nothing_else(tmp_path: Path) -> None:
     lease = RunLease(tmp_path, PROJECT)
-    kept, gone = lease.directory.state(0, "main"), lease.directory.state(1, "main")
+    kept, gone = state(lease.directory, 0, "main"), state(lease.directory, 1, "main")
     lease.close(keep=[kept])
     assert kept.is_dir()
     assert not gone.exists()
@@ -69,7 +75,7 @@ def test_only_the_newest_kept_runs_stay(tmp_path: Path) -> None:
     paths = []
     for _ in range(KEPT_RUNS + 2):
         lease = RunLease(tmp_path, PROJECT)
-        lease.close(keep=[lease.directory.state(0, "main")])
+        lease.close(keep=[state(lease.directory, 0, "main")])
         paths.append(lease.directory.path)
     clear_leftovers(tmp_path, PROJECT)
     assert [path.exists() for path in paths] == [False] * 2 + [True] * KEPT_RUNS

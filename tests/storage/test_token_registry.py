@@ -18,7 +18,6 @@ from pytest_dogfood.storage.token_registry import (
     MachineRegistry,
     Registry,
     RunIdentity,
-    own_identity,
 )
 
 T = Token("db-ready")
@@ -40,9 +39,13 @@ def dead() -> RunIdentity:
     return RunIdentity(run="dead", pid=process.pid, born=born or "long ago")
 
 
+def own_identity(run: str) -> RunIdentity:
+    return RunIdentity(run=run, pid=os.getpid(), born=start_time(os.getpid()))
+
+
 def machine(tmp_path: Path, run: str) -> MachineRegistry:
     """Return the view of a run that is alive as long as this test."""
-    return MachineRegistry(tmp_path / "machine", replace(own_identity("x"), run=run))
+    return MachineRegistry(tmp_path / "machine", own_identity(run))
 
 
 def test_what_is_recorded_is_found_by_every_process_of_the_run(registry: Registry, tmp_path: Path) -> None:
@@ -61,14 +64,6 @@ def test_what_is_forgotten_is_gone_and_forgetting_twice_does_no_harm(registry: R
     registry.forget(T, "c0-gw0")
     registry.forget(T, "c0-gw0")
     assert registry.holding(T, "c0-gw0") is None
-
-
-def test_holdings_come_oldest_first(registry: Registry) -> None:
-    old = replace(HERE, token=Token("z"), since=1.0)
-    new = replace(HERE, token=Token("a"), since=2.0)
-    registry.record(new)
-    registry.record(old)
-    assert registry.holdings("c0-gw0") == (old, new)
 
 
 def test_the_machine_comes_last_among_the_places(registry: Registry) -> None:
