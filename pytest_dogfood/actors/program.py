@@ -221,7 +221,7 @@ class ActorProcess(Struct):
         asked = self._last_log.with_suffix(".request")
         write_whole(asked, line)
         again = f"{self.command} < {shlex.quote(str(asked))}"
-        words = self.keeper.masked_ending(self._last_log, 2000).decode(errors="replace")
+        words = self.keeper.read_masked_end(self._last_log, 2000).decode(errors="replace")
         shown = "".join(f"\n    {one}" for one in words.splitlines()[-10:])
         return HarnessError(
             f"{about}: the actor {what}\n"

@@ -81,9 +81,9 @@ class Interruption:
     """Knows whether a signal has come, and what this process was doing then.
 
     `report` describes that once a signal has come; it is empty where nothing was being done. `item` is the node id that
-    it is about. `abandoned` gives up clean-up and release. `taken` tells that what was running has ended for it. `cut`
-    names the steps that had too little time. `met` is called once a signal has come. While `debugging`, Ctrl-C is not
-    meant for the run.
+    it is about. `callbacks` are called then. `abandoned` gives up clean-up and release. `taken` tells that what was
+    running has ended for it. `cut` names the steps that had too little time. While `debugging`, Ctrl-C is not meant for
+    the run.
     """
 
     def __init__(self) -> None:
@@ -93,12 +93,12 @@ class Interruption:
         self.report = ""
         self.item = ""
         self.debugging = False
-        self.met: list[Callable[[], None]] = []
+        self.callbacks: list[Callable[[], None]] = []
         self.cut: list[str] = []
         self._at = 0.0
         self._doing: list[tuple[str, float, Callable[[], Iterable[str]]]] = []
         self._interruptible = False
-        self._meeting = False
+        self._noting = False
         self._raised: weakref.ref[Interrupted] | None = None
         self._raised_at = 0.0
 
@@ -139,20 +139,20 @@ class Interruption:
         finally:
             self._interruptible = before
 
-    def meet(self, number: int, frame_lines: Iterable[str] = ()) -> None:
+    def note_signal(self, number: int, frame_lines: Iterable[str] = ()) -> None:
         """Take note of a signal, and end what is running if it can be interrupted; may be called for each signal."""
-        if self._meeting:  # a handler interrupts a handler: what the first has to say must be said
+        if self._noting:  # a handler interrupts a handler: what the first has to say must be said
             return
         if not self.begun:
-            self._meeting = True
+            self._noting = True
             try:
                 self._at = time.monotonic()
                 self.number = number
                 self.report = self._describe(frame_lines)
-                for note in self.met:
-                    note()
+                for callback in self.callbacks:
+                    callback()
             finally:
-                self._meeting = False
+                self._noting = False
         if self.wants_to_raise:
             self._raise()
 

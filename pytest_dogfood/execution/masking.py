@@ -77,7 +77,7 @@ class SecretKeeper:
     def mask_bytes(self, data: bytes) -> bytes:
         return _mask(data.decode("latin-1"), _spellings(self._values, _bytes_as_text)).encode("latin-1")
 
-    def masked_ending(self, path: Path, limit: int) -> bytes:
+    def read_masked_end(self, path: Path, limit: int) -> bytes:
         """Return the last bytes of a file, at most `limit`, masked, and no part of a value left over at the cut.
 
         Raises HarnessError if it cannot be read.

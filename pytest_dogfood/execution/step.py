@@ -188,7 +188,7 @@ class ShellRunner(Struct, frozen=True, kw_only=True):
             if any(saved.secret for saved in step.save):
                 said = WITHHELD
             else:
-                said = terminal_text(self.keeper.masked_ending(output.path, TAIL))
+                said = terminal_text(self.keeper.read_masked_end(output.path, TAIL))
             if said:
                 yield f"  --- {stream}, the end ---"
                 yield from (f"  {line}" for line in said.rstrip("\n").split("\n"))
@@ -251,7 +251,7 @@ class CommandObservation(Struct, kw_only=True):
             return ""
         with to_harness_error(f"read {path}"):
             before = max(path.stat().st_size - TAIL, 0)
-        text = terminal_text(self.keeper.masked_ending(path, TAIL))
+        text = terminal_text(self.keeper.read_masked_end(path, TAIL))
         return f"… {before} bytes before\n{text}" if before else text
 
     def learn(self, secrets: Sequence[str]) -> None:

@@ -46,7 +46,7 @@ class Process(NamedTuple):
         return self.state in "ZXx"
 
 
-def look(pid: int) -> Process | None:
+def read_process(pid: int) -> Process | None:
     """Return what the system knows of a process; None if there is no such process or no /proc."""
     try:
         line = _read(f"/proc/{pid}/stat")
@@ -61,7 +61,7 @@ def look(pid: int) -> Process | None:
 
 def start_time(pid: int) -> str | None:
     """Return what tells a process from a later one with the same id; None if there is no such process or no /proc."""
-    seen = look(pid)
+    seen = read_process(pid)
     return None if seen is None else seen.started
 
 
@@ -70,7 +70,7 @@ def alive(pid: int, start_time: str | None) -> bool:
     if pid <= 0:
         return False
     if HAS_PROC:
-        seen = look(pid)
+        seen = read_process(pid)
         return seen is not None and not seen.ended and start_time in (None, seen.started)
     try:
         os.kill(pid, 0)
@@ -97,7 +97,7 @@ def survey(variable: str) -> tuple[dict[int, Process], set[int]]:
     while not carrying and (new := pids() - known):
         known |= new
         for pid in new:
-            seen = look(pid)
+            seen = read_process(pid)
             if seen is not None and not seen.ended:
                 processes[pid] = seen
                 if variable and not seen.flags & _KERNEL_THREAD and carries(pid, variable):

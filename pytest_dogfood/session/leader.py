@@ -184,7 +184,7 @@ class Leader:
         manager.register(DurationsRecorder(config), "dogfood-stopwatch")
         interruption = presence.workspace.interruption
         if distribution is not None:
-            interruption.met.append(distribution.abort)
+            interruption.callbacks.append(distribution.abort)
         self._signals = LeaderSignals(config, plan, run, interruption, distributed=distribution is not None)
         manager.register(self._signals, "dogfood-cancellation")
         self._signals.begin()

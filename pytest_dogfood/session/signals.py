@@ -47,7 +47,7 @@ class InterruptedItems:
         def stop() -> None:
             session.shouldstop = f"interrupted by {self._interruption.name}"
 
-        self._interruption.met.append(stop)
+        self._interruption.callbacks.append(stop)
         return (yield)
 
     @pytest.hookimpl(tryfirst=True)
@@ -125,7 +125,7 @@ class WorkerSignals:
         self._interruption = interruption
         self._files = WorkerSignalFiles(run.interrupted, worker)
         self._handlers = SignalHandlers(self._answer)
-        interruption.met.append(self._write_down)
+        interruption.callbacks.append(self._write_down)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
@@ -147,7 +147,7 @@ class WorkerSignals:
         return (yield)
 
     def _answer(self, number: int, frame: FrameType | None) -> None:
-        self._interruption.meet(number, place_in_project(frame, self._rootdir))
+        self._interruption.note_signal(number, place_in_project(frame, self._rootdir))
 
     def _write_down(self) -> None:
         """Say what was running, in case this process is killed before it can report that itself."""
@@ -236,7 +236,7 @@ class LeaderSignals:
     def _answer(self, number: int, frame: FrameType | None) -> None:
         if self._repeating:
             self._repeating = False
-            self._interruption.meet(number)
+            self._interruption.note_signal(number)
             return
         if self._interruption.debugging:
             raise KeyboardInterrupt
@@ -250,7 +250,7 @@ class LeaderSignals:
             # Not by `threading`, of which a lock may be held just now; and not before, as a thread makes forks unsafe.
             _thread.start_new_thread(self._repeat, (number,))
             self._workers.signal(number)
-            self._interruption.meet(number, place_in_project(frame, self._config.rootpath))
+            self._interruption.note_signal(number, place_in_project(frame, self._config.rootpath))
         elif self._count == 2:
             self._interruption.abandoned = True
             self._workers.kill()

@@ -192,7 +192,7 @@ def test_the_ending_of_a_file_is_masked_without_leaving_part_of_a_value_at_the_c
     path = tmp_path / "out"
     path.write_bytes(b"before hunter2secret between hunter2secret after")
     whole = b"before *** between *** after"
-    ending = SecretKeeper(["hunter2secret"]).masked_ending(path, limit)
+    ending = SecretKeeper(["hunter2secret"]).read_masked_end(path, limit)
     assert whole.endswith(ending)
     assert len(ending) <= limit
 
@@ -200,7 +200,7 @@ def test_the_ending_of_a_file_is_masked_without_leaving_part_of_a_value_at_the_c
 def test_the_ending_of_a_file_without_secrets_is_the_ending_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "out"
     path.write_bytes(b"0123456789")
-    assert [SecretKeeper([]).masked_ending(path, limit) for limit in (3, 10, 99)] == [
+    assert [SecretKeeper([]).read_masked_end(path, limit) for limit in (3, 10, 99)] == [
         b"789",
         b"0123456789",
         b"0123456789",

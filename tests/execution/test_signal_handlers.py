@@ -69,9 +69,9 @@ def test_a_run_gives_the_signals_back(pytester: pytest.Pytester) -> None:
 
 def test_a_signal_that_comes_while_another_is_answered_takes_nothing_away() -> None:
     interruption = Interruption()
-    interruption.met.append(lambda: interruption.meet(signal.SIGTERM))
+    interruption.callbacks.append(lambda: interruption.note_signal(signal.SIGTERM))
     with interruption.doing("item"), interruption.interruptible(), pytest.raises(Interrupted):
-        interruption.meet(signal.SIGINT)
+        interruption.note_signal(signal.SIGINT)
     assert interruption.report.startswith("interrupted by SIGINT after 0.0 s: item: running")
 
 
@@ -81,17 +81,17 @@ def test_an_interruption_that_is_on_its_way_is_not_raised_a_second_time_and_one_
     interruption = Interruption()
     with interruption.doing("item"), interruption.interruptible():
         try:
-            interruption.meet(signal.SIGINT)
+            interruption.note_signal(signal.SIGINT)
         except Interrupted:
-            interruption.meet(signal.SIGINT)
+            interruption.note_signal(signal.SIGINT)
         with pytest.raises(Interrupted):
-            interruption.meet(signal.SIGINT)
+            interruption.note_signal(signal.SIGINT)
 
 
 def test_a_signal_ends_nothing_that_cannot_be_interrupted_and_leaves_it_little_time() -> None:
     interruption = Interruption()
     with interruption.doing("item"), interruption.interruptible(), interruption.cleaning_up():
-        interruption.meet(signal.SIGINT)
+        interruption.note_signal(signal.SIGINT)
         left = interruption.seconds_left(began=0)
         assert left is not None
         assert 0 < left <= CLEANUP_SECONDS
@@ -99,6 +99,6 @@ def test_a_signal_ends_nothing_that_cannot_be_interrupted_and_leaves_it_little_t
 
 def test_a_second_signal_leaves_no_time() -> None:
     interruption = Interruption()
-    interruption.meet(signal.SIGINT)
+    interruption.note_signal(signal.SIGINT)
     interruption.abandoned = True
     assert interruption.seconds_left(began=0) == 0

@@ -159,7 +159,7 @@ def test_a_program_with_an_odd_name_is_read_correctly(tmp_path: Path) -> None:
     odd = tmp_path / "a) Z (b"
     odd.symlink_to(Path(sys.executable).resolve())
     with subprocess.Popen([odd, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        seen = watcher.look(process.pid)
+        seen = watcher.read_process(process.pid)
         assert seen is not None
         assert (seen.parent, seen.ended) == (os.getpid(), False)
         process.kill()
