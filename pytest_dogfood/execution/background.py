@@ -29,10 +29,7 @@ class BackgroundProcess(Struct, frozen=True, kw_only=True):
 
 
 def free_ports(names: Sequence[str]) -> dict[str, int]:
-    """Choose a free loopback TCP port for each name, no two the same.
-
-    Nothing keeps them free afterwards, as always where a port is asked for by number.
-    """
+    """Choose a free loopback TCP port for each name, no two the same; nothing keeps them free afterwards."""
     ports: dict[str, int] = {}
     with ExitStack() as held:
         for name in names:
@@ -50,10 +47,7 @@ def start(
     log: Path,
     ports: Mapping[str, int] | None = None,
 ) -> BackgroundProcess:
-    """Start a service in a session of its own, its output appended to `log`.
-
-    It lives on when the caller ends. Raises HarnessError saying what could not be started.
-    """
+    """Start a service that outlives the caller, its output appended to `log`; raises HarnessError if it cannot."""
     descriptor = open_private(log, fresh=False)
     try:
         process = spawn(tuple(argv), cwd=cwd, env=env, streams=(subprocess.DEVNULL, descriptor, descriptor))
@@ -132,11 +126,9 @@ class Watcher:
             self._process.kill()
             printed, _ = self._process.communicate()
         status = self._process.returncode
-        if status == 0:
-            self._ended = tuple(int(line) for line in printed.split())
-        else:
-            self._ended = watcher.end_processes(self._marker)
+        swept = tuple(map(int, printed.split())) if status == 0 else watcher.end_processes(self._marker)
+        self._ended = swept
         if status > 0:
             text = terminal_text(printed)
             raise HarnessError(f"the watcher of this run broke down with status {status}:\n{text}")
-        return self._ended
+        return swept

@@ -32,10 +32,7 @@ class TooMuchToJudge(Exception):  # noqa: N818 - an answer of the delegate, not 
 
 
 class Observation(Protocol):
-    """What is left of a step that has run: something to judge, and something to show.
-
-    Both readers, `text` and `file`, raise TooMuchToJudge beyond READABLE bytes.
-    """
+    """What is left of a step that has run. `text` and `file` raise TooMuchToJudge beyond READABLE bytes."""
 
     status: int
     timed_out: bool

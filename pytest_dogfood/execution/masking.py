@@ -152,21 +152,17 @@ def _mask(text: str, wanted: tuple[_Spelling, ...]) -> str:
 def _spans(text: str, wanted: tuple[_Spelling, ...], boundary: int) -> list[tuple[int, int]]:
     """Return in order what the spellings cover, of all occurrences that start before `boundary`, overlaps united."""
     # United while they are found, or a text of one letter would take a tuple for each byte.
-    return list(_united(sorted(span for one in wanted for span in _united(one.occurrences(text, boundary)))))
+    return _united(sorted(span for one in wanted for span in _united(one.occurrences(text, boundary))))
 
 
-def _united(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    current: tuple[int, int] | None = None
+def _united(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    united: list[tuple[int, int]] = []
     for start, end in spans:
-        if current is None:
-            current = (start, end)
-        elif start < current[1]:
-            current = (current[0], max(current[1], end))
+        if united and start < united[-1][1]:
+            united[-1] = (united[-1][0], max(united[-1][1], end))
         else:
-            yield current
-            current = (start, end)
-    if current is not None:
-        yield current
+            united.append((start, end))
+    return united
 
 
 def _to_bytes(text: str) -> bytes:
@@ -183,10 +179,7 @@ def _bytes_as_text(text: str) -> str:
 
 
 class _Spelling(Struct, frozen=True, kw_only=True):
-    """One way of writing a value; `anchor` is in the text wherever that occurs, `longest` the most it can take.
-
-    Without a `pattern` it is the anchor that is looked for.
-    """
+    """One way of writing a value: its `pattern`, or the `anchor`, which occurs with it; `longest` the most it takes."""
 
     anchor: str
     longest: int

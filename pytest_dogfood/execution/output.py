@@ -69,10 +69,7 @@ class Output(Struct):
         return open_private(self.path, fresh=True)
 
     def settle(self, secrets: SecretKeeper) -> None:
-        """Hide secrets in the file and give it its name; if nothing was written to it, there is none any more.
-
-        Raises HarnessError where the file cannot be had, for instance because a command has removed it.
-        """
+        """Hide secrets in the file and give it its name, or none if it is empty; raises HarnessError if it is gone."""
         if self.path is None:
             return
         with to_harness_error(f"keep the output {self.path}"):
@@ -127,10 +124,7 @@ class TooMuchOutput(HarnessError):  # noqa: N818 - a fact about the command, as 
 
 
 def read_output(path: Path, limit: int) -> bytes:
-    """Return everything, at most `limit` bytes, without having read more than that.
-
-    Raises TooMuchOutput if there are more, and HarnessError if the file cannot be read.
-    """
+    """Return everything; raises TooMuchOutput beyond `limit` bytes, and HarnessError if the file cannot be read."""
     with to_harness_error(f"read {path}"), path.open("rb") as file:
         data = file.read(limit + 1)
         if len(data) > limit:
@@ -139,10 +133,7 @@ def read_output(path: Path, limit: int) -> bytes:
 
 
 def read_tail(path: Path, limit: int = SHOWN_BYTES) -> str:
-    """Return the end as harmless text, from the beginning of a line, saying how many bytes came before.
-
-    Raises HarnessError if the file cannot be read.
-    """
+    """Return the end as harmless text, from the beginning of a line, or raise HarnessError; says what came before."""
     with to_harness_error(f"read {path}"), path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         before = max(size - limit, 0)
@@ -213,10 +204,7 @@ def _named(letter: str) -> str:
 
 
 class _Screen:
-    """Rows of cells, those that were scrolled away too, and where the cursor is.
-
-    `_top` is the row that a program has moved to as the first one.
-    """
+    """Rows of cells, and where the cursor is. `_top` is the row that a program has moved to as the first one."""
 
     def __init__(self) -> None:
         self.rows: list[list[str]] = [[]]

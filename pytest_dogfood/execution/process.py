@@ -72,10 +72,7 @@ class Lifeline:
         self._parent = os.getppid()
 
     def broken(self) -> bool:
-        """Return whether the parent has died.
-
-        A process that was forked since has another one, and nothing to say of ours.
-        """
+        """Return whether the parent has died; what was forked since has another one, and nothing to say of ours."""
         return os.getpid() == self._own and os.getppid() != self._parent
 
 
@@ -119,10 +116,7 @@ def run(
 def spawn(
     argv: tuple[str, ...], *, cwd: Path, env: Mapping[str, str], streams: tuple[int, int, int]
 ) -> subprocess.Popen[bytes]:
-    """Start a program in a session of its own; `streams` are what Popen takes for stdin, stdout and stderr.
-
-    Raises HarnessError saying what could not be started, why, and what to do.
-    """
+    """Start a program in a session of its own, with `streams` as Popen takes them; raises HarnessError if it cannot."""
     stdin, stdout, stderr = streams
     try:
         return _Popen(

@@ -37,9 +37,7 @@ _SHELL_FLAGS: Mapping[str, tuple[str, ...]] = {"bash": ("-eo", "pipefail"), "sh"
 
 def shell_argv(run: str | tuple[str, ...], shell: str | None) -> tuple[str, ...]:
     """Return the argv for what a step says: text goes to `shell` or the default one, a tuple is an argv already."""
-    if not isinstance(run, str):
-        return run
-    return (*_shell(shell), "-c", run)
+    return (*_shell(shell), "-c", run) if isinstance(run, str) else run
 
 
 def default_shell() -> str:
@@ -289,8 +287,6 @@ def _readable(path: Path, what: str) -> str:
 
 def expand(text: str, variables: Mapping[str, str]) -> str:
     """Put variables in place of `$name` and `${name}`; unknown ones stay as they are, as in os.path.expandvars."""
-    if "$" not in text:
-        return text
     return _VARIABLE.sub(lambda found: variables.get(found[1] or found[2], found[0]), text)
 
 

@@ -74,10 +74,8 @@ def alive(pid: int, start_time: str | None) -> bool:
         return seen is not None and not seen.ended and start_time in (None, seen.started)
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
+    except OSError as error:
+        return isinstance(error, PermissionError)
     return True
 
 
