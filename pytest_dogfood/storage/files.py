@@ -82,8 +82,6 @@ class SharedLog(Generic[T]):
     Every method raises HarnessError where the file cannot be used, or holds what none of us wrote.
     """
 
-    __slots__ = ("_decoder", "_descriptor", "_one_thread", "_path", "_position")
-
     def __init__(self, path: Path, kind: type[T]) -> None:
         self._path = path
         self._decoder = msgspec.json.Decoder(kind)

@@ -30,8 +30,6 @@ class LockTable:
     `waited` is called with the name of each lock that was not free at once: what was true before may not be true now.
     """
 
-    __slots__ = ("_depths", "_descriptor", "_path", "_threads", "_waited")
-
     def __init__(
         self, path: Path, *, threads: RLock | None = None, waited: Callable[[str], object] | None = None
     ) -> None:
