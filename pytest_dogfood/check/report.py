@@ -31,7 +31,7 @@ NOUNS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "r
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """Everything there is to say. `workers` is what the forecast counts with; there is none for an invalid graph.
+    """Everything there is to say. `outlook` is a forecast of the plan; an invalid graph has none.
 
     `others` are the node ids of tests outside of the graph, which run beside it and are in no forecast.
     """
@@ -39,10 +39,9 @@ class Report(Struct, frozen=True, kw_only=True):
     findings: tuple[Diagnostic, ...]
     plan: Plan = field(default_factory=Plan)
     to_provision: tuple[ToProvision, ...] = ()
-    workers: int = 1
     shard: str = ""
     others: tuple[str, ...] = ()
-    outlook: Forecast | None = None
+    outlook: Forecast = field(default_factory=lambda: forecast((), 1))
 
     @property
     def is_valid(self) -> bool:
@@ -51,12 +50,7 @@ class Report(Struct, frozen=True, kw_only=True):
     @property
     def critical_path(self) -> tuple[JourneyId, ...]:
         """Return the journeys that no number of workers can run at the same time; empty without a forecast."""
-        path = () if self.outlook is None else self.outlook.critical_path
-        return tuple(self.plan.journeys[index].id for index in path)
-
-    @property
-    def critical_seconds(self) -> float:
-        return 0.0 if self.outlook is None else self.outlook.critical_seconds
+        return tuple(self.plan.journeys[index].id for index in self.outlook.critical_path)
 
     def strict(self) -> Report:
         """Return the same report with every warning an error."""
@@ -83,10 +77,9 @@ def report_on(
         findings=tuple(findings),
         plan=plan,
         to_provision=predict_provisioning(graph, plan, knows_tests=knows_tests),
-        workers=workers,
         shard=shard,
         others=tuple(others),
-        outlook=forecast(jobs, workers) if jobs else None,
+        outlook=forecast(jobs, workers),
     )
 
 
@@ -99,16 +92,16 @@ def in_words(report: Report, paint: Paint | None = None) -> Iterator[str]:
     for found in report.findings:
         words = str(found) if found.severity is Severity.ERROR else f"{found.severity}: {found}"
         yield paint(found.severity, words) if paint else words
-    if report.is_valid and report.outlook is not None:
-        yield from _plan_in_words(report, report.outlook)
+    if report.is_valid and report.plan.journeys:
+        yield from _plan_in_words(report)
     counts = Counter(found.severity for found in report.findings)
     words = ", ".join(counted(counts[one], NOUNS[one]) for one in Severity if counts[one])
     valid = "valid" if report.is_valid else "not valid"
     yield f"dogfood: the graph is {valid} ({words or 'no findings'}); nothing was run"
 
 
-def _plan_in_words(report: Report, outlook: Forecast) -> Iterator[str]:
-    journeys = report.plan.journeys
+def _plan_in_words(report: Report) -> Iterator[str]:
+    journeys, outlook = report.plan.journeys, report.outlook
     worker_of = {journeys[slot.index].id: slot.worker for slot in outlook.slots}
     chains: dict[str, list[PlannedJourney]] = {}
     for planned in journeys:
@@ -127,12 +120,12 @@ def _plan_in_words(report: Report, outlook: Forecast) -> Iterator[str]:
     for gate in dict.fromkeys(gate for planned in journeys for gate in planned.gates):
         if gate not in worker_of:
             yield f"gate: {gate} belongs to another shard, and is replayed here once"
-    yield f"critical path: {report.critical_seconds:.1f} s: {' -> '.join(report.critical_path)}"
+    yield f"critical path: {outlook.critical_seconds:.1f} s: {' -> '.join(report.critical_path)}"
     shard = f" in shard {report.shard}" if report.shard else ""
     beside = f", beside {counted(len(report.others), 'test')} outside of the graph" if report.others else ""
     yield (
         f"{counted(len(journeys), 'journey')} in {counted(len(chains), 'chain')}{shard}: "
-        f"{outlook.total:.1f} s of work; with {counted(report.workers, 'worker')} about {outlook.makespan:.1f} s, "
+        f"{outlook.total:.1f} s of work; with {counted(outlook.workers, 'worker')} about {outlook.makespan:.1f} s, "
         f"at best {outlook.lower_bound:.1f} s{beside}"
     )
     if all(planned.weight == UNKNOWN_DURATION for planned in journeys):
@@ -141,8 +134,17 @@ def _plan_in_words(report: Report, outlook: Forecast) -> Iterator[str]:
 
 def to_json(report: Report) -> dict[str, Any]:
     """Return the report as JSON-safe values; see the reference for its fields."""
-    journeys = report.plan.journeys
-    outlook = report.outlook if report.is_valid else None
+    journeys, outlook = report.plan.journeys, report.outlook
+    predicted = {
+        "seconds_of_work": outlook.total,
+        "makespan": outlook.makespan,
+        "lower_bound": outlook.lower_bound,
+        "critical_path": {"seconds": outlook.critical_seconds, "journeys": list(report.critical_path)},
+        "slots": [
+            {"journey": journeys[one.index].id, "worker": one.worker, "start": one.start, "end": one.end}
+            for one in outlook.slots
+        ],
+    }
     return {
         "version": FORMAT_VERSION,
         "valid": report.is_valid,
@@ -158,7 +160,7 @@ def to_json(report: Report) -> dict[str, Any]:
         ],
         "plan": {
             "digest": report.plan.digest,
-            "workers": report.workers,
+            "workers": outlook.workers,
             "shard": report.shard or None,
             "journeys": [
                 {
@@ -177,26 +179,7 @@ def to_json(report: Report) -> dict[str, Any]:
             ],
             "others": list(report.others),
             "provision": msgspec.to_builtins(report.to_provision),
-            "forecast": None
-            if outlook is None
-            else {
-                "seconds_of_work": outlook.total,
-                "makespan": outlook.makespan,
-                "lower_bound": outlook.lower_bound,
-                "critical_path": {
-                    "seconds": report.critical_seconds,
-                    "journeys": list(report.critical_path),
-                },
-                "slots": [
-                    {
-                        "journey": journeys[one.index].id,
-                        "worker": one.worker,
-                        "start": one.start,
-                        "end": one.end,
-                    }
-                    for one in outlook.slots
-                ],
-            },
+            "forecast": predicted if report.is_valid and journeys else None,
         },
     }
 
