@@ -1,6 +1,7 @@
 """A picture in the formats that people and tools read: text, mermaid, dot, JSON and SVG.
 
-Version 1: `version`, `focus`, `journeys`, `providers`, `links`, `chains`, `critical_path`, `critical_seconds`.
+The JSON has version 1: `version`, `focus`, `journeys`, `providers`, `links`, `chains`, `critical_path` and
+`critical_seconds`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ from pytest_dogfood.drawing.texts import (
 from pytest_dogfood.journey import Tier
 
 VERSION = 1
-
 
 _NOT_PLAIN = re.compile(r"[^\w ,.:/()·→-]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
