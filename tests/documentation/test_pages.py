@@ -243,10 +243,11 @@ def test_the_settings_of_workplans_stand_beside_those_of_journeys() -> None:
 
 
 def test_every_page_is_in_the_navigation_of_the_site() -> None:
-    text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
-    linked = re.findall(r"^ +- .*: ([\w/-]+\.md)$", text[text.index("\nnav:") :], re.MULTILINE)
-    pages = [page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")]
-    assert sorted(linked) == sorted(pages)
+    first = (DOCS / "index.md").read_text(encoding="utf-8")
+    trees = re.findall(r"^```\{toctree\}\n(.*?)^```$", first, re.MULTILINE | re.DOTALL)
+    linked = [line for tree in trees for line in tree.splitlines() if line and not line.startswith(":")]
+    pages = [page.relative_to(DOCS).with_suffix("").as_posix() for page in DOCS.rglob("*.md")]
+    assert sorted(["index", *linked]) == sorted(pages)
 
 
 def test_the_drawing_of_the_example_is_current() -> None:
