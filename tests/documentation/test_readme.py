@@ -16,10 +16,13 @@ def test_two_commands_of_one_line_come_before_anything_is_explained() -> None:
     assert README.index(COMMANDS[-1]) < README.index("\n## ")
 
 
-def test_each_command_creates_its_environment_with_python_alone() -> None:
-    assert all(
-        command.startswith("python3 -m venv .venv && .venv/bin/pip install -q -e ") for command in COMMANDS
-    )
+def test_each_command_creates_an_environment_of_its_own_with_python_alone() -> None:
+    made = [
+        re.match(r"python3 -m venv (\S+) && \1/bin/pip install -q -e .* && \1/bin/pytest ", command)
+        for command in COMMANDS
+    ]
+    names = [match[1] for match in made if match]
+    assert len(set(names)) == len(COMMANDS)  # the first stays as its user has it
 
 
 def test_the_first_command_runs_the_examples_and_the_second_the_tests() -> None:
