@@ -6,7 +6,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -50,9 +50,6 @@ def network_file_system(path: Path, mounts: str | None = None) -> str:
     kind = next((kinds[str(place)] for place in (here, *here.parents) if str(place) in kinds), "")
     return kind if _NETWORK.fullmatch(kind) else ""
 
-
-FORCE = "network"
-"""`?network=force` at the end of an SQLite URL opens it on a network file system all the same."""
 
 _SECRET = re.compile("pass|secret|token", re.IGNORECASE)
 # As SQLAlchemy tells them: a user has no ':' and no '/', a password goes to the first '@', which may be one of the
@@ -113,9 +110,6 @@ def shown(url: URL) -> str:
     return url.set(query=query).render_as_string(hide_password=True)
 
 
-CONNECT_TIMEOUT = 10
-"""Seconds until a server that does not answer counts as unreachable."""
-
 BUSY_TIMEOUT = 10
 """Seconds that a writer waits for another one before the hub counts as locked."""
 
@@ -133,10 +127,7 @@ class Database:
         self._is_sqlite = url.get_backend_name() == "sqlite"
         self._engine = _sqlite(url, create=create, readonly=readonly) if self._is_sqlite else _postgresql(url)
         self._kept: PoolProxiedConnection | None = None
-
-    @property
-    def label(self) -> str:
-        return shown(self._url)
+        self.label = shown(url)
 
     @contextmanager
     def transaction(self, *, write: bool, may_exist: bool = False) -> Iterator[Connection]:
@@ -159,16 +150,6 @@ class Database:
                 raise
             raise _in_our_words(error, self._url) from error
 
-    def use_write_ahead_log(self) -> None:
-        """Have an SQLite file let readers and a writer work at once; the file remembers it."""
-        if not self._is_sqlite:
-            return
-        try:
-            with closing(self._engine.raw_connection()) as connection:
-                connection.cursor().execute("PRAGMA journal_mode=WAL")
-        except (SQLAlchemyError, sqlite3.Error) as error:
-            raise _in_our_words(error, self._url) from error
-
     def keep_open(self) -> None:
         """Keep an SQLite file open beside its transactions.
 
@@ -189,10 +170,10 @@ class Database:
 def _sqlite(url: URL, *, create: bool, readonly: bool) -> Engine:
     path = Path(url.database or "")
     kind = network_file_system(path)
-    if kind and url.query.get(FORCE) != "force":
+    if kind and url.query.get("network") != "force":
         raise HubUsageError(
             f"{path} is on a network file system ({kind}), where SQLite loses writes; share a PostgreSQL hub, "
-            f"or, if only one machine ever opens it, name it as sqlite:///{path}?{FORCE}=force"
+            f"or, if only one machine ever opens it, name it as sqlite:///{path}?network=force"
         )
     if not create and not path.is_file():
         raise NoHubError(f"there is no hub at {path}; make one: dogfood hub init --hub {shown(url)}")
@@ -206,6 +187,7 @@ def _sqlite(url: URL, *, create: bool, readonly: bool) -> Engine:
         mode = "ro&immutable=1"  # a read-only disk: nobody can write, and the log's files cannot be made
     pragmas = [f"busy_timeout={BUSY_TIMEOUT * 1000}", "foreign_keys=ON", "synchronous=FULL"]
     pragmas += ["query_only=ON"] if readonly else []
+    pragmas += ["journal_mode=WAL"] if create else []  # readers and a writer at once; the file remembers it
 
     def connect() -> sqlite3.Connection:
         # By ourselves: a URL has other ideas than SQLite of what %, ? and # mean in a path. Without a level of
@@ -221,13 +203,13 @@ def _sqlite(url: URL, *, create: bool, readonly: bool) -> Engine:
 
 
 _KEEPALIVE: Mapping[str, object] = {
-    "connect_timeout": CONNECT_TIMEOUT,
+    "connect_timeout": 10,
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
 }
-"""So that a server that vanishes without a word is noticed also in the middle of a statement."""
+"""Seconds, and milliseconds. A server that vanishes without a word is noticed also in the middle of a statement."""
 
 
 def _postgresql(url: URL) -> Engine:
@@ -257,7 +239,12 @@ def _in_our_words(error: Exception, url: URL) -> HubError:
             f"{where} holds no hub, or only a part of one; `dogfood hub init` makes one there, or says what is missing"
         )
     if state == "42501":  # insufficient_privilege
-        return RightsError(f"the hub {where} cannot be used: {said}; {_GRANTS}")
+        return RightsError(
+            f"the hub {where} cannot be used: {said}; the role needs SELECT, INSERT and UPDATE on the hub's tables and "
+            "USAGE on their sequence, as granted by\n"
+            "    GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO role;\n"
+            "    GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO role;"
+        )
     if "not a database" in said:
         return NoHubError(f"{where} is no SQLite database; name another file")
     too_large = state.startswith("54")  # program_limit_exceeded
@@ -294,9 +281,3 @@ _ADVICE_OF_STATE: Mapping[str, str] = {
     "57014": _LOCKED,  # query_canceled, as by our own statement_timeout
 }
 """What to do where PostgreSQL says that a statement failed in one of these ways."""
-
-_GRANTS = (
-    "the role needs SELECT, INSERT and UPDATE on the hub's tables and USAGE on their sequence, as granted by\n"
-    "    GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO role;\n"
-    "    GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO role;"
-)

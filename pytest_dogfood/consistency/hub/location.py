@@ -96,9 +96,8 @@ def read_settings_section(directory: Path, section: str) -> Mapping[str, Any] | 
     content = _content(path)
     if not content:
         return None
-    from pytest_dogfood.fileformat.parser import (
-        parse_settings_section,
-    )  # many modules, for the few that have one
+    # Many modules, for the few repositories that have one.
+    from pytest_dogfood.fileformat.parser import parse_settings_section
 
     values, problems = parse_settings_section(content, path=str(path), section=section)
     if problems:

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from difflib import get_close_matches
 from enum import StrEnum
-from types import MappingProxyType
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from msgspec import Struct
 
@@ -75,35 +74,26 @@ class Status(StrEnum):
     CANCELLED = "cancelled"
 
 
-RANK: Mapping[Status, int] = MappingProxyType(
-    {Status.TODO: 0, Status.IN_PROGRESS: 1, Status.BLOCKED: 1, Status.DONE: 2, Status.CANCELLED: 2}
-)
+RANK: Mapping[Status, int] = {
+    Status.TODO: 0,
+    Status.IN_PROGRESS: 1,
+    Status.BLOCKED: 1,
+    Status.DONE: 2,
+    Status.CANCELLED: 2,
+}
 """Two statuses may share a rank: were `blocked` above `in_progress`, a stale file would undo an unblocking."""
 
-_HABITS: Mapping[str, Status] = MappingProxyType(
-    {
-        "open": Status.TODO,
-        "new": Status.TODO,
-        "pending": Status.TODO,
-        "started": Status.IN_PROGRESS,
-        "active": Status.IN_PROGRESS,
-        "doing": Status.IN_PROGRESS,
-        "wip": Status.IN_PROGRESS,
-        "waiting": Status.BLOCKED,
-        "on_hold": Status.BLOCKED,
-        "complete": Status.DONE,
-        "completed": Status.DONE,
-        "closed": Status.DONE,
-        "finished": Status.DONE,
-        "abandoned": Status.CANCELLED,
-        "dropped": Status.CANCELLED,
-        "wontfix": Status.CANCELLED,
-    }
-)
+_HABITS: Mapping[str, Status] = {
+    **dict.fromkeys(("open", "new", "pending"), Status.TODO),
+    **dict.fromkeys(("started", "active", "doing", "wip"), Status.IN_PROGRESS),
+    **dict.fromkeys(("waiting", "on_hold"), Status.BLOCKED),
+    **dict.fromkeys(("complete", "completed", "closed", "finished"), Status.DONE),
+    **dict.fromkeys(("abandoned", "dropped", "wontfix"), Status.CANCELLED),
+}
 """What other trackers say. Only ever used to suggest a name, never to read one."""
 
 
-class Position(Struct, frozen=True, order=True):
+class Position(NamedTuple):
     """Where a task stands; compared from left to right."""
 
     reopen_count: int

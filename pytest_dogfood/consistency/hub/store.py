@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 import uuid
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Self
@@ -60,6 +60,8 @@ class Hub:
     def __init__(self, database: Database, hub_id: str) -> None:
         self._database = database
         self.id = hub_id
+        self.label = database.label
+        """Where it is, for people: without a password."""
 
     @classmethod
     def open(cls, url: str | sa.URL, *, readonly: bool = False) -> Self:
@@ -71,7 +73,7 @@ class Hub:
         database = Database(url, readonly=readonly)
         try:
             with database.transaction(write=False) as connection:
-                _require_usable(connection, where=database.label, write=not readonly)
+                schema.require_usable(connection, where=database.label, write=not readonly)
                 schema.require_current(connection, where=database.label)
                 found = schema.hub_id(connection, where=database.label)
             database.keep_open()
@@ -85,19 +87,13 @@ class Hub:
         """Create a hub or upgrade it; gives it and the schema's version found before, 0 for none. Raises as `open`."""
         database = Database(url, create=True)
         try:
-            database.use_write_ahead_log()
             with database.transaction(write=True) as connection:
-                _require_usable(connection, where=database.label, write=True, create=True)
+                schema.require_usable(connection, where=database.label, write=True, create=True)
                 version = schema.upgrade(connection, where=database.label)
                 return cls(database, schema.hub_id(connection, where=database.label)), version
         except BaseException:
             database.close()
             raise
-
-    @property
-    def label(self) -> str:
-        """Where it is, for people: without a password."""
-        return self._database.label
 
     def __enter__(self) -> Self:
         return self
@@ -230,7 +226,12 @@ class Hub:
         if regressions:
             query = query.where(rank(task_events.c.to_status) < rank(task_events.c.from_status))
         rows = self._rows(query.order_by(task_events.c.version))
-        return tuple(Event(**{**row, "at": _as_utc(row["at"])}) for row in rows)
+        events = []
+        for row in rows:
+            at = row["at"]
+            utc = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)  # SQLite's has no zone
+            events.append(Event(**{**row, "at": utc}))
+        return tuple(events)
 
     def histories(self, repo: str) -> Mapping[str, frozenset[str]]:
         """Return the statuses that each task had since its last reopen; tasks without events are left out.
@@ -281,15 +282,15 @@ class Hub:
         return self._change(seen, replace(seen, status=status.value), is_not_above, stamp)
 
     def reopen(self, seen: HubTask, status: Status, *, stamp: Stamp) -> bool:
-        """Count one reopen more and set any status; the stamp's source is `reopen`."""
-        _require_source(stamp, Source.REOPEN)
-        return self.compare_and_set(seen, status, reopen_count=seen.reopen_count + 1, stamp=stamp)
+        """Count one reopen more and set any status, for the reason of the stamp."""
+        reopened = replace(stamp, source=Source.REOPEN)
+        return self.compare_and_set(seen, status, reopen_count=seen.reopen_count + 1, stamp=reopened)
 
     def resolve(self, seen: HubTask, status: Status, *, stamp: Stamp) -> bool:
-        """Settle a tie: set another status of the same rank; the stamp's source is `resolve`."""
-        _require_source(stamp, Source.RESOLVE)
+        """Settle a tie: set another status of the same rank, for the reason of the stamp."""
         is_level = rank(tasks.c.status) == RANK[status]
-        return self._change(seen, replace(seen, status=status.value), is_level, stamp)
+        resolved = replace(stamp, source=Source.RESOLVE)
+        return self._change(seen, replace(seen, status=status.value), is_level, resolved)
 
     def set_deleted(self, seen: HubTask, *, deleted: bool, stamp: Stamp) -> bool:
         """Mark a task as deleted, or restore it; nothing of it is lost, and its status does not change."""
@@ -345,13 +346,6 @@ class Hub:
         return True
 
 
-def _require_usable(connection: sa.Connection, *, where: str, write: bool, create: bool = False) -> None:
-    if connection.dialect.name == "postgresql":  # of an SQLite file there is nothing to ask
-        from pytest_dogfood.consistency.hub.preconditions import require_usable
-
-        require_usable(connection, where=where, write=write, create=create)
-
-
 def _log(connection: sa.Connection, task: HubTask, stamp: Stamp, *, from_status: str | None) -> None:
     who = {"machine": stamp.machine.id, "host": stamp.machine.host}
     now = {"task": task.id, "version": task.version, "reopen_count": task.reopen_count}
@@ -378,12 +372,3 @@ def _as_uuid(name: str) -> str | None:
         return str(uuid.UUID(name))
     except ValueError:
         return None
-
-
-def _as_utc(at: datetime) -> datetime:
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-
-
-def _require_source(stamp: Stamp, source: Source) -> None:
-    if stamp.source is not source:
-        raise ValueError(f"the stamp of a {source.value} says {stamp.source.value!r}")
