@@ -11,32 +11,27 @@ from typing import TYPE_CHECKING, Any
 from pytest_dogfood.cli.console import (
     ACTOR,
     FORMAT,
-    HUB,
-    HUB_STATUSES,
     REASON,
     TASK,
     Argument,
-    CommandGroup,
     Palette,
+    hub_commands,
     json_document,
     say,
     write_lines,
 )
 from pytest_dogfood.consistency.hub.location import current_actor, open_hub, this_machine
-from pytest_dogfood.consistency.hub.model import REFUSED, USAGE, HubUsageError, Status
+from pytest_dogfood.consistency.hub.model import REFUSED, HubUsageError, Status
 
 if TYPE_CHECKING:
     from pytest_dogfood.consistency.checkout_view import CheckOptions
     from pytest_dogfood.consistency.fix import FixOptions
     from pytest_dogfood.consistency.hub.model import Machine
 
-COMMANDS = CommandGroup(
+COMMANDS = hub_commands(
     "dogfood consistency",
-    usage_status=USAGE,
     description="Compare the task blocks of workplans with the hub, and bring them into step. No task ever goes\n"
     "back but by reopen.",
-    epilog=HUB_STATUSES,
-    shared=(HUB,),
 )
 
 
@@ -89,30 +84,26 @@ TO_FIX = (
     *TO_CHECK,
     description="Say what differs between workplans and the hub. Nothing is written; only remote-tracking "
     "branches are fetched.",
+    fixing=False,
 )
-def check(options: Namespace) -> int:
-    return _report(options, fixing=False)
-
-
 @COMMANDS.command(
     "fix",
     "bring workplans and the hub into step",
     *TO_FIX,
     description="Bring the hub forward to what workplans say, and workplans to what the hub says, one commit "
     "for each file. Nothing is pulled or pushed; a repository that is behind its remote is left alone.",
+    fixing=True,
+    pull=False,
 )
-def fix(options: Namespace) -> int:
-    return _report(options, fixing=True)
-
-
 @COMMANDS.command(
-    "sync", "git pull --ff-only, then fix", *TO_FIX, description="Run git pull --ff-only, then fix."
+    "sync",
+    "git pull --ff-only, then fix",
+    *TO_FIX,
+    description="Run git pull --ff-only, then fix.",
+    fixing=True,
+    pull=True,
 )
-def sync(options: Namespace) -> int:
-    return _report(options, fixing=True, pull=True)
-
-
-def _report(options: Namespace, *, fixing: bool, pull: bool = False) -> int:
+def report(options: Namespace) -> int:
     """Check or fix the checkouts that the options choose, and report on each as it comes."""
     from pytest_dogfood.cli.consistency_report import ReportPrinter
     from pytest_dogfood.consistency.check import report_checkouts
@@ -120,7 +111,7 @@ def _report(options: Namespace, *, fixing: bool, pull: bool = False) -> int:
     from pytest_dogfood.consistency.checkouts import choose
     from pytest_dogfood.consistency.decision import DEFAULT_POLICY, Policy
 
-    readonly = not fixing or options.dry_run
+    readonly = not options.fixing or options.dry_run
     printer = ReportPrinter(as_json=options.format == "json", strict=options.strict)
     with printer, open_hub(options.hub, readonly=readonly) as hub:
         machine = this_machine(create=not readonly)
@@ -129,16 +120,18 @@ def _report(options: Namespace, *, fixing: bool, pull: bool = False) -> int:
         choice = choose(hub, machine.id, slugs=options.repo, every=options.all)
         printer.progress.total = len(choice.checkouts)
         policy = DEFAULT_POLICY
-        if fixing:
+        if options.fixing:
             policy = Policy(accept_reopen=options.accept_reopen, writeback=not options.no_writeback)
-        question = CheckOptions(offline=options.offline, fixing=fixing, policy=policy, named=choice.named)
-        printer.tell(choice.reports_of_absent(fixing=fixing))
+        question = CheckOptions(
+            offline=options.offline, fixing=options.fixing, policy=policy, named=choice.named
+        )
+        printer.tell(choice.reports_of_absent(fixing=options.fixing))
         if readonly:
             printer.tell(report_checkouts(hub, choice.checkouts, question, progress=printer.progress))
         else:
             from pytest_dogfood.consistency.fix import fix as fix_each
 
-            fix_options = _fix_options(options, machine, question, pull=pull, notice=printer.notice)
+            fix_options = _fix_options(options, machine, question, pull=options.pull, notice=printer.notice)
             reports = fix_each(hub, choice.checkouts, fix_options, progress=printer.progress)
             printer.tell(reports, to_the_end=True)
     return printer.status
@@ -177,10 +170,6 @@ def _fix_options(
     description="Count one reopen more and set an earlier status, in the hub and in the workplan of this "
     "checkout; with --accept, record in the workplan what was reopened elsewhere.",
 )
-def reopen(options: Namespace) -> int:
-    return _move(options)
-
-
 @COMMANDS.command(
     "resolve",
     "settle a tie of two statuses of the same rank",
@@ -191,27 +180,24 @@ def reopen(options: Namespace) -> int:
     Argument("--take", choices=("file", "hub"), required=True, help="the side that wins"),
     description="Settle a tie: the hub and the workplan have different statuses of the same rank, such as "
     "done and cancelled, and the side you name wins.",
+    to=None,
+    accept=False,
 )
-def resolve(options: Namespace) -> int:
-    return _move(options)
-
-
-def _move(options: Namespace) -> int:
+def move(options: Namespace) -> int:
     """Reopen a task, accept a reopen, or settle a tie, and say what came of it."""
     from pytest_dogfood.cli.consistency_report import report_lines
     from pytest_dogfood.consistency.checkout_view import CheckOptions, RepoReport
     from pytest_dogfood.consistency.moves import Mover
 
-    accepting = options.command is reopen and options.accept
-    if not accepting and not options.reason.strip():
+    if not options.accept and not options.reason.strip():
         raise HubUsageError("say why, for everybody who will wonder: --reason TEXT")
     question = CheckOptions(offline=options.offline, fixing=True)
     with open_hub(options.hub) as hub:
         task = hub.only_task(options.task, repo=options.repo)
         mover = Mover(hub, _fix_options(options, this_machine(), question), reason=options.reason)
-        if accepting:
+        if options.accept:
             moved = mover.accept(task)
-        elif options.command is reopen:
+        elif options.to:
             moved = mover.reopen(task, Status(options.to), hub_only=options.hub_only)
         else:
             moved = mover.resolve(task, take_file=options.take == "file")
@@ -219,7 +205,7 @@ def _move(options: Namespace) -> int:
         say(f"{moved.done} [commit {moved.commit[:12]}]" if moved.commit else moved.done)
         return 0
     write_lines(report_lines(RepoReport(repo=task.repo, findings=(moved.finding,)), Palette(sys.stdout)))
-    if options.command is reopen and not accepting:
+    if options.to and not options.accept:
         accept = f"dogfood consistency reopen {shlex.quote(options.task)} --accept"
         say(f"the hub has it, the workplan does not yet; once that can be written: {accept}")
     return REFUSED

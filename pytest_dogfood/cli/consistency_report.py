@@ -22,7 +22,6 @@ _COLOURS: Mapping[FindingSeverity, str] = {
     FindingSeverity.INFO: "36",
 }
 _FIXED, _FAINT, _BOLD = "32", "2", "1"
-_CHANGES_A_STEP = 10  # of the counter: more often than this is flicker
 
 
 def event_line(event: Event, task: HubTask) -> str:
@@ -84,7 +83,7 @@ class ProgressCounter:
         self._write(f"[{self._done}/{self.total}] {self._repo}")
 
     def advance(self, done: int, total: int) -> None:
-        if done % _CHANGES_A_STEP == 0:
+        if done % 10 == 0:  # more often is flicker
             self._write(f"[{self._done}/{self.total}] {self._repo}: {done} of {total} changes")
 
     def clear(self) -> None:

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 NOBODY_READS = 128 + signal.SIGPIPE
 """The exit status that a shell shows for a tool which SIGPIPE has ended."""
 
-JSON_VERSION = 1
-"""Of what `--format json` prints: 1, from the beginning."""
-
 Command: TypeAlias = Callable[[Namespace], int]
 
 
@@ -42,12 +39,6 @@ class Argument:
 
 ACTOR = Argument("--actor", metavar="A", help="who does this, for the log (default: the user)")
 FORMAT = Argument("--format", choices=("text", "json"), default="text", help="default: text")
-HUB = Argument(
-    "--hub",
-    metavar="URL",
-    help="the hub: a PostgreSQL URL or an SQLite file "
-    "(default: DOGFOOD_HUB, then dogfood_hub in the settings)",
-)
 REASON = Argument("--reason", metavar="TEXT", default="", help="why, for the log")
 TASK = (
     Argument("task", metavar="TASK", help="the task's id, or its UUID in the hub"),
@@ -55,11 +46,6 @@ TASK = (
     ACTOR,
 )
 """What names one task, and who changes it."""
-
-HUB_STATUSES = """\
-exit status: 0 no FAIL is left, 1 at least one is or a change was refused, 2 usage or settings,
-3 the hub cannot be reached or is too new, 130 interrupted, 141 the reader of the output is gone.
-"""
 
 
 class Parser(ArgumentParser):
@@ -95,9 +81,17 @@ class CommandGroup:
         self._shared = shared
 
     def command(
-        self, name: str, what: str, *arguments: Argument | tuple[Argument, ...], description: str
+        self,
+        name: str,
+        what: str,
+        *arguments: Argument | tuple[Argument, ...],
+        description: str,
+        **settings: object,
     ) -> Callable[[Command], Command]:
-        """Make the function below this the command `name`. Of arguments in a tuple at most one can be given."""
+        """Make the function below this the command `name`, with these options and settings.
+
+        Of arguments in a tuple at most one can be given.
+        """
         parser = self.subparsers.add_parser(
             name, help=what, description=description, usage_status=self.parser.usage_status
         )
@@ -110,7 +104,7 @@ class CommandGroup:
                     alternatives.add_argument(*one.names, **one.settings)
 
         def add(run: Command) -> Command:
-            parser.set_defaults(command=run, parser=parser)
+            parser.set_defaults(command=run, parser=parser, **settings)
             return run
 
         return add
@@ -122,6 +116,21 @@ class CommandGroup:
             # The outermost parser would say so, and show a usage that does not help.
             options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
         return options
+
+
+def hub_commands(prog: str, *, description: str) -> CommandGroup:
+    """Return a group of commands that all have `--hub`, and exit statuses of their own."""
+    hub = Argument(
+        "--hub",
+        metavar="URL",
+        help="the hub: a PostgreSQL URL or an SQLite file "
+        "(default: DOGFOOD_HUB, then dogfood_hub in the settings)",
+    )
+    statuses = """\
+exit status: 0 no FAIL is left, 1 at least one is or a change was refused, 2 usage or settings,
+3 the hub cannot be reached or is too new, 130 interrupted, 141 the reader of the output is gone.
+"""
+    return CommandGroup(prog, usage_status=2, description=description, epilog=statuses, shared=(hub,))
 
 
 class OutputLostError(Exception):
@@ -225,7 +234,7 @@ def complain(*lines: str) -> None:
 
 def json_document(**content: object) -> str:
     """Return what `--format json` prints, in ASCII: file names need not be UTF-8, and terminals need not either."""
-    return json.dumps({"version": JSON_VERSION, **content}, indent=2)
+    return json.dumps({"version": 1, **content}, indent=2)  # 1, from the beginning
 
 
 def print_table(rows: Sequence[Sequence[str]], *, nothing: str) -> None:

@@ -13,12 +13,10 @@ from msgspec.structs import replace
 from pytest_dogfood.cli.console import (
     ACTOR,
     FORMAT,
-    HUB,
-    HUB_STATUSES,
     REASON,
     TASK,
     Argument,
-    CommandGroup,
+    hub_commands,
     json_document,
     print_table,
     say,
@@ -27,7 +25,6 @@ from pytest_dogfood.cli.console import (
 from pytest_dogfood.consistency.hub.location import current_actor, hub_url, local_hub, open_hub, this_machine
 from pytest_dogfood.consistency.hub.model import (
     REFUSED,
-    USAGE,
     HubUsageError,
     RefusedError,
     Source,
@@ -38,13 +35,10 @@ from pytest_dogfood.consistency.hub.model import (
 )
 from pytest_dogfood.diagnostics import HarnessError, did_you_mean
 
-COMMANDS = CommandGroup(
+COMMANDS = hub_commands(
     "dogfood hub",
-    usage_status=USAGE,
     description="The hub is the database that knows the status of every task: an SQLite file for one machine,\n"
     "PostgreSQL where several share it.",
-    epilog=HUB_STATUSES,
-    shared=(HUB,),
 )
 
 
@@ -249,32 +243,26 @@ def set_status(options: Namespace) -> int:
     *TASK,
     REASON,
     description="Mark a task as deleted. Nothing of it is lost: see restore.",
+    deleted=True,
 )
-def delete(options: Namespace) -> int:
-    return _mark(options, deleted=True)
-
-
 @COMMANDS.command(
     "restore",
     "bring a deleted task back",
     *TASK,
     REASON,
     description="Bring a deleted task back. It has the status that it had.",
+    deleted=False,
 )
-def restore(options: Namespace) -> int:
-    return _mark(options, deleted=False)
-
-
-def _mark(options: Namespace, *, deleted: bool) -> int:
+def mark(options: Namespace) -> int:
     from pytest_dogfood.consistency.hub.imports import set_deleted
 
     # The status stays, so only the reason tells in the log what was done.
-    reason = ": ".join(filter(None, ("deleted" if deleted else "restored", options.reason)))
+    reason = ": ".join(filter(None, ("deleted" if options.deleted else "restored", options.reason)))
     with open_hub(options.hub) as hub:
         task = hub.only_task(options.task, repo=options.repo)
         stamp = replace(_stamp(options, Source.API), reason=reason)
-        done = set_deleted(hub, task, deleted=deleted, stamp=stamp)
-    state = "deleted" if deleted else f"there, and {task.status}"
+        done = set_deleted(hub, task, deleted=options.deleted, stamp=stamp)
+    state = "deleted" if options.deleted else f"there, and {task.status}"
     say(f"{task.task_id} is {state}" + ("" if done else " already"))
     return 0
 

@@ -295,15 +295,9 @@ def explain(options: Namespace) -> int:
     description="Put together what the shards of one run have written, and say what is missing, what ran "
     "twice and where a gate was decided differently. Exit status 1 if anything failed or is missing.",
 )
-def merge(options: Namespace) -> int:
+def merge_shards(options: Namespace) -> int:
     from pytest_dogfood.report.manifest import read_manifest
-    from pytest_dogfood.report.merge import (
-        ShardsDisagreeError,
-        in_words,
-        merge as merge_manifests,
-        to_json,
-        to_junit,
-    )
+    from pytest_dogfood.report.merge import ShardsDisagreeError, in_words, merge, to_json, to_junit
     from pytest_dogfood.session.durations import write_durations
     from pytest_dogfood.storage.files import write_for_others
 
@@ -316,7 +310,7 @@ def merge(options: Namespace) -> int:
     if len(manifests) < len(options.manifests):
         return USAGE
     try:
-        merged = merge_manifests(manifests)
+        merged = merge(manifests)
         if options.junit:
             write_for_others(Path(options.junit), to_junit(merged))
         if options.json:
