@@ -32,6 +32,7 @@ RETRIES = 3
 _CODE = "import"
 
 _Record: TypeAlias = tuple[int, Mapping[str, str | None]]
+"""What stands in a file about a task, at its line; a value is None if it is known to be unusable."""
 
 
 class ImportOutcome(StrEnum):
@@ -61,9 +62,18 @@ def parse_tasks(content: bytes, *, path: str) -> tuple[tuple[int, HubTask], ...]
     Raises HubUsageError with everything that is wrong with it.
     """
     findings = Findings(path)
+    records: Iterable[_Record] = ()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        findings.add(Place(line, 0), _CODE, f"not UTF-8: {error.reason}")
+    else:
+        is_json = path.casefold().endswith(".json") or text.lstrip()[:1] in {"[", "{"}
+        records = _json_records(text, findings) if is_json else _csv_records(text, findings)
     tasks: list[tuple[int, HubTask]] = []
     first: dict[tuple[str, ...], int] = {}
-    for line, values in _records(content, findings):
+    for line, values in records:
         task = _parse_task(line, values, findings)
         if task is None:
             continue
@@ -83,18 +93,6 @@ def parse_tasks(content: bytes, *, path: str) -> tuple[tuple[int, HubTask], ...]
         )
         raise HubUsageError("\n".join(("nothing was imported", *problems)))
     return tuple(tasks)
-
-
-def _records(content: bytes, findings: Findings) -> Iterator[_Record]:
-    """Yield what stands in a file about each task, at its line; a value is None if it is known to be unusable."""
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        findings.add(Place(line, 0), _CODE, f"not UTF-8: {error.reason}")
-        return
-    is_json = findings.path.casefold().endswith(".json") or text.lstrip()[:1] in {"[", "{"}
-    yield from _json_records(text, findings) if is_json else _csv_records(text, findings)
 
 
 def _json_records(text: str, findings: Findings) -> Iterator[_Record]:
