@@ -237,17 +237,13 @@ def _several_establishers(graph: CapabilityGraph) -> Iterator[Diagnostic]:
 
 def _starving_invalidations(graph: CapabilityGraph) -> Iterator[Diagnostic]:
     for journey in graph.journeys.values():
-        for token in journey.invalidates:
-            starved = [
-                other.id
-                for other in graph.journeys.values()
-                if token in graph.needed_by(other)
-                and other.id != journey.id
-                and other.id not in graph.prerequisites[journey.id]
-            ]
-            if starved and not graph.has_independent_provider(token):
+        before = {journey.id, *graph.prerequisites[journey.id]}
+        for token, place in journey.invalidates.items():
+            others = () if graph.has_independent_provider(token) else graph.journeys.values()
+            starved = [one.id for one in others if one.id not in before and token in graph.needed_by(one)]
+            if starved:
                 yield warning(
-                    journey.invalidates[token],
+                    place,
                     "invalidates-starves",
                     f"{journey.id!r} destroys {token!r} before {listed(starved)} can use it",
                     f"give {token!r} a 'provision:', or let what destroys it depend on what uses it",
@@ -262,7 +258,8 @@ def _fixtures_that_end_too_early(graph: CapabilityGraph) -> Iterator[Diagnostic]
         for token in graph.tokens:
             makers = [graph.journeys[one] for one in graph.establishing(token)]
             homes = {_home(maker, scope) for maker in makers if base in graph.required_by(maker)}
-            users = [one for one in graph.journeys.values() if homes and token in one.requires]
+            others = graph.journeys.values() if homes else ()
+            users = (one for one in others if token in one.requires)
             far = next((one for one in users if _home(one, scope) not in homes), None)
             if far is not None:
                 yield warning(
