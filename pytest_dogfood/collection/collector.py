@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Mapping
 
 import pytest
-from msgspec import Struct
 
 from pytest_dogfood.api import PROVIDES
 from pytest_dogfood.collection.project import Project
@@ -24,13 +21,6 @@ from pytest_dogfood.diagnostics import Diagnostic, Location
 from pytest_dogfood.journey import TOKEN_PATTERN, Dependence, Journey, JourneyId, Token
 
 
-class Node(Protocol):
-    """What we use of pytest's nodes, of which it exports no common base."""
-
-    @property
-    def nodeid(self) -> str: ...
-
-
 class JourneyFile(pytest.Module):
     """A journey file as a module with one function per journey, so that all that works on tests works on journeys.
 
@@ -39,9 +29,17 @@ class JourneyFile(pytest.Module):
     """
 
     def collect(self) -> list[pytest.Item | pytest.Collector]:
+        """Make the items, and let pytest find those of a matrix in what failed last, as it finds parametrised tests.
+
+        Since 9.2 pytest compares node ids in parts, and reads those of its cache from their text, where `[` begins the
+        parameters. It makes parts with parameters only for its own parametrisation, which a matrix is not: the one
+        private name that is set here. A test of private names notices if it changes.
+        """
         found = list(super().collect())
         for item in found:
-            _read_id_from_its_text(item)
+            node_id = getattr(item, "id", None)
+            if node_id is not None and "[" in item.name:
+                item._id = type(node_id).parse(item.nodeid)  # noqa: SLF001
         return found
 
     def _getobj(self) -> types.ModuleType:
@@ -50,21 +48,18 @@ class JourneyFile(pytest.Module):
         project = self.config.stash[PROJECT]()
         for journey in project.read(self.path).journeys:
             name = journey.nodeid.partition("::")[2]
-            marks = list(_marks_of(journey, project))
-            setattr(module, name, _function_for(journey, name, self.path, marks))
+            # pytest shows a function where its code says that it stands: where the journey stands in its file.
+            code = _stand_in.__code__.replace(
+                co_filename=str(self.path),
+                co_firstlineno=journey.location.line or 1,
+                co_name=name,
+                co_qualname=name,
+            )
+            function = types.FunctionType(code, {}, name)
+            marks = [mark.mark for mark in _marks_of(journey, project)]
+            function.__dict__.update(__test__=True, pytestmark=marks, journey=journey)
+            setattr(module, name, function)
         return module
-
-
-def _read_id_from_its_text(item: pytest.Item | pytest.Collector) -> None:
-    """Let pytest find an item of a matrix in what failed last, as it finds a parametrised test.
-
-    Since 9.2 pytest compares node ids in parts, and reads those of its cache from their text, where `[` begins the
-    parameters. It makes parts with parameters only for its own parametrisation, which a matrix is not: the one private
-    name that is set here. A test of private names notices if it changes.
-    """
-    node_id = getattr(item, "id", None)
-    if node_id is not None and "[" in item.name:
-        item._id = type(node_id).parse(item.nodeid)  # noqa: SLF001
 
 
 def _stand_in() -> None:
@@ -89,18 +84,6 @@ def _marks_of(journey: Journey, project: Project) -> Iterator[pytest.MarkDecorat
         yield pytest.mark.usefixtures(*journey.use)
 
 
-def _function_for(
-    journey: Journey, name: str, path: Path, marks: Iterable[pytest.MarkDecorator]
-) -> Callable[[], None]:
-    """Make the function that pytest collects; it claims to stand where the journey stands in its file."""
-    code = _stand_in.__code__.replace(
-        co_filename=str(path), co_firstlineno=journey.location.line or 1, co_name=name, co_qualname=name
-    )
-    function = types.FunctionType(code, {}, name)
-    function.__dict__.update(__test__=True, pytestmark=[mark.mark for mark in marks], journey=journey)
-    return function
-
-
 def journeys_of(
     items: Iterable[pytest.Item], project: Project, dependences: Mapping[JourneyId, Dependence]
 ) -> tuple[list[Diagnostic], list[Journey]]:
@@ -115,8 +98,15 @@ def journeys_of(
         journey: Journey | None
         if isinstance(item, pytest.Function) and isinstance(item.parent, JourneyFile):
             journey = item.obj.journey
-            if hasattr(item, "callspec"):
-                parametrised.setdefault(journey.id, _is_parametrised(journey, item))
+            if hasattr(item, "callspec") and journey.id not in parametrised:
+                message = f"would run as {item.name}: a fixture of it, or a plugin, parametrises it"
+                hint = "a journey is one item: let it do without that fixture or option; matrix: runs it once per value"
+                parametrised[journey.id] = Diagnostic(
+                    location=journey.location,
+                    code="parametrised-journey",
+                    message=f"journey {journey.id!r} {message}",
+                    hint=hint,
+                )
         else:
             journey = _test_as_journey(item, dependences.get(JourneyId(item.nodeid)), wrong)
             if journey is None:
@@ -125,15 +115,6 @@ def journeys_of(
             project.read_settings_above(item.path)
         item.stash[JOURNEY] = journey
     return [*wrong, *parametrised.values()], tests
-
-
-def _is_parametrised(journey: Journey, item: pytest.Item) -> Diagnostic:
-    return Diagnostic(
-        location=journey.location,
-        code="parametrised-journey",
-        message=f"journey {journey.id!r} would run as {item.name}: a fixture of it, or a plugin, parametrises it",
-        hint="a journey is one item: let it do without that fixture or option; matrix: runs it once per value",
-    )
 
 
 def place_of(item: pytest.Item) -> Location:
@@ -183,9 +164,12 @@ def _tokens(
     """Yield the tokens of an item's marks, each with the name of all that carry the same mark."""
     for name in names:
         for node, mark in item.iter_markers_with_node(name):
+            carriers = node.nodeid  # a class, a module, or a function with all its parametrised instances
+            if node is item and item.parent is not None:
+                carriers = f"{item.parent.nodeid}::{getattr(item, 'originalname', None) or item.name}"
             for argument in (*mark.args, *(f"{key}={value!r}" for key, value in mark.kwargs.items())):
                 if isinstance(argument, str) and TOKEN_PATTERN.fullmatch(argument.removesuffix(":*")):
-                    yield Token(argument), _carriers(item, node)
+                    yield Token(argument), carriers
                 else:
                     wrong.append(
                         Diagnostic(
@@ -197,33 +181,25 @@ def _tokens(
                     )
 
 
-def _carriers(item: pytest.Item, node: Node) -> str:
-    """Name what the mark stands on: a class, a module, or a function with all its parametrised instances."""
-    if node is item and item.parent is not None:
-        return f"{item.parent.nodeid}::{getattr(item, 'originalname', None) or item.name}"
-    return node.nodeid
+def fixture_providers(
+    config: pytest.Config, items: Iterable[pytest.Item]
+) -> tuple[dict[Token, str], dict[Token, str]]:
+    """Find the fixtures that `provides` has marked, in plugins, conftest files and test modules.
 
-
-class FixtureProvider(Struct, frozen=True):
-    """A fixture that provides a token: its name, and pytest's name of its scope, where that is known."""
-
-    name: str
-    scope: str
-
-
-def fixture_providers(config: pytest.Config, items: Iterable[pytest.Item]) -> dict[Token, FixtureProvider]:
-    """Find the fixtures that `provides` has marked, in plugins, conftest files and test modules."""
+    Return the name of each token's fixture, and pytest's name of its scope.
+    """
     parents = dict.fromkeys(item.parent for item in items if isinstance(item, pytest.Function))
     tests = [parent for parent in parents if not isinstance(parent, JourneyFile)]
     modules = dict.fromkeys(module for parent in tests if (module := getattr(parent, "module", None)))
     classes = dict.fromkeys(cls for parent in tests if (cls := getattr(parent, "cls", None)))
-    found: dict[Token, FixtureProvider] = {}
+    found: dict[Token, tuple[str, str]] = {}
     for holder in (*config.pluginmanager.get_plugins(), *modules, *classes):
         for name, value in list(getattr(holder, "__dict__", {}).items()):
             marked = getattr(value, "__dict__", {}).get(PROVIDES)
             for token, fixture in (marked or {}).items():
-                found[token] = FixtureProvider(fixture or name, scope_of_fixture(value))
-    return dict(sorted(found.items()))
+                found[token] = (fixture or name, scope_of_fixture(value))
+    tokens = sorted(found)
+    return {token: found[token][0] for token in tokens}, {token: found[token][1] for token in tokens}
 
 
 def scope_of_fixture(fixture: object) -> str:

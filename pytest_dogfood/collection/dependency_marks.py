@@ -1,36 +1,47 @@
-"""Reads dependency marks from items, keeps their file order, answers `depends`, and stands in for pytest-dependency."""
+"""Reads dependency marks, keeps tests in file order, answers `depends`, and stands in for pytest-dependency."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+import sys
+import types
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from inspect import unwrap
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_dogfood.api import depends
 from pytest_dogfood.collection.collector import JourneyFile, place_of
-from pytest_dogfood.collection.dependency_calls import RuntimeDependsScan
 from pytest_dogfood.collection.dependency_names import (
     DEFAULT_SCOPE,
+    FAR,
     SCOPES,
     MarkedTest,
     Names,
+    RuntimeDependsReach,
     dependences,
     why_unknown,
 )
 from pytest_dogfood.collection.exceptions import deferral, harness_failure
 from pytest_dogfood.diagnostics import Diagnostic, HarnessError, Severity, did_you_mean
-from pytest_dogfood.journey import Dependence, JourneyId, Obstacle
+from pytest_dogfood.journey import Dependence, JourneyId
 from pytest_dogfood.outcomes import Cause
 from pytest_dogfood.storage.journal import Journal
 
 ORIGINAL = "pytest_dependency"
 ITS_PLUGIN = "dependency"
 """The name under which pytest knows its plugin."""
+OFFERING = frozenset({"pytest_dogfood", ORIGINAL})
+"""Modules whose `depends` it is."""
+
+MARK = "dependency"
+KEYWORDS = ("name", "depends", "scope")
+NODES = {"package": pytest.Package, "module": pytest.Module, "class": pytest.Class}
 
 
 def stand_in(config: pytest.Config) -> None:
@@ -54,32 +65,24 @@ def set_aside(config: pytest.Config) -> bool:
     return False
 
 
-MARK = "dependency"
-KEYWORDS = ("name", "depends", "scope")
-NODES = {"package": pytest.Package, "module": pytest.Module, "class": pytest.Class}
-
-
-Answer = Callable[[pytest.FixtureRequest, tuple[str, ...], str], None]
-"""Raises what skips the running test unless the tests named in a scope have passed."""
-
-
 class DependencyMarks:
     """The plugin that knows what dependency marks mean in this run.
 
     Tests tied by marks tell one story, so they run as they are written where that is possible, even if others are
-    shuffled: what they share was never meant to be met in another order. Who sorts them later knows what for.
+    shuffled: what they share was never meant to be met in another order. What sorts them later knows what for.
     """
 
     def __init__(self, *, automark: bool, ignore_unknown: bool, instead_of_the_original: bool) -> None:
         self._automark = automark
-        self.ignore_unknown = ignore_unknown
-        self._callers = RuntimeDependsScan()
+        self._ignore_unknown = ignore_unknown
+        self._scan = RuntimeDependsScan()
         self._collected: list[pytest.Item] = []
         self._order: list[pytest.Item] = []
         self._original = instead_of_the_original
         self._tied: Mapping[JourneyId, Dependence] = {}
-        self.names = Names(())
-        self.answer: Answer | None = None
+        self._names = Names(())
+        self.answer: RuntimeDepends | None = None
+        """What `depends` asks, in a process that runs items."""
 
     @pytest.hookimpl
     def pytest_report_header(self) -> str:
@@ -104,7 +107,7 @@ class DependencyMarks:
 
     def put_in_file_order(self, items: list[pytest.Item]) -> None:
         """Let the tests that are tied to others change places among themselves."""
-        tied = dependences(Names(self._read(self._collected, [])), why_unknown)
+        tied = dependences(Names(self._read(self._collected, [])))
         items[:] = _rearranged(items, [item.nodeid for item in self._collected if item.nodeid in tied])
 
     def take_over_order(self, items: Sequence[pytest.Item]) -> None:
@@ -113,7 +116,7 @@ class DependencyMarks:
 
     def in_order(self, items: Sequence[pytest.Item]) -> list[pytest.Item]:
         """Return the items with those that are tied to others in the order that was noted; `resolve` comes first."""
-        return _rearranged(items, [test.id for test in self.names.tests if test.id in self._tied])
+        return _rearranged(items, [test.id for test in self._names.tests if test.id in self._tied])
 
     def resolve(
         self, collected: Sequence[pytest.Item], selected: Iterable[pytest.Item]
@@ -122,32 +125,46 @@ class DependencyMarks:
         wrong: list[Diagnostic] = []
         seen = dict.fromkeys(self._order)
         left_out = [item for item in collected if item not in seen]
-        self.names = Names(self._read([*left_out, *seen], wrong))
-        only = {JourneyId(item.nodeid) for item in selected} if self.ignore_unknown else None
-        found = self._tied = dependences(self.names, why_unknown, only=only)
-        obstacles = {nodeid: one.obstacle for nodeid, one in found.items() if one.obstacle is not None}
-        wrong += [
-            _hopeless(item, obstacle)
-            for item in collected
-            if (obstacle := obstacles.get(JourneyId(item.nodeid))) is not None
-        ]
-        return found, wrong
+        self._names = Names(self._read([*left_out, *seen], wrong))
+        only = {JourneyId(item.nodeid) for item in selected} if self._ignore_unknown else None
+        self._tied = dependences(self._names, only=only)
+        for item in collected:
+            dependence = self._tied.get(JourneyId(item.nodeid))
+            if dependence is not None and dependence.obstacle is not None:
+                obstacle = dependence.obstacle
+                wrong.append(
+                    Diagnostic(
+                        location=place_of(item),
+                        code=obstacle.code,
+                        message=f"{item.nodeid} will be skipped: {obstacle.who} {obstacle.why}",
+                        severity=Severity.WARNING,
+                    )
+                )
+        return self._tied, wrong
+
+    def answer_from(self, journal: Journal) -> None:
+        """Let `depends` go by what has ended in this run."""
+        self.answer = RuntimeDepends(self._names, journal, ignore_unknown=self._ignore_unknown)
 
     def _read(self, items: Iterable[pytest.Item], wrong: list[Diagnostic]) -> list[MarkedTest]:
-        return [self._read_one(item, wrong) for item in items if not isinstance(item.parent, JourneyFile)]
-
-    def _read_one(self, item: pytest.Item, wrong: list[Diagnostic]) -> MarkedTest:
-        mark = item.get_closest_marker(MARK)
-        homes = {scope: home for scope in SCOPES if (home := home_of(item, scope)) is not None}
-        said = _said(item, mark, homes, wrong) if mark is not None else {}
-        return MarkedTest(
-            id=JourneyId(item.nodeid),
-            homes=homes,
-            marked=mark is not None,
-            counts=mark is not None or self._automark,
-            asks=self._callers.asked_by(item),
-            **said,
-        )
+        tests: list[MarkedTest] = []
+        for item in items:
+            if isinstance(item.parent, JourneyFile):
+                continue
+            mark = item.get_closest_marker(MARK)
+            homes = {scope: home for scope in SCOPES if (home := home_of(item, scope)) is not None}
+            said = _said(item, mark, homes, wrong) if mark is not None else {}
+            tests.append(
+                MarkedTest(
+                    id=JourneyId(item.nodeid),
+                    homes=homes,
+                    marked=mark is not None,
+                    counts=mark is not None or self._automark,
+                    asks=self._scan.reach_of(item),
+                    **said,
+                )
+            )
+        return tests
 
 
 def _rearranged(items: Sequence[pytest.Item], order: Iterable[str]) -> list[pytest.Item]:
@@ -172,16 +189,12 @@ def _said(
     """Return what a mark says, with what is wrong with it added to `wrong`: then it depends on nothing."""
     name, scope = mark.kwargs.get("name"), mark.kwargs.get("scope", DEFAULT_SCOPE)
     depends_on = mark.kwargs.get("depends") or ()
-    for severity, message, hint in _mistakes(mark, depends_on, scope, homes):
-        wrong.append(
-            Diagnostic(
-                location=place_of(item),
-                code="bad-dependency-mark",
-                message=f"{item.nodeid}: {message}",
-                hint=hint,
-                severity=severity,
-            )
+    for severity, problem, hint in _mistakes(mark, depends_on, scope, homes):
+        message = f"{item.nodeid}: {problem}"
+        found = Diagnostic(
+            location=place_of(item), code="bad-dependency-mark", message=message, hint=hint, severity=severity
         )
+        wrong.append(found)
         if severity is Severity.ERROR:
             depends_on, scope = (), DEFAULT_SCOPE
     return {
@@ -189,15 +202,6 @@ def _said(
         "depends": tuple(map(str, depends_on)),
         "scope": scope,
     }
-
-
-def _hopeless(item: pytest.Item, obstacle: Obstacle) -> Diagnostic:
-    return Diagnostic(
-        location=place_of(item),
-        code=obstacle.code,
-        message=f"{item.nodeid} will be skipped: {obstacle.who} {obstacle.why}",
-        severity=Severity.WARNING,
-    )
 
 
 def _mistakes(
@@ -243,7 +247,7 @@ class _FileOrder:
 
 
 class _FinalOrder:
-    """The plugin that comes after all who sort tests for good, and before those that put some of them first."""
+    """The plugin that comes after all that sort tests for good, and before those that put some of them first."""
 
     def __init__(self, marks: DependencyMarks) -> None:
         self._marks = marks
@@ -265,13 +269,23 @@ class RuntimeDepends:
         self._places = {test.id: place for place, test in enumerate(names.tests)}
 
     def __call__(self, request: pytest.FixtureRequest, other: tuple[str, ...], scope: str) -> None:
-        """Raise what skips the running test unless each of the others has passed; ValueError for a bad scope."""
+        """Raise what skips the running test unless each of the others has passed; ValueError for a bad scope.
+
+        `request` may be that of a module's fixture.
+        """
         __tracebackhide__ = True
-        test = _asking(request, other, scope)
+        if scope not in SCOPES:
+            raise ValueError(f"{scope!r} is no scope: {did_you_mean(scope, SCOPES) or ', '.join(SCOPES)}")
+        home = home_of(request.node, scope)
+        if home is None:
+            raise ValueError(f"{request.node.nodeid} is in no {scope}, so it cannot depend on others of it")
+        running = JourneyId(os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" (")[0])
+        test = MarkedTest(id=running, homes={scope: home}, depends=other, scope=scope)
         for name in other:
             self._check(test, name)
 
     def _check(self, test: MarkedTest, name: str) -> None:
+        """Skip, as if tests ran in the order of their files; an error where in that order the other would have run."""
         __tracebackhide__ = True
         here = self._places.get(test.id, len(self._places))
         place = self._names.meant(name, test.scope, test.homes[test.scope], seen_from=here)
@@ -282,31 +296,97 @@ class RuntimeDepends:
             return
         meant = self._names.tests[place].id
         verdict = self._journal.verdict(meant)
-        if verdict is None:
-            self._refuse_what_has_not_run(meant, before=place < here)
-            return
-        cause = verdict.blocking_cause()
+        cause = None if verdict is None else verdict.blocking_cause()
         if cause is not None:
             raise deferral(cause)
-
-    def _refuse_what_has_not_run(self, meant: JourneyId, *, before: bool) -> None:
-        """Skip, as if tests ran in the order of their files; an error where in that order it would have run."""
-        __tracebackhide__ = True
-        if self._ignore_unknown:
-            return
-        why = "has not run by the time it is asked for"
-        remedy = "a mark, depends=[…], says so before the run, and then it comes first"
-        if before:
-            raise harness_failure(HarnessError(f"{meant} {why}: {remedy}"))
-        raise deferral(Cause(who=meant, why=f"{why}: {remedy}"))
+        if verdict is None and not self._ignore_unknown:
+            why = "has not run by the time it is asked for"
+            remedy = "a mark, depends=[…], says so before the run, and then it comes first"
+            if place < here:
+                raise harness_failure(HarnessError(f"{meant} {why}: {remedy}"))
+            raise deferral(Cause(who=meant, why=f"{why}: {remedy}"))
 
 
-def _asking(request: pytest.FixtureRequest, other: tuple[str, ...], scope: str) -> MarkedTest:
-    """Return the running test as one that depends on the others; `request` may be that of a module's fixture."""
-    if scope not in SCOPES:
-        raise ValueError(f"{scope!r} is no scope: {did_you_mean(scope, SCOPES) or ', '.join(SCOPES)}")
-    home = home_of(request.node, scope)
-    if home is None:
-        raise ValueError(f"{request.node.nodeid} is in no {scope}, so it cannot depend on others of it")
-    running = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" (")[0]
-    return MarkedTest(id=JourneyId(running), homes={scope: home}, depends=other, scope=scope)
+class RuntimeDependsScan:
+    """Tells, once collection is over, which tests may call `depends` while they run.
+
+    Nothing can know, so it goes by what is in reach of them. A module has `depends` at hand if it, or what it imports
+    from, names it: at its top, or only inside a test or a fixture.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, RuntimeDependsReach] = {}
+        self._plugins: list[types.ModuleType] | None = None
+
+    def reach_of(self, item: pytest.Item) -> RuntimeDependsReach:
+        """Say what a test, or a fixture of it, may ask for: it has to have `request`, and also `depends`."""
+        if "request" not in getattr(item, "fixturenames", ()):
+            return RuntimeDependsReach.NOTHING
+        if self._plugins is None:
+            plugins = item.config.pluginmanager.get_plugins()
+            modules = [one for one in plugins if isinstance(one, types.ModuleType)]
+            self._plugins = [one for one in modules if not _offers(one.__name__) and self._reach_in(one)]
+        around = [plugin for plugin in self._plugins if _is_for(plugin, item)]
+        own = getattr(item, "module", None)
+        modules = [own, *around] if isinstance(own, types.ModuleType) else around
+        return max(map(self._reach_in, modules), default=RuntimeDependsReach.NOTHING)
+
+    def _reach_in(self, module: types.ModuleType) -> RuntimeDependsReach:
+        if module.__name__ not in self._known:
+            # It has its classes, functions and fixtures from others, bases and helpers among them.
+            names = dict.fromkeys(map(_origin, list(vars(module).values())))
+            origins = [sys.modules.get(name) for name in names if not _offers(name)]
+            involved = dict.fromkeys([module, *(one for one in origins if one is not None)])
+            codes = [code for one in involved for code in _code_of(one)]
+            reach = RuntimeDependsReach.NOTHING
+            if any(map(_names_it, involved)) or any(map(_imports_it, codes)):
+                far = any(constant in FAR for code in codes for constant in code.co_consts)
+                reach = RuntimeDependsReach.EVERYTHING if far else RuntimeDependsReach.ITS_MODULE
+            self._known[module.__name__] = reach
+        return self._known[module.__name__]
+
+
+def _is_for(plugin: types.ModuleType, item: pytest.Item) -> bool:
+    """Return whether a plugin's fixtures can be seen by an item: those of a conftest file only below it."""
+    path = Path(plugin.__file__ or "")
+    return path.name != "conftest.py" or path.parent in item.path.parents
+
+
+def _offers(module: str) -> bool:
+    return module.partition(".")[0] in OFFERING
+
+
+def _origin(value: object) -> str:
+    if isinstance(value, types.ModuleType):
+        return value.__name__
+    if isinstance(value, type | types.FunctionType):
+        return value.__module__
+    return str(getattr(value, "__dict__", {}).get("__module__", ""))  # a fixture has it of its function
+
+
+def _names_it(module: types.ModuleType) -> bool:
+    return any(
+        value is depends or (isinstance(value, types.ModuleType) and value.__name__ in OFFERING)
+        for value in list(vars(module).values())
+    )
+
+
+def _code_of(module: types.ModuleType) -> Iterator[types.CodeType]:
+    """Yield the code of a module's own functions, methods and fixtures, and of the functions within them."""
+    waiting: list[object] = []
+    for value in list(vars(module).values()):
+        if _origin(value) == module.__name__:
+            members = list(vars(value).values()) if isinstance(value, type) else [value]
+            functions = [unwrap(member) if callable(member) else member for member in members]
+            waiting += [getattr(function, "__code__", None) for function in functions]
+    while waiting:
+        code = waiting.pop()
+        if isinstance(code, types.CodeType):
+            yield code
+            waiting += code.co_consts
+
+
+def _imports_it(code: types.CodeType) -> bool:
+    """Return whether a function imports a module that has `depends`, by a statement or by its name as text."""
+    texts = [constant for constant in code.co_consts if isinstance(constant, str)]
+    return not OFFERING.isdisjoint((*code.co_names, *texts))

@@ -8,11 +8,11 @@ name before the one that depends, which is the one that has had the last word wh
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from enum import IntEnum
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from pytest_dogfood.journey import Dependence, JourneyId, Obstacle, Token
 
@@ -28,13 +28,13 @@ FAR = ("session", "package")
 class RuntimeDependsReach(IntEnum):
     """Whether a test may name further tests while it runs, and how far away those may be."""
 
-    NOBODY = 0
+    NOTHING = 0
     ITS_MODULE = 1
-    ANYBODY = 2
+    EVERYTHING = 2
 
 
 class MarkedTest(Struct, frozen=True, kw_only=True):
-    """A collected test as its dependency mark shows it. Without a mark it has no say, but may be what somebody meant.
+    """A collected test as its dependency mark shows it. Without a mark it has no say, but another may mean it.
 
     `homes` names, per scope, what the test is part of. `counts` says whether others may depend on it.
     """
@@ -46,7 +46,7 @@ class MarkedTest(Struct, frozen=True, kw_only=True):
     scope: str = DEFAULT_SCOPE
     marked: bool = False
     counts: bool = False
-    asks: RuntimeDependsReach = RuntimeDependsReach.NOBODY
+    asks: RuntimeDependsReach = RuntimeDependsReach.NOTHING
 
     def name_in(self, scope: str) -> str:
         return self.name or self.automatic_name(scope)
@@ -73,65 +73,51 @@ class Names:
         return before[-1] if before else next(iter([*after, *places]), None)
 
 
-WhyUnknown = Callable[[Names, MarkedTest, str], Obstacle]
-"""Says why a name in a test's mark means nothing."""
-
-
-class _Ties(Struct):
-    """Per test, by place: whom it needs, what is in its way, whom it follows."""
-
-    needs: dict[int, list[int]] = field(default_factory=dict)
-    obstacles: dict[int, Obstacle] = field(default_factory=dict)
-    follows: dict[int, tuple[int, ...]] = field(default_factory=dict)
-
-    def tied(self) -> set[int]:
-        """Return the places of all that have to do with another test."""
-        pairs = [*self.needs.items(), *self.follows.items()]
-        return {one for place, others in pairs for one in (place, *others) if others} | self.obstacles.keys()
-
-
-def dependences(
-    names: Names, why_unknown: WhyUnknown, *, only: Collection[JourneyId] | None = None
-) -> dict[JourneyId, Dependence]:
+def dependences(names: Names, *, only: Collection[JourneyId] | None = None) -> dict[JourneyId, Dependence]:
     """Return what the marks mean for the graph, in the order of the tests, without those that stand alone.
 
-    A name that nobody has is an obstacle. If `only` is given, such names are ignored, and so are names of tests
+    A name that no test has is an obstacle. If `only` is given, such names are ignored, and so are names of tests
     that are not among `only`.
     """
     tests = names.tests
-    ties = _ties(names, why_unknown, only)
-    tied = ties.tied()
+    needs, obstacles = _needs(names, only)
+    follows = _follows(tests)
+    pairs = (*needs.items(), *follows.items())
+    tied = {one for place, others in pairs for one in (place, *others) if others} | obstacles.keys()
     tokens = _tokens_of(tests)
     return {
         test.id: Dependence(
             establishes=tokens[test.id] if test.counts else None,
-            requires=tuple(tokens[tests[other].id] for other in ties.needs[place]),
-            follows=tuple(tests[other].id for other in ties.follows.get(place, ())),
-            obstacle=ties.obstacles.get(place),
+            requires=tuple(tokens[tests[other].id] for other in needs[place]),
+            follows=tuple(tests[other].id for other in follows.get(place, ())),
+            obstacle=obstacles.get(place),
         )
         for place, test in enumerate(tests)
         if test.marked or place in tied
     }
 
 
-def _ties(names: Names, why_unknown: WhyUnknown, only: Collection[JourneyId] | None) -> _Ties:
-    ties = _Ties(follows=_follows(names.tests))
+def _needs(
+    names: Names, only: Collection[JourneyId] | None
+) -> tuple[dict[int, list[int]], dict[int, Obstacle]]:
+    """Return, per test, which others it needs, and what is in its way: then it needs none."""
+    needs: dict[int, list[int]] = {}
+    obstacles: dict[int, Obstacle] = {}
     for place, test in enumerate(names.tests):
-        ties.needs[place] = []
+        needs[place] = []
         for name in test.depends:
             other = names.meant(name, test.scope, test.homes[test.scope], seen_from=place)
             if only is not None and (other is None or names.tests[other].id not in only):
                 continue
             if other is None:
-                ties.obstacles.setdefault(place, why_unknown(names, test, name))
+                obstacles.setdefault(place, why_unknown(names, test, name))
             else:
-                ties.needs[place].append(other)
-    for place, circle in _circles(ties.needs).items():
+                needs[place].append(other)
+    for place, circle in _circles(needs).items():
         way = " -> ".join(names.tests[one].id for one in circle)
         each = "waits for itself" if len(circle) == 2 else "wait for each other"
-        ties.obstacles[place] = Obstacle(code="dependency-cycle", who=way, why=each)
-    ties.needs |= {place: [] for place in ties.obstacles}
-    return ties
+        obstacles[place] = Obstacle(code="dependency-cycle", who=way, why=each)
+    return needs | {place: [] for place in obstacles}, obstacles
 
 
 def _tokens_of(tests: Iterable[MarkedTest]) -> dict[JourneyId, Token]:
@@ -150,14 +136,14 @@ def _tokens_of(tests: Iterable[MarkedTest]) -> dict[JourneyId, Token]:
 
 
 def _follows(tests: Iterable[MarkedTest]) -> dict[int, tuple[int, ...]]:
-    """Let each test that may ask come after those before it whom it may mean, by way of the one that asked last."""
+    """Let each test that may ask come after those before it that it may mean, by way of the one that asked last."""
     everywhere: list[int] = []
     nearby: dict[str, list[int]] = defaultdict(list)
     found: dict[int, tuple[int, ...]] = {}
     for place, test in enumerate(tests):
         here = nearby[test.homes.get("module", "")]
         if test.asks:
-            met = everywhere if test.asks is RuntimeDependsReach.ANYBODY else here
+            met = everywhere if test.asks is RuntimeDependsReach.EVERYTHING else here
             found[place] = tuple(met)
             met.clear()
         if test.asks or test.counts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -11,7 +11,6 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from pytest_dogfood.collection.collector import fixture_providers, journeys_of
-from pytest_dogfood.collection.project import Project
 from pytest_dogfood.collection.stash import DEPENDENCY_MARKS, JOURNEY, PROJECT, SETTINGS
 from pytest_dogfood.diagnostics import (
     Diagnostic,
@@ -22,7 +21,7 @@ from pytest_dogfood.diagnostics import (
 )
 from pytest_dogfood.execution.output import is_full
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import Journey, JourneyId
+from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.scheduling.plan import (
     Expected,
     Plan,
@@ -44,14 +43,15 @@ class Durations(Struct, frozen=True, kw_only=True):
 
 
 class WorkerSelection(Struct, frozen=True, kw_only=True):
+    """What a worker tells the process that leads: its plan, or what forbids a run.
+
+    `empty_shard` says that all items belong to other shards. `expected` is what all shards together are to run.
+    """
+
     plan: Plan
     diagnostics: tuple[Diagnostic, ...] = ()
     empty_shard: bool = False
     expected: Expected | None = None
-
-
-def write_worker_selection(file: Path, published: WorkerSelection) -> None:
-    write_whole(file, msgspec.json.encode(published))
 
 
 def read_worker_selection(directory: Path) -> WorkerSelection:
@@ -72,18 +72,19 @@ def read_worker_selection(directory: Path) -> WorkerSelection:
 
 
 class Selection(Struct, frozen=True, kw_only=True):
-    """What this run is about: the graph of the project, the items in order, their plan, and what is wrong."""
+    """What this run is about: the graph of the project, the items in order, their plan, and what is wrong.
+
+    If there are shards, `elsewhere` are the items of the others, `gates_elsewhere` what stands before each of the
+    journeys among them, and `expected` what all shards together are to run.
+    """
 
     graph: CapabilityGraph
     items: tuple[pytest.Item, ...]
     plan: Plan
     findings: tuple[Diagnostic, ...] = ()
     elsewhere: tuple[pytest.Item, ...] = ()
-    """Items that belong to other shards."""
     gates_elsewhere: Mapping[JourneyId, tuple[JourneyId, ...]] = field(default_factory=dict)
-    """What stands before each of the journeys among them."""
     expected: Expected | None = None
-    """What all shards together are to run, if there are shards."""
 
     @property
     def diagnostics(self) -> tuple[Diagnostic, ...]:
@@ -100,140 +101,6 @@ class Selection(Struct, frozen=True, kw_only=True):
         )
 
 
-class _Part(Struct, frozen=True, kw_only=True):
-    """What of the selection is run here, and what other shards run; without shards all of it is here."""
-
-    here: Sequence[pytest.Item]
-    elsewhere: Sequence[pytest.Item] = ()
-    expected: Expected | None = None
-
-
-def select(
-    config: pytest.Config,
-    project: Project,
-    *,
-    collected: Sequence[pytest.Item],
-    selected: Sequence[pytest.Item],
-    shard: Shard | None = None,
-    seen: Mapping[str, float] | None = None,
-    committed: Mapping[str, float] | None = None,
-    dist: str = "",
-) -> Selection:
-    """Decide which items run and in which order.
-
-    `collected` is everything that was found, `selected` what -k, -m and others have left of it. Other items keep
-    their places; those of the graph change places among themselves. `seen` and `committed` are durations in
-    seconds by node id; shards go by what is committed alone, which is the same on every machine. With `dist`
-    loadfile or loadscope the items of a file or scope stay in its order as far as the graph allows.
-    """
-    marks = config.stash.get(DEPENDENCY_MARKS, None)
-    dependences, misread = marks.resolve(collected, selected) if marks is not None else ({}, [])
-    wrong, tests = journeys_of(collected, project, dependences)
-    if shard is not None or (project.is_named_in_part and any(map(_may_ask, collected))):
-        project.read_whole()  # what is asked for while a test runs may be established anywhere
-    fixtures = fixture_providers(config, collected)
-    graph = project.graph(
-        tests,
-        {token: fixture.name for token, fixture in fixtures.items()},
-        {token: fixture.scope for token, fixture in fixtures.items()},
-    )
-    findings = in_order_of_place([*misread, *wrong, *project.diagnose(graph)])
-    if errors_among(findings):
-        return Selection(graph=graph, items=tuple(selected), plan=Plan(), findings=findings)
-    part = (
-        _Part(here=selected)
-        if shard is None
-        else _part_of(shard, graph, collected, selected, committed or {})
-    )
-    wanted = set(prerequisites_to_run(graph, _ids(part.here), elsewhere=_ids(part.elsewhere)))
-    brought_back = [
-        item for item in collected if item.stash.get(JOURNEY, None) and _journey(item).id in wanted
-    ]
-    here = [*part.here, *brought_back]
-    here = marks.in_order(here) if marks is not None else here
-    plan = make_plan(
-        graph,
-        tuple(dict.fromkeys(_ids(here))),
-        gates=_ids(selected),
-        prerequisites=wanted,
-        durations=weights(graph.journeys.values(), seen=seen or {}, committed=committed or {}),
-    )
-    plan = replace(plan, asks_at_run_time=any(map(_may_ask, here)))
-    run_here = set(here)
-    elsewhere = [item for item in part.elsewhere if item not in run_here]
-    gates = gates_by_tier(graph, _ids(selected) if elsewhere else ())
-    return Selection(
-        graph=graph,
-        items=tuple(_in_order(here, plan, dist)),
-        plan=plan,
-        elsewhere=tuple(elsewhere),
-        gates_elsewhere={one: gates[graph.journeys[one].tier] for one in _ids(elsewhere)},
-        findings=findings,
-        expected=part.expected,
-    )
-
-
-def _part_of(
-    shard: Shard,
-    graph: CapabilityGraph,
-    collected: Sequence[pytest.Item],
-    selected: Sequence[pytest.Item],
-    committed: Mapping[str, float],
-) -> _Part:
-    """Divide the whole project, and only then the selection, so that every selection is divided alike."""
-    from pytest_dogfood.scheduling.shards import divide, file_of, fingerprint  # most runs have no shards
-
-    division = divide(
-        graph,
-        [item.nodeid for item in collected if item.stash.get(JOURNEY, None) is None],
-        shard.total,
-        seconds=weights(graph.journeys.values(), seen={}, committed=committed),
-        committed=committed,
-    )
-    shards = [
-        (
-            item,
-            division.chains[graph.chains[_journey(item).id]]
-            if JOURNEY in item.stash
-            else division.files[file_of(item.nodeid)],
-        )
-        for item in selected
-    ]
-    return _Part(
-        here=[item for item, number in shards if number == shard.index],
-        elsewhere=[item for item, number in shards if number != shard.index],
-        expected=Expected(
-            graph=fingerprint(graph),
-            shards={item.nodeid: number for item, number in shards},
-            journeys={item.nodeid: _journey(item).id for item in selected if JOURNEY in item.stash},
-        ),
-    )
-
-
-def _journey(item: pytest.Item) -> Journey:
-    return item.stash[JOURNEY]
-
-
-def _may_ask(item: pytest.Item) -> bool:
-    """Return whether an item of the graph may ask for tokens while it runs, be it by way of `request`."""
-    if item.stash.get(JOURNEY, None) is None or not _journey(item).python:
-        return False
-    return not {"capabilities", "request"}.isdisjoint(getattr(item, "fixturenames", ()))
-
-
-def _ids(items: Sequence[pytest.Item]) -> list[JourneyId]:
-    return [journey.id for item in items if (journey := item.stash.get(JOURNEY, None)) is not None]
-
-
-def _in_order(items: Sequence[pytest.Item], plan: Plan, dist: str) -> list[pytest.Item]:
-    if dist in GROUPING and plan.journeys:
-        return [items[place] for place in in_group_order([item.nodeid for item in items], plan, dist)]
-    position = {planned.id: number for number, planned in enumerate(plan.journeys)}
-    ours = [item for item in items if item.stash.get(JOURNEY, None) is not None]
-    ordered = iter(sorted(ours, key=lambda item: position[_journey(item).id]))
-    return [next(ordered) if item.stash.get(JOURNEY, None) is not None else item for item in items]
-
-
 def select_here(
     config: pytest.Config,
     collected: Sequence[pytest.Item],
@@ -243,42 +110,127 @@ def select_here(
 ) -> Selection:
     """Put what runs into `items`, and tell the controller of it if there is a file for that."""
     settings = config.stash[SETTINGS]
-    selection = _selection(config, collected, items, settings.shard, durations)
+    selection = _select(config, collected, items, settings.shard, durations)
     items[:] = selection.items
     if selection.elsewhere:
         config.hook.pytest_deselected(items=list(selection.elsewhere))
     if published is not None:
-        write_worker_selection(published, selection.published())
+        write_whole(published, msgspec.json.encode(selection.published()))
     elif selection.diagnostics and not settings.check:
         raise pytest.UsageError(f"\n{InvalidProjectError(selection.diagnostics)}")
     return selection
 
 
 def put_in_order(
-    config: pytest.Config,
-    collected: Sequence[pytest.Item],
-    items: list[pytest.Item],
-    durations: Durations,
+    config: pytest.Config, collected: Sequence[pytest.Item], items: list[pytest.Item], durations: Durations
 ) -> None:
     """Put items into the order in which they would run if all of them did; a project with mistakes is left as it is."""
     given = set(items)
-    items[:] = [item for item in _selection(config, collected, items, None, durations).items if item in given]
+    items[:] = [item for item in _select(config, collected, items, None, durations).items if item in given]
 
 
-def _selection(
+def _select(
     config: pytest.Config,
     collected: Sequence[pytest.Item],
-    items: Sequence[pytest.Item],
+    selected: Sequence[pytest.Item],
     shard: Shard | None,
     durations: Durations,
 ) -> Selection:
-    return select(
-        config,
-        config.stash[PROJECT](),
-        collected=collected,
-        selected=items,
-        shard=shard,
-        seen=durations.seen,
-        committed=durations.committed,
-        dist=getattr(config, "workerinput", {}).get("dogfood_dist", ""),
+    """Decide which items run and in which order.
+
+    `collected` is everything that was found, `selected` what -k, -m and others have left of it. Other items keep
+    their places; those of the graph change places among themselves. Shards go by committed durations alone, which are
+    the same on every machine.
+    """
+    project = config.stash[PROJECT]()
+    marks = config.stash.get(DEPENDENCY_MARKS, None)
+    dependences, misread = marks.resolve(collected, selected) if marks is not None else ({}, [])
+    wrong, tests = journeys_of(collected, project, dependences)
+    if shard is not None or (project.is_named_in_part and any(map(_may_ask, collected))):
+        project.read_whole()  # what is asked for while a test runs may be established anywhere
+    graph = project.graph(tests, *fixture_providers(config, collected))
+    findings = in_order_of_place([*misread, *wrong, *project.diagnose(graph)])
+    if errors_among(findings):
+        return Selection(graph=graph, items=tuple(selected), plan=Plan(), findings=findings)
+    own, others, expected = list(selected), [], None
+    if shard is not None:
+        own, others, expected = _divided(selected, shard, collected, graph, durations.committed)
+    wanted = set(prerequisites_to_run(graph, _ids(own), elsewhere=_ids(others)))
+    here = [*own, *(item for item in collected if JOURNEY in item.stash and item.stash[JOURNEY].id in wanted)]
+    here = marks.in_order(here) if marks is not None else here
+    plan = make_plan(
+        graph,
+        tuple(dict.fromkeys(_ids(here))),
+        gates=_ids(selected),
+        prerequisites=wanted,
+        durations=weights(graph.journeys.values(), seen=durations.seen, committed=durations.committed),
     )
+    plan = replace(plan, asks_at_run_time=any(map(_may_ask, here)))
+    run_here = set(here)
+    elsewhere = tuple(item for item in others if item not in run_here)
+    gates = gates_by_tier(graph, _ids(selected) if elsewhere else ())
+    return Selection(
+        graph=graph,
+        items=tuple(_in_order(here, plan, getattr(config, "workerinput", {}).get("dogfood_dist", ""))),
+        plan=plan,
+        elsewhere=elsewhere,
+        gates_elsewhere={one: gates[graph.journeys[one].tier] for one in _ids(elsewhere)},
+        findings=findings,
+        expected=expected,
+    )
+
+
+def _divided(
+    selected: Sequence[pytest.Item],
+    shard: Shard,
+    collected: Sequence[pytest.Item],
+    graph: CapabilityGraph,
+    committed: Mapping[str, float],
+) -> tuple[list[pytest.Item], list[pytest.Item], Expected]:
+    """Divide the whole project, and only then the selection, so that every selection is divided alike.
+
+    Return the items of this shard, those of the others, and what all shards together are to run.
+    """
+    from pytest_dogfood.scheduling.shards import divide, file_of, fingerprint  # most runs have no shards
+
+    division = divide(
+        graph,
+        [item.nodeid for item in collected if JOURNEY not in item.stash],
+        shard.total,
+        seconds=weights(graph.journeys.values(), seen={}, committed=committed),
+        committed=committed,
+    )
+    numbers = {
+        item: division.chains[graph.chains[item.stash[JOURNEY].id]]
+        if JOURNEY in item.stash
+        else division.files[file_of(item.nodeid)]
+        for item in selected
+    }
+    expected = Expected(
+        graph=fingerprint(graph),
+        shards={item.nodeid: number for item, number in numbers.items()},
+        journeys={item.nodeid: item.stash[JOURNEY].id for item in selected if JOURNEY in item.stash},
+    )
+    own = [item for item in selected if numbers[item] == shard.index]
+    return own, [item for item in selected if numbers[item] != shard.index], expected
+
+
+def _may_ask(item: pytest.Item) -> bool:
+    """Return whether an item of the graph may ask for tokens while it runs, be it by way of `request`."""
+    if JOURNEY not in item.stash or not item.stash[JOURNEY].python:
+        return False
+    return not {"capabilities", "request"}.isdisjoint(getattr(item, "fixturenames", ()))
+
+
+def _ids(items: Iterable[pytest.Item]) -> list[JourneyId]:
+    return [item.stash[JOURNEY].id for item in items if JOURNEY in item.stash]
+
+
+def _in_order(items: Sequence[pytest.Item], plan: Plan, dist: str) -> list[pytest.Item]:
+    """Let the items of the graph change places; with loadfile or loadscope those of a file or scope stay together."""
+    if dist in GROUPING and plan.journeys:
+        return [items[place] for place in in_group_order([item.nodeid for item in items], plan, dist)]
+    position = {planned.id: number for number, planned in enumerate(plan.journeys)}
+    ours = (item for item in items if JOURNEY in item.stash)
+    ordered = iter(sorted(ours, key=lambda item: position[item.stash[JOURNEY].id]))
+    return [next(ordered) if JOURNEY in item.stash else item for item in items]

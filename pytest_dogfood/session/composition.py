@@ -183,7 +183,5 @@ def assemble(
     provisioner = Provisioner(presence, journal, selection.gates_elsewhere)
     marks = config.stash.get(DEPENDENCY_MARKS, None)
     if marks is not None:
-        from pytest_dogfood.collection.dependency_marks import RuntimeDepends
-
-        marks.answer = RuntimeDepends(marks.names, journal, ignore_unknown=marks.ignore_unknown)
+        marks.answer_from(journal)
     return ItemHooks(selection, provisioner, release)

@@ -10,7 +10,6 @@ from pytest_dogfood.collection.dependency_names import (
     Names,
     RuntimeDependsReach,
     dependences,
-    why_unknown,
 )
 from pytest_dogfood.journey import Dependence, JourneyId, base_of, means_every_instance
 
@@ -21,7 +20,7 @@ def marked(
     name: str | None = None,
     scope: str = "module",
     counts: bool = True,
-    asks: RuntimeDependsReach = RuntimeDependsReach.NOBODY,
+    asks: RuntimeDependsReach = RuntimeDependsReach.NOTHING,
 ) -> MarkedTest:
     file, first, *rest = nodeid.split("::")
     homes = {"session": "", "module": file}
@@ -40,7 +39,7 @@ def marked(
 
 
 def resolved(*tests: MarkedTest) -> dict[JourneyId, Dependence]:
-    return dependences(Names(tests), why_unknown)
+    return dependences(Names(tests))
 
 
 def required_by_last(*tests: MarkedTest) -> tuple[str, ...]:
@@ -120,7 +119,7 @@ def test_who_may_ask_comes_after_those_it_may_mean_each_said_once() -> None:
         marked("b.py::test_4"),
         marked("a.py::test_5"),
         marked("a.py::test_6", asks=RuntimeDependsReach.ITS_MODULE),
-        marked("b.py::test_7", asks=RuntimeDependsReach.ANYBODY, counts=False),
+        marked("b.py::test_7", asks=RuntimeDependsReach.EVERYTHING, counts=False),
     ]
     found = {mark[-1]: [other[-1] for other in one.follows] for mark, one in resolved(*tests).items()}
     assert found == {
