@@ -1,18 +1,264 @@
-"""Lets pytest collect files that you did not name, because the run needs what their items establish."""
+"""The files that a run collects although you did not name them: they establish what the named ones require."""
 
 from __future__ import annotations
 
+import ast
 import os
-from collections.abc import Generator, Iterator, Sequence
+import re
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+from msgspec import Struct
 
-from pytest_dogfood.collection.discovery import is_below
+from pytest_dogfood.collection.discovery import files_below, is_below
 from pytest_dogfood.collection.exceptions import OUTCOMES
-from pytest_dogfood.collection.needed_files import marks_in, may_establish
+from pytest_dogfood.collection.project import Project
 from pytest_dogfood.collection.stash import ADDED, PROJECT
-from pytest_dogfood.journey import Token
+from pytest_dogfood.graph import CapabilityGraph
+from pytest_dogfood.journey import TOKEN_PATTERN, JourneyId, Scope, Token, base_of, means_every_instance
+
+ESTABLISHING = frozenset({"establishes", "dogfood_establishes", "provides"})
+REQUIRING = frozenset({"requires", "dogfood_requires"})
+_QUOTED = re.compile(r"""["']([a-z0-9][^"'\s]*)["']""")
+
+
+class SourceMarks(Struct, frozen=True, kw_only=True):
+    """The tokens that the marks of a file name, and all that it names in any way.
+
+    `establishes_more` and `requires_more` say that some mark names a token in a way that only an import would show.
+    """
+
+    establishes: frozenset[Token] = frozenset()
+    requires: frozenset[Token] = frozenset()
+    mentions: frozenset[Token] = frozenset()
+    establishes_more: bool = False
+    requires_more: bool = False
+
+    def may_establish(self, token: Token) -> bool:
+        """Return whether a test or fixture of the file may establish a token, or one of the instances that it means."""
+        if self.establishes_more or token in self.establishes:
+            return True
+        return means_every_instance(token) and base_of(token) in map(base_of, self.establishes)
+
+
+def read_marks(text: str) -> SourceMarks:
+    """Read the marks of a file. Of one that is no Python, each token that it mentions may be established."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        mentioned = _tokens(_QUOTED.findall(text))
+        return SourceMarks(establishes=mentioned, mentions=mentioned)
+    nodes = list(ast.walk(tree))
+    names = _NamesInSource(nodes)
+    establishes, establishes_more = names.tokens_of(ESTABLISHING)
+    requires, requires_more = names.tokens_of(REQUIRING)
+    return SourceMarks(
+        establishes=establishes,
+        requires=requires,
+        mentions=_tokens(_text_of(node) for node in nodes),
+        establishes_more=establishes_more,
+        requires_more=requires_more,
+    )
+
+
+class _NamesInSource:
+    """What the names in a file stand for, as far as its text shows."""
+
+    def __init__(self, nodes: Collection[ast.AST]) -> None:
+        self._calls = [node for node in nodes if isinstance(node, ast.Call)]
+        self._loose = [node for node in nodes if isinstance(node, ast.Attribute) and _is_mark(node)]
+        self._constants: dict[str, tuple[str, ...] | None] = {}
+        self._aliases: dict[str, str] = {}
+        for node in nodes:
+            if isinstance(node, ast.ImportFrom):
+                self._aliases.update({one.asname: one.name for one in node.names if one.asname})
+            elif isinstance(node, ast.Assign) and len(node.targets) == 1:
+                target = node.targets[0]
+                if isinstance(target, ast.Name):
+                    self._note(target.id, node.value)
+
+    def _note(self, name: str, value: ast.expr) -> None:
+        texts = _texts_in(value)
+        if texts is not None:
+            same = self._constants.setdefault(name, texts) == texts
+            self._constants[name] = texts if same else None  # which one counts only an import shows
+        elif isinstance(value, ast.Attribute) and _is_mark(value):
+            self._aliases[name] = value.attr
+            self._loose.remove(value)
+
+    def tokens_of(self, words: frozenset[str]) -> tuple[frozenset[Token], bool]:
+        """Return the tokens that calls of these words name, and whether some call or alias may name others."""
+        called = [call for call in self._calls if self._name_of(call.func) in words]
+        functions = [call.func for call in called]
+        texts = [self._texts(argument) for call in called for argument in call.args]
+        unclear = None in texts or any(mark.attr in words and mark not in functions for mark in self._loose)
+        return _tokens(text for some in texts if some is not None for text in some), unclear
+
+    def _name_of(self, function: ast.expr) -> str:
+        if isinstance(function, ast.Attribute):
+            return function.attr
+        return self._aliases.get(function.id, function.id) if isinstance(function, ast.Name) else ""
+
+    def _texts(self, argument: ast.expr) -> tuple[str, ...] | None:
+        value = argument.value if isinstance(argument, ast.Starred) else argument
+        return self._constants.get(value.id) if isinstance(value, ast.Name) else _texts_in(value)
+
+
+def _is_mark(node: ast.Attribute) -> bool:
+    """Return whether an attribute is one of pytest's marks: `pytest.mark.requires`, or `mark.requires`."""
+    holder = node.value
+    return getattr(holder, "attr", getattr(holder, "id", "")) == "mark"
+
+
+def _texts_in(value: ast.expr) -> tuple[str, ...] | None:
+    """Return the texts of a literal, one or a list of them; None for anything else."""
+    parts = value.elts if isinstance(value, ast.Tuple | ast.List | ast.Set) else [value]
+    texts = tuple(text for part in parts if (text := _text_of(part)) is not None)
+    return texts if len(texts) == len(parts) else None
+
+
+def _text_of(node: ast.AST) -> str | None:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+
+
+def _tokens(texts: Iterable[str | None]) -> frozenset[Token]:
+    return frozenset(
+        Token(text) for text in texts if text is not None and TOKEN_PATTERN.fullmatch(text.removesuffix(":*"))
+    )
+
+
+_PROVIDES = re.compile(rb"\bprovides\s*\(|import[^\n]*\bprovides\b")
+"""The word stands in many texts that have nothing to do with tokens."""
+
+
+def needed_files(project: Project, patterns: Sequence[str]) -> tuple[Path, ...]:
+    """Name the files that must be collected because what the user has named requires what they establish, in order.
+
+    These are Python files, and journey files of which a journey cannot be replayed for others. `patterns` are those of
+    pytest's `python_files`. Files are read, and none is imported; of those that were not named, none is read where
+    nothing is required.
+    """
+    if not (patterns and project.is_named_in_part and project.has_files()):
+        return ()
+    named = _named_files(project, patterns)
+    asked = [_marks_in(path) for path in named if may_establish(path, or_holds=b"requires")]
+    wanted = [token for marks in asked for token in marks.requires]
+    wanted += [token for journey in project.named_journeys() for token in journey.requires]
+    everything = any(marks.requires_more for marks in asked)
+    if not wanted and not everything:
+        return ()
+    others = {path: _marks_in(path) for path in _other_files(project, patterns)}
+    offers = {path: marks for path, marks in others.items() if marks.establishes or marks.establishes_more}
+    project.read_whole()
+    graph = project.graph()
+    journeys = {one: project.rootdir / graph.journeys[one].path for one in _run_as_items(graph)}
+    found = {*offers, *journeys.values()} if everything else _establishing(wanted, graph, offers, journeys)
+    return tuple(sorted(path for path in found if not is_below(path, project.named)))
+
+
+def _establishing(
+    wanted: Iterable[Token],
+    graph: CapabilityGraph,
+    offers: Mapping[Path, SourceMarks],
+    journeys: Mapping[JourneyId, Path],
+) -> set[Path]:
+    """Name the files of what establishes the wanted tokens, or those that they rest on in turn, and runs as an item.
+
+    `offers` are Python files, `journeys` the journeys that run as items, with their files. What a named file
+    establishes is looked for as well: that may fail, and then one that passes elsewhere is enough.
+    """
+    found: set[Path] = set()
+    seen: set[Token] = set()
+    waiting = list(wanted)
+    while waiting:
+        token = waiting.pop()
+        if token in seen:
+            continue
+        seen.add(token)
+        waiting += [one for one in graph.instances_of(token) if one != token]
+        waiting += graph.needs_of_provider(token)
+        if graph.has_own_provider(token):
+            continue
+        for one in graph.establishing(token):
+            waiting += graph.journeys[one].requires
+            # Within its chain it can be replayed for others, once what it rests on has run.
+            if one in journeys and (graph.journeys[one].use or graph.scope_of(token) is Scope.MACHINE):
+                found.add(journeys[one])
+        for path, marks in offers.items():
+            if path not in found and marks.may_establish(token):
+                found.add(path)
+                if marks.requires_more:
+                    return {*offers, *journeys.values()}
+                waiting += marks.requires
+    return found
+
+
+def _run_as_items(graph: CapabilityGraph) -> set[JourneyId]:
+    """Name the journeys that cannot be replayed wherever they are needed: they, or what they rest on, use fixtures."""
+    found: set[JourneyId] = set()
+    for one in graph.ordered(graph.journeys):
+        journey = graph.journeys[one]
+        if journey.use or any(  # what no file establishes or provides, a test does, or a fixture
+            not graph.establishing(token) or not found.isdisjoint(graph.establishing(token))
+            for token in graph.needed_by(journey)
+            if not graph.has_own_provider(token)
+        ):
+            found.add(one)
+    return found
+
+
+def _named_files(project: Project, patterns: Sequence[str]) -> Iterator[Path]:
+    """Yield the Python files that were named, and the conftest files that count for them."""
+    above = dict.fromkeys(parent for path in project.named for parent in path.parents)
+    inside = (parent for parent in above if parent.is_relative_to(project.rootdir))
+    yield from (path for parent in inside if (path := parent / "conftest.py").is_file())
+    for named in project.named:
+        for path in files_below(named, ("*.py",), project.is_ignored_directory):
+            if path.suffix == ".py" and (path == named or _matches(path, (*patterns, "conftest.py"))):
+                yield path
+
+
+def _other_files(project: Project, patterns: Sequence[str]) -> Iterator[Path]:
+    """Yield the Python files that pytest would collect too, and whose text says that they may establish tokens."""
+    for root in project.roots:
+        # Of files only those that matter are asked about, later.
+        for path in files_below(
+            root, ("*.py",), lambda path: path.suffix != ".py" and project.is_ignored_directory(path)
+        ):
+            if (
+                _matches(path, patterns)
+                and not is_below(path, project.named)
+                and may_establish(path)
+                and not project.is_ignored(path)
+            ):
+                yield path
+
+
+def _matches(path: Path, patterns: Sequence[str]) -> bool:
+    """Return whether a pattern of `python_files` fits: one with a slash in it is matched against the whole path."""
+    return any(
+        fnmatch(str(path), f"*/{pattern}") if "/" in pattern else fnmatch(path.name, pattern)
+        for pattern in patterns
+    )
+
+
+def may_establish(path: Path, *, or_holds: bytes = b"establishes") -> bool:
+    """Return whether a file holds a word without which it establishes nothing, or another one."""
+    try:
+        content = path.read_bytes()
+    except OSError:  # pytest reports it once it collects the file
+        return False
+    # A search for plain words takes a hundredth of the time that an expression takes.
+    if b"establishes" in content or or_holds in content:
+        return True
+    return b"provides" in content and _PROVIDES.search(content) is not None
+
+
+def _marks_in(path: Path) -> SourceMarks:
+    """Read what a Python file says of tokens; raises OSError if it is gone."""
+    return read_marks(path.read_text(encoding="utf-8", errors="replace"))
 
 
 def tests_in(node: pytest.Item | pytest.Collector) -> Iterator[pytest.Item]:
@@ -55,14 +301,13 @@ class AddedFiles:
     ) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
         """Leave out what a conftest file tells pytest to ignore, as pytest does where it finds a file itself."""
         found = yield
-        if file_path in self._paths and (not found or self._is_ignored(file_path, parent)):
+        if file_path not in self._paths:
+            return found
+        ignores = parent.ihook.pytest_ignore_collect
+        inside = (one for one in (file_path, *file_path.parents) if self._config.rootpath in one.parents)
+        if not found or any(ignores(collection_path=one, config=self._config) for one in inside):
             return [_NoFile.from_parent(parent, path=file_path)]
         return found
-
-    def _is_ignored(self, path: Path, parent: pytest.Collector) -> bool:
-        ignores = parent.ihook.pytest_ignore_collect
-        inside = (one for one in (path, *path.parents) if self._config.rootpath in one.parents)
-        return any(ignores(collection_path=one, config=self._config) for one in inside)
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_make_collect_report(
@@ -70,7 +315,8 @@ class AddedFiles:
     ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
         """Put an empty report in the place of one that would end the run, and keep what it said."""
         below = [path for path in self._paths if is_below(path, [collector.path])]
-        if not below or self._concerns_what_was_named(collector.path):
+        named, here = self._project.named, collector.path
+        if not below or is_below(here, named) or any(is_below(one, [here]) for one in named):
             return (yield)
         try:
             report = yield
@@ -79,17 +325,14 @@ class AddedFiles:
         else:
             if report.passed:
                 return report
-            problem = _reason(report)
+            problem = report.longreprtext
+            if report.skipped and isinstance(report.longrepr, tuple):
+                problem = f"it is skipped as a whole: {report.longrepr[2].removeprefix('Skipped: ')}"
         self._problems.update(dict.fromkeys(below, problem))
         self._uncollected[collector.nodeid] = None
-        left: list[pytest.Item | pytest.Collector] = []
-        if isinstance(collector, pytest.Directory):
-            left += _stand_ins(collector, below)
+        is_directory = isinstance(collector, pytest.Directory)
+        left: list[pytest.Item | pytest.Collector] = [*_stand_ins(collector, below)] if is_directory else []
         return pytest.CollectReport(collector.nodeid, "passed", longrepr=None, result=left)
-
-    def _concerns_what_was_named(self, path: Path) -> bool:
-        named = self._project.named
-        return is_below(path, named) or any(is_below(one, [path]) for one in named)
 
     def take_out(self, items: list[pytest.Item]) -> list[pytest.Item]:
         """Take the items of the files out of `items`, and return them: the user has not asked for them."""
@@ -105,7 +348,7 @@ class AddedFiles:
         """Return of each token why what would establish it could not be collected."""
         found: dict[Token, str] = {}
         for path, problem in self._problems.items():
-            marks = marks_in(path)
+            marks = _marks_in(path)
             name = os.path.relpath(path, self._config.rootpath)
             for token in sorted(marks.mentions if marks.establishes_more else marks.establishes):
                 found.setdefault(token, f"{name}, which establishes it, could not be collected:\n{problem}")
@@ -138,9 +381,3 @@ def _stand_ins(directory: pytest.Collector, below: Sequence[Path]) -> Iterator[p
             inner = _NoDirectory.from_parent(directory, path=part)
             inner.below = [path for path in below if is_below(path, [part])]
             yield inner
-
-
-def _reason(report: pytest.CollectReport) -> str:
-    if report.skipped and isinstance(report.longrepr, tuple):
-        return f"it is skipped as a whole: {report.longrepr[2].removeprefix('Skipped: ')}"
-    return report.longreprtext

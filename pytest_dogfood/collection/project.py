@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from stat import S_ISREG
 from typing import TYPE_CHECKING
@@ -53,8 +53,7 @@ def read_journeys(path: Path, *, name: str, stem: str, defaults: Defaults | None
     return parsed
 
 
-def read_settings(path: Path, *, name: str, defaults: Defaults | None) -> ParsedFile:
-    """Read a dogfood.yaml; `defaults` come from those above it."""
+def _read_settings(path: Path, *, name: str, defaults: Defaults | None) -> ParsedFile:
     from pytest_dogfood.fileformat.parser import Defaults, ParsedFile, parse_settings_file
 
     content = _content(path, name)
@@ -69,34 +68,24 @@ def _content(path: Path, name: str) -> bytes | Diagnostic:
     try:
         status = path.stat()
         if not S_ISREG(status.st_mode):
-            return Diagnostic(
-                location=Location(name),
-                code="unreadable",
-                message="cannot be read: it is no regular file",
-                hint="give it another name, or remove it",
-            )
-        if status.st_size > MAX_BYTES:
+            code, message = "unreadable", "cannot be read: it is no regular file"
+            hint = "give it another name, or remove it"
+        elif status.st_size > MAX_BYTES:
+            code, message = "too-large", f"the file has {status.st_size} bytes; at most {MAX_BYTES} are read"
             script = "call what is so large from a small script"
-            return Diagnostic(
-                location=Location(name),
-                code="too-large",
-                message=f"the file has {status.st_size} bytes; at most {MAX_BYTES} are read",
-                hint=script if is_script(name) else "split it into several journey files",
-            )
-        return path.read_bytes()
+            hint = script if is_script(name) else "split it into several journey files"
+        else:
+            return path.read_bytes()
     except OSError as error:
-        return Diagnostic(
-            location=Location(name),
-            code="unreadable",
-            message=f"cannot be read: {error.strerror}",
-            hint="check that it exists and that you may read it",
-        )
+        code, message = "unreadable", f"cannot be read: {error.strerror}"
+        hint = "check that it exists and that you may read it"
+    return Diagnostic(location=Location(name), code=code, message=message, hint=hint)
 
 
 class Project:
     """Reads files on demand and remembers them. `roots` are where the whole project is looked for.
 
-    `acts` tells whether there is somebody to decide what a journey's steps without a command need. `named` are the
+    `acts` tells whether there is an actor to decide what a journey's steps without a command need. `named` are the
     paths that the user has given to pytest; the rest of the project counts all the same.
     """
 
@@ -134,23 +123,21 @@ class Project:
     def read(self, path: Path) -> ParsedFile:
         """Read a journey file, and the settings files above it; mistakes are in its diagnostics."""
         if path not in self._files:
-            if not path.is_relative_to(self.rootdir):
-                self._refuse_outsider(path)
+            if not path.is_relative_to(
+                self.rootdir
+            ):  # pytest gives it no node id that could be told from others
+                self.add_finding(
+                    Diagnostic(
+                        location=Location(path.as_posix()),
+                        code="outside-rootdir",
+                        message=f"lies outside of pytest's rootdir {self.rootdir}",
+                        hint="run pytest from the project that it belongs to, or name a --rootdir above both",
+                    )
+                )
             defaults = self.read_settings_above(path)
             stem = id_of_only_journey(path, self._patterns)
-            self._files[path] = read_journeys(path, name=self._name(path), stem=stem, defaults=defaults)
+            self._files[path] = read_journeys(path, name=self.name_of(path), stem=stem, defaults=defaults)
         return self._files[path]
-
-    def _refuse_outsider(self, path: Path) -> None:
-        """Report a file to which pytest gives no node id that could be told from others."""
-        self.add_finding(
-            Diagnostic(
-                location=Location(path.as_posix()),
-                code="outside-rootdir",
-                message=f"lies outside of pytest's rootdir {self.rootdir}",
-                hint="run pytest from the project that it belongs to, or name a --rootdir above both",
-            )
-        )
 
     def read_settings_above(self, path: Path) -> Defaults | None:
         """Read the settings files that count for a path; gives the nearest one's defaults, merged."""
@@ -159,9 +146,8 @@ class Project:
         defaults: Defaults | None = None
         for settings in settings_files_above(path, self.rootdir, SETTINGS_FILE):
             if settings not in self._settings:
-                self._settings[settings] = read_settings(
-                    settings, name=self._name(settings), defaults=defaults
-                )
+                name = self.name_of(settings)
+                self._settings[settings] = _read_settings(settings, name=name, defaults=defaults)
             defaults = self._settings[settings].defaults
         self._above[path.parent] = defaults
         return defaults
@@ -175,9 +161,8 @@ class Project:
         with collector_paused():
             for start in paths:
                 for path in files_below(start, self._patterns, self.is_ignored):
-                    if is_journey_file(path, self._patterns) or (
-                        can_be_named(path) and declares_journeys(path)
-                    ):
+                    ours = is_journey_file(path, self._patterns)
+                    if ours or (can_be_named(path) and declares_journeys(path)):
                         self.read(path)
 
     def read_whole(self) -> None:
@@ -217,25 +202,25 @@ class Project:
 
     def graph(
         self,
-        tests: Iterable[Journey] = (),
-        fixtures: dict[Token, str] | None = None,
-        scopes: dict[Token, str] | None = None,
+        tests: Sequence[Journey] = (),
+        fixtures: Mapping[Token, str] | None = None,
+        scopes: Mapping[Token, str] | None = None,
     ) -> CapabilityGraph:
-        """Return the graph of what has been read together with Python tests, reading on where a token is missing."""
+        """Return the graph of what has been read together with Python tests, reading on where a token is missing.
+
+        `fixtures` and `scopes` name the fixture that provides a token, and its scope.
+        """
         parts = ((*self.journeys, *tests), self.capabilities, fixtures or {}, scopes or {})
         if self._graph is None or parts != self._parts:
             graph = CapabilityGraph(*parts[:3], fixture_scopes=parts[3], acts=self._acts)
-            if not self._whole and (
-                _is_incomplete(graph) or (self.is_named_in_part and _rests_on_something(graph))
-            ):
+            if not self._whole and (_is_incomplete(graph) or (self.is_named_in_part and _has_needs(graph))):
                 self.read_whole()
-                parts = ((*self.journeys, *tests), self.capabilities, fixtures or {}, scopes or {})
-                graph = CapabilityGraph(*parts[:3], fixture_scopes=parts[3], acts=self._acts)
+                return self.graph(tests, fixtures, scopes)
             self._graph, self._parts = graph, parts
         return self._graph
 
     def add_finding(self, finding: Diagnostic) -> None:
-        """Take in what somebody else found to be wrong with a journey of the project."""
+        """Take in what was found elsewhere to be wrong with a journey of the project."""
         self._findings.append(finding)
 
     def knows(self, token: Token) -> bool:
@@ -250,24 +235,16 @@ class Project:
         found += self._findings
         found += diagnose_ids(self.journeys, self.capabilities)
         complete = not errors_among(found)  # what a broken file would have said is missing from the graph
-        found += self._diagnose_graph(graph, complete=complete)
-        return in_order_of_place(found)
-
-    def _diagnose_graph(self, graph: CapabilityGraph, *, complete: bool) -> tuple[Diagnostic, ...]:
-        """Diagnose the same graph once: without Python tests it is the same before and after the collection."""
+        # The same graph once: without Python tests it is the same before and after the collection.
         if self._diagnosed != (graph, complete):
-            elsewhere = self._mentioned_in_python(graph)
+            doubtful = [capability for capability in graph.capabilities.values() if capability.is_empty]
+            # What was named on the command line may lie outside of testpaths, its Python files next to it.
+            nearby = [(self.rootdir / capability.location.path).parent for capability in doubtful]
+            tokens = [capability.token for capability in doubtful]
+            elsewhere = self.mentioned_in_python(tokens, nearby) if tokens else set()
             self._found_in_graph = diagnose(graph, elsewhere=elsewhere, complete=complete)
             self._diagnosed = (graph, complete)
-        return self._found_in_graph
-
-    def _mentioned_in_python(self, graph: CapabilityGraph) -> set[Token]:
-        doubtful = [capability for capability in graph.capabilities.values() if capability.is_empty]
-        if not doubtful:
-            return set()
-        # What was named on the command line may lie outside of testpaths, its Python files next to it.
-        nearby = [(self.rootdir / capability.location.path).parent for capability in doubtful]
-        return self.mentioned_in_python([capability.token for capability in doubtful], nearby)
+        return in_order_of_place([*found, *self._found_in_graph])
 
     def mentioned_in_python(self, tokens: Iterable[Token], nearby: Iterable[Path] = ()) -> set[Token]:
         """Return those tokens that some Python file names, in the project's roots or `nearby`."""
@@ -279,11 +256,13 @@ class Project:
         """Tell directories that are none of the project from files that only this run leaves out, as by --ignore."""
         return path.is_dir() and self.is_ignored(path)
 
-    def _name(self, path: Path) -> str:
-        try:
-            return path.relative_to(self.rootdir).as_posix()
-        except ValueError:
-            return path.as_posix()
+    def name_of(self, path: Path) -> str:
+        """Return what a file is called in diagnostics: its path from the rootdir, if it lies below."""
+        return (
+            path.relative_to(self.rootdir).as_posix()
+            if path.is_relative_to(self.rootdir)
+            else path.as_posix()
+        )
 
 
 def _is_incomplete(graph: CapabilityGraph) -> bool:
@@ -301,7 +280,7 @@ def _is_incomplete(graph: CapabilityGraph) -> bool:
     )
 
 
-def _rests_on_something(graph: CapabilityGraph) -> bool:
+def _has_needs(graph: CapabilityGraph) -> bool:
     """Return whether a journey has to do with a token of which files that were not read may say more."""
     return any(_named_by(graph, journey) for journey in graph.journeys.values())
 

@@ -152,9 +152,7 @@ def _select(
     findings = in_order_of_place([*misread, *wrong, *project.diagnose(graph)])
     if errors_among(findings):
         return Selection(graph=graph, items=tuple(selected), plan=Plan(), findings=findings)
-    own, others, expected = list(selected), [], None
-    if shard is not None:
-        own, others, expected = _divided(selected, shard, collected, graph, durations.committed)
+    own, others, expected = _divided(selected, shard, collected, graph, durations.committed)
     wanted = set(prerequisites_to_run(graph, _ids(own), elsewhere=_ids(others)))
     here = [*own, *(item for item in collected if JOURNEY in item.stash and item.stash[JOURNEY].id in wanted)]
     here = marks.in_order(here) if marks is not None else here
@@ -182,15 +180,17 @@ def _select(
 
 def _divided(
     selected: Sequence[pytest.Item],
-    shard: Shard,
+    shard: Shard | None,
     collected: Sequence[pytest.Item],
     graph: CapabilityGraph,
     committed: Mapping[str, float],
-) -> tuple[list[pytest.Item], list[pytest.Item], Expected]:
-    """Divide the whole project, and only then the selection, so that every selection is divided alike.
+) -> tuple[Sequence[pytest.Item], Sequence[pytest.Item], Expected | None]:
+    """Return the items of this shard, those of the others, and what all shards together are to run.
 
-    Return the items of this shard, those of the others, and what all shards together are to run.
+    The whole project is divided, and only then the selection, so that every selection is divided alike.
     """
+    if shard is None:
+        return selected, (), None
     from pytest_dogfood.scheduling.shards import divide, file_of, fingerprint  # most runs have no shards
 
     division = divide(

@@ -45,7 +45,7 @@ def uncollected_files(
     names of directories that pytest does not enter, its norecursedirs.
     """
     left_out: list[Path] = []
-    names = _Names()
+    new_names = _NewNames(patterns)
 
     def is_ignored(path: Path) -> bool:
         ignored = project.is_ignored(path)
@@ -57,21 +57,36 @@ def uncollected_files(
         for path in files_below(start, ("*",), is_ignored):
             # With the right name, in a place that was named, it was read: what is wrong with it is said elsewhere.
             was_read = path in collected or (not by_testpaths and is_journey_file(path, patterns))
-            if not was_read and (why := _reason(path, project, patterns, names)) is not None:
-                yield warning(Location(_name(path, project.rootdir)), "not-collected", *why)
+            if not was_read and (why := _reason(path, project, patterns, new_names)) is not None:
+                yield warning(Location(project.name_of(path)), "not-collected", *why)
     for directory in left_out:
         for path in _files_in(directory):
-            if (why := _reason_not_entered(path, directory, patterns, names)) is not None:
-                yield warning(Location(_name(path, project.rootdir)), "not-collected", *why)
+            if (why := _reason_not_entered(path, directory, patterns, new_names)) is not None:
+                yield warning(Location(project.name_of(path)), "not-collected", *why)
 
 
-class _Names:
+class _NewNames:
     """The names that files are to get, each given once: of two files that take one name, one is lost."""
 
-    def __init__(self) -> None:
+    def __init__(self, patterns: tuple[str, ...]) -> None:
+        self._patterns = patterns
         self._proposed: dict[Path, Path] = {}
 
-    def why_taken(self, path: Path, name: str) -> str:
+    def cure_of_settings(self, path: Path) -> str:
+        if taken := self._why_taken(path, SETTINGS_FILE):
+            return f"{taken}: move what this file sets into that one, and delete this file"
+        return f"rename it to {SETTINGS_FILE!r}"
+
+    def cure_of_name(self, path: Path) -> str:
+        wanted = self._nearest(path, path.suffix if path.suffix in DATA_FILES else ".sh")
+        patterns = ", ".join(self._patterns)
+        if not wanted:
+            return f"rename it so that it matches one of {patterns}, or add a pattern"
+        if taken := self._why_taken(path, wanted):
+            return f"{taken}: give this file another name that matches one of {patterns}"
+        return f"rename it to {wanted!r}"
+
+    def _why_taken(self, path: Path, name: str) -> str:
         """Take a name for a file that is to be renamed; where it is not free, say why."""
         target = path.with_name(name)
         if os.path.lexists(target):
@@ -79,24 +94,42 @@ class _Names:
         other = self._proposed.setdefault(target, path)
         return "" if other == path else f"{name!r} is for {other.name!r}"
 
+    def _nearest(self, path: Path, ending: str) -> str:
+        """Return the name nearest to a file's own that a pattern matches; empty where no pattern has its ending."""
+        known = [pattern for pattern in self._patterns if pattern.endswith(ending)]
+        stem = _JOURNEY_IN_NAME.sub("", path.name.removesuffix(path.suffix) if path.suffix else path.name)
+        if not stem:
+            return next((pattern for pattern in known if not set("*?[") & set(pattern)), "")
+        endings = (pattern[1:] for pattern in known if pattern.startswith("*"))
+        return next((f"{stem}{rest}" for rest in endings if not set("*?[") & set(rest)), "")
 
-def _reason(path: Path, project: Project, patterns: tuple[str, ...], names: _Names) -> tuple[str, str] | None:
+
+def _reason(
+    path: Path, project: Project, patterns: tuple[str, ...], new_names: _NewNames
+) -> tuple[str, str] | None:
     """Return why a file that looks like a journey is not collected, and what helps; None where it looks like none."""
+    if path.name == SETTINGS_FILE:
+        return None
     if _is_meant_as_settings(path):
         why = f"nothing reads this file: settings are read from {SETTINGS_FILE}"
-        return None if path.name == SETTINGS_FILE else (why, _cure_of_settings(path, names))
+        return why, new_names.cure_of_settings(path)
     if is_journey_file(path, patterns):
-        return None if is_below(path, project.roots) else _outside_of_testpaths(path, project)
+        if is_below(path, project.roots):
+            return None
+        places = ", ".join(map(project.name_of, project.roots))
+        where = project.name_of(path.parent)
+        return (
+            f"nothing collects this journey file: it lies outside of testpaths ({places})",
+            f"add {where!r} to testpaths in pytest's ini file, or name it: dogfood check {where}",
+        )
     if not _is_ours(path, patterns):
         return None
-    return (
-        f"nothing collects this file, which looks like a journey: {_NO_PATTERN}",
-        _cure_of_name(path, patterns, names),
-    )
+    why = f"nothing collects this file, which looks like a journey: {_NO_PATTERN}"
+    return why, new_names.cure_of_name(path)
 
 
 def _reason_not_entered(
-    path: Path, directory: Path, patterns: tuple[str, ...], names: _Names
+    path: Path, directory: Path, patterns: tuple[str, ...], new_names: _NewNames
 ) -> tuple[str, str] | None:
     """Say the same of a file in a directory that pytest does not enter."""
     move = "move it, or set norecursedirs in pytest's ini file without the pattern that matches"
@@ -106,43 +139,27 @@ def _reason_not_entered(
     if _is_meant_as_settings(path) or not _is_ours(path, patterns):
         return None
     message = f"nothing collects this file, which looks like a journey: {why}, and {_NO_PATTERN}"
-    return message, f"{_cure_of_name(path, patterns, names)}; and {move}"
+    return message, f"{new_names.cure_of_name(path)}; and {move}"
 
 
 def _is_meant_as_settings(path: Path) -> bool:
     return path.stem.lstrip(".") == "dogfood" and path.suffix in DATA_FILES
 
 
-def _cure_of_settings(path: Path, names: _Names) -> str:
-    if taken := names.why_taken(path, SETTINGS_FILE):
-        return f"{taken}: move what this file sets into that one, and delete this file"
-    return f"rename it to {SETTINGS_FILE!r}"
-
-
-def _cure_of_name(path: Path, patterns: tuple[str, ...], names: _Names) -> str:
-    wanted = _name_needed(path, patterns, ".sh" if path.suffix not in DATA_FILES else path.suffix)
-    if not wanted:
-        return f"rename it so that it matches one of {', '.join(patterns)}, or add a pattern"
-    if taken := names.why_taken(path, wanted):
-        return f"{taken}: give this file another name that matches one of {', '.join(patterns)}"
-    return f"rename it to {wanted!r}"
-
-
-def _outside_of_testpaths(path: Path, project: Project) -> tuple[str, str]:
-    places = ", ".join(_name(root, project.rootdir) for root in project.roots)
-    where = _name(path.parent, project.rootdir)
-    return (
-        f"nothing collects this journey file: it lies outside of testpaths ({places})",
-        f"add {where!r} to testpaths in pytest's ini file, or name it: dogfood check {where}",
-    )
-
-
 def _is_ours(path: Path, patterns: tuple[str, ...]) -> bool:
-    return _is_data_of_ours(path, patterns) if path.suffix in DATA_FILES else _is_script_of_ours(path)
+    """Tell journeys from the files of other tools.
 
-
-def _is_script_of_ours(path: Path) -> bool:
-    """Return whether a script is meant as a journey: by its name, or by the comment that it begins with."""
+    A script is one by its name, or by the comment that it begins with. Of other files some have `steps:` too: they are
+    read.
+    """
+    says_journey = "journey" in path.name.lower()
+    if path.suffix in DATA_FILES:
+        if not declares_journeys(path):
+            return False
+        stem = id_of_only_journey(path, patterns)
+        read = read_journeys(path, name=path.name, stem=stem, defaults=None)
+        has_list = any(journey.id != stem for journey in read.journeys)
+        return has_list or says_journey or not errors_among(read.diagnostics)
     try:
         with path.open("rb") as file:
             if file.read(2) != b"#!" and path.suffix != ".sh":
@@ -152,26 +169,6 @@ def _is_script_of_ours(path: Path) -> bool:
     except OSError:
         return False
     return ".journey." in path.name.lower() or _HEADER.match(begin) is not None
-
-
-def _is_data_of_ours(path: Path, patterns: tuple[str, ...]) -> bool:
-    """Tell journeys from the files of other tools, of which some have `steps:` too, by reading them."""
-    if not declares_journeys(path):
-        return False
-    stem = id_of_only_journey(path, patterns)
-    read = read_journeys(path, name=path.name, stem=stem, defaults=None)
-    has_list = any(journey.id != stem for journey in read.journeys)
-    return has_list or not errors_among(read.diagnostics) or "journey" in path.name.lower()
-
-
-def _name_needed(path: Path, patterns: tuple[str, ...], ending: str) -> str:
-    """Return the name nearest to a file's own that a pattern matches; empty where no pattern has its ending."""
-    known = [pattern for pattern in patterns if pattern.endswith(ending)]
-    stem = _JOURNEY_IN_NAME.sub("", path.name.removesuffix(path.suffix) if path.suffix else path.name)
-    if not stem:
-        return next((pattern for pattern in known if not set("*?[") & set(pattern)), "")
-    prefixed = (pattern for pattern in known if pattern.startswith("*") and not set("*?[") & set(pattern[1:]))
-    return next((f"{stem}{pattern[1:]}" for pattern in prefixed), "")
 
 
 def _files_in(directory: Path) -> Iterator[Path]:
@@ -184,7 +181,3 @@ def _files_in(directory: Path) -> Iterator[Path]:
 
 def _is_foreign(directory: Path) -> bool:
     return any(fnmatch(directory.name, name) for name in _FOREIGN) or (directory / "pyvenv.cfg").exists()
-
-
-def _name(path: Path, rootdir: Path) -> str:
-    return path.relative_to(rootdir).as_posix() if path.is_relative_to(rootdir) else path.as_posix()

@@ -88,12 +88,10 @@ class Leader:
 
     def _add_needed_files(self, project: Project) -> None:
         """Let files be collected that were not named and establish what is needed."""
-        from pytest_dogfood.collection.needed_files import needed_files
+        from pytest_dogfood.collection.added_files import AddedFiles, needed_files
 
         self._added = needed_files(project, self._config.getini("python_files"))
         if self._added and self._item_runner is not None:
-            from pytest_dogfood.collection.added_files import AddedFiles
-
             plugin = AddedFiles(self._config, self._added)
             self._config.pluginmanager.register(plugin, "dogfood-added-files")
             plugin.pytest_sessionstart()
