@@ -39,11 +39,9 @@ def require_actor(workspace: Workspace, journey: Journey) -> None:
 
 def session_for(workspace: Workspace, journey: Journey, runner: ShellRunner) -> ActorSession | None:
     """Return the actor session of a journey, None if it needs none; raises HarnessError as `require_actor` does."""
-    return (
-        None
-        if workspace.actors is None or not journey.needs_actor
-        else workspace.actors.session(journey, runner)
-    )
+    if workspace.actors is None or not journey.needs_actor:
+        return None
+    return workspace.actors.session(journey, runner)
 
 
 def run_journey(
@@ -82,7 +80,7 @@ def runner_for_journey(
     environment = workspace.environment(
         workdir=workdir,
         state=state.path,
-        directory=workspace.directory_of(journey.path),
+        directory=(workspace.rootdir / journey.path).parent,
         journey=journey.id,
         chain=state.chain,
         values=presence.variables(presence.graph.required_by(journey), state),

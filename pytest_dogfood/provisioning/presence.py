@@ -270,17 +270,15 @@ class Presence:
             self.denials[key] = probed
         return probed
 
-    def how_absent(self, token: Token, state: ChainState) -> str:
-        """Return that a token is missing, or that it is not known to be there, as the beginning of a sentence."""
+    def absence(self, token: Token, state: ChainState, more: str) -> str:
+        """Say that a token is missing, or not known to be there, `more` of it, and what its probe said in full."""
         said = self.denials.get((token, self.place_of(token, state)))
-        if said is not None and said.why_not_run:
-            return f"it is not known whether {token!r} is present, because its probe cannot be run"
-        return f"{token!r} is not present"
-
-    def with_denial(self, why: str, token: Token, state: ChainState) -> str:
-        """Add to why a token is missing what its probe said: the command, how it ended, and its output."""
-        said = self.denials.get((token, self.place_of(token, state)))
-        return why if said is None else f"{why}\n{said.text}"
+        if said is None:
+            return f"{token!r} is not present{more}"
+        how = f"{token!r} is not present"
+        if said.why_not_run:
+            how = f"it is not known whether {token!r} is present, because its probe cannot be run"
+        return f"{how}{more}\n{said.text}"
 
     def record(self, holding: Holding) -> Holding:
         """Write down that a token holds, with this run's lease where other runs see the token too."""
@@ -343,7 +341,7 @@ class Presence:
         environment = self.workspace.environment(
             workdir=place,
             state=place,
-            directory=self.workspace.directory_of(capability.location.path),
+            directory=(self.workspace.rootdir / capability.location.path).parent,
             chain="" if shared else state.chain,
             values={**needs, **own},
         )

@@ -22,7 +22,6 @@ from pytest_dogfood.storage.token_registry import MACHINE, SEVERAL, Attempt, Hol
 ROUNDS = 3
 """How often missing tokens are provisioned for an item at most, before they count as not holding together."""
 
-
 WAIT = 0.05
 """Seconds between two looks at whether a journey has ended in another process."""
 
@@ -55,12 +54,10 @@ class EstablisherOutcomes:
         if holding is None or not (several and holding.values and by_journey) or never:
             return False
         # A token of the whole machine may have been changed from any state.
-        ends = (
-            self._ends(token, "")
-            if holding.place == MACHINE
-            else [end for end in ends if end.state == state.name]
-        )
-        if not any(end.outcome.is_bad and end.at >= holding.since for end in ends):
+        anywhere = holding.place == MACHINE
+        ends = self._ends(token, "" if anywhere else state.name)
+        failed = [end for end in ends if end.outcome.is_bad and (anywhere or end.state == state.name)]
+        if all(end.at < holding.since for end in failed):
             return False
         maker = self._graph.journeys[JourneyId(holding.by)]
         return self._graph.has_independent_provider(token) or not (maker.python or maker.use)
@@ -201,11 +198,14 @@ class Provisioner:
     def _ensure_one(self, token: Token, request: Request) -> None:
         if token in self._settings.blocked:
             raise DeferredError(Cause(who=token, why="is declared blocked (--dogfood-blocked)", blocked=True))
+        alone = self._graph.has_own_provider(token) and not self._graph.needs_of_provider(token)
         with self.presence.locked(token, request.state):
             holding = self._asked(token, request)
-            if holding is None and not self._may_wait_for_others(token):
+            if holding is None and (alone or self._graph.scope_of(token) is not Scope.MACHINE):
                 holding = self._provision(token, request)
         if holding is None:
+            # To provision a machine-wide token may take the locks of other such tokens. What does so holds one more
+            # lock first: two that need the same tokens in different orders would wait for each other for ever.
             with self.presence.machine.locked(SEVERAL), self.presence.locked(token, request.state):
                 holding = self._asked(token, request) or self._provision(token, request)
         request.proofs[token] = holding.proof
@@ -226,24 +226,14 @@ class Provisioner:
         known = self.presence.holding(token, request.state) if is_fresh else None
         return known or self.presence.request(token, request.state)
 
-    def _may_wait_for_others(self, token: Token) -> bool:
-        """Return whether to provision a machine-wide token may take the locks of other such tokens.
-
-        What does so holds one more lock first: two that need the same tokens in different orders would wait for each
-        other for ever.
-        """
-        alone = self._graph.has_own_provider(token) and not self._graph.needs_of_provider(token)
-        return self._graph.scope_of(token) is Scope.MACHINE and not alone
-
     def _provision(self, token: Token, request: Request) -> Holding:
         independent = self._graph.has_independent_provider(token)
         cause = None if independent else self._outcomes.cause_against(token, request.state)
         if cause is not None:
             raise DeferredError(cause)
         if self._settings.provision is Provision.NEVER:
-            absent = self.presence.how_absent(token, request.state)
-            why = f"{absent}, and `--dogfood-provision never` does not allow it to be set up"
-            raise HarnessError(self.presence.with_denial(why, token, request.state))
+            why = ", and `--dogfood-provision never` does not allow it to be set up"
+            raise HarnessError(self.presence.absence(token, request.state, why))
         if not independent:
             return self.replayer.provision(token, request)
         registry = self.presence.registry
@@ -266,10 +256,8 @@ class Provisioner:
         earlier = self.presence.registry.attempts(token)
         # What began here and did not end has lost the token's lock by dying, and may still be seen for a moment: the
         # system takes locks away before it takes the process away.
-        deaths = {
-            one.place: one.deaths + (one.died() or (not one.message and one.place == place))
-            for one in earlier
-        }
+        under_way_here = [one for one in earlier if one.place == place and not one.message]
+        deaths = {one.place: one.deaths + (one.died() or one in under_way_here) for one in earlier}
         for one in earlier:
             words = f"{token!r} could not be provisioned for {one.asked_by!r}"
             if sum(deaths.values()) > 1:
@@ -315,11 +303,8 @@ class Provisioner:
         started = request.now()
         self.presence.claim(token, request.state)
         value = value_of(fixture)
-        values = {
-            str(name): str(one)
-            for name, one in (value.items() if isinstance(value, Mapping) else ())
-            if isinstance(one, str | int | float)
-        }
+        pairs = value.items() if isinstance(value, Mapping) else ()
+        values = {str(name): str(one) for name, one in pairs if isinstance(one, str | int | float)}
         holding = self._presented(token, request.state, values, by=f"fixture {fixture}")
         self._by_fixtures.setdefault(token, set()).add(holding.place)
         request.note(token, f"by fixture {fixture}", holding.place, since=started)
@@ -345,13 +330,7 @@ class Provisioner:
             self.presence.registry.forget(token, place)
 
     def _presented(
-        self,
-        token: Token,
-        state: ChainState,
-        values: Mapping[str, str],
-        *,
-        by: str,
-        secret: Iterable[str] = (),
+        self, token: Token, state: ChainState, values: Mapping[str, str], by: str, secret: Iterable[str] = ()
     ) -> Holding:
         """Record what a provider has just made, if the probe agrees; else raise HarnessError."""
         self.presence.workspace.changes.note(f"{token!r} was provisioned")
@@ -362,17 +341,16 @@ class Provisioner:
                 unknown = f"it is not known whether {token!r} is present after {by}"
                 why = f"{unknown}, because its probe cannot be run: {probed.why_not_run}"
             raise HarnessError(f"{why}\n{probed.text}")
-        return self.presence.record(
-            Holding(
-                token=token,
-                place=self.presence.place_of(token, state),
-                by=by,
-                proof=Proof.PROVIDER if probed is None else Proof.PROBE,
-                values=values,
-                secret=tuple(secret),
-                home=state.name,
-            )
+        holding = Holding(
+            token=token,
+            place=self.presence.place_of(token, state),
+            by=by,
+            proof=Proof.PROVIDER if probed is None else Proof.PROBE,
+            values=values,
+            secret=tuple(secret),
+            home=state.name,
         )
+        return self.presence.record(holding)
 
 
 def do_not_hold_together(tokens: Iterable[Token], lost: Mapping[Token, str]) -> HarnessError:

@@ -108,20 +108,17 @@ class ChainRelease:
         over = set(self._lifetimes.finish(planned.id))
         if planned.chain not in self._begun:
             self._begun.add(planned.chain)
-            over.update(self._ended_elsewhere(planned, state))
+            # Do not wait for items that ended on a worker that died, if the chain has moved here from there.
+            if self._presence.workspace.run.has_other_states(planned.number, state.path):
+                for one in self._plan.journeys:
+                    if one.chain == planned.chain and self._journal.verdict(one.id) is not None:
+                        over.update(self._lifetimes.finish(one.id))
         over &= self._ours
         self._over |= over
         unreleased = _unreleased(self._presence, [state.name]) if over else ()
         order = self._order.sorted(one for one in unreleased if one[0] in self._over)
         problems = [release(self._presence, token, state.name, state) for token, _, _ in order]
         return "\n".join(filter(None, problems))
-
-    def _ended_elsewhere(self, planned: PlannedJourney, state: ChainState) -> Iterable[Token]:
-        """Do not wait for items that ended on a worker that died, if the chain has moved here from there."""
-        if self._presence.workspace.run.has_other_states(planned.number, state.path):
-            for one in self._plan.journeys:
-                if one.chain == planned.chain and self._journal.verdict(one.id) is not None:
-                    yield from self._lifetimes.finish(one.id)
 
 
 class MachineRelease:

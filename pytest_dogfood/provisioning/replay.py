@@ -117,9 +117,8 @@ class Replayer:
                     how = f"{how} ({cause})"
                 tier = self._presence.graph.journeys[gate].tier
                 why = f"{how}, and it gates what comes after tier '{tier}'"
-                raise DeferredError(
-                    Cause(who=gate, why=why, details=cause.details if cause is not None else "")
-                )
+                details = "" if cause is None else cause.details
+                raise DeferredError(Cause(who=gate, why=why, details=details))
 
     def _replay_gate(self, gate: JourneyId, request: Request, locks: NamedLocks | None) -> JourneyEnd | None:
         presence = self._presence
@@ -164,25 +163,20 @@ class Replayer:
             first_cause = first_cause or cause
         if first_cause is not None:
             raise DeferredError(first_cause)
-        absent = self._presence.how_absent(token, request.state)
-        if token in self._presence.workspace.uncollected:
-            why = f"{absent}: {self._presence.workspace.uncollected[token]}"
-        elif is_of_a_test(token):
-            why = (
+        if is_of_a_test(token):
+            raise HarnessError(
                 f"{establishing[0].id} has not passed in this process, and what a test leaves behind is gone with its "
                 "process: run both again"
             )
+        if token in self._presence.workspace.uncollected:
+            why = f": {self._presence.workspace.uncollected[token]}"
         elif establishing:
-            why = (
-                f"{absent}, and only the Python test {establishing[0].id} establishes it: "
-                "a test cannot be replayed; give the capability a 'provision:'"
-            )
+            test = f"only the Python test {establishing[0].id} establishes it"
+            why = f", and {test}: a test cannot be replayed; give the capability a 'provision:'"
         else:
-            why = (
-                f"{absent}, and no journey, test or fixture here establishes it: give the capability a 'provision:', "
-                "or let a journey establish it"
-            )
-        raise HarnessError(self._presence.with_denial(why, token, request.state))
+            nothing = "no journey, test or fixture here establishes it"
+            why = f", and {nothing}: give the capability a 'provision:', or let a journey establish it"
+        raise HarnessError(self._presence.absence(token, request.state, why))
 
     def replay(self, journey: Journey, state: ChainState, request: Request) -> Cause | None:
         """Run a journey's steps in `state`, its own needs first; None if it passed, else the root cause.
@@ -196,7 +190,7 @@ class Replayer:
             if not self._is_marked(journey, "skip", "skipif"):
                 self._is_marked(
                     journey, "xfail"
-                )  # a condition that makes no sense is met before the journey begins
+                )  # a condition without sense is met before the journey begins
                 self.pass_gates(self._gates_elsewhere.get(journey.id, ()), asked)
                 self._ensure(self._presence.graph.required_by(journey), asked)
                 request.rested_on.update(asked.proofs)
@@ -264,10 +258,8 @@ class Replayer:
     def _perform(self, journey: Journey, runner: ShellRunner, request: Request, done: StepsResult) -> str:
         """Run the steps and record what they establish; return what a person reads of a failure, else nothing."""
         workspace = self._presence.workspace
-        actor_session = session_for(workspace, journey, runner)
-        run_journey(
-            workspace, journey, runner, actor_session, why=Why.REPLAY, asked_by=request.journey, done=done
-        )
+        session = session_for(workspace, journey, runner)
+        run_journey(workspace, journey, runner, session, why=Why.REPLAY, asked_by=request.journey, done=done)
         workspace.changes.note(f"{journey.id} was replayed")
         text = failure_text(done, runner, reproduce=reproduction(journey, workspace))
         return text or establish(

@@ -180,10 +180,6 @@ class Workspace(Struct, kw_only=True):
             interruption=self.interruption,
         )
 
-    def directory_of(self, path: str) -> Path:
-        """Return the directory of a file that is named relative to the rootdir."""
-        return (self.rootdir / path).parent
-
     def named_locks(self) -> NamedLocks:
         """Return a holder of locks that one holder on the machine may have at a time; it holds none yet."""
         return NamedLocks(self._table_of_named_locks)
