@@ -133,16 +133,13 @@ def _test_as_journey(
     asks = not OUR_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
     if dependence is None and not (requires or groups or asks):
         return None
-    wrong.extend(
-        Diagnostic(
-            location=place,
-            code="requires-what-it-establishes",
-            message=f"{item.nodeid} both requires and establishes {token!r}",
-            hint="a test cannot need what it brings about itself: drop one of the two",
-        )
-        for token in requires
-        if token in groups
-    )
+    for token in requires:
+        if token in groups:
+            message = f"{item.nodeid} both requires and establishes {token!r}"
+            hint = "a test cannot need what it brings about itself: drop one of the two"
+            wrong.append(
+                Diagnostic(location=place, code="requires-what-it-establishes", message=message, hint=hint)
+            )
     mark = dependence or Dependence()
     return Journey(
         id=JourneyId(item.nodeid),
@@ -171,14 +168,9 @@ def _tokens(
                 if isinstance(argument, str) and TOKEN_PATTERN.fullmatch(argument.removesuffix(":*")):
                     yield Token(argument), carriers
                 else:
-                    wrong.append(
-                        Diagnostic(
-                            location=place,
-                            code="bad-token",
-                            message=f"{item.nodeid}: {argument!r} in the mark {name!r} is no token",
-                            hint="tokens are kebab-case text, such as 'logged-in'",
-                        )
-                    )
+                    message = f"{item.nodeid}: {argument!r} in the mark {name!r} is no token"
+                    hint = "tokens are kebab-case text, such as 'logged-in'"
+                    wrong.append(Diagnostic(location=place, code="bad-token", message=message, hint=hint))
 
 
 def fixture_providers(

@@ -1,4 +1,4 @@
-"""Finds journey files, the same way for everybody who looks."""
+"""Finds journey files, the same way wherever they are looked for."""
 
 from __future__ import annotations
 
@@ -71,18 +71,13 @@ def declares_journeys(path: Path) -> bool:
     try:
         found = json.loads(content)
     except (ValueError, RecursionError):
-        found = _flow_style(content)
+        import yaml
+
+        try:
+            found = yaml.safe_load(content)
+        except (ValueError, RecursionError, yaml.YAMLError):
+            return False
     return isinstance(found, dict) and not OUR_TOP_KEYS.isdisjoint(found)
-
-
-def _flow_style(content: bytes) -> object:
-    """Return what a document in braces holds that is no JSON; nothing if it is no YAML either."""
-    import yaml
-
-    try:
-        return yaml.safe_load(content)
-    except (ValueError, RecursionError, yaml.YAMLError):
-        return None
 
 
 def id_of_only_journey(path: Path, patterns: Iterable[str]) -> str:
