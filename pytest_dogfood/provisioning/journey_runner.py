@@ -20,7 +20,7 @@ from pytest_dogfood.outcomes import Proof
 from pytest_dogfood.provisioning.presence import Presence
 from pytest_dogfood.provisioning.workspace import ChainState, Workspace
 from pytest_dogfood.storage.journal import Journal, Why
-from pytest_dogfood.storage.token_registry import Holding
+from pytest_dogfood.storage.token_registry import TokenRecord
 
 if TYPE_CHECKING:
     from pytest_dogfood.actors.session import ActorSession
@@ -126,7 +126,7 @@ def establish(
     for token in journey.establishes:
         with presence.locked(token, state):
             place = presence.place_of(token, state)
-            earlier = presence.registry.holding(token, place)
+            earlier = presence.registry.record_of(token, place)
             known = {
                 **(earlier.values if earlier else {}),
                 **presence.registry.kept_values(token, place),
@@ -144,7 +144,7 @@ def establish(
                 continue
             established[token] = Proof.JOURNEY if probed is None else Proof.PROBE
             presence.record(
-                Holding(
+                TokenRecord(
                     token=token,
                     place=place,
                     by=journey.id,

@@ -19,7 +19,7 @@ from pytest_dogfood.journey import Capability, JourneyId, Scope, Token, variable
 from pytest_dogfood.outcomes import Proof
 from pytest_dogfood.provisioning.workspace import ChainState, Workspace
 from pytest_dogfood.storage.files import private_directory
-from pytest_dogfood.storage.token_registry import MACHINE, Holding, MachineRegistry, Registry
+from pytest_dogfood.storage.token_registry import MACHINE, MachineRegistry, Registry, TokenRecord
 
 PROBE_TIMEOUT = 60.0
 """Seconds a probe may take where its capability sets no `timeout`."""
@@ -102,8 +102,8 @@ class ProbedBases:
         path: dict[Placed, None] = {(token, place): None}  # a loop: a chain may be longer than the stack
         while path:
             one = next(reversed(path))
-            holding = self._registry.holding(*one)
-            bases = () if holding is None else self._bases(holding)
+            record = self._registry.record_of(*one)
+            bases = () if record is None else self._bases(record)
             known = (self._known, lost, path)
             unknown = [
                 base for base in bases if not (self.has_probe(base[0]) or any(base in one for one in known))
@@ -112,26 +112,26 @@ class ProbedBases:
                 path[unknown[0]] = None
                 continue
             del path[one]
-            below = None if holding is None else self._combined(holding, bases)
+            below = None if record is None else self._combined(record, bases)
             if below is None:
                 lost.add(one)
             else:
                 self._known[one] = below
         return self._known.get((token, place))
 
-    def _bases(self, holding: Holding) -> tuple[Placed, ...]:
-        maker = JourneyId(holding.by)
-        bases = self._graph.bases_of(holding.token, maker if maker in self._graph.journeys else None)
-        home = holding.home or holding.place
+    def _bases(self, record: TokenRecord) -> tuple[Placed, ...]:
+        maker = JourneyId(record.by)
+        bases = self._graph.bases_of(record.token, maker if maker in self._graph.journeys else None)
+        home = record.home or record.place
         return tuple(
             (base, MACHINE if self._graph.scope_of(base) is Scope.MACHINE else home) for base in bases
         )
 
-    def _combined(self, holding: Holding, bases: tuple[Placed, ...]) -> tuple[Placed, ...] | None:
+    def _combined(self, record: TokenRecord, bases: tuple[Placed, ...]) -> tuple[Placed, ...] | None:
         found: dict[Placed, None] = {}
         for base in bases:
             below = (base,) if self.has_probe(base[0]) else self._known.get(base)
-            if below is None or self._registry.age_of(*base) > holding.since:
+            if below is None or self._registry.age_of(*base) > record.since:
                 return None
             found.update(dict.fromkeys(below))
         return tuple(found)
@@ -155,9 +155,9 @@ class Presence:
     def place_of(self, token: Token, state: ChainState) -> str:
         return MACHINE if self.graph.scope_of(token) is Scope.MACHINE else state.name
 
-    def holding(self, token: Token, state: ChainState) -> Holding | None:
+    def record_of(self, token: Token, state: ChainState) -> TokenRecord | None:
         """Return what is recorded of a token, without asking its probe."""
-        return self.registry.holding(token, self.place_of(token, state))
+        return self.registry.record_of(token, self.place_of(token, state))
 
     def outlives_runs(self, token: Token) -> bool:
         """Return whether other runs on this machine deal with the token too: ask for it, provision or release it.
@@ -176,18 +176,18 @@ class Presence:
         with self.registry.locked(token, self.place_of(token, state)), against_other_runs:
             yield
 
-    def request(self, token: Token, state: ChainState) -> Holding | None:
+    def request(self, token: Token, state: ChainState) -> TokenRecord | None:
         """Return the record of a token that is present now; what the probe denies is forgotten.
 
         A token without a probe is present while what it rests on is.
         """
         place = self.place_of(token, state)
-        holding = self.registry.holding(token, place)
-        if holding is not None:
-            if self._still_holds(holding, state):
-                return holding
-            if holding.service is not None and not is_alive(holding.service):
-                self.hide_secrets_in(Path(holding.service.log))
+        record = self.registry.record_of(token, place)
+        if record is not None:
+            if self._still_holds(record, state):
+                return record
+            if record.service is not None and not is_alive(record.service):
+                self.hide_secrets_in(Path(record.service.log))
             self.registry.forget(token, place)
             return None
         # Where the probe hung, each further question would cost the whole time limit again.
@@ -204,24 +204,24 @@ class Presence:
             return None
         # A token that was lost and is there again without our doing has the age of before: what rests on it stands.
         since = self.registry.age_of(token, place) or time.time()
-        found = Holding(
+        found = TokenRecord(
             token=token, place=place, by=WAS_THERE, proof=Proof.PROBE, ours=False, values=values, since=since
         )
         return self.record(found)
 
-    def _still_holds(self, holding: Holding, state: ChainState, *, fresh: bool = False) -> bool:
+    def _still_holds(self, record: TokenRecord, state: ChainState, *, fresh: bool = False) -> bool:
         """Ask the token's probe unless it is `fresh`, or those of what it rests on; this writes nothing."""
-        if not self._bases.has_probe(holding.token):
-            bases = self._bases.of(holding.token, holding.place)
+        if not self._bases.has_probe(record.token):
+            bases = self._bases.of(record.token, record.place)
             return bases is not None and all(self._is_there(base, place, state) for base, place in bases)
-        if holding.service is not None and not is_alive(holding.service):
+        if record.service is not None and not is_alive(record.service):
             return False
-        return fresh or self._is_seen(holding.token, state, holding.values)
+        return fresh or self._is_seen(record.token, state, record.values)
 
     def is_still_present(self, token: Token, state: ChainState) -> bool:
         """Return whether a token that was present still is. This asks only after an event, and writes nothing."""
-        holding = self.holding(token, state)
-        return holding is not None and self._still_holds(holding, state, fresh=self.is_fresh(token, state))
+        record = self.record_of(token, state)
+        return record is not None and self._still_holds(record, state, fresh=self.is_fresh(token, state))
 
     def is_fresh(self, token: Token, state: ChainState) -> bool:
         """Return whether nothing has happened since the probe of a token last said yes."""
@@ -231,7 +231,7 @@ class Presence:
         """Ask a token with a probe, where it is, and write nothing: the caller has no lock of it."""
         # What a token of the whole machine rests on may be in another chain.
         state = asking if place in {MACHINE, asking.name} else self.workspace.state_at(place)
-        if self.registry.holding(base, place) is not None:
+        if self.registry.record_of(base, place) is not None:
             return self.is_still_present(base, state)
         values = self._values_from_other_runs(base)
         return values is not None and self._is_seen(base, state, values)
@@ -280,18 +280,16 @@ class Presence:
             how = f"it is not known whether {token!r} is present, because its probe cannot be run"
         return f"{how}{more}\n{said.text}"
 
-    def record(self, holding: Holding) -> Holding:
+    def record(self, record: TokenRecord) -> TokenRecord:
         """Write down that a token holds, with this run's lease where other runs see the token too."""
-        self.registry.record(holding)
-        if self.outlives_runs(holding.token):
-            open_values = {
-                name: value for name, value in holding.values.items() if name not in holding.secret
-            }
-            lease = self.machine.take(holding.token, ours=holding.ours, values=open_values)
-            if lease.ours and not holding.ours:
+        self.registry.record(record)
+        if self.outlives_runs(record.token):
+            open_values = {name: value for name, value in record.values.items() if name not in record.secret}
+            lease = self.machine.take(record.token, ours=record.ours, values=open_values)
+            if lease.ours and not record.ours:
                 # Another run has made it. If this one ends last it releases it, even if the token is lost by then.
-                self.registry.claim(holding.token, holding.place, holding.values, holding.secret)
-        return holding
+                self.registry.claim(record.token, record.place, record.values, record.secret)
+        return record
 
     def forget(self, token: Token, state: ChainState) -> None:
         self.registry.forget(token, self.place_of(token, state))
@@ -313,7 +311,9 @@ class Presence:
     def saving_for(self, tokens: Iterable[Token], state: ChainState) -> StepsResult:
         """Return an empty account of steps; what they save is noted as they save it, for the release of `tokens`."""
         noted = [
-            token for token in tokens if self.registry.made(token, self.place_of(token, state)) is not None
+            token
+            for token in tokens
+            if self.registry.claim_of(token, self.place_of(token, state)) is not None
         ]
 
         def note(done: StepsResult) -> None:
@@ -364,7 +364,7 @@ class Presence:
         """Take note of every secret value that is recorded anywhere in the run."""
         for place in self.registry.places():
             for token in self.registry.unreleased(place):
-                for known in (self.registry.holding(token, place), self.registry.made(token, place)):
+                for known in (self.registry.record_of(token, place), self.registry.claim_of(token, place)):
                     if known is not None:
                         secrets = (known.values[name] for name in known.secret if name in known.values)
                         self.workspace.keeper.learn(secrets)
@@ -383,8 +383,8 @@ class Presence:
                 self.workspace.keeper.mask_file(log)
 
     def values_of(self, token: Token, state: ChainState) -> Mapping[str, str]:
-        holding = self.holding(token, state)
-        if holding is None:
+        record = self.record_of(token, state)
+        if record is None:
             return {}
-        self.workspace.keeper.learn(holding.values[name] for name in holding.secret)
-        return holding.values
+        self.workspace.keeper.learn(record.values[name] for name in record.secret)
+        return record.values

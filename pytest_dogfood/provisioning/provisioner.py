@@ -17,7 +17,7 @@ from pytest_dogfood.provisioning.workspace import ChainState
 from pytest_dogfood.settings import Provision
 from pytest_dogfood.storage.journal import Journal, JourneyEnd
 from pytest_dogfood.storage.locks import NamedLocks
-from pytest_dogfood.storage.token_registry import MACHINE, SEVERAL, Attempt, Holding
+from pytest_dogfood.storage.token_registry import MACHINE, SEVERAL, Attempt, TokenRecord
 
 ROUNDS = 3
 """How often missing tokens are provisioned for an item at most, before they count as not holding together."""
@@ -42,24 +42,24 @@ class EstablisherOutcomes:
         whose values are then wrong. Then a token with values is provisioned again, unless that is impossible: what a
         Python test established is taken as it is.
         """
-        holding = self._presence.holding(token, state)
-        by_journey = holding is not None and holding.by in self._graph.establishing(token)
+        record = self._presence.record_of(token, state)
+        by_journey = record is not None and record.by in self._graph.establishing(token)
         ends = self._ends(token, state.name)
         if ends and not any(end.outcome.establishes for end in ends):
-            by_provider = holding is not None and holding.by != WAS_THERE and not by_journey
-            if holding is None or not by_provider or holding.since < max(end.at for end in ends):
+            by_provider = record is not None and record.by != WAS_THERE and not by_journey
+            if record is None or not by_provider or record.since < max(end.at for end in ends):
                 return True
         several = len(self._graph.establishers.get(token, ())) > 1
         never = self._presence.workspace.settings.provision is Provision.NEVER
-        if holding is None or not (several and holding.values and by_journey) or never:
+        if record is None or not (several and record.values and by_journey) or never:
             return False
         # A token of the whole machine may have been changed from any state.
-        anywhere = holding.place == MACHINE
+        anywhere = record.place == MACHINE
         ends = self._ends(token, "" if anywhere else state.name)
         failed = [end for end in ends if end.outcome.is_bad and (anywhere or end.state == state.name)]
-        if all(end.at < holding.since for end in failed):
+        if all(end.at < record.since for end in failed):
             return False
-        maker = self._graph.journeys[JourneyId(holding.by)]
+        maker = self._graph.journeys[JourneyId(record.by)]
         return self._graph.has_independent_provider(token) or not (maker.python or maker.use)
 
     def cause_against(self, token: Token, state: ChainState) -> Cause | None:
@@ -200,18 +200,18 @@ class Provisioner:
             raise DeferredError(Cause(who=token, why="is declared blocked (--dogfood-blocked)", blocked=True))
         alone = self._graph.has_own_provider(token) and not self._graph.needs_of_provider(token)
         with self.presence.locked(token, request.state):
-            holding = self._asked(token, request)
-            if holding is None and (alone or self._graph.scope_of(token) is not Scope.MACHINE):
-                holding = self._provision(token, request)
-        if holding is None:
+            record = self._asked(token, request)
+            if record is None and (alone or self._graph.scope_of(token) is not Scope.MACHINE):
+                record = self._provision(token, request)
+        if record is None:
             # To provision a machine-wide token may take the locks of other such tokens. What does so holds one more
             # lock first: two that need the same tokens in different orders would wait for each other for ever.
             with self.presence.machine.locked(SEVERAL), self.presence.locked(token, request.state):
-                holding = self._asked(token, request) or self._provision(token, request)
-        request.proofs[token] = holding.proof
+                record = self._asked(token, request) or self._provision(token, request)
+        request.proofs[token] = record.proof
         request.seen_at[token] = self.presence.workspace.changes.count
 
-    def _asked(self, token: Token, request: Request) -> Holding | None:
+    def _asked(self, token: Token, request: Request) -> TokenRecord | None:
         """Ask for a token; where what should have established it did not pass, what it left does not count."""
         # The item uses the fixture by which the token holds, as a test does that names it. Where other parameters count
         # for the item, of a fixture that this one rests on, pytest sets both up anew: that is to happen now, and not
@@ -223,10 +223,10 @@ class Provisioner:
             self.presence.forget(token, request.state)
             return None
         is_fresh = self.presence.is_fresh(token, request.state)
-        known = self.presence.holding(token, request.state) if is_fresh else None
+        known = self.presence.record_of(token, request.state) if is_fresh else None
         return known or self.presence.request(token, request.state)
 
-    def _provision(self, token: Token, request: Request) -> Holding:
+    def _provision(self, token: Token, request: Request) -> TokenRecord:
         independent = self._graph.has_independent_provider(token)
         cause = None if independent else self._outcomes.cause_against(token, request.state)
         if cause is not None:
@@ -240,7 +240,7 @@ class Provisioner:
         attempt = self._next_attempt(token, request)
         registry.begin(attempt)
         try:
-            holding = self._provision_by_provider(token, request)
+            record = self._provision_by_provider(token, request)
         except HarnessError as error:
             registry.fail(attempt, str(error))
             raise
@@ -248,7 +248,7 @@ class Provisioner:
             registry.succeed(attempt)
             raise
         registry.succeed(attempt)
-        return holding
+        return record
 
     def _next_attempt(self, token: Token, request: Request) -> Attempt:
         """Raise HarnessError if the token was tried before in vain; a rerun of the item that asked may try again."""
@@ -266,7 +266,7 @@ class Provisioner:
                 raise HarnessError(f"{words}: {one.message}")
         return Attempt(token=token, place=place, asked_by=request.journey, deaths=deaths.get(place, 0))
 
-    def _provision_by_provider(self, token: Token, request: Request) -> Holding:
+    def _provision_by_provider(self, token: Token, request: Request) -> TokenRecord:
         graph, capability = self._graph, self._graph.capability(token)
         fixture = graph.fixtures.get(token)
         if fixture is not None and request.fixture is not None:
@@ -288,29 +288,29 @@ class Provisioner:
         forget_invalidated(self.presence, capability.invalidates, request.state)
         self.presence.claim(token, request.state)
         if capability.service is None:
-            how, holding = "by its provision steps", self._provision_by_steps(token, capability, request)
+            how, record = "by its provision steps", self._provision_by_steps(token, capability, request)
         else:
             from pytest_dogfood.provisioning.service import start_service
 
             how = "by starting its service"
-            holding = start_service(self.presence, token, capability, capability.service, request.state)
-        request.note(token, how, holding.place, since=started)
-        return holding
+            record = start_service(self.presence, token, capability, capability.service, request.state)
+        request.note(token, how, record.place, since=started)
+        return record
 
     def _provision_by_fixture(
         self, token: Token, fixture: str, request: Request, value_of: FixtureValue
-    ) -> Holding:
+    ) -> TokenRecord:
         started = request.now()
         self.presence.claim(token, request.state)
         value = value_of(fixture)
         pairs = value.items() if isinstance(value, Mapping) else ()
         values = {str(name): str(one) for name, one in pairs if isinstance(one, str | int | float)}
-        holding = self._presented(token, request.state, values, by=f"fixture {fixture}")
-        self._by_fixtures.setdefault(token, set()).add(holding.place)
-        request.note(token, f"by fixture {fixture}", holding.place, since=started)
-        return holding
+        record = self._presented(token, request.state, values, by=f"fixture {fixture}")
+        self._by_fixtures.setdefault(token, set()).add(record.place)
+        request.note(token, f"by fixture {fixture}", record.place, since=started)
+        return record
 
-    def _provision_by_steps(self, token: Token, capability: Capability, request: Request) -> Holding:
+    def _provision_by_steps(self, token: Token, capability: Capability, request: Request) -> TokenRecord:
         runner = self.presence.runner_for(token, capability, request.state, {})
         done = self.presence.saving_for((token,), request.state)
         with self.presence.workspace.interruption.doing(f"provision of {token}"):
@@ -331,7 +331,7 @@ class Provisioner:
 
     def _presented(
         self, token: Token, state: ChainState, values: Mapping[str, str], by: str, secret: Iterable[str] = ()
-    ) -> Holding:
+    ) -> TokenRecord:
         """Record what a provider has just made, if the probe agrees; else raise HarnessError."""
         self.presence.workspace.changes.note(f"{token!r} was provisioned")
         probed = self.presence.probe(token, state, values)
@@ -341,7 +341,7 @@ class Provisioner:
                 unknown = f"it is not known whether {token!r} is present after {by}"
                 why = f"{unknown}, because its probe cannot be run: {probed.why_not_run}"
             raise HarnessError(f"{why}\n{probed.text}")
-        holding = Holding(
+        record = TokenRecord(
             token=token,
             place=self.presence.place_of(token, state),
             by=by,
@@ -350,7 +350,7 @@ class Provisioner:
             secret=tuple(secret),
             home=state.name,
         )
-        return self.presence.record(holding)
+        return self.presence.record(record)
 
 
 def do_not_hold_together(tokens: Iterable[Token], lost: Mapping[Token, str]) -> HarnessError:

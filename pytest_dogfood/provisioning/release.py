@@ -35,7 +35,7 @@ def _unreleased(presence: Presence, places: Iterable[str]) -> Iterator[tuple[Tok
     """Yield the tokens of places that hold, or are half-made, each with its place and since when (seconds)."""
     for place in places:
         for token in presence.registry.unreleased(place):
-            known = presence.registry.made(token, place) or presence.registry.holding(token, place)
+            known = presence.registry.claim_of(token, place) or presence.registry.record_of(token, place)
             if known is not None:
                 yield token, place, known.since
 
@@ -53,21 +53,24 @@ def release(presence: Presence, token: Token, place: str, state: ChainState) -> 
     try:
         locks.take(capability.locks)
         with presence.locked(token, state):
-            holding, made = presence.registry.holding(token, place), presence.registry.made(token, place)
-            if holding is None and made is None:
+            record, claim = (
+                presence.registry.record_of(token, place),
+                presence.registry.claim_of(token, place),
+            )
+            if record is None and claim is None:
                 return ""  # another process was faster
             presence.registry.released(token, place)
-            presence.stop_service(None if made is None else made.service)
+            presence.stop_service(None if claim is None else claim.service)
             shared = presence.outlives_runs(token)
-            is_last = presence.machine.give_back(token) if shared else made is not None
+            is_last = presence.machine.give_back(token) if shared else claim is not None
             if not is_last or not capability.release:
                 return ""
-            values = holding.values if holding is not None else made.values if made is not None else {}
+            values = record.values if record is not None else claim.values if claim is not None else {}
             runner = presence.runner_for(token, capability, state, values)
             environment = {
                 **runner.environment,
-                RELEASE_OF: "incomplete" if holding is None else "complete",
-                **({} if made is None else made.values),
+                RELEASE_OF: "incomplete" if record is None else "complete",
+                **({} if claim is None else claim.values),
             }
             runner = replace(runner, environment=environment)
             with presence.workspace.interruption.doing(f"release of {token}"):
@@ -151,8 +154,8 @@ class MachineRelease:
 
     def _stop_service(self, token: Token) -> None:
         """Stop a machine-wide service, unless something rests on it that is released only at the end of the run."""
-        holding = self._presence.registry.holding(token, MACHINE)
-        if holding is None or holding.service is None:
+        record = self._presence.registry.record_of(token, MACHINE)
+        if record is None or record.service is None:
             return
         above = self._lifetimes.above(token)
         left = _unreleased(self._presence, self._presence.registry.places())

@@ -34,7 +34,7 @@ from pytest_dogfood.provisioning.workspace import ChainState
 from pytest_dogfood.storage.journal import Journal, JourneyEnd, Why
 from pytest_dogfood.storage.locks import NamedLocks
 from pytest_dogfood.storage.run_directory import remove_tree
-from pytest_dogfood.storage.token_registry import MACHINE, SEVERAL, Holding
+from pytest_dogfood.storage.token_registry import MACHINE, SEVERAL, TokenRecord
 
 
 class DeferredError(Exception):
@@ -139,7 +139,7 @@ class Replayer:
             locks.give_back()
         return self._journal.verdict(gate)
 
-    def provision(self, token: Token, request: Request) -> Holding:
+    def provision(self, token: Token, request: Request) -> TokenRecord:
         """Establish a token by replaying the first journey that can.
 
         Raises DeferredError with the cause if all that were tried did not pass, HarnessError if there is none.
@@ -156,10 +156,10 @@ class Replayer:
                 state = self._presence.workspace.state_of(graph, journey) if shared else request.state
                 started = request.now()
                 cause = self.replay(journey, state, request)
-                holding = self._presence.holding(token, request.state)
-                if cause is None and holding is not None:
-                    request.note(token, f"by replaying {journey.id}", holding.place, since=started)
-                    return holding
+                record = self._presence.record_of(token, request.state)
+                if cause is None and record is not None:
+                    request.note(token, f"by replaying {journey.id}", record.place, since=started)
+                    return record
             first_cause = first_cause or cause
         if first_cause is not None:
             raise DeferredError(first_cause)

@@ -13,7 +13,7 @@ from pytest_dogfood.journey import Capability, Scope, Service, Token
 from pytest_dogfood.outcomes import Proof
 from pytest_dogfood.provisioning.presence import PROBE_TIMEOUT, Presence
 from pytest_dogfood.provisioning.workspace import WORKER_MARKER, ChainState
-from pytest_dogfood.storage.token_registry import Holding
+from pytest_dogfood.storage.token_registry import TokenRecord
 
 _FIRST_WAIT = 0.02
 _LONGEST_WAIT = 0.5
@@ -24,14 +24,14 @@ OF_THE_RUN = "run"
 
 def start_service(
     presence: Presence, token: Token, capability: Capability, service: Service, state: ChainState
-) -> Holding:
+) -> TokenRecord:
     """Start the service on free ports and wait for its probe; raises HarnessError if it ends or takes too long.
 
     One that was started before is stopped first, or two would be in each other's way: what was to destroy it may have
     failed before it did, and a service may run on although its probe says no.
     """
     place = presence.place_of(token, state)
-    earlier = presence.registry.made(token, place)
+    earlier = presence.registry.claim_of(token, place)
     presence.stop_service(None if earlier is None else earlier.service)
     ports = background.free_ports(service.ports)
     values = {name: str(port) for name, port in ports.items()}
@@ -48,7 +48,7 @@ def start_service(
         log=presence.workspace.run.service_log(token, place),
         ports=ports,
     )
-    holding = Holding(
+    record = TokenRecord(
         token=token,
         place=place,
         by="service",
@@ -60,38 +60,38 @@ def start_service(
     presence.workspace.changes.note(f"{token!r} was started")
     try:
         with presence.workspace.interruption.doing(f"start of the service of {token}"):
-            _wait_until_ready(presence, capability, state, holding, running)
+            _wait_until_ready(presence, capability, state, record, running)
     except BaseException:
         presence.stop_service(running)
         raise
-    return presence.record(holding)
+    return presence.record(record)
 
 
 def _wait_until_ready(
     presence: Presence,
     capability: Capability,
     state: ChainState,
-    holding: Holding,
+    record: TokenRecord,
     running: background.BackgroundProcess,
 ) -> None:
     limit = capability.timeout or PROBE_TIMEOUT
     deadline = time.monotonic() + limit
     wait = _FIRST_WAIT
     while True:
-        probed = presence.probe(holding.token, state, holding.values)
+        probed = presence.probe(record.token, state, record.values)
         if not background.is_alive(running):  # asked last: what the probe has seen may be another program's
-            raise HarnessError(_words(presence, holding, running, "ended before its probe held"))
+            raise HarnessError(_words(presence, record, running, "ended before its probe held"))
         if probed is None or probed.present:
             return
         if time.monotonic() + wait > deadline:
             no = f"cannot be run: {probed.why_not_run}" if probed.why_not_run else "says no"
             why = f"was not ready after {limit:g} s: its probe {no}"
-            raise HarnessError(f"{_words(presence, holding, running, why)}\n{probed.text}")
+            raise HarnessError(f"{_words(presence, record, running, why)}\n{probed.text}")
         time.sleep(wait)
         wait = min(wait * 1.5, _LONGEST_WAIT)
 
 
-def _words(presence: Presence, holding: Holding, running: background.BackgroundProcess, what: str) -> str:
+def _words(presence: Presence, record: TokenRecord, running: background.BackgroundProcess, what: str) -> str:
     log = read_tail(Path(running.log), 4096).rstrip()
-    text = f"the service of {holding.token!r} {what}\n  --- {running.log} ---\n{log or '  (empty)'}"
+    text = f"the service of {record.token!r} {what}\n  --- {running.log} ---\n{log or '  (empty)'}"
     return presence.workspace.keeper.mask(text)

@@ -307,9 +307,9 @@ def prerequisites_to_run(
         waiting.extend(graph.needed_by(journey))
         if journey.id in in_run and journey.tier not in asked:
             asked.add(journey.tier)
-            come_about(gates[journey.tier], anywhere=True)
+            require(gates[journey.tier], anywhere=True)
 
-    def come_about(journeys: Iterable[JourneyId], *, anywhere: bool) -> None:
+    def require(journeys: Iterable[JourneyId], *, anywhere: bool) -> None:
         for journey in reachable(journeys, lambda one: graph.journeys[one].follows):
             found = graph.journeys[journey]
             in_reach = journey in replayable if anywhere else not _is_run_by_pytest(found)
@@ -319,13 +319,13 @@ def prerequisites_to_run(
 
     for journey in filter(present.__contains__, graph.journeys):
         wait_for_needs(graph.journeys[journey])
-        come_about(graph.journeys[journey].follows, anywhere=False)
+        require(graph.journeys[journey].follows, anywhere=False)
     present.update(wanted)
     while waiting:
         token = waiting.pop()
         if token not in seen and not graph.has_independent_provider(token):
             seen.add(token)
-            come_about(graph.establishing(token), anywhere=graph.scope_of(token) is Scope.MACHINE)
+            require(graph.establishing(token), anywhere=graph.scope_of(token) is Scope.MACHINE)
             present.update(wanted)
             in_run.update(wanted)
     return tuple(journey for journey in graph.journeys if journey in wanted)

@@ -33,7 +33,7 @@ from pytest_dogfood.scheduling.plan import PlannedJourney
 from pytest_dogfood.storage.journal import Why
 from pytest_dogfood.storage.locks import NamedLocks
 from pytest_dogfood.storage.run_directory import remove_if_filled
-from pytest_dogfood.storage.token_registry import Holding
+from pytest_dogfood.storage.token_registry import TokenRecord
 from pytest_dogfood.walks import room_for
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class ItemRun(Struct, kw_only=True):
     _done: StepsResult = field(default_factory=StepsResult)
     _fixtures: int = 0
     _cleaned: bool = False
-    _established_before: dict[Token, Holding] = field(default_factory=dict)
+    _established_before: dict[Token, TokenRecord] = field(default_factory=dict)
 
     @property
     def presence(self) -> Presence:
@@ -158,7 +158,7 @@ class ItemRun(Struct, kw_only=True):
         registry = self.presence.registry
         for token in self.journey.establishes:
             place = self.presence.place_of(token, self.state)
-            if registry.made(token, place) is not None:
+            if registry.claim_of(token, place) is not None:
                 registry.claim(token, place, self.values, tuple(self.secret))
 
     def run_steps(self, *, verbose: bool) -> None:
@@ -192,7 +192,7 @@ class ItemRun(Struct, kw_only=True):
         presence = self.presence
         presence.workspace.changes.note(f"the steps of {self.journey.id} ran")
         for token in self.journey.establishes:
-            earlier = presence.holding(token, self.state)
+            earlier = presence.record_of(token, self.state)
             if earlier is not None and earlier.by != self.journey.id:
                 self._established_before[token] = earlier
         denial = establish(

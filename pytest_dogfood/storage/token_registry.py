@@ -27,8 +27,8 @@ SEVERAL = Token("_several")
 """Name of the lock of those who bring about machine-wide tokens that hang together; no token has such a name."""
 
 
-class Holding(Struct, frozen=True, kw_only=True):
-    """A token that holds in a place. `by` names what made it; `ours` is False if it was there before the run.
+class TokenRecord(Struct, frozen=True, kw_only=True):
+    """A token that is present in a place. `by` names what made it; `ours` is False if it was there before the run.
 
     `secret` names those of the `values` that are never to be shown. `home` names the state in which a token of the
     whole machine was made: what it rests on of a chain's tokens is there.
@@ -46,7 +46,7 @@ class Holding(Struct, frozen=True, kw_only=True):
     home: str = ""
 
 
-class Made(Struct, frozen=True, kw_only=True):
+class Claim(Struct, frozen=True, kw_only=True):
     """What a provider or an establishing journey has made of a token, or begun to make: it is to be released once.
 
     It stays when the token itself is lost: half-made things need a release, too. `values` are those saved so far.
@@ -79,17 +79,17 @@ class Attempt(Struct, frozen=True, kw_only=True):
         return not self.message and not alive(self.pid, self.born)
 
 
-class _Record(Struct, frozen=True, kw_only=True):
+class _Known(Struct, frozen=True, kw_only=True):
     """All that is known of a token in a place from now on; `kept` is what tests saved that establish it together.
 
-    `last_since` is the age of the newest holding, also once that is forgotten. `hung` says that its probe did not end
+    `last_since` is the age of the newest record, also once that is forgotten. `hung` says that its probe did not end
     when it was last asked, before anything had been done for the token.
     """
 
     token: Token
     place: str
-    holding: Holding | None = None
-    made: Made | None = None
+    record: TokenRecord | None = None
+    claim: Claim | None = None
     last_since: float = 0.0
     hung: bool = False
     attempt: Attempt | None = None
@@ -104,13 +104,13 @@ class Registry:
 
     def __init__(self, directory: Path, *, lock_table: Callable[[Path], LockTable] = LockTable) -> None:
         directory = private_directory(directory)
-        self._log = SharedLog(directory / "records", _Record)
+        self._log = SharedLog(directory / "records", _Known)
         self._locks = lock_table(directory / "locks")
-        self._records: dict[str, dict[Token, _Record]] = {}
+        self._records: dict[str, dict[Token, _Known]] = {}
         self._losses = 0
 
     def locked(self, token: Token, place: str) -> AbstractContextManager[None]:
-        """Keep others from asking for, bringing about and giving back a token; reentrant within a process."""
+        """Keep others from asking for, provisioning and releasing a token; reentrant within a process."""
         return self._locks.holding(f"{place}/{token}")
 
     @property
@@ -119,53 +119,53 @@ class Registry:
         self._read_on()
         return self._losses
 
-    def holding(self, token: Token, place: str) -> Holding | None:
-        return self._record_of(token, place).holding
+    def record_of(self, token: Token, place: str) -> TokenRecord | None:
+        return self._known_of(token, place).record
 
     def age_of(self, token: Token, place: str) -> float:
         """Return when the token last began to hold (seconds since the epoch), also if it is forgotten; 0 if never."""
-        return self._record_of(token, place).last_since
+        return self._known_of(token, place).last_since
 
-    def record(self, holding: Holding) -> None:
+    def record(self, record: TokenRecord) -> None:
         """Write down that a token holds; what is ours is to be released, too."""
-        token, place = holding.token, holding.place
-        made = self.made(token, place)
-        if holding.ours:
-            made = Made(
-                since=holding.since, values=holding.values, secret=holding.secret, service=holding.service
+        token, place = record.token, record.place
+        claim = self.claim_of(token, place)
+        if record.ours:
+            claim = Claim(
+                since=record.since, values=record.values, secret=record.secret, service=record.service
             )
-        self._change(token, place, holding=holding, made=made, last_since=holding.since, hung=False)
+        self._change(token, place, record=record, claim=claim, last_since=record.since, hung=False)
 
     def forget(self, token: Token, place: str) -> None:
         """Strike out that a token holds; what was made of it is still to be released."""
-        if self.holding(token, place) is not None:
-            self._change(token, place, holding=None)
+        if self.record_of(token, place) is not None:
+            self._change(token, place, record=None)
 
     def claim(
         self, token: Token, place: str, values: Mapping[str, str] | None = None, secret: tuple[str, ...] = ()
     ) -> None:
         """Note, before the first step that makes a token, that there may be something to release; again with values."""
-        made = self.made(token, place) or Made()
-        self._change(token, place, made=replace(made, values=values or {}, secret=secret))
+        claim = self.claim_of(token, place) or Claim()
+        self._change(token, place, claim=replace(claim, values=values or {}, secret=secret))
 
-    def made(self, token: Token, place: str) -> Made | None:
-        return self._record_of(token, place).made
+    def claim_of(self, token: Token, place: str) -> Claim | None:
+        return self._known_of(token, place).claim
 
     def released(self, token: Token, place: str) -> None:
         """Strike out the token, and that there is something to release."""
-        known = self._record_of(token, place)
-        if known.holding is not None or known.made is not None:
-            self._change(token, place, holding=None, made=None)
+        known = self._known_of(token, place)
+        if known.record is not None or known.claim is not None:
+            self._change(token, place, record=None, claim=None)
 
     def unreleased(self, place: str) -> tuple[Token, ...]:
         """Return the tokens of a place that hold, or of which something was made."""
         records = self._read_on().get(place, {})
         return tuple(
-            token for token, one in records.items() if one.holding is not None or one.made is not None
+            token for token, one in records.items() if one.record is not None or one.claim is not None
         )
 
     def hung(self, token: Token, place: str) -> bool:
-        return self._record_of(token, place).hung
+        return self._known_of(token, place).hung
 
     def note_hung(self, token: Token, place: str) -> None:
         """Note that the probe of a token did not end in time before anything had been done for the token."""
@@ -176,7 +176,7 @@ class Registry:
         self._change(token, place, kept=values)
 
     def kept_values(self, token: Token, place: str) -> Mapping[str, str]:
-        return self._record_of(token, place).kept
+        return self._known_of(token, place).kept
 
     def places(self) -> tuple[str, ...]:
         """Name every place something was ever recorded for, the machine last: what holds in states rests on it."""
@@ -203,18 +203,18 @@ class Registry:
         found = [records[place].get(token) for place in sorted(records)]
         return tuple(one.attempt for one in found if one is not None and one.attempt is not None)
 
-    def _record_of(self, token: Token, place: str) -> _Record:
+    def _known_of(self, token: Token, place: str) -> _Known:
         known = self._read_on().get(place, {}).get(token)
-        return _Record(token=token, place=place) if known is None else known
+        return _Known(token=token, place=place) if known is None else known
 
     def _change(self, token: Token, place: str, **changes: Any) -> None:  # noqa: ANN401 - fields of the record
-        self._log.append(replace(self._record_of(token, place), **changes))
+        self._log.append(replace(self._known_of(token, place), **changes))
 
-    def _read_on(self) -> Mapping[str, Mapping[Token, _Record]]:
+    def _read_on(self) -> Mapping[str, Mapping[Token, _Known]]:
         for one in self._log.unread():
             records = self._records.setdefault(one.place, {})
             before = records.get(one.token)
-            if before is not None and before.holding is not None and before.holding != one.holding:
+            if before is not None and before.record is not None and before.record != one.record:
                 self._losses += 1
             records[one.token] = one
         return self._records
@@ -232,7 +232,7 @@ class RunIdentity(Struct, frozen=True, kw_only=True):
 
 
 class MachineRecord(Struct, frozen=True, kw_only=True):
-    """What this machine knows of a token beyond a single run; `ours` if some run brought it about."""
+    """What this machine knows of a token beyond a single run; `ours` if some run provisioned it."""
 
     token: Token
     ours: bool

@@ -14,14 +14,16 @@ from pytest_dogfood.outcomes import Proof
 from pytest_dogfood.storage.token_registry import (
     MACHINE,
     Attempt,
-    Holding,
     MachineRegistry,
     Registry,
     RunIdentity,
+    TokenRecord,
 )
 
 T = Token("db-ready")
-HERE = Holding(token=T, place="c0-gw0", by="a", proof=Proof.PROBE, values={"port": "80"}, secret=("port",))
+HERE = TokenRecord(
+    token=T, place="c0-gw0", by="a", proof=Proof.PROBE, values={"port": "80"}, secret=("port",)
+)
 BEGUN = Attempt(token=T, place="c0-gw0", asked_by="b")
 
 
@@ -50,20 +52,20 @@ def machine(tmp_path: Path, run: str) -> MachineRegistry:
 
 def test_what_is_recorded_is_found_by_every_process_of_the_run(registry: Registry, tmp_path: Path) -> None:
     registry.record(HERE)
-    assert Registry(tmp_path / "tokens").holding(T, "c0-gw0") == HERE
+    assert Registry(tmp_path / "tokens").record_of(T, "c0-gw0") == HERE
 
 
 def test_a_token_in_another_state_is_another_token(registry: Registry) -> None:
     registry.record(HERE)
-    assert registry.holding(T, "c1-gw0") is None
-    assert registry.holding(T, MACHINE) is None
+    assert registry.record_of(T, "c1-gw0") is None
+    assert registry.record_of(T, MACHINE) is None
 
 
 def test_what_is_forgotten_is_gone_and_forgetting_twice_does_no_harm(registry: Registry) -> None:
     registry.record(HERE)
     registry.forget(T, "c0-gw0")
     registry.forget(T, "c0-gw0")
-    assert registry.holding(T, "c0-gw0") is None
+    assert registry.record_of(T, "c0-gw0") is None
 
 
 def test_the_machine_comes_last_among_the_places(registry: Registry) -> None:
@@ -106,13 +108,13 @@ def test_a_record_that_was_damaged_is_an_error_and_not_an_absence(registry: Regi
     registry.record(HERE)
     (tmp_path / "tokens" / "records").write_text("{\n")
     with pytest.raises(HarnessError, match="cannot be read"):
-        Registry(tmp_path / "tokens").holding(T, "c0-gw0")
+        Registry(tmp_path / "tokens").record_of(T, "c0-gw0")
 
 
 def test_a_lock_can_be_taken_again_by_who_holds_it(registry: Registry) -> None:
     with registry.locked(T, MACHINE), registry.locked(T, MACHINE):
         registry.record(replace(HERE, place=MACHINE))
-    assert registry.holding(T, MACHINE) is not None
+    assert registry.record_of(T, MACHINE) is not None
 
 
 def test_the_last_run_releases_what_some_run_brought_about(tmp_path: Path) -> None:
