@@ -20,8 +20,6 @@ ADDED: pytest.StashKey[AddedFiles] = pytest.StashKey()
 """Set where files are collected that were not named."""
 DEPENDENCY_MARKS: pytest.StashKey[DependencyMarks] = pytest.StashKey()
 """Set where this run goes by dependency marks."""
-ADDED: pytest.StashKey[AddedFiles] = pytest.StashKey()
-"""Set where files are collected that were not named."""
 SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
 PROJECT: pytest.StashKey[Callable[[], Project]] = pytest.StashKey()
 """Gives the project, which is made when it is first asked for."""

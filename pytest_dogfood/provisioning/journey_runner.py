@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -127,11 +127,8 @@ def establish(
         with presence.locked(token, state):
             place = presence.place_of(token, state)
             earlier = presence.registry.record_of(token, place)
-            known = {
-                **(earlier.values if earlier else {}),
-                **presence.registry.kept_values(token, place),
-                **values,
-            }
+            kept = presence.registry.kept_values(token, place)
+            known = {**(earlier.values if earlier else {}), **kept, **values}
             groups = [one for one in presence.graph.establishers[token] if journey.id in one]
             ends = [journal.verdict(other) for other in groups[0] if other != journey.id] if groups else []
             if not all(end is not None and end.outcome.establishes for end in ends):
@@ -187,7 +184,7 @@ def clean_up(journey: Journey, runner: ShellRunner, done: StepsResult) -> tuple[
         return "", ""
     missing = {save.name for step in journey.steps for save in step.save} - done.values.keys()
     missing -= runner.environment.keys()
-    left_out = {step.location: used for step in journey.cleanup if (used := values_used(step, missing))}
+    left_out = {step.location: used for step in journey.cleanup if (used := _values_used(step, missing))}
     steps = [step for step in journey.cleanup if step.location not in left_out]
     environment = {**runner.environment, **done.values}
     runner = replace(runner, environment=environment, name=f"{runner.name}-cleanup")
@@ -199,28 +196,19 @@ def clean_up(journey: Journey, runner: ShellRunner, done: StepsResult) -> tuple[
     return failure_text(ended, runner, what="cleanup step"), "\n".join(told)
 
 
-def values_used(step: Step, names: Collection[str]) -> tuple[str, ...]:
+def _values_used(step: Step, names: Collection[str]) -> tuple[str, ...]:
     """Return which variables among `names` a step uses without saying what to do where they have no value."""
+    texts = [step.run] if isinstance(step.run, str) else []
+    texts += [f"${name}" for name in step.run.variables] if isinstance(step.run, Script) else []
+    texts += [*step.env.values(), step.cwd or ""]
+    # What is expected has rules of its own for what is a variable.
+    texts += [f"${name}" for written in written_in(step.expect) for name in written.variables]
     needed: dict[str, None] = {}
     answered: set[str] = set()
-    for text in _texts(step):
-        for found in _REFERENCE.finditer(text):
-            name = found["bare"] or found["name"]
-            if found["rest"] and found["rest"].startswith(_DEFAULTS):
-                answered.add(name)
-            elif name in names:
-                needed[name] = None
+    for found in (found for text in texts for found in _REFERENCE.finditer(text)):
+        name = found["bare"] or found["name"]
+        if found["rest"] and found["rest"].startswith(_DEFAULTS):
+            answered.add(name)
+        elif name in names:
+            needed[name] = None
     return tuple(name for name in needed if name not in answered)
-
-
-def _texts(step: Step) -> Iterator[str]:
-    """Yield every text of a step in which a variable may stand, for our own expansion or for the shell's."""
-    if isinstance(step.run, Script):
-        yield from (f"${name}" for name in step.run.variables)
-    elif isinstance(step.run, str):
-        yield step.run
-    yield from step.env.values()
-    if step.cwd is not None:
-        yield step.cwd
-    # What is expected has rules of its own for what is a variable.
-    yield from (f"${name}" for written in written_in(step.expect) for name in written.variables)

@@ -310,17 +310,14 @@ class Presence:
 
     def saving_for(self, tokens: Iterable[Token], state: ChainState) -> StepsResult:
         """Return an empty account of steps; what they save is noted as they save it, for the release of `tokens`."""
-        noted = [
-            token
-            for token in tokens
-            if self.registry.claim_of(token, self.place_of(token, state)) is not None
-        ]
+        placed = [(token, self.place_of(token, state)) for token in tokens]
+        claimed = [one for one in placed if self.registry.claim_of(*one) is not None]
 
         def note(done: StepsResult) -> None:
-            for token in noted:
-                self.registry.claim(token, self.place_of(token, state), done.values, tuple(done.secret))
+            for token, place in claimed:
+                self.registry.claim(token, place, done.values, tuple(done.secret))
 
-        return StepsResult(saved=note if noted else None)
+        return StepsResult(saved=note if claimed else None)
 
     def restore_directories(self, state: ChainState) -> None:
         """Make the state directory anew where a step has removed it; what was recorded of it holds no longer."""
@@ -338,15 +335,14 @@ class Presence:
         place = self.workspace.run.shared if shared else state.path
         needs = self.variables(self.graph.needs_of_provider(token), state)
         own = {variable_for(token, name): value for name, value in values.items()}
+        names = {"DOGFOOD_TOKEN": token, "DOGFOOD_INSTANCE": token.partition(":")[2]}
         environment = self.workspace.environment(
             workdir=place,
             state=place,
             directory=(self.workspace.rootdir / capability.location.path).parent,
             chain="" if shared else state.chain,
-            values={**needs, **own},
+            values={**needs, **own, **names},
         )
-        environment["DOGFOOD_TOKEN"] = token
-        environment["DOGFOOD_INSTANCE"] = token.partition(":")[2]
         return self.workspace.runner(place, environment)
 
     def variables(self, tokens: Iterable[Token], state: ChainState) -> dict[str, str]:

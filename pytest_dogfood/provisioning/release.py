@@ -53,10 +53,8 @@ def release(presence: Presence, token: Token, place: str, state: ChainState) -> 
     try:
         locks.take(capability.locks)
         with presence.locked(token, state):
-            record, claim = (
-                presence.registry.record_of(token, place),
-                presence.registry.claim_of(token, place),
-            )
+            record = presence.registry.record_of(token, place)
+            claim = presence.registry.claim_of(token, place)
             if record is None and claim is None:
                 return ""  # another process was faster
             presence.registry.released(token, place)
@@ -154,24 +152,24 @@ class MachineRelease:
 
     def _stop_service(self, token: Token) -> None:
         """Stop a machine-wide service, unless something rests on it that is released only at the end of the run."""
-        record = self._presence.registry.record_of(token, MACHINE)
+        presence = self._presence
+        record = presence.registry.record_of(token, MACHINE)
         if record is None or record.service is None:
             return
         above = self._lifetimes.above(token)
-        left = _unreleased(self._presence, self._presence.registry.places())
-        if not any(one in above and _has_release(self._presence, one) for one, _, _ in left):
-            problem = release(self._presence, token, MACHINE, self._presence.workspace.state_at(MACHINE))
+        left = _unreleased(presence, presence.registry.places())
+        if not any(one in above and _has_release(presence, one) for one, _, _ in left):
+            problem = release(presence, token, MACHINE, presence.workspace.state_at(MACHINE))
             if problem:
                 raise HarnessError(problem)
 
     def release_everything_left(self) -> Iterable[tuple[str, str]]:
         """Release what is left anywhere in the run; yield the last user's node id with what went wrong."""
-        self._presence.learn_secrets()  # now, for what is released is no longer recorded
-        for token, place, _ in self._order.sorted(
-            _unreleased(self._presence, self._presence.registry.places())
-        ):
-            problem = release(self._presence, token, place, self._presence.workspace.state_at(place))
+        presence = self._presence
+        presence.learn_secrets()  # now, for what is released is no longer recorded
+        for token, place, _ in self._order.sorted(_unreleased(presence, presence.registry.places())):
+            problem = release(presence, token, place, presence.workspace.state_at(place))
             if problem:
                 yield self._last_user.get(token, ""), problem
         # Also those of services whose starter died before it could say that they run.
-        self._presence.hide_secrets_in(*self._presence.workspace.run.logs())
+        presence.hide_secrets_in(*presence.workspace.run.logs())

@@ -75,7 +75,6 @@ class ChainState(Struct, frozen=True, kw_only=True):
     """What the journeys of one chain share on one worker."""
 
     chain: ChainId
-    number: int
     path: Path
 
     @property
@@ -109,24 +108,19 @@ class Workspace(Struct, kw_only=True):
     _counter: Iterator[int] = field(default_factory=itertools.count)
     _empty_files: Mapping[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
     _named: LockTable | None = None
-    _numbers: dict[ChainId, int] = field(default_factory=dict)
     _states: dict[ChainId, ChainState] = field(default_factory=dict)
 
     def state_of(self, graph: CapabilityGraph, journey: Journey) -> ChainState:
         """Return the state of the journey's chain on this worker, which may not have been made yet."""
-        if not self._numbers:
-            chains = dict.fromkeys(graph.chains.values())
-            self._numbers.update({chain: number for number, chain in enumerate(chains)})
-        chain = graph.chains[journey.id]
-        if chain not in self._states:
-            number = self._numbers[chain]
-            path = self.run.state_path(number, self.worker)
-            self._states[chain] = ChainState(chain=chain, number=number, path=path)
-        return self._states[chain]
+        if not self._states:
+            for number, chain in enumerate(dict.fromkeys(graph.chains.values())):
+                path = self.run.state_path(number, self.worker)
+                self._states[chain] = ChainState(chain=chain, path=path)
+        return self._states[graph.chains[journey.id]]
 
     def state_at(self, place: str) -> ChainState:
         """Return a state by its place in the registry, of whatever chain it is."""
-        return ChainState(chain=ChainId(""), number=0, path=self.run.path / place)
+        return ChainState(chain=ChainId(""), path=self.run.path / place)
 
     def workdir_for(self, journey: Journey, state: ChainState) -> Path:
         """Return the directory a journey works in: the one it names in its state, else a fresh one of its own."""
