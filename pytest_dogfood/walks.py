@@ -95,7 +95,7 @@ def in_preferred_order(before: Mapping[T, Iterable[T]], rather: Mapping[T, T]) -
     stand next to each other, otherwise as given.
     """
     wished = {one: [*others, *((rather[one],) if one in rather else ())] for one, others in before.items()}
-    head = _heads_of_circles(wished)
+    head = heads_of_circles(wished)
     circles: dict[T, list[T]] = defaultdict(list)
     for one in before:
         circles[head[one]].append(one)
@@ -108,7 +108,7 @@ def in_preferred_order(before: Mapping[T, Iterable[T]], rather: Mapping[T, T]) -
     )
 
 
-def _heads_of_circles(before: Mapping[T, Iterable[T]]) -> dict[T, T]:
+def heads_of_circles(before: Mapping[T, Iterable[T]]) -> dict[T, T]:
     """Return for each key one that stands for all that wait for each other in a circle with it (Kosaraju)."""
     then: dict[T, list[T]] = defaultdict(list)
     for one, others in before.items():

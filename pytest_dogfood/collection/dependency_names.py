@@ -7,7 +7,7 @@ name before the one that depends, which is the one that has had the last word wh
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from enum import IntEnum
@@ -15,6 +15,7 @@ from enum import IntEnum
 from msgspec import Struct
 
 from pytest_dogfood.journey import Dependence, JourneyId, Obstacle, Token
+from pytest_dogfood.walks import heads_of_circles, reachable
 
 SCOPES = {"session": 0, "package": 0, "module": 1, "class": 2}
 """The scopes of names, each with how many parts of a node id go without saying in it."""
@@ -157,11 +158,16 @@ def _circles(needs: Mapping[int, Sequence[int]]) -> dict[int, tuple[int, ...]]:
 
     What lies on the way from one circle to another counts as well: it can no more be run than they can.
     """
-    inverted: dict[int, list[int]] = {place: [] for place in needs}
+    needed_by: dict[int, list[int]] = {place: [] for place in needs}
     for place, others in needs.items():
         for other in others:
-            inverted[other].append(place)
-    left = _without_ends(inverted, needs, _without_ends(needs, inverted, needs))
+            needed_by[other].append(place)
+    heads = heads_of_circles(needs)
+    sizes = Counter(heads.values())
+    in_circles = [place for place in needs if sizes[heads[place]] > 1 or place in needs[place]]
+    before = reachable(in_circles, lambda place: needs[place])
+    behind = reachable(in_circles, lambda place: needed_by[place])
+    left = before.keys() & behind.keys()
     found: dict[int, tuple[int, ...]] = {}
     for start in left:
         way = [start]
@@ -171,23 +177,6 @@ def _circles(needs: Mapping[int, Sequence[int]]) -> dict[int, tuple[int, ...]]:
         first = circle.index(min(circle))
         found[start] = (*circle[first:], *circle[:first], circle[first])
     return found
-
-
-def _without_ends(
-    needs: Mapping[int, Sequence[int]], needed_by: Mapping[int, Sequence[int]], among: Collection[int]
-) -> dict[int, int]:
-    """Leave out what needs nothing of the rest, again and again; gives what is left, in order."""
-    left = {place: sum(other in among for other in needs[place]) for place in among}
-    ends = [place for place in left if not left[place]]
-    while ends:
-        end = ends.pop()
-        del left[end]
-        for other in needed_by[end]:
-            if other in left:
-                left[other] -= 1
-                if not left[other]:
-                    ends.append(other)
-    return left
 
 
 def why_unknown(names: Names, test: MarkedTest, name: str) -> Obstacle:
