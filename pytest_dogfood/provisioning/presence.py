@@ -104,9 +104,9 @@ class ProbedBases:
             one = next(reversed(path))
             record = self._registry.record_of(*one)
             bases = () if record is None else self._bases(record)
-            known = (self._known, lost, path)
+            seen = (self._known, lost, path)
             unknown = [
-                base for base in bases if not (self.has_probe(base[0]) or any(base in one for one in known))
+                base for base in bases if not (self.has_probe(base[0]) or any(base in each for each in seen))
             ]
             if unknown:
                 path[unknown[0]] = None
@@ -176,7 +176,7 @@ class Presence:
         with self.registry.locked(token, self.place_of(token, state)), against_other_runs:
             yield
 
-    def request(self, token: Token, state: ChainState) -> TokenRecord | None:
+    def ask(self, token: Token, state: ChainState) -> TokenRecord | None:
         """Return the record of a token that is present now; what the probe denies is forgotten.
 
         A token without a probe is present while what it rests on is.
@@ -304,7 +304,7 @@ class Presence:
             return
         with self.locked(token, state):
             if self.outlives_runs(token):
-                self.request(token, state)
+                self.ask(token, state)
                 self.machine.take(token, ours=True, values={})
             self.registry.claim(token, self.place_of(token, state))
 

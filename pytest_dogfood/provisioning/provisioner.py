@@ -133,7 +133,7 @@ class Provisioner:
             locks.keep(held)
 
     def ensure(self, tokens: Iterable[Token], request: Request, *, rounds: int = ROUNDS) -> int:
-        """Make sure that all of `tokens` are present at once, where `ask` needs them; return the rounds left.
+        """Make sure that all of `tokens` are present at once, where `request` needs them; return the rounds left.
 
         The caller holds every named lock that this may need. Raises DeferredError if what would establish one did not
         pass, HarnessError if there is no way to have it, or if they do not hold together in that many rounds.
@@ -224,7 +224,7 @@ class Provisioner:
             return None
         is_fresh = self.presence.is_fresh(token, request.state)
         known = self.presence.record_of(token, request.state) if is_fresh else None
-        return known or self.presence.request(token, request.state)
+        return known or self.presence.ask(token, request.state)
 
     def _provision(self, token: Token, request: Request) -> TokenRecord:
         independent = self._graph.has_independent_provider(token)

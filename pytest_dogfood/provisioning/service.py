@@ -80,18 +80,16 @@ def _wait_until_ready(
     while True:
         probed = presence.probe(record.token, state, record.values)
         if not background.is_alive(running):  # asked last: what the probe has seen may be another program's
-            raise HarnessError(_words(presence, record, running, "ended before its probe held"))
+            why, said = "ended before its probe held", ""
+            break
         if probed is None or probed.present:
             return
         if time.monotonic() + wait > deadline:
             no = f"cannot be run: {probed.why_not_run}" if probed.why_not_run else "says no"
-            why = f"was not ready after {limit:g} s: its probe {no}"
-            raise HarnessError(f"{_words(presence, record, running, why)}\n{probed.text}")
+            why, said = f"was not ready after {limit:g} s: its probe {no}", f"\n{probed.text}"
+            break
         time.sleep(wait)
         wait = min(wait * 1.5, _LONGEST_WAIT)
-
-
-def _words(presence: Presence, record: TokenRecord, running: background.BackgroundProcess, what: str) -> str:
     log = read_tail(Path(running.log), 4096).rstrip()
-    text = f"the service of {record.token!r} {what}\n  --- {running.log} ---\n{log or '  (empty)'}"
-    return presence.workspace.keeper.mask(text)
+    text = f"the service of {record.token!r} {why}\n  --- {running.log} ---\n{log or '  (empty)'}"
+    raise HarnessError(f"{presence.workspace.keeper.mask(text)}{said}")
