@@ -92,7 +92,12 @@ class _NamesInSource:
         """Return the tokens that calls of these words name, and whether some call or alias may name others."""
         called = [call for call in self._calls if self._name_of(call.func) in words]
         functions = [call.func for call in called]
-        texts = [self._texts(argument) for call in called for argument in call.args]
+        arguments = [
+            one.value if isinstance(one, ast.Starred) else one for call in called for one in call.args
+        ]
+        texts = [
+            self._constants.get(one.id) if isinstance(one, ast.Name) else _texts_in(one) for one in arguments
+        ]
         unclear = None in texts or any(mark.attr in words and mark not in functions for mark in self._loose)
         return _tokens(text for some in texts if some is not None for text in some), unclear
 
@@ -100,10 +105,6 @@ class _NamesInSource:
         if isinstance(function, ast.Attribute):
             return function.attr
         return self._aliases.get(function.id, function.id) if isinstance(function, ast.Name) else ""
-
-    def _texts(self, argument: ast.expr) -> tuple[str, ...] | None:
-        value = argument.value if isinstance(argument, ast.Starred) else argument
-        return self._constants.get(value.id) if isinstance(value, ast.Name) else _texts_in(value)
 
 
 def _is_mark(node: ast.Attribute) -> bool:

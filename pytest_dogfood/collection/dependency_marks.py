@@ -337,9 +337,10 @@ class RuntimeDependsScan:
             names = dict.fromkeys(map(_origin, list(vars(module).values())))
             origins = [sys.modules.get(name) for name in names if not _offers(name)]
             involved = dict.fromkeys([module, *(one for one in origins if one is not None)])
+            values = [value for one in involved for value in list(vars(one).values())]
             codes = [code for one in involved for code in _code_of(one)]
             reach = RuntimeDependsReach.NOTHING
-            if any(map(_names_it, involved)) or any(map(_imports_it, codes)):
+            if any(map(_gives_depends, values)) or any(map(_imports_depends, codes)):
                 far = any(constant in FAR for code in codes for constant in code.co_consts)
                 reach = RuntimeDependsReach.EVERYTHING if far else RuntimeDependsReach.ITS_MODULE
             self._known[module.__name__] = reach
@@ -364,11 +365,8 @@ def _origin(value: object) -> str:
     return str(getattr(value, "__dict__", {}).get("__module__", ""))  # a fixture has it of its function
 
 
-def _names_it(module: types.ModuleType) -> bool:
-    return any(
-        value is depends or (isinstance(value, types.ModuleType) and value.__name__ in OFFERING)
-        for value in list(vars(module).values())
-    )
+def _gives_depends(value: object) -> bool:
+    return value is depends or (isinstance(value, types.ModuleType) and value.__name__ in OFFERING)
 
 
 def _code_of(module: types.ModuleType) -> Iterator[types.CodeType]:
@@ -386,7 +384,7 @@ def _code_of(module: types.ModuleType) -> Iterator[types.CodeType]:
             waiting += code.co_consts
 
 
-def _imports_it(code: types.CodeType) -> bool:
+def _imports_depends(code: types.CodeType) -> bool:
     """Return whether a function imports a module that has `depends`, by a statement or by its name as text."""
     texts = [constant for constant in code.co_consts if isinstance(constant, str)]
     return not OFFERING.isdisjoint((*code.co_names, *texts))

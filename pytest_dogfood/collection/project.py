@@ -213,7 +213,9 @@ class Project:
         parts = ((*self.journeys, *tests), self.capabilities, fixtures or {}, scopes or {})
         if self._graph is None or parts != self._parts:
             graph = CapabilityGraph(*parts[:3], fixture_scopes=parts[3], acts=self._acts)
-            if not self._whole and (_is_incomplete(graph) or (self.is_named_in_part and _has_needs(graph))):
+            # Of tokens that a journey has to do with, files that were not read may say more.
+            more = self.is_named_in_part and any(_named_by(graph, one) for one in graph.journeys.values())
+            if not self._whole and (more or _is_incomplete(graph)):
                 self.read_whole()
                 return self.graph(tests, fixtures, scopes)
             self._graph, self._parts = graph, parts
@@ -278,11 +280,6 @@ def _is_incomplete(graph: CapabilityGraph) -> bool:
         for token in dict.fromkeys(needed)
         if not (graph.capability(token) is not None and base_of(token) in graph.fixtures)
     )
-
-
-def _has_needs(graph: CapabilityGraph) -> bool:
-    """Return whether a journey has to do with a token of which files that were not read may say more."""
-    return any(_named_by(graph, journey) for journey in graph.journeys.values())
 
 
 def _named_by(graph: CapabilityGraph, journey: Journey) -> tuple[Token, ...]:
