@@ -193,25 +193,25 @@ class Provisioner:
         if token in self._settings.blocked:
             return True  # nothing is provisioned for it: it defers the item
         with self.presence.locked(token, request.state):
-            return self._asked(token, request) is not None
+            return self._ask(token, request) is not None
 
     def _ensure_one(self, token: Token, request: Request) -> None:
         if token in self._settings.blocked:
             raise DeferredError(Cause(who=token, why="is declared blocked (--dogfood-blocked)", blocked=True))
         alone = self._graph.has_own_provider(token) and not self._graph.needs_of_provider(token)
         with self.presence.locked(token, request.state):
-            record = self._asked(token, request)
+            record = self._ask(token, request)
             if record is None and (alone or self._graph.scope_of(token) is not Scope.MACHINE):
                 record = self._provision(token, request)
         if record is None:
             # To provision a machine-wide token may take the locks of other such tokens. What does so holds one more
             # lock first: two that need the same tokens in different orders would wait for each other for ever.
             with self.presence.machine.locked(SEVERAL), self.presence.locked(token, request.state):
-                record = self._asked(token, request) or self._provision(token, request)
+                record = self._ask(token, request) or self._provision(token, request)
         request.proofs[token] = record.proof
         request.seen_at[token] = self.presence.workspace.changes.count
 
-    def _asked(self, token: Token, request: Request) -> TokenRecord | None:
+    def _ask(self, token: Token, request: Request) -> TokenRecord | None:
         """Ask for a token; where what should have established it did not pass, what it left does not count."""
         # The item uses the fixture by which the token holds, as a test does that names it. Where other parameters count
         # for the item, of a fixture that this one rests on, pytest sets both up anew: that is to happen now, and not
@@ -305,7 +305,7 @@ class Provisioner:
         value = value_of(fixture)
         pairs = value.items() if isinstance(value, Mapping) else ()
         values = {str(name): str(one) for name, one in pairs if isinstance(one, str | int | float)}
-        record = self._presented(token, request.state, values, by=f"fixture {fixture}")
+        record = self._record_provided(token, request.state, values, by=f"fixture {fixture}")
         self._by_fixtures.setdefault(token, set()).add(record.place)
         request.note(token, f"by fixture {fixture}", record.place, since=started)
         return record
@@ -318,7 +318,7 @@ class Provisioner:
         if done.failure is not None:
             text = failure_text(done, runner, what=f"provision of {token}, step")
             raise HarnessError(f"{token!r} could not be provisioned\n{text}")
-        return self._presented(token, request.state, done.values, secret=done.secret, by="provision")
+        return self._record_provided(token, request.state, done.values, secret=done.secret, by="provision")
 
     def is_by_fixture(self, token: Token, state: ChainState) -> bool:
         """Return whether a token was provided by a fixture in this process."""
@@ -329,7 +329,7 @@ class Provisioner:
         for place in self._by_fixtures.pop(token, ()):
             self.presence.registry.forget(token, place)
 
-    def _presented(
+    def _record_provided(
         self, token: Token, state: ChainState, values: Mapping[str, str], by: str, secret: Iterable[str] = ()
     ) -> TokenRecord:
         """Record what a provider has just made, if the probe agrees; else raise HarnessError."""
