@@ -41,8 +41,8 @@ class Merged(Struct, frozen=True, kw_only=True):
     uncollected: Mapping[str, str]
     troubles: tuple[str, ...]
     """Shards whose exit status none of their items explains, and that too little was measured by all of them."""
-    items: Mapping[int, tuple[ItemRecord, ...]]
-    """Every item once, under the shard whose record is kept."""
+    items: tuple[tuple[int, ItemRecord], ...]
+    """Every item once, with the shard whose record is kept, in the order of the shards."""
     tally: Tally
 
     @property
@@ -69,7 +69,7 @@ class Merged(Struct, frozen=True, kw_only=True):
         )
 
     def records(self) -> Iterator[ItemRecord]:
-        return (item for items in self.items.values() for item in items)
+        return (item for _, item in self.items)
 
     def durations(self) -> dict[str, float]:
         """Return the seconds of every item that was measured, by node id, for the committed durations file."""
@@ -115,7 +115,7 @@ def merge(manifests: Sequence[Manifest]) -> Merged:
         disputed_gates=_disputed_gates(ordered),
         uncollected={nodeid: text for one in ordered for nodeid, text in one.uncollected.items()},
         troubles=tuple(filter(None, [*map(_trouble, ordered), too_little])),
-        items=_worst(ordered),
+        items=_worst(items),
         tally=tally,
     )
 
@@ -132,18 +132,14 @@ def _tally(manifests: Sequence[Manifest]) -> Tally:
     return tally
 
 
-def _worst(manifests: Sequence[Manifest]) -> dict[int, tuple[ItemRecord, ...]]:
-    """Return every item once, under the shard where its outcome was worst."""
+def _worst(items: Iterable[tuple[int, ItemRecord]]) -> tuple[tuple[int, ItemRecord], ...]:
+    """Return every item once, with the shard where its outcome was worst."""
     kept: dict[str, tuple[int, ItemRecord]] = {}
-    for manifest in manifests:
-        for item in manifest.items:
-            known = kept.get(item.nodeid)
-            if known is None or badness(item.outcome) > badness(known[1].outcome):
-                kept[item.nodeid] = manifest.shard.index, item
-    found: dict[int, list[ItemRecord]] = {manifest.shard.index: [] for manifest in manifests}
-    for shard, item in kept.values():
-        found[shard].append(item)
-    return {shard: tuple(items) for shard, items in found.items()}
+    for shard, item in items:
+        known = kept.get(item.nodeid)
+        if known is None or badness(item.outcome) > badness(known[1].outcome):
+            kept[item.nodeid] = shard, item
+    return tuple(sorted(kept.values(), key=lambda pair: pair[0]))
 
 
 def _by_shard(pairs: Iterable[tuple[int, str]]) -> dict[str, tuple[int, ...]]:
@@ -202,8 +198,8 @@ def in_words(merged: Merged) -> Iterator[str]:
         yield f"unaccounted: {listed(merged.unaccounted, most=MOST)}"
     if merged.uncollected:
         yield f"could not be collected: {listed(merged.uncollected, most=MOST)}"
-    for number, items in merged.items.items():
-        yield from (f"{one.outcome}: {one.nodeid} on shard {number}" for one in items if one.outcome.is_bad)
+    bad = [(number, item) for number, item in merged.items if item.outcome.is_bad]
+    yield from (f"{item.outcome}: {item.nodeid} on shard {number}" for number, item in bad)
     for cause, results in merged.tally.causes().items():
         yield f"deferred: {listed((result.id for result in results), most=MOST)}, because {cause}"
     if failed := merged.failed_in_replay():
@@ -215,7 +211,7 @@ def in_words(merged: Merged) -> Iterator[str]:
         yield f"gate left open: {result.id} ({result.outcome})"
     yield from _more_than_once(merged)
     yield merged.tally.closing_line()
-    shards, count = counted(merged.total, "shard"), counted(sum(1 for _ in merged.records()), "item")
+    shards, count = counted(merged.total, "shard"), counted(len(merged.items), "item")
     yield f"dogfood: {len(merged.manifests)} of {shards}, {count}; plan {merged.manifests[0].digest}"
 
 
@@ -255,11 +251,7 @@ def to_json(merged: Merged) -> dict[str, Any]:
             "replayed": merged.replayed,
             "failed_in_replay": merged.failed_in_replay(),
             "disputed_gates": merged.disputed_gates,
-            "items": [
-                {"shard": number, **msgspec.to_builtins(item)}
-                for number, items in merged.items.items()
-                for item in items
-            ],
+            "items": [{"shard": number, **msgspec.to_builtins(item)} for number, item in merged.items],
             "journeys": [result.to_json() for result in merged.tally.results.values()],
         },
         str_keys=True,
