@@ -33,10 +33,9 @@ def diagnose(
     found = [*_cycles(graph), *_shared_variables(graph), *_gates_that_wait_for_later_tiers(graph)]
     if complete:
         found += _unknown_tokens(graph)
-        found += _outlived_without_need(graph)
         found += _shared_directories(graph)
         found += _fixtures_for_machine_tokens(graph)
-        found += _empty_capabilities(graph, elsewhere)
+        found += _wrong_definitions(graph, elsewhere)
     return in_order_of_place(found)
 
 
@@ -65,23 +64,6 @@ def diagnose_ids(journeys: Sequence[Journey], capabilities: Sequence[Capability]
         if capability.location != defined[capability.token]
     ]
     return in_order_of_place([*ids, *definitions])
-
-
-def _outlived_without_need(graph: CapabilityGraph) -> Iterator[Diagnostic]:
-    """Report what a capability outlives though nothing that makes it needs it."""
-    for capability in graph.capabilities.values():
-        makers = [graph.journeys[one] for one in graph.establishing(capability.token)]
-        if not (makers or capability.provision or capability.service or capability.requires):
-            continue  # Python tests may establish it, which are known once they are collected
-        needed = {*capability.requires, *(token for maker in makers for token in maker.requires)}
-        for token, location in capability.outlives.items():
-            if token not in needed:
-                yield Diagnostic(
-                    location=location,
-                    code="outlives-unrequired",
-                    message=f"{capability.token!r} outlives {token!r}, but nothing that makes it requires that",
-                    hint=f"add it to `requires`, or remove it: {capability.token!r} does not rest on it",
-                )
 
 
 def _unknown_tokens(graph: CapabilityGraph) -> Iterator[Diagnostic]:
@@ -242,13 +224,25 @@ def _fixtures_for_machine_tokens(graph: CapabilityGraph) -> Iterator[Diagnostic]
             )
 
 
-def _empty_capabilities(graph: CapabilityGraph, elsewhere: Collection[Token]) -> Iterator[Diagnostic]:
-    provided = {base_of(token) for token in (*graph.establishers, *graph.fixtures, *elsewhere)}
-    for capability in graph.capabilities.values():
-        if capability.is_empty and capability.token not in provided:
+def _wrong_definitions(graph: CapabilityGraph, elsewhere: Collection[Token]) -> Iterator[Diagnostic]:
+    brought = {base_of(token) for token in (*graph.establishers, *graph.fixtures, *elsewhere)}
+    for name, capability in graph.capabilities.items():
+        if capability.is_empty and name not in brought:
             yield Diagnostic(
                 location=capability.location,
                 code="empty-capability",
-                message=f"{capability.token!r} has no probe and no provider, and nothing establishes it",
+                message=f"{name!r} has no probe and no provider, and nothing establishes it",
                 hint="add 'provision:', 'service:' or 'probe:', or 'establishes' to a journey or a test",
             )
+        makers = [graph.journeys[one] for one in graph.establishing(name)]
+        # Otherwise Python tests may establish it, which are known once they are collected.
+        is_made = makers or capability.provision or capability.service or capability.requires
+        needed = {*capability.requires, *(token for maker in makers for token in maker.requires)}
+        for token, location in capability.outlives.items() if is_made else ():
+            if token not in needed:
+                yield Diagnostic(
+                    location=location,
+                    code="outlives-unrequired",
+                    message=f"{name!r} outlives {token!r}, but nothing that makes it requires that",
+                    hint=f"add it to `requires`, or remove it: {name!r} does not rest on it",
+                )
