@@ -205,13 +205,10 @@ class Tally(Struct):
 
     def unseen_causes(self) -> tuple[Cause, ...]:
         """Return the failures that deferred something but are no failed item of this run: they came in replays."""
-        causes = {
-            str(result.cause): result.cause
-            for results in self.causes().values()
-            for result in results
-            if result.cause is not None and result.cause.details
-        }
-        return tuple(causes.values())
+        deferred = (result.cause for results in self.causes().values() for result in results)
+        return tuple(
+            {str(cause): cause for cause in deferred if cause is not None and cause.details}.values()
+        )
 
     def too_little(self, least: int) -> str:
         """Return how little was measured, if it is less than `least` percent; else nothing."""

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from pytest_dogfood.journey import Journey
     from pytest_dogfood.settings import Settings
 
-REFUSED = {
+REFUSED_DIST = {
     "loadgroup": "a chain is the only group there is, and it is kept together already",
     "each": "every worker would run every journey",
 }
 
-ELSEWHERE = {"via", "ssh", "socket", "vagrant_ssh", "installvia"}
+KEYS_OF_OTHER_PLACES = {"via", "ssh", "socket", "vagrant_ssh", "installvia"}
 """What puts a worker of xdist on another machine, or behind another worker."""
 
 
@@ -161,8 +161,10 @@ def _is_distributed(config: pytest.Config) -> bool:
     dist = config.getoption("dist", "no")
     if dist == "no" or not config.getoption("tx", None) or config.getoption("collectonly"):
         return False
-    if dist in REFUSED:
-        raise pytest.UsageError(f"--dogfood cannot run with --dist {dist}: {REFUSED[dist]}; leave --dist out")
+    if dist in REFUSED_DIST:
+        raise pytest.UsageError(
+            f"--dogfood cannot run with --dist {dist}: {REFUSED_DIST[dist]}; leave --dist out"
+        )
     for spec in config.getoption("tx"):
         instead = _instead_of(str(spec))
         if instead:
@@ -178,7 +180,7 @@ def _instead_of(spec: str) -> str:
     number, star, rest = spec.partition("*")
     parts = (rest if star and number.isdigit() else spec).split("//")
     wanted = {key: value for key, _, value in (part.partition("=") for part in parts)}
-    if "popen" not in wanted or ELSEWHERE.intersection(wanted):
+    if "popen" not in wanted or KEYS_OF_OTHER_PLACES.intersection(wanted):
         return "start one run per machine, with --dogfood-shard I/N"
     if "python" in wanted:
         return f"start the run with that interpreter: {wanted['python']} -m pytest --dogfood -n N"

@@ -31,27 +31,24 @@ from pytest_dogfood.execution.step import shell_argv
 from pytest_dogfood.storage.files import write_whole
 
 LONGEST_ANSWER = 1024 * 1024
-"""Bytes of a line; who says more says nothing that we read."""
+"""Bytes of a line; what is longer is no answer that we read."""
 
-FAREWELL = 2.0
+SECONDS_TO_END = 2.0
 """Seconds it has to end by itself once nothing more is asked."""
 
-GLANCE = 0.5
+SECONDS_BETWEEN_LOOKS = 0.5
 """Seconds after which it is looked at again, for the end of its output does not always tell of its own."""
 
 
-class NoAnswer(Exception):  # noqa: N818 - a fact about the program, worded by who asks
+class NoAnswer(Exception):  # noqa: N818 - a fact about the program, worded by what asks
     """It did not answer as it should; the text completes 'it …'."""
 
 
-class Died(NoAnswer):
-    """It has ended, and an exit status says more."""
-
-    def __str__(self) -> str:
-        return "died"
+DIED = "died"
+"""What completes 'it …' where it has ended, and an exit status says more."""
 
 
-class Pipes:
+class Program:
     """A program in a session of its own, its standard error appended to `log`.
 
     Raises HarnessError if it cannot be started.
@@ -82,7 +79,7 @@ class Pipes:
             if left <= 0:
                 raise NoAnswer(f"did not answer within {seconds:g} s (a line arrives once it is flushed)")
             has_ended = self._has_ended()  # looked at first: what it has said by then can still be read
-            readable, writable = self._ready(min(left, GLANCE), sending=bool(line))
+            readable, writable = self._ready(min(left, SECONDS_BETWEEN_LOOKS), sending=bool(line))
             if writable:
                 line = line[self._write(line) :]
             if readable:
@@ -91,7 +88,7 @@ class Pipes:
                     raise self._silence()
                 received += chunk
             elif has_ended:  # and something that it has started keeps its output open
-                raise Died
+                raise NoAnswer(DIED)
             if len(received) > LONGEST_ANSWER:
                 raise NoAnswer(f"said more than {LONGEST_ANSWER} bytes in one answer")
         answer, _, more = received.partition(b"\n")
@@ -99,16 +96,16 @@ class Pipes:
             raise NoAnswer("said more than one line in answer to one")
         return answer
 
-    def close(self, farewell: float) -> int:
+    def close(self, grace: float) -> int:
         """End it with all that it has started, at first by closing its input; gives its exit status."""
         self._close_ours()
-        self._wait_for_its_end(farewell)
+        self._wait_for_its_end(grace)
         end_group(self._process.pid, gone=self._has_ended, grace=0.5)
         return self._process.wait()
 
     def _silence(self) -> NoAnswer:
         """Say why it speaks no more."""
-        return Died() if self._wait_for_its_end(FAREWELL) else NoAnswer("closed its standard output")
+        return NoAnswer(DIED if self._wait_for_its_end(SECONDS_TO_END) else "closed its standard output")
 
     def _wait_for_its_end(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
@@ -148,7 +145,7 @@ class Pipes:
             os.close(descriptor)
 
 
-PATIENCE = 3
+BREAKDOWNS = 3
 """So many times in a row it may break down; then it is not started again, for each time may cost its whole limit."""
 
 
@@ -165,7 +162,7 @@ class ActorProcess(Struct):
     log: Path
     seconds: float
     keeper: SecretKeeper
-    _pipes: Pipes | None = None
+    _program: Program | None = None
     _starts: int = 0
     _breakdowns: int = 0
 
@@ -175,21 +172,21 @@ class ActorProcess(Struct):
 
     def ask(self, question: Mapping[str, Any], *, about: str) -> Answer:
         """Return the actor's answer; raises HarnessError, with words for people, if it gives none."""
-        if self._breakdowns >= PATIENCE:
+        if self._breakdowns >= BREAKDOWNS:
             raise HarnessError(
-                f"{about}: the actor broke down {PATIENCE} times in a row on this worker and is not asked again\n"
+                f"{about}: the actor broke down {BREAKDOWNS} times in a row on this worker and is not asked again\n"
                 f"  log:       {self._last_log}"
             )
         line = json.dumps(masked(question, self.keeper.mask)).encode() + b"\n"
-        if self._pipes is None:
+        if self._program is None:
             self._starts += 1
-            self._pipes = Pipes(
+            self._program = Program(
                 shell_argv(self.command, None), cwd=self.cwd, env=self.env, log=self._last_log
             )
         try:
-            said = self._pipes.exchange(line, self.seconds)
+            said = self._program.exchange(line, self.seconds)
         except NoAnswer as error:
-            raise self._broken_down(str(error), line, about, died=isinstance(error, Died)) from None
+            raise self._broken_down(str(error), line, about) from None
         try:
             answer = read_answer(said)
         except ValueError as error:
@@ -202,21 +199,21 @@ class ActorProcess(Struct):
     def _last_log(self) -> Path:
         return self.log if self._starts <= 1 else self.log.with_stem(f"{self.log.stem}-{self._starts}")
 
-    def close(self, *, farewell: float = FAREWELL) -> int | None:
+    def close(self, *, grace: float = SECONDS_TO_END) -> int | None:
         """End the process, if it runs, and hide secrets in its log; return its exit status."""
-        if self._pipes is None:
+        if self._program is None:
             return None
-        pipes, self._pipes = self._pipes, None
+        program, self._program = self._program, None
         try:
-            return pipes.close(farewell)
+            return program.close(grace)
         finally:
             if self._last_log.exists():
                 self.keeper.mask_file(self._last_log)
 
-    def _broken_down(self, what: str, line: bytes, about: str, *, died: bool = False) -> HarnessError:
+    def _broken_down(self, what: str, line: bytes, about: str) -> HarnessError:
         self._breakdowns += 1
-        status = self.close(farewell=0)
-        if died:
+        status = self.close(grace=0)
+        if what == DIED:
             what = f"{what} with exit status {status}"
         asked = self._last_log.with_suffix(".request")
         write_whole(asked, line)

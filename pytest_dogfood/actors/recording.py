@@ -6,14 +6,13 @@ import hashlib
 import json
 import os
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Struct
 
 from pytest_dogfood.actor_protocol import Action, Command, Done, JourneyBrief, StepBrief, masked
 from pytest_dogfood.diagnostics import HarnessError
@@ -105,17 +104,16 @@ class RecordedStep(Struct, frozen=True, kw_only=True):
 
 
 class Recording(Struct, frozen=True, kw_only=True):
-    """What an actor did in a journey. `masked` tells that a secret was cut out: such commands cannot be run."""
+    """What an actor did in a journey, up to the step where that failed.
+
+    `masked` tells that a secret was cut out: such commands cannot be run.
+    """
 
     journey: JourneyId
     digest: str
     steps: tuple[RecordedStep, ...] = ()
     masked: bool = False
     version: int = VERSION
-
-    def commands(self, step: int) -> tuple[str, ...] | None:
-        """Return what was done for a step, None if the journey had failed before it came to that."""
-        return next((one.commands for one in self.steps if one.step == step), None)
 
 
 def digest_of(journey: Journey) -> str:
@@ -233,29 +231,26 @@ def recording_of(journey: Journey, commands: Mapping[int, Sequence[str]], *, mas
     return Recording(journey=journey.id, digest=digest_of(journey), steps=steps, masked=masked)
 
 
-class RecordedActor(Struct):
+class RecordedActor:
     """Repeats a recording, step by step; `variables` are those of the journey, which grow by what its steps save."""
 
-    recording: Recording
-    variables: Mapping[str, str]
-    _given: Counter[int] = field(default_factory=Counter)
+    def __init__(self, recording: Recording, variables: Mapping[str, str]) -> None:
+        self._left = {one.step: iter(one.commands) for one in recording.steps}
+        self._variables = variables
 
     def next_action(
         self, journey: JourneyBrief, step: StepBrief, observations: Sequence[Action]
     ) -> Command | Done:
         del journey, observations
-        commands = self.recording.commands(step.number)
-        if commands is None:
+        left = self._left.get(step.number)
+        if left is None:
             raise HarnessError(
                 f"{step.location}: step {step.number} of {step.total} was not recorded, for the journey had failed "
                 f"before; {_RECORD_ANEW}"
             )
-        position = self._given[step.number]
-        self._given[step.number] += 1
-        if position >= len(commands):
-            return Done()
+        command = next(left, None)
         try:
-            return Command(filled_in(commands[position], self.variables))
+            return Done() if command is None else Command(filled_in(command, self._variables))
         except ValueError as error:
             raise HarnessError(
                 f"{step.location}: a recorded command cannot be run: {error}; {_RECORD_ANEW}"

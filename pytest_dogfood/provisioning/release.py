@@ -11,7 +11,7 @@ from pytest_dogfood.execution.runner import failure_text, run_steps
 from pytest_dogfood.journey import ChainId, Scope, Token
 from pytest_dogfood.provisioning.presence import Presence
 from pytest_dogfood.provisioning.workspace import ChainState
-from pytest_dogfood.scheduling.lifetimes import Lifetimes, ReleaseOrder
+from pytest_dogfood.scheduling.lifetimes import Lifetimes
 from pytest_dogfood.scheduling.plan import Plan, PlannedJourney
 from pytest_dogfood.storage.journal import Journal
 from pytest_dogfood.storage.token_registry import MACHINE
@@ -91,7 +91,6 @@ class ChainRelease:
         self._journal = journal
         self._plan = plan
         self._lifetimes = Lifetimes(plan)
-        self._order = ReleaseOrder(plan.rests_on)
         scope_of = presence.graph.scope_of
         shared = [token for token in plan.rests_on if scope_of(token) is Scope.MACHINE]
         candidates = plan.rests_on.keys() - self._lifetimes.below(shared)
@@ -117,7 +116,7 @@ class ChainRelease:
         over &= self._ours
         self._over |= over
         unreleased = _unreleased(self._presence, [state.name]) if over else ()
-        order = self._order.sorted(one for one in unreleased if one[0] in self._over)
+        order = self._lifetimes.in_release_order(one for one in unreleased if one[0] in self._over)
         problems = [release(self._presence, token, state.name, state) for token, _, _ in order]
         return "\n".join(filter(None, problems))
 
@@ -133,7 +132,6 @@ class MachineRelease:
         self._planned = plan.by_nodeid()
         self._others_may_ask = plan.asks_at_run_time
         self._lifetimes = Lifetimes(plan)
-        self._order = ReleaseOrder(plan.rests_on)
         self._last_user: dict[Token, str] = {}
 
     def finished(self, nodeid: str) -> None:
@@ -167,7 +165,7 @@ class MachineRelease:
         """Release what is left anywhere in the run; yield the last user's node id with what went wrong."""
         presence = self._presence
         presence.learn_secrets()  # now, for what is released is no longer recorded
-        for token, place, _ in self._order.sorted(_unreleased(presence, presence.registry.places())):
+        for token, place, _ in self._lifetimes.in_release_order(_unreleased(presence, presence.registry.places())):
             problem = release(presence, token, place, presence.workspace.state_at(place))
             if problem:
                 yield self._last_user.get(token, ""), problem

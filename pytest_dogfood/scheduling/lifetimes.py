@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from pytest_dogfood.journey import JourneyId, Token
 from pytest_dogfood.scheduling.plan import Plan
@@ -25,7 +25,12 @@ class Lifetimes:
             self._reasons.update(tokens)
         self._dies_with: dict[Token, list[Token]] = {}
         self._dead: set[Token] = set()
-        for token in reversed(in_order(self._rests_on)):  # each after all that may keep it alive
+        self._heights: dict[Token, int] = {}
+        bases_first = in_order(self._rests_on)
+        for token in bases_first:
+            below = (self._heights.get(base, 0) for base in self._rests_on[token])
+            self._heights[token] = 1 + max(below, default=0)
+        for token in reversed(bases_first):  # each after all that may keep it alive
             bases = self._rests_on[token]
             if self._reasons[token]:
                 self._reasons.update(bases)
@@ -63,19 +68,10 @@ class Lifetimes:
                 resting.setdefault(base, []).append(upper)
         return frozenset(reachable([token], lambda one: resting.get(one, ()))) - {token}
 
+    def in_release_order(self, made: Iterable[tuple[Token, str, float]]) -> list[tuple[Token, str, float]]:
+        """Put tokens, each with its place and since when there is something of it (seconds), in order of release.
 
-class ReleaseOrder:
-    """Puts what is to be released in order: what rests on others before them, otherwise the youngest first.
-
-    By age alone it would be wrong: a base that was lost and made again is younger than what rests on it.
-    """
-
-    def __init__(self, rests_on: Mapping[Token, tuple[Token, ...]]) -> None:
-        self._heights: dict[Token, int] = {}
-        for token in in_order(rests_on):
-            below = (self._heights.get(base, 0) for base in rests_on[token])
-            self._heights[token] = 1 + max(below, default=0)
-
-    def sorted(self, made: Iterable[tuple[Token, str, float]]) -> list[tuple[Token, str, float]]:
-        """Return tokens, each with its place and since when there is something of it (seconds), in order."""
+        What rests on others comes before them, otherwise the youngest first. By age alone it would be wrong: a base
+        that was lost and made again is younger than what rests on it.
+        """
         return sorted(made, key=lambda one: (-self._heights.get(one[0], 0), -one[2], one[0], one[1]))

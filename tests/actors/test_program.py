@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_dogfood.actor_protocol import Command, Done
-from pytest_dogfood.actors.program import PATIENCE, ActorProcess
+from pytest_dogfood.actors.program import BREAKDOWNS, ActorProcess
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.masking import SecretKeeper
 from pytest_dogfood.execution.watcher import alive
@@ -165,14 +165,14 @@ def test_one_that_broke_down_is_started_anew_for_the_next_question(start: Start)
 
 def test_one_that_breaks_down_again_and_again_is_not_asked_any_more(start: Start, tmp_path: Path) -> None:
     actor = start("echo once >>starts; exit 3")
-    for _ in range(PATIENCE):
+    for _ in range(BREAKDOWNS):
         with pytest.raises(HarnessError, match="died with exit status 3"):
             ask(actor)
     with pytest.raises(
         HarnessError, match="broke down 3 times in a row on this worker and is not asked again"
     ):
         ask(actor)
-    assert len((tmp_path / "starts").read_text().splitlines()) == PATIENCE
+    assert len((tmp_path / "starts").read_text().splitlines()) == BREAKDOWNS
 
 
 def test_a_long_question_does_not_wait_for_one_that_answers_before_it_listens(start: Start) -> None:

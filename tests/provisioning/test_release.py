@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_dogfood.journey import JourneyId, Token
-from pytest_dogfood.scheduling.lifetimes import Lifetimes, ReleaseOrder
+from pytest_dogfood.scheduling.lifetimes import Lifetimes
 from pytest_dogfood.scheduling.plan import Plan, PlannedJourney
 
 if TYPE_CHECKING:
@@ -62,9 +62,9 @@ def test_a_long_chain_of_tokens_dies_without_recursion() -> None:
 
 
 def test_release_goes_by_dependency_before_age() -> None:
-    order = ReleaseOrder({Token("schema"): (Token("db"),), Token("db"): (), Token("cache"): ()})
+    lifetimes = Lifetimes(a_plan({"schema": "db", "db": "", "cache": ""}))
     made = [(Token("db"), "s", 9.0), (Token("schema"), "s", 1.0), (Token("cache"), "s", 5.0)]
-    assert [token for token, _, _ in order.sorted(made)] == ["schema", "db", "cache"]
+    assert [token for token, _, _ in lifetimes.in_release_order(made)] == ["schema", "db", "cache"]
 
 
 def capability(name: str, *, scope: str = "chain", requires: str = "") -> str:
