@@ -256,11 +256,12 @@ class CapabilityGraph:
         Of two that both need it and both destroy it, the first given is the first. A machine-wide token is spared
         until those are through as well for which one of its users may have to be replayed.
         """
-        users = self._dealing_with.get(token, ())
+        users = self._dealing_with.get(token, [])
+        position = users.index(last) if last in users else len(users)
         others = dict.fromkeys(
             other
             for number, other in enumerate(users)
-            if token not in self.journeys[other].invalidates or last not in users[:number]
+            if number < position or token not in self.journeys[other].invalidates
         )
         if self.scope_of(token) is Scope.MACHINE:
             others |= dict.fromkeys(behind for other in users for behind in found.waiting_for(other))

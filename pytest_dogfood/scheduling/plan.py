@@ -141,43 +141,23 @@ def _what_tokens_rest_on(
 ) -> dict[Token, tuple[Token, ...]]:
     """Map the tokens that items use, and all that these rest on, to what each rests on itself.
 
-    Linear, where the closure is not. A replay also makes what its journey establishes besides; that counts as what the
-    token rests on for whose sake the journey is replayed: it dies with that, and before what both rest on. Where it may
-    rest on that token itself, no item and no token keeps it alive: see `Lifetimes`.
+    A replay also makes what its journey establishes besides; that counts as what the token rests on for whose sake the
+    journey is replayed: it dies with that, and before what both rest on. Where it may rest on that token itself, no
+    item and no token keeps it alive: see `Lifetimes`.
     """
-    found: dict[Token, tuple[Token, ...]] = {}
-    besides: list[Token] = []
-    some_are_left_out = len(planned) < len(graph.journeys)
-    waiting = list(dict.fromkeys(token for one in planned.values() for token in one.uses))
-    while waiting or besides:
-        if waiting:
-            token = waiting.pop()
-            if token not in found:
-                found[token] = graph.rests_on(token)
-                waiting += found[token]
-                besides += [token] if some_are_left_out else ()
-            continue
-        token = besides.pop()
-        replayed = [graph.journeys[one] for one in graph.establishing(token) if one not in planned]
-        for other in dict.fromkeys(other for journey in replayed for other in journey.establishes):
-            if not _rests_on(other, token, graph, found):
-                found[token] = tuple(dict.fromkeys((*found[token], other)))
-            waiting.append(other)
+
+    def made_besides(token: Token) -> list[Token]:
+        replayed = (graph.journeys[one] for one in graph.establishing(token) if one not in planned)
+        return [other for journey in replayed for other in journey.establishes]
+
+    used = dict.fromkeys(token for one in planned.values() for token in one.uses)
+    tokens = reachable(used, lambda token: (*graph.rests_on(token), *made_besides(token)))
+    found = {token: graph.rests_on(token) for token in tokens}
+    for token in tokens:
+        for other in made_besides(token):
+            if other not in found[token] and token not in reachable([other], found.__getitem__):
+                found[token] = (*found[token], other)
     return found
-
-
-def _rests_on(
-    upper: Token, lower: Token, graph: CapabilityGraph, known: Mapping[Token, tuple[Token, ...]]
-) -> bool:
-    """Return whether `upper` is `lower` or rests on it, as far as is known, also by way of others."""
-    seen = {upper}
-    waiting = [upper]
-    while waiting and lower not in seen:
-        one = waiting.pop()
-        new = [base for base in known.get(one, ()) or graph.rests_on(one) if base not in seen]
-        seen.update(new)
-        waiting += new
-    return lower in seen
 
 
 def _order(graph: CapabilityGraph, planned: Mapping[JourneyId, PlannedJourney]) -> tuple[JourneyId, ...]:
