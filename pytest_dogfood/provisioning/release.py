@@ -165,7 +165,9 @@ class MachineRelease:
         """Release what is left anywhere in the run; yield the last user's node id with what went wrong."""
         presence = self._presence
         presence.learn_secrets()  # now, for what is released is no longer recorded
-        for token, place, _ in self._lifetimes.in_release_order(_unreleased(presence, presence.registry.places())):
+        for token, place, _ in self._lifetimes.in_release_order(
+            _unreleased(presence, presence.registry.places())
+        ):
             problem = release(presence, token, place, presence.workspace.state_at(place))
             if problem:
                 yield self._last_user.get(token, ""), problem
