@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from pytest_dogfood.journey import Expectation, StreamExpectation
+from pytest_dogfood.journey import Expectation
 
 if TYPE_CHECKING:
     import regex
@@ -49,24 +49,23 @@ class Written(Struct, frozen=True):
 def written_in(expect: Expectation) -> Iterator[Written]:
     """Yield every text of an expectation in which variables count."""
     for name, stream in (("stdout", expect.stdout), ("stderr", expect.stderr)):
-        if stream is not None:
-            yield from _in_stream(name, stream)
+        if stream is None:
+            continue
+        yield from (Written(f"{name} contains", text, needs_value=True) for text in stream.contains)
+        yield from (Written(f"{name} not_contains", text, needs_value=True) for text in stream.not_contains)
+        yield from (
+            Written(f"{name} matches", text, needs_value=True, pattern=True) for text in stream.matches
+        )
+        if stream.equals is not None:
+            yield Written(f"{name} equals", stream.equals)
+        for expression, value in stream.json.items():
+            yield from (Written(f"{name} json {expression}", text) for text in _texts_in(value))
     for file in expect.files:
         yield Written("files", file.path)
         name = f"file {file.path}"
         yield from (Written(f"{name} contains", text, needs_value=True) for text in file.contains)
         if file.equals is not None:
             yield Written(f"{name} equals", file.equals)
-
-
-def _in_stream(name: str, stream: StreamExpectation) -> Iterator[Written]:
-    yield from (Written(f"{name} contains", text, needs_value=True) for text in stream.contains)
-    yield from (Written(f"{name} not_contains", text, needs_value=True) for text in stream.not_contains)
-    yield from (Written(f"{name} matches", text, needs_value=True, pattern=True) for text in stream.matches)
-    if stream.equals is not None:
-        yield Written(f"{name} equals", stream.equals)
-    for expression, value in stream.json.items():
-        yield from (Written(f"{name} json {expression}", text) for text in _texts_in(value))
 
 
 def _texts_in(value: Any) -> Iterator[str]:  # noqa: ANN401 - JSON is any of its types

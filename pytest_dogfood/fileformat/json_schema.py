@@ -1,108 +1,40 @@
-"""JSON Schemas of the journey file and of dogfood.yaml, for editors: generated from the tables that the parser reads.
+"""JSON Schemas of the journey file and of dogfood.yaml, for editors: drawn from the shapes that the parser reads.
 
 What a schema cannot express (that an id is unique, that an expression compiles, that a token is known) is left to
 the parser; what the parser takes, the schemas take.
+
+An editor decides the type of a plain scalar before it looks at the schema: `1.20` is a number to it and `true` a
+boolean, while the parser keeps the text wherever it asks for text. So text may be a number or a boolean here, as far
+as what it looks like could be right; a null never is, for the parser takes it for a value that is missing.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+import re
+from collections.abc import Iterable, Mapping
+from functools import singledispatch
+from typing import Any, TypeAlias
 
-from pytest_dogfood.fileformat.builder import SAYS_WHAT_TO_DO
-from pytest_dogfood.fileformat.scalars import ExitStatus, MarkShape
-from pytest_dogfood.fileformat.shape_schema import (
-    Definitions,
-    JsonSchema,
-    at_least_one,
-    draw,
-    excludes,
-    with_examples,
-)
-from pytest_dogfood.fileformat.shapes import Shape
-from pytest_dogfood.fileformat.tables import (
-    CAPABILITIES,
-    CAPABILITY,
-    FLEET,
-    JOURNEY,
-    JOURNEY_FILE,
-    PROBE,
-    SAVE,
-    SETTINGS,
-    SINGLE_JOURNEY,
-    STEP,
-    STEP_RECORD,
-    STEPS,
-)
-from pytest_dogfood.fileformat.vocabulary import (
-    ANY_TEXT,
-    COMMAND,
-    DURATION,
-    ENV,
-    FILE,
-    FILE_RECORD,
-    JOURNEY_ID,
-    REQUIRED_TOKENS,
-    SEED_FILES,
-    STREAM,
-    TEXT,
-    TOKENS,
-    VARIABLE,
-)
+from pytest_dogfood.fileformat import scalars, shapes, tables
+from pytest_dogfood.fileformat.builder import FOR_A_JUDGE, SAYS_WHAT_TO_DO
+from pytest_dogfood.fileformat.nodes import Findings
+from pytest_dogfood.fileformat.syntax import read_yaml
+from pytest_dogfood.journey import MARK_PATTERN
+
+JsonSchema: TypeAlias = dict[str, Any]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 JOURNEY_SCHEMA = "journey.schema.json"
 SETTINGS_SCHEMA = "dogfood.schema.json"
 
-_NAMED: Mapping[str, Shape[Any]] = {
-    "text": TEXT,
-    "text-or-nothing": ANY_TEXT,
-    "duration": DURATION,
-    "command": COMMAND,
-    "exit-status": ExitStatus(),
-    "environment": ENV,
-    "seed-files": SEED_FILES,
-    "token": TOKENS.item,
-    "tokens": TOKENS,
-    "required-token": REQUIRED_TOKENS.item,
-    "required-tokens": REQUIRED_TOKENS,
-    "journey-id": JOURNEY_ID,
-    "variable": VARIABLE,
-    "mark": MarkShape(),
-    "stream": STREAM,
-    "file": FILE,
-    "step-or-command": STEP,
-    "steps": STEPS,
-    "probe": PROBE,
-    "capabilities": CAPABILITIES,
-}
-_NO_EXIT = {"expect": {"properties": {"exit": False}}}
-_FOR_A_JUDGE = ("expect_text", "expect_state", "expect_cmd_re")
-_JUDGED = {"expect": {"type": "object", "properties": {"text": False}}, **dict.fromkeys(_FOR_A_JUDGE, False)}
-_IS_ABSENT = {"properties": {"exists": {"const": False}}, "required": ["exists"]}
-# What the parser checks once a record is read: the rules between keys, which no table holds.
-_RULES: Mapping[str, list[JsonSchema]] = {
-    JOURNEY.name: [{"required": ["steps"]}],
-    SINGLE_JOURNEY.name: [{"required": ["steps"]}],
-    JOURNEY_FILE.name: [{"required": ["journeys"]}],
-    STEP_RECORD.name: [
-        at_least_one(*(name for name in STEP_RECORD.keys if name in SAYS_WHAT_TO_DO)),
-        {"if": {"required": ["expect_exit"]}, "then": {"properties": _NO_EXIT}},
-        {"if": {"required": ["run"]}, "then": {"properties": _JUDGED}},
-    ],
-    SAVE.name: [
-        at_least_one("stdout", "stderr", "json"),
-        excludes("stdout", "stderr", "json", "stream"),
-        excludes("stderr", "json", "stream"),
-    ],
-    FILE_RECORD.name: [
-        {"if": _IS_ABSENT, "then": {"properties": {"contains": False, "equals": False}}},
-    ],
-    CAPABILITY.name: [
-        {"if": {"required": ["service"]}, "then": {"required": ["probe"]}},
-        excludes("service", "provision"),
-    ],
+_ANY_TYPE_OF_TEXT = ["string", "number", "boolean"]
+# `.` and `$` mean different things to different engines next to a line's end; these do not.
+_NO_NUL = r"^[^\x00]*$"
+_SHELL_TEXT: JsonSchema = {
+    "type": _ANY_TYPE_OF_TEXT,
+    "pattern": r"^(?![\s\S]*\x00)(?:[^\S\n]*(?:#[^\n]*)?\n)*[^\S\n]*[^\s#]",
+    "patternErrorMessage": "an empty command: write what the user types",
 }
 _JOURNEY_EXAMPLE = """
 feature: notes
@@ -131,27 +63,28 @@ capabilities:
 
 def journey_schema() -> JsonSchema:
     """Return the schema of a journey file: one with a list of journeys, or one that is a journey."""
-    definitions = Definitions(_NAMED, _RULES, reserved=[FLEET])
-    several = definitions.of(JOURNEY_FILE)
+    definitions = Definitions()
+    several = definitions.of(tables.JOURNEY_FILE)
     # A choice by a key, not `oneOf`: an editor then speaks of the mistake, not of two forms that both do not fit.
     schema = {
         "type": "object",
-        "properties": {"journeys": {"description": JOURNEY_FILE.keys["journeys"].description}},
+        "properties": {"journeys": {"description": tables.JOURNEY_FILE.keys["journeys"].description}},
         "if": {"required": ["journeys"]},
         "then": several,
-        "else": definitions.of(SINGLE_JOURNEY),
+        "else": definitions.of(tables.SINGLE_JOURNEY),
     }
     about = "What users do and what must be seen: a list under `journeys`, or one journey with its keys at the top."
-    head = _head(JOURNEY_SCHEMA, "pytest-dogfood: journey file", about)
-    return _whole(head, schema, _JOURNEY_EXAMPLE, definitions)
+    title = "pytest-dogfood: journey file"
+    return _whole(schema, JOURNEY_SCHEMA, title, about, _JOURNEY_EXAMPLE, definitions)
 
 
 def settings_schema() -> JsonSchema:
     """Return the schema of dogfood.yaml."""
-    definitions = Definitions(_NAMED, _RULES, reserved=[FLEET])
-    schema = draw(SETTINGS, definitions)
-    head = _head(SETTINGS_SCHEMA, f"pytest-dogfood: {SETTINGS.name}", SETTINGS.description)
-    return _whole(head, {**schema, **head}, _SETTINGS_EXAMPLE, definitions)
+    definitions = Definitions()
+    settings = tables.SETTINGS
+    schema = draw(settings, definitions)
+    title = f"pytest-dogfood: {settings.name}"
+    return _whole(schema, SETTINGS_SCHEMA, title, settings.description, _SETTINGS_EXAMPLE, definitions)
 
 
 def render(schema: Mapping[str, Any]) -> str:
@@ -159,10 +92,267 @@ def render(schema: Mapping[str, Any]) -> str:
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
-def _head(file: str, title: str, description: str) -> JsonSchema:
-    return {"$schema": DIALECT, "$id": file, "title": title, "description": description}
-
-
-def _whole(head: JsonSchema, schema: JsonSchema, example: str, definitions: Definitions) -> JsonSchema:
+def _whole(
+    schema: JsonSchema, file: str, title: str, description: str, example: str, definitions: Definitions
+) -> JsonSchema:
+    head = {"$schema": DIALECT, "$id": file, "title": title, "description": description}
     drawn = dict(sorted(definitions.drawn.items()))
-    return {**with_examples({**head, **schema}, [example]), "$defs": drawn}
+    return {**_with_examples({**head, **schema, **head}, [example]), "$defs": drawn}
+
+
+def _with_examples(schema: JsonSchema, written: Iterable[str]) -> JsonSchema:
+    """Add examples, which are written as YAML."""
+    values = [scalars.free_value(node) for text in written if (node := read_yaml(text, Findings("example")))]
+    return {**schema, "examples": values} if values else schema
+
+
+class Definitions:
+    """Schemas of the shapes that have a name: each is drawn once, and referred to from wherever it stands."""
+
+    def __init__(self) -> None:
+        self.drawn: dict[str, JsonSchema] = {}
+
+    def of(self, shape: shapes.Shape[Any]) -> JsonSchema:
+        """Return a schema of the shape, or a reference to it."""
+        if isinstance(shape, shapes.Record):
+            name = re.sub(r"^an? ", "", shape.name).replace(" ", "-")
+        elif not (name := next((name for name, known in _NAMED.items() if known == shape), "")):
+            return draw(shape, self)
+        if name not in self.drawn:
+            self.drawn[name] = {}
+            self.drawn[name] = draw(shape, self)
+        return {"$ref": f"#/$defs/{name}"}
+
+
+_NAMED: Mapping[str, shapes.Shape[Any]] = {
+    "text": tables.TEXT,
+    "text-or-nothing": tables.ANY_TEXT,
+    "duration": tables.DURATION,
+    "command": tables.COMMAND,
+    "exit-status": scalars.ExitStatus(),
+    "environment": tables.ENV,
+    "seed-files": tables.SEED_FILES,
+    "token": scalars.TOKENS.item,
+    "tokens": scalars.TOKENS,
+    "required-token": scalars.REQUIRED_TOKENS.item,
+    "required-tokens": scalars.REQUIRED_TOKENS,
+    "journey-id": scalars.JOURNEY_ID,
+    "variable": scalars.VARIABLE,
+    "mark": scalars.MarkShape(),
+    "stream": tables.STREAM,
+    "file": tables.FILE,
+    "step-or-command": tables.STEP,
+    "steps": tables.STEPS,
+    "probe": tables.PROBE,
+    "capabilities": tables.CAPABILITIES,
+}
+
+
+def _matching(pattern: re.Pattern[str], expected: str) -> JsonSchema:
+    """Return the schema of text that matches as a whole; as a number or boolean too, if one may look like that."""
+    # `1e-5` could be a token; an editor sees a fraction.
+    number = "number" if any(map(pattern.fullmatch, ("1.5", "1", "1e-5"))) else ""
+    boolean = "boolean" if pattern.fullmatch("true") else ""
+    least = {"minimum": 0} if number and not pattern.fullmatch("-1") else {}
+    types = [each for each in ("string", number, boolean) if each]
+    return {
+        "type": types if len(types) > 1 else "string",
+        "pattern": f"^(?:{pattern.pattern})$",
+        **least,
+        "patternErrorMessage": f"expected {expected}",
+    }
+
+
+_MARK = _matching(MARK_PATTERN, "the name of a mark")
+_INNER_PATH = re.compile(r"(?!/)(?!(?:[\s\S]*/)?\.\.(?:/|$))(?!(?:[\s\S]*/)?\.?$)[^\x00]+")
+_ARGV: JsonSchema = {
+    "type": "array",
+    "minItems": 1,
+    "prefixItems": [{"type": _ANY_TYPE_OF_TEXT, "minLength": 1, "pattern": r"^(?!-)[^\x00]*$", "minimum": 0}],
+    # Editors that know `prefixItems` not yet still see that these are words.
+    "items": {"type": _ANY_TYPE_OF_TEXT, "pattern": _NO_NUL},
+}
+_ALWAYS_ALIKE: Mapping[type, JsonSchema] = {
+    shapes.Flag: {"type": "boolean"},
+    scalars.ExitStatus: {
+        "anyOf": [
+            {"type": "integer", "minimum": scalars.LOWEST_STATUS, "maximum": scalars.HIGHEST_STATUS},
+            {"const": "nonzero"},
+        ]
+    },
+    shapes.Prose: {"type": ["string", "boolean"], "minLength": 1, "pattern": _NO_NUL},
+    scalars.FreeMap: {
+        "type": "object",
+        "minProperties": 1,
+        "propertyNames": {"minLength": 1, "pattern": _NO_NUL},
+    },
+    scalars.InnerPath: _matching(
+        _INNER_PATH, "a relative path that names a file inside of the working directory"
+    ),
+    scalars.Command: {
+        "description": "Shell text, or a list of words that no shell touches.",
+        "anyOf": [_SHELL_TEXT, _ARGV],
+    },
+    scalars.MarkShape: {
+        "description": "The name of a pytest mark, or a mapping from its name to its arguments.",
+        "anyOf": [
+            _MARK,
+            {
+                "type": "object",
+                "minProperties": 1,
+                "maxProperties": 1,
+                "propertyNames": {**_MARK, "type": "string"},
+            },
+        ],
+    },
+}
+
+
+@singledispatch
+def draw(shape: shapes.Shape[Any], definitions: Definitions) -> JsonSchema:  # noqa: ARG001 - for those below
+    """Return the schema of a shape in place; what it is made of may be referred to through `definitions`."""
+    return _ALWAYS_ALIKE[type(shape)]
+
+
+@draw.register
+def _text(shape: shapes.Text, _: Definitions) -> JsonSchema:
+    least = {} if shape.empty else {"minLength": 1}
+    return {"type": _ANY_TYPE_OF_TEXT, **least, "pattern": _NO_NUL}
+
+
+@draw.register
+def _word(shape: shapes.Word, _: Definitions) -> JsonSchema:
+    return _matching(shape.pattern, f"{shape.expected}: {shape.hint}" if shape.hint else shape.expected)
+
+
+@draw.register
+def _special_text(
+    shape: scalars.ExpectedText | scalars.Regex | scalars.JmesPath, definitions: Definitions
+) -> JsonSchema:
+    # Not `format: regex`: that would mean ECMAScript's expressions, and these are Python's.
+    return definitions.of(shapes.Text(empty=isinstance(shape, scalars.ExpectedText) and shape.empty))
+
+
+@draw.register
+def _duration(shape: scalars.Duration, _: Definitions) -> JsonSchema:
+    least = "minimum" if shape.zero else "exclusiveMinimum"
+    some = "" if shape.zero else r"(?=[\d.]*[1-9])"
+    return {
+        "description": "Seconds as a number, or a number with a unit: 90, 1.5, 500ms, 90s, 2m, 1h.",
+        "anyOf": [
+            {"type": "number", least: 0, "maximum": int(scalars.MAX_SECONDS)},
+            {
+                "type": "string",
+                "pattern": f"^{some}(?:{scalars.DURATION_AMOUNT})(?:{'|'.join(scalars.DURATION_UNITS)})$",
+                "patternErrorMessage": f"expected {shape.expected}: 90, 1.5, 500ms, 90s, 2m, 1h",
+            },
+        ],
+    }
+
+
+@draw.register(shapes.Choice)
+def _choice(shape: shapes.Choice[Any], _: Definitions) -> JsonSchema:
+    return {"enum": [word for word in shape.options if word not in shape.unsaid]}
+
+
+@draw.register(shapes.ListOf)
+@draw.register(shapes.OneOrMany)
+def _list(shape: shapes.ListOf[Any] | shapes.OneOrMany[Any], definitions: Definitions) -> JsonSchema:
+    item = definitions.of(shape.item)
+    several = {"type": "array", **({"minItems": 1} if shape.empty_code else {}), "items": item}
+    return {"anyOf": [item, several]} if isinstance(shape, shapes.OneOrMany) else several
+
+
+@draw.register(shapes.MapOf)
+def _map(shape: shapes.MapOf[Any], definitions: Definitions) -> JsonSchema:
+    names = draw(shapes.Text() if isinstance(shape.key, scalars.ExpectedText) else shape.key, definitions)
+    return {
+        "type": "object",
+        **({"minProperties": 1} if shape.empty_code else {}),
+        # The same as of the text, but a key is a string to every editor.
+        "propertyNames": {key: value for key, value in names.items() if key not in {"type", "minimum"}},
+        "additionalProperties": definitions.of(shape.value),
+    }
+
+
+@draw.register(shapes.ByKind)
+def _by_kind(shape: shapes.ByKind[Any], definitions: Definitions) -> JsonSchema:
+    alone = shape.scalar.value if isinstance(shape.scalar, shapes.Shorthand) else shape.scalar
+    alone = alone.item if isinstance(alone, shapes.OneOrMany) else alone
+    if isinstance(alone, scalars.Command) and shape.sequence is None:
+        scalar = [_SHELL_TEXT]
+    else:
+        scalar = [definitions.of(alone)] if alone else []
+    # A command speaks for its list of words too: it may stand here under two kinds.
+    others = [each for each in (shape.sequence, shape.mapping) if each is not None and each != shape.scalar]
+    return {"anyOf": [*scalar, *(definitions.of(each) for each in others)]}
+
+
+@draw.register
+def _positioned(shape: shapes.Positioned, definitions: Definitions) -> JsonSchema:
+    return definitions.of(shape.inner)
+
+
+@draw.register
+def _record(shape: shapes.Record, definitions: Definitions) -> JsonSchema:
+    aliases = {alias: key.alias_of for alias, key in shape.keys.items() if key.alias_of}
+    properties = {
+        name: _with_examples({**definitions.of(key.shape), "description": key.description}, key.examples)
+        for name, key in shape.keys.items()
+    }
+    required, rules = [], []
+    for name in (name for name, key in shape.keys.items() if key.required):
+        if others := [alias for alias, meant in aliases.items() if meant == name]:
+            rules.append(_at_least_one(name, *others))
+        else:
+            required.append(name)
+    rules += [_excludes(alias, name) for alias, name in aliases.items()]
+    for rule in _RULES.get(shape.name, ()):
+        required += rule.get("required", [])
+        rules += [] if "required" in rule else [rule]
+    return {
+        "description": shape.description,
+        "type": "object",
+        **({"minProperties": 1} if shape.empty_code else {}),
+        "properties": properties,
+        "additionalProperties": False,
+        **({"required": required} if required else {}),
+        **({"allOf": rules} if rules else {}),
+    }
+
+
+def _at_least_one(*keys: str) -> JsonSchema:
+    return {"anyOf": [{"required": [key]} for key in keys]}
+
+
+def _excludes(key: str, *others: str) -> JsonSchema:
+    """Say that next to `key` the others must not be; an editor marks them, not the whole."""
+    return {"if": {"required": [key]}, "then": {"properties": dict.fromkeys(others, False)}}
+
+
+_NO_EXIT = {"expect": {"properties": {"exit": False}}}
+_JUDGED = {"expect": {"type": "object", "properties": {"text": False}}, **dict.fromkeys(FOR_A_JUDGE, False)}
+_IS_ABSENT = {"properties": {"exists": {"const": False}}, "required": ["exists"]}
+# What the parser checks once a record is read: the rules between keys, which no table holds.
+_RULES: Mapping[str, list[JsonSchema]] = {
+    tables.JOURNEY.name: [{"required": ["steps"]}],
+    tables.SINGLE_JOURNEY.name: [{"required": ["steps"]}],
+    tables.JOURNEY_FILE.name: [{"required": ["journeys"]}],
+    tables.STEP_RECORD.name: [
+        _at_least_one(*(name for name in tables.STEP_RECORD.keys if name in SAYS_WHAT_TO_DO)),
+        {"if": {"required": ["expect_exit"]}, "then": {"properties": _NO_EXIT}},
+        {"if": {"required": ["run"]}, "then": {"properties": _JUDGED}},
+    ],
+    tables.SAVE.name: [
+        _at_least_one("stdout", "stderr", "json"),
+        _excludes("stdout", "stderr", "json", "stream"),
+        _excludes("stderr", "json", "stream"),
+    ],
+    tables.FILE_RECORD.name: [
+        {"if": _IS_ABSENT, "then": {"properties": {"contains": False, "equals": False}}},
+    ],
+    tables.CAPABILITY.name: [
+        {"if": {"required": ["service"]}, "then": {"required": ["probe"]}},
+        _excludes("service", "provision"),
+    ],
+}

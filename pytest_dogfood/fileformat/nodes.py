@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from msgspec import Struct
 
@@ -13,16 +13,6 @@ MAX_FINDINGS = 1000
 
 NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 """How YAML 1.2 spells "no value" without quotes."""
-
-
-class Placed(Protocol):
-    """Whatever stands somewhere in a file; `line` and `column` count from 1."""
-
-    @property
-    def line(self) -> int: ...
-
-    @property
-    def column(self) -> int: ...
 
 
 class Place(NamedTuple):
@@ -55,10 +45,12 @@ class MapNode(Struct, eq=False):
 
 
 Node: TypeAlias = ScalarNode | ListNode | MapNode
+Placed: TypeAlias = Node | Place | Location
+"""What stands somewhere in a file; `line` and `column` count from 1."""
 
 
 class Findings:
-    """Collects what is wrong with one file; nobody who reads a node raises."""
+    """Collects what is wrong with one file: reading a node never raises."""
 
     __slots__ = ("_found", "path")
 
@@ -73,18 +65,14 @@ class Findings:
         if len(self._found) > MAX_FINDINGS:
             return
         if len(self._found) == MAX_FINDINGS:
-            code, message, hint = (
-                "too-many-errors",
-                f"more than {MAX_FINDINGS} mistakes: stopped counting",
-                "",
-            )
-            severity = Severity.ERROR
+            code, message = "too-many-errors", f"more than {MAX_FINDINGS} mistakes: stopped counting"
+            hint, severity = "", Severity.ERROR
         self._found.append(
             Diagnostic(location=self.location(at), code=code, message=message, hint=hint, severity=severity)
         )
 
     def forget(self) -> None:
-        """Drop what was found, where one sentence says it all."""
+        """Drop what was found so far, where one sentence says it all."""
         self._found.clear()
 
     def location(self, at: Placed) -> Location:
@@ -122,12 +110,7 @@ MAX_ALIASED_NODES = 100_000
 _TAG_PREFIX = "tag:yaml.org,2002:"
 
 
-class _Anchored(NamedTuple):
-    node: Node
-    size: int
-
-
-class _Open(Struct, eq=False):
+class _Open(NamedTuple):
     node: ListNode | MapNode
     children: list[Node]
     anchor: str | None
@@ -144,22 +127,16 @@ class Tree:
         self._findings = findings
         self._top: list[Node] = []
         self.children = self._top
-        """Where the next node goes; whoever adds many scalars may append to it directly."""
+        """Where the next node goes: scalars are appended to it directly."""
         self._open: list[_Open] = []
-        self._anchors: dict[str, _Anchored] = {}
+        self._anchors: dict[str, tuple[Node, int]] = {}
+        """Nodes with an anchor, and how many nodes each of them holds."""
         self._count = 0
         self._aliased = 0
 
     @property
-    def has_document(self) -> bool:
-        return bool(self._top)
-
-    @property
     def root(self) -> Node | None:
         return None if self.refused or not self._top else self._top[0]
-
-    def add_scalar(self, value: str, line: int, column: int, plain: bool) -> None:  # noqa: FBT001 - hot path
-        self.children.append(ScalarNode(value, line, column, plain))
 
     def set_tag_or_anchor(self, tag: str | None, anchor: str | None) -> None:
         """Say that the scalar just added carries a tag or an anchor."""
@@ -167,26 +144,28 @@ class Tree:
         if tag is not None:
             self._report_tag(tag, scalar)
         if anchor is not None:
-            self._anchors[anchor] = _Anchored(scalar, 1)
+            self._anchors[anchor] = (scalar, 1)
 
-    def open_mapping(self, line: int, column: int, tag: str | None = None, anchor: str | None = None) -> None:
-        self._start(MapNode({}, line, column), [], tag, anchor)
-
-    def open_list(self, line: int, column: int, tag: str | None = None, anchor: str | None = None) -> None:
-        node = ListNode([], line, column)
-        self._start(node, node.items, tag, anchor)
+    def open(self, node: ListNode | MapNode, tag: str | None = None, anchor: str | None = None) -> None:
+        """Begin a list or a mapping, which is empty still; what is added goes into it until it is closed."""
+        self.children.append(node)
+        self.children = node.items if isinstance(node, ListNode) else []
+        self._open.append(_Open(node, self.children, anchor, self._count))
+        if tag is not None:
+            self._report_tag(tag, node)
+        if len(self._open) > MAX_DEPTH:
+            self.refuse(node, "too-deep", f"nested more than {MAX_DEPTH} levels deep")
 
     def close(self) -> None:
-        opened = self._open.pop()
-        node, children = opened.node, opened.children
+        node, children, anchor, count_before = self._open.pop()
         self._count += len(children)
         self.children = self._open[-1].children if self._open else self._top
         if isinstance(node, MapNode):
             self._fill(node, children)
-        if opened.anchor is not None:
-            self._anchors[opened.anchor] = _Anchored(node, self._count - opened.count_before + 1)
+        if anchor is not None:
+            self._anchors[anchor] = (node, self._count - count_before + 1)
         if self._count > MAX_NODES:
-            self._refuse(node, "too-large", f"more than {MAX_NODES:,} values", "split it into several files")
+            self.refuse(node, "too-large", f"more than {MAX_NODES:,} values", "split it into several files")
 
     def add_alias(self, name: str, line: int, column: int) -> None:
         """Share the node that carries the anchor `name`; without one, keep what was written as text."""
@@ -200,30 +179,21 @@ class Tree:
             node, size = self._anchors[name]
             self._count_aliased(size, at)
             self.children.append(node)
-            # Aliases of aliases nest too; whoever walks the nodes relies on the cap.
+            # Aliases of aliases nest too; all that walks the nodes relies on the cap.
             if not self.refused and len(self._open) + _height(node) > MAX_DEPTH:
-                self._refuse(at, "too-deep", f"nested more than {MAX_DEPTH} levels deep by aliases")
+                self.refuse(at, "too-deep", f"nested more than {MAX_DEPTH} levels deep by aliases")
             return
         self.children.append(ScalarNode(f"*{name}", line, column, plain=False))
 
-    def refuse_second_document(self, at: Placed) -> None:
-        hint = "remove the `---`; several journeys go into one list under `journeys:`"
-        self._refuse(at, "multiple-documents", "a second YAML document in one file", hint)
-
     def finish(self) -> None:
         if not self._top or is_null(self._top[0]):
-            self._refuse(self._top[0] if self._top else Place(1, 1), "empty-file", "the file says nothing")
+            self.refuse(self._top[0] if self._top else Place(1, 1), "empty-file", "the file says nothing")
 
-    def _start(
-        self, node: ListNode | MapNode, children: list[Node], tag: str | None, anchor: str | None
-    ) -> None:
-        self.children.append(node)
-        self._open.append(_Open(node, children, anchor, self._count))
-        self.children = children
-        if tag is not None:
-            self._report_tag(tag, node)
-        if len(self._open) > MAX_DEPTH:
-            self._refuse(node, "too-deep", f"nested more than {MAX_DEPTH} levels deep")
+    def refuse(self, at: Placed, code: str, message: str, hint: str = "") -> None:
+        # The parser may be some events ahead of the refusal: one reason is enough.
+        if not self.refused:
+            self._findings.add(at, code, message, hint=hint)
+        self.refused = True
 
     def _fill(self, node: MapNode, children: list[Node]) -> None:
         entries = node.entries
@@ -232,43 +202,34 @@ class Tree:
             if not isinstance(key, ScalarNode):
                 self._findings.add(key, "wrong-type", "a key must be text", hint="put it in quotes")
             elif key.value == "<<" and key.plain:
-                merged.append(value)
+                merged += value.items if isinstance(value, ListNode) else [value]
             elif key.value in entries:
                 report_duplicate(key, entries[key.value][0], self._findings)
             else:
                 entries[key.value] = (key, value)
-        for source in merged:
-            self._merge(node, source)
-
-    def _merge(self, node: MapNode, source: Node) -> None:
-        for mapping in source.items if isinstance(source, ListNode) else [source]:
-            if not isinstance(mapping, MapNode):
+        for mapping in merged:
+            if isinstance(mapping, MapNode):
+                # What stands in the mapping itself wins over what is merged into it.
+                for name, entry in mapping.entries.items():
+                    entries.setdefault(name, entry)
+                self._count_aliased(len(mapping.entries), node)
+            else:
                 self._findings.add(mapping, "wrong-type", "`<<` merges a mapping or a list of mappings")
-                continue
-            # What stands in the mapping itself wins over what is merged into it.
-            for name, entry in mapping.entries.items():
-                node.entries.setdefault(name, entry)
-            self._count_aliased(len(mapping.entries), node)
 
     def _count_aliased(self, size: int, at: Placed) -> None:
         self._count += size
         self._aliased += size
         if self._aliased > MAX_ALIASED_NODES:
             message = f"aliases that explode: they stand for more than {MAX_ALIASED_NODES:,} values"
-            self._refuse(at, "too-many-aliases", message)
+            self.refuse(at, "too-many-aliases", message)
 
     def _report_tag(self, tag: str, at: Placed) -> None:
         written = f"!!{tag.removeprefix(_TAG_PREFIX)}" if tag.startswith(_TAG_PREFIX) else tag
+        message = f"YAML takes {shown(written)} for a tag and drops it"
         hint = (
             "put the text in quotes, or under `|`, if the exclamation mark belongs to it; else remove the tag"
         )
-        self._findings.add(at, "yaml-tag", f"YAML takes {shown(written)} for a tag and drops it", hint=hint)
-
-    def _refuse(self, at: Placed, code: str, message: str, hint: str = "") -> None:
-        # The parser may be some events ahead of the refusal: one reason is enough.
-        if not self.refused:
-            self._findings.add(at, code, message, hint=hint)
-        self.refused = True
+        self._findings.add(at, "yaml-tag", message, hint=hint)
 
 
 def report_duplicate(key: ScalarNode, first: Placed, findings: Findings) -> None:

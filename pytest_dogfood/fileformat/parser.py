@@ -8,15 +8,19 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pytest_dogfood.diagnostics import Diagnostic
-from pytest_dogfood.fileformat.builder import NO_DEFAULTS, Defaults, read_capability, read_defaults
-from pytest_dogfood.fileformat.matrix import FileContext, read_journeys
-from pytest_dogfood.fileformat.nodes import Findings, MapNode, Node, ScalarNode, is_null
-from pytest_dogfood.fileformat.scripts import read_script
+from pytest_dogfood.diagnostics import Diagnostic, nearest
+from pytest_dogfood.fileformat.builder import (
+    NO_DEFAULTS,
+    Defaults,
+    read_capability,
+    read_defaults,
+    read_journey,
+)
+from pytest_dogfood.fileformat.nodes import Findings, ListNode, MapNode, Node, ScalarNode, is_null
+from pytest_dogfood.fileformat.scalars import JOURNEY_ID
 from pytest_dogfood.fileformat.shapes import Fields, refuse
 from pytest_dogfood.fileformat.syntax import MAX_BYTES, read_document
 from pytest_dogfood.fileformat.tables import JOURNEY, JOURNEY_FILE, SETTINGS, SINGLE_JOURNEY, STEP_RECORD
-from pytest_dogfood.fileformat.vocabulary import JOURNEY_ID, is_foreign, kind_of_file
 from pytest_dogfood.journey import Capability, Journey, JourneyId
 from pytest_dogfood.settings import is_script
 
@@ -30,13 +34,6 @@ __all__ = [
 ]
 
 MAX_JOURNEYS = 100_000
-
-_AT_THE_TOP = frozenset((*SINGLE_JOURNEY.keys, *JOURNEY_FILE.keys))
-_OF_STEPS = frozenset(STEP_RECORD.keys) - SINGLE_JOURNEY.keys.keys()
-
-_ID_OF_FILE = replace(
-    JOURNEY_ID, hint=f"say `id:`, or rename the file, whose name gives the id: {JOURNEY_ID.hint}"
-)
 
 
 class ParsedFile(Struct, frozen=True, kw_only=True):
@@ -57,18 +54,34 @@ def parse_journey_file(
 ) -> ParsedFile:
     """Read a journey file. `stem` is the id of a file that holds one journey; `defaults` come from dogfood.yaml."""
     findings = Findings(path)
-    fields = read_script(content, findings, defaults) if is_script(path) else _read_data(content, findings)
+    fields: Fields | None
+    if is_script(path):
+        from pytest_dogfood.fileformat.scripts import read_script
+
+        fields = read_script(content, findings, defaults)
+    else:
+        fields = _read_data(content, findings)
     if fields is None:
         return ParsedFile(path=path, defaults=defaults, diagnostics=findings.in_order())
-    several = _holds_several(fields.node)
+    journeys: Iterable[Fields] = fields.get("journeys", ())
+    if not _holds_several(fields.node):
+        journeys = (fields,)
+        if not fields.wrote("id") and not fields.wrote("journey_id"):
+            hint = f"say `id:`, or rename the file, whose name gives the id: {JOURNEY_ID.hint}"
+            name = ScalarNode(stem, fields.node.line, fields.node.column, plain=False)
+            replace(JOURNEY_ID, hint=hint).read(name, findings)
+        fields.values.setdefault("id", stem)
     inner = defaults.overlaid_with(read_defaults(fields.get("defaults")))
-    around = FileContext(feature=fields.get("feature", ""), defaults=inner, stem="" if several else stem)
-    if not several and not _has_id(fields):
-        _ID_OF_FILE.read(ScalarNode(stem, fields.node.line, fields.node.column, plain=False), findings)
-    written: Iterable[Fields] = fields.get("journeys", ()) if several else (fields,)
     return ParsedFile(
         path=path,
-        journeys=_all_journeys(written, findings, around),
+        journeys=_journeys(
+            journeys,
+            findings,
+            fields.get("feature", ""),
+            inner,
+            # A backslash may stand for any sign.
+            may_hold_placeholders=b"${" in content or b"\\" in content,
+        ),
         capabilities=_capabilities(fields, findings, inner),
         defaults=inner,
         diagnostics=findings.in_order(),
@@ -134,13 +147,26 @@ def _read_data(content: bytes, findings: Findings) -> Fields | None:
     root = _mapping(written, findings, "start with `journeys:`, or with the keys of one journey")
     if root is None:
         return None
+    entries = root.entries
     if not _holds_several(root):
         return SINGLE_JOURNEY.read(root, findings)
-    if "journeys" in root.entries:
-        root = _without_journey_keys(root, findings)
-    else:
-        _report_no_journeys(root, findings)
+    if "journeys" not in entries:
+        shared = "capabilities" in entries or "defaults" in entries
+        hint = "what several files share belongs in a dogfood.yaml" if shared else "add `journeys:`, a list"
+        findings.add(root, "no-journeys", "a journey file without journeys", hint=hint)
+    elif "steps" in entries:
+        many = findings.location(entries["journeys"][0])
+        message = f"`steps` here and `journeys` at {many}: one journey, or many?"
+        hint = "move the steps into a journey of the list"
+        findings.add(entries["steps"][0], "conflicting-keys", message, hint=hint)
+        kept = {name: entry for name, entry in entries.items() if name != "steps"}
+        root = MapNode(kept, root.line, root.column)
     return JOURNEY_FILE.read(root, findings)
+
+
+def _holds_several(root: MapNode) -> bool:
+    """Return whether the journeys of a file stand in a list, even if that is missing; else the file is a journey."""
+    return "journeys" in root.entries or not any(name in JOURNEY.keys for name in root.entries)
 
 
 def _first_document(content: bytes, findings: Findings) -> Node | None:
@@ -152,11 +178,45 @@ def _first_document(content: bytes, findings: Findings) -> Node | None:
     return read_document(b"\n".join(lines), Findings(findings.path))
 
 
+_OTHER_TOOLS = (
+    ({"test_name", "stages"}, "a Tavern test"),
+    ({"testcases"}, "a Venom test suite"),
+    ({"runners", "steps"}, "a runn runbook"),
+    ({"desc", "steps"}, "a runn runbook"),
+    ({"on", "jobs"}, "a GitHub Actions workflow"),
+    ({"runs", "name"}, "a GitHub action"),
+    ({"jobs", "workflows"}, "a CircleCI configuration"),
+    ({"pool", "steps"}, "an Azure pipeline"),
+    ({"trigger", "steps"}, "an Azure pipeline"),
+    ({"pipelines"}, "a Bitbucket pipeline"),
+    ({"kind", "steps"}, "a Drone pipeline"),
+    ({"apiVersion", "kind"}, "a Kubernetes manifest"),
+    ({"apiVersion", "version"}, "a Helm chart"),
+    ({"services"}, "a Compose file"),
+    ({"tasks"}, "a Taskfile"),
+    ({"stages"}, "a GitLab pipeline"),
+    ({"openapi"}, "an OpenAPI description"),
+    ({"swagger"}, "an OpenAPI description"),
+    ({"config", "scenarios"}, "an Artillery script"),
+    ({"info", "item"}, "a Postman collection"),
+    ({"repos"}, "a configuration of pre-commit"),
+    ({"site_name"}, "a configuration of MkDocs"),
+    ({"name", "scripts"}, "a package.json"),
+    ({"name", "dependencies"}, "a package.json"),
+    ({"compilerOptions"}, "a configuration of TypeScript"),
+)
+"""Keys at the top of a file that tell whose it is, the most telling ones first."""
+
+_COMMON = frozenset(
+    ("id", "source", "env", "timeout", "cwd", "shell", "marks", "use", "matrix", "lock", "locks", "defaults")
+) | {"workdir"}
+"""Keys of ours that other tools have as well."""
+
+
 def _is_none_of_ours(root: Node | None, findings: Findings) -> bool:
     """Report in one sentence a file that belongs to another tool; its keys are not worth a word each."""
-    kind = "" if root is None else kind_of_file(root)
-    foreign = isinstance(root, MapNode) and is_foreign(root, _AT_THE_TOP, _OF_STEPS)
-    if root is None or not (kind or foreign):
+    kind = _kind_of_file(root)
+    if root is None or not (kind or (isinstance(root, MapNode) and _is_foreign(root))):
         return False
     findings.forget()
     looks = f"it looks like {kind}" if kind else "it has neither `journeys:` nor `steps:`"
@@ -167,41 +227,56 @@ def _is_none_of_ours(root: Node | None, findings: Findings) -> bool:
     return True
 
 
-def _holds_several(root: MapNode) -> bool:
-    """Return whether the journeys of a file stand in a list, even if that is missing; else the file is a journey."""
-    return "journeys" in root.entries or not any(name in JOURNEY.keys for name in root.entries)
+def _kind_of_file(root: Node | None) -> str:
+    """Name the tool whose file this is, by the keys at its top; empty where that is not known."""
+    if isinstance(root, ListNode):
+        first = root.items[0] if root.items else None
+        return "an Ansible playbook" if isinstance(first, MapNode) and "hosts" in first.entries else ""
+    if not isinstance(root, MapNode) or "journeys" in root.entries:
+        return ""
+    _, steps = root.entries.get("steps", (None, None))
+    for step in steps.items if isinstance(steps, ListNode) else ():
+        # A command, or a step with a key as ours have.
+        if not isinstance(step, MapNode) or not step.entries.keys().isdisjoint(("run", "intent", "expect")):
+            return ""
+    return next((kind for keys, kind in _OTHER_TOOLS if keys <= root.entries.keys()), "")
 
 
-def _without_journey_keys(root: MapNode, findings: Findings) -> MapNode:
-    """Drop `steps` next to `journeys`, once it is reported."""
-    if "steps" not in root.entries:
-        return root
-    message = f"`steps` here and `journeys` at {findings.location(root.entries['journeys'][0])}: one journey, or many?"
-    hint = "move the steps into a journey of the list"
-    findings.add(root.entries["steps"][0], "conflicting-keys", message, hint=hint)
-    kept = {name: entry for name, entry in root.entries.items() if name != "steps"}
-    return MapNode(kept, root.line, root.column)
+def _is_foreign(root: MapNode) -> bool:
+    """Return whether nothing at the top of a file is meant for us: not `journeys` or `steps`, not even misspelt."""
+    ours = {*SINGLE_JOURNEY.keys, *JOURNEY_FILE.keys}
+    unknown = root.entries.keys() - ours
+    misplaced = any(
+        key in STEP_RECORD.keys or nearest(key, ("journeys", "steps"), likeness=0.75) for key in unknown
+    )
+    return bool(unknown) and not misplaced and not (root.entries.keys() & ours) - _COMMON
 
 
-def _report_no_journeys(root: MapNode, findings: Findings) -> None:
-    shared = "capabilities" in root.entries or "defaults" in root.entries
-    hint = "what several files share belongs in a dogfood.yaml" if shared else "add `journeys:`, a list"
-    findings.add(root, "no-journeys", "a journey file without journeys", hint=hint)
-
-
-def _has_id(fields: Fields) -> bool:
-    return fields.wrote("id") or fields.wrote("journey_id")
-
-
-def _all_journeys(written: Iterable[Fields], findings: Findings, around: FileContext) -> tuple[Journey, ...]:
+def _journeys(
+    written: Iterable[Fields],
+    findings: Findings,
+    feature: str,
+    defaults: Defaults,
+    *,
+    may_hold_placeholders: bool,
+) -> tuple[Journey, ...]:
     journeys: dict[JourneyId, Journey] = {}
     for fields in written:
-        for journey in read_journeys(fields, findings, around):
+        if not fields.wrote("steps"):
+            hint = "add `steps:`, a list of what the user does"
+            findings.add(fields.node, "no-steps", "a journey without steps", hint=hint)
+        combined: list[tuple[Fields, dict[str, str]]] = [(fields, {})]
+        if may_hold_placeholders or fields.wrote("matrix"):
+            from pytest_dogfood.fileformat.matrix import combine
+
+            combined = combine(fields, defaults.shell, findings)
+        for one, matrix in combined:
+            journey = read_journey(one, matrix, findings, feature, defaults)
             # Without a proper id, which is reported already, there is nothing to compare.
-            first = journeys.setdefault(journey.id, journey) if fields.get("id") or around.stem else journey
+            first = journeys.setdefault(journey.id, journey) if fields.get("id") else journey
             if first is not journey:
                 message = f"the id {journey.id!r} stands here and at {first.location}"
-                at = fields.value("id") if fields.wrote("id") else fields.value("journey_id")
+                at = fields.value("id", "journey_id")
                 findings.add(at, "duplicate-id", message, hint="give one of them another id")
         if len(journeys) > MAX_JOURNEYS:
             message = f"more than {MAX_JOURNEYS:,} journeys in one file"

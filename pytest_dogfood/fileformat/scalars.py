@@ -19,10 +19,20 @@ from pytest_dogfood.fileformat.nodes import (
     is_null,
     shown,
 )
-from pytest_dogfood.fileformat.shapes import CHECKS_NOTHING, Number, read_text, refuse, refuse_empty
-from pytest_dogfood.journey import MARK_PATTERN, Mark
+from pytest_dogfood.fileformat.shapes import (
+    CHECKS_NOTHING,
+    INTEGER,
+    OneOrMany,
+    Positioned,
+    Word,
+    read_text,
+    refuse,
+    refuse_empty,
+)
+from pytest_dogfood.journey import JOURNEY_ID_PATTERN, MARK_PATTERN, Mark
 
 MAX_REPETITIONS = 1_000_000
+LOWEST_STATUS, HIGHEST_STATUS = -64, 255
 MAX_SECONDS = 366 * 24 * 3600.0
 BLOCK_HINT = "put shell text in quotes, or write `run: |` and the command on the next line, indented"
 
@@ -34,7 +44,6 @@ _DURATION = re.compile(rf"({DURATION_AMOUNT})({'|'.join(DURATION_UNITS)})?", re.
 _CHARACTER_SET = r"(?s)\[\^?\]?(?:\\.|[^]\\])*\]"
 _ASKS_AROUND = r"[\^$]|\\[AZbB0-9]|\(\?(?:[=!<(]|P=)"
 _OF_A_SHELL = re.compile(r"\$\$|(\$\{[A-Za-z_][A-Za-z0-9_]*[^}A-Za-z0-9_][^}]*\}?)")
-_STATUS = Number(minimum=-64, maximum=255, expected="an exit status: an integer or nonzero")
 _CORE_INTEGER = re.compile(r"[-+]?\d+", re.ASCII)
 _CORE_PREFIXED = re.compile(r"0(o[0-7]+|x[0-9a-fA-F]+)")
 _CORE_FLOAT = re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?", re.ASCII)
@@ -70,19 +79,24 @@ class Duration(Struct, frozen=True, kw_only=True):
         return None
 
 
-class ExitStatus(Struct, frozen=True, kw_only=True):
+class ExitStatus(Struct, frozen=True):
     """The status a command ends with, minus the signal's number if one ended it; or `nonzero`."""
 
-    number: Number = _STATUS
-
-    @property
-    def expected(self) -> str:
-        return self.number.expected
+    expected: str = "an exit status: an integer or nonzero"
 
     def read(self, node: Node, findings: Findings) -> int | Literal["nonzero"] | None:
         if isinstance(node, ScalarNode) and node.value == "nonzero":
             return "nonzero"
-        return self.number.read(node, findings)
+        if not isinstance(node, ScalarNode) or not INTEGER.fullmatch(node.value):
+            refuse(node, self.expected, findings)
+        elif not node.plain:
+            refuse(node, self.expected, findings, f"write {node.value} without quotes")
+        elif not LOWEST_STATUS <= int(node.value) <= HIGHEST_STATUS:
+            hint = f"from {LOWEST_STATUS} to {HIGHEST_STATUS}"
+            findings.add(node, "out-of-range", f"expected {self.expected}, not {node.value}", hint=hint)
+        else:
+            return int(node.value)
+        return None
 
 
 class Regex(Struct, frozen=True, kw_only=True):
@@ -200,41 +214,36 @@ class Command(Struct, frozen=True, kw_only=True):
     expected: str = "a command (text, or a list of words)"
 
     def read(self, node: Node, findings: Findings) -> str | tuple[str, ...] | None:
+        hint = "write what the user types"
         if isinstance(node, MapNode):
             refuse(node, self.expected, findings, BLOCK_HINT)
-            return None
-        if isinstance(node, ListNode):
-            return self._read_argv(node, findings)
-        if is_null(node) or not node.value.strip():
-            findings.add(node, "empty-run", "an empty command", hint="write what the user types")
-            return None
-        if node.value.lstrip().startswith("#") and _is_comment(node.value):
-            hint = "write what the user types; a comment for people goes under `intent:`"
+        elif isinstance(node, ListNode):
+            if node.items:
+                return _read_argv(node, findings)
+            findings.add(node, "empty-run", "an empty command", hint=hint)
+        elif is_null(node) or not node.value.strip():
+            findings.add(node, "empty-run", "an empty command", hint=hint)
+        elif all(line.startswith("#") for line in map(str.strip, node.value.split("\n")) if line):
+            hint += "; a comment for people goes under `intent:`"
             findings.add(node, "empty-run", "a command of comments only, which does nothing", hint=hint)
-            return None
-        return read_text(node, findings, self.expected)
-
-    def _read_argv(self, node: ListNode, findings: Findings) -> tuple[str, ...] | None:
-        if not node.items:
-            findings.add(node, "empty-run", "an empty command", hint="write what the user types")
-            return None
-        first = node.items[0]
-        if isinstance(first, ListNode) or (isinstance(first, ScalarNode) and first.value.startswith("-")):
-            message = "a shell test that YAML takes for a list"
-            findings.add(node, "shell-test-as-list", message, hint=BLOCK_HINT)
-            return None
-        words = [read_text(item, findings, "a word", empty=item is not first) for item in node.items]
-        return None if None in words else tuple([word for word in words if word is not None])
+        else:
+            return read_text(node, findings, self.expected)
+        return None
 
 
-def _is_comment(text: str) -> bool:
-    return all(line.startswith("#") for line in map(str.strip, text.split("\n")) if line)
+def _read_argv(node: ListNode, findings: Findings) -> tuple[str, ...] | None:
+    first = node.items[0]
+    if isinstance(first, ListNode) or (isinstance(first, ScalarNode) and first.value.startswith("-")):
+        message = "a shell test that YAML takes for a list"
+        findings.add(node, "shell-test-as-list", message, hint=BLOCK_HINT)
+        return None
+    words = [read_text(item, findings, "a word", empty=item is not first) for item in node.items]
+    return None if None in words else tuple([word for word in words if word is not None])
 
 
 class FreeMap(Struct, frozen=True, kw_only=True):
-    """Keys of one shape, values of any type, resolved as YAML 1.2's core schema says; not empty."""
+    """JMESPath expressions with values of any type, resolved as YAML 1.2's core schema says; not empty."""
 
-    key: JmesPath
     expected: str = "a mapping from JMESPath expressions to values"
 
     def read(self, node: Node, findings: Findings) -> dict[str, Any] | None:
@@ -244,7 +253,7 @@ class FreeMap(Struct, frozen=True, kw_only=True):
         if not node.entries:
             refuse_empty(node, CHECKS_NOTHING, self.expected, findings)
             return None
-        keys = [self.key.read(key, findings) for key, _ in node.entries.values()]
+        keys = [JmesPath().read(key, findings) for key, _ in node.entries.values()]
         values = [free_value(value) for _, value in node.entries.values()]
         return {key: value for key, value in zip(keys, values, strict=True) if key is not None}
 
@@ -255,32 +264,25 @@ class MarkShape(Struct, frozen=True, kw_only=True):
     expected: str = "a mark: its name, or `name: arguments`"
 
     def read(self, node: Node, findings: Findings) -> Mark | None:
-        if isinstance(node, ScalarNode):
-            return Mark(name=node.value) if self._is_name(node, findings) else None
-        if not isinstance(node, MapNode) or len(node.entries) != 1:
-            refuse(node, self.expected, findings, "one mark per list item, such as `- skip: {reason: why}`")
-            return None
-        key, value = next(iter(node.entries.values()))
-        return _mark(key.value, value) if self._is_name(key, findings) else None
-
-    def _is_name(self, node: ScalarNode, findings: Findings) -> bool:
-        name = read_text(node, findings, self.expected)
-        if name is None or MARK_PATTERN.fullmatch(name):
-            return name is not None
         hint = "one mark per list item, such as `- skip: {reason: why}`"
-        findings.add(node, "bad-name", f"expected {self.expected}, not {shown(name)}", hint=hint)
-        return False
-
-
-def _mark(name: str, node: Node) -> Mark:
-    value = free_value(node)
-    if isinstance(value, list):
-        return Mark(name=name, args=tuple(value))
-    if not isinstance(value, dict):
-        return Mark(name=name, args=() if is_null(node) else (value,))
-    positional = value.pop("args", [])
-    args = tuple(positional) if isinstance(positional, list) else (positional,)
-    return Mark(name=name, args=args, kwargs=value)
+        key, given = node, None
+        if isinstance(node, MapNode) and len(node.entries) == 1:
+            ((key, value),) = node.entries.values()
+            given = free_value(value)
+        elif not isinstance(node, ScalarNode):
+            refuse(node, self.expected, findings, hint)
+            return None
+        name = read_text(key, findings, self.expected)
+        if name is None:
+            return None
+        if not MARK_PATTERN.fullmatch(name):
+            findings.add(key, "bad-name", f"expected {self.expected}, not {shown(name)}", hint=hint)
+            return None
+        kwargs = given if isinstance(given, dict) else {}
+        args = kwargs.pop("args", []) if isinstance(given, dict) else given
+        if not isinstance(args, list):
+            args = [] if given is None else [args]
+        return Mark(name=name, args=tuple(args), kwargs=kwargs)
 
 
 def free_value(node: Node) -> Any:  # noqa: ANN401 - the author may write any value here
@@ -304,3 +306,61 @@ def _number_or_text(text: str) -> int | float | str:
     if _CORE_SPECIAL.fullmatch(text):
         return float(text.replace(".", ""))
     return float(text) if _CORE_FLOAT.fullmatch(text) else text
+
+
+_ATOM = r"(?:[a-z0-9]|\$\{[A-Za-z_][A-Za-z0-9_]*\})+"
+_INSTANCE = r":(?:[A-Za-z0-9_.+-]|\$\{[A-Za-z_][A-Za-z0-9_]*\})+"
+_TOKEN_HINT = "tokens are kebab-case, such as `user-logged-in`"  # noqa: S105 - not a secret
+
+
+def _tokens(instance: str) -> OneOrMany[ScalarNode]:
+    """Return the shape of one token or many, in which placeholders may stand; `instance` is a pattern."""
+    pattern = re.compile(rf"{_ATOM}(?:-{_ATOM})*(?:{instance})?")
+    return OneOrMany(
+        Positioned(Word(pattern, "bad-token", "a token", hint=f"{_TOKEN_HINT} or `db-ready:linux`"))
+    )
+
+
+TOKENS = _tokens(_INSTANCE)
+REQUIRED_TOKENS = _tokens(rf"{_INSTANCE}|:\*")
+BASE_TOKEN = Word(
+    re.compile(r"[a-z0-9]+(-[a-z0-9]+)*"), "bad-token", "a token without an instance", hint=_TOKEN_HINT
+)
+JOURNEY_ID = Word(
+    JOURNEY_ID_PATTERN,
+    "bad-id",
+    "a journey id",
+    hint="letters, digits, `-`, `_` and `.`; the first is no `-`",
+)
+PLAIN_NAME = Word(
+    re.compile(r"(?!\.\.?$)[^/\0\n]+"),
+    "bad-path",
+    "the plain name of a directory",
+    hint="one name without a slash; it is made below the chain's state",
+)
+MATRIX_VALUE = Word(re.compile(r"[^\x00-\x1f\x7f]+"), "bad-name", "a value on one line")
+
+_STEERING = (
+    *("PATH", "HOME", "IFS", "ENV", "CDPATH", "PS4", "BASH_ENV", "BASHOPTS", "SHELLOPTS", "PWD"),
+    *("LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT", "DYLD_INSERT_LIBRARIES", "DYLD_LIBRARY_PATH"),
+    *("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PERL5LIB", "PERL5OPT", "RUBYLIB", "RUBYOPT"),
+    *("NODE_PATH", "NODE_OPTIONS", "JAVA_TOOL_OPTIONS"),
+)
+"""Variables that decide what a later step runs: output of the product must not end there."""
+
+_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+_NAME_HINT = "letters, digits and underscores; no digit first"
+ENV_NAME = Word(re.compile(r"[^=\s]+"), "bad-name", "a name for a variable")
+IDENTIFIER = Word(re.compile(_NAME), "bad-name", "a name", hint=_NAME_HINT)
+VARIABLE = Word(
+    re.compile(rf"(?!DOGFOOD_){_NAME}"),
+    "bad-name",
+    "a name for a variable",
+    hint=f"{_NAME_HINT}; DOGFOOD_ is taken",
+)
+SAVED_NAME = Word(
+    re.compile(rf"(?!DOGFOOD_|(?:{'|'.join(_STEERING)})$){_NAME}"),
+    "bad-name",
+    "a name for a value to save",
+    hint=f"{_NAME_HINT}; not DOGFOOD_, and not PATH, HOME or another variable that changes what later steps run",
+)

@@ -6,7 +6,7 @@ Each line is read as YAML of its own, so that one mistake does not hide the othe
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from itertools import islice
 
@@ -31,110 +31,12 @@ MAX_HEADER = 1000
 """Lines of a script that are looked at for its header; without a limit a hostile one would take minutes."""
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-INTERPRETER_HINT = "begin it with `#!/usr/bin/env bash`, or with whatever else it is written for"
-QUOTES_HINT = "a key and its value stand on one line; put in quotes what is meant as text"
 
 _LINE = re.compile(rb"(?P<before>[ \t]*#[ \t]+dogfood:[ \t]*)(?P<said>.*)", re.DOTALL)
 _ALIKE = re.compile(
     rb"^(?:#+|//+|--+)[ \t]*(?P<word>[a-z_-]{5,9})[ \t]*:?[ \t{]*(?P<key>[a-z_]+)[ \t]*:",
     re.IGNORECASE | re.MULTILINE,
 )
-
-
-def read_header(content: bytes, findings: Findings, *, known: Collection[str]) -> MapNode:
-    """Return what the header says. A line that only looks like one of the header is reported if its key is `known`."""
-    _report_shebang(content, findings)
-    entries: dict[str, tuple[ScalarNode, Node]] = {}
-    header = dict(_lines_of_header(content))
-    for number, line in header.items():
-        for key, value in _entries(line, number, findings):
-            if key.value in entries:
-                report_duplicate(key, entries[key.value][0], findings)
-            else:
-                entries[key.value] = (key, value)
-    _report_unread(content, header, findings, known)
-    return MapNode(entries, *TOP)
-
-
-def _report_shebang(content: bytes, findings: Findings) -> None:
-    """Report a first line that does not let the system start the file."""
-    first = content.partition(b"\n")[0]
-    at, hint = TOP, INTERPRETER_HINT
-    if not content.strip():
-        findings.add(TOP, "empty-file", "the file is empty")
-        return
-    if not content.startswith(b"#!"):
-        message = "nothing says what runs this file: it does not begin with `#!`"
-        if content.removeprefix(BYTE_ORDER_MARK).lstrip().startswith(b"#!"):
-            message = "something stands before `#!`, so that nothing says what runs this file"
-            hint = "remove blanks, empty lines and a byte order mark from its beginning"
-    elif b"\r" in first:
-        at = Place(1, first.index(b"\r") + 1)
-        message = "a carriage return, which the system takes for a part of the interpreter's name"
-        hint = "save it with Unix line ends; in git, say `*.sh text eol=lf` in .gitattributes"
-    elif b"/" not in (first[2:].split() or [b""])[0]:
-        message = f"no path of an interpreter behind `#!`, but {shown(first[2:].decode(errors='replace'))}"
-    else:
-        return
-    findings.add(at, "bad-shebang", message, hint=hint)
-
-
-def _lines_of_header(content: bytes) -> Iterator[tuple[int, re.Match[bytes]]]:
-    """Yield the `# dogfood:` lines, by number, of the comment with which the file begins."""
-    lines = content.removeprefix(BYTE_ORDER_MARK).split(b"\n", MAX_HEADER)[:MAX_HEADER]
-    for number, line in enumerate(lines, start=1):
-        if line.strip() and not line.lstrip().startswith(b"#"):
-            return
-        if found := _LINE.match(line):
-            yield number, found
-
-
-def _entries(line: re.Match[bytes], number: int, findings: Findings) -> Iterator[tuple[ScalarNode, Node]]:
-    """Read a line, behind its `# dogfood:`, as YAML that stands where it stands."""
-    before, said = len(line["before"]), line["said"].rstrip()
-    try:
-        text = said.decode()
-    except UnicodeDecodeError as error:
-        place = Place(number, before + len(said[: error.start].decode()) + 1)
-        findings.add(place, "not-utf8", f"not UTF-8: {error.reason}", hint="save the file as UTF-8")
-        return
-    node: Node | None = ScalarNode("", number, before + 1, plain=True)
-    if text and not text.startswith("#"):
-        node = read_yaml("\n" * (number - 1) + " " * before + text, findings, hint=QUOTES_HINT)
-    if isinstance(node, MapNode):
-        yield from node.entries.values()
-    elif node is not None:
-        colon = isinstance(node, ScalarNode) and ":" in node.value
-        hint = "put a space behind the colon" if colon else "as in `# dogfood: requires: logged-in`"
-        refuse(node, "a key and its value", findings, hint)
-
-
-def _report_unread(
-    content: bytes, header: Collection[int], findings: Findings, known: Collection[str]
-) -> None:
-    """Report what was surely meant for the header: what it asks for would silently not be done."""
-    line, at = 1, 0
-    for found in islice(_ALIKE.finditer(content), MAX_FINDINGS):
-        line, at = line + content.count(b"\n", at, found.start()), found.start()
-        if line in header:
-            continue
-        if _LINE.match(found[0]):
-            message, hint = (
-                "this line is not read: it stands behind the leading comment",
-                "move it up into that",
-            )
-        elif _is_close(found["word"].decode(), found["key"].decode(), known):
-            message = f"{shown(found[0].decode())} is not read"
-            hint = "lines of the header begin with `# dogfood: `, written exactly so"
-        else:
-            continue
-        findings.add(Place(line, 1), "unread-header", message, hint=hint)
-
-
-def _is_close(word: str, key: str, known: Collection[str]) -> bool:
-    return key.lower() in known and bool(get_close_matches(word.lower(), ["dogfood"], cutoff=0.8))
-
-
 OF_THE_STEP = ("intent", "expect", "expect_exit", "save", "until", "stdin", "timeout")
 """Keys of a step that say something about a script; the others are the journey's as well, or an actor's."""
 
@@ -159,26 +61,88 @@ _OUR_VARIABLE = re.compile(rb"\bDOGFOOD_[A-Z0-9_]+")
 
 def read_script(content: bytes, findings: Findings, defaults: Defaults) -> Fields:
     """Return the fields of the journey that a script is."""
-    header = read_header(content, findings, known=HEADER.keys)
-    header = MapNode({name: (key, _split(key, value)) for name, (key, value) in header.entries.items()}, 1, 1)
+    header = _read_header(content, findings)
     fields = HEADER.read(header, findings) or Fields(header, {})
-    step = _step(fields, findings.path, content)
+    named = dict.fromkeys(name.decode() for name in _OUR_VARIABLE.findall(content))
+    script = Script(path=findings.path, variables=tuple(named))
+    of_step = {name: value for name, value in fields.values.items() if name in OF_THE_STEP}
+    step = Fields(
+        _with(header, "run", ScalarNode(findings.path, *TOP, plain=False)), {**of_step, "run": script}
+    )
     values = {**fields.values, "steps": (step,)}
     if not fields.wrote("cwd") and defaults.cwd is None:
         values["cwd"] = "$DOGFOOD_DIR"
-    return Fields(_with(header, "steps", ListNode([step.node], 1, 1)), values)
-
-
-def _step(fields: Fields, path: str, content: bytes) -> Fields:
-    named = dict.fromkeys(name.decode() for name in _OUR_VARIABLE.findall(content))
-    values = {name: value for name, value in fields.values.items() if name in OF_THE_STEP}
-    node = _with(fields.node, "run", ScalarNode(path, 1, 1, plain=False))
-    return Fields(node, {**values, "run": Script(path=path, variables=tuple(named))})
+    return Fields(_with(header, "steps", ListNode([step.node], *TOP)), values)
 
 
 def _with(node: MapNode, name: str, value: Node) -> MapNode:
     key = ScalarNode(name, node.line, node.column, plain=True)
     return MapNode({**node.entries, name: (key, value)}, node.line, node.column)
+
+
+def _read_header(content: bytes, findings: Findings) -> MapNode:
+    """Return what the header says, and report what cannot be read or only looks like a line of the header."""
+    _report_shebang(content, findings)
+    lines = content.removeprefix(BYTE_ORDER_MARK).split(b"\n", MAX_HEADER)[:MAX_HEADER]
+    entries: dict[str, tuple[ScalarNode, Node]] = {}
+    header: set[int] = set()
+    for number, line in enumerate(lines, start=1):
+        if line.strip() and not line.lstrip().startswith(b"#"):
+            break
+        if found := _LINE.match(line):
+            header.add(number)
+            for key, value in _read_line(found, number, findings):
+                if key.value in entries:
+                    report_duplicate(key, entries[key.value][0], findings)
+                else:
+                    entries[key.value] = (key, _split(key, value))
+    _report_unread(content, header, findings)
+    return MapNode(entries, *TOP)
+
+
+def _report_shebang(content: bytes, findings: Findings) -> None:
+    """Report a first line that does not let the system start the file."""
+    first = content.partition(b"\n")[0]
+    at, hint = TOP, "begin it with `#!/usr/bin/env bash`, or with whatever else it is written for"
+    if not content.strip():
+        findings.add(TOP, "empty-file", "the file is empty")
+        return
+    if not content.startswith(b"#!"):
+        message = "nothing says what runs this file: it does not begin with `#!`"
+        if content.removeprefix(BYTE_ORDER_MARK).lstrip().startswith(b"#!"):
+            message = "something stands before `#!`, so that nothing says what runs this file"
+            hint = "remove blanks, empty lines and a byte order mark from its beginning"
+    elif b"\r" in first:
+        at = Place(1, first.index(b"\r") + 1)
+        message = "a carriage return, which the system takes for a part of the interpreter's name"
+        hint = "save it with Unix line ends; in git, say `*.sh text eol=lf` in .gitattributes"
+    elif b"/" not in (first[2:].split() or [b""])[0]:
+        message = f"no path of an interpreter behind `#!`, but {shown(first[2:].decode(errors='replace'))}"
+    else:
+        return
+    findings.add(at, "bad-shebang", message, hint=hint)
+
+
+def _read_line(line: re.Match[bytes], number: int, findings: Findings) -> Iterable[tuple[ScalarNode, Node]]:
+    """Return the keys and values of a line, read behind its `# dogfood:` as YAML that stands where it stands."""
+    before, said = len(line["before"]), line["said"].rstrip()
+    try:
+        text = said.decode()
+    except UnicodeDecodeError as error:
+        place = Place(number, before + len(said[: error.start].decode()) + 1)
+        findings.add(place, "not-utf8", f"not UTF-8: {error.reason}", hint="save the file as UTF-8")
+        return ()
+    node: Node | None = ScalarNode("", number, before + 1, plain=True)
+    if text and not text.startswith("#"):
+        hint = "a key and its value stand on one line; put in quotes what is meant as text"
+        node = read_yaml("\n" * (number - 1) + " " * before + text, findings, hint=hint)
+    if isinstance(node, MapNode):
+        return node.entries.values()
+    if node is not None:
+        colon = isinstance(node, ScalarNode) and ":" in node.value
+        hint = "put a space behind the colon" if colon else "as in `# dogfood: requires: logged-in`"
+        refuse(node, "a key and its value", findings, hint)
+    return ()
 
 
 def _split(key: ScalarNode, value: Node) -> Node:
@@ -194,3 +158,23 @@ def _split(key: ScalarNode, value: Node) -> Node:
         items.append(ScalarNode(word, value.line, column + part.find(word), plain=True))
         column += len(part) + 1
     return ListNode(items, value.line, value.column)
+
+
+def _report_unread(content: bytes, header: Collection[int], findings: Findings) -> None:
+    """Report what was surely meant for the header: what it asks for would silently not be done."""
+    line, at = 1, 0
+    for found in islice(_ALIKE.finditer(content), MAX_FINDINGS):
+        line, at = line + content.count(b"\n", at, found.start()), found.start()
+        if line in header:
+            continue
+        if _LINE.match(found[0]):
+            message = "this line is not read: it stands behind the leading comment"
+            hint = "move it up into that"
+        elif found["key"].decode().lower() in HEADER.keys and get_close_matches(
+            found["word"].decode().lower(), ["dogfood"], cutoff=0.8
+        ):
+            message = f"{shown(found[0].decode())} is not read"
+            hint = "lines of the header begin with `# dogfood: `, written exactly so"
+        else:
+            continue
+        findings.add(Place(line, 1), "unread-header", message, hint=hint)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Generic, Protocol, TypeVar
 
 from msgspec import Struct
@@ -32,7 +32,7 @@ T_co = TypeVar("T_co", covariant=True)
 CHECKS_NOTHING = "checks-nothing"
 """The code of an assertion that is there and judges nothing."""
 
-_INTEGER = re.compile(r"[-+]?\d{1,18}", re.ASCII)
+INTEGER = re.compile(r"[-+]?\d{1,18}", re.ASCII)
 
 
 class Shape(Protocol[T_co]):
@@ -76,21 +76,21 @@ class Text(Struct, frozen=True, kw_only=True):
         return read_text(node, findings, self.expected, empty=self.empty)
 
 
-class Words(Struct, frozen=True, kw_only=True):
-    """Text for people, which a bare number is not: whoever writes one means something else."""
+class Prose(Struct, frozen=True, kw_only=True):
+    """Text for people, which a bare number is not: it is meant as something else."""
 
     expected: str = "text"
     hint: str = ""
 
     def read(self, node: Node, findings: Findings) -> str | None:
         value = read_text(node, findings, self.expected)
-        if value is not None and isinstance(node, ScalarNode) and node.plain and _INTEGER.fullmatch(value):
+        if value is not None and isinstance(node, ScalarNode) and node.plain and INTEGER.fullmatch(value):
             findings.add(node, "wrong-type", f"expected {self.expected}, not {shown(value)}", hint=self.hint)
             return None
         return value
 
 
-class Word(Struct, frozen=True, kw_only=True):
+class Word(Struct, frozen=True):
     """Text that must match a pattern as a whole."""
 
     pattern: re.Pattern[str]
@@ -106,27 +106,7 @@ class Word(Struct, frozen=True, kw_only=True):
         return None
 
 
-class Number(Struct, frozen=True, kw_only=True):
-    """An integer without quotes, from `minimum` to `maximum`."""
-
-    minimum: int
-    maximum: int
-    expected: str = "an integer"
-
-    def read(self, node: Node, findings: Findings) -> int | None:
-        if not isinstance(node, ScalarNode) or not _INTEGER.fullmatch(node.value):
-            refuse(node, self.expected, findings)
-        elif not node.plain:
-            refuse(node, self.expected, findings, f"write {node.value} without quotes")
-        elif not self.minimum <= int(node.value) <= self.maximum:
-            hint = f"from {self.minimum} to {self.maximum}"
-            findings.add(node, "out-of-range", f"expected {self.expected}, not {node.value}", hint=hint)
-        else:
-            return int(node.value)
-        return None
-
-
-class Flag(Struct, frozen=True, kw_only=True):
+class Flag(Struct, frozen=True):
     expected: str = "true or false"
 
     def read(self, node: Node, findings: Findings) -> bool | None:
@@ -137,7 +117,7 @@ class Flag(Struct, frozen=True, kw_only=True):
 
 
 class Choice(Struct, Generic[T], frozen=True, kw_only=True):
-    """One of a few words, each standing for a value; those `unsaid` are taken, but offered to nobody."""
+    """One of a few words, each standing for a value; those `unsaid` are taken, but not offered."""
 
     options: Mapping[str, T]
     unsaid: tuple[str, ...] = ()
@@ -164,7 +144,7 @@ def refuse_empty(node: Node, code: str, expected: str, findings: Findings) -> No
         findings.add(node, code, f"nothing stands here: expected {expected}")
 
 
-class ListOf(Struct, Generic[T], frozen=True, kw_only=True):
+class ListOf(Struct, Generic[T], frozen=True):
     """A list; with `empty_code` one that must hold something."""
 
     item: Shape[T]
@@ -187,7 +167,7 @@ def _read_items(node: ListNode, shape: Shape[T], findings: Findings) -> tuple[T,
     return tuple([value for value in values if value is not None])
 
 
-class OneOrMany(Struct, Generic[T], frozen=True, kw_only=True):
+class OneOrMany(Struct, Generic[T], frozen=True):
     """A single value stands for a list of one; with `empty_code` a list must hold something."""
 
     item: Shape[T]
@@ -253,7 +233,7 @@ class ByKind(Struct, Generic[T], frozen=True, kw_only=True):
         return None
 
 
-class Positioned(Struct, frozen=True, kw_only=True):
+class Positioned(Struct, frozen=True):
     """The inner shape's text, together with its place."""
 
     inner: Shape[str]
@@ -267,7 +247,7 @@ class Positioned(Struct, frozen=True, kw_only=True):
         return node if value is not None and isinstance(node, ScalarNode) else None
 
 
-class Key(Struct, frozen=True, kw_only=True):
+class Key(Struct, frozen=True):
     """What may stand under one key of a record, and what the reference says about it."""
 
     shape: Shape[Any]
@@ -298,14 +278,33 @@ class Fields:
         entry = self.node.entries.get(name)
         return entry[0] if entry else self.node
 
-    def value(self, name: str) -> Node:
-        """Return the node under a key that was written, else the whole record."""
-        entry = self.node.entries.get(name)
-        return entry[1] if entry else self.node
+    def value(self, *names: str) -> Node:
+        """Return the node under the first of these keys that was written, else the whole record."""
+        for name in names:
+            if entry := self.node.entries.get(name):
+                return entry[1]
+        return self.node
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class Shorthand(Struct, frozen=True):
+    """A value that is written alone and stands for a record with this one key."""
+
+    key: str
+    value: Shape[Any]
+
+    @property
+    def expected(self) -> str:
+        return self.value.expected
+
+    def read(self, node: Node, findings: Findings) -> Fields | None:
+        value = self.value.read(node, findings)
+        if value is None:
+            return None
+        key = ScalarNode(self.key, node.line, node.column, plain=True)
+        return Fields(MapNode({self.key: (key, node)}, node.line, node.column), {self.key: value})
+
+
+class Record(Struct, frozen=True, kw_only=True, dict=True):
     """A mapping that takes the keys of its table and no others. `elsewhere` says where a misplaced key belongs.
 
     With `empty_code` it must hold something.
@@ -314,13 +313,12 @@ class Record:
     name: str
     description: str
     keys: Mapping[str, Key]
-    elsewhere: Mapping[str, str] = field(default_factory=dict)
+    elsewhere: Mapping[str, str] = {}
     empty_code: str = ""
-    _required: tuple[str, ...] = field(init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        required = tuple(name for name, key in self.keys.items() if key.required)
-        object.__setattr__(self, "_required", required)
+    @cached_property
+    def _required(self) -> tuple[str, ...]:
+        return tuple(name for name, key in self.keys.items() if key.required)
 
     @property
     def expected(self) -> str:
@@ -338,34 +336,18 @@ class Record:
         for name, (key_node, value_node) in node.entries.items():
             key = keys.get(name)
             if key is None:
-                findings.add(
-                    key_node,
-                    "unknown-key",
-                    f"unknown key {shown(name)} in {self.name}",
-                    hint=self._hint(name),
-                )
-                continue
-            if key.alias_of and key.alias_of in node.entries:
+                near = did_you_mean(name, keys) if len(name) <= 40 else ""
+                hint = self.elsewhere.get(name) or near or f"known keys: {', '.join(keys)}"
+                message = f"unknown key {shown(name)} in {self.name}"
+                findings.add(key_node, "unknown-key", message, hint=hint)
+            elif key.alias_of and key.alias_of in node.entries:
                 message = f"{name!r} and {key.alias_of!r} mean the same: give one of them"
                 findings.add(key_node, "conflicting-keys", message)
-                continue
-            value = key.shape.read(value_node, findings)
-            if value is not None:
+            elif (value := key.shape.read(value_node, findings)) is not None:
                 values[key.alias_of or name] = value
-        self._report_missing(node, findings)
-        return Fields(node, values)
-
-    def _report_missing(self, node: MapNode, findings: Findings) -> None:
         for name in self._required:
-            if name not in node.entries and not self._has_alias(node, name):
-                hint = "".join(f"for example `{name}: {example}`" for example in self.keys[name].examples[:1])
+            aliases = (alias for alias, key in keys.items() if key.alias_of == name)
+            if name not in node.entries and not any(alias in node.entries for alias in aliases):
+                hint = "".join(f"for example `{name}: {example}`" for example in keys[name].examples[:1])
                 findings.add(node, "missing-key", f"{self.name} needs the key {name!r}", hint=hint)
-
-    def _has_alias(self, node: MapNode, name: str) -> bool:
-        return any(key.alias_of == name and alias in node.entries for alias, key in self.keys.items())
-
-    def _hint(self, name: str) -> str:
-        if name in self.elsewhere:
-            return self.elsewhere[name]
-        near = did_you_mean(name, self.keys) if len(name) <= 40 else ""
-        return near or f"known keys: {', '.join(self.keys)}"
+        return Fields(node, values)

@@ -23,7 +23,7 @@ from yaml.events import (
 )
 from yaml.reader import Reader
 
-from pytest_dogfood.fileformat.nodes import Findings, Node, Place, ScalarNode, Tree
+from pytest_dogfood.fileformat.nodes import Findings, ListNode, MapNode, Node, Place, ScalarNode, Tree
 
 MAX_BYTES = 8 * 1024 * 1024
 
@@ -42,12 +42,24 @@ _UNPRINTABLE = Reader.NON_PRINTABLE
 
 def read_document(content: bytes, findings: Findings) -> Node | None:
     """Return the one document of a file, or None with the reason among the findings. A `.json` file is JSON."""
-    text = _decoded(content, findings)
-    if text is None:
+    if len(content) > MAX_BYTES:
+        message = f"the file has {len(content):,} bytes; at most {MAX_BYTES:,} are read"
+        findings.add(TOP, "too-large", message, hint="split it into several files")
         return None
-    if findings.path.endswith(".json"):
-        return read_json(text, findings)
-    return read_yaml(text, findings)
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = error.object[: error.start].decode("utf-8-sig", "replace")
+        place = _place_in(before, len(before))
+        findings.add(place, "not-utf8", f"not UTF-8: {error.reason}", hint="save the file as UTF-8")
+        return None
+    if (nul := text.find("\0")) >= 0:
+        findings.add(_place_in(text, nul), "nul-byte", "a NUL byte, which no text file holds")
+        return None
+    if not text.strip():
+        findings.add(TOP, "empty-file", "the file is empty")
+        return None
+    return read_json(text, findings) if findings.path.endswith(".json") else read_yaml(text, findings)
 
 
 def read_yaml(text: str, findings: Findings, *, hint: str = "", loader: type[Any] = LOADER) -> Node | None:
@@ -76,31 +88,6 @@ def read_yaml(text: str, findings: Findings, *, hint: str = "", loader: type[Any
     return tree.root
 
 
-def _decoded(content: bytes, findings: Findings) -> str | None:
-    if len(content) > MAX_BYTES:
-        findings.add(
-            TOP,
-            "too-large",
-            f"the file has {len(content):,} bytes; at most {MAX_BYTES:,} are read",
-            hint="split it into several files",
-        )
-        return None
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        before = error.object[: error.start].decode("utf-8-sig", "replace")
-        place = _place_in(before, len(before))
-        findings.add(place, "not-utf8", f"not UTF-8: {error.reason}", hint="save the file as UTF-8")
-        return None
-    if (nul := text.find("\0")) >= 0:
-        findings.add(_place_in(text, nul), "nul-byte", "a NUL byte, which no text file holds")
-        return None
-    if not text.strip():
-        findings.add(TOP, "empty-file", "the file is empty")
-        return None
-    return text
-
-
 def _feed(tree: Tree, parser: Any) -> None:  # noqa: ANN401 - PyYAML's loaders share no type
     get_event, children = parser.get_event, tree.children
     while not tree.refused:
@@ -116,15 +103,17 @@ def _feed(tree: Tree, parser: Any) -> None:  # noqa: ANN401 - PyYAML's loaders s
             tree.close()
             children = tree.children
         elif kind is SequenceStartEvent:
-            tree.open_list(mark.line + 1, mark.column + 1, event.tag, event.anchor)
+            tree.open(ListNode([], mark.line + 1, mark.column + 1), event.tag, event.anchor)
             children = tree.children
         elif kind is MappingStartEvent:
-            tree.open_mapping(mark.line + 1, mark.column + 1, event.tag, event.anchor)
+            tree.open(MapNode({}, mark.line + 1, mark.column + 1), event.tag, event.anchor)
             children = tree.children
         elif kind is AliasEvent:
             tree.add_alias(event.anchor, mark.line + 1, mark.column + 1)
-        elif kind is DocumentStartEvent and tree.has_document:
-            tree.refuse_second_document(Place(mark.line + 1, mark.column + 1))
+        elif kind is DocumentStartEvent and tree.root is not None:
+            hint = "remove the `---`; several journeys go into one list under `journeys:`"
+            at = Place(mark.line + 1, mark.column + 1)
+            tree.refuse(at, "multiple-documents", "a second YAML document in one file", hint)
         elif kind is StreamEndEvent:
             tree.finish()
             return
@@ -141,11 +130,9 @@ def _report_syntax(error: yaml.MarkedYAMLError, text: str, findings: Findings, h
     marks = [found.line for found in (error.problem_mark, error.context_mark) if found]
     # A command that goes wrong in a plain scalar is often noticed only on the line after it.
     near = [lines[number] for line in marks for number in (line, line - 1) if 0 <= number < len(lines)]
-    if hint:
-        pass
-    elif any(_COMMAND_KEY.search(line) for line in near):
+    if not hint and any(_COMMAND_KEY.search(line) for line in near):
         hint = COMMAND_HINT
-    elif "\\t" in message or (mark and at.line <= len(lines) and "\t" in lines[at.line - 1]):
+    elif not hint and ("\\t" in message or (mark and "\t" in lines[at.line - 1])):
         hint = "indent with spaces, not tabs"
     findings.add(at, "not-yaml", message, hint=hint)
 
@@ -156,7 +143,7 @@ def _place_in(text: str, index: int) -> Place:
 
 
 _PIECE = re.compile(
-    r'(?P<newline>\n)|(?P<text>"(?:[^"\\]|\\.)*")|(?P<sign>[{}\[\]])|(?P<plain>[^\s{}\[\]",:]+)'
+    r'(?P<newline>\n)|(?P<text>"(?:[^"\\]|\\.)*")|(?P<opening>[{\[])|(?P<closing>[}\]])|(?P<plain>[^\s{}\[\]",:]+)'
 )
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
@@ -181,7 +168,7 @@ def read_json(text: str, findings: Findings) -> Node | None:
 def _feed_json(tree: Tree, text: str, findings: Findings) -> None:
     line, line_start = 1, 0
     for piece in _PIECE.finditer(text):
-        column = piece.start() - line_start + 1
+        at = Place(line, piece.start() - line_start + 1)
         written = piece.group()
         match piece.lastgroup:
             case "newline":
@@ -189,26 +176,17 @@ def _feed_json(tree: Tree, text: str, findings: Findings) -> None:
             case "text":
                 value = json.loads(written)
                 if _SURROGATE.search(value):
-                    findings.add(
-                        Place(line, column), "not-json", "half of a surrogate pair, which is no character"
-                    )
-                tree.add_scalar(value, line, column, False)
+                    findings.add(at, "not-json", "half of a surrogate pair, which is no character")
+                tree.children.append(ScalarNode(value, *at, plain=False))
             case "plain":
-                tree.add_scalar(written, line, column, True)
-            case _:
-                _bracket(tree, written, line, column)
+                tree.children.append(ScalarNode(written, *at, plain=True))
+            case "opening":
+                tree.open(MapNode({}, *at) if written == "{" else ListNode([], *at))
+            case "closing":
+                tree.close()
         if tree.refused:
             return
     tree.finish()
-
-
-def _bracket(tree: Tree, written: str, line: int, column: int) -> None:
-    if written == "{":
-        tree.open_mapping(line, column)
-    elif written == "[":
-        tree.open_list(line, column)
-    else:
-        tree.close()
 
 
 def _refuse_constant(name: str) -> None:

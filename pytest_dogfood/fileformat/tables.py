@@ -1,71 +1,162 @@
 """The tables of the format: every key of a journey, step and capability, what it takes and what it means.
 
-What several records share is in `vocabulary`. A new key of a step is also read in `builder`,
-filled in `matrix`, and named in `scripts` if a script may have it.
+A new key of a step is also read in `builder`, filled in `matrix`, and named in `scripts` if a script may have it.
 """
 
 from __future__ import annotations
 
-from pytest_dogfood.fileformat.scalars import Duration, ExitStatus, JmesPath, MarkShape, Regex
+import re
+
+from pytest_dogfood.fileformat.scalars import (
+    BASE_TOKEN,
+    ENV_NAME,
+    IDENTIFIER,
+    JOURNEY_ID,
+    MATRIX_VALUE,
+    PLAIN_NAME,
+    REQUIRED_TOKENS,
+    SAVED_NAME,
+    TOKENS,
+    VARIABLE,
+    Command,
+    Duration,
+    ExitStatus,
+    ExpectedText,
+    FreeMap,
+    InnerPath,
+    JmesPath,
+    MarkShape,
+    Regex,
+)
 from pytest_dogfood.fileformat.shapes import (
     CHECKS_NOTHING,
     ByKind,
     Choice,
     Fields,
+    Flag,
     Key,
     ListOf,
     MapOf,
     OneOrMany,
+    Positioned,
+    Prose,
     Record,
-)
-from pytest_dogfood.fileformat.vocabulary import (
-    ANY_TEXT,
-    BASE_TOKEN,
-    COMMAND,
-    CONSISTENCY_RECORD,
-    DURATION,
-    EXPECTED,
-    FILE,
-    FLAG,
-    FREE_TEXT,
-    IDENTIFIER,
-    JOURNEY_ID,
-    MATRIX_VALUE,
-    OF_JOURNEYS,
-    OF_STEPS,
-    PLAIN_NAME,
-    REQUIRED_TOKENS,
-    SAVED_NAME,
-    SEED_KEY,
-    SHARED_KEYS,
-    STREAM,
-    TEXT,
-    TOKENS,
-    VARIABLE,
+    Shorthand,
+    Text,
+    Word,
 )
 from pytest_dogfood.journey import Scope, Tier
 
 FLEET = "fleet"
 """A word that is reserved as a scope, and refused with a message of its own."""
 
+_COMMAND = ("cmd", "command", "script", "exec", "bash")
+_NEEDS = ("needs", "depends", "depends_on", "dependencies")
+_GIVES = ("provides", "gives", "outputs")
+_ASSERTS = ("assert", "assertions", "check", "verify")
+_TITLE = ("title", "description")
+
+OF_STEPS = {
+    **dict.fromkeys(_COMMAND, "a command is called `run:` here"),
+    **dict.fromkeys(("name", *_TITLE), "say it in `intent:`"),
+    **dict.fromkeys(_ASSERTS, "what must be seen is called `expect:` here"),
+    **dict.fromkeys(("workdir", "working_directory", "dir"), "the directory of a step is called `cwd:`"),
+}
+OF_JOURNEYS = {
+    **dict.fromkeys(_COMMAND, "a command belongs into a step, under `steps:`, as `run:`"),
+    **dict.fromkeys(_NEEDS, "what it needs is called `requires:` here"),
+    **dict.fromkeys(_GIVES, "what it brings about is called `establishes:` here"),
+    **dict.fromkeys(_TITLE, "say it in `rationale:`, or in a step's `intent:`"),
+    "name": "its name is called `id:` here",
+}
+
+TEXT = Text()
+ANY_TEXT = Text(empty=True)
+FREE_TEXT = Prose(
+    expected="text for people, or assertions",
+    hint="an exit status is written `expect: {exit: 2}`, an output `expect: {stdout: {contains: ready}}`",
+)
+FLAG = Flag()
+DURATION = Duration()
+COMMAND = Command()
+ENV = MapOf(key=ENV_NAME, value=ANY_TEXT, expected="a mapping from variables to text")
+_SEED_ITEM = Record(
+    name="a file to seed",
+    description="A file that is there when the step or journey begins.",
+    keys={
+        "path": Key(Positioned(InnerPath()), "Where, below the workdir.", required=True),
+        "content": Key(ANY_TEXT, "What the file holds.", required=True),
+    },
+)
+SEED_FILES: ByKind[dict[str, str] | tuple[Fields, ...]] = ByKind(
+    expected="a mapping from paths to text",
+    mapping=MapOf(key=InnerPath(), value=ANY_TEXT),
+    sequence=ListOf(_SEED_ITEM),
+)
+
+SHARED_KEYS = {
+    "env": Key(
+        ENV,
+        "Environment variables; values may name `$DOGFOOD_STATE` and its like.",
+        examples=('{APP_HOME: "$DOGFOOD_STATE/app"}',),
+    ),
+    "cwd": Key(TEXT, "Directory, relative to the working directory.", examples=("src",)),
+    "shell": Key(TEXT, "The shell that takes a textual `run`.", examples=("bash", "sh")),
+}
+SEED_KEY = Key(SEED_FILES, "Files to write first: path to text.", examples=('{a.txt: "hello"}',))
+
+EXPECTED = ExpectedText()
+SOME_TEXTS = OneOrMany(EXPECTED, empty_code=CHECKS_NOTHING)
+STREAM_RECORD = Record(
+    name="an expected stream",
+    description="What must be seen in an output stream.",
+    empty_code=CHECKS_NOTHING,
+    keys={
+        "contains": Key(SOME_TEXTS, "Text that occurs.", examples=("ready",)),
+        "not_contains": Key(SOME_TEXTS, "Text that does not occur.", examples=("error",)),
+        "matches": Key(
+            OneOrMany(Regex(checks=True), empty_code=CHECKS_NOTHING),
+            "Regular expressions found.",
+            examples=('"v\\\\d+"',),
+        ),
+        "equals": Key(ExpectedText(empty=True), "The whole of the stream.", examples=('"done\\n"',)),
+        "json": Key(
+            FreeMap(),
+            "The stream is JSON; each JMESPath expression gives its value.",
+            examples=("{status: ok}",),
+        ),
+    },
+)
+STREAM = ByKind(
+    expected="text it contains, or a mapping",
+    scalar=Shorthand("contains", OneOrMany(EXPECTED)),
+    mapping=STREAM_RECORD,
+)
+FILE_RECORD = Record(
+    name="an expected file",
+    description="What must be true of a file.",
+    empty_code=CHECKS_NOTHING,
+    keys={
+        "exists": Key(FLAG, "Whether it exists; true unless told otherwise."),
+        "contains": Key(SOME_TEXTS, "Text that occurs.", examples=("port = 80",)),
+        "equals": Key(ExpectedText(empty=True), "The whole of the file."),
+    },
+)
+FILE = ByKind(expected="true, false or a mapping", scalar=Shorthand("exists", FLAG), mapping=FILE_RECORD)
 EXPECTATION = Record(
     name="an expectation",
     description="What makes a step succeed.",
     empty_code=CHECKS_NOTHING,
     keys={
-        "exit": Key(
-            shape=ExitStatus(), description="The exit status; 0 unless told otherwise.", examples=("nonzero",)
-        ),
-        "stdout": Key(
-            shape=STREAM, description="What standard output shows.", examples=("{contains: ready}",)
-        ),
-        "stderr": Key(shape=STREAM, description="What standard error shows.", examples=("warning",)),
+        "exit": Key(ExitStatus(), "The exit status; 0 unless told otherwise.", examples=("nonzero",)),
+        "stdout": Key(STREAM, "What standard output shows.", examples=("{contains: ready}",)),
+        "stderr": Key(STREAM, "What standard error shows.", examples=("warning",)),
         "files": Key(
-            shape=MapOf(key=EXPECTED, value=FILE, empty_code=CHECKS_NOTHING),
-            description="Files afterwards, by path.",
+            MapOf(key=EXPECTED, value=FILE, empty_code=CHECKS_NOTHING),
+            "Files afterwards, by path.",
             examples=("{a.txt: true}",),
         ),
-        "text": Key(shape=TEXT, description="Free text, only where an actor acts."),
+        "text": Key(TEXT, "Free text, only where an actor acts."),
     },
     elsewhere={"json": "`json` belongs under `stdout:` or `stderr:`"},
 )
@@ -73,91 +164,79 @@ SAVE = Record(
     name="a value to save",
     description="A value of the later steps, which also travels with the tokens that the journey establishes.",
     keys={
-        "stdout": Key(
-            shape=Regex(max_groups=1), description="Its group, else its match.", examples=('"id=(\\\\d+)"',)
-        ),
-        "stderr": Key(shape=Regex(max_groups=1), description="The same on standard error."),
-        "json": Key(
-            shape=JmesPath(), description="A JMESPath expression on the stream.", examples=("items[0].id",)
-        ),
-        "stream": Key(
-            shape=Choice(options={"stdout": "stdout", "stderr": "stderr"}),
-            description="The stream `json` reads.",
-        ),
-        "secret": Key(shape=FLAG, description="Whether reports must hide it."),
+        "stdout": Key(Regex(max_groups=1), "Its group, else its match.", examples=('"id=(\\\\d+)"',)),
+        "stderr": Key(Regex(max_groups=1), "The same on standard error."),
+        "json": Key(JmesPath(), "A JMESPath expression on the stream.", examples=("items[0].id",)),
+        "stream": Key(Choice(options={"stdout": "stdout", "stderr": "stderr"}), "The stream `json` reads."),
+        "secret": Key(FLAG, "Whether reports must hide it."),
     },
 )
 _UNTIL_RECORD = Record(
     name="until",
     description="Repeat the step until it succeeds.",
     keys={
-        "timeout": Key(shape=DURATION, description="For how long at most.", examples=("30s",), required=True),
-        "interval": Key(shape=DURATION, description="The pause in between.", examples=("500ms",)),
+        "timeout": Key(DURATION, "For how long at most.", examples=("30s",), required=True),
+        "interval": Key(DURATION, "The pause in between.", examples=("500ms",)),
     },
 )
 STEP_RECORD = Record(
     name="a step",
     description="One thing the user does, and what must be seen.",
     keys={
-        "intent": Key(shape=TEXT, description="What the user wants.", examples=("log in",)),
-        "run": Key(
-            shape=COMMAND, description="Shell text, or a list of words.", examples=("make test", "[ls, -l]")
-        ),
+        "intent": Key(TEXT, "What the user wants.", examples=("log in",)),
+        "run": Key(COMMAND, "Shell text, or a list of words.", examples=("make test", "[ls, -l]")),
         "expect": Key(
-            shape=ByKind(expected="text or a mapping", scalar=FREE_TEXT, mapping=EXPECTATION),
-            description="Assertions; where an actor acts, free text.",
+            ByKind(expected="text or a mapping", scalar=Shorthand("text", FREE_TEXT), mapping=EXPECTATION),
+            "Assertions; where an actor acts, free text.",
             examples=("{stdout: {contains: ready}}",),
         ),
-        "expect_exit": Key(
-            shape=ExitStatus(), description="The same as `exit` under `expect:`.", examples=("2",)
-        ),
+        "expect_exit": Key(ExitStatus(), "The same as `exit` under `expect:`.", examples=("2",)),
         "save": Key(
-            shape=MapOf(key=SAVED_NAME, value=SAVE, empty_code=CHECKS_NOTHING),
-            description="Values to take from the output.",
+            MapOf(key=SAVED_NAME, value=SAVE, empty_code=CHECKS_NOTHING),
+            "Values to take from the output.",
             examples=('{tag: {stdout: "(\\\\w+)"}}',),
         ),
         "until": Key(
-            shape=ByKind(expected="a duration or a mapping", scalar=DURATION, mapping=_UNTIL_RECORD),
-            description="Repeat the step for that long until it succeeds.",
+            ByKind(
+                expected="a duration or a mapping",
+                scalar=Shorthand("timeout", DURATION),
+                mapping=_UNTIL_RECORD,
+            ),
+            "Repeat the step for that long until it succeeds.",
             examples=("30s", "{timeout: 30s, interval: 1s}"),
         ),
-        "timeout": Key(shape=DURATION, description="The limit of the step.", examples=("60", "2m")),
-        "stdin": Key(shape=ANY_TEXT, description="Text on standard input."),
+        "timeout": Key(DURATION, "The limit of the step.", examples=("60", "2m")),
+        "stdin": Key(ANY_TEXT, "Text on standard input."),
         "seed_files": SEED_KEY,
-        "core": Key(shape=FLAG, description="Whether the step decides the outcome, if an actor takes part."),
-        "expect_cmd_re": Key(
-            shape=Regex(), description="Which of an actor's commands the step is graded on."
-        ),
-        "expect_text": Key(shape=TEXT, description="What must be seen, in words for a judge."),
-        "expect_state": Key(shape=TEXT, description="The state that must be found, in words for a judge."),
+        "core": Key(FLAG, "Whether the step decides the outcome, if an actor takes part."),
+        "expect_cmd_re": Key(Regex(), "Which of an actor's commands the step is graded on."),
+        "expect_text": Key(TEXT, "What must be seen, in words for a judge."),
+        "expect_state": Key(TEXT, "The state that must be found, in words for a judge."),
         **SHARED_KEYS,
     },
     elsewhere=OF_STEPS,
 )
-STEP: ByKind[str | tuple[str, ...] | Fields] = ByKind(
-    expected="a step (a command, or a mapping)", scalar=COMMAND, mapping=STEP_RECORD
+_COMMAND_ALONE = Shorthand("run", COMMAND)
+STEP = ByKind(expected="a step (a command, or a mapping)", scalar=_COMMAND_ALONE, mapping=STEP_RECORD)
+PROBE = ByKind(
+    expected="a probe (a command, or a step)",
+    scalar=_COMMAND_ALONE,
+    sequence=_COMMAND_ALONE,
+    mapping=STEP_RECORD,
 )
-PROBE: ByKind[str | tuple[str, ...] | Fields] = ByKind(
-    expected="a probe (a command, or a step)", scalar=COMMAND, sequence=COMMAND, mapping=STEP_RECORD
-)
-STEPS = ListOf(item=STEP, expected="a list of steps")
+STEPS = ListOf(STEP, expected="a list of steps")
 
 DEFAULTS = Record(
     name="defaults",
     description="What steps are given unless they or their journey say otherwise.",
-    keys={
-        **SHARED_KEYS,
-        "timeout": Key(shape=DURATION, description="The limit of each step.", examples=("60",)),
-    },
+    keys={**SHARED_KEYS, "timeout": Key(DURATION, "The limit of each step.", examples=("60",))},
 )
 SERVICE = Record(
     name="a service",
     description="A process that lives as long as somebody needs it.",
     keys={
-        "run": Key(shape=COMMAND, description="What to start.", examples=("exec ./server",), required=True),
-        "ports": Key(
-            shape=OneOrMany(item=VARIABLE), description="Free loopback ports to name.", examples=("[port]",)
-        ),
+        "run": Key(COMMAND, "What to start.", examples=("exec ./server",), required=True),
+        "ports": Key(OneOrMany(VARIABLE), "Free loopback ports to name.", examples=("[port]",)),
         **SHARED_KEYS,
     },
 )
@@ -165,40 +244,29 @@ CAPABILITY = Record(
     name="a capability",
     description="The definition of a token.",
     keys={
-        "description": Key(shape=TEXT, description="What is there while the token holds."),
+        "description": Key(TEXT, "What is there while the token holds."),
         "scope": Key(
-            shape=Choice(
-                options={"chain": Scope.CHAIN, "machine": Scope.MACHINE, FLEET: FLEET}, unsaid=(FLEET,)
-            ),
-            description="Where the token is true; `chain` unless told otherwise.",
+            Choice(options={"chain": Scope.CHAIN, "machine": Scope.MACHINE, FLEET: FLEET}, unsaid=(FLEET,)),
+            "Where the token is true; `chain` unless told otherwise.",
             examples=("machine",),
         ),
-        "requires": Key(
-            shape=REQUIRED_TOKENS, description="What its provider needs.", examples=("[db-ready]",)
-        ),
-        "probe": Key(
-            shape=PROBE, description="Exits 0 exactly if the token is there.", examples=("test -f done",)
-        ),
-        "provision": Key(shape=STEPS, description="Idempotent steps that bring it about."),
-        "service": Key(shape=SERVICE, description="A process that brings it about."),
-        "release": Key(shape=STEPS, description="Steps after the last journey that needs it."),
+        "requires": Key(REQUIRED_TOKENS, "What its provider needs.", examples=("[db-ready]",)),
+        "probe": Key(PROBE, "Exits 0 exactly if the token is there.", examples=("test -f done",)),
+        "provision": Key(STEPS, "Idempotent steps that bring it about."),
+        "service": Key(SERVICE, "A process that brings it about."),
+        "release": Key(STEPS, "Steps after the last journey that needs it."),
         "locks": Key(
-            shape=OneOrMany(item=TEXT),
-            description="Held while it is provisioned or released; one holder at a time on the machine.",
+            OneOrMany(TEXT),
+            "Held while it is provisioned or released; one holder at a time on the machine.",
             examples=("[gpu]",),
         ),
-        "lock": Key(shape=OneOrMany(item=TEXT), description="The same as `locks`.", alias_of="locks"),
-        "invalidates": Key(
-            shape=TOKENS, description="Tokens that provisioning it destroys.", examples=("[config-a]",)
-        ),
+        "lock": Key(OneOrMany(TEXT), "The same as `locks`.", alias_of="locks"),
+        "invalidates": Key(TOKENS, "Tokens that provisioning it destroys.", examples=("[config-a]",)),
         "outlives": Key(
-            shape=REQUIRED_TOKENS,
-            description="What it needs only while it is made, and not later.",
-            examples=("[old-server]",),
+            REQUIRED_TOKENS, "What it needs only while it is made, and not later.", examples=("[old-server]",)
         ),
         "timeout": Key(
-            shape=DURATION,
-            description="The limit of the probe, and of a service's start; 60 s unless told otherwise.",
+            DURATION, "The limit of the probe, and of a service's start; 60 s unless told otherwise."
         ),
     },
     elsewhere={"establishes": "a capability is established by journeys, or by `provision:`"},
@@ -207,48 +275,37 @@ CAPABILITIES = MapOf(key=BASE_TOKEN, value=CAPABILITY, expected="a mapping from 
 
 _TIERS = {"smoke": Tier.SMOKE, "core": Tier.CORE, "deep": Tier.DEEP}
 _JOURNEY_KEYS = {
-    "id": Key(
-        shape=JOURNEY_ID, description="Its name, unique in the project.", examples=("log-in",), required=True
-    ),
-    "journey_id": Key(shape=JOURNEY_ID, description="The same as `id`.", alias_of="id"),
-    "rationale": Key(shape=TEXT, description="Why it matters."),
+    "id": Key(JOURNEY_ID, "Its name, unique in the project.", examples=("log-in",), required=True),
+    "journey_id": Key(JOURNEY_ID, "The same as `id`.", alias_of="id"),
+    "rationale": Key(TEXT, "Why it matters."),
     "source": Key(
-        shape=ByKind(expected="text or a mapping", scalar=TEXT, mapping=MapOf(key=TEXT, value=TEXT)),
-        description="Where it is promised.",
+        ByKind(expected="text or a mapping", scalar=TEXT, mapping=MapOf(key=TEXT, value=TEXT)),
+        "Where it is promised.",
         examples=('{kind: readme, ref: "README.md#build"}',),
     ),
-    "modality": Key(shape=TEXT, description="How the user works.", examples=("cli", "gui")),
-    "tier": Key(shape=Choice(options=_TIERS), description="How early it runs; `core` unless told otherwise."),
-    "gating": Key(shape=FLAG, description="Whether later tiers wait for it."),
-    "establishes": Key(
-        shape=TOKENS, description="Tokens that hold once it has passed.", examples=("[db-ready]",)
-    ),
-    "requires": Key(shape=REQUIRED_TOKENS, description="Tokens that it needs.", examples=("[db-ready]",)),
-    "invalidates": Key(shape=TOKENS, description="Tokens that it destroys.", examples=("[db-ready]",)),
+    "modality": Key(TEXT, "How the user works.", examples=("cli", "gui")),
+    "tier": Key(Choice(options=_TIERS), "How early it runs; `core` unless told otherwise."),
+    "gating": Key(FLAG, "Whether later tiers wait for it."),
+    "establishes": Key(TOKENS, "Tokens that hold once it has passed.", examples=("[db-ready]",)),
+    "requires": Key(REQUIRED_TOKENS, "Tokens that it needs.", examples=("[db-ready]",)),
+    "invalidates": Key(TOKENS, "Tokens that it destroys.", examples=("[db-ready]",)),
     "seed_files": SEED_KEY,
-    "timeout": Key(shape=DURATION, description="The limit of the whole journey.", examples=("5m",)),
-    "estimate": Key(shape=Duration(zero=True), description="How long it takes about.", examples=("20s",)),
-    "workdir": Key(
-        shape=PLAIN_NAME, description="A directory shared in the chain's state.", examples=("repo",)
-    ),
-    "sandbox": Key(shape=PLAIN_NAME, description="The same as `workdir`.", alias_of="workdir"),
-    "use": Key(
-        shape=OneOrMany(item=IDENTIFIER), description="pytest fixtures to set up.", examples=("[server]",)
-    ),
-    "marks": Key(shape=OneOrMany(item=MarkShape()), description="pytest marks.", examples=("[slow]",)),
+    "timeout": Key(DURATION, "The limit of the whole journey.", examples=("5m",)),
+    "estimate": Key(Duration(zero=True), "How long it takes about.", examples=("20s",)),
+    "workdir": Key(PLAIN_NAME, "A directory shared in the chain's state.", examples=("repo",)),
+    "sandbox": Key(PLAIN_NAME, "The same as `workdir`.", alias_of="workdir"),
+    "use": Key(OneOrMany(IDENTIFIER), "pytest fixtures to set up.", examples=("[server]",)),
+    "marks": Key(OneOrMany(MarkShape()), "pytest marks.", examples=("[slow]",)),
     "matrix": Key(
-        shape=MapOf(key=VARIABLE, value=ListOf(item=MATRIX_VALUE, empty_code="empty-matrix")),
-        description="Runs it once per combination; values are variables.",
+        MapOf(key=VARIABLE, value=ListOf(MATRIX_VALUE, empty_code="empty-matrix")),
+        "Runs it once per combination; values are variables.",
         examples=("{os: [linux, mac]}",),
     ),
-    "locks": Key(
-        shape=OneOrMany(item=TEXT), description="One holder at a time on the machine.", examples=("[gpu]",)
-    ),
-    "lock": Key(shape=OneOrMany(item=TEXT), description="The same as `locks`.", alias_of="locks"),
-    "cleanup": Key(shape=STEPS, description="Steps that always run, with the values saved so far."),
+    "locks": Key(OneOrMany(TEXT), "One holder at a time on the machine.", examples=("[gpu]",)),
+    "lock": Key(OneOrMany(TEXT), "The same as `locks`.", alias_of="locks"),
+    "cleanup": Key(STEPS, "Steps that always run, with the values saved so far."),
     "steps": Key(
-        shape=ListOf(item=STEP, expected="a list of steps", empty_code="no-steps"),
-        description="What the user does, in order.",
+        ListOf(STEP, expected="a list of steps", empty_code="no-steps"), "What the user does, in order."
     ),
     **SHARED_KEYS,
 }
@@ -258,9 +315,9 @@ _IN_A_STEP = {
     if name not in _JOURNEY_KEYS
 }
 _FILE_KEYS = {
-    "feature": Key(shape=TEXT, description="What the journeys are about."),
-    "defaults": Key(shape=DEFAULTS, description="What all steps of the file are given."),
-    "capabilities": Key(shape=CAPABILITIES, description="Definitions of tokens."),
+    "feature": Key(TEXT, "What the journeys are about."),
+    "defaults": Key(DEFAULTS, "What all steps of the file are given."),
+    "capabilities": Key(CAPABILITIES, "Definitions of tokens."),
 }
 _IN_DEFAULTS = {name: f"{name!r} for the whole file belongs under `defaults:`" for name in DEFAULTS.keys}
 
@@ -280,7 +337,7 @@ SINGLE_JOURNEY = Record(
     description="The journey's own keys at the top, together with those of the file.",
     keys={
         **_JOURNEY_KEYS,
-        "id": Key(shape=JOURNEY_ID, description="Its name; the file's name unless told otherwise."),
+        "id": Key(JOURNEY_ID, "Its name; the file's name unless told otherwise."),
         **_FILE_KEYS,
     },
     elsewhere=JOURNEY.elsewhere,
@@ -288,11 +345,38 @@ SINGLE_JOURNEY = Record(
 JOURNEY_FILE = Record(
     name="a journey file",
     description="A file with a list of journeys.",
-    keys={
-        **_FILE_KEYS,
-        "journeys": Key(shape=ListOf(item=JOURNEY, empty_code="no-journeys"), description="The journeys."),
-    },
+    keys={**_FILE_KEYS, "journeys": Key(ListOf(JOURNEY, empty_code="no-journeys"), "The journeys.")},
     elsewhere=_IN_DEFAULTS,
+)
+CONSISTENCY_RECORD = Record(
+    name="consistency",
+    description="How this repository's workplans are kept in step with the hub.",
+    keys={
+        "workplans": Key(
+            OneOrMany(
+                Word(
+                    re.compile(r"(?!/)(?!(?:.*/)?\.\.(?:/|$)).+"),
+                    "bad-path",
+                    "a directory or pattern inside the repository",
+                ),
+                empty_code="missing-value",
+            ),
+            "Directories and patterns of files that hold workplans.",
+            examples=("[workplans/]",),
+        ),
+        "same_rank": Key(
+            Choice(options={name: name for name in ("history", "hub", "hold")}),
+            "What counts on a tie; `history` unless told otherwise.",
+        ),
+        "commit_no_verify": Key(FLAG, "Whether commits are made without hooks."),
+        "commit_sign": Key(
+            Choice(options={name: name for name in ("inherit", "never")}),
+            "Whether commits are signed; as git is told to unless told otherwise.",
+        ),
+        "fetch_timeout": Key(DURATION, "The limit of a fetch, in seconds."),
+        "commit_timeout": Key(DURATION, "The limit of a commit, in seconds."),
+        "git_timeout": Key(DURATION, "The limit of anything else of git's, in seconds."),
+    },
 )
 SETTINGS = Record(
     name="dogfood.yaml",
@@ -301,22 +385,14 @@ SETTINGS = Record(
         "defaults": _FILE_KEYS["defaults"],
         "capabilities": _FILE_KEYS["capabilities"],
         "hub": Key(
-            shape=Record(
+            Record(
                 name="hub",
                 description="The database that machines share.",
-                keys={
-                    "id": Key(
-                        shape=TEXT,
-                        description="The id of the hub of this repository.",
-                        required=True,
-                    )
-                },
+                keys={"id": Key(TEXT, "The id of the hub of this repository.", required=True)},
             ),
-            description="The database that machines share.",
+            "The database that machines share.",
         ),
-        "consistency": Key(
-            shape=CONSISTENCY_RECORD, description="How workplans are kept in step with the hub."
-        ),
+        "consistency": Key(CONSISTENCY_RECORD, "How workplans are kept in step with the hub."),
     },
     elsewhere={"journeys": "journeys belong into files of their own, such as `shop.journey.yaml`"}
     | _IN_DEFAULTS,
