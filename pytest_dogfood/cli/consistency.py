@@ -24,7 +24,7 @@ from pytest_dogfood.consistency.hub.location import current_actor, open_hub, thi
 from pytest_dogfood.consistency.hub.model import REFUSED, HubUsageError, Status
 
 if TYPE_CHECKING:
-    from pytest_dogfood.consistency.checkout_view import CheckOptions
+    from pytest_dogfood.consistency.check import CheckOptions
     from pytest_dogfood.consistency.fix import FixOptions
     from pytest_dogfood.consistency.hub.model import Machine
 
@@ -106,8 +106,7 @@ TO_FIX = (
 def report(options: Namespace) -> int:
     """Check or fix the checkouts that the options choose, and report on each as it comes."""
     from pytest_dogfood.cli.consistency_report import ReportPrinter
-    from pytest_dogfood.consistency.check import report_checkouts
-    from pytest_dogfood.consistency.checkout_view import CheckOptions
+    from pytest_dogfood.consistency.check import CheckOptions, check as check_each
     from pytest_dogfood.consistency.checkouts import choose
     from pytest_dogfood.consistency.decision import DEFAULT_POLICY, Policy
 
@@ -122,16 +121,18 @@ def report(options: Namespace) -> int:
         policy = DEFAULT_POLICY
         if options.fixing:
             policy = Policy(accept_reopen=options.accept_reopen, writeback=not options.no_writeback)
-        question = CheckOptions(
+        check_options = CheckOptions(
             offline=options.offline, fixing=options.fixing, policy=policy, named=choice.named
         )
         printer.tell(choice.reports_of_absent(fixing=options.fixing))
         if readonly:
-            printer.tell(report_checkouts(hub, choice.checkouts, question, progress=printer.progress))
+            printer.tell(check_each(hub, choice.checkouts, check_options, progress=printer.progress))
         else:
             from pytest_dogfood.consistency.fix import fix as fix_each
 
-            fix_options = _fix_options(options, machine, question, pull=options.pull, notice=printer.notice)
+            fix_options = _fix_options(
+                options, machine, check_options, pull=options.pull, notice=printer.notice
+            )
             reports = fix_each(hub, choice.checkouts, fix_options, progress=printer.progress)
             printer.tell(reports, to_the_end=True)
     return printer.status
@@ -140,7 +141,7 @@ def report(options: Namespace) -> int:
 def _fix_options(
     options: Namespace,
     machine: Machine,
-    question: CheckOptions,
+    check_options: CheckOptions,
     **more: Any,  # noqa: ANN401 - its other fields
 ) -> FixOptions:
     from pytest_dogfood.consistency.fix import FixOptions
@@ -149,7 +150,7 @@ def _fix_options(
         machine=machine,
         actor=options.actor or current_actor(),
         run_id=str(uuid.uuid4()),
-        question=question,
+        check_options=check_options,
         lock_timeout=options.lock_timeout,
         **more,
     )
@@ -186,23 +187,25 @@ def _fix_options(
 def move(options: Namespace) -> int:
     """Reopen a task, accept a reopen, or settle a tie, and say what came of it."""
     from pytest_dogfood.cli.consistency_report import report_lines
-    from pytest_dogfood.consistency.checkout_view import CheckOptions, RepoReport
-    from pytest_dogfood.consistency.moves import Mover
+    from pytest_dogfood.consistency.check import CheckOptions, RepoReport
+    from pytest_dogfood.consistency.moves import DeliberateMoves
 
     if not options.accept and not options.reason.strip():
         raise HubUsageError("say why, for everybody who will wonder: --reason TEXT")
-    question = CheckOptions(offline=options.offline, fixing=True)
+    check_options = CheckOptions(offline=options.offline, fixing=True)
     with open_hub(options.hub) as hub:
         task = hub.only_task(options.task, repo=options.repo)
-        mover = Mover(hub, _fix_options(options, this_machine(), question), reason=options.reason)
+        moves = DeliberateMoves(
+            hub, _fix_options(options, this_machine(), check_options), reason=options.reason
+        )
         if options.accept:
-            moved = mover.accept(task)
+            moved = moves.accept(task)
         elif options.to:
-            moved = mover.reopen(task, Status(options.to), hub_only=options.hub_only)
+            moved = moves.reopen(task, Status(options.to), hub_only=options.hub_only)
         else:
-            moved = mover.resolve(task, take_file=options.take == "file")
+            moved = moves.resolve(task, take_file=options.take == "file")
     if moved.finding is None:
-        say(f"{moved.done} [commit {moved.commit[:12]}]" if moved.commit else moved.done)
+        say(f"{moved.message} [commit {moved.commit[:12]}]" if moved.commit else moved.message)
         return 0
     write_lines(report_lines(RepoReport(repo=task.repo, findings=(moved.finding,)), Palette(sys.stdout)))
     if options.to and not options.accept:

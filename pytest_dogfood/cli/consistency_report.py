@@ -11,7 +11,7 @@ from typing import Self, TextIO
 from msgspec.structs import asdict
 
 from pytest_dogfood.cli.console import OutputLostError, Palette, json_document, printable, write_lines
-from pytest_dogfood.consistency.checkout_view import RepoReport
+from pytest_dogfood.consistency.check import RepoReport
 from pytest_dogfood.consistency.hub.model import INTERRUPTED, REFUSED, Event, HubError, HubTask
 from pytest_dogfood.consistency.task_findings import Finding, FindingSeverity
 from pytest_dogfood.diagnostics import counted

@@ -88,7 +88,7 @@ def register(options: Namespace) -> int:
         raise HubUsageError(f"{path} is no directory; name the one that holds the checkout")
     repository = Repository(root)
     try:
-        root, why_not = repository.place.top, ""
+        root, why_not = repository.work_tree.top, ""
         new_checkout = NewCheckout(path=root, roots=repository.root_commits(), trees=repository.work_trees())
     except HarnessError as error:
         new_checkout, why_not = NewCheckout(path=root), str(error)

@@ -2,112 +2,111 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Protocol
 
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from pytest_dogfood.consistency import repository_findings
-from pytest_dogfood.consistency.checkout_view import (
-    SILENT,
-    CheckOptions,
-    CheckoutContext,
-    CheckoutView,
-    DecidedTask,
-    Progress,
-    RepoReport,
+from pytest_dogfood.consistency.decision import (
+    DEFAULT_POLICY,
+    Decision,
+    DecisionKind,
+    Policy,
+    RepoContents,
+    decide,
+    match,
 )
-from pytest_dogfood.consistency.decision import Decision, Move, Pair, RepoContents, decide, match
 from pytest_dogfood.consistency.hub.location import pinned_id
 from pytest_dogfood.consistency.hub.model import Block, Checkout, HubTask, HubUsageError
 from pytest_dogfood.consistency.hub.store import Hub
-from pytest_dogfood.consistency.preferences import read_preferences
+from pytest_dogfood.consistency.preferences import Preferences, read_preferences
 from pytest_dogfood.consistency.repository_findings import file_finding, repo_finding
-from pytest_dogfood.consistency.task_findings import Action, Finding
+from pytest_dogfood.consistency.task_findings import Action, Case, Finding
 from pytest_dogfood.consistency.workplan import Document, parse, read_workplans
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.git.repository import Repository, Survey
-from pytest_dogfood.git.tracked_file import FileState, GitFile
+from pytest_dogfood.git.tracked_file import FileState
 from pytest_dogfood.git.work_tree import RepoCondition, RepoState
 
-_Agreeing = tuple[HubTask, Block]
+
+class Progress(Protocol):
+    """Is told what a run is busy with."""
+
+    def begin(self, repo: str) -> None:
+        """Another checkout, of this repository, is being looked at."""
+
+    def advance(self, done: int, total: int) -> None:
+        """So many of the changes that the hub is to be told of in this checkout are made."""
 
 
-def uncommitted(hub: Hub, view: CheckoutView) -> tuple[Finding, ...]:
-    """Return the items of the files that hold, uncommitted, a status which the hub did not learn from them.
+class RepoReport(Struct, frozen=True, kw_only=True):
+    """What is to be said of one checkout. `task_ids` are all tasks that were looked at, with or without findings.
 
-    What somebody has written into the file and the hub has learnt from it is theirs to commit, and not said.
-    Where nothing may be written back there is nothing to say either. Raises HubUnreachable, HarnessError.
+    `path` is empty for a repository that has no checkout on this machine; `git` is what was measured.
     """
-    if not (view.survey.condition.writes_file and view.policy.writeback):
-        return ()
-    agreeing: dict[str, list[_Agreeing]] = {}
-    for each in view.decided:
-        hub_task, block = each.pair.hub, each.pair.block
-        if each.decision.move is Move.AGREE and hub_task is not None and block is not None:
-            agreeing.setdefault(block.path, []).append((hub_task, block))
-    found = (
-        file_finding(FileState.MODIFIED, view.checkout.repo, path, fixing=view.question.fixing)
-        for path in _changed(view, agreeing)
-        if any(not _was_told(hub, view, pair) for pair in _news_to_git(view, path, agreeing[path]))
-    )
-    return tuple(finding for finding in found if finding is not None)
+
+    repo: str
+    path: str = ""
+    findings: tuple[Finding, ...] = ()
+    task_ids: tuple[str, ...] = ()
+    git: Mapping[str, object] = field(default_factory=dict)
 
 
-def _changed(view: CheckoutView, paths: Iterable[str]) -> list[str]:
-    """Return those files that are not as they were committed; some may be that only look so."""
-    names = {GitFile(view.repository.git, view.repository.place, path).name: path for path in paths}
-    tops = dict.fromkeys(PurePosixPath(name).parts[0] for name in names)
-    if not tops or not view.survey.head:
-        return []
-    listed = view.repository.git.read(
-        "--literal-pathspecs", "diff-index", "--name-only", "-z", view.survey.head, "--", *tops
-    )
-    return [names[name] for name in listed.records if name in names] if listed.ok else []
+class CheckOptions(Struct, frozen=True, kw_only=True):
+    """How to look. `fixing` words the findings for `fix`; `named` are repositories the user named."""
+
+    offline: bool = False
+    fixing: bool = False
+    policy: Policy = DEFAULT_POLICY
+    named: frozenset[str] = frozenset()
 
 
-def _news_to_git(view: CheckoutView, path: str, pairs: Iterable[_Agreeing]) -> Iterator[_Agreeing]:
-    """Yield those of a file's tasks for which another status is committed; a file that is not has none."""
-    name = view.repository.place.prefix + path
-    stored = view.repository.git.read("cat-file", "blob", f"{view.survey.head}:{name}")
-    committed = parse(stored.out, path=path).blocks if stored.ok else ()
-    statuses = {each.task_id: each.status for each in committed}
-    return (pair for pair in pairs if statuses.get(pair[1].task_id, pair[1].status) != pair[1].status)
+class CheckoutView(Struct, frozen=True, kw_only=True):
+    """A checkout, how its dogfood.yaml wants it treated, all that is seen of it, and the decisions about its tasks."""
+
+    checkout: Checkout
+    repository: Repository
+    preferences: Preferences
+    options: CheckOptions
+    survey: Survey = Survey(condition=RepoCondition(state=RepoState.NOT_HERE))
+    documents: Mapping[str, Document] = field(default_factory=dict)
+    decisions: tuple[Decision, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def policy(self) -> Policy:
+        return replace(self.options.policy, same_rank=self.preferences.same_rank)
+
+    def report(self) -> RepoReport:
+        """Return the report, in which the items stand in the order of the files."""
+        found = [*self.findings, *(finding for each in self.decisions for finding in each.findings)]
+        sides = (side for each in self.decisions for side in (each.case.block, each.case.hub))
+        ids = (side.task_id for side in sides if side is not None and side.task_id)
+        return RepoReport(
+            repo=self.checkout.repo,
+            path=self.checkout.path,
+            findings=tuple(sorted(dict.fromkeys(found), key=lambda each: (each.path, each.line))),
+            task_ids=tuple(dict.fromkeys([*ids, *(each.task_id for each in found if each.task_id)])),
+            git=self.survey.to_json(),
+        )
 
 
-def _was_told(hub: Hub, view: CheckoutView, pair: _Agreeing) -> bool:
-    """Return whether the hub has the status from this very file."""
-    task, block = pair
-    last = hub.events(task.id)[-1:]
-    return any((event.machine, event.path) == (view.checkout.machine_id, block.path) for event in last)
-
-
-__all__ = ["RepoReport", "examine_checkout", "look", "refresh_report", "report_checkouts", "site_of"]
-
-
-def examine_checkout(
-    hub: Hub,
-    checkouts: Iterable[Checkout],
-    *,
-    offline: bool = False,
-    named: Iterable[str] = (),
-) -> tuple[RepoReport, ...]:
-    """Do what `check` does: look at each checkout and change nothing but remote-tracking refs, unless `offline`.
+def check(
+    hub: Hub, checkouts: Iterable[Checkout], options: CheckOptions, *, progress: Progress | None = None
+) -> Iterator[RepoReport]:
+    """Report on each checkout and change nothing but remote-tracking refs, unless `options.offline`.
 
     What fails in one checkout is a finding of its report. Raises HubUnreachable.
     """
-    question = CheckOptions(offline=offline, named=frozenset(named))
-    return tuple(report_checkouts(hub, checkouts, question))
-
-
-def report_checkouts(
-    hub: Hub, checkouts: Iterable[Checkout], question: CheckOptions, *, progress: Progress = SILENT
-) -> Iterator[RepoReport]:
-    """Report on each checkout, writing nothing; with `question.fixing` in the words of `fix`."""
     for checkout in checkouts:
-        progress.begin(checkout.repo)
+        if progress is not None:
+            progress.begin(checkout.repo)
         try:
-            yield with_file_states(look(hub, site_of(hub, checkout), question)).report()
+            view = inspect_checkout(hub, open_checkout(hub, checkout, options))
+            yield _with_file_states(view).report()
         except repository_findings.OF_ONE_CHECKOUT as error:
             yield failed_report(checkout, error)
 
@@ -118,7 +117,7 @@ def failed_report(checkout: Checkout, error: Exception) -> RepoReport:
     return RepoReport(repo=checkout.repo, path=checkout.path, findings=(finding,))
 
 
-def site_of(hub: Hub, checkout: Checkout) -> CheckoutContext:
+def open_checkout(hub: Hub, checkout: Checkout, options: CheckOptions) -> CheckoutView:
     """Learn how a checkout wants to be treated. Raises SettingsError where its dogfood.yaml is of no use."""
     root = Path(checkout.path)
     try:
@@ -128,144 +127,166 @@ def site_of(hub: Hub, checkout: Checkout) -> CheckoutContext:
     except HubUsageError as error:
         raise repository_findings.SettingsError(error) from error
     repository = Repository(root, limits=preferences.limits)
-    return CheckoutContext(checkout=checkout, repository=repository, preferences=preferences)
+    return CheckoutView(checkout=checkout, repository=repository, preferences=preferences, options=options)
 
 
-def look(hub: Hub, context: CheckoutContext, question: CheckOptions) -> CheckoutView:
+def inspect_checkout(hub: Hub, view: CheckoutView) -> CheckoutView:
     """See everything and decide everything. Raises HubUnreachable."""
-    checkout = context.checkout
-    survey = _guarded(hub, context, context.repository.survey(offline=question.offline))
-    view = CheckoutView(context=context, question=question, survey=survey)
+    checkout, options = view.checkout, view.options
+    survey = _of_registered_repository(hub, view, view.repository.survey(offline=options.offline))
+    view = replace(view, survey=survey)
     if survey.condition.state is not RepoState.PATH_MISSING:
-        view = _judged(hub, view)
-        view = replace(view, findings=(*view.findings, *uncommitted(hub, view)))
-    due = any(each.decision.is_writeback_due for each in view.decided)
+        view = _with_decisions(hub, view)
+        view = replace(view, findings=(*view.findings, *_uncommitted(hub, view)))
+    due = any(each.is_writeback_due for each in view.decisions)
     state = repo_finding(
         survey.condition,
         checkout.repo,
-        fixing=question.fixing,
-        writeback_due=due and question.policy.writeback,
-        named=checkout.repo in question.named,
+        fixing=options.fixing,
+        writeback_due=due and options.policy.writeback,
+        named=checkout.repo in options.named,
     )
     return replace(view, findings=(state, *view.findings)) if state else view
 
 
-def refresh_report(hub: Hub, view: CheckoutView, block: Block) -> DecidedTask:
+def decide_again(hub: Hub, view: CheckoutView, block: Block) -> Decision:
     """Decide anew about one block, after the hub has changed."""
     repo = view.checkout.repo
     tasks = [task for task in hub.tasks(repo) if task.task_id == block.task_id or task.id == block.hub_id]
-    matching = match(
-        RepoContents(
-            repo=repo,
-            condition=view.survey.condition,
-            blocks=(block,),
-            tasks=tasks,
-            elsewhere=_elsewhere(hub, repo, [block], tasks),
-        )
-    )
-    for pair in matching.pairs:
-        if pair.block is not None:
-            return _decided(hub.histories(repo), view, pair)
-    finding = matching.findings[0]
-    return DecidedTask.of(Pair(hub=None, block=block), Decision(move=Move.HELD, finding=finding))
+    contents = _contents(hub, view, [block], tasks)
+    matching = match(contents)
+    for case in matching.cases:
+        if case.block is not None:
+            return _decide(hub.histories(repo), view, case)
+    case = contents.case(None, block)
+    return Decision(case=case, kind=DecisionKind.HELD, findings=matching.findings[:1])
 
 
-def with_file_states(view: CheckoutView) -> CheckoutView:
-    """Add the items of files that could not follow the hub as they are now."""
-    if not view.survey.condition.writes_file:
-        return view
-    paths = dict.fromkeys(
-        each.pair.block.path for each in view.decided if each.pair.block and each.decision.file_status
-    )
-    found = {path: _obstacle(view, path) for path in paths}
-    decided = tuple(
-        each.with_first(action=Action.HELD, hint="")
-        if each.pair.block and each.decision.file_status and found[each.pair.block.path]
-        else each
-        for each in view.decided
-    )
-    obstacles = [finding for finding in found.values() if finding is not None]
-    return replace(view, decided=decided, findings=(*view.findings, *obstacles))
-
-
-def _obstacle(view: CheckoutView, path: str) -> Finding | None:
-    repo, fixing = view.checkout.repo, view.question.fixing
-    try:
-        file = GitFile(view.repository.git, view.repository.place, path)
-        state = file.examined(view.documents[path].content).state
-    except HarnessError as error:
-        return repository_findings.of_file(repo, path, error, fixing=fixing)
-    return None if state is FileState.CLEAN else file_finding(state, repo, path, fixing=fixing)
-
-
-def _guarded(hub: Hub, context: CheckoutContext, survey: Survey) -> Survey:
+def _of_registered_repository(hub: Hub, view: CheckoutView, survey: Survey) -> Survey:
     """See that the directory still holds the repository that was registered: some clone may have taken its place."""
-    checkout = context.checkout
-    root_commit = next((repo.root_commit for repo in hub.repos(checkout.repo)), "")
+    root_commit = next((repo.root_commit for repo in hub.repos(view.checkout.repo)), "")
     if not root_commit or not survey.head or survey.shallow:
         return survey
     try:
-        known = context.repository.git.read("cat-file", "-e", f"{root_commit}^{{commit}}").ok
+        known = view.repository.git.read("cat-file", "-e", f"{root_commit}^{{commit}}").ok
     except HarnessError:
         known = True  # whoever cannot ask now has been told so already, or will be
     if known:
         return survey
-    detail = f"{checkout.path} holds another repository, without its first commit {root_commit[:12]}"
+    detail = f"{view.checkout.path} holds another repository, without its first commit {root_commit[:12]}"
     return replace(survey, condition=RepoCondition(state=RepoState.PATH_MISSING, detail=detail))
 
 
-def _judged(hub: Hub, view: CheckoutView) -> CheckoutView:
+def _with_decisions(hub: Hub, view: CheckoutView) -> CheckoutView:
     repo = view.checkout.repo
     documents = read_workplans(Path(view.checkout.path), view.preferences.workplans)
     tasks = hub.tasks(repo)
+    # Of these nothing is known: files, and all that a directory may hold.
+    closed = [document.path for document in documents if document.unreadable]
+    within = tuple(f"{path}/" for path in closed)
     blocks = [block for document in documents for block in document.blocks]
-    matching = match(
-        RepoContents(
-            repo=repo,
-            condition=view.survey.condition,
-            blocks=blocks,
-            tasks=tasks,
-            elsewhere=_elsewhere(hub, repo, blocks, tasks),
-            unreadable=_unreadable(documents, tasks),
-            has_workplans=any(document.is_workplan for document in documents),
-        )
+    contents = replace(
+        _contents(hub, view, blocks, tasks),
+        unreadable={*closed, *(task.source_path for task in tasks if task.source_path.startswith(within))},
+        has_workplans=any(document.is_workplan for document in documents),
     )
+    matching = match(contents)
     histories = hub.histories(repo)
+    about_files = (finding for document in documents for finding in document.findings(repo))
     return replace(
         view,
         documents={document.path: document for document in documents},
-        decided=tuple(_decided(histories, view, pair) for pair in matching.pairs),
-        findings=(
-            *(finding for document in documents for finding in document.findings(repo)),
-            *matching.findings,
-        ),
+        decisions=tuple(_decide(histories, view, case) for case in matching.cases),
+        findings=(*about_files, *matching.findings),
     )
 
 
-def _decided(histories: Mapping[str, frozenset[str]], view: CheckoutView, pair: Pair) -> DecidedTask:
-    history = histories.get(pair.hub.id) if pair.hub is not None else None
-    status = pair.block.status if pair.block is not None else None
-    decision = decide(
-        pair.hub,
-        pair.block,
-        repo=view.checkout.repo,
-        condition=view.survey.condition,
-        seen_in_history=None if history is None else status in history,
-        policy=view.policy,
-    )
-    return DecidedTask.of(pair, decision)
-
-
-def _elsewhere(hub: Hub, repo: str, blocks: Iterable[Block], tasks: Iterable[HubTask]) -> dict[str, HubTask]:
-    """Return the tasks of other repositories that blocks name; hardly ever any."""
-    here = {task.id for task in tasks}
+def _contents(
+    hub: Hub, view: CheckoutView, blocks: Sequence[Block], tasks: Sequence[HubTask]
+) -> RepoContents:
+    repo, here = view.checkout.repo, {task.id for task in tasks}
+    # Tasks of other repositories: hardly ever any.
     strange = dict.fromkeys(block.hub_id for block in blocks if block.hub_id and block.hub_id not in here)
     found = (hub.task(hub_id) for hub_id in strange)
-    return {task.id: task for task in found if task is not None and task.repo != repo}
+    return RepoContents(
+        repo=repo,
+        condition=view.survey.condition,
+        blocks=blocks,
+        tasks=tasks,
+        elsewhere={task.id: task for task in found if task is not None and task.repo != repo},
+    )
 
 
-def _unreadable(documents: Iterable[Document], tasks: Iterable[HubTask]) -> frozenset[str]:
-    """Return the paths of which nothing is known: files, and all that a directory may hold."""
-    closed = tuple(document.path for document in documents if document.unreadable)
-    within = tuple(f"{path}/" for path in closed)
-    return frozenset(closed) | {task.source_path for task in tasks if task.source_path.startswith(within)}
+def _decide(histories: Mapping[str, frozenset[str]], view: CheckoutView, case: Case) -> Decision:
+    history = histories.get(case.hub.id) if case.hub is not None else None
+    status = case.block.status if case.block is not None else None
+    return decide(case, seen_in_history=None if history is None else status in history, policy=view.policy)
+
+
+def _uncommitted(hub: Hub, view: CheckoutView) -> Iterator[Finding]:
+    """Yield the items of the files that hold, uncommitted, a status which the hub did not learn from them.
+
+    What somebody has written into the file and the hub has learnt from it is theirs to commit, and not said.
+    Where nothing may be written back there is nothing to say either. Raises HubUnreachable, HarnessError.
+    """
+    if not (view.survey.condition.writes_file and view.policy.writeback):
+        return
+    agreeing: dict[str, list[tuple[HubTask, Block]]] = {}
+    for each in view.decisions:
+        task, block = each.case.hub, each.case.block
+        if each.kind is DecisionKind.AGREE and task is not None and block is not None:
+            agreeing.setdefault(block.path, []).append((task, block))
+    for path in _changed(view, agreeing):
+        name = view.repository.work_tree.prefix + path
+        stored = view.repository.git.read("cat-file", "blob", f"{view.survey.head}:{name}")
+        committed = parse(stored.out, path=path).blocks if stored.ok else ()
+        statuses = {each.task_id: each.status for each in committed}
+        news = [
+            (task, block)
+            for task, block in agreeing[path]
+            if statuses.get(block.task_id, block.status) != block.status
+        ]
+        if not all(_learnt_here(hub, view, task, path) for task, _ in news):
+            finding = file_finding(FileState.MODIFIED, view.checkout.repo, path, fixing=view.options.fixing)
+            yield from (finding,) if finding is not None else ()
+
+
+def _changed(view: CheckoutView, paths: Iterable[str]) -> list[str]:
+    """Return those files that are not as they were committed; some may be that only look so."""
+    names = {view.repository.file(path).name: path for path in paths}
+    tops = dict.fromkeys(PurePosixPath(name).parts[0] for name in names)
+    if not tops or not view.survey.head:
+        return []
+    listed = view.repository.git.read(
+        "--literal-pathspecs", "diff-index", "--name-only", "-z", view.survey.head, "--", *tops
+    )
+    return [names[name] for name in listed.records if name in names] if listed.ok else []
+
+
+def _learnt_here(hub: Hub, view: CheckoutView, task: HubTask, path: str) -> bool:
+    """Return whether the hub has the status of a task from this very file."""
+    last = hub.events(task.id)[-1:]
+    return any((event.machine, event.path) == (view.checkout.machine_id, path) for event in last)
+
+
+def _with_file_states(view: CheckoutView) -> CheckoutView:
+    """Add the items of files that could not follow the hub as they are now."""
+    if not view.survey.condition.writes_file:
+        return view
+    paths = dict.fromkeys(each.case.path for each in view.decisions if each.file_status)
+    found = {path: _obstacle(view, path) for path in paths}
+    decisions = tuple(
+        each.with_first(action=Action.HELD, hint="") if each.file_status and found[each.case.path] else each
+        for each in view.decisions
+    )
+    obstacles = [finding for finding in found.values() if finding is not None]
+    return replace(view, decisions=decisions, findings=(*view.findings, *obstacles))
+
+
+def _obstacle(view: CheckoutView, path: str) -> Finding | None:
+    repo, fixing = view.checkout.repo, view.options.fixing
+    try:
+        state = view.repository.file(path).examined(view.documents[path].content).state
+    except HarnessError as error:
+        return repository_findings.of_file(repo, path, error, fixing=fixing)
+    return file_finding(state, repo, path, fixing=fixing)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from pytest_dogfood.consistency.checkout_view import RepoReport
+from pytest_dogfood.consistency.check import RepoReport
 from pytest_dogfood.consistency.hub.model import Checkout, HubUsageError, Repo
 from pytest_dogfood.consistency.hub.store import Hub
 from pytest_dogfood.consistency.repository_findings import repo_finding
@@ -18,59 +18,19 @@ from pytest_dogfood.git.work_tree import RepoCondition, RepoState
 
 PLACE = Path("docs", "session-close.md")
 
-TEMPLATE = """\
-# Closing a session in {slug}
-
-Several machines work on this repository. The hub knows the status of every task; the workplans in `workplans/`
-follow it. Whoever ends a session, a person or an agent, does these steps, in this order.
-
-1. Commit your work, the workplans with it.
-2. Fetch what others did:
-
-   ```sh
-   git -C <path of this repository> pull --ff-only
-   ```
-
-   If that fails, your branch and the remote's went different ways: `git pull --rebase`, and solve what it shows.
-3. Bring hub and workplans together:
-
-   ```sh
-   dogfood consistency fix --repo {slug}
-   ```
-
-4. Push, also the commits that step 3 made:
-
-   ```sh
-   git -C <path of this repository> push
-   ```
-
-## What you may see
-
-| code | what it means | what to do |
-|---|---|---|
-| C-13 | The hub is ahead of a workplan. Normal where work went on elsewhere: the file was not believed, nothing went back. | Nothing, or pull; `fix` writes the hub's status into the file and commits it. |
-| C-13, `same_rank` | Hub and file say different things of the same rank, such as done and cancelled; neither is ahead. | If the report says so: `dogfood consistency resolve <task> --take file` or `--take hub`, with `--reason`. |
-| C-14 | This checkout is behind its remote, so its files are not believed, and nothing was written. | `git pull --ff-only`, then step 3 again. |
-| C-14, `dirty` | A workplan has changes that are not committed, so the hub's status was not written into it. | Commit them, then step 3 again. |
-| C-28 | A task was reopened on one side only. | Pull, or `dogfood consistency reopen <task> --accept`. |
-
-Never set a status back by hand. A task that is to be done again is reopened, with a reason:
-
-```sh
-dogfood consistency reopen <task> --reason "what came up"
-```
-"""  # noqa: E501 - a table row is one line
+TEMPLATE = Path(__file__).with_name("session-close.md")
 
 
 def write_protocol(root: Path, slug: str) -> Path | None:
     """Write the protocol into a repository; None if the file is there already, which is left as it is."""
     path = root / PLACE
+    text = TEMPLATE.read_text(encoding="utf-8").format(slug=slug)
     try:
         if not path.parent.resolve().is_relative_to(root.resolve()):
             raise HubUsageError(f"{path.parent} leads out of the repository; the protocol was not written")
         path.parent.mkdir(exist_ok=True)
         with path.open("x", encoding="utf-8") as file:
-            file.write(TEMPLATE.format(slug=slug))
+            file.write(text)
     except FileExistsError:
         return None
     except OSError as error:
@@ -141,12 +101,12 @@ class Choice(Struct, frozen=True, kw_only=True):
 
     def reports_of_absent(self, *, fixing: bool) -> tuple[RepoReport, ...]:
         """Return the reports of what cannot be looked at here."""
-        nowhere = RepoCondition(state=RepoState.NOT_HERE)
-        found = (
-            (slug, repo_finding(nowhere, slug, fixing=fixing, named=slug in self.named))
-            for slug in self.absent
-        )
-        return tuple(RepoReport(repo=slug, findings=(finding,)) for slug, finding in found if finding)
+        reports = []
+        for slug in self.absent:
+            nowhere = RepoCondition(state=RepoState.NOT_HERE)
+            finding = repo_finding(nowhere, slug, fixing=fixing, named=slug in self.named)
+            reports.append(RepoReport(repo=slug, findings=(finding,) if finding else ()))
+        return tuple(reports)
 
 
 def choose(
@@ -163,7 +123,10 @@ def choose(
     local = hub.checkouts(machine_id) if machine_id else ()
     if every or slugs:
         wanted = [repo.slug for repo in hub.repos()] if every else list(dict.fromkeys(slugs))
-        chosen = [each for slug in wanted for each in _of(local, slug, now, nearest=not every)]
+        chosen: list[Checkout] = []
+        for slug in wanted:
+            of_slug = [each for each in local if each.repo == slug]
+            chosen += (around(of_slug, now)[-1:] if not every else []) or of_slug
         present = {each.repo for each in chosen}
         return Choice(
             checkouts=tuple(chosen),
@@ -202,12 +165,6 @@ def around(checkouts: Iterable[Checkout], now: Path) -> list[Checkout]:
     A work tree inside a checkout is none of its directories, be it linked, a submodule or another repository.
     """
     return [each for each in _above(checkouts, now) if _work_tree_between(Path(each.path), now) is None]
-
-
-def _of(local: Iterable[Checkout], slug: str, now: Path, *, nearest: bool) -> list[Checkout]:
-    of_slug = [each for each in local if each.repo == slug]
-    found = around(of_slug, now) if nearest else []
-    return found[-1:] or of_slug
 
 
 def _above(checkouts: Iterable[Checkout], now: Path) -> list[Checkout]:

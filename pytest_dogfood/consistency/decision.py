@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 
 from msgspec import Struct, field
@@ -10,15 +10,8 @@ from msgspec.structs import replace
 
 from pytest_dogfood.consistency import task_findings
 from pytest_dogfood.consistency.hub.model import Block, HubTask, Status, parse_status, position
-from pytest_dogfood.consistency.task_findings import Action, Case, Finding
+from pytest_dogfood.consistency.task_findings import Action, Case, Finding, FindingSeverity
 from pytest_dogfood.git.work_tree import RepoCondition
-
-
-class Pair(Struct, frozen=True, kw_only=True):
-    """The two sides of one task; one of them may be missing."""
-
-    hub: HubTask | None
-    block: Block | None
 
 
 class RepoContents(Struct, frozen=True, kw_only=True):
@@ -36,79 +29,51 @@ class RepoContents(Struct, frozen=True, kw_only=True):
     unreadable: Collection[str] = ()
     has_workplans: bool = True
 
+    def case(self, hub: HubTask | None, block: Block | None) -> Case:
+        return Case(repo=self.repo, hub=hub, block=block, condition=self.condition)
+
 
 class Matching(Struct, frozen=True, kw_only=True):
-    """Pairs to decide about, in the order of the files, and what is held because it cannot be told what it is."""
+    """Cases to decide about, in the order of the files, and what is held because it cannot be told what it is."""
 
-    pairs: tuple[Pair, ...] = ()
+    cases: tuple[Case, ...] = ()
     findings: tuple[Finding, ...] = ()
 
 
 def match(contents: RepoContents) -> Matching:
-    """Find the pairs. A block that is held here (C-25, C-26) is in none, nor is the task that it names."""
+    """Find the two sides of each task. A block that is held here (C-25, C-26) is in no case, nor is its task."""
     live = [task for task in contents.tasks if not task.deleted]
     if live and not contents.has_workplans:
         behind = contents.condition.is_behind
         return Matching(findings=(task_findings.no_workplans(contents.repo, len(live), behind=behind),))
-    index = _Index(contents)
+    by_hub_id = {task.id: task for task in contents.tasks}
+    by_task_id = {task.task_id: task for task in contents.tasks}
+
+    def case_of(block: Block) -> Case:
+        # By the hub's id if the block has one that the hub knows, otherwise by its own.
+        return contents.case(by_hub_id.get(block.hub_id or "") or by_task_id.get(block.task_id), block)
+
     twins = _twins(contents.blocks)
     held = {_place(block) for group in twins for block in group}
-    pairs, findings = [], [_duplicate(contents, index, group) for group in twins]
+    cases, findings = [], [_duplicate(case_of(group[0]), group) for group in twins]
     for block in contents.blocks:
         if block.problem:
-            pairs.append(Pair(hub=index.named_by(block), block=block))
-        elif _place(block) in held:
-            continue
-        elif mismatch := index.mismatch(block):
-            findings.append(_mismatch(contents, index, block, *mismatch))
-        else:
-            pairs.append(Pair(hub=index.named_by(block), block=block))
-    pairs.extend(Pair(hub=task, block=None) for task in index.without_block(contents))
-    return Matching(pairs=tuple(pairs), findings=tuple(findings))
-
-
-class _Index:
-    def __init__(self, contents: RepoContents) -> None:
-        self._by_hub_id = {task.id: task for task in contents.tasks}
-        self._by_task_id = {task.task_id: task for task in contents.tasks}
-        self._elsewhere = contents.elsewhere
-
-    def named_by(self, block: Block) -> HubTask | None:
-        """Return the task that a block names: by the hub's id if it has one, otherwise by its own."""
-        if block.hub_id in self._by_hub_id:
-            return self._by_hub_id[block.hub_id]
-        return self._by_task_id.get(block.task_id)
-
-    def of_id(self, task_id: str) -> HubTask | None:
-        return self._by_task_id.get(task_id)
-
-    def mismatch(self, block: Block) -> tuple[str, str] | None:
-        """Return why the hub's id in a block cannot be right, and what to do."""
-        if block.hub_id is None:
-            return None
-        if stranger := self._elsewhere.get(block.hub_id):
-            owner = f"'{stranger.task_id}' of repo '{stranger.repo}'"
-            return (
-                f"state_hub_task_id of '{block.task_id}' belongs to {owner}",
-                "remove state_hub_task_id from the block, or restore the one it had",
-            )
-        named, known = self._by_hub_id.get(block.hub_id), self._by_task_id.get(block.task_id)
-        if named is not None and named.task_id != block.task_id:
-            message = f"state_hub_task_id of '{block.task_id}' belongs to '{named.task_id}'"
-            return message, "was the block copied, or its id changed? one of the two is wrong"
-        if named is None and known is not None:
-            message = f"the hub knows '{block.task_id}' under another id ({known.id})"
-            return message, "is this the right hub? if so, correct state_hub_task_id in the block"
-        return None
-
-    def without_block(self, contents: RepoContents) -> Iterator[HubTask]:
-        """Yield the tasks that no block names in any way, and whose file is not merely unreadable."""
-        ids = {block.task_id for block in contents.blocks}
-        hub_ids = {block.hub_id for block in contents.blocks}
-        for task in sorted(contents.tasks, key=lambda task: task.task_id):
-            named = task.task_id in ids or task.id in hub_ids
-            if not (task.deleted or named or task.source_path in contents.unreadable):
-                yield task
+            cases.append(case_of(block))
+        elif _place(block) not in held:
+            named, known = by_hub_id.get(block.hub_id or ""), by_task_id.get(block.task_id)
+            if mismatch := _mismatch(contents, block, named, known):
+                findings.append(mismatch)
+            else:
+                cases.append(case_of(block))
+    ids = {block.task_id for block in contents.blocks}
+    hub_ids = {block.hub_id for block in contents.blocks}
+    cases.extend(
+        contents.case(task, None)
+        for task in sorted(live, key=lambda task: task.task_id)
+        # In no block in any way, and its file is not merely unreadable.
+        if not (task.task_id in ids or task.id in hub_ids or task.source_path in contents.unreadable)
+    )
+    return Matching(cases=tuple(cases), findings=tuple(findings))
 
 
 def _twins(blocks: Iterable[Block]) -> list[tuple[Block, ...]]:
@@ -126,22 +91,37 @@ def _place(block: Block) -> tuple[str, int]:
     return block.path, block.line
 
 
-def _duplicate(contents: RepoContents, index: _Index, group: tuple[Block, ...]) -> Finding:
-    first = group[0]
-    same = f"id '{first.task_id}'" if len({block.task_id for block in group}) == 1 else "state_hub_task_id"
+def _duplicate(case: Case, group: tuple[Block, ...]) -> Finding:
+    same = f"id '{group[0].task_id}'" if len({block.task_id for block in group}) == 1 else "state_hub_task_id"
     places = ", ".join(f"{block.path}:{block.line}" for block in group)
+    message = f"{same} occurs {len(group)} times: {places}"
     hint = "give each block an id of its own; until then none of them is synchronised"
-    case = Case(repo=contents.repo, hub=index.named_by(first), block=first, condition=contents.condition)
-    return case.held("C-25", f"{same} occurs {len(group)} times: {places}", hint)
+    return case.finding("C-25", FindingSeverity.FAIL, message, hint=hint)
 
 
-def _mismatch(contents: RepoContents, index: _Index, block: Block, message: str, hint: str) -> Finding:
-    """Return the item of a block about the task that its own id means, with the hub's id that stands in it."""
-    case = Case(repo=contents.repo, hub=index.of_id(block.task_id), block=block, condition=contents.condition)
-    return replace(case.held("C-26", message, hint), hub_id=block.hub_id or "")
+def _mismatch(
+    contents: RepoContents, block: Block, named: HubTask | None, known: HubTask | None
+) -> Finding | None:
+    """Return the item of a block with a hub's id that cannot be right, about the task that its own id means.
 
-
-__all__ = ["Block", "Decision", "HubTask", "Move", "Policy", "SameRank", "decide"]
+    `named` is the task of the repository that has the hub's id, `known` the one that has the block's own.
+    """
+    if block.hub_id is None:
+        return None
+    if stranger := contents.elsewhere.get(block.hub_id):
+        owner = f"'{stranger.task_id}' of repo '{stranger.repo}'"
+        message = f"state_hub_task_id of '{block.task_id}' belongs to {owner}"
+        hint = "remove state_hub_task_id from the block, or restore the one it had"
+    elif named is not None and named.task_id != block.task_id:
+        message = f"state_hub_task_id of '{block.task_id}' belongs to '{named.task_id}'"
+        hint = "was the block copied, or its id changed? one of the two is wrong"
+    elif named is None and known is not None:
+        message = f"the hub knows '{block.task_id}' under another id ({known.id})"
+        hint = "is this the right hub? if so, correct state_hub_task_id in the block"
+    else:
+        return None
+    found = contents.case(known, block).finding("C-26", FindingSeverity.FAIL, message, hint=hint)
+    return replace(found, hub_id=block.hub_id)
 
 
 class SameRank(StrEnum):
@@ -160,8 +140,8 @@ class Policy(Struct, frozen=True, kw_only=True):
     writeback: bool = True
 
 
-class Move(StrEnum):
-    """The kind of a decision: what `fix` would do if the repository allowed every write."""
+class DecisionKind(StrEnum):
+    """What `fix` would do if the repository allowed every write."""
 
     AGREE = "agree"
     FILE_AHEAD = "file_ahead"
@@ -175,151 +155,133 @@ class Move(StrEnum):
 
 
 class Decision(Struct, frozen=True, kw_only=True):
-    """What to do. `hub_status` and `file_status` are set only where that write is due and allowed.
+    """One task, what to do about it, and what is to be said of it.
 
-    `hub_reopen_count` belongs to `hub_status`. `new_path` is to be recorded in the hub when it is not empty.
-    `finding` is about the write, if there is one; those in `also` stand beside it.
+    `hub_status` and `file_status` are set only where that write is due and allowed; then the first of `findings` is
+    about the write. `hub_reopen_count` belongs to `hub_status`. `new_path` is to be recorded in the hub when it is
+    not empty.
     """
 
-    move: Move
+    case: Case
+    kind: DecisionKind
     hub_status: Status | None = None
     hub_reopen_count: int = 0
     file_status: Status | None = None
     new_path: str = ""
-    finding: Finding | None = None
-    also: tuple[Finding, ...] = ()
-
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        return self.also if self.finding is None else (self.finding, *self.also)
+    findings: tuple[Finding, ...] = ()
 
     @property
     def is_writeback_due(self) -> bool:
         """Say whether the file is to follow the hub, be it allowed here or not."""
-        return self.move in {Move.HUB_AHEAD, Move.LATE_FILE}
+        return self.kind in {DecisionKind.HUB_AHEAD, DecisionKind.LATE_FILE}
+
+    def with_first(self, **changes: object) -> Decision:
+        """Change the finding that is about the write."""
+        first, *others = self.findings
+        return replace(self, findings=(replace(first, **changes), *others))
+
+    def with_more(self, *findings: Finding) -> Decision:
+        return replace(self, findings=(*self.findings, *findings))
 
 
 DEFAULT_POLICY = Policy()
 
 
-def decide(
-    hub: HubTask | None,
-    block: Block | None,
-    *,
-    repo: str,
-    condition: RepoCondition,
-    seen_in_history: bool | None = None,
-    policy: Policy = DEFAULT_POLICY,
-) -> Decision:
+def decide(case: Case, *, seen_in_history: bool | None = None, policy: Policy = DEFAULT_POLICY) -> Decision:
     """Decide about one task.
 
     `seen_in_history` says whether the file's status occurs in the task's events of the current reopen count;
     None if there are no such events.
     """
-    case = Case(repo=repo, hub=hub, block=block, condition=condition)
+    hub, block = case.hub, case.block
     if block is None:
-        return Decision(move=Move.AGREE) if hub is None or hub.deleted else _without_block(case, hub)
+        return _decide_without_block(case)
     if block.problem:
-        return Decision(move=Move.HELD, finding=task_findings.unusable(case, block.problem))
-    if hub is not None and hub.deleted:
-        return Decision(move=Move.HELD, finding=task_findings.deleted_in_hub(case))
-    if unknown := task_findings.unknown_statuses(case):
-        return Decision(move=Move.HELD, finding=unknown[0], also=unknown[1:])
+        held: tuple[Finding, ...] = (task_findings.unusable(case, block.problem),)
+    elif hub is not None and hub.deleted:
+        held = (task_findings.deleted_in_hub(case),)
+    else:
+        held = task_findings.unknown_statuses(case)
+    if held:
+        return Decision(case=case, kind=DecisionKind.HELD, findings=held)
     if hub is None:
-        return _creation(case, block)
-    decided = _of_two(case, hub, block, policy, seen_in_history=seen_in_history)
-    return _with_place(case, hub, block, decided)
+        return _hub_follows(case, block, DecisionKind.CREATE, task_findings.missing_in_hub)
+    return _with_path(_compare(case, hub, block, policy, seen_in_history=seen_in_history), hub, block)
 
 
-def _without_block(case: Case, hub: HubTask) -> Decision:
-    status = parse_status(hub.status)
+def _decide_without_block(case: Case) -> Decision:
+    if case.hub is None or case.hub.deleted:
+        return Decision(case=case, kind=DecisionKind.AGREE)
+    status = parse_status(case.hub.status)
     if status is None:
-        return Decision(move=Move.HELD, finding=task_findings.unknown_statuses(case)[0])
-    return Decision(move=Move.REPORT, finding=task_findings.missing_in_files(case, status))
+        return Decision(case=case, kind=DecisionKind.HELD, findings=task_findings.unknown_statuses(case))
+    finding = task_findings.missing_in_files(case, status)
+    return Decision(case=case, kind=DecisionKind.REPORT, findings=(finding,))
 
 
-def _creation(case: Case, block: Block) -> Decision:
-    if not case.condition.writes_hub:
-        return Decision(move=Move.CREATE, finding=task_findings.missing_in_hub(case, Action.HELD))
-    return Decision(
-        move=Move.CREATE,
-        hub_status=Status(block.status or ""),
-        hub_reopen_count=block.reopened,
-        finding=task_findings.missing_in_hub(case, Action.CREATE),
-    )
-
-
-def _of_two(
+def _compare(
     case: Case, hub: HubTask, block: Block, policy: Policy, *, seen_in_history: bool | None
 ) -> Decision:
     in_hub, in_file = Status(hub.status), Status(block.status or "")
     there, here = position(in_hub, hub.reopen_count), position(in_file, block.reopened)
-    counts = f"db count={hub.reopen_count}, file count={block.reopened}"
-    if here.reopen_count > there.reopen_count:
-        return _reopened_in_file(case, block, counts, accept=policy.accept_reopen)
-    if here.reopen_count < there.reopen_count:
-        return Decision(move=Move.HELD, finding=task_findings.reopened_in_hub(case, counts))
+    if here.reopen_count != there.reopen_count:
+        if here < there:
+            finding = task_findings.reopened_in_hub(case)
+        elif policy.accept_reopen and case.condition.writes_hub:
+            return _hub_follows(case, block, DecisionKind.REOPEN, task_findings.reopened_in_file)
+        else:
+            finding = task_findings.reopened_in_file(case, Action.HELD)
+        return Decision(case=case, kind=DecisionKind.HELD, findings=(finding,))
     if here > there:
-        return _file_ahead(case, block)
-    if here < there:
-        return _hub_ahead(case, in_hub, policy, move=Move.HUB_AHEAD)
-    if in_file is in_hub:
-        return Decision(move=Move.AGREE)
-    return _tied(case, in_hub, policy, seen_in_history=seen_in_history)
+        return _hub_follows(case, block, DecisionKind.FILE_AHEAD, task_findings.file_ahead)
+    kind = DecisionKind.HUB_AHEAD
+    if here == there:
+        if in_file is in_hub:
+            return Decision(case=case, kind=DecisionKind.AGREE)
+        late = policy.same_rank is SameRank.HUB
+        if policy.same_rank is SameRank.HISTORY:
+            late = seen_in_history is not False
+        if not late:  # the file carries news the hub has not seen, and did not merely miss a change
+            return Decision(case=case, kind=DecisionKind.NEWS, findings=(task_findings.news_in_file(case),))
+        kind = DecisionKind.LATE_FILE
+    return _file_follows(case, in_hub, policy, kind)
 
 
-def _reopened_in_file(case: Case, block: Block, counts: str, *, accept: bool) -> Decision:
-    if not (accept and case.condition.writes_hub):
-        return Decision(move=Move.HELD, finding=task_findings.reopened_in_file(case, counts, Action.HELD))
-    return Decision(
-        move=Move.REOPEN,
-        hub_status=Status(block.status or ""),
-        hub_reopen_count=block.reopened,
-        finding=task_findings.reopened_in_file(case, counts, Action.HUB_UPDATE),
-    )
-
-
-def _file_ahead(case: Case, block: Block) -> Decision:
+def _hub_follows(
+    case: Case, block: Block, kind: DecisionKind, finding: Callable[[Case, Action], Finding]
+) -> Decision:
     if not case.condition.writes_hub:
-        return Decision(move=Move.FILE_AHEAD, finding=task_findings.file_ahead(case, Action.HELD))
+        return Decision(case=case, kind=kind, findings=(finding(case, Action.HELD),))
     return Decision(
-        move=Move.FILE_AHEAD,
+        case=case,
+        kind=kind,
         hub_status=Status(block.status or ""),
         hub_reopen_count=block.reopened,
-        finding=task_findings.file_ahead(case, Action.HUB_UPDATE),
+        findings=(finding(case, Action.HUB_UPDATE if case.hub is not None else Action.CREATE),),
     )
 
 
-def _tied(case: Case, in_hub: Status, policy: Policy, *, seen_in_history: bool | None) -> Decision:
-    if _is_late(policy.same_rank, seen_in_history=seen_in_history):
-        return _hub_ahead(case, in_hub, policy, move=Move.LATE_FILE)
-    return Decision(move=Move.NEWS, finding=task_findings.news_in_file(case))
+def _file_follows(case: Case, in_hub: Status, policy: Policy, kind: DecisionKind) -> Decision:
+    action = Action.HELD if policy.writeback else Action.NONE
+    if policy.writeback and case.condition.writes_file:
+        action = Action.WRITEBACK
+    reason = "same_rank" if kind is DecisionKind.LATE_FILE else ""
+    return Decision(
+        case=case,
+        kind=kind,
+        file_status=in_hub if action is Action.WRITEBACK else None,
+        findings=(task_findings.hub_ahead(case, action, reason=reason),),
+    )
 
 
-def _hub_ahead(case: Case, in_hub: Status, policy: Policy, *, move: Move) -> Decision:
-    reason = "same_rank" if move is Move.LATE_FILE else ""
-    if not policy.writeback:
-        return Decision(move=move, finding=task_findings.hub_ahead(case, Action.NONE, reason=reason))
-    if not case.condition.writes_file:
-        return Decision(move=move, finding=task_findings.hub_ahead(case, Action.HELD, reason=reason))
-    finding = task_findings.hub_ahead(case, Action.WRITEBACK, reason=reason)
-    return Decision(move=move, file_status=in_hub, finding=finding)
-
-
-def _is_late(same_rank: SameRank, *, seen_in_history: bool | None) -> bool:
-    """Say whether the file merely missed a change; otherwise it carries news the hub has not seen."""
-    if same_rank is SameRank.HISTORY:
-        return seen_in_history is not False
-    return same_rank is SameRank.HUB
-
-
-def _with_place(case: Case, hub: HubTask, block: Block, decided: Decision) -> Decision:
+def _with_path(decision: Decision, hub: HubTask, block: Block) -> Decision:
     """Have the block's path recorded if it is another one; of a task that is held nothing is written."""
     if hub.source_path == block.path:
-        return decided
-    recorded = case.condition.writes_hub and decided.move not in {Move.HELD, Move.NEWS}
-    decided = replace(decided, new_path=block.path if recorded else "")
+        return decision
+    held = decision.kind in {DecisionKind.HELD, DecisionKind.NEWS}
+    recorded = decision.case.condition.writes_hub and not held
+    decision = replace(decision, new_path=block.path if recorded else "")
     if not hub.source_path:
-        return decided
-    moved = task_findings.moved(case, hub.source_path, Action.HUB_UPDATE if recorded else Action.NONE)
-    return replace(decided, also=(*decided.also, moved))
+        return decision
+    action = Action.HUB_UPDATE if recorded else Action.NONE
+    return decision.with_more(task_findings.moved(decision.case, hub.source_path, action))

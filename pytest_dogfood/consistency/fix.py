@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
+from functools import partial
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
 from pytest_dogfood.consistency import repository_findings
-from pytest_dogfood.consistency.check import failed_report, look, refresh_report, site_of
-from pytest_dogfood.consistency.checkout_view import (
-    SILENT,
+from pytest_dogfood.consistency.check import (
     CheckOptions,
-    CheckoutContext,
     CheckoutView,
-    DecidedTask,
     Progress,
     RepoReport,
+    decide_again,
+    failed_report,
+    inspect_checkout,
+    open_checkout,
 )
-from pytest_dogfood.consistency.decision import Move
+from pytest_dogfood.consistency.decision import Decision, DecisionKind
 from pytest_dogfood.consistency.edit import with_statuses
 from pytest_dogfood.consistency.hub.model import (
     Block,
@@ -36,139 +37,18 @@ from pytest_dogfood.consistency.hub.model import (
     Writeback,
 )
 from pytest_dogfood.consistency.hub.store import Hub
-from pytest_dogfood.consistency.repository_findings import writeback_finding
-from pytest_dogfood.consistency.task_findings import Action, Case
+from pytest_dogfood.consistency.task_findings import Action
 from pytest_dogfood.consistency.workplan import Document
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.git.commit import (
     EditRefusedError,
     StatusChange,
     WritebackRequest,
-    WritebackResult,
     sync_message,
     write_back,
 )
+from pytest_dogfood.git.repository import Repository
 from pytest_dogfood.git.work_tree import DEFAULT_TIMEOUT, checkout_lock
-
-
-class Writebacks:
-    """The writebacks that are due in a view."""
-
-    def __init__(self, hub: Hub, view: CheckoutView, *, run_id: str) -> None:
-        self._hub = hub
-        self._view = view
-        self._run_id = run_id
-        self._head = view.survey.head
-
-    def steps(self) -> Iterator[CheckoutView]:
-        """Do one file after another; gives the view after each, in which the judgements are done."""
-        paths = dict.fromkeys(
-            each.pair.block.path
-            for each in self._view.decided
-            if each.pair.block is not None and each.decision.file_status is not None
-        )
-        for path in paths:
-            for _ in self._one_file(path):
-                yield self._view
-
-    def _one_file(self, path: str) -> Iterator[None]:
-        document = self._view.documents[path]
-        due = self._possible(document, [each for each in self._view.decided if _is_due(each, path)])
-        yield
-        if not due:
-            return
-        statuses = _statuses(due)
-        changes = [
-            StatusChange(task_id=_task_id(each), old=_old_status(each), new=statuses[_task_id(each)].value)
-            for each in due
-        ]
-        planned = [self._record(each, change, path) for each, change in zip(due, changes, strict=True)]
-        # The hub has taken no row of this run yet, if only files follow: see that it does before anything is committed.
-        self._hub.require_writebacks(planned)
-        result = write_back(
-            self._view.repository,
-            WritebackRequest(
-                path=path,
-                parsed=document.content,
-                edit=lambda _content: with_statuses(document, statuses),
-                message=sync_message(changes, datetime.now(UTC).date()),
-                head=self._head,
-            ),
-            options=self._view.preferences.commit,
-        )
-        self._note(due, result)
-        yield
-        if result.ok and result.commit:
-            self._hub.record_writebacks([replace(each, commit=result.commit) for each in planned])
-
-    def _possible(self, document: Document, due: Sequence[DecidedTask]) -> list[DecidedTask]:
-        """Leave out the tasks whose status cannot be edited: they must not keep the others of the file back."""
-        try:
-            with_statuses(document, _statuses(due))
-        except EditRefusedError:
-            refusals = {_task_id(each): _refusal(document, each) for each in due}
-            for each in due:
-                if why := refusals[_task_id(each)]:
-                    held = _held(each)
-                    refused = repository_findings.of_refused_edit(held.findings[0], why)
-                    self._replace(each, held.with_more(refused))
-            return [each for each in due if not refusals[_task_id(each)]]
-        return list(due)
-
-    def _note(self, due: Sequence[DecidedTask], result: WritebackResult) -> None:
-        if result.commit:
-            self._head = result.commit
-        for each in due:
-            ended = each.with_first(fixed=True, commit=result.commit) if result.ok else _held(each)
-            self._replace(each, ended)
-        if (finding := writeback_finding(result, self._view.checkout.repo)) is not None:
-            self._view = replace(self._view, findings=(*self._view.findings, finding))
-
-    def _replace(self, old: DecidedTask, new: DecidedTask) -> None:
-        self._view = replace(
-            self._view, decided=tuple(new if each is old else each for each in self._view.decided)
-        )
-
-    def _record(self, decided: DecidedTask, change: StatusChange, path: str) -> Writeback:
-        return Writeback(
-            run_id=self._run_id,
-            checkout=self._view.checkout.id,
-            path=path,
-            task=decided.pair.hub.id if decided.pair.hub is not None else "",
-            from_status=change.old,
-            to_status=change.new,
-            commit="",
-        )
-
-
-def _held(decided: DecidedTask) -> DecidedTask:
-    return decided.with_first(action=Action.HELD, hint="")
-
-
-def _is_due(decided: DecidedTask, path: str) -> bool:
-    block = decided.pair.block
-    return block is not None and block.path == path and decided.decision.file_status is not None
-
-
-def _task_id(decided: DecidedTask) -> str:
-    return decided.pair.block.task_id if decided.pair.block is not None else ""
-
-
-def _old_status(decided: DecidedTask) -> str:
-    return (decided.pair.block.status if decided.pair.block is not None else None) or ""
-
-
-def _statuses(due: Sequence[DecidedTask]) -> dict[str, Status]:
-    return {_task_id(each): status for each in due if (status := each.decision.file_status) is not None}
-
-
-def _refusal(document: Document, decided: DecidedTask) -> str:
-    try:
-        with_statuses(document, _statuses([decided]))
-    except EditRefusedError as error:
-        return str(error)
-    return ""
-
 
 RETRIES = 3
 """How often a change is decided anew because somebody else was faster."""
@@ -185,7 +65,7 @@ class FixOptions(Struct, frozen=True, kw_only=True):
     machine: Machine
     actor: str
     run_id: str
-    question: CheckOptions = field(default_factory=lambda: CheckOptions(fixing=True))
+    check_options: CheckOptions = field(default_factory=lambda: CheckOptions(fixing=True))
     lock_timeout: float = DEFAULT_TIMEOUT
     pull: bool = False
     notice: Callable[[str], object] = str
@@ -203,7 +83,7 @@ class FixOptions(Struct, frozen=True, kw_only=True):
 
 
 def fix(
-    hub: Hub, checkouts: Iterable[Checkout], fix_options: FixOptions, *, progress: Progress = SILENT
+    hub: Hub, checkouts: Iterable[Checkout], options: FixOptions, *, progress: Progress | None = None
 ) -> Iterator[RepoReport]:
     """Fix each checkout and report on it; what fails in one does not stop the others.
 
@@ -211,187 +91,232 @@ def fix(
     then HubUnreachable or KeyboardInterrupt.
     """
     for checkout in checkouts:
-        progress.begin(checkout.repo)
-        fixing = _CheckoutFix(hub, checkout, fix_options, progress)
+        if progress is not None:
+            progress.begin(checkout.repo)
+        fixing: _CheckoutFix | None = None
         try:
-            fixing.run()
+            view = open_checkout(hub, checkout, options.check_options)
+            with locked(view.repository, timeout=options.lock_timeout):
+                if options.pull and not options.check_options.offline:
+                    view = _pulled(view, options)
+                fixing = _CheckoutFix(hub, inspect_checkout(hub, view), options)
+                fixing.update_hub(progress)
+                fixing.update_files()
         except repository_findings.OF_ONE_CHECKOUT as error:
-            yield fixing.failed(error)
-            continue
-        except HubError:
-            if (so_far := fixing.report(broken_off=True)) is not None:
-                yield so_far
-            raise
-        except BaseException:
-            if (so_far := fixing.report()) is not None:
-                yield so_far
-            raise
-        if (report := fixing.report()) is not None:
+            report = failed_report(checkout, error)
+            if fixing is not None:
+                so_far = fixing.report(broken_off=True)
+                report = replace(so_far, findings=(*report.findings, *so_far.findings))
             yield report
+        except BaseException as error:
+            if fixing is not None:
+                yield fixing.report(broken_off=isinstance(error, HubError))
+            raise
+        else:
+            yield fixing.report()
 
 
 @contextmanager
-def locked(context: CheckoutContext, *, timeout: float) -> Iterator[None]:
+def locked(repository: Repository, *, timeout: float) -> Iterator[None]:
     """Hold the lock of a checkout, where there is a work tree that could be written; elsewhere compare-and-set does.
 
     Raises as `checkout_lock` does.
     """
     try:
-        git_dir = context.repository.place.git_dir
+        git_dir = repository.work_tree.git_dir
     except (HarnessError, OSError):
         git_dir = None
     with nullcontext() if git_dir is None else checkout_lock(git_dir, timeout=timeout):
         yield
 
 
+def _pulled(view: CheckoutView, options: FixOptions) -> CheckoutView:
+    """Pull; what was just pulled need not be fetched again."""
+    try:
+        answer = view.repository.pull()
+        why = "" if answer.ok else answer.complaint(PULL_LINES)
+    except (HarnessError, OSError) as error:
+        why = str(error)
+    if not why:
+        return replace(view, options=replace(view.options, offline=True))
+    options.notice(PULL_FAILED)
+    for line in why.splitlines():
+        options.notice(f"  | {line}")
+    return view
+
+
 _DUE = frozenset({Action.HUB_UPDATE, Action.CREATE, Action.WRITEBACK})
 
 
-def _without_hint_to_fix(decided: DecidedTask) -> DecidedTask:
-    """Return a judgement whose items do not advise `fix` for what this fix was about to do and could not."""
-    findings = (
-        each if each.fixed or each.action not in _DUE else replace(each, hint="") for each in decided.findings
-    )
-    return replace(decided, findings=tuple(findings))
-
-
 class _CheckoutFix:
-    """One checkout being fixed. `view` is what was seen, in which each judgement is replaced once it is done."""
+    """One checkout being fixed: what was seen, and the decisions, each replaced once it is carried out."""
 
-    def __init__(self, hub: Hub, checkout: Checkout, fix_options: FixOptions, progress: Progress) -> None:
+    def __init__(self, hub: Hub, view: CheckoutView, options: FixOptions) -> None:
         self._hub = hub
-        self._checkout = checkout
-        self._fix_options = fix_options
-        self._progress = progress
-        self._report: RepoReport | None = None
-        self._view: CheckoutView | None = None
+        self._view = view
+        self._options = options
+        self._decisions = list(view.decisions)
+        self._findings = list(view.findings)
+        self._head = view.survey.head
 
-    def report(self, *, broken_off: bool = False) -> RepoReport | None:
+    def report(self, *, broken_off: bool = False) -> RepoReport:
         """Return what was done so far; `broken_off` by a failure, without the advice to run the same again."""
-        if self._view is None:
-            return self._report
+        decisions = self._decisions
         if broken_off:
-            return replace(self._view, decided=tuple(map(_without_hint_to_fix, self._view.decided))).report()
-        return self._view.report()
-
-    def failed(self, error: Exception) -> RepoReport:
-        failure = failed_report(self._checkout, error)
-        so_far = self.report(broken_off=True)
-        if so_far is None:
-            return failure
-        return replace(so_far, findings=(*failure.findings, *so_far.findings))
-
-    def run(self) -> None:
-        context = site_of(self._hub, self._checkout)
-        with ExitStack() as stack:
-            try:
-                stack.enter_context(locked(context, timeout=self._fix_options.lock_timeout))
-            except HarnessError as error:
-                finding = repository_findings.of_lock(self._checkout.repo, error)
-                self._report = RepoReport(
-                    repo=self._checkout.repo, path=self._checkout.path, findings=(finding,)
+            decisions = [
+                replace(
+                    each,
+                    findings=tuple(
+                        replace(finding, hint="") if finding.action in _DUE and not finding.fixed else finding
+                        for finding in each.findings
+                    ),
                 )
-                return
-            self._view = look(self._hub, context, self._pulled(context))
-            self._apply_all()
-            self._write_back()
+                for each in decisions
+            ]
+        return replace(self._view, decisions=tuple(decisions), findings=tuple(self._findings)).report()
 
-    def _pulled(self, context: CheckoutContext) -> CheckOptions:
-        """Pull if that was asked for; what was just pulled need not be fetched again."""
-        question = self._fix_options.question
-        if not self._fix_options.pull or question.offline:
-            return question
-        try:
-            answer = context.repository.pull()
-            why = "" if answer.ok else answer.complaint(PULL_LINES)
-        except (HarnessError, OSError) as error:
-            why = str(error)
-        if not why:
-            return replace(question, offline=True)
-        self._fix_options.notice(PULL_FAILED)
-        for line in why.splitlines():
-            self._fix_options.notice(f"  | {line}")
-        return question
-
-    def _apply_all(self) -> None:
-        view = self._view
-        if view is None or not view.survey.condition.writes_hub:
+    def update_hub(self, progress: Progress | None) -> None:
+        """Have the hub follow the files."""
+        if not self._view.survey.condition.writes_hub:
             return
         due = [
-            (at, decided)
-            for at, decided in enumerate(view.decided)
-            if decided.decision.hub_status is not None or decided.decision.new_path
+            at
+            for at, decision in enumerate(self._decisions)
+            if decision.hub_status is not None or decision.new_path
         ]
-        for count, (at, decided) in enumerate(due):
-            self._progress.advance(count, len(due))
-            done = self._applied(view, decided)
-            self._view = view = replace(view, decided=(*view.decided[:at], done, *view.decided[at + 1 :]))
+        for count, at in enumerate(due):
+            if progress is not None:
+                progress.advance(count, len(due))
+            self._decisions[at] = self._applied(self._decisions[at])
 
-    def _applied(self, view: CheckoutView, decided: DecidedTask) -> DecidedTask:
+    def update_files(self) -> None:
+        """Have the files follow the hub, one after another."""
+        if not self._view.survey.condition.writes_file:
+            return
+        due: dict[str, list[int]] = {}
+        for at, decision in enumerate(self._decisions):
+            if decision.file_status is not None:
+                due.setdefault(decision.case.path, []).append(at)
+        for path, positions in due.items():
+            self._update_file(path, positions)
+
+    def _applied(self, decision: Decision) -> Decision:
         for _ in range(RETRIES + 1):
-            block = decided.pair.block
-            if block is None or decided.decision.hub_status is None:
-                return self._with_path_recorded(view, decided)
+            block, status = decision.case.block, decision.hub_status
+            if block is None or status is None:
+                return self._with_path_recorded(decision)
             try:
-                written = self._write(view, decided, block)
+                written = self._write(decision, block, status)
             except NoHubError:
                 raise
             except HubUsageError as error:
-                return decided.with_first(action=Action.HELD, hint=str(error), reason="refused_by_hub")
+                return decision.with_first(action=Action.HELD, hint=str(error), reason="refused_by_hub")
             if written is not None:
-                fixed = decided.with_first(fixed=True, hub_id=written.id)
-                return self._with_path_recorded(view, fixed)
-            decided = refresh_report(self._hub, view, block)
-        if decided.decision.hub_status is None:
-            return self._with_path_recorded(view, decided)
-        held = decided.with_first(action=Action.HELD)
+                return self._with_path_recorded(decision.with_first(fixed=True, hub_id=written.id))
+            decision = decide_again(self._hub, self._view, block)
+        if decision.hub_status is None:
+            return self._with_path_recorded(decision)
+        held = decision.with_first(action=Action.HELD)
         return held.with_more(repository_findings.of_race(held.findings[0], RETRIES + 1))
 
-    def _write(self, view: CheckoutView, decided: DecidedTask, block: Block) -> HubTask | None:
+    def _write(self, decision: Decision, block: Block, status: Status) -> HubTask | None:
         """Write to the hub once; gives the task, or None if it is not as it was seen."""
-        decision, seen = decided.decision, decided.pair.hub
-        if decision.hub_status is None:
-            raise ValueError("there is nothing to write")
+        seen, head, count = decision.case.hub, self._view.survey.head, decision.hub_reopen_count
         if seen is None:
-            return self._hub.create_task(
-                HubTask(
-                    id=block.hub_id or "",
-                    repo=view.checkout.repo,
-                    task_id=block.task_id,
-                    title=block.title,
-                    status=decision.hub_status.value,
-                    reopen_count=decision.hub_reopen_count,
-                    source_path=block.path,
-                ),
-                stamp=self._fix_options.stamp(Source.CREATE, commit=view.survey.head, path=block.path),
+            task = HubTask(
+                id=block.hub_id or "",
+                repo=self._view.checkout.repo,
+                task_id=block.task_id,
+                title=block.title,
+                status=status.value,
+                reopen_count=count,
+                source_path=block.path,
             )
-        reopening = decision.move is Move.REOPEN
-        stamp = self._fix_options.stamp(
-            Source.REOPEN if reopening else Source.FILE,
-            commit=view.survey.head,
-            path=block.path,
-            reason="recorded in the file, taken over by fix --accept-reopen" if reopening else "",
-        )
-        done = self._hub.compare_and_set(
-            seen, decision.hub_status, reopen_count=decision.hub_reopen_count, stamp=stamp
-        )
-        return seen if done else None
+            stamp = self._options.stamp(Source.CREATE, commit=head, path=block.path)
+            return self._hub.create_task(task, stamp=stamp)
+        source, reason = Source.FILE, ""
+        if decision.kind is DecisionKind.REOPEN:
+            source, reason = Source.REOPEN, "recorded in the file, taken over by fix --accept-reopen"
+        stamp = self._options.stamp(source, commit=head, path=block.path, reason=reason)
+        return seen if self._hub.compare_and_set(seen, status, reopen_count=count, stamp=stamp) else None
 
-    def _with_path_recorded(self, view: CheckoutView, decided: DecidedTask) -> DecidedTask:
-        task, path = decided.pair.hub, decided.decision.new_path
-        if task is None or not path:
-            return decided
+    def _with_path_recorded(self, decision: Decision) -> Decision:
+        if decision.case.hub is None or not decision.new_path:
+            return decision
         try:
-            self._hub.record_path(task.id, path)
+            self._hub.record_path(decision.case.hub.id, decision.new_path)
         except NoHubError:
             raise
         except HubUsageError as error:
-            case = Case(repo=task.repo, hub=task, block=decided.pair.block, condition=view.survey.condition)
-            return decided.with_more(repository_findings.of_refused_path(case, error))
-        moved = (replace(each, fixed=True) if each.code == "C-37" else each for each in decided.findings)
-        return replace(decided, findings=tuple(moved))
+            return decision.with_more(repository_findings.of_refused_path(decision.case, error))
+        moved = (replace(each, fixed=True) if each.code == "C-37" else each for each in decision.findings)
+        return replace(decision, findings=tuple(moved))
 
-    def _write_back(self) -> None:
-        if self._view is not None and self._view.survey.condition.writes_file:
-            for view in Writebacks(self._hub, self._view, run_id=self._fix_options.run_id).steps():
-                self._view = view
+    def _update_file(self, path: str, positions: Sequence[int]) -> None:
+        document = self._view.documents[path]
+        positions = self._editable(document, positions)
+        if not positions:
+            return
+        due = [self._decisions[at] for at in positions]
+        statuses = _statuses(due)
+        planned = [
+            Writeback(
+                run_id=self._options.run_id,
+                checkout=self._view.checkout.id,
+                path=path,
+                task=each.case.hub.id if each.case.hub is not None else "",
+                from_status=each.case.file_status,
+                to_status=statuses[each.case.task_id].value,
+                commit="",
+            )
+            for each in due
+        ]
+        # The hub has taken no row of this run yet, if only files follow: see that it does before anything is committed.
+        self._hub.require_writebacks(planned)
+        changes = [
+            StatusChange(task_id=each.case.task_id, old=record.from_status, new=record.to_status)
+            for each, record in zip(due, planned, strict=True)
+        ]
+        request = WritebackRequest(
+            path=path,
+            parsed=document.content,
+            edit=partial(with_statuses, document, statuses),
+            message=sync_message(changes, datetime.now(UTC).date()),
+            head=self._head,
+        )
+        result = write_back(self._view.repository, request, options=self._view.preferences.commit)
+        self._head = result.commit or self._head
+        for at, each in zip(positions, due, strict=True):
+            self._decisions[at] = (
+                each.with_first(fixed=True, commit=result.commit) if result.ok else _held(each)
+            )
+        finding = repository_findings.writeback_finding(result, self._view.checkout.repo, path)
+        if finding is not None:
+            self._findings.append(finding)
+        if result.ok and result.commit:
+            self._hub.record_writebacks([replace(each, commit=result.commit) for each in planned])
+
+    def _editable(self, document: Document, positions: Sequence[int]) -> Sequence[int]:
+        """Leave out the tasks whose status cannot be edited: they must not keep the others of the file back."""
+        try:
+            with_statuses(document, _statuses(self._decisions[at] for at in positions))
+        except EditRefusedError:
+            editable = []
+            for at in positions:
+                try:
+                    with_statuses(document, _statuses([self._decisions[at]]))
+                    editable.append(at)
+                except EditRefusedError as error:
+                    held = _held(self._decisions[at])
+                    refused = repository_findings.of_refused_edit(held.findings[0], str(error))
+                    self._decisions[at] = held.with_more(refused)
+            return editable
+        return positions
+
+
+def _held(decision: Decision) -> Decision:
+    return decision.with_first(action=Action.HELD, hint="")
+
+
+def _statuses(due: Iterable[Decision]) -> dict[str, Status]:
+    return {each.case.task_id: each.file_status for each in due if each.file_status is not None}

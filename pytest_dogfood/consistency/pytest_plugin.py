@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec import Struct
+from msgspec import Struct, convert, to_builtins
 from msgspec.structs import replace
 
 from pytest_dogfood.consistency.hub.model import UNREACHABLE, HubError, HubUsageError
@@ -36,28 +36,19 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     error: str = ""
 
     def to_json(self) -> str:
-        checks = [
-            [check.group, check.name, check.checkout, [each.to_json() for each in check.findings]]
-            for check in self.checks
-        ]
         # Escaped, because file names need not be UTF-8, and what goes to another process has to be.
-        return json.dumps({"checks": checks, "error": self.error}, ensure_ascii=True)
+        return json.dumps(to_builtins(self), ensure_ascii=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Snapshot:
+        """Return the snapshot that `to_json` wrote."""
+        return convert(json.loads(text), cls)
 
     def restricted_to(self, names: Iterable[str]) -> Snapshot:
         """Return the snapshot with only the checks of these names, which are `GROUP` or `GROUP::NAME`."""
         wanted = set(names)
         kept = (check for check in self.checks if {check.group, f"{check.group}::{check.name}"} & wanted)
         return replace(self, checks=tuple(kept))
-
-    @classmethod
-    def from_json(cls, text: str) -> Snapshot:
-        """Return the snapshot that `to_json` wrote."""
-        read: dict[str, Any] = json.loads(text)
-        checks = (
-            Check(group=group, name=name, checkout=checkout, findings=tuple(map(Finding.from_json, findings)))
-            for group, name, checkout, findings in read["checks"]
-        )
-        return cls(checks=tuple(checks), error=read["error"])
 
 
 def checks_of(
@@ -103,12 +94,20 @@ class Consistency:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
-        named = _take_named(self._config.args)
+        # Ids of checks are taken out of the arguments, since pytest would look for files of these names.
+        prefix, arguments = f"{ROOT}::", self._config.args
+        named = [each.removeprefix(prefix) for each in arguments if each.startswith(prefix)]
+        arguments[:] = [each for each in arguments if not each.startswith(prefix)]
         told = getattr(self._config, "workerinput", None)
-        if told is None:
-            self._snapshot = _chosen(take_snapshot(self._config), named)
-        else:
+        if told is not None:
             self._snapshot = Snapshot.from_json(told[_WORKERINPUT])
+            return
+        snapshot = take_snapshot(self._config)
+        if named and not snapshot.error:
+            if unknown := [name for name in named if not snapshot.restricted_to([name]).checks]:
+                raise pytest.UsageError("\n".join(f"not found: {ROOT}::{name}" for name in unknown))
+            snapshot = snapshot.restricted_to(named)
+        self._snapshot = snapshot
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:  # noqa: ANN401 - xdist's
@@ -125,23 +124,6 @@ class Consistency:
             )
             report.result = [*report.result, own]
         return report
-
-
-def _take_named(arguments: list[str]) -> list[str]:
-    """Take the ids of checks out of the arguments, since pytest would look for files of these names."""
-    prefix = f"{ROOT}::"
-    named = [each.removeprefix(prefix) for each in arguments if each.startswith(prefix)]
-    arguments[:] = [each for each in arguments if not each.startswith(prefix)]
-    return named
-
-
-def _chosen(snapshot: Snapshot, named: Sequence[str]) -> Snapshot:
-    """Return what is named, or everything if nothing is. Raises pytest.UsageError for a name that there is not."""
-    if snapshot.error or not named:
-        return snapshot
-    if unknown := [name for name in named if not snapshot.restricted_to([name]).checks]:
-        raise pytest.UsageError("\n".join(f"not found: {ROOT}::{name}" for name in unknown))
-    return snapshot.restricted_to(named)
 
 
 class _Root(pytest.Collector):
@@ -246,7 +228,7 @@ def take_snapshot(config: pytest.Config) -> Snapshot:
     no checkout to look at.
     """
     try:
-        return Snapshot(checks=tuple(_looked(config)))
+        return Snapshot(checks=tuple(_run_checks(config)))
     except HubError as error:
         if error.exit_status != UNREACHABLE:
             raise pytest.UsageError(str(error)) from error
@@ -259,14 +241,20 @@ def take_snapshot(config: pytest.Config) -> Snapshot:
         ) from error
 
 
-def _looked(config: pytest.Config) -> Iterator[Check]:
-    from pytest_dogfood.consistency.check import examine_checkout
+def _run_checks(config: pytest.Config) -> Iterator[Check]:
+    from pytest_dogfood.consistency.check import CheckOptions, check
     from pytest_dogfood.consistency.checkouts import around
     from pytest_dogfood.consistency.hub.connection import parse_url
-    from pytest_dogfood.consistency.hub.location import pinned_id, this_machine
+    from pytest_dogfood.consistency.hub.location import VARIABLE, HubLocation, locate, pinned_id, this_machine
     from pytest_dogfood.consistency.hub.store import Hub
 
-    location = _location(config)
+    if os.environ.get(VARIABLE, "").strip():
+        location = locate()
+    elif named := config.getini("dogfood_hub"):
+        base = (config.inipath or config.rootpath / "pytest.ini").parent
+        location = HubLocation(url=named, base=base)
+    else:
+        location = locate(start=config.rootpath)
     root = config.rootpath.resolve()
     with Hub.open(parse_url(location.url, base=location.base), readonly=True) as hub:
         pinned, where = pinned_id(root)
@@ -275,19 +263,9 @@ def _looked(config: pytest.Config) -> Iterator[Check]:
         here = hub.checkouts(machine.id) if machine.id else ()
         if not here:
             raise HubUsageError("no checkout is registered on this machine: dogfood hub register PATH")
-        chosen = around(here, root)[-1:] or here
-        reports = examine_checkout(hub, chosen, offline=bool(config.getoption("dogfood_consistency_offline")))
+        options = CheckOptions(offline=bool(config.getoption("dogfood_consistency_offline")))
+        reports = list(check(hub, around(here, root)[-1:] or here, options))
     often = Counter(report.repo for report in reports)
     for report in reports:
         alone = often[report.repo] == 1
         yield from checks_of(report.repo, report.path, report.task_ids, report.findings, alone=alone)
-
-
-def _location(config: pytest.Config) -> Any:  # noqa: ANN401 - a HubLocation, of a module that is imported when needed
-    from pytest_dogfood.consistency.hub.location import VARIABLE, HubLocation, locate
-
-    if os.environ.get(VARIABLE, "").strip():
-        return locate()
-    if named := config.getini("dogfood_hub"):
-        return HubLocation(url=named, base=(config.inipath or config.rootpath / "pytest.ini").parent)
-    return locate(start=config.rootpath)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from types import MappingProxyType
 
 from msgspec.structs import replace
 
@@ -14,21 +13,7 @@ from pytest_dogfood.consistency.task_findings import Action, Case, Finding, Find
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.git.commit import Reason, WritebackResult
 from pytest_dogfood.git.tracked_file import FileState
-from pytest_dogfood.git.work_tree import CheckoutLockedError, RepoCondition, RepoState
-
-_CLEAN_UP: Mapping[RepoState, str] = MappingProxyType(
-    {
-        RepoState.DETACHED: "check out a branch, then run fix again",
-        RepoState.UNBORN: "make a first commit, then run fix again",
-    }
-)
-_WORDS: Mapping[FileState, str] = MappingProxyType(
-    {
-        FileState.SYMLINK: "is a symbolic link",
-        FileState.NOT_A_FILE: "is not a regular file",
-        FileState.FOREIGN: "belongs to another repository inside this one",
-    }
-)
+from pytest_dogfood.git.work_tree import CheckoutLockedError, LockError, RepoCondition, RepoState
 
 
 def behind_message(repo: str) -> str:
@@ -45,57 +30,23 @@ def repo_finding(
     """
     alert = FindingSeverity.WARN if fixing else FindingSeverity.INFO
     match condition.state:
+        case RepoState.NOT_A_WORK_TREE | RepoState.GIT_UNUSABLE | RepoState.PATH_MISSING | RepoState.NOT_HERE:
+            return _no_checkout(condition, repo, alert, named=named)
         case RepoState.IN_OPERATION:
-            return _operation(condition, repo, alert)
-        case RepoState.NOT_A_WORK_TREE | RepoState.GIT_UNUSABLE:
-            return _git(condition, repo, alert)
-        case RepoState.PATH_MISSING | RepoState.NOT_HERE:
-            return _place(condition, repo, named=named)
-        case RepoState.UNBORN if not fixing:
-            return None
-        case RepoState.DETACHED | RepoState.UNBORN if writeback_due:
-            return _no_branch(condition, repo, alert)
+            what = condition.detail or "an operation"
+            message = f"{what} is in progress in '{repo}' — nothing is written until it is over"
+            hint = "finish or abort it, then run fix again"
+        case RepoState.DETACHED if writeback_due:
+            message = f"'{repo}' is not on a branch — skipping writeback"
+            hint = "check out a branch, then run fix again"
+        case RepoState.UNBORN if fixing and writeback_due:
+            message = f"'{repo}' has no commit yet — skipping writeback"
+            hint = "make a first commit, then run fix again"
         case _:
             return _behind(condition, repo, alert) if condition.is_behind else None
-
-
-def file_finding(state: FileState, repo: str, path: str, *, fixing: bool, detail: str = "") -> Finding | None:
-    """Return the item of a workplan file that cannot follow the hub. Only to be asked where that is due."""
-    alert = FindingSeverity.WARN if fixing else FindingSeverity.INFO
-    if state is FileState.CLEAN:
-        return None
-    if state in _WORDS:
-        return Finding(
-            code="C-33",
-            severity=alert,
-            repo=repo,
-            path=path,
-            reason=state.value,
-            message=f"workplan {_WORDS[state]} — skipping writeback",
-            hint=detail or "register the repository that owns the file, or put a regular file here",
-            action=Action.HELD,
-        )
     return Finding(
-        code="C-14",
-        severity=alert,
-        repo=repo,
-        path=path,
-        reason="dirty",
-        message="workplan has uncommitted changes — skipping writeback",
-        hint=_dirty_hint(state, path),
-        action=Action.HELD,
+        code="C-32", severity=alert, repo=repo, reason=condition.state.value, message=message, hint=hint
     )
-
-
-def _dirty_hint(state: FileState, path: str) -> str:
-    named = shlex.quote(path)
-    hints = {
-        FileState.UNTRACKED: f"commit the file: git add -- {named}",
-        FileState.IGNORED: f"git ignores the file; if it is a workplan: git add --force -- {named}",
-        FileState.CONFLICTED: "resolve the conflict and commit",
-        FileState.HIDDEN: f"git update-index --no-assume-unchanged --no-skip-worktree -- {named}",
-    }
-    return hints.get(state, f"commit the changes, or drop them: git restore --staged --worktree -- {named}")
 
 
 def _behind(condition: RepoCondition, repo: str, severity: FindingSeverity) -> Finding:
@@ -110,61 +61,69 @@ def _behind(condition: RepoCondition, repo: str, severity: FindingSeverity) -> F
     )
 
 
-def _operation(condition: RepoCondition, repo: str, severity: FindingSeverity) -> Finding:
-    what = condition.detail or "an operation"
-    return Finding(
-        code="C-32",
-        severity=severity,
-        repo=repo,
-        reason=RepoState.IN_OPERATION.value,
-        message=f"{what} is in progress in '{repo}' — nothing is written until it is over",
-        hint="finish or abort it, then run fix again",
-    )
-
-
-def _no_branch(condition: RepoCondition, repo: str, severity: FindingSeverity) -> Finding:
-    where = "is not on a branch" if condition.state is RepoState.DETACHED else "has no commit yet"
-    return Finding(
-        code="C-32",
-        severity=severity,
-        repo=repo,
-        reason=condition.state.value,
-        message=f"'{repo}' {where} — skipping writeback",
-        hint=_CLEAN_UP[condition.state],
-    )
-
-
-def _git(condition: RepoCondition, repo: str, alert: FindingSeverity) -> Finding:
-    unusable = condition.state is RepoState.GIT_UNUSABLE
-    what = "git cannot be used on" if unusable else "no git work tree at the path of"
+def _no_checkout(condition: RepoCondition, repo: str, alert: FindingSeverity, *, named: bool) -> Finding:
+    """Return C-30 where there is no checkout to look at, and C-31 where git can do nothing with it."""
     said = f": {condition.detail}" if condition.detail else ""
+    register = (
+        f"clone it there, or register where it is: dogfood hub register PATH --slug {shlex.quote(repo)}"
+    )
+    match condition.state:
+        case RepoState.PATH_MISSING:
+            code, severity = "C-30", FindingSeverity.FAIL
+            message = f"the path of '{repo}' is not a checkout{said}"
+            hint = f"{register}; a checkout that is no more: dogfood hub forget PATH"
+        case RepoState.NOT_HERE:
+            code, severity = "C-30", FindingSeverity.FAIL if named else FindingSeverity.INFO
+            message, hint = f"'{repo}' has no path on this machine", register
+        case RepoState.GIT_UNUSABLE:
+            code, severity = "C-31", FindingSeverity.WARN
+            message = f"git cannot be used on '{repo}'{said}"
+            hint = "git 2.30 or newer must run here and trust the directory (see git's safe.directory)"
+        case _:
+            code, severity = "C-31", alert
+            message = f"no git work tree at the path of '{repo}'{said}"
+            hint = "files here are read, but never written and committed"
     return Finding(
-        code="C-31",
-        severity=FindingSeverity.WARN if unusable else alert,
-        repo=repo,
-        reason=condition.state.value,
-        message=f"{what} '{repo}'{said}",
-        hint=(
-            "git 2.30 or newer must run here and trust the directory (see git's safe.directory)"
-            if unusable
-            else "files here are read, but never written and committed"
-        ),
+        code=code, severity=severity, repo=repo, reason=condition.state.value, message=message, hint=hint
     )
 
 
-def _place(condition: RepoCondition, repo: str, *, named: bool) -> Finding:
-    missing = condition.state is RepoState.PATH_MISSING
-    said = f": {condition.detail}" if condition.detail else ""
+_OTHER_KINDS: Mapping[FileState, str] = {
+    FileState.SYMLINK: "is a symbolic link",
+    FileState.NOT_A_FILE: "is not a regular file",
+    FileState.FOREIGN: "belongs to another repository inside this one",
+}
+
+
+def file_finding(state: FileState, repo: str, path: str, *, fixing: bool, detail: str = "") -> Finding | None:
+    """Return the item of a workplan file that cannot follow the hub. Only to be asked where that is due."""
+    if state is FileState.CLEAN:
+        return None
+    if state in _OTHER_KINDS:
+        code, reason = "C-33", state.value
+        message = f"workplan {_OTHER_KINDS[state]} — skipping writeback"
+        hint = detail or "register the repository that owns the file, or put a regular file here"
+    else:
+        code, reason = "C-14", "dirty"
+        message = "workplan has uncommitted changes — skipping writeback"
+        named = shlex.quote(path)
+        hints = {
+            FileState.UNTRACKED: f"commit the file: git add -- {named}",
+            FileState.IGNORED: f"git ignores the file; if it is a workplan: git add --force -- {named}",
+            FileState.CONFLICTED: "resolve the conflict and commit",
+            FileState.HIDDEN: f"git update-index --no-assume-unchanged --no-skip-worktree -- {named}",
+        }
+        drop = f"git restore --staged --worktree -- {named}"
+        hint = hints.get(state, f"commit the changes, or drop them: {drop}")
     return Finding(
-        code="C-30",
-        severity=FindingSeverity.FAIL if missing or named else FindingSeverity.INFO,
+        code=code,
+        severity=FindingSeverity.WARN if fixing else FindingSeverity.INFO,
         repo=repo,
-        reason=condition.state.value,
-        message=f"the path of '{repo}' is not a checkout{said}"
-        if missing
-        else f"'{repo}' has no path on this machine",
-        hint=f"clone it there, or register where it is: dogfood hub register PATH --slug {shlex.quote(repo)}"
-        + ("; a checkout that is no more: dogfood hub forget PATH" if missing else ""),
+        path=path,
+        reason=reason,
+        message=message,
+        hint=hint,
+        action=Action.HELD,
     )
 
 
@@ -181,29 +140,28 @@ class SettingsError(HarnessError):
 
 
 def of_checkout(repo: str, error: Exception) -> Finding:
-    if isinstance(error, SettingsError):
-        return _of_settings(repo, error.cause)
+    """Return the item of a checkout that could not be looked at or fixed to the end."""
+    severity, path, hint = FindingSeverity.WARN, "", ""
+    if isinstance(error, LockError):
+        code, reason = "C-36", "locked" if isinstance(error, CheckoutLockedError) else "no_lock"
+        message = f"'{repo}' is skipped: {error}"
+    elif isinstance(error, SettingsError):
+        code, reason = "C-27", "settings"
+        if isinstance(error.cause, WrongHubError):
+            code, reason = "C-26", "wrong_hub"
+        severity, path, message = FindingSeverity.FAIL, PROJECT_FILE, str(error)
+        hint = "nothing of this repository is looked at until this is right"
+    else:
+        code, reason = "C-31", "failed"
+        message = f"the checkout of '{repo}' could not be looked at to the end: {error}"
     return Finding(
-        code="C-31",
-        severity=FindingSeverity.WARN,
+        code=code,
+        severity=severity,
         repo=repo,
-        reason="failed",
-        message=f"the checkout of '{repo}' could not be looked at to the end: {error}",
-        action=Action.HELD,
-    )
-
-
-def _of_settings(repo: str, error: HubUsageError) -> Finding:
-    """Return the item of a repository whose dogfood.yaml is wrong, or names another hub."""
-    wrong_hub = isinstance(error, WrongHubError)
-    return Finding(
-        code="C-26" if wrong_hub else "C-27",
-        severity=FindingSeverity.FAIL,
-        repo=repo,
-        path=PROJECT_FILE,
-        reason="wrong_hub" if wrong_hub else "settings",
-        message=str(error),
-        hint="nothing of this repository is looked at until this is right",
+        path=path,
+        reason=reason,
+        message=message,
+        hint=hint,
         action=Action.HELD,
     )
 
@@ -217,18 +175,6 @@ def of_file(repo: str, path: str, error: HarnessError, *, fixing: bool) -> Findi
         reason="unreadable",
         message="git cannot judge the workplan — skipping writeback",
         hint=str(error),
-        action=Action.HELD,
-    )
-
-
-def of_lock(repo: str, error: HarnessError) -> Finding:
-    held = isinstance(error, CheckoutLockedError)
-    return Finding(
-        code="C-36",
-        severity=FindingSeverity.WARN,
-        repo=repo,
-        reason="locked" if held else "no_lock",
-        message=f"'{repo}' is skipped: {error}",
         action=Action.HELD,
     )
 
@@ -248,7 +194,7 @@ def of_refused_edit(finding: Finding, why: str) -> Finding:
 def of_refused_path(case: Case, error: HubUsageError) -> Finding:
     """Return the item of a task of which the hub does not take the place where it was found."""
     message = "the hub does not take the path where the task was found"
-    return case.held("C-34", message, str(error), severity=FindingSeverity.WARN, reason="refused_by_hub")
+    return case.finding("C-34", FindingSeverity.WARN, message, hint=str(error), reason="refused_by_hub")
 
 
 def _beside(finding: Finding, code: str, message: str, *, hint: str, reason: str = "") -> Finding:
@@ -278,18 +224,18 @@ _WHY_NOT_WRITTEN = {
 }
 
 
-def writeback_finding(result: WritebackResult, repo: str) -> Finding | None:
+def writeback_finding(result: WritebackResult, repo: str, path: str) -> Finding | None:
     """Return what the report of `fix` says of a writeback, if there is something to say."""
     if result.reason is None:
         return None
     if result.reason is Reason.STATE:
-        return file_finding(result.state, repo, result.path, fixing=True, detail=result.detail)
+        return file_finding(result.state, repo, path, fixing=True, detail=result.detail)
     restored = "; the file is as it was" if result.restored else ""
     return Finding(
         code="C-33",
         severity=FindingSeverity.WARN,
         repo=repo,
-        path=result.path,
+        path=path,
         reason=result.reason.value,
         message=f"writeback failed: {_WHY_NOT_WRITTEN[result.reason]}{restored}",
         hint=result.detail,

@@ -77,12 +77,6 @@ class Finding(Struct, frozen=True, kw_only=True):
         result: dict[str, Any] = msgspec.to_builtins(self)
         return result
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Finding:
-        """Return the finding that `to_json` wrote. Raises ValueError or TypeError for anything else."""
-        kinds = {"severity": FindingSeverity(value["severity"]), "action": Action(value["action"])}
-        return cls(**{**value, **kinds})
-
 
 class Case(Struct, frozen=True, kw_only=True):
     """The two sides of one task, of which one may be missing, and the condition of the repository."""
@@ -93,17 +87,15 @@ class Case(Struct, frozen=True, kw_only=True):
     condition: RepoCondition
 
     @property
-    def sides(self) -> tuple[HubTask | Block, ...]:
-        return tuple(side for side in (self.hub, self.block) if side is not None)
-
-    @property
     def task_id(self) -> str:
         """Return the id in the file, where the place of an item is; only what is wrong has another one in the hub."""
-        return next((side.task_id for side in reversed(self.sides) if side.task_id), "")
+        in_file = self.block.task_id if self.block is not None else ""
+        return in_file or (self.hub.task_id if self.hub is not None else "")
 
     @property
     def title(self) -> str:
-        return next((side.title for side in self.sides if side.title), self.task_id)
+        in_hub = self.hub.title if self.hub is not None else ""
+        return in_hub or (self.block.title if self.block is not None else "") or self.task_id
 
     @property
     def path(self) -> str:
@@ -112,18 +104,17 @@ class Case(Struct, frozen=True, kw_only=True):
         return self.hub.source_path if self.hub is not None else ""
 
     @property
-    def hub_id(self) -> str:
-        if self.hub is not None:
-            return self.hub.id
-        return (self.block.hub_id if self.block is not None else None) or ""
-
-    @property
     def db_status(self) -> str:
         return self.hub.status if self.hub is not None else ""
 
     @property
     def file_status(self) -> str:
         return (self.block.status if self.block is not None else None) or ""
+
+    @property
+    def reopen_counts(self) -> str:
+        in_hub = self.hub.reopen_count if self.hub is not None else 0
+        return f"db count={in_hub}, file count={self.block.reopened if self.block is not None else 0}"
 
     @property
     def fix_hint(self) -> str:
@@ -135,16 +126,17 @@ class Case(Struct, frozen=True, kw_only=True):
         """Return how to go on; what holds a write for another reason than being behind has an item of its own."""
         return "" if action is Action.HELD and not self.condition.is_behind else self.fix_hint
 
-    def say(
+    def finding(
         self,
         code: str,
         severity: FindingSeverity,
         message: str,
         *,
-        action: Action,
+        action: Action = Action.HELD,
         hint: str = "",
         reason: str = "",
     ) -> Finding:
+        known = self.block.hub_id if self.block is not None else None
         return Finding(
             code=code,
             severity=severity,
@@ -152,7 +144,7 @@ class Case(Struct, frozen=True, kw_only=True):
             path=self.path,
             line=self.block.line if self.block is not None else 0,
             task_id=self.task_id,
-            hub_id=self.hub_id,
+            hub_id=self.hub.id if self.hub is not None else known or "",
             title=self.title,
             db_status=self.db_status,
             file_status=self.file_status,
@@ -162,21 +154,10 @@ class Case(Struct, frozen=True, kw_only=True):
             action=action,
         )
 
-    def held(
-        self,
-        code: str,
-        message: str,
-        hint: str,
-        *,
-        severity: FindingSeverity = FindingSeverity.FAIL,
-        reason: str = "",
-    ) -> Finding:
-        return self.say(code, severity, message, action=Action.HELD, hint=hint, reason=reason)
-
 
 def file_ahead(case: Case, action: Action) -> Finding:
     message = f"file is ahead of DB task '{case.title}' (db={case.db_status}, file={case.file_status})"
-    return case.say("C-11", FindingSeverity.FAIL, message, action=action, hint=case.hint_for(action))
+    return case.finding("C-11", FindingSeverity.FAIL, message, action=action, hint=case.hint_for(action))
 
 
 def hub_ahead(case: Case, action: Action, *, reason: str = "", hint: str = "") -> Finding:
@@ -184,14 +165,8 @@ def hub_ahead(case: Case, action: Action, *, reason: str = "", hint: str = "") -
         f"DB task '{case.title}' is ahead of file (db={case.db_status}, file={case.file_status})"
         " — skipped to prevent regression"
     )
-    return case.say(
-        "C-13",
-        FindingSeverity.WARN,
-        message,
-        action=action,
-        reason=reason,
-        hint=hint or case.hint_for(action),
-    )
+    hint = hint or case.hint_for(action)
+    return case.finding("C-13", FindingSeverity.WARN, message, action=action, reason=reason, hint=hint)
 
 
 def news_in_file(case: Case) -> Finding:
@@ -201,91 +176,65 @@ def news_in_file(case: Case) -> Finding:
 
 def missing_in_hub(case: Case, action: Action) -> Finding:
     message = f"task '{case.title}' is not in the hub"
-    return case.say("C-20", FindingSeverity.FAIL, message, action=action, hint=case.hint_for(action))
+    return case.finding("C-20", FindingSeverity.FAIL, message, action=action, hint=case.hint_for(action))
 
 
 def missing_in_files(case: Case, status: Status) -> Finding:
-    behind = case.condition.is_behind
-    return case.say(
-        "C-21",
-        FindingSeverity.INFO if behind or is_closed(status) else FindingSeverity.WARN,
-        f"DB task '{case.title}' (db={status.value}) has no block in the workplans",
-        action=Action.NONE,
-        hint="the block may arrive with the pull" if behind else _done_with(case, status),
-    )
-
-
-def _done_with(case: Case, status: Status) -> str:
-    """Return how a task is given up whose block was removed on purpose; one that is closed needs nothing."""
-    task = shlex.quote(case.task_id)
-    return "" if is_closed(status) else f"if that is on purpose: dogfood hub set {task} cancelled"
+    severity, hint = FindingSeverity.INFO, ""
+    if case.condition.is_behind:
+        hint = "the block may arrive with the pull"
+    elif not is_closed(status):
+        severity = FindingSeverity.WARN
+        hint = f"if that is on purpose: dogfood hub set {shlex.quote(case.task_id)} cancelled"
+    message = f"DB task '{case.title}' (db={status.value}) has no block in the workplans"
+    return case.finding("C-21", severity, message, action=Action.NONE, hint=hint)
 
 
 def unknown_statuses(case: Case) -> tuple[Finding, ...]:
     """Return C-22 for the file's and C-23 for the hub's status; a side that is missing has nothing to say."""
     found = []
     if case.block is not None and parse_status(case.block.status) is None:
-        found.append(_unknown_in_file(case, case.block.status))
+        status = case.block.status
+        message = f"unknown status '{status}' in file" if status else "the block has no status"
+        meant = nearest(status)
+        hint = f"did you mean '{meant}'?" if meant else "one of " + ", ".join(known.value for known in Status)
+        found.append(case.finding("C-22", FindingSeverity.FAIL, message, hint=hint))
     if case.hub is not None and parse_status(case.hub.status) is None:
-        found.append(_unknown_in_hub(case, case.hub.status))
+        hint = "a newer version may have written it: upgrade pytest-dogfood here"
+        if meant := nearest(case.hub.status):
+            hint += f"; or somebody else did, and meant '{meant}'"
+        message = f"unknown status '{case.hub.status}' in the hub"
+        found.append(case.finding("C-23", FindingSeverity.FAIL, message, hint=hint))
     return tuple(found)
 
 
-def _unknown_in_file(case: Case, status: str | None) -> Finding:
-    meant = nearest(status)
-    hint = f"did you mean '{meant}'?" if meant else "one of " + ", ".join(known.value for known in Status)
-    return case.held(
-        "C-22", f"unknown status '{status}' in file" if status else "the block has no status", hint
-    )
-
-
-def _unknown_in_hub(case: Case, status: str) -> Finding:
-    meant = nearest(status)
-    hint = "a newer version may have written it: upgrade pytest-dogfood here"
-    if meant:
-        hint += f"; or somebody else did, and meant '{meant}'"
-    return case.held("C-23", f"unknown status '{status}' in the hub", hint)
-
-
 def unusable(case: Case, problem: str) -> Finding:
-    return case.held(
-        "C-24", f"task block cannot be used: {problem}", "mend it; the other blocks are not affected"
-    )
+    message = f"task block cannot be used: {problem}"
+    hint = "mend it; the other blocks are not affected"
+    return case.finding("C-24", FindingSeverity.FAIL, message, hint=hint)
 
 
 def deleted_in_hub(case: Case) -> Finding:
-    return case.held(
-        "C-29",
-        f"DB task '{case.title}' was deleted, but its block is still here",
-        f"remove the block, or bring the task back: dogfood hub restore {shlex.quote(case.task_id)}",
-        severity=FindingSeverity.WARN,
-    )
+    message = f"DB task '{case.title}' was deleted, but its block is still here"
+    hint = f"remove the block, or bring the task back: dogfood hub restore {shlex.quote(case.task_id)}"
+    return case.finding("C-29", FindingSeverity.WARN, message, hint=hint)
 
 
-def reopened_in_file(case: Case, counts: str, action: Action) -> Finding:
-    return case.say(
-        "C-28",
-        FindingSeverity.WARN,
-        f"a reopen of '{case.title}' is recorded in the file only ({counts})",
-        action=action,
-        reason="file",
-        hint=case.fix_hint if case.condition.is_behind else f"{case.fix_hint} --accept-reopen",
-    )
+def reopened_in_file(case: Case, action: Action) -> Finding:
+    message = f"a reopen of '{case.title}' is recorded in the file only ({case.reopen_counts})"
+    hint = case.fix_hint if case.condition.is_behind else f"{case.fix_hint} --accept-reopen"
+    return case.finding("C-28", FindingSeverity.WARN, message, action=action, reason="file", hint=hint)
 
 
-def reopened_in_hub(case: Case, counts: str) -> Finding:
-    return case.held(
-        "C-28",
-        f"the file is older than a reopen of '{case.title}' ({counts})",
-        f"pull, or record it here: dogfood consistency reopen {shlex.quote(case.task_id)} --accept",
-        severity=FindingSeverity.WARN,
-        reason="hub",
-    )
+def reopened_in_hub(case: Case) -> Finding:
+    message = f"the file is older than a reopen of '{case.title}' ({case.reopen_counts})"
+    hint = f"pull, or record it here: dogfood consistency reopen {shlex.quote(case.task_id)} --accept"
+    return case.finding("C-28", FindingSeverity.WARN, message, reason="hub", hint=hint)
 
 
 def moved(case: Case, old_path: str, action: Action) -> Finding:
     message = f"task '{case.title}' moved from '{old_path}' to '{case.path}'"
-    return case.say("C-37", FindingSeverity.INFO, message, action=action)
+    return case.finding("C-37", FindingSeverity.INFO, message, action=action)
 
 
 def no_workplans(repo: str, tasks: int, *, behind: bool) -> Finding:

@@ -7,6 +7,7 @@ import os
 import tempfile
 import uuid
 from collections.abc import Iterable, Mapping
+from copy import copy
 from enum import StrEnum
 from math import ceil
 from pathlib import Path
@@ -16,6 +17,8 @@ from msgspec import Struct
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.output import read_output, read_tail
 from pytest_dogfood.execution.process import Command, run
+
+_log = logging.getLogger(__name__)
 
 _READ_LIMIT = 64 * 1024 * 1024
 _MARKER = "DOGFOOD_GIT_CALL"
@@ -28,27 +31,6 @@ _NEVER_ASK: Mapping[str, str] = {
     "GIT_PAGER": "cat",
     "LC_ALL": "C",
 }
-# What `git rev-parse --local-env-vars` names in git 2.30 to 2.50: needed to ask git that very question.
-_KNOWN_LOCAL = frozenset(
-    (
-        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-        "GIT_COMMON_DIR",
-        "GIT_CONFIG",
-        "GIT_CONFIG_COUNT",
-        "GIT_CONFIG_PARAMETERS",
-        "GIT_DIR",
-        "GIT_GRAFT_FILE",
-        "GIT_IMPLICIT_WORK_TREE",
-        "GIT_INDEX_FILE",
-        "GIT_INTERNAL_SUPER_PREFIX",
-        "GIT_NO_REPLACE_OBJECTS",
-        "GIT_OBJECT_DIRECTORY",
-        "GIT_PREFIX",
-        "GIT_REPLACE_REF_BASE",
-        "GIT_SHALLOW_FILE",
-        "GIT_WORK_TREE",
-    )
-)
 # They change what a path means, and git refuses to combine them with --literal-pathspecs.
 _PATHSPECS = frozenset(f"GIT_{how}_PATHSPECS" for how in ("LITERAL", "GLOB", "NOGLOB", "ICASE"))
 
@@ -103,7 +85,7 @@ class Answer(Struct, frozen=True, kw_only=True):
 class Git:
     """Calls git in one directory, with an environment in which it does not act on somebody else's repository."""
 
-    __slots__ = ("_base", "_without_ssh", "directory", "limits")
+    __slots__ = ("_environment", "directory", "limits")
 
     def __init__(
         self,
@@ -114,19 +96,22 @@ class Git:
     ) -> None:
         self.directory = directory
         self.limits = limits
-        self._base = _without_locals(os.environ if environment is None else environment)
-        self._without_ssh: bool | None = None
+        given = dict(os.environ if environment is None else environment)
+        # The dialogue of a desktop, which git falls back on; GIT_ASKPASS and core.askPass are somebody's choice.
+        given.pop("SSH_ASKPASS", None)
+        # Git knows which variables lead it to another repository; none of them may be there when it is asked.
+        ours = {name: value for name, value in given.items() if not name.startswith("GIT_")}
+        self._environment = {**ours, **_NEVER_ASK}
         named = self.read("rev-parse", "--local-env-vars")
-        for name in named.text.splitlines() if named.ok else ():
-            self._base.pop(name, None)
+        if named.ok:
+            foreign = _PATHSPECS.union(named.text.splitlines())
+            ours = {name: value for name, value in given.items() if name not in foreign}
+            self._environment = {**ours, **_NEVER_ASK}
 
     def at(self, directory: Path) -> Git:
         """Return one that works in another directory."""
-        other = object.__new__(Git)
+        other = copy(self)
         other.directory = directory
-        other.limits = self.limits
-        other._base = self._base
-        other._without_ssh = None  # it depends on the configuration there
         return other
 
     def read(self, *arguments: str, stdin: bytes = b"") -> Answer:
@@ -152,15 +137,11 @@ class Git:
 
     def reach(self, *arguments: str, limit: float) -> Answer:
         """Run what speaks with a remote."""
-        return self._call(arguments, b"", limit, self._for_remotes(limit))
-
-    def _for_remotes(self, limit: float) -> dict[str, str]:
-        if self._without_ssh is None:
-            chosen = self._base.keys() & {"GIT_SSH_COMMAND", "GIT_SSH"}
-            self._without_ssh = not chosen and self.read("config", "--get", "core.sshCommand").status == 1
-        seconds = max(ceil(limit), 1)
-        ssh = {"GIT_SSH_COMMAND": f"ssh -oBatchMode=yes -oConnectTimeout={seconds}"}
-        return ssh if self._without_ssh else {}
+        more = {}
+        chosen = self._environment.keys() & {"GIT_SSH_COMMAND", "GIT_SSH"}
+        if not chosen and self.read("config", "--get", "core.sshCommand").status == 1:
+            more["GIT_SSH_COMMAND"] = f"ssh -oBatchMode=yes -oConnectTimeout={max(ceil(limit), 1)}"
+        return self._call(arguments, b"", limit, more)
 
     def _failed(self, arguments: tuple[str, ...], answer: Answer) -> GitError:
         return GitError(f"git {arguments[0]} failed in {self.directory}: {answer.complaint()}")
@@ -170,49 +151,29 @@ class Git:
     ) -> Answer:
         try:
             with tempfile.TemporaryDirectory(prefix="dogfood-git-", ignore_cleanup_errors=True) as place:
-                return self._captured(arguments, stdin, limit, more, Path(place))
+                stdout, stderr = Path(place, "out"), Path(place, "err")
+                ended = run(
+                    Command(
+                        argv=("git", *arguments),
+                        cwd=self.directory,
+                        env={**self._environment, **more, _MARKER: uuid.uuid4().hex},
+                        stdin=stdin,
+                        timeout=limit,
+                        stdout=stdout,
+                        stderr=stderr,
+                        marker=_MARKER,
+                        grace=self.limits.grace,
+                    )
+                )
+                return Answer(
+                    status=ended.status,
+                    out=read_output(stdout, _READ_LIMIT),
+                    err=read_tail(stderr),
+                    timed_out=ended.timed_out,
+                )
         except OSError as error:
             raise HarnessError(f"cannot keep the output of git: {error}; free some space") from error
 
-    def _captured(
-        self,
-        arguments: tuple[str, ...],
-        stdin: bytes,
-        limit: float,
-        more: Mapping[str, str],
-        place: Path,
-    ) -> Answer:
-        stdout, stderr = place / "out", place / "err"
-        ended = run(
-            Command(
-                argv=("git", *arguments),
-                cwd=self.directory,
-                env={**self._base, **more, _MARKER: uuid.uuid4().hex},
-                stdin=stdin,
-                timeout=limit,
-                stdout=stdout,
-                stderr=stderr,
-                marker=_MARKER,
-                grace=self.limits.grace,
-            )
-        )
-        return Answer(
-            status=ended.status,
-            out=read_output(stdout, _READ_LIMIT),
-            err=read_tail(stderr),
-            timed_out=ended.timed_out,
-        )
-
-
-def _without_locals(environment: Mapping[str, str]) -> dict[str, str]:
-    foreign = _KNOWN_LOCAL | _PATHSPECS
-    ours = {name: value for name, value in environment.items() if name not in foreign}
-    # The dialogue of a desktop, which git falls back on; GIT_ASKPASS and core.askPass are somebody's choice.
-    ours.pop("SSH_ASKPASS", None)
-    return {**ours, **_NEVER_ASK}
-
-
-_log = logging.getLogger(__name__)
 
 QUIET = ("-c", "gc.auto=0", "-c", "maintenance.auto=false")
 # A configuration may ask for more than following: tags removed, local branches moved or pruned.
@@ -237,9 +198,6 @@ class Fetch(Struct, frozen=True, kw_only=True):
     remote: str = ""
     detail: str = ""
 
-    def to_json(self) -> dict[str, str]:
-        return {"result": self.result.value, "remote": self.remote, "detail": self.detail}
-
 
 def fetch(git: Git, remote: str, *, limit: float) -> Fetch:
     """Fetch from a remote what is tracked of it; never raises for what the remote or the configuration is like."""
@@ -252,8 +210,8 @@ def fetch(git: Git, remote: str, *, limit: float) -> Fetch:
     answer = git.reach(*_FETCH, remote, *refspecs, limit=limit)
     if answer.ok:
         return Fetch(result=FetchResult.DONE, remote=remote)
-    result = FetchResult.TIMED_OUT if answer.timed_out else FetchResult.FAILED
     _log.debug("fetch from %s in %s: %s", remote, git.directory, answer.complaint())
+    result = FetchResult.TIMED_OUT if answer.timed_out else FetchResult.FAILED
     return Fetch(result=result, remote=remote, detail=answer.complaint())
 
 

@@ -10,17 +10,9 @@ from enum import StrEnum
 from msgspec import Struct
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.git.command import Answer, Git
+from pytest_dogfood.git.command import QUIET
 from pytest_dogfood.git.repository import Repository
-from pytest_dogfood.git.tracked_file import (
-    ChangedError,
-    FileState,
-    GitFile,
-    Tracked,
-    Version,
-    read_regular,
-    replace,
-)
+from pytest_dogfood.git.tracked_file import ChangedError, FileState, Version, read_regular, replace
 
 
 class EditRefusedError(ValueError):
@@ -34,15 +26,7 @@ class EditRefusedError(ValueError):
 
 
 _COMMIT = (
-    *(
-        "--literal-pathspecs",
-        "-c",
-        "i18n.commitEncoding=UTF-8",
-        "-c",
-        "gc.auto=0",
-        "-c",
-        "maintenance.auto=false",
-    ),
+    *("--literal-pathspecs", "-c", "i18n.commitEncoding=UTF-8", *QUIET),
     *("commit", "--only", "--quiet", "--cleanup=whitespace", "-F", "-"),
 )
 
@@ -82,26 +66,6 @@ def sync_message(changes: Iterable[StatusChange], today: date) -> str:
     return "\n".join([first, "", f"Updated by fix-consistency on {today.isoformat()}:", *lines, ""])
 
 
-def commit_file(git: Git, name: str, message: str, options: CommitOptions) -> Answer:
-    """Commit what the work tree holds of one file, and nothing else that is staged or changed."""
-    arguments = (*_COMMIT, *options.arguments, "--", name)
-    return git.write(*arguments, stdin=message.encode(), limit=git.limits.commit)
-
-
-def deviation(git: Git, name: str, *, parent: str, commit: str, before: Version, after: Version) -> str:
-    """Return in what a commit is not the change of one file from `before` to `after`; empty if it is just that."""
-    parents = git.value("rev-list", "--no-walk", "--parents", commit).split()[1:]
-    if parents != [parent]:
-        return f"{commit} does not follow {parent}"
-    changed = git.read("diff-tree", "-r", "-z", "--raw", "--no-renames", parent, commit)
-    if not changed.ok:
-        return f"what {commit} changes cannot be told: {changed.complaint()}"
-    if changed.records == (f":{before.mode} {after.mode} {before.oid} {after.oid} M", name):
-        return ""
-    others = [other for other in changed.records[1::2] if other != name]
-    return f"{commit} also changes {', '.join(others)}" if others else f"{commit} holds not what was written"
-
-
 class Reason(StrEnum):
     """Why a file does not follow the hub, or not as it should."""
 
@@ -117,14 +81,14 @@ class Reason(StrEnum):
 
 
 class WritebackRequest(Struct, frozen=True, kw_only=True):
-    """One file, the bytes it was parsed from, what to do to them, and the commit that was checked out then.
+    """One file, the bytes it was parsed from, what gives the new ones, and the commit that was checked out then.
 
     `edit` may raise EditRefusedError. `path` is relative to the registered directory.
     """
 
     path: str
     parsed: bytes
-    edit: Callable[[bytes], bytes]
+    edit: Callable[[], bytes]
     message: str
     head: str
 
@@ -135,7 +99,6 @@ class WritebackResult(Struct, frozen=True, kw_only=True):
     `reason` is None if all went as intended; without a `commit` there was nothing to do then.
     """
 
-    path: str
     commit: str = ""
     reason: Reason | None = None
     state: FileState = FileState.CLEAN
@@ -156,16 +119,16 @@ def write_back(
     """
     try:
         return _Writeback(repository, request, options).result()
-    except _StoppedError as stopped:
+    except _NotWrittenError as stopped:
         return stopped.result
     except HarnessError as error:
-        return WritebackResult(path=request.path, reason=Reason.UNREADABLE, detail=str(error))
+        return WritebackResult(reason=Reason.UNREADABLE, detail=str(error))
 
 
-class _StoppedError(Exception):
-    def __init__(self, result: WritebackResult) -> None:
-        super().__init__(result)
-        self.result = result
+class _NotWrittenError(Exception):
+    def __init__(self, reason: Reason, detail: str = "", *, state: FileState = FileState.CLEAN) -> None:
+        super().__init__(reason)
+        self.result = WritebackResult(reason=reason, detail=detail, state=state)
 
 
 class _Writeback:
@@ -173,20 +136,25 @@ class _Writeback:
         self._repository = repository
         self._request = request
         self._options = options
-        self._file = GitFile(repository.git, repository.place, request.path)
+        self._file = repository.file(request.path)
 
     def result(self) -> WritebackResult:
         new = self._edited()
         if new == self._request.parsed:
-            return WritebackResult(path=self._request.path)
-        tracked = self._cleared()
-        before, after = self._versions(tracked, new)
-        self._write(new)
+            return WritebackResult()
+        before, after = self._versions(new)
+        try:
+            replace(self._file.where, old=self._request.parsed, new=new)
+        except ChangedError:
+            raise _NotWrittenError(Reason.CHANGED, "run fix again") from None
+        except OSError as error:
+            raise _NotWrittenError(Reason.NOT_WRITTEN, str(error)) from error
         try:
             return self._committed(new, before, after)
         except HarnessError as error:
             said = self._restore_unless_committed(new, after)
-            return self._failed(Reason.COMMIT_FAILED, f"{error}\n{said}".rstrip(), restored=not said)
+            detail = f"{error}\n{said}".rstrip()
+            return WritebackResult(reason=Reason.COMMIT_FAILED, detail=detail, restored=not said)
         except BaseException:
             # The commit may have been made all the same; then the file is right as it is.
             self._restore_unless_committed(new, after)
@@ -194,62 +162,74 @@ class _Writeback:
 
     def _edited(self) -> bytes:
         if (obstacle := self._file.obstacle()) is not None:
-            raise self._stopped(Reason.STATE, state=obstacle)
+            raise _NotWrittenError(Reason.STATE, state=obstacle)
         try:
             if read_regular(self._file.where) != self._request.parsed:
-                raise self._stopped(Reason.CHANGED, "run fix again")
-            return self._request.edit(self._request.parsed)
+                raise _NotWrittenError(Reason.CHANGED, "run fix again")
+            return self._request.edit()
         except OSError as error:
-            raise self._stopped(Reason.UNREADABLE, str(error)) from error
+            raise _NotWrittenError(Reason.UNREADABLE, str(error)) from error
         except EditRefusedError as error:
-            raise self._stopped(Reason.REFUSED, str(error)) from error
+            raise _NotWrittenError(Reason.REFUSED, str(error)) from error
 
-    def _cleared(self) -> Tracked:
+    def _versions(self, new: bytes) -> tuple[Version, Version]:
+        """Return what git has of the file and what it will have, if the file may be written."""
         tracked = self._file.examined(self._request.parsed)
         if tracked.state is not FileState.CLEAN:
-            raise self._stopped(Reason.STATE, state=tracked.state)
+            raise _NotWrittenError(Reason.STATE, state=tracked.state)
         if self._repository.head() != self._request.head:
-            raise self._stopped(Reason.HEAD_MOVED, "run fix again")
-        return tracked
-
-    def _versions(self, tracked: Tracked, new: bytes) -> tuple[Version, Version]:
+            raise _NotWrittenError(Reason.HEAD_MOVED, "run fix again")
         before = tracked.version
         oid = self._file.oid(new, as_it_is=tracked.as_it_is)
         if before is None or oid == before.oid:
-            raise self._stopped(Reason.REFUSED, "a filter of git's leaves nothing of the change to commit")
+            raise _NotWrittenError(Reason.REFUSED, "a filter of git's leaves nothing of the change to commit")
         return before, Version(mode=before.mode, oid=oid)
 
-    def _write(self, new: bytes) -> None:
-        try:
-            replace(self._file.where, old=self._request.parsed, new=new)
-        except ChangedError:
-            raise self._stopped(Reason.CHANGED, "run fix again") from None
-        except OSError as error:
-            raise self._stopped(Reason.NOT_WRITTEN, str(error)) from error
-
     def _committed(self, new: bytes, before: Version, after: Version) -> WritebackResult:
-        git, name = self._repository.git, self._file.name
-        answer = commit_file(git, name, self._request.message, self._options)
+        """Commit what the work tree holds of the file, and nothing else that is staged or changed."""
+        git = self._repository.git
+        answer = git.write(
+            *(*_COMMIT, *self._options.arguments, "--", self._file.name),
+            stdin=self._request.message.encode(),
+            limit=git.limits.commit,
+        )
         head = self._repository.head()
-        moved = head != self._request.head
-        if not moved:
-            return self._without_commit(answer, new, after)
-        wrong = deviation(git, name, parent=self._request.head, commit=head, before=before, after=after)
+        if head == self._request.head:
+            said = self._restore_unless_committed(new, after)
+            locks = ", ".join(map(str, self._repository.locks()))
+            every = (answer.complaint(), said, f"locks of git's: {locks}" if locks else "")
+            return WritebackResult(
+                reason=Reason.TIMED_OUT if answer.timed_out else Reason.COMMIT_FAILED,
+                detail="\n".join(filter(None, every)),
+                restored=not said,
+            )
+        wrong = self._deviation(head, before, after)
         if not wrong:
-            self._catch_up_index(before, after)
-            return WritebackResult(path=self._request.path, commit=head)
+            # What a git that was ended after its commit has not done: else the change would look undone.
+            self._file.update_index(before, after)
+            return WritebackResult(commit=head)
         if not answer.ok:
             wrong = f"{wrong}\n{self._restore_unless_committed(new, after)}".rstrip()
-        return self._failed(Reason.NOT_AS_INTENDED, wrong, commit=head)
+        return WritebackResult(reason=Reason.NOT_AS_INTENDED, detail=wrong, commit=head)
 
-    def _without_commit(self, answer: Answer, new: bytes, after: Version) -> WritebackResult:
-        restored = self._restore_unless_committed(new, after)
-        said = (answer.complaint(), restored, self._locks())
-        reason = Reason.TIMED_OUT if answer.timed_out else Reason.COMMIT_FAILED
-        return self._failed(reason, "\n".join(filter(None, said)), restored=not restored)
+    def _deviation(self, commit: str, before: Version, after: Version) -> str:
+        """Return in what a commit is not the change of the file from `before` to `after`; empty if it is just that."""
+        git, name, parent = self._repository.git, self._file.name, self._request.head
+        parents = git.value("rev-list", "--no-walk", "--parents", commit).split()[1:]
+        if parents != [parent]:
+            return f"{commit} does not follow {parent}"
+        changed = git.read("diff-tree", "-r", "-z", "--raw", "--no-renames", parent, commit)
+        if not changed.ok:
+            return f"what {commit} changes cannot be told: {changed.complaint()}"
+        if changed.records == (f":{before.mode} {after.mode} {before.oid} {after.oid} M", name):
+            return ""
+        others = [other for other in changed.records[1::2] if other != name]
+        return (
+            f"{commit} also changes {', '.join(others)}" if others else f"{commit} holds not what was written"
+        )
 
     def _restore_unless_committed(self, new: bytes, after: Version) -> str:
-        """Put the old bytes back if they are what is checked out; say what did not work."""
+        """Put the old bytes back unless the new ones are what is checked out; say what did not work."""
         with suppress(HarnessError):  # who cannot ask git has not committed either
             if self._file.at("HEAD") == after:
                 return ""
@@ -260,26 +240,3 @@ class _Writeback:
         except OSError as error:
             return f"the file could not be put back ({error}): git restore -- {self._file.where}"
         return ""
-
-    def _catch_up_index(self, before: Version, after: Version) -> None:
-        """Finish what a git that was ended after its commit has not done: else the change would look undone."""
-        if self._file.in_index() == before:
-            self._file.put_into_index(after)
-
-    def _locks(self) -> str:
-        locks = self._repository.locks()
-        return f"locks of git's: {', '.join(map(str, locks))}" if locks else ""
-
-    def _failed(
-        self, reason: Reason, detail: str = "", *, commit: str = "", restored: bool = False
-    ) -> WritebackResult:
-        return WritebackResult(
-            path=self._request.path, reason=reason, detail=detail, commit=commit, restored=restored
-        )
-
-    def _stopped(
-        self, reason: Reason, detail: str = "", *, state: FileState = FileState.CLEAN
-    ) -> _StoppedError:
-        return _StoppedError(
-            WritebackResult(path=self._request.path, reason=reason, detail=detail, state=state)
-        )

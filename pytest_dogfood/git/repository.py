@@ -7,11 +7,12 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from msgspec import Struct, field
+from msgspec import Struct, field, to_builtins
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.git.command import DEFAULT_LIMITS, QUIET, Answer, Fetch, Git, GitError, Limits, fetch
-from pytest_dogfood.git.work_tree import LockFile, Place, RepoCondition, RepoState, locate, lock_files
+from pytest_dogfood.git.tracked_file import GitFile
+from pytest_dogfood.git.work_tree import LockFile, RepoCondition, RepoState, WorkTree, locate
 
 # A configuration may ask for more than following: changes stashed, local commits moved.
 _PULL = (*QUIET, "pull", "--ff-only", "--no-rebase", "--no-autostash", "--quiet")
@@ -21,7 +22,6 @@ class Survey(Struct, frozen=True, kw_only=True):
     """A checkout as it was measured. `head` and `upstream_commit` are commit ids, empty where there is none."""
 
     condition: RepoCondition
-    place: Place | None = None
     head: str = ""
     branch: str = ""
     upstream: str = ""
@@ -40,15 +40,9 @@ class Survey(Struct, frozen=True, kw_only=True):
             "branch": self.branch,
             "upstream": self.upstream,
             "shallow": self.shallow,
-            "fetch": self.fetch.to_json(),
+            "fetch": to_builtins(self.fetch),
             "locks": [{"path": os.fspath(lock.path), "seconds": int(lock.seconds)} for lock in self.locks],
         }
-
-
-class _Branch(Struct, frozen=True, kw_only=True):
-    name: str = ""
-    upstream: str = ""
-    remote: str = ""
 
 
 class Repository:
@@ -66,7 +60,7 @@ class Repository:
         self.path = path
         self.limits = limits
         self._environment = environment
-        self._found: tuple[Git, Place] | None = None
+        self._found: tuple[Git, WorkTree] | None = None
 
     @property
     def git(self) -> Git:
@@ -74,24 +68,30 @@ class Repository:
         return self._located()[0]
 
     @property
-    def place(self) -> Place:
+    def work_tree(self) -> WorkTree:
         """Say where the work tree is. Raises GitError where there is none."""
         return self._located()[1]
+
+    def file(self, path: str) -> GitFile:
+        """Return a file by its path relative to the registered directory. Raises GitError without a work tree."""
+        return GitFile(*self._located(), path)
 
     def survey(self, *, offline: bool = False) -> Survey:
         """Fetch if that makes sense, and measure. Never raises for what git or the checkout is like.
 
         Nothing is written but remote-tracking refs, and with `offline` not even they.
         """
-        if missing := _no_directory(self.path):
+        try:
+            missing = "" if stat.S_ISDIR(self.path.stat().st_mode) else f"{self.path} is not a directory"
+        except OSError as error:
+            missing = f"{self.path}: {error.strerror}"
+        if missing:
             return Survey(condition=RepoCondition(state=RepoState.PATH_MISSING, detail=missing))
         try:
-            found = self._found or self._locate()
-            return (
-                Survey(condition=found)
-                if isinstance(found, RepoCondition)
-                else self._measured(*found, offline=offline)
-            )
+            found = self._locate()
+            if isinstance(found, RepoCondition):
+                return Survey(condition=found)
+            return self._measured(*found, offline=offline)
         except HarnessError as error:
             return Survey(condition=RepoCondition(state=RepoState.GIT_UNUSABLE, detail=str(error)))
 
@@ -121,85 +121,73 @@ class Repository:
 
     def locks(self) -> tuple[LockFile, ...]:
         """Return git's locks on the index, on other common files and on the branch that is checked out."""
-        return lock_files(self.place, _branch(self.git).name)
+        branch, _, _ = _branch(self.git)
+        return self.work_tree.lock_files(branch)
 
-    def _located(self) -> tuple[Git, Place]:
+    def _located(self) -> tuple[Git, WorkTree]:
+        found = self._locate()
+        if isinstance(found, RepoCondition):
+            said = f": {found.detail}" if found.detail else ""
+            raise GitError(f"{self.path} is not a git work tree{said}")
+        return found
+
+    def _locate(self) -> tuple[Git, WorkTree] | RepoCondition:
         if self._found is None:
-            found = self._locate()
+            git = Git(self.path, limits=self.limits, environment=self._environment)
+            found = locate(git)
             if isinstance(found, RepoCondition):
-                said = f": {found.detail}" if found.detail else ""
-                raise GitError(f"{self.path} is not a git work tree{said}")
-            self._found = found
+                return found
+            self._found = git.at(found.top), found
         return self._found
 
-    def _locate(self) -> tuple[Git, Place] | RepoCondition:
-        git = Git(self.path, limits=self.limits, environment=self._environment)
-        found = locate(git)
-        return found if isinstance(found, RepoCondition) else (git.at(found.top), found)
-
-    def _measured(self, git: Git, place: Place, *, offline: bool) -> Survey:
-        self._found = git, place
-        branch = _branch(git)
-        fetched = Fetch() if offline else self._fetch(git, branch)
+    def _measured(self, git: Git, work_tree: WorkTree, *, offline: bool) -> Survey:
+        branch, upstream, remote = _branch(git)
+        fetched = Fetch()
+        if upstream and remote not in {"", "."} and not offline:
+            fetched = fetch(git, remote, limit=self.limits.fetch)
         head = _commit(git, "HEAD")
-        upstream = _commit(git, branch.upstream) if branch.upstream else ""
+        upstream_commit = _commit(git, upstream) if upstream else ""
+        ahead = behind = 0
+        if head and upstream_commit:
+            # By their ids: a branch that moves meanwhile must not make the two numbers belong to different commits.
+            counts = git.value("rev-list", "--count", "--left-right", f"{head}...{upstream_commit}")
+            ahead, behind = map(int, counts.split("\t"))
+        if operation := work_tree.operation():
+            condition = RepoCondition(
+                state=RepoState.IN_OPERATION, ahead=ahead, behind=behind, detail=operation
+            )
+        elif not branch:
+            condition = RepoCondition(state=RepoState.DETACHED)
+        elif not head:
+            condition = RepoCondition(state=RepoState.UNBORN)
+        elif not upstream_commit:
+            condition = RepoCondition(state=RepoState.NO_UPSTREAM)
+        else:
+            condition = RepoCondition.measured(ahead=ahead, behind=behind)
         return Survey(
-            condition=_condition(git, place, branch, head, upstream),
-            place=place,
+            condition=condition,
             head=head,
-            branch=branch.name,
-            upstream=branch.upstream,
-            upstream_commit=upstream,
+            branch=branch,
+            upstream=upstream,
+            upstream_commit=upstream_commit,
             fetch=fetched,
             shallow=_is_shallow(git),
-            locks=lock_files(place, branch.name),
+            locks=work_tree.lock_files(branch),
         )
-
-    def _fetch(self, git: Git, branch: _Branch) -> Fetch:
-        if branch.remote in {"", "."} or not branch.upstream:
-            return Fetch()
-        return fetch(git, branch.remote, limit=self.limits.fetch)
-
-
-def _no_directory(path: Path) -> str:
-    try:
-        return "" if stat.S_ISDIR(path.stat().st_mode) else f"{path} is not a directory"
-    except OSError as error:
-        return f"{path}: {error.strerror}"
-
-
-def _condition(git: Git, place: Place, branch: _Branch, head: str, upstream: str) -> RepoCondition:
-    counts = _counts(git, head, upstream) if head and upstream else (0, 0)
-    ahead, behind = counts
-    if operation := place.operation():
-        return RepoCondition(state=RepoState.IN_OPERATION, ahead=ahead, behind=behind, detail=operation)
-    if not branch.name:
-        return RepoCondition(state=RepoState.DETACHED)
-    if not head:
-        return RepoCondition(state=RepoState.UNBORN)
-    if not upstream:
-        return RepoCondition(state=RepoState.NO_UPSTREAM)
-    return RepoCondition.measured(ahead=ahead, behind=behind)
-
-
-def _counts(git: Git, head: str, upstream: str) -> tuple[int, int]:
-    # By their ids: a branch that moves meanwhile must not make the two numbers belong to different commits.
-    ahead, behind = git.value("rev-list", "--count", "--left-right", f"{head}...{upstream}").split("\t")
-    return int(ahead), int(behind)
 
 
 def _commit(git: Git, name: str) -> str:
     return git.optional("rev-parse", "--verify", "--quiet", name) or ""
 
 
-def _branch(git: Git) -> _Branch:
+def _branch(git: Git) -> tuple[str, str, str]:
+    """Return the branch that is checked out, its upstream and the upstream's remote; empty what there is not."""
     head = git.optional("symbolic-ref", "--quiet", "HEAD")
     if head is None:
-        return _Branch()
-    name = head.removeprefix("refs/heads/")
+        return "", "", ""
     line = git.value("for-each-ref", "--format=%(upstream)%00%(upstream:remotename)%00", head)
     upstream, remote, *_ = [*line.split("\0"), "", ""]
-    return _Branch(name=name, upstream=upstream, remote=remote)
+    return head.removeprefix("refs/heads/"), upstream, remote
 
 
 def _is_shallow(git: Git) -> bool:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
 from msgspec import Struct
 
 from pytest_dogfood.git.command import Git, GitError
-from pytest_dogfood.git.work_tree import Place
+from pytest_dogfood.git.work_tree import WorkTree
 
 
 class FileState(StrEnum):
@@ -42,55 +41,41 @@ def replace(path: Path, *, old: bytes, new: bytes) -> None:
     """Put `new` into a file that holds exactly `old`.
 
     Raises ChangedError if it holds something else, OSError if it cannot be written; then it is as it was. Call it
-    with the checkout locked: a temporary file that lies there was left by somebody who died.
+    with the checkout locked: a temporary file that lies there was left by a process that died.
     """
-    _remove_leftovers(path.parent)
-    with _beside(path, new) as beside:
+    with suppress(OSError):  # such files are untidy, and do no harm
+        for left in path.parent.glob(f"{_PREFIX}{_RANDOM}{_SUFFIX}"):
+            left.unlink()
+    descriptor, name = tempfile.mkstemp(prefix=_PREFIX, suffix=_SUFFIX, dir=path.parent)
+    beside = Path(name)
+    try:
+        with open(descriptor, "wb") as file:  # noqa: PTH123 - the descriptor is ours already
+            file.write(new)
+            file.flush()
+            _copy_mode(path, descriptor)
+            os.fsync(descriptor)
         # As late as possible: an editor may have saved the file since it was read.
         if read_regular(path) != old:
             raise ChangedError
         beside.replace(path)
-    _sync_directory(path.parent)
-
-
-@contextmanager
-def _beside(path: Path, content: bytes) -> Iterator[Path]:
-    """Make a temporary file next to another one, with its mode; at the end it is gone, if it is still there."""
-    descriptor, name = tempfile.mkstemp(prefix=_PREFIX, suffix=_SUFFIX, dir=path.parent)
-    try:
-        with open(descriptor, "wb") as file:  # noqa: PTH123 - the descriptor is ours already
-            file.write(content)
-            file.flush()
-            _liken(descriptor, path)
-            os.fsync(descriptor)
-        yield Path(name)
     finally:
         with suppress(OSError):
-            Path(name).unlink()
+            beside.unlink()
+    with suppress(OSError):  # some file systems cannot, and the file is replaced already
+        descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
-def _remove_leftovers(directory: Path) -> None:
-    with suppress(OSError):  # they are untidy, and do no harm
-        for left in directory.glob(f"{_PREFIX}{_RANDOM}{_SUFFIX}"):
-            left.unlink()
-
-
-def _liken(descriptor: int, path: Path) -> None:
+def _copy_mode(path: Path, descriptor: int) -> None:
     like = path.lstat()
     mine = os.fstat(descriptor)
     if (like.st_uid, like.st_gid) != (mine.st_uid, mine.st_gid):
         with suppress(OSError):  # only root may give files away
             os.fchown(descriptor, like.st_uid, like.st_gid)
     os.fchmod(descriptor, stat.S_IMODE(like.st_mode))
-
-
-def _sync_directory(path: Path) -> None:
-    with suppress(OSError):  # some file systems cannot, and the file is replaced already
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 _EXECUTABLE = "100755"
@@ -122,27 +107,33 @@ class Tracked(Struct, frozen=True, kw_only=True):
 class GitFile:
     """A file of a checkout; `path` is relative to the registered directory, with forward slashes."""
 
-    __slots__ = ("_git", "_place", "name", "path", "where")
+    __slots__ = ("_git", "_work_tree", "name", "path", "where")
 
-    def __init__(self, git: Git, place: Place, path: str) -> None:
+    def __init__(self, git: Git, work_tree: WorkTree, path: str) -> None:
         self._git = git
-        self._place = place
+        self._work_tree = work_tree
         self.path = path
-        self.name = place.prefix + path
-        self.where = place.top / self.name
+        self.name = work_tree.prefix + path
+        self.where = work_tree.top / self.name
 
     def obstacle(self) -> FileState | None:
         """Say why the file can never follow the hub, whatever git thinks of it; None if it may."""
         relative = PurePosixPath(self.path)
         if relative.is_absolute() or ".." in relative.parts:
             return FileState.FOREIGN
-        base = self._place.top / self._place.prefix
+        base = self._work_tree.top / self._work_tree.prefix
         for above in [*reversed(relative.parents)][1:]:
             if (base / above).is_symlink():
                 return FileState.SYMLINK
             if os.path.lexists(base / above / ".git"):
                 return FileState.FOREIGN
-        return self._kind()
+        try:
+            mode = self.where.lstat().st_mode
+        except OSError:
+            return None  # it is gone, or cannot be seen: for git it has been modified
+        if stat.S_ISLNK(mode):
+            return FileState.SYMLINK
+        return None if stat.S_ISREG(mode) else FileState.NOT_A_FILE
 
     def examined(self, content: bytes | None = None) -> Tracked:
         """Compare work tree, index and HEAD by content. `content` is what the file holds, if that is known.
@@ -152,7 +143,8 @@ class GitFile:
         if (obstacle := self.obstacle()) is not None:
             return Tracked(state=obstacle)
         if content is None:
-            content = self._content()
+            with suppress(OSError):
+                content = read_regular(self.where)
         flag, index = self._in_index()
         if index is None:
             return Tracked(state=self._without_index())
@@ -160,7 +152,7 @@ class GitFile:
             return Tracked(state=FileState.CONFLICTED if flag == _CONFLICT else FileState.HIDDEN)
         if self.at("HEAD") != index:
             return Tracked(state=FileState.STAGED)
-        as_it_is = self._kept_as_it_is(content, index)
+        as_it_is = content is not None and self._kept_as_it_is(content, index)
         same = content is not None and (as_it_is or self.oid(content) == index.oid) and self._mode_fits(index)
         return Tracked(
             state=FileState.CLEAN if same else FileState.MODIFIED, version=index, as_it_is=as_it_is
@@ -168,8 +160,7 @@ class GitFile:
 
     def at(self, commit: str) -> Version | None:
         """Return the file's version in a commit; None if it has none there."""
-        found = self._tree(commit, self.name)
-        return found.get(self.name)
+        return self._tree(commit, self.name).get(self.name)
 
     def oid(self, content: bytes, *, as_it_is: bool = False) -> str:
         """Return the id that git would store this content under."""
@@ -179,31 +170,14 @@ class GitFile:
             raise GitError(f"git hash-object failed for {self.path}: {answer.complaint()}")
         return answer.text
 
-    def in_index(self) -> Version | None:
-        return self._in_index()[1]
-
-    def put_into_index(self, version: Version) -> bool:
-        """Make the index name this version, and leave the rest of it alone; tell whether git did so."""
-        line = os.fsencode(f"{version.mode} {version.oid}\t{self.name}\0")
-        return self._git.write("update-index", "-z", "--index-info", stdin=line).ok
-
-    def _kind(self) -> FileState | None:
-        try:
-            mode = self.where.lstat().st_mode
-        except OSError:
-            return None  # it is gone, or cannot be seen: for git it has been modified
-        if stat.S_ISLNK(mode):
-            return FileState.SYMLINK
-        return None if stat.S_ISREG(mode) else FileState.NOT_A_FILE
-
-    def _content(self) -> bytes | None:
-        try:
-            return read_regular(self.where)
-        except OSError:
-            return None
+    def update_index(self, before: Version, after: Version) -> None:
+        """Make the index name the version `after` where it still names `before`, and leave the rest of it alone."""
+        if self._in_index()[1] == before:
+            line = os.fsencode(f"{after.mode} {after.oid}\t{self.name}\0")
+            self._git.write("update-index", "-z", "--index-info", stdin=line)
 
     def _in_index(self) -> tuple[str, Version | None]:
-        """Return the version, and how git treats it."""
+        """Return how git treats the file, and its version."""
         answer = self._git.read(_LITERAL, "ls-files", "-z", "-s", "-v", "--", self.name)
         if not answer.ok:
             raise GitError(f"git ls-files failed for {self.path}: {answer.complaint()}")
@@ -236,9 +210,9 @@ class GitFile:
         executable = bool(self.where.lstat().st_mode & stat.S_IXUSR)
         return executable == (index.mode == _EXECUTABLE)
 
-    def _kept_as_it_is(self, content: bytes | None, index: Version) -> bool:
+    def _kept_as_it_is(self, content: bytes, index: Version) -> bool:
         """Return whether git's rule holds that a file stored with CRLF stays so, where conversion is automatic."""
-        if content is None or b"\r\n" not in content or self.oid(content, as_it_is=True) != index.oid:
+        if b"\r\n" not in content or self.oid(content, as_it_is=True) != index.oid:
             return False
         asked = ("text", "crlf", "eol", "ident", "filter", "working-tree-encoding")
         answer = self._git.read("check-attr", "-z", *asked, "--", self.name)

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from enum import StrEnum
-from itertools import takewhile
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -77,7 +76,11 @@ LOCK_NAME = "dogfood-consistency.lock"
 DEFAULT_TIMEOUT = 30.0
 
 
-class CheckoutLockedError(HarnessError):
+class LockError(HarnessError):
+    """The lock of a checkout cannot be taken."""
+
+
+class CheckoutLockedError(LockError):
     """Another fixer holds the lock, and went on holding it for as long as we were told to wait."""
 
     def __init__(self, path: Path, waited: float) -> None:
@@ -96,19 +99,19 @@ class CheckoutLockedError(HarnessError):
 def checkout_lock(git_dir: Path, *, timeout: float = DEFAULT_TIMEOUT) -> Iterator[Path]:
     """Hold the lock of the work tree whose git directory this is, waiting for it up to `timeout` seconds.
 
-    Raises CheckoutLockedError if somebody else kept it, HarnessError if it cannot be taken at all. Its file
-    stays behind: removing it would take it away from who is just waiting for it.
+    Raises CheckoutLockedError if another process kept it, LockError if it cannot be taken at all. Its file
+    stays behind: removing it would take it away from a process that is just waiting for it.
     """
     path = git_dir / LOCK_NAME
     if not git_dir.is_dir():  # filelock would make it
-        raise HarnessError(f"cannot lock {path}: there is no such directory")
+        raise LockError(f"cannot lock {path}: there is no such directory")
     lock = FileLock(path, timeout=max(timeout, 0.0))
     try:
         lock.acquire()
     except Timeout:
         raise CheckoutLockedError(path, timeout) from None
     except (OSError, NotImplementedError) as error:
-        raise HarnessError(f"cannot lock {path}: {error}; make the git directory writable") from error
+        raise LockError(f"cannot lock {path}: {error}; make the git directory writable") from error
     try:
         yield path
     finally:
@@ -128,7 +131,17 @@ _OPERATIONS: Mapping[str, str] = {
 }
 
 
-class Place(Struct, frozen=True, kw_only=True):
+class LockFile(Struct, frozen=True, kw_only=True):
+    """A lock of git's. It may be of a git that runs, or of one that died; we never remove it."""
+
+    path: Path
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.path} (for {self.seconds:.0f} s)"
+
+
+class WorkTree(Struct, frozen=True, kw_only=True):
     """A work tree. `prefix` leads from its top to the registered directory: empty, or with a slash at its end.
 
     `git_dir` is this work tree's own; `common_dir` is the one it shares with the repository's other work trees.
@@ -144,91 +157,58 @@ class Place(Struct, frozen=True, kw_only=True):
         found = (name for marker, name in _OPERATIONS.items() if os.path.lexists(self.git_dir / marker))
         return next(found, "")
 
+    def lock_files(self, branch: str = "") -> tuple[LockFile, ...]:
+        """Return the locks that git holds here, or that a git which was killed has left."""
+        paths = {self.common_dir / f"refs/heads/{branch}.lock"} if branch else set()
+        for directory in (self.git_dir, self.common_dir):
+            with suppress(OSError):
+                paths.update(path for path in directory.glob("*.lock") if path.name != LOCK_NAME)
+        found = []
+        for path in sorted(paths):
+            with suppress(OSError):  # it may go away while we look
+                found.append(LockFile(path=path, seconds=max(time.time() - path.lstat().st_mtime, 0.0)))
+        return tuple(found)
 
-class LockFile(Struct, frozen=True, kw_only=True):
-    """A lock of git's. It may be of a git that runs, or of one that died; we never remove it."""
 
-    path: Path
-    seconds: float
-
-    def __str__(self) -> str:
-        return f"{self.path} (for {self.seconds:.0f} s)"
-
-
-def locate(git: Git) -> Place | RepoCondition:
+def locate(git: Git) -> WorkTree | RepoCondition:
     """Find the work tree that git's directory belongs to, or say why there is none to work with."""
-    if (old := _too_old(git)) is not None:
-        return old
+    said = git.value("version")  # never translated, and kept in this form for programs
+    numbers = re.match(r"git version (\d+)\.(\d+)", said)
+    if numbers is None or (int(numbers[1]), int(numbers[2])) < _OLDEST:
+        return RepoCondition(state=RepoState.GIT_UNUSABLE, detail=f"{said} is older than 2.30")
     kind = git.read("rev-parse", "--is-bare-repository", "--is-inside-work-tree")
     if not kind.ok:
-        return _no_repository(git.directory, kind.complaint())
+        # The same exit status where there is no repository and where git refuses one.
+        if _is_repository_around(git.directory.resolve()):
+            return RepoCondition(state=RepoState.GIT_UNUSABLE, detail=kind.complaint())
+        return RepoCondition(state=RepoState.NOT_A_WORK_TREE)
     bare, inside = kind.text.splitlines()
-    if inside == "true":
-        return _place(git)
-    if bare == "true":
-        return RepoCondition(
-            state=RepoState.PATH_MISSING, detail=f"{git.directory} is a bare repository, without files"
-        )
-    return RepoCondition(state=RepoState.NOT_A_WORK_TREE, detail=f"{git.directory} is inside a git directory")
-
-
-def lock_files(place: Place, branch: str = "") -> tuple[LockFile, ...]:
-    """Return the locks that git holds here, or that a git which was killed has left."""
-    found = dict.fromkeys(_locks(place, branch))
-    return tuple(each for path in sorted(found) if (each := _aged(path)) is not None)
-
-
-def _locks(place: Place, branch: str) -> Iterator[Path]:
-    for directory in (place.git_dir, place.common_dir):
-        with suppress(OSError):
-            yield from (path for path in directory.glob("*.lock") if path.name != LOCK_NAME)
-    if branch:
-        yield place.common_dir / f"refs/heads/{branch}.lock"
-
-
-def _aged(path: Path) -> LockFile | None:
-    try:
-        return LockFile(path=path, seconds=max(time.time() - path.lstat().st_mtime, 0.0))
-    except OSError:
-        return None  # it went away while we looked
-
-
-def _place(git: Git) -> Place:
+    if inside != "true" and bare == "true":
+        detail = f"{git.directory} is a bare repository, without files"
+        return RepoCondition(state=RepoState.PATH_MISSING, detail=detail)
+    if inside != "true":
+        detail = f"{git.directory} is inside a git directory"
+        return RepoCondition(state=RepoState.NOT_A_WORK_TREE, detail=detail)
     asked = ("--show-toplevel", "--show-prefix", "--absolute-git-dir", "--git-common-dir")
     told = git.value("rev-parse", *asked).split("\n")
     if len(told) != len(asked):  # a path has a newline in it
         told = [git.value("rev-parse", each) for each in asked]
     top, prefix, git_dir, common_dir = told
     # The last is not always absolute: it is relative to where git was asked.
-    return Place(top=Path(top), prefix=prefix, git_dir=Path(git_dir), common_dir=git.directory / common_dir)
-
-
-def _too_old(git: Git) -> RepoCondition | None:
-    # Never translated, and kept in this form for programs.
-    said = git.value("version")
-    numbers = re.match(r"git version (\d+)\.(\d+)", said)
-    if numbers is None or (int(numbers[1]), int(numbers[2])) < _OLDEST:
-        return RepoCondition(state=RepoState.GIT_UNUSABLE, detail=f"{said} is older than 2.30")
-    return None
-
-
-def _no_repository(directory: Path, said: str) -> RepoCondition:
-    """Tell where there is no repository from where git refuses one, for which it has the same exit status."""
-    here = directory.resolve()
-    device = here.stat().st_dev  # git does not look beyond a mount point either
-    above = takewhile(lambda each: each.stat().st_dev == device, (here, *here.parents))
-    refused = any(_looks_like_a_repository(each) for each in above)
-    return (
-        RepoCondition(state=RepoState.GIT_UNUSABLE, detail=said)
-        if refused
-        else RepoCondition(state=RepoState.NOT_A_WORK_TREE)
+    return WorkTree(
+        top=Path(top), prefix=prefix, git_dir=Path(git_dir), common_dir=git.directory / common_dir
     )
 
 
-def _looks_like_a_repository(directory: Path) -> bool:
-    link = directory / ".git"
-    return link.is_file() or (link / "HEAD").exists() or _looks_bare(directory)
-
-
-def _looks_bare(directory: Path) -> bool:
-    return all((directory / name).exists() for name in ("HEAD", "objects", "refs"))
+def _is_repository_around(here: Path) -> bool:
+    """Return whether this directory or one above it looks like a repository, with files or bare."""
+    device = here.stat().st_dev
+    for directory in (here, *here.parents):
+        if directory.stat().st_dev != device:
+            return False  # git does not look beyond a mount point either
+        link = directory / ".git"
+        if link.is_file() or (link / "HEAD").exists():
+            return True
+        if all((directory / name).exists() for name in ("HEAD", "objects", "refs")):
+            return True
+    return False

@@ -10,7 +10,7 @@ import pytest
 
 from pytest_dogfood.cli.consistency_report import ProgressCounter, ReportPrinter, report_lines
 from pytest_dogfood.cli.console import Palette
-from pytest_dogfood.consistency.checkout_view import RepoReport
+from pytest_dogfood.consistency.check import RepoReport
 from pytest_dogfood.consistency.task_findings import Finding, FindingSeverity
 
 

@@ -250,9 +250,9 @@ class History:
             if entry.reopened > task.reopen_count:
                 self._fix_with(desk, Options(accept_reopen=True))
             elif entry.reopened < task.reopen_count:
-                desk.mover().accept(task)
+                desk.moves().accept(task)
             else:
-                desk.mover().resolve(task, take_file=self._random.random() < 0.5)
+                desk.moves().resolve(task, take_file=self._random.random() < 0.5)
             self._follower.read()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pytest_dogfood.consistency.hub.model import HubTask, RefusedError, Status
-from pytest_dogfood.consistency.moves import Moved
+from pytest_dogfood.consistency.moves import MoveResult
 from tests.consistency.machines import Desk
 
 
@@ -52,15 +52,15 @@ class Move:
         return f"{self.kind} {self.task.task_id}{' --take file' if self.take_file and self.kind == 'resolve' else ''}"
 
     def apply(self, desk: Desk) -> str:
-        mover, task = desk.mover(), self.task
-        moves: dict[str, Callable[[], Moved]] = {
-            "reopen": lambda: mover.reopen(task, Status.TODO),
-            "reopen --hub-only": lambda: mover.reopen(task, Status.TODO, hub_only=True),
-            "accept": lambda: mover.accept(task),
-            "resolve": lambda: mover.resolve(task, take_file=self.take_file),
+        moves, task = desk.moves(), self.task
+        kinds: dict[str, Callable[[], MoveResult]] = {
+            "reopen": lambda: moves.reopen(task, Status.TODO),
+            "reopen --hub-only": lambda: moves.reopen(task, Status.TODO, hub_only=True),
+            "accept": lambda: moves.accept(task),
+            "resolve": lambda: moves.resolve(task, take_file=self.take_file),
         }
         try:
-            moves[self.kind]()
+            kinds[self.kind]()
         except RefusedError:
             return "refused"
         return "done"

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_dogfood.consistency.check import examine_checkout
-from pytest_dogfood.consistency.checkout_view import CheckOptions, RepoReport
+from pytest_dogfood.consistency.check import CheckOptions, RepoReport, check
 from pytest_dogfood.consistency.checkouts import choose
 from pytest_dogfood.consistency.decision import Policy
 from pytest_dogfood.consistency.fix import FixOptions, fix
@@ -21,7 +20,7 @@ from pytest_dogfood.consistency.hub.model import (
     Status,
 )
 from pytest_dogfood.consistency.hub.store import Hub
-from pytest_dogfood.consistency.moves import Moved, Mover
+from pytest_dogfood.consistency.moves import DeliberateMoves, MoveResult
 from pytest_dogfood.consistency.task_findings import Finding
 from tests.support.checkouts import Checkout, Farm
 
@@ -49,7 +48,7 @@ class Desk:
     machine: Machine
 
     def check(self, *, offline: bool = False) -> RepoReport:
-        (report,) = examine_checkout(self.hub, self._checkouts(), offline=offline)
+        (report,) = check(self.hub, self._checkouts(), CheckOptions(offline=offline))
         return report
 
     def fix(
@@ -73,16 +72,16 @@ class Desk:
             machine=self.machine,
             actor="tester",
             run_id="run",
-            question=CheckOptions(fixing=True, offline=offline, policy=policy or Policy()),
+            check_options=CheckOptions(fixing=True, offline=offline, policy=policy or Policy()),
             lock_timeout=wait,
             pull=pull,
         )
 
-    def mover(self, reason: str = "because") -> Mover:
-        return Mover(self.hub, self.fix_options(), reason=reason, here=self.clone.path)
+    def moves(self, reason: str = "because") -> DeliberateMoves:
+        return DeliberateMoves(self.hub, self.fix_options(), reason=reason, here=self.clone.path)
 
-    def reopen(self, task_id: str, to: Status = Status.TODO, *, hub_only: bool = False) -> Moved:
-        return self.mover().reopen(self.task(task_id), to, hub_only=hub_only)
+    def reopen(self, task_id: str, to: Status = Status.TODO, *, hub_only: bool = False) -> MoveResult:
+        return self.moves().reopen(self.task(task_id), to, hub_only=hub_only)
 
     def task(self, task_id: str) -> HubTask:
         return self.hub.only_task(task_id)

@@ -8,12 +8,12 @@ from pytest_dogfood.consistency import check, task_findings
 from pytest_dogfood.consistency.decision import (
     DEFAULT_POLICY,
     Decision,
-    Move,
+    DecisionKind,
     Policy,
     decide as decide_by_position,
 )
 from pytest_dogfood.consistency.hub import store
-from pytest_dogfood.consistency.hub.model import Block, HubTask, Status
+from pytest_dogfood.consistency.hub.model import Status
 from pytest_dogfood.consistency.task_findings import Action, Case
 from pytest_dogfood.git.work_tree import RepoCondition
 
@@ -25,26 +25,16 @@ def take_over() -> None:
     RepoCondition.writes_hub = property(lambda _condition: True)  # type: ignore[assignment,method-assign]
 
 
-def decide(
-    hub: HubTask | None,
-    block: Block | None,
-    *,
-    repo: str,
-    condition: RepoCondition,
-    seen_in_history: bool | None = None,
-    policy: Policy = DEFAULT_POLICY,
-) -> Decision:
+def decide(case: Case, *, seen_in_history: bool | None = None, policy: Policy = DEFAULT_POLICY) -> Decision:
+    hub, block = case.hub, case.block
     if hub is None or block is None:
-        return decide_by_position(
-            hub, block, repo=repo, condition=condition, seen_in_history=seen_in_history, policy=policy
-        )
+        return decide_by_position(case, seen_in_history=seen_in_history, policy=policy)
     if hub.status == block.status:
-        return Decision(move=Move.AGREE)
+        return Decision(case=case, kind=DecisionKind.AGREE)
     return Decision(
-        move=Move.FILE_AHEAD,
+        case=case,
+        kind=DecisionKind.FILE_AHEAD,
         hub_status=Status(block.status or ""),
         hub_reopen_count=hub.reopen_count,
-        finding=task_findings.file_ahead(
-            Case(repo=repo, hub=hub, block=block, condition=condition), Action.HUB_UPDATE
-        ),
+        findings=(task_findings.file_ahead(case, Action.HUB_UPDATE),),
     )

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dogfood.consistency.check import examine_checkout
-from pytest_dogfood.consistency.checkout_view import RepoReport
+from pytest_dogfood.consistency.check import CheckOptions, RepoReport, check
 from pytest_dogfood.consistency.task_findings import Action, FindingSeverity
 from tests.consistency.machines import REPO, Desk, World, codes, finding, plan, stamp
 
@@ -191,7 +190,7 @@ def test_a_checkout_that_is_gone_does_not_stop_the_others(world: Callable[..., W
     made.desk("gone")
     here = made.desk("here")
     (made.farm.root / "gone").rename(made.farm.root / "elsewhere")
-    reports = examine_checkout(made.hub, made.hub.checkouts(), offline=True)
+    reports = list(check(made.hub, made.hub.checkouts(), CheckOptions(offline=True)))
     assert {Path(report.path).name: codes(report) for report in reports} == {
         "gone": ["C-30"],
         "here": ["C-20"],

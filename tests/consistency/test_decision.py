@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from pytest_dogfood.consistency.decision import Decision, Move, Policy, SameRank, decide
+from pytest_dogfood.consistency.decision import Decision, DecisionKind, Policy, SameRank, decide
 from pytest_dogfood.consistency.hub.model import Block, HubTask, Status, position
-from pytest_dogfood.consistency.task_findings import Action, FindingSeverity
+from pytest_dogfood.consistency.task_findings import Action, Case, FindingSeverity
 from pytest_dogfood.git.work_tree import RepoCondition, RepoState
 
 CALM = RepoCondition(state=RepoState.UP_TO_DATE)
@@ -24,7 +24,12 @@ TABLE = (
     "WWWL=",
 )  # a row for each status of the hub, a column for each of the file
 CELLS = [(hub, file, cell) for (hub, file), cell in zip(product(NAMES, NAMES), "".join(TABLE), strict=True)]
-MOVES = {"=": Move.AGREE, "F": Move.FILE_AHEAD, "W": Move.HUB_AHEAD, "L": Move.LATE_FILE}
+KINDS = {
+    "=": DecisionKind.AGREE,
+    "F": DecisionKind.FILE_AHEAD,
+    "W": DecisionKind.HUB_AHEAD,
+    "L": DecisionKind.LATE_FILE,
+}
 
 
 def task(status: str = "todo", **others: Any) -> HubTask:
@@ -40,18 +45,21 @@ def decided(
     hub: HubTask | None, file: Block | None, condition: RepoCondition = CALM, **others: Any
 ) -> Decision:
     seen = others.pop("seen", None)
-    return decide(hub, file, repo="atlas", condition=condition, seen_in_history=seen, policy=Policy(**others))
+    case = Case(repo="atlas", hub=hub, block=file, condition=condition)
+    return decide(case, seen_in_history=seen, policy=Policy(**others))
 
 
 def said(decision: Decision) -> tuple[str, str, str] | None:
-    found = decision.finding
-    return (found.code, found.severity.value, found.action.value) if found else None
+    if not decision.findings:
+        return None
+    found = decision.findings[0]
+    return found.code, found.severity.value, found.action.value
 
 
 @pytest.mark.parametrize("hub, file, cell", CELLS)
 def test_each_pair_of_statuses_has_its_move(hub: str, file: str, cell: str) -> None:
     decision = decided(task(hub), block(file))
-    assert decision.move is MOVES[cell]
+    assert decision.kind is KINDS[cell]
     assert decision.hub_status == (file if cell == "F" else None)
     assert decision.file_status == (hub if cell in "WL" else None)
     expected = {"F": ("C-11", "FAIL", "hub_update"), "=": None}
@@ -61,7 +69,7 @@ def test_each_pair_of_statuses_has_its_move(hub: str, file: str, cell: str) -> N
 @pytest.mark.parametrize("hub, file, cell", CELLS)
 def test_without_writeback_the_hub_still_follows_and_the_file_stays(hub: str, file: str, cell: str) -> None:
     decision = decided(task(hub), block(file), writeback=False)
-    assert (decision.move, decision.file_status) == (MOVES[cell], None)
+    assert (decision.kind, decision.file_status) == (KINDS[cell], None)
     assert decision.hub_status == (file if cell == "F" else None)
     assert said(decision) == {"F": ("C-11", "FAIL", "hub_update"), "=": None}.get(
         cell, ("C-13", "WARN", "none")
@@ -71,46 +79,43 @@ def test_without_writeback_the_hub_still_follows_and_the_file_stays(hub: str, fi
 @pytest.mark.parametrize("hub, file, cell", CELLS)
 def test_behind_the_remote_both_sides_stay(hub: str, file: str, cell: str) -> None:
     decision = decided(task(hub), block(file), BEHIND)
-    assert (decision.move, decision.hub_status, decision.file_status) == (MOVES[cell], None, None)
+    assert (decision.kind, decision.hub_status, decision.file_status) == (KINDS[cell], None, None)
     assert said(decision) == {"F": ("C-11", "FAIL", "held"), "=": None}.get(cell, ("C-13", "WARN", "held"))
 
 
 @pytest.mark.parametrize(
-    "same_rank, seen, move, action",
+    "same_rank, seen, kind, action",
     [
-        (SameRank.HISTORY, None, Move.LATE_FILE, Action.WRITEBACK),
-        (SameRank.HISTORY, True, Move.LATE_FILE, Action.WRITEBACK),
-        (SameRank.HISTORY, False, Move.NEWS, Action.HELD),
-        (SameRank.HUB, False, Move.LATE_FILE, Action.WRITEBACK),
-        (SameRank.HUB, True, Move.LATE_FILE, Action.WRITEBACK),
-        (SameRank.HOLD, True, Move.NEWS, Action.HELD),
-        (SameRank.HOLD, None, Move.NEWS, Action.HELD),
+        (SameRank.HISTORY, None, DecisionKind.LATE_FILE, Action.WRITEBACK),
+        (SameRank.HISTORY, True, DecisionKind.LATE_FILE, Action.WRITEBACK),
+        (SameRank.HISTORY, False, DecisionKind.NEWS, Action.HELD),
+        (SameRank.HUB, False, DecisionKind.LATE_FILE, Action.WRITEBACK),
+        (SameRank.HUB, True, DecisionKind.LATE_FILE, Action.WRITEBACK),
+        (SameRank.HOLD, True, DecisionKind.NEWS, Action.HELD),
+        (SameRank.HOLD, None, DecisionKind.NEWS, Action.HELD),
     ],
 )
 def test_a_tie_is_broken_by_history_or_as_the_user_wishes(
     same_rank: SameRank,
     seen: bool | None,  # noqa: FBT001
-    move: Move,
+    kind: DecisionKind,
     action: Action,
 ) -> None:
     decision = decided(task("in_progress"), block("blocked"), seen=seen, same_rank=same_rank)
-    assert decision.finding is not None
-    assert (decision.move, decision.finding.action) == (move, action)
-    assert (decision.finding.code, decision.finding.reason) == ("C-13", "same_rank")
+    assert (decision.kind, decision.findings[0].action) == (kind, action)
+    assert (decision.findings[0].code, decision.findings[0].reason) == ("C-13", "same_rank")
     assert decision.hub_status is None
 
 
 def test_news_in_the_file_are_held_with_the_way_out() -> None:
     decision = decided(task("done"), block("cancelled"), seen=False)
-    assert decision.finding is not None
-    assert decision.finding.hint == "dogfood consistency resolve X-T1 --take file|hub --reason TEXT"
+    assert decision.findings[0].hint == "dogfood consistency resolve X-T1 --take file|hub --reason TEXT"
     assert (decision.hub_status, decision.file_status) == (None, None)
 
 
 def test_the_text_of_a_prevented_regression_is_exact() -> None:
     decision = decided(task("done"), block("todo"))
-    assert decision.finding is not None
-    assert decision.finding.message == (
+    assert decision.findings[0].message == (
         "DB task 'Dig' is ahead of file (db=done, file=todo) — skipped to prevent regression"
     )
 
@@ -132,7 +137,7 @@ def test_a_finding_names_the_place_and_both_sides() -> None:
 def test_a_reopen_in_the_hub_alone_is_held_whatever_the_ranks(hub: str, file: str) -> None:
     decision = decided(task(hub, reopen_count=2), block(file, reopened=1), accept_reopen=True)
     assert said(decision) == ("C-28", "WARN", "held")
-    assert (decision.move, decision.hub_status, decision.file_status) == (Move.HELD, None, None)
+    assert (decision.kind, decision.hub_status, decision.file_status) == (DecisionKind.HELD, None, None)
 
 
 @pytest.mark.parametrize("hub, file", list(product(NAMES, NAMES)))
@@ -141,7 +146,7 @@ def test_a_reopen_in_the_file_alone_is_held_until_it_is_accepted(hub: str, file:
     assert said(decided(*sides)) == ("C-28", "WARN", "held")
     accepted = decided(*sides, accept_reopen=True)
     assert said(accepted) == ("C-28", "WARN", "hub_update")
-    assert (accepted.move, accepted.hub_status, accepted.hub_reopen_count) == (Move.REOPEN, file, 1)
+    assert (accepted.kind, accepted.hub_status, accepted.hub_reopen_count) == (DecisionKind.REOPEN, file, 1)
 
 
 def test_a_reopen_is_not_accepted_from_a_stale_checkout() -> None:
@@ -153,7 +158,7 @@ def test_a_reopen_is_not_accepted_from_a_stale_checkout() -> None:
 def test_a_task_that_the_hub_lacks_is_created_as_the_file_has_it(status: str) -> None:
     decision = decided(None, block(status, reopened=2, hub_id="u9"))
     assert said(decision) == ("C-20", "FAIL", "create")
-    assert (decision.move, decision.hub_status, decision.hub_reopen_count) == (Move.CREATE, status, 2)
+    assert (decision.kind, decision.hub_status, decision.hub_reopen_count) == (DecisionKind.CREATE, status, 2)
     assert decision.findings[0].hub_id == "u9"
 
 
@@ -206,7 +211,7 @@ def test_a_task_without_a_block_is_only_reported(
 ) -> None:
     decision = decided(task(status), None, condition)
     assert said(decision) == ("C-21", severity.value, "none")
-    assert (decision.move, decision.hub_status) == (Move.REPORT, None)
+    assert (decision.kind, decision.hub_status) == (DecisionKind.REPORT, None)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +229,7 @@ def test_a_detached_head_lets_the_hub_follow_but_not_the_file() -> None:
 
 def test_a_moved_block_is_mentioned_and_its_path_recorded() -> None:
     decision = decided(task("todo", source_path="old.md"), block("todo"))
-    assert (decision.move, decision.new_path) == (Move.AGREE, "p.md")
+    assert (decision.kind, decision.new_path) == (DecisionKind.AGREE, "p.md")
     assert [(found.code, found.severity.value, found.action.value) for found in decision.findings] == [
         ("C-37", "INFO", "hub_update")
     ]
@@ -286,7 +291,7 @@ def test_every_case_is_decided_and_no_hub_status_is_ever_lowered(
     decision = decided(
         hub, file, condition, seen=flags[3], accept_reopen=flags[0], writeback=flags[1], same_rank=same_rank
     )
-    assert isinstance(decision.move, Move)
+    assert isinstance(decision.kind, DecisionKind)
     assert decision.hub_status is None or decision.file_status is None
     assert decision.hub_status is None or condition.writes_hub
     assert decision.file_status is None or (condition.writes_file and flags[1])

@@ -30,7 +30,7 @@ def matched(
 def pairs(matching: Matching) -> list[tuple[str | None, int | None]]:
     return [
         (pair.hub.id if pair.hub else None, pair.block.line if pair.block else None)
-        for pair in matching.pairs
+        for pair in matching.cases
     ]
 
 
@@ -71,7 +71,7 @@ def test_of_duplicates_all_are_held_and_all_places_named(blocks: list[Block]) ->
     found = matched(blocks, [task("T1", "u1"), task("T2", "u2")])
     assert items(found) == ["C-25 FAIL held"]
     assert "p.md:1, q.md:5" in found.findings[0].message
-    assert not [pair for pair in found.pairs if pair.block]
+    assert not [pair for pair in found.cases if pair.block]
 
 
 def test_a_duplicate_does_not_hold_the_others() -> None:
@@ -105,7 +105,7 @@ def test_a_block_whose_identity_contradicts_the_hub_is_held(named: Block, text: 
     assert items(found) == ["C-26 FAIL held"]
     (said,) = found.findings
     assert (said.message, said.task_id, said.hub_id) == (text, named.task_id, named.hub_id)
-    assert not [pair for pair in found.pairs if pair.block]
+    assert not [pair for pair in found.cases if pair.block]
 
 
 def test_a_block_with_the_id_of_another_task_is_not_reported_as_that_task() -> None:

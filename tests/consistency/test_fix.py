@@ -7,8 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pytest_dogfood.consistency.check import report_checkouts
-from pytest_dogfood.consistency.checkout_view import CheckOptions
+from pytest_dogfood.consistency.check import CheckOptions, check
 from pytest_dogfood.consistency.task_findings import Action, FindingSeverity
 from tests.consistency.machines import Desk, World, codes, finding, plan, state, upstream_moves_on
 from tests.support.checkouts import PLAN
@@ -183,7 +182,7 @@ def test_a_read_only_directory_is_reported_and_nothing_lost(both: tuple[World, D
 def test_a_dry_run_says_the_same_and_writes_nothing(both: tuple[World, Desk]) -> None:
     made, desk = both
     before = (state(desk), sorted((desk.clone.path / ".git").iterdir()))
-    (dry,) = report_checkouts(made.hub, made.hub.checkouts(), CheckOptions(fixing=True))
+    (dry,) = check(made.hub, made.hub.checkouts(), CheckOptions(fixing=True))
     assert (state(desk), sorted((desk.clone.path / ".git").iterdir())) == before
     real = desk.fix()
     assert codes(dry) == codes(real)

@@ -13,7 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from pytest_dogfood.consistency import fix as fixing
-from pytest_dogfood.consistency.check import site_of
+from pytest_dogfood.consistency.check import CheckOptions, open_checkout
 from pytest_dogfood.consistency.decision import Policy
 from pytest_dogfood.consistency.fix import PULL_FAILED, fix
 from pytest_dogfood.consistency.hub.model import (
@@ -194,7 +194,7 @@ def test_the_time_limits_of_the_repository_hold_from_the_lock_on(world: Worlds) 
     desk = world(T1="todo").desk("here")
     desk.clone.write("consistency: {git_timeout: 2m, fetch_timeout: 500ms}\n", "dogfood.yaml")
     (checkout,) = desk.hub.checkouts(desk.machine.id)
-    limits = site_of(desk.hub, checkout).repository.limits
+    limits = open_checkout(desk.hub, checkout, CheckOptions()).repository.limits
     assert (limits.other, limits.fetch) == (120, 0.5)
 
 

@@ -64,13 +64,13 @@ def test_a_reopen_in_the_hub_alone_is_recorded_where_it_is_accepted(made: World,
     head = desk.clone.head
     desk.reopen("X-T1", hub_only=True)
     assert (desk.clone.head, codes(desk.fix())) == (head, ["C-28"])
-    done = desk.mover().accept(desk.task("X-T1"))
+    done = desk.moves().accept(desk.task("X-T1"))
     assert (
         desk.clone.out("show", "--no-patch", "--format=%s", done.commit) == "chore(consistency): reopen X-T1"
     )
     assert desk.statuses()["X-T1"] == ("todo", 1)
     assert codes(desk.fix()) == []
-    assert not desk.mover().accept(desk.task("X-T1")).commit
+    assert not desk.moves().accept(desk.task("X-T1")).commit
     assert len(made.hub.events(regressions=True)) == 1
 
 
@@ -143,7 +143,7 @@ def test_a_reopen_whose_commit_fails_can_be_accepted_later(desk: Desk) -> None:
     assert done.finding.code == "C-33"
     assert (desk.task("X-T1").status, desk.statuses()["X-T1"]) == ("todo", ("done", 0))
     desk.clone.hook("pre-commit", "exit 0")
-    assert desk.mover().accept(desk.task("X-T1")).commit
+    assert desk.moves().accept(desk.task("X-T1")).commit
     assert codes(desk.fix()) == []
 
 
@@ -157,7 +157,7 @@ def tied(desk: Desk) -> Desk:
 
 
 def test_a_tie_is_settled_for_the_file(made: World, tied: Desk) -> None:
-    tied.mover("it was dropped").resolve(tied.task("X-T1"), take_file=True)
+    tied.moves("it was dropped").resolve(tied.task("X-T1"), take_file=True)
     assert tied.task("X-T1").status == "cancelled"
     *_, last = made.hub.events(tied.task("X-T1").id)
     assert (last.source, last.reason) == ("resolve", "it was dropped")
@@ -165,7 +165,7 @@ def test_a_tie_is_settled_for_the_file(made: World, tied: Desk) -> None:
 
 
 def test_a_tie_is_settled_for_the_hub(made: World, tied: Desk) -> None:
-    done = tied.mover().resolve(tied.task("X-T1"), take_file=False)
+    done = tied.moves().resolve(tied.task("X-T1"), take_file=False)
     assert "- X-T1: cancelled → done" in tied.clone.out("show", "--no-patch", "--format=%B", done.commit)
     assert tied.statuses()["X-T1"] == ("done", 0)
     assert len(made.hub.events()) == 2
@@ -177,19 +177,19 @@ def test_what_is_no_tie_is_not_settled(desk: Desk) -> None:
     desk.commit()
     for task_id in ("X-T1", "X-T2"):
         with pytest.raises(RefusedError, match="is no tie"):
-            desk.mover().resolve(desk.task(task_id), take_file=True)
+            desk.moves().resolve(desk.task(task_id), take_file=True)
 
 
 def test_a_tie_is_not_settled_from_a_stale_checkout(made: World, tied: Desk) -> None:
     behind(made, tied)
     with pytest.raises(RefusedError, match="C-14"):
-        tied.mover().resolve(tied.task("X-T1"), take_file=True)
+        tied.moves().resolve(tied.task("X-T1"), take_file=True)
     assert tied.task("X-T1").status == "done"
 
 
 def test_a_tie_is_settled_for_a_file_that_git_does_not_know(made: World, tied: Desk) -> None:
     (tied.clone.path / ".git").rename(tied.clone.path / "git-of-before")
-    tied.mover("it was dropped").resolve(tied.task("X-T1"), take_file=True)
+    tied.moves("it was dropped").resolve(tied.task("X-T1"), take_file=True)
     assert tied.task("X-T1").status == "cancelled"
     assert made.hub.events(tied.task("X-T1").id)[-1].repo_commit == ""
 
@@ -198,7 +198,7 @@ def test_what_needs_a_commit_says_that_there_is_no_work_tree(tied: Desk) -> None
     (tied.clone.path / ".git").rename(tied.clone.path / "git-of-before")
     before = tied.clone.plan.read_bytes()
     with pytest.raises(RefusedError, match=r"C-31 no git work tree at the path of 'shop'.* never written"):
-        tied.mover().resolve(tied.task("X-T1"), take_file=False)
+        tied.moves().resolve(tied.task("X-T1"), take_file=False)
     with pytest.raises(RefusedError, match="C-31 no git work tree"):
         tied.reopen("X-T1")
     assert (tied.task("X-T1").status, tied.clone.plan.read_bytes()) == ("done", before)

@@ -246,12 +246,14 @@ def test_the_plans_are_workplans_without_anything_to_report() -> None:
 
 def test_the_protocol_is_the_template_filled_in() -> None:
     template = EXAMPLE / "docs" / "session-close.template.md"
-    assert template.read_text(encoding="utf-8") == TEMPLATE
-    assert (EXAMPLE / PLACE).read_text(encoding="utf-8") == TEMPLATE.format(slug="greeting")
+    assert template.read_text(encoding="utf-8") == TEMPLATE.read_text(encoding="utf-8")
+    assert (EXAMPLE / PLACE).read_text(encoding="utf-8") == TEMPLATE.read_text(encoding="utf-8").format(
+        slug="greeting"
+    )
 
 
 @pytest.mark.parametrize(
     "words", ["git -C <path of this repository> pull --ff-only", "C-13", "C-14", "Normal where work went on"]
 )
 def test_the_protocol_says_what_to_do_and_what_is_normal(words: str) -> None:
-    assert words in TEMPLATE
+    assert words in TEMPLATE.read_text(encoding="utf-8")

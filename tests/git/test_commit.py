@@ -43,8 +43,8 @@ def test_the_message_is_exactly_this() -> None:
 def test_one_commit_changes_one_file_in_what_was_edited(here: Checkout) -> None:
     parent = here.head
     result = follow(here)
-    assert result == WritebackResult(path=PLAN, commit=here.head)
-    assert writeback_finding(result, "x") is None
+    assert result == WritebackResult(commit=here.head)
+    assert writeback_finding(result, "x", PLAN) is None
     assert here.plan.read_bytes() == here.git("cat-file", "blob", f"HEAD:{PLAN}") == NEW
     assert here.out("rev-list", "--parents", "-n1", "HEAD").split() == [here.head, parent]
     assert changed_names(here) == [PLAN.encode()]
@@ -85,7 +85,7 @@ def test_all_other_work_stays_as_it_is(here: Checkout) -> None:
 def test_a_second_time_there_is_nothing_to_do(here: Checkout) -> None:
     follow(here)
     tip = here.head
-    assert follow(here) == WritebackResult(path=PLAN)
+    assert follow(here) == WritebackResult()
     assert here.head == tip
 
 
@@ -174,7 +174,7 @@ path = Path({path!r})
 repository = Repository(path)
 survey = repository.survey()
 parsed = (path / {plan!r}).read_bytes()
-asked = WritebackRequest(path={plan!r}, parsed=parsed, edit=to_done, message="m", head=survey.head)
+asked = WritebackRequest(path={plan!r}, parsed=parsed, edit=lambda: to_done(parsed), message="m", head=survey.head)
 result = write_back(repository, asked)
 Path({report!r}).write_text(survey.condition.state + " " + result.commit)
 """

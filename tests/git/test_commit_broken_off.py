@@ -67,7 +67,7 @@ from pytest_dogfood.git.commit import WritebackRequest, write_back
 path = Path(sys.argv[1])
 repository = Repository(path)
 parsed = (path / sys.argv[2]).read_bytes()
-edit = lambda old: old.replace(b"todo", b"done")
+edit = lambda: parsed.replace(b"todo", b"done")
 head = repository.head()
 asked = WritebackRequest(path=sys.argv[2], parsed=parsed, edit=edit, message="m", head=head)
 write_back(repository, asked)

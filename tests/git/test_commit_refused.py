@@ -80,7 +80,7 @@ def test_uncommitted_changes_are_left(here: Checkout) -> None:
     here.write(b"mine: todo\n")
     result = follow(here)
     assert (result.reason, result.state) == (Reason.STATE, FileState.MODIFIED)
-    finding = writeback_finding(result, "x")
+    finding = writeback_finding(result, "x", PLAN)
     assert finding is not None
     assert (finding.code, finding.reason, finding.severity) == ("C-14", "dirty", FindingSeverity.WARN)
     assert finding.message == "workplan has uncommitted changes — skipping writeback"
@@ -91,7 +91,7 @@ def test_a_link_is_left(here: Checkout) -> None:
     here.plan.rename(here.path / "real.md")
     here.plan.symlink_to("../real.md")
     result = follow(here)
-    finding = writeback_finding(result, "x")
+    finding = writeback_finding(result, "x", PLAN)
     assert finding is not None
     assert (finding.code, finding.reason) == ("C-33", "symlink")
     assert (here.path / "real.md").read_bytes() == OLD
@@ -119,7 +119,7 @@ def test_without_an_identity_the_file_is_put_back(untouched: Checkout) -> None:
     result = follow(untouched)
     assert result.reason is Reason.COMMIT_FAILED
     assert "Please tell me who you are" in result.detail
-    finding = writeback_finding(result, "x")
+    finding = writeback_finding(result, "x", PLAN)
     assert finding is not None
     assert (finding.code, finding.severity, finding.fixed) == ("C-33", FindingSeverity.WARN, False)
 
@@ -150,7 +150,7 @@ def test_a_hook_that_hangs_is_ended_and_the_file_put_back(untouched: Checkout, h
 
 def test_a_hook_that_hangs_after_the_commit_does_no_harm(here: Checkout) -> None:
     here.hook("post-commit", "sleep 300")
-    assert follow(here, limits=HURRY) == WritebackResult(path=PLAN, commit=here.head)
+    assert follow(here, limits=HURRY) == WritebackResult(commit=here.head)
     assert here.plan.read_bytes() == NEW
     assert here.git("status", "--porcelain") == b""
 
@@ -158,7 +158,7 @@ def test_a_hook_that_hangs_after_the_commit_does_no_harm(here: Checkout) -> None
 def test_a_hook_that_hangs_between_commit_and_index_does_no_harm(here: Checkout) -> None:
     here.hook("reference-transaction", 'test "$1" != committed || sleep 300')
     result = follow(here, limits=HURRY)
-    assert result == WritebackResult(path=PLAN, commit=here.head)
+    assert result == WritebackResult(commit=here.head)
     assert here.git("status", "--porcelain") == b""
 
 

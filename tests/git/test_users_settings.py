@@ -122,13 +122,13 @@ def test_files_of_others_that_look_like_ours_stay(here: Checkout) -> None:
 def test_where_the_file_is_not_as_it_was_nobody_says_that_it_is(here: Checkout) -> None:
     here.hook("pre-commit", f"echo more >>{PLAN}; exit 1")
     result = follow(here)
-    said = writeback_finding(result, "shop")
+    said = writeback_finding(result, "shop", PLAN)
     assert result.reason is Reason.COMMIT_FAILED
     assert isinstance(said, Finding)
     assert said.message == "writeback failed: git did not commit"
     here.hook("pre-commit", "exit 1")
     here.git("checkout", "--quiet", "--", ".")
-    again = writeback_finding(follow(here), "shop")
+    again = writeback_finding(follow(here), "shop", PLAN)
     assert again is not None
     assert again.message == "writeback failed: git did not commit; the file is as it was"
 

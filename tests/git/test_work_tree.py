@@ -94,25 +94,30 @@ def test_a_work_tree_beside_the_main_one_has_its_own_state(farm: Farm, here: Che
     assert survey(here).condition.state is RepoState.IN_OPERATION
     found = survey(side)
     assert found.condition.state is RepoState.UP_TO_DATE
-    assert found.place is not None
-    assert found.place.git_dir == here.path / ".git/worktrees/side"
-    assert found.place.common_dir == here.path / ".git"
+    assert side.repository().work_tree.git_dir == here.path / ".git/worktrees/side"
+    assert side.repository().work_tree.common_dir == here.path / ".git"
 
 
 def test_a_submodule_is_a_checkout_of_its_own(farm: Farm, here: Checkout) -> None:
     outer = farm.checkout("outer")
     outer.commit("x")
     outer.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(here.path), "inner")
-    found = survey(farm.at("outer/inner"))
+    inner = farm.at("outer/inner")
+    found = survey(inner)
     assert found.condition.state is RepoState.UP_TO_DATE
-    assert found.place is not None
-    assert (found.place.top, found.place.prefix) == (outer.path / "inner", "")
+    assert (inner.repository().work_tree.top, inner.repository().work_tree.prefix) == (
+        outer.path / "inner",
+        "",
+    )
 
 
 def test_a_directory_within_a_work_tree_knows_where_it_is(here: Checkout, farm: Farm) -> None:
-    found = survey(farm.at("here/workplans"))
-    assert found.place is not None
-    assert (found.place.top, found.place.prefix) == (here.path, "workplans/")
+    within = farm.at("here/workplans")
+    found = survey(within)
+    assert (within.repository().work_tree.top, within.repository().work_tree.prefix) == (
+        here.path,
+        "workplans/",
+    )
     assert found.condition.state is RepoState.UP_TO_DATE
 
 
@@ -127,8 +132,7 @@ def test_a_path_with_strange_characters_is_measured(farm: Farm) -> None:
     strange.commit("x")
     found = survey(strange)
     assert found.condition.state is RepoState.NO_UPSTREAM
-    assert found.place is not None
-    assert found.place.top == strange.path
+    assert strange.repository().work_tree.top == strange.path
 
 
 def test_the_first_commit_tells_one_repository_from_another(here: Checkout) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date
+from functools import partial
 
 from pytest_dogfood.git.command import Limits
 from pytest_dogfood.git.commit import (
@@ -28,8 +29,14 @@ def to_done(old: bytes) -> bytes:
 
 
 def request(here: Checkout, name: str = PLAN, edit: Callable[[bytes], bytes] = to_done) -> WritebackRequest:
-    path = here.path / name
-    return WritebackRequest(path=name, parsed=path.read_bytes(), edit=edit, message=MESSAGE, head=here.head)
+    parsed = (here.path / name).read_bytes()
+    return WritebackRequest(
+        path=name,
+        parsed=parsed,
+        edit=partial(edit, parsed),
+        message=MESSAGE,
+        head=here.head,
+    )
 
 
 def follow(
