@@ -16,7 +16,10 @@ _SCALAR = "ScalarEvent"
 
 def with_statuses(document: Document, statuses: Mapping[str, Status]) -> bytes:
     """Return the file with these statuses, by task id. Raises EditRefusedError; all of it is done, or nothing."""
-    edits = [_status_edit(document, task_id, status) for task_id, status in statuses.items()]
+    edits = [
+        _replacement(document, _entry(document, task_id), "status", status.value)
+        for task_id, status in statuses.items()
+    ]
     return _applied(document, edits)
 
 
@@ -26,11 +29,11 @@ def with_reopening(document: Document, task_id: str, status: Status, count: int)
     Where there is no such field yet, a line is put after that of the status. Raises EditRefusedError.
     """
     entry = _entry(document, task_id)
-    edits = [_status_edit(document, task_id, status)]
+    edits = [_replacement(document, entry, "status", status.value)]
     if "reopened" in entry.fields.scalars:
         edits.append(_replacement(document, entry, "reopened", str(count)))
     else:
-        edits.append(_insertion(document, entry, f"reopened: {count}"))
+        edits.append(_insertion(document, entry, "reopened", str(count)))
     return _applied(document, edits)
 
 
@@ -54,10 +57,6 @@ def _entry(document: Document, task_id: str) -> Entry:
     return found[0]
 
 
-def _status_edit(document: Document, task_id: str, status: Status) -> _Edit:
-    return _replacement(document, _entry(document, task_id), "status", status.value)
-
-
 def _replacement(document: Document, entry: Entry, key: str, text: str) -> _Edit:
     found = entry.fields.scalars.get(key)
     if found is None or not found.is_verbatim or document.text[found.start : found.end] != found.value:
@@ -67,59 +66,58 @@ def _replacement(document: Document, entry: Entry, key: str, text: str) -> _Edit
     return _Edit(start=found.start, end=found.end, text=text, entry=entry, at=found.event, events=replaced)
 
 
-def _insertion(document: Document, entry: Entry, line: str) -> _Edit:
-    """Put a line below the status, with the indentation of its key and the line end that it has itself."""
-    status = entry.fields.scalars["status"]
-    indentation = document.text[_line_start(document.text, status.key_start) : status.key_start]
+def _insertion(document: Document, entry: Entry, key: str, value: str) -> _Edit:
+    """Put a field below the status, with the indentation of its key and the line end that it has itself."""
+    text, status = document.text, entry.fields.scalars["status"]
+    line_start = max(text.rfind("\n", 0, status.key_start), text.rfind("\r", 0, status.key_start)) + 1
+    indentation = text[line_start : status.key_start]
     if entry.fields.is_flow or indentation.strip(" \t"):
-        reason = "there is no line of its own to put 'reopened' after; write the fields on separate lines"
+        reason = f"there is no line of its own to put '{key}' after; write the fields on separate lines"
         raise EditRefusedError(document.path, reason, task_id=entry.block.task_id)
-    line_end = _line_end(document.text, status.end)
-    after = line_end[1]
-    key, _, value = line.partition(": ")
+    ends = (text.find("\n", status.end), text.find("\r", status.end), len(text))
+    line_end = min(found for found in ends if found >= 0)
+    after = line_end + (2 if text.startswith("\r\n", line_end) else 1)
     return _Edit(
         start=after,
         end=after,
-        text=indentation + line + document.text[slice(*line_end)],
+        text=f"{indentation}{key}: {value}{text[line_end:after]}",
         entry=entry,
         at=status.event + 1,
         events=((_SCALAR, key), (_SCALAR, value)),
     )
 
 
-def _line_start(text: str, at: int) -> int:
-    return max(text.rfind("\n", 0, at), text.rfind("\r", 0, at)) + 1
-
-
-def _line_end(text: str, at: int) -> tuple[int, int]:
-    """Return where the line's end begins and where the next line does."""
-    begin = min(found for found in (text.find("\n", at), text.find("\r", at), len(text)) if found >= 0)
-    return begin, begin + (2 if text.startswith("\r\n", begin) else 1)
-
-
 def _applied(document: Document, edits: Iterable[_Edit]) -> bytes:
     ordered = sorted(edits, key=lambda edit: (edit.start, edit.end))
     content = document.content
     for edit in reversed(ordered):
-        start, end = _in_bytes(document.text, edit.start), _in_bytes(document.text, edit.end)
+        start, end = len(document.text[: edit.start].encode()), len(document.text[: edit.end].encode())
         content = content[:start] + edit.text.encode() + content[end:]
     _check(document, ordered, content)
     return content
 
 
-def _in_bytes(text: str, at: int) -> int:
-    return at if text.isascii() else len(text[:at].encode())
-
-
 def _check(document: Document, edits: Sequence[_Edit], content: bytes) -> None:
     """Read the new bytes as anybody would, and compare. Raises EditRefusedError."""
-    if _outside(document.text, [(edit.start, edit.end) for edit in edits]) != _outside(
-        content.decode(), _new_spans(edits)
-    ):
+    old_spans, new_spans, shift = [], [], 0
+    for edit in edits:
+        start = edit.start + shift
+        old_spans.append((edit.start, edit.end))
+        new_spans.append((start, start + len(edit.text)))
+        shift += len(edit.text) - (edit.end - edit.start)
+    if _outside(document.text, old_spans) != _outside(content.decode(), new_spans):
         raise EditRefusedError(document.path, "bytes outside the edited values would change")
     again = parse(content, path=document.path)
-    if [_reading(entry) for entry in again.entries] != [
-        _expected(entry, edits) for entry in document.entries
+    events = {id(entry): list(entry.fields.events) for entry in document.entries}
+    for edit in reversed(edits):  # the last first, so that the places of the others stay right
+        replaced = 0 if edit.start == edit.end else 1
+        events[id(edit.entry)][edit.at : edit.at + replaced] = edit.events
+    expected = [
+        (entry.block.task_id, bool(entry.block.problem), tuple(events[id(entry)]))
+        for entry in document.entries
+    ]
+    if expected != [
+        (entry.block.task_id, bool(entry.block.problem), entry.fields.events) for entry in again.entries
     ]:
         raise EditRefusedError(document.path, "the file would not read back as intended")
     if len(again.nested) != len(document.nested):
@@ -132,26 +130,3 @@ def _outside(text: str, spans: Iterable[tuple[int, int]]) -> list[str]:
         pieces.append(text[after:start])
         after = end
     return [*pieces, text[after:]]
-
-
-def _new_spans(edits: Iterable[_Edit]) -> list[tuple[int, int]]:
-    spans, shift = [], 0
-    for edit in edits:
-        start = edit.start + shift
-        spans.append((start, start + len(edit.text)))
-        shift += len(edit.text) - (edit.end - edit.start)
-    return spans
-
-
-def _reading(entry: Entry) -> tuple[str, bool, tuple[Event, ...]]:
-    return entry.block.task_id, bool(entry.block.problem), entry.fields.events
-
-
-def _expected(entry: Entry, edits: Sequence[_Edit]) -> tuple[str, bool, tuple[Event, ...]]:
-    events = list(entry.fields.events)
-    for edit in sorted(
-        (edit for edit in edits if edit.entry is entry), key=lambda edit: edit.at, reverse=True
-    ):
-        kept = 0 if edit.start == edit.end else 1
-        events[edit.at : edit.at + kept] = edit.events
-    return entry.block.task_id, bool(entry.block.problem), tuple(events)

@@ -9,13 +9,13 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import yaml
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from msgspec import Struct, field
-from msgspec.structs import replace
 from yaml.events import (
     AliasEvent,
     CollectionEndEvent,
@@ -78,26 +78,28 @@ class Fields(Struct, frozen=True, kw_only=True):
     events: tuple[Event, ...] = ()
 
 
-def read_fields(lines: Sequence[SourceLine], *, first_line: int, loader: type[Any] = LOADER) -> Fields:
+def read_fields(lines: Sequence[SourceLine], *, first_line: int) -> Fields:
     """Read a block. `first_line` is the number of the first of `lines`. Raises UnusableError."""
     source = _Source(lines)
     if len(source.text) > MAX_CHARACTERS:
         raise UnusableError(f"it is longer than {MAX_CHARACTERS} characters")
     try:
-        events = list(yaml.parse(source.text, Loader=loader))
+        events = list(yaml.parse(source.text, Loader=LOADER))
     except yaml.MarkedYAMLError as error:
-        raise UnusableError(_syntax_problem(error, first_line)) from None
+        # The line where the trouble began: it often ends where the block does.
+        mark = error.context_mark or error.problem_mark
+        said = ", ".join(filter(None, (error.context, error.problem)))
+        raise UnusableError(f"line {first_line + mark.line}: {said}" if mark else said) from None
     except yaml.YAMLError as error:
         raise UnusableError(str(error).splitlines()[0]) from None
-    _check_shape(events)
+    if sum(isinstance(event, DocumentStartEvent) for event in events) > 1:
+        raise UnusableError("it holds several YAML documents")
+    if any(isinstance(event, AliasEvent) for event in events):
+        raise UnusableError("it uses a YAML alias")
+    first = next((event for event in events if isinstance(event, _NODES)), None)
+    if first is not None and not isinstance(first, MappingStartEvent):
+        raise UnusableError("it is not a mapping of fields")
     return _fields(events, source)
-
-
-def _syntax_problem(error: yaml.MarkedYAMLError, first_line: int) -> str:
-    """Return what YAML says, with the line where the trouble began: it often ends where the block does."""
-    mark = error.context_mark or error.problem_mark
-    said = ", ".join(filter(None, (error.context, error.problem)))
-    return f"line {first_line + mark.line}: {said}" if mark else said
 
 
 class _Source:
@@ -106,31 +108,19 @@ class _Source:
     def __init__(self, lines: Sequence[SourceLine]) -> None:
         self._lines = lines
         # One character for one: a tab is white space here, which YAML would not have in an indentation.
-        self._texts = [line.text.replace("\t", " ") for line in lines]
-        self._starts = [0]
-        for text in self._texts:
-            self._starts.append(self._starts[-1] + len(text) + 1)
-        self.text = "".join(text + "\n" for text in self._texts)
+        self.text = "".join(line.text.replace("\t", " ") + "\n" for line in lines)
+        self._starts = list(accumulate((len(line.text) + 1 for line in lines), initial=0))
 
     def origin(self, index: int) -> int:
         line = min(bisect_right(self._starts, index), len(self._lines)) - 1
         return self._lines[line].start + index - self._starts[line]
 
 
-def _check_shape(events: Sequence[yaml.Event]) -> None:
-    if sum(isinstance(event, DocumentStartEvent) for event in events) > 1:
-        raise UnusableError("it holds several YAML documents")
-    if any(isinstance(event, AliasEvent) for event in events):
-        raise UnusableError("it uses a YAML alias")
-    content = [event for event in events if isinstance(event, _NODES)]
-    if content and not isinstance(content[0], MappingStartEvent):
-        raise UnusableError("it is not a mapping of fields")
-
-
 def _fields(events: Sequence[yaml.Event], source: _Source) -> Fields:
     scalars: dict[str, TaskField] = {}
     nested: set[str] = set()
-    for key_at, value_at in _pairs(events):
+    nodes = list(_outer_nodes(events))
+    for key_at, value_at in zip(nodes[::2], nodes[1::2], strict=True):
         key, value = events[key_at], events[value_at]
         if not isinstance(key, ScalarEvent):
             raise UnusableError("a key is not a plain text")
@@ -148,13 +138,8 @@ def _fields(events: Sequence[yaml.Event], source: _Source) -> Fields:
     )
 
 
-def _pairs(events: Sequence[yaml.Event]) -> Iterator[tuple[int, int]]:
-    """Yield the positions of the outer mapping's keys and of their values."""
-    nodes = list(_outer_nodes(events))
-    return zip(nodes[::2], nodes[1::2], strict=True)
-
-
 def _outer_nodes(events: Sequence[yaml.Event]) -> Iterator[int]:
+    """Yield the positions of the outer mapping's keys and values, in turn."""
     depth = 0
     for at, event in enumerate(events):
         if isinstance(event, CollectionEndEvent):
@@ -201,47 +186,42 @@ class Entry(Struct, frozen=True, kw_only=True):
     fields: Fields = Fields()
 
 
-class BlockReader(Struct, frozen=True, kw_only=True):
-    path: str
-    heading: str
-    loader: type[Any]
-
-    def read(self, token: Token, lines: Sequence[SourceLine], number: int) -> Entry:
-        """Read the block of these lines, fences included; `number` is that of the first."""
-        content = [_unindented(line, _indentation(lines[0])) for line in lines[1:]]
-        try:
-            _check_closed(token, lines)
-            fields = read_fields(content[:-1], first_line=number + 1, loader=self.loader)
-            return Entry(block=self._block(fields, number), fields=fields)
-        except UnusableError as error:
-            problem = _with_cause(str(error), content, number + 1)
-            return Entry(
-                block=_guessed(content, Block(path=self.path, line=number, task_id="", problem=problem))
-            )
-
-    def _block(self, fields: Fields, number: int) -> Block:
-        task_id = _text(fields, "id")
-        if not task_id:
-            raise UnusableError("it has no id")
-        return Block(
-            path=self.path,
+def read_block(token: Token, lines: Sequence[SourceLine], *, number: int, path: str, heading: str) -> Entry:
+    """Read the block of these lines, fences included; `number` is that of the first."""
+    indentation = _indentation(lines[0])
+    content = []
+    for line in lines[1:]:
+        # As many spaces as the opening fence has, but no more than there are (CommonMark 4.5).
+        off = min(indentation, _indentation(line))
+        content.append(SourceLine(line.start + off, line.text[off:]))
+    try:
+        _check_closed(token, lines)
+        fields = read_fields(content[:-1], first_line=number + 1)
+        return Entry(block=_block(fields, number=number, path=path, heading=heading), fields=fields)
+    except UnusableError as error:
+        problem = str(error)
+    # Another block that begins inside is what an opening fence without its closing one looks like.
+    inside = (number + 1 + at for at, line in enumerate(content) if _OPENING_FENCE.match(line.text))
+    if (at := next(inside, None)) is not None:
+        problem = f"{problem}; it is not closed before the next block, in line {at}"
+    # Named as well as possible, so that what it stands for is held and not reported as missing.
+    guesses: dict[str, str] = {}
+    for match in filter(None, (_GUESS.match(line.text) for line in content)):
+        guesses.setdefault(match[1], match[2])
+    hub_id = guesses.get("state_hub_task_id", "").lower()
+    return Entry(
+        block=Block(
+            path=path,
             line=number,
-            task_id=task_id,
-            hub_id=_uuid(_text(fields, "state_hub_task_id")),
-            status=_value(fields, "status"),
-            reopened=_count(_value(fields, "reopened")),
-            title=_title(self.heading, task_id),
+            task_id=guesses.get("id", ""),
+            hub_id=hub_id if _UUID.fullmatch(hub_id) else None,
+            problem=problem,
         )
+    )
 
 
 def _indentation(line: SourceLine) -> int:
     return len(line.text) - len(line.text.lstrip(" "))
-
-
-def _unindented(line: SourceLine, indentation: int) -> SourceLine:
-    """Take off as many spaces as the opening fence has, but no more than there are (CommonMark 4.5)."""
-    off = min(indentation, _indentation(line))
-    return SourceLine(line.start + off, line.text[off:])
 
 
 def _check_closed(token: Token, lines: Sequence[SourceLine]) -> None:
@@ -253,20 +233,25 @@ def _check_closed(token: Token, lines: Sequence[SourceLine]) -> None:
         raise UnusableError(f"its fence is never closed by a line '{token.markup}'")
 
 
-def _with_cause(problem: str, content: Sequence[SourceLine], first_line: int) -> str:
-    """Add that another block begins inside, which is what an opening fence without its closing one looks like."""
-    inside = (first_line + at for at, line in enumerate(content) if _OPENING_FENCE.match(line.text))
-    at = next(inside, None)
-    return problem if at is None else f"{problem}; it is not closed before the next block, in line {at}"
-
-
-def _guessed(content: Sequence[SourceLine], block: Block) -> Block:
-    """Name the block as well as possible, so that what it stands for is held and not reported as missing."""
-    found: dict[str, str] = {}
-    for match in filter(None, (_GUESS.match(line.text) for line in content)):
-        found.setdefault(match[1], match[2])
-    hub_id = found.get("state_hub_task_id", "").lower()
-    return replace(block, task_id=found.get("id", ""), hub_id=hub_id if _UUID.fullmatch(hub_id) else None)
+def _block(fields: Fields, *, number: int, path: str, heading: str) -> Block:
+    task_id = _text(fields, "id")
+    if not task_id:
+        raise UnusableError("it has no id")
+    hub_id = _text(fields, "state_hub_task_id")
+    if hub_id and not _UUID.fullmatch(hub_id.lower()):
+        raise UnusableError(f"state_hub_task_id '{hub_id}' is not a UUID")
+    status, reopened = _value(fields, "status"), _value(fields, "reopened") or "0"
+    if not _COUNT.fullmatch(reopened):
+        raise UnusableError(f"reopened '{reopened}' is not a number from 0")
+    return Block(
+        path=path,
+        line=number,
+        task_id=task_id,
+        hub_id=hub_id.lower() or None,
+        status=status,
+        reopened=int(reopened),
+        title=_title(heading, task_id),
+    )
 
 
 def _value(fields: Fields, key: str) -> str | None:
@@ -283,32 +268,18 @@ def _text(fields: Fields, key: str) -> str:
     return "" if value is None or fields.scalars[key].is_null else value
 
 
-def _uuid(text: str) -> str | None:
-    if text and not _UUID.fullmatch(text.lower()):
-        raise UnusableError(f"state_hub_task_id '{text}' is not a UUID")
-    return text.lower() or None
-
-
-def _count(text: str | None) -> int:
-    if text is not None and not _COUNT.fullmatch(text):
-        raise UnusableError(f"reopened '{text}' is not a number from 0")
-    return int(text or 0)
-
-
 @cache
 def _inline_markdown() -> MarkdownIt:
     return MarkdownIt("commonmark")
 
 
 def _title(heading: str, task_id: str) -> str:
-    plain = " ".join("".join(_inline_texts(heading)).split())
+    text = heading
+    # Most are plain, and looking for markup takes as long as all else about a block.
+    if not _PLAIN.fullmatch(heading):
+        tokens = _inline_markdown().parseInline(heading)[0].children or ()
+        words = {"text", "code_inline", "text_special"}
+        text = "".join(token.content if token.type in words else " " for token in tokens)
+    plain = " ".join(text.split())
     label, dash, rest = plain.partition("—")
     return (rest.strip() if dash and label.strip() == task_id.rpartition("-")[2] else plain) or task_id
-
-
-def _inline_texts(heading: str) -> Iterator[str]:
-    if _PLAIN.fullmatch(heading):  # as most are; looking for markup takes as long as all else about a block
-        yield heading
-        return
-    for token in _inline_markdown().parseInline(heading)[0].children or ():
-        yield token.content if token.type in {"text", "code_inline", "text_special"} else " "

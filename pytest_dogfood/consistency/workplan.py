@@ -8,18 +8,16 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from markdown_it import MarkdownIt
 from msgspec import Struct
 
 from pytest_dogfood.consistency.hub.model import Block
 from pytest_dogfood.consistency.task_block import (
-    LOADER,
-    BlockReader,
     Entry,
     SourceLine,
     UnusableError,
+    read_block,
     read_fields,
 )
 from pytest_dogfood.consistency.task_findings import Action, Finding, FindingSeverity
@@ -58,21 +56,32 @@ class Document(Struct, frozen=True, kw_only=True):
     def findings(self, repo: str) -> tuple[Finding, ...]:
         """Return what is to be said of the file itself; what is wrong with a block is decided with its task."""
         if self.unreadable:
-            return (unreadable_file(repo, self.path, self.unreadable),)
-        nested = tuple(_not_read(repo, self.path, line, *_NESTED) for line in self.nested)
-        return (*nested, _not_read(repo, self.path, self.stray, *_STRAY)) if self.stray else nested
-
-
-def unreadable_file(repo: str, path: str, why: str) -> Finding:
-    return Finding(
-        code="C-27",
-        severity=FindingSeverity.FAIL,
-        repo=repo,
-        path=path,
-        message=f"workplan cannot be read: {why}",
-        hint="no task of this file is changed until it can be",
-        action=Action.HELD,
-    )
+            unreadable = Finding(
+                code="C-27",
+                severity=FindingSeverity.FAIL,
+                repo=repo,
+                path=self.path,
+                message=f"workplan cannot be read: {self.unreadable}",
+                hint="no task of this file is changed until it can be",
+                action=Action.HELD,
+            )
+            return (unreadable,)
+        not_read = [(line, *_NESTED) for line in self.nested]
+        if self.stray:
+            not_read.append((self.stray, *_STRAY))
+        return tuple(
+            Finding(
+                code="C-24",
+                severity=FindingSeverity.INFO,
+                repo=repo,
+                path=self.path,
+                line=line,
+                reason=reason,
+                message=message,
+                hint=hint,
+            )
+            for line, reason, message, hint in not_read
+        )
 
 
 _NESTED = (
@@ -87,20 +96,7 @@ _STRAY = (
 )
 
 
-def _not_read(repo: str, path: str, line: int, reason: str, message: str, hint: str) -> Finding:
-    return Finding(
-        code="C-24",
-        severity=FindingSeverity.INFO,
-        repo=repo,
-        path=path,
-        line=line,
-        reason=reason,
-        message=message,
-        hint=hint,
-    )
-
-
-def parse(content: bytes, *, path: str, loader: type[Any] = LOADER) -> Document:
+def parse(content: bytes, *, path: str) -> Document:
     """Read a file. Never raises: what cannot be read is said in the document."""
     try:
         text = content.decode()
@@ -109,12 +105,12 @@ def parse(content: bytes, *, path: str, loader: type[Any] = LOADER) -> Document:
     lines = split_lines(text)
     end = _front_matter_end(lines)
     if not _is_workplan(lines[:end]):
-        entries, _ = _read_body(text, lines, 0, path, loader)
+        entries, _ = _read_body(text, lines, 0, path)
         return Document(path=path, content=content, text=text, stray=entries[0].block.line if entries else 0)
     if end is None:
         why = "its front matter is not closed by a line '---'"
         return Document(path=path, content=content, text=text, is_workplan=True, unreadable=why)
-    entries, nested = _read_body(text, lines, end + 1, path, loader)
+    entries, nested = _read_body(text, lines, end + 1, path)
     return Document(path=path, content=content, text=text, is_workplan=True, entries=entries, nested=nested)
 
 
@@ -157,8 +153,9 @@ def _blocks_of_markdown() -> MarkdownIt:
 
 
 def _read_body(
-    text: str, lines: Sequence[SourceLine], first: int, path: str, loader: type[Any]
+    text: str, lines: Sequence[SourceLine], first: int, path: str
 ) -> tuple[tuple[Entry, ...], tuple[int, ...]]:
+    """Return the task blocks from line `first` on, and the lines of those in lists and block quotes."""
     if first >= len(lines) or not _ANY_TASK_FENCE.search(text, lines[first].start):
         return (), ()
     entries: list[Entry] = []
@@ -169,12 +166,12 @@ def _read_body(
         if token.type == "heading_open" and token.level == 0:
             heading = tokens[at + 1].content
         elif token.type == "fence" and token.map and _TASK.match(token.info):
-            opening = first + token.map[0]
+            opening, end = first + token.map[0], first + token.map[1]
             if token.level:
                 nested.append(opening + 1)
             else:
-                reader = BlockReader(path=path, heading=heading, loader=loader)
-                entries.append(reader.read(token, lines[opening : first + token.map[1]], opening + 1))
+                block = lines[opening:end]
+                entries.append(read_block(token, block, number=opening + 1, path=path, heading=heading))
     return tuple(entries), tuple(nested)
 
 
@@ -186,31 +183,21 @@ def read_workplans(root: Path, places: Sequence[str]) -> tuple[Document, ...]:
     """Read the workplans of a checkout, and what may have been meant as one, in the order of their paths.
 
     Each of `places` is a directory, of which every Markdown file is looked at, or a pattern such as
-    `**/*-WP-*.md`. Patterns do not look into other repositories inside this one. Never raises: what cannot be
-    read, a directory too, is a document that is `unreadable`.
+    `**/*-WP-*.md`: one without wildcards is a directory unless it names a Markdown file. Patterns do not look
+    into other repositories inside this one. Never raises: what cannot be read, a directory too, is a document
+    that is `unreadable`.
     """
     found: dict[str, Document | None] = {}
     for place in places:
-        found.update(_below(root, place.strip("/")) if is_directory(place) else _matching(root, place))
+        if any(letter in place for letter in "*?[") or place.endswith(_SUFFIX):
+            wanted = place.split("/")
+            for path, document in _walk(root, "", into_others=False):
+                if document is None and _fits(path.split("/"), wanted):
+                    found[path] = None
+        elif (root / place.strip("/")).is_dir():
+            found.update(_walk(root, place.strip("/"), into_others=True))
     read = (document or _read(root, path) for path, document in sorted(found.items()))
     return tuple(document for document in read if document.is_workplan or document.stray)
-
-
-def is_directory(place: str) -> bool:
-    """Tell a directory from a pattern; one without wildcards is a directory unless it names a Markdown file."""
-    return not any(letter in place for letter in "*?[") and not place.endswith(_SUFFIX)
-
-
-def _below(root: Path, directory: str) -> Iterator[tuple[str, Document | None]]:
-    if (root / directory).is_dir():
-        yield from _walk(root, directory, into_others=True)
-
-
-def _matching(root: Path, pattern: str) -> Iterator[tuple[str, Document | None]]:
-    wanted = pattern.split("/")
-    for path, document in _walk(root, "", into_others=False):
-        if document is None and _fits(path.split("/"), wanted):
-            yield path, None
 
 
 def _walk(root: Path, directory: str, *, into_others: bool) -> Iterator[tuple[str, Document | None]]:

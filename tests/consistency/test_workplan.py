@@ -6,6 +6,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 
+from pytest_dogfood.consistency import task_block
 from pytest_dogfood.consistency.hub.model import Block
 from pytest_dogfood.consistency.task_findings import FindingSeverity
 from pytest_dogfood.consistency.workplan import Document, parse
@@ -58,11 +59,13 @@ def test_a_workplan_in_the_wild_is_read_whole() -> None:
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("bom", ["", "\ufeff"])
 def test_line_ends_a_byte_order_mark_and_the_loader_make_no_difference(
-    loader: type[yaml.SafeLoader], line_end: str, bom: str
+    loader: type[yaml.SafeLoader], line_end: str, bom: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = WILD.read_text(encoding="utf-8")
     content = (bom + text.replace("\n", line_end)).encode()
-    assert parse(content, path="p", loader=loader).blocks == parse(text.encode(), path="p").blocks
+    expected = parse(text.encode(), path="p").blocks
+    monkeypatch.setattr(task_block, "LOADER", loader)
+    assert parse(content, path="p").blocks == expected
 
 
 @settings(max_examples=150, deadline=None)
