@@ -16,20 +16,49 @@ from pytest_dogfood.consistency.decision import (
     DecisionKind,
     Policy,
     RepoContents,
+    SameRank,
     decide,
     match,
 )
-from pytest_dogfood.consistency.hub.location import pinned_id
+from pytest_dogfood.consistency.hub.location import pinned_id, read_settings_section
 from pytest_dogfood.consistency.hub.model import Block, Checkout, HubTask, HubUsageError
 from pytest_dogfood.consistency.hub.store import Hub
-from pytest_dogfood.consistency.preferences import Preferences, read_preferences
 from pytest_dogfood.consistency.repository_findings import file_finding, repo_finding
 from pytest_dogfood.consistency.task_findings import Action, Case, Finding
 from pytest_dogfood.consistency.workplan import Document, parse, read_workplans
 from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.git.command import DEFAULT_LIMITS, Limits
+from pytest_dogfood.git.commit import DEFAULT_OPTIONS, CommitOptions, Signing
 from pytest_dogfood.git.repository import Repository, Survey
 from pytest_dogfood.git.tracked_file import FileState
 from pytest_dogfood.git.work_tree import RepoCondition, RepoState
+
+WORKPLANS = ("workplans/", "**/*-WP-*.md")
+"""Where workplans are looked for unless a repository says otherwise."""
+
+
+class Preferences(Struct, frozen=True, kw_only=True):
+    """How a repository wants to be treated."""
+
+    workplans: tuple[str, ...] = WORKPLANS
+    same_rank: SameRank = SameRank.HISTORY
+    commit: CommitOptions = DEFAULT_OPTIONS
+    limits: Limits = DEFAULT_LIMITS
+
+
+def read_preferences(root: Path) -> Preferences:
+    """Read what the dogfood.yaml at the root of a repository says; raises HubUsageError where it is wrong."""
+    said = read_settings_section(root, "consistency") or {}
+    limits = {"fetch": "fetch_timeout", "commit": "commit_timeout", "other": "git_timeout"}
+    return Preferences(
+        workplans=said.get("workplans", WORKPLANS),
+        same_rank=SameRank(said.get("same_rank", SameRank.HISTORY)),
+        commit=CommitOptions(
+            no_verify=said.get("commit_no_verify", False),
+            sign=Signing(said.get("commit_sign", Signing.INHERIT)),
+        ),
+        limits=Limits(**{name: said[key] for name, key in limits.items() if key in said}),
+    )
 
 
 class Progress(Protocol):
@@ -231,6 +260,7 @@ def _uncommitted(hub: Hub, view: CheckoutView) -> Iterator[Finding]:
     """
     if not (view.survey.condition.writes_file and view.policy.writeback):
         return
+    repo = view.checkout.repo
     agreeing: dict[str, list[tuple[HubTask, Block]]] = {}
     for each in view.decisions:
         task, block = each.case.hub, each.case.block
@@ -241,14 +271,14 @@ def _uncommitted(hub: Hub, view: CheckoutView) -> Iterator[Finding]:
         stored = view.repository.git.read("cat-file", "blob", f"{view.survey.head}:{name}")
         committed = parse(stored.out, path=path).blocks if stored.ok else ()
         statuses = {each.task_id: each.status for each in committed}
-        news = [
-            (task, block)
-            for task, block in agreeing[path]
-            if statuses.get(block.task_id, block.status) != block.status
-        ]
-        if not all(_learnt_here(hub, view, task, path) for task, _ in news):
-            finding = file_finding(FileState.MODIFIED, view.checkout.repo, path, fixing=view.options.fixing)
-            yield from (finding,) if finding is not None else ()
+        for task, block in agreeing[path]:
+            if statuses.get(block.task_id, block.status) == block.status:
+                continue
+            told = [(event.machine, event.path) for event in hub.events(task.id)[-1:]]
+            if told != [(view.checkout.machine_id, path)]:
+                finding = file_finding(FileState.MODIFIED, repo, path, fixing=view.options.fixing)
+                yield from (finding,) if finding is not None else ()
+                break
 
 
 def _changed(view: CheckoutView, paths: Iterable[str]) -> list[str]:
@@ -261,12 +291,6 @@ def _changed(view: CheckoutView, paths: Iterable[str]) -> list[str]:
         "--literal-pathspecs", "diff-index", "--name-only", "-z", view.survey.head, "--", *tops
     )
     return [names[name] for name in listed.records if name in names] if listed.ok else []
-
-
-def _learnt_here(hub: Hub, view: CheckoutView, task: HubTask, path: str) -> bool:
-    """Return whether the hub has the status of a task from this very file."""
-    last = hub.events(task.id)[-1:]
-    return any((event.machine, event.path) == (view.checkout.machine_id, path) for event in last)
 
 
 def _with_file_states(view: CheckoutView) -> CheckoutView:

@@ -9,7 +9,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from pytest_dogfood.consistency import task_findings
-from pytest_dogfood.consistency.hub.model import Block, HubTask, Status, parse_status, position
+from pytest_dogfood.consistency.hub.model import Block, HubTask, Status, position
 from pytest_dogfood.consistency.task_findings import Action, Case, Finding, FindingSeverity
 from pytest_dogfood.git.work_tree import RepoCondition
 
@@ -194,29 +194,23 @@ def decide(case: Case, *, seen_in_history: bool | None = None, policy: Policy = 
     None if there are no such events.
     """
     hub, block = case.hub, case.block
-    if block is None:
-        return _decide_without_block(case)
-    if block.problem:
-        held: tuple[Finding, ...] = (task_findings.unusable(case, block.problem),)
-    elif hub is not None and hub.deleted:
-        held = (task_findings.deleted_in_hub(case),)
-    else:
+    held: tuple[Finding, ...] = ()
+    if block is not None and block.problem:
+        held = (task_findings.unusable(case, block.problem),)
+    elif hub is None or not hub.deleted:
         held = task_findings.unknown_statuses(case)
+    elif block is not None:
+        held = (task_findings.deleted_in_hub(case),)
     if held:
         return Decision(case=case, kind=DecisionKind.HELD, findings=held)
+    if block is None:
+        if hub is None or hub.deleted:
+            return Decision(case=case, kind=DecisionKind.AGREE)
+        finding = task_findings.missing_in_files(case)
+        return Decision(case=case, kind=DecisionKind.REPORT, findings=(finding,))
     if hub is None:
         return _hub_follows(case, block, DecisionKind.CREATE, task_findings.missing_in_hub)
     return _with_path(_compare(case, hub, block, policy, seen_in_history=seen_in_history), hub, block)
-
-
-def _decide_without_block(case: Case) -> Decision:
-    if case.hub is None or case.hub.deleted:
-        return Decision(case=case, kind=DecisionKind.AGREE)
-    status = parse_status(case.hub.status)
-    if status is None:
-        return Decision(case=case, kind=DecisionKind.HELD, findings=task_findings.unknown_statuses(case))
-    finding = task_findings.missing_in_files(case, status)
-    return Decision(case=case, kind=DecisionKind.REPORT, findings=(finding,))
 
 
 def _compare(

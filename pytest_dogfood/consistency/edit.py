@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
@@ -88,19 +88,14 @@ def _insertion(document: Document, entry: Entry, key: str, value: str) -> _Edit:
 
 
 def _applied(document: Document, edits: Iterable[_Edit]) -> bytes:
+    """Edit the bytes, read the new ones as anybody would, and compare. Raises EditRefusedError."""
     ordered = sorted(edits, key=lambda edit: (edit.start, edit.end))
     content = document.content
+    old_spans, new_spans, shift = [], [], 0
     for edit in reversed(ordered):
         start, end = len(document.text[: edit.start].encode()), len(document.text[: edit.end].encode())
         content = content[:start] + edit.text.encode() + content[end:]
-    _check(document, ordered, content)
-    return content
-
-
-def _check(document: Document, edits: Sequence[_Edit], content: bytes) -> None:
-    """Read the new bytes as anybody would, and compare. Raises EditRefusedError."""
-    old_spans, new_spans, shift = [], [], 0
-    for edit in edits:
+    for edit in ordered:
         start = edit.start + shift
         old_spans.append((edit.start, edit.end))
         new_spans.append((start, start + len(edit.text)))
@@ -109,7 +104,7 @@ def _check(document: Document, edits: Sequence[_Edit], content: bytes) -> None:
         raise EditRefusedError(document.path, "bytes outside the edited values would change")
     again = parse(content, path=document.path)
     events = {id(entry): list(entry.fields.events) for entry in document.entries}
-    for edit in reversed(edits):  # the last first, so that the places of the others stay right
+    for edit in reversed(ordered):  # the last first, so that the places of the others stay right
         replaced = 0 if edit.start == edit.end else 1
         events[id(edit.entry)][edit.at : edit.at + replaced] = edit.events
     expected = [
@@ -122,6 +117,7 @@ def _check(document: Document, edits: Sequence[_Edit], content: bytes) -> None:
         raise EditRefusedError(document.path, "the file would not read back as intended")
     if len(again.nested) != len(document.nested):
         raise EditRefusedError(document.path, "other parts of the file would be read in another way")
+    return content
 
 
 def _outside(text: str, spans: Iterable[tuple[int, int]]) -> list[str]:

@@ -171,11 +171,7 @@ class DeliberateMoves:
         )
         self._hub.require_writebacks([record])
         request = WritebackRequest(
-            path=path,
-            parsed=found.document.content,
-            edit=edit,
-            message=message,
-            head=view.survey.head,
+            path=path, parsed=found.document.content, edit=edit, message=message, head=view.survey.head
         )
         result = write_back(view.repository, request, options=view.preferences.commit)
         if result.ok and result.commit:

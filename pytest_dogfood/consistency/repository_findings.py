@@ -29,6 +29,7 @@ def repo_finding(
     user named this repository.
     """
     alert = FindingSeverity.WARN if fixing else FindingSeverity.INFO
+    code, reason = "C-32", condition.state.value
     match condition.state:
         case RepoState.NOT_A_WORK_TREE | RepoState.GIT_UNUSABLE | RepoState.PATH_MISSING | RepoState.NOT_HERE:
             return _no_checkout(condition, repo, alert, named=named)
@@ -42,23 +43,14 @@ def repo_finding(
         case RepoState.UNBORN if fixing and writeback_due:
             message = f"'{repo}' has no commit yet — skipping writeback"
             hint = "make a first commit, then run fix again"
+        case _ if condition.is_behind:
+            code, reason, hint = "C-14", "behind", "git pull --ff-only"
+            if condition.ahead > 0:
+                reason, hint = "diverged", "git pull --rebase"
+            message = behind_message(repo)
         case _:
-            return _behind(condition, repo, alert) if condition.is_behind else None
-    return Finding(
-        code="C-32", severity=alert, repo=repo, reason=condition.state.value, message=message, hint=hint
-    )
-
-
-def _behind(condition: RepoCondition, repo: str, severity: FindingSeverity) -> Finding:
-    diverged = condition.ahead > 0
-    return Finding(
-        code="C-14",
-        severity=severity,
-        repo=repo,
-        reason="diverged" if diverged else "behind",
-        message=behind_message(repo),
-        hint="git pull --rebase" if diverged else "git pull --ff-only",
-    )
+            return None
+    return Finding(code=code, severity=alert, repo=repo, reason=reason, message=message, hint=hint)
 
 
 def _no_checkout(condition: RepoCondition, repo: str, alert: FindingSeverity, *, named: bool) -> Finding:

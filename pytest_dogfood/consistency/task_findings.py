@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -14,13 +13,11 @@ from msgspec import Struct
 from pytest_dogfood.consistency.hub.model import Block, HubTask, Status, is_closed, nearest, parse_status
 from pytest_dogfood.git.work_tree import RepoCondition
 
-_IN_WORDS: Mapping[str, str] = MappingProxyType(
-    {
-        "same_rank": "a tie, neither side is ahead",
-        "diverged": "it has commits of its own besides",
-        "dirty": "it is not as it was committed",
-    }
-)
+_IN_WORDS: Mapping[str, str] = {
+    "same_rank": "a tie, neither side is ahead",
+    "diverged": "it has commits of its own besides",
+    "dirty": "it is not as it was committed",
+}
 """Reasons of findings whose message, which never changes, does not tell them from other findings of their code."""
 
 
@@ -179,14 +176,14 @@ def missing_in_hub(case: Case, action: Action) -> Finding:
     return case.finding("C-20", FindingSeverity.FAIL, message, action=action, hint=case.hint_for(action))
 
 
-def missing_in_files(case: Case, status: Status) -> Finding:
+def missing_in_files(case: Case) -> Finding:
     severity, hint = FindingSeverity.INFO, ""
     if case.condition.is_behind:
         hint = "the block may arrive with the pull"
-    elif not is_closed(status):
+    elif not is_closed(Status(case.db_status)):
         severity = FindingSeverity.WARN
         hint = f"if that is on purpose: dogfood hub set {shlex.quote(case.task_id)} cancelled"
-    message = f"DB task '{case.title}' (db={status.value}) has no block in the workplans"
+    message = f"DB task '{case.title}' (db={case.db_status}) has no block in the workplans"
     return case.finding("C-21", severity, message, action=Action.NONE, hint=hint)
 
 

@@ -13,13 +13,7 @@ from markdown_it import MarkdownIt
 from msgspec import Struct
 
 from pytest_dogfood.consistency.hub.model import Block
-from pytest_dogfood.consistency.task_block import (
-    Entry,
-    SourceLine,
-    UnusableError,
-    read_block,
-    read_fields,
-)
+from pytest_dogfood.consistency.task_block import Entry, SourceLine, UnusableError, read_block, read_fields
 from pytest_dogfood.consistency.task_findings import Action, Finding, FindingSeverity
 from pytest_dogfood.git.tracked_file import read_regular
 

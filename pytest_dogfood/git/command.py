@@ -6,7 +6,7 @@ import logging
 import os
 import tempfile
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from copy import copy
 from enum import StrEnum
 from math import ceil
@@ -84,8 +84,6 @@ class Answer(Struct, frozen=True, kw_only=True):
 
 class Git:
     """Calls git in one directory, with an environment in which it does not act on somebody else's repository."""
-
-    __slots__ = ("_environment", "directory", "limits")
 
     def __init__(
         self,
@@ -203,21 +201,16 @@ def fetch(git: Git, remote: str, *, limit: float) -> Fetch:
     """Fetch from a remote what is tracked of it; never raises for what the remote or the configuration is like."""
     if remote.startswith("-"):
         return Fetch(result=FetchResult.FAILED, remote=remote, detail="not the name of a remote")
-    refspecs = tracking_only(git.read("config", "-z", "--get-all", f"remote.{remote}.fetch").records)
-    if not refspecs:
+    asked = git.read("config", "-z", "--get-all", f"remote.{remote}.fetch").records
+    # Those that write remote-tracking refs, with what is excluded from all.
+    tracking = [each for each in asked if ":" in each and each.rpartition(":")[2].startswith(_TRACKING)]
+    if not tracking:
         detail = f"remote.{remote}.fetch leads to no remote-tracking branches, {_TRACKING}"
         return Fetch(result=FetchResult.FAILED, remote=remote, detail=detail)
-    answer = git.reach(*_FETCH, remote, *refspecs, limit=limit)
+    excluded = [each for each in asked if each.startswith("^")]
+    answer = git.reach(*_FETCH, remote, *tracking, *excluded, limit=limit)
     if answer.ok:
         return Fetch(result=FetchResult.DONE, remote=remote)
     _log.debug("fetch from %s in %s: %s", remote, git.directory, answer.complaint())
     result = FetchResult.TIMED_OUT if answer.timed_out else FetchResult.FAILED
     return Fetch(result=result, remote=remote, detail=answer.complaint())
-
-
-def tracking_only(refspecs: Iterable[str]) -> tuple[str, ...]:
-    """Return those refspecs that write remote-tracking refs, with what is excluded from all; none if none does."""
-    asked = tuple(refspecs)
-    kept = [each for each in asked if each.rpartition(":")[2].startswith(_TRACKING) and ":" in each]
-    excluded = [each for each in asked if each.startswith("^")]
-    return (*kept, *excluded) if kept else ()

@@ -20,8 +20,6 @@ class EditRefusedError(ValueError):
 
     def __init__(self, path: str, reason: str, *, task_id: str = "") -> None:
         super().__init__(f"{path}: {task_id}: {reason}" if task_id else f"{path}: {reason}")
-        self.path = path
-        self.reason = reason
         self.task_id = task_id
 
 

@@ -48,14 +48,8 @@ class Survey(Struct, frozen=True, kw_only=True):
 class Repository:
     """A directory that is registered as the checkout of a repository."""
 
-    __slots__ = ("_environment", "_found", "limits", "path")
-
     def __init__(
-        self,
-        path: Path,
-        *,
-        limits: Limits = DEFAULT_LIMITS,
-        environment: Mapping[str, str] | None = None,
+        self, path: Path, *, limits: Limits = DEFAULT_LIMITS, environment: Mapping[str, str] | None = None
     ) -> None:
         self.path = path
         self.limits = limits

@@ -107,8 +107,6 @@ class Tracked(Struct, frozen=True, kw_only=True):
 class GitFile:
     """A file of a checkout; `path` is relative to the registered directory, with forward slashes."""
 
-    __slots__ = ("_git", "_work_tree", "name", "path", "where")
-
     def __init__(self, git: Git, work_tree: WorkTree, path: str) -> None:
         self._git = git
         self._work_tree = work_tree

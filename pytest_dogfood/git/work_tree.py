@@ -83,17 +83,6 @@ class LockError(HarnessError):
 class CheckoutLockedError(LockError):
     """Another fixer holds the lock, and went on holding it for as long as we were told to wait."""
 
-    def __init__(self, path: Path, waited: float) -> None:
-        super().__init__(path, waited)
-        self.path = path
-        self.waited = waited
-
-    def __str__(self) -> str:
-        return (
-            f"another fixer holds {self.path}, for longer than {self.waited:g} s; "
-            "run again once it is done, or wait longer: --lock-timeout SECONDS"
-        )
-
 
 @contextmanager
 def checkout_lock(git_dir: Path, *, timeout: float = DEFAULT_TIMEOUT) -> Iterator[Path]:
@@ -109,7 +98,10 @@ def checkout_lock(git_dir: Path, *, timeout: float = DEFAULT_TIMEOUT) -> Iterato
     try:
         lock.acquire()
     except Timeout:
-        raise CheckoutLockedError(path, timeout) from None
+        raise CheckoutLockedError(
+            f"another fixer holds {path}, for longer than {timeout:g} s; "
+            "run again once it is done, or wait longer: --lock-timeout SECONDS"
+        ) from None
     except (OSError, NotImplementedError) as error:
         raise LockError(f"cannot lock {path}: {error}; make the git directory writable") from error
     try:

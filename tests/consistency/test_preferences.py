@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from pytest_dogfood.consistency.check import Preferences, read_preferences
 from pytest_dogfood.consistency.decision import SameRank
 from pytest_dogfood.consistency.hub.location import read_settings_section
 from pytest_dogfood.consistency.hub.model import HubUsageError
-from pytest_dogfood.consistency.preferences import Preferences, read_preferences
 from pytest_dogfood.fileformat.parser import parse_settings_file
 from pytest_dogfood.git.command import Limits
 from pytest_dogfood.git.commit import CommitOptions, Signing

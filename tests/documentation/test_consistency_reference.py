@@ -14,8 +14,8 @@ from msgspec.structs import fields
 
 import pytest_dogfood
 from pytest_dogfood.cli.main import main
+from pytest_dogfood.consistency.check import read_preferences
 from pytest_dogfood.consistency.hub.schema import metadata
-from pytest_dogfood.consistency.preferences import read_preferences
 from pytest_dogfood.consistency.repository_findings import behind_message
 from pytest_dogfood.consistency.task_findings import Finding
 
