@@ -310,7 +310,7 @@ def _with_file_states(view: CheckoutView) -> CheckoutView:
 def _obstacle(view: CheckoutView, path: str) -> Finding | None:
     repo, fixing = view.checkout.repo, view.options.fixing
     try:
-        state = view.repository.file(path).examined(view.documents[path].content).state
+        state = view.repository.file(path).status(view.documents[path].content).state
     except HarnessError as error:
         return repository_findings.of_file(repo, path, error, fixing=fixing)
     return file_finding(state, repo, path, fixing=fixing)

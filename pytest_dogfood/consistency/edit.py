@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 
 from pytest_dogfood.consistency.hub.model import Status
-from pytest_dogfood.consistency.task_block import Entry, Event
+from pytest_dogfood.consistency.task_block import ParsedBlock, YamlEvent
 from pytest_dogfood.consistency.workplan import Document, parse
 from pytest_dogfood.git.commit import EditRefusedError
 
@@ -43,12 +43,12 @@ class _Edit(Struct, frozen=True, kw_only=True):
     start: int
     end: int
     text: str
-    entry: Entry
+    entry: ParsedBlock
     at: int
-    events: tuple[Event, ...]
+    events: tuple[YamlEvent, ...]
 
 
-def _entry(document: Document, task_id: str) -> Entry:
+def _entry(document: Document, task_id: str) -> ParsedBlock:
     found = [entry for entry in document.entries if entry.block.task_id == task_id]
     if len(found) != 1:
         raise EditRefusedError(document.path, f"{len(found)} blocks have this id", task_id=task_id)
@@ -57,7 +57,7 @@ def _entry(document: Document, task_id: str) -> Entry:
     return found[0]
 
 
-def _replacement(document: Document, entry: Entry, key: str, text: str) -> _Edit:
+def _replacement(document: Document, entry: ParsedBlock, key: str, text: str) -> _Edit:
     found = entry.fields.scalars.get(key)
     if found is None or not found.is_verbatim or document.text[found.start : found.end] != found.value:
         reason = f"the value of '{key}' is not a plain or quoted word in one piece"
@@ -66,7 +66,7 @@ def _replacement(document: Document, entry: Entry, key: str, text: str) -> _Edit
     return _Edit(start=found.start, end=found.end, text=text, entry=entry, at=found.event, events=replaced)
 
 
-def _insertion(document: Document, entry: Entry, key: str, value: str) -> _Edit:
+def _insertion(document: Document, entry: ParsedBlock, key: str, value: str) -> _Edit:
     """Put a field below the status, with the indentation of its key and the line end that it has itself."""
     text, status = document.text, entry.fields.scalars["status"]
     line_start = max(text.rfind("\n", 0, status.key_start), text.rfind("\r", 0, status.key_start)) + 1

@@ -193,9 +193,7 @@ class DeliberateMoves:
                     raise _refused_by(found or next(iter(view.findings), None))
                 block = _only_block(view, task)
                 if writes_file:
-                    state = (
-                        view.repository.file(block.path).examined(view.documents[block.path].content).state
-                    )
+                    state = view.repository.file(block.path).status(view.documents[block.path].content).state
                     if (finding := file_finding(state, task.repo, block.path, fixing=True)) is not None:
                         raise _refused_by(finding)
                 status = parse_status(block.status)

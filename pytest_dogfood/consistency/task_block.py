@@ -34,7 +34,7 @@ MAX_CHARACTERS = 32_768
 """More is no task. The parser takes time quadratic in the depth of brackets: minutes for 300,000 of them."""
 
 _NODES = (ScalarEvent, CollectionStartEvent)
-Event = tuple[str, str]
+YamlEvent = tuple[str, str]
 """What an event says, without its place: its kind and, of a scalar, the value."""
 
 
@@ -69,16 +69,16 @@ class TaskField(Struct, frozen=True, kw_only=True):
         return not self.value or (self.is_plain and self.value in {"~", "null", "Null", "NULL"})
 
 
-class Fields(Struct, frozen=True, kw_only=True):
+class TaskFields(Struct, frozen=True, kw_only=True):
     """A block's scalars by their keys, and all that was read, for comparing one reading with another."""
 
     scalars: Mapping[str, TaskField] = field(default_factory=dict)
     nested: frozenset[str] = frozenset()
     is_flow: bool = False
-    events: tuple[Event, ...] = ()
+    events: tuple[YamlEvent, ...] = ()
 
 
-def read_fields(lines: Sequence[SourceLine], *, first_line: int) -> Fields:
+def read_fields(lines: Sequence[SourceLine], *, first_line: int) -> TaskFields:
     """Read a block. `first_line` is the number of the first of `lines`. Raises UnusableError."""
     source = _Source(lines)
     if len(source.text) > MAX_CHARACTERS:
@@ -116,7 +116,7 @@ class _Source:
         return self._lines[line].start + index - self._starts[line]
 
 
-def _fields(events: Sequence[yaml.Event], source: _Source) -> Fields:
+def _fields(events: Sequence[yaml.Event], source: _Source) -> TaskFields:
     scalars: dict[str, TaskField] = {}
     nested: set[str] = set()
     nodes = list(_outer_nodes(events))
@@ -130,7 +130,7 @@ def _fields(events: Sequence[yaml.Event], source: _Source) -> Fields:
             scalars[key.value] = _field(key, value, value_at, source)
         else:
             nested.add(key.value)
-    return Fields(
+    return TaskFields(
         scalars=scalars,
         nested=frozenset(nested),
         is_flow=any(isinstance(event, MappingStartEvent) and event.flow_style for event in events[:3]),
@@ -179,14 +179,16 @@ _PLAIN = re.compile(r"[^\\`*_\[\]<>&!\r\n]*")
 _COUNT = re.compile(r"[0-9]{1,9}")
 
 
-class Entry(Struct, frozen=True, kw_only=True):
+class ParsedBlock(Struct, frozen=True, kw_only=True):
     """A block and what an editor needs: its fields with their places in the text. A problem leaves it none."""
 
     block: Block
-    fields: Fields = Fields()
+    fields: TaskFields = TaskFields()
 
 
-def read_block(token: Token, lines: Sequence[SourceLine], *, number: int, path: str, heading: str) -> Entry:
+def read_block(
+    token: Token, lines: Sequence[SourceLine], *, number: int, path: str, heading: str
+) -> ParsedBlock:
     """Read the block of these lines, fences included; `number` is that of the first."""
     indentation = _indentation(lines[0])
     content = []
@@ -197,7 +199,7 @@ def read_block(token: Token, lines: Sequence[SourceLine], *, number: int, path: 
     try:
         _check_closed(token, lines)
         fields = read_fields(content[:-1], first_line=number + 1)
-        return Entry(block=_block(fields, number=number, path=path, heading=heading), fields=fields)
+        return ParsedBlock(block=_block(fields, number=number, path=path, heading=heading), fields=fields)
     except UnusableError as error:
         problem = str(error)
     # Another block that begins inside is what an opening fence without its closing one looks like.
@@ -209,7 +211,7 @@ def read_block(token: Token, lines: Sequence[SourceLine], *, number: int, path: 
     for match in filter(None, (_GUESS.match(line.text) for line in content)):
         guesses.setdefault(match[1], match[2])
     hub_id = guesses.get("state_hub_task_id", "").lower()
-    return Entry(
+    return ParsedBlock(
         block=Block(
             path=path,
             line=number,
@@ -233,7 +235,7 @@ def _check_closed(token: Token, lines: Sequence[SourceLine]) -> None:
         raise UnusableError(f"its fence is never closed by a line '{token.markup}'")
 
 
-def _block(fields: Fields, *, number: int, path: str, heading: str) -> Block:
+def _block(fields: TaskFields, *, number: int, path: str, heading: str) -> Block:
     task_id = _text(fields, "id")
     if not task_id:
         raise UnusableError("it has no id")
@@ -254,7 +256,7 @@ def _block(fields: Fields, *, number: int, path: str, heading: str) -> Block:
     )
 
 
-def _value(fields: Fields, key: str) -> str | None:
+def _value(fields: TaskFields, key: str) -> str | None:
     """Return the text of a field; None if it is absent or empty. Raises UnusableError if it is no scalar."""
     if key in fields.nested:
         raise UnusableError(f"'{key}' is not a single value")
@@ -262,7 +264,7 @@ def _value(fields: Fields, key: str) -> str | None:
     return found.value if found is not None and found.value else None
 
 
-def _text(fields: Fields, key: str) -> str:
+def _text(fields: TaskFields, key: str) -> str:
     """Return the text of a field, in which YAML's null is none."""
     value = _value(fields, key)
     return "" if value is None or fields.scalars[key].is_null else value

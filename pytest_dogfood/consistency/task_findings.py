@@ -236,13 +236,8 @@ def moved(case: Case, old_path: str, action: Action) -> Finding:
 
 def no_workplans(repo: str, tasks: int, *, behind: bool) -> Finding:
     """Return the one item of a checkout in which no workplan was found although the hub has tasks of it."""
-    return Finding(
-        code="C-38",
-        severity=FindingSeverity.INFO if behind else FindingSeverity.FAIL,
-        repo=repo,
-        message=f"no workplans found in '{repo}' although the hub has {tasks} of its tasks",
-        hint="the workplans may arrive with the pull"
-        if behind
-        else "is this the right directory and branch?",
-        action=Action.NONE if behind else Action.HELD,
-    )
+    severity, action, hint = FindingSeverity.FAIL, Action.HELD, "is this the right directory and branch?"
+    if behind:
+        severity, action, hint = FindingSeverity.INFO, Action.NONE, "the workplans may arrive with the pull"
+    message = f"no workplans found in '{repo}' although the hub has {tasks} of its tasks"
+    return Finding(code="C-38", severity=severity, repo=repo, message=message, hint=hint, action=action)

@@ -13,7 +13,13 @@ from markdown_it import MarkdownIt
 from msgspec import Struct
 
 from pytest_dogfood.consistency.hub.model import Block
-from pytest_dogfood.consistency.task_block import Entry, SourceLine, UnusableError, read_block, read_fields
+from pytest_dogfood.consistency.task_block import (
+    ParsedBlock,
+    SourceLine,
+    UnusableError,
+    read_block,
+    read_fields,
+)
 from pytest_dogfood.consistency.task_findings import Action, Finding, FindingSeverity
 from pytest_dogfood.git.tracked_file import read_regular
 
@@ -38,7 +44,7 @@ class Document(Struct, frozen=True, kw_only=True):
     content: bytes
     text: str = ""
     is_workplan: bool = False
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[ParsedBlock, ...] = ()
     nested: tuple[int, ...] = ()
     stray: int = 0
     unreadable: str = ""
@@ -148,11 +154,11 @@ def _blocks_of_markdown() -> MarkdownIt:
 
 def _read_body(
     text: str, lines: Sequence[SourceLine], first: int, path: str
-) -> tuple[tuple[Entry, ...], tuple[int, ...]]:
+) -> tuple[tuple[ParsedBlock, ...], tuple[int, ...]]:
     """Return the task blocks from line `first` on, and the lines of those in lists and block quotes."""
     if first >= len(lines) or not _ANY_TASK_FENCE.search(text, lines[first].start):
         return (), ()
-    entries: list[Entry] = []
+    entries: list[ParsedBlock] = []
     nested: list[int] = []
     heading = ""
     tokens = _blocks_of_markdown().parse(text[lines[first].start :])

@@ -51,7 +51,7 @@ class Limits(Struct, frozen=True, kw_only=True):
 DEFAULT_LIMITS = Limits()
 
 
-class Answer(Struct, frozen=True, kw_only=True):
+class GitResult(Struct, frozen=True, kw_only=True):
     """How a call of git ended. `out` is only to be believed where `ok` is true; `err` is for people."""
 
     status: int
@@ -112,7 +112,7 @@ class Git:
         other.directory = directory
         return other
 
-    def read(self, *arguments: str, stdin: bytes = b"") -> Answer:
+    def read(self, *arguments: str, stdin: bytes = b"") -> GitResult:
         """Ask something, taking no lock that could stand in somebody's way."""
         return self._call(arguments, stdin, self.limits.other, {"GIT_OPTIONAL_LOCKS": "0"})
 
@@ -130,10 +130,10 @@ class Git:
             raise self._failed(arguments, answer)
         return answer.text if answer.ok else None
 
-    def write(self, *arguments: str, stdin: bytes = b"", limit: float | None = None) -> Answer:
+    def write(self, *arguments: str, stdin: bytes = b"", limit: float | None = None) -> GitResult:
         return self._call(arguments, stdin, self.limits.other if limit is None else limit, {})
 
-    def reach(self, *arguments: str, limit: float) -> Answer:
+    def reach(self, *arguments: str, limit: float) -> GitResult:
         """Run what speaks with a remote."""
         more = {}
         chosen = self._environment.keys() & {"GIT_SSH_COMMAND", "GIT_SSH"}
@@ -141,12 +141,12 @@ class Git:
             more["GIT_SSH_COMMAND"] = f"ssh -oBatchMode=yes -oConnectTimeout={max(ceil(limit), 1)}"
         return self._call(arguments, b"", limit, more)
 
-    def _failed(self, arguments: tuple[str, ...], answer: Answer) -> GitError:
+    def _failed(self, arguments: tuple[str, ...], answer: GitResult) -> GitError:
         return GitError(f"git {arguments[0]} failed in {self.directory}: {answer.complaint()}")
 
     def _call(
         self, arguments: tuple[str, ...], stdin: bytes, limit: float, more: Mapping[str, str]
-    ) -> Answer:
+    ) -> GitResult:
         try:
             with tempfile.TemporaryDirectory(prefix="dogfood-git-", ignore_cleanup_errors=True) as place:
                 stdout, stderr = Path(place, "out"), Path(place, "err")
@@ -163,7 +163,7 @@ class Git:
                         grace=self.limits.grace,
                     )
                 )
-                return Answer(
+                return GitResult(
                     status=ended.status,
                     out=read_output(stdout, _READ_LIMIT),
                     err=read_tail(stderr),

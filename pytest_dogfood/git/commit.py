@@ -172,13 +172,13 @@ class _Writeback:
 
     def _versions(self, new: bytes) -> tuple[Version, Version]:
         """Return what git has of the file and what it will have, if the file may be written."""
-        tracked = self._file.examined(self._request.parsed)
-        if tracked.state is not FileState.CLEAN:
-            raise _NotWrittenError(Reason.STATE, state=tracked.state)
+        found = self._file.status(self._request.parsed)
+        if found.state is not FileState.CLEAN:
+            raise _NotWrittenError(Reason.STATE, state=found.state)
         if self._repository.head() != self._request.head:
             raise _NotWrittenError(Reason.HEAD_MOVED, "run fix again")
-        before = tracked.version
-        oid = self._file.oid(new, as_it_is=tracked.as_it_is)
+        before = found.version
+        oid = self._file.oid(new, as_it_is=found.as_it_is)
         if before is None or oid == before.oid:
             raise _NotWrittenError(Reason.REFUSED, "a filter of git's leaves nothing of the change to commit")
         return before, Version(mode=before.mode, oid=oid)

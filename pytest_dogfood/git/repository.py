@@ -10,9 +10,9 @@ from pathlib import Path
 from msgspec import Struct, field, to_builtins
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.git.command import DEFAULT_LIMITS, QUIET, Answer, Fetch, Git, GitError, Limits, fetch
+from pytest_dogfood.git.command import DEFAULT_LIMITS, QUIET, Fetch, Git, GitError, GitResult, Limits, fetch
 from pytest_dogfood.git.tracked_file import GitFile
-from pytest_dogfood.git.work_tree import LockFile, RepoCondition, RepoState, WorkTree, locate
+from pytest_dogfood.git.work_tree import LockFile, RepoCondition, RepoState, WorkTree, find_work_tree
 
 # A configuration may ask for more than following: changes stashed, local commits moved.
 _PULL = (*QUIET, "pull", "--ff-only", "--no-rebase", "--no-autostash", "--quiet")
@@ -109,7 +109,7 @@ class Repository:
         listed = self.git.value("worktree", "list", "--porcelain").splitlines()
         return tuple(line.removeprefix("worktree ") for line in listed if line.startswith("worktree "))
 
-    def pull(self) -> Answer:
+    def pull(self) -> GitResult:
         """Do what `sync` adds: follow the upstream where that needs no merge."""
         return self.git.reach(*_PULL, limit=self.limits.other)
 
@@ -128,7 +128,7 @@ class Repository:
     def _locate(self) -> tuple[Git, WorkTree] | RepoCondition:
         if self._found is None:
             git = Git(self.path, limits=self.limits, environment=self._environment)
-            found = locate(git)
+            found = find_work_tree(git)
             if isinstance(found, RepoCondition):
                 return found
             self._found = git.at(found.top), found

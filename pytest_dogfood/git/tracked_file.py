@@ -92,7 +92,7 @@ class Version(Struct, frozen=True, kw_only=True):
     oid: str
 
 
-class Tracked(Struct, frozen=True, kw_only=True):
+class FileStatus(Struct, frozen=True, kw_only=True):
     """A file as git has it.
 
     `as_it_is` says that git keeps this file's bytes unconverted although its attributes ask for a conversion of
@@ -133,26 +133,26 @@ class GitFile:
             return FileState.SYMLINK
         return None if stat.S_ISREG(mode) else FileState.NOT_A_FILE
 
-    def examined(self, content: bytes | None = None) -> Tracked:
+    def status(self, content: bytes | None = None) -> FileStatus:
         """Compare work tree, index and HEAD by content. `content` is what the file holds, if that is known.
 
         Raises GitError if git cannot tell, for instance because a filter fails.
         """
         if (obstacle := self.obstacle()) is not None:
-            return Tracked(state=obstacle)
+            return FileStatus(state=obstacle)
         if content is None:
             with suppress(OSError):
                 content = read_regular(self.where)
         flag, index = self._in_index()
         if index is None:
-            return Tracked(state=self._without_index())
+            return FileStatus(state=self._without_index())
         if flag != _PLAIN:
-            return Tracked(state=FileState.CONFLICTED if flag == _CONFLICT else FileState.HIDDEN)
+            return FileStatus(state=FileState.CONFLICTED if flag == _CONFLICT else FileState.HIDDEN)
         if self.at("HEAD") != index:
-            return Tracked(state=FileState.STAGED)
+            return FileStatus(state=FileState.STAGED)
         as_it_is = content is not None and self._kept_as_it_is(content, index)
         same = content is not None and (as_it_is or self.oid(content) == index.oid) and self._mode_fits(index)
-        return Tracked(
+        return FileStatus(
             state=FileState.CLEAN if same else FileState.MODIFIED, version=index, as_it_is=as_it_is
         )
 

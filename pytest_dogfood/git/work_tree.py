@@ -71,7 +71,6 @@ class RepoCondition(Struct, frozen=True, kw_only=True):
 _WRITES_BOTH = frozenset({RepoState.UP_TO_DATE, RepoState.AHEAD, RepoState.NO_UPSTREAM})
 _WRITES_HUB = _WRITES_BOTH | {RepoState.DETACHED, RepoState.UNBORN, RepoState.NOT_A_WORK_TREE}
 
-
 LOCK_NAME = "dogfood-consistency.lock"
 DEFAULT_TIMEOUT = 30.0
 
@@ -162,7 +161,7 @@ class WorkTree(Struct, frozen=True, kw_only=True):
         return tuple(found)
 
 
-def locate(git: Git) -> WorkTree | RepoCondition:
+def find_work_tree(git: Git) -> WorkTree | RepoCondition:
     """Find the work tree that git's directory belongs to, or say why there is none to work with."""
     said = git.value("version")  # never translated, and kept in this form for programs
     numbers = re.match(r"git version (\d+)\.(\d+)", said)

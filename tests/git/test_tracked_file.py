@@ -8,13 +8,13 @@ from collections.abc import Callable
 import pytest
 
 from pytest_dogfood.git.command import GitError
-from pytest_dogfood.git.tracked_file import FileState, Tracked
+from pytest_dogfood.git.tracked_file import FileState, FileStatus
 from tests.support.checkouts import PLAN, Checkout, Farm
 
 
-def examined(here: Checkout, name: str = PLAN) -> Tracked:
+def examined(here: Checkout, name: str = PLAN) -> FileStatus:
     repository = here.repository()
-    return repository.file(name).examined()
+    return repository.file(name).status()
 
 
 def state(here: Checkout, name: str = PLAN) -> FileState:
@@ -216,4 +216,4 @@ def test_looking_changes_nothing_in_the_repository(here: Checkout) -> None:
 def test_git_s_own_environment_does_not_mislead(farm: Farm, here: Checkout) -> None:
     other = farm.checkout("other")
     repository = here.having(GIT_DIR=str(other.path / ".git"), GIT_INDEX_FILE="x").repository()
-    assert repository.file(PLAN).examined().state is FileState.CLEAN
+    assert repository.file(PLAN).status().state is FileState.CLEAN
