@@ -199,7 +199,7 @@ def _of_registered_repository(hub: Hub, view: CheckoutView, survey: Survey) -> S
     try:
         known = view.repository.git.read("cat-file", "-e", f"{root_commit}^{{commit}}").ok
     except HarnessError:
-        known = True  # whoever cannot ask now has been told so already, or will be
+        known = True  # that git cannot be asked has been said already, or will be
     if known:
         return survey
     detail = f"{view.checkout.path} holds another repository, without its first commit {root_commit[:12]}"

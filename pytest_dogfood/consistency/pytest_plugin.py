@@ -65,9 +65,8 @@ def checks_of(
 
 def printable(text: str) -> str:
     """Return a text as a node id can hold it: ids of tasks and names of files may contain anything."""
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text
-    )
+    escaped = (each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+    return "".join(escaped)
 
 
 ROOT = "consistency"

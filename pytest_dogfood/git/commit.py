@@ -228,7 +228,7 @@ class _Writeback:
 
     def _restore_unless_committed(self, new: bytes, after: Version) -> str:
         """Put the old bytes back unless the new ones are what is checked out; say what did not work."""
-        with suppress(HarnessError):  # who cannot ask git has not committed either
+        with suppress(HarnessError):  # where git cannot be asked, it has not committed either
             if self._file.at("HEAD") == after:
                 return ""
         try:
