@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from types import TracebackType
 from typing import Self, TextIO
 
 from msgspec.structs import asdict
@@ -113,9 +112,7 @@ class ReportPrinter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.progress.clear()
         if error is None:
             self._end(self.status)
@@ -189,5 +186,5 @@ class ReportPrinter:
             parts += [self._palette.paint(f"{fixed} fixed", _FIXED)] if fixed else []
             said = ", ".join(parts) or self._palette.paint("all agree", _FIXED)
             cut_short = "; interrupted" if status == INTERRUPTED else ""
-            places = counted(len(self._seen), "checkout")
-            self._print([f"{places}, {counted(tasks, 'task')}: {said}{cut_short}"])
+            looked_at = f"{counted(len(self._seen), 'checkout')}, {counted(tasks, 'task')}"
+            self._print([f"{looked_at}: {said}{cut_short}"])

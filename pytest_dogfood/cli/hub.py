@@ -8,8 +8,6 @@ from argparse import Namespace
 from collections import Counter
 from pathlib import Path
 
-from msgspec.structs import replace
-
 from pytest_dogfood.cli.console import (
     ACTOR,
     FORMAT,
@@ -197,9 +195,8 @@ def tasks(options: Namespace) -> int:
             hub.require_repo(options.repo)
         found = [task for task in hub.tasks(options.repo, statuses=statuses) if not task.deleted]
     if options.format == "text":
-        print_table(
-            [(task.repo, task.task_id, task.status, task.title) for task in found], nothing="no tasks"
-        )
+        rows = [(task.repo, task.task_id, task.status, task.title) for task in found]
+        print_table(rows, nothing="no tasks")
         return 0
     listed = [
         {
@@ -260,7 +257,7 @@ def mark(options: Namespace) -> int:
     reason = ": ".join(filter(None, ("deleted" if options.deleted else "restored", options.reason)))
     with open_hub(options.hub) as hub:
         task = hub.only_task(options.task, repo=options.repo)
-        stamp = replace(_stamp(options, Source.API), reason=reason)
+        stamp = _stamp(options, Source.API, reason)
         done = set_deleted(hub, task, deleted=options.deleted, stamp=stamp)
     state = "deleted" if options.deleted else f"there, and {task.status}"
     say(f"{task.task_id} is {state}" + ("" if done else " already"))
@@ -295,8 +292,9 @@ def import_file(options: Namespace) -> int:
     return REFUSED if counts[ImportOutcome.REFUSED] else 0
 
 
-def _stamp(options: Namespace, source: Source) -> Stamp:
-    return Stamp(machine=this_machine(), actor=options.actor or current_actor(), source=source)
+def _stamp(options: Namespace, source: Source, reason: str = "") -> Stamp:
+    actor = options.actor or current_actor()
+    return Stamp(machine=this_machine(), actor=actor, source=source, reason=reason)
 
 
 def _status(text: str) -> Status:

@@ -9,7 +9,7 @@ from argparse import ArgumentTypeError, Namespace
 from importlib.metadata import version
 from pathlib import Path
 
-from pytest_dogfood.cli.console import FORMAT, Argument, CommandGroup, Palette, complain
+from pytest_dogfood.cli.console import FORMAT, Argument, CommandGroup, Palette, complain, say, write_lines
 from pytest_dogfood.diagnostics import HarnessError, did_you_mean
 from pytest_dogfood.journey import JOURNEY_ID_PATTERN, TOKEN_PATTERN, base_of
 
@@ -21,17 +21,15 @@ _COLOURS = {"error": "31", "warning": "33"}
 _NOTATIONS = {".svg": "svg", ".dot": "dot", ".gv": "dot", ".mmd": "mermaid", ".json": "json"}
 """How a drawing is written in a file with this ending."""
 
-EPILOG = """\
-exit status: 0 ok, 1 failures in the merged run, 4 invalid project or usage (as in pytest), 130 interrupted,
-141 the reader of the output is gone. hub and consistency have their own: see dogfood hub --help.
-Journeys are run by pytest itself: pytest --dogfood -n auto
-"""
-
 COMMANDS = CommandGroup(
     "dogfood",
     usage_status=USAGE,
     description="See the graph of your journeys before you run it.",
-    epilog=EPILOG,
+    epilog="""\
+exit status: 0 ok, 1 failures in the merged run, 4 invalid project or usage (as in pytest), 130 interrupted,
+141 the reader of the output is gone. hub and consistency have their own: see dogfood hub --help.
+Journeys are run by pytest itself: pytest --dogfood -n auto
+""",
 )
 COMMANDS.parser.add_argument(
     "--version", action="version", version=f"pytest-dogfood {version('pytest-dogfood')}"
@@ -70,8 +68,7 @@ def check(options: Namespace) -> int:
     found = inspect(options.paths, workers=options.workers, shard=options.shard, strict=options.strict)
     if found.report is None:
         return found.status
-    for line in shown(found.report, CheckFormat(options.format), paint):
-        print(line)
+    write_lines(shown(found.report, CheckFormat(options.format), paint))
     if not (found.report.findings or found.report.plan.journeys or options.shard):
         complain(
             "dogfood check: no journeys in files here: name one like shop.journey.yaml, or have a first one written: "
@@ -115,7 +112,7 @@ def graph(options: Namespace) -> int:
         complain(f"dogfood graph: {error}")
         return USAGE
     if options.output is None:
-        print(text.rstrip("\n"))
+        say(text.rstrip("\n"))
         return OK
     try:
         Path(options.output).write_text(text, encoding="utf-8")
@@ -134,7 +131,7 @@ def graph(options: Namespace) -> int:
 def schema(options: Namespace) -> int:
     from pytest_dogfood.fileformat.json_schema import journey_schema, render, settings_schema
 
-    print(render(journey_schema() if options.file == "journey" else settings_schema()).rstrip("\n"))
+    say(render(journey_schema() if options.file == "journey" else settings_schema()).rstrip("\n"))
     return OK
 
 
@@ -169,7 +166,7 @@ def new(options: Namespace) -> int:
         if (directory / "dogfood.yaml").exists():
             status = _write_new(directory, files)
             complain("put this under its 'capabilities:'")
-            print(files["dogfood.yaml"].partition("capabilities:\n")[2].rstrip("\n"))
+            say(files["dogfood.yaml"].partition("capabilities:\n")[2].rstrip("\n"))
             return status
     else:
         directory /= options.name or "."
@@ -189,7 +186,7 @@ def _write_new(directory: Path, files: dict[str, str]) -> int:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("x", encoding="utf-8") as file:
                 file.write(text)
-            print(f"wrote {path}")
+            say(f"wrote {path}")
     except OSError as error:
         complain(f"dogfood new: {error.filename}: {error.strerror}")
         return USAGE
@@ -244,13 +241,7 @@ def _quoted(text: str) -> str:
     "with --run, also what became of it in a run that was kept.",
 )
 def explain(options: Namespace) -> int:
-    from pytest_dogfood.check.report import (
-        explanation,
-        explanation_of_token,
-        in_words,
-        what_became_of,
-        what_happened,
-    )
+    from pytest_dogfood.check import report
     from pytest_dogfood.session.check_plugin import inspect
     from pytest_dogfood.storage.run_directory import results_of_run
 
@@ -258,7 +249,7 @@ def explain(options: Namespace) -> int:
     if found.report is None or found.selection is None:
         return found.status
     if not found.report.is_valid:
-        complain(*in_words(found.report))
+        complain(*report.in_words(found.report))
         return USAGE
     graph, plan = found.selection.graph, found.selection.plan
     journey = next((one for one in graph.journeys.values() if options.id in {one.id, one.nodeid}), None)
@@ -266,22 +257,21 @@ def explain(options: Namespace) -> int:
         near = did_you_mean(options.id, [*graph.journeys, *graph.tokens])
         complain(f"dogfood explain: no journey or token {options.id!r}; {near}".rstrip("; "))
         return USAGE
-    lines = (
-        [*explanation_of_token(graph, plan, options.id)]
-        if journey is None
-        else [*explanation(graph, plan, journey.id, shard=options.shard)]
-    )
+    if journey is None:
+        lines = [*report.explanation_of_token(graph, plan, options.id)]
+    else:
+        lines = [*report.explanation(graph, plan, journey.id, shard=options.shard)]
     if options.run is not None:
         try:
             results = results_of_run(Path(options.run))
         except (OSError, ValueError) as error:
             complain(f"dogfood explain: {options.run} holds no finished run: {error}")
             return USAGE
-        lines += (
-            what_became_of(results, options.id) if journey is None else what_happened(results, journey.id)
-        )
-    for line in lines:
-        print(line)
+        if journey is None:
+            lines += report.what_became_of(results, options.id)
+        else:
+            lines += report.what_happened(results, journey.id)
+    write_lines(lines)
     return OK
 
 
@@ -322,8 +312,7 @@ def merge_shards(options: Namespace) -> int:
     except (ShardsDisagreeError, HarnessError) as error:
         complain(f"dogfood merge: {error}")
         return USAGE
-    for line in in_words(merged):
-        print(line)
+    write_lines(in_words(merged))
     return merged.exit_status
 
 
