@@ -1,7 +1,7 @@
 """What the commands share: their parser, streams on which no output is lost, colours, tables, JSON with its version.
 
-A pipe that nobody reads any more ends a command without a word, as SIGPIPE ends other tools. Whatever else comes in
-the way of its output, such as a full disk, is an error: whoever has the rest of it must not take it for the whole.
+A pipe that is no longer read ends a command without a word, as SIGPIPE ends other tools. Whatever else comes in the
+way of its output, such as a full disk, is an error: the part that has arrived must not be taken for the whole.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from pytest_dogfood.diagnostics import did_you_mean
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-NOBODY_READS = 128 + signal.SIGPIPE
+BROKEN_PIPE = 128 + signal.SIGPIPE
 """The exit status that a shell shows for a tool which SIGPIPE has ended."""
 
-Command: TypeAlias = Callable[[Namespace], int]
+CommandFunction: TypeAlias = Callable[[Namespace], int]
 
 
 class Argument:
@@ -87,7 +87,7 @@ class CommandGroup:
         *arguments: Argument | tuple[Argument, ...],
         description: str,
         **settings: object,
-    ) -> Callable[[Command], Command]:
+    ) -> Callable[[CommandFunction], CommandFunction]:
         """Make the function below this the command `name`, with these options and settings.
 
         Of arguments in a tuple at most one can be given.
@@ -103,7 +103,7 @@ class CommandGroup:
                 for one in each:
                     alternatives.add_argument(*one.names, **one.settings)
 
-        def add(run: Command) -> Command:
+        def add(run: CommandFunction) -> CommandFunction:
             parser.set_defaults(command=run, parser=parser, **settings)
             return run
 
@@ -134,11 +134,11 @@ exit status: 0 no FAIL is left, 1 at least one is or a change was refused, 2 usa
 
 
 class OutputLostError(Exception):
-    """Standard output did not take what was printed; `nobody_reads` says that it is a pipe without a reader."""
+    """Standard output did not take what was printed; `is_broken_pipe` says that it is a pipe without a reader."""
 
     def __init__(self, number: int) -> None:
         super().__init__(os.strerror(number))
-        self.nobody_reads = number == errno.EPIPE
+        self.is_broken_pipe = number == errno.EPIPE
 
 
 class _Output(io.FileIO):
@@ -154,7 +154,7 @@ class _Output(io.FileIO):
 
 class _Complaints(io.FileIO):
     def write(self, data: ReadableBuffer, /) -> int:
-        with suppress(OSError):  # nobody is left to be told, and the exit status remains
+        with suppress(OSError):  # there is nowhere else to say it, and the exit status remains
             super().write(data)
         return memoryview(data).nbytes
 
@@ -163,7 +163,7 @@ class _Complaints(io.FileIO):
 def watched_streams() -> Iterator[None]:
     """Let this process write through streams of ours; raises OutputLostError where its output does not arrive."""
     before = sys.stdout, sys.stderr
-    if before != (sys.__stdout__, sys.__stderr__):  # somebody keeps what is printed
+    if before != (sys.__stdout__, sys.__stderr__):  # the program around us keeps what is printed
         yield
         return
     # A database that got the number of a closed stream would take what others print. What is opened gets the lowest

@@ -10,7 +10,7 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from pytest_dogfood.cli.console import NOBODY_READS, CommandGroup, OutputLostError, complain, watched_streams
+from pytest_dogfood.cli.console import BROKEN_PIPE, CommandGroup, OutputLostError, complain, watched_streams
 
 INTERRUPTED = 130
 _PACKAGES_OF_THE_HUB = frozenset({"sqlalchemy", "platformdirs", "markdown_it"})
@@ -26,8 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with watched_streams():
             return _run(sys.argv[1:])
     except OutputLostError as error:
-        if error.nobody_reads:
-            return NOBODY_READS
+        if error.is_broken_pipe:
+            return BROKEN_PIPE
         with suppress(OSError):  # no standard error either: the status has to do
             said = f"dogfood: cannot write to standard output: {error}; what was done stays done\n"
             os.write(2, said.encode())
@@ -79,7 +79,7 @@ def _run_on_hub(options: Namespace, commands: CommandGroup) -> int:
 
 @contextmanager
 def _ended_in_order() -> Iterator[None]:
-    """Let whoever asks us to end have it as after Ctrl-C: files in order, and no git left alive.
+    """Where we are asked to end, end as after Ctrl-C: files in order, and no git left alive.
 
     Cancelled jobs, time limits and closed terminals send these signals. One that is ignored stays ignored.
     """

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dogfood.cli.console import NOBODY_READS
+from pytest_dogfood.cli.console import BROKEN_PIPE
 from tests.support.command_line import dogfood
 
 COMMANDS = (
@@ -51,7 +51,7 @@ def without_reader(directory: Path, *arguments: str) -> tuple[int, bytes]:
 
 @pytest.mark.parametrize("arguments", COMMANDS)
 def test_a_reader_that_has_enough_ends_a_command_quietly(arguments: tuple[str, ...], tmp_path: Path) -> None:
-    assert without_reader(tmp_path, *arguments) == (NOBODY_READS, b"")
+    assert without_reader(tmp_path, *arguments) == (BROKEN_PIPE, b"")
 
 
 @needs_full

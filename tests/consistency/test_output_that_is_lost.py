@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dogfood.cli.console import NOBODY_READS
+from pytest_dogfood.cli.console import BROKEN_PIPE
 from pytest_dogfood.cli.main import main
 from pytest_dogfood.consistency.hub.store import Hub
 from tests.cli.test_streams import needs_full, typed, without_reader
@@ -32,7 +32,7 @@ def known(file: Path) -> set[str]:
 
 @pytest.mark.parametrize("verb", ["fix", "sync"])
 def test_a_fix_that_nobody_listens_to_is_not_stopped_halfway(verb: str, two: Path, tmp_path: Path) -> None:
-    assert without_reader(tmp_path, "consistency", verb, "--all") == (NOBODY_READS, b"")
+    assert without_reader(tmp_path, "consistency", verb, "--all") == (BROKEN_PIPE, b"")
     assert known(two) == {"one-T1", "two-T1"}
 
 
@@ -47,8 +47,8 @@ def test_a_fix_whose_report_cannot_be_written_fails_and_has_fixed(
 
 
 @pytest.mark.usefixtures("two")
-def test_a_check_that_nobody_reads_to_the_end_does_not_say_that_all_is_well(tmp_path: Path) -> None:
-    assert without_reader(tmp_path, "consistency", "check", "--all") == (NOBODY_READS, b"")
+def test_a_check_that_broken_pipe_to_the_end_does_not_say_that_all_is_well(tmp_path: Path) -> None:
+    assert without_reader(tmp_path, "consistency", "check", "--all") == (BROKEN_PIPE, b"")
 
 
 def test_an_import_that_nobody_listens_to_takes_in_the_whole_file(two: Path, tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_an_import_that_nobody_listens_to_takes_in_the_whole_file(two: Path, tmp
     (tmp_path / "more.csv").write_text(
         "repo,task_id,status,title\none,one-T1,todo,Kept\none,one-T2,todo,New\n"
     )
-    assert without_reader(tmp_path, "hub", "import", "more.csv") == (NOBODY_READS, b"")
+    assert without_reader(tmp_path, "hub", "import", "more.csv") == (BROKEN_PIPE, b"")
     assert known(two) == {"one-T1", "two-T1", "one-T2"}
 
 

@@ -96,7 +96,7 @@ def parse_url(text: str, *, base: Path | None = None) -> URL:
         raise HubUsageError("an SQLite hub needs a file: sqlite:////path/to/hub.sqlite")
     try:
         path = (base or Path.cwd()) / Path(url.database).expanduser()
-    except (RuntimeError, OSError) as error:  # a user whom nobody knows, a directory that is gone
+    except (RuntimeError, OSError) as error:  # a user who is not known, a directory that is gone
         raise HubUsageError(f"the hub's file {url.database} cannot be found: {error}") from error
     return url.set(drivername="sqlite", database=str(path))
 
@@ -153,7 +153,7 @@ class Database:
     def keep_open(self) -> None:
         """Keep an SQLite file open beside its transactions.
 
-        Whoever closes it as the last one moves its log into it, and that takes longer than several commits.
+        The last one that closes it moves its log into it, and that takes longer than several commits.
         """
         if self._is_sqlite:
             with suppress(SQLAlchemyError, sqlite3.Error):  # a transaction will say what is wrong
@@ -184,7 +184,7 @@ def _sqlite(url: URL, *, create: bool, readonly: bool) -> Engine:
             raise HubUsageError(f"cannot make the directory {path.parent}: {error.strerror}") from error
     mode = "rwc" if create else "rw"
     if readonly and not os.access(path.parent, os.W_OK) and not Path(f"{path}-wal").exists():
-        mode = "ro&immutable=1"  # a read-only disk: nobody can write, and the log's files cannot be made
+        mode = "ro&immutable=1"  # a read-only disk: nothing writes there, and the log's files cannot be made
     pragmas = [f"busy_timeout={BUSY_TIMEOUT * 1000}", "foreign_keys=ON", "synchronous=FULL"]
     pragmas += ["query_only=ON"] if readonly else []
     pragmas += ["journal_mode=WAL"] if create else []  # readers and a writer at once; the file remembers it

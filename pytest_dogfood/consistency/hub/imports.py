@@ -259,7 +259,7 @@ def _move(hub: Hub, task: HubTask, found: HubTask, stamp: Stamp) -> tuple[Import
 
 
 def _as_it_is(hub: Hub, task: HubTask) -> Iterator[HubTask]:
-    """Yield the task as it was seen, and then, as long as somebody asks for more, as it is by now."""
+    """Yield the task as it was seen, and then, for some more attempts, as it is by now."""
     yield task
     for _ in range(RETRIES):
         yield hub.task(task.id) or task

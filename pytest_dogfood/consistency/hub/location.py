@@ -45,7 +45,7 @@ def this_machine(*, create: bool = True) -> Machine:
             fresh = path.with_name(f"{path.name}.{uuid.uuid4()}~")
             try:
                 fresh.write_text(f"{uuid.uuid4()}\n", encoding="utf-8")
-                with suppress(FileExistsError):  # somebody was faster: theirs counts
+                with suppress(FileExistsError):  # another process was faster: its id counts
                     os.link(fresh, path)
             finally:
                 fresh.unlink(missing_ok=True)

@@ -25,7 +25,7 @@ from pytest_dogfood.diagnostics import counted
 # Bytes that are no UTF-8 come from Python as surrogates, which no database takes: they are kept as private letters.
 _BYTES = {0xDC00 + byte: chr(0xEF00 + byte) for byte in range(0x80, 0x100)}
 _MARK = "\uef00"
-# Whoever writes these letters means them, such as the icons of some fonts: the mark tells them from bytes, and is
+# A text may have these letters itself, such as the icons of some fonts: the mark tells them from bytes, and is
 # itself told from a mark. What else no database takes, NUL and other surrogates, is kept as its number.
 _MEANT = {ord(letter): _MARK + letter for letter in (_MARK, *_BYTES.values())}
 _NUMBERED = {code: f"{_MARK}{code:04X}" for code in (0, *range(0xD800, 0xE000)) if code not in _BYTES}
@@ -69,6 +69,10 @@ def _moment(name: str) -> sa.Column[object]:
     return sa.Column(name, sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now())
 
 
+def _texts(*names: str, default: str | None = None) -> list[sa.Column[str]]:
+    return [sa.Column(name, LosslessText, nullable=False, server_default=default) for name in names]
+
+
 hubs = sa.Table("hub", metadata, sa.Column("id", LosslessText, primary_key=True), _moment("created_at"))
 
 schema_version = sa.Table(
@@ -80,7 +84,7 @@ repos = sa.Table(
     metadata,
     sa.Column("id", LosslessText, primary_key=True),
     sa.Column("slug", LosslessText, nullable=False, unique=True),
-    sa.Column("root_commit", LosslessText, nullable=False, server_default=""),
+    *_texts("root_commit", default=""),
 )
 
 checkouts = sa.Table(
@@ -88,9 +92,8 @@ checkouts = sa.Table(
     metadata,
     sa.Column("id", LosslessText, primary_key=True),
     sa.Column("repo", sa.ForeignKey(repos.c.id), nullable=False, index=True),
-    sa.Column("machine_id", LosslessText, nullable=False),
-    sa.Column("host", LosslessText, nullable=False, server_default=""),
-    sa.Column("path", LosslessText, nullable=False),
+    *_texts("machine_id", "path"),
+    *_texts("host", default=""),
     sa.Column("gone_at", sa.DateTime(timezone=True)),
     sa.UniqueConstraint("machine_id", "path"),
 )
@@ -100,12 +103,10 @@ tasks = sa.Table(
     metadata,
     sa.Column("id", LosslessText, primary_key=True),
     sa.Column("repo", sa.ForeignKey(repos.c.id), nullable=False),
-    sa.Column("task_id", LosslessText, nullable=False),
-    sa.Column("title", LosslessText, nullable=False, server_default=""),
-    sa.Column("status", LosslessText, nullable=False),
+    *_texts("task_id", "status"),
+    *_texts("title", "source_path", default=""),
     sa.Column("reopen_count", sa.Integer, nullable=False, server_default="0"),
     sa.Column("version", sa.Integer, nullable=False, server_default="1"),
-    sa.Column("source_path", LosslessText, nullable=False, server_default=""),
     sa.Column("deleted_at", sa.DateTime(timezone=True)),
     _moment("created_at"),
     _moment("updated_at"),
@@ -118,30 +119,19 @@ task_events = sa.Table(
     sa.Column("task", sa.ForeignKey(tasks.c.id), primary_key=True),
     sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
     _moment("at"),
-    sa.Column("machine", LosslessText, nullable=False),
-    sa.Column("host", LosslessText, nullable=False, server_default=""),
-    sa.Column("actor", LosslessText, nullable=False),
-    sa.Column("source", LosslessText, nullable=False),
+    *_texts("machine", "actor", "source", "to_status"),
+    *_texts("host", "repo_commit", "path", "run_id", "reason", default=""),
     sa.Column("from_status", LosslessText),
-    sa.Column("to_status", LosslessText, nullable=False),
     sa.Column("reopen_count", sa.Integer, nullable=False),
-    sa.Column("repo_commit", LosslessText, nullable=False, server_default=""),
-    sa.Column("path", LosslessText, nullable=False, server_default=""),
-    sa.Column("run_id", LosslessText, nullable=False, server_default=""),
-    sa.Column("reason", LosslessText, nullable=False, server_default=""),
 )
 
 writebacks = sa.Table(
     "writebacks",
     metadata,
     sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
-    sa.Column("run_id", LosslessText, nullable=False),
     sa.Column("checkout", sa.ForeignKey(checkouts.c.id), nullable=False),
-    sa.Column("path", LosslessText, nullable=False),
     sa.Column("task", sa.ForeignKey(tasks.c.id), nullable=False),
-    sa.Column("from_status", LosslessText, nullable=False),
-    sa.Column("to_status", LosslessText, nullable=False),
-    sa.Column("commit", LosslessText, nullable=False),
+    *_texts("run_id", "path", "from_status", "to_status", "commit"),
     _moment("at"),
 )
 

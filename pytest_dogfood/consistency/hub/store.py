@@ -360,7 +360,7 @@ def _add_repo(connection: sa.Connection, slug: str) -> sa.Row[Any]:
 
 
 def _insert_once(connection: sa.Connection, table: sa.Table, **values: str) -> None:
-    """Insert a row with an id of its own unless there is one with the same key, whoever was first."""
+    """Insert a row with an id of its own unless there is one with the same key, even if it comes at the same time."""
     # Each has a statement of its own for this, and PostgreSQL's takes long to import.
     dialect = import_module(f"sqlalchemy.dialects.{connection.dialect.name}")
     row = {"id": str(uuid.uuid4()), **values}
