@@ -71,13 +71,14 @@ class InterruptedItems:
         with self._interruption.doing(item.name):
             return (yield)
 
+    # pytest takes nothing for a hook whose name does not begin as its own do.
     @pytest.hookimpl(tryfirst=True, specname="pytest_runtest_setup")
-    def refuse_setup(self) -> None:
+    def pytest_refuse_setup(self) -> None:
         """Set nothing up after a signal. The wrappers of other plugins have begun by now, as a tear-down expects."""
         self._interruption.check()
 
     @pytest.hookimpl(tryfirst=True, specname="pytest_runtest_call")
-    def refuse_call(self) -> None:
+    def pytest_refuse_call(self) -> None:
         self._interruption.check()
 
     def _interruptible(self, item: pytest.Item) -> Generator[None, object, object]:
