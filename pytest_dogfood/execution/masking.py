@@ -60,11 +60,6 @@ class SecretKeeper:
     def __init__(self, values: Iterable[str] = ()) -> None:
         self._values = frozenset(values)
 
-    @classmethod
-    def from_environment(cls, names: Iterable[str]) -> SecretKeeper:
-        """Start with the values of the environment variables that ini `dogfood_secrets` names."""
-        return cls(os.environ[name] for name in names if os.environ.get(name))
-
     def __bool__(self) -> bool:
         return bool(self._values)
 

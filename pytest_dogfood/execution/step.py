@@ -180,13 +180,11 @@ class ShellRunner(Struct, frozen=True, kw_only=True):
         """Describe a step that is running, with its output so far."""
         yield f"  at:       {step.location}"
         yield self.mask(f"  command:  {step.command}")
+        hidden = any(saved.secret for saved in step.save)
         for stream, output in outputs.items():
             if output.path is None or not output.path.exists() or not output.path.stat().st_size:
                 continue
-            if any(saved.secret for saved in step.save):
-                said = WITHHELD
-            else:
-                said = terminal_text(self.keeper.read_masked_end(output.path, TAIL))
+            said = WITHHELD if hidden else terminal_text(self.keeper.read_masked_end(output.path, TAIL))
             if said:
                 yield f"  --- {stream}, the end ---"
                 yield from (f"  {line}" for line in said.rstrip("\n").split("\n"))

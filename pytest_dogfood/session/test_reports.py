@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator
 from dataclasses import fields, replace
 from pathlib import Path
@@ -155,7 +156,8 @@ def _note_outcome(run: ItemRun, report: pytest.TestReport) -> None:
 def keeper_of(config: pytest.Config) -> SecretKeeper:
     """Return what this process knows of secrets; from the first time on reports are masked by it."""
     if KEEPER not in config.stash:
-        config.stash[KEEPER] = SecretKeeper.from_environment(config.stash[SETTINGS].secrets)
+        names = config.stash[SETTINGS].secrets
+        config.stash[KEEPER] = SecretKeeper(os.environ[name] for name in names if os.environ.get(name))
         config.pluginmanager.register(ReportMask(config, config.stash[KEEPER]), "dogfood-report-mask")
     return config.stash[KEEPER]
 

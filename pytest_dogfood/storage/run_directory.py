@@ -139,8 +139,6 @@ def remove_tree(path: Path) -> tuple[str, ...]:
 KEPT_RUNS = 3
 """How many runs that were kept, on request or for a failure, stay on disk for one project, as with tmp_path."""
 
-_LONGEST_STATE_NAME = "c99999-gw99"
-
 
 class RunLease:
     """Holds a run's directory for as long as the run lives, by an OS lock that dies with the process."""
@@ -204,7 +202,7 @@ def checked_root(root: Path) -> Path:
 
 def too_long_for_sockets(root: Path) -> str:
     """Return what is wrong if sockets would not fit below the states of runs in this place; empty if they do."""
-    longest = len(str(root / "ffffff" / _LONGEST_STATE_NAME))
+    longest = len(str(root / "ffffff" / "c99999-gw99"))
     if longest <= LONGEST_STATE_PATH:
         return ""
     return (
@@ -267,17 +265,14 @@ class WorkerProcesses:
         self._directory = directory
         self._known: dict[int, str | None] = {}
 
-    def signal(self, number: int) -> bool:
-        """Send a signal to each worker that still wants to be told; return whether there was one."""
-        sent = False
+    def signal(self, number: int) -> None:
+        """Send a signal to each worker that still wants to be told."""
         for path in self._directory.glob("*.pid"):
             with suppress(OSError, ValueError):
                 pid, _, born = path.read_text().partition(" ")
                 self._known[int(pid)] = born or None
                 if alive(int(pid), born or None):
                     os.kill(int(pid), number)
-                    sent = True
-        return sent
 
     def kill(self) -> None:
         """Kill every worker, also those that no longer want to be told."""
