@@ -1,7 +1,7 @@
 """Starts commands, waits for them, and ends what must not go on: the only module that starts processes.
 
 Output goes to files, not through pipes: a command may leave a daemon that goes on writing, it may write more
-than memory holds, and nobody has to read while it runs. The files are opened for appending, so that
+than memory holds, and nothing has to read while it runs. The files are opened for appending, so that
 `> /dev/stdout` in a command's own redirections leaves no hole behind it.
 """
 

@@ -48,7 +48,7 @@ class JourneyEnd(Struct, frozen=True, kw_only=True):
     cause: Cause | None = None
 
     def blocking_cause(self) -> Cause | None:
-        """Return the root cause for those who rest on the journey; None if it has established what it should."""
+        """Return the root cause for what rests on the journey; None if it has established what it should."""
         if self.outcome.establishes:
             return None
         return self.cause or Cause(who=self.journey, why=reason_of(self.outcome))

@@ -23,9 +23,9 @@ class LockTable:
     Of the threads of a process one at a time may hold any: tables whose locks are taken together share `threads`.
 
     A name stands for one byte of the file, locked as POSIX has it (fcntl(2), advisory record locks): to lock costs no
-    file, whoever waits wakes up as soon as the holder lets go, and those who wait for each other in a circle are told.
-    Such locks belong to the process: children do not inherit them, and whoever closes any descriptor of the file gives
-    them up. So a table keeps its file open as long as it lives, and a process holds locks by one table at a time.
+    file, what waits wakes up as soon as the holder lets go, and what would wait in a circle is told so.
+    Such locks belong to the process: children do not inherit them, and a process that closes any descriptor of the file
+    gives them up. So a table keeps its file open as long as it lives, and a process holds locks by one table at a time.
 
     `waited` is called with the name of each lock that was not free at once: what was true before may not be true now.
     """
@@ -85,7 +85,7 @@ def _byte_of(name: str) -> int:
 class NamedLocks:
     """Locks of one holder, taken all at once and in one order, so that two holders never wait for each other.
 
-    One holder on the machine has a name at a time. Who wants a further lock gives back all, and takes all anew.
+    One holder on the machine has a name at a time. What wants a further lock gives back all, and takes all anew.
     """
 
     def __init__(self, table: Callable[[], LockTable]) -> None:

@@ -1,4 +1,4 @@
-"""The directory of a run: where it is, who owns it, what it holds, what is kept, what is cleared."""
+"""The directory of a run: where it is, which run owns it, what it holds, what is kept, what is cleared."""
 
 from __future__ import annotations
 

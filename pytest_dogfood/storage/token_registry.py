@@ -1,4 +1,4 @@
-"""The registry: which token holds in which state, thanks to whom, since when, with which values."""
+"""The registry: which token holds in which state, thanks to what, since when, with which values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MACHINE = "machine"
 """The place of tokens that hold for every worker of this machine; other places are names of states."""
 
 SEVERAL = Token("_several")
-"""Name of the lock of those who bring about machine-wide tokens that hang together; no token has such a name."""
+"""Name of the lock for bringing about machine-wide tokens that hang together; no token has such a name."""
 
 
 class TokenRecord(Struct, frozen=True, kw_only=True):
@@ -258,7 +258,7 @@ class MachineRegistry:
         return read_as(self._directory / f"{token}.json", MachineRecord)
 
     def take(self, token: Token, *, ours: bool, values: Mapping[str, str]) -> MachineRecord:
-        """Add this run's lease; while anybody counts on the token, what was first said of `ours` stays."""
+        """Add this run's lease; while any run counts on the token, what was first said of `ours` stays."""
         known = self.record_of(token)
         counted_on = known is not None and any(one.is_live() for one in known.leases)
         record = MachineRecord(
@@ -271,7 +271,7 @@ class MachineRegistry:
         return record
 
     def give_back(self, token: Token) -> bool:
-        """Drop this run's lease; True if nobody counts on the token any more and it is ours to release."""
+        """Drop this run's lease; True if no run counts on the token any more and it is ours to release."""
         known = self.record_of(token)
         if known is None:
             return False
