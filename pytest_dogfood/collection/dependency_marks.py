@@ -295,7 +295,7 @@ class RuntimeDepends:
                 raise deferral(Cause(who=unknown.who, why=unknown.why))
             return
         meant = self._names.tests[place].id
-        verdict = self._journal.verdict(meant)
+        verdict = self._journal.end_of(meant)
         cause = None if verdict is None else verdict.blocking_cause()
         if cause is not None:
             raise deferral(cause)

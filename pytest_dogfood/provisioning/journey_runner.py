@@ -130,7 +130,7 @@ def establish(
             kept = presence.registry.kept_values(token, place)
             known = {**(earlier.values if earlier else {}), **kept, **values}
             groups = [one for one in presence.graph.establishers[token] if journey.id in one]
-            ends = [journal.verdict(other) for other in groups[0] if other != journey.id] if groups else []
+            ends = [journal.end_of(other) for other in groups[0] if other != journey.id] if groups else []
             if not all(end is not None and end.outcome.establishes for end in ends):
                 presence.registry.keep_values(token, place, known)
                 continue

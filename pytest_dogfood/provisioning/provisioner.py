@@ -75,7 +75,7 @@ class EstablisherOutcomes:
         """
         found: list[JourneyEnd] = []
         for one in self._graph.establishers.get(token, ()):
-            ends = [self._journal.verdict(member, state=state) for member in one]
+            ends = [self._journal.end_of(member, state=state) for member in one]
             bad = (end for end in ends if end is not None and not end.outcome.establishes)
             end = next(bad, None if None in ends else ends[-1])
             found += [] if end is None else [end]

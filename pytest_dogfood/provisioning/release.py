@@ -111,7 +111,7 @@ class ChainRelease:
             # Do not wait for items that ended on a worker that died, if the chain has moved here from there.
             if self._presence.workspace.run.has_other_states(planned.number, state.path):
                 for one in self._plan.journeys:
-                    if one.chain == planned.chain and self._journal.verdict(one.id) is not None:
+                    if one.chain == planned.chain and self._journal.end_of(one.id) is not None:
                         over.update(self._lifetimes.finish(one.id))
         over &= self._ours
         self._over |= over

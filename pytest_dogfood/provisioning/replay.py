@@ -107,7 +107,7 @@ class Replayer:
         `locks` is where to take the named locks that such a replay needs; without it the caller holds them all.
         """
         for gate in gates:
-            end = self._journal.verdict(gate) or self._replay_gate(gate, request, locks)
+            end = self._journal.end_of(gate) or self._replay_gate(gate, request, locks)
             outcome, cause = (Outcome.ERROR, None) if end is None else (end.outcome, end.cause)
             if outcome.closes_a_gate and not (cause is not None and cause.blocked):
                 how = reason_of(outcome)
@@ -127,7 +127,7 @@ class Replayer:
         name = Token(f"gate-{sha256(gate.encode()).hexdigest()[:8]}")
         # The lock for several tokens comes first: what holds it may come to a gate, and a gate to tokens.
         with presence.machine.locked(SEVERAL), presence.registry.locked(name, MACHINE):
-            if self._journal.verdict(gate) is None:
+            if self._journal.end_of(gate) is None:
                 journey = presence.graph.journeys[gate]
                 state = presence.workspace.state_of(presence.graph, journey)
                 try:
@@ -137,7 +137,7 @@ class Replayer:
                     self._journal.ended(gate, Why.REPLAY, state.name, Outcome.ERROR, cause)
         if locks is not None:
             locks.give_back()
-        return self._journal.verdict(gate)
+        return self._journal.end_of(gate)
 
     def provision(self, token: Token, request: Request) -> TokenRecord:
         """Establish a token by replaying the first journey that can.
@@ -149,7 +149,7 @@ class Replayer:
         first_cause: Cause | None = None
         # Last those that use fixtures: what asks may see others, or none.
         for journey in sorted((one for one in establishing if not one.python), key=lambda one: bool(one.use)):
-            end = self._journal.verdict(journey.id, state=request.state.name)
+            end = self._journal.end_of(journey.id, state=request.state.name)
             cause = None if end is None else end.blocking_cause()
             if cause is None:
                 shared = graph.scope_of(token) is Scope.MACHINE

@@ -89,7 +89,7 @@ class Journal:
         entries = [entry for entry in self.entries(journey) if entry.why is Why.ITEM]
         return bool(entries) and entries[-1].outcome is None
 
-    def verdict(self, journey: JourneyId, *, state: str = "") -> JourneyEnd | None:
+    def end_of(self, journey: JourneyId, *, state: str = "") -> JourneyEnd | None:
         """Return how the journey ended last, as item or replay; None if it never began, or is under way.
 
         Where it has ended in `state`, only that counts: what it came to elsewhere says less. A process that died in it

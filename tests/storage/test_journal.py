@@ -27,25 +27,25 @@ def begun_and_died(directory: Path, why: Why = Why.ITEM) -> None:
 
 
 def outcome(journal: Journal) -> Outcome | None:
-    verdict = journal.verdict(A)
+    verdict = journal.end_of(A)
     return verdict.outcome if verdict else None
 
 
 def test_a_journey_that_never_began_has_no_verdict(journal: Journal) -> None:
-    assert journal.verdict(A) is None
+    assert journal.end_of(A) is None
     assert journal.entries(A) == ()
 
 
 def test_a_journey_under_way_has_no_verdict(journal: Journal) -> None:
     journal.started(A, Why.ITEM, "s")
-    assert journal.verdict(A) is None
+    assert journal.end_of(A) is None
 
 
 def test_the_last_ending_is_the_verdict(journal: Journal) -> None:
     for ending in (Outcome.PASSED, Outcome.DEFERRED):
         journal.started(A, Why.ITEM, "s")
         journal.ended(A, Why.ITEM, "s", ending, CAUSE)
-    verdict = journal.verdict(A)
+    verdict = journal.end_of(A)
     assert verdict is not None
     assert (verdict.outcome, verdict.cause, verdict.state) == (Outcome.DEFERRED, CAUSE, "s")
 
@@ -57,12 +57,12 @@ def test_everybody_reads_what_one_has_written(journal: Journal, tmp_path: Path) 
 
 def test_journeys_do_not_mix(journal: Journal) -> None:
     journal.ended(JourneyId("b"), Why.ITEM, "s", Outcome.FAILED)
-    assert journal.verdict(A) is None
+    assert journal.end_of(A) is None
 
 
 def test_a_death_in_the_middle_counts_as_a_crash(journal: Journal, tmp_path: Path) -> None:
     begun_and_died(tmp_path)
-    verdict = journal.verdict(A)
+    verdict = journal.end_of(A)
     assert verdict is not None
     assert verdict.outcome is Outcome.CRASHED
     assert str(verdict.cause) == "a took its worker down when it ran"
@@ -86,7 +86,7 @@ def test_the_first_replay_that_dies_does_not_count_and_the_second_does(
 def test_how_it_ended_in_the_state_that_is_asked_for_outweighs_all_others(journal: Journal) -> None:
     journal.ended(A, Why.ITEM, "here", Outcome.PASSED)
     journal.ended(A, Why.REPLAY, "elsewhere", Outcome.FAILED)
-    verdicts = [journal.verdict(A, state=state) for state in ("here", "elsewhere", "a third")]
+    verdicts = [journal.end_of(A, state=state) for state in ("here", "elsewhere", "a third")]
     assert [one.outcome for one in verdicts if one is not None] == [
         Outcome.PASSED,
         Outcome.FAILED,
