@@ -64,20 +64,20 @@ class CommandEnd(Struct, frozen=True, kw_only=True):
     cut: bool = False
 
 
-class Lifeline:
+class ParentProcess:
     """Remembers what our parent is, to notice that it has died."""
 
     def __init__(self) -> None:
         self._own = os.getpid()
         self._parent = os.getppid()
 
-    def broken(self) -> bool:
+    def has_died(self) -> bool:
         """Return whether the parent has died; what was forked since has another one, and nothing to say of ours."""
         return os.getpid() == self._own and os.getppid() != self._parent
 
 
 def run(
-    command: Command, *, lifeline: Lifeline | None = None, interruption: Interruption | None = None
+    command: Command, *, parent: ParentProcess | None = None, interruption: Interruption | None = None
 ) -> CommandEnd:
     """Run a command in a session of its own until it ends or its time is over, which an interruption may cut.
 
@@ -89,9 +89,9 @@ def run(
     process: subprocess.Popen[bytes] | None = None
     started = time.monotonic()
     try:
-        _require(lifeline)
+        _require_alive(parent)
         process = _launch(command)
-        _require(lifeline)
+        _require_alive(parent)
         deadline = math.inf if command.timeout is None else time.monotonic() + max(command.timeout, 0)
 
         def seconds_left() -> float:
@@ -155,8 +155,8 @@ def end_group(
     _signal_group(group, signal.SIGKILL)
 
 
-def _require(lifeline: Lifeline | None) -> None:
-    if lifeline is not None and lifeline.broken():
+def _require_alive(parent: ParentProcess | None) -> None:
+    if parent is not None and parent.has_died():
         raise HarnessError("the process that controls this run has died; nothing more is started, run again")
 
 

@@ -28,7 +28,7 @@ from pytest_dogfood.execution.output import (
     read_tail,
     terminal_text,
 )
-from pytest_dogfood.execution.process import Command, Lifeline, run
+from pytest_dogfood.execution.process import Command, ParentProcess, run
 from pytest_dogfood.fileformat.expected_text import problem_with
 from pytest_dogfood.journey import Script, Step
 
@@ -84,7 +84,7 @@ class ShellRunner(Struct, frozen=True, kw_only=True):
     timeout: float
     keeper: SecretKeeper
     empty_files: Mapping[str, list[Path]]
-    lifeline: Lifeline | None = None
+    parent: ParentProcess | None = None
     interruption: Interruption = msgspec.field(default_factory=Interruption)
 
     def run(
@@ -149,7 +149,7 @@ class ShellRunner(Struct, frozen=True, kw_only=True):
         )
         try:
             with self._naming(step), self.interruption.doing(what, partial(self._details, step, outputs)):
-                ended = run(command, lifeline=self.lifeline, interruption=self.interruption)
+                ended = run(command, parent=self.parent, interruption=self.interruption)
             self._require_room(step)
         except BaseException:
             out.discard()

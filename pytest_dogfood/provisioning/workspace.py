@@ -13,7 +13,7 @@ from msgspec import Struct, field
 
 from pytest_dogfood.execution.interruption import Interruption
 from pytest_dogfood.execution.masking import SecretKeeper
-from pytest_dogfood.execution.process import Lifeline
+from pytest_dogfood.execution.process import ParentProcess
 from pytest_dogfood.execution.step import ShellRunner, expand
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import ChainId, Journey, Token
@@ -98,7 +98,7 @@ class Workspace(Struct, kw_only=True):
     settings: Settings
     keeper: SecretKeeper
     locks: Path
-    lifeline: Lifeline | None = None
+    parent: ParentProcess | None = None
     actors: Actors | None = None
     mark_names: Mapping[str, object] = field(default_factory=dict)
     uncollected: Mapping[Token, str] = field(default_factory=dict)
@@ -170,7 +170,7 @@ class Workspace(Struct, kw_only=True):
             timeout=self.settings.timeout,
             keeper=self.keeper,
             empty_files=self._empty_files,
-            lifeline=self.lifeline,
+            parent=self.parent,
             interruption=self.interruption,
         )
 

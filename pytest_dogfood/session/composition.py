@@ -15,7 +15,7 @@ import pytest
 from pytest_dogfood.collection.selection import Selection
 from pytest_dogfood.collection.stash import ADDED, DEPENDENCY_MARKS, INTERRUPTION, SETTINGS
 from pytest_dogfood.execution.interruption import Interruption
-from pytest_dogfood.execution.process import Lifeline
+from pytest_dogfood.execution.process import ParentProcess
 from pytest_dogfood.execution.watcher import start_time
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.provisioning.presence import Presence
@@ -120,7 +120,7 @@ def presence_for(
         settings=config.stash[SETTINGS],
         keeper=keeper_of(config),
         locks=root / "locks",
-        lifeline=Lifeline() if hasattr(config, "workerinput") else None,
+        parent=ParentProcess() if hasattr(config, "workerinput") else None,
         mark_names=mark_names,
         again="".join(f"{shlex.quote(word)} " for word in again),
         uncollected={} if added is None else added.problems(),

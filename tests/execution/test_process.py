@@ -15,7 +15,7 @@ import pytest
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.output import TooMuchOutput, read_output
-from pytest_dogfood.execution.process import Command, Lifeline, run
+from pytest_dogfood.execution.process import Command, ParentProcess, run
 from pytest_dogfood.execution.watcher import HAS_PROC, alive, end_processes, start_time
 from tests.support.waiting import pid_in, until
 
@@ -156,7 +156,7 @@ def test_any_large_limit_is_as_good_as_none(tmp_path: Path, limit: float | None)
 RUNNER = """
 import os, sys
 from pathlib import Path
-from pytest_dogfood.execution.process import Command, Lifeline, run
+from pytest_dogfood.execution.process import Command, ParentProcess, run
 directory, script, marker = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 def start(**more):
     return run(Command(argv=("sh", "-c", script), cwd=directory, env={**os.environ, marker: "1"}, marker=marker,
@@ -213,13 +213,13 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
 def test_nothing_is_started_once_the_parent_has_died(tmp_path: Path, marker: str) -> None:
     body = """
-lifeline = Lifeline()
+parent = ParentProcess()
 if os.fork() == 0:
-    lifeline = Lifeline()
-    while not lifeline.broken():
+    parent = ParentProcess()
+    while not parent.has_died():
         os.sched_yield()
     try:
-        start(lifeline=lifeline)
+        start(parent=parent)
     except Exception as error:
         (directory / "verdict").write_text(f"{type(error).__name__}\\n")
 """
@@ -230,23 +230,23 @@ if os.fork() == 0:
     assert not (tmp_path / "leader").exists()
 
 
-class DiesAfter(Lifeline):
+class DiesAfter(ParentProcess):
     """A parent that dies once it has been asked for so many times."""
 
     def __init__(self, answers: int) -> None:
         super().__init__()
         self.answers = answers
 
-    def broken(self) -> bool:
+    def has_died(self) -> bool:
         self.answers -= 1
         return self.answers < 0
 
 
 def test_what_was_started_while_the_parent_died_is_ended(tmp_path: Path, marker: str) -> None:
     with pytest.raises(HarnessError, match="died"):
-        run(sh(tmp_path, "sleep 300", marker=marker), lifeline=DiesAfter(1))
+        run(sh(tmp_path, "sleep 300", marker=marker), parent=DiesAfter(1))
     assert end_processes(marker, grace=0) == ()
 
 
 def test_a_living_parent_is_no_reason_to_stop(tmp_path: Path) -> None:
-    assert run(sh(tmp_path, "true"), lifeline=Lifeline()).status == 0
+    assert run(sh(tmp_path, "true"), parent=ParentProcess()).status == 0
