@@ -13,9 +13,6 @@ from pytest_dogfood.journey import Journey, Step
 VERSION = 1
 """Version of the lines that an actor process reads. 1: the first."""
 
-TAIL = 4 * 1024
-"""Bytes from the end of each output that an actor, a judge and a trajectory are shown."""
-
 LONGEST_COMMAND = 64 * 1024
 """Bytes of a command; the system itself takes no more than twice as many in one argument."""
 

@@ -66,7 +66,7 @@ def graded_action(step: Step, own: Sequence[DoneAction], earlier: Sequence[DoneA
             matching = [
                 one
                 for one in own or earlier
-                if one.shown.by == "actor" and search(step.expect_cmd_re, one.command, seconds=one.seen.left)
+                if search(step.expect_cmd_re, one.command, seconds=one.seen.left)
             ]
         except TooSlow as error:
             raise HarnessError(
@@ -117,7 +117,6 @@ class ActorLoop:
         self._session = session
         self._decides = deciding_steps(steps)
         self._done_actions: list[DoneAction] = []
-        self._actions = 0
         self._known: list[Action] = []
 
     def observed(self, result: StepResult) -> None:
@@ -179,7 +178,7 @@ class ActorLoop:
         limits, last = self._session.limits, None
         secret = tuple(save for save in step.save if save.secret)
         for _ in range(limits.turns):
-            if self._actions >= limits.actions:
+            if len(self._done_actions) >= limits.actions:
                 return Ending.ACTIONS
             if deadline.left() <= 0:
                 return Ending.TIME
@@ -192,7 +191,6 @@ class ActorLoop:
             if isinstance(answer, Command) and answer.run == last:
                 return Ending.REPEATED
             last = answer.run if isinstance(answer, Command) else None
-            self._actions += 1
             seen = self._session.do(answer, limit=deadline.left())
             if secret:  # what may come to be the value must not reach the actor before it is known to be one
                 found, _ = saved_values(replace(step, save=secret), seen)

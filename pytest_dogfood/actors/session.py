@@ -11,7 +11,6 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from pytest_dogfood.actor_protocol import (
-    TAIL,
     Action,
     Answer,
     Command,
@@ -31,6 +30,7 @@ from pytest_dogfood.execution.expectations import Observation, Stream
 from pytest_dogfood.execution.masking import SecretKeeper
 from pytest_dogfood.execution.runner import Grade
 from pytest_dogfood.execution.step import (
+    TAIL,
     CommandObservation,
     ShellRunner,
     file_below,

@@ -15,7 +15,6 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from pytest_dogfood.actor_protocol import TAIL
 from pytest_dogfood.diagnostics import HarnessError, to_harness_error
 from pytest_dogfood.execution.expectations import READABLE, WITHHELD, Stream, TooMuchToJudge
 from pytest_dogfood.execution.interruption import CLEANUP_SECONDS, Interruption
@@ -64,6 +63,9 @@ def _shell(name: str | None) -> tuple[str, ...]:
 
 _SECONDS_TO_SEARCH = 1.0
 """Seconds that searches in the outputs of a step may take in any case, however late it has ended."""
+
+TAIL = 4 * 1024
+"""Bytes from the end of each output that an actor, a judge and a trajectory are shown."""
 
 _STEP_MARKER = "_DOGFOOD_STEP"
 
