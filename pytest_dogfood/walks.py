@@ -45,6 +45,15 @@ def reachable(start: Iterable[T], following: Callable[[T], Iterable[T]]) -> dict
     return found
 
 
+def inverted(before: Mapping[T, Iterable[T]]) -> dict[T, list[T]]:
+    """Return, for each that comes before some key, these keys in their order; for all others an empty list."""
+    then: dict[T, list[T]] = defaultdict(list)
+    for one, others in before.items():
+        for other in others:
+            then[other].append(one)
+    return then
+
+
 class DisjointSets(Generic[T]):
     """Each of the members is a group of its own at first."""
 
@@ -110,10 +119,7 @@ def in_preferred_order(before: Mapping[T, Iterable[T]], rather: Mapping[T, T]) -
 
 def heads_of_circles(before: Mapping[T, Iterable[T]]) -> dict[T, T]:
     """Return for each key one that stands for all that wait for each other in a circle with it (Kosaraju)."""
-    then: dict[T, list[T]] = defaultdict(list)
-    for one, others in before.items():
-        for other in others:
-            then[other].append(one)
+    then = inverted(before)
     left: list[T] = []
     seen: set[T] = set()
     for start in before:
@@ -131,12 +137,9 @@ def heads_of_circles(before: Mapping[T, Iterable[T]]) -> dict[T, T]:
                 path.pop()
     head: dict[T, T] = {}
     for start in reversed(left):
-        waiting = [start]
-        while waiting:
-            one = waiting.pop()
-            if one not in head:
-                head[one] = start
-                waiting += then[one]
+        if start not in head:
+            circle = reachable([start], lambda one: (other for other in then[one] if other not in head))
+            head.update(dict.fromkeys(circle, start))
     return head
 
 
@@ -163,8 +166,4 @@ class Precedence:
 
     @cached_property
     def _after(self) -> dict[JourneyId, list[JourneyId]]:
-        after: dict[JourneyId, list[JourneyId]] = defaultdict(list)
-        for journey, others in self._before.items():
-            for other in others:
-                after[other].append(journey)
-        return after
+        return inverted(self._before)

@@ -15,7 +15,7 @@ from enum import IntEnum
 from msgspec import Struct
 
 from pytest_dogfood.journey import Dependence, JourneyId, Obstacle, Token
-from pytest_dogfood.walks import heads_of_circles, reachable
+from pytest_dogfood.walks import heads_of_circles, inverted, reachable
 
 SCOPES = {"session": 0, "package": 0, "module": 1, "class": 2}
 """The scopes of names, each with how many parts of a node id go without saying in it."""
@@ -158,10 +158,7 @@ def _circles(needs: Mapping[int, Sequence[int]]) -> dict[int, tuple[int, ...]]:
 
     What lies on the way from one circle to another counts as well: it can no more be run than they can.
     """
-    needed_by: dict[int, list[int]] = {place: [] for place in needs}
-    for place, others in needs.items():
-        for other in others:
-            needed_by[other].append(place)
+    needed_by = inverted(needs)
     heads = heads_of_circles(needs)
     sizes = Counter(heads.values())
     in_circles = [place for place in needs if sizes[heads[place]] > 1 or place in needs[place]]

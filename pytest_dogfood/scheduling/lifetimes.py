@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from pytest_dogfood.journey import JourneyId, Token
 from pytest_dogfood.scheduling.plan import Plan
-from pytest_dogfood.walks import in_order, reachable
+from pytest_dogfood.walks import in_order, inverted, reachable
 
 
 class Lifetimes:
@@ -62,11 +62,8 @@ class Lifetimes:
 
     def above(self, token: Token) -> frozenset[Token]:
         """Return all tokens that rest on `token`, also by way of others."""
-        resting: dict[Token, list[Token]] = {}
-        for upper, bases in self._rests_on.items():
-            for base in bases:
-                resting.setdefault(base, []).append(upper)
-        return frozenset(reachable([token], lambda one: resting.get(one, ()))) - {token}
+        resting = inverted(self._rests_on)
+        return frozenset(reachable([token], resting.__getitem__)) - {token}
 
     def in_release_order(self, made: Iterable[tuple[Token, str, float]]) -> list[tuple[Token, str, float]]:
         """Put tokens, each with its place and since when there is something of it (seconds), in order of release.
