@@ -35,12 +35,12 @@ __all__ = [
     "provides",
 ]
 
-_ASKED_FOR_BY_FEW = {"DogfoodConsistencyWarning": "consistency.pytest_plugin", "depends": "api"}
-"""Where a name comes from if not from what actors and their hooks are told."""
+_OTHER_MODULES = {"DogfoodConsistencyWarning": "consistency.pytest_plugin", "depends": "api"}
+"""Where a name comes from if not from `actor_protocol`."""
 
 
 def __getattr__(name: str) -> object:
-    """Import what only a few ask for once somebody does; `-W` options name the warning as an attribute of this."""
+    """Import what few programs use once one asks for it; `-W` options name the warning as an attribute of this."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_ASKED_FOR_BY_FEW.get(name, 'actor_protocol')}"), name)
+    return getattr(import_module(f"{__name__}.{_OTHER_MODULES.get(name, 'actor_protocol')}"), name)

@@ -295,5 +295,5 @@ def means_every_instance(token: Token) -> bool:
 
 
 def variable_for(token: Token, name: str) -> str:
-    """Name the environment variable that carries the value `name` of `token` to those who require it."""
+    """Name the environment variable that carries the value `name` of `token` to what requires it."""
     return re.sub(r"[^A-Z0-9]", "_", f"DOGFOOD_{token}_{name}".upper())

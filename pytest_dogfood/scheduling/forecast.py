@@ -16,7 +16,7 @@ from pytest_dogfood.walks import room_for
 
 
 class ToProvision(Struct, frozen=True, kw_only=True):
-    """A token that no item of the run establishes where it is needed: how it would be brought about, and for whom.
+    """A token that no item of the run establishes where it is needed: how it would be brought about, and for what.
 
     `chain` names the state in which that happens, None if it happens once for the machine.
     """

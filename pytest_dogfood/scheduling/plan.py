@@ -32,11 +32,11 @@ def weights(
 
 
 UNKNOWN_DURATION = 1.0
-"""Weight, in seconds, of a journey of which nobody has said or seen how long it takes."""
+"""Weight, in seconds, of a journey of which it was neither said nor seen how long it takes."""
 
 
 class PlannedJourney(Struct, frozen=True, kw_only=True):
-    """One item of the run: its place, whom it comes after, and which gates must be open.
+    """One item of the run: its place, what it comes after, and which gates must be open.
 
     `after` names items of this run; `gates` may also name journeys that another shard runs.
     `uses` holds the tokens that live while this item is unfinished: those it names, and those that gates of other
@@ -61,7 +61,7 @@ class PlannedJourney(Struct, frozen=True, kw_only=True):
 class Expected(Struct, frozen=True, kw_only=True):
     """What all shards together are to run: the shard of every selected item, and the journeys among the items.
 
-    `graph` is a fingerprint of who requires and establishes what in the whole project.
+    `graph` is a fingerprint of what requires and establishes which token in the whole project.
     """
 
     shards: Mapping[str, int]
@@ -252,7 +252,7 @@ def _reach_of_gates(
 
 def usual_duration(known: Collection[float]) -> float:
     """Return the median of the durations that are known, in seconds: what the others may take."""
-    from statistics import median  # whoever leads a run of plain tests needs none of it
+    from statistics import median  # what leads a run of plain tests needs none of it
 
     return median(known) if known else UNKNOWN_DURATION
 

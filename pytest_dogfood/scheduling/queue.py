@@ -245,7 +245,7 @@ class Queue:
         return () if self._graph_left else self._start(self._next_batch(), worker)
 
     def finish(self, index: int) -> bool:
-        """Count a job as finished, whoever ran it and however it ended; whether others may be ready by it.
+        """Count a job as finished, wherever it ran and however it ended; return whether others may be ready by it.
 
         Once is as good as twice.
         """

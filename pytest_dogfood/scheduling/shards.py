@@ -118,7 +118,7 @@ def _cost_of(graph: CapabilityGraph, seconds: Mapping[str, float], token: Token)
 
 
 def fingerprint(graph: CapabilityGraph) -> str:
-    """Return twelve hexadecimal digits for who requires and establishes what, in which tier and scope."""
+    """Return twelve hexadecimal digits for what requires and establishes which token, in which tier and scope."""
     journeys = [
         (
             one.id,
