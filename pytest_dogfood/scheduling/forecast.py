@@ -35,19 +35,19 @@ def predict_provisioning(
 
     With `knows_tests` the graph holds what Python tests establish and fixtures provide.
     """
-    foresight = _Foresight(graph, plan, knows_tests=knows_tests)
+    prediction = _ProvisioningForecast(graph, plan, knows_tests=knows_tests)
     here = {planned.id for planned in plan.journeys}
     with room_for(len(graph.journeys)):
         for planned in plan.journeys:
             for gate in planned.gates:
                 if gate not in here:
-                    foresight.replay(gate, graph.chains[gate], planned.id)
+                    prediction.replay(gate, graph.chains[gate], planned.id)
             for token in planned.requires:
-                foresight.ensure(token, planned.chain, planned.id)
-    return tuple(foresight.acts)
+                prediction.ensure(token, planned.chain, planned.id)
+    return tuple(prediction.acts)
 
 
-class _Foresight:
+class _ProvisioningForecast:
     """Goes the way of a run: what an item needs is there, is established by an item, or is brought about at once."""
 
     def __init__(self, graph: CapabilityGraph, plan: Plan, *, knows_tests: bool) -> None:
