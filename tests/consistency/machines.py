@@ -148,7 +148,6 @@ class World:
 
     def create(self, task_id: str, *statuses: str) -> None:
         """Create a task in the hub and take it through these statuses."""
-        self.hub.add_repo(REPO)
         first, *others = statuses
         made = self.hub.create_task(
             HubTask(id="", repo=REPO, task_id=task_id, status=first), stamp=stamp(Source.CREATE)

@@ -13,7 +13,7 @@ import pytest
 
 from pytest_dogfood.cli.main import main
 from pytest_dogfood.consistency.hub import connection
-from pytest_dogfood.consistency.hub.model import HubTask, Status
+from pytest_dogfood.consistency.hub.model import HubTask, Machine, Status
 from pytest_dogfood.consistency.hub.store import Hub
 
 Type = Callable[..., int]
@@ -199,7 +199,7 @@ def test_repos_lists_what_is_here_and_what_is_not(
 ) -> None:
     hub_command("register", str(checkout))
     with Hub.open(str(local)) as hub:
-        hub.add_repo("far")
+        hub.register(Path("/far"), slug="far", root_commit="", machine=Machine(id="another", host="another"))
     capsys.readouterr()
     assert hub_command("repos") == 0
     assert capsys.readouterr().out == f"far   (not on this machine)\nshop  {checkout}\n"
@@ -309,8 +309,6 @@ def test_a_task_that_is_not_there_or_in_several_repositories_is_not_set(
     hub_command: Type, local: Path, add_task: Callable[..., HubTask], capsys: pytest.CaptureFixture[str]
 ) -> None:
     task = add(local, add_task, "T1")
-    with Hub.open(str(local)) as hub:
-        hub.add_repo("other")
     (Path.cwd() / "t.csv").write_text("repo,task_id,status\nother,T1,todo\n")
     assert hub_command("import", "t.csv") == 0
     assert hub_command("set", "T9", "done") == 2

@@ -223,7 +223,6 @@ def import_tasks(hub: Hub, tasks: Iterable[tuple[int, HubTask]], *, stamp: Stamp
     known: dict[str, dict[str, HubTask]] = {}
     for line, task in tasks:
         if task.repo not in known:
-            hub.add_repo(task.repo)
             known[task.repo] = {each.task_id: each for each in hub.tasks(task.repo)}
         outcome, why = ImportOutcome.CREATED, ""
         seen = known[task.repo].get(task.task_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import getpass
 import os
+import re
 import socket
 import stat
 import tomllib
@@ -80,7 +81,7 @@ def current_actor() -> str:
 
 
 PROJECT_FILE = "dogfood.yaml"
-_SECTIONS = ("hub", "consistency")
+_OURS = re.compile(rb"""^["']?(hub|consistency)["']?\s*:""", re.MULTILINE)
 _MISNOMERS = ("dogfood.yml", ".dogfood.yaml", ".dogfood.yml")
 
 
@@ -108,16 +109,9 @@ def read_settings_section(directory: Path, section: str) -> Mapping[str, Any] | 
 def _holds_ours(path: Path) -> bool:
     """Return whether a file is meant for us: one of such a name may be another tool's, a workflow for instance."""
     try:
-        content = _content(path)
+        return _OURS.search(_content(path)) is not None
     except HubUsageError:
         return False
-    if not content:
-        return False
-    from pytest_dogfood.fileformat.nodes import Findings, MapNode
-    from pytest_dogfood.fileformat.syntax import read_document
-
-    root = read_document(content, Findings(str(path)))
-    return isinstance(root, MapNode) and any(section in root.entries for section in _SECTIONS)
 
 
 def _content(path: Path) -> bytes:

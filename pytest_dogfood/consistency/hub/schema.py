@@ -141,7 +141,8 @@ def rank(status: sa.ColumnElement[str]) -> sa.ColumnElement[int]:
     return sa.case({known.value: number for known, number in RANK.items()}, value=status)
 
 
-_SQLITE = """
+TRIGGERS: Mapping[str, str] = {
+    "sqlite": """
 CREATE TRIGGER task_events_no_update BEFORE UPDATE ON task_events
 BEGIN SELECT RAISE(ABORT, 'task_events is append-only'); END;
 
@@ -152,27 +153,22 @@ BEGIN SELECT RAISE(ABORT, 'task_events is append-only'); END;
 CREATE TRIGGER task_events_no_replace BEFORE INSERT ON task_events
 WHEN EXISTS (SELECT 1 FROM task_events WHERE task = NEW.task AND version = NEW.version)
 BEGIN SELECT RAISE(ABORT, 'task_events is append-only'); END;
-"""
-
-_POSTGRESQL = """
+""",
+    "postgresql": """
 CREATE OR REPLACE FUNCTION task_events_append_only() RETURNS trigger LANGUAGE plpgsql AS
 $$ BEGIN RAISE EXCEPTION 'task_events is append-only'; END $$;
 
 CREATE TRIGGER task_events_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON task_events
 FOR EACH STATEMENT EXECUTE FUNCTION task_events_append_only();
-"""
-
-TRIGGERS: Mapping[str, tuple[str, ...]] = {
-    "sqlite": tuple(_SQLITE.strip().split("\n\n")),
-    "postgresql": tuple(_POSTGRESQL.strip().split("\n\n")),
+""",
 }
-"""For each dialect the statements that make the event log append-only."""
+"""For each dialect the statements that make the event log append-only, with an empty line between them."""
 
 
 def _create_tables(connection: sa.Connection) -> None:
     # Once there is a second step, this one needs the tables as they were: what was released stays as it is.
     metadata.create_all(connection, checkfirst=False)
-    for statement in TRIGGERS[connection.dialect.name]:
+    for statement in TRIGGERS[connection.dialect.name].strip().split("\n\n"):
         connection.exec_driver_sql(statement)
     connection.execute(hubs.insert().values(id=str(uuid.uuid4())))
 
@@ -212,8 +208,8 @@ def upgrade(
     return found
 
 
-def require_current(connection: sa.Connection, newest: int = len(STEPS), *, where: str = _HERE) -> None:
-    """Raise unless the schema is exactly the one this program knows. Writes nothing."""
+def require_current(connection: sa.Connection, newest: int = len(STEPS), *, where: str = _HERE) -> str:
+    """Return the hub's id; raises unless the schema is exactly the one this program knows. Writes nothing."""
     found = _version(connection, newest, where)
     if found == 0:
         raise NoHubError(f"{where} holds no hub; make one there: dogfood hub init")
@@ -221,10 +217,6 @@ def require_current(connection: sa.Connection, newest: int = len(STEPS), *, wher
         raise HubUsageError(
             f"the hub has schema {found}, this program needs {newest}; upgrade it once: dogfood hub init"
         )
-
-
-def hub_id(connection: sa.Connection, *, where: str = _HERE) -> str:
-    """Return the hub's id; raises HubUsageError where the table does not have exactly one."""
     return str(_only_value(connection, hubs.c.id, where))
 
 

@@ -74,8 +74,7 @@ class Hub:
         try:
             with database.transaction(write=False) as connection:
                 schema.require_usable(connection, where=database.label, write=not readonly)
-                schema.require_current(connection, where=database.label)
-                found = schema.hub_id(connection, where=database.label)
+                found = schema.require_current(connection, where=database.label)
             database.keep_open()
         except BaseException:
             database.close()
@@ -90,7 +89,7 @@ class Hub:
             with database.transaction(write=True) as connection:
                 schema.require_usable(connection, where=database.label, write=True, create=True)
                 version = schema.upgrade(connection, where=database.label)
-                return cls(database, schema.hub_id(connection, where=database.label)), version
+                return cls(database, schema.require_current(connection, where=database.label)), version
         except BaseException:
             database.close()
             raise
@@ -167,11 +166,6 @@ class Hub:
         here = sa.and_(checkouts.c.machine_id == machine.id, checkouts.c.path == str(path))
         with self._database.transaction(write=True) as connection:
             connection.execute(sa.update(checkouts).where(here).values(gone_at=sa.func.now()))
-
-    def add_repo(self, slug: str) -> None:
-        """Make a repository known that has no checkout yet."""
-        with self._database.transaction(write=True) as connection:
-            _add_repo(connection, slug)
 
     def tasks(self, repo: str | None = None, *, statuses: Sequence[str] = ()) -> tuple[HubTask, ...]:
         """Return the tasks, deleted ones too, in the order of repositories and ids."""

@@ -117,7 +117,7 @@ def test_a_hub_opened_for_reading_refuses_every_write(hub: Hub, hub_url: str, ad
     task = add_task(hub)
     with Hub.open(hub_url, readonly=True) as reader:
         with pytest.raises(HubError):
-            reader.add_repo("other")
+            reader.register(Path("/w/other"), slug="other", root_commit="", machine=HERE)
         with pytest.raises(HubError):
             reader.record_path(task.id, "elsewhere.md")
         assert reader.tasks() == (task,)
@@ -239,7 +239,7 @@ def test_a_locked_sqlite_hub_is_reported_and_not_waited_for_without_end(
     holder = sqlite3.connect(sqlite_hub.label, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     with pytest.raises(HubUnreachable, match="locked"), Hub.open(sqlite_hub.label) as second:
-        second.add_repo("other")
+        second.register(Path("/w/other"), slug="other", root_commit="", machine=HERE)
     holder.close()
 
 
