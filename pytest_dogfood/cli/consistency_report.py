@@ -60,7 +60,7 @@ def report_lines(report: RepoReport, palette: Palette) -> Iterator[str]:
             # A failure that is fixed is none any more, a warning remains worth knowing.
             label = "DONE" if finding.severity is FindingSeverity.FAIL else label
         hints = [] if finding.fixed else [printable(line) for line in finding.hint.splitlines()]
-        hint = palette.paint(f" ({hints[0]})", _FAINT) if len(hints) == 1 else ""
+        hint = palette.paint(f" ({hints[0]})", _FAINT) if len(hints) == 1 and hints[0] else ""
         yield f"  {palette.paint(label, colour)} {finding.code} {said}{fixed}{hint}"
         if len(hints) > 1:
             yield from (palette.paint(f"      | {line}", _FAINT) for line in hints)

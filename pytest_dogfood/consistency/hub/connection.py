@@ -43,9 +43,9 @@ def network_file_system(path: Path, mounts: str | None = None) -> str:
     for line in mounts.splitlines():
         # The type comes right after a lone dash. Of several mounts at one place the last one covers the others.
         before, _, after = line.partition(" - ")
-        words = before.split(" ")
-        if len(words) >= 6 and after:
-            kinds[_ESCAPED.sub(lambda found: chr(int(found[1], 8)), words[4])] = after.split(" ")[0]
+        words, kind = before.split(" "), after.partition(" ")[0]
+        if len(words) >= 6 and kind:
+            kinds[_ESCAPED.sub(lambda found: chr(int(found[1], 8)), words[4])] = kind
     here = path.resolve()
     kind = next((kinds[str(place)] for place in (here, *here.parents) if str(place) in kinds), "")
     return kind if _NETWORK.fullmatch(kind) else ""

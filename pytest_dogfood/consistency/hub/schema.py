@@ -317,23 +317,20 @@ def require_usable(connection: sa.Connection, *, where: str, write: bool, create
 
 def _rights_on_tables(connection: sa.Connection, *, write: bool) -> list[str]:
     """Return what is missing: one text for each set of rights, with all tables that lack just these."""
-    wanted = [
-        (table, right) for table, rights in (_TO_WRITE if write else _TO_READ).items() for right in rights
-    ]
+    needed = _TO_WRITE if write else _TO_READ
+    pairs = [(table, right) for table, rights in needed.items() for right in rights]
     # By OID, which is NULL for a sequence that is gone: a name that is not there would be an error.
     sequence: sa.ColumnElement[bool] = sa.literal_column(
         f"has_sequence_privilege(CAST(to_regclass('{_SEQUENCE}') AS oid), 'USAGE, UPDATE')"
     )
-    asked = [*(sa.func.has_table_privilege(table, right) for table, right in wanted), sequence]
+    asked = [*(sa.func.has_table_privilege(table, right) for table, right in pairs), sequence]
     *answers, may_count = connection.execute(sa.select(*asked)).one()
+    given = dict(zip(pairs, answers, strict=True))
     lacking: dict[str, list[str]] = {}
-    for (table, right), given in zip(wanted, answers, strict=True):
-        if not given:
-            lacking.setdefault(table, []).append(right)
-    tables: dict[str, list[str]] = {}
-    for table, rights in lacking.items():
-        tables.setdefault(", ".join(rights), []).append(table)
-    missing = [f"{rights} ON {', '.join(names)}" for rights, names in tables.items()]
+    for table, rights in needed.items():
+        if left := ", ".join(right for right in rights if not given[table, right]):
+            lacking.setdefault(left, []).append(table)
+    missing = [f"{rights} ON {', '.join(tables)}" for rights, tables in lacking.items()]
     return [*missing, f"USAGE ON SEQUENCE {_SEQUENCE}"] if write and may_count is False else missing
 
 
