@@ -12,11 +12,11 @@ import signal
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _DEFAULT_HANDLERS = (signal.SIG_DFL, signal.default_int_handler)
@@ -77,11 +77,25 @@ class Abandoned(KeyboardInterrupt):
     """Ends everything. Only the reports are still written."""
 
 
+class Doing(NamedTuple):
+    """Something that is being done, since `began` (monotonic).
+
+    `details` describes it for a report. `new_output` returns what it has printed since that was last called; None if it
+    prints nothing that may be shown.
+    """
+
+    what: str
+    began: float
+    details: Callable[[], Iterable[str]] = tuple
+    new_output: Callable[[], str] | None = None
+
+
 class Interruption:
     """Knows whether a signal has come, and what this process was doing then.
 
     `report` describes that once a signal has come; it is empty where nothing was being done. `item` is the node id that
-    it is about. `callbacks` are called then. `abandoned` gives up clean-up and release. `taken` tells that what was
+    it is about. `callbacks` are called then. `on_change` is called with all that is being done, outermost first, when
+    something begins or ends. `abandoned` gives up clean-up and release. `taken` tells that what was
     running has ended for it. `cut` names the steps that had too little time. While `debugging`, Ctrl-C is not meant for
     the run.
     """
@@ -96,7 +110,8 @@ class Interruption:
         self.callbacks: list[Callable[[], None]] = []
         self.cut: list[str] = []
         self._at = 0.0
-        self._doing: list[tuple[str, float, Callable[[], Iterable[str]]]] = []
+        self.on_change: Callable[[Sequence[Doing]], None] | None = None
+        self._doing: list[Doing] = []
         self._interruptible = False
         self._noting = False
         self._raised: weakref.ref[Interrupted] | None = None
@@ -113,13 +128,20 @@ class Interruption:
         return signal.Signals(self.number).name
 
     @contextmanager
-    def doing(self, what: str, details: Callable[[], Iterable[str]] = tuple) -> Iterator[None]:
-        """Note what is being done, so that it can be named, with `details`, if a signal comes meanwhile."""
-        self._doing.append((what, time.monotonic(), details))
+    def doing(
+        self,
+        what: str,
+        details: Callable[[], Iterable[str]] = tuple,
+        new_output: Callable[[], str] | None = None,
+    ) -> Iterator[None]:
+        """Note what is being done, so that it can be shown, and named if a signal comes meanwhile."""
+        self._doing.append(Doing(what, time.monotonic(), details, new_output))
+        self._tell_change()
         try:
             yield
         finally:
             self._doing.pop()
+            self._tell_change()
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
@@ -183,15 +205,19 @@ class Interruption:
         finally:
             del error  # its own traceback would keep it alive, and hide that it has vanished
 
+    def _tell_change(self) -> None:
+        if self.on_change is not None:
+            self.on_change(tuple(self._doing))
+
     def _describe(self, frame_lines: Iterable[str]) -> str:
         if not self._doing:
             return ""
-        (item, began, _), *others = self._doing
-        whats = ", ".join(what for what, _, _ in others) or "running"
-        lines = [f"interrupted by {self.name} after {self._at - began:.1f} s: {item}: {whats}"]
+        item, *others = self._doing
+        whats = ", ".join(one.what for one in others) or "running"
+        lines = [f"interrupted by {self.name} after {self._at - item.began:.1f} s: {item.what}: {whats}"]
         with suppress(Exception):  # what is said less must not keep the signal from its work
-            for what, began, details in others:
-                lines.append(f"  {what}: running for {self._at - began:.1f} s")
-                lines += details()
+            for one in others:
+                lines.append(f"  {one.what}: running for {self._at - one.began:.1f} s")
+                lines += one.details()
             lines += frame_lines
         return "\n".join(lines)

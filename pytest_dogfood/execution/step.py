@@ -7,7 +7,7 @@ import re
 import shlex
 import shutil
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
@@ -150,7 +150,8 @@ class ShellRunner(Struct, frozen=True, kw_only=True):
             marker=_STEP_MARKER,
         )
         try:
-            with self._naming(step), self.interruption.doing(what, partial(self._details, step, outputs)):
+            details, new_output = partial(self._details, step, outputs), self._new_output(step, outputs)
+            with self._naming(step), self.interruption.doing(what, details, new_output):
                 ended = run(command, parent=self.parent, interruption=self.interruption)
             self._require_room(step)
         except BaseException:
@@ -190,6 +191,26 @@ class ShellRunner(Struct, frozen=True, kw_only=True):
             if said:
                 yield f"  --- {stream}, the end ---"
                 yield from (f"  {line}" for line in said.rstrip("\n").split("\n"))
+
+    def _new_output(self, step: Step, outputs: Mapping[Stream, Output]) -> Callable[[], str] | None:
+        """Return a function that returns whole lines which the step has written since its last call, secrets masked."""
+        if any(saved.secret for saved in step.save):
+            return None
+        read = dict.fromkeys(outputs, 0)
+
+        def new_output() -> str:
+            lines = b""
+            for stream, output in outputs.items():
+                if output.path is None or not output.path.exists():
+                    continue
+                with output.path.open("rb") as file:
+                    file.seek(read[stream])
+                    whole = file.read(TAIL).rpartition(b"\n")
+                read[stream] += len(whole[0]) + len(whole[1])
+                lines += whole[0] + whole[1]
+            return self.mask(terminal_text(lines))
+
+        return new_output
 
     def _require_room(self, step: Step) -> None:
         """Raise HarnessError if nothing more can be written: then what the step said may be lost."""

@@ -177,6 +177,10 @@ def assemble(
 ) -> ItemHooks:
     """Make the plugin that runs the plan's items."""
     presence = presence_for(config, selection.graph, run, worker=worker, leader=leader)
+    if getattr(config, "workerinput", {}).get("dogfood_activity"):
+        from pytest_dogfood.session.progress import share_activity
+
+        share_activity(run.records, worker, presence.workspace.interruption)
     presence.workspace.actors = actor_for(config, selection, presence.workspace)
     journal = Journal(run.records)
     release = ChainRelease(selection.plan, presence, journal)

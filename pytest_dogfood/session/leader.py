@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from pytest_dogfood.execution.background import Watcher
     from pytest_dogfood.provisioning.release import MachineRelease
     from pytest_dogfood.scheduling.queue import Job
+    from pytest_dogfood.session.progress import ProgressDisplay
     from pytest_dogfood.session.signals import LeaderSignals
     from pytest_dogfood.session.worker import ItemRunner
     from pytest_dogfood.xdist.scheduler import Worker
@@ -56,6 +58,7 @@ class Leader:
         self._added: tuple[Path, ...] = ()
         self._results: ResultRecorder | None = None
         self._signals: LeaderSignals | None = None
+        self._display: ProgressDisplay | None = None
         self._late_error = False
         self.plan: Plan | None = None
         self.tally = Tally(())
@@ -102,6 +105,14 @@ class Leader:
         told = (self._config.getoption(name, False) for name in NOT_EXECUTING)
         return not self._config.stash[SETTINGS].check and not any(told)
 
+    @property
+    def _shows_progress(self) -> bool:
+        """Whether what workers do is shown while they do it: with -v or -s, or on a terminal; never with -q."""
+        verbosity = self._config.get_verbosity()
+        watched = sys.stdout.isatty() or self._config.getoption("capture") == "no"
+        has_terminal = self._config.pluginmanager.hasplugin("terminalreporter")
+        return has_terminal and (verbosity > 0 or (verbosity == 0 and watched))
+
     def _begin(self, root: Path) -> None:
         try:
             self._lease = RunLease(checked_root(root), project_name(self._config.rootpath))
@@ -120,6 +131,7 @@ class Leader:
             node.workerinput["dogfood_run"] = str(self._lease.directory.path)
             node.workerinput["dogfood_plans"] = str(self._lease.directory.plans)
             node.workerinput["dogfood_pid"] = os.getpid()
+            node.workerinput["dogfood_activity"] = self._shows_progress
             node.workerinput["dogfood_added"] = [str(path) for path in self._added]
             # xdist tells its workers that --dist is "no".
             node.workerinput["dogfood_dist"] = self._config.getoption("dist")
@@ -186,6 +198,12 @@ class Leader:
         self._signals = LeaderSignals(config, plan, run, interruption, distributed=distribution is not None)
         manager.register(self._signals, "dogfood-cancellation")
         self._signals.begin()
+        if self._shows_progress:
+            from pytest_dogfood.session.progress import ProgressDisplay, activity_log
+
+            log = None if distribution is None else activity_log(run.records)
+            self._display = ProgressDisplay(config, interruption, log)
+            manager.register(self._display, "dogfood-progress")
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
@@ -194,6 +212,8 @@ class Leader:
         try:
             return (yield)
         finally:
+            if self._display is not None:
+                self._display.close()
             if self._signals is None:
                 self._give_everything_back()
             else:

@@ -1,0 +1,200 @@
+"""What a run does right now: told line by line with -v or -s, and in a line for each worker on a terminal."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from msgspec import Struct
+
+from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.execution.interruption import Doing, Interruption
+from pytest_dogfood.storage.files import SharedLog
+
+SECONDS_BETWEEN_LOOKS = 0.2
+
+SECONDS_UNTIL_SHOWN = 1.0
+"""Seconds that something has to last before a status line names it: what comes and goes at once only flickers."""
+
+
+class Activity(Struct, frozen=True):
+    """What a worker does from `since` (seconds since the epoch) on, outermost first: item, provision, step.
+
+    `what` is empty while the worker does nothing.
+    """
+
+    worker: str
+    what: tuple[str, ...]
+    since: float
+
+
+def activity_log(records: Path) -> SharedLog[Activity]:
+    """Return the log in which workers write down what they do, for the process that shows it."""
+    return SharedLog(records / "activity", Activity)
+
+
+def share_activity(records: Path, worker: str, interruption: Interruption) -> None:
+    """Write down what this worker does, whenever that changes."""
+    log = activity_log(records)
+
+    def write(doing: Sequence[Doing]) -> None:
+        try:
+            log.append(Activity(worker, tuple(one.what for one in doing), time.time()))
+        except HarnessError:
+            interruption.on_change = None  # a full disk is told of elsewhere; here only the display is lost
+
+    interruption.on_change = write
+
+
+def is_told(config: pytest.Config, *, has_workers: bool) -> bool:
+    """Return whether steps and provisions are told as they begin: with -v, and with -s if not -q."""
+    verbosity = config.get_verbosity()
+    return verbosity > 0 or (verbosity == 0 and config.getoption("capture") == "no" and not has_workers)
+
+
+def has_status_lines(config: pytest.Config) -> bool:
+    """Return whether a line for each worker says what it does: on a terminal, unless -q, -s or CI forbids that."""
+    if config.get_verbosity() < 0 or config.getoption("capture") == "no" or os.environ.get("CI"):
+        return False
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
+class ProgressDisplay:
+    """The plugin that shows it. A thread looks on, because nothing else of a process does while an item runs.
+
+    `log` tells what workers do, if there are any; else `interruption` tells what this process itself does.
+    """
+
+    def __init__(
+        self, config: pytest.Config, interruption: Interruption, log: SharedLog[Activity] | None
+    ) -> None:
+        self._log = log
+        self._activities: dict[str, Activity] = {}
+        self._running: Doing | None = None
+        self._told = is_told(config, has_workers=log is not None)
+        self._has_status = has_status_lines(config)
+        self._follows_output = log is None and config.getoption("capture") == "no"
+        self._reporter = config.pluginmanager.get_plugin("terminalreporter")
+        self._descriptor = os.dup(1)  # while an item runs, pytest's capture has put a file in the place of 1
+        self._lock = threading.RLock()
+        self._is_drawn = False
+        self._paused = False
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look_on, name="dogfood-progress", daemon=True)
+        if log is None:
+            interruption.on_change = self._note
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the display, and leave nothing of it on the terminal."""
+        self._over.set()
+        self._thread.join()
+        self._erase()
+        os.close(self._descriptor)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logstart(self) -> None:
+        self._erase()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self) -> None:
+        self._erase()
+
+    @pytest.hookimpl
+    def pytest_enter_pdb(self) -> None:
+        self._erase()
+        self._paused = True
+
+    @pytest.hookimpl
+    def pytest_leave_pdb(self) -> None:
+        self._paused = False
+
+    def _note(self, doing: Sequence[Doing]) -> None:
+        """Take note of what this process does now; called when something begins or ends."""
+        with self._lock:
+            self._tell_output()
+            self._running = doing[-1] if doing else None
+            before = self._activities.get("")
+            now = Activity("", tuple(one.what for one in doing), time.time())
+            self._activities[""] = now
+            if self._told and (before is None or len(now.what) > len(before.what)):
+                self._tell(now)
+
+    def _look_on(self) -> None:
+        while not self._over.wait(SECONDS_BETWEEN_LOOKS):
+            with self._lock:
+                try:
+                    new = {} if self._log is None else {one.worker: one for one in self._log.unread()}
+                except HarnessError:
+                    return
+                self._activities |= new
+                if self._paused:
+                    continue
+                for activity in new.values() if self._told else ():
+                    self._tell(activity)
+                self._tell_output()
+                if self._has_status:
+                    self._draw(list(self._status_lines()))
+
+    def _tell(self, activity: Activity) -> None:
+        """Write what has begun within an item; pytest itself tells of items, and probes are too many to be told."""
+        item, *within = activity.what or ("",)
+        if not within or within[-1] == "clean-up" or any(one.startswith("probe of") for one in within):
+            return
+        if activity.worker:
+            self._write_lines([f"[{activity.worker}] {item}: {': '.join(within)}"])
+        else:
+            self._write_lines([f"{'  ' * len(within)}{within[-1]}"])
+
+    def _tell_output(self) -> None:
+        if self._follows_output and self._running is not None and self._running.new_output is not None:
+            text = self._running.new_output()
+            if text:
+                self._write_lines([f"    {line}" for line in text.splitlines()])
+
+    def _write_lines(self, lines: Sequence[str]) -> None:
+        """Write each on a line of its own; pytest then begins another one for what it has to say next."""
+        self._erase()
+        self._write("".join(f"\n{line}" for line in lines))
+        # What pytest compares with the place of the next result, and what makes xdist's reports begin a new line.
+        if self._reporter is not None:
+            self._reporter.currentfspath = None if self._log is None else -2
+
+    def _status_lines(self) -> Iterator[str]:
+        now = time.time()
+        for worker, activity in sorted(self._activities.items()):
+            seconds = now - activity.since
+            if activity.what and seconds >= SECONDS_UNTIL_SHOWN:
+                yield f"{worker}  {': '.join(activity.what)}, {seconds:.0f} s".lstrip()
+
+    def _draw(self, lines: Sequence[str]) -> None:
+        """Draw lines below the place where pytest writes on, and leave the cursor there.
+
+        The sequences are those of ECMA-48 and the VT100: IND makes room without changing the column.
+        """
+        self._erase()
+        if not lines:
+            return
+        width = shutil.get_terminal_size().columns - 1
+        room = "\x1bD" * len(lines) + f"\x1b[{len(lines)}A"
+        below = "".join(f"\r\n{line[:width]}" for line in lines)
+        self._write(f"{room}\x1b7{below}\x1b8")
+        self._is_drawn = True
+
+    def _erase(self) -> None:
+        """Remove what is drawn, before anything else is written."""
+        with self._lock:
+            if self._is_drawn:
+                self._write("\x1b[J")
+                self._is_drawn = False
+
+    def _write(self, text: str) -> None:
+        with suppress(OSError):  # a terminal that is gone
+            os.write(self._descriptor, text.encode(errors="replace"))
