@@ -30,7 +30,8 @@ _MARK = "\uef00"
 _MEANT = {ord(letter): _MARK + letter for letter in (_MARK, *_BYTES.values())}
 _NUMBERED = {code: f"{_MARK}{code:04X}" for code in (0, *range(0xD800, 0xE000)) if code not in _BYTES}
 _IN = {**_BYTES, **_MEANT, **_NUMBERED}
-_OUT = re.compile(f"{_MARK}([{_MARK}\uef80-\uefff])|{_MARK}([0-9A-F]{{4}})|([\uef80-\uefff])")
+_OUT = {written: chr(code) for code, written in _IN.items()}
+_WRITTEN = re.compile(f"{_MARK}[{_MARK}\uef80-\uefff]|{_MARK}[0-9A-F]{{4}}|[\uef80-\uefff]")
 
 
 class LosslessText(TypeDecorator[str]):
@@ -43,15 +44,9 @@ class LosslessText(TypeDecorator[str]):
         return None if value is None else value.translate(_IN)
 
     def process_result_value(self, value: str | None, dialect: sa.Dialect) -> str | None:  # noqa: ARG002 - likewise
-        # Nearly all of it is, and that is quickly seen.
-        return value if value is None or value.isascii() else _OUT.sub(_as_it_was, value)
-
-
-def _as_it_was(found: re.Match[str]) -> str:
-    meant, number, byte = found.groups()
-    if number:
-        return chr(int(number, 16))
-    return meant or chr(ord(byte) - 0xEF00 + 0xDC00)
+        if value is None or value.isascii():  # nearly all of it is, and that is quickly seen
+            return value
+        return _WRITTEN.sub(lambda found: _OUT.get(found[0], found[0]), value)
 
 
 metadata = sa.MetaData(
@@ -179,7 +174,6 @@ STEPS: tuple[Callable[[sa.Connection], None], ...] = (_create_tables,)
 _TELLING = frozenset({"hub", "checkouts", "task_events", "writebacks", "schema_version"})
 """Tables that tell a hub; `tasks` and `repos` may be those of any program."""
 
-_HERE = "the database"
 _OF_ITS_OWN = "give the hub a database or a schema of its own: dogfood hub init"
 
 _LOCK = 0x646F67666F6F64  # "dogfood": any number that other programs are unlikely to lock
@@ -191,7 +185,7 @@ def found_tables(connection: sa.Connection) -> frozenset[str]:
 
 
 def upgrade(
-    connection: sa.Connection, steps: Sequence[Callable[[sa.Connection], None]] = STEPS, *, where: str = _HERE
+    connection: sa.Connection, steps: Sequence[Callable[[sa.Connection], None]] = STEPS, *, where: str
 ) -> int:
     """Bring the schema to the newest version within the caller's transaction; gives the version found, 0 for none.
 
@@ -208,7 +202,7 @@ def upgrade(
     return found
 
 
-def require_current(connection: sa.Connection, newest: int = len(STEPS), *, where: str = _HERE) -> str:
+def require_current(connection: sa.Connection, newest: int = len(STEPS), *, where: str) -> str:
     """Return the hub's id; raises unless the schema is exactly the one this program knows. Writes nothing."""
     found = _version(connection, newest, where)
     if found == 0:

@@ -232,15 +232,10 @@ class Hub:
 
         What a reopen left behind belongs to the count before: a file that says so again carries news.
         """
-        now = sa.and_(tasks.c.id == task_events.c.task, tasks.c.reopen_count == task_events.c.reopen_count)
-        query = (
-            sa.select(
-                task_events.c.task, task_events.c.source, task_events.c.from_status, task_events.c.to_status
-            )
-            .join(tasks, now)
-            .join(repos, tasks.c.repo == repos.c.id)
-            .where(repos.c.slug == repo)
-        )
+        log = task_events.c
+        now = sa.and_(tasks.c.id == log.task, tasks.c.reopen_count == log.reopen_count)
+        query = sa.select(log.task, log.source, log.from_status, log.to_status).join(tasks, now)
+        query = query.join(repos, tasks.c.repo == repos.c.id).where(repos.c.slug == repo)
         seen: dict[str, set[str]] = {}
         for row in self._rows(query):
             left = set() if row["source"] == Source.REOPEN.value else {row["from_status"]}

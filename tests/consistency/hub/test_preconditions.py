@@ -87,7 +87,7 @@ def make_hub_in_any_encoding(url: str) -> None:
     """Make a hub as it was made when the encoding was not yet asked for."""
     engine = create_engine(parse_url(url), connect_args={"client_encoding": "utf8"})
     with engine.begin() as connection:
-        schema.upgrade(connection)
+        schema.upgrade(connection, where="here")
     engine.dispose()
 
 

@@ -94,10 +94,10 @@ def test_an_older_schema_is_upgraded_by_init_and_by_nothing_else(
         pytest.raises(HubUsageError, match="upgrade it once: dogfood hub init"),
         database.transaction(write=False) as connection,
     ):
-        schema.require_current(connection, len(steps))
+        schema.require_current(connection, len(steps), where="here")
     with database.transaction(write=True) as connection:
-        assert schema.upgrade(connection, steps) == 1
-        assert schema.upgrade(connection, steps) == 2
+        assert schema.upgrade(connection, steps, where="here") == 1
+        assert schema.upgrade(connection, steps, where="here") == 2
         assert "colour" in {column["name"] for column in inspect(connection).get_columns("repos")}
     database.close()
     assert hub.tasks() == (task,)
