@@ -155,7 +155,7 @@ class _Output(io.FileIO):
 class _Complaints(io.FileIO):
     def write(self, data: ReadableBuffer, /) -> int:
         with suppress(OSError):  # there is nowhere else to say it, and the exit status remains
-            super().write(data)
+            return super().write(data) or memoryview(data).nbytes
         return memoryview(data).nbytes
 
 
