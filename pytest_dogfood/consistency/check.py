@@ -136,13 +136,13 @@ def check(
         try:
             view = inspect_checkout(hub, open_checkout(hub, checkout, options))
             yield _with_file_states(view).report()
-        except repository_findings.OF_ONE_CHECKOUT as error:
+        except repository_findings.CHECKOUT_ERRORS as error:
             yield failed_report(checkout, error)
 
 
 def failed_report(checkout: Checkout, error: Exception) -> RepoReport:
     """Return the report of a checkout that could not be looked at to the end."""
-    finding = repository_findings.of_checkout(checkout.repo, error)
+    finding = repository_findings.checkout_finding(checkout.repo, error)
     return RepoReport(repo=checkout.repo, path=checkout.path, findings=(finding,))
 
 
@@ -312,5 +312,5 @@ def _obstacle(view: CheckoutView, path: str) -> Finding | None:
     try:
         state = view.repository.file(path).status(view.documents[path].content).state
     except HarnessError as error:
-        return repository_findings.of_file(repo, path, error, fixing=fixing)
+        return repository_findings.unreadable_file_finding(repo, path, error, fixing=fixing)
     return file_finding(state, repo, path, fixing=fixing)

@@ -124,15 +124,13 @@ def choose(
     if every or slugs:
         wanted = [repo.slug for repo in hub.repos()] if every else list(dict.fromkeys(slugs))
         chosen: list[Checkout] = []
+        absent: list[str] = []
         for slug in wanted:
             of_slug = [each for each in local if each.repo == slug]
             chosen += (around(of_slug, now)[-1:] if not every else []) or of_slug
-        present = {each.repo for each in chosen}
-        return Choice(
-            checkouts=tuple(chosen),
-            absent=tuple(slug for slug in wanted if slug not in present),
-            named=frozenset(slugs),
-        )
+            if not of_slug:
+                absent.append(slug)
+        return Choice(checkouts=tuple(chosen), absent=tuple(absent), named=frozenset(slugs))
     found = around(local, now)
     if not found:
         if foreign := _foreign_tree(local, now):
@@ -151,7 +149,7 @@ def only_checkout(hub: Hub, machine_id: str, repo: str, *, here: Path | None = N
     if not found:
         raise HubUsageError(f"'{repo}' has no path on this machine; register it, or use --hub-only")
     if not around(found, now) and (foreign := _foreign_tree(found, now)):
-        # Whoever is in it means its files, not those of the checkout around it.
+        # A command that is typed in it means its files, not those of the checkout around it.
         raise HubUsageError(foreign)
     if len(found) > 1:
         paths = ", ".join(each.path for each in found)

@@ -102,7 +102,7 @@ def fix(
                 fixing = _CheckoutFix(hub, inspect_checkout(hub, view), options)
                 fixing.update_hub(progress)
                 fixing.update_files()
-        except repository_findings.OF_ONE_CHECKOUT as error:
+        except repository_findings.CHECKOUT_ERRORS as error:
             report = failed_report(checkout, error)
             if fixing is not None:
                 so_far = fixing.report(broken_off=True)
@@ -134,7 +134,7 @@ def _pulled(view: CheckoutView, options: FixOptions) -> CheckoutView:
     """Pull; what was just pulled need not be fetched again."""
     try:
         answer = view.repository.pull()
-        why = "" if answer.ok else answer.complaint(PULL_LINES)
+        why = "" if answer.ok else answer.error_text(PULL_LINES)
     except (HarnessError, OSError) as error:
         why = str(error)
     if not why:
@@ -217,7 +217,7 @@ class _CheckoutFix:
         if decision.hub_status is None:
             return self._with_path_recorded(decision)
         held = decision.with_first(action=Action.HELD)
-        return held.with_more(repository_findings.of_race(held.findings[0], RETRIES + 1))
+        return held.with_more(repository_findings.race_finding(held.findings[0], RETRIES + 1))
 
     def _write(self, decision: Decision, block: Block, status: Status) -> HubTask | None:
         """Write to the hub once; gives the task, or None if it is not as it was seen."""
@@ -248,7 +248,7 @@ class _CheckoutFix:
         except NoHubError:
             raise
         except HubUsageError as error:
-            return decision.with_more(repository_findings.of_refused_path(decision.case, error))
+            return decision.with_more(repository_findings.refused_path_finding(decision.case, error))
         moved = (replace(each, fixed=True) if each.code == "C-37" else each for each in decision.findings)
         return replace(decision, findings=tuple(moved))
 
@@ -308,7 +308,7 @@ class _CheckoutFix:
                     editable.append(at)
                 except EditRefusedError as error:
                     held = _held(self._decisions[at])
-                    refused = repository_findings.of_refused_edit(held.findings[0], str(error))
+                    refused = repository_findings.refused_edit_finding(held.findings[0], str(error))
                     self._decisions[at] = held.with_more(refused)
             return editable
         return positions

@@ -85,7 +85,7 @@ class DeliberateMoves:
             return MoveResult(
                 message=f"{words}; no workplan was changed, so each checkout shows C-28 until it has it"
             )
-        with self._in_file(task) as found:
+        with self._task_in_file(task) as found:
             if found.block.reopened > task.reopen_count:
                 raise RefusedError(
                     f"{found.block.path} has a reopen of '{task.task_id}' that the hub does not know; "
@@ -101,7 +101,7 @@ class DeliberateMoves:
     def accept(self, task: HubTask) -> MoveResult:
         """Record in the workplan of this checkout that the task was reopened in the hub."""
         status = _usable(task)
-        with self._in_file(task) as found:
+        with self._task_in_file(task) as found:
             if found.block.reopened == task.reopen_count:
                 return MoveResult(message=f"{found.block.path} has this reopen of '{task.task_id}' already")
             if found.block.reopened > task.reopen_count:
@@ -115,7 +115,7 @@ class DeliberateMoves:
     def resolve(self, task: HubTask, *, take_file: bool) -> MoveResult:
         """Settle a tie: the file's status goes into the hub, or the hub's into the file."""
         known = _usable(task)
-        with self._in_file(task, writes_file=not take_file) as found:
+        with self._task_in_file(task, writes_file=not take_file) as found:
             in_file, name = found.status, found.block.task_id
             same_rank = RANK[known] == RANK[in_file] and found.block.reopened == task.reopen_count
             if not same_rank or known is in_file:
@@ -180,7 +180,7 @@ class DeliberateMoves:
         return MoveResult(message=words, finding=finding, commit=result.commit)
 
     @contextmanager
-    def _in_file(self, task: HubTask, *, writes_file: bool = True) -> Iterator[_TaskInFile]:
+    def _task_in_file(self, task: HubTask, *, writes_file: bool = True) -> Iterator[_TaskInFile]:
         """Hold the lock of this checkout, and see that the repository and the file allow the move."""
         checkout = only_checkout(self._hub, self._options.machine.id, task.repo, here=self._here)
         try:

@@ -119,7 +119,7 @@ def file_finding(state: FileState, repo: str, path: str, *, fixing: bool, detail
     )
 
 
-OF_ONE_CHECKOUT = (HarnessError, OSError)
+CHECKOUT_ERRORS = (HarnessError, OSError)
 """What one checkout can fail with and another need not."""
 
 
@@ -131,7 +131,7 @@ class SettingsError(HarnessError):
         self.cause = cause
 
 
-def of_checkout(repo: str, error: Exception) -> Finding:
+def checkout_finding(repo: str, error: Exception) -> Finding:
     """Return the item of a checkout that could not be looked at or fixed to the end."""
     severity, path, hint = FindingSeverity.WARN, "", ""
     if isinstance(error, LockError):
@@ -158,7 +158,7 @@ def of_checkout(repo: str, error: Exception) -> Finding:
     )
 
 
-def of_file(repo: str, path: str, error: HarnessError, *, fixing: bool) -> Finding:
+def unreadable_file_finding(repo: str, path: str, error: HarnessError, *, fixing: bool) -> Finding:
     return Finding(
         code="C-33",
         severity=FindingSeverity.WARN if fixing else FindingSeverity.INFO,
@@ -171,19 +171,19 @@ def of_file(repo: str, path: str, error: HarnessError, *, fixing: bool) -> Findi
     )
 
 
-def of_race(finding: Finding, tries: int) -> Finding:
+def race_finding(finding: Finding, tries: int) -> Finding:
     """Return the item that stands beside a change of the hub which others were always faster than."""
     message = f"DB task '{finding.title}' was changed by others {tries} times meanwhile — left as it is"
     return _beside(finding, "C-34", message, hint="run fix again")
 
 
-def of_refused_edit(finding: Finding, why: str) -> Finding:
+def refused_edit_finding(finding: Finding, why: str) -> Finding:
     """Return the item of a task whose status cannot be edited; the others of its file can."""
     message = "writeback failed: the status cannot be changed without changing something else"
     return _beside(finding, "C-33", message, hint=why, reason="refused")
 
 
-def of_refused_path(case: Case, error: HubUsageError) -> Finding:
+def refused_path_finding(case: Case, error: HubUsageError) -> Finding:
     """Return the item of a task of which the hub does not take the place where it was found."""
     message = "the hub does not take the path where the task was found"
     return case.finding("C-34", FindingSeverity.WARN, message, hint=str(error), reason="refused_by_hub")

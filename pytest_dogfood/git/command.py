@@ -73,7 +73,7 @@ class GitResult(Struct, frozen=True, kw_only=True):
         """Return what a command run with `-z` printed."""
         return tuple(os.fsdecode(each) for each in self.out.split(b"\0")[:-1])
 
-    def complaint(self, lines: int = 20) -> str:
+    def error_text(self, lines: int = 20) -> str:
         """Return the last lines of what git said, or how it ended if it said nothing."""
         said = "\n".join(self.err.rstrip().splitlines()[-lines:])
         ended = (
@@ -106,7 +106,7 @@ class Git:
             ours = {name: value for name, value in given.items() if name not in foreign}
             self._environment = {**ours, **_NEVER_ASK}
 
-    def at(self, directory: Path) -> Git:
+    def in_directory(self, directory: Path) -> Git:
         """Return one that works in another directory."""
         other = copy(self)
         other.directory = directory
@@ -133,7 +133,7 @@ class Git:
     def write(self, *arguments: str, stdin: bytes = b"", limit: float | None = None) -> GitResult:
         return self._call(arguments, stdin, self.limits.other if limit is None else limit, {})
 
-    def reach(self, *arguments: str, limit: float) -> GitResult:
+    def call_remote(self, *arguments: str, limit: float) -> GitResult:
         """Run what speaks with a remote."""
         more = {}
         chosen = self._environment.keys() & {"GIT_SSH_COMMAND", "GIT_SSH"}
@@ -142,7 +142,7 @@ class Git:
         return self._call(arguments, b"", limit, more)
 
     def _failed(self, arguments: tuple[str, ...], answer: GitResult) -> GitError:
-        return GitError(f"git {arguments[0]} failed in {self.directory}: {answer.complaint()}")
+        return GitError(f"git {arguments[0]} failed in {self.directory}: {answer.error_text()}")
 
     def _call(
         self, arguments: tuple[str, ...], stdin: bytes, limit: float, more: Mapping[str, str]
@@ -208,9 +208,9 @@ def fetch(git: Git, remote: str, *, limit: float) -> Fetch:
         detail = f"remote.{remote}.fetch leads to no remote-tracking branches, {_TRACKING}"
         return Fetch(result=FetchResult.FAILED, remote=remote, detail=detail)
     excluded = [each for each in asked if each.startswith("^")]
-    answer = git.reach(*_FETCH, remote, *tracking, *excluded, limit=limit)
+    answer = git.call_remote(*_FETCH, remote, *tracking, *excluded, limit=limit)
     if answer.ok:
         return Fetch(result=FetchResult.DONE, remote=remote)
-    _log.debug("fetch from %s in %s: %s", remote, git.directory, answer.complaint())
+    _log.debug("fetch from %s in %s: %s", remote, git.directory, answer.error_text())
     result = FetchResult.TIMED_OUT if answer.timed_out else FetchResult.FAILED
-    return Fetch(result=result, remote=remote, detail=answer.complaint())
+    return Fetch(result=result, remote=remote, detail=answer.error_text())

@@ -142,7 +142,7 @@ class _Writeback:
             return WritebackResult()
         before, after = self._versions(new)
         try:
-            replace(self._file.where, old=self._request.parsed, new=new)
+            replace(self._file.absolute_path, old=self._request.parsed, new=new)
         except ChangedError:
             raise _NotWrittenError(Reason.CHANGED, "run fix again") from None
         except OSError as error:
@@ -162,7 +162,7 @@ class _Writeback:
         if (obstacle := self._file.obstacle()) is not None:
             raise _NotWrittenError(Reason.STATE, state=obstacle)
         try:
-            if read_regular(self._file.where) != self._request.parsed:
+            if read_regular(self._file.absolute_path) != self._request.parsed:
                 raise _NotWrittenError(Reason.CHANGED, "run fix again")
             return self._request.edit()
         except OSError as error:
@@ -178,7 +178,7 @@ class _Writeback:
         if self._repository.head() != self._request.head:
             raise _NotWrittenError(Reason.HEAD_MOVED, "run fix again")
         before = found.version
-        oid = self._file.oid(new, as_it_is=found.as_it_is)
+        oid = self._file.oid(new, unconverted=found.unconverted)
         if before is None or oid == before.oid:
             raise _NotWrittenError(Reason.REFUSED, "a filter of git's leaves nothing of the change to commit")
         return before, Version(mode=before.mode, oid=oid)
@@ -195,7 +195,7 @@ class _Writeback:
         if head == self._request.head:
             said = self._restore_unless_committed(new, after)
             locks = ", ".join(map(str, self._repository.locks()))
-            every = (answer.complaint(), said, f"locks of git's: {locks}" if locks else "")
+            every = (answer.error_text(), said, f"locks of git's: {locks}" if locks else "")
             return WritebackResult(
                 reason=Reason.TIMED_OUT if answer.timed_out else Reason.COMMIT_FAILED,
                 detail="\n".join(filter(None, every)),
@@ -218,7 +218,7 @@ class _Writeback:
             return f"{commit} does not follow {parent}"
         changed = git.read("diff-tree", "-r", "-z", "--raw", "--no-renames", parent, commit)
         if not changed.ok:
-            return f"what {commit} changes cannot be told: {changed.complaint()}"
+            return f"what {commit} changes cannot be told: {changed.error_text()}"
         if changed.records == (f":{before.mode} {after.mode} {before.oid} {after.oid} M", name):
             return ""
         others = [other for other in changed.records[1::2] if other != name]
@@ -229,12 +229,12 @@ class _Writeback:
     def _restore_unless_committed(self, new: bytes, after: Version) -> str:
         """Put the old bytes back unless the new ones are what is checked out; say what did not work."""
         with suppress(HarnessError):  # where git cannot be asked, it has not committed either
-            if self._file.at("HEAD") == after:
+            if self._file.version_in("HEAD") == after:
                 return ""
         try:
-            replace(self._file.where, old=new, new=self._request.parsed)
+            replace(self._file.absolute_path, old=new, new=self._request.parsed)
         except ChangedError:
             return "somebody else changed the file meanwhile, so it was left as it is"
         except OSError as error:
-            return f"the file could not be put back ({error}): git restore -- {self._file.where}"
+            return f"the file could not be put back ({error}): git restore -- {self._file.absolute_path}"
         return ""

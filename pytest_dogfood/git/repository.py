@@ -111,7 +111,7 @@ class Repository:
 
     def pull(self) -> GitResult:
         """Do what `sync` adds: follow the upstream where that needs no merge."""
-        return self.git.reach(*_PULL, limit=self.limits.other)
+        return self.git.call_remote(*_PULL, limit=self.limits.other)
 
     def locks(self) -> tuple[LockFile, ...]:
         """Return git's locks on the index, on other common files and on the branch that is checked out."""
@@ -131,7 +131,7 @@ class Repository:
             found = find_work_tree(git)
             if isinstance(found, RepoCondition):
                 return found
-            self._found = git.at(found.top), found
+            self._found = git.in_directory(found.top), found
         return self._found
 
     def _measured(self, git: Git, work_tree: WorkTree, *, offline: bool) -> Survey:

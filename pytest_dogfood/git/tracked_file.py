@@ -95,13 +95,13 @@ class Version(Struct, frozen=True, kw_only=True):
 class FileStatus(Struct, frozen=True, kw_only=True):
     """A file as git has it.
 
-    `as_it_is` says that git keeps this file's bytes unconverted although its attributes ask for a conversion of
+    `unconverted` says that git keeps this file's bytes as they are although its attributes ask for a conversion of
     line ends: it does so for a file that has always been kept that way.
     """
 
     state: FileState
     version: Version | None = None
-    as_it_is: bool = False
+    unconverted: bool = False
 
 
 class GitFile:
@@ -112,7 +112,7 @@ class GitFile:
         self._work_tree = work_tree
         self.path = path
         self.name = work_tree.prefix + path
-        self.where = work_tree.top / self.name
+        self.absolute_path = work_tree.top / self.name
 
     def obstacle(self) -> FileState | None:
         """Say why the file can never follow the hub, whatever git thinks of it; None if it may."""
@@ -126,7 +126,7 @@ class GitFile:
             if os.path.lexists(base / above / ".git"):
                 return FileState.FOREIGN
         try:
-            mode = self.where.lstat().st_mode
+            mode = self.absolute_path.lstat().st_mode
         except OSError:
             return None  # it is gone, or cannot be seen: for git it has been modified
         if stat.S_ISLNK(mode):
@@ -142,30 +142,31 @@ class GitFile:
             return FileStatus(state=obstacle)
         if content is None:
             with suppress(OSError):
-                content = read_regular(self.where)
+                content = read_regular(self.absolute_path)
         flag, index = self._in_index()
         if index is None:
             return FileStatus(state=self._without_index())
         if flag != _PLAIN:
             return FileStatus(state=FileState.CONFLICTED if flag == _CONFLICT else FileState.HIDDEN)
-        if self.at("HEAD") != index:
+        if self.version_in("HEAD") != index:
             return FileStatus(state=FileState.STAGED)
-        as_it_is = content is not None and self._kept_as_it_is(content, index)
-        same = content is not None and (as_it_is or self.oid(content) == index.oid) and self._mode_fits(index)
-        return FileStatus(
-            state=FileState.CLEAN if same else FileState.MODIFIED, version=index, as_it_is=as_it_is
-        )
+        same = unconverted = False
+        if content is not None:
+            unconverted = self._kept_unconverted(content, index)
+            same = (unconverted or self.oid(content) == index.oid) and self._mode_fits(index)
+        state = FileState.CLEAN if same else FileState.MODIFIED
+        return FileStatus(state=state, version=index, unconverted=unconverted)
 
-    def at(self, commit: str) -> Version | None:
+    def version_in(self, commit: str) -> Version | None:
         """Return the file's version in a commit; None if it has none there."""
         return self._tree(commit, self.name).get(self.name)
 
-    def oid(self, content: bytes, *, as_it_is: bool = False) -> str:
+    def oid(self, content: bytes, *, unconverted: bool = False) -> str:
         """Return the id that git would store this content under."""
-        how = "--no-filters" if as_it_is else f"--path={self.name}"
+        how = "--no-filters" if unconverted else f"--path={self.name}"
         answer = self._git.read("hash-object", how, "--stdin", stdin=content)
         if not answer.ok:
-            raise GitError(f"git hash-object failed for {self.path}: {answer.complaint()}")
+            raise GitError(f"git hash-object failed for {self.path}: {answer.error_text()}")
         return answer.text
 
     def update_index(self, before: Version, after: Version) -> None:
@@ -178,7 +179,7 @@ class GitFile:
         """Return how git treats the file, and its version."""
         answer = self._git.read(_LITERAL, "ls-files", "-z", "-s", "-v", "--", self.name)
         if not answer.ok:
-            raise GitError(f"git ls-files failed for {self.path}: {answer.complaint()}")
+            raise GitError(f"git ls-files failed for {self.path}: {answer.error_text()}")
         for record in answer.records:
             entry, _, name = record.partition("\t")
             flag, mode, oid, stage = entry.split(" ")
@@ -205,12 +206,12 @@ class GitFile:
     def _mode_fits(self, index: Version) -> bool:
         if self._git.read("config", "--type=bool", "--get", "core.fileMode").text == "false":
             return True
-        executable = bool(self.where.lstat().st_mode & stat.S_IXUSR)
+        executable = bool(self.absolute_path.lstat().st_mode & stat.S_IXUSR)
         return executable == (index.mode == _EXECUTABLE)
 
-    def _kept_as_it_is(self, content: bytes, index: Version) -> bool:
+    def _kept_unconverted(self, content: bytes, index: Version) -> bool:
         """Return whether git's rule holds that a file stored with CRLF stays so, where conversion is automatic."""
-        if b"\r\n" not in content or self.oid(content, as_it_is=True) != index.oid:
+        if b"\r\n" not in content or self.oid(content, unconverted=True) != index.oid:
             return False
         asked = ("text", "crlf", "eol", "ident", "filter", "working-tree-encoding")
         answer = self._git.read("check-attr", "-z", *asked, "--", self.name)

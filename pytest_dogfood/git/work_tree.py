@@ -171,7 +171,7 @@ def find_work_tree(git: Git) -> WorkTree | RepoCondition:
     if not kind.ok:
         # The same exit status where there is no repository and where git refuses one.
         if _is_repository_around(git.directory.resolve()):
-            return RepoCondition(state=RepoState.GIT_UNUSABLE, detail=kind.complaint())
+            return RepoCondition(state=RepoState.GIT_UNUSABLE, detail=kind.error_text())
         return RepoCondition(state=RepoState.NOT_A_WORK_TREE)
     bare, inside = kind.text.splitlines()
     if inside != "true" and bare == "true":

@@ -71,13 +71,13 @@ def test_standard_input_is_what_is_given_and_otherwise_empty(farm: Farm) -> None
 @pytest.mark.parametrize("variable", ["GIT_SSH_COMMAND", "GIT_SSH"])
 def test_an_ssh_that_the_user_names_is_kept(farm: Farm, variable: str) -> None:
     git = Git(farm.checkout().path, environment={**farm.environment, variable: "mine"})
-    answer = git.reach("-c", f'alias.shown=!echo "${variable}"', "shown", limit=20)
+    answer = git.call_remote("-c", f'alias.shown=!echo "${variable}"', "shown", limit=20)
     assert answer.text == "mine"
 
 
 def test_an_ssh_of_nobody_s_choice_does_not_ask(farm: Farm) -> None:
     git = Git(farm.checkout().path, environment=farm.environment)
-    answer = git.reach("-c", 'alias.shown=!echo "$GIT_SSH_COMMAND"', "shown", limit=14.2)
+    answer = git.call_remote("-c", 'alias.shown=!echo "$GIT_SSH_COMMAND"', "shown", limit=14.2)
     assert answer.text == "ssh -oBatchMode=yes -oConnectTimeout=15"
 
 
@@ -85,16 +85,16 @@ def test_an_ssh_that_the_repository_names_is_kept(farm: Farm) -> None:
     here = farm.checkout()
     here.git("config", "core.sshCommand", "mine")
     git = Git(here.path, environment=farm.environment)
-    answer = git.reach("-c", 'alias.shown=!echo "${GIT_SSH_COMMAND-unset}"', "shown", limit=20)
+    answer = git.call_remote("-c", 'alias.shown=!echo "${GIT_SSH_COMMAND-unset}"', "shown", limit=20)
     assert answer.text == "unset"
 
 
 def test_at_the_time_limit_nothing_of_it_is_left_alive(farm: Farm) -> None:
     stubborn = "trap '' TERM; (setsid sh -c 'trap \"\" TERM; echo $$ >child; sleep 300') & echo $$ >parent; sleep 300"
     git = Git(farm.root, environment=farm.environment, limits=HURRY)
-    answer = git.reach("-c", f"alias.hang=!{stubborn}", "hang", limit=HURRY.fetch)
+    answer = git.call_remote("-c", f"alias.hang=!{stubborn}", "hang", limit=HURRY.fetch)
     assert (answer.ok, answer.timed_out) == (False, True)
-    assert "time limit" in answer.complaint()
+    assert "time limit" in answer.error_text()
     written = [farm.root / "child", farm.root / "parent"]
     assert until(lambda: all(path.exists() and path.read_text().endswith("\n") for path in written))
     assert [alive(int(path.read_text()), None) for path in written] == [False, False]
@@ -132,12 +132,12 @@ def test_a_machine_without_git_says_so(farm: Farm) -> None:
 def test_the_last_lines_are_what_is_quoted(farm: Farm) -> None:
     git = Git(farm.root, environment=farm.environment)
     answer = git.read("-c", "alias.talk=!seq 30 >&2; false", "talk")
-    assert answer.complaint() == "\n".join(str(number) for number in range(11, 31))
+    assert answer.error_text() == "\n".join(str(number) for number in range(11, 31))
 
 
 def test_where_git_says_nothing_its_status_is_quoted(farm: Farm) -> None:
     answer = Git(farm.root, environment=farm.environment).read("-c", "alias.no=!exit 3", "no")
-    assert answer.complaint() == "git ended with status 3"
+    assert answer.error_text() == "git ended with status 3"
 
 
 def test_no_output_of_git_stays_on_the_disk(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,7 +104,7 @@ def test_who_answers_for_the_user_is_asked(farm: Farm, here: Checkout) -> None:
     here.git("config", "core.askPass", str(answers))
     # Git itself asks for what a credential needs, as it does for a remote.
     git = here.repository().git
-    git.reach("credential", "fill", limit=5)
+    git.call_remote("credential", "fill", limit=5)
     filled = git.write("credential", "fill", stdin=b"protocol=https\nhost=nowhere.example\n\n")
     assert (filled.ok, "password=secret" in filled.text) == (True, True)
 
