@@ -163,12 +163,11 @@ class Git:
                         grace=self.limits.grace,
                     )
                 )
-                return GitResult(
-                    status=ended.status,
-                    out=read_output(stdout, _READ_LIMIT),
-                    err=read_tail(stderr),
-                    timed_out=ended.timed_out,
-                )
+                try:
+                    out, err = read_output(stdout, _READ_LIMIT), read_tail(stderr)
+                except HarnessError as error:
+                    raise error.__cause__ or error from None  # what the system said of a file of ours
+                return GitResult(status=ended.status, out=out, err=err, timed_out=ended.timed_out)
         except OSError as error:
             raise HarnessError(f"cannot keep the output of git: {error}; free some space") from error
 
