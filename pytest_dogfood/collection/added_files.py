@@ -144,7 +144,7 @@ def needed_files(project: Project, patterns: Sequence[str]) -> tuple[Path, ...]:
     if not (patterns and project.is_named_in_part and project.has_files()):
         return ()
     named = _named_files(project, patterns)
-    asked = [_marks_in(path) for path in named if may_establish(path, or_holds=b"requires")]
+    asked = [_marks_in(path) for path in named if may_establish(path, b"requires")]
     wanted = [token for marks in asked for token in marks.requires]
     wanted += [token for journey in project.named_journeys() for token in journey.requires]
     everything = any(marks.requires_more for marks in asked)
@@ -245,14 +245,14 @@ def _matches(path: Path, patterns: Sequence[str]) -> bool:
     )
 
 
-def may_establish(path: Path, *, or_holds: bytes = b"establishes") -> bool:
-    """Return whether a file holds a word without which it establishes nothing, or another one."""
+def may_establish(path: Path, *more: bytes) -> bool:
+    """Return whether a file holds a word without which it establishes nothing, or one of `more`."""
     try:
         content = path.read_bytes()
     except OSError:  # pytest reports it once it collects the file
         return False
     # A search for plain words takes a hundredth of the time that an expression takes.
-    if b"establishes" in content or or_holds in content:
+    if any(word in content for word in (b"establishes", *more)):
         return True
     return b"provides" in content and _PROVIDES.search(content) is not None
 
@@ -276,7 +276,7 @@ def tests_in(node: pytest.Item | pytest.Collector) -> Iterator[pytest.Item]:
 
 
 class AddedFiles:
-    """The plugin that adds them to the arguments of this process, and keeps their faults from ending the run.
+    """The plugin that adds files to the arguments of this process, and keeps their faults from ending the run.
 
     Their items are collected and not selected; what is needed of them comes back as prerequisites do.
     """

@@ -15,7 +15,7 @@ from pytest_dogfood.collection.stash import (
     OUR_FIXTURES,
     PROJECT,
     REQUIRES,
-    is_graph_item,
+    any_graph_item,
 )
 from pytest_dogfood.diagnostics import Diagnostic, Location
 from pytest_dogfood.journey import TOKEN_PATTERN, Dependence, Journey, JourneyId, Token
@@ -125,7 +125,7 @@ def place_of(item: pytest.Item) -> Location:
 def _test_as_journey(
     item: pytest.Item, dependence: Dependence | None, wrong: list[Diagnostic]
 ) -> Journey | None:
-    if dependence is None and not is_graph_item(item):
+    if dependence is None and not any_graph_item([item]):
         return None
     place = place_of(item)
     requires = [token for token, _ in _tokens(item, REQUIRES, place, wrong)]

@@ -28,7 +28,7 @@ from pytest_dogfood.collection.dependency_names import (
     why_unknown,
 )
 from pytest_dogfood.collection.exceptions import deferral, harness_failure
-from pytest_dogfood.diagnostics import Diagnostic, HarnessError, Severity, did_you_mean
+from pytest_dogfood.diagnostics import Diagnostic, HarnessError, Severity, did_you_mean, warning
 from pytest_dogfood.journey import Dependence, JourneyId
 from pytest_dogfood.outcomes import Cause
 from pytest_dogfood.storage.journal import Journal
@@ -132,14 +132,8 @@ class DependencyMarks:
             dependence = self._tied.get(JourneyId(item.nodeid))
             if dependence is not None and dependence.obstacle is not None:
                 obstacle = dependence.obstacle
-                wrong.append(
-                    Diagnostic(
-                        location=place_of(item),
-                        code=obstacle.code,
-                        message=f"{item.nodeid} will be skipped: {obstacle.who} {obstacle.why}",
-                        severity=Severity.WARNING,
-                    )
-                )
+                skipped = f"{item.nodeid} will be skipped: {obstacle.who} {obstacle.why}"
+                wrong.append(warning(place_of(item), obstacle.code, skipped, ""))
         return self._tied, wrong
 
     def answer_from(self, journal: Journal) -> None:

@@ -35,13 +35,8 @@ OUR_MARKS = frozenset((*REQUIRES, *ESTABLISHES))
 OUR_FIXTURES = frozenset({"capabilities", "dogfood_state"})
 
 
-def is_graph_item(item: pytest.Item) -> bool:
-    """Return whether an item is a journey, carries a mark of ours or asks for one of our fixtures."""
-    return any_graph_item([item])
-
-
 def any_graph_item(items: Iterable[pytest.Item]) -> bool:
-    """Return whether any of the items belongs to the graph."""
+    """Return whether any of the items is a journey, carries a mark of ours or asks for one of our fixtures."""
     known: dict[Any, bool] = {None: False}
     return any(
         not OUR_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))

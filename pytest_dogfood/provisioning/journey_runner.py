@@ -129,8 +129,8 @@ def establish(
             earlier = presence.registry.record_of(token, place)
             kept = presence.registry.kept_values(token, place)
             known = {**(earlier.values if earlier else {}), **kept, **values}
-            groups = [one for one in presence.graph.establishers[token] if journey.id in one]
-            ends = [journal.end_of(other) for other in groups[0] if other != journey.id] if groups else []
+            together = next((one for one in presence.graph.establishers[token] if journey.id in one), ())
+            ends = [journal.end_of(other) for other in together if other != journey.id]
             if not all(end is not None and end.outcome.establishes for end in ends):
                 presence.registry.keep_values(token, place, known)
                 continue

@@ -78,7 +78,8 @@ class EstablisherOutcomes:
             ends = [self._journal.end_of(member, state=state) for member in one]
             bad = (end for end in ends if end is not None and not end.outcome.establishes)
             end = next(bad, None if None in ends else ends[-1])
-            found += [] if end is None else [end]
+            if end is not None:
+                found.append(end)
         return found
 
 
