@@ -28,7 +28,7 @@ from pytest_dogfood.collection.dependency_names import (
     why_unknown,
 )
 from pytest_dogfood.collection.exceptions import deferral, harness_failure
-from pytest_dogfood.diagnostics import Diagnostic, HarnessError, Severity, did_you_mean, warning
+from pytest_dogfood.diagnostics import Diagnostic, HarnessError, did_you_mean, warning
 from pytest_dogfood.journey import Dependence, JourneyId
 from pytest_dogfood.outcomes import Cause
 from pytest_dogfood.storage.journal import Journal
@@ -181,52 +181,33 @@ def _said(
     item: pytest.Item, mark: pytest.Mark, homes: Mapping[str, str], wrong: list[Diagnostic]
 ) -> dict[str, Any]:
     """Return what a mark says, with what is wrong with it added to `wrong`: then it depends on nothing."""
-    name, scope = mark.kwargs.get("name"), mark.kwargs.get("scope", DEFAULT_SCOPE)
-    depends_on = mark.kwargs.get("depends") or ()
-    for severity, problem, hint in _mistakes(mark, depends_on, scope, homes):
-        message = f"{item.nodeid}: {problem}"
-        found = Diagnostic(
-            location=place_of(item), code="bad-dependency-mark", message=message, hint=hint, severity=severity
-        )
-        wrong.append(found)
-        if severity is Severity.ERROR:
-            depends_on, scope = (), DEFAULT_SCOPE
+    place, code = place_of(item), "bad-dependency-mark"
+    if mark.args:
+        message = f"{item.nodeid}: {mark.args[0]!r} in the dependency mark has no meaning"
+        wrong.append(warning(place, code, message, "say what it is: name=…, depends=[…] or scope=…"))
+    for key in mark.kwargs:
+        if key not in KEYWORDS:
+            hint = did_you_mean(key, KEYWORDS) or f"it knows {', '.join(KEYWORDS)}"
+            wrong.append(warning(place, code, f"{item.nodeid}: the dependency mark knows no {key!r}", hint))
+    depends_on, scope = mark.kwargs.get("depends") or (), mark.kwargs.get("scope", DEFAULT_SCOPE)
+    problem = hint = ""
+    if not isinstance(depends_on, Iterable):
+        problem, hint = f"depends={depends_on!r} is no list of names", "write depends=['test_a']"
+    elif depends_on and not (isinstance(scope, str) and scope in SCOPES):
+        problem = f"{scope!r} is no scope of a dependency"
+        hint = did_you_mean(str(scope), SCOPES) or f"the scopes are {', '.join(SCOPES)}"
+    elif depends_on and scope not in homes:
+        problem = f"the test depends on others of its {scope}, but is in none"
+        hint = "scope 'class' is for methods, scope 'package' for directories with an __init__.py"
+    if problem:
+        wrong.append(Diagnostic(location=place, code=code, message=f"{item.nodeid}: {problem}", hint=hint))
+        depends_on, scope = (), DEFAULT_SCOPE
+    name = mark.kwargs.get("name")
     return {
         "name": None if name is None else str(name),
         "depends": tuple(map(str, depends_on)),
         "scope": scope,
     }
-
-
-def _mistakes(
-    mark: pytest.Mark, depends_on: object, scope: object, homes: Mapping[str, str]
-) -> Iterator[tuple[Severity, str, str]]:
-    if mark.args:
-        yield (
-            Severity.WARNING,
-            f"{mark.args[0]!r} in the dependency mark has no meaning",
-            "say what it is: name=…, depends=[…] or scope=…",
-        )
-    for key in (key for key in mark.kwargs if key not in KEYWORDS):
-        yield (
-            Severity.WARNING,
-            f"the dependency mark knows no {key!r}",
-            did_you_mean(key, KEYWORDS) or f"it knows {', '.join(KEYWORDS)}",
-        )
-    if not isinstance(depends_on, Iterable):
-        yield Severity.ERROR, f"depends={depends_on!r} is no list of names", "write depends=['test_a']"
-    elif depends_on and not (isinstance(scope, str) and scope in SCOPES):
-        yield (
-            Severity.ERROR,
-            f"{scope!r} is no scope of a dependency",
-            did_you_mean(str(scope), SCOPES) or f"the scopes are {', '.join(SCOPES)}",
-        )
-    elif depends_on and scope not in homes:
-        yield (
-            Severity.ERROR,
-            f"the test depends on others of its {scope}, but is in none",
-            "scope 'class' is for methods, scope 'package' for directories with an __init__.py",
-        )
 
 
 class _FileOrder:
