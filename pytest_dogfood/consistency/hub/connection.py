@@ -247,8 +247,7 @@ def _in_our_words(error: Exception, url: URL) -> HubError:
         )
     if "not a database" in said:
         return NoHubError(f"{where} is no SQLite database; name another file")
-    too_large = state.startswith("54")  # program_limit_exceeded
-    if isinstance(error, DataError) or too_large:
+    if isinstance(error, DataError) or state.startswith("54"):  # program_limit_exceeded
         return HubUsageError(f"the hub {where} does not take a value: {said}")
     by_words = (f"; {advice}" for words, advice in _ADVICE.items() if words in said)
     advice = f"; {_ADVICE_OF_STATE[state]}" if state in _ADVICE_OF_STATE else next(by_words, "")

@@ -125,7 +125,6 @@ def _content(path: Path) -> bytes:
 
 
 VARIABLE = "DOGFOOD_HUB"
-SETTING = "dogfood_hub"
 
 _TABLES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "pyproject.toml": (("tool", "pytest", "ini_options"), ("tool", "pytest")),
@@ -166,9 +165,9 @@ def locate(option: str | None = None, *, start: Path | None = None) -> HubLocati
                 found = settings
                 for key in table:
                     found = found[key] if isinstance(found.get(key), dict) else {}
-                url = found.get(SETTING, "")
+                url = found.get("dogfood_hub", "")
                 if not isinstance(url, str):
-                    raise HubUsageError(f"{path}: {SETTING} is a URL in quotes, not {url!r}")
+                    raise HubUsageError(f"{path}: dogfood_hub is a URL in quotes, not {url!r}")
                 if url.strip():
                     return HubLocation(url=url.strip(), base=directory)
     local = local_hub()
@@ -191,8 +190,7 @@ def pinned_id(start: Path) -> tuple[str, Path]:
 
 
 def _upwards(start: Path) -> tuple[Path, ...]:
-    here = start.absolute()
-    return (here, *here.parents)
+    return (start.absolute(), *start.absolute().parents)
 
 
 def _read_settings(path: Path) -> Mapping[str, Any]:
@@ -203,12 +201,10 @@ def _read_settings(path: Path) -> Mapping[str, Any]:
             return tomllib.loads(text)
         parser = configparser.ConfigParser(interpolation=None, strict=False)
         parser.read_string(text)
-    except UnicodeDecodeError as error:
-        raise HubUsageError(f"{path} cannot be read: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise HubUsageError(f"{path} is no TOML: {error}") from error
-    except configparser.Error as error:
-        raise HubUsageError(f"{path} cannot be read: {error.message.splitlines()[0]}") from error
+    except (UnicodeDecodeError, configparser.Error) as error:
+        raise HubUsageError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
     return {name: dict(parser[name]) for name in parser.sections()}
 
 

@@ -102,10 +102,7 @@ class Position(NamedTuple):
 
 def parse_status(text: str | None) -> Status | None:
     """Return the status of exactly this name; None for every other text, and for none."""
-    try:
-        return Status(text) if text is not None else None
-    except ValueError:
-        return None
+    return next((status for status in Status if status.value == text), None)
 
 
 def position(status: Status, reopen_count: int) -> Position:
@@ -121,8 +118,7 @@ def nearest(text: str | None) -> str:
     plain = "_".join((text or "").casefold().replace("-", " ").replace("_", " ").split())
     if plain in _HABITS:
         return _HABITS[plain].value
-    found = get_close_matches(plain, [status.value for status in Status], n=1)
-    return found[0] if found else ""
+    return next(iter(get_close_matches(plain, [status.value for status in Status], n=1)), "")
 
 
 def suggest_status(text: str | None) -> str:

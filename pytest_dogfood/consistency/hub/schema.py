@@ -227,9 +227,8 @@ def _version(connection: sa.Connection, newest: int, where: str) -> int:
             f"{where} has tables of somebody else ({', '.join(sorted(there))}); {_OF_ITS_OWN}"
         )
     # A newer program may have other tables: ask for the version before any is missed.
-    found = (
-        _only_value(connection, schema_version.c.version, where) if schema_version.name in there else newest
-    )
+    has_version = schema_version.name in there
+    found = _only_value(connection, schema_version.c.version, where) if has_version else newest
     if found > newest:
         raise SchemaTooNew(
             f"the hub has schema {found}, this program knows only up to {newest}; "
@@ -244,9 +243,8 @@ def _version(connection: sa.Connection, newest: int, where: str) -> int:
 def _only_value(connection: sa.Connection, column: sa.Column[Any], where: str) -> Any:  # noqa: ANN401 - as the column's
     values = connection.execute(sa.select(column)).scalars().all()
     if len(values) != 1:
-        raise _part_of_a_hub(
-            where, f"the table '{column.table.name}' has {counted(len(values), 'row')} instead of one"
-        )
+        rows = counted(len(values), "row")
+        raise _part_of_a_hub(where, f"the table '{column.table.name}' has {rows} instead of one")
     return values[0]
 
 

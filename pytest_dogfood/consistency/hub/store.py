@@ -119,17 +119,16 @@ class Hub:
             raise HubUsageError(f"no repository '{slug}' in the hub; {hint}")
 
     def repos(self, slug: str | None = None) -> tuple[Repo, ...]:
-        query = sa.select(repos).order_by(repos.c.slug)
-        if slug is not None:
-            query = query.where(repos.c.slug == slug)
+        query = sa.select(repos).where(_is(repos.c.slug, slug)).order_by(repos.c.slug)
         return tuple(Repo(**row) for row in self._rows(query))
 
     def checkouts(self, machine_id: str | None = None, *, repo: str | None = None) -> tuple[Checkout, ...]:
-        query = _CHECKOUTS.where(checkouts.c.gone_at.is_(None)).order_by(repos.c.slug, checkouts.c.path)
-        if machine_id is not None:
-            query = query.where(checkouts.c.machine_id == machine_id)
-        if repo is not None:
-            query = query.where(repos.c.slug == repo)
+        there = (
+            checkouts.c.gone_at.is_(None),
+            _is(checkouts.c.machine_id, machine_id),
+            _is(repos.c.slug, repo),
+        )
+        query = _CHECKOUTS.where(*there).order_by(repos.c.slug, checkouts.c.path)
         return tuple(Checkout(**row) for row in self._rows(query))
 
     def register(self, path: Path, *, slug: str, root_commit: str, machine: Machine) -> Checkout:
@@ -169,9 +168,7 @@ class Hub:
 
     def tasks(self, repo: str | None = None, *, statuses: Sequence[str] = ()) -> tuple[HubTask, ...]:
         """Return the tasks, deleted ones too, in the order of repositories and ids."""
-        query = _TASKS.order_by(repos.c.slug, tasks.c.task_id)
-        if repo is not None:
-            query = query.where(repos.c.slug == repo)
+        query = _TASKS.where(_is(repos.c.slug, repo)).order_by(repos.c.slug, tasks.c.task_id)
         if statuses:
             query = query.where(tasks.c.status.in_(statuses))
         return tuple(HubTask(**row) for row in self._rows(query))
@@ -179,9 +176,7 @@ class Hub:
     def find(self, name: str, *, repo: str | None = None) -> tuple[HubTask, ...]:
         """Return every task of this id, of which each repository may have one, or the one of this UUID."""
         named = sa.or_(tasks.c.task_id == name, tasks.c.id == _as_uuid(name))
-        query = _TASKS.where(named).order_by(repos.c.slug)
-        if repo is not None:
-            query = query.where(repos.c.slug == repo)
+        query = _TASKS.where(named, _is(repos.c.slug, repo)).order_by(repos.c.slug)
         return tuple(HubTask(**row) for row in self._rows(query))
 
     def only_task(self, name: str, *, repo: str | None = None) -> HubTask:
@@ -211,12 +206,9 @@ class Hub:
         """
         query = sa.select(task_events).join(tasks, task_events.c.task == tasks.c.id)
         query = query.join(repos, tasks.c.repo == repos.c.id)
-        if task is not None:
-            query = query.where(task_events.c.task == task)
-        else:
+        query = query.where(_is(task_events.c.task, task), _is(repos.c.slug, repo))
+        if task is None:
             query = query.order_by(task_events.c.at, repos.c.slug, tasks.c.task_id)
-        if repo is not None:
-            query = query.where(repos.c.slug == repo)
         if regressions:
             query = query.where(rank(task_events.c.to_status) < rank(task_events.c.from_status))
         rows = self._rows(query.order_by(task_events.c.version))
@@ -333,6 +325,11 @@ class Hub:
                 return False
             _log(connection, replace(wanted, version=seen.version + 1), stamp, from_status=seen.status)
         return True
+
+
+def _is(column: sa.ColumnElement[str], value: str | None) -> sa.ColumnElement[bool]:
+    """Return the condition that a column has this value; None stands for any."""
+    return sa.true() if value is None else column == value
 
 
 def _log(connection: sa.Connection, task: HubTask, stamp: Stamp, *, from_status: str | None) -> None:
