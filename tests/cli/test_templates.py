@@ -100,12 +100,13 @@ def test_no_line_of_a_template_is_too_long_to_read(text: str) -> None:
     assert max(map(len, text.splitlines())) <= 120
 
 
-def test_the_templates_are_in_the_wheel(tmp_path: Path) -> None:
+def test_the_templates_and_all_other_data_are_in_the_wheel(tmp_path: Path) -> None:
     builder = pytest.importorskip("hatchling.builders.wheel").WheelBuilder(str(ROOT))
     (wheel,) = builder.build(directory=str(tmp_path), versions=["standard"])
-    templates = {str(path.relative_to(ROOT)) for path in (ROOT / "pytest_dogfood/cli/templates").iterdir()}
-    assert len(templates) == 4
-    assert templates <= set(ZipFile(wheel).namelist())
+    files = (path for path in (ROOT / "pytest_dogfood").rglob("*") if path.is_file())
+    data = {str(path.relative_to(ROOT)) for path in files if path.suffix not in {".py", ".pyc"}}
+    assert len([name for name in data if name.startswith("pytest_dogfood/cli/templates/")]) == 4
+    assert data <= set(ZipFile(wheel).namelist())
 
 
 @pytest.fixture(scope="module")
