@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from msgspec import Struct, field
@@ -65,57 +65,51 @@ class Defaults(Struct, frozen=True, kw_only=True):
 NO_DEFAULTS = Defaults()
 
 
-def read_defaults(fields: Fields | None) -> Defaults:
-    return Defaults(**fields.values) if fields else NO_DEFAULTS
+def read_steps(
+    items: Collection[Fields], findings: Findings, defaults: Defaults, *, acted: bool = False
+) -> tuple[Step, ...]:
+    """Return the steps of a list that was read. Only if they are `acted` may any of them be left to an actor."""
+    idle = [step for step in items if not step.wrote("run")]
+    for step in () if acted else idle:
+        if SAYS_WHAT_TO_DO & step.node.entries.keys():
+            message = "a step without a command: only those of a journey may be left to an actor"
+            findings.add(step.node, "no-command", message, hint="give it a command with `run:`")
+    for step in () if idle else items:
+        if step.get("core") is False:
+            message = "`core: false`, but a step with `run:` always decides the outcome"
+            hint = "remove it; let a command that may fail end with `|| true`"
+            findings.add(step.key("core"), "core-without-actor", message, hint=hint)
+    return tuple([_read_step(step, findings, defaults) for step in items])
 
 
-def read_steps(items: Sequence[Fields], findings: Findings, defaults: Defaults) -> tuple[Step, ...]:
-    """Return the steps of a list that was read. None of them can be left to an actor."""
-    for item in items:
-        _refuse_without_command(item, findings)
-    return _read_acted_steps(items, findings, defaults)
-
-
-def _read_acted_steps(items: Sequence[Fields], findings: Findings, defaults: Defaults) -> tuple[Step, ...]:
-    """Return the steps of a list that was read, some of which may be left to an actor."""
-    _report_core_without_actor(items, findings)
-    return tuple([_read_step(item, findings, defaults) for item in items])
-
-
-def _read_step(item: Fields, findings: Findings, defaults: Defaults) -> Step:
-    get = item.values.get
-    if SAYS_WHAT_TO_DO.isdisjoint(item.node.entries):
+def _read_step(step: Fields, findings: Findings, defaults: Defaults) -> Step:
+    get = step.values.get
+    if SAYS_WHAT_TO_DO.isdisjoint(step.node.entries):
         hint = "give it a command with `run:`, or an `intent:` for an actor"
-        findings.add(item.node, "empty-step", "a step that does nothing", hint=hint)
-    if item.wrote("run"):
-        _report_unjudged(item, findings)
-    else:
-        for key in (one for one in ("until", "stdin") if item.wrote(one)):
+        findings.add(step.node, "empty-step", "a step that does nothing", hint=hint)
+    if step.wrote("run"):
+        _report_unjudged(step, findings)
+    for key in ("until", "stdin"):
+        if step.wrote(key) and not step.wrote("run"):
             message = f"{key!r} goes with a command, and there is none"
             hint = "give it one with `run:`; an actor decides for itself what to repeat and to type"
-            findings.add(item.key(key), "no-command", message, hint=hint)
+            findings.add(step.key(key), "no-command", message, hint=hint)
     env = get("env", {})
     until = get("until")
-    as_read: dict[str, Any] = {key: value for key, value in item.values.items() if key in _AS_READ_OF_STEP}
+    as_read: dict[str, Any] = {key: value for key, value in step.values.items() if key in _AS_READ_OF_STEP}
     return Step(
-        location=findings.location(item.node),
+        location=findings.location(step.node),
         shell=get("shell", defaults.shell),
-        expect=_expectation(item, findings),
+        expect=_expectation(step, findings),
         save=tuple([_save(name, fields, findings) for name, fields in get("save", {}).items()]),
         until=Until(**until.values) if until and until.get("timeout") else None,
         timeout=get("timeout", defaults.timeout),
         env={**defaults.env, **env} if env else defaults.env,
         own_env=tuple(env),
         cwd=get("cwd", defaults.cwd),
-        seed_files=read_seed_files(item, findings),
+        seed_files=read_seed_files(step, findings),
         **as_read,
     )
-
-
-def _refuse_without_command(item: Fields, findings: Findings) -> None:
-    if not item.wrote("run") and SAYS_WHAT_TO_DO & item.node.entries.keys():
-        message = "a step without a command: only those of a journey may be left to an actor"
-        findings.add(item.node, "no-command", message, hint="give it a command with `run:`")
 
 
 def _report_unjudged(step: Fields, findings: Findings) -> None:
@@ -131,16 +125,6 @@ def _report_unjudged(step: Fields, findings: Findings) -> None:
             message = f"{key!r} is for what an actor does: beside `run:` it checks nothing"
             hint = "write assertions under `expect:`, such as `{stdout: {contains: ready}}`"
             findings.add(step.key(key), "checks-nothing", message, hint=hint)
-
-
-def _report_core_without_actor(items: Sequence[Fields], findings: Findings) -> None:
-    """Report steps that claim not to decide, in a list where every step has a command and so decides."""
-    minor = [item for item in items if item.get("core") is False]
-    if minor and all(item.wrote("run") for item in items):
-        for step in minor:
-            message = "`core: false`, but a step with `run:` always decides the outcome"
-            hint = "remove it; let a command that may fail end with `|| true`"
-            findings.add(step.key("core"), "core-without-actor", message, hint=hint)
 
 
 def read_seed_files(fields: Fields, findings: Findings) -> Mapping[str, str]:
@@ -177,17 +161,13 @@ def read_capability(
 ) -> Capability:
     """Return the definition of `token`, whose name stands at `at`."""
     get = fields.values.get
+    probe: Fields | None = get("probe")
     _report_contradictory_capability(token, fields, findings)
     scope = get("scope", Scope.CHAIN)
     if scope == FLEET:
         message = "the scope 'fleet' is not available yet"
         findings.add(fields.value("scope"), "fleet-not-available", message, hint="use chain or machine")
         scope = Scope.CHAIN
-    probe = get("probe")
-    if probe is not None:
-        _refuse_without_command(probe, findings)
-        _report_core_without_actor([probe], findings)
-        probe = _read_step(probe, findings, defaults)
     service = get("service")
     if service is not None and (run := service.get("run")) is not None:
         own_env = service.get("env", {})
@@ -206,7 +186,7 @@ def read_capability(
         description=get("description", ""),
         scope=scope,
         requires=read_tokens(get("requires", ()), findings),
-        probe=probe,
+        probe=read_steps([probe], findings, defaults)[0] if probe else None,
         provision=read_steps(get("provision", ()), findings, defaults),
         service=service if isinstance(service, Service) else None,
         release=read_steps(get("release", ()), findings, defaults),
@@ -281,14 +261,11 @@ def _save(name: str, fields: Fields, findings: Findings) -> Save:
     elif fields.wrote("stream") and sources != ["json"]:
         message = "`stream` says where `json` reads, and goes with it"
         findings.add(fields.key("stream"), "conflicting-keys", message)
-    secret = fields.get("secret", False)
-    match sources:
-        case ["json", *_]:
-            stream = fields.get("stream", "stdout")
-            return Save(name=name, stream=stream, json=fields.get("json"), secret=secret)
-        case ["stderr", *_]:
-            return Save(name=name, stream="stderr", pattern=fields.get("stderr"), secret=secret)
-    return Save(name=name, stream="stdout", pattern=fields.get("stdout"), secret=secret)
+    source = sources[0] if sources else "stdout"
+    found: dict[str, Any] = {"stream": source, "pattern": fields.get(source)}
+    if source == "json":
+        found = {"stream": fields.get("stream", "stdout"), "json": fields.get("json")}
+    return Save(name=name, secret=fields.get("secret", False), **found)
 
 
 def read_journey(
@@ -319,7 +296,7 @@ def read_journey(
         location=findings.location(fields.value("id", "journey_id")),
         path=findings.path,
         nodeid=f"{findings.path}::{name}",
-        steps=_read_acted_steps(get("steps", ()), findings, defaults),
+        steps=read_steps(get("steps", ()), findings, defaults, acted=True),
         feature=feature,
         source={"ref": source} if isinstance(source, str) else source,
         env=own_env,

@@ -63,28 +63,28 @@ capabilities:
 
 def journey_schema() -> JsonSchema:
     """Return the schema of a journey file: one with a list of journeys, or one that is a journey."""
-    definitions = Definitions()
-    several = definitions.of(tables.JOURNEY_FILE)
+    drawn: dict[str, JsonSchema] = {}
+    several = _refer(tables.JOURNEY_FILE, drawn)
     # A choice by a key, not `oneOf`: an editor then speaks of the mistake, not of two forms that both do not fit.
     schema = {
         "type": "object",
         "properties": {"journeys": {"description": tables.JOURNEY_FILE.keys["journeys"].description}},
         "if": {"required": ["journeys"]},
         "then": several,
-        "else": definitions.of(tables.SINGLE_JOURNEY),
+        "else": _refer(tables.SINGLE_JOURNEY, drawn),
     }
     about = "What users do and what must be seen: a list under `journeys`, or one journey with its keys at the top."
     title = "pytest-dogfood: journey file"
-    return _whole(schema, JOURNEY_SCHEMA, title, about, _JOURNEY_EXAMPLE, definitions)
+    return _whole(schema, JOURNEY_SCHEMA, title, about, _JOURNEY_EXAMPLE, drawn)
 
 
 def settings_schema() -> JsonSchema:
     """Return the schema of dogfood.yaml."""
-    definitions = Definitions()
+    drawn: dict[str, JsonSchema] = {}
     settings = tables.SETTINGS
-    schema = draw(settings, definitions)
+    schema = draw(settings, drawn)
     title = f"pytest-dogfood: {settings.name}"
-    return _whole(schema, SETTINGS_SCHEMA, title, settings.description, _SETTINGS_EXAMPLE, definitions)
+    return _whole(schema, SETTINGS_SCHEMA, title, settings.description, _SETTINGS_EXAMPLE, drawn)
 
 
 def render(schema: Mapping[str, Any]) -> str:
@@ -93,11 +93,10 @@ def render(schema: Mapping[str, Any]) -> str:
 
 
 def _whole(
-    schema: JsonSchema, file: str, title: str, description: str, example: str, definitions: Definitions
+    schema: JsonSchema, file: str, title: str, description: str, example: str, drawn: dict[str, JsonSchema]
 ) -> JsonSchema:
     head = {"$schema": DIALECT, "$id": file, "title": title, "description": description}
-    drawn = dict(sorted(definitions.drawn.items()))
-    return {**_with_examples({**head, **schema, **head}, [example]), "$defs": drawn}
+    return {**_with_examples({**head, **schema, **head}, [example]), "$defs": dict(sorted(drawn.items()))}
 
 
 def _with_examples(schema: JsonSchema, written: Iterable[str]) -> JsonSchema:
@@ -106,22 +105,16 @@ def _with_examples(schema: JsonSchema, written: Iterable[str]) -> JsonSchema:
     return {**schema, "examples": values} if values else schema
 
 
-class Definitions:
-    """Schemas of the shapes that have a name: each is drawn once, and referred to from wherever it stands."""
-
-    def __init__(self) -> None:
-        self.drawn: dict[str, JsonSchema] = {}
-
-    def of(self, shape: shapes.Shape[Any]) -> JsonSchema:
-        """Return a schema of the shape, or a reference to it."""
-        if isinstance(shape, shapes.Record):
-            name = re.sub(r"^an? ", "", shape.name).replace(" ", "-")
-        elif not (name := next((name for name, known in _NAMED.items() if known == shape), "")):
-            return draw(shape, self)
-        if name not in self.drawn:
-            self.drawn[name] = {}
-            self.drawn[name] = draw(shape, self)
-        return {"$ref": f"#/$defs/{name}"}
+def _refer(shape: shapes.Shape[Any], drawn: dict[str, JsonSchema]) -> JsonSchema:
+    """Return a schema of the shape, or a reference to it if it has a name: then it is drawn once."""
+    if isinstance(shape, shapes.Record):
+        name = re.sub(r"^an? ", "", shape.name).replace(" ", "-")
+    elif not (name := next((name for name, known in _NAMED.items() if known == shape), "")):
+        return draw(shape, drawn)
+    if name not in drawn:
+        drawn[name] = {}
+        drawn[name] = draw(shape, drawn)
+    return {"$ref": f"#/$defs/{name}"}
 
 
 _NAMED: Mapping[str, shapes.Shape[Any]] = {
@@ -180,7 +173,6 @@ _ALWAYS_ALIKE: Mapping[type, JsonSchema] = {
             {"const": "nonzero"},
         ]
     },
-    shapes.Prose: {"type": ["string", "boolean"], "minLength": 1, "pattern": _NO_NUL},
     scalars.FreeMap: {
         "type": "object",
         "minProperties": 1,
@@ -209,32 +201,33 @@ _ALWAYS_ALIKE: Mapping[type, JsonSchema] = {
 
 
 @singledispatch
-def draw(shape: shapes.Shape[Any], definitions: Definitions) -> JsonSchema:  # noqa: ARG001 - for those below
-    """Return the schema of a shape in place; what it is made of may be referred to through `definitions`."""
+def draw(shape: shapes.Shape[Any], drawn: dict[str, JsonSchema]) -> JsonSchema:  # noqa: ARG001 - for those below
+    """Return the schema of a shape in place; what it is made of may be referred to through `drawn`."""
     return _ALWAYS_ALIKE[type(shape)]
 
 
 @draw.register
-def _text(shape: shapes.Text, _: Definitions) -> JsonSchema:
+def _text(shape: shapes.Text, _: dict[str, JsonSchema]) -> JsonSchema:
     least = {} if shape.empty else {"minLength": 1}
-    return {"type": _ANY_TYPE_OF_TEXT, **least, "pattern": _NO_NUL}
+    types = ["string", "boolean"] if shape.number_hint else _ANY_TYPE_OF_TEXT
+    return {"type": types, **least, "pattern": _NO_NUL}
 
 
 @draw.register
-def _word(shape: shapes.Word, _: Definitions) -> JsonSchema:
+def _word(shape: shapes.Word, _: dict[str, JsonSchema]) -> JsonSchema:
     return _matching(shape.pattern, f"{shape.expected}: {shape.hint}" if shape.hint else shape.expected)
 
 
 @draw.register
 def _special_text(
-    shape: scalars.ExpectedText | scalars.Regex | scalars.JmesPath, definitions: Definitions
+    shape: scalars.ExpectedText | scalars.Regex | scalars.JmesPath, drawn: dict[str, JsonSchema]
 ) -> JsonSchema:
     # Not `format: regex`: that would mean ECMAScript's expressions, and these are Python's.
-    return definitions.of(shapes.Text(empty=isinstance(shape, scalars.ExpectedText) and shape.empty))
+    return _refer(shapes.Text(empty=isinstance(shape, scalars.ExpectedText) and shape.empty), drawn)
 
 
 @draw.register
-def _duration(shape: scalars.Duration, _: Definitions) -> JsonSchema:
+def _duration(shape: scalars.Duration, _: dict[str, JsonSchema]) -> JsonSchema:
     least = "minimum" if shape.zero else "exclusiveMinimum"
     some = "" if shape.zero else r"(?=[\d.]*[1-9])"
     return {
@@ -251,53 +244,52 @@ def _duration(shape: scalars.Duration, _: Definitions) -> JsonSchema:
 
 
 @draw.register(shapes.Choice)
-def _choice(shape: shapes.Choice[Any], _: Definitions) -> JsonSchema:
+def _choice(shape: shapes.Choice[Any], _: dict[str, JsonSchema]) -> JsonSchema:
     return {"enum": [word for word in shape.options if word not in shape.unsaid]}
 
 
 @draw.register(shapes.ListOf)
-@draw.register(shapes.OneOrMany)
-def _list(shape: shapes.ListOf[Any] | shapes.OneOrMany[Any], definitions: Definitions) -> JsonSchema:
-    item = definitions.of(shape.item)
+def _list(shape: shapes.ListOf[Any], drawn: dict[str, JsonSchema]) -> JsonSchema:
+    item = _refer(shape.item, drawn)
     several = {"type": "array", **({"minItems": 1} if shape.empty_code else {}), "items": item}
-    return {"anyOf": [item, several]} if isinstance(shape, shapes.OneOrMany) else several
+    return {"anyOf": [item, several]} if shape.alone else several
 
 
 @draw.register(shapes.MapOf)
-def _map(shape: shapes.MapOf[Any], definitions: Definitions) -> JsonSchema:
-    names = draw(shapes.Text() if isinstance(shape.key, scalars.ExpectedText) else shape.key, definitions)
+def _map(shape: shapes.MapOf[Any], drawn: dict[str, JsonSchema]) -> JsonSchema:
+    names = draw(shapes.Text() if isinstance(shape.key, scalars.ExpectedText) else shape.key, drawn)
     return {
         "type": "object",
         **({"minProperties": 1} if shape.empty_code else {}),
         # The same as of the text, but a key is a string to every editor.
         "propertyNames": {key: value for key, value in names.items() if key not in {"type", "minimum"}},
-        "additionalProperties": definitions.of(shape.value),
+        "additionalProperties": _refer(shape.value, drawn),
     }
 
 
 @draw.register(shapes.ByKind)
-def _by_kind(shape: shapes.ByKind[Any], definitions: Definitions) -> JsonSchema:
+def _by_kind(shape: shapes.ByKind[Any], drawn: dict[str, JsonSchema]) -> JsonSchema:
     alone = shape.scalar.value if isinstance(shape.scalar, shapes.Shorthand) else shape.scalar
-    alone = alone.item if isinstance(alone, shapes.OneOrMany) else alone
+    alone = alone.item if isinstance(alone, shapes.ListOf) else alone
     if isinstance(alone, scalars.Command) and shape.sequence is None:
         scalar = [_SHELL_TEXT]
     else:
-        scalar = [definitions.of(alone)] if alone else []
+        scalar = [_refer(alone, drawn)] if alone else []
     # A command speaks for its list of words too: it may stand here under two kinds.
     others = [each for each in (shape.sequence, shape.mapping) if each is not None and each != shape.scalar]
-    return {"anyOf": [*scalar, *(definitions.of(each) for each in others)]}
+    return {"anyOf": [*scalar, *(_refer(each, drawn) for each in others)]}
 
 
 @draw.register
-def _positioned(shape: shapes.Positioned, definitions: Definitions) -> JsonSchema:
-    return definitions.of(shape.inner)
+def _positioned(shape: shapes.Positioned, drawn: dict[str, JsonSchema]) -> JsonSchema:
+    return _refer(shape.inner, drawn)
 
 
 @draw.register
-def _record(shape: shapes.Record, definitions: Definitions) -> JsonSchema:
+def _record(shape: shapes.Record, drawn: dict[str, JsonSchema]) -> JsonSchema:
     aliases = {alias: key.alias_of for alias, key in shape.keys.items() if key.alias_of}
     properties = {
-        name: _with_examples({**definitions.of(key.shape), "description": key.description}, key.examples)
+        name: _with_examples({**_refer(key.shape, drawn), "description": key.description}, key.examples)
         for name, key in shape.keys.items()
     }
     required, rules = [], []
@@ -349,7 +341,7 @@ _RULES: Mapping[str, list[JsonSchema]] = {
         _excludes("stderr", "json", "stream"),
     ],
     tables.FILE_RECORD.name: [
-        {"if": _IS_ABSENT, "then": {"properties": {"contains": False, "equals": False}}},
+        {"if": _IS_ABSENT, "then": {"properties": {"contains": False, "equals": False}}}
     ],
     tables.CAPABILITY.name: [
         {"if": {"required": ["service"]}, "then": {"required": ["probe"]}},

@@ -9,18 +9,19 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import Diagnostic, nearest
-from pytest_dogfood.fileformat.builder import (
-    NO_DEFAULTS,
-    Defaults,
-    read_capability,
-    read_defaults,
-    read_journey,
-)
+from pytest_dogfood.fileformat.builder import NO_DEFAULTS, Defaults, read_capability, read_journey
 from pytest_dogfood.fileformat.nodes import Findings, ListNode, MapNode, Node, ScalarNode, is_null
 from pytest_dogfood.fileformat.scalars import JOURNEY_ID
 from pytest_dogfood.fileformat.shapes import Fields, refuse
 from pytest_dogfood.fileformat.syntax import MAX_BYTES, read_document
-from pytest_dogfood.fileformat.tables import JOURNEY, JOURNEY_FILE, SETTINGS, SINGLE_JOURNEY, STEP_RECORD
+from pytest_dogfood.fileformat.tables import (
+    JOURNEY,
+    JOURNEY_FILE,
+    SETTINGS,
+    SHARED_KEYS,
+    SINGLE_JOURNEY,
+    STEP_RECORD,
+)
 from pytest_dogfood.journey import Capability, Journey, JourneyId
 from pytest_dogfood.settings import is_script
 
@@ -61,44 +62,44 @@ def parse_journey_file(
         fields = read_script(content, findings, defaults)
     else:
         fields = _read_data(content, findings)
-    if fields is None:
-        return ParsedFile(path=path, defaults=defaults, diagnostics=findings.in_order())
-    journeys: Iterable[Fields] = fields.get("journeys", ())
-    if not _holds_several(fields.node):
-        journeys = (fields,)
+    journeys: Iterable[Fields] = ()
+    if fields is not None and _holds_several(fields.node):
+        journeys = fields.get("journeys", ())
+    elif fields is not None:
         if not fields.wrote("id") and not fields.wrote("journey_id"):
             hint = f"say `id:`, or rename the file, whose name gives the id: {JOURNEY_ID.hint}"
             name = ScalarNode(stem, fields.node.line, fields.node.column, plain=False)
             replace(JOURNEY_ID, hint=hint).read(name, findings)
         fields.values.setdefault("id", stem)
-    inner = defaults.overlaid_with(read_defaults(fields.get("defaults")))
-    return ParsedFile(
-        path=path,
-        journeys=_journeys(
-            journeys,
-            findings,
-            fields.get("feature", ""),
-            inner,
-            # A backslash may stand for any sign.
-            may_hold_placeholders=b"${" in content or b"\\" in content,
-        ),
-        capabilities=_capabilities(fields, findings, inner),
-        defaults=inner,
-        diagnostics=findings.in_order(),
-    )
+        journeys = (fields,)
+    return _parsed(fields, journeys, content, findings, defaults)
 
 
 def parse_settings_file(content: bytes, *, path: str, defaults: Defaults = NO_DEFAULTS) -> ParsedFile:
     """Read a dogfood.yaml; an empty one is fine, it marks the root of a project. `defaults` come from above."""
     findings = Findings(path)
     root = _settings_root(content, findings)
-    fields = SETTINGS.read(root, findings) if root else None
+    return _parsed(SETTINGS.read(root, findings) if root else None, (), content, findings, defaults)
+
+
+def _parsed(
+    fields: Fields | None, journeys: Iterable[Fields], content: bytes, findings: Findings, defaults: Defaults
+) -> ParsedFile:
     if fields is None:
-        return ParsedFile(path=path, defaults=defaults, diagnostics=findings.in_order())
-    inner = defaults.overlaid_with(read_defaults(fields.get("defaults")))
+        return ParsedFile(path=findings.path, defaults=defaults, diagnostics=findings.in_order())
+    written: Fields | None = fields.get("defaults")
+    inner = defaults.overlaid_with(Defaults(**written.values)) if written else defaults
+    read = _journeys(journeys, content, findings, fields.get("feature", ""), inner)
+    definitions = fields.value("capabilities")
+    capabilities = [
+        read_capability(token, definitions.entries[token][0], definition, findings, inner)
+        for token, definition in fields.get("capabilities", {}).items()
+        if isinstance(definitions, MapNode)
+    ]
     return ParsedFile(
-        path=path,
-        capabilities=_capabilities(fields, findings, inner),
+        path=findings.path,
+        journeys=read,
+        capabilities=tuple(capabilities),
         defaults=inner,
         diagnostics=findings.in_order(),
     )
@@ -141,8 +142,12 @@ def _mapping(node: Node | None, findings: Findings, hint: str) -> MapNode | None
 
 def _read_data(content: bytes, findings: Findings) -> Fields | None:
     """Read YAML or JSON, which holds one journey or many."""
-    written = read_document(content, findings)
-    if _is_none_of_ours(written or _first_document(content, findings), findings):
+    written = first = read_document(content, findings)
+    for found in findings.in_order():
+        if found.code == "multiple-documents":
+            before = content.split(b"\n")[: found.location.line - 1]
+            first = read_document(b"\n".join(before), Findings(findings.path))
+    if _is_none_of_ours(first, findings):
         return None
     root = _mapping(written, findings, "start with `journeys:`, or with the keys of one journey")
     if root is None:
@@ -169,47 +174,46 @@ def _holds_several(root: MapNode) -> bool:
     return "journeys" in root.entries or not any(name in JOURNEY.keys for name in root.entries)
 
 
-def _first_document(content: bytes, findings: Findings) -> Node | None:
-    """Read what stands before a second document, if there is one."""
-    found = next((one for one in findings.in_order() if one.code == "multiple-documents"), None)
-    if found is None:
-        return None
-    lines = content.split(b"\n")[: found.location.line - 1]
-    return read_document(b"\n".join(lines), Findings(findings.path))
-
-
 _OTHER_TOOLS = (
-    ({"test_name", "stages"}, "a Tavern test"),
-    ({"testcases"}, "a Venom test suite"),
-    ({"runners", "steps"}, "a runn runbook"),
-    ({"desc", "steps"}, "a runn runbook"),
-    ({"on", "jobs"}, "a GitHub Actions workflow"),
-    ({"runs", "name"}, "a GitHub action"),
-    ({"jobs", "workflows"}, "a CircleCI configuration"),
-    ({"pool", "steps"}, "an Azure pipeline"),
-    ({"trigger", "steps"}, "an Azure pipeline"),
-    ({"pipelines"}, "a Bitbucket pipeline"),
-    ({"kind", "steps"}, "a Drone pipeline"),
-    ({"apiVersion", "kind"}, "a Kubernetes manifest"),
-    ({"apiVersion", "version"}, "a Helm chart"),
-    ({"services"}, "a Compose file"),
-    ({"tasks"}, "a Taskfile"),
-    ({"stages"}, "a GitLab pipeline"),
-    ({"openapi"}, "an OpenAPI description"),
-    ({"swagger"}, "an OpenAPI description"),
-    ({"config", "scenarios"}, "an Artillery script"),
-    ({"info", "item"}, "a Postman collection"),
-    ({"repos"}, "a configuration of pre-commit"),
-    ({"site_name"}, "a configuration of MkDocs"),
-    ({"name", "scripts"}, "a package.json"),
-    ({"name", "dependencies"}, "a package.json"),
-    ({"compilerOptions"}, "a configuration of TypeScript"),
+    ("a Tavern test", {"test_name", "stages"}),
+    ("a Venom test suite", {"testcases"}),
+    ("a runn runbook", {"runners", "steps"}, {"desc", "steps"}),
+    ("a GitHub Actions workflow", {"on", "jobs"}),
+    ("a GitHub action", {"runs", "name"}),
+    ("a CircleCI configuration", {"jobs", "workflows"}),
+    ("an Azure pipeline", {"pool", "steps"}, {"trigger", "steps"}),
+    ("a Bitbucket pipeline", {"pipelines"}),
+    ("a Drone pipeline", {"kind", "steps"}),
+    ("a Kubernetes manifest", {"apiVersion", "kind"}),
+    ("a Helm chart", {"apiVersion", "version"}),
+    ("a Compose file", {"services"}),
+    ("a Taskfile", {"tasks"}),
+    ("a GitLab pipeline", {"stages"}),
+    ("an OpenAPI description", {"openapi"}, {"swagger"}),
+    ("an Artillery script", {"config", "scenarios"}),
+    ("a Postman collection", {"info", "item"}),
+    ("a configuration of pre-commit", {"repos"}),
+    ("a configuration of MkDocs", {"site_name"}),
+    ("a package.json", {"name", "scripts"}, {"name", "dependencies"}),
+    ("a configuration of TypeScript", {"compilerOptions"}),
 )
 """Keys at the top of a file that tell whose it is, the most telling ones first."""
 
 _COMMON = frozenset(
-    ("id", "source", "env", "timeout", "cwd", "shell", "marks", "use", "matrix", "lock", "locks", "defaults")
-) | {"workdir"}
+    (
+        *SHARED_KEYS,
+        "id",
+        "source",
+        "timeout",
+        "marks",
+        "use",
+        "matrix",
+        "lock",
+        "locks",
+        "defaults",
+        "workdir",
+    )
+)
 """Keys of ours that other tools have as well."""
 
 
@@ -239,7 +243,9 @@ def _kind_of_file(root: Node | None) -> str:
         # A command, or a step with a key as ours have.
         if not isinstance(step, MapNode) or not step.entries.keys().isdisjoint(("run", "intent", "expect")):
             return ""
-    return next((kind for keys, kind in _OTHER_TOOLS if keys <= root.entries.keys()), "")
+    return next(
+        (kind for kind, *marks in _OTHER_TOOLS if any(keys <= root.entries.keys() for keys in marks)), ""
+    )
 
 
 def _is_foreign(root: MapNode) -> bool:
@@ -253,13 +259,10 @@ def _is_foreign(root: MapNode) -> bool:
 
 
 def _journeys(
-    written: Iterable[Fields],
-    findings: Findings,
-    feature: str,
-    defaults: Defaults,
-    *,
-    may_hold_placeholders: bool,
+    written: Iterable[Fields], content: bytes, findings: Findings, feature: str, defaults: Defaults
 ) -> tuple[Journey, ...]:
+    # A backslash may stand for any sign.
+    may_hold_placeholders = b"${" in content or b"\\" in content
     journeys: dict[JourneyId, Journey] = {}
     for fields in written:
         if not fields.wrote("steps"):
@@ -283,16 +286,3 @@ def _journeys(
             findings.add(fields.node, "too-large", message, hint="split it into several files")
             break
     return tuple(journeys.values())
-
-
-def _capabilities(fields: Fields, findings: Findings, defaults: Defaults) -> tuple[Capability, ...]:
-    written: Mapping[str, Fields] = fields.get("capabilities", {})
-    node = fields.value("capabilities")
-    if not isinstance(node, MapNode):
-        return ()
-    return tuple(
-        [
-            read_capability(token, node.entries[token][0], definition, findings, defaults)
-            for token, definition in written.items()
-        ]
-    )

@@ -9,22 +9,14 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from pytest_dogfood.fileformat.expected_text import unrolled_size
-from pytest_dogfood.fileformat.nodes import (
-    NULLS,
-    Findings,
-    ListNode,
-    MapNode,
-    Node,
-    ScalarNode,
-    is_null,
-    shown,
-)
+from pytest_dogfood.fileformat.nodes import Findings, ListNode, MapNode, Node, ScalarNode, is_null, shown
 from pytest_dogfood.fileformat.shapes import (
     CHECKS_NOTHING,
     INTEGER,
-    OneOrMany,
+    ListOf,
     Positioned,
     Word,
+    one_or_many,
     read_text,
     refuse,
     refuse_empty,
@@ -48,8 +40,9 @@ _CORE_INTEGER = re.compile(r"[-+]?\d+", re.ASCII)
 _CORE_PREFIXED = re.compile(r"0(o[0-7]+|x[0-9a-fA-F]+)")
 _CORE_FLOAT = re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?", re.ASCII)
 _CORE_SPECIAL = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
-_CORE_WORDS = {**dict.fromkeys(NULLS), **dict.fromkeys(("true", "True", "TRUE"), True)}
-_CORE_WORDS |= dict.fromkeys(("false", "False", "FALSE"), False)
+_CORE_FLAGS = {
+    word: word.casefold() == "true" for word in ("true", "True", "TRUE", "false", "False", "FALSE")
+}
 
 
 class Duration(Struct, frozen=True, kw_only=True):
@@ -65,9 +58,8 @@ class Duration(Struct, frozen=True, kw_only=True):
             return None
         match = _DURATION.fullmatch(node.value)
         if match is None:
-            findings.add(
-                node, "bad-duration", f"expected {self.expected}, not {shown(node.value)}", hint=hint
-            )
+            message = f"expected {self.expected}, not {shown(node.value)}"
+            findings.add(node, "bad-duration", message, hint=hint)
         elif not node.plain and match[2] is None:
             findings.add(node, "bad-duration", f"{shown(node.value)} is text", hint="write it without quotes")
         elif not 0 <= (seconds := float(match[1]) * DURATION_UNITS.get(match[2], 1.0)) <= MAX_SECONDS:
@@ -121,27 +113,26 @@ class Regex(Struct, frozen=True, kw_only=True):
         except (re.error, OverflowError, RecursionError) as error:
             findings.add(node, "bad-regex", f"not a regular expression: {shown(text)}: {error}")
             return None
+        code, hint = "bad-regex", ""
         if unrolled_size(text) > MAX_REPETITIONS:
             message = f"{shown(text)} repeats parts more than {MAX_REPETITIONS:,} times"
-            findings.add(node, "bad-regex", message, hint="ask for fewer, or for `+` or `*`")
-            return None
-        if self.checks and _matches_every_text(pattern):
-            message = f"{shown(text)} matches every text and checks nothing"
-            findings.add(node, CHECKS_NOTHING, message, hint="write what must be found")
-            return None
-        if self.max_groups is not None and pattern.groups > self.max_groups:
+            hint = "ask for fewer, or for `+` or `*`"
+        elif self.checks and _matches_every_text(pattern):
+            code, message = CHECKS_NOTHING, f"{shown(text)} matches every text and checks nothing"
+            hint = "write what must be found"
+        elif self.max_groups is not None and pattern.groups > self.max_groups:
             message = f"{pattern.groups} groups in {shown(text)}: which one holds the value?"
-            findings.add(node, "bad-regex", message, hint="keep one group; write the others as (?:...)")
-            return None
-        return text
+            hint = "keep one group; write the others as (?:...)"
+        else:
+            return text
+        findings.add(node, code, message, hint=hint)
+        return None
 
 
 def _matches_every_text(pattern: re.Pattern[str]) -> bool:
     """Return whether a pattern matches the empty text and nothing in it asks what stands around."""
-    if pattern.match("") is None:
-        return False
     rest = re.sub(_CHARACTER_SET, "", pattern.pattern.removeprefix("^"))
-    return not re.search(_ASKS_AROUND, rest)
+    return pattern.match("") is not None and not re.search(_ASKS_AROUND, rest)
 
 
 class ExpectedText(Struct, frozen=True, kw_only=True):
@@ -152,15 +143,13 @@ class ExpectedText(Struct, frozen=True, kw_only=True):
 
     def read(self, node: Node, findings: Findings) -> str | None:
         text = read_text(node, findings, self.expected, empty=self.empty)
-        if text is None or "${" not in text:
+        found = next(filter(None, _OF_A_SHELL.findall(text or "")), "")
+        if not found:
             return text
-        if found := next(filter(None, _OF_A_SHELL.findall(text)), ""):
-            hint = "write $name or ${name}, or $${ if it is meant as it is"
-            findings.add(
-                node, "shell-expansion", f"{shown(found)} is not expanded in what is expected", hint=hint
-            )
-            return None
-        return text
+        message = f"{shown(found)} is not expanded in what is expected"
+        hint = "write $name or ${name}, or $${ if it is meant as it is"
+        findings.add(node, "shell-expansion", message, hint=hint)
+        return None
 
 
 class JmesPath(Struct, frozen=True, kw_only=True):
@@ -291,10 +280,12 @@ def free_value(node: Node) -> Any:  # noqa: ANN401 - the author may write any va
         return {name: free_value(value) for name, (_, value) in node.entries.items()}
     if isinstance(node, ListNode):
         return [free_value(item) for item in node.items]
+    if is_null(node):
+        return None
     text = node.value
     if not node.plain:
         return text
-    return _CORE_WORDS[text] if text in _CORE_WORDS else _number_or_text(text)
+    return _CORE_FLAGS[text] if text in _CORE_FLAGS else _number_or_text(text)
 
 
 def _number_or_text(text: str) -> int | float | str:
@@ -313,10 +304,10 @@ _INSTANCE = r":(?:[A-Za-z0-9_.+-]|\$\{[A-Za-z_][A-Za-z0-9_]*\})+"
 _TOKEN_HINT = "tokens are kebab-case, such as `user-logged-in`"  # noqa: S105 - not a secret
 
 
-def _tokens(instance: str) -> OneOrMany[ScalarNode]:
+def _tokens(instance: str) -> ListOf[ScalarNode]:
     """Return the shape of one token or many, in which placeholders may stand; `instance` is a pattern."""
     pattern = re.compile(rf"{_ATOM}(?:-{_ATOM})*(?:{instance})?")
-    return OneOrMany(
+    return one_or_many(
         Positioned(Word(pattern, "bad-token", "a token", hint=f"{_TOKEN_HINT} or `db-ready:linux`"))
     )
 

@@ -22,7 +22,7 @@ from pytest_dogfood.fileformat.nodes import (
     report_duplicate,
     shown,
 )
-from pytest_dogfood.fileformat.shapes import Fields, OneOrMany, Record, refuse
+from pytest_dogfood.fileformat.shapes import Fields, ListOf, Record, refuse
 from pytest_dogfood.fileformat.syntax import TOP, read_yaml
 from pytest_dogfood.fileformat.tables import JOURNEY, SINGLE_JOURNEY, STEP_RECORD
 from pytest_dogfood.journey import Script
@@ -148,7 +148,7 @@ def _read_line(line: re.Match[bytes], number: int, findings: Findings) -> Iterab
 def _split(key: ScalarNode, value: Node) -> Node:
     """Read `requires: a, b` as the list it is meant to be."""
     known = HEADER.keys.get(key.value)
-    takes_list = known is not None and isinstance(known.shape, OneOrMany)
+    takes_list = known is not None and isinstance(known.shape, ListOf) and known.shape.alone
     if not (takes_list and isinstance(value, ScalarNode) and value.plain and "," in value.value):
         return value
     items: list[Node] = []

@@ -67,27 +67,26 @@ def read_text(node: Node, findings: Findings, expected: str, *, empty: bool = Fa
 
 
 class Text(Struct, frozen=True, kw_only=True):
-    """Text exactly as written: `no`, `1.20` and `12:30` are text."""
+    """Text exactly as written: `no`, `1.20` and `12:30` are text.
+
+    With `number_hint` a bare number is not: the hint says how to write what must have been meant.
+    """
 
     empty: bool = False
     expected: str = "text"
+    number_hint: str = ""
 
     def read(self, node: Node, findings: Findings) -> str | None:
-        return read_text(node, findings, self.expected, empty=self.empty)
-
-
-class Prose(Struct, frozen=True, kw_only=True):
-    """Text for people, which a bare number is not: it is meant as something else."""
-
-    expected: str = "text"
-    hint: str = ""
-
-    def read(self, node: Node, findings: Findings) -> str | None:
-        value = read_text(node, findings, self.expected)
-        if value is not None and isinstance(node, ScalarNode) and node.plain and INTEGER.fullmatch(value):
-            findings.add(node, "wrong-type", f"expected {self.expected}, not {shown(value)}", hint=self.hint)
-            return None
-        return value
+        value = read_text(node, findings, self.expected, empty=self.empty)
+        if (
+            not value
+            or not self.number_hint
+            or not (isinstance(node, ScalarNode) and node.plain and INTEGER.fullmatch(value))
+        ):
+            return value
+        message = f"expected {self.expected}, not {shown(value)}"
+        findings.add(node, "wrong-type", message, hint=self.number_hint)
+        return None
 
 
 class Word(Struct, frozen=True):
@@ -145,46 +144,30 @@ def refuse_empty(node: Node, code: str, expected: str, findings: Findings) -> No
 
 
 class ListOf(Struct, Generic[T], frozen=True):
-    """A list; with `empty_code` one that must hold something."""
+    """A list, or a single item if that may stand `alone`; with `empty_code` a list must hold something."""
 
     item: Shape[T]
     expected: str = "a list"
     empty_code: str = ""
+    alone: bool = False
 
     def read(self, node: Node, findings: Findings) -> tuple[T, ...] | None:
-        if self.empty_code and (is_null(node) or (isinstance(node, ListNode) and not node.items)):
+        if isinstance(node, ListNode) and (node.items or not self.empty_code):
+            read = self.item.read
+            values = [read(item, findings) for item in node.items]
+            return tuple([value for value in values if value is not None])
+        if self.alone and not isinstance(node, ListNode):
+            value = self.item.read(node, findings)
+            return None if value is None else (value,)
+        if self.empty_code and (is_null(node) or isinstance(node, ListNode)):
             refuse_empty(node, self.empty_code, self.expected, findings)
-        elif isinstance(node, ListNode):
-            return _read_items(node, self.item, findings)
         else:
             refuse(node, self.expected, findings)
         return None
 
 
-def _read_items(node: ListNode, shape: Shape[T], findings: Findings) -> tuple[T, ...]:
-    read = shape.read
-    values = [read(item, findings) for item in node.items]
-    return tuple([value for value in values if value is not None])
-
-
-class OneOrMany(Struct, Generic[T], frozen=True):
-    """A single value stands for a list of one; with `empty_code` a list must hold something."""
-
-    item: Shape[T]
-    empty_code: str = ""
-
-    @property
-    def expected(self) -> str:
-        return f"{self.item.expected} or a list"
-
-    def read(self, node: Node, findings: Findings) -> tuple[T, ...] | None:
-        if isinstance(node, ListNode):
-            if self.empty_code and not node.items:
-                refuse_empty(node, self.empty_code, self.expected, findings)
-                return None
-            return _read_items(node, self.item, findings)
-        value = self.item.read(node, findings)
-        return None if value is None else (value,)
+def one_or_many(item: Shape[T], empty_code: str = "") -> ListOf[T]:
+    return ListOf(item, f"{item.expected} or a list", empty_code, alone=True)
 
 
 class MapOf(Struct, Generic[T], frozen=True, kw_only=True):

@@ -11,16 +11,6 @@ import re
 from typing import Any
 
 import yaml
-from yaml.events import (
-    AliasEvent,
-    DocumentStartEvent,
-    MappingEndEvent,
-    MappingStartEvent,
-    ScalarEvent,
-    SequenceEndEvent,
-    SequenceStartEvent,
-    StreamEndEvent,
-)
 from yaml.reader import Reader
 
 from pytest_dogfood.fileformat.nodes import Findings, ListNode, MapNode, Node, Place, ScalarNode, Tree
@@ -89,32 +79,32 @@ def read_yaml(text: str, findings: Findings, *, hint: str = "", loader: type[Any
 
 
 def _feed(tree: Tree, parser: Any) -> None:  # noqa: ANN401 - PyYAML's loaders share no type
-    get_event, children = parser.get_event, tree.children
+    get_event, children, scalar = parser.get_event, tree.children, yaml.ScalarEvent
     while not tree.refused:
         event = get_event()
         kind = type(event)
         mark = event.start_mark
         # By far the most frequent first: this loop is a good part of the time that collecting takes.
-        if kind is ScalarEvent:
+        if kind is scalar:
             children.append(ScalarNode(event.value, mark.line + 1, mark.column + 1, not event.style))
             if event.tag is not None or event.anchor is not None:
                 tree.set_tag_or_anchor(event.tag, event.anchor)
-        elif kind is MappingEndEvent or kind is SequenceEndEvent:
+        elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
             tree.close()
             children = tree.children
-        elif kind is SequenceStartEvent:
+        elif kind is yaml.SequenceStartEvent:
             tree.open(ListNode([], mark.line + 1, mark.column + 1), event.tag, event.anchor)
             children = tree.children
-        elif kind is MappingStartEvent:
+        elif kind is yaml.MappingStartEvent:
             tree.open(MapNode({}, mark.line + 1, mark.column + 1), event.tag, event.anchor)
             children = tree.children
-        elif kind is AliasEvent:
+        elif kind is yaml.AliasEvent:
             tree.add_alias(event.anchor, mark.line + 1, mark.column + 1)
-        elif kind is DocumentStartEvent and tree.root is not None:
+        elif kind is yaml.DocumentStartEvent and tree.root is not None:
             hint = "remove the `---`; several journeys go into one list under `journeys:`"
             at = Place(mark.line + 1, mark.column + 1)
             tree.refuse(at, "multiple-documents", "a second YAML document in one file", hint)
-        elif kind is StreamEndEvent:
+        elif kind is yaml.StreamEndEvent:
             tree.finish()
             return
 

@@ -37,13 +37,12 @@ from pytest_dogfood.fileformat.shapes import (
     Key,
     ListOf,
     MapOf,
-    OneOrMany,
     Positioned,
-    Prose,
     Record,
     Shorthand,
     Text,
     Word,
+    one_or_many,
 )
 from pytest_dogfood.journey import Scope, Tier
 
@@ -72,9 +71,9 @@ OF_JOURNEYS = {
 
 TEXT = Text()
 ANY_TEXT = Text(empty=True)
-FREE_TEXT = Prose(
+FREE_TEXT = Text(
     expected="text for people, or assertions",
-    hint="an exit status is written `expect: {exit: 2}`, an output `expect: {stdout: {contains: ready}}`",
+    number_hint="an exit status is written `expect: {exit: 2}`, an output `expect: {stdout: {contains: ready}}`",
 )
 FLAG = Flag()
 DURATION = Duration()
@@ -106,7 +105,7 @@ SHARED_KEYS = {
 SEED_KEY = Key(SEED_FILES, "Files to write first: path to text.", examples=('{a.txt: "hello"}',))
 
 EXPECTED = ExpectedText()
-SOME_TEXTS = OneOrMany(EXPECTED, empty_code=CHECKS_NOTHING)
+SOME_TEXTS = one_or_many(EXPECTED, empty_code=CHECKS_NOTHING)
 STREAM_RECORD = Record(
     name="an expected stream",
     description="What must be seen in an output stream.",
@@ -115,7 +114,7 @@ STREAM_RECORD = Record(
         "contains": Key(SOME_TEXTS, "Text that occurs.", examples=("ready",)),
         "not_contains": Key(SOME_TEXTS, "Text that does not occur.", examples=("error",)),
         "matches": Key(
-            OneOrMany(Regex(checks=True), empty_code=CHECKS_NOTHING),
+            one_or_many(Regex(checks=True), empty_code=CHECKS_NOTHING),
             "Regular expressions found.",
             examples=('"v\\\\d+"',),
         ),
@@ -129,7 +128,7 @@ STREAM_RECORD = Record(
 )
 STREAM = ByKind(
     expected="text it contains, or a mapping",
-    scalar=Shorthand("contains", OneOrMany(EXPECTED)),
+    scalar=Shorthand("contains", one_or_many(EXPECTED)),
     mapping=STREAM_RECORD,
 )
 FILE_RECORD = Record(
@@ -236,7 +235,7 @@ SERVICE = Record(
     description="A process that lives as long as somebody needs it.",
     keys={
         "run": Key(COMMAND, "What to start.", examples=("exec ./server",), required=True),
-        "ports": Key(OneOrMany(VARIABLE), "Free loopback ports to name.", examples=("[port]",)),
+        "ports": Key(one_or_many(VARIABLE), "Free loopback ports to name.", examples=("[port]",)),
         **SHARED_KEYS,
     },
 )
@@ -256,11 +255,11 @@ CAPABILITY = Record(
         "service": Key(SERVICE, "A process that brings it about."),
         "release": Key(STEPS, "Steps after the last journey that needs it."),
         "locks": Key(
-            OneOrMany(TEXT),
+            one_or_many(TEXT),
             "Held while it is provisioned or released; one holder at a time on the machine.",
             examples=("[gpu]",),
         ),
-        "lock": Key(OneOrMany(TEXT), "The same as `locks`.", alias_of="locks"),
+        "lock": Key(one_or_many(TEXT), "The same as `locks`.", alias_of="locks"),
         "invalidates": Key(TOKENS, "Tokens that provisioning it destroys.", examples=("[config-a]",)),
         "outlives": Key(
             REQUIRED_TOKENS, "What it needs only while it is made, and not later.", examples=("[old-server]",)
@@ -273,7 +272,6 @@ CAPABILITY = Record(
 )
 CAPABILITIES = MapOf(key=BASE_TOKEN, value=CAPABILITY, expected="a mapping from tokens to their definitions")
 
-_TIERS = {"smoke": Tier.SMOKE, "core": Tier.CORE, "deep": Tier.DEEP}
 _JOURNEY_KEYS = {
     "id": Key(JOURNEY_ID, "Its name, unique in the project.", examples=("log-in",), required=True),
     "journey_id": Key(JOURNEY_ID, "The same as `id`.", alias_of="id"),
@@ -284,7 +282,10 @@ _JOURNEY_KEYS = {
         examples=('{kind: readme, ref: "README.md#build"}',),
     ),
     "modality": Key(TEXT, "How the user works.", examples=("cli", "gui")),
-    "tier": Key(Choice(options=_TIERS), "How early it runs; `core` unless told otherwise."),
+    "tier": Key(
+        Choice(options={tier.name.lower(): tier for tier in Tier}),
+        "How early it runs; `core` unless told otherwise.",
+    ),
     "gating": Key(FLAG, "Whether later tiers wait for it."),
     "establishes": Key(TOKENS, "Tokens that hold once it has passed.", examples=("[db-ready]",)),
     "requires": Key(REQUIRED_TOKENS, "Tokens that it needs.", examples=("[db-ready]",)),
@@ -294,25 +295,20 @@ _JOURNEY_KEYS = {
     "estimate": Key(Duration(zero=True), "How long it takes about.", examples=("20s",)),
     "workdir": Key(PLAIN_NAME, "A directory shared in the chain's state.", examples=("repo",)),
     "sandbox": Key(PLAIN_NAME, "The same as `workdir`.", alias_of="workdir"),
-    "use": Key(OneOrMany(IDENTIFIER), "pytest fixtures to set up.", examples=("[server]",)),
-    "marks": Key(OneOrMany(MarkShape()), "pytest marks.", examples=("[slow]",)),
+    "use": Key(one_or_many(IDENTIFIER), "pytest fixtures to set up.", examples=("[server]",)),
+    "marks": Key(one_or_many(MarkShape()), "pytest marks.", examples=("[slow]",)),
     "matrix": Key(
         MapOf(key=VARIABLE, value=ListOf(MATRIX_VALUE, empty_code="empty-matrix")),
         "Runs it once per combination; values are variables.",
         examples=("{os: [linux, mac]}",),
     ),
-    "locks": Key(OneOrMany(TEXT), "One holder at a time on the machine.", examples=("[gpu]",)),
-    "lock": Key(OneOrMany(TEXT), "The same as `locks`.", alias_of="locks"),
+    "locks": Key(one_or_many(TEXT), "One holder at a time on the machine.", examples=("[gpu]",)),
+    "lock": Key(one_or_many(TEXT), "The same as `locks`.", alias_of="locks"),
     "cleanup": Key(STEPS, "Steps that always run, with the values saved so far."),
     "steps": Key(
         ListOf(STEP, expected="a list of steps", empty_code="no-steps"), "What the user does, in order."
     ),
     **SHARED_KEYS,
-}
-_IN_A_STEP = {
-    name: f"{name!r} belongs into a step, under `steps:`"
-    for name in STEP_RECORD.keys
-    if name not in _JOURNEY_KEYS
 }
 _FILE_KEYS = {
     "feature": Key(TEXT, "What the journeys are about."),
@@ -326,7 +322,11 @@ JOURNEY = Record(
     description="A named user scenario.",
     keys=_JOURNEY_KEYS,
     elsewhere={
-        **_IN_A_STEP,
+        **{
+            name: f"{name!r} belongs into a step, under `steps:`"
+            for name in STEP_RECORD.keys
+            if name not in _JOURNEY_KEYS
+        },
         **{name: f"{name!r} belongs at the top of the file" for name in _FILE_KEYS},
         **OF_JOURNEYS,
         "journeys": "a file holds one list of journeys; a journey holds steps",
@@ -353,7 +353,7 @@ CONSISTENCY_RECORD = Record(
     description="How this repository's workplans are kept in step with the hub.",
     keys={
         "workplans": Key(
-            OneOrMany(
+            one_or_many(
                 Word(
                     re.compile(r"(?!/)(?!(?:.*/)?\.\.(?:/|$)).+"),
                     "bad-path",
