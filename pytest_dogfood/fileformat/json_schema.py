@@ -101,7 +101,9 @@ def _whole(
 
 def _with_examples(schema: JsonSchema, written: Iterable[str]) -> JsonSchema:
     """Add examples, which are written as YAML."""
-    values = [scalars.free_value(node) for text in written if (node := read_yaml(text, Findings("example")))]
+    values = [
+        scalars.resolve_value(node) for text in written if (node := read_yaml(text, Findings("example")))
+    ]
     return {**schema, "examples": values} if values else schema
 
 
@@ -119,7 +121,7 @@ def _refer(shape: shapes.Shape[Any], drawn: dict[str, JsonSchema]) -> JsonSchema
 
 _NAMED: Mapping[str, shapes.Shape[Any]] = {
     "text": tables.TEXT,
-    "text-or-nothing": tables.ANY_TEXT,
+    "text-or-nothing": tables.TEXT_OR_NOTHING,
     "duration": tables.DURATION,
     "command": tables.COMMAND,
     "exit-status": scalars.ExitStatus(),

@@ -35,7 +35,9 @@ MAX_COMBINATIONS = 1000
 """More journeys than this out of one matrix are a mistake in it."""
 
 
-def combine(fields: Fields, shell: str | None, findings: Findings) -> list[tuple[Fields, dict[str, str]]]:
+def expand_matrix(
+    fields: Fields, shell: str | None, findings: Findings
+) -> list[tuple[Fields, dict[str, str]]]:
     """Return a journey's fields once for each combination of its matrix, filled with the values of that.
 
     `shell` is the one of its steps unless it names another.
@@ -43,7 +45,7 @@ def combine(fields: Fields, shell: str | None, findings: Findings) -> list[tuple
     matrix: Mapping[str, Sequence[str]] = fields.get("matrix", {})
     if math.prod(len(values) for values in matrix.values()) > MAX_COMBINATIONS:
         message = f"the matrix gives more than {MAX_COMBINATIONS:,} journeys"
-        hint = "leave out what need not be combined"
+        hint = "leave out what need not be expanded"
         findings.add(fields.key("matrix"), "matrix-too-large", message, hint=hint)
         matrix = {}
     for name in matrix:

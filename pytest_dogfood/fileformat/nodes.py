@@ -15,7 +15,7 @@ NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 """How YAML 1.2 spells "no value" without quotes."""
 
 
-class Place(NamedTuple):
+class Position(NamedTuple):
     line: int
     column: int
 
@@ -45,7 +45,7 @@ class MapNode(Struct, eq=False):
 
 
 Node: TypeAlias = ScalarNode | ListNode | MapNode
-Placed: TypeAlias = Node | Place | Location
+Placed: TypeAlias = Node | Position | Location
 """What stands somewhere in a file; `line` and `column` count from 1."""
 
 
@@ -78,7 +78,7 @@ class Findings:
     def location(self, at: Placed) -> Location:
         return Location(self.path, at.line, at.column)
 
-    def in_order(self) -> tuple[Diagnostic, ...]:
+    def sorted(self) -> tuple[Diagnostic, ...]:
         return in_order_of_place(self._found)
 
 
@@ -169,7 +169,7 @@ class Tree:
 
     def add_alias(self, name: str, line: int, column: int) -> None:
         """Share the node that carries the anchor `name`; without one, keep what was written as text."""
-        at = Place(line, column)
+        at = Position(line, column)
         if any(name == held.anchor for held in self._open):
             self._findings.add(at, "recursive-alias", f"the alias *{name} stands inside of what it refers to")
         elif name not in self._anchors:
@@ -187,7 +187,7 @@ class Tree:
 
     def finish(self) -> None:
         if not self._top or is_null(self._top[0]):
-            self.refuse(self._top[0] if self._top else Place(1, 1), "empty-file", "the file says nothing")
+            self.refuse(self._top[0] if self._top else Position(1, 1), "empty-file", "the file says nothing")
 
     def refuse(self, at: Placed, code: str, message: str, hint: str = "") -> None:
         # The parser may be some events ahead of the refusal: one reason is enough.

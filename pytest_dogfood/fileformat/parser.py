@@ -14,14 +14,7 @@ from pytest_dogfood.fileformat.nodes import Findings, ListNode, MapNode, Node, S
 from pytest_dogfood.fileformat.scalars import JOURNEY_ID
 from pytest_dogfood.fileformat.shapes import Fields, refuse
 from pytest_dogfood.fileformat.syntax import MAX_BYTES, read_document
-from pytest_dogfood.fileformat.tables import (
-    JOURNEY,
-    JOURNEY_FILE,
-    SETTINGS,
-    SHARED_KEYS,
-    SINGLE_JOURNEY,
-    STEP_RECORD,
-)
+from pytest_dogfood.fileformat.tables import JOURNEY, JOURNEY_FILE, SETTINGS, SINGLE_JOURNEY, STEP_RECORD
 from pytest_dogfood.journey import Capability, Journey, JourneyId
 from pytest_dogfood.settings import is_script
 
@@ -86,7 +79,7 @@ def _parsed(
     fields: Fields | None, journeys: Iterable[Fields], content: bytes, findings: Findings, defaults: Defaults
 ) -> ParsedFile:
     if fields is None:
-        return ParsedFile(path=findings.path, defaults=defaults, diagnostics=findings.in_order())
+        return ParsedFile(path=findings.path, defaults=defaults, diagnostics=findings.sorted())
     written: Fields | None = fields.get("defaults")
     inner = defaults.overlaid_with(Defaults(**written.values)) if written else defaults
     read = _journeys(journeys, content, findings, fields.get("feature", ""), inner)
@@ -101,7 +94,7 @@ def _parsed(
         journeys=read,
         capabilities=tuple(capabilities),
         defaults=inner,
-        diagnostics=findings.in_order(),
+        diagnostics=findings.sorted(),
     )
 
 
@@ -116,13 +109,13 @@ def parse_settings_section(
     root = _settings_root(content, findings)
     if root is None:
         # A file of comments says nothing to journeys, which is a mistake, and nothing about this section.
-        return None, tuple(found for found in findings.in_order() if found.code != "empty-file")
+        return None, tuple(found for found in findings.sorted() if found.code != "empty-file")
     entries = {
         name: entry for name, entry in root.entries.items() if name == section or name not in SETTINGS.keys
     }
     fields = SETTINGS.read(MapNode(entries, root.line, root.column), findings)
     written: Fields | None = fields.get(section) if fields else None
-    return written.values if written else None, findings.in_order()
+    return written.values if written else None, findings.sorted()
 
 
 def _settings_root(content: bytes, findings: Findings) -> MapNode | None:
@@ -143,7 +136,7 @@ def _mapping(node: Node | None, findings: Findings, hint: str) -> MapNode | None
 def _read_data(content: bytes, findings: Findings) -> Fields | None:
     """Read YAML or JSON, which holds one journey or many."""
     written = first = read_document(content, findings)
-    for found in findings.in_order():
+    for found in findings.sorted():
         if found.code == "multiple-documents":
             before = content.split(b"\n")[: found.location.line - 1]
             first = read_document(b"\n".join(before), Findings(findings.path))
@@ -199,21 +192,8 @@ _OTHER_TOOLS = (
 )
 """Keys at the top of a file that tell whose it is, the most telling ones first."""
 
-_COMMON = frozenset(
-    (
-        *SHARED_KEYS,
-        "id",
-        "source",
-        "timeout",
-        "marks",
-        "use",
-        "matrix",
-        "lock",
-        "locks",
-        "defaults",
-        "workdir",
-    )
-)
+_COMMON = {"id", "source", "env", "timeout", "cwd", "shell", "marks", "use", "matrix", "lock", "locks"}
+_COMMON |= {"defaults", "workdir"}
 """Keys of ours that other tools have as well."""
 
 
@@ -268,12 +248,12 @@ def _journeys(
         if not fields.wrote("steps"):
             hint = "add `steps:`, a list of what the user does"
             findings.add(fields.node, "no-steps", "a journey without steps", hint=hint)
-        combined: list[tuple[Fields, dict[str, str]]] = [(fields, {})]
+        expanded: list[tuple[Fields, dict[str, str]]] = [(fields, {})]
         if may_hold_placeholders or fields.wrote("matrix"):
-            from pytest_dogfood.fileformat.matrix import combine
+            from pytest_dogfood.fileformat.matrix import expand_matrix
 
-            combined = combine(fields, defaults.shell, findings)
-        for one, matrix in combined:
+            expanded = expand_matrix(fields, defaults.shell, findings)
+        for one, matrix in expanded:
             journey = read_journey(one, matrix, findings, feature, defaults)
             # Without a proper id, which is reported already, there is nothing to compare.
             first = journeys.setdefault(journey.id, journey) if fields.get("id") else journey

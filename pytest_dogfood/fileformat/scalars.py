@@ -243,7 +243,7 @@ class FreeMap(Struct, frozen=True, kw_only=True):
             refuse_empty(node, CHECKS_NOTHING, self.expected, findings)
             return None
         keys = [JmesPath().read(key, findings) for key, _ in node.entries.values()]
-        values = [free_value(value) for _, value in node.entries.values()]
+        values = [resolve_value(value) for _, value in node.entries.values()]
         return {key: value for key, value in zip(keys, values, strict=True) if key is not None}
 
 
@@ -257,7 +257,7 @@ class MarkShape(Struct, frozen=True, kw_only=True):
         key, given = node, None
         if isinstance(node, MapNode) and len(node.entries) == 1:
             ((key, value),) = node.entries.values()
-            given = free_value(value)
+            given = resolve_value(value)
         elif not isinstance(node, ScalarNode):
             refuse(node, self.expected, findings, hint)
             return None
@@ -274,12 +274,12 @@ class MarkShape(Struct, frozen=True, kw_only=True):
         return Mark(name=name, args=tuple(args), kwargs=kwargs)
 
 
-def free_value(node: Node) -> Any:  # noqa: ANN401 - the author may write any value here
+def resolve_value(node: Node) -> Any:  # noqa: ANN401 - the author may write any value here
     """Return the value that YAML 1.2's core schema, and so JSON, sees in a node."""
     if isinstance(node, MapNode):
-        return {name: free_value(value) for name, (_, value) in node.entries.items()}
+        return {name: resolve_value(value) for name, (_, value) in node.entries.items()}
     if isinstance(node, ListNode):
-        return [free_value(item) for item in node.items]
+        return [resolve_value(item) for item in node.items]
     if is_null(node):
         return None
     text = node.value

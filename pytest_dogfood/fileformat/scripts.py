@@ -17,13 +17,13 @@ from pytest_dogfood.fileformat.nodes import (
     ListNode,
     MapNode,
     Node,
-    Place,
+    Position,
     ScalarNode,
     report_duplicate,
     shown,
 )
 from pytest_dogfood.fileformat.shapes import Fields, ListOf, Record, refuse
-from pytest_dogfood.fileformat.syntax import TOP, read_yaml
+from pytest_dogfood.fileformat.syntax import FILE_START, read_yaml
 from pytest_dogfood.fileformat.tables import JOURNEY, SINGLE_JOURNEY, STEP_RECORD
 from pytest_dogfood.journey import Script
 
@@ -37,7 +37,7 @@ _ALIKE = re.compile(
     rb"^(?:#+|//+|--+)[ \t]*(?P<word>[a-z_-]{5,9})[ \t]*:?[ \t{]*(?P<key>[a-z_]+)[ \t]*:",
     re.IGNORECASE | re.MULTILINE,
 )
-OF_THE_STEP = ("intent", "expect", "expect_exit", "save", "until", "stdin", "timeout")
+KEYS_OF_THE_STEP = ("intent", "expect", "expect_exit", "save", "until", "stdin", "timeout")
 """Keys of a step that say something about a script; the others are the journey's as well, or an actor's."""
 
 NOT_IN_A_SCRIPT = {
@@ -50,7 +50,7 @@ HEADER = Record(
     name="a script's header",
     description="The keys of a journey and of its only step, each on a line of the script's leading comment.",
     keys={
-        **{name: STEP_RECORD.keys[name] for name in OF_THE_STEP},
+        **{name: STEP_RECORD.keys[name] for name in KEYS_OF_THE_STEP},
         **{name: key for name, key in SINGLE_JOURNEY.keys.items() if name not in NOT_IN_A_SCRIPT},
     },
     elsewhere={**JOURNEY.elsewhere, **NOT_IN_A_SCRIPT},
@@ -65,14 +65,14 @@ def read_script(content: bytes, findings: Findings, defaults: Defaults) -> Field
     fields = HEADER.read(header, findings) or Fields(header, {})
     named = dict.fromkeys(name.decode() for name in _OUR_VARIABLE.findall(content))
     script = Script(path=findings.path, variables=tuple(named))
-    of_step = {name: value for name, value in fields.values.items() if name in OF_THE_STEP}
+    of_step = {name: value for name, value in fields.values.items() if name in KEYS_OF_THE_STEP}
     step = Fields(
-        _with(header, "run", ScalarNode(findings.path, *TOP, plain=False)), {**of_step, "run": script}
+        _with(header, "run", ScalarNode(findings.path, *FILE_START, plain=False)), {**of_step, "run": script}
     )
     values = {**fields.values, "steps": (step,)}
     if not fields.wrote("cwd") and defaults.cwd is None:
         values["cwd"] = "$DOGFOOD_DIR"
-    return Fields(_with(header, "steps", ListNode([step.node], *TOP)), values)
+    return Fields(_with(header, "steps", ListNode([step.node], *FILE_START)), values)
 
 
 def _with(node: MapNode, name: str, value: Node) -> MapNode:
@@ -97,15 +97,15 @@ def _read_header(content: bytes, findings: Findings) -> MapNode:
                 else:
                     entries[key.value] = (key, _split(key, value))
     _report_unread(content, header, findings)
-    return MapNode(entries, *TOP)
+    return MapNode(entries, *FILE_START)
 
 
 def _report_shebang(content: bytes, findings: Findings) -> None:
     """Report a first line that does not let the system start the file."""
     first = content.partition(b"\n")[0]
-    at, hint = TOP, "begin it with `#!/usr/bin/env bash`, or with whatever else it is written for"
+    at, hint = FILE_START, "begin it with `#!/usr/bin/env bash`, or with whatever else it is written for"
     if not content.strip():
-        findings.add(TOP, "empty-file", "the file is empty")
+        findings.add(FILE_START, "empty-file", "the file is empty")
         return
     if not content.startswith(b"#!"):
         message = "nothing says what runs this file: it does not begin with `#!`"
@@ -113,7 +113,7 @@ def _report_shebang(content: bytes, findings: Findings) -> None:
             message = "something stands before `#!`, so that nothing says what runs this file"
             hint = "remove blanks, empty lines and a byte order mark from its beginning"
     elif b"\r" in first:
-        at = Place(1, first.index(b"\r") + 1)
+        at = Position(1, first.index(b"\r") + 1)
         message = "a carriage return, which the system takes for a part of the interpreter's name"
         hint = "save it with Unix line ends; in git, say `*.sh text eol=lf` in .gitattributes"
     elif b"/" not in (first[2:].split() or [b""])[0]:
@@ -129,7 +129,7 @@ def _read_line(line: re.Match[bytes], number: int, findings: Findings) -> Iterab
     try:
         text = said.decode()
     except UnicodeDecodeError as error:
-        place = Place(number, before + len(said[: error.start].decode()) + 1)
+        place = Position(number, before + len(said[: error.start].decode()) + 1)
         findings.add(place, "not-utf8", f"not UTF-8: {error.reason}", hint="save the file as UTF-8")
         return ()
     node: Node | None = ScalarNode("", number, before + 1, plain=True)
@@ -177,4 +177,4 @@ def _report_unread(content: bytes, header: Collection[int], findings: Findings) 
             hint = "lines of the header begin with `# dogfood: `, written exactly so"
         else:
             continue
-        findings.add(Place(line, 1), "unread-header", message, hint=hint)
+        findings.add(Position(line, 1), "unread-header", message, hint=hint)

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from yaml.reader import Reader
 
-from pytest_dogfood.fileformat.nodes import Findings, ListNode, MapNode, Node, Place, ScalarNode, Tree
+from pytest_dogfood.fileformat.nodes import Findings, ListNode, MapNode, Node, Position, ScalarNode, Tree
 
 MAX_BYTES = 8 * 1024 * 1024
 
@@ -22,7 +22,7 @@ LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 LIBYAML_TOO_DEEP = "exceeded maximum nesting depth"
 
-TOP = Place(1, 1)
+FILE_START = Position(1, 1)
 COMMAND_HINT = "shell text that YAML reads as its own is safe under `run: |`, on a line of its own, indented"
 
 _COMMAND_KEY = re.compile(r"(^|[\s{,-])(run|probe|steps|provision|release|cleanup)\s*:(\s|$)")
@@ -34,7 +34,7 @@ def read_document(content: bytes, findings: Findings) -> Node | None:
     """Return the one document of a file, or None with the reason among the findings. A `.json` file is JSON."""
     if len(content) > MAX_BYTES:
         message = f"the file has {len(content):,} bytes; at most {MAX_BYTES:,} are read"
-        findings.add(TOP, "too-large", message, hint="split it into several files")
+        findings.add(FILE_START, "too-large", message, hint="split it into several files")
         return None
     try:
         text = content.decode("utf-8-sig")
@@ -47,7 +47,7 @@ def read_document(content: bytes, findings: Findings) -> Node | None:
         findings.add(_place_in(text, nul), "nul-byte", "a NUL byte, which no text file holds")
         return None
     if not text.strip():
-        findings.add(TOP, "empty-file", "the file is empty")
+        findings.add(FILE_START, "empty-file", "the file is empty")
         return None
     return read_json(text, findings) if findings.path.endswith(".json") else read_yaml(text, findings)
 
@@ -59,7 +59,7 @@ def read_yaml(text: str, findings: Findings, *, hint: str = "", loader: type[Any
     """
     tree = Tree(findings)
     try:
-        _feed(tree, loader(text))
+        _read_events(tree, loader(text))
     except yaml.MarkedYAMLError as error:
         if error.problem == LIBYAML_TOO_DEEP and loader is not yaml.SafeLoader:
             # Since 0.2.6 libyaml has a limit of its own, far behind ours, and may come to it first: it reads ahead.
@@ -68,17 +68,17 @@ def read_yaml(text: str, findings: Findings, *, hint: str = "", loader: type[Any
         return None
     except yaml.reader.ReaderError as error:
         found = _UNPRINTABLE.search(text)
-        at = _place_in(text, found.start()) if found else TOP
+        at = _place_in(text, found.start()) if found else FILE_START
         findings.add(at, "not-yaml", f"a character that YAML does not allow: {error.reason}")
         return None
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         # The pure loader lets out what int() and chr() say about absurd numbers and escapes.
-        findings.add(TOP, "not-yaml", f"not YAML: {error}")
+        findings.add(FILE_START, "not-yaml", f"not YAML: {error}")
         return None
     return tree.root
 
 
-def _feed(tree: Tree, parser: Any) -> None:  # noqa: ANN401 - PyYAML's loaders share no type
+def _read_events(tree: Tree, parser: Any) -> None:  # noqa: ANN401 - PyYAML's loaders share no type
     get_event, children, scalar = parser.get_event, tree.children, yaml.ScalarEvent
     while not tree.refused:
         event = get_event()
@@ -102,7 +102,7 @@ def _feed(tree: Tree, parser: Any) -> None:  # noqa: ANN401 - PyYAML's loaders s
             tree.add_alias(event.anchor, mark.line + 1, mark.column + 1)
         elif kind is yaml.DocumentStartEvent and tree.root is not None:
             hint = "remove the `---`; several journeys go into one list under `journeys:`"
-            at = Place(mark.line + 1, mark.column + 1)
+            at = Position(mark.line + 1, mark.column + 1)
             tree.refuse(at, "multiple-documents", "a second YAML document in one file", hint)
         elif kind is yaml.StreamEndEvent:
             tree.finish()
@@ -111,12 +111,12 @@ def _feed(tree: Tree, parser: Any) -> None:  # noqa: ANN401 - PyYAML's loaders s
 
 def _report_syntax(error: yaml.MarkedYAMLError, text: str, findings: Findings, hint: str) -> None:
     mark = error.problem_mark or error.context_mark
-    at = Place(mark.line + 1, mark.column + 1) if mark else TOP
+    at = Position(mark.line + 1, mark.column + 1) if mark else FILE_START
     problem = error.problem or "not YAML"
     message = f"{problem} ({error.context})" if error.context else problem
     lines = text.split("\n")
     if at.line > len(lines):  # the reader has added a line's end that is not there
-        at = Place(len(lines), len(lines[-1]) + 1)
+        at = Position(len(lines), len(lines[-1]) + 1)
     marks = [found.line for found in (error.problem_mark, error.context_mark) if found]
     # A command that goes wrong in a plain scalar is often noticed only on the line after it.
     near = [lines[number] for line in marks for number in (line, line - 1) if 0 <= number < len(lines)]
@@ -127,9 +127,9 @@ def _report_syntax(error: yaml.MarkedYAMLError, text: str, findings: Findings, h
     findings.add(at, "not-yaml", message, hint=hint)
 
 
-def _place_in(text: str, index: int) -> Place:
+def _place_in(text: str, index: int) -> Position:
     before = text[:index]
-    return Place(before.count("\n") + 1, index - (before.rfind("\n") + 1) + 1)
+    return Position(before.count("\n") + 1, index - (before.rfind("\n") + 1) + 1)
 
 
 _PIECE = re.compile(
@@ -143,22 +143,22 @@ def read_json(text: str, findings: Findings) -> Node | None:
     try:
         json.loads(text, parse_int=str, parse_float=str, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
-        findings.add(Place(error.lineno, error.colno), "not-json", f"not JSON: {error.msg}")
+        findings.add(Position(error.lineno, error.colno), "not-json", f"not JSON: {error.msg}")
         return None
     except ValueError as error:
-        findings.add(Place(1, 1), "not-json", f"not JSON: {error}")
+        findings.add(Position(1, 1), "not-json", f"not JSON: {error}")
         return None
     except RecursionError:
         pass  # The tree below counts levels too, and knows the place.
     tree = Tree(findings)
-    _feed_json(tree, text, findings)
+    _read_json_pieces(tree, text, findings)
     return tree.root
 
 
-def _feed_json(tree: Tree, text: str, findings: Findings) -> None:
+def _read_json_pieces(tree: Tree, text: str, findings: Findings) -> None:
     line, line_start = 1, 0
     for piece in _PIECE.finditer(text):
-        at = Place(line, piece.start() - line_start + 1)
+        at = Position(line, piece.start() - line_start + 1)
         written = piece.group()
         match piece.lastgroup:
             case "newline":

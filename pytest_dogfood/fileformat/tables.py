@@ -55,13 +55,13 @@ _GIVES = ("provides", "gives", "outputs")
 _ASSERTS = ("assert", "assertions", "check", "verify")
 _TITLE = ("title", "description")
 
-OF_STEPS = {
+_HINTS_IN_STEPS = {
     **dict.fromkeys(_COMMAND, "a command is called `run:` here"),
     **dict.fromkeys(("name", *_TITLE), "say it in `intent:`"),
     **dict.fromkeys(_ASSERTS, "what must be seen is called `expect:` here"),
     **dict.fromkeys(("workdir", "working_directory", "dir"), "the directory of a step is called `cwd:`"),
 }
-OF_JOURNEYS = {
+_HINTS_IN_JOURNEYS = {
     **dict.fromkeys(_COMMAND, "a command belongs into a step, under `steps:`, as `run:`"),
     **dict.fromkeys(_NEEDS, "what it needs is called `requires:` here"),
     **dict.fromkeys(_GIVES, "what it brings about is called `establishes:` here"),
@@ -70,7 +70,7 @@ OF_JOURNEYS = {
 }
 
 TEXT = Text()
-ANY_TEXT = Text(empty=True)
+TEXT_OR_NOTHING = Text(empty=True)
 FREE_TEXT = Text(
     expected="text for people, or assertions",
     number_hint="an exit status is written `expect: {exit: 2}`, an output `expect: {stdout: {contains: ready}}`",
@@ -78,18 +78,18 @@ FREE_TEXT = Text(
 FLAG = Flag()
 DURATION = Duration()
 COMMAND = Command()
-ENV = MapOf(key=ENV_NAME, value=ANY_TEXT, expected="a mapping from variables to text")
+ENV = MapOf(key=ENV_NAME, value=TEXT_OR_NOTHING, expected="a mapping from variables to text")
 _SEED_ITEM = Record(
     name="a file to seed",
     description="A file that is there when the step or journey begins.",
     keys={
         "path": Key(Positioned(InnerPath()), "Where, below the workdir.", required=True),
-        "content": Key(ANY_TEXT, "What the file holds.", required=True),
+        "content": Key(TEXT_OR_NOTHING, "What the file holds.", required=True),
     },
 )
 SEED_FILES: ByKind[dict[str, str] | tuple[Fields, ...]] = ByKind(
     expected="a mapping from paths to text",
-    mapping=MapOf(key=InnerPath(), value=ANY_TEXT),
+    mapping=MapOf(key=InnerPath(), value=TEXT_OR_NOTHING),
     sequence=ListOf(_SEED_ITEM),
 )
 
@@ -104,15 +104,15 @@ SHARED_KEYS = {
 }
 SEED_KEY = Key(SEED_FILES, "Files to write first: path to text.", examples=('{a.txt: "hello"}',))
 
-EXPECTED = ExpectedText()
-SOME_TEXTS = one_or_many(EXPECTED, empty_code=CHECKS_NOTHING)
+_EXPECTED_TEXT = ExpectedText()
+_TEXTS_TO_FIND = one_or_many(_EXPECTED_TEXT, empty_code=CHECKS_NOTHING)
 STREAM_RECORD = Record(
     name="an expected stream",
     description="What must be seen in an output stream.",
     empty_code=CHECKS_NOTHING,
     keys={
-        "contains": Key(SOME_TEXTS, "Text that occurs.", examples=("ready",)),
-        "not_contains": Key(SOME_TEXTS, "Text that does not occur.", examples=("error",)),
+        "contains": Key(_TEXTS_TO_FIND, "Text that occurs.", examples=("ready",)),
+        "not_contains": Key(_TEXTS_TO_FIND, "Text that does not occur.", examples=("error",)),
         "matches": Key(
             one_or_many(Regex(checks=True), empty_code=CHECKS_NOTHING),
             "Regular expressions found.",
@@ -128,7 +128,7 @@ STREAM_RECORD = Record(
 )
 STREAM = ByKind(
     expected="text it contains, or a mapping",
-    scalar=Shorthand("contains", one_or_many(EXPECTED)),
+    scalar=Shorthand("contains", one_or_many(_EXPECTED_TEXT)),
     mapping=STREAM_RECORD,
 )
 FILE_RECORD = Record(
@@ -137,7 +137,7 @@ FILE_RECORD = Record(
     empty_code=CHECKS_NOTHING,
     keys={
         "exists": Key(FLAG, "Whether it exists; true unless told otherwise."),
-        "contains": Key(SOME_TEXTS, "Text that occurs.", examples=("port = 80",)),
+        "contains": Key(_TEXTS_TO_FIND, "Text that occurs.", examples=("port = 80",)),
         "equals": Key(ExpectedText(empty=True), "The whole of the file."),
     },
 )
@@ -151,7 +151,7 @@ EXPECTATION = Record(
         "stdout": Key(STREAM, "What standard output shows.", examples=("{contains: ready}",)),
         "stderr": Key(STREAM, "What standard error shows.", examples=("warning",)),
         "files": Key(
-            MapOf(key=EXPECTED, value=FILE, empty_code=CHECKS_NOTHING),
+            MapOf(key=_EXPECTED_TEXT, value=FILE, empty_code=CHECKS_NOTHING),
             "Files afterwards, by path.",
             examples=("{a.txt: true}",),
         ),
@@ -205,7 +205,7 @@ STEP_RECORD = Record(
             examples=("30s", "{timeout: 30s, interval: 1s}"),
         ),
         "timeout": Key(DURATION, "The limit of the step.", examples=("60", "2m")),
-        "stdin": Key(ANY_TEXT, "Text on standard input."),
+        "stdin": Key(TEXT_OR_NOTHING, "Text on standard input."),
         "seed_files": SEED_KEY,
         "core": Key(FLAG, "Whether the step decides the outcome, if an actor takes part."),
         "expect_cmd_re": Key(Regex(), "Which of an actor's commands the step is graded on."),
@@ -213,7 +213,7 @@ STEP_RECORD = Record(
         "expect_state": Key(TEXT, "The state that must be found, in words for a judge."),
         **SHARED_KEYS,
     },
-    elsewhere=OF_STEPS,
+    elsewhere=_HINTS_IN_STEPS,
 )
 _COMMAND_ALONE = Shorthand("run", COMMAND)
 STEP = ByKind(expected="a step (a command, or a mapping)", scalar=_COMMAND_ALONE, mapping=STEP_RECORD)
@@ -328,7 +328,7 @@ JOURNEY = Record(
             if name not in _JOURNEY_KEYS
         },
         **{name: f"{name!r} belongs at the top of the file" for name in _FILE_KEYS},
-        **OF_JOURNEYS,
+        **_HINTS_IN_JOURNEYS,
         "journeys": "a file holds one list of journeys; a journey holds steps",
     },
 )

@@ -298,7 +298,7 @@ def test_every_key_of_the_format_is_in_the_reference(section: str) -> None:
 
 def test_every_key_of_a_step_that_a_script_takes_and_every_key_it_refuses_is_in_the_reference() -> None:
     text = sections(DOCS / "reference" / "journey-file.md")["A script"]
-    keys = [*scripts.OF_THE_STEP, *scripts.NOT_IN_A_SCRIPT]
+    keys = [*scripts.KEYS_OF_THE_STEP, *scripts.NOT_IN_A_SCRIPT]
     assert [name for name in keys if f"`{name}`" not in text.replace("`defaults:`", "`defaults`")] == []
 
 

@@ -20,7 +20,7 @@ from pytest_dogfood.fileformat.json_schema import (
 )
 from pytest_dogfood.fileformat.nodes import Findings
 from pytest_dogfood.fileformat.parser import parse_journey_file, parse_settings_file
-from pytest_dogfood.fileformat.scalars import free_value
+from pytest_dogfood.fileformat.scalars import resolve_value
 from pytest_dogfood.fileformat.syntax import read_document
 from tests.fileformat.test_parser_bad_input import (
     MISTAKES_IN_A_FILE,
@@ -144,7 +144,7 @@ def seen_by_an_editor(text: str) -> list[Any]:
     None if there is none to be shown.
     """
     node = read_document(text.encode(), Findings("a.yaml"))
-    return [] if node is None else [free_value(node)]
+    return [] if node is None else [resolve_value(node)]
 
 
 def is_valid(schema: str, text: str) -> bool:

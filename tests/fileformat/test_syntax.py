@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given, strategies as st
 
 from pytest_dogfood.fileformat.nodes import Findings, ListNode, MapNode, Node, ScalarNode
-from pytest_dogfood.fileformat.scalars import free_value
+from pytest_dogfood.fileformat.scalars import resolve_value
 from pytest_dogfood.fileformat.syntax import MAX_BYTES, read_document, read_yaml
 
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -19,7 +19,7 @@ LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
 def read(text: str | bytes, path: str = "a.yaml") -> tuple[Node | None, list[tuple[str, int, int]]]:
     findings = Findings(path)
     node = read_document(text.encode() if isinstance(text, str) else text, findings)
-    return node, [(found.code, found.location.line, found.location.column) for found in findings.in_order()]
+    return node, [(found.code, found.location.line, found.location.column) for found in findings.sorted()]
 
 
 def entry(node: Node | None, key: str) -> Node:
@@ -99,17 +99,17 @@ def test_an_alias_shares_the_node_of_its_anchor() -> None:
 def test_a_merge_key_adds_what_is_not_there() -> None:
     node, found = read("a: &x {k: v, l: w}\nb:\n  <<: *x\n  k: mine\n")
     assert found == []
-    assert free_value(entry(node, "b")) == {"k": "mine", "l": "w"}
+    assert resolve_value(entry(node, "b")) == {"k": "mine", "l": "w"}
 
 
 def test_a_merge_key_takes_a_list_and_the_first_wins() -> None:
     node, found = read("a: &x {k: 1}\nb: &y {k: 2, l: 3}\nc: {<<: [*x, *y]}\n")
     assert found == []
-    assert free_value(entry(node, "c")) == {"k": 1, "l": 3}
+    assert resolve_value(entry(node, "c")) == {"k": 1, "l": 3}
 
 
 def test_a_quoted_merge_key_is_a_key() -> None:
-    assert free_value(read('"<<": 1\n')[0] or ListNode([], 1, 1)) == {"<<": 1}
+    assert resolve_value(read('"<<": 1\n')[0] or ListNode([], 1, 1)) == {"<<": 1}
 
 
 def test_a_byte_order_mark_moves_no_column() -> None:
@@ -143,7 +143,7 @@ def test_the_reader_decides_no_types(word: str) -> None:
 def test_shell_text_that_is_no_yaml_gets_the_hint_of_a_block(text: str) -> None:
     findings = Findings("a.yaml")
     assert read_yaml(text, findings) is None
-    assert [("not-yaml", "`run: |`" in found.hint) for found in findings.in_order()] == [("not-yaml", True)]
+    assert [("not-yaml", "`run: |`" in found.hint) for found in findings.sorted()] == [("not-yaml", True)]
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_the_pure_loader_finds_the_same(text: str) -> None:
     fast, pure = Findings("a.yaml"), Findings("a.yaml")
     read_yaml(text, fast)
     read_yaml(text, pure, loader=yaml.SafeLoader)
-    assert [found.code for found in fast.in_order()] == [found.code for found in pure.in_order()] != []
+    assert [found.code for found in fast.sorted()] == [found.code for found in pure.sorted()] != []
 
 
 @pytest.mark.parametrize(
@@ -193,17 +193,17 @@ JSON = st.recursive(
 def test_json_means_what_it_says(value: object) -> None:
     node, found = read(json.dumps({"value": value}, indent="\t"), "a.json")
     assert found == []
-    assert free_value(entry(node, "value")) == value
+    assert resolve_value(entry(node, "value")) == value
 
 
 @given(st.text() | st.text(alphabet="{}[]:,&*!|>-?'\"#%@` \nab"))
 def test_no_text_makes_the_reader_raise(text: str) -> None:
     findings = Findings("a.yaml")
-    assert read_yaml(text, findings) is not None or findings.in_order()
+    assert read_yaml(text, findings) is not None or findings.sorted()
     read_yaml(text, Findings("a.yaml"), loader=yaml.SafeLoader)
 
 
 @given(st.binary(), st.sampled_from(["a.yaml", "a.json"]))
 def test_no_bytes_make_the_reader_raise(content: bytes, path: str) -> None:
     findings = Findings(path)
-    assert read_document(content, findings) is not None or findings.in_order()
+    assert read_document(content, findings) is not None or findings.sorted()

@@ -23,7 +23,15 @@ from pytest_dogfood.consistency.hub.model import (
     suggest_status,
 )
 from pytest_dogfood.consistency.hub.store import Hub
-from pytest_dogfood.fileformat.nodes import Findings, ListNode, MapNode, Place, ScalarNode, described, is_null
+from pytest_dogfood.fileformat.nodes import (
+    Findings,
+    ListNode,
+    MapNode,
+    Position,
+    ScalarNode,
+    described,
+    is_null,
+)
 from pytest_dogfood.fileformat.syntax import read_json
 
 REQUIRED = ("repo", "task_id", "status")
@@ -67,7 +75,7 @@ def parse_tasks(content: bytes, *, path: str) -> tuple[tuple[int, HubTask], ...]
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        findings.add(Place(line, 0), _CODE, f"not UTF-8: {error.reason}")
+        findings.add(Position(line, 0), _CODE, f"not UTF-8: {error.reason}")
     else:
         is_json = path.casefold().endswith(".json") or text.lstrip()[:1] in {"[", "{"}
         records = _json_records(text, findings) if is_json else _csv_records(text, findings)
@@ -81,10 +89,10 @@ def parse_tasks(content: bytes, *, path: str) -> tuple[tuple[int, HubTask], ...]
         for key in ((task.repo, task.task_id), (task.id,)):
             if key in first:
                 said = f"{'/'.join(key)} stands in line {first[key]} already"
-                findings.add(Place(line, 0), _CODE, said)
+                findings.add(Position(line, 0), _CODE, said)
             elif key != ("",):
                 first[key] = line
-    if found := findings.in_order():
+    if found := findings.sorted():
         # Without a code: nothing else reads them.
         problems = (
             f"{each.location.path}:{each.location.line}: {each.message}"
@@ -134,27 +142,27 @@ def _csv_records(text: str, findings: Findings) -> Iterator[_Record]:
                 yield begun, dict(zip(names, row, strict=True))
             elif names:
                 said = f"{len(row)} values, but the first line names {len(names)}"
-                findings.add(Place(begun, 0), _CODE, said)
+                findings.add(Position(begun, 0), _CODE, said)
             else:
                 names = [name.strip() for name in row]
                 missing = [name for name in REQUIRED if name not in names]
                 twice = sorted({name for name in names if name and names.count(name) > 1})
                 if missing:
                     hint = "the first line names the columns, separated by commas: repo,task_id,status,title"
-                    findings.add(Place(begun, 0), _CODE, f"no column {', '.join(missing)}", hint=hint)
+                    findings.add(Position(begun, 0), _CODE, f"no column {', '.join(missing)}", hint=hint)
                 if twice:
-                    findings.add(Place(begun, 0), _CODE, f"two columns are named {', '.join(twice)}")
+                    findings.add(Position(begun, 0), _CODE, f"two columns are named {', '.join(twice)}")
                 if missing or twice:
                     return
     except csv.Error as error:
-        findings.add(Place(line, 0), _CODE, f"not CSV: {error}")
+        findings.add(Position(line, 0), _CODE, f"not CSV: {error}")
         return
     if not names:
-        findings.add(Place(1, 0), _CODE, "the file is empty")
+        findings.add(Position(1, 0), _CODE, "the file is empty")
 
 
 def _parse_task(line: int, values: Mapping[str, str | None], findings: Findings) -> HubTask | None:
-    at = Place(line, 0)
+    at = Position(line, 0)
     said = {name: (values.get(name) or "").strip() for name in (*REQUIRED, *OPTIONAL)}
     for name in REQUIRED:
         if not said[name] and values.get(name, "") is not None:
