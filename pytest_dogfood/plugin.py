@@ -197,7 +197,7 @@ def _declare_markers(config: pytest.Config) -> None:
 
 def read_settings(config: pytest.Config) -> Settings:
     """Put options and ini values together, the command line first; raises UsageError for what cannot be meant."""
-    from pytest_dogfood.settings import JOURNEY_FILES, CheckFormat, Provision, Settings, Shard
+    from pytest_dogfood.settings import JOURNEY_FILES, Provision, Settings, Shard
 
     def one(name: str) -> str | None:
         given = config.getoption(name, None)
@@ -214,7 +214,7 @@ def read_settings(config: pytest.Config) -> Settings:
             blocked=tuple(config.getoption("dogfood_blocked") or config.getini("dogfood_blocked") or ()),
             keep=bool(config.getoption("dogfood_keep") or config.getini("dogfood_keep")),
             check=bool(config.getoption("dogfood_check")),
-            check_format=CheckFormat(config.getoption("dogfood_format")),
+            check_as_json=config.getoption("dogfood_format") == "json",
             strict=bool(config.getoption("dogfood_strict")),
             secrets=tuple(config.getini("dogfood_secrets") or ()),
             min_measured=_number(config, "dogfood_min_measured", usual.min_measured),

@@ -45,13 +45,6 @@ class Provision(StrEnum):
         raise ValueError(f"dogfood_provision is auto or never, not {value!r}")
 
 
-class CheckFormat(StrEnum):
-    """The output format of --dogfood-check."""
-
-    TEXT = "text"
-    JSON = "json"
-
-
 # Dataclasses, here: a worker that finds only plain tests needs msgspec for nothing else.
 @dataclass(frozen=True, slots=True)
 class Shard:
@@ -105,7 +98,7 @@ class Settings:
     blocked: tuple[Token, ...] = ()
     keep: bool = False
     check: bool = False
-    check_format: CheckFormat = CheckFormat.TEXT
+    check_as_json: bool = False
     strict: bool = False
     secrets: tuple[str, ...] = ()
     min_measured: int = 50

@@ -58,7 +58,6 @@ def _positive(text: str) -> int:
 )
 def check(options: Namespace) -> int:
     from pytest_dogfood.session.check_plugin import inspect, shown
-    from pytest_dogfood.settings import CheckFormat
 
     palette = Palette(sys.stdout)
 
@@ -68,7 +67,7 @@ def check(options: Namespace) -> int:
     found = inspect(options.paths, workers=options.workers, shard=options.shard, strict=options.strict)
     if found.report is None:
         return found.status
-    write_lines(shown(found.report, CheckFormat(options.format), paint))
+    write_lines(shown(found.report, as_json=options.format == "json", paint=paint))
     if not (found.report.findings or found.report.plan.journeys or options.shard):
         complain(
             "dogfood check: no journeys in files here: name one like shop.journey.yaml, or have a first one written: "

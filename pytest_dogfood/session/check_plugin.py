@@ -22,7 +22,6 @@ from pytest_dogfood.collection.uncollected import uncollected_files
 from pytest_dogfood.diagnostics import Diagnostic, Location, errors_among, in_order_of_place
 from pytest_dogfood.journey import Script
 from pytest_dogfood.session.worker import ItemRunner
-from pytest_dogfood.settings import CheckFormat
 from pytest_dogfood.storage.run_directory import default_root, too_long_for_sockets
 
 
@@ -162,14 +161,14 @@ class CheckPlugin:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self.report is not None:
             terminalreporter.write_sep("=", "dogfood check")
-            shape = terminalreporter.config.stash[SETTINGS].check_format
-            for line in shown(self.report, shape):
+            as_json = terminalreporter.config.stash[SETTINGS].check_as_json
+            for line in shown(self.report, as_json=as_json):
                 terminalreporter.write_line(line)
 
 
-def shown(report: Report, shape: CheckFormat, paint: Paint | None = None) -> Iterator[str]:
+def shown(report: Report, *, as_json: bool, paint: Paint | None = None) -> Iterator[str]:
     """Yield the lines of a report in the format that was asked for."""
-    if shape is CheckFormat.JSON:
+    if as_json:
         yield json.dumps(to_json(report), indent=2)
     else:
         yield from in_words(report, paint)
