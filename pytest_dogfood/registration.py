@@ -31,7 +31,7 @@ KEYS_OF_OTHER_PLACES = {"via", "ssh", "socket", "vagrant_ssh", "installvia"}
 def register_plugins(config: pytest.Config, settings: Settings) -> None:
     """Register what this process needs; raises pytest.UsageError for what cannot be combined."""
     config.stash[SETTINGS] = settings
-    _refuse_recordings_that_cannot_be(config.invocation_params.dir, settings)
+    _refuse_unusable_recordings(config.invocation_params.dir, settings)
     read_once: Callable[[], Project] = cache(partial(_project, config, settings))
     config.stash[PROJECT] = read_once
     collector = JourneyCollector()
@@ -59,7 +59,7 @@ def register_plugins(config: pytest.Config, settings: Settings) -> None:
         _register_leader(config, collector, settings)
 
 
-def _refuse_recordings_that_cannot_be(directory: Path, settings: Settings) -> None:
+def _refuse_unusable_recordings(directory: Path, settings: Settings) -> None:
     """Say at once what would otherwise be found out once an actor has done all its work."""
     if settings.replay is not None and not (directory / settings.replay).is_dir():
         raise pytest.UsageError(
@@ -84,11 +84,11 @@ def _project(config: pytest.Config, settings: Settings) -> Project:
 
     def acts(journey: Journey) -> bool:
         """Return whether a run would have something to decide what the steps without a command need."""
-        from pytest_dogfood.actors.actor import GUI, NEXT, is_implemented
+        from pytest_dogfood.actors.actor import GUI_ACTION, NEXT_ACTION, is_implemented
 
         if journey.is_gui:
-            return is_implemented(config.hook, GUI)
-        return bool(settings.actor or settings.replay) or is_implemented(config.hook, NEXT)
+            return is_implemented(config.hook, GUI_ACTION)
+        return bool(settings.actor or settings.replay) or is_implemented(config.hook, NEXT_ACTION)
 
     roots = tuple(path for name in config.getini("testpaths") if (path := config.rootpath / name).exists())
     named = tuple(named_on_command_line(config.args, config.invocation_params.dir))
@@ -146,9 +146,8 @@ def _register_leader(config: pytest.Config, collector: JourneyCollector, setting
 
             register(ManifestWriter(config, leader, settings.shard, settings.manifest), "dogfood-manifest")
     elif runner is not None:
-        from pytest_dogfood.session.check_plugin import (
-            CheckPlugin,
-        )  # it reports and advises; no run needs that
+        # It reports and advises; a run needs nothing of that.
+        from pytest_dogfood.session.check_plugin import CheckPlugin
 
         register(CheckPlugin(config, runner, workers=max(workers, 1)), "dogfood-checking")
 

@@ -40,8 +40,8 @@ from pytest_dogfood.execution.step import ShellRunner
 from pytest_dogfood.journey import Journey
 from pytest_dogfood.storage.run_directory import RunDirectory
 
-NEXT = "pytest_dogfood_next_action"
-GUI = "pytest_dogfood_gui_action"
+NEXT_ACTION = "pytest_dogfood_next_action"
+GUI_ACTION = "pytest_dogfood_gui_action"
 JUDGE = "pytest_dogfood_judge"
 
 UNLIMITED = Limits(actions=10**9, turns=10**9)
@@ -62,7 +62,7 @@ class HookActor:
 
     def __init__(self, relay: Any, *, gui: bool) -> None:  # noqa: ANN401 - pytest exports no type for its hooks
         self._relay = relay
-        self._hook = GUI if gui else NEXT
+        self._hook = GUI_ACTION if gui else NEXT_ACTION
         self._answers = (Performed if gui else Command, Done, ActorError)
 
     @property
