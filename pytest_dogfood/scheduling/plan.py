@@ -155,7 +155,9 @@ def _what_tokens_rest_on(
     found = {token: graph.rests_on(token) for token in tokens}
     for token in tokens:
         for other in made_besides(token):
-            if other not in found[token] and token not in reachable([other], found.__getitem__):
+            if other == token or other in found[token] or token in found[other]:
+                continue  # seen at a glance, without the walk
+            if token not in reachable([other], found.__getitem__):
                 found[token] = (*found[token], other)
     return found
 
