@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from pytest_dogfood.fileformat.builder import read_seed_files
@@ -56,12 +57,11 @@ def expand_matrix(
     return [(PlaceholderFiller(one, findings).fill_journey(fields, shell), one) for one in combinations]
 
 
-class PlaceholderFiller:
+class PlaceholderFiller(Struct, frozen=True):
     """Puts the values of one combination in place of placeholders."""
 
-    def __init__(self, matrix: Mapping[str, str], findings: Findings) -> None:
-        self._matrix = matrix
-        self._findings = findings
+    matrix: Mapping[str, str]
+    findings: Findings
 
     def fill_journey(self, fields: Fields, shell: str | None) -> Fields:
         """Fill the fields of a journey; `shell` is the one of its steps unless it names another."""
@@ -76,7 +76,7 @@ class PlaceholderFiller:
         if "${" in written.get("workdir", ""):
             at = fields.value("workdir", "sandbox")
             name = ScalarNode(self._name(at, written["workdir"]), at.line, at.column, plain=False)
-            names["workdir"] = PLAIN_NAME.read(name, self._findings)
+            names["workdir"] = PLAIN_NAME.read(name, self.findings)
         if "shell" not in written and shell is not None:
             names["shell"] = self._text(shell)
         filled = self._fill(fields, fields.key("seed_files"))
@@ -99,16 +99,16 @@ class PlaceholderFiller:
 
     def _files(self, at: Placed, fields: Fields) -> Mapping[str, str]:
         """Fill the paths and texts of files to seed; a path must still be inside of the working directory."""
-        files = read_seed_files(fields, self._findings)
+        files = read_seed_files(fields, self.findings)
         if not any("${" in part for file in files.items() for part in file):
             return files
         filled: dict[str, str] = {}
         for path, content in files.items():
             name = self._name(at, path)
-            InnerPath().read(ScalarNode(name, at.line, at.column, plain=False), self._findings)
+            InnerPath().read(ScalarNode(name, at.line, at.column, plain=False), self.findings)
             if name in filled:
                 message = f"the matrix gives two files to seed the path {name!r}"
-                self._findings.add(at, "duplicate-key", message, hint="rename one of them")
+                self.findings.add(at, "duplicate-key", message, hint="rename one of them")
             filled[name] = self._text(content)
         return filled
 
@@ -120,16 +120,16 @@ class PlaceholderFiller:
         if "$" not in token and not TOKEN_PATTERN.fullmatch(token.removesuffix(":*")):
             message = f"the matrix turns {shown(node.value)} into {shown(token)}, which is no token"
             hint = "put the value behind the colon: `db-ready:${os}`"
-            self._findings.add(node, "bad-token", message, hint=hint)
+            self.findings.add(node, "bad-token", message, hint=hint)
         return ScalarNode(token, node.line, node.column, plain=False)
 
     def _name(self, at: Placed, text: str) -> str:
         """Fill a name, in which `${…}` can be nothing but a placeholder: an unknown one is reported."""
         for name in dict.fromkeys(_PLACEHOLDER.findall(text)):
-            if name not in self._matrix:
-                known = ", ".join(self._matrix)
+            if name not in self.matrix:
+                known = ", ".join(self.matrix)
                 hint = f"the matrix holds {known}" if known else "the journey has no `matrix:`"
-                self._findings.add(at, "unknown-placeholder", f"nothing stands for ${{{name}}}", hint=hint)
+                self.findings.add(at, "unknown-placeholder", f"nothing stands for ${{{name}}}", hint=hint)
         return self._text(text)
 
     def _value(self, value: Any) -> Any:  # noqa: ANN401 - the author may write any value there
@@ -148,9 +148,9 @@ class PlaceholderFiller:
 
     def _text(self, text: str) -> str:
         """Fill any other text; what the matrix does not hold stays as it is."""
-        return _PLACEHOLDER.sub(lambda found: self._matrix.get(found[1], found[0]), text)
+        return _PLACEHOLDER.sub(lambda found: self.matrix.get(found[1], found[0]), text)
 
     def _pattern(self, pattern: str) -> str:
         """Fill a regular expression, which then finds the value as it is."""
-        values = {name: f"(?:{re.escape(value)})" for name, value in self._matrix.items()}
+        values = {name: f"(?:{re.escape(value)})" for name, value in self.matrix.items()}
         return _PLACEHOLDER.sub(lambda found: values.get(found[1], found[0]), pattern)

@@ -49,14 +49,11 @@ Placed: TypeAlias = Node | Position | Location
 """What stands somewhere in a file; `line` and `column` count from 1."""
 
 
-class Findings:
+class Findings(Struct, eq=False):
     """Collects what is wrong with one file: reading a node never raises."""
 
-    __slots__ = ("_found", "path")
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self._found: list[Diagnostic] = []
+    path: str
+    _found: list[Diagnostic] = []
 
     def add(
         self, at: Placed, code: str, message: str, *, hint: str = "", severity: Severity = Severity.ERROR

@@ -171,10 +171,7 @@ def one_or_many(item: Shape[T], empty_code: str = "") -> ListOf[T]:
 
 
 class MapOf(Struct, Generic[T], frozen=True, kw_only=True):
-    """A mapping from names of the author's choice; `key` says what a name may look like.
-
-    With `empty_code` it must hold something.
-    """
+    """A mapping from names of the author's choice, which look like `key`; with `empty_code` it holds something."""
 
     key: Shape[str]
     value: Shape[T]
@@ -240,14 +237,11 @@ class Key(Struct, frozen=True):
     alias_of: str = ""
 
 
-class Fields:
+class Fields(Struct, eq=False):
     """The values of a record that was read, under the names of its table; what was refused is absent."""
 
-    __slots__ = ("node", "values")
-
-    def __init__(self, node: MapNode, values: dict[str, Any]) -> None:
-        self.node = node
-        self.values = values
+    node: MapNode
+    values: dict[str, Any]
 
     def get(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 - each key has a type of its own
         return self.values.get(name, default)

@@ -53,10 +53,7 @@ def read_document(content: bytes, findings: Findings) -> Node | None:
 
 
 def read_yaml(text: str, findings: Findings, *, hint: str = "", loader: type[Any] = LOADER) -> Node | None:
-    """Return the document, or None with the reason among the findings.
-
-    `hint` is for text that is not in YAML's form.
-    """
+    """Return the document, or None with the reason among the findings; `hint` is for text that is no YAML."""
     tree = Tree(findings)
     try:
         _read_events(tree, loader(text))

@@ -223,7 +223,7 @@ PROBE = ByKind(
     sequence=_COMMAND_ALONE,
     mapping=STEP_RECORD,
 )
-STEPS = ListOf(STEP, expected="a list of steps")
+STEPS = ListOf(STEP, "a list of steps")
 
 DEFAULTS = Record(
     name="defaults",
@@ -305,9 +305,7 @@ _JOURNEY_KEYS = {
     "locks": Key(one_or_many(TEXT), "One holder at a time on the machine.", examples=("[gpu]",)),
     "lock": Key(one_or_many(TEXT), "The same as `locks`.", alias_of="locks"),
     "cleanup": Key(STEPS, "Steps that always run, with the values saved so far."),
-    "steps": Key(
-        ListOf(STEP, expected="a list of steps", empty_code="no-steps"), "What the user does, in order."
-    ),
+    "steps": Key(ListOf(STEP, "a list of steps", "no-steps"), "What the user does, in order."),
     **SHARED_KEYS,
 }
 _FILE_KEYS = {
