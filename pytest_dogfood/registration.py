@@ -100,11 +100,7 @@ def _project(config: pytest.Config, settings: Settings) -> Project:
 def _register_worker(config: pytest.Config, collector: JourneyCollector, workerinput: dict[str, Any]) -> None:
     from pytest_dogfood.xdist.barrier import BarrierPlugin
 
-    worker = workerinput["workerid"]
-    file = Path(workerinput["dogfood_plans"]) / f"{worker}.json"
-    runner = ItemRunner(config, collector, worker=worker, file=file)
-    runner.begin(Path(workerinput["dogfood_run"]), leader=workerinput["dogfood_pid"])
-    config.pluginmanager.register(runner, "dogfood-working")
+    config.pluginmanager.register(ItemRunner(config, collector), "dogfood-working")
     config.pluginmanager.register(BarrierPlugin(), "dogfood-barrier")
     added = [Path(path) for path in workerinput["dogfood_added"]]
     if added:
@@ -117,13 +113,12 @@ def _register_leader(config: pytest.Config, collector: JourneyCollector, setting
     from pytest_dogfood.session.durations import DurationsSender
     from pytest_dogfood.session.leader import LastFailed, Leader
     from pytest_dogfood.session.terminal import Terminal
-    from pytest_dogfood.storage.run_directory import ALONE
 
     workers = config.getoption("dogfood_workers") or _number_of_workers(config)
     if settings.check or config.getoption("setupplan"):
         config.option.dist, config.option.tx = "no", []
     distributed = _is_distributed(config)
-    runner = None if distributed else ItemRunner(config, collector, worker=ALONE)
+    runner = None if distributed else ItemRunner(config, collector)
     leader = Leader(config, runner)
     register = config.pluginmanager.register
     register(leader, "dogfood-leading")

@@ -7,6 +7,7 @@ import os
 import shlex
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING
 
@@ -23,31 +24,32 @@ from pytest_dogfood.provisioning.provisioner import Provisioner
 from pytest_dogfood.provisioning.release import ChainRelease
 from pytest_dogfood.provisioning.workspace import Workspace
 from pytest_dogfood.session.items import ItemHooks
+from pytest_dogfood.session.signals import InterruptedItems, WorkerSignals
 from pytest_dogfood.session.test_reports import keeper_of
 from pytest_dogfood.storage.journal import Journal
 from pytest_dogfood.storage.locks import LockTable
-from pytest_dogfood.storage.run_directory import RunDirectory, project_name
+from pytest_dogfood.storage.run_directory import ALONE, RunDirectory, project_name
 from pytest_dogfood.storage.token_registry import MachineRegistry, Registry, RunIdentity
 
 if TYPE_CHECKING:
     from pytest_dogfood.actors.actor import Actors
     from pytest_dogfood.actors.recording import Recordings
 
-ORDER_AND_REPORT = frozenset(
-    {
-        "cacheprovider",
-        "hypothesispytest",
-        "pytest_cov",
-        "randomly",
-        "random_order",
-        "rerunfailures",
-        "timeout",
-    }
-)
+ORDER_AND_REPORT = {
+    "cacheprovider",
+    "hypothesispytest",
+    "pytest_cov",
+    "randomly",
+    "random_order",
+    "rerunfailures",
+    "timeout",
+}
 """Plugins that order, repeat, limit or report tests: whether they are left out changes no step of a journey."""
 
-PLACE_AND_LOOK = frozenset({"cache_dir", "console_output_style", "dogfood_keep", "dogfood_state_root"})
+PLACE_AND_LOOK = {"cache_dir", "console_output_style", "dogfood_keep", "dogfood_state_root"}
 """Ini keys that say where things are kept and how a run looks."""
+
+PLAIN_OPTIONS = ("--rootdir", "--confcutdir", "--import-mode", "--dogfood-provision")
 
 
 def options_that_matter(typed: Sequence[str], configured: Sequence[str] = ()) -> tuple[str, ...]:
@@ -57,14 +59,9 @@ def options_that_matter(typed: Sequence[str], configured: Sequence[str] = ()) ->
     run may be none of it.
     """
     known = _parse(typed)
-    words: list[str] = []
-    for option, value in (
-        ("-c", known.c),
-        ("--rootdir", known.rootdir),
-        ("--confcutdir", known.confcutdir),
-        ("--import-mode", known.import_mode),
-        ("--dogfood-provision", known.dogfood_provision),
-    ):
+    words = ["-c", known.c] if known.c is not None else []
+    for option in PLAIN_OPTIONS:
+        value = getattr(known, option.removeprefix("--").replace("-", "_"))
         words += [option, value] if value is not None else []
     words += ["--noconftest"] if known.noconftest else []
     for name in known.p:
@@ -84,7 +81,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("-c", "--config-file", dest="c")
-    for option in ("--rootdir", "--confcutdir", "--import-mode", "--dogfood-provision"):
+    for option in PLAIN_OPTIONS:
         parser.add_argument(option)
     parser.add_argument("--noconftest", action="store_true")
     parser.add_argument("-p", action="append", default=[])
@@ -99,10 +96,10 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
         return parser.parse_args([])
 
 
-def presence_for(
-    config: pytest.Config, graph: CapabilityGraph, run: RunDirectory, *, worker: str, leader: int
-) -> Presence:
-    """Put together what a process of the run needs to ask and to provision tokens; `leader` is a process id."""
+def presence_for(config: pytest.Config, graph: CapabilityGraph, run: RunDirectory) -> Presence:
+    """Put together what this process of the run needs to ask and to provision tokens."""
+    workerinput = getattr(config, "workerinput", {"workerid": ALONE, "dogfood_pid": os.getpid()})
+    leader: int = workerinput["dogfood_pid"]
     root = run.path.parent
     added = config.stash.get(ADDED, None)
     mark_names: dict[str, object] = {"config": config}
@@ -116,7 +113,7 @@ def presence_for(
         run=run,
         rootdir=config.rootpath,
         invoked_from=config.invocation_params.dir,
-        worker=worker,
+        worker=workerinput["workerid"],
         settings=config.stash[SETTINGS],
         keeper=keeper_of(config),
         locks=root / "locks",
@@ -150,19 +147,20 @@ def actor_for(config: pytest.Config, selection: Selection, workspace: Workspace)
     def recordings(directory: str | None) -> Recordings | None:
         return None if directory is None else Recordings(workspace.invoked_from / directory)
 
-    return Actors(
-        relays={item.nodeid: item.ihook for item in selection.items},
-        relay=config.hook,
-        process=None
-        if settings.actor is None
-        else ActorProcess(
+    process = None
+    if settings.actor is not None:
+        process = ActorProcess(
             settings.actor,
             cwd=place,
             env=workspace.environment(workdir=place, state=workspace.run.shared, directory=place),
             log=workspace.run.actor_log(workspace.worker),
             seconds=settings.actor_answer_timeout,
             keeper=workspace.keeper,
-        ),
+        )
+    return Actors(
+        relays={item.nodeid: item.ihook for item in selection.items},
+        relay=config.hook,
+        process=process,
         limits=Limits(actions=settings.actor_actions, turns=settings.actor_turns),
         seconds=settings.actor_action_timeout,
         run=workspace.run,
@@ -172,15 +170,14 @@ def actor_for(config: pytest.Config, selection: Selection, workspace: Workspace)
     )
 
 
-def assemble(
-    config: pytest.Config, selection: Selection, run: RunDirectory, *, worker: str, leader: int
-) -> ItemHooks:
-    """Make the plugin that runs the plan's items."""
-    presence = presence_for(config, selection.graph, run, worker=worker, leader=leader)
+def register_item_plugins(config: pytest.Config, selection: Selection, directory: Path) -> None:
+    """Register what runs the plan's items here; raises HarnessError if what that needs cannot be written."""
+    run = RunDirectory(directory)
+    presence = presence_for(config, selection.graph, run)
     if getattr(config, "workerinput", {}).get("dogfood_activity"):
         from pytest_dogfood.session.progress import share_activity
 
-        share_activity(run.records, worker, presence.workspace.interruption)
+        share_activity(run.records, presence.workspace.worker, presence.workspace.interruption)
     presence.workspace.actors = actor_for(config, selection, presence.workspace)
     journal = Journal(run.records)
     release = ChainRelease(selection.plan, presence, journal)
@@ -188,4 +185,9 @@ def assemble(
     marks = config.stash.get(DEPENDENCY_MARKS, None)
     if marks is not None:
         marks.answer_from(journal)
-    return ItemHooks(selection, provisioner, release)
+    interruption = presence.workspace.interruption
+    register = config.pluginmanager.register
+    register(ItemHooks(selection, provisioner, release), "dogfood-running")
+    register(InterruptedItems(interruption), "dogfood-interrupted-items")
+    if hasattr(config, "workerinput"):
+        register(WorkerSignals(config, interruption, run), "dogfood-worker-signals")

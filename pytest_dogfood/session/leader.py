@@ -17,7 +17,6 @@ from pytest_dogfood.outcomes import Cause, JourneyResult, Outcome, Tally, listed
 from pytest_dogfood.scheduling.plan import Expected, Plan, PlannedJourney
 from pytest_dogfood.session.test_reports import PHASES, carry_result, late_error, make_report, result_in
 from pytest_dogfood.storage.run_directory import (
-    ALONE,
     Retention,
     RunDirectory,
     RunLease,
@@ -36,10 +35,8 @@ if TYPE_CHECKING:
     from pytest_dogfood.session.progress import ProgressDisplay
     from pytest_dogfood.session.signals import LeaderSignals
     from pytest_dogfood.session.worker import ItemRunner
+    from pytest_dogfood.xdist.controller import ControllerPlugin
     from pytest_dogfood.xdist.scheduler import Worker
-
-NOT_EXECUTING = ("collectonly", "setupplan")
-"""Options of pytest under which nothing is run, so nothing is written either."""
 
 
 class Leader:
@@ -102,8 +99,8 @@ class Leader:
     @property
     def executes(self) -> bool:
         """Whether items are to run, as they are not under --dogfood-check, --collect-only and --setup-plan."""
-        told = (self._config.getoption(name, False) for name in NOT_EXECUTING)
-        return not self._config.stash[SETTINGS].check and not any(told)
+        not_to = (self._config.getoption(name, False) for name in ("collectonly", "setupplan"))
+        return not self._config.stash[SETTINGS].check and not any(not_to)
 
     @property
     def _shows_progress(self) -> bool:
@@ -123,7 +120,7 @@ class Leader:
                 f"no run can be begun in {root}: {error.strerror or error}; free some space, or set dogfood_state_root"
             ) from error
         if self._item_runner is not None:
-            self._item_runner.begin(self._lease.directory.path, leader=os.getpid())
+            self._item_runner.begin(self._lease.directory.path)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:  # noqa: ANN401 - xdist exports no type for it
@@ -174,7 +171,7 @@ class Leader:
         except HarnessError as error:
             raise pytest.UsageError(f"dogfood: {error}") from error
 
-    def _get_ready(self, plan: Plan, run: RunDirectory, distribution: Any) -> None:  # noqa: ANN401 - its module is loaded under xdist only
+    def _get_ready(self, plan: Plan, run: RunDirectory, distribution: ControllerPlugin | None) -> None:
         """Watch for what steps leave behind, hear results, answer signals: from here on steps may run."""
         from pytest_dogfood.execution.background import Watcher
         from pytest_dogfood.provisioning.release import MachineRelease
@@ -187,14 +184,14 @@ class Leader:
         self._watcher = Watcher(run_marker(run.id))
         selection = self._item_runner.selection if self._item_runner is not None else None
         graph = selection.graph if selection is not None else config.stash[PROJECT]().graph()
-        presence = presence_for(config, graph, run, worker=ALONE, leader=os.getpid())
+        presence = presence_for(config, graph, run)
         self._release = MachineRelease(plan, presence)
         self._results = ResultRecorder(config, plan, run, tally=self.tally, release=self._release)
         manager.register(self._results, "dogfood-listener")
         manager.register(DurationsRecorder(config), "dogfood-stopwatch")
         interruption = presence.workspace.interruption
         if distribution is not None:
-            interruption.callbacks.append(distribution.abort)
+            interruption.callbacks.append(distribution.scheduler.abort)
         self._signals = LeaderSignals(config, plan, run, interruption, distributed=distribution is not None)
         manager.register(self._signals, "dogfood-cancellation")
         self._signals.begin()
@@ -263,9 +260,8 @@ class Leader:
                 left = self._lease.close(keep=self.keeping.paths() if self.keeping is not None else ())
                 terminal = self._config.pluginmanager.get_plugin("terminalreporter")
                 if left and terminal is not None:  # what stays may be a secret
-                    terminal.write_line(
-                        f"dogfood: could not remove {listed(left)}; remove it yourself", red=True
-                    )
+                    problem = f"could not remove {listed(left)}; remove it yourself"
+                    terminal.write_line(f"dogfood: {problem}", red=True)
 
     def _decide_what_stays(self, run: RunDirectory) -> Retention:
         """Decide it, and leave the results there; where they cannot be written that is told as an error."""
@@ -375,6 +371,7 @@ class LastFailed:
     def __init__(self, config: pytest.Config, leader: Leader) -> None:
         self._config = config
         self._leader = leader
+        self._cache: pytest.Cache | None = getattr(config, "cache", None)  # -p no:cacheprovider leaves it out
         self._before: dict[str, bool] = {}
 
     @pytest.hookimpl
@@ -406,7 +403,3 @@ class LastFailed:
     def _read(self) -> dict[str, bool]:
         found = self._cache.get(KEY, {}) if self._cache is not None else {}
         return found if isinstance(found, dict) else {}
-
-    @property
-    def _cache(self) -> pytest.Cache | None:
-        return getattr(self._config, "cache", None)  # -p no:cacheprovider leaves it out

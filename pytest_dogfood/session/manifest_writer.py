@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from msgspec.structs import replace
 
@@ -66,19 +64,24 @@ class ManifestWriter:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        expected = self._leader.expected
-        records = self._leader.records
+        expected, records = self._leader.expected, self._leader.records
         if expected is None or records is None:
             return
+        replayed: dict[JourneyId, Outcome] = {}
+        for entry in Journal(records).ends(Why.REPLAY):
+            # What a declared blocker kept from running has come to nothing: as a gate it is open, here as elsewhere.
+            if entry.outcome is not None and not (entry.cause is not None and entry.cause.blocked):
+                worst = max(entry.outcome, replayed.get(entry.journey, entry.outcome), key=badness)
+                replayed[entry.journey] = worst
         prerequisites = set(self._leader.prerequisites())
         manifest = Manifest(
             shard=self._shard,
             expected=expected,
             items=tuple(
-                replace(item, prerequisite=item.nodeid in prerequisites) for item in self._items.values()
+                replace(one, prerequisite=one.nodeid in prerequisites) for one in self._items.values()
             ),
             results=tuple(self._leader.tally.results.values()),
-            replayed=_worst_of_replays(records),
+            replayed=replayed,
             gates=self._leader.tally.gates,
             uncollected=self._uncollected,
             exit_status=int(session.exitstatus),
@@ -126,19 +129,6 @@ def _message(report: pytest.TestReport) -> str:
     if report.when == "call":
         return str(reason)
     return f'failed on {"teardown" if report.when == "teardown" else "setup"} with "{reason}"'
-
-
-def _worst_of_replays(records: Path) -> dict[JourneyId, Outcome]:
-    """Return the worst of what journeys came to that were run again within the set-up of others.
-
-    What a declared blocker kept from running has come to nothing: as a gate it is open, here as elsewhere.
-    """
-    worst: dict[JourneyId, Outcome] = {}
-    for entry in Journal(records).ends(Why.REPLAY):
-        is_blocked = entry.cause is not None and entry.cause.blocked
-        if entry.outcome is not None and not is_blocked:
-            worst[entry.journey] = max(entry.outcome, worst.get(entry.journey, entry.outcome), key=badness)
-    return worst
 
 
 def _clean(text: str) -> str:

@@ -119,11 +119,10 @@ class InterruptedItems:
 class WorkerSignals:
     """Answers signals in an xdist worker, and leaves what they have interrupted where the controller finds it."""
 
-    def __init__(
-        self, config: pytest.Config, interruption: Interruption, run: RunDirectory, worker: str
-    ) -> None:
+    def __init__(self, config: pytest.Config, interruption: Interruption, run: RunDirectory) -> None:
         self._rootdir = config.rootpath
         self._interruption = interruption
+        worker: str = config.workerinput["workerid"]  # type: ignore[attr-defined] # xdist documents it
         self._files = WorkerSignalFiles(run.interrupted, worker)
         self._handlers = SignalHandlers(self._answer)
         interruption.callbacks.append(self._write_down)
@@ -203,7 +202,6 @@ class LeaderSignals:
         self._last = 0.0
         self._repeating = False
         self._over = False
-        self._cut: list[str] = []
         self._begun: dict[str, UnfinishedItem] = {}
         self._releasing: dict[str, UnfinishedItem] = {}
         self._crashed: set[str] = set()
@@ -299,7 +297,7 @@ class LeaderSignals:
         interruption = self._interruption
         met = {interruption.item: interruption.report} if interruption.report else {}
         with suppress(HarnessError):
-            self._cut = self._workers.cut_steps()
+            interruption.cut += self._workers.cut_steps()
             met |= self._workers.interrupted()
         journal = Journal(self._run.records)
         unended = dict(self._begun)
@@ -312,20 +310,19 @@ class LeaderSignals:
                 continue
             seconds = time.monotonic() - item.at
             said = met.get(nodeid) or f"interrupted by {interruption.name} after {seconds:.1f} s"
-            error, last = reports_of_interrupted(nodeid, item, said)
-            if error is not None:
-                self._config.hook.pytest_runtest_logreport(report=error)
-            planned_item = self._planned.get(nodeid)
-            if planned_item is not None:
+            reports = reports_of_interrupted(nodeid, item, said)
+            if nodeid in self._planned:
+                planned = self._planned[nodeid]
                 failed = any(one.failed and one.when == "call" for one in item.reports)
                 result = JourneyResult(
-                    id=planned_item.id,
+                    id=planned.id,
                     outcome=Outcome.FAILED if failed else Outcome.ERROR,
-                    chain=planned_item.chain,
-                    cause=None if failed else Cause(who=planned_item.id, why=INTERRUPTED),
+                    chain=planned.chain,
+                    cause=None if failed else Cause(who=planned.id, why=INTERRUPTED),
                 )
-                carry_result(last, planned_item, result)
-            self._config.hook.pytest_runtest_logreport(report=last)
+                carry_result(reports[-1], planned, result)
+            for report in reports:
+                self._config.hook.pytest_runtest_logreport(report=report)
 
     def summary(self) -> Iterator[str]:
         """Yield what a person needs to know of a run that signals have ended; nothing if none has come."""
@@ -333,27 +330,25 @@ class LeaderSignals:
             return
         names = listed(self._interrupted) or "nothing was running that could be interrupted"
         yield f"interrupted by {self._interruption.name}: {names}"
-        for step in [*self._interruption.cut, *self._cut]:
+        for step in self._interruption.cut:
             yield f"cut after {CLEANUP_SECONDS:g} s: {step}"
         if self._interruption.abandoned:
             yield "a second signal came: steps were killed, and nothing more was cleaned up or released"
 
 
-def reports_of_interrupted(
-    nodeid: str, item: UnfinishedItem, said: str
-) -> tuple[pytest.TestReport | None, pytest.TestReport]:
-    """Report an item whose process was killed, after the reports that have come.
+def reports_of_interrupted(nodeid: str, item: UnfinishedItem, said: str) -> list[pytest.TestReport]:
+    """Report the end of an item whose process was killed, after the reports that have come.
 
-    The second report ends the item. If neither an error nor a failure is known yet, one says what was interrupted: the
-    second if the item was being torn down, else the first, which is None otherwise.
+    If neither an error nor a failure is known yet, one says what was interrupted: in the tear-down that ends it if it
+    was being torn down, else in a set-up before that.
     """
     known: dict[str, Any] = {}
     if item.reports and hasattr(item.reports[-1], "node"):
         known["node"] = item.reports[-1].node  # by which JUnit tells items of one name from each other
     interrupted = {**known, INTERRUPTION_MARK: True}
+    end = make_report(nodeid, item.location, **known)
     if any(one.failed for one in item.reports):
-        return None, make_report(nodeid, item.location, **known)
+        return [end]
     if any(one.when in {"call", "teardown"} for one in item.reports):
-        return None, make_report(nodeid, item.location, said, **interrupted)
-    error = make_report(nodeid, item.location, said, when="setup", **interrupted)
-    return error, make_report(nodeid, item.location, **known)
+        return [make_report(nodeid, item.location, said, **interrupted)]
+    return [make_report(nodeid, item.location, said, when="setup", **interrupted), end]

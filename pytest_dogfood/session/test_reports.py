@@ -10,12 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from pytest_dogfood.collection.exceptions import (
-    cause_of,
-    is_interruption,
-    is_of_the_harness,
-    why_of,
-)
+from pytest_dogfood.collection.exceptions import cause_of, is_interruption, is_of_the_harness, why_of
 from pytest_dogfood.collection.stash import KEEPER, SETTINGS
 from pytest_dogfood.execution.masking import SecretKeeper
 from pytest_dogfood.outcomes import INTERRUPTED, Cause, JourneyResult, Outcome, badness

@@ -16,7 +16,7 @@ from pytest_dogfood.collection.discovery import (
     is_journey_file,
     named_on_command_line,
 )
-from pytest_dogfood.collection.stash import ADDED, INTERRUPTION, SETTINGS, any_graph_item
+from pytest_dogfood.collection.stash import ADDED, SETTINGS, any_graph_item
 
 if TYPE_CHECKING:
     from pytest_dogfood.collection.selection import Selection, WorkerSelection
@@ -76,32 +76,27 @@ NOTHING = b'{"plan":{}}'
 class ItemRunner:
     """Selects what runs once collection is over; a suite of plain tests, whose order is pytest's, needs none of it.
 
-    `file` is the one by which an xdist worker tells its plan.
+    An xdist worker tells its plan by a file.
     """
 
-    def __init__(
-        self,
-        config: pytest.Config,
-        collector: JourneyCollector,
-        *,
-        worker: str,
-        file: Path | None = None,
-    ) -> None:
+    def __init__(self, config: pytest.Config, collector: JourneyCollector) -> None:
         self._config = config
         self._collector = collector
-        self._worker = worker
-        self._file = file
+        self._file: Path | None = None
         self._run: Path | None = None
-        self._leader = 0
         self._collected: list[pytest.Item] = []
         self._found: list[pytest.Item] = []
         self._branches: dict[pytest.Collector, bool] = {}
         """Classes of the files, each with whether it was collected: a node id leads to some of them."""
         self.selection: Selection | None = None
+        workerinput = getattr(config, "workerinput", None)
+        if workerinput is not None:
+            self._file = Path(workerinput["dogfood_plans"]) / f"{workerinput['workerid']}.json"
+            self.begin(Path(workerinput["dogfood_run"]))
 
-    def begin(self, run: Path, *, leader: int) -> None:
-        """Take part in the run of a directory and of a process; without it items are planned, and none is run."""
-        self._run, self._leader = run, leader
+    def begin(self, run: Path) -> None:
+        """Take part in the run of a directory; without it items are collected and planned, and none is run."""
+        self._run = run
 
     def published(self) -> WorkerSelection:
         """Return what the leading process has to know, where this is the same process."""
@@ -137,8 +132,11 @@ class ItemRunner:
         """
         added = self._config.stash.get(ADDED, None)
         not_asked_for = added.take_out(items) if added is not None else []
-        if self._config.getoption("stepwise", False):
-            self._put_in_order(items)
+        if self._config.getoption("stepwise", False) and self._may_concern_us(self._everything()):
+            from pytest_dogfood.collection.selection import put_in_order
+            from pytest_dogfood.session.durations import known_durations
+
+            put_in_order(self._config, self._everything(), items, known_durations(self._config))
         result = yield
         # Where a node id names one class of several, the others are still to be looked through.
         for node in [node for node, collected in self._branches.items() if not collected]:
@@ -151,14 +149,6 @@ class ItemRunner:
         if left_out:
             self._config.hook.pytest_deselected(items=left_out)
         return result
-
-    def _put_in_order(self, items: list[pytest.Item]) -> None:
-        collected = self._everything()
-        if self._may_concern_us(collected):
-            from pytest_dogfood.collection.selection import put_in_order
-            from pytest_dogfood.session.durations import known_durations
-
-            put_in_order(self._config, collected, items, known_durations(self._config))
 
     def _everything(self) -> list[pytest.Item]:
         return list(dict.fromkeys([*self._collected, *self._found]))
@@ -187,26 +177,12 @@ class ItemRunner:
             durations = known_durations(self._config)
             self.selection = select_here(self._config, collected, items, self._file, durations)
             if self._run is not None and not self.selection.diagnostics and self.selection.plan.journeys:
-                self._register_plugins(self._run, self.selection)
+                from pytest_dogfood.session.composition import register_item_plugins
+
+                register_item_plugins(self._config, self.selection, self._run)
         except HarnessError as error:
             if self._file is None:
                 raise pytest.UsageError(str(error)) from error
             # The controller says what is wrong: it misses the plan. Without what ensures tokens nothing may run here.
             self._file.unlink(missing_ok=True)
             items.clear()
-
-    def _register_plugins(self, directory: Path, selection: Selection) -> None:
-        """Register what runs items; raises HarnessError if what that needs cannot be written."""
-        from pytest_dogfood.session.composition import assemble
-        from pytest_dogfood.session.signals import InterruptedItems, WorkerSignals
-        from pytest_dogfood.storage.run_directory import RunDirectory
-
-        run = RunDirectory(directory)
-        running = assemble(self._config, selection, run, worker=self._worker, leader=self._leader)
-        manager = self._config.pluginmanager
-        manager.register(running, "dogfood-running")
-        interruption = self._config.stash[INTERRUPTION]
-        manager.register(InterruptedItems(interruption), "dogfood-interrupted-items")
-        if self._file is not None:
-            signals = WorkerSignals(self._config, interruption, run, self._worker)
-            manager.register(signals, "dogfood-worker-signals")

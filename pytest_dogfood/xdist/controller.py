@@ -27,11 +27,8 @@ class ControllerPlugin:
     """A plugin for the controller of a run under xdist; register it in `pytest_configure`."""
 
     def __init__(self, config: pytest.Config, source: JobSource) -> None:
-        self._config = config
-        self._source = source
+        self.scheduler = DogfoodScheduler(config, source, workers=0)
         self._session: pytest.Session | None = None
-        self._scheduler: DogfoodScheduler | None = None
-        self._workers = 0
         self._internal_error = False
         self._misfortunes: list[str] = []
         self._while_workers_collect = SignalHandlers(_interrupt)
@@ -49,31 +46,20 @@ class ControllerPlugin:
         """Leave signals to others: items may run from now on."""
         self._while_workers_collect.restore()
 
-    def abort(self) -> None:
-        """Send no more items to workers; what they have begun they finish."""
-        if self._scheduler is not None:
-            self._scheduler.abort()
-
-    def unfinished(self) -> tuple[str, ...]:
-        """Name the items that have not run to their end; nothing is known before the workers have collected."""
-        return self._scheduler.unfinished() if self._scheduler is not None else ()
-
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         self._session = session
 
     def pytest_xdist_setupnodes(self, specs: Sequence[object]) -> None:
-        self._workers = len(specs)
+        self.scheduler.workers = len(specs)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_xdist_make_scheduler(self) -> DogfoodScheduler:
-        self._scheduler = DogfoodScheduler(self._config, self._source, workers=self._workers)
-        return self._scheduler
+        return self.scheduler
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        if self._scheduler is not None:
-            self._scheduler.mark_started(nodeid)
+        self.scheduler.mark_started(nodeid)
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -82,20 +68,20 @@ class ControllerPlugin:
             return
         # Reports that some plugin makes on the controller carry no node.
         worker: Worker | None = getattr(report, "node", None)
-        if self._scheduler is None or worker is None:
+        if worker is None:
             return
         if report.when == "setup":
-            self._scheduler.started(report.nodeid, worker.gateway.id)
+            self.scheduler.check_order(report.nodeid, worker.gateway.id)
         # xdist does not count crashes towards -x and --maxfail, pytest's own session does.
         if self._session is not None and self._session.shouldfail:
-            self._scheduler.abort()
+            self.scheduler.abort()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_testnodedown(self, node: Worker, error: object | None) -> None:
         late_error = getattr(node, "workeroutput", {}).get(LATE_ERROR)
         if late_error:
             self._misfortunes.append(f"worker {node.gateway.id} could not end properly: {late_error}")
-        if error is not None and self._scheduler is not None and self._scheduler.is_between_items(node):
+        if error is not None and self.scheduler.is_between_items(node):
             self._misfortunes.append(f"worker {node.gateway.id} died between two items: {error}")
 
     def pytest_internalerror(self) -> None:
@@ -106,14 +92,14 @@ class ControllerPlugin:
         looks_harmless = {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}
         if self._internal_error and session.exitstatus in {*looks_harmless, pytest.ExitCode.TESTS_FAILED}:
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
-        elif session.exitstatus in looks_harmless and (self._misfortunes or self.unfinished()):
+        elif session.exitstatus in looks_harmless and (self._misfortunes or self.scheduler.unfinished()):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(
         self, terminalreporter: pytest.TerminalReporter, exitstatus: pytest.ExitCode
     ) -> None:
         # Of a project that was refused nothing was to run, and the error says so.
-        unfinished = self.unfinished() if exitstatus != pytest.ExitCode.USAGE_ERROR else ()
+        unfinished = self.scheduler.unfinished() if exitstatus != pytest.ExitCode.USAGE_ERROR else ()
         if not unfinished and not self._misfortunes:
             return
         listed = len(unfinished) if terminalreporter.config.get_verbosity() > 0 else MOST_LISTED

@@ -98,7 +98,7 @@ class DogfoodScheduler:
         # Plugins that rerun crashed items (pytest-rerunfailures) reach for it, as every scheduler of xdist has it.
         self.config = config
         self._source = source
-        self._workers = workers
+        self.workers = workers
         self._ids: list[str] = []
         self._indices: dict[str, list[int]] = defaultdict(list)
         self._queue: Queue | None = None
@@ -118,7 +118,7 @@ class DogfoodScheduler:
 
     @property
     def collection_is_completed(self) -> bool:
-        return len(self._collections) >= self._workers
+        return len(self._collections) >= self.workers
 
     @property
     def has_pending(self) -> bool:
@@ -204,8 +204,8 @@ class DogfoodScheduler:
                 self._started.add(index)
                 return
 
-    def started(self, node_id: str, worker: str) -> None:
-        """Check a report of `worker`; raises OrderViolationError if the item may not run there or not yet."""
+    def check_order(self, node_id: str, worker: str) -> None:
+        """Check that `worker` runs an item; raises OrderViolationError if the item may not run there or not yet."""
         running = self._queue.running if self._queue is not None else {}
         for index in self._indices.get(node_id, ()):
             if running.get(index) == worker or len(self._indices[node_id]) == 1:

@@ -259,3 +259,41 @@ def test_a_node_id_that_does_not_exist_is_a_usage_error(small: Inner) -> None:
     result = small.dogfood("a.journey.yaml::nobody")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: not found: *a.journey.yaml::nobody"])
+
+
+ASKING = """
+    import pytest
+
+    @pytest.fixture
+    def asked(capabilities):
+        return capabilities.require("bad")
+
+    @pytest.mark.requires("bad")
+    def test_marked():
+        pass
+
+    def test_with_a_fixture_that_asks(asked):
+        pass
+
+    def test_that_asks(capabilities):
+        capabilities.require("bad")
+
+    def test_that_asks_for_too_much(capabilities):
+        capabilities.require("unheard-of")
+"""
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+def test_what_is_skipped_or_fails_stands_where_the_item_stands(
+    inner: Callable[[Mapping[str, str]], Inner], workers: str
+) -> None:
+    failing = "journeys: [{id: fails, establishes: [bad], steps: [{run: exit 3}]}]"
+    scene = inner({"a.journey.yaml": failing, "test_a.py": ASKING})
+    result = scene.dogfood(workers, "-rsE", "--junitxml=junit.xml")
+    skipped = sorted(line for line in result.outlines if line.startswith("SKIPPED"))
+    assert skipped == [f"SKIPPED [1] test_a.py:{line}: deferred: fails failed" for line in (12, 15, 8)]
+    unheard_of = "harness: 'unheard-of' is unknown: no journey establishes it and no file defines it"
+    assert f"ERROR test_a.py::test_that_asks_for_too_much - Failed: {unheard_of}" in result.outlines
+    junit = (scene.path / "junit.xml").read_text(encoding="utf-8")
+    assert all(f"{scene.path}/test_a.py:{line}: deferred: fails failed<" in junit for line in (8, 12, 15))
+    assert "contextlib" not in "\n".join([junit, *result.outlines])

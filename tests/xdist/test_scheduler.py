@@ -140,7 +140,7 @@ def test_an_unknown_worker_cannot_be_removed(pytestconfig: pytest.Config) -> Non
 def test_a_report_before_its_requirements_have_finished_is_an_error(pytestconfig: pytest.Config) -> None:
     scheduler = begin(pytestconfig, [Job(index=0), Job(index=1, after=(0,))], FakeWorker("gw0"))
     with pytest.raises(OrderViolationError):
-        scheduler.started("item1", "gw0")
+        scheduler.check_order("item1", "gw0")
 
 
 def test_an_item_that_has_not_crashed_cannot_be_put_back(pytestconfig: pytest.Config) -> None:
