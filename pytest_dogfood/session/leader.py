@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_dogfood.collection.selection import WorkerSelection, read_worker_selection
 from pytest_dogfood.collection.stash import ADDED, PROJECT, SETTINGS
 from pytest_dogfood.diagnostics import HarnessError, InvalidProjectError, did_you_mean, errors_among
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.outcomes import Cause, JourneyResult, Outcome, Tally, listed, reason_of
-from pytest_dogfood.scheduling.plan import Expected, Plan, PlannedJourney
+from pytest_dogfood.scheduling.plan import Expected, Plan
 from pytest_dogfood.session.test_reports import PHASES, carry_result, late_error, make_report, result_in
 from pytest_dogfood.storage.run_directory import (
     Retention,
@@ -28,7 +29,6 @@ from pytest_dogfood.storage.run_directory import (
 
 if TYPE_CHECKING:
     from pytest_dogfood.collection.project import Project
-    from pytest_dogfood.collection.selection import WorkerSelection
     from pytest_dogfood.execution.background import Watcher
     from pytest_dogfood.provisioning.release import MachineRelease
     from pytest_dogfood.scheduling.queue import Job
@@ -135,7 +135,6 @@ class Leader:
 
     def jobs(self, ids: Sequence[str]) -> Sequence[Job]:
         """Tell the scheduler what depends on what, as the workers have found it."""
-        from pytest_dogfood.collection.selection import read_worker_selection
         from pytest_dogfood.scheduling.queue import jobs_for
 
         if self._lease is None:
@@ -146,7 +145,7 @@ class Leader:
             raise pytest.UsageError(f"dogfood: {error}") from error
         if published.diagnostics:
             raise pytest.UsageError(f"\n{InvalidProjectError(published.diagnostics)}")
-        self.take(published)
+        self._take(published)
         return jobs_for(ids, published.plan, str(self._config.getoption("dist", "load")))
 
     def finished(self, node_id: str) -> None:
@@ -154,7 +153,7 @@ class Leader:
         if self._results is not None:
             self._results.finished(node_id)
 
-    def take(self, published: WorkerSelection) -> None:
+    def _take(self, published: WorkerSelection) -> None:
         """Count on what was selected, if it is going to run; raises pytest.UsageError where no run is possible."""
         self.empty_shard, self.expected = published.empty_shard, published.expected
         if self._lease is None:
@@ -205,7 +204,8 @@ class Leader:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
         if self._item_runner is not None:
-            self.take(self._item_runner.published())
+            selection = self._item_runner.selection
+            self._take(WorkerSelection(plan=Plan()) if selection is None else selection.published())
         try:
             return (yield)
         finally:
@@ -326,24 +326,22 @@ class ResultRecorder:
             self.paths_to_keep.update(Path(path) for path in result.kept.split(":") if path)
             self.last_report[report.nodeid] = report
         elif report.when not in PHASES and report.failed and report.nodeid in self._planned:
-            self._note_crash(report, self._planned[report.nodeid])
+            planned = self._planned[report.nodeid]
+            worker = getattr(getattr(getattr(report, "node", None), "gateway", None), "id", "")
+            cause = Cause(who=planned.id, why=reason_of(Outcome.CRASHED))
+            crash = JourneyResult(
+                id=planned.id, outcome=Outcome.CRASHED, chain=planned.chain, worker=worker, cause=cause
+            )
+            self._tally.add(crash)
+            carry_result(report, planned, crash)
+            self.paths_to_keep.add(self._run.state_path(planned.number, worker))
+            self.finished(report.nodeid)
         yield
         if report.when not in PHASES and report.user_properties:
             # JUnit takes up the properties of an item that crashed only at the end of a teardown.
             last = make_report(report.nodeid, report.location, user_properties=report.user_properties)
             last.__dict__["node"] = getattr(report, "node", None)
             self._config.hook.pytest_runtest_logreport(report=last)
-
-    def _note_crash(self, report: pytest.TestReport, planned: PlannedJourney) -> None:
-        worker = getattr(getattr(getattr(report, "node", None), "gateway", None), "id", "")
-        cause = Cause(who=planned.id, why=reason_of(Outcome.CRASHED))
-        result = JourneyResult(
-            id=planned.id, outcome=Outcome.CRASHED, chain=planned.chain, worker=worker, cause=cause
-        )
-        self._tally.add(result)
-        carry_result(report, planned, result)
-        self.paths_to_keep.add(self._run.state_path(planned.number, worker))
-        self.finished(report.nodeid)
 
     def finished(self, nodeid: str) -> None:
         """Count an item as finished, however it ended, and stop the services that nothing needs any more."""
@@ -381,24 +379,23 @@ class LastFailed:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
         """Add what was deferred. A declared blocker adds nothing: its dependents stay if they were there before."""
-        kept = [nodeid for nodeid, blocked in self._deferred() if not blocked or nodeid in self._before]
+        plan, kept = self._leader.plan, []
+        if plan is not None:
+            nodeids = {one.id: one.nodeid for one in plan.journeys}
+            known = {*nodeids, *self._config.stash[PROJECT]().graph().journeys}
+            for result in self._leader.tally.results.values():
+                cause = result.cause
+                if result.outcome is not Outcome.DEFERRED or cause is None:
+                    continue
+                nodeid = nodeids[result.id]
+                if nodeid in self._before if cause.blocked else cause.who in known:
+                    kept.append(nodeid)
         added = self._config.stash.get(ADDED, None)
         kept += [nodeid for nodeid in (added.uncollected() if added else ()) if nodeid in self._before]
         failed = self._read()
         more = {nodeid: True for nodeid in kept if nodeid not in failed}
         if more and self._cache is not None:
             self._cache.set(KEY, {**failed, **more})
-
-    def _deferred(self) -> Iterator[tuple[str, bool]]:
-        """Yield what a journey or a blocked token deferred, by node ids, and whether it was a blocked token."""
-        if self._leader.plan is None:
-            return
-        nodeids = {one.id: one.nodeid for one in self._leader.plan.journeys}
-        known = {*nodeids, *self._config.stash[PROJECT]().graph().journeys}
-        for result in self._leader.tally.results.values():
-            cause = result.cause
-            if result.outcome is Outcome.DEFERRED and cause and (cause.blocked or cause.who in known):
-                yield nodeids[result.id], cause.blocked
 
     def _read(self) -> dict[str, bool]:
         found = self._cache.get(KEY, {}) if self._cache is not None else {}

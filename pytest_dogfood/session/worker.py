@@ -19,7 +19,7 @@ from pytest_dogfood.collection.discovery import (
 from pytest_dogfood.collection.stash import ADDED, SETTINGS, any_graph_item
 
 if TYPE_CHECKING:
-    from pytest_dogfood.collection.selection import Selection, WorkerSelection
+    from pytest_dogfood.collection.selection import Selection
 
 
 class JourneyCollector:
@@ -97,13 +97,6 @@ class ItemRunner:
     def begin(self, run: Path) -> None:
         """Take part in the run of a directory; without it items are collected and planned, and none is run."""
         self._run = run
-
-    def published(self) -> WorkerSelection:
-        """Return what the leading process has to know, where this is the same process."""
-        from pytest_dogfood.collection.selection import WorkerSelection
-        from pytest_dogfood.scheduling.plan import Plan
-
-        return WorkerSelection(plan=Plan()) if self.selection is None else self.selection.published()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_itemcollected(self, item: pytest.Item) -> None:

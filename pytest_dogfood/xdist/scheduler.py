@@ -101,7 +101,8 @@ class DogfoodScheduler:
         self.workers = workers
         self._ids: list[str] = []
         self._indices: dict[str, list[int]] = defaultdict(list)
-        self._queue: Queue | None = None
+        self._queue = Queue(())
+        self._has_begun = False
         self._order_check = OrderCheck(())
         self._collections: dict[Worker, list[str]] = {}
         # Every node that xdist must shut down, with the indices it was sent and has not completed.
@@ -122,14 +123,14 @@ class DogfoodScheduler:
 
     @property
     def has_pending(self) -> bool:
-        return self._queue is not None and not self._queue.is_done
+        return not self._queue.is_done
 
     @property
     def tests_finished(self) -> bool:
         """Whether the workers may stop. Reading it ends the event: crashes are decided, idle workers get items."""
         if self._aborted:
             return True
-        if self._queue is None:
+        if not self._has_begun:
             return False
         if self._lost_a_worker:
             self._lost_a_worker = False
@@ -143,22 +144,22 @@ class DogfoodScheduler:
         if self._queue.is_done:
             return True
         # Whatever is leaving will be removed, which frees the chains that are still its own.
-        if self._is_stuck(self._queue) and not any(node.shutting_down for node in self._held):
+        if self._is_stuck() and not any(node.shutting_down for node in self._held):
             self._dispatch()
-            if self._is_stuck(self._queue):
+            if self._is_stuck():
                 names = ", ".join(self._ids[index] for index in self._queue.pending)
                 raise DeadlockError(f"every worker is idle and none of these items may run: {names}")
         return False
 
-    def _is_stuck(self, queue: Queue) -> bool:
-        return not queue.running and bool(self._usable_nodes())
+    def _is_stuck(self) -> bool:
+        return not self._queue.running and bool(self._usable_nodes())
 
     def add_node(self, node: Worker) -> None:
         self._held[node] = []
 
     def add_node_collection(self, node: Worker, collection: Sequence[str]) -> None:
         """Take a worker's collection. A replacement that found something else is refused and reported."""
-        if self._queue is None:
+        if not self._has_begun:
             self._collections[node] = list(collection)
         elif self._report_difference(self._ids, node, collection):
             self._unusable.add(node)
@@ -173,7 +174,7 @@ class DogfoodScheduler:
         """Feed the idle workers; the first time, compare the collections and ask the source for the jobs."""
         if self._aborted:
             return
-        if self._queue is None:
+        if not self._has_begun:
             # By name: who collected first is chance, and the same mistake should give the same text.
             first, *others = sorted(self._collections.items(), key=lambda item: item[0].gateway.id)
             self._ids = first[1]
@@ -186,11 +187,11 @@ class DogfoodScheduler:
                 raise ValueError(f"{len(jobs)} jobs were planned for {len(self._ids)} items")
             for index, node_id in enumerate(self._ids):
                 self._indices[node_id].append(index)
-            known = [
-                job for job in in_chain_order(jobs) if not job.plain or job.after or job.chain is not None
-            ]
-            self._order_check = OrderCheck(known)
+            self._order_check = OrderCheck(
+                [job for job in in_chain_order(jobs) if not job.plain or job.after or job.chain is not None]
+            )
             self._queue = Queue(jobs)
+            self._has_begun = True
             for node in self._held:
                 if node in self._collections:
                     self._queue.add_worker(node.gateway.id)
@@ -198,22 +199,20 @@ class DogfoodScheduler:
 
     def mark_started(self, node_id: str) -> None:
         """Take note that a worker has begun an item, so that a crash is blamed only on what was running."""
-        running = self._queue.running if self._queue is not None else {}
         for index in self._indices.get(node_id, ()):
-            if index in running and index not in self._started:
+            if index in self._queue.running and index not in self._started:
                 self._started.add(index)
                 return
 
     def check_order(self, node_id: str, worker: str) -> None:
         """Check that `worker` runs an item; raises OrderViolationError if the item may not run there or not yet."""
-        running = self._queue.running if self._queue is not None else {}
         for index in self._indices.get(node_id, ()):
-            if running.get(index) == worker or len(self._indices[node_id]) == 1:
+            if self._queue.running.get(index) == worker or len(self._indices[node_id]) == 1:
                 self._order_check.start(index, worker)
 
     def mark_test_complete(self, node: Worker, item_index: int, duration: float = 0) -> None:  # noqa: ARG002 - xdist's protocol
         """Count an item as finished, which may free others. The barrier is nobody's item."""
-        if self._queue is None or item_index == len(self._ids):
+        if item_index == len(self._ids):
             return
         self._held[node].remove(item_index)
         self._source.finished(self._ids[item_index])
@@ -236,7 +235,7 @@ class DogfoodScheduler:
     def remove_node(self, node: Worker) -> str | None:
         """Forget a worker and give back what it had not finished; names the item it died in, if there is one."""
         held = self._held.pop(node)
-        if self._queue is None or node not in self._collections:
+        if not self._has_begun or node not in self._collections:
             return None
         self._lost_a_worker = True
         self._order_check.lose(node.gateway.id)
@@ -253,7 +252,7 @@ class DogfoodScheduler:
 
     def unfinished(self) -> tuple[str, ...]:
         """Name the items that have not run to their end, in the order of the collection."""
-        if self._queue is None:
+        if not self._has_begun:
             return tuple(next(iter(self._collections.values()), ()))
         finished = self._queue.finished | self._crashed
         return tuple(node_id for index, node_id in enumerate(self._ids) if index not in finished)
@@ -271,7 +270,7 @@ class DogfoodScheduler:
         ]
 
     def _dispatch(self) -> None:
-        if self._queue is None or self._aborted:
+        if self._aborted:
             return
         for node in self._usable_nodes():
             left = len(self._held[node])
