@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_dogfood.collection.stash import PROJECT, SETTINGS
-from pytest_dogfood.session.worker import ItemRunner, JourneyCollector
+from pytest_dogfood.session.worker import ItemSelector, JourneyCollector
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,7 +100,7 @@ def _project(config: pytest.Config, settings: Settings) -> Project:
 def _register_worker(config: pytest.Config, collector: JourneyCollector, workerinput: dict[str, Any]) -> None:
     from pytest_dogfood.xdist.barrier import BarrierPlugin
 
-    config.pluginmanager.register(ItemRunner(config, collector), "dogfood-working")
+    config.pluginmanager.register(ItemSelector(config, collector), "dogfood-working")
     config.pluginmanager.register(BarrierPlugin(), "dogfood-barrier")
     added = [Path(path) for path in workerinput["dogfood_added"]]
     if added:
@@ -118,13 +118,13 @@ def _register_leader(config: pytest.Config, collector: JourneyCollector, setting
     if settings.check or config.getoption("setupplan"):
         config.option.dist, config.option.tx = "no", []
     distributed = _is_distributed(config)
-    runner = None if distributed else ItemRunner(config, collector)
-    leader = Leader(config, runner)
+    selector = None if distributed else ItemSelector(config, collector)
+    leader = Leader(config, selector)
     register = config.pluginmanager.register
     register(leader, "dogfood-leading")
     register(Terminal(config, leader), "dogfood-terminal")
-    if runner is not None:
-        register(runner, "dogfood-working")
+    if selector is not None:
+        register(selector, "dogfood-working")
     else:
         from pytest_dogfood.xdist.controller import ControllerPlugin
 
@@ -140,11 +140,11 @@ def _register_leader(config: pytest.Config, collector: JourneyCollector, setting
             from pytest_dogfood.session.manifest_writer import ManifestWriter
 
             register(ManifestWriter(config, leader, settings.shard, settings.manifest), "dogfood-manifest")
-    elif runner is not None:
+    elif selector is not None:
         # It reports and advises; a run needs nothing of that.
         from pytest_dogfood.session.check_plugin import CheckPlugin
 
-        register(CheckPlugin(config, runner, workers=max(workers, 1)), "dogfood-checking")
+        register(CheckPlugin(config, selector, workers=max(workers, 1)), "dogfood-checking")
 
 
 def _is_distributed(config: pytest.Config) -> bool:

@@ -21,7 +21,7 @@ from pytest_dogfood.collection.stash import JOURNEY, PROJECT, SETTINGS
 from pytest_dogfood.collection.uncollected import uncollected_files
 from pytest_dogfood.diagnostics import Diagnostic, Location, errors_among, in_order_of_place
 from pytest_dogfood.journey import Script
-from pytest_dogfood.session.worker import ItemRunner
+from pytest_dogfood.session.worker import ItemSelector
 from pytest_dogfood.storage.run_directory import default_root, too_long_for_sockets
 
 
@@ -76,10 +76,10 @@ def inspect(
     if config is None:
         return Inspection(status=int(status), selection=None, report=None)
     check = config.pluginmanager.get_plugin("dogfood-checking")
-    item_runner = config.pluginmanager.get_plugin("dogfood-working")
+    item_selector = config.pluginmanager.get_plugin("dogfood-working")
     return Inspection(
         status=int(status),
-        selection=item_runner.selection if isinstance(item_runner, ItemRunner) else None,
+        selection=item_selector.selection if isinstance(item_selector, ItemSelector) else None,
         report=check.report if isinstance(check, CheckPlugin) else None,
     )
 
@@ -87,14 +87,13 @@ def inspect(
 class CheckPlugin:
     """Takes the place of the loop that runs items; `workers` is what a run would have."""
 
-    def __init__(self, config: pytest.Config, item_runner: ItemRunner, *, workers: int) -> None:
+    def __init__(self, config: pytest.Config, item_selector: ItemSelector, *, workers: int) -> None:
         self._config = config
-        self._item_runner = item_runner
+        self._item_selector = item_selector
         self._workers = workers
         self._collected: set[Path] = set()
         self.report: Report | None = None
 
-    @pytest.hookimpl
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         self._collected.add(item.path)
 
@@ -107,9 +106,9 @@ class CheckPlugin:
         # From here on other plugins see a run that only collected.
         session.config.option.collectonly = True
         could_collect = session.exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}
-        if self._item_runner.selection is None or not could_collect:
+        if self._item_selector.selection is None or not could_collect:
             return  # pytest says so itself
-        self.report = self._report_on(self._item_runner.selection)
+        self.report = self._report_on(self._item_selector.selection)
         valid = self.report.is_valid
         session.exitstatus = pytest.ExitCode.OK if valid else pytest.ExitCode.USAGE_ERROR
 

@@ -132,7 +132,7 @@ def presence_for(config: pytest.Config, graph: CapabilityGraph, run: RunDirector
     return Presence(graph, Registry(run.tokens, lock_table=lock_table), machine, workspace)
 
 
-def actor_for(config: pytest.Config, selection: Selection, workspace: Workspace) -> Actors | None:
+def actors_for(config: pytest.Config, selection: Selection, workspace: Workspace) -> Actors | None:
     """Make what acts in this process; None if there is nothing to act in."""
     graph, settings = selection.graph, workspace.settings
     if not any(one.needs_actor and not graph.lacks_actor(one.id) for one in graph.journeys.values()):
@@ -178,7 +178,7 @@ def register_item_plugins(config: pytest.Config, selection: Selection, directory
         from pytest_dogfood.session.progress import share_activity
 
         share_activity(run.records, presence.workspace.worker, presence.workspace.interruption)
-    presence.workspace.actors = actor_for(config, selection, presence.workspace)
+    presence.workspace.actors = actors_for(config, selection, presence.workspace)
     journal = Journal(run.records)
     release = ChainRelease(selection.plan, presence, journal)
     provisioner = Provisioner(presence, journal, selection.gates_elsewhere)

@@ -225,7 +225,6 @@ class ItemHooks:
             self._provisioner.presence.workspace.changes.note_fixture(fixturedef.argname)
         return result
 
-    @pytest.hookimpl
     def pytest_sessionfinish(self) -> None:
         """Let the actors go; nothing asks them any more."""
         actors = self._provisioner.presence.workspace.actors
@@ -314,7 +313,6 @@ class ItemHooks:
             carry_result(report, run.planned, run.result())
         return report
 
-    @pytest.hookimpl
     def pytest_fixture_post_finalizer(self, fixturedef: Any) -> None:  # noqa: ANN401 - pytest exports no such type before 8.4
         token = self._providing.get(fixturedef.argname)
         if token is not None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pytest_dogfood.scheduling.queue import Job
     from pytest_dogfood.session.progress import ProgressDisplay
     from pytest_dogfood.session.signals import LeaderSignals
-    from pytest_dogfood.session.worker import ItemRunner
+    from pytest_dogfood.session.worker import ItemSelector
     from pytest_dogfood.xdist.controller import ControllerPlugin
     from pytest_dogfood.xdist.scheduler import Worker
 
@@ -42,13 +42,13 @@ if TYPE_CHECKING:
 class Leader:
     """Refuses an invalid project, keeps the run's directory and watch, and gives back what the run took.
 
-    `item_runner` is the plugin that runs items in this same process, None on an xdist controller. `plan` is that of all
-    workers; None if nothing is going to run.
+    `item_selector` selects what runs in this same process, and is None on an xdist controller. `plan` is what all
+    workers have planned, and None if nothing is going to run.
     """
 
-    def __init__(self, config: pytest.Config, item_runner: ItemRunner | None) -> None:
+    def __init__(self, config: pytest.Config, item_selector: ItemSelector | None) -> None:
         self._config = config
-        self._item_runner = item_runner
+        self._item_selector = item_selector
         self._lease: RunLease | None = None
         self._watcher: Watcher | None = None
         self._release: MachineRelease | None = None
@@ -91,7 +91,7 @@ class Leader:
         from pytest_dogfood.collection.added_files import AddedFiles, needed_files
 
         self._added = needed_files(project, self._config.getini("python_files"))
-        if self._added and self._item_runner is not None:
+        if self._added and self._item_selector is not None:
             plugin = AddedFiles(self._config, self._added)
             self._config.pluginmanager.register(plugin, "dogfood-added-files")
             plugin.pytest_sessionstart()
@@ -119,8 +119,8 @@ class Leader:
             raise pytest.UsageError(
                 f"no run can be begun in {root}: {error.strerror or error}; free some space, or set dogfood_state_root"
             ) from error
-        if self._item_runner is not None:
-            self._item_runner.begin(self._lease.directory.path)
+        if self._item_selector is not None:
+            self._item_selector.begin(self._lease.directory.path)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:  # noqa: ANN401 - xdist exports no type for it
@@ -181,7 +181,7 @@ class Leader:
 
         config, manager = self._config, self._config.pluginmanager
         self._watcher = Watcher(run_marker(run.id))
-        selection = self._item_runner.selection if self._item_runner is not None else None
+        selection = self._item_selector.selection if self._item_selector is not None else None
         graph = selection.graph if selection is not None else config.stash[PROJECT]().graph()
         presence = presence_for(config, graph, run)
         self._release = MachineRelease(plan, presence)
@@ -203,8 +203,8 @@ class Leader:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
-        if self._item_runner is not None:
-            selection = self._item_runner.selection
+        if self._item_selector is not None:
+            selection = self._item_selector.selection
             self._take(WorkerSelection(plan=Plan()) if selection is None else selection.published())
         try:
             return (yield)
@@ -329,9 +329,8 @@ class ResultRecorder:
             planned = self._planned[report.nodeid]
             worker = getattr(getattr(getattr(report, "node", None), "gateway", None), "id", "")
             cause = Cause(who=planned.id, why=reason_of(Outcome.CRASHED))
-            crash = JourneyResult(
-                id=planned.id, outcome=Outcome.CRASHED, chain=planned.chain, worker=worker, cause=cause
-            )
+            outcome, chain = Outcome.CRASHED, planned.chain
+            crash = JourneyResult(id=planned.id, outcome=outcome, chain=chain, worker=worker, cause=cause)
             self._tally.add(crash)
             carry_result(report, planned, crash)
             self.paths_to_keep.add(self._run.state_path(planned.number, worker))
@@ -372,7 +371,6 @@ class LastFailed:
         self._cache: pytest.Cache | None = getattr(config, "cache", None)  # -p no:cacheprovider leaves it out
         self._before: dict[str, bool] = {}
 
-    @pytest.hookimpl
     def pytest_sessionstart(self) -> None:
         self._before = self._read()
 

@@ -106,12 +106,10 @@ class InterruptedItems:
             report.__dict__[INTERRUPTION_MARK] = True
         return report
 
-    @pytest.hookimpl
     def pytest_enter_pdb(self) -> None:
         """Let Ctrl-C at the debugger's prompt be an affair of the debugger's."""
         self._interruption.debugging = True
 
-    @pytest.hookimpl
     def pytest_leave_pdb(self) -> None:
         self._interruption.debugging = False
 
@@ -275,7 +273,6 @@ class LeaderSignals:
     def pytest_runtest_logstart(self, nodeid: str, location: tuple[str, int | None, str]) -> None:
         self._begun[nodeid] = UnfinishedItem(location)
 
-    @pytest.hookimpl
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when not in PHASES:
             self._begun.pop(report.nodeid, None)  # its worker has died, and xdist says so
@@ -285,7 +282,6 @@ class LeaderSignals:
         if hasattr(report, INTERRUPTION_MARK):
             self._interrupted[report.nodeid] = None
 
-    @pytest.hookimpl
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         begun = self._begun.pop(nodeid, None)
         if begun is not None and nodeid in self._planned and not begun.has_reported_failure:

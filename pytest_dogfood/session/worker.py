@@ -42,7 +42,6 @@ class JourneyCollector:
         finally:
             self._pause.close()
 
-    @pytest.hookimpl
     def pytest_unconfigure(self) -> None:
         self._pause.close()
 
@@ -73,7 +72,7 @@ NOTHING = b'{"plan":{}}'
 """What a worker publishes that has found nothing of the graph."""
 
 
-class ItemRunner:
+class ItemSelector:
     """Selects what runs once collection is over; a suite of plain tests, whose order is pytest's, needs none of it.
 
     An xdist worker tells its plan by a file.
