@@ -46,7 +46,7 @@ def expand_matrix(
     matrix: Mapping[str, Sequence[str]] = fields.get("matrix", {})
     if math.prod(len(values) for values in matrix.values()) > MAX_COMBINATIONS:
         message = f"the matrix gives more than {MAX_COMBINATIONS:,} journeys"
-        hint = "leave out what need not be expanded"
+        hint = "leave out what need not be combined"
         findings.add(fields.key("matrix"), "matrix-too-large", message, hint=hint)
         matrix = {}
     for name in matrix:
