@@ -83,6 +83,9 @@ class PlaceholderFiller(Struct, frozen=True):
         return Fields(fields.node, {**filled.values, **names})
 
     def _fill(self, fields: Fields, at: Placed) -> Fields:
+        # Without a matrix only names are looked at, and a step has none but those of its files.
+        if not self.matrix and fields.values.keys().isdisjoint(("steps", "cleanup", "seed_files")):
+            return fields
         values = {**fields.values}
         for key, value in values.items():
             if key == "seed_files":
