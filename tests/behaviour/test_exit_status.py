@@ -24,8 +24,7 @@ UNMEASURED = "journeys:\n" + "".join(
 )
 
 
-@WORKERS
-@pytest.mark.parametrize("quiet", ["-q", "-v"])
+@pytest.mark.parametrize("workers, quiet", [("-n0", "-q"), ("-n2", "-v")])
 def test_a_run_that_measured_nothing_says_so_and_ends_with_1(scene: Scene, workers: str, quiet: str) -> None:
     scene.write("shop.journey.yaml", UNMEASURED)
     run = scene.run(workers, quiet)
@@ -34,7 +33,7 @@ def test_a_run_that_measured_nothing_says_so_and_ends_with_1(scene: Scene, worke
     assert run.closing_line == "dogfood: 3 journeys = 3 skipped; 0 unaccounted; 0 tokens"
 
 
-@pytest.fixture(scope="module", params=[["-n0"], ["-n2"], ["-n0", "-q"], ["-n2", "-qq"]], ids=" ".join)
+@pytest.fixture(scope="module", params=[["-n0"], ["-n0", "-q"], ["-n2", "-qq"]], ids=" ".join)
 def meagre(request: pytest.FixtureRequest, new_scene: Callable[[], Scene]) -> Run:
     scene = new_scene()
     scene.write("shop.journey.yaml", MOSTLY_UNMEASURED)
@@ -62,15 +61,6 @@ def test_a_run_that_is_not_meant_to_run_anything_need_not_measure(scene: Scene, 
     assert "measured" not in run.text
 
 
-@WORKERS
-def test_an_empty_shard_is_green_and_says_so(scene: Scene, workers: str) -> None:
-    scene.write("shop.journey.yaml", "journeys:\n  - {id: alone, steps: [{run: 'true'}]}\n")
-    runs = [scene.run(workers, f"--dogfood-shard={number}/2") for number in (1, 2)]
-    assert [run.status for run in runs] == [0, 0]
-    assert [len(run.cases) for run in runs] in ([1, 0], [0, 1])
-    assert sum("has nothing to run" in run.text for run in runs) == 1
-
-
 def test_what_its_author_skipped_need_not_be_measured(scene: Scene) -> None:
     scene.write(
         "shop.journey.yaml",
@@ -91,10 +81,7 @@ def test_an_expected_failure_counts_as_measured(scene: Scene) -> None:
     assert scene.run("-n0").status == 0
 
 
-@WORKERS
-def test_a_deferral_for_a_reason_that_an_author_declared_does_not_redden_the_run(
-    scene: Scene, workers: str
-) -> None:
+def test_a_deferral_for_a_reason_that_an_author_declared_does_not_redden_the_run(scene: Scene) -> None:
     scene.write(
         "shop.journey.yaml",
         """
@@ -111,12 +98,12 @@ def test_a_deferral_for_a_reason_that_an_author_declared_does_not_redden_the_run
           - {id: four, steps: [{run: "true"}]}
         """,
     )
-    run = scene.run(workers)
+    run = scene.run("-n0")
     assert run.status == 0
     assert run.closing_line.startswith(
         "dogfood: 10 journeys = 4 passed + 3 deferred (3 causes) + 2 skipped + 1 xfailed; 0 unaccounted"
     )
-    alone = scene.run(workers, "-k", "needs or one or two or three")
+    alone = scene.run("-n0", "-k", "needs or one or two or three")
     assert alone.status == 0
     assert "3 deferred (3 causes)" in alone.closing_line
 
@@ -160,8 +147,7 @@ def test_a_run_that_was_left_early_is_not_green(scene: Scene) -> None:
     assert "did not run: second" in run.text
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
-def test_an_expected_failure_of_the_product_hides_no_error_of_the_harness(scene: Scene, workers: str) -> None:
+def test_an_expected_failure_of_the_product_hides_no_error_of_the_harness(scene: Scene) -> None:
     scene.write(
         "shop.journey.yaml",
         """
@@ -171,7 +157,7 @@ def test_an_expected_failure_of_the_product_hides_no_error_of_the_harness(scene:
           - {id: use, requires: [made], steps: [{run: 'true'}]}
         """,
     )
-    whole, alone = scene.run(workers), scene.run(workers, "-k", "use")
+    whole, alone = scene.run("-n0"), scene.run("-n0", "-k", "use")
     assert (whole.status, {name: case.kind for name, case in whole.cases.items()}) == (
         1,
         {"known": "error", "use": "skipped"},

@@ -53,9 +53,9 @@ LEGACY = """
 """
 
 
-@pytest.fixture(scope="module", params=["-n0", "-n2"])
-def result(request: pytest.FixtureRequest, inner: Callable[[Mapping[str, str]], Inner]) -> pytest.RunResult:
-    return inner({"tags.journey.yaml": LEGACY}).dogfood(request.param, "-rA")
+@pytest.fixture(scope="module")
+def result(inner: Callable[[Mapping[str, str]], Inner]) -> pytest.RunResult:
+    return inner({"tags.journey.yaml": LEGACY}).dogfood("-n0", "-rA")
 
 
 def test_every_journey_is_skipped_since_there_is_no_actor(result: pytest.RunResult) -> None:
@@ -96,8 +96,7 @@ ACTOR = """
 """
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
-@pytest.mark.parametrize("name", ["tags.journey.yaml", "tags.journey.json"])
+@pytest.mark.parametrize("name, workers", [("tags.journey.yaml", "-n0"), ("tags.journey.json", "-n2")])
 def test_with_an_actor_they_run_as_they_are(
     inner: Callable[[Mapping[str, str]], Inner], name: str, workers: str
 ) -> None:

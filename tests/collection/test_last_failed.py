@@ -84,22 +84,20 @@ def test_what_was_deferred_runs_again_with_its_cause(inner: Make, workers: str) 
     assert remembered(project) == set()
 
 
-@both
-def test_a_failure_stays_where_a_prerequisite_fails(inner: Make, workers: str) -> None:
+def test_a_failure_stays_where_a_prerequisite_fails(inner: Make) -> None:
     project = inner(CHAIN)
-    project.dogfood(workers)
+    project.dogfood("-n0")
     project.write({"test_1.py": CHAIN["test_1.py"].replace("test_first(): pass", "test_first(): assert 0")})
-    assert told(project.dogfood(workers, "--lf", "-rA")) == {"test_first": "FAILED"}
+    assert told(project.dogfood("-n0", "--lf", "-rA")) == {"test_first": "FAILED"}
     assert remembered(project) == {"test_1.py::test_first", "test_2.py::test_second", "test_2.py::test_third"}
 
 
-@both
-def test_a_blocked_token_adds_nothing_and_takes_nothing_away(inner: Make, workers: str) -> None:
+def test_a_blocked_token_adds_nothing_and_takes_nothing_away(inner: Make) -> None:
     project = inner(CAUSE)
-    project.dogfood(workers, "--dogfood-blocked", "made", "-k", "uses or alone")
+    project.dogfood("-n0", "--dogfood-blocked", "made", "-k", "uses or alone")
     assert remembered(project) == set()
-    project.dogfood(workers)
-    project.dogfood(workers, "--dogfood-blocked", "made", "-k", "uses or alone")
+    project.dogfood("-n0")
+    project.dogfood("-n0", "--dogfood-blocked", "made", "-k", "uses or alone")
     assert remembered(project) == {"a.journey.yaml::makes", "a.journey.yaml::uses"}
 
 
@@ -196,13 +194,12 @@ MATRIX = {
 }
 
 
-@both
-def test_items_of_a_matrix_that_failed_or_were_deferred_are_run_again(inner: Make, workers: str) -> None:
+def test_items_of_a_matrix_that_failed_or_were_deferred_are_run_again(inner: Make) -> None:
     project = inner(MATRIX)
-    project.dogfood(workers)
-    again = project.dogfood("--lf", "-rA", workers)
+    project.dogfood("-n0")
+    again = project.dogfood("--lf", "-rA", "-n0")
     project.write({"mended": ""})
-    mended = project.dogfood("--lf", "-rA", workers)
+    mended = project.dogfood("--lf", "-rA", "-n0")
     assert told(again) == {"make": "FAILED", "other[x]": "FAILED"}
     assert told(mended) == {"make": "PASSED", "use[x]": "PASSED", "use[y]": "PASSED", "other[x]": "PASSED"}
     assert remembered(project) == set()

@@ -33,18 +33,18 @@ def project(inner: Make) -> Inner:
     return inner(PROJECT)
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
 @pytest.mark.parametrize(
-    "named, passed",
+    "workers, named, passed",
     [
-        (["a.journey.yaml"], 2),
-        (["a.journey.yaml::a-alone"], 1),
-        (["a.journey.yaml::a-too", "b.journey.yaml"], 2),
-        (["test_plain.py"], 1),
+        ("-n0", ["a.journey.yaml"], 2),
+        ("-n2", ["a.journey.yaml"], 2),
+        ("-n0", ["a.journey.yaml::a-alone"], 1),
+        ("-n0", ["a.journey.yaml::a-too", "b.journey.yaml"], 2),
+        ("-n0", ["test_plain.py"], 1),
     ],
 )
 def test_a_file_that_was_not_named_makes_no_capability_empty(
-    project: Inner, named: list[str], passed: int, workers: str
+    project: Inner, workers: str, named: list[str], passed: int
 ) -> None:
     project.dogfood(workers, *named).assert_outcomes(passed=passed)
 
@@ -55,11 +55,10 @@ def test_a_check_of_one_file_knows_the_whole_project(project: Inner) -> None:
     result.stdout.no_fnmatch_line("*nobody-requires*")
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
-def test_a_failure_is_run_again_and_nothing_is_refused(inner: Make, workers: str) -> None:
+def test_a_failure_is_run_again_and_nothing_is_refused(inner: Make) -> None:
     scene = inner({**PROJECT, "a.journey.yaml": "journeys: [{id: a-alone, steps: ['false']}]"})
-    scene.dogfood(workers)
-    result = scene.dogfood(workers, "--lf")
+    scene.dogfood("-n0")
+    result = scene.dogfood("-n0", "--lf")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["FAILED a.journey.yaml::a-alone*"])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.consistency.simulation_process import simulation
 
-HISTORIES = 20
+HISTORIES = 10
 
 
 def test_under_the_naive_rule_at_least_nine_histories_of_ten_go_back() -> None:

@@ -11,7 +11,7 @@ from pytest_dogfood.journey import Capability, JourneyId, Scope, Token
 from tests.support.random_files import Project, Seen
 from tests.support.strategies import ANYWHERE, Scene, new_journey, random_scene
 
-GRAPHS = int(os.environ.get("DOGFOOD_TEST_GRAPHS", "20"))
+GRAPHS = int(os.environ.get("DOGFOOD_TEST_GRAPHS", "8"))
 """How many random projects are really run; a failure is repeated with the number that its test id shows."""
 
 

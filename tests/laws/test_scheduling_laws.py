@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from random import Random
 
 import msgspec
@@ -14,7 +15,8 @@ from pytest_dogfood.scheduling.shards import partition
 from tests.support.played_workers import Simulation, replays_without_cause
 from tests.support.strategies import Scene, ancestors, dice, scenes
 
-GRAPHS = 2000
+GRAPHS = int(os.environ.get("DOGFOOD_TEST_EXAMPLES", "600"))
+"""How many random graphs each law is tried on."""
 
 many = settings(max_examples=GRAPHS, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

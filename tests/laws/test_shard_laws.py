@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from random import Random
 
@@ -17,6 +18,8 @@ from pytest_dogfood.settings import Shard
 from tests.support.played_workers import Simulation
 from tests.support.random_items import with_python_tests
 from tests.support.strategies import Scene, dice, scenes
+
+many = settings(max_examples=int(os.environ.get("DOGFOOD_TEST_EXAMPLES", "400")), deadline=None)
 
 
 def simulated(scene: Scene, selected: Sequence[JourneyId], shard: Shard, die: Random) -> Manifest:
@@ -62,7 +65,7 @@ def outcomes_of(merged: Merged) -> dict[JourneyId, str]:
     return {name: str(one.outcome) for name, one in merged.tally.results.items()}
 
 
-@settings(max_examples=1000, deadline=None)
+@many
 @given(scenes(least=1), dice, st.integers(1, 4))
 def test_shards_come_to_what_the_graph_says_of_the_whole(scene: Scene, die: Random, total: int) -> None:
     scene = with_python_tests(scene, die)
@@ -72,7 +75,7 @@ def test_shards_come_to_what_the_graph_says_of_the_whole(scene: Scene, die: Rand
     assert merged.exit_status == any(outcome in {"failed", "error"} for outcome in expected.values())
 
 
-@settings(max_examples=1000, deadline=None)
+@many
 @given(scenes(least=1), dice, st.integers(2, 4))
 def test_shards_of_a_selection_come_to_what_one_run_of_it_comes_to(
     scene: Scene, die: Random, total: int

@@ -16,7 +16,7 @@ from pytest_dogfood.cli.main import main
 from tests.support.random_files import Project
 from tests.support.random_items import further_files, varied_scene, write
 
-GRAPHS = int(os.environ.get("DOGFOOD_TEST_GRAPHS", "8"))
+GRAPHS = int(os.environ.get("DOGFOOD_TEST_GRAPHS", "4"))
 SHARDS = (1, 2, 3)
 AMISS = {"missing_shards", "troubles", "unaccounted", "uncollected", "ran_twice", "disputed_gates"}
 """Fields of the merged run that are empty if it adds up."""

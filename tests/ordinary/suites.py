@@ -53,11 +53,12 @@ class Suite:
 
     def ways(self) -> list[str]:
         """Name the ways to run it: those of every day, or all."""
-        few = ["whole -n0", "whole -n2", "words -n0", f"file {self.files[-1]} -n2", f"alone {self.one} -n0"]
+        few = ["whole -n2", "words -n0", f"file {self.files[-1]} -n0", f"alone {self.one} -n0"]
         few += ["shards 2", "last-failed -n0", "interrupted -n0"]
         more = [f"file {file} -n{n}" for file in self.files for n in (0, 2)]
         more += [f"alone {nodeid} -n{n}" for nodeid in self.outcomes for n in (0, 2)]
         more += [
+            "whole -n0",
             "whole -n1",
             "words -n2",
             "shards 3",

@@ -9,8 +9,6 @@ import pytest
 if TYPE_CHECKING:
     from tests.support.scenes import Scene
 
-WORKERS = pytest.mark.parametrize("workers", ["-n0", "-n2"])
-
 MADE_BY_A_TEST = """
     import pytest
 
@@ -27,8 +25,11 @@ ASKS = """def test_asks(capabilities):
 """
 
 
-@WORKERS
-@pytest.mark.parametrize("first,second", [(MAKES, ASKS), (ASKS, MAKES)], ids=["after", "before"])
+@pytest.mark.parametrize(
+    "workers, first, second",
+    [("-n0", MAKES, ASKS), ("-n0", ASKS, MAKES), ("-n2", ASKS, MAKES)],
+    ids=["after", "before", "before on workers"],
+)
 def test_what_only_a_test_establishes_is_refused_in_either_order(
     scene: Scene, workers: str, first: str, second: str
 ) -> None:
@@ -67,8 +68,7 @@ def test_a_journey_that_is_just_establishing_the_token_is_waited_for(scene: Scen
     assert (run.status, scene.lines("tries")) == (0, ["x"]), run.text
 
 
-@WORKERS
-def test_a_journey_that_requires_and_invalidates_a_token_has_its_values(scene: Scene, workers: str) -> None:
+def test_a_journey_that_requires_and_invalidates_a_token_has_its_values(scene: Scene) -> None:
     scene.write(
         "a.journey.yaml",
         """
@@ -84,5 +84,5 @@ def test_a_journey_that_requires_and_invalidates_a_token_has_its_values(scene: S
           - {id: look, requires: [logged-out], steps: ['true']}
         """,
     )
-    whole, alone = scene.run(workers), scene.run(workers, "-k", "look")
+    whole, alone = scene.run("-n0"), scene.run("-n0", "-k", "look")
     assert (whole.status, alone.status) == (0, 0), whole.text + alone.text

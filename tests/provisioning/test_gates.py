@@ -114,12 +114,9 @@ OPEN_GATES = """
 """
 
 
-@WORKERS
-def test_skip_xfail_and_no_actor_leave_a_gate_open_and_the_summary_says_so(
-    scene: Scene, workers: str
-) -> None:
+def test_skip_xfail_and_no_actor_leave_a_gate_open_and_the_summary_says_so(scene: Scene) -> None:
     scene.write("gated.journey.yaml", OPEN_GATES)
-    run = scene.run(workers)
+    run = scene.run("-n0")
     assert run.status == 0
     assert run.cases["later"].kind == "passed"
     assert "gate left open: skipped-gate was skipped" in run.text
@@ -135,7 +132,7 @@ def test_a_gate_that_leaves_nothing_behind_it_is_not_spoken_of(scene: Scene) -> 
 
 @pytest.mark.parametrize(
     "workers, selection",
-    [("-n0", ["-k", "later"]), ("-n2", ["-m", "wanted"]), ("-n2", ["gated.journey.yaml::later"])],
+    [("-n2", ["-k", "later"]), ("-n0", ["-m", "wanted"]), ("-n0", ["gated.journey.yaml::later"])],
 )
 def test_a_gate_that_was_not_selected_is_ignored(scene: Scene, workers: str, selection: list[str]) -> None:
     scene.write("pytest.ini", "[pytest]\nmarkers = wanted\n")
@@ -153,8 +150,7 @@ def test_a_gate_that_was_not_selected_is_ignored(scene: Scene, workers: str, sel
     assert not (scene.path / "gated").exists()
 
 
-@WORKERS
-def test_a_gate_of_another_shard_is_replayed_once_on_this_one(scene: Scene, workers: str) -> None:
+def test_a_gate_of_another_shard_is_replayed_once_on_this_one(scene: Scene) -> None:
     scene.write(
         "gated.journey.yaml",
         """
@@ -165,7 +161,7 @@ def test_a_gate_of_another_shard_is_replayed_once_on_this_one(scene: Scene, work
           - {id: three, estimate: 1, tier: smoke, steps: [{run: "true"}]}
         """,
     )
-    shards = [scene.run(workers, f"--dogfood-shard={number}/2") for number in (1, 2)]
+    shards = [scene.run("-n0", f"--dogfood-shard={number}/2") for number in (1, 2)]
     here, there = sorted(shards, key=lambda run: "gate" in run.cases)
     assert kinds(there) == {"gate": "failure"}
     assert kinds(here) == {"one": "skipped", "two": "skipped", "three": "passed"}
@@ -184,10 +180,9 @@ BLOCKED = """
 """
 
 
-@WORKERS
-def test_a_declared_blocker_defers_its_dependents_and_opens_their_gates(scene: Scene, workers: str) -> None:
+def test_a_declared_blocker_defers_its_dependents_and_opens_their_gates(scene: Scene) -> None:
     scene.write("shop.journey.yaml", BLOCKED)
-    run = scene.run(workers, "--dogfood-blocked", "logged-in")
+    run = scene.run("-n0", "--dogfood-blocked", "logged-in")
     assert kinds(run) == {"logs-in": "passed", "gate": "skipped", "buys": "skipped", "browses": "passed"}
     reason = "logged-in is declared blocked (--dogfood-blocked)"
     assert run.cases["gate"].message == f"deferred: {reason}"

@@ -56,11 +56,10 @@ def test_a_machine_token_is_released_after_its_last_user(scene: Scene, workers: 
     assert scene.lines("log") == ["start", "use", "use", "stop 80"]
 
 
-@WORKERS
-def test_what_was_there_before_is_never_released(scene: Scene, workers: str) -> None:
+def test_what_was_there_before_is_never_released(scene: Scene) -> None:
     scene.write("daemon.journey.yaml", DAEMON.replace("$DOGFOOD_DAEMON_PORT", ""))
     scene.write("daemon", "")
-    assert scene.run(workers, "-k", "user").status == 0
+    assert scene.run("-n0", "-k", "user").status == 0
     assert scene.lines("log") == ["use", "use"]
     assert (scene.path / "daemon").exists()
 
@@ -111,7 +110,7 @@ SHARED_BY_TWO_RUNS = """
       - id: b-stays
         steps: [{run: 'test -f "$DOGFOOD_ROOT/b-may-end"', until: {timeout: 60, interval: 0.05}}]
 """
-ENDS_FIRST = pytest.mark.parametrize("first, last", [("a", "b"), ("b", "a")])
+ENDS_FIRST = pytest.mark.parametrize("first, last, workers", [("a", "b", "-n0"), ("b", "a", "-n2")])
 
 
 def let_end(scene: Scene, name: str, end: Callable[[], Run]) -> list[str]:
@@ -121,10 +120,9 @@ def let_end(scene: Scene, name: str, end: Callable[[], Run]) -> list[str]:
     return [line for line in scene.lines("log") if line.startswith("stop")]
 
 
-@WORKERS
 @ENDS_FIRST
 def test_what_two_runs_made_by_half_is_released_by_the_last_to_end(
-    scene: Scene, workers: str, first: str, last: str
+    scene: Scene, first: str, last: str, workers: str
 ) -> None:
     scene.write("daemon.journey.yaml", SHARED_BY_TWO_RUNS)
     runs = {"a": scene.start("-n0", "-k", "a-uses or a-stays")}
@@ -150,10 +148,9 @@ def test_what_one_run_has_made_and_another_destroyed_is_released_by_the_other_if
     assert let_end(scene, "b", last) == ["stop incomplete"]
 
 
-@WORKERS
 @ENDS_FIRST
 def test_what_was_there_before_any_lease_is_never_released_whatever_two_runs_leave_of_it(
-    scene: Scene, workers: str, first: str, last: str
+    scene: Scene, first: str, last: str, workers: str
 ) -> None:
     scene.write("daemon.journey.yaml", SHARED_BY_TWO_RUNS)
     scene.write("daemon", "")
@@ -166,10 +163,7 @@ def test_what_was_there_before_any_lease_is_never_released_whatever_two_runs_lea
     assert (scene.path / "half").exists()
 
 
-@WORKERS
-def test_a_release_that_fails_is_an_error_in_the_teardown_of_the_last_user(
-    scene: Scene, workers: str
-) -> None:
+def test_a_release_that_fails_is_an_error_in_the_teardown_of_the_last_user(scene: Scene) -> None:
     scene.write(
         "daemon.journey.yaml",
         """
@@ -183,7 +177,7 @@ def test_a_release_that_fails_is_an_error_in_the_teardown_of_the_last_user(
           - {id: uses, requires: [daemon, opened], steps: [{run: "true"}]}
         """,
     )
-    run = scene.run(workers)
+    run = scene.run("-n0")
     assert run.status == 1
     assert "ERROR at teardown of uses" in run.text
     assert "it will not stop" in run.text

@@ -62,21 +62,15 @@ CONFIGURATIONS = """
 """
 
 
-@WORKERS
-def test_a_token_that_was_lost_while_the_item_waited_for_its_lock_is_provisioned_again(
-    scene: Scene, workers: str
-) -> None:
+def test_a_token_that_was_lost_while_the_item_waited_for_its_lock_is_provisioned_again(scene: Scene) -> None:
     scene.write("a.journey.yaml", RESTARTED)
-    run = scene.run(workers)
+    run = scene.run("-n2")
     assert run.status == 0, run.text
 
 
-@WORKERS
-def test_a_token_that_was_lost_while_a_later_one_was_provisioned_is_provisioned_again(
-    scene: Scene, workers: str
-) -> None:
+def test_a_token_that_was_lost_while_a_later_one_was_provisioned_is_provisioned_again(scene: Scene) -> None:
     scene.write("a.journey.yaml", EXPIRING)
-    run = scene.run(workers)
+    run = scene.run("-n0")
     assert (run.status, scene.lines("log")) == (0, ["login", "login"]), run.text
 
 
@@ -87,14 +81,11 @@ def test_two_runs_that_need_two_configurations_under_one_lock_do_not_disturb_eac
     assert [run.status for run in ended] == [0, 0, 0], "\n".join(run.text for run in ended)
 
 
-@WORKERS
-def test_tokens_that_destroy_each_other_end_in_an_error_that_names_them_and_the_cause(
-    scene: Scene, workers: str
-) -> None:
+def test_tokens_that_destroy_each_other_end_in_an_error_that_names_them_and_the_cause(scene: Scene) -> None:
     scene.write(
         "a.journey.yaml", CONFIGURATIONS.replace("requires: [config-b]", "requires: [config-a, config-b]")
     )
-    run = scene.run(workers, "-k", "b-test")
+    run = scene.run("-n0", "-k", "b-test")
     assert run.cases["b-test"].kind == "error"
     assert (
         "'config-a', 'config-b' do not hold together: 'config-a' was lost after 'config-b' was provisioned"
@@ -220,8 +211,9 @@ LOST_BASE = """
 """
 
 
-@WORKERS
-@pytest.mark.parametrize("selected", ["query", "query-again", "migrate or query-again"])
+@pytest.mark.parametrize(
+    "workers, selected", [("-n0", "query"), ("-n0", "query-again"), ("-n2", "migrate or query-again")]
+)
 def test_a_token_without_a_probe_falls_with_what_it_rests_on(
     scene: Scene, workers: str, selected: str
 ) -> None:
@@ -312,10 +304,7 @@ def test_dependents_of_what_is_there_do_not_wait_for_the_lock_of_its_establisher
     assert run.status == 0, run.text
 
 
-@WORKERS
-def test_a_step_that_removes_the_state_directory_costs_a_new_one_and_a_new_provision(
-    scene: Scene, workers: str
-) -> None:
+def test_a_step_that_removes_the_state_directory_costs_a_new_one_and_a_new_provision(scene: Scene) -> None:
     scene.write(
         "a.journey.yaml",
         """
@@ -326,5 +315,5 @@ def test_a_step_that_removes_the_state_directory_costs_a_new_one_and_a_new_provi
           - {id: use, requires: [made], steps: ['test -e "$DOGFOOD_STATE/made"']}
         """,
     )
-    run = scene.run(workers)
+    run = scene.run("-n0")
     assert (run.status, scene.lines("log")) == (0, ["made", "made"]), run.text

@@ -65,21 +65,24 @@ def several_establishers(scene: Scene) -> Scene:
     return scene
 
 
-@pytest.mark.parametrize(
-    "runs",
-    [
-        pytest.param([["-n0"]], id="n0"),
-        pytest.param([["-n2"]], id="n2"),
-        pytest.param([["-n0", "--dogfood-shard=1/2"], ["-n2", "--dogfood-shard=2/2"]], id="shards"),
-    ],
+ALONE, WORKERS, SHARDS = (
+    [["-n0"]],
+    [["-n2"]],
+    [["-n0", "--dogfood-shard=1/2"], ["-n2", "--dogfood-shard=2/2"]],
 )
+BY_NAME = ["-k", "use-"]
+BY_NODE_ID = [f"uses.journey.yaml::{name}" for name in EXPECTED]
+
+
 @pytest.mark.parametrize(
-    "selection",
+    "selection, runs",
     [
-        pytest.param([], id="whole"),
-        pytest.param(["-k", "use-"], id="by-name"),
-        pytest.param(["-k", "use- or make-"], id="with-journeys"),
-        pytest.param([f"uses.journey.yaml::{name}" for name in EXPECTED], id="by-node-id"),
+        pytest.param([], WORKERS, id="whole-n2"),
+        pytest.param(BY_NAME, ALONE, id="by-name-n0"),
+        pytest.param(BY_NAME, SHARDS, id="by-name-shards"),
+        pytest.param(["-k", "use- or make-"], WORKERS, id="with-journeys-n2"),
+        pytest.param(BY_NODE_ID, ALONE, id="by-node-id-n0"),
+        pytest.param(BY_NODE_ID, SHARDS, id="by-node-id-shards"),
     ],
 )
 def test_one_that_passes_is_enough(scene: Scene, selection: list[str], runs: list[list[str]]) -> None:
@@ -89,8 +92,7 @@ def test_one_that_passes_is_enough(scene: Scene, selection: list[str], runs: lis
     assert {name: kinds.get(name) for name in EXPECTED} == EXPECTED, "\n".join(run.text for run in done)
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
-@pytest.mark.parametrize("named", ["test_use.py", "test_use.py::test_use"])
+@pytest.mark.parametrize("named, workers", [("test_use.py", "-n0"), ("test_use.py::test_use", "-n2")])
 def test_a_file_with_another_that_establishes_is_collected_beside_one_that_is_named(
     scene: Scene, named: str, workers: str
 ) -> None:

@@ -174,8 +174,7 @@ def quitting(scene: Scene) -> Scene:
     return scene
 
 
-@pytest.mark.parametrize("stop", ["-x", "--maxfail=1"])
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+@pytest.mark.parametrize("stop, workers", [("-x", "-n0"), ("--maxfail=1", "-n2")])
 def test_a_run_that_stops_at_a_failure_cleans_up_and_releases(
     quitting: Scene, stop: str, workers: str
 ) -> None:

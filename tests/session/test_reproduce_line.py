@@ -117,9 +117,9 @@ def project(inner: Make) -> Inner:
     return project
 
 
-@pytest.fixture(scope="module", params=["-n0", "-n2"])
-def printed(request: pytest.FixtureRequest, project: Inner) -> dict[str, str]:
-    return failures(project.dogfood(request.param, *EVERYTHING))
+@pytest.fixture(scope="module")
+def printed(project: Inner) -> dict[str, str]:
+    return failures(project.dogfood("-n0", *EVERYTHING))
 
 
 def test_a_line_is_printed_for_each_failure(printed: dict[str, str]) -> None:
@@ -133,6 +133,10 @@ def test_a_line_is_printed_for_each_failure(printed: dict[str, str]) -> None:
         "ships[far away]",
         "slow-one",
     }
+
+
+def test_workers_have_the_same_lines_printed(project: Inner, printed: dict[str, str]) -> None:
+    assert failures(project.dogfood("-n2", *EVERYTHING)) == printed
 
 
 def test_each_line_shows_the_same_failure_in_a_fresh_copy(

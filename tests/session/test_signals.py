@@ -37,8 +37,10 @@ SCENE = """
 """
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number, workers",
+    [(signal.SIGKILL, "-n0"), (signal.SIGKILL, "-n2"), (signal.SIGTERM, "-n2"), (signal.SIGINT, "-n0")],
+)
 def test_nothing_outlives_a_run_that_is_killed_and_the_next_run_is_unharmed(
     live: Live, eventually: Eventually, number: signal.Signals, workers: str
 ) -> None:
