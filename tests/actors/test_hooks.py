@@ -19,10 +19,7 @@ def pytest_dogfood_next_action(journey, step, observations):
 """
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
-def test_a_hook_that_raises_or_babbles_is_an_error_and_none_for_an_answer_is_no_actor(
-    live: Live, workers: str
-) -> None:
+def test_a_hook_that_raises_or_babbles_is_an_error_and_none_for_an_answer_is_no_actor(live: Live) -> None:
     live.write("conftest.py", CONFTEST)
     live.write(
         "a.journey.yaml",
@@ -44,7 +41,7 @@ def test_a_hook_that_raises_or_babbles_is_an_error_and_none_for_an_answer_is_no_
     (live.path / "below").mkdir()
     (live.path / "below" / "conftest.py").write_text(BELOW)
     live.write("below/b.journey.yaml", "{journeys: [{id: below, steps: [intent: ask nobody]}]}")
-    run = live.run(workers)
+    run = live.run("-n0")
     assert {name: case.kind for name, case in run.cases.items()} == {
         "raises": "error",
         "babbles": "error",

@@ -62,8 +62,7 @@ def test_a_test_with_a_failed_subtest_has_failed_and_establishes_nothing(scene: 
 
 
 @WITH_SUBTESTS
-@WORKERS
-def test_a_harness_error_within_a_subtest_is_no_failure_of_the_product(scene: Scene, workers: str) -> None:
+def test_a_harness_error_within_a_subtest_is_no_failure_of_the_product(scene: Scene) -> None:
     write(
         scene,
         """
@@ -78,7 +77,7 @@ def test_a_harness_error_within_a_subtest_is_no_failure_of_the_product(scene: Sc
         def test_uses(): pass
         """,
     )
-    run = scene.run(workers)
+    run = scene.run("-n0")
     assert run.status == 1
     assert run.closing_line == (
         "dogfood: 2 journeys = 1 error + 1 deferred (1 cause); 0 unaccounted; 0 tokens"
@@ -87,8 +86,7 @@ def test_a_harness_error_within_a_subtest_is_no_failure_of_the_product(scene: Sc
     assert "failure" not in run.cases["test_makes"].kind
 
 
-@WORKERS
-def test_an_expected_failure_of_the_teardown_is_no_pass(scene: Scene, workers: str) -> None:
+def test_an_expected_failure_of_the_teardown_is_no_pass(scene: Scene) -> None:
     write(
         scene,
         """
@@ -107,7 +105,7 @@ def test_an_expected_failure_of_the_teardown_is_no_pass(scene: Scene, workers: s
         def test_uses(): pass
         """,
     )
-    run = scene.run(workers)
+    run = scene.run("-n0")
     assert run.closing_line == (
         "dogfood: 2 journeys = 1 deferred (1 cause) + 1 xfailed; 0 unaccounted; 0 tokens"
     )

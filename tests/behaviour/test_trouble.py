@@ -115,10 +115,15 @@ def test_where_nothing_more_can_be_written_items_are_errors_and_none_has_failed(
     assert "error" in result.outlines[-1]
 
 
-@pytest.mark.parametrize("disk", ["size=4k", "size=8k", "nr_inodes=8", "nr_inodes=12", "nr_inodes=20"])
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+@pytest.mark.parametrize(
+    "disk, workers",
+    [
+        *((disk, "-n0") for disk in ("size=4k", "size=8k", "nr_inodes=8", "nr_inodes=12", "nr_inodes=20")),
+        *((disk, "-n2") for disk in ("size=4k", "nr_inodes=8", "nr_inodes=20")),
+    ],
+)
 def test_a_disk_for_states_that_is_full_is_never_an_internal_error(
-    inner: Make, short_root: Path, workers: str, disk: str
+    inner: Make, short_root: Path, disk: str, workers: str
 ) -> None:
     scene = inner({"a.journey.json": MANY, "test_plain.py": "def test_plain():\n    pass\n"})
     with mounted(short_root, disk):

@@ -118,23 +118,23 @@ def project(inner: Make) -> Inner:
     return inner(PROJECT)
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
 @pytest.mark.parametrize(
-    "named, passed",
+    "workers, named, passed",
     [
-        (["test_invoice.py::test_invoice"], ["test_account", "test_order", "test_invoice"]),
-        (["send.journey.yaml"], ["test_account", "test_order", "send"]),
+        ("-n2", ["test_invoice.py::test_invoice"], ["test_account", "test_order", "test_invoice"]),
+        ("-n0", ["send.journey.yaml"], ["test_account", "test_order", "send"]),
         (
+            "-n0",
             ["send.journey.yaml::send", "test_invoice.py::test_plain"],
             ["test_account", "test_order", "send", "test_plain"],
         ),
-        (["test_invoice.py::TestPosting::test_post"], ["test_print", "test_post"]),
-        (["test_invoice.py", "-k", "plain or account"], ["test_plain"]),
-        (["test_wants.py"], ["test_computed", "test_wants"]),
+        ("-n0", ["test_invoice.py::TestPosting::test_post"], ["test_print", "test_post"]),
+        ("-n0", ["test_invoice.py", "-k", "plain or account"], ["test_plain"]),
+        ("-n2", ["test_wants.py"], ["test_computed", "test_wants"]),
     ],
 )
 def test_what_the_named_ones_need_is_run_and_nothing_else(
-    project: Inner, named: list[str], passed: list[str], workers: str
+    project: Inner, workers: str, named: list[str], passed: list[str]
 ) -> None:
     result = project.dogfood(workers, "-rA", *named)
     assert told(result) == dict.fromkeys(passed, "PASSED"), result.stdout.str()
@@ -170,8 +170,7 @@ def test_a_run_from_a_directory_below_finds_what_is_beside_it(project: Inner) ->
     assert told(result) == dict.fromkeys(["test_account", "test_order"], "PASSED")
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
-def test_a_journey_that_uses_fixtures_runs_as_an_item_of_its_own(inner: Make, workers: str) -> None:
+def test_a_journey_that_uses_fixtures_runs_as_an_item_of_its_own(inner: Make) -> None:
     scene = inner(
         {
             "shop/conftest.py": "import pytest\n@pytest.fixture\ndef shop(): pass\n",
@@ -179,7 +178,7 @@ def test_a_journey_that_uses_fixtures_runs_as_an_item_of_its_own(inner: Make, wo
             "buy.journey.yaml": "{id: buys, requires: [open], steps: ['true']}",
         }
     )
-    assert told(scene.dogfood(workers, "-rA", "buy.journey.yaml")) == {"opens": "PASSED", "buys": "PASSED"}
+    assert told(scene.dogfood("-n0", "-rA", "buy.journey.yaml")) == {"opens": "PASSED", "buys": "PASSED"}
 
 
 BROKEN = {
@@ -191,8 +190,9 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
-@pytest.mark.parametrize("fault", BROKEN)
+@pytest.mark.parametrize(
+    "fault, workers", [*((fault, "-n0") for fault in BROKEN), ("exit", "-n2"), ("conftest", "-n2")]
+)
 def test_a_fault_of_an_added_file_is_an_error_of_what_needs_it(inner: Make, fault: str, workers: str) -> None:
     line, conftest, text = BROKEN[fault]
     scene = inner(

@@ -203,9 +203,8 @@ def mistaken(inner: Make) -> Inner:
     return inner({"pytest.ini": INI, "test_it.py": MISTAKEN})
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
-def test_marks_that_cannot_be_meant_are_found_before_anything_runs(mistaken: Inner, workers: str) -> None:
-    result = mistaken.dogfood(workers)
+def test_marks_that_cannot_be_meant_are_found_before_anything_runs(mistaken: Inner) -> None:
+    result = mistaken.dogfood("-n0")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
         [
@@ -284,6 +283,6 @@ def test_a_test_may_depend_on_tests_and_on_tokens(inner: Make) -> None:
             def test_then(dogfood_state): pass
         """,
     }
-    result = inner(files).dogfood("-v", "-k", "test_then", "-n2")
+    result = inner(files).dogfood("-v", "-k", "test_then")
     assert told(result) == {"test_it.py::test_first": "PASSED", "test_it.py::test_then": "PASSED"}
     result.stdout.fnmatch_lines(["dogfood: 2 journeys = 2 passed; 0 unaccounted; 3 tokens: *"])

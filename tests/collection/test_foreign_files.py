@@ -48,8 +48,10 @@ def project(inner: Make) -> Inner:
     return inner(FILES)
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
-@pytest.mark.parametrize("name", [name for name in FILES if name.startswith("test_")])
+NAMED = [name for name in FILES if name.startswith("test_")]
+
+
+@pytest.mark.parametrize("name, workers", [*((name, "-n0") for name in NAMED), (NAMED[0], "-n2")])
 def test_a_named_file_of_another_plugin_is_collected_by_it_alone(
     project: Inner, name: str, workers: str
 ) -> None:
@@ -64,20 +66,19 @@ def test_one_item_of_another_plugin_can_be_named(project: Inner) -> None:
     project.dogfood("test_sums.yaml::sum", "-k", "sum").assert_outcomes(passed=1, failed=1)
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
 @pytest.mark.parametrize(
-    "name, text",
+    "workers, name, text",
     [
-        ("test_a.journey.yaml", "journeys: [{id: ours, steps: ['true']}]"),
-        ("test_a.yaml", "# a comment\njourneys:\n- {id: ours, steps: ['true']}"),
-        ("test_b.yaml", "---\nid: ours\nsteps: ['true']"),
-        ("test_c.yaml", '"steps": ["true"]'),
-        ("test_d.yaml", "{id: ours, steps: ['true']}"),
-        ("test_a.json", '{"journeys": [{"id": "ours", "steps": ["true"]}]}'),
-        ("test_a.sh", "#!/bin/sh\n# dogfood: rationale: it is ours\ntrue"),
+        ("-n2", "test_a.journey.yaml", "journeys: [{id: ours, steps: ['true']}]"),
+        ("-n0", "test_a.yaml", "# a comment\njourneys:\n- {id: ours, steps: ['true']}"),
+        ("-n0", "test_b.yaml", "---\nid: ours\nsteps: ['true']"),
+        ("-n0", "test_c.yaml", '"steps": ["true"]'),
+        ("-n0", "test_d.yaml", "{id: ours, steps: ['true']}"),
+        ("-n0", "test_a.json", '{"journeys": [{"id": "ours", "steps": ["true"]}]}'),
+        ("-n0", "test_a.sh", "#!/bin/sh\n# dogfood: rationale: it is ours\ntrue"),
     ],
 )
-def test_a_file_that_declares_journeys_is_ours_alone(inner: Make, name: str, text: str, workers: str) -> None:
+def test_a_file_that_declares_journeys_is_ours_alone(inner: Make, workers: str, name: str, text: str) -> None:
     scene = inner({"conftest.py": CONFTEST, name: text})
     (scene.path / name).chmod(0o755)
     result = scene.dogfood(workers, name)

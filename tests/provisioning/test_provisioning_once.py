@@ -146,8 +146,10 @@ def test_presence_is_asked_again_before_each_dependent(scene: Scene, workers: st
     assert run.cases["sells"].properties["dogfood.provisioned"] == "till by replaying opens"
 
 
-@pytest.mark.parametrize("selected", ["steals or sells or opens", "sells", "steals or sells"])
-@WORKERS
+@pytest.mark.parametrize(
+    "workers, selected",
+    [("-n0", "steals or sells or opens"), ("-n0", "sells"), ("-n2", "sells"), ("-n0", "steals or sells")],
+)
 def test_a_journey_that_destroys_a_base_of_what_it_establishes_makes_them_not_hold_together(
     scene: Scene, workers: str, selected: str
 ) -> None:
@@ -187,13 +189,12 @@ TWO_BUILDS = """
     """
 
 
-@WORKERS
 @pytest.mark.parametrize(
-    "signed, built, outcomes",
+    "workers, signed, built, outcomes",
     [
-        ('echo half > "$DOGFOOD_STATE/build"; exit 1', ["plain", "plain"], "2 passed + 1 failed"),
-        ('exec sh -c "exit 1"', ["plain", "plain"], "2 passed + 1 failed"),
-        ("true", ["plain"], "3 passed"),
+        ("-n2", 'echo half > "$DOGFOOD_STATE/build"; exit 1', ["plain", "plain"], "2 passed + 1 failed"),
+        ("-n0", 'exec sh -c "exit 1"', ["plain", "plain"], "2 passed + 1 failed"),
+        ("-n0", "true", ["plain"], "3 passed"),
     ],
     ids=["failed half-way", "failed at once", "passed"],
 )

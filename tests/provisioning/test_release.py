@@ -114,9 +114,15 @@ IN_PYTHON = """
 """
 
 
-@WORKERS
-@pytest.mark.parametrize("selected", ["migrate or query", "query"])
-@pytest.mark.parametrize("language", ["yaml", "python"])
+@pytest.mark.parametrize(
+    "workers, selected, language",
+    [
+        ("-n0", "migrate or query", "yaml"),
+        ("-n2", "query", "yaml"),
+        ("-n2", "migrate or query", "python"),
+        ("-n0", "query", "python"),
+    ],
+)
 def test_a_service_lives_while_what_was_built_on_it_is_used(
     scene: Scene, workers: str, selected: str, language: str
 ) -> None:
@@ -129,8 +135,7 @@ def test_a_service_lives_while_what_was_built_on_it_is_used(
     assert not (scene.path / "db").exists()
 
 
-@WORKERS
-@pytest.mark.parametrize("selected", ["use", "use-2"])
+@pytest.mark.parametrize("workers, selected", [("-n2", "use"), ("-n0", "use-2")])
 def test_a_chain_token_below_one_of_the_machine_is_released_after_it(
     scene: Scene, workers: str, selected: str
 ) -> None:
@@ -260,8 +265,9 @@ HALF_MADE = """
 """
 
 
-@WORKERS
-@pytest.mark.parametrize("selected", ["make or u1 or u2 or u3 or u4 or u5", "not make"])
+@pytest.mark.parametrize(
+    "workers, selected", [("-n0", "make or u1 or u2 or u3 or u4 or u5"), ("-n2", "not make")]
+)
 def test_what_was_made_by_half_is_released_once_with_the_values_saved_so_far(
     scene: Scene, workers: str, selected: str
 ) -> None:
@@ -349,8 +355,7 @@ def test_a_clean_up_step_that_names_a_missing_saved_value_is_reported_and_not_ru
     ) is not runs
 
 
-@WORKERS
-@pytest.mark.parametrize("selected", ["make-user or use-user", "use-user"])
+@pytest.mark.parametrize("workers, selected", [("-n0", "make-user or use-user"), ("-n2", "use-user")])
 def test_the_clean_up_of_a_replay_sees_what_it_saved(scene: Scene, workers: str, selected: str) -> None:
     scene.write(
         "a.journey.yaml",

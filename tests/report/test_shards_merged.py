@@ -95,18 +95,18 @@ FIXTURES = """
 """
 
 
-@pytest.mark.parametrize(
-    "gate",
-    [
-        "use: [server], steps: [run: 'true']",
-        'requires: [ready], steps: [run: test -e "$DOGFOOD_STATE/ready"]',
-    ],
-)
-def test_a_gate_of_another_shard_has_its_own_fixtures_in_its_own_state(both: Both, gate: str) -> None:
+GATES = """
+    journeys:
+      - {id: uses, tier: smoke, gating: true, use: [server], steps: [run: 'true']}
+      - {id: requires, tier: smoke, gating: true, requires: [ready], steps: [run: test -e "$DOGFOOD_STATE/ready"]}
+"""
+
+
+def test_a_gate_of_another_shard_has_its_own_fixtures_in_its_own_state(both: Both) -> None:
     files = {
         "dogfood.yaml": "{capabilities: {ready: {}}}",
         "a/conftest.py": FIXTURES,
-        "a/a.journey.yaml": f"{{journeys: [{{id: gate, tier: smoke, gating: true, {gate}}}]}}",
+        "a/a.journey.yaml": GATES,
         "b.journey.yaml": "{journeys: [{id: held-back, steps: [run: 'true']}]}",
     }
     whole, merged = both(files)

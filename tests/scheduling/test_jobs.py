@@ -233,7 +233,7 @@ CROSSWISE = """
 """
 
 
-@pytest.mark.parametrize("workers", ["-n1", "-n2", "-n3"])
+@pytest.mark.parametrize("workers", ["-n1", "-n2"])
 def test_two_files_that_wait_for_each_others_gates_and_machine_tokens_end(
     inner: Callable[[Mapping[str, str]], Inner], workers: str
 ) -> None:

@@ -78,7 +78,7 @@ class Simulation:
         self.hire()
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(job_lists(), st.integers(1, 4), st.data())
 def test_whatever_the_order_of_endings_and_deaths_every_job_runs_once_in_order_and_on_its_chains_worker(
     jobs: list[Job], workers: int, data: st.DataObject

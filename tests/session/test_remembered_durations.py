@@ -100,8 +100,7 @@ def test_another_run_may_write_to_the_cache_while_workers_start(inner: Make) -> 
     assert scene.dogfood("-n2", "-k", "alpha or beta").ret == 0
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
-@pytest.mark.parametrize("content", ["{", '{"version": 9, "durations": {}}'])
+@pytest.mark.parametrize("workers, content", [("-n2", "{"), ("-n0", '{"version": 9, "durations": {}}')])
 def test_a_broken_committed_file_is_a_usage_error(inner: Make, workers: str, content: str) -> None:
     scene = inner({**FILES, COMMITTED: content})
     result = scene.dogfood(workers, without=["cacheprovider"])

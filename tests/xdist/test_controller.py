@@ -252,14 +252,14 @@ def test_a_worker_that_stops_its_session_ends_the_run_and_is_no_deadlock(pyteste
 
 def test_an_invalid_graph_stops_the_run_as_a_usage_error(scene: Scene) -> None:
     scene.write({"test_one": None, "invalid": "nobody establishes 'session'"})
-    result = scene.run("-n2")
+    result = scene.run("-n1")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: nobody establishes 'session'"])
 
 
 def test_a_run_that_selects_nothing_ends_as_pytest_says(scene: Scene) -> None:
     scene.write(CHAIN)
-    assert scene.run("-n2", "-k", "nothing").ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    assert scene.run("-n1", "-k", "nothing").ret == pytest.ExitCode.NO_TESTS_COLLECTED
 
 
 DIFFERENT = """

@@ -107,7 +107,7 @@ def _race(url: str, *arguments: str) -> None:
 
 
 def test_racing_writers_leave_closed_chains_and_no_regression(hub: Hub, hub_url: str, add_task: Add) -> None:
-    for number in range(60):
+    for number in range(30):
         add_task(hub, f"T{number}")
     _race(hub_url, "8", "once")
     assert hub.events(regressions=True) == ()
