@@ -8,6 +8,7 @@ from typing import Any, Literal
 import pytest
 
 from pytest_dogfood.collection.collector import scope_of_fixture
+from tests.support.run_results import leaving_out
 
 ASKED = """
     import types
@@ -30,7 +31,7 @@ ASKED = """
 def test_pytest_asks_getobj_for_the_module_of_a_file(pytester: pytest.Pytester) -> None:
     pytester.makeconftest(ASKED)
     pytester.makefile(".elsewhere", a="no Python")
-    pytester.runpytest_subprocess("-rA").stdout.fnmatch_lines(["PASSED a.elsewhere::test_it"])
+    pytester.runpytest_inprocess(*leaving_out([]), "-rA").stdout.fnmatch_lines(["PASSED a.elsewhere::test_it"])
 
 
 def test_getobj_is_documented_as_a_place_to_override() -> None:
@@ -59,7 +60,7 @@ def test_a_fixture_put_first_among_an_items_names_is_set_up_first(pytester: pyte
         """
     )
     pytester.makepyfile("def test_it(tmp_path): print('test runs')")
-    pytester.runpytest_subprocess("-s").stdout.fnmatch_lines(["*late is up", "wide is up", "test runs*"])
+    pytester.runpytest_inprocess(*leaving_out([]), "-s").stdout.fnmatch_lines(["*late is up", "wide is up", "test runs*"])
 
 
 def test_the_place_of_a_failure_can_be_put_elsewhere(pytester: pytest.Pytester) -> None:
@@ -77,7 +78,7 @@ def test_the_place_of_a_failure_can_be_put_elsewhere(pytester: pytest.Pytester) 
         """
     )
     pytester.makepyfile("import pytest\ndef test_it(): pytest.fail('no money', pytrace=False)")
-    pytester.runpytest_subprocess("--tb=line").stdout.fnmatch_lines(["shop.yaml:7: *no money"])
+    pytester.runpytest_inprocess(*leaving_out([]), "--tb=line").stdout.fnmatch_lines(["shop.yaml:7: *no money"])
 
 
 def test_all_tests_of_a_file_are_found_when_a_node_id_names_one(pytester: pytest.Pytester) -> None:
@@ -95,7 +96,7 @@ def test_all_tests_of_a_file_are_found_when_a_node_id_names_one(pytester: pytest
         """
     )
     pytester.makepyfile(test_it="def test_a(): pass\ndef test_b(): pass")
-    result = pytester.runpytest_subprocess("-s", "test_it.py::test_b")
+    result = pytester.runpytest_inprocess(*leaving_out([]), "-s", "test_it.py::test_b")
     result.stdout.fnmatch_lines(["*found test_a", "*found test_b"])
     result.assert_outcomes(passed=1)
 
@@ -125,7 +126,7 @@ def test_pytest_keeps_on_the_item_what_unittest_has_caught(pytester: pytest.Pyte
                 pass
         """
     )
-    result = pytester.runpytest_subprocess("-rA")
+    result = pytester.runpytest_inprocess(*leaving_out([]), "-rA")
     result.stdout.fnmatch_lines_random(["*test_bad: True", "*test_good: False"])
 
 
@@ -139,8 +140,8 @@ def test_what_leaves_files_out_under_last_failed_has_the_name_by_which_we_block_
         """
     )
     pytester.makepyfile(test_a="def test_a(): assert 0", test_b="def test_b(): pass")
-    pytester.runpytest_subprocess()
-    pytester.runpytest_subprocess("--lf", "-s").stdout.fnmatch_lines(["found: True"])
+    pytester.runpytest_inprocess(*leaving_out([]))
+    pytester.runpytest_inprocess(*leaving_out([]), "--lf", "-s").stdout.fnmatch_lines(["found: True"])
 
 
 @pytest.mark.parametrize("scope", ["function", "class", "module", "package", "session"])
