@@ -56,9 +56,8 @@ def told(result: pytest.RunResult, word: str) -> list[str]:
     return sorted(line.split("::")[1].split(" ")[0] for line in found)
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
-def test_k_selects_by_name_and_provisions_the_rest(shop: Inner, workers: str) -> None:
-    result = shop.dogfood(workers, "-rA", "-k", "close")
+def test_k_selects_by_name_and_provisions_the_rest(shop: Inner) -> None:
+    result = shop.dogfood("-n0", "-rA", "-k", "close")
     assert told(result, "PASSED") == ["close"]
     result.stdout.fnmatch_lines(["provisioned built once by replaying build*for close*"])
 
@@ -91,10 +90,9 @@ def test_a_run_on_workers_stops_at_the_first_failure_too(inner: Make) -> None:
     assert "later-0" not in "\n".join(line for line in result.outlines if line.startswith("PASSED"))
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
-def test_last_failed_runs_only_that_in_its_state(own_shop: Inner, workers: str) -> None:
-    own_shop.dogfood(workers)
-    result = own_shop.dogfood("--lf", workers, "-rA")
+def test_last_failed_runs_only_that_in_its_state(own_shop: Inner) -> None:
+    own_shop.dogfood("-n0")
+    result = own_shop.dogfood("--lf", "-n0", "-rA")
     assert told(result, "FAILED") == ["sell"]
     assert told(result, "PASSED") == []
     result.stdout.fnmatch_lines(["provisioned built once by replaying build*"])

@@ -157,10 +157,9 @@ def test_what_failed_last_stays_on_its_shard(inner: Make) -> None:
     assert [ran(shard).get("failed", 0) for shard in again] == [0, 2]
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
-def test_an_empty_shard_is_green_and_says_so(inner: Make, workers: str) -> None:
+def test_an_empty_shard_is_green_and_says_so(inner: Make) -> None:
     scene = inner({"a.journey.yaml": "{journeys: [{id: a, steps: [run: 'true']}]}"})
-    results = [scene.dogfood(workers, f"--dogfood-shard={n}/2") for n in (1, 2)]
+    results = [scene.dogfood("-n0", f"--dogfood-shard={n}/2") for n in (1, 2)]
     assert [result.ret for result in results] == [0, 0]
     assert [ran(result) for result in results] == [{"passed": 1}, {}]
     results[0].stdout.no_fnmatch_line("*has nothing to run*")

@@ -112,8 +112,16 @@ def test_on_request_everything_stays_and_the_place_is_named(live: Live) -> None:
     assert (kept / "c0-main" / "house" / "note").read_text() == "here\n"
 
 
-def test_after_a_failure_its_state_and_working_directory_stay_and_are_named(live: Live) -> None:
-    run = live.write("failing.journey.yaml", FAILING).run()
+@pytest.fixture(scope="module")
+def failing(new_live: Callable[[], Live]) -> tuple[Live, Run]:
+    live = new_live().write("failing.journey.yaml", FAILING)
+    return live, live.run()
+
+
+def test_after_a_failure_its_state_and_working_directory_stay_and_are_named(
+    failing: tuple[Live, Run],
+) -> None:
+    live, run = failing
     failed, passed = live.lines("states")
     (kept,) = live.run_directories()
     assert f"dogfood: kept {kept}" in run.text
@@ -122,8 +130,8 @@ def test_after_a_failure_its_state_and_working_directory_stay_and_are_named(live
     assert not os.path.lexists(passed)
 
 
-def test_kept_directories_are_private(live: Live) -> None:
-    live.write("failing.journey.yaml", FAILING).run()
+def test_kept_directories_are_private(failing: tuple[Live, Run]) -> None:
+    live = failing[0]
     (kept,) = live.run_directories()
     found = [path for path in kept.rglob("*") if path.is_dir()]
     assert {stat.S_IMODE(path.stat().st_mode) for path in [live.state_root, kept, *found]} == {0o700}

@@ -15,7 +15,7 @@ import pytest
 from pytest_dogfood.execution.watcher import HAS_PROC
 from tests.consistency.simulation import Outcome
 
-HISTORIES = int(os.environ.get("DOGFOOD_TEST_HISTORIES", "24"))
+HISTORIES = int(os.environ.get("DOGFOOD_TEST_HISTORIES", "18"))
 """How many histories the tests run together: a third of them on PostgreSQL."""
 
 Tell: TypeAlias = Callable[[int], Outcome]

@@ -49,7 +49,7 @@ def test_a_journey_that_is_just_establishing_the_token_is_waited_for(scene: Scen
           - id: make
             establishes: [made]
             estimate: 60s
-            steps: ['echo x >> "$DOGFOOD_ROOT/tries"', 'sleep 2; touch "$DOGFOOD_SHARED/made"']
+            steps: ['echo x >> "$DOGFOOD_ROOT/tries"', 'sleep 1; touch "$DOGFOOD_SHARED/made"']
         """,
     )
     scene.write(

@@ -21,7 +21,7 @@ CONTESTED = """
         lock: [gpu]
         establishes: [db-up]
         estimate: 60s
-        steps: [{run: 'touch "$DOGFOOD_ROOT/making"; sleep 2; touch "$DOGFOOD_ROOT/db"'}]
+        steps: [{run: 'touch "$DOGFOOD_ROOT/making"; sleep 1; touch "$DOGFOOD_ROOT/db"'}]
       - {id: use-a, requires: [db-up], estimate: 60s, steps: [{run: 'true'}]}
       - {id: use-b, requires: [db-up], estimate: 60s, steps: [{run: 'true'}]}
       - {id: use-c, requires: [db-up], estimate: 60s, steps: [{run: 'true'}]}
@@ -59,7 +59,7 @@ def test_two_replays_of_what_takes_a_lock_wait_for_each_other_once(live: Live) -
         """
         capabilities: {db-up: {scope: machine}}
         journeys:
-          - {id: make, lock: [gpu], establishes: [filled, db-up], steps: [{run: sleep 2}]}
+          - {id: make, lock: [gpu], establishes: [filled, db-up], steps: [{run: sleep 1}]}
           - {id: read, requires: [filled], steps: [{run: 'true'}]}
           - {id: use, requires: [db-up], steps: [{run: 'true'}]}
         """,

@@ -228,7 +228,7 @@ SLOW_TO_REPORT = """
     def pytest_sessionfinish(session):
         if not hasattr(session.config, "workerinput"):
             (session.config.rootpath / "reporting").touch()
-            time.sleep(2)
+            time.sleep(1.5)
 """
 
 

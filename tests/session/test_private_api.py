@@ -31,7 +31,9 @@ ASKED = """
 def test_pytest_asks_getobj_for_the_module_of_a_file(pytester: pytest.Pytester) -> None:
     pytester.makeconftest(ASKED)
     pytester.makefile(".elsewhere", a="no Python")
-    pytester.runpytest_inprocess(*leaving_out([]), "-rA").stdout.fnmatch_lines(["PASSED a.elsewhere::test_it"])
+    pytester.runpytest_inprocess(*leaving_out([]), "-rA").stdout.fnmatch_lines(
+        ["PASSED a.elsewhere::test_it"]
+    )
 
 
 def test_getobj_is_documented_as_a_place_to_override() -> None:
@@ -60,7 +62,9 @@ def test_a_fixture_put_first_among_an_items_names_is_set_up_first(pytester: pyte
         """
     )
     pytester.makepyfile("def test_it(tmp_path): print('test runs')")
-    pytester.runpytest_inprocess(*leaving_out([]), "-s").stdout.fnmatch_lines(["*late is up", "wide is up", "test runs*"])
+    pytester.runpytest_inprocess(*leaving_out([]), "-s").stdout.fnmatch_lines(
+        ["*late is up", "wide is up", "test runs*"]
+    )
 
 
 def test_the_place_of_a_failure_can_be_put_elsewhere(pytester: pytest.Pytester) -> None:
@@ -78,7 +82,9 @@ def test_the_place_of_a_failure_can_be_put_elsewhere(pytester: pytest.Pytester) 
         """
     )
     pytester.makepyfile("import pytest\ndef test_it(): pytest.fail('no money', pytrace=False)")
-    pytester.runpytest_inprocess(*leaving_out([]), "--tb=line").stdout.fnmatch_lines(["shop.yaml:7: *no money"])
+    pytester.runpytest_inprocess(*leaving_out([]), "--tb=line").stdout.fnmatch_lines(
+        ["shop.yaml:7: *no money"]
+    )
 
 
 def test_all_tests_of_a_file_are_found_when_a_node_id_names_one(pytester: pytest.Pytester) -> None:
