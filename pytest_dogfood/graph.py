@@ -309,6 +309,20 @@ class CapabilityGraph:
         """Put journeys behind their prerequisites, otherwise as given. What is in a cycle comes last, as given."""
         return in_order({journey: self.prerequisites[journey] for journey in journeys})
 
+    @cached_property
+    def variables(self) -> Mapping[str, frozenset[Token]]:
+        """The tokens that each environment variable may get its value from, as far as the files tell.
+
+        Among them are instances that no journey establishes and that are required: a provider sets them up.
+        """
+        required = [token for one in self.journeys.values() for token in self.required_by(one)]
+        required += [token for one in self.capabilities for token in self.needs_of_provider(one)]
+        found: dict[str, set[Token]] = defaultdict(set)
+        for token in dict.fromkeys([*self.tokens, *required]):
+            for name in self.value_names(token):
+                found[variable_for(token, name)].add(token)
+        return {variable: frozenset(tokens) for variable, tokens in found.items()}
+
     def value_names(self, token: Token) -> tuple[str, ...]:
         """Return the names of the values that may travel with a token, as far as the files tell."""
         capability = self.capability(token)
@@ -333,7 +347,7 @@ class CapabilityGraph:
     def _wants(self, user: Journey | Capability, token: Token, name: str) -> bool:
         if isinstance(user, Journey) and user.python:
             return token in self.required_by(user)
-        return user.speaks_of(variable_for(token, name))
+        return user.mentions(variable_for(token, name))
 
     @cached_property
     def _users(self) -> Mapping[Token, tuple[Journey | Capability, ...]]:

@@ -182,7 +182,7 @@ class Capability(Struct, frozen=True, kw_only=True):
     invalidates: Mapping[Token, Location] = field(default_factory=dict)
     outlives: Mapping[Token, Location] = field(default_factory=dict)
 
-    def speaks_of(self, variable: str) -> bool:
+    def mentions(self, variable: str) -> bool:
         """Return whether the name of an environment variable stands anywhere in what the definition runs or expects."""
         return _stands_in(variable, self.probe, self.provision, self.service, self.release)
 
@@ -269,7 +269,7 @@ class Journey(Struct, frozen=True, kw_only=True):
         """Whether this is a test that others of its file count on as it is, and so runs in the order it is written."""
         return self.python and (bool(self.follows) or any(map(is_of_a_test, self.establishes)))
 
-    def speaks_of(self, variable: str) -> bool:
+    def mentions(self, variable: str) -> bool:
         """Return whether the name of an environment variable stands anywhere in what the journey does or expects."""
         return _stands_in(variable, self.env, self.seed_files, self.steps, self.cleanup)
 

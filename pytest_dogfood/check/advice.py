@@ -31,11 +31,11 @@ from pytest_dogfood.journey import (
 )
 from pytest_dogfood.outcomes import listed
 
-WORTH_A_WORD = 1.5
-"""A chain is spoken of only if taking one of its tokens apart could make a run this many times faster."""
+LEAST_GAIN = 1.5
+"""A chain is reported only if making one of its tokens machine-scoped could make a run this many times faster."""
 
-WORTH_WAITING_FOR = 10.0
-"""Seconds of work that may well be done on one worker."""
+LEAST_SECONDS = 10.0
+"""A chain with less work than this is not reported."""
 
 WORKERS = 8
 
@@ -51,15 +51,15 @@ def collapsed_chains(graph: CapabilityGraph, weights: Mapping[JourneyId, float])
         chains[chain].append(journey)
     for chain, members in chains.items():
         seconds = sum(weights[member] for member in members)
-        if seconds < WORTH_WAITING_FOR or seconds * WORKERS <= total * WORTH_A_WORD:
+        if seconds < LEAST_SECONDS or seconds * WORKERS <= total * LEAST_GAIN:
             continue
         uses = Counter(token for member in members for token in graph.chain_tokens_of(graph.journeys[member]))
         shared = [token for token, count in uses.items() if count > 1 and not is_of_a_test(token)]
         ties = sorted(shared, key=lambda token: -uses[token])[:12]  # a dozen are enough to try
         choices = [*((token,) for token in ties), tuple(ties)]
         gain = {choice: best_speed_up(with_machine_scope(graph, choice), weights) for choice in choices}
-        best = max(choices, key=gain.__getitem__)  # the first of the best: one token rather than all of them
-        if gain[best] >= now * WORTH_A_WORD:
+        best = max(choices, key=gain.__getitem__)  # the first of the best: one token rather than all
+        if gain[best] >= now * LEAST_GAIN:
             names = " and ".join(repr(str(token)) for token in best)
             yield warning(
                 graph.journeys[members[0]].location,
@@ -99,7 +99,7 @@ def with_machine_scope(graph: CapabilityGraph, tokens: Iterable[Token]) -> Capab
 
 
 Mentioned = Callable[[Collection[Token]], Collection[Token]]
-"""Tells which of some tokens stand in Python files."""
+"""Returns those of some tokens that Python files mention."""
 
 
 def advise(
@@ -107,8 +107,8 @@ def advise(
 ) -> tuple[Diagnostic, ...]:
     """Return the warnings and remarks on a graph without errors, in order of place.
 
-    `environment` names the variables that commands inherit. `mentioned` is given where there may be Python tests that
-    were not looked at, which may require something.
+    `environment` names the variables that commands inherit. `mentioned` is given where Python tests were not collected:
+    they may require something too.
     """
     return in_order_of_place(
         [
@@ -128,7 +128,7 @@ def advise(
 
 
 def _where_required(graph: CapabilityGraph, journey: Journey, tokens: Collection[Token]) -> Location:
-    """Find the place that names the first of the tokens, be it as one of all instances; else the journey's own."""
+    """Return the place where the journey names the first of the tokens, itself or as `:*`; else the journey's own."""
     for named, place in journey.requires.items():
         if any(token in tokens for token in graph.instances_of(named)):
             return place
@@ -157,15 +157,15 @@ def _doubtful_definitions(graph: CapabilityGraph, *, knows_tests: bool) -> Itera
             yield remark(
                 capability.location,
                 "no-probe",
-                f"{token!r} has no probe: its presence rests on the word of what establishes it",
-                "add 'probe:', a command that exits 0 exactly if the token is present",
+                f"{token!r} has no probe: it is taken on trust that it is present",
+                "add 'probe:', a command that exits 0 if and only if the token is present",
             )
         if knows_tests and token not in required:
             yield remark(
                 capability.location,
                 "nobody-requires",
-                f"nobody requires {token!r}",
-                "remove it, or let the journeys that need it say so under 'requires:'",
+                f"nothing requires {token!r}",
+                "remove it, or add it to 'requires:' of the journeys that need it",
             )
         tied = [need for need in graph.needs_of_provider(token) if graph.scope_of(need) is Scope.CHAIN]
         if capability.scope is Scope.MACHINE and tied:
@@ -173,9 +173,8 @@ def _doubtful_definitions(graph: CapabilityGraph, *, knows_tests: bool) -> Itera
             yield warning(
                 [*named, capability.location][0],
                 "machine-needs-chain",
-                f"{token!r} holds for the whole machine, but its provider needs {listed(tied)}, "
-                "which holds in one chain's state only",
-                "give what it needs scope 'machine' too, or let the provider bring it about itself",
+                f"{token!r} has scope 'machine', but its provider needs {listed(tied)}, which has scope 'chain'",
+                "give what it needs scope 'machine' too, or let the provider set it up itself",
             )
 
 
@@ -192,12 +191,12 @@ def _fixtures_for_unknown_tokens(graph: CapabilityGraph) -> Iterator[Diagnostic]
 
 
 def _misspelt_tokens(graph: CapabilityGraph, mentioned: Mentioned | None) -> Iterator[Diagnostic]:
-    """Warn of a token that nothing uses where one with nearly the same name is defined and nothing brings it."""
-    brought = {base_of(token) for token in (*graph.establishers, *graph.fixtures)}
+    """Warn of a token that nothing uses if one with nearly the same name is defined and nothing makes it true."""
+    made = {base_of(token) for token in (*graph.establishers, *graph.fixtures)}
     orphans = [
         token
         for token, capability in graph.capabilities.items()
-        if token not in brought and not (capability.provision or capability.service)
+        if token not in made and not (capability.provision or capability.service)
     ]
     used = {
         base_of(token)
@@ -231,7 +230,7 @@ def _several_establishers(graph: CapabilityGraph) -> Iterator[Diagnostic]:
                 graph.journeys[names[0]].establishes[token],
                 "several-establishers",
                 f"{token!r} is established by {listed(names)}, tried in this order when it has to be provisioned",
-                "nothing to do if that is meant: dependents come after all of them, one success is enough",
+                "nothing to do if you mean that: dependents run after all of them, and one that passes is enough",
             )
 
 
@@ -246,12 +245,12 @@ def _starving_invalidations(graph: CapabilityGraph) -> Iterator[Diagnostic]:
                     place,
                     "invalidates-starves",
                     f"{journey.id!r} destroys {token!r} before {listed(starved)} can use it",
-                    f"give {token!r} a 'provision:', or let what destroys it depend on what uses it",
+                    f"give {token!r} a 'provision:', or let {journey.id!r} depend on what uses it",
                 )
 
 
 def _fixtures_that_end_too_early(graph: CapabilityGraph) -> Iterator[Diagnostic]:
-    """Warn where a token is used outside the scope of a fixture that it rests on: it falls with the fixture."""
+    """Warn where a token is used outside the scope of a fixture that it rests on: it is lost with the fixture."""
     for base, scope in graph.fixture_scopes.items():
         if scope == "session":
             continue
@@ -292,11 +291,11 @@ def _establishers_that_cannot_run_alone(graph: CapabilityGraph) -> Iterator[Diag
             found = warning(
                 members[0].establishes[token],
                 "cannot-run-alone",
-                f"only {members[0].id!r} establishes {token!r}, and it {why}: it cannot be replayed "
-                "for who needs the token in another selection",
+                f"only {members[0].id!r} establishes {token!r}, and it {why}, "
+                "so it cannot be replayed where a selection leaves it out",
                 f"give {token!r} a 'provision:' under 'capabilities:'",
             )
-            # Of a test that is how it is, and no mistake; of a journey it can be helped.
+            # A Python test cannot be changed so that it can be replayed; a journey can.
             yield replace(found, severity=Severity.INFO) if members[0].python else found
 
 
@@ -305,16 +304,16 @@ def _journeys_that_cannot_run(graph: CapabilityGraph) -> Iterator[Diagnostic]:
     for journey_id in graph.ordered(graph.journeys):
         for token in graph.needed_by(graph.journeys[journey_id]):
             members = graph.establishing(token)
-            hopeless = members and all(member in cannot or graph.lacks_actor(member) for member in members)
+            impossible = members and all(member in cannot or graph.lacks_actor(member) for member in members)
             capability = graph.capability(token)
-            may_be_there = capability is not None and capability.probe is not None
-            if hopeless and not graph.has_independent_provider(token) and not may_be_there:
+            may_be_present = capability is not None and capability.probe is not None
+            if impossible and not graph.has_independent_provider(token) and not may_be_present:
                 cannot[journey_id] = token
     for journey_id, token in cannot.items():
         yield warning(
             _where_required(graph, graph.journeys[journey_id], (token,)),
             "unreachable",
-            f"{journey_id!r} can never run: it needs {token!r}, and what establishes that has no commands to run",
+            f"{journey_id!r} can never run: it needs {token!r}, and what establishes it has no commands",
             f"give {token!r} a 'provision:', or write commands for what establishes it",
         )
 
@@ -326,7 +325,7 @@ def _journeys_without_actor(graph: CapabilityGraph) -> Iterator[Diagnostic]:
             yield remark(
                 place,
                 "no-actor",
-                f"{journey.id!r} would be skipped: this step has no command, and there is no actor to decide one",
+                f"{journey.id!r} would be skipped: this step has no command, and there is no actor to choose one",
                 "a plugin implements pytest_dogfood_gui_action for 'modality: gui'"
                 if journey.is_gui
                 else "name an actor with ini dogfood_actor, or give the step a command with `run:`",

@@ -17,7 +17,6 @@ from pytest_dogfood.journey import (
     Token,
     base_of,
     means_every_instance,
-    variable_for,
 )
 from pytest_dogfood.walks import reachable
 
@@ -27,8 +26,8 @@ def diagnose(
 ) -> tuple[Diagnostic, ...]:
     """Return every error of the graph, in order of place.
 
-    `elsewhere` holds the tokens that Python files speak of; whether those are established is not known to files.
-    Where the graph is not `complete`, only what no further journey could put right is an error.
+    `elsewhere` holds the tokens that Python files mention: their tests may establish them. Where the graph is not
+    `complete`, only what no further journey could put right is an error.
     """
     found = [*_cycles(graph), *_shared_variables(graph), *_gates_that_wait_for_later_tiers(graph)]
     if complete:
@@ -40,14 +39,14 @@ def diagnose(
 
 
 def diagnose_ids(journeys: Sequence[Journey], capabilities: Sequence[Capability]) -> tuple[Diagnostic, ...]:
-    """Find ids and definitions that stand twice in the project, which the graph itself could not hold."""
+    """Find ids and definitions that occur twice in the project; the graph holds only one of each."""
     first = {journey.id: journey.location for journey in reversed(journeys)}
     defined = {capability.token: capability.location for capability in reversed(capabilities)}
     ids = [
         Diagnostic(
             location=journey.location,
             code="duplicate-id",
-            message=f"journey id {journey.id!r} is taken already, by {first[journey.id]}",
+            message=f"journey id {journey.id!r} is already used, at {first[journey.id]}",
             hint="journey ids are unique in the whole project: rename one of the two",
         )
         for journey in journeys
@@ -57,7 +56,7 @@ def diagnose_ids(journeys: Sequence[Journey], capabilities: Sequence[Capability]
         Diagnostic(
             location=capability.location,
             code="duplicate-capability",
-            message=f"capability {capability.token!r} is defined already, at {defined[capability.token]}",
+            message=f"capability {capability.token!r} is already defined, at {defined[capability.token]}",
             hint="define it once, in a dogfood.yaml above both places if both need it",
         )
         for capability in capabilities
@@ -79,7 +78,7 @@ def _unknown_tokens(graph: CapabilityGraph) -> Iterator[Diagnostic]:
             continue
         message = f"{user} names {token!r}, which no journey establishes and no file defines"
         if means_every_instance(token):
-            message = f"{user} asks for every instance of {base_of(token)!r}, and no journey establishes one"
+            message = f"{user} names every instance of {base_of(token)!r}, but no journey establishes one"
             hint = did_you_mean(base_of(token), map(base_of, graph.tokens))
         elif token in graph.establishers:
             message = f"{user} names {token!r}, which only Python tests establish"
@@ -88,7 +87,7 @@ def _unknown_tokens(graph: CapabilityGraph) -> Iterator[Diagnostic]:
             )
         else:
             hint = did_you_mean(token, graph.tokens) or (
-                "add 'establishes' to the journey that brings it about, or define it under 'capabilities:'; "
+                "add 'establishes' to the journey that makes it true, or define it under 'capabilities:'; "
                 "a token that only Python tests establish must be defined there"
             )
         yield Diagnostic(location=location, code="unknown-token", message=message, hint=hint)
@@ -115,7 +114,7 @@ def _cycles(graph: CapabilityGraph) -> Iterator[Diagnostic]:
                 location=capability.location,
                 code="cycle",
                 message=f"the provider of {token!r} needs {token!r} itself, through 'requires'",
-                hint="remove one of the 'requires' on the way round",
+                hint="remove one of the 'requires' in this cycle",
             )
 
 
@@ -134,8 +133,8 @@ def _cycle(graph: CapabilityGraph, path: Sequence[JourneyId]) -> Diagnostic:
     return Diagnostic(
         location=places[0],
         code="cycle",
-        message=f"journeys wait for each other: {' -> '.join(path)}{words}",
-        hint="break the circle: let one of them provide for itself, or split what it establishes",
+        message=f"dependency cycle: {' -> '.join(path)}{words}",
+        hint="give one of these tokens a 'provision:', or split what one of the journeys establishes",
     )
 
 
@@ -153,7 +152,7 @@ def _shared_directories(graph: CapabilityGraph) -> Iterator[Diagnostic]:
                     code="workdir-conflict",
                     message=f"{other.id!r} and {one.id!r} ({one.location}) share workdir {name!r}, "
                     "but neither depends on the other",
-                    hint="name another workdir, or let one require what the other establishes",
+                    hint="use another workdir, or let one require what the other establishes",
                 )
 
 
@@ -162,11 +161,7 @@ def _shared_variables(graph: CapabilityGraph) -> Iterator[Diagnostic]:
 
     Of a token that is required and one that only its provider needs, the required one gives the value otherwise.
     """
-    owners: dict[str, set[Token]] = defaultdict(set)
-    for token in graph.tokens:
-        for name in graph.value_names(token):
-            owners[variable_for(token, name)].add(token)
-    clashes = {variable: tokens for variable, tokens in owners.items() if len(tokens) > 1}
+    clashes = {variable: tokens for variable, tokens in graph.variables.items() if len(tokens) > 1}
     users: list[tuple[str, Journey | Capability, tuple[Token, ...]]] = [
         (repr(one.id), one, graph.required_by(one)) for one in graph.journeys.values()
     ]
@@ -178,7 +173,7 @@ def _shared_variables(graph: CapabilityGraph) -> Iterator[Diagnostic]:
         needed = graph.with_bases(required)
         for variable, tokens in clashes.items():
             both = [token for token in required if token in tokens]
-            if len(both) < 2 and user.speaks_of(variable):
+            if len(both) < 2 and user.mentions(variable):
                 both = [token for token in needed if token in tokens]
             if len(both) > 1:
                 yield Diagnostic(
@@ -206,9 +201,10 @@ def _gates_that_wait_for_later_tiers(graph: CapabilityGraph) -> Iterator[Diagnos
                     yield Diagnostic(
                         location=journey.location,
                         code="gate-needs-later-tier",
-                        message=f"{journey.id!r} gates after tier '{journey.tier}' but needs {later.id!r} "
-                        f"of tier '{later.tier}' ({later.location}), which its gate would hold back",
-                        hint="move the one it needs to its tier or an earlier one, or drop 'gating: true'",
+                        message=f"{journey.id!r} is a gate of tier '{journey.tier}', but needs {later.id!r} "
+                        f"of the later tier '{later.tier}' ({later.location}), which the gate would hold back",
+                        hint=f"move {later.id!r} to tier '{journey.tier}' or an earlier one, "
+                        "or remove 'gating: true'",
                     )
 
 

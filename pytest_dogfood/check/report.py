@@ -17,7 +17,7 @@ from pytest_dogfood.outcomes import JourneyResult, Provisioned
 from pytest_dogfood.scheduling.forecast import (
     Forecast,
     ToProvision,
-    forecast,
+    make_forecast,
     predict_provisioning,
     provider_of,
 )
@@ -31,7 +31,7 @@ NOUNS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "r
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """Everything there is to say. `outlook` is a forecast of the plan; an invalid graph has none.
+    """Everything there is to say. `forecast` is that of the plan; an invalid graph has none.
 
     `others` are the node ids of tests outside of the graph, which run beside it and are in no forecast.
     """
@@ -41,7 +41,7 @@ class Report(Struct, frozen=True, kw_only=True):
     to_provision: tuple[ToProvision, ...] = ()
     shard: str = ""
     others: tuple[str, ...] = ()
-    outlook: Forecast = field(default_factory=lambda: forecast((), 1))
+    forecast: Forecast = field(default_factory=lambda: make_forecast((), 1))
 
     @property
     def is_valid(self) -> bool:
@@ -50,7 +50,7 @@ class Report(Struct, frozen=True, kw_only=True):
     @property
     def critical_path(self) -> tuple[JourneyId, ...]:
         """Return the journeys that no number of workers can run at the same time; empty without a forecast."""
-        return tuple(self.plan.journeys[index].id for index in self.outlook.critical_path)
+        return tuple(self.plan.journeys[index].id for index in self.forecast.critical_path)
 
     def strict(self) -> Report:
         """Return the same report with every warning an error."""
@@ -79,7 +79,7 @@ def report_on(
         to_provision=predict_provisioning(graph, plan, knows_tests=knows_tests),
         shard=shard,
         others=tuple(others),
-        outlook=forecast(jobs, workers),
+        forecast=make_forecast(jobs, workers),
     )
 
 
@@ -87,22 +87,22 @@ Paint = Callable[[Severity, str], str]
 """Gives the text of a finding the colour of its severity."""
 
 
-def in_words(report: Report, paint: Paint | None = None) -> Iterator[str]:
+def to_lines(report: Report, paint: Paint | None = None) -> Iterator[str]:
     """Write the report for people, findings first."""
     for found in report.findings:
         words = str(found) if found.severity is Severity.ERROR else f"{found.severity}: {found}"
         yield paint(found.severity, words) if paint else words
     if report.is_valid and report.plan.journeys:
-        yield from _plan_in_words(report)
+        yield from _plan_lines(report)
     counts = Counter(found.severity for found in report.findings)
     words = ", ".join(counted(counts[one], NOUNS[one]) for one in Severity if counts[one])
     valid = "valid" if report.is_valid else "not valid"
     yield f"dogfood: the graph is {valid} ({words or 'no findings'}); nothing was run"
 
 
-def _plan_in_words(report: Report) -> Iterator[str]:
-    journeys, outlook = report.plan.journeys, report.outlook
-    worker_of = {journeys[slot.index].id: slot.worker for slot in outlook.slots}
+def _plan_lines(report: Report) -> Iterator[str]:
+    journeys, forecast = report.plan.journeys, report.forecast
+    worker_of = {journeys[slot.index].id: slot.worker for slot in forecast.slots}
     chains: dict[str, list[PlannedJourney]] = {}
     for planned in journeys:
         chains.setdefault(planned.chain, []).append(planned)
@@ -120,13 +120,13 @@ def _plan_in_words(report: Report) -> Iterator[str]:
     for gate in dict.fromkeys(gate for planned in journeys for gate in planned.gates):
         if gate not in worker_of:
             yield f"gate: {gate} belongs to another shard, and is replayed here once"
-    yield f"critical path: {outlook.critical_seconds:.1f} s: {' -> '.join(report.critical_path)}"
+    yield f"critical path: {forecast.critical_seconds:.1f} s: {' -> '.join(report.critical_path)}"
     shard = f" in shard {report.shard}" if report.shard else ""
     beside = f", beside {counted(len(report.others), 'test')} outside of the graph" if report.others else ""
     yield (
         f"{counted(len(journeys), 'journey')} in {counted(len(chains), 'chain')}{shard}: "
-        f"{outlook.total:.1f} s of work; with {counted(outlook.workers, 'worker')} about {outlook.makespan:.1f} s, "
-        f"at best {outlook.lower_bound:.1f} s{beside}"
+        f"{forecast.total:.1f} s of work; with {counted(forecast.workers, 'worker')} about {forecast.makespan:.1f} s, "
+        f"at best {forecast.lower_bound:.1f} s{beside}"
     )
     if all(planned.weight == UNKNOWN_DURATION for planned in journeys):
         yield f"no durations are known yet: each journey counts as {UNKNOWN_DURATION:g} s"
@@ -134,15 +134,15 @@ def _plan_in_words(report: Report) -> Iterator[str]:
 
 def to_json(report: Report) -> dict[str, Any]:
     """Return the report as JSON-safe values; see the reference for its fields."""
-    journeys, outlook = report.plan.journeys, report.outlook
+    journeys, forecast = report.plan.journeys, report.forecast
     predicted = {
-        "seconds_of_work": outlook.total,
-        "makespan": outlook.makespan,
-        "lower_bound": outlook.lower_bound,
-        "critical_path": {"seconds": outlook.critical_seconds, "journeys": list(report.critical_path)},
+        "seconds_of_work": forecast.total,
+        "makespan": forecast.makespan,
+        "lower_bound": forecast.lower_bound,
+        "critical_path": {"seconds": forecast.critical_seconds, "journeys": list(report.critical_path)},
         "slots": [
             {"journey": journeys[one.index].id, "worker": one.worker, "start": one.start, "end": one.end}
-            for one in outlook.slots
+            for one in forecast.slots
         ],
     }
     return {
@@ -160,7 +160,7 @@ def to_json(report: Report) -> dict[str, Any]:
         ],
         "plan": {
             "digest": report.plan.digest,
-            "workers": outlook.workers,
+            "workers": forecast.workers,
             "shard": report.shard or None,
             "journeys": [
                 {
@@ -229,7 +229,7 @@ def explanation_of_token(graph: CapabilityGraph, plan: Plan, token: Token) -> It
     if needs:
         yield f"  its provider needs: {', '.join(needs)}"
     probe = capability.probe if capability else None
-    yield f"  probe: {probe.command if probe else 'none; what establishes it is taken at its word'}"
+    yield f"  probe: {probe.command if probe else 'none; it is taken on trust'}"
     values = [f"${variable_for(token, name)}" for name in graph.value_names(token)]
     if values:
         yield f"  values: {', '.join(values)}"
@@ -246,7 +246,7 @@ def _sources(graph: CapabilityGraph, token: Token, planned: Collection[JourneyId
     return f"established by {establishers}; otherwise {provisioned}" if establishers else provisioned
 
 
-def what_happened(results: Mapping[JourneyId, JourneyResult], journey: JourneyId) -> Iterator[str]:
+def journey_in_run(results: Mapping[JourneyId, JourneyResult], journey: JourneyId) -> Iterator[str]:
     """Yield where a journey ran in a finished run, what proved each token, and what was provisioned for it."""
     result = results.get(journey)
     if result is None:
@@ -259,7 +259,7 @@ def what_happened(results: Mapping[JourneyId, JourneyResult], journey: JourneyId
     yield from (f"      {one.token}: {_provisioned(one)}" for one in result.provisioned)
 
 
-def what_became_of(results: Mapping[JourneyId, JourneyResult], token: Token) -> Iterator[str]:
+def token_in_run(results: Mapping[JourneyId, JourneyResult], token: Token) -> Iterator[str]:
     """Yield for which items a token was present in a finished run, what proved it, and what had it provisioned."""
     lines: list[str] = []
     for result in results.values():

@@ -151,7 +151,7 @@ def failures_that_are_ignored(
                 yield remark(
                     step.location,
                     "goes-on-after-failure",
-                    f"the step goes on where a command fails, since `shell: {step.shell}` does",
+                    f"the step continues after a command that fails, because `shell: {step.shell}` does not stop",
                     f"write `shell: {step.shell} -e`",
                 )
 
@@ -163,8 +163,10 @@ def _of_script(script: Script, text: str) -> Iterator[Diagnostic]:
         flags = LINES[shell_of(words)]
         hint = f"add the line `{flags}` below its first comment"
         if "pipefail" not in flags and "|" in text.replace("||", ""):
-            hint += "; to notice what fails before a pipe, too, `#!/usr/bin/env bash` and `set -eo pipefail`"
-        message = "the script goes on where this command fails, so its journey may pass all the same"
+            hint += (
+                "; to notice a failure before a pipe too, use `#!/usr/bin/env bash` and `set -eo pipefail`"
+            )
+        message = "the script continues if this command fails, so its journey may still pass"
         yield remark(Location(script.path, line, 1), "goes-on-after-failure", message, hint)
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Set as AbstractSet
+from collections.abc import Collection, Iterator, Set as AbstractSet
 
 from msgspec import Struct
 
@@ -45,16 +44,10 @@ def unknown_variables(graph: CapabilityGraph, environment: Collection[str] = ())
     In commands those count that look like ours; one that resembles none of ours may be the user's own. What `defaults:`
     sets counts where a step uses it. Under `expect:` every variable counts; `environment` names those of the run.
     """
-    owners: dict[str, set[Token]] = defaultdict(set)
-    # Instances that nothing establishes, a provider provides.
-    required = (token for journey in graph.journeys.values() for token in graph.needed_by(journey))
-    for token in dict.fromkeys([*graph.tokens, *required]):
-        for name in graph.value_names(token):
-            owners[variable_for(token, name)].add(token)
-    for user in _users(graph, owners):
+    for user in _users(graph):
         reported: set[str] = set()
         for step, variable, words in _unknown_in_commands(user):
-            if variable not in reported and (hint := _hint(variable, user, owners, graph)):
+            if variable not in reported and (hint := _hint(variable, user, graph)):
                 reported.add(variable)
                 message = f"{user.name} {words.replace('$VARIABLE', f'${variable}')}"
                 yield warning(step.location, "unknown-variable", message, hint)
@@ -65,7 +58,7 @@ def unknown_variables(graph: CapabilityGraph, environment: Collection[str] = ())
             )
             if variable not in reported and not saved_by_python:
                 reported.add(variable)
-                hint = _hint(variable, user, owners, graph) if variable.startswith(_PREFIX) else ""
+                hint = _hint(variable, user, graph) if variable.startswith(_PREFIX) else ""
                 otherwise = "set it with `env:` or save it in an earlier step, or write $$ for a dollar sign"
                 message = (
                     f"{user.name} expects ${variable}, which is not set here: the step would be an error"
@@ -73,9 +66,9 @@ def unknown_variables(graph: CapabilityGraph, environment: Collection[str] = ())
                 yield warning(step.location, "unknown-variable", message, hint or otherwise)
 
 
-def _users(graph: CapabilityGraph, owners: Mapping[str, AbstractSet[Token]]) -> Iterator[_User]:
+def _users(graph: CapabilityGraph) -> Iterator[_User]:
     def given_by(tokens: Collection[Token]) -> set[str]:
-        return {*_ALWAYS, *(name for name, ours in owners.items() if not ours.isdisjoint(tokens))}
+        return {*_ALWAYS, *(name for name, ours in graph.variables.items() if not ours.isdisjoint(tokens))}
 
     for journey in graph.journeys.values():
         tokens = (*graph.needed_by(journey), *journey.establishes)
@@ -131,7 +124,7 @@ def _texts_that_count(step: Step, own: Collection[str]) -> Iterator[tuple[str, s
     naming: list[str] = []
     if isinstance(step.run, str):
         naming.append(step.run)
-        yield step.run, "uses $VARIABLE, which is not defined here: it is empty"
+        yield step.run, "uses $VARIABLE, which is not defined here: the shell takes it as empty"
     elif isinstance(step.run, tuple):
         naming += step.run
         yield from ((word, "uses $VARIABLE, which is not defined here") for word in step.run)
@@ -171,12 +164,10 @@ def _values_are_known(graph: CapabilityGraph, token: Token) -> bool:
     return not python and (bool(members) or graph.has_own_provider(token))
 
 
-def _hint(
-    variable: str, user: _User, owners: Mapping[str, AbstractSet[Token]], graph: CapabilityGraph
-) -> str:
+def _hint(variable: str, user: _User, graph: CapabilityGraph) -> str:
     """Return what to do; nothing where the variable is none of ours, as far as one can tell."""
-    if variable in owners:
-        token = min(owners[variable])
+    if variable in graph.variables:
+        token = min(graph.variables[variable])
         return f"it is a value of {token!r}: add that to 'requires:'"
     values = (variable_for(token, name) for token in user.tokens for name in graph.value_names(token))
     bare = variable.removeprefix(_PREFIX)

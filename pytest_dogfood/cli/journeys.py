@@ -91,7 +91,7 @@ def check(options: Namespace) -> int:
     description="Draw the graph: tiers, chains, tokens, providers and the critical path.",
 )
 def graph(options: Namespace) -> int:
-    from pytest_dogfood.check.report import in_words
+    from pytest_dogfood.check.report import to_lines
     from pytest_dogfood.drawing.formats import render
     from pytest_dogfood.drawing.picture import focus, picture_of
     from pytest_dogfood.session.check_plugin import inspect
@@ -100,7 +100,7 @@ def graph(options: Namespace) -> int:
     if found.report is None or found.selection is None:
         return found.status
     if not found.report.is_valid:
-        complain(*in_words(found.report))
+        complain(*to_lines(found.report))
         return USAGE
     try:
         picture = picture_of(found.selection.graph, found.report)
@@ -248,7 +248,7 @@ def explain(options: Namespace) -> int:
     if found.report is None or found.selection is None:
         return found.status
     if not found.report.is_valid:
-        complain(*report.in_words(found.report))
+        complain(*report.to_lines(found.report))
         return USAGE
     graph, plan = found.selection.graph, found.selection.plan
     journey = next((one for one in graph.journeys.values() if options.id in {one.id, one.nodeid}), None)
@@ -267,9 +267,9 @@ def explain(options: Namespace) -> int:
             complain(f"dogfood explain: {options.run} holds no finished run: {error}")
             return USAGE
         if journey is None:
-            lines += report.what_became_of(results, options.id)
+            lines += report.token_in_run(results, options.id)
         else:
-            lines += report.what_happened(results, journey.id)
+            lines += report.journey_in_run(results, journey.id)
     write_lines(lines)
     return OK
 
@@ -286,7 +286,7 @@ def explain(options: Namespace) -> int:
 )
 def merge_shards(options: Namespace) -> int:
     from pytest_dogfood.report.manifest import read_manifest
-    from pytest_dogfood.report.merge import ShardsDisagreeError, in_words, merge, to_json, to_junit
+    from pytest_dogfood.report.merge import ShardsDisagreeError, merge, to_json, to_junit, to_lines
     from pytest_dogfood.session.durations import write_durations
     from pytest_dogfood.storage.files import write_for_others
 
@@ -311,7 +311,7 @@ def merge_shards(options: Namespace) -> int:
     except (ShardsDisagreeError, HarnessError) as error:
         complain(f"dogfood merge: {error}")
         return USAGE
-    write_lines(in_words(merged))
+    write_lines(to_lines(merged))
     return merged.exit_status
 
 

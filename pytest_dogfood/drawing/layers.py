@@ -1,7 +1,7 @@
 """Which row each box stands in, and the order in a row.
 
 After Sugiyama, Tagawa and Toda (1981): layers by longest path, then points in between for long connections.
-Boxes stand in odd rows. The rows between them belong to the joints: labels that sit on connections.
+Boxes stand in odd rows. The rows between them belong to the labels that sit on connections.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Box(Struct, frozen=True, kw_only=True):
     floating: bool = False
 
 
-class Joint(Struct, frozen=True, kw_only=True):
+class EdgeLabel(Struct, frozen=True, kw_only=True):
     """One label that connects every source with every target; without a size it is a mere point.
 
     Connections from one box share a line as far as they go together and are of the same `style`.
@@ -44,8 +44,8 @@ class Joint(Struct, frozen=True, kw_only=True):
     style: str = ""
 
 
-class Item(Struct, frozen=True, kw_only=True):
-    """What takes a place in a row: a box, a joint, or a point that a long line passes through."""
+class Node(Struct, frozen=True, kw_only=True):
+    """What takes a place in a row: a box, a label, or a point that a long line passes through."""
 
     row: int
     width: float = 0.0
@@ -57,12 +57,12 @@ class Item(Struct, frozen=True, kw_only=True):
 
 
 class LayeredGraph(Struct, frozen=True, kw_only=True):
-    """Items with lines between neighbouring rows only. `paths` gives the items that a connection goes through.
+    """Nodes with lines between neighbouring rows only. `paths` gives the nodes that a connection goes through.
 
     `bands` maps each band to its first and last row.
     """
 
-    items: Mapping[str, Item]
+    nodes: Mapping[str, Node]
     rows: tuple[tuple[str, ...], ...]
     above: Mapping[str, tuple[str, ...]]
     below: Mapping[str, tuple[str, ...]]
@@ -75,59 +75,59 @@ def row_limit(boxes: int) -> int:
     return max(6, ceil(sqrt(1.2 * boxes)))
 
 
-def layered_graph(boxes: Sequence[Box], joints: Sequence[Joint]) -> LayeredGraph:
-    """Place boxes and joints in rows, with points wherever a connection passes a row."""
-    layers, ranges = in_layers(boxes, joints)
-    items = {box.key: Item(row=2 * layers[box.key] + 1, width=box.width, height=box.height) for box in boxes}
+def layered_graph(boxes: Sequence[Box], labels: Sequence[EdgeLabel]) -> LayeredGraph:
+    """Place boxes and labels in rows, with points wherever a connection passes a row."""
+    layers, ranges = in_layers(boxes, labels)
+    nodes = {box.key: Node(row=2 * layers[box.key] + 1, width=box.width, height=box.height) for box in boxes}
     above: dict[str, dict[str, None]] = defaultdict(dict)
     below: dict[str, dict[str, None]] = defaultdict(dict)
     paths: dict[Ends, tuple[str, ...]] = {}
-    for joint in joints:
+    for label in labels:
         # Next to the users, so that one line does for all of them until the first is reached.
-        row = 2 * min(layers[target] for target in joint.targets)
-        items[joint.key] = Item(row=row, width=joint.width, height=joint.height)
-        to_the_joint = [(source, joint.key, joint.style) for source in joint.sources]
-        for start, end, style in [*to_the_joint, *((joint.key, target, "") for target in joint.targets)]:
-            between = range(items[start].row + 1, items[end].row)
+        row = 2 * min(layers[target] for target in label.targets)
+        nodes[label.key] = Node(row=row, width=label.width, height=label.height)
+        to_the_label = [(source, label.key, label.style) for source in label.sources]
+        for start, end, style in [*to_the_label, *((label.key, target, "") for target in label.targets)]:
+            between = range(nodes[start].row + 1, nodes[end].row)
             points = {f"{start}\n{style}\n{row}": row for row in between}  # no key of a box has several lines
             for point, row in points.items():
-                items.setdefault(point, Item(row=row))
+                nodes.setdefault(point, Node(row=row))
             paths[start, end] = (start, *points, end)
             for upper, lower in pairwise(paths[start, end]):
                 below[upper][lower] = None
                 above[lower][upper] = None
     bands = {band: (2 * layers.start, 2 * layers.stop - 1) for band, layers in ranges.items()}
     rows: list[list[str]] = [[] for _ in range(max((last for _, last in bands.values()), default=-1) + 1)]
-    for key, item in items.items():
-        rows[item.row].append(key)
+    for key, node in nodes.items():
+        rows[node.row].append(key)
     return LayeredGraph(
-        items=items,
+        nodes=nodes,
         rows=tuple(map(tuple, rows)),
-        above={key: tuple(above[key]) for key in items},
-        below={key: tuple(below[key]) for key in items},
+        above={key: tuple(above[key]) for key in nodes},
+        below={key: tuple(below[key]) for key in nodes},
         paths=paths,
         bands=bands,
     )
 
 
-def in_layers(boxes: Sequence[Box], joints: Sequence[Joint]) -> tuple[dict[str, int], dict[int, range]]:
-    """Return each box a layer, and each band its layers. Raises ValueError if boxes wait for each other in a circle.
+def in_layers(boxes: Sequence[Box], labels: Sequence[EdgeLabel]) -> tuple[dict[str, int], dict[int, range]]:
+    """Return each box a layer, and each band its layers. Raises ValueError if boxes depend on each other in a circle.
 
     A box stands in its band, or below it where it depends on something of a later band.
     """
     before: dict[str, dict[str, None]] = {box.key: {} for box in boxes}
     after: dict[str, dict[str, None]] = {box.key: {} for box in boxes}
-    for joint in joints:
-        for source in joint.sources:
-            after[source].update(dict.fromkeys(joint.targets))
-        for target in joint.targets:
-            before[target].update(dict.fromkeys(joint.sources))
+    for label in labels:
+        for source in label.sources:
+            after[source].update(dict.fromkeys(label.targets))
+        for target in label.targets:
+            before[target].update(dict.fromkeys(label.sources))
     order = in_order(before)
     placed: set[str] = set()
     for number, key in enumerate(order):
         if not placed.issuperset(before[key]):
             circle = ", ".join(order[number:])
-            raise ValueError(f"there is no first among those that wait for each other: {circle}")
+            raise ValueError(f"these depend on each other in a circle: {circle}")
         placed.add(key)
     band = _bands(boxes, order, before, after)
     limit = row_limit(len(boxes))
@@ -238,7 +238,7 @@ def crossings(rows: Iterable[Sequence[str]], below: Mapping[str, Sequence[str]])
 
 
 def _first_order(graph: LayeredGraph) -> Rows:
-    """Walk from each item at the top to all that hangs from it, so that what belongs together begins together."""
+    """Walk from each node at the top to all that hangs from it, so that what belongs together begins together."""
     rows: Rows = [[] for _ in graph.rows]
     seen: set[str] = set()
     waiting = [key for row in reversed(graph.rows) for key in reversed(row)]
@@ -246,13 +246,13 @@ def _first_order(graph: LayeredGraph) -> Rows:
         key = waiting.pop()
         if key not in seen:
             seen.add(key)
-            rows[graph.items[key].row].append(key)
+            rows[graph.nodes[key].row].append(key)
             waiting += reversed(graph.below[key])
     return rows
 
 
 def _sweep(rows: Rows, graph: LayeredGraph, *, downward: bool) -> None:
-    """Sort each row by the mean places of what its items are tied to in the row before."""
+    """Sort each row by the mean places of what its nodes are tied to in the row before."""
     neighbours = graph.above if downward else graph.below
     for fixed, row in pairwise(rows if downward else reversed(rows)):
         # Places from 0 to 1, so that rows of different length can be compared.
@@ -284,5 +284,5 @@ def _exchange_neighbours(rows: Rows, graph: LayeredGraph) -> None:
 
 
 def _crossed(left: Sequence[Sequence[int]], right: Sequence[Sequence[int]]) -> int:
-    """Count the crossings of the lines of two items that stand in this order."""
+    """Count the crossings of the lines of two nodes that stand in this order."""
     return sum(bisect_left(ends, end) for ends, others in zip(right, left, strict=True) for end in others)

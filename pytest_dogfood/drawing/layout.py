@@ -1,7 +1,7 @@
 """Where boxes, labels and lines stand; nothing overlaps.
 
-Lines are taken for springs. Row by row every item goes to where its springs are at rest, as near as the others of
-its row allow; the best places of a row are found exactly by pooling items that would overlap (isotonic regression).
+Lines are taken for springs. Row by row every node goes to where its springs are at rest, as near as the others of
+its row allow; the best places of a row are found exactly by pooling nodes that would overlap (isotonic regression).
 The energy is convex, so the sweeps come to the one best arrangement. Then long lines are put upright.
 """
 
@@ -14,7 +14,14 @@ from itertools import accumulate, pairwise
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pytest_dogfood.drawing.layers import Box, Ends, Joint, LayeredGraph, layered_graph, minimise_crossings
+from pytest_dogfood.drawing.layers import (
+    Box,
+    EdgeLabel,
+    Ends,
+    LayeredGraph,
+    layered_graph,
+    minimise_crossings,
+)
 
 Rows = Sequence[Sequence[str]]
 
@@ -25,7 +32,7 @@ _TO_THE_MIDDLE = 0.01
 
 
 def assign_x(graph: LayeredGraph, rows: Rows) -> dict[str, float]:
-    """Return the centre of every item, the leftmost edge being 0. `rows` holds the items in their order."""
+    """Return the centre of every node, the leftmost edge being 0. `rows` holds the nodes in their order."""
     centres: dict[str, float] = {}
     for row in filter(None, rows):
         offsets = _offsets(graph, row)
@@ -34,13 +41,13 @@ def assign_x(graph: LayeredGraph, rows: Rows) -> dict[str, float]:
         for row in rows if sweep % 2 == 0 else reversed(rows):
             _relax(graph, row, centres)
     _straighten_long_lines(graph, rows, centres)
-    left = min((x - graph.items[key].width / 2 for key, x in centres.items()), default=0.0)
+    left = min((x - graph.nodes[key].width / 2 for key, x in centres.items()), default=0.0)
     return {key: x - left for key, x in centres.items()}
 
 
 def separation(graph: LayeredGraph, left: str, right: str) -> float:
-    """Return the least distance between the centres of two items that stand side by side."""
-    one, other = graph.items[left], graph.items[right]
+    """Return the least distance between the centres of two nodes that stand side by side."""
+    one, other = graph.nodes[left], graph.nodes[right]
     gap = _GAP_OF_POINTS if one.is_point or other.is_point else _GAP
     return (one.width + other.width) / 2 + gap
 
@@ -52,7 +59,7 @@ def _offsets(graph: LayeredGraph, row: Sequence[str]) -> list[float]:
 
 
 def _relax(graph: LayeredGraph, row: Sequence[str], centres: dict[str, float]) -> None:
-    """Put the items of a row where their springs hold them, as near as they allow each other."""
+    """Put the nodes of a row where their springs hold them, as near as they allow each other."""
     offsets = _offsets(graph, row)
     wished: list[float] = []
     weights: list[float] = []
@@ -60,7 +67,7 @@ def _relax(graph: LayeredGraph, row: Sequence[str], centres: dict[str, float]) -
         total, weight = 0.0, _TO_THE_MIDDLE
         for other in (*graph.above[key], *graph.below[key]):
             # Stronger between points, so that long lines are straight.
-            strength = (1.0, 2.0, 8.0)[graph.items[key].is_point + graph.items[other].is_point]
+            strength = (1.0, 2.0, 8.0)[graph.nodes[key].is_point + graph.nodes[other].is_point]
             total += strength * centres[other]
             weight += strength
         wished.append(total / weight - offset)
@@ -113,7 +120,7 @@ def _straighten_long_lines(graph: LayeredGraph, rows: Rows, centres: dict[str, f
 
 def _long_lines(graph: LayeredGraph, rows: Rows) -> Iterator[list[str]]:
     def points(keys: Sequence[str]) -> list[str]:
-        return [key for key in keys if graph.items[key].is_point]
+        return [key for key in keys if graph.nodes[key].is_point]
 
     for row in rows:
         for key in points(row):
@@ -157,7 +164,7 @@ class Place(Struct, frozen=True, kw_only=True):
 
 
 class Layout(Struct, frozen=True, kw_only=True):
-    """The places of boxes and joints under their keys, the height of each band, and the way of each connection.
+    """The places of boxes and labels under their keys, the height of each band, and the way of each connection.
 
     A route is a list of upright pieces, each from its upper to its lower point; curves join them.
     """
@@ -169,37 +176,37 @@ class Layout(Struct, frozen=True, kw_only=True):
     height: float
 
 
-def lay_out(boxes: Sequence[Box], joints: Sequence[Joint]) -> Layout:
-    """Place boxes and joints; the same input gives the same layout. ValueError if there is a circle."""
-    whole = layered_graph(boxes, joints)
-    ends = {key for joint in joints for key in (*joint.sources, *joint.targets)}
+def lay_out(boxes: Sequence[Box], labels: Sequence[EdgeLabel]) -> Layout:
+    """Place boxes and labels; the same input gives the same layout. ValueError if there is a circle."""
+    whole = layered_graph(boxes, labels)
+    ends = {key for label in labels for key in (*label.sources, *label.targets)}
     loose = {box.key for box in boxes} - ends
     graph = replace(
         whole,
-        items={key: item for key, item in whole.items.items() if key not in loose},
+        nodes={key: node for key, node in whole.nodes.items() if key not in loose},
         rows=tuple(tuple(key for key in row if key not in loose) for row in whole.rows),
     )
     centres = assign_x(graph, minimise_crossings(graph))
     _put_beside(whole, centres)
     tops, heights, bands = _levels(whole, centres)
     places: dict[str, Place] = {}
-    for key, item in whole.items.items():
-        y = tops[item.row] + (heights[item.row] - item.height) / 2
-        places[key] = Place(x=centres[key] - item.width / 2, y=y, width=item.width, height=item.height)
+    for key, node in whole.nodes.items():
+        y = tops[node.row] + (heights[node.row] - node.height) / 2
+        places[key] = Place(x=centres[key] - node.width / 2, y=y, width=node.width, height=node.height)
     routes: dict[Ends, tuple[tuple[Point, Point], ...]] = {}
     for line, path in whole.paths.items():
         pieces = []
         for key in path:
-            x, item = centres[key], whole.items[key]
-            top, bottom = tops[item.row], tops[item.row] + heights[item.row]
+            x, node = centres[key], whole.nodes[key]
+            top, bottom = tops[node.row], tops[node.row] + heights[node.row]
             # Within a row lines run straight, past whatever is higher than their own end.
-            if not item.is_point and key == path[0]:
+            if not node.is_point and key == path[0]:
                 top = places[key].bottom
-            elif not item.is_point:
+            elif not node.is_point:
                 bottom = places[key].y
             pieces.append(((x, top), (x, bottom)))
         routes[line] = tuple(pieces)
-    named = [*(box.key for box in boxes), *(joint.key for joint in joints)]
+    named = [*(box.key for box in boxes), *(label.key for label in labels)]
     return Layout(
         places={key: places[key] for key in named},
         routes=routes,
@@ -213,17 +220,17 @@ def _put_beside(graph: LayeredGraph, centres: dict[str, float]) -> None:
     """Put what has no centre yet, since it is tied to nothing, into the first gap of its row, or behind the last."""
     taken: dict[int, list[tuple[float, float]]] = defaultdict(list)
     for key, x in centres.items():
-        item = graph.items[key]
-        taken[item.row].append((x - item.width / 2, x + item.width / 2))
-    for key, item in graph.items.items():
+        node = graph.nodes[key]
+        taken[node.row].append((x - node.width / 2, x + node.width / 2))
+    for key, node in graph.nodes.items():
         if key not in centres:
             x = 0.0
-            for left, right in sorted(taken[item.row]):
-                if x + item.width + _LOOSE_GAP <= left:
+            for left, right in sorted(taken[node.row]):
+                if x + node.width + _LOOSE_GAP <= left:
                     break
                 x = max(x, right + _LOOSE_GAP)
-            taken[item.row].append((x, x + item.width))
-            centres[key] = x + item.width / 2
+            taken[node.row].append((x, x + node.width))
+            centres[key] = x + node.width / 2
 
 
 def _levels(
@@ -242,7 +249,7 @@ def _levels(
             top_of_band = y
             y += _BAND_HEAD
         tops.append(y)
-        heights.append(max((graph.items[key].height for key in row), default=0.0))
+        heights.append(max((graph.nodes[key].height for key in row), default=0.0))
         y += heights[-1]
         if number in last:
             y += _BAND_FOOT

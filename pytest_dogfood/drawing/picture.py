@@ -167,7 +167,7 @@ def picture_of(graph: CapabilityGraph, report: Report) -> Picture:
         links=tuple(replace(link, critical=(link.source, link.target) in steps) for link in links),
         chains=chains,
         critical_path=path,
-        critical_seconds=report.outlook.critical_seconds,
+        critical_seconds=report.forecast.critical_seconds,
     )
 
 

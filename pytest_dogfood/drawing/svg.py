@@ -83,7 +83,7 @@ class TooManyJourneysError(ValueError):
 
 
 def svg_of(picture: Picture) -> str:
-    """Draw a picture. Raises TooManyJourneysError, and ValueError if journeys wait for each other in a circle."""
+    """Draw a picture. Raises TooManyJourneysError, and ValueError if journeys depend on each other in a circle."""
     if len(picture.journeys) > MOST_JOURNEYS:
         raise TooManyJourneysError(
             f"{len(picture.journeys)} journeys are too many for one drawing (at most {MOST_JOURNEYS}); "

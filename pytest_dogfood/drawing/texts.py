@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from unicodedata import combining, east_asian_width
 
 from pytest_dogfood.diagnostics import counted
-from pytest_dogfood.drawing.layers import Box, Joint
+from pytest_dogfood.drawing.layers import Box, EdgeLabel
 from pytest_dogfood.drawing.picture import (
     JourneyNode,
     Link,
@@ -29,7 +29,7 @@ _LONGEST_TOKEN = 34
 _MOST_TOKENS = 4
 
 
-class Label(Joint, frozen=True, kw_only=True):
+class Label(EdgeLabel, frozen=True, kw_only=True):
     """Tokens that go from each of the sources to each of the targets. `lines` is empty where a source says it all."""
 
     tokens: tuple[Token, ...]

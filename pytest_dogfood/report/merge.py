@@ -189,7 +189,7 @@ MOST = 20
 """Names in a line; the JSON has them all."""
 
 
-def in_words(merged: Merged) -> Iterator[str]:
+def to_lines(merged: Merged) -> Iterator[str]:
     """Yield what went wrong and what does not add up, then the closing line over all shards."""
     for number in merged.missing_shards:
         yield f"missing: shard {number}/{merged.total}; its items are unaccounted for"

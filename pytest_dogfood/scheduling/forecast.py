@@ -116,10 +116,10 @@ def provider_of(graph: CapabilityGraph, token: Token, *, knows_tests: bool = Fal
         return f"by replaying {replayable[0]}"
     tests = [member for member in graph.establishing(token) if graph.journeys[member].python]
     if tests:
-        return f"by nothing: unless it is there, the Python test {tests[0]} has to establish it"
+        return f"by nothing: unless it is present, the Python test {tests[0]} has to establish it"
     if knows_tests:
-        return "by nothing: it has to be there, because no journey, test or fixture here establishes it"
-    return "by no journey file: unless it is there, a Python test or fixture has to establish it"
+        return "by nothing: it has to be present already, because no journey, test or fixture establishes it"
+    return "by no journey file: unless it is present, a Python test or fixture has to establish it"
 
 
 class Slot(Struct, frozen=True, kw_only=True):
@@ -152,7 +152,7 @@ class Forecast(Struct, frozen=True, kw_only=True):
         return max(self.critical_seconds, self.total / self.workers)
 
 
-def forecast(jobs: Sequence[Job], workers: int) -> Forecast:
+def make_forecast(jobs: Sequence[Job], workers: int) -> Forecast:
     """Run the queue with `workers` that need no time between jobs; raises ValueError for fewer than one."""
     if workers < 1:
         raise ValueError("a run needs at least one worker")

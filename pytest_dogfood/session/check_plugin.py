@@ -13,7 +13,7 @@ import pytest
 from msgspec import Struct
 
 from pytest_dogfood.check.advice import advise, collapsed_chains
-from pytest_dogfood.check.report import Paint, Report, in_words, report_on, to_json
+from pytest_dogfood.check.report import Paint, Report, report_on, to_json, to_lines
 from pytest_dogfood.check.shell import failures_that_are_ignored
 from pytest_dogfood.collection.discovery import collector_paused
 from pytest_dogfood.collection.selection import Selection
@@ -170,7 +170,7 @@ def shown(report: Report, *, as_json: bool, paint: Paint | None = None) -> Itera
     if as_json:
         yield json.dumps(to_json(report), indent=2)
     else:
-        yield from in_words(report, paint)
+        yield from to_lines(report, paint)
 
 
 def _long_state_paths(config: pytest.Config) -> Iterator[Diagnostic]:

@@ -151,11 +151,11 @@ GRAPH = {
 GRAPH_PROBLEMS = [
     "dogfood.yaml:3:*'never-brought' has no probe and no provider*[[]empty-capability]",
     "dogfood.yaml:5:*needs 'needs-itself-1' itself*[[]cycle]",
-    "g.journey.yaml:3:*journeys wait for each other: *chicken*egg*",
+    "g.journey.yaml:3:*dependency cycle: *chicken*egg*",
     "g.journey.yaml:5:*'egg-layd'*[[]unknown-token]",
     "    hint: did you mean 'egg-laid'?",
     "g.journey.yaml:7:*'share-2' and 'share-1' (g.journey.yaml:6*workdir 'repo'*[[]workdir-conflict]",
-    "g.journey.yaml:9:*'gate' gates after tier 'smoke' but needs 'here' of tier 'deep'*[[]gate-needs-later-tier]",
+    "g.journey.yaml:9:*'gate' is a gate of tier 'smoke', but needs 'here' of the later tier*[[]gate-needs-later-tier]",
     "g.journey.yaml:10:*'clash' would get $DOGFOOD_A_B_C from both*[[]variable-conflict]",
 ]
 
@@ -222,7 +222,7 @@ def test_every_problem_of_marks_is_told_with_its_place(marked: Refusal) -> None:
         "test_marks.py:8:*'Not_Kebab' in the mark 'requires' is no token*[[]bad-token]",
         "test_marks.py:8:*7 in the mark 'requires' is no token*[[]bad-token]",
         "test_marks.py:8:*\"token='hatched'\" in the mark 'requires' is no token*[[]bad-token]",
-        "test_marks.py:*journeys wait for each other*",
+        "test_marks.py:*dependency cycle*",
         "test_marks.py:22:*both requires and establishes 'egg-laid'*",
         "dogfood.yaml:2:*'per-machine' has scope 'machine', but fixture 'per_machine'*",
     )

@@ -261,7 +261,9 @@ def test_a_definition_is_given_the_values_of_its_own_token_and_of_what_its_provi
     )
     assert advice(*things, replace(capability(9, "t", needs="u"), probe=probe)) == ()
     found = only(*things, replace(capability(9, "t"), probe=probe))
-    message = "the definition of 't' uses $DOGFOOD_U_KEY, which is not defined here: it is empty"
+    message = (
+        "the definition of 't' uses $DOGFOOD_U_KEY, which is not defined here: the shell takes it as empty"
+    )
     assert found.message == message
 
 

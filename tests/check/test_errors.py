@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from pytest_dogfood.check.errors import diagnose, diagnose_ids
 from pytest_dogfood.diagnostics import Diagnostic, Location
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import Capability, Journey, Save, Scope, Step, Tier, Token
+from pytest_dogfood.journey import Capability, Journey, Save, Scope, Service, Step, Tier, Token
 from tests.support.strategies import ANYWHERE, new_journey
 
 STEP = Step(location=ANYWHERE, run="true")
@@ -56,7 +56,7 @@ def test_an_unknown_token_is_found_where_it_is_required_with_the_nearest_known_o
 def test_an_unknown_token_that_resembles_nothing_comes_with_a_way_out() -> None:
     found = only(journey(10, "a", needs="moon"))
     assert (found.location, found.code) == (at(11), "unknown-token")
-    assert found.hint.startswith("add 'establishes' to the journey that brings it about, or define it under")
+    assert found.hint.startswith("add 'establishes' to the journey that makes it true, or define it under")
 
 
 def test_a_token_that_only_python_tests_establish_is_not_suggested_in_place_of_itself() -> None:
@@ -105,7 +105,7 @@ def test_a_token_outlives_nothing_that_is_not_needed_to_make_it() -> None:
 def test_a_star_without_any_instance_is_an_unknown_token() -> None:
     found = only(journey(10, "a", gives="data:linux"), journey(20, "b", needs="dat:*"))
     assert (found.location, found.code, found.hint) == (at(21), "unknown-token", "did you mean 'data'?")
-    assert found.message == "journey 'b' asks for every instance of 'dat', and no journey establishes one"
+    assert found.message == "journey 'b' names every instance of 'dat', but no journey establishes one"
 
 
 def test_a_cycle_lists_its_whole_path_and_every_place_on_it() -> None:
@@ -116,11 +116,11 @@ def test_a_cycle_lists_its_whole_path_and_every_place_on_it() -> None:
         journey(40, "outside", needs="from-a"),
     )
     assert str(found) == (
-        "shop.yaml:11:3: journeys wait for each other: a -> c -> b -> a\n"
+        "shop.yaml:11:3: dependency cycle: a -> c -> b -> a\n"
         "    'a' requires 'from-c' (shop.yaml:11:3)\n"
         "    'c' requires 'from-b' (shop.yaml:31:3)\n"
         "    'b' requires 'from-a' (shop.yaml:21:3) [cycle]\n"
-        "    hint: break the circle: let one of them provide for itself, or split what it establishes"
+        "    hint: give one of these tokens a 'provision:', or split what one of the journeys establishes"
     )
 
 
@@ -149,7 +149,7 @@ def test_a_provider_that_needs_itself_is_a_cycle() -> None:
     found = diagnose(graph)
     assert [(one.location, one.code) for one in found] == [(at(10), "cycle"), (at(20), "cycle")]
     assert found[0].message == "the provider of 'a' needs 'a' itself, through 'requires'"
-    assert found[0].hint == "remove one of the 'requires' on the way round"
+    assert found[0].hint == "remove one of the 'requires' in this cycle"
 
 
 def test_a_very_long_chain_is_no_cycle_and_no_problem() -> None:
@@ -169,7 +169,7 @@ def test_two_journeys_of_a_chain_share_a_directory_only_if_one_depends_on_the_ot
     assert (
         found.message == "'y' and 'x' (shop.yaml:20:3) share workdir 'desk', but neither depends on the other"
     )
-    assert found.hint == "name another workdir, or let one require what the other establishes"
+    assert found.hint == "use another workdir, or let one require what the other establishes"
 
 
 def test_dependents_and_strangers_may_use_one_name_for_a_directory() -> None:
@@ -214,6 +214,17 @@ def test_they_are_a_conflict_if_a_step_uses_that_variable() -> None:
     assert found.message == "'c' would get $DOGFOOD_WEB_UP_PORT from both 'web' and 'web-up'"
 
 
+def test_instances_that_only_a_provider_provides_may_give_the_same_variable_too() -> None:
+    service = Service(location=at(1), run="serve", ports=("port",))
+    found = only(
+        replace(capability(10, "db", provided=False), probe=STEP, service=service),
+        replace(capability(20, "db-a", provided=False), probe=STEP, service=service),
+        journey(30, "c", needs="db:a db-a"),
+    )
+    assert (found.location, found.code) == (at(30), "variable-conflict")
+    assert found.message == "'c' would get $DOGFOOD_DB_A_PORT from both 'db:a' and 'db-a'"
+
+
 def test_a_longer_name_is_another_variable() -> None:
     step = replace(STEP, run="curl $DOGFOOD_WEB_UP_PORTS")
     graph = CapabilityGraph(
@@ -236,8 +247,11 @@ def test_a_gate_cannot_need_what_it_holds_back() -> None:
         replace(journey(30, "gate", needs="s"), tier=Tier.SMOKE, gating=True),
     )
     assert (found.location, found.code) == (at(30), "gate-needs-later-tier")
-    assert "'gate' gates after tier 'smoke' but needs 'late' of tier 'deep' (shop.yaml:10:3)" in found.message
-    assert found.hint == "move the one it needs to its tier or an earlier one, or drop 'gating: true'"
+    assert (
+        "'gate' is a gate of tier 'smoke', but needs 'late' of the later tier 'deep' (shop.yaml:10:3)"
+        in found.message
+    )
+    assert found.hint == "move 'late' to tier 'smoke' or an earlier one, or remove 'gating: true'"
 
 
 @pytest.mark.parametrize(
@@ -283,14 +297,14 @@ def test_a_definition_whose_token_or_instance_is_established_is_not_empty(instan
 def test_an_id_that_stands_twice_is_found_at_the_second_place() -> None:
     (found,) = diagnose_ids([journey(10, "a"), journey(20, "a"), journey(30, "b")], [])
     assert (found.location, found.code) == (at(20), "duplicate-id")
-    assert found.message == "journey id 'a' is taken already, by shop.yaml:10:3"
+    assert found.message == "journey id 'a' is already used, at shop.yaml:10:3"
     assert found.hint == "journey ids are unique in the whole project: rename one of the two"
 
 
 def test_a_capability_that_is_defined_twice_is_found_at_the_second_place() -> None:
     (found,) = diagnose_ids([], [capability(10, "t"), capability(20, "t")])
     assert (found.location, found.code) == (at(20), "duplicate-capability")
-    assert found.message == "capability 't' is defined already, at shop.yaml:10:3"
+    assert found.message == "capability 't' is already defined, at shop.yaml:10:3"
     assert found.hint == "define it once, in a dogfood.yaml above both places if both need it"
 
 

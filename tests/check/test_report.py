@@ -66,7 +66,7 @@ def test_what_only_the_provider_of_an_established_token_needs_is_not_provisioned
 def test_a_python_test_that_establishes_a_token_is_named_where_nothing_can_provision_it() -> None:
     test = replace(new_journey("test_a"), python=True, establishes={Token("t"): ANYWHERE})
     graph = CapabilityGraph([test], [])
-    words = "by nothing: unless it is there, the Python test test_a has to establish it"
+    words = "by nothing: unless it is present, the Python test test_a has to establish it"
     assert provider_of(graph, Token("t")) == words
     assert provider_of(graph, Token("t"), knows_tests=True) == words
 

@@ -49,7 +49,7 @@ def test_a_script_that_goes_on_where_a_command_fails_is_remarked_with_the_line_t
     ]
     assert found[0][2] == "add the line `set -eo pipefail` below its first comment"
     assert found[1][2].startswith(
-        "add the line `set -e` below its first comment; to notice what fails before a"
+        "add the line `set -e` below its first comment; to notice a failure before a pipe"
     )
 
 

@@ -67,7 +67,7 @@ IN_OWN = "'a' sets $PGPORT, in which $DOGFOOD_SERVED_PORT is not defined: it sta
         ),
         (
             "steps: [echo $DOGFOOD_SERVED_PORT]",
-            [("'a' uses $DOGFOOD_SERVED_PORT, which is not defined here: it is empty", 1)],
+            [("'a' uses $DOGFOOD_SERVED_PORT, which is not defined here: the shell takes it as empty", 1)],
         ),
         (
             "steps: [{run: [echo, $DOGFOOD_SERVED_PORT]}]",

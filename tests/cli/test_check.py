@@ -148,14 +148,14 @@ def test_every_error_of_a_project_is_found_at_once(broken: CompletedProcess[str]
 @pytest.mark.parametrize(
     "code, text, hint",
     [
-        ("cycle", "b -> c -> b", "break the circle"),
+        ("cycle", "b -> c -> b", "give one of these tokens"),
         (
             "duplicate-id",
             "the id 'c' stands here and at shop.journey.yaml:5:10",
             "give one of them another id",
         ),
-        ("duplicate-capability", "'night' is defined already, at ", "define it once"),
-        ("gate-needs-later-tier", "needs 'late' of tier 'deep'", "move the one it needs"),
+        ("duplicate-capability", "'night' is already defined, at ", "define it once"),
+        ("gate-needs-later-tier", "needs 'late' of the later tier 'deep'", "move 'late' to tier 'smoke'"),
     ],
 )
 def test_an_error_says_where_what_and_what_next(
@@ -298,10 +298,12 @@ def test_a_slip_in_a_mark_is_a_warning_once_python_tests_are_looked_at(inner: Ma
 
 def test_what_nothing_establishes_is_told_by_what_was_looked_at(inner: Make) -> None:
     project = inner(SLIP)
-    by_files = "provision: logged-in, by no journey file: unless it is there, a Python test or fixture has to"
+    by_files = (
+        "provision: logged-in, by no journey file: unless it is present, a Python test or fixture has to"
+    )
     assert by_files in dogfood(project.path, "check").stdout
     project.dogfood("--dogfood-check").stdout.fnmatch_lines(
         [
-            "provision: logged-in, by nothing: it has to be there, because no journey, test or fixture here est*"
+            "provision: logged-in, by nothing: it has to be present already, because no journey, test or fixture est*"
         ]
     )

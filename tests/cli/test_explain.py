@@ -114,6 +114,6 @@ def test_a_token_is_explained_by_who_brings_it_what_shows_it_and_who_needs_it(sh
     assert dogfood(shop.path, "explain", "order").stdout.splitlines() == [
         "order (token, scope chain; known because a journey establishes it)",
         "  established by buy; otherwise provisioned by replaying buy, in its chain's state",
-        "  probe: none; what establishes it is taken at its word",
+        "  probe: none; it is taken on trust",
         "  needed by pay (shop.journey.yaml:11:10)",
     ]

@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies as st
 
 from pytest_dogfood.drawing.layers import (
     Box,
-    Joint,
+    EdgeLabel,
     crossings,
     in_layers,
     layered_graph,
@@ -17,11 +17,11 @@ from pytest_dogfood.drawing.layers import (
 )
 from pytest_dogfood.drawing.layout import Layout, Place, assign_x, lay_out
 
-Scene = tuple[list[Box], list[Joint]]
+Scene = tuple[list[Box], list[EdgeLabel]]
 
 
 def random_scene(count: int, dice: Random) -> Scene:
-    """Boxes whose joints lead from lower to higher numbers only, so never in a circle."""
+    """Boxes whose labels lead from lower to higher numbers only, so never in a circle."""
     boxes = [
         Box(
             key=f"b{number}",
@@ -32,12 +32,12 @@ def random_scene(count: int, dice: Random) -> Scene:
         )
         for number in range(count)
     ]
-    joints = []
+    labels = []
     for number in range(dice.randint(0, count) if count > 1 else 0):
         cut = dice.randint(1, count - 1)
         label = dice.choice([(0.0, 0.0), (50.0, 18.0), (150.0, 46.0)])
-        joints.append(
-            Joint(
+        labels.append(
+            EdgeLabel(
                 key=f"\n{number}",
                 sources=tuple(
                     box.key for box in dice.sample(boxes[:cut], min(cut, dice.choice([1, 1, 1, 2])))
@@ -51,7 +51,7 @@ def random_scene(count: int, dice: Random) -> Scene:
             )
         )
     dice.shuffle(boxes)
-    return boxes, joints
+    return boxes, labels
 
 
 # Drawing every decision through Hypothesis takes ten times as long; so it may only choose and shrink the size.
@@ -103,12 +103,12 @@ def test_no_line_passes_through_a_box_or_a_label(scene: Scene) -> None:
 @LAW
 @given(SCENES)
 def test_a_box_stands_in_its_band_or_below_it_where_it_depends_on_a_later_one(scene: Scene) -> None:
-    boxes, joints = scene
-    layers, bands = in_layers(boxes, joints)
+    boxes, labels = scene
+    layers, bands = in_layers(boxes, labels)
     sources: dict[str, set[str]] = {box.key: set() for box in boxes}
-    for joint in joints:
-        for target in joint.targets:
-            sources[target].update(joint.sources)
+    for label in labels:
+        for target in label.targets:
+            sources[target].update(label.sources)
     band_of = {key: next(band for band, range_ in bands.items() if layers[key] in range_) for key in layers}
     for box in boxes:
         forced = max((band_of[one] for one in sources[box.key]), default=0)
@@ -134,8 +134,8 @@ def test_bands_follow_each_other_and_hold_their_boxes(scene: Scene) -> None:
 @LAW
 @given(SCENES)
 def test_no_layer_holds_more_boxes_than_fit(scene: Scene) -> None:
-    boxes, joints = scene
-    layers, _ = in_layers(boxes, joints)
+    boxes, labels = scene
+    layers, _ = in_layers(boxes, labels)
     firm = [layers[box.key] for box in boxes if not box.floating]
     assert all(firm.count(layer) <= row_limit(len(boxes)) for layer in firm)
 
@@ -162,9 +162,9 @@ def test_a_long_line_bends_only_where_something_is_in_its_way(scene: Scene) -> N
     rows = minimise_crossings(graph)
     centres = assign_x(graph, rows)
     for path in graph.paths.values():
-        points = [key for key in path if graph.items[key].is_point]
+        points = [key for key in path if graph.nodes[key].is_point]
         bends = sum(abs(centres[one] - centres[other]) > 0.01 for one, other in pairwise(points))
-        assert bends == 0 or any(len(rows[graph.items[key].row]) > 1 for key in points)
+        assert bends == 0 or any(len(rows[graph.nodes[key].row]) > 1 for key in points)
 
 
 def row_of(layout: Layout, *keys: str) -> list[float]:
@@ -173,33 +173,33 @@ def row_of(layout: Layout, *keys: str) -> list[float]:
 
 def test_a_line_past_two_rows_is_straight_where_nothing_else_is_near() -> None:
     boxes = [Box(key=key, width=80, height=38) for key in "abcd"]
-    joints = [
-        Joint(key="\nab", sources=("a",), targets=("b",), width=40, height=18),
-        Joint(key="\nbc", sources=("b",), targets=("c",), width=40, height=18),
-        Joint(key="\ncd", sources=("c",), targets=("d",), width=40, height=18),
-        Joint(key="\nad", sources=("a",), targets=("d",), width=40, height=18),
+    labels = [
+        EdgeLabel(key="\nab", sources=("a",), targets=("b",), width=40, height=18),
+        EdgeLabel(key="\nbc", sources=("b",), targets=("c",), width=40, height=18),
+        EdgeLabel(key="\ncd", sources=("c",), targets=("d",), width=40, height=18),
+        EdgeLabel(key="\nad", sources=("a",), targets=("d",), width=40, height=18),
     ]
-    route = lay_out(boxes, joints).routes["a", "\nad"]
+    route = lay_out(boxes, labels).routes["a", "\nad"]
     assert len({x for (x, _), _ in route[1:-1]}) == 1
 
 
 def test_boxes_in_a_line_stand_under_each_other() -> None:
     boxes = [Box(key=key, width=width, height=38) for key, width in (("a", 80), ("b", 140), ("c", 60))]
-    joints = [
-        Joint(key="\n1", sources=("a",), targets=("b",), width=40, height=18),
-        Joint(key="\n2", sources=("b",), targets=("c",), width=40, height=18),
+    labels = [
+        EdgeLabel(key="\n1", sources=("a",), targets=("b",), width=40, height=18),
+        EdgeLabel(key="\n2", sources=("b",), targets=("c",), width=40, height=18),
     ]
-    places = row_of(lay_out(boxes, joints), "a", "\n1", "b", "\n2", "c")
+    places = row_of(lay_out(boxes, labels), "a", "\n1", "b", "\n2", "c")
     assert places == pytest.approx([places[0]] * 5, abs=0.5)
 
 
 def test_two_lines_that_would_cross_are_untangled() -> None:
     boxes = [Box(key=key, width=80, height=38) for key in "abcd"]
-    joints = [
-        Joint(key="\n1", sources=("a",), targets=("d",), width=40, height=18),
-        Joint(key="\n2", sources=("b",), targets=("c",), width=40, height=18),
+    labels = [
+        EdgeLabel(key="\n1", sources=("a",), targets=("d",), width=40, height=18),
+        EdgeLabel(key="\n2", sources=("b",), targets=("c",), width=40, height=18),
     ]
-    graph = layered_graph(boxes, joints)
+    graph = layered_graph(boxes, labels)
     assert crossings(graph.rows, graph.below) == 1
     assert crossings(minimise_crossings(graph), graph.below) == 0
 
@@ -209,23 +209,23 @@ def test_a_floating_box_stands_right_above_the_first_that_depends_on_it() -> Non
         *(Box(key=key, width=80, height=38) for key in "abc"),
         Box(key="p", width=80, height=38, floating=True),
     ]
-    joints = [
-        Joint(key="\n1", sources=("a",), targets=("b",)),
-        Joint(key="\n2", sources=("b",), targets=("c",)),
-        Joint(key="\n3", sources=("p",), targets=("c",)),
+    labels = [
+        EdgeLabel(key="\n1", sources=("a",), targets=("b",)),
+        EdgeLabel(key="\n2", sources=("b",), targets=("c",)),
+        EdgeLabel(key="\n3", sources=("p",), targets=("c",)),
     ]
-    layers, _ = in_layers(boxes, joints)
+    layers, _ = in_layers(boxes, labels)
     assert layers == {"a": 0, "b": 1, "p": 1, "c": 2}
 
 
 def test_a_circle_has_no_layers_and_the_error_names_its_members() -> None:
     boxes = [Box(key=key, width=80, height=38) for key in "abc"]
-    joints = [
-        Joint(key="\n1", sources=("a",), targets=("b",)),
-        Joint(key="\n2", sources=("b",), targets=("a",)),
+    labels = [
+        EdgeLabel(key="\n1", sources=("a",), targets=("b",)),
+        EdgeLabel(key="\n2", sources=("b",), targets=("a",)),
     ]
-    with pytest.raises(ValueError, match=r"wait for each other: a, b$"):
-        lay_out(boxes, joints)
+    with pytest.raises(ValueError, match=r"depend on each other in a circle: a, b$"):
+        lay_out(boxes, labels)
 
 
 def test_nothing_is_laid_out_as_nothing() -> None:

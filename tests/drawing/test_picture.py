@@ -74,7 +74,7 @@ def test_the_critical_path_and_its_seconds_are_those_that_check_tells(shop: Capa
     report = report_with_plan(shop)
     assert list(map(str, picture.critical_path)) == list(map(str, report.critical_path))
     assert picture.critical_path == ("version", "open", "order", "pay", "close")
-    assert picture.critical_seconds == report.outlook.critical_seconds == 17.5
+    assert picture.critical_seconds == report.forecast.critical_seconds == 17.5
     assert [node.key for node in picture.journeys if node.critical] == list(picture.critical_path)
 
 

@@ -238,7 +238,7 @@ def test_more_journeys_are_refused_with_the_way_out() -> None:
 def test_a_circle_is_refused_by_name() -> None:
     journeys = [journey("a", requires="u", establishes="t"), journey("b", requires="t", establishes="u")]
     picture = picture_of(CapabilityGraph(journeys), Report(findings=()))  # such a project has no plan
-    with pytest.raises(ValueError, match=r"wait for each other: a, b"):
+    with pytest.raises(ValueError, match=r"depend on each other in a circle: a, b"):
         render(picture, "svg")
 
 

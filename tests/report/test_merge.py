@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from pytest_dogfood.journey import JourneyId, Token
 from pytest_dogfood.outcomes import Cause, Outcome, Provisioned, badness
 from pytest_dogfood.report.manifest import ItemRecord, Manifest
-from pytest_dogfood.report.merge import Merged, ShardsDisagreeError, in_words, merge, to_json, to_junit
+from pytest_dogfood.report.merge import Merged, ShardsDisagreeError, merge, to_json, to_junit, to_lines
 from tests.support.manifests import expected, nodeid, ran, runs
 from tests.support.strategies import dice
 
@@ -24,7 +24,7 @@ thrifty = settings(max_examples=100, deadline=None)
 
 
 def said(merged: Merged) -> str:
-    return "\n".join(in_words(merged))
+    return "\n".join(to_lines(merged))
 
 
 @thrifty

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability, ChainId, JourneyId, Scope, Tier, Token
-from pytest_dogfood.scheduling.forecast import forecast
+from pytest_dogfood.scheduling.forecast import make_forecast
 from pytest_dogfood.scheduling.plan import Plan, make_plan
 from pytest_dogfood.scheduling.queue import jobs_for
 from tests.support.played_workers import Simulation
@@ -65,7 +65,7 @@ def test_a_chain_runs_in_the_order_of_the_plan_whatever_the_workers_the_endings_
 def test_a_chain_is_foreseen_in_the_order_of_the_plan(scene: Scene, die: Random, workers: int) -> None:
     plan = make_plan(scene.graph(), scene.ids, durations=random_durations(scene, die))
     jobs = jobs_for([one.nodeid for one in plan.journeys], plan, "load")
-    slots = forecast(jobs, workers).slots
+    slots = make_forecast(jobs, workers).slots
     assert by_chain(plan, [plan.journeys[slot.index].id for slot in slots]) == planned(plan)
 
 

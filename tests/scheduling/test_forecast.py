@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from pytest_dogfood.scheduling.forecast import Forecast, critical_path, forecast
+from pytest_dogfood.scheduling.forecast import Forecast, critical_path, make_forecast
 from pytest_dogfood.scheduling.plan import make_plan
 from pytest_dogfood.scheduling.queue import Job, jobs_for
 from tests.support.strategies import Scene, scenes
@@ -21,7 +21,7 @@ LAW = settings(deadline=None, max_examples=60)
 
 
 def seen(jobs: list[Job], workers: int) -> Forecast:
-    return forecast(jobs, workers)
+    return make_forecast(jobs, workers)
 
 
 @LAW
@@ -61,7 +61,7 @@ def test_no_forecast_is_below_the_lower_bound_or_above_the_work_of_one_worker(
 
 
 def test_two_workers_share_what_is_independent() -> None:
-    found = forecast([Job(index=number, weight=2.0) for number in range(4)], 2)
+    found = make_forecast([Job(index=number, weight=2.0) for number in range(4)], 2)
     assert (found.makespan, found.lower_bound, found.total) == (4.0, 4.0, 8.0)
 
 
@@ -78,9 +78,9 @@ def test_the_critical_path_is_the_longest_way_and_a_chain_is_a_way() -> None:
 
 def test_a_run_without_workers_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one worker"):
-        forecast([], 0)
+        make_forecast([], 0)
 
 
 def test_nothing_to_run_takes_no_time() -> None:
-    found = forecast([], 2)
+    found = make_forecast([], 2)
     assert (found.makespan, found.lower_bound, found.critical_path) == (0.0, 0.0, ())
