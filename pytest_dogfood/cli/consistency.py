@@ -124,9 +124,9 @@ def report(options: Namespace) -> int:
         check_options = CheckOptions(
             offline=options.offline, fixing=options.fixing, policy=policy, named=choice.named
         )
-        printer.tell(choice.reports_of_absent(fixing=options.fixing))
+        printer.print_reports(choice.reports_of_absent(fixing=options.fixing))
         if readonly:
-            printer.tell(check_each(hub, choice.checkouts, check_options, progress=printer.progress))
+            printer.print_reports(check_each(hub, choice.checkouts, check_options, progress=printer.progress))
         else:
             from pytest_dogfood.consistency.fix import fix as fix_each
 
@@ -134,7 +134,7 @@ def report(options: Namespace) -> int:
                 options, machine, check_options, pull=options.pull, notice=printer.notice
             )
             reports = fix_each(hub, choice.checkouts, fix_options, progress=printer.progress)
-            printer.tell(reports, to_the_end=True)
+            printer.print_reports(reports, to_the_end=True)
     return printer.status
 
 

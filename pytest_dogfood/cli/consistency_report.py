@@ -130,7 +130,7 @@ class ReportPrinter:
         left = any(each.severity in deciding and not each.fixed for each in self._findings())
         return REFUSED if left else 0
 
-    def tell(self, reports: Iterable[RepoReport], *, to_the_end: bool = False) -> None:
+    def print_reports(self, reports: Iterable[RepoReport], *, to_the_end: bool = False) -> None:
         """Print each report as soon as it is there; go on `to_the_end` also where nothing can be printed any more."""
         for report in reports:
             self._seen.append(report)

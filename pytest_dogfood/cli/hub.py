@@ -223,12 +223,12 @@ def tasks(options: Namespace) -> int:
     description="Set the status of a task. A lower rank is refused: see dogfood consistency reopen.",
 )
 def set_status(options: Namespace) -> int:
-    from pytest_dogfood.consistency.hub.imports import set_forward
+    from pytest_dogfood.consistency.hub.imports import set_status_with_retries
 
     status = _status(options.status)
     with open_hub(options.hub) as hub:
         task = hub.only_task(options.task, repo=options.repo)
-        changed = set_forward(hub, task, status, stamp=_stamp(options, Source.API))
+        changed = set_status_with_retries(hub, task, status, stamp=_stamp(options, Source.API))
     moved = f": {task.status} → {status.value}" if changed else f" is {status.value} already"
     say(f"{task.task_id}{moved}")
     return 0
@@ -251,14 +251,14 @@ def set_status(options: Namespace) -> int:
     deleted=False,
 )
 def mark(options: Namespace) -> int:
-    from pytest_dogfood.consistency.hub.imports import set_deleted
+    from pytest_dogfood.consistency.hub.imports import set_deleted_with_retries
 
     # The status stays, so only the reason tells in the log what was done.
     reason = ": ".join(filter(None, ("deleted" if options.deleted else "restored", options.reason)))
     with open_hub(options.hub) as hub:
         task = hub.only_task(options.task, repo=options.repo)
         stamp = _stamp(options, Source.API, reason)
-        done = set_deleted(hub, task, deleted=options.deleted, stamp=stamp)
+        done = set_deleted_with_retries(hub, task, deleted=options.deleted, stamp=stamp)
     state = "deleted" if options.deleted else f"there, and {task.status}"
     say(f"{task.task_id} is {state}" + ("" if done else " already"))
     return 0

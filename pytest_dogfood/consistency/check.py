@@ -20,7 +20,7 @@ from pytest_dogfood.consistency.decision import (
     decide,
     match,
 )
-from pytest_dogfood.consistency.hub.location import pinned_id, read_settings_section
+from pytest_dogfood.consistency.hub.location import read_settings_section, require_pinned
 from pytest_dogfood.consistency.hub.model import Block, Checkout, HubTask, HubUsageError
 from pytest_dogfood.consistency.hub.store import Hub
 from pytest_dogfood.consistency.repository_findings import file_finding, repo_finding
@@ -151,8 +151,7 @@ def open_checkout(hub: Hub, checkout: Checkout, options: CheckOptions) -> Checko
     root = Path(checkout.path)
     try:
         preferences = read_preferences(root)
-        pinned, where = pinned_id(root)
-        hub.require_id(pinned, where=str(where))
+        require_pinned(hub, root)
     except HubUsageError as error:
         raise repository_findings.SettingsError(error) from error
     repository = Repository(root, limits=preferences.limits)

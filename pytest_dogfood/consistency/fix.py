@@ -238,7 +238,7 @@ class _CheckoutFix:
         if decision.kind is DecisionKind.REOPEN:
             source, reason = Source.REOPEN, "recorded in the file, taken over by fix --accept-reopen"
         stamp = self._options.stamp(source, commit=head, path=block.path, reason=reason)
-        return seen if self._hub.compare_and_set(seen, status, reopen_count=count, stamp=stamp) else None
+        return seen if self._hub.move_forward(seen, status, reopen_count=count, stamp=stamp) else None
 
     def _with_path_recorded(self, decision: Decision) -> Decision:
         if decision.case.hub is None or not decision.new_path:

@@ -244,7 +244,13 @@ def _run_checks(config: pytest.Config) -> Iterator[Check]:
     from pytest_dogfood.consistency.check import CheckOptions, check
     from pytest_dogfood.consistency.checkouts import around
     from pytest_dogfood.consistency.hub.connection import parse_url
-    from pytest_dogfood.consistency.hub.location import VARIABLE, HubLocation, locate, pinned_id, this_machine
+    from pytest_dogfood.consistency.hub.location import (
+        VARIABLE,
+        HubLocation,
+        locate,
+        require_pinned,
+        this_machine,
+    )
     from pytest_dogfood.consistency.hub.store import Hub
 
     if os.environ.get(VARIABLE, "").strip():
@@ -256,8 +262,7 @@ def _run_checks(config: pytest.Config) -> Iterator[Check]:
         location = locate(start=config.rootpath)
     root = config.rootpath.resolve()
     with Hub.open(parse_url(location.url, base=location.base), readonly=True) as hub:
-        pinned, where = pinned_id(root)
-        hub.require_id(pinned, where=str(where))
+        require_pinned(hub, root)
         machine = this_machine(create=False)
         here = hub.checkouts(machine.id) if machine.id else ()
         if not here:

@@ -10,7 +10,15 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from pytest_dogfood.consistency.hub.model import Block, HubTask, Status, is_closed, nearest, parse_status
+from pytest_dogfood.consistency.hub.model import (
+    Block,
+    HubTask,
+    Status,
+    is_closed,
+    nearest_status,
+    parse_status,
+    suggest_status,
+)
 from pytest_dogfood.git.work_tree import RepoCondition
 
 _IN_WORDS: Mapping[str, str] = {
@@ -193,12 +201,10 @@ def unknown_statuses(case: Case) -> tuple[Finding, ...]:
     if case.block is not None and parse_status(case.block.status) is None:
         status = case.block.status
         message = f"unknown status '{status}' in file" if status else "the block has no status"
-        meant = nearest(status)
-        hint = f"did you mean '{meant}'?" if meant else "one of " + ", ".join(known.value for known in Status)
-        found.append(case.finding("C-22", FindingSeverity.FAIL, message, hint=hint))
+        found.append(case.finding("C-22", FindingSeverity.FAIL, message, hint=suggest_status(status)))
     if case.hub is not None and parse_status(case.hub.status) is None:
         hint = "a newer version may have written it: upgrade pytest-dogfood here"
-        if meant := nearest(case.hub.status):
+        if meant := nearest_status(case.hub.status):
             hint += f"; or somebody else did, and meant '{meant}'"
         message = f"unknown status '{case.hub.status}' in the hub"
         found.append(case.finding("C-23", FindingSeverity.FAIL, message, hint=hint))

@@ -102,5 +102,5 @@ def test_a_run_that_is_interrupted_still_says_what_it_came_to(capsys: pytest.Cap
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt), ReportPrinter(as_json=False, strict=False) as printer:
-        printer.tell(reports())
+        printer.print_reports(reports())
     assert capsys.readouterr().out.splitlines()[-1] == "1 checkout, 1 task: 1 WARN; interrupted"

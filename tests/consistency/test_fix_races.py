@@ -71,7 +71,7 @@ class Disturbed(Hub):
 
     disturbances = 0
 
-    def compare_and_set(
+    def move_forward(
         self, seen: HubTask, status: Status, *, stamp: Stamp, reopen_count: int | None = None
     ) -> bool:
         if self.disturbances:
@@ -80,7 +80,7 @@ class Disturbed(Hub):
             assert task is not None
             other = Status.BLOCKED if task.status == "in_progress" else Status.IN_PROGRESS
             assert self.set_status(task, other, stamp=stamp)
-        return super().compare_and_set(seen, status, stamp=stamp, reopen_count=reopen_count)
+        return super().move_forward(seen, status, stamp=stamp, reopen_count=reopen_count)
 
 
 @pytest.fixture
@@ -113,13 +113,13 @@ class Leaving(Hub):
 
     left = 1
 
-    def compare_and_set(
+    def move_forward(
         self, seen: HubTask, status: Status, *, stamp: Stamp, reopen_count: int | None = None
     ) -> bool:
         if not self.left:
             raise HubUnreachable("gone")
         self.left -= 1
-        return super().compare_and_set(seen, status, stamp=stamp, reopen_count=reopen_count)
+        return super().move_forward(seen, status, stamp=stamp, reopen_count=reopen_count)
 
 
 def test_a_hub_that_goes_away_leaves_a_report_and_nothing_half_done(world: Worlds) -> None:

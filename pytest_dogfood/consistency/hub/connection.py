@@ -101,7 +101,7 @@ def parse_url(text: str, *, base: Path | None = None) -> URL:
     return url.set(drivername="sqlite", database=str(path))
 
 
-def shown(url: URL) -> str:
+def display_url(url: URL) -> str:
     """Return a URL for people, without its password; an SQLite file by its path."""
     if url.get_backend_name() == "sqlite":
         return url.database or ""
@@ -127,7 +127,7 @@ class Database:
         self._is_sqlite = url.get_backend_name() == "sqlite"
         self._engine = _sqlite(url, create=create, readonly=readonly) if self._is_sqlite else _postgresql(url)
         self._kept: PoolProxiedConnection | None = None
-        self.label = shown(url)
+        self.label = display_url(url)
 
     @contextmanager
     def transaction(self, *, write: bool, may_exist: bool = False) -> Iterator[Connection]:
@@ -176,7 +176,7 @@ def _sqlite(url: URL, *, create: bool, readonly: bool) -> Engine:
             f"or, if only one machine ever opens it, name it as sqlite:///{path}?network=force"
         )
     if not create and not path.is_file():
-        raise NoHubError(f"there is no hub at {path}; make one: dogfood hub init --hub {shown(url)}")
+        raise NoHubError(f"there is no hub at {path}; make one: dogfood hub init --hub {display_url(url)}")
     if create:
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -232,7 +232,7 @@ def _in_our_words(error: Exception, url: URL) -> HubError:
     said = " ".join(str(cause).split())
     if url.password:
         said = said.replace(str(url.password), "***")
-    where = shown(url)
+    where = display_url(url)
     state = str(getattr(cause, "sqlstate", None) or "")
     if state == "42P01" or "no such table" in said:  # undefined_table
         return NoHubError(

@@ -192,7 +192,7 @@ def _parse_task(line: int, values: Mapping[str, str | None], findings: Findings)
     )
 
 
-def set_forward(hub: Hub, task: HubTask, status: Status, *, stamp: Stamp) -> bool:
+def set_status_with_retries(hub: Hub, task: HubTask, status: Status, *, stamp: Stamp) -> bool:
     """Bring a task to a status of the same or a higher rank; False if it has that status already.
 
     Raises RefusedError where that would be a step back, and where the task goes on changing meanwhile.
@@ -213,7 +213,7 @@ def set_forward(hub: Hub, task: HubTask, status: Status, *, stamp: Stamp) -> boo
     raise _always_changing(task)
 
 
-def set_deleted(hub: Hub, task: HubTask, *, deleted: bool, stamp: Stamp) -> bool:
+def set_deleted_with_retries(hub: Hub, task: HubTask, *, deleted: bool, stamp: Stamp) -> bool:
     """Mark a task as deleted, or take the mark away; False if it is so already. Nothing of it is lost.
 
     Raises RefusedError where the task goes on changing meanwhile.
@@ -236,7 +236,7 @@ def import_tasks(hub: Hub, tasks: Iterable[tuple[int, HubTask]], *, stamp: Stamp
         seen = known[task.repo].get(task.task_id)
         if seen is None and hub.create_task(task, stamp=stamp) is None:
             outcome, why = ImportOutcome.REFUSED, f"the hub has another task with the id {task.id}"
-            seen = next(iter(hub.find(task.task_id, repo=task.repo)), None)
+            seen = next(iter(hub.find_tasks(task.task_id, repo=task.repo)), None)
         if seen is not None:
             outcome, why = _move(hub, task, seen, stamp)
         yield ImportResult(line=line, task=task, outcome=outcome, why=why)
@@ -260,7 +260,7 @@ def _move(hub: Hub, task: HubTask, found: HubTask, stamp: Stamp) -> tuple[Import
                 again = f"dogfood consistency reopen {task.task_id} --to {task.status} --reason TEXT"
                 why += f", and only a reopen leads back: {again}"
             return ImportOutcome.KEPT, why
-        if hub.compare_and_set(seen, wanted, reopen_count=task.reopen_count, stamp=stamp):
+        if hub.move_forward(seen, wanted, reopen_count=task.reopen_count, stamp=stamp):
             return ImportOutcome.MOVED, f"was {standing}"
     return ImportOutcome.REFUSED, "others changed it meanwhile; import the file again"
 

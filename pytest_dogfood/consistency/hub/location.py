@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from pytest_dogfood.consistency.hub.model import HubUsageError, Machine, NoHubError
+from pytest_dogfood.consistency.hub.model import HubUsageError, Machine, NoHubError, WrongHubError
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
@@ -133,7 +133,7 @@ _TABLES: Mapping[str, tuple[tuple[str, ...], ...]] = {
 }
 """The files that may name the hub, in this order, and the tables in which they do."""
 
-WAY_OUT = """\
+HOW_TO_NAME_A_HUB = """\
 no hub is named. Say which one it is, with the first of these that suits:
     --hub URL, such as --hub postgresql://user@host/hub
     DOGFOOD_HUB=URL in the environment
@@ -173,7 +173,7 @@ def locate(option: str | None = None, *, start: Path | None = None) -> HubLocati
     local = local_hub()
     if local.is_file():
         return HubLocation(url=str(local), base=local.parent)
-    raise NoHubError(WAY_OUT)
+    raise NoHubError(HOW_TO_NAME_A_HUB)
 
 
 def local_hub() -> Path:
@@ -181,12 +181,20 @@ def local_hub() -> Path:
     return data_directory() / "hub.sqlite"
 
 
-def pinned_id(start: Path) -> tuple[str, Path]:
-    """Return the id that the nearest dogfood.yaml with a `hub:` pins, and that file; two empty values for none."""
+def require_pinned(hub: Hub, start: Path) -> None:
+    """Raise WrongHubError if the nearest dogfood.yaml with a `hub:`, from `start` upwards, names another hub.
+
+    Raises HubUsageError for a file that cannot be used.
+    """
     for directory in _upwards(start):
         if section := read_settings_section(directory, "hub"):
-            return section["id"], directory / PROJECT_FILE
-    return "", Path()
+            pinned = section["id"].strip()
+            if pinned.casefold() != hub.id.casefold():
+                raise WrongHubError(
+                    f"{directory / PROJECT_FILE} belongs to the hub {pinned}, but {hub.label} is the hub {hub.id}; "
+                    "name the right one with --hub or DOGFOOD_HUB"
+                )
+            return
 
 
 def _upwards(start: Path) -> tuple[Path, ...]:
@@ -214,8 +222,7 @@ def open_hub(option: str | None, *, readonly: bool = False, repository: Path | N
 
     hub = Hub.open(hub_url(option), readonly=readonly)
     try:
-        pinned, where = pinned_id(repository or Path.cwd())
-        hub.require_id(pinned, where=str(where))
+        require_pinned(hub, repository or Path.cwd())
     except BaseException:
         hub.close()
         raise

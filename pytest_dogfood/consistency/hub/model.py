@@ -113,7 +113,7 @@ def is_closed(status: Status) -> bool:
     return status in {Status.DONE, Status.CANCELLED}
 
 
-def nearest(text: str | None) -> str:
+def nearest_status(text: str | None) -> str:
     """Return the name of the status that was probably meant, or the empty string."""
     plain = "_".join((text or "").casefold().replace("-", " ").replace("_", " ").split())
     if plain in _HABITS:
@@ -123,7 +123,7 @@ def nearest(text: str | None) -> str:
 
 def suggest_status(text: str | None) -> str:
     """Return a hint for a status that we do not know: the one that was probably meant, or all."""
-    meant = nearest(text)
+    meant = nearest_status(text)
     return f"did you mean '{meant}'?" if meant else "one of " + ", ".join(known.value for known in Status)
 
 

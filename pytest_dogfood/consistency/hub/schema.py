@@ -171,7 +171,7 @@ def _create_tables(connection: sa.Connection) -> None:
 STEPS: tuple[Callable[[sa.Connection], None], ...] = (_create_tables,)
 """Step number n, counted from 1, leads to version n of the schema."""
 
-_TELLING = frozenset({"hub", "checkouts", "task_events", "writebacks", "schema_version"})
+_TABLES_OF_A_HUB = frozenset({"hub", "checkouts", "task_events", "writebacks", "schema_version"})
 """Tables that tell a hub; `tasks` and `repos` may be those of any program."""
 
 _OF_ITS_OWN = "give the hub a database or a schema of its own: dogfood hub init"
@@ -222,7 +222,7 @@ def _version(connection: sa.Connection, newest: int, where: str) -> int:
     there = found_tables(connection)
     if not there:
         return 0
-    if not there & _TELLING:
+    if not there & _TABLES_OF_A_HUB:
         raise HubUsageError(
             f"{where} has tables of somebody else ({', '.join(sorted(there))}); {_OF_ITS_OWN}"
         )

@@ -32,7 +32,6 @@ from pytest_dogfood.consistency.hub.model import (
     Stamp,
     Status,
     Writeback,
-    WrongHubError,
 )
 from pytest_dogfood.consistency.hub.schema import checkouts, rank, repos, task_events, tasks, writebacks
 from pytest_dogfood.diagnostics import did_you_mean
@@ -103,14 +102,6 @@ class Hub:
     def close(self) -> None:
         self._database.close()
 
-    def require_id(self, pinned: str, *, where: str) -> None:
-        """Raise WrongHubError if `where` names another hub than this one; an empty `pinned` names none."""
-        if pinned and pinned.strip().casefold() != self.id.casefold():
-            raise WrongHubError(
-                f"{where} belongs to the hub {pinned}, but {self.label} is the hub {self.id}; "
-                "name the right one with --hub or DOGFOOD_HUB"
-            )
-
     def require_repo(self, slug: str) -> None:
         """Raise HubUsageError if no repository has this name."""
         known = [repo.slug for repo in self.repos()]
@@ -173,7 +164,7 @@ class Hub:
             query = query.where(tasks.c.status.in_(statuses))
         return tuple(HubTask(**row) for row in self._rows(query))
 
-    def find(self, name: str, *, repo: str | None = None) -> tuple[HubTask, ...]:
+    def find_tasks(self, name: str, *, repo: str | None = None) -> tuple[HubTask, ...]:
         """Return every task of this id, of which each repository may have one, or the one of this UUID."""
         named = sa.or_(tasks.c.task_id == name, tasks.c.id == _as_uuid(name))
         query = _TASKS.where(named, _is(repos.c.slug, repo)).order_by(repos.c.slug)
@@ -181,7 +172,7 @@ class Hub:
 
     def only_task(self, name: str, *, repo: str | None = None) -> HubTask:
         """Return the one task that a name means, as for `find`; raises HubUsageError for none and for several."""
-        found = self.find(name, repo=repo)
+        found = self.find_tasks(name, repo=repo)
         if not found:
             within = f" of '{repo}'" if repo is not None else ""
             raise HubUsageError(f"no task '{name}'{within} in the hub; see them all: dogfood hub tasks")
@@ -249,7 +240,7 @@ class Hub:
             return None
         return made
 
-    def compare_and_set(
+    def move_forward(
         self, seen: HubTask, status: Status, *, stamp: Stamp, reopen_count: int | None = None
     ) -> bool:
         """Move a task to a higher position, as a reopen does, too; False if it would not be higher."""
@@ -265,7 +256,7 @@ class Hub:
     def reopen(self, seen: HubTask, status: Status, *, stamp: Stamp) -> bool:
         """Count one reopen more and set any status, for the reason of the stamp."""
         reopened = replace(stamp, source=Source.REOPEN)
-        return self.compare_and_set(seen, status, reopen_count=seen.reopen_count + 1, stamp=reopened)
+        return self.move_forward(seen, status, reopen_count=seen.reopen_count + 1, stamp=reopened)
 
     def resolve(self, seen: HubTask, status: Status, *, stamp: Stamp) -> bool:
         """Settle a tie: set another status of the same rank, for the reason of the stamp."""

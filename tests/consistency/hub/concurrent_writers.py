@@ -50,7 +50,7 @@ def _push(hub: Hub, key: str, wanted: Status, stamp: Stamp, *, reopening: bool) 
         seen = hub.task(key)
         if seen is None or parse_status(seen.status) is wanted:
             return
-        if hub.compare_and_set(seen, wanted, stamp=stamp):
+        if hub.move_forward(seen, wanted, stamp=stamp):
             return
         if reopening:
             why = Stamp(machine=stamp.machine, actor="writer", source=Source.REOPEN, reason="again")

@@ -18,13 +18,13 @@ Move = tuple[str, Status, int, bool]
 
 @pytest.mark.parametrize("there", Status)
 @pytest.mark.parametrize("wanted", Status)
-def test_compare_and_set_moves_to_a_higher_rank_only(
+def test_moving_forward_needs_a_higher_rank(
     sqlite_hub: Hub, add_task: Add, stamp: MakeStamp, there: Status, wanted: Status
 ) -> None:
     task = add_task(sqlite_hub, status=there.value)
-    moved = sqlite_hub.compare_and_set(task, wanted, stamp=stamp())
+    moved = sqlite_hub.move_forward(task, wanted, stamp=stamp())
     assert moved is (RANK[wanted] > RANK[there])
-    assert sqlite_hub.find(task.id)[0].status == (wanted if moved else there)
+    assert sqlite_hub.find_tasks(task.id)[0].status == (wanted if moved else there)
 
 
 @pytest.mark.parametrize("there", Status)
@@ -41,14 +41,14 @@ def test_set_status_and_resolve_move_within_a_rank(
 
 def test_what_changed_meanwhile_is_not_overwritten(hub: Hub, add_task: Add, stamp: MakeStamp) -> None:
     task = add_task(hub)
-    assert hub.compare_and_set(task, Status.BLOCKED, stamp=stamp())
-    assert not hub.compare_and_set(task, Status.DONE, stamp=stamp())
+    assert hub.move_forward(task, Status.BLOCKED, stamp=stamp())
+    assert not hub.move_forward(task, Status.DONE, stamp=stamp())
     assert [event.to_status for event in hub.events(task.id)] == ["todo", "blocked"]
 
 
 def test_an_unknown_status_in_the_hub_is_never_overwritten(hub: Hub, add_task: Add, stamp: MakeStamp) -> None:
     task = add_task(hub, status="paused")
-    assert not hub.compare_and_set(task, Status.DONE, stamp=stamp())
+    assert not hub.move_forward(task, Status.DONE, stamp=stamp())
     assert not hub.set_status(task, Status.DONE, stamp=stamp())
     assert hub.task(task.id) == task
 
@@ -72,8 +72,8 @@ def test_a_deliberate_move_without_a_reason_cannot_be_stamped(stamp: MakeStamp) 
 def test_a_count_from_a_file_may_be_taken_over(hub: Hub, add_task: Add, stamp: MakeStamp) -> None:
     task = add_task(hub, status="done")
     accepted = stamp(Source.REOPEN, "recorded in the file")
-    assert hub.compare_and_set(task, Status.BLOCKED, reopen_count=3, stamp=accepted)
-    assert not hub.compare_and_set(task, Status.DONE, reopen_count=2, stamp=stamp())
+    assert hub.move_forward(task, Status.BLOCKED, reopen_count=3, stamp=accepted)
+    assert not hub.move_forward(task, Status.DONE, reopen_count=2, stamp=stamp())
     assert [found.reopen_count for found in hub.tasks()] == [3]
 
 
@@ -82,7 +82,7 @@ def test_a_deleted_task_keeps_everything_and_can_be_restored(
 ) -> None:
     task = add_task(hub, status="blocked")
     assert hub.set_deleted(task, deleted=True, stamp=stamp(Source.API))
-    assert not hub.compare_and_set(task, Status.DONE, stamp=stamp())  # who saw it before it was deleted
+    assert not hub.move_forward(task, Status.DONE, stamp=stamp())  # who saw it before it was deleted
     (deleted,) = hub.tasks()
     assert deleted.deleted
     assert not hub.set_deleted(deleted, deleted=True, stamp=stamp(Source.API))
@@ -98,7 +98,7 @@ def test_a_history_holds_what_a_task_was_since_its_last_reopen(
     hub: Hub, add_task: Add, stamp: MakeStamp
 ) -> None:
     task = add_task(hub, status="todo")
-    hub.compare_and_set(task, Status.CANCELLED, stamp=stamp())
+    hub.move_forward(task, Status.CANCELLED, stamp=stamp())
     assert hub.histories("shop") == {task.id: {"todo", "cancelled"}}
     (cancelled,) = hub.tasks()
     hub.reopen(cancelled, Status.IN_PROGRESS, stamp=stamp(Source.REOPEN, "again"))

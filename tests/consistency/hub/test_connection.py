@@ -12,7 +12,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from pytest_dogfood.consistency.hub import connection as connecting
-from pytest_dogfood.consistency.hub.connection import parse_url, shown
+from pytest_dogfood.consistency.hub.connection import display_url, parse_url
 from pytest_dogfood.consistency.hub.model import HubTask, HubUnreachable, HubUsageError, Stamp, Status
 from pytest_dogfood.consistency.hub.store import Hub
 from tests.consistency import postgres
@@ -100,7 +100,7 @@ def test_a_file_with_an_at_sign_in_its_path_is_a_file() -> None:
 
 @pytest.mark.parametrize("written", ["postgres", "postgresql", "postgresql+psycopg"])
 def test_the_usual_spellings_mean_postgresql(written: str) -> None:
-    assert shown(parse_url(f"{written}://me:hunter2@host/x")) == "postgresql://me:***@host/x"
+    assert display_url(parse_url(f"{written}://me:hunter2@host/x")) == "postgresql://me:***@host/x"
 
 
 def test_the_log_cannot_be_truncated(postgres_url: str, add_task: Callable[..., HubTask]) -> None:
@@ -123,9 +123,9 @@ def test_a_server_that_goes_away_in_the_middle_is_noticed_and_found_again(
             task = add_task(hub)
             server.stop()
             with pytest.raises(HubUnreachable):
-                hub.compare_and_set(task, Status.DONE, stamp=stamp())
+                hub.move_forward(task, Status.DONE, stamp=stamp())
             server.start()
-            assert hub.compare_and_set(task, Status.DONE, stamp=stamp())
+            assert hub.move_forward(task, Status.DONE, stamp=stamp())
             assert [event.to_status for event in hub.events()] == ["todo", "done"]
 
 

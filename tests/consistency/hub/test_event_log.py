@@ -190,7 +190,7 @@ def test_no_sequence_of_moves_lowers_a_position(
         assert after is not None
         assert applied is (after.version == before.version + 1)
         assert _stands_at(after) >= _stands_at(before)
-    (task,) = hub.find(made.id)
+    (task,) = hub.find_tasks(made.id)
     assert [event.version for event in hub.events(made.id)] == list(range(1, task.version + 1))
 
 
@@ -205,7 +205,7 @@ def _stands_at(task: HubTask) -> Position:
 def _apply(hub: Hub, seen: HubTask, how: str, status: Status, count: int) -> bool:
     match how:
         case "forward":
-            return hub.compare_and_set(seen, status, reopen_count=count, stamp=_stamp(Source.FILE))
+            return hub.move_forward(seen, status, reopen_count=count, stamp=_stamp(Source.FILE))
         case "set":
             return hub.set_status(seen, status, stamp=_stamp(Source.API))
         case "resolve":

@@ -12,7 +12,7 @@ from pytest_dogfood.consistency.hub.imports import (
     ImportResult,
     import_tasks,
     parse_tasks,
-    set_forward,
+    set_status_with_retries,
 )
 from pytest_dogfood.consistency.hub.model import HubTask, HubUsageError, RefusedError, Source, Stamp, Status
 from pytest_dogfood.consistency.hub.store import Hub
@@ -171,11 +171,11 @@ def test_a_task_that_moved_since_it_was_seen_is_looked_at_again(
     sqlite_hub: Hub, add_task: Callable[..., HubTask], stamp: Callable[..., Stamp]
 ) -> None:
     seen = add_task(sqlite_hub)
-    assert sqlite_hub.compare_and_set(seen, Status.IN_PROGRESS, stamp=stamp())
-    assert set_forward(sqlite_hub, seen, Status.BLOCKED, stamp=stamp(Source.API))
-    assert sqlite_hub.compare_and_set(sqlite_hub.tasks()[0], Status.DONE, stamp=stamp())
+    assert sqlite_hub.move_forward(seen, Status.IN_PROGRESS, stamp=stamp())
+    assert set_status_with_retries(sqlite_hub, seen, Status.BLOCKED, stamp=stamp(Source.API))
+    assert sqlite_hub.move_forward(sqlite_hub.tasks()[0], Status.DONE, stamp=stamp())
     with pytest.raises(RefusedError, match="is done and does not go back to blocked"):
-        set_forward(sqlite_hub, seen, Status.BLOCKED, stamp=stamp(Source.API))
+        set_status_with_retries(sqlite_hub, seen, Status.BLOCKED, stamp=stamp(Source.API))
 
 
 def test_a_task_with_a_status_from_a_newer_program_is_not_set(
@@ -183,4 +183,4 @@ def test_a_task_with_a_status_from_a_newer_program_is_not_set(
 ) -> None:
     task = add_task(sqlite_hub, status="paused")
     with pytest.raises(RefusedError, match="unknown status, 'paused'"):
-        set_forward(sqlite_hub, task, Status.DONE, stamp=stamp(Source.API))
+        set_status_with_retries(sqlite_hub, task, Status.DONE, stamp=stamp(Source.API))

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from pytest_dogfood.consistency.hub.connection import network_file_system, parse_url
-from pytest_dogfood.consistency.hub.location import local_hub, locate, pinned_id, this_machine
-from pytest_dogfood.consistency.hub.model import HubUsageError, NoHubError
+from pytest_dogfood.consistency.hub.location import local_hub, locate, require_pinned, this_machine
+from pytest_dogfood.consistency.hub.model import HubUsageError, NoHubError, WrongHubError
+from pytest_dogfood.consistency.hub.store import Hub
 
 pytestmark = pytest.mark.usefixtures("data_directory")
 
@@ -79,14 +80,18 @@ def test_settings_that_cannot_be_read_are_named(project: Path, name: str, conten
         locate(start=project)
 
 
-def test_the_nearest_file_that_pins_a_hub_counts(project: Path) -> None:
-    assert pinned_id(project) == ("", Path())
-    (project.parent / "dogfood.yaml").write_text("hub: {id: abc}\n")
-    (project / "dogfood.yaml").write_text("capabilities: {}\n")
-    assert pinned_id(project) == ("abc", project.parent / "dogfood.yaml")
-    (project / "dogfood.yaml").write_text("hub: abc\n")
+def test_the_nearest_file_that_pins_a_hub_counts(project: Path, sqlite_hub: Hub) -> None:
+    require_pinned(sqlite_hub, project)
+    above, here = project.parent / "dogfood.yaml", project / "dogfood.yaml"
+    above.write_text("hub: {id: '1234'}\n")
+    here.write_text("capabilities: {}\n")
+    with pytest.raises(WrongHubError, match=rf"^{above} belongs to the hub 1234, but .* {sqlite_hub.id}; "):
+        require_pinned(sqlite_hub, project)
+    here.write_text(f"hub: {{id: '{sqlite_hub.id.upper()}'}}\n")
+    require_pinned(sqlite_hub, project)
+    here.write_text("hub: abc\n")
     with pytest.raises(HubUsageError, match=r"expected hub \(a mapping\), not 'abc'"):
-        pinned_id(project)
+        require_pinned(sqlite_hub, project)
 
 
 def test_a_machine_keeps_its_id(data_directory: Path) -> None:

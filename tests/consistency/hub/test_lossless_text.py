@@ -36,7 +36,7 @@ def test_both_databases_give_ids_back_and_tell_them_apart(hub: Hub, add_task: Ca
     for task_id in ids:
         add_task(hub, task_id)
     assert {task.task_id for task in hub.tasks()} == ids
-    assert all(hub.find(task_id)[0].task_id == task_id for task_id in ids)
+    assert all(hub.find_tasks(task_id)[0].task_id == task_id for task_id in ids)
 
 
 @pytest.mark.parametrize("task_id", ["X-\uef81", "X-\uf8ff", "X-\uef00"])

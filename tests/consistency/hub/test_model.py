@@ -11,7 +11,7 @@ from pytest_dogfood.consistency.hub.model import (
     Position,
     Status,
     is_closed,
-    nearest,
+    nearest_status,
     parse_status,
     position,
 )
@@ -78,7 +78,7 @@ def test_there_are_no_other_names(text: str | None) -> None:
     ],
 )
 def test_the_name_that_was_probably_meant_is_found(text: str | None, meant: str) -> None:
-    assert nearest(text) == meant
+    assert nearest_status(text) == meant
 
 
 @given(FINDINGS)

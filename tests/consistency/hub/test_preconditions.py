@@ -219,7 +219,7 @@ def test_a_right_that_is_taken_away_in_the_middle_names_the_grants(
     with Hub.open(as_role(postgres_url, role)) as hub:
         run_sql(postgres_url, f"REVOKE UPDATE ON tasks FROM {role}")
         with pytest.raises(RightsError, match="GRANT SELECT, INSERT, UPDATE ON ALL TABLES"):
-            hub.compare_and_set(task, Status.DONE, stamp=stamp())
+            hub.move_forward(task, Status.DONE, stamp=stamp())
 
 
 def test_a_role_that_may_not_connect_is_told_the_grant(
@@ -284,7 +284,7 @@ def test_no_file_is_committed_whose_row_the_hub_would_not_take(
     run_sql(postgres_url, f"GRANT USAGE ON SEQUENCE writebacks_id_seq TO {role}")
     assert main(["consistency", "fix"]) == 0
     assert [each.task for each in hub_on_postgres.writebacks()] == [
-        task.id for task in hub_on_postgres.find("X-T1")
+        task.id for task in hub_on_postgres.find_tasks("X-T1")
     ]
 
 

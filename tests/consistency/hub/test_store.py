@@ -25,7 +25,6 @@ from pytest_dogfood.consistency.hub.model import (
     Stamp,
     Status,
     Writeback,
-    WrongHubError,
 )
 from pytest_dogfood.consistency.hub.schema import metadata
 from pytest_dogfood.consistency.hub.store import Hub
@@ -170,13 +169,6 @@ def test_several_that_create_one_hub_at_once_get_the_same(hub_url: str) -> None:
         hub.close()
 
 
-def test_another_hub_than_the_pinned_one_is_refused(hub: Hub) -> None:
-    hub.require_id("", where="dogfood.yaml")
-    hub.require_id(hub.id.upper(), where="dogfood.yaml")
-    with pytest.raises(WrongHubError, match=r"dogfood\.yaml belongs to the hub 1234"):
-        hub.require_id("1234", where="dogfood.yaml")
-
-
 def test_a_checkout_is_registered_once(hub: Hub) -> None:
     first = hub.register(Path("/w/shop"), slug="shop", root_commit="", machine=HERE)
     again = hub.register(Path("/w/shop"), slug="shop", root_commit="abc", machine=HERE)
@@ -203,8 +195,8 @@ def test_a_task_is_created_once_in_its_repository(hub: Hub, add_task: Add, stamp
     assert hub.create_task(double, stamp=stamp()) is None
     assert hub.create_task(same_key, stamp=stamp()) is None
     assert hub.tasks() == (task,)
-    assert hub.find(task.task_id) == hub.find(task.id.upper()) == (task,)
-    assert hub.find(task.task_id, repo="other") == ()
+    assert hub.find_tasks(task.task_id) == hub.find_tasks(task.id.upper()) == (task,)
+    assert hub.find_tasks(task.task_id, repo="other") == ()
 
 
 def test_a_writeback_is_recorded(hub: Hub, add_task: Add) -> None:
