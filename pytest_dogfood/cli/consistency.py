@@ -6,6 +6,9 @@ import shlex
 import sys
 import uuid
 from argparse import ArgumentTypeError, Namespace
+from collections.abc import Iterator
+from heapq import merge
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from pytest_dogfood.cli.console import (
@@ -26,7 +29,7 @@ from pytest_dogfood.consistency.hub.model import REFUSED, HubUsageError, Status
 if TYPE_CHECKING:
     from pytest_dogfood.consistency.check import CheckOptions
     from pytest_dogfood.consistency.fix import FixOptions
-    from pytest_dogfood.consistency.hub.model import Machine
+    from pytest_dogfood.consistency.hub.model import Event, LoggedWriteback, Machine
 
 COMMANDS = hub_commands(
     "dogfood consistency",
@@ -216,25 +219,33 @@ def move(options: Namespace) -> int:
 
 @COMMANDS.command(
     "log",
-    "print who changed which status, and why",
+    "print every change of a status, and its reason",
     Argument("--task", metavar="ID", help="only this task's"),
     Argument("--repo", metavar="S", help="only this repository's"),
     Argument("--regressions", action="store_true", help="only events that lower the rank"),
     FORMAT,
-    description="Print the event log. With --regressions, every event that lowered a rank: each is a "
-    "reopen or was resolved, and has a reason.",
+    description="Print the event log of the hub, and the statuses that commits wrote from the hub into workplans. "
+    "With --regressions, only events that lowered a rank: each is a reopen or was resolved, and has a reason.",
 )
 def log(options: Namespace) -> int:
-    from pytest_dogfood.cli.consistency_report import event_in_json, event_line
+    from pytest_dogfood.cli.consistency_report import log_entry_in_json, log_line
 
     with open_hub(options.hub, readonly=True) as hub:
         if options.repo is not None:
             hub.require_repo(options.repo)
         task = hub.only_task(options.task, repo=options.repo).id if options.task else None
         events = hub.events(task, repo=options.repo, regressions=options.regressions)
+        writebacks = () if options.regressions else hub.writebacks(task, repo=options.repo)
         tasks = {each.id: each for each in hub.tasks(options.repo)}
     if options.format == "json":
-        say(json_document(events=[event_in_json(event, tasks[event.task]) for event in events]))
+        say(
+            json_document(
+                events=[log_entry_in_json(event, tasks[event.task]) for event in events],
+                writebacks=[log_entry_in_json(each, tasks[each.task]) for each in writebacks],
+            )
+        )
     else:
-        write_lines(event_line(event, tasks[event.task]) for event in events)
+        # At the same second the event comes first: a file follows what the hub has.
+        entries: Iterator[Event | LoggedWriteback] = merge(events, writebacks, key=attrgetter("at"))
+        write_lines(log_line(entry, tasks[entry.task]) for entry in entries)
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,8 +12,15 @@ from msgspec.structs import asdict
 
 from pytest_dogfood.cli.console import OutputLostError, Palette, json_document, printable, write_lines
 from pytest_dogfood.consistency.check import RepoReport
-from pytest_dogfood.consistency.hub.model import INTERRUPTED, REFUSED, Event, HubError, HubTask
-from pytest_dogfood.consistency.task_findings import Finding, FindingSeverity
+from pytest_dogfood.consistency.hub.model import (
+    INTERRUPTED,
+    REFUSED,
+    Event,
+    HubError,
+    HubTask,
+    LoggedWriteback,
+)
+from pytest_dogfood.consistency.task_findings import Action, Finding, FindingSeverity
 from pytest_dogfood.diagnostics import counted
 
 _COLOURS: Mapping[FindingSeverity, str] = {
@@ -23,23 +31,25 @@ _COLOURS: Mapping[FindingSeverity, str] = {
 _FIXED, _FAINT, _BOLD = "32", "2", "1"
 
 
-def event_line(event: Event, task: HubTask) -> str:
-    who = f"{event.actor}@{event.host or event.machine}"
-    moved = f"{event.from_status} → {event.to_status}" if event.from_status else event.to_status
-    count = f" (reopened {event.reopen_count})" if event.reopen_count else ""
-    place = f" {event.path}" if event.path else ""
-    commit = f" at {event.repo_commit[:12]}" if event.repo_commit else ""
-    why = f": {event.reason}" if event.reason else ""
-    when = event.at.strftime("%Y-%m-%d %H:%M:%SZ")
-    return printable(
-        f"{when}  {task.repo}/{task.task_id}  {moved}{count}  {event.source} by {who}{place}{commit}{why}"
-    )
+def log_line(entry: Event | LoggedWriteback, task: HubTask) -> str:
+    """Return the line of a change of the hub, or of a status that a commit wrote into a file."""
+    when, host = entry.at.strftime("%Y-%m-%d %H:%M:%SZ"), entry.host or entry.machine
+    moved = f"{entry.from_status} → {entry.to_status}" if entry.from_status else entry.to_status
+    if isinstance(entry, Event):
+        moved += f" (reopened {entry.reopen_count})" if entry.reopen_count else ""
+        place = f" {entry.path}" if entry.path else ""
+        commit = f" at {entry.repo_commit[:12]}" if entry.repo_commit else ""
+        reason = f": {entry.reason}" if entry.reason else ""
+        how = f"{entry.source} by {entry.actor}@{host}{place}{commit}{reason}"
+    else:
+        how = f"written into {entry.path} on {host}, commit {entry.commit[:12]}"
+    return printable(f"{when}  {task.repo}/{task.task_id}  {moved}  {how}")
 
 
-def event_in_json(event: Event, task: HubTask) -> dict[str, object]:
-    fields = asdict(event)
+def log_entry_in_json(entry: Event | LoggedWriteback, task: HubTask) -> dict[str, object]:
+    fields = asdict(entry)
     named = {"repo": task.repo, "task_id": task.task_id, "hub_id": fields.pop("task")}
-    return named | fields | {"at": event.at.isoformat()}
+    return named | fields | {"at": entry.at.isoformat()}
 
 
 def report_lines(report: RepoReport, palette: Palette) -> Iterator[str]:
@@ -55,15 +65,19 @@ def report_lines(report: RepoReport, palette: Palette) -> Iterator[str]:
         label, colour, fixed = f"{finding.severity.value:<4}", _COLOURS[finding.severity], ""
         if finding.fixed:
             colour = _FIXED
+            done = "hub kept; file updated" if finding.action is Action.WRITEBACK else "fixed"
             commit = f", commit {finding.commit[:12]}" if finding.commit else ""
-            fixed = palette.paint(f" [fixed{commit}]", _FIXED)
+            fixed = palette.paint(f" [{done}{commit}]", _FIXED)
             # A failure that is fixed is none any more, a warning remains worth knowing.
             label = "DONE" if finding.severity is FindingSeverity.FAIL else label
         hints = [] if finding.fixed else [printable(line) for line in finding.hint.splitlines()]
         hint = palette.paint(f" ({hints[0]})", _FAINT) if len(hints) == 1 and hints[0] else ""
-        yield f"  {palette.paint(label, colour)} {finding.code} {said}{fixed}{hint}"
+        yield f"  {palette.paint(label, colour)} {finding.label}  {said}{fixed}{hint}"
         if len(hints) > 1:
             yield from (palette.paint(f"      | {line}", _FAINT) for line in hints)
+    if report.to_push:
+        push = printable(f"git -C {shlex.quote(report.path)} push")
+        yield f"  {counted(report.to_push, 'commit')} to push{palette.paint(f' ({push})', _FAINT)}"
 
 
 class ProgressCounter:
@@ -165,7 +179,13 @@ class ReportPrinter:
         tasks = sum(len(each.task_ids) for each in self._seen)
         if self._as_json:
             checkouts = [
-                {"repo": each.repo, "path": each.path, "tasks": len(each.task_ids), "git": dict(each.git)}
+                {
+                    "repo": each.repo,
+                    "path": each.path,
+                    "tasks": len(each.task_ids),
+                    "to_push": each.to_push,
+                    "git": dict(each.git),
+                }
                 for each in self._seen
             ]
             summary: dict[str, object] = {

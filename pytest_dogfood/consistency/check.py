@@ -74,13 +74,15 @@ class Progress(Protocol):
 class RepoReport(Struct, frozen=True, kw_only=True):
     """What is to be said of one checkout. `task_ids` are all tasks that were looked at, with or without findings.
 
-    `path` is empty for a repository that has no checkout on this machine; `git` is what was measured.
+    `path` is empty for a repository that has no checkout on this machine; `git` is what was measured. `to_push` is the
+    number of commits that the upstream does not have, where `fix` made one of them.
     """
 
     repo: str
     path: str = ""
     findings: tuple[Finding, ...] = ()
     task_ids: tuple[str, ...] = ()
+    to_push: int = 0
     git: Mapping[str, object] = field(default_factory=dict)
 
 

@@ -173,7 +173,10 @@ class _CheckoutFix:
                 )
                 for each in decisions
             ]
-        return replace(self._view, decisions=tuple(decisions), findings=tuple(self._findings)).report()
+        view = replace(self._view, decisions=tuple(decisions), findings=tuple(self._findings))
+        has_committed = self._head != view.survey.head
+        to_push = view.repository.commits_to_push() if has_committed else 0
+        return replace(view.report(), to_push=to_push)
 
     def update_hub(self, progress: Progress | None) -> None:
         """Have the hub follow the files."""

@@ -27,7 +27,7 @@ from pytest_dogfood.consistency.hub.model import (
 )
 from pytest_dogfood.consistency.hub.store import Hub
 from pytest_dogfood.consistency.repository_findings import file_finding, repo_finding, writeback_finding
-from pytest_dogfood.consistency.task_findings import Finding
+from pytest_dogfood.consistency.task_findings import NAMES, Finding
 from pytest_dogfood.consistency.workplan import Document
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.git.commit import (
@@ -83,7 +83,8 @@ class DeliberateMoves:
         if hub_only:
             self._reopen_in_hub(task, status)
             return MoveResult(
-                message=f"{words}; no workplan was changed, so each checkout shows C-28 until it has it"
+                message=f"{words}; no workplan was changed: "
+                f"each checkout shows C-28 {NAMES['C-28']} until its file follows"
             )
         with self._task_in_file(task) as found:
             if found.block.reopened > task.reopen_count:
@@ -232,7 +233,7 @@ def _refused_by(finding: Finding | None) -> RefusedError:
         return RefusedError("the state of the repository does not allow it")
     hint = f" ({finding.hint})" if finding.hint else ""
     place = f"{finding.path}: " if finding.path else ""
-    return RefusedError(f"{finding.code} {place}{finding.said}{hint}")
+    return RefusedError(f"{finding.label}: {place}{finding.said}{hint}")
 
 
 def _changed(task: HubTask) -> RefusedError:

@@ -214,7 +214,7 @@ def in_words(findings: Iterable[Finding]) -> str:
     lines: list[str] = []
     for each in findings:
         place = f"{each.path}:{each.line}: " if each.line else f"{each.path}: " if each.path else ""
-        lines.append(f"{each.code} {each.severity.value} {place}{each.said}")
+        lines.append(f"{each.label} {each.severity.value} {place}{each.said}")
         if each.hint:
             lines.append(f"    hint: {each.hint}")
     return "\n".join(lines)

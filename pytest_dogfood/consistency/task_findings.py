@@ -29,6 +29,32 @@ _IN_WORDS: Mapping[str, str] = {
 """Reasons of findings whose message, which never changes, does not tell them from other findings of their code."""
 
 
+NAMES: Mapping[str, str] = {
+    "C-11": "file-ahead",
+    "C-13": "hub-ahead",
+    "C-14": "checkout-not-current",
+    "C-20": "not-in-hub",
+    "C-21": "no-block",
+    "C-22": "unknown-file-status",
+    "C-23": "unknown-hub-status",
+    "C-24": "block-not-read",
+    "C-25": "duplicate-id",
+    "C-26": "hub-id-mismatch",
+    "C-27": "file-not-read",
+    "C-28": "one-sided-reopen",
+    "C-29": "deleted-in-hub",
+    "C-30": "no-checkout",
+    "C-31": "git-unusable",
+    "C-32": "no-commit-possible",
+    "C-33": "file-not-updated",
+    "C-34": "hub-not-updated",
+    "C-36": "lock-not-taken",
+    "C-37": "block-moved",
+    "C-38": "no-workplans",
+}
+"""What people read beside a code. A code has one name, whatever its reasons, and the name never changes either."""
+
+
 class FindingSeverity(StrEnum):
     """Whether a finding decides the exit status: FAIL does, WARN does under `--strict`."""
 
@@ -48,7 +74,7 @@ class Action(StrEnum):
 
 
 class Finding(Struct, frozen=True, kw_only=True):
-    """One item of a report. The fields, in this order, are what JSON shows; `line` counts from 1, 0 is none."""
+    """One item of a report. `line` counts from 1, 0 is none. JSON shows the fields in this order, and the name."""
 
     code: str
     severity: FindingSeverity
@@ -68,6 +94,11 @@ class Finding(Struct, frozen=True, kw_only=True):
     commit: str = ""
 
     @property
+    def label(self) -> str:
+        """Return the code with its name: `C-13 hub-ahead`."""
+        return f"{self.code} {NAMES[self.code]}"
+
+    @property
     def is_left(self) -> bool:
         """Say whether a failure remains for somebody to deal with."""
         return self.severity is FindingSeverity.FAIL and not self.fixed
@@ -79,8 +110,7 @@ class Finding(Struct, frozen=True, kw_only=True):
         return f"{self.message}; {self.reason}: {more}" if more else self.message
 
     def to_json(self) -> dict[str, Any]:
-        result: dict[str, Any] = msgspec.to_builtins(self)
-        return result
+        return {"code": self.code, "name": NAMES[self.code], **msgspec.to_builtins(self)}
 
 
 class Case(Struct, frozen=True, kw_only=True):

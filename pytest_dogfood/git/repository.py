@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from msgspec import Struct, field, to_builtins
@@ -112,6 +113,13 @@ class Repository:
     def pull(self) -> GitResult:
         """Do what `sync` adds: follow the upstream where that needs no merge."""
         return self.git.call_remote(*_PULL, limit=self.limits.other)
+
+    def commits_to_push(self) -> int:
+        """Return how many commits the upstream does not have, as far as is known here; 0 if nothing is known."""
+        with suppress(HarnessError):
+            counted = self.git.read("rev-list", "--count", "@{upstream}..HEAD")
+            return int(counted.text) if counted.ok else 0
+        return 0
 
     def locks(self) -> tuple[LockFile, ...]:
         """Return git's locks on the index, on other common files and on the branch that is checked out."""

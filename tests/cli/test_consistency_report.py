@@ -65,7 +65,7 @@ def test_what_a_file_says_commands_no_terminal() -> None:
         message="m\udcff",
     )
     lines = list(report_lines(RepoReport(repo="shop", findings=(found,)), Palette(sys.stdout)))
-    assert lines[1] == r"  FAIL C-20 \x1b[2J  a\nb.md: m\udcff"
+    assert lines[1] == r"  FAIL C-20 not-in-hub  \x1b[2J  a\nb.md: m\udcff"
 
 
 @pytest.mark.parametrize(
@@ -83,8 +83,8 @@ def test_a_reason_that_the_message_does_not_tell_is_added(reason: str, words: st
         code="C-13", severity=FindingSeverity.WARN, repo="shop", message="m", hint="h", reason=reason
     )
     report = RepoReport(repo="shop", findings=(found,))
-    assert list(report_lines(report, Palette(sys.stdout)))[1:] == [f"  WARN C-13 {words} (h)"]
-    assert found.to_json()["message"] == "m"
+    assert list(report_lines(report, Palette(sys.stdout)))[1:] == [f"  WARN C-13 hub-ahead  {words} (h)"]
+    assert (found.to_json()["name"], found.to_json()["message"]) == ("hub-ahead", "m")
 
 
 def test_what_is_fixed_is_no_failure_any_more() -> None:
@@ -92,7 +92,14 @@ def test_what_is_fixed_is_no_failure_any_more() -> None:
         code="C-11", severity=FindingSeverity.FAIL, repo="shop", message="m", hint="h", fixed=True
     )
     report = RepoReport(repo="shop", findings=(found,))
-    assert list(report_lines(report, Palette(sys.stdout)))[1:] == ["  DONE C-11 m [fixed]"]
+    assert list(report_lines(report, Palette(sys.stdout)))[1:] == ["  DONE C-11 file-ahead  m [fixed]"]
+
+
+@pytest.mark.parametrize("commits, said", [(0, []), (1, ["1 commit to push"]), (3, ["3 commits to push"])])
+def test_a_commit_of_fix_has_to_be_pushed(commits: int, said: list[str]) -> None:
+    report = RepoReport(repo="shop", path="/w/my shop", to_push=commits)
+    expected = [f"  {words} (git -C '/w/my shop' push)" for words in said]
+    assert list(report_lines(report, Palette(sys.stdout)))[1:] == expected
 
 
 def test_a_run_that_is_interrupted_still_says_what_it_came_to(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 import pytest
 
 from pytest_dogfood.cli.main import main
+from pytest_dogfood.consistency.hub.location import current_actor
 from tests.consistency.machines import plan
 from tests.support.checkouts import PLAN, Checkout, Farm
 
@@ -59,12 +63,13 @@ def items(out: str) -> list[dict[str, Any]]:
 
 def test_check_fails_and_fix_repairs(dogfood: Command, shop: Checkout) -> None:
     status, out, _ = dogfood("consistency", "check")
+    fix = "dogfood consistency fix --repo shop"
     assert (status, out.splitlines()) == (
         1,
         [
             f"shop ({shop.path}): 2 tasks",
-            f"  FAIL C-20 X-T1  {PLAN}:8: task 'X-T1' is not in the hub (dogfood consistency fix --repo shop)",
-            f"  FAIL C-20 X-T2  {PLAN}:15: task 'X-T2' is not in the hub (dogfood consistency fix --repo shop)",
+            f"  FAIL C-20 not-in-hub  X-T1  {PLAN}:8: task 'X-T1' is not in the hub ({fix})",
+            f"  FAIL C-20 not-in-hub  X-T2  {PLAN}:15: task 'X-T2' is not in the hub ({fix})",
             "1 checkout, 2 tasks: 2 FAIL",
         ],
     )
@@ -74,6 +79,72 @@ def test_check_fails_and_fix_repairs(dogfood: Command, shop: Checkout) -> None:
     assert (status, out.splitlines()[-1]) == (0, "1 checkout, 2 tasks: all agree")
 
 
+def test_the_hub_is_kept_the_file_updated_and_the_commit_to_be_pushed(
+    dogfood: Command, shop: Checkout
+) -> None:
+    dogfood("consistency", "fix")
+    dogfood("hub", "set", "X-T2", "done")
+    status, out, _ = dogfood("consistency", "fix")
+    message = "DB task 'X-T2' is ahead of file (db=done, file=todo) — skipped to prevent regression"
+    assert (status, out.splitlines()) == (
+        0,
+        [
+            f"shop ({shop.path}): 2 tasks",
+            f"  WARN C-13 hub-ahead  X-T2  {PLAN}:15: {message} [hub kept; file updated, commit {shop.head[:12]}]",
+            f"  1 commit to push (git -C {shop.path} push)",
+            "1 checkout, 2 tasks: 1 fixed",
+        ],
+    )
+    assert "to push" not in dogfood("consistency", "fix")[1]  # it made none
+
+
+def test_commits_to_push_are_all_that_the_upstream_lacks(dogfood: Command, shop: Checkout) -> None:
+    dogfood("consistency", "fix")
+    shop.commit("mine\n", "MINE.md")
+    dogfood("hub", "set", "X-T2", "done")
+    said = json.loads(dogfood("consistency", "fix", "--format", "json")[1])
+    assert [each["to_push"] for each in said["summary"]["checkouts"]] == [2]
+
+
+def test_without_an_upstream_there_is_nothing_to_push_to(dogfood: Command, shop: Checkout) -> None:
+    dogfood("consistency", "fix")
+    shop.git("remote", "remove", "origin")
+    dogfood("hub", "set", "X-T2", "done")
+    status, out, _ = dogfood("consistency", "fix")
+    assert (status, "file updated" in out, "to push" in out) == (0, True, False)
+
+
+def test_the_log_has_what_was_written_into_files(dogfood: Command, shop: Checkout) -> None:
+    planned = shop.head
+    dogfood("consistency", "fix")
+    dogfood("hub", "set", "X-T2", "done", "--actor", "robot-7")
+    dogfood("consistency", "fix")
+    lines = dogfood("consistency", "log", "--task", "X-T2")[1].splitlines()
+    assert [re.sub(r"^\S+ \S+  |@\S+", "", line) for line in lines] == [
+        f"shop/X-T2  todo  create by {current_actor()} {PLAN} at {planned[:12]}",
+        "shop/X-T2  todo → done  api by robot-7",
+        f"shop/X-T2  todo → done  written into {PLAN} on {gethostname()}, commit {shop.head[:12]}",
+    ]
+    assert lines == sorted(lines)
+    assert len(dogfood("consistency", "log", "--repo", "shop")[1].splitlines()) == 4
+    assert dogfood("consistency", "log", "--task", "X-T2", "--regressions")[1] == ""
+    said = json.loads(dogfood("consistency", "log", "--format", "json")[1])
+    assert (said["version"], len(said["events"])) == (1, 3)
+    (written,) = said["writebacks"]
+    assert datetime.fromisoformat(written.pop("at")).tzinfo is not None
+    assert {
+        name: written[name] for name in ("repo", "task_id", "host", "path", "from_status", "to_status")
+    } == {
+        "repo": "shop",
+        "task_id": "X-T2",
+        "host": gethostname(),
+        "path": PLAN,
+        "from_status": "todo",
+        "to_status": "done",
+    }
+    assert written["commit"] == shop.head
+
+
 @pytest.mark.usefixtures("shop")
 def test_json_has_each_item_once_with_all_fields(dogfood: Command) -> None:
     status, out, _ = dogfood("consistency", "fix", "--format", "json")
@@ -81,6 +152,7 @@ def test_json_has_each_item_once_with_all_fields(dogfood: Command) -> None:
     assert (status, said["version"], list(said)) == (0, 1, ["version", "items", "summary"])
     assert list(said["items"][0]) == [
         "code",
+        "name",
         "severity",
         "repo",
         "path",

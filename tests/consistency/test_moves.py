@@ -117,7 +117,7 @@ def uneditable(_made: World, desk: Desk) -> None:
 @pytest.mark.parametrize(
     "spoil, said",
     [
-        (behind, "C-14 Repo 'shop' is behind"),
+        (behind, "C-14 checkout-not-current: Repo 'shop' is behind"),
         (diverged, "git pull --rebase"),
         (dirty, "uncommitted changes"),
         (detached, "C-32"),
@@ -197,8 +197,10 @@ def test_a_tie_is_settled_for_a_file_that_git_does_not_know(made: World, tied: D
 def test_what_needs_a_commit_says_that_there_is_no_work_tree(tied: Desk) -> None:
     (tied.clone.path / ".git").rename(tied.clone.path / "git-of-before")
     before = tied.clone.plan.read_bytes()
-    with pytest.raises(RefusedError, match=r"C-31 no git work tree at the path of 'shop'.* never written"):
+    with pytest.raises(
+        RefusedError, match=r"C-31 git-unusable: no git work tree at the path of 'shop'.* never written"
+    ):
         tied.moves().resolve(tied.task("X-T1"), take_file=False)
-    with pytest.raises(RefusedError, match="C-31 no git work tree"):
+    with pytest.raises(RefusedError, match="C-31 git-unusable: no git work tree"):
         tied.reopen("X-T1")
     assert (tied.task("X-T1").status, tied.clone.plan.read_bytes()) == ("done", before)

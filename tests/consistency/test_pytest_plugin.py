@@ -134,9 +134,9 @@ def test_only_fail_fails(seen: Seen, name: str, kind: str) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        f"C-11 FAIL {PLAN}:14: file is ahead of DB task 'T2' (db=todo, file=done)",
+        f"C-11 file-ahead FAIL {PLAN}:14: file is ahead of DB task 'T2' (db=todo, file=done)",
         "    hint: dogfood consistency fix --repo shop",
-        f"C-20 FAIL {PLAN}:28: task 'T4' is not in the hub",
+        f"C-20 not-in-hub FAIL {PLAN}:28: task 'T4' is not in the hub",
     ],
 )
 def test_a_failure_says_what_is_so_and_what_to_do(seen: Seen, line: str) -> None:
@@ -145,7 +145,7 @@ def test_a_failure_says_what_is_so_and_what_to_do(seen: Seen, line: str) -> None
 
 def test_a_warning_is_a_warning_of_a_type_of_its_own(seen: Seen) -> None:
     said = (
-        "DogfoodConsistencyWarning: C-13 WARN "
+        "DogfoodConsistencyWarning: C-13 hub-ahead WARN "
         + PLAN
         + ":21: DB task 'T3' is ahead of file (db=done, file=todo)"
     )
@@ -159,7 +159,7 @@ def test_what_does_not_fail_is_in_junit_too(seen: Seen) -> None:
 
 def test_information_is_in_a_section_of_the_report(seen: Seen) -> None:
     assert re.search(
-        r"^-+ Captured consistency call -+\nC-21 INFO DB task 'T5' ", seen.run.text, re.MULTILINE
+        r"^-+ Captured consistency call -+\nC-21 no-block INFO DB task 'T5' ", seen.run.text, re.MULTILINE
     )
 
 

@@ -109,7 +109,9 @@ def test_a_stale_workstation_takes_nothing_back_and_catches_up(machines: tuple[M
     pulled = workstation.clone.head
 
     # runs fix again:
-    assert ["fixed" in line for line in workstation.fix()] == [True, True, True]
+    *updated, to_push = workstation.fix()
+    assert ["[hub kept; file updated, commit " in line for line in updated] == [True, True, True]
+    assert to_push.startswith("2 commits to push")
 
     # files agree,
     assert workstation.files() == {

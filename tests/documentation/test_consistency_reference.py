@@ -17,7 +17,7 @@ from pytest_dogfood.cli.main import main
 from pytest_dogfood.consistency.check import read_preferences
 from pytest_dogfood.consistency.hub.schema import metadata
 from pytest_dogfood.consistency.repository_findings import behind_message
-from pytest_dogfood.consistency.task_findings import Finding
+from pytest_dogfood.consistency.task_findings import NAMES, Finding
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "consistency.md"
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -41,8 +41,18 @@ def codes_of_the_program() -> Iterator[str]:
                 yield str(node.value)
 
 
-def test_every_code_is_in_the_reference_and_no_other() -> None:
-    assert set(re.findall(r"^\| (C-\d+) \|", section("Codes"), re.MULTILINE)) == set(codes_of_the_program())
+def test_every_code_is_in_the_reference_with_its_name_and_no_other() -> None:
+    listed = re.findall(r"^\| (C-\d+) `([a-z-]+)` \|", section("Codes"), re.MULTILINE)
+    assert set(listed) == set(NAMES.items())
+    assert [code for code, _ in listed] == re.findall(r"^\| (C-\d+)", section("Codes"), re.MULTILINE)
+    assert set(codes_of_the_program()) == set(NAMES)
+
+
+@pytest.mark.parametrize("page", ["howto/consistency.md", "troubleshooting.md"])
+def test_other_pages_name_codes_as_the_program_does(page: str) -> None:
+    text = PAGE.parents[1].joinpath(page).read_text(encoding="utf-8")
+    listed = re.findall(r"^\| (C-\d+) `([a-z-]+)`", text, re.MULTILINE)
+    assert listed == [(code, NAMES[code]) for code in re.findall(r"^\| (C-\d+)", text, re.MULTILINE)]
 
 
 @pytest.mark.parametrize(
@@ -84,7 +94,7 @@ def test_every_command_and_option_is_in_the_reference(group: str, verb: str) -> 
 
 
 def test_every_field_of_an_item_is_in_the_reference() -> None:
-    assert {field.name for field in fields(Finding)} <= first_cells(section("JSON"))
+    assert {field.name for field in fields(Finding)} | {"name"} <= first_cells(section("JSON"))
 
 
 def test_every_table_of_the_hub_is_in_the_reference() -> None:

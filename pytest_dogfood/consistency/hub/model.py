@@ -231,3 +231,17 @@ class Writeback(Struct, frozen=True, kw_only=True):
     from_status: str
     to_status: str
     commit: str
+
+
+class LoggedWriteback(Struct, frozen=True, kw_only=True):
+    """A writeback as the log shows it. `at` is the server's time, in UTC; `path` leads into a checkout of `machine`."""
+
+    task: str
+    at: datetime
+    machine: str
+    host: str
+    from_status: str
+    to_status: str
+    path: str
+    commit: str
+    run_id: str

@@ -255,7 +255,8 @@ def _part_of_a_hub(where: str, what: str) -> HubUsageError:
 
 
 _TO_READ: Mapping[str, tuple[str, ...]] = {
-    table.name: ("SELECT",) for table in (hubs, schema_version, repos, checkouts, tasks, task_events)
+    table.name: ("SELECT",)
+    for table in (hubs, schema_version, repos, checkouts, tasks, task_events, writebacks)
 }
 _TO_WRITE: Mapping[str, tuple[str, ...]] = {
     **_TO_READ,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 import uuid
 from collections.abc import Mapping, Sequence
-from datetime import UTC
+from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Self
@@ -26,6 +26,7 @@ from pytest_dogfood.consistency.hub.model import (
     Event,
     HubTask,
     HubUsageError,
+    LoggedWriteback,
     Machine,
     Repo,
     Source,
@@ -203,12 +204,7 @@ class Hub:
         if regressions:
             query = query.where(rank(task_events.c.to_status) < rank(task_events.c.from_status))
         rows = self._rows(query.order_by(task_events.c.version))
-        events = []
-        for row in rows:
-            at = row["at"]
-            utc = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)  # SQLite's has no zone
-            events.append(Event(**{**row, "at": utc}))
-        return tuple(events)
+        return tuple(Event(**{**row, "at": _in_utc(row["at"])}) for row in rows)
 
     def histories(self, repo: str) -> Mapping[str, frozenset[str]]:
         """Return the statuses that each task had since its last reopen; tasks without events are left out.
@@ -285,10 +281,15 @@ class Hub:
             with self._database.transaction(write=True) as connection:
                 connection.execute(writebacks.insert(), [asdict(each) for each in done])
 
-    def writebacks(self) -> tuple[Writeback, ...]:
-        """Return what was written back into files, the oldest first."""
-        columns = [column for column in writebacks.c if column.name not in {"id", "at"}]
-        return tuple(Writeback(**row) for row in self._rows(sa.select(*columns).order_by(writebacks.c.id)))
+    def writebacks(self, task: str | None = None, *, repo: str | None = None) -> tuple[LoggedWriteback, ...]:
+        """Return what was written back into files, of one task, a UUID, or of several; the oldest first."""
+        columns = [writebacks.c[name] for name in LoggedWriteback.__struct_fields__ if name in writebacks.c]
+        query = sa.select(*columns, checkouts.c.machine_id.label("machine"), checkouts.c.host)
+        query = query.join(checkouts, writebacks.c.checkout == checkouts.c.id)
+        query = query.join(tasks, writebacks.c.task == tasks.c.id).join(repos, tasks.c.repo == repos.c.id)
+        query = query.where(_is(writebacks.c.task, task), _is(repos.c.slug, repo))
+        rows = self._rows(query.order_by(writebacks.c.at, writebacks.c.id))
+        return tuple(LoggedWriteback(**{**row, "at": _in_utc(row["at"])}) for row in rows)
 
     def _rows(self, query: sa.Select[Any]) -> Sequence[sa.RowMapping]:
         with self._database.transaction(write=False) as connection:
@@ -321,6 +322,11 @@ class Hub:
 def _is(column: sa.ColumnElement[str], value: str | None) -> sa.ColumnElement[bool]:
     """Return the condition that a column has this value; None stands for any."""
     return sa.true() if value is None else column == value
+
+
+def _in_utc(moment: datetime) -> datetime:
+    """Return a time of the server's in UTC; SQLite's is in UTC already, and has no zone."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _log(connection: sa.Connection, task: HubTask, stamp: Stamp, *, from_status: str | None) -> None:

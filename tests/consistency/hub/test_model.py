@@ -89,7 +89,7 @@ def test_a_finding_survives_json(finding: Finding) -> None:
 def test_the_fields_of_a_finding_keep_their_order() -> None:
     finding = Finding(code="C-11", severity=FindingSeverity.FAIL, repo="atlas", message="m")
     assert " ".join(finding.to_json()) == (
-        "code severity repo path line task_id hub_id title db_status file_status "
+        "code name severity repo path line task_id hub_id title db_status file_status "
         "reason message hint action fixed commit"
     )
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -201,18 +203,23 @@ def test_a_task_is_created_once_in_its_repository(hub: Hub, add_task: Add, stamp
 
 def test_a_writeback_is_recorded(hub: Hub, add_task: Add) -> None:
     checkout = hub.register(Path("/w/shop"), slug="shop", root_commit="", machine=HERE)
+    task = add_task(hub)
     done = Writeback(
         run_id="run",
         checkout=checkout.id,
         path="workplans/a.md",
-        task=add_task(hub).id,
+        task=task.id,
         from_status="todo",
         to_status="done",
         commit="abc",
     )
     hub.record_writebacks([done])
     hub.record_writebacks([])
-    assert hub.writebacks() == (done,)
+    (logged,) = hub.writebacks(task.id, repo="shop")
+    assert (logged.task, logged.machine, logged.host, logged.path) == (task.id, HERE.id, HERE.host, done.path)
+    assert (logged.from_status, logged.to_status, logged.commit) == ("todo", "done", "abc")
+    assert abs(datetime.now(UTC) - logged.at) < timedelta(minutes=5)
+    assert hub.writebacks(repo="other") == hub.writebacks(str(uuid.uuid4())) == ()
 
 
 def test_a_path_comes_back_as_it_was_even_if_it_is_no_utf_8(hub: Hub, add_task: Add) -> None:
