@@ -189,6 +189,7 @@ class ActionOutput(Struct, kw_only=True):
     environment: Mapping[str, str]
     keeper: SecretKeeper
     timed_out: bool = False
+    failed_line: int | None = None
     limit: float = math.inf
     left: float = 60.0
 

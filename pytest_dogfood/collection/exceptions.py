@@ -32,6 +32,7 @@ def tear_down_to(session: pytest.Session, nextitem: pytest.Item | None) -> None:
 _CAUSE = "dogfood_cause"
 _HARNESS = "dogfood_harness"
 _WHY = "dogfood_why"
+_REASON = "dogfood_reason"
 _INTERRUPTION = "dogfood_interruption"
 
 INTERRUPTION_MARK = "dogfood_interrupted"
@@ -45,12 +46,20 @@ def deferral(cause: Cause) -> BaseException:
     return skipped
 
 
-def harness_failure(error: HarnessError) -> BaseException:
-    """Make the exception that ends an item with an error of the harness."""
-    failure = pytest.fail.Exception(f"harness: {error}", pytrace=False)
-    setattr(failure, _HARNESS, True)
-    setattr(failure, _WHY, error.why)
-    return failure
+def failure(text: str, reason: str) -> BaseException:
+    """Make the exception that ends an item as failed, without a traceback; `reason` is for the short summary."""
+    failed = pytest.fail.Exception(text, pytrace=False)
+    setattr(failed, _REASON, reason)
+    return failed
+
+
+def harness_failure(error: HarnessError, text: str = "") -> BaseException:
+    """Make the exception that ends an item with an error of the harness; `text` may say more than the error."""
+    first = str(error).partition("\n")[0]
+    failed = failure(f"harness: {text or error}", f"harness: {first}")
+    setattr(failed, _HARNESS, True)
+    setattr(failed, _WHY, error.why)
+    return failed
 
 
 def interruption_of(report: str) -> BaseException:
@@ -69,6 +78,11 @@ def cause_of(error: object) -> Cause | None:
     """Return the cause if this is a deferral."""
     cause: Cause | None = getattr(error, _CAUSE, None)
     return cause
+
+
+def reason_of_failure(error: object) -> str:
+    """Return a failure's reason in a few words; empty if it is not one of ours."""
+    return str(getattr(error, _REASON, ""))
 
 
 def why_of(error: object) -> str:

@@ -24,6 +24,9 @@ READABLE = 8 * 1024 * 1024
 READABLE_AS_JSON = READABLE // 2
 """Characters of JSON that JMESPath is given at most, because it knows no time limit."""
 
+LONGEST_DIFF = 60
+"""Lines of a difference that are shown at most."""
+
 Stream = Literal["stdout", "stderr"]
 
 
@@ -38,6 +41,8 @@ class Observation(Protocol):
     timed_out: bool
     seconds: float
     limit: float
+    failed_line: int | None
+    """The line of its command that failed, from 1, if the shell can tell."""
     environment: Mapping[str, str]
     """The variables of the step, without what it saves itself."""
 
@@ -66,14 +71,19 @@ class Observation(Protocol):
 
 
 class Mismatch(Struct, frozen=True):
-    """One expectation that was not met, for people: what was looked at, what should and what did come."""
+    """One expectation that was not met, for people: what was looked at, what should and what did come.
+
+    `brief` says it in a few words, and `diff` line by line, where that is clearer.
+    """
 
     what: str
     expected: str
     actual: str
+    brief: str = ""
+    diff: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.what}: expected {self.expected}, got {self.actual}"
+        return self.brief or f"{self.what}: expected {self.expected}, got {self.actual}"
 
 
 class SavedValue(Struct, frozen=True):
@@ -152,7 +162,9 @@ def mismatches(
 ) -> tuple[Mismatch, ...]:
     """Return everything that is not as expected, quoting nothing of what is withheld; empty if the step succeeded."""
     if seen.timed_out:
-        return (Mismatch("time", f"an end within {round(seen.limit, 2):g} s", "none: the step was ended"),)
+        limit = f"{round(seen.limit, 2):g} s"
+        brief = f"timed out after {limit} (killed)"
+        return (Mismatch("time", f"an end within {limit}", brief, brief),)
     try:
         return tuple(_mismatches(step.expect, seen, withheld))
     except TooMuchToJudge as error:
@@ -162,9 +174,10 @@ def mismatches(
 def _mismatches(expect: Expectation, seen: Observation, withheld: Collection[Stream]) -> Iterator[Mismatch]:
     if expect.exit == "nonzero":
         if seen.status == 0:
-            yield Mismatch("exit status", "anything but 0", "0")
+            yield Mismatch("exit status", "anything but 0", "0", "exit 0, expected any other")
     elif seen.status != expect.exit:
-        yield Mismatch("exit status", str(expect.exit), exit_words(seen.status))
+        came = exit_words(seen.status)
+        yield Mismatch("exit status", str(expect.exit), came, f"exit {came}, expected {expect.exit}")
     expected: dict[Stream, StreamExpectation | None] = {"stdout": expect.stdout, "stderr": expect.stderr}
     for name, stream in expected.items():
         for wrong in _stream(name, stream, seen) if stream is not None else ():
@@ -223,8 +236,16 @@ def _missing(name: str, parts: Iterable[str], text: str, seen: Observation) -> I
 
 
 def _unequal(name: str, written: str | None, text: str, seen: Observation) -> Iterator[Mismatch]:
-    if written is not None and text != (whole := expanded(written, seen.environment)):
-        yield Mismatch(name, repr(seen.mask(whole)), excerpt(seen.mask(text)))
+    if written is None or text == (whole := expanded(written, seen.environment)):
+        return
+    expected, actual = seen.mask(whole), seen.mask(text)
+    diff: tuple[str, ...] = ()
+    if "\n" in expected.rstrip("\n") or "\n" in actual.rstrip("\n"):
+        from difflib import unified_diff
+
+        pairs = unified_diff(expected.splitlines(), actual.splitlines(), lineterm="", n=2)
+        diff = tuple(list(pairs)[2 : 2 + LONGEST_DIFF])
+    yield Mismatch(name, repr(expected), excerpt(actual), f"{name} differs" if diff else "", diff)
 
 
 def _is_as_expected(expected: Any, actual: Any, variables: Mapping[str, str]) -> bool:  # noqa: ANN401 - JSON

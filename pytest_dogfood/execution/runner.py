@@ -221,8 +221,7 @@ def failure_text(
     lines += _command(failed)
     if failed.tries > 1:
         lines.append(f"  tries:    {failed.tries}")
-    for one in failed.wrong:
-        lines += [f"  {one.what}:", f"    expected: {one.expected}", f"    actual:   {one.actual}"]
+    lines += _what_was_wrong(failed)
     lines += _graded_action(failed.grade)
     if failed.seen is not None:
         lines.append(f"  took:     {failed.seen.seconds:.2f} s")
@@ -230,6 +229,15 @@ def failure_text(
     if reproduce:
         lines += ["", f"reproduce: {reproduce}"]
     return runner.mask("\n".join(lines))
+
+
+def failure_reason(done: StepsResult, runner: StepRunner) -> str:
+    """Return why steps failed, on one line: the reason, then the command that it is about. Empty if none has failed."""
+    failed = done.failure
+    if failed is None:
+        return ""
+    command = " ".join(failed.step.command.split())
+    return runner.mask(f"{failed.wrong[0]}: {command[:60]}{'…' if len(command) > 60 else ''}")
 
 
 def _title(result: StepResult, what: str) -> str:
@@ -241,6 +249,21 @@ def _command(result: StepResult) -> Iterator[str]:
     first, *others = result.step.command.rstrip("\n").split("\n")
     yield f"  command:  {first}"
     yield from (f"            {other}" for other in others)
+
+
+def _what_was_wrong(failed: StepResult) -> Iterator[str]:
+    number = None if failed.seen is None else failed.seen.failed_line
+    for line in failed.step.command.splitlines()[number - 1 : number] if number else ():
+        yield f"  failed:   line {number}: {line.strip()}"
+    for one in failed.wrong:
+        yield f"  {one.what}:"
+        if one.diff:
+            yield from ("    - expected, + actual", *(f"    {line}" for line in one.diff))
+        else:
+            # The outputs of the step are shown below.
+            is_shown = one.what in {"stdout", "stderr"} and one.expected.startswith("to contain ")
+            actual = "see below" if is_shown and one.actual not in {WITHHELD, "nothing"} else one.actual
+            yield from (f"    expected: {one.expected}", f"    actual:   {actual}")
 
 
 def _graded_action(grade: Grade | None) -> Iterator[str]:

@@ -69,6 +69,15 @@ TAIL = 4 * 1024
 
 _STEP_MARKER = "_DOGFOOD_STEP"
 
+_NOTE_FAILED_LINE = """\
+unset BASH_ENV
+trap 'echo "$LINENO" > {path}' ERR
+"""
+"""What bash reads before a step of several lines, so that it is known which of them failed.
+
+A step's own `trap … ERR` takes its place. Functions and subshells do not inherit it: the line is the step's.
+"""
+
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})", re.ASCII)
 
 
@@ -132,6 +141,16 @@ class ShellRunner(Struct, frozen=True, kw_only=True):
     ) -> CommandObservation:
         """Run `argv` for a step; the outputs' names begin with `mark`, which is used once in a run."""
         environment = {**environment, _STEP_MARKER: f"{self.workdir}:{mark}"}
+        line_file: Path | None = None
+        if (
+            argv[1:-1] == ("-eo", "pipefail", "-c")
+            and "\n" in argv[-1].strip()
+            and "BASH_ENV" not in environment
+        ):
+            line_file = self.outputs / f"{mark}.line"
+            with to_harness_error(f"write {line_file}"):
+                line_file.write_text(_NOTE_FAILED_LINE.format(path=shlex.quote(str(line_file))))
+            environment["BASH_ENV"] = str(line_file)
         allowed = self.timeout if step.timeout is None else step.timeout
         secretive = bool(self.keeper) or any(saved.secret for saved in step.save)
         out, err = (
@@ -161,6 +180,7 @@ class ShellRunner(Struct, frozen=True, kw_only=True):
         if ended.cut:
             self.interruption.cut.append(f"{step.location}: {step.intent or step.command}")
         return CommandObservation(
+            failed_line=None if line_file is None else _take_line(line_file),
             status=ended.status,
             timed_out=ended.timed_out,
             seconds=ended.seconds,
@@ -234,6 +254,7 @@ class CommandObservation(Struct, kw_only=True):
     timed_out: bool
     seconds: float
     limit: float
+    failed_line: int | None
     outputs: Mapping[Stream, Output]
     cwd: Path
     environment: Mapping[str, str]
@@ -287,6 +308,16 @@ class CommandObservation(Struct, kw_only=True):
                 output.discard()
             else:
                 output.settle(self.keeper)
+
+
+def _take_line(path: Path) -> int | None:
+    """Return the number that a step's shell has written in the place of what it was told there; None if it did not."""
+    try:
+        told = path.read_text()
+        path.unlink()
+    except OSError:
+        return None
+    return int(told) if told.strip().isdecimal() else None
 
 
 def file_below(directory: Path, path: str) -> str | None:

@@ -10,7 +10,7 @@ from msgspec import Struct, field
 
 from pytest_dogfood.collection.exceptions import harness_failure
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.execution.runner import StepsResult, failure_text
+from pytest_dogfood.execution.runner import StepsResult, failure_reason, failure_text
 from pytest_dogfood.execution.step import ShellRunner, place_files
 from pytest_dogfood.journey import Journey, Token
 from pytest_dogfood.outcomes import INTERRUPTED, Cause, JourneyResult, Outcome, Proof
@@ -46,7 +46,11 @@ NOT_SET_UP = (
 
 
 class ProductFailure(Exception):  # noqa: N818 - the product's, not the program's
-    """An expectation was not met; the text is what a person reads."""
+    """An expectation was not met; the text is what a person reads, and `reason` says it in a few words."""
+
+    def __init__(self, text: str, reason: str) -> None:
+        super().__init__(text)
+        self.reason = reason
 
 
 class ItemRun(Struct, kw_only=True):
@@ -68,6 +72,8 @@ class ItemRun(Struct, kw_only=True):
     refusal: BaseException | None = field(default_factory=lambda: harness_failure(HarnessError(NOT_SET_UP)))
     """What keeps the item from being called: until it is prepared, that it is not."""
     calling: bool = False
+    must_keep: bool = False
+    """Whether a text that a person reads says where its directories are."""
     parts: Outcome = Outcome.PASSED
     """What the worst of the item's subtests came to so far."""
     harness_problem: str = ""
@@ -170,19 +176,21 @@ class ItemRun(Struct, kw_only=True):
         self._done = self.presence.saving_for(self.journey.establishes, self.state)
         run_journey(workspace, self.journey, self.runner, self.actor_session, why=Why.ITEM, done=self._done)
         if self._done.failure is not None:
-            again = reproduction(self.journey, workspace)
-            raise self._product_failure(
-                failure_text(self._done, self.runner, reproduce=again, verbose=verbose)
-            )
+            text = failure_text(self._done, self.runner, verbose=verbose)
+            raise ProductFailure(self.with_what_next(text), failure_reason(self._done, self.runner))
         self.values.update(self._done.values)
         self.secret.extend(self._done.secret)
 
-    def _product_failure(self, text: str) -> ProductFailure:
+    def with_what_next(self, text: str) -> str:
+        """Add to the text of a failure or an error how to see it again, and what of it is kept."""
+        self.must_keep = True
         where = f"{self.workdir} (working directory), " if self.workdir is not None else ""
-        text = f"{text}\nkept:      {where}{self.state.path} (state)"
+        again = reproduction(self.journey, self.presence.workspace)
+        lines = [text] if "\nreproduce: " in text else [text, f"\nreproduce: {again}"]
+        lines.append(f"kept:      {where}{self.state.path} (state)")
         if self.actor_session is not None:
-            text = f"{text}\ntrajectory: {self.actor_session.trajectory.path}"
-        return ProductFailure(text)
+            lines.append(f"trajectory: {self.actor_session.trajectory.path}")
+        return "\n".join(lines)
 
     def establish(self) -> None:
         """Record what the journey, which has passed, establishes.
@@ -205,7 +213,8 @@ class ItemRun(Struct, kw_only=True):
             self.established,
         )
         if denial:
-            raise self._product_failure(denial)
+            reason = denial.partition("\n")[0].removeprefix(f"{self.journey.location}: ")
+            raise ProductFailure(self.with_what_next(denial), reason)
 
     def clean_up(self) -> str:
         """Run the journey's clean-up steps, all of them, once; return what went wrong, or nothing."""
@@ -228,7 +237,7 @@ class ItemRun(Struct, kw_only=True):
         """Return whether its directories stay: because it did not do well, or because that is asked for."""
         interrupted = self.cause is not None and self.cause.why == INTERRUPTED
         failed = self.outcome in {Outcome.FAILED, Outcome.ERROR} and not interrupted
-        return self.presence.workspace.settings.keep or failed
+        return self.presence.workspace.settings.keep or self.must_keep or failed
 
     def end(self) -> None:
         """Write the outcome down; this is what dependents on any worker go by. Raises HarnessError if that fails."""

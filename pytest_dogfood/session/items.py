@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from pytest_dogfood.collection.collector import JourneyFile
 from pytest_dogfood.collection.exceptions import (
     OUTCOMES,
     deferral,
+    failure,
     harness_failure,
     has_failed_in_unittest,
     tear_down_to,
@@ -94,20 +96,20 @@ class PytestTerms:
 
     def __exit__(self, _: object, error: BaseException | None, traceback: object) -> None:
         __tracebackhide__ = True
-        failure: BaseException | None = None
+        instead: BaseException | None = None
         if isinstance(error, DeferredError):
-            failure = deferral(error.cause)
+            instead = deferral(error.cause)
         elif isinstance(error, NoActor):
             self._run.outcome = Outcome.NO_ACTOR
-            failure = pytest.skip.Exception(str(error))
+            instead = pytest.skip.Exception(str(error))
         elif isinstance(error, ProductFailure):
-            failure = pytest.fail.Exception(str(error), pytrace=False)
+            instead = failure(str(error), error.reason)
         elif isinstance(error, HarnessError):
-            failure = harness_failure(error)
-        if self._set_up and isinstance(failure or error, (Exception, *OUTCOMES)):
-            self._run.refusal = failure or error
-        if failure is not None:
-            raise failure from None
+            instead = harness_failure(error, self._run.with_what_next(str(error)))
+        if self._set_up and isinstance(instead or error, (Exception, *OUTCOMES)):
+            self._run.refusal = instead or error
+        if instead is not None:
+            raise instead from None
 
 
 @contextmanager
@@ -286,6 +288,8 @@ class ItemHooks:
         with harness_errors_in(problems):
             problems.append(run.clean_up())
         text = "\n".join(filter(None, problems))
+        if text:
+            text = run.with_what_next(text)
         try:
             result = yield
         except (Exception, *OUTCOMES) as error:
@@ -329,4 +333,4 @@ def _run_of(request: pytest.FixtureRequest, fixture: str) -> ItemRun:
 
 def _fail(text: str) -> NoReturn:
     # A frame that is not hidden: where all are, pytest adds that they are.
-    raise pytest.fail.Exception(text, pytrace=False)
+    raise failure(text, re.sub(r"^\S+:\d+:\d+: ", "", text.partition("\n")[0]))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
+from typing import Any
 
 import pytest
 
@@ -10,6 +12,37 @@ from pytest_dogfood.collection.stash import PROJECT, SETTINGS
 from pytest_dogfood.diagnostics import counted
 from pytest_dogfood.outcomes import JourneyResult, Outcome, Tally, listed, reason_of
 from pytest_dogfood.session.leader import Leader
+from pytest_dogfood.session.test_reports import REASON
+
+
+class FailureText:
+    """What the terminal shows of a failure, in colour, in the place of a report's own `longrepr`.
+
+    pytest calls `toterminal` for the body, and takes the message of `reprcrash` for its short summary.
+    """
+
+    def __init__(self, report: pytest.TestReport, reason: str) -> None:
+        self._text = str(report.longrepr)
+        self.reprcrash = copy(getattr(report.longrepr, "reprcrash", None))
+        if self.reprcrash is not None:
+            self.reprcrash.message = reason
+
+    def __str__(self) -> str:
+        return self._text
+
+    def toterminal(self, terminal: Any) -> None:  # noqa: ANN401 - pytest exports no such type
+        first, *others = self._text.splitlines()
+        terminal.line(first, red=True, bold=True)
+        for line in others:
+            terminal.line(line, **self._markup(line))
+
+    @staticmethod
+    def _markup(line: str) -> dict[str, bool]:
+        if line.startswith(("    expected:", "    -")):
+            return {"green": True}
+        if line.startswith(("    actual:", "    +")):
+            return {"red": True}
+        return {"bold": True} if line.startswith(("reproduce:", "  failed:")) else {}
 
 
 class Terminal:
@@ -36,6 +69,16 @@ class Terminal:
         shard = f"; shard {settings.shard}" if settings.shard is not None else ""
         return f"dogfood: {found}; shell: {default_shell()}{actor}{shard}"
 
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self) -> None:
+        """Put failures of ours into colour; other reports of the run, such as JUnit's, are made by now."""
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            for report in [*reporter.stats.get("failed", ()), *reporter.stats.get("error", ())]:
+                reason = getattr(report, REASON, "")
+                if reason:
+                    report.longrepr = FailureText(report, reason)
+
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         leader, settings = self._leader, self._config.stash[SETTINGS]
         quiet = self._config.get_verbosity() < 0
@@ -43,15 +86,17 @@ class Terminal:
         if lines and not quiet:
             terminalreporter.write_sep("=", "dogfood")
         for line in lines:
-            terminalreporter.write_line(line)
+            terminalreporter.write_line(line, **_markup_of(line))
         if leader.keeping is not None and leader.keeping.directory is not None:
             what = " (what actors did)" if leader.keeping.for_actors_only else ""
             terminalreporter.write_line(f"dogfood: kept {leader.keeping.directory}{what}")
         if leader.empty_shard:
             terminalreporter.write_line(f"dogfood: shard {settings.shard} has nothing to run")
         if leader.plan is not None:
-            terminalreporter.write_line(leader.tally.closing_line())
             too_little = leader.tally.too_little(settings.min_measured)
+            is_red = bool(leader.tally.unaccounted or leader.tally.unseen_causes() or too_little)
+            is_red = is_red or any(one.outcome.is_bad for one in leader.tally.results.values())
+            terminalreporter.write_line(leader.tally.closing_line(), red=is_red, green=not is_red)
             if too_little:
                 terminalreporter.write_line(too_little, red=True)
 
@@ -96,6 +141,14 @@ class Terminal:
             yield f"errors of the harness, not of the product: {listed(harness)}"
         if tally.unaccounted:
             yield f"did not run: {listed(tally.unaccounted, most=20)}"
+
+
+def _markup_of(line: str) -> dict[str, bool]:
+    if line.startswith(("errors of", "did not run", "interrupted", "not run as")):
+        return {"red": True}
+    return (
+        {"yellow": True} if line.startswith(("deferred", "skipped", "gate left open", "clean-up of")) else {}
+    )
 
 
 def _chains(tally: Tally) -> Iterator[str]:

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from pytest_dogfood.collection.exceptions import cause_of, is_interruption, is_of_the_harness, why_of
+from pytest_dogfood.collection.exceptions import (
+    cause_of,
+    is_interruption,
+    is_of_the_harness,
+    reason_of_failure,
+    why_of,
+)
 from pytest_dogfood.collection.stash import KEEPER, SETTINGS
 from pytest_dogfood.execution.masking import SecretKeeper
 from pytest_dogfood.outcomes import INTERRUPTED, Cause, JourneyResult, Outcome, badness
@@ -22,6 +28,10 @@ if TYPE_CHECKING:
 
 PHASES = {"setup", "call", "teardown"}
 """What reports are of, if they are not of a crash."""
+
+
+REASON = "dogfood_reason"
+"""Attribute of the report of a failure that is ours to show: why, in a few words."""
 
 
 def carry_result(report: pytest.TestReport, planned: PlannedJourney, result: JourneyResult) -> None:
@@ -124,6 +134,8 @@ def _put_right(report: pytest.TestReport, error: BaseException | None, item: pyt
         return
     if is_of_the_harness(error) and report.when == "call":
         report.when = "setup"
+    if reason := reason_of_failure(error):
+        report.__dict__[REASON] = reason
     place = getattr(report.longrepr, "reprcrash", None)
     if place is not None and Path(place.path).is_relative_to(_OURS):
         path, line, _ = item.location

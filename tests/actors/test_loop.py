@@ -54,7 +54,7 @@ def test_the_last_action_that_matches_counts_if_one_does() -> None:
 def test_where_none_matches_the_last_action_counts() -> None:
     step = replace(STEP, expect_cmd_re="^svn")
     done = act([step], FakeSession(answers=[Command("a"), Command("fails"), Done()], outcomes=FAILS))
-    assert what_failed(done) == ["exit status: expected 0, got 3"]
+    assert what_failed(done) == ["exit 3, expected 0"]
 
 
 def test_a_pattern_that_takes_too_long_on_a_command_is_an_error_that_names_it() -> None:
@@ -135,7 +135,7 @@ def test_an_earlier_action_that_matches_is_credited_to_a_step_without_any() -> N
 def test_a_credited_action_is_graded_like_any_other() -> None:
     steps = [STEP, replace(STEP, expect_cmd_re="fails", core=True)]
     session = FakeSession(answers=[Command("fails"), Done(), Done()], outcomes=FAILS)
-    assert what_failed(act(steps, session)) == ["exit status: expected 0, got 3"]
+    assert what_failed(act(steps, session)) == ["exit 3, expected 0"]
 
 
 def test_what_the_journey_itself_ran_is_credited_to_nobody() -> None:
@@ -146,7 +146,7 @@ def test_what_the_journey_itself_ran_is_credited_to_nobody() -> None:
 def test_steps_that_do_not_decide_fail_nothing() -> None:
     session = FakeSession(answers=[Command("fails"), Done(), Command("b"), Done()], outcomes=FAILS)
     assert act([STEP, STEP], session).failure is None
-    assert [str(one) for one in session.grades[1].wrong] == ["exit status: expected 0, got 3"]
+    assert [str(one) for one in session.grades[1].wrong] == ["exit 3, expected 0"]
 
 
 def test_nothing_is_asked_after_a_decisive_step_that_failed() -> None:

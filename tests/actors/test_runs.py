@@ -55,7 +55,7 @@ def test_a_failure_shows_the_command_that_counted_and_where_all_of_them_are(
     recorded: tuple[Live, Run],
 ) -> None:
     text = recorded[1].text.partition("_ decides-early _")[2].partition("\n____")[0]
-    assert "step 1 of 2 (echo broken >&2; exit 4): exit status: expected 0, got 4" in text
+    assert "step 1 of 2 (echo broken >&2; exit 4): exit 4, expected 0" in text
     assert "  command:  echo broken >&2; exit 4\n" in text
     assert "  actor:    1 action in this step; the actor said that it is done\n" in text
     assert "  --- stderr ---\n  broken\n" in text
@@ -118,7 +118,7 @@ def test_an_actor_has_so_many_turns_and_no_more(recorded: tuple[Live, Run]) -> N
 
 
 def test_an_action_has_its_time(recorded: tuple[Live, Run]) -> None:
-    assert "time: expected an end within 3 s" in recorded[1].cases["hangs"].message
+    assert "timed out after 3 s (killed)" in recorded[1].cases["hangs"].message
     (action,) = (one for one in trajectory(recorded[1], "hangs") if one["kind"] == "action")
     assert action["timed_out"]
 

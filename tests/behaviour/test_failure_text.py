@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
-if TYPE_CHECKING:
-    from tests.support.scenes import Inner
+from tests.support.scenes import Inner
 
 FILES = {
     "shop/buy things.journey.yaml": """
@@ -49,9 +48,7 @@ def verbose(scene: Inner) -> pytest.RunResult:
 
 
 def test_it_says_where_and_which_step_and_what_for(result: pytest.RunResult) -> None:
-    result.stdout.fnmatch_lines(
-        ["shop/buy things.journey.yaml:11:*: step 2 of 3 (pay): exit status: expected 0, got 3"]
-    )
+    result.stdout.fnmatch_lines(["shop/buy things.journey.yaml:11:*: step 2 of 3 (pay): exit 3, expected 0"])
 
 
 def test_it_shows_the_command_as_it_was_written(result: pytest.RunResult) -> None:
@@ -85,7 +82,7 @@ def test_it_shows_no_frames_of_the_framework(result: pytest.RunResult) -> None:
 
 def test_the_summary_says_it_in_one_line(result: pytest.RunResult) -> None:
     result.stdout.fnmatch_lines(
-        ["FAILED shop/buy things.journey.yaml::buy[[]bread] - *:11:*: step 2 of 3 (pay): exit status: *"]
+        ["FAILED shop/buy things.journey.yaml::buy[[]bread] - exit 3, expected 0: seq 1 3000*"]
     )
 
 
@@ -102,7 +99,7 @@ def test_the_line_that_reproduces_it_does_when_it_is_pasted(scene: Inner, result
     assert words[:2] == ["pytest", "--dogfood"]
     again = scene.dogfood(*words[2:])
     again.assert_outcomes(failed=1)
-    again.stdout.fnmatch_lines(["*step 2 of 3 (pay): exit status: expected 0, got 3"])
+    again.stdout.fnmatch_lines(["*step 2 of 3 (pay): exit 3, expected 0"])
 
 
 def test_what_is_kept_is_named(result: pytest.RunResult) -> None:
@@ -146,3 +143,89 @@ def test_it_shows_of_the_output_what_a_terminal_shows_in_the_end(
     result.stdout.fnmatch_lines(
         ["  --- stdout ---", "  red", "  progress 100%", "   bell*"], consecutive=True
     )
+
+
+REASONS = {
+    "reasons.journey.yaml": """\
+    capabilities:
+      tok: {probe: 'false', provision: [{run: 'exit 3'}]}
+    journeys:
+      - {id: second, steps: [{run: "true\\nls /nonexistent\\necho hi"}]}
+      - {id: lines, steps: [{run: 'printf "a\\\\nb\\\\nc\\\\n"', expect: {stdout: {equals: "a\\nx\\nc\\n"}}}]}
+      - {id: has, steps: [{run: 'echo nearly', expect: {stdout: {contains: ready}}}]}
+      - {id: slow, steps: [{run: 'sleep 5', timeout: 0.2}]}
+      - {id: needs, requires: [tok], steps: [{run: 'true'}]}
+      - {id: dirty, steps: [{run: 'true'}], cleanup: [{run: 'exit 4'}]}
+      - {id: own, env: {BASH_ENV: /dev/null}, steps: [{run: "true\\nfalse"}]}
+      - id: same
+        steps:
+          - run: "echo $BASH_ENV.\\nbash -c 'echo $BASH_ENV.'"
+            expect: {stdout: {equals: ".\\n.\\n"}}
+    """
+}
+
+
+@pytest.fixture(scope="module", params=["-n0", "-n2"])
+def reasons(request: pytest.FixtureRequest, inner: Callable[..., Inner]) -> pytest.RunResult:
+    return inner(REASONS).dogfood(request.param)
+
+
+def test_the_short_summary_begins_with_the_reason_and_fits(reasons: pytest.RunResult) -> None:
+    reasons.stdout.fnmatch_lines_random(
+        [
+            "FAILED reasons.journey.yaml::second - exit 2, expected 0: true ls /nonexistent*",
+            "FAILED reasons.journey.yaml::lines - stdout differs: printf *",
+            "FAILED reasons.journey.yaml::has - stdout: expected to contain 'ready', got *",
+            "FAILED reasons.journey.yaml::slow - timed out after 0.2 s (killed): sleep 5",
+            "ERROR reasons.journey.yaml::needs - harness: 'tok' could not be provisioned",
+            "ERROR reasons.journey.yaml::dirty - cleanup step 1 of 1: exit 4, expected 0",
+        ]
+    )
+
+
+def test_the_line_that_failed_is_named_where_bash_can_tell(reasons: pytest.RunResult) -> None:
+    text = reasons.stdout.str()
+    assert text.count("  failed:   line ") == 1  # not where the step sets BASH_ENV itself
+    assert "  failed:   line 2: ls /nonexistent\n" in text
+
+
+def test_telling_the_line_changes_nothing_of_a_step(reasons: pytest.RunResult) -> None:
+    assert "reasons.journey.yaml::same" not in reasons.stdout.str()  # it has passed: see its expectation
+
+
+def test_text_of_several_lines_is_shown_as_a_difference(reasons: pytest.RunResult) -> None:
+    lines = ["    - expected, + actual", "    @@ -1,3 +1,3 @@", "     a", "    -x", "    +b", "     c"]
+    reasons.stdout.fnmatch_lines(lines, consecutive=True)
+
+
+def test_an_output_without_what_it_should_contain_is_shown_once(reasons: pytest.RunResult) -> None:
+    (body,) = [one for one in reasons.stdout.str().split("reproduce: ") if "command:  echo nearly" in one]
+    assert body.count("nearly") == 3  # in the first line, in the command, and where its output is shown
+    reasons.stdout.fnmatch_lines(
+        ["    expected: to contain 'ready'", "    actual:   see below"], consecutive=True
+    )
+
+
+@pytest.mark.parametrize("name", ["needs", "dirty"])
+def test_errors_of_set_up_and_clean_up_say_how_to_see_them_again(
+    reasons: pytest.RunResult, name: str
+) -> None:
+    reasons.stdout.fnmatch_lines(
+        [f"reproduce: pytest --dogfood *'reasons.journey.yaml::{name}'", "kept: *(state)"]
+    )
+
+
+def test_what_an_error_of_a_clean_up_keeps_is_there(inner: Callable[..., Inner]) -> None:
+    project = inner(REASONS)
+    text = project.dogfood("-k", "dirty").stdout.str()
+    directory = text.partition("kept:      ")[2].partition(" (working directory)")[0]
+    assert Path(directory).is_dir()
+
+
+def test_a_failure_is_in_colour_as_pytest_has_it(inner: Callable[..., Inner]) -> None:
+    project = inner(REASONS)
+    shown = project.dogfood("--color=yes", "-k", "second").stdout.str()
+    assert "\x1b[32m    expected: 0\x1b[0m" in shown
+    assert "\x1b[31m    actual:   2\x1b[0m" in shown
+    assert "\x1b[31mdogfood: 1 journey = 1 failed" in shown
+    assert "\x1b[" not in project.dogfood("--color=no", "-k", "second").stdout.str()

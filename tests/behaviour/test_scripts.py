@@ -226,7 +226,7 @@ def test_a_missing_interpreter_is_an_error_of_the_harness_that_names_it(odd_run:
 
 def test_a_failure_says_which_file_and_how_and_shows_the_tail(odd_run: Run) -> None:
     text = odd_run.text
-    assert "-x/-fails.journey.sh:1:1: step 1 of 1 (get lost): exit status: expected 0, got 4" in text
+    assert "-x/-fails.journey.sh:1:1: step 1 of 1 (get lost): exit 4, expected 0" in text
     assert "  command:  -x/-fails.journey.sh\n" in text
     assert "  3000\n  --- stderr ---\n  lost\n" in text
 
@@ -238,7 +238,7 @@ def test_the_line_that_reproduces_a_failure_can_be_pasted_whatever_the_file_is_c
     words = shlex.split(lines[0].removeprefix("reproduce: "))
     assert words[:2] == ["pytest", "--dogfood"]
     again = odd.run(*words[2:])
-    assert "exit status: expected 0, got 4" in again.text
+    assert "exit 4, expected 0" in again.text
     assert list(again.cases) == ["fails"]
 
 

@@ -254,7 +254,7 @@ def test_a_probe_that_says_no_is_shown_with_its_place_its_command_and_what_it_sa
     scene.write("a.journey.yaml", DENIED)
     run = scene.run()
     for shown in (
-        "a.journey.yaml:3:17: probe of warm, step 1 of 1: exit status: expected 0, got 1",
+        "a.journey.yaml:3:17: probe of warm, step 1 of 1: exit 1, expected 0",
         "  command:  echo 2 of 3; false\n",
         "  --- stdout ---\n  2 of 3\n",
         "reproduce: pytest --dogfood 'a.journey.yaml::warms'\n",

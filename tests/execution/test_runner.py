@@ -113,7 +113,7 @@ def test_a_last_try_that_is_cut_short_does_not_hide_what_the_one_before_has_show
     hasty = replace(STEP, until=Until(timeout=0.5, interval=0.3))
     done = run_steps([hasty], FakeRunner([bad(), FakeSeen(timed_out=True)]))
     assert done.failure is not None
-    assert [str(one) for one in done.failure.wrong] == ["exit status: expected 0, got 1"]
+    assert [str(one) for one in done.failure.wrong] == ["exit 1, expected 0"]
     assert done.results[0].tries == 2
 
 

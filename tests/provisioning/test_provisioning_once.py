@@ -55,7 +55,7 @@ def test_a_replay_that_failed_is_not_tried_again_is_shown_in_full_and_ends_with_
     assert "replayed for " in run.text
     assert "2 deferred (1 cause)" in run.closing_line
     shown = run.text.partition("not run as an item of its own, but seen to fail: breaks")[2]
-    assert "step 1 of 1 (open the shop): exit status: expected 0, got 1" in shown
+    assert "step 1 of 1 (open the shop): exit 1, expected 0" in shown
     assert "the till is stuck" in shown
     assert "reproduce: pytest --dogfood 'shop.journey.yaml::breaks'" in shown
 

@@ -27,6 +27,7 @@ class FakeSeen:
     too_large: tuple[str, ...] = ()
     seconds: float = 0.1
     left: float = 5.0
+    failed_line: int | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     learnt: list[str] = field(default_factory=list)
     finished: bool = False
