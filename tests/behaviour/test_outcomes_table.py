@@ -174,9 +174,8 @@ def test_errors_of_the_harness_are_listed_apart_from_failures_of_the_product(run
     assert "claims-too-much" not in line
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
 def test_provision_never_makes_a_missing_token_an_error_and_a_failed_producer_a_deferral(
-    scene: Scene, workers: str
+    scene: Scene,
 ) -> None:
     scene.write(
         "never.journey.yaml",
@@ -191,7 +190,7 @@ def test_provision_never_makes_a_missing_token_an_error_and_a_failed_producer_a_
           - {id: uses-broken, requires: [broken], steps: [{run: "true"}]}
         """,
     )
-    run = scene.run(workers, "--dogfood-provision=never", "-k", "uses or breaks")
+    run = scene.run("-n0", "--dogfood-provision=never", "-k", "uses or breaks")
     assert run.status == 1
     assert {name: case.kind for name, case in run.cases.items()} == {
         "uses-made": "error",
@@ -203,8 +202,7 @@ def test_provision_never_makes_a_missing_token_an_error_and_a_failed_producer_a_
     assert not list(scene.path.glob("*ed"))
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
-def test_provision_never_leaves_alone_what_the_run_establishes_itself(scene: Scene, workers: str) -> None:
+def test_provision_never_leaves_alone_what_the_run_establishes_itself(scene: Scene) -> None:
     scene.write(
         "never.journey.yaml",
         """
@@ -213,7 +211,7 @@ def test_provision_never_leaves_alone_what_the_run_establishes_itself(scene: Sce
           - {id: uses, requires: [made], steps: [{run: "true"}]}
         """,
     )
-    run = scene.run(workers, "--dogfood-provision=never")
+    run = scene.run("-n0", "--dogfood-provision=never")
     assert run.status == 0
     assert run.cases["uses"].kind == "passed"
 

@@ -224,11 +224,10 @@ def test_beside_journeys_they_are_no_journeys(shop: Shop, short_root: Path, work
     }
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
-def test_a_hub_that_does_not_answer_is_one_error(shop: Shop, workers: str) -> None:
+def test_a_hub_that_does_not_answer_is_one_error(shop: Shop) -> None:
     run = shop.pytest(
         "--dogfood-consistency",
-        workers,
+        "-n0",
         "-k",
         "hub or nothing",
         DOGFOOD_HUB="postgresql://nobody@127.0.0.1:1/hub?connect_timeout=2",
@@ -252,9 +251,8 @@ def without(shop: Shop, *names: str, **variables: str) -> Shop:
     return replace(shop, environment={**kept, **variables})
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
-def test_a_run_without_a_hub_is_refused_with_the_way_out(shop: Shop, workers: str) -> None:
-    run = without(shop, "DOGFOOD_HUB").pytest("--dogfood-consistency", workers)
+def test_a_run_without_a_hub_is_refused_with_the_way_out(shop: Shop) -> None:
+    run = without(shop, "DOGFOOD_HUB").pytest("--dogfood-consistency", "-n0")
     assert run.status == pytest.ExitCode.USAGE_ERROR
     assert "dogfood_hub = " in run.text
     assert "Traceback" not in run.text

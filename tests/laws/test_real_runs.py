@@ -11,7 +11,7 @@ from pytest_dogfood.journey import Capability, JourneyId, Scope, Token
 from tests.support.random_files import Project, Seen
 from tests.support.strategies import ANYWHERE, Scene, new_journey, random_scene
 
-GRAPHS = int(os.environ.get("DOGFOOD_TEST_GRAPHS", "8"))
+GRAPHS = int(os.environ.get("DOGFOOD_TEST_GRAPHS", "6"))
 """How many random projects are really run; a failure is repeated with the number that its test id shows."""
 
 
@@ -35,13 +35,13 @@ def test_a_random_project_does_what_its_graph_says_in_full_and_in_part(
     ids = project.scene.ids
     for selected in (ids, dice.sample(ids, dice.randint(1, len(ids)))):
         order = dice.choice(["-pno:randomly", f"--randomly-seed={dice.randrange(1000)}"])
-        seen = project.run(f"-n{dice.randint(0, 4)}", order, "-k", " or ".join(selected))
+        seen = project.run(f"-n{dice.choice([0, 0, 1, 2, 3])}", order, "-k", " or ".join(selected))
         check(project, seen, selected)
 
 
 @pytest.mark.parametrize("project", [1], indirect=True, ids="graph{}".format)
 def test_one_project_comes_to_the_same_on_any_number_of_workers_and_in_any_order(project: Project) -> None:
-    for workers in range(5):
+    for workers in (0, 1, 2, 4):
         order = "-pno:randomly" if workers % 2 else f"--randomly-seed={workers}"
         check(project, project.run(f"-n{workers}", order), project.scene.ids)
 

@@ -134,15 +134,14 @@ def test_what_two_runs_made_by_half_is_released_by_the_last_to_end(
     assert let_end(scene, last, runs[last]) == ["stop incomplete"]
 
 
-@WORKERS
 def test_what_one_run_has_made_and_another_destroyed_is_released_by_the_other_if_that_ends_last(
-    scene: Scene, workers: str
+    scene: Scene,
 ) -> None:
     scene.write("daemon.journey.yaml", SHARED_BY_TWO_RUNS)
     scene.write("can-be-made", "")
     first = scene.start("-n0", "-k", "a-uses or a-stays")
     scene.wait_for("a-has-used-it")
-    last = scene.start(workers, "-k", "b-destroys or b-stays")
+    last = scene.start("-n2", "-k", "b-destroys or b-stays")
     scene.wait_for("destroyed")
     assert let_end(scene, "a", first) == []
     assert let_end(scene, "b", last) == ["stop incomplete"]
@@ -232,9 +231,8 @@ while True:
 """
 
 
-@WORKERS
 def test_a_service_is_gone_before_what_comes_after_its_last_user_begins(
-    scene: Scene, workers: str, unused_port: int
+    scene: Scene, unused_port: int
 ) -> None:
     scene.write("serve.py", SLOW_TO_LEAVE)
     scene.write("port", str(unused_port))
@@ -256,5 +254,5 @@ def test_a_service_is_gone_before_what_comes_after_its_last_user_begins(
           - {{id: read-with-new, requires: [written, new-server], steps: [{{run: "true"}}]}}
         """,
     )
-    run = scene.run(workers)
+    run = scene.run("-n2")
     assert run.status == 0, run.text

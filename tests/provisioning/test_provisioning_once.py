@@ -12,8 +12,7 @@ if TYPE_CHECKING:
 WORKERS = pytest.mark.parametrize("workers", ["-n0", "-n2"])
 
 
-@WORKERS
-def test_a_journey_that_failed_in_this_run_is_not_replayed(scene: Scene, workers: str) -> None:
+def test_a_journey_that_failed_in_this_run_is_not_replayed(scene: Scene) -> None:
     scene.write(
         "shop.journey.yaml",
         """
@@ -23,16 +22,11 @@ def test_a_journey_that_failed_in_this_run_is_not_replayed(scene: Scene, workers
           - {id: two, requires: [broken], steps: [{run: "true"}]}
         """,
     )
-    assert scene.run(workers).closing_line.startswith(
-        "dogfood: 3 journeys = 1 failed + 2 deferred (1 cause);"
-    )
+    assert scene.run("-n0").closing_line.startswith("dogfood: 3 journeys = 1 failed + 2 deferred (1 cause);")
     assert scene.lines("tries") == ["x"]
 
 
-@WORKERS
-def test_a_replay_that_failed_is_not_tried_again_is_shown_in_full_and_ends_with_1(
-    scene: Scene, workers: str
-) -> None:
+def test_a_replay_that_failed_is_not_tried_again_is_shown_in_full_and_ends_with_1(scene: Scene) -> None:
     scene.write(
         "shop.journey.yaml",
         """
@@ -47,7 +41,7 @@ def test_a_replay_that_failed_is_not_tried_again_is_shown_in_full_and_ends_with_
           - {id: other-3, steps: [{run: "true"}]}
         """,
     )
-    run = scene.run(workers, "-k", "not breaks")
+    run = scene.run("-n0", "-k", "not breaks")
     assert run.status == 1
     assert scene.lines("tries") == ["x"]
     assert {case.kind for case in run.cases.values()} == {"skipped", "passed"}
@@ -127,8 +121,7 @@ def test_a_provider_that_kills_its_worker_is_tried_once_more_and_not_by_every_de
     assert "that took 2 workers down" in run.text
 
 
-@WORKERS
-def test_presence_is_asked_again_before_each_dependent(scene: Scene, workers: str) -> None:
+def test_presence_is_asked_again_before_each_dependent(scene: Scene) -> None:
     scene.write(
         "shop.journey.yaml",
         """
@@ -140,7 +133,7 @@ def test_presence_is_asked_again_before_each_dependent(scene: Scene, workers: st
           - {id: sells, requires: [till], steps: [{run: test -f "$DOGFOOD_STATE/till"}]}
         """,
     )
-    run = scene.run(workers)
+    run = scene.run("-n0")
     assert run.status == 0
     assert scene.lines("n") == ["x", "x"]
     assert run.cases["sells"].properties["dogfood.provisioned"] == "till by replaying opens"

@@ -155,14 +155,11 @@ def test_a_chain_token_below_one_of_the_machine_is_released_after_it(
     assert len(log) == len(set(log))
 
 
-@WORKERS
-def test_a_base_that_was_made_again_is_still_released_after_what_rests_on_it(
-    scene: Scene, workers: str
-) -> None:
+def test_a_base_that_was_made_again_is_still_released_after_what_rests_on_it(scene: Scene) -> None:
     capabilities = {"net": capability("net"), "db": capability("db", requires="net")}
     destroys = """{id: cut, requires: [db, net], steps: ['rm "$DOGFOOD_ROOT/net"']}"""
     scene.write("a.journey.yaml", project(capabilities, destroys, journey("use", requires="net, db")))
-    run = scene.run(workers)
+    run = scene.run("-n0")
     assert run.status == 0, run.text
     assert scene.lines("log") == ["+net", "+db", "+net", "use", "-db", "-net"]
 
@@ -176,8 +173,7 @@ def test_a_token_is_released_after_the_last_rerun_of_its_last_user(scene: Scene,
     assert scene.lines("log") == ["+db", "try", "try", "-db"]
 
 
-@WORKERS
-def test_what_an_item_invalidated_is_released_once_as_incomplete(scene: Scene, workers: str) -> None:
+def test_what_an_item_invalidated_is_released_once_as_incomplete(scene: Scene) -> None:
     scene.write(
         "a.journey.yaml",
         """
@@ -190,14 +186,11 @@ def test_what_an_item_invalidated_is_released_once_as_incomplete(scene: Scene, w
           - {id: destroy, requires: [db], invalidates: [db], steps: ['true']}
         """,
     )
-    run = scene.run(workers)
+    run = scene.run("-n0")
     assert (run.status, scene.lines("log")) == (0, ["-db incomplete"]), run.text
 
 
-@WORKERS
-def test_a_release_that_fails_is_an_error_of_the_last_user_and_defers_nothing(
-    scene: Scene, workers: str
-) -> None:
+def test_a_release_that_fails_is_an_error_of_the_last_user_and_defers_nothing(scene: Scene) -> None:
     scene.write(
         "a.journey.yaml",
         """
@@ -208,7 +201,7 @@ def test_a_release_that_fails_is_an_error_of_the_last_user_and_defers_nothing(
           - {id: use, requires: [made], steps: ['true']}
         """.replace("tmp: {", "made: {outlives: [tmp]}\n          tmp: {"),
     )
-    run = scene.run(workers)
+    run = scene.run("-n0")
     assert (run.cases["make"].kind, run.cases["use"].kind) == ("error", "passed"), run.text
 
 

@@ -25,7 +25,7 @@ PROJECT = {
       image-pulled:
         probe: test -f "$DOGFOOD_STATE/image"
         provision:
-          - {intent: pull it, run: 'echo pulling; sleep 2.5; touch "$DOGFOOD_STATE/image"'}
+          - {intent: pull it, run: 'echo pulling; sleep "${PULL_SECONDS:-0}"; touch "$DOGFOOD_STATE/image"'}
     journeys:
       - id: open
         requires: [image-pulled]
@@ -57,7 +57,9 @@ def screens(shop: Inner, *arguments: str, **environment: str) -> Iterator[str]:
     if pid == 0:
         os.chdir(shop.path)
         command = [sys.executable, "-m", "pytest", *options, *arguments]
-        os.execve(sys.executable, command, {**inherited, "TERM": "xterm", **environment})  # noqa: S606 - a test starts what it tests
+        os.execve(
+            sys.executable, command, {**inherited, "TERM": "xterm", "PULL_SECONDS": "2.5", **environment}
+        )  # noqa: S606 - a test starts what it tests
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
     screen = pyte.Screen(COLUMNS, LINES)
     stream = pyte.ByteStream(screen)
