@@ -57,9 +57,8 @@ def screens(shop: Inner, *arguments: str, **environment: str) -> Iterator[str]:
     if pid == 0:
         os.chdir(shop.path)
         command = [sys.executable, "-m", "pytest", *options, *arguments]
-        os.execve(
-            sys.executable, command, {**inherited, "TERM": "xterm", "PULL_SECONDS": "2.5", **environment}
-        )  # noqa: S606 - a test starts what it tests
+        shown = {"TERM": "xterm", "PULL_SECONDS": "2.5"}
+        os.execve(sys.executable, command, {**inherited, **shown, **environment})  # noqa: S606 - a test starts what it tests
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
     screen = pyte.Screen(COLUMNS, LINES)
     stream = pyte.ByteStream(screen)
@@ -108,7 +107,8 @@ def test_with_v_provisions_and_steps_are_told_as_they_begin(shop: Inner) -> None
     )
 
 
-def test_with_v_workers_are_named(shop: Inner) -> None:
+def test_with_v_workers_are_named(shop: Inner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PULL_SECONDS", "2.5")
     shop.dogfood("-v", "-n2").stdout.fnmatch_lines(
         ["[[]gw?] open: provision of image-pulled: step 1 (pull it)"]
     )

@@ -15,7 +15,7 @@ from xml.etree import ElementTree as ET
 
 from pytest_dogfood.session.signals import TOGETHER
 from tests.support.live_projects import Live
-from tests.support.run_results import leaving_out
+from tests.support.run_results import inherited, leaving_out
 from tests.support.waiting import until
 
 JOURNEYS = r"""
@@ -158,7 +158,6 @@ class Interruptions:
         """Start a run; its output goes to the file `output`."""
         for name in ("running", "beside", "cleaning", "log", "junit.xml"):
             (self.live.path / name).unlink(missing_ok=True)
-        inherited = {name: text for name, text in os.environ.items() if not name.startswith("PYTEST_")}
         shell = f"trap '' {ignoring}; exec \"$@\"" if ignoring else 'exec "$@"'
         options = [*leaving_out(arguments), "-o", f"dogfood_state_root={self.live.state_root}"]
         command = [sys.executable, "-m", "pytest", "--dogfood", *options, "--junitxml=junit.xml", *arguments]
@@ -166,7 +165,7 @@ class Interruptions:
             return subprocess.Popen(
                 ["sh", "-c", shell, "sh", *command],
                 cwd=self.live.path,
-                env={**inherited, self.live.marker: "1", "COLUMNS": "200"},
+                env={**inherited(), self.live.marker: "1", "COLUMNS": "200"},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

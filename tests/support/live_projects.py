@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import subprocess
 import sys
 import textwrap
@@ -12,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pytest_dogfood.execution import watcher
-from tests.support.run_results import Run, leaving_out, read_junit
+from tests.support.run_results import Run, inherited, leaving_out, read_junit
 
 Eventually = Callable[[Callable[[], bool]], bool]
 
@@ -49,14 +48,13 @@ class Live:
     def start(self, *arguments: str, **environment: str) -> Started:
         number = next(self._numbers)
         junit, output = self.path / f"junit{number}.xml", self.path / f"output{number}"
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
         root = f"dogfood_state_root={self.state_root}"
         quiet = [*leaving_out(arguments, "cacheprovider"), "-o", root]
         with output.open("wb") as file:
             process = subprocess.Popen(
                 [sys.executable, "-m", "pytest", "--dogfood", *quiet, f"--junitxml={junit}", *arguments],
                 cwd=self.path,
-                env={**inherited, self.marker: "1", "COLUMNS": "200", **environment},
+                env={**inherited(), self.marker: "1", "COLUMNS": "200", **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,15 @@ def leaving_out(arguments: Collection[str], *others: str) -> list[str]:
     words = " ".join(arguments)
     names = [name for name, option in NEIGHBOURS.items() if option not in words]
     return [word for name in (*names, *others) for word in ("-p", f"no:{name}")]
+
+
+def inherited() -> dict[str, str]:
+    """Return the environment for a run: without what pytest has put there, and without its search for garbage.
+
+    That would take a run a twelfth longer. As an option it would stand in the lines that reproduce a failure.
+    """
+    ours = {name: text for name, text in os.environ.items() if not name.startswith("PYTEST_")}
+    return {**ours, "PYTEST_ADDOPTS": "-p no:unraisableexception"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import subprocess
 import sys
 import textwrap
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.run_results import NEIGHBOURS, Run, leaving_out, read_junit
+from tests.support.run_results import NEIGHBOURS, Run, inherited, leaving_out, read_junit
 
 
 class Scene:
@@ -55,9 +54,13 @@ class Scene:
             f"--junitxml={junit}",
             *arguments,
         ]
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
         started = subprocess.Popen(
-            command, cwd=self.path, env=inherited, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command,
+            cwd=self.path,
+            env=inherited(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
 
         def end() -> Run:
@@ -87,12 +90,11 @@ class Inner:
 
     def typed(self, *arguments: str, stdin: str = "", seconds: float = 180) -> pytest.RunResult:
         """Run `pytest` with these arguments and no others."""
-        environment = {name: text for name, text in os.environ.items() if not name.startswith("PYTEST_")}
         started = time.monotonic()
         done = subprocess.run(
             [sys.executable, "-m", "pytest", *arguments],
             cwd=self.path,
-            env={**environment, "COLUMNS": "200"},
+            env={**inherited(), "COLUMNS": "200"},
             input=stdin,
             capture_output=True,
             text=True,
