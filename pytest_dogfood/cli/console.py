@@ -201,10 +201,14 @@ def _as_text(raw: io.FileIO, before: TextIO | None) -> TextIO:
 
 
 class Palette:
-    """Colours for a stream: none unless it is a terminal that has them, and none under NO_COLOR (https://no-color.org)."""
+    """Colours for a stream, decided as pytest decides it: by NO_COLOR and FORCE_COLOR, else by what the stream is."""
 
     def __init__(self, stream: TextIO) -> None:
-        self.on = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        if os.environ.get("NO_COLOR"):
+            self.on = False
+        else:
+            forced = bool(os.environ.get("FORCE_COLOR"))
+            self.on = forced or (stream.isatty() and os.environ.get("TERM") != "dumb")
 
     def paint(self, text: str, colour: str) -> str:
         return f"\x1b[{colour}m{text}\x1b[0m" if self.on and colour else text

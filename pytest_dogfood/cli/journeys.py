@@ -17,7 +17,7 @@ OK = 0
 USAGE = 4
 """Exit status for what the user has to put right, as pytest has it."""
 
-_COLOURS = {"error": "31", "warning": "33"}
+_COLOURS = {"error": "31", "warning": "33", "passed": "32"}
 _NOTATIONS = {".svg": "svg", ".dot": "dot", ".gv": "dot", ".mmd": "mermaid", ".json": "json"}
 """How a drawing is written in a file with this ending."""
 
@@ -311,7 +311,9 @@ def merge_shards(options: Namespace) -> int:
     except (ShardsDisagreeError, HarnessError) as error:
         complain(f"dogfood merge: {error}")
         return USAGE
-    write_lines(to_lines(merged))
+    palette, colour = Palette(sys.stdout), _COLOURS["error" if merged.exit_status else "passed"]
+    *lines, closing_line, counts = to_lines(merged)
+    write_lines([*lines, palette.paint(closing_line, colour), palette.paint(counts, colour)])
     return merged.exit_status
 
 

@@ -246,6 +246,29 @@ def test_no_color_is_respected(inner: Make) -> None:
     assert "\033" not in shown
 
 
+def test_colour_can_be_forced_where_there_is_no_terminal(inner: Make) -> None:
+    project = inner({**ODD, "test_a.py": "def test_a(): pass\n"})
+    assert "\033[33mwarning" in dogfood(project.path, "check", FORCE_COLOR="1").stdout
+    assert "\033" not in dogfood(project.path, "check", FORCE_COLOR="1", NO_COLOR="1").stdout
+
+
+def test_the_last_lines_of_a_merge_are_green_or_red(inner: Make) -> None:
+    project = inner(
+        {"a.journey.yaml": "journeys:\n  - {id: a, steps: ['true']}\n  - {id: b, steps: ['true']}\n"}
+    )
+    for shard in ("1/2", "2/2"):
+        project.dogfood(f"--dogfood-shard={shard}")
+    shards = [f"dogfood-shard-{number}-of-2.json" for number in (1, 2)]
+    assert (
+        "\033[32mdogfood: 2 journeys = 2 passed"
+        in dogfood(project.path, "merge", *shards, FORCE_COLOR="1").stdout
+    )
+    assert (
+        "\033[31mdogfood: 2 journeys = 1 passed"
+        in dogfood(project.path, "merge", shards[0], FORCE_COLOR="1").stdout
+    )
+
+
 def test_an_interrupted_command_ends_with_130(tmp_path: Path) -> None:
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     fifo = tmp_path / "manifest.json"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 def dogfood(directory: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run `dogfood` in a directory; nothing it finds in the environment of these tests reaches it."""
-    ours = ("PYTEST_", "DOGFOOD_", "NO_COLOR", "CI_NODE_", "COV_")
+    ours = ("PYTEST_", "DOGFOOD_", "NO_COLOR", "FORCE_COLOR", "CI_NODE_", "COV_")
     inherited = {name: text for name, text in os.environ.items() if not name.startswith(ours)}
     return subprocess.run(
         [sys.executable, "-m", "pytest_dogfood", *arguments],
