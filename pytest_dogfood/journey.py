@@ -212,8 +212,9 @@ class Journey(Struct, frozen=True, kw_only=True):
     """A named user scenario. A Python test in the graph is the same value, with `python` set and no steps.
 
     `requires`, `establishes` and `invalidates` map each token to the place that names it. `path` is the file's,
-    relative to the rootdir, with forward slashes. `groups` names, per token, the Python tests that
-    only together establish it. `follows` names tests that come before a Python test in its chain, however they end.
+    relative to the rootdir, with forward slashes. `leaves` is `daemon` where a token stands for what its steps leave
+    running. `groups` names, per token, the Python tests that only together establish it. `follows` names tests that
+    come before a Python test in its chain, however they end.
     """
 
     id: JourneyId
@@ -231,6 +232,7 @@ class Journey(Struct, frozen=True, kw_only=True):
     tier: Tier = Tier.CORE
     gating: bool = False
     marks: tuple[Mark, ...] = ()
+    leaves: str = ""
     use: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     timeout: float | None = None

@@ -125,7 +125,8 @@ class JourneyResult(Struct, frozen=True, kw_only=True):
     """What one item came to. It travels with pytest's reports as JSON-safe values.
 
     Where an actor took part, `trajectory` is the file that says what it did, and `unjudged` the number of
-    expectations in free text that were not judged. `not_cleaned` names the clean-up steps that were not run, and why.
+    expectations in free text that were not judged. `not_cleaned` names the clean-up steps that were not run, and why,
+    `leaked` the processes that its steps have left running.
     """
 
     id: JourneyId
@@ -139,6 +140,7 @@ class JourneyResult(Struct, frozen=True, kw_only=True):
     trajectory: str = ""
     unjudged: int = 0
     not_cleaned: str = ""
+    leaked: tuple[str, ...] = ()
 
     @property
     def closes_a_gate(self) -> bool:

@@ -62,6 +62,7 @@ INI_KEYS = {
     "dogfood": ("bool", "run journey files and the capability graph, as --dogfood does"),
     "dogfood_files": ("args", "patterns of journey files' names"),
     "dogfood_provision": ("string", "auto or never: whether missing tokens may be brought about"),
+    "dogfood_leaks": ("string", "processes that a journey leaves running: allow, warn (default) or fail"),
     "dogfood_blocked": ("args", "tokens that are known not to be had at present"),
     "dogfood_keep": ("bool", "keep state and working directories after the run"),
     "dogfood_shard": ("string", "the part I/N of the project to run"),
@@ -197,7 +198,7 @@ def _declare_markers(config: pytest.Config) -> None:
 
 def read_settings(config: pytest.Config) -> Settings:
     """Put options and ini values together, the command line first; raises UsageError for what cannot be meant."""
-    from pytest_dogfood.settings import JOURNEY_FILES, Provision, Settings, Shard
+    from pytest_dogfood.settings import JOURNEY_FILES, Leaks, Provision, Settings, Shard
 
     def one(name: str) -> str | None:
         given = config.getoption(name, None)
@@ -211,6 +212,7 @@ def read_settings(config: pytest.Config) -> Settings:
             shard=None if shard is None else Shard.parse(shard, os.environ),
             manifest=config.getoption("dogfood_manifest"),
             provision=Provision(provision),
+            leaks=Leaks(config.getini("dogfood_leaks") or usual.leaks),
             blocked=tuple(config.getoption("dogfood_blocked") or config.getini("dogfood_blocked") or ()),
             keep=bool(config.getoption("dogfood_keep") or config.getini("dogfood_keep")),
             check=bool(config.getoption("dogfood_check")),

@@ -45,6 +45,18 @@ class Provision(StrEnum):
         raise ValueError(f"dogfood_provision is auto or never, not {value!r}")
 
 
+class Leaks(StrEnum):
+    """What becomes of processes that the steps of a journey leave running."""
+
+    ALLOW = "allow"
+    WARN = "warn"
+    FAIL = "fail"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Never:
+        raise ValueError(f"dogfood_leaks is allow, warn or fail, not {value!r}")
+
+
 # Dataclasses, here: a worker that finds only plain tests needs msgspec for nothing else.
 @dataclass(frozen=True, slots=True)
 class Shard:
@@ -95,6 +107,7 @@ class Settings:
     shard: Shard | None = None
     manifest: str | None = None
     provision: Provision = Provision.AUTO
+    leaks: Leaks = Leaks.WARN
     blocked: tuple[Token, ...] = ()
     keep: bool = False
     check: bool = False

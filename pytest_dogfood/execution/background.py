@@ -1,12 +1,16 @@
-"""Services: their free ports, processes that outlive a step, and the watcher that outlives even the run."""
+"""Services and their ports, what steps leave running, and the watcher that outlives even the run."""
 
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -16,7 +20,13 @@ from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution import watcher
 from pytest_dogfood.execution.output import terminal_text
 from pytest_dogfood.execution.process import end_group, open_private, spawn
+from pytest_dogfood.execution.step import shell_argv
 from pytest_dogfood.execution.watcher import alive, start_time
+
+_SECONDS_TO_END = 0.5
+"""What a step leaves running may take that long to end by itself, as the last command of a broken pipe does."""
+
+_LONGEST_COMMAND = 60
 
 
 class BackgroundProcess(Struct, frozen=True, kw_only=True):
@@ -80,6 +90,59 @@ def stop(running: BackgroundProcess, *, grace: float = 5.0) -> None:
     if start_time(running.pid) in (None, running.start_time):
         end_group(running.pid, gone=gone, grace=grace)
         gone()
+
+
+class Leftovers:
+    """Finds what steps have left running.
+
+    Each look lists /proc once, and reads only of those processes that are new since the look before. It misses a
+    process whose number belonged to another one at that look: the numbers must have gone round in between.
+    """
+
+    def __init__(self) -> None:
+        self._others = watcher.pids() if watcher.HAS_PROC else set()
+
+    def of(self, marker: str, mask: Callable[[str], str]) -> tuple[str, ...]:
+        """Name what carries `marker` and the number of a step, such as `sleep 30 (step 1)`, masked.
+
+        What is about to end by itself is given a moment.
+        """
+        marked = re.compile(rb"\0%b(cleanup-|act|)(\d+)\0" % re.escape(os.fsencode(marker)))
+        deadline = time.monotonic() + _SECONDS_TO_END
+        while (found := self._look(marked)) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        roots = sorted((one for one in found if one.parent not in {other.pid for other in found}), key=_age)
+        counts = Counter(f"{command} ({found[one]})" for one in roots if (command := _command(one.pid, mask)))
+        return tuple(f"{number} x {text}" if number > 1 else text for text, number in counts.items())
+
+    def _look(self, marked: re.Pattern[bytes]) -> dict[watcher.Process, str]:
+        """Return the processes that are marked, each with the step that it is of."""
+        here = watcher.pids() if watcher.HAS_PROC else set()
+        found: dict[watcher.Process, str] = {}
+        for pid in here - self._others:
+            process = watcher.read_process(pid)
+            if process is not None and process.has_environment:
+                mark = marked.search(watcher.environment_of(pid))
+                if mark is not None:
+                    found[process] = f"{_KINDS[mark[1]]} {mark[2].decode()}"
+        self._others = here - {process.pid for process in found}
+        return found
+
+
+_KINDS = {b"": "step", b"cleanup-": "clean-up step", b"act": "action"}
+
+
+def _age(process: watcher.Process) -> tuple[int, int]:
+    return int(process.started), process.pid
+
+
+def _command(pid: int, mask: Callable[[str], str]) -> str:
+    """Return a process's command on one short line; of a shell that runs the text of a step, this text."""
+    words = watcher.command_of(pid)
+    is_step = bool(words) and tuple(words) == shell_argv(words[-1], None)
+    # Masked before it is cut: nothing would find half a secret.
+    line = " ".join(mask(words[-1] if is_step else shlex.join(words)).split())
+    return line if len(line) <= _LONGEST_COMMAND else f"{line[: _LONGEST_COMMAND - 1]}…"
 
 
 class Watcher:

@@ -191,6 +191,11 @@ class ShellRunner(Struct, frozen=True, kw_only=True):
             keeper=self.keeper,
         )
 
+    @property
+    def marker(self) -> str:
+        """What is in the environment of every process that its steps start, up to the number of the step."""
+        return f"{_STEP_MARKER}={self.workdir}:{self.name}-"
+
     @contextmanager
     def _naming(self, step: Step) -> Iterator[None]:
         """Let what the harness could not do for a step also say which step that was."""

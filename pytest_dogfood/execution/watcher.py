@@ -45,6 +45,10 @@ class Process(NamedTuple):
         """Whether only its exit status is left, which nothing has asked for yet."""
         return self.state in "ZXx"
 
+    @property
+    def has_environment(self) -> bool:
+        return not (self.ended or self.flags & _KERNEL_THREAD)
+
 
 def read_process(pid: int) -> Process | None:
     """Return what the system knows of a process; None if there is no such process or no /proc."""
@@ -98,7 +102,7 @@ def survey(variable: str) -> tuple[dict[int, Process], set[int]]:
             seen = read_process(pid)
             if seen is not None and not seen.ended:
                 processes[pid] = seen
-                if variable and not seen.flags & _KERNEL_THREAD and carries(pid, variable):
+                if variable and seen.has_environment and carries(pid, variable):
                     carrying.add(pid)
     return processes, carrying
 
@@ -106,6 +110,11 @@ def survey(variable: str) -> tuple[dict[int, Process], set[int]]:
 def carries(pid: int, variable: str) -> bool:
     """Return whether a process was started with `variable`: a name, or an exact `NAME=value`."""
     wanted = os.fsencode(f"\0{variable}\0" if "=" in variable else f"\0{variable}=")
+    return wanted in environment_of(pid)
+
+
+def environment_of(pid: int) -> bytes:
+    """Return the variables that a process was started with, each between two NULs; none if we may not know them."""
     try:
         for _ in range(_MILLISECONDS_TO_EXEC):
             environment = _read(f"/proc/{pid}/environ")
@@ -116,8 +125,17 @@ def carries(pid: int, variable: str) -> bool:
         # With arguments only, it has no environment, unless it got both this very moment.
         environment = environment or _read(f"/proc/{pid}/environ")
     except OSError:  # it has ended, or it is another user's
-        return False
-    return wanted in b"\0" + environment + b"\0"
+        return b""
+    return b"\0" + environment + b"\0"
+
+
+def command_of(pid: int) -> list[str]:
+    """Return the words of a process's command line; none if it has ended."""
+    try:
+        line = _read(f"/proc/{pid}/cmdline")
+    except OSError:
+        return []
+    return line.rstrip(b"\0").decode("utf-8", errors="replace").split("\0") if line else []
 
 
 def _read(path: str) -> bytes:

@@ -37,7 +37,19 @@ SAYS_WHAT_TO_DO = frozenset({"run", "intent", "expect", "expect_text", "expect_s
 FOR_A_JUDGE = ("expect_text", "expect_state", "expect_cmd_re")
 
 _AS_READ = frozenset(
-    ("tier", "gating", "use", "timeout", "estimate", "rationale", "modality", "marks", "locks", "workdir")
+    (
+        "tier",
+        "gating",
+        "use",
+        "timeout",
+        "estimate",
+        "rationale",
+        "modality",
+        "marks",
+        "locks",
+        "workdir",
+        "leaves",
+    )
 )
 """Keys whose values go into the journey just as they are."""
 
@@ -289,6 +301,10 @@ def read_journey(
                 message = f"the journey {other} {token!r} and establishes it too"
                 hint = "it holds only once the journey has passed: keep one of the two"
                 findings.add(fields.key(other), "conflicting-tokens", message, hint=hint)
+    if "leaves" in values and not get("establishes"):
+        message = "`leaves: daemon`, but the journey establishes no token that needs the daemon"
+        hint = "name the token under `establishes:`, or stop the daemon in `cleanup:`"
+        findings.add(fields.key("leaves"), "conflicting-keys", message, hint=hint)
     source = get("source", {})
     as_read: dict[str, Any] = {key: value for key, value in values.items() if key in _AS_READ}
     return Journey(

@@ -123,7 +123,8 @@ class Choice(Struct, Generic[T], frozen=True, kw_only=True):
 
     @property
     def expected(self) -> str:
-        return "one of " + ", ".join(word for word in self.options if word not in self.unsaid)
+        words = [word for word in self.options if word not in self.unsaid]
+        return f"one of {', '.join(words)}" if len(words) > 1 else words[0]
 
     def read(self, node: Node, findings: Findings) -> T | None:
         word = read_text(node, findings, self.expected)

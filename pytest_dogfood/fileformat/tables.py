@@ -290,6 +290,7 @@ _JOURNEY_KEYS = {
     "establishes": Key(TOKENS, "Tokens that hold once it has passed.", examples=("[db-ready]",)),
     "requires": Key(REQUIRED_TOKENS, "Tokens that it needs.", examples=("[db-ready]",)),
     "invalidates": Key(TOKENS, "Tokens that it destroys.", examples=("[db-ready]",)),
+    "leaves": Key(Choice(options={"daemon": "daemon"}), "A daemon that its tokens stand for."),
     "seed_files": SEED_KEY,
     "timeout": Key(DURATION, "The limit of the whole journey.", examples=("5m",)),
     "estimate": Key(Duration(zero=True), "How long it takes about.", examples=("20s",)),

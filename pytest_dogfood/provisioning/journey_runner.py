@@ -19,6 +19,7 @@ from pytest_dogfood.journey import Journey, Script, Step, Token
 from pytest_dogfood.outcomes import Proof
 from pytest_dogfood.provisioning.presence import Presence
 from pytest_dogfood.provisioning.workspace import ChainState, Workspace
+from pytest_dogfood.settings import Leaks
 from pytest_dogfood.storage.journal import Journal, Why
 from pytest_dogfood.storage.token_registry import TokenRecord
 
@@ -165,6 +166,21 @@ def establish(
 
 CLEAN_UP_FAILED = "passed, but its teardown failed"
 """What is said of a journey that did its steps and did not clean up, as the end of a sentence."""
+
+LEAK_HINT = "stop it in `cleanup:`; if a token stands for it, make it a `service:` or write `leaves: daemon`"
+
+
+def look_for_leaks(
+    workspace: Workspace, journey: Journey, runner: ShellRunner, *, passed: bool
+) -> tuple[tuple[str, ...], str]:
+    """Return which processes the steps of a journey have left running, and what a person reads if that fails it."""
+    leaks = workspace.settings.leaks
+    if leaks is Leaks.ALLOW or (passed and journey.leaves) or workspace.interruption.begun:
+        return (), ""
+    found = workspace.leftovers.of(runner.marker, runner.mask)
+    fails = found and passed and leaks is Leaks.FAIL
+    return found, f"{journey.location}: left running: {', '.join(found)}\n{LEAK_HINT}" if fails else ""
+
 
 _REFERENCE = re.compile(
     r"\$(?:(?P<bare>[A-Za-z_]\w*)|\{[#!]?(?P<name>[A-Za-z_]\w*)(?P<rest>[^}]*))", re.ASCII

@@ -23,6 +23,7 @@ from pytest_dogfood.provisioning.journey_runner import (
     clean_up,
     establish,
     forget_invalidated,
+    look_for_leaks,
     reproduction,
     require_actor,
     run_journey,
@@ -53,14 +54,15 @@ class Request(Struct, kw_only=True):
     """Which item asks for tokens, in which state, and what came of it: proofs, and acts of provisioning.
 
     `fixture` is None while the item's fixtures are not set up yet. `seen_at` holds the number of changes in the world
-    when each token was last seen to be present. `kept` are the directories of journeys that were
-    replayed for it and failed. `rested_on` are the proofs of what replays for it required.
+    when each token was last seen to be present. `kept` are the directories of journeys that were replayed for it and
+    failed, `leaked` what replays have left running, `rested_on` the proofs of what they required.
     """
 
     journey: JourneyId
     state: ChainState
     fixture: FixtureValue | None = None
     proofs: dict[Token, Proof] = field(default_factory=dict)
+    leaked: list[str] = field(default_factory=list)
     rested_on: dict[Token, Proof] = field(default_factory=dict)
     seen_at: dict[Token, int] = field(default_factory=dict)
     provisioned: list[Provisioned] = field(default_factory=list)
@@ -241,6 +243,10 @@ class Replayer:
         problem, left_out = clean_up(journey, runner, done)
         if journey.cleanup:
             workspace.changes.note(f"the clean-up of {journey.id} ran")
+        passed = not text and not problem
+        leaked, problem_of_leaks = look_for_leaks(workspace, journey, runner, passed=passed)
+        request.leaked += [f"{one.removesuffix(')')} of {journey.id})" for one in leaked]
+        problem = problem or problem_of_leaks
         if text:
             request.kept += [state.path, runner.workdir]
             text += "".join(f"\n\n{one}" for one in (problem, left_out) if one)

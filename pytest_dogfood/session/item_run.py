@@ -19,6 +19,7 @@ from pytest_dogfood.provisioning.journey_runner import (
     clean_up,
     establish,
     forget_invalidated,
+    look_for_leaks,
     reproduction,
     require_actor,
     run_journey,
@@ -82,6 +83,8 @@ class ItemRun(Struct, kw_only=True):
     """Why it could not be written down that the item starts."""
     not_cleaned: str = ""
     """Which clean-up steps were not run, and why."""
+    leaked: tuple[str, ...] = ()
+    """What its steps have left running."""
     _locks: NamedLocks | None = None
     _rounds: int = ROUNDS
     _done: StepsResult = field(default_factory=StepsResult)
@@ -187,6 +190,9 @@ class ItemRun(Struct, kw_only=True):
         where = f"{self.workdir} (working directory), " if self.workdir is not None else ""
         again = reproduction(self.journey, self.presence.workspace)
         lines = [text] if "\nreproduce: " in text else [text, f"\nreproduce: {again}"]
+        if self.runner is not None and self._done.results and not (self.journey.cleanup or self._cleaned):
+            self.leaked, _ = look_for_leaks(self.presence.workspace, self.journey, self.runner, passed=False)
+            lines += [f"left running: {one}" for one in self.leaked]
         lines.append(f"kept:      {where}{self.state.path} (state)")
         if self.actor_session is not None:
             lines.append(f"trajectory: {self.actor_session.trajectory.path}")
@@ -222,8 +228,13 @@ class ItemRun(Struct, kw_only=True):
             return ""
         self._cleaned = True
         runner = self.runner or runner_for_journey(self.presence, self.journey, self.state, self.workdir)
-        with self.presence.workspace.interruption.doing("clean-up"):
+        workspace = self.presence.workspace
+        with workspace.interruption.doing("clean-up"):
             problem, self.not_cleaned = clean_up(self.journey, runner, self._done)
+        if self._done.results and not self.leaked:
+            passed = self.outcome.establishes and not problem
+            self.leaked, problem_of_leaks = look_for_leaks(workspace, self.journey, runner, passed=passed)
+            problem = problem or problem_of_leaks
         return problem
 
     def leave(self) -> None:
@@ -273,6 +284,7 @@ class ItemRun(Struct, kw_only=True):
             trajectory="" if actor_session is None else str(actor_session.trajectory.path),
             unjudged=0 if actor_session is None else actor_session.unjudged,
             not_cleaned=self.not_cleaned,
+            leaked=(*self.leaked, *self.request.leaked),
         )
 
 

@@ -11,6 +11,7 @@ import pytest
 from pytest_dogfood.collection.stash import PROJECT, SETTINGS
 from pytest_dogfood.diagnostics import counted
 from pytest_dogfood.outcomes import JourneyResult, Outcome, Tally, listed, reason_of
+from pytest_dogfood.provisioning.journey_runner import LEAK_HINT
 from pytest_dogfood.session.leader import Leader
 from pytest_dogfood.session.test_reports import REASON
 
@@ -136,6 +137,7 @@ class Terminal:
             yield f"unjudged: {counted(unjudged, 'expectation')} in free text, because there was no judge"
         for result in results:
             yield from (f"clean-up of {result.id}: {line}" for line in result.not_cleaned.splitlines())
+        yield from _left_running(tally)
         harness = [one.id for one in results if one.outcome is Outcome.ERROR and not one.interrupted]
         if harness:
             yield f"errors of the harness, not of the product: {listed(harness)}"
@@ -158,6 +160,13 @@ def _chains(tally: Tally) -> Iterator[str]:
         journeys.setdefault((result.chain, result.worker), []).append(result.id)
     for (chain, worker), names in sorted(journeys.items()):
         yield f"chain {chain} on {worker}: {', '.join(names)}"
+
+
+def _left_running(tally: Tally) -> Iterator[str]:
+    leaking = [result for result in tally.results.values() if result.leaked]
+    yield from (f"{result.id}: left running: {', '.join(result.leaked)}" for result in leaking)
+    if leaking:
+        yield f"    {LEAK_HINT}"
 
 
 def _provisioned(result: JourneyResult) -> Iterator[str]:

@@ -48,6 +48,7 @@ def carry_result(report: pytest.TestReport, planned: PlannedJourney, result: Jou
         "dogfood.trajectory": result.trajectory,
         "dogfood.unjudged": result.unjudged,
         "dogfood.not_cleaned": result.not_cleaned,
+        "dogfood.leaked": ", ".join(result.leaked),
     }
     told = [(name, value) for name, value in properties.items() if value]
     report.user_properties = [*report.user_properties, *told]

@@ -17,7 +17,14 @@ import pytest
 from msgspec import structs
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.execution.background import BackgroundProcess, free_ports, is_alive, start, stop
+from pytest_dogfood.execution.background import (
+    BackgroundProcess,
+    Leftovers,
+    free_ports,
+    is_alive,
+    start,
+    stop,
+)
 from pytest_dogfood.execution.watcher import HAS_PROC, alive, end_processes
 from tests.support.waiting import pid_in, until
 
@@ -37,9 +44,9 @@ def marker() -> Iterator[str]:
 
 
 @pytest.fixture
-def service(tmp_path: Path, marker: str) -> Callable[[str], BackgroundProcess]:
-    def started(script: str) -> BackgroundProcess:
-        env = {**os.environ, marker: "1"}
+def service(tmp_path: Path, marker: str) -> Callable[..., BackgroundProcess]:
+    def started(script: str, value: str = "1") -> BackgroundProcess:
+        env = {**os.environ, marker: value}
         return start(("sh", "-c", script), cwd=tmp_path, env=env, log=tmp_path / "log")
 
     return started
@@ -197,3 +204,27 @@ def test_ports_are_all_different_and_free() -> None:
 
 def test_no_names_need_no_ports() -> None:
     assert free_ports([]) == {}
+
+
+@needs_proc
+def test_what_is_left_running_is_named_with_its_step_the_oldest_first(
+    marker: str, service: Callable[..., BackgroundProcess]
+) -> None:
+    leftovers = Leftovers()
+    for script, mark in (
+        ("sleep 301; :", "a-2"),
+        ("exec sleep 302", "a-cleanup-1"),
+        ("exec sleep 303", "a-act12"),
+        ("exec sleep 304", "ab-1"),
+    ):
+        service(script, mark)
+    expected = ("sh -c 'sleep 301; :' (step 2)", "sleep 302 (clean-up step 1)", "sleep 303 (action 12)")
+    assert leftovers.of(f"{marker}=a-", str) == expected
+    assert leftovers.of(f"{marker}=a-", str) == expected  # as long as it runs
+    assert leftovers.of(f"{marker}=b-", str) == ()
+
+
+@needs_proc
+def test_of_what_ran_before_nothing_is_read(marker: str, service: Callable[..., BackgroundProcess]) -> None:
+    service("exec sleep 300", "a-1")
+    assert Leftovers().of(f"{marker}=a-", str) == ()

@@ -54,6 +54,7 @@ ONLY_THE_PARSER_KNOWS = {
     "steps: [ls]\nmatrix: {os: [a]}\nseed_files: {'${os}': x, a: y}\n": CROSS,
     "steps: [ls]\ncapabilities: {a: {lock: 'gpu-${os}'}}\n": CROSS,
     "steps:\n - run: x\n   seed_files: {'${os}.txt': x}\n": CROSS,
+    "steps: [ls]\nleaves: daemon\n": CROSS,
     "steps: [ls]\nrequires: [a]\nestablishes: [a]\n": CROSS,
     "steps: [ls]\ninvalidates: [a]\nestablishes: [a]\n": CROSS,
     "steps: [ls]\nseed_files: [{path: a, content: b}, {path: a, content: c}]\n": UNIQUE,

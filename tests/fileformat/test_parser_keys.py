@@ -86,6 +86,7 @@ def in_settings(line: int, column: int) -> Location:
         ("requires: ['db-ready:a_B.1']", "requires", {"db-ready:a_B.1": Location(PATH, 3, 12)}),
         ("requires: []", "requires", {}),
         ("establishes: [a, b]", "establishes", {"a": Location(PATH, 3, 15), "b": Location(PATH, 3, 18)}),
+        ("leaves: daemon\nestablishes: a", "leaves", "daemon"),
         ("invalidates: [a]", "invalidates", {"a": Location(PATH, 3, 15)}),
         ("marks: slow", "marks", (Mark(name="slow"),)),
         ("marks: [slow, smoke]", "marks", (Mark(name="slow"), Mark(name="smoke"))),
