@@ -13,7 +13,7 @@ from xml.etree import ElementTree as ET
 
 from tests.ordinary import judge
 from tests.ordinary.judge import Event
-from tests.support.run_results import leaving_out
+from tests.support.run_results import inherited, leaving_out
 
 LIMIT = 120
 """Seconds after which a run counts as hanging."""
@@ -51,7 +51,6 @@ class Project:
         states = f"dogfood_state_root={self.directory / 's'}"
         command = [sys.executable, "-m", "pytest", "--dogfood", "-q", *quiet, "-o", states]
         command += [f"--junitxml={report}", *arguments]
-        inherited = {name: text for name, text in os.environ.items() if not name.startswith("PYTEST")}
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         output = self.directory / f"output{self.runs}"
         with output.open("wb") as file:
@@ -59,7 +58,7 @@ class Project:
                 command,
                 cwd=self.directory,
                 env={
-                    **inherited,
+                    **inherited(),
                     "PATH": path,
                     **environment,
                     "DF_LOG": str(log),

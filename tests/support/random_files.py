@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections import Counter, defaultdict
@@ -13,6 +12,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from pytest_dogfood.journey import Capability, Journey, JourneyId, Token
+from tests.support.run_results import inherited
 from tests.support.strategies import Scene
 
 SETTINGS = "dogfood.yaml"
@@ -108,11 +108,10 @@ class Project:
             *(f"-pno:{name}" for name in NOT_NEEDED),
         ]
         command += ["-o", f"dogfood_state_root={self.directory / 's'}", f"--junitxml={report}", *arguments]
-        environment = {name: text for name, text in os.environ.items() if not name.startswith("PYTEST")}
         done = subprocess.run(
             command,
             cwd=self.directory,
-            env={**environment, "DF_LOG": str(log)},
+            env={**inherited(), "DF_LOG": str(log)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
