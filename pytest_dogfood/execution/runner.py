@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -226,6 +227,7 @@ def failure_text(
     if failed.seen is not None:
         lines.append(f"  took:     {failed.seen.seconds:.2f} s")
     lines += _outputs(failed)
+    lines += notes_on(failed)
     if reproduce:
         lines += ["", f"reproduce: {reproduce}"]
     return runner.mask("\n".join(lines))
@@ -264,6 +266,45 @@ def _what_was_wrong(failed: StepResult) -> Iterator[str]:
             is_shown = one.what in {"stdout", "stderr"} and one.expected.startswith("to contain ")
             actual = "see below" if is_shown and one.actual not in {WITHHELD, "nothing"} else one.actual
             yield from (f"    expected: {one.expected}", f"    actual:   {actual}")
+
+
+_NO_INPUT = (
+    "note: stdin is empty and there is no terminal; write the answers under `stdin:`, "
+    "or give the command an option not to ask"
+)
+# Texts, which `re` compiles once something has failed.
+_WANTS_INPUT = (
+    r"(?i)(?<!because stdin is )not a t(?:erminal|ty)\b|not from a terminal|non[- ]tty\b|no tty present"
+    r"|terminal is required|failed tty get|/dev/tty\b|terminal prompts disabled"
+    r"|(?<!ttyname failed: )(?<!\): )inappropriate ioctl for device"  # else a login or interactive shell says so
+    r"|could not read (?:username|password) for|host key verification failed"
+    r"|permission denied \([\w,-]*(?:password|keyboard-interactive)|interactive authentication (?:is )?required"
+    r"|\ba password is required|no password (?:was provided|supplied)|bad password read"
+    r"|EOF when reading a line|getpass(?s:.*)\bEOFError\b"
+)
+"""What programs print that cannot ask."""
+
+_ENDS_IN_A_PROMPT = (
+    r"(?i)(?:\?|[(\[]y(?:es)?/no?\b[^)\]\n]*[)\]] ?[:?>]?|\b(?:password|passphrase|passcode|user ?name|login|token|pin"
+    r"|otp|enter|type|press|choose|select)\b[^\n]{0,80}[:>])[ ]*\Z"
+)
+_READS = r"(?m)(?:^|[;&({!]|\b(?:then|do|else|if|while|until)\b)\s*read\b"
+"""The shell's own `read`."""
+
+_REDIRECTS_OR_PIPES = r"<|(?<!\|)\|(?!\|)"
+
+
+def notes_on(failed: StepResult) -> Iterator[str]:
+    """Yield what may be the cause of a failure and how to mend it: a step that wanted input, and had none."""
+    step, seen = failed.step, failed.seen
+    if seen is None or failed.grade is not None or step.stdin is not None:
+        return
+    streams: tuple[Stream, ...] = ("stdout", "stderr")
+    endings = [seen.tail(stream)[-1000:] for stream in streams if stream not in failed.withheld]
+    text = step.run if isinstance(step.run, str) else ""
+    reads = seen.status == 1 and re.search(_READS, text) and not re.search(_REDIRECTS_OR_PIPES, text)
+    if reads or any(re.search(_WANTS_INPUT, one) or re.search(_ENDS_IN_A_PROMPT, one) for one in endings):
+        yield _NO_INPUT
 
 
 def _graded_action(grade: Grade | None) -> Iterator[str]:

@@ -131,17 +131,32 @@ STAGES = {
                   for i in $(seq 1 100); do printf '\rprogress %d%%' $i; done; echo
                   printf '\033[2K\033[1G\033]0;title\007 bell\007\n'
                   exit 3
+          - {id: downloads, steps: ["printf '10 %% [>  ]\\r99 %% [==>]' >&2; exit 1"]}
+          - {id: asks, steps: ["printf 'Password: '; read -r word; echo welcome"]}
     """,
 }
 
 
-def test_it_shows_of_the_output_what_a_terminal_shows_in_the_end(
-    inner: Callable[[Mapping[str, str]], Inner],
-) -> None:
-    result = inner(STAGES).dogfood("-n0")
-    result.stdout.fnmatch_lines(
+@pytest.fixture(scope="module")
+def stages(inner: Callable[[Mapping[str, str]], Inner]) -> pytest.RunResult:
+    return inner(STAGES).dogfood("-n0")
+
+
+def test_it_shows_of_the_output_what_a_terminal_shows_in_the_end(stages: pytest.RunResult) -> None:
+    stages.stdout.fnmatch_lines(
         ["  --- stdout ---", "  red", "  progress 100%", "   bell*"], consecutive=True
     )
+
+
+def test_a_progress_bar_shows_its_last_state(stages: pytest.RunResult) -> None:
+    stages.stdout.fnmatch_lines(["  --- stderr ---", "  99 % [[]==>]"], consecutive=True)
+    stages.stdout.no_fnmatch_line("*10 % [[]>  ]*")
+
+
+def test_a_step_that_asks_and_cannot_is_told_so_with_the_cure(stages: pytest.RunResult) -> None:
+    note = "note: stdin is empty and there is no terminal; write the answers under `stdin:`, or *"
+    stages.stdout.fnmatch_lines(["  Password: ", note], consecutive=True)
+    assert sum(line.startswith("note: ") for line in stages.outlines) == 1
 
 
 REASONS = {

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from msgspec.structs import replace
 
 from pytest_dogfood.execution.runner import failure_text, run_steps
@@ -133,3 +134,110 @@ def test_steps_share_the_limit_of_their_journey() -> None:
     run_steps([STEP, STEP], runner, timeout=60)
     first, second = (limit or 0 for _, _, limit in runner.asked)
     assert 0 < second <= first <= 60
+
+
+NOTE = "note: stdin is empty and there is no terminal"
+
+OUTPUTS_THAT_WANT_INPUT = [
+    "sudo: a terminal is required to read the password; either use the -S option to read from standard input",
+    "sudo: a password is required\n",
+    "sudo: no tty present and no askpass program specified\n",
+    "fatal: could not read Username for 'https://github.com': No such device or address\n",
+    "fatal: could not read Password for 'https://ada@github.com': terminal prompts disabled\n",
+    "Host key verification failed.\nfatal: Could not read from remote repository.\n",
+    "ada@host: Permission denied (publickey,password).\n",
+    "stty: 'standard input': Inappropriate ioctl for device\n",
+    "gpg: problem with the agent: Inappropriate ioctl for device\ngpg: symmetric encryption failed\n",
+    "bash: line 1: /dev/tty: No such device or address\n",
+    "the input device is not a TTY\n",
+    "Error: Cannot perform an interactive login from a non TTY device\n",
+    "Vim: Warning: Input is not from a terminal\n",
+    "name? Traceback (most recent call last):\nEOFError: EOF when reading a line\n",
+    '  File "/usr/lib/python3.11/getpass.py", line 148, in _raw_input\n    raise EOFError\nEOFError\n',
+    "psql: error: fe_sendauth: no password supplied\n",
+    "enter AES-256-CBC encryption password:\nbad password read\n",
+    "Password: ",
+    "Enter passphrase for key '/home/ada/.ssh/id': ",
+    "login: ",
+    "Do you want to continue? [Y/n] ",
+    "Continue (yes/no)? ",
+    "Proceed [y/N]: ",
+    "rm: remove regular file 'a'? ",
+    "1) a\n2) b\n#? ",
+    "Select a template: ",
+]
+
+OUTPUTS_THAT_WANT_NOTHING = [
+    "",
+    "assertion failed\n",
+    "Password: accepted\nerror 3\n",
+    "what is this?\n",
+    "status: ",
+    "50 % [=====>     ]",
+    "Pseudo-terminal will not be allocated because stdin is not a terminal.\nexit 3\n",
+    "mesg: ttyname failed: Inappropriate ioctl for device\n",
+    "bash: cannot set terminal process group (-1): Inappropriate ioctl for device\n",
+    "ada@host: Permission denied (publickey).\n",
+    "cat: a: Permission denied\n",
+    '  File "pickle.py", line 1\nEOFError: Ran out of input\n',
+    "a password is wrong\n",
+    "/dev/ttyS0 is busy\n",
+]
+
+COMMANDS_THAT_READ = [
+    "read name",
+    "read -r -p 'name? ' name; echo $name",
+    "echo hello\nread -r name",
+    "echo hello && read name",
+    "if read name; then exit 0; fi; exit 1",
+    "while read line; do echo; done; false",
+    "x=1 || true; read name",
+]
+
+COMMANDS_THAT_DO_NOT_READ = [
+    "false",
+    "echo ada | { read name; false; }",
+    "read name < file",
+    "read name <<< ada; false",
+    "while read -r line; do false; done < file",
+    "./read-all; cat read",
+    "readlink a",
+    "git read-tree HEAD",
+]
+
+
+def notes(stdout: str = "", stderr: str = "", *, step: Step = STEP, status: int = 1) -> str:
+    seen = FakeSeen(status=status, stdout=stdout, stderr=stderr)
+    text = failure_text(run_steps([step], FakeRunner([seen])), FakeRunner([]))
+    return "".join(line for line in text.splitlines() if line.startswith("note: "))
+
+
+@pytest.mark.parametrize("output", OUTPUTS_THAT_WANT_INPUT)
+def test_an_output_that_shows_that_input_was_wanted_gets_a_note(output: str) -> None:
+    assert NOTE in notes(stdout=output)
+    assert NOTE in notes(stderr=f"before\n{output}", status=128)
+
+
+@pytest.mark.parametrize("output", OUTPUTS_THAT_WANT_NOTHING)
+def test_another_output_gets_no_note(output: str) -> None:
+    assert notes(stdout=output, stderr=output) == ""
+
+
+@pytest.mark.parametrize("command", COMMANDS_THAT_READ)
+def test_a_shell_that_reads_and_fails_gets_a_note(command: str) -> None:
+    assert NOTE in notes(step=replace(STEP, run=command))
+    assert notes(step=replace(STEP, run=command), status=2) == ""
+
+
+@pytest.mark.parametrize("command", COMMANDS_THAT_DO_NOT_READ)
+def test_a_shell_that_reads_from_elsewhere_gets_no_note(command: str) -> None:
+    assert notes(step=replace(STEP, run=command)) == ""
+
+
+def test_where_there_is_input_there_is_no_note_on_it() -> None:
+    assert notes("Password: ", step=replace(STEP, run="read name", stdin="")) == ""
+
+
+def test_an_output_that_may_hold_a_secret_gives_no_note() -> None:
+    saving = replace(STEP, save=(Save(name="key", pattern="key=(.*)", secret=True),))
+    assert notes("Password: ", step=saving) == ""
