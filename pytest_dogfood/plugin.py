@@ -1,4 +1,4 @@
-"""What pytest loads: options, markers and wiring. Nothing heavy is imported before a run asks for us."""
+"""What pytest loads: options, markers and wiring. It imports nothing heavy before a run uses the plugin."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from argparse import Namespace
 from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
@@ -25,7 +26,7 @@ OPTIONS = {
         {"choices": ("text", "json"), "default": "text"},
         "output format of --dogfood-check (default: text)",
     ),
-    "--dogfood-strict": (FLAG, "let --dogfood-check count warnings as errors"),
+    "--dogfood-strict": (FLAG, "count warnings of --dogfood-check as errors"),
     "--dogfood-workers": (
         {"type": int, "metavar": "N"},
         "plan for N workers under --dogfood-check (default: as -n says)",
@@ -37,48 +38,55 @@ OPTIONS = {
     "--dogfood-shard": ({"metavar": "I/N"}, "run part I of N of the project, counted from 1"),
     "--dogfood-provision": (
         {"choices": ("auto", "never")},
-        "whether a missing token may be brought about (default: auto)",
+        "whether missing tokens are provisioned (default: auto)",
     ),
     "--dogfood-blocked": (
         {"action": "append", "metavar": "TOKEN"},
-        "declare a token that cannot be had at present: what requires it is deferred; may be repeated",
+        "a token known to be unavailable: whatever requires it is deferred; may be repeated",
     ),
     "--dogfood-keep": (FLAG, "keep state and working directories after the run"),
     "--dogfood-actor": (
         {"metavar": "COMMAND"},
-        "let this program decide what steps without a command need (ini dogfood_actor)",
+        "program that chooses the commands of steps without one (ini dogfood_actor)",
     ),
-    "--dogfood-record": ({"metavar": "DIR"}, "keep the commands that actors give, one file per journey"),
-    "--dogfood-replay": ({"metavar": "DIR"}, "run recorded commands, without any actor"),
+    "--dogfood-record": ({"metavar": "DIR"}, "record the commands that actors choose, one file per journey"),
+    "--dogfood-replay": ({"metavar": "DIR"}, "run recorded commands instead of an actor"),
     "--dogfood-consistency": (
         FLAG,
-        "check the task blocks of workplans against the hub, as items; nothing is written",
+        "check the task blocks of workplans against the hub, as items; write nothing",
     ),
-    "--dogfood-consistency-offline": (FLAG, "the same without a git fetch"),
-    "--dogfood-consistency-strict": (FLAG, "the same, and let a warning fail its item"),
+    "--dogfood-consistency-offline": (FLAG, "the same, without a git fetch"),
+    "--dogfood-consistency-strict": (FLAG, "the same, and a warning fails its item"),
 }
 
 INI_KEYS = {
     "dogfood": ("bool", "run journey files and the capability graph, as --dogfood does"),
     "dogfood_files": ("args", "patterns of journey files' names"),
-    "dogfood_provision": ("string", "auto or never: whether missing tokens may be brought about"),
+    "dogfood_provision": ("string", "auto or never: whether missing tokens are provisioned"),
     "dogfood_leaks": ("string", "processes that a journey leaves running: allow, warn (default) or fail"),
-    "dogfood_blocked": ("args", "tokens that are known not to be had at present"),
+    "dogfood_blocked": ("args", "tokens known to be unavailable"),
     "dogfood_keep": ("bool", "keep state and working directories after the run"),
     "dogfood_shard": ("string", "the part I/N of the project to run"),
-    "dogfood_secrets": ("args", "names of environment variables whose values are never shown"),
-    "dogfood_min_measured": ("string", "percentage of journeys that must be measured (default 50)"),
-    "dogfood_timeout": ("string", "seconds a step may take where nothing nearer says so (default 300)"),
-    "dogfood_actor": ("string", "command of the actor that decides what steps without a command need"),
-    "dogfood_actor_actions": ("string", "actions an actor may do in one journey (default 50)"),
-    "dogfood_actor_turns": ("string", "times an actor may answer in one step (default 20)"),
-    "dogfood_actor_action_timeout": ("string", "seconds one action of an actor may take (default 60)"),
-    "dogfood_actor_answer_timeout": ("string", "seconds an actor may take to answer (default 120)"),
-    "dogfood_state_root": ("string", "directory for the states of runs; a short path, for sockets"),
-    "dogfood_dependency_markers": ("bool", "go by the marks of pytest-dependency, under --dogfood"),
+    "dogfood_secrets": ("args", "names of environment variables whose values are masked in all output"),
+    "dogfood_min_measured": ("string", "percentage of journeys that must really run (default 50)"),
+    "dogfood_timeout": (
+        "string",
+        "seconds that a step may take, unless its file sets a timeout (default 300)",
+    ),
+    "dogfood_actor": ("string", "program that chooses the commands of steps without one"),
+    "dogfood_actor_actions": ("string", "actions that an actor may take in one journey (default 50)"),
+    "dogfood_actor_turns": ("string", "answers that an actor may give in one step (default 20)"),
+    "dogfood_actor_action_timeout": ("string", "seconds that one action of an actor may take (default 60)"),
+    "dogfood_actor_answer_timeout": ("string", "seconds that an actor may take to answer (default 120)"),
+    "dogfood_state_root": (
+        "string",
+        "directory for the state of runs; a short path, because sockets need one",
+    ),
+    "dogfood_dependency_markers": ("bool", "run tests by their pytest-dependency marks, under --dogfood"),
 }
 
-JOURNEY_ENDINGS = tuple(f".journey.{ending}" for ending in ("yaml", "yml", "json", "sh"))
+FILE_ENDINGS = (".yaml", ".yml", ".json", ".sh")
+"""How the name of each file ends that may be a journey file, if you name it."""
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -110,7 +118,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    """Leave no compiled conftest or test behind where nothing is to be written."""
+    """Leave no compiled conftest or test behind if nothing may be written."""
     if early_config.known_args_namespace.dogfood_check:
         early_config.add_cleanup(partial(setattr, sys, "dont_write_bytecode", sys.dont_write_bytecode))
         sys.dont_write_bytecode = True
@@ -143,8 +151,9 @@ def pytest_configure(config: pytest.Config) -> None:
         register_plugins(config, read_settings(config))
         return
     _refuse_what_would_be_ignored(config)
-    # The project is one of ours.
-    if any(map(config.getini, INI_KEYS)) or (config.rootpath / "dogfood.yaml").is_file():
+    # The project has opted in.
+    places = (config.rootpath, *(config.rootpath / name for name in config.getini("testpaths")))
+    if any(map(config.getini, INI_KEYS)) or any((place / "dogfood.yaml").is_file() for place in places):
         _declare_markers(config)
         from pytest_dogfood.session.disabled import DisabledFixtures, DisabledPlugin
 
@@ -153,9 +162,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _refuse_what_would_be_ignored(config: pytest.Config) -> None:
-    """Do not let the whole project be taken for a shard of it, or what was never acted for a recording."""
+    """Refuse options that only --dogfood understands: a run of the whole project is not a shard of it."""
     files = [argument.partition("::")[0] for argument in config.args]
-    named = [path for path in files if path.endswith(JOURNEY_ENDINGS)]
+    places = {config.invocation_params.dir / name: name for name in files if name.endswith(FILE_ENDINGS)}
+    named = {Path(os.path.normpath(place)): name for place, name in places.items() if place.is_file()}
     if named:
         from pytest_dogfood.session.disabled import DisabledFiles
 
@@ -163,18 +173,18 @@ def _refuse_what_would_be_ignored(config: pytest.Config) -> None:
     for option in ("shard", "record", "replay"):
         if config.getoption(f"dogfood_{option}") is not None:
             raise pytest.UsageError(
-                f"--dogfood-{option} does nothing without --dogfood: add that, or `dogfood = true` to the ini file"
+                f"--dogfood-{option} does nothing without --dogfood: add --dogfood, or `dogfood = true` to the ini file"
             )
 
 
 def _refuse_what_only_a_check_does(config: pytest.Config) -> None:
-    """Do not let a run be taken for as strict as the check would have been."""
+    """Refuse options that only --dogfood-check understands: a run is not as strict as the check."""
     if config.getoption("dogfood_check"):
         return
     for option, default in (("strict", False), ("format", "text"), ("workers", None)):
         if config.getoption(f"dogfood_{option}") != default:
             raise pytest.UsageError(
-                f"--dogfood-{option} does nothing without --dogfood-check: add that, or leave it out"
+                f"--dogfood-{option} does nothing without --dogfood-check: add --dogfood-check, or leave it out"
             )
 
 
@@ -184,8 +194,8 @@ def is_on(config: pytest.Config, options: Namespace) -> bool:
 
 def _declare_markers(config: pytest.Config) -> None:
     lines = [
-        "requires(token, ...): run only where each of these tokens is present",
-        "establishes(token, ...): these tokens hold once the test has passed",
+        "requires(token, ...): run only if each of these tokens is present",
+        "establishes(token, ...): these tokens are present once the test has passed",
     ]
     lines += [f"dogfood_{line}" for line in lines]
     if config.getini("dogfood_dependency_markers"):
@@ -197,7 +207,7 @@ def _declare_markers(config: pytest.Config) -> None:
 
 
 def read_settings(config: pytest.Config) -> Settings:
-    """Put options and ini values together, the command line first; raises UsageError for what cannot be meant."""
+    """Put options and ini values together, the command line first; raises UsageError for invalid values."""
     from pytest_dogfood.settings import JOURNEY_FILES, Leaks, Provision, Settings, Shard
 
     def one(name: str) -> str | None:

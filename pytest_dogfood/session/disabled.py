@@ -1,14 +1,16 @@
-"""What a project of ours sees when it is run without --dogfood: no token can be had. It is light: most runs load it."""
+"""What a project of ours sees without --dogfood: nothing provisions a token. It is light, because most runs load it."""
 
 from __future__ import annotations
 
 from collections.abc import Generator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 
 class DisabledPlugin:
-    """Skips the tests that require a token, since nothing sees to it that the token is there.
+    """Skips the tests that require a token, because nothing ensures that the token is present.
 
     Tests that depend on others are left to pytest-dependency where that is loaded.
     """
@@ -21,8 +23,8 @@ class DisabledPlugin:
     def pytest_report_header(self) -> str | None:
         if not self._goes_by_marks:
             return None
-        who = "pytest-dependency goes" if self._has_pytest_dependency else "nobody goes"
-        return f"dogfood: off, for there is no --dogfood; {who} by dependency marks"
+        who = "pytest-dependency reads" if self._has_pytest_dependency else "nothing reads"
+        return f"dogfood: off, because there is no --dogfood; {who} the dependency marks"
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
@@ -33,29 +35,53 @@ class DisabledPlugin:
                 pytest.skip(f"requires {tokens}, and only pytest --dogfood ensures that")
         mark = item.get_closest_marker("dependency") if self._goes_by_marks else None
         if mark is not None and mark.kwargs.get("depends") and not self._has_pytest_dependency:
-            pytest.skip("depends on other tests, and only pytest --dogfood sees to that")
+            pytest.skip("depends on other tests, and only pytest --dogfood runs them first")
 
 
 class DisabledFiles:
-    """Says why journey files that were named are not found."""
+    """Says of journey files that were named, and that nothing collects, what you need to add."""
 
-    def __init__(self, named: list[str]) -> None:
-        self._answer = (
-            f"dogfood: off; {named[0]} is collected with --dogfood, or `dogfood = true` in the ini file"
-        )
-
-    def pytest_report_header(self) -> str:
-        return self._answer
+    def __init__(self, named: dict[Path, str]) -> None:
+        self._named = named
+        self._answers: list[str] = []
 
     @pytest.hookimpl(wrapper=True)
     def pytest_collection(self, session: pytest.Session) -> Generator[None, object, object]:
-        """Tell it with the error, too, where -q leaves the header out."""
+        """Put the answer in the place of pytest's "not found"; what another plugin collects is none of our business."""
         try:
             return (yield)
         except pytest.UsageError as error:
-            if session.config.get_verbosity() >= 0:
+            told = [str(text) for text in error.args]
+            for path, name in self._named.items():
+                missed = [text for text in told if text.startswith(f"not found: {path}")]
+                if missed and _is_journey_file(path):
+                    told = [text for text in told if text not in missed]
+                    self._answers.append(
+                        f"{name} is a journey file: add --dogfood, or `dogfood = true` to the ini file"
+                    )
+            if not self._answers:
                 raise
-            raise pytest.UsageError(*error.args, self._answer) from error
+            workeroutput = getattr(session.config, "workeroutput", {})  # an xdist worker's own error is lost
+            workeroutput["dogfood_answers"] = self._answers
+            raise pytest.UsageError(*self._answers, *told) from None
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:  # noqa: ANN401 - xdist exports no type for it
+        self._answers = getattr(node, "workeroutput", {}).get("dogfood_answers", self._answers)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self) -> Generator[None, object, object]:
+        result = yield
+        if self._answers:
+            raise pytest.UsageError(*self._answers)
+        return result
+
+
+def _is_journey_file(path: Path) -> bool:
+    from pytest_dogfood.collection.discovery import declares_journeys, is_journey_file
+    from pytest_dogfood.settings import JOURNEY_FILES
+
+    return is_journey_file(path, JOURNEY_FILES) or declares_journeys(path)
 
 
 class DisabledFixtures:
@@ -63,8 +89,8 @@ class DisabledFixtures:
 
     @pytest.fixture
     def capabilities(self) -> None:
-        pytest.skip("capabilities can be had only under pytest --dogfood")
+        pytest.skip("the fixture capabilities works only under pytest --dogfood")
 
     @pytest.fixture
     def dogfood_state(self) -> None:
-        pytest.skip("the state of a chain can be had only under pytest --dogfood")
+        pytest.skip("the fixture dogfood_state works only under pytest --dogfood")

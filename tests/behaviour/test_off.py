@@ -56,11 +56,67 @@ def test_what_only_a_run_with_journeys_can_do_is_refused_without_them(inner: Mak
     result.stderr.fnmatch_lines([f"ERROR: {option.partition('=')[0]} does nothing without --dogfood: add *"])
 
 
-@pytest.mark.parametrize("named", ["a.journey.yaml", "a.journey.yaml::a"])
-def test_who_names_a_journey_file_is_told_what_it_takes(inner: Make, named: str) -> None:
-    result = inner(THEIRS).typed(named)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("a.journey.yaml",),
+        ("a.journey.yaml::a",),
+        ("a.journey.yaml", "-q"),
+        ("a.journey.yaml", "test_it.py", "-n1"),
+        ("sub/../sub/named.yaml",),
+    ],
+)
+def test_naming_a_journey_file_is_a_usage_error_that_says_what_to_add(
+    inner: Make, arguments: tuple[str, ...]
+) -> None:
+    files = {**THEIRS, "sub/named.yaml": "steps: ['true']\n"}
+    result = inner(files).typed(*arguments)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stdout.fnmatch_lines(["dogfood: off; a.journey.yaml is collected with --dogfood, or *"])
+    result.stderr.fnmatch_lines(
+        [
+            f"ERROR: {arguments[0].partition('::')[0]} is a journey file: add --dogfood, or `dogfood = true` to *"
+        ]
+    )
+    assert "not found" not in result.stderr.str()
+
+
+def test_what_else_is_not_found_is_told_beside_it(inner: Make) -> None:
+    result = inner(THEIRS).typed("test_it.py::test_nowhere", "a.journey.yaml")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        ["ERROR: a.journey.yaml is a *", "ERROR: not found: *test_it.py::test_nowhere"]
+    )
+
+
+COLLECTS_THEM = """
+    import pytest
+
+    class File(pytest.File):
+        def collect(self):
+            return [Item.from_parent(self, name="theirs")]
+
+    class Item(pytest.Item):
+        def runtest(self):
+            pass
+
+    def pytest_collect_file(file_path, parent):
+        if file_path.name == "a.journey.yaml":
+            return File.from_parent(parent, path=file_path)
+"""
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n1"])
+def test_a_journey_file_that_another_plugin_collects_stays_with_it(inner: Make, workers: str) -> None:
+    result = inner({**THEIRS, "conftest.py": COLLECTS_THEM}).typed(workers, "a.journey.yaml")
+    result.assert_outcomes(passed=1)
+    assert "dogfood:" not in result.stdout.str()
+
+
+@pytest.mark.parametrize("named", ["nowhere.journey.yaml", "data.yaml"])
+def test_a_file_that_is_no_journey_file_is_not_called_one(inner: Make, named: str) -> None:
+    result = inner({**THEIRS, "data.yaml": "price: 3\n"}).typed(named)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "journey file" not in result.stderr.str()
 
 
 @pytest.mark.parametrize(
@@ -114,8 +170,9 @@ INI = "[pytest]\naddopts = --strict-markers --strict-config\n"
         {"pytest.ini": INI, "dogfood.yaml": ""},
         {"pytest.ini": INI + "dogfood_timeout = 60\n"},
         {"pytest.ini": INI + "dogfood_secrets = PASSWORD\n"},
+        {"pytest.ini": INI + "testpaths = . tests\n", "tests/dogfood.yaml": ""},
     ],
-    ids=["settings-file", "empty settings-file", "ini", "ini-list"],
+    ids=["settings-file", "empty settings-file", "ini", "ini-list", "settings-file in testpaths"],
 )
 def test_where_the_project_has_opted_in_what_requires_a_token_is_skipped(
     inner: Make, opting_in: dict[str, str]
@@ -160,9 +217,3 @@ def test_the_plugin_can_be_left_out(inner: Make) -> None:
 def test_it_is_loaded_under_the_name_dogfood(inner: Make) -> None:
     result = inner({"test_it.py": "def test(): pass"}).typed("--trace-config")
     result.stdout.fnmatch_lines(["*pytest-dogfood-*", "*dogfood *pytest_dogfood*plugin.py"])
-
-
-def test_who_names_a_journey_file_is_told_so_under_q_too(inner: Make) -> None:
-    scene = inner(THEIRS)
-    assert "dogfood: off" in "\n".join(scene.typed("-q", "a.journey.yaml").errlines)
-    assert "dogfood: off" not in "\n".join(scene.typed("a.journey.yaml").errlines)

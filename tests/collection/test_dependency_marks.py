@@ -92,7 +92,7 @@ def test_what_is_selected_comes_out_as_ever_and_brings_what_it_needs(
 
 
 def test_the_header_says_which_of_the_two_acts(original: pytest.RunResult, ours: pytest.RunResult) -> None:
-    original.stdout.fnmatch_lines(["dogfood: off, * pytest-dependency goes by dependency marks"])
+    original.stdout.fnmatch_lines(["dogfood: off, * pytest-dependency reads the dependency marks"])
     ours.stdout.fnmatch_lines(
         ["dogfood: goes by dependency marks, and pytest-dependency does nothing in this run"]
     )

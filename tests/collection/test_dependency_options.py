@@ -61,7 +61,9 @@ def test_what_depends_is_skipped_where_nobody_goes_by_the_marks(story: Inner) ->
         "test_story.py::test_end": "SKIPPED",
         "test_story.py::test_coda": "SKIPPED",
     }
-    result.stdout.fnmatch_lines(["dogfood: off, for there is no --dogfood; nobody goes by dependency marks"])
+    result.stdout.fnmatch_lines(
+        ["dogfood: off, because there is no --dogfood; nothing reads the dependency marks"]
+    )
 
 
 def test_without_dogfood_our_function_asks_the_original(story: Inner) -> None:
