@@ -1,4 +1,4 @@
-"""What conftest files and tests call: `provides` and `depends`. It imports nothing: they load it in every run."""
+"""What conftest files and tests call: `provides` and `depends`. It imports nothing, because every run loads it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,19 @@ PROVIDES = "__dogfood_provides__"
 def provides(*tokens: str, name: str | None = None) -> Callable[[F], F]:
     """Make a fixture a provider of `chain`-scoped tokens.
 
-    A token holds exactly while the fixture is set up; a mapping that the fixture gives becomes the token's values.
-    Put it above `@pytest.fixture`. `name` is the fixture's name where it differs from the function's.
+    A token is present while the fixture is set up. If the fixture returns a mapping, that becomes the token's values.
+    Put `provides` above `@pytest.fixture`. `name` is the fixture's name if it differs from the function's.
     Raises TypeError if no token is named or if a token is not text.
     """
     if not tokens or not all(isinstance(token, str) for token in tokens):
-        raise TypeError("name the tokens: @pytest_dogfood.provides('token')")
+        given: tuple[object, ...] = tokens  # whatever was typed
+        meant: list[object] = []
+        for one in given:
+            meant += one if isinstance(one, list | tuple | set) else [one]
+        words = ", ".join(repr(token) for token in meant if isinstance(token, str)) or "'token'"
+        raise TypeError(
+            f"provides takes tokens, one by one: write @pytest_dogfood.provides({words}) above @pytest.fixture"
+        )
 
     def mark(fixture: F) -> F:
         setattr(fixture, PROVIDES, dict.fromkeys(tokens, name))
@@ -36,7 +43,7 @@ def depends(request: pytest.FixtureRequest, other: Iterable[str], scope: str = "
     """Skip the running test unless each of the `other` tests has passed, as `depends=` in its mark would.
 
     `request` is pytest's fixture of that name, of a test or of a fixture. `scope` is "session", "package", "module"
-    or "class", and says where the names are looked for.
+    or "class": where the names are looked up.
     """
     # By the plugin's name, and not by a key of its module: conftest files import this one in every run.
     marks = request.config.pluginmanager.get_plugin("dogfood-dependency-marks")
@@ -49,5 +56,5 @@ def depends(request: pytest.FixtureRequest, other: Iterable[str], scope: str = "
         import pytest
 
         pytest.skip(
-            "depends on other tests, and only pytest --dogfood with dogfood_dependency_markers sees to that"
+            "depends on other tests, and only pytest --dogfood with dogfood_dependency_markers runs them first"
         )

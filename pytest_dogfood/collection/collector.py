@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -164,13 +165,36 @@ def _tokens(
             carriers = node.nodeid  # a class, a module, or a function with all its parametrised instances
             if node is item and item.parent is not None:
                 carriers = f"{item.parent.nodeid}::{getattr(item, 'originalname', None) or item.name}"
-            for argument in (*mark.args, *(f"{key}={value!r}" for key, value in mark.kwargs.items())):
+            slips = [f"{key}={value!r}" for key, value in mark.kwargs.items()]
+            for argument in mark.args:
                 if isinstance(argument, str) and TOKEN_PATTERN.fullmatch(argument.removesuffix(":*")):
                     yield Token(argument), carriers
                 else:
-                    message = f"{item.nodeid}: {argument!r} in the mark {name!r} is no token"
-                    hint = "tokens are kebab-case text, such as 'logged-in'"
-                    wrong.append(Diagnostic(location=place, code="bad-token", message=message, hint=hint))
+                    slips.append(repr(argument))
+            if slips or not mark.args:
+                problem = (
+                    f"takes tokens, one by one, and not {', '.join(slips)}" if slips else "names no token"
+                )
+                message = f"{carriers}: the mark {name!r} {problem}"
+                meant = ", ".join(map(repr, _tokens_meant_by(mark)))
+                hint = f"write @pytest.mark.{name}({meant}): a token is kebab-case text"
+                wrong.append(Diagnostic(location=place, code="bad-token", message=message, hint=hint))
+
+
+def _tokens_meant_by(mark: pytest.Mark) -> list[str]:
+    """Return what the arguments of a mark become in kebab-case, lists taken apart; an example if there are none."""
+    waiting: list[object] = [*mark.args, *mark.kwargs.values()]
+    meant: dict[str, None] = {}
+    while waiting:
+        argument = waiting.pop(0)
+        if isinstance(argument, list | tuple | set | frozenset):
+            waiting[:0] = sorted(argument, key=str) if isinstance(argument, set | frozenset) else argument
+            continue
+        for text in str(argument).split(","):
+            base, colon, instance = text.strip().partition(":")
+            words = re.sub(r"[^a-z0-9]+", "-", base.lower()).strip("-")
+            meant |= {f"{words}{colon}{instance}": None} if words else {}
+    return list(meant) or ["logged-in"]
 
 
 def fixture_providers(

@@ -165,3 +165,54 @@ def test_items_run_in_dependency_order_whatever_the_order_of_the_files(inner: Ma
     result = scene.dogfood("-v")
     ran = [line.split(" ")[0].split("::")[1] for line in result.outlines if " PASSED " in line]
     assert ran == ["first", "middle", "last", "test_plain"]
+
+
+SLIPS = {
+    "test_slips.py": """
+        import pytest
+
+        @pytest.mark.requires(["a", "b"])
+        def test_list():
+            pass
+
+        @pytest.mark.requires(token="a")
+        def test_keyword():
+            pass
+
+        @pytest.mark.requires()
+        def test_nothing():
+            pass
+
+        @pytest.mark.establishes
+        class TestWithoutParentheses:
+            def test_it(self):
+                pass
+
+        @pytest.mark.dogfood_establishes("Log in, Paid", {"x:Y"})
+        @pytest.mark.parametrize("number", [1, 2])
+        def test_spaces(number):
+            pass
+    """
+}
+
+
+def test_each_slip_in_a_mark_is_answered_with_what_to_write(inner: Make) -> None:
+    ran = inner(SLIPS).dogfood()
+    assert ran.ret == pytest.ExitCode.USAGE_ERROR
+    hint = "    hint: write @pytest.mark."
+    kind = ": a token is kebab-case text"
+    takes = "takes tokens, one by one, and not"
+    assert [
+        line.removeprefix("test_slips.py:") for line in ran.errlines if line.startswith(("test", "    "))
+    ] == [
+        f"4: test_slips.py::test_list: the mark 'requires' {takes} ['a', 'b'] [bad-token]",
+        f"{hint}requires('a', 'b'){kind}",
+        f"8: test_slips.py::test_keyword: the mark 'requires' {takes} token='a' [bad-token]",
+        f"{hint}requires('a'){kind}",
+        "12: test_slips.py::test_nothing: the mark 'requires' names no token [bad-token]",
+        f"{hint}requires('logged-in'){kind}",
+        "18: test_slips.py::TestWithoutParentheses: the mark 'establishes' names no token [bad-token]",
+        f"{hint}establishes('logged-in'){kind}",
+        f"21: test_slips.py::test_spaces: the mark 'dogfood_establishes' {takes} 'Log in, Paid', {{'x:Y'}} [bad-token]",
+        f"{hint}dogfood_establishes('log-in', 'paid', 'x:Y'){kind}",
+    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -208,9 +208,14 @@ def test_a_fixture_torn_down_by_x_takes_its_token_along(inner: Make) -> None:
     assert (scene.path / "notes").read_text(encoding="utf-8").split("\n")[:-1] == ["module up", "module down"]
 
 
-def test_provides_wants_tokens() -> None:
-    with pytest.raises(TypeError, match="name the tokens"):
-        provides()
+@pytest.mark.parametrize(
+    "given, written", [((), "'token'"), ((["a", "b"],), "'a', 'b'"), ((print,), "'token'")]
+)
+def test_a_slip_in_provides_is_answered_with_what_to_write(given: Any, written: str) -> None:
+    with pytest.raises(
+        TypeError, match=rf"write @pytest_dogfood.provides\({written}\) above @pytest.fixture"
+    ):
+        provides(*given)
 
 
 SEVERAL_BROWSERS = {
