@@ -8,9 +8,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 
 # Made by the hundred thousand: a struct costs a seventh of what a frozen dataclass does.
@@ -62,7 +63,7 @@ class InvalidProjectError(Exception):
         super().__init__(self.diagnostics)
 
     def __str__(self) -> str:
-        return "\n".join(str(diagnostic) for diagnostic in self.diagnostics)
+        return "\n".join(text for _, text in in_text(self.diagnostics))
 
 
 class HarnessError(Exception):
@@ -100,6 +101,14 @@ def in_order_of_place(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ..
     """Sort by place and drop repetitions, so that the same files always give the same text."""
     unique = dict.fromkeys(diagnostics)
     return tuple(sorted(unique, key=lambda found: (found.location, found.code, found.message)))
+
+
+def in_text(diagnostics: Sequence[Diagnostic]) -> Iterator[tuple[Diagnostic, str]]:
+    """Yield findings, each with its text; those in a row that give the same hint give it once, behind the last."""
+    for number, found in enumerate(diagnostics):
+        following = diagnostics[number + 1 : number + 2]
+        repeated = any((found.code, found.hint) == (other.code, other.hint) for other in following)
+        yield found, str(replace(found, hint="") if repeated else found)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -14,7 +14,6 @@ from pytest_dogfood.journey import (
     Scope,
     Token,
     base_of,
-    is_of_a_test,
     means_every_instance,
     variable_for,
 )
@@ -100,10 +99,8 @@ class CapabilityGraph:
         return capability.scope if capability else Scope.CHAIN
 
     def is_known(self, token: Token) -> bool:
-        """Return whether a journey file establishes the token, a file defines it, or a test as such stands for it."""
-        return self.capability(token) is not None or any(
-            not self.journeys[member].python or is_of_a_test(token) for member in self.establishing(token)
-        )
+        """Return whether a journey or a test establishes the token, a fixture provides it, or a file defines it."""
+        return token in self.establishers or token in self.fixtures or self.capability(token) is not None
 
     def has_independent_provider(self, token: Token) -> bool:
         """Return whether something else than an establishing journey can provide the token with its values."""

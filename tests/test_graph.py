@@ -157,13 +157,13 @@ def test_a_star_means_every_instance_that_somebody_establishes() -> None:
     [
         ([], [], False),
         ([journey("a", gives="t")], [], True),
-        ([journey("a", gives="t", python=True)], [], False),
+        ([journey("a", gives="t", python=True)], [], True),
         ([journey("a", gives="t", python=True)], [capability("t")], True),
         ([], [capability("t")], True),
     ],
     ids=["nowhere", "journey", "python alone", "python and definition", "definition"],
 )
-def test_a_token_is_known_if_a_journey_file_establishes_or_defines_it(
+def test_a_token_is_known_if_a_journey_or_test_establishes_or_a_file_defines_it(
     journeys: list[Journey], capabilities: list[Capability], *, known: bool
 ) -> None:
     assert CapabilityGraph(journeys, capabilities).is_known(Token("t")) is known

@@ -8,11 +8,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from msgspec.structs import replace
 
+from pytest_dogfood.check.errors import definitions_to_paste
 from pytest_dogfood.check.variables import unknown_variables
 from pytest_dogfood.diagnostics import (
     Diagnostic,
     Location,
-    Severity,
     in_order_of_place,
     nearest,
     remark,
@@ -179,8 +179,9 @@ def _doubtful_definitions(graph: CapabilityGraph, *, knows_tests: bool) -> Itera
 
 
 def _fixtures_for_unknown_tokens(graph: CapabilityGraph) -> Iterator[Diagnostic]:
+    used = {token for journey in graph.journeys.values() for token in graph.needed_by(journey)}
     for token, fixture in graph.fixtures.items():
-        near = "" if graph.is_known(token) else nearest(token, graph.capabilities)
+        near = "" if token in used or graph.capability(token) else nearest(token, graph.capabilities)
         if near:
             yield warning(
                 graph.capabilities[Token(near)].location,
@@ -282,21 +283,33 @@ def _home(journey: Journey, scope: str) -> str:
 
 def _establishers_that_cannot_run_alone(graph: CapabilityGraph) -> Iterator[Diagnostic]:
     required = {token for journey in graph.journeys.values() for token in graph.needed_by(journey)}
+    tests: dict[Token, Journey] = {}
     for token in graph.establishers:
         members = [graph.journeys[member] for member in graph.establishing(token)]
         replayable = any(not one.python and not graph.lacks_actor(one.id) for one in members)
         otherwise = is_of_a_test(token) or graph.has_independent_provider(token)
-        if token in required and not replayable and not otherwise:
-            why = "is a Python test" if members[0].python else "has a step without a command"
-            found = warning(
-                members[0].establishes[token],
-                "cannot-run-alone",
-                f"only {members[0].id!r} establishes {token!r}, and it {why}, "
-                "so it cannot be replayed where a selection leaves it out",
-                f"give {token!r} a 'provision:' under 'capabilities:'",
-            )
-            # A Python test cannot be changed so that it can be replayed; a journey can.
-            yield replace(found, severity=Severity.INFO) if members[0].python else found
+        if token not in required or replayable or otherwise:
+            continue
+        if members[0].python:
+            tests[token] = members[0]
+            continue
+        yield warning(
+            members[0].establishes[token],
+            "cannot-run-alone",
+            f"only {members[0].id!r} establishes {token!r}, and it has a step without a command, "
+            "so it cannot be replayed where a selection leaves it out",
+            f"define how to provision it, in dogfood.yaml:{definitions_to_paste([token])}",
+        )
+    if tests:  # one remark for all: a Python test cannot be changed so that it can be replayed
+        first = next(iter(tests))
+        yield remark(
+            tests[first].establishes[first],
+            "cannot-run-alone",
+            f"only Python tests establish {listed(map(repr, tests))}: a test cannot be replayed, "
+            "so it runs as an item of its own where a selection requires its token",
+            "nothing to do if that is quick enough; else let a fixture provide the token (@pytest_dogfood.provides), "
+            f"or define it in dogfood.yaml:{definitions_to_paste(tests)}",
+        )
 
 
 def _journeys_that_cannot_run(graph: CapabilityGraph) -> Iterator[Diagnostic]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import combinations, pairwise
 
 from pytest_dogfood.diagnostics import Diagnostic, Location, did_you_mean, in_order_of_place
@@ -26,12 +26,12 @@ def diagnose(
 ) -> tuple[Diagnostic, ...]:
     """Return every error of the graph, in order of place.
 
-    `elsewhere` holds the tokens that Python files mention: their tests may establish them. Where the graph is not
-    `complete`, only what no further journey could put right is an error.
+    `elsewhere` holds the tokens that Python files may establish or provide which were not collected.
+    Where the graph is not `complete`, only what no further journey could put right is an error.
     """
     found = [*_cycles(graph), *_shared_variables(graph), *_gates_that_wait_for_later_tiers(graph)]
     if complete:
-        found += _unknown_tokens(graph)
+        found += _unknown_tokens(graph, elsewhere)
         found += _shared_directories(graph)
         found += _fixtures_for_machine_tokens(graph)
         found += _wrong_definitions(graph, elsewhere)
@@ -65,32 +65,46 @@ def diagnose_ids(journeys: Sequence[Journey], capabilities: Sequence[Capability]
     return in_order_of_place([*ids, *definitions])
 
 
-def _unknown_tokens(graph: CapabilityGraph) -> Iterator[Diagnostic]:
+def unknown_tokens(graph: CapabilityGraph) -> list[tuple[str, Token, Location]]:
+    """Return what names each token that nothing gives and no file defines, the token, and where it is named."""
     named: list[tuple[str, Token, Location]] = []
     for journey in graph.journeys.values():
+        what = "test" if journey.python else "journey"
         places = (*journey.requires.items(), *journey.invalidates.items())
-        named += [(f"journey {journey.id!r}", *place) for place in places]
+        named += [(f"{what} {journey.id!r}", *place) for place in places]
     for capability in graph.capabilities.values():
         maps = (capability.requires, capability.invalidates, capability.outlives)
         named += [(f"capability {capability.token!r}", *place) for one in maps for place in one.items()]
-    for user, token, location in named:
-        if graph.instances_of(token) if means_every_instance(token) else graph.is_known(token):
-            continue
-        message = f"{user} names {token!r}, which no journey establishes and no file defines"
+    return [
+        (user, token, location)
+        for user, token, location in named
+        if not (graph.instances_of(token) if means_every_instance(token) else graph.is_known(token))
+    ]
+
+
+def definitions_to_paste(tokens: Iterable[Token]) -> str:
+    """Return the lines of a dogfood.yaml that defines the tokens, for the end of a hint."""
+    lines = (f"\n          {token}: {{provision: [{{run: COMMAND}}]}}" for token in tokens)
+    return f"\n        capabilities:{''.join(lines)}"
+
+
+def _unknown_tokens(graph: CapabilityGraph, elsewhere: Collection[Token]) -> Iterator[Diagnostic]:
+    unknown = [named for named in unknown_tokens(graph) if named[1] not in elsewhere]
+    known = dict.fromkeys([*graph.tokens, *graph.fixtures, *elsewhere])
+    hints = {token: did_you_mean(base_of(token), map(base_of, known)) for _, token, _ in unknown}
+    for token in hints:
+        if not means_every_instance(token):
+            hints[token] = did_you_mean(token, known)
+    to_define = list(dict.fromkeys(base_of(token) for token, hint in hints.items() if not hint))
+    hint = (
+        "let a journey or a test establish it, let a fixture provide it (@pytest_dogfood.provides), "
+        f"or define it in dogfood.yaml:{definitions_to_paste(to_define)}"
+    )
+    for user, token, location in unknown:
+        message = f"{user} names {token!r}, which nothing establishes, provides or defines"
         if means_every_instance(token):
-            message = f"{user} names every instance of {base_of(token)!r}, but no journey establishes one"
-            hint = did_you_mean(base_of(token), map(base_of, graph.tokens))
-        elif token in graph.establishers:
-            message = f"{user} names {token!r}, which only Python tests establish"
-            hint = (
-                "define it under 'capabilities:', in a dogfood.yaml for example, so that files know of it too"
-            )
-        else:
-            hint = did_you_mean(token, graph.tokens) or (
-                "add 'establishes' to the journey that makes it true, or define it under 'capabilities:'; "
-                "a token that only Python tests establish must be defined there"
-            )
-        yield Diagnostic(location=location, code="unknown-token", message=message, hint=hint)
+            message = f"{user} names every instance of {base_of(token)!r}, but nothing establishes one"
+        yield Diagnostic(location=location, code="unknown-token", message=message, hint=hints[token] or hint)
 
 
 def _cycles(graph: CapabilityGraph) -> Iterator[Diagnostic]:

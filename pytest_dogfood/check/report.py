@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.structs import asdict, replace
 
-from pytest_dogfood.diagnostics import Diagnostic, Severity, counted
+from pytest_dogfood.diagnostics import Diagnostic, Severity, counted, in_text
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import JourneyId, Scope, Token, variable_for
 from pytest_dogfood.outcomes import JourneyResult, Provisioned
@@ -89,8 +89,8 @@ Paint = Callable[[Severity, str], str]
 
 def to_lines(report: Report, paint: Paint | None = None) -> Iterator[str]:
     """Write the report for people, findings first."""
-    for found in report.findings:
-        words = str(found) if found.severity is Severity.ERROR else f"{found.severity}: {found}"
+    for found, text in in_text(report.findings):
+        words = text if found.severity is Severity.ERROR else f"{found.severity}: {text}"
         yield paint(found.severity, words) if paint else words
     if report.is_valid and report.plan.journeys:
         yield from _plan_lines(report)

@@ -2,136 +2,19 @@
 
 from __future__ import annotations
 
-import ast
 import os
-import re
-from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
-from fnmatch import fnmatch
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from msgspec import Struct
 
 from pytest_dogfood.collection.discovery import files_below, is_below
 from pytest_dogfood.collection.exceptions import OUTCOMES
 from pytest_dogfood.collection.project import Project
+from pytest_dogfood.collection.source_marks import SourceMarks, is_test_file, marks_in, may_establish
 from pytest_dogfood.collection.stash import ADDED, PROJECT
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import TOKEN_PATTERN, JourneyId, Scope, Token, base_of, means_every_instance
-
-ESTABLISHING = frozenset({"establishes", "dogfood_establishes", "provides"})
-REQUIRING = frozenset({"requires", "dogfood_requires"})
-_QUOTED = re.compile(r"""["']([a-z0-9][^"'\s]*)["']""")
-
-
-class SourceMarks(Struct, frozen=True, kw_only=True):
-    """The tokens that the marks of a file name, and all that it names in any way.
-
-    `establishes_more` and `requires_more` say that some mark names a token in a way that only an import would show.
-    """
-
-    establishes: frozenset[Token] = frozenset()
-    requires: frozenset[Token] = frozenset()
-    mentions: frozenset[Token] = frozenset()
-    establishes_more: bool = False
-    requires_more: bool = False
-
-    def may_establish(self, token: Token) -> bool:
-        """Return whether a test or fixture of the file may establish a token, or one of the instances that it means."""
-        if self.establishes_more or token in self.establishes:
-            return True
-        return means_every_instance(token) and base_of(token) in map(base_of, self.establishes)
-
-
-def read_marks(text: str) -> SourceMarks:
-    """Read the marks of a file. Of one that is no Python, each token that it mentions may be established."""
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        mentioned = _tokens(_QUOTED.findall(text))
-        return SourceMarks(establishes=mentioned, mentions=mentioned)
-    nodes = list(ast.walk(tree))
-    names = _NamesInSource(nodes)
-    establishes, establishes_more = names.tokens_of(ESTABLISHING)
-    requires, requires_more = names.tokens_of(REQUIRING)
-    return SourceMarks(
-        establishes=establishes,
-        requires=requires,
-        mentions=_tokens(_text_of(node) for node in nodes),
-        establishes_more=establishes_more,
-        requires_more=requires_more,
-    )
-
-
-class _NamesInSource:
-    """What the names in a file stand for, as far as its text shows."""
-
-    def __init__(self, nodes: Collection[ast.AST]) -> None:
-        self._calls = [node for node in nodes if isinstance(node, ast.Call)]
-        self._loose = [node for node in nodes if isinstance(node, ast.Attribute) and _is_mark(node)]
-        self._constants: dict[str, tuple[str, ...] | None] = {}
-        self._aliases: dict[str, str] = {}
-        for node in nodes:
-            if isinstance(node, ast.ImportFrom):
-                self._aliases.update({one.asname: one.name for one in node.names if one.asname})
-            elif isinstance(node, ast.Assign) and len(node.targets) == 1:
-                target = node.targets[0]
-                if isinstance(target, ast.Name):
-                    self._note(target.id, node.value)
-
-    def _note(self, name: str, value: ast.expr) -> None:
-        texts = _texts_in(value)
-        if texts is not None:
-            same = self._constants.setdefault(name, texts) == texts
-            self._constants[name] = texts if same else None  # which one counts only an import shows
-        elif isinstance(value, ast.Attribute) and _is_mark(value):
-            self._aliases[name] = value.attr
-            self._loose.remove(value)
-
-    def tokens_of(self, words: frozenset[str]) -> tuple[frozenset[Token], bool]:
-        """Return the tokens that calls of these words name, and whether some call or alias may name others."""
-        called = [call for call in self._calls if self._name_of(call.func) in words]
-        functions = [call.func for call in called]
-        arguments = [
-            one.value if isinstance(one, ast.Starred) else one for call in called for one in call.args
-        ]
-        texts = [
-            self._constants.get(one.id) if isinstance(one, ast.Name) else _texts_in(one) for one in arguments
-        ]
-        unclear = None in texts or any(mark.attr in words and mark not in functions for mark in self._loose)
-        return _tokens(text for some in texts if some is not None for text in some), unclear
-
-    def _name_of(self, function: ast.expr) -> str:
-        if isinstance(function, ast.Attribute):
-            return function.attr
-        return self._aliases.get(function.id, function.id) if isinstance(function, ast.Name) else ""
-
-
-def _is_mark(node: ast.Attribute) -> bool:
-    """Return whether an attribute is one of pytest's marks: `pytest.mark.requires`, or `mark.requires`."""
-    holder = node.value
-    return getattr(holder, "attr", getattr(holder, "id", "")) == "mark"
-
-
-def _texts_in(value: ast.expr) -> tuple[str, ...] | None:
-    """Return the texts of a literal, one or a list of them; None for anything else."""
-    parts = value.elts if isinstance(value, ast.Tuple | ast.List | ast.Set) else [value]
-    texts = tuple(text for part in parts if (text := _text_of(part)) is not None)
-    return texts if len(texts) == len(parts) else None
-
-
-def _text_of(node: ast.AST) -> str | None:
-    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
-
-
-def _tokens(texts: Iterable[str | None]) -> frozenset[Token]:
-    return frozenset(
-        Token(text) for text in texts if text is not None and TOKEN_PATTERN.fullmatch(text.removesuffix(":*"))
-    )
-
-
-_PROVIDES = re.compile(rb"\bprovides\s*\(|import[^\n]*\bprovides\b")
-"""The word stands in many texts that have nothing to do with tokens."""
+from pytest_dogfood.journey import JourneyId, Scope, Token
 
 
 def needed_files(project: Project, patterns: Sequence[str]) -> tuple[Path, ...]:
@@ -141,16 +24,16 @@ def needed_files(project: Project, patterns: Sequence[str]) -> tuple[Path, ...]:
     pytest's `python_files`. Files are read, and none is imported; of those that were not named, none is read where
     nothing is required.
     """
-    if not (patterns and project.is_named_in_part and project.has_files()):
+    if not (patterns and project.is_named_in_part):
         return ()
     named = _named_files(project, patterns)
-    asked = [_marks_in(path) for path in named if may_establish(path, b"requires")]
+    asked = [marks_in(path) for path in named if may_establish(path, b"requires")]
     wanted = [token for marks in asked for token in marks.requires]
     wanted += [token for journey in project.named_journeys() for token in journey.requires]
     everything = any(marks.requires_more for marks in asked)
     if not wanted and not everything:
         return ()
-    others = {path: _marks_in(path) for path in _other_files(project, patterns)}
+    others = {path: marks_in(path) for path in _other_files(project, patterns)}
     offers = {path: marks for path, marks in others.items() if marks.establishes or marks.establishes_more}
     project.read_whole()
     graph = project.graph()
@@ -217,7 +100,7 @@ def _named_files(project: Project, patterns: Sequence[str]) -> Iterator[Path]:
     yield from (path for parent in inside if (path := parent / "conftest.py").is_file())
     for named in project.named:
         for path in files_below(named, ("*.py",), project.is_ignored_directory):
-            if path.suffix == ".py" and (path == named or _matches(path, (*patterns, "conftest.py"))):
+            if path.suffix == ".py" and (path == named or is_test_file(path, (*patterns, "conftest.py"))):
                 yield path
 
 
@@ -229,37 +112,12 @@ def _other_files(project: Project, patterns: Sequence[str]) -> Iterator[Path]:
             root, ("*.py",), lambda path: path.suffix != ".py" and project.is_ignored_directory(path)
         ):
             if (
-                _matches(path, patterns)
+                is_test_file(path, patterns)
                 and not is_below(path, project.named)
                 and may_establish(path)
                 and not project.is_ignored(path)
             ):
                 yield path
-
-
-def _matches(path: Path, patterns: Sequence[str]) -> bool:
-    """Return whether a pattern of `python_files` fits: one with a slash in it is matched against the whole path."""
-    return any(
-        fnmatch(str(path), f"*/{pattern}") if "/" in pattern else fnmatch(path.name, pattern)
-        for pattern in patterns
-    )
-
-
-def may_establish(path: Path, *more: bytes) -> bool:
-    """Return whether a file holds a word without which it establishes nothing, or one of `more`."""
-    try:
-        content = path.read_bytes()
-    except OSError:  # pytest reports it once it collects the file
-        return False
-    # A search for plain words takes a hundredth of the time that an expression takes.
-    if any(word in content for word in (b"establishes", *more)):
-        return True
-    return b"provides" in content and _PROVIDES.search(content) is not None
-
-
-def _marks_in(path: Path) -> SourceMarks:
-    """Read what a Python file says of tokens; raises OSError if it is gone."""
-    return read_marks(path.read_text(encoding="utf-8", errors="replace"))
 
 
 def tests_in(node: pytest.Item | pytest.Collector) -> Iterator[pytest.Item]:
@@ -349,7 +207,7 @@ class AddedFiles:
         """Return of each token why what would establish it could not be collected."""
         found: dict[Token, str] = {}
         for path, problem in self._problems.items():
-            marks = _marks_in(path)
+            marks = marks_in(path)
             name = os.path.relpath(path, self._config.rootpath)
             for token in sorted(marks.mentions if marks.establishes_more else marks.establishes):
                 found.setdefault(token, f"{name}, which establishes it, could not be collected:\n{problem}")

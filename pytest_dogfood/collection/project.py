@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from stat import S_ISREG
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from pytest_dogfood.check.errors import diagnose, diagnose_ids
+from pytest_dogfood.check.errors import diagnose, diagnose_ids, unknown_tokens
 from pytest_dogfood.collection.discovery import (
     Ignored,
     can_be_named,
@@ -24,6 +24,7 @@ from pytest_dogfood.collection.discovery import (
     settings_files_above,
     tokens_mentioned,
 )
+from pytest_dogfood.collection.source_marks import is_test_file, offered_in
 from pytest_dogfood.diagnostics import Diagnostic, Location, errors_among, in_order_of_place
 from pytest_dogfood.graph import Acts, CapabilityGraph
 from pytest_dogfood.journey import Capability, Journey, Token, base_of, means_every_instance
@@ -111,7 +112,8 @@ class Project:
         self._whole = False
         self._graph: CapabilityGraph | None = None
         self._parts: tuple[object, ...] = ()
-        self._diagnosed: tuple[CapabilityGraph, bool] | None = None
+        self._diagnosed: tuple[CapabilityGraph, bool, set[Token]] | None = None
+        self._answered: dict[object, set[Token]] = {}
         self._found_in_graph: tuple[Diagnostic, ...] = ()
         self._above: dict[Path, Defaults | None] = {}
 
@@ -175,12 +177,6 @@ class Project:
                     for path in files_below(root, (SETTINGS_FILE,), self.is_ignored):
                         self.read_settings_above(path)
 
-    def has_files(self) -> bool:
-        """Return whether there is a journey file or a settings file anywhere in the project."""
-        wanted = (*self._patterns, SETTINGS_FILE)
-        below = (path for root in self.roots for path in files_below(root, wanted, self.is_ignored))
-        return bool(self._files or self._settings) or any(True for _ in below)
-
     def named_journeys(self) -> tuple[Journey, ...]:
         """Return the journeys of the files that the user has named, once they have been read."""
         named = (file for path, file in self._files.items() if is_below(path, self.named))
@@ -225,34 +221,76 @@ class Project:
         """Take in what was found elsewhere to be wrong with a journey of the project."""
         self._findings.append(finding)
 
-    def knows(self, token: Token) -> bool:
-        """Return whether any file of the project establishes or defines a token."""
-        if not self.graph().is_known(token):
-            self.read_whole()
-        return self.graph().is_known(token)
+    def known_tokens(self, wanted: Token) -> set[Token]:
+        """Return the tokens that files of the project give or define, Python files as far as their text shows.
 
-    def diagnose(self, graph: CapabilityGraph) -> tuple[Diagnostic, ...]:
-        """Return every mistake in the files that were read and in their graph."""
+        `wanted` is among them if anything gives or defines it; the more is read, the longer it is not found.
+        """
+        if not self.graph().is_known(wanted):
+            self.read_whole()
+        graph = self.graph()
+        further = [wanted] if graph.is_known(wanted) else offered_in(self._python_files(), [wanted])
+        return {*graph.tokens, *further}
+
+    def diagnose(
+        self,
+        graph: CapabilityGraph,
+        *,
+        collected: Collection[Path] = (),
+        patterns: Sequence[str] = ("*.py",),
+        provided: Collection[Token] = (),
+    ) -> tuple[Diagnostic, ...]:
+        """Return every mistake in the files that were read and in their graph.
+
+        The tests and fixtures of the files that were `collected` are in the graph. Other Python files whose names match
+        `patterns` may still give a token. Of fixtures that are known before the collection, `provided` has the tokens.
+        """
         found = [diagnostic for file in self.files for diagnostic in file.diagnostics]
         found += self._findings
         found += diagnose_ids(self.journeys, self.capabilities)
         complete = not errors_among(found)  # what a broken file would have said is missing from the graph
+        elsewhere = set(provided)
+        if complete:
+            elsewhere |= self._given_elsewhere(graph, collected, patterns)
         # The same graph once: without Python tests it is the same before and after the collection.
-        if self._diagnosed != (graph, complete):
-            doubtful = [capability for capability in graph.capabilities.values() if capability.is_empty]
-            # What was named on the command line may lie outside of testpaths, its Python files next to it.
-            nearby = [(self.rootdir / capability.location.path).parent for capability in doubtful]
-            tokens = [capability.token for capability in doubtful]
-            elsewhere = self.mentioned_in_python(tokens, nearby) if tokens else set()
+        if self._diagnosed != (graph, complete, elsewhere):
             self._found_in_graph = diagnose(graph, elsewhere=elsewhere, complete=complete)
-            self._diagnosed = (graph, complete)
+            self._diagnosed = (graph, complete, elsewhere)
         return in_order_of_place([*found, *self._found_in_graph])
 
-    def mentioned_in_python(self, tokens: Iterable[Token], nearby: Iterable[Path] = ()) -> set[Token]:
-        """Return those tokens that some Python file names, in the project's roots or `nearby`."""
-        roots = dict.fromkeys((*self.roots, *nearby))
-        python = (path for root in roots for path in files_below(root, ("*.py",), self.is_ignored_directory))
-        return {Token(token) for token in tokens_mentioned(python, tokens)}
+    def _given_elsewhere(
+        self, graph: CapabilityGraph, collected: Collection[Path], patterns: Sequence[str]
+    ) -> set[Token]:
+        """Return what Python files that were not collected may give, if the graph has a token that nothing gives."""
+        given = {base_of(token) for token in (*graph.establishers, *graph.fixtures)}
+        doubtful = {
+            one.token: one.location
+            for one in graph.capabilities.values()
+            if one.is_empty and one.token not in given
+        }
+        doubtful |= {token: location for _, token, location in unknown_tokens(graph)}
+        read = frozenset(path for path in collected if path.suffix == ".py")
+        question = (frozenset(doubtful), read, tuple(patterns))
+        if doubtful and question not in self._answered:
+            # What was named on the command line may lie outside of testpaths, its Python files next to it.
+            nearby = [(self.rootdir / location.path).parent for location in doubtful.values()]
+            others = (path for path in self._python_files(nearby) if path not in read)
+            files = (path for path in others if is_test_file(path, patterns))
+            self._answered[question] = offered_in(files, doubtful)
+        return self._answered.get(question, set())
+
+    def _python_files(self, nearby: Iterable[Path] = ()) -> Iterator[Path]:
+        """Yield the Python files in the project's roots or `nearby`, each once."""
+        seen: set[Path] = set()
+        for root in dict.fromkeys((*self.roots, *nearby)):
+            for path in files_below(root, ("*.py",), self.is_ignored_directory):
+                if path not in seen:
+                    seen.add(path)
+                    yield path
+
+    def mentioned_in_python(self, tokens: Iterable[Token]) -> set[Token]:
+        """Return those tokens that some Python file in the project's roots names."""
+        return {Token(token) for token in tokens_mentioned(self._python_files(), tokens)}
 
     def is_ignored_directory(self, path: Path) -> bool:
         """Tell directories that are none of the project from files that only this run leaves out, as by --ignore."""

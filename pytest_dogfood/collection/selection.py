@@ -149,7 +149,12 @@ def _select(
     if shard is not None or (project.is_named_in_part and any(map(_may_ask, collected))):
         project.read_whole()  # what is asked for while a test runs may be established anywhere
     graph = project.graph(tests, *fixture_providers(config, collected))
-    findings = in_order_of_place([*misread, *wrong, *project.diagnose(graph)])
+    python_files = config.getini("python_files")
+    # What the user has named leaves tests out that may establish a token, with marks and fixtures from anywhere.
+    patterns = ("*.py",) if project.is_named_in_part or not python_files else python_files
+    files = {item.path for item in collected}
+    found = project.diagnose(graph, collected=files, patterns=patterns)
+    findings = in_order_of_place([*misread, *wrong, *found])
     if errors_among(findings):
         return Selection(graph=graph, items=tuple(selected), plan=Plan(), findings=findings)
     own, others, expected = _divided(selected, shard, collected, graph, durations.committed)

@@ -57,7 +57,7 @@ class Capabilities:
         graph = self._run.provisioner.presence.graph
         with PytestTerms(self._run):
             if not graph.is_known(Token(token)):
-                raise HarnessError(f"{token!r} is unknown: no journey establishes it and no file defines it")
+                raise HarnessError(f"{token!r} is unknown: nothing establishes, provides or defines it")
             with room_for(len(graph.journeys)):
                 self._run.provisioner.acquire_at_run_time(Token(token), self._run.request)
         return self[token]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_dogfood.collection.collector import fixture_providers
 from pytest_dogfood.collection.selection import WorkerSelection, read_worker_selection
 from pytest_dogfood.collection.stash import ADDED, PROJECT, SETTINGS
 from pytest_dogfood.diagnostics import HarnessError, InvalidProjectError, did_you_mean, errors_among
@@ -71,14 +72,16 @@ class Leader:
         for path in project.named:
             project.read_settings_above(path / "-")
         settings = self._config.stash[SETTINGS]
-        wrong = errors_among(project.diagnose(project.graph()))
+        provided = fixture_providers(self._config, ())[0]
+        wrong = errors_among(project.diagnose(project.graph(), provided=provided))
         if wrong and not settings.check:
             raise pytest.UsageError(f"\n{InvalidProjectError(wrong)}")
         for token in settings.blocked:
-            if not project.knows(token):
-                near = did_you_mean(token, project.graph().tokens)
+            known = project.known_tokens(token)
+            if token not in known:
+                near = did_you_mean(token, known)
                 raise pytest.UsageError(
-                    f"--dogfood-blocked {token!r}: no journey establishes it and no file defines it"
+                    f"--dogfood-blocked {token!r}: nothing establishes, provides or defines it"
                     + (f"; {near}" if near else "")
                 )
         if project.is_named_in_part:

@@ -150,7 +150,18 @@ def test_a_python_test_as_the_only_establisher_cannot_run_alone() -> None:
         Severity.INFO,
         place(1, 40),
     )
-    assert "it is a Python test" in found.message
+    assert found.message.startswith("only Python tests establish 't': ")
+
+
+def test_all_tokens_that_only_python_tests_establish_are_told_at_once() -> None:
+    tests = [
+        replace(journey(number, f"test_x.py::test_{number}", gives=f"t{number}", needs="t1"), python=True)
+        for number in range(1, 10)
+    ]
+    user = journey(20, "user", needs=" ".join(f"t{number}" for number in range(1, 10)))
+    (found,) = advice(*[replace(tests[0], requires={}), *tests[1:]], user)
+    assert found.message.startswith("only Python tests establish 't1', 't2', 't3', 't4', 't5' and 4 more: ")
+    assert found.hint.count("{provision: [{run: COMMAND}]}") == 9
 
 
 def test_what_rests_on_a_journey_without_commands_is_unreachable() -> None:

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from pytest_dogfood.check.errors import diagnose, diagnose_ids
-from pytest_dogfood.diagnostics import Diagnostic, Location
+from pytest_dogfood.diagnostics import Diagnostic, InvalidProjectError, Location
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability, Journey, Save, Scope, Service, Step, Tier, Token
 from tests.support.strategies import ANYWHERE, new_journey
@@ -48,7 +48,7 @@ def only(*things: Journey | Capability, fixtures: dict[Token, str] | None = None
 def test_an_unknown_token_is_found_where_it_is_required_with_the_nearest_known_one() -> None:
     found = only(journey(10, "a", gives="session"), journey(20, "b", needs="sesion"))
     assert str(found) == (
-        "shop.yaml:21:3: journey 'b' names 'sesion', which no journey establishes and no file defines "
+        "shop.yaml:21:3: journey 'b' names 'sesion', which nothing establishes, provides or defines "
         "[unknown-token]\n    hint: did you mean 'session'?"
     )
 
@@ -56,14 +56,40 @@ def test_an_unknown_token_is_found_where_it_is_required_with_the_nearest_known_o
 def test_an_unknown_token_that_resembles_nothing_comes_with_a_way_out() -> None:
     found = only(journey(10, "a", needs="moon"))
     assert (found.location, found.code) == (at(11), "unknown-token")
-    assert found.hint.startswith("add 'establishes' to the journey that makes it true, or define it under")
+    assert found.hint == (
+        "let a journey or a test establish it, let a fixture provide it (@pytest_dogfood.provides), "
+        "or define it in dogfood.yaml:\n        capabilities:\n          moon: {provision: [{run: COMMAND}]}"
+    )
 
 
-def test_a_token_that_only_python_tests_establish_is_not_suggested_in_place_of_itself() -> None:
+def test_tokens_that_resemble_nothing_come_with_one_hint_for_all_of_them() -> None:
+    found = diagnose(CapabilityGraph([journey(10, "a", needs="moon sun"), journey(20, "b", needs="moon")]))
+    (hint,) = {one.hint for one in found}
+    assert hint.endswith(
+        "\n          moon: {provision: [{run: COMMAND}]}\n          sun: {provision: [{run: COMMAND}]}"
+    )
+    assert str(InvalidProjectError(found)).count("hint: ") == 1
+
+
+def test_a_token_needs_no_definition_if_a_test_establishes_or_a_fixture_provides_it() -> None:
     test = replace(journey(10, "test_a.py::test_login", gives="logged-in"), python=True)
-    found = only(test, journey(20, "b", needs="logged-in"))
-    assert found.message == "journey 'b' names 'logged-in', which only Python tests establish"
-    assert found.hint.startswith("define it under 'capabilities:', in a dogfood.yaml for example")
+    user = journey(20, "b", needs="logged-in account")
+    assert diagnose(CapabilityGraph([test, user], fixtures={Token("account"): "account"})) == ()
+
+
+def test_what_a_test_requires_in_vain_is_told_as_of_a_test() -> None:
+    test = replace(journey(10, "test_a.py::test_buy", needs="acount"), python=True)
+    found = only(test, fixtures={Token("account"): "account"})
+    assert found.message == (
+        "test 'test_a.py::test_buy' names 'acount', which nothing establishes, provides or defines"
+    )
+    assert found.hint == "did you mean 'account'?"
+
+
+def test_a_token_that_python_files_may_give_is_not_unknown_and_is_suggested() -> None:
+    graph = CapabilityGraph([journey(10, "a", needs="moon mon")])
+    (found,) = diagnose(graph, elsewhere=[Token("moon")])
+    assert (found.location, found.hint) == (at(11), "did you mean 'moon'?")
 
 
 def test_an_unknown_token_is_found_where_it_is_invalidated() -> None:
@@ -105,7 +131,7 @@ def test_a_token_outlives_nothing_that_is_not_needed_to_make_it() -> None:
 def test_a_star_without_any_instance_is_an_unknown_token() -> None:
     found = only(journey(10, "a", gives="data:linux"), journey(20, "b", needs="dat:*"))
     assert (found.location, found.code, found.hint) == (at(21), "unknown-token", "did you mean 'data'?")
-    assert found.message == "journey 'b' names every instance of 'dat', but no journey establishes one"
+    assert found.message == "journey 'b' names every instance of 'dat', but nothing establishes one"
 
 
 def test_a_cycle_lists_its_whole_path_and_every_place_on_it() -> None:

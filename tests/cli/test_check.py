@@ -192,16 +192,23 @@ def test_where_all_files_are_whole_what_the_graph_lacks_is_found_too(inner: Make
     assert "did you mean 'session'?" in done.stdout
 
 
-def test_a_token_that_no_file_knows_may_be_established_by_a_python_test_and_the_hint_says_so(
-    inner: Make,
-) -> None:
+def test_a_token_that_the_text_of_a_python_test_establishes_is_known(inner: Make) -> None:
     files = {
         "a.journey.yaml": "journeys: [{id: a, requires: [moon], steps: [run: 'true']}]",
         "test_moon.py": "import pytest\n@pytest.mark.establishes('moon')\ndef test_moon(): pass",
     }
+    project = inner(files)
+    assert (dogfood(project.path, "check").returncode, project.dogfood().ret) == (0, 0)
+
+
+def test_a_misspelt_token_is_answered_with_one_that_a_python_test_establishes(inner: Make) -> None:
+    files = {
+        "a.journey.yaml": "journeys: [{id: a, requires: [acount], steps: [run: 'true']}]",
+        "test_a.py": "import pytest\n@pytest.mark.establishes('account')\ndef test_a(): pass",
+    }
     done = dogfood(inner(files).path, "check")
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
-    assert "a token that only Python tests establish must be defined there" in done.stdout
+    assert "hint: did you mean 'account'?" in done.stdout
 
 
 def test_a_place_too_long_for_sockets_is_found_at_the_ini_key(inner: Make) -> None:

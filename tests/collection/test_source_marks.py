@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_dogfood.collection.added_files import read_marks
+from pytest_dogfood.collection.source_marks import read_marks
 from pytest_dogfood.journey import Token
 
 

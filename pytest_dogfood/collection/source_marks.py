@@ -1,0 +1,184 @@
+"""What the text of a Python file says of tokens: files that were not collected are read, and none is imported."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Collection, Iterable, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+
+from msgspec import Struct
+
+from pytest_dogfood.journey import TOKEN_PATTERN, Token, base_of, means_every_instance
+
+ESTABLISHING = frozenset({"establishes", "dogfood_establishes", "provides"})
+REQUIRING = frozenset({"requires", "dogfood_requires"})
+_QUOTED = re.compile(r"""["']([a-z0-9][^"'\s]*)["']""")
+
+
+class SourceMarks(Struct, frozen=True, kw_only=True):
+    """The tokens that the marks of a file name, and all that it names in any way.
+
+    `establishes_more` and `requires_more` say that some mark names a token in a way that only an import would show.
+    """
+
+    establishes: frozenset[Token] = frozenset()
+    requires: frozenset[Token] = frozenset()
+    mentions: frozenset[Token] = frozenset()
+    establishes_more: bool = False
+    requires_more: bool = False
+
+    def may_establish(self, token: Token) -> bool:
+        """Return whether a test or fixture of the file may establish a token, or one of the instances that it means."""
+        if self.establishes_more or token in self.establishes:
+            return True
+        return means_every_instance(token) and base_of(token) in map(base_of, self.establishes)
+
+
+def read_marks(text: str) -> SourceMarks:
+    """Read the marks of a file. Of one that is no Python, each token that it mentions may be established."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        mentioned = _tokens(_QUOTED.findall(text))
+        return SourceMarks(establishes=mentioned, mentions=mentioned)
+    nodes = list(ast.walk(tree))
+    names = _NamesInSource(nodes)
+    establishes, establishes_more = names.tokens_of(ESTABLISHING)
+    requires, requires_more = names.tokens_of(REQUIRING)
+    return SourceMarks(
+        establishes=establishes,
+        requires=requires,
+        mentions=_tokens(_text_of(node) for node in nodes),
+        establishes_more=establishes_more,
+        requires_more=requires_more,
+    )
+
+
+class _NamesInSource:
+    """What the names in a file stand for, as far as its text shows."""
+
+    def __init__(self, nodes: Collection[ast.AST]) -> None:
+        self._calls = [node for node in nodes if isinstance(node, ast.Call)]
+        self._loose = [node for node in nodes if isinstance(node, ast.Attribute) and _is_mark(node)]
+        self._constants: dict[str, tuple[str, ...] | None] = {}
+        self._aliases: dict[str, str] = {}
+        for node in nodes:
+            if isinstance(node, ast.ImportFrom):
+                self._aliases.update({one.asname: one.name for one in node.names if one.asname})
+            elif isinstance(node, ast.Assign) and len(node.targets) == 1:
+                target = node.targets[0]
+                if isinstance(target, ast.Name):
+                    self._note(target.id, node.value)
+
+    def _note(self, name: str, value: ast.expr) -> None:
+        texts = _texts_in(value)
+        if texts is not None:
+            same = self._constants.setdefault(name, texts) == texts
+            self._constants[name] = texts if same else None  # which one counts only an import shows
+        elif isinstance(value, ast.Attribute) and _is_mark(value):
+            self._aliases[name] = value.attr
+            self._loose.remove(value)
+
+    def tokens_of(self, words: frozenset[str]) -> tuple[frozenset[Token], bool]:
+        """Return the tokens that calls of these words name, and whether some call or alias may name others."""
+        called = [call for call in self._calls if self._name_of(call.func) in words]
+        functions = [call.func for call in called]
+        arguments = [
+            one.value if isinstance(one, ast.Starred) else one for call in called for one in call.args
+        ]
+        texts = [
+            self._constants.get(one.id) if isinstance(one, ast.Name) else _texts_in(one) for one in arguments
+        ]
+        unclear = None in texts or any(mark.attr in words and mark not in functions for mark in self._loose)
+        return _tokens(text for some in texts if some is not None for text in some), unclear
+
+    def _name_of(self, function: ast.expr) -> str:
+        if isinstance(function, ast.Attribute):
+            return function.attr
+        return self._aliases.get(function.id, function.id) if isinstance(function, ast.Name) else ""
+
+
+def _is_mark(node: ast.Attribute) -> bool:
+    """Return whether an attribute is one of pytest's marks: `pytest.mark.requires`, or `mark.requires`."""
+    holder = node.value
+    return getattr(holder, "attr", getattr(holder, "id", "")) == "mark"
+
+
+def _texts_in(value: ast.expr) -> tuple[str, ...] | None:
+    """Return the texts of a literal, one or a list of them; None for anything else."""
+    parts = value.elts if isinstance(value, ast.Tuple | ast.List | ast.Set) else [value]
+    texts = tuple(text for part in parts if (text := _text_of(part)) is not None)
+    return texts if len(texts) == len(parts) else None
+
+
+def _text_of(node: ast.AST) -> str | None:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+
+
+def _tokens(texts: Iterable[str | None]) -> frozenset[Token]:
+    return frozenset(
+        Token(text) for text in texts if text is not None and TOKEN_PATTERN.fullmatch(text.removesuffix(":*"))
+    )
+
+
+_PROVIDES = re.compile(rb"\bprovides\s*\(|import[^\n]*\bprovides\b")
+"""The word stands in many texts that have nothing to do with tokens."""
+
+
+def may_establish(path: Path, *more: bytes) -> bool:
+    """Return whether a file holds a word without which it establishes nothing, or one of `more`."""
+    try:
+        content = path.read_bytes()
+    except OSError:  # pytest reports it once it collects the file
+        return False
+    # A search for plain words takes a hundredth of the time that an expression takes.
+    if any(word in content for word in (b"establishes", *more)):
+        return True
+    return b"provides" in content and _PROVIDES.search(content) is not None
+
+
+def _marks_in(path: Path) -> SourceMarks:
+    """Read what a Python file says of tokens; raises OSError if it is gone."""
+    return read_marks(path.read_text(encoding="utf-8", errors="replace"))
+
+
+def marks_in(path: Path) -> SourceMarks:
+    """Read what a Python file says of tokens; raises OSError if it is gone."""
+    return read_marks(path.read_text(encoding="utf-8", errors="replace"))
+
+
+def is_test_file(path: Path, patterns: Sequence[str]) -> bool:
+    """Return whether a pattern of `python_files` fits: one with a slash in it is matched against the whole path."""
+    return any(
+        fnmatch(str(path), f"*/{pattern}") if "/" in pattern else fnmatch(path.name, pattern)
+        for pattern in patterns
+    )
+
+
+def offered_in(files: Iterable[Path], tokens: Collection[Token]) -> set[Token]:
+    """Return every token that the files show to be established or provided, and those of `tokens` that may be.
+
+    A token may be where a file names it other than as required, or names tokens in a way that only an import shows.
+    """
+    found: set[Token] = set()
+    names = [base_of(token).encode() for token in tokens]
+    for path in files:
+        try:
+            if not may_establish(path, *names):
+                continue
+            marks = marks_in(path)
+        except OSError:  # it is gone
+            continue
+        named = marks.establishes | (marks.mentions - marks.requires)
+        bases = set(map(base_of, named))
+        found |= marks.establishes
+        found.update(
+            token
+            for token in tokens
+            if marks.establishes_more
+            or token in named
+            or (means_every_instance(token) and base_of(token) in bases)
+        )
+    return found
