@@ -33,7 +33,8 @@ NOUNS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "r
 class Report(Struct, frozen=True, kw_only=True):
     """Everything there is to say. `forecast` is that of the plan; an invalid graph has none.
 
-    `others` are the node ids of tests outside of the graph, which run beside it and are in no forecast.
+    `others` are the node ids of tests outside of the graph, which run beside it and are in no forecast. `nothing` says
+    why there is nothing to check; it is empty if there is something.
     """
 
     findings: tuple[Diagnostic, ...]
@@ -41,6 +42,7 @@ class Report(Struct, frozen=True, kw_only=True):
     to_provision: tuple[ToProvision, ...] = ()
     shard: str = ""
     others: tuple[str, ...] = ()
+    nothing: str = ""
     forecast: Forecast = field(default_factory=lambda: make_forecast((), 1))
 
     @property
@@ -79,7 +81,24 @@ def report_on(
         to_provision=predict_provisioning(graph, plan, knows_tests=knows_tests),
         shard=shard,
         others=tuple(others),
+        nothing=_why_nothing(graph, plan, shard=shard, knows_tests=knows_tests),
         forecast=make_forecast(jobs, workers),
+    )
+
+
+def _why_nothing(graph: CapabilityGraph, plan: Plan, *, shard: str, knows_tests: bool) -> str:
+    if plan.journeys or (graph.journeys and shard):
+        return ""
+    if graph.journeys:
+        return "no journey is selected"
+    if graph.capabilities:
+        return ""
+    name = "name a file like shop.journey.yaml, or let dogfood write a first one: dogfood new project DIR"
+    if knows_tests:
+        return f"there is no journey file here, and no test requires or establishes a token: {name}"
+    return (
+        f"there is no journey file here: {name}; "
+        "this command does not look at Python tests, but pytest --dogfood-check does"
     )
 
 
@@ -96,8 +115,11 @@ def to_lines(report: Report, paint: Paint | None = None) -> Iterator[str]:
         yield from _plan_lines(report)
     counts = Counter(found.severity for found in report.findings)
     words = ", ".join(counted(counts[one], NOUNS[one]) for one in Severity if counts[one])
-    valid = "valid" if report.is_valid else "not valid"
-    yield f"dogfood: the graph is {valid} ({words or 'no findings'}); nothing was run"
+    if report.is_valid and report.nothing:
+        yield f"dogfood: nothing to check ({words or 'no findings'}): {report.nothing}"
+    else:
+        valid = "valid" if report.is_valid else "not valid"
+        yield f"dogfood: the graph is {valid} ({words or 'no findings'}); nothing was run"
 
 
 def _plan_lines(report: Report) -> Iterator[str]:

@@ -26,8 +26,8 @@ COMMANDS = CommandGroup(
     usage_status=USAGE,
     description="See the graph of your journeys before you run it.",
     epilog="""\
-exit status: 0 ok, 1 failures in the merged run, 4 invalid project or usage (as in pytest), 130 interrupted,
-141 the reader of the output is gone. hub and consistency have their own: see dogfood hub --help.
+exit status: 0 ok, 1 failures in the merged run, 4 invalid project or usage, 5 nothing to check (as in pytest),
+130 interrupted, 141 the reader of the output is gone. hub and consistency have their own: see dogfood hub --help.
 Journeys are run by pytest itself: pytest --dogfood -n auto
 """,
 )
@@ -67,12 +67,10 @@ def check(options: Namespace) -> int:
     found = inspect(options.paths, workers=options.workers, shard=options.shard, strict=options.strict)
     if found.report is None:
         return found.status
-    write_lines(shown(found.report, as_json=options.format == "json", paint=paint))
-    if not (found.report.findings or found.report.plan.journeys or options.shard):
-        complain(
-            "dogfood check: no journeys in files here: name one like shop.journey.yaml, or have a first one written: "
-            "dogfood new project DIR; pytest --dogfood-check looks at Python tests"
-        )
+    as_json = options.format == "json"
+    write_lines(shown(found.report, as_json=as_json, paint=paint))
+    if as_json and found.report.nothing:
+        complain(f"dogfood check: nothing to check: {found.report.nothing}")
     return found.status
 
 

@@ -54,17 +54,17 @@ def can_be_named(path: Path) -> bool:
     return path.suffix in NAMED_FILES and path.name != SETTINGS_FILE
 
 
-def declares_journeys(path: Path) -> bool:
+def declares_journeys(path: Path, ending: str = "") -> bool:
     """Return whether a file says itself that it is ours: `journeys` or `steps` at its top, or a `# dogfood:` line.
 
-    What cannot be read declares nothing.
+    A file that cannot be read declares nothing. `ending` is in place of that of the file's name.
     """
     try:
         with path.open("rb") as file:
             content = file.read(_MOST_READ)
     except OSError:
         return False
-    if path.suffix not in DATA_FILES:
+    if (ending or path.suffix) not in DATA_FILES:
         return _SCRIPT_HEADER.search(content) is not None
     if not content.lstrip().startswith(b"{"):
         return _TOP_KEY.search(content) is not None

@@ -29,6 +29,7 @@ _NO_PATTERN = "its name matches no pattern of dogfood_files"
 _JOURNEY_IN_NAME = re.compile(r"[-_. ]?journeys?$", re.IGNORECASE)
 _HEADER = re.compile(rb"(?:[ \t]*(?:#[^\n]*)?\n)*?[ \t]*#[ \t]+dogfood:")
 _HEADER_BYTES = 16 * 1024
+_SHELL_FILES = (".sh", ".bash", ".zsh", ".ksh", ".dash")
 
 
 def uncollected_files(
@@ -66,7 +67,7 @@ def uncollected_files(
 
 
 class _NewNames:
-    """The names that files are to get, each given once: of two files that take one name, one is lost."""
+    """The names that files should get. Each is suggested once, because two files cannot have the same name."""
 
     def __init__(self, patterns: tuple[str, ...]) -> None:
         self._patterns = patterns
@@ -78,7 +79,8 @@ class _NewNames:
         return f"rename it to {SETTINGS_FILE!r}"
 
     def cure_of_name(self, path: Path) -> str:
-        wanted = self._nearest(path, path.suffix if path.suffix in DATA_FILES else ".sh")
+        meant = _meant_name(path)
+        wanted = self._nearest(meant, meant.suffix if meant.suffix in DATA_FILES else ".sh")
         patterns = ", ".join(self._patterns)
         if not wanted:
             return f"rename it so that it matches one of {patterns}, or add a pattern"
@@ -87,12 +89,12 @@ class _NewNames:
         return f"rename it to {wanted!r}"
 
     def _why_taken(self, path: Path, name: str) -> str:
-        """Take a name for a file that is to be renamed; where it is not free, say why."""
+        """Reserve a name for a file that should be renamed; return why it is not free, or nothing."""
         target = path.with_name(name)
         if os.path.lexists(target):
-            return f"{name!r} exists"
+            return f"{name!r} exists already"
         other = self._proposed.setdefault(target, path)
-        return "" if other == path else f"{name!r} is for {other.name!r}"
+        return "" if other == path else f"{name!r} is the new name for {other.name!r}"
 
     def _nearest(self, path: Path, ending: str) -> str:
         """Return the name nearest to a file's own that a pattern matches; empty where no pattern has its ending."""
@@ -149,26 +151,40 @@ def _is_meant_as_settings(path: Path) -> bool:
 def _is_ours(path: Path, patterns: tuple[str, ...]) -> bool:
     """Tell journeys from the files of other tools.
 
-    A script is one by its name, or by the comment that it begins with. Of other files some have `steps:` too: they are
-    read.
+    A script is a journey by its name, or by the comment that it begins with. Data files are read, because those of
+    other tools may have `steps:` too.
     """
+    meant = _meant_name(path)
+    if path.suffix.lower() == ".txt" and not is_journey_file(meant.with_name(meant.name.lower()), patterns):
+        return False
     says_journey = "journey" in path.name.lower()
-    if path.suffix in DATA_FILES:
-        if not declares_journeys(path):
+    if meant.suffix in DATA_FILES:
+        if not declares_journeys(path, meant.suffix):
             return False
-        stem = id_of_only_journey(path, patterns)
-        read = read_journeys(path, name=path.name, stem=stem, defaults=None)
+        stem = id_of_only_journey(meant, patterns)
+        read = read_journeys(path, name=meant.name, stem=stem, defaults=None)
         has_list = any(journey.id != stem for journey in read.journeys)
         return has_list or says_journey or not errors_among(read.diagnostics)
     try:
         with path.open("rb") as file:
-            if file.read(2) != b"#!" and path.suffix != ".sh":
+            if file.read(2) != b"#!" and meant.suffix not in _SHELL_FILES:
                 return False
             file.seek(0)
             begin = file.read(_HEADER_BYTES)
     except OSError:
         return False
-    return ".journey." in path.name.lower() or _HEADER.match(begin) is not None
+    return (
+        ".journey." in path.name.lower()
+        or _HEADER.match(begin) is not None
+        or (meant.suffix == ".sh" and declares_journeys(path))
+    )
+
+
+def _meant_name(path: Path) -> Path:
+    """Return the path with the ending that was probably meant: without `.txt`, and in small letters."""
+    name = path.name[:-4] if path.suffix.lower() == ".txt" else path.name
+    ending = Path(name).suffix
+    return path.with_name(name.removesuffix(ending) + ending.lower())
 
 
 def _files_in(directory: Path) -> Iterator[Path]:

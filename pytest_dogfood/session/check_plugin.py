@@ -26,7 +26,7 @@ from pytest_dogfood.storage.run_directory import default_root, too_long_for_sock
 
 
 class Inspection(Struct, frozen=True, kw_only=True):
-    """What collection found. `status` is pytest's exit status, 0 or 4 unless pytest itself could not go on."""
+    """What collection found. `status` is pytest's exit status: 0, 4 for errors, 5 if there is nothing to check."""
 
     status: int
     selection: Selection | None
@@ -109,8 +109,11 @@ class CheckPlugin:
         if self._item_selector.selection is None or not could_collect:
             return  # pytest says so itself
         self.report = self._report_on(self._item_selector.selection)
-        valid = self.report.is_valid
-        session.exitstatus = pytest.ExitCode.OK if valid else pytest.ExitCode.USAGE_ERROR
+        if not self.report.is_valid:
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+        else:
+            nothing = self.report.nothing
+            session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED if nothing else pytest.ExitCode.OK
 
     def _report_on(self, selection: Selection) -> Report:
         settings, project = self._config.stash[SETTINGS], self._config.stash[PROJECT]()

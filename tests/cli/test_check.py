@@ -225,14 +225,40 @@ def test_a_place_too_long_for_sockets_is_found_at_the_ini_key(inner: Make) -> No
     by_option.stdout.fnmatch_lines([f"{scene.path}*[[]state-path-too-long]"])
 
 
-def test_a_project_without_journeys_is_valid_but_told_that_it_has_none(tmp_path: Path) -> None:
-    (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    done = dogfood(tmp_path, "check")
-    assert (done.returncode, done.stdout) == (
-        0,
-        "dogfood: the graph is valid (no findings); nothing was run\n",
-    )
-    assert done.stderr.startswith("dogfood check: no journeys in files here: ")
+NOTHING = {"pytest.ini": "[pytest]\n", "test_plain.py": "def test_it(): pass\n"}
+WHAT_TO_DO = "name a file like shop.journey.yaml, or let dogfood write a first one: dogfood new project DIR"
+
+
+@pytest.mark.parametrize("options", [(), ("--strict",), ("--format=json",)])
+def test_a_check_of_nothing_exits_with_5_and_says_so(inner: Make, options: tuple[str, ...]) -> None:
+    done = dogfood(inner(NOTHING).path, "check", *options)
+    assert done.returncode == 5
+    told = (done.stderr if options == ("--format=json",) else done.stdout).splitlines()
+    assert "nothing to check" in told[-1]
+    assert f"there is no journey file here: {WHAT_TO_DO}" in told[-1]
+    assert told[-1].endswith("but pytest --dogfood-check does")
+
+
+@pytest.mark.parametrize("options", [(), ("--dogfood-strict",)])
+def test_pytest_says_the_same_of_a_check_of_nothing(inner: Make, options: tuple[str, ...]) -> None:
+    done = inner(NOTHING).dogfood("--dogfood-check", *options)
+    assert done.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    why = "there is no journey file here, and no test requires or establishes a token"
+    done.stdout.fnmatch_lines([f"dogfood: nothing to check (no findings): {why}: {WHAT_TO_DO}"])
+
+
+def test_a_check_of_files_with_wrong_names_only_is_one_of_nothing(inner: Make) -> None:
+    path = inner({"login.journeys.yaml": "journeys: [{id: a, steps: ['true']}]\n"}).path
+    done = dogfood(path, "check")
+    assert (done.returncode, done.stdout.splitlines()[-1].partition(":")[0]) == (5, "dogfood")
+    assert "dogfood: nothing to check (1 warning): there is no journey file here" in done.stdout
+    assert dogfood(path, "check", "--strict").returncode == 4
+
+
+def test_a_check_that_selects_no_journey_is_one_of_nothing(inner: Make) -> None:
+    done = inner({"a.journey.yaml": "steps: ['true']\n"}).dogfood("--dogfood-check", "-k", "typo")
+    assert done.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    done.stdout.fnmatch_lines(["dogfood: nothing to check (no findings): no journey is selected"])
 
 
 def test_a_path_that_does_not_exist_is_a_usage_error(tmp_path: Path) -> None:

@@ -35,6 +35,11 @@ def test_each_file_with_a_name_that_is_slightly_wrong_is_named_with_the_name_it_
         "02-login": SCRIPT,
         "03-login.bash": SCRIPT.replace("/bin/sh", "/bin/bash"),
         "04-login.journey.py": SCRIPT,
+        "05-login.journey.bash": "echo hello\n",
+        "06-login.journey.SH": SCRIPT,
+        "07-login.sh": SCRIPT.replace("#!/bin/sh\n", "#!/bin/sh\nset -e\n"),
+        "a.journey.yml.txt": JOURNEYS,
+        "x.journey.YAML": JOURNEYS,
         "journey.yaml": JOURNEYS,
         "journey.json": '{"journeys": [{"id": "json", "steps": [{"run": "true"}]}]}',
         "login-journey.yaml": JOURNEYS,
@@ -51,6 +56,10 @@ def test_each_file_with_a_name_that_is_slightly_wrong_is_named_with_the_name_it_
         ("02-login", "rename it to '02-login.journey.sh'"),
         ("03-login.bash", "rename it to '03-login.journey.sh'"),
         ("04-login.journey.py", "rename it to '04-login.journey.sh'"),
+        ("05-login.journey.bash", "rename it to '05-login.journey.sh'"),
+        ("06-login.journey.SH", "rename it to '06-login.journey.sh'"),
+        ("07-login.sh", "rename it to '07-login.journey.sh'"),
+        ("a.journey.yml.txt", "rename it to 'a.journey.yml'"),
         ("below/smoke.yaml", "rename it to 'smoke.journey.yaml'"),
         ("broken.yaml", "rename it to 'broken.journey.yaml'"),
         ("journey.json", "rename it to 'journeys.json'"),
@@ -59,6 +68,7 @@ def test_each_file_with_a_name_that_is_slightly_wrong_is_named_with_the_name_it_
         ("login.Journey.yml", "rename it to 'login.journey.yml'"),
         ("pay_journey.yml", "rename it to 'pay.journey.yml'"),
         ("test_login.yaml", "rename it to 'test_login.journey.yaml'"),
+        ("x.journey.YAML", "rename it to 'x.journey.yaml'"),
     ]
     assert {message for _, message, _ in found} == {
         f"nothing collects this file, which looks like a journey: {NO_PATTERN}"
@@ -83,14 +93,14 @@ def test_no_two_files_are_told_to_take_one_name_and_none_to_take_that_of_a_file_
     another = f"give this file another name that matches one of {PATTERNS.replace(' ', ', ')}"
     merge = "move what this file sets into that one, and delete this file"
     assert {path: hint for path, _, hint in warnings(inner, files)} == {
-        "journey.json": f"'journeys.json' exists: {another}",
+        "journey.json": f"'journeys.json' exists already: {another}",
         "login-journey.yaml": "rename it to 'login.journey.yaml'",
-        "login.journeys.yaml": f"'login.journey.yaml' is for 'login-journey.yaml': {another}",
-        "seen-journey.yaml": f"'seen.journey.yaml' exists: {another}",
+        "login.journeys.yaml": f"'login.journey.yaml' is the new name for 'login-journey.yaml': {another}",
+        "seen-journey.yaml": f"'seen.journey.yaml' exists already: {another}",
         "below/login.journeys.yaml": "rename it to 'login.journey.yaml'",
         "below/dogfood.json": "rename it to 'dogfood.yaml'",
-        "below/dogfood.yml": f"'dogfood.yaml' is for 'dogfood.json': {merge}",
-        "dogfood.yml": f"'dogfood.yaml' exists: {merge}",
+        "below/dogfood.yml": f"'dogfood.yaml' is the new name for 'dogfood.json': {merge}",
+        "dogfood.yml": f"'dogfood.yaml' exists already: {merge}",
     }
 
 
@@ -133,6 +143,8 @@ def test_what_is_none_of_ours_is_not_named(inner: Make) -> None:
         "package.json": '{"steps": 3}',
         "run-journeys.sh": "#!/bin/sh\nexec pytest --dogfood\n",
         "notes.md": "# dogfood: requires: x\n",
+        "notes.txt": JOURNEYS,
+        "journey.notes.txt": JOURNEYS,
         "test_it.py": "# dogfood: requires: x\ndef test_it(): pass\n",
         "old.journey.yaml.orig": JOURNEYS,
         "node_modules/x/journey.yaml": JOURNEYS,
