@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -21,7 +22,7 @@ from pytest_dogfood.scheduling.forecast import (
     predict_provisioning,
     provider_of,
 )
-from pytest_dogfood.scheduling.plan import UNKNOWN_DURATION, Plan, PlannedJourney
+from pytest_dogfood.scheduling.plan import UNKNOWN_DURATION, Plan, PlannedJourney, usual_duration
 from pytest_dogfood.scheduling.queue import jobs_for
 
 FORMAT_VERSION = 1
@@ -33,8 +34,9 @@ NOUNS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "r
 class Report(Struct, frozen=True, kw_only=True):
     """Everything there is to say. `forecast` is that of the plan; an invalid graph has none.
 
-    `others` are the node ids of tests outside of the graph, which run beside it and are in no forecast. `nothing` says
-    why there is nothing to check; it is empty if there is something.
+    `others` are the node ids of tests outside of the graph, which run beside it and are in no forecast. `seconds` is
+    what each journey of the project counts as; of those in `guessed` no duration is known. `nothing` says why there is
+    nothing to check; it is empty if there is something.
     """
 
     findings: tuple[Diagnostic, ...]
@@ -42,6 +44,8 @@ class Report(Struct, frozen=True, kw_only=True):
     to_provision: tuple[ToProvision, ...] = ()
     shard: str = ""
     others: tuple[str, ...] = ()
+    seconds: Mapping[JourneyId, float] = field(default_factory=dict)
+    guessed: frozenset[JourneyId] = frozenset()
     nothing: str = ""
     forecast: Forecast = field(default_factory=lambda: make_forecast((), 1))
 
@@ -68,12 +72,16 @@ def report_on(
     plan: Plan,
     findings: Sequence[Diagnostic],
     *,
+    known: Mapping[str, float] = MappingProxyType({}),
     workers: int = 1,
     shard: str = "",
     others: Sequence[str] = (),
     knows_tests: bool = False,
 ) -> Report:
-    """Put a report together; the forecast is that of the very queue that schedules a run."""
+    """Put a report together; the forecast is that of the very queue that schedules a run.
+
+    `known` has the durations that are known, in seconds by node id.
+    """
     jobs = jobs_for([planned.nodeid for planned in plan.journeys], plan, "load")
     return Report(
         findings=tuple(findings),
@@ -81,9 +89,17 @@ def report_on(
         to_provision=predict_provisioning(graph, plan, knows_tests=knows_tests),
         shard=shard,
         others=tuple(others),
+        seconds=seconds_of_all(graph, known),
+        guessed=frozenset(one.id for one in graph.journeys.values() if one.nodeid not in known),
         nothing=_why_nothing(graph, plan, shard=shard, knows_tests=knows_tests),
         forecast=make_forecast(jobs, workers),
     )
+
+
+def seconds_of_all(graph: CapabilityGraph, known: Mapping[str, float]) -> dict[JourneyId, float]:
+    """Return what each journey counts as: its known duration, else the median of those, as in a plan."""
+    usual = usual_duration(known.values())
+    return {journey.id: known.get(journey.nodeid, usual) for journey in graph.journeys.values()}
 
 
 def _why_nothing(graph: CapabilityGraph, plan: Plan, *, shard: str, knows_tests: bool) -> str:
@@ -134,8 +150,9 @@ def _plan_lines(report: Report) -> Iterator[str]:
         yield f"chain {chain} ({len(members)}, {seconds:.1f} s) on {where}:"
         here = {planned.id for planned in members}
         for planned in members:
-            after = ", ".join(other for other in planned.after if other not in here)
+            after = ", ".join(one for one in planned.after if one not in here and one not in planned.gates)
             yield f"    {planned.id}  (after {after})" if after else f"    {planned.id}"
+    yield from _gates(journeys)
     for one in report.to_provision:
         place = "once for the machine" if one.chain is None else f"in the state of chain {one.chain}"
         yield f"provision: {one.token}, {one.how}, {place}; first for {one.needed_by}"
@@ -150,8 +167,25 @@ def _plan_lines(report: Report) -> Iterator[str]:
         f"{forecast.total:.1f} s of work; with {counted(forecast.workers, 'worker')} about {forecast.makespan:.1f} s, "
         f"at best {forecast.lower_bound:.1f} s{beside}"
     )
-    if all(planned.weight == UNKNOWN_DURATION for planned in journeys):
+    guessed = [planned for planned in journeys if planned.id in report.guessed]
+    if len(report.guessed) == len(report.seconds):
         yield f"no durations are known yet: each journey counts as {UNKNOWN_DURATION:g} s"
+    elif guessed:
+        number = counted(len(guessed), "journey")
+        yield f"{number} without a known duration: counted as {guessed[0].weight:.3g} s, the median of the known ones"
+
+
+def _gates(journeys: Sequence[PlannedJourney]) -> Iterator[str]:
+    """Yield which gates stand before which tiers, each once."""
+    tiers: dict[JourneyId, dict[str, None]] = {}
+    for planned in sorted(journeys, key=lambda one: one.tier):
+        for gate in planned.gates:
+            tiers.setdefault(gate, {})[str(planned.tier)] = None
+    before: dict[str, list[JourneyId]] = {}
+    for gate, behind in tiers.items():
+        before.setdefault(" and ".join(behind), []).append(gate)
+    for names, gates in before.items():
+        yield f"gates before {names}: {', '.join(gates)}"
 
 
 def to_json(report: Report) -> dict[str, Any]:
@@ -195,6 +229,7 @@ def to_json(report: Report) -> dict[str, Any]:
                     "requires": list(planned.requires),
                     "establishes": list(planned.establishes),
                     "seconds": planned.weight,
+                    "guessed": planned.id in report.guessed,
                     "prerequisite": planned.prerequisite,
                 }
                 for planned in journeys
@@ -207,12 +242,12 @@ def to_json(report: Report) -> dict[str, Any]:
 
 
 def explanation(
-    graph: CapabilityGraph, plan: Plan, journey_id: JourneyId, *, shard: str = ""
+    graph: CapabilityGraph, report: Report, journey_id: JourneyId, *, shard: str = ""
 ) -> Iterator[str]:
     """Yield what a journey needs and what brings that, what it enables, and where it runs."""
     journey = graph.journeys[journey_id]
     yield f"{journey_id} ({journey.location})"
-    planned = {one.id: one for one in plan.journeys}
+    planned = {one.id: one for one in report.plan.journeys}
     direct = graph.required_by(journey)
     for token in graph.needed_by(journey):
         through = "" if token in direct else ", for the provider of something else it needs"
@@ -230,9 +265,13 @@ def explanation(
         yield "  chain: its own; it may run on any worker"
     here = planned.get(journey_id)
     if here is not None:
-        yield f"  comes after: {', '.join(here.after) or 'nothing'}"
+        after = [other for other in here.after if other not in here.gates]
+        yield f"  comes after: {', '.join(after) or 'nothing'}"
         if here.gates:
             yield f"  gates before it: {', '.join(here.gates)}"
+        guess = " (a guess, because no duration is known)" if journey_id in report.guessed else ""
+        critical = "; on the critical path" if journey_id in report.critical_path else ""
+        yield f"  takes {here.weight:.1f} s{guess}{critical}"
         if shard:
             yield f"  runs in shard {shard}"
     elif shard:

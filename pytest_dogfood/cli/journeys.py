@@ -257,7 +257,7 @@ def explain(options: Namespace) -> int:
     if journey is None:
         lines = [*report.explanation_of_token(graph, plan, options.id)]
     else:
-        lines = [*report.explanation(graph, plan, journey.id, shard=options.shard)]
+        lines = [*report.explanation(graph, found.report, journey.id, shard=options.shard)]
     if options.run is not None:
         try:
             results = results_of_run(Path(options.run))

@@ -16,7 +16,6 @@ from pytest_dogfood.check.report import Report
 from pytest_dogfood.diagnostics import did_you_mean
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import ChainId, Journey, Scope, Tier, Token
-from pytest_dogfood.scheduling.plan import UNKNOWN_DURATION
 from pytest_dogfood.walks import reachable
 
 NodeKey = NewType("NodeKey", str)
@@ -40,7 +39,7 @@ class LinkKind(StrEnum):
 
 
 class JourneyNode(Struct, frozen=True, kw_only=True):
-    """A journey as a node. `seconds` is what a plan counts: seen in an earlier run, estimated, or else a guess."""
+    """A journey as a node. `seconds` is what `dogfood check` counts; it is `guessed` if no duration is known."""
 
     key: NodeKey
     nodeid: str
@@ -50,7 +49,7 @@ class JourneyNode(Struct, frozen=True, kw_only=True):
     python: bool
     chain: ChainId
     seconds: float
-    estimated: bool
+    guessed: bool
     critical: bool = False
 
 
@@ -132,7 +131,6 @@ def focus(picture: Picture, journey_id: str) -> Picture:
 
 def picture_of(graph: CapabilityGraph, report: Report) -> Picture:
     """Show a whole graph, with the critical path and the seconds that the report on it counts with."""
-    weights = {planned.id: planned.weight for planned in report.plan.journeys}
     path = tuple(map(NodeKey, report.critical_path))
     providers = _providers(graph)
     links = tuple(_links(graph, {provider.token: provider.key for provider in providers}))
@@ -141,7 +139,6 @@ def picture_of(graph: CapabilityGraph, report: Report) -> Picture:
     journeys: list[JourneyNode] = []
     for journey in graph.journeys.values():
         key = NodeKey(journey.id)
-        guess = UNKNOWN_DURATION if journey.estimate is None else journey.estimate
         journeys.append(
             JourneyNode(
                 key=key,
@@ -151,8 +148,8 @@ def picture_of(graph: CapabilityGraph, report: Report) -> Picture:
                 gating=journey.gating,
                 python=journey.python,
                 chain=graph.chains[journey.id],
-                seconds=weights.get(journey.id, guess),  # without a weight, this selection leaves it out
-                estimated=journey.estimate is not None,
+                seconds=report.seconds[journey.id],
+                guessed=journey.id in report.guessed,
                 critical=key in critical,
             )
         )

@@ -114,7 +114,7 @@ def detail_line(node: JourneyNode, drawn: Tier | None = None) -> str:
     """Say in a few words what is special about a journey; empty if nothing is. `drawn` is the tier it stands in."""
     words = [
         "gate" if node.gating else "",
-        seconds_in_words(node.seconds) if node.estimated else "",
+        "" if node.guessed else seconds_in_words(node.seconds),
         "python" if node.python else "",
         f"waits, though {node.tier}" if drawn not in {None, node.tier} else "",
     ]
@@ -184,7 +184,7 @@ def journey_title(picture: Picture, node: JourneyNode) -> str:
         f"{node.nodeid} ({node.place})",
         f"tier {node.tier}" + (", gating" if node.gating else "") + (", Python test" if node.python else ""),
         f"chain {label}: {node.chain}" if label else "",
-        seconds if node.estimated else f"counted as {seconds}, without an estimate",
+        f"counted as {seconds}, because no duration is known" if node.guessed else seconds,
         "on the critical path" if node.critical else "",
         *needs_and_gives(picture.links, node.key),
     ]

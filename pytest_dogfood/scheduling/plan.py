@@ -19,16 +19,27 @@ from pytest_dogfood.walks import in_order, reachable
 def weights(
     journeys: Iterable[Journey], *, seen: Mapping[str, float], committed: Mapping[str, float]
 ) -> dict[str, float]:
-    """Return each node id a weight in seconds: seen, else estimated, else committed, else the median of the known.
+    """Return each node id a weight in seconds: its known duration, else the median of the known.
 
     While nothing is known each weighs the same, so that the longest path is counted in hops.
     """
-    found: dict[str, float | None] = {}
+    journeys = tuple(journeys)
+    known = known_seconds(journeys, seen=seen, committed=committed)
+    usual = usual_duration(known.values())
+    return {journey.nodeid: known.get(journey.nodeid, usual) for journey in journeys}
+
+
+def known_seconds(
+    journeys: Iterable[Journey], *, seen: Mapping[str, float], committed: Mapping[str, float]
+) -> dict[str, float]:
+    """Return the known durations by node id, in seconds: seen, else estimated, else committed."""
+    found: dict[str, float] = {}
     for journey in journeys:
-        known = (seen.get(journey.nodeid), journey.estimate, committed.get(journey.nodeid))
-        found[journey.nodeid] = next((one for one in known if one is not None), None)
-    usual = usual_duration([one for one in found.values() if one is not None])
-    return {nodeid: usual if known is None else known for nodeid, known in found.items()}
+        each = (seen.get(journey.nodeid), journey.estimate, committed.get(journey.nodeid))
+        known = next((one for one in each if one is not None), None)
+        if known is not None:
+            found[journey.nodeid] = known
+    return found
 
 
 UNKNOWN_DURATION = 1.0

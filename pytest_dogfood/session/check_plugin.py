@@ -13,7 +13,7 @@ import pytest
 from msgspec import Struct
 
 from pytest_dogfood.check.advice import advise, collapsed_chains
-from pytest_dogfood.check.report import Paint, Report, report_on, to_json, to_lines
+from pytest_dogfood.check.report import Paint, Report, report_on, seconds_of_all, to_json, to_lines
 from pytest_dogfood.check.shell import failures_that_are_ignored
 from pytest_dogfood.collection.discovery import collector_paused
 from pytest_dogfood.collection.selection import Selection
@@ -21,6 +21,8 @@ from pytest_dogfood.collection.stash import JOURNEY, PROJECT, SETTINGS
 from pytest_dogfood.collection.uncollected import uncollected_files
 from pytest_dogfood.diagnostics import Diagnostic, Location, errors_among, in_order_of_place
 from pytest_dogfood.journey import Script
+from pytest_dogfood.scheduling.plan import known_seconds
+from pytest_dogfood.session.durations import known_durations
 from pytest_dogfood.session.worker import ItemSelector
 from pytest_dogfood.storage.run_directory import default_root, too_long_for_sockets
 
@@ -120,9 +122,11 @@ class CheckPlugin:
         findings: tuple[Diagnostic, ...] = selection.findings
         # What was not named may require what seems to be of no use.
         knows_tests = bool(self._config.getini("python_files")) and not project.is_named_in_part
+        durations = known_durations(self._config)
+        known = known_seconds(
+            selection.graph.journeys.values(), seen=durations.seen, committed=durations.committed
+        )
         if not errors_among(findings):
-            weights = {planned.id: planned.weight for planned in selection.plan.journeys}
-            everything = {journey: weights.get(journey, 1.0) for journey in selection.graph.journeys}
             advice = advise(
                 selection.graph,
                 environment=os.environ.keys(),
@@ -131,7 +135,7 @@ class CheckPlugin:
             findings = (
                 *findings,
                 *advice,
-                *collapsed_chains(selection.graph, everything),
+                *collapsed_chains(selection.graph, seconds_of_all(selection.graph, known)),
                 *failures_that_are_ignored(selection.graph, self._text_of),
                 *_long_state_paths(self._config),
             )
@@ -147,6 +151,7 @@ class CheckPlugin:
             selection.graph,
             selection.plan,
             in_order_of_place([*findings, *uncollected]),
+            known=known,
             workers=self._workers,
             shard=str(settings.shard or ""),
             knows_tests=knows_tests,

@@ -41,8 +41,9 @@ def test_a_journey_is_explained_by_what_it_needs_who_brings_it_and_where(shop: I
         "      provisioned by its provision steps, once for the machine",
         "  establishes order (chain) for pay",
         "  chain log-in: shares one state and one worker with 2 others, tied by order, session",
-        "  comes after: log-in, gate",
+        "  comes after: log-in",
         "  gates before it: gate",
+        "  takes 1.0 s (a guess, because no duration is known); on the critical path",
     ]
 
 

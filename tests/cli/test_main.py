@@ -125,6 +125,33 @@ def test_check_and_graph_tell_the_same_critical_path_whatever_is_known(
     words = f"{seconds:.1f} s: {' -> '.join(told['journeys'])}"
     assert f"critical path: {words}" in dogfood(path, "check").stdout
     assert f"Critical path, {words.replace('->', '→')}." in dogfood(path, "graph").stdout
+    explained = [dogfood(path, "explain", one).stdout for one in told["journeys"]]
+    assert all("; on the critical path" in text for text in explained)
+
+
+def test_a_check_by_pytest_and_other_commands_count_the_same_seconds_and_guesses(inner: Make) -> None:
+    project = inner({"a.journey.yaml": HALF_ESTIMATED.replace("ESTIMATE", "estimate: 5s")})
+    guesses = "4 journeys without a known duration: counted as 5 s, the median of the known ones"
+    printed = dogfood(project.path, "check").stdout.splitlines()
+    path = next(line for line in printed if line.startswith("critical path: 20.0 s: "))
+    assert guesses in printed
+    project.dogfood("--dogfood-check").stdout.fnmatch_lines([path, "*", guesses])
+    drawn = json.loads(dogfood(project.path, "graph", "--format", "json").stdout)
+    assert {one["key"]: (one["seconds"], one["guessed"]) for one in drawn["journeys"]} == {
+        "tools": (5.0, True),
+        "log-in": (5.0, True),
+        "order": (5.0, True),
+        "look": (5.0, False),
+        "pay": (5.0, True),
+    }
+    assert "  takes 5.0 s (a guess" in dogfood(project.path, "explain", "pay").stdout
+
+
+def test_gates_are_told_once_and_not_with_each_journey(inner: Make) -> None:
+    path = inner({"a.journey.yaml": HALF_ESTIMATED.replace("ESTIMATE", "tier: deep")}).path
+    printed = dogfood(path, "check").stdout
+    assert "\ngates before core and deep: tools\n" in printed
+    assert "(after" not in printed
 
 
 @pytest.mark.parametrize(

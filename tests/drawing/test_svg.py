@@ -68,7 +68,7 @@ def test_a_title_tells_all_about_a_journey() -> None:
     root = drawn(journey("a", establishes="t"), journey("b", requires="t", gating=True))
     assert groups(root, "journey")["b"].findtext(f"{SVG}title") == (
         "b\nshop.journey.yaml::b (shop.journey.yaml:3:5)\ntier core, gating\nchain A: a\n"
-        "counted as 1 s, without an estimate\non the critical path\nneeds t from a"
+        "counted as 1 s, because no duration is known\non the critical path\nneeds t from a"
     )
 
 
@@ -237,7 +237,9 @@ def test_more_journeys_are_refused_with_the_way_out() -> None:
 
 def test_a_circle_is_refused_by_name() -> None:
     journeys = [journey("a", requires="u", establishes="t"), journey("b", requires="t", establishes="u")]
-    picture = picture_of(CapabilityGraph(journeys), Report(findings=()))  # such a project has no plan
+    # Such a project has no plan.
+    seconds = {one.id: 1.0 for one in journeys}
+    picture = picture_of(CapabilityGraph(journeys), Report(findings=(), seconds=seconds))
     with pytest.raises(ValueError, match=r"depend on each other in a circle: a, b"):
         render(picture, "svg")
 

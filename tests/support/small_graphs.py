@@ -11,7 +11,7 @@ from pytest_dogfood.diagnostics import Location
 from pytest_dogfood.drawing.picture import Picture, picture_of
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability, Journey, JourneyId, Scope, Service, Step, Tier, Token
-from pytest_dogfood.scheduling.plan import make_plan, weights
+from pytest_dogfood.scheduling.plan import known_seconds, make_plan, weights
 from tests.support.strategies import random_scene
 
 HERE = Location("shop.journey.yaml", 3, 5)
@@ -56,7 +56,8 @@ def journey(
 def report_with_plan(graph: CapabilityGraph) -> Report:
     """Return the report on a graph and on the plan to run all of it, as nothing but its estimates is known."""
     durations = weights(graph.journeys.values(), seen={}, committed={})
-    return report_on(graph, make_plan(graph, list(graph.journeys), durations=durations), ())
+    known = known_seconds(graph.journeys.values(), seen={}, committed={})
+    return report_on(graph, make_plan(graph, list(graph.journeys), durations=durations), (), known=known)
 
 
 def picture_with_plan(graph: CapabilityGraph) -> Picture:
