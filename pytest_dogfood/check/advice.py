@@ -114,6 +114,7 @@ def advise(
         [
             *_tier_inversions(graph),
             *_doubtful_definitions(graph, knows_tests=mentioned is None),
+            *_undefined_tokens(graph),
             *_several_establishers(graph),
             *_starving_invalidations(graph),
             *_establishers_that_cannot_run_alone(graph),
@@ -176,6 +177,26 @@ def _doubtful_definitions(graph: CapabilityGraph, *, knows_tests: bool) -> Itera
                 f"{token!r} has scope 'machine', but its provider needs {listed(tied)}, which has scope 'chain'",
                 "give what it needs scope 'machine' too, or let the provider set it up itself",
             )
+
+
+def _undefined_tokens(graph: CapabilityGraph) -> Iterator[Diagnostic]:
+    """Remark, once for each file, the tokens that it establishes and that no file defines: they have no probe."""
+    places: dict[str, dict[Token, Location]] = defaultdict(dict)
+    for token, establishers in graph.establishers.items():
+        if graph.capability(token) is None and not is_of_a_test(token):
+            place = graph.journeys[establishers[0][0]].establishes[token]
+            places[place.path].setdefault(base_of(token), place)
+    for tokens in places.values():
+        names = listed(map(repr, map(str, tokens)), most=len(tokens))
+        one = len(tokens) == 1
+        yield remark(
+            min(tokens.values()),
+            "no-probe",
+            f"{names} {'has' if one else 'have'} no definition, so no probe: "
+            f"{'it is' if one else 'they are'} taken on trust",
+            f"define {'it' if one else 'each'} under 'capabilities:' with a 'probe:', "
+            "a command that exits 0 if and only if the token is present",
+        )
 
 
 def _fixtures_for_unknown_tokens(graph: CapabilityGraph) -> Iterator[Diagnostic]:

@@ -314,7 +314,8 @@ SLIP_IN_PYTHON = {
 def test_a_slip_under_establishes_is_a_warning_where_it_stands(inner: Make) -> None:
     path = inner({**SLIP, "a.journey.yaml": "establishes: [loged-in]\nsteps: ['true']\n"}).path
     assert found_by(dogfood(path, "check", "--format", "json")) == [
-        "warning unknown-token a.journey.yaml:1:15"
+        "info no-probe a.journey.yaml:1:15",
+        "warning unknown-token a.journey.yaml:1:15",
     ]
     assert dogfood(path, "check", "--strict").returncode == 4
 
