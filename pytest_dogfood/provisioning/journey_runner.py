@@ -17,7 +17,7 @@ from pytest_dogfood.execution.step import ShellRunner
 from pytest_dogfood.fileformat.expected_text import written_in
 from pytest_dogfood.journey import Journey, Script, Step, Token
 from pytest_dogfood.outcomes import Proof
-from pytest_dogfood.provisioning.presence import Presence
+from pytest_dogfood.provisioning.presence import Presence, Probed
 from pytest_dogfood.provisioning.workspace import ChainState, Workspace
 from pytest_dogfood.settings import Leaks
 from pytest_dogfood.storage.journal import Journal, Why
@@ -119,10 +119,10 @@ def establish(
 ) -> str:
     """Ask the probes of what a journey that has just passed establishes, and record what holds.
 
-    Its proofs are put into `established`. Return what a person reads where a probe says no, else nothing. Raises
-    UnansweredProbeError where none says no and one cannot be run, which says nothing of the product.
+    Its proofs are put into `established`. Return what a person reads if a probe fails, else nothing. Raises
+    UnansweredProbeError if none fails and one cannot be run, because that shows nothing about the product.
     """
-    denied: dict[Token, str] = {}
+    denied: dict[Token, Probed] = {}
     unanswered: dict[Token, str] = {}
     for token in journey.establishes:
         with presence.locked(token, state):
@@ -138,7 +138,10 @@ def establish(
             probed = presence.probe(token, state, known)
             if probed is not None and not probed.present:
                 presence.forget(token, state)
-                (unanswered if probed.why_not_run else denied)[token] = probed.text
+                if probed.why_not_run:
+                    unanswered[token] = probed.text
+                else:
+                    denied[token] = probed
                 continue
             established[token] = Proof.JOURNEY if probed is None else Proof.PROBE
             presence.record(
@@ -154,9 +157,10 @@ def establish(
             )
     names = ", ".join(map(repr, denied or unanswered))
     if denied:
-        no = f"established but not present: {names}: the journey passed, but the probe says no"
+        probes = " and ".join(dict.fromkeys(f"the probe {probed.denial}" for probed in denied.values()))
+        no = f"established but not present: {names}: the journey passed, but {probes}"
         again = f"reproduce: {reproduction(journey, presence.workspace)}"
-        return "\n\n".join([f"{journey.location}: {no}", *denied.values(), again])
+        return "\n\n".join([f"{journey.location}: {no}", *(probed.text for probed in denied.values()), again])
     if unanswered:
         why = f"{journey.id} passed, but it is unknown whether {names} holds: its probe cannot be run"
         text = "\n\n".join([f"{journey.location}: {why}", *unanswered.values()])

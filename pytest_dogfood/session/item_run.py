@@ -201,7 +201,7 @@ class ItemRun(Struct, kw_only=True):
     def establish(self) -> None:
         """Record what the journey, which has passed, establishes.
 
-        Raises ProductFailure if a probe says no, HarnessError if one cannot be run.
+        Raises ProductFailure if a probe fails, HarnessError if one cannot be run.
         """
         presence = self.presence
         presence.workspace.changes.note(f"the steps of {self.journey.id} ran")

@@ -109,7 +109,7 @@ class Terminal:
             yield f"deferred: {counted(len(results), 'journey')}, because {cause}"
             yield f"    {listed(result.id for result in results)}"
         for unseen in tally.unseen_causes():
-            yield f"not run as an item of its own, but seen to fail: {unseen.who}"
+            yield f"failed while being replayed: {unseen.who}"
             yield from (f"    {line}" for line in unseen.details.splitlines())
 
     def _details(self) -> Iterator[str]:
@@ -140,7 +140,7 @@ class Terminal:
         yield from _left_running(tally)
         harness = [one.id for one in results if one.outcome is Outcome.ERROR and not one.interrupted]
         if harness:
-            yield f"errors of the harness, not of the product: {listed(harness)}"
+            yield f"harness errors (not product failures): {listed(harness)}"
         if tally.unaccounted:
             yield f"did not run: {listed(tally.unaccounted, most=20)}"
 

@@ -44,7 +44,7 @@ def test_a_rerun_finds_its_tokens_again(inner: Make, workers: str) -> None:
     assert result.ret == 0, result.stdout.str() + result.stderr.str()
     assert passed(result) == ["build", "flaky", "use"]
     result.stdout.fnmatch_lines_random(
-        ["RERUN chain.journey.yaml::flaky*", "dogfood: 3 journeys = 3 passed; 0 unaccounted*"]
+        ["RERUN chain.journey.yaml::flaky*", "dogfood: 3 journeys = 3 passed*"]
     )
     result.stdout.fnmatch_lines(["*3 passed, 1 rerun in*"])
 
@@ -150,7 +150,7 @@ def test_who_retries_within_a_report_may_succeed(inner: Make) -> None:
     }
     result = inner(files).dogfood("-rA")
     assert result.ret == 0, result.stdout.str() + result.stderr.str()
-    result.stdout.fnmatch_lines(["dogfood: 3 journeys = 3 passed; 0 unaccounted*"])
+    result.stdout.fnmatch_lines(["dogfood: 3 journeys = 3 passed*"])
 
 
 SET_UP_IS_LEFT_OUT = """
