@@ -232,17 +232,16 @@ class Tally(Struct):
         proofs += [f"{unverified} unverified (no probe)"] if unverified else []
         lost = f"; {len(self.unaccounted)} unaccounted" if self.unaccounted else ""
         tokens = counted(len(probed), "token") + (f": {', '.join(proofs)}" if proofs else "")
-        return f"dogfood: {self._planned_in_words()} = {' + '.join(parts) or '0 passed'}{lost}; {tokens}"
-
-    def _planned_in_words(self) -> str:
-        tests = sum(map(is_test, self.planned))
-        journeys = len(self.planned) - tests
-        kinds = [counted(journeys, "journey")] if journeys or not tests else []
-        kinds += [counted(tests, "test")] if tests else []
-        return " and ".join(kinds)
+        return f"dogfood: {counted_items(self.planned)} = {' + '.join(parts) or '0 passed'}{lost}; {tokens}"
 
 
 _COUNTED_AS = {Outcome.CRASHED: Outcome.FAILED, Outcome.NO_ACTOR: Outcome.SKIPPED}
+
+
+def counted_items(items: Iterable[JourneyId]) -> str:
+    """Count journeys and Python tests apart: "40 journeys and 12 tests"."""
+    kinds = Counter("test" if is_test(item) else "journey" for item in items)
+    return " and ".join(counted(kinds[kind], kind) for kind in sorted(kinds)) or "0 journeys"
 
 
 def listed(names: Iterable[str], *, most: int = 5) -> str:

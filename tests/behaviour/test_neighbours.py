@@ -138,7 +138,7 @@ def test_who_retries_within_a_report_calls_nothing_whose_token_has_gone(inner: M
         [
             "ERROR test_it.py::test_use - Failed: harness: 'here' is not present*",
             "deferred: 1 journey, because test_it.py::test_use could not be run by the harness",
-            "dogfood: 3 journeys = 1 passed + 1 error + 1 deferred (1 cause)*",
+            "dogfood: 1 journey and 2 tests = 1 passed + 1 error + 1 deferred (1 cause)*",
         ]
     )
 
@@ -150,7 +150,7 @@ def test_who_retries_within_a_report_may_succeed(inner: Make) -> None:
     }
     result = inner(files).dogfood("-rA")
     assert result.ret == 0, result.stdout.str() + result.stderr.str()
-    result.stdout.fnmatch_lines(["dogfood: 3 journeys = 3 passed*"])
+    result.stdout.fnmatch_lines(["dogfood: 1 journey and 2 tests = 3 passed*"])
 
 
 SET_UP_IS_LEFT_OUT = """
@@ -221,7 +221,7 @@ def test_items_of_other_kinds_find_their_tokens_too(inner: Make, workers: str) -
     result.stdout.fnmatch_lines_random(
         [
             "ERROR all.pages::never - *'out-of-reach' is not present*",
-            "deferred: 1 journey, because all.pages::bad failed",
+            "deferred: 1 test, because all.pages::bad failed",
             "provisioned by-steps once by its provision steps*",
         ]
     )

@@ -170,7 +170,7 @@ def test_the_options_of_the_original_are_known_without_it(far: Inner) -> None:
 
 def test_a_file_that_was_not_collected_is_named(far: Inner) -> None:
     far.dogfood("test_b.py").stdout.fnmatch_lines(
-        ["deferred: 1 journey, because 'test_a.py::test_first' *; nothing of test_a.py was collected: *"]
+        ["deferred: 1 test, because 'test_a.py::test_first' *; nothing of test_a.py was collected: *"]
     )
 
 
