@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, field
 
 from pytest_dogfood.collection.exceptions import harness_failure
-from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.diagnostics import HarnessError, Location
 from pytest_dogfood.execution.runner import StepsResult, failure_reason, failure_text
 from pytest_dogfood.execution.step import ShellRunner, place_files
 from pytest_dogfood.journey import Journey, Token
@@ -95,6 +95,15 @@ class ItemRun(Struct, kw_only=True):
     @property
     def presence(self) -> Presence:
         return self.provisioner.presence
+
+    @property
+    def place_of_failure(self) -> Location:
+        """Where the step stands that failed or was running, or else the journey."""
+        failed = self._done.failure
+        if failed is not None:
+            return failed.step.location
+        running = () if self.refusal is not None else self.journey.steps[len(self._done.results) :]
+        return running[0].location if running else self.journey.location
 
     def begin(self) -> None:
         """Write down that the item starts; where that fails, `prepare` says so."""
