@@ -204,7 +204,7 @@ def clean_up(journey: Journey, runner: ShellRunner, done: StepsResult) -> tuple[
         return "", ""
     missing = {save.name for step in journey.steps for save in step.save} - done.values.keys()
     missing -= runner.environment.keys()
-    left_out = {step.location: used for step in journey.cleanup if (used := _values_used(step, missing))}
+    left_out = {step.location: used for step in journey.cleanup if (used := values_used(step, missing))}
     steps = [step for step in journey.cleanup if step.location not in left_out]
     environment = {**runner.environment, **done.values}
     runner = replace(runner, environment=environment, name=f"{runner.name}-cleanup")
@@ -216,7 +216,7 @@ def clean_up(journey: Journey, runner: ShellRunner, done: StepsResult) -> tuple[
     return failure_text(ended, runner, what="cleanup step"), "\n".join(told)
 
 
-def _values_used(step: Step, names: Collection[str]) -> tuple[str, ...]:
+def values_used(step: Step, names: Collection[str]) -> tuple[str, ...]:
     """Return which variables among `names` a step uses without saying what to do where they have no value."""
     texts = [step.run] if isinstance(step.run, str) else []
     texts += [f"${name}" for name in step.run.variables] if isinstance(step.run, Script) else []

@@ -263,7 +263,7 @@ class LeaderSignals:
             os.kill(os.getpid(), number)
 
     def pytest_leave_pdb(self) -> None:
-        """Answer Ctrl-C again: since `continue` pdb does, and it would open wherever the program is, in our own code."""
+        """Answer Ctrl-C again: since `continue` pdb does, and it would open wherever the program is, as in our code."""
         if self._config.getoption("usepdb", False):
             self._handlers.install_again(signal.SIGINT)
 
