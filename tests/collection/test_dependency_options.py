@@ -101,7 +101,7 @@ def test_what_a_dead_worker_knew_is_not_taken_for_known(
             "PASSED test_story.py::test_begin",
             "FAILED test_story.py::test_middle*",
             "harness: test_story.py::test_begin has not passed in this process, and what *",
-            "dogfood: 4 journeys = 1 passed + 1 failed + 1 error + 1 deferred (1 cause); *",
+            "dogfood: 4 tests = 1 passed + 1 failed + 1 error + 1 deferred (1 cause); *",
         ]
     )
 
@@ -287,4 +287,4 @@ def test_a_test_may_depend_on_tests_and_on_tokens(inner: Make) -> None:
     }
     result = inner(files).dogfood("-v", "-k", "test_then")
     assert told(result) == {"test_it.py::test_first": "PASSED", "test_it.py::test_then": "PASSED"}
-    result.stdout.fnmatch_lines(["dogfood: 2 journeys = 2 passed; 3 tokens: *"])
+    result.stdout.fnmatch_lines(["dogfood: 2 tests = 2 passed; 3 tokens: *"])
