@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 
@@ -11,6 +11,7 @@ from pytest_dogfood.journey import (
     ChainId,
     Journey,
     JourneyId,
+    Pool,
     Scope,
     Token,
     base_of,
@@ -37,6 +38,7 @@ class CapabilityGraph:
         fixtures: Mapping[Token, str] | None = None,
         *,
         fixture_scopes: Mapping[Token, str] | None = None,
+        pools: Iterable[Pool] = (),
         acts: Acts | None = None,
     ) -> None:
         self._acts = acts
@@ -48,6 +50,9 @@ class CapabilityGraph:
             self.capabilities.setdefault(capability.token, capability)
         self.fixtures: dict[Token, str] = dict(fixtures or {})
         self.fixture_scopes: dict[Token, str] = dict(fixture_scopes or {})
+        self.pools: dict[str, Pool] = {}
+        for pool in pools:
+            self.pools.setdefault(pool.name, pool)
         self._required: dict[JourneyId, tuple[Token, ...]] = {}
         self._needed: dict[JourneyId, tuple[Token, ...]] = {}
         self._wanted: dict[Token, frozenset[str]] = {}
@@ -159,15 +164,15 @@ class CapabilityGraph:
         *,
         tokens: Iterable[Token] = (),
         journeys: Iterable[JourneyId] = (),
-    ) -> frozenset[str]:
-        """Return every named lock that may be needed until `tokens` are there and `journeys` are replayed.
+    ) -> Counter[str]:
+        """Return how many units of every lock may be needed until `tokens` are there and `journeys` are replayed.
 
         Those of the capabilities, of the journeys that may be replayed, and of what these need in turn. `gates` maps
         journeys to the gates that may be replayed before them.
         """
         if not self._has_locks:
-            return frozenset()
-        locks: set[str] = set()
+            return Counter()
+        locks: Counter[str] = Counter()
         seen: set[Token] = set()
         replayed: set[JourneyId] = set()
         waiting, to_replay = list(tokens), list(journeys)
@@ -176,7 +181,7 @@ class CapabilityGraph:
                 journey = self.journeys[to_replay.pop()]
                 if journey.id not in replayed and not journey.python:
                     replayed.add(journey.id)
-                    locks.update(journey.locks)
+                    locks |= Counter(journey.locks)  # one after the other, so the larger number is enough
                     waiting += self.required_by(journey)
                     to_replay += gates.get(journey.id, ())
                 continue
@@ -184,10 +189,14 @@ class CapabilityGraph:
             if token not in seen:
                 seen.add(token)
                 capability = self.capability(token)
-                locks.update(capability.locks if capability is not None else ())
+                locks |= Counter(capability.locks if capability is not None else ())
                 waiting += self.needs_of_provider(token)
                 to_replay += self.establishing(token)
-        return frozenset(locks)
+        return locks
+
+    def units_of(self, lock: str) -> int:
+        """Return how many units there are of a lock: one unless a pool has its name."""
+        return len(self.pools[lock].units) if lock in self.pools else 1
 
     @cached_property
     def _has_locks(self) -> bool:

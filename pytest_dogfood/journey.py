@@ -163,9 +163,10 @@ class Service(Struct, frozen=True, kw_only=True):
 class Capability(Struct, frozen=True, kw_only=True):
     """The definition of a token: where it is true, how to probe, provision and release it.
 
-    `timeout` (seconds) bounds the probe, and how long a service may take until the probe holds. `locks` are held while
-    the token is provisioned or released. `invalidates` names the tokens that provisioning it destroys. `outlives` names
-    those of `requires` that it needs only while it is made: they may be released while it is still in use.
+    `timeout` (seconds) bounds the probe, and how long a service may take until the probe holds. `locks` says how many
+    units of which lock are held while the token is provisioned or released. `invalidates` names the tokens that
+    provisioning it destroys. `outlives` names those of `requires` that it needs only while it is made: they may be
+    released while it is still in use.
     """
 
     token: Token
@@ -178,7 +179,7 @@ class Capability(Struct, frozen=True, kw_only=True):
     service: Service | None = None
     release: tuple[Step, ...] = ()
     timeout: float | None = None
-    locks: tuple[str, ...] = ()
+    locks: Mapping[str, int] = field(default_factory=dict)
     invalidates: Mapping[Token, Location] = field(default_factory=dict)
     outlives: Mapping[Token, Location] = field(default_factory=dict)
 
@@ -190,6 +191,14 @@ class Capability(Struct, frozen=True, kw_only=True):
     def is_empty(self) -> bool:
         """Whether the definition says neither how to find the token nor how to set it up."""
         return not (self.probe or self.provision or self.service)
+
+
+class Pool(Struct, frozen=True, kw_only=True):
+    """Units of one kind, each with one holder at a time; a lock with the name of the pool takes as many as it says."""
+
+    name: str
+    location: Location
+    units: tuple[str, ...]
 
 
 class Mark(Struct, frozen=True, kw_only=True):
@@ -213,8 +222,8 @@ class Journey(Struct, frozen=True, kw_only=True):
 
     `requires`, `establishes` and `invalidates` map each token to the place that names it. `path` is the file's,
     relative to the rootdir, with forward slashes. `leaves` is `daemon` where a token stands for what its steps leave
-    running. `groups` names, per token, the Python tests that only together establish it. `follows` names tests that
-    come before a Python test in its chain, however they end.
+    running. `locks` says how many units of which lock it holds. `groups` names, per token, the Python tests that only
+    together establish it. `follows` names tests that come before a Python test in its chain, however they end.
     """
 
     id: JourneyId
@@ -239,7 +248,7 @@ class Journey(Struct, frozen=True, kw_only=True):
     estimate: float | None = None
     workdir: str | None = None
     seed_files: Mapping[str, str] = field(default_factory=dict)
-    locks: tuple[str, ...] = ()
+    locks: Mapping[str, int] = field(default_factory=dict)
     cleanup: tuple[Step, ...] = ()
     matrix: Mapping[str, str] = field(default_factory=dict)
     python: bool = False
@@ -281,11 +290,6 @@ def _stands_in(variable: str, *parts: object) -> bool:
     return any(variable in text and re.search(rf"{variable}(?![A-Za-z0-9_])", text) for text in texts)
 
 
-def is_test(journey: JourneyId) -> bool:
-    """Return whether this is the id of a Python test: its node id. Other ids have colons only in values of a matrix."""
-    return "::" in journey.partition("[")[0]
-
-
 def is_of_a_test(token: Token) -> bool:
     """Return whether the token says that one Python test has passed: no file can name it, for its two colons."""
     return "::" in token
@@ -304,3 +308,8 @@ def means_every_instance(token: Token) -> bool:
 def variable_for(token: Token, name: str) -> str:
     """Name the environment variable that carries the value `name` of `token` to what requires it."""
     return re.sub(r"[^A-Z0-9]", "_", f"DOGFOOD_{token}_{name}".upper())
+
+
+def variable_for_lock(name: str) -> str:
+    """Name the environment variable that says which units of a pool were taken."""
+    return variable_for(Token("lock"), name)

@@ -13,6 +13,7 @@ from pytest_dogfood.check.variables import unknown_variables
 from pytest_dogfood.diagnostics import (
     Diagnostic,
     Location,
+    did_you_mean,
     in_order_of_place,
     nearest,
     remark,
@@ -123,9 +124,24 @@ def advise(
             *_fixtures_for_unknown_tokens(graph),
             *_misspelt_tokens(graph, mentioned),
             *_fixtures_that_end_too_early(graph),
+            *_unused_pools(graph),
             *unknown_variables(graph, environment),
         ]
     )
+
+
+def _unused_pools(graph: CapabilityGraph) -> Iterator[Diagnostic]:
+    locks = {lock for journey in graph.journeys.values() for lock in journey.locks}
+    locks |= {lock for capability in graph.capabilities.values() for lock in capability.locks}
+    for pool in graph.pools.values():
+        if pool.name not in locks:
+            hint = did_you_mean(pool.name, locks - graph.pools.keys())
+            yield remark(
+                pool.location,
+                "unused-pool",
+                f"no journey and no capability locks the pool {pool.name!r}",
+                hint or f"add `lock: [{pool.name}]` to what uses its units, or remove it",
+            )
 
 
 def _where_required(graph: CapabilityGraph, journey: Journey, tokens: Collection[Token]) -> Location:

@@ -12,11 +12,13 @@ from pytest_dogfood.journey import (
     Capability,
     Journey,
     JourneyId,
+    Pool,
     Scope,
     Tier,
     Token,
     base_of,
     means_every_instance,
+    variable_for_lock,
 )
 from pytest_dogfood.walks import reachable
 
@@ -35,10 +37,13 @@ def diagnose(
         found += _shared_directories(graph)
         found += _fixtures_for_machine_tokens(graph)
         found += _wrong_definitions(graph, elsewhere)
+        found += _wrong_pools(graph)
     return in_order_of_place(found)
 
 
-def diagnose_ids(journeys: Sequence[Journey], capabilities: Sequence[Capability]) -> tuple[Diagnostic, ...]:
+def diagnose_ids(
+    journeys: Sequence[Journey], capabilities: Sequence[Capability], pools: Sequence[Pool] = ()
+) -> tuple[Diagnostic, ...]:
     """Find ids and definitions that occur twice in the project; the graph holds only one of each."""
     first = {journey.id: journey.location for journey in reversed(journeys)}
     defined = {capability.token: capability.location for capability in reversed(capabilities)}
@@ -62,7 +67,45 @@ def diagnose_ids(journeys: Sequence[Journey], capabilities: Sequence[Capability]
         for capability in capabilities
         if capability.location != defined[capability.token]
     ]
-    return in_order_of_place([*ids, *definitions])
+    first_pools = {pool.name: pool.location for pool in reversed(pools)}
+    again = [
+        Diagnostic(
+            location=pool.location,
+            code="duplicate-pool",
+            message=f"pool {pool.name!r} is already defined, at {first_pools[pool.name]}",
+            hint="define it once, in a dogfood.yaml above both places if both need it",
+        )
+        for pool in pools
+        if pool.location != first_pools[pool.name]
+    ]
+    return in_order_of_place([*ids, *definitions, *again])
+
+
+def _wrong_pools(graph: CapabilityGraph) -> Iterator[Diagnostic]:
+    for pool in graph.pools.values():
+        variable = variable_for_lock(pool.name)
+        for token in sorted(graph.variables.get(variable, ())):
+            yield Diagnostic(
+                location=pool.location,
+                code="variable-conflict",
+                message=f"the pool {pool.name!r} and a value of {token!r} would both set ${variable}",
+                hint="rename the pool, the value or the token",
+            )
+    users = [(f"journey {one.id!r}", one.location, one.locks) for one in graph.journeys.values()]
+    users += [(f"capability {one.token!r}", one.location, one.locks) for one in graph.capabilities.values()]
+    for user, location, locks in users:
+        for lock, count in locks.items():
+            there = graph.units_of(lock)
+            if count > there:
+                message = (
+                    f"{user} locks {count} of {lock!r}, but there is no pool of that name, so there is only 1"
+                )
+                hint = did_you_mean(lock, graph.pools) or f"add `pools: {{{lock}: {count}}}` to dogfood.yaml"
+                if lock in graph.pools:
+                    place = graph.pools[lock].location
+                    message = f"{user} locks {count} of {lock!r}, but the pool has only {there} ({place})"
+                    hint = f"lock at most {there}, or add units to the pool"
+                yield Diagnostic(location=location, code="pool-too-small", message=message, hint=hint)
 
 
 def unknown_tokens(graph: CapabilityGraph) -> list[tuple[str, Token, Location]]:

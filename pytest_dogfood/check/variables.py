@@ -10,7 +10,7 @@ from msgspec import Struct
 from pytest_dogfood.diagnostics import Diagnostic, nearest, warning
 from pytest_dogfood.fileformat.expected_text import written_in
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import Step, Token, variable_for
+from pytest_dogfood.journey import Step, Token, variable_for, variable_for_lock
 
 _PREFIX = "DOGFOOD_"
 _USED = re.compile(r"(?<!\\)\$(?:(DOGFOOD_\w+)|\{(DOGFOOD_\w+)\})", re.ASCII)
@@ -67,8 +67,10 @@ def unknown_variables(graph: CapabilityGraph, environment: Collection[str] = ())
 
 
 def _users(graph: CapabilityGraph) -> Iterator[_User]:
-    def given_by(tokens: Collection[Token]) -> set[str]:
-        return {*_ALWAYS, *(name for name, ours in graph.variables.items() if not ours.isdisjoint(tokens))}
+    def given_by(tokens: Collection[Token], locks: Collection[str]) -> set[str]:
+        units = (variable_for_lock(lock) for lock in locks if lock in graph.pools)
+        values = (name for name, ours in graph.variables.items() if not ours.isdisjoint(tokens))
+        return {*_ALWAYS, *units, *values}
 
     for journey in graph.journeys.values():
         tokens = (*graph.needed_by(journey), *journey.establishes)
@@ -76,7 +78,7 @@ def _users(graph: CapabilityGraph) -> Iterator[_User]:
             name=repr(journey.id),
             steps=(*journey.steps, *journey.cleanup),
             tokens=tokens,
-            given=given_by(tokens),
+            given=given_by(tokens, journey.locks),
             env=journey.env,
             fixtures=bool(journey.use) or any(mark.name == "usefixtures" for mark in journey.marks),
         )
@@ -93,7 +95,7 @@ def _users(graph: CapabilityGraph) -> Iterator[_User]:
             name=f"the definition of {capability.token!r}",
             steps=tuple(filter(None, steps)),
             tokens=tokens,
-            given={*given_by(tokens), *_IN_A_DEFINITION},
+            given={*given_by(tokens, capability.locks), *_IN_A_DEFINITION},
         )
 
 
@@ -169,6 +171,9 @@ def _hint(variable: str, user: _User, graph: CapabilityGraph) -> str:
     if variable in graph.variables:
         token = min(graph.variables[variable])
         return f"it is a value of {token!r}: add that to 'requires:'"
+    for pool in graph.pools:
+        if variable == variable_for_lock(pool):
+            return f"it names units of the pool {pool!r}: add `lock: [{pool}]`"
     values = (variable_for(token, name) for token in user.tokens for name in graph.value_names(token))
     bare = variable.removeprefix(_PREFIX)
     known = [name.removeprefix(_PREFIX) for name in (*_ALWAYS, *values)]

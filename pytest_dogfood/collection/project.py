@@ -27,7 +27,7 @@ from pytest_dogfood.collection.discovery import (
 from pytest_dogfood.collection.source_marks import is_test_file, offered_in
 from pytest_dogfood.diagnostics import Diagnostic, Location, errors_among, in_order_of_place
 from pytest_dogfood.graph import Acts, CapabilityGraph
-from pytest_dogfood.journey import Capability, Journey, Token, base_of, means_every_instance
+from pytest_dogfood.journey import Capability, Journey, Pool, Token, base_of, means_every_instance
 from pytest_dogfood.settings import SETTINGS_FILE, is_script
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Project:
         self._files: dict[Path, ParsedFile] = {}
         self._settings: dict[Path, ParsedFile] = {}
         self._findings: list[Diagnostic] = []
-        self._whole = False
+        self._whole = self._all_settings = False
         self._graph: CapabilityGraph | None = None
         self._parts: tuple[object, ...] = ()
         self._diagnosed: tuple[CapabilityGraph, bool, set[Token]] | None = None
@@ -172,10 +172,14 @@ class Project:
         if not self._whole:
             self._whole = True
             self.read_below(self.roots)
-            with collector_paused():
-                for root in self.roots:
-                    for path in files_below(root, (SETTINGS_FILE,), self.is_ignored):
-                        self.read_settings_above(path)
+            self._read_all_settings()
+
+    def _read_all_settings(self) -> None:
+        self._all_settings = True
+        with collector_paused():
+            for root in self.roots:
+                for path in files_below(root, (SETTINGS_FILE,), self.is_ignored):
+                    self.read_settings_above(path)
 
     def named_journeys(self) -> tuple[Journey, ...]:
         """Return the journeys of the files that the user has named, once they have been read."""
@@ -196,6 +200,10 @@ class Project:
     def capabilities(self) -> tuple[Capability, ...]:
         return tuple(capability for file in self.files for capability in file.capabilities)
 
+    @property
+    def pools(self) -> tuple[Pool, ...]:
+        return tuple(pool for file in self.files for pool in file.pools)
+
     def graph(
         self,
         tests: Sequence[Journey] = (),
@@ -206,9 +214,13 @@ class Project:
 
         `fixtures` and `scopes` name the fixture that provides a token, and its scope.
         """
-        parts = ((*self.journeys, *tests), self.capabilities, fixtures or {}, scopes or {})
+        pools = {pool.name for pool in self.pools}
+        locks = [one.locks for one in self.journeys] + [one.locks for one in self.capabilities]
+        if not self._all_settings and not all(map(pools.issuperset, locks)):
+            self._read_all_settings()  # the pool of a lock may be defined anywhere in the project
+        parts = ((*self.journeys, *tests), self.capabilities, fixtures or {}, scopes or {}, self.pools)
         if self._graph is None or parts != self._parts:
-            graph = CapabilityGraph(*parts[:3], fixture_scopes=parts[3], acts=self._acts)
+            graph = CapabilityGraph(*parts[:3], fixture_scopes=parts[3], pools=parts[4], acts=self._acts)
             # Of tokens that a journey has to do with, files that were not read may say more.
             more = self.is_named_in_part and any(_named_by(graph, one) for one in graph.journeys.values())
             if not self._whole and (more or _is_incomplete(graph)):
@@ -247,7 +259,7 @@ class Project:
         """
         found = [diagnostic for file in self.files for diagnostic in file.diagnostics]
         found += self._findings
-        found += diagnose_ids(self.journeys, self.capabilities)
+        found += diagnose_ids(self.journeys, self.capabilities, self.pools)
         complete = not errors_among(found)  # what a broken file would have said is missing from the graph
         elsewhere = set(provided)
         if complete:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct, field
@@ -18,6 +18,7 @@ from pytest_dogfood.journey import (
     FileExpectation,
     Journey,
     JourneyId,
+    Pool,
     Save,
     Scope,
     Service,
@@ -37,19 +38,7 @@ SAYS_WHAT_TO_DO = frozenset({"run", "intent", "expect", "expect_text", "expect_s
 FOR_A_JUDGE = ("expect_text", "expect_state", "expect_cmd_re")
 
 _AS_READ = frozenset(
-    (
-        "tier",
-        "gating",
-        "use",
-        "timeout",
-        "estimate",
-        "rationale",
-        "modality",
-        "marks",
-        "locks",
-        "workdir",
-        "leaves",
-    )
+    ("tier", "gating", "use", "timeout", "estimate", "rationale", "modality", "marks", "workdir", "leaves")
 )
 """Keys whose values go into the journey just as they are."""
 
@@ -168,6 +157,24 @@ def read_tokens(written: Iterable[ScalarNode], findings: Findings) -> dict[Token
     return tokens
 
 
+def read_locks(written: Iterable[str]) -> Mapping[str, int]:
+    """Return how many units of each lock are wanted; a name without a number means one."""
+    return written if isinstance(written, Mapping) else dict.fromkeys(written, 1)
+
+
+def read_pools(written: Fields, findings: Findings) -> Iterator[Pool]:
+    """Return the pools of a dogfood.yaml; the units of one that is given by a number are 1, 2 and so on."""
+    pools: Mapping[str, tuple[str, ...] | int] = written.get("pools", {})
+    place: Any = written.value("pools")
+    for name, given in pools.items():
+        at, node = place.entries[name]
+        units = tuple(map(str, range(1, given + 1))) if isinstance(given, int) else given
+        if len(set(units)) < len(units):
+            twice = next(unit for unit in units if units.count(unit) > 1)
+            findings.add(node, "duplicate-key", f"the pool {name!r} holds {twice!r} twice", hint="remove one")
+        yield Pool(name=name, location=findings.location(at), units=units)
+
+
 def read_capability(
     token: str, at: Node, fields: Fields, findings: Findings, defaults: Defaults
 ) -> Capability:
@@ -203,7 +210,7 @@ def read_capability(
         service=service if isinstance(service, Service) else None,
         release=read_steps(get("release", ()), findings, defaults),
         timeout=get("timeout"),
-        locks=get("locks", ()),
+        locks=read_locks(get("locks", ())),
         invalidates=read_tokens(get("invalidates", ()), findings),
         outlives=read_tokens(get("outlives", ()), findings),
     )
@@ -317,6 +324,7 @@ def read_journey(
         source={"ref": source} if isinstance(source, str) else source,
         env=own_env,
         seed_files=read_seed_files(fields, findings),
+        locks=read_locks(get("locks", ())),
         cleanup=read_steps(get("cleanup", ()), findings, defaults),
         matrix=matrix,
         **as_read,

@@ -10,12 +10,13 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from itertools import product
+from operator import itemgetter
 from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pytest_dogfood.fileformat.builder import read_seed_files
+from pytest_dogfood.fileformat.builder import read_locks, read_seed_files
 from pytest_dogfood.fileformat.nodes import Findings, Placed, ScalarNode, shown
 from pytest_dogfood.fileformat.scalars import PLAIN_NAME, InnerPath
 from pytest_dogfood.fileformat.shapes import Fields
@@ -72,15 +73,16 @@ class PlaceholderFiller(Struct, frozen=True):
                 names[key] = tuple([self._token(node) for node in written[key]])
         if "locks" in written:
             at = fields.value("locks", "lock")
-            names["locks"] = tuple([self._name(at, name) for name in written["locks"]])
+            filled = [(self._name(at, name), count) for name, count in read_locks(written["locks"]).items()]
+            names["locks"] = dict(sorted(filled, key=itemgetter(1)))  # of two that are now one, the larger
         if "${" in written.get("workdir", ""):
             at = fields.value("workdir", "sandbox")
             name = ScalarNode(self._name(at, written["workdir"]), at.line, at.column, plain=False)
             names["workdir"] = PLAIN_NAME.read(name, self.findings)
         if "shell" not in written and shell is not None:
             names["shell"] = self._text(shell)
-        filled = self._fill(fields, fields.key("seed_files"))
-        return Fields(fields.node, {**filled.values, **names})
+        others = self._fill(fields, fields.key("seed_files"))
+        return Fields(fields.node, {**others.values, **names})
 
     def _fill(self, fields: Fields, at: Placed) -> Fields:
         # Without a matrix only names are looked at, and a step has none but those of its files.

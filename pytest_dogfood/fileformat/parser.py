@@ -9,13 +9,19 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import Diagnostic, nearest
-from pytest_dogfood.fileformat.builder import NO_DEFAULTS, Defaults, read_capability, read_journey
+from pytest_dogfood.fileformat.builder import (
+    NO_DEFAULTS,
+    Defaults,
+    read_capability,
+    read_journey,
+    read_pools,
+)
 from pytest_dogfood.fileformat.nodes import Findings, ListNode, MapNode, Node, ScalarNode, is_null
 from pytest_dogfood.fileformat.scalars import JOURNEY_ID
 from pytest_dogfood.fileformat.shapes import Fields, refuse
 from pytest_dogfood.fileformat.syntax import MAX_BYTES, read_document
 from pytest_dogfood.fileformat.tables import JOURNEY, JOURNEY_FILE, SETTINGS, SINGLE_JOURNEY, STEP_RECORD
-from pytest_dogfood.journey import Capability, Journey, JourneyId
+from pytest_dogfood.journey import Capability, Journey, JourneyId, Pool
 from pytest_dogfood.settings import is_script
 
 __all__ = [
@@ -39,6 +45,7 @@ class ParsedFile(Struct, frozen=True, kw_only=True):
     path: str
     journeys: tuple[Journey, ...] = ()
     capabilities: tuple[Capability, ...] = ()
+    pools: tuple[Pool, ...] = ()
     defaults: Defaults = NO_DEFAULTS
     diagnostics: tuple[Diagnostic, ...] = ()
 
@@ -93,6 +100,7 @@ def _parsed(
         path=findings.path,
         journeys=read,
         capabilities=tuple(capabilities),
+        pools=tuple(read_pools(fields, findings)),
         defaults=inner,
         diagnostics=findings.sorted(),
     )

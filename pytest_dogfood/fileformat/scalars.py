@@ -13,8 +13,12 @@ from pytest_dogfood.fileformat.nodes import Findings, ListNode, MapNode, Node, S
 from pytest_dogfood.fileformat.shapes import (
     CHECKS_NOTHING,
     INTEGER,
+    ByKind,
+    Count,
     ListOf,
+    MapOf,
     Positioned,
+    Text,
     Word,
     one_or_many,
     read_text,
@@ -328,6 +332,34 @@ PLAIN_NAME = Word(
     "bad-path",
     "the plain name of a directory",
     hint="one name without a slash; it is made below the chain's state",
+)
+_NAMES_OF_LOCKS = one_or_many(Text())
+COUNT = Count()
+LOCKS: ByKind[tuple[str, ...] | dict[str, int]] = ByKind(
+    expected="a name, a list of names, or a mapping from names to numbers",
+    scalar=_NAMES_OF_LOCKS,
+    sequence=ListOf(Text(), expected="a list of names"),
+    mapping=MapOf(
+        key=Text(), value=COUNT, expected="a mapping from names to numbers", empty_code="missing-value"
+    ),
+)
+POOLS: MapOf[tuple[str, ...] | int] = MapOf(
+    key=Word(
+        re.compile(r"[a-z0-9]+(-[a-z0-9]+)*"),
+        "bad-name",
+        "the name of a pool",
+        hint="small letters, digits and `-`, such as `test-account`",
+    ),
+    value=ByKind(
+        expected="a list of names, or how many there are",
+        scalar=COUNT,
+        sequence=ListOf(
+            Word(re.compile(r"\S+"), "bad-name", "the name of a unit", hint="a name holds no space"),
+            expected="a list of names",
+            empty_code="missing-value",
+        ),
+    ),
+    expected="a mapping from names to units",
 )
 MATRIX_VALUE = Word(re.compile(r"[^\x00-\x1f\x7f]+"), "bad-name", "a value on one line")
 

@@ -32,6 +32,7 @@ T_co = TypeVar("T_co", covariant=True)
 CHECKS_NOTHING = "checks-nothing"
 """The code of an assertion that is there and judges nothing."""
 
+MAX_COUNT = 10_000
 INTEGER = re.compile(r"[-+]?\d{1,18}", re.ASCII)
 
 
@@ -112,6 +113,23 @@ class Flag(Struct, frozen=True):
         if isinstance(node, ScalarNode) and node.plain and node.value in {"true", "false"}:
             return node.value == "true"
         refuse(node, self.expected, findings, "write true or false, in small letters and without quotes")
+        return None
+
+
+class Count(Struct, frozen=True):
+    """How many there are of something: at least one."""
+
+    expected: str = f"a whole number from 1 to {MAX_COUNT:,}"
+
+    def read(self, node: Node, findings: Findings) -> int | None:
+        if not isinstance(node, ScalarNode) or not INTEGER.fullmatch(node.value):
+            refuse(node, self.expected, findings)
+        elif not node.plain:
+            refuse(node, self.expected, findings, f"write {node.value} without quotes")
+        elif not 1 <= int(node.value) <= MAX_COUNT:
+            findings.add(node, "out-of-range", f"expected {self.expected}, not {node.value}")
+        else:
+            return int(node.value)
         return None
 
 

@@ -12,8 +12,10 @@ from pytest_dogfood.fileformat.scalars import (
     ENV_NAME,
     IDENTIFIER,
     JOURNEY_ID,
+    LOCKS,
     MATRIX_VALUE,
     PLAIN_NAME,
+    POOLS,
     REQUIRED_TOKENS,
     SAVED_NAME,
     TOKENS,
@@ -254,12 +256,8 @@ CAPABILITY = Record(
         "provision": Key(STEPS, "Idempotent steps that bring it about."),
         "service": Key(SERVICE, "A process that brings it about."),
         "release": Key(STEPS, "Steps after the last journey that needs it."),
-        "locks": Key(
-            one_or_many(TEXT),
-            "Held while it is provisioned or released; one holder at a time on the machine.",
-            examples=("[gpu]",),
-        ),
-        "lock": Key(one_or_many(TEXT), "The same as `locks`.", alias_of="locks"),
+        "locks": Key(LOCKS, "The locks held while it is provisioned or released.", examples=("[gpu]",)),
+        "lock": Key(LOCKS, "The same as `locks`.", alias_of="locks"),
         "invalidates": Key(TOKENS, "Tokens that provisioning it destroys.", examples=("[config-a]",)),
         "outlives": Key(
             REQUIRED_TOKENS, "What it needs only while it is made, and not later.", examples=("[old-server]",)
@@ -303,8 +301,8 @@ _JOURNEY_KEYS = {
         "Runs it once per combination; values are variables.",
         examples=("{os: [linux, mac]}",),
     ),
-    "locks": Key(one_or_many(TEXT), "One holder at a time on the machine.", examples=("[gpu]",)),
-    "lock": Key(one_or_many(TEXT), "The same as `locks`.", alias_of="locks"),
+    "locks": Key(LOCKS, "One holder at a time, or units of a pool.", examples=("[gpu]", "{gpu: 2}")),
+    "lock": Key(LOCKS, "The same as `locks`.", alias_of="locks"),
     "cleanup": Key(STEPS, "Steps that always run, with the values saved so far."),
     "steps": Key(ListOf(STEP, "a list of steps", "no-steps"), "What the user does, in order."),
     **SHARED_KEYS,
@@ -383,6 +381,7 @@ SETTINGS = Record(
     keys={
         "defaults": _FILE_KEYS["defaults"],
         "capabilities": _FILE_KEYS["capabilities"],
+        "pools": Key(POOLS, "Units that `lock:` takes, by name or number.", examples=("{gpu: 2}",)),
         "hub": Key(
             Record(
                 name="hub",

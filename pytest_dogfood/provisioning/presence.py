@@ -35,7 +35,7 @@ Placed = tuple[Token, str]
 
 
 class Probed(Struct, frozen=True, kw_only=True):
-    """What a probe showed: how it ended, and what ran it; `trouble` says why it could not be started."""
+    """What a probe has said: how it ended, and what ran it; `trouble` says why it could not be started."""
 
     token: Token
     done: StepsResult
@@ -53,7 +53,7 @@ class Probed(Struct, frozen=True, kw_only=True):
 
     @property
     def why_not_run(self) -> str:
-        """Why the probe shows neither presence nor absence; empty if it shows one of them."""
+        """Why the probe says neither yes nor no; empty if it says one of them."""
         failure = self.done.failure
         if self.trouble:
             return self.trouble
@@ -66,16 +66,8 @@ class Probed(Struct, frozen=True, kw_only=True):
         return f"its exit status is {failure.seen.status}" if failure.seen.status in NOT_FOUND else ""
 
     @property
-    def denial(self) -> str:
-        """What a probe did that ran but did not succeed, as the end of a sentence."""
-        failure = self.done.failure
-        if failure is None or failure.seen is None or failure.wrong[0].what != "exit status":
-            return "did not meet its expectations"
-        return f"exited {failure.seen.status}"
-
-    @property
     def text(self) -> str:
-        """What a person reads of a probe that did not succeed: first why, if it could not be run at all."""
+        """What a person reads of a probe that does not say yes: first why, if it could not be run at all."""
         step = failure_text(self.done, self.runner, what=f"probe of {self.token}, step")
         if not self.why_not_run:
             return step
@@ -263,7 +255,7 @@ class Presence:
             return None
         probe = capability.probe
         limited = replace(probe, timeout=capability.timeout or probe.timeout or PROBE_TIMEOUT)
-        runner = self.runner_for(token, capability, state, values)
+        runner = self.runner_for(token, capability, state, values, locked=False)
         asked_at = self.workspace.changes.count
         try:
             with self.workspace.interruption.doing(f"probe of {token}"):
@@ -336,9 +328,18 @@ class Presence:
         private_directory(self.workspace.run.shared)
 
     def runner_for(
-        self, token: Token, capability: Capability, state: ChainState, values: Mapping[str, str]
+        self,
+        token: Token,
+        capability: Capability,
+        state: ChainState,
+        values: Mapping[str, str],
+        *,
+        locked: bool = True,
     ) -> ShellRunner:
-        """Return a runner for a capability's own commands: they work in the state, or in the shared directory."""
+        """Return a runner for a capability's own commands: they work in the state, or in the shared directory.
+
+        All but the probe run under the locks of the capability.
+        """
         shared = self.graph.scope_of(token) is Scope.MACHINE
         place = self.workspace.run.shared if shared else state.path
         needs = self.variables(self.graph.needs_of_provider(token), state)
@@ -349,6 +350,7 @@ class Presence:
             state=place,
             directory=(self.workspace.rootdir / capability.location.path).parent,
             chain="" if shared else state.chain,
+            locks=capability.locks if locked else None,
             values={**needs, **own, **names},
         )
         return self.workspace.runner(place, environment)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
@@ -109,7 +110,7 @@ class Provisioner:
         tokens: Iterable[Token],
         request: Request,
         locks: NamedLocks,
-        own: Iterable[str] = (),
+        own: Mapping[str, int] | None = None,
         *,
         rounds: int = ROUNDS,
     ) -> int:
@@ -120,13 +121,13 @@ class Provisioner:
         items whose token is there must not wait for one another. No code takes a named lock while it holds a token's.
         """
         wanted = tuple(dict.fromkeys(tokens))
-        held = frozenset(own)
+        held = Counter(own)
         locks.take(held)
-        further = self._graph.locks_needed(self._gates_elsewhere, tokens=wanted) - held
-        if not further:
+        needed = held | self._graph.locks_needed(self._gates_elsewhere, tokens=wanted)
+        if needed == held:
             return self.ensure(wanted, request, rounds=rounds)
         self.presence.restore_directories(request.state)
-        if not all(self._is_present(token, request) for token in wanted) and locks.take(held | further):
+        if not all(self._is_present(token, request) for token in wanted) and locks.take(needed):
             self.presence.workspace.changes.note("its locks were given back, to take others with them")
         try:
             return self.ensure(wanted, request, rounds=rounds)
@@ -337,7 +338,7 @@ class Provisioner:
         self.presence.workspace.changes.note(f"{token!r} was provisioned")
         probed = self.presence.probe(token, state, values)
         if probed is not None and not probed.present:
-            why = f"{token!r} is still not present after {by}: its probe {probed.denial}"
+            why = f"{token!r} is still not present after {by}: its probe says no"
             if probed.why_not_run:
                 unknown = f"it is not known whether {token!r} is present after {by}"
                 why = f"{unknown}, because its probe cannot be run: {probed.why_not_run}"

@@ -17,10 +17,10 @@ from pytest_dogfood.execution.masking import SecretKeeper
 from pytest_dogfood.execution.process import ParentProcess
 from pytest_dogfood.execution.step import ShellRunner, expand
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import ChainId, Journey, Token
+from pytest_dogfood.journey import ChainId, Journey, Token, variable_for_lock
 from pytest_dogfood.settings import Settings
 from pytest_dogfood.storage.files import private_directory
-from pytest_dogfood.storage.locks import LockTable, NamedLocks
+from pytest_dogfood.storage.locks import LockTable, NamedLocks, lock_of_unit
 from pytest_dogfood.storage.run_directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class ChainState(Struct, frozen=True, kw_only=True):
 
 
 class Workspace(Struct, kw_only=True):
-    """One process's view of the run's directories; `locks` is shared by all runs of this user.
+    """One process's view of the run's directories; `locks` is shared by all runs of this user, `pools` have its units.
 
     `actors` is None where nothing acts. `mark_names` are the names that conditions of marks may use. `changes` are
     the events after which a token that was present may be gone. `again` are the options, as shell text that ends in a
@@ -99,6 +99,7 @@ class Workspace(Struct, kw_only=True):
     settings: Settings
     keeper: SecretKeeper
     locks: Path
+    pools: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     parent: ParentProcess | None = None
     actors: Actors | None = None
     mark_names: Mapping[str, object] = field(default_factory=dict)
@@ -125,10 +126,10 @@ class Workspace(Struct, kw_only=True):
         return ChainState(chain=ChainId(""), path=self.run.path / place)
 
     def workdir_for(self, journey: Journey, state: ChainState) -> Path:
-        """Return the directory a journey works in: the one it names in its state, else a new one called after it."""
+        """Return the directory a journey works in: the one it names in its state, else a fresh one of its own."""
         if journey.workdir is not None:
             return private_directory(state.path / journey.workdir)
-        return self.run.fresh_workdir(journey.id, self.worker, next(self._counter))
+        return self.run.fresh_workdir(self.worker, next(self._counter))
 
     def environment(
         self,
@@ -138,10 +139,14 @@ class Workspace(Struct, kw_only=True):
         directory: Path,
         journey: str = "",
         chain: str = "",
+        locks: Mapping[str, int] | None = None,
         values: Mapping[str, str] | None = None,
         own: Mapping[str, str] | None = None,
     ) -> dict[str, str]:
-        """Compose what a step sees: what pytest itself has, what we tell, `values` of tokens, and the `own` keys."""
+        """Compose what a step sees: what pytest itself has, what we tell, `values` of tokens, and the `own` keys.
+
+        Of the pools among its `locks` it sees the units that this process holds.
+        """
         environment = {
             **os.environ,
             "DOGFOOD_STATE": str(state),
@@ -157,6 +162,11 @@ class Workspace(Struct, kw_only=True):
             WORKER_MARKER: f"{self.run.id}:{self.worker}",
             **(values or {}),
         }
+        for lock, count in (locks or {}).items():
+            if lock in self.pools:
+                held = self._table_of_named_locks().held()
+                units = [unit for unit in self.pools[lock] if lock_of_unit(lock, unit) in held]
+                environment[variable_for_lock(lock)] = " ".join(units[:count])
         for name, text in (own or {}).items():
             environment[name] = expand(text, environment)
         return environment
@@ -177,8 +187,8 @@ class Workspace(Struct, kw_only=True):
         )
 
     def named_locks(self) -> NamedLocks:
-        """Return a holder of locks that one holder on the machine may have at a time; it holds none yet."""
-        return NamedLocks(self._table_of_named_locks)
+        """Return a holder of locks that all runs of this user on the machine share; it holds none yet."""
+        return NamedLocks(self._table_of_named_locks, self.pools)
 
     def _table_of_named_locks(self) -> LockTable:
         if self._named is None:

@@ -134,7 +134,8 @@ class Slot(Struct, frozen=True, kw_only=True):
 class Forecast(Struct, frozen=True, kw_only=True):
     """What a run would look like if every job took as long as its weight says.
 
-    `lower_bound` is the longer of the critical path and the total over the workers (Graham 1966): nothing is faster.
+    `lower_bound` is the longest of the critical path, the total over the workers (Graham 1966), and what the busiest
+    lock has to do over its units: nothing is faster.
     """
 
     slots: tuple[Slot, ...]
@@ -142,6 +143,7 @@ class Forecast(Struct, frozen=True, kw_only=True):
     total: float
     critical_path: tuple[int, ...]
     critical_seconds: float
+    locked_seconds: float
 
     @property
     def makespan(self) -> float:
@@ -149,7 +151,7 @@ class Forecast(Struct, frozen=True, kw_only=True):
 
     @property
     def lower_bound(self) -> float:
-        return max(self.critical_seconds, self.total / self.workers)
+        return max(self.critical_seconds, self.total / self.workers, self.locked_seconds)
 
 
 def make_forecast(jobs: Sequence[Job], workers: int) -> Forecast:
@@ -181,12 +183,17 @@ def make_forecast(jobs: Sequence[Job], workers: int) -> Forecast:
         if not any(other == name for _, _, other in running):
             idle[name] = None
     path, seconds = critical_path(jobs)
+    locked: dict[str, float] = defaultdict(float)
+    for job in jobs:
+        for share in job.locks:
+            locked[share.lock] += job.weight * share.units / share.of
     return Forecast(
         slots=tuple(slots),
         workers=workers,
         total=sum(job.weight for job in jobs),
         critical_path=path,
         critical_seconds=seconds,
+        locked_seconds=max(locked.values(), default=0.0),
     )
 
 

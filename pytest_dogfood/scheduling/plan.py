@@ -46,6 +46,14 @@ UNKNOWN_DURATION = 1.0
 """Weight, in seconds, of a journey of which it was neither said nor seen how long it takes."""
 
 
+class Share(Struct, frozen=True, kw_only=True):
+    """How many units of a lock an item holds while it runs, `of` so many that there are."""
+
+    lock: str
+    units: int
+    of: int
+
+
 class PlannedJourney(Struct, frozen=True, kw_only=True):
     """One item of the run: its place, what it comes after, and which gates must be open.
 
@@ -66,6 +74,7 @@ class PlannedJourney(Struct, frozen=True, kw_only=True):
     requires: tuple[Token, ...] = ()
     establishes: tuple[Token, ...] = ()
     uses: tuple[Token, ...] = ()
+    locks: tuple[Share, ...] = ()
     prerequisite: bool = False
 
 
@@ -139,6 +148,10 @@ def make_plan(
             requires=required,
             establishes=tuple(journey.establishes),
             uses=tuple(dict.fromkeys(named)),
+            locks=tuple(
+                Share(lock=lock, units=units, of=graph.units_of(lock))
+                for lock, units in journey.locks.items()
+            ),
             prerequisite=journey_id in prerequisites,
         )
     return Plan(

@@ -21,7 +21,7 @@ from heapq import heappop, heappush
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pytest_dogfood.scheduling.plan import Plan
+from pytest_dogfood.scheduling.plan import Plan, Share
 from pytest_dogfood.walks import DisjointSets, in_order, in_preferred_order
 
 LARGEST_BATCH_BESIDE_A_GRAPH = 16
@@ -35,8 +35,8 @@ class Job(Struct, frozen=True, kw_only=True):
     """One item to run; `index` is its place in the collection.
 
     `after` holds the jobs that must be finished first; jobs of one `chain` run on one worker; `weight` is in
-    estimated seconds. A `plain` job is an ordinary test that may travel in a batch; those with the same non-empty
-    `batch` always do.
+    estimated seconds; `locks` are held while it runs. A `plain` job is an ordinary test that may travel in a batch;
+    those with the same non-empty `batch` always do.
     """
 
     index: int
@@ -45,6 +45,7 @@ class Job(Struct, frozen=True, kw_only=True):
     weight: float = 1.0
     plain: bool = False
     batch: str = ""
+    locks: tuple[Share, ...] = ()
 
 
 def jobs_for(ids: Sequence[str], plan: Plan, dist: str) -> list[Job]:
@@ -78,7 +79,7 @@ def jobs_for(ids: Sequence[str], plan: Plan, dist: str) -> list[Job]:
             continue
         one = planned[nodeid]
         after = tuple(index_of[nodeid_of[other]] for other in one.after if nodeid_of[other] in index_of)
-        jobs.append(Job(index=index, after=after, chain=shared, weight=one.weight))
+        jobs.append(Job(index=index, after=after, chain=shared, weight=one.weight, locks=one.locks))
     return jobs
 
 
@@ -171,8 +172,12 @@ def _ways_to_the_end(
     return to_end, outwards
 
 
+Heaps = dict[tuple[Share, ...], list[tuple[float, int]]]
+"""Heaps of (-urgency, index), by the locks of the jobs: jobs with the same locks are free to run at the same time."""
+
+
 class Queue:
-    """Hands out jobs to workers so that each runs once, in order, and chains stay together.
+    """Hands out jobs to workers so that each runs once, in order, chains stay together, and locks are free.
 
     Raises ValueError if the jobs depend on each other in a circle or on a job that does not exist.
     """
@@ -205,10 +210,12 @@ class Queue:
         self._ready: set[int] = set()
         self._held: dict[str, dict[int, None]] = {}
         self._pins: dict[str, str] = {}
-        # Heaps of (-urgency, index). An entry whose job has moved on stays and is skipped when it comes to the top.
-        self._own: dict[str, list[tuple[float, int]]] = {}
-        self._wanted: list[tuple[float, int]] = []
-        self._openers: list[tuple[float, int]] = []
+        self._taken: Counter[str] = Counter()
+        """How many units of each lock are held by jobs that run."""
+        # An entry whose job has moved on stays and is skipped when it comes to the top.
+        self._own: dict[str, Heaps] = {}
+        self._wanted: Heaps = {}
+        self._openers: Heaps = {}
         self._singles: list[int] = []
         self._groups: list[tuple[float, int, tuple[int, ...]]] = []
         self._make_ready(job.index for job in jobs if not job.after)
@@ -225,7 +232,7 @@ class Queue:
     def add_worker(self, worker: str) -> None:
         """Make `worker` known. Batches are cut according to how many there are."""
         self._held.setdefault(worker, {})
-        self._own.setdefault(worker, [])
+        self._own.setdefault(worker, {})
 
     def next_for(self, worker: str) -> tuple[int, ...]:
         """Hand out what an idle worker shall run: one graph job or a batch of plain ones; nothing if none is ready."""
@@ -257,6 +264,7 @@ class Queue:
         worker = self.running.pop(index, None)
         if worker is not None:
             del self._held[worker][index]
+            self._unlock(index)
         dependents = self._dependents[index]
         for dependent in dependents:
             self._waits[dependent] -= 1
@@ -265,7 +273,7 @@ class Queue:
             for dependent in dependents
             if not self._waits[dependent] and dependent not in self.finished
         )
-        return bool(dependents)
+        return bool(dependents or self._jobs[index].locks)
 
     def lose(self, worker: str) -> tuple[int, ...]:
         """Forget a worker and give its unfinished jobs back to the queue; its chains may go anywhere again."""
@@ -273,6 +281,7 @@ class Queue:
         del self._own[worker]
         for index in lost:
             del self.running[index]
+            self._unlock(index)
         freed = [chain for chain, home in self._pins.items() if home == worker]
         for chain in freed:
             del self._pins[chain]
@@ -295,30 +304,42 @@ class Queue:
             heappush(self._groups, (-weight, min(members), tuple(sorted(members))))
 
     def _offer(self, index: int) -> None:
-        chain = self._jobs[index].chain
+        chain, locks = self._jobs[index].chain, self._jobs[index].locks
+        to_end = (-self._to_end[index], index)
         if chain in self._pins:
-            heappush(self._own[self._pins[chain]], (-self._to_end[index], index))
+            heappush(self._own[self._pins[chain]].setdefault(locks, []), to_end)
             return
         if chain is not None:
-            heappush(self._openers, (-self._to_end[index], index))
+            heappush(self._openers.setdefault(locks, []), to_end)
         if self._outwards[index]:
-            heappush(self._wanted, (-self._outwards[index], index))
+            heappush(self._wanted.setdefault(locks, []), (-self._outwards[index], index))
 
-    def _top(self, heap: list[tuple[float, int]], home: str | None) -> tuple[float, int] | None:
-        """Return the first entry whose job is ready and whose chain is pinned to `home`, or to no worker."""
-        while heap:
-            index = heap[0][1]
-            chain = self._jobs[index].chain
-            if index in self._ready and home == (None if chain is None else self._pins.get(chain)):
-                return heap[0]
-            heappop(heap)
-        return None
+    def _top(self, heaps: Heaps, home: str | None) -> tuple[float, int] | None:
+        """Return the first entry whose job may run now and whose chain is pinned to `home`, or to no worker."""
+        found: list[tuple[float, int]] = []
+        for locks, heap in heaps.items():
+            if any(self._taken[share.lock] + share.units > share.of for share in locks):
+                continue
+            while heap:
+                index = heap[0][1]
+                chain = self._jobs[index].chain
+                if index in self._ready and home == (None if chain is None else self._pins.get(chain)):
+                    found.append(heap[0])
+                    break
+                heappop(heap)
+        return min(found, default=None)
+
+    def _unlock(self, index: int) -> None:
+        for share in self._jobs[index].locks:
+            self._taken[share.lock] -= share.units
 
     def _start(self, indices: tuple[int, ...], worker: str) -> tuple[int, ...]:
         for index in indices:
             self._ready.discard(index)
             self.running[index] = worker
             self._held[worker][index] = None
+            for share in self._jobs[index].locks:
+                self._taken[share.lock] += share.units
             chain = self._jobs[index].chain
             if chain is not None and chain not in self._pins:
                 self._pins[chain] = worker

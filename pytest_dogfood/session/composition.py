@@ -117,6 +117,7 @@ def presence_for(config: pytest.Config, graph: CapabilityGraph, run: RunDirector
         settings=config.stash[SETTINGS],
         keeper=keeper_of(config),
         locks=root / "locks",
+        pools={name: pool.units for name, pool in graph.pools.items()},
         parent=ParentProcess() if hasattr(config, "workerinput") else None,
         mark_names=mark_names,
         again="".join(f"{shlex.quote(word)} " for word in again),

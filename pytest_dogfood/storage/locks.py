@@ -6,8 +6,9 @@ import errno
 import fcntl
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import RLock
 
@@ -15,6 +16,9 @@ from pytest_dogfood.diagnostics import HarnessError
 
 _BYTES = 2**62
 """How many bytes of a file, which need not exist, can be locked each by itself."""
+
+_PAUSE = 0.02
+"""Seconds between two looks for a free unit of a pool."""
 
 
 class LockTable:
@@ -35,7 +39,7 @@ class LockTable:
     ) -> None:
         self._path = path
         self._threads = threads or RLock()
-        self._waited = waited
+        self.waited = waited or (lambda _: None)
         self._descriptor = -1
         self._depths: dict[str, int] = {}
 
@@ -44,14 +48,18 @@ class LockTable:
             os.close(self._descriptor)
 
     @contextmanager
-    def holding(self, name: str) -> Iterator[None]:
-        """Keep others away while the block runs; raises HarnessError if the lock cannot be had at all."""
+    def holding(self, name: str, *, wait: bool = True) -> Iterator[None]:
+        """Keep others away while the block runs; raises HarnessError if the lock cannot be taken at all.
+
+        If another process has it and this one does not `wait`, raises BlockingIOError.
+        """
         with self._threads:
             depth = self._depths.get(name, 0)
             if not depth and not self._ask(fcntl.LOCK_EX | fcntl.LOCK_NB, name):
+                if not wait:
+                    raise BlockingIOError(errno.EAGAIN, "another process holds the lock", name)
                 self._ask(fcntl.LOCK_EX, name)
-                if self._waited is not None:
-                    self._waited(name)
+                self.waited(name)
             self._depths[name] = depth + 1
             try:
                 yield
@@ -61,6 +69,10 @@ class LockTable:
                 else:
                     del self._depths[name]
                     self._ask(fcntl.LOCK_UN, name)
+
+    def held(self) -> frozenset[str]:
+        """Return the names that this process holds."""
+        return frozenset(self._depths)
 
     def _ask(self, what: int, name: str) -> bool:
         """Lock or unlock a name; return False where another process holds it and we are not to wait."""
@@ -82,37 +94,83 @@ def _byte_of(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % _BYTES
 
 
+def lock_of_unit(pool: str, unit: str) -> str:
+    """Name the lock of one unit of a pool."""
+    return f"{pool}: {unit}"
+
+
 class NamedLocks:
     """Locks of one holder, taken all at once and in one order, so that two holders never wait for each other.
 
-    One holder on the machine has a name at a time. What wants a further lock gives back all, and takes all anew.
+    A name in `pools` has those units, each with one holder on the machine; any other name has one holder itself.
+    What wants a further lock gives back all, and takes all anew.
     """
 
-    def __init__(self, table: Callable[[], LockTable]) -> None:
+    def __init__(self, table: Callable[[], LockTable], pools: Mapping[str, Sequence[str]]) -> None:
         self._table = table
-        self._held: dict[str, AbstractContextManager[None]] = {}
+        self._pools = pools
+        self._held: dict[str, dict[str, AbstractContextManager[None]]] = {}
 
-    def take(self, names: Iterable[str]) -> bool:
-        """Hold all of `names`; return whether locks had to be given back for that, so that others may have had them."""
-        wanted = sorted(set(names))
-        if self._held.keys() >= set(wanted):
+    def take(self, wanted: Mapping[str, int]) -> bool:
+        """Hold so many units of each lock; return whether some were given back, so that others may have had them."""
+        if all(len(self._held.get(name, ())) >= count for name, count in wanted.items()):
             return False
         gave_back = bool(self._held)
         self.give_back()
         with ExitStack() as on_error:
             on_error.callback(self.give_back)
-            for name in wanted:
-                lock = self._table().holding(name)
-                lock.__enter__()
-                self._held[name] = lock
+            for name in sorted(wanted):
+                taken = self._held[name] = {}
+                if name in self._pools:
+                    self._take_units(name, wanted[name], taken)
+                else:
+                    lock = self._table().holding(name)
+                    lock.__enter__()
+                    taken[name] = lock
             on_error.pop_all()
         return gave_back
 
-    def keep(self, names: Iterable[str]) -> None:
-        """Give back all but `names`."""
-        kept = set(names)
-        for name in [one for one in self._held if one not in kept]:
-            self._held.pop(name).__exit__(None, None, None)
+    def _take_units(self, pool: str, count: int, taken: dict[str, AbstractContextManager[None]]) -> None:
+        """Take any units of a pool, first those that this process has by another holder.
+
+        One holder at a time chooses: otherwise those that want few could keep one that wants many waiting for ever.
+        """
+        table, waited = self._table(), False
+        with table.holding(pool):
+            ours = {pool}.union(*self._held.values())
+            by_others = table.held() - ours
+            units = sorted(self._locks_of(pool), key=lambda unit: unit not in by_others)
+            while True:
+                for unit in units:
+                    if unit not in taken and len(taken) < count:
+                        lock = table.holding(unit, wait=False)
+                        with suppress(BlockingIOError):
+                            lock.__enter__()
+                            taken[unit] = lock
+                if len(taken) == count:
+                    break
+                if by_others:  # to wait for more while it holds some could be to wait in a circle
+                    names = ", ".join(sorted(by_others))
+                    raise HarnessError(
+                        f"cannot lock {count} of the pool {pool!r}, because this journey already holds {names}; "
+                        "add the token that needs the pool to its 'requires:'"
+                    )
+                waited = True
+                time.sleep(_PAUSE)
+        if waited:
+            table.waited(pool)
+
+    def _locks_of(self, name: str) -> list[str]:
+        return [lock_of_unit(name, unit) for unit in self._pools[name]] if name in self._pools else [name]
+
+    def keep(self, wanted: Mapping[str, int]) -> None:
+        """Give back all but so many units of each lock, the first ones."""
+        for name, taken in list(self._held.items()):
+            in_order = [lock for lock in self._locks_of(name) if lock in taken]
+            for lock in in_order[wanted.get(name, 0) :]:
+                taken.pop(lock).__exit__(None, None, None)
+            if not taken:
+                del self._held[name]
 
     def give_back(self) -> None:
-        self.keep(())
+        self.keep({})

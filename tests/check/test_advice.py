@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from pytest_dogfood.check.advice import advise
 from pytest_dogfood.diagnostics import Diagnostic, Location, Severity
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import Capability, Journey, Save, Scope, Service, Step, Tier, Token
+from pytest_dogfood.journey import Capability, Journey, Pool, Save, Scope, Service, Step, Tier, Token
 from tests.support.strategies import ANYWHERE, new_journey
 
 STEP = Step(location=ANYWHERE, run="true")
@@ -380,3 +380,17 @@ def test_a_token_that_a_fixture_provides_or_python_files_name_may_be_as_it_is() 
     graph = CapabilityGraph(journeys, [ORPHAN])
     assert len(misspelt(advise(graph))) == 1
     assert misspelt(advise(graph, mentioned=lambda tokens: {Token("loged-in")} & set(tokens))) == []
+
+
+@pytest.mark.parametrize(
+    "locks, hint",
+    [
+        ({"printer": 1}, "add `lock: [account]` to what uses its units, or remove it"),
+        ({"acount": 1}, "did you mean 'acount'?"),
+    ],
+)
+def test_a_pool_that_nothing_locks_is_worth_a_remark(locks: dict[str, int], hint: str) -> None:
+    accounts = Pool(name="account", location=place(2, 5), units=("a", "b"))
+    (found,) = advise(CapabilityGraph([replace(journey(10, "buy"), locks=locks)], pools=[accounts]))
+    assert (found.location, found.code, found.severity) == (place(2, 5), "unused-pool", Severity.INFO)
+    assert (found.message, found.hint) == ("no journey and no capability locks the pool 'account'", hint)

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from pytest_dogfood.check.errors import diagnose, diagnose_ids
 from pytest_dogfood.diagnostics import Diagnostic, InvalidProjectError, Location
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import Capability, Journey, Save, Scope, Service, Step, Tier, Token
+from pytest_dogfood.journey import Capability, Journey, Pool, Save, Scope, Service, Step, Tier, Token
 from tests.support.strategies import ANYWHERE, new_journey
 
 STEP = Step(location=ANYWHERE, run="true")
@@ -370,3 +370,56 @@ def calls_for(gates: int) -> int:
 
 def test_the_diagnosis_of_a_row_of_gates_is_linear() -> None:
     assert calls_for(400) < 2.5 * calls_for(200)
+
+
+def pool(line: int, name: str, *units: str) -> Pool:
+    return Pool(name=name, location=at(line), units=units)
+
+
+GPUS = pool(3, "gpu", "1", "2")
+
+
+ONLY_TWO = (
+    "but the pool has only 2 (shop.yaml:3:3) [pool-too-small]\n"
+    "    hint: lock at most 2, or add units to the pool"
+)
+NO_POOL = "but there is no pool of that name, so there is only 1 [pool-too-small]\n    hint: "
+
+
+@pytest.mark.parametrize(
+    "pools, said",
+    [
+        ([GPUS], ONLY_TWO),
+        ([], f"{NO_POOL}add `pools: {{gpu: 3}}` to dogfood.yaml"),
+        ([pool(3, "gpus", "1", "2", "3")], f"{NO_POOL}did you mean 'gpus'?"),
+    ],
+)
+def test_a_journey_that_locks_more_units_than_there_are_is_refused(pools: list[Pool], said: str) -> None:
+    train = replace(journey(10, "train"), locks={"gpu": 3})
+    (found,) = diagnose(CapabilityGraph([train], pools=pools))
+    assert str(found) == f"shop.yaml:10:3: journey 'train' locks 3 of 'gpu', {said}"
+
+
+def test_a_capability_that_locks_more_units_than_there_are_is_refused() -> None:
+    trained = replace(capability(20, "trained"), locks={"gpu": 3})
+    (found,) = diagnose(CapabilityGraph([], [trained], pools=[GPUS]))
+    assert (found.location, found.code) == (at(20), "pool-too-small")
+
+
+def test_what_locks_as_many_units_as_there_are_is_fine() -> None:
+    assert diagnose(CapabilityGraph([replace(journey(10, "train"), locks={"gpu": 2})], pools=[GPUS])) == ()
+
+
+def test_a_pool_that_is_defined_twice_is_reported_at_the_second_place() -> None:
+    (found,) = diagnose_ids([], [], [GPUS, pool(7, "gpu", "a")])
+    assert str(found).startswith(
+        "shop.yaml:7:3: pool 'gpu' is already defined, at shop.yaml:3:3 [duplicate-pool]"
+    )
+
+
+def test_a_pool_and_a_value_that_set_one_variable_are_reported() -> None:
+    step = replace(STEP, save=(Save(name="account", pattern=".+"),))
+    lock = Capability(token=Token("lock"), location=at(5), provision=(step,))
+    (found,) = diagnose(CapabilityGraph([], [lock], pools=[pool(3, "account", "a")]))
+    assert (found.location, found.code) == (at(3), "variable-conflict")
+    assert found.message == "the pool 'account' and a value of 'lock' would both set $DOGFOOD_LOCK_ACCOUNT"

@@ -11,6 +11,7 @@ from pytest_dogfood.fileformat.parser import parse_journey_file, parse_settings_
 from pytest_dogfood.graph import CapabilityGraph
 
 SETTINGS = """
+    pools: {test-account: [ann, bob]}
     defaults:
       env: {ORIGIN: "git://127.0.0.1:$DOGFOOD_SERVED_PORT", APP: "$ORIGIN/app.git", PLAIN: x}
     capabilities:
@@ -29,7 +30,7 @@ def whole_warnings(text: str, *environment: str) -> list[tuple[str, int]]:
     settings = parse_settings_file(dedent(SETTINGS).encode(), path="dogfood.yaml")
     file = parse_journey_file(dedent(text).encode(), path="a.yaml", stem="a", defaults=settings.defaults)
     assert (settings.diagnostics, file.diagnostics) == ((), ())
-    graph = CapabilityGraph(file.journeys, [*settings.capabilities, *file.capabilities])
+    graph = CapabilityGraph(file.journeys, [*settings.capabilities, *file.capabilities], pools=settings.pools)
     found = advise(graph, environment=environment)
     return [(one.message, one.location.line) for one in found if one.code == "unknown-variable"]
 
@@ -41,6 +42,7 @@ def whole_warnings(text: str, *environment: str) -> list[tuple[str, int]]:
         "requires: [served]\nsteps: ['git clone $ORIGIN']",
         "requires: [created]\nsteps: ['git clone $APP']",
         "requires: [copied]\nsteps: ['echo $DOGFOOD_SERVED_PORT']",
+        "lock: test-account\nsteps: ['echo $DOGFOOD_LOCK_TEST_ACCOUNT']",
         "requires: [copied]\nsteps: [{run: echo 1, expect: {stdout: $DOGFOOD_SERVED_PORT}}]",
     ],
 )
@@ -125,3 +127,14 @@ def test_a_variable_that_is_set_by_then_is_fine(text: str) -> None:
 def test_a_slip_in_a_value_of_a_token_is_told_under_expect_too() -> None:
     text = "requires: [served]\nsteps:\n- {run: ls, expect: {stdout: $DOGFOOD_SERVED_PROT}}"
     assert warnings(text) == [("'a' expects $DOGFOOD_SERVED_PROT", 3)]
+
+
+def test_the_variable_of_a_pool_that_is_not_locked_is_unknown() -> None:
+    settings = parse_settings_file(b"pools: {account: 2}", path="dogfood.yaml")
+    file = parse_journey_file(b"steps: ['echo $DOGFOOD_LOCK_ACCOUNT']", path="a.yaml", stem="a")
+    found = [
+        (one.code, one.hint)
+        for one in advise(CapabilityGraph(file.journeys, pools=settings.pools))
+        if one.code == "unknown-variable"
+    ]
+    assert found == [("unknown-variable", "it names units of the pool 'account': add `lock: [account]`")]

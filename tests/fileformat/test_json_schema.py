@@ -134,6 +134,7 @@ RIGHT_JOURNEYS = [
     "steps: [{run: ls, save: {a: {json: b, stream: stderr, secret: true}, c: {stderr: 'x'}}}]\n",
     "steps: [ls]\nmarks: [slow, {skip: {reason: 1}}, {flaky: }, {x: [~]}]\nlock: [gpu]\n",
     "journeys: [{journey_id: a, sandbox: b, steps: [ls]}]\ndefaults: {}\ncapabilities: {5: {}}\nfeature: 1\n",
+    "steps: [ls]\nlock: {gpu: 2, 1: 1}\ncapabilities: {a: {lock: {gpu: 1}}}\n",
     "steps: [ls]\ncapabilities: {a: {probe: [ls, -l], provision: [], scope: machine, requires: b}}\n",
     "steps:\n - &x {run: ls}\n - {<<: *x, intent: again}\n - *x\n",
 ]

@@ -4,6 +4,8 @@ import json
 from textwrap import dedent
 from typing import Any
 
+import pytest
+
 from pytest_dogfood.diagnostics import Location, Severity
 from pytest_dogfood.fileformat.parser import (
     Defaults,
@@ -12,7 +14,7 @@ from pytest_dogfood.fileformat.parser import (
     parse_settings_file,
     parse_settings_section,
 )
-from pytest_dogfood.journey import Journey, Save, Step, StreamExpectation, Tier
+from pytest_dogfood.journey import Journey, Pool, Save, Step, StreamExpectation, Tier
 
 PATH = "sub/shop.journey.yaml"
 
@@ -150,6 +152,37 @@ def test_the_nearest_default_wins() -> None:
 def test_settings_hold_defaults_capabilities_and_the_hub() -> None:
     parsed = parse_settings_file(b"defaults: {timeout: 5}\nhub: {id: shop}\n", path="dogfood.yaml")
     assert (parsed.defaults, parsed.diagnostics) == (Defaults(timeout=5), ())
+
+
+def test_the_units_of_a_pool_have_names_or_numbers() -> None:
+    parsed = parse_settings_file(b"pools:\n  account: [shop-1, 2]\n  gpu: 3\n", path="dogfood.yaml")
+    assert parsed.diagnostics == ()
+    assert parsed.pools == (
+        Pool(name="account", location=Location("dogfood.yaml", 2, 3), units=("shop-1", "2")),
+        Pool(name="gpu", location=Location("dogfood.yaml", 3, 3), units=("1", "2", "3")),
+    )
+
+
+@pytest.mark.parametrize(
+    "pools, code, column",
+    [
+        ("{gpu: 0}", "out-of-range", 14),
+        ("{gpu: -1}", "out-of-range", 14),
+        ("{gpu: 10001}", "out-of-range", 14),
+        ("{gpu: '2'}", "wrong-type", 14),
+        ("{gpu: a}", "wrong-type", 14),
+        ("{gpu: }", "missing-value", 14),
+        ("{gpu: []}", "missing-value", 14),
+        ("{gpu: ['a b']}", "bad-name", 15),
+        ("{gpu: {a: 1}}", "wrong-type", 14),
+        ("{gpu: [a, b, a]}", "duplicate-key", 14),
+        ("{GPU: 2}", "bad-name", 9),
+        ("[gpu]", "wrong-type", 8),
+    ],
+)
+def test_a_mistake_in_a_pool_is_reported_at_its_place(pools: str, code: str, column: int) -> None:
+    (found,) = parse_settings_file(f"pools: {pools}\n".encode(), path="dogfood.yaml").diagnostics
+    assert (found.code, found.location) == (code, Location("dogfood.yaml", 1, column))
 
 
 def test_a_section_of_the_settings_is_read_alone() -> None:

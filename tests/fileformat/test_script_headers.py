@@ -85,7 +85,7 @@ def test_the_header_takes_every_key_that_says_something_about_a_journey(journey:
     assert journey.source == {"kind": "readme", "ref": "README.md#buy"}
     assert (journey.tier, journey.gating) == (Tier.SMOKE, True)
     assert journey.marks == (Mark(name="slow"), Mark(name="flaky"))
-    assert (journey.use, journey.locks) == (("server",), ("till",))
+    assert (journey.use, journey.locks) == (("server",), {"till": 1})
     assert (journey.env, journey.estimate) == ({"CURRENCY": "no"}, 2)
 
 

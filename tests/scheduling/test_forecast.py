@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from pytest_dogfood.scheduling.forecast import Forecast, critical_path, make_forecast
-from pytest_dogfood.scheduling.plan import make_plan
+from pytest_dogfood.scheduling.plan import Share, make_plan
 from pytest_dogfood.scheduling.queue import Job, jobs_for
 from tests.support.strategies import Scene, scenes
 
@@ -74,6 +74,13 @@ def test_the_critical_path_is_the_longest_way_and_a_chain_is_a_way() -> None:
     ]
     path, length = critical_path(jobs)
     assert (sorted(path), length) == ([1, 2], 9.0)
+
+
+def test_a_lock_with_few_units_makes_a_run_longer_and_so_the_best_that_is_possible() -> None:
+    locks = (Share(lock="gpu", units=2, of=3),)
+    found = make_forecast([Job(index=number, weight=2.0, locks=locks) for number in range(4)], 4)
+    assert (found.makespan, found.total) == (8.0, 8.0)
+    assert found.lower_bound == pytest.approx(8.0 * 2 / 3)
 
 
 def test_a_run_without_workers_is_refused() -> None:

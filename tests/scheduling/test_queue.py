@@ -5,8 +5,17 @@ from collections import Counter
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from pytest_dogfood.scheduling.plan import Share
 from pytest_dogfood.scheduling.queue import LARGEST_BATCH_BESIDE_A_GRAPH, Job, Queue, in_chain_order
 from pytest_dogfood.xdist.scheduler import OrderCheck, OrderViolationError
+
+UNITS = {"account": 2, "gpu": 3, "port": 1}
+
+
+@st.composite
+def shares(draw: st.DrawFn) -> tuple[Share, ...]:
+    names = draw(st.lists(st.sampled_from(list(UNITS)), unique=True, max_size=2))
+    return tuple(Share(lock=name, units=draw(st.integers(1, UNITS[name])), of=UNITS[name]) for name in names)
 
 
 @st.composite
@@ -26,6 +35,7 @@ def job_lists(draw: st.DrawFn) -> list[Job]:
             weight=draw(st.sampled_from([0.0, 0.5, 1.0, 30.0])),
             plain=plain,
             batch=draw(st.sampled_from(["", "", "file"])) if plain else "",
+            locks=() if plain else draw(shares()),
         )
         jobs.append(job)
     return sorted(jobs, key=lambda job: job.index)
@@ -55,6 +65,11 @@ class Simulation:
             if not held:
                 held.extend(self.queue.next_for(worker))
                 self.begin(worker)
+        locks_of = {job.index: job.locks for job in self.jobs}
+        taken = Counter[str]()
+        for index in (index for held in self.held.values() for index in held):
+            taken.update({share.lock: share.units for share in locks_of[index]})
+        assert all(taken[name] <= units for name, units in UNITS.items()), taken
 
     def begin(self, worker: str) -> None:
         for index in self.held[worker][:1]:
@@ -80,7 +95,7 @@ class Simulation:
 
 @settings(deadline=None, max_examples=150)
 @given(job_lists(), st.integers(1, 4), st.data())
-def test_whatever_the_order_of_endings_and_deaths_every_job_runs_once_in_order_and_on_its_chains_worker(
+def test_whatever_the_order_of_endings_and_deaths_every_job_runs_once_in_order_on_its_chains_worker_and_no_unit_has_two(
     jobs: list[Job], workers: int, data: st.DataObject
 ) -> None:
     world = Simulation(jobs, workers)
@@ -213,6 +228,43 @@ def test_a_busy_worker_gets_nothing_more() -> None:
     queue.add_worker("w")
     queue.next_for("w")
     assert queue.next_for("w") == ()
+
+
+def share(units: int, of: int, lock: str = "gpu") -> tuple[Share, ...]:
+    return (Share(lock=lock, units=units, of=of),)
+
+
+def test_a_job_whose_lock_is_taken_leaves_the_worker_to_a_less_urgent_one() -> None:
+    jobs = [Job(index=index, weight=9 - index, locks=share(1, 2) if index < 3 else ()) for index in range(4)]
+    queue = Queue(jobs)
+    for worker in ("w1", "w2", "w3", "w4"):
+        queue.add_worker(worker)
+    assert [queue.next_for(worker) for worker in ("w1", "w2", "w3", "w4")] == [(0,), (1,), (3,), ()]
+    assert queue.finish(1), "others may be ready by it"
+    assert queue.next_for("w4") == (2,)
+
+
+def test_a_worker_that_is_lost_gives_its_units_back() -> None:
+    queue = Queue([Job(index=0, locks=share(2, 2)), Job(index=1, locks=share(1, 2))])
+    for worker in ("w1", "w2"):
+        queue.add_worker(worker)
+    queue.next_for("w1")
+    assert queue.next_for("w2") == ()
+    queue.finish(0)
+    queue.lose("w1")
+    assert queue.next_for("w2") == (1,)
+
+
+def test_thousands_of_jobs_that_share_a_lock_cost_next_to_no_work_each() -> None:
+    count = 20_000
+    queue = Queue([Job(index=index, locks=share(1, 1)) for index in range(count)])
+    for worker in ("w1", "w2"):
+        queue.add_worker(worker)
+    for _ in range(count):
+        (index,) = queue.next_for("w1")
+        assert queue.next_for("w2") == ()
+        queue.finish(index)
+    assert queue.is_done
 
 
 def test_a_large_graph_costs_next_to_no_work_per_job() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.storage.locks import LockTable
+from pytest_dogfood.storage.locks import LockTable, NamedLocks
 
 HOLDS = """\
 import subprocess, sys
@@ -143,3 +144,126 @@ def test_a_lock_is_not_looked_for_behind_a_link(table: LockTable, tmp_path: Path
     ):
         pass
     assert not (tmp_path / "victim").exists()
+
+
+POOLS = {"account": ("ann", "bob", "cleo"), "gpu": ("1", "2")}
+TAKES = """\
+import json, sys
+from pathlib import Path
+from pytest_dogfood.storage.locks import LockTable, NamedLocks
+
+table = LockTable(Path(sys.argv[1]))
+locks = NamedLocks(lambda: table, json.loads(sys.argv[2]))
+locks.take(json.loads(sys.argv[3]))
+print(*sorted(table.held()), sep=", ", flush=True)
+input()
+"""
+
+
+@contextmanager
+def taking(path: Path, **wanted: int) -> Iterator[subprocess.Popen[str]]:
+    """Let another process take units; its first line says which it holds, as soon as it holds them."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", TAKES, str(path), json.dumps(POOLS), json.dumps(wanted)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def said_by(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def named_locks(table: LockTable) -> NamedLocks:
+    return NamedLocks(lambda: table, POOLS)
+
+
+def test_each_holder_has_units_of_its_own_and_a_pool_has_as_many_holders_as_units(tmp_path: Path) -> None:
+    path = tmp_path / "locks"
+    with taking(path, account=1) as one, taking(path, gpu=2) as other:
+        assert (said_by(one), said_by(other)) == ("account: ann", "gpu: 1, gpu: 2")
+        with taking(path, account=2) as both:
+            assert said_by(both) == "account: bob, account: cleo"
+
+
+def test_what_waits_for_a_unit_takes_the_one_of_a_holder_that_was_killed(
+    table: LockTable, tmp_path: Path
+) -> None:
+    waits: list[str] = []
+    table.waited = waits.append
+    with taking(tmp_path / "locks", account=1) as one, taking(tmp_path / "locks", account=2) as killed:
+        assert said_by(one)
+        assert said_by(killed)
+        locks = named_locks(table)
+        with ThreadPoolExecutor(1) as pool:
+            taken = pool.submit(locks.take, {"account": 1})
+            time.sleep(0.1)
+            assert not taken.done()
+            killed.send_signal(signal.SIGKILL)
+            taken.result(timeout=30)
+            assert len(table.held()) == 1
+            pool.submit(locks.give_back).result(timeout=30)
+    assert waits == ["account"]
+
+
+def test_what_wants_many_units_is_not_overtaken_by_what_wants_one(tmp_path: Path) -> None:
+    path = tmp_path / "locks"
+    with taking(path, gpu=1) as first:
+        said_by(first)
+        with taking(path, gpu=2) as wants_both:
+            while is_free(path, "gpu: 2"):
+                time.sleep(0.01)
+            with taking(path, gpu=1) as wants_one:
+                first.communicate("\n")
+                assert said_by(wants_both) == "gpu: 1, gpu: 2"
+                wants_both.communicate("\n")
+                assert said_by(wants_one) == "gpu: 1"
+
+
+def test_holders_that_want_units_of_several_pools_never_wait_for_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "locks"
+    code = TAKES.replace("locks.take(json.loads(sys.argv[3]))", "").replace("input()", "") + (
+        "import random\n"
+        "for _ in range(100):\n"
+        "    locks.take({'account': random.randint(1, 3), 'gpu': random.randint(1, 2), 'port': 1})\n"
+        "    locks.give_back()\n"
+    )
+    started = [subprocess.Popen([sys.executable, "-c", code, str(path), json.dumps(POOLS)]) for _ in range(4)]
+    assert [process.wait(timeout=120) for process in started] == [0] * 4
+
+
+def test_a_holder_that_wants_more_gives_back_all_and_keeps_the_first_units(table: LockTable) -> None:
+    locks = named_locks(table)
+    assert not locks.take({"account": 1, "door": 1})
+    assert not locks.take({"account": 1})
+    assert locks.take({"account": 2, "door": 1})
+    assert table.held() == {"account: ann", "account: bob", "door"}
+    locks.keep({"account": 1})
+    assert table.held() == {"account: ann"}
+    locks.give_back()
+    assert table.held() == set()
+
+
+def test_a_second_holder_of_one_process_shares_its_units_and_is_refused_more_than_are_free(
+    table: LockTable, tmp_path: Path
+) -> None:
+    outer, inner = named_locks(table), named_locks(table)
+    with taking(tmp_path / "locks", gpu=1) as other:
+        said_by(other)
+        outer.take({"gpu": 1})
+        inner.take({"gpu": 1})
+        assert table.held() == {"gpu: 2"}
+        inner.give_back()
+        with pytest.raises(
+            HarnessError, match="cannot lock 2 of the pool 'gpu', because this journey already"
+        ):
+            inner.take({"gpu": 2})
+        assert table.held() == {"gpu: 2"}
+        outer.give_back()
