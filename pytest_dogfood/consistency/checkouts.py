@@ -22,7 +22,7 @@ TEMPLATE = Path(__file__).with_name("session-close.md")
 
 
 def write_protocol(root: Path, slug: str) -> Path | None:
-    """Write the protocol into a repository; None if the file is there already, which is left as it is."""
+    """Write the protocol into a repository; None if the file exists already, which is not changed."""
     path = root / PLACE
     text = TEMPLATE.read_text(encoding="utf-8").format(slug=slug)
     try:
@@ -100,7 +100,7 @@ class Choice(Struct, frozen=True, kw_only=True):
     named: frozenset[str] = frozenset()
 
     def reports_of_absent(self, *, fixing: bool) -> tuple[RepoReport, ...]:
-        """Return the reports of what cannot be looked at here."""
+        """Return the reports of the repositories that have no checkout here."""
         reports = []
         for slug in self.absent:
             nowhere = RepoCondition(state=RepoState.NOT_HERE)

@@ -15,7 +15,7 @@ from pytest_dogfood.git.work_tree import RepoCondition
 
 
 class RepoContents(Struct, frozen=True, kw_only=True):
-    """All that is seen of a repository in this checkout and in the hub.
+    """All that was read of a repository, in this checkout and in the hub.
 
     `tasks` are the repository's, deleted ones too; `elsewhere` those of other repositories that some block
     names, by id. `unreadable` are paths of workplans of which nothing is known.
@@ -269,7 +269,7 @@ def _file_follows(case: Case, in_hub: Status, policy: Policy, kind: DecisionKind
 
 
 def _with_path(decision: Decision, hub: HubTask, block: Block) -> Decision:
-    """Have the block's path recorded if it is another one; of a task that is held nothing is written."""
+    """Record the block's path if it has changed, unless the task is held."""
     if hub.source_path == block.path:
         return decision
     held = decision.kind in {DecisionKind.HELD, DecisionKind.NEWS}

@@ -1,4 +1,4 @@
-"""New statuses in the bytes of a workplan, and not one other byte changed: or the edit is refused."""
+"""Puts new statuses into the bytes of a workplan and changes no other byte, or refuses the edit."""
 
 from __future__ import annotations
 

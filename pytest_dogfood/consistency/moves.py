@@ -182,7 +182,7 @@ class DeliberateMoves:
 
     @contextmanager
     def _task_in_file(self, task: HubTask, *, writes_file: bool = True) -> Iterator[_TaskInFile]:
-        """Hold the lock of this checkout, and see that the repository and the file allow the move."""
+        """Hold the lock of this checkout, and check that the repository and the file allow the move."""
         checkout = only_checkout(self._hub, self._options.machine.id, task.repo, here=self._here)
         try:
             view = open_checkout(self._hub, checkout, self._options.check_options)

@@ -21,7 +21,7 @@ REPOSITORY = "repository"
 
 
 class Check(Struct, frozen=True, kw_only=True):
-    """One thing that was looked at, a task, a file or a repository; `checkout` is the directory it is in."""
+    """One thing that was checked: a task, a file or a repository; `checkout` is the directory it is in."""
 
     group: str
     name: str

@@ -107,7 +107,7 @@ class _Source:
 
     def __init__(self, lines: Sequence[SourceLine]) -> None:
         self._lines = lines
-        # One character for one: a tab is white space here, which YAML would not have in an indentation.
+        # One character for one: a tab is white space here, which YAML does not allow in an indentation.
         self.text = "".join(line.text.replace("\t", " ") + "\n" for line in lines)
         self._starts = list(accumulate((len(line.text) + 1 for line in lines), initial=0))
 
@@ -180,7 +180,7 @@ _COUNT = re.compile(r"[0-9]{1,9}")
 
 
 class ParsedBlock(Struct, frozen=True, kw_only=True):
-    """A block and what an editor needs: its fields with their places in the text. A problem leaves it none."""
+    """A block, and its fields with their places in the text. One with a problem has no fields."""
 
     block: Block
     fields: TaskFields = TaskFields()
@@ -206,7 +206,7 @@ def read_block(
     inside = (number + 1 + at for at, line in enumerate(content) if _OPENING_FENCE.match(line.text))
     if (at := next(inside, None)) is not None:
         problem = f"{problem}; it is not closed before the next block, in line {at}"
-    # Named as well as possible, so that what it stands for is held and not reported as missing.
+    # Named as well as possible, so that its task is held and not reported as missing.
     guesses: dict[str, str] = {}
     for match in filter(None, (_GUESS.match(line.text) for line in content)):
         guesses.setdefault(match[1], match[2])
@@ -227,7 +227,7 @@ def _indentation(line: SourceLine) -> int:
 
 
 def _check_closed(token: Token, lines: Sequence[SourceLine]) -> None:
-    """See that the last line is a closing fence: markdown-it ends an open one where the file ends."""
+    """Check that the last line is a closing fence: markdown-it ends an open one where the file ends."""
     last = lines[-1].text.rstrip(" \t")
     fence = last.lstrip(" ")
     same = bool(fence) and set(fence) == {token.markup[0]} and len(fence) >= len(token.markup)

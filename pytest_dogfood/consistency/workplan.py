@@ -97,7 +97,7 @@ _STRAY = (
 
 
 def parse(content: bytes, *, path: str) -> Document:
-    """Read a file. Never raises: what cannot be read is said in the document."""
+    """Read a file. Never raises: the document says what cannot be read."""
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
@@ -227,7 +227,7 @@ def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:
 
 def _read(root: Path, path: str) -> Document:
     try:
-        # A link is read like the file it names; only writing through it is out of the question.
+        # A link is read like the file it names; only writing through it is not allowed.
         return parse(read_regular((root / path).resolve(strict=True)), path=path)
     except (OSError, RuntimeError) as error:
         return _unreadable(path, error)

@@ -52,7 +52,7 @@ DEFAULT_LIMITS = Limits()
 
 
 class GitResult(Struct, frozen=True, kw_only=True):
-    """How a call of git ended. `out` is only to be believed where `ok` is true; `err` is for people."""
+    """How a call of git ended. Use `out` only if `ok` is true; `err` is for people."""
 
     status: int
     out: bytes
@@ -117,7 +117,7 @@ class Git:
         return self._call(arguments, stdin, self.limits.other, {"GIT_OPTIONAL_LOCKS": "0"})
 
     def value(self, *arguments: str) -> str:
-        """Ask for what git has to know; raises GitError if it does not."""
+        """Ask for what git must know; raises GitError if it does not."""
         answer = self.read(*arguments)
         if not answer.ok:
             raise self._failed(arguments, answer)
@@ -166,7 +166,7 @@ class Git:
                 try:
                     out, err = read_output(stdout, _READ_LIMIT), read_tail(stderr)
                 except HarnessError as error:
-                    raise error.__cause__ or error from None  # what the system said of a file of ours
+                    raise error.__cause__ or error from None  # the system's error about a file of ours
                 return GitResult(status=ended.status, out=out, err=err, timed_out=ended.timed_out)
         except OSError as error:
             raise HarnessError(f"cannot keep the output of git: {error}; free some space") from error

@@ -172,7 +172,7 @@ class Hub:
         return tuple(HubTask(**row) for row in self._rows(query))
 
     def only_task(self, name: str, *, repo: str | None = None) -> HubTask:
-        """Return the one task that a name means, as for `find`; raises HubUsageError for none and for several."""
+        """Return the one task that a name means, as for `find_tasks`; raises HubUsageError for none and for several."""
         found = self.find_tasks(name, repo=repo)
         if not found:
             within = f" of '{repo}'" if repo is not None else ""
