@@ -290,6 +290,11 @@ def _stands_in(variable: str, *parts: object) -> bool:
     return any(variable in text and re.search(rf"{variable}(?![A-Za-z0-9_])", text) for text in texts)
 
 
+def is_test(journey: JourneyId) -> bool:
+    """Return whether this is the id of a Python test: its node id. Other ids have colons only in values of a matrix."""
+    return "::" in journey.partition("[")[0]
+
+
 def is_of_a_test(token: Token) -> bool:
     """Return whether the token says that one Python test has passed: no file can name it, for its two colons."""
     return "::" in token

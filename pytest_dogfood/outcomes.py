@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct, field
 
 from pytest_dogfood.diagnostics import counted
-from pytest_dogfood.journey import JourneyId, Token
+from pytest_dogfood.journey import JourneyId, Token, is_test
 
 
 class Outcome(StrEnum):
@@ -82,19 +82,11 @@ def badness(outcome: Outcome) -> int:
 
 
 class Proof(StrEnum):
-    """What shows that a token holds: its probe, or only that its journey or its provider said so."""
+    """What shows that a token is present: its probe, or only that its journey or its provider succeeded."""
 
     PROBE = "probe"
     JOURNEY = "journey"
     PROVIDER = "provider"
-
-
-_PROOFS = {
-    Proof.PROBE: "probed",
-    Proof.JOURNEY: "by their journey alone",
-    Proof.PROVIDER: "by their provider alone",
-}
-"""The best first, each as the closing line says it of tokens."""
 
 
 class Cause(Struct, frozen=True, kw_only=True):
@@ -230,20 +222,26 @@ class Tally(Struct):
             said = counted(number, "error") if outcome is Outcome.ERROR else f"{number} {outcome}"
             causes = f" ({counted(len(self.causes()), 'cause')})" if outcome is Outcome.DEFERRED else ""
             parts.append(f"{said}{causes}")
-        best: dict[Token, Proof] = {}
+        probed: dict[Token, bool] = {}
         for result in self.results.values():
             for token, proof in result.proofs.items():
-                best[token] = min(best.get(token, proof), proof, key=list(_PROOFS).index)
-        proofs = Counter(best.values())
-        proved = ", ".join(f"{proofs[proof]} {words}" for proof, words in _PROOFS.items() if proofs[proof])
-        return (
-            f"dogfood: {counted(len(self.planned), 'journey')} = {' + '.join(parts) or '0 passed'}; "
-            f"{len(self.unaccounted)} unaccounted; "
-            f"{counted(len(best), 'token')}{f': {proved}' if proved else ''}"
-        )
+                probed[token] = probed.get(token, False) or proof is Proof.PROBE
+        by_probe = sum(probed.values())
+        unverified = len(probed) - by_probe
+        proofs = [f"{by_probe} probed"] if by_probe else []
+        proofs += [f"{unverified} unverified (no probe)"] if unverified else []
+        lost = f"; {len(self.unaccounted)} unaccounted" if self.unaccounted else ""
+        tokens = counted(len(probed), "token") + (f": {', '.join(proofs)}" if proofs else "")
+        return f"dogfood: {counted_items(self.planned)} = {' + '.join(parts) or '0 passed'}{lost}; {tokens}"
 
 
 _COUNTED_AS = {Outcome.CRASHED: Outcome.FAILED, Outcome.NO_ACTOR: Outcome.SKIPPED}
+
+
+def counted_items(items: Iterable[JourneyId]) -> str:
+    """Count journeys and Python tests apart: "40 journeys and 12 tests"."""
+    kinds = Counter("test" if is_test(item) else "journey" for item in items)
+    return " and ".join(counted(kinds[kind], kind) for kind in sorted(kinds)) or "0 journeys"
 
 
 def listed(names: Iterable[str], *, most: int = 5) -> str:

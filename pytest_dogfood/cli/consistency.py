@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 COMMANDS = hub_commands(
     "dogfood consistency",
-    description="Compare the task blocks of workplans with the hub, and bring them into step. No task ever goes\n"
-    "back but by reopen.",
+    description="Compare the task blocks of workplans with the hub, and synchronise the two. Only reopen moves\n"
+    "a task back.",
 )
 
 
@@ -44,7 +44,7 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds < float("inf"):
-        raise ArgumentTypeError(f"{text!r} is no number of seconds")
+        raise ArgumentTypeError(f"{text!r} is not a number of seconds")
     return seconds
 
 
@@ -56,7 +56,7 @@ LOCK_TIMEOUT = Argument(
     type=_seconds,
     default=30.0,
     metavar="S",
-    help="seconds to wait for another fixer of the same checkout (default: 30)",
+    help="seconds to wait for another fix of the same checkout (default: 30)",
 )
 TO_CHECK = (
     Argument(
@@ -74,8 +74,8 @@ TO_CHECK = (
 TO_FIX = (
     *TO_CHECK,
     Argument("--no-writeback", action="store_true", help="never write and commit a workplan"),
-    Argument("--dry-run", action="store_true", help="only say what would be done"),
-    Argument("--accept-reopen", action="store_true", help="take over reopens that are recorded in a file"),
+    Argument("--dry-run", action="store_true", help="only report what would be done"),
+    Argument("--accept-reopen", action="store_true", help="accept reopens that are recorded in a file"),
     LOCK_TIMEOUT,
     ACTOR,
 )
@@ -83,18 +83,18 @@ TO_FIX = (
 
 @COMMANDS.command(
     "check",
-    "say what differs, and change nothing",
+    "report what differs, and change nothing",
     *TO_CHECK,
-    description="Say what differs between workplans and the hub. Nothing is written; only remote-tracking "
-    "branches are fetched.",
+    description="Report what differs between workplans and the hub. Nothing is written, except the "
+    "remote-tracking branches that are fetched.",
     fixing=False,
 )
 @COMMANDS.command(
     "fix",
-    "bring workplans and the hub into step",
+    "synchronise workplans and the hub",
     *TO_FIX,
-    description="Bring the hub forward to what workplans say, and workplans to what the hub says, one commit "
-    "for each file. Nothing is pulled or pushed; a repository that is behind its remote is left alone.",
+    description="Move the hub forward to what workplans say, and write what the hub says into workplans, one "
+    "commit for each file. Nothing is pulled or pushed; nothing is written for a repository that is behind its remote.",
     fixing=True,
     pull=False,
 )
@@ -161,17 +161,17 @@ def _fix_options(
 
 @COMMANDS.command(
     "reopen",
-    "let a task go back, on purpose",
+    "move a task back, on purpose",
     *TASK,
     REASON,
     OFFLINE,
     LOCK_TIMEOUT,
     Argument("--to", choices=("todo", "in_progress", "blocked"), default="todo", help="default: todo"),
     (
-        Argument("--hub-only", action="store_true", help="leave the workplans to others"),
+        Argument("--hub-only", action="store_true", help="do not change the workplan"),
         Argument("--accept", action="store_true", help="record the hub's reopen in this checkout"),
     ),
-    description="Count one reopen more and set an earlier status, in the hub and in the workplan of this "
+    description="Set an earlier status and count one more reopen, in the hub and in the workplan of this "
     "checkout; with --accept, record in the workplan what was reopened elsewhere.",
 )
 @COMMANDS.command(
@@ -188,13 +188,13 @@ def _fix_options(
     accept=False,
 )
 def move(options: Namespace) -> int:
-    """Reopen a task, accept a reopen, or settle a tie, and say what came of it."""
+    """Reopen a task, accept a reopen, or settle a tie, and report the result."""
     from pytest_dogfood.cli.consistency_report import report_lines
     from pytest_dogfood.consistency.check import CheckOptions, RepoReport
     from pytest_dogfood.consistency.moves import DeliberateMoves
 
     if not options.accept and not options.reason.strip():
-        raise HubUsageError("say why, for everybody who will wonder: --reason TEXT")
+        raise HubUsageError("a reason is missing: say why, for the log: --reason TEXT")
     check_options = CheckOptions(offline=options.offline, fixing=True)
     with open_hub(options.hub) as hub:
         task = hub.only_task(options.task, repo=options.repo)
@@ -213,7 +213,9 @@ def move(options: Namespace) -> int:
     write_lines(report_lines(RepoReport(repo=task.repo, findings=(moved.finding,)), Palette(sys.stdout)))
     if options.to and not options.accept:
         accept = f"dogfood consistency reopen {shlex.quote(options.task)} --accept"
-        say(f"the hub has it, the workplan does not yet; once that can be written: {accept}")
+        say(
+            f"the task is reopened in the hub, and not yet in the workplan; once that can be written: {accept}"
+        )
     return REFUSED
 
 

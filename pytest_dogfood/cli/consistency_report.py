@@ -68,7 +68,7 @@ def report_lines(report: RepoReport, palette: Palette) -> Iterator[str]:
             done = "hub kept; file updated" if finding.action is Action.WRITEBACK else "fixed"
             commit = f", commit {finding.commit[:12]}" if finding.commit else ""
             fixed = palette.paint(f" [{done}{commit}]", _FIXED)
-            # A failure that is fixed is none any more, a warning remains worth knowing.
+            # A fixed failure is no longer a failure, but a warning is still worth knowing.
             label = "DONE" if finding.severity is FindingSeverity.FAIL else label
         hints = [] if finding.fixed else [printable(line) for line in finding.hint.splitlines()]
         hint = palette.paint(f" ({hints[0]})", _FAINT) if len(hints) == 1 and hints[0] else ""
@@ -81,7 +81,7 @@ def report_lines(report: RepoReport, palette: Palette) -> Iterator[str]:
 
 
 class ProgressCounter:
-    """A counter on the terminal for as long as something is looked at; elsewhere nothing is written."""
+    """A counter on the terminal while checkouts are checked; elsewhere nothing is written."""
 
     def __init__(self, total: int = 0, stream: TextIO | None = None) -> None:
         self.total = total
@@ -109,10 +109,10 @@ class ProgressCounter:
 
 
 class ReportPrinter:
-    """The output of one run. A hub that cannot be had, or Ctrl-C, ends it with the counts of what came before.
+    """The output of one run. If the hub cannot be reached, or on Ctrl-C, it ends with the counts so far.
 
-    As JSON there is exactly one document, also where the run ends before it began. Output that does not arrive
-    ends it with OutputLostError.
+    As JSON there is exactly one document, even if the run ends before it began. Output that cannot be written ends it
+    with OutputLostError.
     """
 
     def __init__(self, *, as_json: bool, strict: bool) -> None:
@@ -155,16 +155,16 @@ class ReportPrinter:
                 return
 
     def notice(self, text: str) -> None:
-        """Tell people something at once; the output of a program that reads JSON stays clean."""
+        """Print a line for people at once; with JSON it goes to standard error."""
         self.progress.clear()
         self._print([text], sys.stderr if self._as_json else sys.stdout)
 
     def _findings(self) -> tuple[Finding, ...]:
-        """Return all findings, each once: two checkouts of a repository may have the same to say."""
+        """Return all findings, each once: two checkouts of a repository may have the same."""
         return tuple(dict.fromkeys(finding for report in self._seen for finding in report.findings))
 
     def _print(self, lines: Iterable[str], stream: TextIO | None = None) -> None:
-        """Print, unless that has failed before: what is under way is not to stop halfway for it."""
+        """Print, unless that has failed before: what is under way must not stop halfway because of that."""
         if self._lost is None:
             try:
                 write_lines(lines, stream)

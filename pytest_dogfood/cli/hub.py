@@ -35,7 +35,7 @@ from pytest_dogfood.diagnostics import HarnessError, did_you_mean
 
 COMMANDS = hub_commands(
     "dogfood hub",
-    description="The hub is the database that knows the status of every task: an SQLite file for one machine,\n"
+    description="The hub is the database that holds the status of every task: an SQLite file for one machine,\n"
     "PostgreSQL where several share it.",
 )
 
@@ -48,7 +48,7 @@ COMMANDS = hub_commands(
         action="store_true",
         help="make an SQLite file in your data directory, for this machine only",
     ),
-    description="Create a hub, or bring an older one to the schema of this program. Nothing else ever does.",
+    description="Create a hub, or upgrade an older one to the schema of this program. No other command does.",
 )
 def init(options: Namespace) -> int:
     from pytest_dogfood.consistency.hub.store import Hub
@@ -63,7 +63,7 @@ def init(options: Namespace) -> int:
 
 @COMMANDS.command(
     "register",
-    "say where a repository is checked out here",
+    "record where a repository is checked out here",
     Argument("path", metavar="PATH", help="the checkout, or a directory in it"),
     Argument("--slug", metavar="S", help="the repository's name (default: the directory's)"),
     Argument(
@@ -83,7 +83,7 @@ def register(options: Namespace) -> int:
     except (OSError, RuntimeError) as error:
         raise HubUsageError(f"there is no directory {path}") from error
     if not root.is_dir():
-        raise HubUsageError(f"{path} is no directory; name the one that holds the checkout")
+        raise HubUsageError(f"{path} is not a directory; name the one that holds the checkout")
     repository = Repository(root)
     try:
         root, why_not = repository.work_tree.top, ""
@@ -97,13 +97,13 @@ def register(options: Namespace) -> int:
         slug = options.slug or guess_repository(new_checkout, hub.repos(), here, gone)
         if not slug.strip() or any(letter.isspace() or letter == "/" for letter in slug):
             raise HubUsageError(
-                f"{slug!r} is no name for a repository: no spaces, no slashes; give one with --slug"
+                f"{slug!r} is not a name for a repository: it has spaces or slashes, or is empty; give one with --slug"
             )
         root_commit = new_checkout.root_as(next(iter(hub.repos(slug)), None))
         made = hub.register(root, slug=slug, root_commit=root_commit, machine=machine)
     said = [f"{made.repo} is at {made.path}"]
     said += [
-        f"nothing is at {each.path} any more; if it went here: dogfood hub forget {shlex.quote(each.path)}"
+        f"{each.path} no longer exists; if it was moved here: dogfood hub forget {shlex.quote(each.path)}"
         for each in here
         if each.repo == slug and each.path in gone
     ]
@@ -112,7 +112,7 @@ def register(options: Namespace) -> int:
     try:
         if options.protocol:
             written = write_protocol(root, slug)
-            there = f"{root / PLACE} is there already and was left as it is"
+            there = f"{root / PLACE} exists already, and was not changed"
             said.append(f"wrote {written}" if written else there)
     finally:
         write_lines(said)
@@ -121,10 +121,10 @@ def register(options: Namespace) -> int:
 
 @COMMANDS.command(
     "forget",
-    "forget a checkout that is no more",
+    "forget a checkout that was moved or removed",
     Argument("path", metavar="PATH", help="where it was, as `dogfood hub repos` shows it"),
-    description="Forget a checkout of this machine that was moved or removed. Nothing else is touched: the "
-    "repository stays known, and so do its tasks and their log.",
+    description="Forget a checkout of this machine that was moved or removed. The repository, its tasks "
+    "and their log stay.",
 )
 def forget(options: Namespace) -> int:
     path = Path(options.path).absolute()
@@ -239,38 +239,43 @@ def set_status(options: Namespace) -> int:
     "mark a task as deleted",
     *TASK,
     REASON,
-    description="Mark a task as deleted. Nothing of it is lost: see restore.",
+    description="Mark a task as deleted. Nothing is lost: restore takes the mark away.",
     deleted=True,
 )
 @COMMANDS.command(
     "restore",
-    "bring a deleted task back",
+    "restore a deleted task",
     *TASK,
     REASON,
-    description="Bring a deleted task back. It has the status that it had.",
+    description="Restore a deleted task, with the status that it had.",
     deleted=False,
 )
 def mark(options: Namespace) -> int:
     from pytest_dogfood.consistency.hub.imports import set_deleted_with_retries
 
-    # The status stays, so only the reason tells in the log what was done.
+    # The status stays: in the log, only the reason says what was done.
     reason = ": ".join(filter(None, ("deleted" if options.deleted else "restored", options.reason)))
     with open_hub(options.hub) as hub:
         task = hub.only_task(options.task, repo=options.repo)
         stamp = _stamp(options, Source.API, reason)
         done = set_deleted_with_retries(hub, task, deleted=options.deleted, stamp=stamp)
-    state = "deleted" if options.deleted else f"there, and {task.status}"
-    say(f"{task.task_id} is {state}" + ("" if done else " already"))
+    if options.deleted:
+        say(f"{task.task_id} is deleted" + ("" if done else " already"))
+    else:
+        say(
+            f"{task.task_id} is {task.status}, "
+            + ("and no longer deleted" if done else "and was not deleted")
+        )
     return 0
 
 
 @COMMANDS.command(
     "import",
-    "take in tasks from a JSON or CSV file",
+    "import tasks from a JSON or CSV file",
     Argument("file", metavar="FILE", help="a .json or .csv file"),
     ACTOR,
-    description="Take in tasks from elsewhere: JSON, such as `hub tasks --format json` prints, or CSV with the "
-    "columns repo, task_id, status and title. No task goes back: where the hub is further, it is kept.",
+    description="Import tasks: JSON, such as `hub tasks --format json` prints, or CSV with the columns repo, "
+    "task_id, status and title. No task goes back: if the hub has a higher rank, it is kept.",
 )
 def import_file(options: Namespace) -> int:
     from pytest_dogfood.consistency.hub.imports import ImportOutcome, import_tasks, parse_tasks
@@ -287,8 +292,8 @@ def import_file(options: Namespace) -> int:
         if result.outcome in {ImportOutcome.KEPT, ImportOutcome.REFUSED}:
             named = f"{result.task.repo}/{result.task.task_id}"
             say(f"{path}:{result.line}: {result.outcome.value} {named}: {result.why}")
-    told = ", ".join(f"{counts[outcome]} {outcome.value}" for outcome in ImportOutcome if counts[outcome])
-    say(told or "no tasks in the file")
+    summary = ", ".join(f"{counts[outcome]} {outcome.value}" for outcome in ImportOutcome if counts[outcome])
+    say(summary or "no tasks in the file")
     return REFUSED if counts[ImportOutcome.REFUSED] else 0
 
 

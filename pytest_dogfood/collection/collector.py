@@ -38,6 +38,8 @@ class JourneyFile(pytest.Module):
         """
         found = list(super().collect())
         for item in found:
+            if isinstance(item, pytest.Function):
+                item.__class__ = JourneyItem  # pytest makes functions; this one differs in how it is shown
             node_id = getattr(item, "id", None)
             if node_id is not None and "[" in item.name:
                 item._id = type(node_id).parse(item.nodeid)  # noqa: SLF001
@@ -61,6 +63,13 @@ class JourneyFile(pytest.Module):
             function.__dict__.update(__test__=True, pytestmark=marks, journey=journey)
             setattr(module, name, function)
         return module
+
+
+class JourneyItem(pytest.Function):
+    """A journey as an item, which `--collect-only` shows as one."""
+
+    def __repr__(self) -> str:
+        return f"<Journey {self.name}>"
 
 
 def _stand_in() -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import types
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:  # the barrier loads this in every worker, and it must stay light
+    from pathlib import Path
+
     from pytest_dogfood.diagnostics import HarnessError
     from pytest_dogfood.outcomes import Cause
 
@@ -83,6 +87,23 @@ def cause_of(error: object) -> Cause | None:
 def reason_of_failure(error: object) -> str:
     """Return a failure's reason in a few words; empty if it is not one of ours."""
     return str(getattr(error, _REASON, ""))
+
+
+def raised_at(
+    error: BaseException, file: Path, line: int, name: str, *, workdir: Path | None, state: Path
+) -> pytest.ExceptionInfo[BaseException]:
+    """Return the error as if a line of the file had raised it, for debuggers: they show the line and the two paths."""
+    code = _raise.__code__.replace(
+        co_filename=str(file), co_firstlineno=line - 1, co_name=name, co_qualname=name
+    )
+    with suppress(BaseException):
+        types.FunctionType(code, {})(error.with_traceback(None), workdir, state)
+    there = error.__traceback__
+    return pytest.ExceptionInfo.from_exception(error.with_traceback(there and there.tb_next))
+
+
+def _raise(error: BaseException, workdir: Path | None, state: Path) -> None:  # noqa: ARG001 - debuggers show them
+    raise error
 
 
 def why_of(error: object) -> str:

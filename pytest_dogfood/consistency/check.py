@@ -1,4 +1,4 @@
-"""Looks at checkouts and says what differs from the hub, and what a fix left half-done. It writes nothing."""
+"""Compares checkouts with the hub, and reports what differs and what a fix left half-done. It writes nothing."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ from pytest_dogfood.git.tracked_file import FileState
 from pytest_dogfood.git.work_tree import RepoCondition, RepoState
 
 WORKPLANS = ("workplans/", "**/*-WP-*.md")
-"""Where workplans are looked for unless a repository says otherwise."""
+"""Where workplans are looked for, unless the settings of a repository name other places."""
 
 
 class Preferences(Struct, frozen=True, kw_only=True):
-    """How a repository wants to be treated."""
+    """The settings of a repository."""
 
     workplans: tuple[str, ...] = WORKPLANS
     same_rank: SameRank = SameRank.HISTORY
@@ -62,17 +62,17 @@ def read_preferences(root: Path) -> Preferences:
 
 
 class Progress(Protocol):
-    """Is told what a run is busy with."""
+    """Receives what a run is working on."""
 
     def begin(self, repo: str) -> None:
         """Another checkout, of this repository, is being looked at."""
 
     def advance(self, done: int, total: int) -> None:
-        """So many of the changes that the hub is to be told of in this checkout are made."""
+        """Of the changes that the hub gets from this checkout, so many are made."""
 
 
 class RepoReport(Struct, frozen=True, kw_only=True):
-    """What is to be said of one checkout. `task_ids` are all tasks that were looked at, with or without findings.
+    """The report of one checkout. `task_ids` are all tasks that were checked, with or without findings.
 
     `path` is empty for a repository that has no checkout on this machine; `git` is what was measured. `to_push` is the
     number of commits that the upstream does not have, where `fix` made one of them.
@@ -96,7 +96,7 @@ class CheckOptions(Struct, frozen=True, kw_only=True):
 
 
 class CheckoutView(Struct, frozen=True, kw_only=True):
-    """A checkout, how its dogfood.yaml wants it treated, all that is seen of it, and the decisions about its tasks."""
+    """A checkout, its settings, all that was read of it, and the decisions about its tasks."""
 
     checkout: Checkout
     repository: Repository
@@ -128,7 +128,7 @@ class CheckoutView(Struct, frozen=True, kw_only=True):
 def check(
     hub: Hub, checkouts: Iterable[Checkout], options: CheckOptions, *, progress: Progress | None = None
 ) -> Iterator[RepoReport]:
-    """Report on each checkout and change nothing but remote-tracking refs, unless `options.offline`.
+    """Report on each checkout; change nothing except remote-tracking refs, and with `options.offline` not even those.
 
     What fails in one checkout is a finding of its report. Raises HubUnreachable.
     """
@@ -143,13 +143,13 @@ def check(
 
 
 def failed_report(checkout: Checkout, error: Exception) -> RepoReport:
-    """Return the report of a checkout that could not be looked at to the end."""
+    """Return the report of a checkout that could not be checked to the end."""
     finding = repository_findings.checkout_finding(checkout.repo, error)
     return RepoReport(repo=checkout.repo, path=checkout.path, findings=(finding,))
 
 
 def open_checkout(hub: Hub, checkout: Checkout, options: CheckOptions) -> CheckoutView:
-    """Learn how a checkout wants to be treated. Raises SettingsError where its dogfood.yaml is of no use."""
+    """Read the settings of a checkout. Raises SettingsError if its dogfood.yaml cannot be used."""
     root = Path(checkout.path)
     try:
         preferences = read_preferences(root)
@@ -161,7 +161,7 @@ def open_checkout(hub: Hub, checkout: Checkout, options: CheckOptions) -> Checko
 
 
 def inspect_checkout(hub: Hub, view: CheckoutView) -> CheckoutView:
-    """See everything and decide everything. Raises HubUnreachable."""
+    """Read everything and decide about every task. Raises HubUnreachable."""
     checkout, options = view.checkout, view.options
     survey = _of_registered_repository(hub, view, view.repository.survey(offline=options.offline))
     view = replace(view, survey=survey)
@@ -193,14 +193,14 @@ def decide_again(hub: Hub, view: CheckoutView, block: Block) -> Decision:
 
 
 def _of_registered_repository(hub: Hub, view: CheckoutView, survey: Survey) -> Survey:
-    """See that the directory still holds the repository that was registered: some clone may have taken its place."""
+    """Check that the directory still holds the repository that was registered: another may have taken its place."""
     root_commit = next((repo.root_commit for repo in hub.repos(view.checkout.repo)), "")
     if not root_commit or not survey.head or survey.shallow:
         return survey
     try:
         known = view.repository.git.read("cat-file", "-e", f"{root_commit}^{{commit}}").ok
     except HarnessError:
-        known = True  # that git cannot be asked has been said already, or will be
+        known = True  # that git cannot be used is reported elsewhere
     if known:
         return survey
     detail = f"{view.checkout.path} holds another repository, without its first commit {root_commit[:12]}"
@@ -211,7 +211,7 @@ def _with_decisions(hub: Hub, view: CheckoutView) -> CheckoutView:
     repo = view.checkout.repo
     documents = read_workplans(Path(view.checkout.path), view.preferences.workplans)
     tasks = hub.tasks(repo)
-    # Of these nothing is known: files, and all that a directory may hold.
+    # Files that cannot be read, and all that an unreadable directory may hold.
     closed = [document.path for document in documents if document.unreadable]
     within = tuple(f"{path}/" for path in closed)
     blocks = [block for document in documents for block in document.blocks]
@@ -256,8 +256,8 @@ def _decide(histories: Mapping[str, frozenset[str]], view: CheckoutView, case: C
 def _uncommitted(hub: Hub, view: CheckoutView) -> Iterator[Finding]:
     """Yield the items of the files that hold, uncommitted, a status which the hub did not learn from them.
 
-    What somebody has written into the file and the hub has learnt from it is theirs to commit, and not said.
-    Where nothing may be written back there is nothing to say either. Raises HubUnreachable, HarnessError.
+    A status that the hub learnt from this file is a change of the user's, and not reported. If nothing may be written
+    back, nothing is reported either. Raises HubUnreachable, HarnessError.
     """
     if not (view.survey.condition.writes_file and view.policy.writeback):
         return
@@ -275,15 +275,15 @@ def _uncommitted(hub: Hub, view: CheckoutView) -> Iterator[Finding]:
         for task, block in agreeing[path]:
             if statuses.get(block.task_id, block.status) == block.status:
                 continue
-            told = [(event.machine, event.path) for event in hub.events(task.id)[-1:]]
-            if told != [(view.checkout.machine_id, path)]:
+            learnt = [(event.machine, event.path) for event in hub.events(task.id)[-1:]]
+            if learnt != [(view.checkout.machine_id, path)]:
                 finding = file_finding(FileState.MODIFIED, repo, path, fixing=view.options.fixing)
                 yield from (finding,) if finding is not None else ()
                 break
 
 
 def _changed(view: CheckoutView, paths: Iterable[str]) -> list[str]:
-    """Return those files that are not as they were committed; some may be that only look so."""
+    """Return the files that differ from what is committed; some may only seem to."""
     names = {view.repository.file(path).name: path for path in paths}
     tops = dict.fromkeys(PurePosixPath(name).parts[0] for name in names)
     if not tops or not view.survey.head:

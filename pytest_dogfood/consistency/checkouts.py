@@ -27,7 +27,7 @@ def write_protocol(root: Path, slug: str) -> Path | None:
     text = TEMPLATE.read_text(encoding="utf-8").format(slug=slug)
     try:
         if not path.parent.resolve().is_relative_to(root.resolve()):
-            raise HubUsageError(f"{path.parent} leads out of the repository; the protocol was not written")
+            raise HubUsageError(f"{path.parent} is outside the repository; the protocol was not written")
         path.parent.mkdir(exist_ok=True)
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
@@ -39,7 +39,7 @@ def write_protocol(root: Path, slug: str) -> Path | None:
 
 
 class NewCheckout(Struct, frozen=True, kw_only=True):
-    """A directory that is to be registered.
+    """A directory to register.
 
     `roots` are the first commits of its history, as far as git knows them; `trees` are all work trees, itself
     included, that share its repository.
@@ -60,8 +60,8 @@ def guess_repository(
 ) -> str:
     """Return the name of the repository: of one that is known, or of the directory, for a new one.
 
-    `here` are this machine's checkouts, and `gone` those of their paths at which there is nothing any more. Raises
-    HubUsageError where only the user can tell: a second name for one repository would double all its tasks.
+    `here` are this machine's checkouts, and `gone` those of their paths that no longer exist. Raises HubUsageError
+    if only the user knows: a second name for one repository would double all its tasks.
     """
     known = {repo.slug: repo for repo in repos}
     for checkout in here:
@@ -78,7 +78,7 @@ def guess_repository(
         raise _question(new_checkout, alike, "begins with the same commit as")
     unsure = [slug for slug in left if not new_checkout.roots or not known[slug].root_commit]
     if name not in known and unsure:
-        raise _question(new_checkout, unsure, "has no first commit to know it by, and may be")
+        raise _question(new_checkout, unsure, "has no first commit to identify it, and may be")
     return name
 
 
@@ -87,8 +87,8 @@ def _question(new_checkout: NewCheckout, slugs: Iterable[str], what: str) -> Hub
     ways = ", ".join(f"--slug {shlex.quote(slug)}" for slug in slugs)
     own = shlex.quote(new_checkout.path.name)
     return HubUsageError(
-        f"{new_checkout.path} {what} {names}; if it is a checkout of that, say {ways}, "
-        f"and if it is a repository of its own, --slug {own}"
+        f"{new_checkout.path} {what} {names}; if it is a checkout of that repository, add {ways}; "
+        f"if it is a different repository, add --slug {own}"
     )
 
 
@@ -136,8 +136,8 @@ def choose(
         if foreign := _foreign_tree(local, now):
             raise HubUsageError(f"{foreign}, or name a repository with --repo")
         raise HubUsageError(
-            f"{now} is in no checkout that the hub knows on this machine; name a repository with --repo, "
-            "take --all, or register this one: dogfood hub register PATH"
+            f"{now} is not in a checkout that is registered on this machine; name a repository with --repo, "
+            "use --all, or register this one: dogfood hub register PATH"
         )
     return Choice(checkouts=(found[-1],))
 
@@ -160,7 +160,7 @@ def only_checkout(hub: Hub, machine_id: str, repo: str, *, here: Path | None = N
 def around(checkouts: Iterable[Checkout], now: Path) -> list[Checkout]:
     """Return those that hold a directory, the innermost last.
 
-    A work tree inside a checkout is none of its directories, be it linked, a submodule or another repository.
+    A linked work tree, a submodule or another repository inside a checkout does not belong to it.
     """
     return [each for each in _above(checkouts, now) if _work_tree_between(Path(each.path), now) is None]
 
@@ -178,11 +178,11 @@ def _work_tree_between(outer: Path, now: Path) -> Path | None:
 
 
 def _foreign_tree(checkouts: Iterable[Checkout], now: Path) -> str:
-    """Return that `now` is in a work tree inside one of these that is none of them; empty where it is not."""
+    """Return that `now` is in a separate work tree inside one of these checkouts; empty if it is not."""
     for each in reversed(_above(checkouts, now)):
         if tree := _work_tree_between(Path(each.path), now):
             return (
-                f"{tree} is a work tree of its own inside {each.path}, and not known to the hub on this machine; "
+                f"{tree} is a separate work tree inside {each.path}, and is not registered on this machine; "
                 f"register it: dogfood hub register {shlex.quote(str(tree))}"
             )
     return ""

@@ -17,8 +17,8 @@ from pytest_dogfood.git.work_tree import RepoCondition
 class RepoContents(Struct, frozen=True, kw_only=True):
     """All that was read of a repository, in this checkout and in the hub.
 
-    `tasks` are the repository's, deleted ones too; `elsewhere` those of other repositories that some block
-    names, by id. `unreadable` are paths of workplans of which nothing is known.
+    `tasks` are the repository's, deleted ones too; `elsewhere` those of other repositories that a block
+    names, by id. `unreadable` are the paths of workplans that cannot be read.
     """
 
     repo: str
@@ -34,7 +34,7 @@ class RepoContents(Struct, frozen=True, kw_only=True):
 
 
 class Matching(Struct, frozen=True, kw_only=True):
-    """Cases to decide about, in the order of the files, and what is held because it cannot be told what it is."""
+    """Cases to decide about, in the order of the files, and findings about blocks whose task is not certain."""
 
     cases: tuple[Case, ...] = ()
     findings: tuple[Finding, ...] = ()
@@ -114,10 +114,10 @@ def _mismatch(
         hint = "remove state_hub_task_id from the block, or restore the one it had"
     elif named is not None and named.task_id != block.task_id:
         message = f"state_hub_task_id of '{block.task_id}' belongs to '{named.task_id}'"
-        hint = "was the block copied, or its id changed? one of the two is wrong"
+        hint = "if the block was copied, remove its state_hub_task_id; if its id was changed, restore the id"
     elif named is None and known is not None:
         message = f"the hub knows '{block.task_id}' under another id ({known.id})"
-        hint = "is this the right hub? if so, correct state_hub_task_id in the block"
+        hint = "if this is the right hub, correct state_hub_task_id in the block"
     else:
         return None
     found = contents.case(known, block).finding("C-26", FindingSeverity.FAIL, message, hint=hint)
@@ -155,11 +155,11 @@ class DecisionKind(StrEnum):
 
 
 class Decision(Struct, frozen=True, kw_only=True):
-    """One task, what to do about it, and what is to be said of it.
+    """One task, what to do about it, and what to report about it.
 
     `hub_status` and `file_status` are set only where that write is due and allowed; then the first of `findings` is
-    about the write. `hub_reopen_count` belongs to `hub_status`. `new_path` is to be recorded in the hub when it is
-    not empty.
+    about the write. `hub_reopen_count` belongs to `hub_status`. `new_path`, unless it is
+    empty, is recorded in the hub.
     """
 
     case: Case
@@ -172,7 +172,7 @@ class Decision(Struct, frozen=True, kw_only=True):
 
     @property
     def is_writeback_due(self) -> bool:
-        """Say whether the file is to follow the hub, be it allowed here or not."""
+        """Return whether the file should follow the hub, even if that is not allowed here."""
         return self.kind in {DecisionKind.HUB_AHEAD, DecisionKind.LATE_FILE}
 
     def with_first(self, **changes: object) -> Decision:

@@ -15,7 +15,7 @@ _SCALAR = "ScalarEvent"
 
 
 def with_statuses(document: Document, statuses: Mapping[str, Status]) -> bytes:
-    """Return the file with these statuses, by task id. Raises EditRefusedError; all of it is done, or nothing."""
+    """Return the file with these statuses, by task id. Raises EditRefusedError; it does all of it, or nothing."""
     edits = [
         _replacement(document, _entry(document, task_id), "status", status.value)
         for task_id, status in statuses.items()
@@ -38,7 +38,7 @@ def with_reopening(document: Document, task_id: str, status: Status, count: int)
 
 
 class _Edit(Struct, frozen=True, kw_only=True):
-    """A span of characters and what is to stand there; `events` are what one event of a reading turns into."""
+    """A span of characters and its new text; `events` replace one event of a reading."""
 
     start: int
     end: int
@@ -72,7 +72,7 @@ def _insertion(document: Document, entry: ParsedBlock, key: str, value: str) -> 
     line_start = max(text.rfind("\n", 0, status.key_start), text.rfind("\r", 0, status.key_start)) + 1
     indentation = text[line_start : status.key_start]
     if entry.fields.is_flow or indentation.strip(" \t"):
-        reason = f"there is no line of its own to put '{key}' after; write the fields on separate lines"
+        reason = f"'{key}' needs a line of its own after the status; write the fields on separate lines"
         raise EditRefusedError(document.path, reason, task_id=entry.block.task_id)
     ends = (text.find("\n", status.end), text.find("\r", status.end), len(text))
     line_end = min(found for found in ends if found >= 0)
@@ -88,7 +88,7 @@ def _insertion(document: Document, entry: ParsedBlock, key: str, value: str) -> 
 
 
 def _applied(document: Document, edits: Iterable[_Edit]) -> bytes:
-    """Edit the bytes, read the new ones as anybody would, and compare. Raises EditRefusedError."""
+    """Edit the bytes, read the new ones as every reader does, and compare. Raises EditRefusedError."""
     ordered = sorted(edits, key=lambda edit: (edit.start, edit.end))
     content = document.content
     old_spans, new_spans, shift = [], [], 0
@@ -116,7 +116,7 @@ def _applied(document: Document, edits: Iterable[_Edit]) -> bytes:
     ]:
         raise EditRefusedError(document.path, "the file would not read back as intended")
     if len(again.nested) != len(document.nested):
-        raise EditRefusedError(document.path, "other parts of the file would be read in another way")
+        raise EditRefusedError(document.path, "other parts of the file would be read differently")
     return content
 
 

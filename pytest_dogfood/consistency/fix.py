@@ -51,16 +51,16 @@ from pytest_dogfood.git.repository import Repository
 from pytest_dogfood.git.work_tree import DEFAULT_TIMEOUT, checkout_lock
 
 RETRIES = 3
-"""How often a change is decided anew because somebody else was faster."""
+"""How often a change is decided anew because another program changed the task first."""
 
 PULL_LINES = 5
-"""How many of git's last lines tell why a pull failed."""
+"""How many of git's last lines a failed pull shows."""
 
 PULL_FAILED = "WARN: pull failed (conflicts or no remote) — running fix-consistency anyway"
 
 
 class FixOptions(Struct, frozen=True, kw_only=True):
-    """Who fixes, and how. With `pull` the checkout follows its upstream first; `notice` hears why it cannot."""
+    """Who fixes, and how. With `pull` the checkout follows its upstream first; `notice` gets the reason why not."""
 
     machine: Machine
     actor: str
@@ -118,7 +118,7 @@ def fix(
 
 @contextmanager
 def locked(repository: Repository, *, timeout: float) -> Iterator[None]:
-    """Hold the lock of a checkout, where there is a work tree that could be written; elsewhere compare-and-set does.
+    """Hold the lock of a checkout if it has a work tree; the hub needs none, because it compares before it sets.
 
     Raises as `checkout_lock` does.
     """
@@ -131,7 +131,7 @@ def locked(repository: Repository, *, timeout: float) -> Iterator[None]:
 
 
 def _pulled(view: CheckoutView, options: FixOptions) -> CheckoutView:
-    """Pull; what was just pulled need not be fetched again."""
+    """Pull; what was just pulled is not fetched again."""
     try:
         answer = view.repository.pull()
         why = "" if answer.ok else answer.error_text(PULL_LINES)
@@ -179,7 +179,7 @@ class _CheckoutFix:
         return replace(view.report(), to_push=to_push)
 
     def update_hub(self, progress: Progress | None) -> None:
-        """Have the hub follow the files."""
+        """Move the hub forward to the files."""
         if not self._view.survey.condition.writes_hub:
             return
         due = [
@@ -193,7 +193,7 @@ class _CheckoutFix:
             self._decisions[at] = self._applied(self._decisions[at])
 
     def update_files(self) -> None:
-        """Have the files follow the hub, one after another."""
+        """Write the hub's statuses into the files, one file after another."""
         if not self._view.survey.condition.writes_file:
             return
         due: dict[str, list[int]] = {}
@@ -300,7 +300,7 @@ class _CheckoutFix:
             self._hub.record_writebacks([replace(each, commit=result.commit) for each in planned])
 
     def _editable(self, document: Document, positions: Sequence[int]) -> Sequence[int]:
-        """Leave out the tasks whose status cannot be edited: they must not keep the others of the file back."""
+        """Leave out the tasks whose status cannot be edited: the others of the file must not wait for them."""
         try:
             with_statuses(document, _statuses(self._decisions[at] for at in positions))
         except EditRefusedError:

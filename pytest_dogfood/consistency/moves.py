@@ -40,7 +40,7 @@ from pytest_dogfood.git.commit import (
 
 
 class MoveResult(Struct, frozen=True, kw_only=True):
-    """What was done, in words. Where the file could not follow, `finding` says why."""
+    """What was done, in words. If the file could not follow, `finding` says why."""
 
     message: str
     finding: Finding | None = None
@@ -60,7 +60,7 @@ class _TaskInFile(Struct, frozen=True, kw_only=True):
 
 
 class DeliberateMoves:
-    """The moves in one hub. Each raises RefusedError, before anything is written, if it may not be."""
+    """The moves in one hub. Each raises RefusedError, before it writes anything, if it is not allowed."""
 
     def __init__(self, hub: Hub, options: FixOptions, *, reason: str = "", here: Path | None = None) -> None:
         self._hub = hub
@@ -75,7 +75,7 @@ class DeliberateMoves:
             raise RefusedError(f"'{task.task_id}' is {known.value} in the hub already")
         if RANK[status] >= RANK[known]:
             raise RefusedError(
-                f"'{task.task_id}' is {known.value} in the hub; moving it to {status.value} is no reopening: "
+                f"'{task.task_id}' is {known.value} in the hub; moving it to {status.value} is not a reopen: "
                 f"dogfood hub set {task.task_id} {status.value}"
             )
         count = task.reopen_count + 1
@@ -89,8 +89,8 @@ class DeliberateMoves:
         with self._task_in_file(task) as found:
             if found.block.reopened > task.reopen_count:
                 raise RefusedError(
-                    f"{found.block.path} has a reopen of '{task.task_id}' that the hub does not know; "
-                    "take it over first: dogfood consistency fix --accept-reopen"
+                    f"{found.block.path} has a reopen of '{task.task_id}' that the hub does not have; "
+                    "accept it first: dogfood consistency fix --accept-reopen"
                 )
             try:  # before the hub is changed
                 with_reopening(found.document, found.block.task_id, status, count)
@@ -108,7 +108,7 @@ class DeliberateMoves:
             if found.block.reopened > task.reopen_count:
                 raise RefusedError(
                     f"{found.block.path} counts more reopens of '{task.task_id}' than the hub; "
-                    "take them over: dogfood consistency fix --accept-reopen"
+                    "accept them: dogfood consistency fix --accept-reopen"
                 )
             words = f"{task.task_id}: {found.status.value} → {status.value}, as reopened in the hub"
             return self._record_reopening(found, task, status, task.reopen_count, words)
@@ -121,8 +121,8 @@ class DeliberateMoves:
             same_rank = RANK[known] == RANK[in_file] and found.block.reopened == task.reopen_count
             if not same_rank or known is in_file:
                 raise RefusedError(
-                    f"'{task.task_id}' is no tie (db={known.value}, file={in_file.value}); "
-                    "dogfood consistency fix or reopen is what it needs"
+                    f"'{task.task_id}' is not a tie (db={known.value}, file={in_file.value}); "
+                    "use dogfood consistency fix or reopen"
                 )
             if not take_file:
                 change = StatusChange(task_id=name, old=in_file.value, new=known.value)
@@ -200,7 +200,7 @@ class DeliberateMoves:
                 status = parse_status(block.status)
                 if status is None:
                     place = f"{block.path}:{block.line}"
-                    raise RefusedError(f"{place}: '{block.status}' is no status; correct it first")
+                    raise RefusedError(f"{place}: '{block.status}' is not a status; correct it first")
                 yield _TaskInFile(view=view, block=block, status=status)
         except (HarnessError, OSError) as error:
             raise RefusedError(f"'{task.task_id}' stays as it is: {error}") from error
@@ -224,7 +224,7 @@ def _only_block(view: CheckoutView, task: HubTask) -> Block:
         if task.id == finding.hub_id or task.task_id == finding.task_id:
             raise _refused_by(finding)
     raise RefusedError(
-        f"'{task.task_id}' has no block in {view.checkout.path}; reopen can do with the hub alone: --hub-only"
+        f"'{task.task_id}' has no block in {view.checkout.path}; to reopen it in the hub only: --hub-only"
     )
 
 
@@ -237,7 +237,7 @@ def _refused_by(finding: Finding | None) -> RefusedError:
 
 
 def _changed(task: HubTask) -> RefusedError:
-    return RefusedError(f"'{task.task_id}' was changed by others meanwhile; look again, then decide")
+    return RefusedError(f"'{task.task_id}' was changed by others meanwhile; check again, then decide")
 
 
 def _ordinal(count: int) -> str:

@@ -1,4 +1,4 @@
-"""Workplans checked against the hub, as pytest items; one process looks and tells the others."""
+"""Workplans checked against the hub, as pytest items; one process checks, and the others get its results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pytest_dogfood.consistency.hub.model import UNREACHABLE, HubError, HubUsage
 from pytest_dogfood.consistency.task_findings import Finding, FindingSeverity
 
 REPOSITORY = "repository"
-"""The name of what is to be said of a repository as a whole."""
+"""The name of the check of a repository as a whole."""
 
 
 class Check(Struct, frozen=True, kw_only=True):
@@ -64,7 +64,7 @@ def checks_of(
 
 
 def printable(text: str) -> str:
-    """Return a text as a node id can hold it: ids of tasks and names of files may contain anything."""
+    """Return a text as a node id can contain it: ids of tasks and names of files may contain anything."""
     escaped = (each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
     return "".join(escaped)
 
@@ -77,7 +77,7 @@ _EXTRA = {"sqlalchemy", "markdown_it", "platformdirs"}
 
 
 class DogfoodConsistencyWarning(UserWarning):
-    """A workplan and the hub differ in a way that is normal where work went on elsewhere, or that needs a look."""
+    """A workplan and the hub differ in a way that is normal if work went on elsewhere, or that you should look at."""
 
 
 class InconsistentError(Exception):
@@ -85,7 +85,7 @@ class InconsistentError(Exception):
 
 
 class Consistency:
-    """The plugin of every process: the one that starts the others looks, once, and hands on what it saw."""
+    """The plugin of every process: the one that starts the others checks, once, and hands on the results."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
@@ -97,9 +97,9 @@ class Consistency:
         prefix, arguments = f"{ROOT}::", self._config.args
         named = [each.removeprefix(prefix) for each in arguments if each.startswith(prefix)]
         arguments[:] = [each for each in arguments if not each.startswith(prefix)]
-        told = getattr(self._config, "workerinput", None)
-        if told is not None:
-            self._snapshot = Snapshot.from_json(told[_WORKERINPUT])
+        handed_on = getattr(self._config, "workerinput", None)
+        if handed_on is not None:
+            self._snapshot = Snapshot.from_json(handed_on[_WORKERINPUT])
             return
         snapshot = take_snapshot(self._config)
         if named and not snapshot.error:
@@ -126,7 +126,7 @@ class Consistency:
 
 
 class _Root(pytest.Collector):
-    """Collects a group for each checkout; or, without a hub, the one item that says so."""
+    """Collects a group for each checkout or, if the hub cannot be reached, one item that says so."""
 
     def __init__(self, *, snapshot: Snapshot, **others: Any) -> None:  # noqa: ANN401 - handed on to pytest
         super().__init__(**others)
@@ -167,8 +167,8 @@ class ConsistencyItem(pytest.Item):
         findings = self._check.findings
         # So that JUnit has them too, also those of checks that pass.
         self.user_properties.extend((each.code, f"{each.severity.value} {each.said}") for each in findings)
-        if told := [finding for finding in findings if finding.severity is FindingSeverity.INFO]:
-            self.add_report_section("call", ROOT, in_words(told))
+        if remarks := [finding for finding in findings if finding.severity is FindingSeverity.INFO]:
+            self.add_report_section("call", ROOT, in_words(remarks))
         if any(finding.severity in fatal for finding in findings):
             raise InconsistentError(
                 in_words(each for each in findings if each.severity is not FindingSeverity.INFO)
@@ -193,7 +193,7 @@ class ConsistencyItem(pytest.Item):
 
 
 class _Unreachable(pytest.Item):
-    """An error: without the hub nothing is known of any task."""
+    """An error: without the hub no task can be checked."""
 
     def __init__(self, *, error: str, **others: Any) -> None:  # noqa: ANN401 - handed on to pytest
         super().__init__(**others)
@@ -203,7 +203,7 @@ class _Unreachable(pytest.Item):
         pytest.fail(self._error, pytrace=False)
 
     def runtest(self) -> None:
-        """Never comes to this: the set-up says why."""
+        """Never runs: the set-up fails."""
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
         return self.path, None, "the hub"
@@ -221,10 +221,10 @@ def in_words(findings: Iterable[Finding]) -> str:
 
 
 def take_snapshot(config: pytest.Config) -> Snapshot:
-    """Look at the checkout that holds the rootdir, or else at all on this machine.
+    """Check the checkout that holds the rootdir, or else all on this machine.
 
-    A hub that does not answer is part of the snapshot. Raises pytest.UsageError where there is no hub to ask, or
-    no checkout to look at.
+    A hub that does not answer is part of the snapshot. Raises pytest.UsageError if no hub is named, or no
+    checkout is registered.
     """
     try:
         return Snapshot(checks=tuple(_run_checks(config)))

@@ -1,4 +1,4 @@
-"""What a run says of a repository, a file or a lock: C-14, C-26, C-27, C-30 to C-34 and C-36; what is allowed then."""
+"""What a run reports of a repository, a file or a lock: C-14, C-26, C-27, C-30 to C-34 and C-36."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def repo_finding(
 ) -> Finding | None:
     """Return the item of a repository's state, if it has one.
 
-    `fixing` is False in `check`; `writeback_due` says that some file is to follow the hub; `named` that the
+    `fixing` is False in `check`; `writeback_due` says that a file should follow the hub, `named` that the
     user named this repository.
     """
     alert = FindingSeverity.WARN if fixing else FindingSeverity.INFO
@@ -63,7 +63,7 @@ def _no_checkout(condition: RepoCondition, repo: str, alert: FindingSeverity, *,
         case RepoState.PATH_MISSING:
             code, severity = "C-30", FindingSeverity.FAIL
             message = f"the path of '{repo}' is not a checkout{said}"
-            hint = f"{register}; a checkout that is no more: dogfood hub forget PATH"
+            hint = f"{register}; if the checkout was removed: dogfood hub forget PATH"
         case RepoState.NOT_HERE:
             code, severity = "C-30", FindingSeverity.FAIL if named else FindingSeverity.INFO
             message, hint = f"'{repo}' has no path on this machine", register
@@ -88,7 +88,7 @@ _OTHER_KINDS: Mapping[FileState, str] = {
 
 
 def file_finding(state: FileState, repo: str, path: str, *, fixing: bool, detail: str = "") -> Finding | None:
-    """Return the item of a workplan file that cannot follow the hub. Only to be asked where that is due."""
+    """Return the item of a workplan file that cannot follow the hub. Call it only where the file should."""
     if state is FileState.CLEAN:
         return None
     if state in _OTHER_KINDS:
@@ -120,7 +120,7 @@ def file_finding(state: FileState, repo: str, path: str, *, fixing: bool, detail
 
 
 CHECKOUT_ERRORS = (HarnessError, OSError)
-"""What one checkout can fail with and another need not."""
+"""Errors that stop the work on one checkout, and not on the others."""
 
 
 class SettingsError(HarnessError):
@@ -132,7 +132,7 @@ class SettingsError(HarnessError):
 
 
 def checkout_finding(repo: str, error: Exception) -> Finding:
-    """Return the item of a checkout that could not be looked at or fixed to the end."""
+    """Return the item of a checkout that could not be checked or fixed to the end."""
     severity, path, hint = FindingSeverity.WARN, "", ""
     if isinstance(error, LockError):
         code, reason = "C-36", "locked" if isinstance(error, CheckoutLockedError) else "no_lock"
@@ -142,10 +142,10 @@ def checkout_finding(repo: str, error: Exception) -> Finding:
         if isinstance(error.cause, WrongHubError):
             code, reason = "C-26", "wrong_hub"
         severity, path, message = FindingSeverity.FAIL, PROJECT_FILE, str(error)
-        hint = "nothing of this repository is looked at until this is right"
+        hint = "this repository is not checked until you correct this"
     else:
         code, reason = "C-31", "failed"
-        message = f"the checkout of '{repo}' could not be looked at to the end: {error}"
+        message = f"the checkout of '{repo}' could not be checked to the end: {error}"
     return Finding(
         code=code,
         severity=severity,
@@ -172,7 +172,7 @@ def unreadable_file_finding(repo: str, path: str, error: HarnessError, *, fixing
 
 
 def race_finding(finding: Finding, tries: int) -> Finding:
-    """Return the item that stands beside a change of the hub which others were always faster than."""
+    """Return the item beside a change of the hub that others always overtook."""
     message = f"DB task '{finding.title}' was changed by others {tries} times meanwhile — left as it is"
     return _beside(finding, "C-34", message, hint="run fix again")
 
@@ -184,13 +184,13 @@ def refused_edit_finding(finding: Finding, why: str) -> Finding:
 
 
 def refused_path_finding(case: Case, error: HubUsageError) -> Finding:
-    """Return the item of a task of which the hub does not take the place where it was found."""
-    message = "the hub does not take the path where the task was found"
+    """Return the item of a task whose file has a path that the hub cannot store."""
+    message = "the hub cannot store the path of the task's file"
     return case.finding("C-34", FindingSeverity.WARN, message, hint=str(error), reason="refused_by_hub")
 
 
 def _beside(finding: Finding, code: str, message: str, *, hint: str, reason: str = "") -> Finding:
-    """Return an item about the same task that says what came in the way of the other one."""
+    """Return an item about the same task that says what prevented the other item's change."""
     return replace(
         finding,
         code=code,
@@ -205,24 +205,24 @@ def _beside(finding: Finding, code: str, message: str, *, hint: str, reason: str
 
 
 _WHY_NOT_WRITTEN = {
-    Reason.CHANGED: "the file changed while it was looked at",
+    Reason.CHANGED: "the file changed while it was checked",
     Reason.UNREADABLE: "the file cannot be read, or git cannot judge it",
     Reason.REFUSED: "the status cannot be changed without changing something else",
     Reason.HEAD_MOVED: "another commit was checked out meanwhile",
     Reason.NOT_WRITTEN: "the file cannot be written",
     Reason.COMMIT_FAILED: "git did not commit",
     Reason.TIMED_OUT: "git did not commit in time",
-    Reason.NOT_AS_INTENDED: "the commit holds something else than the change of the status; nothing is undone",
+    Reason.NOT_AS_INTENDED: "the commit contains something other than the change of the status; nothing was undone",
 }
 
 
 def writeback_finding(result: WritebackResult, repo: str, path: str) -> Finding | None:
-    """Return what the report of `fix` says of a writeback, if there is something to say."""
+    """Return the item of a writeback that did not go as intended, None for one that did."""
     if result.reason is None:
         return None
     if result.reason is Reason.STATE:
         return file_finding(result.state, repo, path, fixing=True, detail=result.detail)
-    restored = "; the file is as it was" if result.restored else ""
+    restored = "; the file was restored" if result.restored else ""
     return Finding(
         code="C-33",
         severity=FindingSeverity.WARN,

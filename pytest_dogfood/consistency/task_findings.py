@@ -1,4 +1,4 @@
-"""What a run says of a task: C-11, C-13, C-20 to C-24, C-28, C-29, C-37 and C-38, with their severities and hints."""
+"""What a run reports of a task: C-11, C-13, C-20 to C-24, C-28, C-29, C-37 and C-38, with severities and hints."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from pytest_dogfood.git.work_tree import RepoCondition
 
 _IN_WORDS: Mapping[str, str] = {
     "same_rank": "a tie, neither side is ahead",
-    "diverged": "it has commits of its own besides",
-    "dirty": "it is not as it was committed",
+    "diverged": "it also has commits that the remote lacks",
+    "dirty": "it differs from what is committed",
 }
-"""Reasons of findings whose message, which never changes, does not tell them from other findings of their code."""
+"""Words for the reasons of findings whose message, which never changes, other findings of their code have, too."""
 
 
 NAMES: Mapping[str, str] = {
@@ -100,7 +100,7 @@ class Finding(Struct, frozen=True, kw_only=True):
 
     @property
     def is_left(self) -> bool:
-        """Say whether a failure remains for somebody to deal with."""
+        """Return whether this is a failure that is not fixed."""
         return self.severity is FindingSeverity.FAIL and not self.fixed
 
     @property
@@ -158,7 +158,7 @@ class Case(Struct, frozen=True, kw_only=True):
         return f"dogfood consistency fix --repo {shlex.quote(self.repo)}"
 
     def hint_for(self, action: Action) -> str:
-        """Return how to go on; what holds a write for another reason than being behind has an item of its own."""
+        """Return how to go on. If something other than being behind holds the write, another item says what to do."""
         return "" if action is Action.HELD and not self.condition.is_behind else self.fix_hint
 
     def finding(
@@ -220,13 +220,13 @@ def missing_in_files(case: Case) -> Finding:
         hint = "the block may arrive with the pull"
     elif not is_closed(Status(case.db_status)):
         severity = FindingSeverity.WARN
-        hint = f"if that is on purpose: dogfood hub set {shlex.quote(case.task_id)} cancelled"
+        hint = f"if you removed it on purpose: dogfood hub set {shlex.quote(case.task_id)} cancelled"
     message = f"DB task '{case.title}' (db={case.db_status}) has no block in the workplans"
     return case.finding("C-21", severity, message, action=Action.NONE, hint=hint)
 
 
 def unknown_statuses(case: Case) -> tuple[Finding, ...]:
-    """Return C-22 for the file's and C-23 for the hub's status; a side that is missing has nothing to say."""
+    """Return C-22 for the file's and C-23 for the hub's status; a side that is missing has none."""
     found = []
     if case.block is not None and parse_status(case.block.status) is None:
         status = case.block.status
@@ -235,7 +235,7 @@ def unknown_statuses(case: Case) -> tuple[Finding, ...]:
     if case.hub is not None and parse_status(case.hub.status) is None:
         hint = "a newer version may have written it: upgrade pytest-dogfood here"
         if meant := nearest_status(case.hub.status):
-            hint += f"; or somebody else did, and meant '{meant}'"
+            hint += f"; or it is a mistake for '{meant}'"
         message = f"unknown status '{case.hub.status}' in the hub"
         found.append(case.finding("C-23", FindingSeverity.FAIL, message, hint=hint))
     return tuple(found)
@@ -243,13 +243,13 @@ def unknown_statuses(case: Case) -> tuple[Finding, ...]:
 
 def unusable(case: Case, problem: str) -> Finding:
     message = f"task block cannot be used: {problem}"
-    hint = "mend it; the other blocks are not affected"
+    hint = "correct it; the other blocks are not affected"
     return case.finding("C-24", FindingSeverity.FAIL, message, hint=hint)
 
 
 def deleted_in_hub(case: Case) -> Finding:
     message = f"DB task '{case.title}' was deleted, but its block is still here"
-    hint = f"remove the block, or bring the task back: dogfood hub restore {shlex.quote(case.task_id)}"
+    hint = f"remove the block, or restore the task: dogfood hub restore {shlex.quote(case.task_id)}"
     return case.finding("C-29", FindingSeverity.WARN, message, hint=hint)
 
 
@@ -272,7 +272,11 @@ def moved(case: Case, old_path: str, action: Action) -> Finding:
 
 def no_workplans(repo: str, tasks: int, *, behind: bool) -> Finding:
     """Return the one item of a checkout in which no workplan was found although the hub has tasks of it."""
-    severity, action, hint = FindingSeverity.FAIL, Action.HELD, "is this the right directory and branch?"
+    severity, action, hint = (
+        FindingSeverity.FAIL,
+        Action.HELD,
+        "check that this is the right directory and branch",
+    )
     if behind:
         severity, action, hint = FindingSeverity.INFO, Action.NONE, "the workplans may arrive with the pull"
     message = f"no workplans found in '{repo}' although the hub has {tasks} of its tasks"

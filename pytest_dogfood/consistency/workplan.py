@@ -35,7 +35,7 @@ _WORKPLAN_LINE = re.compile(r"type[ \t]*:[ \t]*[\"']?workplan[\"']?[ \t]*(?:#.*)
 class Document(Struct, frozen=True, kw_only=True):
     """A file that was read. `text` is the decoded `content`, with its BOM if it has one.
 
-    A file that is no workplan has no entries; `stray` is the line of its first task block, 0 without any.
+    A file that is not a workplan has no entries; `stray` is the line of its first task block, 0 without any.
     `unreadable` says why the whole file is held. `nested` are the lines of task fences in lists and block quotes,
     which are not read.
     """
@@ -54,7 +54,7 @@ class Document(Struct, frozen=True, kw_only=True):
         return tuple(entry.block for entry in self.entries)
 
     def findings(self, repo: str) -> tuple[Finding, ...]:
-        """Return what is to be said of the file itself; what is wrong with a block is decided with its task."""
+        """Return the findings about the file itself; those about a block are decided with its task."""
         if self.unreadable:
             unreadable = Finding(
                 code="C-27",
@@ -62,7 +62,7 @@ class Document(Struct, frozen=True, kw_only=True):
                 repo=repo,
                 path=self.path,
                 message=f"workplan cannot be read: {self.unreadable}",
-                hint="no task of this file is changed until it can be",
+                hint="no task of this file is changed until you correct it",
                 action=Action.HELD,
             )
             return (unreadable,)
@@ -91,7 +91,7 @@ _NESTED = (
 )
 _STRAY = (
     "no_workplan",
-    "a task block in a file that is no workplan is not read",
+    "a task block in a file that is not a workplan is not read",
     "if it is meant to be one, begin it with the lines ---, type: workplan, ---",
 )
 

@@ -44,6 +44,11 @@ class SignalHandlers:
                 self._before[number] = before
                 signal.signal(number, self._answer)
 
+    def install_again(self, number: int) -> None:
+        """Answer a signal once more that something else has begun to answer since `install`."""
+        if number in self._before:
+            signal.signal(number, self._answer)
+
     def restore(self) -> None:
         """Give the signals back to what answered them before."""
         while self._before:
@@ -75,6 +80,10 @@ class Interrupted(KeyboardInterrupt):
 
 class Abandoned(KeyboardInterrupt):
     """Ends everything. Only the reports are still written."""
+
+
+class ToDebugger(KeyboardInterrupt):
+    """Ends what is running, under --pdb; its text says what that is."""
 
 
 class Doing(NamedTuple):
@@ -170,7 +179,7 @@ class Interruption:
             try:
                 self._at = time.monotonic()
                 self.number = number
-                self.report = self._describe(frame_lines)
+                self.report = self.describe(number, self._at, frame_lines)
                 for callback in self.callbacks:
                     callback()
             finally:
@@ -209,15 +218,17 @@ class Interruption:
         if self.on_change is not None:
             self.on_change(tuple(self._doing))
 
-    def _describe(self, frame_lines: Iterable[str]) -> str:
+    def describe(self, number: int, at: float, frame_lines: Iterable[str]) -> str:
+        """Say what is being done `at` a moment (monotonic) when a signal comes; nothing if nothing is."""
         if not self._doing:
             return ""
         item, *others = self._doing
         whats = ", ".join(one.what for one in others) or "running"
-        lines = [f"interrupted by {self.name} after {self._at - item.began:.1f} s: {item.what}: {whats}"]
+        name = signal.Signals(number).name
+        lines = [f"interrupted by {name} after {at - item.began:.1f} s: {item.what}: {whats}"]
         with suppress(Exception):  # what is said less must not keep the signal from its work
             for one in others:
-                lines.append(f"  {one.what}: running for {self._at - one.began:.1f} s")
+                lines.append(f"  {one.what}: running for {at - one.began:.1f} s")
                 lines += one.details()
             lines += frame_lines
         return "\n".join(lines)

@@ -36,7 +36,7 @@ _PATHSPECS = frozenset(f"GIT_{how}_PATHSPECS" for how in ("LITERAL", "GLOB", "NO
 
 
 class GitError(HarnessError):
-    """Git was asked for something it has to know, and failed."""
+    """Git failed to answer a question that it must be able to answer."""
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -83,7 +83,7 @@ class GitResult(Struct, frozen=True, kw_only=True):
 
 
 class Git:
-    """Calls git in one directory, with an environment in which it does not act on somebody else's repository."""
+    """Calls git in one directory, with an environment in which it does not act on another repository."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class Git:
         self.directory = directory
         self.limits = limits
         given = dict(os.environ if environment is None else environment)
-        # The dialogue of a desktop, which git falls back on; GIT_ASKPASS and core.askPass are somebody's choice.
+        # The dialogue of a desktop, which git falls back on; GIT_ASKPASS and core.askPass were chosen on purpose.
         given.pop("SSH_ASKPASS", None)
         # Git knows which variables lead it to another repository; none of them may be there when it is asked.
         ours = {name: value for name, value in given.items() if not name.startswith("GIT_")}
@@ -113,7 +113,7 @@ class Git:
         return other
 
     def read(self, *arguments: str, stdin: bytes = b"") -> GitResult:
-        """Ask something, taking no lock that could stand in somebody's way."""
+        """Ask something, without a lock that another git would wait for."""
         return self._call(arguments, stdin, self.limits.other, {"GIT_OPTIONAL_LOCKS": "0"})
 
     def value(self, *arguments: str) -> str:
@@ -134,7 +134,7 @@ class Git:
         return self._call(arguments, stdin, self.limits.other if limit is None else limit, {})
 
     def call_remote(self, *arguments: str, limit: float) -> GitResult:
-        """Run what speaks with a remote."""
+        """Run a command that connects to a remote."""
         more = {}
         chosen = self._environment.keys() & {"GIT_SSH_COMMAND", "GIT_SSH"}
         if not chosen and self.read("config", "--get", "core.sshCommand").status == 1:
@@ -182,7 +182,7 @@ _TRACKING = "refs/remotes/"
 
 
 class FetchResult(StrEnum):
-    """What became of the fetch. The states do not depend on it: what was last fetched decides."""
+    """The outcome of the fetch. The states do not depend on it: what was last fetched decides."""
 
     NOT_TRIED = "not_tried"
     DONE = "done"

@@ -1,4 +1,4 @@
-"""One file written and committed, alone, and what came of it."""
+"""Writes one file, commits it alone, and checks the commit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pytest_dogfood.git.tracked_file import ChangedError, FileState, Version, re
 
 
 class EditRefusedError(ValueError):
-    """The file cannot be edited safely; nothing of it is to be written."""
+    """The file cannot be edited safely, and is not written."""
 
     def __init__(self, path: str, reason: str, *, task_id: str = "") -> None:
         super().__init__(f"{path}: {task_id}: {reason}" if task_id else f"{path}: {reason}")
@@ -92,7 +92,7 @@ class WritebackRequest(Struct, frozen=True, kw_only=True):
 
 
 class WritebackResult(Struct, frozen=True, kw_only=True):
-    """What came of a request. `commit` is what is checked out now if we changed that, else empty.
+    """The outcome of a request. `commit` is what is checked out now if that has changed, else empty.
 
     `reason` is None if all went as intended; without a `commit` there was nothing to do then.
     """
@@ -180,7 +180,9 @@ class _Writeback:
         before = found.version
         oid = self._file.oid(new, unconverted=found.unconverted)
         if before is None or oid == before.oid:
-            raise _NotWrittenError(Reason.REFUSED, "a filter of git's leaves nothing of the change to commit")
+            raise _NotWrittenError(
+                Reason.REFUSED, "a git filter removes the change, so there is nothing to commit"
+            )
         return before, Version(mode=before.mode, oid=oid)
 
     def _committed(self, new: bytes, before: Version, after: Version) -> WritebackResult:
@@ -195,7 +197,7 @@ class _Writeback:
         if head == self._request.head:
             said = self._restore_unless_committed(new, after)
             locks = ", ".join(map(str, self._repository.locks()))
-            every = (answer.error_text(), said, f"locks of git's: {locks}" if locks else "")
+            every = (answer.error_text(), said, f"git's lock files: {locks}" if locks else "")
             return WritebackResult(
                 reason=Reason.TIMED_OUT if answer.timed_out else Reason.COMMIT_FAILED,
                 detail="\n".join(filter(None, every)),
@@ -218,23 +220,25 @@ class _Writeback:
             return f"{commit} does not follow {parent}"
         changed = git.read("diff-tree", "-r", "-z", "--raw", "--no-renames", parent, commit)
         if not changed.ok:
-            return f"what {commit} changes cannot be told: {changed.error_text()}"
+            return f"git cannot show what {commit} changes: {changed.error_text()}"
         if changed.records == (f":{before.mode} {after.mode} {before.oid} {after.oid} M", name):
             return ""
         others = [other for other in changed.records[1::2] if other != name]
         return (
-            f"{commit} also changes {', '.join(others)}" if others else f"{commit} holds not what was written"
+            f"{commit} also changes {', '.join(others)}"
+            if others
+            else f"{commit} does not contain what was written"
         )
 
     def _restore_unless_committed(self, new: bytes, after: Version) -> str:
-        """Put the old bytes back unless the new ones are what is checked out; say what did not work."""
+        """Put the old bytes back unless the new ones are checked out; return what did not work."""
         with suppress(HarnessError):  # where git cannot be asked, it has not committed either
             if self._file.version_in("HEAD") == after:
                 return ""
         try:
             replace(self._file.absolute_path, old=new, new=self._request.parsed)
         except ChangedError:
-            return "somebody else changed the file meanwhile, so it was left as it is"
+            return "another program changed the file meanwhile, so it was not restored"
         except OSError as error:
-            return f"the file could not be put back ({error}): git restore -- {self._file.absolute_path}"
+            return f"the file could not be restored ({error}); run git restore -- {self._file.absolute_path}"
         return ""

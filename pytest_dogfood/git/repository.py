@@ -64,7 +64,7 @@ class Repository:
 
     @property
     def work_tree(self) -> WorkTree:
-        """Say where the work tree is. Raises GitError where there is none."""
+        """Return the work tree. Raises GitError where there is none."""
         return self._located()[1]
 
     def file(self, path: str) -> GitFile:
@@ -74,7 +74,7 @@ class Repository:
     def survey(self, *, offline: bool = False) -> Survey:
         """Fetch if that makes sense, and measure. Never raises for what git or the checkout is like.
 
-        Nothing is written but remote-tracking refs, and with `offline` not even they.
+        Nothing is written except remote-tracking refs, and with `offline` not even those.
         """
         try:
             missing = "" if stat.S_ISDIR(self.path.stat().st_mode) else f"{self.path} is not a directory"

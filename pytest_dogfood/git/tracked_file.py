@@ -41,7 +41,7 @@ def replace(path: Path, *, old: bytes, new: bytes) -> None:
     """Put `new` into a file that holds exactly `old`.
 
     Raises ChangedError if it holds something else, OSError if it cannot be written; then it is as it was. Call it
-    with the checkout locked: a temporary file that lies there was left by a process that died.
+    with the checkout locked: a temporary file that is there was left by a process that was killed.
     """
     with suppress(OSError):  # such files are untidy, and do no harm
         for left in path.parent.glob(f"{_PREFIX}{_RANDOM}{_SUFFIX}"):
@@ -115,7 +115,7 @@ class GitFile:
         self.absolute_path = work_tree.top / self.name
 
     def obstacle(self) -> FileState | None:
-        """Say why the file can never follow the hub, whatever git thinks of it; None if it may."""
+        """Return why the file can never follow the hub, whatever its state in git; None if it may."""
         relative = PurePosixPath(self.path)
         if relative.is_absolute() or ".." in relative.parts:
             return FileState.FOREIGN

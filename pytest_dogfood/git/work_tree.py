@@ -59,12 +59,12 @@ class RepoCondition(Struct, frozen=True, kw_only=True):
 
     @property
     def writes_hub(self) -> bool:
-        """Say whether the hub may follow the files of this checkout."""
+        """Return whether the hub may follow the files of this checkout."""
         return self.state in _WRITES_HUB and not self.is_behind
 
     @property
     def writes_file(self) -> bool:
-        """Say whether the files of this checkout may follow the hub."""
+        """Return whether the files of this checkout may follow the hub."""
         return self.state in _WRITES_BOTH and not self.is_behind
 
 
@@ -80,7 +80,7 @@ class LockError(HarnessError):
 
 
 class CheckoutLockedError(LockError):
-    """Another fixer holds the lock, and went on holding it for as long as we were told to wait."""
+    """Another fix held the lock for the whole time that we waited."""
 
 
 @contextmanager
@@ -98,7 +98,7 @@ def checkout_lock(git_dir: Path, *, timeout: float = DEFAULT_TIMEOUT) -> Iterato
         lock.acquire()
     except Timeout:
         raise CheckoutLockedError(
-            f"another fixer holds {path}, for longer than {timeout:g} s; "
+            f"another fix has held {path} for longer than {timeout:g} s; "
             "run again once it is done, or wait longer: --lock-timeout SECONDS"
         ) from None
     except (OSError, NotImplementedError) as error:
@@ -123,7 +123,7 @@ _OPERATIONS: Mapping[str, str] = {
 
 
 class LockFile(Struct, frozen=True, kw_only=True):
-    """A lock of git's. It may be of a git that runs, or of one that died; we never remove it."""
+    """A lock file of a git that runs, or of one that was killed; we never remove it."""
 
     path: Path
     seconds: float
@@ -162,7 +162,7 @@ class WorkTree(Struct, frozen=True, kw_only=True):
 
 
 def find_work_tree(git: Git) -> WorkTree | RepoCondition:
-    """Find the work tree that git's directory belongs to, or say why there is none to work with."""
+    """Return the work tree that git's directory belongs to, or the condition why there is none to work with."""
     said = git.value("version")  # never translated, and kept in this form for programs
     numbers = re.match(r"git version (\d+)\.(\d+)", said)
     if numbers is None or (int(numbers[1]), int(numbers[2])) < _OLDEST:

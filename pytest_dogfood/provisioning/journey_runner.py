@@ -17,7 +17,7 @@ from pytest_dogfood.execution.step import ShellRunner
 from pytest_dogfood.fileformat.expected_text import written_in
 from pytest_dogfood.journey import Journey, Script, Step, Token
 from pytest_dogfood.outcomes import Proof
-from pytest_dogfood.provisioning.presence import Presence
+from pytest_dogfood.provisioning.presence import Presence, Probed
 from pytest_dogfood.provisioning.workspace import ChainState, Workspace
 from pytest_dogfood.settings import Leaks
 from pytest_dogfood.storage.journal import Journal, Why
@@ -120,10 +120,10 @@ def establish(
 ) -> str:
     """Ask the probes of what a journey that has just passed establishes, and record what holds.
 
-    Its proofs are put into `established`. Return what a person reads where a probe says no, else nothing. Raises
-    UnansweredProbeError where none says no and one cannot be run, which says nothing of the product.
+    Its proofs are put into `established`. Return what a person reads if a probe fails, else nothing. Raises
+    UnansweredProbeError if none fails and one cannot be run, because that shows nothing about the product.
     """
-    denied: dict[Token, str] = {}
+    denied: dict[Token, Probed] = {}
     unanswered: dict[Token, str] = {}
     for token in journey.establishes:
         with presence.locked(token, state):
@@ -139,7 +139,10 @@ def establish(
             probed = presence.probe(token, state, known)
             if probed is not None and not probed.present:
                 presence.forget(token, state)
-                (unanswered if probed.why_not_run else denied)[token] = probed.text
+                if probed.why_not_run:
+                    unanswered[token] = probed.text
+                else:
+                    denied[token] = probed
                 continue
             established[token] = Proof.JOURNEY if probed is None else Proof.PROBE
             presence.record(
@@ -155,9 +158,10 @@ def establish(
             )
     names = ", ".join(map(repr, denied or unanswered))
     if denied:
-        no = f"established but not present: {names}: the journey passed, but the probe says no"
+        probes = " and ".join(dict.fromkeys(f"the probe {probed.denial}" for probed in denied.values()))
+        no = f"established but not present: {names}: the journey passed, but {probes}"
         again = f"reproduce: {reproduction(journey, presence.workspace)}"
-        return "\n\n".join([f"{journey.location}: {no}", *denied.values(), again])
+        return "\n\n".join([f"{journey.location}: {no}", *(probed.text for probed in denied.values()), again])
     if unanswered:
         why = f"{journey.id} passed, but it is unknown whether {names} holds: its probe cannot be run"
         text = "\n\n".join([f"{journey.location}: {why}", *unanswered.values()])
@@ -201,7 +205,7 @@ def clean_up(journey: Journey, runner: ShellRunner, done: StepsResult) -> tuple[
         return "", ""
     missing = {save.name for step in journey.steps for save in step.save} - done.values.keys()
     missing -= runner.environment.keys()
-    left_out = {step.location: used for step in journey.cleanup if (used := _values_used(step, missing))}
+    left_out = {step.location: used for step in journey.cleanup if (used := values_used(step, missing))}
     steps = [step for step in journey.cleanup if step.location not in left_out]
     environment = {**runner.environment, **done.values}
     runner = replace(runner, environment=environment, name=f"{runner.name}-cleanup")
@@ -213,7 +217,7 @@ def clean_up(journey: Journey, runner: ShellRunner, done: StepsResult) -> tuple[
     return failure_text(ended, runner, what="cleanup step"), "\n".join(told)
 
 
-def _values_used(step: Step, names: Collection[str]) -> tuple[str, ...]:
+def values_used(step: Step, names: Collection[str]) -> tuple[str, ...]:
     """Return which variables among `names` a step uses without saying what to do where they have no value."""
     texts = [step.run] if isinstance(step.run, str) else []
     texts += [f"${name}" for name in step.run.variables] if isinstance(step.run, Script) else []

@@ -35,7 +35,7 @@ Placed = tuple[Token, str]
 
 
 class Probed(Struct, frozen=True, kw_only=True):
-    """What a probe has said: how it ended, and what ran it; `trouble` says why it could not be started."""
+    """What a probe showed: how it ended, and what ran it; `trouble` says why it could not be started."""
 
     token: Token
     done: StepsResult
@@ -53,7 +53,7 @@ class Probed(Struct, frozen=True, kw_only=True):
 
     @property
     def why_not_run(self) -> str:
-        """Why the probe says neither yes nor no; empty if it says one of them."""
+        """Why the probe shows neither presence nor absence; empty if it shows one of them."""
         failure = self.done.failure
         if self.trouble:
             return self.trouble
@@ -66,8 +66,16 @@ class Probed(Struct, frozen=True, kw_only=True):
         return f"its exit status is {failure.seen.status}" if failure.seen.status in NOT_FOUND else ""
 
     @property
+    def denial(self) -> str:
+        """What a probe did that ran but did not succeed, as the end of a sentence."""
+        failure = self.done.failure
+        if failure is None or failure.seen is None or failure.wrong[0].what != "exit status":
+            return "did not meet its expectations"
+        return f"exited {failure.seen.status}"
+
+    @property
     def text(self) -> str:
-        """What a person reads of a probe that does not say yes: first why, if it could not be run at all."""
+        """What a person reads of a probe that did not succeed: first why, if it could not be run at all."""
         step = failure_text(self.done, self.runner, what=f"probe of {self.token}, step")
         if not self.why_not_run:
             return step

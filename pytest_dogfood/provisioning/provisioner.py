@@ -338,7 +338,7 @@ class Provisioner:
         self.presence.workspace.changes.note(f"{token!r} was provisioned")
         probed = self.presence.probe(token, state, values)
         if probed is not None and not probed.present:
-            why = f"{token!r} is still not present after {by}: its probe says no"
+            why = f"{token!r} is still not present after {by}: its probe {probed.denial}"
             if probed.why_not_run:
                 unknown = f"it is not known whether {token!r} is present after {by}"
                 why = f"{unknown}, because its probe cannot be run: {probed.why_not_run}"

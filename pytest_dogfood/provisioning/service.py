@@ -27,8 +27,8 @@ def start_service(
 ) -> TokenRecord:
     """Start the service on free ports and wait for its probe; raises HarnessError if it ends or takes too long.
 
-    One that was started before is stopped first, or two would be in each other's way: what was to destroy it may have
-    failed before it did, and a service may run on although its probe says no.
+    One that was started before is stopped first, because two would get in each other's way. It may still run: the step
+    that should have destroyed it may have failed, and a service can run on although its probe fails.
     """
     place = presence.place_of(token, state)
     earlier = presence.registry.claim_of(token, place)
@@ -85,7 +85,7 @@ def _wait_until_ready(
         if probed is None or probed.present:
             return
         if time.monotonic() + wait > deadline:
-            no = f"cannot be run: {probed.why_not_run}" if probed.why_not_run else "says no"
+            no = f"cannot be run: {probed.why_not_run}" if probed.why_not_run else probed.denial
             why, said = f"was not ready after {limit:g} s: its probe {no}", f"\n{probed.text}"
             break
         time.sleep(wait)

@@ -126,10 +126,10 @@ class Workspace(Struct, kw_only=True):
         return ChainState(chain=ChainId(""), path=self.run.path / place)
 
     def workdir_for(self, journey: Journey, state: ChainState) -> Path:
-        """Return the directory a journey works in: the one it names in its state, else a fresh one of its own."""
+        """Return the directory a journey works in: the one it names in its state, else a new one called after it."""
         if journey.workdir is not None:
             return private_directory(state.path / journey.workdir)
-        return self.run.fresh_workdir(self.worker, next(self._counter))
+        return self.run.fresh_workdir(journey.id, self.worker, next(self._counter))
 
     def environment(
         self,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
 from pytest_dogfood.collection.exceptions import harness_failure
-from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.diagnostics import HarnessError, Location
 from pytest_dogfood.execution.runner import StepsResult, failure_reason, failure_text
 from pytest_dogfood.execution.step import ShellRunner, place_files
 from pytest_dogfood.journey import Journey, Token
@@ -25,6 +25,7 @@ from pytest_dogfood.provisioning.journey_runner import (
     run_journey,
     runner_for_journey,
     session_for,
+    values_used,
 )
 from pytest_dogfood.provisioning.presence import Presence
 from pytest_dogfood.provisioning.provisioner import ROUNDS, Provisioner, do_not_hold_together
@@ -95,6 +96,15 @@ class ItemRun(Struct, kw_only=True):
     @property
     def presence(self) -> Presence:
         return self.provisioner.presence
+
+    @property
+    def place_of_failure(self) -> Location:
+        """Where the step stands that failed or was running, or else the journey."""
+        failed = self._done.failure
+        if failed is not None:
+            return failed.step.location
+        running = () if self.refusal is not None else self.journey.steps[len(self._done.results) :]
+        return running[0].location if running else self.journey.location
 
     def begin(self) -> None:
         """Write down that the item starts; where that fails, `prepare` says so."""
@@ -179,10 +189,24 @@ class ItemRun(Struct, kw_only=True):
         self._done = self.presence.saving_for(self.journey.establishes, self.state)
         run_journey(workspace, self.journey, self.runner, self.actor_session, why=Why.ITEM, done=self._done)
         if self._done.failure is not None:
-            text = failure_text(self._done, self.runner, verbose=verbose)
+            text = "\n\n".join(
+                [failure_text(self._done, self.runner, verbose=verbose), *self._values_missed()]
+            )
             raise ProductFailure(self.with_what_next(text), failure_reason(self._done, self.runner))
         self.values.update(self._done.values)
         self.secret.extend(self._done.secret)
+
+    def _values_missed(self) -> Iterator[str]:
+        """Yield a note on each value of a token that the failed step uses and that the journey does not require."""
+        failed, graph = self._done.failure, self.presence.graph
+        if failed is None or self.runner is None:
+            return
+        step, its_own = failed.step, {*graph.needed_by(self.journey), *self.journey.establishes}
+        for name in values_used(step, graph.variables.keys() - self.runner.environment.keys()):
+            owners = graph.variables[name]
+            if owners.isdisjoint(its_own) and name not in step.env and f"{name}=" not in step.command:
+                owner = f"it is a value of {min(owners)!r}, which this journey does not require"
+                yield f"note: ${name} is not set here; {owner}"
 
     def with_what_next(self, text: str) -> str:
         """Add to the text of a failure or an error how to see it again, and what of it is kept."""
@@ -201,7 +225,7 @@ class ItemRun(Struct, kw_only=True):
     def establish(self) -> None:
         """Record what the journey, which has passed, establishes.
 
-        Raises ProductFailure if a probe says no, HarnessError if one cannot be run.
+        Raises ProductFailure if a probe fails, HarnessError if one cannot be run.
         """
         presence = self.presence
         presence.workspace.changes.note(f"the steps of {self.journey.id} ran")

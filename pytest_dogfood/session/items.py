@@ -17,11 +17,16 @@ from pytest_dogfood.collection.exceptions import (
     failure,
     harness_failure,
     has_failed_in_unittest,
+    interruption_of,
+    is_interruption,
+    raised_at,
+    reason_of_failure,
     tear_down_to,
 )
 from pytest_dogfood.collection.selection import Selection
 from pytest_dogfood.collection.stash import JOURNEY
 from pytest_dogfood.diagnostics import HarnessError, NoActor
+from pytest_dogfood.execution.interruption import ToDebugger
 from pytest_dogfood.journey import VARIABLE_PATTERN, Journey, Token
 from pytest_dogfood.outcomes import INTERRUPTED, Cause, Outcome
 from pytest_dogfood.provisioning.provisioner import Provisioner
@@ -41,6 +46,7 @@ class Capabilities:
 
     def __getitem__(self, token: str) -> Mapping[str, str]:
         """Return the values of a token that this test requires; raises KeyError for any other."""
+        __tracebackhide__ = True
         if token not in self._run.request.proofs and token not in self._run.established:
             raise KeyError(
                 f"{token!r} is not required by this test: mark it with @pytest.mark.requires({token!r}), "
@@ -52,8 +58,9 @@ class Capabilities:
         """Ensure a token that is known only now, and give its values.
 
         Skips the test as deferred if what establishes the token did not pass, and reports an error of the harness
-        if there is no way to have it.
+        if nothing can provide it.
         """
+        __tracebackhide__ = True
         graph = self._run.provisioner.presence.graph
         with PytestTerms(self._run):
             if not graph.is_known(Token(token)):
@@ -64,6 +71,7 @@ class Capabilities:
 
     def save(self, **values: object) -> None:
         """Keep values, as text, that travel with the tokens this test establishes; raises ValueError for bad names."""
+        __tracebackhide__ = True
         for name, value in values.items():
             if not VARIABLE_PATTERN.fullmatch(name):
                 raise ValueError(f"{name!r} cannot be the name of a variable")
@@ -104,6 +112,8 @@ class PytestTerms:
             instead = pytest.skip.Exception(str(error))
         elif isinstance(error, ProductFailure):
             instead = failure(str(error), error.reason)
+        elif isinstance(error, ToDebugger):
+            instead = interruption_of(str(error))
         elif isinstance(error, HarnessError):
             instead = harness_failure(error, self._run.with_what_next(str(error)))
         if self._set_up and isinstance(instead or error, (Exception, *OUTCOMES)):
@@ -316,6 +326,26 @@ class ItemHooks:
             item.stash[LAST_REPORT] = report
             carry_result(report, run.planned, run.result())
         return report
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_exception_interact(
+        self, node: pytest.Item | pytest.Collector, call: pytest.CallInfo[object]
+    ) -> None:
+        """Let debuggers open at the step that failed, in its file: our own frames help nobody."""
+        run = node.stash.get(ITEM_RUN, None)
+        error = call.excinfo.value if call.excinfo is not None else None
+        if run is None or error is None or not (reason_of_failure(error) or is_interruption(error)):
+            return
+        if isinstance(node.parent, JourneyFile) or error is run.refusal:
+            place = run.place_of_failure
+            call.excinfo = raised_at(
+                error,
+                node.config.rootpath / place.path,
+                place.line or 1,
+                node.name,
+                workdir=run.workdir,
+                state=run.state.path,
+            )
 
     def pytest_fixture_post_finalizer(self, fixturedef: Any) -> None:  # noqa: ANN401 - pytest exports no such type before 8.4
         token = self._providing.get(fixturedef.argname)

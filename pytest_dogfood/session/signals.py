@@ -22,6 +22,7 @@ from pytest_dogfood.execution.interruption import (
     Interrupted,
     Interruption,
     SignalHandlers,
+    ToDebugger,
     place_in_project,
 )
 from pytest_dogfood.execution.watcher import end_processes
@@ -206,8 +207,8 @@ class LeaderSignals:
         self._interrupted: dict[str, None] = {}
 
     def begin(self) -> None:
-        """Answer signals from now on. Under --pdb Ctrl-C leads into the debugger, as pytest has it."""
-        self._handlers.install(leave=(signal.SIGINT,) if self._config.getoption("usepdb", False) else ())
+        """Answer signals from now on. Under --pdb Ctrl-C leads into the debugger, as in pytest."""
+        self._handlers.install()
 
     def end(self, release: Callable[[], None]) -> None:
         """Release what the run holds, unless a second signal forbids it, and report what was interrupted.
@@ -231,12 +232,16 @@ class LeaderSignals:
         raise pytest.Session.Interrupted(f"by {self._interruption.name}")
 
     def _answer(self, number: int, frame: FrameType | None) -> None:
+        __tracebackhide__ = True
         if self._repeating:
             self._repeating = False
             self._interruption.note_signal(number)
             return
         if self._interruption.debugging:
             raise KeyboardInterrupt
+        if number == signal.SIGINT and self._config.getoption("usepdb", False):
+            where = place_in_project(frame, self._config.rootpath)
+            raise ToDebugger(self._interruption.describe(number, time.monotonic(), where))
         if self._count and time.monotonic() - self._last <= TOGETHER:
             return
         self._count += 1
@@ -256,6 +261,11 @@ class LeaderSignals:
         else:  # die of it at once, as if nothing had ever handled it
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
+
+    def pytest_leave_pdb(self) -> None:
+        """Answer Ctrl-C again: since `continue` pdb does, and it would open wherever the program is, as in our code."""
+        if self._config.getoption("usepdb", False):
+            self._handlers.install_again(signal.SIGINT)
 
     def _repeat(self, number: int) -> None:
         """Send the signal again to what goes on as if it had not come: some code lets exceptions vanish."""

@@ -10,7 +10,7 @@ import pytest
 
 from pytest_dogfood.collection.stash import PROJECT, SETTINGS
 from pytest_dogfood.diagnostics import counted
-from pytest_dogfood.outcomes import JourneyResult, Outcome, Tally, listed, reason_of
+from pytest_dogfood.outcomes import JourneyResult, Outcome, Tally, counted_items, listed, reason_of
 from pytest_dogfood.provisioning.journey_runner import LEAK_HINT
 from pytest_dogfood.session.leader import Leader
 from pytest_dogfood.session.test_reports import REASON
@@ -106,10 +106,10 @@ class Terminal:
         tally = self._leader.tally
         yield from self._leader.interruption()
         for cause, results in tally.causes().items():
-            yield f"deferred: {counted(len(results), 'journey')}, because {cause}"
+            yield f"deferred: {counted_items(result.id for result in results)}, because {cause}"
             yield f"    {listed(result.id for result in results)}"
         for unseen in tally.unseen_causes():
-            yield f"not run as an item of its own, but seen to fail: {unseen.who}"
+            yield f"failed while being replayed: {unseen.who}"
             yield from (f"    {line}" for line in unseen.details.splitlines())
 
     def _details(self) -> Iterator[str]:
@@ -140,13 +140,13 @@ class Terminal:
         yield from _left_running(tally)
         harness = [one.id for one in results if one.outcome is Outcome.ERROR and not one.interrupted]
         if harness:
-            yield f"errors of the harness, not of the product: {listed(harness)}"
+            yield f"harness errors (not product failures): {listed(harness)}"
         if tally.unaccounted:
             yield f"did not run: {listed(tally.unaccounted, most=20)}"
 
 
 def _markup_of(line: str) -> dict[str, bool]:
-    if line.startswith(("errors of", "did not run", "interrupted", "not run as")):
+    if line.startswith(("harness errors", "did not run", "interrupted", "failed while")):
         return {"red": True}
     return (
         {"yellow": True} if line.startswith(("deferred", "skipped", "gate left open", "clean-up of")) else {}

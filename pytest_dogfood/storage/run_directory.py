@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -78,10 +79,22 @@ class RunDirectory:
 
     def has_other_states(self, number: int, state: Path) -> bool:
         """Return whether the chain has had a state on some other worker, which must have died."""
-        return any(path != state for path in self.path.glob(f"c{number}-*"))
+        others = (path for path in self.path.glob(f"c{number}-*") if not _WORKDIR.search(path.name))
+        return any(path != state for path in others)
 
-    def fresh_workdir(self, worker: str, number: int) -> Path:
-        return private_directory(self.path / f"w{number}-{worker}")
+    def fresh_workdir(self, journey: JourneyId, worker: str, number: int) -> Path:
+        """Make a working directory that is called after its journey; `number` makes it unique on the worker."""
+        ending = f"-w{number}-{worker}"
+        readable = _UNSAFE.sub("-", journey)[: max(0, LONGEST_WORKDIR - len(ending))].strip("-.")
+        return private_directory(self.path / f"{readable}{ending}".lstrip("-"))
+
+
+LONGEST_WORKDIR = 32
+"""Characters in the name of a working directory, so that a socket fits below it."""
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.]+")
+_WORKDIR = re.compile(r"-w\d+-")
+"""The end of a working directory's name: a journey may be called `c0`, as the state of a chain begins."""
 
 
 def project_name(rootdir: Path) -> str:

@@ -243,3 +243,28 @@ def test_a_failure_is_in_colour_as_pytest_has_it(inner: Callable[..., Inner]) ->
     assert "\x1b[31m    actual:   2\x1b[0m" in shown
     assert "\x1b[31mdogfood: 1 journey = 1 failed" in shown
     assert "\x1b[" not in project.dogfood("--color=no", "-k", "second").stdout.str()
+
+
+MISSED = {
+    "a.journey.yaml": """
+        journeys:
+          - id: start
+            establishes: [server-up]
+            steps: [{run: echo 80, save: {port: {stdout: "[0-9]+"}}}]
+          - {id: forgets, steps: ['test "$DOGFOOD_SERVER_UP_PORT" = 80']}
+          - {id: sets-it, steps: ['DOGFOOD_SERVER_UP_PORT=1; test "$DOGFOOD_SERVER_UP_PORT" = 80']}
+          - {id: may-do-without, steps: ['test "${DOGFOOD_SERVER_UP_PORT:-1}" = 80']}
+          - {id: requires, requires: [server-up], steps: ['test "$DOGFOOD_SERVER_UP_PORT" = 81']}
+    """,
+}
+
+
+def test_a_value_that_the_journey_does_not_require_is_noted_where_its_step_fails(
+    inner: Callable[..., Inner],
+) -> None:
+    text = inner(MISSED).dogfood("-pno:randomly").stdout.str()
+    owner = "it is a value of 'server-up', which this journey does not require"
+    note, _, after = text.partition(f"note: $DOGFOOD_SERVER_UP_PORT is not set here; {owner}\n\n")
+    assert "forgets" in note
+    assert after.startswith("reproduce: pytest --dogfood 'a.journey.yaml::forgets'\n")
+    assert text.count("note: ") == 1

@@ -229,6 +229,13 @@ def test_every_name_a_journey_file_may_have_is_collected(small: Inner) -> None:
     ]
 
 
+def test_collected_journeys_are_shown_as_journeys(small: Inner) -> None:
+    shown = small.dogfood("--co", "a.journey.yaml").stdout.str()
+    for name in ("build", "on[linux]", "use"):
+        assert f"    <Journey {name}>\n" in shown
+    assert "<JourneyFile a.journey.yaml>" in shown
+
+
 def test_a_node_id_selects_a_journey(small: Inner) -> None:
     result = small.dogfood("-n0", "-rA", "a.journey.yaml::use", "sub/journeys.yaml::c")
     assert passed(result) == ["a.journey.yaml::use", "sub/journeys.yaml::c"]

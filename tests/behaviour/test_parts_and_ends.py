@@ -56,9 +56,7 @@ def test_a_test_with_a_failed_subtest_has_failed_and_establishes_nothing(scene: 
     )
     run = scene.run(workers)
     assert run.status == 1
-    assert run.closing_line == (
-        "dogfood: 4 journeys = 2 failed + 2 deferred (2 causes); 0 unaccounted; 0 tokens"
-    )
+    assert run.closing_line == ("dogfood: 4 tests = 2 failed + 2 deferred (2 causes); 0 tokens")
 
 
 @WITH_SUBTESTS
@@ -79,9 +77,7 @@ def test_a_harness_error_within_a_subtest_is_no_failure_of_the_product(scene: Sc
     )
     run = scene.run("-n0")
     assert run.status == 1
-    assert run.closing_line == (
-        "dogfood: 2 journeys = 1 error + 1 deferred (1 cause); 0 unaccounted; 0 tokens"
-    )
+    assert run.closing_line == ("dogfood: 2 tests = 1 error + 1 deferred (1 cause); 0 tokens")
     assert "FAILED" not in run.text
     assert "failure" not in run.cases["test_makes"].kind
 
@@ -106,9 +102,7 @@ def test_an_expected_failure_of_the_teardown_is_no_pass(scene: Scene) -> None:
         """,
     )
     run = scene.run("-n0")
-    assert run.closing_line == (
-        "dogfood: 2 journeys = 1 deferred (1 cause) + 1 xfailed; 0 unaccounted; 0 tokens"
-    )
+    assert run.closing_line == ("dogfood: 2 tests = 1 deferred (1 cause) + 1 xfailed; 0 tokens")
 
 
 def test_a_failed_test_of_unittest_establishes_nothing_even_for_a_moment(scene: Scene) -> None:

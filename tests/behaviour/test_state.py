@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.support.live_projects import Live
     from tests.support.run_results import Run
@@ -125,7 +126,9 @@ def test_after_a_failure_its_state_and_working_directory_stay_and_are_named(
     failed, passed = live.lines("states")
     (kept,) = live.run_directories()
     assert f"dogfood: kept {kept}" in run.text
-    assert f"(working directory), {failed} (state)" in run.text
+    (shown,) = re.findall(r"kept:      (\S+) \(working directory\), (\S+) \(state\)", run.text)
+    assert shown[1] == failed
+    assert re.fullmatch(r"fails-w\d+-main", Path(shown[0]).name)
     assert sorted(path.name for path in kept.rglob("*here")) == ["here", "there"]
     assert not os.path.lexists(passed)
 

@@ -44,7 +44,7 @@ def test_where_there_is_nothing_to_say_there_is_no_summary(good: Run) -> None:
 
 def test_the_closing_line_adds_up_journeys_and_tokens(good: Run) -> None:
     assert good.closing_line == (
-        "dogfood: 3 journeys = 3 passed; 0 unaccounted; 2 tokens: 1 probed, 1 by their journey alone"
+        "dogfood: 3 journeys = 3 passed; 2 tokens: 1 probed, 1 unverified (no probe)"
     )
 
 
@@ -95,14 +95,14 @@ def test_what_was_deferred_is_grouped_by_its_root_cause(unlucky: tuple[Run, Run]
 
 
 def test_what_the_harness_got_wrong_is_told_apart(unlucky: tuple[Run, Run]) -> None:
-    assert "errors of the harness, not of the product: lacks\n" in unlucky[0].text
+    assert "harness errors (not product failures): lacks\n" in unlucky[0].text
 
 
 def test_the_closing_line_is_there_under_q_too(unlucky: tuple[Run, Run]) -> None:
     usual, quiet = unlucky
     assert usual.closing_line == quiet.closing_line
     assert usual.closing_line == (
-        "dogfood: 6 journeys = 2 failed + 1 error + 3 deferred (2 causes); 0 unaccounted; 0 tokens"
+        "dogfood: 6 journeys = 2 failed + 1 error + 3 deferred (2 causes); 0 tokens"
     )
 
 
@@ -116,14 +116,14 @@ def test_plain_tests_are_not_counted(scene: Scene) -> None:
     run = scene.run("-n2")
     assert run.status == 0
     assert len(run.cases) == 4
-    assert run.closing_line.startswith("dogfood: 3 journeys = 3 passed; 0 unaccounted")
+    assert run.closing_line.startswith("dogfood: 3 journeys = 3 passed")
 
 
 def test_where_only_plain_tests_run_the_closing_line_says_so(scene: Scene) -> None:
     scene.write("test_plain.py", "def test_plain(): pass\n")
     run = scene.run("-n0")
     assert run.status == 0
-    assert run.closing_line == "dogfood: 0 journeys = 0 passed; 0 unaccounted; 0 tokens"
+    assert run.closing_line == "dogfood: 0 journeys = 0 passed; 0 tokens"
 
 
 TWICE = """
@@ -157,4 +157,4 @@ RESTING = """
 def test_the_closing_line_counts_what_replays_rested_on(scene: Scene, selection: tuple[str, ...]) -> None:
     scene.write("a.journey.yaml", RESTING)
     run = scene.run("-n0", *selection)
-    assert run.closing_line.endswith("3 tokens: 1 probed, 2 by their journey alone")
+    assert run.closing_line.endswith("3 tokens: 1 probed, 2 unverified (no probe)")

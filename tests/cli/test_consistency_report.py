@@ -72,8 +72,8 @@ def test_what_a_file_says_commands_no_terminal() -> None:
     "reason, words",
     [
         ("same_rank", "m; same_rank: a tie, neither side is ahead"),
-        ("diverged", "m; diverged: it has commits of its own besides"),
-        ("dirty", "m; dirty: it is not as it was committed"),
+        ("diverged", "m; diverged: it also has commits that the remote lacks"),
+        ("dirty", "m; dirty: it differs from what is committed"),
         ("behind", "m"),
         ("", "m"),
     ],

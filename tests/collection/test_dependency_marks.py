@@ -101,15 +101,15 @@ def test_the_header_says_which_of_the_two_acts(original: pytest.RunResult, ours:
 @pytest.mark.parametrize(
     "line",
     [
-        "deferred: 1 journey, because test_login.py::TestLogin::test_wrong_password failed",
-        "deferred: 1 journey, because test_endings.py::test_teardown passed, but its teardown failed",
-        "deferred: 1 journey, because test_endings.py::test_xfail failed, as its xfail mark expects",
-        "deferred: 1 journey, because 'test_nobody' is no name of a test in test_endings.py that carries *",
-        "deferred: 1 journey, because 'test_unmarked' is no name *; it is there, but has no mark: *",
-        "deferred: 1 journey, because 't' is no name *; *: write depends=[[]'test_skip']",
-        "deferred: 1 journey, because test_endings.py::test_on_itself -> *::test_on_itself waits for itself",
-        "deferred: 3 journeys, because test_endings.py::test_on_one_another -> *::test_on_each_other -> *wait for *",
-        "deferred: 1 journey, because 'api/test_auth.py::test_auth' is no name * with scope='session'*",
+        "deferred: 1 test, because test_login.py::TestLogin::test_wrong_password failed",
+        "deferred: 1 test, because test_endings.py::test_teardown passed, but its teardown failed",
+        "deferred: 1 test, because test_endings.py::test_xfail failed, as its xfail mark expects",
+        "deferred: 1 test, because 'test_nobody' is no name of a test in test_endings.py that carries *",
+        "deferred: 1 test, because 'test_unmarked' is no name *; it is there, but has no mark: *",
+        "deferred: 1 test, because 't' is no name *; *: write depends=[[]'test_skip']",
+        "deferred: 1 test, because test_endings.py::test_on_itself -> *::test_on_itself waits for itself",
+        "deferred: 3 tests, because test_endings.py::test_on_one_another -> *::test_on_each_other -> *wait for *",
+        "deferred: 1 test, because 'api/test_auth.py::test_auth' is no name * with scope='session'*",
     ],
 )
 def test_every_skip_is_given_its_reason(ours: pytest.RunResult, line: str) -> None:

@@ -101,7 +101,7 @@ def test_what_a_dead_worker_knew_is_not_taken_for_known(
             "PASSED test_story.py::test_begin",
             "FAILED test_story.py::test_middle*",
             "harness: test_story.py::test_begin has not passed in this process, and what *",
-            "dogfood: 4 journeys = 1 passed + 1 failed + 1 error + 1 deferred (1 cause); 0 unaccounted; *",
+            "dogfood: 4 tests = 1 passed + 1 failed + 1 error + 1 deferred (1 cause); *",
         ]
     )
 
@@ -170,7 +170,7 @@ def test_the_options_of_the_original_are_known_without_it(far: Inner) -> None:
 
 def test_a_file_that_was_not_collected_is_named(far: Inner) -> None:
     far.dogfood("test_b.py").stdout.fnmatch_lines(
-        ["deferred: 1 journey, because 'test_a.py::test_first' *; nothing of test_a.py was collected: *"]
+        ["deferred: 1 test, because 'test_a.py::test_first' *; nothing of test_a.py was collected: *"]
     )
 
 
@@ -287,4 +287,4 @@ def test_a_test_may_depend_on_tests_and_on_tokens(inner: Make) -> None:
     }
     result = inner(files).dogfood("-v", "-k", "test_then")
     assert told(result) == {"test_it.py::test_first": "PASSED", "test_it.py::test_then": "PASSED"}
-    result.stdout.fnmatch_lines(["dogfood: 2 journeys = 2 passed; 0 unaccounted; 3 tokens: *"])
+    result.stdout.fnmatch_lines(["dogfood: 2 tests = 2 passed; 3 tokens: *"])

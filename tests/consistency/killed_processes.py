@@ -170,7 +170,8 @@ def _hooked(git_dir: Path, moment: Moment) -> Iterator[Path]:
     hook = git_dir / "hooks" / moment.hook
     hook.parent.mkdir(exist_ok=True)
     seen = git_dir / "doomed"
-    test = f'test "$1" = {moment.argument} && ' if moment.argument else ""
+    # Only a transaction that moves a branch: newer versions of git also have an empty one in each fetch.
+    test = f'test "$1" = {moment.argument} && grep -q " refs/heads/" && ' if moment.argument else ""
     dying = "$DOOMED $PPID" if moment.with_git else "$DOOMED"
     hook.write_text(f"#!/bin/sh\n{test}test ! -e '{seen}' || exit 0\necho $PPID >'{seen}'\nkill -9 {dying}\n")
     hook.chmod(0o755)

@@ -39,9 +39,9 @@ def test_the_directories_of_a_checkout_belong_to_it(desk: Desk, linked: Path) ->
 def test_a_linked_work_tree_is_not_taken_for_the_checkout_around_it(
     desk: Desk, linked: Path, below: str
 ) -> None:
-    with pytest.raises(HubUsageError, match=f"{linked} is a work tree of its own.*register {linked}"):
+    with pytest.raises(HubUsageError, match=f"{linked} is a separate work tree.*register {linked}"):
         choose(desk.hub, desk.machine.id, here=linked / below)
-    with pytest.raises(HubUsageError, match=f"{linked} is a work tree of its own"):
+    with pytest.raises(HubUsageError, match=f"{linked} is a separate work tree"):
         only_checkout(desk.hub, desk.machine.id, REPO, here=linked / below)
 
 
@@ -49,7 +49,7 @@ def test_another_repository_inside_a_checkout_is_not_taken_for_it(desk: Desk) ->
     inner = desk.clone.path.resolve() / "vendor"
     inner.mkdir()
     desk.clone.git("init", "--quiet", "vendor")
-    with pytest.raises(HubUsageError, match=f"{inner} is a work tree of its own"):
+    with pytest.raises(HubUsageError, match=f"{inner} is a separate work tree"):
         choose(desk.hub, desk.machine.id, here=inner)
 
 

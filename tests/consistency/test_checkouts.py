@@ -49,7 +49,7 @@ def test_a_clone_that_was_moved_is_recognised(
     assert main(["hub", "register", str(moved)]) == 0
     assert capsys.readouterr().out.splitlines() == [
         f"shop is at {moved}",
-        f"nothing is at {shop.path} any more; if it went here: dogfood hub forget {shop.path}",
+        f"{shop.path} no longer exists; if it was moved here: dogfood hub forget {shop.path}",
     ]
     assert main(["hub", "forget", str(shop.path)]) == 0
     assert known() == [("shop", "store")]
@@ -64,7 +64,7 @@ def test_a_second_clone_of_another_name_is_asked_about(
     assert main(["hub", "register", again]) == 2
     said = capsys.readouterr().err
     assert "begins with the same commit as 'shop'" in said
-    assert "--slug shop, and if it is a repository of its own, --slug again" in said
+    assert "add --slug shop; if it is a different repository, add --slug again" in said
     assert known() == [("shop", "shop")]
     assert main(["hub", "register", again, "--slug", "shop"]) == 0
     assert main(["hub", "register", again]) == 0
@@ -91,7 +91,7 @@ def test_a_shallow_clone_is_asked_about_where_a_checkout_is_gone(
     shop.git("clone", "--quiet", "--depth=1", f"file://{shop.path}", str(store))
     shutil.rmtree(shop.path)
     assert main(["hub", "register", str(store)]) == 2
-    assert "has no first commit to know it by, and may be 'shop'" in capsys.readouterr().err
+    assert "has no first commit to identify it, and may be 'shop'" in capsys.readouterr().err
     assert main(["hub", "register", str(store), "--slug", "shop"]) == 0
     assert known() == [("shop", "shop"), ("shop", "store")]
 

@@ -219,7 +219,7 @@ def test_reopen_resolve_and_log(dogfood: Command, shop: Checkout) -> None:
     assert dogfood("consistency", "reopen", "X-T1", "--reason", "it leaks")[0] == 0
     assert "status: todo\nreopened: 1\n" in shop.plan.read_text()
     status, _, err = dogfood("consistency", "resolve", "X-T1", "--take", "hub", "--reason", "x")
-    assert (status, "is no tie" in err) == (1, True)
+    assert (status, "is not a tie" in err) == (1, True)
     status, out, _ = dogfood("consistency", "log", "--task", "X-T1", "--regressions")
     assert (status, len(out.splitlines())) == (0, 1)
     assert "shop/X-T1  done → todo (reopened 1)  reopen by" in out

@@ -180,8 +180,8 @@ def test_a_task_is_deleted_and_restored_with_a_reason(
     for verb, said in [
         ("delete", "T1 is deleted"),
         ("delete", "T1 is deleted already"),
-        ("restore", "T1 is there, and blocked"),
-        ("restore", "T1 is there, and blocked already"),
+        ("restore", "T1 is blocked, and no longer deleted"),
+        ("restore", "T1 is blocked, and was not deleted"),
     ]:
         assert hub_command(verb, "T1", "--reason", "by mistake") == 0
         assert capsys.readouterr().out == f"{said}\n"
@@ -240,7 +240,7 @@ def test_the_protocol_is_written_once_and_never_over_a_file(
     protocol.write_text("our own")
     assert hub_command("register", str(checkout), "--protocol") == 0
     assert protocol.read_text() == "our own"
-    assert "was left as it is" in capsys.readouterr().out
+    assert "exists already, and was not changed" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("local")

@@ -75,7 +75,7 @@ def test_a_reopen_in_the_hub_alone_is_recorded_where_it_is_accepted(made: World,
 
 
 def test_what_is_not_further_cannot_be_reopened(desk: Desk) -> None:
-    with pytest.raises(RefusedError, match="is no reopening"):
+    with pytest.raises(RefusedError, match="is not a reopen"):
         desk.reopen("X-T2", Status.BLOCKED)
     with pytest.raises(RefusedError, match="is in_progress in the hub already"):
         desk.reopen("X-T2", Status.IN_PROGRESS)
@@ -121,7 +121,7 @@ def uneditable(_made: World, desk: Desk) -> None:
         (diverged, "git pull --rebase"),
         (dirty, "uncommitted changes"),
         (detached, "C-32"),
-        (newer, "does not know"),
+        (newer, "does not have"),
         (duplicated, "C-25"),
         (uneditable, "plain or quoted word"),
     ],
@@ -176,7 +176,7 @@ def test_what_is_no_tie_is_not_settled(desk: Desk) -> None:
     desk.edit("X-T2", "done")
     desk.commit()
     for task_id in ("X-T1", "X-T2"):
-        with pytest.raises(RefusedError, match="is no tie"):
+        with pytest.raises(RefusedError, match="is not a tie"):
             desk.moves().resolve(desk.task(task_id), take_file=True)
 
 

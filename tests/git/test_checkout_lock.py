@@ -49,7 +49,7 @@ def test_who_waits_too_long_learns_what_is_in_the_way(
     with pytest.raises(CheckoutLockedError) as caught, checkout_lock(tmp_path, timeout=0.1):
         pass
     assert str(caught.value) == (
-        f"another fixer holds {tmp_path / LOCK_NAME}, for longer than 0.1 s; "
+        f"another fix has held {tmp_path / LOCK_NAME} for longer than 0.1 s; "
         "run again once it is done, or wait longer: --lock-timeout SECONDS"
     )
     assert holder.poll() is None

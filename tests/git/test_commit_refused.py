@@ -182,7 +182,7 @@ def test_a_hook_that_rewrites_the_file_and_then_fails_keeps_what_it_wrote(here: 
     here.hook("pre-commit", f"echo more >>{PLAN}; exit 1")
     result = follow(here)
     assert result.reason is Reason.COMMIT_FAILED
-    assert "somebody else changed the file" in result.detail
+    assert "another program changed the file" in result.detail
     assert here.plan.read_bytes() == NEW + b"more\n"
 
 

@@ -130,7 +130,7 @@ def test_where_the_file_is_not_as_it_was_nobody_says_that_it_is(here: Checkout) 
     here.git("checkout", "--quiet", "--", ".")
     again = writeback_finding(follow(here), "shop", PLAN)
     assert again is not None
-    assert again.message == "writeback failed: git did not commit; the file is as it was"
+    assert again.message == "writeback failed: git did not commit; the file was restored"
 
 
 def test_a_lock_on_the_branch_is_named_with_its_age(here: Checkout) -> None:

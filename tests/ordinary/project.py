@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -32,7 +33,7 @@ class Seen:
     @property
     def is_reported(self) -> bool:
         """Whether the run has said what all of it came to."""
-        return " journeys = " in self.text
+        return re.search(r"^dogfood: .*(journey|test)s? = ", self.text, re.MULTILINE) is not None
 
 
 @dataclass(slots=True)

@@ -167,7 +167,7 @@ def test_a_gate_of_another_shard_is_replayed_once_on_this_one(scene: Scene) -> N
     assert kinds(here) == {"one": "skipped", "two": "skipped", "three": "passed"}
     assert scene.lines("gated") == ["x", "x"]
     assert here.status == 1
-    assert "not run as an item of its own, but seen to fail: gate" in here.text
+    assert "failed while being replayed: gate" in here.text
     assert "exit 1, expected 0" in here.text
 
 

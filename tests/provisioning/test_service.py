@@ -126,7 +126,7 @@ def test_a_service_that_is_never_ready_is_an_error_for_all_who_need_it_and_waite
     live: Live, run: Run
 ) -> None:
     assert [run.cases[name].kind for name in ("mute-1", "mute-2")] == ["error", "error"]
-    assert "the service of 'mute' was not ready after 0.5 s: its probe says no" in run.text
+    assert "the service of 'mute' was not ready after 0.5 s: its probe exited 1" in run.text
     assert live.lines("mute") == ["started"]
 
 

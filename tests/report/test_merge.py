@@ -86,7 +86,7 @@ def test_a_green_run_ends_with_the_closing_line_over_all_shards() -> None:
     merged = merge(GREEN)
     assert merged.exit_status == 0
     assert said(merged).splitlines() == [
-        "dogfood: 2 journeys = 2 passed; 0 unaccounted; 0 tokens",
+        "dogfood: 2 journeys = 2 passed; 0 tokens",
         f"dogfood: 2 of 2 shards, 2 items; plan {GREEN[0].digest}",
     ]
 

@@ -3,8 +3,11 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
+import pytest
+
+from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.storage.files import private_directory
-from pytest_dogfood.storage.run_directory import RunDirectory, project_name, remove_tree
+from pytest_dogfood.storage.run_directory import LONGEST_WORKDIR, RunDirectory, project_name, remove_tree
 
 
 def state(run: RunDirectory, number: int, worker: str) -> Path:
@@ -31,6 +34,36 @@ def test_the_state_of_chain_ten_is_not_taken_for_one_of_chain_one(tmp_path: Path
     assert not run.has_other_states(1, state(run, 1, "gw0"))
 
 
+def test_a_working_directory_is_not_taken_for_the_state_of_a_chain(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    run.fresh_workdir(JourneyId("c1"), "gw1", 0)
+    assert not run.has_other_states(1, state(run, 1, "gw0"))
+
+
+@pytest.mark.parametrize(
+    "journey, name",
+    [
+        ("look-around", "look-around-w3-gw0"),
+        ("buy[oat milk]", "buy-oat-milk-w3-gw0"),
+        ("buy[a/../b]", "buy-a-..-b-w3-gw0"),
+        ("..", "w3-gw0"),
+        (".hidden_one", "hidden_one-w3-gw0"),
+        ("the-customer-who-never-comes-back", "the-customer-who-never-co-w3-gw0"),
+        ("kauf[Brötchen]", "kauf-Br-tchen-w3-gw0"),
+    ],
+)
+def test_a_working_directory_is_called_after_its_journey(tmp_path: Path, journey: str, name: str) -> None:
+    path = RunDirectory(tmp_path).fresh_workdir(JourneyId(journey), "gw0", 3)
+    assert (path.parent, path.name) == (tmp_path, name)
+    assert len(path.name) <= LONGEST_WORKDIR
+
+
+def test_long_names_of_workers_leave_working_directories_apart(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    names = ("worker-of-the-third-machine-on-the-left", "worker-of-the-third-machine-on-the-right")
+    assert len({run.fresh_workdir(JourneyId("a"), name, number) for name in names for number in (0, 1)}) == 4
+
+
 def test_everything_in_a_run_is_private(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "run")
     paths = [
@@ -39,7 +72,7 @@ def test_everything_in_a_run_is_private(tmp_path: Path) -> None:
         run.outputs,
         run.plans,
         state(run, 0, "gw0"),
-        run.fresh_workdir("gw0", 0),
+        run.fresh_workdir(JourneyId("a"), "gw0", 0),
     ]
     assert {stat.S_IMODE(path.stat().st_mode) for path in paths} == {0o700}
 

@@ -54,7 +54,9 @@ class Run:
 
     @property
     def closing_line(self) -> str:
-        return next(line for line in self.text.splitlines() if re.match(r"dogfood: \d+ journeys? = ", line))
+        return next(
+            line for line in self.text.splitlines() if re.match(r"dogfood: \d+ (journey|test).* = ", line)
+        )
 
 
 def read_junit(path: Path) -> dict[str, Case]:

@@ -102,10 +102,10 @@ def parse_url(text: str, *, base: Path | None = None) -> URL:
 
 
 def display_url(url: URL) -> str:
-    """Return a URL for people, without its password; an SQLite file by its path."""
+    """Return a URL without its password, for people; an SQLite file by its path."""
     if url.get_backend_name() == "sqlite":
         return url.database or ""
-    url = url.set(drivername="postgresql")  # as people write it; the driver is our affair
+    url = url.set(drivername="postgresql")  # as people write it
     query = {key: "***" if _SECRET.search(key) else value for key, value in url.query.items()}
     return url.set(query=query).render_as_string(hide_password=True)
 
@@ -121,7 +121,7 @@ class Database:
     """A database that transactions can be opened on. Nothing is opened before the first one."""
 
     def __init__(self, url: str | URL, *, create: bool = False, readonly: bool = False) -> None:
-        """Without `create` a file that is missing is not made but refused."""
+        """Without `create` a file that is missing is refused."""
         self._url = url = parse_url(url) if isinstance(url, str) else url
         self._readonly = readonly
         self._is_sqlite = url.get_backend_name() == "sqlite"
@@ -131,7 +131,7 @@ class Database:
 
     @contextmanager
     def transaction(self, *, write: bool, may_exist: bool = False) -> Iterator[Connection]:
-        """Open a transaction, and give errors of the database as ours, but for IntegrityError with `may_exist`.
+        """Open a transaction; errors of the database become ours, except IntegrityError with `may_exist`.
 
         A write begins IMMEDIATE on SQLite: two that read first and write then would lock each other out.
         """
@@ -190,8 +190,8 @@ def _sqlite(url: URL, *, create: bool, readonly: bool) -> Engine:
     pragmas += ["journal_mode=WAL"] if create else []  # readers and a writer at once; the file remembers it
 
     def connect() -> sqlite3.Connection:
-        # By ourselves: a URL has other ideas than SQLite of what %, ? and # mean in a path. Without a level of
-        # isolation, with which the driver would begin transactions of its own.
+        # Not by a URL, in which %, ? and # have another meaning than in a path. Without a level of isolation, because
+        # with one the driver would begin transactions of its own.
         file = f"file:{quote(str(path))}?mode={mode}"
         connection = sqlite3.connect(file, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None)
         for pragma in pragmas:
@@ -209,7 +209,7 @@ _KEEPALIVE: Mapping[str, object] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
 }
-"""Seconds, and milliseconds. A server that vanishes without a word is noticed also in the middle of a statement."""
+"""Seconds, and milliseconds. A server that disappears is noticed even in the middle of a statement."""
 
 
 def _postgresql(url: URL) -> Engine:
@@ -246,7 +246,7 @@ def _in_our_words(error: Exception, url: URL) -> HubError:
             "    GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO role;"
         )
     if "not a database" in said:
-        return NoHubError(f"{where} is no SQLite database; name another file")
+        return NoHubError(f"{where} is not an SQLite database; name another file")
     if isinstance(error, DataError) or state.startswith("54"):  # program_limit_exceeded
         return HubUsageError(f"the hub {where} does not take a value: {said}")
     by_words = (f"; {advice}" for words, advice in _ADVICE.items() if words in said)
@@ -256,13 +256,13 @@ def _in_our_words(error: Exception, url: URL) -> HubError:
 
 _ADVICE: Mapping[str, str] = {
     "unable to open database file": "is it still there, and can its directory be written?",
-    "database is locked": f"it stayed so for {BUSY_TIMEOUT} s: is another program holding it?",
+    "database is locked": f"it stayed locked for {BUSY_TIMEOUT} s: is another program using it?",
     "disk is full": "free some space",
     "disk I/O": "is its disk full, or broken?",
-    'FATAL: database "': f"is the name right? What makes one is {CREATEDB} NAME",
+    'FATAL: database "': f"is the name right? To create it: {CREATEDB} NAME",
     "permission denied for database": "let its owner run GRANT CONNECT ON DATABASE database TO role",
     "password authentication failed": "is it right in ~/.pgpass, PGPASSWORD or the URL?",
-    "malformed": "restore it from a copy; what workplans say, `dogfood consistency fix` brings in again",
+    "malformed": "restore it from a copy; then `dogfood consistency fix` reads the statuses in workplans again",
 }
 """What to look for where SQLite says these words, or PostgreSQL when it refuses a connection."""
 

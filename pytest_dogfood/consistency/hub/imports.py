@@ -1,4 +1,4 @@
-"""Tasks taken in from elsewhere, by `hub set` and `hub import`: files of JSON or CSV, every mistake with its line."""
+"""Tasks set by `hub set` and `hub import`, which reads files of JSON or CSV, every mistake with its line."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ RETRIES = 3
 _CODE = "import"
 
 _Record: TypeAlias = tuple[int, Mapping[str, str | None]]
-"""What stands in a file about a task, at its line; a value is None if it is known to be unusable."""
+"""What a file says about a task, and its line; a value is None if it is known to be unusable."""
 
 
 class ImportOutcome(StrEnum):
-    """What became of a task of a file."""
+    """What the import did with a task of a file."""
 
     CREATED = "created"
     MOVED = "moved"
@@ -54,7 +54,7 @@ class ImportOutcome(StrEnum):
 
 
 class ImportResult(Struct, frozen=True, kw_only=True):
-    """One task of a file, its line, what became of it, and why where that is not what the file says."""
+    """One task of a file, its line, what was done with it, and why that differs from what the file says."""
 
     line: int
     task: HubTask
@@ -88,7 +88,7 @@ def parse_tasks(content: bytes, *, path: str) -> tuple[tuple[int, HubTask], ...]
         tasks.append((line, task))
         for key in ((task.repo, task.task_id), (task.id,)):
             if key in first:
-                said = f"{'/'.join(key)} stands in line {first[key]} already"
+                said = f"{'/'.join(key)} is already in line {first[key]}"
                 findings.add(Position(line, 0), _CODE, said)
             elif key != ("",):
                 first[key] = line
@@ -110,7 +110,7 @@ def _json_records(text: str, findings: Findings) -> Iterator[_Record]:
     if root is None:
         return
     if not isinstance(root, ListNode):
-        said = f"a list of tasks is expected, or a mapping with `tasks`, not {described(root)}"
+        said = f"expected a list of tasks, or a mapping with `tasks`, not {described(root)}"
         findings.add(root, _CODE, said)
         return
     for item in root.items:
@@ -193,19 +193,19 @@ def _parse_task(line: int, values: Mapping[str, str | None], findings: Findings)
 
 
 def set_status_with_retries(hub: Hub, task: HubTask, status: Status, *, stamp: Stamp) -> bool:
-    """Bring a task to a status of the same or a higher rank; False if it has that status already.
+    """Set a status of the same or a higher rank, again if the task changed meanwhile; False if it has that status.
 
-    Raises RefusedError where that would be a step back, and where the task goes on changing meanwhile.
+    Raises RefusedError for a lower rank, and if the task changes every time.
     """
     for seen in _as_it_is(hub, task):
         there = parse_status(seen.status)
         if there is None or seen.deleted:
-            raise RefusedError(f"'{task.task_id}' stays as it is: {_unusable(seen)}")
+            raise RefusedError(f"'{task.task_id}' was not changed: {_unusable(seen)}")
         if there is status:
             return False
         if RANK[status] < RANK[there]:
             raise RefusedError(
-                f"'{task.task_id}' is {there.value} and does not go back to {status.value}; to have it done again: "
+                f"'{task.task_id}' is {there.value} and is not set back to {status.value}; to do it again: "
                 f"dogfood consistency reopen {task.task_id} --to {status.value} --reason TEXT"
             )
         if hub.set_status(seen, status, stamp=stamp):
@@ -214,9 +214,9 @@ def set_status_with_retries(hub: Hub, task: HubTask, status: Status, *, stamp: S
 
 
 def set_deleted_with_retries(hub: Hub, task: HubTask, *, deleted: bool, stamp: Stamp) -> bool:
-    """Mark a task as deleted, or take the mark away; False if it is so already. Nothing of it is lost.
+    """Mark a task as deleted, or restore it, again if it changed meanwhile; False if that is done already.
 
-    Raises RefusedError where the task goes on changing meanwhile.
+    Raises RefusedError if the task changes every time.
     """
     for seen in _as_it_is(hub, task):
         if seen.deleted is deleted:
@@ -227,7 +227,7 @@ def set_deleted_with_retries(hub: Hub, task: HubTask, *, deleted: bool, stamp: S
 
 
 def import_tasks(hub: Hub, tasks: Iterable[tuple[int, HubTask]], *, stamp: Stamp) -> Iterator[ImportResult]:
-    """Create the tasks the hub does not know, move those that are further in the file, and keep all others."""
+    """Create the tasks that the hub does not have, move those that are further in the file, and keep all others."""
     known: dict[str, dict[str, HubTask]] = {}
     for line, task in tasks:
         if task.repo not in known:
@@ -266,7 +266,7 @@ def _move(hub: Hub, task: HubTask, found: HubTask, stamp: Stamp) -> tuple[Import
 
 
 def _as_it_is(hub: Hub, task: HubTask) -> Iterator[HubTask]:
-    """Yield the task as it was seen, and then, for some more attempts, as it is by now."""
+    """Yield the task as it was seen, and then, for each further attempt, as it is then."""
     yield task
     for _ in range(RETRIES):
         yield hub.task(task.id) or task

@@ -53,7 +53,7 @@ def this_machine(*, create: bool = True) -> Machine:
             found = _read_id(path)
     except OSError as error:
         raise HubUsageError(
-            f"cannot keep this machine's id in {path}: {error.strerror}; "
+            f"cannot store this machine's id in {path}: {error.strerror}; "
             f"make the directory writable, or set {DATA_DIR_VARIABLE}"
         ) from error
     return Machine(id=found, host=socket.gethostname())
@@ -69,7 +69,9 @@ def _read_id(path: Path) -> str:
     try:
         return str(uuid.UUID(text))
     except ValueError as error:
-        raise HubUsageError(f"{path} holds no machine id; put back what it held, or remove it") from error
+        raise HubUsageError(
+            f"{path} does not contain a machine id; restore its content, or remove it"
+        ) from error
 
 
 def current_actor() -> str:
@@ -107,7 +109,7 @@ def read_settings_section(directory: Path, section: str) -> Mapping[str, Any] | 
 
 
 def _holds_ours(path: Path) -> bool:
-    """Return whether a file is meant for us: one of such a name may be another tool's, a workflow for instance."""
+    """Return whether a file has settings of ours: one of such a name may belong to another tool."""
     try:
         return _OURS.search(_content(path)) is not None
     except HubUsageError:
@@ -116,7 +118,7 @@ def _holds_ours(path: Path) -> bool:
 
 def _content(path: Path) -> bytes:
     try:
-        # Of a pipe it is not known whether its text will ever come.
+        # A pipe may never have any text.
         return path.read_bytes() if stat.S_ISREG(path.stat().st_mode) else b""
     except (FileNotFoundError, NotADirectoryError):
         return b""
@@ -134,7 +136,7 @@ _TABLES: Mapping[str, tuple[tuple[str, ...], ...]] = {
 """The files that may name the hub, in this order, and the tables in which they do."""
 
 HOW_TO_NAME_A_HUB = """\
-no hub is named. Say which one it is, with the first of these that suits:
+no hub is named. Name one in one of these ways:
     --hub URL, such as --hub postgresql://user@host/hub
     DOGFOOD_HUB=URL in the environment
     dogfood_hub = "URL" under [tool.pytest.ini_options] in pyproject.toml, or in pytest.toml or pytest.ini
@@ -177,7 +179,7 @@ def locate(option: str | None = None, *, start: Path | None = None) -> HubLocati
 
 
 def local_hub() -> Path:
-    """Return the file that `hub init --local` makes, be it there or not."""
+    """Return the file that `hub init --local` makes, whether or not it exists."""
     return data_directory() / "hub.sqlite"
 
 
@@ -210,7 +212,7 @@ def _read_settings(path: Path) -> Mapping[str, Any]:
         parser = configparser.ConfigParser(interpolation=None, strict=False)
         parser.read_string(text)
     except tomllib.TOMLDecodeError as error:
-        raise HubUsageError(f"{path} is no TOML: {error}") from error
+        raise HubUsageError(f"{path} is not TOML: {error}") from error
     except (UnicodeDecodeError, configparser.Error) as error:
         raise HubUsageError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
     return {name: dict(parser[name]) for name in parser.sections()}

@@ -25,13 +25,13 @@ INTERRUPTED = 130
 
 
 class HubError(Exception):
-    """Something about the hub that the user has to know; its text says what, and what to do."""
+    """An error about the hub; its text says what is wrong, and what to do."""
 
     exit_status: ClassVar[int] = USAGE
 
 
 class HubUsageError(HubError):
-    """A command, a setting or a file asks for what cannot be."""
+    """A command, a setting or a file is wrong."""
 
 
 class NoHubError(HubUsageError):
@@ -43,7 +43,7 @@ class WrongHubError(HubUsageError):
 
 
 class RightsError(HubError):
-    """The role that a hub's URL names may not do in the database what the command has to do."""
+    """The role that a hub's URL names lacks rights in the database that the command needs."""
 
 
 class RefusedError(HubError):
@@ -90,7 +90,7 @@ _HABITS: Mapping[str, Status] = {
     **dict.fromkeys(("complete", "completed", "closed", "finished"), Status.DONE),
     **dict.fromkeys(("abandoned", "dropped", "wontfix"), Status.CANCELLED),
 }
-"""What other trackers say. Only ever used to suggest a name, never to read one."""
+"""Words of other trackers, used only to suggest a name, never to read one."""
 
 
 class Position(NamedTuple):

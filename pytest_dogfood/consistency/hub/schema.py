@@ -172,7 +172,7 @@ STEPS: tuple[Callable[[sa.Connection], None], ...] = (_create_tables,)
 """Step number n, counted from 1, leads to version n of the schema."""
 
 _TABLES_OF_A_HUB = frozenset({"hub", "checkouts", "task_events", "writebacks", "schema_version"})
-"""Tables that tell a hub; `tasks` and `repos` may be those of any program."""
+"""Tables that only a hub has; `tasks` and `repos` may be those of any program."""
 
 _OF_ITS_OWN = "give the hub a database or a schema of its own: dogfood hub init"
 
@@ -217,14 +217,14 @@ def require_current(connection: sa.Connection, newest: int = len(STEPS), *, wher
 def _version(connection: sa.Connection, newest: int, where: str) -> int:
     """Return the version of the schema, 0 where there is no table of a hub's.
 
-    Raises SchemaTooNew, and HubUsageError where tables or their only rows are missing, or belong to another program.
+    Raises SchemaTooNew, and HubUsageError if tables or their only rows are missing, or belong to another program.
     """
     there = found_tables(connection)
     if not there:
         return 0
     if not there & _TABLES_OF_A_HUB:
         raise HubUsageError(
-            f"{where} has tables of somebody else ({', '.join(sorted(there))}); {_OF_ITS_OWN}"
+            f"{where} has tables of another program ({', '.join(sorted(there))}); {_OF_ITS_OWN}"
         )
     # A newer program may have other tables: ask for the version before any is missed.
     has_version = schema_version.name in there
@@ -302,7 +302,7 @@ def require_usable(connection: sa.Connection, *, where: str, write: bool, create
     elif there.issuperset(metadata.tables):
         missing = _rights_on_tables(connection, write=write)
     else:
-        return  # of a part of a hub something else is to be said
+        return  # a part of a hub is reported elsewhere
     if missing:
         lines = "".join(f"\n    GRANT {rights} TO {quoted};" for rights in missing)
         raise RightsError(f"the role '{role}' lacks rights in the hub {where}; let its owner run{lines}")

@@ -209,7 +209,7 @@ class Hub:
     def histories(self, repo: str) -> Mapping[str, frozenset[str]]:
         """Return the statuses that each task had since its last reopen; tasks without events are left out.
 
-        What a reopen left behind belongs to the count before: a file that says so again carries news.
+        The status before a reopen belongs to the previous count: in a file it is news.
         """
         log = task_events.c
         now = sa.and_(tasks.c.id == log.task, tasks.c.reopen_count == log.reopen_count)
@@ -250,7 +250,7 @@ class Hub:
         return self._change(seen, replace(seen, status=status.value), is_not_above, stamp)
 
     def reopen(self, seen: HubTask, status: Status, *, stamp: Stamp) -> bool:
-        """Count one reopen more and set any status, for the reason of the stamp."""
+        """Count one more reopen and set any status, for the reason of the stamp."""
         reopened = replace(stamp, source=Source.REOPEN)
         return self.move_forward(seen, status, reopen_count=seen.reopen_count + 1, stamp=reopened)
 
@@ -271,7 +271,7 @@ class Hub:
             connection.execute(sa.update(tasks).where(tasks.c.id == key).values(source_path=path))
 
     def require_writebacks(self, planned: Sequence[Writeback]) -> None:
-        """Raise what `record_writebacks` would raise for these, and record nothing: to be asked before a commit."""
+        """Raise what `record_writebacks` would raise for these, and record nothing. Call it before a commit."""
         with self._database.transaction(write=True) as connection, connection.begin_nested() as savepoint:
             connection.execute(writebacks.insert(), [asdict(each) for each in planned])
             savepoint.rollback()
@@ -330,10 +330,10 @@ def _in_utc(moment: datetime) -> datetime:
 
 
 def _log(connection: sa.Connection, task: HubTask, stamp: Stamp, *, from_status: str | None) -> None:
-    who = {"machine": stamp.machine.id, "host": stamp.machine.host}
+    machine = {"machine": stamp.machine.id, "host": stamp.machine.host}
     now = {"task": task.id, "version": task.version, "reopen_count": task.reopen_count}
     moved = {"from_status": from_status, "to_status": task.status}
-    connection.execute(task_events.insert().values({**asdict(stamp), **who, **now, **moved}))
+    connection.execute(task_events.insert().values({**asdict(stamp), **machine, **now, **moved}))
 
 
 def _add_repo(connection: sa.Connection, slug: str) -> sa.Row[Any]:

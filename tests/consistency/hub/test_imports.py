@@ -60,7 +60,7 @@ def test_all_problems_of_a_csv_file_are_told_at_once() -> None:
         "t.csv:3: reopen_count is a whole number from 0, not '-1'",
         "t.csv:3: repo is missing",
         "t.csv:4: 2 values, but the first line names 4",
-        "t.csv:6: shop/T4 stands in line 5 already",
+        "t.csv:6: shop/T4 is already in line 5",
     ]
 
 
@@ -85,7 +85,7 @@ def test_all_problems_of_a_json_file_are_told_at_once() -> None:
         ("t.csv", b'repo,task_id,status\nshop,"T1,todo\n', "t.csv:2: not CSV"),
         ("t.csv", b"repo,task_id,status\nshop,\xff,todo\n", "t.csv:2: not UTF-8"),
         ("t.json", b"[\n{]", "t.json:2: not JSON"),
-        ("t.json", b'{"repo": "shop"}', "t.json:1: a list of tasks is expected"),
+        ("t.json", b'{"repo": "shop"}', "t.json:1: expected a list of tasks"),
     ],
 )
 def test_a_file_that_is_something_else_is_refused(path: str, content: bytes, problem: str) -> None:
@@ -174,7 +174,7 @@ def test_a_task_that_moved_since_it_was_seen_is_looked_at_again(
     assert sqlite_hub.move_forward(seen, Status.IN_PROGRESS, stamp=stamp())
     assert set_status_with_retries(sqlite_hub, seen, Status.BLOCKED, stamp=stamp(Source.API))
     assert sqlite_hub.move_forward(sqlite_hub.tasks()[0], Status.DONE, stamp=stamp())
-    with pytest.raises(RefusedError, match="is done and does not go back to blocked"):
+    with pytest.raises(RefusedError, match="is done and is not set back to blocked"):
         set_status_with_retries(sqlite_hub, seen, Status.BLOCKED, stamp=stamp(Source.API))
 
 

@@ -105,7 +105,7 @@ def test_a_machine_keeps_its_id(data_directory: Path) -> None:
 def test_a_machine_id_that_is_none_is_not_replaced_in_silence(data_directory: Path) -> None:
     data_directory.mkdir()
     (data_directory / "machine-id").write_text("half")
-    with pytest.raises(HubUsageError, match="holds no machine id"):
+    with pytest.raises(HubUsageError, match="does not contain a machine id"):
         this_machine()
 
 

@@ -108,7 +108,7 @@ def test_a_database_with_tables_of_somebody_else_is_left_alone(hub_url: str) -> 
     engine = create_engine(parse_url(hub_url))
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE tasks (id INTEGER)"))
-    with pytest.raises(HubUsageError, match=r"tables of somebody else \(tasks\)"):
+    with pytest.raises(HubUsageError, match=r"tables of another program \(tasks\)"):
         Hub.create(hub_url)
     assert inspect(engine).get_table_names() == ["tasks"]
     engine.dispose()
@@ -245,7 +245,7 @@ def test_a_locked_sqlite_hub_is_reported_and_not_waited_for_without_end(
 def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     path = tmp_path / "hub.sqlite"
     path.write_text("not a database, but long enough to look like one" * 40)
-    with pytest.raises(NoHubError, match="is no SQLite database"):
+    with pytest.raises(NoHubError, match="is not an SQLite database"):
         Hub.open(str(path))
 
 
