@@ -76,7 +76,7 @@ def is_alive(running: BackgroundProcess) -> bool:
 
 
 def stop(running: BackgroundProcess, *, grace: float = 5.0) -> None:
-    """End the service with all of its group, from whichever process; once it has ended this does nothing.
+    """End the service with all of its group, from any process; once it has ended, this does nothing.
 
     Where its leader is gone, what is left of its group ends: the system gives a number to no new process as
     long as a group goes by it. Where the number belongs to another process, there is nothing left to end.
@@ -146,7 +146,7 @@ def _command(pid: int, mask: Callable[[str], str]) -> str:
 
 
 class Watcher:
-    """Sees to it that nothing carrying `marker` in its environment outlives this process, however it ends.
+    """Makes sure that nothing with `marker` in its environment outlives this process, however it ends.
 
     The marker is the name of an environment variable, or an exact `NAME=value`. The watching process is in a session
     of its own, so that Ctrl-C does not reach it.
@@ -193,5 +193,5 @@ class Watcher:
         self._ended = swept
         if status > 0:
             text = terminal_text(printed)
-            raise HarnessError(f"the watcher of this run broke down with status {status}:\n{text}")
+            raise HarnessError(f"the watcher of this run failed with status {status}:\n{text}")
         return swept

@@ -31,11 +31,11 @@ Stream = Literal["stdout", "stderr"]
 
 
 class TooMuchToJudge(Exception):  # noqa: N818 - an answer of the delegate, not an error of the program
-    """An output or a file is larger than assertions read; says how large."""
+    """An output or a file is larger than assertions read; the text says how large."""
 
 
 class Observation(Protocol):
-    """What is left of a step that has run. `text` and `file` raise TooMuchToJudge beyond READABLE bytes."""
+    """What a step has left that has run. `text` and `file` raise TooMuchToJudge beyond READABLE bytes."""
 
     status: int
     timed_out: bool
@@ -48,12 +48,12 @@ class Observation(Protocol):
 
     @property
     def left(self) -> float:
-        """The seconds that searches in its outputs may still take."""
+        """How many seconds searches in its outputs may still take."""
 
     def text(self, stream: Stream) -> str: ...
 
     def mask(self, text: str) -> str:
-        """Hide what is secret; asked before a text is cut, so that no part of a secret is left over."""
+        """Hide secrets; call this before you cut a text, so that no part of a secret stays."""
 
     def file(self, path: str) -> str | None:
         """Return the text of a file, or None if there is none (the empty string for a directory)."""
@@ -64,14 +64,14 @@ class Observation(Protocol):
         """Return the last bytes of an output as harmless text, secrets masked; also before `finish`."""
 
     def learn(self, secrets: Sequence[str]) -> None:
-        """Take note of the secret values that the step has brought to light, to mask them from now on."""
+        """Take note of the secret values that the step has shown, to mask them from now on."""
 
     def finish(self, *, withheld: Collection[Stream] = ()) -> None:
-        """Let go of what was only needed for judging, and of outputs that must not be seen; called once, after that."""
+        """Drop what only the comparison needs, and outputs that must not be seen; called once, after the comparison."""
 
 
 class Mismatch(Struct, frozen=True):
-    """One expectation that was not met, for people: what was looked at, what should and what did come.
+    """One expectation that was not met, for people: what was compared, what was expected, and what came.
 
     `brief` says it in a few words, and `diff` line by line, where that is clearer.
     """
@@ -92,11 +92,11 @@ class SavedValue(Struct, frozen=True):
     secret: bool
 
 
-WITHHELD = "***, for a secret that this step saves may be in it"
-"""Stands for an output of which it is not known what to hide in it."""
+WITHHELD = "*** (hidden, because it may hold a secret that this step saves)"
+"""Stands for an output in which an unknown part must be hidden."""
 
-TOO_SLOW = "no answer within the step's time limit: the expression takes too long on this text"
-"""Stands for an output in which a search has not ended."""
+TOO_SLOW = "no result within the step's time limit: the expression takes too long on this text"
+"""Stands for the result of a search that has not ended."""
 
 
 def compare(
@@ -116,7 +116,7 @@ def compare(
 
 
 def saved_values(step: Step, seen: Observation) -> tuple[tuple[SavedValue, ...], tuple[Mismatch, ...]]:
-    """Take the values a step saves, and say which could not be had."""
+    """Take the values that a step saves, and report those that were not found."""
     values: list[SavedValue] = []
     problems: list[Mismatch] = []
     hidden = any(save.secret for save in step.save)
@@ -126,7 +126,7 @@ def saved_values(step: Step, seen: Observation) -> tuple[tuple[SavedValue, ...],
             quoted = WITHHELD if hidden else excerpt(seen.mask(text))
             found = _saved(save, text, quoted, seen.left)
         except TooMuchToJudge as error:
-            found = Mismatch(f"save {save.name}", "output to look through", str(error))
+            found = Mismatch(f"save {save.name}", "an output that is small enough to search", str(error))
         if isinstance(found, Mismatch):
             problems.append(found)
         else:
@@ -168,7 +168,7 @@ def mismatches(
     try:
         return tuple(_mismatches(step.expect, seen, withheld))
     except TooMuchToJudge as error:
-        return (Mismatch("output", f"at most {READABLE} bytes to look through", str(error)),)
+        return (Mismatch("output", f"at most {READABLE} bytes to search", str(error)),)
 
 
 def _mismatches(expect: Expectation, seen: Observation, withheld: Collection[Stream]) -> Iterator[Mismatch]:
@@ -187,7 +187,7 @@ def _mismatches(expect: Expectation, seen: Observation, withheld: Collection[Str
 
 
 def exit_words(status: int) -> str:
-    """Say an exit status; a negative one is the signal that ended the command."""
+    """Return an exit status in words; a negative one is the signal that ended the command."""
     return str(status) if status >= 0 else f"{status} (ended by signal {-status})"
 
 
@@ -282,7 +282,7 @@ def _is_written_as(text: str, actual: object) -> bool:
 
 
 def _parsed(text: str) -> Any:  # noqa: ANN401 - JSON is any of its types
-    """Read JSON; raises ValueError for what is none, and TooMuchToJudge."""
+    """Read JSON; raises ValueError if the text is not JSON, and TooMuchToJudge."""
     if len(text) > READABLE_AS_JSON:
         raise TooMuchToJudge(f"{len(text)} characters of JSON, of which at most {READABLE_AS_JSON} are read")
     try:
@@ -302,11 +302,11 @@ def _search(expression: str, document: Any) -> Any:  # noqa: ANN401 - JSON is an
 
 
 def _dumped(value: object) -> str:
-    """Write a value as JSON, or say that it is none, as a JMESPath expression such as `&name` is not."""
+    """Write a value as JSON, or say that it is not JSON, such as the JMESPath expression `&name`."""
     try:
         return json.dumps(value)
     except (TypeError, ValueError, RecursionError):
-        return f"no value of JSON: {type(value).__name__}"
+        return f"no JSON value: {type(value).__name__}"
 
 
 def _file(expect: FileExpectation, seen: Observation) -> Iterator[Mismatch]:

@@ -86,7 +86,7 @@ class Output(Struct):
             self.path = None
 
     def discard(self) -> None:
-        """Remove what may hold secrets, for nothing is going to settle it."""
+        """Remove the file if it may hold secrets, because nothing is going to settle it."""
         if self.empty_files is None and self.path is not None:
             self.path.unlink(missing_ok=True)
             self.path = None

@@ -1,4 +1,4 @@
-"""Starts commands, waits for them, and ends what must not go on: the only module that starts processes.
+"""Starts commands, waits for them, and ends what must stop: the only module that starts processes.
 
 Output goes to files, not through pipes: a command may leave a daemon that goes on writing, it may write more
 than memory holds, and nothing has to read while it runs. The files are opened for appending, so that
@@ -72,7 +72,7 @@ class ParentProcess:
         self._parent = os.getppid()
 
     def has_died(self) -> bool:
-        """Return whether the parent has died; what was forked since has another one, and nothing to say of ours."""
+        """Return whether the parent has died; in a process that was forked since, this is always false."""
         return os.getpid() == self._own and os.getppid() != self._parent
 
 
@@ -157,7 +157,9 @@ def end_group(
 
 def _require_alive(parent: ParentProcess | None) -> None:
     if parent is not None and parent.has_died():
-        raise HarnessError("the process that controls this run has died; nothing more is started, run again")
+        raise HarnessError(
+            "the process that controls this run has died, so nothing more is started; run again"
+        )
 
 
 def _launch(command: Command) -> subprocess.Popen[bytes]:
@@ -238,11 +240,11 @@ def _why_not_started(argv: tuple[str, ...], cwd: Path, error: Exception) -> str:
     if isinstance(error, FileNotFoundError) and len(program.split()) > 1:
         return (
             f"cannot start {program!r} in {cwd}: a list is one command, word by word; for shell text, or several "
-            "commands, write `run: |` and the text below it"
+            "commands, write `run: |` and put the text below it"
         )
     if isinstance(error, FileNotFoundError) and (cwd / program).is_file():
-        missing = "it is there, but the interpreter that its first line names is not"
-        return f"cannot start {program!r} in {cwd}: {missing}; install that, or correct the line"
+        missing = "the file exists, but the interpreter that its first line names does not"
+        return f"cannot start {program!r} in {cwd}: {missing}; install it, or correct the line"
     advice = _ADVICE.get(getattr(error, "errno", None) or 0, "correct its arguments or its environment")
     return f"cannot start {program!r} in {cwd}: {reason}; {advice}"
 
@@ -255,5 +257,5 @@ _ADVICE: Mapping[int, str] = {
     errno.ENOMEM: "free some memory, or run with fewer workers",
     errno.EAGAIN: "too many processes: run with fewer workers, or raise the limit (ulimit -u)",
     errno.EMFILE: "too many open files: raise the limit (ulimit -n)",
-    errno.ETXTBSY: "somebody is still writing it: wait for that",
+    errno.ETXTBSY: "another process still has it open for writing: wait until it is closed",
 }

@@ -1,4 +1,4 @@
-"""Runs steps in order: retries of `until`, deadlines, results; and lays out a failed step for people."""
+"""Runs steps in order, with retries of `until`, deadlines and results, and describes a failed step for people."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class Ending(StrEnum):
 
     DONE = "the actor said that it is done"
     REPEATED = "the actor gave the same command twice"
-    TURNS = "the actor has had all its turns for the step"
-    ACTIONS = "the actor has had all its actions for the journey"
-    TIME = "the time of the journey was over"
+    TURNS = "the actor has used up its turns for this step"
+    ACTIONS = "the actor has used up its actions for this journey"
+    TIME = "the time limit of the journey was reached"
 
 
 class Grade(Struct, frozen=True, kw_only=True):
-    """What is said of a step that an actor had to do, beside whether it decides against the journey.
+    """What is known of a step that an actor had to do, and whether it decides the outcome of the journey.
 
     `graded` is the action that counted, None if there was none; `credited` tells that it was one of an earlier
     step. `wrong` is what was not as expected. `verdict` is the judge's, None where there was none; `unjudged` tells
@@ -79,7 +79,7 @@ class StepResult(Struct, frozen=True, kw_only=True):
 class StepsResult(Struct):
     """The steps that ran, up to and including the first that did not do as expected.
 
-    `values` are those saved so far, also by a step that failed then: what is to be cleaned up goes by them. `saved` is
+    `values` are those saved so far, also by a step that failed then: clean-up steps use them. `saved` is
     called after each.
     """
 
@@ -311,7 +311,7 @@ def _graded_action(grade: Grade | None) -> Iterator[str]:
     if grade is not None and grade.graded is not None:
         yield f"  actor:    {counted(grade.actions, 'action')} in this step; {grade.ended}"
         if grade.credited:
-            yield f"  credit:   this is an action of step {grade.graded.step}, for this one has none"
+            yield f"  credit:   this is an action of step {grade.graded.step}, because this step has none"
 
 
 def _outputs(result: StepResult) -> Iterator[str]:

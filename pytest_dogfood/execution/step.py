@@ -35,12 +35,12 @@ _SHELL_FLAGS: Mapping[str, tuple[str, ...]] = {"bash": ("-eo", "pipefail"), "sh"
 
 
 def shell_argv(run: str | tuple[str, ...], shell: str | None) -> tuple[str, ...]:
-    """Return the argv for what a step says: text goes to `shell` or the default one, a tuple is an argv already."""
+    """Return the argv of a step's command: text is run by `shell` or the default one, a tuple is an argv already."""
     return (*_shell(shell), "-c", run) if isinstance(run, str) else run
 
 
 def default_shell() -> str:
-    """Name the shell that text goes to, for people."""
+    """Name the shell that runs text, for people."""
     program, *flags = _shell(None)
     return " ".join([os.path.basename(program), *flags])  # noqa: PTH119 - a word, not a file we touch
 
@@ -108,7 +108,7 @@ class ShellRunner(Struct, frozen=True, kw_only=True):
         with self._naming(step):
             place_files(step.seed_files, self.workdir)
         if isinstance(step.run, Script):
-            # The whole path, for a script asks `$0` where it stands, and `cwd:` may send it elsewhere.
+            # The whole path, because a script asks `$0` where it is, and `cwd:` may start it elsewhere.
             argv: tuple[str, ...] = (str(self.rootdir / step.run.path),)
         else:
             argv = shell_argv(step.run, step.shell)
@@ -238,11 +238,11 @@ class ShellRunner(Struct, frozen=True, kw_only=True):
         return new_output
 
     def _require_room(self, step: Step) -> None:
-        """Raise HarnessError if nothing more can be written: then what the step said may be lost."""
+        """Raise HarnessError if the disk is full: then output of the step may be lost."""
         if is_full(self.outputs):
             raise HarnessError(
-                f"{step.location}: the disk is full that {self.outputs} is on, so what the step said may be lost; "
-                "free some space, or set dogfood_state_root to another place"
+                f"{step.location}: the disk that holds {self.outputs} is full, so output of the step may be lost; "
+                "free some space, or set dogfood_state_root to a directory on another disk"
             )
 
     def mask(self, text: str) -> str:

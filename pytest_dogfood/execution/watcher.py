@@ -177,8 +177,8 @@ def end_processes(
     """End every process started with `variable` (a name, or an exact `NAME=value`), and every process of `group`.
 
     Their descendants end with them; never the caller, those that started it, and process 1. All are asked, and after
-    `grace` seconds made, until none is left. What a process that was asked starts in order to clean up is its own
-    affair until then. Returns the ids of the processes it has signalled; nothing where there is no /proc.
+    `grace` seconds made, until none is left. Until then, what a process that was asked starts in order to clean up
+    is left alone. Returns the ids of the processes it has signalled; nothing where there is no /proc.
     """
     ended: dict[int, None] = {}
     refused: set[int] = set()
@@ -213,7 +213,7 @@ def end_processes(
 
 
 def wait_for_the_end_of(controller: int) -> bool:
-    """Wait until the controller says goodbye or has died; return whether it said goodbye.
+    """Wait until the controller writes to the pipe, as it does when it ends well, or has died; return whether it wrote.
 
     The pipe alone would not do: what the controller forks without exec holds a copy of its end.
     """

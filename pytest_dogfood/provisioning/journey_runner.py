@@ -163,14 +163,14 @@ def establish(
         again = f"reproduce: {reproduction(journey, presence.workspace)}"
         return "\n\n".join([f"{journey.location}: {no}", *(probed.text for probed in denied.values()), again])
     if unanswered:
-        why = f"{journey.id} passed, but it is unknown whether {names} holds: its probe cannot be run"
+        why = f"{journey.id} passed, but it is not known whether {names} is present: its probe cannot be run"
         text = "\n\n".join([f"{journey.location}: {why}", *unanswered.values()])
         raise UnansweredProbeError(text, tokens=unanswered)
     return ""
 
 
 CLEAN_UP_FAILED = "passed, but its teardown failed"
-"""What is said of a journey that did its steps and did not clean up, as the end of a sentence."""
+"""The end of a sentence about a journey whose steps succeeded and whose clean-up did not."""
 
 LEAK_HINT = "stop it in `cleanup:`; if a token stands for it, make it a `service:` or write `leaves: daemon`"
 
@@ -211,7 +211,7 @@ def clean_up(journey: Journey, runner: ShellRunner, done: StepsResult) -> tuple[
     runner = replace(runner, environment=environment, name=f"{runner.name}-cleanup")
     ended = run_steps(steps, runner, keep_going=True)
     told = (
-        f"{place}: not run, for no step has saved {', '.join(used)}; write ${{{used[0]}:-}} to run it all the same"
+        f"{place}: not run, because no step has saved {', '.join(used)}; write ${{{used[0]}:-}} to run it anyway"
         for place, used in left_out.items()
     )
     return failure_text(ended, runner, what="cleanup step"), "\n".join(told)

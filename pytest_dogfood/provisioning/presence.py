@@ -80,7 +80,8 @@ class Probed(Struct, frozen=True, kw_only=True):
         if not self.why_not_run:
             return step
         why = self.runner.mask(self.why_not_run)
-        return f"the probe of {self.token!r} cannot be run: {why}; a probe that means no exits with 1\n{step}".rstrip()
+        no = "to say no, a probe exits with status 1"
+        return f"the probe of {self.token!r} cannot be run: {why}; {no}\n{step}".rstrip()
 
 
 class ProbedBases:

@@ -128,7 +128,7 @@ class Provisioner:
             return self.ensure(wanted, request, rounds=rounds)
         self.presence.restore_directories(request.state)
         if not all(self._is_present(token, request) for token in wanted) and locks.take(needed):
-            self.presence.workspace.changes.note("its locks were given back, to take others with them")
+            self.presence.workspace.changes.note("its locks were released, to take them together with others")
         try:
             return self.ensure(wanted, request, rounds=rounds)
         finally:
@@ -138,7 +138,7 @@ class Provisioner:
         """Make sure that all of `tokens` are present at once, where `request` needs them; return the rounds left.
 
         The caller holds every named lock that this may need. Raises DeferredError if what would establish one did not
-        pass, HarnessError if there is no way to have it, or if they do not hold together in that many rounds.
+        pass, HarnessError if there is no way to have it, or if they are not present together after that many rounds.
         """
         wanted = tuple(dict.fromkeys(tokens))
         lost: Mapping[Token, str] = {}
@@ -263,7 +263,7 @@ class Provisioner:
         for one in earlier:
             words = f"{token!r} could not be provisioned for {one.asked_by!r}"
             if sum(deaths.values()) > 1:
-                raise HarnessError(f"{words}: that took {sum(deaths.values())} workers down")
+                raise HarnessError(f"{words}: {sum(deaths.values())} workers have crashed while they tried")
             if one.message and one.place == place and one.asked_by != request.journey:
                 raise HarnessError(f"{words}: {one.message}")
         return Attempt(token=token, place=place, asked_by=request.journey, deaths=deaths.get(place, 0))
@@ -360,6 +360,6 @@ def do_not_hold_together(tokens: Iterable[Token], lost: Mapping[Token, str]) -> 
     names = ", ".join(map(repr, tokens))
     told = "; ".join(f"{token!r} was lost after {events or 'its set-up'}" for token, events in lost.items())
     return HarnessError(
-        f"{names} do not hold together: {told}. Say `invalidates:` where one destroys another, `lock:` where two need "
-        "the same thing, and require them in different journeys"
+        f"{names} are never present together: {told}. Write `invalidates:` where one destroys another, `lock:` where "
+        "two need the same thing, and require them in different journeys"
     )

@@ -224,7 +224,9 @@ class Replayer:
         presence, workspace, state = self._presence, self._presence.workspace, request.state
         for name in journey.use:
             if request.fixture is None:
-                raise HarnessError(f"{journey.id!r} uses fixtures and cannot be replayed before they exist")
+                raise HarnessError(
+                    f"{journey.id!r} uses fixtures, and cannot be replayed before they are set up"
+                )
             request.fixture(name)
         for token in journey.establishes:
             presence.claim(token, state)

@@ -85,7 +85,7 @@ def test_a_step_ends_for_one_of_these_reasons(
 def test_what_a_journey_s_actions_are_used_up_by_is_missing_to_the_later_steps() -> None:
     session = FakeSession(answers=[Command("a"), Command("b")], limits=Limits(actions=2, turns=9))
     done = act([STEP, STEP], session)
-    words = "none: the actor has had all its actions for the journey"
+    words = "none: the actor has used up its actions for this journey"
     assert what_failed(done) == [f"never reached: expected an action of the actor, got {words}"]
     assert [number for number, _, _ in session.begun] == [1, 2]
 

@@ -108,7 +108,7 @@ ACTED = """
       - id: acted-without
         steps: [{intent: 'touch "$DOGFOOD_ROOT/has-acted"', expect: {stdout: {not_contains: "$NO_SUCH_THING"}}}]
 """
-HOSTILE = "'^(a|aa)+$', got no answer within the step's time limit"
+HOSTILE = "'^(a|aa)+$', got no result within the step's time limit"
 
 
 @pytest.fixture(scope="module")
@@ -189,5 +189,5 @@ def test_an_actor_is_not_asked_where_the_expectation_cannot_be_told(
 def test_a_cleanup_step_that_expects_a_value_which_was_not_saved_is_left_out_alone(
     done: Run, project: Scene
 ) -> None:
-    assert "not run, for no step has saved id" in done.text
+    assert "not run, because no step has saved id" in done.text
     assert (project.path / "cleaned").exists()

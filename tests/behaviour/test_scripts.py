@@ -221,7 +221,7 @@ def test_marks_of_a_script_are_those_of_pytest(odd_run: Run) -> None:
 
 def test_a_missing_interpreter_is_an_error_of_the_harness_that_names_it(odd_run: Run) -> None:
     assert odd_run.cases["gone"].kind == "error"
-    assert "it is there, but the interpreter that its first line names is not" in odd_run.text
+    assert "the file exists, but the interpreter that its first line names does not" in odd_run.text
 
 
 def test_a_failure_says_which_file_and_how_and_shows_the_tail(odd_run: Run) -> None:

@@ -147,7 +147,7 @@ def test_an_output_in_which_a_secret_was_not_found_is_not_kept(live: Live) -> No
     run = live.run("--dogfood-keep")
     assert run.cases["cannot-save"].kind == "failure"
     assert holding(live, SAVED) == []
-    assert "--- stdout ---\n  ***, for a secret that this step saves may be in it\n" in run.text
+    assert "--- stdout ---\n  *** (hidden, because it may hold a secret that this step saves)\n" in run.text
 
 
 def test_what_is_not_secret_is_shown(scene: tuple[Live, Run]) -> None:

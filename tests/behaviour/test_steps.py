@@ -172,7 +172,7 @@ def test_clean_up_has_run(asked: tuple[Live, Run]) -> None:
     "journey, kind, words",
     [
         ("weird", "failure", "exit 1, expected 0"),
-        ("large-and-read", "failure", "output: expected at most 8388608 bytes to look through"),
+        ("large-and-read", "failure", "output: expected at most 8388608 bytes to search"),
         ("long-line", "failure", "exit 1, expected 0"),
         ("too-slow", "failure", "timed out after 0.5 s (killed)"),
         ("too-slow-together", "failure", "step 3 of 4: timed out after"),

@@ -111,11 +111,11 @@ def test_what_is_as_expected_gives_no_mismatch(expect: Expectation, seen: FakeSe
             FakeSeen(stdout='[{"a": 1}, {"a": "b"}]'),
             "stdout, JMESPath max_by",
         ),
-        (out(json={"&a": 1}), FakeSeen(stdout="{}"), "stdout, JMESPath &a: expected 1, got no value of JSON"),
+        (out(json={"&a": 1}), FakeSeen(stdout="{}"), "stdout, JMESPath &a: expected 1, got no JSON value"),
         (
             out(json={"@": 1}),
             FakeSeen(stdout="1" + " " * READABLE_AS_JSON),
-            "output: expected at most 8388608 bytes to look through, got 4194305 characters of JSON",
+            "output: expected at most 8388608 bytes to search, got 4194305 characters of JSON",
         ),
         (
             out(not_contains=("$tea",)),
@@ -130,7 +130,7 @@ def test_what_is_as_expected_gives_no_mismatch(expect: Expectation, seen: FakeSe
         (
             out(matches=("^(a|aa)+$",)),
             FakeSeen(stdout=HOSTILE, left=0.1),
-            "stdout: expected to match '^(a|aa)+$', got no answer within the step's time limit",
+            "stdout: expected to match '^(a|aa)+$', got no result within the step's time limit",
         ),
         (file(), FakeSeen(), "file a.txt: expected to exist, got none"),
         (file(exists=False), FakeSeen(files={"a.txt": ""}), "file a.txt: expected not to exist, got a file"),
@@ -144,7 +144,7 @@ def test_what_is_as_expected_gives_no_mismatch(expect: Expectation, seen: FakeSe
         (
             out(contains=("x",)),
             FakeSeen(too_large=("stdout",)),
-            "output: expected at most 8388608 bytes to look through, got 9 MB of stdout",
+            "output: expected at most 8388608 bytes to search, got 9 MB of stdout",
         ),
     ],
 )
@@ -242,12 +242,12 @@ def test_a_value_is_taken_from_the_stream(save: Save, value: str) -> None:
         (
             Save(name="x", pattern="a"),
             FakeSeen(too_large=("stdout",)),
-            "save x: expected output to look through",
+            "save x: expected an output that is small enough to search",
         ),
         (
             Save(name="x", pattern="^(a|aa)+$"),
             FakeSeen(stdout=HOSTILE, left=0.1),
-            "save x: expected stdout to match '^(a|aa)+$', got no answer within the step's time limit",
+            "save x: expected stdout to match '^(a|aa)+$', got no result within the step's time limit",
         ),
     ],
 )

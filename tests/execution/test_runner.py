@@ -90,7 +90,7 @@ def test_an_output_in_which_a_secret_was_not_found_is_shown_nowhere() -> None:
     runner = FakeRunner([bad(stdout="the key is: abc", stderr="no route")])
     text = failure_text(run_steps([saving], runner), runner)
     assert "abc" not in text
-    assert "***, for a secret that this step saves may be in it" in text
+    assert "*** (hidden, because it may hold a secret that this step saves)" in text
     assert "no route" in text
 
 

@@ -88,7 +88,7 @@ def test_tokens_that_destroy_each_other_end_in_an_error_that_names_them_and_the_
     run = scene.run("-n0", "-k", "b-test")
     assert run.cases["b-test"].kind == "error"
     assert (
-        "'config-a', 'config-b' do not hold together: 'config-a' was lost after 'config-b' was provisioned"
+        "'config-a', 'config-b' are never present together: 'config-a' was lost after 'config-b' was provisioned"
         in run.text
     )
 

@@ -118,7 +118,7 @@ def test_a_provider_that_kills_its_worker_is_tried_once_more_and_not_by_every_de
     assert run.cases["bystander"].kind == "passed"
     assert "1 passed + 2 failed + 1 error" in run.closing_line
     assert "'deadly' could not be provisioned" in run.text
-    assert "that took 2 workers down" in run.text
+    assert "2 workers have crashed while they tried" in run.text
 
 
 def test_presence_is_asked_again_before_each_dependent(scene: Scene) -> None:
@@ -159,7 +159,9 @@ def test_a_journey_that_destroys_a_base_of_what_it_establishes_makes_them_not_ho
     )
     run = scene.run(workers, "-k", selected)
     assert run.cases["sells"].kind == "error"
-    assert "'till', 'stolen' do not hold together: 'till' was lost after steals was replayed" in run.text
+    assert (
+        "'till', 'stolen' are never present together: 'till' was lost after steals was replayed" in run.text
+    )
 
 
 SEVERAL = """

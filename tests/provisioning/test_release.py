@@ -344,7 +344,7 @@ def test_a_clean_up_step_that_names_a_missing_saved_value_is_reported_and_not_ru
     assert (scene.path / "ran").exists() is runs
     assert (scene.path / "other").exists()
     assert (
-        "clean-up of make: a.journey.yaml:5:15: not run, for no step has saved dir" in run.text
+        "clean-up of make: a.journey.yaml:5:15: not run, because no step has saved dir" in run.text
     ) is not runs
 
 
