@@ -114,7 +114,7 @@ class Step(Struct, frozen=True, kw_only=True):
 
     `run` is shell text, an argv that no shell touches, or a script; None means that an actor would have to decide.
     `timeout` is in seconds. `env`, `cwd` and `shell` already include what `defaults:` and the journey say;
-    `own_env` names the variables that the step itself sets.
+    `own_env` says where the step itself sets which variables.
     """
 
     location: Location
@@ -126,7 +126,7 @@ class Step(Struct, frozen=True, kw_only=True):
     until: Until | None = None
     timeout: float | None = None
     env: Mapping[str, str] = field(default_factory=dict)
-    own_env: tuple[str, ...] = ()
+    own_env: Mapping[str, Location] = field(default_factory=dict)
     cwd: str | None = None
     stdin: str | None = None
     seed_files: Mapping[str, str] = field(default_factory=dict)
@@ -156,7 +156,7 @@ class Service(Struct, frozen=True, kw_only=True):
     shell: str | None = None
     ports: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
-    own_env: tuple[str, ...] = ()
+    own_env: Mapping[str, Location] = field(default_factory=dict)
     cwd: str | None = None
 
 
@@ -222,8 +222,9 @@ class Journey(Struct, frozen=True, kw_only=True):
 
     `requires`, `establishes` and `invalidates` map each token to the place that names it. `path` is the file's,
     relative to the rootdir, with forward slashes. `leaves` is `daemon` where a token stands for what its steps leave
-    running. `locks` says how many units of which lock it holds. `groups` names, per token, the Python tests that only
-    together establish it. `follows` names tests that come before a Python test in its chain, however they end.
+    running. `locks` says how many units of which lock it holds, and `own_env` where which variables of `env` are set,
+    except those of the `matrix`. `groups` names, per token, the Python tests that only together establish it. `follows`
+    names tests that come before a Python test in its chain, however they end.
     """
 
     id: JourneyId
@@ -244,6 +245,7 @@ class Journey(Struct, frozen=True, kw_only=True):
     leaves: str = ""
     use: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
+    own_env: Mapping[str, Location] = field(default_factory=dict)
     timeout: float | None = None
     estimate: float | None = None
     workdir: str | None = None

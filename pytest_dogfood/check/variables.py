@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Set as AbstractSet
+from collections.abc import Collection, Iterator, Mapping, Set as AbstractSet
 
 from msgspec import Struct
 
-from pytest_dogfood.diagnostics import Diagnostic, nearest, warning
+from pytest_dogfood.diagnostics import Diagnostic, Location, nearest, warning
 from pytest_dogfood.fileformat.expected_text import written_in
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Step, Token, variable_for, variable_for_lock
@@ -26,7 +26,7 @@ _IN_A_DEFINITION = (f"{_PREFIX}TOKEN", f"{_PREFIX}INSTANCE")
 class _User(Struct, frozen=True, kw_only=True):
     """Something that names variables: its steps in their order, and the tokens whose values it is given.
 
-    `env` are the names that it sets itself for all steps, `given` those that all steps have besides. With `fixtures`
+    `env` says where it sets variables for all its steps, `given` are those that all steps have besides. With `fixtures`
     it may have any others.
     """
 
@@ -34,23 +34,24 @@ class _User(Struct, frozen=True, kw_only=True):
     steps: tuple[Step, ...]
     tokens: tuple[Token, ...]
     given: AbstractSet[str]
-    env: Collection[str] = ()
+    env: Mapping[str, Location] = {}
     fixtures: bool = False
 
 
 def unknown_variables(graph: CapabilityGraph, environment: Collection[str] = ()) -> Iterator[Diagnostic]:
-    """Warn of each variable that has no value where it is named, once for whatever names it.
+    """Warn of each variable that has no value where it is used: once for each user, and for each place.
 
     In commands those count that look like ours; one that resembles none of ours may be the user's own. What `defaults:`
     sets counts where a step uses it. Under `expect:` every variable counts; `environment` names those of the run.
     """
+    found: dict[tuple[Location, str], Diagnostic] = {}  # the journeys of a matrix share their places
     for user in _users(graph):
         reported: set[str] = set()
-        for step, variable, words in _unknown_in_commands(user):
+        for place, variable, words in _unknown_in_commands(user):
             if variable not in reported and (hint := _hint(variable, user, graph)):
                 reported.add(variable)
                 message = f"{user.name} {words.replace('$VARIABLE', f'${variable}')}"
-                yield warning(step.location, "unknown-variable", message, hint)
+                found.setdefault((place, variable), warning(place, "unknown-variable", message, hint))
         for step, variable in _unknown_in_expectations(user, environment):
             saved_by_python = any(
                 variable.startswith(variable_for(token, "")) and not _values_are_known(graph, token)
@@ -63,7 +64,9 @@ def unknown_variables(graph: CapabilityGraph, environment: Collection[str] = ())
                 message = (
                     f"{user.name} expects ${variable}, which is not set here: the step would be an error"
                 )
-                yield warning(step.location, "unknown-variable", message, hint or otherwise)
+                new = warning(step.location, "unknown-variable", message, hint or otherwise)
+                found.setdefault((step.location, variable), new)
+    yield from found.values()
 
 
 def _users(graph: CapabilityGraph) -> Iterator[_User]:
@@ -79,7 +82,7 @@ def _users(graph: CapabilityGraph) -> Iterator[_User]:
             steps=(*journey.steps, *journey.cleanup),
             tokens=tokens,
             given=given_by(tokens, journey.locks),
-            env=journey.env,
+            env={name: journey.own_env.get(name, journey.location) for name in journey.env},
             fixtures=bool(journey.use) or any(mark.name == "usefixtures" for mark in journey.marks),
         )
     for capability in graph.capabilities.values():
@@ -99,49 +102,55 @@ def _users(graph: CapabilityGraph) -> Iterator[_User]:
         )
 
 
-def _unknown_in_commands(user: _User) -> Iterator[tuple[Step, str, str]]:
-    """Yield each use of a variable that looks like ours and is not known, with its step and what to say of it."""
+def _unknown_in_commands(user: _User) -> Iterator[tuple[Location, str, str]]:
+    """Yield each use of a variable that looks like ours and is not known, with its place and what to say of it."""
     texts = [
-        (step, text, words)
+        (place, text, words)
         for step in user.steps
-        for text, words in _texts_that_count(step, user.env)
+        for place, text, words in _texts_that_count(step, user.env)
         if _PREFIX in text
     ]
     known = {*user.given, *(name for _, text, _ in texts for name in _SET.findall(text))}
     for step in user.steps if texts else ():
         known.update(step.env)
         known.update(saved.name for saved in step.save)
-    for step, text, words in texts:
+    for place, text, words in texts:
         for plain, braced in _USED.findall(text):
             if (plain or braced) not in known:
-                yield step, plain or braced, words
+                yield place, plain or braced, words
 
 
-def _texts_that_count(step: Step, own: Collection[str]) -> Iterator[tuple[str, str]]:
-    """Yield the command of a step, and the values of the variables that the step sets or names.
+def _texts_that_count(step: Step, own: Mapping[str, Location]) -> Iterator[tuple[Location, str, str]]:
+    """Yield the command of a step, and the values of the variables that the step sets or names, with their places.
 
-    Each with words that go on behind the name of the user, where $VARIABLE is not defined: a shell takes that for
-    empty, elsewhere it stays as it is written. Values of `defaults:` that no text of the step names are left out.
+    Each with words that go on behind the name of the user, where $VARIABLE is not defined: a shell takes it as empty,
+    elsewhere it stays as written. Values of `defaults:` that no text of the step names are left out.
     """
     naming: list[str] = []
     if isinstance(step.run, str):
         naming.append(step.run)
-        yield step.run, "uses $VARIABLE, which is not defined here: the shell takes it as empty"
+        words = "uses $VARIABLE, which is not defined here: the shell takes it as empty"
+        yield step.location, step.run, words
     elif isinstance(step.run, tuple):
         naming += step.run
-        yield from ((word, "uses $VARIABLE, which is not defined here") for word in step.run)
+        words = (
+            "uses $VARIABLE, which is not defined here: a shell takes it as empty, other programs as written"
+        )
+        yield from ((step.location, word, words) for word in step.run)
     if step.cwd is not None:
         naming.append(step.cwd)
-        yield step.cwd, "uses $VARIABLE in its 'cwd', where it is not defined: it stays as written"
+        words = "uses $VARIABLE in its 'cwd', where it is not defined: it stays as written"
+        yield step.location, step.cwd, words
     naming += [step.stdin or "", *step.seed_files.values()]
     naming += [written.text for written in written_in(step.expect)]
-    own = {*own, *step.own_env}
+    own = {**own, **step.own_env}
     others = dict(step.env)
     while used := [name for name in others if name in own or _names(naming, name)]:
         naming = [others.pop(name) for name in used]
         for name, text in zip(used, naming, strict=True):
             does = "sets" if name in own else "uses"
-            yield text, f"{does} ${name}, in which $VARIABLE is not defined: it stays as written"
+            words = f"{does} ${name}, in which $VARIABLE is not defined: it stays as written"
+            yield own.get(name, step.location), text, words
 
 
 def _names(texts: Collection[str], variable: str) -> bool:

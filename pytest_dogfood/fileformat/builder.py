@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from pytest_dogfood.diagnostics import Location, Severity
-from pytest_dogfood.fileformat.nodes import Findings, Node, ScalarNode, shown
+from pytest_dogfood.fileformat.nodes import Findings, MapNode, Node, ScalarNode, shown
 from pytest_dogfood.fileformat.shapes import Fields
 from pytest_dogfood.fileformat.tables import FLEET
 from pytest_dogfood.journey import (
@@ -106,11 +106,22 @@ def _read_step(step: Fields, findings: Findings, defaults: Defaults) -> Step:
         until=Until(**until.values) if until and until.get("timeout") else None,
         timeout=get("timeout", defaults.timeout),
         env={**defaults.env, **env} if env else defaults.env,
-        own_env=tuple(env),
+        own_env=_env_places(step, findings) if env else {},
         cwd=get("cwd", defaults.cwd),
         seed_files=read_seed_files(step, findings),
         **as_read,
     )
+
+
+def _env_places(fields: Fields, findings: Findings) -> Mapping[str, Location]:
+    """Return where each variable stands under `env:`."""
+    if "env" not in fields.values:
+        return {}
+    node = fields.value("env")
+    entries = node.entries if isinstance(node, MapNode) else {}
+    return {
+        name: findings.location(key) for name, (key, _) in entries.items() if name in fields.values["env"]
+    }
 
 
 def _report_unjudged(step: Fields, findings: Findings) -> None:
@@ -196,7 +207,7 @@ def read_capability(
             shell=service.get("shell", defaults.shell),
             ports=service.get("ports", ()),
             env={**defaults.env, **own_env},
-            own_env=tuple(own_env),
+            own_env=_env_places(service, findings),
             cwd=service.get("cwd", defaults.cwd),
         )
     return Capability(
@@ -323,6 +334,7 @@ def read_journey(
         feature=feature,
         source={"ref": source} if isinstance(source, str) else source,
         env=own_env,
+        own_env=_env_places(fields, findings),
         seed_files=read_seed_files(fields, findings),
         locks=read_locks(get("locks", ())),
         cleanup=read_steps(get("cleanup", ()), findings, defaults),

@@ -54,6 +54,10 @@ IN_ORIGIN = "'a' uses $ORIGIN, in which $DOGFOOD_SERVED_PORT is not defined: it 
 IN_OWN = "'a' sets $PGPORT, in which $DOGFOOD_SERVED_PORT is not defined: it stays as written"
 
 
+UNDEFINED = "'a' uses $DOGFOOD_SERVED_PORT, which is not defined here"
+IN_ARGUMENTS = f"{UNDEFINED}: a shell takes it as empty, other programs as written"
+
+
 @pytest.mark.parametrize(
     "text,found",
     [
@@ -61,7 +65,9 @@ IN_OWN = "'a' sets $PGPORT, in which $DOGFOOD_SERVED_PORT is not defined: it sta
         ("steps:\n- ls\n- git clone $APP", [(IN_ORIGIN, 3)]),
         ("steps:\n- ls\n- {run: ls, cwd: $ORIGIN}", [(IN_ORIGIN, 3)]),
         ("steps:\n- {run: ls, env: {PGPORT: $DOGFOOD_SERVED_PORT}}", [(IN_OWN, 2)]),
-        ("env: {PGPORT: $DOGFOOD_SERVED_PORT}\nsteps: [ls]", [(IN_OWN, 2)]),
+        ("steps:\n- run: ls\n  env:\n    PORT: 1\n    PGPORT: $DOGFOOD_SERVED_PORT", [(IN_OWN, 5)]),
+        ("env: {PGPORT: $DOGFOOD_SERVED_PORT}\nsteps: [ls, ls]", [(IN_OWN, 1)]),
+        ("matrix: {n: [1, 2]}\nsteps: ['git clone $ORIGIN']", [(IN_ORIGIN.replace("'a'", "'a[1]'"), 2)]),
         ("steps: [ls]\ncleanup: ['git pull $ORIGIN']", [(IN_ORIGIN, 2)]),
         (
             "steps: [ls]\ncapabilities:\n  b:\n    service: {run: 'git daemon $ORIGIN'}\n    probe: 'true'\n",
@@ -73,7 +79,9 @@ IN_OWN = "'a' sets $PGPORT, in which $DOGFOOD_SERVED_PORT is not defined: it sta
         ),
         (
             "steps: [{run: [echo, $DOGFOOD_SERVED_PORT]}]",
-            [("'a' uses $DOGFOOD_SERVED_PORT, which is not defined here", 1)],
+            [
+                (IN_ARGUMENTS, 1),
+            ],
         ),
         (
             "steps: [{run: ls, cwd: $DOGFOOD_SERVED_PORT}]",
@@ -122,6 +130,11 @@ def test_a_variable_that_nothing_sets_is_told_where_it_is_expected(step: str) ->
 )
 def test_a_variable_that_is_set_by_then_is_fine(text: str) -> None:
     assert warnings(text) == []
+
+
+def test_a_variable_that_the_journeys_of_a_matrix_expect_is_told_once() -> None:
+    text = "matrix: {n: [1, 2]}\nsteps:\n- {run: ls, expect: {stdout: $USER_NAME}}"
+    assert warnings(text) == [("'a[1]' expects $USER_NAME", 3)]
 
 
 def test_a_slip_in_a_value_of_a_token_is_told_under_expect_too() -> None:
