@@ -1,4 +1,4 @@
-"""Remarks on scripts and steps that go on after one of their commands has failed.
+"""Findings in shell text: failures that are ignored, settings that do not last, and probes that cannot fail.
 
 This is a reader of lines, not a parser of shells: it knows quotes, here-documents and what continues on the next line.
 Where it cannot tell, as in a script that begins by reading another one, it finds nothing.
@@ -10,9 +10,11 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 
-from pytest_dogfood.diagnostics import Diagnostic, Location, remark
+from msgspec.structs import replace
+
+from pytest_dogfood.diagnostics import Diagnostic, Location, Severity, remark, warning
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import Script
+from pytest_dogfood.journey import Expectation, Script, Step
 
 LINES = {
     **dict.fromkeys(("bash", "zsh", "ksh", "mksh"), "set -eo pipefail"),
@@ -40,6 +42,13 @@ _QUOTED = re.compile(r"'[^']*'|\"((?:\\.|[^\"\\])*)\"", re.DOTALL)
 _PATTERN = re.compile(r"^\(?[^()$`\"';&]*\)\s*")
 """What a branch of `case` begins with."""
 _READS_ANOTHER = re.compile(r"(?:\.|source)[ \t]")
+_AND_OR = re.compile(r"&&|\|\|")
+_CHANGES_ITS_SHELL = re.compile(
+    r"(?:cd|pushd|popd|export|unset|alias|set|shopt|umask|ulimit|\.|source)(?![\w./=-])|(?:\w+\+?=\S*[ \t]*)+$"
+)
+_ENDS_SHELL = re.compile(r"(?:true|:|exit|return)(?![\w./=-])")
+_MAY_FAIL = re.compile(r"[|<>]")
+_SUCCEEDS = re.compile(r"(?:true|:|echo|printf)(?![\w./=-])|exit[ \t]+0$")
 
 
 def shell_of(words: Sequence[str]) -> str:
@@ -64,11 +73,7 @@ def ignored_failure(text: str) -> int | None:
     """
     if _STOPS.search(text):
         return None
-    commands: list[tuple[int, str]] = []
-    for number, line in _logical_lines(text):
-        # What is quoted stands as `Q`, or as `$(` where something in it is run.
-        bare = _QUOTED.sub(lambda found: "$(Q" if found[1] and _SUBSTITUTES.search(found[1]) else "Q", line)
-        commands += [(number, command.strip()) for command in bare.split(";") if command.strip()]
+    commands = _commands(text)
     for _, command in commands:
         if _READS_ANOTHER.match(command):
             return None  # which may say `set -e`
@@ -79,6 +84,16 @@ def ignored_failure(text: str) -> int | None:
         if not ("||" in command or command.endswith("&") or _cannot_fail(command)):
             return number
     return None
+
+
+def _commands(text: str) -> list[tuple[int, str]]:
+    """Return the commands of a text, each with the number of its line. Pipes, `&&` and `||` are part of a command."""
+    commands: list[tuple[int, str]] = []
+    for number, line in _logical_lines(text):
+        # What is quoted stands as `Q`, or as `$(` where something in it is run.
+        bare = _QUOTED.sub(lambda found: "$(Q" if found[1] and _SUBSTITUTES.search(found[1]) else "Q", line)
+        commands += [(number, command.strip()) for command in bare.split(";") if command.strip()]
+    return commands
 
 
 def _cannot_fail(command: str) -> bool:
@@ -126,13 +141,76 @@ def _code(line: str, quote: str) -> tuple[str, str]:
     return line, quote
 
 
-def failures_that_are_ignored(
-    graph: CapabilityGraph, text_of: Callable[[Script], str]
-) -> Iterator[Diagnostic]:
-    """Remark each script, and for each `shell:` of a file the first step, that goes on where a command fails.
+def shell_findings(graph: CapabilityGraph, text_of: Callable[[Script], str]) -> Iterator[Diagnostic]:
+    """Return what is doubtful in scripts, steps and probes.
 
     `text_of` gives what a script says, empty where it cannot be read.
     """
+    yield from _ignored_failures(graph, text_of)
+    for journey in graph.journeys.values():
+        yield from _settings_that_do_not_last(journey.steps)
+        established = filter(None, map(graph.capability, journey.establishes))
+        if not any(capability.probe for capability in established):
+            yield from _processes_without_probe(journey.steps)
+    for capability in graph.capabilities.values():
+        yield from _settings_that_do_not_last(capability.provision)
+        if capability.probe is None:
+            yield from _processes_without_probe(capability.provision)
+        elif _always_succeeds(capability.probe):
+            yield warning(
+                capability.probe.location,
+                "probe-cannot-fail",
+                f"the probe of {capability.token!r} always succeeds, so the token always counts as present",
+                "write a command that exits 0 if and only if the token is present",
+            )
+
+
+def _settings_that_do_not_last(steps: Sequence[Step]) -> Iterator[Diagnostic]:
+    """Find steps that only change their own shell: each step is started in a new one."""
+    for step in steps:
+        commands = _commands(step.run) if isinstance(step.run, str) else []
+        parts = [part.strip() for _, command in commands for part in _AND_OR.split(command)]
+        changes = [part for part in parts if _CHANGES_ITS_SHELL.match(part) and "|" not in part]
+        others = [part for part in parts if part not in changes and not _ENDS_SHELL.match(part)]
+        if changes and not others and step.expect == Expectation() and not step.save:
+            found = warning(
+                step.location,
+                "does-not-last",
+                "this step only changes its own shell, and the next step starts in a new one",
+                "use `cwd:` or `env:`, or write the command into the step that needs it",
+            )
+            # A file that is read may do more.
+            reads = any(map(_READS_ANOTHER.match, changes))
+            yield replace(found, severity=Severity.INFO) if reads else found
+
+
+def _processes_without_probe(steps: Sequence[Step]) -> Iterator[Diagnostic]:
+    """Find steps that leave a process in the background where nothing shows when it is ready."""
+    for number, step in enumerate(steps, 1):
+        commands = _commands(step.run) if isinstance(step.run, str) else []
+        last = commands[-1][1] if commands else ""
+        awaited = any(later.until for later in steps[number:])
+        if last.endswith("&") and not last.endswith("&&") and not awaited:
+            yield warning(
+                step.location,
+                "background-without-probe",
+                "this step leaves a process in the background, and nothing shows when it is ready",
+                "start it as a `service:` with a `probe:`, or wait for it in a step with `until:`",
+            )
+
+
+def _always_succeeds(probe: Step) -> bool:
+    if probe.expect != Expectation() or isinstance(probe.run, Script | None):
+        return False
+    text = probe.run if isinstance(probe.run, str) else shlex.join(probe.run)
+    # Of each command, what is run last whatever happened before it: any of them may end the shell.
+    last = [part.strip() for _, command in _commands(text) for part in command.split("||")[-1].split("&&")]
+    harmless = [part for part in last if _SUCCEEDS.match(part) and not _MAY_FAIL.search(part)]
+    return bool(last) and len(harmless) == len(last) and ":?" not in text
+
+
+def _ignored_failures(graph: CapabilityGraph, text_of: Callable[[Script], str]) -> Iterator[Diagnostic]:
+    """Remark each script, and for each `shell:` of a file the first step, that goes on where a command fails."""
     reported: set[tuple[str, str]] = set()
     journeys = [step for one in graph.journeys.values() for step in (*one.steps, *one.cleanup)]
     definitions = [step for one in graph.capabilities.values() for step in (*one.provision, *one.release)]

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from pytest_dogfood.check.advice import advise, collapsed_chains
 from pytest_dogfood.check.report import Paint, Report, report_on, seconds_of_all, to_json, to_lines
-from pytest_dogfood.check.shell import failures_that_are_ignored
+from pytest_dogfood.check.shell import shell_findings
 from pytest_dogfood.collection.discovery import collector_paused
 from pytest_dogfood.collection.selection import Selection
 from pytest_dogfood.collection.stash import JOURNEY, PROJECT, SETTINGS
@@ -136,7 +136,7 @@ class CheckPlugin:
                 *findings,
                 *advice,
                 *collapsed_chains(selection.graph, seconds_of_all(selection.graph, known)),
-                *failures_that_are_ignored(selection.graph, self._text_of),
+                *shell_findings(selection.graph, self._text_of),
                 *_long_state_paths(self._config),
             )
         # Also where there are errors: a token may have no source only because its file has the wrong name.

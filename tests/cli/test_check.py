@@ -302,7 +302,7 @@ def test_a_token_is_called_idle_if_no_test_requires_it_either(inner: Make, test:
 
 
 SLIP = {
-    "dogfood.yaml": "capabilities: {logged-in: {probe: 'true'}}\n",
+    "dogfood.yaml": "capabilities: {logged-in: {probe: test -f session}}\n",
     "buy.journey.yaml": "requires: [logged-in]\nsteps: ['true']\n",
 }
 SLIP_IN_PYTHON = {

@@ -18,7 +18,7 @@ import pytest
 from pytest_dogfood import plugin
 from pytest_dogfood.check.advice import advise
 from pytest_dogfood.check.errors import diagnose, diagnose_ids
-from pytest_dogfood.check.shell import failures_that_are_ignored
+from pytest_dogfood.check.shell import shell_findings
 from pytest_dogfood.fileformat import scalars, scripts, tables
 from pytest_dogfood.fileformat.parser import ParsedFile, parse_journey_file, parse_settings_file
 from pytest_dogfood.fileformat.shapes import ByKind, Record
@@ -71,7 +71,7 @@ def codes_in(file: ParsedFile) -> set[str]:
         *diagnose_ids(file.journeys, file.capabilities),
         *diagnose(graph),
         *advise(graph),
-        *failures_that_are_ignored(graph, lambda _: ""),
+        *shell_findings(graph, lambda _: ""),
     ]
     return {found.code for found in whole}
 
