@@ -6,6 +6,7 @@ import itertools
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,9 +47,6 @@ class InvalidationCounter:
     def note(self, event: str) -> None:
         """Count an event; `event` completes the sentence "it was lost after …"."""
         self._events.append(event)
-
-    def waited(self, lock: str) -> None:
-        self.note(f"a wait for the lock {lock!r}")
 
     def note_fixture(self, name: str) -> None:
         self.fixtures += 1
@@ -186,11 +184,18 @@ class Workspace(Struct, kw_only=True):
             interruption=self.interruption,
         )
 
+    @contextmanager
+    def waiting(self, lock: str) -> Iterator[None]:
+        """Show that this process waits for a lock; what was present before may be gone afterwards."""
+        with self.interruption.doing(f"wait for the lock {lock!r}"):
+            yield
+        self.changes.note(f"a wait for the lock {lock!r}")
+
     def named_locks(self) -> NamedLocks:
         """Return a holder of locks that all runs of this user on the machine share; it holds none yet."""
         return NamedLocks(self._table_of_named_locks, self.pools)
 
     def _table_of_named_locks(self) -> LockTable:
         if self._named is None:
-            self._named = LockTable(private_directory(self.locks) / "named", waited=self.changes.waited)
+            self._named = LockTable(private_directory(self.locks) / "named", waiting=self.waiting)
         return self._named

@@ -124,7 +124,7 @@ def presence_for(config: pytest.Config, graph: CapabilityGraph, run: RunDirector
         uncollected={} if added is None else added.problems(),
         interruption=config.stash.setdefault(INTERRUPTION, Interruption()),
     )
-    lock_table = partial(LockTable, threads=RLock(), waited=workspace.changes.waited)
+    lock_table = partial(LockTable, threads=RLock(), waiting=workspace.waiting)
     machine = MachineRegistry(
         root / f"machine-{project_name(config.rootpath)}",
         RunIdentity(run=run.id, pid=leader, born=start_time(leader)),

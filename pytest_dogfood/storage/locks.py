@@ -8,7 +8,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from threading import RLock
 
@@ -31,15 +31,19 @@ class LockTable:
     Such locks belong to the process: children do not inherit them, and a process that closes any descriptor of the file
     gives them up. So a table keeps its file open as long as it lives, and a process holds locks by one table at a time.
 
-    `waited` is called with the name of each lock that was not free at once: what was true before may not be true now.
+    `waiting` is called with the name of each lock that is not free at once, and what it gives lasts until it is.
     """
 
     def __init__(
-        self, path: Path, *, threads: RLock | None = None, waited: Callable[[str], object] | None = None
+        self,
+        path: Path,
+        *,
+        threads: RLock | None = None,
+        waiting: Callable[[str], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self._path = path
         self._threads = threads or RLock()
-        self.waited = waited or (lambda _: None)
+        self.waiting = waiting
         self._descriptor = -1
         self._depths: dict[str, int] = {}
 
@@ -58,8 +62,8 @@ class LockTable:
             if not depth and not self._ask(fcntl.LOCK_EX | fcntl.LOCK_NB, name):
                 if not wait:
                     raise BlockingIOError(errno.EAGAIN, "another process holds the lock", name)
-                self._ask(fcntl.LOCK_EX, name)
-                self.waited(name)
+                with self.waiting(name):
+                    self._ask(fcntl.LOCK_EX, name)
             self._depths[name] = depth + 1
             try:
                 yield
@@ -135,30 +139,33 @@ class NamedLocks:
 
         One holder at a time chooses: otherwise those that want few could keep one that wants many waiting for ever.
         """
-        table, waited = self._table(), False
+        table = self._table()
         with table.holding(pool):
-            ours = {pool}.union(*self._held.values())
-            by_others = table.held() - ours
+            by_others = table.held() - {pool}.union(*self._held.values())
             units = sorted(self._locks_of(pool), key=lambda unit: unit not in by_others)
-            while True:
-                for unit in units:
-                    if unit not in taken and len(taken) < count:
-                        lock = table.holding(unit, wait=False)
-                        with suppress(BlockingIOError):
-                            lock.__enter__()
-                            taken[unit] = lock
-                if len(taken) == count:
-                    break
-                if by_others:  # to wait for more while it holds some could be to wait in a circle
-                    names = ", ".join(sorted(by_others))
-                    raise HarnessError(
-                        f"cannot lock {count} of the pool {pool!r}, because this journey already holds {names}; "
-                        "add the token that needs the pool to its 'requires:'"
-                    )
-                waited = True
-                time.sleep(_PAUSE)
-        if waited:
-            table.waited(pool)
+            if self._take_free(units, count, taken):
+                return
+            if by_others:  # to wait for more while it holds some could be to wait in a circle
+                names = ", ".join(sorted(by_others))
+                raise HarnessError(
+                    f"cannot lock {count} of the pool {pool!r}, because this journey already holds {names}; "
+                    "add the token that needs the pool to its 'requires:'"
+                )
+            with table.waiting(pool):
+                while not self._take_free(units, count, taken):
+                    time.sleep(_PAUSE)
+
+    def _take_free(
+        self, units: Sequence[str], count: int, taken: dict[str, AbstractContextManager[None]]
+    ) -> bool:
+        """Take units that are free, up to so many in all; return whether there are so many now."""
+        for unit in units:
+            if unit not in taken and len(taken) < count:
+                lock = self._table().holding(unit, wait=False)
+                with suppress(BlockingIOError):
+                    lock.__enter__()
+                    taken[unit] = lock
+        return len(taken) == count
 
     def _locks_of(self, name: str) -> list[str]:
         return [lock_of_unit(name, unit) for unit in self._pools[name]] if name in self._pools else [name]

@@ -146,7 +146,9 @@ def test_units_that_are_wanted_in_different_orders_by_items_and_providers_never_
     assert [run.status for run in ended] == [0, 0, 0], "\n".join(run.text for run in ended)
 
 
-def test_the_units_of_a_run_that_is_killed_are_free_at_once(live: Live, eventually: Eventually) -> None:
+def test_a_run_says_that_it_waits_for_units_and_those_of_one_that_is_killed_are_free_at_once(
+    live: Live, eventually: Eventually
+) -> None:
     live.write("dogfood.yaml", SETTINGS).write(
         "a.journey.yaml",
         """
@@ -158,7 +160,8 @@ def test_the_units_of_a_run_that_is_killed_are_free_at_once(live: Live, eventual
     )
     killed = live.start("-n0")
     assert eventually((live.path / "training").exists)
-    other = live.start("-n0")
+    other = live.start("-n0", "-v")
+    assert eventually(lambda: "wait for the lock 'gpu'" in (live.path / "output2").read_text())
     killed.process.kill()
     assert other.end().status == 0
     killed.process.wait()
@@ -182,3 +185,22 @@ def test_a_pool_counts_wherever_in_the_project_it_is_defined(scene: Scene) -> No
     )
     run = scene.run("shop")
     assert run.status == 0, run.text
+
+
+def test_the_units_of_a_worker_that_is_killed_are_free_for_the_others(scene: Scene) -> None:
+    scene.write("dogfood.yaml", SETTINGS)
+    scene.write(
+        "a.journey.yaml",
+        """
+        journeys:
+          - {id: dies, lock: {gpu: 2}, estimate: 90s, steps: ['kill -9 $PPID; sleep 9']}
+          - {id: trains, lock: {gpu: 2}, steps: ["true"]}
+          - {id: trains-too, lock: [gpu], steps: ["true"]}
+        """,
+    )
+    run = scene.run("-n2")
+    assert {name: case.kind for name, case in run.cases.items()} == {
+        "dies": "error",
+        "trains": "passed",
+        "trains-too": "passed",
+    }, run.text

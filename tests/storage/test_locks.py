@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -197,7 +197,12 @@ def test_what_waits_for_a_unit_takes_the_one_of_a_holder_that_was_killed(
     table: LockTable, tmp_path: Path
 ) -> None:
     waits: list[str] = []
-    table.waited = waits.append
+
+    def waiting(name: str) -> AbstractContextManager[None]:
+        waits.append(name)
+        return nullcontext()
+
+    table.waiting = waiting
     with taking(tmp_path / "locks", account=1) as one, taking(tmp_path / "locks", account=2) as killed:
         assert said_by(one)
         assert said_by(killed)
