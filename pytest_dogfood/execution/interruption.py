@@ -1,4 +1,4 @@
-"""A run that a signal ends: its handlers, what it met, what it may still do, and what of it is cut short.
+"""What happens when a signal ends a run: its handlers, what was running, and how much time clean-up still has.
 
 A first signal interrupts what is running; clean-up and release follow, with little time for each of their steps. A
 second one leaves even that out. One process has one `Interruption`, whether signals reach it or not.
@@ -50,7 +50,7 @@ class SignalHandlers:
             signal.signal(number, self._answer)
 
     def restore(self) -> None:
-        """Give the signals back to what answered them before."""
+        """Restore what answered the signals before."""
         while self._before:
             number, before = self._before.popitem()
             signal.signal(number, before)
@@ -154,7 +154,7 @@ class Interruption:
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Let a signal raise Interrupted from within."""
+        """Let a signal raise Interrupted inside of the block."""
         self._interruptible = True
         try:
             yield
@@ -163,7 +163,7 @@ class Interruption:
 
     @contextmanager
     def cleaning_up(self) -> Iterator[None]:
-        """Let nothing but a second signal end what is done here, also where it is part of what may be interrupted."""
+        """Let only a second signal end the block, even inside of an `interruptible` one."""
         before, self._interruptible = self._interruptible, False
         try:
             yield
@@ -172,7 +172,7 @@ class Interruption:
 
     def note_signal(self, number: int, frame_lines: Iterable[str] = ()) -> None:
         """Take note of a signal, and end what is running if it can be interrupted; may be called for each signal."""
-        if self._noting:  # a handler interrupts a handler: what the first has to say must be said
+        if self._noting:  # a handler interrupts a handler: the first must finish its text
             return
         if not self.begun:
             self._noting = True
@@ -189,14 +189,14 @@ class Interruption:
 
     @property
     def wants_to_raise(self) -> bool:
-        """Whether what a signal should have ended still goes on."""
+        """Whether something still runs that a signal should have ended."""
         # What was raised before may still be dealt with, but some code lets exceptions vanish.
         alive = self._raised is not None and self._raised() is not None
         on_its_way = alive and time.monotonic() - self._raised_at < _SECONDS_UNTIL_RAISED_AGAIN
         return self.begun and self._interruptible and not self.taken and not on_its_way
 
     def check(self) -> None:
-        """Raise Interrupted if a signal has come before that could not be raised then."""
+        """Raise Interrupted if a signal has come at a moment when it could not be raised."""
         if self.begun:
             self._raise()
 
@@ -219,7 +219,7 @@ class Interruption:
             self.on_change(tuple(self._doing))
 
     def describe(self, number: int, at: float, frame_lines: Iterable[str]) -> str:
-        """Say what is being done `at` a moment (monotonic) when a signal comes; nothing if nothing is."""
+        """Describe what is being done when a signal comes; empty if nothing is."""
         if not self._doing:
             return ""
         item, *others = self._doing

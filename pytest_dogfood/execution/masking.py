@@ -48,7 +48,7 @@ _DOUBLED = "'\"`%${}"
 
 
 class SecretKeeper:
-    """The secret values that this process has come to know; they only become more. Each is replaced by `***`.
+    """The secret values that this process knows, which are never forgotten. Each is replaced by `***`.
 
     Values shorter than 3 characters are not masked: that would make holes in everything and hide nothing. Of a
     value of several lines each line of 8 characters or more is masked as well. A value is also found as JSON, HTML,
@@ -161,7 +161,7 @@ def _united(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _to_bytes(text: str) -> bytes:
-    """Encode what came from the environment as it was there; a surrogate that did not has no bytes to be found."""
+    """Encode text that came from the environment as it was there; other surrogates have no bytes to search for."""
     try:
         return text.encode("utf-8", errors="surrogateescape")
     except UnicodeEncodeError:

@@ -1,7 +1,7 @@
 r"""The files that outputs of commands go to, and their text, read with a limit and made safe to show.
 
 On some file systems it costs more to make a file than to run a shell, and most commands leave at least one of their
-outputs empty. So a file that nothing was written to serves another command.
+outputs empty. So a file that nothing was written to is used for another command.
 
 Shown is what a terminal shows in the end: text that was written over, as by progress bars, is gone. Understood are
 carriage returns, backspaces and the sequences that move the cursor or erase. Colours, titles and other sequences are
@@ -36,7 +36,7 @@ UNMASKED_SUFFIX = ".raw"
 
 
 def is_full(directory: Path) -> bool:
-    """Return whether nothing more can be written to the disk of a directory; False where the system does not know."""
+    """Return whether the disk of a directory is full; False where the system cannot tell."""
     try:
         found = os.statvfs(directory)
     except OSError:
@@ -93,7 +93,7 @@ class Output(Struct):
 
 
 def _open_empty(paths: list[Path]) -> tuple[Path, int] | None:
-    """Open the youngest file that is still empty and that no process in the background holds; forget the others."""
+    """Open the newest file that is still empty and that no process in the background has open; forget the others."""
     while paths and sys.platform == "linux":  # elsewhere nothing tells what else has a file open
         path = paths.pop()
         try:
@@ -239,7 +239,7 @@ class _Screen:
             self.write([_named(letter)])
 
     def apply_sequence(self, final: str, parameters: str) -> None:
-        """Do what a control sequence says; one that neither moves nor erases changes nothing that is shown."""
+        """Carry out a control sequence; one that neither moves nor erases changes nothing that is shown."""
         numbers = [
             int(number[:6]) for number in parameters.split(";") if number.isascii() and number.isdigit()
         ]

@@ -81,9 +81,9 @@ def run(
 ) -> CommandEnd:
     """Run a command in a session of its own until it ends or its time is over, which an interruption may cut.
 
-    Processes it leaves in the background after a normal end are left alone; after a time limit and after an
-    exception (Ctrl-C) nothing of it is left. Raises HarnessError if it could not be started, or if the parent
-    has died: then nothing waits for the result, and the sweep that follows a death may already be over.
+    After a normal end, processes that it leaves in the background are left alone. After a time limit or an exception
+    (Ctrl-C), all of its processes are ended. Raises HarnessError if it could not be started, or if the parent has
+    died: then nothing waits for the result, and the sweep that follows a death may already be over.
     """
     interruption = interruption or Interruption()
     process: subprocess.Popen[bytes] | None = None
