@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple, TypeAlias
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import Diagnostic, Location, Severity, in_order_of_place
 
@@ -49,34 +50,48 @@ Placed: TypeAlias = Node | Position | Location
 """What stands somewhere in a file; `line` and `column` count from 1."""
 
 
+_NAMES_ITS_KEY = {"unknown-key", "missing-key", "conflicting-keys", "duplicate-key", "too-many-errors"}
+"""Codes of messages that are about a key, or about the whole file."""
+
+
 class Findings(Struct, eq=False):
     """Collects what is wrong with one file: reading a node never raises."""
 
     path: str
-    _found: list[Diagnostic] = []
+    found: list[Diagnostic] = []
+    _named: int = 0
 
     def add(
         self, at: Placed, code: str, message: str, *, hint: str = "", severity: Severity = Severity.ERROR
     ) -> None:
         """Remember a finding at its place. The one too many says so, those after it are dropped."""
-        if len(self._found) > MAX_FINDINGS:
+        if len(self.found) > MAX_FINDINGS:
             return
-        if len(self._found) == MAX_FINDINGS:
+        if len(self.found) == MAX_FINDINGS:
             code, message = "too-many-errors", f"more than {MAX_FINDINGS} mistakes: stopped counting"
             hint, severity = "", Severity.ERROR
-        self._found.append(
+        self.found.append(
             Diagnostic(location=self.location(at), code=code, message=message, hint=hint, severity=severity)
         )
 
+    def name_key(self, key: str, since: int) -> None:
+        """Put the key before each message about its value, from number `since` on, unless it names a nearer key."""
+        for number in range(max(since, self._named), len(self.found)):
+            one = self.found[number]
+            if one.code not in _NAMES_ITS_KEY:
+                self.found[number] = replace(one, message=f"{key}: {one.message}")
+        self._named = len(self.found)
+
     def forget(self) -> None:
         """Drop what was found so far, where one sentence says it all."""
-        self._found.clear()
+        self.found.clear()
+        self._named = 0
 
     def location(self, at: Placed) -> Location:
         return Location(self.path, at.line, at.column)
 
     def sorted(self) -> tuple[Diagnostic, ...]:
-        return in_order_of_place(self._found)
+        return in_order_of_place(self.found)
 
 
 def is_null(node: Node) -> bool:
@@ -139,17 +154,17 @@ class Tree:
         """Say that the scalar just added carries a tag or an anchor."""
         scalar = self.children[-1]
         if tag is not None:
-            self._report_tag(tag, scalar)
+            self._report_tag(tag, scalar, self._key())
         if anchor is not None:
             self._anchors[anchor] = (scalar, 1)
 
     def open(self, node: ListNode | MapNode, tag: str | None = None, anchor: str | None = None) -> None:
         """Begin a list or a mapping, which is empty still; what is added goes into it until it is closed."""
         self.children.append(node)
+        if tag is not None:
+            self._report_tag(tag, node, self._key())
         self.children = node.items if isinstance(node, ListNode) else []
         self._open.append(_Open(node, self.children, anchor, self._count))
-        if tag is not None:
-            self._report_tag(tag, node)
         if len(self._open) > MAX_DEPTH:
             self.refuse(node, "too-deep", f"nested more than {MAX_DEPTH} levels deep")
 
@@ -220,9 +235,15 @@ class Tree:
             message = f"aliases that explode: they stand for more than {MAX_ALIASED_NODES:,} values"
             self.refuse(at, "too-many-aliases", message)
 
-    def _report_tag(self, tag: str, at: Placed) -> None:
+    def _key(self) -> str:
+        """Return the key whose value was just added, with a colon; nothing where it is an item or itself a key."""
+        in_mapping = bool(self._open) and isinstance(self._open[-1].node, MapNode)
+        key = self.children[-2] if in_mapping and len(self.children) % 2 == 0 else None
+        return f"{key.value}: " if isinstance(key, ScalarNode) else ""
+
+    def _report_tag(self, tag: str, at: Placed, key: str) -> None:
         written = f"!!{tag.removeprefix(_TAG_PREFIX)}" if tag.startswith(_TAG_PREFIX) else tag
-        message = f"YAML takes {shown(written)} for a tag and drops it"
+        message = f"{key}YAML takes {shown(written)} for a tag and drops it"
         hint = (
             "put the text in quotes, or under `|`, if the exclamation mark belongs to it; else remove the tag"
         )

@@ -339,8 +339,13 @@ class Record(Struct, frozen=True, kw_only=True, dict=True):
             elif key.alias_of and key.alias_of in node.entries:
                 message = f"{name!r} and {key.alias_of!r} mean the same: give one of them"
                 findings.add(key_node, "conflicting-keys", message)
-            elif (value := key.shape.read(value_node, findings)) is not None:
-                values[key.alias_of or name] = value
+            else:
+                before = len(findings.found)
+                value = key.shape.read(value_node, findings)
+                if value is not None:
+                    values[key.alias_of or name] = value
+                if len(findings.found) > before:
+                    findings.name_key(name, before)
         for name in self._required:
             aliases = (alias for alias, key in keys.items() if key.alias_of == name)
             if name not in node.entries and not any(alias in node.entries for alias in aliases):

@@ -216,3 +216,23 @@ def test_no_bytes_make_the_parser_raise(content: bytes, path: str) -> None:
 def test_no_expression_makes_the_parser_raise(expression: str, key: str) -> None:
     quoted = "'" + expression.replace("'", "''") + "'"
     parse_journey_file(f"steps:\n- run: ls\n  {key % quoted}\n".encode(), path="a.yaml", stem="a")
+
+
+def test_a_message_about_a_value_names_the_nearest_key() -> None:
+    text = b"""\
+timeout: soon
+requires: [A B]
+steps:
+  - {run: echo, expect: {stdout: {matches: "("}}}
+  - [1]
+  - run: ! test -e x
+  - {run: echo, tiemout: 3}
+"""
+    assert [one.message for one in parse_journey_file(text, path="a.journey.yaml", stem="a").diagnostics] == [
+        "timeout: expected a duration, not 'soon'",
+        "requires: expected a token, not 'A B'",
+        "matches: not a regular expression: '(': missing ), unterminated subpattern at position 0",
+        "steps: expected a step (a command, or a mapping), not a list",
+        "run: YAML takes '!' for a tag and drops it",
+        "unknown key 'tiemout' in a step",
+    ]
