@@ -12,6 +12,7 @@ if TYPE_CHECKING:  # the barrier loads this in every worker, and it must stay li
     from pathlib import Path
 
     from pytest_dogfood.diagnostics import HarnessError
+    from pytest_dogfood.journey import Token
     from pytest_dogfood.outcomes import Cause
 
 OUTCOMES = (pytest.fail.Exception, pytest.skip.Exception)
@@ -43,9 +44,13 @@ INTERRUPTION_MARK = "dogfood_interrupted"
 """Attribute of the report of an item that a signal ended."""
 
 
-def deferral(cause: Cause) -> BaseException:
-    """Make the exception that skips an item as deferred; a fixture may raise it again for each item that asks."""
-    skipped = pytest.skip.Exception(f"deferred: {cause}")
+def deferral(cause: Cause, token: Token | None = None) -> BaseException:
+    """Make the exception that skips an item as deferred, for want of a token if there is one.
+
+    A fixture may raise it again for each item that asks.
+    """
+    why = str(cause) if token in {None, cause.who} else f"{token!r} was not established, because {cause}"
+    skipped = pytest.skip.Exception(f"deferred: {why}")
     setattr(skipped, _CAUSE, cause)
     return skipped
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.runner import failure_text, run_steps
-from pytest_dogfood.journey import Capability, JourneyId, Scope, Token
+from pytest_dogfood.journey import Capability, JourneyId, Scope, Token, is_of_a_test
 from pytest_dogfood.outcomes import Cause, Proof
 from pytest_dogfood.provisioning.journey_runner import forget_invalidated
 from pytest_dogfood.provisioning.presence import WAS_THERE, Presence
@@ -145,7 +145,11 @@ class Provisioner:
         while rounds > 0:
             self.presence.restore_directories(request.state)
             for token in wanted:
-                self._ensure_one(token, request)
+                try:
+                    self._ensure_one(token, request)
+                except DeferredError as error:
+                    error.token = None if is_of_a_test(token) else token
+                    raise
             rounds -= 1
             lost = self.lost(wanted, request)
             if not lost:

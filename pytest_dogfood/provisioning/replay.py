@@ -39,11 +39,15 @@ from pytest_dogfood.storage.token_registry import MACHINE, SEVERAL, TokenRecord
 
 
 class DeferredError(Exception):
-    """What a journey needs was not provisioned, and `cause` is the root of it."""
+    """What a journey needs was not provisioned: `cause` is the root of it, `token` what the journey itself requires.
+
+    There is no token where a closed gate is the reason.
+    """
 
     def __init__(self, cause: Cause) -> None:
         super().__init__(cause)
         self.cause = cause
+        self.token: Token | None = None
 
 
 FixtureValue = Callable[[str], object]

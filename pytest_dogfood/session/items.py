@@ -106,7 +106,7 @@ class PytestTerms:
         __tracebackhide__ = True
         instead: BaseException | None = None
         if isinstance(error, DeferredError):
-            instead = deferral(error.cause)
+            instead = deferral(error.cause, error.token)
         elif isinstance(error, NoActor):
             self._run.outcome = Outcome.NO_ACTOR
             instead = pytest.skip.Exception(str(error))

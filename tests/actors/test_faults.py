@@ -129,7 +129,10 @@ def test_others_are_not_harmed_and_who_rests_on_it_is_deferred(faults: tuple[Liv
     good = [name for name in run.cases if name.startswith("good")]
     assert {run.cases[name].kind for name in good} == {"passed"}
     assert run.cases["rests-on-dies"].kind == "skipped"
-    assert run.cases["rests-on-dies"].message == "deferred: dies could not be run by the harness"
+    assert (
+        run.cases["rests-on-dies"].message
+        == "deferred: 'dies-over' was not established, because dies could not be run by the harness"
+    )
     assert not (live.path / "rested").exists()
     assert run.closing_line.startswith(
         f"dogfood: 15 journeys = {len(good)} passed + 7 errors + 1 deferred (1 cause)"
@@ -156,7 +159,10 @@ def test_a_replay_in_which_the_actor_dies_is_cleaned_up_defers_its_dependent_and
     live = faulty(new_live)
     run = live.run("-n0", "-k", "rests-on-dies")
     assert (run.status, live.lines("cleaned")) == (1, ["dies"])
-    assert run.cases["rests-on-dies"].message == "deferred: dies could not be run by the harness"
+    assert (
+        run.cases["rests-on-dies"].message
+        == "deferred: 'dies-over' was not established, because dies could not be run by the harness"
+    )
     assert "the actor died with exit status 7" in run.text
 
 

@@ -126,21 +126,21 @@ def test_the_log_of_a_service_that_did_not_come_up_is_shown(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "journey, cause",
+    "journey, token, cause",
     [
-        ("needs-bad", "fails failed"),
-        ("needs-worse", "fails failed"),
-        ("needs-denied", "claims-too-much failed"),
-        ("needs-skipped", "is-skipped was skipped"),
-        ("needs-xfailed", "is-xfailed failed, as its xfail mark expects"),
-        ("needs-acted", "no-command has a step without a command"),
+        ("needs-bad", "bad", "fails failed"),
+        ("needs-worse", "worse", "fails failed"),
+        ("needs-denied", "denied", "claims-too-much failed"),
+        ("needs-skipped", "skipped-token", "is-skipped was skipped"),
+        ("needs-xfailed", "xfailed-token", "is-xfailed failed, as its xfail mark expects"),
+        ("needs-acted", "acted", "no-command has a step without a command"),
     ],
 )
-def test_what_did_not_come_about_defers_its_dependents_naming_the_root_cause(
-    run: Run, journey: str, cause: str
+def test_what_was_not_established_defers_its_dependents_naming_the_token_and_the_root_cause(
+    run: Run, journey: str, token: str, cause: str
 ) -> None:
     assert run.cases[journey].kind == "skipped"
-    assert run.cases[journey].message.startswith(f"deferred: {cause}")
+    assert run.cases[journey].message.startswith(f"deferred: {token!r} was not established, because {cause}")
     assert run.cases[journey].properties["dogfood.root_cause"].startswith(cause)
 
 
@@ -238,5 +238,7 @@ def test_a_worker_that_dies_fails_its_journey_once_and_defers_the_dependents(sce
         "uses-killed": "skipped",
         "bystander": "passed",
     }
-    assert run.cases["uses-killed"].message == "deferred: kills took its worker down when it ran"
+    assert run.cases["uses-killed"].message == (
+        "deferred: 'killed' was not established, because kills took its worker down when it ran"
+    )
     assert run.closing_line.startswith("dogfood: 3 journeys = 1 passed + 1 failed + 1 deferred (1 cause)")

@@ -148,7 +148,7 @@ def test_the_word_of_a_journey_that_ended_badly_after_all_counts_for_nothing(
     scene.write("a.journey.yaml", journeys)
     run = scene.run(*options)
     assert run.cases["use"].kind == "skipped", run.text
-    assert run.cases["use"].message.startswith("deferred: make ")
+    assert run.cases["use"].message.startswith("deferred: 'made' was not established, because make ")
     assert not (scene.path / "used").exists()
 
 

@@ -24,7 +24,7 @@ CAUSE = "start passed, but the probe of 'web-up' cannot be run"
 def test_what_rests_on_it_is_deferred_for_its_probe(scene: Scene, arguments: tuple[str, ...]) -> None:
     scene.write("a.journey.yaml", JOURNEYS)
     run = scene.run(*arguments)
-    assert run.cases["use"].message == f"deferred: {CAUSE}"
+    assert run.cases["use"].message == f"deferred: 'web-up' was not established, because {CAUSE}"
     assert f"deferred: 1 journey, because {CAUSE}" in run.text
 
 
