@@ -14,7 +14,7 @@ from msgspec.structs import asdict, replace
 from pytest_dogfood.diagnostics import Diagnostic, Severity, counted, in_text
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import JourneyId, Scope, Token, variable_for
-from pytest_dogfood.outcomes import JourneyResult, Provisioned
+from pytest_dogfood.outcomes import JourneyResult, Provisioned, listed
 from pytest_dogfood.scheduling.forecast import (
     Forecast,
     ToProvision,
@@ -279,9 +279,9 @@ def explanation(
 
 
 def explanation_of_token(graph: CapabilityGraph, plan: Plan, token: Token) -> Iterator[str]:
-    """Yield where a token is defined, what brings it, what shows that it is there, and what needs it."""
+    """Yield where a token is defined, what gives it, what shows that it is present, and what needs it."""
     capability = graph.capability(token)
-    where = f"defined at {capability.location}" if capability else "known because a journey establishes it"
+    where = f"defined at {capability.location}" if capability else "no file defines it"
     yield f"{token} (token, scope {graph.scope_of(token)}; {where})"
     if capability is not None and capability.description:
         yield f"  description: {capability.description}"
@@ -298,6 +298,31 @@ def explanation_of_token(graph: CapabilityGraph, plan: Plan, token: Token) -> It
         if token in graph.needed_by(journey):
             through = "" if token in graph.required_by(journey) else ", for the provider of something else"
             yield f"  needed by {journey.id} ({journey.location}){through}"
+    for other in graph.capabilities.values():
+        if token in graph.needs_of_provider(other.token):
+            yield f"  needed by the provider of {other.token} ({other.location})"
+
+
+def list_of_tokens(graph: CapabilityGraph, tokens: Collection[Token]) -> Iterator[str]:
+    """Yield of each token what gives it, what needs it, whether it has a probe, and its values."""
+    for token in tokens:
+        capability = graph.capability(token)
+        probed = "probed" if capability is not None and capability.probe is not None else "no probe"
+        yield f"{token} ({graph.scope_of(token)}, {probed})"
+        makers: list[str] = [*graph.establishing(token)]
+        makers += [f"fixture {graph.fixtures[token]}"] if token in graph.fixtures else []
+        if graph.has_own_provider(token):
+            makers.append("its service" if capability and capability.service else "its provision steps")
+        yield f"  given by: {listed(makers) or 'nothing; it has to be present already'}"
+        users: list[str] = [one.id for one in graph.journeys.values() if token in graph.required_by(one)]
+        providers = (one.token for one in graph.capabilities.values())
+        users += [f"the provider of {one}" for one in providers if token in graph.needs_of_provider(one)]
+        yield f"  needed by: {listed(users) or 'nothing'}"
+        values = [f"${variable_for(token, name)}" for name in graph.value_names(token)]
+        if values:
+            yield f"  values: {', '.join(values)}"
+    if not tokens:
+        yield "no tokens: nothing requires, establishes or defines one"
 
 
 def _sources(graph: CapabilityGraph, token: Token, planned: Collection[JourneyId]) -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
 from argparse import ArgumentTypeError, Namespace
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 
 from pytest_dogfood.cli.console import FORMAT, Argument, CommandGroup, Palette, complain, say, write_lines
 from pytest_dogfood.diagnostics import HarnessError, did_you_mean
-from pytest_dogfood.journey import JOURNEY_ID_PATTERN, TOKEN_PATTERN, base_of
+from pytest_dogfood.journey import TOKEN_PATTERN, Journey, Token, base_of
 
 OK = 0
 USAGE = 4
@@ -143,15 +145,18 @@ def schema(options: Namespace) -> int:
 def new(options: Namespace) -> int:
     directory = Path(options.directory)
     if options.kind == "journey":
-        if not JOURNEY_ID_PATTERN.fullmatch(options.name or ""):
-            named = f"{options.name!r} is no id" if options.name else "name the journey's id"
-            complain(f"dogfood new journey: {named}: letters, digits, '-', '_' and '.'")
+        if not _KEBAB_CASE.fullmatch(options.name or ""):
+            named = f"{options.name!r} is not in kebab-case" if options.name else "name the journey's id"
+            complain(f"dogfood new journey: {named}: write {_in_kebab_case(options.name or 'log-in')!r}")
             return USAGE
         files = {f"{options.name}.journey.yaml": journey_template(options.name)}
+        following = f"pytest --dogfood {shlex.quote(str(directory / next(iter(files))))}"
     elif options.kind == "capability":
         if not TOKEN_PATTERN.fullmatch(options.name or ""):
-            named = f"{options.name!r} is no token" if options.name else "name the token"
-            complain(f"dogfood new capability: {named}: tokens are kebab-case, such as 'logged-in'")
+            named = f"{options.name!r} is not in kebab-case" if options.name else "name the token"
+            complain(
+                f"dogfood new capability: {named}: write {_in_kebab_case(options.name or 'logged-in')!r}"
+            )
             return USAGE
         if base_of(options.name) != options.name:
             complain(
@@ -160,6 +165,7 @@ def new(options: Namespace) -> int:
             )
             return USAGE
         files = {"dogfood.yaml": capability_template(options.name)}
+        following = f"write `requires: [{options.name}]` in a journey, then: dogfood check"
         if (directory / "dogfood.yaml").exists():
             status = _write_new(directory, files)
             complain("put this under its 'capabilities:'")
@@ -168,7 +174,20 @@ def new(options: Namespace) -> int:
     else:
         directory /= options.name or "."
         files = project_files()
-    return _write_new(directory, files)
+        there = "" if directory == Path() else f"cd {shlex.quote(str(directory))} && "
+        following = f"{there}pytest --dogfood"
+    status = _write_new(directory, files)
+    if status == OK:
+        say(f"next: {following}")
+    return status
+
+
+_KEBAB_CASE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+def _in_kebab_case(name: str) -> str:
+    """Return the nearest name in kebab-case, an example where nothing is left of it."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "log-in"
 
 
 def _write_new(directory: Path, files: dict[str, str]) -> int:
@@ -196,7 +215,7 @@ def journey_template(name: str) -> str:
     Lines of a template whose `#` has no single space behind it are keys to take up; with all of them taken up a file
     is right, too.
     """
-    stem = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "journey"
+    stem = _in_kebab_case(name)
     return _filled("journey.yaml", id=_quoted(name), token=f"{stem}-done", needed=f"{stem}-prepared")
 
 
@@ -229,47 +248,68 @@ def _quoted(text: str) -> str:
 
 @COMMANDS.command(
     "explain",
-    "say why a journey is where it is",
-    Argument("id", metavar="ID", help="a journey's id or node id, or a token"),
+    "show what a journey or token needs, or list all tokens",
+    Argument(
+        "id",
+        nargs="?",
+        metavar="ID",
+        help="a journey's id, a node id or a token (default: list all tokens)",
+    ),
     PATHS,
     Argument("--shard", default="", metavar="I/N", help="look at part I of N"),
     Argument("--run", metavar="DIR", help="directory of a kept run, as pytest --dogfood prints it"),
-    description="Say what a journey needs, who brings it, in which state and on which shard it runs; "
-    "with --run, also what became of it in a run that was kept.",
+    description="Show what a journey needs, what sets that up, in which state and on which shard it runs; "
+    "with --run, also what it came to in a run that was kept. Without ID, list every token: what gives it, what "
+    "needs it, whether it has a probe, and its values. Nothing is run; Python tests are collected.",
 )
 def explain(options: Namespace) -> int:
     from pytest_dogfood.check import report
     from pytest_dogfood.session.check_plugin import inspect
     from pytest_dogfood.storage.run_directory import results_of_run
 
-    found = inspect(options.paths, shard=options.shard, with_tests="::" in options.id)
+    name = options.id or ""
+    found = inspect(options.paths, shard=options.shard, with_tests=True)
+    if found.report is None and found.status != USAGE:
+        complain("dogfood explain: without Python tests, because they cannot be collected")
+        found = inspect(options.paths, shard=options.shard)
     if found.report is None or found.selection is None:
         return found.status
     if not found.report.is_valid:
         complain(*report.to_lines(found.report))
         return USAGE
-    graph, plan = found.selection.graph, found.selection.plan
-    journey = next((one for one in graph.journeys.values() if options.id in {one.id, one.nodeid}), None)
-    if journey is None and options.id not in graph.tokens:
-        near = did_you_mean(options.id, [*graph.journeys, *graph.tokens])
-        complain(f"dogfood explain: no journey or token {options.id!r}; {near}".rstrip("; "))
+    try:
+        results = results_of_run(Path(options.run)) if options.run else None
+    except (OSError, ValueError) as error:
+        complain(f"dogfood explain: {options.run} holds no finished run: {error}")
         return USAGE
-    if journey is None:
-        lines = [*report.explanation_of_token(graph, plan, options.id)]
-    else:
-        lines = [*report.explanation(graph, found.report, journey.id, shard=options.shard)]
-    if options.run is not None:
-        try:
-            results = results_of_run(Path(options.run))
-        except (OSError, ValueError) as error:
-            complain(f"dogfood explain: {options.run} holds no finished run: {error}")
-            return USAGE
-        if journey is None:
-            lines += report.token_in_run(results, options.id)
-        else:
-            lines += report.journey_in_run(results, journey.id)
-    write_lines(lines)
+    graph = found.selection.graph
+    tokens = list(dict.fromkeys([*graph.tokens, *graph.fixtures]))
+    journeys = _journeys_called(name, graph.journeys.values())
+    for one in journeys:
+        write_lines(report.explanation(graph, found.report, one.id, shard=options.shard))
+        write_lines(() if results is None else report.journey_in_run(results, one.id))
+    if not name:
+        write_lines(report.list_of_tokens(graph, tokens))
+    elif name in found.report.others:
+        say(f"{name}: this test neither requires nor establishes a token, so it is outside of the graph")
+    elif not journeys and name in tokens:
+        write_lines(report.explanation_of_token(graph, found.selection.plan, Token(name)))
+        write_lines(() if results is None else report.token_in_run(results, Token(name)))
+    elif not journeys:
+        nodeids = [one.nodeid for one in graph.journeys.values()]
+        near = did_you_mean(name, [*graph.journeys, *nodeids, *tokens, *found.report.others])
+        why = near or "dogfood explain lists the tokens, dogfood check the journeys"
+        complain(f"dogfood explain: no journey or token {name!r}; {why}")
+        return USAGE
     return OK
+
+
+def _journeys_called(name: str, journeys: Iterable[Journey]) -> list[Journey]:
+    """Return the journey of an id or node id, or those below the node id of a file, a class or a parametrised test."""
+    below = (f"{name}::", f"{name}[")
+    return [
+        one for one in journeys if name in {one.id, one.nodeid} or (name and one.nodeid.startswith(below))
+    ]
 
 
 @COMMANDS.command(

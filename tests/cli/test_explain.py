@@ -113,8 +113,122 @@ def test_a_token_is_explained_by_who_brings_it_what_shows_it_and_who_needs_it(sh
         "  needed by buy (shop.journey.yaml:10:10)",
     ]
     assert dogfood(shop.path, "explain", "order").stdout.splitlines() == [
-        "order (token, scope chain; known because a journey establishes it)",
+        "order (token, scope chain; no file defines it)",
         "  established by buy; otherwise provisioned by replaying buy, in its chain's state",
         "  probe: none; it is taken on trust",
         "  needed by pay (shop.journey.yaml:11:10)",
     ]
+
+
+MIXED = {
+    "shop.journey.yaml": """
+        capabilities:
+          shop-up:
+            requires: [account]
+            probe: test -e "$DOGFOOD_STATE/shop"
+            service: {run: sleep 60, ports: [http]}
+        journeys:
+          - {id: browse, requires: [shop-up], steps: [run: 'true']}
+        """,
+    "conftest.py": """
+        import pytest
+        import pytest_dogfood
+
+        @pytest_dogfood.provides("prices")
+        @pytest.fixture
+        def price_list():
+            return {}
+    """,
+    "test_shop.py": """
+        import pytest
+
+        @pytest.mark.establishes("account")
+        def test_sign_up():
+            pass
+
+        class TestBuying:
+            @pytest.mark.requires("account", "prices")
+            @pytest.mark.parametrize("what", ["tea", "milk"])
+            def test_buy(self, what):
+                pass
+
+        def test_plain():
+            pass
+    """,
+}
+
+
+@pytest.fixture(scope="module")
+def mixed(inner: Make) -> Inner:
+    return inner(MIXED)
+
+
+def test_without_a_name_all_tokens_are_listed(mixed: Inner) -> None:
+    done = dogfood(mixed.path, "explain")
+    assert (done.returncode, done.stderr) == (0, "")
+    buying = "test_shop.py::TestBuying::test_buy[tea], test_shop.py::TestBuying::test_buy[milk]"
+    assert done.stdout.splitlines() == [
+        "account (chain, no probe)",
+        "  given by: test_shop.py::test_sign_up",
+        f"  needed by: {buying}, the provider of shop-up",
+        "shop-up (chain, probed)",
+        "  given by: its service",
+        "  needed by: browse",
+        "  values: $DOGFOOD_SHOP_UP_HTTP",
+        "prices (chain, no probe)",
+        "  given by: fixture price_list",
+        f"  needed by: {buying}",
+    ]
+
+
+def test_a_project_without_tokens_is_told_so(inner: Make) -> None:
+    done = dogfood(inner({"a.journey.yaml": "steps: ['true']\n"}).path, "explain")
+    assert (done.returncode, done.stdout) == (0, "no tokens: nothing requires, establishes or defines one\n")
+
+
+def test_a_token_is_explained_by_the_tests_that_give_it_and_the_capabilities_that_need_it(
+    mixed: Inner,
+) -> None:
+    lines = dogfood(mixed.path, "explain", "account").stdout.splitlines()
+    assert lines[0] == "account (token, scope chain; no file defines it)"
+    assert lines[1].startswith("  established by test_shop.py::test_sign_up; ")
+    assert lines[-1] == "  needed by the provider of shop-up (shop.journey.yaml:3:3)"
+
+
+@pytest.mark.parametrize(
+    "name, explained",
+    [
+        ("test_shop.py::test_sign_up", ["test_shop.py::test_sign_up"]),
+        (
+            "test_shop.py::TestBuying",
+            ["test_shop.py::TestBuying::test_buy[tea]", "test_shop.py::TestBuying::test_buy[milk]"],
+        ),
+        ("test_shop.py::TestBuying::test_buy[milk]", ["test_shop.py::TestBuying::test_buy[milk]"]),
+        ("shop.journey.yaml", ["browse"]),
+        ("test_shop.py::test_plain", ["test_shop.py::test_plain: this test neither"]),
+    ],
+)
+def test_a_node_id_is_explained_be_it_of_one_test_or_of_many(
+    mixed: Inner, name: str, explained: list[str]
+) -> None:
+    done = dogfood(mixed.path, "explain", name)
+    assert done.returncode == 0
+    first = [line for line in done.stdout.splitlines() if not line.startswith(" ")]
+    assert all(line.startswith(wanted) for line, wanted in zip(first, explained, strict=True))
+
+
+def test_a_misspelt_node_id_is_answered_with_the_nearest(mixed: Inner) -> None:
+    done = dogfood(mixed.path, "explain", "test_shop.py::test_signup")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr.endswith("; did you mean 'test_shop.py::test_sign_up'?\n")
+
+
+def test_what_resembles_nothing_is_answered_with_where_the_names_are_listed(mixed: Inner) -> None:
+    assert "; dogfood explain lists the tokens, " in dogfood(mixed.path, "explain", "zzz").stderr
+
+
+def test_files_are_explained_where_a_python_test_cannot_be_imported(inner: Make) -> None:
+    done = dogfood(inner({**SHOP, "test_bad.py": "import nowhere"}).path, "explain", "buy")
+    assert done.returncode == 0
+    assert done.stdout.startswith("buy (shop.journey.yaml:10:10)\n")
+    assert "dogfood explain: without Python tests, because they cannot be collected" in done.stderr

@@ -158,9 +158,10 @@ def test_gates_are_told_once_and_not_with_each_journey(inner: Make) -> None:
     "kind, name, complaint",
     [
         ("journey", "", "name the journey's id"),
-        ("journey", "a/b", "'a/b' is no id"),
+        ("journey", "a/b", "'a/b' is not in kebab-case: write 'a-b'"),
         ("capability", "", "name the token"),
-        ("capability", "Logged In", "'Logged In' is no token"),
+        ("journey", "Log_In.2", "'Log_In.2' is not in kebab-case: write 'log-in-2'"),
+        ("capability", "Logged In", "'Logged In' is not in kebab-case: write 'logged-in'"),
         (
             "capability",
             "db:linux",
@@ -174,6 +175,24 @@ def test_a_template_for_what_cannot_be_named_so_is_refused(
     assert main(["new", kind, *([name] if name else []), f"--directory={tmp_path}"]) == journeys.USAGE
     assert complaint in capsys.readouterr().err
     assert tree(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    "arguments, following",
+    [
+        (("journey", "log-in"), "next: pytest --dogfood {there}/log-in.journey.yaml"),
+        (
+            ("capability", "logged-in"),
+            "next: write `requires: [logged-in]` in a journey, then: dogfood check",
+        ),
+        (("project", "shop"), "next: cd {there}/shop && pytest --dogfood"),
+    ],
+)
+def test_a_new_file_comes_with_the_next_command(
+    arguments: tuple[str, ...], following: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["new", *arguments, f"--directory={tmp_path}"]) == journeys.OK
+    assert capsys.readouterr().out.splitlines()[-1] == following.format(there=tmp_path)
 
 
 def test_of_several_files_that_are_there_it_is_said_that_they_exist(

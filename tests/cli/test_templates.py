@@ -71,12 +71,12 @@ def test_a_file_of_a_project_is_right_with_every_key_taken_up(path: str, text: s
     assert parsed(path, taken_up(text)).diagnostics == ()
 
 
-@pytest.mark.parametrize("name", ["", "-a", "a b", "a: b\nc", "a/b"])
+@pytest.mark.parametrize("name", ["", "-a", "a b", "a: b\nc", "a/b", "Log-In", "log_in", "a-"])
 def test_what_cannot_be_an_id_is_refused(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["new", f"--directory={tmp_path}", "--", "journey", name]) == USAGE
-    assert re.search("is no id|name the journey's id", capsys.readouterr().err)
+    assert re.search("is not in kebab-case|name the journey's id", capsys.readouterr().err)
     assert tree(tmp_path) == {}
 
 
@@ -85,7 +85,7 @@ def test_what_cannot_be_a_token_is_refused(
     token: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["new", f"--directory={tmp_path}", "--", "capability", token]) == USAGE
-    assert re.search("is no token|name the token", capsys.readouterr().err)
+    assert re.search("is not in kebab-case|name the token", capsys.readouterr().err)
     assert tree(tmp_path) == {}
 
 
