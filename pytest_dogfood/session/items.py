@@ -219,6 +219,10 @@ class ItemHooks:
             return (yield)
         run = self._new_run(item, begun.journey, begun.planned)  # a rerun starts afresh
         run.not_begun = begun.not_begun
+        run.request.leaked += [
+            *begun.request.leaked,
+            *begun.leaked,
+        ]  # what an earlier try has left still runs
         result = yield
         if not hasattr(item, "fixturenames"):
             with PytestTerms(run, set_up=True):

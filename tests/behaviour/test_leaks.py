@@ -107,6 +107,14 @@ def test_where_leaks_fail_a_failure_is_told_once(scene: Scene) -> None:
     assert run.cases["fails"].kind == "failure"
 
 
+def test_what_an_earlier_try_left_running_is_told_too(scene: Scene) -> None:
+    second = "test -e $DOGFOOD_STATE/tried || { touch $DOGFOOD_STATE/tried; sleep 323 & exit 1; }"
+    scene.write("a.journey.yaml", f'journeys: [{{id: flaky, steps: ["{second}"]}}]')
+    run = scene.run("--reruns=1")
+    assert run.status == 0
+    assert "\nflaky: left running: sleep 323 (step 1)\n" in run.text
+
+
 def test_what_is_allowed_is_not_told(scene: Scene) -> None:
     scene.write("a.journey.yaml", REPLAYED)
     run = scene.run("-o", "dogfood_leaks=allow")
