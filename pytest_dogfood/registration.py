@@ -71,7 +71,7 @@ def _refuse_unusable_recordings(directory: Path, settings: Settings) -> None:
         if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
             raise pytest.UsageError(
                 f"--dogfood-record {settings.record}: recordings cannot be written there, "
-                f"for {there} is no directory that you may write to"
+                f"because {there} is not a directory that you may write to"
             )
 
 

@@ -78,7 +78,7 @@ def check(options: Namespace) -> int:
 
 @COMMANDS.command(
     "graph",
-    "draw who establishes what for whom",
+    "draw what establishes and requires which token",
     PATHS,
     Argument(
         "--format",

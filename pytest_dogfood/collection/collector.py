@@ -146,7 +146,7 @@ def _test_as_journey(
     for token in requires:
         if token in groups:
             message = f"{item.nodeid} both requires and establishes {token!r}"
-            hint = "a test cannot need what it brings about itself: drop one of the two"
+            hint = "a test cannot require what it establishes itself: remove one of the two marks"
             wrong.append(
                 Diagnostic(location=place, code="requires-what-it-establishes", message=message, hint=hint)
             )

@@ -230,11 +230,11 @@ def read_capability(
 def _report_contradictory_capability(token: str, fields: Fields, findings: Findings) -> None:
     get = fields.values.get
     if fields.wrote("service") and not fields.wrote("probe"):
-        message = f"without a probe nobody knows when the service {token!r} is ready"
-        hint = "add `probe:`, a command that exits 0 exactly if it is"
+        message = f"the service {token!r} has no probe, so the run cannot tell when it is ready"
+        hint = "add `probe:`, a command that exits 0 if and only if the service is ready"
         findings.add(fields.key("service"), "service-without-probe", message, hint=hint)
     if fields.wrote("service") and fields.wrote("provision"):
-        message = "a token is brought about by `service` or by `provision`, not by both"
+        message = "a token is provided by `service` or by `provision`, not by both"
         findings.add(fields.key("service"), "conflicting-keys", message)
     if any("${" in name for name in get("locks", ())):
         message = "a placeholder in a lock of a capability, where nothing stands for it"

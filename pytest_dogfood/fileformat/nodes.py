@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from pytest_dogfood.diagnostics import Diagnostic, Location, Severity, in_order_of_place
 
 MAX_FINDINGS = 1000
-"""A file with more mistakes than this is not a journey file at all; nobody reads on."""
+"""A file with more mistakes than this is not a journey file at all."""
 
 NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 """How YAML 1.2 spells "no value" without quotes."""

@@ -69,7 +69,12 @@ class Duration(Struct, frozen=True, kw_only=True):
         elif not 0 <= (seconds := float(match[1]) * DURATION_UNITS.get(match[2], 1.0)) <= MAX_SECONDS:
             findings.add(node, "bad-duration", f"{shown(node.value)} is longer than a year")
         elif not seconds and not self.zero:
-            findings.add(node, "bad-duration", "a duration of zero", hint="leave the key out for no limit")
+            findings.add(
+                node,
+                "bad-duration",
+                "a duration must be longer than zero",
+                hint="leave the key out for no limit",
+            )
         else:
             return seconds
         return None
@@ -125,7 +130,7 @@ class Regex(Struct, frozen=True, kw_only=True):
             code, message = CHECKS_NOTHING, f"{shown(text)} matches every text and checks nothing"
             hint = "write what must be found"
         elif self.max_groups is not None and pattern.groups > self.max_groups:
-            message = f"{pattern.groups} groups in {shown(text)}: which one holds the value?"
+            message = f"{pattern.groups} groups in {shown(text)}: only one can hold the value"
             hint = "keep one group; write the others as (?:...)"
         else:
             return text
@@ -213,12 +218,12 @@ class Command(Struct, frozen=True, kw_only=True):
         elif isinstance(node, ListNode):
             if node.items:
                 return _read_argv(node, findings)
-            findings.add(node, "empty-run", "an empty command", hint=hint)
+            findings.add(node, "empty-run", "the command is empty", hint=hint)
         elif is_null(node) or not node.value.strip():
-            findings.add(node, "empty-run", "an empty command", hint=hint)
+            findings.add(node, "empty-run", "the command is empty", hint=hint)
         elif all(line.startswith("#") for line in map(str.strip, node.value.split("\n")) if line):
             hint += "; a comment for people goes under `intent:`"
-            findings.add(node, "empty-run", "a command of comments only, which does nothing", hint=hint)
+            findings.add(node, "empty-run", "the command holds only comments, so it does nothing", hint=hint)
         else:
             return read_text(node, findings, self.expected)
         return None
@@ -227,7 +232,7 @@ class Command(Struct, frozen=True, kw_only=True):
 def _read_argv(node: ListNode, findings: Findings) -> tuple[str, ...] | None:
     first = node.items[0]
     if isinstance(first, ListNode) or (isinstance(first, ScalarNode) and first.value.startswith("-")):
-        message = "a shell test that YAML takes for a list"
+        message = "YAML reads this shell test as a list"
         findings.add(node, "shell-test-as-list", message, hint=BLOCK_HINT)
         return None
     words = [read_text(item, findings, "a word", empty=item is not first) for item in node.items]

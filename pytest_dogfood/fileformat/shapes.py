@@ -156,10 +156,10 @@ class Choice(Struct, Generic[T], frozen=True, kw_only=True):
 def refuse_empty(node: Node, code: str, expected: str, findings: Findings) -> None:
     """Report a list or a mapping that must hold something and does not."""
     if code == CHECKS_NOTHING:
-        hint = "say what must be seen, or leave the key out"
-        findings.add(node, code, f"this is empty and checks nothing: expected {expected}", hint=hint)
+        hint = "write what must be there, or leave the key out"
+        findings.add(node, code, f"it is empty and checks nothing: expected {expected}", hint=hint)
     else:
-        findings.add(node, code, f"nothing stands here: expected {expected}")
+        findings.add(node, code, f"it is empty: expected {expected}")
 
 
 class ListOf(Struct, Generic[T], frozen=True):

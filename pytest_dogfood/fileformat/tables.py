@@ -60,13 +60,13 @@ _TITLE = ("title", "description")
 _HINTS_IN_STEPS = {
     **dict.fromkeys(_COMMAND, "a command is called `run:` here"),
     **dict.fromkeys(("name", *_TITLE), "say it in `intent:`"),
-    **dict.fromkeys(_ASSERTS, "what must be seen is called `expect:` here"),
+    **dict.fromkeys(_ASSERTS, "what the user must see is called `expect:` here"),
     **dict.fromkeys(("workdir", "working_directory", "dir"), "the directory of a step is called `cwd:`"),
 }
 _HINTS_IN_JOURNEYS = {
-    **dict.fromkeys(_COMMAND, "a command belongs into a step, under `steps:`, as `run:`"),
+    **dict.fromkeys(_COMMAND, "a command belongs in a step, under `steps:`, as `run:`"),
     **dict.fromkeys(_NEEDS, "what it needs is called `requires:` here"),
-    **dict.fromkeys(_GIVES, "what it brings about is called `establishes:` here"),
+    **dict.fromkeys(_GIVES, "what it makes true is called `establishes:` here"),
     **dict.fromkeys(_TITLE, "say it in `rationale:`, or in a step's `intent:`"),
     "name": "its name is called `id:` here",
 }
@@ -83,9 +83,9 @@ COMMAND = Command()
 ENV = MapOf(key=ENV_NAME, value=TEXT_OR_NOTHING, expected="a mapping from variables to text")
 _SEED_ITEM = Record(
     name="a file to seed",
-    description="A file that is there when the step or journey begins.",
+    description="A file that exists when the step or journey begins.",
     keys={
-        "path": Key(Positioned(InnerPath()), "Where, below the workdir.", required=True),
+        "path": Key(Positioned(InnerPath()), "Where, below the working directory.", required=True),
         "content": Key(TEXT_OR_NOTHING, "What the file holds.", required=True),
     },
 )
@@ -98,7 +98,7 @@ SEED_FILES: ByKind[dict[str, str] | tuple[Fields, ...]] = ByKind(
 SHARED_KEYS = {
     "env": Key(
         ENV,
-        "Environment variables; values may name `$DOGFOOD_STATE` and its like.",
+        "Environment variables; values may use variables such as `$DOGFOOD_STATE`.",
         examples=('{APP_HOME: "$DOGFOOD_STATE/app"}',),
     ),
     "cwd": Key(TEXT, "Directory, relative to the working directory.", examples=("src",)),
@@ -110,7 +110,7 @@ _EXPECTED_TEXT = ExpectedText()
 _TEXTS_TO_FIND = one_or_many(_EXPECTED_TEXT, empty_code=CHECKS_NOTHING)
 STREAM_RECORD = Record(
     name="an expected stream",
-    description="What must be seen in an output stream.",
+    description="What an output stream must show.",
     empty_code=CHECKS_NOTHING,
     keys={
         "contains": Key(_TEXTS_TO_FIND, "Text that occurs.", examples=("ready",)),
@@ -138,7 +138,7 @@ FILE_RECORD = Record(
     description="What must be true of a file.",
     empty_code=CHECKS_NOTHING,
     keys={
-        "exists": Key(FLAG, "Whether it exists; true unless told otherwise."),
+        "exists": Key(FLAG, "Whether it exists (default: true)."),
         "contains": Key(_TEXTS_TO_FIND, "Text that occurs.", examples=("port = 80",)),
         "equals": Key(ExpectedText(empty=True), "The whole of the file."),
     },
@@ -149,7 +149,7 @@ EXPECTATION = Record(
     description="What makes a step succeed.",
     empty_code=CHECKS_NOTHING,
     keys={
-        "exit": Key(ExitStatus(), "The exit status; 0 unless told otherwise.", examples=("nonzero",)),
+        "exit": Key(ExitStatus(), "The exit status (default: 0).", examples=("nonzero",)),
         "stdout": Key(STREAM, "What standard output shows.", examples=("{contains: ready}",)),
         "stderr": Key(STREAM, "What standard error shows.", examples=("warning",)),
         "files": Key(
@@ -169,20 +169,20 @@ SAVE = Record(
         "stderr": Key(Regex(max_groups=1), "The same on standard error."),
         "json": Key(JmesPath(), "A JMESPath expression on the stream.", examples=("items[0].id",)),
         "stream": Key(Choice(options={"stdout": "stdout", "stderr": "stderr"}), "The stream `json` reads."),
-        "secret": Key(FLAG, "Whether reports must hide it."),
+        "secret": Key(FLAG, "Whether reports hide it."),
     },
 )
 _UNTIL_RECORD = Record(
     name="until",
     description="Repeat the step until it succeeds.",
     keys={
-        "timeout": Key(DURATION, "For how long at most.", examples=("30s",), required=True),
+        "timeout": Key(DURATION, "The time after which it gives up.", examples=("30s",), required=True),
         "interval": Key(DURATION, "The pause in between.", examples=("500ms",)),
     },
 )
 STEP_RECORD = Record(
     name="a step",
-    description="One thing the user does, and what must be seen.",
+    description="One thing the user does, and what they must see.",
     keys={
         "intent": Key(TEXT, "What the user wants.", examples=("log in",)),
         "run": Key(COMMAND, "Shell text, or a list of words.", examples=("make test", "[ls, -l]")),
@@ -229,12 +229,12 @@ STEPS = ListOf(STEP, "a list of steps")
 
 DEFAULTS = Record(
     name="defaults",
-    description="What steps are given unless they or their journey say otherwise.",
+    description="Defaults for steps; a journey or a step may set its own.",
     keys={**SHARED_KEYS, "timeout": Key(DURATION, "The limit of each step.", examples=("60",))},
 )
 SERVICE = Record(
     name="a service",
-    description="A process that lives as long as somebody needs it.",
+    description="A process that runs as long as something needs it.",
     keys={
         "run": Key(COMMAND, "What to start.", examples=("exec ./server",), required=True),
         "ports": Key(one_or_many(VARIABLE), "Free loopback ports to name.", examples=("[port]",)),
@@ -245,26 +245,24 @@ CAPABILITY = Record(
     name="a capability",
     description="The definition of a token.",
     keys={
-        "description": Key(TEXT, "What is there while the token holds."),
+        "description": Key(TEXT, "What is true while the token is present."),
         "scope": Key(
             Choice(options={"chain": Scope.CHAIN, "machine": Scope.MACHINE, FLEET: FLEET}, unsaid=(FLEET,)),
-            "Where the token is true; `chain` unless told otherwise.",
+            "Where the token is true (default: `chain`).",
             examples=("machine",),
         ),
         "requires": Key(REQUIRED_TOKENS, "What its provider needs.", examples=("[db-ready]",)),
-        "probe": Key(PROBE, "Exits 0 exactly if the token is there.", examples=("test -f done",)),
-        "provision": Key(STEPS, "Idempotent steps that bring it about."),
-        "service": Key(SERVICE, "A process that brings it about."),
+        "probe": Key(PROBE, "Exits 0 if and only if the token is present.", examples=("test -f done",)),
+        "provision": Key(STEPS, "Idempotent steps that set it up."),
+        "service": Key(SERVICE, "A process that provides it."),
         "release": Key(STEPS, "Steps after the last journey that needs it."),
         "locks": Key(LOCKS, "The locks held while it is provisioned or released.", examples=("[gpu]",)),
         "lock": Key(LOCKS, "The same as `locks`.", alias_of="locks"),
         "invalidates": Key(TOKENS, "Tokens that provisioning it destroys.", examples=("[config-a]",)),
         "outlives": Key(
-            REQUIRED_TOKENS, "What it needs only while it is made, and not later.", examples=("[old-server]",)
+            REQUIRED_TOKENS, "What it needs only while it is set up.", examples=("[old-server]",)
         ),
-        "timeout": Key(
-            DURATION, "The limit of the probe, and of a service's start; 60 s unless told otherwise."
-        ),
+        "timeout": Key(DURATION, "The limit of the probe, and of a service's start (default: 60 s)."),
     },
     elsewhere={"establishes": "a capability is established by journeys, or by `provision:`"},
 )
@@ -282,16 +280,16 @@ _JOURNEY_KEYS = {
     "modality": Key(TEXT, "How the user works.", examples=("cli", "gui")),
     "tier": Key(
         Choice(options={tier.name.lower(): tier for tier in Tier}),
-        "How early it runs; `core` unless told otherwise.",
+        "How early it runs (default: `core`).",
     ),
     "gating": Key(FLAG, "Whether later tiers wait for it."),
-    "establishes": Key(TOKENS, "Tokens that hold once it has passed.", examples=("[db-ready]",)),
+    "establishes": Key(TOKENS, "Tokens that are present once it has passed.", examples=("[db-ready]",)),
     "requires": Key(REQUIRED_TOKENS, "Tokens that it needs.", examples=("[db-ready]",)),
     "invalidates": Key(TOKENS, "Tokens that it destroys.", examples=("[db-ready]",)),
     "leaves": Key(Choice(options={"daemon": "daemon"}), "A daemon that its tokens stand for."),
     "seed_files": SEED_KEY,
     "timeout": Key(DURATION, "The limit of the whole journey.", examples=("5m",)),
-    "estimate": Key(Duration(zero=True), "How long it takes about.", examples=("20s",)),
+    "estimate": Key(Duration(zero=True), "Roughly how long it takes.", examples=("20s",)),
     "workdir": Key(PLAIN_NAME, "A directory shared in the chain's state.", examples=("repo",)),
     "sandbox": Key(PLAIN_NAME, "The same as `workdir`.", alias_of="workdir"),
     "use": Key(one_or_many(IDENTIFIER), "pytest fixtures to set up.", examples=("[server]",)),
@@ -309,7 +307,7 @@ _JOURNEY_KEYS = {
 }
 _FILE_KEYS = {
     "feature": Key(TEXT, "What the journeys are about."),
-    "defaults": Key(DEFAULTS, "What all steps of the file are given."),
+    "defaults": Key(DEFAULTS, "Defaults for all steps of the file."),
     "capabilities": Key(CAPABILITIES, "Definitions of tokens."),
 }
 _IN_DEFAULTS = {name: f"{name!r} for the whole file belongs under `defaults:`" for name in DEFAULTS.keys}

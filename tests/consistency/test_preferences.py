@@ -56,7 +56,7 @@ def test_nothing_need_be_said(tmp_path: Path) -> None:
         ("{git_timeout: true}", "a duration"),
         ("{workplans: [../elsewhere]}", "inside the repository"),
         ("{workplans: {plans: here}}", "a directory or pattern inside the repository, not a mapping"),
-        ("{workplans: []}", "nothing stands here"),
+        ("{workplans: []}", "it is empty: expected"),
         ("{", r"dogfood.yaml:2:1: .*\[not-yaml\]"),
         ("\0", "a NUL byte"),
         ("2001-99-99", "expected consistency"),

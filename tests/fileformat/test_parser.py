@@ -194,7 +194,7 @@ def test_a_section_of_the_settings_is_read_alone() -> None:
         "dogfood.yaml:2:21: unknown key 'prove' in a capability [unknown-key]\n    hint: did you mean 'probe'?",
         str(*wrong),
     ]
-    assert [found.message for found in wrong] == ["fetch_timeout: a duration of zero"]
+    assert [found.message for found in wrong] == ["fetch_timeout: a duration must be longer than zero"]
 
 
 def test_empty_settings_mark_a_project() -> None:
