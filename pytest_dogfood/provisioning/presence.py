@@ -29,7 +29,6 @@ WAS_THERE = "it was there already"
 NOT_FOUND = frozenset({126, 127})
 """Exit statuses by which a shell says that it could not run a command (POSIX, Exit Status for Commands)."""
 
-
 Placed = tuple[Token, str]
 """A token and its place in the registry."""
 
@@ -55,10 +54,8 @@ class Probed(Struct, frozen=True, kw_only=True):
     def why_not_run(self) -> str:
         """Why the probe shows neither presence nor absence; empty if it shows one of them."""
         failure = self.done.failure
-        if self.trouble:
+        if self.trouble or failure is None or failure.seen is None:
             return self.trouble
-        if failure is None or failure.seen is None:
-            return ""
         if failure.seen.timed_out:
             return f"it timed out after {failure.seen.limit:g} s"
         if failure.seen.status < 0:
@@ -77,11 +74,10 @@ class Probed(Struct, frozen=True, kw_only=True):
     def text(self) -> str:
         """What a person reads of a probe that did not succeed: first why, if it could not be run at all."""
         step = failure_text(self.done, self.runner, what=f"probe of {self.token}, step")
-        if not self.why_not_run:
-            return step
-        why = self.runner.mask(self.why_not_run)
-        no = "to say no, a probe exits with status 1"
-        return f"the probe of {self.token!r} cannot be run: {why}; {no}\n{step}".rstrip()
+        if why := self.runner.mask(self.why_not_run):
+            cure = "let it exit with 1 where the token is missing"
+            return f"the probe of {self.token!r} cannot be run: {why}; {cure}\n{step}".rstrip()
+        return step
 
 
 class ProbedBases:
@@ -258,7 +254,7 @@ class Presence:
         return probed is not None and probed.present
 
     def probe(self, token: Token, state: ChainState, values: Mapping[str, str]) -> Probed | None:
-        """Ask the token's probe right now; None if it has none. The last no is kept in `denials`."""
+        """Run the token's probe right now; None if it has none. The last failure is kept in `denials`."""
         capability = self.graph.capability(token)
         if capability is None or capability.probe is None:
             return None
@@ -280,14 +276,12 @@ class Presence:
         return probed
 
     def absence(self, token: Token, state: ChainState, more: str) -> str:
-        """Say that a token is missing, or not known to be there, `more` of it, and what its probe said in full."""
-        said = self.denials.get((token, self.place_of(token, state)))
-        if said is None:
-            return f"{token!r} is not present{more}"
+        """Say that a token is missing, or not known to be present, then `more`, and how its probe failed."""
+        failed = self.denials.get((token, self.place_of(token, state)))
         how = f"{token!r} is not present"
-        if said.why_not_run:
+        if failed is not None and failed.why_not_run:
             how = f"it is not known whether {token!r} is present, because its probe cannot be run"
-        return f"{how}{more}\n{said.text}"
+        return f"{how}{more}" if failed is None else f"{how}{more}\n{failed.text}"
 
     def record(self, record: TokenRecord) -> TokenRecord:
         """Write down that a token holds, with this run's lease where other runs see the token too."""
