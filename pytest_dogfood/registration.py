@@ -122,7 +122,7 @@ def _register_leader(config: pytest.Config, collector: JourneyCollector, setting
     leader = Leader(config, selector)
     register = config.pluginmanager.register
     register(leader, "dogfood-leading")
-    register(Terminal(config, leader), "dogfood-terminal")
+    register(Terminal(config, leader, workers=_number_of_workers(config)), "dogfood-terminal")
     if selector is not None:
         register(selector, "dogfood-working")
     else:

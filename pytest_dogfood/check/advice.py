@@ -31,12 +31,10 @@ from pytest_dogfood.journey import (
     is_of_a_test,
 )
 from pytest_dogfood.outcomes import listed
+from pytest_dogfood.scheduling.forecast import LEAST_SECONDS
 
 LEAST_GAIN = 1.5
 """A chain is reported only if making one of its tokens machine-scoped could make a run this many times faster."""
-
-LEAST_SECONDS = 10.0
-"""A chain with less work than this is not reported."""
 
 WORKERS = 8
 

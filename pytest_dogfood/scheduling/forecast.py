@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
@@ -226,3 +226,49 @@ def critical_path(jobs: Sequence[Job]) -> tuple[tuple[int, ...], float]:
         path.append(last)
         last = before[last]
     return tuple(reversed(path)), seconds
+
+
+LEAST_SECONDS = 10.0
+"""A chain with less work than this is not reported: waiting for it is no trouble."""
+
+
+class CostlyChain(Struct, frozen=True, kw_only=True):
+    """A chain that made a run longer. `idle` is how long the workers did nothing that did not run it, in seconds each.
+
+    `tokens` are those that several of its items use, the most used first.
+    """
+
+    id: ChainId
+    seconds: float
+    idle: tuple[float, ...]
+    tokens: tuple[Token, ...]
+
+
+def costly_chain(
+    plan: Plan, seconds: Mapping[JourneyId, float], *, busy: Sequence[float], elapsed: float
+) -> CostlyChain | None:
+    """Return the chain that cost a run more than a third of its time, if there is one.
+
+    `seconds` is how long each item took, `busy` how long each worker ran items, and `elapsed` how long all of it took.
+    Without the chain, a run takes as long as its longest path, or as its work shared by all workers.
+    """
+    length: dict[JourneyId, float] = {}
+    chains: dict[ChainId, float] = defaultdict(float)
+    for planned in plan.journeys:
+        before = max((length[other] for other in planned.after), default=0.0)
+        length[planned.id] = before + seconds.get(planned.id, 0.0)
+        chains[planned.chain] += seconds.get(planned.id, 0.0)
+    longest = max(chains, key=chains.__getitem__, default=None)
+    if longest is None or len(busy) < 2 or chains[longest] < LEAST_SECONDS:
+        return None
+    possible = max(*length.values(), sum(busy) / len(busy))
+    if (chains[longest] - possible) * 3 <= elapsed:
+        return None
+    members = [planned for planned in plan.journeys if planned.chain == longest]
+    uses = Counter(token for one in members for token in dict.fromkeys((*one.requires, *one.establishes)))
+    return CostlyChain(
+        id=longest,
+        seconds=chains[longest],
+        idle=tuple(max(0.0, elapsed - one) for one in sorted(busy)[:-1]),
+        tokens=tuple(token for token, count in uses.most_common() if count > 1),
+    )

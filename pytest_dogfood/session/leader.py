@@ -17,7 +17,14 @@ from pytest_dogfood.diagnostics import HarnessError, InvalidProjectError, did_yo
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.outcomes import Cause, JourneyResult, Outcome, Tally, listed, reason_of
 from pytest_dogfood.scheduling.plan import Expected, Plan
-from pytest_dogfood.session.test_reports import PHASES, carry_result, late_error, make_report, result_in
+from pytest_dogfood.session.test_reports import (
+    PHASES,
+    carry_result,
+    late_error,
+    make_report,
+    result_in,
+    worker_of,
+)
 from pytest_dogfood.storage.run_directory import (
     Retention,
     RunDirectory,
@@ -330,7 +337,7 @@ class ResultRecorder:
             self.last_report[report.nodeid] = report
         elif report.when not in PHASES and report.failed and report.nodeid in self._planned:
             planned = self._planned[report.nodeid]
-            worker = getattr(getattr(getattr(report, "node", None), "gateway", None), "id", "")
+            worker = worker_of(report)
             cause = Cause(who=planned.id, why=reason_of(Outcome.CRASHED))
             outcome, chain = Outcome.CRASHED, planned.chain
             crash = JourneyResult(id=planned.id, outcome=outcome, chain=chain, worker=worker, cause=cause)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections import defaultdict
 from collections.abc import Iterator
 from copy import copy
 from typing import Any
@@ -9,11 +11,15 @@ from typing import Any
 import pytest
 
 from pytest_dogfood.collection.stash import PROJECT, SETTINGS
-from pytest_dogfood.diagnostics import counted
+from pytest_dogfood.diagnostics import Severity, counted
+from pytest_dogfood.journey import Scope, is_of_a_test
 from pytest_dogfood.outcomes import JourneyResult, Outcome, Tally, counted_items, listed, reason_of
 from pytest_dogfood.provisioning.journey_runner import LEAK_HINT
 from pytest_dogfood.session.leader import Leader
-from pytest_dogfood.session.test_reports import REASON
+from pytest_dogfood.session.test_reports import REASON, worker_of
+
+MOST_JOURNEYS_ADVISED = 1000
+"""A run of more journeys than this does not count warnings as it starts: that would take too long."""
 
 
 class FailureText:
@@ -47,11 +53,12 @@ class FailureText:
 
 
 class Terminal:
-    """The plugin that writes it."""
+    """The plugin that writes it. `workers` is how many run items."""
 
-    def __init__(self, config: pytest.Config, leader: Leader) -> None:
+    def __init__(self, config: pytest.Config, leader: Leader, *, workers: int) -> None:
         self._config = config
         self._leader = leader
+        self._workers = workers
 
     def pytest_report_header(self) -> str:
         from pytest_dogfood.execution.step import default_shell
@@ -68,7 +75,23 @@ class Terminal:
         if settings.replay is not None:
             actor = f"; replaying {settings.replay}"
         shard = f"; shard {settings.shard}" if settings.shard is not None else ""
-        return f"dogfood: {found}; shell: {default_shell()}{actor}{shard}"
+        number = 0 if settings.check else self._number_of_warnings()
+        warnings = f"; {counted(number, 'warning')} (dogfood check shows them)" if number else ""
+        return f"dogfood: {found}; shell: {default_shell()}{actor}{shard}{warnings}"
+
+    def _number_of_warnings(self) -> int:
+        """Count the warnings on the files that were read; none in a project that is too large to look at by the way."""
+        project = self._config.stash[PROJECT]()
+        graph = project.graph()
+        if not graph.journeys or len(graph.journeys) > MOST_JOURNEYS_ADVISED:
+            return 0
+        from pytest_dogfood.check.advice import advise
+        from pytest_dogfood.check.shell import shell_findings
+
+        advice = advise(graph, environment=os.environ.keys(), mentioned=lambda tokens: tokens)
+        of_files = (found for file in project.files for found in file.diagnostics)
+        findings = dict.fromkeys([*of_files, *advice, *shell_findings(graph, lambda _: "")])
+        return sum(found.severity is Severity.WARNING for found in findings)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
@@ -84,6 +107,7 @@ class Terminal:
         leader, settings = self._leader, self._config.stash[SETTINGS]
         quiet = self._config.get_verbosity() < 0
         lines = list(self._causes() if quiet else self._details())
+        lines += () if quiet else self._costly_chain(terminalreporter)
         if lines and not quiet:
             terminalreporter.write_sep("=", "dogfood")
         for line in lines:
@@ -100,6 +124,41 @@ class Terminal:
             terminalreporter.write_line(leader.tally.closing_line(), red=is_red, green=not is_red)
             if too_little:
                 terminalreporter.write_line(too_little, red=True)
+
+    def _costly_chain(self, reporter: pytest.TerminalReporter) -> Iterator[str]:
+        """Yield which chain kept one worker busy while others were idle, if that cost much of the run's time."""
+        reports = [one for some in reporter.stats.values() for one in some if type(one) is pytest.TestReport]
+        if self._leader.plan is None or self._workers < 2 or not reports:
+            return
+        from pytest_dogfood.scheduling.forecast import costly_chain  # it would keep other runs waiting
+
+        seconds: dict[str, float] = defaultdict(float)
+        busy: dict[str, float] = defaultdict(float)
+        for report in reports:
+            seconds[report.nodeid] += report.duration
+            busy[worker_of(report)] += report.duration
+        plan = self._leader.plan
+        chain = costly_chain(
+            plan,
+            {planned.id: seconds[planned.nodeid] for planned in plan.journeys},
+            busy=[*busy.values(), *[0.0] * (self._workers - len(busy))],
+            elapsed=max(one.stop for one in reports) - min(one.start for one in reports),
+        )
+        if chain is None:
+            return
+        graph = self._config.stash[PROJECT]().graph()
+        ties = [one for one in chain.tokens if graph.scope_of(one) is Scope.CHAIN and not is_of_a_test(one)]
+        others = "the other was" if len(chain.idle) == 1 else f"{len(chain.idle)} others were"
+        total = "" if len(chain.idle) == 1 else " in all"
+        cure = "its tests depend on each other"
+        if ties:
+            cure = (
+                f"'scope: machine' for {str(ties[0])!r}, if that is true, lets its journeys run side by side"
+            )
+        yield (
+            f"the chain of {chain.id} took {chain.seconds:.0f} s on one worker while {others} idle "
+            f"for {sum(chain.idle):.0f} s{total}; {cure}"
+        )
 
     def _causes(self) -> Iterator[str]:
         """Yield why something did not run, and what may have reddened the run without being seen: also under -q."""

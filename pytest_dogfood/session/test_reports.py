@@ -54,6 +54,11 @@ def carry_result(report: pytest.TestReport, planned: PlannedJourney, result: Jou
     report.user_properties = [*report.user_properties, *told]
 
 
+def worker_of(report: pytest.TestReport) -> str:
+    """Return the id of the xdist worker that a report came from; empty without xdist."""
+    return str(getattr(getattr(getattr(report, "node", None), "gateway", None), "id", ""))
+
+
 def result_in(report: pytest.TestReport) -> JourneyResult | None:
     """Return what a report carries."""
     carried = getattr(report, "dogfood", None)

@@ -4,11 +4,20 @@ from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings, strategies as st
+from msgspec.structs import replace
 
-from pytest_dogfood.scheduling.forecast import Forecast, critical_path, make_forecast
-from pytest_dogfood.scheduling.plan import Share, make_plan
+from pytest_dogfood.graph import CapabilityGraph
+from pytest_dogfood.journey import ChainId, JourneyId, Token
+from pytest_dogfood.scheduling.forecast import (
+    CostlyChain,
+    Forecast,
+    costly_chain,
+    critical_path,
+    make_forecast,
+)
+from pytest_dogfood.scheduling.plan import Plan, Share, make_plan
 from pytest_dogfood.scheduling.queue import Job, jobs_for
-from tests.support.strategies import Scene, scenes
+from tests.support.strategies import ANYWHERE, Scene, new_journey, scenes
 
 
 def jobs_of(scene: Scene) -> list[Job]:
@@ -91,3 +100,66 @@ def test_a_run_without_workers_is_refused() -> None:
 def test_nothing_to_run_takes_no_time() -> None:
     found = make_forecast([], 2)
     assert (found.makespan, found.lower_bound, found.critical_path) == (0.0, 0.0, ())
+
+
+A_CHAIN = ("sign-up", "buy", "review", "complain")
+
+
+def plan_of_a_chain(*alone: str) -> Plan:
+    """Plan a journey that establishes `account`, three that require it, and others beside them."""
+    token = {Token("account"): ANYWHERE}
+    chain = [
+        replace(new_journey(name), **{"requires" if number else "establishes": token})
+        for number, name in enumerate(A_CHAIN)
+    ]
+    graph = CapabilityGraph([*chain, *map(new_journey, alone)])
+    return make_plan(graph, list(graph.journeys))
+
+
+def took(plan: Plan, seconds: float) -> dict[JourneyId, float]:
+    return {planned.id: seconds for planned in plan.journeys}
+
+
+def test_a_chain_that_cost_more_than_a_third_of_a_run_is_found_with_its_token() -> None:
+    plan = plan_of_a_chain("alone")
+    found = costly_chain(plan, took(plan, 10.0), busy=[40.0, 10.0], elapsed=41.0)
+    assert found == CostlyChain(id=ChainId("sign-up"), seconds=40.0, idle=(31.0,), tokens=(Token("account"),))
+
+
+def test_of_several_workers_each_idle_time_is_told_also_of_one_without_work() -> None:
+    plan = plan_of_a_chain("alone")
+    found = costly_chain(plan, took(plan, 10.0), busy=[10.0, 0.0, 40.0], elapsed=41.0)
+    assert found is not None
+    assert found.idle == (41.0, 31.0)
+
+
+@pytest.mark.parametrize(
+    "seconds, busy, elapsed",
+    [
+        (10.0, [50.0], 50.0),  # one worker has nothing to share
+        (2.0, [8.0, 2.0], 8.0),  # too short to be worth a word
+        (10.0, [40.0, 40.0], 41.0),  # the other worker had as much to do
+        (10.0, [40.0, 10.0], 130.0),  # the run took its time elsewhere
+    ],
+)
+def test_a_chain_that_cost_less_is_not(seconds: float, busy: list[float], elapsed: float) -> None:
+    plan = plan_of_a_chain("alone")
+    assert costly_chain(plan, took(plan, seconds), busy=busy, elapsed=elapsed) is None
+
+
+def test_a_chain_whose_journeys_need_each_other_one_by_one_costs_nothing() -> None:
+    journeys = [
+        replace(
+            new_journey(f"j{n}"),
+            requires={Token(f"t{n}"): ANYWHERE},
+            establishes={Token(f"t{n + 1}"): ANYWHERE},
+        )
+        for n in range(5)
+    ]
+    graph = CapabilityGraph(journeys)
+    plan = make_plan(graph, list(graph.journeys))
+    assert costly_chain(plan, took(plan, 10.0), busy=[50.0, 0.0], elapsed=50.0) is None
+
+
+def test_a_run_of_nothing_has_no_costly_chain() -> None:
+    assert costly_chain(Plan(), {}, busy=[], elapsed=0.0) is None

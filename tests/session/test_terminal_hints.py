@@ -1,0 +1,56 @@
+"""What a run says of the project at its start and at its end."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.behaviour.test_off import Make
+
+WARNED = """
+    capabilities: {up: {probe: echo yes}}
+    journeys:
+      - {id: a, establishes: [t, t], steps: [cd app, "true"]}
+      - {id: b, requires: [up, t], steps: ["true"]}
+"""
+
+
+def test_the_header_counts_the_warnings_on_the_files(inner: Make) -> None:
+    project = inner({"a.journey.yaml": WARNED})
+    printed = project.dogfood("--collect-only").stdout
+    printed.fnmatch_lines(["dogfood: 2 journeys, *; 3 warnings (dogfood check shows them)"])
+    project.dogfood("--dogfood-check").stdout.fnmatch_lines(["*the graph is valid (3 warnings, *"])
+
+
+def test_the_header_says_nothing_where_there_is_no_warning_or_it_is_not_shown(inner: Make) -> None:
+    assert "dogfood check shows" not in inner({"a.journey.yaml": WARNED}).dogfood("-q").stdout.str()
+    sound = inner({"a.journey.yaml": "steps: ['true']"})
+    assert "dogfood check shows" not in sound.dogfood("--collect-only").stdout.str()
+
+
+SLOW_CHAIN = """
+    journeys:
+      - {id: sign-up, establishes: [account], steps: [sleep 1]}
+      - {id: buy, requires: [account], steps: [sleep 5]}
+      - {id: review, requires: [account], steps: [sleep 5]}
+"""
+
+
+@pytest.mark.parametrize("test", ["journeys", "tests"])
+def test_a_chain_that_cost_a_run_much_of_its_time_is_told_at_the_end(inner: Make, test: str) -> None:
+    tests = """
+        import time, pytest
+
+        @pytest.mark.establishes("account")
+        def test_sign_up():
+            time.sleep(1)
+
+        @pytest.mark.requires("account")
+        @pytest.mark.parametrize("what", ["buy", "review"])
+        def test_use(what):
+            time.sleep(5)
+    """
+    files = {"a.journey.yaml": SLOW_CHAIN} if test == "journeys" else {"test_a.py": tests}
+    name = "sign-up" if test == "journeys" else "test_a.py::test_sign_up"
+    cost = f"the chain of {name} took 1? s on one worker while the other was idle for 1? s"
+    cure = "'scope: machine' for 'account', if that is true, lets its journeys run side by side"
+    inner(files).dogfood("-n2").stdout.fnmatch_lines([f"{cost}; {cure}"])
