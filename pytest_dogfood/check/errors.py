@@ -278,9 +278,9 @@ def _fixtures_for_machine_tokens(graph: CapabilityGraph) -> Iterator[Diagnostic]
 
 
 def _wrong_definitions(graph: CapabilityGraph, elsewhere: Collection[Token]) -> Iterator[Diagnostic]:
-    brought = {base_of(token) for token in (*graph.establishers, *graph.fixtures, *elsewhere)}
+    made = {base_of(token) for token in (*graph.establishers, *graph.fixtures, *elsewhere)}
     for name, capability in graph.capabilities.items():
-        if capability.is_empty and name not in brought:
+        if capability.is_empty and name not in made:
             yield Diagnostic(
                 location=capability.location,
                 code="empty-capability",

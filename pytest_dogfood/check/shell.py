@@ -29,7 +29,7 @@ _STOPS = re.compile(
 )
 _HERE_DOCUMENT = re.compile(r"<<(?P<tabs>-?)[ \t]*(?P<quote>[\"'\\]?)(?P<end>\w+)")
 _CONTINUED = re.compile(r"(?:\\|&&|\|\|?)$")
-# What only builds the flow of a script, speaks, or is a condition.
+# What only builds the flow of a script, prints, or is a condition.
 _HARMLESS = re.compile(
     r"(?:fi|done|esac|else|then|do|elif|if|while|until|for|case|select|function|exit|return|exec|set|setopt|shopt|trap"
     r"|echo|printf|true|unset|shift|umask|wait|break|continue|test|:|\{|\}|\)|\[|\[\[)(?![\w./-])"
@@ -97,7 +97,7 @@ def _commands(text: str) -> list[tuple[int, str]]:
 
 
 def _cannot_fail(command: str) -> bool:
-    """Return whether a command only steers the script, speaks, or gives values that no other command finds out."""
+    """Return whether a command only steers the script, prints, or sets values that no other command finds out."""
     sets = _SETTING.match(command) and not _SUBSTITUTES.search(command)
     return bool(_HARMLESS.match(command) or sets)
 

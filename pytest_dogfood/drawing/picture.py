@@ -23,7 +23,7 @@ NodeKey = NewType("NodeKey", str)
 
 
 class ProviderKind(StrEnum):
-    """What brings a token about without a journey. ELSEWHERE: nothing that is known here, its probe may find it."""
+    """What provides a token without a journey. ELSEWHERE: nothing that is known here; its probe may find it."""
 
     FIXTURE = "fixture"
     PROVISION = "provision"
@@ -32,7 +32,7 @@ class ProviderKind(StrEnum):
 
 
 class LinkKind(StrEnum):
-    """Why the target comes after the source: it requires what the source brings, or destroys what it needs."""
+    """Why the target comes after the source: it requires what the source provides, or destroys what it needs."""
 
     REQUIRES = "requires"
     INVALIDATES = "invalidates"
@@ -54,7 +54,7 @@ class JourneyNode(Struct, frozen=True, kw_only=True):
 
 
 class ProviderNode(Struct, frozen=True, kw_only=True):
-    """Something that brings a token about on demand. `chain` is empty where it serves the whole machine."""
+    """Something that provides a token on demand. `chain` is empty where it serves the whole machine."""
 
     key: NodeKey
     token: Token

@@ -262,7 +262,7 @@ def _legend_entries(picture: Picture, size: float) -> Iterator[tuple[str, str]]:
         yield gate, "gate: where it fails, later tiers wait"
     if picture.providers:
         provider = _element("rect", x=2, y=-8, width=26, height=16, rx=8, class_="box wide dashed")
-        yield provider, "provider, and what it brings"
+        yield provider, "provider, and what it provides"
     if Scope.MACHINE in scopes:
         token = _element("rect", x=2, y=-7, width=26, height=14, class_="pill machine")
         yield token, "token of the whole machine"

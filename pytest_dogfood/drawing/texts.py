@@ -150,7 +150,7 @@ _BY_KIND: Mapping[ProviderKind, str] = {
     ProviderKind.FIXTURE: "by its fixture",
     ProviderKind.PROVISION: "by its provision steps",
     ProviderKind.SERVICE: "by its service",
-    ProviderKind.ELSEWHERE: "from outside: no journey and no provider brings it",
+    ProviderKind.ELSEWHERE: "from outside: no journey and no provider sets it up",
 }
 
 

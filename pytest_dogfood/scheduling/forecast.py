@@ -16,7 +16,7 @@ from pytest_dogfood.walks import room_for
 
 
 class ToProvision(Struct, frozen=True, kw_only=True):
-    """A token that no item of the run establishes where it is needed: how it would be brought about, and for what.
+    """A token that no item of the run establishes where it is needed: how it would be provisioned, and for what.
 
     `chain` names the state in which that happens, None if it happens once for the machine.
     """
@@ -31,7 +31,7 @@ class ToProvision(Struct, frozen=True, kw_only=True):
 def predict_provisioning(
     graph: CapabilityGraph, plan: Plan, *, knows_tests: bool = False
 ) -> tuple[ToProvision, ...]:
-    """Say what a run would bring about for its items if no probe found it there and nothing failed or was destroyed.
+    """Return what a run would provision if no probe found it present and nothing failed or was destroyed.
 
     With `knows_tests` the graph holds what Python tests establish and fixtures provide.
     """
@@ -48,7 +48,7 @@ def predict_provisioning(
 
 
 class _ProvisioningForecast:
-    """Goes the way of a run: what an item needs is there, is established by an item, or is brought about at once."""
+    """Goes the way of a run: what an item needs is present, established by an item, or provisioned at once."""
 
     def __init__(self, graph: CapabilityGraph, plan: Plan, *, knows_tests: bool) -> None:
         self._graph = graph
@@ -87,7 +87,7 @@ class _ProvisioningForecast:
         )
 
     def replay(self, journey: JourneyId, chain: ChainId, needed_by: JourneyId) -> None:
-        """Ensure what a journey needs in the state where it is replayed; there it brings all its tokens at once."""
+        """Ensure what a journey needs in the state where it is replayed; it establishes all its tokens there."""
         if (journey, chain) not in self._replayed:
             self._replayed.add((journey, chain))
             for need in self._graph.required_by(self._graph.journeys[journey]):

@@ -69,7 +69,7 @@ def inspect(
     arguments += ["-p", "no:randomly"]  # what is shown of the same files is the same every time
     # It would search all that was collected, twice, for errors of tests that never ran.
     arguments += ["-p", "no:unraisableexception"]
-    # Not collected, Python files are still there: what they speak of may establish a token that has no other source.
+    # Python files that are not collected are still there: they may establish a token that has no other source.
     # A shard needs them: without its tests a project would be divided in another way than by a run.
     arguments += [] if with_tests or shard else ["-o", "python_files="]
     with collector_paused():
@@ -215,7 +215,7 @@ class ReadOnlyCache:
 
 
 class CacheWriteBlocker:
-    """Has to be registered last: then its hook comes right after that of pytest's cache, before all who write there."""
+    """Must be registered last: then its hook comes right after that of pytest's cache, before any writes there."""
 
     def pytest_configure(self, config: pytest.Config) -> None:
         cache = getattr(config, "cache", None)
