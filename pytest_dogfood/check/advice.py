@@ -42,7 +42,10 @@ _DIGITS = re.compile(r"\d")
 
 
 def collapsed_chains(graph: CapabilityGraph, weights: Mapping[JourneyId, float]) -> Iterator[Diagnostic]:
-    """Warn of chains that keep most of the work on one worker; `weights` are in seconds."""
+    """Warn of chains that keep most of the work on one worker; `weights` are in seconds.
+
+    Of tests that dependency marks connect it is a remark: such a suite is meant to run as it is.
+    """
     total = sum(weights.values())
     now = best_speed_up(graph, weights)
     chains: dict[ChainId, list[JourneyId]] = defaultdict(list)
@@ -53,22 +56,29 @@ def collapsed_chains(graph: CapabilityGraph, weights: Mapping[JourneyId, float])
         if seconds < LEAST_SECONDS or seconds * WORKERS <= total * LEAST_GAIN:
             continue
         uses = Counter(token for member in members for token in graph.chain_tokens_of(graph.journeys[member]))
-        shared = [token for token, count in uses.items() if count > 1 and not is_of_a_test(token)]
+        shared = [token for token, count in uses.items() if count > 1]
         ties = sorted(shared, key=lambda token: -uses[token])[:12]  # a dozen are enough to try
         choices = [*((token,) for token in ties), tuple(ties)]
         gain = {choice: best_speed_up(with_machine_scope(graph, choice), weights) for choice in choices}
         best = max(choices, key=gain.__getitem__)  # the first of the best: one token rather than all
         if gain[best] >= now * LEAST_GAIN:
             names = " and ".join(repr(str(token)) for token in best)
-            yield warning(
-                graph.journeys[members[0]].location,
-                "chain-collapses-parallelism",
+            where = graph.journeys[members[0]].location
+            code = "chain-collapses-parallelism"
+            message = (
                 f"chain {chain}: {len(members)} journeys, {seconds:.0f} s of {total:.0f} s on one worker; "
                 f"best possible speed-up with {WORKERS} workers is {now:.1f}; "
-                f"making {names} machine-scoped would give {gain[best]:.1f}",
-                f"if {names} may be true for the whole machine and not only in one state directory, "
-                "'scope: machine' lets the journeys run side by side",
             )
+            if any(map(is_of_a_test, best)):
+                message += f"without the marks that depend on {names} it would be {gain[best]:.1f}"
+                hint = "if what the test leaves is true for the whole machine, let it establish a token of scope "
+                hint += "'machine', and let the others require that"
+                yield remark(where, code, message, hint)
+            else:
+                message += f"making {names} machine-scoped would give {gain[best]:.1f}"
+                hint = f"if {names} may be true for the whole machine and not only in one state directory, "
+                hint += "'scope: machine' lets the journeys run side by side"
+                yield warning(where, code, message, hint)
 
 
 def best_speed_up(graph: CapabilityGraph, weights: Mapping[JourneyId, float]) -> float:

@@ -63,6 +63,13 @@ def test_two_tokens_that_both_tie_a_chain_are_named_together() -> None:
     assert "making 'image-built' and 'logged-in' machine-scoped would give 8.0" in found.message
 
 
+def test_tests_that_marks_connect_are_worth_a_remark() -> None:
+    journeys = around(Token("test_a.py::test_up"), users=20)
+    (found,) = collapsed_chains(CapabilityGraph(journeys), dict.fromkeys((one.id for one in journeys), 1.0))
+    assert found.severity == Severity.INFO
+    assert found.message.endswith("without the marks that depend on 'test_a.py::test_up' it would be 8.0")
+
+
 def test_journeys_that_wait_for_each_other_anyway_are_not_called_collapsed() -> None:
     steps = [
         replace(

@@ -341,3 +341,31 @@ def test_what_nothing_establishes_is_told_by_what_was_looked_at(inner: Make) -> 
             "provision: logged-in, by nothing: it has to be present already, because no journey, test or fixture est*"
         ]
     )
+
+
+@pytest.mark.parametrize(
+    "first, others, told",
+    [
+        ("establishes('up')", "requires('up')", "warning: *making 'up' machine-scoped would give*"),
+        (
+            "dependency()",
+            "dependency(depends=['test_up'])",
+            "info: *without the marks that depend on 'test_a.py::t*",
+        ),
+    ],
+)
+def test_a_chain_of_python_tests_that_takes_all_the_time_is_told_too(
+    inner: Make, first: str, others: str, told: str
+) -> None:
+    tests = f"""
+        import pytest
+
+        @pytest.mark.{first}
+        def test_up(): pass
+
+        @pytest.mark.{others}
+        @pytest.mark.parametrize("n", range(12))
+        def test_use(n): pass
+    """
+    files = {"test_a.py": tests, "pytest.ini": "[pytest]\ndogfood_dependency_markers = true\n"}
+    inner(files).dogfood("--dogfood-check").stdout.fnmatch_lines([told])
