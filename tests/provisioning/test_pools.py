@@ -117,6 +117,37 @@ def test_a_capability_and_the_journey_that_it_is_provisioned_for_have_the_same_u
     assert scene.lines("log")[:2] == ["provision shop-1", "step shop-1"]
 
 
+def test_a_journey_that_is_replayed_has_as_many_units_as_it_locks(scene: Scene) -> None:
+    scene.write("dogfood.yaml", SETTINGS)
+    scene.write(
+        "a.journey.yaml",
+        """
+        journeys:
+          - id: make
+            lock: [gpu]
+            establishes: [made]
+            steps: ['echo "make $DOGFOOD_LOCK_GPU" >> "$DOGFOOD_ROOT/log"']
+          - id: use
+            lock: {gpu: 2}
+            requires: [made]
+            steps: ['echo "use $DOGFOOD_LOCK_GPU" >> "$DOGFOOD_ROOT/log"']
+        """,
+    )
+    scene.write(
+        "test_it.py",
+        """
+        import pytest
+
+        @pytest.mark.requires("made")
+        def test_it(): ...
+        """,
+    )
+    for selected in ("use", "test_it"):
+        run = scene.run("-n0", "-k", selected)
+        assert run.status == 0, run.text
+    assert scene.lines("log") == ["make 1", "use 1 2", "make 1"]
+
+
 CROSSED = """
     capabilities:
       one:
