@@ -328,7 +328,11 @@ def list_of_tokens(graph: CapabilityGraph, tokens: Collection[Token]) -> Iterato
 def _sources(graph: CapabilityGraph, token: Token, planned: Collection[JourneyId]) -> str:
     where = "once for the machine" if graph.scope_of(token) is Scope.MACHINE else "in its chain's state"
     provisioned = f"provisioned {provider_of(graph, token)}, {where}"
-    establishers = ", ".join(member for member in graph.establishing(token) if member in planned)
+    makers = [member for member in graph.establishing(token) if member in planned]
+    establishers = ", ".join(makers)
+    of_tests = bool(makers) and all(graph.journeys[member].python for member in makers)
+    if of_tests and not graph.has_independent_provider(token):
+        return f"established by {establishers}, which runs first wherever the token is required"
     return f"established by {establishers}; otherwise {provisioned}" if establishers else provisioned
 
 

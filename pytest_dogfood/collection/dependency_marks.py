@@ -86,8 +86,8 @@ class DependencyMarks:
 
     @pytest.hookimpl
     def pytest_report_header(self) -> str:
-        instead = ", and pytest-dependency does nothing in this run" if self._original else ""
-        return f"dogfood: goes by dependency marks{instead}"
+        instead = "; pytest-dependency is off in this run" if self._original else ""
+        return f"dogfood: runs tests by their dependency marks{instead}"
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionstart(self, session: pytest.Session) -> None:
@@ -183,21 +183,23 @@ def _said(
     """Return what a mark says, with what is wrong with it added to `wrong`: then it depends on nothing."""
     place, code = place_of(item), "bad-dependency-mark"
     if mark.args:
-        message = f"{item.nodeid}: {mark.args[0]!r} in the dependency mark has no meaning"
-        wrong.append(warning(place, code, message, "say what it is: name=…, depends=[…] or scope=…"))
+        message = f"{item.nodeid}: the dependency mark takes keywords, not {mark.args[0]!r}"
+        wrong.append(warning(place, code, message, "write name=…, depends=[…] or scope=…"))
     for key in mark.kwargs:
         if key not in KEYWORDS:
-            hint = did_you_mean(key, KEYWORDS) or f"it knows {', '.join(KEYWORDS)}"
-            wrong.append(warning(place, code, f"{item.nodeid}: the dependency mark knows no {key!r}", hint))
+            hint = did_you_mean(key, KEYWORDS) or f"its keywords are {', '.join(KEYWORDS)}"
+            wrong.append(
+                warning(place, code, f"{item.nodeid}: the dependency mark has no keyword {key!r}", hint)
+            )
     depends_on, scope = mark.kwargs.get("depends") or (), mark.kwargs.get("scope", DEFAULT_SCOPE)
     problem = hint = ""
     if not isinstance(depends_on, Iterable):
-        problem, hint = f"depends={depends_on!r} is no list of names", "write depends=['test_a']"
+        problem, hint = f"depends={depends_on!r} is not a list of names", "write depends=['test_a']"
     elif depends_on and not (isinstance(scope, str) and scope in SCOPES):
-        problem = f"{scope!r} is no scope of a dependency"
+        problem = f"{scope!r} is not a scope of a dependency"
         hint = did_you_mean(str(scope), SCOPES) or f"the scopes are {', '.join(SCOPES)}"
     elif depends_on and scope not in homes:
-        problem = f"the test depends on others of its {scope}, but is in none"
+        problem = f"the test depends on others of its {scope}, but it is not in a {scope}"
         hint = "scope 'class' is for methods, scope 'package' for directories with an __init__.py"
     if problem:
         wrong.append(Diagnostic(location=place, code=code, message=f"{item.nodeid}: {problem}", hint=hint))
@@ -250,7 +252,7 @@ class RuntimeDepends:
         """
         __tracebackhide__ = True
         if scope not in SCOPES:
-            raise ValueError(f"{scope!r} is no scope: {did_you_mean(scope, SCOPES) or ', '.join(SCOPES)}")
+            raise ValueError(f"{scope!r} is not a scope: {did_you_mean(scope, SCOPES) or ', '.join(SCOPES)}")
         home = home_of(request.node, scope)
         if home is None:
             raise ValueError(f"{request.node.nodeid} is in no {scope}, so it cannot depend on others of it")
@@ -275,7 +277,7 @@ class RuntimeDepends:
         if cause is not None:
             raise deferral(cause)
         if verdict is None and not self._ignore_unknown:
-            why = "has not run by the time it is asked for"
+            why = "has not run yet when the test asks for it"
             remedy = "a mark, depends=[…], says so before the run, and then it comes first"
             if place < here:
                 raise harness_failure(HarnessError(f"{meant} {why}: {remedy}"))

@@ -183,7 +183,7 @@ def why_unknown(names: Names, test: MarkedTest, name: str) -> Obstacle:
     return Obstacle(
         code="unknown-dependency",
         who=repr(name),
-        why=f"is no name of a test in {home} that carries a dependency mark{near and f'; {near}'}",
+        why=f"is not the name of a test with a dependency mark in {home}{near and f'; {near}'}",
     )
 
 

@@ -47,7 +47,7 @@ def read_journeys(path: Path, *, name: str, stem: str, defaults: Defaults | None
         found = Diagnostic(
             location=Location(name),
             code="not-executable",
-            message="a script that is not executable is no journey",
+            message="the script is not executable, so it is not a journey",
             hint=f"chmod +x {shlex.quote(name)}",
         )
         parsed = replace(parsed, diagnostics=in_order_of_place((found, *parsed.diagnostics)))
@@ -69,7 +69,7 @@ def _content(path: Path, name: str) -> bytes | Diagnostic:
     try:
         status = path.stat()
         if not S_ISREG(status.st_mode):
-            code, message = "unreadable", "cannot be read: it is no regular file"
+            code, message = "unreadable", "cannot be read: it is not a regular file"
             hint = "give it another name, or remove it"
         elif status.st_size > MAX_BYTES:
             code, message = "too-large", f"the file has {status.st_size} bytes; at most {MAX_BYTES} are read"

@@ -184,7 +184,8 @@ class Provisioner:
         if only_tests and not provided and self._graph.all_before(request.journey).isdisjoint(makers):
             raise HarnessError(
                 f"{token!r} is established only by the Python test {makers[0]}, which need not have run before this "
-                f"one: mark this test with @pytest.mark.requires({token!r}), or give the capability a 'provision:'"
+                f"one: mark this test with @pytest.mark.requires({token!r}), "
+                "or give the token a 'provision:' under 'capabilities:'"
             )
         if self._graph.scope_of(token) is Scope.MACHINE:
             while any(self.journal.runs_elsewhere(one) for one in makers):

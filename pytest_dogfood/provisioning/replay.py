@@ -178,10 +178,10 @@ class Replayer:
             why = f": {self._presence.workspace.uncollected[token]}"
         elif establishing:
             test = f"only the Python test {establishing[0].id} establishes it"
-            why = f", and {test}: a test cannot be replayed; give the capability a 'provision:'"
+            why = f", and {test}: a test cannot be replayed; give it a 'provision:' under 'capabilities:'"
         else:
             nothing = "no journey, test or fixture here establishes it"
-            why = f", and {nothing}: give the capability a 'provision:', or let a journey establish it"
+            why = f", and {nothing}: give it a 'provision:' under 'capabilities:', or let a journey establish it"
         raise HarnessError(self._presence.absence(token, request.state, why))
 
     def replay(self, journey: Journey, state: ChainState, request: Request) -> Cause | None:

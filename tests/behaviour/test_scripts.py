@@ -122,7 +122,7 @@ def mixed(new_scene: Callable[[], Scene]) -> Scene:
 def test_scripts_yaml_and_python_tests_need_each_other(mixed: Scene) -> None:
     run = mixed.run("-n", "2")
     assert run.status == 0
-    assert "dogfood: 4 journeys = 4 passed" in run.closing_line
+    assert "dogfood: 3 journeys and 1 test = 4 passed" in run.closing_line
 
 
 def test_a_script_is_replayed_for_whoever_needs_it_and_its_values_arrive(mixed: Scene) -> None:
@@ -264,7 +264,7 @@ BAD = {
     "b1 it's.journey.sh": ("#!/bin/sh\n# dogfood: id: b1\n", "b1 it's.journey.sh: *[[]not-executable]"),
     "b2.journey.sh": (sh(), "b2.journey.sh: the file has 100000000 bytes*[[]too-large]"),
     "b3.journey.sh": (sh(), "b3.journey.sh: cannot be read*[[]unreadable]"),
-    "b4.journey.sh": (sh(), "b4.journey.sh: cannot be read: it is no regular file*[[]unreadable]"),
+    "b4.journey.sh": (sh(), "b4.journey.sh: cannot be read: it is not a regular file*[[]unreadable]"),
 }
 
 

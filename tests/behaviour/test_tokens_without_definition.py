@@ -69,7 +69,7 @@ def test_a_suite_of_python_tests_needs_no_file_of_ours(
     shop: Inner, arguments: tuple[str, ...], passed: int
 ) -> None:
     ran = shop.dogfood(*arguments)
-    ran.stdout.fnmatch_lines([f"dogfood: {passed} journeys = {passed} passed*"])
+    ran.stdout.fnmatch_lines([f"dogfood: {passed} tests = {passed} passed*"])
     assert ran.ret == 0
 
 

@@ -191,7 +191,10 @@ def test_a_token_is_explained_by_the_tests_that_give_it_and_the_capabilities_tha
 ) -> None:
     lines = dogfood(mixed.path, "explain", "account").stdout.splitlines()
     assert lines[0] == "account (token, scope chain; no file defines it)"
-    assert lines[1].startswith("  established by test_shop.py::test_sign_up; ")
+    assert (
+        lines[1]
+        == "  established by test_shop.py::test_sign_up, which runs first wherever the token is required"
+    )
     assert lines[-1] == "  needed by the provider of shop-up (shop.journey.yaml:3:3)"
 
 

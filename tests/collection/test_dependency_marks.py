@@ -94,7 +94,7 @@ def test_what_is_selected_comes_out_as_ever_and_brings_what_it_needs(
 def test_the_header_says_which_of_the_two_acts(original: pytest.RunResult, ours: pytest.RunResult) -> None:
     original.stdout.fnmatch_lines(["dogfood: off, * pytest-dependency reads the dependency marks"])
     ours.stdout.fnmatch_lines(
-        ["dogfood: goes by dependency marks, and pytest-dependency does nothing in this run"]
+        ["dogfood: runs tests by their dependency marks; pytest-dependency is off in this run"]
     )
 
 
@@ -104,12 +104,12 @@ def test_the_header_says_which_of_the_two_acts(original: pytest.RunResult, ours:
         "deferred: 1 test, because test_login.py::TestLogin::test_wrong_password failed",
         "deferred: 1 test, because test_endings.py::test_teardown passed, but its teardown failed",
         "deferred: 1 test, because test_endings.py::test_xfail failed, as its xfail mark expects",
-        "deferred: 1 test, because 'test_nobody' is no name of a test in test_endings.py that carries *",
-        "deferred: 1 test, because 'test_unmarked' is no name *; it is there, but has no mark: *",
-        "deferred: 1 test, because 't' is no name *; *: write depends=[[]'test_skip']",
+        "deferred: 1 test, because 'test_nobody' is not the name of a test with a dependency mark in test_endings.py*",
+        "deferred: 1 test, because 'test_unmarked' is not the name *; it is there, but has no mark: *",
+        "deferred: 1 test, because 't' is not the name *; *: write depends=[[]'test_skip']",
         "deferred: 1 test, because test_endings.py::test_on_itself -> *::test_on_itself waits for itself",
         "deferred: 3 tests, because test_endings.py::test_on_one_another -> *::test_on_each_other -> *wait for *",
-        "deferred: 1 test, because 'api/test_auth.py::test_auth' is no name * with scope='session'*",
+        "deferred: 1 test, because 'api/test_auth.py::test_auth' is not the name * with scope='session'*",
     ],
 )
 def test_every_skip_is_given_its_reason(ours: pytest.RunResult, line: str) -> None:

@@ -210,12 +210,12 @@ def test_marks_that_cannot_be_meant_are_found_before_anything_runs(mistaken: Inn
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
         [
-            "*test_it.py:4: test_it.py::test_scope: 'modul' is no scope of a dependency [[]bad-dependency-mark]",
+            "*test_it.py:4: test_it.py::test_scope: 'modul' is not a scope of a dependency [[]bad-dependency-mark]",
             "*hint: did you mean 'module'?",
-            "test_it.py:7: *its class, but is in none *",
-            "test_it.py:10: *its package, but is in none *",
-            "test_it.py:13: *depends=True is no list of names *",
-            "test_it.py:22: *[[]'module'] is no scope of a dependency *",
+            "test_it.py:7: *its class, but it is not in a class *",
+            "test_it.py:10: *its package, but it is not in a package *",
+            "test_it.py:13: *depends=True is not a list of names *",
+            "test_it.py:22: *[[]'module'] is not a scope of a dependency *",
         ]
     )
 
@@ -224,9 +224,9 @@ def test_the_check_warns_of_what_will_be_skipped(mistaken: Inner) -> None:
     result = mistaken.dogfood("--dogfood-check")
     result.stdout.fnmatch_lines_random(
         [
-            "warning: test_it.py:16: *'test_scope' in the dependency mark has no meaning [[]bad-dependency-mark]",
-            "warning: test_it.py:16: *the dependency mark knows no 'depend' [[]bad-dependency-mark]",
-            "warning: test_it.py:19: *: 'test_scop' is no name *; did you mean 'test_scope'? [[]unknown-dependency]",
+            "warning: test_it.py:16: *the dependency mark takes keywords, not 'test_scope' [[]bad-dependency-mark]",
+            "warning: test_it.py:16: *the dependency mark has no keyword 'depend' [[]bad-dependency-mark]",
+            "warning: test_it.py:19: *: 'test_scop' is not *; did you mean 'test_scope'? [[]unknown-dependency]",
         ]
     )
 
