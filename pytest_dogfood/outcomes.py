@@ -1,4 +1,4 @@
-"""What became of journeys, as plain values: results, and the sum that the closing line draws."""
+"""What journeys came to, as plain values: their results, and the closing line that adds them up."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ class Outcome(StrEnum):
 
     @property
     def measured(self) -> bool:
-        """Whether the product was really looked at."""
+        """Whether the product was really tested."""
         return self in {Outcome.PASSED, Outcome.FAILED, Outcome.XFAILED, Outcome.XPASSED}
 
 
 def reason_of(outcome: Outcome) -> str:
-    """Say for people what a journey came to, as the end of a sentence that begins with its id."""
+    """Say what a journey came to, as the end of a sentence that begins with its id."""
     return {
         Outcome.FAILED: "failed",
         Outcome.ERROR: "could not be run by the harness",
-        Outcome.CRASHED: "took its worker down when it ran",
+        Outcome.CRASHED: "crashed its worker",
         Outcome.DEFERRED: "was deferred",
         Outcome.SKIPPED: "was skipped",
         Outcome.NO_ACTOR: "has a step without a command, and there is no actor to decide one",
@@ -77,7 +77,7 @@ _BEST_TO_WORST = (
 
 
 def badness(outcome: Outcome) -> int:
-    """Rank outcomes of the same journey, seen in several places, so that `max` keeps what must not be lost."""
+    """Rank outcomes that one journey had in several places, so that `max` keeps the one that must not be lost."""
     return _BEST_TO_WORST.index(outcome)
 
 
@@ -141,11 +141,11 @@ class JourneyResult(Struct, frozen=True, kw_only=True):
 
     @property
     def interrupted(self) -> bool:
-        """Whether a signal ended the item, which says nothing of product or harness."""
+        """Whether a signal ended the item, which shows nothing about the product or the harness."""
         return self.outcome is Outcome.ERROR and self.cause is not None and self.cause.why == INTERRUPTED
 
     def own_seconds(self, spent: float) -> float:
-        """Leave out what went into bringing tokens about: another run may leave that to other items."""
+        """Leave out the time for provisioning: in another run, other items may spend it."""
         return max(0.0, spent - sum(one.seconds for one in self.provisioned))
 
     def to_json(self) -> dict[str, Any]:
@@ -184,7 +184,7 @@ class Tally(Struct):
         return grouped
 
     def gates_left_open(self) -> tuple[JourneyResult, ...]:
-        """Return the gates that were passed without having been measured as good."""
+        """Return the gates that later tiers passed although nothing showed that the gates are good."""
         found = (self.results.get(gate) for gate in self.gates)
         return tuple(
             result
@@ -193,12 +193,12 @@ class Tally(Struct):
         )
 
     def measured(self) -> tuple[int, int]:
-        """Count how many journeys really looked at the product, out of how many their authors did not skip."""
+        """Count the journeys that really tested the product, and those that their authors did not skip."""
         results = [result for result in self.results.values() if result.outcome is not Outcome.SKIPPED]
         return sum(result.outcome.measured for result in results), len(results) + len(self.unaccounted)
 
     def unseen_causes(self) -> tuple[Cause, ...]:
-        """Return the failures that deferred something but are no failed item of this run: they came in replays."""
+        """Return the failures that deferred something but are not failed items of this run: they were in replays."""
         deferred = (result.cause for results in self.causes().values() for result in results)
         return tuple(
             {str(cause): cause for cause in deferred if cause is not None and cause.details}.values()

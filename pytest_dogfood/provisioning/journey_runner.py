@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def require_actor(workspace: Workspace, journey: Journey) -> None:
     """Make sure that there is an actor where a journey has a step without a command.
 
-    Raises NoActor if there is none, HarnessError if a recording is to be replayed that is missing or does not fit.
+    Raises NoActor if there is none, HarnessError if the recording to replay is missing or does not fit.
     """
     if journey.needs_actor:
         if workspace.actors is None:

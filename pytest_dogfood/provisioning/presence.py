@@ -81,7 +81,7 @@ class Probed(Struct, frozen=True, kw_only=True):
 
 
 class ProbedBases:
-    """Tells which probes speak for a token that has none: those of what it rests on, down to the first that have one.
+    """Finds the probes that stand for a token without one: those of what it rests on, down to the first that have one.
 
     Such a token holds while all that it rests on holds, and has held since before it was made: a base that was made
     anew knows nothing of what had been built on the one before.
@@ -99,7 +99,7 @@ class ProbedBases:
         return capability is not None and capability.probe is not None
 
     def of(self, token: Token, place: str) -> tuple[Placed, ...] | None:
-        """Return the tokens whose probes speak for `token`; None if something that it rested on is lost."""
+        """Return the tokens whose probes stand for `token`; None if something that it rested on is lost."""
         if self._losses != self._registry.losses:
             self._losses = self._registry.losses
             self._known.clear()
@@ -298,7 +298,7 @@ class Presence:
         self.registry.forget(token, self.place_of(token, state))
 
     def claim(self, token: Token, state: ChainState) -> None:
-        """Note, before the first step that makes a token, that what there will be of it is to be released.
+        """Note, before the first step that makes a token, that whatever comes of it must be released.
 
         On the machine, what was there before any run counted on it is left alone, however much is made of it.
         """

@@ -239,7 +239,7 @@ class Provisioner:
         if cause is not None:
             raise DeferredError(cause)
         if self._settings.provision is Provision.NEVER:
-            why = ", and `--dogfood-provision never` does not allow it to be set up"
+            why = ", and `--dogfood-provision never` forbids provisioning"
             raise HarnessError(self.presence.absence(token, request.state, why))
         if not independent:
             return self.replayer.provision(token, request)

@@ -83,7 +83,7 @@ def release(presence: Presence, token: Token, place: str, state: ChainState) -> 
 class ChainRelease:
     """Releases the tokens of a chain's state with the last of the chain's items that keeps them alive.
 
-    Not those that a token of the whole machine may rest on: when that dies, only the leading process knows.
+    Not those that a token of the whole machine may rest on: only the leading process knows when that dies.
     """
 
     def __init__(self, plan: Plan, presence: Presence, journal: Journal) -> None:

@@ -80,7 +80,7 @@ def _wait_until_ready(
     while True:
         probed = presence.probe(record.token, state, record.values)
         if not background.is_alive(running):  # asked last: what the probe has seen may be another program's
-            why, said = "ended before its probe held", ""
+            why, said = "ended before its probe succeeded", ""
             break
         if probed is None or probed.present:
             return

@@ -66,7 +66,7 @@ WORKER_MARKER = "_DOGFOOD_WORKER"
 
 
 def worker_marker(run: str, worker: str) -> str:
-    """Return the variable and its value that everything a worker starts carries, but for what outlives the worker."""
+    """Return the variable and value that everything a worker starts carries, except what outlives the worker."""
     return f"{WORKER_MARKER}={run}:{worker}"
 
 

@@ -41,7 +41,7 @@ def read_durations(path: Path) -> dict[str, float]:
         raise HarnessError(f"{path} has version {file.version}; this version reads up to {VERSION}")
     for nodeid, seconds in file.durations.items():
         if not _is_duration(seconds):
-            raise HarnessError(f"{path}: {seconds:g} seconds for {nodeid} is no duration")
+            raise HarnessError(f"{path}: {seconds:g} seconds for {nodeid} is not a duration")
     return file.durations
 
 

@@ -42,9 +42,7 @@ if TYPE_CHECKING:
     from pytest_dogfood.actors.session import ActorSession
 
 
-NOT_SET_UP = (
-    "it was called although its set-up has failed or was left out, so nothing that it requires is ensured"
-)
+NOT_SET_UP = "it was called although its set-up failed or was skipped, so what it requires is not set up"
 
 
 class ProductFailure(Exception):  # noqa: N818 - the product's, not the program's
@@ -72,7 +70,7 @@ class ItemRun(Struct, kw_only=True):
     runner: ShellRunner | None = None
     actor_session: ActorSession | None = None
     refusal: BaseException | None = field(default_factory=lambda: harness_failure(HarnessError(NOT_SET_UP)))
-    """What keeps the item from being called: until it is prepared, that it is not."""
+    """Why the item must not be called. Until it is prepared, the reason is that it is not."""
     calling: bool = False
     must_keep: bool = False
     """Whether a text that a person reads says where its directories are."""
@@ -275,7 +273,7 @@ class ItemRun(Struct, kw_only=True):
         return self.presence.workspace.settings.keep or self.must_keep or failed
 
     def end(self) -> None:
-        """Write the outcome down; this is what dependents on any worker go by. Raises HarnessError if that fails."""
+        """Write the outcome down: dependents on any worker read it. Raises HarnessError if that fails."""
         self.retract_result()
         self.provisioner.journal.ended(self.journey.id, Why.ITEM, self.state.name, self.outcome, self.cause)
 

@@ -79,11 +79,9 @@ class Capabilities:
             try:
                 text.encode()
             except UnicodeError:
-                raise ValueError(
-                    f"{name}={text!r} holds what UTF-8 cannot: decode it in another way"
-                ) from None
+                raise ValueError(f"{name}={text!r} is not valid UTF-8: decode it differently") from None
             if "\0" in text:
-                raise ValueError(f"{name}={text!r} holds a NUL, which no variable can")
+                raise ValueError(f"{name}={text!r} contains a NUL, which a variable cannot contain")
             self._run.values[name] = text
         self._run.note_saved()
 
@@ -335,7 +333,7 @@ class ItemHooks:
     def pytest_exception_interact(
         self, node: pytest.Item | pytest.Collector, call: pytest.CallInfo[object]
     ) -> None:
-        """Let debuggers open at the step that failed, in its file: our own frames help nobody."""
+        """Let debuggers open at the step that failed, in its file, and not in our own frames."""
         run = node.stash.get(ITEM_RUN, None)
         error = call.excinfo.value if call.excinfo is not None else None
         if run is None or error is None or not (reason_of_failure(error) or is_interruption(error)):

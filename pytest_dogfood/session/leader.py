@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 
 class Leader:
-    """Refuses an invalid project, keeps the run's directory and watch, and gives back what the run took.
+    """Refuses an invalid project, keeps the run's directory and watch, and releases what the run took.
 
     `item_selector` selects what runs in this same process, and is None on an xdist controller. `plan` is what all
     workers have planned, and None if nothing is going to run.
@@ -127,7 +127,7 @@ class Leader:
             raise pytest.UsageError(str(error)) from error
         except OSError as error:
             raise pytest.UsageError(
-                f"no run can be begun in {root}: {error.strerror or error}; free some space, or set dogfood_state_root"
+                f"cannot start a run in {root}: {error.strerror or error}; free some space, or set dogfood_state_root"
             ) from error
         if self._item_selector is not None:
             self._item_selector.begin(self._lease.directory.path)
@@ -274,7 +274,7 @@ class Leader:
                     terminal.write_line(f"dogfood: {problem}", red=True)
 
     def _decide_what_stays(self, run: RunDirectory) -> Retention:
-        """Decide it, and leave the results there; where they cannot be written that is told as an error."""
+        """Decide it, and write the results there; if they cannot be written, that is reported as an error."""
         failed = self._results.paths_to_keep if self._results is not None else set()
         keeping = Retention(run, failed=failed, everything=self._config.stash[SETTINGS].keep)
         if keeping.directory is not None:
@@ -285,7 +285,7 @@ class Leader:
         return keeping
 
     def _settle_exit_status(self, session: pytest.Session) -> None:
-        """Make a run red that would be green without having measured, or with journeys nobody accounts for."""
+        """Make a run red that would be green although it measured too little, or although journeys are unaccounted."""
         status = int(session.exitstatus)
         if status == pytest.ExitCode.NO_TESTS_COLLECTED and self.empty_shard:
             session.exitstatus = pytest.ExitCode.OK

@@ -32,7 +32,7 @@ class ManifestWriter:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
-        """Remove what an earlier run has left: nobody shall take it for the manifest of this one."""
+        """Remove the manifest of an earlier run, so that it is not taken for the one of this run."""
         if self._leader.executes:
             try:
                 self._path.unlink(missing_ok=True)

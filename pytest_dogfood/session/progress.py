@@ -48,13 +48,13 @@ def share_activity(records: Path, worker: str, interruption: Interruption) -> No
         try:
             log.append(Activity(worker, tuple(one.what for one in doing), time.time()))
         except HarnessError:
-            interruption.on_change = None  # a full disk is told of elsewhere; here only the display is lost
+            interruption.on_change = None  # a full disk is reported elsewhere; here only the display is lost
 
     interruption.on_change = write
 
 
 def is_told(config: pytest.Config, *, has_workers: bool) -> bool:
-    """Return whether steps and provisions are told as they begin: with -v, and with -s if not -q."""
+    """Return whether steps and provisions are reported as they begin: with -v, and with -s if not -q."""
     verbosity = config.get_verbosity()
     return verbosity > 0 or (verbosity == 0 and config.getoption("capture") == "no" and not has_workers)
 

@@ -178,7 +178,7 @@ class Terminal:
         idle = [result.id for result in results if result.outcome is Outcome.NO_ACTOR]
         if idle:
             number = counted(len(idle), "journey")
-            yield f"skipped: {number}, because a step has no command and no actor decides one; -rs says what to do"
+            yield f"skipped: {number}, because a step has no command and no actor decides one; -rs shows what to do"
             yield f"    {listed(idle)}"
         for gate in tally.gates_left_open():
             because = f" ({gate.cause})" if gate.cause is not None else ""

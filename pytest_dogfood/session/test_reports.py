@@ -131,7 +131,7 @@ def fold_report(
 
 
 def _put_right(report: pytest.TestReport, error: BaseException | None, item: pytest.Item) -> None:
-    """Tell errors of the harness from failures of the product, and the place of an item from one in our own files."""
+    """Separate harness errors from product failures, and replace places in our own files by the place of the item."""
     if is_of_the_harness(error) and hasattr(report, "wasxfail"):
         # The mark expects a failure of the product, which nothing has looked at.
         report.outcome = "failed"
@@ -167,7 +167,7 @@ def _note_outcome(run: ItemRun, report: pytest.TestReport) -> None:
 
 
 def keeper_of(config: pytest.Config) -> SecretKeeper:
-    """Return what this process knows of secrets; from the first time on reports are masked by it."""
+    """Return the secrets that this process knows. From the first call on, reports are masked with them."""
     if KEEPER not in config.stash:
         names = config.stash[SETTINGS].secrets
         config.stash[KEEPER] = SecretKeeper(os.environ[name] for name in names if os.environ.get(name))

@@ -98,9 +98,7 @@ class SharedLog(Generic[T]):
         try:
             line = msgspec.json.encode(record) + b"\n"
         except UnicodeError as error:
-            raise HarnessError(
-                f"cannot write {self._path}: a value is no text that UTF-8 can hold: {error}"
-            ) from error
+            raise HarnessError(f"cannot write {self._path}: a value is not valid UTF-8: {error}") from error
         with to_harness_error(f"write {self._path}"):
             descriptor = self._opened(os.O_CREAT)
             fcntl.lockf(descriptor, fcntl.LOCK_EX)

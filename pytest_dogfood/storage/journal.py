@@ -111,7 +111,7 @@ class Journal:
             died = []
         for entry in died:
             if last is None or entry.at >= last.at:
-                cause = Cause(who=journey, why="took its worker down when it ran")
+                cause = Cause(who=journey, why="crashed its worker")
                 last = replace(entry, outcome=Outcome.CRASHED, cause=cause)
         if last is None or last.outcome is None:
             return None

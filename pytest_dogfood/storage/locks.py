@@ -27,7 +27,7 @@ class LockTable:
     Of the threads of a process one at a time may hold any: tables whose locks are taken together share `threads`.
 
     A name stands for one byte of the file, locked as POSIX has it (fcntl(2), advisory record locks): to lock costs no
-    file, what waits wakes up as soon as the holder lets go, and what would wait in a circle is told so.
+    file, what waits wakes up as soon as the holder lets go, and what would wait in a circle gets an error.
     Such locks belong to the process: children do not inherit them, and a process that closes any descriptor of the file
     gives them up. So a table keeps its file open as long as it lives, and a process holds locks by one table at a time.
 
@@ -88,7 +88,7 @@ class LockTable:
         except OSError as error:
             if what & fcntl.LOCK_NB and error.errno in {errno.EACCES, errno.EAGAIN}:
                 return False
-            why = "whoever holds it waits for us" if error.errno == errno.EDEADLK else error.strerror
+            why = "its holder waits for this process" if error.errno == errno.EDEADLK else error.strerror
             raise HarnessError(f"cannot lock {name!r} in {self._path}: {why}") from error
         return True
 
@@ -107,7 +107,7 @@ class NamedLocks:
     """Locks of one holder, taken all at once and in one order, so that two holders never wait for each other.
 
     A name in `pools` has those units, each with one holder on the machine; any other name has one holder itself.
-    What wants a further lock gives back all, and takes all anew.
+    To take a further lock, release all and take all of them again.
     """
 
     def __init__(self, table: Callable[[], LockTable], pools: Mapping[str, Sequence[str]]) -> None:
@@ -116,7 +116,7 @@ class NamedLocks:
         self._held: dict[str, dict[str, AbstractContextManager[None]]] = {}
 
     def take(self, wanted: Mapping[str, int]) -> bool:
-        """Hold so many units of each lock; return whether some were given back, so that others may have had them."""
+        """Hold so many units of each lock; return whether some were released, so that others may have held them."""
         if all(len(self._held.get(name, ())) >= count for name, count in wanted.items()):
             return False
         gave_back = bool(self._held)

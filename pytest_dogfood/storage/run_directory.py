@@ -1,4 +1,4 @@
-"""The directory of a run: where it is, which run owns it, what it holds, what is kept, what is cleared."""
+"""The directory of a run: where it is, which run owns it, what it contains, what is kept, what is removed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ RESULTS = "results.json"
 """File in the directory of a kept run: what became of each journey."""
 
 TRAJECTORIES = "trajectories"
-"""Directory in that of a run: what actors did. It stays, for it is not to be had again for nothing."""
+"""Directory in that of a run: what actors did. It stays, because doing it again costs money and time."""
 
 OUTPUTS = "out"
 """Directory in that of a run: what steps, services and actors printed."""
@@ -168,7 +168,7 @@ class RunLease:
             (self.directory.path / "project").write_text(project)
 
     def close(self, *, keep: Iterable[Path]) -> tuple[str, ...]:
-        """Remove the run's directory but for the paths to keep; return what could not be removed."""
+        """Remove the run's directory except for the paths to keep; return what could not be removed."""
         kept = {path.resolve() for path in keep}
         left: list[str] = []
         if kept:

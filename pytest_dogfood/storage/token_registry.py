@@ -24,7 +24,7 @@ MACHINE = "machine"
 """The place of tokens that hold for every worker of this machine; other places are names of states."""
 
 SEVERAL = Token("_several")
-"""Name of the lock for bringing about machine-wide tokens that hang together; no token has such a name."""
+"""Name of the lock for provisioning machine-wide tokens that depend on each other; no token has such a name."""
 
 
 class TokenRecord(Struct, frozen=True, kw_only=True):
@@ -47,7 +47,7 @@ class TokenRecord(Struct, frozen=True, kw_only=True):
 
 
 class Claim(Struct, frozen=True, kw_only=True):
-    """What a provider or an establishing journey has made of a token, or begun to make: it is to be released once.
+    """What a provider or an establishing journey has made of a token, or begun to make: it must be released once.
 
     It stays when the token itself is lost: half-made things need a release, too. `values` are those saved so far.
     `service` is the one that was started last, whether it still runs or not.
@@ -127,7 +127,7 @@ class Registry:
         return self._known_of(token, place).last_since
 
     def record(self, record: TokenRecord) -> None:
-        """Write down that a token holds; what is ours is to be released, too."""
+        """Write down that a token is present; note for release what is ours."""
         token, place = record.token, record.place
         claim = self.claim_of(token, place)
         if record.ours:

@@ -66,7 +66,7 @@ def test_every_journey_is_skipped_since_there_is_no_actor(result: pytest.RunResu
 
 def test_the_summary_says_why_without_being_asked(result: pytest.RunResult) -> None:
     skipped = (
-        "skipped: 2 journeys, because a step has no command and no actor decides one; -rs says what to do"
+        "skipped: 2 journeys, because a step has no command and no actor decides one; -rs shows what to do"
     )
     result.stdout.fnmatch_lines([skipped, "    build-local-tag, *"])
 

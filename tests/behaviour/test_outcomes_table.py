@@ -108,7 +108,7 @@ def test_an_unmet_expectation_or_a_token_that_is_not_there_is_a_failure(
             "needs-lying-provision",
             "'lying-provision' is still not present after provision: its probe exited 1",
         ),
-        ("needs-broken-service", "the service of 'broken-service' ended before its probe held"),
+        ("needs-broken-service", "the service of 'broken-service' ended before its probe succeeded"),
     ],
 )
 def test_a_token_that_cannot_be_had_is_an_error_in_setup(run: Run, journey: str, message: str) -> None:
@@ -200,7 +200,7 @@ def test_provision_never_makes_a_missing_token_an_error_and_a_failed_producer_a_
         "breaks": "failure",
         "uses-broken": "skipped",
     }
-    assert "`--dogfood-provision never` does not allow it to be set up" in run.cases["uses-made"].message
+    assert "`--dogfood-provision never` forbids provisioning" in run.cases["uses-made"].message
     assert not list(scene.path.glob("*ed"))
 
 

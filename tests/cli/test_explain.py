@@ -94,7 +94,7 @@ def test_what_was_no_item_of_that_run_is_said_to_be_none(shop: Inner, kept: Path
 def test_a_directory_without_a_run_is_refused(shop: Inner, tmp_path: Path) -> None:
     done = dogfood(shop.path, "explain", "buy", "--run", str(tmp_path))
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
-    assert "holds no finished run" in done.stderr
+    assert "contains no finished run" in done.stderr
 
 
 def test_an_unknown_journey_is_answered_with_the_nearest(shop: Inner) -> None:

@@ -262,7 +262,7 @@ SAVES = """
 
     @pytest.mark.establishes("made")
     def test_it(capabilities):
-        with pytest.raises(ValueError, match="holds what UTF-8 cannot"):
+        with pytest.raises(ValueError, match="is not valid UTF-8"):
             capabilities.save(path=os.fsdecode(b"/tmp/caf\\xe9"))
         with pytest.raises(ValueError, match="holds a NUL"):
             capabilities.save(path="a\\0b")

@@ -101,7 +101,7 @@ def test_a_gate_closes_on_a_crash(scene: Scene) -> None:
     )
     run = scene.run("-n2")
     assert run.status == 1
-    assert run.cases["later"].message.startswith("deferred: gate took its worker down when it ran")
+    assert run.cases["later"].message.startswith("deferred: gate crashed its worker")
 
 
 OPEN_GATES = """

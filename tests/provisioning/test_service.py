@@ -132,7 +132,7 @@ def test_a_service_that_is_never_ready_is_an_error_for_all_who_need_it_and_waite
 
 def test_a_service_that_ends_early_is_an_error_that_shows_its_log(live: Live, run: Run) -> None:
     assert [run.cases[name].kind for name in ("broken-1", "broken-2")] == ["error", "error"]
-    assert "the service of 'broken' ended before its probe held" in run.text
+    assert "the service of 'broken' ended before its probe succeeded" in run.text
     assert "cannot bind" in run.text
     assert live.lines("broken") == ["started"]
 

@@ -124,5 +124,5 @@ def test_a_crashed_journey_is_an_error_with_its_properties(scene: Scene) -> None
         "dogfood.tier": "deep",
         "dogfood.requires": "door",
         "dogfood.establishes": "alarm",
-        "dogfood.root_cause": "kills took its worker down when it ran",
+        "dogfood.root_cause": "kills crashed its worker",
     }

@@ -186,7 +186,7 @@ def test_the_rest_of_a_chain_runs_elsewhere_in_a_fresh_state_with_its_tokens_bro
 def test_a_journey_whose_replay_took_two_workers_down_is_not_replayed_again(live: Live, run: Run) -> None:
     assert len(ran(live, "replay-1")) == 3
     assert ran(live, "replay-3") == ran(live, "replay-4") == []
-    assert "deferred: 1 journey, because replay-1 took its worker down when it ran" in run.text
+    assert "deferred: 1 journey, because replay-1 crashed its worker" in run.text
 
 
 def test_no_journey_ran_twice_but_those_that_were_replayed(live: Live, run: Run) -> None:
@@ -279,4 +279,4 @@ def test_a_python_test_that_takes_its_worker_down_defers_its_dependents(
         "test_buy": "skipped",
         "test_plain": "passed",
     }
-    assert "test_login.py::test_login took its worker down" in run.cases["test_buy"].message
+    assert "test_login.py::test_login crashed its worker" in run.cases["test_buy"].message

@@ -88,8 +88,8 @@ def test_the_file_is_written_for_others_to_read_and_its_directory_is_made(tmp_pa
         ('{"version": 2, "durations": {}}', "has version 2; this version reads up to 1"),
         ('{"version": 1, "durations": {"a": "long"}}', "Expected `float`"),
         ('{"version": 1, "durations": {"a": NaN}}', "cannot be read"),
-        ('{"version": 1, "durations": {"a": -1}}', "-1 seconds for a is no duration"),
-        ('{"version": 1, "durations": {"a": 1e300}}', "is no duration"),
+        ('{"version": 1, "durations": {"a": -1}}', "-1 seconds for a is not a duration"),
+        ('{"version": 1, "durations": {"a": 1e300}}', "is not a duration"),
     ],
 )
 def test_a_broken_file_is_refused_in_words(tmp_path: Path, content: str, words: str) -> None:

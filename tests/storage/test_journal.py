@@ -65,7 +65,7 @@ def test_a_death_in_the_middle_counts_as_a_crash(journal: Journal, tmp_path: Pat
     verdict = journal.end_of(A)
     assert verdict is not None
     assert verdict.outcome is Outcome.CRASHED
-    assert str(verdict.cause) == "a took its worker down when it ran"
+    assert str(verdict.cause) == "a crashed its worker"
 
 
 def test_a_death_outweighs_an_earlier_pass(journal: Journal, tmp_path: Path) -> None:

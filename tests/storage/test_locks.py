@@ -133,7 +133,7 @@ def test_those_who_wait_for_each_other_are_told_and_do_not_hang(table: LockTable
             said.append(str(error))
         else:
             said.append(process.stdout.readline())
-    assert "whoever holds it waits for us" in said[0]
+    assert "its holder waits for this process" in said[0]
 
 
 def test_a_lock_is_not_looked_for_behind_a_link(table: LockTable, tmp_path: Path) -> None:
