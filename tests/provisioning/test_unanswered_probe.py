@@ -54,7 +54,7 @@ UNKNOWN = "it is not known whether 'web-up' is present"
         (
             "probe: no-such-command",
             ("--dogfood-provision=never",),
-            f"{UNKNOWN}, because its probe cannot be run, and `--dogfood-provision never` does not allow it to be set",
+            f"{UNKNOWN}, because its probe cannot be run, and `--dogfood-provision never` forbids provisioning",
         ),
         (
             "probe: no-such-command, provision: ['true']",
