@@ -116,7 +116,7 @@ class Leader:
     def _shows_progress(self) -> bool:
         """Whether what workers do is shown while they do it: with -v or -s, or on a terminal; never with -q."""
         verbosity = self._config.get_verbosity()
-        watched = sys.stdout.isatty() or self._config.getoption("capture") == "no"
+        watched = sys.stdout.isatty() or self._config.getoption("capture", "no") == "no"
         has_terminal = self._config.pluginmanager.hasplugin("terminalreporter")
         return has_terminal and (verbosity > 0 or (verbosity == 0 and watched))
 

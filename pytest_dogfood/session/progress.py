@@ -56,12 +56,12 @@ def share_activity(records: Path, worker: str, interruption: Interruption) -> No
 def is_told(config: pytest.Config, *, has_workers: bool) -> bool:
     """Return whether steps and provisions are reported as they begin: with -v, and with -s if not -q."""
     verbosity = config.get_verbosity()
-    return verbosity > 0 or (verbosity == 0 and config.getoption("capture") == "no" and not has_workers)
+    return verbosity > 0 or (verbosity == 0 and config.getoption("capture", "no") == "no" and not has_workers)
 
 
 def has_status_lines(config: pytest.Config) -> bool:
     """Return whether a line for each worker says what it does: on a terminal, unless -q, -s or CI forbids that."""
-    if config.get_verbosity() < 0 or config.getoption("capture") == "no" or os.environ.get("CI"):
+    if config.get_verbosity() < 0 or config.getoption("capture", "no") == "no" or os.environ.get("CI"):
         return False
     return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
@@ -80,7 +80,7 @@ class ProgressDisplay:
         self._running: Doing | None = None
         self._told = is_told(config, has_workers=log is not None)
         self._has_status = has_status_lines(config)
-        self._follows_output = log is None and config.getoption("capture") == "no"
+        self._follows_output = log is None and config.getoption("capture", "no") == "no"
         self._reporter = config.pluginmanager.get_plugin("terminalreporter")
         self._descriptor = os.dup(1)  # while an item runs, pytest's capture has put a file in the place of 1
         self._lock = threading.RLock()

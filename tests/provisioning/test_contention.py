@@ -264,7 +264,7 @@ SAVES = """
     def test_it(capabilities):
         with pytest.raises(ValueError, match="is not valid UTF-8"):
             capabilities.save(path=os.fsdecode(b"/tmp/caf\\xe9"))
-        with pytest.raises(ValueError, match="holds a NUL"):
+        with pytest.raises(ValueError, match="contains a NUL"):
             capabilities.save(path="a\\0b")
 """
 
