@@ -280,7 +280,7 @@ def explain(options: Namespace) -> int:
     try:
         results = results_of_run(Path(options.run)) if options.run else None
     except (OSError, ValueError) as error:
-        complain(f"dogfood explain: {options.run} holds no finished run: {error}")
+        complain(f"dogfood explain: {options.run} contains no finished run: {error}")
         return USAGE
     graph = found.selection.graph
     tokens = list(dict.fromkeys([*graph.tokens, *graph.fixtures]))

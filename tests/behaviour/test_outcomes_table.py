@@ -239,6 +239,6 @@ def test_a_worker_that_dies_fails_its_journey_once_and_defers_the_dependents(sce
         "bystander": "passed",
     }
     assert run.cases["uses-killed"].message == (
-        "deferred: 'killed' was not established, because kills took its worker down when it ran"
+        "deferred: 'killed' was not established, because kills crashed its worker"
     )
     assert run.closing_line.startswith("dogfood: 3 journeys = 1 passed + 1 failed + 1 deferred (1 cause)")

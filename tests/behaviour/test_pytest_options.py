@@ -228,7 +228,9 @@ def test_no_style_of_traceback_shows_the_framework(shop: Inner, style: str) -> N
 def test_no_traceback_at_all_leaves_the_summary(shop: Inner) -> None:
     result = shop.dogfood("--tb=no")
     assert "buy something" not in result.stdout.str()
-    result.stdout.fnmatch_lines(["FAILED shop.journey.yaml::sell - exit 3, expected 0: echo no money; exit 3"])
+    result.stdout.fnmatch_lines(
+        ["FAILED shop.journey.yaml::sell - exit 3, expected 0: echo no money; exit 3"]
+    )
 
 
 def test_quiet_still_says_what_adds_up(shop: Inner) -> None:

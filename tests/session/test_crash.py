@@ -160,7 +160,7 @@ def test_what_did_not_need_the_crashed_journey_has_passed(run: Run, journey: str
 )
 def test_what_needed_the_crashed_journey_is_deferred_because_of_it(run: Run, journey: str, root: str) -> None:
     case = run.cases[journey]
-    cause = f"{root} took its worker down when it ran"
+    cause = f"{root} crashed its worker"
     assert case.kind == "skipped"
     assert re.fullmatch(rf"deferred: '\S+' was not established, because {cause}", case.message)
     assert case.properties["dogfood.root_cause"] == cause
