@@ -20,10 +20,13 @@ from pytest_dogfood.diagnostics import Diagnostic, Location, errors_among, warni
 from pytest_dogfood.settings import DATA_FILES, SETTINGS_FILE
 
 _FOREIGN = (
-    *(".git", ".hg", ".svn", ".tox", ".nox", ".venv", "venv", "node_modules", "__pycache__", "build", "dist"),
+    *(".git", ".hg", ".svn", ".tox", ".nox", ".venv", "venv", "node_modules", "__pycache__"),
     *("*.egg", ".*cache*", ".bzr", "CVS", "_darcs", "{arch}"),
 )
 """Directories that only other programs fill."""
+
+_OUTPUT = ("build", "dist")
+"""Directories that other programs fill too, often with copies."""
 
 _NO_PATTERN = "its name matches no pattern of dogfood_files"
 _JOURNEY_IN_NAME = re.compile(r"[-_. ]?journeys?$", re.IGNORECASE)
@@ -60,8 +63,12 @@ def uncollected_files(
             was_read = path in collected or (not by_testpaths and is_journey_file(path, patterns))
             if not was_read and (why := _reason(path, project, patterns, new_names)) is not None:
                 yield warning(Location(project.name_of(path)), "not-collected", *why)
+    names = {path.name for path in collected}
     for directory in left_out:
         for path in _files_in(directory):
+            is_copy = path.name in names or not is_journey_file(path, patterns)
+            if directory.name in _OUTPUT and is_copy:
+                continue
             if (why := _reason_not_entered(path, directory, patterns, new_names)) is not None:
                 yield warning(Location(project.name_of(path)), "not-collected", *why)
 
@@ -188,11 +195,13 @@ def _meant_name(path: Path) -> Path:
 
 
 def _files_in(directory: Path) -> Iterator[Path]:
-    """Yield the files in a directory that pytest does not enter, and right below; no deeper, it may be large."""
+    """Yield the files in a directory that pytest does not enter, three levels down at most: it may be large."""
+
+    def is_left_out(path: Path) -> bool:
+        return path.is_dir() and (len(path.relative_to(directory).parts) > 3 or _is_foreign(path))
+
     if not _is_foreign(directory):
-        yield from files_below(
-            directory, ("*",), lambda path: path.is_dir() and (path.parent != directory or _is_foreign(path))
-        )
+        yield from files_below(directory, ("*",), is_left_out)
 
 
 def _is_foreign(directory: Path) -> bool:

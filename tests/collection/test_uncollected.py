@@ -109,14 +109,16 @@ def test_what_the_projects_own_norecursedirs_hides_is_named_whatever_its_name(in
         "pytest.ini": "[pytest]\nnorecursedirs = mydir build",
         "mydir/right.journey.yaml": STEPS,
         "mydir/wrong.yaml": JOURNEYS,
+        "mydir/a/b/deep.journey.yaml": STEPS,
         "mydir/other.yaml": "services: {}\n",
         "mydir/dogfood.yml": "{}",
         "mydir/node_modules/x.journey.yaml": STEPS,
-        "build/copied.journey.yaml": STEPS,
+        "build/seen.journey.yaml": STEPS,
     }
     move = "move it, or set norecursedirs in pytest's ini file without the pattern that matches"
     why = "pytest does not enter 'mydir' (norecursedirs)"
     assert warnings(inner, files) == [
+        ("mydir/a/b/deep.journey.yaml", f"nothing collects this journey file: {why}", move),
         ("mydir/right.journey.yaml", f"nothing collects this journey file: {why}", move),
         (
             "mydir/wrong.yaml",
@@ -126,13 +128,28 @@ def test_what_the_projects_own_norecursedirs_hides_is_named_whatever_its_name(in
     ]
 
 
-@pytest.mark.parametrize(
-    "directory", ["build", "dist", "venv", "node_modules", "CVS", "x.egg", ".tox", ".x_cache"]
-)
+@pytest.mark.parametrize("directory", ["venv", "node_modules", "CVS", "x.egg", ".tox", ".x_cache"])
 def test_a_directory_that_only_tools_fill_is_not_searched_with_default_settings(
     inner: Make, directory: str
 ) -> None:
     assert warnings(inner, {f"{directory}/x.journey.yaml": STEPS, f"{directory}/y.yaml": JOURNEYS}) == []
+
+
+@pytest.mark.parametrize("directory", ["build", "dist"])
+def test_a_directory_of_build_output_is_searched_for_journey_files_that_are_no_copies(
+    inner: Make, directory: str
+) -> None:
+    files = {
+        "image.journey.yaml": STEPS,
+        "deep/cli.journey.yaml": STEPS,
+        "seen.journey.yaml": STEPS,
+        "y.yaml": JOURNEYS,
+    }
+    found = warnings(inner, {f"journeys/{directory}/{name}": text for name, text in files.items()})
+    assert [path for path, _, _ in found] == [
+        f"journeys/{directory}/deep/cli.journey.yaml",
+        f"journeys/{directory}/image.journey.yaml",
+    ]
 
 
 def test_what_is_none_of_ours_is_not_named(inner: Make) -> None:
