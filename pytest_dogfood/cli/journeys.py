@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pytest_dogfood.cli.console import FORMAT, Argument, CommandGroup, Palette, complain, say, write_lines
 from pytest_dogfood.diagnostics import HarnessError, did_you_mean
-from pytest_dogfood.journey import TOKEN_PATTERN, Journey, Token, base_of
+from pytest_dogfood.journey import TOKEN_PATTERN, Journey, Token, base_of, is_of_a_test
 
 OK = 0
 USAGE = 4
@@ -283,7 +283,8 @@ def explain(options: Namespace) -> int:
         complain(f"dogfood explain: {options.run} contains no finished run: {error}")
         return USAGE
     graph = found.selection.graph
-    tokens = list(dict.fromkeys([*graph.tokens, *graph.fixtures]))
+    named = dict.fromkeys([*graph.tokens, *graph.fixtures])
+    tokens = [token for token in named if not is_of_a_test(token)]
     journeys = _journeys_called(name, graph.journeys.values())
     for one in journeys:
         write_lines(report.explanation(graph, found.report, one.id, shard=options.shard))

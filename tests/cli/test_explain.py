@@ -235,3 +235,21 @@ def test_files_are_explained_where_a_python_test_cannot_be_imported(inner: Make)
     assert done.returncode == 0
     assert done.stdout.startswith("buy (shop.journey.yaml:10:10)\n")
     assert "dogfood explain: without Python tests, because they cannot be collected" in done.stderr
+
+
+def test_a_test_that_others_depend_on_by_marks_is_not_listed_as_a_token(inner: Make) -> None:
+    files = {
+        "pytest.ini": "[pytest]\ndogfood_dependency_markers = true\n",
+        "test_a.py": """
+            import pytest
+
+            @pytest.mark.dependency()
+            def test_a():
+                pass
+
+            @pytest.mark.dependency(depends=["test_a"])
+            def test_b():
+                pass
+        """,
+    }
+    assert dogfood(inner(files).path, "explain").stdout.startswith("no tokens: ")
