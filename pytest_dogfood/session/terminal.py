@@ -127,7 +127,9 @@ class Terminal:
 
     def _costly_chain(self, reporter: pytest.TerminalReporter) -> Iterator[str]:
         """Yield which chain kept one worker busy while others were idle, if that cost much of the run's time."""
-        reports = [one for some in reporter.stats.values() for one in some if type(one) is pytest.TestReport]
+        everything = (one for some in reporter.stats.values() for one in some)
+        # Reports of ours, of a crash for instance, have no beginning.
+        reports = [one for one in everything if type(one) is pytest.TestReport and one.start]
         if self._leader.plan is None or self._workers < 2 or not reports:
             return
         from pytest_dogfood.scheduling.forecast import costly_chain  # it would keep other runs waiting
