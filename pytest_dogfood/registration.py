@@ -110,8 +110,9 @@ def _register_worker(config: pytest.Config, collector: JourneyCollector, workeri
 
 
 def _register_leader(config: pytest.Config, collector: JourneyCollector, settings: Settings) -> None:
+    from pytest_dogfood.collection.last_failed import LastFailed
     from pytest_dogfood.session.durations import DurationsSender
-    from pytest_dogfood.session.leader import LastFailed, Leader
+    from pytest_dogfood.session.leader import Leader
     from pytest_dogfood.session.terminal import Terminal
 
     workers = config.getoption("dogfood_workers") or _number_of_workers(config)

@@ -1,4 +1,4 @@
-"""The process that leads a run: the xdist controller, or the only process there is."""
+"""The process that leads a run (xdist's controller, or the only one): results, crashed workers, release, exit status."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from pytest_dogfood.collection.collector import fixture_providers
 from pytest_dogfood.collection.selection import WorkerSelection, read_worker_selection
-from pytest_dogfood.collection.stash import ADDED, PROJECT, SETTINGS
+from pytest_dogfood.collection.stash import PROJECT, SETTINGS
 from pytest_dogfood.diagnostics import HarnessError, InvalidProjectError, did_you_mean, errors_among
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.outcomes import Cause, JourneyResult, Outcome, Tally, listed, reason_of
@@ -366,45 +366,3 @@ class ResultRecorder:
         result = yield
         self.finished(item.nodeid)
         return result
-
-
-KEY = "cache/lastfailed"
-"""Where pytest's cache holds the node ids of what has failed."""
-
-
-class LastFailed:
-    """The plugin of the leading process that completes what pytest writes there at the end of a run."""
-
-    def __init__(self, config: pytest.Config, leader: Leader) -> None:
-        self._config = config
-        self._leader = leader
-        self._cache: pytest.Cache | None = getattr(config, "cache", None)  # -p no:cacheprovider leaves it out
-        self._before: dict[str, bool] = {}
-
-    def pytest_sessionstart(self) -> None:
-        self._before = self._read()
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self) -> None:
-        """Add what was deferred. A declared blocker adds nothing: its dependents stay if they were there before."""
-        plan, kept = self._leader.plan, []
-        if plan is not None:
-            nodeids = {one.id: one.nodeid for one in plan.journeys}
-            known = {*nodeids, *self._config.stash[PROJECT]().graph().journeys}
-            for result in self._leader.tally.results.values():
-                cause = result.cause
-                if result.outcome is not Outcome.DEFERRED or cause is None:
-                    continue
-                nodeid = nodeids[result.id]
-                if nodeid in self._before if cause.blocked else cause.who in known:
-                    kept.append(nodeid)
-        added = self._config.stash.get(ADDED, None)
-        kept += [nodeid for nodeid in (added.uncollected() if added else ()) if nodeid in self._before]
-        failed = self._read()
-        more = {nodeid: True for nodeid in kept if nodeid not in failed}
-        if more and self._cache is not None:
-            self._cache.set(KEY, {**failed, **more})
-
-    def _read(self) -> dict[str, bool]:
-        found = self._cache.get(KEY, {}) if self._cache is not None else {}
-        return found if isinstance(found, dict) else {}
