@@ -1,4 +1,4 @@
-"""The process that leads a run (xdist's controller, or the only one): results, crashed workers, release, exit status."""
+"""The process that leads a run: results, crashed workers, release at the end, exit status."""
 
 from __future__ import annotations
 
