@@ -123,7 +123,7 @@ class PlaceholderFiller(Struct, frozen=True):
             return node
         token = self._name(node, node.value)
         if "$" not in token and not TOKEN_PATTERN.fullmatch(token.removesuffix(":*")):
-            message = f"the matrix turns {shown(node.value)} into {shown(token)}, which is no token"
+            message = f"the matrix turns {shown(node.value)} into {shown(token)}, which is not a token"
             hint = "put the value behind the colon: `db-ready:${os}`"
             self.findings.add(node, "bad-token", message, hint=hint)
         return ScalarNode(token, node.line, node.column, plain=False)

@@ -215,7 +215,7 @@ def _is_none_of_ours(root: Node | None, findings: Findings) -> bool:
     hint = (
         "leave it out of the command line and of ini `dogfood_files`; a journey file begins with `journeys:`"
     )
-    findings.add(root, "not-a-journey-file", f"this is no journey file: {looks}", hint=hint)
+    findings.add(root, "not-a-journey-file", f"this is not a journey file: {looks}", hint=hint)
     return True
 
 

@@ -202,7 +202,9 @@ class InnerPath(Struct, frozen=True, kw_only=True):
         else:
             return path
         hint = "name a file inside of the journey's working directory"
-        findings.add(node, "bad-path", f"{shown(path)} is no place for a file: {problem}", hint=hint)
+        findings.add(
+            node, "bad-path", f"{shown(path)} cannot be the path of a file here: {problem}", hint=hint
+        )
         return None
 
 
@@ -330,7 +332,7 @@ JOURNEY_ID = Word(
     JOURNEY_ID_PATTERN,
     "bad-id",
     "a journey id",
-    hint="letters, digits, `-`, `_` and `.`; the first is no `-`",
+    hint="letters, digits, `-`, `_` and `.`; the first is not `-`",
 )
 PLAIN_NAME = Word(
     re.compile(r"(?!\.\.?$)[^/\0\n]+"),

@@ -163,7 +163,7 @@ def _read_json_pieces(tree: Tree, text: str, findings: Findings) -> None:
             case "text":
                 value = json.loads(written)
                 if _SURROGATE.search(value):
-                    findings.add(at, "not-json", "half of a surrogate pair, which is no character")
+                    findings.add(at, "not-json", "half of a surrogate pair, which is not a character")
                 tree.children.append(ScalarNode(value, *at, plain=False))
             case "plain":
                 tree.children.append(ScalarNode(written, *at, plain=True))

@@ -56,7 +56,7 @@ def test_a_file_of_another_tool_is_told_in_one_sentence(kind: str) -> None:
     (found,) = diagnostics(FOREIGN[kind])
     assert (found.code, found.message) == (
         "not-a-journey-file",
-        f"this is no journey file: it looks like {kind}",
+        f"this is not a journey file: it looks like {kind}",
     )
     assert found.hint.startswith("leave it out of the command line and of ini `dogfood_files`")
 
@@ -66,7 +66,7 @@ def test_a_file_of_another_tool_is_told_in_one_sentence(kind: str) -> None:
 )
 def test_a_file_without_anything_of_ours_is_told_in_one_sentence(text: str) -> None:
     (found,) = diagnostics(text)
-    assert found.message == "this is no journey file: it has neither `journeys:` nor `steps:`"
+    assert found.message == "this is not a journey file: it has neither `journeys:` nor `steps:`"
 
 
 @pytest.mark.parametrize(
