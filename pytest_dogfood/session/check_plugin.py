@@ -15,7 +15,7 @@ from msgspec import Struct
 from pytest_dogfood.check.advice import advise, collapsed_chains
 from pytest_dogfood.check.report import Paint, Report, report_on, seconds_of_all, to_json, to_lines
 from pytest_dogfood.check.shell import shell_findings
-from pytest_dogfood.collection.discovery import collector_paused
+from pytest_dogfood.collection.discovery import collector_paused, declares_journeys
 from pytest_dogfood.collection.selection import Selection
 from pytest_dogfood.collection.stash import JOURNEY, PROJECT, SETTINGS
 from pytest_dogfood.collection.uncollected import uncollected_files
@@ -72,8 +72,12 @@ def inspect(
     # Python files that are not collected are still there: they may establish a token that has no other source.
     # A shard needs them: without its tests a project would be divided in another way than by a run.
     arguments += [] if with_tests or shard else ["-o", "python_files="]
+    # Another harness has a folder of JSON files, a journey each, named as it likes.
+    inside = [
+        str(file) for path in paths for file in sorted(Path(path).rglob("*.json")) if declares_journeys(file)
+    ]
     with collector_paused():
-        status = pytest.main([*arguments, *paths], plugins=[quiet])
+        status = pytest.main([*arguments, *paths, *inside], plugins=[quiet])
     config = quiet.config
     if config is None:
         return Inspection(status=int(status), selection=None, report=None)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
+from tests.support.command_line import dogfood
+
 if TYPE_CHECKING:
     from tests.support.scenes import Inner
 
@@ -105,3 +107,15 @@ def test_with_an_actor_they_run_as_they_are(
     result = project.dogfood(workers, "--dogfood-actor", "python3 actor.py", "-rA")
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(["dogfood: 2 journeys = 2 passed; 1 token: *"])
+
+
+def test_a_folder_of_its_json_files_can_be_checked_as_it_is(
+    inner: Callable[[Mapping[str, str]], Inner],
+) -> None:
+    journeys = {one["journey_id"]: one for one in yaml.safe_load(LEGACY)["journeys"]}
+    files = {f"journeys/{name}.json": json.dumps(one) for name, one in journeys.items()}
+    project = inner({**files, "journeys/package.json": json.dumps({"name": "no journey"})})
+    done = dogfood(project.path, "check", "journeys")
+    assert done.returncode == 0, done.stderr
+    assert "2 journeys in 1 chain" in done.stdout
+    assert "not-collected" not in done.stdout
