@@ -33,6 +33,10 @@ class FailureText:
         self.reprcrash = copy(getattr(report.longrepr, "reprcrash", None))
         if self.reprcrash is not None:
             self.reprcrash.message = reason
+            # The text begins with the place of the step, which --tb=line shows.
+            path, line, *_ = [*self._text.partition("\n")[0].split(":"), ""]
+            if line.isdecimal():
+                self.reprcrash.path, self.reprcrash.lineno = path, int(line)
 
     def __str__(self) -> str:
         return self._text

@@ -170,7 +170,7 @@ INI = "[pytest]\naddopts = --strict-markers --strict-config\n"
         {"pytest.ini": INI, "dogfood.yaml": ""},
         {"pytest.ini": INI + "dogfood_timeout = 60\n"},
         {"pytest.ini": INI + "dogfood_secrets = PASSWORD\n"},
-        {"pytest.ini": INI + "testpaths = . tests\n", "tests/dogfood.yaml": ""},
+        {"pytest.ini": INI + "testpaths = test_it.py tests\n", "tests/dogfood.yaml": ""},
     ],
     ids=["settings-file", "empty settings-file", "ini", "ini-list", "settings-file in testpaths"],
 )
