@@ -73,6 +73,8 @@ def check(options: Namespace) -> int:
     write_lines(shown(found.report, as_json=as_json, paint=paint))
     if as_json and found.report.nothing:
         complain(f"dogfood check: nothing to check: {found.report.nothing}")
+    elif not (found.report.plan.journeys or found.report.nothing or options.shard):
+        complain("dogfood check: Python tests were not checked; pytest --dogfood-check does that")
     return found.status
 
 

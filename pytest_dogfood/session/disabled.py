@@ -26,16 +26,19 @@ class DisabledPlugin:
         who = "pytest-dependency reads" if self._has_pytest_dependency else "nothing reads"
         return f"dogfood: off, because there is no --dogfood; {who} the dependency marks"
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        for name in ("requires", "dogfood_requires"):
-            mark = item.get_closest_marker(name)
-            if mark is not None:
-                tokens = ", ".join(map(str, mark.args))
-                pytest.skip(f"requires {tokens}, and only pytest --dogfood ensures that")
-        mark = item.get_closest_marker("dependency") if self._goes_by_marks else None
-        if mark is not None and mark.kwargs.get("depends") and not self._has_pytest_dependency:
-            pytest.skip("depends on other tests, and only pytest --dogfood runs them first")
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Mark what cannot run without us as skipped: pytest then names the test's own place."""
+        mark = item.get_closest_marker("requires") or item.get_closest_marker("dogfood_requires")
+        depends = item.get_closest_marker("dependency") if self._goes_by_marks else None
+        if mark is not None:
+            tokens = ", ".join(map(str, mark.args))
+            reason = f"requires {tokens}, and only pytest --dogfood ensures that"
+            item.add_marker(pytest.mark.skip(reason=reason))
+        elif depends is not None and depends.kwargs.get("depends") and not self._has_pytest_dependency:
+            reason = "depends on other tests, and only pytest --dogfood runs them first"
+            item.add_marker(pytest.mark.skip(reason=reason))
+        return (yield)
 
 
 class DisabledFiles:

@@ -233,6 +233,7 @@ class ItemHooks:
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(self, fixturedef: Any) -> Generator[None, object, object]:  # noqa: ANN401 - pytest exports no such type before 8.4
         """Count fixtures of the project: each may undo what was just provisioned. Cached ones do not come here."""
+        __tracebackhide__ = True
         result = yield
         module = getattr(fixturedef.func, "__module__", None) or ""
         if not module.startswith(("_pytest.", "pytest_dogfood.")) or "unit_" in fixturedef.argname:

@@ -69,7 +69,7 @@ class Terminal:
 
         settings = self._config.stash[SETTINGS]
         graph = self._config.stash[PROJECT]().graph()
-        found = "no journey file was named or found"
+        found = "no journey files"
         if (
             graph.journeys or graph.tokens
         ):  # of the files read so far; the others are read when something needs them
