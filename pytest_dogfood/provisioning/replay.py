@@ -17,7 +17,7 @@ from pytest_dogfood.diagnostics import HarnessError, NoActor
 from pytest_dogfood.execution.runner import StepsResult, failure_text
 from pytest_dogfood.execution.step import ShellRunner, place_files
 from pytest_dogfood.journey import Journey, JourneyId, Mark, Scope, Token, is_of_a_test
-from pytest_dogfood.outcomes import Cause, Outcome, Proof, Provisioned, reason_of
+from pytest_dogfood.outcomes import Cause, Outcome, Proof, Provisioned, listed, reason_of
 from pytest_dogfood.provisioning.journey_runner import (
     CLEAN_UP_FAILED,
     clean_up,
@@ -177,8 +177,17 @@ class Replayer:
         if token in self._presence.workspace.uncollected:
             why = f": {self._presence.workspace.uncollected[token]}"
         elif establishing:
-            test = f"only the Python test {establishing[0].id} establishes it"
-            why = f", and {test}: a test cannot be replayed; give it a 'provision:' under 'capabilities:'"
+            test, capability = establishing[0], graph.capability(token)
+            end = self._journal.end_of(test.id)
+            cure = "give it a 'provision:'"
+            if end is None or not end.outcome.establishes:
+                why = f", and only the Python test {test.id} establishes it: a test cannot be replayed"
+            else:
+                why = f": {test.id} established it, but it has been lost since, and a Python test cannot be replayed"
+                if test.requires and (capability is None or capability.probe is None):
+                    why += f"; without a 'probe:' it counts as lost with {listed(map(repr, test.requires))}"
+                    cure = "give it a 'probe:' of its own, or a 'provision:'"
+            why += f"; {cure} under 'capabilities:'"
         else:
             nothing = "no journey, test or fixture here establishes it"
             why = f", and {nothing}: give it a 'provision:' under 'capabilities:', or let a journey establish it"

@@ -114,7 +114,11 @@ def test_a_folder_of_its_json_files_can_be_checked_as_it_is(
 ) -> None:
     journeys = {one["journey_id"]: one for one in yaml.safe_load(LEGACY)["journeys"]}
     files = {f"journeys/{name}.json": json.dumps(one) for name, one in journeys.items()}
-    project = inner({**files, "journeys/package.json": json.dumps({"name": "no journey"})})
+    others = {
+        "package.json": {"name": "no journey"},
+        "run.json": {"exit_status": 0, "journeys": [{"id": "a"}]},
+    }
+    project = inner({**files, **{f"journeys/{name}": json.dumps(one) for name, one in others.items()}})
     done = dogfood(project.path, "check", "journeys")
     assert done.returncode == 0, done.stderr
     assert "2 journeys in 1 chain" in done.stdout
