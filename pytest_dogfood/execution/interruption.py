@@ -89,14 +89,14 @@ class ToDebugger(KeyboardInterrupt):
 class Doing(NamedTuple):
     """Something that is being done, since `began` (monotonic).
 
-    `details` describes it for a report. `new_output` returns what it has printed since that was last called; None if it
-    prints nothing that may be shown.
+    `details` describes it for a report. `new_output` returns the whole lines that it has printed since that was last
+    called, and with True also the rest of a line; it is None if it prints nothing that may be shown.
     """
 
     what: str
     began: float
     details: Callable[[], Iterable[str]] = tuple
-    new_output: Callable[[], str] | None = None
+    new_output: Callable[[bool], str] | None = None
 
 
 class Interruption:
@@ -141,7 +141,7 @@ class Interruption:
         self,
         what: str,
         details: Callable[[], Iterable[str]] = tuple,
-        new_output: Callable[[], str] | None = None,
+        new_output: Callable[[bool], str] | None = None,
     ) -> Iterator[None]:
         """Note what is being done, so that it can be shown, and named if a signal comes meanwhile."""
         self._doing.append(Doing(what, time.monotonic(), details, new_output))

@@ -238,8 +238,11 @@ def failure_reason(done: StepsResult, runner: StepRunner) -> str:
     failed = done.failure
     if failed is None:
         return ""
-    command = " ".join(failed.step.command.split())
-    return runner.mask(f"{failed.wrong[0]}: {command[:60]}{'…' if len(command) > 60 else ''}")
+    lines = failed.step.command.strip().splitlines() or [""]
+    number = failed.seen.failed_line if failed.seen is not None else None
+    command = lines[number - 1].strip() if number and number <= len(lines) else " ".join(lines[0].split())
+    left_out = len(command) > 60 or (len(lines) > 1 and not number)
+    return runner.mask(f"{failed.wrong[0]}: {command[:60]}{' …' if left_out else ''}")
 
 
 def _title(result: StepResult, what: str) -> str:

@@ -217,22 +217,26 @@ class ShellRunner(Struct, frozen=True, kw_only=True):
                 yield f"  --- {stream}, the end ---"
                 yield from (f"  {line}" for line in said.rstrip("\n").split("\n"))
 
-    def _new_output(self, step: Step, outputs: Mapping[Stream, Output]) -> Callable[[], str] | None:
-        """Return a function that returns whole lines which the step has written since its last call, secrets masked."""
+    def _new_output(self, step: Step, outputs: Mapping[Stream, Output]) -> Callable[[bool], str] | None:
+        """Return a function that returns what the step has written since its last call, secrets masked.
+
+        It returns whole lines, and once the step has ended also a line without an end.
+        """
         if any(saved.secret for saved in step.save):
             return None
         read = dict.fromkeys(outputs, 0)
 
-        def new_output() -> str:
+        def new_output(at_the_end: bool) -> str:  # noqa: FBT001 - called by position only
             lines = b""
             for stream, output in outputs.items():
                 if output.path is None or not output.path.exists():
                     continue
                 with output.path.open("rb") as file:
                     file.seek(read[stream])
-                    whole = file.read(TAIL).rpartition(b"\n")
-                read[stream] += len(whole[0]) + len(whole[1])
-                lines += whole[0] + whole[1]
+                    more = file.read(TAIL)
+                whole = more if at_the_end else more[: more.rfind(b"\n") + 1]
+                read[stream] += len(whole)
+                lines += whole if not at_the_end or whole.endswith(b"\n") or not whole else whole + b"\n"
             return self.mask(terminal_text(lines))
 
         return new_output

@@ -40,13 +40,18 @@ def activity_log(records: Path) -> SharedLog[Activity]:
     return SharedLog(records / "activity", Activity)
 
 
+def _activity(worker: str, doing: Sequence[Doing]) -> Activity:
+    seconds = time.monotonic() - doing[-1].began if doing else 0.0
+    return Activity(worker, tuple(one.what for one in doing), time.time() - seconds)
+
+
 def share_activity(records: Path, worker: str, interruption: Interruption) -> None:
     """Write down what this worker does, whenever that changes."""
     log = activity_log(records)
 
     def write(doing: Sequence[Doing]) -> None:
         try:
-            log.append(Activity(worker, tuple(one.what for one in doing), time.time()))
+            log.append(_activity(worker, doing))
         except HarnessError:
             interruption.on_change = None  # a full disk is reported elsewhere; here only the display is lost
 
@@ -77,6 +82,7 @@ class ProgressDisplay:
     ) -> None:
         self._log = log
         self._activities: dict[str, Activity] = {}
+        self._last: dict[str, Activity] = {}
         self._running: Doing | None = None
         self._told = is_told(config, has_workers=log is not None)
         self._has_status = has_status_lines(config)
@@ -119,13 +125,22 @@ class ProgressDisplay:
     def _note(self, doing: Sequence[Doing]) -> None:
         """Take note of what this process does now; called when something begins or ends."""
         with self._lock:
-            self._tell_output()
+            self._tell_output(at_the_end=True)
             self._running = doing[-1] if doing else None
-            before = self._activities.get("")
-            now = Activity("", tuple(one.what for one in doing), time.time())
-            self._activities[""] = now
-            if self._told and (before is None or len(now.what) > len(before.what)):
-                self._tell(now)
+            self._take(_activity("", doing))
+
+    def _take(self, activity: Activity) -> None:
+        """Take note of what a worker does, and tell what has begun; a step that is tried again goes on."""
+        before = self._activities.get(activity.worker)
+        last = self._last.get(activity.worker)
+        again = last is not None and last.what == activity.what
+        if again and last is not None:
+            activity = last
+        self._activities[activity.worker] = activity
+        if before is None or len(activity.what) > len(before.what) or activity.worker:
+            self._last[activity.worker] = activity
+            if self._told and not again:
+                self._tell(activity)
 
     def _look_on(self) -> None:
         while not self._over.wait(SECONDS_BETWEEN_LOOKS):
@@ -134,11 +149,10 @@ class ProgressDisplay:
                     new = {} if self._log is None else {one.worker: one for one in self._log.unread()}
                 except HarnessError:
                     return
-                self._activities |= new
                 if self._paused:
                     continue
-                for activity in new.values() if self._told else ():
-                    self._tell(activity)
+                for activity in new.values():
+                    self._take(activity)
                 self._tell_output()
                 if self._has_status:
                     self._draw(list(self._status_lines()))
@@ -146,16 +160,20 @@ class ProgressDisplay:
     def _tell(self, activity: Activity) -> None:
         """Write what has begun within an item; pytest itself tells of items, and probes are too many to be told."""
         item, *within = activity.what or ("",)
+        if item.startswith("release of"):
+            item, within = "", list(activity.what)
         if not within or within[-1] == "clean-up" or any(one.startswith("probe of") for one in within):
             return
         if activity.worker:
-            self._write_lines([f"[{activity.worker}] {item}: {': '.join(within)}"])
+            self._write_lines([f"[{activity.worker}] {item}: {': '.join(within)}".replace(" : ", " ")])
+        elif within[:1] == ["clean-up"]:
+            self._write_lines([f"  {': '.join(within)}"])
         else:
             self._write_lines([f"{'  ' * len(within)}{within[-1]}"])
 
-    def _tell_output(self) -> None:
+    def _tell_output(self, *, at_the_end: bool = False) -> None:
         if self._follows_output and self._running is not None and self._running.new_output is not None:
-            text = self._running.new_output()
+            text = self._running.new_output(at_the_end)
             if text:
                 self._write_lines([f"    {line}" for line in text.splitlines()])
 

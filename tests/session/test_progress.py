@@ -32,7 +32,11 @@ PROJECT = {
         steps:
           - {intent: say hello, run: 'echo hello'}
           - {run: 'echo the key is k-1234567', save: {key: {stdout: 'k-\\d+', secret: true}}}
-          - {run: 'echo I use k-1234567'}
+          - {run: 'printf "I use k-1234567"'}
+          - run: test "$(wc -c < tries)" -gt 3 || { printf x >> tries; exit 1; }
+            until: {timeout: 9, interval: 50ms}
+        seed_files: {tries: ""}
+        cleanup: [{intent: put it away, run: 'true'}]
     """,
 }
 
@@ -101,7 +105,9 @@ def test_with_v_provisions_and_steps_are_told_as_they_begin(shop: Inner) -> None
             "  step 1 (say hello)",
             "  step 2",
             "  step 3",
+            "  step 4",
             "shop.journey.yaml::open PASSED *",
+            "  clean-up: step 1 (put it away)",
         ],
         consecutive=True,
     )
