@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -114,11 +113,10 @@ class Leader:
 
     @property
     def _shows_progress(self) -> bool:
-        """Whether what workers do is shown while they do it: with -v or -s, or on a terminal; never with -q."""
-        verbosity = self._config.get_verbosity()
-        watched = sys.stdout.isatty() or self._config.getoption("capture", "no") == "no"
-        has_terminal = self._config.pluginmanager.hasplugin("terminalreporter")
-        return has_terminal and (verbosity > 0 or (verbosity == 0 and watched))
+        """Whether what workers do is shown while they do it."""
+        from pytest_dogfood.session.progress import shows_progress
+
+        return shows_progress(self._config, has_workers=self._item_selector is None)
 
     def _begin(self, root: Path) -> None:
         try:

@@ -58,13 +58,19 @@ def share_activity(records: Path, worker: str, interruption: Interruption) -> No
     interruption.on_change = write
 
 
-def is_told(config: pytest.Config, *, has_workers: bool) -> bool:
+def shows_progress(config: pytest.Config, *, has_workers: bool) -> bool:
+    """Return whether anything is shown of what a run does right now."""
+    has_terminal = config.pluginmanager.hasplugin("terminalreporter")
+    return has_terminal and (_tells(config, has_workers=has_workers) or _has_status_lines(config))
+
+
+def _tells(config: pytest.Config, *, has_workers: bool) -> bool:
     """Return whether steps and provisions are reported as they begin: with -v, and with -s if not -q."""
     verbosity = config.get_verbosity()
     return verbosity > 0 or (verbosity == 0 and config.getoption("capture", "no") == "no" and not has_workers)
 
 
-def has_status_lines(config: pytest.Config) -> bool:
+def _has_status_lines(config: pytest.Config) -> bool:
     """Return whether a line for each worker says what it does: on a terminal, unless -q, -s or CI forbids that."""
     if config.get_verbosity() < 0 or config.getoption("capture", "no") == "no" or os.environ.get("CI"):
         return False
@@ -80,12 +86,13 @@ class ProgressDisplay:
     def __init__(
         self, config: pytest.Config, interruption: Interruption, log: SharedLog[Activity] | None
     ) -> None:
+        self._interruption = interruption
         self._log = log
         self._activities: dict[str, Activity] = {}
         self._last: dict[str, Activity] = {}
         self._running: Doing | None = None
-        self._told = is_told(config, has_workers=log is not None)
-        self._has_status = has_status_lines(config)
+        self._told = _tells(config, has_workers=log is not None)
+        self._has_status = _has_status_lines(config)
         self._follows_output = log is None and config.getoption("capture", "no") == "no"
         self._reporter = config.pluginmanager.get_plugin("terminalreporter")
         self._descriptor = os.dup(1)  # while an item runs, pytest's capture has put a file in the place of 1
@@ -100,6 +107,8 @@ class ProgressDisplay:
 
     def close(self) -> None:
         """End the display, and leave nothing of it on the terminal."""
+        # What is released after this would be written to a descriptor that is closed, or another file's by then.
+        self._interruption.on_change = None
         self._over.set()
         self._thread.join()
         self._erase()
@@ -131,15 +140,15 @@ class ProgressDisplay:
 
     def _take(self, activity: Activity) -> None:
         """Take note of what a worker does, and tell what has begun; a step that is tried again goes on."""
-        before = self._activities.get(activity.worker)
-        last = self._last.get(activity.worker)
-        again = last is not None and last.what == activity.what
-        if again and last is not None:
+        before, last = self._activities.get(activity.worker), self._last.get(activity.worker)
+        goes_on = last is not None and last.what == activity.what
+        if last is not None and goes_on:
             activity = last
         self._activities[activity.worker] = activity
-        if before is None or len(activity.what) > len(before.what) or activity.worker:
+        only_ended = before is not None and before.what[: len(activity.what)] == activity.what
+        if not (only_ended or goes_on):
             self._last[activity.worker] = activity
-            if self._told and not again:
+            if self._told:
                 self._tell(activity)
 
     def _look_on(self) -> None:
@@ -160,13 +169,13 @@ class ProgressDisplay:
     def _tell(self, activity: Activity) -> None:
         """Write what has begun within an item; pytest itself tells of items, and probes are too many to be told."""
         item, *within = activity.what or ("",)
-        if item.startswith("release of"):
+        if item.startswith("release of"):  # between two items
             item, within = "", list(activity.what)
         if not within or within[-1] == "clean-up" or any(one.startswith("probe of") for one in within):
             return
         if activity.worker:
-            self._write_lines([f"[{activity.worker}] {item}: {': '.join(within)}".replace(" : ", " ")])
-        elif within[:1] == ["clean-up"]:
+            self._write_lines([": ".join([f"[{activity.worker}]" + (f" {item}" if item else ""), *within])])
+        elif within[0] == "clean-up":
             self._write_lines([f"  {': '.join(within)}"])
         else:
             self._write_lines([f"{'  ' * len(within)}{within[-1]}"])

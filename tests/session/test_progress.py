@@ -10,10 +10,13 @@ import struct
 import sys
 import termios
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pyte
 import pytest
 
+from pytest_dogfood.execution.interruption import Interruption
+from pytest_dogfood.session.progress import ProgressDisplay
 from tests.support.run_results import leaving_out
 from tests.support.scenes import Inner
 
@@ -130,3 +133,13 @@ def test_with_s_their_output_is_shown_and_secrets_are_not(shop: Inner) -> None:
 
 def test_without_v_or_s_and_without_a_terminal_nothing_is_told(shop: Inner) -> None:
     shop.dogfood().stdout.no_fnmatch_line("*pull it*")
+
+
+def test_what_is_done_after_the_display_has_ended_is_written_nowhere(
+    pytester: pytest.Pytester, tmp_path: Path
+) -> None:
+    interruption = Interruption()
+    ProgressDisplay(pytester.parseconfig("-v"), interruption, None).close()
+    with (tmp_path / "opened-since").open("wb"), interruption.doing("a"), interruption.doing("step 1"):
+        pass  # the number that was the terminal's is now the file's
+    assert (tmp_path / "opened-since").read_bytes() == b""

@@ -14,6 +14,7 @@ import pytest
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.storage.locks import LockTable, NamedLocks
+from tests.support.live_projects import Eventually
 
 HOLDS = """\
 import subprocess, sys
@@ -194,7 +195,7 @@ def test_each_holder_has_units_of_its_own_and_a_pool_has_as_many_holders_as_unit
 
 
 def test_what_waits_for_a_unit_takes_the_one_of_a_holder_that_was_killed(
-    table: LockTable, tmp_path: Path
+    table: LockTable, tmp_path: Path, eventually: Eventually
 ) -> None:
     waits: list[str] = []
 
@@ -209,7 +210,7 @@ def test_what_waits_for_a_unit_takes_the_one_of_a_holder_that_was_killed(
         locks = named_locks(table)
         with ThreadPoolExecutor(1) as pool:
             taken = pool.submit(locks.take, {"account": 1})
-            time.sleep(0.1)
+            assert eventually(lambda: bool(waits))
             assert not taken.done()
             killed.send_signal(signal.SIGKILL)
             taken.result(timeout=30)
@@ -218,13 +219,14 @@ def test_what_waits_for_a_unit_takes_the_one_of_a_holder_that_was_killed(
     assert waits == ["account"]
 
 
-def test_what_wants_many_units_is_not_overtaken_by_what_wants_one(tmp_path: Path) -> None:
+def test_what_wants_many_units_is_not_overtaken_by_what_wants_one(
+    tmp_path: Path, eventually: Eventually
+) -> None:
     path = tmp_path / "locks"
     with taking(path, gpu=1) as first:
         said_by(first)
         with taking(path, gpu=2) as wants_both:
-            while is_free(path, "gpu: 2"):
-                time.sleep(0.01)
+            assert eventually(lambda: not is_free(path, "gpu: 2"))
             with taking(path, gpu=1) as wants_one:
                 first.communicate("\n")
                 assert said_by(wants_both) == "gpu: 1, gpu: 2"
