@@ -47,6 +47,10 @@ class Diagnostic(Struct, frozen=True, kw_only=True):
         return f"{first}\n    hint: {self.hint}" if self.hint else first
 
 
+def error(place: Location, code: str, message: str, hint: str) -> Diagnostic:
+    return Diagnostic(location=place, code=code, message=message, hint=hint)
+
+
 def warning(place: Location, code: str, message: str, hint: str) -> Diagnostic:
     return Diagnostic(location=place, code=code, message=message, hint=hint, severity=Severity.WARNING)
 

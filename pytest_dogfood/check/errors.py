@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import combinations, pairwise
 
-from pytest_dogfood.diagnostics import Diagnostic, Location, did_you_mean, in_order_of_place
+from pytest_dogfood.diagnostics import Diagnostic, Location, did_you_mean, error, in_order_of_place
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import (
     Capability,
@@ -45,84 +45,71 @@ def diagnose_ids(
     journeys: Sequence[Journey], capabilities: Sequence[Capability], pools: Sequence[Pool] = ()
 ) -> tuple[Diagnostic, ...]:
     """Find ids and definitions that occur twice in the project; the graph holds only one of each."""
-    first = {journey.id: journey.location for journey in reversed(journeys)}
-    defined = {capability.token: capability.location for capability in reversed(capabilities)}
-    ids = [
-        Diagnostic(
-            location=journey.location,
-            code="duplicate-id",
-            message=f"journey id {journey.id!r} is already used, at {first[journey.id]}",
-            hint="journey ids are unique in the whole project: rename one of the two",
-        )
-        for journey in journeys
-        if journey.location != first[journey.id]
-    ]
-    definitions = [
-        Diagnostic(
-            location=capability.location,
-            code="duplicate-capability",
-            message=f"capability {capability.token!r} is already defined, at {defined[capability.token]}",
-            hint="define it once, in a dogfood.yaml above both places if both need it",
-        )
-        for capability in capabilities
-        if capability.location != defined[capability.token]
-    ]
-    first_pools = {pool.name: pool.location for pool in reversed(pools)}
-    again = [
-        Diagnostic(
-            location=pool.location,
-            code="duplicate-pool",
-            message=f"pool {pool.name!r} is already defined, at {first_pools[pool.name]}",
-            hint="define it once, in a dogfood.yaml above both places if both need it",
-        )
-        for pool in pools
-        if pool.location != first_pools[pool.name]
-    ]
-    return in_order_of_place([*ids, *definitions, *again])
+    once = "define it once, in a dogfood.yaml above both places if both need it"
+    rename = "journey ids are unique in the whole project: rename one of the two"
+    ids = ((one.id, one.location) for one in journeys)
+    tokens = ((one.token, one.location) for one in capabilities)
+    names = ((one.name, one.location) for one in pools)
+    return in_order_of_place(
+        [
+            *_repeated(ids, "duplicate-id", "journey id {!r} is already used", rename),
+            *_repeated(tokens, "duplicate-capability", "capability {!r} is already defined", once),
+            *_repeated(names, "duplicate-pool", "pool {!r} is already defined", once),
+        ]
+    )
+
+
+def _repeated(
+    named: Iterable[tuple[str, Location]], code: str, problem: str, hint: str
+) -> Iterator[Diagnostic]:
+    first: dict[str, Location] = {}
+    for name, place in named:
+        if first.setdefault(name, place) != place:
+            yield error(place, code, f"{problem.format(name)}, at {first[name]}", hint)
 
 
 def _wrong_pools(graph: CapabilityGraph) -> Iterator[Diagnostic]:
     for pool in graph.pools.values():
         variable = variable_for_lock(pool.name)
         for token in sorted(graph.variables.get(variable, ())):
-            yield Diagnostic(
-                location=pool.location,
-                code="variable-conflict",
-                message=f"the pool {pool.name!r} and a value of {token!r} would both set ${variable}",
-                hint="rename the pool, the value or the token",
-            )
-    users = [(f"journey {one.id!r}", one.location, one.locks) for one in graph.journeys.values()]
-    users += [(f"capability {one.token!r}", one.location, one.locks) for one in graph.capabilities.values()]
-    for user, location, locks in users:
-        for lock, count in locks.items():
+            message = f"the pool {pool.name!r} and a value of {token!r} would both set ${variable}"
+            hint = "rename the pool, the value or the token"
+            yield error(pool.location, "variable-conflict", message, hint)
+    for user in _users(graph):
+        for lock, count in user.locks.items():
             there = graph.units_of(lock)
             if count > there:
-                message = (
-                    f"{user} locks {count} of {lock!r}, but there is no pool of that name, so there is only 1"
-                )
-                hint = did_you_mean(lock, graph.pools) or f"add `pools: {{{lock}: {count}}}` to dogfood.yaml"
+                message = f"{_name_of(user)} locks {count} of {lock!r}, but "
                 if lock in graph.pools:
-                    place = graph.pools[lock].location
-                    message = f"{user} locks {count} of {lock!r}, but the pool has only {there} ({place})"
+                    message += f"the pool has only {there} ({graph.pools[lock].location})"
                     hint = f"lock at most {there}, or add units to the pool"
-                yield Diagnostic(location=location, code="pool-too-small", message=message, hint=hint)
+                else:
+                    message += "there is no pool of that name, so there is only 1"
+                    hint = did_you_mean(lock, graph.pools)
+                    hint = hint or f"add `pools: {{{lock}: {count}}}` to dogfood.yaml"
+                yield error(user.location, "pool-too-small", message, hint)
 
 
 def unknown_tokens(graph: CapabilityGraph) -> list[tuple[str, Token, Location]]:
     """Return what names each token that nothing gives and no file defines, the token, and where it is named."""
-    named: list[tuple[str, Token, Location]] = []
-    for journey in graph.journeys.values():
-        what = "test" if journey.python else "journey"
-        places = (*journey.requires.items(), *journey.invalidates.items())
-        named += [(f"{what} {journey.id!r}", *place) for place in places]
-    for capability in graph.capabilities.values():
-        maps = (capability.requires, capability.invalidates, capability.outlives)
-        named += [(f"capability {capability.token!r}", *place) for one in maps for place in one.items()]
-    return [
-        (user, token, location)
-        for user, token, location in named
-        if not (graph.instances_of(token) if means_every_instance(token) else graph.is_known(token))
-    ]
+    found: list[tuple[str, Token, Location]] = []
+    for user in _users(graph):
+        maps = (user.requires, user.invalidates, user.outlives if isinstance(user, Capability) else {})
+        for token, place in [named for one in maps for named in one.items()]:
+            if not (graph.instances_of(token) if means_every_instance(token) else graph.is_known(token)):
+                found.append((_name_of(user), token, place))
+    return found
+
+
+def _users(graph: CapabilityGraph) -> tuple[Journey | Capability, ...]:
+    """Return everything that names tokens and locks."""
+    return (*graph.journeys.values(), *graph.capabilities.values())
+
+
+def _name_of(user: Journey | Capability) -> str:
+    if isinstance(user, Capability):
+        return f"capability {user.token!r}"
+    return f"{'test' if user.python else 'journey'} {user.id!r}"
 
 
 def definitions_to_paste(tokens: Iterable[Token]) -> str:
@@ -147,7 +134,7 @@ def _unknown_tokens(graph: CapabilityGraph, elsewhere: Collection[Token]) -> Ite
         message = f"{user} names {token!r}, which nothing establishes, provides or defines"
         if means_every_instance(token):
             message = f"{user} names every instance of {base_of(token)!r}, but nothing establishes one"
-        yield Diagnostic(location=location, code="unknown-token", message=message, hint=hints[token] or hint)
+        yield error(location, "unknown-token", message, hints[token] or hint)
 
 
 def _cycles(graph: CapabilityGraph) -> Iterator[Diagnostic]:
@@ -167,12 +154,8 @@ def _cycles(graph: CapabilityGraph) -> Iterator[Diagnostic]:
     for capability in graph.capabilities.values():
         token = capability.token
         if token in reachable(graph.needs_of_provider(token), graph.needs_of_provider):
-            yield Diagnostic(
-                location=capability.location,
-                code="cycle",
-                message=f"the provider of {token!r} needs {token!r} itself, through 'requires'",
-                hint="remove one of the 'requires' in this cycle",
-            )
+            message = f"the provider of {token!r} needs {token!r} itself, through 'requires'"
+            yield error(capability.location, "cycle", message, "remove one of the 'requires' in this cycle")
 
 
 def _cycle(graph: CapabilityGraph, path: Sequence[JourneyId]) -> Diagnostic:
@@ -187,12 +170,8 @@ def _cycle(graph: CapabilityGraph, path: Sequence[JourneyId]) -> Diagnostic:
         named = [pair for requires in requirements for pair in requires.items()]
         places.append(next(place for name, place in named if token in graph.instances_of(name)))
         words += f"\n    {one!r} requires {token!r} ({places[-1]})"
-    return Diagnostic(
-        location=places[0],
-        code="cycle",
-        message=f"dependency cycle: {' -> '.join(path)}{words}",
-        hint="give one of these tokens a 'provision:', or split what one of the journeys establishes",
-    )
+    hint = "give one of these tokens a 'provision:', or split what one of the journeys establishes"
+    return error(places[0], "cycle", f"dependency cycle: {' -> '.join(path)}{words}", hint)
 
 
 def _shared_directories(graph: CapabilityGraph) -> Iterator[Diagnostic]:
@@ -204,13 +183,12 @@ def _shared_directories(graph: CapabilityGraph) -> Iterator[Diagnostic]:
         before = {journey.id: graph.all_before(journey.id) for journey in journeys}
         for one, other in combinations(journeys, 2):
             if one.id not in before[other.id] and other.id not in before[one.id]:
-                yield Diagnostic(
-                    location=other.location,
-                    code="workdir-conflict",
-                    message=f"{other.id!r} and {one.id!r} ({one.location}) share workdir {name!r}, "
-                    "but neither depends on the other",
-                    hint="use another workdir, or let one require what the other establishes",
+                message = (
+                    f"{other.id!r} and {one.id!r} ({one.location}) share workdir {name!r}, "
+                    "but neither depends on the other"
                 )
+                hint = "use another workdir, or let one require what the other establishes"
+                yield error(other.location, "workdir-conflict", message, hint)
 
 
 def _shared_variables(graph: CapabilityGraph) -> Iterator[Diagnostic]:
@@ -219,26 +197,21 @@ def _shared_variables(graph: CapabilityGraph) -> Iterator[Diagnostic]:
     Of a token that is required and one that only its provider needs, the required one gives the value otherwise.
     """
     clashes = {variable: tokens for variable, tokens in graph.variables.items() if len(tokens) > 1}
-    users: list[tuple[str, Journey | Capability, tuple[Token, ...]]] = [
-        (repr(one.id), one, graph.required_by(one)) for one in graph.journeys.values()
-    ]
-    users += [
-        (f"the definition of {token!r}", one, (token, *graph.needs_of_provider(token)))
-        for token, one in graph.capabilities.items()
-    ]
-    for name, user, required in users if clashes else ():
+    for user in _users(graph) if clashes else ():
+        if isinstance(user, Capability):
+            name = f"the definition of {user.token!r}"
+            required = (user.token, *graph.needs_of_provider(user.token))
+        else:
+            name, required = repr(user.id), graph.required_by(user)
         needed = graph.with_bases(required)
         for variable, tokens in clashes.items():
             both = [token for token in required if token in tokens]
             if len(both) < 2 and user.mentions(variable):
                 both = [token for token in needed if token in tokens]
             if len(both) > 1:
-                yield Diagnostic(
-                    location=user.location,
-                    code="variable-conflict",
-                    message=f"{name} would get ${variable} from both {both[0]!r} and {both[1]!r}",
-                    hint="rename a saved value, a port or a token",
-                )
+                message = f"{name} would get ${variable} from both {both[0]!r} and {both[1]!r}"
+                hint = "rename a saved value, a port or a token"
+                yield error(user.location, "variable-conflict", message, hint)
 
 
 def _gates_that_wait_for_later_tiers(graph: CapabilityGraph) -> Iterator[Diagnostic]:
@@ -255,47 +228,36 @@ def _gates_that_wait_for_later_tiers(graph: CapabilityGraph) -> Iterator[Diagnos
                 behind = reachable([other], graph.prerequisites.__getitem__)
                 later = max(map(graph.journeys.__getitem__, behind), key=lambda one: one.tier)
                 if later.tier > journey.tier:
-                    yield Diagnostic(
-                        location=journey.location,
-                        code="gate-needs-later-tier",
-                        message=f"{journey.id!r} is a gate of tier '{journey.tier}', but needs {later.id!r} "
-                        f"of the later tier '{later.tier}' ({later.location}), which the gate would hold back",
-                        hint=f"move {later.id!r} to tier '{journey.tier}' or an earlier one, "
-                        "or remove 'gating: true'",
+                    message = (
+                        f"{journey.id!r} is a gate of tier '{journey.tier}', but needs {later.id!r} "
+                        f"of the later tier '{later.tier}' ({later.location}), which the gate would hold back"
                     )
+                    hint = f"move {later.id!r} to tier '{journey.tier}' or an earlier one, or remove 'gating: true'"
+                    yield error(journey.location, "gate-needs-later-tier", message, hint)
 
 
 def _fixtures_for_machine_tokens(graph: CapabilityGraph) -> Iterator[Diagnostic]:
     for token, fixture in graph.fixtures.items():
         capability = graph.capability(token)
         if capability is not None and capability.scope is Scope.MACHINE:
-            yield Diagnostic(
-                location=capability.location,
-                code="fixture-for-machine-token",
-                message=f"{token!r} has scope 'machine', but fixture {fixture!r} provides it within one worker",
-                hint="use 'provision:' or 'service:', or give the capability scope 'chain'",
-            )
+            message = f"{token!r} has scope 'machine', but fixture {fixture!r} provides it within one worker"
+            hint = "use 'provision:' or 'service:', or give the capability scope 'chain'"
+            yield error(capability.location, "fixture-for-machine-token", message, hint)
 
 
 def _wrong_definitions(graph: CapabilityGraph, elsewhere: Collection[Token]) -> Iterator[Diagnostic]:
     made = {base_of(token) for token in (*graph.establishers, *graph.fixtures, *elsewhere)}
     for name, capability in graph.capabilities.items():
         if capability.is_empty and name not in made:
-            yield Diagnostic(
-                location=capability.location,
-                code="empty-capability",
-                message=f"{name!r} has no probe and no provider, and nothing establishes it",
-                hint="add 'provision:', 'service:' or 'probe:', or 'establishes' to a journey or a test",
-            )
+            message = f"{name!r} has no probe and no provider, and nothing establishes it"
+            hint = "add 'provision:', 'service:' or 'probe:', or 'establishes' to a journey or a test"
+            yield error(capability.location, "empty-capability", message, hint)
         makers = [graph.journeys[one] for one in graph.establishing(name)]
         # Otherwise Python tests may establish it, which are known once they are collected.
         is_made = makers or capability.provision or capability.service or capability.requires
         needed = {*capability.requires, *(token for maker in makers for token in maker.requires)}
         for token, location in capability.outlives.items() if is_made else ():
             if token not in needed:
-                yield Diagnostic(
-                    location=location,
-                    code="outlives-unrequired",
-                    message=f"{name!r} outlives {token!r}, but nothing that makes it requires that",
-                    hint=f"add it to `requires`, or remove it: {name!r} does not rest on it",
-                )
+                message = f"{name!r} outlives {token!r}, but nothing that makes it requires that"
+                hint = f"add it to `requires`, or remove it: {name!r} does not rest on it"
+                yield error(location, "outlives-unrequired", message, hint)
