@@ -103,10 +103,15 @@ class Until(Struct, frozen=True, kw_only=True):
 
 
 class Script(Struct, frozen=True, kw_only=True):
-    """A file that is itself the command; `path` is relative to the rootdir. `variables` are ours that it names."""
+    """A file that is itself the command; `path` is relative to the rootdir. `variables` are ours that it names.
+
+    `uses` has the variables that a shell script uses, each with its first line, without those of ours that it sets;
+    None where no shell runs it.
+    """
 
     path: str
     variables: tuple[str, ...] = ()
+    uses: Mapping[str, int] | None = None
 
 
 class Step(Struct, frozen=True, kw_only=True):

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Set as AbstractSet
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set as AbstractSet
 
 from msgspec import Struct
 
 from pytest_dogfood.diagnostics import Diagnostic, Location, nearest, warning
 from pytest_dogfood.fileformat.expected_text import written_in
+from pytest_dogfood.fileformat.scripts import OUR_SETTING
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import Step, Token, variable_for, variable_for_lock
+from pytest_dogfood.journey import Script, Step, Token, variable_for, variable_for_lock
 
 _PREFIX = "DOGFOOD_"
 _USED = re.compile(r"(?<!\\)\$(?:(DOGFOOD_\w+)|\{(DOGFOOD_\w+)\})", re.ASCII)
-_SET = re.compile(r"(?:(?<![${\w])|(?<=\{)(?=\w+[^}\w]))(DOGFOOD_\w+)", re.ASCII)
-"""The bare name, behind `export`, `read` or `for` or before `=`; and `${NAME:-word}` with its like."""
 _ALWAYS = tuple(
     f"{_PREFIX}{name}"
     for name in ("STATE", "SHARED", "WORKDIR", "ROOT", "DIR", "JOURNEY", "CHAIN", "WORKER", "RUN")
@@ -48,7 +47,9 @@ def unknown_variables(graph: CapabilityGraph, environment: Collection[str] = ())
     for user in _users(graph):
         reported: set[str] = set()
         for place, variable, words in _unknown_in_commands(user):
-            if variable not in reported and (hint := _hint(variable, user, graph)):
+            if variable in reported or variable in environment:
+                continue
+            if hint := hint_on(variable, graph, user.tokens, alone=not user.fixtures):
                 reported.add(variable)
                 message = f"{user.name} {words.replace('$VARIABLE', f'${variable}')}"
                 found.setdefault((place, variable), warning(place, "unknown-variable", message, hint))
@@ -59,7 +60,7 @@ def unknown_variables(graph: CapabilityGraph, environment: Collection[str] = ())
             )
             if variable not in reported and not saved_by_python:
                 reported.add(variable)
-                hint = _hint(variable, user, graph) if variable.startswith(_PREFIX) else ""
+                hint = hint_on(variable, graph, user.tokens) if variable.startswith(_PREFIX) else ""
                 otherwise = "set it with `env:` or save it in an earlier step, or write $$ for a dollar sign"
                 message = (
                     f"{user.name} expects ${variable}, which is not set here: the step would be an error"
@@ -110,7 +111,7 @@ def _unknown_in_commands(user: _User) -> Iterator[tuple[Location, str, str]]:
         for place, text, words in _texts_that_count(step, user.env)
         if _PREFIX in text
     ]
-    known = {*user.given, *(name for _, text, _ in texts for name in _SET.findall(text))}
+    known = {*user.given, *(name for _, text, _ in texts for name in OUR_SETTING.findall(text))}
     for step in user.steps if texts else ():
         known.update(step.env)
         known.update(saved.name for saved in step.save)
@@ -131,6 +132,11 @@ def _texts_that_count(step: Step, own: Mapping[str, Location]) -> Iterator[tuple
         naming.append(step.run)
         words = "uses $VARIABLE, which is not defined here: the shell takes it as empty"
         yield step.location, step.run, words
+    elif isinstance(step.run, Script):
+        naming += [f"${name}" for name in step.run.uses or ()]
+        words = "uses $VARIABLE, which is not defined here: the shell takes it as empty"
+        for name, line in (step.run.uses or {}).items():
+            yield Location(step.run.path, line, 1), f"${name}", words
     elif isinstance(step.run, tuple):
         naming += step.run
         words = (
@@ -175,24 +181,73 @@ def _values_are_known(graph: CapabilityGraph, token: Token) -> bool:
     return not python and (bool(members) or graph.has_own_provider(token))
 
 
-def _hint(variable: str, user: _User, graph: CapabilityGraph) -> str:
-    """Return what to do; nothing where the variable is none of ours, as far as one can tell."""
+def hint_on(variable: str, graph: CapabilityGraph, tokens: Collection[Token], *, alone: bool = True) -> str:
+    """Return what to do about a variable that has no value; nothing where it is none of ours, as far as one can tell.
+
+    `tokens` are those whose values its user is given. Where the user is not `alone`, because a fixture may set
+    variables for it, only a slip in the name of a variable counts.
+    """
+    if variable in graph.variables or variable in _locks(graph):
+        return _cure(variable, graph)
+    own = [variable_for(token, name) for token in tokens for name in graph.value_names(token)]
+    if near := _nearest(variable, [*_ALWAYS, *own]):
+        return f"did you mean ${near}?"
+    owners = [token for token in tokens if variable.startswith(variable_for(token, ""))]
+    for token in owners:
+        if _values_are_known(graph, token):
+            name = variable.removeprefix(variable_for(token, "")).lower()
+            return f"let what establishes {token!r} save a value {name!r}"
+    if owners:
+        return ""
+    if near := _nearest(variable, [*graph.variables, *_locks(graph)]):
+        return f"did you mean ${near}? If so, {_cure(near, graph)}"
+    return _hint_on_owner(variable, graph) if alone else ""
+
+
+def _locks(graph: CapabilityGraph) -> Mapping[str, str]:
+    return {variable_for_lock(pool): pool for pool in graph.pools}
+
+
+def _cure(variable: str, graph: CapabilityGraph) -> str:
+    """Return what gives the value to what uses it, for a variable of a token or a pool."""
     if variable in graph.variables:
         token = min(graph.variables[variable])
         return f"it is a value of {token!r}: add that to 'requires:'"
-    for pool in graph.pools:
-        if variable == variable_for_lock(pool):
-            return f"it names units of the pool {pool!r}: add `lock: [{pool}]`"
-    values = (variable_for(token, name) for token in user.tokens for name in graph.value_names(token))
-    bare = variable.removeprefix(_PREFIX)
-    known = [name.removeprefix(_PREFIX) for name in (*_ALWAYS, *values)]
+    pool = _locks(graph)[variable]
+    return f"it names units of the pool {pool!r}: add `lock: [{pool}]`"
+
+
+def _nearest(variable: str, known: Iterable[str]) -> str:
     # A slip changes a letter or two; what is much longer is another name.
-    alike = [name for name in known if abs(len(name) - len(bare)) <= 1]
-    if near := nearest(bare, alike, likeness=0.7):
-        return f"did you mean ${_PREFIX}{near}?"
-    for token in user.tokens:
-        prefix = variable_for(token, "")
-        if variable.startswith(prefix) and _values_are_known(graph, token):
-            name = variable.removeprefix(prefix).lower()
-            return f"let what establishes {token!r} save a value {name!r}"
-    return ""
+    bare = variable.removeprefix(_PREFIX)
+    names = (name.removeprefix(_PREFIX) for name in known)
+    near = nearest(bare, [name for name in names if abs(len(name) - len(bare)) <= 1], likeness=0.7)
+    return near and _PREFIX + near
+
+
+def _hint_on_owner(variable: str, graph: CapabilityGraph) -> str:
+    """Return what to do where the variable is built like those of tokens and pools, and nothing has its name."""
+    for token in (*graph.tokens, *graph.fixtures):
+        if variable.startswith(variable_for(token, "")):
+            return f"if it is a value of {token!r}, add that to 'requires:'"
+    names = [name for token in graph.tokens for name in graph.value_names(token)]
+    endings = [
+        ending for name in names if variable.endswith(ending := variable_for(Token(""), name)[len(_PREFIX) :])
+    ]
+    is_lock = variable.startswith(variable_for_lock(""))
+    if not (endings or is_lock):
+        return ""
+    start, end = (variable_for_lock(""), "") if is_lock else (_PREFIX, max(endings, key=len))
+    known = _locks(graph) if is_lock else graph.variables
+    owner, *owners = (
+        one.removeprefix(start).removesuffix(end) for one in (variable, *known) if one.endswith(end)
+    )
+    if near := nearest(owner, owners):
+        near = f"{start}{near}{end}"
+        return f"did you mean ${near}? If so, {_cure(near, graph)}"
+    name = owner.lower().replace("_", "-")
+    if is_lock:
+        return (
+            f"no pool is called {name!r}: define it under 'pools:' in dogfood.yaml, and add `lock: [{name}]`"
+        )
+    return f"no token is called {name!r}; `dogfood explain` lists the tokens and their values"

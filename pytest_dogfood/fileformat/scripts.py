@@ -6,7 +6,7 @@ Each line is read as YAML of its own, so that one mistake does not hide the othe
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 from itertools import islice
 
@@ -57,6 +57,10 @@ HEADER = Record(
 )
 
 _OUR_VARIABLE = re.compile(rb"\bDOGFOOD_[A-Z0-9_]+")
+_USED = re.compile(r"(?<!\\)\$(?:(?P<plain>[A-Za-z_]\w*)|\{(?P<braced>[A-Za-z_]\w*)\})", re.ASCII)
+_COMMENT = re.compile(r"^[ \t]*#.*|[ \t]#[^\"'`]*$")
+OUR_SETTING = re.compile(r"(?:(?<![${\w])|(?<=\{)(?=\w+[^}\w]))(DOGFOOD_\w+)", re.ASCII)
+"""Where shell text sets a variable: the bare name, behind `export`, `read` or `for` or before `=`; `${NAME:-word}`."""
 
 
 def read_script(content: bytes, findings: Findings, defaults: Defaults) -> Fields:
@@ -64,7 +68,7 @@ def read_script(content: bytes, findings: Findings, defaults: Defaults) -> Field
     header = _read_header(content, findings)
     fields = HEADER.read(header, findings) or Fields(header, {})
     named = dict.fromkeys(name.decode() for name in _OUR_VARIABLE.findall(content))
-    script = Script(path=findings.path, variables=tuple(named))
+    script = Script(path=findings.path, variables=tuple(named), uses=_variables_used(content))
     of_step = {name: value for name, value in fields.values.items() if name in KEYS_OF_THE_STEP}
     step = Fields(
         _with(header, "run", ScalarNode(findings.path, *FILE_START, plain=False)), {**of_step, "run": script}
@@ -73,6 +77,20 @@ def read_script(content: bytes, findings: Findings, defaults: Defaults) -> Field
     if not fields.wrote("cwd") and defaults.cwd is None:
         values["cwd"] = "$DOGFOOD_DIR"
     return Fields(_with(header, "steps", ListNode([step.node], *FILE_START)), values)
+
+
+def _variables_used(content: bytes) -> Mapping[str, int] | None:
+    """Return the first line of each variable that a shell script uses, but of those of ours that it sets."""
+    if not re.match(rb"#![^\n]*sh\b", content):
+        return None
+    used: dict[str, int] = {}
+    own: set[str] = set()
+    for number, line in enumerate(content.decode(errors="replace").split("\n"), start=1):
+        code = _COMMENT.sub("", line) if "$" in line or "DOGFOOD_" in line else ""
+        own.update(OUR_SETTING.findall(code))
+        for found in _USED.finditer(code):
+            used.setdefault(found["plain"] or found["braced"], number)
+    return {name: number for name, number in used.items() if name not in own}
 
 
 def _with(node: MapNode, name: str, value: Node) -> MapNode:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -205,7 +205,10 @@ def clean_up(journey: Journey, runner: ShellRunner, done: StepsResult) -> tuple[
         return "", ""
     missing = {save.name for step in journey.steps for save in step.save} - done.values.keys()
     missing -= runner.environment.keys()
-    left_out = {step.location: used for step in journey.cleanup if (used := values_used(step, missing))}
+    lacking = {
+        step.location: [name for name in variables_used(step) if name in missing] for step in journey.cleanup
+    }
+    left_out = {place: used for place, used in lacking.items() if used}
     steps = [step for step in journey.cleanup if step.location not in left_out]
     environment = {**runner.environment, **done.values}
     runner = replace(runner, environment=environment, name=f"{runner.name}-cleanup")
@@ -217,10 +220,11 @@ def clean_up(journey: Journey, runner: ShellRunner, done: StepsResult) -> tuple[
     return failure_text(ended, runner, what="cleanup step"), "\n".join(told)
 
 
-def values_used(step: Step, names: Collection[str]) -> tuple[str, ...]:
-    """Return which variables among `names` a step uses without saying what to do where they have no value."""
+def variables_used(step: Step) -> tuple[str, ...]:
+    """Return the variables that a step uses without saying what to do where they have no value."""
     texts = [step.run] if isinstance(step.run, str) else []
-    texts += [f"${name}" for name in step.run.variables] if isinstance(step.run, Script) else []
+    if isinstance(step.run, Script):
+        texts += [f"${name}" for name in (step.run.variables if step.run.uses is None else step.run.uses)]
     texts += [*step.env.values(), step.cwd or ""]
     # What is expected has rules of its own for what is a variable.
     texts += [f"${name}" for written in written_in(step.expect) for name in written.variables]
@@ -230,6 +234,6 @@ def values_used(step: Step, names: Collection[str]) -> tuple[str, ...]:
         name = found["bare"] or found["name"]
         if found["rest"] and found["rest"].startswith(_DEFAULTS):
             answered.add(name)
-        elif name in names:
+        else:
             needed[name] = None
     return tuple(name for name in needed if name not in answered)

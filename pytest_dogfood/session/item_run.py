@@ -25,7 +25,7 @@ from pytest_dogfood.provisioning.journey_runner import (
     run_journey,
     runner_for_journey,
     session_for,
-    values_used,
+    variables_used,
 )
 from pytest_dogfood.provisioning.presence import Presence
 from pytest_dogfood.provisioning.provisioner import ROUNDS, Provisioner, do_not_hold_together
@@ -195,16 +195,22 @@ class ItemRun(Struct, kw_only=True):
         self.secret.extend(self._done.secret)
 
     def _values_missed(self) -> Iterator[str]:
-        """Yield a note on each value of a token that the failed step uses and that the journey does not require."""
+        """Yield a note on each variable that looks like ours and that the failed step uses, but does not have."""
         failed, graph = self._done.failure, self.presence.graph
         if failed is None or self.runner is None:
             return
-        step, its_own = failed.step, {*graph.needed_by(self.journey), *self.journey.establishes}
-        for name in values_used(step, graph.variables.keys() - self.runner.environment.keys()):
-            owners = graph.variables[name]
-            if owners.isdisjoint(its_own) and name not in step.env and f"{name}=" not in step.command:
-                owner = f"it is a value of {min(owners)!r}, which this journey does not require"
-                yield f"note: ${name} is not set here; {owner}"
+        from pytest_dogfood.check.variables import hint_on  # few runs need it
+        from pytest_dogfood.fileformat.scripts import OUR_SETTING
+
+        step, its_own = failed.step, (*graph.needed_by(self.journey), *self.journey.establishes)
+        there = {*self.runner.environment, *step.env, *OUR_SETTING.findall(step.command)}
+        for name in variables_used(step):
+            owners = graph.variables.get(name, frozenset())
+            if name in there or not (name.startswith("DOGFOOD_") and owners.isdisjoint(its_own)):
+                continue
+            owner = f"it is a value of {min(owners)!r}, which this journey does not require" if owners else ""
+            if why := owner or hint_on(name, graph, its_own):
+                yield f"note: ${name} is not set here; {why}"
 
     def with_what_next(self, text: str) -> str:
         """Add to the text of a failure or an error how to see it again, and what of it is kept."""

@@ -268,3 +268,36 @@ def test_a_value_that_the_journey_does_not_require_is_noted_where_its_step_fails
     assert "forgets" in note
     assert after.startswith("reproduce: pytest --dogfood 'a.journey.yaml::forgets'\n")
     assert text.count("note: ") == 1
+
+
+MISSPELT = {
+    "dogfood.yaml": "pools: {account: [ann, bob]}\n",
+    "a.journey.yaml": """
+        journeys:
+          - id: start
+            establishes: [server-up]
+            steps: [{run: echo 80, save: {port: {stdout: "[0-9]+"}}}]
+          - {id: token, steps: ['test "$DOGFOOD_SERVRE_UP_PORT" = 80']}
+          - {id: pool, steps: ['test "$DOGFOOD_LOCK_ACCOUNTS" = ann']}
+          - {id: value, requires: [server-up], steps: ['test "$DOGFOOD_SERVER_UP_PROT" = 80']}
+          - {id: inherits, steps: ['test "$DOGFOOD_SERVED_UP_PORT" = 80']}
+          - {id: sets, env: {DOGFOOD_SERVE_UP_PORT: 1}, steps: ['test "$DOGFOOD_SERVE_UP_PORT" = 80']}
+          - {id: exports, steps: ['export DOGFOOD_LOCK_GPU=1; test "$DOGFOOD_LOCK_GPU" = 80']}
+    """,
+    "b.journey.sh": "#!/bin/sh\nset -e\nDOGFOOD_LOCK_GPU=1\ncd $DOGFOOD_STAT/$DOGFOOD_LOCK_GPU\n",
+}
+
+
+def test_a_slip_in_the_name_of_a_variable_is_noted_where_its_step_fails(
+    inner: Callable[..., Inner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOGFOOD_SERVED_UP_PORT", "1")
+    project = inner(MISSPELT)
+    (project.path / "b.journey.sh").chmod(0o755)
+    text = project.dogfood("-pno:randomly").stdout.str()
+    assert [line.partition("? ")[0] for line in text.splitlines() if line.startswith("note: ")] == [
+        "note: $DOGFOOD_SERVRE_UP_PORT is not set here; did you mean $DOGFOOD_SERVER_UP_PORT",
+        "note: $DOGFOOD_LOCK_ACCOUNTS is not set here; did you mean $DOGFOOD_LOCK_ACCOUNT",
+        "note: $DOGFOOD_SERVER_UP_PROT is not set here; did you mean $DOGFOOD_SERVER_UP_PORT?",
+        "note: $DOGFOOD_STAT is not set here; did you mean $DOGFOOD_STATE?",
+    ]

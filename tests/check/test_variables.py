@@ -151,3 +151,105 @@ def test_the_variable_of_a_pool_that_is_not_locked_is_unknown() -> None:
         if one.code == "unknown-variable"
     ]
     assert found == [("unknown-variable", "it names units of the pool 'account': add `lock: [account]`")]
+
+
+def hints(file: str, *environment: str, path: str = "a.yaml") -> list[tuple[int, str]]:
+    """Return the line and the hint of each unknown variable in a journey file or script beside the settings."""
+    settings = parse_settings_file(dedent(SETTINGS).encode(), path="dogfood.yaml")
+    parsed = parse_journey_file(file.encode(), path=path, stem="a", defaults=settings.defaults)
+    assert (settings.diagnostics, parsed.diagnostics) == ((), ())
+    graph = CapabilityGraph(parsed.journeys, settings.capabilities, pools=settings.pools)
+    found = advise(graph, environment=environment)
+    return [(one.location.line, one.hint) for one in found if one.code == "unknown-variable"]
+
+
+ADD_SERVED = "it is a value of 'served': add that to 'requires:'"
+ADD_LOCK = "it names units of the pool 'test-account': add `lock: [test-account]`"
+
+
+@pytest.mark.parametrize(
+    "variable, hint",
+    [
+        ("DOGFOOD_SERVED_PROT", f"did you mean $DOGFOOD_SERVED_PORT? If so, {ADD_SERVED}"),
+        ("DOGFOOD_SERVE_PORT", f"did you mean $DOGFOOD_SERVED_PORT? If so, {ADD_SERVED}"),
+        ("DOGFOOD_SERVER_UP_PORT", f"did you mean $DOGFOOD_SERVED_PORT? If so, {ADD_SERVED}"),
+        (
+            "DOGFOOD_SHOP_PORT",
+            "no token is called 'shop'; `dogfood explain` lists the tokens and their values",
+        ),
+        ("DOGFOOD_CREATED_URL", "if it is a value of 'created', add that to 'requires:'"),
+        ("DOGFOOD_LOCK_TEST_ACCOUNTS", f"did you mean $DOGFOOD_LOCK_TEST_ACCOUNT? If so, {ADD_LOCK}"),
+        ("DOGFOOD_LOCK_ACCOUNT", f"did you mean $DOGFOOD_LOCK_TEST_ACCOUNT? If so, {ADD_LOCK}"),
+        (
+            "DOGFOOD_LOCK_GPU",
+            "no pool is called 'gpu': define it under 'pools:' in dogfood.yaml, and add `lock: [gpu]`",
+        ),
+    ],
+)
+@pytest.mark.parametrize(
+    "use", ["steps:\n- ls\n- echo ${}", "env: {{A: ''}}\nsteps:\n- {{run: ls, cwd: ${}}}"]
+)
+def test_a_variable_built_like_those_of_tokens_and_pools_is_told_although_nothing_has_its_name(
+    variable: str, hint: str, use: str
+) -> None:
+    assert hints(use.format(variable)) == [(3, hint)]
+    assert hints(use.format(variable), variable) == []  # the run inherits it
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "env: {DOGFOOD_SHOP_PORT: 1}\nsteps: [echo $DOGFOOD_SHOP_PORT]",
+        "steps: [{run: echo $DOGFOOD_SHOP_PORT, env: {DOGFOOD_SHOP_PORT: 1}}]",
+        "steps: ['export DOGFOOD_SHOP_PORT=1; echo $DOGFOOD_SHOP_PORT']",
+        "steps: ['read DOGFOOD_LOCK_GPU < gpu; echo $DOGFOOD_LOCK_GPU']",
+        "steps: ['echo ${DOGFOOD_SHOP_PORT:-80} ${DOGFOOD_LOCK_GPU-}']",
+        "use: [shop]\nsteps: [echo $DOGFOOD_SHOP_PORT]",
+        "steps: [echo $DOGFOOD_SHOP_ADDRESS]",
+    ],
+)
+def test_a_variable_of_the_projects_own_is_passed_over(text: str) -> None:
+    assert hints(text) == []
+
+
+def script(*lines: str, shebang: str = "#!/usr/bin/env bash") -> str:
+    return "\n".join([shebang, "# dogfood: requires: created", *lines, ""])
+
+
+@pytest.mark.parametrize(
+    "lines, hint",
+    [
+        (["set -e", "cd $DOGFOOD_STAT"], "did you mean $DOGFOOD_STATE?"),
+        (["set -e", 'curl "${DOGFOOD_SHOP_PORT}"', "cd $DOGFOOD_SHOP_PORT"], "no token is called 'shop'"),
+        (["# dogfood: env: {A: $DOGFOOD_LOCK_GPU}", "echo $DOGFOOD_LOCK_GPU"], "no pool is called 'gpu'"),
+        (
+            ['it="it\'s" # an apostrophe', "echo $DOGFOOD_LOCK_TEST_ACCOUNT # who"],
+            "it names units of the pool",
+        ),
+    ],
+)
+def test_a_use_in_the_text_of_a_script_is_told_at_its_line(lines: list[str], hint: str) -> None:
+    assert [(line, text[: len(hint)]) for line, text in hints(script(*lines), path="a.journey.sh")] == [
+        (4, hint)
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        script("# $DOGFOOD_STAT", '  # "$DOGFOOD_STAT"', "ls # $DOGFOOD_STAT"),
+        script("DOGFOOD_SHOP_PORT=1", "echo $DOGFOOD_SHOP_PORT $DOGFOOD_STATE $DOGFOOD_SERVED_PORT"),
+        script("ls", 'test "${DOGFOOD_SHOP_PORT:-}" && echo $DOGFOOD_SHOP_PORT'),
+        script("# dogfood: env: {DOGFOOD_SHOP_PORT: 1}", "echo $DOGFOOD_SHOP_PORT"),
+        script("# dogfood: lock: test-account", "echo $DOGFOOD_LOCK_TEST_ACCOUNT"),
+        script("print('$DOGFOOD_STAT')", shebang="#!/usr/bin/env python3"),
+    ],
+)
+def test_what_a_script_sets_or_is_given_and_what_no_shell_reads_is_fine(text: str) -> None:
+    assert hints(text, path="a.journey.sh") == []
+
+
+def test_what_defaults_set_counts_where_a_script_uses_it() -> None:
+    text = "#!/bin/sh\nset -e\ngit clone $ORIGIN\n"
+    assert hints(text, path="a.journey.sh") == [(1, ADD_SERVED)]
+    assert hints(text.replace("$ORIGIN", "$OTHER"), path="a.journey.sh") == []

@@ -102,7 +102,8 @@ def test_a_time_limit_is_that_of_the_step_as_well(journey: Journey, step: Step) 
 
 def test_its_only_step_is_the_file_and_knows_which_values_it_asks_for(journey: Journey, step: Step) -> None:
     assert journey.steps == (step,)
-    assert step.run == Script(path=PATH, variables=("DOGFOOD_SHOP_OPEN_STREET", "DOGFOOD_STATE"))
+    variables = ("DOGFOOD_SHOP_OPEN_STREET", "DOGFOOD_STATE")
+    assert step.run == Script(path=PATH, variables=variables, uses=dict.fromkeys(variables, 28))
     assert journey.mentions("DOGFOOD_SHOP_OPEN_STREET")
     assert not journey.mentions("DOGFOOD_SHOP_OPEN_PORT")
 
