@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from msgspec.structs import replace
 
+from pytest_dogfood.check.definitions import (
+    Mentioned,
+    doubtful_definitions,
+    fixtures_for_unknown_tokens,
+    misspelt_tokens,
+    undefined_tokens,
+)
 from pytest_dogfood.check.errors import definitions_to_paste
 from pytest_dogfood.check.variables import unknown_variables
 from pytest_dogfood.diagnostics import (
@@ -15,7 +21,6 @@ from pytest_dogfood.diagnostics import (
     Location,
     did_you_mean,
     in_order_of_place,
-    nearest,
     remark,
     warning,
 )
@@ -27,7 +32,6 @@ from pytest_dogfood.journey import (
     JourneyId,
     Scope,
     Token,
-    base_of,
     is_of_a_test,
 )
 from pytest_dogfood.outcomes import listed
@@ -37,8 +41,6 @@ LEAST_GAIN = 1.5
 """A chain is reported only if making one of its tokens machine-scoped could make a run this many times faster."""
 
 WORKERS = 8
-
-_DIGITS = re.compile(r"\d")
 
 
 def collapsed_chains(graph: CapabilityGraph, weights: Mapping[JourneyId, float]) -> Iterator[Diagnostic]:
@@ -107,30 +109,31 @@ def with_machine_scope(graph: CapabilityGraph, tokens: Iterable[Token]) -> Capab
     return CapabilityGraph(graph.journeys.values(), capabilities.values(), graph.fixtures)
 
 
-Mentioned = Callable[[Collection[Token]], Collection[Token]]
-"""Returns those of some tokens that Python files mention."""
-
-
 def advise(
-    graph: CapabilityGraph, *, environment: Collection[str] = (), mentioned: Mentioned | None = None
+    graph: CapabilityGraph,
+    *,
+    environment: Collection[str] = (),
+    mentioned: Mentioned | None = None,
+    is_whole: bool = True,
 ) -> tuple[Diagnostic, ...]:
     """Return the warnings and remarks on a graph without errors, in order of place.
 
     `environment` names the variables that commands inherit. `mentioned` is given where Python tests were not collected:
-    they may require something too.
+    they may require something too. Where the graph
+    is not that of the whole project (`is_whole`), journeys may too.
     """
     return in_order_of_place(
         [
             *_tier_inversions(graph),
-            *_doubtful_definitions(graph, knows_tests=mentioned is None),
-            *_undefined_tokens(graph),
+            *doubtful_definitions(graph, mentioned, is_whole=is_whole),
+            *undefined_tokens(graph),
             *_several_establishers(graph),
             *_starving_invalidations(graph),
             *_establishers_that_cannot_run_alone(graph),
             *_journeys_that_cannot_run(graph),
             *_journeys_without_actor(graph),
-            *_fixtures_for_unknown_tokens(graph),
-            *_misspelt_tokens(graph, mentioned),
+            *fixtures_for_unknown_tokens(graph),
+            *misspelt_tokens(graph, mentioned),
             *_fixtures_that_end_too_early(graph),
             *_unused_pools(graph),
             *unknown_variables(graph, environment),
@@ -171,100 +174,6 @@ def _tier_inversions(graph: CapabilityGraph) -> Iterator[Diagnostic]:
                     f"{journey.id!r} of tier '{journey.tier}' needs {other.id!r} of the later tier '{other.tier}' "
                     f"({other.location})",
                     f"move {other.id!r} to tier '{journey.tier}', or {journey.id!r} to tier '{other.tier}'",
-                )
-
-
-def _doubtful_definitions(graph: CapabilityGraph, *, knows_tests: bool) -> Iterator[Diagnostic]:
-    required = {token for journey in graph.journeys.values() for token in graph.needed_by(journey)}
-    required |= {base_of(token) for token in required}
-    for token, capability in graph.capabilities.items():
-        if capability.probe is None:
-            yield remark(
-                capability.location,
-                "no-probe",
-                f"{token!r} has no probe: it is taken on trust that it is present",
-                "add 'probe:', a command that exits 0 if and only if the token is present",
-            )
-        if knows_tests and token not in required:
-            yield remark(
-                capability.location,
-                "nobody-requires",
-                f"nothing requires {token!r}",
-                "remove it, or add it to 'requires:' of the journeys that need it",
-            )
-        tied = [need for need in graph.needs_of_provider(token) if graph.scope_of(need) is Scope.CHAIN]
-        if capability.scope is Scope.MACHINE and tied:
-            named = [capability.requires[need] for need in tied if need in capability.requires]
-            yield warning(
-                [*named, capability.location][0],
-                "machine-needs-chain",
-                f"{token!r} has scope 'machine', but its provider needs {listed(tied)}, which has scope 'chain'",
-                "give what it needs scope 'machine' too, or let the provider set it up itself",
-            )
-
-
-def _undefined_tokens(graph: CapabilityGraph) -> Iterator[Diagnostic]:
-    """Remark, once for each file, the tokens that it establishes and that no file defines: they have no probe."""
-    places: dict[str, dict[Token, Location]] = defaultdict(dict)
-    for token, establishers in graph.establishers.items():
-        if graph.capability(token) is None and not is_of_a_test(token):
-            place = graph.journeys[establishers[0][0]].establishes[token]
-            places[place.path].setdefault(base_of(token), place)
-    for tokens in places.values():
-        names = listed(map(repr, map(str, tokens)), most=len(tokens))
-        one = len(tokens) == 1
-        yield remark(
-            min(tokens.values()),
-            "no-probe",
-            f"{names} {'has' if one else 'have'} no definition, so no probe: "
-            f"{'it is' if one else 'they are'} taken on trust",
-            f"define {'it' if one else 'each'} under 'capabilities:' with a 'probe:', "
-            "a command that exits 0 if and only if the token is present",
-        )
-
-
-def _fixtures_for_unknown_tokens(graph: CapabilityGraph) -> Iterator[Diagnostic]:
-    used = {token for journey in graph.journeys.values() for token in graph.needed_by(journey)}
-    for token, fixture in graph.fixtures.items():
-        near = "" if token in used or graph.capability(token) else nearest(token, graph.capabilities)
-        if near:
-            yield warning(
-                graph.capabilities[Token(near)].location,
-                "unknown-token",
-                f"fixture {fixture!r} provides {token!r}, which no file defines",
-                f"did you mean {near!r}?",
-            )
-
-
-def _misspelt_tokens(graph: CapabilityGraph, mentioned: Mentioned | None) -> Iterator[Diagnostic]:
-    """Warn of a token that nothing uses if one with nearly the same name is defined and nothing makes it true."""
-    made = {base_of(token) for token in (*graph.establishers, *graph.fixtures)}
-    orphans = [
-        token
-        for token, capability in graph.capabilities.items()
-        if token not in made and not (capability.provision or capability.service)
-    ]
-    used = {
-        base_of(token)
-        for journey in graph.journeys.values()
-        for token in (*journey.requires, *journey.invalidates)
-    }
-    for one in graph.capabilities.values():
-        used.update(base_of(token) for token in (*one.requires, *one.invalidates, *one.outlives))
-    for journey in graph.journeys.values() if orphans else ():
-        for token, place in journey.establishes.items():
-            base = base_of(token)
-            if base in used or graph.capability(token) is not None or is_of_a_test(token):
-                continue
-            # Names that differ in their numbers alone are of things that are counted.
-            alike = [one for one in orphans if _DIGITS.sub("", one) != _DIGITS.sub("", base)]
-            near = nearest(base, alike, likeness=0.8)
-            if near and not (mentioned and mentioned((Token(near), token))):
-                yield warning(
-                    place,
-                    "unknown-token",
-                    f"{journey.id!r} establishes {token!r}, which nothing requires and no file defines",
-                    f"did you mean {near + token.removeprefix(base)!r}? Nothing establishes or provides {near!r}",
                 )
 
 

@@ -135,6 +135,7 @@ class CheckPlugin:
                 selection.graph,
                 environment=os.environ.keys(),
                 mentioned=None if knows_tests else project.mentioned_in_python,
+                is_whole=not project.is_named_in_part,
             )
             findings = (
                 *findings,

@@ -110,6 +110,49 @@ def test_a_capability_nobody_requires_is_worth_a_remark() -> None:
     assert (found.code, found.severity, found.location) == ("nobody-requires", Severity.INFO, place(9, 3))
 
 
+REMARK = "remove it, or add it to 'requires:' of the journeys that need it"
+
+
+@pytest.mark.parametrize(
+    "things, severity, hint",
+    [
+        ((), Severity.WARNING, "did you mean 'logged-in'? That is required, and no file defines it"),
+        ((capability(8, "logged-in"),), Severity.INFO, f"did you mean 'logged-in'? Else {REMARK}"),
+    ],
+)
+@pytest.mark.parametrize("tests_are_known", [True, False])
+def test_a_definition_named_nearly_like_a_token_that_is_required_may_be_meant_for_that(
+    things: tuple[Capability, ...], severity: Severity, hint: str, *, tests_are_known: bool
+) -> None:
+    journeys = [journey(1, "a", gives="logged-in:ada"), journey(2, "b", needs="logged-in:ada")]
+    graph = CapabilityGraph(journeys, [*things, capability(9, "loged-in")])
+    (found,) = without_undefined(advise(graph, mentioned=None if tests_are_known else lambda _: ()))
+    assert (found.code, found.location) == ("nobody-requires", place(9, 3))
+    assert (found.severity, found.message, found.hint) == (severity, "nothing requires 'loged-in'", hint)
+
+
+@pytest.mark.parametrize(
+    "token, gives",
+    [("shop-open", ""), ("logged-in-2", ""), ("loged-in", "loged-in")],
+    ids=["another name", "another number", "established"],
+)
+def test_a_definition_of_no_use_is_passed_over_where_tests_are_not_known_unless_it_is_a_slip(
+    token: str, gives: str
+) -> None:
+    journeys = [journey(1, "a", gives=f"logged-in-1 {gives}"), journey(2, "b", needs="logged-in-1")]
+    graph = CapabilityGraph(journeys, [capability(9, token)])
+    assert without_undefined(advise(graph, mentioned=lambda _: ())) == ()
+    assert [one.code for one in without_undefined(advise(graph))] == ["nobody-requires"]
+
+
+def test_a_slip_in_a_definition_is_none_where_python_or_what_was_not_read_may_use_it() -> None:
+    graph = CapabilityGraph(
+        [journey(1, "a", gives="logged-in"), journey(2, "b", needs="logged-in")], [capability(9, "loged-in")]
+    )
+    assert without_undefined(advise(graph, mentioned=lambda tokens: tokens)) == ()
+    assert without_undefined(advise(graph, mentioned=lambda _: (), is_whole=False)) == ()
+
+
 def test_a_capability_that_is_required_by_one_instance_is_required() -> None:
     assert advice(journey(1, "a", gives="t:x"), journey(2, "b", needs="t:x"), capability(9, "t")) == ()
 

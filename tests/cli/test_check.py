@@ -301,6 +301,24 @@ def test_a_token_is_called_idle_if_no_test_requires_it_either(inner: Make, test:
     assert ("nobody-requires" in result.stdout.str()) is said
 
 
+MISSPELT_DEFINITION = {
+    "dogfood.yaml": "capabilities: {loged-in: {probe: test -f session}}",
+    "a.journey.yaml": "journeys: [{id: a, establishes: [logged-in], steps: [ls]},"
+    " {id: b, requires: [logged-in], steps: [ls]}]",
+}
+
+
+@pytest.mark.parametrize("test, said", [("", True), ("requires('loged-in')", False)])
+def test_a_misspelt_definition_is_told_unless_a_python_file_mentions_it(
+    inner: Make,
+    test: str,
+    said: bool,  # noqa: FBT001 - a table row
+) -> None:
+    printed = dogfood(inner({**MISSPELT_DEFINITION, "test_a.py": test}).path, "check").stdout
+    hint = "nothing requires 'loged-in' [nobody-requires]\n    hint: did you mean 'logged-in'?"
+    assert (hint in printed) is said
+
+
 SLIP = {
     "dogfood.yaml": "capabilities: {logged-in: {probe: test -f session}}\n",
     "buy.journey.yaml": "requires: [logged-in]\nsteps: ['true']\n",

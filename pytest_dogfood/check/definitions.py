@@ -1,0 +1,134 @@
+"""Findings in the definitions of tokens: of no use, without a probe, or named nearly like another token."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator
+
+from pytest_dogfood.diagnostics import Diagnostic, Location, nearest, remark, warning
+from pytest_dogfood.graph import CapabilityGraph
+from pytest_dogfood.journey import Capability, Scope, Token, base_of, is_of_a_test
+from pytest_dogfood.outcomes import listed
+
+_DIGITS = re.compile(r"\d")
+
+Mentioned = Callable[[Collection[Token]], Collection[Token]]
+"""Returns those of some tokens that Python files mention."""
+
+
+def doubtful_definitions(
+    graph: CapabilityGraph, mentioned: Mentioned | None, *, is_whole: bool
+) -> Iterator[Diagnostic]:
+    """Yield what is doubtful in each definition: without a probe, of no use, or true in more places than its needs."""
+    required = {token for journey in graph.journeys.values() for token in graph.needed_by(journey)}
+    required |= {base_of(token) for token in required}
+    made = {base_of(token) for token in graph.establishers}
+    for token, capability in graph.capabilities.items():
+        if capability.probe is None:
+            yield remark(
+                capability.location,
+                "no-probe",
+                f"{token!r} has no probe: it is taken on trust that it is present",
+                "add 'probe:', a command that exits 0 if and only if the token is present",
+            )
+        if token not in required:
+            near = _nearest_token(token, required)
+            # Where Python tests are not known, only a slip is told.
+            is_slip = near and is_whole and token not in made
+            if mentioned is None or (is_slip and not mentioned((token,))):
+                yield _unused_definition(graph, capability, near)
+        tied = [need for need in graph.needs_of_provider(token) if graph.scope_of(need) is Scope.CHAIN]
+        if capability.scope is Scope.MACHINE and tied:
+            named = [capability.requires[need] for need in tied if need in capability.requires]
+            yield warning(
+                [*named, capability.location][0],
+                "machine-needs-chain",
+                f"{token!r} has scope 'machine', but its provider needs {listed(tied)}, which has scope 'chain'",
+                "give what it needs scope 'machine' too, or let the provider set it up itself",
+            )
+
+
+def _unused_definition(graph: CapabilityGraph, capability: Capability, near: str) -> Diagnostic:
+    """Remark a definition of no use; warn where it was probably meant for another token, which has none."""
+    message = f"nothing requires {capability.token!r}"
+    if near and graph.capability(Token(near)) is None:
+        hint = f"did you mean {near!r}? That is required, and no file defines it"
+        return warning(capability.location, "nobody-requires", message, hint)
+    hint = "remove it, or add it to 'requires:' of the journeys that need it"
+    return remark(
+        capability.location,
+        "nobody-requires",
+        message,
+        f"did you mean {near!r}? Else {hint}" if near else hint,
+    )
+
+
+def _nearest_token(token: Token, known: Iterable[Token]) -> str:
+    """Return the token nearly of the same name; those that differ in their numbers alone are of things counted."""
+    alike = [one for one in known if _DIGITS.sub("", one) != _DIGITS.sub("", token)]
+    return nearest(token, alike, likeness=0.8)
+
+
+def undefined_tokens(graph: CapabilityGraph) -> Iterator[Diagnostic]:
+    """Remark, once for each file, the tokens that it establishes and that no file defines: they have no probe."""
+    places: dict[str, dict[Token, Location]] = defaultdict(dict)
+    for token, establishers in graph.establishers.items():
+        if graph.capability(token) is None and not is_of_a_test(token):
+            place = graph.journeys[establishers[0][0]].establishes[token]
+            places[place.path].setdefault(base_of(token), place)
+    for tokens in places.values():
+        names = listed(map(repr, map(str, tokens)), most=len(tokens))
+        one = len(tokens) == 1
+        yield remark(
+            min(tokens.values()),
+            "no-probe",
+            f"{names} {'has' if one else 'have'} no definition, so no probe: "
+            f"{'it is' if one else 'they are'} taken on trust",
+            f"define {'it' if one else 'each'} under 'capabilities:' with a 'probe:', "
+            "a command that exits 0 if and only if the token is present",
+        )
+
+
+def fixtures_for_unknown_tokens(graph: CapabilityGraph) -> Iterator[Diagnostic]:
+    """Warn of a fixture whose token nothing uses or defines if a defined one has nearly the same name."""
+    used = {token for journey in graph.journeys.values() for token in graph.needed_by(journey)}
+    for token, fixture in graph.fixtures.items():
+        near = "" if token in used or graph.capability(token) else nearest(token, graph.capabilities)
+        if near:
+            yield warning(
+                graph.capabilities[Token(near)].location,
+                "unknown-token",
+                f"fixture {fixture!r} provides {token!r}, which no file defines",
+                f"did you mean {near!r}?",
+            )
+
+
+def misspelt_tokens(graph: CapabilityGraph, mentioned: Mentioned | None) -> Iterator[Diagnostic]:
+    """Warn of a token that nothing uses if one with nearly the same name is defined and nothing makes it true."""
+    made = {base_of(token) for token in (*graph.establishers, *graph.fixtures)}
+    orphans = [
+        token
+        for token, capability in graph.capabilities.items()
+        if token not in made and not (capability.provision or capability.service)
+    ]
+    used = {
+        base_of(token)
+        for journey in graph.journeys.values()
+        for token in (*journey.requires, *journey.invalidates)
+    }
+    for one in graph.capabilities.values():
+        used.update(base_of(token) for token in (*one.requires, *one.invalidates, *one.outlives))
+    for journey in graph.journeys.values() if orphans else ():
+        for token, place in journey.establishes.items():
+            base = base_of(token)
+            if base in used or graph.capability(token) is not None or is_of_a_test(token):
+                continue
+            near = _nearest_token(base, orphans)
+            if near and not (mentioned and mentioned((Token(near), token))):
+                yield warning(
+                    place,
+                    "unknown-token",
+                    f"{journey.id!r} establishes {token!r}, which nothing requires and no file defines",
+                    f"did you mean {near + token.removeprefix(base)!r}? Nothing establishes or provides {near!r}",
+                )
