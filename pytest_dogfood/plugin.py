@@ -196,6 +196,7 @@ def _declare_markers(config: pytest.Config) -> None:
     lines = [
         "requires(token, ...): run only if each of these tokens is present",
         "establishes(token, ...): these tokens are present once the test has passed",
+        "invalidates(token, ...): the test destroys these tokens, so it runs after the others that need them",
     ]
     lines += [f"dogfood_{line}" for line in lines]
     if config.getini("dogfood_dependency_markers"):

@@ -196,10 +196,13 @@ def _starving_invalidations(graph: CapabilityGraph) -> Iterator[Diagnostic]:
             others = () if graph.has_independent_provider(token) else graph.journeys.values()
             starved = [one.id for one in others if one.id not in before and token in graph.needed_by(one)]
             if starved:
+                makers = graph.establishing(token)
+                for_ever = bool(makers) and all(graph.journeys[one].python for one in makers)
+                then = ", and only a Python test establishes it, which cannot be replayed" if for_ever else ""
                 yield warning(
                     place,
                     "invalidates-starves",
-                    f"{journey.id!r} destroys {token!r} before {listed(starved)} can use it",
+                    f"{journey.id!r} destroys {token!r} before {listed(starved)} can use it{then}",
                     f"give {token!r} a 'provision:', or let {journey.id!r} depend on what uses it",
                 )
 

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.structs import asdict, replace
 
-from pytest_dogfood.diagnostics import Diagnostic, Severity, counted, in_text
+from pytest_dogfood.diagnostics import Diagnostic, Location, Severity, counted, in_text
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import JourneyId, Scope, Token, variable_for
 from pytest_dogfood.outcomes import JourneyResult, Provisioned, listed
@@ -228,6 +228,7 @@ def to_json(report: Report) -> dict[str, Any]:
                     "gates": list(planned.gates),
                     "requires": list(planned.requires),
                     "establishes": list(planned.establishes),
+                    "invalidates": list(planned.invalidates),
                     "seconds": planned.weight,
                     "guessed": planned.id in report.guessed,
                     "prerequisite": planned.prerequisite,
@@ -256,6 +257,8 @@ def explanation(
     for token in journey.establishes:
         users = [other.id for other in graph.journeys.values() if token in graph.needed_by(other)]
         yield f"  establishes {token} ({graph.scope_of(token)}) for {', '.join(users) or 'nothing'}"
+    for token in journey.invalidates:
+        yield f"  invalidates {token} ({graph.scope_of(token)}), so it comes after the others that need it"
     chain = graph.chains[journey_id]
     others = sum(1 for other in graph.journeys if graph.chains[other] == chain) - 1
     if others:
@@ -301,6 +304,18 @@ def explanation_of_token(graph: CapabilityGraph, plan: Plan, token: Token) -> It
     for other in graph.capabilities.values():
         if token in graph.needs_of_provider(other.token):
             yield f"  needed by the provider of {other.token} ({other.location})"
+    yield from (f"  invalidated by {name} ({place})" for name, place in _destroyers(graph, token).items())
+
+
+def _destroyers(graph: CapabilityGraph, token: Token) -> dict[str, Location]:
+    """Return what invalidates a token, with the place that says so."""
+    found: dict[str, Location] = {
+        one.id: one.invalidates[token] for one in graph.journeys.values() if token in one.invalidates
+    }
+    for one in graph.capabilities.values():
+        if token in one.invalidates:
+            found[f"the provider of {one.token}"] = one.invalidates[token]
+    return found
 
 
 def list_of_tokens(graph: CapabilityGraph, tokens: Collection[Token]) -> Iterator[str]:
@@ -318,6 +333,9 @@ def list_of_tokens(graph: CapabilityGraph, tokens: Collection[Token]) -> Iterato
         providers = (one.token for one in graph.capabilities.values())
         users += [f"the provider of {one}" for one in providers if token in graph.needs_of_provider(one)]
         yield f"  needed by: {listed(users) or 'nothing'}"
+        destroyers = _destroyers(graph, token)
+        if destroyers:
+            yield f"  invalidated by: {listed(destroyers)}"
         values = [f"${variable_for(token, name)}" for name in graph.value_names(token)]
         if values:
             yield f"  values: {', '.join(values)}"

@@ -12,6 +12,7 @@ from pytest_dogfood.api import PROVIDES
 from pytest_dogfood.collection.project import Project
 from pytest_dogfood.collection.stash import (
     ESTABLISHES,
+    INVALIDATES,
     JOURNEY,
     OUR_FIXTURES,
     PROJECT,
@@ -140,16 +141,20 @@ def _test_as_journey(
     place = place_of(item)
     requires = [token for token, _ in _tokens(item, REQUIRES, place, wrong)]
     groups = dict(_tokens(item, ESTABLISHES, place, wrong))
+    invalidates = [token for token, _ in _tokens(item, INVALIDATES, place, wrong)]
     asks = not OUR_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
-    if dependence is None and not (requires or groups or asks):
+    if dependence is None and not (requires or groups or invalidates or asks):
         return None
-    for token in requires:
-        if token in groups:
-            message = f"{item.nodeid} both requires and establishes {token!r}"
-            hint = "a test cannot require what it establishes itself: remove one of the two marks"
-            wrong.append(
-                Diagnostic(location=place, code="requires-what-it-establishes", message=message, hint=hint)
-            )
+    for token in filter(groups.__contains__, requires):
+        message = f"{item.nodeid} both requires and establishes {token!r}"
+        hint = "a test cannot require what it establishes itself: remove one of the two marks"
+        wrong.append(
+            Diagnostic(location=place, code="requires-what-it-establishes", message=message, hint=hint)
+        )
+    for token in filter(groups.__contains__, invalidates):
+        message = f"{item.nodeid} both invalidates and establishes {token!r}"
+        hint = "it holds only once the test has passed: remove one of the two marks"
+        wrong.append(Diagnostic(location=place, code="conflicting-tokens", message=message, hint=hint))
     mark = dependence or Dependence()
     return Journey(
         id=JourneyId(item.nodeid),
@@ -158,6 +163,7 @@ def _test_as_journey(
         nodeid=item.nodeid,
         requires=dict.fromkeys((*requires, *mark.requires), place),
         establishes=dict.fromkeys((*groups, *([mark.establishes] if mark.establishes else [])), place),
+        invalidates=dict.fromkeys(invalidates, place),
         python=True,
         groups=groups,
         follows=mark.follows,
@@ -169,6 +175,7 @@ def _tokens(
     item: pytest.Item, names: tuple[str, ...], place: Location, wrong: list[Diagnostic]
 ) -> Iterator[tuple[Token, str]]:
     """Yield the tokens of an item's marks, each with the name of all that carry the same mark."""
+    every_instance = ":*" if names is REQUIRES else ""  # nothing establishes or destroys whatever there is
     for name in names:
         for node, mark in item.iter_markers_with_node(name):
             carriers = node.nodeid  # a class, a module, or a function with all its parametrised instances
@@ -176,7 +183,8 @@ def _tokens(
                 carriers = f"{item.parent.nodeid}::{getattr(item, 'originalname', None) or item.name}"
             slips = [f"{key}={value!r}" for key, value in mark.kwargs.items()]
             for argument in mark.args:
-                if isinstance(argument, str) and TOKEN_PATTERN.fullmatch(argument.removesuffix(":*")):
+                base = argument.removesuffix(every_instance) if isinstance(argument, str) else ""
+                if TOKEN_PATTERN.fullmatch(base):
                     yield Token(argument), carriers
                 else:
                     slips.append(repr(argument))

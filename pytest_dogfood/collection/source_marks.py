@@ -14,6 +14,7 @@ from pytest_dogfood.journey import TOKEN_PATTERN, Token, base_of, means_every_in
 
 ESTABLISHING = frozenset({"establishes", "dogfood_establishes", "provides"})
 REQUIRING = frozenset({"requires", "dogfood_requires"})
+INVALIDATING = frozenset({"invalidates", "dogfood_invalidates"})
 _QUOTED = re.compile(r"""["']([a-z0-9][^"'\s]*)["']""")
 
 
@@ -25,6 +26,7 @@ class SourceMarks(Struct, frozen=True, kw_only=True):
 
     establishes: frozenset[Token] = frozenset()
     requires: frozenset[Token] = frozenset()
+    invalidates: frozenset[Token] = frozenset()
     mentions: frozenset[Token] = frozenset()
     establishes_more: bool = False
     requires_more: bool = False
@@ -50,6 +52,7 @@ def read_marks(text: str) -> SourceMarks:
     return SourceMarks(
         establishes=establishes,
         requires=requires,
+        invalidates=names.tokens_of(INVALIDATING)[0],
         mentions=_tokens(_text_of(node) for node in nodes),
         establishes_more=establishes_more,
         requires_more=requires_more,
@@ -139,11 +142,6 @@ def may_establish(path: Path, *more: bytes) -> bool:
     return b"provides" in content and _PROVIDES.search(content) is not None
 
 
-def _marks_in(path: Path) -> SourceMarks:
-    """Read what a Python file says of tokens; raises OSError if it is gone."""
-    return read_marks(path.read_text(encoding="utf-8", errors="replace"))
-
-
 def marks_in(path: Path) -> SourceMarks:
     """Read what a Python file says of tokens; raises OSError if it is gone."""
     return read_marks(path.read_text(encoding="utf-8", errors="replace"))
@@ -160,7 +158,8 @@ def is_test_file(path: Path, patterns: Sequence[str]) -> bool:
 def offered_in(files: Iterable[Path], tokens: Collection[Token]) -> set[Token]:
     """Return every token that the files show to be established or provided, and those of `tokens` that may be.
 
-    A token may be where a file names it other than as required, or names tokens in a way that only an import shows.
+    A token may be where a file names it other than as required or destroyed, or names tokens in a way that only an
+    import shows.
     """
     found: set[Token] = set()
     names = [base_of(token).encode() for token in tokens]
@@ -171,7 +170,7 @@ def offered_in(files: Iterable[Path], tokens: Collection[Token]) -> set[Token]:
             marks = marks_in(path)
         except OSError:  # it is gone
             continue
-        named = marks.establishes | (marks.mentions - marks.requires)
+        named = marks.establishes | (marks.mentions - marks.requires - marks.invalidates)
         bases = set(map(base_of, named))
         found |= marks.establishes
         found.update(

@@ -31,7 +31,8 @@ KEEPER: pytest.StashKey[SecretKeeper] = pytest.StashKey()
 
 REQUIRES = ("requires", "dogfood_requires")
 ESTABLISHES = ("establishes", "dogfood_establishes")
-OUR_MARKS = frozenset((*REQUIRES, *ESTABLISHES))
+INVALIDATES = ("invalidates", "dogfood_invalidates")
+OUR_MARKS = frozenset((*REQUIRES, *ESTABLISHES, *INVALIDATES))
 OUR_FIXTURES = frozenset({"capabilities", "dogfood_state"})
 
 

@@ -177,21 +177,42 @@ class Replayer:
         if token in self._presence.workspace.uncollected:
             why = f": {self._presence.workspace.uncollected[token]}"
         elif establishing:
-            test, capability = establishing[0], graph.capability(token)
-            end = self._journal.end_of(test.id)
-            cure = "give it a 'provision:'"
-            if end is None or not end.outcome.establishes:
-                why = f", and only the Python test {test.id} establishes it: a test cannot be replayed"
-            else:
-                why = f": {test.id} established it, but it has been lost since, and a Python test cannot be replayed"
-                if test.requires and (capability is None or capability.probe is None):
-                    why += f"; without a 'probe:' it counts as lost with {listed(map(repr, test.requires))}"
-                    cure = "give it a 'probe:' of its own, or a 'provision:'"
-            why += f"; {cure} under 'capabilities:'"
+            why = self._why_no_test_brings_it_back(token, establishing[0], request.state)
         else:
             nothing = "no journey, test or fixture here establishes it"
             why = f", and {nothing}: give it a 'provision:' under 'capabilities:', or let a journey establish it"
         raise HarnessError(self._presence.absence(token, request.state, why))
+
+    def _why_no_test_brings_it_back(self, token: Token, test: Journey, state: ChainState) -> str:
+        """Say what has become of a token that only Python tests establish, `test` before the others, and what to do."""
+        graph, capability = self._presence.graph, self._presence.graph.capability(token)
+        end, cure = self._journal.end_of(test.id), "give it a 'provision:'"
+        if end is None or not end.outcome.establishes:
+            why = f", and only the Python test {test.id} establishes it: a test cannot be replayed"
+            return f"{why}; {cure} under 'capabilities:'"
+        where = "" if graph.scope_of(token) is Scope.MACHINE else state.name
+        since = [one for one in self._journal.run_since(end.at, state=where) if one in graph.journeys]
+        destroyers = [one for one in since if token in graph.journeys[one].invalidates]
+        lost = "it has been lost since"
+        if destroyers:
+            lost = f"{listed(destroyers)}, which invalidates it, has run since"
+        why = f": {test.id} established it, but {lost}, and a Python test cannot be replayed"
+        if destroyers:
+            cure += " to let several use it up,"
+        elif test.requires and (capability is None or capability.probe is None):
+            bases = listed(map(repr, test.requires))
+            why += (
+                f"; without a 'probe:' it counts as lost with {bases}: declare `invalidates` at {test.id} if"
+            )
+            return (
+                f"{why} uses {bases} up, or give {token!r} a 'probe:' or a 'provision:' under 'capabilities:'"
+            )
+        elif since:
+            why += (
+                f"; {listed(since)} ran since: if that destroys it, declare it there with `invalidates`, or"
+            )
+            return f"{why} {cure} under 'capabilities:'"
+        return f"{why}; {cure} under 'capabilities:'"
 
     def replay(self, journey: Journey, state: ChainState, request: Request) -> Cause | None:
         """Run a journey's steps in `state`, its own needs first; None if it passed, else the root cause.

@@ -73,6 +73,7 @@ class PlannedJourney(Struct, frozen=True, kw_only=True):
     tier: Tier = Tier.CORE
     requires: tuple[Token, ...] = ()
     establishes: tuple[Token, ...] = ()
+    invalidates: tuple[Token, ...] = ()
     uses: tuple[Token, ...] = ()
     locks: tuple[Share, ...] = ()
     prerequisite: bool = False
@@ -147,6 +148,7 @@ def make_plan(
             tier=journey.tier,
             requires=required,
             establishes=tuple(journey.establishes),
+            invalidates=tuple(journey.invalidates),
             uses=tuple(dict.fromkeys(named)),
             locks=tuple(
                 Share(lock=lock, units=units, of=graph.units_of(lock))

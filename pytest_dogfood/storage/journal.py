@@ -25,6 +25,10 @@ class Why(StrEnum):
     REPLAY = "replay"
 
 
+_HAS_RUN = frozenset({Outcome.PASSED, Outcome.XPASSED, Outcome.FAILED, Outcome.XFAILED, Outcome.CRASHED})
+"""Outcomes of what has certainly done something: an error may have kept the journey from its first step."""
+
+
 class Entry(Struct, frozen=True, kw_only=True):
     """One line: a start has no outcome, an end has one. `born` tells the writer from a later process of its id."""
 
@@ -83,6 +87,17 @@ class Journal:
         entries = (entry for several in self._entries.values() for entry in several)
         found = (entry for entry in entries if entry.why is why and entry.outcome is not None)
         return tuple(sorted(found, key=lambda entry: entry.at))
+
+    def run_since(self, at: float, *, state: str = "") -> tuple[JourneyId, ...]:
+        """Return the journeys that have run their steps since a time, in `state` if one is given, oldest first."""
+        self._read_on()
+        found = [
+            entry
+            for several in self._entries.values()
+            for entry in several
+            if entry.at > at and entry.outcome in _HAS_RUN and state in {"", entry.state}
+        ]
+        return tuple(dict.fromkeys(entry.journey for entry in sorted(found, key=lambda entry: entry.at)))
 
     def is_under_way(self, journey: JourneyId) -> bool:
         """Return whether the journey has begun as an item of the run and not ended, be its process alive or not."""

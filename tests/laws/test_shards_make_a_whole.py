@@ -95,3 +95,8 @@ def test_three_shards_and_their_merge_come_to_what_one_run_comes_to(
         field: found for field, found in json.loads(all_json.read_text()).items() if field in AMISS and found
     } == {}
     assert status == whole.status
+
+
+def test_among_the_random_projects_are_python_tests_that_destroy_tokens() -> None:
+    scenes = [varied_scene(Random(seed)) for seed in range(50)]  # noqa: S311 - a die
+    assert any(one.python and one.invalidates for scene in scenes for one in scene.journeys)

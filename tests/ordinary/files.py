@@ -254,6 +254,7 @@ def _test(model: Model, item: Item) -> str:
         item.requires
     )  # one, for it keeps their order
     marks += [f"@pytest.mark.establishes({token!r})" for token in item.establishes]
+    marks += [f"@pytest.mark.invalidates({token!r})" for token in item.invalidates]
     fixtures = ["dogfood_state", *(["capabilities"] if asks else []), *["unclean"] * (item.fault == UNCLEAN)]
     values = f"{{token: capabilities[token] for token in {item.requires!r}}}" if asks else "{}"
     lines = [

@@ -184,7 +184,7 @@ def _makers_below(model: Model, token: str) -> set[str]:
 
 
 def _could_be_a_test(item: Item) -> bool:
-    return item.tier == "core" and not item.gating and not item.invalidates and item.fault != HANGS
+    return item.tier == "core" and not item.gating and item.fault != HANGS
 
 
 def _without_gates_that_wait_for_later_tiers(model: Model) -> Model:

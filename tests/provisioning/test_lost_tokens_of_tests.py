@@ -36,9 +36,11 @@ def test_the_error_says_after_what_it_was_lost_and_what_to_do(inner: Callable[..
     result = inner(SHOP).dogfood("-p", "no:randomly")
     result.assert_outcomes(passed=2, errors=2)
     lost = "established it, but it has been lost since, and a Python test cannot be replayed;"
+    with_base = "as lost with 'basket-filled': declare `invalidates` at *::test_order if that uses it up, or"
+    unsaid = "*::test_order ran since: if that destroys it, declare it there with `invalidates`, or"
     result.stdout.fnmatch_lines_random(
         [
-            f"harness: 'order-placed' is not present: *::test_order {lost} without a 'probe:' *'basket-filled'; *",
-            f"harness: 'basket-filled' is not present: *::test_fill {lost} give it a 'provision:' under *",
+            f"harness: 'order-placed' is not present: *::test_order {lost} without a 'probe:' it counts {with_base} *",
+            f"harness: 'basket-filled' is not present: *::test_fill {lost} {unsaid} give it a 'provision:' under *",
         ]
     )

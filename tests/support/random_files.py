@@ -229,6 +229,7 @@ class Project:
         marks = [f"@pytest.mark.{mark.name}" for mark in journey.marks]
         marks += [f"@pytest.mark.requires({token!r})" for token in journey.requires]
         marks += [f"@pytest.mark.establishes({token!r})" for token in journey.establishes]
+        marks += [f"@pytest.mark.invalidates({token!r})" for token in journey.invalidates]
         name = journey.nodeid.partition("::")[2]
         return "\n".join(
             [

@@ -59,7 +59,7 @@ def _below_providers(scene: Scene) -> Iterator[JourneyId]:
 
 def _could_be_a_test(scene: Scene, journey: Journey) -> bool:
     """Return whether a journey says nothing that a test cannot say, and nobody has to repeat it after a destroyer."""
-    simple = journey.tier is Tier.CORE and not journey.gating and not journey.invalidates
+    simple = journey.tier is Tier.CORE and not journey.gating
     return simple and not any(map(scene.destroyers, journey.establishes))
 
 
