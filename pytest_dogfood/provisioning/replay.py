@@ -201,12 +201,9 @@ class Replayer:
             cure += " to let several use it up,"
         elif test.requires and (capability is None or capability.probe is None):
             bases = listed(map(repr, test.requires))
-            why += (
-                f"; without a 'probe:' it counts as lost with {bases}: declare `invalidates` at {test.id} if"
-            )
-            return (
-                f"{why} uses {bases} up, or give {token!r} a 'probe:' or a 'provision:' under 'capabilities:'"
-            )
+            why += f"; without a 'probe:' it counts as lost with {bases}: "
+            why += f"declare `invalidates` at {test.id} if that uses it up, or"
+            return f"{why} give {token!r} a 'probe:' or a 'provision:' under 'capabilities:'"
         elif since:
             why += (
                 f"; {listed(since)} ran since: if that destroys it, declare it there with `invalidates`, or"
