@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pytest
 
@@ -126,6 +126,14 @@ def journeys_of(
             project.read_settings_above(item.path)
         item.stash[JOURNEY] = journey
     return [*wrong, *parametrised.values()], tests
+
+
+def rearranged(items: Sequence[pytest.Item], order: Iterable[str]) -> list[pytest.Item]:
+    """Let the items that `order` names change places among themselves."""
+    place = {nodeid: number for number, nodeid in enumerate(order)}
+    ours = (item for item in items if item.nodeid in place)
+    next_one = iter(sorted(ours, key=lambda item: place[item.nodeid]))
+    return [next(next_one) if item.nodeid in place else item for item in items]
 
 
 def place_of(item: pytest.Item) -> Location:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from pytest_dogfood.api import depends
-from pytest_dogfood.collection.collector import JourneyFile, place_of
+from pytest_dogfood.collection.collector import JourneyFile, place_of, rearranged
 from pytest_dogfood.collection.dependency_names import (
     DEFAULT_SCOPE,
     FAR,
@@ -93,8 +93,7 @@ class DependencyMarks:
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         # Registered last, its hook comes before the one with which pytest groups tests by the parameters of fixtures,
         # and after those, which want to be first, of plugins that shuffle.
-        session.config.pluginmanager.register(_FileOrder(self), "dogfood-file-order")
-        session.config.pluginmanager.register(_FinalOrder(self), "dogfood-final-order")
+        session.config.pluginmanager.register(_OrderAmongPlugins(self), "dogfood-file-order")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_itemcollected(self, item: pytest.Item) -> None:
@@ -108,15 +107,15 @@ class DependencyMarks:
     def put_in_file_order(self, items: list[pytest.Item]) -> None:
         """Let the tests that are tied to others change places among themselves."""
         tied = dependences(Names(self._read(self._collected, [])))
-        items[:] = _rearranged(items, [item.nodeid for item in self._collected if item.nodeid in tied])
+        items[:] = rearranged(items, [item.nodeid for item in self._collected if item.nodeid in tied])
 
     def take_over_order(self, items: Sequence[pytest.Item]) -> None:
         """Note how other plugins have sorted what is selected."""
-        self._order = _rearranged(self._order, [item.nodeid for item in items])
+        self._order = rearranged(self._order, [item.nodeid for item in items])
 
     def in_order(self, items: Sequence[pytest.Item]) -> list[pytest.Item]:
         """Return the items with those that are tied to others in the order that was noted; `resolve` comes first."""
-        return _rearranged(items, [test.id for test in self._names.tests if test.id in self._tied])
+        return rearranged(items, [test.id for test in self._names.tests if test.id in self._tied])
 
     def resolve(
         self, collected: Sequence[pytest.Item], selected: Iterable[pytest.Item]
@@ -159,14 +158,6 @@ class DependencyMarks:
                 )
             )
         return tests
-
-
-def _rearranged(items: Sequence[pytest.Item], order: Iterable[str]) -> list[pytest.Item]:
-    """Let the items that `order` names change places among themselves."""
-    place = {nodeid: number for number, nodeid in enumerate(order)}
-    ours = sorted((item for item in items if item.nodeid in place), key=lambda item: place[item.nodeid])
-    next_one = iter(ours)
-    return [next(next_one) if item.nodeid in place else item for item in items]
 
 
 def home_of(node: Any, scope: str) -> str | None:  # noqa: ANN401 - pytest exports no common base of its nodes
@@ -212,8 +203,8 @@ def _said(
     }
 
 
-class _FileOrder:
-    """The plugin with the one hook that has to come between those of others."""
+class _OrderAmongPlugins:
+    """The plugin with the hooks that come between those of others: it is registered when they all are."""
 
     def __init__(self, marks: DependencyMarks) -> None:
         self._marks = marks
@@ -222,15 +213,9 @@ class _FileOrder:
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         self._marks.put_in_file_order(items)
 
-
-class _FinalOrder:
-    """The plugin that comes after all that sort tests for good, and before those that put some of them first."""
-
-    def __init__(self, marks: DependencyMarks) -> None:
-        self._marks = marks
-
-    @pytest.hookimpl(wrapper=True, trylast=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None, object, object]:
+    @pytest.hookimpl(specname="pytest_collection_modifyitems", wrapper=True, trylast=True)
+    def pytest_note_final_order(self, items: list[pytest.Item]) -> Generator[None, object, object]:
+        """Come after all that sort tests for good, and before those that put some of them first."""
         result = yield
         self._marks.take_over_order(items)
         return result
@@ -303,7 +288,10 @@ class RuntimeDependsScan:
             plugins = item.config.pluginmanager.get_plugins()
             modules = [one for one in plugins if isinstance(one, types.ModuleType)]
             self._plugins = [one for one in modules if not _offers(one.__name__) and self._reach_in(one)]
-        around = [plugin for plugin in self._plugins if _is_for(plugin, item)]
+        # The fixtures of a conftest file can be seen only below it.
+        files = [(plugin, Path(plugin.__file__ or "")) for plugin in self._plugins]
+        above = item.path.parents
+        around = [plugin for plugin, path in files if path.name != "conftest.py" or path.parent in above]
         own = getattr(item, "module", None)
         modules = [own, *around] if isinstance(own, types.ModuleType) else around
         return max(map(self._reach_in, modules), default=RuntimeDependsReach.NOTHING)
@@ -316,18 +304,16 @@ class RuntimeDependsScan:
             involved = dict.fromkeys([module, *(one for one in origins if one is not None)])
             values = [value for one in involved for value in list(vars(one).values())]
             codes = [code for one in involved for code in _code_of(one)]
+            constants = {constant for code in codes for constant in code.co_consts}
+            # A function imports a module by a statement, or by its name as text.
+            named = constants.union(*(code.co_names for code in codes))
+            named.update(value.__name__ for value in values if isinstance(value, types.ModuleType))
             reach = RuntimeDependsReach.NOTHING
-            if any(map(_gives_depends, values)) or any(map(_imports_depends, codes)):
-                far = any(constant in FAR for code in codes for constant in code.co_consts)
-                reach = RuntimeDependsReach.EVERYTHING if far else RuntimeDependsReach.ITS_MODULE
+            if not OFFERING.isdisjoint(named) or any(value is depends for value in values):
+                near = constants.isdisjoint(FAR)
+                reach = RuntimeDependsReach.ITS_MODULE if near else RuntimeDependsReach.EVERYTHING
             self._known[module.__name__] = reach
         return self._known[module.__name__]
-
-
-def _is_for(plugin: types.ModuleType, item: pytest.Item) -> bool:
-    """Return whether a plugin's fixtures can be seen by an item: those of a conftest file only below it."""
-    path = Path(plugin.__file__ or "")
-    return path.name != "conftest.py" or path.parent in item.path.parents
 
 
 def _offers(module: str) -> bool:
@@ -340,10 +326,6 @@ def _origin(value: object) -> str:
     if isinstance(value, type | types.FunctionType):
         return value.__module__
     return str(getattr(value, "__dict__", {}).get("__module__", ""))  # a fixture has it of its function
-
-
-def _gives_depends(value: object) -> bool:
-    return value is depends or (isinstance(value, types.ModuleType) and value.__name__ in OFFERING)
 
 
 def _code_of(module: types.ModuleType) -> Iterator[types.CodeType]:
@@ -359,9 +341,3 @@ def _code_of(module: types.ModuleType) -> Iterator[types.CodeType]:
         if isinstance(code, types.CodeType):
             yield code
             waiting += code.co_consts
-
-
-def _imports_depends(code: types.CodeType) -> bool:
-    """Return whether a function imports a module that has `depends`, by a statement or by its name as text."""
-    texts = [constant for constant in code.co_consts if isinstance(constant, str)]
-    return not OFFERING.isdisjoint((*code.co_names, *texts))

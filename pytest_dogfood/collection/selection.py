@@ -10,7 +10,7 @@ import pytest
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from pytest_dogfood.collection.collector import fixture_providers, journeys_of
+from pytest_dogfood.collection.collector import fixture_providers, journeys_of, rearranged
 from pytest_dogfood.collection.stash import DEPENDENCY_MARKS, JOURNEY, PROJECT, SETTINGS
 from pytest_dogfood.diagnostics import (
     Diagnostic,
@@ -235,7 +235,4 @@ def _in_order(items: Sequence[pytest.Item], plan: Plan, dist: str) -> list[pytes
     """Let the items of the graph change places; with loadfile or loadscope those of a file or scope stay together."""
     if dist in GROUPING and plan.journeys:
         return [items[place] for place in in_group_order([item.nodeid for item in items], plan, dist)]
-    position = {planned.id: number for number, planned in enumerate(plan.journeys)}
-    ours = (item for item in items if JOURNEY in item.stash)
-    ordered = iter(sorted(ours, key=lambda item: position[item.stash[JOURNEY].id]))
-    return [next(ordered) if JOURNEY in item.stash else item for item in items]
+    return rearranged(items, (planned.nodeid for planned in plan.journeys))
