@@ -106,12 +106,13 @@ class Script(Struct, frozen=True, kw_only=True):
     """A file that is itself the command; `path` is relative to the rootdir. `variables` are ours that it names.
 
     `uses` has the variables that a shell script uses, each with its first line, without those of ours that it sets;
-    None where no shell runs it.
+    None where no shell runs it. `reads` tells that it seems to use the shell's `read` on its standard input.
     """
 
     path: str
     variables: tuple[str, ...] = ()
     uses: Mapping[str, int] | None = None
+    reads: bool = False
 
 
 class Step(Struct, frozen=True, kw_only=True):

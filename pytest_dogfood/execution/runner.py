@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import counted
 from pytest_dogfood.execution.expectations import WITHHELD, Mismatch, Observation, SavedValue, Stream, compare
-from pytest_dogfood.journey import Step
+from pytest_dogfood.journey import Script, Step
 
 if TYPE_CHECKING:
     from pytest_dogfood.actor_protocol import Action, Verdict
@@ -275,6 +275,10 @@ _NO_INPUT = (
     "note: stdin is empty and there is no terminal; write the answers under `stdin:`, "
     "or give the command an option not to ask"
 )
+_NO_NEWLINE = (
+    "note: `stdin:` does not end with a newline, so the shell's `read` fails on its last line; "
+    'write `stdin: "…\\n"`, or a block with `stdin: |`'
+)
 # Texts, which `re` compiles once something has failed.
 _WANTS_INPUT = (
     r"(?i)(?<!because stdin is )not a t(?:erminal|ty)\b|not from a terminal|non[- ]tty\b|no tty present"
@@ -291,21 +295,25 @@ _ENDS_IN_A_PROMPT = (
     r"(?i)(?:\?|[(\[]y(?:es)?/no?\b[^)\]\n]*[)\]] ?[:?>]?|\b(?:password|passphrase|passcode|user ?name|login|token|pin"
     r"|otp|enter|type|press|choose|select)\b[^\n]{0,80}[:>])[ ]*\Z"
 )
-_READS = r"(?m)(?:^|[;&({!]|\b(?:then|do|else|if|while|until)\b)\s*read\b"
-"""The shell's own `read`."""
-
-_REDIRECTS_OR_PIPES = r"<|(?<!\|)\|(?!\|)"
 
 
 def notes_on(failed: StepResult) -> Iterator[str]:
-    """Yield what may be the cause of a failure and how to mend it: a step that wanted input, and had none."""
+    """Yield what may be the cause of a failure and how to mend it: a step that wanted input, and had too little."""
+    from pytest_dogfood.fileformat.scripts import (
+        reads_input,
+    )  # a passing suite of Python tests has no use for it
+
     step, seen = failed.step, failed.seen
-    if seen is None or failed.grade is not None or step.stdin is not None:
+    if seen is None or failed.grade is not None:
+        return
+    text = step.run if isinstance(step.run, str) else ""
+    reads = seen.status == 1 and (step.run.reads if isinstance(step.run, Script) else reads_input(text))
+    if step.stdin is not None:
+        if reads and step.stdin and not step.stdin.endswith("\n"):
+            yield _NO_NEWLINE
         return
     streams: tuple[Stream, ...] = ("stdout", "stderr")
     endings = [seen.tail(stream)[-1000:] for stream in streams if stream not in failed.withheld]
-    text = step.run if isinstance(step.run, str) else ""
-    reads = seen.status == 1 and re.search(_READS, text) and not re.search(_REDIRECTS_OR_PIPES, text)
     if reads or any(re.search(_WANTS_INPUT, one) or re.search(_ENDS_IN_A_PROMPT, one) for one in endings):
         yield _NO_INPUT
 

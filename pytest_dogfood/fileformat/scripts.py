@@ -62,13 +62,33 @@ _COMMENT = re.compile(r"^[ \t]*#.*|[ \t]#[^\"'`]*$")
 OUR_SETTING = re.compile(r"(?:(?<![${\w])|(?<=\{)(?=\w+[^}\w]))(DOGFOOD_\w+)", re.ASCII)
 """Where shell text sets a variable: the bare name, behind `export`, `read` or `for` or before `=`; `${NAME:-word}`."""
 
+# Texts, which `re` compiles when they are first needed: most runs need none of them.
+_READS = r"(?:^|[;&({!]|\b(?:then|do|else|if|while|until)\b)\s*read\b"
+_REDIRECTS_OR_PIPES = r"<|(?<!\|)\|(?!\|)"
+_FEEDS_A_BLOCK = r"(?m)^\s*(?:\}|\)|done\b)[^\n#]*<|\|\s*(?:while\b|\{|\()|\bexec\b[^\n#]*<"
+
+
+def reads_input(text: str) -> bool:
+    """Return whether shell text seems to use the shell's `read` on the standard input that it is started with."""
+    if "read" not in text or re.search(_FEEDS_A_BLOCK, text):
+        return False
+    lines = (_COMMENT.sub("", line) for line in text.split("\n") if "read" in line)
+    return any(re.search(_READS, line) and not re.search(_REDIRECTS_OR_PIPES, line) for line in lines)
+
 
 def read_script(content: bytes, findings: Findings, defaults: Defaults) -> Fields:
     """Return the fields of the journey that a script is."""
     header = _read_header(content, findings)
     fields = HEADER.read(header, findings) or Fields(header, {})
     named = dict.fromkeys(name.decode() for name in _OUR_VARIABLE.findall(content))
-    script = Script(path=findings.path, variables=tuple(named), uses=_variables_used(content))
+    is_shell = re.match(rb"#![^\n]*sh\b", content) is not None
+    text = content.decode(errors="replace") if is_shell else ""
+    script = Script(
+        path=findings.path,
+        variables=tuple(named),
+        uses=_variables_used(text) if is_shell else None,
+        reads=reads_input(text),
+    )
     of_step = {name: value for name, value in fields.values.items() if name in KEYS_OF_THE_STEP}
     step = Fields(
         _with(header, "run", ScalarNode(findings.path, *FILE_START, plain=False)), {**of_step, "run": script}
@@ -79,13 +99,11 @@ def read_script(content: bytes, findings: Findings, defaults: Defaults) -> Field
     return Fields(_with(header, "steps", ListNode([step.node], *FILE_START)), values)
 
 
-def _variables_used(content: bytes) -> Mapping[str, int] | None:
-    """Return the first line of each variable that a shell script uses, but of those of ours that it sets."""
-    if not re.match(rb"#![^\n]*sh\b", content):
-        return None
+def _variables_used(text: str) -> Mapping[str, int]:
+    """Return the first line of each variable that shell text uses, but of those of ours that it sets."""
     used: dict[str, int] = {}
     own: set[str] = set()
-    for number, line in enumerate(content.decode(errors="replace").split("\n"), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         code = _COMMENT.sub("", line) if "$" in line or "DOGFOOD_" in line else ""
         own.update(OUR_SETTING.findall(code))
         for found in _USED.finditer(code):

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from pytest_dogfood.execution.runner import failure_text, run_steps
-from pytest_dogfood.journey import Expectation, Save, Step, StreamExpectation, Until
+from pytest_dogfood.journey import Expectation, Save, Script, Step, StreamExpectation, Until
 from tests.support.fakes import FakeRunner, FakeSeen
 from tests.support.strategies import ANYWHERE
 
@@ -192,6 +192,7 @@ COMMANDS_THAT_READ = [
     "if read name; then exit 0; fi; exit 1",
     "while read line; do echo; done; false",
     "x=1 || true; read name",
+    "ls | wc -l\nread name",
 ]
 
 COMMANDS_THAT_DO_NOT_READ = [
@@ -203,6 +204,10 @@ COMMANDS_THAT_DO_NOT_READ = [
     "./read-all; cat read",
     "readlink a",
     "git read-tree HEAD",
+    "while read -r line; do\n  false\ndone < file",
+    "ls | while read -r line; do\n  read name\ndone",
+    "exec < file\nread name",
+    "# (read more)\nfalse",
 ]
 
 
@@ -232,6 +237,24 @@ def test_a_shell_that_reads_and_fails_gets_a_note(command: str) -> None:
 @pytest.mark.parametrize("command", COMMANDS_THAT_DO_NOT_READ)
 def test_a_shell_that_reads_from_elsewhere_gets_no_note(command: str) -> None:
     assert notes(step=replace(STEP, run=command)) == ""
+
+
+def test_a_script_that_reads_and_fails_gets_a_note() -> None:
+    step = replace(STEP, run=Script(path="a.journey.sh", reads=True))
+    assert NOTE in notes(step=step)
+    assert notes(step=step, status=2) == ""
+    assert notes(step=replace(STEP, run=Script(path="a.journey.sh"))) == ""
+
+
+NO_NEWLINE = "note: `stdin:` does not end with a newline, so the shell's `read` fails on its last line"
+
+
+@pytest.mark.parametrize("run", ["read name", Script(path="a.journey.sh", reads=True)])
+def test_an_input_whose_last_line_does_not_end_gets_a_note_where_the_shell_reads(run: str | Script) -> None:
+    assert NO_NEWLINE in notes(step=replace(STEP, run=run, stdin="ada\nbob"))
+    assert notes(step=replace(STEP, run=run, stdin="ada\nbob\n")) == ""
+    assert notes(step=replace(STEP, run=run, stdin="ada"), status=2) == ""
+    assert notes(step=replace(STEP, run="false", stdin="ada")) == ""
 
 
 def test_where_there_is_input_there_is_no_note_on_it() -> None:

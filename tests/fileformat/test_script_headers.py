@@ -291,3 +291,20 @@ def test_a_name_that_can_be_no_id_says_how_to_give_one() -> None:
 def test_a_hostile_header_costs_little(line: bytes) -> None:
     content = b"#!/bin/sh\n" + line * (4_000_000 // len(line))
     assert len(parsed(content).diagnostics) <= 1001
+
+
+@pytest.mark.parametrize(
+    "text, reads",
+    [
+        ("#!/usr/bin/env bash\nset -e\nls | wc -l\nread -r name\n", True),
+        ("#!/bin/sh -e\n\techo hello && read name # now\n", True),
+        ("#!/bin/sh\nwhile read -r line; do\n  echo\ndone < file\n", False),
+        ("#!/bin/sh\n# read the docs; read them all\nreadlink a\n", False),
+        ("#!/usr/bin/env python3\nread = 1\n", False),
+    ],
+)
+def test_a_script_knows_whether_it_reads_its_input(text: str, *, reads: bool) -> None:
+    (journey,) = parsed(text.encode()).journeys
+    script = journey.steps[0].run
+    assert isinstance(script, Script)
+    assert script.reads is reads
