@@ -9,7 +9,9 @@ from argparse import ArgumentTypeError, Namespace
 from collections.abc import Iterator
 from heapq import merge
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from pytest_dogfood.cli.console import (
     ACTOR,
@@ -133,20 +135,14 @@ def report(options: Namespace) -> int:
         else:
             from pytest_dogfood.consistency.fix import fix as fix_each
 
-            fix_options = _fix_options(
-                options, machine, check_options, pull=options.pull, notice=printer.notice
-            )
+            fix_options = _fix_options(options, machine, check_options)
+            fix_options = replace(fix_options, pull=options.pull, notice=printer.notice)
             reports = fix_each(hub, choice.checkouts, fix_options, progress=printer.progress)
             printer.print_reports(reports, to_the_end=True)
     return printer.status
 
 
-def _fix_options(
-    options: Namespace,
-    machine: Machine,
-    check_options: CheckOptions,
-    **more: Any,  # noqa: ANN401 - its other fields
-) -> FixOptions:
+def _fix_options(options: Namespace, machine: Machine, check_options: CheckOptions) -> FixOptions:
     from pytest_dogfood.consistency.fix import FixOptions
 
     return FixOptions(
@@ -155,7 +151,6 @@ def _fix_options(
         run_id=str(uuid.uuid4()),
         check_options=check_options,
         lock_timeout=options.lock_timeout,
-        **more,
     )
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 
-from msgspec import Struct, field
+from msgspec import Struct
 from msgspec.structs import replace
 
 from pytest_dogfood.consistency import repository_findings
@@ -37,13 +37,14 @@ from pytest_dogfood.consistency.hub.model import (
     Writeback,
 )
 from pytest_dogfood.consistency.hub.store import Hub
-from pytest_dogfood.consistency.task_findings import Action
+from pytest_dogfood.consistency.task_findings import Action, Case
 from pytest_dogfood.consistency.workplan import Document
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.git.commit import (
     EditRefusedError,
     StatusChange,
     WritebackRequest,
+    WritebackResult,
     sync_message,
     write_back,
 )
@@ -65,21 +66,14 @@ class FixOptions(Struct, frozen=True, kw_only=True):
     machine: Machine
     actor: str
     run_id: str
-    check_options: CheckOptions = field(default_factory=lambda: CheckOptions(fixing=True))
+    check_options: CheckOptions = CheckOptions(fixing=True)
     lock_timeout: float = DEFAULT_TIMEOUT
     pull: bool = False
     notice: Callable[[str], object] = str
 
-    def stamp(self, source: Source, *, commit: str = "", path: str = "", reason: str = "") -> Stamp:
-        return Stamp(
-            machine=self.machine,
-            actor=self.actor,
-            source=source,
-            repo_commit=commit,
-            path=path,
-            run_id=self.run_id,
-            reason=reason,
-        )
+    def stamp(self, source: Source, **more: str) -> Stamp:
+        """Return the stamp of a change; `more` is what else the event log is to say of it."""
+        return Stamp(machine=self.machine, actor=self.actor, source=source, run_id=self.run_id, **more)
 
 
 def fix(
@@ -161,22 +155,16 @@ class _CheckoutFix:
 
     def report(self, *, broken_off: bool = False) -> RepoReport:
         """Return what was done so far; `broken_off` by a failure, without the advice to run the same again."""
-        decisions = self._decisions
-        if broken_off:
-            decisions = [
-                replace(
-                    each,
-                    findings=tuple(
-                        replace(finding, hint="") if finding.action in _DUE and not finding.fixed else finding
-                        for finding in each.findings
-                    ),
-                )
-                for each in decisions
-            ]
-        view = replace(self._view, decisions=tuple(decisions), findings=tuple(self._findings))
+        view = replace(self._view, decisions=tuple(self._decisions), findings=tuple(self._findings))
         has_committed = self._head != view.survey.head
-        to_push = view.repository.commits_to_push() if has_committed else 0
-        return replace(view.report(), to_push=to_push)
+        report = replace(view.report(), to_push=view.repository.commits_to_push() if has_committed else 0)
+        if not broken_off:
+            return report
+        findings = (
+            replace(each, hint="") if each.action in _DUE and not each.fixed else each
+            for each in report.findings
+        )
+        return replace(report, findings=tuple(findings))
 
     def update_hub(self, progress: Progress | None) -> None:
         """Move the hub forward to the files."""
@@ -220,7 +208,7 @@ class _CheckoutFix:
         if decision.hub_status is None:
             return self._with_path_recorded(decision)
         held = decision.with_first(action=Action.HELD)
-        return held.with_more(repository_findings.race_finding(held.findings[0], RETRIES + 1))
+        return held.with_more(repository_findings.race_finding(held.case, RETRIES + 1))
 
     def _write(self, decision: Decision, block: Block, status: Status) -> HubTask | None:
         """Write to the hub once; gives the task, or None if it is not as it was seen."""
@@ -235,12 +223,12 @@ class _CheckoutFix:
                 reopen_count=count,
                 source_path=block.path,
             )
-            stamp = self._options.stamp(Source.CREATE, commit=head, path=block.path)
+            stamp = self._options.stamp(Source.CREATE, repo_commit=head, path=block.path)
             return self._hub.create_task(task, stamp=stamp)
         source, reason = Source.FILE, ""
         if decision.kind is DecisionKind.REOPEN:
             source, reason = Source.REOPEN, "recorded in the file, taken over by fix --accept-reopen"
-        stamp = self._options.stamp(source, commit=head, path=block.path, reason=reason)
+        stamp = self._options.stamp(source, repo_commit=head, path=block.path, reason=reason)
         return seen if self._hub.move_forward(seen, status, reopen_count=count, stamp=stamp) else None
 
     def _with_path_recorded(self, decision: Decision) -> Decision:
@@ -256,38 +244,13 @@ class _CheckoutFix:
         return replace(decision, findings=tuple(moved))
 
     def _update_file(self, path: str, positions: Sequence[int]) -> None:
-        document = self._view.documents[path]
-        positions = self._editable(document, positions)
+        positions = self._editable(self._view.documents[path], positions)
         if not positions:
             return
         due = [self._decisions[at] for at in positions]
-        statuses = _statuses(due)
-        planned = [
-            Writeback(
-                run_id=self._options.run_id,
-                checkout=self._view.checkout.id,
-                path=path,
-                task=each.case.hub.id if each.case.hub is not None else "",
-                from_status=each.case.file_status,
-                to_status=statuses[each.case.task_id].value,
-                commit="",
-            )
-            for each in due
-        ]
-        # The hub has taken no row of this run yet, if only files follow: see that it does before anything is committed.
-        self._hub.require_writebacks(planned)
-        changes = [
-            StatusChange(task_id=each.case.task_id, old=record.from_status, new=record.to_status)
-            for each, record in zip(due, planned, strict=True)
-        ]
-        request = WritebackRequest(
-            path=path,
-            parsed=document.content,
-            edit=partial(with_statuses, document, statuses),
-            message=sync_message(changes, datetime.now(UTC).date()),
-            head=self._head,
+        result, done = write_statuses(
+            self._hub, self._view, self._options, [each.case for each in due], _statuses(due), head=self._head
         )
-        result = write_back(self._view.repository, request, options=self._view.preferences.commit)
         self._head = result.commit or self._head
         for at, each in zip(positions, due, strict=True):
             self._decisions[at] = (
@@ -296,8 +259,7 @@ class _CheckoutFix:
         finding = repository_findings.writeback_finding(result, self._view.checkout.repo, path)
         if finding is not None:
             self._findings.append(finding)
-        if result.ok and result.commit:
-            self._hub.record_writebacks([replace(each, commit=result.commit) for each in planned])
+        self._hub.record_writebacks(done)
 
     def _editable(self, document: Document, positions: Sequence[int]) -> Sequence[int]:
         """Leave out the tasks whose status cannot be edited: the others of the file must not wait for them."""
@@ -311,7 +273,7 @@ class _CheckoutFix:
                     editable.append(at)
                 except EditRefusedError as error:
                     held = _held(self._decisions[at])
-                    refused = repository_findings.refused_edit_finding(held.findings[0], str(error))
+                    refused = repository_findings.refused_edit_finding(held.case, str(error))
                     self._decisions[at] = held.with_more(refused)
             return editable
         return positions
@@ -323,3 +285,51 @@ def _held(decision: Decision) -> Decision:
 
 def _statuses(due: Iterable[Decision]) -> dict[str, Status]:
     return {each.case.task_id: each.file_status for each in due if each.file_status is not None}
+
+
+def write_statuses(
+    hub: Hub,
+    view: CheckoutView,
+    options: FixOptions,
+    cases: Sequence[Case],
+    statuses: Mapping[str, Status],
+    *,
+    head: str,
+    edit: Callable[[], bytes] | None = None,
+    message: str = "",
+) -> tuple[WritebackResult, Sequence[Writeback]]:
+    """Write the statuses of these tasks, by task id, into their file and commit it; the hub is not changed.
+
+    Gives the outcome, and what `hub.record_writebacks` has to be told then. `edit` and `message` are for an edit that
+    changes more than the statuses. Raises HubError if the hub could not record it.
+    """
+    path = cases[0].path
+    document = view.documents[path]
+    changes = [
+        StatusChange(task_id=each.task_id, old=each.file_status, new=statuses[each.task_id].value)
+        for each in cases
+    ]
+    planned = [
+        Writeback(
+            run_id=options.run_id,
+            checkout=view.checkout.id,
+            path=path,
+            task=case.hub.id if case.hub is not None else "",
+            from_status=change.old,
+            to_status=change.new,
+            commit="",
+        )
+        for case, change in zip(cases, changes, strict=True)
+    ]
+    # The hub has taken no row of this run yet, if only files follow: see that it does before anything is committed.
+    hub.require_writebacks(planned)
+    request = WritebackRequest(
+        path=path,
+        parsed=document.content,
+        edit=edit or partial(with_statuses, document, statuses),
+        message=message or sync_message(changes, datetime.now(UTC).date()),
+        head=head,
+    )
+    result = write_back(view.repository, request, options=view.preferences.commit)
+    written = planned if result.ok and result.commit else []
+    return result, [replace(each, commit=result.commit) for each in written]

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from pytest_dogfood.consistency.check import CheckoutView, inspect_checkout, open_checkout
 from pytest_dogfood.consistency.checkouts import only_checkout
-from pytest_dogfood.consistency.edit import with_reopening, with_statuses
-from pytest_dogfood.consistency.fix import FixOptions, locked
+from pytest_dogfood.consistency.edit import with_reopening
+from pytest_dogfood.consistency.fix import FixOptions, locked, write_statuses
 from pytest_dogfood.consistency.hub.model import (
     RANK,
     Block,
@@ -22,21 +20,14 @@ from pytest_dogfood.consistency.hub.model import (
     RefusedError,
     Source,
     Status,
-    Writeback,
     parse_status,
 )
 from pytest_dogfood.consistency.hub.store import Hub
 from pytest_dogfood.consistency.repository_findings import file_finding, repo_finding, writeback_finding
-from pytest_dogfood.consistency.task_findings import NAMES, Finding
+from pytest_dogfood.consistency.task_findings import NAMES, Case, Finding
 from pytest_dogfood.consistency.workplan import Document
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.git.commit import (
-    EditRefusedError,
-    StatusChange,
-    WritebackRequest,
-    sync_message,
-    write_back,
-)
+from pytest_dogfood.git.commit import EditRefusedError
 
 
 class MoveResult(Struct, frozen=True, kw_only=True):
@@ -51,12 +42,10 @@ class _TaskInFile(Struct, frozen=True, kw_only=True):
     """One task in one checkout, in which everything allows the move."""
 
     view: CheckoutView
+    case: Case
     block: Block
+    document: Document
     status: Status
-
-    @property
-    def document(self) -> Document:
-        return self.view.documents[self.block.path]
 
 
 class DeliberateMoves:
@@ -96,8 +85,8 @@ class DeliberateMoves:
                 with_reopening(found.document, found.block.task_id, status, count)
             except EditRefusedError as error:
                 raise RefusedError(f"'{found.block.task_id}' stays as it is: {error}") from error
-            self._reopen_in_hub(task, status, commit=found.view.survey.head, path=found.block.path)
-            return self._record_reopening(found, task, status, count, words)
+            self._reopen_in_hub(task, status, repo_commit=found.view.survey.head, path=found.block.path)
+            return self._write(found, status, words, reopened=count)
 
     def accept(self, task: HubTask) -> MoveResult:
         """Record in the workplan of this checkout that the task was reopened in the hub."""
@@ -111,13 +100,13 @@ class DeliberateMoves:
                     "accept them: dogfood consistency fix --accept-reopen"
                 )
             words = f"{task.task_id}: {found.status.value} → {status.value}, as reopened in the hub"
-            return self._record_reopening(found, task, status, task.reopen_count, words)
+            return self._write(found, status, words, reopened=task.reopen_count)
 
     def resolve(self, task: HubTask, *, take_file: bool) -> MoveResult:
         """Settle a tie: the file's status goes into the hub, or the hub's into the file."""
         known = _usable(task)
         with self._task_in_file(task, writes_file=not take_file) as found:
-            in_file, name = found.status, found.block.task_id
+            in_file = found.status
             same_rank = RANK[known] == RANK[in_file] and found.block.reopened == task.reopen_count
             if not same_rank or known is in_file:
                 raise RefusedError(
@@ -125,13 +114,10 @@ class DeliberateMoves:
                     "use dogfood consistency fix or reopen"
                 )
             if not take_file:
-                change = StatusChange(task_id=name, old=in_file.value, new=known.value)
-                message = sync_message([change], datetime.now(UTC).date())
                 words = f"{task.task_id}: {in_file.value} → {known.value} in the file, as in the hub"
-                edit = partial(with_statuses, found.document, {name: known})
-                return self._write_back(found, task, known, edit, message, words)
+                return self._write(found, known, words)
             stamp = self._options.stamp(
-                Source.RESOLVE, commit=found.view.survey.head, path=found.block.path, reason=self._reason
+                Source.RESOLVE, repo_commit=found.view.survey.head, path=found.block.path, reason=self._reason
             )
             if not self._hub.resolve(task, in_file, stamp=stamp):
                 raise _changed(task)
@@ -139,45 +125,32 @@ class DeliberateMoves:
                 message=f"{task.task_id}: {known.value} → {in_file.value} in the hub, as in the file"
             )
 
-    def _reopen_in_hub(self, task: HubTask, status: Status, *, commit: str = "", path: str = "") -> None:
-        stamp = self._options.stamp(Source.REOPEN, commit=commit, path=path, reason=self._reason)
+    def _reopen_in_hub(self, task: HubTask, status: Status, **place: str) -> None:
+        stamp = self._options.stamp(Source.REOPEN, reason=self._reason, **place)
         if not self._hub.reopen(task, status, stamp=stamp):
             raise _changed(task)
 
-    def _record_reopening(
-        self, found: _TaskInFile, task: HubTask, status: Status, count: int, words: str
+    def _write(
+        self, found: _TaskInFile, status: Status, words: str, *, reopened: int | None = None
     ) -> MoveResult:
-        name = found.block.task_id
-        edit = partial(with_reopening, found.document, name, status, count)
-        return self._write_back(found, task, status, edit, f"chore(consistency): reopen {name}\n", words)
-
-    def _write_back(
-        self,
-        found: _TaskInFile,
-        task: HubTask,
-        status: Status,
-        edit: Callable[[], bytes],
-        message: str,
-        words: str,
-    ) -> MoveResult:
-        view, path = found.view, found.block.path
-        record = Writeback(
-            run_id=self._options.run_id,
-            checkout=view.checkout.id,
-            path=path,
-            task=task.id,
-            from_status=found.status.value,
-            to_status=status.value,
-            commit="",
+        """Write a status into the file, and the count of reopens if it is `reopened`."""
+        edit, message, name = None, "", found.block.task_id
+        if reopened is not None:
+            edit = partial(with_reopening, found.document, name, status, reopened)
+            message = f"chore(consistency): reopen {name}\n"
+        view = found.view
+        result, done = write_statuses(
+            self._hub,
+            view,
+            self._options,
+            [found.case],
+            {name: status},
+            head=view.survey.head,
+            edit=edit,
+            message=message,
         )
-        self._hub.require_writebacks([record])
-        request = WritebackRequest(
-            path=path, parsed=found.document.content, edit=edit, message=message, head=view.survey.head
-        )
-        result = write_back(view.repository, request, options=view.preferences.commit)
-        if result.ok and result.commit:
-            self._hub.record_writebacks([replace(record, commit=result.commit)])
-        finding = writeback_finding(result, task.repo, path)
+        self._hub.record_writebacks(done)
+        finding = writeback_finding(result, view.checkout.repo, found.block.path)
         return MoveResult(message=words, finding=finding, commit=result.commit)
 
     @contextmanager
@@ -192,16 +165,17 @@ class DeliberateMoves:
                 if not (condition.writes_file if writes_file else condition.writes_hub):
                     found = repo_finding(condition, task.repo, fixing=True, writeback_due=True, named=True)
                     raise _refused_by(found or next(iter(view.findings), None))
-                block = _only_block(view, task)
+                case, block = _only_block(view, task)
+                document = view.documents[block.path]
                 if writes_file:
-                    state = view.repository.file(block.path).status(view.documents[block.path].content).state
+                    state = view.repository.file(block.path).status(document.content).state
                     if (finding := file_finding(state, task.repo, block.path, fixing=True)) is not None:
                         raise _refused_by(finding)
                 status = parse_status(block.status)
                 if status is None:
                     place = f"{block.path}:{block.line}"
                     raise RefusedError(f"{place}: '{block.status}' is not a status; correct it first")
-                yield _TaskInFile(view=view, block=block, status=status)
+                yield _TaskInFile(view=view, case=case, block=block, document=document, status=status)
         except (HarnessError, OSError) as error:
             raise RefusedError(f"'{task.task_id}' stays as it is: {error}") from error
 
@@ -214,11 +188,11 @@ def _usable(task: HubTask) -> Status:
     return status
 
 
-def _only_block(view: CheckoutView, task: HubTask) -> Block:
-    for each in view.decisions:
-        if each.case.hub is not None and each.case.hub.id == task.id and each.case.block is not None:
-            if not each.case.block.problem:
-                return each.case.block
+def _only_block(view: CheckoutView, task: HubTask) -> tuple[Case, Block]:
+    for case in (each.case for each in view.decisions):
+        if case.hub is not None and case.hub.id == task.id and case.block is not None:
+            if not case.block.problem:
+                return case, case.block
             break
     for finding in view.report().findings:
         if task.id == finding.hub_id or task.task_id == finding.task_id:

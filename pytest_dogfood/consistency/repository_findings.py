@@ -29,10 +29,26 @@ def repo_finding(
     user named this repository.
     """
     alert = FindingSeverity.WARN if fixing else FindingSeverity.INFO
-    code, reason = "C-32", condition.state.value
+    code, severity, reason = "C-32", alert, condition.state.value
+    said = f": {condition.detail}" if condition.detail else ""
+    register = (
+        f"clone it there, or register where it is: dogfood hub register PATH --slug {shlex.quote(repo)}"
+    )
     match condition.state:
-        case RepoState.NOT_A_WORK_TREE | RepoState.GIT_UNUSABLE | RepoState.PATH_MISSING | RepoState.NOT_HERE:
-            return _no_checkout(condition, repo, alert, named=named)
+        case RepoState.PATH_MISSING:
+            code, severity = "C-30", FindingSeverity.FAIL
+            message = f"the path of '{repo}' is not a checkout{said}"
+            hint = f"{register}; if the checkout was removed: dogfood hub forget PATH"
+        case RepoState.NOT_HERE:
+            code, severity = "C-30", FindingSeverity.FAIL if named else FindingSeverity.INFO
+            message, hint = f"'{repo}' has no path on this machine", register
+        case RepoState.GIT_UNUSABLE:
+            code, severity = "C-31", FindingSeverity.WARN
+            message = f"git cannot be used on '{repo}'{said}"
+            hint = "git 2.30 or newer must run here and trust the directory (see git's safe.directory)"
+        case RepoState.NOT_A_WORK_TREE:
+            code, message = "C-31", f"no git work tree at the path of '{repo}'{said}"
+            hint = "files here are read, but never written and committed"
         case RepoState.IN_OPERATION:
             what = condition.detail or "an operation"
             message = f"{what} is in progress in '{repo}' — nothing is written until it is over"
@@ -50,33 +66,29 @@ def repo_finding(
             message = behind_message(repo)
         case _:
             return None
-    return Finding(code=code, severity=alert, repo=repo, reason=reason, message=message, hint=hint)
+    return Finding(code=code, severity=severity, repo=repo, reason=reason, message=message, hint=hint)
 
 
-def _no_checkout(condition: RepoCondition, repo: str, alert: FindingSeverity, *, named: bool) -> Finding:
-    """Return C-30 where there is no checkout to look at, and C-31 where git can do nothing with it."""
-    said = f": {condition.detail}" if condition.detail else ""
-    register = (
-        f"clone it there, or register where it is: dogfood hub register PATH --slug {shlex.quote(repo)}"
-    )
-    match condition.state:
-        case RepoState.PATH_MISSING:
-            code, severity = "C-30", FindingSeverity.FAIL
-            message = f"the path of '{repo}' is not a checkout{said}"
-            hint = f"{register}; if the checkout was removed: dogfood hub forget PATH"
-        case RepoState.NOT_HERE:
-            code, severity = "C-30", FindingSeverity.FAIL if named else FindingSeverity.INFO
-            message, hint = f"'{repo}' has no path on this machine", register
-        case RepoState.GIT_UNUSABLE:
-            code, severity = "C-31", FindingSeverity.WARN
-            message = f"git cannot be used on '{repo}'{said}"
-            hint = "git 2.30 or newer must run here and trust the directory (see git's safe.directory)"
-        case _:
-            code, severity = "C-31", alert
-            message = f"no git work tree at the path of '{repo}'{said}"
-            hint = "files here are read, but never written and committed"
+def _held(
+    code: str,
+    repo: str,
+    path: str,
+    message: str,
+    *,
+    reason: str,
+    hint: str = "",
+    severity: FindingSeverity = FindingSeverity.WARN,
+) -> Finding:
+    """Return the item of a file or, without a `path`, of a checkout on which nothing is done."""
     return Finding(
-        code=code, severity=severity, repo=repo, reason=condition.state.value, message=message, hint=hint
+        code=code,
+        severity=severity,
+        repo=repo,
+        path=path,
+        reason=reason,
+        message=message,
+        hint=hint,
+        action=Action.HELD,
     )
 
 
@@ -107,16 +119,8 @@ def file_finding(state: FileState, repo: str, path: str, *, fixing: bool, detail
         }
         drop = f"git restore --staged --worktree -- {named}"
         hint = hints.get(state, f"commit the changes, or drop them: {drop}")
-    return Finding(
-        code=code,
-        severity=FindingSeverity.WARN if fixing else FindingSeverity.INFO,
-        repo=repo,
-        path=path,
-        reason=reason,
-        message=message,
-        hint=hint,
-        action=Action.HELD,
-    )
+    severity = FindingSeverity.WARN if fixing else FindingSeverity.INFO
+    return _held(code, repo, path, message, reason=reason, hint=hint, severity=severity)
 
 
 CHECKOUT_ERRORS = (HarnessError, OSError)
@@ -133,75 +137,41 @@ class SettingsError(HarnessError):
 
 def checkout_finding(repo: str, error: Exception) -> Finding:
     """Return the item of a checkout that could not be checked or fixed to the end."""
-    severity, path, hint = FindingSeverity.WARN, "", ""
     if isinstance(error, LockError):
-        code, reason = "C-36", "locked" if isinstance(error, CheckoutLockedError) else "no_lock"
-        message = f"'{repo}' is skipped: {error}"
-    elif isinstance(error, SettingsError):
-        code, reason = "C-27", "settings"
-        if isinstance(error.cause, WrongHubError):
-            code, reason = "C-26", "wrong_hub"
-        severity, path, message = FindingSeverity.FAIL, PROJECT_FILE, str(error)
+        reason = "locked" if isinstance(error, CheckoutLockedError) else "no_lock"
+        return _held("C-36", repo, "", f"'{repo}' is skipped: {error}", reason=reason)
+    if isinstance(error, SettingsError):
+        is_wrong_hub = isinstance(error.cause, WrongHubError)
+        code, reason = ("C-26", "wrong_hub") if is_wrong_hub else ("C-27", "settings")
         hint = "this repository is not checked until you correct this"
-    else:
-        code, reason = "C-31", "failed"
-        message = f"the checkout of '{repo}' could not be checked to the end: {error}"
-    return Finding(
-        code=code,
-        severity=severity,
-        repo=repo,
-        path=path,
-        reason=reason,
-        message=message,
-        hint=hint,
-        action=Action.HELD,
-    )
+        severity = FindingSeverity.FAIL
+        return _held(code, repo, PROJECT_FILE, str(error), reason=reason, hint=hint, severity=severity)
+    message = f"the checkout of '{repo}' could not be checked to the end: {error}"
+    return _held("C-31", repo, "", message, reason="failed")
 
 
 def unreadable_file_finding(repo: str, path: str, error: HarnessError, *, fixing: bool) -> Finding:
-    return Finding(
-        code="C-33",
-        severity=FindingSeverity.WARN if fixing else FindingSeverity.INFO,
-        repo=repo,
-        path=path,
-        reason="unreadable",
-        message="git cannot judge the workplan — skipping writeback",
-        hint=str(error),
-        action=Action.HELD,
-    )
+    severity = FindingSeverity.WARN if fixing else FindingSeverity.INFO
+    message = "git cannot judge the workplan — skipping writeback"
+    return _held("C-33", repo, path, message, reason="unreadable", hint=str(error), severity=severity)
 
 
-def race_finding(finding: Finding, tries: int) -> Finding:
+def race_finding(case: Case, tries: int) -> Finding:
     """Return the item beside a change of the hub that others always overtook."""
-    message = f"DB task '{finding.title}' was changed by others {tries} times meanwhile — left as it is"
-    return _beside(finding, "C-34", message, hint="run fix again")
+    message = f"DB task '{case.title}' was changed by others {tries} times meanwhile — left as it is"
+    return case.finding("C-34", FindingSeverity.WARN, message, hint="run fix again")
 
 
-def refused_edit_finding(finding: Finding, why: str) -> Finding:
+def refused_edit_finding(case: Case, why: str) -> Finding:
     """Return the item of a task whose status cannot be edited; the others of its file can."""
-    message = "writeback failed: the status cannot be changed without changing something else"
-    return _beside(finding, "C-33", message, hint=why, reason="refused")
+    message = f"writeback failed: {_WHY_NOT_WRITTEN[Reason.REFUSED]}"
+    return case.finding("C-33", FindingSeverity.WARN, message, hint=why, reason="refused")
 
 
 def refused_path_finding(case: Case, error: HubUsageError) -> Finding:
     """Return the item of a task whose file has a path that the hub cannot store."""
     message = "the hub cannot store the path of the task's file"
     return case.finding("C-34", FindingSeverity.WARN, message, hint=str(error), reason="refused_by_hub")
-
-
-def _beside(finding: Finding, code: str, message: str, *, hint: str, reason: str = "") -> Finding:
-    """Return an item about the same task that says what prevented the other item's change."""
-    return replace(
-        finding,
-        code=code,
-        severity=FindingSeverity.WARN,
-        reason=reason,
-        message=message,
-        hint=hint,
-        action=Action.HELD,
-        fixed=False,
-        commit="",
-    )
 
 
 _WHY_NOT_WRITTEN = {
@@ -223,14 +193,6 @@ def writeback_finding(result: WritebackResult, repo: str, path: str) -> Finding 
     if result.reason is Reason.STATE:
         return file_finding(result.state, repo, path, fixing=True, detail=result.detail)
     restored = "; the file was restored" if result.restored else ""
-    return Finding(
-        code="C-33",
-        severity=FindingSeverity.WARN,
-        repo=repo,
-        path=path,
-        reason=result.reason.value,
-        message=f"writeback failed: {_WHY_NOT_WRITTEN[result.reason]}{restored}",
-        hint=result.detail,
-        action=Action.HELD,
-        commit=result.commit,
-    )
+    message = f"writeback failed: {_WHY_NOT_WRITTEN[result.reason]}{restored}"
+    held = _held("C-33", repo, path, message, reason=result.reason.value, hint=result.detail)
+    return replace(held, commit=result.commit)
