@@ -132,6 +132,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def printable(text: str) -> str:
+    """Return text that stays on its line and commands no terminal: titles and file names may hold anything."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
 def errors_among(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
     """Return what forbids a run, leaving warnings and remarks out."""
     return tuple(found for found in diagnostics if found.severity is Severity.ERROR)

@@ -10,7 +10,7 @@ from typing import Self, TextIO
 
 from msgspec.structs import asdict
 
-from pytest_dogfood.cli.console import OutputLostError, Palette, json_document, printable, write_lines
+from pytest_dogfood.cli.console import OutputLostError, Palette, json_document, write_lines
 from pytest_dogfood.consistency.check import RepoReport
 from pytest_dogfood.consistency.hub.model import (
     INTERRUPTED,
@@ -21,7 +21,7 @@ from pytest_dogfood.consistency.hub.model import (
     LoggedWriteback,
 )
 from pytest_dogfood.consistency.task_findings import Action, Finding, FindingSeverity
-from pytest_dogfood.diagnostics import counted
+from pytest_dogfood.diagnostics import counted, printable
 
 _COLOURS: Mapping[FindingSeverity, str] = {
     FindingSeverity.FAIL: "31",

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeAlias
 
-from pytest_dogfood.diagnostics import did_you_mean
+from pytest_dogfood.diagnostics import did_you_mean, printable
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -212,11 +212,6 @@ class Palette:
 
     def paint(self, text: str, colour: str) -> str:
         return f"\x1b[{colour}m{text}\x1b[0m" if self.on and colour else text
-
-
-def printable(text: str) -> str:
-    """Return text that stays on its line and commands no terminal: titles and file names may hold anything."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def write_lines(lines: Iterable[str], stream: TextIO | None = None) -> None:

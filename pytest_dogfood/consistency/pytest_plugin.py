@@ -6,6 +6,8 @@ import json
 import os
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from msgspec.structs import replace
 
 from pytest_dogfood.consistency.hub.model import UNREACHABLE, HubError, HubUsageError
 from pytest_dogfood.consistency.task_findings import Finding, FindingSeverity
+from pytest_dogfood.diagnostics import printable
 
 REPOSITORY = "repository"
 """The name of the check of a repository as a whole."""
@@ -63,12 +66,6 @@ def checks_of(
         yield Check(group=group, name=name, checkout=checkout, findings=tuple(about))
 
 
-def printable(text: str) -> str:
-    """Return a text as a node id can contain it: ids of tasks and names of files may contain anything."""
-    escaped = (each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
-    return "".join(escaped)
-
-
 ROOT = "consistency"
 """What the node ids begin with."""
 
@@ -78,10 +75,6 @@ _EXTRA = {"sqlalchemy", "markdown_it", "platformdirs"}
 
 class DogfoodConsistencyWarning(UserWarning):
     """A workplan and the hub differ in a way that is normal if work went on elsewhere, or that you should look at."""
-
-
-class InconsistentError(Exception):
-    """A check that failed; its text is what the report shows."""
 
 
 class Consistency:
@@ -118,39 +111,31 @@ class Consistency:
     ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
         report = yield
         if isinstance(collector, pytest.Session) and report.passed:
-            own: pytest.Collector = _Root.from_parent(
-                collector, name=ROOT, nodeid=ROOT, snapshot=self._snapshot
-            )
-            report.result = [*report.result, own]
+            report.result = [*report.result, _collect(collector, self._snapshot)]
         return report
 
 
-class _Root(pytest.Collector):
-    """Collects a group for each checkout or, if the hub cannot be reached, one item that says so."""
-
-    def __init__(self, *, snapshot: Snapshot, **others: Any) -> None:  # noqa: ANN401 - handed on to pytest
-        super().__init__(**others)
-        self._snapshot = snapshot
-
-    def collect(self) -> Iterator[pytest.Item | pytest.Collector]:
-        if self._snapshot.error:
-            yield _Unreachable.from_parent(self, name="hub", error=self._snapshot.error)
-            return
-        for group in dict.fromkeys(check.group for check in self._snapshot.checks):
-            checks = [check for check in self._snapshot.checks if check.group == group]
-            yield _Group.from_parent(self, name=group, checks=checks)
+def _collect(session: pytest.Session, snapshot: Snapshot) -> _Group:
+    """Return a group for each checkout or, if the hub cannot be reached, one item that says so."""
+    root: _Group = _Group.from_parent(session, name=ROOT, nodeid=ROOT)
+    if snapshot.error:
+        root.members.append(_Unreachable.from_parent(root, name="hub", error=snapshot.error))
+    for name, checks in groupby(snapshot.checks, attrgetter("group")):
+        group: _Group = _Group.from_parent(root, name=name)
+        group.members += [ConsistencyItem.from_parent(group, name=each.name, check=each) for each in checks]
+        root.members.append(group)
+    return root
 
 
 class _Group(pytest.Collector):
-    """Collects the checks of one checkout."""
+    """Collects what it was given."""
 
-    def __init__(self, *, checks: list[Check], **others: Any) -> None:  # noqa: ANN401 - handed on to pytest
+    def __init__(self, **others: Any) -> None:  # noqa: ANN401 - handed on to pytest
         super().__init__(**others)
-        self._checks = checks
+        self.members: list[pytest.Item | pytest.Collector] = []
 
-    def collect(self) -> Iterator[pytest.Item]:
-        for check in self._checks:
-            yield ConsistencyItem.from_parent(self, name=check.name, check=check)
+    def collect(self) -> list[pytest.Item | pytest.Collector]:
+        return self.members
 
 
 class ConsistencyItem(pytest.Item):
@@ -170,15 +155,14 @@ class ConsistencyItem(pytest.Item):
         if remarks := [finding for finding in findings if finding.severity is FindingSeverity.INFO]:
             self.add_report_section("call", ROOT, in_words(remarks))
         if any(finding.severity in fatal for finding in findings):
-            raise InconsistentError(
-                in_words(each for each in findings if each.severity is not FindingSeverity.INFO)
-            )
+            others = (each for each in findings if each.severity is not FindingSeverity.INFO)
+            pytest.fail(in_words(others), pytrace=False)
         for finding in findings:
             if finding.severity is FindingSeverity.WARN:
                 self.warn(DogfoodConsistencyWarning(in_words([finding])))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:  # noqa: ANN401 - pytest's
-        if isinstance(excinfo.value, InconsistentError | DogfoodConsistencyWarning):
+        if isinstance(excinfo.value, DogfoodConsistencyWarning):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)
 
