@@ -88,20 +88,15 @@ def _insertion(document: Document, entry: ParsedBlock, key: str, value: str) -> 
 
 
 def _applied(document: Document, edits: Iterable[_Edit]) -> bytes:
-    """Edit the bytes, read the new ones as every reader does, and compare. Raises EditRefusedError."""
-    ordered = sorted(edits, key=lambda edit: (edit.start, edit.end))
-    content = document.content
-    old_spans, new_spans, shift = [], [], 0
-    for edit in reversed(ordered):
-        start, end = len(document.text[: edit.start].encode()), len(document.text[: edit.end].encode())
-        content = content[:start] + edit.text.encode() + content[end:]
-    for edit in ordered:
-        start = edit.start + shift
-        old_spans.append((edit.start, edit.end))
-        new_spans.append((start, start + len(edit.text)))
-        shift += len(edit.text) - (edit.end - edit.start)
-    if _outside(document.text, old_spans) != _outside(content.decode(), new_spans):
+    """Put the edits into the text, read the file as every reader does, and compare. Raises EditRefusedError."""
+    if document.text.encode() != document.content:
         raise EditRefusedError(document.path, "bytes outside the edited values would change")
+    ordered = sorted(edits, key=lambda edit: edit.start)
+    pieces, after = [], 0
+    for edit in ordered:
+        pieces += [document.text[after : edit.start], edit.text]
+        after = edit.end
+    content = "".join([*pieces, document.text[after:]]).encode()
     again = parse(content, path=document.path)
     events = {id(entry): list(entry.fields.events) for entry in document.entries}
     for edit in reversed(ordered):  # the last first, so that the places of the others stay right
@@ -118,11 +113,3 @@ def _applied(document: Document, edits: Iterable[_Edit]) -> bytes:
     if len(again.nested) != len(document.nested):
         raise EditRefusedError(document.path, "other parts of the file would be read differently")
     return content
-
-
-def _outside(text: str, spans: Iterable[tuple[int, int]]) -> list[str]:
-    pieces, after = [], 0
-    for start, end in spans:
-        pieces.append(text[after:start])
-        after = end
-    return [*pieces, text[after:]]
