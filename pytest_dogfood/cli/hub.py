@@ -198,17 +198,9 @@ def tasks(options: Namespace) -> int:
         rows = [(task.repo, task.task_id, task.status, task.title) for task in found]
         print_table(rows, nothing="no tasks")
         return 0
+    names = ("repo", "task_id", "status", "title", "reopen_count", "version")
     listed = [
-        {
-            "repo": task.repo,
-            "task_id": task.task_id,
-            "status": task.status,
-            "title": task.title,
-            "reopen_count": task.reopen_count,
-            "version": task.version,
-            "path": task.source_path,
-            "hub_id": task.id,
-        }
+        {name: getattr(task, name) for name in names} | {"path": task.source_path, "hub_id": task.id}
         for task in found
     ]
     say(json_document(tasks=listed))

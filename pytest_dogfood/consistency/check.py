@@ -298,20 +298,17 @@ def _with_file_states(view: CheckoutView) -> CheckoutView:
     """Add the items of files that could not follow the hub as they are now."""
     if not view.survey.condition.writes_file:
         return view
-    paths = dict.fromkeys(each.case.path for each in view.decisions if each.file_status)
-    found = {path: _obstacle(view, path) for path in paths}
+    repo, fixing = view.checkout.repo, view.options.fixing
+    found: dict[str, Finding | None] = {}
+    for path in dict.fromkeys(each.case.path for each in view.decisions if each.file_status):
+        try:
+            state = view.repository.file(path).status(view.documents[path].content).state
+            found[path] = file_finding(state, repo, path, fixing=fixing)
+        except HarnessError as error:
+            found[path] = repository_findings.unreadable_file_finding(repo, path, error, fixing=fixing)
     decisions = tuple(
         each.with_first(action=Action.HELD, hint="") if each.file_status and found[each.case.path] else each
         for each in view.decisions
     )
     obstacles = [finding for finding in found.values() if finding is not None]
     return replace(view, decisions=decisions, findings=(*view.findings, *obstacles))
-
-
-def _obstacle(view: CheckoutView, path: str) -> Finding | None:
-    repo, fixing = view.checkout.repo, view.options.fixing
-    try:
-        state = view.repository.file(path).status(view.documents[path].content).state
-    except HarnessError as error:
-        return repository_findings.unreadable_file_finding(repo, path, error, fixing=fixing)
-    return file_finding(state, repo, path, fixing=fixing)

@@ -238,7 +238,16 @@ def _compare(
         if not late:  # the file carries news the hub has not seen, and did not merely miss a change
             return Decision(case=case, kind=DecisionKind.NEWS, findings=(task_findings.news_in_file(case),))
         kind = DecisionKind.LATE_FILE
-    return _file_follows(case, in_hub, policy, kind)
+    action = Action.HELD if policy.writeback else Action.NONE
+    if policy.writeback and case.condition.writes_file:
+        action = Action.WRITEBACK
+    reason = "same_rank" if kind is DecisionKind.LATE_FILE else ""
+    return Decision(
+        case=case,
+        kind=kind,
+        file_status=in_hub if action is Action.WRITEBACK else None,
+        findings=(task_findings.hub_ahead(case, action, reason=reason),),
+    )
 
 
 def _hub_follows(
@@ -252,19 +261,6 @@ def _hub_follows(
         hub_status=Status(block.status or ""),
         hub_reopen_count=block.reopened,
         findings=(finding(case, Action.HUB_UPDATE if case.hub is not None else Action.CREATE),),
-    )
-
-
-def _file_follows(case: Case, in_hub: Status, policy: Policy, kind: DecisionKind) -> Decision:
-    action = Action.HELD if policy.writeback else Action.NONE
-    if policy.writeback and case.condition.writes_file:
-        action = Action.WRITEBACK
-    reason = "same_rank" if kind is DecisionKind.LATE_FILE else ""
-    return Decision(
-        case=case,
-        kind=kind,
-        file_status=in_hub if action is Action.WRITEBACK else None,
-        findings=(task_findings.hub_ahead(case, action, reason=reason),),
     )
 
 

@@ -102,12 +102,9 @@ def _applied(document: Document, edits: Iterable[_Edit]) -> bytes:
     for edit in reversed(ordered):  # the last first, so that the places of the others stay right
         replaced = 0 if edit.start == edit.end else 1
         events[id(edit.entry)][edit.at : edit.at + replaced] = edit.events
-    expected = [
-        (entry.block.task_id, bool(entry.block.problem), tuple(events[id(entry)]))
-        for entry in document.entries
-    ]
-    if expected != [
-        (entry.block.task_id, bool(entry.block.problem), entry.fields.events) for entry in again.entries
+    found = [(each.block.task_id, bool(each.block.problem), each.fields.events) for each in again.entries]
+    if found != [
+        (each.block.task_id, bool(each.block.problem), tuple(events[id(each)])) for each in document.entries
     ]:
         raise EditRefusedError(document.path, "the file would not read back as intended")
     if len(again.nested) != len(document.nested):

@@ -272,11 +272,8 @@ def moved(case: Case, old_path: str, action: Action) -> Finding:
 
 def no_workplans(repo: str, tasks: int, *, behind: bool) -> Finding:
     """Return the one item of a checkout in which no workplan was found although the hub has tasks of it."""
-    severity, action, hint = (
-        FindingSeverity.FAIL,
-        Action.HELD,
-        "check that this is the right directory and branch",
-    )
+    severity, action = FindingSeverity.FAIL, Action.HELD
+    hint = "check that this is the right directory and branch"
     if behind:
         severity, action, hint = FindingSeverity.INFO, Action.NONE, "the workplans may arrive with the pull"
     message = f"no workplans found in '{repo}' although the hub has {tasks} of its tasks"

@@ -137,12 +137,22 @@ class _Writeback:
         self._file = repository.file(request.path)
 
     def result(self) -> WritebackResult:
-        new = self._edited()
-        if new == self._request.parsed:
+        file, request = self._file, self._request
+        if (obstacle := file.obstacle()) is not None:
+            raise _NotWrittenError(Reason.STATE, state=obstacle)
+        try:
+            if read_regular(file.absolute_path) != request.parsed:
+                raise _NotWrittenError(Reason.CHANGED, "run fix again")
+            new = request.edit()
+        except OSError as error:
+            raise _NotWrittenError(Reason.UNREADABLE, str(error)) from error
+        except EditRefusedError as error:
+            raise _NotWrittenError(Reason.REFUSED, str(error)) from error
+        if new == request.parsed:
             return WritebackResult()
         before, after = self._versions(new)
         try:
-            replace(self._file.absolute_path, old=self._request.parsed, new=new)
+            replace(file.absolute_path, old=request.parsed, new=new)
         except ChangedError:
             raise _NotWrittenError(Reason.CHANGED, "run fix again") from None
         except OSError as error:
@@ -157,18 +167,6 @@ class _Writeback:
             # The commit may have been made all the same; then the file is right as it is.
             self._restore_unless_committed(new, after)
             raise
-
-    def _edited(self) -> bytes:
-        if (obstacle := self._file.obstacle()) is not None:
-            raise _NotWrittenError(Reason.STATE, state=obstacle)
-        try:
-            if read_regular(self._file.absolute_path) != self._request.parsed:
-                raise _NotWrittenError(Reason.CHANGED, "run fix again")
-            return self._request.edit()
-        except OSError as error:
-            raise _NotWrittenError(Reason.UNREADABLE, str(error)) from error
-        except EditRefusedError as error:
-            raise _NotWrittenError(Reason.REFUSED, str(error)) from error
 
     def _versions(self, new: bytes) -> tuple[Version, Version]:
         """Return what git has of the file and what it will have, if the file may be written."""

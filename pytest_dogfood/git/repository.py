@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 
 from msgspec import Struct, field, to_builtins
@@ -55,7 +56,6 @@ class Repository:
         self.path = path
         self.limits = limits
         self._environment = environment
-        self._found: tuple[Git, WorkTree] | None = None
 
     @property
     def git(self) -> Git:
@@ -83,7 +83,7 @@ class Repository:
         if missing:
             return Survey(condition=RepoCondition(state=RepoState.PATH_MISSING, detail=missing))
         try:
-            found = self._locate()
+            found = self._place
             if isinstance(found, RepoCondition):
                 return Survey(condition=found)
             return self._measured(*found, offline=offline)
@@ -127,20 +127,17 @@ class Repository:
         return self.work_tree.lock_files(branch)
 
     def _located(self) -> tuple[Git, WorkTree]:
-        found = self._locate()
+        found = self._place
         if isinstance(found, RepoCondition):
             said = f": {found.detail}" if found.detail else ""
             raise GitError(f"{self.path} is not a git work tree{said}")
         return found
 
-    def _locate(self) -> tuple[Git, WorkTree] | RepoCondition:
-        if self._found is None:
-            git = Git(self.path, limits=self.limits, environment=self._environment)
-            found = find_work_tree(git)
-            if isinstance(found, RepoCondition):
-                return found
-            self._found = git.in_directory(found.top), found
-        return self._found
+    @cached_property
+    def _place(self) -> tuple[Git, WorkTree] | RepoCondition:
+        git = Git(self.path, limits=self.limits, environment=self._environment)
+        found = find_work_tree(git)
+        return found if isinstance(found, RepoCondition) else (git.in_directory(found.top), found)
 
     def _measured(self, git: Git, work_tree: WorkTree, *, offline: bool) -> Survey:
         branch, upstream, remote = _branch(git)

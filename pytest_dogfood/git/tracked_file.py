@@ -52,7 +52,11 @@ def replace(path: Path, *, old: bytes, new: bytes) -> None:
         with open(descriptor, "wb") as file:  # noqa: PTH123 - the descriptor is ours already
             file.write(new)
             file.flush()
-            _copy_mode(path, descriptor)
+            like, mine = path.lstat(), os.fstat(descriptor)
+            if (like.st_uid, like.st_gid) != (mine.st_uid, mine.st_gid):
+                with suppress(OSError):  # only root may give files away
+                    os.fchown(descriptor, like.st_uid, like.st_gid)
+            os.fchmod(descriptor, stat.S_IMODE(like.st_mode))
             os.fsync(descriptor)
         # As late as possible: an editor may have saved the file since it was read.
         if read_regular(path) != old:
@@ -67,15 +71,6 @@ def replace(path: Path, *, old: bytes, new: bytes) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _copy_mode(path: Path, descriptor: int) -> None:
-    like = path.lstat()
-    mine = os.fstat(descriptor)
-    if (like.st_uid, like.st_gid) != (mine.st_uid, mine.st_gid):
-        with suppress(OSError):  # only root may give files away
-            os.fchown(descriptor, like.st_uid, like.st_gid)
-    os.fchmod(descriptor, stat.S_IMODE(like.st_mode))
 
 
 _EXECUTABLE = "100755"

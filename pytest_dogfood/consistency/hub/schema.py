@@ -254,10 +254,7 @@ def _part_of_a_hub(where: str, what: str) -> HubUsageError:
     )
 
 
-_TO_READ: Mapping[str, tuple[str, ...]] = {
-    table.name: ("SELECT",)
-    for table in (hubs, schema_version, repos, checkouts, tasks, task_events, writebacks)
-}
+_TO_READ: Mapping[str, tuple[str, ...]] = dict.fromkeys(metadata.tables, ("SELECT",))
 _TO_WRITE: Mapping[str, tuple[str, ...]] = {
     **_TO_READ,
     **{table.name: ("SELECT", "INSERT", "UPDATE") for table in (repos, checkouts, tasks)},
