@@ -19,7 +19,7 @@ from pytest_dogfood.collection.stash import (
     REQUIRES,
     any_graph_item,
 )
-from pytest_dogfood.diagnostics import Diagnostic, Location
+from pytest_dogfood.diagnostics import Diagnostic, Location, error
 from pytest_dogfood.journey import TOKEN_PATTERN, Dependence, Journey, JourneyId, Token
 
 
@@ -82,15 +82,10 @@ def _marks_of(journey: Journey, project: Project) -> Iterator[pytest.MarkDecorat
     for mark in journey.marks:
         try:
             yield getattr(pytest.mark, mark.name)(*mark.args, **mark.kwargs)
-        except pytest.fail.Exception as error:
-            project.add_finding(
-                Diagnostic(
-                    location=journey.location,
-                    code="unknown-mark",
-                    message=f"journey {journey.id!r} carries a mark that pytest refuses: {error}",
-                    hint="declare it under `markers` in pytest's ini file; pytest --markers lists what is known",
-                )
-            )
+        except pytest.fail.Exception as refusal:
+            message = f"journey {journey.id!r} carries a mark that pytest refuses: {refusal}"
+            hint = "declare it under `markers` in pytest's ini file; pytest --markers lists what is known"
+            project.add_finding(error(journey.location, "unknown-mark", message, hint))
     if journey.use:
         yield pytest.mark.usefixtures(*journey.use)
 
@@ -110,14 +105,10 @@ def journeys_of(
         if isinstance(item, pytest.Function) and isinstance(item.parent, JourneyFile):
             journey = item.obj.journey
             if hasattr(item, "callspec") and journey.id not in parametrised:
-                message = f"would run as {item.name}: a fixture of it, or a plugin, parametrises it"
+                message = f"journey {journey.id!r} would run as {item.name}: "
+                message += "a fixture of it, or a plugin, parametrises it"
                 hint = "a journey is one item: let it do without that fixture or option; matrix: runs it once per value"
-                parametrised[journey.id] = Diagnostic(
-                    location=journey.location,
-                    code="parametrised-journey",
-                    message=f"journey {journey.id!r} {message}",
-                    hint=hint,
-                )
+                parametrised[journey.id] = error(journey.location, "parametrised-journey", message, hint)
         else:
             journey = _test_as_journey(item, dependences.get(JourneyId(item.nodeid)), wrong)
             if journey is None:
@@ -156,13 +147,11 @@ def _test_as_journey(
     for token in filter(groups.__contains__, requires):
         message = f"{item.nodeid} both requires and establishes {token!r}"
         hint = "a test cannot require what it establishes itself: remove one of the two marks"
-        wrong.append(
-            Diagnostic(location=place, code="requires-what-it-establishes", message=message, hint=hint)
-        )
+        wrong.append(error(place, "requires-what-it-establishes", message, hint))
     for token in filter(groups.__contains__, invalidates):
         message = f"{item.nodeid} both invalidates and establishes {token!r}"
         hint = "it holds only once the test has passed: remove one of the two marks"
-        wrong.append(Diagnostic(location=place, code="conflicting-tokens", message=message, hint=hint))
+        wrong.append(error(place, "conflicting-tokens", message, hint))
     mark = dependence or Dependence()
     return Journey(
         id=JourneyId(item.nodeid),
@@ -203,7 +192,7 @@ def _tokens(
                 message = f"{carriers}: the mark {name!r} {problem}"
                 meant = ", ".join(map(repr, _tokens_meant_by(mark)))
                 hint = f"write @pytest.mark.{name}({meant}): a token is kebab-case text"
-                wrong.append(Diagnostic(location=place, code="bad-token", message=message, hint=hint))
+                wrong.append(error(place, "bad-token", message, hint))
 
 
 def _tokens_meant_by(mark: pytest.Mark) -> list[str]:

@@ -28,7 +28,7 @@ from pytest_dogfood.collection.dependency_names import (
     why_unknown,
 )
 from pytest_dogfood.collection.exceptions import deferral, harness_failure
-from pytest_dogfood.diagnostics import Diagnostic, HarnessError, did_you_mean, warning
+from pytest_dogfood.diagnostics import Diagnostic, HarnessError, did_you_mean, error, warning
 from pytest_dogfood.journey import Dependence, JourneyId
 from pytest_dogfood.outcomes import Cause
 from pytest_dogfood.storage.journal import Journal
@@ -193,7 +193,7 @@ def _said(
         problem = f"the test depends on others of its {scope}, but it is not in a {scope}"
         hint = "scope 'class' is for methods, scope 'package' for directories with an __init__.py"
     if problem:
-        wrong.append(Diagnostic(location=place, code=code, message=f"{item.nodeid}: {problem}", hint=hint))
+        wrong.append(error(place, code, f"{item.nodeid}: {problem}", hint))
         depends_on, scope = (), DEFAULT_SCOPE
     name = mark.kwargs.get("name")
     return {

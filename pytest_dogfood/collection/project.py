@@ -25,7 +25,7 @@ from pytest_dogfood.collection.discovery import (
     tokens_mentioned,
 )
 from pytest_dogfood.collection.source_marks import is_test_file, offered_in
-from pytest_dogfood.diagnostics import Diagnostic, Location, errors_among, in_order_of_place
+from pytest_dogfood.diagnostics import Diagnostic, Location, error, errors_among, in_order_of_place
 from pytest_dogfood.graph import Acts, CapabilityGraph
 from pytest_dogfood.journey import Capability, Journey, Pool, Token, base_of, means_every_instance
 from pytest_dogfood.settings import SETTINGS_FILE, is_script
@@ -34,33 +34,26 @@ if TYPE_CHECKING:
     from pytest_dogfood.fileformat.parser import Defaults, ParsedFile
 
 
-def read_journeys(path: Path, *, name: str, stem: str, defaults: Defaults | None) -> ParsedFile:
-    """Read a journey file; `name` is what it is called in diagnostics, `stem` the id of its only journey."""
+def read_file(path: Path, *, name: str, stem: str = "", defaults: Defaults | None) -> ParsedFile:
+    """Read a journey file, or a settings file if no `stem` is given, which is the id of a file's only journey.
+
+    `name` is what the file is called in diagnostics.
+    """
     # A suite without journey files has no use for a parser.
-    from pytest_dogfood.fileformat.parser import Defaults, ParsedFile, parse_journey_file
+    from pytest_dogfood.fileformat import parser
 
     content = _content(path, name)
     if isinstance(content, Diagnostic):
-        return ParsedFile(path=name, diagnostics=(content,))
-    parsed = parse_journey_file(content, path=name, stem=stem, defaults=defaults or Defaults())
+        return parser.ParsedFile(path=name, diagnostics=(content,))
+    defaults = defaults or parser.Defaults()
+    if not stem:
+        return parser.parse_settings_file(content, path=name, defaults=defaults)
+    parsed = parser.parse_journey_file(content, path=name, stem=stem, defaults=defaults)
     if is_script(name) and not os.access(path, os.X_OK):
-        found = Diagnostic(
-            location=Location(name),
-            code="not-executable",
-            message="the script is not executable, so it is not a journey",
-            hint=f"chmod +x {shlex.quote(name)}",
-        )
+        message = "the script is not executable, so it is not a journey"
+        found = error(Location(name), "not-executable", message, f"chmod +x {shlex.quote(name)}")
         parsed = replace(parsed, diagnostics=in_order_of_place((found, *parsed.diagnostics)))
     return parsed
-
-
-def _read_settings(path: Path, *, name: str, defaults: Defaults | None) -> ParsedFile:
-    from pytest_dogfood.fileformat.parser import Defaults, ParsedFile, parse_settings_file
-
-    content = _content(path, name)
-    if isinstance(content, Diagnostic):
-        return ParsedFile(path=name, diagnostics=(content,))
-    return parse_settings_file(content, path=name, defaults=defaults or Defaults())
 
 
 def _content(path: Path, name: str) -> bytes | Diagnostic:
@@ -77,10 +70,10 @@ def _content(path: Path, name: str) -> bytes | Diagnostic:
             hint = script if is_script(name) else "split it into several journey files"
         else:
             return path.read_bytes()
-    except OSError as error:
-        code, message = "unreadable", f"cannot be read: {error.strerror}"
+    except OSError as problem:
+        code, message = "unreadable", f"cannot be read: {problem.strerror}"
         hint = "check that it exists and that you may read it"
-    return Diagnostic(location=Location(name), code=code, message=message, hint=hint)
+    return error(Location(name), code, message, hint)
 
 
 class Project:
@@ -125,20 +118,14 @@ class Project:
     def read(self, path: Path) -> ParsedFile:
         """Read a journey file, and the settings files above it; mistakes are in its diagnostics."""
         if path not in self._files:
-            if not path.is_relative_to(
-                self.rootdir
-            ):  # pytest gives it no node id that could be told from others
-                self.add_finding(
-                    Diagnostic(
-                        location=Location(path.as_posix()),
-                        code="outside-rootdir",
-                        message=f"lies outside of pytest's rootdir {self.rootdir}",
-                        hint="run pytest from the project that it belongs to, or name a --rootdir above both",
-                    )
-                )
+            if not path.is_relative_to(self.rootdir):
+                # pytest gives it no node id that could be told from others.
+                message = f"lies outside of pytest's rootdir {self.rootdir}"
+                hint = "run pytest from the project that it belongs to, or name a --rootdir above both"
+                self.add_finding(error(Location(path.as_posix()), "outside-rootdir", message, hint))
             defaults = self.read_settings_above(path)
             stem = id_of_only_journey(path, self._patterns)
-            self._files[path] = read_journeys(path, name=self.name_of(path), stem=stem, defaults=defaults)
+            self._files[path] = read_file(path, name=self.name_of(path), stem=stem, defaults=defaults)
         return self._files[path]
 
     def read_settings_above(self, path: Path) -> Defaults | None:
@@ -149,7 +136,7 @@ class Project:
         for settings in settings_files_above(path, self.rootdir, SETTINGS_FILE):
             if settings not in self._settings:
                 name = self.name_of(settings)
-                self._settings[settings] = _read_settings(settings, name=name, defaults=defaults)
+                self._settings[settings] = read_file(settings, name=name, defaults=defaults)
             defaults = self._settings[settings].defaults
         self._above[path.parent] = defaults
         return defaults

@@ -9,6 +9,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pytest_dogfood.journey import TOKEN_PATTERN, Token, base_of, means_every_instance
 
@@ -170,14 +171,7 @@ def offered_in(files: Iterable[Path], tokens: Collection[Token]) -> set[Token]:
             marks = marks_in(path)
         except OSError:  # it is gone
             continue
-        named = marks.establishes | (marks.mentions - marks.requires - marks.invalidates)
-        bases = set(map(base_of, named))
         found |= marks.establishes
-        found.update(
-            token
-            for token in tokens
-            if marks.establishes_more
-            or token in named
-            or (means_every_instance(token) and base_of(token) in bases)
-        )
+        named = marks.establishes | (marks.mentions - marks.requires - marks.invalidates)
+        found.update(filter(replace(marks, establishes=named).may_establish, tokens))
     return found

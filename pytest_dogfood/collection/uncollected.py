@@ -15,7 +15,7 @@ from pytest_dogfood.collection.discovery import (
     is_below,
     is_journey_file,
 )
-from pytest_dogfood.collection.project import Project, read_journeys
+from pytest_dogfood.collection.project import Project, read_file
 from pytest_dogfood.diagnostics import Diagnostic, Location, errors_among, warning
 from pytest_dogfood.settings import DATA_FILES, SETTINGS_FILE
 
@@ -169,7 +169,7 @@ def _is_ours(path: Path, patterns: tuple[str, ...]) -> bool:
         if not declares_journeys(path, meant.suffix):
             return False
         stem = id_of_only_journey(meant, patterns)
-        read = read_journeys(path, name=meant.name, stem=stem, defaults=None)
+        read = read_file(path, name=meant.name, stem=stem, defaults=None)
         has_list = any(journey.id != stem for journey in read.journeys)
         return has_list or says_journey or not errors_among(read.diagnostics)
     try:

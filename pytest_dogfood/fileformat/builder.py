@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from pytest_dogfood.diagnostics import Location, Severity
-from pytest_dogfood.fileformat.nodes import Findings, MapNode, Node, ScalarNode, shown
+from pytest_dogfood.fileformat.nodes import Findings, Node, ScalarNode, shown
 from pytest_dogfood.fileformat.shapes import Fields
 from pytest_dogfood.fileformat.tables import FLEET
 from pytest_dogfood.journey import (
@@ -115,13 +115,8 @@ def _read_step(step: Fields, findings: Findings, defaults: Defaults) -> Step:
 
 def _env_places(fields: Fields, findings: Findings) -> Mapping[str, Location]:
     """Return where each variable stands under `env:`."""
-    if "env" not in fields.values:
-        return {}
-    node = fields.value("env")
-    entries = node.entries if isinstance(node, MapNode) else {}
-    return {
-        name: findings.location(key) for name, (key, _) in entries.items() if name in fields.values["env"]
-    }
+    node: Any = fields.value("env")
+    return {name: findings.location(node.entries[name][0]) for name in fields.get("env", {})}
 
 
 def _report_unjudged(step: Fields, findings: Findings) -> None:
@@ -198,17 +193,17 @@ def read_capability(
         message = "the scope 'fleet' is not available yet"
         findings.add(fields.value("scope"), "fleet-not-available", message, hint="use chain or machine")
         scope = Scope.CHAIN
-    service = get("service")
-    if service is not None and (run := service.get("run")) is not None:
-        own_env = service.get("env", {})
+    written: Fields | None = get("service")
+    service: Service | None = None
+    if written is not None and written.get("run") is not None:
         service = Service(
-            location=findings.location(service.node),
-            run=run,
-            shell=service.get("shell", defaults.shell),
-            ports=service.get("ports", ()),
-            env={**defaults.env, **own_env},
-            own_env=_env_places(service, findings),
-            cwd=service.get("cwd", defaults.cwd),
+            location=findings.location(written.node),
+            run=written.get("run"),
+            shell=written.get("shell", defaults.shell),
+            ports=written.get("ports", ()),
+            env={**defaults.env, **written.get("env", {})},
+            own_env=_env_places(written, findings),
+            cwd=written.get("cwd", defaults.cwd),
         )
     return Capability(
         token=Token(token),
@@ -218,7 +213,7 @@ def read_capability(
         requires=read_tokens(get("requires", ()), findings),
         probe=read_steps([probe], findings, defaults)[0] if probe else None,
         provision=read_steps(get("provision", ()), findings, defaults),
-        service=service if isinstance(service, Service) else None,
+        service=service,
         release=read_steps(get("release", ()), findings, defaults),
         timeout=get("timeout"),
         locks=read_locks(get("locks", ())),

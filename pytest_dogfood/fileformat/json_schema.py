@@ -169,7 +169,7 @@ _ARGV: JsonSchema = {
 }
 _ALWAYS_ALIKE: Mapping[type, JsonSchema] = {
     shapes.Flag: {"type": "boolean"},
-    shapes.Count: {"type": "integer", "minimum": 1, "maximum": shapes.MAX_COUNT},
+    shapes.WholeNumber: {"type": "integer", "minimum": 1, "maximum": shapes.MAX_COUNT},
     scalars.ExitStatus: {
         "anyOf": [
             {"type": "integer", "minimum": scalars.LOWEST_STATUS, "maximum": scalars.HIGHEST_STATUS},

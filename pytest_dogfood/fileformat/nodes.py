@@ -154,7 +154,7 @@ class Tree:
         """Say that the scalar just added carries a tag or an anchor."""
         scalar = self.children[-1]
         if tag is not None:
-            self._report_tag(tag, scalar, self._key())
+            self._report_tag(tag, scalar)
         if anchor is not None:
             self._anchors[anchor] = (scalar, 1)
 
@@ -162,7 +162,7 @@ class Tree:
         """Begin a list or a mapping, which is empty still; what is added goes into it until it is closed."""
         self.children.append(node)
         if tag is not None:
-            self._report_tag(tag, node, self._key())
+            self._report_tag(tag, node)
         self.children = node.items if isinstance(node, ListNode) else []
         self._open.append(_Open(node, self.children, anchor, self._count))
         if len(self._open) > MAX_DEPTH:
@@ -235,15 +235,13 @@ class Tree:
             message = f"aliases that explode: they stand for more than {MAX_ALIASED_NODES:,} values"
             self.refuse(at, "too-many-aliases", message)
 
-    def _key(self) -> str:
-        """Return the key whose value was just added, with a colon; nothing where it is an item or itself a key."""
+    def _report_tag(self, tag: str, at: Placed) -> None:
+        """Report the tag of what was just added, with the key before it if it is the value of one."""
         in_mapping = bool(self._open) and isinstance(self._open[-1].node, MapNode)
         key = self.children[-2] if in_mapping and len(self.children) % 2 == 0 else None
-        return f"{key.value}: " if isinstance(key, ScalarNode) else ""
-
-    def _report_tag(self, tag: str, at: Placed, key: str) -> None:
+        name = f"{key.value}: " if isinstance(key, ScalarNode) else ""
         written = f"!!{tag.removeprefix(_TAG_PREFIX)}" if tag.startswith(_TAG_PREFIX) else tag
-        message = f"{key}YAML takes {shown(written)} for a tag and drops it"
+        message = f"{name}YAML takes {shown(written)} for a tag and drops it"
         hint = (
             "put the text in quotes, or under `|`, if the exclamation mark belongs to it; else remove the tag"
         )

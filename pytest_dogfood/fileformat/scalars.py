@@ -12,13 +12,12 @@ from pytest_dogfood.fileformat.expected_text import unrolled_size
 from pytest_dogfood.fileformat.nodes import Findings, ListNode, MapNode, Node, ScalarNode, is_null, shown
 from pytest_dogfood.fileformat.shapes import (
     CHECKS_NOTHING,
-    INTEGER,
     ByKind,
-    Count,
     ListOf,
     MapOf,
     Positioned,
     Text,
+    WholeNumber,
     Word,
     one_or_many,
     read_text,
@@ -88,16 +87,9 @@ class ExitStatus(Struct, frozen=True):
     def read(self, node: Node, findings: Findings) -> int | Literal["nonzero"] | None:
         if isinstance(node, ScalarNode) and node.value == "nonzero":
             return "nonzero"
-        if not isinstance(node, ScalarNode) or not INTEGER.fullmatch(node.value):
-            refuse(node, self.expected, findings)
-        elif not node.plain:
-            refuse(node, self.expected, findings, f"write {node.value} without quotes")
-        elif not LOWEST_STATUS <= int(node.value) <= HIGHEST_STATUS:
-            hint = f"from {LOWEST_STATUS} to {HIGHEST_STATUS}"
-            findings.add(node, "out-of-range", f"expected {self.expected}, not {node.value}", hint=hint)
-        else:
-            return int(node.value)
-        return None
+        hint = f"from {LOWEST_STATUS} to {HIGHEST_STATUS}"
+        limits = WholeNumber(least=LOWEST_STATUS, most=HIGHEST_STATUS, expected=self.expected, hint=hint)
+        return limits.read(node, findings)
 
 
 class Regex(Struct, frozen=True, kw_only=True):
@@ -253,9 +245,8 @@ class FreeMap(Struct, frozen=True, kw_only=True):
         if not node.entries:
             refuse_empty(node, CHECKS_NOTHING, self.expected, findings)
             return None
-        keys = [JmesPath().read(key, findings) for key, _ in node.entries.values()]
-        values = [resolve_value(value) for _, value in node.entries.values()]
-        return {key: value for key, value in zip(keys, values, strict=True) if key is not None}
+        read = [(JmesPath().read(key, findings), value) for key, value in node.entries.values()]
+        return {key: resolve_value(value) for key, value in read if key is not None}
 
 
 class MarkShape(Struct, frozen=True, kw_only=True):
@@ -340,11 +331,10 @@ PLAIN_NAME = Word(
     "the plain name of a directory",
     hint="one name without a slash; it is made below the chain's state",
 )
-_NAMES_OF_LOCKS = one_or_many(Text())
-COUNT = Count()
+COUNT = WholeNumber()
 LOCKS: ByKind[tuple[str, ...] | dict[str, int]] = ByKind(
     expected="a name, a list of names, or a mapping from names to numbers",
-    scalar=_NAMES_OF_LOCKS,
+    scalar=one_or_many(Text()),
     sequence=ListOf(Text(), expected="a list of names"),
     mapping=MapOf(
         key=Text(), value=COUNT, expected="a mapping from names to numbers", empty_code="missing-value"

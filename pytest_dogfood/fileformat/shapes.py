@@ -116,18 +116,22 @@ class Flag(Struct, frozen=True):
         return None
 
 
-class Count(Struct, frozen=True):
-    """How many there are of something: at least one."""
+class WholeNumber(Struct, frozen=True, kw_only=True):
+    """A whole number between two limits; unless told otherwise how many there are of something, at least one."""
 
+    least: int = 1
+    most: int = MAX_COUNT
     expected: str = f"a whole number from 1 to {MAX_COUNT:,}"
+    hint: str = ""
 
     def read(self, node: Node, findings: Findings) -> int | None:
         if not isinstance(node, ScalarNode) or not INTEGER.fullmatch(node.value):
             refuse(node, self.expected, findings)
         elif not node.plain:
             refuse(node, self.expected, findings, f"write {node.value} without quotes")
-        elif not 1 <= int(node.value) <= MAX_COUNT:
-            findings.add(node, "out-of-range", f"expected {self.expected}, not {node.value}")
+        elif not self.least <= int(node.value) <= self.most:
+            message = f"expected {self.expected}, not {node.value}"
+            findings.add(node, "out-of-range", message, hint=self.hint)
         else:
             return int(node.value)
         return None
