@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from pytest_dogfood.collection.stash import (
     PROJECT,
     REQUIRES,
     any_graph_item,
+    mark_meant_by,
 )
 from pytest_dogfood.diagnostics import Diagnostic, Location, error
 from pytest_dogfood.journey import TOKEN_PATTERN, Dependence, Journey, JourneyId, Token
@@ -138,6 +140,7 @@ def _test_as_journey(
     if dependence is None and not any_graph_item([item]):
         return None
     place = place_of(item)
+    wrong += _misspelt_marks(item, place)
     requires = [token for token, _ in _tokens(item, REQUIRES, place, wrong)]
     groups = dict(_tokens(item, ESTABLISHES, place, wrong))
     invalidates = [token for token, _ in _tokens(item, INVALIDATES, place, wrong)]
@@ -175,9 +178,7 @@ def _tokens(
     every_instance = ":*" if names is REQUIRES else ""  # nothing establishes or destroys whatever there is
     for name in names:
         for node, mark in item.iter_markers_with_node(name):
-            carriers = node.nodeid  # a class, a module, or a function with all its parametrised instances
-            if node is item and item.parent is not None:
-                carriers = f"{item.parent.nodeid}::{getattr(item, 'originalname', None) or item.name}"
+            carriers = _carriers(item, node)
             slips = [f"{key}={value!r}" for key, value in mark.kwargs.items()]
             for argument in mark.args:
                 base = argument.removesuffix(every_instance) if isinstance(argument, str) else ""
@@ -193,6 +194,25 @@ def _tokens(
                 meant = ", ".join(map(repr, _tokens_meant_by(mark)))
                 hint = f"write @pytest.mark.{name}({meant}): a token is kebab-case text"
                 wrong.append(error(place, "bad-token", message, hint))
+
+
+def _carriers(item: pytest.Item, node: Any) -> str:  # noqa: ANN401 - pytest exports no common base of its nodes
+    """Name what carries a mark: a class, a module, or a function with all its parametrised instances."""
+    if node is item and item.parent is not None:
+        return f"{item.parent.nodeid}::{getattr(item, 'originalname', None) or item.name}"
+    return str(node.nodeid)
+
+
+def _misspelt_marks(item: pytest.Item, place: Location) -> Iterator[Diagnostic]:
+    """Find marks that name tokens, that nothing declares, and whose names are nearly those of ours."""
+    for node, mark in item.iter_markers_with_node():
+        meant = mark_meant_by(mark.name, item.config)
+        tokens = [one for one in mark.args if isinstance(one, str) and TOKEN_PATTERN.fullmatch(one)]
+        if meant and tokens == list(mark.args) and tokens and not mark.kwargs:
+            hint = f"did you mean @pytest.mark.{meant}({', '.join(map(repr, tokens))})? "
+            hint += f"If {mark.name!r} is a mark of your own, declare it under `markers` in pytest's ini file"
+            message = f"{_carriers(item, node)}: nothing declares the mark {mark.name!r}"
+            yield Diagnostic(location=place, code="unknown-mark", message=message, hint=hint)
 
 
 def _tokens_meant_by(mark: pytest.Mark) -> list[str]:

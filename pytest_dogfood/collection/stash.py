@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ PROJECT: pytest.StashKey[Callable[[], Project]] = pytest.StashKey()
 """Gives the project, which is made when it is first asked for."""
 INTERRUPTION: pytest.StashKey[Interruption] = pytest.StashKey()
 JOURNEY: pytest.StashKey[Journey] = pytest.StashKey()
+MISSPELT_MARKS: pytest.StashKey[dict[str, str]] = pytest.StashKey()
+"""The marks met so far, each with the mark of ours that it is a slip of, or nothing."""
 KEEPER: pytest.StashKey[SecretKeeper] = pytest.StashKey()
 """Knows the secrets of this process."""
 
@@ -33,11 +36,13 @@ REQUIRES = ("requires", "dogfood_requires")
 ESTABLISHES = ("establishes", "dogfood_establishes")
 INVALIDATES = ("invalidates", "dogfood_invalidates")
 OUR_MARKS = frozenset((*REQUIRES, *ESTABLISHES, *INVALIDATES))
+_MOST_CHANGED = 2
+"""A slip makes the name of a mark longer or shorter by no more letters than that."""
 OUR_FIXTURES = frozenset({"capabilities", "dogfood_state"})
 
 
 def any_graph_item(items: Iterable[pytest.Item]) -> bool:
-    """Return whether any of the items is a journey, carries a mark of ours or asks for one of our fixtures."""
+    """Return whether any of the items is a journey, has a mark of ours, even misspelt, or uses a fixture of ours."""
     known: dict[Any, bool] = {None: False}
     return any(
         not OUR_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
@@ -55,4 +60,26 @@ def _is_below_a_mark(node: Any, known: dict[Any, bool]) -> bool:  # noqa: ANN401
 
 
 def _is_marked(node: Any) -> bool:  # noqa: ANN401 - an item, or any node above it
-    return bool(node.own_markers) and any(mark.name in OUR_MARKS for mark in node.own_markers)
+    return bool(node.own_markers) and any(
+        mark.name in OUR_MARKS or mark_meant_by(mark.name, node.config) for mark in node.own_markers
+    )
+
+
+def mark_meant_by(name: str, config: pytest.Config) -> str:
+    """Return the mark of ours of which an undeclared mark seems to be a slip; the empty string if it is none."""
+    known = config.stash.setdefault(MISSPELT_MARKS, {})
+    if name not in known:
+        known[name] = "" if name in OUR_MARKS else _nearest_mark(name, config)
+    return known[name]
+
+
+def _nearest_mark(name: str, config: pytest.Config) -> str:
+    alike = [
+        one for one in sorted(OUR_MARKS) if one[0] == name[0] and abs(len(one) - len(name)) <= _MOST_CHANGED
+    ]
+    declared = (re.split("[:(]", line)[0].strip() for line in config.getini("markers"))
+    if not alike or name in declared:
+        return ""
+    from difflib import get_close_matches  # most suites have no such mark
+
+    return next(iter(get_close_matches(name, alike, n=1, cutoff=0.8)), "")

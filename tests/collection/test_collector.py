@@ -216,3 +216,66 @@ def test_each_slip_in_a_mark_is_answered_with_what_to_write(inner: Make) -> None
         f"21: test_slips.py::test_spaces: the mark 'dogfood_establishes' {takes} 'Log in, Paid', {{'x:Y'}} [bad-token]",
         f"{hint}dogfood_establishes('log-in', 'paid', 'x:Y'){kind}",
     ]
+
+
+MISSPELT = {
+    "test_misspelt.py": """
+        import pytest
+
+        @pytest.mark.require("logged-in", "paid")
+        def test_letter_missing():
+            pass
+
+        @pytest.mark.requires_("logged-in")
+        def test_letter_too_many():
+            pass
+
+        @pytest.mark.establises("logged-in")
+        class TestClass:
+            @pytest.mark.dogfood_establish("logged-in:ada")
+            def test_it(self):
+                pass
+    """
+}
+QUIET = "-Wignore::pytest.PytestUnknownMarkWarning"
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n1"])
+def test_a_misspelt_mark_is_answered_where_pytest_takes_any(inner: Make, workers: str) -> None:
+    ran = inner(MISSPELT).dogfood(workers, QUIET)
+    assert ran.ret == pytest.ExitCode.USAGE_ERROR
+    hints = [line.partition("?")[0] for line in ran.errlines if line.startswith("    hint: ")]
+    assert hints == [
+        "    hint: did you mean @pytest.mark.requires('logged-in', 'paid')",
+        "    hint: did you mean @pytest.mark.requires('logged-in')",
+        "    hint: did you mean @pytest.mark.establishes('logged-in')",
+        "    hint: did you mean @pytest.mark.dogfood_establishes('logged-in:ada')",
+    ]
+    assert "test_misspelt.py::test_letter_missing: nothing declares the mark 'require'" in ran.stderr.str()
+
+
+FOREIGN = """
+    import pytest
+
+    @pytest.mark.require("logged-in")
+    def test_declared():
+        pass
+
+    @pytest.mark.required
+    @pytest.mark.requires_db("main")
+    @pytest.mark.require_docker("main")
+    @pytest.mark.estimates("long")
+    @pytest.mark.required("For the Release")
+    @pytest.mark.required(reason="x")
+    def test_another_name_or_other_arguments():
+        pass
+"""
+
+
+def test_a_mark_of_the_projects_own_is_left_alone(inner: Make) -> None:
+    own = {"pytest.ini": "[pytest]\nmarkers = require(what): ours\n", "test_own.py": FOREIGN}
+    inner(own).dogfood(QUIET).assert_outcomes(passed=2)
+
+
+def test_a_misspelt_mark_means_nothing_without_dogfood(inner: Make) -> None:
+    inner(MISSPELT).typed(QUIET).assert_outcomes(passed=3)
