@@ -14,26 +14,11 @@ from pytest_dogfood.check.definitions import (
     misspelt_tokens,
     undefined_tokens,
 )
-from pytest_dogfood.check.errors import definitions_to_paste
+from pytest_dogfood.check.errors import definitions_to_paste, users_in
 from pytest_dogfood.check.variables import unknown_variables
-from pytest_dogfood.diagnostics import (
-    Diagnostic,
-    Location,
-    did_you_mean,
-    in_order_of_place,
-    remark,
-    warning,
-)
+from pytest_dogfood.diagnostics import Diagnostic, Location, did_you_mean, in_order_of_place, remark, warning
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import (
-    Capability,
-    ChainId,
-    Journey,
-    JourneyId,
-    Scope,
-    Token,
-    is_of_a_test,
-)
+from pytest_dogfood.journey import Capability, ChainId, Journey, JourneyId, Scope, Token, is_of_a_test
 from pytest_dogfood.outcomes import listed
 from pytest_dogfood.scheduling.forecast import LEAST_SECONDS
 
@@ -119,8 +104,7 @@ def advise(
     """Return the warnings and remarks on a graph without errors, in order of place.
 
     `environment` names the variables that commands inherit. `mentioned` is given where Python tests were not collected:
-    they may require something too. Where the graph
-    is not that of the whole project (`is_whole`), journeys may too.
+    they may require something too. Where the graph is not that of the whole project (`is_whole`), journeys may too.
     """
     return in_order_of_place(
         [
@@ -142,17 +126,13 @@ def advise(
 
 
 def _unused_pools(graph: CapabilityGraph) -> Iterator[Diagnostic]:
-    locks = {lock for journey in graph.journeys.values() for lock in journey.locks}
-    locks |= {lock for capability in graph.capabilities.values() for lock in capability.locks}
+    locks = {lock for user in users_in(graph) for lock in user.locks}
     for pool in graph.pools.values():
         if pool.name not in locks:
-            hint = did_you_mean(pool.name, locks - graph.pools.keys())
-            yield remark(
-                pool.location,
-                "unused-pool",
-                f"no journey and no capability locks the pool {pool.name!r}",
-                hint or f"add `lock: [{pool.name}]` to what uses its units, or remove it",
-            )
+            message = f"no journey and no capability locks the pool {pool.name!r}"
+            near = did_you_mean(pool.name, locks - graph.pools.keys())
+            hint = near or f"add `lock: [{pool.name}]` to what uses its units, or remove it"
+            yield remark(pool.location, "unused-pool", message, hint)
 
 
 def _where_required(graph: CapabilityGraph, journey: Journey, tokens: Collection[Token]) -> Location:
@@ -168,25 +148,21 @@ def _tier_inversions(graph: CapabilityGraph) -> Iterator[Diagnostic]:
         for other_id in graph.prerequisites[journey.id]:
             other = graph.journeys[other_id]
             if other.tier > journey.tier and not journey.gating:
-                yield warning(
-                    _where_required(graph, journey, other.establishes),
-                    "tier-inversion",
-                    f"{journey.id!r} of tier '{journey.tier}' needs {other.id!r} of the later tier '{other.tier}' "
-                    f"({other.location})",
-                    f"move {other.id!r} to tier '{journey.tier}', or {journey.id!r} to tier '{other.tier}'",
-                )
+                message = f"{journey.id!r} of tier '{journey.tier}' needs {other.id!r} "
+                message += f"of the later tier '{other.tier}' ({other.location})"
+                hint = f"move {other.id!r} to tier '{journey.tier}', or {journey.id!r} to tier '{other.tier}'"
+                place = _where_required(graph, journey, other.establishes)
+                yield warning(place, "tier-inversion", message, hint)
 
 
 def _several_establishers(graph: CapabilityGraph) -> Iterator[Diagnostic]:
     for token, establishers in graph.establishers.items():
         if len(establishers) > 1:
             names = [members[0] for members in establishers]
-            yield remark(
-                graph.journeys[names[0]].establishes[token],
-                "several-establishers",
-                f"{token!r} is established by {listed(names)}, tried in this order when it has to be provisioned",
-                "nothing to do if you mean that: dependents run after all of them, and one that passes is enough",
-            )
+            place = graph.journeys[names[0]].establishes[token]
+            message = f"{token!r} is established by {listed(names)}, tried in this order when it has to be provisioned"
+            hint = "nothing to do if you mean that: dependents run after all of them, and one that passes is enough"
+            yield remark(place, "several-establishers", message, hint)
 
 
 def _starving_invalidations(graph: CapabilityGraph) -> Iterator[Diagnostic]:
@@ -199,12 +175,9 @@ def _starving_invalidations(graph: CapabilityGraph) -> Iterator[Diagnostic]:
                 makers = graph.establishing(token)
                 for_ever = bool(makers) and all(graph.journeys[one].python for one in makers)
                 then = ", and only a Python test establishes it, which cannot be replayed" if for_ever else ""
-                yield warning(
-                    place,
-                    "invalidates-starves",
-                    f"{journey.id!r} destroys {token!r} before {listed(starved)} can use it{then}",
-                    f"give {token!r} a 'provision:', or let {journey.id!r} depend on what uses it",
-                )
+                message = f"{journey.id!r} destroys {token!r} before {listed(starved)} can use it{then}"
+                hint = f"give {token!r} a 'provision:', or let {journey.id!r} depend on what uses it"
+                yield warning(place, "invalidates-starves", message, hint)
 
 
 def _fixtures_that_end_too_early(graph: CapabilityGraph) -> Iterator[Diagnostic]:
@@ -219,13 +192,10 @@ def _fixtures_that_end_too_early(graph: CapabilityGraph) -> Iterator[Diagnostic]
             users = (one for one in others if token in one.requires)
             far = next((one for one in users if _home(one, scope) not in homes), None)
             if far is not None:
-                yield warning(
-                    far.requires[token],
-                    "fixture-ends-too-early",
-                    f"{far.id!r} requires {token!r}, which rests on {base!r}; the fixture {graph.fixtures[base]!r} "
-                    f"provides that, and ends with its {scope}",
-                    f"give the fixture scope 'session', or keep what uses {token!r} in the same {scope}",
-                )
+                message = f"{far.id!r} requires {token!r}, which rests on {base!r}; "
+                message += f"the fixture {graph.fixtures[base]!r} provides that, and ends with its {scope}"
+                hint = f"give the fixture scope 'session', or keep what uses {token!r} in the same {scope}"
+                yield warning(far.requires[token], "fixture-ends-too-early", message, hint)
 
 
 def _home(journey: Journey, scope: str) -> str:
@@ -250,23 +220,17 @@ def _establishers_that_cannot_run_alone(graph: CapabilityGraph) -> Iterator[Diag
         if members[0].python:
             tests[token] = members[0]
             continue
-        yield warning(
-            members[0].establishes[token],
-            "cannot-run-alone",
-            f"only {members[0].id!r} establishes {token!r}, and it has a step without a command, "
-            "so it cannot be replayed where a selection leaves it out",
-            f"define how to provision it, in dogfood.yaml:{definitions_to_paste([token])}",
-        )
+        message = f"only {members[0].id!r} establishes {token!r}, and it has a step without a command, "
+        message += "so it cannot be replayed where a selection leaves it out"
+        hint = f"define how to provision it, in dogfood.yaml:{definitions_to_paste([token])}"
+        yield warning(members[0].establishes[token], "cannot-run-alone", message, hint)
     if tests:  # one remark for all: a Python test cannot be changed so that it can be replayed
         first = next(iter(tests))
-        yield remark(
-            tests[first].establishes[first],
-            "cannot-run-alone",
-            f"only Python tests establish {listed(map(repr, tests))}: a test cannot be replayed, "
-            "so it runs as an item of its own where a selection requires its token",
-            "nothing to do if that is quick enough; else let a fixture provide the token (@pytest_dogfood.provides), "
-            f"or define it in dogfood.yaml:{definitions_to_paste(tests)}",
-        )
+        message = f"only Python tests establish {listed(map(repr, tests))}: a test cannot be replayed, "
+        message += "so it runs as an item of its own where a selection requires its token"
+        hint = "nothing to do if that is quick enough; else let a fixture provide the token "
+        hint += f"(@pytest_dogfood.provides), or define it in dogfood.yaml:{definitions_to_paste(tests)}"
+        yield remark(tests[first].establishes[first], "cannot-run-alone", message, hint)
 
 
 def _journeys_that_cannot_run(graph: CapabilityGraph) -> Iterator[Diagnostic]:
@@ -280,23 +244,19 @@ def _journeys_that_cannot_run(graph: CapabilityGraph) -> Iterator[Diagnostic]:
             if impossible and not graph.has_independent_provider(token) and not may_be_present:
                 cannot[journey_id] = token
     for journey_id, token in cannot.items():
-        yield warning(
-            _where_required(graph, graph.journeys[journey_id], (token,)),
-            "unreachable",
-            f"{journey_id!r} can never run: it needs {token!r}, and what establishes it has no commands",
-            f"give {token!r} a 'provision:', or write commands for what establishes it",
-        )
+        place = _where_required(graph, graph.journeys[journey_id], (token,))
+        message = f"{journey_id!r} can never run: it needs {token!r}, and what establishes it has no commands"
+        hint = f"give {token!r} a 'provision:', or write commands for what establishes it"
+        yield warning(place, "unreachable", message, hint)
 
 
 def _journeys_without_actor(graph: CapabilityGraph) -> Iterator[Diagnostic]:
     for journey in graph.journeys.values():
         if graph.lacks_actor(journey.id):
             place = next(step.location for step in journey.steps if step.run is None)
-            yield remark(
-                place,
-                "no-actor",
-                f"{journey.id!r} would be skipped: this step has no command, and there is no actor to choose one",
-                "a plugin implements pytest_dogfood_gui_action for 'modality: gui'"
-                if journey.is_gui
-                else "name an actor with ini dogfood_actor, or give the step a command with `run:`",
-            )
+            message = f"{journey.id!r} would be skipped: "
+            message += "this step has no command, and there is no actor to choose one"
+            hint = "name an actor with ini dogfood_actor, or give the step a command with `run:`"
+            if journey.is_gui:
+                hint = "a plugin implements pytest_dogfood_gui_action for 'modality: gui'"
+            yield remark(place, "no-actor", message, hint)

@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 
+from pytest_dogfood.check.errors import tokens_named_by, users_in
 from pytest_dogfood.diagnostics import Diagnostic, Location, nearest, remark, warning
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability, Scope, Token, base_of, is_of_a_test
@@ -26,12 +27,9 @@ def doubtful_definitions(
     made = {base_of(token) for token in graph.establishers}
     for token, capability in graph.capabilities.items():
         if capability.probe is None:
-            yield remark(
-                capability.location,
-                "no-probe",
-                f"{token!r} has no probe: it is taken on trust that it is present",
-                "add 'probe:', a command that exits 0 if and only if the token is present",
-            )
+            message = f"{token!r} has no probe: it is taken on trust that it is present"
+            hint = "add 'probe:', a command that exits 0 if and only if the token is present"
+            yield remark(capability.location, "no-probe", message, hint)
         if token not in required:
             near = _nearest_token(token, required)
             # Where Python tests are not known, only a slip is told.
@@ -40,13 +38,11 @@ def doubtful_definitions(
                 yield _unused_definition(graph, capability, near)
         tied = [need for need in graph.needs_of_provider(token) if graph.scope_of(need) is Scope.CHAIN]
         if capability.scope is Scope.MACHINE and tied:
-            named = [capability.requires[need] for need in tied if need in capability.requires]
-            yield warning(
-                [*named, capability.location][0],
-                "machine-needs-chain",
-                f"{token!r} has scope 'machine', but its provider needs {listed(tied)}, which has scope 'chain'",
-                "give what it needs scope 'machine' too, or let the provider set it up itself",
-            )
+            named = (capability.requires[need] for need in tied if need in capability.requires)
+            message = f"{token!r} has scope 'machine', but its provider needs {listed(tied)}, "
+            message += "which has scope 'chain'"
+            hint = "give what it needs scope 'machine' too, or let the provider set it up itself"
+            yield warning(next(named, capability.location), "machine-needs-chain", message, hint)
 
 
 def _unused_definition(graph: CapabilityGraph, capability: Capability, near: str) -> Diagnostic:
@@ -56,12 +52,9 @@ def _unused_definition(graph: CapabilityGraph, capability: Capability, near: str
         hint = f"did you mean {near!r}? That is required, and no file defines it"
         return warning(capability.location, "nobody-requires", message, hint)
     hint = "remove it, or add it to 'requires:' of the journeys that need it"
-    return remark(
-        capability.location,
-        "nobody-requires",
-        message,
-        f"did you mean {near!r}? Else {hint}" if near else hint,
-    )
+    if near:
+        hint = f"did you mean {near!r}? Else {hint}"
+    return remark(capability.location, "nobody-requires", message, hint)
 
 
 def _nearest_token(token: Token, known: Iterable[Token]) -> str:
@@ -79,15 +72,11 @@ def undefined_tokens(graph: CapabilityGraph) -> Iterator[Diagnostic]:
             places[place.path].setdefault(base_of(token), place)
     for tokens in places.values():
         names = listed(map(repr, map(str, tokens)), most=len(tokens))
-        one = len(tokens) == 1
-        yield remark(
-            min(tokens.values()),
-            "no-probe",
-            f"{names} {'has' if one else 'have'} no definition, so no probe: "
-            f"{'it is' if one else 'they are'} taken on trust",
-            f"define {'it' if one else 'each'} under 'capabilities:' with a 'probe:', "
-            "a command that exits 0 if and only if the token is present",
-        )
+        have, they_are, each = ("has", "it is", "it") if len(tokens) == 1 else ("have", "they are", "each")
+        message = f"{names} {have} no definition, so no probe: {they_are} taken on trust"
+        hint = f"define {each} under 'capabilities:' with a 'probe:', "
+        hint += "a command that exits 0 if and only if the token is present"
+        yield remark(min(tokens.values()), "no-probe", message, hint)
 
 
 def fixtures_for_unknown_tokens(graph: CapabilityGraph) -> Iterator[Diagnostic]:
@@ -96,12 +85,9 @@ def fixtures_for_unknown_tokens(graph: CapabilityGraph) -> Iterator[Diagnostic]:
     for token, fixture in graph.fixtures.items():
         near = "" if token in used or graph.capability(token) else nearest(token, graph.capabilities)
         if near:
-            yield warning(
-                graph.capabilities[Token(near)].location,
-                "unknown-token",
-                f"fixture {fixture!r} provides {token!r}, which no file defines",
-                f"did you mean {near!r}?",
-            )
+            place = graph.capabilities[Token(near)].location
+            message = f"fixture {fixture!r} provides {token!r}, which no file defines"
+            yield warning(place, "unknown-token", message, f"did you mean {near!r}?")
 
 
 def misspelt_tokens(graph: CapabilityGraph, mentioned: Mentioned | None) -> Iterator[Diagnostic]:
@@ -112,13 +98,7 @@ def misspelt_tokens(graph: CapabilityGraph, mentioned: Mentioned | None) -> Iter
         for token, capability in graph.capabilities.items()
         if token not in made and not (capability.provision or capability.service)
     ]
-    used = {
-        base_of(token)
-        for journey in graph.journeys.values()
-        for token in (*journey.requires, *journey.invalidates)
-    }
-    for one in graph.capabilities.values():
-        used.update(base_of(token) for token in (*one.requires, *one.invalidates, *one.outlives))
+    used = {base_of(token) for user in users_in(graph) for token, _ in tokens_named_by(user)}
     for journey in graph.journeys.values() if orphans else ():
         for token, place in journey.establishes.items():
             base = base_of(token)
@@ -126,9 +106,7 @@ def misspelt_tokens(graph: CapabilityGraph, mentioned: Mentioned | None) -> Iter
                 continue
             near = _nearest_token(base, orphans)
             if near and not (mentioned and mentioned((Token(near), token))):
-                yield warning(
-                    place,
-                    "unknown-token",
-                    f"{journey.id!r} establishes {token!r}, which nothing requires and no file defines",
-                    f"did you mean {near + token.removeprefix(base)!r}? Nothing establishes or provides {near!r}",
-                )
+                message = f"{journey.id!r} establishes {token!r}, which nothing requires and no file defines"
+                hint = f"did you mean {near + token.removeprefix(base)!r}? "
+                hint += f"Nothing establishes or provides {near!r}"
+                yield warning(place, "unknown-token", message, hint)

@@ -75,7 +75,7 @@ def _wrong_pools(graph: CapabilityGraph) -> Iterator[Diagnostic]:
             message = f"the pool {pool.name!r} and a value of {token!r} would both set ${variable}"
             hint = "rename the pool, the value or the token"
             yield error(pool.location, "variable-conflict", message, hint)
-    for user in _users(graph):
+    for user in users_in(graph):
         for lock, count in user.locks.items():
             there = graph.units_of(lock)
             if count > there:
@@ -93,17 +93,22 @@ def _wrong_pools(graph: CapabilityGraph) -> Iterator[Diagnostic]:
 def unknown_tokens(graph: CapabilityGraph) -> list[tuple[str, Token, Location]]:
     """Return what names each token that nothing gives and no file defines, the token, and where it is named."""
     found: list[tuple[str, Token, Location]] = []
-    for user in _users(graph):
-        maps = (user.requires, user.invalidates, user.outlives if isinstance(user, Capability) else {})
-        for token, place in [named for one in maps for named in one.items()]:
+    for user in users_in(graph):
+        for token, place in tokens_named_by(user):
             if not (graph.instances_of(token) if means_every_instance(token) else graph.is_known(token)):
                 found.append((_name_of(user), token, place))
     return found
 
 
-def _users(graph: CapabilityGraph) -> tuple[Journey | Capability, ...]:
+def users_in(graph: CapabilityGraph) -> tuple[Journey | Capability, ...]:
     """Return everything that names tokens and locks."""
     return (*graph.journeys.values(), *graph.capabilities.values())
+
+
+def tokens_named_by(user: Journey | Capability) -> tuple[tuple[Token, Location], ...]:
+    """Return the tokens that a journey or a definition has to do with, and that others make true, with their places."""
+    outlived = user.outlives if isinstance(user, Capability) else {}
+    return (*user.requires.items(), *user.invalidates.items(), *outlived.items())
 
 
 def _name_of(user: Journey | Capability) -> str:
@@ -197,7 +202,7 @@ def _shared_variables(graph: CapabilityGraph) -> Iterator[Diagnostic]:
     Of a token that is required and one that only its provider needs, the required one gives the value otherwise.
     """
     clashes = {variable: tokens for variable, tokens in graph.variables.items() if len(tokens) > 1}
-    for user in _users(graph) if clashes else ():
+    for user in users_in(graph) if clashes else ():
         if isinstance(user, Capability):
             name = f"the definition of {user.token!r}"
             required = (user.token, *graph.needs_of_provider(user.token))
