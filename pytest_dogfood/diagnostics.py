@@ -108,11 +108,16 @@ def in_order_of_place(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ..
 
 
 def in_text(diagnostics: Sequence[Diagnostic]) -> Iterator[tuple[Diagnostic, str]]:
-    """Yield findings, each with its text; those in a row that give the same hint give it once, behind the last."""
+    """Yield findings, each with its text; a hint that several give is given once, behind the first ones in a row."""
+    given: set[tuple[str, str]] = set()
     for number, found in enumerate(diagnostics):
-        following = diagnostics[number + 1 : number + 2]
-        repeated = any((found.code, found.hint) == (other.code, other.hint) for other in following)
-        yield found, str(replace(found, hint="") if repeated else found)
+        hint = (found.code, found.hint)
+        is_last_in_row = all(
+            hint != (other.code, other.hint) for other in diagnostics[number + 1 : number + 2]
+        )
+        yield found, str(found if is_last_in_row and hint not in given else replace(found, hint=""))
+        if is_last_in_row:
+            given.add(hint)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -62,8 +62,8 @@ class Grade(Struct, frozen=True, kw_only=True):
 class StepResult(Struct, frozen=True, kw_only=True):
     """A step that has run: `number` of `total`; it succeeded if nothing is `wrong`.
 
-    Of `withheld` streams nothing may be shown. For a step that an actor did, `grade` says more, `step.run` is the
-    command that counted, and `seen` what came of it, None if there was none.
+    All its `tries` took `seconds`. Of `withheld` streams nothing may be shown. For a step that an actor did, `grade`
+    says more, `step.run` is the command that counted, and `seen` what came of it, None if there was none.
     """
 
     step: Step
@@ -72,6 +72,7 @@ class StepResult(Struct, frozen=True, kw_only=True):
     wrong: tuple[Mismatch, ...]
     seen: Observation | None
     tries: int = 1
+    seconds: float = 0.0
     withheld: frozenset[Stream] = frozenset()
     grade: Grade | None = None
 
@@ -175,7 +176,8 @@ def run_steps(
 def _run_one(
     step: Step, number: int, total: int, runner: StepRunner, done: StepsResult, deadline: Deadline
 ) -> StepResult:
-    give_up = math.inf if step.until is None else time.monotonic() + step.until.timeout
+    began = time.monotonic()
+    give_up = math.inf if step.until is None else began + step.until.timeout
     tries = 0
     before = dict(done.values)  # what the step itself saves is for those after it, not for its next try
     earlier: StepResult | None = None
@@ -189,12 +191,21 @@ def _run_one(
         for one in saved:
             done.keep(one)
         result = StepResult(
-            step=step, number=number, total=total, wrong=wrong, seen=seen, tries=tries, withheld=withheld
+            step=step,
+            number=number,
+            total=total,
+            wrong=wrong,
+            seen=seen,
+            tries=tries,
+            seconds=time.monotonic() - began,
+            withheld=withheld,
         )
         left = min(deadline.left(), give_up - time.monotonic())
         if not wrong or step.until is None or step.until.interval >= left:
             # A last try that is cut short says nothing: what the one before has shown is why the step gave up.
-            return result if earlier is None or not seen.timed_out else replace(earlier, tries=tries)
+            if earlier is None or not seen.timed_out:
+                return result
+            return replace(earlier, tries=tries, seconds=result.seconds)
         if not seen.timed_out:
             earlier = result
         time.sleep(step.until.interval)
@@ -221,11 +232,12 @@ def failure_text(
         lines.append(f"  expect:   {failed.step.expect.text}")
     lines += _command(failed)
     if failed.tries > 1:
-        lines.append(f"  tries:    {failed.tries}")
+        lines.append(f"  tries:    {failed.tries} in {failed.seconds:.1f} s")
     lines += _what_was_wrong(failed)
     lines += _graded_action(failed.grade)
     if failed.seen is not None:
-        lines.append(f"  took:     {failed.seen.seconds:.2f} s")
+        last = " (this try)" if failed.tries > 1 else ""
+        lines.append(f"  took:     {failed.seen.seconds:.2f} s{last}")
     lines += _outputs(failed)
     lines += notes_on(failed)
     if reproduce:

@@ -69,12 +69,12 @@ class Terminal:
 
         settings = self._config.stash[SETTINGS]
         graph = self._config.stash[PROJECT]().graph()
-        found = "no journey files"
-        if (
-            graph.journeys or graph.tokens
-        ):  # of the files read so far; the others are read when something needs them
-            journeys, tokens = counted(len(graph.journeys), "journey"), counted(len(graph.tokens), "token")
-            found = f"{journeys}, {tokens}, {counted(len(set(graph.chains.values())), 'chain')} in files"
+        # Of the files read so far; the others are read when something needs them.
+        tokens = counted(len(graph.tokens), "token")
+        found = "no journey files" + (f", {tokens}" if graph.tokens else "")
+        if graph.journeys:
+            chains = counted(len(set(graph.chains.values())), "chain")
+            found = f"{counted(len(graph.journeys), 'journey')}, {tokens}, {chains} in files"
         actor = "" if settings.actor is None else f"; actor: {settings.actor}"
         if settings.replay is not None:
             actor = f"; replaying {settings.replay}"

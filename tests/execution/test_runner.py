@@ -116,6 +116,19 @@ def test_a_last_try_that_is_cut_short_does_not_hide_what_the_one_before_has_show
     assert done.failure is not None
     assert [str(one) for one in done.failure.wrong] == ["exit 1, expected 0"]
     assert done.results[0].tries == 2
+    assert done.results[0].seconds >= 0.3
+
+
+def test_tries_are_shown_with_the_seconds_they_took_together() -> None:
+    patient = replace(STEP, until=Until(timeout=0.3, interval=0.2))
+    runner = FakeRunner([bad(), bad(), bad()])
+    text = failure_text(run_steps([patient], runner), runner)
+    assert "  tries:    2 in 0.2 s\n" in text
+    assert "  took:     0.10 s (this try)" in text
+    once = FakeRunner([bad()])
+    text = failure_text(run_steps([STEP], once), once)
+    assert "tries" not in text
+    assert text.endswith("  took:     0.10 s")
 
 
 def test_a_journey_s_own_limit_bounds_repetition_too() -> None:

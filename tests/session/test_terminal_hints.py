@@ -27,6 +27,13 @@ def test_the_header_says_nothing_where_there_is_no_warning_or_it_is_not_shown(in
     assert "dogfood check shows" not in sound.dogfood("--collect-only").stdout.str()
 
 
+def test_the_header_counts_nothing_that_is_not_there(inner: Make) -> None:
+    tests = {"test_a.py": "def test_a(): pass"}
+    inner(tests).dogfood().stdout.fnmatch_lines(["dogfood: no journey files; shell: *"])
+    defined = inner({**tests, "dogfood.yaml": "capabilities: {up: {probe: 'true'}, down: {probe: 'true'}}"})
+    defined.dogfood().stdout.fnmatch_lines(["dogfood: no journey files, 2 tokens; shell: *"])
+
+
 SLOW_CHAIN = """
     journeys:
       - {id: sign-up, establishes: [account], steps: [sleep 1]}
