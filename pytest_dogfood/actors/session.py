@@ -26,7 +26,7 @@ from pytest_dogfood.actor_protocol import (
 from pytest_dogfood.actors.loop import Limits
 from pytest_dogfood.actors.recording import Trajectory
 from pytest_dogfood.diagnostics import HarnessError, Location, NoActor
-from pytest_dogfood.execution.expectations import Observation, Stream
+from pytest_dogfood.execution.expectations import CommandInStep, Observation, Stream
 from pytest_dogfood.execution.masking import SecretKeeper
 from pytest_dogfood.execution.runner import Grade
 from pytest_dogfood.execution.step import (
@@ -189,7 +189,7 @@ class ActionOutput(Struct, kw_only=True):
     environment: Mapping[str, str]
     keeper: SecretKeeper
     timed_out: bool = False
-    failed_line: int | None = None
+    ended_at: CommandInStep | None = None
     limit: float = math.inf
     left: float = 60.0
 

@@ -34,6 +34,16 @@ class TooMuchToJudge(Exception):  # noqa: N818 - an answer of the delegate, not 
     """An output or a file is larger than assertions read; the text says how large."""
 
 
+class CommandInStep(Struct, frozen=True):
+    """The command, out of several in a step, at which the step failed or its time was over; `where` it is written."""
+
+    text: str
+    where: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.text}" if self.where else self.text
+
+
 class Observation(Protocol):
     """What a step has left that has run. `text` and `file` raise TooMuchToJudge beyond READABLE bytes."""
 
@@ -41,8 +51,8 @@ class Observation(Protocol):
     timed_out: bool
     seconds: float
     limit: float
-    failed_line: int | None
-    """The line of its command that failed, from 1, if the shell can tell."""
+    ended_at: CommandInStep | None
+    """The command that failed, or that was running when its time was over, if that is known."""
     environment: Mapping[str, str]
     """The variables of the step, without what it saves itself."""
 

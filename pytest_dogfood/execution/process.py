@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -24,7 +25,14 @@ from msgspec import Struct
 
 from pytest_dogfood.diagnostics import HarnessError, to_harness_error
 from pytest_dogfood.execution.interruption import Interruption
-from pytest_dogfood.execution.watcher import HAS_PROC, SECONDS_BEFORE_KILL, end_processes
+from pytest_dogfood.execution.watcher import (
+    HAS_PROC,
+    SECONDS_BEFORE_KILL,
+    command_of,
+    end_processes,
+    pids,
+    read_process,
+)
 
 # Bound now: a test that puts something else in their places means its own product, not the harness.
 _Popen = subprocess.Popen
@@ -56,12 +64,16 @@ class Command(Struct, frozen=True, kw_only=True):
 
 
 class CommandEnd(Struct, frozen=True, kw_only=True):
-    """How a command ended: its exit status, or -N for signal N; `cut` if it had less time because of a signal."""
+    """How a command ended: its exit status, or -N for signal N; `cut` if it had less time because of a signal.
+
+    `running` names the commands that it was running when its time was over, as `commands_within` does.
+    """
 
     status: int
     timed_out: bool
     seconds: float
     cut: bool = False
+    running: tuple[str, ...] = ()
 
 
 class ParentProcess:
@@ -77,9 +89,15 @@ class ParentProcess:
 
 
 def run(
-    command: Command, *, parent: ParentProcess | None = None, interruption: Interruption | None = None
+    command: Command,
+    *,
+    parent: ParentProcess | None = None,
+    interruption: Interruption | None = None,
+    started_as: list[int] | None = None,
 ) -> CommandEnd:
     """Run a command in a session of its own until it ends or its time is over, which an interruption may cut.
+
+    Its process id is added to `started_as`.
 
     After a normal end, processes that it leaves in the background are left alone. After a time limit or an exception
     (Ctrl-C), all of its processes are ended. Raises HarnessError if it could not be started, or if the parent has
@@ -88,9 +106,12 @@ def run(
     interruption = interruption or Interruption()
     process: subprocess.Popen[bytes] | None = None
     started = time.monotonic()
+    running: tuple[str, ...] = ()
     try:
         _require_alive(parent)
         process = _launch(command)
+        if started_as is not None:
+            started_as.append(process.pid)
         _require_alive(parent)
         deadline = math.inf if command.timeout is None else time.monotonic() + max(command.timeout, 0)
 
@@ -101,6 +122,7 @@ def run(
         while not timed_out and not _ends_within(process, min(seconds_left(), _SECONDS_BETWEEN_LOOKS)):
             timed_out = seconds_left() <= 0
         if timed_out:
+            running = commands_within(process.pid, command.argv)
             _end(process, command, command.grace)
         status = process.wait()
     except BaseException:
@@ -108,9 +130,27 @@ def run(
         _end(process, command, 0 if interruption.abandoned else command.grace)
         raise
     ended = time.monotonic()
-    return CommandEnd(
-        status=status, timed_out=timed_out, seconds=ended - started, cut=timed_out and deadline > ended
-    )
+    cut = timed_out and deadline > ended
+    return CommandEnd(status=status, timed_out=timed_out, seconds=ended - started, cut=cut, running=running)
+
+
+def commands_within(pid: int, argv: tuple[str, ...]) -> tuple[str, ...]:
+    """Name the commands that a shell, started as `argv`, is running, oldest first; none where there is no /proc.
+
+    What has the same arguments is a subshell. A shell may have become its last command.
+    """
+    processes = [seen for seen in map(read_process, pids()) if seen is not None] if HAS_PROC else []
+    found: list[str] = []
+    shells, others = [pid], [one for one in processes if not one.ended]
+    while shells:
+        shell = shells.pop()
+        words = command_of(shell)
+        if tuple(words[-len(argv) :]) == argv:  # a script stands behind its interpreter
+            children = [(int(one.started), one.pid) for one in others if one.parent == shell]
+            shells += [child for _, child in sorted(children, reverse=True)]
+        elif words:
+            found.append(shlex.join(words))
+    return tuple(found)
 
 
 def spawn(

@@ -225,12 +225,12 @@ def failure_text(
     for result in done.results[:-1] if verbose else ():
         missed = result.grade.wrong[:1] if result.grade is not None else ()
         came = f"not as expected, which does not count: {missed[0]}" if missed else "as expected"
-        lines += [f"{_title(result, what)}: {came}", *_command(result), *_outputs(result), ""]
+        lines += [f"{_title(result, what)}: {came}", *command_lines(result.step), *_outputs(result), ""]
     if failed.step.intent:
         lines.append(f"  intent:   {failed.step.intent}")
     if failed.step.expect.text:
         lines.append(f"  expect:   {failed.step.expect.text}")
-    lines += _command(failed)
+    lines += command_lines(failed.step)
     if failed.tries > 1:
         lines.append(f"  tries:    {failed.tries} in {failed.seconds:.1f} s")
     lines += _what_was_wrong(failed)
@@ -251,10 +251,11 @@ def failure_reason(done: StepsResult, runner: StepRunner) -> str:
     if failed is None:
         return ""
     lines = failed.step.command.strip().splitlines() or [""]
-    number = failed.seen.failed_line if failed.seen is not None else None
-    command = lines[number - 1].strip() if number and number <= len(lines) else " ".join(lines[0].split())
-    left_out = len(command) > 60 or (len(lines) > 1 and not number)
-    return runner.mask(f"{failed.wrong[0]}: {command[:60]}{' …' if left_out else ''}")
+    ended_at = failed.seen.ended_at if failed.seen is not None else None
+    # Masked before it is cut: nothing would find half a secret.
+    command = runner.mask(" ".join(lines[0].split()) if ended_at is None else ended_at.text)
+    left_out = len(command) > 60 or (len(lines) > 1 and ended_at is None)
+    return f"{runner.mask(str(failed.wrong[0]))}: {command[:60]}{' …' if left_out else ''}"
 
 
 def _title(result: StepResult, what: str) -> str:
@@ -262,16 +263,16 @@ def _title(result: StepResult, what: str) -> str:
     return f"{result.step.location}: {what} {result.number} of {result.total}{intent}"
 
 
-def _command(result: StepResult) -> Iterator[str]:
-    first, *others = result.step.command.rstrip("\n").split("\n")
+def command_lines(step: Step) -> Iterator[str]:
+    """Yield the lines that show the command of a step."""
+    first, *others = step.command.rstrip("\n").split("\n")
     yield f"  command:  {first}"
     yield from (f"            {other}" for other in others)
 
 
 def _what_was_wrong(failed: StepResult) -> Iterator[str]:
-    number = None if failed.seen is None else failed.seen.failed_line
-    for line in failed.step.command.splitlines()[number - 1 : number] if number else ():
-        yield f"  failed:   line {number}: {line.strip()}"
+    if failed.seen is not None and failed.seen.ended_at is not None:
+        yield f"  {'running: ' if failed.seen.timed_out else 'failed:  '} {failed.seen.ended_at}"
     for one in failed.wrong:
         yield f"  {one.what}:"
         if one.diff:

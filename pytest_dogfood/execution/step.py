@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from pytest_dogfood.diagnostics import HarnessError, to_harness_error
-from pytest_dogfood.execution.expectations import READABLE, WITHHELD, Stream, TooMuchToJudge
+from pytest_dogfood.execution.expectations import READABLE, WITHHELD, CommandInStep, Stream, TooMuchToJudge
 from pytest_dogfood.execution.interruption import CLEANUP_SECONDS, Interruption
 from pytest_dogfood.execution.masking import SecretKeeper
 from pytest_dogfood.execution.output import (
@@ -27,7 +27,8 @@ from pytest_dogfood.execution.output import (
     read_tail,
     terminal_text,
 )
-from pytest_dogfood.execution.process import Command, ParentProcess, run
+from pytest_dogfood.execution.process import Command, ParentProcess, commands_within, run
+from pytest_dogfood.execution.runner import command_lines
 from pytest_dogfood.fileformat.expected_text import problem_with
 from pytest_dogfood.journey import Script, Step
 
@@ -69,14 +70,17 @@ TAIL = 4 * 1024
 
 _STEP_MARKER = "_DOGFOOD_STEP"
 
-_NOTE_FAILED_LINE = """\
-unset BASH_ENV
-trap 'echo "$LINENO" > {path}' ERR
-"""
-"""What bash reads before a step of several lines, so that it is known which of them failed.
+_NOTE_FAILURE = """builtin printf '%s\\n' "$? $LINENO" "$BASH_COMMAND" >| {path}"""
+"""What bash does where a command of a step fails, so that it is known which of several lines that was.
 
-A step's own `trap … ERR` takes its place. Functions and subshells do not inherit it: the line is the step's.
+It is a trap, which bash finds in a file that it reads before the step. A step's own `trap … ERR` takes its place.
+Functions and subshells do not inherit it: the line is the step's.
 """
+
+_FAILURE_NOTED = re.compile(r"(\d+) (\d+)\n(.*)", re.DOTALL)
+
+_LISTS_TRAPS = re.compile(r"\btrap\b(?:[ \t]+-p\b[^\n;|&)`]*)?[ \t]*(?:[\n;|&)`>#]|\Z)")
+"""A `trap` that shows which traps there are: a step with one gets none of ours."""
 
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})", re.ASCII)
 
@@ -141,16 +145,18 @@ class ShellRunner(Struct, frozen=True, kw_only=True):
     ) -> CommandObservation:
         """Run `argv` for a step; the outputs' names begin with `mark`, which is used once in a run."""
         environment = {**environment, _STEP_MARKER: f"{self.workdir}:{mark}"}
-        line_file: Path | None = None
+        note: Path | None = None
         if (
             argv[1:-1] == ("-eo", "pipefail", "-c")
             and "\n" in argv[-1].strip()
             and "BASH_ENV" not in environment
+            and not _LISTS_TRAPS.search(argv[-1])
         ):
-            line_file = self.outputs / f"{mark}.line"
-            with to_harness_error(f"write {line_file}"):
-                line_file.write_text(_NOTE_FAILED_LINE.format(path=shlex.quote(str(line_file))))
-            environment["BASH_ENV"] = str(line_file)
+            note = self.outputs / f"{mark}.line"
+            trap = shlex.quote(_NOTE_FAILURE.format(path=shlex.quote(str(note))))
+            with to_harness_error(f"write {note}"):
+                note.write_text(f"unset BASH_ENV\ntrap {trap} ERR\n")
+            environment["BASH_ENV"] = str(note)
         allowed = self.timeout if step.timeout is None else step.timeout
         secretive = bool(self.keeper) or any(saved.secret for saved in step.save)
         out, err = (
@@ -169,9 +175,13 @@ class ShellRunner(Struct, frozen=True, kw_only=True):
             marker=_STEP_MARKER,
         )
         try:
-            details, new_output = partial(self._details, step, outputs), self._new_output(step, outputs)
+            started: list[int] = []
+            details = partial(
+                self._details, step, outputs, lambda: commands_within(started[0], argv) if started else ()
+            )
+            new_output = self._new_output(step, outputs)
             with self._naming(step), self.interruption.doing(what, details, new_output):
-                ended = run(command, parent=self.parent, interruption=self.interruption)
+                ended = run(command, parent=self.parent, interruption=self.interruption, started_as=started)
             self._require_room(step)
         except BaseException:
             out.discard()
@@ -179,8 +189,9 @@ class ShellRunner(Struct, frozen=True, kw_only=True):
             raise
         if ended.cut:
             self.interruption.cut.append(f"{step.location}: {step.intent or step.command}")
+        failed = None if note is None else _take_failed_command(note, argv[-1], ended.status)
         return CommandObservation(
-            failed_line=None if line_file is None else _take_line(line_file),
+            ended_at=_told_running(step, ended.running) if ended.timed_out else failed,
             status=ended.status,
             timed_out=ended.timed_out,
             seconds=ended.seconds,
@@ -204,10 +215,17 @@ class ShellRunner(Struct, frozen=True, kw_only=True):
         except HarnessError as error:
             raise HarnessError(self.mask(f"{error}\n{step.location}: {step.command}")) from error
 
-    def _details(self, step: Step, outputs: Mapping[Stream, Output]) -> Iterator[str]:
+    def _details(
+        self,
+        step: Step,
+        outputs: Mapping[Stream, Output],
+        running: Callable[[], Sequence[str]],
+    ) -> Iterator[str]:
         """Describe a step that is running, with its output so far."""
         yield f"  at:       {step.location}"
-        yield self.mask(f"  command:  {step.command}")
+        yield self.mask("\n".join(command_lines(step)))
+        if (command := _told_running(step, running())) is not None:
+            yield self.mask(f"  running:  {command}")
         hidden = any(saved.secret for saved in step.save)
         for stream, output in outputs.items():
             if output.path is None or not output.path.exists() or not output.path.stat().st_size:
@@ -263,7 +281,7 @@ class CommandObservation(Struct, kw_only=True):
     timed_out: bool
     seconds: float
     limit: float
-    failed_line: int | None
+    ended_at: CommandInStep | None
     outputs: Mapping[Stream, Output]
     cwd: Path
     environment: Mapping[str, str]
@@ -319,14 +337,31 @@ class CommandObservation(Struct, kw_only=True):
                 output.settle(self.keeper)
 
 
-def _take_line(path: Path) -> int | None:
-    """Return the number that a step's shell has written in the place of what it was told there; None if it did not."""
+def _take_failed_command(path: Path, text: str, status: int) -> CommandInStep | None:
+    """Return the command that a step's shell has written in the place of what it was told there.
+
+    None if it did not, or if that is not why the step ended with this status.
+    """
     try:
-        told = path.read_text()
+        noted = _FAILURE_NOTED.match(path.read_text(errors="replace"))
         path.unlink()
     except OSError:
         return None
-    return int(told) if told.strip().isdecimal() else None
+    lines = text.splitlines()
+    if noted is None or int(noted[1]) != status or not 1 <= (number := int(noted[2])) <= len(lines):
+        return None
+    line, command = lines[number - 1].strip(), "; ".join(map(str.strip, noted[3].strip().splitlines()))
+    if line.startswith(")") or (command.startswith("(") and not line.startswith("(")):
+        kind = "subshell" if command.startswith("(") else "command"
+        return CommandInStep(command, f"the {kind} that ends in line {number}")
+    return CommandInStep(line, f"line {number}")
+
+
+def _told_running(step: Step, commands: Sequence[str]) -> CommandInStep | None:
+    """Return the commands that a step was running, if they say more than its own text does, and hold no new secret."""
+    text = ", ".join(commands)
+    is_known = isinstance(step.run, tuple) or text in {"", " ".join(step.command.split())}
+    return None if is_known or any(saved.secret for saved in step.save) else CommandInStep(text)
 
 
 def file_below(directory: Path, path: str) -> str | None:

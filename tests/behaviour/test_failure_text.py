@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
+from pytest_dogfood.execution.watcher import HAS_PROC
 from tests.support.scenes import Inner
 
 FILES = {
@@ -301,3 +303,67 @@ def test_a_slip_in_the_name_of_a_variable_is_noted_where_its_step_fails(
         "note: $DOGFOOD_SERVER_UP_PROT is not set here; did you mean $DOGFOOD_SERVER_UP_PORT?",
         "note: $DOGFOOD_STAT is not set here; did you mean $DOGFOOD_STATE?",
     ]
+
+
+PLACES = {
+    "places.journey.yaml": r"""
+    journeys:
+      - {id: inner, steps: [{run: "true\n(\n  cd /\n  false\n)\ntrue"}]}
+      - {id: substituted, steps: [{run: "true\nx=$(\n  cd /\n  false\n)"}]}
+      - {id: tolerated, steps: [{run: "set +e\nfalse\nset -e\nexit 3"}]}
+      - {id: careful, steps: [{run: "set -C\nfalse"}]}
+      - {id: lists-traps, steps: [{run: "trap 'true' EXIT\ntrap -p ERR\n(trap)\nt=$(trap)\necho \"$t\"\nfalse"}]}
+      - {id: late, steps: [{run: "true\nn=61\nsleep $n | cat\ntrue", timeout: 0.7}]}
+      - {id: late-sh, steps: [{run: "sleep 0.01\nsleep 62", shell: sh, timeout: 0.7}]}
+      - {id: late-loop, steps: [{run: "true\nwhile :; do :; done", timeout: 0.7}]}
+      - {id: late-list, steps: [{run: [sleep, "63"], timeout: 0.7}]}
+      - id: late-secret
+        steps: [{run: "key=64\nsleep $key", timeout: 0.7, save: {key: {stdout: "key=(.)", secret: true}}}]
+    """,
+    "wait.journey.sh": "#!/bin/sh\n# dogfood: timeout: 0.7\nsleep 65; true\n",
+}
+
+
+@pytest.fixture(scope="module")
+def places(inner: Callable[..., Inner]) -> Mapping[str, str]:
+    """Return the text of each failure by its journey, and the short summary as `summary`."""
+    project = inner(PLACES)
+    (project.path / "wait.journey.sh").chmod(0o755)
+    root = project.state_root / 'it\'s "odd"'
+    text = project.dogfood("-n2", "-o", f"dogfood_state_root={root}").stdout.str()
+    parts = re.split(r"^_+ (\S+) _+$", text, flags=re.MULTILINE)
+    return {
+        **dict(zip(parts[1::2], parts[2::2], strict=True)),
+        "summary": text.partition("short test summary")[2],
+    }
+
+
+@pytest.mark.skipif(not HAS_PROC, reason="only /proc tells what a shell is running")
+@pytest.mark.parametrize(
+    "name, told, brief",
+    [
+        ("inner", "failed:   the subshell that ends in line 5: ( cd /; false )", "( cd /; false )"),
+        ("substituted", "failed:   the command that ends in line 5: x=$(cd /; false)", "x=$(cd /; false)"),
+        ("careful", "failed:   line 2: false", "false"),
+        ("late", "running:  sleep 61, cat", "sleep 61, cat"),
+        ("late-sh", "running:  sleep 62", "sleep 62"),
+        ("wait", "running:  sleep 65", "sleep 65"),
+    ],
+)
+def test_the_command_that_failed_or_was_running_is_named(
+    places: Mapping[str, str], name: str, told: str, brief: str
+) -> None:
+    assert f"\n  {told}\n" in places[name]
+    assert re.search(rf"{re.escape(name)} - .*: {re.escape(brief)}$", places["summary"], re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", ["tolerated", "lists-traps", "late-loop", "late-list", "late-secret"])
+def test_no_command_is_named_that_is_not_known_to_be_the_one(places: Mapping[str, str], name: str) -> None:
+    assert "\n  failed: " not in places[name]
+    assert "\n  running: " not in places[name]
+
+
+def test_noting_the_command_that_failed_leaves_no_trace_in_the_step(places: Mapping[str, str]) -> None:
+    assert "BASH_COMMAND" not in places["lists-traps"]
+    assert "stderr" not in places["careful"]  # where files must not be overwritten
+    assert "64" not in places["late-secret"].replace("key=64", "")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from pytest_dogfood.actor_protocol import Action, Answer, Command, Performed, Verdict, Whose
 from pytest_dogfood.actors.loop import Limits
-from pytest_dogfood.execution.expectations import Observation, Stream, TooMuchToJudge
+from pytest_dogfood.execution.expectations import CommandInStep, Observation, Stream, TooMuchToJudge
 from pytest_dogfood.execution.runner import Grade
 from pytest_dogfood.journey import Step
 
@@ -27,7 +27,7 @@ class FakeSeen:
     too_large: tuple[str, ...] = ()
     seconds: float = 0.1
     left: float = 5.0
-    failed_line: int | None = None
+    ended_at: CommandInStep | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     learnt: list[str] = field(default_factory=list)
     finished: bool = False
