@@ -160,11 +160,13 @@ class JourneyResult(Struct, frozen=True, kw_only=True):
 class Tally(Struct):
     """Counts results against what was planned, each journey once: the last word wins.
 
-    `gates` are the journeys that something of the plan stands behind.
+    `gates` are the journeys that something of the plan stands behind. `not_run` are those that had not begun when the
+    run was stopped, as by -x or Ctrl-C.
     """
 
     planned: tuple[JourneyId, ...]
     gates: tuple[JourneyId, ...] = ()
+    not_run: tuple[JourneyId, ...] = ()
     results: dict[JourneyId, JourneyResult] = field(default_factory=dict)
 
     def add(self, result: JourneyResult) -> None:
@@ -172,6 +174,7 @@ class Tally(Struct):
 
     @property
     def unaccounted(self) -> tuple[JourneyId, ...]:
+        """Return what has no result, be it known why or not."""
         return tuple(journey for journey in self.planned if journey not in self.results)
 
     def causes(self) -> dict[str, list[JourneyResult]]:
@@ -230,7 +233,10 @@ class Tally(Struct):
         unverified = len(probed) - by_probe
         proofs = [f"{by_probe} probed"] if by_probe else []
         proofs += [f"{unverified} unverified (no probe)"] if unverified else []
-        lost = f"; {len(self.unaccounted)} unaccounted" if self.unaccounted else ""
+        if self.not_run:
+            parts.append(f"{len(self.not_run)} not run")
+        number = len(self.unaccounted) - len(self.not_run)
+        lost = f"; {number} unaccounted" if number else ""
         tokens = counted(len(probed), "token") + (f": {', '.join(proofs)}" if proofs else "")
         return f"dogfood: {counted_items(self.planned)} = {' + '.join(parts) or '0 passed'}{lost}; {tokens}"
 

@@ -78,6 +78,14 @@ def test_what_has_no_result_is_unaccounted() -> None:
     assert "3 journeys = 1 passed; 2 unaccounted" in made.closing_line()
 
 
+def test_what_a_stopped_run_did_not_begin_is_counted_by_itself_and_not_measured() -> None:
+    made = tally(result("a", Outcome.PASSED), unaccounted=3)
+    made.not_run = (JourneyId("lost-0"), JourneyId("lost-1"))
+    assert "4 journeys = 1 passed + 2 not run; 1 unaccounted; 0 tokens" in made.closing_line()
+    assert made.unaccounted == ("lost-0", "lost-1", "lost-2")
+    assert made.measured() == (1, 4)
+
+
 def test_the_last_word_on_a_journey_wins() -> None:
     made = tally(result("a", Outcome.FAILED), result("a", Outcome.PASSED))
     assert "1 journey = 1 passed; 0 tokens" in made.closing_line()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -25,6 +26,12 @@ def has_failed_in_unittest(item: pytest.Item) -> bool:
     pytest keeps what unittest has caught on the item, under a private name; a test of ours notices if that changes.
     """
     return bool(getattr(item, "_excinfo", None))
+
+
+def was_stopped(session: pytest.Session) -> bool:
+    """Return whether a session was ended before everything had run, as by -x, Ctrl-C or another plugin."""
+    interrupted = session.exitstatus == pytest.ExitCode.INTERRUPTED
+    return interrupted or bool(session.shouldstop or session.shouldfail)
 
 
 def tear_down_to(session: pytest.Session, nextitem: pytest.Item | None) -> None:
@@ -73,10 +80,17 @@ def harness_failure(error: HarnessError, text: str = "") -> BaseException:
 
 def interruption_of(report: str) -> BaseException:
     """Make the exception that ends an item for a signal; `report` says what was running."""
-    failure = pytest.fail.Exception(report, pytrace=False)
-    setattr(failure, _HARNESS, True)
-    setattr(failure, _INTERRUPTION, True)
-    return failure
+    interrupted = failure(report, reason_of_interruption(report))
+    setattr(interrupted, _HARNESS, True)
+    setattr(interrupted, _INTERRUPTION, True)
+    return interrupted
+
+
+def reason_of_interruption(report: str) -> str:
+    """Return on one line what a signal has ended: the command, or place in Python, that the report of it names last."""
+    first, _, described = report.partition("\n  --- ")[0].partition("\n")
+    told = re.findall(r"^  (?:at|command|running): +(.*)", described, re.MULTILINE)
+    return f"{first.partition(': ')[0]}: {told[-1]}" if told else first
 
 
 def is_interruption(error: object) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_dogfood.collection.collector import fixture_providers
+from pytest_dogfood.collection.exceptions import was_stopped
 from pytest_dogfood.collection.selection import WorkerSelection, read_worker_selection
 from pytest_dogfood.collection.stash import PROJECT, SETTINGS
 from pytest_dogfood.diagnostics import HarnessError, InvalidProjectError, did_you_mean, errors_among
@@ -258,6 +259,7 @@ class Leader:
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
         try:
             if self._lease is not None:
+                self._note_what_was_not_run(session, self._lease.directory)
                 self.keeping = self._decide_what_stays(self._lease.directory)
                 self._settle_exit_status(session)
             return (yield)
@@ -270,6 +272,15 @@ class Leader:
                 if left and terminal is not None:  # what stays may be a secret
                     problem = f"could not remove {listed(left)}; remove it yourself"
                     terminal.write_line(f"dogfood: {problem}", red=True)
+
+    def _note_what_was_not_run(self, session: pytest.Session, run: RunDirectory) -> None:
+        """Tell what was not begun because the run was stopped from what was lost."""
+        if was_stopped(session):
+            from pytest_dogfood.storage.journal import Journal
+
+            journal = Journal(run.records)
+            missing = self.tally.unaccounted
+            self.tally.not_run = tuple(one for one in missing if not journal.is_under_way(one))
 
     def _decide_what_stays(self, run: RunDirectory) -> Retention:
         """Decide it, and write the results there; if they cannot be written, that is reported as an error."""

@@ -14,7 +14,13 @@ from typing import Any
 import pytest
 from msgspec import Struct, field
 
-from pytest_dogfood.collection.exceptions import INTERRUPTION_MARK, interruption_of, is_interruption
+from pytest_dogfood.collection.exceptions import (
+    INTERRUPTION_MARK,
+    interruption_of,
+    is_interruption,
+    reason_of_failure,
+    reason_of_interruption,
+)
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.interruption import (
     CLEANUP_SECONDS,
@@ -29,7 +35,14 @@ from pytest_dogfood.execution.watcher import end_processes
 from pytest_dogfood.outcomes import INTERRUPTED, Cause, JourneyResult, Outcome, listed
 from pytest_dogfood.provisioning.workspace import run_marker
 from pytest_dogfood.scheduling.plan import Plan
-from pytest_dogfood.session.test_reports import PHASES, carry_result, make_report
+from pytest_dogfood.session.test_reports import (
+    IN_CALL,
+    PHASES,
+    REASON,
+    carry_result,
+    count_as_error,
+    make_report,
+)
 from pytest_dogfood.storage.journal import Journal
 from pytest_dogfood.storage.run_directory import RunDirectory, WorkerProcesses, WorkerSignalFiles
 
@@ -102,9 +115,9 @@ class InterruptedItems:
         report = yield
         if call.excinfo is not None and is_interruption(call.excinfo.value):
             report.outcome, report.longrepr = "failed", str(call.excinfo.value)
-            report.when = "setup" if report.when == "call" else report.when
+            count_as_error(report)
             report.__dict__.pop("wasxfail", None)
-            report.__dict__[INTERRUPTION_MARK] = True
+            report.__dict__ |= {INTERRUPTION_MARK: True, REASON: reason_of_failure(call.excinfo.value)}
         return report
 
     def pytest_enter_pdb(self) -> None:
@@ -351,10 +364,12 @@ def reports_of_interrupted(nodeid: str, item: UnfinishedItem, said: str) -> list
     known: dict[str, Any] = {}
     if item.reports and hasattr(item.reports[-1], "node"):
         known["node"] = item.reports[-1].node  # by which JUnit tells items of one name from each other
-    interrupted = {**known, INTERRUPTION_MARK: True}
+    interrupted = {**known, INTERRUPTION_MARK: True, REASON: reason_of_interruption(said)}
     end = make_report(nodeid, item.location, **known)
     if any(one.failed for one in item.reports):
         return [end]
     if any(one.when in {"call", "teardown"} for one in item.reports):
         return [make_report(nodeid, item.location, said, **interrupted)]
+    if item.reports:  # its set-up has passed
+        interrupted[IN_CALL] = True
     return [make_report(nodeid, item.location, said, when="setup", **interrupted), end]

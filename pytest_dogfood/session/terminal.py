@@ -6,6 +6,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator
 from copy import copy
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from pytest_dogfood.journey import Scope, is_of_a_test
 from pytest_dogfood.outcomes import JourneyResult, Outcome, Tally, counted_items, listed, reason_of
 from pytest_dogfood.provisioning.journey_runner import LEAK_HINT
 from pytest_dogfood.session.leader import Leader
-from pytest_dogfood.session.test_reports import REASON, worker_of
+from pytest_dogfood.session.test_reports import IN_CALL, REASON, worker_of
 
 MOST_JOURNEYS_ADVISED = 1000
 """A run of more journeys than this does not count warnings as it starts: that would take too long."""
@@ -30,13 +31,12 @@ class FailureText:
 
     def __init__(self, report: pytest.TestReport, reason: str) -> None:
         self._text = str(report.longrepr)
-        self.reprcrash = copy(getattr(report.longrepr, "reprcrash", None))
-        if self.reprcrash is not None:
-            self.reprcrash.message = reason
-            # The text begins with the place of the step, which --tb=line shows.
-            path, line, *_ = [*self._text.partition("\n")[0].split(":"), ""]
-            if line.isdecimal():
-                self.reprcrash.path, self.reprcrash.lineno = path, int(line)
+        self.reprcrash = copy(getattr(report.longrepr, "reprcrash", None)) or SimpleNamespace()
+        self.reprcrash.message = reason
+        # The text begins with the place of the step, which --tb=line shows.
+        path, line, *_ = [*self._text.partition("\n")[0].split(":"), ""]
+        if line.isdecimal():
+            self.reprcrash.path, self.reprcrash.lineno = path, int(line)
 
     def __str__(self) -> str:
         return self._text
@@ -97,15 +97,25 @@ class Terminal:
         findings = dict.fromkeys([*of_files, *advice, *shell_findings(graph, lambda _: "")])
         return sum(found.severity is Severity.WARNING for found in findings)
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
+        """Let an error count as one whatever it came in."""
+        return ("error", "E", "ERROR") if report.failed and hasattr(report, IN_CALL) else None
+
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
-        """Put failures of ours into colour; other reports of the run, such as JUnit's, are made by now."""
+        """Put failures of ours into colour, and name what errors came in.
+
+        Other reports of the run, such as JUnit's, are made by now.
+        """
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None:
             for report in [*reporter.stats.get("failed", ()), *reporter.stats.get("error", ())]:
                 reason = getattr(report, REASON, "")
                 if reason:
                     report.longrepr = FailureText(report, reason)
+                if hasattr(report, IN_CALL):
+                    report.when = "call"
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         leader, settings = self._leader, self._config.stash[SETTINGS]
@@ -122,7 +132,7 @@ class Terminal:
         if leader.empty_shard:
             terminalreporter.write_line(f"dogfood: shard {settings.shard} has nothing to run")
         if leader.plan is not None:
-            too_little = leader.tally.too_little(settings.min_measured)
+            too_little = "" if leader.tally.not_run else leader.tally.too_little(settings.min_measured)
             is_red = bool(leader.tally.unaccounted or leader.tally.unseen_causes() or too_little)
             is_red = is_red or any(one.outcome.is_bad for one in leader.tally.results.values())
             terminalreporter.write_line(leader.tally.closing_line(), red=is_red, green=not is_red)
@@ -206,16 +216,21 @@ class Terminal:
         harness = [one.id for one in results if one.outcome is Outcome.ERROR and not one.interrupted]
         if harness:
             yield f"harness errors (not product failures): {listed(harness)}"
-        if tally.unaccounted:
-            yield f"did not run: {listed(tally.unaccounted, most=20)}"
+        yield from self._without_result()
+
+    def _without_result(self) -> Iterator[str]:
+        tally = self._leader.tally
+        if tally.not_run:
+            yield f"did not run: {listed(tally.not_run, most=20)}"
+        elif tally.unaccounted and not self._config.pluginmanager.has_plugin("dogfood-distribution"):
+            yield f"unaccounted: {listed(tally.unaccounted, most=20)}"  # what a controller has lost, it lists itself
 
 
 def _markup_of(line: str) -> dict[str, bool]:
-    if line.startswith(("harness errors", "did not run", "interrupted", "failed while")):
+    if line.startswith(("harness errors", "unaccounted", "interrupted", "failed while")):
         return {"red": True}
-    return (
-        {"yellow": True} if line.startswith(("deferred", "skipped", "gate left open", "clean-up of")) else {}
-    )
+    to_know = ("deferred", "skipped", "gate left open", "clean-up of", "did not run")
+    return {"yellow": True} if line.startswith(to_know) else {}
 
 
 def _chains(tally: Tally) -> Iterator[str]:

@@ -33,6 +33,16 @@ PHASES = {"setup", "call", "teardown"}
 REASON = "dogfood_reason"
 """Attribute of the report of a failure that is ours to show: why, in a few words."""
 
+IN_CALL = "dogfood_in_call"
+"""Attribute of the report of an error that came while the item was called."""
+
+
+def count_as_error(report: pytest.TestReport) -> None:
+    """Let a report of a call count as an error: for pytest, only what goes wrong in a set-up or tear-down is one."""
+    if report.when == "call":
+        report.when = "setup"
+        report.__dict__[IN_CALL] = True
+
 
 def carry_result(report: pytest.TestReport, planned: PlannedJourney, result: JourneyResult) -> None:
     """Let a report tell the leading process what its item came to, and JUnit as far as it applies."""
@@ -120,7 +130,8 @@ def fold_report(
         return
     if run.parts is Outcome.ERROR and report.when == "call" and report.passed:
         # pytest would call it a failed test that contains a failed subtest, and the product is not to blame.
-        report.outcome, report.when, report.longrepr = "failed", "setup", run.harness_problem
+        report.outcome, report.longrepr = "failed", run.harness_problem
+        count_as_error(report)
     if report.skipped and error is not None:
         run.cause = cause_of(error)
     _note_outcome(run, report)
@@ -138,8 +149,8 @@ def _put_right(report: pytest.TestReport, error: BaseException | None, item: pyt
         del report.wasxfail
     if not report.failed or error is None:
         return
-    if is_of_the_harness(error) and report.when == "call":
-        report.when = "setup"
+    if is_of_the_harness(error):
+        count_as_error(report)
     if reason := reason_of_failure(error):
         report.__dict__[REASON] = reason
     place = getattr(report.longrepr, "reprcrash", None)

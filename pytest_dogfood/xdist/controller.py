@@ -12,6 +12,8 @@ from typing import NoReturn
 
 import pytest
 
+from pytest_dogfood.collection.exceptions import was_stopped
+from pytest_dogfood.diagnostics import counted
 from pytest_dogfood.execution.interruption import SignalHandlers
 from pytest_dogfood.xdist.barrier import LATE_ERROR
 from pytest_dogfood.xdist.scheduler import DogfoodScheduler, JobSource, Worker
@@ -98,14 +100,16 @@ class ControllerPlugin:
     def pytest_terminal_summary(
         self, terminalreporter: pytest.TerminalReporter, exitstatus: pytest.ExitCode
     ) -> None:
-        # Of a project that was refused nothing was to run, and the error says so.
-        unfinished = self.scheduler.unfinished() if exitstatus != pytest.ExitCode.USAGE_ERROR else ()
+        # Of a project that was refused nothing was to run, and the error says so; pytest says why a run was stopped.
+        is_expected = exitstatus == pytest.ExitCode.USAGE_ERROR
+        is_expected = is_expected or (self._session is not None and was_stopped(self._session))
+        unfinished = () if is_expected else self.scheduler.unfinished()
         if not unfinished and not self._misfortunes:
             return
         listed = len(unfinished) if terminalreporter.config.get_verbosity() > 0 else MOST_LISTED
         lines = [*self._misfortunes]
         if unfinished:
-            lines.append(f"{len(unfinished)} items did not run to their end:")
+            lines.append(f"{counted(len(unfinished), 'item')} did not run to the end:")
             lines += [f"    {node_id}" for node_id in unfinished[:listed]]
         if len(unfinished) > listed:
             lines.append(f"    ... and {len(unfinished) - listed} more (-v lists them all)")

@@ -102,7 +102,7 @@ def test_it_is_an_error_that_says_what_became_of_the_actor_and_where(
 
 
 def text_about(journey: str, run: Run) -> str:
-    return run.text.partition(f"ERROR at setup of {journey} __")[2].partition("\n____")[0]
+    return run.text.partition(f"ERROR at call of {journey} __")[2].partition("\n____")[0]
 
 
 @pytest.mark.parametrize("journey", [name for name in FAULTS if name != "reports"])

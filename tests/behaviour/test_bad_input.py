@@ -213,7 +213,7 @@ def marked(request: pytest.FixtureRequest, inner: Make) -> Refusal:
 
 def test_what_only_marks_show_runs_nothing_either(marked: Refusal) -> None:
     marked.assert_refused()
-    assert "did not run to their end" not in marked.told  # for nothing was to run
+    assert "did not run to the end" not in marked.told  # for nothing was to run
 
 
 def test_every_problem_of_marks_is_told_with_its_place(marked: Refusal) -> None:

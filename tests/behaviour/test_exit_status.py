@@ -109,7 +109,7 @@ def test_a_deferral_for_a_reason_that_an_author_declared_does_not_redden_the_run
 
 
 @WORKERS
-def test_what_x_cut_off_is_unaccounted_for_and_listed(scene: Scene, workers: str) -> None:
+def test_what_x_cut_off_is_counted_as_not_run_and_listed_once(scene: Scene, workers: str) -> None:
     scene.write(
         "shop.journey.yaml",
         """
@@ -121,8 +121,11 @@ def test_what_x_cut_off_is_unaccounted_for_and_listed(scene: Scene, workers: str
     )
     run = scene.run(workers, "-x")
     assert run.status != 0
-    assert run.closing_line.startswith("dogfood: 3 journeys = 1 failed; 2 unaccounted")
+    assert run.closing_line.startswith("dogfood: 3 journeys = 1 failed + 2 not run; ")
     assert "did not run: second, third" in run.text
+    assert run.text.count("third") == 1
+    assert "unaccounted" not in run.text
+    assert "measured" not in run.text  # too little, of course
 
 
 def test_a_run_that_was_left_early_is_not_green(scene: Scene) -> None:
@@ -143,7 +146,7 @@ def test_a_run_that_was_left_early_is_not_green(scene: Scene) -> None:
     )
     run = scene.run("-n0")
     assert run.status != 0
-    assert "1 passed; 1 unaccounted" in run.closing_line
+    assert "1 passed + 1 not run; " in run.closing_line
     assert "did not run: second" in run.text
 
 

@@ -218,8 +218,9 @@ def test_an_only_worker_that_is_not_replaced_leaves_a_red_run_that_says_what_is_
     run = live.run("-n1", "--max-worker-restart=0")
     assert run.status != 0
     assert run.cases["two"].kind == "error"
-    assert "did not run: three" in run.text
-    assert "1 unaccounted" in run.closing_line
+    assert "1 item did not run to the end:\n    one.journey.yaml::three\n" in run.text
+    assert run.text.count("three") == 1
+    assert "; 1 unaccounted; " in run.closing_line
 
 
 def test_a_run_that_xdist_ends_because_a_worker_is_not_replaced_says_what_is_missing(
@@ -230,7 +231,7 @@ def test_a_run_that_xdist_ends_because_a_worker_is_not_replaced_says_what_is_mis
     # xdist ends the whole run at the first crash it may not replace, so the rest is named, never lost.
     assert run.status != 0
     assert run.cases["two"].kind == "error"
-    assert "did not run: three" in run.text
+    assert "1 item did not run to the end:\n    one.journey.yaml::three\n" in run.text
 
 
 def test_a_crash_stops_the_run_if_the_first_failure_shall(new_live: Callable[[], Live]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Callable
 from typing import NamedTuple
@@ -129,6 +130,25 @@ def test_nothing_of_an_interrupted_run_goes_on_or_stays_on_disk(
 ) -> None:
     _, _, runs = interrupted
     assert (runs.live.running(), runs.live.run_directories()) == ([], [])
+
+
+def test_what_was_interrupted_is_shown_under_what_it_was_in_and_summed_up_by_what_was_running(
+    interrupted: tuple[Case, Ended, Interruptions],
+) -> None:
+    case, ended, _ = interrupted
+    phase = "call" if case.place in {"in-step", "test_sleeps"} else "setup"
+    assert f" ERROR at {phase} of {case.place} " in ended.text
+    running = re.escape(case.said) if case.said.endswith(":") else ".*sleep 60"
+    reason = rf"^ERROR \S+::{case.place} - interrupted by {case.number.name} after [0-9.]+ s: {running}"
+    assert re.search(reason, ended.text, re.MULTILINE), ended.text
+
+
+def test_what_did_not_run_is_counted_as_that_and_listed_once(
+    interrupted: tuple[Case, Ended, Interruptions],
+) -> None:
+    _, ended, _ = interrupted
+    assert "unaccounted" not in ended.text
+    assert "did not run to the end" not in ended.text
 
 
 def test_an_interruption_is_no_error_of_the_harness(interrupted: tuple[Case, Ended, Interruptions]) -> None:
