@@ -255,12 +255,18 @@ class ItemHooks:
 
     @pytest.fixture
     def dogfood_state(self, request: pytest.FixtureRequest) -> Path:
-        """Directory that the journeys of this test's chain share: a pathlib.Path."""
+        """Directory that the journeys of this test's chain share: a pathlib.Path.
+
+        A fixture of a wider scope than function cannot use it.
+        """
         return _run_of(request, "dogfood_state").state.path
 
     @pytest.fixture
     def capabilities(self, request: pytest.FixtureRequest) -> Capabilities:
-        """Values of the tokens this test requires; see `save` and `require`."""
+        """Values of the tokens this test requires; see `save` and `require`.
+
+        A fixture of a wider scope than function cannot use it.
+        """
         return Capabilities(_run_of(request, "capabilities"))
 
     @pytest.hookimpl(tryfirst=True)

@@ -252,3 +252,41 @@ def test_a_python_test_in_the_same_file_comes_back_to_a_node_id(inner: Make) -> 
 def test_our_fixtures_can_be_planned_without_a_run(graph: Inner) -> None:
     result = graph.dogfood("--setup-plan", "-k", "test_values or test_function")
     assert result.ret == 0, result.stdout.str()
+
+
+SCOPES = {
+    "test_it.py": """
+        import shutil
+
+        import pytest
+
+        @pytest.fixture(scope="{scope}")
+        def too_wide({fixture}):
+            pass
+
+        @pytest.fixture(scope="session")
+        def built(tmp_path_factory):
+            (path := tmp_path_factory.mktemp("built") / "a").touch()
+            return path
+
+        @pytest.fixture
+        def copied(built, dogfood_state, capabilities):
+            return shutil.copy(built, dogfood_state)
+
+        def test_wide(too_wide):
+            pass
+
+        def test_copied(copied):
+            pass
+    """
+}
+
+
+@pytest.mark.parametrize("fixture", ["dogfood_state", "capabilities"])
+@pytest.mark.parametrize("scope", ["class", "module", "package", "session"])
+def test_only_function_scoped_fixtures_can_use_those_of_ours(inner: Make, scope: str, fixture: str) -> None:
+    text = SCOPES["test_it.py"].format(scope=scope, fixture=fixture)
+    ran = inner({"dogfood.yaml": "", "test_it.py": text}).dogfood("-n0")
+    ran.assert_outcomes(errors=1, passed=1)
+    wanted = f"ScopeMismatch: You tried to access the function scoped fixture {fixture} *"
+    ran.stdout.fnmatch_lines([wanted])
