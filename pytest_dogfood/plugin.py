@@ -161,6 +161,17 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(DisabledFixtures(), "dogfood-absent-fixtures")
 
 
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config
+) -> None:
+    """Say what you need to add where nothing was collected beside journey files. No other run pays for that."""
+    if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and not is_on(config, config.option):
+        from pytest_dogfood.session.disabled import left_out
+
+        for line in left_out(config):
+            terminalreporter.write_line(line)
+
+
 def _refuse_what_would_be_ignored(config: pytest.Config) -> None:
     """Refuse options that only --dogfood understands: a run of the whole project is not a shard of it."""
     files = [argument.partition("::")[0] for argument in config.args]

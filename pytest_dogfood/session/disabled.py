@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import os
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+ADD_DOGFOOD = "add --dogfood, or `dogfood = true` to the ini file"
 
 
 class DisabledPlugin:
@@ -59,9 +62,7 @@ class DisabledFiles:
                 missed = [text for text in told if text.startswith(f"not found: {path}")]
                 if missed and _is_journey_file(path):
                     told = [text for text in told if text not in missed]
-                    self._answers.append(
-                        f"{name} is a journey file: add --dogfood, or `dogfood = true` to the ini file"
-                    )
+                    self._answers.append(f"{name} is a journey file: {ADD_DOGFOOD}")
             if not self._answers:
                 raise
             workeroutput = getattr(session.config, "workeroutput", {})  # an xdist worker's own error is lost
@@ -85,6 +86,26 @@ def _is_journey_file(path: Path) -> bool:
     from pytest_dogfood.settings import JOURNEY_FILES
 
     return is_journey_file(path, JOURNEY_FILES) or declares_journeys(path)
+
+
+def left_out(config: pytest.Config) -> Iterator[str]:
+    """Say of the journey files where pytest has looked for tests that nothing collects them."""
+    from pytest_dogfood.collection.discovery import files_below, named_on_command_line
+    from pytest_dogfood.settings import JOURNEY_FILES
+
+    def is_ignored(path: Path) -> bool:
+        return bool(config.hook.pytest_ignore_collect(collection_path=path, config=config))
+
+    patterns = tuple(config.getini("dogfood_files") or JOURNEY_FILES)
+    directory = config.invocation_params.dir
+    places = [path for path in named_on_command_line(config.args, directory) if path.is_dir()]
+    first, *others = dict.fromkeys(
+        file for place in places for file in files_below(place, patterns, is_ignored)
+    ) or [None]
+    if first is not None:
+        more = f" (so {'is' if len(others) == 1 else 'are'} {len(others)} more)" if others else ""
+        name = os.path.relpath(first, directory)
+        yield f"dogfood: {name} is a journey file{more}: {ADD_DOGFOOD}"
 
 
 class DisabledFixtures:

@@ -88,6 +88,46 @@ def test_what_else_is_not_found_is_told_beside_it(inner: Make) -> None:
     )
 
 
+NOTHING_ELSE = {
+    "pytest.ini": "[pytest]\n",
+    "journeys/first.journey.yaml": "steps: ['true']\n",
+    "journeys/second.journey.sh": "#!/bin/sh\n",
+    "journeys/third.journey.json": "{}",
+}
+HINT = "add --dogfood, or `dogfood = true` to the ini file"
+
+
+@pytest.mark.parametrize("more", [{}, {"dogfood.yaml": ""}], ids=["not opted in", "opted in"])
+@pytest.mark.parametrize(
+    "arguments", [(), ("-q",), ("-n1",), ("--co",), ("journeys",), ("-k", "nothing")], ids=" ".join
+)
+def test_where_nothing_was_collected_journey_files_say_what_to_add(
+    inner: Make, arguments: tuple[str, ...], more: Mapping[str, str]
+) -> None:
+    result = inner({**NOTHING_ELSE, **more}).typed(*arguments)
+    assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    (line,) = (line for line in result.outlines if "journey file" in line)
+    assert line == f"dogfood: journeys/first.journey.yaml is a journey file (so are 2 more): {HINT}"
+
+
+@pytest.mark.parametrize(
+    "files, arguments",
+    [
+        ({"test_it.py": "def test_it(): pass"}, ()),
+        ({"other/conftest.py": ""}, ("other",)),
+        ({}, ("--dogfood", "-k", "nothing")),
+        ({"pytest.ini": "[pytest]\nnorecursedirs = journeys\n"}, ()),
+        ({"pytest.ini": "[pytest]\ndogfood_files = *.bats\n"}, ()),
+        ({}, ("-p", "no:dogfood")),
+    ],
+    ids=["tests", "elsewhere", "on", "not entered", "other patterns", "blocked"],
+)
+def test_journey_files_say_nothing_where_something_ran_or_pytest_did_not_look(
+    inner: Make, files: Mapping[str, str], arguments: tuple[str, ...]
+) -> None:
+    assert "is a journey file" not in inner({**NOTHING_ELSE, **files}).typed(*arguments).stdout.str()
+
+
 COLLECTS_THEM = """
     import pytest
 
