@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import sys
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Iterable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 from pytest_dogfood.cli.console import FORMAT, Argument, CommandGroup, Palette, complain, say, write_lines
 from pytest_dogfood.diagnostics import HarnessError, did_you_mean
 from pytest_dogfood.journey import TOKEN_PATTERN, Journey, Token, base_of, is_of_a_test
+from pytest_dogfood.settings import is_script
 
 OK = 0
 USAGE = 4
@@ -139,19 +142,24 @@ def schema(options: Namespace) -> int:
 @COMMANDS.command(
     "new",
     "write a commented template",
-    Argument("kind", choices=("journey", "capability", "project")),
+    Argument("kind", choices=("journey", "script", "capability", "project")),
     Argument("name", nargs="?", help="the journey's id, the token, or the project's directory"),
     Argument("--directory", default=".", metavar="DIR", help="where to write (default: here)"),
     description="Write a commented template to fill in. An existing file is never overwritten.",
 )
 def new(options: Namespace) -> int:
     directory = Path(options.directory)
-    if options.kind == "journey":
+    if options.kind in {"journey", "script"}:
         if not _KEBAB_CASE.fullmatch(options.name or ""):
             named = f"{options.name!r} is not in kebab-case" if options.name else "name the journey's id"
-            complain(f"dogfood new journey: {named}: write {_in_kebab_case(options.name or 'log-in')!r}")
+            complain(
+                f"dogfood new {options.kind}: {named}: write {_in_kebab_case(options.name or 'log-in')!r}"
+            )
             return USAGE
-        files = {f"{options.name}.journey.yaml": journey_template(options.name)}
+        if options.kind == "script":
+            files = {f"{options.name}.journey.sh": script_template(options.name)}
+        else:
+            files = {f"{options.name}.journey.yaml": journey_template(options.name)}
         following = f"pytest --dogfood {shlex.quote(str(directory / next(iter(files))))}"
     elif options.kind == "capability":
         if not TOKEN_PATTERN.fullmatch(options.name or ""):
@@ -202,7 +210,8 @@ def _write_new(directory: Path, files: dict[str, str]) -> int:
         for name, text in files.items():
             path = directory / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("x", encoding="utf-8") as file:
+            mode = 0o777 if is_script(name) else 0o666
+            with open(path, "x", encoding="utf-8", opener=partial(os.open, mode=mode)) as file:
                 file.write(text)
             say(f"wrote {path}")
     except OSError as error:
@@ -219,6 +228,11 @@ def journey_template(name: str) -> str:
     """
     stem = _in_kebab_case(name)
     return _filled("journey.yaml", id=_quoted(name), token=f"{stem}-done", needed=f"{stem}-prepared")
+
+
+def script_template(name: str) -> str:
+    """Return a script that is one journey; the keys that it offers are indented in its leading comment."""
+    return _filled("script.sh", token=f"{name}-done", needed=f"{name}-prepared")
 
 
 def capability_template(token: str) -> str:

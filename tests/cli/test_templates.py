@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
@@ -8,9 +9,18 @@ from zipfile import ZipFile
 
 import pytest
 
-from pytest_dogfood.cli.journeys import USAGE, capability_template, journey_template, project_files
+from pytest_dogfood.check.shell import shell_findings
+from pytest_dogfood.cli.journeys import (
+    OK,
+    USAGE,
+    capability_template,
+    journey_template,
+    project_files,
+    script_template,
+)
 from pytest_dogfood.cli.main import main
 from pytest_dogfood.fileformat.parser import ParsedFile, parse_journey_file, parse_settings_file
+from pytest_dogfood.graph import CapabilityGraph
 from tests.support.command_line import tree
 
 if TYPE_CHECKING:
@@ -50,6 +60,35 @@ def test_a_journey_template_is_right_with_every_key_taken_up(name: str) -> None:
     assert (journey.gating, len(journey.cleanup), len(capability.provision)) == (True, 1, 1)
 
 
+def keys_taken_up(script: str) -> str:
+    """Return a script whose header uses every key that it offers."""
+    return re.sub(r"^#   (?=\w+:)", "# dogfood: ", script, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("as_written", [True, False])
+def test_a_script_template_is_one_journey_that_stops_where_a_command_fails(*, as_written: bool) -> None:
+    text = script_template("log-in")
+    text = text if as_written else keys_taken_up(text)
+    file = parse_journey_file(text.encode(), path="log-in.journey.sh", stem="log-in")
+    (journey,) = file.journeys
+    assert (file.diagnostics, journey.id) == ((), "log-in")
+    assert (journey.gating, journey.steps[0].stdin is None) == (not as_written, as_written)
+    assert [*journey.requires, *journey.establishes] == (
+        [] if as_written else ["log-in-prepared", "log-in-done"]
+    )
+    assert list(shell_findings(CapabilityGraph(file.journeys), lambda _: text)) == []
+
+
+def test_a_new_script_can_be_run_and_the_next_command_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["new", "script", "log-in", f"--directory={tmp_path / 'a b'}"]) == OK
+    path = tmp_path / "a b" / "log-in.journey.sh"
+    assert os.access(path, os.X_OK)
+    assert capsys.readouterr().out == f"wrote {path}\nnext: pytest --dogfood '{path}'\n"
+    assert main(["new", "script", "log-in", f"--directory={path.parent}"]) == USAGE
+
+
 @pytest.mark.parametrize("token", TOKENS)
 def test_a_capability_template_defines_that_token(token: str) -> None:
     file = parsed("dogfood.yaml", capability_template(token))
@@ -72,10 +111,11 @@ def test_a_file_of_a_project_is_right_with_every_key_taken_up(path: str, text: s
 
 
 @pytest.mark.parametrize("name", ["", "-a", "a b", "a: b\nc", "a/b", "Log-In", "log_in", "a-"])
+@pytest.mark.parametrize("kind", ["journey", "script"])
 def test_what_cannot_be_an_id_is_refused(
-    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    kind: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["new", f"--directory={tmp_path}", "--", "journey", name]) == USAGE
+    assert main(["new", f"--directory={tmp_path}", "--", kind, name]) == USAGE
     assert re.search("is not in kebab-case|name the journey's id", capsys.readouterr().err)
     assert tree(tmp_path) == {}
 
@@ -94,7 +134,9 @@ def test_nobody_wants_a_template_that_configures_pytest() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [journey_template("a"), capability_template("a"), *project_files().values()], ids=str.__len__
+    "text",
+    [journey_template("a"), script_template("a"), capability_template("a"), *project_files().values()],
+    ids=str.__len__,
 )
 def test_no_line_of_a_template_is_too_long_to_read(text: str) -> None:
     assert max(map(len, text.splitlines())) <= 120
@@ -105,7 +147,7 @@ def test_the_templates_and_all_other_data_are_in_the_wheel(tmp_path: Path) -> No
     (wheel,) = builder.build(directory=str(tmp_path), versions=["standard"])
     files = (path for path in (ROOT / "pytest_dogfood").rglob("*") if path.is_file())
     data = {str(path.relative_to(ROOT)) for path in files if path.suffix not in {".py", ".pyc"}}
-    assert len([name for name in data if name.startswith("pytest_dogfood/cli/templates/")]) == 4
+    assert len([name for name in data if name.startswith("pytest_dogfood/cli/templates/")]) == 5
     assert data <= set(ZipFile(wheel).namelist())
 
 
@@ -117,6 +159,15 @@ def everything(new_scene: Callable[[], Scene]) -> Run:
         scene.write(path, text)
     scene.write("journeys/plain.journey.yaml", journey_template("plain"))
     scene.write("journeys/full.journey.yaml", taken_up(journey_template("full")))
+    for name, text in (("as-it-is", script_template("a")), ("taken-up", keys_taken_up(script_template("a")))):
+        scene.write(f"{name}.journey.sh", text)
+        (scene.path / f"{name}.journey.sh").chmod(0o755)
+    scene.write(
+        "dogfood.yaml",
+        project_files()["dogfood.yaml"].replace(
+            "capabilities:", "capabilities:\n  a-prepared: {provision: ['true']}"
+        ),
+    )
     scene.write("plain/dogfood.yaml", capability_template("there-as-written"))
     scene.write("plain/user.journey.yaml", "requires: there-as-written\nsteps: [true]\n")
     scene.write("full/dogfood.yaml", taken_up(capability_template("there-in-full")))
@@ -126,4 +177,4 @@ def everything(new_scene: Callable[[], Scene]) -> Run:
 
 def test_every_template_runs_as_it_is_written(everything: Run) -> None:
     assert everything.status == 0, everything.text
-    assert "6 journeys = 6 passed" in everything.closing_line
+    assert "8 journeys = 8 passed" in everything.closing_line
