@@ -15,7 +15,6 @@ from pytest_dogfood.collection.stash import DEPENDENCY_MARKS, JOURNEY, PROJECT, 
 from pytest_dogfood.diagnostics import (
     Diagnostic,
     HarnessError,
-    InvalidProjectError,
     errors_among,
     in_order_of_place,
 )
@@ -117,7 +116,9 @@ def select_here(
     if published is not None:
         write_whole(published, msgspec.json.encode(selection.published()))
     elif selection.diagnostics and not settings.check:
-        raise pytest.UsageError(f"\n{InvalidProjectError(selection.diagnostics)}")
+        from pytest_dogfood.collection.uncollected import refusal  # most projects have no errors
+
+        raise refusal(config.stash[PROJECT](), selection.diagnostics)
     return selection
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
+
+import pytest
 
 from pytest_dogfood.collection.discovery import (
     declares_journeys,
@@ -16,7 +18,7 @@ from pytest_dogfood.collection.discovery import (
     is_journey_file,
 )
 from pytest_dogfood.collection.project import Project, read_file
-from pytest_dogfood.diagnostics import Diagnostic, Location, errors_among, warning
+from pytest_dogfood.diagnostics import Diagnostic, InvalidProjectError, Location, errors_among, warning
 from pytest_dogfood.settings import DATA_FILES, SETTINGS_FILE
 
 _FOREIGN = (
@@ -32,6 +34,13 @@ _NO_PATTERN = "its name matches no pattern of dogfood_files"
 _JOURNEY_IN_NAME = re.compile(r"[-_. ]?journeys?$", re.IGNORECASE)
 _HEADER = re.compile(rb"(?:[ \t]*(?:#[^\n]*)?\n)*?[ \t]*#[ \t]+dogfood:")
 _HEADER_BYTES = 16 * 1024
+_MEANT_AS_SETTINGS = tuple(
+    f"{dot}dogfood{ending}"
+    for dot in ("", ".")
+    for ending in DATA_FILES
+    if f"{dot}dogfood{ending}" != SETTINGS_FILE
+)
+"""What a settings file may have been called by mistake."""
 _SHELL_FILES = (".sh", ".bash", ".zsh", ".ksh", ".dash")
 
 
@@ -71,6 +80,26 @@ def uncollected_files(
                 continue
             if (why := _reason_not_entered(path, directory, patterns, new_names)) is not None:
                 yield warning(Location(project.name_of(path)), "not-collected", *why)
+
+
+def refusal(project: Project, errors: Iterable[Diagnostic]) -> pytest.UsageError:
+    """Return what stops a run of a project with errors; a settings file that nothing reads may be their cause."""
+    return pytest.UsageError(f"\n{InvalidProjectError([*errors, *misnamed_settings(project)])}")
+
+
+def misnamed_settings(project: Project) -> Iterator[Diagnostic]:
+    """Warn of the files that are meant as settings, and that nothing reads, above what was read of the project."""
+    new_names = _NewNames(())
+    read = (project.rootdir / file.path for file in project.files)
+    above = (
+        directory for path in read for directory in path.parents if is_below(directory, [project.rootdir])
+    )
+    for directory in dict.fromkeys([project.rootdir, *above]):
+        for name in _MEANT_AS_SETTINGS:
+            if (path := directory / name).is_file():
+                yield warning(
+                    Location(project.name_of(path)), "not-collected", *_as_settings(path, new_names)
+                )
 
 
 class _NewNames:
@@ -119,9 +148,8 @@ def _reason(
     """Return why a file that looks like a journey is not collected, and what helps; None where it looks like none."""
     if path.name == SETTINGS_FILE:
         return None
-    if _is_meant_as_settings(path):
-        why = f"nothing reads this file: settings are read from {SETTINGS_FILE}"
-        return why, new_names.cure_of_settings(path)
+    if path.name in _MEANT_AS_SETTINGS:
+        return _as_settings(path, new_names)
     if is_journey_file(path, patterns):
         if is_below(path, project.roots):
             return None
@@ -137,6 +165,12 @@ def _reason(
     return why, new_names.cure_of_name(path)
 
 
+def _as_settings(path: Path, new_names: _NewNames) -> tuple[str, str]:
+    return f"nothing reads this file: settings are read from {SETTINGS_FILE}", new_names.cure_of_settings(
+        path
+    )
+
+
 def _reason_not_entered(
     path: Path, directory: Path, patterns: tuple[str, ...], new_names: _NewNames
 ) -> tuple[str, str] | None:
@@ -145,14 +179,10 @@ def _reason_not_entered(
     why = f"pytest does not enter {directory.name!r} (norecursedirs)"
     if is_journey_file(path, patterns):
         return f"nothing collects this journey file: {why}", move
-    if _is_meant_as_settings(path) or not _is_ours(path, patterns):
+    if path.name in _MEANT_AS_SETTINGS or not _is_ours(path, patterns):
         return None
     message = f"nothing collects this file, which looks like a journey: {why}, and {_NO_PATTERN}"
     return message, f"{new_names.cure_of_name(path)}; and {move}"
-
-
-def _is_meant_as_settings(path: Path) -> bool:
-    return path.stem.lstrip(".") == "dogfood" and path.suffix in DATA_FILES
 
 
 def _is_ours(path: Path, patterns: tuple[str, ...]) -> bool:

@@ -13,7 +13,7 @@ from pytest_dogfood.collection.collector import fixture_providers
 from pytest_dogfood.collection.exceptions import was_stopped
 from pytest_dogfood.collection.selection import WorkerSelection, read_worker_selection
 from pytest_dogfood.collection.stash import PROJECT, SETTINGS
-from pytest_dogfood.diagnostics import HarnessError, InvalidProjectError, did_you_mean, errors_among
+from pytest_dogfood.diagnostics import HarnessError, did_you_mean, errors_among
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.outcomes import Cause, JourneyResult, Outcome, Tally, listed, reason_of
 from pytest_dogfood.scheduling.plan import Expected, Plan
@@ -82,7 +82,9 @@ class Leader:
         provided = fixture_providers(self._config, ())[0]
         wrong = errors_among(project.diagnose(project.graph(), provided=provided))
         if wrong and not settings.check:
-            raise pytest.UsageError(f"\n{InvalidProjectError(wrong)}")
+            from pytest_dogfood.collection.uncollected import refusal  # most projects have no errors
+
+            raise refusal(project, wrong)
         for token in settings.blocked:
             known = project.known_tokens(token)
             if token not in known:
@@ -153,7 +155,9 @@ class Leader:
         except HarnessError as error:
             raise pytest.UsageError(f"dogfood: {error}") from error
         if published.diagnostics:
-            raise pytest.UsageError(f"\n{InvalidProjectError(published.diagnostics)}")
+            from pytest_dogfood.collection.uncollected import refusal
+
+            raise refusal(self._config.stash[PROJECT](), published.diagnostics)
         self._take(published)
         return jobs_for(ids, published.plan, str(self._config.getoption("dist", "load")))
 

@@ -84,18 +84,24 @@ class Terminal:
         return f"dogfood: {found}; shell: {default_shell()}{actor}{shard}{warnings}"
 
     def _number_of_warnings(self) -> int:
-        """Count the warnings on the files that were read; none in a project that is too large to look at by the way."""
+        """Count the warnings on the files that were read, and the settings files that were not, for their names.
+
+        Only the latter are counted in a project that is too large to look at by the way.
+        """
+        from pytest_dogfood.collection.uncollected import misnamed_settings
+
         project = self._config.stash[PROJECT]()
         graph = project.graph()
+        misnamed = len(list(misnamed_settings(project)))
         if not graph.journeys or len(graph.journeys) > MOST_JOURNEYS_ADVISED:
-            return 0
+            return misnamed
         from pytest_dogfood.check.advice import advise
         from pytest_dogfood.check.shell import shell_findings
 
         advice = advise(graph, environment=os.environ.keys(), mentioned=lambda tokens: tokens)
         of_files = (found for file in project.files for found in file.diagnostics)
         findings = dict.fromkeys([*of_files, *advice, *shell_findings(graph, lambda _: "")])
-        return sum(found.severity is Severity.WARNING for found in findings)
+        return misnamed + sum(found.severity is Severity.WARNING for found in findings)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:

@@ -61,3 +61,52 @@ def test_a_chain_that_cost_a_run_much_of_its_time_is_told_at_the_end(inner: Make
     cost = f"the chain of {name} took 1? s on one worker while the other was idle for 1? s"
     cure = "'scope: machine' for 'account', if that is true, lets its journeys run side by side"
     inner(files).dogfood("-n2").stdout.fnmatch_lines([f"{cost}; {cure}"])
+
+
+@pytest.mark.parametrize(
+    "files, number",
+    [
+        ({"dogfood.yml": "{}"}, 1),
+        ({".dogfood.yaml": "{}", "dogfood.yaml": "{}"}, 1),
+        ({"dogfood.json": "{}", "below/dogfood.yml": "{}", "below/b.journey.yaml": "steps: ['true']"}, 2),
+        ({"a.journey.yaml": "steps: [cd app]", "dogfood.yml": "{}"}, 2),
+        ({"dogfood.yml": "{}", "a.journey.yaml": "", "test_a.py": "def test_a(): pass"}, 1),
+    ],
+)
+def test_the_header_counts_settings_files_that_nothing_reads_for_their_names(
+    inner: Make, files: dict[str, str], number: int
+) -> None:
+    project = inner({"a.journey.yaml": "steps: ['true']", **files})
+    if not files.get("a.journey.yaml", "some"):
+        (project.path / "a.journey.yaml").unlink()
+    counted = f"{number} warning{'s' if number > 1 else ''}"
+    project.dogfood("--collect-only").stdout.fnmatch_lines(
+        [f"dogfood: *; {counted} (dogfood check shows them)"]
+    )
+    project.dogfood("--dogfood-check").stdout.fnmatch_lines([f"*({counted}*"])
+
+
+DEFINED_ELSEWHERE = {
+    "dogfood.yml": "capabilities: {up: {provision: ['true']}}",
+    "a.journey.yaml": "{requires: up, steps: ['true']}",
+    "test_a.py": "import pytest\n@pytest.mark.requires('up')\ndef test_a(): pass",
+}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("a.journey.yaml",), ("test_a.py",), ("-n1", "test_a.py"), ("--collect-only",)],
+    ids=" ".join,
+)
+def test_a_refused_run_names_a_settings_file_that_nothing_reads(
+    inner: Make, arguments: tuple[str, ...]
+) -> None:
+    refused = inner(DEFINED_ELSEWHERE).dogfood(*arguments)
+    assert refused.ret == pytest.ExitCode.USAGE_ERROR
+    refused.stderr.fnmatch_lines(
+        [
+            "*'up', which nothing establishes, provides or defines [[]unknown-token]",
+            "dogfood.yml: nothing reads this file: settings are read from dogfood.yaml [[]not-collected]",
+            "    hint: rename it to 'dogfood.yaml'",
+        ]
+    )
