@@ -122,7 +122,6 @@ def report(options: Namespace) -> int:
         if options.all and options.repo:
             raise HubUsageError("--all and --repo contradict each other; leave one of them out")
         choice = choose(hub, machine.id, slugs=options.repo, every=options.all)
-        printer.progress.total = len(choice.checkouts)
         policy = DEFAULT_POLICY
         if options.fixing:
             policy = Policy(accept_reopen=options.accept_reopen, writeback=not options.no_writeback)
@@ -130,15 +129,17 @@ def report(options: Namespace) -> int:
             offline=options.offline, fixing=options.fixing, policy=policy, named=choice.named
         )
         printer.print_reports(choice.reports_of_absent(fixing=options.fixing))
+        checkouts = printer.progress.counted(choice.checkouts)
         if readonly:
-            printer.print_reports(check_each(hub, choice.checkouts, check_options, progress=printer.progress))
+            printer.print_reports(check_each(hub, checkouts, check_options))
         else:
             from pytest_dogfood.consistency.fix import fix as fix_each
 
             fix_options = _fix_options(options, machine, check_options)
-            fix_options = replace(fix_options, pull=options.pull, notice=printer.notice)
-            reports = fix_each(hub, choice.checkouts, fix_options, progress=printer.progress)
-            printer.print_reports(reports, to_the_end=True)
+            fix_options = replace(
+                fix_options, pull=options.pull, notice=printer.notice, advance=printer.progress.advance
+            )
+            printer.print_reports(fix_each(hub, checkouts, fix_options), to_the_end=True)
     return printer.status
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Self, TextIO
 
 from msgspec.structs import asdict
@@ -15,6 +15,7 @@ from pytest_dogfood.consistency.check import RepoReport
 from pytest_dogfood.consistency.hub.model import (
     INTERRUPTED,
     REFUSED,
+    Checkout,
     Event,
     HubError,
     HubTask,
@@ -89,6 +90,13 @@ class ProgressCounter:
         self._on = self._stream.isatty()
         self._done = 0
         self._repo = ""
+
+    def counted(self, checkouts: Sequence[Checkout]) -> Iterator[Checkout]:
+        """Yield the checkouts, counting each when work on it begins."""
+        self.total = len(checkouts)
+        for checkout in checkouts:
+            self.begin(checkout.repo)
+            yield checkout
 
     def begin(self, repo: str) -> None:
         self._done += 1

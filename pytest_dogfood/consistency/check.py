@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Protocol
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -61,16 +60,6 @@ def read_preferences(root: Path) -> Preferences:
     )
 
 
-class Progress(Protocol):
-    """Receives what a run is working on."""
-
-    def begin(self, repo: str) -> None:
-        """Another checkout, of this repository, is being looked at."""
-
-    def advance(self, done: int, total: int) -> None:
-        """Of the changes that the hub gets from this checkout, so many are made."""
-
-
 class RepoReport(Struct, frozen=True, kw_only=True):
     """The report of one checkout. `task_ids` are all tasks that were checked, with or without findings.
 
@@ -125,16 +114,12 @@ class CheckoutView(Struct, frozen=True, kw_only=True):
         )
 
 
-def check(
-    hub: Hub, checkouts: Iterable[Checkout], options: CheckOptions, *, progress: Progress | None = None
-) -> Iterator[RepoReport]:
+def check(hub: Hub, checkouts: Iterable[Checkout], options: CheckOptions) -> Iterator[RepoReport]:
     """Report on each checkout; change nothing except remote-tracking refs, and with `options.offline` not even those.
 
     What fails in one checkout is a finding of its report. Raises HubUnreachable.
     """
     for checkout in checkouts:
-        if progress is not None:
-            progress.begin(checkout.repo)
         try:
             view = inspect_checkout(hub, open_checkout(hub, checkout, options))
             yield _with_file_states(view).report()

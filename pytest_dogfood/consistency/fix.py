@@ -14,7 +14,6 @@ from pytest_dogfood.consistency import repository_findings
 from pytest_dogfood.consistency.check import (
     CheckOptions,
     CheckoutView,
-    Progress,
     RepoReport,
     decide_again,
     failed_report,
@@ -61,7 +60,10 @@ PULL_FAILED = "WARN: pull failed (conflicts or no remote) — running fix-consis
 
 
 class FixOptions(Struct, frozen=True, kw_only=True):
-    """Who fixes, and how. With `pull` the checkout follows its upstream first; `notice` gets the reason why not."""
+    """Who fixes, and how. With `pull` the checkout follows its upstream first; `notice` gets the reason why not.
+
+    `advance` gets the number of changes that the hub has got from a checkout, and the number of those it will get.
+    """
 
     machine: Machine
     actor: str
@@ -70,23 +72,20 @@ class FixOptions(Struct, frozen=True, kw_only=True):
     lock_timeout: float = DEFAULT_TIMEOUT
     pull: bool = False
     notice: Callable[[str], object] = str
+    advance: Callable[[int, int], object] | None = None
 
     def stamp(self, source: Source, **more: str) -> Stamp:
         """Return the stamp of a change; `more` is what else the event log is to say of it."""
         return Stamp(machine=self.machine, actor=self.actor, source=source, run_id=self.run_id, **more)
 
 
-def fix(
-    hub: Hub, checkouts: Iterable[Checkout], options: FixOptions, *, progress: Progress | None = None
-) -> Iterator[RepoReport]:
+def fix(hub: Hub, checkouts: Iterable[Checkout], options: FixOptions) -> Iterator[RepoReport]:
     """Fix each checkout and report on it; what fails in one does not stop the others.
 
     Where the hub goes away or the user interrupts, the report of what was done until then comes first, and
     then HubUnreachable or KeyboardInterrupt.
     """
     for checkout in checkouts:
-        if progress is not None:
-            progress.begin(checkout.repo)
         fixing: _CheckoutFix | None = None
         try:
             view = open_checkout(hub, checkout, options.check_options)
@@ -94,7 +93,7 @@ def fix(
                 if options.pull and not options.check_options.offline:
                     view = _pulled(view, options)
                 fixing = _CheckoutFix(hub, inspect_checkout(hub, view), options)
-                fixing.update_hub(progress)
+                fixing.update_hub()
                 fixing.update_files()
         except repository_findings.CHECKOUT_ERRORS as error:
             report = failed_report(checkout, error)
@@ -166,18 +165,14 @@ class _CheckoutFix:
         )
         return replace(report, findings=tuple(findings))
 
-    def update_hub(self, progress: Progress | None) -> None:
+    def update_hub(self) -> None:
         """Move the hub forward to the files."""
         if not self._view.survey.condition.writes_hub:
             return
-        due = [
-            at
-            for at, decision in enumerate(self._decisions)
-            if decision.hub_status is not None or decision.new_path
-        ]
+        due = [at for at, each in enumerate(self._decisions) if each.hub_status is not None or each.new_path]
         for count, at in enumerate(due):
-            if progress is not None:
-                progress.advance(count, len(due))
+            if self._options.advance is not None:
+                self._options.advance(count, len(due))
             self._decisions[at] = self._applied(self._decisions[at])
 
     def update_files(self) -> None:
@@ -265,17 +260,13 @@ class _CheckoutFix:
         """Leave out the tasks whose status cannot be edited: the others of the file must not wait for them."""
         try:
             with_statuses(document, _statuses(self._decisions[at] for at in positions))
-        except EditRefusedError:
-            editable = []
-            for at in positions:
-                try:
-                    with_statuses(document, _statuses([self._decisions[at]]))
-                    editable.append(at)
-                except EditRefusedError as error:
-                    held = _held(self._decisions[at])
-                    refused = repository_findings.refused_edit_finding(held.case, str(error))
-                    self._decisions[at] = held.with_more(refused)
-            return editable
+        except EditRefusedError as error:
+            if len(positions) > 1:
+                return [at for one in positions for at in self._editable(document, [one])]
+            held = _held(self._decisions[positions[0]])
+            refused = repository_findings.refused_edit_finding(held.case, str(error))
+            self._decisions[positions[0]] = held.with_more(refused)
+            return []
         return positions
 
 
