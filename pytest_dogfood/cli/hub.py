@@ -156,8 +156,7 @@ def repos(options: Namespace) -> int:
         if options.slug is not None:
             hub.require_repo(options.slug)
         wanted = hub.repos(options.slug)
-        machine = this_machine(create=False)
-        here = hub.checkouts(machine.id, repo=options.slug) if machine.id else ()
+        here = hub.checkouts(this_machine(create=False).id, repo=options.slug)
     if options.path:
         # The checkout around the working directory, or else all of them.
         found = around(here, Path.cwd().resolve()) if options.slug is not None else []

@@ -13,7 +13,6 @@ from contextlib import contextmanager, suppress
 from pytest_dogfood.cli.console import BROKEN_PIPE, CommandGroup, OutputLostError, complain, watched_streams
 
 INTERRUPTED = 130
-_PACKAGES_OF_THE_HUB = frozenset({"sqlalchemy", "platformdirs", "markdown_it"})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,13 +61,13 @@ def _run(given: Sequence[str]) -> int:
 
 
 def _run_on_hub(options: Namespace, commands: CommandGroup) -> int:
-    from pytest_dogfood.consistency.hub.model import HubError
+    from pytest_dogfood.consistency.hub.model import PACKAGES, HubError
 
     try:
         with _ended_in_order():
             return int(options.command(options))
     except ModuleNotFoundError as error:
-        if error.name not in _PACKAGES_OF_THE_HUB:
+        if error.name not in PACKAGES:
             raise
         complain(f"{commands.parser.prog}: the hub needs more packages: pip install 'pytest-dogfood[hub]'")
         return commands.parser.usage_status

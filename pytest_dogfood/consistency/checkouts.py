@@ -120,7 +120,7 @@ def choose(
     now = (here or Path.cwd()).resolve()
     for slug in slugs:
         hub.require_repo(slug)
-    local = hub.checkouts(machine_id) if machine_id else ()
+    local = hub.checkouts(machine_id)
     if every or slugs:
         wanted = [repo.slug for repo in hub.repos()] if every else list(dict.fromkeys(slugs))
         chosen: list[Checkout] = []

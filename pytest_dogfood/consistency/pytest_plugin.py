@@ -15,7 +15,7 @@ import pytest
 from msgspec import Struct, convert, to_builtins
 from msgspec.structs import replace
 
-from pytest_dogfood.consistency.hub.model import UNREACHABLE, HubError, HubUsageError
+from pytest_dogfood.consistency.hub.model import PACKAGES, UNREACHABLE, HubError, HubUsageError
 from pytest_dogfood.consistency.task_findings import Finding, FindingSeverity
 from pytest_dogfood.diagnostics import printable
 
@@ -70,7 +70,6 @@ ROOT = "consistency"
 """What the node ids begin with."""
 
 _WORKERINPUT = "dogfood_consistency"
-_EXTRA = {"sqlalchemy", "markdown_it", "platformdirs"}
 
 
 class DogfoodConsistencyWarning(UserWarning):
@@ -217,7 +216,7 @@ def take_snapshot(config: pytest.Config) -> Snapshot:
             raise pytest.UsageError(str(error)) from error
         return Snapshot(error=str(error))
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _EXTRA:
+        if error.name not in PACKAGES:
             raise
         raise pytest.UsageError(
             "--dogfood-consistency needs more packages: pip install 'pytest-dogfood[hub]'"
@@ -227,28 +226,13 @@ def take_snapshot(config: pytest.Config) -> Snapshot:
 def _run_checks(config: pytest.Config) -> Iterator[Check]:
     from pytest_dogfood.consistency.check import CheckOptions, check
     from pytest_dogfood.consistency.checkouts import around
-    from pytest_dogfood.consistency.hub.connection import parse_url
-    from pytest_dogfood.consistency.hub.location import (
-        VARIABLE,
-        HubLocation,
-        locate,
-        require_pinned,
-        this_machine,
-    )
-    from pytest_dogfood.consistency.hub.store import Hub
+    from pytest_dogfood.consistency.hub.location import VARIABLE, open_hub, this_machine
 
-    if os.environ.get(VARIABLE, "").strip():
-        location = locate()
-    elif named := config.getini("dogfood_hub"):
-        base = (config.inipath or config.rootpath / "pytest.ini").parent
-        location = HubLocation(url=named, base=base)
-    else:
-        location = locate(start=config.rootpath)
+    named = "" if os.environ.get(VARIABLE, "").strip() else config.getini("dogfood_hub")
+    start = (config.inipath or config.rootpath / "pytest.ini").parent if named else config.rootpath
     root = config.rootpath.resolve()
-    with Hub.open(parse_url(location.url, base=location.base), readonly=True) as hub:
-        require_pinned(hub, root)
-        machine = this_machine(create=False)
-        here = hub.checkouts(machine.id) if machine.id else ()
+    with open_hub(named, start=start, readonly=True, repository=root) as hub:
+        here = hub.checkouts(this_machine(create=False).id)
         if not here:
             raise HubUsageError("no checkout is registered on this machine: dogfood hub register PATH")
         options = CheckOptions(offline=bool(config.getoption("dogfood_consistency_offline")))

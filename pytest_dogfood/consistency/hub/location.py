@@ -37,7 +37,7 @@ def data_directory() -> Path:
 
 
 def this_machine(*, create: bool = True) -> Machine:
-    """Return this machine; without `create` its id is empty until something was registered here."""
+    """Return this machine; without `create` its id is empty, as that of no checkout is, until one is registered."""
     path = data_directory() / "machine-id"
     try:
         found = _read_id(path)
@@ -218,11 +218,13 @@ def _read_settings(path: Path) -> Mapping[str, Any]:
     return {name: dict(parser[name]) for name in parser.sections()}
 
 
-def open_hub(option: str | None, *, readonly: bool = False, repository: Path | None = None) -> Hub:
+def open_hub(
+    option: str | None, *, start: Path | None = None, readonly: bool = False, repository: Path | None = None
+) -> Hub:
     """Open the hub that is meant, unless `repository`, or here, pins another one; raises HubError."""
     from pytest_dogfood.consistency.hub.store import Hub
 
-    hub = Hub.open(hub_url(option), readonly=readonly)
+    hub = Hub.open(hub_url(option, start=start), readonly=readonly)
     try:
         require_pinned(hub, repository or Path.cwd())
     except BaseException:
@@ -231,9 +233,9 @@ def open_hub(option: str | None, *, readonly: bool = False, repository: Path | N
     return hub
 
 
-def hub_url(option: str | None) -> URL:
+def hub_url(option: str | None, *, start: Path | None = None) -> URL:
     """Return the URL of the hub that is meant; raises HubError."""
     from pytest_dogfood.consistency.hub.connection import parse_url
 
-    location = locate(option)
+    location = locate(option, start=start)
     return parse_url(location.url, base=location.base)

@@ -18,6 +18,9 @@ class Machine(Struct, frozen=True, kw_only=True):
     host: str
 
 
+PACKAGES = frozenset({"sqlalchemy", "platformdirs", "markdown_it"})
+"""What `pytest-dogfood[hub]` installs. Without one of them, a command of the hub says how to install it."""
+
 REFUSED = 1
 USAGE = 2
 UNREACHABLE = 3
