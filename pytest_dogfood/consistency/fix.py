@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 
@@ -52,9 +52,6 @@ from pytest_dogfood.git.work_tree import DEFAULT_TIMEOUT, checkout_lock
 
 RETRIES = 3
 """How often a change is decided anew because another program changed the task first."""
-
-PULL_LINES = 5
-"""How many of git's last lines a failed pull shows."""
 
 PULL_FAILED = "WARN: pull failed (conflicts or no remote) — running fix-consistency anyway"
 
@@ -109,25 +106,22 @@ def fix(hub: Hub, checkouts: Iterable[Checkout], options: FixOptions) -> Iterato
             yield fixing.report()
 
 
-@contextmanager
-def locked(repository: Repository, *, timeout: float) -> Iterator[None]:
-    """Hold the lock of a checkout if it has a work tree; the hub needs none, because it compares before it sets.
+def locked(repository: Repository, *, timeout: float) -> AbstractContextManager[object]:
+    """Return the lock of a checkout if it has a work tree; the hub needs none, because it compares before it sets.
 
-    Raises as `checkout_lock` does.
+    Entering it raises as `checkout_lock` does.
     """
     try:
-        git_dir = repository.work_tree.git_dir
+        return checkout_lock(repository.work_tree.git_dir, timeout=timeout)
     except (HarnessError, OSError):
-        git_dir = None
-    with nullcontext() if git_dir is None else checkout_lock(git_dir, timeout=timeout):
-        yield
+        return nullcontext()
 
 
 def _pulled(view: CheckoutView, options: FixOptions) -> CheckoutView:
     """Pull; what was just pulled is not fetched again."""
     try:
         answer = view.repository.pull()
-        why = "" if answer.ok else answer.error_text(PULL_LINES)
+        why = "" if answer.ok else answer.error_text(lines=5)
     except (HarnessError, OSError) as error:
         why = str(error)
     if not why:

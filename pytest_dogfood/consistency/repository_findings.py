@@ -99,14 +99,14 @@ _OTHER_KINDS: Mapping[FileState, str] = {
 }
 
 
-def file_finding(state: FileState, repo: str, path: str, *, fixing: bool, detail: str = "") -> Finding | None:
+def file_finding(state: FileState, repo: str, path: str, *, fixing: bool) -> Finding | None:
     """Return the item of a workplan file that cannot follow the hub. Call it only where the file should."""
     if state is FileState.CLEAN:
         return None
     if state in _OTHER_KINDS:
         code, reason = "C-33", state.value
         message = f"workplan {_OTHER_KINDS[state]} — skipping writeback"
-        hint = detail or "register the repository that owns the file, or put a regular file here"
+        hint = "register the repository that owns the file, or put a regular file here"
     else:
         code, reason = "C-14", "dirty"
         message = "workplan has uncommitted changes — skipping writeback"
@@ -191,7 +191,7 @@ def writeback_finding(result: WritebackResult, repo: str, path: str) -> Finding 
     if result.reason is None:
         return None
     if result.reason is Reason.STATE:
-        return file_finding(result.state, repo, path, fixing=True, detail=result.detail)
+        return file_finding(result.state, repo, path, fixing=True)
     restored = "; the file was restored" if result.restored else ""
     message = f"writeback failed: {_WHY_NOT_WRITTEN[result.reason]}{restored}"
     held = _held("C-33", repo, path, message, reason=result.reason.value, hint=result.detail)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -270,16 +269,14 @@ def _text(fields: TaskFields, key: str) -> str:
     return "" if value is None or fields.scalars[key].is_null else value
 
 
-@cache
-def _inline_markdown() -> MarkdownIt:
-    return MarkdownIt("commonmark")
+_INLINE_MARKDOWN = MarkdownIt("commonmark")
 
 
 def _title(heading: str, task_id: str) -> str:
     text = heading
     # Most are plain, and looking for markup takes as long as all else about a block.
     if not _PLAIN.fullmatch(heading):
-        tokens = _inline_markdown().parseInline(heading)[0].children or ()
+        tokens = _INLINE_MARKDOWN.parseInline(heading)[0].children or ()
         words = {"text", "code_inline", "text_special"}
         text = "".join(token.content if token.type in words else " " for token in tokens)
     plain = " ".join(text.split())

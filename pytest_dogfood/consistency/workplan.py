@@ -6,11 +6,11 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
-from functools import cache
 from pathlib import Path
 
 from markdown_it import MarkdownIt
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pytest_dogfood.consistency.hub.model import Block
 from pytest_dogfood.consistency.task_block import (
@@ -66,34 +66,21 @@ class Document(Struct, frozen=True, kw_only=True):
                 action=Action.HELD,
             )
             return (unreadable,)
-        not_read = [(line, *_NESTED) for line in self.nested]
-        if self.stray:
-            not_read.append((self.stray, *_STRAY))
-        return tuple(
-            Finding(
-                code="C-24",
-                severity=FindingSeverity.INFO,
-                repo=repo,
-                path=self.path,
-                line=line,
-                reason=reason,
-                message=message,
-                hint=hint,
-            )
-            for line, reason, message, hint in not_read
+        not_read = Finding(code="C-24", severity=FindingSeverity.INFO, repo=repo, path=self.path, message="")
+        nested = replace(
+            not_read,
+            reason="nested",
+            message="a task block inside a list or a block quote is not read",
+            hint="move it to the left margin if it is meant to be a task",
         )
-
-
-_NESTED = (
-    "nested",
-    "a task block inside a list or a block quote is not read",
-    "move it to the left margin if it is meant to be a task",
-)
-_STRAY = (
-    "no_workplan",
-    "a task block in a file that is not a workplan is not read",
-    "if it is meant to be one, begin it with the lines ---, type: workplan, ---",
-)
+        stray = replace(
+            not_read,
+            line=self.stray,
+            reason="no_workplan",
+            message="a task block in a file that is not a workplan is not read",
+            hint="if it is meant to be one, begin it with the lines ---, type: workplan, ---",
+        )
+        return (*(replace(nested, line=line) for line in self.nested), *([stray] if self.stray else []))
 
 
 def parse(content: bytes, *, path: str) -> Document:
@@ -147,9 +134,7 @@ def _is_workplan(head: Sequence[SourceLine]) -> bool:
     return kind is not None and kind.value == "workplan"
 
 
-@cache
-def _blocks_of_markdown() -> MarkdownIt:
-    return MarkdownIt("commonmark").disable("inline")
+_BLOCKS_OF_MARKDOWN = MarkdownIt("commonmark").disable("inline")
 
 
 def _read_body(
@@ -161,7 +146,7 @@ def _read_body(
     entries: list[ParsedBlock] = []
     nested: list[int] = []
     heading = ""
-    tokens = _blocks_of_markdown().parse(text[lines[first].start :])
+    tokens = _BLOCKS_OF_MARKDOWN.parse(text[lines[first].start :])
     for at, token in enumerate(tokens):
         if token.type == "heading_open" and token.level == 0:
             heading = tokens[at + 1].content

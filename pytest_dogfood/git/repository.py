@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from msgspec import Struct, field, to_builtins
+from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.git.command import DEFAULT_LIMITS, QUIET, Fetch, Git, GitError, GitResult, Limits, fetch
@@ -151,18 +152,15 @@ class Repository:
             # By their ids: a branch that moves meanwhile must not make the two numbers belong to different commits.
             counts = git.value("rev-list", "--count", "--left-right", f"{head}...{upstream_commit}")
             ahead, behind = map(int, counts.split("\t"))
+        condition = RepoCondition.measured(ahead=ahead, behind=behind)
         if operation := work_tree.operation():
-            condition = RepoCondition(
-                state=RepoState.IN_OPERATION, ahead=ahead, behind=behind, detail=operation
-            )
+            condition = replace(condition, state=RepoState.IN_OPERATION, detail=operation)
         elif not branch:
             condition = RepoCondition(state=RepoState.DETACHED)
         elif not head:
             condition = RepoCondition(state=RepoState.UNBORN)
         elif not upstream_commit:
             condition = RepoCondition(state=RepoState.NO_UPSTREAM)
-        else:
-            condition = RepoCondition.measured(ahead=ahead, behind=behind)
         return Survey(
             condition=condition,
             head=head,
