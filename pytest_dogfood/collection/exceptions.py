@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import types
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
@@ -41,14 +41,30 @@ def tear_down_to(session: pytest.Session, nextitem: pytest.Item | None) -> None:
     session._setupstate.teardown_exact(nextitem)  # noqa: SLF001
 
 
-_CAUSE = "dogfood_cause"
-_HARNESS = "dogfood_harness"
-_WHY = "dogfood_why"
-_REASON = "dogfood_reason"
-_INTERRUPTION = "dogfood_interruption"
-
 INTERRUPTION_MARK = "dogfood_interrupted"
 """Attribute of the report of an item that a signal ended."""
+
+
+class Ending(NamedTuple):
+    """What an exception says of the item that it ends, beside its text; of one that is not ours, nothing."""
+
+    cause: Cause | None = None
+    """Of a deferral."""
+    reason: str = ""
+    """Of a failure, in a few words for the short summary."""
+    by_harness: bool = False
+    by_signal: bool = False
+    why: str = ""
+    """What an error of the harness says of its journey to what rests on that."""
+
+
+_NOT_OURS = Ending()
+_ENDING = "dogfood_ending"
+
+
+def ending_of(error: object) -> Ending:
+    ending: Ending = getattr(error, _ENDING, _NOT_OURS)
+    return ending
 
 
 def deferral(cause: Cause, token: Token | None = None) -> BaseException:
@@ -58,32 +74,28 @@ def deferral(cause: Cause, token: Token | None = None) -> BaseException:
     """
     why = str(cause) if token in {None, cause.who} else f"{token!r} was not established, because {cause}"
     skipped = pytest.skip.Exception(f"deferred: {why}")
-    setattr(skipped, _CAUSE, cause)
+    setattr(skipped, _ENDING, Ending(cause=cause))
     return skipped
 
 
-def failure(text: str, reason: str) -> BaseException:
-    """Make the exception that ends an item as failed, without a traceback; `reason` is for the short summary."""
+def failure(text: str, ending: Ending) -> BaseException:
+    """Make the exception that ends an item as failed, without a traceback."""
     failed = pytest.fail.Exception(text, pytrace=False)
-    setattr(failed, _REASON, reason)
+    setattr(failed, _ENDING, ending)
     return failed
 
 
 def harness_failure(error: HarnessError, text: str = "") -> BaseException:
     """Make the exception that ends an item with an error of the harness; `text` may say more than the error."""
     first = str(error).partition("\n")[0]
-    failed = failure(f"harness: {text or error}", f"harness: {first}")
-    setattr(failed, _HARNESS, True)
-    setattr(failed, _WHY, error.why)
-    return failed
+    ending = Ending(reason=f"harness: {first}", by_harness=True, why=error.why)
+    return failure(f"harness: {text or error}", ending)
 
 
 def interruption_of(report: str) -> BaseException:
     """Make the exception that ends an item for a signal; `report` says what was running."""
-    interrupted = failure(report, reason_of_interruption(report))
-    setattr(interrupted, _HARNESS, True)
-    setattr(interrupted, _INTERRUPTION, True)
-    return interrupted
+    reason = reason_of_interruption(report)
+    return failure(report, Ending(reason=reason, by_harness=True, by_signal=True))
 
 
 def reason_of_interruption(report: str) -> str:
@@ -91,21 +103,6 @@ def reason_of_interruption(report: str) -> str:
     first, _, described = report.partition("\n  --- ")[0].partition("\n")
     told = re.findall(r"^  (?:at|command|running): +(.*)", described, re.MULTILINE)
     return f"{first.partition(': ')[0]}: {told[-1]}" if told else first
-
-
-def is_interruption(error: object) -> bool:
-    return getattr(error, _INTERRUPTION, False) is True
-
-
-def cause_of(error: object) -> Cause | None:
-    """Return the cause if this is a deferral."""
-    cause: Cause | None = getattr(error, _CAUSE, None)
-    return cause
-
-
-def reason_of_failure(error: object) -> str:
-    """Return a failure's reason in a few words; empty if it is not one of ours."""
-    return str(getattr(error, _REASON, ""))
 
 
 def raised_at(
@@ -123,12 +120,3 @@ def raised_at(
 
 def _raise(error: BaseException, workdir: Path | None, state: Path) -> None:  # noqa: ARG001 - debuggers show them
     raise error
-
-
-def why_of(error: object) -> str:
-    """Return what an error of the harness says of its journey to what rests on that; empty if nothing."""
-    return str(getattr(error, _WHY, ""))
-
-
-def is_of_the_harness(error: object) -> bool:
-    return getattr(error, _HARNESS, False) is True

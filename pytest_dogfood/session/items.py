@@ -13,14 +13,14 @@ import pytest
 from pytest_dogfood.collection.collector import JourneyFile
 from pytest_dogfood.collection.exceptions import (
     OUTCOMES,
+    Ending,
     deferral,
+    ending_of,
     failure,
     harness_failure,
     has_failed_in_unittest,
     interruption_of,
-    is_interruption,
     raised_at,
-    reason_of_failure,
     tear_down_to,
 )
 from pytest_dogfood.collection.selection import Selection
@@ -109,7 +109,7 @@ class PytestTerms:
             self._run.outcome = Outcome.NO_ACTOR
             instead = pytest.skip.Exception(str(error))
         elif isinstance(error, ProductFailure):
-            instead = failure(str(error), error.reason)
+            instead = failure(str(error), Ending(reason=error.reason))
         elif isinstance(error, ToDebugger):
             instead = interruption_of(str(error))
         elif isinstance(error, HarnessError):
@@ -343,7 +343,8 @@ class ItemHooks:
         """Let debuggers open at the step that failed, in its file, and not in our own frames."""
         run = node.stash.get(ITEM_RUN, None)
         error = call.excinfo.value if call.excinfo is not None else None
-        if run is None or error is None or not (reason_of_failure(error) or is_interruption(error)):
+        ending = ending_of(error)
+        if run is None or error is None or not (ending.reason or ending.by_signal):
             return
         if isinstance(node.parent, JourneyFile) or error is run.refusal:
             place = run.place_of_failure
@@ -372,4 +373,4 @@ def _run_of(request: pytest.FixtureRequest, fixture: str) -> ItemRun:
 
 def _fail(text: str) -> NoReturn:
     # A frame that is not hidden: where all are, pytest adds that they are.
-    raise failure(text, re.sub(r"^\S+:\d+:\d+: ", "", text.partition("\n")[0]))
+    raise failure(text, Ending(reason=re.sub(r"^\S+:\d+:\d+: ", "", text.partition("\n")[0])))

@@ -16,9 +16,8 @@ from msgspec import Struct, field
 
 from pytest_dogfood.collection.exceptions import (
     INTERRUPTION_MARK,
+    ending_of,
     interruption_of,
-    is_interruption,
-    reason_of_failure,
     reason_of_interruption,
 )
 from pytest_dogfood.diagnostics import HarnessError
@@ -113,11 +112,12 @@ class InterruptedItems:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Report what was interrupted as an error, whatever its marks expect."""
         report = yield
-        if call.excinfo is not None and is_interruption(call.excinfo.value):
+        ending = ending_of(call.excinfo and call.excinfo.value)
+        if call.excinfo is not None and ending.by_signal:
             report.outcome, report.longrepr = "failed", str(call.excinfo.value)
             count_as_error(report)
             report.__dict__.pop("wasxfail", None)
-            report.__dict__ |= {INTERRUPTION_MARK: True, REASON: reason_of_failure(call.excinfo.value)}
+            report.__dict__ |= {INTERRUPTION_MARK: True, REASON: ending.reason}
         return report
 
     def pytest_enter_pdb(self) -> None:

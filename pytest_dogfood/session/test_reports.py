@@ -10,13 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from pytest_dogfood.collection.exceptions import (
-    cause_of,
-    is_interruption,
-    is_of_the_harness,
-    reason_of_failure,
-    why_of,
-)
+from pytest_dogfood.collection.exceptions import ending_of
 from pytest_dogfood.collection.stash import KEEPER, SETTINGS
 from pytest_dogfood.execution.masking import SecretKeeper
 from pytest_dogfood.outcomes import INTERRUPTED, Cause, JourneyResult, Outcome, badness
@@ -117,10 +111,11 @@ def fold_report(
     if report.when == "call" and run.refusal is not None:
         error = run.refusal  # where a plugin retries within a report, `call` is of the first try
     _put_right(report, error, item)
-    if is_interruption(error):
+    ending = ending_of(error)
+    if ending.by_signal:
         run.cause = Cause(who=run.journey.id, why=INTERRUPTED)
-    elif report.failed and (why := why_of(error)):
-        run.cause = Cause(who=run.journey.id, why=why)
+    elif report.failed and ending.why:
+        run.cause = Cause(who=run.journey.id, why=ending.why)
     if run.calling:
         # A subtest's: the report of the item itself is still to come, and says nothing of it.
         if report.failed:
@@ -133,7 +128,7 @@ def fold_report(
         report.outcome, report.longrepr = "failed", run.harness_problem
         count_as_error(report)
     if report.skipped and error is not None:
-        run.cause = cause_of(error)
+        run.cause = ending.cause
     _note_outcome(run, report)
     if report.skipped and (run.cause is not None or run.outcome is Outcome.NO_ACTOR):
         path, line, _ = item.location
@@ -143,16 +138,17 @@ def fold_report(
 
 def _put_right(report: pytest.TestReport, error: BaseException | None, item: pytest.Item) -> None:
     """Separate harness errors from product failures, and replace places in our own files by the place of the item."""
-    if is_of_the_harness(error) and hasattr(report, "wasxfail"):
+    ending = ending_of(error)
+    if ending.by_harness and hasattr(report, "wasxfail"):
         # The mark expects a failure of the product, which nothing has looked at.
         report.outcome = "failed"
         del report.wasxfail
     if not report.failed or error is None:
         return
-    if is_of_the_harness(error):
+    if ending.by_harness:
         count_as_error(report)
-    if reason := reason_of_failure(error):
-        report.__dict__[REASON] = reason
+    if ending.reason:
+        report.__dict__[REASON] = ending.reason
     place = getattr(report.longrepr, "reprcrash", None)
     if place is not None and Path(place.path).is_relative_to(_OURS):
         path, line, _ = item.location
