@@ -29,7 +29,6 @@ from pytest_dogfood.actors.recording import (
     RecordedActor,
     Recordings,
     Trajectory,
-    recording_name,
     recording_of,
     with_placeholders,
 )
@@ -149,14 +148,13 @@ class Actors(Struct, frozen=True, kw_only=True):
             for name, text in runner.environment.items()
             if name in journey.env or name.startswith("DOGFOOD_")
         }
-        name = f"{recording_name(journey.id).removesuffix('.json')}-{runner.name}.jsonl"
         session = ActorSession(
             journey=journey,
             limits=self.limits,
             runner=replace(runner, timeout=self.seconds),
             actors=(hooks,) if journey.is_gui or self.process is None else (hooks, self.process),
             judged_by=hooks.judge,
-            trajectory=Trajectory(self.run.trajectories / name, runner.keeper),
+            trajectory=Trajectory(self.run.trajectories / f"{runner.name}.jsonl", runner.keeper),
             variables=variables,
         )
         if self.replayed is not None and not journey.is_gui:

@@ -123,7 +123,7 @@ class ActorSession(Struct, kw_only=True):
             )
         self.commands[self._number].append(answer.run)
         self._count += 1
-        mark = f"{self.runner.name}-act{self._count}"
+        mark = f"{self.runner.name}-action-{self._count}"
         place = self.runner.outputs / f"{mark}.cwd"
         shell = self._step.shell
         tells = shell is None or Path(shell.split(maxsplit=1)[0]).name in _SHELLS

@@ -107,7 +107,7 @@ class Leftovers:
 
         What is about to end by itself is given a moment.
         """
-        marked = re.compile(rb"\0%b(cleanup-|act|)(\d+)\0" % re.escape(os.fsencode(marker)))
+        marked = re.compile(rb"\0%b([a-z-]+)-(\d+)\0" % re.escape(os.fsencode(marker)))
         deadline = time.monotonic() + _SECONDS_TO_END
         while (found := self._look(marked)) and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -129,7 +129,7 @@ class Leftovers:
         return found
 
 
-_KINDS = {b"": "step", b"cleanup-": "clean-up step", b"act": "action"}
+_KINDS = {b"step": "step", b"cleanup-step": "clean-up step", b"action": "action"}
 
 
 def _age(process: watcher.Process) -> tuple[int, int]:

@@ -117,7 +117,7 @@ class ShellRunner(Struct, frozen=True, kw_only=True):
         else:
             argv = shell_argv(step.run, step.shell)
         what = f"step {number}" + (f" ({step.intent})" if step.intent else "")
-        mark = f"{self.name}-{number}"
+        mark = f"{self.name}-step-{number}"
         return self.execute(step, argv, mark=mark, environment=environment, cwd=home, limit=limit, what=what)
 
     def prepare(self, step: Step, variables: Mapping[str, str]) -> tuple[dict[str, str], Path]:

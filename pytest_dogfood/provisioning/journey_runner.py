@@ -73,11 +73,11 @@ def forget_invalidated(presence: Presence, tokens: Iterable[Token], state: Chain
 
 
 def runner_for_journey(
-    presence: Presence, journey: Journey, state: ChainState, workdir: Path | None = None
+    presence: Presence, journey: Journey, state: ChainState, attempt: str, workdir: Path | None = None
 ) -> ShellRunner:
     """Return a runner in the journey's working directory, with the values of its tokens as variables."""
     workspace = presence.workspace
-    workdir = workdir or workspace.workdir_for(journey, state)
+    workdir = workdir or workspace.workdir_for(journey, state, attempt)
     environment = workspace.environment(
         workdir=workdir,
         state=state.path,
@@ -88,7 +88,7 @@ def runner_for_journey(
         values=presence.variables(presence.graph.required_by(journey), state),
         own=journey.env,
     )
-    return workspace.runner(workdir, environment)
+    return workspace.runner(workdir, environment, attempt)
 
 
 def reproduction(journey: Journey, workspace: Workspace) -> str:

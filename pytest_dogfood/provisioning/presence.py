@@ -260,7 +260,7 @@ class Presence:
             return None
         probe = capability.probe
         limited = replace(probe, timeout=capability.timeout or probe.timeout or PROBE_TIMEOUT)
-        runner = self.runner_for(token, capability, state, values, locked=False)
+        runner = self.runner_for(token, capability, state, values, what="probe")
         asked_at = self.workspace.changes.count
         try:
             with self.workspace.interruption.doing(f"probe of {token}"):
@@ -337,11 +337,11 @@ class Presence:
         state: ChainState,
         values: Mapping[str, str],
         *,
-        locked: bool = True,
+        what: str,
     ) -> ShellRunner:
         """Return a runner for a capability's own commands: they work in the state, or in the shared directory.
 
-        All but the probe run under the locks of the capability.
+        All but the probe run under the locks of the capability. Outputs are called after `what` they do.
         """
         shared = self.graph.scope_of(token) is Scope.MACHINE
         place = self.workspace.run.shared if shared else state.path
@@ -353,10 +353,10 @@ class Presence:
             state=place,
             directory=(self.workspace.rootdir / capability.location.path).parent,
             chain="" if shared else state.chain,
-            locks=capability.locks if locked else None,
+            locks=None if what == "probe" else capability.locks,
             values={**needs, **own, **names},
         )
-        return self.workspace.runner(place, environment)
+        return self.workspace.runner(place, environment, self.workspace.attempt_at(f"{what}-{token}"))
 
     def variables(self, tokens: Iterable[Token], state: ChainState) -> dict[str, str]:
         """Return the environment variables that carry the values of tokens, and of what their capabilities require.

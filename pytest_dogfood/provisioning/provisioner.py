@@ -318,7 +318,7 @@ class Provisioner:
         return record
 
     def _provision_by_steps(self, token: Token, capability: Capability, request: Request) -> TokenRecord:
-        runner = self.presence.runner_for(token, capability, request.state, {})
+        runner = self.presence.runner_for(token, capability, request.state, {}, what="provision")
         done = self.presence.saving_for((token,), request.state)
         with self.presence.workspace.interruption.doing(f"provision of {token}"):
             run_steps(capability.provision, runner, done=done)

@@ -64,7 +64,7 @@ def release(presence: Presence, token: Token, place: str, state: ChainState) -> 
             if not is_last or not capability.release:
                 return ""
             values = record.values if record is not None else claim.values if claim is not None else {}
-            runner = presence.runner_for(token, capability, state, values)
+            runner = presence.runner_for(token, capability, state, values, what="release")
             environment = {
                 **runner.environment,
                 RELEASE_OF: "incomplete" if record is None else "complete",

@@ -261,7 +261,8 @@ class Replayer:
             request.fixture(name)
         for token in journey.establishes:
             presence.claim(token, state)
-        runner = runner_for_journey(presence, journey, state)  # before what it destroys has lost its values
+        # Before what it destroys has lost its values.
+        runner = runner_for_journey(presence, journey, state, workspace.attempt_at(journey.id))
         forget_invalidated(presence, journey.invalidates, state)
         place_files(journey.seed_files, runner.workdir)
         done = presence.saving_for(journey.establishes, state)

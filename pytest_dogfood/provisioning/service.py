@@ -35,7 +35,7 @@ def start_service(
     presence.stop_service(None if earlier is None else earlier.service)
     ports = background.free_ports(service.ports)
     values = {name: str(port) for name, port in ports.items()}
-    runner = presence.runner_for(token, capability, state, values)
+    runner = presence.runner_for(token, capability, state, values, what="service")
     environment = dict(runner.environment)
     if capability.scope is Scope.MACHINE:
         environment["DOGFOOD_WORKER"] = environment[WORKER_MARKER] = OF_THE_RUN

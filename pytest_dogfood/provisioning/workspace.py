@@ -22,7 +22,7 @@ from pytest_dogfood.journey import ChainId, Journey, Token, variable_for_lock
 from pytest_dogfood.settings import Settings
 from pytest_dogfood.storage.files import private_directory
 from pytest_dogfood.storage.locks import LockTable, NamedLocks, lock_of_unit
-from pytest_dogfood.storage.run_directory import RunDirectory
+from pytest_dogfood.storage.run_directory import RunDirectory, attempt_name
 
 if TYPE_CHECKING:
     from pytest_dogfood.actors.actor import Actors
@@ -123,11 +123,15 @@ class Workspace(Struct, kw_only=True):
         """Return a state by its place in the registry, of whatever chain it is."""
         return ChainState(chain=ChainId(""), path=self.run.path / place)
 
-    def workdir_for(self, journey: Journey, state: ChainState) -> Path:
-        """Return the directory a journey works in: the one it names in its state, else a new one called after it."""
+    def attempt_at(self, what: str) -> str:
+        """Return a name for an attempt at a journey, or at `what` is done for a token, that no other attempt has."""
+        return attempt_name(what, self.worker, next(self._counter))
+
+    def workdir_for(self, journey: Journey, state: ChainState, attempt: str) -> Path:
+        """Return the directory a journey works in: the one it names in its state, else a new one for the attempt."""
         if journey.workdir is not None:
             return private_directory(state.path / journey.workdir)
-        return self.run.fresh_workdir(journey.id, self.worker, next(self._counter))
+        return self.run.fresh_workdir(attempt)
 
     def environment(
         self,
@@ -169,14 +173,14 @@ class Workspace(Struct, kw_only=True):
             environment[name] = expand(text, environment)
         return environment
 
-    def runner(self, workdir: Path, environment: Mapping[str, str]) -> ShellRunner:
-        """Return something that runs steps there, with outputs under names of their own."""
+    def runner(self, workdir: Path, environment: Mapping[str, str], attempt: str) -> ShellRunner:
+        """Return something that runs steps there, with outputs that are called after the attempt."""
         return ShellRunner(
             rootdir=self.rootdir,
             workdir=workdir,
             environment=environment,
             outputs=self.run.outputs,
-            name=f"{self.worker}-{next(self._counter)}",
+            name=attempt,
             timeout=self.settings.timeout,
             keeper=self.keeper,
             empty_files=self._empty_files,

@@ -61,6 +61,8 @@ class ItemRun(Struct, kw_only=True):
     provisioner: Provisioner
     state: ChainState
     request: Request
+    attempt: str
+    """What its directory and its outputs are called after."""
     outcome: Outcome = Outcome.PASSED
     cause: Cause | None = None
     established: dict[Token, Proof] = field(default_factory=dict)
@@ -131,7 +133,7 @@ class ItemRun(Struct, kw_only=True):
             self.provisioner.replayer.pass_gates(self.planned.gates, self.request, self._locks)
             self._acquire()
         if not self.journey.python:
-            self.workdir = workspace.workdir_for(self.journey, self.state)
+            self.workdir = workspace.workdir_for(self.journey, self.state, self.attempt)
             place_files(self.journey.seed_files, self.workdir)
         self._fixtures = workspace.changes.fixtures
 
@@ -165,10 +167,13 @@ class ItemRun(Struct, kw_only=True):
                         lost, lost, "its values have changed since the fixtures were set up"
                     )
         if self.workdir is not None:
-            self.runner = runner_for_journey(self.presence, self.journey, self.state, self.workdir)
+            self.runner = self._runner_in(self.workdir)
         for token in self.journey.establishes:
             self.presence.claim(token, self.state)
         forget_invalidated(self.presence, self.journey.invalidates, self.state)
+
+    def _runner_in(self, workdir: Path) -> ShellRunner:
+        return runner_for_journey(self.presence, self.journey, self.state, self.attempt, workdir)
 
     def note_saved(self) -> None:
         """Let the release of what this item establishes know the values saved so far, however the item ends."""
@@ -255,7 +260,7 @@ class ItemRun(Struct, kw_only=True):
         if self.workdir is None or self._cleaned:
             return ""
         self._cleaned = True
-        runner = self.runner or runner_for_journey(self.presence, self.journey, self.state, self.workdir)
+        runner = self.runner or self._runner_in(self.workdir)
         workspace = self.presence.workspace
         with workspace.interruption.doing("clean-up"):
             problem, self.not_cleaned = clean_up(self.journey, runner, self._done)

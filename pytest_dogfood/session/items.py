@@ -147,7 +147,9 @@ class ItemHooks:
             if item.nodeid in self._planned and names is not None and PRESENCE_FIXTURE not in names:
                 names.insert(0, PRESENCE_FIXTURE)  # before every other fixture
 
-    def _new_run(self, item: pytest.Item, journey: Journey, planned: PlannedJourney) -> ItemRun:
+    def _new_run(
+        self, item: pytest.Item, journey: Journey, planned: PlannedJourney, attempt: str = ""
+    ) -> ItemRun:
         presence = self._provisioner.presence
         state = presence.workspace.state_of(presence.graph, journey)
         item.stash[ITEM_RUN] = ItemRun(
@@ -156,6 +158,7 @@ class ItemHooks:
             provisioner=self._provisioner,
             state=state,
             request=Request(journey=journey.id, state=state),
+            attempt=attempt or presence.workspace.attempt_at(journey.id),
         )
         return item.stash[ITEM_RUN]
 
@@ -215,7 +218,9 @@ class ItemHooks:
         begun = item.stash.get(ITEM_RUN, None)
         if begun is None:
             return (yield)
-        run = self._new_run(item, begun.journey, begun.planned)  # a rerun starts afresh
+        # A rerun starts afresh. The name that the item has begun with is for the first attempt.
+        attempt = begun.attempt if begun.workdir is None else ""
+        run = self._new_run(item, begun.journey, begun.planned, attempt)
         run.not_begun = begun.not_begun
         run.request.leaked += [
             *begun.request.leaked,

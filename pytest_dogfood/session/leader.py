@@ -250,13 +250,12 @@ class Leader:
     def pytest_testnodedown(self, node: Worker, error: object | None) -> None:
         """End what a dead worker's steps have left running, and remove what they wrote with secrets in it."""
         if error is not None and self._lease is not None:
-            from pytest_dogfood.execution.output import UNMASKED_SUFFIX
             from pytest_dogfood.execution.watcher import end_processes
             from pytest_dogfood.provisioning.workspace import worker_marker
 
             run = self._lease.directory
             end_processes(worker_marker(run.id, node.gateway.id))
-            for path in run.outputs.glob(f"{node.gateway.id}-*{UNMASKED_SUFFIX}"):
+            for path in run.unmasked_outputs(node.gateway.id):
                 path.unlink(missing_ok=True)
 
     @pytest.hookimpl(wrapper=True)

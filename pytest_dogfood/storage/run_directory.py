@@ -18,6 +18,7 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.execution.output import UNMASKED_SUFFIX
 from pytest_dogfood.execution.watcher import alive, start_time
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.outcomes import JourneyResult
@@ -82,15 +83,26 @@ class RunDirectory:
         others = (path for path in self.path.glob(f"c{number}-*") if not _WORKDIR.search(path.name))
         return any(path != state for path in others)
 
-    def fresh_workdir(self, journey: JourneyId, worker: str, number: int) -> Path:
-        """Make a working directory that is called after its journey; `number` makes it unique on the worker."""
-        ending = f"-w{number}-{worker}"
-        readable = _UNSAFE.sub("-", journey)[: max(0, LONGEST_WORKDIR - len(ending))].strip("-.")
-        return private_directory(self.path / f"{readable}{ending}".lstrip("-"))
+    def fresh_workdir(self, attempt: str) -> Path:
+        """Make the working directory of an attempt at a journey."""
+        return private_directory(self.path / attempt)
+
+    def unmasked_outputs(self, worker: str) -> Iterator[Path]:
+        """Yield the outputs that steps of a worker's have left, and in which secrets were not hidden yet."""
+        ending = re.compile(rf"(?:.*-)?w\d+-{re.escape(worker)}-[a-z-]+-\d+\.\w+{re.escape(UNMASKED_SUFFIX)}")
+        return (path for path in self.outputs.glob(f"*{UNMASKED_SUFFIX}") if ending.fullmatch(path.name))
 
 
 LONGEST_WORKDIR = 32
 """Characters in the name of a working directory, so that a socket fits below it."""
+
+
+def attempt_name(what: str, worker: str, number: int) -> str:
+    """Return a name for one attempt at something, by which its files are called; `number` is unique on the worker."""
+    ending = f"-w{number}-{worker}"
+    readable = _UNSAFE.sub("-", what)[: max(0, LONGEST_WORKDIR - len(ending))].strip("-.")
+    return f"{readable}{ending}".lstrip("-")
+
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.]+")
 _WORKDIR = re.compile(r"-w\d+-")

@@ -199,3 +199,38 @@ def test_journeys_that_are_not_ordered_may_not_live_in_one_directory(live: Live)
     assert run.status == 4
     assert "house" in run.text
     assert run.cases == {}
+
+
+NAMES = """
+    capabilities: {up: {probe: 'echo p >&2; false', provision: [{run: 'echo up; false'}]}}
+    journeys:
+      - id: tries-twice
+        steps: ['echo one', 'echo two; echo wrong >&2; false']
+        cleanup: ['echo cleaned']
+      - {id: uses-one, workdir: here, steps: ['echo three']}
+      - {id: needs, requires: [up], steps: ['true']}
+"""
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n1"])
+def test_kept_outputs_are_called_after_what_was_tried_and_the_step(live: Live, workers: str) -> None:
+    live.write("a.journey.yaml", NAMES)
+    run = live.run(workers, "--reruns=1", "--only-rerun=wrong|exit 1", "--dogfood-keep")
+    kept = Path(run.text.partition("dogfood: kept ")[2].partition("\n")[0])
+    contents = {
+        re.sub(r"-w\d+-(main|gw0)-", " ", path.name): path.read_text()
+        for path in (kept / "out").iterdir()
+        if path.stat().st_size
+    }
+    assert contents == {
+        "tries-twice step-1.out": "one\n",
+        "tries-twice step-2.out": "two\n",
+        "tries-twice step-2.err": "wrong\n",
+        "tries-twice cleanup-step-1.out": "cleaned\n",
+        "uses-one step-1.out": "three\n",
+        "probe-up step-1.err": "p\n",
+        "provision-up step-1.out": "up\n",
+    }
+    attempts = {path.name.partition("-step-")[0] for path in (kept / "out").glob("tries-twice-*-step-2.err")}
+    assert len(attempts) == 2, sorted((kept / "out").iterdir())
+    assert all((kept / attempt).is_dir() for attempt in attempts)

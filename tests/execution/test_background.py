@@ -212,10 +212,10 @@ def test_what_is_left_running_is_named_with_its_step_the_oldest_first(
 ) -> None:
     leftovers = Leftovers()
     for script, mark in (
-        ("sleep 301; :", "a-2"),
-        ("exec sleep 302", "a-cleanup-1"),
-        ("exec sleep 303", "a-act12"),
-        ("exec sleep 304", "ab-1"),
+        ("sleep 301; :", "a-step-2"),
+        ("exec sleep 302", "a-cleanup-step-1"),
+        ("exec sleep 303", "a-action-12"),
+        ("exec sleep 304", "ab-step-1"),
     ):
         service(script, mark)
     expected = ("sh -c 'sleep 301; :' (step 2)", "sleep 302 (clean-up step 1)", "sleep 303 (action 12)")
@@ -226,5 +226,5 @@ def test_what_is_left_running_is_named_with_its_step_the_oldest_first(
 
 @needs_proc
 def test_of_what_ran_before_nothing_is_read(marker: str, service: Callable[..., BackgroundProcess]) -> None:
-    service("exec sleep 300", "a-1")
+    service("exec sleep 300", "a-step-1")
     assert Leftovers().of(f"{marker}=a-", str) == ()

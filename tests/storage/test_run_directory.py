@@ -5,9 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.storage.files import private_directory
-from pytest_dogfood.storage.run_directory import LONGEST_WORKDIR, RunDirectory, project_name, remove_tree
+from pytest_dogfood.storage.run_directory import (
+    LONGEST_WORKDIR,
+    RunDirectory,
+    attempt_name,
+    project_name,
+    remove_tree,
+)
 
 
 def state(run: RunDirectory, number: int, worker: str) -> Path:
@@ -36,7 +41,7 @@ def test_the_state_of_chain_ten_is_not_taken_for_one_of_chain_one(tmp_path: Path
 
 def test_a_working_directory_is_not_taken_for_the_state_of_a_chain(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
-    run.fresh_workdir(JourneyId("c1"), "gw1", 0)
+    run.fresh_workdir(attempt_name("c1", "gw1", 0))
     assert not run.has_other_states(1, state(run, 1, "gw0"))
 
 
@@ -53,15 +58,30 @@ def test_a_working_directory_is_not_taken_for_the_state_of_a_chain(tmp_path: Pat
     ],
 )
 def test_a_working_directory_is_called_after_its_journey(tmp_path: Path, journey: str, name: str) -> None:
-    path = RunDirectory(tmp_path).fresh_workdir(JourneyId(journey), "gw0", 3)
+    path = RunDirectory(tmp_path).fresh_workdir(attempt_name(journey, "gw0", 3))
     assert (path.parent, path.name) == (tmp_path, name)
     assert len(path.name) <= LONGEST_WORKDIR
 
 
-def test_long_names_of_workers_leave_working_directories_apart(tmp_path: Path) -> None:
-    run = RunDirectory(tmp_path)
+def test_long_names_of_workers_leave_working_directories_apart() -> None:
     names = ("worker-of-the-third-machine-on-the-left", "worker-of-the-third-machine-on-the-right")
-    assert len({run.fresh_workdir(JourneyId("a"), name, number) for name in names for number in (0, 1)}) == 4
+    assert len({attempt_name("a", name, number) for name in names for number in (0, 1)}) == 4
+
+
+def test_the_unmasked_outputs_of_a_worker_are_told_from_those_of_others(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    own = [
+        f"{attempt_name(name, 'gw1', 7)}-{mark}" for name in ("a", "ü", "x-w1-gw2-step-1") for mark in MARKS
+    ]
+    names = ("a", "x-w1-gw1-step-1", "x-w1-gw1", "gw1")
+    others = [f"{attempt_name(name, worker, 1)}-step-1.out" for worker in ("gw11", "gw2") for name in names]
+    for name in [*own, *others]:
+        (run.outputs / f"{name}.raw").touch()
+        (run.outputs / name).touch()
+    assert {path.name for path in run.unmasked_outputs("gw1")} == {f"{name}.raw" for name in own}
+
+
+MARKS = ("step-1.out", "cleanup-step-12.err", "action-3.out")
 
 
 def test_everything_in_a_run_is_private(tmp_path: Path) -> None:
@@ -72,7 +92,7 @@ def test_everything_in_a_run_is_private(tmp_path: Path) -> None:
         run.outputs,
         run.plans,
         state(run, 0, "gw0"),
-        run.fresh_workdir(JourneyId("a"), "gw0", 0),
+        run.fresh_workdir(attempt_name("a", "gw0", 0)),
     ]
     assert {stat.S_IMODE(path.stat().st_mode) for path in paths} == {0o700}
 
