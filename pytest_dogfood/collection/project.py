@@ -25,9 +25,10 @@ from pytest_dogfood.collection.discovery import (
     tokens_mentioned,
 )
 from pytest_dogfood.collection.source_marks import is_test_file, offered_in
-from pytest_dogfood.diagnostics import Diagnostic, Location, error, errors_among, in_order_of_place
+from pytest_dogfood.diagnostics import Diagnostic, Location, error, errors_among, in_order_of_place, nearest
 from pytest_dogfood.graph import Acts, CapabilityGraph
 from pytest_dogfood.journey import Capability, Journey, Pool, Token, base_of, means_every_instance
+from pytest_dogfood.outcomes import listed
 from pytest_dogfood.settings import SETTINGS_FILE, is_script
 
 if TYPE_CHECKING:
@@ -172,6 +173,25 @@ class Project:
         """Return the journeys of the files that the user has named, once they have been read."""
         named = (file for path, file in self._files.items() if is_below(path, self.named))
         return tuple(journey for file in named for journey in file.journeys)
+
+    def journeys_not_found(self, arguments: Iterable[str], directory: Path) -> Iterator[str]:
+        """Say of each node id that names no journey of a file that was read which one may be meant.
+
+        pytest has no hint, and what a worker of xdist says of it is lost.
+        """
+        for argument in arguments:
+            typed, colons, name = argument.partition("::")
+            path = Path(os.path.normpath(directory / typed))
+            journeys = self._files[path].journeys if path in self._files else ()
+            names = [journey.nodeid.partition("::")[2] for journey in journeys]
+            known = {
+                *names,
+                *(name.partition("[")[0] for name in names),
+            }  # a matrix has instances, and a base
+            if colons and known and name not in known:
+                near = nearest(name, known)
+                hint = f"did you mean {f'{typed}::{near}'!r}?" if near else f"the file has {listed(names)}"
+                yield f"not found: {path}::{name}\n    hint: {hint}"
 
     @property
     def files(self) -> tuple[ParsedFile, ...]:

@@ -44,11 +44,13 @@ class Durations(Struct, frozen=True, kw_only=True):
 class WorkerSelection(Struct, frozen=True, kw_only=True):
     """What a worker tells the process that leads: its plan, or what forbids a run.
 
-    `empty_shard` says that all items belong to other shards. `expected` is what all shards together are to run.
+    `refused` is why pytest could not collect, such as an argument that it does not find. `empty_shard` says
+    that all items belong to other shards. `expected` is what all shards together are to run.
     """
 
     plan: Plan
     diagnostics: tuple[Diagnostic, ...] = ()
+    refused: tuple[str, ...] = ()
     empty_shard: bool = False
     expected: Expected | None = None
 

@@ -85,6 +85,8 @@ class Leader:
             from pytest_dogfood.collection.uncollected import refusal  # most projects have no errors
 
             raise refusal(project, wrong)
+        if missing := [*project.journeys_not_found(self._config.args, self._config.invocation_params.dir)]:
+            raise pytest.UsageError(*missing)
         for token in settings.blocked:
             known = project.known_tokens(token)
             if token not in known:
@@ -154,6 +156,8 @@ class Leader:
             published = read_worker_selection(self._lease.directory.plans)
         except HarnessError as error:
             raise pytest.UsageError(f"dogfood: {error}") from error
+        if published.refused:
+            raise pytest.UsageError(*published.refused)
         if published.diagnostics:
             from pytest_dogfood.collection.uncollected import refusal
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Generator
 from contextlib import ExitStack
 from pathlib import Path
@@ -142,6 +144,25 @@ class ItemSelector:
             self._config.hook.pytest_deselected(items=left_out)
         return result
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_finish(self) -> None:
+        """Publish why pytest refuses to collect, before xdist says that it is done: the error itself is lost."""
+        error = sys.exc_info()[
+            1
+        ]  # pytest calls this hook, as its last act, for a collection that has failed too
+        if self._file is not None and isinstance(error, pytest.UsageError):
+            refused = [str(argument) for argument in error.args]
+            self._publish(json.dumps({"plan": {}, "refused": refused}).encode())
+
+    def _publish(self, content: bytes) -> None:
+        """Tell the controller without a selection; an xdist worker only."""
+        if self._file is not None:
+            try:
+                self._file.write_bytes(content)
+            except OSError:
+                # On a full disk it may be there and empty. The controller says that it misses the plan.
+                self._file.unlink(missing_ok=True)
+
     def _everything(self) -> list[pytest.Item]:
         return list(dict.fromkeys([*self._collected, *self._found]))
 
@@ -154,12 +175,7 @@ class ItemSelector:
     def _select(self, items: list[pytest.Item]) -> None:
         collected = self._everything()
         if not self._may_concern_us(collected):
-            if self._file is not None:
-                try:
-                    self._file.write_bytes(NOTHING)
-                except OSError:
-                    # On a full disk it may be there and empty. The controller says that it misses the plan.
-                    self._file.unlink(missing_ok=True)
+            self._publish(NOTHING)
             return
         from pytest_dogfood.collection.selection import select_here
         from pytest_dogfood.diagnostics import HarnessError

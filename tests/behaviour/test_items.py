@@ -304,3 +304,26 @@ def test_what_is_skipped_or_fails_stands_where_the_item_stands(
     junit = (scene.path / "junit.xml").read_text(encoding="utf-8")
     assert all(f"{scene.path}/test_a.py:{line}: {deferred}<" in junit for line in (8, 12, 15))
     assert "contextlib" not in "\n".join([junit, *result.outlines])
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n1"])
+@pytest.mark.parametrize(
+    "name, hint",
+    [
+        ("plain", "the file has build, use, on[[]linux], on[[]mac]"),
+        ("on[mca]", "did you mean './a.journey.yaml::on[[]mac]'?"),
+        ("onn", "did you mean './a.journey.yaml::on'?"),
+    ],
+)
+def test_a_node_id_that_is_a_slip_is_answered_with_the_one_that_is_meant(
+    small: Inner, workers: str, name: str, hint: str
+) -> None:
+    result = small.dogfood(workers, f"./a.journey.yaml::{name}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: not found: *a.journey.yaml::*", f"    hint: {hint}"])
+
+
+def test_a_test_that_a_worker_does_not_find_is_named(inner: Callable[[Mapping[str, str]], Inner]) -> None:
+    result = inner({"test_here.py": "def test_here(): pass"}).dogfood("-n1", "test_here.py::test_ther")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: not found: *test_here.py::test_ther"])
