@@ -107,15 +107,23 @@ def in_order_of_place(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ..
     return tuple(sorted(unique, key=lambda found: (found.location, found.code, found.message)))
 
 
+DID_YOU_MEAN = "did you mean"
+"""What a hint begins with that suggests a name."""
+
+
 def in_text(diagnostics: Sequence[Diagnostic]) -> Iterator[tuple[Diagnostic, str]]:
-    """Yield findings, each with its text; a hint that several give is given once, behind the first ones in a row."""
+    """Yield findings, each with its text; a hint that several give is given once, behind the first ones in a row.
+
+    Except for a name that is suggested: two slips that mean the same word each need it.
+    """
     given: set[tuple[str, str]] = set()
     for number, found in enumerate(diagnostics):
         hint = (found.code, found.hint)
         is_last_in_row = all(
             hint != (other.code, other.hint) for other in diagnostics[number + 1 : number + 2]
         )
-        yield found, str(found if is_last_in_row and hint not in given else replace(found, hint=""))
+        is_told = is_last_in_row and (hint not in given or found.hint.startswith(DID_YOU_MEAN))
+        yield found, str(found if is_told else replace(found, hint=""))
         if is_last_in_row:
             given.add(hint)
 
@@ -123,7 +131,7 @@ def in_text(diagnostics: Sequence[Diagnostic]) -> Iterator[tuple[Diagnostic, str
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a hint naming the nearest known word, or the empty string if none is near."""
     near = nearest(word, known)
-    return f"did you mean {near!r}?" if near else ""
+    return f"{DID_YOU_MEAN} {near!r}?" if near else ""
 
 
 def nearest(word: str, known: Iterable[str], *, likeness: float = 0.6) -> str:

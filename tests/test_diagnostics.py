@@ -35,3 +35,9 @@ def test_another_hint_or_code_is_told_by_itself() -> None:
         (2, True),
         (3, True),
     ]
+
+
+def test_a_name_that_is_meant_is_suggested_at_each_place_but_those_in_a_row() -> None:
+    slips = [finding(line, "code", "did you mean 'port'?") for line in (1, 3, 4)]
+    mixed = sorted([*slips, finding(2, "other", "do that")], key=lambda found: found.location)
+    assert [line for line, is_told in told(*mixed) if is_told] == [1, 2, 4]

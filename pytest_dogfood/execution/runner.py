@@ -289,8 +289,7 @@ _NO_INPUT = (
     "or give the command an option not to ask"
 )
 _NO_NEWLINE = (
-    "note: `stdin:` does not end with a newline, so the shell's `read` fails on its last line; "
-    'write `stdin: "…\\n"`, or a block with `stdin: |`'
+    "note: `stdin:` does not end with a newline, so the shell's `read` fails on its last line; write "
 )
 # Texts, which `re` compiles once something has failed.
 _WANTS_INPUT = (
@@ -323,7 +322,9 @@ def notes_on(failed: StepResult) -> Iterator[str]:
     reads = seen.status == 1 and (step.run.reads if isinstance(step.run, Script) else reads_input(text))
     if step.stdin is not None:
         if reads and step.stdin and not step.stdin.endswith("\n"):
-            yield _NO_NEWLINE
+            is_script = isinstance(step.run, Script)
+            how = '`# dogfood: stdin: "…\\n"`' if is_script else '`stdin: "…\\n"`, or a block with `stdin: |`'
+            yield _NO_NEWLINE + how
         return
     streams: tuple[Stream, ...] = ("stdout", "stderr")
     endings = [seen.tail(stream)[-1000:] for stream in streams if stream not in failed.withheld]

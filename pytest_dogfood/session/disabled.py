@@ -113,8 +113,10 @@ class DisabledFixtures:
 
     @pytest.fixture
     def capabilities(self) -> None:
+        """Values of the tokens that a test requires; only under pytest --dogfood."""
         pytest.skip("the fixture capabilities works only under pytest --dogfood")
 
     @pytest.fixture
     def dogfood_state(self) -> None:
+        """Directory that the journeys of a test's chain share; only under pytest --dogfood."""
         pytest.skip("the fixture dogfood_state works only under pytest --dogfood")

@@ -262,9 +262,17 @@ def test_a_script_that_reads_and_fails_gets_a_note() -> None:
 NO_NEWLINE = "note: `stdin:` does not end with a newline, so the shell's `read` fails on its last line"
 
 
-@pytest.mark.parametrize("run", ["read name", Script(path="a.journey.sh", reads=True)])
-def test_an_input_whose_last_line_does_not_end_gets_a_note_where_the_shell_reads(run: str | Script) -> None:
-    assert NO_NEWLINE in notes(step=replace(STEP, run=run, stdin="ada\nbob"))
+@pytest.mark.parametrize(
+    "run, cure",
+    [
+        ("read name", r'write `stdin: "…\n"`, or a block with `stdin: |`'),
+        (Script(path="a.journey.sh", reads=True), r'write `# dogfood: stdin: "…\n"`'),
+    ],
+)
+def test_an_input_whose_last_line_does_not_end_gets_a_note_where_the_shell_reads(
+    run: str | Script, cure: str
+) -> None:
+    assert f"{NO_NEWLINE}; {cure}" == notes(step=replace(STEP, run=run, stdin="ada\nbob"))
     assert notes(step=replace(STEP, run=run, stdin="ada\nbob\n")) == ""
     assert notes(step=replace(STEP, run=run, stdin="ada"), status=2) == ""
     assert notes(step=replace(STEP, run="false", stdin="ada")) == ""
