@@ -150,6 +150,13 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
+def seconds_in_words(seconds: float) -> str:
+    """Write a duration to a tenth of a second: `2 s`, `0.5 s`, `under 0.1 s`."""
+    if 0 < seconds < 0.05:
+        return "under 0.1 s"
+    return f"{seconds:.1f}".removesuffix(".0") + " s"
+
+
 def errors_among(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
     """Return what forbids a run, leaving warnings and remarks out."""
     return tuple(found for found in diagnostics if found.severity is Severity.ERROR)

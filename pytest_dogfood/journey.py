@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import IntEnum, StrEnum
 from typing import Any, Literal, NewType
 
@@ -207,6 +207,16 @@ class Pool(Struct, frozen=True, kw_only=True):
     units: tuple[str, ...]
 
 
+def units_in_words(units: Sequence[str]) -> str:
+    """Say how many may hold a lock at the same time; `units` are those of its pool, none if there is no pool."""
+    if not units:
+        return "one holder at a time"
+    names = (
+        "" if all(unit.isdecimal() for unit in units) else f": {', '.join(units)}"
+    )  # numbers say nothing more
+    return f"pool of {len(units)}{names}"
+
+
 class Mark(Struct, frozen=True, kw_only=True):
     """A pytest mark written in a journey file."""
 
@@ -301,6 +311,12 @@ def _stands_in(variable: str, *parts: object) -> bool:
 def is_test(journey: JourneyId) -> bool:
     """Return whether this is the id of a Python test: its node id. Other ids have colons only in values of a matrix."""
     return "::" in journey.partition("[")[0]
+
+
+def is_named_by(name: str, journey: str, nodeid: str) -> bool:
+    """Return whether a name means a journey: its id or node id, one of them without brackets, or its class or file."""
+    whole = (journey, nodeid)
+    return name in whole or any(one.startswith((f"{name}::", f"{name}[")) for one in whole)
 
 
 def is_of_a_test(token: Token) -> bool:

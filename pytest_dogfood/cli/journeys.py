@@ -8,14 +8,13 @@ import re
 import shlex
 import sys
 from argparse import ArgumentTypeError, Namespace
-from collections.abc import Iterable
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 from pytest_dogfood.cli.console import FORMAT, Argument, CommandGroup, Palette, complain, say, write_lines
 from pytest_dogfood.diagnostics import HarnessError, did_you_mean
-from pytest_dogfood.journey import TOKEN_PATTERN, Journey, Token, base_of, is_of_a_test
+from pytest_dogfood.journey import TOKEN_PATTERN, base_of
 from pytest_dogfood.settings import is_script
 
 OK = 0
@@ -76,7 +75,7 @@ def check(options: Namespace) -> int:
     write_lines(shown(found.report, as_json=as_json, paint=paint))
     if as_json and found.report.nothing:
         complain(f"dogfood check: nothing to check: {found.report.nothing}")
-    elif not (found.report.plan.journeys or found.report.nothing or options.shard):
+    elif found.uncollected_tests and not found.report.nothing:
         complain("dogfood check: Python tests were not checked; pytest --dogfood-check does that")
     return found.status
 
@@ -90,7 +89,11 @@ def check(options: Namespace) -> int:
         choices=("text", "mermaid", "dot", "json", "svg"),
         help="default: what the ending of FILE says, else text",
     ),
-    Argument("--focus", metavar="ID", help="only what this journey needs and enables"),
+    Argument(
+        "--focus",
+        metavar="ID",
+        help="only what this journey needs and enables, or what has to do with this token",
+    ),
     Argument("--tests", action="store_true", help="collect Python tests too"),
     Argument("-o", "--output", metavar="FILE", help="write there instead of to the terminal"),
     description="Draw the graph: tiers, chains, tokens, providers and the critical path.",
@@ -107,6 +110,8 @@ def graph(options: Namespace) -> int:
     if not found.report.is_valid:
         complain(*to_lines(found.report))
         return USAGE
+    if found.uncollected_tests:
+        complain("dogfood graph: without Python tests; --tests draws them too")
     try:
         picture = picture_of(found.selection.graph, found.report)
         if options.focus:
@@ -279,11 +284,11 @@ def _quoted(text: str) -> str:
     "needs it, whether it has a probe, and its values. Nothing is run; Python tests are collected.",
 )
 def explain(options: Namespace) -> int:
-    from pytest_dogfood.check import report
+    from pytest_dogfood.check.explain import explain as explain_name, tokens_to_explain
+    from pytest_dogfood.check.report import to_lines
     from pytest_dogfood.session.check_plugin import inspect
     from pytest_dogfood.storage.run_directory import results_of_run
 
-    name = options.id or ""
     found = inspect(options.paths, shard=options.shard, with_tests=True)
     if found.report is None and found.status != USAGE:
         complain("dogfood explain: without Python tests, because they cannot be collected")
@@ -291,42 +296,25 @@ def explain(options: Namespace) -> int:
     if found.report is None or found.selection is None:
         return found.status
     if not found.report.is_valid:
-        complain(*report.to_lines(found.report))
+        complain(*to_lines(found.report))
         return USAGE
     try:
         results = results_of_run(Path(options.run)) if options.run else None
     except (OSError, ValueError) as error:
         complain(f"dogfood explain: {options.run} contains no finished run: {error}")
         return USAGE
-    graph = found.selection.graph
-    named = dict.fromkeys([*graph.tokens, *graph.fixtures])
-    tokens = [token for token in named if not is_of_a_test(token)]
-    journeys = _journeys_called(name, graph.journeys.values())
-    for one in journeys:
-        write_lines(report.explanation(graph, found.report, one.id, shard=options.shard))
-        write_lines(() if results is None else report.journey_in_run(results, one.id))
-    if not name:
-        write_lines(report.list_of_tokens(graph, tokens))
-    elif name in found.report.others:
-        say(f"{name}: this test neither requires nor establishes a token, so it is outside of the graph")
-    elif not journeys and name in tokens:
-        write_lines(report.explanation_of_token(graph, found.selection.plan, Token(name)))
-        write_lines(() if results is None else report.token_in_run(results, Token(name)))
-    elif not journeys:
+    graph, name = found.selection.graph, options.id or ""
+    lines = list(explain_name(graph, found.report, name, shard=options.shard, results=results))
+    if not lines:
         nodeids = [one.nodeid for one in graph.journeys.values()]
-        near = did_you_mean(name, [*graph.journeys, *nodeids, *tokens, *found.report.others])
+        near = did_you_mean(
+            name, [*graph.journeys, *nodeids, *tokens_to_explain(graph), *found.report.others]
+        )
         why = near or "dogfood explain lists the tokens, dogfood check the journeys"
         complain(f"dogfood explain: no journey or token {name!r}; {why}")
         return USAGE
+    write_lines(lines)
     return OK
-
-
-def _journeys_called(name: str, journeys: Iterable[Journey]) -> list[Journey]:
-    """Return the journey of an id or node id, or those below the node id of a file, a class or a parametrised test."""
-    below = (f"{name}::", f"{name}[")
-    return [
-        one for one in journeys if name in {one.id, one.nodeid} or (name and one.nodeid.startswith(below))
-    ]
 
 
 @COMMANDS.command(

@@ -24,7 +24,7 @@ from pytest_dogfood.collection.discovery import (
     settings_files_above,
     tokens_mentioned,
 )
-from pytest_dogfood.collection.source_marks import is_test_file, offered_in
+from pytest_dogfood.collection.source_marks import has_marks, is_test_file, offered_in
 from pytest_dogfood.diagnostics import Diagnostic, Location, error, errors_among, in_order_of_place, nearest
 from pytest_dogfood.graph import Acts, CapabilityGraph
 from pytest_dogfood.journey import Capability, Journey, Pool, Token, base_of, means_every_instance
@@ -310,6 +310,12 @@ class Project:
     def mentioned_in_python(self, tokens: Iterable[Token]) -> set[Token]:
         """Return those tokens that some Python file in the project's roots names."""
         return {Token(token) for token in tokens_mentioned(self._python_files(), tokens)}
+
+    def files_with_marked_tests(self) -> tuple[Path, ...]:
+        """Return the Python files whose text has our marks, in the project or in the directories that were named."""
+        roots = self.named or self.roots
+        files = (path for path in self._python_files() if is_below(path, roots) and path not in roots)
+        return tuple(path for path in files if has_marks(path))
 
     def is_ignored_directory(self, path: Path) -> bool:
         """Tell directories that are none of the project from files that only this run leaves out, as by --ignore."""

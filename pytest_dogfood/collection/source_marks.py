@@ -148,6 +148,17 @@ def marks_in(path: Path) -> SourceMarks:
     return read_marks(path.read_text(encoding="utf-8", errors="replace"))
 
 
+_MARKS = re.compile(rb"\bmark\.(dogfood_)?(requires|establishes|invalidates)\b")
+
+
+def has_marks(path: Path) -> bool:
+    """Return whether the text of a file has a mark of ours."""
+    try:
+        return _MARKS.search(path.read_bytes()) is not None
+    except OSError:  # it is gone
+        return False
+
+
 def is_test_file(path: Path, patterns: Sequence[str]) -> bool:
     """Return whether a pattern of `python_files` fits: one with a slash in it is matched against the whole path."""
     return any(

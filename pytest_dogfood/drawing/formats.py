@@ -1,6 +1,6 @@
 """A picture in the formats that people and tools read: text, mermaid, dot, JSON and SVG.
 
-The JSON has version 1: `version`, `focus`, `journeys`, `providers`, `links`, `chains`, `critical_path` and
+The JSON has version 1: `version`, `focus`, `journeys`, `providers`, `links`, `chains`, `locks`, `critical_path` and
 `critical_seconds`.
 """
 
@@ -24,7 +24,7 @@ from pytest_dogfood.drawing.texts import (
     provider_line,
     summary,
 )
-from pytest_dogfood.journey import Tier
+from pytest_dogfood.journey import Tier, units_in_words
 
 VERSION = 1
 
@@ -67,6 +67,13 @@ def to_text(picture: Picture) -> str:
     for provider in picture.providers:
         lines.append(f"  {provider.key}  [{provider_line(provider)}]")
         lines += [f"      {line}" for line in needs_and_gives(links[provider.key], provider.key)]
+    if picture.locks:
+        lines += ["", "locks"]
+    for lock in picture.locks:
+        holders = [node.key for node in picture.journeys if lock.name in node.locks]
+        holders += [node.key for node in picture.providers if lock.name in node.locks]
+        lines.append(f"  {lock.name}  [{units_in_words(lock.units)}]")
+        lines.append(f"      taken by {', '.join(holders) or 'nothing'}")
     if labels:
         lines += ["", "chains", *(f"  {label}: {chain}" for chain, label in labels.items())]
     return "\n".join(map(_one_line, lines)) + "\n"

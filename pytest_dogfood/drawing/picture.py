@@ -9,13 +9,13 @@ from itertools import count, pairwise
 from string import ascii_uppercase
 from typing import NewType
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from pytest_dogfood.check.report import Report
 from pytest_dogfood.diagnostics import did_you_mean
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import ChainId, Journey, Scope, Tier, Token
+from pytest_dogfood.journey import ChainId, Journey, Scope, Tier, Token, base_of, is_named_by, is_of_a_test
 from pytest_dogfood.walks import reachable
 
 NodeKey = NewType("NodeKey", str)
@@ -51,6 +51,8 @@ class JourneyNode(Struct, frozen=True, kw_only=True):
     seconds: float
     guessed: bool
     critical: bool = False
+    establishes: tuple[Token, ...] = ()
+    locks: Mapping[str, int] = field(default_factory=dict)
 
 
 class ProviderNode(Struct, frozen=True, kw_only=True):
@@ -62,6 +64,7 @@ class ProviderNode(Struct, frozen=True, kw_only=True):
     scope: Scope
     chain: str = ""
     critical: bool = False
+    locks: Mapping[str, int] = field(default_factory=dict)
 
 
 class Link(Struct, frozen=True, kw_only=True):
@@ -83,6 +86,13 @@ class Chain(Struct, frozen=True, kw_only=True):
     journeys: int
 
 
+class Lock(Struct, frozen=True, kw_only=True):
+    """A lock that nodes hold while they run. `units` names those of its pool; without one there is a single holder."""
+
+    name: str
+    units: tuple[str, ...] = ()
+
+
 class Picture(Struct, frozen=True, kw_only=True):
     """Nodes and links in the order of the project.
 
@@ -94,39 +104,67 @@ class Picture(Struct, frozen=True, kw_only=True):
     providers: tuple[ProviderNode, ...] = ()
     links: tuple[Link, ...] = ()
     chains: tuple[Chain, ...] = ()
+    locks: tuple[Lock, ...] = ()
     critical_path: tuple[NodeKey, ...] = ()
     critical_seconds: float = 0.0
     focus: str = ""
 
 
-class UnknownJourneyError(LookupError):
-    """A picture holds no journey of this name."""
+class UnknownNameError(LookupError):
+    """A picture holds no journey and no token of this name."""
 
 
-def focus(picture: Picture, journey_id: str) -> Picture:
-    """Keep one journey with all it needs and all it enables; raises UnknownJourneyError, a LookupError."""
-    names = [node.key for node in picture.journeys]
-    if journey_id not in names:
-        hint = did_you_mean(journey_id, names)
-        raise UnknownJourneyError(f"no journey is called {journey_id!r}" + (f"; {hint}" if hint else ""))
+def focus(picture: Picture, name: str) -> Picture:
+    """Keep a journey with all it needs and all it enables, or a token with what gives, needs and destroys it.
+
+    A name may also mean the journeys of a matrix, a class or a file. Raises UnknownNameError, a LookupError.
+    """
     before: dict[NodeKey, list[NodeKey]] = defaultdict(list)
     after: dict[NodeKey, list[NodeKey]] = defaultdict(list)
     for link in picture.links:
         if link.kind is LinkKind.REQUIRES:
             before[link.target].append(link.source)
             after[link.source].append(link.target)
-    start = NodeKey(journey_id)
-    kept = reachable([start], before.__getitem__) | reachable([start], after.__getitem__)
+    named = [node.key for node in picture.journeys if is_named_by(name, node.key, node.nodeid)]
+    users = named
+    others: list[NodeKey] = []
+    if not named:
+        named, users, others = _around_token(picture, name)
+    kept = {*reachable(named, before.__getitem__), *reachable(users, after.__getitem__), *others}
     journeys = tuple(node for node in picture.journeys if node.key in kept)
+    providers = tuple(node for node in picture.providers if node.key in kept)
     chains = {node.chain for node in journeys}
+    locks = {lock for node in journeys for lock in node.locks}
+    locks.update(lock for node in providers for lock in node.locks)
     return replace(
         picture,
         journeys=journeys,
-        providers=tuple(node for node in picture.providers if node.key in kept),
+        providers=providers,
         links=tuple(link for link in picture.links if link.source in kept and link.target in kept),
         chains=tuple(chain for chain in picture.chains if chain.id in chains),
-        focus=journey_id,
+        locks=tuple(lock for lock in picture.locks if lock.name in locks),
+        focus=name,
     )
+
+
+def _around_token(picture: Picture, name: str) -> tuple[list[NodeKey], list[NodeKey], list[NodeKey]]:
+    """Return what gives a token, or an instance of it, what needs it, and what destroys it."""
+
+    def is_meant(token: Token) -> bool:
+        return name in {token, base_of(token)}
+
+    makers = [node.key for node in picture.journeys if any(map(is_meant, node.establishes))]
+    makers += [node.key for node in picture.providers if is_meant(node.token)]
+    if not makers:
+        tokens = [token for node in picture.journeys for token in node.establishes]
+        tokens += [node.token for node in picture.providers]
+        hint = did_you_mean(name, [*(node.key for node in picture.journeys), *dict.fromkeys(tokens)])
+        raise UnknownNameError(f"no journey or token is called {name!r}" + (f"; {hint}" if hint else ""))
+    ends: dict[LinkKind, list[NodeKey]] = {kind: [] for kind in LinkKind}
+    for link in picture.links:
+        if any(map(is_meant, link.tokens)):
+            ends[link.kind].append(link.target)
+    return makers, ends[LinkKind.REQUIRES], ends[LinkKind.INVALIDATES]
 
 
 def picture_of(graph: CapabilityGraph, report: Report) -> Picture:
@@ -151,6 +189,8 @@ def picture_of(graph: CapabilityGraph, report: Report) -> Picture:
                 seconds=report.seconds[journey.id],
                 guessed=journey.id in report.guessed,
                 critical=key in critical,
+                establishes=tuple(token for token in journey.establishes if not is_of_a_test(token)),
+                locks=journey.locks,
             )
         )
     numbers = count()
@@ -163,8 +203,20 @@ def picture_of(graph: CapabilityGraph, report: Report) -> Picture:
         providers=tuple(replace(node, critical=node.key in critical) for node in providers),
         links=tuple(replace(link, critical=(link.source, link.target) in steps) for link in links),
         chains=chains,
+        locks=_locks(graph),
         critical_path=path,
         critical_seconds=report.forecast.critical_seconds,
+    )
+
+
+def _locks(graph: CapabilityGraph) -> tuple[Lock, ...]:
+    """Return the pools, and the other locks that journeys and providers hold, by their names."""
+    names = set(graph.pools)
+    names.update(lock for one in graph.journeys.values() for lock in one.locks)
+    names.update(lock for one in graph.capabilities.values() for lock in one.locks)
+    return tuple(
+        Lock(name=name, units=graph.pools[name].units if name in graph.pools else ())
+        for name in sorted(names)
     )
 
 
@@ -216,6 +268,7 @@ def _providers(graph: CapabilityGraph) -> tuple[ProviderNode, ...]:
                 kind=kind,
                 scope=graph.scope_of(token),
                 chain=chain_of.get(token, ""),
+                locks=capability.locks if capability is not None else {},
             )
         )
     return tuple(providers)

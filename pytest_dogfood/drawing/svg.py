@@ -31,7 +31,7 @@ from pytest_dogfood.drawing.texts import (
     shortened,
     summary,
 )
-from pytest_dogfood.journey import Scope, Tier
+from pytest_dogfood.journey import Scope, Tier, is_named_by
 
 MOST_JOURNEYS = 80
 """So many journeys can still be told apart in one drawing."""
@@ -212,7 +212,7 @@ class _Drawing:
         ]
         if detail:
             parts.append(_text(middle, y + 30, detail, 10.5, "soft", middle=True))
-        if node.key == self._picture.focus:
+        if is_named_by(self._picture.focus, node.key, node.nodeid):
             ring = _outline(x - 5, y - 5, width + 10, height + 10, gating=node.gating)
             parts.append(_element("path", d=ring, class_="aim"))
         return _group("journey", journey_title(self._picture, node), *parts)

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from unicodedata import combining, east_asian_width
 
-from pytest_dogfood.diagnostics import counted
+from pytest_dogfood.diagnostics import counted, seconds_in_words
 from pytest_dogfood.drawing.layers import Box, EdgeLabel
 from pytest_dogfood.drawing.picture import (
     JourneyNode,
@@ -17,7 +17,7 @@ from pytest_dogfood.drawing.picture import (
     ProviderKind,
     ProviderNode,
 )
-from pytest_dogfood.journey import Scope, Tier, Token
+from pytest_dogfood.journey import Scope, Tier, Token, is_named_by, units_in_words
 
 ID_SIZE = 12.5
 TOKEN_SIZE = 11.0
@@ -116,6 +116,7 @@ def detail_line(node: JourneyNode, drawn: Tier | None = None) -> str:
         "gate" if node.gating else "",
         "" if node.guessed else seconds_in_words(node.seconds),
         "python" if node.python else "",
+        locks_in_words(node.locks),
         f"waits, though {node.tier}" if drawn not in {None, node.tier} else "",
     ]
     return " · ".join(filter(None, words))
@@ -124,11 +125,21 @@ def detail_line(node: JourneyNode, drawn: Tier | None = None) -> str:
 def provider_line(node: ProviderNode) -> str:
     """Return what kind of provider it is, and where its token holds."""
     kind = "not from any journey" if node.kind is ProviderKind.ELSEWHERE else str(node.kind)
-    return f"{kind} · machine" if node.scope is Scope.MACHINE else kind
+    words = [kind, "machine" if node.scope is Scope.MACHINE else "", locks_in_words(node.locks)]
+    return " · ".join(filter(None, words))
 
 
-def seconds_in_words(seconds: float) -> str:
-    return f"{seconds:.3g} s" if seconds < 1000 else f"{seconds:.0f} s"
+def locks_in_words(locks: Mapping[str, int]) -> str:
+    """Name the locks that are held, with the number of units where that is not one: `lock account, 2 of gpu`."""
+    names = ", ".join(name if units == 1 else f"{units} of {name}" for name, units in locks.items())
+    return f"lock {names}" if names else ""
+
+
+def lock_facts(picture: Picture, held: Mapping[str, int]) -> Iterator[str]:
+    """Say of each lock that is held how many units of it there are."""
+    for lock in picture.locks:
+        if lock.name in held:
+            yield f"locks {held[lock.name]} of {lock.name}: {units_in_words(lock.units)}"
 
 
 def text_width(text: str, size: float) -> float:
@@ -157,7 +168,9 @@ _BY_KIND: Mapping[ProviderKind, str] = {
 def headline(picture: Picture) -> str:
     """Name the subject in a few words."""
     if picture.focus:
-        return f"What {picture.focus} needs and enables"
+        of_journeys = any(is_named_by(picture.focus, node.key, node.nodeid) for node in picture.journeys)
+        verbs = "{} needs and enables" if of_journeys else "gives {}, and what needs it"
+        return f"What {verbs.format(picture.focus)}"
     return f"The capability graph: {counted(len(picture.journeys), 'journey')}"
 
 
@@ -186,6 +199,7 @@ def journey_title(picture: Picture, node: JourneyNode) -> str:
         f"chain {label}: {node.chain}" if label else "",
         f"counted as {seconds}, because no duration is known" if node.guessed else seconds,
         "on the critical path" if node.critical else "",
+        *lock_facts(picture, node.locks),
         *needs_and_gives(picture.links, node.key),
     ]
     return "\n".join(filter(None, facts))
@@ -195,7 +209,7 @@ def provider_title(picture: Picture, node: ProviderNode) -> str:
     """Say all about a provider, one fact a line."""
     where = "once for the machine" if node.scope is Scope.MACHINE else "in the state of one chain"
     first = f"{node.token} {_BY_KIND[node.kind]}, {where}"
-    return "\n".join([first, *needs_and_gives(picture.links, node.key)])
+    return "\n".join([first, *lock_facts(picture, node.locks), *needs_and_gives(picture.links, node.key)])
 
 
 def label_title(label: Label) -> str:

@@ -33,6 +33,8 @@ class Inspection(Struct, frozen=True, kw_only=True):
     status: int
     selection: Selection | None
     report: Report | None
+    uncollected_tests: tuple[Path, ...] = ()
+    """Python files with marked tests that were left out although they belong to what was asked for."""
 
 
 class _QuietPlugin:
@@ -82,11 +84,13 @@ def inspect(
     if config is None:
         return Inspection(status=int(status), selection=None, report=None)
     check = config.pluginmanager.get_plugin("dogfood-checking")
+    project = config.stash[PROJECT]() if PROJECT in config.stash else None
     item_selector = config.pluginmanager.get_plugin("dogfood-working")
     return Inspection(
         status=int(status),
         selection=item_selector.selection if isinstance(item_selector, ItemSelector) else None,
         report=check.report if isinstance(check, CheckPlugin) else None,
+        uncollected_tests=() if with_tests or shard or project is None else project.files_with_marked_tests(),
     )
 
 

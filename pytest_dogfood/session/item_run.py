@@ -68,6 +68,8 @@ class ItemRun(Struct, kw_only=True):
     established: dict[Token, Proof] = field(default_factory=dict)
     values: dict[str, str] = field(default_factory=dict)
     secret: list[str] = field(default_factory=list)
+    used_up: dict[Token, Mapping[str, str]] = field(default_factory=dict)
+    """The values of what the item destroys, from before it began: a Python test asks for them while it runs."""
     workdir: Path | None = None
     runner: ShellRunner | None = None
     actor_session: ActorSession | None = None
@@ -170,6 +172,9 @@ class ItemRun(Struct, kw_only=True):
             self.runner = self._runner_in(self.workdir)
         for token in self.journey.establishes:
             self.presence.claim(token, self.state)
+        self.used_up = {
+            token: self.presence.values_of(token, self.state) for token in self.journey.invalidates
+        }
         forget_invalidated(self.presence, self.journey.invalidates, self.state)
 
     def _runner_in(self, workdir: Path) -> ShellRunner:

@@ -52,7 +52,10 @@ class Capabilities:
                 f"{token!r} is not required by this test: mark it with @pytest.mark.requires({token!r}), "
                 f"or call capabilities.require({token!r})"
             )
-        return dict(self._run.provisioner.presence.values_of(Token(token), self._run.state))
+        presence, state = self._run.provisioner.presence, self._run.state
+        if presence.record_of(Token(token), state) is None:
+            return dict(self._run.used_up.get(Token(token), {}))
+        return dict(presence.values_of(Token(token), state))
 
     def require(self, token: str) -> Mapping[str, str]:
         """Ensure a token that is known only now, and give its values.

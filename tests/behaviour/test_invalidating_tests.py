@@ -50,6 +50,22 @@ def emptied_twice(inner: Make) -> Inner:
     return inner({"dogfood.yaml": FILLED, "test_shop.py": SHOP, "test_z_empty.py": EMPTY})
 
 
+def test_a_test_has_the_values_of_what_it_destroys(inner: Make) -> None:
+    tests = """
+        import pytest
+
+        @pytest.mark.establishes("account-made")
+        def test_make(capabilities):
+            capabilities.save(name="ada")
+
+        @pytest.mark.requires("account-made")
+        @pytest.mark.invalidates("account-made")
+        def test_delete(capabilities):
+            assert capabilities["account-made"] == {"name": "ada"}
+    """
+    inner({"dogfood.yaml": "", "test_account.py": tests}).dogfood().assert_outcomes(passed=2)
+
+
 @pytest.mark.parametrize("workers", ["-n0", "-n2"])
 def test_what_destroys_a_token_runs_after_what_needs_it(shop: Inner, workers: str) -> None:
     shop.dogfood(workers).assert_outcomes(passed=3)

@@ -254,3 +254,71 @@ def test_a_test_that_others_depend_on_by_marks_is_not_listed_as_a_token(inner: M
         """,
     }
     assert dogfood(inner(files).path, "explain").stdout.startswith("no tokens: ")
+
+
+POOLS = {
+    "dogfood.yaml": """
+        pools: {account: [shop-1, shop-2], gpu: 4}
+        capabilities:
+          printed: {lock: [printer], provision: [run: 'true'], probe: 'true'}
+          made: {scope: machine}
+        """,
+    "shop.journey.yaml": """
+        journeys:
+          - id: make
+            matrix: {value: [v0, v1]}
+            lock: {gpu: 2}
+            establishes: ["made:${value}"]
+            steps: [run: 'true']
+          - {id: use, requires: ["made:*", printed], lock: [account], steps: [run: 'true']}
+        """,
+}
+
+
+@pytest.fixture(scope="module")
+def pools(inner: Make) -> Inner:
+    return inner(POOLS)
+
+
+def test_the_id_of_a_matrix_explains_each_journey_of_it(pools: Inner) -> None:
+    lines = dogfood(pools.path, "explain", "make").stdout.splitlines()
+    assert [line for line in lines if line.startswith("make[")] == [
+        "make[v0] (shop.journey.yaml:3:9)",
+        "make[v1] (shop.journey.yaml:3:9)",
+    ]
+
+
+@pytest.mark.parametrize(
+    "name, line",
+    [
+        ("make[v0]", "  locks 2 of gpu (pool of 4; dogfood.yaml:2:36)"),
+        ("use", "  locks 1 of account (pool of 2: shop-1, shop-2; dogfood.yaml:2:9)"),
+        ("printed", "  its provider locks printer (one holder at a time)"),
+    ],
+)
+def test_locks_are_named_with_how_many_there_are(pools: Inner, name: str, line: str) -> None:
+    assert line in dogfood(pools.path, "explain", name).stdout.splitlines()
+
+
+def test_a_token_that_has_only_instances_is_listed_with_them(pools: Inner) -> None:
+    lines = dogfood(pools.path, "explain").stdout.splitlines()
+    assert lines[lines.index("made (machine, no probe)") + 1] == (
+        "  given by: made:v0, an instance of it, made:v1, an instance of it"
+    )
+
+
+def test_without_a_name_a_finished_run_is_told_of_every_token_and_item(shop: Inner, kept: Path) -> None:
+    lines = dogfood(shop.path, "explain", "--run", str(kept)).stdout.splitlines()
+    of_session = lines[lines.index("session (chain, no probe)") :]
+    assert of_session[3] == "  in that run:"
+    items = lines[lines.index("the items of that run:") + 1 :]
+    assert sorted(line.partition(", on")[0] for line in items) == [
+        "  buy: passed",
+        "  gate: passed",
+        "  pay: passed",
+    ]
+
+
+def test_without_a_name_a_directory_without_a_run_is_refused(shop: Inner, tmp_path: Path) -> None:
+    done = dogfood(shop.path, "explain", "--run", str(tmp_path))
+    assert (done.returncode, done.stdout) == (4, "")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from pytest_dogfood.drawing.picture import LinkKind, Picture, ProviderKind, UnknownJourneyError, focus
+from pytest_dogfood.drawing.picture import LinkKind, Picture, ProviderKind, UnknownNameError, focus
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability, Scope, Token
 from tests.support.small_graphs import (
@@ -167,12 +167,14 @@ def test_a_focus_holds_exactly_what_a_journey_needs_and_what_it_enables(
 
 
 def test_a_focus_on_an_unknown_journey_is_refused_with_the_nearest_name(shop: CapabilityGraph) -> None:
-    with pytest.raises(UnknownJourneyError, match=r"^no journey is called 'ordr'; did you mean 'order'\?$"):
+    with pytest.raises(
+        UnknownNameError, match=r"^no journey or token is called 'ordr'; did you mean 'order'\?$"
+    ):
         focus(picture_with_plan(shop), "ordr")
 
 
 def test_a_focus_on_a_provider_is_refused(shop: CapabilityGraph) -> None:
-    with pytest.raises(LookupError, match="no journey is called 'service:web-up'"):
+    with pytest.raises(LookupError, match="no journey or token is called 'service:web-up'"):
         focus(picture_with_plan(shop), "service:web-up")
 
 

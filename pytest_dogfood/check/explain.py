@@ -1,0 +1,219 @@
+"""What `dogfood explain` prints: what a journey or token needs, what sets that up, and what came of it in a run."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+
+from pytest_dogfood.check.report import Report
+from pytest_dogfood.diagnostics import Location, counted
+from pytest_dogfood.graph import CapabilityGraph
+from pytest_dogfood.journey import (
+    JourneyId,
+    Scope,
+    Token,
+    is_named_by,
+    is_of_a_test,
+    units_in_words,
+    variable_for,
+)
+from pytest_dogfood.outcomes import JourneyResult, Provisioned, listed
+from pytest_dogfood.scheduling.forecast import provider_of
+from pytest_dogfood.scheduling.plan import Plan
+
+
+def tokens_to_explain(graph: CapabilityGraph) -> tuple[Token, ...]:
+    """Return the tokens that a person has named: not those that only say that a test has passed."""
+    named = dict.fromkeys([*graph.tokens, *graph.fixtures])
+    return tuple(token for token in named if not is_of_a_test(token))
+
+
+def explain(
+    graph: CapabilityGraph,
+    report: Report,
+    name: str,
+    *,
+    shard: str = "",
+    results: Mapping[JourneyId, JourneyResult] | None = None,
+) -> Iterator[str]:
+    """Yield what there is to say of a name, or of all tokens without one; nothing if no journey or token is called so.
+
+    `results` are those of a finished run, if one was asked for.
+    """
+    tokens = tokens_to_explain(graph)
+    journeys = [one.id for one in graph.journeys.values() if is_named_by(name, one.id, one.nodeid)]
+    for one in journeys:
+        yield from explanation(graph, report, one, shard=shard)
+        yield from () if results is None else journey_in_run(results, one)
+    if not name:
+        yield from list_of_tokens(graph, tokens, results)
+        yield from () if results is None else journeys_in_run(results)
+    elif name in report.others:
+        yield f"{name}: this test neither requires nor establishes a token, so it is outside of the graph"
+    elif not journeys and name in tokens:
+        yield from explanation_of_token(graph, report.plan, Token(name))
+        yield from () if results is None else token_in_run(results, Token(name))
+
+
+def explanation(
+    graph: CapabilityGraph, report: Report, journey_id: JourneyId, *, shard: str = ""
+) -> Iterator[str]:
+    """Yield what a journey needs and what brings that, what it enables, and where it runs."""
+    journey = graph.journeys[journey_id]
+    yield f"{journey_id} ({journey.location})"
+    planned = {one.id: one for one in report.plan.journeys}
+    direct = graph.required_by(journey)
+    for token in graph.needed_by(journey):
+        through = "" if token in direct else ", for the provider of something else it needs"
+        yield f"  needs {token} ({graph.scope_of(token)}){through}"
+        yield f"      {_sources(graph, token, planned)}"
+    for token in journey.establishes:
+        users = [other.id for other in graph.journeys.values() if token in graph.needed_by(other)]
+        yield f"  establishes {token} ({graph.scope_of(token)}) for {', '.join(users) or 'nothing'}"
+    for token in journey.invalidates:
+        yield f"  invalidates {token} ({graph.scope_of(token)}), so it comes after the others that need it"
+    yield from _locks(graph, journey.locks)
+    chain = graph.chains[journey_id]
+    others = sum(1 for other in graph.journeys if graph.chains[other] == chain) - 1
+    if others:
+        ties = ", ".join(graph.chain_tokens_of(journey))
+        yield f"  chain {chain}: shares one state and one worker with {counted(others, 'other')}, tied by {ties}"
+    else:
+        yield "  chain: its own; it may run on any worker"
+    here = planned.get(journey_id)
+    if here is not None:
+        after = [other for other in here.after if other not in here.gates]
+        yield f"  comes after: {', '.join(after) or 'nothing'}"
+        if here.gates:
+            yield f"  gates before it: {', '.join(here.gates)}"
+        guess = " (a guess, because no duration is known)" if journey_id in report.guessed else ""
+        critical = "; on the critical path" if journey_id in report.critical_path else ""
+        yield f"  takes {here.weight:.1f} s{guess}{critical}"
+        if shard:
+            yield f"  runs in shard {shard}"
+    elif shard:
+        yield f"  does not run in shard {shard}"
+
+
+def explanation_of_token(graph: CapabilityGraph, plan: Plan, token: Token) -> Iterator[str]:
+    """Yield where a token is defined, what gives it, what shows that it is present, and what needs it."""
+    capability = graph.capability(token)
+    where = f"defined at {capability.location}" if capability else "no file defines it"
+    yield f"{token} (token, scope {graph.scope_of(token)}; {where})"
+    if capability is not None and capability.description:
+        yield f"  description: {capability.description}"
+    yield f"  {_sources(graph, token, {one.id for one in plan.journeys})}"
+    needs = graph.needs_of_provider(token)
+    if needs:
+        yield f"  its provider needs: {', '.join(needs)}"
+    yield from _locks(graph, capability.locks if capability else {}, whose="its provider ")
+    probe = capability.probe if capability else None
+    yield f"  probe: {probe.command if probe else 'none; it is taken on trust'}"
+    values = [f"${variable_for(token, name)}" for name in graph.value_names(token)]
+    if values:
+        yield f"  values: {', '.join(values)}"
+    for journey in graph.journeys.values():
+        if token in graph.needed_by(journey):
+            through = "" if token in graph.required_by(journey) else ", for the provider of something else"
+            yield f"  needed by {journey.id} ({journey.location}){through}"
+    for other in graph.capabilities.values():
+        if token in graph.needs_of_provider(other.token):
+            yield f"  needed by the provider of {other.token} ({other.location})"
+    yield from (f"  invalidated by {name} ({place})" for name, place in _destroyers(graph, token).items())
+
+
+def _locks(graph: CapabilityGraph, locks: Mapping[str, int], *, whose: str = "") -> Iterator[str]:
+    """Yield which locks are held, and how many there are to be had."""
+    for name, units in locks.items():
+        pool = graph.pools.get(name)
+        number, place = (f"{units} of ", f"; {pool.location}") if pool else ("", "")
+        yield f"  {whose}locks {number}{name} ({units_in_words(pool.units if pool else ())}{place})"
+
+
+def _destroyers(graph: CapabilityGraph, token: Token) -> dict[str, Location]:
+    """Return what invalidates a token, with the place that says so."""
+    found: dict[str, Location] = {
+        one.id: one.invalidates[token] for one in graph.journeys.values() if token in one.invalidates
+    }
+    for one in graph.capabilities.values():
+        if token in one.invalidates:
+            found[f"the provider of {one.token}"] = one.invalidates[token]
+    return found
+
+
+def list_of_tokens(
+    graph: CapabilityGraph,
+    tokens: Collection[Token],
+    results: Mapping[JourneyId, JourneyResult] | None = None,
+) -> Iterator[str]:
+    """Yield of each token what gives it, what needs it, whether it has a probe, its values, and its part in a run."""
+    for token in tokens:
+        capability = graph.capability(token)
+        probed = "probed" if capability is not None and capability.probe is not None else "no probe"
+        yield f"{token} ({graph.scope_of(token)}, {probed})"
+        makers: list[str] = [*graph.establishing(token)]
+        makers += [f"{one}, an instance of it" for one in graph.instances_of(Token(f"{token}:*"))]
+        makers += [f"fixture {graph.fixtures[token]}"] if token in graph.fixtures else []
+        if graph.has_own_provider(token):
+            makers.append("its service" if capability and capability.service else "its provision steps")
+        yield f"  given by: {listed(makers) or 'nothing; it has to be present already'}"
+        users: list[str] = [one.id for one in graph.journeys.values() if token in graph.required_by(one)]
+        providers = (one.token for one in graph.capabilities.values())
+        users += [f"the provider of {one}" for one in providers if token in graph.needs_of_provider(one)]
+        yield f"  needed by: {listed(users) or 'nothing'}"
+        destroyers = _destroyers(graph, token)
+        if destroyers:
+            yield f"  invalidated by: {listed(destroyers)}"
+        values = [f"${variable_for(token, name)}" for name in graph.value_names(token)]
+        if values:
+            yield f"  values: {', '.join(values)}"
+        yield from (() if results is None else token_in_run(results, token))
+    if not tokens:
+        yield "no tokens: nothing requires, establishes or defines one"
+
+
+def _sources(graph: CapabilityGraph, token: Token, planned: Collection[JourneyId]) -> str:
+    where = "once for the machine" if graph.scope_of(token) is Scope.MACHINE else "in its chain's state"
+    provisioned = f"provisioned {provider_of(graph, token)}, {where}"
+    makers = [member for member in graph.establishing(token) if member in planned]
+    establishers = ", ".join(makers)
+    of_tests = bool(makers) and all(graph.journeys[member].python for member in makers)
+    if of_tests and not graph.has_independent_provider(token):
+        return f"established by {establishers}, which runs first wherever the token is required"
+    return f"established by {establishers}; otherwise {provisioned}" if establishers else provisioned
+
+
+def journey_in_run(results: Mapping[JourneyId, JourneyResult], journey: JourneyId) -> Iterator[str]:
+    """Yield where a journey ran in a finished run, what proved each token, and what was provisioned for it."""
+    result = results.get(journey)
+    if result is None:
+        yield "  in that run: it was not an item of it"
+        return
+    yield f"  in that run: {result.outcome}, on worker {result.worker}, in chain {result.chain}"
+    if result.cause is not None:
+        yield f"      because {result.cause}"
+    yield from (f"      {token}: proved by its {proof}" for token, proof in result.proofs.items())
+    yield from (f"      {one.token}: {_provisioned(one)}" for one in result.provisioned)
+
+
+def journeys_in_run(results: Mapping[JourneyId, JourneyResult]) -> Iterator[str]:
+    """Yield what each item of a finished run came to."""
+    yield "the items of that run:"
+    for result in results.values():
+        because = f", because {result.cause}" if result.cause is not None else ""
+        yield f"  {result.id}: {result.outcome}, on worker {result.worker}, in chain {result.chain}{because}"
+
+
+def token_in_run(results: Mapping[JourneyId, JourneyResult], token: Token) -> Iterator[str]:
+    """Yield for which items a token was present in a finished run, what proved it, and what had it provisioned."""
+    lines: list[str] = []
+    for result in results.values():
+        if token in result.proofs:
+            lines.append(f"      {result.id}: proved by its {result.proofs[token]}")
+        own = (one for one in result.provisioned if one.token == token)
+        lines += [f"      {result.id}: {_provisioned(one)}" for one in own]
+    yield "  in that run:" if lines else "  in that run: it was not present for any item"
+    yield from lines
+
+
+def _provisioned(one: Provisioned) -> str:
+    return f"provisioned {one.how} in {one.where}, {one.seconds:.1f} s"
