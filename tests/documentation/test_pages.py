@@ -33,7 +33,7 @@ PAGES = sorted([*DOCS.rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md
 WRONG = {"yaml": "wrong.journey.yaml", "sh": "wrong.journey.sh"}
 """Names of files that are shown because they are wrong, by the language of their blocks."""
 
-REPORTING = {"add", "refuse", "_refuse", "Word", "warning", "remark"}
+REPORTING = {"add", "refuse", "_refuse", "Word", "_repeated", "error", "warning", "remark"}
 """Functions whose second argument is a code."""
 
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
