@@ -58,21 +58,29 @@ HEADER = Record(
 
 _OUR_VARIABLE = re.compile(rb"\bDOGFOOD_[A-Z0-9_]+")
 _USED = re.compile(r"(?<!\\)\$(?:(?P<plain>[A-Za-z_]\w*)|\{(?P<braced>[A-Za-z_]\w*)\})", re.ASCII)
-_COMMENT = re.compile(r"^[ \t]*#.*|[ \t]#[^\"'`]*$")
 OUR_SETTING = re.compile(r"(?:(?<![${\w])|(?<=\{)(?=\w+[^}\w]))(DOGFOOD_\w+)", re.ASCII)
 """Where shell text sets a variable: the bare name, behind `export`, `read` or `for` or before `=`; `${NAME:-word}`."""
 
 # Texts, which `re` compiles when they are first needed: most runs need none of them.
 _READS = r"(?:^|[;&({!]|\b(?:then|do|else|if|while|until)\b)\s*read\b"
 _REDIRECTS_OR_PIPES = r"<|(?<!\|)\|(?!\|)"
-_FEEDS_A_BLOCK = r"(?m)^\s*(?:\}|\)|done\b)[^\n#]*<|\|\s*(?:while\b|\{|\()|\bexec\b[^\n#]*<"
+_FEEDS_A_BLOCK = r"(?m)^[ \t]*(?:\}|\)|done\b)[^\n#]*<|\|\s*(?:while\b|\{|\()|\bexec[ \t]*\d*<"
+
+
+def _without_comment(line: str) -> str:
+    """Return a line of shell text up to its comment; what stands before a quotation mark may be quoted, and stays."""
+    if line.lstrip().startswith("#"):
+        return ""
+    end = max(map(line.rfind, "\"'`")) + 1
+    found = re.search(r"[ \t]#", line[end:])
+    return line if found is None else line[: end + found.start()]
 
 
 def reads_input(text: str) -> bool:
     """Return whether shell text seems to use the shell's `read` on the standard input that it is started with."""
     if "read" not in text or re.search(_FEEDS_A_BLOCK, text):
         return False
-    lines = (_COMMENT.sub("", line) for line in text.split("\n") if "read" in line)
+    lines = (_without_comment(line) for line in text.split("\n") if "read" in line)
     return any(re.search(_READS, line) and not re.search(_REDIRECTS_OR_PIPES, line) for line in lines)
 
 
@@ -104,7 +112,7 @@ def _variables_used(text: str) -> Mapping[str, int]:
     used: dict[str, int] = {}
     own: set[str] = set()
     for number, line in enumerate(text.split("\n"), start=1):
-        code = _COMMENT.sub("", line) if "$" in line or "DOGFOOD_" in line else ""
+        code = _without_comment(line) if "$" in line or "DOGFOOD_" in line else ""
         own.update(OUR_SETTING.findall(code))
         for found in _USED.finditer(code):
             used.setdefault(found["plain"] or found["braced"], number)

@@ -294,6 +294,14 @@ def test_a_hostile_header_costs_little(line: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    "piece", [b" #", b"exec ", b"\n", b")\n", b"; ", b"do ", b"| ", b"{DOGFOOD_a ", b"$", b"${a} "], ids=repr
+)
+def test_hostile_text_costs_little(piece: bytes) -> None:
+    content = b"#!/bin/sh\nread $a" + piece * (1_000_000 // len(piece)) + b"'"
+    assert parsed(content).diagnostics == ()
+
+
+@pytest.mark.parametrize(
     "text, reads",
     [
         ("#!/usr/bin/env bash\nset -e\nls | wc -l\nread -r name\n", True),
