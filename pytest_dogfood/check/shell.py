@@ -10,9 +10,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 
-from msgspec.structs import replace
-
-from pytest_dogfood.diagnostics import Diagnostic, Location, Severity, remark, warning
+from pytest_dogfood.diagnostics import Diagnostic, Location, remark, warning
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Expectation, Script, Step
 
@@ -157,12 +155,11 @@ def shell_findings(graph: CapabilityGraph, text_of: Callable[[Script], str]) -> 
         if capability.probe is None:
             yield from _processes_without_probe(capability.provision)
         elif _always_succeeds(capability.probe):
-            yield warning(
-                capability.probe.location,
-                "probe-cannot-fail",
-                f"the probe of {capability.token!r} always succeeds, so the token always counts as present",
-                "write a command that exits 0 if and only if the token is present",
+            message = (
+                f"the probe of {capability.token!r} always succeeds, so the token always counts as present"
             )
+            hint = "write a command that exits 0 if and only if the token is present"
+            yield warning(capability.probe.location, "probe-cannot-fail", message, hint)
 
 
 def _settings_that_do_not_last(steps: Sequence[Step]) -> Iterator[Diagnostic]:
@@ -173,15 +170,12 @@ def _settings_that_do_not_last(steps: Sequence[Step]) -> Iterator[Diagnostic]:
         changes = [part for part in parts if _CHANGES_ITS_SHELL.match(part) and "|" not in part]
         others = [part for part in parts if part not in changes and not _ENDS_SHELL.match(part)]
         if changes and not others and step.expect == Expectation() and not step.save:
-            found = warning(
-                step.location,
-                "does-not-last",
-                "this step only changes its own shell, and the next step starts in a new one",
-                "use `cwd:` or `env:`, or write the command into the step that needs it",
-            )
-            # A file that is read may do more.
-            reads = any(map(_READS_ANOTHER.match, changes))
-            yield replace(found, severity=Severity.INFO) if reads else found
+            message = "this step only changes its own shell, and the next step starts in a new one"
+            hint = "use `cwd:` or `env:`, or write the command into the step that needs it"
+            if any(map(_READS_ANOTHER.match, changes)):  # a file that is read may do more
+                yield remark(step.location, "does-not-last", message, hint)
+            else:
+                yield warning(step.location, "does-not-last", message, hint)
 
 
 def _processes_without_probe(steps: Sequence[Step]) -> Iterator[Diagnostic]:
@@ -191,12 +185,9 @@ def _processes_without_probe(steps: Sequence[Step]) -> Iterator[Diagnostic]:
         last = commands[-1][1] if commands else ""
         awaited = any(later.until for later in steps[number:])
         if last.endswith("&") and not last.endswith("&&") and not awaited:
-            yield warning(
-                step.location,
-                "background-without-probe",
-                "this step leaves a process in the background, and nothing shows when it is ready",
-                "start it as a `service:` with a `probe:`, or wait for it in a step with `until:`",
-            )
+            message = "this step leaves a process in the background, and nothing shows when it is ready"
+            hint = "start it as a `service:` with a `probe:`, or wait for it in a step with `until:`"
+            yield warning(step.location, "background-without-probe", message, hint)
 
 
 def _always_succeeds(probe: Step) -> bool:
@@ -226,12 +217,10 @@ def _ignored_failures(graph: CapabilityGraph, text_of: Callable[[Script], str]) 
                 continue  # it cannot be started, which is said elsewhere
             if key not in reported and _ignored_by(words, step.run) is not None:
                 reported.add(key)
-                yield remark(
-                    step.location,
-                    "goes-on-after-failure",
-                    f"the step continues after a command that fails, because `shell: {step.shell}` does not stop",
-                    f"write `shell: {step.shell} -e`",
-                )
+                message = "the step continues after a command that fails, "
+                message += f"because `shell: {step.shell}` does not stop"
+                hint = f"write `shell: {step.shell} -e`"
+                yield remark(step.location, "goes-on-after-failure", message, hint)
 
 
 def _of_script(script: Script, text: str) -> Iterator[Diagnostic]:
@@ -241,9 +230,8 @@ def _of_script(script: Script, text: str) -> Iterator[Diagnostic]:
         flags = LINES[shell_of(words)]
         hint = f"add the line `{flags}` below its first comment"
         if "pipefail" not in flags and "|" in text.replace("||", ""):
-            hint += (
-                "; to notice a failure before a pipe too, use `#!/usr/bin/env bash` and `set -eo pipefail`"
-            )
+            hint += "; to notice a failure before a pipe too, "
+            hint += "use `#!/usr/bin/env bash` and `set -eo pipefail`"
         message = "the script continues if this command fails, so its journey may still pass"
         yield remark(Location(script.path, line, 1), "goes-on-after-failure", message, hint)
 

@@ -58,7 +58,7 @@ def uncollected_files(
     names of directories that pytest does not enter, its norecursedirs.
     """
     left_out: list[Path] = []
-    new_names = _NewNames(patterns)
+    warnings = _FileWarnings(project, patterns)
 
     def is_ignored(path: Path) -> bool:
         ignored = project.is_ignored(path)
@@ -70,16 +70,14 @@ def uncollected_files(
         for path in files_below(start, ("*",), is_ignored):
             # With the right name, in a place that was named, it was read: what is wrong with it is said elsewhere.
             was_read = path in collected or (not by_testpaths and is_journey_file(path, patterns))
-            if not was_read and (why := _reason(path, project, patterns, new_names)) is not None:
-                yield warning(Location(project.name_of(path)), "not-collected", *why)
+            if not was_read and path.name != SETTINGS_FILE:
+                yield from warnings.where_pytest_searches(path)
     names = {path.name for path in collected}
     for directory in left_out:
         for path in _files_in(directory):
             is_copy = path.name in names or not is_journey_file(path, patterns)
-            if directory.name in _OUTPUT and is_copy:
-                continue
-            if (why := _reason_not_entered(path, directory, patterns, new_names)) is not None:
-                yield warning(Location(project.name_of(path)), "not-collected", *why)
+            if directory.name not in _OUTPUT or not is_copy:
+                yield from warnings.in_directory_not_entered(path, directory)
 
 
 def refusal(project: Project, errors: Iterable[Diagnostic]) -> pytest.UsageError:
@@ -89,32 +87,57 @@ def refusal(project: Project, errors: Iterable[Diagnostic]) -> pytest.UsageError
 
 def misnamed_settings(project: Project) -> Iterator[Diagnostic]:
     """Warn of the files that are meant as settings, and that nothing reads, above what was read of the project."""
-    new_names = _NewNames(())
+    warnings = _FileWarnings(project, ())
     read = (project.rootdir / file.path for file in project.files)
     above = (
         directory for path in read for directory in path.parents if is_below(directory, [project.rootdir])
     )
     for directory in dict.fromkeys([project.rootdir, *above]):
-        for name in _MEANT_AS_SETTINGS:
-            if (path := directory / name).is_file():
-                yield warning(
-                    Location(project.name_of(path)), "not-collected", *_as_settings(path, new_names)
-                )
+        found = (directory / name for name in _MEANT_AS_SETTINGS)
+        yield from (warnings.as_settings(path) for path in found if path.is_file())
 
 
-class _NewNames:
-    """The names that files should get. Each is suggested once, because two files cannot have the same name."""
+class _FileWarnings:
+    """Warns of files that look like ours. A new name is suggested once: two files cannot have the same."""
 
-    def __init__(self, patterns: tuple[str, ...]) -> None:
+    def __init__(self, project: Project, patterns: tuple[str, ...]) -> None:
+        self._project = project
         self._patterns = patterns
         self._proposed: dict[Path, Path] = {}
 
-    def cure_of_settings(self, path: Path) -> str:
-        if taken := self._why_taken(path, SETTINGS_FILE):
-            return f"{taken}: move what this file sets into that one, and delete this file"
-        return f"rename it to {SETTINGS_FILE!r}"
+    def where_pytest_searches(self, path: Path) -> Iterator[Diagnostic]:
+        if path.name in _MEANT_AS_SETTINGS:
+            yield self.as_settings(path)
+        elif is_journey_file(path, self._patterns):
+            if not is_below(path, self._project.roots):
+                places = ", ".join(map(self._project.name_of, self._project.roots))
+                where = self._project.name_of(path.parent)
+                why = f"nothing collects this journey file: it lies outside of testpaths ({places})"
+                cure = f"add {where!r} to testpaths in pytest's ini file, or name it: dogfood check {where}"
+                yield self._warning(path, why, cure)
+        elif _is_ours(path, self._patterns):
+            why = f"nothing collects this file, which looks like a journey: {_NO_PATTERN}"
+            yield self._warning(path, why, self._cure_of_name(path))
 
-    def cure_of_name(self, path: Path) -> str:
+    def in_directory_not_entered(self, path: Path, directory: Path) -> Iterator[Diagnostic]:
+        move = "move it, or set norecursedirs in pytest's ini file without the pattern that matches"
+        why = f"pytest does not enter {directory.name!r} (norecursedirs)"
+        if is_journey_file(path, self._patterns):
+            yield self._warning(path, f"nothing collects this journey file: {why}", move)
+        elif path.name not in _MEANT_AS_SETTINGS and _is_ours(path, self._patterns):
+            why = f"nothing collects this file, which looks like a journey: {why}, and {_NO_PATTERN}"
+            yield self._warning(path, why, f"{self._cure_of_name(path)}; and {move}")
+
+    def as_settings(self, path: Path) -> Diagnostic:
+        cure = f"rename it to {SETTINGS_FILE!r}"
+        if taken := self._why_taken(path, SETTINGS_FILE):
+            cure = f"{taken}: move what this file sets into that one, and delete this file"
+        return self._warning(path, f"nothing reads this file: settings are read from {SETTINGS_FILE}", cure)
+
+    def _warning(self, path: Path, why: str, cure: str) -> Diagnostic:
+        return warning(Location(self._project.name_of(path)), "not-collected", why, cure)
+
+    def _cure_of_name(self, path: Path) -> str:
         meant = _meant_name(path)
         wanted = self._nearest(meant, meant.suffix if meant.suffix in DATA_FILES else ".sh")
         patterns = ", ".join(self._patterns)
@@ -140,49 +163,6 @@ class _NewNames:
             return next((pattern for pattern in known if not set("*?[") & set(pattern)), "")
         endings = (pattern[1:] for pattern in known if pattern.startswith("*"))
         return next((f"{stem}{rest}" for rest in endings if not set("*?[") & set(rest)), "")
-
-
-def _reason(
-    path: Path, project: Project, patterns: tuple[str, ...], new_names: _NewNames
-) -> tuple[str, str] | None:
-    """Return why a file that looks like a journey is not collected, and what helps; None where it looks like none."""
-    if path.name == SETTINGS_FILE:
-        return None
-    if path.name in _MEANT_AS_SETTINGS:
-        return _as_settings(path, new_names)
-    if is_journey_file(path, patterns):
-        if is_below(path, project.roots):
-            return None
-        places = ", ".join(map(project.name_of, project.roots))
-        where = project.name_of(path.parent)
-        return (
-            f"nothing collects this journey file: it lies outside of testpaths ({places})",
-            f"add {where!r} to testpaths in pytest's ini file, or name it: dogfood check {where}",
-        )
-    if not _is_ours(path, patterns):
-        return None
-    why = f"nothing collects this file, which looks like a journey: {_NO_PATTERN}"
-    return why, new_names.cure_of_name(path)
-
-
-def _as_settings(path: Path, new_names: _NewNames) -> tuple[str, str]:
-    return f"nothing reads this file: settings are read from {SETTINGS_FILE}", new_names.cure_of_settings(
-        path
-    )
-
-
-def _reason_not_entered(
-    path: Path, directory: Path, patterns: tuple[str, ...], new_names: _NewNames
-) -> tuple[str, str] | None:
-    """Say the same of a file in a directory that pytest does not enter."""
-    move = "move it, or set norecursedirs in pytest's ini file without the pattern that matches"
-    why = f"pytest does not enter {directory.name!r} (norecursedirs)"
-    if is_journey_file(path, patterns):
-        return f"nothing collects this journey file: {why}", move
-    if path.name in _MEANT_AS_SETTINGS or not _is_ours(path, patterns):
-        return None
-    message = f"nothing collects this file, which looks like a journey: {why}, and {_NO_PATTERN}"
-    return message, f"{new_names.cure_of_name(path)}; and {move}"
 
 
 def _is_ours(path: Path, patterns: tuple[str, ...]) -> bool:

@@ -51,11 +51,9 @@ def written_in(expect: Expectation) -> Iterator[Written]:
     for name, stream in (("stdout", expect.stdout), ("stderr", expect.stderr)):
         if stream is None:
             continue
-        yield from (Written(f"{name} contains", text, needs_value=True) for text in stream.contains)
-        yield from (Written(f"{name} not_contains", text, needs_value=True) for text in stream.not_contains)
-        yield from (
-            Written(f"{name} matches", text, needs_value=True, pattern=True) for text in stream.matches
-        )
+        for key in ("contains", "not_contains", "matches"):
+            for text in getattr(stream, key):
+                yield Written(f"{name} {key}", text, needs_value=True, pattern=key == "matches")
         if stream.equals is not None:
             yield Written(f"{name} equals", stream.equals)
         for expression, value in stream.json.items():

@@ -43,9 +43,7 @@ _CORE_INTEGER = re.compile(r"[-+]?\d+", re.ASCII)
 _CORE_PREFIXED = re.compile(r"0(o[0-7]+|x[0-9a-fA-F]+)")
 _CORE_FLOAT = re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?", re.ASCII)
 _CORE_SPECIAL = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
-_CORE_FLAGS = {
-    word: word.casefold() == "true" for word in ("true", "True", "TRUE", "false", "False", "FALSE")
-}
+_CORE_FLAGS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 
 
 class Duration(Struct, frozen=True, kw_only=True):
@@ -62,20 +60,15 @@ class Duration(Struct, frozen=True, kw_only=True):
         match = _DURATION.fullmatch(node.value)
         if match is None:
             message = f"expected {self.expected}, not {shown(node.value)}"
-            findings.add(node, "bad-duration", message, hint=hint)
         elif not node.plain and match[2] is None:
-            findings.add(node, "bad-duration", f"{shown(node.value)} is text", hint="write it without quotes")
+            message, hint = f"{shown(node.value)} is text", "write it without quotes"
         elif not 0 <= (seconds := float(match[1]) * DURATION_UNITS.get(match[2], 1.0)) <= MAX_SECONDS:
-            findings.add(node, "bad-duration", f"{shown(node.value)} is longer than a year")
+            message, hint = f"{shown(node.value)} is longer than a year", ""
         elif not seconds and not self.zero:
-            findings.add(
-                node,
-                "bad-duration",
-                "a duration must be longer than zero",
-                hint="leave the key out for no limit",
-            )
+            message, hint = "a duration must be longer than zero", "leave the key out for no limit"
         else:
             return seconds
+        findings.add(node, "bad-duration", message, hint=hint)
         return None
 
 

@@ -157,6 +157,10 @@ class Choice(Struct, Generic[T], frozen=True, kw_only=True):
         return None
 
 
+def one_of(*words: str) -> Choice[str]:
+    return Choice(options={word: word for word in words})
+
+
 def refuse_empty(node: Node, code: str, expected: str, findings: Findings) -> None:
     """Report a list or a mapping that must hold something and does not."""
     if code == CHECKS_NOTHING:

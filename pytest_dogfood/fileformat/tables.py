@@ -44,6 +44,7 @@ from pytest_dogfood.fileformat.shapes import (
     Shorthand,
     Text,
     Word,
+    one_of,
     one_or_many,
 )
 from pytest_dogfood.journey import Scope, Tier
@@ -52,21 +53,22 @@ FLEET = "fleet"
 """A word that is reserved as a scope, and refused with a message of its own."""
 
 _COMMAND = ("cmd", "command", "script", "exec", "bash")
-_NEEDS = ("needs", "depends", "depends_on", "dependencies")
-_GIVES = ("provides", "gives", "outputs")
-_ASSERTS = ("assert", "assertions", "check", "verify")
 _TITLE = ("title", "description")
 
 _HINTS_IN_STEPS = {
     **dict.fromkeys(_COMMAND, "a command is called `run:` here"),
     **dict.fromkeys(("name", *_TITLE), "say it in `intent:`"),
-    **dict.fromkeys(_ASSERTS, "what the user must see is called `expect:` here"),
+    **dict.fromkeys(
+        ("assert", "assertions", "check", "verify"), "what the user must see is called `expect:` here"
+    ),
     **dict.fromkeys(("workdir", "working_directory", "dir"), "the directory of a step is called `cwd:`"),
 }
 _HINTS_IN_JOURNEYS = {
     **dict.fromkeys(_COMMAND, "a command belongs in a step, under `steps:`, as `run:`"),
-    **dict.fromkeys(_NEEDS, "what it needs is called `requires:` here"),
-    **dict.fromkeys(_GIVES, "what it makes true is called `establishes:` here"),
+    **dict.fromkeys(
+        ("needs", "depends", "depends_on", "dependencies"), "what it needs is called `requires:` here"
+    ),
+    **dict.fromkeys(("provides", "gives", "outputs"), "what it makes true is called `establishes:` here"),
     **dict.fromkeys(_TITLE, "say it in `rationale:`, or in a step's `intent:`"),
     "name": "its name is called `id:` here",
 }
@@ -168,7 +170,7 @@ SAVE = Record(
         "stdout": Key(Regex(max_groups=1), "Its group, else its match.", examples=('"id=(\\\\d+)"',)),
         "stderr": Key(Regex(max_groups=1), "The same on standard error."),
         "json": Key(JmesPath(), "A JMESPath expression on the stream.", examples=("items[0].id",)),
-        "stream": Key(Choice(options={"stdout": "stdout", "stderr": "stderr"}), "The stream `json` reads."),
+        "stream": Key(one_of("stdout", "stderr"), "The stream `json` reads."),
         "secret": Key(FLAG, "Whether reports hide it."),
     },
 )
@@ -286,7 +288,7 @@ _JOURNEY_KEYS = {
     "establishes": Key(TOKENS, "Tokens that are present once it has passed.", examples=("[db-ready]",)),
     "requires": Key(REQUIRED_TOKENS, "Tokens that it needs.", examples=("[db-ready]",)),
     "invalidates": Key(TOKENS, "Tokens that it destroys.", examples=("[db-ready]",)),
-    "leaves": Key(Choice(options={"daemon": "daemon"}), "A daemon that its tokens stand for."),
+    "leaves": Key(one_of("daemon"), "A daemon that its tokens stand for."),
     "seed_files": SEED_KEY,
     "timeout": Key(DURATION, "The limit of the whole journey.", examples=("5m",)),
     "estimate": Key(Duration(zero=True), "Roughly how long it takes.", examples=("20s",)),
@@ -360,12 +362,11 @@ CONSISTENCY_RECORD = Record(
             examples=("[workplans/]",),
         ),
         "same_rank": Key(
-            Choice(options={name: name for name in ("history", "hub", "hold")}),
-            "What counts on a tie; `history` unless told otherwise.",
+            one_of("history", "hub", "hold"), "What counts on a tie; `history` unless told otherwise."
         ),
         "commit_no_verify": Key(FLAG, "Whether commits are made without hooks."),
         "commit_sign": Key(
-            Choice(options={name: name for name in ("inherit", "never")}),
+            one_of("inherit", "never"),
             "Whether commits are signed; as git is told to unless told otherwise.",
         ),
         "fetch_timeout": Key(DURATION, "The limit of a fetch, in seconds."),
