@@ -120,6 +120,10 @@ class ProgressDisplay:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self) -> None:
+        """Tell what a worker has done before it is said what came of it."""
+        if self._told:
+            with suppress(HarnessError):
+                self._take_unread()
         self._erase()
 
     @pytest.hookimpl
@@ -155,16 +159,20 @@ class ProgressDisplay:
         while not self._over.wait(SECONDS_BETWEEN_LOOKS):
             with self._lock:
                 try:
-                    new = {} if self._log is None else {one.worker: one for one in self._log.unread()}
+                    self._take_unread()
                 except HarnessError:
                     return
                 if self._paused:
                     continue
-                for activity in new.values():
-                    self._take(activity)
                 self._tell_output()
                 if self._has_status:
                     self._draw(list(self._status_lines()))
+
+    def _take_unread(self) -> None:
+        """Take note of all that workers have done since the last look, however short it was."""
+        with self._lock:
+            for activity in () if self._log is None else self._log.unread():
+                self._take(activity)
 
     def _tell(self, activity: Activity) -> None:
         """Write what has begun within an item; pytest itself tells of items, and probes are too many to be told."""

@@ -116,11 +116,21 @@ def test_with_v_provisions_and_steps_are_told_as_they_begin(shop: Inner) -> None
     )
 
 
-def test_with_v_workers_are_named(shop: Inner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PULL_SECONDS", "2.5")
-    shop.dogfood("-v", "-n2").stdout.fnmatch_lines(
-        ["[[]gw?] open: provision of image-pulled: step 1 (pull it)"]
+def test_with_v_workers_are_named_and_all_that_they_do_is_told_however_short(shop: Inner) -> None:
+    result = shop.dogfood("-v", "-n2")
+    result.stdout.fnmatch_lines(
+        [
+            "[[]gw?] open: provision of image-pulled",
+            "[[]gw?] open: provision of image-pulled: step 1 (pull it)",
+            "[[]gw?] open: step 1 (say hello)",
+            "[[]gw?] open: step 2",
+            "[[]gw?] open: step 3",
+            "[[]gw?] open: step 4",
+            "[[]gw?] * PASSED shop.journey.yaml::open *",
+        ]
     )
+    result.stdout.fnmatch_lines(["[[]gw?] open: clean-up: step 1 (put it away)"])
+    assert sum("step 4" in line for line in result.outlines) == 1  # it was tried four times
 
 
 def test_with_s_their_output_is_shown_and_secrets_are_not(shop: Inner) -> None:
