@@ -121,6 +121,7 @@ class Provisioner:
         items whose token is there must not wait for one another. No code takes a named lock while it holds a token's.
         """
         wanted = tuple(dict.fromkeys(tokens))
+        self._refuse(wanted, request.state)  # before it waits for any lock
         held = Counter(own)
         locks.take(held)
         needed = held | self._graph.locks_needed(self._gates_elsewhere, tokens=wanted)
@@ -139,17 +140,28 @@ class Provisioner:
 
         The caller holds every named lock that this may need. Raises DeferredError if what would establish one did not
         pass, HarnessError if there is no way to have it, or if they are not present together after that many rounds.
+
+        Nothing is provisioned where a token is known to defer. In another selection that may be known only once it is
+        asked for, after an error of another token: a deferral goes before that, so the outcome is the same.
         """
         wanted = tuple(dict.fromkeys(tokens))
+        self._refuse(wanted, request.state)
         lost: Mapping[Token, str] = {}
         while rounds > 0:
             self.presence.restore_directories(request.state)
+            problem: HarnessError | None = None
             for token in wanted:
+                if problem is not None and self._graph.has_independent_provider(token):
+                    continue
                 try:
                     self._ensure_one(token, request)
                 except DeferredError as error:
                     error.token = None if is_of_a_test(token) else token
                     raise
+                except HarnessError as error:
+                    problem = problem or error
+            if problem is not None:
+                raise problem
             rounds -= 1
             lost = self.lost(wanted, request)
             if not lost:
@@ -197,14 +209,20 @@ class Provisioner:
             locks.give_back()
 
     def _is_present(self, token: Token, request: Request) -> bool:
-        if token in self._settings.blocked:
-            return True  # nothing is provisioned for it: it defers the item
         with self.presence.locked(token, request.state):
             return self._ask(token, request) is not None
 
+    def _refuse(self, tokens: Iterable[Token], state: ChainState) -> None:
+        """Raise DeferredError for the first token, if there is one, of which it is known that it defers the item."""
+        for token in tokens:
+            independent = self._graph.has_independent_provider(token)
+            cause = None if independent else self._outcomes.cause_against(token, state)
+            if token in self._settings.blocked:
+                cause = Cause(who=token, why="is declared blocked (--dogfood-blocked)", blocked=True)
+            if cause is not None:
+                raise DeferredError(cause, None if is_of_a_test(token) else token)
+
     def _ensure_one(self, token: Token, request: Request) -> None:
-        if token in self._settings.blocked:
-            raise DeferredError(Cause(who=token, why="is declared blocked (--dogfood-blocked)", blocked=True))
         alone = self._graph.has_own_provider(token) and not self._graph.needs_of_provider(token)
         with self.presence.locked(token, request.state):
             record = self._ask(token, request)

@@ -44,10 +44,10 @@ class DeferredError(Exception):
     There is no token where a closed gate is the reason.
     """
 
-    def __init__(self, cause: Cause) -> None:
+    def __init__(self, cause: Cause, token: Token | None = None) -> None:
         super().__init__(cause)
         self.cause = cause
-        self.token: Token | None = None
+        self.token = token
 
 
 FixtureValue = Callable[[str], object]

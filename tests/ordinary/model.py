@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -130,6 +130,13 @@ class Model:
             needs |= self.bases(token)
         return {item.id for token in needs for item in self.establishers(token)}
 
+    def _first_amiss(self, tokens: Collection[str], missing: Callable[[str], str]) -> str:
+        """Return what becomes of what needs tokens. What was not established counts before anything is set up."""
+        not_established = (
+            "deferred" for one in tokens if not self.token(one).provided and missing(one) == "deferred"
+        )
+        return next(not_established, "") or next(filter(None, map(missing, tokens)), "")
+
     def expected(self, selected: Collection[str], mended: Collection[str] = ()) -> dict[str, str]:
         """Return the outcome of each selected item: passed, failed, error, deferred or skipped.
 
@@ -144,7 +151,7 @@ class Model:
                 return "skipped"
             if name in selected and any(closed(gate) for gate in selected if gates(by_id[gate], item)):
                 return "deferred"
-            problem = next(filter(None, map(missing, item.requires)), "")
+            problem = self._first_amiss(item.requires, missing)
             fault = "" if name in mended else item.fault
             if problem or not fault:
                 return problem or "passed"
@@ -162,7 +169,7 @@ class Model:
                 return ""
             token = self.token(name)
             if token.provided:
-                return next(filter(None, map(missing, token.needs)), "")
+                return self._first_amiss(token.needs, missing)
             return "deferred" if establishers else "error"
 
         return {name: outcome(name) for name in selected}

@@ -202,3 +202,42 @@ def test_a_python_test_that_alone_establishes_is_brought_back_into_the_selection
 ) -> None:
     assert partial[1].cases["test_makes_tests_only"].kind == "passed"
     assert partial[1].cases["uses-tests-only"].kind == "passed"
+
+
+KNOWN = """
+    capabilities:
+      slow: {provision: [{run: echo provision >> "$DOGFOOD_ROOT/slow"}], lock: [machine]}
+      hopeless: {provision: [{run: 'false'}]}
+      unavailable: {probe: 'false'}
+    journeys:
+      - {id: breaks, establishes: [broken], steps: ['false']}
+      - {id: waits, requires: [slow, broken], lock: [machine], steps: ['true']}
+      - {id: waits-too, requires: [slow, unavailable], steps: ['true']}
+      - {id: in-doubt, requires: [hopeless, slow, broken], steps: ['true']}
+      - {id: in-vain, requires: [hopeless, slow], steps: ['true']}
+"""
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+def test_nothing_is_provisioned_where_another_token_is_known_to_defer(scene: Scene, workers: str) -> None:
+    scene.write("a.journey.yaml", KNOWN)
+    run = scene.run(workers, "--dogfood-blocked=unavailable")
+    kinds = {name: case.kind for name, case in run.cases.items()}
+    assert kinds == {
+        "breaks": "failure",
+        "waits": "skipped",
+        "waits-too": "skipped",
+        "in-doubt": "skipped",
+        "in-vain": "error",
+    }
+    assert "'broken' was not established, because breaks failed" in run.cases["waits"].message
+    assert scene.lines("slow") == []  # nor after an error
+
+
+@pytest.mark.parametrize("name", ["waits", "in-doubt", "in-vain"])
+def test_what_is_known_only_once_it_is_asked_for_leads_to_the_same_outcome(scene: Scene, name: str) -> None:
+    scene.write("a.journey.yaml", KNOWN)
+    run = scene.run("-k", f"{name} and not {name}-")
+    assert {name: case.kind for name, case in run.cases.items()} == {
+        name: "error" if name == "in-vain" else "skipped"
+    }
