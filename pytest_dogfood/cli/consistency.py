@@ -229,8 +229,7 @@ def log(options: Namespace) -> int:
     from pytest_dogfood.cli.consistency_report import log_entry_in_json, log_line
 
     with open_hub(options.hub, readonly=True) as hub:
-        if options.repo is not None:
-            hub.require_repo(options.repo)
+        hub.require_repo(options.repo)
         task = hub.only_task(options.task, repo=options.repo).id if options.task else None
         events = hub.events(task, repo=options.repo, regressions=options.regressions)
         writebacks = () if options.regressions else hub.writebacks(task, repo=options.repo)

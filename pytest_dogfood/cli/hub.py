@@ -153,8 +153,7 @@ def repos(options: Namespace) -> int:
     from pytest_dogfood.consistency.checkouts import around
 
     with open_hub(options.hub, readonly=True) as hub:
-        if options.slug is not None:
-            hub.require_repo(options.slug)
+        hub.require_repo(options.slug)
         wanted = hub.repos(options.slug)
         here = hub.checkouts(this_machine(create=False).id, repo=options.slug)
     if options.path:
@@ -190,8 +189,7 @@ def repos(options: Namespace) -> int:
 def tasks(options: Namespace) -> int:
     statuses = [_status(text).value for text in options.status]
     with open_hub(options.hub, readonly=True) as hub:
-        if options.repo is not None:
-            hub.require_repo(options.repo)
+        hub.require_repo(options.repo)
         found = [task for task in hub.tasks(options.repo, statuses=statuses) if not task.deleted]
     if options.format == "text":
         rows = [(task.repo, task.task_id, task.status, task.title) for task in found]
@@ -253,10 +251,8 @@ def mark(options: Namespace) -> int:
     if options.deleted:
         say(f"{task.task_id} is deleted" + ("" if done else " already"))
     else:
-        say(
-            f"{task.task_id} is {task.status}, "
-            + ("and no longer deleted" if done else "and was not deleted")
-        )
+        now = "and no longer deleted" if done else "and was not deleted"
+        say(f"{task.task_id} is {task.status}, {now}")
     return 0
 
 

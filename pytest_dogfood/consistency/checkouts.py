@@ -101,12 +101,11 @@ class Choice(Struct, frozen=True, kw_only=True):
 
     def reports_of_absent(self, *, fixing: bool) -> tuple[RepoReport, ...]:
         """Return the reports of the repositories that have no checkout here."""
-        reports = []
-        for slug in self.absent:
-            nowhere = RepoCondition(state=RepoState.NOT_HERE)
-            finding = repo_finding(nowhere, slug, fixing=fixing, named=slug in self.named)
-            reports.append(RepoReport(repo=slug, findings=(finding,) if finding else ()))
-        return tuple(reports)
+        nowhere = RepoCondition(state=RepoState.NOT_HERE)
+        found = {
+            slug: repo_finding(nowhere, slug, fixing=fixing, named=slug in self.named) for slug in self.absent
+        }
+        return tuple(RepoReport(repo=slug, findings=(each,) if each else ()) for slug, each in found.items())
 
 
 def choose(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import TypeAlias
@@ -19,6 +18,7 @@ from pytest_dogfood.consistency.hub.model import (
     Stamp,
     Status,
     parse_status,
+    parse_uuid,
     position,
     suggest_status,
 )
@@ -174,11 +174,9 @@ def _parse_task(line: int, values: Mapping[str, str | None], findings: Findings)
     if not (count.isascii() and count.isdigit() and len(count) < 9):
         findings.add(at, _CODE, f"reopen_count is a whole number from 0, not '{count}'")
         count = "0"
-    try:
-        hub_id = str(uuid.UUID(said["hub_id"])) if said["hub_id"] else ""
-    except ValueError:
+    hub_id = parse_uuid(said["hub_id"]) or ""
+    if said["hub_id"] and not hub_id:
         findings.add(at, _CODE, f"hub_id is a UUID, not '{said['hub_id']}'")
-        hub_id = ""
     if status is None or not said["repo"] or not said["task_id"]:
         return None
     return HubTask(

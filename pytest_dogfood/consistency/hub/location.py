@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from pytest_dogfood.consistency.hub.model import HubUsageError, Machine, NoHubError, WrongHubError
+from pytest_dogfood.consistency.hub.model import HubUsageError, Machine, NoHubError, WrongHubError, parse_uuid
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
@@ -61,17 +61,13 @@ def this_machine(*, create: bool = True) -> Machine:
 
 def _read_id(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8").strip()
+        text = path.read_text(encoding="utf-8", errors="replace").strip()
     except FileNotFoundError:
         return ""
-    except UnicodeDecodeError:
-        text = "?"
-    try:
-        return str(uuid.UUID(text))
-    except ValueError as error:
-        raise HubUsageError(
-            f"{path} does not contain a machine id; restore its content, or remove it"
-        ) from error
+    found = parse_uuid(text)
+    if found is None:
+        raise HubUsageError(f"{path} does not contain a machine id; restore its content, or remove it")
+    return found
 
 
 def current_actor() -> str:
@@ -93,7 +89,10 @@ def read_settings_section(directory: Path, section: str) -> Mapping[str, Any] | 
     Raises HubUsageError where that is wrong, where the file cannot be read, has unknown keys, or goes by another name.
     """
     for path in (directory / name for name in _MISNOMERS):
-        if _holds_ours(path):
+        ours = None
+        with suppress(HubUsageError):  # a file of such a name may belong to another tool
+            ours = _OURS.search(_content(path))
+        if ours:
             raise HubUsageError(f"{path}:1: a file of this name is not read; call it {PROJECT_FILE}")
     path = directory / PROJECT_FILE
     content = _content(path)
@@ -106,14 +105,6 @@ def read_settings_section(directory: Path, section: str) -> Mapping[str, Any] | 
     if problems:
         raise HubUsageError("\n".join(map(str, problems)))
     return values
-
-
-def _holds_ours(path: Path) -> bool:
-    """Return whether a file has settings of ours: one of such a name may belong to another tool."""
-    try:
-        return _OURS.search(_content(path)) is not None
-    except HubUsageError:
-        return False
 
 
 def _content(path: Path) -> bytes:

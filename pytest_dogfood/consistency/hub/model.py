@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from datetime import datetime
 from difflib import get_close_matches
@@ -128,6 +129,14 @@ def suggest_status(text: str | None) -> str:
     """Return a hint for a status that we do not know: the one that was probably meant, or all."""
     meant = nearest_status(text)
     return f"did you mean '{meant}'?" if meant else "one of " + ", ".join(known.value for known in Status)
+
+
+def parse_uuid(text: str) -> str | None:
+    """Return a UUID in its usual form; None for every other text."""
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        return None
 
 
 class HubTask(Struct, frozen=True, kw_only=True):

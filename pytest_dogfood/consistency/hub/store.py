@@ -33,6 +33,7 @@ from pytest_dogfood.consistency.hub.model import (
     Stamp,
     Status,
     Writeback,
+    parse_uuid,
 )
 from pytest_dogfood.consistency.hub.schema import checkouts, rank, repos, task_events, tasks, writebacks
 from pytest_dogfood.diagnostics import did_you_mean
@@ -103,10 +104,9 @@ class Hub:
     def close(self) -> None:
         self._database.close()
 
-    def require_repo(self, slug: str) -> None:
-        """Raise HubUsageError if no repository has this name."""
-        known = [repo.slug for repo in self.repos()]
-        if slug not in known:
+    def require_repo(self, slug: str | None) -> None:
+        """Raise HubUsageError if no repository has this name; None stands for any."""
+        if slug is not None and slug not in (known := [repo.slug for repo in self.repos()]):
             hint = did_you_mean(slug, known) or "see them all: dogfood hub repos"
             raise HubUsageError(f"no repository '{slug}' in the hub; {hint}")
 
@@ -115,12 +115,9 @@ class Hub:
         return tuple(Repo(**row) for row in self._rows(query))
 
     def checkouts(self, machine_id: str | None = None, *, repo: str | None = None) -> tuple[Checkout, ...]:
-        there = (
-            checkouts.c.gone_at.is_(None),
-            _is(checkouts.c.machine_id, machine_id),
-            _is(repos.c.slug, repo),
-        )
-        query = _CHECKOUTS.where(*there).order_by(repos.c.slug, checkouts.c.path)
+        here = (_is(checkouts.c.machine_id, machine_id), _is(repos.c.slug, repo))
+        query = _CHECKOUTS.where(checkouts.c.gone_at.is_(None), *here)
+        query = query.order_by(repos.c.slug, checkouts.c.path)
         return tuple(Checkout(**row) for row in self._rows(query))
 
     def register(self, path: Path, *, slug: str, root_commit: str, machine: Machine) -> Checkout:
@@ -167,7 +164,7 @@ class Hub:
 
     def find_tasks(self, name: str, *, repo: str | None = None) -> tuple[HubTask, ...]:
         """Return every task of this id, of which each repository may have one, or the one of this UUID."""
-        named = sa.or_(tasks.c.task_id == name, tasks.c.id == _as_uuid(name))
+        named = sa.or_(tasks.c.task_id == name, tasks.c.id == parse_uuid(name))
         query = _TASKS.where(named, _is(repos.c.slug, repo)).order_by(repos.c.slug)
         return tuple(HubTask(**row) for row in self._rows(query))
 
@@ -186,7 +183,7 @@ class Hub:
 
     def task(self, key: str) -> HubTask | None:
         """Return the task of this UUID as it is now."""
-        found = self._rows(_TASKS.where(tasks.c.id == _as_uuid(key)))
+        found = self._rows(_TASKS.where(tasks.c.id == parse_uuid(key)))
         return HubTask(**found[0]) if found else None
 
     def events(
@@ -348,10 +345,3 @@ def _insert_once(connection: sa.Connection, table: sa.Table, **values: str) -> N
     dialect = import_module(f"sqlalchemy.dialects.{connection.dialect.name}")
     row = {"id": str(uuid.uuid4()), **values}
     connection.execute(dialect.insert(table).values(row).on_conflict_do_nothing())
-
-
-def _as_uuid(name: str) -> str | None:
-    try:
-        return str(uuid.UUID(name))
-    except ValueError:
-        return None
