@@ -96,10 +96,6 @@ class CheckoutView(Struct, frozen=True, kw_only=True):
     decisions: tuple[Decision, ...] = ()
     findings: tuple[Finding, ...] = ()
 
-    @property
-    def policy(self) -> Policy:
-        return replace(self.options.policy, same_rank=self.preferences.same_rank)
-
     def report(self) -> RepoReport:
         """Return the report, in which the items stand in the order of the files."""
         found = [*self.findings, *(finding for each in self.decisions for finding in each.findings)]
@@ -142,6 +138,7 @@ def open_checkout(hub: Hub, checkout: Checkout, options: CheckOptions) -> Checko
     except HubUsageError as error:
         raise repository_findings.SettingsError(error) from error
     repository = Repository(root, limits=preferences.limits)
+    options = replace(options, policy=replace(options.policy, same_rank=preferences.same_rank))
     return CheckoutView(checkout=checkout, repository=repository, preferences=preferences, options=options)
 
 
@@ -234,8 +231,8 @@ def _contents(
 
 def _decide(histories: Mapping[str, frozenset[str]], view: CheckoutView, case: Case) -> Decision:
     history = histories.get(case.hub.id) if case.hub is not None else None
-    status = case.block.status if case.block is not None else None
-    return decide(case, seen_in_history=None if history is None else status in history, policy=view.policy)
+    seen = None if history is None else case.file_status in history
+    return decide(case, seen_in_history=seen, policy=view.options.policy)
 
 
 def _uncommitted(hub: Hub, view: CheckoutView) -> Iterator[Finding]:
@@ -244,7 +241,7 @@ def _uncommitted(hub: Hub, view: CheckoutView) -> Iterator[Finding]:
     A status that the hub learnt from this file is a change of the user's, and not reported. If nothing may be written
     back, nothing is reported either. Raises HubUnreachable, HarnessError.
     """
-    if not (view.survey.condition.writes_file and view.policy.writeback):
+    if not (view.survey.condition.writes_file and view.options.policy.writeback):
         return
     repo = view.checkout.repo
     agreeing: dict[str, list[tuple[HubTask, Block]]] = {}
@@ -280,9 +277,7 @@ def _changed(view: CheckoutView, paths: Iterable[str]) -> list[str]:
 
 
 def _with_file_states(view: CheckoutView) -> CheckoutView:
-    """Add the items of files that could not follow the hub as they are now."""
-    if not view.survey.condition.writes_file:
-        return view
+    """Add the items of files that are to follow the hub, and could not as they are now."""
     repo, fixing = view.checkout.repo, view.options.fixing
     found: dict[str, Finding | None] = {}
     for path in dict.fromkeys(each.case.path for each in view.decisions if each.file_status):

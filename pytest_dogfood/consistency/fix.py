@@ -160,9 +160,7 @@ class _CheckoutFix:
         return replace(report, findings=tuple(findings))
 
     def update_hub(self) -> None:
-        """Move the hub forward to the files."""
-        if not self._view.survey.condition.writes_hub:
-            return
+        """Move the hub forward to the files, where decisions say so."""
         due = [at for at, each in enumerate(self._decisions) if each.hub_status is not None or each.new_path]
         for count, at in enumerate(due):
             if self._options.advance is not None:
@@ -170,9 +168,7 @@ class _CheckoutFix:
             self._decisions[at] = self._applied(self._decisions[at])
 
     def update_files(self) -> None:
-        """Write the hub's statuses into the files, one file after another."""
-        if not self._view.survey.condition.writes_file:
-            return
+        """Write the hub's statuses into the files, where decisions say so, one file after another."""
         due: dict[str, list[int]] = {}
         for at, decision in enumerate(self._decisions):
             if decision.file_status is not None:

@@ -153,12 +153,11 @@ class ConsistencyItem(pytest.Item):
         self.user_properties.extend((each.code, f"{each.severity.value} {each.said}") for each in findings)
         if remarks := [finding for finding in findings if finding.severity is FindingSeverity.INFO]:
             self.add_report_section("call", ROOT, in_words(remarks))
-        if any(finding.severity in fatal for finding in findings):
-            others = (each for each in findings if each.severity is not FindingSeverity.INFO)
+        others = [finding for finding in findings if finding.severity is not FindingSeverity.INFO]
+        if any(finding.severity in fatal for finding in others):
             pytest.fail(in_words(others), pytrace=False)
-        for finding in findings:
-            if finding.severity is FindingSeverity.WARN:
-                self.warn(DogfoodConsistencyWarning(in_words([finding])))
+        for finding in others:
+            self.warn(DogfoodConsistencyWarning(in_words([finding])))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:  # noqa: ANN401 - pytest's
         if isinstance(excinfo.value, DogfoodConsistencyWarning):
