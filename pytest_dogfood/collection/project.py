@@ -194,6 +194,11 @@ class Project:
                 yield f"not found: {path}::{name}\n    hint: {hint}"
 
     @property
+    def directories(self) -> tuple[Path, ...]:
+        """The directories of what was read so far, each once."""
+        return tuple(self._above)
+
+    @property
     def files(self) -> tuple[ParsedFile, ...]:
         """Everything read so far, in the order of paths, settings files among it."""
         read = {**self._settings, **self._files}

@@ -88,10 +88,8 @@ def refusal(project: Project, errors: Iterable[Diagnostic]) -> pytest.UsageError
 def misnamed_settings(project: Project) -> Iterator[Diagnostic]:
     """Warn of the files that are meant as settings, and that nothing reads, above what was read of the project."""
     warnings = _FileWarnings(project, ())
-    read = (project.rootdir / file.path for file in project.files)
-    above = (
-        directory for path in read for directory in path.parents if is_below(directory, [project.rootdir])
-    )
+    places = (place for here in project.directories for place in (here, *here.parents))
+    above = (place for place in places if is_below(place, [project.rootdir]))
     for directory in dict.fromkeys([project.rootdir, *above]):
         found = (directory / name for name in _MEANT_AS_SETTINGS)
         yield from (warnings.as_settings(path) for path in found if path.is_file())
