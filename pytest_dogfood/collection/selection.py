@@ -41,7 +41,7 @@ class Durations(Struct, frozen=True, kw_only=True):
     committed: Mapping[str, float]
 
 
-class WorkerSelection(Struct, frozen=True, kw_only=True):
+class WorkerSelection(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a worker tells the process that leads: its plan, or what forbids a run.
 
     `refused` is why pytest could not collect, such as an argument that it does not find. `empty_shard` says

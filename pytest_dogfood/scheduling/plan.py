@@ -54,7 +54,7 @@ class Share(Struct, frozen=True, kw_only=True):
     of: int
 
 
-class PlannedJourney(Struct, frozen=True, kw_only=True):
+class PlannedJourney(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One item of the run: its place, what it comes after, and which gates must be open.
 
     `after` names items of this run; `gates` may also name journeys that another shard runs.
