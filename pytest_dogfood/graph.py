@@ -1,4 +1,4 @@
-"""The capability graph: what brings which token about, what needs it, and what follows for order and place."""
+"""The capability graph: what provides and what requires each token, and the order and chains that follow from it."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class CapabilityGraph:
         return token in self.fixtures or self.has_own_provider(token)
 
     def has_own_provider(self, token: Token) -> bool:
-        """Return whether the token's definition can bring it about with every value that is asked for."""
+        """Return whether the token's own definition can provide it with every value that is used."""
         capability = self.capability(token)
         if capability is None or not (capability.provision or capability.service):
             return False

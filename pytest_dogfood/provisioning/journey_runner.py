@@ -66,7 +66,7 @@ def run_journey(
 
 
 def forget_invalidated(presence: Presence, tokens: Iterable[Token], state: ChainState) -> None:
-    """Strike out what a journey, or a provider, is about to destroy."""
+    """Forget the tokens that a journey, or a provider, is about to destroy."""
     for token in tokens:
         with presence.locked(token, state):
             presence.forget(token, state)
@@ -118,7 +118,7 @@ def establish(
     secret: Iterable[str],
     established: dict[Token, Proof],
 ) -> str:
-    """Ask the probes of what a journey that has just passed establishes, and record what holds.
+    """Run the probes of the tokens that a passed journey establishes, and record the tokens that are present.
 
     Its proofs are put into `established`. Return what a person reads if a probe fails, else nothing. Raises
     UnansweredProbeError if none fails and one cannot be run, because that shows nothing about the product.
@@ -191,7 +191,7 @@ _REFERENCE = re.compile(
     r"\$(?:(?P<bare>[A-Za-z_]\w*)|\{[#!]?(?P<name>[A-Za-z_]\w*)(?P<rest>[^}]*))", re.ASCII
 )
 _DEFAULTS = ("-", ":-", "=", ":=", "+", ":+")
-"""What follows a name where the author says what is to happen without a value (POSIX, Parameter Expansion)."""
+"""What follows a name if the author says what to do when it has no value (POSIX, Parameter Expansion)."""
 
 
 def clean_up(journey: Journey, runner: ShellRunner, done: StepsResult) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Whether a token is really present: the probe asked, the registry kept truthful, values handed on."""
+"""Finds out whether a token is present: runs its probe, keeps the registry up to date, and passes values on."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ class ProbedBases:
 
 
 class Presence:
-    """Asks, records and forgets. Every method about a token wants the caller to hold `locked(token, state)`."""
+    """Probes, records and forgets tokens. To call a method for a token, hold `locked(token, state)`."""
 
     def __init__(
         self, graph: CapabilityGraph, registry: Registry, machine: MachineRegistry, workspace: Workspace
@@ -153,7 +153,7 @@ class Presence:
         self.machine = machine
         self.workspace = workspace
         self.denials: dict[Placed, Probed] = {}
-        """What each probe said when it last did not say yes, by token and place."""
+        """How each probe failed when it last failed, by token and place."""
         self._seen_at: dict[Placed, int] = {}
         self._bases = ProbedBases(graph, registry)
 
@@ -165,7 +165,7 @@ class Presence:
         return self.registry.record_of(token, self.place_of(token, state))
 
     def outlives_runs(self, token: Token) -> bool:
-        """Return whether other runs on this machine deal with the token too: ask for it, provision or release it.
+        """Return whether other runs on this machine use the token too: probe, provision or release it.
 
         A service belongs to its run, and so does a token that only journeys can establish.
         """
@@ -176,13 +176,13 @@ class Presence:
 
     @contextmanager
     def locked(self, token: Token, state: ChainState) -> Iterator[None]:
-        """Keep other processes of this run, and other runs where they see the token too, from dealing with it."""
+        """Keep other processes, and other runs that use the token, from probing, provisioning or releasing it."""
         against_other_runs = self.machine.locked(token) if self.outlives_runs(token) else nullcontext()
         with self.registry.locked(token, self.place_of(token, state)), against_other_runs:
             yield
 
     def ask(self, token: Token, state: ChainState) -> TokenRecord | None:
-        """Return the record of a token that is present now; what the probe denies is forgotten.
+        """Return the record of a token that is present now; a token whose probe fails is forgotten.
 
         A token without a probe is present while what it rests on is.
         """

@@ -28,7 +28,7 @@ WAIT = 0.05
 
 
 class EstablisherOutcomes:
-    """Tells from the journal, before any probe is asked, what a token's establishers came to."""
+    """Reads from the journal, before any probe runs, how the establishing journeys of a token ended."""
 
     def __init__(self, presence: Presence, journal: Journal) -> None:
         self._presence = presence
@@ -36,12 +36,12 @@ class EstablisherOutcomes:
         self._journal = journal
 
     def refute(self, token: Token, state: ChainState) -> bool:
-        """Return whether what there is of a token proves nothing, for a journey that establishes it has failed.
+        """Return whether a token does not count as present, even if its probe succeeds: an establishing journey failed.
 
-        So it is where none of them passed, unless another provider has made the token since. So it is, too, where one
-        failed after another had established the token: it may have put a thing of its own in the place of the other's,
-        whose values are then wrong. Then a token with values is provisioned again, unless that is impossible: what a
-        Python test established is taken as it is.
+        That is so if none of them passed, unless another provider has provisioned the token since. It is also so if
+        one failed after another had established the token: the failed one may have replaced what the other had made,
+        and then the recorded values are wrong. So a token with values is provisioned again, unless that is impossible:
+        a token that a Python test established is kept.
         """
         record = self._presence.record_of(token, state)
         by_journey = record is not None and record.by in self._graph.establishing(token)
@@ -64,13 +64,13 @@ class EstablisherOutcomes:
         return self._graph.has_independent_provider(token) or not (maker.python or maker.use)
 
     def cause_against(self, token: Token, state: ChainState) -> Cause | None:
-        """Return the first cause if all that could establish a token did not pass; else None."""
+        """Return the first cause if every establishing journey of a token ended without passing; else None."""
         ends = self._ends(token, state.name)
         causes = [cause for end in ends if (cause := end.blocking_cause()) is not None]
         return causes[0] if causes and len(causes) == len(self._graph.establishers[token]) else None
 
     def _ends(self, token: Token, state: str) -> list[JourneyEnd]:
-        """Return how those that have ended did; what happened in `state` outweighs what happened elsewhere.
+        """Return how the establishing journeys ended that have ended; an end in `state` counts before one elsewhere.
 
         Of journeys that only together establish the token one bad end decides, a good one does not.
         """
@@ -85,7 +85,7 @@ class EstablisherOutcomes:
 
 
 class Provisioner:
-    """Ensures that tokens are present: asks first, and provisions at most once what is missing.
+    """Ensures that tokens are present: probes them first, and provisions a missing one at most once.
 
     `gates_elsewhere` holds the gates of journeys that other shards run as items: here they stand behind them, too.
     """
@@ -169,7 +169,7 @@ class Provisioner:
         raise do_not_hold_together(wanted, lost)
 
     def lost(self, tokens: Iterable[Token], request: Request) -> Mapping[Token, str]:
-        """Return which of the tokens that were present are no more, and after what; nothing is written.
+        """Return which tokens are no longer present, and after what each was lost; nothing is written.
 
         Only what may have changed since its last yes is asked again.
         """
@@ -237,7 +237,7 @@ class Provisioner:
         request.seen_at[token] = self.presence.workspace.changes.count
 
     def _ask(self, token: Token, request: Request) -> TokenRecord | None:
-        """Ask for a token; where what should have established it did not pass, what it left does not count."""
+        """Probe a token; what a failed establishing journey has left behind does not count."""
         # The item uses the fixture by which the token holds, as a test does that names it. Where other parameters count
         # for the item, of a fixture that this one rests on, pytest sets both up anew: that is to happen now, and not
         # once the item has been told that its token is there.
@@ -276,7 +276,7 @@ class Provisioner:
         return record
 
     def _next_attempt(self, token: Token, request: Request) -> Attempt:
-        """Raise HarnessError if the token was tried before in vain; a rerun of the item that asked may try again."""
+        """Raise HarnessError if the token was tried before and failed; a rerun of the item that asked may try again."""
         place = self.presence.place_of(token, request.state)
         earlier = self.presence.registry.attempts(token)
         # What began here and did not end has lost the token's lock by dying, and may still be seen for a moment: the

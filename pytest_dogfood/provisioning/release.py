@@ -1,4 +1,4 @@
-"""Releases each token once nothing needs it any more: a worker does in its own states, the leader everywhere else."""
+"""Releases each token once nothing needs it any more: a worker in its own states, the leader everywhere else."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pytest_dogfood.storage.journal import Journal
 from pytest_dogfood.storage.token_registry import MACHINE
 
 RELEASE_OF = "DOGFOOD_RELEASE_OF"
-"""Variable that tells release steps whether the token was there when it was last asked for, or is half-made."""
+"""Variable that tells release steps whether the token was present when it was last probed, or is half-made."""
 
 
 def _has_release(presence: Presence, token: Token) -> bool:
@@ -26,7 +26,7 @@ def _has_release(presence: Presence, token: Token) -> bool:
     return capability is not None and bool(capability.service or capability.release)
 
 
-def _is_given_back(presence: Presence, token: Token) -> bool:
+def _needs_release(presence: Presence, token: Token) -> bool:
     """Return whether there is anything to do for a token once nothing needs it any more."""
     return _has_release(presence, token) or presence.outlives_runs(token)
 
@@ -47,7 +47,7 @@ def release(presence: Presence, token: Token, place: str, state: ChainState) -> 
     of the capability, so the caller holds none.
     """
     capability = presence.graph.capability(token)
-    if capability is None or not _is_given_back(presence, token):
+    if capability is None or not _needs_release(presence, token):
         return ""
     locks = presence.workspace.named_locks()
     try:
@@ -94,7 +94,7 @@ class ChainRelease:
         scope_of = presence.graph.scope_of
         shared = [token for token in plan.rests_on if scope_of(token) is Scope.MACHINE]
         candidates = plan.rests_on.keys() - self._lifetimes.below(shared)
-        self._ours = {token for token in candidates if _is_given_back(presence, token)}
+        self._ours = {token for token in candidates if _needs_release(presence, token)}
         self._begun: set[ChainId] = set()
         self._over: set[Token] = set()
 

@@ -1,4 +1,4 @@
-"""Runs an establishing journey again, in the state of an item that needs its token, behind the gates before it."""
+"""Replays an establishing journey in the state of an item that requires its token, once its gates are open."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ from pytest_dogfood.storage.token_registry import MACHINE, SEVERAL, TokenRecord
 
 
 class DeferredError(Exception):
-    """What a journey needs was not provisioned: `cause` is the root of it, `token` what the journey itself requires.
+    """A token was not provisioned: `cause` is the root cause, `token` the one that the asking journey itself requires.
 
-    There is no token where a closed gate is the reason.
+    `token` is None if a closed gate is the reason.
     """
 
     def __init__(self, cause: Cause, token: Token | None = None) -> None:
@@ -55,11 +55,12 @@ FixtureValue = Callable[[str], object]
 
 
 class Request(Struct, kw_only=True):
-    """Which item asks for tokens, in which state, and what came of it: proofs, and acts of provisioning.
+    """The item that asks for tokens, its state, and the result: proofs, and what was provisioned.
 
-    `fixture` is None while the item's fixtures are not set up yet. `seen_at` holds the number of changes in the world
-    when each token was last seen to be present. `kept` are the directories of journeys that were replayed for it and
-    failed, `leaked` what replays have left running, `rested_on` the proofs of what they required.
+    `fixture` is None while the item's fixtures are not set up yet. `seen_at` holds the count of the
+    `InvalidationCounter` when each token was last seen to be present. `kept` are the directories of journeys that were
+    replayed for the item and failed, `leaked` what replays have left running, `rested_on` the proofs of what they
+    required.
     """
 
     journey: JourneyId
@@ -77,7 +78,7 @@ class Request(Struct, kw_only=True):
         return time.monotonic(), len(self.provisioned)
 
     def note(self, token: Token, how: str, where: str, *, since: tuple[float, int]) -> None:
-        """Note an act of provisioning that began at `since`, an answer of `now`.
+        """Note an act of provisioning that began at `since`, a value that `now` has returned.
 
         What was provisioned meanwhile for the act's own needs is noted by itself and not counted twice.
         """
@@ -88,7 +89,7 @@ class Request(Struct, kw_only=True):
 
 
 class Replayer:
-    """Replays journeys; what they need themselves is asked of `ensure`, which raises as `Provisioner.ensure` does.
+    """Replays journeys; `ensure` provides what they require themselves, and raises as `Provisioner.ensure` does.
 
     `gates_elsewhere` holds the gates of journeys that other shards run as items.
     """

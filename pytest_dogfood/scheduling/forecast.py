@@ -48,7 +48,7 @@ def predict_provisioning(
 
 
 class _ProvisioningForecast:
-    """Goes the way of a run: what an item needs is present, established by an item, or provisioned at once."""
+    """Follows a run: what an item requires is present, established by an item, or provisioned at once."""
 
     def __init__(self, graph: CapabilityGraph, plan: Plan, *, knows_tests: bool) -> None:
         self._graph = graph
@@ -198,7 +198,7 @@ def make_forecast(jobs: Sequence[Job], workers: int) -> Forecast:
 
 
 def critical_path(jobs: Sequence[Job]) -> tuple[tuple[int, ...], float]:
-    """Return the longest way through the graph and its length, or the heaviest chain, as one worker runs it.
+    """Return the longest path through the graph and its length, or the heaviest chain, as one worker runs it.
 
     No order of the jobs takes less; the way does not pass along a chain, whose order may be another one.
     """
@@ -229,7 +229,7 @@ def critical_path(jobs: Sequence[Job]) -> tuple[tuple[int, ...], float]:
 
 
 LEAST_SECONDS = 10.0
-"""A chain with less work than this is not reported: waiting for it is no trouble."""
+"""A chain with less work than this is not reported: waiting for it costs too little."""
 
 
 class CostlyChain(Struct, frozen=True, kw_only=True):

@@ -66,7 +66,7 @@ class Lifetimes:
         return frozenset(reachable([token], resting.__getitem__)) - {token}
 
     def in_release_order(self, made: Iterable[tuple[Token, str, float]]) -> list[tuple[Token, str, float]]:
-        """Put tokens, each with its place and since when there is something of it (seconds), in order of release.
+        """Put tokens, each with its place and the time since when it exists (seconds), in order of release.
 
         What rests on others comes before them, otherwise the youngest first. By age alone it would be wrong: a base
         that was lost and made again is younger than what rests on it.

@@ -1,6 +1,6 @@
-"""What runs where after what: from the graph of the project and a selection to a plan that every process can read.
+"""Plans a run from the project's graph and a selection: which items run, where, and after which others.
 
-A selection, as by -k, may leave out what cannot be replayed; that comes back into it first (`prerequisites_to_run`).
+A selection, as by -k, may leave out what cannot be replayed; `prerequisites_to_run` brings that back first.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ def known_seconds(
 
 
 UNKNOWN_DURATION = 1.0
-"""Weight, in seconds, of a journey of which it was neither said nor seen how long it takes."""
+"""Weight, in seconds, of a journey whose duration is neither measured nor estimated."""
 
 
 class Share(Struct, frozen=True, kw_only=True):
-    """How many units of a lock an item holds while it runs, `of` so many that there are."""
+    """How many units of a lock an item holds while it runs, out of `of` units."""
 
     lock: str
     units: int
@@ -233,7 +233,7 @@ def _reach_within(
     """For each selected journey those of the others that it comes after, also by way of journeys left out.
 
     Those left out may be replayed, and what they rest on as well: an item that has to run before must not come
-    second, in a state where its work is done already, and no token may be given back before. The same holds for
+    second, in a state where its work is done already, and no token may be released before. The same holds for
     the gates of whatever is left out though it is `in_run`: where they are items, they are not replayed.
     """
     here = set(selected)
@@ -347,7 +347,7 @@ def _is_run_by_pytest(journey: Journey) -> bool:
 def _replayable(graph: CapabilityGraph) -> set[JourneyId]:
     """Return the journeys that can be replayed on whatever worker needs them.
 
-    Machine-wide tokens are in reach of any of them, whatever has brought them about. What a fixture provides is not: it
+    Machine-wide tokens are in reach of any of them, whatever has provided them. What a fixture provides is not: it
     is set up for an item, where that can see it and in the state of its chain.
     """
     found: set[JourneyId] = set()

@@ -1,4 +1,4 @@
-"""What there is to run, as jobs, and which of them an idle worker takes next; knows neither pytest nor xdist nor clock.
+"""The jobs of a run, and which of them an idle worker takes next; it uses neither pytest nor xdist nor a clock.
 
 A job is *ready* when all that it comes after has finished, the job before it in its chain included. The first job
 of a chain to be taken pins the chain to its worker; from then on only that worker takes the others.
@@ -235,7 +235,7 @@ class Queue:
         self._own.setdefault(worker, {})
 
     def next_for(self, worker: str) -> tuple[int, ...]:
-        """Hand out what an idle worker shall run: one graph job or a batch of plain ones; nothing if none is ready."""
+        """Hand out the next jobs of an idle worker: a graph job or a batch of plain ones; nothing if none is ready."""
         if self._held[worker]:
             return ()
         own = self._top(self._own[worker], worker)
@@ -276,7 +276,7 @@ class Queue:
         return bool(dependents or self._jobs[index].locks)
 
     def lose(self, worker: str) -> tuple[int, ...]:
-        """Forget a worker and give its unfinished jobs back to the queue; its chains may go anywhere again."""
+        """Forget a worker and return its unfinished jobs to the queue; its chains may go anywhere again."""
         lost = tuple(self._held.pop(worker))
         del self._own[worker]
         for index in lost:

@@ -1,4 +1,4 @@
-"""Which shard runs what: decided from names and seconds that every machine has, whatever the order they come in."""
+"""Decides which shard runs what, from names and durations that are the same on every machine, in any order."""
 
 from __future__ import annotations
 
