@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pytest_dogfood.diagnostics import Diagnostic, Location, in_text
+import pytest
+
+from pytest_dogfood.diagnostics import Diagnostic, Location, in_text, seconds_in_words
 
 
 def finding(line: int, code: str, hint: str) -> Diagnostic:
@@ -41,3 +43,19 @@ def test_a_name_that_is_meant_is_suggested_at_each_place_but_those_in_a_row() ->
     slips = [finding(line, "code", "did you mean 'port'?") for line in (1, 3, 4)]
     mixed = sorted([*slips, finding(2, "other", "do that")], key=lambda found: found.location)
     assert [line for line, is_told in told(*mixed) if is_told] == [1, 2, 4]
+
+
+@pytest.mark.parametrize(
+    "seconds, words",
+    [
+        (0, "0 s"),
+        (0.00465, "under 0.1 s"),
+        (0.05, "0.1 s"),
+        (0.5, "0.5 s"),
+        (2, "2 s"),
+        (12.34, "12.3 s"),
+        (1234.56, "1234.6 s"),
+    ],
+)
+def test_durations_have_at_most_one_decimal(seconds: float, words: str) -> None:
+    assert seconds_in_words(seconds) == words

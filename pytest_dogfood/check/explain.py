@@ -48,7 +48,7 @@ def explain(
         yield from list_of_tokens(graph, tokens, results)
         yield from () if results is None else journeys_in_run(results)
     elif name in report.others:
-        yield f"{name}: this test neither requires nor establishes a token, so it is outside of the graph"
+        yield f"{name}: this test neither requires, establishes nor invalidates a token, so it is outside of the graph"
     elif not journeys and name in tokens:
         yield from explanation_of_token(graph, report.plan, Token(name))
         yield from () if results is None else token_in_run(results, Token(name))

@@ -166,6 +166,31 @@ def test_a_focus_holds_exactly_what_a_journey_needs_and_what_it_enables(
     assert set(focused.links) == {link for link in picture.links if {link.source, link.target} <= kept}
 
 
+@LAW
+@given(GRAPHS, st.data())
+def test_a_focus_on_a_token_holds_what_gives_it_and_what_needs_it(
+    graph: CapabilityGraph, data: st.DataObject
+) -> None:
+    picture = picture_with_plan(graph)
+    tokens = [token for node in picture.journeys for token in node.establishes]
+    if not tokens:
+        return
+    chosen = data.draw(st.sampled_from(tokens))
+    focused = focus(picture, chosen)
+    keys = [node.key for node in picture.journeys] + [node.key for node in picture.providers]
+    makers = {*graph.establishing(chosen), *(one.key for one in picture.providers if one.token == chosen)}
+    needed_first = set[str]().union(*(required_ancestors(picture, maker) for maker in makers))
+    users: set[str] = {one.id for one in graph.journeys.values() if chosen in graph.required_by(one)}
+    users |= {
+        f"{one.kind}:{one.token}" for one in picture.providers if chosen in graph.needs_of_provider(one.token)
+    }
+    enabled = {key for key in keys if users & required_ancestors(picture, key)}
+    destroyers = {one.id for one in graph.journeys.values() if chosen in one.invalidates}
+    kept = {node.key for node in focused.journeys} | {node.key for node in focused.providers}
+    assert makers | needed_first | users | enabled <= kept
+    assert kept <= makers | needed_first | users | enabled | destroyers
+
+
 def test_a_focus_on_an_unknown_journey_is_refused_with_the_nearest_name(shop: CapabilityGraph) -> None:
     with pytest.raises(
         UnknownNameError, match=r"^no journey or token is called 'ordr'; did you mean 'order'\?$"
