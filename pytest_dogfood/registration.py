@@ -120,7 +120,7 @@ def _register_leader(config: pytest.Config, collector: JourneyCollector, setting
         config.option.dist, config.option.tx = "no", []
     distributed = _is_distributed(config)
     selector = None if distributed else ItemSelector(config, collector)
-    leader = Leader(config, selector)
+    leader = Leader(config, selector, workers=_number_of_workers(config))
     register = config.pluginmanager.register
     register(leader, "dogfood-leading")
     register(Terminal(config, leader, workers=_number_of_workers(config)), "dogfood-terminal")
@@ -138,7 +138,7 @@ def _register_leader(config: pytest.Config, collector: JourneyCollector, setting
         register(DurationsSender(config), "dogfood-timekeeper")
         register(LastFailed(config, leader), "dogfood-last-failed")
         if settings.shard is not None:
-            from pytest_dogfood.session.manifest_writer import ManifestWriter
+            from pytest_dogfood.session.record_writer import ManifestWriter
 
             register(ManifestWriter(config, leader, settings.shard, settings.manifest), "dogfood-manifest")
     elif selector is not None:

@@ -63,6 +63,10 @@ class SecretKeeper:
     def __bool__(self) -> bool:
         return bool(self._values)
 
+    @property
+    def values(self) -> frozenset[str]:
+        return self._values
+
     def learn(self, values: Iterable[str]) -> None:
         self._values = self._values.union(values)
 

@@ -62,8 +62,9 @@ class Grade(Struct, frozen=True, kw_only=True):
 class StepResult(Struct, frozen=True, kw_only=True):
     """A step that has run: `number` of `total`; it succeeded if nothing is `wrong`.
 
-    All its `tries` took `seconds`. Of `withheld` streams nothing may be shown. For a step that an actor did, `grade`
-    says more, `step.run` is the command that counted, and `seen` what came of it, None if there was none.
+    It `started` then (seconds since the epoch), and all its tries together took that many `seconds`. Of `withheld`
+    streams nothing may be shown. For a step that an actor did, `grade` says more, `step.run` is the command that
+    counted, and `seen` what came of it, None if there was none.
     """
 
     step: Step
@@ -71,8 +72,9 @@ class StepResult(Struct, frozen=True, kw_only=True):
     total: int
     wrong: tuple[Mismatch, ...]
     seen: Observation | None
-    tries: int = 1
+    started: float = 0.0
     seconds: float = 0.0
+    tries: int = 1
     withheld: frozenset[Stream] = frozenset()
     grade: Grade | None = None
 
@@ -153,12 +155,14 @@ def run_steps(
     failed: StepResult | None = None
     try:
         for number, step in enumerate(steps, start=1):
+            started, began = time.time(), time.monotonic()
             if actor is not None and step.run is None:
                 result = actor.act(number, done, deadline)
             else:
                 result = _run_one(step, number, len(steps), runner, done, deadline)
                 if actor is not None:
                     actor.observed(result)
+            result = replace(result, started=started, seconds=time.monotonic() - began)
             done.results.append(result)
             if result.wrong:
                 failed = failed or result

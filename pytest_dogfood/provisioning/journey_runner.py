@@ -21,6 +21,7 @@ from pytest_dogfood.provisioning.presence import Presence, Probed
 from pytest_dogfood.provisioning.workspace import ChainState, Workspace
 from pytest_dogfood.settings import Leaks
 from pytest_dogfood.storage.journal import Journal, Why
+from pytest_dogfood.storage.record import Kind
 from pytest_dogfood.storage.token_registry import TokenRecord
 
 if TYPE_CHECKING:
@@ -194,7 +195,9 @@ _DEFAULTS = ("-", ":-", "=", ":=", "+", ":+")
 """What follows a name if the author says what to do when it has no value (POSIX, Parameter Expansion)."""
 
 
-def clean_up(journey: Journey, runner: ShellRunner, done: StepsResult) -> tuple[str, str]:
+def clean_up(
+    workspace: Workspace, journey: Journey, runner: ShellRunner, done: StepsResult
+) -> tuple[str, str]:
     """Run the clean-up steps of a journey, all of them, with the values that its steps have saved so far.
 
     A step that uses a value which some step of the journey saves, and which is not there, is left out: the shell would
@@ -212,7 +215,9 @@ def clean_up(journey: Journey, runner: ShellRunner, done: StepsResult) -> tuple[
     steps = [step for step in journey.cleanup if step.location not in left_out]
     environment = {**runner.environment, **done.values}
     runner = replace(runner, environment=environment, name=f"{runner.name}-cleanup")
-    ended = run_steps(steps, runner, keep_going=True)
+    ended = StepsResult()
+    with workspace.recorder.activity(Kind.CLEANUP, journey.id, runner, ended):
+        run_steps(steps, runner, keep_going=True, done=ended)
     told = (
         f"{place}: not run, because no step has saved {', '.join(used)}; write ${{{used[0]}:-}} to run it anyway"
         for place, used in left_out.items()

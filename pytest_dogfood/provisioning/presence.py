@@ -19,6 +19,7 @@ from pytest_dogfood.journey import Capability, JourneyId, Scope, Token, variable
 from pytest_dogfood.outcomes import Proof
 from pytest_dogfood.provisioning.workspace import ChainState, Workspace
 from pytest_dogfood.storage.files import private_directory
+from pytest_dogfood.storage.record import Kind
 from pytest_dogfood.storage.token_registry import MACHINE, MachineRegistry, Registry, TokenRecord
 
 PROBE_TIMEOUT = 60.0
@@ -262,12 +263,16 @@ class Presence:
         limited = replace(probe, timeout=capability.timeout or probe.timeout or PROBE_TIMEOUT)
         runner = self.runner_for(token, capability, state, values, what="probe")
         asked_at = self.workspace.changes.count
+        key = token, self.place_of(token, state)
+        done, recorder = StepsResult(), self.workspace.recorder
         try:
-            with self.workspace.interruption.doing(f"probe of {token}"):
-                probed = Probed(token=token, done=run_steps([limited], runner), runner=runner)
+            with (
+                self.workspace.interruption.doing(f"probe of {token}"),
+                recorder.activity(Kind.PROBE, token, runner, done, place=key[1]),
+            ):
+                probed = Probed(token=token, done=run_steps([limited], runner, done=done), runner=runner)
         except HarnessError as error:
             probed = Probed(token=token, done=StepsResult(), runner=runner, trouble=str(error))
-        key = token, self.place_of(token, state)
         if probed.present:
             self._seen_at[key] = asked_at
             self.denials.pop(key, None)

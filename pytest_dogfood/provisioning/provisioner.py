@@ -18,6 +18,7 @@ from pytest_dogfood.provisioning.workspace import ChainState
 from pytest_dogfood.settings import Provision
 from pytest_dogfood.storage.journal import Journal, JourneyEnd
 from pytest_dogfood.storage.locks import NamedLocks
+from pytest_dogfood.storage.record import Kind
 from pytest_dogfood.storage.token_registry import MACHINE, SEVERAL, Attempt, TokenRecord
 
 ROUNDS = 3
@@ -327,7 +328,10 @@ class Provisioner:
     ) -> TokenRecord:
         started = request.now()
         self.presence.claim(token, request.state)
-        value = value_of(fixture)
+        place = self.presence.place_of(token, request.state)
+        with self.presence.workspace.recorder.activity(Kind.PROVISION, token, place=place) as note:
+            note.how = f"by fixture {fixture}"
+            value = value_of(fixture)
         pairs = value.items() if isinstance(value, Mapping) else ()
         values = {str(name): str(one) for name, one in pairs if isinstance(one, str | int | float)}
         record = self._record_provided(token, request.state, values, by=f"fixture {fixture}")
@@ -338,7 +342,12 @@ class Provisioner:
     def _provision_by_steps(self, token: Token, capability: Capability, request: Request) -> TokenRecord:
         runner = self.presence.runner_for(token, capability, request.state, {}, what="provision")
         done = self.presence.saving_for((token,), request.state)
-        with self.presence.workspace.interruption.doing(f"provision of {token}"):
+        workspace, place = self.presence.workspace, self.presence.place_of(token, request.state)
+        with (
+            workspace.interruption.doing(f"provision of {token}"),
+            workspace.recorder.activity(Kind.PROVISION, token, runner, done, place=place) as note,
+        ):
+            note.how = "by its provision steps"
             run_steps(capability.provision, runner, done=done)
         if done.failure is not None:
             text = failure_text(done, runner, what=f"provision of {token}, step")

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator
 from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.execution.runner import failure_text, run_steps
+from pytest_dogfood.execution.runner import StepsResult, failure_text, run_steps
 from pytest_dogfood.journey import ChainId, Scope, Token
 from pytest_dogfood.provisioning.presence import Presence
 from pytest_dogfood.provisioning.workspace import ChainState
 from pytest_dogfood.scheduling.lifetimes import Lifetimes
 from pytest_dogfood.scheduling.plan import Plan, PlannedJourney
 from pytest_dogfood.storage.journal import Journal
+from pytest_dogfood.storage.record import Kind
 from pytest_dogfood.storage.token_registry import MACHINE
 
 RELEASE_OF = "DOGFOOD_RELEASE_OF"
@@ -71,8 +72,12 @@ def release(presence: Presence, token: Token, place: str, state: ChainState) -> 
                 **({} if claim is None else claim.values),
             }
             runner = replace(runner, environment=environment)
-            with presence.workspace.interruption.doing(f"release of {token}"):
-                done = run_steps(capability.release, runner, keep_going=True)
+            done, workspace = StepsResult(), presence.workspace
+            with (
+                workspace.interruption.doing(f"release of {token}"),
+                workspace.recorder.activity(Kind.RELEASE, token, runner, done, place=place),
+            ):
+                run_steps(capability.release, runner, keep_going=True, done=done)
             if shared and done.failure is None:
                 presence.machine.forget(token)  # not before: what is still there is still ours to release
             return failure_text(done, runner, what=f"release of {token}, step")

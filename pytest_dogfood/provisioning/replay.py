@@ -34,6 +34,7 @@ from pytest_dogfood.provisioning.presence import Presence
 from pytest_dogfood.provisioning.workspace import ChainState
 from pytest_dogfood.storage.journal import Journal, JourneyEnd, Why
 from pytest_dogfood.storage.locks import NamedLocks
+from pytest_dogfood.storage.record import Kind
 from pytest_dogfood.storage.run_directory import remove_tree
 from pytest_dogfood.storage.token_registry import MACHINE, SEVERAL, TokenRecord
 
@@ -267,34 +268,37 @@ class Replayer:
         forget_invalidated(presence, journey.invalidates, state)
         place_files(journey.seed_files, runner.workdir)
         done = presence.saving_for(journey.establishes, state)
-        try:
-            with workspace.interruption.doing(f"replay of {journey.id}"):
-                text = self._perform(journey, runner, request, done)
-        except BaseException:
-            if not workspace.interruption.abandoned:
-                with workspace.interruption.cleaning_up():
-                    clean_up(journey, runner, done)
-            raise
-        problem, left_out = clean_up(journey, runner, done)
-        if journey.cleanup:
-            workspace.changes.note(f"the clean-up of {journey.id} ran")
-        passed = not text and not problem
-        leaked, problem_of_leaks = look_for_leaks(workspace, journey, runner, passed=passed)
-        request.leaked += [f"{one.removesuffix(')')} of {journey.id})" for one in leaked]
-        problem = problem or problem_of_leaks
-        if text:
-            request.kept += [state.path, runner.workdir]
-            text += "".join(f"\n\n{one}" for one in (problem, left_out) if one)
-            text += f"\nkept:      {runner.workdir} (working directory), {state.path} (state)"
-            # In the same words as of an item: where it was replayed, and for whom, is chance if there are shards.
-            outcome, why = Outcome.FAILED, reason_of(Outcome.FAILED)
-        elif problem:
-            outcome, why, text = Outcome.ERROR, CLEAN_UP_FAILED, problem
-        else:
-            if journey.workdir is None:
-                remove_tree(runner.workdir)
-            return Outcome.PASSED, None
-        return outcome, Cause(who=journey.id, why=why, details=f"replayed for {request.journey}\n{text}")
+        with workspace.recorder.activity(Kind.REPLAY, journey.id, runner, done, place=state.name) as note:
+            try:
+                with workspace.interruption.doing(f"replay of {journey.id}"):
+                    text = self._perform(journey, runner, request, done)
+            except BaseException:
+                if not workspace.interruption.abandoned:
+                    with workspace.interruption.cleaning_up():
+                        clean_up(workspace, journey, runner, done)
+                raise
+            problem, left_out = clean_up(workspace, journey, runner, done)
+            if journey.cleanup:
+                workspace.changes.note(f"the clean-up of {journey.id} ran")
+            passed = not text and not problem
+            leaked, problem_of_leaks = look_for_leaks(workspace, journey, runner, passed=passed)
+            request.leaked += [f"{one.removesuffix(')')} of {journey.id})" for one in leaked]
+            problem = problem or problem_of_leaks
+            if not text and not problem:
+                if journey.workdir is None:
+                    remove_tree(runner.workdir)
+                return Outcome.PASSED, None
+            if text:
+                request.kept += [state.path, runner.workdir]
+                text += "".join(f"\n\n{one}" for one in (problem, left_out) if one)
+                text += f"\nkept:      {runner.workdir} (working directory), {state.path} (state)"
+                # In the words of an item: where it was replayed, and for whom, is chance if there are shards.
+                note.outcome, why = Outcome.FAILED, reason_of(Outcome.FAILED)
+            else:
+                note.outcome, why, text = Outcome.ERROR, CLEAN_UP_FAILED, problem
+            note.text = text
+        details = f"replayed for {request.journey}\n{text}"
+        return note.outcome, Cause(who=journey.id, why=why, details=details)
 
     def _perform(self, journey: Journey, runner: ShellRunner, request: Request, done: StepsResult) -> str:
         """Run the steps and record what they establish; return what a person reads of a failure, else nothing."""

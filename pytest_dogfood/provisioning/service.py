@@ -13,6 +13,7 @@ from pytest_dogfood.journey import Capability, Scope, Service, Token
 from pytest_dogfood.outcomes import Proof
 from pytest_dogfood.provisioning.presence import PROBE_TIMEOUT, Presence
 from pytest_dogfood.provisioning.workspace import WORKER_MARKER, ChainState
+from pytest_dogfood.storage.record import Kind
 from pytest_dogfood.storage.token_registry import TokenRecord
 
 _FIRST_WAIT = 0.02
@@ -41,30 +42,32 @@ def start_service(
         environment["DOGFOOD_WORKER"] = environment[WORKER_MARKER] = OF_THE_RUN
     for name, text in service.env.items():
         environment[name] = expand(text, environment)
-    running = background.start(
-        shell_argv(service.run, service.shell),
-        cwd=runner.workdir / expand(service.cwd or ".", environment),
-        env=environment,
-        log=presence.workspace.run.service_log(token, place),
-        ports=ports,
-    )
-    record = TokenRecord(
-        token=token,
-        place=place,
-        by="service",
-        proof=Proof.PROBE,
-        values=values,
-        service=running,
-        home=state.name,
-    )
-    presence.workspace.changes.note(f"{token!r} was started")
-    try:
-        with presence.workspace.interruption.doing(f"start of the service of {token}"):
-            _wait_until_ready(presence, capability, state, record, running)
-    except BaseException:
-        presence.stop_service(running)
-        raise
-    return presence.record(record)
+    with presence.workspace.recorder.activity(Kind.PROVISION, token, runner, place=place) as note:
+        note.how = "by starting its service"
+        running = background.start(
+            shell_argv(service.run, service.shell),
+            cwd=runner.workdir / expand(service.cwd or ".", environment),
+            env=environment,
+            log=presence.workspace.run.service_log(token, place),
+            ports=ports,
+        )
+        record = TokenRecord(
+            token=token,
+            place=place,
+            by="service",
+            proof=Proof.PROBE,
+            values=values,
+            service=running,
+            home=state.name,
+        )
+        presence.workspace.changes.note(f"{token!r} was started")
+        try:
+            with presence.workspace.interruption.doing(f"start of the service of {token}"):
+                _wait_until_ready(presence, capability, state, record, running)
+        except BaseException:
+            presence.stop_service(running)
+            raise
+        return presence.record(record)
 
 
 def _wait_until_ready(

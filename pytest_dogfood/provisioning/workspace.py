@@ -22,6 +22,7 @@ from pytest_dogfood.journey import ChainId, Journey, Token, variable_for_lock
 from pytest_dogfood.settings import Settings
 from pytest_dogfood.storage.files import private_directory
 from pytest_dogfood.storage.locks import LockTable, NamedLocks, lock_of_unit
+from pytest_dogfood.storage.recorder import Recorder
 from pytest_dogfood.storage.run_directory import RunDirectory, attempt_name
 
 if TYPE_CHECKING:
@@ -108,8 +109,18 @@ class Workspace(Struct, kw_only=True):
     leftovers: Leftovers = field(default_factory=Leftovers)
     _counter: Iterator[int] = field(default_factory=itertools.count)
     _empty_files: Mapping[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
+    lane: str = ""
+    """The worker that this one has replaced, if it has."""
     _named: LockTable | None = None
+    _recorder: Recorder | None = None
     _states: dict[ChainId, ChainState] = field(default_factory=dict)
+
+    @property
+    def recorder(self) -> Recorder:
+        """What writes down the activities of this process."""
+        if self._recorder is None:
+            self._recorder = Recorder(self.run, self.lane or self.worker, self.keeper)
+        return self._recorder
 
     def state_of(self, graph: CapabilityGraph, journey: Journey) -> ChainState:
         """Return the state of the journey's chain on this worker, which may not have been made yet."""

@@ -28,6 +28,7 @@ from pytest_dogfood.session.signals import InterruptedItems, WorkerSignals
 from pytest_dogfood.session.test_reports import keeper_of
 from pytest_dogfood.storage.journal import Journal
 from pytest_dogfood.storage.locks import LockTable
+from pytest_dogfood.storage.record import graph_record, write_graph
 from pytest_dogfood.storage.run_directory import ALONE, RunDirectory, project_name
 from pytest_dogfood.storage.token_registry import MachineRegistry, Registry, RunIdentity
 
@@ -114,6 +115,7 @@ def presence_for(config: pytest.Config, graph: CapabilityGraph, run: RunDirector
         rootdir=config.rootpath,
         invoked_from=config.invocation_params.dir,
         worker=workerinput["workerid"],
+        lane=workerinput.get("dogfood_lane", ""),
         settings=config.stash[SETTINGS],
         keeper=keeper_of(config),
         locks=root / "locks",
@@ -175,6 +177,7 @@ def register_item_plugins(config: pytest.Config, selection: Selection, directory
     """Register what runs the plan's items here; raises HarnessError if what that needs cannot be written."""
     run = RunDirectory(directory)
     presence = presence_for(config, selection.graph, run)
+    write_graph(run, graph_record(selection.graph, selection.plan))
     if getattr(config, "workerinput", {}).get("dogfood_activity"):
         from pytest_dogfood.session.progress import share_activity
 

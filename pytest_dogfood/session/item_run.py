@@ -34,6 +34,8 @@ from pytest_dogfood.provisioning.workspace import ChainState
 from pytest_dogfood.scheduling.plan import PlannedJourney
 from pytest_dogfood.storage.journal import Why
 from pytest_dogfood.storage.locks import NamedLocks
+from pytest_dogfood.storage.record import Kind
+from pytest_dogfood.storage.recorder import Note
 from pytest_dogfood.storage.run_directory import remove_if_filled
 from pytest_dogfood.storage.token_registry import TokenRecord
 from pytest_dogfood.walks import room_for
@@ -76,6 +78,10 @@ class ItemRun(Struct, kw_only=True):
     refusal: BaseException | None = field(default_factory=lambda: harness_failure(HarnessError(NOT_SET_UP)))
     """Why the item must not be called. Until it is prepared, the reason is that it is not."""
     calling: bool = False
+    attempt: int = 0
+    """Which try of the item this is, from 1; none has begun yet."""
+    texts: list[str] = field(default_factory=list)
+    """What a person reads of what went wrong, phase by phase."""
     must_keep: bool = False
     """Whether a text that a person reads says where its directories are."""
     parts: Outcome = Outcome.PASSED
@@ -93,6 +99,7 @@ class ItemRun(Struct, kw_only=True):
     _done: StepsResult = field(default_factory=StepsResult)
     _fixtures: int = 0
     _cleaned: bool = False
+    _note: Note = field(default_factory=Note)
     _established_before: dict[Token, TokenRecord] = field(default_factory=dict)
 
     @property
@@ -110,6 +117,7 @@ class ItemRun(Struct, kw_only=True):
 
     def begin(self) -> None:
         """Write down that the item starts; where that fails, `prepare` says so."""
+        self.presence.workspace.recorder.item = self.journey.id
         self.presence.workspace.changes.note("the item before it ran")
         try:
             self.provisioner.journal.started(self.journey.id, Why.ITEM, self.state.name)
@@ -268,7 +276,7 @@ class ItemRun(Struct, kw_only=True):
         runner = self.runner or self._runner_in(self.workdir)
         workspace = self.presence.workspace
         with workspace.interruption.doing("clean-up"):
-            problem, self.not_cleaned = clean_up(self.journey, runner, self._done)
+            problem, self.not_cleaned = clean_up(workspace, self.journey, runner, self._done)
         if self._done.results and not self.leaked:
             passed = self.outcome.establishes and not problem
             self.leaked, problem_of_leaks = look_for_leaks(workspace, self.journey, runner, passed=passed)
@@ -292,6 +300,15 @@ class ItemRun(Struct, kw_only=True):
         """Write the outcome down: dependents on any worker read it. Raises HarnessError if that fails."""
         self.retract_result()
         self.provisioner.journal.ended(self.journey.id, Why.ITEM, self.state.name, self.outcome, self.cause)
+
+    def record(self) -> None:
+        """Let the record of the run know what this try came to."""
+        recorder = self.presence.workspace.recorder
+        recorder.attempt = self.attempt
+        self._note.outcome, self._note.text = self.outcome, "\n\n".join(self.texts)
+        recorder.write(
+            Kind.JOURNEY, self.journey.id, self._note, self.runner, self._done, place=self.state.name
+        )
 
     def retract_result(self) -> None:
         """Forget what had been written down before more was known: a failed teardown, or a failure unittest kept."""

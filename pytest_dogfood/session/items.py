@@ -211,6 +211,8 @@ class ItemHooks:
         with harness_errors_in(problems):
             run.leave()
         self._end(run, problems)
+        run.texts += filter(None, problems)
+        run.record()
         report = make_report(item.nodeid, item.location, "\n".join(filter(None, problems)))
         carry_result(report, run.planned, run.result())
         item.ihook.pytest_runtest_logreport(report=report)
@@ -225,6 +227,7 @@ class ItemHooks:
         attempt = begun.attempt if begun.workdir is None else ""
         run = self._new_run(item, begun.journey, begun.planned, attempt)
         run.not_begun = begun.not_begun
+        run.attempt = begun.attempt + 1
         run.request.leaked += [
             *begun.request.leaked,
             *begun.leaked,
@@ -338,9 +341,12 @@ class ItemHooks:
         if run is None:
             return report
         fold_report(run, item, call, report)
+        if report.failed and report.longrepr is not None:
+            run.texts.append(report.longreprtext)
         if report.when == "teardown":
             run.retract_result()  # before a rerun, which starts from what others have established
             item.stash[LAST_REPORT] = report
+            run.record()
             carry_result(report, run.planned, run.result())
         return report
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from pytest_dogfood.provisioning.release import MachineRelease
     from pytest_dogfood.scheduling.queue import Job
     from pytest_dogfood.session.progress import ProgressDisplay
+    from pytest_dogfood.session.record_writer import RecordWriter
     from pytest_dogfood.session.signals import LeaderSignals
     from pytest_dogfood.session.worker import ItemSelector
     from pytest_dogfood.xdist.controller import ControllerPlugin
@@ -54,8 +55,14 @@ class Leader:
     workers have planned, and None if nothing is going to run.
     """
 
-    def __init__(self, config: pytest.Config, item_selector: ItemSelector | None) -> None:
+    def __init__(
+        self, config: pytest.Config, item_selector: ItemSelector | None, *, workers: int = 1
+    ) -> None:
         self._config = config
+        self._workers = workers
+        self._record: RecordWriter | None = None
+        self._lanes: dict[str, str] = {}
+        self._free_lanes: list[str] = []
         self._item_selector = item_selector
         self._lease: RunLease | None = None
         self._watcher: Watcher | None = None
@@ -138,6 +145,10 @@ class Leader:
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:  # noqa: ANN401 - xdist exports no type for it
         if self._lease is not None:
+            worker = node.gateway.id
+            node.workerinput["dogfood_lane"] = self._lanes[worker] = (
+                self._free_lanes.pop(0) if self._free_lanes else worker
+            )
             node.workerinput["dogfood_run"] = str(self._lease.directory.path)
             node.workerinput["dogfood_plans"] = str(self._lease.directory.plans)
             node.workerinput["dogfood_pid"] = os.getpid()
@@ -194,6 +205,7 @@ class Leader:
         from pytest_dogfood.provisioning.workspace import run_marker
         from pytest_dogfood.session.composition import presence_for
         from pytest_dogfood.session.durations import DurationsRecorder
+        from pytest_dogfood.session.record_writer import RecordWriter
         from pytest_dogfood.session.signals import LeaderSignals
 
         config, manager = self._config, self._config.pluginmanager
@@ -204,6 +216,9 @@ class Leader:
         self._release = MachineRelease(plan, presence)
         self._results = ResultRecorder(config, plan, run, tally=self.tally, release=self._release)
         manager.register(self._results, "dogfood-listener")
+        nodeids = frozenset(planned.nodeid for planned in plan.journeys)
+        self._record = RecordWriter(config, run, planned=nodeids, workers=self._workers)
+        manager.register(self._record, "dogfood-record")
         manager.register(DurationsRecorder(config), "dogfood-stopwatch")
         interruption = presence.workspace.interruption
         if distribution is not None:
@@ -254,6 +269,8 @@ class Leader:
     def pytest_testnodedown(self, node: Worker, error: object | None) -> None:
         """End what a dead worker's steps have left running, and remove what they wrote with secrets in it."""
         if error is not None and self._lease is not None:
+            # What takes its place goes on in its lane: xdist says so before it starts that.
+            self._free_lanes.append(self._lanes.get(node.gateway.id, node.gateway.id))
             from pytest_dogfood.execution.watcher import end_processes
             from pytest_dogfood.provisioning.workspace import worker_marker
 
@@ -269,12 +286,17 @@ class Leader:
                 self._note_what_was_not_run(session, self._lease.directory)
                 self.keeping = self._decide_what_stays(self._lease.directory)
                 self._settle_exit_status(session)
+                self._complete_record(session)
             return (yield)
         finally:
             if self._watcher is not None:
                 self._watcher.close()
             if self._lease is not None:
-                left = self._lease.close(keep=self.keeping.paths() if self.keeping is not None else ())
+                kept = self.keeping
+                left = self._lease.close(
+                    keep=() if kept is None else kept.paths(),
+                    record_only=kept is not None and kept.directory is None,
+                )
                 terminal = self._config.pluginmanager.get_plugin("terminalreporter")
                 if left and terminal is not None:  # what stays may be a secret
                     problem = f"could not remove {listed(left)}; remove it yourself"
@@ -293,12 +315,23 @@ class Leader:
         """Decide it, and write the results there; if they cannot be written, that is reported as an error."""
         failed = self._results.paths_to_keep if self._results is not None else set()
         keeping = Retention(run, failed=failed, everything=self._config.stash[SETTINGS].keep)
-        if keeping.directory is not None:
+        if self._record is not None:
             try:
-                write_results(keeping.directory, tuple(self.tally.results.values()))
+                write_results(run.path, tuple(self.tally.results.values()))
+                self._record.mask(keeping.paths())
             except HarnessError as error:
                 self._report_late_error("", f"harness: {error}")
         return keeping
+
+    def _complete_record(self, session: pytest.Session) -> None:
+        """Write down how the run has ended."""
+        if self._record is not None:
+            self._record.finish(int(session.exitstatus), self.tally)
+            terminal = self._config.pluginmanager.get_plugin("terminalreporter")
+            if self._record.problem and terminal is not None:
+                terminal.write_line(
+                    f"dogfood: the record of this run is not whole: {self._record.problem}", yellow=True
+                )
 
     def _settle_exit_status(self, session: pytest.Session) -> None:
         """Make a run red that would be green although it measured too little, or although journeys are unaccounted."""

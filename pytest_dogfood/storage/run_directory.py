@@ -28,6 +28,15 @@ from pytest_dogfood.storage.files import private_directory, read_as, write_whole
 ALONE = "main"
 """Name of the worker where there is only one process."""
 
+RUN = "run.json"
+"""File in the directory of a run: what was run, with what, and how it ended."""
+
+RECORDS = "records"
+"""Directory in that of a run: its graph, what ran where and when, and what was begun."""
+
+SECRETS = "secrets"
+"""Directory in that of a run: the secrets that its processes know, to mask what is kept; never kept itself."""
+
 RESULTS = "results.json"
 """File in the directory of a kept run: what became of each journey."""
 
@@ -46,22 +55,34 @@ def _private(name: str) -> cached_property[Path]:
 class RunDirectory:
     """Layout of a run's directory; every process of the run builds one from the same `path`.
 
-    In `tokens` they are recorded, secret values as they are: it is never kept. In `interrupted` workers say how they
-    can be reached, and what a signal met in them. In `recorded` it is claimed which journeys have been recorded.
+    In `tokens` they are recorded, secret values as they are: it is never kept, and neither are `secrets`, which lists
+    such values. In `interrupted` workers say how they can be reached, and what a signal met in them. In `recorded` it
+    is claimed which journeys have been recorded.
     """
 
     shared = _private("shared")
-    records = _private("records")
+    records = _private(RECORDS)
     interrupted = _private("interrupted")
     outputs = _private(OUTPUTS)
     trajectories = _private(TRAJECTORIES)
     plans = _private("plans")
+    secrets = _private(SECRETS)
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.id = path.name
         self.tokens = path / "tokens"
         self.recorded = path / "recorded"
+
+    @property
+    def activities(self) -> Path:
+        """The log of what ran where and when."""
+        return self.records / "activities"
+
+    @property
+    def graph(self) -> Path:
+        """The file with the graph of the run."""
+        return self.records / "graph.json"
 
     def actor_log(self, worker: str) -> Path:
         return self.outputs / f"actor-{worker}.log"
@@ -162,7 +183,14 @@ def remove_tree(path: Path) -> tuple[str, ...]:
 
 
 KEPT_RUNS = 3
-"""How many runs that were kept, on request or for a failure, stay on disk for one project, as with tmp_path."""
+"""How many runs that were kept, on request or for a failure, stay on disk for one project, as with tmp_path.
+
+As many others stay with nothing but their record.
+"""
+
+KEPT = "kept"
+RECORDED = "recorded-only"
+"""Files that mark a run that was kept, and one of which only the record was."""
 
 
 class RunLease:
@@ -179,15 +207,15 @@ class RunLease:
             self.directory = RunDirectory(private_directory(root / name))
             (self.directory.path / "project").write_text(project)
 
-    def close(self, *, keep: Iterable[Path]) -> tuple[str, ...]:
+    def close(self, *, keep: Iterable[Path], record_only: bool = False) -> tuple[str, ...]:
         """Remove the run's directory except for the paths to keep; return what could not be removed."""
-        kept = {path.resolve() for path in keep}
+        kept = {path.resolve() for path in keep if path.exists()}
         left: list[str] = []
         if kept:
             for path in self.directory.path.iterdir():
                 if path.resolve() not in kept and path.name != "project":
                     left.extend(remove_tree(path))
-            (self.directory.path / "kept").touch()
+            (self.directory.path / (RECORDED if record_only else KEPT)).touch()
         else:
             left.extend(remove_tree(self.directory.path))
             Path(self._lock.lock_file).unlink(missing_ok=True)
@@ -238,22 +266,24 @@ def too_long_for_sockets(root: Path) -> str:
 
 def clear_leftovers(root: Path, project: str) -> None:
     """Remove what dead runs of the project left, and all but the newest kept runs; live runs hold their lock."""
-    kept: list[tuple[float, Path, Path]] = []
+    kept: dict[str, list[tuple[float, Path, Path]]] = {KEPT: [], RECORDED: []}
     for lock_file in sorted(root.glob(f"{project}.*.lock")):
         path = root / lock_file.name.split(".")[1]
         lock = FileLock(lock_file, mode=0o600)
         try:
             with lock.acquire(blocking=False):
-                if (path / "kept").exists():
-                    kept.append((path.stat().st_mtime, path, lock_file))
+                marker = next((name for name in kept if (path / name).exists()), None)
+                if marker is not None:
+                    kept[marker].append((path.stat().st_mtime, path, lock_file))
                 else:
                     remove_tree(path)
                     lock_file.unlink(missing_ok=True)
         except (Timeout, OSError):
             continue
-    for _, path, lock_file in sorted(kept)[:-KEPT_RUNS]:
-        remove_tree(path)
-        lock_file.unlink(missing_ok=True)
+    for runs in kept.values():
+        for _, path, lock_file in sorted(runs)[:-KEPT_RUNS]:
+            remove_tree(path)
+            lock_file.unlink(missing_ok=True)
 
 
 class WorkerSignalFiles:
@@ -335,9 +365,13 @@ class Retention:
 
     def paths(self) -> AbstractSet[Path]:
         """Name what stays of the directory; tokens never do, whose records hold secret values as they are."""
-        if self.directory is None:
-            return set()
         if self._everything:
-            return set(self.directory.iterdir()) - {self._run.tokens}
-        outputs = {self.directory / OUTPUTS} if self._failed else set()
-        return {*self._failed, *outputs, self.directory / TRAJECTORIES, self.directory / RESULTS}
+            return set(self._run.path.iterdir()) - {self._run.tokens, self._run.path / SECRETS}
+        outputs = {self._run.path / OUTPUTS} if self._failed else set()
+        return {*self._failed, *outputs, self._run.path / TRAJECTORIES, *self.record()}
+
+    def record(self) -> AbstractSet[Path]:
+        """Name what stays of any run that has begun: what ran where and when, and what it came to."""
+        if not (self._run.path / RUN).exists():
+            return set()
+        return {self._run.path / RUN, self._run.path / RESULTS, self._run.path / RECORDS}

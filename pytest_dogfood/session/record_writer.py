@@ -1,0 +1,289 @@
+"""Writes what a run leaves behind for others, in the process that leads it: its record, and a shard's manifest."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from pytest_dogfood.collection.stash import SETTINGS
+from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.journey import JourneyId
+from pytest_dogfood.outcomes import Outcome, Tally, badness
+from pytest_dogfood.report.manifest import ItemRecord, Manifest, manifest_name
+from pytest_dogfood.session.test_reports import PHASES, keeper_of, result_in, worker_of
+from pytest_dogfood.settings import Shard
+from pytest_dogfood.storage.files import SharedLog, write_for_others, write_whole
+from pytest_dogfood.storage.journal import Journal, Why
+from pytest_dogfood.storage.record import Activity, Kind, RunRecord, Versions
+from pytest_dogfood.storage.recorder import secrets_of_all
+from pytest_dogfood.storage.run_directory import ALONE, RUN, RunDirectory
+
+if TYPE_CHECKING:
+    from pytest_dogfood.session.leader import Leader
+
+
+class RecordWriter:
+    """The plugin that writes the frame of the run's record, and what tests outside of the graph came to.
+
+    `problem` says why the record is not whole; it is empty if it is.
+    """
+
+    def __init__(
+        self, config: pytest.Config, run: RunDirectory, *, planned: frozenset[str], workers: int
+    ) -> None:
+        self._config = config
+        self._run = run
+        self._planned = planned
+        self._began = time.monotonic()
+        self._log = SharedLog(run.activities, Activity)
+        self._outcomes: dict[str, Outcome] = {}
+        self._spent: dict[str, float] = {}
+        self.problem = ""
+        settings, now = config.stash[SETTINGS], time.time()
+        self._record = RunRecord(
+            id=run.id,
+            project=config.rootpath.name,
+            root=str(config.rootpath),
+            started=round(now, 3),
+            offset=time.localtime(now).tm_gmtoff,
+            argv=tuple(str(word) for word in config.invocation_params.args),
+            workers=workers,
+            shard=str(settings.shard or ""),
+            whole=_is_whole(config),
+            versions=Versions(
+                dogfood=version("pytest-dogfood"),
+                pytest=pytest.__version__,
+                python=platform.python_version(),
+                platform=platform.platform(terse=True),
+            ),
+            ci=_link_to_job(os.environ),
+        )
+        self._write()
+
+    def _write(self) -> None:
+        try:
+            write_whole(self._run.path / RUN, msgspec.json.encode(self._record) + b"\n")
+        except HarnessError as error:
+            self.problem = self.problem or str(error)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Write down a test outside of the graph that did not pass, once its last phase is over."""
+        nodeid = report.nodeid
+        if nodeid in self._planned:
+            return
+        before = Outcome.PASSED if report.when == "setup" else self._outcomes.get(nodeid, Outcome.PASSED)
+        self._outcomes[nodeid] = (
+            Outcome.CRASHED if report.when not in PHASES else outcome_after(report, before)
+        )
+        self._spent[nodeid] = (0.0 if report.when == "setup" else self._spent.get(nodeid, 0.0)) + max(
+            report.duration, 0
+        )
+        if not report.failed:
+            return
+        ended = Activity(
+            id=nodeid,
+            kind=Kind.TEST,
+            lane=worker_of(report) or ALONE,
+            started=round(time.time() - report.duration, 3),
+            seconds=round(self._spent[nodeid], 4),
+            outcome=self._outcomes[nodeid],
+            place=f"{report.location[0]}:{(report.location[1] or 0) + 1}",
+            text=report.longreprtext,
+        )
+        try:
+            self._log.append(ended)
+        except HarnessError as error:
+            self.problem = self.problem or str(error)
+
+    def finish(self, exit_status: int, tally: Tally) -> None:
+        """Complete the frame, once nothing of the run is under way any more."""
+        counts = Counter(map(str, self._outcomes.values()))
+        commit, dirty = _commit_of(self._config.rootpath)
+        self._record = replace(
+            self._record,
+            exit_status=exit_status,
+            seconds=round(time.monotonic() - self._began, 3),
+            closing_line=tally.closing_line(),
+            commit=commit,
+            dirty=dirty,
+            others=dict(counts),
+        )
+        self._write()
+
+    def mask(self, paths: Iterable[Path]) -> None:
+        """Mask what is kept with all secrets that any process of the run has come to know; raises HarnessError."""
+        keeper = keeper_of(self._config)
+        keeper.learn(secrets_of_all(self._run))
+        if keeper:
+            for path in paths:
+                files = path.rglob("*") if path.is_dir() else [path]
+                for file in files:
+                    if file.is_file() and not file.is_symlink():
+                        keeper.mask_file(file)
+
+
+def _is_whole(config: pytest.Config) -> bool:
+    """Return whether a run is of the whole project: nothing was named, selected or left out, and it is no shard."""
+    narrowing = ("keyword", "markexpr", "lf", "deselect", "ignore", "ignore_glob", "stepwise")
+    named = config.args_source is pytest.Config.ArgsSource.ARGS
+    return (
+        not named
+        and not config.stash[SETTINGS].shard
+        and not any(config.getoption(name, None) for name in narrowing)
+    )
+
+
+def _link_to_job(environment: Mapping[str, str]) -> str:
+    """Return the address of the CI job that this is part of, as GitHub, GitLab and Jenkins tell it; else nothing."""
+    github = [environment.get(f"GITHUB_{name}", "") for name in ("SERVER_URL", "REPOSITORY", "RUN_ID")]
+    if all(github):
+        return f"{github[0]}/{github[1]}/actions/runs/{github[2]}"
+    return environment.get("CI_JOB_URL") or environment.get("BUILD_URL") or ""
+
+
+def _commit_of(directory: Path) -> tuple[str, bool]:
+    """Return the commit that is checked out, and whether tracked files differ from it; empty outside of git."""
+    if not any((parent / ".git").exists() for parent in (directory, *directory.parents)):
+        return "", False
+    from pytest_dogfood.git.command import Git, Limits
+
+    try:
+        answer = Git(directory, limits=Limits(other=5.0)).read(
+            "status", "--porcelain=v2", "--branch", "--untracked-files=no"
+        )
+    except HarnessError:  # there may be no git here
+        return "", False
+    lines = answer.text.splitlines() if answer.ok else []
+    commits = [line.removeprefix("# branch.oid ") for line in lines if line.startswith("# branch.oid ")]
+    commit = commits[0] if commits and commits[0] != "(initial)" else ""
+    return commit, any(not line.startswith("#") for line in lines)
+
+
+class ManifestWriter:
+    """The plugin that keeps every item's last word; for the process that leads a sharded run."""
+
+    def __init__(self, config: pytest.Config, leader: Leader, shard: Shard, path: str | None) -> None:
+        self._config = config
+        self._leader = leader
+        self._shard = shard
+        self._path = config.rootpath / (path or manifest_name(shard))
+        self._items: dict[str, ItemRecord] = {}
+        self._uncollected: dict[str, str] = {}
+        self._problem = ""
+        self._written = False
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self) -> None:
+        """Remove the manifest of an earlier run, so that it is not taken for the one of this run."""
+        if self._leader.executes:
+            try:
+                self._path.unlink(missing_ok=True)
+            except OSError as error:
+                raise pytest.UsageError(f"cannot replace {self._path}: {error.strerror}") from error
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self._uncollected[report.nodeid] = _clean(report.longreprtext)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        fresh = ItemRecord(nodeid=report.nodeid, outcome=Outcome.PASSED)
+        known = self._items.get(report.nodeid, fresh)
+        # An item that is run again counts as its last attempt, as it does for pytest's exit status.
+        before = fresh if report.when == "setup" else known
+        text = before.text
+        if report.failed or report.skipped:
+            said = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else report.longreprtext
+            text = "\n\n".join(filter(None, [before.text, _clean(said)]))
+        properties = tuple((_clean(str(name)), _clean(str(value))) for name, value in report.user_properties)
+        self._items[report.nodeid] = ItemRecord(
+            nodeid=report.nodeid,
+            outcome=outcome_after(report, before.outcome),
+            seconds=before.seconds + max(report.duration, 0.0),
+            text=text,
+            message=before.message or _clean(_message(report)),
+            properties=properties or known.properties,
+        )
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        expected, records = self._leader.expected, self._leader.records
+        if expected is None or records is None:
+            return
+        replayed: dict[JourneyId, Outcome] = {}
+        for entry in Journal(records).ends(Why.REPLAY):
+            # What a declared blocker kept from running has come to nothing: as a gate it is open, here as elsewhere.
+            if entry.outcome is not None and not (entry.cause is not None and entry.cause.blocked):
+                worst = max(entry.outcome, replayed.get(entry.journey, entry.outcome), key=badness)
+                replayed[entry.journey] = worst
+        prerequisites = set(self._leader.prerequisites())
+        manifest = Manifest(
+            shard=self._shard,
+            expected=expected,
+            items=tuple(
+                replace(one, prerequisite=one.nodeid in prerequisites) for one in self._items.values()
+            ),
+            results=tuple(self._leader.tally.results.values()),
+            replayed=replayed,
+            gates=self._leader.tally.gates,
+            uncollected=self._uncollected,
+            exit_status=int(session.exitstatus),
+            min_measured=self._config.stash[SETTINGS].min_measured,
+        )
+        try:
+            write_for_others(self._path, manifest.to_json())
+            self._written = True
+        except HarnessError as error:
+            self._problem = str(error)
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self._problem:
+            terminalreporter.write_line(f"dogfood: no manifest for this shard: {self._problem}", red=True)
+        elif self._written:
+            terminalreporter.write_line(f"dogfood: wrote {self._path}")
+
+
+def outcome_after(report: pytest.TestReport, before: Outcome) -> Outcome:
+    """Fold one more report into an item's outcome; what our own items say of themselves has the last word."""
+    result = result_in(report)
+    if result is not None:
+        return result.outcome
+    if report.failed:
+        return Outcome.FAILED if report.when == "call" or before is Outcome.FAILED else Outcome.ERROR
+    if before.is_bad or not (report.skipped or report.when == "call"):
+        return before
+    if report.skipped:
+        return Outcome.XFAILED if hasattr(report, "wasxfail") else Outcome.SKIPPED
+    # Whatever a subtest has said before: this is the test itself.
+    return Outcome.XPASSED if hasattr(report, "wasxfail") else Outcome.PASSED
+
+
+def _message(report: pytest.TestReport) -> str:
+    """Return what a report says against an item in short, as pytest writes it to JUnit."""
+    if not (report.failed or report.skipped):
+        return ""
+    if hasattr(report, "wasxfail"):
+        return str(report.wasxfail.removeprefix("reason: "))
+    if isinstance(report.longrepr, tuple):
+        return report.longrepr[2].removeprefix("Skipped: ")
+    crash = getattr(report.longrepr, "reprcrash", None)
+    reason = crash.message if crash is not None else report.longreprtext
+    if report.when == "call":
+        return str(reason)
+    return f'failed on {"teardown" if report.when == "teardown" else "setup"} with "{reason}"'
+
+
+def _clean(text: str) -> str:
+    """Write lone surrogates, as in names that are no UTF-8, in a way that JSON can hold."""
+    return text.encode(errors="backslashreplace").decode()

@@ -1,0 +1,263 @@
+"""The record of a run, for reports: what ran where and when, step by step; its format, and how it is read.
+
+`run.json` says what was run, with what, and how it ended. `records/graph.json` is the graph, `records/activities` has a
+line for each activity. Outputs stay in files of their own; a step names those that it has written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from contextlib import suppress
+from enum import StrEnum
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from pytest_dogfood.diagnostics import HarnessError, Location, to_harness_error
+from pytest_dogfood.graph import CapabilityGraph
+from pytest_dogfood.journey import Capability, Journey, JourneyId, Step, Token
+from pytest_dogfood.outcomes import JourneyResult, Outcome
+from pytest_dogfood.scheduling.plan import Plan
+from pytest_dogfood.storage.files import SharedLog, read_as
+from pytest_dogfood.storage.run_directory import RESULTS, RUN, RunDirectory
+from pytest_dogfood.walks import reachable
+
+T = TypeVar("T")
+
+VERSION = 1
+"""Version of the record. 1: the first."""
+
+
+class Kind(StrEnum):
+    """What an activity is. TEST: a test outside of the graph that did not pass; those that pass leave no line."""
+
+    JOURNEY = "journey"
+    REPLAY = "replay"
+    PROVISION = "provision"
+    PROBE = "probe"
+    RELEASE = "release"
+    CLEANUP = "clean-up"
+    ACTION = "action"
+    TEST = "test"
+
+
+class WrongRecord(Struct, frozen=True, omit_defaults=True):
+    """One expectation that was not met: what was compared, what was expected and what came; `diff` line by line."""
+
+    what: str
+    expected: str
+    actual: str
+    diff: tuple[str, ...] = ()
+
+
+class StepRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A step that has ended: number `number` of `of`, at `place` (`file:line:column`).
+
+    `started` is seconds since the epoch, `seconds` how long it took, all `tries` together. `out` and `err` are files,
+    relative to the run's directory; empty if nothing was printed or nothing may be shown. `failed_line` is the line of
+    the command that failed, from 1; 0 if that is not known. `saved` has the values by name, None for secret ones.
+    """
+
+    place: str
+    number: int
+    of: int
+    started: float = 0.0
+    seconds: float = 0.0
+    intent: str = ""
+    command: str = ""
+    cwd: str = ""
+    shell: str = ""
+    exit: int | None = None
+    timed_out: bool = False
+    tries: int = 1
+    failed_line: int = 0
+    out: str = ""
+    err: str = ""
+    wrong: tuple[WrongRecord, ...] = ()
+    saved: Mapping[str, str | None] = field(default_factory=dict)
+
+
+class Activity(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing that a process of the run did, written when it ended.
+
+    `id` is a journey's id, a token, or the node id of a test outside of the graph; `for_` the journey that it was done
+    for. `place` is the state's name, or `machine`; `lane` the worker, under the name of the one that it has replaced.
+    `started` is seconds since the epoch. `attempt` counts reruns of an item from 1. `how` completes "provisioned …".
+    `text` is what a person reads of what went wrong. `variables` are those that this plugin set for the steps.
+    """
+
+    id: str
+    kind: Kind
+    lane: str
+    started: float
+    seconds: float
+    outcome: Outcome
+    for_: str = field(default="", name="for")
+    place: str = ""
+    attempt: int = 1
+    how: str = ""
+    steps: tuple[StepRecord, ...] = ()
+    text: str = ""
+    workdir: str = ""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    cut_short: bool = False
+
+
+class Versions(Struct, frozen=True, kw_only=True):
+    """What a run was made with."""
+
+    dogfood: str = ""
+    pytest: str = ""
+    python: str = ""
+    platform: str = ""
+
+
+class RunRecord(Struct, frozen=True, kw_only=True):
+    """The frame of a run: `exit_status` is None until it has ended, `seconds` and what follows are known only then.
+
+    `started` is seconds since the epoch, `offset` how many seconds the local time was ahead of UTC. `whole` tells that
+    nothing of the project was left out. `others` counts the tests outside of the graph by outcome.
+    """
+
+    id: str
+    project: str
+    root: str
+    started: float
+    offset: int = 0
+    argv: tuple[str, ...] = ()
+    workers: int = 1
+    shard: str = ""
+    whole: bool = False
+    versions: Versions = field(default_factory=Versions)
+    commit: str = ""
+    dirty: bool = False
+    ci: str = ""
+    exit_status: int | None = None
+    seconds: float = 0.0
+    closing_line: str = ""
+    others: Mapping[str, int] = field(default_factory=dict)
+    version: int = VERSION
+
+
+class GraphRecord(Struct, frozen=True, kw_only=True):
+    """What a run was about: its journeys and those that they may rest on, without their steps, and what was planned.
+
+    `digests` change with what a journey says is to be done. `after` has what each journey of the run comes after.
+    """
+
+    journeys: tuple[Journey, ...]
+    capabilities: tuple[Capability, ...]
+    fixtures: Mapping[Token, str]
+    digests: Mapping[JourneyId, str]
+    after: Mapping[JourneyId, tuple[JourneyId, ...]]
+    version: int = VERSION
+
+    def graph(self) -> CapabilityGraph:
+        return CapabilityGraph(self.journeys, self.capabilities, self.fixtures)
+
+
+def graph_record(graph: CapabilityGraph, plan: Plan) -> GraphRecord:
+    """Return what is kept of a graph for a run of this plan."""
+    after = {planned.id: planned.after for planned in plan.journeys}
+    kept = reachable(after, graph.prerequisites.__getitem__)
+    journeys = [journey for journey in graph.journeys.values() if journey.id in kept]
+    return GraphRecord(
+        journeys=tuple(
+            replace(one, steps=(), cleanup=(), seed_files={}, env={}, own_env={}, marks=())
+            for one in journeys
+        ),
+        capabilities=tuple(
+            replace(
+                one,
+                probe=None if one.probe is None else _without_commands(one.probe),
+                provision=tuple(map(_without_commands, one.provision)),
+                service=None if one.service is None else replace(one.service, run="", env={}, own_env={}),
+                release=tuple(map(_without_commands, one.release)),
+            )
+            for one in graph.capabilities.values()
+        ),
+        fixtures=graph.fixtures,
+        digests={one.id: _digest_of(one) for one in journeys},
+        after=after,
+    )
+
+
+def write_graph(run: RunDirectory, graph: GraphRecord) -> None:
+    """Keep the graph of a run, unless another process has; raises HarnessError if it cannot be written."""
+    with to_harness_error(f"write {run.graph}"), suppress(FileExistsError), run.graph.open("xb") as file:
+        file.write(msgspec.json.encode(graph))
+
+
+def _without_commands(step: Step) -> Step:
+    return Step(location=step.location, intent=step.intent)
+
+
+def _digest_of(journey: Journey) -> str:
+    """Return twelve hexadecimal digits that do not change when a journey only moves within its file."""
+    nowhere = Location("")
+    steps = [
+        [replace(step, location=nowhere, own_env={}) for step in several]
+        for several in (journey.steps, journey.cleanup)
+    ]
+    said = [
+        journey.id,
+        [*journey.requires],
+        [*journey.establishes],
+        dict(journey.env),
+        journey.timeout,
+        steps,
+    ]
+    return hashlib.sha256(msgspec.json.encode(said)).hexdigest()[:12]
+
+
+class RecordedRun(Struct, frozen=True, kw_only=True):
+    """All that a run has left behind in `directory`; `activities` in the order in which they ended.
+
+    `results` has the last word on each journey. A run that was killed has no results, and may have no graph.
+    """
+
+    directory: Path
+    run: RunRecord
+    graph: GraphRecord | None
+    activities: tuple[Activity, ...]
+    results: Mapping[JourneyId, JourneyResult]
+
+
+def read_run(directory: Path) -> RecordedRun:
+    """Read a run's record, also of one that was killed; raises HarnessError with words for the user.
+
+    What a journey had written that never ended is a last activity of its own, marked `cut_short`.
+    """
+    run = _read(directory / RUN, RunRecord)
+    if run is None:
+        raise HarnessError(f"{directory} contains no run: there is no {RUN} in it")
+    layout = RunDirectory(directory)
+    results = _read(directory / RESULTS, tuple[JourneyResult, ...]) or ()
+    activities = SharedLog(layout.activities, Activity).unread()
+    return RecordedRun(
+        directory=directory,
+        run=run,
+        graph=_read(layout.graph, GraphRecord),
+        activities=activities,
+        results={result.id: result for result in results},
+    )
+
+
+def _read(path: Path, kind: type[T]) -> T | None:
+    """Read a file of the record; None where there is none. Raises HarnessError if a newer version has written it."""
+    try:
+        content = path.read_bytes()
+        version = msgspec.json.decode(content)
+        if (
+            isinstance(version, dict)
+            and isinstance(version.get("version"), int)
+            and version["version"] > VERSION
+        ):
+            raise HarnessError(f"{path} was written by a newer version of pytest-dogfood: update here")
+    except (OSError, ValueError):
+        pass  # the reader itself says so
+    return read_as(path, kind)

@@ -1,0 +1,174 @@
+"""Writes the record of a run, in each of its processes: a line for everything that it has done, when that has ended."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import msgspec
+from msgspec import Struct, field
+
+from pytest_dogfood.diagnostics import HarnessError, to_harness_error
+from pytest_dogfood.execution.masking import SecretKeeper
+from pytest_dogfood.execution.output import Output
+from pytest_dogfood.execution.runner import StepResult, StepsResult
+from pytest_dogfood.execution.step import CommandObservation, ShellRunner
+from pytest_dogfood.outcomes import Outcome
+from pytest_dogfood.storage.files import SharedLog, append_line
+from pytest_dogfood.storage.record import Activity, Kind, StepRecord, WrongRecord
+from pytest_dogfood.storage.run_directory import RunDirectory
+
+LONGEST_COMMAND = 4 * 1024
+"""Characters of a command that are kept."""
+
+
+class Note(Struct):
+    """What an activity came to, as far as only its own code knows it; else the steps or an exception tell."""
+
+    outcome: Outcome | None = None
+    text: str = ""
+    how: str = ""
+    started: float = field(default_factory=time.time)
+    began: float = field(default_factory=time.monotonic)
+
+
+class Recorder:
+    """Writes down what this process does; `item` is the journey that it runs, `attempt` counts reruns of it from 1.
+
+    Where the record cannot be written, the run goes on without: `problem` says why.
+    """
+
+    def __init__(self, run: RunDirectory, lane: str, keeper: SecretKeeper) -> None:
+        self._run = run
+        self._lane = lane
+        self._keeper = keeper
+        self._log = SharedLog(run.activities, Activity)
+        self._shared: frozenset[str] = frozenset()
+        self.item = ""
+        self.attempt = 1
+        self.problem = ""
+
+    @contextmanager
+    def activity(
+        self,
+        kind: Kind,
+        name: str,
+        runner: ShellRunner | None = None,
+        done: StepsResult | None = None,
+        *,
+        place: str = "",
+    ) -> Iterator[Note]:
+        """Write down, once the block has ended, what was done in it, with the steps that `done` then accounts for."""
+        note = Note()
+        try:
+            yield note
+        except BaseException as error:
+            note.outcome, note.text = note.outcome or Outcome.ERROR, note.text or str(error)
+            raise
+        finally:
+            self.write(kind, name, note, runner, done, place=place)
+
+    def write(
+        self,
+        kind: Kind,
+        name: str,
+        note: Note,
+        runner: ShellRunner | None,
+        done: StepsResult | None,
+        *,
+        place: str = "",
+    ) -> None:
+        """Write down something that ends now, with the secrets masked that are known by now."""
+        mask, failed = self._keeper.mask, done is not None and done.failure is not None
+        self.append(
+            Activity(
+                id=name,
+                kind=kind,
+                lane=self._lane,
+                started=round(note.started, 3),
+                seconds=round(time.monotonic() - note.began, 4),
+                outcome=note.outcome or (Outcome.FAILED if failed else Outcome.PASSED),
+                for_="" if self.item == name else self.item,
+                place=place,
+                attempt=self.attempt,
+                how=note.how,
+                steps=() if done is None else tuple(self._step(one, done) for one in done.results),
+                text=mask(note.text),
+                workdir="" if runner is None else str(runner.workdir),
+                variables={} if runner is None else self._set_here(runner.environment),
+            )
+        )
+
+    def append(self, activity: Activity) -> None:
+        """Write one line as it is."""
+        if self.problem:
+            return
+        try:
+            self._share_secrets()
+            self._log.append(activity)
+        except HarnessError as error:
+            self.problem = str(error)
+
+    def _share_secrets(self) -> None:
+        """Let the leading process know the secrets of this one: what is kept is masked with all of them at the end."""
+        new = self._keeper.values - self._shared
+        if new:
+            append_line(self._run.secrets / str(os.getpid()), msgspec.json.encode(sorted(new)))
+            self._shared |= new
+
+    def _set_here(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """Return the variables that were not inherited, secrets masked."""
+        return {
+            name: self._keeper.mask(value)
+            for name, value in environment.items()
+            if name.startswith("DOGFOOD_")
+            or not (name.startswith(("_", "PYTEST_")) or os.environ.get(name) == value)
+        }
+
+    def _step(self, result: StepResult, done: StepsResult) -> StepRecord:
+        step, mask = result.step, self._keeper.mask
+        seen = result.seen
+        files = seen.outputs if isinstance(seen, CommandObservation) else {}
+        out, err = (self._kept(files.get(stream)) for stream in ("stdout", "stderr"))
+        return StepRecord(
+            place=str(step.location),
+            number=result.number,
+            of=result.total,
+            started=round(result.started, 3),
+            seconds=round(result.seconds, 4),
+            intent=mask(step.intent),
+            command=mask(step.command)[:LONGEST_COMMAND],
+            cwd=str(seen.cwd) if step.cwd and isinstance(seen, CommandObservation) else "",
+            shell=step.shell or "",
+            exit=None if seen is None else seen.status,
+            timed_out=seen is not None and seen.timed_out,
+            tries=result.tries,
+            failed_line=0 if seen is None else seen.failed_line or 0,
+            out=out,
+            err=err,
+            wrong=tuple(
+                WrongRecord(one.what, mask(one.expected), mask(one.actual), tuple(map(mask, one.diff)))
+                for one in result.wrong
+            ),
+            saved={
+                save.name: None if save.secret else mask(done.values[save.name])
+                for save in step.save
+                if save.name in done.values
+            },
+        )
+
+    def _kept(self, output: Output | None) -> str:
+        """Name the file of an output, relative to the run's directory."""
+        path = None if output is None else output.path
+        return "" if path is None else path.relative_to(self._run.path).as_posix()
+
+
+def secrets_of_all(run: RunDirectory) -> Iterator[str]:
+    """Yield the secrets that the processes of the run have come to know; raises HarnessError if they cannot be read."""
+    for path in sorted(run.secrets.glob("*")):
+        with to_harness_error(f"read {path}"):
+            lines = path.read_bytes().splitlines()
+        for line in lines:
+            yield from msgspec.json.decode(line, type=list[str])
