@@ -296,7 +296,7 @@ class Replayer:
                 note.outcome, why = Outcome.FAILED, reason_of(Outcome.FAILED)
             else:
                 note.outcome, why, text = Outcome.ERROR, CLEAN_UP_FAILED, problem
-            note.text = text
+            note.text, note.again = text, reproduction(journey, workspace)
         details = f"replayed for {request.journey}\n{text}"
         return note.outcome, Cause(who=journey.id, why=why, details=details)
 

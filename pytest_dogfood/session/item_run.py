@@ -306,6 +306,8 @@ class ItemRun(Struct, kw_only=True):
         recorder = self.presence.workspace.recorder
         recorder.attempt = self.attempt
         self._note.outcome, self._note.text = self.outcome, "\n\n".join(self.texts)
+        if self.texts:
+            self._note.again = reproduction(self.journey, self.presence.workspace)
         recorder.write(
             Kind.JOURNEY, self.journey.id, self._note, self.runner, self._done, place=self.state.name
         )

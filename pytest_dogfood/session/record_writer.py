@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -100,6 +101,7 @@ class RecordWriter:
             outcome=self._outcomes[nodeid],
             place=f"{report.location[0]}:{(report.location[1] or 0) + 1}",
             text=report.longreprtext,
+            again=f"pytest --dogfood {shlex.quote(nodeid)}",
         )
         try:
             self._log.append(ended)

@@ -87,7 +87,8 @@ class Activity(Struct, frozen=True, kw_only=True, omit_defaults=True):
     `id` is a journey's id, a token, or the node id of a test outside of the graph; `for_` the journey that it was done
     for. `place` is the state's name, or `machine`; `lane` the worker, under the name of the one that it has replaced.
     `started` is seconds since the epoch. `attempt` counts reruns of an item from 1. `how` completes "provisioned …".
-    `text` is what a person reads of what went wrong. `variables` are those that this plugin set for the steps.
+    `text` is what a person reads of what went wrong, `again` the command that does it again. `variables` are those
+    that this plugin set for the steps. `cut_short` marks what never ended.
     """
 
     id: str
@@ -102,6 +103,7 @@ class Activity(Struct, frozen=True, kw_only=True, omit_defaults=True):
     how: str = ""
     steps: tuple[StepRecord, ...] = ()
     text: str = ""
+    again: str = ""
     workdir: str = ""
     variables: Mapping[str, str] = field(default_factory=dict)
     cut_short: bool = False

@@ -29,6 +29,7 @@ class Note(Struct):
 
     outcome: Outcome | None = None
     text: str = ""
+    again: str = ""
     how: str = ""
     started: float = field(default_factory=time.time)
     began: float = field(default_factory=time.monotonic)
@@ -96,6 +97,7 @@ class Recorder:
                 how=note.how,
                 steps=() if done is None else tuple(self._step(one, done) for one in done.results),
                 text=mask(note.text),
+                again=mask(note.again),
                 workdir="" if runner is None else str(runner.workdir),
                 variables={} if runner is None else self._set_here(runner.environment),
             )

@@ -1,0 +1,291 @@
+"""Makes the view of a run from its record: the verdict, changes, the slowest, lanes, journeys and tokens."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
+
+from pytest_dogfood.journey import JourneyId, Token
+from pytest_dogfood.outcomes import Outcome, Proof
+from pytest_dogfood.report.root_causes import RootCauses
+from pytest_dogfood.report.run_index import RunIndex
+from pytest_dogfood.report.run_texts import shown
+from pytest_dogfood.report.run_view import (
+    WORDS,
+    BarView,
+    Change,
+    JourneyView,
+    LaneView,
+    Reference,
+    ReferenceJourney,
+    RunView,
+    Slow,
+    TokenView,
+)
+from pytest_dogfood.storage.record import Activity, Kind, RecordedRun
+
+SLOWEST = 5
+"""How many of the slowest journeys are listed."""
+
+SLOWER = 1.5
+"""A journey is slower if it took this many times as long as before, and at least SLOWER_BY seconds longer."""
+
+SLOWER_BY = 0.5
+
+
+def view_of(recorded: RecordedRun, reference: Reference | None = None) -> RunView:
+    """Return the view of a run, compared with another one if there is a reference."""
+    return _Overview(RunIndex(recorded, reference)).build()
+
+
+def reference_of(recorded: RecordedRun) -> Reference:
+    """Return what later runs can be compared with."""
+    digests = recorded.graph.digests if recorded.graph is not None else {}
+    seconds = {one.id: one.seconds for one in recorded.activities if one.kind is Kind.JOURNEY}
+    return Reference(
+        run=recorded.run.id,
+        started=recorded.run.started,
+        commit=recorded.run.commit,
+        journeys={
+            result.id: ReferenceJourney(
+                result.outcome, result.own_seconds(seconds.get(result.id, 0.0)), digests.get(result.id, "")
+            )
+            for result in recorded.results.values()
+        },
+    )
+
+
+class _Overview:
+    """Makes the parts of the view of one run."""
+
+    def __init__(self, index: RunIndex) -> None:
+        self._index = index
+
+    def build(self) -> RunView:
+        results, run = self._index.results, self._index.run
+        planned = tuple(self._index.after) or tuple(results)
+        ended = [one.started + one.seconds for one in self._index.activities]
+        seconds = run.seconds or max(ended, default=run.started) - run.started
+        causes = tuple(RootCauses(self._index).causes())
+        because = {one: cause.id for cause in causes for one in (*cause.deferred, *cause.not_judged)}
+        journeys = tuple(self._journey(one, because) for one in planned)
+        counts = Counter(result.outcome for result in results.values())
+        unaccounted = tuple(one for one in planned if one not in results)
+        return RunView(
+            run=run,
+            verdict=self._verdict(counts, unaccounted),
+            green=run.exit_status == 0,
+            finished=run.exit_status is not None,
+            planned=len(planned),
+            counts=dict(counts),
+            unaccounted=unaccounted,
+            seconds=round(seconds, 3),
+            best=self._best(),
+            causes=causes,
+            reference=self._index.reference,
+            changes=tuple(self._changes(journeys)),
+            slowest=self._slowest(journeys),
+            lanes=tuple(self._lanes(seconds)),
+            journeys=journeys,
+            tokens=tuple(self._tokens(because)),
+            others=tuple(
+                self._index.activity(one) for one in self._index.activities if one.kind is Kind.TEST
+            ),
+        )
+
+    def _verdict(self, counts: Mapping[Outcome, int], unaccounted: tuple[JourneyId, ...]) -> str:
+        others = self._index.run.others
+        failed = counts.get(Outcome.FAILED, 0) + counts.get(Outcome.CRASHED, 0)
+        failed += others.get("failed", 0) + others.get("crashed", 0)
+        errors = counts.get(Outcome.ERROR, 0) + others.get("error", 0)
+        passed = counts.get(Outcome.PASSED, 0) + others.get("passed", 0)
+        parts = [f"{failed} failed"] if failed else []
+        parts += [f"{errors} could not be judged"] if errors else []
+        parts += [f"{len(unaccounted)} not run"] if unaccounted else []
+        if self._index.run.exit_status is None:
+            parts.insert(0, "This run did not come to its end")
+        elif not parts:
+            measured = passed + counts.get(Outcome.XFAILED, 0) + counts.get(Outcome.XPASSED, 0)
+            parts = [f"{passed} passed"] if measured else ["This run measured nothing"]
+        return ", ".join(parts)
+
+    def _journey(self, name: JourneyId, because: Mapping[JourneyId, str]) -> JourneyView:
+        journey, result = self._index.graph.journeys.get(name), self._index.results.get(name)
+        tries = self._index.tries.get(name, [])
+        last = tries[-1] if tries else None
+        reason = str(result.cause) if result is not None and result.cause is not None else ""
+        return JourneyView(
+            id=name,
+            nodeid=journey.nodeid if journey else name,
+            place=str(journey.location) if journey else "",
+            chain=self._index.graph.chains[name] if journey else "",
+            tier=str(journey.tier) if journey else "",
+            outcome=result.outcome if result else None,
+            title=shown(journey.rationale or journey.feature) if journey else "",
+            python=journey is not None and journey.python,
+            lane=last.lane if last else "",
+            start=round(last.started - self._index.run.started, 3) if last else 0.0,
+            seconds=self._own_seconds(name),
+            requires=self._index.graph.required_by(journey) if journey else (),
+            establishes=tuple(journey.establishes) if journey else (),
+            because=because.get(name, ""),
+            reason=shown(reason),
+            changed=self._index.changed(name),
+            again=last.again if last else "",
+            kept=tuple(filter(None, result.kept.split(":"))) if result else (),
+            trajectory=result.trajectory if result else "",
+            unjudged=result.unjudged if result else 0,
+            not_cleaned=result.not_cleaned if result else "",
+            leaked=result.leaked if result else (),
+            tries=tuple(map(self._index.activity, tries)),
+            done_for_it=tuple(map(self._index.activity, self._index.done_for.get(name, ()))),
+        )
+
+    def _own_seconds(self, name: JourneyId) -> float:
+        tries, result = self._index.tries.get(name), self._index.results.get(name)
+        spent = tries[-1].seconds if tries else 0.0
+        return round(spent if result is None else result.own_seconds(spent), 3)
+
+    def _changed(self, name: JourneyId) -> bool | None:
+        known = self._index.reference.journeys.get(name) if self._index.reference is not None else None
+        return None if known is None or not known.digest else known.digest != self._index.digests.get(name)
+
+    def _best(self) -> float | None:
+        """Return the longest of: the longest way through the graph, the heaviest chain, all work over the workers."""
+        if not self._index.after:
+            return None
+        length: dict[JourneyId, float] = {}
+        chains: dict[str, float] = defaultdict(float)
+        total = 0.0
+        for name, before in self._index.after.items():
+            tries = self._index.tries.get(name)
+            spent = tries[-1].seconds if tries else 0.0
+            length[name] = spent + max((length.get(one, 0.0) for one in before), default=0.0)
+            chains[self._index.graph.chains[name]] += spent
+            total += spent
+        return round(max(*length.values(), *chains.values(), total / max(self._index.run.workers, 1)), 3)
+
+    def _changes(self, journeys: Iterable[JourneyView]) -> Iterator[Change]:
+        if self._index.reference is None:
+            return
+        before = self._index.reference.journeys
+        seen: set[JourneyId] = set()
+        for one in journeys:
+            seen.add(one.id)
+            known = before.get(one.id)
+            note = "journey changed" if one.changed else ""
+            if one.outcome in {Outcome.FAILED, Outcome.CRASHED, Outcome.ERROR, Outcome.DEFERRED}:
+                word = "failing" if one.outcome in {Outcome.FAILED, Outcome.CRASHED} else WORDS[one.outcome]
+                if known is None or known.outcome is not one.outcome:
+                    yield Change(what=word, id=one.id, note=note or ("new journey" if known is None else ""))
+            elif known is None:
+                yield Change(what="new", id=one.id)
+            elif known.outcome.is_bad or known.outcome is Outcome.DEFERRED:
+                yield Change(what="passing again", id=one.id, note=note)
+            elif one.seconds > max(known.seconds * SLOWER, known.seconds + SLOWER_BY):
+                times = f"{known.seconds:.2f} s → {one.seconds:.2f} s"
+                yield Change(what="slower", id=one.id, note=", ".join(filter(None, [times, note])))
+        if self._index.run.whole:
+            yield from (Change(what="gone", id=one) for one in before if one not in seen)
+
+    def _slowest(self, journeys: Iterable[JourneyView]) -> tuple[Slow, ...]:
+        by_seconds = sorted(journeys, key=lambda one: (-one.seconds, one.id))[:SLOWEST]
+        found = []
+        for one in by_seconds:
+            steps = one.tries[-1].steps if one.tries else ()
+            longest = max(steps, key=lambda step: step.seconds, default=None)
+            dominates = longest is not None and len(steps) > 1 and longest.seconds * 2 > one.seconds
+            if one.seconds:
+                step = longest.number if longest is not None and dominates else 0
+                found.append(Slow(id=one.id, seconds=one.seconds, step=step))
+        return tuple(found)
+
+    def _lanes(self, seconds: float) -> Iterator[LaneView]:
+        shown_kinds = {Kind.JOURNEY, Kind.RELEASE, Kind.TEST}
+        ordered = sorted(self._index.activities, key=lambda one: (_lane_key(one.lane), one.started))
+        for lane, several in groupby(ordered, key=lambda one: one.lane):
+            own = list(several)
+            bars = tuple(self._bar(one) for one in own if one.kind in shown_kinds)
+            busy = sum(bar.seconds for bar in bars) / seconds if seconds else 0.0
+            yield LaneView(name=lane, busy=min(round(busy, 3), 1.0), bars=bars)
+
+    def _bar(self, one: Activity) -> BarView:
+        within = self._index.done_for.get(one.id, ()) if one.kind is Kind.JOURNEY else ()
+        result = self._index.results.get(JourneyId(one.id))
+        end = one.started + one.seconds
+        return BarView(
+            id=one.id,
+            kind=one.kind,
+            outcome=result.outcome if result is not None and one.kind is Kind.JOURNEY else one.outcome,
+            start=round(one.started - self._index.run.started, 3),
+            seconds=one.seconds,
+            provisioning=tuple(
+                (round(part.started - self._index.run.started, 3), part.seconds)
+                for part in within
+                if part.kind in {Kind.PROVISION, Kind.REPLAY} and one.started - 0.001 <= part.started <= end
+            ),
+        )
+
+    def _tokens(self, because: Mapping[JourneyId, str]) -> Iterator[TokenView]:
+        """Yield the tokens of the run, missing ones first, each in the order of the project."""
+        results = self._index.results
+        proofs: dict[Token, Proof] = {}
+        for result in results.values():
+            for token, proof in result.proofs.items():
+                if proofs.get(token) is not Proof.PROBE:
+                    proofs[token] = proof
+        needed = Counter(
+            token
+            for one in self._index.after
+            if one in self._index.graph.journeys
+            for token in self._index.graph.required_by(self._index.graph.journeys[one])
+        )
+        named = [
+            token
+            for one in self._index.after
+            if one in self._index.graph.journeys
+            for token in (*self._index.required_by(one), *self._index.graph.journeys[one].establishes)
+        ]
+        views = [
+            self._token(token, proofs.get(token), needed[token], because) for token in dict.fromkeys(named)
+        ]
+        yield from sorted(views, key=lambda view: view.present)
+
+    def _token(
+        self, token: Token, proof: Proof | None, needed_by: int, because: Mapping[JourneyId, str]
+    ) -> TokenView:
+        how = next((one.how for one in self._index.provisions.get(token, ()) if one.outcome.establishes), "")
+        makers = self._index.graph.establishing(token)
+        root = ""
+        if proof is not None:
+            made = [one for one in makers if self._established_by(one)]
+            why = f"by {made[0]}" if made else how or "was there already"
+        else:
+            ended = [one for one in makers if one in self._index.results]
+            outcome = self._index.results[ended[0]].outcome if ended else None
+            why = (
+                f"{ended[0]}: {WORDS[outcome]}"
+                if outcome is not None
+                else "nothing established it in this run"
+            )
+            root = because.get(ended[0], ended[0]) if ended else str(token)
+        return TokenView(
+            token=token,
+            scope=self._index.graph.scope_of(token),
+            present=proof is not None,
+            why=why,
+            because=root,
+            proof=proof,
+            needed_by=needed_by,
+        )
+
+    def _established_by(self, journey: JourneyId) -> bool:
+        result = self._index.results.get(journey)
+        return result is not None and result.outcome.establishes
+
+
+def _lane_key(lane: str) -> tuple[str, int]:
+    """Order lanes as people count: gw2 before gw10."""
+    name = lane.rstrip("0123456789")
+    return name, int(lane[len(name) :] or 0)

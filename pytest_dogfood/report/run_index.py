@@ -1,0 +1,103 @@
+"""A recorded run with its activities by journey and by token, and its steps as a report shows them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from functools import cached_property
+
+from pytest_dogfood.graph import CapabilityGraph
+from pytest_dogfood.journey import JourneyId, Token
+from pytest_dogfood.report.run_texts import shown, text_of
+from pytest_dogfood.report.run_view import ActivityView, Reference, StepView
+from pytest_dogfood.storage.record import Activity, Kind, RecordedRun, StepRecord, WrongRecord
+
+
+class RunIndex:
+    """What several parts of a report look up.
+
+    `tries` are the runs of a journey as an item. `done_for` is what was done for a journey beside it, `provisions` and
+    `replays` the same by the token or journey that it was about.
+    """
+
+    def __init__(self, recorded: RecordedRun, reference: Reference | None) -> None:
+        self.run, self.results, self.directory = recorded.run, recorded.results, recorded.directory
+        self.reference = reference
+        record = recorded.graph
+        self.graph = record.graph() if record is not None else CapabilityGraph(())
+        self.after = record.after if record is not None else {}
+        self.digests = record.digests if record is not None else {}
+        self.tests = tuple(one for one in recorded.activities if one.kind is Kind.TEST)
+        self.activities = recorded.activities
+        self.tries: dict[str, list[Activity]] = defaultdict(list)
+        self.done_for: dict[str, list[Activity]] = defaultdict(list)
+        self.provisions: dict[str, list[Activity]] = defaultdict(list)
+        self.replays: dict[str, list[Activity]] = defaultdict(list)
+        by_kind = {Kind.PROVISION: self.provisions, Kind.REPLAY: self.replays}
+        for one in recorded.activities:
+            if one.kind is Kind.JOURNEY:
+                self.tries[one.id].append(one)
+            elif one.kind is not Kind.TEST:
+                self.done_for[one.for_ or one.id].append(one)
+            if one.kind in by_kind:
+                by_kind[one.kind][one.id].append(one)
+
+    @cached_property
+    def planned(self) -> tuple[JourneyId, ...]:
+        return tuple(self.after) or tuple(self.results)
+
+    def changed(self, name: JourneyId) -> bool | None:
+        """Return whether a journey says something else than in the reference; None if that is not known."""
+        known = self.reference.journeys.get(name) if self.reference is not None else None
+        return None if known is None or not known.digest else known.digest != self.digests.get(name)
+
+    def required_by(self, name: JourneyId) -> tuple[Token, ...]:
+        journey = self.graph.journeys.get(name)
+        return () if journey is None else self.graph.required_by(journey)
+
+    def seconds_of(self, name: JourneyId) -> float:
+        """Return how long the last try of a journey took, provisioning included."""
+        tries = self.tries.get(name)
+        return tries[-1].seconds if tries else 0.0
+
+    def step(self, step: StepRecord) -> StepView:
+        directory = self.directory
+        return StepView(
+            place=step.place,
+            number=step.number,
+            of=step.of,
+            start=round(step.started - self.run.started, 3),
+            seconds=step.seconds,
+            intent=shown(step.intent),
+            command=shown(step.command),
+            failed_line=step.failed_line,
+            exit=step.exit,
+            timed_out=step.timed_out,
+            tries=step.tries,
+            wrong=tuple(
+                WrongRecord(one.what, shown(one.expected), shown(one.actual), tuple(map(shown, one.diff)))
+                for one in step.wrong
+            ),
+            saved=step.saved,
+            out=text_of(directory, step.out),
+            err=text_of(directory, step.err),
+        )
+
+    def activity(self, one: Activity) -> ActivityView:
+        return ActivityView(
+            kind=one.kind,
+            id=one.id,
+            outcome=one.outcome,
+            lane=one.lane,
+            start=round(one.started - self.run.started, 3),
+            seconds=one.seconds,
+            attempt=one.attempt,
+            how=one.how,
+            text=shown(one.text),
+            steps=tuple(map(self.step, one.steps)),
+            cut_short=one.cut_short,
+        )
+
+    def failed_step(self, activity: Activity) -> StepView | None:
+        """Return the step that decided how an activity ended; None if none was wrong."""
+        wrong = [step for step in activity.steps if step.wrong]
+        return self.step(wrong[-1]) if wrong else None

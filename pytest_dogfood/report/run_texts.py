@@ -1,0 +1,61 @@
+"""Texts of a run made harmless to show: outputs read with a limit, control characters as pictures, nothing hidden."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from msgspec import Struct
+
+from pytest_dogfood.execution.output import terminal_text
+
+LONGEST = 64 * 1024
+"""Bytes of a text that are shown whole."""
+
+FIRST, LAST = 16 * 1024, 48 * 1024
+"""How many bytes of a longer one are shown from its beginning and its end."""
+
+_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, those that change the direction of text (Unicode, UAX 9), and what is no character at all."""
+
+
+class OutputText(Struct, frozen=True, omit_defaults=True):
+    """What a step printed; of `size` bytes the middle may be left out. `gone` tells that it was not kept."""
+
+    text: str = ""
+    size: int = 0
+    gone: bool = False
+
+
+def shown(text: str) -> str:
+    """Return a text with pictures or numbers in the place of characters that cannot be seen, or hide others."""
+
+    def picture(found: re.Match[str]) -> str:
+        number = ord(found[0])
+        if number < 0x20:
+            return chr(0x2400 + number)
+        return "\u2421" if number == 0x7F else f"<U+{number:04X}>"
+
+    return _HIDDEN.sub(picture, text)
+
+
+def text_of(directory: Path, name: str) -> OutputText:
+    """Read an output of a step, a file relative to the run's directory; only a name below it is followed."""
+    if not name:
+        return OutputText()
+    path = directory / name
+    try:
+        if path.is_symlink() or not path.resolve().is_relative_to(directory.resolve()):
+            return OutputText(gone=True)
+        with path.open("rb") as file:
+            size = path.stat().st_size
+            data = file.read(LONGEST if size <= LONGEST else FIRST)
+            if size <= LONGEST:
+                return OutputText(shown(terminal_text(data)), size)
+            file.seek(size - LAST)
+            end = file.read(LAST)
+    except OSError:
+        return OutputText(gone=True)
+    first, last = terminal_text(data), terminal_text(end)
+    middle = f"\n… {size - FIRST - LAST} bytes are left out here …\n"
+    return OutputText(shown(first) + middle + shown(last), size)
