@@ -143,13 +143,8 @@ class _Overview:
         )
 
     def _own_seconds(self, name: JourneyId) -> float:
-        tries, result = self._index.tries.get(name), self._index.results.get(name)
-        spent = tries[-1].seconds if tries else 0.0
+        result, spent = self._index.results.get(name), self._index.seconds_of(name)
         return round(spent if result is None else result.own_seconds(spent), 3)
-
-    def _changed(self, name: JourneyId) -> bool | None:
-        known = self._index.reference.journeys.get(name) if self._index.reference is not None else None
-        return None if known is None or not known.digest else known.digest != self._index.digests.get(name)
 
     def _best(self) -> float | None:
         """Return the longest of: the longest way through the graph, the heaviest chain, all work over the workers."""
@@ -159,8 +154,7 @@ class _Overview:
         chains: dict[str, float] = defaultdict(float)
         total = 0.0
         for name, before in self._index.after.items():
-            tries = self._index.tries.get(name)
-            spent = tries[-1].seconds if tries else 0.0
+            spent = self._index.seconds_of(name)
             length[name] = spent + max((length.get(one, 0.0) for one in before), default=0.0)
             chains[self._index.graph.chains[name]] += spent
             total += spent

@@ -94,6 +94,8 @@ class RootCauses:
         last = tries[-1] if tries else None
         step = self._index.failed_step(last) if last else None
         journey = self._index.graph.journeys.get(result.id)
+        if result.outcome is Outcome.CRASHED and last and last.steps:
+            step = self._index.step(last.steps[-1])  # the one that never ended
         if step is None:
             cleaning = [one for one in self._index.done_for.get(result.id, ()) if one.kind is Kind.CLEANUP]
             step = (
@@ -114,7 +116,7 @@ class RootCauses:
             id=result.id,
             outcome=result.outcome,
             headline=headline,
-            place=step.place if step else str(journey.location) if journey else "",
+            place=(step.place if step else "") or (str(journey.location) if journey else ""),
             step=step,
             text=shown(last.text) if last and step is None else "",
             deferred=behind,

@@ -94,7 +94,6 @@ class RunIndex:
             how=one.how,
             text=shown(one.text),
             steps=tuple(map(self.step, one.steps)),
-            cut_short=one.cut_short,
         )
 
     def failed_step(self, activity: Activity) -> StepView | None:

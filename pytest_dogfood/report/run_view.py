@@ -52,7 +52,7 @@ class StepView(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ActivityView(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Something that was done, with its steps; `cut_short` marks what never ended."""
+    """Something that was done, with its steps; CRASHED is what never ended."""
 
     kind: Kind
     id: str
@@ -64,7 +64,6 @@ class ActivityView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     how: str = ""
     text: str = ""
     steps: tuple[StepView, ...] = ()
-    cut_short: bool = False
 
 
 class JourneyView(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -78,7 +78,7 @@ class ItemRun(Struct, kw_only=True):
     refusal: BaseException | None = field(default_factory=lambda: harness_failure(HarnessError(NOT_SET_UP)))
     """Why the item must not be called. Until it is prepared, the reason is that it is not."""
     calling: bool = False
-    attempt: int = 0
+    number: int = 0
     """Which try of the item this is, from 1; none has begun yet."""
     texts: list[str] = field(default_factory=list)
     """What a person reads of what went wrong, phase by phase."""
@@ -178,6 +178,9 @@ class ItemRun(Struct, kw_only=True):
                     )
         if self.workdir is not None:
             self.runner = self._runner_in(self.workdir)
+        recorder = self.presence.workspace.recorder
+        recorder.attempt = self.number
+        recorder.begin(Kind.JOURNEY, self.journey.id, self._note, self.runner, place=self.state.name)
         for token in self.journey.establishes:
             self.presence.claim(token, self.state)
         self.used_up = {
@@ -304,7 +307,7 @@ class ItemRun(Struct, kw_only=True):
     def record(self) -> None:
         """Let the record of the run know what this try came to."""
         recorder = self.presence.workspace.recorder
-        recorder.attempt = self.attempt
+        recorder.attempt = self.number
         self._note.outcome, self._note.text = self.outcome, "\n\n".join(self.texts)
         if self.texts:
             self._note.again = reproduction(self.journey, self.presence.workspace)

@@ -227,7 +227,7 @@ class ItemHooks:
         attempt = begun.attempt if begun.workdir is None else ""
         run = self._new_run(item, begun.journey, begun.planned, attempt)
         run.not_begun = begun.not_begun
-        run.attempt = begun.attempt + 1
+        run.number = begun.number + 1
         run.request.leaked += [
             *begun.request.leaked,
             *begun.leaked,

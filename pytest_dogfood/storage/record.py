@@ -6,7 +6,9 @@ line for each activity. Outputs stay in files of their own; a step names those t
 
 from __future__ import annotations
 
+import glob
 import hashlib
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from enum import StrEnum
@@ -82,13 +84,14 @@ class StepRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Activity(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One thing that a process of the run did, written when it ended.
+    """One thing that a process of the run did, written when it ended; of some also a line when it began.
 
     `id` is a journey's id, a token, or the node id of a test outside of the graph; `for_` the journey that it was done
     for. `place` is the state's name, or `machine`; `lane` the worker, under the name of the one that it has replaced.
     `started` is seconds since the epoch. `attempt` counts reruns of an item from 1. `how` completes "provisioned …".
     `text` is what a person reads of what went wrong, `again` the command that does it again. `variables` are those
-    that this plugin set for the steps. `cut_short` marks what never ended.
+    that this plugin set for the steps. A line of something that has `begun` says CRASHED, which counts if no other
+    follows, and in `outputs` how the names of its outputs begin, relative to the run's directory.
     """
 
     id: str
@@ -106,7 +109,17 @@ class Activity(Struct, frozen=True, kw_only=True, omit_defaults=True):
     again: str = ""
     workdir: str = ""
     variables: Mapping[str, str] = field(default_factory=dict)
-    cut_short: bool = False
+    outputs: str = ""
+    begun: bool = False
+
+    @property
+    def key(self) -> tuple[str, Kind, str, str, int]:
+        """What the line of its beginning and that of its end have in common."""
+        return self.lane, self.kind, self.id, self.for_, self.attempt
+
+    @property
+    def end(self) -> float:
+        return self.started + self.seconds
 
 
 class Versions(Struct, frozen=True, kw_only=True):
@@ -219,7 +232,8 @@ def _digest_of(journey: Journey) -> str:
 class RecordedRun(Struct, frozen=True, kw_only=True):
     """All that a run has left behind in `directory`; `activities` in the order in which they ended.
 
-    `results` has the last word on each journey. A run that was killed has no results, and may have no graph.
+    `results` has the last word on each journey. A run that was killed has no results, and may have no graph. What never
+    ended comes last, with the outcome CRASHED, and with the outputs of its steps as far as they had been written.
     """
 
     directory: Path
@@ -230,23 +244,49 @@ class RecordedRun(Struct, frozen=True, kw_only=True):
 
 
 def read_run(directory: Path) -> RecordedRun:
-    """Read a run's record, also of one that was killed; raises HarnessError with words for the user.
-
-    What a journey had written that never ended is a last activity of its own, marked `cut_short`.
-    """
+    """Read a run's record, also of one that was killed; raises HarnessError with words for the user."""
     run = _read(directory / RUN, RunRecord)
     if run is None:
         raise HarnessError(f"{directory} contains no run: there is no {RUN} in it")
     layout = RunDirectory(directory)
     results = _read(directory / RESULTS, tuple[JourneyResult, ...]) or ()
-    activities = SharedLog(layout.activities, Activity).unread()
+    lines = SharedLog(layout.activities, Activity).unread()
+    ended = {one.key for one in lines if not one.begun}
+    cut = [one for one in lines if one.begun and one.key not in ended]
     return RecordedRun(
         directory=directory,
         run=run,
         graph=_read(layout.graph, GraphRecord),
-        activities=activities,
+        activities=(
+            *(one for one in lines if not one.begun),
+            *(_cut_short(directory, one) for one in cut),
+        ),
         results={result.id: result for result in results},
     )
+
+
+def _cut_short(directory: Path, begun: Activity) -> Activity:
+    """Return what has begun and never ended as one that was killed, with what its steps had written."""
+    steps: dict[int, dict[str, str]] = {}
+    last = begun.started
+    for path in sorted(directory.glob(f"{glob.escape(begun.outputs)}*")) if begun.outputs else ():
+        found = _OUTPUT.search(path.name)
+        if found is not None and not path.is_symlink():
+            steps.setdefault(int(found[1]), {})[found[2]] = path.relative_to(directory).as_posix()
+            last = max(last, path.stat().st_mtime)
+    return replace(
+        begun,
+        begun=False,
+        seconds=round(last - begun.started, 3),
+        steps=tuple(
+            StepRecord(place="", number=number, of=0, out=names.get("out", ""), err=names.get("err", ""))
+            for number, names in sorted(steps.items())
+        ),
+    )
+
+
+_OUTPUT = re.compile(r"(\d+)\.(out|err)(?:\.raw)?\Z")
+"""The end of the name of an output: the number of its step, and which output it is."""
 
 
 def _read(path: Path, kind: type[T]) -> T | None:

@@ -24,6 +24,10 @@ LONGEST_COMMAND = 4 * 1024
 """Characters of a command that are kept."""
 
 
+_LONG = frozenset({Kind.JOURNEY, Kind.REPLAY, Kind.PROVISION, Kind.RELEASE, Kind.CLEANUP})
+"""What is written down when it begins, too: it may kill its process."""
+
+
 class Note(Struct):
     """What an activity came to, as far as only its own code knows it; else the steps or an exception tell."""
 
@@ -63,6 +67,8 @@ class Recorder:
     ) -> Iterator[Note]:
         """Write down, once the block has ended, what was done in it, with the steps that `done` then accounts for."""
         note = Note()
+        if kind in _LONG:
+            self.begin(kind, name, note, runner, place=place)
         try:
             yield note
         except BaseException as error:
@@ -70,6 +76,28 @@ class Recorder:
             raise
         finally:
             self.write(kind, name, note, runner, done, place=place)
+
+    def begin(
+        self, kind: Kind, name: str, note: Note, runner: ShellRunner | None, *, place: str = ""
+    ) -> None:
+        """Write down that something begins, so that it is seen where it never ends."""
+        prefix = None if runner is None else runner.outputs / f"{runner.name}-"
+        self.append(
+            Activity(
+                id=name,
+                kind=kind,
+                lane=self._lane,
+                started=round(note.started, 3),
+                seconds=0.0,
+                outcome=Outcome.CRASHED,
+                begun=True,
+                for_="" if self.item == name else self.item,
+                place=place,
+                attempt=self.attempt,
+                workdir="" if runner is None else str(runner.workdir),
+                outputs="" if prefix is None else prefix.relative_to(self._run.path).as_posix(),
+            )
+        )
 
     def write(
         self,
