@@ -45,6 +45,14 @@ OPTIONS = {
         "a token known to be unavailable: whatever requires it is deferred; may be repeated",
     ),
     "--dogfood-keep": (FLAG, "keep state and working directories after the run"),
+    "--dogfood-report": (
+        {"metavar": "FILE"},
+        "write a report of the run there: a page, or what .md, .json or .trace.json as its ending says",
+    ),
+    "--dogfood-github": (
+        {"choices": ("auto", "never"), "default": "auto"},
+        "whether the summary and annotations of a GitHub job are written (default: auto)",
+    ),
     "--dogfood-actor": (
         {"metavar": "COMMAND"},
         "program that chooses the commands of steps without one (ini dogfood_actor)",
@@ -181,7 +189,7 @@ def _refuse_what_would_be_ignored(config: pytest.Config) -> None:
         from pytest_dogfood.session.disabled import DisabledFiles
 
         config.pluginmanager.register(DisabledFiles(named), "dogfood-forgotten")
-    for option in ("shard", "record", "replay"):
+    for option in ("shard", "record", "replay", "report"):
         if config.getoption(f"dogfood_{option}") is not None:
             raise pytest.UsageError(
                 f"--dogfood-{option} does nothing without --dogfood: add --dogfood, or `dogfood = true` to the ini file"
@@ -254,6 +262,7 @@ def read_settings(config: pytest.Config) -> Settings:
             actor_answer_timeout=_number(config, "dogfood_actor_answer_timeout", usual.actor_answer_timeout),
             record=config.getoption("dogfood_record"),
             replay=config.getoption("dogfood_replay"),
+            report=config.getoption("dogfood_report"),
         )
     except ValueError as error:
         raise pytest.UsageError(str(error)) from error

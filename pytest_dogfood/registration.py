@@ -135,6 +135,10 @@ def _register_leader(config: pytest.Config, collector: JourneyCollector, setting
 
         register(DisabledFixtures(), "dogfood-absent-fixtures")
     if not settings.check:
+        if settings.report is not None:
+            from pytest_dogfood.session.record_writer import ReportWriter
+
+            register(ReportWriter(config, leader), "dogfood-report")
         register(DurationsSender(config), "dogfood-timekeeper")
         register(LastFailed(config, leader), "dogfood-last-failed")
         if settings.shard is not None:

@@ -100,7 +100,7 @@ class Settings:
     """What the command line and the ini file say; raises ValueError with words for the user when built wrong.
 
     `timeout` is the limit of a step in seconds where nothing nearer sets one. `min_measured` is in percent.
-    `record` and `replay` are directories, relative to where pytest was started.
+    `record` and `replay` are directories, `report` is a file, relative to where pytest was started.
     """
 
     files: tuple[str, ...] = JOURNEY_FILES
@@ -127,6 +127,7 @@ class Settings:
     actor_answer_timeout: float = 120.0
     record: str | None = None
     replay: str | None = None
+    report: str | None = None
 
     def __post_init__(self) -> None:
         for token in self.blocked:

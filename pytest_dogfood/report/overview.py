@@ -17,13 +17,11 @@ from pytest_dogfood.report.run_view import (
     Change,
     JourneyView,
     LaneView,
-    Reference,
-    ReferenceJourney,
     RunView,
     Slow,
     TokenView,
 )
-from pytest_dogfood.storage.record import Activity, Kind, RecordedRun
+from pytest_dogfood.storage.record import Activity, Kind, RecordedRun, Reference
 
 SLOWEST = 5
 """How many of the slowest journeys are listed."""
@@ -35,25 +33,8 @@ SLOWER_BY = 0.5
 
 
 def view_of(recorded: RecordedRun, reference: Reference | None = None) -> RunView:
-    """Return the view of a run, compared with another one if there is a reference."""
-    return _Overview(RunIndex(recorded, reference)).build()
-
-
-def reference_of(recorded: RecordedRun) -> Reference:
-    """Return what later runs can be compared with."""
-    digests = recorded.graph.digests if recorded.graph is not None else {}
-    seconds = {one.id: one.seconds for one in recorded.activities if one.kind is Kind.JOURNEY}
-    return Reference(
-        run=recorded.run.id,
-        started=recorded.run.started,
-        commit=recorded.run.commit,
-        journeys={
-            result.id: ReferenceJourney(
-                result.outcome, result.own_seconds(seconds.get(result.id, 0.0)), digests.get(result.id, "")
-            )
-            for result in recorded.results.values()
-        },
-    )
+    """Return the view of a run, compared with the reference, or else with the last green run before it."""
+    return _Overview(RunIndex(recorded, reference or recorded.last_green)).build()
 
 
 class _Overview:

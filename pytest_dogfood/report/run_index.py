@@ -8,8 +8,8 @@ from functools import cached_property
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import JourneyId, Token
 from pytest_dogfood.report.run_texts import shown, text_of
-from pytest_dogfood.report.run_view import ActivityView, Reference, StepView
-from pytest_dogfood.storage.record import Activity, Kind, RecordedRun, StepRecord, WrongRecord
+from pytest_dogfood.report.run_view import ActivityView, StepView
+from pytest_dogfood.storage.record import Activity, Kind, RecordedRun, Reference, StepRecord, WrongRecord
 
 
 class RunIndex:

@@ -12,7 +12,7 @@ from msgspec import Struct, field
 from pytest_dogfood.journey import JourneyId, Scope, Token
 from pytest_dogfood.outcomes import Outcome, Proof
 from pytest_dogfood.report.run_texts import OutputText
-from pytest_dogfood.storage.record import Kind, RunRecord, WrongRecord
+from pytest_dogfood.storage.record import Kind, Reference, RunRecord, WrongRecord
 
 VERSION = 1
 """Version of the JSON. 1: the first."""
@@ -166,24 +166,6 @@ class Slow(Struct, frozen=True, kw_only=True):
     id: JourneyId
     seconds: float
     step: int = 0
-
-
-class ReferenceJourney(Struct, frozen=True):
-    """A journey of an earlier run."""
-
-    outcome: Outcome
-    seconds: float
-    digest: str
-
-
-class Reference(Struct, frozen=True, kw_only=True):
-    """An earlier run to compare with: the last green one, or one that was named."""
-
-    run: str
-    started: float
-    commit: str = ""
-    journeys: Mapping[JourneyId, ReferenceJourney] = field(default_factory=dict)
-    version: int = VERSION
 
 
 class RunView(Struct, frozen=True, kw_only=True):

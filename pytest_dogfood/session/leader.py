@@ -347,9 +347,9 @@ class Leader:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     @property
-    def records(self) -> Path | None:
-        """Where the processes of this run write down what they run, if they run anything."""
-        return self._lease.directory.records if self._lease is not None else None
+    def run(self) -> RunDirectory | None:
+        """The directory of this run, if it runs anything."""
+        return self._lease.directory if self._lease is not None else None
 
     def interruption(self) -> tuple[str, ...]:
         """Return what signals have done to the run; nothing if none has come."""

@@ -25,12 +25,16 @@ from pytest_dogfood.session.test_reports import PHASES, keeper_of, result_in, wo
 from pytest_dogfood.settings import Shard
 from pytest_dogfood.storage.files import SharedLog, write_for_others, write_whole
 from pytest_dogfood.storage.journal import Journal, Why
-from pytest_dogfood.storage.record import Activity, Kind, RunRecord, Versions
+from pytest_dogfood.storage.record import Activity, Kind, RunRecord, Versions, read_run, reference_of
 from pytest_dogfood.storage.recorder import secrets_of_all
 from pytest_dogfood.storage.run_directory import ALONE, RUN, RunDirectory
 
 if TYPE_CHECKING:
     from pytest_dogfood.session.leader import Leader
+
+
+LAST_GREEN = "dogfood/last-green"
+"""Where pytest's cache holds what the last green run of the whole project came to."""
 
 
 class RecordWriter:
@@ -50,6 +54,7 @@ class RecordWriter:
         self._outcomes: dict[str, Outcome] = {}
         self._spent: dict[str, float] = {}
         self.problem = ""
+        self._cache: pytest.Cache | None = getattr(config, "cache", None)  # -p no:cacheprovider leaves it out
         settings, now = config.stash[SETTINGS], time.time()
         self._record = RunRecord(
             id=run.id,
@@ -122,6 +127,16 @@ class RecordWriter:
             others=dict(counts),
         )
         self._write()
+        if self._cache is None or self.problem:
+            return
+        last_green = self._cache.get(LAST_GREEN, None)
+        try:
+            if last_green is not None:
+                write_whole(self._run.last_green, msgspec.json.encode(last_green))
+            if exit_status == pytest.ExitCode.OK and self._record.whole:
+                self._cache.set(LAST_GREEN, msgspec.to_builtins(reference_of(read_run(self._run.path))))
+        except HarnessError as error:
+            self.problem = str(error)
 
     def mask(self, paths: Iterable[Path]) -> None:
         """Mask what is kept with all secrets that any process of the run has come to know; raises HarnessError."""
@@ -172,6 +187,54 @@ def _commit_of(directory: Path) -> tuple[str, bool]:
     return commit, any(not line.startswith("#") for line in lines)
 
 
+class ReportWriter:
+    """The plugin that writes the reports that were asked for, and those that CI shows by itself, once a run has ended.
+
+    What cannot be written costs the run nothing: its exit status stays.
+    """
+
+    def __init__(self, config: pytest.Config, leader: Leader) -> None:
+        self._config = config
+        self._leader = leader
+        self._lines: list[str] = []
+        report = config.stash[SETTINGS].report
+        self._path = None if report is None else config.invocation_params.dir / report
+        if self._path is not None:
+            _require_writable(self._path, str(report))
+
+    def pytest_sessionfinish(self) -> None:
+        run = self._leader.run
+        if run is None or not (run.path / RUN).exists():
+            return
+        if self._path is not None:
+            from pytest_dogfood.report.formats import FORMATS, format_of
+
+            try:
+                recorded = read_run(run.path)
+                text = FORMATS[format_of(self._path)](recorded, None)
+                write_for_others(self._path, text.encode(errors="replace"))
+                self._lines.append(f"dogfood: wrote {self._path}")
+            except HarnessError as error:
+                self._lines.append(f"dogfood: no report: {error}")
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        for line in self._lines:
+            terminalreporter.write_line(line)
+
+
+def _require_writable(path: Path, given: str) -> None:
+    """Raise pytest.UsageError where a report could not be written, before anything runs."""
+    why = ""
+    if path.is_dir():
+        why = "it is a directory; name a file in it"
+    elif not path.parent.is_dir():
+        why = f"there is no directory {path.parent}; make it first"
+    elif not os.access(path.parent, os.W_OK | os.X_OK):
+        why = f"you may not write to {path.parent}"
+    if why:
+        raise pytest.UsageError(f"--dogfood-report {given}: {why}")
+
+
 class ManifestWriter:
     """The plugin that keeps every item's last word; for the process that leads a sharded run."""
 
@@ -219,11 +282,11 @@ class ManifestWriter:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        expected, records = self._leader.expected, self._leader.records
-        if expected is None or records is None:
+        expected, run = self._leader.expected, self._leader.run
+        if expected is None or run is None:
             return
         replayed: dict[JourneyId, Outcome] = {}
-        for entry in Journal(records).ends(Why.REPLAY):
+        for entry in Journal(run.records).ends(Why.REPLAY):
             # What a declared blocker kept from running has come to nothing: as a gate it is open, here as elsewhere.
             if entry.outcome is not None and not (entry.cause is not None and entry.cause.blocked):
                 worst = max(entry.outcome, replayed.get(entry.journey, entry.outcome), key=badness)

@@ -229,8 +229,28 @@ def _digest_of(journey: Journey) -> str:
     return hashlib.sha256(msgspec.json.encode(said)).hexdigest()[:12]
 
 
+class ReferenceJourney(Struct, frozen=True):
+    """A journey of an earlier run."""
+
+    outcome: Outcome
+    seconds: float
+    digest: str
+
+
+class Reference(Struct, frozen=True, kw_only=True):
+    """An earlier run to compare with: the last green one, or one that was named."""
+
+    run: str
+    started: float
+    commit: str = ""
+    journeys: Mapping[JourneyId, ReferenceJourney] = field(default_factory=dict)
+    version: int = VERSION
+
+
 class RecordedRun(Struct, frozen=True, kw_only=True):
     """All that a run has left behind in `directory`; `activities` in the order in which they ended.
+
+    `last_green` is the last green run of the whole project before it, if one was known.
 
     `results` has the last word on each journey. A run that was killed has no results, and may have no graph. What never
     ended comes last, with the outcome CRASHED, and with the outputs of its steps as far as they had been written.
@@ -241,6 +261,7 @@ class RecordedRun(Struct, frozen=True, kw_only=True):
     graph: GraphRecord | None
     activities: tuple[Activity, ...]
     results: Mapping[JourneyId, JourneyResult]
+    last_green: Reference | None = None
 
 
 def read_run(directory: Path) -> RecordedRun:
@@ -257,11 +278,29 @@ def read_run(directory: Path) -> RecordedRun:
         directory=directory,
         run=run,
         graph=_read(layout.graph, GraphRecord),
+        last_green=_read(layout.last_green, Reference),
         activities=(
             *(one for one in lines if not one.begun),
             *(_cut_short(directory, one) for one in cut),
         ),
         results={result.id: result for result in results},
+    )
+
+
+def reference_of(recorded: RecordedRun) -> Reference:
+    """Return what later runs can be compared with."""
+    digests = recorded.graph.digests if recorded.graph is not None else {}
+    seconds = {one.id: one.seconds for one in recorded.activities if one.kind is Kind.JOURNEY}
+    return Reference(
+        run=recorded.run.id,
+        started=recorded.run.started,
+        commit=recorded.run.commit,
+        journeys={
+            result.id: ReferenceJourney(
+                result.outcome, result.own_seconds(seconds.get(result.id, 0.0)), digests.get(result.id, "")
+            )
+            for result in recorded.results.values()
+        },
     )
 
 

@@ -80,6 +80,11 @@ class RunDirectory:
         return self.records / "activities"
 
     @property
+    def last_green(self) -> Path:
+        """The file with what the last green run before this one came to."""
+        return self.records / "last-green.json"
+
+    @property
     def graph(self) -> Path:
         """The file with the graph of the run."""
         return self.records / "graph.json"
