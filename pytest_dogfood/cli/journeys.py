@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from pytest_dogfood.cli.console import FORMAT, Argument, CommandGroup, Palette, complain, say, write_lines
-from pytest_dogfood.diagnostics import HarnessError, did_you_mean
+from pytest_dogfood.diagnostics import did_you_mean
 from pytest_dogfood.journey import TOKEN_PATTERN, base_of
 from pytest_dogfood.settings import is_script
 
@@ -21,7 +21,7 @@ OK = 0
 USAGE = 4
 """Exit status for what the user has to put right, as pytest has it."""
 
-_COLOURS = {"error": "31", "warning": "33", "passed": "32"}
+COLOURS = {"error": "31", "warning": "33", "passed": "32"}
 _NOTATIONS = {".svg": "svg", ".dot": "dot", ".gv": "dot", ".mmd": "mermaid", ".json": "json"}
 """How a drawing is written in a file with this ending."""
 
@@ -66,7 +66,7 @@ def check(options: Namespace) -> int:
     palette = Palette(sys.stdout)
 
     def paint(severity: str, text: str) -> str:
-        return palette.paint(text, _COLOURS.get(severity, ""))
+        return palette.paint(text, COLOURS.get(severity, ""))
 
     found = inspect(options.paths, workers=options.workers, shard=options.shard, strict=options.strict)
     if found.report is None:
@@ -315,49 +315,6 @@ def explain(options: Namespace) -> int:
         return USAGE
     write_lines(lines)
     return OK
-
-
-@COMMANDS.command(
-    "merge",
-    "put the manifests of all shards together",
-    Argument("manifests", nargs="+", metavar="MANIFEST", help="dogfood-shard-I-of-N.json of each shard"),
-    Argument("--junit", metavar="FILE", help="write one JUnit file for all shards"),
-    Argument("--json", metavar="FILE", help="write the merged run as JSON"),
-    Argument("--durations", metavar="FILE", help="write durations to commit, as dogfood-durations.json"),
-    description="Put together what the shards of one run have written, and say what is missing, what ran "
-    "twice and where a gate was decided differently. Exit status 1 if anything failed or is missing.",
-)
-def merge_shards(options: Namespace) -> int:
-    from pytest_dogfood.report.manifest import read_manifest
-    from pytest_dogfood.report.merge import ShardsDisagreeError, merge, to_json, to_junit, to_lines
-    from pytest_dogfood.session.durations import write_durations
-    from pytest_dogfood.storage.files import write_for_others
-
-    manifests = []
-    for name in options.manifests:
-        try:
-            manifests.append(read_manifest(Path(name)))
-        except (OSError, ValueError) as error:
-            complain(f"dogfood merge: {name}: {error.strerror if isinstance(error, OSError) else error}")
-    if len(manifests) < len(options.manifests):
-        return USAGE
-    try:
-        merged = merge(manifests)
-        if options.junit:
-            write_for_others(Path(options.junit), to_junit(merged))
-        if options.json:
-            content = json.dumps(to_json(merged), indent=2)
-            write_for_others(Path(options.json), content.encode() + b"\n")
-        if options.durations:
-            known = merged.manifests[0].expected.shards
-            write_durations(Path(options.durations), merged.durations(), known=tuple(known))
-    except (ShardsDisagreeError, HarnessError) as error:
-        complain(f"dogfood merge: {error}")
-        return USAGE
-    palette, colour = Palette(sys.stdout), _COLOURS["error" if merged.exit_status else "passed"]
-    *lines, closing_line, counts = to_lines(merged)
-    write_lines([*lines, palette.paint(closing_line, colour), palette.paint(counts, colour)])
-    return merged.exit_status
 
 
 for _name, _what in (

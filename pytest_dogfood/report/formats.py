@@ -7,8 +7,12 @@ from pathlib import Path
 
 import msgspec
 
+from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.report.overview import view_of
-from pytest_dogfood.storage.record import RecordedRun, Reference
+from pytest_dogfood.report.run_view import VERSION, RunView
+from pytest_dogfood.storage.files import read_as
+from pytest_dogfood.storage.record import RecordedRun, Reference, ReferenceJourney, read_run, reference_of
+from pytest_dogfood.storage.run_directory import find_run
 
 
 def _html(recorded: RecordedRun, reference: Reference | None) -> str:
@@ -47,6 +51,30 @@ FORMATS: Mapping[str, Callable[[RecordedRun, Reference | None], str]] = {
     "trace": _trace,
     "github": _github,
 }
+
+
+def read_reference(name: str, directory: Path) -> Reference:
+    """Return a run to compare with: a run's directory or id, or a file with its report as JSON.
+
+    Raises HarnessError with words for the user.
+    """
+    path = directory / name
+    if not path.is_file():
+        return reference_of(read_run(find_run(name, directory)))
+    view = read_as(path, RunView)
+    if view is None or view.version > VERSION:
+        raise HarnessError(f"{path} was written by a newer version of pytest-dogfood: update here")
+    return Reference(
+        run=view.run.id,
+        started=view.run.started,
+        commit=view.run.commit,
+        journeys={
+            one.id: ReferenceJourney(one.outcome, one.seconds, one.digest)
+            for one in view.journeys
+            if one.outcome is not None
+        },
+    )
+
 
 _ENDINGS = {".trace.json": "trace", ".json": "json", ".md": "markdown", ".markdown": "markdown"}
 

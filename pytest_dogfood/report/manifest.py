@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct, field
+from msgspec.structs import replace
 
+from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.execution.output import read_tail
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.outcomes import JourneyResult, Outcome
 from pytest_dogfood.scheduling.plan import Expected
 from pytest_dogfood.settings import Shard
+from pytest_dogfood.storage.record import Activity, GraphRecord, RecordedRun, Reference, RunRecord
 
 VERSION = 1
 """Version of the manifest. 1: the first."""
+
+LONGEST_TEXT = 4 * 1024
+"""Bytes of an output that travel in a manifest, from its end."""
 
 LARGEST = 256 * 2**20
 """Bytes of a manifest that are read: more than a million items, less than what takes a machine's memory."""
@@ -40,12 +48,46 @@ class ItemRecord(Struct, frozen=True, kw_only=True):
             raise ValueError(f"{self.seconds:g} seconds for {self.nodeid}")
 
 
+class ShardRecord(Struct, frozen=True, kw_only=True):
+    """The record of a shard's run, for a report on all shards: whole for what did not pass, else one short line each.
+
+    `texts` has the ends of outputs by the names that steps give them.
+    """
+
+    run: RunRecord
+    graph: GraphRecord | None
+    activities: tuple[Activity, ...]
+    texts: Mapping[str, str]
+    last_green: Reference | None = None
+
+
+def shard_record(recorded: RecordedRun) -> ShardRecord:
+    """Return what of a shard's record travels in its manifest."""
+    texts: dict[str, str] = {}
+    activities = []
+    for one in recorded.activities:
+        if one.outcome is Outcome.PASSED:
+            activities.append(replace(one, steps=(), variables={}, workdir=""))
+            continue
+        activities.append(one)
+        for name in (name for step in one.steps for name in (step.out, step.err) if name):
+            with suppress(HarnessError):
+                texts[name] = read_tail(recorded.directory / name, LONGEST_TEXT)
+    return ShardRecord(
+        run=recorded.run,
+        graph=recorded.graph,
+        activities=tuple(activities),
+        texts=texts,
+        last_green=recorded.last_green,
+    )
+
+
 class Manifest(Struct, frozen=True, kw_only=True):
     """What one shard knows of the whole, and what it ran.
 
     `replayed` holds what journeys came to that ran within the set-up of others, gates among them. `uncollected`
     says why, by node id, for what pytest could not collect. `exit_status` is that of pytest; `min_measured` the
-    percentage of journeys that must have been measured.
+    percentage of journeys that must have been measured. `record` is None where it could not be read.
     """
 
     shard: Shard
@@ -57,6 +99,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     uncollected: Mapping[str, str] = field(default_factory=dict)
     exit_status: int = 0
     min_measured: int = 0
+    record: ShardRecord | None = None
     version: int = VERSION
 
     def __post_init__(self) -> None:

@@ -113,6 +113,7 @@ class _Overview:
             because=because.get(name, ""),
             reason=shown(reason),
             changed=self._index.changed(name),
+            digest=self._index.digests.get(name, ""),
             again=last.again if last else "",
             kept=tuple(filter(None, result.kept.split(":"))) if result else (),
             trajectory=result.trajectory if result else "",

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import JourneyId, Token
-from pytest_dogfood.report.run_texts import shown, text_of
+from pytest_dogfood.report.run_texts import OutputText, shown, text_of
 from pytest_dogfood.report.run_view import ActivityView, StepView
 from pytest_dogfood.storage.record import Activity, Kind, RecordedRun, Reference, StepRecord, WrongRecord
 
@@ -21,7 +21,7 @@ class RunIndex:
 
     def __init__(self, recorded: RecordedRun, reference: Reference | None) -> None:
         self.run, self.results, self.directory = recorded.run, recorded.results, recorded.directory
-        self.reference = reference
+        self.reference, self._texts = reference, recorded.texts
         record = recorded.graph
         self.graph = record.graph() if record is not None else CapabilityGraph(())
         self.after = record.after if record is not None else {}
@@ -60,7 +60,6 @@ class RunIndex:
         return tries[-1].seconds if tries else 0.0
 
     def step(self, step: StepRecord) -> StepView:
-        directory = self.directory
         return StepView(
             place=step.place,
             number=step.number,
@@ -78,9 +77,13 @@ class RunIndex:
                 for one in step.wrong
             ),
             saved=step.saved,
-            out=text_of(directory, step.out),
-            err=text_of(directory, step.err),
+            out=self._output(step.out),
+            err=self._output(step.err),
         )
+
+    def _output(self, name: str) -> OutputText:
+        text = self._texts.get(name)
+        return text_of(self.directory, name) if text is None else OutputText(shown(text), len(text.encode()))
 
     def activity(self, one: Activity) -> ActivityView:
         return ActivityView(

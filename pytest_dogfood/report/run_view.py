@@ -72,7 +72,7 @@ class JourneyView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     `tries` are what was done of it, the last one counts; `done_for_it` is what was provisioned, asked, replayed,
     cleaned up and released. `because` is the id of the root cause of what kept it from being judged, or from running.
     `seconds` is without what was done for it beforehand. `changed` compares its text with the reference; None if there
-    is none.
+    is none. `digest` changes with what it says is to be done.
     """
 
     id: JourneyId
@@ -91,6 +91,7 @@ class JourneyView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     because: str = ""
     reason: str = ""
     changed: bool | None = None
+    digest: str = ""
     again: str = ""
     kept: tuple[str, ...] = ()
     trajectory: str = ""

@@ -20,7 +20,7 @@ from pytest_dogfood.collection.stash import SETTINGS
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.outcomes import Outcome, Tally, badness
-from pytest_dogfood.report.manifest import ItemRecord, Manifest, manifest_name
+from pytest_dogfood.report.manifest import ItemRecord, Manifest, ShardRecord, manifest_name, shard_record
 from pytest_dogfood.session.test_reports import PHASES, keeper_of, result_in, worker_of
 from pytest_dogfood.settings import Shard
 from pytest_dogfood.storage.files import SharedLog, write_for_others, write_whole
@@ -304,6 +304,7 @@ class ManifestWriter:
             uncollected=self._uncollected,
             exit_status=int(session.exitstatus),
             min_measured=self._config.stash[SETTINGS].min_measured,
+            record=_shard_record(run),
         )
         try:
             write_for_others(self._path, manifest.to_json())
@@ -317,6 +318,13 @@ class ManifestWriter:
             terminalreporter.write_line(f"dogfood: no manifest for this shard: {self._problem}", red=True)
         elif self._written:
             terminalreporter.write_line(f"dogfood: wrote {self._path}")
+
+
+def _shard_record(run: RunDirectory) -> ShardRecord | None:
+    try:
+        return shard_record(read_run(run.path))
+    except HarnessError:  # nothing ran, or the disk is full, which is told elsewhere
+        return None
 
 
 def outcome_after(report: pytest.TestReport, before: Outcome) -> Outcome:

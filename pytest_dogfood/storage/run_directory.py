@@ -155,6 +155,35 @@ def results_of_run(directory: Path) -> dict[JourneyId, JourneyResult]:
     return {result.id: result for result in results}
 
 
+def find_run(name: str | None, directory: Path) -> Path:
+    """Return the directory of a run: `name` is that, or the run's id; without it the last run of the project here.
+
+    The project is the one that `directory` is in. Raises HarnessError with words for the user.
+    """
+    root = default_root()
+    if name is not None:
+        found = next((path for path in (directory / name, root / name) if (path / RUN).is_file()), None)
+        if found is None:
+            raise HarnessError(
+                f"there is no run {name}: {directory / name} and {root / name} contain no {RUN}"
+            )
+        return found
+    projects = {project_name(place) for place in (directory.resolve(), *directory.resolve().parents)}
+    runs = [path.parent for path in root.glob(f"*/{RUN}") if _project_of(path.parent) in projects]
+    if not runs:
+        raise HarnessError(
+            f"no run of this project is left in {root}: run pytest --dogfood, or name the directory of a run"
+        )
+    return max(runs, key=lambda run: (run / RUN).stat().st_mtime)
+
+
+def _project_of(run: Path) -> str:
+    try:
+        return (run / "project").read_text()
+    except OSError:
+        return ""
+
+
 def remove_if_filled(path: Path) -> None:
     """Remove a tree that takes up room. An empty directory goes with the run's: removing each by itself costs time."""
     with suppress(OSError), os.scandir(path) as entries:

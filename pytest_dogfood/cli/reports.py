@@ -1,0 +1,114 @@
+"""The `dogfood` commands on runs that are over: report and merge."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from pytest_dogfood.cli.console import Argument, Palette, complain, say, write_lines
+from pytest_dogfood.cli.journeys import COLOURS, COMMANDS, OK, USAGE
+from pytest_dogfood.diagnostics import HarnessError
+
+__all__ = ["COMMANDS"]
+
+PAGE = "dogfood-report.html"
+"""Where a page is written if no other place is named: a terminal cannot show it."""
+
+
+@COMMANDS.command(
+    "report",
+    "show what a run came to, as a page or for programs",
+    Argument(
+        "run",
+        nargs="?",
+        metavar="RUN",
+        help="directory or id of a run (default: the last one of this project)",
+    ),
+    Argument(
+        "-o", "--output", metavar="FILE", help=f"write there (default: {PAGE} for a page, else the terminal)"
+    ),
+    Argument("--against", metavar="RUN|FILE", help="compare with this run, or with a report of it as JSON"),
+    Argument(
+        "--format",
+        choices=("html", "markdown", "json", "trace", "github"),
+        help="default: what the ending of FILE says, else html",
+    ),
+    description="Write a report of a run: what went wrong at its roots, what that kept from running, what has changed "
+    "since the last green run, the timeline, and each journey with its steps. Of a run that passed only the record is "
+    "kept, so the outputs of its steps are not in it; pytest --dogfood --dogfood-report FILE has them.",
+)
+def report(options: Namespace) -> int:
+    from pytest_dogfood.report.formats import FORMATS, format_of, read_reference
+    from pytest_dogfood.storage.files import write_for_others
+    from pytest_dogfood.storage.record import read_run
+    from pytest_dogfood.storage.run_directory import find_run
+
+    chosen = options.format or (format_of(Path(options.output)) if options.output else "html")
+    output = options.output or (PAGE if chosen == "html" else None)
+    try:
+        recorded = read_run(find_run(options.run, Path.cwd()))
+        reference = read_reference(options.against, Path.cwd()) if options.against else None
+        text = FORMATS[chosen](recorded, reference)
+        if output is None:
+            say(text.rstrip("\n"))
+        else:
+            write_for_others(Path(output), text.encode(errors="replace"))
+            say(f"wrote {output}")
+    except HarnessError as error:
+        complain(f"dogfood report: {error}")
+        return USAGE
+    return OK
+
+
+@COMMANDS.command(
+    "merge",
+    "put the manifests of all shards together",
+    Argument("manifests", nargs="+", metavar="MANIFEST", help="dogfood-shard-I-of-N.json of each shard"),
+    Argument("--junit", metavar="FILE", help="write one JUnit file for all shards"),
+    Argument("--json", metavar="FILE", help="write the merged run as JSON"),
+    Argument(
+        "--report", metavar="FILE", help="write a report of the merged run, as pytest --dogfood-report does"
+    ),
+    Argument("--durations", metavar="FILE", help="write durations to commit, as dogfood-durations.json"),
+    description="Put together what the shards of one run have written, and say what is missing, what ran "
+    "twice and where a gate was decided differently. Exit status 1 if anything failed or is missing.",
+)
+def merge_shards(options: Namespace) -> int:
+    from pytest_dogfood.report.manifest import read_manifest
+    from pytest_dogfood.report.merge import ShardsDisagreeError, merge, to_json, to_junit, to_lines
+    from pytest_dogfood.session.durations import write_durations
+    from pytest_dogfood.storage.files import write_for_others
+
+    manifests = []
+    for name in options.manifests:
+        try:
+            manifests.append(read_manifest(Path(name)))
+        except (OSError, ValueError) as error:
+            complain(f"dogfood merge: {name}: {error.strerror if isinstance(error, OSError) else error}")
+    if len(manifests) < len(options.manifests):
+        return USAGE
+    try:
+        merged = merge(manifests)
+        if options.junit:
+            write_for_others(Path(options.junit), to_junit(merged))
+        if options.json:
+            content = json.dumps(to_json(merged), indent=2)
+            write_for_others(Path(options.json), content.encode() + b"\n")
+        if options.report:
+            from pytest_dogfood.report.formats import FORMATS, format_of
+            from pytest_dogfood.report.merged_run import merged_run
+
+            text = FORMATS[format_of(Path(options.report))](merged_run(merged), None)
+            write_for_others(Path(options.report), text.encode(errors="replace"))
+        if options.durations:
+            known = merged.manifests[0].expected.shards
+            write_durations(Path(options.durations), merged.durations(), known=tuple(known))
+    except (ShardsDisagreeError, HarnessError) as error:
+        complain(f"dogfood merge: {error}")
+        return USAGE
+    palette, colour = Palette(sys.stdout), COLOURS["error" if merged.exit_status else "passed"]
+    *lines, closing_line, counts = to_lines(merged)
+    write_lines([*lines, palette.paint(closing_line, colour), palette.paint(counts, colour)])
+    return merged.exit_status
