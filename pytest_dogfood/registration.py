@@ -135,7 +135,7 @@ def _register_leader(config: pytest.Config, collector: JourneyCollector, setting
 
         register(DisabledFixtures(), "dogfood-absent-fixtures")
     if not settings.check:
-        if settings.report is not None:
+        if settings.report is not None or os.environ.get("GITHUB_ACTIONS"):
             from pytest_dogfood.session.record_writer import ReportWriter
 
             register(ReportWriter(config, leader), "dogfood-report")

@@ -58,9 +58,13 @@ class InvalidationCounter:
         return tuple(dict.fromkeys(self._events[count:]))
 
 
+RUN_MARKER = "_DOGFOOD_RUN_"
+"""Beginning of the name of the variable by which everything that a run starts is known."""
+
+
 def run_marker(run: str) -> str:
     """Name the variable that everything a run starts carries; a run within a run carries both."""
-    return f"_DOGFOOD_RUN_{run}"
+    return f"{RUN_MARKER}{run}"
 
 
 WORKER_MARKER = "_DOGFOOD_WORKER"

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from pytest_dogfood.diagnostics import counted
-from pytest_dogfood.outcomes import Outcome
+from pytest_dogfood.outcomes import Outcome, counted_items
 from pytest_dogfood.report.run_view import WORDS, CauseView, JourneyView, RunView, StepView
 
 LONGEST = 1000 * 1024
@@ -52,11 +52,11 @@ def to_markdown(view: RunView) -> str:
 
 def _facts(view: RunView) -> Iterator[str]:
     run = view.run
-    yield f"{counted(view.planned, 'journey')} on {counted(run.workers, 'worker')}"
+    yield f"{counted_items(one.id for one in view.journeys)} on {counted(run.workers, 'worker')}"
     best = "" if view.best is None else f" (best possible: {view.best:.1f} s)"
     yield f"{view.seconds:.1f} s{best}"
     if run.shard:
-        yield f"shard {run.shard}"
+        yield run.shard
     if run.commit:
         yield f"commit `{run.commit[:12]}`{' with changes' if run.dirty else ''}"
     if run.ci:

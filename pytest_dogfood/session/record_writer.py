@@ -20,6 +20,7 @@ from pytest_dogfood.collection.stash import SETTINGS
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.outcomes import Outcome, Tally, badness
+from pytest_dogfood.provisioning.workspace import RUN_MARKER
 from pytest_dogfood.report.manifest import ItemRecord, Manifest, ShardRecord, manifest_name, shard_record
 from pytest_dogfood.session.test_reports import PHASES, keeper_of, result_in, worker_of
 from pytest_dogfood.settings import Shard
@@ -64,7 +65,7 @@ class RecordWriter:
             offset=time.localtime(now).tm_gmtoff,
             argv=tuple(str(word) for word in config.invocation_params.args),
             workers=workers,
-            shard=str(settings.shard or ""),
+            shard=f"shard {settings.shard.index} of {settings.shard.total}" if settings.shard else "",
             whole=_is_whole(config),
             versions=Versions(
                 dogfood=version("pytest-dogfood"),
@@ -188,7 +189,7 @@ def _commit_of(directory: Path) -> tuple[str, bool]:
 
 
 class ReportWriter:
-    """The plugin that writes the reports that were asked for, and those that CI shows by itself, once a run has ended.
+    """The plugin that writes the report that was asked for, and what a GitHub job shows by itself, when a run ends.
 
     What cannot be written costs the run nothing: its exit status stays.
     """
@@ -199,27 +200,52 @@ class ReportWriter:
         self._lines: list[str] = []
         report = config.stash[SETTINGS].report
         self._path = None if report is None else config.invocation_params.dir / report
+        is_job = shows_in_github(config)
+        self._summary = os.environ.get("GITHUB_STEP_SUMMARY", "") if is_job else ""
+        # That plugin writes annotations itself, and more than ten GitHub does not show.
+        self._annotates = is_job and not config.pluginmanager.has_plugin(
+            "pytest_github_actions_annotate_failures"
+        )
         if self._path is not None:
             _require_writable(self._path, str(report))
 
     def pytest_sessionfinish(self) -> None:
+        """Write them from the record, which is whole by now."""
+        from pytest_dogfood.report.formats import FORMATS, format_of
+
         run = self._leader.run
         if run is None or not (run.path / RUN).exists():
             return
-        if self._path is not None:
-            from pytest_dogfood.report.formats import FORMATS, format_of
-
-            try:
-                recorded = read_run(run.path)
+        try:
+            recorded = read_run(run.path)
+            if self._path is not None:
                 text = FORMATS[format_of(self._path)](recorded, None)
                 write_for_others(self._path, text.encode(errors="replace"))
                 self._lines.append(f"dogfood: wrote {self._path}")
-            except HarnessError as error:
-                self._lines.append(f"dogfood: no report: {error}")
+            if self._summary:
+                with Path(self._summary).open("a", encoding="utf-8", errors="replace") as file:
+                    file.write(FORMATS["markdown"](recorded, None))
+            if self._annotates:
+                self._lines += FORMATS["github"](recorded, None).splitlines()
+        except (HarnessError, OSError) as error:
+            self._lines.append(f"dogfood: a report could not be written: {error}")
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         for line in self._lines:
             terminalreporter.write_line(line)
+
+
+def shows_in_github(config: pytest.Config) -> bool:
+    """Return whether this run is the one that a GitHub job is about.
+
+    What runs within a journey of another run inherits the job's variables, and must not write into its summary.
+    """
+    within = any(name.startswith(RUN_MARKER) for name in os.environ)
+    return (
+        config.getoption("dogfood_github") != "never"
+        and os.environ.get("GITHUB_ACTIONS") == "true"
+        and not within
+    )
 
 
 def _require_writable(path: Path, given: str) -> None:

@@ -250,11 +250,10 @@ class Reference(Struct, frozen=True, kw_only=True):
 class RecordedRun(Struct, frozen=True, kw_only=True):
     """All that a run has left behind in `directory`; `activities` in the order in which they ended.
 
-    `last_green` is the last green run of the whole project before it, if one was known. `texts` are outputs by the
-    names that steps give them, where they are in no files.
-
     `results` has the last word on each journey. A run that was killed has no results, and may have no graph. What never
     ended comes last, with the outcome CRASHED, and with the outputs of its steps as far as they had been written.
+    `last_green` is the last green run of the whole project before it, if one was known. `texts` are outputs by the
+    names that steps give them, where they are in no files.
     """
 
     directory: Path
