@@ -128,6 +128,8 @@ class RecordWriter:
             others=dict(counts),
         )
         self._write()
+        if not self._run.graph.exists():
+            self.problem = self.problem or f"cannot write {self._run.graph}"
         if self._cache is None or self.problem:
             return
         last_green = self._cache.get(LAST_GREEN, None)

@@ -10,7 +10,6 @@ import glob
 import hashlib
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
@@ -19,7 +18,7 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from pytest_dogfood.diagnostics import HarnessError, Location, to_harness_error
+from pytest_dogfood.diagnostics import HarnessError, Location
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability, Journey, JourneyId, Step, Token
 from pytest_dogfood.outcomes import JourneyResult, Outcome
@@ -202,9 +201,14 @@ def graph_record(graph: CapabilityGraph, plan: Plan) -> GraphRecord:
 
 
 def write_graph(run: RunDirectory, graph: GraphRecord) -> None:
-    """Keep the graph of a run, unless another process has; raises HarnessError if it cannot be written."""
-    with to_harness_error(f"write {run.graph}"), suppress(FileExistsError), run.graph.open("xb") as file:
-        file.write(msgspec.json.encode(graph))
+    """Keep the graph of a run, unless another process has. Where it cannot be written, the run goes on without."""
+    try:
+        with run.graph.open("xb") as file:
+            file.write(msgspec.json.encode(graph))
+    except FileExistsError:
+        pass
+    except OSError:
+        run.graph.unlink(missing_ok=True)
 
 
 def _without_commands(step: Step) -> Step:

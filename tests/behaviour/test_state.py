@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_dogfood.storage.run_directory import RECORDED, RECORDS, RESULTS, RUN
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -94,15 +96,15 @@ def test_state_paths_leave_room_for_a_socket(good: tuple[Live, Run]) -> None:
     assert max(len(told(good[0], journey, "state")) for journey in ("writes", "other-chain")) <= 60
 
 
-def test_nothing_stays_of_a_run_that_passed_even_if_it_took_its_own_permissions_away(
+def test_only_the_record_stays_of_a_run_that_passed_even_if_it_took_its_own_permissions_away(
     good: tuple[Live, Run],
 ) -> None:
     assert good[0].run_directories() == []
     assert "kept" not in good[1].text
-    assert [path.name for path in good[0].state_root.glob("*") if path.is_dir() and "-" not in path.name] in (
-        [],
-        ["locks"],
-    )
+    (record,) = (path.parent for path in good[0].state_root.glob(f"*/{RUN}"))
+    assert {path.name for path in record.iterdir()} == {"project", RECORDED, RECORDS, RESULTS, RUN}
+    others = [path for path in good[0].state_root.glob("*") if path.is_dir() and "-" not in path.name]
+    assert {path.name for path in others if path != record} <= {"locks"}
 
 
 def test_on_request_everything_stays_and_the_place_is_named(live: Live) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pytest_dogfood.execution import watcher
+from pytest_dogfood.storage.run_directory import RECORDED
 from tests.support.run_results import Run, inherited, leaving_out, read_junit
 
 Eventually = Callable[[Callable[[], bool]], bool]
@@ -77,4 +78,6 @@ class Live:
         return sorted(found)
 
     def run_directories(self) -> list[Path]:
-        return sorted(path.parent for path in self.state_root.glob("*/project"))
+        """Return the directories of runs that live, died or were kept, but not those with nothing but a record."""
+        found = sorted(path.parent for path in self.state_root.glob("*/project"))
+        return [path for path in found if not (path / RECORDED).exists()]
