@@ -47,7 +47,7 @@ OPTIONS = {
     "--dogfood-keep": (FLAG, "keep state and working directories after the run"),
     "--dogfood-report": (
         {"metavar": "FILE"},
-        "write a report of the run there: a page, or what .md, .json or .trace.json as its ending says",
+        "write a report of the run there: Markdown, or what the ending .json or .trace.json says",
     ),
     "--dogfood-github": (
         {"choices": ("auto", "never"), "default": "auto"},

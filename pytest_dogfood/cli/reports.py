@@ -13,27 +13,22 @@ from pytest_dogfood.diagnostics import HarnessError
 
 __all__ = ["COMMANDS"]
 
-PAGE = "dogfood-report.html"
-"""Where a page is written if no other place is named: a terminal cannot show it."""
-
 
 @COMMANDS.command(
     "report",
-    "show what a run came to, as a page or for programs",
+    "show what a run came to, for people and for programs",
     Argument(
         "run",
         nargs="?",
         metavar="RUN",
         help="directory or id of a run (default: the last one of this project)",
     ),
-    Argument(
-        "-o", "--output", metavar="FILE", help=f"write there (default: {PAGE} for a page, else the terminal)"
-    ),
+    Argument("-o", "--output", metavar="FILE", help="write there instead of to the terminal"),
     Argument("--against", metavar="RUN|FILE", help="compare with this run, or with a report of it as JSON"),
     Argument(
         "--format",
-        choices=("html", "markdown", "json", "trace", "github"),
-        help="default: what the ending of FILE says, else html",
+        choices=("markdown", "json", "trace", "github"),
+        help="default: what the ending of FILE says, else markdown",
     ),
     description="Write a report of a run: what went wrong at its roots, what that kept from running, what has changed "
     "since the last green run, the timeline, and each journey with its steps. Of a run that passed only the record is "
@@ -45,17 +40,16 @@ def report(options: Namespace) -> int:
     from pytest_dogfood.storage.record import read_run
     from pytest_dogfood.storage.run_directory import find_run
 
-    chosen = options.format or (format_of(Path(options.output)) if options.output else "html")
-    output = options.output or (PAGE if chosen == "html" else None)
+    chosen = options.format or (format_of(Path(options.output)) if options.output else "markdown")
     try:
         recorded = read_run(find_run(options.run, Path.cwd()))
         reference = read_reference(options.against, Path.cwd()) if options.against else None
         text = FORMATS[chosen](recorded, reference)
-        if output is None:
+        if options.output is None:
             say(text.rstrip("\n"))
         else:
-            write_for_others(Path(output), text.encode(errors="replace"))
-            say(f"wrote {output}")
+            write_for_others(Path(options.output), text.encode(errors="replace"))
+            say(f"wrote {options.output}")
     except HarnessError as error:
         complain(f"dogfood report: {error}")
         return USAGE

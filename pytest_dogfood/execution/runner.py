@@ -180,8 +180,7 @@ def run_steps(
 def _run_one(
     step: Step, number: int, total: int, runner: StepRunner, done: StepsResult, deadline: Deadline
 ) -> StepResult:
-    began = time.monotonic()
-    give_up = math.inf if step.until is None else began + step.until.timeout
+    give_up = math.inf if step.until is None else time.monotonic() + step.until.timeout
     tries = 0
     before = dict(done.values)  # what the step itself saves is for those after it, not for its next try
     earlier: StepResult | None = None
@@ -195,21 +194,12 @@ def _run_one(
         for one in saved:
             done.keep(one)
         result = StepResult(
-            step=step,
-            number=number,
-            total=total,
-            wrong=wrong,
-            seen=seen,
-            tries=tries,
-            seconds=time.monotonic() - began,
-            withheld=withheld,
+            step=step, number=number, total=total, wrong=wrong, seen=seen, tries=tries, withheld=withheld
         )
         left = min(deadline.left(), give_up - time.monotonic())
         if not wrong or step.until is None or step.until.interval >= left:
             # A last try that is cut short says nothing: what the one before has shown is why the step gave up.
-            if earlier is None or not seen.timed_out:
-                return result
-            return replace(earlier, tries=tries, seconds=result.seconds)
+            return result if earlier is None or not seen.timed_out else replace(earlier, tries=tries)
         if not seen.timed_out:
             earlier = result
         time.sleep(step.until.interval)

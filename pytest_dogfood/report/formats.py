@@ -15,12 +15,6 @@ from pytest_dogfood.storage.record import RecordedRun, Reference, ReferenceJourn
 from pytest_dogfood.storage.run_directory import find_run
 
 
-def _html(recorded: RecordedRun, reference: Reference | None) -> str:
-    from pytest_dogfood.report.html import to_html
-
-    return to_html(view_of(recorded, reference), recorded.graph)
-
-
 def _markdown(recorded: RecordedRun, reference: Reference | None) -> str:
     from pytest_dogfood.report.markdown import to_markdown
 
@@ -45,7 +39,6 @@ def _github(recorded: RecordedRun, reference: Reference | None) -> str:
 
 
 FORMATS: Mapping[str, Callable[[RecordedRun, Reference | None], str]] = {
-    "html": _html,
     "markdown": _markdown,
     "json": _json,
     "trace": _trace,
@@ -80,5 +73,5 @@ _ENDINGS = {".trace.json": "trace", ".json": "json", ".md": "markdown", ".markdo
 
 
 def format_of(path: Path) -> str:
-    """Return the format that the ending of a file's name stands for; a page where it stands for no other."""
-    return next((name for ending, name in _ENDINGS.items() if path.name.endswith(ending)), "html")
+    """Return the format that the ending of a file's name stands for; Markdown where it stands for no other."""
+    return next((name for ending, name in _ENDINGS.items() if path.name.endswith(ending)), "markdown")

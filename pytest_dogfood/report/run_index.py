@@ -68,7 +68,7 @@ class RunIndex:
             seconds=step.seconds,
             intent=shown(step.intent),
             command=shown(step.command),
-            failed_line=step.failed_line,
+            ended_at=shown(step.ended_at),
             exit=step.exit,
             timed_out=step.timed_out,
             tries=step.tries,

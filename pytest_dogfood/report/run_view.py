@@ -41,7 +41,7 @@ class StepView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     seconds: float
     intent: str = ""
     command: str = ""
-    failed_line: int = 0
+    ended_at: str = ""
     exit: int | None = None
     timed_out: bool = False
     tries: int = 1

@@ -59,8 +59,9 @@ class StepRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A step that has ended: number `number` of `of`, at `place` (`file:line:column`).
 
     `started` is seconds since the epoch, `seconds` how long it took, all `tries` together. `out` and `err` are files,
-    relative to the run's directory; empty if nothing was printed or nothing may be shown. `failed_line` is the line of
-    the command that failed, from 1; 0 if that is not known. `saved` has the values by name, None for secret ones.
+    relative to the run's directory; empty if nothing was printed or nothing may be shown. `ended_at` is the command of
+    several that failed, or was running when the time was over, where that is known. `saved` has the values by name,
+    None for secret ones.
     """
 
     place: str
@@ -75,7 +76,7 @@ class StepRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     exit: int | None = None
     timed_out: bool = False
     tries: int = 1
-    failed_line: int = 0
+    ended_at: str = ""
     out: str = ""
     err: str = ""
     wrong: tuple[WrongRecord, ...] = ()

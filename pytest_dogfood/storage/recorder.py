@@ -175,7 +175,7 @@ class Recorder:
             exit=None if seen is None else seen.status,
             timed_out=seen is not None and seen.timed_out,
             tries=result.tries,
-            failed_line=0 if seen is None else seen.failed_line or 0,
+            ended_at="" if seen is None or seen.ended_at is None else mask(str(seen.ended_at)),
             out=out,
             err=err,
             wrong=tuple(

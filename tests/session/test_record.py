@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.outcomes import Outcome
 from pytest_dogfood.storage.record import Activity, Kind, RecordedRun, read_run
 from pytest_dogfood.storage.run_directory import RUN
@@ -168,9 +169,9 @@ def test_the_graph_can_be_drawn_from_it(whole: tuple[Live, RecordedRun]) -> None
     _, recorded = whole
     assert recorded.graph is not None
     graph = recorded.graph.graph()
-    assert graph.required_by(graph.journeys["use"]) == ("built", "up", "mark-set")
+    assert graph.required_by(graph.journeys[JourneyId("use")]) == ("built", "up", "mark-set")
     assert set(recorded.graph.after) == set(recorded.results)
-    assert len(recorded.graph.digests["use"]) == 12
+    assert len(recorded.graph.digests[JourneyId("use")]) == 12
 
 
 def test_reruns_count_their_attempts(live: Live) -> None:
@@ -199,7 +200,7 @@ def test_what_killed_its_worker_is_there_with_what_it_had_written(live: Live) ->
     assert killed.outcome is Outcome.CRASHED
     assert [step.number for step in killed.steps] == [1, 2]
     assert [(recorded.directory / step.out).read_text() for step in killed.steps] == ["first\n", "second\n"]
-    assert recorded.results["kills"].outcome is Outcome.CRASHED
+    assert recorded.results[JourneyId("kills")].outcome is Outcome.CRASHED
 
 
 def test_a_replacement_goes_on_in_the_lane_of_the_worker_that_died(live: Live) -> None:
