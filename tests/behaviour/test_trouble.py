@@ -92,7 +92,7 @@ def test_a_service_that_somebody_asked_for_at_run_time_is_not_stopped_under_his_
     assert live.running() == []
 
 
-MANY = json.dumps({"journeys": [{"id": f"j{number}", "steps": [{"run": ["true"]}]} for number in range(80)]})
+MANY = json.dumps({"journeys": [{"id": f"j{number}", "steps": [{"run": ["true"]}]} for number in range(70)]})
 
 
 @pytest.mark.parametrize("workers", ["-n0", "-n2"])
