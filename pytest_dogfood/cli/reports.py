@@ -38,7 +38,7 @@ def report(options: Namespace) -> int:
     from pytest_dogfood.report.formats import FORMATS, format_of, read_reference
     from pytest_dogfood.storage.files import write_for_others
     from pytest_dogfood.storage.record import read_run
-    from pytest_dogfood.storage.run_directory import find_run
+    from pytest_dogfood.storage.retention import find_run
 
     chosen = options.format or (format_of(Path(options.output)) if options.output else "markdown")
     try:

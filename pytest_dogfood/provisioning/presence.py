@@ -259,18 +259,18 @@ class Presence:
         capability = self.graph.capability(token)
         if capability is None or capability.probe is None:
             return None
-        probe = capability.probe
-        limited = replace(probe, timeout=capability.timeout or probe.timeout or PROBE_TIMEOUT)
+        timeout = capability.timeout or capability.probe.timeout or PROBE_TIMEOUT
         runner = self.runner_for(token, capability, state, values, what="probe")
         asked_at = self.workspace.changes.count
         key = token, self.place_of(token, state)
-        done, recorder = StepsResult(), self.workspace.recorder
+        done = StepsResult()
         try:
-            with (
-                self.workspace.interruption.doing(f"probe of {token}"),
-                recorder.activity(Kind.PROBE, token, runner, done, place=key[1]),
-            ):
-                probed = Probed(token=token, done=run_steps([limited], runner, done=done), runner=runner)
+            with self.workspace.doing(Kind.PROBE, token, runner, done, place=key[1]):
+                probed = Probed(
+                    token=token,
+                    done=run_steps([replace(capability.probe, timeout=timeout)], runner, done=done),
+                    runner=runner,
+                )
         except HarnessError as error:
             probed = Probed(token=token, done=StepsResult(), runner=runner, trouble=str(error))
         if probed.present:

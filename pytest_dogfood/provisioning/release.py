@@ -72,11 +72,8 @@ def release(presence: Presence, token: Token, place: str, state: ChainState) -> 
                 **({} if claim is None else claim.values),
             }
             runner = replace(runner, environment=environment)
-            done, workspace = StepsResult(), presence.workspace
-            with (
-                workspace.interruption.doing(f"release of {token}"),
-                workspace.recorder.activity(Kind.RELEASE, token, runner, done, place=place),
-            ):
+            done = StepsResult()
+            with presence.workspace.doing(Kind.RELEASE, token, runner, done, place=place):
                 run_steps(capability.release, runner, keep_going=True, done=done)
             if shared and done.failure is None:
                 presence.machine.forget(token)  # not before: what is still there is still ours to release

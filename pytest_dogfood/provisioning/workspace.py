@@ -16,13 +16,15 @@ from pytest_dogfood.execution.background import Leftovers
 from pytest_dogfood.execution.interruption import Interruption
 from pytest_dogfood.execution.masking import SecretKeeper
 from pytest_dogfood.execution.process import ParentProcess
+from pytest_dogfood.execution.runner import StepsResult
 from pytest_dogfood.execution.step import ShellRunner, expand
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import ChainId, Journey, Token, variable_for_lock
 from pytest_dogfood.settings import Settings
 from pytest_dogfood.storage.files import private_directory
 from pytest_dogfood.storage.locks import LockTable, NamedLocks, lock_of_unit
-from pytest_dogfood.storage.recorder import Recorder
+from pytest_dogfood.storage.record import Kind
+from pytest_dogfood.storage.recorder import Note, Recorder
 from pytest_dogfood.storage.run_directory import RunDirectory, attempt_name
 
 if TYPE_CHECKING:
@@ -202,6 +204,21 @@ class Workspace(Struct, kw_only=True):
             parent=self.parent,
             interruption=self.interruption,
         )
+
+    @contextmanager
+    def doing(
+        self,
+        kind: Kind,
+        name: str,
+        runner: ShellRunner | None = None,
+        done: StepsResult | None = None,
+        *,
+        place: str = "",
+    ) -> Iterator[Note]:
+        """Let the display, a signal and the record know what is being done."""
+        recorded = self.recorder.activity(kind, name, runner, done, place=place)
+        with self.interruption.doing(f"{kind} of {name}"), recorded as note:
+            yield note
 
     @contextmanager
     def waiting(self, lock: str) -> Iterator[None]:

@@ -12,7 +12,7 @@ from pytest_dogfood.report.overview import view_of
 from pytest_dogfood.report.run_view import VERSION, RunView
 from pytest_dogfood.storage.files import read_as
 from pytest_dogfood.storage.record import RecordedRun, Reference, ReferenceJourney, read_run, reference_of
-from pytest_dogfood.storage.run_directory import find_run
+from pytest_dogfood.storage.retention import find_run
 
 
 def _markdown(recorded: RecordedRun, reference: Reference | None) -> str:

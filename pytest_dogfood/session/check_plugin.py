@@ -24,7 +24,7 @@ from pytest_dogfood.journey import Script
 from pytest_dogfood.scheduling.plan import known_seconds
 from pytest_dogfood.session.durations import known_durations
 from pytest_dogfood.session.worker import ItemSelector
-from pytest_dogfood.storage.run_directory import default_root, too_long_for_sockets
+from pytest_dogfood.storage.retention import default_root, too_long_for_sockets
 
 
 class Inspection(Struct, frozen=True, kw_only=True):

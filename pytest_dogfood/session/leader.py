@@ -25,15 +25,8 @@ from pytest_dogfood.session.test_reports import (
     result_in,
     worker_of,
 )
-from pytest_dogfood.storage.run_directory import (
-    Retention,
-    RunDirectory,
-    RunLease,
-    checked_root,
-    default_root,
-    project_name,
-    write_results,
-)
+from pytest_dogfood.storage.retention import Retention, RunLease, checked_root, default_root
+from pytest_dogfood.storage.run_directory import RunDirectory, project_name, write_results
 
 if TYPE_CHECKING:
     from pytest_dogfood.collection.project import Project
@@ -61,8 +54,6 @@ class Leader:
         self._config = config
         self._workers = workers
         self._record: RecordWriter | None = None
-        self._lanes: dict[str, str] = {}
-        self._free_lanes: list[str] = []
         self._item_selector = item_selector
         self._lease: RunLease | None = None
         self._watcher: Watcher | None = None
@@ -145,10 +136,6 @@ class Leader:
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:  # noqa: ANN401 - xdist exports no type for it
         if self._lease is not None:
-            worker = node.gateway.id
-            node.workerinput["dogfood_lane"] = self._lanes[worker] = (
-                self._free_lanes.pop(0) if self._free_lanes else worker
-            )
             node.workerinput["dogfood_run"] = str(self._lease.directory.path)
             node.workerinput["dogfood_plans"] = str(self._lease.directory.plans)
             node.workerinput["dogfood_pid"] = os.getpid()
@@ -269,8 +256,6 @@ class Leader:
     def pytest_testnodedown(self, node: Worker, error: object | None) -> None:
         """End what a dead worker's steps have left running, and remove what they wrote with secrets in it."""
         if error is not None and self._lease is not None:
-            # What takes its place goes on in its lane: xdist says so before it starts that.
-            self._free_lanes.append(self._lanes.get(node.gateway.id, node.gateway.id))
             from pytest_dogfood.execution.watcher import end_processes
             from pytest_dogfood.provisioning.workspace import worker_marker
 
@@ -286,16 +271,17 @@ class Leader:
                 self._note_what_was_not_run(session, self._lease.directory)
                 self.keeping = self._decide_what_stays(self._lease.directory)
                 self._settle_exit_status(session)
-                self._complete_record(session)
+                if self._record is not None:
+                    self._record.finish(int(session.exitstatus), self.tally)
             return (yield)
         finally:
             if self._watcher is not None:
                 self._watcher.close()
             if self._lease is not None:
-                kept = self.keeping
+                keeping = self.keeping
                 left = self._lease.close(
-                    keep=() if kept is None else kept.paths(),
-                    record_only=kept is not None and kept.directory is None,
+                    keep=() if keeping is None else keeping.paths(),
+                    only_record=keeping is not None and keeping.directory is None,
                 )
                 terminal = self._config.pluginmanager.get_plugin("terminalreporter")
                 if left and terminal is not None:  # what stays may be a secret
@@ -322,16 +308,6 @@ class Leader:
             except HarnessError as error:
                 self._report_late_error("", f"harness: {error}")
         return keeping
-
-    def _complete_record(self, session: pytest.Session) -> None:
-        """Write down how the run has ended."""
-        if self._record is not None:
-            self._record.finish(int(session.exitstatus), self.tally)
-            terminal = self._config.pluginmanager.get_plugin("terminalreporter")
-            if self._record.problem and terminal is not None:
-                terminal.write_line(
-                    f"dogfood: the record of this run is not whole: {self._record.problem}", yellow=True
-                )
 
     def _settle_exit_status(self, session: pytest.Session) -> None:
         """Make a run red that would be green although it measured too little, or although journeys are unaccounted."""

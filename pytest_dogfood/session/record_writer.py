@@ -141,6 +141,11 @@ class RecordWriter:
         except HarnessError as error:
             self.problem = str(error)
 
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self.problem:
+            said = f"dogfood: the record of this run is not whole: {self.problem}"
+            terminalreporter.write_line(said, yellow=True)
+
     def mask(self, paths: Iterable[Path]) -> None:
         """Mask what is kept with all secrets that any process of the run has come to know; raises HarnessError."""
         keeper = keeper_of(self._config)

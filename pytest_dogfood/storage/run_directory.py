@@ -5,24 +5,20 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import secrets
 import shutil
 import signal
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set as AbstractSet
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
 import msgspec
-from filelock import FileLock, Timeout
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.output import UNMASKED_SUFFIX
 from pytest_dogfood.execution.watcher import alive, start_time
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.outcomes import JourneyResult
-from pytest_dogfood.settings import LONGEST_STATE_PATH
 from pytest_dogfood.storage.files import private_directory, read_as, write_whole
 
 ALONE = "main"
@@ -155,35 +151,6 @@ def results_of_run(directory: Path) -> dict[JourneyId, JourneyResult]:
     return {result.id: result for result in results}
 
 
-def find_run(name: str | None, directory: Path) -> Path:
-    """Return the directory of a run: `name` is that, or the run's id; without it the last run of the project here.
-
-    The project is the one that `directory` is in. Raises HarnessError with words for the user.
-    """
-    root = default_root()
-    if name is not None:
-        found = next((path for path in (directory / name, root / name) if (path / RUN).is_file()), None)
-        if found is None:
-            raise HarnessError(
-                f"there is no run {name}: {directory / name} and {root / name} contain no {RUN}"
-            )
-        return found
-    projects = {project_name(place) for place in (directory.resolve(), *directory.resolve().parents)}
-    runs = [path.parent for path in root.glob(f"*/{RUN}") if _project_of(path.parent) in projects]
-    if not runs:
-        raise HarnessError(
-            f"no run of this project is left in {root}: run pytest --dogfood, or name the directory of a run"
-        )
-    return max(runs, key=lambda run: (run / RUN).stat().st_mtime)
-
-
-def _project_of(run: Path) -> str:
-    try:
-        return (run / "project").read_text()
-    except OSError:
-        return ""
-
-
 def remove_if_filled(path: Path) -> None:
     """Remove a tree that takes up room. An empty directory goes with the run's: removing each by itself costs time."""
     with suppress(OSError), os.scandir(path) as entries:
@@ -214,110 +181,6 @@ def remove_tree(path: Path) -> tuple[str, ...]:
             failed.clear()
             shutil.rmtree(path, onerror=again)
     return tuple(name for name in failed if os.path.lexists(name))
-
-
-KEPT_RUNS = 3
-"""How many runs that were kept, on request or for a failure, stay on disk for one project, as with tmp_path.
-
-As many others stay with nothing but their record.
-"""
-
-KEPT = "kept"
-RECORDED = "recorded-only"
-"""Files that mark a run that was kept, and one of which only the record was."""
-
-
-class RunLease:
-    """Holds a run's directory for as long as the run lives, by an OS lock that dies with the process."""
-
-    def __init__(self, root: Path, project: str) -> None:
-        self._root = root
-        self._project = project
-        name = secrets.token_hex(3)
-        self._lock = FileLock(root / f"{project}.{name}.lock", mode=0o600)
-        with _alone(root, project):
-            clear_leftovers(root, project)
-            self._lock.acquire(blocking=False)
-            self.directory = RunDirectory(private_directory(root / name))
-            (self.directory.path / "project").write_text(project)
-
-    def close(self, *, keep: Iterable[Path], record_only: bool = False) -> tuple[str, ...]:
-        """Remove the run's directory except for the paths to keep; return what could not be removed."""
-        kept = {path.resolve() for path in keep if path.exists()}
-        left: list[str] = []
-        if kept:
-            for path in self.directory.path.iterdir():
-                if path.resolve() not in kept and path.name != "project":
-                    left.extend(remove_tree(path))
-            (self.directory.path / (RECORDED if record_only else KEPT)).touch()
-        else:
-            left.extend(remove_tree(self.directory.path))
-            Path(self._lock.lock_file).unlink(missing_ok=True)
-        self._lock.release()
-        if kept:
-            with _alone(self._root, self._project):
-                clear_leftovers(self._root, self._project)
-        return tuple(left)
-
-
-@contextmanager
-def _alone(root: Path, project: str) -> Iterator[None]:
-    """Let one run at a time look for leftovers: a lock that exists and is not yet held looks like a dead run's."""
-    with FileLock(root / f"{project}.lock", mode=0o600).acquire(poll_interval=0.02):
-        yield
-
-
-def default_root() -> Path:
-    """Return the place for runs: short, so that sockets fit below the states, and private to the user."""
-    temporary = Path(tempfile.gettempdir())
-    if len(str(temporary)) > len("/tmp/some-where") and os.access("/tmp", os.W_OK):  # noqa: S108 - only for its shortness; what we make there is private
-        temporary = Path("/tmp")  # noqa: S108
-    return temporary / f"df-{os.getuid()}"
-
-
-def checked_root(root: Path) -> Path:
-    """Make the place for runs; raises HarnessError if it is not ours or too long for sockets below a state."""
-    try:
-        os.fspath(root).encode()
-    except UnicodeError as error:
-        raise HarnessError(f"{root!r} is not UTF-8: set dogfood_state_root to a place that is") from error
-    problem = too_long_for_sockets(root)
-    if problem:
-        raise HarnessError(f"{problem}: set dogfood_state_root to a shorter place [state-path-too-long]")
-    return private_directory(root)
-
-
-def too_long_for_sockets(root: Path) -> str:
-    """Return what is wrong if sockets would not fit below the states of runs in this place; empty if they do."""
-    longest = len(str(root / "ffffff" / "c99999-gw99"))
-    if longest <= LONGEST_STATE_PATH:
-        return ""
-    return (
-        f"state directories below {root} would have paths of {longest} characters; at most "
-        f"{LONGEST_STATE_PATH} leave room for a socket"
-    )
-
-
-def clear_leftovers(root: Path, project: str) -> None:
-    """Remove what dead runs of the project left, and all but the newest kept runs; live runs hold their lock."""
-    kept: dict[str, list[tuple[float, Path, Path]]] = {KEPT: [], RECORDED: []}
-    for lock_file in sorted(root.glob(f"{project}.*.lock")):
-        path = root / lock_file.name.split(".")[1]
-        lock = FileLock(lock_file, mode=0o600)
-        try:
-            with lock.acquire(blocking=False):
-                marker = next((name for name in kept if (path / name).exists()), None)
-                if marker is not None:
-                    kept[marker].append((path.stat().st_mtime, path, lock_file))
-                else:
-                    remove_tree(path)
-                    lock_file.unlink(missing_ok=True)
-        except (Timeout, OSError):
-            continue
-    for runs in kept.values():
-        for _, path, lock_file in sorted(runs)[:-KEPT_RUNS]:
-            remove_tree(path)
-            lock_file.unlink(missing_ok=True)
 
 
 class WorkerSignalFiles:
@@ -380,32 +243,3 @@ class WorkerProcesses:
         """Return the steps that were cut in the workers; raises HarnessError for a file that cannot be read."""
         found = [read_as(path, list[str]) or [] for path in sorted(self._directory.glob("*.cut"))]
         return [step for steps in found for step in steps]
-
-
-class Retention:
-    """Decides it once; `failed` are the directories of items that did not do well, `everything` is --dogfood-keep."""
-
-    def __init__(self, run: RunDirectory, *, failed: AbstractSet[Path], everything: bool) -> None:
-        self._run = run
-        self._failed = failed
-        self._everything = everything
-        there = any(path.exists() for path in (*failed, run.path / TRAJECTORIES))
-        self.directory = run.path if everything or there else None
-
-    @property
-    def for_actors_only(self) -> bool:
-        """Whether the directory stays for nothing but what actors did."""
-        return self.directory is not None and not self._everything and not self._failed
-
-    def paths(self) -> AbstractSet[Path]:
-        """Name what stays of the directory; tokens never do, whose records hold secret values as they are."""
-        if self._everything:
-            return set(self._run.path.iterdir()) - {self._run.tokens, self._run.path / SECRETS}
-        outputs = {self._run.path / OUTPUTS} if self._failed else set()
-        return {*self._failed, *outputs, self._run.path / TRAJECTORIES, *self.record()}
-
-    def record(self) -> AbstractSet[Path]:
-        """Name what stays of any run that has begun: what ran where and when, and what it came to."""
-        if not (self._run.path / RUN).exists():
-            return set()
-        return {self._run.path / RUN, self._run.path / RESULTS, self._run.path / RECORDS}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Generator, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
@@ -34,6 +34,8 @@ class ControllerPlugin:
         self._internal_error = False
         self._misfortunes: list[str] = []
         self._while_workers_collect = SignalHandlers(_interrupt)
+        self._lanes: dict[str, str] = {}
+        self._free_lanes: list[str] = []
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
@@ -54,6 +56,11 @@ class ControllerPlugin:
 
     def pytest_xdist_setupnodes(self, specs: Sequence[object]) -> None:
         self.scheduler.workers = len(specs)
+
+    def pytest_configure_node(self, node: Any) -> None:  # noqa: ANN401 - xdist exports no type for it
+        """Let a worker that takes the place of one that died go on in its lane of the run's record."""
+        lane = self._free_lanes.pop(0) if self._free_lanes else node.gateway.id
+        node.workerinput["dogfood_lane"] = self._lanes[node.gateway.id] = lane
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_xdist_make_scheduler(self) -> DogfoodScheduler:
@@ -83,6 +90,8 @@ class ControllerPlugin:
         late_error = getattr(node, "workeroutput", {}).get(LATE_ERROR)
         if late_error:
             self._misfortunes.append(f"worker {node.gateway.id} could not end properly: {late_error}")
+        if error is not None:
+            self._free_lanes.append(self._lanes.get(node.gateway.id, node.gateway.id))
         if error is not None and self.scheduler.is_between_items(node):
             self._misfortunes.append(f"worker {node.gateway.id} died between two items: {error}")
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_dogfood.storage.run_directory import RECORDED, RECORDS, RESULTS, RUN
+from pytest_dogfood.storage.retention import RECORDED
+from pytest_dogfood.storage.run_directory import RECORDS, RESULTS, RUN
 
 if TYPE_CHECKING:
     from collections.abc import Callable

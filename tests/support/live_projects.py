@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pytest_dogfood.execution import watcher
-from pytest_dogfood.storage.run_directory import RECORDED
+from pytest_dogfood.storage.retention import RECORDED
 from tests.support.run_results import Run, inherited, leaving_out, read_junit
 
 Eventually = Callable[[Callable[[], bool]], bool]

@@ -7,14 +7,8 @@ import pytest
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.storage.files import private_directory
-from pytest_dogfood.storage.run_directory import (
-    KEPT_RUNS,
-    RunDirectory,
-    RunLease,
-    checked_root,
-    clear_leftovers,
-    default_root,
-)
+from pytest_dogfood.storage.retention import KEPT_RUNS, RunLease, checked_root, clear_leftovers, default_root
+from pytest_dogfood.storage.run_directory import RunDirectory
 
 PROJECT = "12345678"
 
