@@ -260,17 +260,13 @@ class Presence:
         if capability is None or capability.probe is None:
             return None
         timeout = capability.timeout or capability.probe.timeout or PROBE_TIMEOUT
+        probe = replace(capability.probe, timeout=timeout)
         runner = self.runner_for(token, capability, state, values, what="probe")
         asked_at = self.workspace.changes.count
-        key = token, self.place_of(token, state)
-        done = StepsResult()
+        key, done = (token, self.place_of(token, state)), StepsResult()
         try:
             with self.workspace.doing(Kind.PROBE, token, runner, done, place=key[1]):
-                probed = Probed(
-                    token=token,
-                    done=run_steps([replace(capability.probe, timeout=timeout)], runner, done=done),
-                    runner=runner,
-                )
+                probed = Probed(token=token, done=run_steps([probe], runner, done=done), runner=runner)
         except HarnessError as error:
             probed = Probed(token=token, done=StepsResult(), runner=runner, trouble=str(error))
         if probed.present:
