@@ -39,9 +39,10 @@ def reachable(start: Iterable[T], following: Callable[[T], Iterable[T]]) -> dict
     """Return `start` and all that follows from it, directly or by way of others: each once, the nearer ones first."""
     found = dict.fromkeys(start)
     for one in (waiting := [*found]):  # grows while it is read
-        new = [other for other in following(one) if other not in found]
-        found.update(dict.fromkeys(new))
-        waiting += new
+        for other in following(one):
+            if other not in found:
+                found[other] = None
+                waiting.append(other)
     return found
 
 

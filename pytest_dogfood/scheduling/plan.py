@@ -172,15 +172,21 @@ def _what_tokens_rest_on(
     item and no token keeps it alive: see `Lifetimes`.
     """
 
-    def made_besides(token: Token) -> list[Token]:
-        replayed = (graph.journeys[one] for one in graph.establishing(token) if one not in planned)
-        return [other for journey in replayed for other in journey.establishes]
+    found: dict[Token, tuple[Token, ...]] = {}
+    besides: dict[Token, list[Token]] = {}
+    left_out = graph.journeys.keys() - planned.keys()
 
-    used = dict.fromkeys(token for one in planned.values() for token in one.uses)
-    tokens = reachable(used, lambda token: (*graph.rests_on(token), *made_besides(token)))
-    found = {token: graph.rests_on(token) for token in tokens}
-    for token in tokens:
-        for other in made_besides(token):
+    def below(token: Token) -> Iterable[Token]:
+        found[token] = graph.rests_on(token)
+        if not left_out:
+            return found[token]
+        replayed = (graph.journeys[one] for one in graph.establishing(token) if one in left_out)
+        besides[token] = [other for journey in replayed for other in journey.establishes]
+        return (*found[token], *besides[token])
+
+    reachable((token for one in planned.values() for token in one.uses), below)
+    for token, others in besides.items():
+        for other in others:
             if other == token or other in found[token] or token in found[other]:
                 continue  # seen at a glance, without the walk
             if token not in reachable([other], found.__getitem__):
