@@ -140,7 +140,7 @@ class Actors(Struct, frozen=True, kw_only=True):
         elif not self._hooks(journey).acts and (journey.is_gui or self.process is None):
             raise NoActor(journey.no_actor_reason)
 
-    def session(self, journey: Journey, runner: ShellRunner) -> ActorSession:
+    def _session(self, journey: Journey, runner: ShellRunner) -> ActorSession:
         """Return the session of one journey; raises HarnessError if its recording is missing or does not fit."""
         hooks = self._hooks(journey)
         variables = {
@@ -163,10 +163,16 @@ class Actors(Struct, frozen=True, kw_only=True):
         return session
 
     def run_steps(
-        self, session: ActorSession, runner: ShellRunner, *, why: str, asked_by: str = "", done: StepsResult
+        self, journey: Journey, runner: ShellRunner, *, why: str, asked_by: str, done: StepsResult
     ) -> None:
-        """Run the steps of a journey, told in `done`; `why` and `asked_by` are kept in the trajectory."""
-        journey, trajectory = session.journey, session.trajectory
+        """Run the steps of a journey, told in `done`; `why` and `asked_by` are kept in the trajectory.
+
+        Raises HarnessError where its recording does not fit or an actor could not do its part, and NoActor where no
+        hook answers.
+        """
+        session = self._session(journey, runner)
+        trajectory = session.trajectory
+        done.trajectory = str(trajectory.path)
         trajectory.begin(journey, why=why, run=self.run.id, worker=self.worker, asked_by=asked_by)
         try:
             actor = ActorLoop(journey.steps, session)

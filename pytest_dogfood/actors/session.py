@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -25,18 +25,11 @@ from pytest_dogfood.actor_protocol import (
 )
 from pytest_dogfood.actors.loop import Limits
 from pytest_dogfood.actors.recording import Trajectory
-from pytest_dogfood.diagnostics import HarnessError, Location, NoActor
-from pytest_dogfood.execution.expectations import CommandInStep, Observation, Stream
-from pytest_dogfood.execution.masking import SecretKeeper
+from pytest_dogfood.diagnostics import HarnessError, Location, NoActor, to_harness_error
+from pytest_dogfood.execution.expectations import Observation, Stream
+from pytest_dogfood.execution.output import Output
 from pytest_dogfood.execution.runner import Grade
-from pytest_dogfood.execution.step import (
-    TAIL,
-    CommandObservation,
-    ShellRunner,
-    file_below,
-    place_files,
-    shell_argv,
-)
+from pytest_dogfood.execution.step import CommandObservation, ShellRunner, place_files, shell_argv
 from pytest_dogfood.journey import Journey, Step
 
 
@@ -57,6 +50,10 @@ _SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "mksh", "zsh"})
 """Shells that understand it; elsewhere each command starts where its step does."""
 
 
+_SECONDS_TO_JUDGE = 60.0
+"""Seconds that searches may take in what was seen without a command, which has no time limit of its own."""
+
+
 class ActorSession(Struct, kw_only=True):
     """The actors of one journey, which are asked in turn, and what has been done for it.
 
@@ -72,8 +69,6 @@ class ActorSession(Struct, kw_only=True):
     trajectory: Trajectory
     variables: dict[str, str]
     commands: dict[int, list[str]] = field(default_factory=dict)
-    unjudged: int = 0
-    """How many expectations in free text were not judged."""
     # What is asked about, and where it is done; empty until the first step begins.
     _number: int = 0
     _step: Step = Step(location=Location(""))
@@ -112,18 +107,11 @@ class ActorSession(Struct, kw_only=True):
 
     def do(self, answer: Command | Performed, *, limit: float | None) -> Observation:
         """Run a command of the step that has begun, or take the actor's word for what it did by other means."""
-        if isinstance(answer, Performed):
-            return ActionOutput(
-                performed=answer,
-                status=answer.exit,
-                seconds=answer.seconds,
-                cwd=self._home,
-                environment=self._environment,
-                keeper=self.runner.keeper,
-            )
-        self.commands[self._number].append(answer.run)
         self._count += 1
         mark = f"{self.runner.name}-action-{self._count}"
+        if isinstance(answer, Performed):
+            return self._taken_in(answer, mark)
+        self.commands[self._number].append(answer.run)
         place = self.runner.outputs / f"{mark}.cwd"
         shell = self._step.shell
         tells = shell is None or Path(shell.split(maxsplit=1)[0]).name in _SHELLS
@@ -143,9 +131,29 @@ class ActorSession(Struct, kw_only=True):
         self._here = Path(text) if text else self._here
         return replace(seen, cwd=self._home)
 
+    def _taken_in(self, performed: Performed, mark: str) -> CommandObservation:
+        """Keep what was seen without a command as the outputs of one."""
+        runner = self.runner
+        texts: dict[Stream, str] = {"stdout": performed.stdout, "stderr": performed.stderr}
+        outputs = {stream: Output(runner.outputs, f"{mark}.{stream[3:]}", None) for stream in texts}
+        for stream, output in outputs.items():
+            with to_harness_error(f"write {output.name}"), os.fdopen(output.open(), "wb") as file:
+                file.write(texts[stream].encode(errors="replace"))
+        return CommandObservation(
+            status=performed.exit,
+            timed_out=False,
+            seconds=performed.seconds,
+            limit=performed.seconds + _SECONDS_TO_JUDGE,
+            ended_at=None,
+            outputs=outputs,
+            cwd=self._home,
+            environment=self._environment,
+            keeper=runner.keeper,
+        )
+
     def looking_from_home(self, seen: Observation) -> Observation:
         """Return the same observation with files relative to the step that has begun."""
-        if isinstance(seen, CommandObservation | ActionOutput):
+        if isinstance(seen, CommandObservation):
             return replace(seen, cwd=self._home, environment=self._environment)
         return seen
 
@@ -170,46 +178,9 @@ class ActorSession(Struct, kw_only=True):
         return self.judged_by(*self._briefs, tuple(actions))
 
     def note_grade(self, number: int, result: Grade) -> None:
-        self.unjudged += result.unjudged
         self.trajectory.grade(number, result, note=self._take_note())
 
     def _take_note(self) -> str:
         """Return what the actor said beside its answer, once."""
         note, self._note = self._note, ""
         return note
-
-
-class ActionOutput(Struct, kw_only=True):
-    """What an actor says that it has done and seen, in place of the outputs of a command."""
-
-    performed: Performed
-    status: int
-    seconds: float
-    cwd: Path
-    environment: Mapping[str, str]
-    keeper: SecretKeeper
-    timed_out: bool = False
-    ended_at: CommandInStep | None = None
-    limit: float = math.inf
-    left: float = 60.0
-
-    def text(self, stream: Stream) -> str:
-        return self.performed.stdout if stream == "stdout" else self.performed.stderr
-
-    def mask(self, text: str) -> str:
-        return self.keeper.mask(text)
-
-    def file(self, path: str) -> str | None:
-        return file_below(self.cwd, path)
-
-    def tail(self, stream: Stream) -> str:
-        return self.mask(self.text(stream))
-
-    def ending(self, stream: Stream) -> str:
-        return self.tail(stream)[-TAIL:]
-
-    def learn(self, secrets: Sequence[str]) -> None:
-        self.keeper.learn(secrets)
-
-    def finish(self, *, withheld: Collection[Stream] = ()) -> None:
-        pass  # nothing of it is in a file

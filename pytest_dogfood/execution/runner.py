@@ -83,13 +83,14 @@ class StepsResult(Struct):
     """The steps that ran, up to and including the first that did not do as expected.
 
     `values` are those saved so far, also by a step that failed then: clean-up steps use them. `saved` is
-    called after each.
+    called after each. `trajectory` names the file that says what an actor did.
     """
 
     results: list[StepResult] = field(default_factory=list)
     values: dict[str, str] = field(default_factory=dict)
     secret: list[str] = field(default_factory=list)
     saved: Callable[[StepsResult], None] | None = None
+    trajectory: str = ""
 
     def keep(self, saved: SavedValue) -> None:
         """Take in a value that a step has saved."""

@@ -7,7 +7,6 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -24,9 +23,6 @@ from pytest_dogfood.storage.journal import Journal, Why
 from pytest_dogfood.storage.record import Kind
 from pytest_dogfood.storage.token_registry import TokenRecord
 
-if TYPE_CHECKING:
-    from pytest_dogfood.actors.session import ActorSession
-
 
 def require_actor(workspace: Workspace, journey: Journey) -> None:
     """Make sure that there is an actor where a journey has a step without a command.
@@ -39,18 +35,10 @@ def require_actor(workspace: Workspace, journey: Journey) -> None:
         workspace.actors.require(journey)
 
 
-def session_for(workspace: Workspace, journey: Journey, runner: ShellRunner) -> ActorSession | None:
-    """Return the actor session of a journey, None if it needs none; raises HarnessError as `require_actor` does."""
-    if workspace.actors is None or not journey.needs_actor:
-        return None
-    return workspace.actors.session(journey, runner)
-
-
 def run_journey(
     workspace: Workspace,
     journey: Journey,
     runner: ShellRunner,
-    actor_session: ActorSession | None,
     *,
     why: Why,
     asked_by: str = "",
@@ -60,10 +48,10 @@ def run_journey(
 
     Raises HarnessError where the harness, an actor among it, could not do its part, and NoActor where no hook answers.
     """
-    if actor_session is None or workspace.actors is None:
+    if workspace.actors is None or not journey.needs_actor:
         run_steps(journey.steps, runner, timeout=journey.timeout, done=done)
     else:
-        workspace.actors.run_steps(actor_session, runner, why=why, asked_by=asked_by, done=done)
+        workspace.actors.run_steps(journey, runner, why=why, asked_by=asked_by, done=done)
 
 
 def forget_invalidated(presence: Presence, tokens: Iterable[Token], state: ChainState) -> None:

@@ -28,7 +28,6 @@ from pytest_dogfood.provisioning.journey_runner import (
     require_actor,
     run_journey,
     runner_for_journey,
-    session_for,
 )
 from pytest_dogfood.provisioning.presence import Presence
 from pytest_dogfood.provisioning.workspace import ChainState
@@ -303,8 +302,7 @@ class Replayer:
     def _perform(self, journey: Journey, runner: ShellRunner, request: Request, done: StepsResult) -> str:
         """Run the steps and record what they establish; return what a person reads of a failure, else nothing."""
         workspace = self._presence.workspace
-        session = session_for(workspace, journey, runner)
-        run_journey(workspace, journey, runner, session, why=Why.REPLAY, asked_by=request.journey, done=done)
+        run_journey(workspace, journey, runner, why=Why.REPLAY, asked_by=request.journey, done=done)
         workspace.changes.note(f"{journey.id} was replayed")
         text = failure_text(done, runner, reproduce=reproduction(journey, workspace))
         return text or establish(

@@ -171,7 +171,6 @@ def _what_tokens_rest_on(
     journey is replayed: it dies with that, and before what both rest on. Where it may rest on that token itself, no
     item and no token keeps it alive: see `Lifetimes`.
     """
-
     found: dict[Token, tuple[Token, ...]] = {}
     besides: dict[Token, list[Token]] = {}
     left_out = graph.journeys.keys() - planned.keys()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
@@ -24,7 +23,6 @@ from pytest_dogfood.provisioning.journey_runner import (
     require_actor,
     run_journey,
     runner_for_journey,
-    session_for,
     variables_used,
 )
 from pytest_dogfood.provisioning.presence import Presence
@@ -39,10 +37,6 @@ from pytest_dogfood.storage.recorder import Note
 from pytest_dogfood.storage.run_directory import remove_if_filled
 from pytest_dogfood.storage.token_registry import TokenRecord
 from pytest_dogfood.walks import room_for
-
-if TYPE_CHECKING:
-    from pytest_dogfood.actors.session import ActorSession
-
 
 NOT_SET_UP = "it was called although its set-up failed or was skipped, so what it requires is not set up"
 
@@ -74,7 +68,6 @@ class ItemRun(Struct, kw_only=True):
     """The values of what the item destroys, from before it began: a Python test asks for them while it runs."""
     workdir: Path | None = None
     runner: ShellRunner | None = None
-    actor_session: ActorSession | None = None
     refusal: BaseException | None = field(default_factory=lambda: harness_failure(HarnessError(NOT_SET_UP)))
     """Why the item must not be called. Until it is prepared, the reason is that it is not."""
     calling: bool = False
@@ -204,9 +197,8 @@ class ItemRun(Struct, kw_only=True):
         if self.workdir is None or self.runner is None:
             raise HarnessError(f"{self.journey.id} was not prepared")
         workspace = self.presence.workspace
-        self.actor_session = session_for(workspace, self.journey, self.runner)
         self._done = self.presence.saving_for(self.journey.establishes, self.state)
-        run_journey(workspace, self.journey, self.runner, self.actor_session, why=Why.ITEM, done=self._done)
+        run_journey(workspace, self.journey, self.runner, why=Why.ITEM, done=self._done)
         if self._done.failure is not None:
             text = "\n\n".join(
                 [failure_text(self._done, self.runner, verbose=verbose), *self._values_missed()]
@@ -243,8 +235,8 @@ class ItemRun(Struct, kw_only=True):
             self.leaked, _ = look_for_leaks(self.presence.workspace, self.journey, self.runner, passed=False)
             lines += [f"left running: {one}" for one in self.leaked]
         lines.append(f"kept:      {where}{self.state.path} (state)")
-        if self.actor_session is not None:
-            lines.append(f"trajectory: {self.actor_session.trajectory.path}")
+        if self._done.trajectory:
+            lines.append(f"trajectory: {self._done.trajectory}")
         return "\n".join(lines)
 
     def establish(self) -> None:
@@ -331,7 +323,7 @@ class ItemRun(Struct, kw_only=True):
     def result(self) -> JourneyResult:
         own = (self.state.path, self.workdir) if self._keeps_directories() else ()
         kept = dict.fromkeys(str(path) for path in (*own, *self.request.kept) if path is not None)
-        actor_session = self.actor_session
+        grades = (result.grade for result in self._done.results if result.grade is not None)
         return JourneyResult(
             id=self.journey.id,
             outcome=self.outcome,
@@ -341,8 +333,8 @@ class ItemRun(Struct, kw_only=True):
             proofs={**self.request.rested_on, **self.request.proofs, **self.established},
             provisioned=tuple(self.request.provisioned),
             kept=":".join(kept),
-            trajectory="" if actor_session is None else str(actor_session.trajectory.path),
-            unjudged=0 if actor_session is None else actor_session.unjudged,
+            trajectory=self._done.trajectory,
+            unjudged=sum(grade.unjudged for grade in grades),
             not_cleaned=self.not_cleaned,
             leaked=(*self.leaked, *self.request.leaked),
         )
