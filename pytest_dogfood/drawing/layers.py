@@ -14,10 +14,10 @@ from math import ceil, sqrt
 
 from msgspec import Struct
 
-from pytest_dogfood.walks import in_order
+from pytest_dogfood.walks import in_order, inverted
 
 Ends = tuple[str, str]
-Neighbours = Mapping[str, Mapping[str, None]]
+Neighbours = Mapping[str, Sequence[str]]
 
 
 class Box(Struct, frozen=True, kw_only=True):
@@ -115,13 +115,11 @@ def in_layers(boxes: Sequence[Box], labels: Sequence[EdgeLabel]) -> tuple[dict[s
 
     A box stands in its band, or below it where it depends on something of a later band.
     """
-    before: dict[str, dict[str, None]] = {box.key: {} for box in boxes}
-    after: dict[str, dict[str, None]] = {box.key: {} for box in boxes}
+    before: dict[str, list[str]] = {box.key: [] for box in boxes}
     for label in labels:
-        for source in label.sources:
-            after[source].update(dict.fromkeys(label.targets))
         for target in label.targets:
-            before[target].update(dict.fromkeys(label.sources))
+            before[target] += label.sources
+    after = inverted(before)
     order = in_order(before)
     placed: set[str] = set()
     for number, key in enumerate(order):

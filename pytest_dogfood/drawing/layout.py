@@ -8,7 +8,7 @@ The energy is convex, so the sweeps come to the one best arrangement. Then long 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 
 from msgspec import Struct
@@ -104,7 +104,13 @@ def _straighten_long_lines(graph: LayeredGraph, rows: Rows, centres: dict[str, f
             centres[right] - separation(graph, key, right) if right else float("inf"),
         )
 
-    for waiting in _long_lines(graph, rows):
+    def points(keys: Sequence[str]) -> list[str]:
+        return [key for key in keys if graph.nodes[key].is_point]
+
+    for first in (key for row in rows for key in points(row) if not points(graph.above[key])):
+        waiting = [first]
+        while following := points(graph.below[waiting[-1]]):
+            waiting.append(following[0])
         while waiting:
             run = [waiting.pop(0)]
             low, high = room(run[0])
@@ -116,20 +122,6 @@ def _straighten_long_lines(graph: LayeredGraph, rows: Rows, centres: dict[str, f
                 run.append(waiting.pop(0))
             middle = sum(centres[key] for key in run) / len(run)
             centres.update(dict.fromkeys(run, min(max(middle, low), high)))
-
-
-def _long_lines(graph: LayeredGraph, rows: Rows) -> Iterator[list[str]]:
-    def points(keys: Sequence[str]) -> list[str]:
-        return [key for key in keys if graph.nodes[key].is_point]
-
-    for row in rows:
-        for key in points(row):
-            if not points(graph.above[key]):
-                line = [key]
-                while following := points(graph.below[line[-1]]):
-                    line.append(following[0])
-                if len(line) > 1:
-                    yield line
 
 
 Point = tuple[float, float]

@@ -286,18 +286,10 @@ def _requirements(
     graph: CapabilityGraph, provided: Mapping[Token, NodeKey], user: NodeKey, tokens: Sequence[Token]
 ) -> Iterator[Link]:
     tokens_of: dict[tuple[NodeKey, Scope], list[Token]] = defaultdict(list)
-    waiting = list(reversed(tokens))
-    seen: set[Token] = set()
-    while waiting:
-        token = waiting.pop()
-        if token in seen:
-            continue
-        seen.add(token)
+    # Where no provider is drawn that could wait for them, the user waits for its needs itself.
+    for token in reachable(tokens, lambda one: () if one in provided else graph.needs_of_provider(one)):
         sources = [NodeKey(journey) for journey in graph.establishing(token)]
-        if token in provided:
-            sources.append(provided[token])
-        else:  # where no provider is drawn that could wait for them, the user waits for its needs itself
-            waiting.extend(reversed(graph.needs_of_provider(token)))
+        sources += [provided[token]] if token in provided else []
         for source in sources:
             if source != user:
                 tokens_of[source, graph.scope_of(token)].append(token)

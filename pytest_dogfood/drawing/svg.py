@@ -201,32 +201,26 @@ class _Drawing:
 
     def _journey(self, node: JourneyNode, place: Place) -> str:
         x, y, width, height = place.x, place.y, place.width, place.height
-        shape = _outline(x, y, width, height, gating=node.gating)
+        cut = 9.0 if node.gating else 0.0
+        shape = _outline(x, y, width, height, left=cut, right=cut)
         middle = x + BADGE_WIDTH + (width - BADGE_WIDTH) / 2
         name, detail = shortened(node.key, LONGEST_NAME), detail_line(node, self._tiers[node.key])
         parts = [
             _element("path", d=shape, class_="box"),
-            *self._badge(node, place),
+            *self._badge(node, place, cut),
             _element("path", d=shape, class_="box heavy" if node.critical else "box", fill_opacity="0"),
             _text(middle, y + (16 if detail else 23), name, ID_SIZE, "code ink", middle=True),
         ]
         if detail:
             parts.append(_text(middle, y + 30, detail, 10.5, "soft", middle=True))
         if is_named_by(self._picture.focus, node.key, node.nodeid):
-            ring = _outline(x - 5, y - 5, width + 10, height + 10, gating=node.gating)
+            ring = _outline(x - 5, y - 5, width + 10, height + 10, left=cut, right=cut)
             parts.append(_element("path", d=ring, class_="aim"))
         return _group("journey", journey_title(self._picture, node), *parts)
 
-    def _badge(self, node: JourneyNode, place: Place) -> Iterator[str]:
+    def _badge(self, node: JourneyNode, place: Place, cut: float) -> Iterator[str]:
         badge, colour = self._badges.get(node.chain, ""), self._colours[node.key]
-        shape = _outline(place.x, place.y, BADGE_WIDTH, place.height, gating=False)
-        if node.gating:
-            cut, right = 9.0, place.x + BADGE_WIDTH
-            shape = (
-                f"M{_number(place.x + cut)},{_number(place.y)}H{_number(right)}V{_number(place.bottom)}"
-                f"H{_number(place.x + cut)}L{_number(place.x)},{_number(place.bottom - cut)}"
-                f"V{_number(place.y + cut)}Z"
-            )
+        shape = _outline(place.x, place.y, BADGE_WIDTH, place.height, left=cut)
         yield _element("path", d=shape, class_=f"strip {colour}" if badge else "single")
         if badge:
             middle, y = place.x + BADGE_WIDTH / 2, place.y + place.height / 2 + 4
@@ -258,7 +252,7 @@ def _legend_entries(picture: Picture, size: float) -> Iterator[tuple[str, str]]:
             yield strip + badge, f"chain of {shortened(chain.id, 26)}, {counted(chain.journeys, 'journey')}"
     scopes = {link.scope for link in picture.links}
     if any(node.gating for node in picture.journeys):
-        gate = _element("path", d=_outline(2, -8, 26, 16, gating=True), class_="box")
+        gate = _element("path", d=_outline(2, -8, 26, 16, left=5.3, right=5.3), class_="box")
         yield gate, "gate: where it fails, later tiers wait"
     if picture.providers:
         provider = _element("rect", x=2, y=-8, width=26, height=16, rx=8, class_="box wide dashed")
@@ -279,23 +273,25 @@ def _colour_class(label: str) -> str:
     return f"c{(ord(label[-1]) - ord('A')) % len(_COLOURS)}" if label else "wide"
 
 
-def _outline(x: float, y: float, width: float, height: float, *, gating: bool) -> str:
-    """Write the outline of a journey's box as path data; a gate has its corners cut off."""
-    right, bottom = x + width, y + height
-    if not gating:
-        return f"M{_number(x)},{_number(y)}H{_number(right)}V{_number(bottom)}H{_number(x)}Z"
-    cut = min(9.0, height / 3)
+def _outline(
+    x: float, y: float, width: float, height: float, *, left: float = 0.0, right: float = 0.0
+) -> str:
+    """Write a rectangle as path data, with so much cut off the corners on its left and on its right."""
+    end, bottom = x + width, y + height
+    if not (left or right):
+        return f"M{_number(x)},{_number(y)}H{_number(end)}V{_number(bottom)}H{_number(x)}Z"
     corners = [
-        (x + cut, y),
-        (right - cut, y),
-        (right, y + cut),
-        (right, bottom - cut),
-        (right - cut, bottom),
-        (x + cut, bottom),
-        (x, bottom - cut),
-        (x, y + cut),
+        (x + left, y),
+        (end - right, y),
+        (end, y + right),
+        (end, bottom - right),
+        (end - right, bottom),
+        (x + left, bottom),
+        (x, bottom - left),
+        (x, y + left),
     ]
-    return "M" + "L".join(f"{_number(left)},{_number(top)}" for left, top in corners) + "Z"
+    points = dict.fromkeys(f"{_number(across)},{_number(down)}" for across, down in corners)
+    return f"M{'L'.join(points)}Z"
 
 
 def path_data(uprights: Sequence[tuple[Point, Point]], *, short_of_end: float = 0.0) -> str:

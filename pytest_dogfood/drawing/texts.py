@@ -18,6 +18,7 @@ from pytest_dogfood.drawing.picture import (
     ProviderNode,
 )
 from pytest_dogfood.journey import Scope, Tier, Token, is_named_by, units_in_words
+from pytest_dogfood.walks import in_order
 
 ID_SIZE = 12.5
 TOKEN_SIZE = 11.0
@@ -100,13 +101,11 @@ def drawn_tiers(picture: Picture) -> dict[NodeKey, Tier]:
     """Say in which tier each journey can stand: its own, or that of what it waits for if that is later."""
     tiers = {node.key: node.tier for node in picture.journeys}
     tiers |= {node.key: Tier.SMOKE for node in picture.providers}
-    changed = True
-    while changed:
-        changed = False
-        for link in picture.links:
-            if tiers[link.source] > tiers[link.target]:
-                tiers[link.target] = tiers[link.source]
-                changed = True
+    before: dict[NodeKey, list[NodeKey]] = {key: [] for key in tiers}
+    for link in picture.links:
+        before[link.target].append(link.source)
+    for key in in_order(before):
+        tiers[key] = max([tiers[key], *(tiers[one] for one in before[key])])
     return tiers
 
 

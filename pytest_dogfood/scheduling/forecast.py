@@ -11,8 +11,8 @@ from msgspec import Struct
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import ChainId, JourneyId, Scope, Token
 from pytest_dogfood.scheduling.plan import Plan
-from pytest_dogfood.scheduling.queue import Job, Queue
-from pytest_dogfood.walks import room_for
+from pytest_dogfood.scheduling.queue import Job, Queue, in_chain_order
+from pytest_dogfood.walks import in_order, room_for
 
 
 class ToProvision(Struct, frozen=True, kw_only=True):
@@ -203,19 +203,15 @@ def critical_path(jobs: Sequence[Job]) -> tuple[tuple[int, ...], float]:
     No order of the jobs takes less; the way does not pass along a chain, whose order may be another one.
     """
     by_index = {job.index: job for job in jobs}
-    queue = Queue(jobs)
-    queue.add_worker("all")
     length: dict[int, float] = {}
     before: dict[int, int | None] = {}
     chains: dict[str, float] = defaultdict(float)
-    while indices := queue.next_for("all"):
-        for index in indices:
-            job = by_index[index]
-            before[index] = behind = max(job.after, key=length.__getitem__, default=None)
-            length[index] = job.weight + (length[behind] if behind is not None else 0.0)
-            if job.chain is not None:
-                chains[job.chain] += job.weight
-            queue.finish(index)
+    for index in in_order({job.index: job.after for job in in_chain_order(jobs)}):
+        job = by_index[index]
+        before[index] = behind = max(job.after, key=length.__getitem__, default=None)
+        length[index] = job.weight + (length[behind] if behind is not None else 0.0)
+        if job.chain is not None:
+            chains[job.chain] += job.weight
     last = max(length, key=length.__getitem__, default=None)
     seconds = length[last] if last is not None else 0.0
     heaviest = max(chains, key=chains.__getitem__, default=None)

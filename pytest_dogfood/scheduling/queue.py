@@ -22,7 +22,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pytest_dogfood.scheduling.plan import Plan, Share
-from pytest_dogfood.walks import DisjointSets, in_order, in_preferred_order
+from pytest_dogfood.walks import DisjointSets, in_order, in_preferred_order, inverted
 
 LARGEST_BATCH_BESIDE_A_GRAPH = 16
 """While graph jobs are left, a worker must soon be back: one of its chains may become ready any time."""
@@ -185,12 +185,10 @@ class Queue:
     def __init__(self, jobs: Sequence[Job]) -> None:
         jobs = in_chain_order(sorted(jobs, key=lambda job: job.index))
         self._jobs = {job.index: job for job in jobs}
-        self._dependents: dict[int, list[int]] = {index: [] for index in self._jobs}
-        for job in jobs:
-            for before in dict.fromkeys(job.after):
-                if before not in self._jobs:
-                    raise ValueError(f"job {job.index} comes after {before}, which is not a job")
-                self._dependents[before].append(job.index)
+        self._dependents = inverted({job.index: dict.fromkeys(job.after) for job in jobs})
+        for unknown in self._dependents.keys() - self._jobs.keys():
+            dependent = self._dependents[unknown][0]
+            raise ValueError(f"job {dependent} comes after {unknown}, which is not a job")
         self._batchable = {
             job.index
             for job in jobs
@@ -208,7 +206,6 @@ class Queue:
         self.running: dict[int, str] = {}
         """The jobs that were handed out and are not finished, each with its worker."""
         self._ready: set[int] = set()
-        self._held: dict[str, dict[int, None]] = {}
         self._pins: dict[str, str] = {}
         self._taken: Counter[str] = Counter()
         """How many units of each lock are held by jobs that run."""
@@ -231,12 +228,11 @@ class Queue:
 
     def add_worker(self, worker: str) -> None:
         """Make `worker` known. Batches are cut according to how many there are."""
-        self._held.setdefault(worker, {})
         self._own.setdefault(worker, {})
 
     def next_for(self, worker: str) -> tuple[int, ...]:
         """Hand out the next jobs of an idle worker: a graph job or a batch of plain ones; nothing if none is ready."""
-        if self._held[worker]:
+        if worker in self.running.values():
             return ()
         own = self._top(self._own[worker], worker)
         wanted = self._top(self._wanted, None)
@@ -261,9 +257,7 @@ class Queue:
         self.finished.add(index)
         self._graph_left -= index not in self._batchable
         self._ready.discard(index)
-        worker = self.running.pop(index, None)
-        if worker is not None:
-            del self._held[worker][index]
+        if self.running.pop(index, None) is not None:
             self._unlock(index)
         dependents = self._dependents[index]
         for dependent in dependents:
@@ -277,7 +271,7 @@ class Queue:
 
     def lose(self, worker: str) -> tuple[int, ...]:
         """Forget a worker and return its unfinished jobs to the queue; its chains may go anywhere again."""
-        lost = tuple(self._held.pop(worker))
+        lost = tuple(index for index, home in self.running.items() if home == worker)
         del self._own[worker]
         for index in lost:
             del self.running[index]
@@ -337,7 +331,6 @@ class Queue:
         for index in indices:
             self._ready.discard(index)
             self.running[index] = worker
-            self._held[worker][index] = None
             for share in self._jobs[index].locks:
                 self._taken[share.lock] += share.units
             chain = self._jobs[index].chain
@@ -353,7 +346,7 @@ class Queue:
             _, _, members = heappop(self._groups)
             if still := tuple(index for index in members if index in self._ready):
                 return still
-        left, workers = len(self._singles), len(self._held)
+        left, workers = len(self._singles), len(self._own)
         size = max(2 if left > 2 * workers else 1, left // (4 * workers))
         if self._graph_left:
             size = min(size, LARGEST_BATCH_BESIDE_A_GRAPH)
