@@ -21,6 +21,7 @@ from pytest_dogfood.provisioning.workspace import ChainState, Workspace
 from pytest_dogfood.storage.files import private_directory
 from pytest_dogfood.storage.record import Kind
 from pytest_dogfood.storage.token_registry import MACHINE, MachineRegistry, Registry, TokenRecord
+from pytest_dogfood.walks import in_order, reachable
 
 PROBE_TIMEOUT = 60.0
 """Seconds a probe may take where its capability sets no `timeout`."""
@@ -104,28 +105,24 @@ class ProbedBases:
         if self._losses != self._registry.losses:
             self._losses = self._registry.losses
             self._known.clear()
-        lost: set[Placed] = set()
-        path: dict[Placed, None] = {(token, place): None}  # a loop: a chain may be longer than the stack
-        while path:
-            one = next(reversed(path))
-            record = self._registry.record_of(*one)
-            bases = () if record is None else self._bases(record)
-            seen = (self._known, lost, path)
-            unknown = [
-                base for base in bases if not (self.has_probe(base[0]) or any(base in each for each in seen))
+        if (token, place) in self._known:
+            return self._known[token, place]
+
+        def unknown(one: Placed) -> list[Placed]:
+            return [
+                base for base in self._bases(*one) if not (self.has_probe(base[0]) or base in self._known)
             ]
-            if unknown:
-                path[unknown[0]] = None
-                continue
-            del path[one]
-            below = None if record is None else self._combined(record, bases)
-            if below is None:
-                lost.add(one)
-            else:
+
+        # Bases first, and not by recursion: a chain may be longer than the stack.
+        for one in in_order({one: unknown(one) for one in reachable([(token, place)], unknown)}):
+            if (below := self._combined(*one)) is not None:
                 self._known[one] = below
         return self._known.get((token, place))
 
-    def _bases(self, record: TokenRecord) -> tuple[Placed, ...]:
+    def _bases(self, token: Token, place: str) -> tuple[Placed, ...]:
+        record = self._registry.record_of(token, place)
+        if record is None:
+            return ()
         maker = JourneyId(record.by)
         bases = self._graph.bases_of(record.token, maker if maker in self._graph.journeys else None)
         home = record.home or record.place
@@ -133,9 +130,12 @@ class ProbedBases:
             (base, MACHINE if self._graph.scope_of(base) is Scope.MACHINE else home) for base in bases
         )
 
-    def _combined(self, record: TokenRecord, bases: tuple[Placed, ...]) -> tuple[Placed, ...] | None:
+    def _combined(self, token: Token, place: str) -> tuple[Placed, ...] | None:
+        record = self._registry.record_of(token, place)
+        if record is None:
+            return None
         found: dict[Placed, None] = {}
-        for base in bases:
+        for base in self._bases(token, place):
             below = (base,) if self.has_probe(base[0]) else self._known.get(base)
             if below is None or self._registry.age_of(*base) > record.since:
                 return None

@@ -16,7 +16,7 @@ from pytest_dogfood.provisioning.presence import WAS_THERE, Presence
 from pytest_dogfood.provisioning.replay import DeferredError, FixtureValue, Replayer, Request
 from pytest_dogfood.provisioning.workspace import ChainState
 from pytest_dogfood.settings import Provision
-from pytest_dogfood.storage.journal import Journal, JourneyEnd
+from pytest_dogfood.storage.journal import End, Journal
 from pytest_dogfood.storage.locks import NamedLocks
 from pytest_dogfood.storage.record import Kind
 from pytest_dogfood.storage.token_registry import MACHINE, SEVERAL, Attempt, TokenRecord
@@ -70,12 +70,12 @@ class EstablisherOutcomes:
         causes = [cause for end in ends if (cause := end.blocking_cause()) is not None]
         return causes[0] if causes and len(causes) == len(self._graph.establishers[token]) else None
 
-    def _ends(self, token: Token, state: str) -> list[JourneyEnd]:
+    def _ends(self, token: Token, state: str) -> list[End]:
         """Return how the establishing journeys ended that have ended; an end in `state` counts before one elsewhere.
 
         Of journeys that only together establish the token one bad end decides, a good one does not.
         """
-        found: list[JourneyEnd] = []
+        found: list[End] = []
         for one in self._graph.establishers.get(token, ()):
             ends = [self._journal.end_of(member, state=state) for member in one]
             bad = (end for end in ends if end is not None and not end.outcome.establishes)

@@ -31,7 +31,7 @@ from pytest_dogfood.provisioning.journey_runner import (
 )
 from pytest_dogfood.provisioning.presence import Presence
 from pytest_dogfood.provisioning.workspace import ChainState
-from pytest_dogfood.storage.journal import Journal, JourneyEnd, Why
+from pytest_dogfood.storage.journal import End, Journal, Why
 from pytest_dogfood.storage.locks import NamedLocks
 from pytest_dogfood.storage.record import Kind
 from pytest_dogfood.storage.run_directory import remove_tree
@@ -127,7 +127,7 @@ class Replayer:
                 details = "" if cause is None else cause.details
                 raise DeferredError(Cause(who=gate, why=why, details=details))
 
-    def _replay_gate(self, gate: JourneyId, request: Request, locks: NamedLocks | None) -> JourneyEnd | None:
+    def _replay_gate(self, gate: JourneyId, request: Request, locks: NamedLocks | None) -> End | None:
         presence = self._presence
         if locks is not None:
             locks.take(presence.graph.locks_needed(self._gates_elsewhere, journeys=[gate]))

@@ -321,7 +321,7 @@ class ManifestWriter:
         replayed: dict[JourneyId, Outcome] = {}
         for entry in Journal(run.records).ends(Why.REPLAY):
             # What a declared blocker kept from running has come to nothing: as a gate it is open, here as elsewhere.
-            if entry.outcome is not None and not (entry.cause is not None and entry.cause.blocked):
+            if entry.cause is None or not entry.cause.blocked:
                 worst = max(entry.outcome, replayed.get(entry.journey, entry.outcome), key=badness)
                 replayed[entry.journey] = worst
         prerequisites = set(self._leader.prerequisites())

@@ -11,6 +11,7 @@ import os
 import stat
 from pathlib import Path
 from threading import Lock
+from types import UnionType
 from typing import Generic, TypeVar
 
 import msgspec
@@ -82,7 +83,7 @@ class SharedLog(Generic[T]):
     Every method raises HarnessError where the file cannot be used, or holds what none of us wrote.
     """
 
-    def __init__(self, path: Path, kind: type[T]) -> None:
+    def __init__(self, path: Path, kind: type[T] | UnionType) -> None:
         self._path = path
         self._decoder = msgspec.json.Decoder(kind)
         self._descriptor = -1

@@ -6,11 +6,10 @@ import os
 import time
 from collections import defaultdict
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 
 from msgspec import Struct, field
-from msgspec.structs import replace
+from msgspec.structs import asdict
 
 from pytest_dogfood.execution.watcher import alive, start_time
 from pytest_dogfood.journey import JourneyId
@@ -29,8 +28,8 @@ _HAS_RUN = frozenset({Outcome.PASSED, Outcome.XPASSED, Outcome.FAILED, Outcome.X
 """Outcomes of what has certainly done something: an error may have kept the journey from its first step."""
 
 
-class Entry(Struct, frozen=True, kw_only=True):
-    """One line: a start has no outcome, an end has one. `born` tells the writer from a later process of its id."""
+class Start(Struct, frozen=True, kw_only=True, tag=True):
+    """A journey has begun, in which state, when (seconds since the epoch); `pid` and `born` name the process."""
 
     journey: JourneyId
     why: Why
@@ -38,17 +37,12 @@ class Entry(Struct, frozen=True, kw_only=True):
     born: str | None
     state: str
     at: float = field(default_factory=time.time)
-    outcome: Outcome | None = None
-    cause: Cause | None = None
 
 
-class JourneyEnd(Struct, frozen=True, kw_only=True):
-    """How a journey ended last, in which state, when (seconds since the epoch), and why if not well."""
+class End(Start, frozen=True, kw_only=True, tag=True):
+    """A journey has ended, and why if not well."""
 
-    journey: JourneyId
-    state: str
     outcome: Outcome
-    at: float
     cause: Cause | None = None
 
     def blocking_cause(self) -> Cause | None:
@@ -62,77 +56,68 @@ class Journal:
     """What the processes of a run have started and ended, in `directory`."""
 
     def __init__(self, directory: Path) -> None:
-        self._log = SharedLog(directory / "journal", Entry)
+        self._log: SharedLog[Start | End] = SharedLog(directory / "journal", Start | End)
         self._pid = os.getpid()
-        self._own = partial(Entry, pid=self._pid, born=start_time(self._pid))
-        self._entries: dict[JourneyId, list[Entry]] = defaultdict(list)
+        self._born = start_time(self._pid)
+        self._entries: dict[JourneyId, list[Start | End]] = defaultdict(list)
 
     def started(self, journey: JourneyId, why: Why, state: str) -> None:
         """Say so before the first step, so that a death in the middle is seen."""
-        self._log.append(self._own(journey=journey, why=why, state=state))
+        self._log.append(Start(journey=journey, why=why, pid=self._pid, born=self._born, state=state))
 
     def ended(
         self, journey: JourneyId, why: Why, state: str, outcome: Outcome, cause: Cause | None = None
     ) -> None:
-        self._log.append(self._own(journey=journey, why=why, state=state, outcome=outcome, cause=cause))
+        begun = Start(journey=journey, why=why, pid=self._pid, born=self._born, state=state)
+        self._log.append(End(**asdict(begun), outcome=outcome, cause=cause))
 
-    def entries(self, journey: JourneyId) -> tuple[Entry, ...]:
+    def entries(self, journey: JourneyId) -> tuple[Start | End, ...]:
         """Return all entries of a journey, oldest first."""
         self._read_on()
         return tuple(self._entries.get(journey, ()))
 
-    def ends(self, why: Why) -> tuple[Entry, ...]:
-        """Return every end of a kind, of all journeys, oldest first."""
+    def ends(self, *kinds: Why) -> tuple[End, ...]:
+        """Return every end of some kinds, of all journeys, oldest first."""
         self._read_on()
         entries = (entry for several in self._entries.values() for entry in several)
-        found = (entry for entry in entries if entry.why is why and entry.outcome is not None)
+        found = (entry for entry in entries if entry.why in kinds and isinstance(entry, End))
         return tuple(sorted(found, key=lambda entry: entry.at))
 
     def run_since(self, at: float, *, state: str = "") -> tuple[JourneyId, ...]:
         """Return the journeys that have run their steps since a time, in `state` if one is given, oldest first."""
-        self._read_on()
-        found = [
-            entry
-            for several in self._entries.values()
-            for entry in several
-            if entry.at > at and entry.outcome in _HAS_RUN and state in {"", entry.state}
-        ]
-        return tuple(dict.fromkeys(entry.journey for entry in sorted(found, key=lambda entry: entry.at)))
+        ends = (end for end in self.ends(*Why) if end.at > at and state in {"", end.state})
+        return tuple(dict.fromkeys(end.journey for end in ends if end.outcome in _HAS_RUN))
 
     def is_under_way(self, journey: JourneyId) -> bool:
         """Return whether the journey has begun as an item of the run and not ended, be its process alive or not."""
         entries = [entry for entry in self.entries(journey) if entry.why is Why.ITEM]
-        return bool(entries) and entries[-1].outcome is None
+        return bool(entries) and not isinstance(entries[-1], End)
 
-    def end_of(self, journey: JourneyId, *, state: str = "") -> JourneyEnd | None:
+    def end_of(self, journey: JourneyId, *, state: str = "") -> End | None:
         """Return how the journey ended last, as item or replay; None if it never began, or is under way.
 
         Where it has ended in `state`, only that counts: what it came to elsewhere says less. A process that died in it
         makes it CRASHED. The first that died in a replay does not count: the next that asks tries once more.
         """
-        last: Entry | None = None
-        begun: dict[tuple[int, str | None], Entry] = {}
+        last: End | None = None
+        begun: dict[tuple[int, str | None], Start] = {}
         entries = self.entries(journey)
-        if state and any(entry.state == state and entry.outcome is not None for entry in entries):
+        if state and any(entry.state == state and isinstance(entry, End) for entry in entries):
             entries = tuple(entry for entry in entries if entry.state == state)
         for entry in entries:
-            if entry.outcome is None:
-                begun[entry.pid, entry.born] = entry
-            else:
+            if isinstance(entry, End):
                 last = entry
                 begun.pop((entry.pid, entry.born), None)
+            else:
+                begun[entry.pid, entry.born] = entry
         died = [entry for entry in begun.values() if not alive(entry.pid, entry.born)]
         if len(died) == 1 and died[0].why is Why.REPLAY:
             died = []
-        for entry in died:
-            if last is None or entry.at >= last.at:
+        for start in died:
+            if last is None or start.at >= last.at:
                 cause = Cause(who=journey, why="crashed its worker")
-                last = replace(entry, outcome=Outcome.CRASHED, cause=cause)
-        if last is None or last.outcome is None:
-            return None
-        return JourneyEnd(
-            journey=journey, state=last.state, outcome=last.outcome, at=last.at, cause=last.cause
-        )
+                last = End(**asdict(start), outcome=Outcome.CRASHED, cause=cause)
+        return last
 
     def runs_elsewhere(self, journey: JourneyId) -> bool:
         """Return whether a journey runs as an item in another process that lives."""
@@ -140,7 +125,7 @@ class Journal:
         for entry in self.entries(journey):
             if entry.why is Why.ITEM:
                 begun[entry.pid] = entry.born
-                if entry.outcome is not None:
+                if isinstance(entry, End):
                     del begun[entry.pid]
         return any(pid != self._pid and alive(pid, born) for pid, born in begun.items())
 
