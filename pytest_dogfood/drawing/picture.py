@@ -174,32 +174,30 @@ def picture_of(graph: CapabilityGraph, report: Report) -> Picture:
     links = tuple(_links(graph, {provider.token: provider.key for provider in providers}))
     steps = _steps_of(path, providers, links)
     critical = {key for step in steps for key in step} | (set(path) if len(path) > 1 else set())
-    journeys: list[JourneyNode] = []
-    for journey in graph.journeys.values():
-        key = NodeKey(journey.id)
-        journeys.append(
-            JourneyNode(
-                key=key,
-                nodeid=journey.nodeid,
-                place=str(journey.location),
-                tier=journey.tier,
-                gating=journey.gating,
-                python=journey.python,
-                chain=graph.chains[journey.id],
-                seconds=report.seconds[journey.id],
-                guessed=journey.id in report.guessed,
-                critical=key in critical,
-                establishes=tuple(token for token in journey.establishes if not is_of_a_test(token)),
-                locks=journey.locks,
-            )
+    journeys = tuple(
+        JourneyNode(
+            key=NodeKey(journey.id),
+            nodeid=journey.nodeid,
+            place=str(journey.location),
+            tier=journey.tier,
+            gating=journey.gating,
+            python=journey.python,
+            chain=graph.chains[journey.id],
+            seconds=report.seconds[journey.id],
+            guessed=journey.id in report.guessed,
+            critical=NodeKey(journey.id) in critical,
+            establishes=tuple(token for token in journey.establishes if not is_of_a_test(token)),
+            locks=journey.locks,
         )
+        for journey in graph.journeys.values()
+    )
     numbers = count()
     chains = tuple(
         Chain(id=chain, label=_letters(next(numbers)) if size > 1 else "", journeys=size)
         for chain, size in Counter(graph.chains.values()).items()
     )
     return Picture(
-        journeys=tuple(journeys),
+        journeys=journeys,
         providers=tuple(replace(node, critical=node.key in critical) for node in providers),
         links=tuple(replace(link, critical=(link.source, link.target) in steps) for link in links),
         chains=chains,

@@ -303,7 +303,10 @@ class CommandObservation(Struct, kw_only=True):
         return self._texts[stream]
 
     def file(self, path: str) -> str | None:
-        return file_below(self.cwd, path)
+        found = self.cwd / path
+        if not os.path.lexists(found):
+            return None
+        return _readable(found, f"file {path}") if found.is_file() else ""
 
     def mask(self, text: str) -> str:
         return self.keeper.mask(text)
@@ -362,16 +365,6 @@ def _told_running(step: Step, commands: Sequence[str]) -> CommandInStep | None:
     text = ", ".join(commands)
     is_known = isinstance(step.run, tuple) or text in {"", " ".join(step.command.split())}
     return None if is_known or any(saved.secret for saved in step.save) else CommandInStep(text)
-
-
-def file_below(directory: Path, path: str) -> str | None:
-    """Return the text of a file named relative to a directory, or None if there is none."""
-    found = directory / path
-    if not os.path.lexists(found):
-        return None
-    if not found.is_file():
-        return ""
-    return _readable(found, f"file {path}")
 
 
 def _readable(path: Path, what: str) -> str:

@@ -137,7 +137,7 @@ class ProbedBases:
         found: dict[Placed, None] = {}
         for base in self._bases(token, place):
             below = (base,) if self.has_probe(base[0]) else self._known.get(base)
-            if below is None or self._registry.age_of(*base) > record.since:
+            if below is None or self._registry.known_of(*base).last_since > record.since:
                 return None
             found.update(dict.fromkeys(below))
         return tuple(found)
@@ -197,7 +197,7 @@ class Presence:
             self.registry.forget(token, place)
             return None
         # Where the probe hung, each further question would cost the whole time limit again.
-        if not self._bases.has_probe(token) or self.registry.hung(token, place):
+        if not self._bases.has_probe(token) or self.registry.known_of(token, place).hung:
             return None
         values = self._values_from_other_runs(token)
         if values is None and self.outlives_runs(token) and self._is_seen(token, state, {}):
@@ -209,7 +209,7 @@ class Presence:
                 self.registry.note_hung(token, place)
             return None
         # A token that was lost and is there again without our doing has the age of before: what rests on it stands.
-        since = self.registry.age_of(token, place) or time.time()
+        since = self.registry.known_of(token, place).last_since or time.time()
         found = TokenRecord(
             token=token, place=place, by=WAS_THERE, proof=Proof.PROBE, ours=False, values=values, since=since
         )

@@ -27,11 +27,24 @@ SEVERAL = Token("_several")
 """Name of the lock for provisioning machine-wide tokens that depend on each other; no token has such a name."""
 
 
-class TokenRecord(Struct, frozen=True, kw_only=True):
+class Claim(Struct, frozen=True, kw_only=True):
+    """What a provider or an establishing journey has made of a token, or begun to make: it must be released once.
+
+    It stays when the token itself is lost: half-made things need a release, too. `values` are those saved so far;
+    `secret` names those that are never to be shown. `service` is the one that was started last, whether it still runs
+    or not.
+    """
+
+    since: float = field(default_factory=time.time)
+    values: Mapping[str, str] = field(default_factory=dict)
+    secret: tuple[str, ...] = ()
+    service: BackgroundProcess | None = None
+
+
+class TokenRecord(Claim, frozen=True, kw_only=True):
     """A token that is present in a place. `by` names what made it; `ours` is False if it was there before the run.
 
-    `secret` names those of the `values` that are never to be shown. `home` names the state in which a token of the
-    whole machine was made: what it rests on of a chain's tokens is there.
+    `home` names the state in which a token of the machine was made: what it rests on of a chain's tokens is there.
     """
 
     token: Token
@@ -39,24 +52,7 @@ class TokenRecord(Struct, frozen=True, kw_only=True):
     by: str
     proof: Proof
     ours: bool = True
-    since: float = field(default_factory=time.time)
-    values: Mapping[str, str] = field(default_factory=dict)
-    secret: tuple[str, ...] = ()
-    service: BackgroundProcess | None = None
     home: str = ""
-
-
-class Claim(Struct, frozen=True, kw_only=True):
-    """What a provider or an establishing journey has made of a token, or begun to make: it must be released once.
-
-    It stays when the token itself is lost: half-made things need a release, too. `values` are those saved so far.
-    `service` is the one that was started last, whether it still runs or not.
-    """
-
-    since: float = field(default_factory=time.time)
-    values: Mapping[str, str] = field(default_factory=dict)
-    secret: tuple[str, ...] = ()
-    service: BackgroundProcess | None = None
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
@@ -79,11 +75,12 @@ class Attempt(Struct, frozen=True, kw_only=True):
         return not self.message and not alive(self.pid, self.born)
 
 
-class _Known(Struct, frozen=True, kw_only=True):
+class KnownToken(Struct, frozen=True, kw_only=True):
     """All that is known of a token in a place from now on; `kept` is what tests saved that establish it together.
 
-    `last_since` is the age of the newest record, also once that is forgotten. `hung` says that its probe did not end
-    when it was last asked, before anything had been done for the token.
+    `last_since` is since when the newest record holds (seconds since the epoch), also once that is forgotten; 0 if
+    there was none. `hung` says that its probe did not end when it was last asked, before anything had been done for the
+    token.
     """
 
     token: Token
@@ -104,9 +101,9 @@ class Registry:
 
     def __init__(self, directory: Path, *, lock_table: Callable[[Path], LockTable] = LockTable) -> None:
         directory = private_directory(directory)
-        self._log = SharedLog(directory / "records", _Known)
+        self._log = SharedLog(directory / "records", KnownToken)
         self._locks = lock_table(directory / "locks")
-        self._records: dict[str, dict[Token, _Known]] = {}
+        self._records: dict[str, dict[Token, KnownToken]] = {}
         self._losses = 0
 
     def locked(self, token: Token, place: str) -> AbstractContextManager[None]:
@@ -120,20 +117,12 @@ class Registry:
         return self._losses
 
     def record_of(self, token: Token, place: str) -> TokenRecord | None:
-        return self._known_of(token, place).record
-
-    def age_of(self, token: Token, place: str) -> float:
-        """Return when the token last began to hold (seconds since the epoch), also if it is forgotten; 0 if never."""
-        return self._known_of(token, place).last_since
+        return self.known_of(token, place).record
 
     def record(self, record: TokenRecord) -> None:
         """Write down that a token is present; note for release what is ours."""
         token, place = record.token, record.place
-        claim = self.claim_of(token, place)
-        if record.ours:
-            claim = Claim(
-                since=record.since, values=record.values, secret=record.secret, service=record.service
-            )
+        claim = record if record.ours else self.claim_of(token, place)
         self._change(token, place, record=record, claim=claim, last_since=record.since, hung=False)
 
     def forget(self, token: Token, place: str) -> None:
@@ -149,11 +138,11 @@ class Registry:
         self._change(token, place, claim=replace(claim, values=values or {}, secret=secret))
 
     def claim_of(self, token: Token, place: str) -> Claim | None:
-        return self._known_of(token, place).claim
+        return self.known_of(token, place).claim
 
     def released(self, token: Token, place: str) -> None:
         """Strike out the token, and that there is something to release."""
-        known = self._known_of(token, place)
+        known = self.known_of(token, place)
         if known.record is not None or known.claim is not None:
             self._change(token, place, record=None, claim=None)
 
@@ -164,9 +153,6 @@ class Registry:
             token for token, one in records.items() if one.record is not None or one.claim is not None
         )
 
-    def hung(self, token: Token, place: str) -> bool:
-        return self._known_of(token, place).hung
-
     def note_hung(self, token: Token, place: str) -> None:
         """Note that the probe of a token did not end in time before anything had been done for the token."""
         self._change(token, place, hung=True)
@@ -176,7 +162,7 @@ class Registry:
         self._change(token, place, kept=values)
 
     def kept_values(self, token: Token, place: str) -> Mapping[str, str]:
-        return self._known_of(token, place).kept
+        return self.known_of(token, place).kept
 
     def places(self) -> tuple[str, ...]:
         """Name every place something was ever recorded for, the machine last: what holds in states rests on it."""
@@ -203,14 +189,14 @@ class Registry:
         found = [records[place].get(token) for place in sorted(records)]
         return tuple(one.attempt for one in found if one is not None and one.attempt is not None)
 
-    def _known_of(self, token: Token, place: str) -> _Known:
+    def known_of(self, token: Token, place: str) -> KnownToken:
         known = self._read_on().get(place, {}).get(token)
-        return _Known(token=token, place=place) if known is None else known
+        return KnownToken(token=token, place=place) if known is None else known
 
     def _change(self, token: Token, place: str, **changes: Any) -> None:  # noqa: ANN401 - fields of the record
-        self._log.append(replace(self._known_of(token, place), **changes))
+        self._log.append(replace(self.known_of(token, place), **changes))
 
-    def _read_on(self) -> Mapping[str, Mapping[Token, _Known]]:
+    def _read_on(self) -> Mapping[str, Mapping[Token, KnownToken]]:
         for one in self._log.unread():
             records = self._records.setdefault(one.place, {})
             before = records.get(one.token)
