@@ -16,7 +16,7 @@ from pytest_dogfood.check.report import Report
 from pytest_dogfood.diagnostics import did_you_mean
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import ChainId, Journey, Scope, Tier, Token, base_of, is_named_by, is_of_a_test
-from pytest_dogfood.walks import reachable
+from pytest_dogfood.walks import inverted, reachable
 
 NodeKey = NewType("NodeKey", str)
 """Name of a node, unique in its picture: a journey's id, or `service:TOKEN` and the like."""
@@ -120,11 +120,10 @@ def focus(picture: Picture, name: str) -> Picture:
     A name may also mean the journeys of a matrix, a class or a file. Raises UnknownNameError, a LookupError.
     """
     before: dict[NodeKey, list[NodeKey]] = defaultdict(list)
-    after: dict[NodeKey, list[NodeKey]] = defaultdict(list)
     for link in picture.links:
         if link.kind is LinkKind.REQUIRES:
             before[link.target].append(link.source)
-            after[link.source].append(link.target)
+    after = inverted(before)
     named = [node.key for node in picture.journeys if is_named_by(name, node.key, node.nodeid)]
     users = named
     others: list[NodeKey] = []
@@ -223,14 +222,10 @@ def _steps_of(
 ) -> set[tuple[NodeKey, NodeKey]]:
     """Return the ends of the links that a path passes; two journeys of one chain need not be linked."""
     linked = {(link.source, link.target) for link in links}
-    keys = {provider.key for provider in providers}
-    provided_by: dict[NodeKey, list[NodeKey]] = defaultdict(list)
-    for source, target in sorted(linked):
-        if source in keys:
-            provided_by[target].append(source)
+    keys = sorted(provider.key for provider in providers)
     steps: set[tuple[NodeKey, NodeKey]] = set()
     for before, after in pairwise(path):
-        ways = [[(before, after)], *([(before, key), (key, after)] for key in provided_by[after])]
+        ways = ([(before, after)], *([(before, key), (key, after)] for key in keys))
         steps.update(next((way for way in ways if linked.issuperset(way)), ()))
     return steps
 

@@ -28,63 +28,6 @@ WAIT = 0.05
 """Seconds between two looks at whether a journey has ended in another process."""
 
 
-class EstablisherOutcomes:
-    """Reads from the journal, before any probe runs, how the establishing journeys of a token ended."""
-
-    def __init__(self, presence: Presence, journal: Journal) -> None:
-        self._presence = presence
-        self._graph = presence.graph
-        self._journal = journal
-
-    def refute(self, token: Token, state: ChainState) -> bool:
-        """Return whether a token does not count as present, even if its probe succeeds: an establishing journey failed.
-
-        That is so if none of them passed, unless another provider has provisioned the token since. It is also so if
-        one failed after another had established the token: the failed one may have replaced what the other had made,
-        and then the recorded values are wrong. So a token with values is provisioned again, unless that is impossible:
-        a token that a Python test established is kept.
-        """
-        record = self._presence.record_of(token, state)
-        by_journey = record is not None and record.by in self._graph.establishing(token)
-        ends = self._ends(token, state.name)
-        if ends and not any(end.outcome.establishes for end in ends):
-            by_provider = record is not None and record.by != WAS_THERE and not by_journey
-            if record is None or not by_provider or record.since < max(end.at for end in ends):
-                return True
-        several = len(self._graph.establishers.get(token, ())) > 1
-        never = self._presence.workspace.settings.provision is Provision.NEVER
-        if record is None or not (several and record.values and by_journey) or never:
-            return False
-        # A token of the whole machine may have been changed from any state.
-        anywhere = record.place == MACHINE
-        ends = self._ends(token, "" if anywhere else state.name)
-        failed = [end for end in ends if end.outcome.is_bad and (anywhere or end.state == state.name)]
-        if all(end.at < record.since for end in failed):
-            return False
-        maker = self._graph.journeys[JourneyId(record.by)]
-        return self._graph.has_independent_provider(token) or not (maker.python or maker.use)
-
-    def cause_against(self, token: Token, state: ChainState) -> Cause | None:
-        """Return the first cause if every establishing journey of a token ended without passing; else None."""
-        ends = self._ends(token, state.name)
-        causes = [cause for end in ends if (cause := end.blocking_cause()) is not None]
-        return causes[0] if causes and len(causes) == len(self._graph.establishers[token]) else None
-
-    def _ends(self, token: Token, state: str) -> list[End]:
-        """Return how the establishing journeys ended that have ended; an end in `state` counts before one elsewhere.
-
-        Of journeys that only together establish the token one bad end decides, a good one does not.
-        """
-        found: list[End] = []
-        for one in self._graph.establishers.get(token, ()):
-            ends = [self._journal.end_of(member, state=state) for member in one]
-            bad = (end for end in ends if end is not None and not end.outcome.establishes)
-            end = next(bad, None if None in ends else ends[-1])
-            if end is not None:
-                found.append(end)
-        return found
-
-
 class Provisioner:
     """Ensures that tokens are present: probes them first, and provisions a missing one at most once.
 
@@ -103,7 +46,6 @@ class Provisioner:
         self._settings = presence.workspace.settings
         self._gates_elsewhere = gates_elsewhere
         self.replayer = Replayer(presence, journal, gates_elsewhere, ensure=self.ensure)
-        self._outcomes = EstablisherOutcomes(presence, journal)
         self._by_fixtures: dict[Token, set[str]] = {}
 
     def acquire(
@@ -217,7 +159,7 @@ class Provisioner:
         """Raise DeferredError for the first token, if there is one, of which it is known that it defers the item."""
         for token in tokens:
             independent = self._graph.has_independent_provider(token)
-            cause = None if independent else self._outcomes.cause_against(token, state)
+            cause = None if independent else self._cause_against(token, state)
             if token in self._settings.blocked:
                 cause = Cause(who=token, why="is declared blocked (--dogfood-blocked)", blocked=True)
             if cause is not None:
@@ -245,16 +187,64 @@ class Provisioner:
         if request.fixture is not None and self.is_by_fixture(token, request.state):
             with suppress(LookupError):  # set up for others, and not to be seen from here
                 request.fixture(self._graph.fixtures[token])
-        if self._outcomes.refute(token, request.state):
+        if self._is_refuted(token, request.state):
             self.presence.forget(token, request.state)
             return None
         is_fresh = self.presence.is_fresh(token, request.state)
         known = self.presence.record_of(token, request.state) if is_fresh else None
         return known or self.presence.ask(token, request.state)
 
+    def _is_refuted(self, token: Token, state: ChainState) -> bool:
+        """Return whether a token does not count as present, even if its probe succeeds: an establishing journey failed.
+
+        That is so if none of them passed, unless another provider has provisioned the token since. It is also so if
+        one failed after another had established the token: the failed one may have replaced what the other had made,
+        and then the recorded values are wrong. So a token with values is provisioned again, unless that is impossible:
+        a token that a Python test established is kept.
+        """
+        record = self.presence.record_of(token, state)
+        by_journey = record is not None and record.by in self._graph.establishing(token)
+        ends = self._ends(token, state.name)
+        if ends and not any(end.outcome.establishes for end in ends):
+            by_provider = record is not None and record.by != WAS_THERE and not by_journey
+            if record is None or not by_provider or record.since < max(end.at for end in ends):
+                return True
+        several = len(self._graph.establishers.get(token, ())) > 1
+        never = self._settings.provision is Provision.NEVER
+        if record is None or not (several and record.values and by_journey) or never:
+            return False
+        # A token of the whole machine may have been changed from any state.
+        anywhere = record.place == MACHINE
+        ends = self._ends(token, "" if anywhere else state.name)
+        failed = [end for end in ends if end.outcome.is_bad and (anywhere or end.state == state.name)]
+        if all(end.at < record.since for end in failed):
+            return False
+        maker = self._graph.journeys[JourneyId(record.by)]
+        return self._graph.has_independent_provider(token) or not (maker.python or maker.use)
+
+    def _cause_against(self, token: Token, state: ChainState) -> Cause | None:
+        """Return the first cause if every establishing journey of a token ended without passing; else None."""
+        ends = self._ends(token, state.name)
+        causes = [cause for end in ends if (cause := end.blocking_cause()) is not None]
+        return causes[0] if causes and len(causes) == len(self._graph.establishers[token]) else None
+
+    def _ends(self, token: Token, state: str) -> list[End]:
+        """Return how the establishing journeys ended that have ended; an end in `state` counts before one elsewhere.
+
+        Of journeys that only together establish the token one bad end decides, a good one does not.
+        """
+        found: list[End] = []
+        for one in self._graph.establishers.get(token, ()):
+            ends = [self.journal.end_of(member, state=state) for member in one]
+            bad = (end for end in ends if end is not None and not end.outcome.establishes)
+            end = next(bad, None if None in ends else ends[-1])
+            if end is not None:
+                found.append(end)
+        return found
+
     def _provision(self, token: Token, request: Request) -> TokenRecord:
         independent = self._graph.has_independent_provider(token)
-        cause = None if independent else self._outcomes.cause_against(token, request.state)
+        cause = None if independent else self._cause_against(token, request.state)
         if cause is not None:
             raise DeferredError(cause)
         if self._settings.provision is Provision.NEVER:

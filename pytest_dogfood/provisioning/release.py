@@ -56,7 +56,8 @@ def release(presence: Presence, token: Token, place: str, state: ChainState) -> 
         with presence.locked(token, state):
             record = presence.registry.record_of(token, place)
             claim = presence.registry.claim_of(token, place)
-            if record is None and claim is None:
+            made = record or claim
+            if made is None:
                 return ""  # another process was faster
             presence.registry.released(token, place)
             presence.stop_service(None if claim is None else claim.service)
@@ -64,8 +65,7 @@ def release(presence: Presence, token: Token, place: str, state: ChainState) -> 
             is_last = presence.machine.give_back(token) if shared else claim is not None
             if not is_last or not capability.release:
                 return ""
-            values = record.values if record is not None else claim.values if claim is not None else {}
-            runner = presence.runner_for(token, capability, state, values, what="release")
+            runner = presence.runner_for(token, capability, state, made.values, what="release")
             environment = {
                 **runner.environment,
                 RELEASE_OF: "incomplete" if record is None else "complete",

@@ -20,9 +20,7 @@ class Lifetimes:
     def __init__(self, plan: Plan) -> None:
         self._named = {one.id: one.uses for one in plan.journeys}
         self._rests_on = plan.rests_on
-        self._reasons: Counter[Token] = Counter()
-        for tokens in self._named.values():
-            self._reasons.update(tokens)
+        self._reasons = Counter(token for tokens in self._named.values() for token in tokens)
         self._dies_with: dict[Token, list[Token]] = {}
         self._dead: set[Token] = set()
         self._heights: dict[Token, int] = {}

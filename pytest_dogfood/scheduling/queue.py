@@ -21,6 +21,7 @@ from heapq import heappop, heappush
 from msgspec import Struct
 from msgspec.structs import replace
 
+from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.scheduling.plan import Plan, Share
 from pytest_dogfood.walks import DisjointSets, in_order, in_preferred_order, inverted
 
@@ -68,8 +69,7 @@ def jobs_for(ids: Sequence[str], plan: Plan, dist: str) -> list[Job]:
         tie = planned[nodeid].chain if nodeid in planned else name
         chains.append(joined.head(tie) if nodeid in planned or name in touched else None)
     sizes = Counter(chains)
-    index_of = {nodeid: index for index, nodeid in enumerate(ids)}
-    nodeid_of = {one.id: one.nodeid for one in plan.journeys}
+    place_of = _places_in(ids, plan)
     jobs: list[Job] = []
     for index, (nodeid, chain, group) in enumerate(zip(ids, chains, groups, strict=True)):
         shared = chain if sizes[chain] > 1 else None
@@ -78,7 +78,7 @@ def jobs_for(ids: Sequence[str], plan: Plan, dist: str) -> list[Job]:
             jobs.append(Job(index=index, chain=shared, plain=True, batch=batch))
             continue
         one = planned[nodeid]
-        after = tuple(index_of[nodeid_of[other]] for other in one.after if nodeid_of[other] in index_of)
+        after = tuple(place_of[other] for other in one.after if other in place_of)
         jobs.append(Job(index=index, after=after, chain=shared, weight=one.weight, locks=one.locks))
     return jobs
 
@@ -92,20 +92,22 @@ def group_of(nodeid: str, dist: str) -> str:
     return path if dist == "loadfile" else ""
 
 
+def _places_in(ids: Sequence[str], plan: Plan) -> dict[JourneyId, int]:
+    places = {nodeid: place for place, nodeid in enumerate(ids)}
+    return {one.id: places[one.nodeid] for one in plan.journeys if one.nodeid in places}
+
+
 def in_group_order(ids: Sequence[str], plan: Plan, dist: str) -> list[int]:
     """Return the places of the items in the order in which each group runs as given, as far as the graph allows.
 
     `ids` are in the order of the files. Items of one chain keep the order of the plan, as with any other `dist`.
     """
-    place_of = {nodeid: place for place, nodeid in enumerate(ids)}
+    place_of = _places_in(ids, plan)
     before: dict[int, list[int]] = {place: [] for place in range(len(ids))}
-    nodeid_of = {one.id: one.nodeid for one in plan.journeys}
     last_of_chain: dict[str, int] = {}
     for one in plan.journeys:
-        if (place := place_of.get(one.nodeid)) is not None:
-            before[place] = [
-                place_of[nodeid_of[other]] for other in one.after if nodeid_of[other] in place_of
-            ]
+        if (place := place_of.get(one.id)) is not None:
+            before[place] = [place_of[other] for other in one.after if other in place_of]
             before[place] += [last_of_chain[one.chain]] if one.chain in last_of_chain else []
             last_of_chain[one.chain] = place
     last_of_group: dict[str, int] = {}

@@ -187,9 +187,7 @@ class DogfoodScheduler:
                 raise ValueError(f"{len(jobs)} jobs were planned for {len(self._ids)} items")
             for index, node_id in enumerate(self._ids):
                 self._indices[node_id].append(index)
-            self._order_check = OrderCheck(
-                [job for job in in_chain_order(jobs) if not job.plain or job.after or job.chain is not None]
-            )
+            self._order_check = OrderCheck(in_chain_order(jobs))
             self._queue = Queue(jobs)
             self._has_begun = True
             for node in self._held:
