@@ -206,14 +206,7 @@ class CapabilityGraph:
     def needed_by(self, journey: Journey) -> tuple[Token, ...]:
         """Return what a journey requires, and what the providers of that require in turn."""
         if journey.id not in self._needed:
-            found: dict[Token, None] = {}
-            waiting = list(reversed(self.required_by(journey)))
-            while waiting:
-                token = waiting.pop()
-                if token not in found:
-                    found[token] = None
-                    waiting.extend(reversed(self.needs_of_provider(token)))
-            self._needed[journey.id] = tuple(found)
+            self._needed[journey.id] = self.with_bases(self.required_by(journey))
         return self._needed[journey.id]
 
     def establishing(self, token: Token) -> tuple[JourneyId, ...]:

@@ -98,6 +98,14 @@ def in_order(before: Mapping[T, Iterable[T]], *, first: Collection[T] = ()) -> t
     return (*result, *(one for one in before if waiting_for[one]))
 
 
+def depths(order: Iterable[T], before: Mapping[T, Iterable[T]]) -> dict[T, int]:
+    """Return how many of `order`, one behind the other, come before each of them at most."""
+    depth: dict[T, int] = {}
+    for one in order:
+        depth[one] = max((depth[other] + 1 for other in before[one] if other in depth), default=0)
+    return depth
+
+
 def in_preferred_order(before: Mapping[T, Iterable[T]], rather: Mapping[T, T]) -> tuple[T, ...]:
     """Put the keys behind those that come before them, and behind the one that each would `rather` follow.
 

@@ -204,8 +204,3 @@ class Actors(Struct, frozen=True, kw_only=True):
         masked = {number: [mask(command) for command in commands] for number, commands in plain.items()}
         recording = recording_of(session.journey, masked, masked=masked != plain)
         recordings.write(recording, claims=self.run.recorded)
-
-    def close(self) -> None:
-        """End the actor's process."""
-        if self.process is not None:
-            self.process.close()

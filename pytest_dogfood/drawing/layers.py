@@ -14,7 +14,7 @@ from math import ceil, sqrt
 
 from msgspec import Struct
 
-from pytest_dogfood.walks import in_order, inverted
+from pytest_dogfood.walks import depths, in_order, inverted
 
 Ends = tuple[str, str]
 Neighbours = Mapping[str, Sequence[str]]
@@ -163,8 +163,8 @@ def _layers_within(
     A box gets the first layer below those it depends on that is not full. What floats goes down from there. What
     depends on nothing is spread over the emptiest layers, and over new ones where all are full.
     """
-    depth = _depths(reversed(order), after)
-    level = _depths(order, before)
+    depth = depths(reversed(order), after)
+    level = depths(order, before)
     tied = [box for key, box in boxes.items() if before[key] or after[key]]
     layers: dict[str, int] = {}
     taken: Counter[int] = Counter()
@@ -189,14 +189,6 @@ def _layers_within(
             sizes[layer] += 1
             layers[key] = layer
     return layers
-
-
-def _depths(order: Iterable[str], towards: Neighbours) -> dict[str, int]:
-    """Return how many of `order` lead up to each of them at most."""
-    depth: dict[str, int] = {}
-    for key in order:
-        depth[key] = max((depth[one] + 1 for one in towards[key] if one in depth), default=0)
-    return depth
 
 
 Rows = list[list[str]]

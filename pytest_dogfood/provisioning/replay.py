@@ -222,9 +222,8 @@ class Replayer:
         try:
             require_actor(self._presence.workspace, journey)
             if not self._is_marked(journey, "skip", "skipif"):
-                self._is_marked(
-                    journey, "xfail"
-                )  # a condition without sense is met before the journey begins
+                # A condition without sense is met before the journey begins.
+                self._is_marked(journey, "xfail")
                 self.pass_gates(self._gates_elsewhere.get(journey.id, ()), asked)
                 self._ensure(self._presence.graph.required_by(journey), asked)
                 request.rested_on.update(asked.proofs)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from pytest_dogfood.journey import JourneyId, Token
 from pytest_dogfood.scheduling.plan import Plan
-from pytest_dogfood.walks import in_order, inverted, reachable
+from pytest_dogfood.walks import depths, in_order, inverted, reachable
 
 
 class Lifetimes:
@@ -23,11 +23,8 @@ class Lifetimes:
         self._reasons = Counter(token for tokens in self._named.values() for token in tokens)
         self._dies_with: dict[Token, list[Token]] = {}
         self._dead: set[Token] = set()
-        self._heights: dict[Token, int] = {}
         bases_first = in_order(self._rests_on)
-        for token in bases_first:
-            below = (self._heights.get(base, 0) for base in self._rests_on[token])
-            self._heights[token] = 1 + max(below, default=0)
+        self._heights = depths(bases_first, self._rests_on)
         for token in reversed(bases_first):  # each after all that may keep it alive
             bases = self._rests_on[token]
             if self._reasons[token]:
@@ -69,4 +66,4 @@ class Lifetimes:
         What rests on others comes before them, otherwise the youngest first. By age alone it would be wrong: a base
         that was lost and made again is younger than what rests on it.
         """
-        return sorted(made, key=lambda one: (-self._heights.get(one[0], 0), -one[2], one[0], one[1]))
+        return sorted(made, key=lambda one: (-self._heights.get(one[0], -1), -one[2], one[0], one[1]))

@@ -254,8 +254,8 @@ class ItemHooks:
     def pytest_sessionfinish(self) -> None:
         """Let the actors go; nothing asks them any more."""
         actors = self._provisioner.presence.workspace.actors
-        if actors is not None:
-            actors.close()
+        if actors is not None and actors.process is not None:
+            actors.process.close()
 
     @pytest.fixture
     def dogfood_presence(self, request: pytest.FixtureRequest) -> None:

@@ -52,9 +52,8 @@ class BarrierPlugin:
         session.items.append(self._barrier)
         manager = session.config.pluginmanager
         manager.register(_TurnBack(), "dogfood-barrier-turn-back")
-        manager.register(
-            _WithFewPlugins(manager, self), "dogfood-barrier-aside"
-        )  # the last one is asked first
+        # The last one is asked first.
+        manager.register(_WithFewPlugins(manager, self), "dogfood-barrier-aside")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
