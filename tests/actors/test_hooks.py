@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -111,3 +112,24 @@ def test_a_check_counts_on_the_actor(live: Live) -> None:
     checked = live.run("--dogfood-check", "--dogfood-actor", "python3 actor.py", "-k", "needs").text
     assert "cannot-run-alone" not in checked
     assert "by replaying acts" in checked
+
+
+def test_what_was_seen_without_a_command_is_kept_as_the_outputs_of_one(live: Live) -> None:
+    live.write(
+        "conftest.py",
+        """
+        import pytest_dogfood
+
+
+        def pytest_dogfood_gui_action(observations):
+            if observations:
+                return pytest_dogfood.Done()
+            return pytest_dogfood.Performed(what="click", stdout="saved\\n", stderr="slow\\n")
+        """,
+    )
+    step = "{intent: click, expect: {stdout: {equals: saved}}}"
+    live.write("a.journey.yaml", f"{{journeys: [{{id: a, modality: gui, steps: [{step}]}}]}}")
+    run = live.run("-n0", "--dogfood-keep")
+    kept = Path(run.text.partition("dogfood: kept ")[2].partition("\n")[0])
+    outputs = {path.suffix: path.read_text() for path in (kept / "out").glob("*-action-1.*")}
+    assert outputs == {".out": "saved\n", ".err": "slow\n"}, run.text
