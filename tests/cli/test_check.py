@@ -128,6 +128,17 @@ def test_pytest_shows_the_same_and_writes_nothing_either(inner: Make) -> None:
     assert "Error" not in done.stdout.str()
 
 
+@pytest.mark.parametrize("options", [("-v",), ("-vv", "--lf"), ("--cache-show",), ("-o", "cache_dir=elsewhere")])
+def test_pytest_finds_all_that_it_looks_for_in_a_cache_that_nothing_writes_to(
+    inner: Make, options: tuple[str, ...]
+) -> None:
+    scene = inner({"a.journey.yaml": "steps: ['true']\n"})
+    before = tree(scene.path)
+    done = scene.typed("--dogfood-check", *options)
+    assert done.ret == 0
+    assert tree(scene.path) == before
+
+
 def test_pytest_counts_warnings_as_errors_under_dogfood_strict(odd: Inner) -> None:
     done = odd.typed("--dogfood-check", "--dogfood-strict", "--ignore=test_broken.py")
     assert done.ret == pytest.ExitCode.USAGE_ERROR
