@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from argparse import Namespace
+from enum import StrEnum
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from pytest_dogfood.settings import Settings
-
-Number = TypeVar("Number", int, float)
 
 FLAG: dict[str, Any] = {"action": "store_true"}
 
@@ -228,42 +227,27 @@ def _declare_markers(config: pytest.Config) -> None:
 
 def read_settings(config: pytest.Config) -> Settings:
     """Put options and ini values together, the command line first; raises UsageError for invalid values."""
-    from pytest_dogfood.settings import JOURNEY_FILES, Leaks, Provision, Settings, Shard
+    from dataclasses import fields
 
-    def one(name: str) -> str | None:
-        given = config.getoption(name, None)
-        return config.getini(name) or None if given is None else given
+    from pytest_dogfood.settings import Settings, Shard
 
-    usual = Settings()
-    shard, provision = one("dogfood_shard"), one("dogfood_provision") or "auto"
+    values: dict[str, Any] = {
+        "check_as_json": config.getoption("dogfood_format") == "json",
+        "automark_dependency": _automark_dependency(config),
+        "ignore_unknown_dependency": bool(config.getoption("ignore_unknown_dependency", False)),
+    }
     try:
-        return Settings(
-            files=tuple(config.getini("dogfood_files") or JOURNEY_FILES),
-            shard=None if shard is None else Shard.parse(shard, os.environ),
-            manifest=config.getoption("dogfood_manifest"),
-            provision=Provision(provision),
-            leaks=Leaks(config.getini("dogfood_leaks") or usual.leaks),
-            blocked=tuple(config.getoption("dogfood_blocked") or config.getini("dogfood_blocked") or ()),
-            keep=bool(config.getoption("dogfood_keep") or config.getini("dogfood_keep")),
-            check=bool(config.getoption("dogfood_check")),
-            check_as_json=config.getoption("dogfood_format") == "json",
-            strict=bool(config.getoption("dogfood_strict")),
-            secrets=tuple(config.getini("dogfood_secrets") or ()),
-            min_measured=_number(config, "dogfood_min_measured", usual.min_measured),
-            timeout=_number(config, "dogfood_timeout", usual.timeout),
-            state_root=config.getini("dogfood_state_root") or None,
-            dependency_markers=bool(config.getini("dogfood_dependency_markers")),
-            automark_dependency=_automark_dependency(config),
-            ignore_unknown_dependency=bool(config.getoption("ignore_unknown_dependency", False)),
-            actor=one("dogfood_actor") or None,
-            actor_actions=_number(config, "dogfood_actor_actions", usual.actor_actions),
-            actor_turns=_number(config, "dogfood_actor_turns", usual.actor_turns),
-            actor_action_timeout=_number(config, "dogfood_actor_action_timeout", usual.actor_action_timeout),
-            actor_answer_timeout=_number(config, "dogfood_actor_answer_timeout", usual.actor_answer_timeout),
-            record=config.getoption("dogfood_record"),
-            replay=config.getoption("dogfood_replay"),
-            report=config.getoption("dogfood_report"),
-        )
+        for field in fields(Settings):
+            name = f"dogfood_{field.name}"
+            given = config.getoption(name, None)
+            if given is None or given is False:
+                given = (config.getini(name) or None) if name in INI_KEYS else None
+            if given is not None:
+                values[field.name] = _converted(name, given, field.default)
+        values["actor"] = values.get("actor") or None  # an empty option takes back what the ini file says
+        if "shard" in values:
+            values["shard"] = Shard.parse(values["shard"], os.environ)
+        return Settings(**values)
     except ValueError as error:
         raise pytest.UsageError(str(error)) from error
 
@@ -275,10 +259,15 @@ def _automark_dependency(config: pytest.Config) -> bool:
         return False
 
 
-def _number(config: pytest.Config, name: str, usual: Number) -> Number:
-    """Read a number of the kind that the usual one is; raises ValueError with words for the user."""
-    text = config.getini(name)
+def _converted(name: str, given: Any, usual: Any) -> Any:  # noqa: ANN401 - of as many types as settings are
+    """Return what was given as the kind of value that the usual one is; raises ValueError with words for the user."""
+    if usual is None:
+        return given
     try:
-        return type(usual)(text) if text else usual
+        return type(usual)(given)
     except ValueError:
-        raise ValueError(f"{name} is a number, such as {usual}, not {text!r}") from None
+        wanted = f"a number, such as {usual}"
+        if isinstance(usual, StrEnum):
+            *others, last = type(usual)
+            wanted = f"{', '.join(others)} or {last}"
+        raise ValueError(f"{name} is {wanted}, not {given!r}") from None

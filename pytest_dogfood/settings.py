@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Never
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pytest_dogfood.journey import Token
@@ -40,10 +40,6 @@ class Provision(StrEnum):
     AUTO = "auto"
     NEVER = "never"
 
-    @classmethod
-    def _missing_(cls, value: object) -> Never:
-        raise ValueError(f"dogfood_provision is auto or never, not {value!r}")
-
 
 class Leaks(StrEnum):
     """What becomes of processes that the steps of a journey leave running."""
@@ -51,10 +47,6 @@ class Leaks(StrEnum):
     ALLOW = "allow"
     WARN = "warn"
     FAIL = "fail"
-
-    @classmethod
-    def _missing_(cls, value: object) -> Never:
-        raise ValueError(f"dogfood_leaks is allow, warn or fail, not {value!r}")
 
 
 # Dataclasses, here: a worker that finds only plain tests needs msgspec for nothing else.

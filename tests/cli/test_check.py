@@ -128,7 +128,9 @@ def test_pytest_shows_the_same_and_writes_nothing_either(inner: Make) -> None:
     assert "Error" not in done.stdout.str()
 
 
-@pytest.mark.parametrize("options", [("-v",), ("-vv", "--lf"), ("--cache-show",), ("-o", "cache_dir=elsewhere")])
+@pytest.mark.parametrize(
+    "options", [("-v",), ("-vv", "--lf"), ("--cache-show",), ("-o", "cache_dir=elsewhere")]
+)
 def test_pytest_finds_all_that_it_looks_for_in_a_cache_that_nothing_writes_to(
     inner: Make, options: tuple[str, ...]
 ) -> None:
