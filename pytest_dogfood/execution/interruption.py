@@ -13,7 +13,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -153,22 +153,17 @@ class Interruption:
             self._tell_change()
 
     @contextmanager
-    def interruptible(self) -> Iterator[None]:
-        """Let a signal raise Interrupted inside of the block."""
-        self._interruptible = True
-        try:
-            yield
-        finally:
-            self._interruptible = False
-
-    @contextmanager
-    def cleaning_up(self) -> Iterator[None]:
-        """Let only a second signal end the block, even inside of an `interruptible` one."""
-        before, self._interruptible = self._interruptible, False
+    def interruptible(self, *, by_first: bool = True) -> Iterator[None]:
+        """Let a signal raise Interrupted inside of the block; if not `by_first`, only a second one ends it."""
+        before, self._interruptible = self._interruptible, by_first
         try:
             yield
         finally:
             self._interruptible = before
+
+    def cleaning_up(self) -> AbstractContextManager[None]:
+        """Let only a second signal end the block, even inside of an `interruptible` one."""
+        return self.interruptible(by_first=False)
 
     def note_signal(self, number: int, frame_lines: Iterable[str] = ()) -> None:
         """Take note of a signal, and end what is running if it can be interrupted; may be called for each signal."""

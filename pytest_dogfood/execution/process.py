@@ -39,9 +39,8 @@ _Popen = subprocess.Popen
 _killpg = os.killpg
 
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-_SECONDS_BETWEEN_LOOKS = (
-    0.25  # at the time that is left, which an interruption cuts while a command is waited for
-)
+_SECONDS_BETWEEN_LOOKS = 0.25
+"""Seconds between looks at the time that is left, which an interruption cuts while a command is waited for."""
 
 
 class Command(Struct, frozen=True, kw_only=True):

@@ -229,7 +229,13 @@ def failure_text(
     if failed.tries > 1:
         lines.append(f"  tries:    {failed.tries} in {failed.seconds:.1f} s")
     lines += _what_was_wrong(failed)
-    lines += _graded_action(failed.grade)
+    if failed.grade is not None and failed.grade.graded is not None:
+        lines.append(
+            f"  actor:    {counted(failed.grade.actions, 'action')} in this step; {failed.grade.ended}"
+        )
+        if failed.grade.credited:
+            step = failed.grade.graded.step
+            lines.append(f"  credit:   this is an action of step {step}, because this step has none")
     if failed.seen is not None:
         last = " (this try)" if failed.tries > 1 else ""
         lines.append(f"  took:     {failed.seen.seconds:.2f} s{last}")
@@ -325,13 +331,6 @@ def notes_on(failed: StepResult) -> Iterator[str]:
     endings = [seen.tail(stream)[-1000:] for stream in streams if stream not in failed.withheld]
     if reads or any(re.search(_WANTS_INPUT, one) or re.search(_ENDS_IN_A_PROMPT, one) for one in endings):
         yield _NO_INPUT
-
-
-def _graded_action(grade: Grade | None) -> Iterator[str]:
-    if grade is not None and grade.graded is not None:
-        yield f"  actor:    {counted(grade.actions, 'action')} in this step; {grade.ended}"
-        if grade.credited:
-            yield f"  credit:   this is an action of step {grade.graded.step}, because this step has none"
 
 
 def _outputs(result: StepResult) -> Iterator[str]:

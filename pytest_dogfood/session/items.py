@@ -228,10 +228,8 @@ class ItemHooks:
         run = self._new_run(item, begun.journey, begun.planned, attempt)
         run.not_begun = begun.not_begun
         run.number = begun.number + 1
-        run.request.leaked += [
-            *begun.request.leaked,
-            *begun.leaked,
-        ]  # what an earlier try has left still runs
+        # What an earlier try has left still runs.
+        run.request.leaked += [*begun.request.leaked, *begun.leaked]
         result = yield
         if not hasattr(item, "fixturenames"):
             with PytestTerms(run, set_up=True):

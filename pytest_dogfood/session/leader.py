@@ -131,7 +131,7 @@ class Leader:
                 f"cannot start a run in {root}: {error.strerror or error}; free some space, or set dogfood_state_root"
             ) from error
         if self._item_selector is not None:
-            self._item_selector.begin(self._lease.directory.path)
+            self._item_selector.run = self._lease.directory.path
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:  # noqa: ANN401 - xdist exports no type for it

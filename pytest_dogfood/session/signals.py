@@ -71,12 +71,17 @@ class InterruptedItems:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
         __tracebackhide__ = True
-        return (yield from self._interruptible(item))
+        interruption = self._interruption
+        try:
+            interruption.item = item.nodeid
+            with interruption.doing(item.name), interruption.interruptible():
+                return (yield)
+        except Interrupted:
+            interruption.taken = True
+            report = interruption.report or f"interrupted by {interruption.name}: {item.name}: not begun"
+        raise interruption_of(report)
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
-        __tracebackhide__ = True
-        return (yield from self._interruptible(item))
+    pytest_runtest_call = pytest_runtest_setup  # pytest takes each name for a hook of its own
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -93,18 +98,6 @@ class InterruptedItems:
     @pytest.hookimpl(tryfirst=True, specname="pytest_runtest_call")
     def pytest_refuse_call(self) -> None:
         self._interruption.check()
-
-    def _interruptible(self, item: pytest.Item) -> Generator[None, object, object]:
-        __tracebackhide__ = True
-        interruption = self._interruption
-        try:
-            interruption.item = item.nodeid
-            with interruption.doing(item.name), interruption.interruptible():
-                return (yield)
-        except Interrupted:
-            interruption.taken = True
-            report = interruption.report or f"interrupted by {interruption.name}: {item.name}: not begun"
-        raise interruption_of(report)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(

@@ -84,7 +84,8 @@ class ItemSelector:
         self._config = config
         self._collector = collector
         self._file: Path | None = None
-        self._run: Path | None = None
+        self.run: Path | None = None
+        """Directory of the run to take part in; without it items are collected and planned, and none is run."""
         self._collected: list[pytest.Item] = []
         self._found: list[pytest.Item] = []
         self._branches: dict[pytest.Collector, bool] = {}
@@ -93,11 +94,7 @@ class ItemSelector:
         workerinput = getattr(config, "workerinput", None)
         if workerinput is not None:
             self._file = Path(workerinput["dogfood_plans"]) / f"{workerinput['workerid']}.json"
-            self.begin(Path(workerinput["dogfood_run"]))
-
-    def begin(self, run: Path) -> None:
-        """Take part in the run of a directory; without it items are collected and planned, and none is run."""
-        self._run = run
+            self.run = Path(workerinput["dogfood_run"])
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_itemcollected(self, item: pytest.Item) -> None:
@@ -184,10 +181,10 @@ class ItemSelector:
         try:
             durations = known_durations(self._config)
             self.selection = select_here(self._config, collected, items, self._file, durations)
-            if self._run is not None and not self.selection.diagnostics and self.selection.plan.journeys:
+            if self.run is not None and not self.selection.diagnostics and self.selection.plan.journeys:
                 from pytest_dogfood.session.composition import register_item_plugins
 
-                register_item_plugins(self._config, self.selection, self._run)
+                register_item_plugins(self._config, self.selection, self.run)
         except HarnessError as error:
             if self._file is None:
                 raise pytest.UsageError(str(error)) from error
