@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
+from itertools import chain
 
 from pytest_dogfood.journey import (
     Capability,
@@ -211,14 +212,7 @@ class CapabilityGraph:
 
     def establishing(self, token: Token) -> tuple[JourneyId, ...]:
         """Return every journey that has a part in establishing the token."""
-        return self._establishing.get(token, ())
-
-    @cached_property
-    def _establishing(self) -> Mapping[Token, tuple[JourneyId, ...]]:
-        return {
-            token: tuple(member for members in groups for member in members)
-            for token, groups in self.establishers.items()
-        }
+        return tuple(chain.from_iterable(self.establishers.get(token, ())))
 
     @cached_property
     def prerequisites(self) -> Mapping[JourneyId, tuple[JourneyId, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from argparse import Namespace
+from contextlib import suppress
 from enum import StrEnum
 from functools import partial
 from importlib.util import find_spec
@@ -233,9 +234,12 @@ def read_settings(config: pytest.Config) -> Settings:
 
     values: dict[str, Any] = {
         "check_as_json": config.getoption("dogfood_format") == "json",
-        "automark_dependency": _automark_dependency(config),
         "ignore_unknown_dependency": bool(config.getoption("ignore_unknown_dependency", False)),
     }
+    with suppress(
+        ValueError
+    ):  # where pytest-dependency is installed, but was not loaded, nothing has declared it
+        values["automark_dependency"] = bool(config.getini("automark_dependency"))
     try:
         for field in fields(Settings):
             name = f"dogfood_{field.name}"
@@ -250,13 +254,6 @@ def read_settings(config: pytest.Config) -> Settings:
         return Settings(**values)
     except ValueError as error:
         raise pytest.UsageError(str(error)) from error
-
-
-def _automark_dependency(config: pytest.Config) -> bool:
-    try:
-        return bool(config.getini("automark_dependency"))
-    except ValueError:  # pytest-dependency is installed, but was not loaded, and so has not declared it
-        return False
 
 
 def _converted(name: str, given: Any, usual: Any) -> Any:  # noqa: ANN401 - of as many types as settings are

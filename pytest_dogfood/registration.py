@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -53,10 +53,18 @@ def register_plugins(config: pytest.Config, settings: Settings) -> None:
             instead_of_the_original=set_aside(config),
         )
         manager.register(marks, "dogfood-dependency-marks")
-    if hasattr(config, "workerinput"):
-        _register_worker(config, collector, config.workerinput)
-    else:
+    if not hasattr(config, "workerinput"):
         _register_leader(config, collector, settings)
+        return
+    from pytest_dogfood.xdist.barrier import BarrierPlugin
+
+    manager.register(ItemSelector(config, collector), "dogfood-working")
+    manager.register(BarrierPlugin(), "dogfood-barrier")
+    added = [Path(path) for path in config.workerinput["dogfood_added"]]
+    if added:
+        from pytest_dogfood.collection.added_files import AddedFiles  # most runs are told all that they need
+
+        manager.register(AddedFiles(config, added), "dogfood-added-files")
 
 
 def _refuse_unusable_recordings(directory: Path, settings: Settings) -> None:
@@ -95,18 +103,6 @@ def _project(config: pytest.Config, settings: Settings) -> Project:
     return Project(
         config.rootpath, settings.files, roots or (config.rootpath,), is_ignored, acts, named=named
     )
-
-
-def _register_worker(config: pytest.Config, collector: JourneyCollector, workerinput: dict[str, Any]) -> None:
-    from pytest_dogfood.xdist.barrier import BarrierPlugin
-
-    config.pluginmanager.register(ItemSelector(config, collector), "dogfood-working")
-    config.pluginmanager.register(BarrierPlugin(), "dogfood-barrier")
-    added = [Path(path) for path in workerinput["dogfood_added"]]
-    if added:
-        from pytest_dogfood.collection.added_files import AddedFiles  # most runs are told all that they need
-
-        config.pluginmanager.register(AddedFiles(config, added), "dogfood-added-files")
 
 
 def _register_leader(config: pytest.Config, collector: JourneyCollector, settings: Settings) -> None:

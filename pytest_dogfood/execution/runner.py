@@ -229,13 +229,11 @@ def failure_text(
     if failed.tries > 1:
         lines.append(f"  tries:    {failed.tries} in {failed.seconds:.1f} s")
     lines += _what_was_wrong(failed)
-    if failed.grade is not None and failed.grade.graded is not None:
-        lines.append(
-            f"  actor:    {counted(failed.grade.actions, 'action')} in this step; {failed.grade.ended}"
-        )
-        if failed.grade.credited:
-            step = failed.grade.graded.step
-            lines.append(f"  credit:   this is an action of step {step}, because this step has none")
+    if (grade := failed.grade) is not None and grade.graded is not None:
+        lines.append(f"  actor:    {counted(grade.actions, 'action')} in this step; {grade.ended}")
+        if grade.credited:
+            number = grade.graded.step
+            lines.append(f"  credit:   this is an action of step {number}, because this step has none")
     if failed.seen is not None:
         last = " (this try)" if failed.tries > 1 else ""
         lines.append(f"  took:     {failed.seen.seconds:.2f} s{last}")

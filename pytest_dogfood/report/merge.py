@@ -59,14 +59,8 @@ class Merged(Struct, frozen=True, kw_only=True):
     def failed_in_replay(self) -> tuple[JourneyId, ...]:
         """Name the journeys that failed in a replay and in no item."""
         seen = {result.id for result in self.tally.results.values() if result.outcome.is_bad}
-        return tuple(
-            dict.fromkeys(
-                journey
-                for manifest in self.manifests
-                for journey, outcome in manifest.replayed.items()
-                if outcome.is_bad and journey not in seen
-            )
-        )
+        replays = (replay for manifest in self.manifests for replay in manifest.replayed.items())
+        return tuple(dict.fromkeys(one for one, outcome in replays if outcome.is_bad and one not in seen))
 
     def records(self) -> Iterator[ItemRecord]:
         return (item for _, item in self.items)
@@ -126,19 +120,16 @@ def _tally(manifests: Sequence[Manifest]) -> Tally:
     gates = [gate for manifest in manifests for gate in manifest.gates]
     tally = Tally(tuple(dict.fromkeys(planned)), gates=tuple(dict.fromkeys(gates)))
     for result in results:
-        known = tally.results.get(result.id)
-        if known is None or badness(result.outcome) > badness(known.outcome):
-            tally.add(result)
+        tally.add(max(tally.results.get(result.id, result), result, key=lambda one: badness(one.outcome)))
     return tally
 
 
 def _worst(items: Iterable[tuple[int, ItemRecord]]) -> tuple[tuple[int, ItemRecord], ...]:
     """Return every item once, with the shard where its outcome was worst."""
     kept: dict[str, tuple[int, ItemRecord]] = {}
-    for shard, item in items:
-        known = kept.get(item.nodeid)
-        if known is None or badness(item.outcome) > badness(known[1].outcome):
-            kept[item.nodeid] = shard, item
+    for new in items:
+        known = kept.get(new[1].nodeid, new)
+        kept[new[1].nodeid] = max(known, new, key=lambda pair: badness(pair[1].outcome))
     return tuple(sorted(kept.values(), key=lambda pair: pair[0]))
 
 
@@ -153,19 +144,14 @@ def _disputed_gates(manifests: Sequence[Manifest]) -> dict[JourneyId, dict[int, 
     """Return the outcomes, by shard, of the gates that were closed on one shard and open on another."""
     disputed: dict[JourneyId, dict[int, Outcome]] = {}
     for gate in dict.fromkeys(gate for manifest in manifests for gate in manifest.gates):
-        closed: set[bool] = set()
-        outcomes: dict[int, Outcome] = {}
+        decided: list[tuple[int, Outcome, bool]] = []
         for manifest in manifests:
-            number = manifest.shard.index
-            if gate in manifest.replayed:
-                outcomes[number] = manifest.replayed[gate]
-                closed.add(outcomes[number].closes_a_gate)
-            for result in manifest.results:
-                if result.id == gate:
-                    outcomes[number] = result.outcome
-                    closed.add(result.closes_a_gate)
-        if len(closed) > 1:
-            disputed[gate] = outcomes
+            replayed = [manifest.replayed[gate]] if gate in manifest.replayed else []
+            results = [one for one in manifest.results if one.id == gate]
+            decided += ((manifest.shard.index, one, one.closes_a_gate) for one in replayed)
+            decided += ((manifest.shard.index, one.outcome, one.closes_a_gate) for one in results)
+        if len({closed for _, _, closed in decided}) > 1:
+            disputed[gate] = {shard: outcome for shard, outcome, _ in decided}
     return disputed
 
 

@@ -15,6 +15,7 @@ from pytest_dogfood.check.advice import advise, collapsed_chains
 from pytest_dogfood.check.report import Paint, Report, report_on, seconds_of_all, to_json, to_lines
 from pytest_dogfood.check.shell import shell_findings
 from pytest_dogfood.collection.discovery import collector_paused, declares_journeys
+from pytest_dogfood.collection.project import Project
 from pytest_dogfood.collection.selection import Selection
 from pytest_dogfood.collection.stash import JOURNEY, PROJECT, SETTINGS
 from pytest_dogfood.collection.uncollected import uncollected_files
@@ -37,14 +38,14 @@ class Inspection(Struct, frozen=True, kw_only=True):
 
 
 class _QuietPlugin:
-    """Keeps pytest's own words out, and remembers its configuration."""
+    """Keeps pytest's own words out, and remembers what checks."""
 
     def __init__(self) -> None:
-        self.config: pytest.Config | None = None
+        self.check: CheckPlugin | None = None
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
-        self.config = config
+        self.check = config.pluginmanager.get_plugin("dogfood-checking")
         # Without the whole plugin pytest would not know -q and other options that a project's `addopts` may hold.
         config.pluginmanager.unregister(name="terminalreporter")
 
@@ -79,17 +80,13 @@ def inspect(
     ]
     with collector_paused():
         status = pytest.main([*arguments, *paths, *inside], plugins=[quiet])
-    config = quiet.config
-    if config is None:
+    if quiet.check is None:
         return Inspection(status=int(status), selection=None, report=None)
-    check = config.pluginmanager.get_plugin("dogfood-checking")
-    project = config.stash[PROJECT]() if PROJECT in config.stash else None
-    item_selector = config.pluginmanager.get_plugin("dogfood-working")
     return Inspection(
         status=int(status),
-        selection=item_selector.selection if isinstance(item_selector, ItemSelector) else None,
-        report=check.report if isinstance(check, CheckPlugin) else None,
-        uncollected_tests=() if with_tests or shard or project is None else project.files_with_marked_tests(),
+        selection=quiet.check.selection,
+        report=quiet.check.report,
+        uncollected_tests=() if with_tests or shard else quiet.check.project.files_with_marked_tests(),
     )
 
 
@@ -100,11 +97,15 @@ class CheckPlugin:
         self._config = config
         self._item_selector = item_selector
         self._workers = workers
-        self._collected: set[Path] = set()
         self.report: Report | None = None
 
-    def pytest_itemcollected(self, item: pytest.Item) -> None:
-        self._collected.add(item.path)
+    @property
+    def selection(self) -> Selection | None:
+        return self._item_selector.selection
+
+    @property
+    def project(self) -> Project:
+        return self._config.stash[PROJECT]()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self) -> bool:
@@ -115,17 +116,14 @@ class CheckPlugin:
         # From here on other plugins see a run that only collected.
         session.config.option.collectonly = True
         could_collect = session.exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}
-        if self._item_selector.selection is None or not could_collect:
+        if self.selection is None or not could_collect:
             return  # pytest says so itself
-        self.report = self._report_on(self._item_selector.selection)
-        if not self.report.is_valid:
-            session.exitstatus = pytest.ExitCode.USAGE_ERROR
-        else:
-            nothing = self.report.nothing
-            session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED if nothing else pytest.ExitCode.OK
+        self.report = self._report_on(self.selection)
+        fine = pytest.ExitCode.NO_TESTS_COLLECTED if self.report.nothing else pytest.ExitCode.OK
+        session.exitstatus = fine if self.report.is_valid else pytest.ExitCode.USAGE_ERROR
 
     def _report_on(self, selection: Selection) -> Report:
-        settings, project = self._config.stash[SETTINGS], self._config.stash[PROJECT]()
+        settings, project = self._config.stash[SETTINGS], self.project
         findings: tuple[Diagnostic, ...] = selection.findings
         # What was not named may require what seems to be of no use.
         knows_tests = bool(self._config.getini("python_files")) and not project.is_named_in_part
@@ -151,7 +149,7 @@ class CheckPlugin:
         uncollected = uncollected_files(
             project,
             settings.files,
-            collected=self._collected,
+            collected={item.path for item in self._item_selector.collected},
             not_entered=self._config.getini("norecursedirs"),
             by_testpaths=self._config.args_source is pytest.Config.ArgsSource.TESTPATHS,
         )

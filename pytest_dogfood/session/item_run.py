@@ -57,6 +57,7 @@ class ItemRun(Struct, kw_only=True):
     provisioner: Provisioner
     state: ChainState
     request: Request
+    locks: NamedLocks
     attempt: str
     """What its directory and its outputs are called after."""
     outcome: Outcome = Outcome.PASSED
@@ -87,7 +88,6 @@ class ItemRun(Struct, kw_only=True):
     """Which clean-up steps were not run, and why."""
     leaked: tuple[str, ...] = ()
     """What its steps have left running."""
-    _locks: NamedLocks | None = None
     _rounds: int = ROUNDS
     _done: StepsResult = field(default_factory=StepsResult)
     _fixtures: int = 0
@@ -131,9 +131,8 @@ class ItemRun(Struct, kw_only=True):
             raise DeferredError(Cause(who=self.journey.obstacle.who, why=self.journey.obstacle.why))
         self.presence.restore_directories(self.state)
         self.request.fixture = fixture
-        self._locks = workspace.named_locks()
         with room_for(len(self.presence.graph.journeys)):
-            self.provisioner.replayer.pass_gates(self.planned.gates, self.request, self._locks)
+            self.provisioner.replayer.pass_gates(self.planned.gates, self.request, self.locks)
             self._acquire()
         if not self.journey.python:
             self.workdir = workspace.workdir_for(self.journey, self.state, self.attempt)
@@ -141,10 +140,8 @@ class ItemRun(Struct, kw_only=True):
         self._fixtures = workspace.changes.fixtures
 
     def _acquire(self) -> None:
-        if self._locks is None:
-            self._locks = self.presence.workspace.named_locks()
         self._rounds = self.provisioner.acquire(
-            self.planned.requires, self.request, self._locks, self.journey.locks, rounds=self._rounds
+            self.planned.requires, self.request, self.locks, self.journey.locks, rounds=self._rounds
         )
 
     def complete(self) -> None:
@@ -280,8 +277,7 @@ class ItemRun(Struct, kw_only=True):
 
     def leave(self) -> None:
         """Give back the locks, and what is in the working directory if it is of no further use."""
-        if self._locks is not None:
-            self._locks.give_back()
+        self.locks.give_back()
         if self.workdir is not None and self.journey.workdir is None and not self._keeps_directories():
             remove_if_filled(self.workdir)
 

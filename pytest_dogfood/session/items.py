@@ -161,6 +161,7 @@ class ItemHooks:
             provisioner=self._provisioner,
             state=state,
             request=Request(journey=journey.id, state=state),
+            locks=presence.workspace.named_locks(),
             attempt=attempt or presence.workspace.attempt_at(journey.id),
         )
         return item.stash[ITEM_RUN]

@@ -29,7 +29,6 @@ from pytest_dogfood.storage.retention import Retention, RunLease, checked_root, 
 from pytest_dogfood.storage.run_directory import RunDirectory, project_name, write_results
 
 if TYPE_CHECKING:
-    from pytest_dogfood.collection.project import Project
     from pytest_dogfood.execution.background import Watcher
     from pytest_dogfood.provisioning.release import MachineRelease
     from pytest_dogfood.scheduling.queue import Job
@@ -94,19 +93,16 @@ class Leader:
                     + (f"; {near}" if near else "")
                 )
         if project.is_named_in_part:
-            self._add_needed_files(project)
+            # What was not named, and establishes what is needed, is collected as well.
+            from pytest_dogfood.collection.added_files import AddedFiles, needed_files
+
+            self._added = needed_files(project, self._config.getini("python_files"))
+            if self._added and self._item_selector is not None:
+                plugin = AddedFiles(self._config, self._added)
+                self._config.pluginmanager.register(plugin, "dogfood-added-files")
+                plugin.pytest_sessionstart()
         if self.executes:
             self._begin(Path(settings.state_root).absolute() if settings.state_root else default_root())
-
-    def _add_needed_files(self, project: Project) -> None:
-        """Let files be collected that were not named and establish what is needed."""
-        from pytest_dogfood.collection.added_files import AddedFiles, needed_files
-
-        self._added = needed_files(project, self._config.getini("python_files"))
-        if self._added and self._item_selector is not None:
-            plugin = AddedFiles(self._config, self._added)
-            self._config.pluginmanager.register(plugin, "dogfood-added-files")
-            plugin.pytest_sessionstart()
 
     @property
     def executes(self) -> bool:
@@ -212,7 +208,6 @@ class Leader:
             interruption.callbacks.append(distribution.scheduler.abort)
         self._signals = LeaderSignals(config, plan, run, interruption, distributed=distribution is not None)
         manager.register(self._signals, "dogfood-cancellation")
-        self._signals.begin()
         if self._shows_progress:
             from pytest_dogfood.session.progress import ProgressDisplay, activity_log
 
@@ -242,7 +237,6 @@ class Leader:
                     self._report_late_error(nodeid, problem)
             if self._watcher is not None:
                 self._watcher.close()
-                self._watcher = None
         except HarnessError as error:
             self._report_late_error("", f"harness: {error}")
 

@@ -126,12 +126,10 @@ class ProgressDisplay:
                 self._take_unread()
         self._erase()
 
-    @pytest.hookimpl
     def pytest_enter_pdb(self) -> None:
         self._erase()
         self._paused = True
 
-    @pytest.hookimpl
     def pytest_leave_pdb(self) -> None:
         self._paused = False
 

@@ -184,7 +184,8 @@ class UnfinishedItem(Struct):
 class LeaderSignals:
     """Answers signals: the first interrupts, the second gives up clean-up, the third ends the process at once.
 
-    `distributed` tells that xdist's workers run the items; else this process does.
+    It does so from its making on. Under --pdb Ctrl-C leads into the debugger, as in pytest. `distributed` tells that
+    xdist's workers run the items; else this process does.
     """
 
     def __init__(
@@ -211,9 +212,6 @@ class LeaderSignals:
         self._releasing: dict[str, UnfinishedItem] = {}
         self._crashed: set[str] = set()
         self._interrupted: dict[str, None] = {}
-
-    def begin(self) -> None:
-        """Answer signals from now on. Under --pdb Ctrl-C leads into the debugger, as in pytest."""
         self._handlers.install()
 
     def end(self, release: Callable[[], None]) -> None:

@@ -86,7 +86,7 @@ class ItemSelector:
         self._file: Path | None = None
         self.run: Path | None = None
         """Directory of the run to take part in; without it items are collected and planned, and none is run."""
-        self._collected: list[pytest.Item] = []
+        self.collected: list[pytest.Item] = []
         self._found: list[pytest.Item] = []
         self._branches: dict[pytest.Collector, bool] = {}
         """Classes of the files, each with whether it was collected: a node id leads to some of them."""
@@ -98,7 +98,7 @@ class ItemSelector:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_itemcollected(self, item: pytest.Item) -> None:
-        self._collected.append(item)
+        self.collected.append(item)
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_make_collect_report(
@@ -161,7 +161,7 @@ class ItemSelector:
                 self._file.unlink(missing_ok=True)
 
     def _everything(self) -> list[pytest.Item]:
-        return list(dict.fromkeys([*self._collected, *self._found]))
+        return list(dict.fromkeys([*self.collected, *self._found]))
 
     def _may_concern_us(self, collected: list[pytest.Item]) -> bool:
         settings = self._config.stash[SETTINGS]
