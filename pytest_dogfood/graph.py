@@ -19,7 +19,7 @@ from pytest_dogfood.journey import (
     means_every_instance,
     variable_for,
 )
-from pytest_dogfood.walks import DisjointSets, Precedence, in_order, reachable
+from pytest_dogfood.walks import DisjointSets, Precedence, in_order, inverted, reachable
 
 Acts = Callable[[Journey], bool]
 
@@ -77,17 +77,13 @@ class CapabilityGraph:
         return tuple(dict.fromkeys([*self.establishers, *self.capabilities]))
 
     @cached_property
-    def _instances(self) -> Mapping[Token, tuple[Token, ...]]:
-        found: dict[Token, list[Token]] = defaultdict(list)
-        for token in self.establishers:
-            if token != base_of(token):
-                found[base_of(token)].append(token)
-        return {base: tuple(tokens) for base, tokens in found.items()}
+    def _instances(self) -> Mapping[Token, list[Token]]:
+        return inverted({token: [base_of(token)] for token in self.establishers if token != base_of(token)})
 
     def instances_of(self, token: Token) -> tuple[Token, ...]:
         """Return the tokens meant by a requirement: `db-ready:*` means every instance that is established."""
         if means_every_instance(token):
-            return self._instances.get(base_of(token), ())
+            return tuple(self._instances.get(base_of(token), ()))
         return (token,)
 
     def capability(self, token: Token) -> Capability | None:
@@ -262,11 +258,7 @@ class CapabilityGraph:
 
     @cached_property
     def _dealing_with(self) -> Mapping[Token, list[JourneyId]]:
-        found: dict[Token, list[JourneyId]] = defaultdict(list)
-        for journey in self.journeys.values():
-            for token in {*journey.establishes, *self.needed_by(journey)}:
-                found[token].append(journey.id)
-        return found
+        return inverted({one.id: {*one.establishes, *self.needed_by(one)} for one in self.journeys.values()})
 
     @cached_property
     def chains(self) -> Mapping[JourneyId, ChainId]:
@@ -310,11 +302,11 @@ class CapabilityGraph:
         """
         required = [token for one in self.journeys.values() for token in self.required_by(one)]
         required += [token for one in self.capabilities for token in self.needs_of_provider(one)]
-        found: dict[str, set[Token]] = defaultdict(set)
-        for token in dict.fromkeys([*self.tokens, *required]):
-            for name in self.value_names(token):
-                found[variable_for(token, name)].add(token)
-        return {variable: frozenset(tokens) for variable, tokens in found.items()}
+        carried = {
+            token: [variable_for(token, name) for name in self.value_names(token)]
+            for token in dict.fromkeys([*self.tokens, *required])
+        }
+        return {variable: frozenset(tokens) for variable, tokens in inverted(carried).items()}
 
     def value_names(self, token: Token) -> tuple[str, ...]:
         """Return the names of the values that may travel with a token, as far as the files tell."""

@@ -33,6 +33,7 @@ def room_for(journeys: int) -> Iterator[None]:
 
 
 T = TypeVar("T", bound=Hashable)
+U = TypeVar("U", bound=Hashable)
 
 
 def reachable(start: Iterable[T], following: Callable[[T], Iterable[T]]) -> dict[T, None]:
@@ -46,9 +47,9 @@ def reachable(start: Iterable[T], following: Callable[[T], Iterable[T]]) -> dict
     return found
 
 
-def inverted(before: Mapping[T, Iterable[T]]) -> dict[T, list[T]]:
+def inverted(before: Mapping[T, Iterable[U]]) -> dict[U, list[T]]:
     """Return, for each that comes before some key, these keys in their order; for all others an empty list."""
-    then: dict[T, list[T]] = defaultdict(list)
+    then: dict[U, list[T]] = defaultdict(list)
     for one, others in before.items():
         for other in others:
             then[other].append(one)
@@ -79,13 +80,8 @@ def in_order(before: Mapping[T, Iterable[T]], *, first: Collection[T] = ()) -> t
     """
     given = list(before) if not first else sorted(before, key=lambda one: one not in first)
     position = {one: number for number, one in enumerate(given)}
-    waiting_for = dict.fromkeys(given, 0)
-    then: dict[T, list[T]] = defaultdict(list)
-    for one, others in before.items():
-        for other in others:
-            if other in position:
-                waiting_for[one] += 1
-                then[other].append(one)
+    waiting_for = {one: sum(other in position for other in before[one]) for one in given}
+    then = inverted(before)
     ready = [position[one] for one in given if not waiting_for[one]]
     result: list[T] = []
     while ready:
