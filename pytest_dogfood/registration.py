@@ -107,7 +107,6 @@ def _project(config: pytest.Config, settings: Settings) -> Project:
 
 def _register_leader(config: pytest.Config, collector: JourneyCollector, settings: Settings) -> None:
     from pytest_dogfood.collection.last_failed import LastFailed
-    from pytest_dogfood.session.durations import DurationsSender
     from pytest_dogfood.session.leader import Leader
     from pytest_dogfood.session.terminal import Terminal
 
@@ -135,7 +134,6 @@ def _register_leader(config: pytest.Config, collector: JourneyCollector, setting
             from pytest_dogfood.session.record_writer import ReportWriter
 
             register(ReportWriter(config, leader), "dogfood-report")
-        register(DurationsSender(config), "dogfood-timekeeper")
         register(LastFailed(config, leader), "dogfood-last-failed")
         if settings.shard is not None:
             from pytest_dogfood.session.record_writer import ManifestWriter

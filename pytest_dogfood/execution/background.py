@@ -111,7 +111,11 @@ class Leftovers:
         deadline = time.monotonic() + _SECONDS_TO_END
         while (found := self._look(marked)) and time.monotonic() < deadline:
             time.sleep(0.02)
-        roots = sorted((one for one in found if one.parent not in {other.pid for other in found}), key=_age)
+        here, oldest_first = (
+            {one.pid for one in found},
+            sorted(found, key=lambda one: (int(one.started), one.pid)),
+        )
+        roots = [one for one in oldest_first if one.parent not in here]
         counts = Counter(f"{command} ({found[one]})" for one in roots if (command := _command(one.pid, mask)))
         return tuple(f"{number} x {text}" if number > 1 else text for text, number in counts.items())
 
@@ -130,10 +134,6 @@ class Leftovers:
 
 
 _KINDS = {b"step": "step", b"cleanup-step": "clean-up step", b"action": "action"}
-
-
-def _age(process: watcher.Process) -> tuple[int, int]:
-    return int(process.started), process.pid
 
 
 def _command(pid: int, mask: Callable[[str], str]) -> str:

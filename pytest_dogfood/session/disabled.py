@@ -57,10 +57,13 @@ class DisabledFiles:
         try:
             return (yield)
         except pytest.UsageError as error:
+            from pytest_dogfood.collection.discovery import declares_journeys, is_journey_file
+            from pytest_dogfood.settings import JOURNEY_FILES
+
             told = [str(text) for text in error.args]
             for path, name in self._named.items():
                 missed = [text for text in told if text.startswith(f"not found: {path}")]
-                if missed and _is_journey_file(path):
+                if missed and (is_journey_file(path, JOURNEY_FILES) or declares_journeys(path)):
                     told = [text for text in told if text not in missed]
                     self._answers.append(f"{name} is a journey file: {ADD_DOGFOOD}")
             if not self._answers:
@@ -79,13 +82,6 @@ class DisabledFiles:
         if self._answers:
             raise pytest.UsageError(*self._answers)
         return result
-
-
-def _is_journey_file(path: Path) -> bool:
-    from pytest_dogfood.collection.discovery import declares_journeys, is_journey_file
-    from pytest_dogfood.settings import JOURNEY_FILES
-
-    return is_journey_file(path, JOURNEY_FILES) or declares_journeys(path)
 
 
 def left_out(config: pytest.Config) -> Iterator[str]:

@@ -67,24 +67,6 @@ def _is_duration(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LONGEST
 
 
-class DurationsSender:
-    """The plugin that tells workers how long items took; for the process that leads the run."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        self._config = config
-        self._seen: Mapping[str, float] = {}
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionstart(self) -> None:
-        """Refuse a broken file of durations here: a worker that met it could only die of it."""
-        self._seen = known_durations(self._config).seen
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_configure_node(self, node: Any) -> None:  # noqa: ANN401 - xdist exports no type for it
-        """Give all workers the same durations: another run may write to the cache before the last of them starts."""
-        node.workerinput[CACHE_KEY] = msgspec.json.encode(self._seen)
-
-
 class DurationsRecorder:
     """The plugin that adds up set-up, call and tear-down of each item, where journeys are among them.
 

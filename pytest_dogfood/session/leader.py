@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from pytest_dogfood.collection.collector import fixture_providers
@@ -17,6 +18,7 @@ from pytest_dogfood.diagnostics import HarnessError, did_you_mean, errors_among
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.outcomes import Cause, JourneyResult, Outcome, Tally, listed, reason_of
 from pytest_dogfood.scheduling.plan import Expected, Plan
+from pytest_dogfood.session.durations import CACHE_KEY, known_durations
 from pytest_dogfood.session.test_reports import (
     PHASES,
     carry_result,
@@ -58,6 +60,7 @@ class Leader:
         self._watcher: Watcher | None = None
         self._release: MachineRelease | None = None
         self._added: tuple[Path, ...] = ()
+        self._durations: Mapping[str, float] = {}
         self._results: ResultRecorder | None = None
         self._signals: LeaderSignals | None = None
         self._display: ProgressDisplay | None = None
@@ -71,11 +74,15 @@ class Leader:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
         """Refuse what the files alone show to be wrong, before any worker is started."""
+        settings = self._config.stash[SETTINGS]
+        if not settings.check:
+            self._durations = known_durations(
+                self._config
+            ).seen  # a worker that met a broken file could only die of it
         project = self._config.stash[PROJECT]()
         project.read_below(project.named)
         for path in project.named:
             project.read_settings_above(path / "-")
-        settings = self._config.stash[SETTINGS]
         provided = fixture_providers(self._config, ())[0]
         wrong = errors_among(project.diagnose(project.graph(), provided=provided))
         if wrong and not settings.check:
@@ -137,6 +144,8 @@ class Leader:
             node.workerinput["dogfood_pid"] = os.getpid()
             node.workerinput["dogfood_activity"] = self._shows_progress
             node.workerinput["dogfood_added"] = [str(path) for path in self._added]
+            # The same for all of them: another run may write to the cache before the last of them starts.
+            node.workerinput[CACHE_KEY] = msgspec.json.encode(self._durations)
             # xdist tells its workers that --dist is "no".
             node.workerinput["dogfood_dist"] = self._config.getoption("dist")
 
