@@ -233,7 +233,6 @@ def read_settings(config: pytest.Config) -> Settings:
     from pytest_dogfood.settings import Settings, Shard
 
     values: dict[str, Any] = {
-        "check_as_json": config.getoption("dogfood_format") == "json",
         "ignore_unknown_dependency": bool(config.getoption("ignore_unknown_dependency", False)),
     }
     with suppress(

@@ -103,7 +103,7 @@ class Settings:
     blocked: tuple[Token, ...] = ()
     keep: bool = False
     check: bool = False
-    check_as_json: bool = False
+    format: str = "text"
     strict: bool = False
     secrets: tuple[str, ...] = ()
     min_measured: int = 50

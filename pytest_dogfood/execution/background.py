@@ -111,10 +111,8 @@ class Leftovers:
         deadline = time.monotonic() + _SECONDS_TO_END
         while (found := self._look(marked)) and time.monotonic() < deadline:
             time.sleep(0.02)
-        here, oldest_first = (
-            {one.pid for one in found},
-            sorted(found, key=lambda one: (int(one.started), one.pid)),
-        )
+        here = {one.pid for one in found}
+        oldest_first = sorted(found, key=lambda one: (int(one.started), one.pid))
         roots = [one for one in oldest_first if one.parent not in here]
         counts = Counter(f"{command} ({found[one]})" for one in roots if (command := _command(one.pid, mask)))
         return tuple(f"{number} x {text}" if number > 1 else text for text, number in counts.items())

@@ -174,8 +174,7 @@ class CheckPlugin:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self.report is not None:
             terminalreporter.write_sep("=", "dogfood check")
-            as_json = terminalreporter.config.stash[SETTINGS].check_as_json
-            for line in shown(self.report, as_json=as_json):
+            for line in shown(self.report, as_json=self._config.stash[SETTINGS].format == "json"):
                 terminalreporter.write_line(line)
 
 

@@ -44,9 +44,6 @@ class JourneyCollector:
         finally:
             self._pause.close()
 
-    def pytest_unconfigure(self) -> None:
-        self._pause.close()
-
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collect_file(
         self, file_path: Path, parent: pytest.Collector
