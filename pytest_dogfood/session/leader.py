@@ -18,7 +18,8 @@ from pytest_dogfood.diagnostics import HarnessError, did_you_mean, errors_among
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.outcomes import Cause, JourneyResult, Outcome, Tally, listed, reason_of
 from pytest_dogfood.scheduling.plan import Expected, Plan
-from pytest_dogfood.session.durations import CACHE_KEY, known_durations
+from pytest_dogfood.session.durations import CACHE_KEY, DurationsRecorder, known_durations
+from pytest_dogfood.session.progress import ProgressDisplay, activity_log, shows_progress
 from pytest_dogfood.session.test_reports import (
     PHASES,
     carry_result,
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from pytest_dogfood.execution.background import Watcher
     from pytest_dogfood.provisioning.release import MachineRelease
     from pytest_dogfood.scheduling.queue import Job
-    from pytest_dogfood.session.progress import ProgressDisplay
     from pytest_dogfood.session.record_writer import RecordWriter
     from pytest_dogfood.session.signals import LeaderSignals
     from pytest_dogfood.session.worker import ItemSelector
@@ -117,13 +117,6 @@ class Leader:
         not_to = (self._config.getoption(name, False) for name in ("collectonly", "setupplan"))
         return not self._config.stash[SETTINGS].check and not any(not_to)
 
-    @property
-    def _shows_progress(self) -> bool:
-        """Whether what workers do is shown while they do it."""
-        from pytest_dogfood.session.progress import shows_progress
-
-        return shows_progress(self._config, has_workers=self._item_selector is None)
-
     def _begin(self, root: Path) -> None:
         try:
             self._lease = RunLease(checked_root(root), project_name(self._config.rootpath))
@@ -142,7 +135,7 @@ class Leader:
             node.workerinput["dogfood_run"] = str(self._lease.directory.path)
             node.workerinput["dogfood_plans"] = str(self._lease.directory.plans)
             node.workerinput["dogfood_pid"] = os.getpid()
-            node.workerinput["dogfood_activity"] = self._shows_progress
+            node.workerinput["dogfood_activity"] = shows_progress(self._config, has_workers=True)
             node.workerinput["dogfood_added"] = [str(path) for path in self._added]
             # The same for all of them: another run may write to the cache before the last of them starts.
             node.workerinput[CACHE_KEY] = msgspec.json.encode(self._durations)
@@ -196,7 +189,6 @@ class Leader:
         from pytest_dogfood.provisioning.release import MachineRelease
         from pytest_dogfood.provisioning.workspace import run_marker
         from pytest_dogfood.session.composition import presence_for
-        from pytest_dogfood.session.durations import DurationsRecorder
         from pytest_dogfood.session.record_writer import RecordWriter
         from pytest_dogfood.session.signals import LeaderSignals
 
@@ -217,9 +209,7 @@ class Leader:
             interruption.callbacks.append(distribution.scheduler.abort)
         self._signals = LeaderSignals(config, plan, run, interruption, distributed=distribution is not None)
         manager.register(self._signals, "dogfood-cancellation")
-        if self._shows_progress:
-            from pytest_dogfood.session.progress import ProgressDisplay, activity_log
-
+        if shows_progress(config, has_workers=distribution is not None):
             log = None if distribution is None else activity_log(run.records)
             self._display = ProgressDisplay(config, interruption, log)
             manager.register(self._display, "dogfood-progress")
