@@ -76,9 +76,8 @@ class Leader:
         """Refuse what the files alone show to be wrong, before any worker is started."""
         settings = self._config.stash[SETTINGS]
         if not settings.check:
-            self._durations = known_durations(
-                self._config
-            ).seen  # a worker that met a broken file could only die of it
+            # A worker that met a broken file could only die of it.
+            self._durations = known_durations(self._config).seen
         project = self._config.stash[PROJECT]()
         project.read_below(project.named)
         for path in project.named:
