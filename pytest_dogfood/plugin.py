@@ -235,9 +235,7 @@ def read_settings(config: pytest.Config) -> Settings:
     values: dict[str, Any] = {
         "ignore_unknown_dependency": bool(config.getoption("ignore_unknown_dependency", False)),
     }
-    with suppress(
-        ValueError
-    ):  # where pytest-dependency is installed, but was not loaded, nothing has declared it
+    with suppress(ValueError):  # pytest-dependency is installed, but was not loaded: nothing has declared it
         values["automark_dependency"] = bool(config.getini("automark_dependency"))
     try:
         for field in fields(Settings):

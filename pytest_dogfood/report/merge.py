@@ -127,9 +127,9 @@ def _tally(manifests: Sequence[Manifest]) -> Tally:
 def _worst(items: Iterable[tuple[int, ItemRecord]]) -> tuple[tuple[int, ItemRecord], ...]:
     """Return every item once, with the shard where its outcome was worst."""
     kept: dict[str, tuple[int, ItemRecord]] = {}
-    for new in items:
-        known = kept.get(new[1].nodeid, new)
-        kept[new[1].nodeid] = max(known, new, key=lambda pair: badness(pair[1].outcome))
+    for shard, item in items:
+        known = kept.get(item.nodeid, (shard, item))
+        kept[item.nodeid] = max(known, (shard, item), key=lambda pair: badness(pair[1].outcome))
     return tuple(sorted(kept.values(), key=lambda pair: pair[0]))
 
 
