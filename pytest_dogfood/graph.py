@@ -208,7 +208,11 @@ class CapabilityGraph:
 
     def establishing(self, token: Token) -> tuple[JourneyId, ...]:
         """Return every journey that has a part in establishing the token."""
-        return tuple(chain.from_iterable(self.establishers.get(token, ())))
+        return self._establishing.get(token, ())
+
+    @cached_property
+    def _establishing(self) -> Mapping[Token, tuple[JourneyId, ...]]:
+        return {token: tuple(chain.from_iterable(groups)) for token, groups in self.establishers.items()}
 
     @cached_property
     def prerequisites(self) -> Mapping[JourneyId, tuple[JourneyId, ...]]:

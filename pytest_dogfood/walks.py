@@ -80,8 +80,13 @@ def in_order(before: Mapping[T, Iterable[T]], *, first: Collection[T] = ()) -> t
     """
     given = list(before) if not first else sorted(before, key=lambda one: one not in first)
     position = {one: number for number, one in enumerate(given)}
-    waiting_for = {one: sum(other in position for other in before[one]) for one in given}
-    then = inverted(before)
+    waiting_for = dict.fromkeys(given, 0)
+    then: dict[T, list[T]] = defaultdict(list)
+    for one, others in before.items():
+        for other in others:
+            if other in position:
+                waiting_for[one] += 1
+                then[other].append(one)
     ready = [position[one] for one in given if not waiting_for[one]]
     result: list[T] = []
     while ready:
