@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_dogfood.collection.stash import PROJECT, SETTINGS
+from pytest_dogfood.collection.stash import DEPENDENCY_MARKS, PROJECT, SETTINGS
 from pytest_dogfood.session.worker import ItemSelector, JourneyCollector
 
 if TYPE_CHECKING:
@@ -45,7 +45,6 @@ def register_plugins(config: pytest.Config, settings: Settings) -> None:
         keeper_of(config)  # before collection, whose reports show what the import of a file prints
     if settings.dependency_markers:
         from pytest_dogfood.collection.dependency_marks import DependencyMarks, set_aside
-        from pytest_dogfood.collection.stash import DEPENDENCY_MARKS
 
         config.stash[DEPENDENCY_MARKS] = marks = DependencyMarks(
             automark=settings.automark_dependency,

@@ -13,7 +13,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -160,10 +160,6 @@ class Interruption:
             yield
         finally:
             self._interruptible = before
-
-    def cleaning_up(self) -> AbstractContextManager[None]:
-        """Let only a second signal end the block, even inside of an `interruptible` one."""
-        return self.interruptible(by_first=False)
 
     def note_signal(self, number: int, frame_lines: Iterable[str] = ()) -> None:
         """Take note of a signal, and end what is running if it can be interrupted; may be called for each signal."""

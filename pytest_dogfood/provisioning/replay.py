@@ -272,7 +272,7 @@ class Replayer:
                     text = self._perform(journey, runner, request, done)
             except BaseException:
                 if not workspace.interruption.abandoned:
-                    with workspace.interruption.cleaning_up():
+                    with workspace.interruption.interruptible(by_first=False):
                         clean_up(workspace, journey, runner, done)
                 raise
             problem, left_out = clean_up(workspace, journey, runner, done)

@@ -90,7 +90,7 @@ def test_an_interruption_that_is_on_its_way_is_not_raised_a_second_time_and_one_
 
 def test_a_signal_ends_nothing_that_cannot_be_interrupted_and_leaves_it_little_time() -> None:
     interruption = Interruption()
-    with interruption.doing("item"), interruption.interruptible(), interruption.cleaning_up():
+    with interruption.doing("item"), interruption.interruptible(), interruption.interruptible(by_first=False):
         interruption.note_signal(signal.SIGINT)
         left = interruption.seconds_left(began=0)
         assert left is not None
