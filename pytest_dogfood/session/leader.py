@@ -277,9 +277,8 @@ class Leader:
                 )
                 terminal = self._config.pluginmanager.get_plugin("terminalreporter")
                 if left and terminal is not None:  # what stays may be a secret
-                    terminal.write_line(
-                        f"dogfood: could not remove {listed(left)}; remove it yourself", red=True
-                    )
+                    problem = f"could not remove {listed(left)}; remove it yourself"
+                    terminal.write_line(f"dogfood: {problem}", red=True)
 
     def _note_what_was_not_run(self, session: pytest.Session, run: RunDirectory) -> None:
         """Tell what was not begun because the run was stopped from what was lost."""
