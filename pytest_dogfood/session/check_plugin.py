@@ -15,7 +15,6 @@ from pytest_dogfood.check.advice import advise, collapsed_chains
 from pytest_dogfood.check.report import Paint, Report, report_on, seconds_of_all, to_json, to_lines
 from pytest_dogfood.check.shell import shell_findings
 from pytest_dogfood.collection.discovery import collector_paused, declares_journeys
-from pytest_dogfood.collection.project import Project
 from pytest_dogfood.collection.selection import Selection
 from pytest_dogfood.collection.stash import JOURNEY, PROJECT, SETTINGS
 from pytest_dogfood.collection.uncollected import uncollected_files
@@ -82,11 +81,12 @@ def inspect(
         status = pytest.main([*arguments, *paths, *inside], plugins=[quiet])
     if quiet.check is None:
         return Inspection(status=int(status), selection=None, report=None)
+    project = quiet.check.config.stash[PROJECT]()
     return Inspection(
         status=int(status),
         selection=quiet.check.selection,
         report=quiet.check.report,
-        uncollected_tests=() if with_tests or shard else quiet.check.project.files_with_marked_tests(),
+        uncollected_tests=() if with_tests or shard else project.files_with_marked_tests(),
     )
 
 
@@ -94,7 +94,7 @@ class CheckPlugin:
     """Takes the place of the loop that runs items; `workers` is what a run would have."""
 
     def __init__(self, config: pytest.Config, item_selector: ItemSelector, *, workers: int) -> None:
-        self._config = config
+        self.config = config
         self._item_selector = item_selector
         self._workers = workers
         self.report: Report | None = None
@@ -102,10 +102,6 @@ class CheckPlugin:
     @property
     def selection(self) -> Selection | None:
         return self._item_selector.selection
-
-    @property
-    def project(self) -> Project:
-        return self._config.stash[PROJECT]()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self) -> bool:
@@ -123,11 +119,11 @@ class CheckPlugin:
         session.exitstatus = fine if self.report.is_valid else pytest.ExitCode.USAGE_ERROR
 
     def _report_on(self, selection: Selection) -> Report:
-        settings, project = self._config.stash[SETTINGS], self.project
+        settings, project = self.config.stash[SETTINGS], self.config.stash[PROJECT]()
         findings: tuple[Diagnostic, ...] = selection.findings
         # What was not named may require what seems to be of no use.
-        knows_tests = bool(self._config.getini("python_files")) and not project.is_named_in_part
-        durations = known_durations(self._config)
+        knows_tests = bool(self.config.getini("python_files")) and not project.is_named_in_part
+        durations = known_durations(self.config)
         known = known_seconds(
             selection.graph.journeys.values(), seen=durations.seen, committed=durations.committed
         )
@@ -143,15 +139,15 @@ class CheckPlugin:
                 *advice,
                 *collapsed_chains(selection.graph, seconds_of_all(selection.graph, known)),
                 *shell_findings(selection.graph, self._text_of),
-                *_long_state_paths(self._config),
+                *_long_state_paths(self.config),
             )
         # Also where there are errors: a token may have no source only because its file has the wrong name.
         uncollected = uncollected_files(
             project,
             settings.files,
             collected={item.path for item in self._item_selector.collected},
-            not_entered=self._config.getini("norecursedirs"),
-            by_testpaths=self._config.args_source is pytest.Config.ArgsSource.TESTPATHS,
+            not_entered=self.config.getini("norecursedirs"),
+            by_testpaths=self.config.args_source is pytest.Config.ArgsSource.TESTPATHS,
         )
         report = report_on(
             selection.graph,
@@ -167,14 +163,14 @@ class CheckPlugin:
 
     def _text_of(self, script: Script) -> str:
         try:
-            return (self._config.rootpath / script.path).read_text(encoding="utf-8", errors="replace")
+            return (self.config.rootpath / script.path).read_text(encoding="utf-8", errors="replace")
         except OSError:  # it was there when it was collected; the run will say so
             return ""
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self.report is not None:
             terminalreporter.write_sep("=", "dogfood check")
-            for line in shown(self.report, as_json=self._config.stash[SETTINGS].format == "json"):
+            for line in shown(self.report, as_json=self.config.stash[SETTINGS].format == "json"):
                 terminalreporter.write_line(line)
 
 
