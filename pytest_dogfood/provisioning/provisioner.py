@@ -64,10 +64,11 @@ class Provisioner:
         items whose token is there must not wait for one another. No code takes a named lock while it holds a token's.
         """
         wanted = tuple(dict.fromkeys(tokens))
-        self._refuse(wanted, request.state)  # before it waits for any lock
         held = Counter(own)
-        locks.take(held)
         needed = held | self._graph.locks_needed(self._gates_elsewhere, tokens=wanted)
+        if needed:
+            self._refuse(wanted, request.state)  # before it waits for any lock
+        locks.take(held)
         if needed == held:
             return self.ensure(wanted, request, rounds=rounds)
         self.presence.restore_directories(request.state)
@@ -88,7 +89,8 @@ class Provisioner:
         asked for, after an error of another token: a deferral goes before that, so the outcome is the same.
         """
         wanted = tuple(dict.fromkeys(tokens))
-        self._refuse(wanted, request.state)
+        if len(wanted) > 1 or self._settings.blocked:  # else it is asked first anyway
+            self._refuse(wanted, request.state)
         lost: Mapping[Token, str] = {}
         while rounds > 0:
             self.presence.restore_directories(request.state)
