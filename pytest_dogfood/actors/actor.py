@@ -37,6 +37,7 @@ from pytest_dogfood.diagnostics import HarnessError, NoActor
 from pytest_dogfood.execution.runner import StepsResult, run_steps
 from pytest_dogfood.execution.step import ShellRunner
 from pytest_dogfood.journey import Journey
+from pytest_dogfood.storage.recorder import Recorder
 from pytest_dogfood.storage.run_directory import RunDirectory
 
 NEXT_ACTION = "pytest_dogfood_next_action"
@@ -124,6 +125,7 @@ class Actors(Struct, frozen=True, kw_only=True):
     seconds: float
     run: RunDirectory
     worker: str
+    recorder: Recorder
     replayed: Recordings | None = None
     recorded: Recordings | None = None
 
@@ -156,6 +158,7 @@ class Actors(Struct, frozen=True, kw_only=True):
             judged_by=hooks.judge,
             trajectory=Trajectory(self.run.trajectories / f"{runner.name}.jsonl", runner.keeper),
             variables=variables,
+            recorder=self.recorder,
         )
         if self.replayed is not None and not journey.is_gui:
             session.actors = (RecordedActor(self.replayed.read(journey), session.variables),)

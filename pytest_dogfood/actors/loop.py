@@ -106,6 +106,9 @@ class StepSession(Protocol):
 
     def judge(self, actions: Sequence[Action]) -> Verdict | None: ...
 
+    def record(self, step: int, command: str, seen: Observation) -> None:
+        """Put an action that is over into the record of the run."""
+
     def note_grade(self, number: int, result: Grade) -> None: ...
 
 
@@ -172,6 +175,7 @@ class ActorLoop:
         """Let go of what the actions have left; nothing can be graded on it any more."""
         for done_action in self._done_actions:
             done_action.seen.finish()
+            self._session.record(done_action.shown.step, done_action.command, done_action.seen)
 
     def _play(self, step: Step, number: int, deadline: Deadline) -> Ending:
         """Ask and do, until there is an end."""

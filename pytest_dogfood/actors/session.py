@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -28,9 +29,11 @@ from pytest_dogfood.actors.recording import Trajectory
 from pytest_dogfood.diagnostics import HarnessError, Location, NoActor, to_harness_error
 from pytest_dogfood.execution.expectations import Observation, Stream
 from pytest_dogfood.execution.output import Output
-from pytest_dogfood.execution.runner import Grade
+from pytest_dogfood.execution.runner import Grade, StepResult, StepsResult
 from pytest_dogfood.execution.step import CommandObservation, ShellRunner, place_files, shell_argv
 from pytest_dogfood.journey import Journey, Step
+from pytest_dogfood.storage.record import Kind
+from pytest_dogfood.storage.recorder import Note, Recorder
 
 
 class Actor(Protocol):
@@ -68,6 +71,7 @@ class ActorSession(Struct, kw_only=True):
     judged_by: Callable[[JourneyBrief, StepBrief, Sequence[Action]], Verdict | None]
     trajectory: Trajectory
     variables: dict[str, str]
+    recorder: Recorder
     commands: dict[int, list[str]] = field(default_factory=dict)
     # What is asked about, and where it is done; empty until the first step begins.
     _number: int = 0
@@ -173,6 +177,19 @@ class ActorSession(Struct, kw_only=True):
         )
         self.trajectory.action(action, note=self._take_note())
         return action
+
+    def record(self, step: int, command: str, seen: Observation) -> None:
+        now, total = time.time(), len(self.journey.steps)
+        done = StepResult(
+            step=replace(self.journey.steps[step - 1], run=command),
+            number=step,
+            total=total,
+            wrong=(),
+            seen=seen,
+            started=now - seen.seconds,
+            seconds=seen.seconds,
+        )
+        self.recorder.write(Kind.ACTION, self.journey.id, Note(), None, StepsResult(results=[done]))
 
     def judge(self, actions: Sequence[Action]) -> Verdict | None:
         return self.judged_by(*self._briefs, tuple(actions))

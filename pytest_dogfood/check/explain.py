@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from pytest_dogfood.check.report import Report
 from pytest_dogfood.diagnostics import Location, counted
@@ -34,16 +34,18 @@ def explain(
     *,
     shard: str = "",
     results: Mapping[JourneyId, JourneyResult] | None = None,
+    steps: Callable[[JourneyId], Iterable[str]] = lambda _: (),
 ) -> Iterator[str]:
     """Yield what there is to say of a name, or of all tokens without one; nothing if no journey or token is called so.
 
-    `results` are those of a finished run, if one was asked for.
+    `results` are those of a run, if one was asked for, and `steps` says what steps of a journey have run in it.
     """
     tokens = tokens_to_explain(graph)
     journeys = [one.id for one in graph.journeys.values() if is_named_by(name, one.id, one.nodeid)]
     for one in journeys:
         yield from explanation(graph, report, one, shard=shard)
         yield from () if results is None else journey_in_run(results, one)
+        yield from steps(one)
     if not name:
         yield from list_of_tokens(graph, tokens, results)
         yield from () if results is None else journeys_in_run(results)

@@ -11,9 +11,10 @@ from argparse import ArgumentTypeError, Namespace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from pytest_dogfood.cli.console import FORMAT, Argument, CommandGroup, Palette, complain, say, write_lines
-from pytest_dogfood.diagnostics import did_you_mean
+from pytest_dogfood.diagnostics import HarnessError, did_you_mean
 from pytest_dogfood.journey import TOKEN_PATTERN, base_of
 from pytest_dogfood.settings import is_script
 
@@ -278,16 +279,18 @@ def _quoted(text: str) -> str:
     ),
     PATHS,
     Argument("--shard", default="", metavar="I/N", help="look at part I of N"),
-    Argument("--run", metavar="DIR", help="directory of a kept run, as pytest --dogfood prints it"),
+    Argument("--run", metavar="RUN", help="id or directory of a run, as pytest --dogfood prints it"),
     description="Show what a journey needs, what sets that up, in which state and on which shard it runs; "
-    "with --run, also what it came to in a run that was kept. Without ID, list every token: what gives it, what "
+    "with --run, also what it came to in a run, step by step. Without ID, list every token: what gives it, what "
     "needs it, whether it has a probe, and its values. Nothing is run; Python tests are collected.",
 )
 def explain(options: Namespace) -> int:
     from pytest_dogfood.check.explain import explain as explain_name, tokens_to_explain
     from pytest_dogfood.check.report import to_lines
+    from pytest_dogfood.report.run_index import steps_in_words
     from pytest_dogfood.session.check_plugin import inspect
-    from pytest_dogfood.storage.run_directory import results_of_run
+    from pytest_dogfood.storage.record import read_run
+    from pytest_dogfood.storage.retention import find_run
 
     found = inspect(options.paths, shard=options.shard, with_tests=True)
     if found.report is None and found.status != USAGE:
@@ -299,12 +302,15 @@ def explain(options: Namespace) -> int:
         complain(*to_lines(found.report))
         return USAGE
     try:
-        results = results_of_run(Path(options.run)) if options.run else None
-    except (OSError, ValueError) as error:
-        complain(f"dogfood explain: {options.run} contains no finished run: {error}")
+        recorded = read_run(find_run(options.run, Path.cwd())) if options.run else None
+    except HarnessError as error:
+        complain(f"dogfood explain: {error}")
         return USAGE
     graph, name = found.selection.graph, options.id or ""
-    lines = list(explain_name(graph, found.report, name, shard=options.shard, results=results))
+    in_run: dict[str, Any] = {}
+    if recorded is not None:
+        in_run = {"results": recorded.results, "steps": partial(steps_in_words, recorded)}
+    lines = list(explain_name(graph, found.report, name, shard=options.shard, **in_run))
     if not lines:
         nodeids = [one.nodeid for one in graph.journeys.values()]
         near = did_you_mean(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from functools import cached_property
 
 from pytest_dogfood.graph import CapabilityGraph
@@ -10,6 +11,18 @@ from pytest_dogfood.journey import JourneyId, Token
 from pytest_dogfood.report.run_texts import OutputText, shown, text_of
 from pytest_dogfood.report.run_view import ActivityView, StepView
 from pytest_dogfood.storage.record import Activity, Kind, RecordedRun, Reference, StepRecord, WrongRecord
+
+
+def steps_in_words(recorded: RecordedRun, journey: str) -> Iterator[str]:
+    """Yield the steps of a journey's last try in a run, and where their outputs are kept."""
+    tries = [one for one in recorded.activities if (one.kind, one.id) == (Kind.JOURNEY, journey)]
+    for step in tries[-1].steps if tries else ():
+        about = f", {step.intent}" if step.intent else ""
+        exited = "" if step.exit is None else f": exit {step.exit}, {step.seconds:.2f} s"
+        yield f"      step {step.number}{exited}{about}"
+        for name in (step.out, step.err):
+            if name and (recorded.directory / name).exists():
+                yield f"          {recorded.directory / name}"
 
 
 class RunIndex:

@@ -168,6 +168,7 @@ def actors_for(config: pytest.Config, selection: Selection, workspace: Workspace
         seconds=settings.actor_action_timeout,
         run=workspace.run,
         worker=workspace.worker,
+        recorder=workspace.recorder,
         replayed=recordings(settings.replay),
         recorded=recordings(settings.record),
     )

@@ -95,7 +95,12 @@ def test_what_was_no_item_of_that_run_is_said_to_be_none(shop: Inner, kept: Path
 def test_a_directory_without_a_run_is_refused(shop: Inner, tmp_path: Path) -> None:
     done = dogfood(shop.path, "explain", "buy", "--run", str(tmp_path))
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
-    assert "contains no finished run" in done.stderr
+    assert f"there is no run {tmp_path}" in done.stderr
+
+
+def test_a_run_says_how_each_step_ended_and_where_its_output_is(shop: Inner, kept: Path) -> None:
+    told = dogfood(shop.path, "explain", "shop.journey.yaml::buy", "--run", str(kept)).stdout
+    assert re.search(r"^      step 1: exit 0, \d+\.\d\d s", told, re.MULTILINE)
 
 
 def test_an_unknown_journey_is_answered_with_the_nearest(shop: Inner) -> None:

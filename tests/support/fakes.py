@@ -97,6 +97,7 @@ class FakeSession:
     judged: list[tuple[Action, ...]] = field(default_factory=list)
     learnt: list[str] = field(default_factory=list)
     grades: dict[int, Grade] = field(default_factory=dict)
+    recorded: list[tuple[int, str]] = field(default_factory=list)
 
     def begin(self, step: Step, number: int, *, variables: Mapping[str, str]) -> None:
         self.begun.append((number, step.intent, dict(variables)))
@@ -126,6 +127,9 @@ class FakeSession:
     def judge(self, actions: Sequence[Action]) -> Verdict | None:
         self.judged.append(tuple(actions))
         return self.verdict
+
+    def record(self, step: int, command: str, seen: Observation) -> None:
+        self.recorded.append((step, f"{command}: {seen.status}"))
 
     def note_grade(self, number: int, result: Grade) -> None:
         self.grades[number] = result
