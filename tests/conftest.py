@@ -24,11 +24,12 @@ Dogfood = Callable[..., pytest.RunResult]
 def pytest_configure() -> None:
     """Let runs within a test behave as at a terminal, whatever started these tests.
 
-    On a CI system pytest shortens nothing; what a shell starts in the background ignores Ctrl-C, and what nohup
-    starts the end of its terminal.
+    On a CI system pytest shortens nothing, and in a job of GitHub's a run writes a summary and annotations; what a
+    shell starts in the background ignores Ctrl-C, and what nohup starts the end of its terminal.
     """
-    for name in ("CI", "BUILD_NUMBER"):
-        os.environ.pop(name, None)
+    for name in list(os.environ):
+        if name in {"CI", "BUILD_NUMBER"} or name.startswith("GITHUB_"):
+            del os.environ[name]
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
