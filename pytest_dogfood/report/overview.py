@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 
 from pytest_dogfood.journey import JourneyId, Token
-from pytest_dogfood.outcomes import Outcome, Proof
+from pytest_dogfood.outcomes import Outcome, Proof, Tally
 from pytest_dogfood.report.root_causes import RootCauses
 from pytest_dogfood.report.run_index import RunIndex
 from pytest_dogfood.report.run_texts import shown
@@ -26,10 +26,23 @@ from pytest_dogfood.storage.record import Activity, Kind, RecordedRun, Reference
 SLOWEST = 5
 """How many of the slowest journeys are listed."""
 
+SHORTEST = 0.01
+"""Seconds below which nothing is slow."""
+
 SLOWER = 1.5
 """A journey is slower if it took this many times as long as before, and at least SLOWER_BY seconds longer."""
 
 SLOWER_BY = 0.5
+
+_ENDS = {
+    None: "This run did not come to its end",
+    2: "This run was interrupted",
+    3: "pytest met an internal error",
+    5: "This run found nothing to run",
+}
+"""What a run's exit status says of it before anything else."""
+
+_NEVER_BEGAN = frozenset({Outcome.DEFERRED, Outcome.SKIPPED, Outcome.NO_ACTOR})
 
 
 def view_of(recorded: RecordedRun, reference: Reference | None = None) -> RunView:
@@ -42,6 +55,8 @@ class _Overview:
 
     def __init__(self, index: RunIndex) -> None:
         self._index = index
+        causes = [one.cause for one in index.results.values() if one.cause is not None]
+        self._blocked = {cause.who: cause.why for cause in causes if cause.blocked}
 
     def build(self) -> RunView:
         results, run = self._index.results, self._index.run
@@ -55,7 +70,7 @@ class _Overview:
         unaccounted = tuple(one for one in planned if one not in results)
         return RunView(
             run=run,
-            verdict=self._verdict(counts, unaccounted),
+            verdict=", ".join(self._verdict(counts, unaccounted)),
             green=run.exit_status == 0,
             finished=run.exit_status is not None,
             planned=len(planned),
@@ -73,23 +88,45 @@ class _Overview:
             others=tuple(
                 self._index.activity(one) for one in self._index.activities if one.kind is Kind.TEST
             ),
+            for_no_journey=tuple(
+                self._index.activity(one)
+                for name, several in self._index.done_for.items()
+                if name not in self._index.known
+                for one in several
+            ),
         )
 
-    def _verdict(self, counts: Mapping[Outcome, int], unaccounted: tuple[JourneyId, ...]) -> str:
-        others = self._index.run.others
-        failed = counts.get(Outcome.FAILED, 0) + counts.get(Outcome.CRASHED, 0)
-        failed += others.get("failed", 0) + others.get("crashed", 0)
-        errors = counts.get(Outcome.ERROR, 0) + others.get("error", 0)
+    def _verdict(self, counts: Mapping[Outcome, int], unaccounted: tuple[JourneyId, ...]) -> Iterator[str]:
+        others, status, results = self._index.run.others, self._index.run.exit_status, self._index.results
+        if status in _ENDS:
+            yield _ENDS[status]
+        failed = counts.get(Outcome.FAILED, 0) + others.get("failed", 0) + others.get("crashed", 0)
+        crashed, errors = counts.get(Outcome.CRASHED, 0), counts.get(Outcome.ERROR, 0)
+        errors += others.get("error", 0) - sum(one.interrupted for one in results.values())
+        in_replays = {
+            name
+            for name, replays in self._index.replays.items()
+            if name not in results and replays[-1].outcome.is_bad
+        }
+        numbers = {
+            "failed": failed if status is None else failed + crashed,
+            "under way": crashed if status is None else 0,
+            "could not be judged": errors,
+            "failed when replayed": len(in_replays),
+            "not run": len(unaccounted),
+        }
+        told = [f"{number} {what}" for what, number in numbers.items() if number]
+        yield from told
+        if told or status in _ENDS:
+            return
         passed = counts.get(Outcome.PASSED, 0) + others.get("passed", 0)
-        parts = [f"{failed} failed"] if failed else []
-        parts += [f"{errors} could not be judged"] if errors else []
-        parts += [f"{len(unaccounted)} not run"] if unaccounted else []
-        if self._index.run.exit_status is None:
-            parts.insert(0, "This run did not come to its end")
-        elif not parts:
-            measured = passed + counts.get(Outcome.XFAILED, 0) + counts.get(Outcome.XPASSED, 0)
-            parts = [f"{passed} passed"] if measured else ["This run measured nothing"]
-        return ", ".join(parts)
+        measured, wanted = Tally(tuple(results), results=dict(results)).measured()
+        if passed or status == 0:
+            yield f"{passed} passed"
+        elif not (measured or others.get("xfailed") or others.get("xpassed")):
+            yield "This run measured nothing"
+        if status and measured and measured < wanted:
+            yield f"too little was measured: {measured} of {wanted} journeys"
 
     def _journey(self, name: JourneyId, because: Mapping[JourneyId, str]) -> JourneyView:
         journey, result = self._index.graph.journeys.get(name), self._index.results.get(name)
@@ -166,15 +203,15 @@ class _Overview:
             yield from (Change(what="gone", id=one) for one in before if one not in seen)
 
     def _slowest(self, journeys: Iterable[JourneyView]) -> tuple[Slow, ...]:
-        by_seconds = sorted(journeys, key=lambda one: (-one.seconds, one.id))[:SLOWEST]
+        ran = [one for one in journeys if one.seconds >= SHORTEST and one.outcome not in _NEVER_BEGAN]
+        by_seconds = sorted(ran, key=lambda one: (-one.seconds, one.id))[:SLOWEST]
         found = []
         for one in by_seconds:
             steps = one.tries[-1].steps if one.tries else ()
             longest = max(steps, key=lambda step: step.seconds, default=None)
             dominates = longest is not None and len(steps) > 1 and longest.seconds * 2 > one.seconds
-            if one.seconds:
-                step = longest.number if longest is not None and dominates else 0
-                found.append(Slow(id=one.id, seconds=one.seconds, step=step))
+            step = longest.number if longest is not None and dominates else 0
+            found.append(Slow(id=one.id, seconds=one.seconds, step=step))
         return tuple(found)
 
     def _lanes(self, seconds: float) -> Iterator[LaneView]:
@@ -188,12 +225,14 @@ class _Overview:
 
     def _bar(self, one: Activity) -> BarView:
         within = self._index.done_for.get(one.id, ()) if one.kind is Kind.JOURNEY else ()
-        result = self._index.results.get(JourneyId(one.id))
+        tries = self._index.tries.get(one.id)
+        is_last = one.kind is Kind.JOURNEY and tries is not None and tries[-1] is one
+        result = self._index.results.get(JourneyId(one.id)) if is_last else None
         end = one.started + one.seconds
         return BarView(
             id=one.id,
             kind=one.kind,
-            outcome=result.outcome if result is not None and one.kind is Kind.JOURNEY else one.outcome,
+            outcome=one.outcome if result is None else result.outcome,
             start=round(one.started - self._index.run.started, 3),
             seconds=one.seconds,
             provisioning=tuple(
@@ -231,21 +270,13 @@ class _Overview:
     def _token(
         self, token: Token, proof: Proof | None, needed_by: int, because: Mapping[JourneyId, str]
     ) -> TokenView:
-        how = next((one.how for one in self._index.provisions.get(token, ()) if one.outcome.establishes), "")
-        makers = self._index.graph.establishing(token)
-        root = ""
         if proof is not None:
-            made = [one for one in makers if self._established_by(one)]
-            why = f"by {made[0]}" if made else how or "was there already"
+            provisions = self._index.provisions.get(token, ())
+            how = next((one.how for one in provisions if one.outcome.establishes), "")
+            made = [one for one in self._index.graph.establishing(token) if self._established_by(one)]
+            why, root = f"by {made[0]}" if made else how or "was there already", ""
         else:
-            ended = [one for one in makers if one in self._index.results]
-            outcome = self._index.results[ended[0]].outcome if ended else None
-            why = (
-                f"{ended[0]}: {WORDS[outcome]}"
-                if outcome is not None
-                else "nothing established it in this run"
-            )
-            root = because.get(ended[0], ended[0]) if ended else str(token)
+            why, root = self._why_missing(token, because)
         return TokenView(
             token=token,
             scope=self._index.graph.scope_of(token),
@@ -255,6 +286,19 @@ class _Overview:
             proof=proof,
             needed_by=needed_by,
         )
+
+    def _why_missing(self, token: Token, because: Mapping[JourneyId, str]) -> tuple[str, str]:
+        """Return why nothing shows a token present, and the id of the root cause."""
+        if token in self._blocked or self._index.provisions.get(token):
+            return self._blocked.get(token, "could not be provisioned"), str(token)
+        for maker in self._index.graph.establishing(token):
+            if maker in self._index.results:
+                return f"{maker}: {WORDS[self._index.results[maker].outcome]}", because.get(maker, maker)
+            if replays := self._index.replays.get(maker):
+                return f"{maker}: {WORDS[replays[-1].outcome]} when it was replayed", maker
+            if maker in self._index.after:
+                return f"{maker}: not run", ""
+        return "nothing established it in this run", str(token)
 
     def _established_by(self, journey: JourneyId) -> bool:
         result = self._index.results.get(journey)

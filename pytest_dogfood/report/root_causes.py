@@ -6,12 +6,12 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
-from pytest_dogfood.journey import JourneyId, Token
+from pytest_dogfood.journey import Journey, JourneyId, Token
 from pytest_dogfood.outcomes import Cause, JourneyResult, Outcome
 from pytest_dogfood.report.run_index import RunIndex
 from pytest_dogfood.report.run_texts import shown
 from pytest_dogfood.report.run_view import WORDS, CauseView
-from pytest_dogfood.storage.record import Kind
+from pytest_dogfood.storage.record import Activity, Kind
 
 _NOT_PROVISIONED = re.compile(r"'([^'\s]+)' could not be provisioned")
 
@@ -47,23 +47,28 @@ class RootCauses:
         yield from self._tests()
 
     def _tests(self) -> Iterator[CauseView]:
+        by_id: dict[str, list[Activity]] = defaultdict(list)
         for one in self._index.tests:
             if one.outcome.is_bad:
-                yield CauseView(
-                    id=one.id,
-                    outcome=one.outcome,
-                    headline="could not be judged" if one.outcome is Outcome.ERROR else WORDS[one.outcome],
-                    place=one.place,
-                    text=shown(one.text),
-                    again=one.again,
-                )
+                by_id[one.id].append(one)  # of a test that fails, the teardown can fail, too
+        for name, several in by_id.items():
+            last = several[-1]
+            yield CauseView(
+                id=name,
+                outcome=last.outcome,
+                headline="could not be judged" if last.outcome is Outcome.ERROR else WORDS[last.outcome],
+                place=last.place,
+                text=shown("\n\n".join(one.text for one in several)),
+                again=last.again,
+            )
 
     def _failed_provider(self, journey: JourneyId) -> str:
         """Return the token whose provider failed in a journey's last try, or in another one's before it."""
-        for one in self._index.done_for.get(journey, ()):
-            if one.kind is Kind.PROVISION and not one.outcome.establishes:
-                return one.id
         tries = self._index.tries.get(journey, ())
+        attempt = tries[-1].attempt if tries else 1
+        for one in self._index.done_for.get(journey, ()):
+            if one.kind is Kind.PROVISION and one.attempt == attempt and not one.outcome.establishes:
+                return one.id
         found = _NOT_PROVISIONED.search(tries[-1].text) if tries else None
         return found[1] if found is not None else ""
 
@@ -74,9 +79,8 @@ class RootCauses:
         step = self._index.failed_step(tried[-1]) if tried else None
         capability = self._index.graph.capability(Token(token))
         behind = (result.id for one in (*not_judged, token) for result in deferred.get(one, ()))
-        texts = [one.text for one in tried if one.text] or [
-            self._index.tries[one][-1].text for one in not_judged if self._index.tries.get(one)
-        ]
+        users = [self._index.tries[one][-1] for one in not_judged if self._index.tries.get(one)]
+        texts = [one.text for one in tried if one.text] or [one.text for one in users]
         return CauseView(
             id=token,
             outcome=Outcome.ERROR,
@@ -86,6 +90,7 @@ class RootCauses:
             text="" if step or not texts else shown(texts[-1]),
             not_judged=tuple(not_judged),
             deferred=tuple(behind),
+            again=users[0].again if users else "",
             outage=f"pytest --dogfood --dogfood-blocked {token}",
         )
 
@@ -96,15 +101,11 @@ class RootCauses:
         journey = self._index.graph.journeys.get(result.id)
         if result.outcome is Outcome.CRASHED and last and last.steps:
             step = self._index.step(last.steps[-1])  # the one that never ended
-        if step is None:
-            cleaning = [one for one in self._index.done_for.get(result.id, ()) if one.kind is Kind.CLEANUP]
-            step = (
-                self._index.failed_step(cleaning[-1])
-                if cleaning and result.outcome is Outcome.ERROR
-                else None
-            )
+        cleaning = [one for one in self._index.done_for.get(result.id, ()) if one.kind is Kind.CLEANUP]
+        cleanup = self._index.failed_step(cleaning[-1]) if cleaning else None
+        finished = self._index.run.exit_status is not None
         headline = {
-            Outcome.CRASHED: "crashed its worker",
+            Outcome.CRASHED: "crashed its worker" if finished else "had not ended when the run was killed",
             Outcome.ERROR: "could not be judged",
             Outcome.FAILED: "failed",
         }[result.outcome]
@@ -112,17 +113,29 @@ class RootCauses:
             headline = result.cause.why
         elif step is not None and result.outcome is Outcome.FAILED:
             headline = f"failed in step {step.number} of {step.of}"
+        elif step is None and cleanup is not None and result.outcome is Outcome.ERROR:
+            headline = f"failed in step {cleanup.number} of {cleanup.of} of its clean-up"
+            step, cleanup = cleanup, None
         return CauseView(
             id=result.id,
             outcome=result.outcome,
             headline=headline,
             place=(step.place if step else "") or (str(journey.location) if journey else ""),
             step=step,
+            cleanup=cleanup,
             text=shown(last.text) if last and step is None else "",
             deferred=behind,
             changed=self._index.changed(result.id),
-            again=last.again if last else "",
+            again=(last.again if last else "") or self._again(journey),
         )
+
+    @staticmethod
+    def _again(journey: Journey | None) -> str:
+        """Return what runs a journey again that could not say so itself, because its process died."""
+        if journey is None:
+            return ""
+        nodeid = journey.nodeid.replace("'", "'\\''")
+        return f"pytest --dogfood '{nodeid}'"
 
     def _other_cause(self, cause: Cause, deferred: tuple[JourneyId, ...]) -> CauseView:
         """Return a cause that is no item of this run: a replay that failed, a closed gate, a declared outage."""
@@ -135,7 +148,9 @@ class RootCauses:
             else replays[-1].outcome
             if replays
             else Outcome.DEFERRED,
-            headline=cause.why,
+            headline="failed when it was replayed"
+            if replays and cause.why == WORDS[Outcome.FAILED]
+            else cause.why,
             place=step.place if step else "",
             step=step,
             text="" if step else shown(cause.details),

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import JourneyId, Token
+from pytest_dogfood.outcomes import JourneyResult
 from pytest_dogfood.report.run_texts import OutputText, shown, text_of
 from pytest_dogfood.report.run_view import ActivityView, StepView
 from pytest_dogfood.storage.record import Activity, Kind, RecordedRun, Reference, StepRecord, WrongRecord
@@ -29,7 +30,8 @@ class RunIndex:
     """What several parts of a report look up.
 
     `tries` are the runs of a journey as an item. `done_for` is what was done for a journey beside it, `provisions` and
-    `replays` the same by the token or journey that it was about.
+    `replays` the same by the token or journey that it was about. Where a run was killed, and has left no results, the
+    last try of each journey says what it came to.
     """
 
     def __init__(self, recorded: RecordedRun, reference: Reference | None) -> None:
@@ -53,10 +55,17 @@ class RunIndex:
                 self.done_for[one.for_ or one.id].append(one)
             if one.kind in by_kind:
                 by_kind[one.kind][one.id].append(one)
+        if not self.results:
+            ended = {JourneyId(name): tries[-1].outcome for name, tries in self.tries.items()}
+            self.results = {name: JourneyResult(id=name, outcome=one) for name, one in ended.items()}
 
     @cached_property
     def planned(self) -> tuple[JourneyId, ...]:
         return tuple(self.after) or tuple(self.results)
+
+    @cached_property
+    def known(self) -> frozenset[str]:
+        return frozenset(self.planned)
 
     def changed(self, name: JourneyId) -> bool | None:
         """Return whether a journey says something else than in the reference; None if that is not known."""
@@ -89,7 +98,7 @@ class RunIndex:
                 WrongRecord(one.what, shown(one.expected), shown(one.actual), tuple(map(shown, one.diff)))
                 for one in step.wrong
             ),
-            saved=step.saved,
+            saved={name: None if value is None else shown(value) for name, value in step.saved.items()},
             out=self._output(step.out),
             err=self._output(step.err),
         )

@@ -106,7 +106,7 @@ class CauseView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A root cause: what failed, with the step that did, and what that kept from running or from being judged.
 
     `id` is a journey, a token or a test outside of the graph; `outcome` is ERROR where the product is not to blame.
-    `step` is None where a text says all there is.
+    `step` is None where a text says all there is. `cleanup` is the step of a clean-up that failed besides.
     """
 
     id: str
@@ -114,6 +114,7 @@ class CauseView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     headline: str
     place: str = ""
     step: StepView | None = None
+    cleanup: StepView | None = None
     text: str = ""
     deferred: tuple[JourneyId, ...] = ()
     not_judged: tuple[JourneyId, ...] = ()
@@ -173,7 +174,8 @@ class RunView(Struct, frozen=True, kw_only=True):
     """A whole run. `seconds` is how long it took, `best` the least that these workers could have needed.
 
     `counts` has journeys by outcome, `planned` their number, `unaccounted` those without a word on them. `finished`
-    tells whether the run came to its end, `cut` what was left out of the report, for people.
+    tells whether the run came to its end, `cut` what was left out of the report, for people. `others` are failing
+    tests outside of the graph, `for_no_journey` is what was done for none alone, such as the last release of a token.
     """
 
     run: RunRecord
@@ -193,5 +195,6 @@ class RunView(Struct, frozen=True, kw_only=True):
     journeys: tuple[JourneyView, ...]
     tokens: tuple[TokenView, ...]
     others: tuple[ActivityView, ...]
+    for_no_journey: tuple[ActivityView, ...] = ()
     cut: tuple[str, ...] = ()
     version: int = VERSION
