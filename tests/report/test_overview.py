@@ -91,14 +91,17 @@ def test_a_run_that_was_killed_before_it_had_a_graph_has_a_view() -> None:
 
 
 def compared(
-    now: Mapping[str, tuple[Outcome, float]], before: Mapping[str, tuple[Outcome, float]], **frame: object
+    now: Mapping[str, tuple[Outcome, float]],
+    before: Mapping[str, tuple[Outcome, float]],
+    *,
+    whole: bool = False,
 ) -> list[tuple[str, str, str]]:
     """Return what is different between two runs of journeys with an outcome and seconds each."""
     run = recorded(
         map(journey, now),
         [done(name, outcome, seconds=seconds) for name, (outcome, seconds) in now.items()],
         digests=dict.fromkeys(now, "same"),
-        **frame,
+        whole=whole,
     )
     reference = Reference(
         run="before",
