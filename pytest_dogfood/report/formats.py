@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.report.overview import view_of
@@ -35,7 +37,15 @@ def _trace(recorded: RecordedRun, reference: Reference | None) -> str:
 def _github(recorded: RecordedRun, reference: Reference | None) -> str:
     from pytest_dogfood.report.github import workflow_commands
 
-    return "".join(f"{line}\n" for line in workflow_commands(view_of(recorded, reference)))
+    prefix = _within_repository(recorded.run.root, os.environ.get("GITHUB_WORKSPACE", ""))
+    return "".join(f"{line}\n" for line in workflow_commands(view_of(recorded, reference), prefix))
+
+
+def _within_repository(project: str, repository: str) -> str:
+    """Return where a project lies in the repository that a GitHub job has checked out; empty if it is its root."""
+    place = Path(project).resolve()
+    root = Path(repository).resolve() if repository else place
+    return place.relative_to(root).as_posix() if place.is_relative_to(root) else ""
 
 
 FORMATS: Mapping[str, Callable[[RecordedRun, Reference | None], str]] = {
@@ -54,9 +64,16 @@ def read_reference(name: str, directory: Path) -> Reference:
     path = directory / name
     if not path.is_file():
         return reference_of(read_run(find_run(name, directory)))
-    view = read_as(path, RunView)
-    if view is None or view.version > VERSION:
+
+    class Versioned(Struct):
+        version: int
+
+    head = read_as(path, Versioned)
+    if head is not None and head.version > VERSION:
         raise HarnessError(f"{path} was written by a newer version of pytest-dogfood: update here")
+    view = read_as(path, RunView)
+    if view is None:
+        raise HarnessError(f"there is no file {path} any more")
     return Reference(
         run=view.run.id,
         started=view.run.started,

@@ -6,6 +6,8 @@ numbers (GitHub, Workflow commands, and the toolkit that writes them).
 
 from __future__ import annotations
 
+import posixpath
+import re
 from collections.abc import Iterator, Mapping
 
 from pytest_dogfood.diagnostics import counted
@@ -17,11 +19,13 @@ MOST = 10
 
 _LONGEST = 4000
 
+_PLACE = re.compile(r"(.*?)(?::([0-9]+))?(?::([0-9]+))?", re.DOTALL)
+
 
 def workflow_commands(view: RunView, prefix: str = "") -> Iterator[str]:
     """Yield workflow commands: an error for each root cause, a warning for each that kept others from running.
 
-    `prefix` leads from the root of the repository to the project, with a slash at its end.
+    `prefix` leads from the root of the repository to the project.
     """
     errors = [cause for cause in view.causes if cause.outcome is not Outcome.SKIPPED]
     for cause in errors[:MOST]:
@@ -48,9 +52,10 @@ def _details(cause: CauseView) -> str:
 
 
 def _command(kind: str, cause: CauseView, title: str, text: str, prefix: str) -> str:
-    path, _, numbers = cause.place.partition(":")
-    line, _, column = numbers.partition(":")
-    where = {"file": f"{prefix}{path}" if path else "", "line": line, "col": column, "title": title[:200]}
+    found = _PLACE.fullmatch(cause.place)
+    path, line, column = ("", "", "") if found is None else found.groups("")
+    file = posixpath.normpath(posixpath.join(prefix, path)) if path else ""
+    where = {"file": file, "line": line, "col": column, "title": title[:200]}
     properties = ",".join(f"{key}={_property(value)}" for key, value in where.items() if value)
     text = text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]}\n…\n{text[-_LONGEST // 2 :]}"
     return f"::{kind} {properties}::{_escaped(text)}"
