@@ -215,7 +215,7 @@ def test_help_texts_tell_the_defaults_that_count() -> None:
     assert numbers == {name: getattr(usual, name.removeprefix("dogfood_")) for name in numbers}
 
 
-@pytest.mark.parametrize("command", ["check", "graph", "schema", "new", "explain", "merge"])
+@pytest.mark.parametrize("command", ["check", "graph", "schema", "new", "explain", "report", "merge"])
 def test_every_option_of_the_command_is_in_the_reference(command: str) -> None:
     page = (DOCS / "reference" / "options.md").read_text(encoding="utf-8")
     done = subprocess.run(
@@ -233,7 +233,9 @@ def test_every_option_of_the_command_is_in_the_reference(command: str) -> None:
 def test_every_environment_variable_that_is_read_or_set_is_in_the_reference() -> None:
     written = "".join(page.read_text(encoding="utf-8") for page in (DOCS / "reference").glob("*.md"))
     source = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "pytest_dogfood").rglob("*.py"))
-    variables = set(re.findall(r"\"(DOGFOOD_[A-Z]+(?:_[A-Z]+)*|NO_COLOR|CI_[A-Z_]+)\"", source))
+    variables = set(
+        re.findall(r"\"(DOGFOOD_[A-Z]+(?:_[A-Z]+)*|NO_COLOR|(?:CI|GITHUB|BUILD)_[A-Z_]+)\"", source)
+    )
     assert len(variables) > 10
     assert [name for name in sorted(variables) if f"`{name}`" not in written] == []
 
