@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from pytest_dogfood.storage.retention import RECORDED
+from pytest_dogfood.storage.run_directory import RECORDS, RESULTS, RUN
 from tests.support.run_results import leaving_out
 
 ROOT = Path(__file__).parents[2]
@@ -56,13 +58,13 @@ def run(directory: Path, states: Path, *arguments: str) -> str:
 def assert_nothing_is_left(states: Path) -> None:
     """Look for states on disk, and for processes that were told of one.
 
-    Locks and the machine's records may stay, and what an actor did.
+    Locks and the machine's records may stay, what an actor did, and the record of the run.
     """
     directories = [
         path for path in states.iterdir() if path.is_dir() and not path.name.startswith("machine-")
     ]
     left = {entry.name for directory in directories for entry in directory.iterdir()}
-    assert left - {"kept", "project", "results.json", "trajectories"} == set()
+    assert left - {"kept", "project", "trajectories", RECORDED, RECORDS, RESULTS, RUN} == set()
     needle = f"DOGFOOD_STATE={states}".encode()
     assert [
         path.parent.name for path in Path("/proc").glob("[0-9]*/environ") if needle in content(path)

@@ -59,7 +59,7 @@ class Scene(Struct, frozen=True, kw_only=True):
                 outcome(gate) != "passed" for gate in selected if self._gates(by_id[gate], journey)
             ):
                 return "deferred"
-            problem = next(filter(None, map(missing, journey.requires)), "")
+            problem = first_amiss(journey.requires)
             return problem or ("failed" if journey_id in self.failing else "passed")
 
         @cache
@@ -69,8 +69,17 @@ class Scene(Struct, frozen=True, kw_only=True):
                 return ""
             capability = self.capability(token)
             if capability.provision:
-                return next(filter(None, map(missing, capability.requires)), "")
+                return first_amiss(capability.requires)
             return "deferred" if establishers else "error"
+
+        def first_amiss(tokens: Collection[Token]) -> str:
+            """Return what becomes of what needs tokens: what was not established counts before anything is set up."""
+            not_established = (
+                "deferred"
+                for token in tokens
+                if not self.capability(token).provision and missing(token) == "deferred"
+            )
+            return next(not_established, "") or next(filter(None, map(missing, tokens)), "")
 
         return {journey_id: outcome(journey_id) for journey_id in selected}
 
