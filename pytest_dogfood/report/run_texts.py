@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from pathlib import Path
 
 from msgspec import Struct
@@ -40,15 +42,18 @@ def shown(text: str) -> str:
 
 
 def text_of(directory: Path, name: str) -> OutputText:
-    """Read an output of a step, a file relative to the run's directory; only a name below it is followed."""
+    """Read an output of a step, a regular file named relative to the run's directory, and nothing outside of that."""
     if not name:
         return OutputText()
-    path = directory / name
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        if path.is_symlink() or not path.resolve().is_relative_to(directory.resolve()):
+        if name.startswith("/") or ".." in name.split("/"):
             return OutputText(gone=True)
-        with path.open("rb") as file:
-            size = path.stat().st_size
+        with open(os.open(f"{directory}/{name}", flags), "rb") as file:  # noqa: PTH123 - the descriptor carries flags
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                return OutputText(gone=True)
+            size = found.st_size
             data = file.read(LONGEST if size <= LONGEST else FIRST)
             if size <= LONGEST:
                 return OutputText(shown(terminal_text(data)), size)
