@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from itertools import count, pairwise
 from string import ascii_uppercase
@@ -130,6 +130,11 @@ def focus(picture: Picture, name: str) -> Picture:
     if not named:
         named, users, others = _around_token(picture, name)
     kept = {*reachable(named, before.__getitem__), *reachable(users, after.__getitem__), *others}
+    return replace(restricted(picture, kept), focus=name)
+
+
+def restricted(picture: Picture, kept: Collection[str]) -> Picture:
+    """Keep these nodes, the links between them, and their chains and locks."""
     journeys = tuple(node for node in picture.journeys if node.key in kept)
     providers = tuple(node for node in picture.providers if node.key in kept)
     chains = {node.chain for node in journeys}
@@ -142,7 +147,6 @@ def focus(picture: Picture, name: str) -> Picture:
         links=tuple(link for link in picture.links if link.source in kept and link.target in kept),
         chains=tuple(chain for chain in picture.chains if chain.id in chains),
         locks=tuple(lock for lock in picture.locks if lock.name in locks),
-        focus=name,
     )
 
 

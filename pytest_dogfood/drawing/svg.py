@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from textwrap import wrap
-from typing import Final
+from types import MappingProxyType
+
+from msgspec import Struct
 
 from pytest_dogfood.diagnostics import counted
 from pytest_dogfood.drawing.layout import Place, Point, lay_out
 from pytest_dogfood.drawing.picture import JourneyNode, LinkKind, Picture, ProviderNode
+from pytest_dogfood.drawing.style import STYLE, colour_class
 from pytest_dogfood.drawing.texts import (
     BADGE_WIDTH,
     ID_SIZE,
@@ -39,41 +42,9 @@ MOST_JOURNEYS = 80
 _MARGIN = 20.0
 _INDENT = 18.0
 _HEAD = 58.0
+_LEGEND_SIZE = 11.5
 _LEAST_WIDTH = 620.0
-
-# Told apart by every common kind of colour blindness (after Okabe and Ito), and each with a contrast of
-# at least 3:1 against white and against the dark paper, since thin lines are drawn with them.
-_COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#b5588f", "#a67500", "#7768c9")
-
-_LIGHT = """\
-.paper{fill:#ffffff}.band{fill:#f3f5f8;stroke:#d9dee5}.ink{fill:#1b222b}.soft{fill:#525d6a}
-.box{fill:#ffffff;stroke:#5b6673}.pill{fill:#ffffff;stroke:#a3adb9}.line.wide,.box.wide{stroke:#5f6b7a}
-.head.wide{fill:#5f6b7a}.box.heavy{stroke:#1b222b}.single{fill:#e1e5ea}.aim{stroke:#1b222b}
-.pill.machine{fill:#e6eaef;stroke:#5f6b7a}"""
-
-_DARK = """\
-.paper{fill:#12161c}.band{fill:#1a2029;stroke:#2d3642}.ink{fill:#e8ecf1}.soft{fill:#a6b1be}
-.box{fill:#232b36;stroke:#8b97a5}.pill{fill:#12161c;stroke:#5d6976}.line.wide,.box.wide{stroke:#98a4b3}
-.head.wide{fill:#98a4b3}.box.heavy{stroke:#f2f5f8}.single{fill:#323c49}.aim{stroke:#f2f5f8}
-.pill.machine{fill:#2f3946;stroke:#98a4b3}"""
-
-_STYLE: Final = "\n".join(
-    [
-        "text{font-family:ui-sans-serif,system-ui,'DejaVu Sans',Arial,sans-serif}",
-        ".code{font-family:ui-monospace,'DejaVu Sans Mono',Menlo,Consolas,monospace}",
-        ".line{fill:none;stroke-width:1.6}.line.dashed,.box.dashed{stroke-dasharray:6 4}",
-        ".line.dotted{stroke-dasharray:1 4;stroke-linecap:round;stroke-width:2}.line.heavy{stroke-width:4.2}",
-        ".box{stroke-width:1.2}.box.heavy{stroke-width:3.2}.aim{fill:none;stroke-width:1.4;stroke-dasharray:2 3}",
-        ".badge{font-weight:700}.strong{font-weight:700}",
-        *(
-            f".line.c{index}{{stroke:{colour}}}.head.c{index},.strip.c{index}{{fill:{colour}}}"
-            for index, colour in enumerate(_COLOURS)
-        ),
-        f".badge{{fill:#10151b}}.badge.c{_COLOURS.index('#0072b2')}{{fill:#ffffff}}",
-        _LIGHT,
-        f"@media(prefers-color-scheme:dark){{\n{_DARK}\n}}",
-    ]
-)
+_LEAST_WIDTH_IN_A_PAGE = 320.0
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -82,58 +53,117 @@ class TooManyJourneysError(ValueError):
     """A picture is too large to be drawn."""
 
 
+class NodeMark(Struct, frozen=True, kw_only=True):
+    """What a page adds to a node: a class for its box, the same as a sign and in a word, and where a click leads."""
+
+    style: str
+    sign: str
+    word: str
+    link: str = ""
+
+
 def svg_of(picture: Picture) -> str:
     """Draw a picture. Raises TooManyJourneysError, and ValueError if journeys depend on each other in a circle."""
+    _require_few(picture)
+    return _Drawing(picture).svg()
+
+
+def svg_in_page(picture: Picture, marks: Mapping[str, NodeMark], *, name: str, prefix: str) -> str:
+    """Draw a picture as an element of an HTML page, with marks by the keys of nodes; raises as `svg_of` does.
+
+    Its ids begin with `name`, its classes with `prefix`, since both count for the whole page; `page_style` has what
+    belongs to them, once for all drawings.
+    """
+    _require_few(picture)
+    svg = _Drawing(picture, marks).svg_in_page(name)
+    # No text of a project looks like an attribute: quotes are escaped everywhere.
+    return re.sub(
+        ' class="([^"]*)"', lambda found: f' class="{prefix}{found[1].replace(" ", f" {prefix}")}"', svg
+    )
+
+
+def _require_few(picture: Picture) -> None:
     if len(picture.journeys) > MOST_JOURNEYS:
         raise TooManyJourneysError(
             f"{len(picture.journeys)} journeys are too many for one drawing (at most {MOST_JOURNEYS}); "
             "use --focus ID to draw what one journey needs and enables, or another format than svg"
         )
-    return _Drawing(picture).svg()
 
 
 class _Drawing:
-    def __init__(self, picture: Picture) -> None:
+    def __init__(self, picture: Picture, marks: Mapping[str, NodeMark] = MappingProxyType({})) -> None:
         self._picture = picture
+        self._marks = marks
         self._labels = labels_of(picture)
         self._layout = lay_out(boxes_of(picture), self._labels)
         self._tiers = drawn_tiers(picture)
         self._badges = chain_labels(picture)
         nodes: tuple[JourneyNode | ProviderNode, ...] = (*picture.journeys, *picture.providers)
         self._colours: dict[str, str] = {
-            node.key: _colour_class(self._badges.get(node.chain, "")) for node in nodes
+            node.key: colour_class(self._badges.get(node.chain, "")) for node in nodes
         }
         self._providers = {node.key for node in picture.providers}
 
     def svg(self) -> str:
         inner = max(self._layout.width + 2 * _INDENT, _LEAST_WIDTH)
         lines = wrap(summary(self._picture), int(inner / 6.6), break_on_hyphens=False)
-        head = _HEAD + 16 * len(lines[1:])
-        below = head + self._layout.height + 16
-        legend, legend_height = _legend(self._picture, y=below, width=inner)
-        width, height = inner + 2 * _MARGIN, below + legend_height + _MARGIN
-        shift = f"translate({_number(_MARGIN + _INDENT)},{_number(head)})"
-        parts = [
-            _element("title", escaped(headline(self._picture)), id="dogfood-title"),
-            _element("desc", escaped(summary(self._picture)), id="dogfood-summary"),
-            _element("style", _STYLE),
-            _element("rect", width=width, height=height, class_="paper"),
+        head = [
             _text(_MARGIN, 26, headline(self._picture), 16, "ink strong"),
             *(_text(_MARGIN, 45 + 16 * index, line, 12, "soft") for index, line in enumerate(lines)),
-            _element("g", "\n".join(["", *self._bands(inner), *self._shapes(), ""]), transform=shift),
+        ]
+        style = [_element("style", STYLE)]
+        below = _HEAD + 16 * len(lines[1:])
+        return self._document(style, head, width=inner, below=below, name="dogfood", role="img") + "\n"
+
+    def svg_in_page(self, name: str) -> str:
+        """Draw without style and head; as a group, because in an image nobody would hear of the links."""
+        inner = max(self._layout.width + 2 * _INDENT, _LEAST_WIDTH_IN_A_PAGE)
+        return self._document([], [], width=inner, below=_MARGIN, name=name, role="group")
+
+    def _document(
+        self, style: list[str], head: list[str], *, width: float, below: float, name: str, role: str
+    ) -> str:
+        bottom = below + self._layout.height + 16
+        entries = [*self._marks_in_legend(), *_legend_entries(self._picture)]
+        legend, legend_height = _legend(entries, y=bottom, width=width)
+        full, height = width + 2 * _MARGIN, bottom + legend_height + _MARGIN
+        shift = f"translate({_number(_MARGIN + _INDENT)},{_number(below)})"
+        parts = [
+            _element("title", escaped(headline(self._picture)), id=f"{name}-title"),
+            _element("desc", escaped(summary(self._picture)), id=f"{name}-summary"),
+            *style,
+            _element("rect", width=full, height=height, class_="paper"),
+            *head,
+            _element("g", "\n".join(["", *self._bands(width), *self._shapes(), ""]), transform=shift),
             legend,
         ]
-        svg = _element(
+        return _element(
             "svg",
             "\n".join(["", *parts, ""]),
             xmlns="http://www.w3.org/2000/svg",
-            viewBox=f"0 0 {_number(width)} {_number(height)}",
-            width=width,
+            viewBox=f"0 0 {_number(full)} {_number(height)}",
+            width=full,
             height=height,
-            role="img",
-            aria_labelledby="dogfood-title dogfood-summary",
+            role=role,
+            aria_labelledby=f"{name}-title {name}-summary",
         )
-        return svg + "\n"
+
+    def _marks_in_legend(self) -> Iterator[tuple[str, str]]:
+        kinds = {mark.style: mark for mark in self._marks.values()}
+        for style, mark in kinds.items():
+            sample = _element("rect", x=2, y=-8, width=26, height=16, class_=f"box {style}")
+            yield sample + _text(15, 4, mark.sign, 11, "ink", middle=True), mark.word
+
+    def _marked(self, key: str, place: Place, group: str) -> str:
+        """Add what a page says of a node."""
+        mark = self._marks.get(key)
+        if mark is None:
+            return group
+        x, y = place.x + place.width - 1, place.y + 1
+        sign = _element("circle", cx=x, cy=y, r=8.5, class_=f"sign {mark.style}")
+        both = group + sign + _text(x, y + 4, mark.sign, 11, "sign ink", middle=True)
+        label = f"{key}, {mark.word}"
+        return _element("a", both, href=mark.link, aria_label=label) if mark.link else both
 
     def _bands(self, width: float) -> Iterator[str]:
         for band, (top, bottom) in sorted(self._layout.bands.items()):
@@ -157,7 +187,7 @@ class _Drawing:
             if link.critical and link.kind is label.kind and link.scope is label.scope
         }
         machine = label.scope is Scope.MACHINE
-        colour = _colour_class("") if machine else self._colours[label.targets[0]]
+        colour = colour_class("") if machine else self._colours[label.targets[0]]
         dotted = "dotted" if label.kind is LinkKind.INVALIDATES else ""
         for source in label.sources:
             heavy = any((source, target) in critical for target in label.targets)
@@ -191,13 +221,15 @@ class _Drawing:
     def _provider(self, node: ProviderNode, place: Place) -> str:
         style = "box heavy dashed" if node.critical else "box wide dashed"
         name = shortened(node.token, LONGEST_NAME)
-        return _group(
+        mark = self._marks.get(node.key)
+        group = _group(
             "provider",
             provider_title(self._picture, node),
-            _rectangle(place, place.height / 2, style),
+            _rectangle(place, place.height / 2, f"{style} {mark.style}" if mark else style),
             _text(place.centre, place.y + 16, name, ID_SIZE, "code ink", middle=True),
             _text(place.centre, place.y + 30, provider_line(node), 10.5, "soft", middle=True),
         )
+        return self._marked(node.key, place, group)
 
     def _journey(self, node: JourneyNode, place: Place) -> str:
         x, y, width, height = place.x, place.y, place.width, place.height
@@ -205,10 +237,13 @@ class _Drawing:
         shape = _outline(x, y, width, height, left=cut, right=cut)
         middle = x + BADGE_WIDTH + (width - BADGE_WIDTH) / 2
         name, detail = shortened(node.key, LONGEST_NAME), detail_line(node, self._tiers[node.key])
+        mark = self._marks.get(node.key)
+        style = f" {mark.style}" if mark else ""
+        frame = ("box heavy" if node.critical else "box") + style
         parts = [
-            _element("path", d=shape, class_="box"),
+            _element("path", d=shape, class_=f"box{style}"),
             *self._badge(node, place, cut),
-            _element("path", d=shape, class_="box heavy" if node.critical else "box", fill_opacity="0"),
+            _element("path", d=shape, class_=frame, fill_opacity="0"),
             _text(middle, y + (16 if detail else 23), name, ID_SIZE, "code ink", middle=True),
         ]
         if detail:
@@ -216,7 +251,7 @@ class _Drawing:
         if is_named_by(self._picture.focus, node.key, node.nodeid):
             ring = _outline(x - 5, y - 5, width + 10, height + 10, left=cut, right=cut)
             parts.append(_element("path", d=ring, class_="aim"))
-        return _group("journey", journey_title(self._picture, node), *parts)
+        return self._marked(node.key, place, _group("journey", journey_title(self._picture, node), *parts))
 
     def _badge(self, node: JourneyNode, place: Place, cut: float) -> Iterator[str]:
         badge, colour = self._badges.get(node.chain, ""), self._colours[node.key]
@@ -227,28 +262,27 @@ class _Drawing:
             yield _text(middle, y, badge, 12 if len(badge) < 3 else 9, f"badge {colour}", middle=True)
 
 
-def _legend(picture: Picture, *, y: float, width: float) -> tuple[str, float]:
+def _legend(entries: Sequence[tuple[str, str]], *, y: float, width: float) -> tuple[str, float]:
     """Return the markup of the legend and the height it takes, its entries in columns as the width allows."""
-    sample_width, row_height, width_of_character, size = 34.0, 24.0, 6.9, 11.5
-    entries = list(_legend_entries(picture, size))
+    sample_width, row_height, width_of_character = 34.0, 24.0, 6.9
     column = max((sample_width + width_of_character * len(text) + 18 for _, text in entries), default=1.0)
     rows = -(-len(entries) // max(1, int(width // column)))
     parts = []
     for index, (sample, text) in enumerate(entries):
         across, down = divmod(index, rows)
         left, middle = _MARGIN + across * column, y + (down + 0.5) * row_height
-        words = _text(sample_width, 4, text, size, "soft")
+        words = _text(sample_width, 4, text, _LEGEND_SIZE, "soft")
         parts.append(_element("g", sample + words, transform=f"translate({_number(left)},{_number(middle)})"))
     return "\n".join(parts), rows * row_height
 
 
-def _legend_entries(picture: Picture, size: float) -> Iterator[tuple[str, str]]:
+def _legend_entries(picture: Picture) -> Iterator[tuple[str, str]]:
     """Yield a small sample, drawn around the height 0, of everything that occurs in a picture, and what it means."""
     for chain in picture.chains:
         if chain.label:
-            colour = _colour_class(chain.label)
+            colour = colour_class(chain.label)
             strip = _element("rect", x=5, y=-9, width=BADGE_WIDTH, height=18, rx=3, class_=f"strip {colour}")
-            badge = _text(5 + BADGE_WIDTH / 2, 4, chain.label, size, f"badge {colour}", middle=True)
+            badge = _text(5 + BADGE_WIDTH / 2, 4, chain.label, _LEGEND_SIZE, f"badge {colour}", middle=True)
             yield strip + badge, f"chain of {shortened(chain.id, 26)}, {counted(chain.journeys, 'journey')}"
     scopes = {link.scope for link in picture.links}
     if any(node.gating for node in picture.journeys):
@@ -266,11 +300,6 @@ def _legend_entries(picture: Picture, size: float) -> Iterator[tuple[str, str]]:
         yield _element("path", d="M1,0H29", class_="line wide dotted"), "only after it: the token ends there"
     if any(node.critical for node in picture.journeys):
         yield _element("path", d="M1,0H29", class_="line wide heavy"), "critical path"
-
-
-def _colour_class(label: str) -> str:
-    """Name the colour of the chain with this label, the same in every drawing; without a label it is that of lines."""
-    return f"c{(ord(label[-1]) - ord('A')) % len(_COLOURS)}" if label else "wide"
 
 
 def _outline(

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from pytest_dogfood.check.report import Report
 from pytest_dogfood.drawing.formats import render
 from pytest_dogfood.drawing.picture import focus, picture_of
-from pytest_dogfood.drawing.svg import MOST_JOURNEYS, TooManyJourneysError
+from pytest_dogfood.drawing.style import page_style
+from pytest_dogfood.drawing.svg import MOST_JOURNEYS, NodeMark, TooManyJourneysError, svg_in_page
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability, Journey, Scope, Tier, Token
 from tests.support.small_graphs import HERE, STEP, graphs, journey, picture_with_plan
@@ -246,3 +247,56 @@ def test_a_circle_is_refused_by_name() -> None:
 
 def test_an_empty_project_is_drawn_as_such() -> None:
     assert texts(drawn())[0] == "The capability graph: 0 journeys"
+
+
+IN_PAGE = CapabilityGraph(
+    [journey("a", establishes="t"), journey("b", requires="t p")],
+    (Capability(token=Token("p"), location=HERE, provision=(STEP,)),),
+)
+FAILED = NodeMark(style="failed", sign="✗", word="failed", link="#j-a")
+BROKEN = NodeMark(style="error", sign="!", word="not judged")
+
+
+def test_no_class_and_no_id_of_a_drawing_in_a_page_can_meet_one_of_the_page() -> None:
+    picture = picture_with_plan(IN_PAGE)
+    marks = {"a": FAILED, "provision:p": BROKEN}
+    svg = svg_in_page(picture, marks, name="drawing", prefix="g-")
+    elements = list(ET.fromstring(svg).iter())  # noqa: S314 - our own text
+    classes = {name for one in elements for name in (one.get("class") or "").split()}
+    assert {"g-box", "g-failed", "g-error", "g-line", "g-code"} <= classes
+    assert all(name.startswith("g-") for name in classes)
+    ids = [one.get("id") for one in elements if one.get("id")]
+    assert ids == ["drawing-title", "drawing-summary"]
+    assert f"{SVG}style" not in {one.tag for one in elements}
+
+
+def test_the_style_of_a_page_names_the_classes_that_its_drawings_have() -> None:
+    classes = set(re.findall(r"\.([a-z][\w-]*)", page_style("g-")))
+    assert {"g-box", "g-line", "g-ink", "g-c0"} <= classes
+    assert all(name.startswith("g-") for name in classes)
+
+
+def test_what_a_page_says_of_a_node_is_a_colour_a_sign_a_word_and_a_link() -> None:
+    svg = svg_in_page(picture_with_plan(IN_PAGE), {"a": FAILED, "provision:p": BROKEN}, name="d", prefix="g-")
+    root = ET.fromstring(svg)  # noqa: S314 - our own text
+    (link,) = root.iter(f"{SVG}a")
+    assert (link.get("href"), link.get("aria-label")) == ("#j-a", "a, failed")
+    assert "✗" in texts(link)
+    boxes = {path.get("class") for path in link.iter(f"{SVG}path")}
+    assert {"g-box g-failed", "g-box g-heavy g-failed"} <= boxes
+    assert {"g-box g-wide g-dashed g-error"} <= {rect.get("class") for rect in root.iter(f"{SVG}rect")}
+    assert {"failed", "not judged"} <= set(texts(root))
+
+
+def test_a_drawing_in_a_page_is_no_image_because_that_would_hide_its_links() -> None:
+    root = ET.fromstring(svg_in_page(picture_with_plan(IN_PAGE), {}, name="d", prefix="g-"))  # noqa: S314
+    assert root.get("role") == "group"
+    assert root.get("aria-labelledby") == "d-title d-summary"
+
+
+def test_a_drawing_in_a_page_has_at_most_as_many_journeys_as_one_in_a_file() -> None:
+    picture = picture_with_plan(
+        CapabilityGraph([journey(f"j{number}") for number in range(MOST_JOURNEYS + 1)])
+    )
+    with pytest.raises(TooManyJourneysError):
+        svg_in_page(picture, {}, name="d", prefix="g-")
