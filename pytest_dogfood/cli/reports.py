@@ -27,7 +27,7 @@ __all__ = ["COMMANDS"]
     Argument("--against", metavar="RUN|FILE", help="compare with this run, or with a report of it as JSON"),
     Argument(
         "--format",
-        choices=("markdown", "json", "trace", "github"),
+        choices=("html", "markdown", "json", "trace", "github"),
         help="default: what the ending of FILE says, else markdown",
     ),
     description="Write a report of a run: what went wrong at its roots, what that kept from running, what has changed "

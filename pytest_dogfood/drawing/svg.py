@@ -159,7 +159,7 @@ class _Drawing:
         mark = self._marks.get(key)
         if mark is None:
             return group
-        x, y = place.x + place.width - 1, place.y + 1
+        x, y = place.x + place.width + 3, place.y - 1
         sign = _element("circle", cx=x, cy=y, r=8.5, class_=f"sign {mark.style}")
         both = group + sign + _text(x, y + 4, mark.sign, 11, "sign ink", middle=True)
         label = f"{key}, {mark.word}"

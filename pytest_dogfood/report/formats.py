@@ -48,7 +48,14 @@ def _within_repository(project: str, repository: str) -> str:
     return place.relative_to(root).as_posix() if place.is_relative_to(root) else ""
 
 
+def _html(recorded: RecordedRun, reference: Reference | None) -> str:
+    from pytest_dogfood.report.html import to_html
+
+    return to_html(view_of(recorded, reference), recorded.graph)
+
+
 FORMATS: Mapping[str, Callable[[RecordedRun, Reference | None], str]] = {
+    "html": _html,
     "markdown": _markdown,
     "json": _json,
     "trace": _trace,
@@ -86,7 +93,14 @@ def read_reference(name: str, directory: Path) -> Reference:
     )
 
 
-_ENDINGS = {".trace.json": "trace", ".json": "json", ".md": "markdown", ".markdown": "markdown"}
+_ENDINGS = {
+    ".html": "html",
+    ".htm": "html",
+    ".trace.json": "trace",
+    ".json": "json",
+    ".md": "markdown",
+    ".markdown": "markdown",
+}
 
 
 def format_of(path: Path) -> str:

@@ -17,7 +17,7 @@ LONGEST = 64 * 1024
 FIRST, LAST = 16 * 1024, 48 * 1024
 """How many bytes of a longer one are shown from its beginning and its end."""
 
-_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, those that change the direction of text (Unicode, UAX 9), and what is no character at all."""
 
 
@@ -38,7 +38,7 @@ def shown(text: str) -> str:
             return chr(0x2400 + number)
         return "\u2421" if number == 0x7F else f"<U+{number:04X}>"
 
-    return _HIDDEN.sub(picture, text)
+    return HIDDEN.sub(picture, text)
 
 
 def text_of(directory: Path, name: str) -> OutputText:

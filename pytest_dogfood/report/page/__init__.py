@@ -1,0 +1,1 @@
+"""What the HTML page of a run is made of."""
