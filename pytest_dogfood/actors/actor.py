@@ -166,9 +166,18 @@ class Actors(Struct, frozen=True, kw_only=True):
         return session
 
     def run_steps(
-        self, journey: Journey, runner: ShellRunner, *, why: str, asked_by: str, done: StepsResult
+        self,
+        journey: Journey,
+        runner: ShellRunner,
+        *,
+        why: str,
+        asked_by: str,
+        done: StepsResult,
+        last: int | None = None,
     ) -> None:
-        """Run the steps of a journey, told in `done`; `why` and `asked_by` are kept in the trajectory.
+        """Run the steps of a journey up to number `last`, told in `done`.
+
+        `why` and `asked_by` are kept in the trajectory.
 
         Raises HarnessError where its recording does not fit or an actor could not do its part, and NoActor where no
         hook answers.
@@ -179,7 +188,7 @@ class Actors(Struct, frozen=True, kw_only=True):
         trajectory.begin(journey, why=why, run=self.run.id, worker=self.worker, asked_by=asked_by)
         try:
             actor = ActorLoop(journey.steps, session)
-            run_steps(journey.steps, runner, timeout=journey.timeout, actor=actor, done=done)
+            run_steps(journey.steps, runner, timeout=journey.timeout, actor=actor, done=done, last=last)
         except HarnessError as error:
             trajectory.end("error", str(error))
             raise HarnessError(runner.mask(f"{error}\n  trajectory: {trajectory.path}")) from error

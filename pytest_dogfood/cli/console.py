@@ -110,8 +110,13 @@ class CommandGroup:
         return add
 
     def parse(self, given: Sequence[str]) -> Namespace:
-        """Return the options, with the function to call as `command`; ends the process for what is typed wrong."""
-        options, unknown = self.parser.parse_known_args(given, Namespace(command=None, parser=self.parser))
+        """Return the options, with the function to call as `command`; ends the process for what is typed wrong.
+
+        What stands behind `--` is `rest` for `enter`, whose COMMAND has options of its own.
+        """
+        end = given.index("--") if given[:1] == ["enter"] and "--" in given else len(given)
+        namespace = Namespace(command=None, parser=self.parser, rest=tuple(given[end + 1 :]))
+        options, unknown = self.parser.parse_known_args(given[:end], namespace)
         if unknown:
             # The outermost parser would say so, and show a usage that does not help.
             options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")

@@ -44,7 +44,8 @@ COMMANDS.subparsers.required = True
 PATHS = Argument("paths", nargs="*", metavar="PATH", help="files or directories (default: the project)")
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """Return a number that was typed as the value of an option; raises ArgumentTypeError for any other text."""
     if not text.isdecimal() or int(text) < 1:
         raise ArgumentTypeError(f"expected a whole number from 1 on, not {text!r}")
     return int(text)
@@ -54,7 +55,7 @@ def _positive(text: str) -> int:
     "check",
     "validate the journey files and print the plan",
     PATHS,
-    Argument("-n", "--workers", type=_positive, default=1, metavar="N", help="plan for N workers"),
+    Argument("-n", "--workers", type=positive, default=1, metavar="N", help="plan for N workers"),
     Argument("--shard", default="", metavar="I/N", help="plan part I of N, as --dogfood-shard does"),
     Argument("--strict", action="store_true", help="count warnings as errors"),
     FORMAT,

@@ -43,7 +43,7 @@ def _commands(given: Sequence[str]) -> CommandGroup:
     elif name == "consistency":
         from pytest_dogfood.cli.consistency import COMMANDS
     else:
-        from pytest_dogfood.cli.reports import COMMANDS
+        from pytest_dogfood.cli.states import COMMANDS
     return COMMANDS
 
 

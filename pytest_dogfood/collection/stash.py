@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pytest_dogfood.collection.project import Project
     from pytest_dogfood.execution.interruption import Interruption
     from pytest_dogfood.execution.masking import SecretKeeper
+    from pytest_dogfood.execution.terminal import Entrance
     from pytest_dogfood.journey import Journey
     from pytest_dogfood.settings import Settings
 
@@ -25,6 +26,8 @@ SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
 PROJECT: pytest.StashKey[Callable[[], Project]] = pytest.StashKey()
 """Gives the project, which is made when it is first asked for."""
 INTERRUPTION: pytest.StashKey[Interruption] = pytest.StashKey()
+ENTRANCE: pytest.StashKey[Entrance] = pytest.StashKey()
+"""Set where a journey is run only to open a shell in the place of one of its steps."""
 JOURNEY: pytest.StashKey[Journey] = pytest.StashKey()
 MISSPELT_MARKS: pytest.StashKey[dict[str, str]] = pytest.StashKey()
 """The marks met so far, each with the mark of ours that it is a slip of, or nothing."""

@@ -153,13 +153,28 @@ def commands_within(pid: int, argv: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def spawn(
-    argv: tuple[str, ...], *, cwd: Path, env: Mapping[str, str], streams: tuple[int, int, int]
+    argv: tuple[str, ...],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    streams: tuple[int, int, int],
+    own_session: bool = True,
 ) -> subprocess.Popen[bytes]:
-    """Start a program in a session of its own, with `streams` as Popen takes them; raises HarnessError if it cannot."""
+    """Start a program in a session of its own, with `streams` as Popen takes them; raises HarnessError if it cannot.
+
+    Without its own session, it has a process group of its own in ours, which can be given our terminal.
+    """
     stdin, stdout, stderr = streams
     try:
         return _Popen(
-            argv, cwd=cwd, env=env, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True
+            argv,
+            cwd=cwd,
+            env=env,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=own_session,
+            process_group=None if own_session else 0,
         )
     except (OSError, ValueError, IndexError) as error:
         raise HarnessError(_why_not_started(argv, cwd, error)) from error

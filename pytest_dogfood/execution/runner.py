@@ -143,8 +143,11 @@ def run_steps(
     keep_going: bool = False,
     actor: StepActor | None = None,
     done: StepsResult | None = None,
+    last: int | None = None,
 ) -> StepsResult:
     """Run steps until one does not do as expected; `timeout` (seconds) bounds them all together.
+
+    Steps after number `last` are left out.
 
     `done` accounts for each step as it ends, so that the caller knows it even if something is raised; it is returned.
 
@@ -155,7 +158,7 @@ def run_steps(
     done = StepsResult() if done is None else done
     failed: StepResult | None = None
     try:
-        for number, step in enumerate(steps, start=1):
+        for number, step in enumerate(steps[:last], start=1):
             started, began = time.time(), time.monotonic()
             if actor is not None and step.run is None:
                 result = actor.act(number, done, deadline)

@@ -111,14 +111,16 @@ class ShellRunner(Struct, frozen=True, kw_only=True):
         environment, home = self.prepare(step, variables)
         with self._naming(step):
             place_files(step.seed_files, self.workdir)
+        what = f"step {number}" + (f" ({step.intent})" if step.intent else "")
+        mark, argv = f"{self.name}-step-{number}", self.argv_of(step)
+        return self.execute(step, argv, mark=mark, environment=environment, cwd=home, limit=limit, what=what)
+
+    def argv_of(self, step: Step) -> tuple[str, ...]:
+        """Return the argv of a step's command; nothing where an actor would have to find one."""
         if isinstance(step.run, Script):
             # The whole path, because a script asks `$0` where it is, and `cwd:` may start it elsewhere.
-            argv: tuple[str, ...] = (str(self.rootdir / step.run.path),)
-        else:
-            argv = shell_argv(step.run, step.shell)
-        what = f"step {number}" + (f" ({step.intent})" if step.intent else "")
-        mark = f"{self.name}-step-{number}"
-        return self.execute(step, argv, mark=mark, environment=environment, cwd=home, limit=limit, what=what)
+            return (str(self.rootdir / step.run.path),)
+        return () if step.run is None else shell_argv(step.run, step.shell)
 
     def prepare(self, step: Step, variables: Mapping[str, str]) -> tuple[dict[str, str], Path]:
         """Return a step's environment, and the directory that it starts in and that its files are relative to.

@@ -43,15 +43,16 @@ def run_journey(
     why: Why,
     asked_by: str = "",
     done: StepsResult,
+    last: int | None = None,
 ) -> None:
-    """Run the steps of a journey, and account for them in `done`, step by step.
+    """Run the steps of a journey up to number `last`, and account for them in `done`, step by step.
 
     Raises HarnessError where the harness, an actor among it, could not do its part, and NoActor where no hook answers.
     """
     if workspace.actors is None or not journey.needs_actor:
-        run_steps(journey.steps, runner, timeout=journey.timeout, done=done)
+        run_steps(journey.steps, runner, timeout=journey.timeout, done=done, last=last)
     else:
-        workspace.actors.run_steps(journey, runner, why=why, asked_by=asked_by, done=done)
+        workspace.actors.run_steps(journey, runner, why=why, asked_by=asked_by, done=done, last=last)
 
 
 def forget_invalidated(presence: Presence, tokens: Iterable[Token], state: ChainState) -> None:

@@ -91,7 +91,12 @@ def _cause(cause: CauseView) -> Iterator[str]:
             yield f"{said}: {_listed(names)}\n"
     if cause.changed:
         yield "Its text has changed since the run that this is compared with.\n"
-    for said, command in (("Run it again", cause.again), ("If this is a known outage", cause.outage)):
+    commands = {
+        "Run it again": cause.again,
+        "Open a shell there": cause.enter,
+        "If this is a known outage": cause.outage,
+    }
+    for said, command in commands.items():
         if command:
             yield f"{said}: {_code(command, longest=None)}\n"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from pytest_dogfood.journey import Journey, JourneyId, Token
 from pytest_dogfood.outcomes import Cause, JourneyResult, Outcome
@@ -12,6 +13,8 @@ from pytest_dogfood.report.run_index import RunIndex
 from pytest_dogfood.report.run_texts import shown
 from pytest_dogfood.report.run_view import WORDS, CauseView
 from pytest_dogfood.storage.record import Activity, Kind
+from pytest_dogfood.storage.retention import name_of_run
+from pytest_dogfood.storage.run_directory import RUN
 
 _NOT_PROVISIONED = re.compile(r"'([^'\s]+)' could not be provisioned")
 
@@ -127,6 +130,7 @@ class RootCauses:
             deferred=behind,
             changed=self._index.changed(result.id),
             again=(last.again if last else "") or self._again(journey),
+            enter=self._how_to_enter(result, last),
         )
 
     @staticmethod
@@ -136,6 +140,17 @@ class RootCauses:
             return ""
         nodeid = journey.nodeid.replace("'", "'\\''")
         return f"pytest --dogfood '{nodeid}'"
+
+    def _how_to_enter(self, result: JourneyResult, last: Activity | None) -> str:
+        """Return the command that opens a shell where a journey failed; nothing if its directories are not here."""
+        directory, journey = self._index.directory, self._index.graph.journeys.get(result.id)
+        if journey is None or journey.python or last is None or not (last.variables and result.kept):
+            return ""
+        workdir = Path(last.workdir)
+        here = (
+            (directory / RUN).is_file() and workdir.is_relative_to(directory.absolute()) and workdir.is_dir()
+        )
+        return f"dogfood enter {result.id} --run {name_of_run(directory)}" if here else ""
 
     def _other_cause(self, cause: Cause, deferred: tuple[JourneyId, ...]) -> CauseView:
         """Return a cause that is no item of this run: a replay that failed, a closed gate, a declared outage."""

@@ -106,7 +106,8 @@ class CauseView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A root cause: what failed, with the step that did, and what that kept from running or from being judged.
 
     `id` is a journey, a token or a test outside of the graph; `outcome` is ERROR where the product is not to blame.
-    `step` is None where a text says all there is. `cleanup` is the step of a clean-up that failed besides.
+    `step` is None where a text says all there is. `cleanup` is the step of a clean-up that failed besides. `enter`
+    opens a shell where it failed, if its directories were kept.
     """
 
     id: str
@@ -120,6 +121,7 @@ class CauseView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     not_judged: tuple[JourneyId, ...] = ()
     changed: bool | None = None
     again: str = ""
+    enter: str = ""
     outage: str = ""
 
 

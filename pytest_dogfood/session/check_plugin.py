@@ -34,6 +34,9 @@ class Inspection(Struct, frozen=True, kw_only=True):
     report: Report | None
     uncollected_tests: tuple[Path, ...] = ()
     """Python files with marked tests that were left out although they belong to what was asked for."""
+    rootdir: Path = Path()
+    state_root: Path | None = None
+    """The place for runs, if the project sets one."""
 
 
 class _QuietPlugin:
@@ -81,12 +84,14 @@ def inspect(
         status = pytest.main([*arguments, *paths, *inside], plugins=[quiet])
     if quiet.check is None:
         return Inspection(status=int(status), selection=None, report=None)
-    project = quiet.check.config.stash[PROJECT]()
+    project, settings = quiet.check.config.stash[PROJECT](), quiet.check.config.stash[SETTINGS]
     return Inspection(
         status=int(status),
         selection=quiet.check.selection,
         report=quiet.check.report,
         uncollected_tests=() if with_tests or shard else project.files_with_marked_tests(),
+        rootdir=quiet.check.config.rootpath,
+        state_root=Path(settings.state_root).absolute() if settings.state_root else None,
     )
 
 

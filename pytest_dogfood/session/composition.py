@@ -47,8 +47,8 @@ ORDER_AND_REPORT = {
 }
 """Plugins that order, repeat, limit or report tests: whether they are left out changes no step of a journey."""
 
-PLACE_AND_LOOK = {"cache_dir", "console_output_style", "dogfood_keep", "dogfood_state_root"}
-"""Ini keys that say where things are kept and how a run looks."""
+PLACE_AND_LOOK = {"cache_dir", "console_output_style", "dogfood_keep", "dogfood_shard", "dogfood_state_root"}
+"""Ini keys that say where things are kept, how a run looks, and which part of a project it is of."""
 
 PLAIN_OPTIONS = ("--rootdir", "--confcutdir", "--import-mode", "--dogfood-provision")
 

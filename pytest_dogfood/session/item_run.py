@@ -9,8 +9,9 @@ from msgspec import Struct, field
 
 from pytest_dogfood.collection.exceptions import harness_failure
 from pytest_dogfood.diagnostics import HarnessError, Location
-from pytest_dogfood.execution.runner import StepsResult, failure_reason, failure_text
+from pytest_dogfood.execution.runner import StepsResult, command_lines, failure_reason, failure_text
 from pytest_dogfood.execution.step import ShellRunner, place_files
+from pytest_dogfood.execution.terminal import Entrance, place_of
 from pytest_dogfood.journey import Journey, Token
 from pytest_dogfood.outcomes import INTERRUPTED, Cause, JourneyResult, Outcome, Proof
 from pytest_dogfood.provisioning.journey_runner import (
@@ -30,11 +31,13 @@ from pytest_dogfood.provisioning.provisioner import ROUNDS, Provisioner, do_not_
 from pytest_dogfood.provisioning.replay import DeferredError, FixtureValue, Request
 from pytest_dogfood.provisioning.workspace import ChainState
 from pytest_dogfood.scheduling.plan import PlannedJourney
+from pytest_dogfood.storage.files import private_directory
 from pytest_dogfood.storage.journal import Why
 from pytest_dogfood.storage.locks import NamedLocks
 from pytest_dogfood.storage.record import Kind
 from pytest_dogfood.storage.recorder import Note
-from pytest_dogfood.storage.run_directory import remove_if_filled
+from pytest_dogfood.storage.retention import name_of_run
+from pytest_dogfood.storage.run_directory import RUN, remove_if_filled
 from pytest_dogfood.storage.token_registry import TokenRecord
 from pytest_dogfood.walks import room_for
 
@@ -67,6 +70,8 @@ class ItemRun(Struct, kw_only=True):
     secret: list[str] = field(default_factory=list)
     used_up: dict[Token, Mapping[str, str]] = field(default_factory=dict)
     """The values of what the item destroys, from before it began: a Python test asks for them while it runs."""
+    debugs: bool = False
+    """Whether a debugger opens where it fails."""
     workdir: Path | None = None
     runner: ShellRunner | None = None
     refusal: BaseException | None = field(default_factory=lambda: harness_failure(HarnessError(NOT_SET_UP)))
@@ -189,20 +194,52 @@ class ItemRun(Struct, kw_only=True):
             if registry.claim_of(token, place) is not None:
                 registry.claim(token, place, self.values, tuple(self.secret))
 
-    def run_steps(self, *, verbose: bool) -> None:
-        """Run the steps; raises ProductFailure if one is not as expected, else as `run_journey` does."""
+    def run_steps(self, *, verbose: bool, entrance: Entrance | None = None) -> None:
+        """Run the steps; raises ProductFailure if one is not as expected, else as `run_journey` does.
+
+        With an `entrance` only those up to there are run; behind its step it does not matter how that has ended.
+        """
         if self.workdir is None or self.runner is None:
             raise HarnessError(f"{self.journey.id} was not prepared")
         workspace = self.presence.workspace
         self._done = self.presence.saving_for(self.journey.establishes, self.state)
-        run_journey(workspace, self.journey, self.runner, why=Why.ITEM, done=self._done)
-        if self._done.failure is not None:
+        last = None if entrance is None else entrance.step - (not entrance.after)
+        run_journey(workspace, self.journey, self.runner, why=Why.ITEM, done=self._done, last=last)
+        failed = self._done.failure
+        if failed is not None and (entrance is None or failed.number != entrance.step):
             text = "\n\n".join(
                 [failure_text(self._done, self.runner, verbose=verbose), *self._values_missed()]
             )
             raise ProductFailure(self.with_what_next(text), failure_reason(self._done, self.runner))
         self.values.update(self._done.values)
         self.secret.extend(self._done.secret)
+
+    def enter(self, entrance: Entrance) -> None:
+        """Open a shell, or run a command, in the place of a step; raises HarnessError if that cannot be done."""
+        if self.runner is None:
+            raise HarnessError(f"{self.journey.id} was not prepared")
+        step, workspace = self.journey.steps[entrance.step - 1], self.presence.workspace
+        place = place_of(
+            self.runner,
+            step,
+            number=entrance.step,
+            variables=self._done.values,
+            files=private_directory(workspace.run.path / "enter"),
+            name=self.journey.id,
+        )
+        banner = "\n".join(self._banner(entrance))
+        with workspace.interruption.doing(f"a shell {entrance.where}"):
+            entrance.open(place, self.runner.mask(banner))
+
+    def _banner(self, entrance: Entrance) -> Iterator[str]:
+        step = self.journey.steps[entrance.step - 1]
+        yield f"dogfood: {self.journey.id}, {entrance.where} of {len(self.journey.steps)}"
+        yield f"  at:       {step.location}"
+        if step.intent:
+            yield f"  intent:   {step.intent}"
+        yield from command_lines(step)
+        if self._done.failure is not None:
+            yield f"  failed:   {self._done.failure.wrong[0]}"
 
     def _values_missed(self) -> Iterator[str]:
         """Yield a note on each variable that looks like ours and that the failed step uses, but does not have."""
@@ -232,9 +269,20 @@ class ItemRun(Struct, kw_only=True):
             self.leaked, _ = look_for_leaks(self.presence.workspace, self.journey, self.runner, passed=False)
             lines += [f"left running: {one}" for one in self.leaked]
         lines.append(f"kept:      {where}{self.state.path} (state)")
+        if self.runner is not None and not self.journey.python:
+            lines += self._how_to_enter()
         if self._done.trajectory:
             lines.append(f"trajectory: {self._done.trajectory}")
         return "\n".join(lines)
+
+    def _how_to_enter(self) -> Iterator[str]:
+        """Yield how to open a shell where this has failed. While a debugger is open, the run is not over."""
+        run, failed = self.presence.workspace.run.path, self._done.failure
+        if (run / RUN).exists():
+            how = f" --run {name_of_run(run)}"
+            if self.debugs:
+                how = "" if failed is None else f" --step {failed.number}"
+            yield f"shell:     dogfood enter {self.journey.id}{how}"
 
     def establish(self) -> None:
         """Record what the journey, which has passed, establishes.

@@ -24,7 +24,7 @@ from pytest_dogfood.collection.exceptions import (
     tear_down_to,
 )
 from pytest_dogfood.collection.selection import Selection
-from pytest_dogfood.collection.stash import JOURNEY
+from pytest_dogfood.collection.stash import ENTRANCE, JOURNEY
 from pytest_dogfood.diagnostics import HarnessError, NoActor
 from pytest_dogfood.execution.interruption import ToDebugger
 from pytest_dogfood.journey import VARIABLE_PATTERN, Journey, Token
@@ -34,6 +34,7 @@ from pytest_dogfood.provisioning.release import ChainRelease
 from pytest_dogfood.provisioning.replay import DeferredError, Request
 from pytest_dogfood.scheduling.plan import PlannedJourney
 from pytest_dogfood.session.item_run import ItemRun, ProductFailure
+from pytest_dogfood.session.signals import at_the_keyboard
 from pytest_dogfood.session.test_reports import carry_result, fold_report, late_error, make_report
 from pytest_dogfood.walks import room_for
 
@@ -163,6 +164,7 @@ class ItemHooks:
             request=Request(journey=journey.id, state=state),
             locks=presence.workspace.named_locks(),
             attempt=attempt or presence.workspace.attempt_at(journey.id),
+            debugs=bool(item.config.getoption("usepdb", False)),
         )
         return item.stash[ITEM_RUN]
 
@@ -283,9 +285,14 @@ class ItemHooks:
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:
         if not isinstance(pyfuncitem.parent, JourneyFile):
             return None
-        run = pyfuncitem.stash[ITEM_RUN]
+        run, config = pyfuncitem.stash[ITEM_RUN], pyfuncitem.config
+        entrance = config.stash.get(ENTRANCE, None)
         with PytestTerms(run):
-            run.run_steps(verbose=pyfuncitem.config.get_verbosity() > 0)
+            run.run_steps(verbose=config.get_verbosity() > 0, entrance=entrance)
+            if entrance is not None:
+                with at_the_keyboard(config, self._provisioner.presence.workspace.interruption):
+                    run.enter(entrance)
+                pytest.skip(f"a shell was opened {entrance.where}")
         return True
 
     @pytest.hookimpl(wrapper=True)

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from pytest_dogfood.collection.stash import SETTINGS
+from pytest_dogfood.collection.stash import ENTRANCE, SETTINGS
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.outcomes import Outcome, Tally, badness
@@ -78,6 +78,8 @@ class RecordWriter:
         self._write()
 
     def _write(self) -> None:
+        if ENTRANCE in self._config.stash:
+            return  # what was run only to look around is no run to report on
         try:
             write_whole(self._run.path / RUN, msgspec.json.encode(self._record) + b"\n")
         except HarnessError as error:

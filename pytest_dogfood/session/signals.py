@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -119,6 +119,20 @@ class InterruptedItems:
 
     def pytest_leave_pdb(self) -> None:
         self._interruption.debugging = False
+
+
+@contextmanager
+def at_the_keyboard(config: pytest.Config, interruption: Interruption) -> Iterator[None]:
+    """Let all plugins know that a person is at work, as in the debugger, so that no time limit ends that.
+
+    Ctrl-C does not come here, because it goes to what is in the foreground. Other signals are meant for the run.
+    """
+    config.hook.pytest_enter_pdb(config=config, pdb=None)
+    interruption.debugging = False
+    try:
+        yield
+    finally:
+        config.hook.pytest_leave_pdb(config=config, pdb=None)
 
 
 class WorkerSignals:

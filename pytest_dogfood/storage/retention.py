@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import tempfile
 from collections.abc import Iterable, Iterator, Set as AbstractSet
 from contextlib import contextmanager
@@ -130,12 +131,13 @@ def clear_leftovers(root: Path, project: str) -> None:
             lock_file.unlink(missing_ok=True)
 
 
-def find_run(name: str | None, directory: Path) -> Path:
+def find_run(name: str | None, directory: Path, root: Path | None = None) -> Path:
     """Return the directory of a run: `name` is that, or the run's id; without it the last run of the project here.
 
-    The project is the one that `directory` is in. Raises HarnessError with words for the user.
+    The project is the one that `directory` is in; `root` is the place for its runs, if that is not the default one.
+    Raises HarnessError with words for the user.
     """
-    root = default_root()
+    root = root or default_root()
     if name is not None:
         found = next((path for path in (directory / name, root / name) if (path / RUN).is_file()), None)
         if found is None:
@@ -150,6 +152,11 @@ def find_run(name: str | None, directory: Path) -> Path:
             f"no run of this project is left in {root}: run pytest --dogfood, or name the directory of a run"
         )
     return max(runs, key=lambda run: (run / RUN).stat().st_mtime)
+
+
+def name_of_run(run: Path) -> str:
+    """Return the shell word by which `find_run` finds a run from any directory: its id if that is enough."""
+    return run.name if run.parent == default_root() else shlex.quote(str(run))
 
 
 def _project_of(run: Path) -> str:

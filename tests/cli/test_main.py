@@ -19,7 +19,7 @@ from pytest_dogfood.session.durations import write_durations
 from tests.behaviour.test_off import Make
 from tests.support.command_line import dogfood, tree
 
-COMMANDS = ("check", "graph", "schema", "new", "explain", "merge")
+COMMANDS = ("check", "graph", "schema", "new", "explain", "enter", "merge")
 
 
 def ended(*arguments: str) -> int:

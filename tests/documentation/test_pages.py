@@ -40,7 +40,9 @@ _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _NAME = re.compile(r"(?:#!.*\n)?# ([\w./-]+\.(?:yaml|py|ini|sh))\n")
 _LINK = re.compile(r"\]\(([^)#]+)(#[^)]*)?\)")
 _CODE = re.compile(r"[a-z]+(-[a-z0-9]+)*")
-_VARIES = re.compile(r"\d+\.\d+ ?s\b|/tmp/[\w./-]+|={4,}|_{4,}|\[gw\d+\]|on gw\d+|-gw\d+|\s+(?=\[ *\d+%)")
+_VARIES = re.compile(
+    r"\d+\.\d+ ?s\b|(?<=--run )\S+|/tmp/[\w./-]+|={4,}|_{4,}|\[gw\d+\]|on gw\d+|-gw\d+|\s+(?=\[ *\d+%)"
+)
 
 
 class Block(NamedTuple):
@@ -215,7 +217,9 @@ def test_help_texts_tell_the_defaults_that_count() -> None:
     assert numbers == {name: getattr(usual, name.removeprefix("dogfood_")) for name in numbers}
 
 
-@pytest.mark.parametrize("command", ["check", "graph", "schema", "new", "explain", "report", "merge"])
+@pytest.mark.parametrize(
+    "command", ["check", "graph", "schema", "new", "explain", "report", "enter", "merge"]
+)
 def test_every_option_of_the_command_is_in_the_reference(command: str) -> None:
     page = (DOCS / "reference" / "options.md").read_text(encoding="utf-8")
     done = subprocess.run(

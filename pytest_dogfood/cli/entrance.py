@@ -1,0 +1,112 @@
+"""Runs one journey with pytest, in this process, up to the place where a shell or a command is to run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pytest_dogfood.cli.console import complain
+from pytest_dogfood.cli.journeys import USAGE
+from pytest_dogfood.collection.stash import ENTRANCE
+from pytest_dogfood.execution.terminal import Entrance
+from pytest_dogfood.outcomes import Cause, Outcome
+from pytest_dogfood.session.check_plugin import CacheWriteBlocker
+from pytest_dogfood.session.test_reports import result_in
+
+NOT_REACHED = 1
+INTERRUPTED = 130
+
+
+class EntrancePlugin:
+    """Lets the run know where it is to stop, keeps its effects to itself, and collects what a person must read."""
+
+    def __init__(self, entrance: Entrance) -> None:
+        self._entrance = entrance
+        self.problems: list[str] = []
+        self.cause: Cause | None = None
+        """Why the journey was deferred, if it was."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_cmdline_main(self, config: pytest.Config) -> None:
+        # What failed last, and how long journeys take, is not to be learnt from somebody who looks around.
+        config.pluginmanager.register(CacheWriteBlocker(), "dogfood-writing-nothing")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        config.stash[ENTRANCE] = self._entrance
+        # A project may give these to each run.
+        config.option.dist, config.option.tx = "no", []
+        config.option.keyword = config.option.markexpr = ""
+        config.option.usepdb = False
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_enter_pdb(self) -> None:
+        _say_no_more()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self.problems.append(report.longreprtext)
+        elif report.skipped and isinstance(report.longrepr, tuple) and self._entrance.status is None:
+            self.problems.append(report.longrepr[2].removeprefix("Skipped: "))
+        result = result_in(report)
+        if result is not None and result.id == self._entrance.journey and result.outcome is Outcome.DEFERRED:
+            self.cause = result.cause
+
+
+def run_up_to(entrance: Entrance, path: Path, name: str) -> int:
+    """Run the journey `name` (`::id`, or nothing) of a file, and open what the entrance says; return the exit status.
+
+    What pytest says is shown until then, on standard error: standard output belongs to the command.
+    """
+    plugin = EntrancePlugin(entrance)
+    words = ["--dogfood", "-s", "--no-header", "--assert=plain", "-p", "no:randomly", "-o", "dogfood_shard="]
+    with _standard_output_for(entrance):
+        if entrance.command:
+            _say_no_more()
+        status = pytest.main([*words, f"{os.path.relpath(path)}{name}"], plugins=[plugin])
+        sys.stdout.flush()
+    told = entrance.command or entrance.status is not None
+    if told and plugin.problems:
+        complain(*plugin.problems)
+    if entrance.status is not None:
+        failed = bool(plugin.problems) or status == pytest.ExitCode.INTERNAL_ERROR
+        return INTERRUPTED if status == pytest.ExitCode.INTERRUPTED else entrance.status or int(failed)
+    if plugin.cause is not None:
+        who = plugin.cause.who
+        complain(
+            f"dogfood enter: {entrance.journey} is deferred, because {who} {plugin.cause.why}: dogfood enter {who}"
+        )
+        return USAGE
+    complain(
+        f"dogfood enter: the place {entrance.where} of {entrance.journey} was not reached; the reason is above"
+    )
+    if status == pytest.ExitCode.INTERRUPTED:
+        return INTERRUPTED
+    return USAGE if status == pytest.ExitCode.USAGE_ERROR else NOT_REACHED
+
+
+@contextmanager
+def _standard_output_for(entrance: Entrance) -> Iterator[None]:
+    """Keep standard output for what the entrance opens: what is written there meanwhile goes to standard error."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    entrance.streams = (0, kept, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def _say_no_more() -> None:
+    """Let what pytest says from now on go nowhere: of a run that only led somewhere it is of no interest."""
+    sys.stdout.flush()
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)
