@@ -1,4 +1,4 @@
-"""What a GitHub job shows of a run by itself: annotations at the line of the step that failed.
+"""What a GitHub job shows of a run by itself: its summary, and annotations at the line of the step that failed.
 
 Workflow commands are lines on standard output; `%`, line ends, and in properties `:` and `,` are written as their
 numbers (GitHub, Workflow commands, and the toolkit that writes them).
@@ -9,9 +9,11 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from pytest_dogfood.diagnostics import counted
 from pytest_dogfood.outcomes import Outcome
+from pytest_dogfood.report.markdown import LONGEST, to_markdown
 from pytest_dogfood.report.run_view import CauseView, RunView
 
 MOST = 10
@@ -20,6 +22,12 @@ MOST = 10
 _LONGEST = 4000
 
 _PLACE = re.compile(r"(.*?)(?::([0-9]+))?(?::([0-9]+))?", re.DOTALL)
+
+
+def append_summary(path: Path, view: RunView) -> None:
+    """Add the report of a run to the summary of a job's step, of which GitHub takes so many bytes or nothing."""
+    with path.open("a", encoding="utf-8", errors="replace") as file:
+        file.write(to_markdown(view, longest=LONGEST - file.tell()))
 
 
 def workflow_commands(view: RunView, prefix: str = "") -> Iterator[str]:

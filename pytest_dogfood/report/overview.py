@@ -85,9 +85,7 @@ class _Overview:
             lanes=tuple(self._lanes(seconds)),
             journeys=journeys,
             tokens=tuple(self._tokens(because)),
-            others=tuple(
-                self._index.activity(one) for one in self._index.activities if one.kind is Kind.TEST
-            ),
+            others=tuple(map(self._index.activity, self._index.tests)),
             for_no_journey=tuple(
                 self._index.activity(one)
                 for name, several in self._index.done_for.items()
@@ -98,7 +96,8 @@ class _Overview:
 
     def _verdict(self, counts: Mapping[Outcome, int], unaccounted: tuple[JourneyId, ...]) -> Iterator[str]:
         others, status, results = self._index.run.others, self._index.run.exit_status, self._index.results
-        if status in _ENDS:
+        uncollected = {one.id for one in self._index.tests if one.kind is Kind.COLLECTION}
+        if status in _ENDS and not uncollected:  # for pytest, that interrupts a run
             yield _ENDS[status]
         failed = counts.get(Outcome.FAILED, 0) + others.get("failed", 0) + others.get("crashed", 0)
         crashed, errors = counts.get(Outcome.CRASHED, 0), counts.get(Outcome.ERROR, 0)
@@ -113,6 +112,7 @@ class _Overview:
             "under way": crashed if status is None else 0,
             "could not be judged": errors,
             "failed when replayed": len(in_replays),
+            "could not be collected": len(uncollected),
             "not run": len(unaccounted),
         }
         told = [f"{number} {what}" for what, number in numbers.items() if number]

@@ -56,12 +56,13 @@ class RootCauses:
                 by_id[one.id].append(one)  # of a test that fails, the teardown can fail, too
         for name, several in by_id.items():
             last = several[-1]
+            headline = "could not be judged" if last.outcome is Outcome.ERROR else WORDS[last.outcome]
             yield CauseView(
                 id=name,
                 outcome=last.outcome,
-                headline="could not be judged" if last.outcome is Outcome.ERROR else WORDS[last.outcome],
+                headline="could not be collected" if last.kind is Kind.COLLECTION else headline,
                 place=last.place,
-                text=shown("\n\n".join(one.text for one in several)),
+                text=shown("\n\n".join(dict.fromkeys(one.text for one in several))),
                 again=last.again,
             )
 

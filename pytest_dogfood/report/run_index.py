@@ -41,7 +41,7 @@ class RunIndex:
         self.graph = record.graph() if record is not None else CapabilityGraph(())
         self.after = record.after if record is not None else {}
         self.digests = record.digests if record is not None else {}
-        self.tests = tuple(one for one in recorded.activities if one.kind is Kind.TEST)
+        self.tests = tuple(one for one in recorded.activities if one.kind in {Kind.TEST, Kind.COLLECTION})
         self.activities = recorded.activities
         self.tries: dict[str, list[Activity]] = defaultdict(list)
         self.done_for: dict[str, list[Activity]] = defaultdict(list)
@@ -51,7 +51,7 @@ class RunIndex:
         for one in recorded.activities:
             if one.kind is Kind.JOURNEY:
                 self.tries[one.id].append(one)
-            elif one.kind is not Kind.TEST:
+            elif one.kind not in {Kind.TEST, Kind.COLLECTION}:
                 self.done_for[one.for_ or one.id].append(one)
             if one.kind in by_kind:
                 by_kind[one.kind][one.id].append(one)

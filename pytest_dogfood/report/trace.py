@@ -62,7 +62,9 @@ def _activities(view: RunView) -> Iterator[ActivityView]:
 
 
 def _slice_of(activity: ActivityView) -> _Slice:
-    name = activity.id if activity.kind in {Kind.JOURNEY, Kind.TEST} else f"{activity.kind} of {activity.id}"
+    name = f"{activity.kind} of {activity.id}"
+    if activity.kind in {Kind.JOURNEY, Kind.TEST}:
+        name = activity.id
     args = {"outcome": activity.outcome, "how": activity.how, "attempt": activity.attempt}
     steps = [_slice_of_step(step) for step in activity.steps if step.seconds]
     start = _microseconds(activity.start)

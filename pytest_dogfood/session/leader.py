@@ -179,6 +179,8 @@ class Leader:
         try:
             if plan.journeys:
                 self._get_ready(plan, self._lease.directory, distribution)
+            elif self._config.pluginmanager.has_plugin("dogfood-report"):
+                self._begin_record(plan, self._lease.directory)  # failing tests outside of the graph
         except HarnessError as error:
             raise pytest.UsageError(f"dogfood: {error}") from error
 
@@ -188,7 +190,6 @@ class Leader:
         from pytest_dogfood.provisioning.release import MachineRelease
         from pytest_dogfood.provisioning.workspace import run_marker
         from pytest_dogfood.session.composition import presence_for
-        from pytest_dogfood.session.record_writer import RecordWriter
         from pytest_dogfood.session.signals import LeaderSignals
 
         config, manager = self._config, self._config.pluginmanager
@@ -199,9 +200,7 @@ class Leader:
         self._release = MachineRelease(plan, presence)
         self._results = ResultRecorder(config, plan, run, tally=self.tally, release=self._release)
         manager.register(self._results, "dogfood-listener")
-        nodeids = frozenset(planned.nodeid for planned in plan.journeys)
-        self._record = RecordWriter(config, run, planned=nodeids, workers=self._workers)
-        manager.register(self._record, "dogfood-record")
+        self._begin_record(plan, run)
         manager.register(DurationsRecorder(config), "dogfood-stopwatch")
         interruption = presence.workspace.interruption
         if distribution is not None:
@@ -212,6 +211,13 @@ class Leader:
             log = None if distribution is None else activity_log(run.records)
             self._display = ProgressDisplay(config, interruption, log)
             manager.register(self._display, "dogfood-progress")
+
+    def _begin_record(self, plan: Plan, run: RunDirectory) -> None:
+        from pytest_dogfood.session.record_writer import RecordWriter
+
+        nodeids = frozenset(planned.nodeid for planned in plan.journeys)
+        self._record = RecordWriter(self._config, run, planned=nodeids, workers=self._workers)
+        self._config.pluginmanager.register(self._record, "dogfood-record")
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:

@@ -22,7 +22,7 @@ from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.outcomes import Outcome, Tally, badness
 from pytest_dogfood.provisioning.workspace import RUN_MARKER
 from pytest_dogfood.report.manifest import ItemRecord, Manifest, ShardRecord, manifest_name, shard_record
-from pytest_dogfood.session.test_reports import PHASES, keeper_of, result_in, worker_of
+from pytest_dogfood.session.test_reports import PHASES, keeper_of, message_of, outcome_after, worker_of
 from pytest_dogfood.settings import Shard
 from pytest_dogfood.storage.files import SharedLog, write_for_others, write_whole
 from pytest_dogfood.storage.journal import Journal, Why
@@ -100,25 +100,24 @@ class RecordWriter:
         )
         if not report.failed:
             return
-        ended = Activity(
-            id=nodeid,
-            kind=Kind.TEST,
-            lane=worker_of(report) or ALONE,
-            started=round(time.time() - report.duration, 3),
-            seconds=round(self._spent[nodeid], 4),
-            outcome=self._outcomes[nodeid],
-            place=f"{report.location[0]}:{(report.location[1] or 0) + 1}",
-            text=report.longreprtext,
-            again=f"pytest --dogfood {shlex.quote(nodeid)}",
+        self._append(
+            Activity(
+                id=nodeid,
+                kind=Kind.TEST,
+                lane=worker_of(report) or ALONE,
+                started=round(time.time() - report.duration, 3),
+                seconds=round(self._spent[nodeid], 4),
+                outcome=self._outcomes[nodeid],
+                place=f"{report.location[0]}:{(report.location[1] or 0) + 1}",
+                text=report.longreprtext,
+                again=f"pytest --dogfood {shlex.quote(nodeid)}",
+            )
         )
-        try:
-            self._log.append(ended)
-        except HarnessError as error:
-            self.problem = self.problem or str(error)
 
     def finish(self, exit_status: int, tally: Tally) -> None:
         """Complete the frame, once nothing of the run is under way any more."""
         counts = Counter(map(str, self._outcomes.values()))
+        self._write_uncollected()
         commit, dirty = _commit_of(self._config.rootpath)
         self._record = replace(
             self._record,
@@ -130,7 +129,7 @@ class RecordWriter:
             others=dict(counts),
         )
         self._write()
-        if not self._run.graph.exists():
+        if self._planned and not self._run.graph.exists():
             self.problem = self.problem or f"cannot write {self._run.graph}"
         if self._cache is None or self.problem:
             return
@@ -142,6 +141,31 @@ class RecordWriter:
                 self._cache.set(LAST_GREEN, msgspec.to_builtins(reference_of(read_run(self._run.path))))
         except HarnessError as error:
             self.problem = str(error)
+
+    def _write_uncollected(self) -> None:
+        """Write down which files pytest could not collect, as it has shown it: that is over before a run begins."""
+        terminal = self._config.pluginmanager.get_plugin("terminalreporter")
+        for report in () if terminal is None else terminal.stats.get("error", ()):
+            if isinstance(report, pytest.CollectReport):
+                self._append(
+                    Activity(
+                        id=report.nodeid,
+                        kind=Kind.COLLECTION,
+                        lane=ALONE,
+                        started=self._record.started,
+                        seconds=0.0,
+                        outcome=Outcome.ERROR,
+                        place=report.nodeid.partition("::")[0],
+                        text=_clean(report.longreprtext),
+                        again=f"pytest --dogfood {shlex.quote(report.nodeid)}",
+                    )
+                )
+
+    def _append(self, activity: Activity) -> None:
+        try:
+            self._log.append(activity)
+        except HarnessError as error:
+            self.problem = self.problem or str(error)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self.problem:
@@ -221,9 +245,13 @@ class ReportWriter:
     def pytest_sessionfinish(self) -> None:
         """Write them from the record, which is whole by now."""
         from pytest_dogfood.report.formats import FORMATS, format_of
+        from pytest_dogfood.report.github import append_summary
+        from pytest_dogfood.report.overview import view_of
 
         run = self._leader.run
         if run is None or not (run.path / RUN).exists():
+            if self._path is not None and self._leader.executes:
+                self._lines.append(f"dogfood: nothing was run, so {self._path} was not written")
             return
         try:
             recorded = read_run(run.path)
@@ -232,8 +260,7 @@ class ReportWriter:
                 write_for_others(self._path, text.encode(errors="replace"))
                 self._lines.append(f"dogfood: wrote {self._path}")
             if self._summary:
-                with Path(self._summary).open("a", encoding="utf-8", errors="replace") as file:
-                    file.write(FORMATS["markdown"](recorded, None))
+                append_summary(Path(self._summary), view_of(recorded))
             if self._annotates:
                 self._lines += FORMATS["github"](recorded, None).splitlines()
         except (HarnessError, OSError) as error:
@@ -311,7 +338,7 @@ class ManifestWriter:
             outcome=outcome_after(report, before.outcome),
             seconds=before.seconds + max(report.duration, 0.0),
             text=text,
-            message=before.message or _clean(_message(report)),
+            message=before.message or _clean(message_of(report)),
             properties=properties or known.properties,
         )
 
@@ -360,36 +387,6 @@ def _shard_record(run: RunDirectory) -> ShardRecord | None:
         return shard_record(read_run(run.path))
     except HarnessError:  # nothing ran, or the disk is full, which is told elsewhere
         return None
-
-
-def outcome_after(report: pytest.TestReport, before: Outcome) -> Outcome:
-    """Fold one more report into an item's outcome; what our own items say of themselves has the last word."""
-    result = result_in(report)
-    if result is not None:
-        return result.outcome
-    if report.failed:
-        return Outcome.FAILED if report.when == "call" or before is Outcome.FAILED else Outcome.ERROR
-    if before.is_bad or not (report.skipped or report.when == "call"):
-        return before
-    if report.skipped:
-        return Outcome.XFAILED if hasattr(report, "wasxfail") else Outcome.SKIPPED
-    # Whatever a subtest has said before: this is the test itself.
-    return Outcome.XPASSED if hasattr(report, "wasxfail") else Outcome.PASSED
-
-
-def _message(report: pytest.TestReport) -> str:
-    """Return what a report says against an item in short, as pytest writes it to JUnit."""
-    if not (report.failed or report.skipped):
-        return ""
-    if hasattr(report, "wasxfail"):
-        return str(report.wasxfail.removeprefix("reason: "))
-    if isinstance(report.longrepr, tuple):
-        return report.longrepr[2].removeprefix("Skipped: ")
-    crash = getattr(report.longrepr, "reprcrash", None)
-    reason = crash.message if crash is not None else report.longreprtext
-    if report.when == "call":
-        return str(reason)
-    return f'failed on {"teardown" if report.when == "teardown" else "setup"} with "{reason}"'
 
 
 def _clean(text: str) -> str:

@@ -89,6 +89,36 @@ def make_report(
     )
 
 
+def outcome_after(report: pytest.TestReport, before: Outcome) -> Outcome:
+    """Fold one more report into an item's outcome; what our own items say of themselves has the last word."""
+    result = result_in(report)
+    if result is not None:
+        return result.outcome
+    if report.failed:
+        return Outcome.FAILED if report.when == "call" or before is Outcome.FAILED else Outcome.ERROR
+    if before.is_bad or not (report.skipped or report.when == "call"):
+        return before
+    if report.skipped:
+        return Outcome.XFAILED if hasattr(report, "wasxfail") else Outcome.SKIPPED
+    # Whatever a subtest has said before: this is the test itself.
+    return Outcome.XPASSED if hasattr(report, "wasxfail") else Outcome.PASSED
+
+
+def message_of(report: pytest.TestReport) -> str:
+    """Return what a report says against an item in short, as pytest writes it to JUnit."""
+    if not (report.failed or report.skipped):
+        return ""
+    if hasattr(report, "wasxfail"):
+        return str(report.wasxfail.removeprefix("reason: "))
+    if isinstance(report.longrepr, tuple):
+        return report.longrepr[2].removeprefix("Skipped: ")
+    crash = getattr(report.longrepr, "reprcrash", None)
+    reason = crash.message if crash is not None else report.longreprtext
+    if report.when == "call":
+        return str(reason)
+    return f'failed on {"teardown" if report.when == "teardown" else "setup"} with "{reason}"'
+
+
 def late_error(nodeid: str, problem: str, last: pytest.TestReport | None) -> pytest.TestReport:
     """Report what went wrong after an item's end as an error in its teardown; `last` is its last report."""
     if last is None:

@@ -34,7 +34,10 @@ VERSION = 1
 
 
 class Kind(StrEnum):
-    """What an activity is. TEST: a test outside of the graph that did not pass; those that pass leave no line."""
+    """What an activity is. TEST: a test outside of the graph that did not pass; those that pass leave no line.
+
+    COLLECTION: a file of tests that could not be collected.
+    """
 
     JOURNEY = "journey"
     REPLAY = "replay"
@@ -44,6 +47,7 @@ class Kind(StrEnum):
     CLEANUP = "clean-up"
     ACTION = "action"
     TEST = "test"
+    COLLECTION = "collection"
 
 
 class WrongRecord(Struct, frozen=True, omit_defaults=True):

@@ -11,7 +11,8 @@ from msgspec.structs import replace
 from pytest_dogfood.journey import Capability, Token
 from pytest_dogfood.outcomes import Outcome
 from pytest_dogfood.report.formats import FORMATS
-from pytest_dogfood.report.github import MOST, workflow_commands
+from pytest_dogfood.report.github import MOST, append_summary, workflow_commands
+from pytest_dogfood.report.markdown import LONGEST, to_markdown
 from pytest_dogfood.report.run_view import RunView
 from pytest_dogfood.storage.record import Kind, WrongRecord
 from tests.support.run_records import deferred, done, failed_step, recorded, result, step, viewed
@@ -170,3 +171,17 @@ def test_a_crash_without_a_place_of_its_step_is_shown_at_its_journey() -> None:
     )
     assert command.startswith("::error file=shop.journey.yaml,line=3,col=5,title=a crashed its worker::")
     assert command.endswith("last words")
+
+
+def test_a_summary_is_appended_and_takes_no_more_than_there_is_room_for(tmp_path: Path) -> None:
+    summary = tmp_path / "summary"
+    summary.write_text("of another command\n")
+    append_summary(summary, a_red_run())
+    append_summary(summary, a_red_run())
+    assert summary.read_text() == f"of another command\n{to_markdown(a_red_run()) * 2}"
+    summary.write_bytes(b"x" * (LONGEST - 600))
+    append_summary(summary, a_red_run())
+    assert LONGEST - 600 < summary.stat().st_size <= LONGEST
+    summary.write_bytes(b"x" * LONGEST)
+    append_summary(summary, a_red_run())
+    assert summary.stat().st_size == LONGEST

@@ -248,3 +248,11 @@ def test_whether_the_text_of_a_cause_has_changed_is_told_where_it_can_be_compare
     now = recorded([journey("bad")], [done("bad", FAILED)], digests={"bad": "two"}, exit_status=1)
     assert view_of(now).causes[0].changed is None
     assert view_of(replace(now, last_green=reference_of(before))).causes[0].changed is True
+
+
+def test_a_file_that_several_shards_could_not_collect_is_one_cause() -> None:
+    bad = done("test_a.py", ERROR, kind=Kind.COLLECTION, text="RuntimeError", place="test_a.py")
+    view = viewed([], [bad, bad], exit_status=1)
+    (cause,) = view.causes
+    assert (in_short(cause), cause.text) == (("test_a.py", "could not be collected", ERROR), "RuntimeError")
+    assert view.verdict == "1 could not be collected"
