@@ -14,6 +14,7 @@ from pathlib import Path
 from pytest_dogfood.diagnostics import counted
 from pytest_dogfood.outcomes import Outcome
 from pytest_dogfood.report.markdown import LONGEST, to_markdown
+from pytest_dogfood.report.run_texts import shown
 from pytest_dogfood.report.run_view import CauseView, RunView
 
 MOST = 10
@@ -63,10 +64,10 @@ def _command(kind: str, cause: CauseView, title: str, text: str, prefix: str) ->
     found = _PLACE.fullmatch(cause.place)
     path, line, column = ("", "", "") if found is None else found.groups("")
     file = posixpath.normpath(posixpath.join(prefix, path)) if path else ""
-    where = {"file": file, "line": line, "col": column, "title": title[:200]}
+    where = {"file": file, "line": line, "col": column, "title": shown(title[:200])}
     properties = ",".join(f"{key}={_property(value)}" for key, value in where.items() if value)
     text = text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]}\n…\n{text[-_LONGEST // 2 :]}"
-    return f"::{kind} {properties}::{_escaped(text)}"
+    return f"::{kind} {properties}::{_escaped(shown(text))}"
 
 
 _LINE_ENDS: Mapping[int, str] = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})

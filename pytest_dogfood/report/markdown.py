@@ -97,8 +97,8 @@ def _cause(cause: CauseView) -> Iterator[str]:
         "If this is a known outage": cause.outage,
     }
     for said, command in commands.items():
-        if command:
-            yield f"{said}: {_code(command, longest=None)}\n"
+        if 0 < len(command) <= _LONGEST_OUTPUT:  # a part of it would be no command
+            yield f"{said}: {_code(command, longest=_LONGEST_OUTPUT)}\n"
 
 
 def _step(step: StepView) -> Iterator[str]:
@@ -118,7 +118,7 @@ def _step(step: StepView) -> Iterator[str]:
     if told:
         yield ""
     if step.command:
-        yield _block(step.command, "sh")
+        yield _block(_beginning(step.command), "sh")
     outputs = [
         f"--- {name} ---\n{_end(output.text)}"
         for name, output in (("stdout", step.out), ("stderr", step.err))
@@ -219,6 +219,11 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(map(_code, several[:_LISTED])) + rest
 
 
+def _beginning(text: str) -> str:
+    left_out = len(text) - _LONGEST_OUTPUT
+    return f"{text[:_LONGEST_OUTPUT]}\n… {counted(left_out, 'character')} left out" if left_out > 0 else text
+
+
 def _end(text: str) -> str:
     """Return the end of a text, by whole lines where that is possible, and how much was left out before it."""
     end = text[-_LONGEST_OUTPUT:]
@@ -229,10 +234,10 @@ def _end(text: str) -> str:
     return f"… {counted(before, 'character')} left out\n{end}" if before else end
 
 
-def _code(text: str, *, longest: int | None = _LONGEST_CODE) -> str:
+def _code(text: str, *, longest: int = _LONGEST_CODE) -> str:
     """Return text as code on one line; a fence longer than any within keeps it whole (CommonMark, Code spans)."""
-    line = shown(" ".join(re.split(r"[\r\n]+", text)))
-    line = line if longest is None or len(line) <= longest else f"{line[:longest]}…"
+    line = text if len(text) <= longest else f"{text[:longest]}…"
+    line = shown(" ".join(re.split(r"[\r\n]+", line)))
     fence = "`" * (max((len(found) for found in re.findall("`+", line)), default=0) + 1)
     padded = line.startswith(("`", " ")) or line.endswith(("`", " "))
     return f"{fence}{' ' if padded else ''}{line or ' '}{' ' if padded else ''}{fence}"

@@ -349,6 +349,6 @@ def _read(path: Path, kind: type[T]) -> T | None:
             and version["version"] > VERSION
         ):
             raise HarnessError(f"{path} was written by a newer version of pytest-dogfood: update here")
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         pass  # the reader itself says so
     return read_as(path, kind)
