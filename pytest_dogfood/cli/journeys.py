@@ -149,25 +149,31 @@ def schema(options: Namespace) -> int:
 @COMMANDS.command(
     "new",
     "write a commented template",
-    Argument("kind", choices=("journey", "script", "capability", "project")),
-    Argument("name", nargs="?", help="the journey's id, the token, or the project's directory"),
+    Argument("kind", choices=("journey", "script", "capability", "project", "skill")),
+    Argument(
+        "name", nargs="?", help="the journey's id, the token, the project's directory, or the skill's name"
+    ),
     Argument("--directory", default=".", metavar="DIR", help="where to write (default: here)"),
-    description="Write a commented template to fill in. An existing file is never overwritten.",
+    description="Write a commented template to fill in; a skill is a page that tells a coding agent how to work with "
+    "journeys. An existing file is never overwritten.",
 )
 def new(options: Namespace) -> int:
     directory = Path(options.directory)
-    if options.kind in {"journey", "script"}:
-        if not _KEBAB_CASE.fullmatch(options.name or ""):
-            named = f"{options.name!r} is not in kebab-case" if options.name else "name the journey's id"
-            complain(
-                f"dogfood new {options.kind}: {named}: write {_in_kebab_case(options.name or 'log-in')!r}"
-            )
+    if options.kind in {"journey", "script", "skill"}:
+        name = options.name or ("dogfood" if options.kind == "skill" else "")
+        if not _KEBAB_CASE.fullmatch(name):
+            named = f"{name!r} is not in kebab-case" if name else "name the journey's id"
+            complain(f"dogfood new {options.kind}: {named}: write {_in_kebab_case(name or 'log-in')!r}")
             return USAGE
-        if options.kind == "script":
-            files = {f"{options.name}.journey.sh": script_template(options.name)}
-        else:
-            files = {f"{options.name}.journey.yaml": journey_template(options.name)}
-        following = f"pytest --dogfood {shlex.quote(str(directory / next(iter(files))))}"
+        file, make = {
+            "journey": (f"{name}.journey.yaml", journey_template),
+            "script": (f"{name}.journey.sh", script_template),
+            "skill": (f"{name}/SKILL.md", skill_template),
+        }[options.kind]
+        files = {file: make(name)}
+        following = f"pytest --dogfood {shlex.quote(str(directory / file))}"
+        if options.kind == "skill":
+            following = "move the directory to where your coding agent looks for skills, or name the file in AGENTS.md"
     elif options.kind == "capability":
         if not TOKEN_PATTERN.fullmatch(options.name or ""):
             named = f"{options.name!r} is not in kebab-case" if options.name else "name the token"
@@ -245,6 +251,11 @@ def script_template(name: str) -> str:
 def capability_template(token: str) -> str:
     """Return a dogfood.yaml that defines a token."""
     return _filled("capability.yaml", token=_quoted(token))
+
+
+def skill_template(name: str) -> str:
+    """Return a page that tells a coding agent how to work with journeys, under this name."""
+    return _filled("skill.md", name=_quoted(name))
 
 
 def project_files() -> dict[str, str]:

@@ -147,7 +147,7 @@ def test_the_templates_and_all_other_data_are_in_the_wheel(tmp_path: Path) -> No
     (wheel,) = builder.build(directory=str(tmp_path), versions=["standard"])
     files = (path for path in (ROOT / "pytest_dogfood").rglob("*") if path.is_file())
     data = {str(path.relative_to(ROOT)) for path in files if path.suffix not in {".py", ".pyc"}}
-    assert len([name for name in data if name.startswith("pytest_dogfood/cli/templates/")]) == 5
+    assert len([name for name in data if name.startswith("pytest_dogfood/cli/templates/")]) == 6
     assert data <= set(ZipFile(wheel).namelist())
 
 
