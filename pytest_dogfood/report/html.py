@@ -6,6 +6,8 @@ shown as pictures, and the page forbids itself to load or run anything.
 
 from __future__ import annotations
 
+import gc
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from shlex import join
@@ -36,6 +38,8 @@ PREFIX = "g-"
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
+_LINE = re.compile(r":(\d+(?::\d+)?)$")
+
 _PROOFS = {
     Proof.PROBE: "its probe",
     Proof.JOURNEY: "no probe: its journey passed",
@@ -48,11 +52,16 @@ def to_html(view: RunView, graph: GraphRecord | None) -> str:
 
     A page that would be too large is written without what matters least, and says so.
     """
-    text = ""
-    for smaller in views_to_try(view, LONGEST_PAGE):
-        text = _Page(smaller, graph, whole=view).render()
-        if len(text.encode()) <= LONGEST_PAGE:
-            break
+    text, collects = "", gc.isenabled()
+    gc.disable()  # a third of the time, for many texts that no circle holds
+    try:
+        for smaller in views_to_try(view, LONGEST_PAGE):
+            text = _Page(smaller, graph, whole=view).render()
+            if len(text.encode()) <= LONGEST_PAGE:
+                break
+    finally:
+        if collects:
+            gc.enable()
     return text
 
 
@@ -143,7 +152,7 @@ def _environment() -> Environment:
     from markupsafe import Markup
 
     def harmless(value: Any) -> Any:  # noqa: ANN401 - whatever an expression of a template comes to
-        return value if isinstance(value, Markup) or not isinstance(value, str) else shown(value)
+        return shown(value) if type(value) is str else value  # Markup is none: it has been through here
 
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
@@ -195,7 +204,8 @@ def _first_line(text: str) -> str:
 
 def _line_of(place: str) -> str:
     """Return the line, and the column if there is one, of `file:line:column`."""
-    return ":".join(part for part in place.split(":")[1:] if part.isdigit())
+    found = _LINE.search(place)
+    return found[1] if found is not None else ""
 
 
 def _is_web_address(text: str) -> bool:

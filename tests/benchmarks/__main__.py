@@ -20,6 +20,7 @@ from tests.benchmarks.consistency import consistency
 from tests.benchmarks.contenders import TOOLS, available
 from tests.benchmarks.graphs import GRAPHS, TINY, WIDE, bound, ideal
 from tests.benchmarks.measuring import Row, load, taking_turns
+from tests.benchmarks.pages import pages
 
 WORKERS = (2, 4, 8)
 LONGER_THAN_CO_LOCATED = {2: 1.9, 4: 3.5}
@@ -65,6 +66,7 @@ def _measurements(rounds: int, workers: Iterable[int]) -> dict[str, Callable[[],
     ]
     found["start"] = lambda: [overheads.start_up(rounds)]
     found["planning"] = lambda: overheads.planning(rounds)
+    found["page"] = lambda: pages(rounds)
     found["check"] = lambda: check(rounds)
     found["consistency"] = lambda: consistency(rounds)
     return found
