@@ -266,6 +266,7 @@ class ReportWriter:
         except (HarnessError, OSError) as error:
             self._lines.append(f"dogfood: a report could not be written: {error}")
 
+    @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         for line in self._lines:
             terminalreporter.write_line(line)

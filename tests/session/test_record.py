@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -335,3 +336,9 @@ BREAKS_RECORD = """
 def test_where_a_run_is_named_by_its_directory(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="contains no run"):
         read_run(tmp_path)
+
+
+def test_where_a_report_was_written_stands_below_what_the_run_came_to(live: Live) -> None:
+    live.write("a.journey.yaml", "journeys: [{id: a, steps: [{run: 'true'}]}]")
+    text = live.run("-n0", "--dogfood-report", "report.md").text
+    assert re.search(r"\ndogfood: 1 journey = 1 passed; 0 tokens\ndogfood: wrote \S+/report.md\n", text)
