@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,6 +29,8 @@ class EntrancePlugin:
     def __init__(self, entrance: Entrance) -> None:
         self._entrance = entrance
         self.problems: list[str] = []
+        self.is_silent = bool(entrance.command)
+        """Whether pytest itself says nothing, or nothing more."""
         self.cause: Cause | None = None
         """Why the journey was deferred, if it was."""
 
@@ -46,6 +49,7 @@ class EntrancePlugin:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_enter_pdb(self) -> None:
+        self.is_silent = True
         _say_no_more()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -58,29 +62,29 @@ class EntrancePlugin:
             self.cause = result.cause
 
 
-def run_up_to(entrance: Entrance, path: Path, name: str) -> int:
+def run_up_to(entrance: Entrance, path: Path, name: str, journeys: Collection[str]) -> int:
     """Run the journey `name` (`::id`, or nothing) of a file, and open what the entrance says; return the exit status.
+
+    `journeys` are those that can be entered: if it is deferred, its cause may be one of them.
 
     What pytest says is shown until then, on standard error: standard output belongs to the command.
     """
     plugin = EntrancePlugin(entrance)
     words = ["--dogfood", "-s", "--no-header", "--assert=plain", "-p", "no:randomly", "-o", "dogfood_shard="]
     with _standard_output_for(entrance):
-        if entrance.command:
+        if plugin.is_silent:
             _say_no_more()
         status = pytest.main([*words, f"{os.path.relpath(path)}{name}"], plugins=[plugin])
         sys.stdout.flush()
-    told = entrance.command or entrance.status is not None
-    if told and plugin.problems:
+    if plugin.is_silent and plugin.problems:
         complain(*plugin.problems)
     if entrance.status is not None:
         failed = bool(plugin.problems) or status == pytest.ExitCode.INTERNAL_ERROR
         return INTERRUPTED if status == pytest.ExitCode.INTERRUPTED else entrance.status or int(failed)
     if plugin.cause is not None:
         who = plugin.cause.who
-        complain(
-            f"dogfood enter: {entrance.journey} is deferred, because {who} {plugin.cause.why}: dogfood enter {who}"
-        )
+        how = f": dogfood enter {shlex.quote(who)}" if who in journeys else ""
+        complain(f"dogfood enter: {entrance.journey} is deferred, because {who} {plugin.cause.why}{how}")
         return USAGE
     complain(
         f"dogfood enter: the place {entrance.where} of {entrance.journey} was not reached; the reason is above"

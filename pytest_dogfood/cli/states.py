@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_dogfood.cli.console import Argument, complain
 from pytest_dogfood.cli.journeys import USAGE, positive
 from pytest_dogfood.cli.reports import COMMANDS
-from pytest_dogfood.diagnostics import HarnessError, counted, did_you_mean
+from pytest_dogfood.diagnostics import HarnessError, counted
 
 if TYPE_CHECKING:
-    from pytest_dogfood.graph import CapabilityGraph
     from pytest_dogfood.journey import Journey
     from pytest_dogfood.session.check_plugin import Inspection
 
@@ -89,6 +89,10 @@ def _enter_anew(options: Namespace) -> int:
     from pytest_dogfood.session.check_plugin import inspect
 
     found = inspect()
+    if (
+        found.rootdir.is_absolute() and found.rootdir != Path.cwd()
+    ):  # a journey is found by its id from any directory of the project
+        found = inspect([str(found.rootdir)])
     if found.report is None or found.selection is None:
         return found.status
     if not found.report.is_valid:
@@ -96,7 +100,8 @@ def _enter_anew(options: Namespace) -> int:
 
         complain(*to_lines(found.report))
         return USAGE
-    journey = _look_up(options.journey, found.selection.graph)
+    journeys = [one for one in found.selection.graph.journeys.values() if not one.python]
+    journey = _look_up(options.journey, journeys, found.rootdir)
     step = options.step or _failed_last(journey, found)
     if step > len(journey.steps):
         raise HarnessError(
@@ -105,7 +110,8 @@ def _enter_anew(options: Namespace) -> int:
     entrance = Entrance(
         journey=journey.id, step=step, after=options.after, command=(*options.words, *options.rest)
     )
-    return run_up_to(entrance, found.rootdir / journey.path, journey.nodeid[len(journey.path) :])
+    ids = {one.id for one in journeys}
+    return run_up_to(entrance, found.rootdir / journey.path, journey.nodeid[len(journey.path) :], ids)
 
 
 def _refuse_python(name: str) -> None:
@@ -115,15 +121,19 @@ def _refuse_python(name: str) -> None:
         )
 
 
-def _look_up(name: str, graph: CapabilityGraph) -> Journey:
-    """Return the journey that is meant; raises HarnessError if there is none, or if it is a Python test."""
+def _look_up(name: str, journeys: Sequence[Journey], rootdir: Path) -> Journey:
+    """Return the journey of this id, or node id, from the rootdir or from here; raises HarnessError for any other."""
+    from pytest_dogfood.storage.kept_state import near_journeys
+
     _refuse_python(name)
-    by_name = {str(one.id): one for one in graph.journeys.values()}
-    by_name |= {one.nodeid: one for one in graph.journeys.values()}
-    if name not in by_name:
-        near = did_you_mean(name, by_name) or "dogfood check lists the journeys"
-        raise HarnessError(f"no journey {name!r}; {near}")
-    return by_name[name]
+    path, separator, rest = name.partition("::")
+    from_root = f"{os.path.relpath(path, rootdir)}{separator}{rest}"
+    for journey in journeys:
+        if journey.id == name or journey.nodeid in (name, from_root):
+            return journey
+    raise HarnessError(
+        f"no journey {name!r}; {near_journeys(name, journeys) or 'dogfood check lists the journeys'}"
+    )
 
 
 def _failed_last(journey: Journey, found: Inspection) -> int:

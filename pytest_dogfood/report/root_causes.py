@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -151,7 +152,7 @@ class RootCauses:
         here = (
             (directory / RUN).is_file() and workdir.is_relative_to(directory.absolute()) and workdir.is_dir()
         )
-        return f"dogfood enter {result.id} --run {name_of_run(directory)}" if here else ""
+        return f"dogfood enter {shlex.quote(result.id)} --run {name_of_run(directory)}" if here else ""
 
     def _other_cause(self, cause: Cause, deferred: tuple[JourneyId, ...]) -> CauseView:
         """Return a cause that is no item of this run: a replay that failed, a closed gate, a declared outage."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -228,11 +229,11 @@ class ItemRun(Struct, kw_only=True):
             name=self.journey.id,
         )
         banner = "\n".join(self._banner(entrance))
-        with workspace.interruption.doing(f"a shell {entrance.where}"):
-            entrance.open(place, self.runner.mask(banner))
+        entrance.open(place, self.runner.mask(banner))
 
     def _banner(self, entrance: Entrance) -> Iterator[str]:
         step = self.journey.steps[entrance.step - 1]
+        yield ""  # what pytest has said so far may not end its line
         yield f"dogfood: {self.journey.id}, {entrance.where} of {len(self.journey.steps)}"
         yield f"  at:       {step.location}"
         if step.intent:
@@ -282,7 +283,7 @@ class ItemRun(Struct, kw_only=True):
             how = f" --run {name_of_run(run)}"
             if self.debugs:
                 how = "" if failed is None else f" --step {failed.number}"
-            yield f"shell:     dogfood enter {self.journey.id}{how}"
+            yield f"shell:     dogfood enter {shlex.quote(self.journey.id)}{how}"
 
     def establish(self) -> None:
         """Record what the journey, which has passed, establishes.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,6 +37,17 @@ def last_try(recorded: RecordedRun, journey: str) -> Activity | None:
     return tries[-1] if tries else None
 
 
+def near_journeys(name: str, journeys: Iterable[Journey]) -> str:
+    """Return a hint at what may have been meant: the instances of a journey with a matrix, or an id that is like it."""
+    ids = [str(one.id) for one in journeys]
+    instances = [one for one in ids if one.startswith(f"{name}[")]
+    return (
+        f"it has instances: {', '.join(map(shlex.quote, instances))}"
+        if instances
+        else did_you_mean(name, ids)
+    )
+
+
 class KeptState:
     """What a run has kept of one journey. Its record may be another machine's, and is not trusted with paths."""
 
@@ -49,12 +61,15 @@ class KeptState:
                 f"run {self._run} is one of another project, {root}: cd there, and enter it again"
             )
         self.journey = self._find(name)
-        anew = f"dogfood enter {self.journey.id} sets up what it requires, and runs it"
+        anew = f"dogfood enter {shlex.quote(self.journey.id)} sets up what it requires, and runs it"
         result, tried = recorded.results.get(self.journey.id), last_try(recorded, self.journey.id)
         if result is not None and result.outcome is Outcome.DEFERRED and result.cause is not None:
+            who = result.cause.who
+            journeys = recorded.graph.journeys if recorded.graph is not None else ()
+            can_be_entered = any(one.id == who and not one.python for one in journeys)
             raise HarnessError(
-                f"{self.journey.id} was deferred in run {self._run}, because {result.cause.who} {result.cause.why}: "
-                f"dogfood enter {result.cause.who} --run {self._run}"
+                f"{self.journey.id} was deferred in run {self._run}, because {who} {result.cause.why}"
+                + (f": dogfood enter {shlex.quote(who)} --run {self._run}" if can_be_entered else "")
             )
         if tried is None or not tried.workdir:
             raise HarnessError(f"{self.journey.id} did not begin in run {self._run}; {anew}")
@@ -79,10 +94,7 @@ class KeptState:
         journeys = graph.journeys if graph is not None else ()
         found = next((one for one in journeys if name in (one.id, one.nodeid)), None)
         if found is None:
-            near = (
-                did_you_mean(name, [one.id for one in journeys])
-                or f"dogfood report {self._run} lists what ran"
-            )
+            near = near_journeys(name, journeys) or f"dogfood report {self._run} lists what ran"
             raise HarnessError(f"there is no journey {name!r} in run {self._run}; {near}")
         if found.python:
             raise HarnessError(

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,11 +89,11 @@ class Project:
     def is_left(self) -> bool:
         return any(watcher.alive(pid, None) and watcher.carries(pid, self.marker) for pid in watcher.pids())
 
-    def enter(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    def enter(self, *words: str, here: Path | None = None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "pytest_dogfood", "enter", *words],
-            cwd=self.path,
-            env={**self.env, **environment},
+            cwd=here or self.path,
+            env=self.env,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -307,6 +308,46 @@ def test_options_that_a_project_gives_to_each_run_do_not_get_in_the_way(
     assert (done.returncode, done.stdout) == (0, "in\n"), done.stderr
 
 
+def test_a_shell_that_is_not_there_is_told(project: Project) -> None:
+    program = [sys.executable, "-m", "pytest_dogfood", "enter", "use", "--step", "2"]
+    with terminal_session(*program, cwd=project.path, env={**project.env, "SHELL": "/no/shell"}) as session:
+        session.shows("cannot start '/no/shell'")
+        assert session.ends() == 1
+    assert project.log == ["first", "cleaned", "released"]
+
+
+def test_a_journey_is_found_from_any_directory_of_the_project_and_by_its_node_id(project: Project) -> None:
+    project.path = project.path / "below"
+    project.path.mkdir()
+    for name in ("build", "all.journey.yaml::build", "../all.journey.yaml::build"):
+        done = project.enter(name, "--", "echo", "in")
+        assert (done.returncode, done.stdout) == (0, "in\n"), done.stderr
+
+
+def test_instances_of_a_matrix_are_named_and_quoted(project: Project) -> None:
+    (project.path / "more.journey.yaml").write_text(
+        "journeys: [{id: many, matrix: {os: [mac, linux]}, steps: [{run: exit 3}]}]"
+    )
+    assert "it has instances: 'many[mac]', 'many[linux]'" in project.enter("many", "--", "ls").stderr
+    shown = project.pytest("more.journey.yaml").stdout
+    assert "\nshell:     dogfood enter 'many[linux]' --run " in shown
+    assert project.enter("many[mac]", "--", "sh", "-c", "echo $os").stdout == "mac\n"
+
+
+def test_a_python_test_and_a_service_that_it_requires_are_set_up(project: Project) -> None:
+    (project.path / "test_made.py").write_text(
+        "import pytest\n\n"
+        "@pytest.mark.establishes('made')\n"
+        "def test_make(dogfood_state):\n    (dogfood_state / 'made').touch()\n"
+    )
+    (project.path / "more.journey.yaml").write_text(
+        "capabilities: {up: {scope: machine, service: {run: exec sleep 100, ports: [port]}, probe: 'true'}}\n"
+        "journeys: [{id: rests, requires: [made, up], steps: [{run: exit 3}]}]"
+    )
+    done = project.enter("rests", "--", "sh", "-c", 'ls "$DOGFOOD_STATE"; echo ${DOGFOOD_UP_PORT:+port}')
+    assert (done.returncode, done.stdout) == (0, "made\nport\n")
+
+
 @pytest.mark.parametrize(
     "words, said",
     [
@@ -358,11 +399,19 @@ class Kept(Project):
         return {str(path): path.read_bytes() for path in self.run.rglob("*") if path.is_file()}
 
 
-@pytest.fixture
-def kept(tmp_path: Path, short_root: Path) -> Iterator[Kept]:
-    made = Kept(tmp_path, short_root)
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
+    """Share one run among the tests that change nothing of it."""
+    root = Path(tempfile.mkdtemp(prefix="d", dir="/tmp"))
+    made = Kept(tmp_path_factory.mktemp("kept"), root)
     yield made
     assert until(lambda: not made.is_left())
+    shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture
+def own_kept(tmp_path: Path, short_root: Path) -> Kept:
+    return Kept(tmp_path, short_root)
 
 
 def test_a_failure_says_how_to_enter_what_is_kept_of_it(kept: Kept) -> None:
@@ -428,35 +477,36 @@ def test_what_a_run_cannot_give_is_refused(kept: Kept, words: list[str], said: s
     assert said.format(run=kept.run.name) in done.stderr
 
 
-def test_a_run_of_another_project_is_refused(kept: Kept, tmp_path_factory: pytest.TempPathFactory) -> None:
-    kept_root, kept.path = kept.path, tmp_path_factory.mktemp("elsewhere")
-    done = kept.enter("use", "--run", kept.run.name, "--", "ls")
+def test_a_run_of_another_project_is_refused(kept: Kept, tmp_path: Path) -> None:
+    done = kept.enter("use", "--run", kept.run.name, "--", "ls", here=tmp_path)
     assert (done.returncode, done.stdout) == (4, "")
-    assert f"run {kept.run.name} is one of another project, {kept_root}" in done.stderr
+    assert f"run {kept.run.name} is one of another project, {kept.path}" in done.stderr
 
 
-def test_what_cannot_be_copied_is_refused_with_its_reason(kept: Kept) -> None:
-    (state,) = kept.run.glob("c0-main")
+def test_what_cannot_be_copied_is_refused_with_its_reason(own_kept: Kept) -> None:
+    (state,) = own_kept.run.glob("c0-main")
     os.mkfifo(state / "pipe")
-    done = kept.enter("use", "--run", kept.run.name, "--", "ls")
+    done = own_kept.enter("use", "--run", own_kept.run.name, "--", "ls")
     assert (done.returncode, done.stdout) == (4, "")
     assert f"{state / 'pipe'} is a FIFO, which cannot be copied" in done.stderr
-    assert [one for one in kept.run_directories if one != kept.run] == []
+    assert [one for one in own_kept.run_directories if one != own_kept.run] == []
 
 
-def test_links_stay_links_in_the_copy(kept: Kept) -> None:
-    (state,) = kept.run.glob("c0-main")
+def test_links_stay_links_in_the_copy(own_kept: Kept) -> None:
+    (state,) = own_kept.run.glob("c0-main")
     (state / "link").symlink_to("nowhere")
-    done = kept.enter("use", "--run", kept.run.name, "--", "sh", "-c", 'readlink "$DOGFOOD_STATE/link"')
+    done = own_kept.enter(
+        "use", "--run", own_kept.run.name, "--", "sh", "-c", 'readlink "$DOGFOOD_STATE/link"'
+    )
     assert (done.returncode, done.stdout) == (0, "nowhere\n")
 
 
 @pytest.mark.parametrize("place", ["../other", "/etc"])
-def test_a_record_that_names_other_directories_is_refused(kept: Kept, place: str) -> None:
-    (kept.run.parent / "other").mkdir()
-    activities = kept.run / "records" / "activities"
+def test_a_record_that_names_other_directories_is_refused(own_kept: Kept, place: str) -> None:
+    (own_kept.run.parent / "other").mkdir()
+    activities = own_kept.run / "records" / "activities"
     activities.write_text(activities.read_text().replace('"place":"c0-main"', f'"place":"{place}"'))
-    done = kept.enter("use", "--run", kept.run.name, "--", "ls")
+    done = own_kept.enter("use", "--run", own_kept.run.name, "--", "ls")
     assert (done.returncode, done.stdout) == (4, "")
     assert "names directories that are not below it" in done.stderr
 
@@ -493,19 +543,19 @@ def test_the_debugger_says_how_to_enter_the_step_at_once(project: Project) -> No
     assert "\nshell:     dogfood enter use --step 3\n" in done.stdout
 
 
-def test_a_report_says_how_to_open_a_shell_where_a_journey_failed(kept: Kept) -> None:
+def test_a_report_says_how_to_open_a_shell_where_a_journey_failed(own_kept: Kept) -> None:
     def report(*words: str) -> str:
         program = [sys.executable, "-m", "pytest_dogfood", "report", *words]
         return subprocess.run(
-            program, cwd=kept.path, env=kept.env, capture_output=True, text=True, check=True
+            program, cwd=own_kept.path, env=own_kept.env, capture_output=True, text=True, check=True
         ).stdout
 
-    command = f"dogfood enter use --run {kept.run.name}"
+    command = f"dogfood enter use --run {own_kept.run.name}"
     line = f"Open a shell there: `{command}`"
     assert line in report()
     assert "dogfood enter build" not in report()
     report("-o", "page.html")
-    page = (kept.path / "page.html").read_text(encoding="utf-8")
+    page = (own_kept.path / "page.html").read_text(encoding="utf-8")
     assert f"<dt>Open a shell there</dt><dd><code>{command}</code></dd>" in page
-    shutil.rmtree(next(kept.run.glob("use-w*")))
+    shutil.rmtree(next(own_kept.run.glob("use-w*")))
     assert line not in report()
