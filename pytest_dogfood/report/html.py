@@ -118,31 +118,30 @@ class _Page:
         picture = picture_of(graph, Report(findings=(), seconds=seconds, guessed=guessed))
         marks = parts.marks(view, self._fragments)
         trouble = {NodeKey(one.id) for one in parts.in_trouble(view)}
-        around = _surroundings(picture, trouble, {key for key in marks if key not in known})
+        around = _surroundings(picture, trouble | {NodeKey(key) for key in marks if key not in known})
         if around is not None:
             yield "around", svg_in_page(around, marks, name="around", prefix=PREFIX)
         if 0 < len(picture.journeys) <= MOST_JOURNEYS:
+            yield "number", counted(len(picture.journeys), "journey")
             yield "whole", svg_in_page(picture, marks, name="whole", prefix=PREFIX)
 
 
-def _surroundings(picture: Picture, trouble: set[NodeKey], providers: set[str]) -> Picture | None:
+def _surroundings(picture: Picture, trouble: set[NodeKey]) -> Picture | None:
     """Return the largest of three surroundings of what went wrong that can still be drawn."""
-    if not trouble:
-        return None
     before: dict[NodeKey, list[NodeKey]] = {}
     after: dict[NodeKey, list[NodeKey]] = {}
     for link in picture.links:
         before.setdefault(link.target, []).append(link.source)
         after.setdefault(link.source, []).append(link.target)
-    start = [*(node.key for node in picture.journeys if node.key in trouble)]
-    start += [node.key for node in picture.providers if node.key in providers]
+    start = [node.key for node in picture.journeys if node.key in trouble]
+    start += [node.key for node in picture.providers if node.key in trouble]
     near = {key for one in start for key in (*before.get(one, ()), *after.get(one, ()))}
     everything = reachable(start, lambda key: before.get(key, ())) | reachable(
         start, lambda key: after.get(key, ())
     )
     for kept in (set(everything), {*start, *near}, set(start)):
         found = restricted(picture, kept)
-        if len(found.journeys) <= MOST_JOURNEYS:
+        if 0 < len(found.journeys) <= MOST_JOURNEYS:
             return found
     return None
 

@@ -18,7 +18,7 @@ from pytest_dogfood.report.formats import FORMATS, format_of
 from pytest_dogfood.report.html import to_html
 from pytest_dogfood.report.overview import view_of
 from pytest_dogfood.report.page.parts import CARDS, MOST_ROWS, Fragments, Timeline, took
-from pytest_dogfood.report.run_view import RunView
+from pytest_dogfood.report.run_view import BarView, LaneView, RunView
 from pytest_dogfood.storage.record import Activity, Kind, RecordedRun, StepRecord, reference_of
 from tests.support.told_runs import Told, a_bit_of_everything
 
@@ -463,6 +463,32 @@ def test_provisioning_is_hatched_within_the_bar_of_the_journey_that_waited(tmp_p
     (bar,) = [one for one in lane.split("<li>") if 'href="#j-bundle"' in one]
     assert '<i class="p" style="--l:11.11%;--w:33.33%">' in bar
     assert "failed" in bar.split('class="')[1].split('"')[0]
+
+
+def test_what_was_provisioned_for_a_replay_is_hatched_once() -> None:
+    bar = BarView(
+        id="a",
+        kind=Kind.JOURNEY,
+        outcome=Outcome.PASSED,
+        start=1.0,
+        seconds=10.0,
+        provisioning=((5.0, 1.0), (2.0, 2.0), (2.5, 0.5), (10.0, 9.0)),
+    )
+    timeline = Timeline(replace(view_of(Told().run()), seconds=20.0), lambda _: "")
+    (placed,) = timeline.bars(LaneView(name="gw0", busy=1.0, bars=(bar,)))
+    assert placed.parts == (("10", "20"), ("40", "10"), ("90", "10"))
+
+
+def test_a_journey_that_failed_when_it_was_replayed_is_coloured_and_leads_to_its_card(tmp_path: Path) -> None:
+    told = Told(tmp_path, exit_status=1).journey("bad", None, establishes="t")
+    told.journey("waits", Outcome.DEFERRED, requires="t", because="bad")
+    recorded = told.run()
+    assert recorded.graph is not None
+    graph = replace(recorded.graph, after={recorded.graph.journeys[1].id: ()})
+    page = page_of(replace(recorded, graph=graph))
+    assert_sound(page)
+    assert 'href="#c-bad" aria-label="bad, deferred"' in page
+    assert "Show the whole graph, 2 journeys" in page
 
 
 def test_a_release_is_a_bar_that_leads_to_its_token(tmp_path: Path) -> None:

@@ -226,6 +226,16 @@ def a_bit_of_everything(directory: Path) -> RecordedRun:
             )
         ),
         Activity(
+            id="bundle",
+            kind=Kind.REPLAY,
+            lane="gw1",
+            started=BEGAN + 1,
+            seconds=0.005,
+            outcome=Outcome.FAILED,
+            for_="clone",
+            steps=(failed,),
+        ),
+        Activity(
             id="built",
             kind=Kind.PROVISION,
             lane="gw1",

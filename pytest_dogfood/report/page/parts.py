@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from msgspec import Struct
 
 from pytest_dogfood.diagnostics import counted
+from pytest_dogfood.drawing.picture import ProviderKind
 from pytest_dogfood.drawing.svg import NodeMark
 from pytest_dogfood.outcomes import Outcome
 from pytest_dogfood.report.run_view import (
@@ -279,10 +280,10 @@ class Timeline:
                 late=self._share(bar.start) > 60,
                 parts=tuple(
                     (
-                        _number(max(start - bar.start, 0.0) / (bar.seconds or 1.0) * 100),
-                        _number(min(seconds / (bar.seconds or 1.0), 1.0) * 100),
+                        _number((start - bar.start) / (bar.seconds or 1.0) * 100),
+                        _number((end - start) / (bar.seconds or 1.0) * 100),
                     )
-                    for start, seconds in bar.provisioning
+                    for start, end in _covered(bar)
                 ),
             )
 
@@ -294,13 +295,27 @@ class Timeline:
             yield _number(self._share(at)), f"{at:g} s" if self.total < 120 else f"{at / 60:.3g} min"
 
 
+def _covered(bar: BarView) -> Iterator[tuple[float, float]]:
+    """Yield from when to when a bar was provisioning; parts of it overlap where something was replayed."""
+    begun = covered = bar.start
+    for start, seconds in sorted(bar.provisioning):
+        end = min(start + seconds, bar.start + bar.seconds)
+        if start > covered:
+            if covered > begun:
+                yield begun, covered
+            begun = start
+        covered = max(covered, end)
+    if covered > begun:
+        yield begun, covered
+
+
 def _number(value: float) -> str:
     """Write per cents, short: there are thousands of them."""
     return f"{value:.2f}".rstrip("0").rstrip(".")
 
 
 def marks(view: RunView, fragments: Fragments) -> dict[str, NodeMark]:
-    """Return what a drawing says of each journey of the run, and of each provider that failed."""
+    """Return what a drawing says of each journey of the run, and of other journeys and providers that failed."""
     found = {}
     for one in view.journeys:
         kind = kind_of(one.outcome)
@@ -308,9 +323,12 @@ def marks(view: RunView, fragments: Fragments) -> dict[str, NodeMark]:
         word = "skipped, xfailed or not run" if kind == "other" else word
         found[str(one.id)] = NodeMark(style=kind, sign=SIGNS[kind], word=word, link=fragments.row(one.id))
     for cause in view.causes:
-        if cause.outcome is Outcome.ERROR and cause.id not in found:
-            mark = NodeMark(style="error", sign="!", word="not judged", link=fragments.cause(cause.id))
-            found |= {f"{kind}:{cause.id}": mark for kind in ("provision", "service", "fixture", "elsewhere")}
+        if cause.id not in found:  # a token that could not be provided, or a journey that was only replayed
+            kind = kind_of(cause.outcome)
+            mark = NodeMark(
+                style=kind, sign=SIGNS[kind], word=word_of(cause.outcome), link=fragments.cause(cause.id)
+            )
+            found |= {cause.id: mark, **{f"{one}:{cause.id}": mark for one in ProviderKind}}
     return found
 
 
