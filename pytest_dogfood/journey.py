@@ -233,7 +233,7 @@ class Obstacle(Struct, frozen=True, kw_only=True):
     why: str
 
 
-class Journey(Struct, frozen=True, kw_only=True):
+class Journey(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A named user scenario. A Python test in the graph is the same value, with `python` set and no steps.
 
     `requires`, `establishes` and `invalidates` map each token to the place that names it. `path` is the file's,

@@ -15,6 +15,7 @@ from pytest_dogfood.execution.watcher import alive, start_time
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.outcomes import Cause, Outcome, reason_of
 from pytest_dogfood.storage.files import SharedLog
+from pytest_dogfood.storage.run_directory import JOURNAL
 
 
 class Why(StrEnum):
@@ -56,7 +57,7 @@ class Journal:
     """What the processes of a run have started and ended, in `directory`."""
 
     def __init__(self, directory: Path) -> None:
-        self._log: SharedLog[Start | End] = SharedLog(directory / "journal", Start | End)
+        self._log: SharedLog[Start | End] = SharedLog(directory / JOURNAL, Start | End)
         self._pid = os.getpid()
         self._born = start_time(self._pid)
         self._entries: dict[JourneyId, list[Start | End]] = defaultdict(list)

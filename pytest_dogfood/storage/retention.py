@@ -16,6 +16,7 @@ from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.settings import LONGEST_STATE_PATH
 from pytest_dogfood.storage.files import private_directory
 from pytest_dogfood.storage.run_directory import (
+    JOURNAL,
     OUTPUTS,
     RECORDS,
     RESULTS,
@@ -60,6 +61,8 @@ class RunLease:
             for path in self.directory.path.iterdir():
                 if path.resolve() not in kept and path.name != "project":
                     left.extend(remove_tree(path))
+            if only_record:  # the activities say what the journal does, and more
+                (self.directory.records / JOURNAL).unlink(missing_ok=True)
             (self.directory.path / (RECORDED if only_record else KEPT)).touch()
         else:
             left.extend(remove_tree(self.directory.path))

@@ -30,6 +30,9 @@ RUN = "run.json"
 RECORDS = "records"
 """Directory in that of a run: its graph, what ran where and when, and what was begun."""
 
+JOURNAL = "journal"
+"""File among the records of a run: what was begun and how it ended, for its own processes while it lasts."""
+
 SECRETS = "secrets"
 """Directory in that of a run: the secrets that its processes know, to mask what is kept; never kept itself."""
 

@@ -104,6 +104,7 @@ def test_only_the_record_stays_of_a_run_that_passed_even_if_it_took_its_own_perm
     assert "kept" not in good[1].text
     (record,) = (path.parent for path in good[0].state_root.glob(f"*/{RUN}"))
     assert {path.name for path in record.iterdir()} == {"project", RECORDED, RECORDS, RESULTS, RUN}
+    assert {path.name for path in (record / RECORDS).iterdir()} == {"activities", "graph.json"}
     others = [path for path in good[0].state_root.glob("*") if path.is_dir() and "-" not in path.name]
     assert {path.name for path in others if path != record} <= {"locks"}
 

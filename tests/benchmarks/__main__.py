@@ -21,6 +21,7 @@ from tests.benchmarks.contenders import TOOLS, available
 from tests.benchmarks.graphs import GRAPHS, TINY, WIDE, bound, ideal
 from tests.benchmarks.measuring import Row, load, taking_turns
 from tests.benchmarks.pages import pages
+from tests.benchmarks.records import records
 
 WORKERS = (2, 4, 8)
 LONGER_THAN_CO_LOCATED = {2: 1.9, 4: 3.5}
@@ -67,6 +68,7 @@ def _measurements(rounds: int, workers: Iterable[int]) -> dict[str, Callable[[],
     found["start"] = lambda: [overheads.start_up(rounds)]
     found["planning"] = lambda: overheads.planning(rounds)
     found["page"] = lambda: pages(rounds)
+    found["record"] = lambda: records(rounds)
     found["check"] = lambda: check(rounds)
     found["consistency"] = lambda: consistency(rounds)
     return found
