@@ -1,4 +1,4 @@
-"""Services and their ports, what steps leave running, and the watcher that outlives even the run."""
+"""Services and their ports, processes that steps leave running, and the watcher that outlives even the run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pytest_dogfood.execution.step import shell_argv
 from pytest_dogfood.execution.watcher import alive, start_time
 
 _SECONDS_TO_END = 0.5
-"""What a step leaves running may take that long to end by itself, as the last command of a broken pipe does."""
+"""Seconds in which a process that a step leaves may end by itself, as the last command of a broken pipe does."""
 
 _LONGEST_COMMAND = 60
 
@@ -76,10 +76,10 @@ def is_alive(running: BackgroundProcess) -> bool:
 
 
 def stop(running: BackgroundProcess, *, grace: float = 5.0) -> None:
-    """End the service with all of its group, from any process; once it has ended, this does nothing.
+    """End the service and its process group, from any process; once it has ended, this does nothing.
 
-    Where its leader is gone, what is left of its group ends: the system gives a number to no new process as
-    long as a group goes by it. Where the number belongs to another process, there is nothing left to end.
+    If the leader has ended, the rest of its group is ended: the system gives no new process an id that a group still
+    has. If the id belongs to another process, nothing is left to end.
     """
 
     def gone() -> bool:
@@ -93,19 +93,19 @@ def stop(running: BackgroundProcess, *, grace: float = 5.0) -> None:
 
 
 class Leftovers:
-    """Finds what steps have left running.
+    """Finds processes that steps left running.
 
-    Each look lists /proc once, and reads only of those processes that are new since the look before. It misses a
-    process whose number belonged to another one at that look: the numbers must have gone round in between.
+    Each search lists /proc once, and reads only the processes that are new since the last one. It misses a process
+    whose id belonged to another process at that time, which takes a wrap-around of the ids in between.
     """
 
     def __init__(self) -> None:
         self._others = watcher.pids() if watcher.HAS_PROC else set()
 
     def of(self, marker: str, mask: Callable[[str], str]) -> tuple[str, ...]:
-        """Name what carries `marker` and the number of a step, such as `sleep 30 (step 1)`, masked.
+        """Describe the processes that carry `marker` and the number of a step, such as `sleep 30 (step 1)`, masked.
 
-        What is about to end by itself is given a moment.
+        Processes that are about to end by themselves get a moment to do so.
         """
         marked = re.compile(rb"\0%b([a-z-]+)-(\d+)\0" % re.escape(os.fsencode(marker)))
         deadline = time.monotonic() + _SECONDS_TO_END
@@ -118,7 +118,7 @@ class Leftovers:
         return tuple(f"{number} x {text}" if number > 1 else text for text, number in counts.items())
 
     def _look(self, marked: re.Pattern[bytes]) -> dict[watcher.Process, str]:
-        """Return the processes that are marked, each with the step that it is of."""
+        """Return the marked processes, each with the step that started it."""
         here = watcher.pids() if watcher.HAS_PROC else set()
         found: dict[watcher.Process, str] = {}
         for pid in here - self._others:
@@ -135,10 +135,10 @@ _KINDS = {b"step": "step", b"cleanup-step": "clean-up step", b"action": "action"
 
 
 def _command(pid: int, mask: Callable[[str], str]) -> str:
-    """Return a process's command on one short line; of a shell that runs the text of a step, this text."""
+    """Return a process's command on one short line; for a shell that runs the text of a step, that text."""
     words = watcher.command_of(pid)
     is_step = bool(words) and tuple(words) == shell_argv(words[-1], None)
-    # Masked before it is cut: nothing would find half a secret.
+    # Masked before it is cut: half a secret could not be found.
     line = " ".join(mask(words[-1] if is_step else shlex.join(words)).split())
     return line if len(line) <= _LONGEST_COMMAND else f"{line[: _LONGEST_COMMAND - 1]}…"
 
@@ -171,9 +171,9 @@ class Watcher:
         self.pid = self._process.pid
 
     def close(self) -> tuple[int, ...]:
-        """End everything marked now and stop watching; returns the ids of what had to be ended.
+        """End all marked processes and stop watching; return the ids of the processes that were ended.
 
-        Raises HarnessError if the watcher itself was broken, after having swept without it.
+        Raises HarnessError if the watcher itself failed, after a sweep without it.
         """
         if self._ended is not None:
             return self._ended

@@ -1,4 +1,4 @@
-"""Compares what was observed with what a step expects, and words each mismatch, a time limit included."""
+"""Compares the result of a step with its expectations, and describes each mismatch, a time limit included."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from pytest_dogfood.fileformat.expected_text import (
 from pytest_dogfood.journey import Expectation, FileExpectation, Save, Step, StreamExpectation
 
 READABLE = 8 * 1024 * 1024
-"""Bytes of output that assertions read at most."""
+"""The most bytes of an output that assertions read."""
 
 READABLE_AS_JSON = READABLE // 2
-"""Characters of JSON that JMESPath is given at most, because it knows no time limit."""
+"""The most characters of JSON that JMESPath searches, because it has no time limit."""
 
 LONGEST_DIFF = 60
-"""Lines of a difference that are shown at most."""
+"""The most lines of a diff that are shown."""
 
 Stream = Literal["stdout", "stderr"]
 
@@ -35,7 +35,7 @@ class TooMuchToJudge(Exception):  # noqa: N818 - an answer of the delegate, not 
 
 
 class CommandInStep(Struct, frozen=True):
-    """The command, out of several in a step, at which the step failed or its time was over; `where` it is written."""
+    """The one of a step's commands that failed, or was running at the time limit; `where` is its place in the step."""
 
     text: str
     where: str = ""
@@ -45,25 +45,25 @@ class CommandInStep(Struct, frozen=True):
 
 
 class Observation(Protocol):
-    """What a step has left that has run. `text` and `file` raise TooMuchToJudge beyond READABLE bytes."""
+    """The result of a step that has run. `text` and `file` raise TooMuchToJudge beyond READABLE bytes."""
 
     status: int
     timed_out: bool
     seconds: float
     limit: float
     ended_at: CommandInStep | None
-    """The command that failed, or that was running when its time was over, if that is known."""
+    """The command that failed, or that was running at the time limit, if that is known."""
     environment: Mapping[str, str]
-    """The variables of the step, without what it saves itself."""
+    """The variables of the step, without those that it saves itself."""
 
     @property
     def left(self) -> float:
-        """How many seconds searches in its outputs may still take."""
+        """The seconds that searches in its outputs may still take."""
 
     def text(self, stream: Stream) -> str: ...
 
     def mask(self, text: str) -> str:
-        """Hide secrets; call this before you cut a text, so that no part of a secret stays."""
+        """Mask secrets; call this before you cut a text, so that no part of a secret stays."""
 
     def file(self, path: str) -> str | None:
         """Return the text of a file, or None if there is none (the empty string for a directory)."""
@@ -71,19 +71,19 @@ class Observation(Protocol):
     def tail(self, stream: Stream) -> str: ...
 
     def ending(self, stream: Stream) -> str:
-        """Return the last bytes of an output as harmless text, secrets masked; also before `finish`."""
+        """Return the last bytes of an output as printable text, secrets masked; also before `finish`."""
 
     def learn(self, secrets: Sequence[str]) -> None:
-        """Take note of the secret values that the step has shown, to mask them from now on."""
+        """Add secret values that the step has printed, to mask them from now on."""
 
     def finish(self, *, withheld: Collection[Stream] = ()) -> None:
-        """Drop what only the comparison needs, and outputs that must not be seen; called once, after the comparison."""
+        """Drop cached texts, and outputs that must not be shown; called once, after the comparison."""
 
 
 class Mismatch(Struct, frozen=True):
-    """One expectation that was not met, for people: what was compared, what was expected, and what came.
+    """One expectation that was not met, for people: what was compared, the expected and the actual value.
 
-    `brief` says it in a few words, and `diff` line by line, where that is clearer.
+    `brief` describes it in a few words, and `diff` line by line, if that is clearer.
     """
 
     what: str
@@ -103,21 +103,21 @@ class SavedValue(Struct, frozen=True):
 
 
 WITHHELD = "*** (hidden, because it may hold a secret that this step saves)"
-"""Stands for an output in which an unknown part must be hidden."""
+"""Replaces an output in which an unknown part must be hidden."""
 
 TOO_SLOW = "no result within the step's time limit: the expression takes too long on this text"
-"""Stands for the result of a search that has not ended."""
+"""Replaces the result of a search that has not ended."""
 
 
 def compare(
     step: Step, seen: Observation
 ) -> tuple[tuple[Mismatch, ...], tuple[SavedValue, ...], frozenset[Stream]]:
-    """Compare what was seen with what the step expects, and take the values that it saves, also if it failed.
+    """Compare a step's result with its expectations, and take the values that it saves, even if it failed.
 
-    Returns what is not as expected, the values, and the outputs that must not be shown: a secret was to be taken from
-    them, and it was not found.
+    Return the mismatches, the values, and the outputs that must not be shown: a secret should have been saved from
+    them, and was not found.
     """
-    # First the values, even of a step that has failed: what is quoted of it must not tell a secret either.
+    # First the values, even of a step that has failed: quotes from its output must not show a secret either.
     values, unsaved = saved_values(step, seen)
     seen.learn([one.value for one in values if one.secret])
     found = {one.name for one in values}
@@ -170,7 +170,7 @@ def _saved(save: Save, text: str, quoted: str, seconds: float) -> str | Mismatch
 def mismatches(
     step: Step, seen: Observation, *, withheld: Collection[Stream] = frozenset()
 ) -> tuple[Mismatch, ...]:
-    """Return everything that is not as expected, quoting nothing of what is withheld; empty if the step succeeded."""
+    """Return all expectations that were not met, without quotes of withheld outputs; empty if the step succeeded."""
     if seen.timed_out:
         limit = f"{round(seen.limit, 2):g} s"
         brief = f"timed out after {limit} (killed)"
@@ -281,7 +281,7 @@ def _is_as_expected(expected: Any, actual: Any, variables: Mapping[str, str]) ->
 
 
 def _is_written_as(text: str, actual: object) -> bool:
-    """Return whether a number or a boolean of JSON may be written like that: 1.5 may be 1.5 or 1.50."""
+    """Return whether `text` is a JSON spelling of a number or boolean: 1.5 may be written 1.5 or 1.50."""
     if not isinstance(actual, int | float):
         return False
     try:
@@ -312,7 +312,7 @@ def _search(expression: str, document: Any) -> Any:  # noqa: ANN401 - JSON is an
 
 
 def _dumped(value: object) -> str:
-    """Write a value as JSON, or say that it is not JSON, such as the JMESPath expression `&name`."""
+    """Return a value as JSON, or a note that it is not JSON, such as the JMESPath expression `&name`."""
     try:
         return json.dumps(value)
     except (TypeError, ValueError, RecursionError):
@@ -331,7 +331,7 @@ def _file(expect: FileExpectation, seen: Observation) -> Iterator[Mismatch]:
 
 
 def excerpt(text: str, *, raw: bool = False) -> str:
-    """Show the end of a text on one line, quoted unless `raw`, with what was left out as a number."""
+    """Return the end of a text on one line, quoted unless `raw`, with the number of characters left out."""
     if not text:
         return "nothing"
     most = 300

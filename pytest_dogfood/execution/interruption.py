@@ -1,7 +1,7 @@
-"""What happens when a signal ends a run: its handlers, what was running, and how much time clean-up still has.
+"""The signals that end a run: their handlers, the operations they interrupt, and the time left for clean-up.
 
-A first signal interrupts what is running; clean-up and release follow, with little time for each of their steps. A
-second one leaves even that out. One process has one `Interruption`, whether signals reach it or not.
+A first signal interrupts the current operation; clean-up and release follow, with little time for each of their steps.
+A second one skips even that. Each process has one `Interruption`, whether signals reach it or not.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _OUR_CODE = str(Path(__file__).parents[1])
 
 
 class SignalHandlers:
-    """Lets a function answer SIGINT, SIGTERM and SIGHUP from `install` to `restore`.
+    """Lets a function handle SIGINT, SIGTERM and SIGHUP from `install` to `restore`.
 
-    A signal that is ignored, as under nohup, or that another handler answers, is left alone. So are all of them where
-    pytest does not run in the main thread, because Python runs handlers there only.
+    A signal that is ignored, as under nohup, or that has another handler, is left alone. So are all of them if pytest
+    does not run in the main thread, because Python runs handlers only there.
     """
 
     def __init__(self, answer: Callable[[int, FrameType | None], None]) -> None:
@@ -35,7 +35,7 @@ class SignalHandlers:
         self._before: dict[int, Any] = {}
 
     def install(self, *, leave: tuple[int, ...] = ()) -> None:
-        """Answer the signals from now on, except those in `leave`."""
+        """Handle the signals from now on, except those in `leave`."""
         if threading.current_thread() is not threading.main_thread():
             return
         for number in _SIGNALS:
@@ -45,12 +45,12 @@ class SignalHandlers:
                 signal.signal(number, self._answer)
 
     def install_again(self, number: int) -> None:
-        """Answer a signal once more that something else has begun to answer since `install`."""
+        """Handle a signal again after something else has replaced its handler since `install`."""
         if number in self._before:
             signal.signal(number, self._answer)
 
     def restore(self) -> None:
-        """Restore what answered the signals before."""
+        """Restore the previous handlers."""
         while self._before:
             number, before = self._before.popitem()
             signal.signal(number, before)
@@ -71,11 +71,11 @@ CLEANUP_SECONDS = 5.0
 """Seconds that a step of a clean-up or a release may take once the run has been interrupted."""
 
 _SECONDS_UNTIL_RAISED_AGAIN = 10.0
-"""Seconds after which an exception that is still on its way is raised once more."""
+"""Seconds after which an exception that still propagates is raised once more."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ends what is running. Clean-up follows."""
+    """Ends the current operation. Clean-up follows."""
 
 
 class Abandoned(KeyboardInterrupt):
@@ -83,14 +83,14 @@ class Abandoned(KeyboardInterrupt):
 
 
 class ToDebugger(KeyboardInterrupt):
-    """Ends what is running, under --pdb; its text says what that is."""
+    """Ends the current operation, under --pdb; its text names the operation."""
 
 
 class Doing(NamedTuple):
-    """Something that is being done, since `began` (monotonic).
+    """An operation in progress, since `began` (monotonic).
 
-    `details` describes it for a report. `new_output` returns the whole lines that it has printed since that was last
-    called, and with True also the rest of a line; it is None if it prints nothing that may be shown.
+    `details` describes it for a report. `new_output` returns the whole lines that it has printed since the last call,
+    and with True also the rest of a line; it is None if there is no output that may be shown.
     """
 
     what: str
@@ -100,13 +100,13 @@ class Doing(NamedTuple):
 
 
 class Interruption:
-    """Knows whether a signal has come, and what this process was doing then.
+    """Knows whether a signal has come, and the operation that it interrupted in this process.
 
-    `report` describes that once a signal has come; it is empty where nothing was being done. `item` is the node id that
-    it is about. `callbacks` are called then. `on_change` is called with all that is being done, outermost first, when
-    something begins or ends. `abandoned` gives up clean-up and release. `taken` tells that what was
-    running has ended for it. `cut` names the steps that had too little time. While `debugging`, Ctrl-C is not meant for
-    the run.
+    `report` describes that operation once a signal has come; it is empty if there was none. `item` is the node id of
+    its item. `callbacks` are called when a signal comes. `on_change` is called with all current operations, outermost
+    first, when one begins or ends. `abandoned` gives up clean-up and release. `taken` means that the interrupted
+    operation has ended. `cut` names the steps that had too little time. While `debugging`, Ctrl-C is not meant for the
+    run.
     """
 
     def __init__(self) -> None:
@@ -143,7 +143,7 @@ class Interruption:
         details: Callable[[], Iterable[str]] = tuple,
         new_output: Callable[[bool], str] | None = None,
     ) -> Iterator[None]:
-        """Note what is being done, so that it can be shown, and named if a signal comes meanwhile."""
+        """Note an operation, so that it can be shown, and named if a signal comes during it."""
         self._doing.append(Doing(what, time.monotonic(), details, new_output))
         self._tell_change()
         try:
@@ -154,7 +154,7 @@ class Interruption:
 
     @contextmanager
     def interruptible(self, *, by_first: bool = True) -> Iterator[None]:
-        """Let a signal raise Interrupted inside of the block; if not `by_first`, only a second one ends it."""
+        """Let a signal raise Interrupted inside the block; if not `by_first`, only a second one ends it."""
         before, self._interruptible = self._interruptible, by_first
         try:
             yield
@@ -162,7 +162,7 @@ class Interruption:
             self._interruptible = before
 
     def note_signal(self, number: int, frame_lines: Iterable[str] = ()) -> None:
-        """Take note of a signal, and end what is running if it can be interrupted; may be called for each signal."""
+        """Note a signal, and end the current operation if it can be interrupted; may be called for each signal."""
         if self._noting:  # a handler interrupts a handler: the first must finish its text
             return
         if not self.begun:
@@ -180,8 +180,8 @@ class Interruption:
 
     @property
     def wants_to_raise(self) -> bool:
-        """Whether something still runs that a signal should have ended."""
-        # What was raised before may still be dealt with, but some code lets exceptions vanish.
+        """Whether an operation still runs that a signal should have ended."""
+        # The exception raised before may still propagate, but some code swallows exceptions.
         alive = self._raised is not None and self._raised() is not None
         on_its_way = alive and time.monotonic() - self._raised_at < _SECONDS_UNTIL_RAISED_AGAIN
         return self.begun and self._interruptible and not self.taken and not on_its_way
@@ -203,21 +203,21 @@ class Interruption:
         try:
             raise error
         finally:
-            del error  # its own traceback would keep it alive, and hide that it has vanished
+            del error  # its own traceback would keep it alive, and hide that it was swallowed
 
     def _tell_change(self) -> None:
         if self.on_change is not None:
             self.on_change(tuple(self._doing))
 
     def describe(self, number: int, at: float, frame_lines: Iterable[str]) -> str:
-        """Describe what is being done when a signal comes; empty if nothing is."""
+        """Describe the current operations when a signal comes; empty if there are none."""
         if not self._doing:
             return ""
         item, *others = self._doing
         whats = ", ".join(one.what for one in others) or "running"
         name = signal.Signals(number).name
         lines = [f"interrupted by {name} after {at - item.began:.1f} s: {item.what}: {whats}"]
-        with suppress(Exception):  # what is said less must not keep the signal from its work
+        with suppress(Exception):  # a failing description must not keep the signal from ending the run
             for one in others:
                 lines.append(f"  {one.what}: running for {at - one.began:.1f} s")
                 lines += one.details()

@@ -1,8 +1,8 @@
-"""Keeps secret values out of everything that is shown or stored, in whatever way programs write them down.
+"""Keeps secret values out of everything that is shown or stored, in all notations that programs commonly use.
 
 Most notations change single characters: JSON, Python, C and shells put backslashes before them, HTML and XML write
-entities, URLs write `%2F`, SQL and CSV write quotes twice. One pattern allows for all of these at every character that
-is no letter, digit or underscore, also one within the other. Base64 and hexadecimal digits change the whole value.
+entities, URLs write `%2F`, SQL and CSV write quotes twice. One pattern allows for all of these, also nested, at every
+character except letters, digits and underscores. Base64 and hexadecimal digits change the whole value.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from msgspec import Struct
 from pytest_dogfood.diagnostics import to_harness_error
 
 _SHORTEST_VALUE = 3
-"""Characters that a value must have to be looked for at all."""
+"""The fewest characters of a value that is masked at all."""
 
 _SHORTEST_PART = 8
-"""Characters that a value must have to be looked for as hexadecimal digits, or inside of a longer base64 text."""
+"""The fewest characters of a value that is found as hexadecimal digits, or inside a longer base64 text."""
 
 _STARS = "***"
 _CHUNK = 256 * 1024
 
 _SAFE = re.compile(r"[A-Za-z0-9_]+")
-"""What every notation writes as it is, unless it changes everything."""
+"""Characters that no notation changes, except those that change the whole value."""
 
 _MOST_BACKSLASHES = 8
-"""JSON within JSON within JSON puts seven of them before a quote, and makes eight of one."""
+"""JSON within JSON within JSON puts seven of them before a quote, and turns one into eight."""
 
-# A literal at the beginning lets `re` skip quickly what cannot match.
+# A literal at the beginning lets `re` skip quickly to the next possible match.
 _ESCAPE = r"\\" + rf"\\{{0,{_MOST_BACKSLASHES - 1}}}"
 _AMPERSAND = rf"(?:&|{_ESCAPE}u0026)(?:amp;){{0,3}}"
 _LONGEST_CHARACTER = 52  # four bytes of UTF-8, each as eight backslashes and three digits, or an entity
 
 _LETTERS = dict(zip("\0\a\b\t\n\v\f\r\x1b", "0abtnvfre", strict=True))
 _DOUBLED = "'\"`%${}"
-"""What SQL, CSV, and programs that fill in templates write twice."""
+"""Characters that SQL, CSV, and template engines write twice."""
 
 
 class SecretKeeper:
@@ -53,7 +53,7 @@ class SecretKeeper:
     Values shorter than 3 characters are not masked: that would make holes in everything and hide nothing. Of a
     value of several lines each line of 8 characters or more is masked as well. A value is also found as JSON, HTML,
     a shell, a URL, SQL, Python, C or base64 write it; as hexadecimal digits, and in base64 inside of a longer text
-    (`user:password`), if it has at least 8 characters; not where base64 is broken into lines. Where values overlap,
+    (`user:password`), if it has at least 8 characters; not if base64 is broken into lines. If values overlap,
     everything they cover is masked.
     """
 
@@ -86,7 +86,7 @@ class SecretKeeper:
             start = max(os.fstat(file.fileno()).st_size - limit - overlap, 0)
             file.seek(start)
             window = self.mask_bytes(file.read(limit + overlap))
-        # What begins before the window may end in its first bytes; masking has made nothing longer.
+        # A value that begins before the window may end in its first bytes; masking makes nothing longer.
         return window[overlap if start else 0 :][-limit:]
 
     def mask_file(self, path: Path) -> None:
@@ -119,7 +119,7 @@ def _copy_masked(source: IO[bytes], target: IO[bytes], wanted: tuple[_Spelling, 
     while True:
         chunk = source.read(_CHUNK)
         pending += chunk.decode("latin-1")
-        # What starts before the boundary ends within `pending`; the rest is looked at again with the next chunk.
+        # A match that starts before the boundary ends within `pending`; the rest is searched with the next chunk.
         boundary = max(len(pending) - overlap, 0) if chunk else len(pending)
         position = covered
         for start, end in _spans(pending, wanted, boundary):
@@ -135,7 +135,7 @@ def _copy_masked(source: IO[bytes], target: IO[bytes], wanted: tuple[_Spelling, 
 
 
 def _overlap(wanted: tuple[_Spelling, ...]) -> int:
-    """Return how many bytes of a spelling may stand in the next window at most."""
+    """Return the most bytes of a spelling that may stand in the next window."""
     return max((one.longest for one in wanted), default=1) - 1
 
 
@@ -149,8 +149,8 @@ def _mask(text: str, wanted: tuple[_Spelling, ...]) -> str:
 
 
 def _spans(text: str, wanted: tuple[_Spelling, ...], boundary: int) -> list[tuple[int, int]]:
-    """Return in order what the spellings cover, of all occurrences that start before `boundary`, overlaps united."""
-    # United while they are found, or a text of one letter would take a tuple for each byte.
+    """Return in order the spans of all spellings that start before `boundary`, with overlaps merged."""
+    # Merged while they are found, or a text of one letter would take a tuple for each byte.
     return _united(sorted(span for one in wanted for span in _united(one.occurrences(text, boundary))))
 
 
@@ -165,7 +165,7 @@ def _united(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _to_bytes(text: str) -> bytes:
-    """Encode text that came from the environment as it was there; other surrogates have no bytes to search for."""
+    """Encode text from the environment as it was there; other surrogates have no bytes to search for."""
     try:
         return text.encode("utf-8", errors="surrogateescape")
     except UnicodeEncodeError:
@@ -178,14 +178,14 @@ def _bytes_as_text(text: str) -> str:
 
 
 class _Spelling(Struct, frozen=True, kw_only=True):
-    """One way of writing a value: its `pattern`, or the `anchor`, which occurs with it; `longest` the most it takes."""
+    """One way of writing a value: `pattern`, or just `anchor`, which is in each match; `longest` bounds its length."""
 
     anchor: str
     longest: int
     pattern: Callable[[], re.Pattern[str]] | None = None
 
     def occurrences(self, text: str, boundary: int) -> Iterator[tuple[int, int]]:
-        """Yield where it is, of all that start before `boundary`; they may overlap."""
+        """Yield the spans of all occurrences that start before `boundary`; they may overlap."""
         if self.pattern is None:
             length = len(self.anchor)
             start = text.find(self.anchor)
@@ -202,13 +202,13 @@ class _Spelling(Struct, frozen=True, kw_only=True):
 
 @lru_cache(maxsize=16)
 def _spellings(values: frozenset[str], encode: Callable[[str], str]) -> tuple[_Spelling, ...]:
-    """Return the ways in which values may be written, as the text that is searched has them by `encode`."""
+    """Return the ways in which values may be written, encoded by `encode` as the searched text is."""
     forms: list[tuple[str, bool]] = []
     for value in sorted(values):
         stripped = value.strip()
         if len(stripped) < _SHORTEST_VALUE:
             continue
-        # What a file or a command gave often ends in a newline that is not written where the value is used.
+        # A value from a file or a command often ends in a newline that is not written when it is used.
         forms += ((value, True), (stripped, True))
         lines = stripped.splitlines()
         if len(lines) > 1:
@@ -221,7 +221,7 @@ def _spellings(values: frozenset[str], encode: Callable[[str], str]) -> tuple[_S
 
 @lru_cache(maxsize=512)
 def _spellings_of(value: str, encode: Callable[[str], str], *, whole: bool) -> tuple[_Spelling, ...]:
-    """Return the ways to write one value; what is not the `whole` of one is not looked for in digits."""
+    """Return the ways to write one value; one line of a value, not `whole`, is not searched for in digits."""
     if _SAFE.fullmatch(value):
         spellings = [_Spelling(anchor=encode(value), longest=len(value))]
     else:
@@ -239,7 +239,7 @@ def _spellings_of(value: str, encode: Callable[[str], str], *, whole: bool) -> t
     encoded = b64encode(data).decode().rstrip("=")
     in_base64 = [encoded]
     if len(data) >= _SHORTEST_PART:
-        # What stands before or after the value changes the characters at its ends; nothing may stand before it.
+        # Text before or after the value changes the characters at its ends; there may be no text before it.
         in_base64 = [encoded[: len(data) * 8 // 6]]
         for shift, first in ((1, 2), (2, 3)):
             in_base64.append(b64encode(bytes(shift) + data).decode()[first : (shift + len(data)) * 8 // 6])
@@ -253,7 +253,7 @@ def _spellings_of(value: str, encode: Callable[[str], str], *, whole: bool) -> t
             )
         )
     if len(value) >= _SHORTEST_PART:
-        # Long texts to look for: one of two or three characters would take `find` eight times as long.
+        # Long texts to search for: with two or three characters, `find` would take eight times as long.
         for mark in ("", "%", r"\x"):
             for digits in dict.fromkeys((data.hex(" "), data.hex(" ").upper())):
                 written = mark + digits.replace(" ", mark)
@@ -263,11 +263,11 @@ def _spellings_of(value: str, encode: Callable[[str], str], *, whole: bool) -> t
 
 @lru_cache(maxsize=512)
 def _by_character(value: str, encode: Callable[[str], str]) -> re.Pattern[str]:
-    """Return a pattern for a value whose characters are each written in any of their ways.
+    """Return a pattern for a value of which each character may be written in any notation.
 
-    There is one way only to read almost every text: if there were two for each character, a text that almost holds
-    the value would take time without end. So runs of a character, which may be doubled, are taken together, and
-    what follows a backslash leaves all backslashes to that.
+    Almost every text matches in one way only: with two ways for each character, a text that almost contains the value
+    would take exponential time. So runs of a character, which may be doubled, are matched together, and the backslash
+    itself matches all backslashes before another character.
     """
     parts: list[str] = []
     before = ""
@@ -290,7 +290,7 @@ def _by_character(value: str, encode: Callable[[str], str]) -> re.Pattern[str]:
 
 
 def _escapes(character: str) -> str:
-    """Return a pattern for what stands behind a backslash in place of a character."""
+    """Return a pattern for the text after a backslash that stands for a character."""
     code, data = ord(character), _to_bytes(character)
     units = character.encode("utf-16-be", errors="surrogatepass").hex()
     ways = [
@@ -306,8 +306,8 @@ def _escapes(character: str) -> str:
 
 
 def _other_ways(character: str, encode: Callable[[str], str]) -> Iterator[str]:
-    """Yield patterns for what stands in place of a character in URLs, in HTML, and in some notations for it alone."""
-    from html.entities import codepoint2name  # few secrets hold what has such a name
+    """Yield patterns for a character in URLs, in HTML, and in notations that only this character has."""
+    from html.entities import codepoint2name  # few secrets contain a character with such a name
 
     code = ord(character)
     yield "".join(f"%(?:25){{0,2}}{_either_case(f'{byte:02x}')}" for byte in _to_bytes(character))

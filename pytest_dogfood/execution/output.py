@@ -1,12 +1,12 @@
-r"""The files that outputs of commands go to, and their text, read with a limit and made safe to show.
+r"""The files for the outputs of commands, and their text, read with a limit and made safe to show.
 
 On some file systems it costs more to make a file than to run a shell, and most commands leave at least one of their
-outputs empty. So a file that nothing was written to is used for another command.
+outputs empty. So an empty file is reused for another command.
 
-Shown is what a terminal shows in the end: text that was written over, as by progress bars, is gone. Understood are
-carriage returns, backspaces and the sequences that move the cursor or erase. Colours, titles and other sequences are
-left out. What came before a program first clears the screen or moves to its top stays above it, as what a terminal has
-scrolled away. Control characters that a terminal would not show are given by name, such as `\x00`.
+The text is the final state of a terminal: overwritten text, as of progress bars, is gone. Carriage returns,
+backspaces and sequences that move the cursor or erase are carried out. Colours, titles and other sequences are left
+out. Text before a program first clears the screen or moves to its top stays above it, as if it had scrolled away.
+Control characters that a terminal would not show appear by name, such as `\x00`.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ SHOWN_BYTES = 16 * 1024
 """Bytes from the end of each output that a report shows."""
 
 _OVERWRITTEN_BYTES = 256 * 1024
-"""How far back an output is read that was written over, as by progress bars."""
+"""Bytes from the end of an output that are read if it overwrites text, as progress bars do."""
 
 UNMASKED_SUFFIX = ".raw"
-"""Suffix of an output that may still hold secrets; what finds one after a death removes it."""
+"""Suffix of an output that may still hold secrets; if a process dies, those it leaves are removed."""
 
 
 def is_full(directory: Path) -> bool:
-    """Return whether the disk of a directory is full; False where the system cannot tell."""
+    """Return whether the disk of a directory is full; False if the system cannot tell."""
     try:
         found = os.statvfs(directory)
     except OSError:
@@ -46,10 +46,10 @@ def is_full(directory: Path) -> bool:
 
 
 class Output(Struct):
-    """One output of one command: a file in `directory` that is called `name` once it is settled; now it is at `path`.
+    """One output of one command: a file in `directory`, now at `path`, and called `name` once it is settled.
 
-    Without `empty_files`, those that nothing was written to, it may hold secrets until then. It says so, and nothing
-    uses it again.
+    `empty_files` are files to reuse. Without them, the output may hold secrets until it is settled: then its name has
+    a suffix, and it is not reused.
     """
 
     directory: Path
@@ -73,7 +73,7 @@ class Output(Struct):
         return open_private(self.path, fresh=True)
 
     def settle(self, secrets: SecretKeeper) -> None:
-        """Hide secrets in the file and give it its name, or none if it is empty; raises HarnessError if it is gone."""
+        """Mask the file and give it its name; drop it if it is empty. Raises HarnessError if it is gone."""
         if self.path is None:
             return
         with to_harness_error(f"keep the output {self.path}"):
@@ -97,29 +97,31 @@ class Output(Struct):
 
 
 def _open_empty(paths: list[Path]) -> tuple[Path, int] | None:
-    """Open the newest file that is still empty and that no process in the background has open; forget the others."""
-    while paths and sys.platform == "linux":  # elsewhere nothing tells what else has a file open
+    """Open the newest file that is still empty and that no background process has open; forget the others."""
+    while (
+        paths and sys.platform == "linux"
+    ):  # other systems do not tell whether another process has a file open
         path = paths.pop()
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:
             continue
         try:
-            # A lease for writing is granted if nothing else has the file open, see fcntl(2). To ask is all we want;
-            # what opens it in between sends us a signal, so let that be one that does nothing.
+            # A write lease is granted only if no other process has the file open, see fcntl(2). It is released at once;
+            # a process that opens the file in between makes the kernel send a signal, so choose one that does nothing.
             fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
             fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
             fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
             if not os.fstat(descriptor).st_size:
                 return path, descriptor
-        except OSError:  # something has, or this file system knows no leases
+        except OSError:  # a process has it open, or this file system has no leases
             pass
         os.close(descriptor)
     return None
 
 
 class TooMuchOutput(HarnessError):  # noqa: N818 - a fact about the command, as StopIteration is one
-    """A stream is longer than what may be read into memory: `size` bytes where `limit` is allowed."""
+    """A stream is too long to be read into memory: `size` bytes, and `limit` are allowed."""
 
     def __init__(self, size: int, limit: int) -> None:
         super().__init__(f"{size} bytes of output, more than the {limit} that are examined")
@@ -128,7 +130,7 @@ class TooMuchOutput(HarnessError):  # noqa: N818 - a fact about the command, as 
 
 
 def read_output(path: Path, limit: int) -> bytes:
-    """Return everything; raises TooMuchOutput beyond `limit` bytes, and HarnessError if the file cannot be read."""
+    """Return the whole file; raises TooMuchOutput beyond `limit` bytes, and HarnessError if it cannot be read."""
     with to_harness_error(f"read {path}"), path.open("rb") as file:
         data = file.read(limit + 1)
         if len(data) > limit:
@@ -137,7 +139,7 @@ def read_output(path: Path, limit: int) -> bytes:
 
 
 def read_tail(path: Path, limit: int = SHOWN_BYTES) -> str:
-    """Return the end as harmless text, from the beginning of a line, or raise HarnessError; says what came before."""
+    """Return a file's end as printable text, in whole lines, after a note on the bytes before; raises HarnessError."""
     with to_harness_error(f"read {path}"), path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         before = max(size - limit, 0)
@@ -145,7 +147,7 @@ def read_tail(path: Path, limit: int = SHOWN_BYTES) -> str:
         file.seek(max(before - 1, 0))
         data = file.read(limit + 1 if before else limit)
         if before and _moves_cursor(data.decode("utf-8", errors="replace")):
-            # Of a progress bar little is left in the end: look further back for what was shown above it.
+            # Little is left of a progress bar in the end: read further back for the text above it.
             before = max(size - _OVERWRITTEN_BYTES, 0)
             file.seek(before)
             text = terminal_text(file.read(size - before))
@@ -159,7 +161,7 @@ def read_tail(path: Path, limit: int = SHOWN_BYTES) -> str:
 
 
 def _line_start(text: AnyStr, newline: AnyStr, cut: int) -> int:
-    """Return where the first whole line from `cut` on begins; `cut` itself if it is in the last line, and that long."""
+    """Return where the first whole line after `cut` begins, or `cut` itself if that is in the last line."""
     found = text.find(newline, cut - 1)
     return found + 1 if 0 <= found < len(text) - 1 else cut
 
@@ -177,18 +179,18 @@ _PARTS = re.compile(
 )
 
 _WIDEST, _HIGHEST = 256, 256
-"""How far a sequence moves the cursor at most; one of a few bytes must not ask for megabytes of blanks."""
+"""The farthest a sequence moves the cursor; a few bytes must not create megabytes of blanks."""
 
 _TAB = 8
 
 
 def _moves_cursor(text: str) -> bool:
-    """Return whether some of the text may be written over."""
+    """Return whether the text may overwrite itself."""
     return _CURSOR_MOVE.search(text.replace("\r\n", "\n")) is not None
 
 
 def terminal_text(data: bytes) -> str:
-    """Return what a terminal would show once all of an output has been written to it; harmless to print."""
+    """Return the text that a terminal would show in the end; it is safe to print."""
     text = data.decode("utf-8", errors="replace").replace("\r\n", "\n")
     if not _moves_cursor(text):
         return _CONTROL.sub(lambda found: _named(found[0]), _ESCAPE_SEQUENCE.sub("", text))
@@ -208,7 +210,7 @@ def _named(letter: str) -> str:
 
 
 class _Screen:
-    """Rows of cells, and where the cursor is. `_top` is the row that a program has moved to as the first one."""
+    """Rows of cells, and the cursor. `_top` is the row that a program uses as the top of its screen."""
 
     def __init__(self) -> None:
         self.rows: list[list[str]] = [[]]
@@ -243,7 +245,7 @@ class _Screen:
             self.write([_named(letter)])
 
     def apply_sequence(self, final: str, parameters: str) -> None:
-        """Carry out a control sequence; one that neither moves nor erases changes nothing that is shown."""
+        """Carry out a control sequence; one that neither moves nor erases has no effect."""
         numbers = [
             int(number[:6]) for number in parameters.split(";") if number.isascii() and number.isdigit()
         ]
@@ -272,7 +274,7 @@ class _Screen:
             self._column = min(max(column, 0), max(_WIDEST, len(self.rows[self._row])))
 
     def _first_row(self) -> int:
-        """Return the first row of the screen; it begins below what is there when it is first asked for."""
+        """Return the first row of the screen; on the first call, start it below the existing rows."""
         if self._top is None:
             if any(self.rows[-1]):
                 self.rows.append([])
@@ -281,7 +283,7 @@ class _Screen:
         return self._top
 
     def _erase(self, final: str, what: int) -> None:
-        """Erase of a row (K) or of the screen (J): what follows (0), what is before (1), or all of it (2 and 3)."""
+        """Erase in a row (K) or on the screen (J): after the cursor (0), before it (1), or everything (2 and 3)."""
         if final == "J" and what >= 2:
             del self.rows[self._first_row() + 1 :]
             self.rows[-1].clear()

@@ -1,8 +1,8 @@
-"""Starts commands, waits for them, and ends what must stop: the only module that starts processes.
+"""Starts commands, waits for them, and ends them if they must stop: the only module that starts processes.
 
 Output goes to files, not through pipes: a command may leave a daemon that goes on writing, it may write more
 than memory holds, and nothing has to read while it runs. The files are opened for appending, so that
-`> /dev/stdout` in a command's own redirections leaves no hole behind it.
+`> /dev/stdout` in a command's own redirections leaves no hole in them.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ from pytest_dogfood.execution.watcher import (
     read_process,
 )
 
-# Bound now: a test that puts something else in their places means its own product, not the harness.
+# Bound now: a test that patches them means to change its own product, not the harness.
 _Popen = subprocess.Popen
 _killpg = os.killpg
 
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 _SECONDS_BETWEEN_LOOKS = 0.25
-"""Seconds between looks at the time that is left, which an interruption cuts while a command is waited for."""
+"""Seconds between checks of the time left, which an interruption may shorten while a command runs."""
 
 
 class Command(Struct, frozen=True, kw_only=True):
-    """What to start, and the files that its output goes to, or what opens them.
+    """A command to start, and the files for its output, or functions that open them.
 
-    `marker` names an environment variable, set in `env`, that whatever the command starts inherits: when the
-    command has to be ended, every process that carries the same value ends with it. `grace` is the time it has
-    between being asked to end and being made to.
+    `marker` names an environment variable, set in `env`, that all processes of the command inherit: when the command
+    must be ended, every process with the same value is ended too. `grace` is the time in seconds between the request
+    to end and the kill.
     """
 
     argv: tuple[str, ...]
@@ -65,7 +65,7 @@ class Command(Struct, frozen=True, kw_only=True):
 class CommandEnd(Struct, frozen=True, kw_only=True):
     """How a command ended: its exit status, or -N for signal N; `cut` if it had less time because of a signal.
 
-    `running` names the commands that it was running when its time was over, as `commands_within` does.
+    `running` names the commands that it was running at the time limit, as `commands_within` does.
     """
 
     status: int
@@ -76,7 +76,7 @@ class CommandEnd(Struct, frozen=True, kw_only=True):
 
 
 class ParentProcess:
-    """Remembers what our parent is, to notice that it has died."""
+    """Remembers this process's parent, to notice that it has died."""
 
     def __init__(self) -> None:
         self._own = os.getpid()
@@ -94,13 +94,13 @@ def run(
     interruption: Interruption | None = None,
     started_as: list[int] | None = None,
 ) -> CommandEnd:
-    """Run a command in a session of its own until it ends or its time is over, which an interruption may cut.
+    """Run a command in a session of its own until it ends or reaches its time limit, which an interruption may shorten.
 
     Its process id is added to `started_as`.
 
     After a normal end, processes that it leaves in the background are left alone. After a time limit or an exception
     (Ctrl-C), all of its processes are ended. Raises HarnessError if it could not be started, or if the parent has
-    died: then nothing waits for the result, and the sweep that follows a death may already be over.
+    died: then nothing waits for the result, and the watcher's sweep may already be over.
     """
     interruption = interruption or Interruption()
     process: subprocess.Popen[bytes] | None = None
@@ -125,7 +125,7 @@ def run(
             _end(process, command, command.grace)
         status = process.wait()
     except BaseException:
-        # Also without a process: the exception may have come between its start and our knowing of it.
+        # Also without a process: the exception may have come after its start and before the assignment.
         _end(process, command, 0 if interruption.abandoned else command.grace)
         raise
     ended = time.monotonic()
@@ -134,9 +134,9 @@ def run(
 
 
 def commands_within(pid: int, argv: tuple[str, ...]) -> tuple[str, ...]:
-    """Name the commands that a shell, started as `argv`, is running, oldest first; none where there is no /proc.
+    """Name the commands that a shell, started as `argv`, is running, oldest first; none without /proc.
 
-    What has the same arguments is a subshell. A shell may have become its last command.
+    A process with the same arguments is a subshell. A shell may have become its last command by exec.
     """
     processes = [seen for seen in map(read_process, pids()) if seen is not None] if HAS_PROC else []
     found: list[str] = []
@@ -144,7 +144,7 @@ def commands_within(pid: int, argv: tuple[str, ...]) -> tuple[str, ...]:
     while shells:
         shell = shells.pop()
         words = command_of(shell)
-        if tuple(words[-len(argv) :]) == argv:  # a script stands behind its interpreter
+        if tuple(words[-len(argv) :]) == argv:  # a script follows its interpreter
             children = [(int(one.started), one.pid) for one in others if one.parent == shell]
             shells += [child for _, child in sorted(children, reverse=True)]
         elif words:
@@ -195,9 +195,9 @@ def open_private(path: Path, *, fresh: bool) -> int:
 def end_group(
     group: int, *, gone: Callable[[], bool], grace: float = SECONDS_BEFORE_KILL, variable: str = ""
 ) -> None:
-    """End a process group or session, its descendants and what carries `variable`.
+    """End a process group or session, its descendants, and all processes that carry `variable`.
 
-    Where there is no /proc, `gone` tells whether the group's leader has ended, and the group alone is ended.
+    Without /proc, `gone` tells whether the group's leader has ended, and only the group is ended.
     """
     if HAS_PROC:
         end_processes(variable, group=group, grace=grace)
@@ -241,7 +241,7 @@ def _launch(command: Command) -> subprocess.Popen[bytes]:
 
 
 def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
-    """Wait and, where pidfd exists, do not reap: until then the group's id is still ours."""
+    """Wait; if pidfd exists, do not reap the process, so that the group's id stays reserved."""
     seconds = max(seconds, 0)
     if sys.platform == "linux":
         with suppress(OSError):  # a kernel before 5.3, or no descriptor is left
@@ -262,13 +262,13 @@ def _end(process: subprocess.Popen[bytes] | None, command: Command, grace: float
     value = command.env.get(command.marker)
     variable = f"{command.marker}={value}" if command.marker and value else ""
     try:
-        # Once it has been reaped its number may belong to another process.
+        # Once it has been reaped, its id may belong to another process.
         if process is not None and process.returncode is None:
             end_group(process.pid, gone=lambda: process.poll() is not None, grace=grace, variable=variable)
         else:
             end_processes(variable, grace=grace)
     except BaseException:
-        # A second Ctrl-C: nothing waits any longer, and still nothing may be left, known to us by its id or not.
+        # A second Ctrl-C: do not wait any longer, but leave no process, even if its id is unknown.
         end_processes(variable, grace=0)
         raise
     finally:
@@ -278,8 +278,8 @@ def _end(process: subprocess.Popen[bytes] | None, command: Command, grace: float
 
 
 def _signal_group(group: int, number: signal.Signals) -> None:
-    if group <= 1:  # the system would take that for our own group, or for all processes
-        raise ValueError(f"{group} is no group of a command's")
+    if group <= 1:  # to the system that means our own group, or all processes
+        raise ValueError(f"{group} is not the process group of a command")
     with suppress(ProcessLookupError, PermissionError):  # macOS refuses where only zombies are left
         _killpg(group, number)
 

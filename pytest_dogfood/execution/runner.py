@@ -32,7 +32,7 @@ class StepRunner(Protocol):
 
 
 class Ending(StrEnum):
-    """Why an actor's step came to its end."""
+    """Why an actor's step ended."""
 
     DONE = "the actor said that it is done"
     REPEATED = "the actor gave the same command twice"
@@ -42,11 +42,11 @@ class Ending(StrEnum):
 
 
 class Grade(Struct, frozen=True, kw_only=True):
-    """What is known of a step that an actor had to do, and whether it decides the outcome of the journey.
+    """The grade of a step that an actor had to do, and whether it decides the outcome of the journey.
 
-    `graded` is the action that counted, None if there was none; `credited` tells that it was one of an earlier
-    step. `wrong` is what was not as expected. `verdict` is the judge's, None where there was none; `unjudged` tells
-    that there was something to judge.
+    `graded` is the action that counted, None if there was none; `credited` means that it belongs to an earlier
+    step. `wrong` lists the expectations that were not met. `verdict` is the judge's, None without a judge; `unjudged`
+    means that there was something to judge.
     """
 
     ended: Ending
@@ -62,9 +62,9 @@ class Grade(Struct, frozen=True, kw_only=True):
 class StepResult(Struct, frozen=True, kw_only=True):
     """A step that has run: `number` of `total`; it succeeded if nothing is `wrong`.
 
-    It `started` then (seconds since the epoch), and all its tries together took that many `seconds`. Of `withheld`
-    streams nothing may be shown. For a step that an actor did, `grade` says more, `step.run` is the command that
-    counted, and `seen` what came of it, None if there was none.
+    `started` is in seconds since the epoch, and `seconds` is the time of all its tries together. Nothing of `withheld`
+    streams may be shown. If an actor did the step, `grade` describes that, `step.run` is the command that counted, and
+    `seen` its result, None if there was none.
     """
 
     step: Step
@@ -80,10 +80,10 @@ class StepResult(Struct, frozen=True, kw_only=True):
 
 
 class StepsResult(Struct):
-    """The steps that ran, up to and including the first that did not do as expected.
+    """The steps that ran, up to and including the first that failed.
 
-    `values` are those saved so far, also by a step that failed then: clean-up steps use them. `saved` is
-    called after each. `trajectory` names the file that says what an actor did.
+    `values` are those saved so far, also by a step that then failed: clean-up steps use them. `saved` is called after
+    each. `trajectory` names the file that lists what an actor did.
     """
 
     results: list[StepResult] = field(default_factory=list)
@@ -93,7 +93,7 @@ class StepsResult(Struct):
     trajectory: str = ""
 
     def keep(self, saved: SavedValue) -> None:
-        """Take in a value that a step has saved."""
+        """Add a value that a step has saved."""
         self.values[saved.name] = saved.value
         if saved.secret and saved.name not in self.secret:
             self.secret.append(saved.name)
@@ -106,13 +106,13 @@ class StepsResult(Struct):
 
 
 class Deadline:
-    """The moment until which steps may run, if there is one; it moves while something else is being waited for."""
+    """The time by which steps must end, if there is a limit; it moves while an actor is being waited for."""
 
     def __init__(self, seconds: float | None) -> None:
         self._moment = math.inf if seconds is None else time.monotonic() + seconds
 
     def left(self) -> float:
-        """Return the seconds left, none or fewer if it is over; infinity if there is no limit."""
+        """Return the seconds left, 0 or negative if it has passed; infinity if there is no limit."""
         return self._moment - time.monotonic()
 
     @contextmanager
@@ -130,7 +130,7 @@ class StepActor(Protocol):
     def act(self, number: int, done: StepsResult, deadline: Deadline) -> StepResult: ...
 
     def observed(self, result: StepResult) -> None:
-        """Take note of a step that the journey file itself gave a command for."""
+        """Note a step that has a command in the journey file itself."""
 
     def finish(self) -> None: ...
 
@@ -145,7 +145,7 @@ def run_steps(
     done: StepsResult | None = None,
     last: int | None = None,
 ) -> StepsResult:
-    """Run steps until one does not do as expected; `timeout` (seconds) bounds them all together.
+    """Run steps until one fails; `timeout` (seconds) bounds them all together.
 
     Steps after number `last` are left out.
 
@@ -186,7 +186,7 @@ def _run_one(
 ) -> StepResult:
     give_up = math.inf if step.until is None else time.monotonic() + step.until.timeout
     tries = 0
-    before = dict(done.values)  # what the step itself saves is for those after it, not for its next try
+    before = dict(done.values)  # values that the step itself saves are for later steps, not for its next try
     earlier: StepResult | None = None
     while True:
         tries += 1
@@ -202,7 +202,7 @@ def _run_one(
         )
         left = min(deadline.left(), give_up - time.monotonic())
         if not wrong or step.until is None or step.until.interval >= left:
-            # A last try that is cut short says nothing: what the one before has shown is why the step gave up.
+            # A last try that is cut short shows nothing: report the result of the try before it.
             return result if earlier is None or not seen.timed_out else replace(earlier, tries=tries)
         if not seen.timed_out:
             earlier = result
@@ -212,7 +212,7 @@ def _run_one(
 def failure_text(
     done: StepsResult, runner: StepRunner, *, what: str = "step", reproduce: str = "", verbose: bool = False
 ) -> str:
-    """Describe the failure in full: place, intent, command, what was expected and came, output, what to type next.
+    """Describe the failure in full: place, intent, command, expected and actual values, output, command to reproduce.
 
     The first line is the short version. With `verbose` the earlier steps are shown too. Empty if no step has failed.
     """
@@ -248,13 +248,13 @@ def failure_text(
 
 
 def failure_reason(done: StepsResult, runner: StepRunner) -> str:
-    """Return why steps failed, on one line: the reason, then the command that it is about. Empty if none has failed."""
+    """Return why steps failed, on one line: the reason, then the command. Empty if none has failed."""
     failed = done.failure
     if failed is None:
         return ""
     lines = failed.step.command.strip().splitlines() or [""]
     ended_at = failed.seen.ended_at if failed.seen is not None else None
-    # Masked before it is cut: nothing would find half a secret.
+    # Masked before it is cut: half a secret could not be found.
     command = runner.mask(" ".join(lines[0].split()) if ended_at is None else ended_at.text)
     left_out = len(command) > 60 or (len(lines) > 1 and ended_at is None)
     return f"{runner.mask(str(failed.wrong[0]))}: {command[:60]}{' …' if left_out else ''}"
@@ -293,7 +293,7 @@ _NO_INPUT = (
 _NO_NEWLINE = (
     "note: `stdin:` does not end with a newline, so the shell's `read` fails on its last line; write "
 )
-# Texts, which `re` compiles once something has failed.
+# Patterns as text: `re` compiles them only if a step fails.
 _WANTS_INPUT = (
     r"(?i)(?<!because stdin is )not a t(?:erminal|ty)\b|not from a terminal|non[- ]tty\b|no tty present"
     r"|terminal is required|failed tty get|/dev/tty\b|terminal prompts disabled"
@@ -303,7 +303,7 @@ _WANTS_INPUT = (
     r"|\ba password is required|no password (?:was provided|supplied)|bad password read"
     r"|EOF when reading a line|getpass(?s:.*)\bEOFError\b"
 )
-"""What programs print that cannot ask."""
+"""Messages of programs that want input and cannot ask for it."""
 
 _ENDS_IN_A_PROMPT = (
     r"(?i)(?:\?|[(\[]y(?:es)?/no?\b[^)\]\n]*[)\]] ?[:?>]?|\b(?:password|passphrase|passcode|user ?name|login|token|pin"
@@ -312,7 +312,7 @@ _ENDS_IN_A_PROMPT = (
 
 
 def notes_on(failed: StepResult) -> Iterator[str]:
-    """Yield what may be the cause of a failure and how to mend it: a step that wanted input, and had too little."""
+    """Yield notes on the likely cause of a failure and its cure: a step that wanted input, and had too little."""
     from pytest_dogfood.fileformat.scripts import (
         reads_input,
     )  # a passing suite of Python tests has no use for it

@@ -1,4 +1,4 @@
-"""One step for real: its shell, directory, environment, output files and secrets."""
+"""Runs one step: its shell, directory, environment, output files and secrets."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _shell(name: str | None) -> tuple[str, ...]:
     if name is None:
         name = "bash" if shutil.which("bash") else "sh"
     if name in _SHELL_FLAGS:
-        # The whole path: a step that sets its own PATH still has a shell, and it is not looked for step by step.
+        # The whole path: a step that sets its own PATH still has a shell, and the search is done once.
         return (shutil.which(name) or name, *_SHELL_FLAGS[name])
     try:
         words = shlex.split(name)
@@ -63,7 +63,7 @@ def _shell(name: str | None) -> tuple[str, ...]:
 
 
 _SECONDS_TO_SEARCH = 1.0
-"""Seconds that searches in the outputs of a step may take in any case, however late it has ended."""
+"""Seconds that searches in the outputs of a step may always take, however late it has ended."""
 
 TAIL = 4 * 1024
 """Bytes from the end of each output that an actor, a judge and a trajectory are shown."""
@@ -71,16 +71,16 @@ TAIL = 4 * 1024
 _STEP_MARKER = "_DOGFOOD_STEP"
 
 _NOTE_FAILURE = """builtin printf '%s\\n' "$? $LINENO" "$BASH_COMMAND" >| {path}"""
-"""What bash does where a command of a step fails, so that it is known which of several lines that was.
+"""The trap that bash runs when a command of a step fails, to find out which of several lines that was.
 
-It is a trap, which bash finds in a file that it reads before the step. A step's own `trap … ERR` takes its place.
-Functions and subshells do not inherit it: the line is the step's.
+bash reads it from a file before the step. A step's own `trap … ERR` replaces it. Functions and subshells do not inherit
+it, so the line is always one of the step's.
 """
 
 _FAILURE_NOTED = re.compile(r"(\d+) (\d+)\n(.*)", re.DOTALL)
 
 _LISTS_TRAPS = re.compile(r"\btrap\b(?:[ \t]+-p\b[^\n;|&)`]*)?[ \t]*(?:[\n;|&)`>#]|\Z)")
-"""A `trap` that shows which traps there are: a step with one gets none of ours."""
+"""A `trap` that lists the traps: a step with one gets no trap of this plugin's."""
 
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})", re.ASCII)
 
@@ -105,7 +105,7 @@ class ShellRunner(Struct, frozen=True, kw_only=True):
     def run(
         self, step: Step, *, number: int, variables: Mapping[str, str], limit: float | None
     ) -> CommandObservation:
-        """Run a step; raises HarnessError where the harness could not do its part."""
+        """Run a step; raises HarnessError if the harness could not do its part."""
         if step.run is None:
             raise HarnessError(f"{step.location}: the step has no command, and there is no actor to find one")
         environment, home = self.prepare(step, variables)
@@ -125,7 +125,7 @@ class ShellRunner(Struct, frozen=True, kw_only=True):
     def prepare(self, step: Step, variables: Mapping[str, str]) -> tuple[dict[str, str], Path]:
         """Return a step's environment, and the directory that it starts in and that its files are relative to.
 
-        Raises HarnessError if what it expects names a variable that has no value.
+        Raises HarnessError if an expectation uses a variable that has no value.
         """
         environment = {**self.environment, **variables}
         for name, text in step.env.items():
@@ -206,12 +206,12 @@ class ShellRunner(Struct, frozen=True, kw_only=True):
 
     @property
     def marker(self) -> str:
-        """What is in the environment of every process that its steps start, up to the number of the step."""
+        """The environment entry of every process that its steps start, up to the number of the step."""
         return f"{_STEP_MARKER}={self.workdir}:{self.name}-"
 
     @contextmanager
     def _naming(self, step: Step) -> Iterator[None]:
-        """Let what the harness could not do for a step also say which step that was."""
+        """Add the step to the text of a harness error."""
         try:
             yield
         except HarnessError as error:
@@ -238,9 +238,9 @@ class ShellRunner(Struct, frozen=True, kw_only=True):
                 yield from (f"  {line}" for line in said.rstrip("\n").split("\n"))
 
     def _new_output(self, step: Step, outputs: Mapping[Stream, Output]) -> Callable[[bool], str] | None:
-        """Return a function that returns what the step has written since its last call, secrets masked.
+        """Return a function that returns the step's output since the last call, secrets masked.
 
-        It returns whole lines, and once the step has ended also a line without an end.
+        It returns whole lines, and once the step has ended also an unfinished one.
         """
         if any(saved.secret for saved in step.save):
             return None
@@ -274,9 +274,9 @@ class ShellRunner(Struct, frozen=True, kw_only=True):
 
 
 class CommandObservation(Struct, kw_only=True):
-    """What a step's command left: how it ended, its outputs, and the directory it worked in.
+    """The result of a step's command: how it ended, its outputs, and its directory.
 
-    Once it is finished, outputs that stayed empty have no file any more.
+    After `finish`, outputs that stayed empty have no file any more.
     """
 
     status: int
@@ -293,7 +293,7 @@ class CommandObservation(Struct, kw_only=True):
 
     @property
     def left(self) -> float:
-        # An actor's command is judged some time after it has ended: the clock begins with the first search.
+        # An actor's command is judged some time after it has ended: the clock starts with the first search.
         if self._judged_until is None:
             self._judged_until = time.monotonic() + max(self.limit - self.seconds, _SECONDS_TO_SEARCH)
         return self._judged_until - time.monotonic()
@@ -330,9 +330,9 @@ class CommandObservation(Struct, kw_only=True):
         self.keeper.learn(secrets)
 
     def finish(self, *, withheld: Collection[Stream] = ()) -> None:
-        """Hide secrets in the files, then give these their lasting names.
+        """Mask the files, then give them their final names.
 
-        What is withheld is removed: it holds a secret that was not found, so nothing can hide it.
+        Withheld outputs are removed: they hold a secret that was not found, so it cannot be masked.
         """
         self._texts.clear()
         for stream, output in self.outputs.items():
@@ -343,9 +343,9 @@ class CommandObservation(Struct, kw_only=True):
 
 
 def _take_failed_command(path: Path, text: str, status: int) -> CommandInStep | None:
-    """Return the command that a step's shell has written in the place of what it was told there.
+    """Return the failed command that a step's shell has noted in a file.
 
-    None if it did not, or if that is not why the step ended with this status.
+    None if it noted none, or if that is not why the step ended with this status.
     """
     try:
         noted = _FAILURE_NOTED.match(path.read_text(errors="replace"))
@@ -363,7 +363,7 @@ def _take_failed_command(path: Path, text: str, status: int) -> CommandInStep | 
 
 
 def _told_running(step: Step, commands: Sequence[str]) -> CommandInStep | None:
-    """Return the commands that a step was running, if they say more than its own text does, and hold no new secret."""
+    """Return the commands that a step was running, unless they only repeat its text or may hold a new secret."""
     text = ", ".join(commands)
     is_known = isinstance(step.run, tuple) or text in {"", " ".join(step.command.split())}
     return None if is_known or any(saved.secret for saved in step.save) else CommandInStep(text)
@@ -377,12 +377,12 @@ def _readable(path: Path, what: str) -> str:
 
 
 def expand(text: str, variables: Mapping[str, str]) -> str:
-    """Put variables in place of `$name` and `${name}`; unknown ones stay as they are, as in os.path.expandvars."""
+    """Replace `$name` and `${name}` by variables; unknown ones stay as they are, as in os.path.expandvars."""
     return _VARIABLE.sub(lambda found: variables.get(found[1] or found[2], found[0]), text)
 
 
 def place_files(files: Mapping[str, str], directory: Path) -> None:
-    """Write files below a directory; raises HarnessError where a symbolic link would lead out of it."""
+    """Write files below a directory; raises HarnessError if a symbolic link leads out of it."""
     for name, text in files.items():
         path = directory / name
         with to_harness_error(f"write seed file {path}"):

@@ -1,8 +1,8 @@
-"""Ends what a run leaves behind, also when the run itself was killed.
+"""Ends the processes that a run leaves behind, even if the run itself was killed.
 
 Run as a script (`python -I -S watcher.py CONTROLLER_PID NAME[=VALUE]`) it waits for its controller's end and then
-sweeps. It stands alone, on the standard library only, so that it starts quickly and works whatever became of the
-environment; the run uses the same sweep from within.
+sweeps. It uses the standard library only, so that it starts quickly and works even if the environment is broken; the
+run itself uses the same sweep.
 
 A process is found by its environment (`/proc/PID/environ`), by its process group or session, or because a
 process found that way started it. A process that overwrites its environment (some daemons do, to change
@@ -21,11 +21,11 @@ from typing import NamedTuple
 
 HAS_PROC = os.path.exists("/proc/self/stat")  # noqa: PTH110 - pathlib would double the time this script needs to start
 SECONDS_BEFORE_KILL = 2.0
-"""Seconds between the request to end and the signal that cannot be ignored."""
+"""Seconds between SIGTERM and SIGKILL."""
 SWEEP_TIMEOUT = 15.0
 """Seconds after which a sweep gives up, for instance on a process that hangs in the kernel."""
 _SECONDS_BETWEEN_SWEEPS = 0.1
-_MILLISECONDS_TO_EXEC = 200  # that a process may take to become another program
+_MILLISECONDS_TO_EXEC = 200  # the longest wait for a process that is executing another program
 _KERNEL_THREAD = 0x00200000  # PF_KTHREAD: such a thread never has an environment
 
 
@@ -42,7 +42,7 @@ class Process(NamedTuple):
 
     @property
     def ended(self) -> bool:
-        """Whether only its exit status is left, which nothing has asked for yet."""
+        """Whether it is a zombie: only its exit status is left."""
         return self.state in "ZXx"
 
     @property
@@ -51,7 +51,7 @@ class Process(NamedTuple):
 
 
 def read_process(pid: int) -> Process | None:
-    """Return what the system knows of a process; None if there is no such process or no /proc."""
+    """Return a process's entry in the process table; None if there is no such process or no /proc."""
     try:
         line = _read(f"/proc/{pid}/stat")
     except OSError:
@@ -64,13 +64,13 @@ def read_process(pid: int) -> Process | None:
 
 
 def start_time(pid: int) -> str | None:
-    """Return what tells a process from a later one with the same id; None if there is no such process or no /proc."""
+    """Return a process's start time, which a later process with its id does not share; None if it cannot be read."""
     seen = read_process(pid)
     return None if seen is None else seen.started
 
 
 def alive(pid: int, start_time: str | None) -> bool:
-    """Return whether the process started at `start_time` still runs; one that waits to be reaped does not."""
+    """Return whether the process started at `start_time` still runs; a zombie does not."""
     if pid <= 0:
         return False
     if HAS_PROC:
@@ -88,10 +88,10 @@ def pids() -> set[int]:
 
 
 def survey(variable: str) -> tuple[dict[int, Process], set[int]]:
-    """Return every process that has not ended, and which of them carry `variable`.
+    """Return every process that has not ended, and the ids of those that carry `variable`.
 
-    Reading takes time: a process may fork and end before it is its turn, and its child is not on the list. So the
-    list is read again until it shows nothing new; then every process that lives has been looked at.
+    Reading takes time: a process may fork and end before it is read, and its child is not on the list. So the list is
+    read again until it shows nothing new; then every live process has been read.
     """
     processes: dict[int, Process] = {}
     carrying: set[int] = set()
@@ -114,15 +114,15 @@ def carries(pid: int, variable: str) -> bool:
 
 
 def environment_of(pid: int) -> bytes:
-    """Return the variables that a process was started with, each between two NULs; none if we may not know them."""
+    """Return the variables that a process was started with, each between two NULs; none if we may not read them."""
     try:
         for _ in range(_MILLISECONDS_TO_EXEC):
             environment = _read(f"/proc/{pid}/environ")
-            # Neither environment nor arguments: it is just becoming another program.
+            # Neither environment nor arguments: it is just executing another program.
             if environment or _read(f"/proc/{pid}/cmdline"):
                 break
             time.sleep(0.001)
-        # With arguments only, it has no environment, unless it got both this very moment.
+        # With arguments only, it has no environment, unless it has just got both.
         environment = environment or _read(f"/proc/{pid}/environ")
     except OSError:  # it has ended, or it is another user's
         return b""
@@ -144,10 +144,9 @@ def _read(path: str) -> bytes:
 
 
 def find_processes(variable: str, group: int) -> list[Process]:
-    """Find what carries `variable` or belongs to `group`, and what that started; never us and our ancestors.
+    """Find processes that carry `variable` or belong to `group`, and their descendants; never us and our ancestors.
 
-    The oldest come first: a shell that is to clean up at its end must hear of it before the command that it waits for
-    has failed.
+    The oldest come first: a shell with an exit trap must get the signal before the command that it waits for fails.
     """
     processes, carrying = survey(variable)
     spared = {0, 1, os.getpid()}
@@ -176,9 +175,9 @@ def end_processes(
 ) -> tuple[int, ...]:
     """End every process started with `variable` (a name, or an exact `NAME=value`), and every process of `group`.
 
-    Their descendants end with them; never the caller, those that started it, and process 1. All are asked, and after
-    `grace` seconds made, until none is left. Until then, what a process that was asked starts in order to clean up
-    is left alone. Returns the ids of the processes it has signalled; nothing where there is no /proc.
+    Their descendants end with them, but never the caller, its ancestors and process 1. All get SIGTERM, and after
+    `grace` seconds SIGKILL, until none is left. During the grace time, processes that they start to clean up are left
+    alone. Return the ids of the processes that were signalled; none without /proc.
     """
     ended: dict[int, None] = {}
     refused: set[int] = set()
@@ -206,16 +205,16 @@ def end_processes(
                 refused.add(one.pid)
             else:
                 ended[one.pid] = None
-        # What is left now forks faster than it is asked: no time to lose.
+        # The remaining processes fork faster than they get signals: do not pause.
         pause = min(pause * 2, 0.05) if elapsed < grace else 0.001
         time.sleep(pause)
     return tuple(ended)
 
 
 def wait_for_the_end_of(controller: int) -> bool:
-    """Wait until the controller writes to the pipe, as it does when it ends well, or has died; return whether it wrote.
+    """Wait until the controller writes to the pipe, as it does at a normal end, or dies; return whether it wrote.
 
-    The pipe alone would not do: what the controller forks without exec holds a copy of its end.
+    The pipe alone is not enough: a process that the controller forks without exec holds a copy of its end.
     """
     stdin = sys.stdin.fileno()
     poll = select.poll()
@@ -229,7 +228,7 @@ def wait_for_the_end_of(controller: int) -> bool:
 
 
 def main(controller: str, variable: str) -> None:
-    """Wait, sweep until two sweeps in a row find nothing, and print the ids of what was ended, one a line."""
+    """Wait, sweep until two sweeps in a row find nothing, and print the ids of ended processes, one a line."""
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     pause = 0.0 if wait_for_the_end_of(int(controller)) else _SECONDS_BETWEEN_SWEEPS

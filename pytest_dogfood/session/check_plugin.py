@@ -1,4 +1,4 @@
-"""`--dogfood-check`, and the same for `dogfood check`: says what is wrong and what a run would do, and runs nothing."""
+"""`--dogfood-check`, and the same for `dogfood check`: reports findings and the plan of a run, and runs nothing."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from pytest_dogfood.storage.retention import default_root, too_long_for_sockets
 
 
 class Inspection(Struct, frozen=True, kw_only=True):
-    """What collection found. `status` is pytest's exit status: 0, 4 for errors, 5 if there is nothing to check."""
+    """The result of collection. `status` is pytest's exit status: 0, 4 for errors, 5 if there is nothing to check."""
 
     status: int
     selection: Selection | None
     report: Report | None
     uncollected_tests: tuple[Path, ...] = ()
-    """Python files with marked tests that were left out although they belong to what was asked for."""
+    """Python files with marked tests that were not collected although they are in the paths to check."""
     rootdir: Path = Path()
     state_root: Path | None = None
     """The place for runs, if the project sets one."""
 
 
 class _QuietPlugin:
-    """Keeps pytest's own words out, and remembers what checks."""
+    """Suppresses pytest's own output, and keeps the plugin that checks."""
 
     def __init__(self) -> None:
         self.check: CheckPlugin | None = None
@@ -53,7 +53,7 @@ class _QuietPlugin:
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
-            print(report.longreprtext, file=sys.stderr)  # noqa: T201 - in place of pytest's own words
+            print(report.longreprtext, file=sys.stderr)  # noqa: T201 - in place of pytest's own output
 
 
 def inspect(
@@ -66,17 +66,17 @@ def inspect(
 ) -> Inspection:
     """Collect and plan as `pytest --dogfood` would with these paths, and execute nothing."""
     quiet = _QuietPlugin()
-    # We are imported already, and a project that makes errors of warnings would not start for that.
+    # This package is imported already; pytest would warn of that, and a project may turn warnings into errors.
     arguments = ["--dogfood", "--dogfood-check", "--assert=plain", f"--dogfood-workers={workers}"]
     arguments += [f"--dogfood-shard={shard}"] if shard else []
     arguments += ["--dogfood-strict"] if strict else []
-    arguments += ["-p", "no:randomly"]  # what is shown of the same files is the same every time
-    # It would search all that was collected, twice, for errors of tests that never ran.
+    arguments += ["-p", "no:randomly"]  # the same files always give the same output
+    # It would search everything collected, twice, for errors of tests that never ran.
     arguments += ["-p", "no:unraisableexception"]
-    # Python files that are not collected are still there: they may establish a token that has no other source.
-    # A shard needs them: without its tests a project would be divided in another way than by a run.
+    # Python files that are not collected may still establish a token that has no other source.
+    # A shard needs them collected: without its tests a project would be divided differently than in a run.
     arguments += [] if with_tests or shard else ["-o", "python_files="]
-    # Another harness has a folder of JSON files, a journey each, named as it likes.
+    # Another harness keeps a folder of JSON files under any name, one journey in each.
     inside = [
         str(file) for path in paths for file in sorted(Path(path).rglob("*.json")) if declares_journeys(file)
     ]
@@ -96,7 +96,7 @@ def inspect(
 
 
 class CheckPlugin:
-    """Takes the place of the loop that runs items; `workers` is what a run would have."""
+    """Replaces the loop that runs items; `workers` is how many workers a run would have."""
 
     def __init__(self, config: pytest.Config, item_selector: ItemSelector, *, workers: int) -> None:
         self.config = config
@@ -118,7 +118,7 @@ class CheckPlugin:
         session.config.option.collectonly = True
         could_collect = session.exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}
         if self.selection is None or not could_collect:
-            return  # pytest says so itself
+            return  # pytest reports it itself
         self.report = self._report_on(self.selection)
         fine = pytest.ExitCode.NO_TESTS_COLLECTED if self.report.nothing else pytest.ExitCode.OK
         session.exitstatus = fine if self.report.is_valid else pytest.ExitCode.USAGE_ERROR
@@ -126,7 +126,7 @@ class CheckPlugin:
     def _report_on(self, selection: Selection) -> Report:
         settings, project = self.config.stash[SETTINGS], self.config.stash[PROJECT]()
         findings: tuple[Diagnostic, ...] = selection.findings
-        # What was not named may require what seems to be of no use.
+        # Files that were not named may require a token that seems unused.
         knows_tests = bool(self.config.getini("python_files")) and not project.is_named_in_part
         durations = known_durations(self.config)
         known = known_seconds(
@@ -146,7 +146,7 @@ class CheckPlugin:
                 *shell_findings(selection.graph, self._text_of),
                 *_long_state_paths(self.config),
             )
-        # Also where there are errors: a token may have no source only because its file has the wrong name.
+        # Also if there are errors: a token may lack a source only because its file has the wrong name.
         uncollected = uncollected_files(
             project,
             settings.files,
@@ -169,7 +169,7 @@ class CheckPlugin:
     def _text_of(self, script: Script) -> str:
         try:
             return (self.config.rootpath / script.path).read_text(encoding="utf-8", errors="replace")
-        except OSError:  # it was there when it was collected; the run will say so
+        except OSError:  # it existed during collection; the run will report it
             return ""
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
@@ -180,7 +180,7 @@ class CheckPlugin:
 
 
 def shown(report: Report, *, as_json: bool, paint: Paint | None = None) -> Iterator[str]:
-    """Yield the lines of a report in the format that was asked for."""
+    """Yield the lines of a report, as JSON or as text."""
     if as_json:
         yield json.dumps(to_json(report), indent=2)
     else:
@@ -188,7 +188,7 @@ def shown(report: Report, *, as_json: bool, paint: Paint | None = None) -> Itera
 
 
 def _long_state_paths(config: pytest.Config) -> Iterator[Diagnostic]:
-    """Warn of states whose paths would be too long for sockets, at the ini key if the place is from a file."""
+    """Warn if paths of states would be too long for sockets; at the ini key if an ini file sets the state root."""
     state_root, inipath, key = config.stash[SETTINGS].state_root, config.inipath, "dogfood_state_root"
     root = Path(state_root) if state_root else default_root()
     problem = too_long_for_sockets(root)
@@ -205,10 +205,10 @@ def _long_state_paths(config: pytest.Config) -> Iterator[Diagnostic]:
 
 
 class CacheWriteBlocker:
-    """Must be registered last: then its hook comes right after that of pytest's cache, before any writes there."""
+    """Keeps pytest's cache as it is. Register it last: its hook must come right after that of the cache."""
 
     def pytest_configure(self, config: pytest.Config) -> None:
-        """Let whichever plugin would write to the cache read what is there, and change nothing."""
+        """Let plugins read the cache, and ignore what they write to it."""
         cache = getattr(config, "cache", None)
         if cache is not None:
             cache.set = lambda *_, **__: None

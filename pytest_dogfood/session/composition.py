@@ -1,4 +1,4 @@
-"""Puts together what a process needs to run items: workspace, presence, provisioner, actors."""
+"""Builds the objects that a process needs to run items: workspace, presence, provisioner, actors."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ ORDER_AND_REPORT = {
     "rerunfailures",
     "timeout",
 }
-"""Plugins that order, repeat, limit or report tests: whether they are left out changes no step of a journey."""
+"""Plugins that order, repeat, limit or report tests; without them the steps of a journey do the same."""
 
 PLACE_AND_LOOK = {"cache_dir", "console_output_style", "dogfood_keep", "dogfood_shard", "dogfood_state_root"}
 """Ini keys that say where things are kept, how a run looks, and which part of a project it is of."""
@@ -54,10 +54,10 @@ PLAIN_OPTIONS = ("--rootdir", "--confcutdir", "--import-mode", "--dogfood-provis
 
 
 def options_that_matter(typed: Sequence[str], configured: Sequence[str] = ()) -> tuple[str, ...]:
-    """Return the options among those `typed` that change what a journey comes to, as words of a command.
+    """Return those of the `typed` options that can change the outcome of a journey, as words of a command.
 
-    `configured` are the options that the project gives to each run: a selection among them is undone, since what was
-    run may be none of it.
+    `configured` are the options that the project adds to every run. A selection among them is undone, because it may
+    not contain the journey.
     """
     known = _parse(typed)
     words = ["-c", known.c] if known.c is not None else []
@@ -76,9 +76,9 @@ def options_that_matter(typed: Sequence[str], configured: Sequence[str] = ()) ->
 
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:
-    """Read the options that are known here, as pytest reads them, and pass over all others.
+    """Parse the options that are known here, as pytest does, and ignore all others.
 
-    Where a plugin reads them in another way than pytest, nothing is known.
+    Return the defaults if a plugin parses them differently from pytest.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("-c", "--config-file", dest="c")
@@ -87,9 +87,9 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--noconftest", action="store_true")
     parser.add_argument("-p", action="append", default=[])
     parser.add_argument("-o", "--override-ini", dest="o", action="append", default=[])
-    for option in ("-m", "-k", "-n", "-r", "-W"):  # their values are no options, whatever they look like
+    for option in ("-m", "-k", "-n", "-r", "-W"):  # their values may look like options
         parser.add_argument(option)
-    for option in ("-x", "-v", "-q", "-s", "-l"):  # which may stand before others in one word: -xvp name
+    for option in ("-x", "-v", "-q", "-s", "-l"):  # they may precede others in one word: -xvp name
         parser.add_argument(option, action="count")
     try:
         return parser.parse_known_args(list(words))[0]
@@ -98,7 +98,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
 
 
 def presence_for(config: pytest.Config, graph: CapabilityGraph, run: RunDirectory) -> Presence:
-    """Put together what this process of the run needs to ask and to provision tokens."""
+    """Build what this process of the run needs to probe and provision tokens."""
     workerinput = getattr(config, "workerinput", {"workerid": ALONE, "dogfood_pid": os.getpid()})
     leader: int = workerinput["dogfood_pid"]
     root = run.path.parent
@@ -109,7 +109,7 @@ def presence_for(config: pytest.Config, graph: CapabilityGraph, run: RunDirector
     configured = [*config.getini("addopts"), *shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))]
     again = options_that_matter([str(word) for word in config.invocation_params.args], configured)
     if config.getini("dogfood_shard"):
-        again = (*again, "-o", "dogfood_shard=")  # what was replayed here may belong to another shard
+        again = (*again, "-o", "dogfood_shard=")  # a journey replayed here may belong to another shard
     workspace = Workspace(
         run=run,
         rootdir=config.rootpath,
@@ -136,7 +136,7 @@ def presence_for(config: pytest.Config, graph: CapabilityGraph, run: RunDirector
 
 
 def actors_for(config: pytest.Config, selection: Selection, workspace: Workspace) -> Actors | None:
-    """Make what acts in this process; None if there is nothing to act in."""
+    """Build the actors of this process; None if no journey needs one."""
     graph, settings = selection.graph, workspace.settings
     if not any(one.needs_actor and not graph.lacks_actor(one.id) for one in graph.journeys.values()):
         return None
@@ -175,7 +175,7 @@ def actors_for(config: pytest.Config, selection: Selection, workspace: Workspace
 
 
 def register_item_plugins(config: pytest.Config, selection: Selection, directory: Path) -> None:
-    """Register what runs the plan's items here; raises HarnessError if what that needs cannot be written."""
+    """Register the plugins that run the plan's items here; raises HarnessError if their files cannot be written."""
     run = RunDirectory(directory)
     presence = presence_for(config, selection.graph, run)
     write_graph(run, graph_record(selection.graph, selection.plan))

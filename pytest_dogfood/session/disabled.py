@@ -1,4 +1,4 @@
-"""What a project of ours sees without --dogfood: nothing provisions a token. It is light, because most runs load it."""
+"""The plugins of a project that has opted in, without --dogfood: they skip tests. Light, because most runs load it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ADD_DOGFOOD = "add --dogfood, or `dogfood = true` to the ini file"
 class DisabledPlugin:
     """Skips the tests that require a token, because nothing ensures that the token is present.
 
-    Tests that depend on others are left to pytest-dependency where that is loaded.
+    Tests that depend on others are left to pytest-dependency if that is loaded.
     """
 
     def __init__(self, config: pytest.Config) -> None:
@@ -26,12 +26,12 @@ class DisabledPlugin:
     def pytest_report_header(self) -> str | None:
         if not self._goes_by_marks:
             return None
-        who = "pytest-dependency reads" if self._has_pytest_dependency else "nothing reads"
-        return f"dogfood: off, because there is no --dogfood; {who} the dependency marks"
+        reader = "pytest-dependency reads" if self._has_pytest_dependency else "nothing reads"
+        return f"dogfood: off, because there is no --dogfood; {reader} the dependency marks"
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Mark what cannot run without us as skipped: pytest then names the test's own place."""
+        """Mark a test that cannot run without --dogfood as skipped: pytest then names the test's own place."""
         mark = item.get_closest_marker("requires") or item.get_closest_marker("dogfood_requires")
         depends = item.get_closest_marker("dependency") if self._goes_by_marks else None
         if mark is not None:
@@ -45,7 +45,7 @@ class DisabledPlugin:
 
 
 class DisabledFiles:
-    """Says of journey files that were named, and that nothing collects, what you need to add."""
+    """Tells you to add --dogfood if you named journey files and nothing collects them."""
 
     def __init__(self, named: dict[Path, str]) -> None:
         self._named = named
@@ -53,7 +53,7 @@ class DisabledFiles:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_collection(self, session: pytest.Session) -> Generator[None, object, object]:
-        """Put the answer in the place of pytest's "not found"; what another plugin collects is none of our business."""
+        """Replace pytest's "not found" by a hint; a file that another plugin collects is left to that."""
         try:
             return (yield)
         except pytest.UsageError as error:
@@ -85,7 +85,7 @@ class DisabledFiles:
 
 
 def left_out(config: pytest.Config) -> Iterator[str]:
-    """Say of the journey files where pytest has looked for tests that nothing collects them."""
+    """Yield a line that names the journey files that pytest passed over while it looked for tests."""
     from pytest_dogfood.collection.discovery import files_below, named_on_command_line
     from pytest_dogfood.settings import JOURNEY_FILES
 
@@ -105,7 +105,7 @@ def left_out(config: pytest.Config) -> Iterator[str]:
 
 
 class DisabledFixtures:
-    """Stands in for the fixtures of ours where no journey runs."""
+    """Skips tests that use this plugin's fixtures in a run without journeys."""
 
     @pytest.fixture
     def capabilities(self) -> None:

@@ -1,4 +1,4 @@
-"""How long items took: remembered in the cache, estimated, or committed with the project."""
+"""How long items took: kept in pytest's cache, and committed with the project."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VERSION = 1
 """Version of the committed file. 1: node ids and seconds."""
 
 LONGEST = 7 * 24 * 3600.0
-"""Seconds beyond which a number is no duration, and would drown all others in a sum."""
+"""Seconds. A larger number is not taken for a duration: it would outweigh all others in a sum."""
 
 
 class _File(Struct):
@@ -33,7 +33,7 @@ class _File(Struct):
 
 
 def read_durations(path: Path) -> dict[str, float]:
-    """Read a file of durations; empty if there is none. Raises HarnessError for a file that makes no sense."""
+    """Read a file of durations; empty if there is none. Raises HarnessError for an invalid file."""
     file = read_as(path, _File)
     if file is None:
         return {}
@@ -48,7 +48,7 @@ def read_durations(path: Path) -> dict[str, float]:
 def write_durations(path: Path, durations: Mapping[str, float], *, known: Collection[str] = ()) -> None:
     """Write a durations file to commit: one line per node id, in their order, so that changes are easy to read.
 
-    What the file has said of `known` node ids stays where there is nothing new.
+    The file's old durations of `known` node ids stay unless `durations` has new ones.
     """
     old = read_durations(path) if known else {}
     everything = {**{nodeid: old[nodeid] for nodeid in known if nodeid in old}, **durations}
@@ -57,7 +57,7 @@ def write_durations(path: Path, durations: Mapping[str, float], *, known: Collec
 
 
 def sane(cached: Any) -> dict[str, float]:  # noqa: ANN401 - whatever pytest's cache has kept
-    """Take what pytest's cache holds, leaving out what cannot be a duration."""
+    """Return the durations in a value from pytest's cache, without those that cannot be durations."""
     if not isinstance(cached, dict):
         return {}
     return {str(nodeid): float(seconds) for nodeid, seconds in cached.items() if _is_duration(seconds)}
@@ -68,9 +68,9 @@ def _is_duration(value: object) -> TypeGuard[float]:
 
 
 class DurationsRecorder:
-    """The plugin that adds up set-up, call and tear-down of each item, where journeys are among them.
+    """The plugin that adds up set-up, call and tear-down of each item of a run with journeys.
 
-    What was not measured is not remembered: a deferred journey takes no time, and says nothing of the next run's.
+    Only measured items are recorded: a deferred journey takes no time, and the next run may not defer it.
     """
 
     def __init__(self, config: pytest.Config) -> None:
@@ -99,7 +99,7 @@ class DurationsRecorder:
 
 
 def seen_durations(config: pytest.Config) -> dict[str, float]:
-    """Return what the last runs on this machine have taken, by node id; empty without pytest's cache."""
+    """Return how long items took in the last runs on this machine, by node id; empty without pytest's cache."""
     handed_over = getattr(config, "workerinput", {}).get(CACHE_KEY)
     if handed_over is not None:
         return msgspec.json.decode(handed_over, type=dict[str, float])
@@ -108,12 +108,12 @@ def seen_durations(config: pytest.Config) -> dict[str, float]:
         return {}
     try:
         return sane(cache.get(CACHE_KEY, {}))
-    except RecursionError:  # pytest takes care of all other content that is no JSON
+    except RecursionError:  # pytest itself ignores all other content that is not JSON
         return {}
 
 
 def known_durations(config: pytest.Config) -> Durations:
-    """Return all that is known when a run is planned; raises pytest.UsageError for a broken committed file."""
+    """Return all durations known when a run is planned; raises pytest.UsageError for an invalid committed file."""
     try:
         committed = read_durations(config.rootpath / COMMITTED)
     except HarnessError as error:

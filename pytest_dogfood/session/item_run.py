@@ -46,7 +46,7 @@ NOT_SET_UP = "it was called although its set-up failed or was skipped, so what i
 
 
 class ProductFailure(Exception):  # noqa: N818 - the product's, not the program's
-    """An expectation was not met; the text is what a person reads, and `reason` says it in a few words."""
+    """An expectation was not met. The text describes it for people, `reason` in a few words."""
 
     def __init__(self, text: str, reason: str) -> None:
         super().__init__(text)
@@ -54,7 +54,7 @@ class ProductFailure(Exception):  # noqa: N818 - the product's, not the program'
 
 
 class ItemRun(Struct, kw_only=True):
-    """What has happened to one item so far. A rerun of the item is a new one."""
+    """The state of one run of an item. A rerun of the item is a new one."""
 
     journey: Journey
     planned: PlannedJourney
@@ -63,37 +63,37 @@ class ItemRun(Struct, kw_only=True):
     request: Request
     locks: NamedLocks
     attempt: str
-    """What its directory and its outputs are called after."""
+    """The name from which those of its directory and its outputs are made."""
     outcome: Outcome = Outcome.PASSED
     cause: Cause | None = None
     established: dict[Token, Proof] = field(default_factory=dict)
     values: dict[str, str] = field(default_factory=dict)
     secret: list[str] = field(default_factory=list)
     used_up: dict[Token, Mapping[str, str]] = field(default_factory=dict)
-    """The values of what the item destroys, from before it began: a Python test asks for them while it runs."""
+    """The values that destroyed tokens had before the item began: a Python test asks for them while it runs."""
     debugs: bool = False
     """Whether a debugger opens where it fails."""
     workdir: Path | None = None
     runner: ShellRunner | None = None
     refusal: BaseException | None = field(default_factory=lambda: harness_failure(HarnessError(NOT_SET_UP)))
-    """Why the item must not be called. Until it is prepared, the reason is that it is not."""
+    """Why the item must not be called. Until it is prepared, the reason is NOT_SET_UP."""
     calling: bool = False
     number: int = 0
-    """Which try of the item this is, from 1; none has begun yet."""
+    """The number of this try of the item, from 1; 0 before the first."""
     texts: list[str] = field(default_factory=list)
-    """What a person reads of what went wrong, phase by phase."""
+    """The texts of its failures and errors, phase by phase."""
     must_keep: bool = False
-    """Whether a text that a person reads says where its directories are."""
+    """Whether a report names its directories, so that they must stay."""
     parts: Outcome = Outcome.PASSED
-    """What the worst of the item's subtests came to so far."""
+    """The worst outcome of the item's subtests so far."""
     harness_problem: str = ""
-    """What the harness could not do in one of them."""
+    """The harness error of a subtest, if one had one."""
     not_begun: HarnessError | None = None
-    """Why it could not be written down that the item starts."""
+    """Why the item's start could not be recorded."""
     not_cleaned: str = ""
     """Which clean-up steps were not run, and why."""
     leaked: tuple[str, ...] = ()
-    """What its steps have left running."""
+    """The processes that its steps left running."""
     _rounds: int = ROUNDS
     _done: StepsResult = field(default_factory=StepsResult)
     _fixtures: int = 0
@@ -107,7 +107,7 @@ class ItemRun(Struct, kw_only=True):
 
     @property
     def place_of_failure(self) -> Location:
-        """Where the step stands that failed or was running, or else the journey."""
+        """The place of the step that failed or was running, or else of the journey."""
         failed = self._done.failure
         if failed is not None:
             return failed.step.location
@@ -115,7 +115,7 @@ class ItemRun(Struct, kw_only=True):
         return running[0].location if running else self.journey.location
 
     def begin(self) -> None:
-        """Write down that the item starts; where that fails, `prepare` says so."""
+        """Record that the item starts; if that fails, `prepare` raises the error."""
         self.presence.workspace.recorder.item = self.journey.id
         self.presence.workspace.changes.note("the item before it ran")
         try:
@@ -126,8 +126,8 @@ class ItemRun(Struct, kw_only=True):
     def prepare(self, fixture: FixtureValue | None) -> None:
         """Provision what the journey requires, under its locks; `fixture` is None for an item without any.
 
-        Its other fixtures are set up after this, and then `complete` has the last look. Raises NoActor, DeferredError,
-        or HarnessError where the harness could not do its part.
+        Its other fixtures are set up after this, and then `complete` checks the tokens again. Raises NoActor,
+        DeferredError, or HarnessError if the harness could not do its part.
         """
         if self.not_begun is not None:
             raise self.not_begun
@@ -151,10 +151,10 @@ class ItemRun(Struct, kw_only=True):
         )
 
     def complete(self) -> None:
-        """End the set-up: ask once more for what may be gone by now, then claim and destroy what the journey will.
+        """End the set-up: probe again what may be gone, then claim and forget what the journey makes and destroys.
 
-        What was lost is provisioned again, in three rounds in all. A fixture that was set up meanwhile may hold what
-        was true before: then a value that has changed is an error of the harness. Raises as `prepare` does.
+        Lost tokens are provisioned again, in three rounds in all. A fixture that was set up meanwhile may hold old
+        values: then a changed value is a harness error. Raises what `prepare` raises.
         """
         required, changes = self.planned.requires, self.presence.workspace.changes
         while lost := self.provisioner.lost(required, self.request):
@@ -188,7 +188,7 @@ class ItemRun(Struct, kw_only=True):
         return runner_for_journey(self.presence, self.journey, self.state, self.attempt, workdir)
 
     def note_saved(self) -> None:
-        """Let the release of what this item establishes know the values saved so far, however the item ends."""
+        """Record the values saved so far, for the release of this item's tokens, however the item ends."""
         registry = self.presence.registry
         for token in self.journey.establishes:
             place = self.presence.place_of(token, self.state)
@@ -243,7 +243,7 @@ class ItemRun(Struct, kw_only=True):
             yield f"  failed:   {self._done.failure.wrong[0]}"
 
     def _values_missed(self) -> Iterator[str]:
-        """Yield a note on each variable that looks like ours and that the failed step uses, but does not have."""
+        """Yield a note on each DOGFOOD_ variable that the failed step uses, but that is not set."""
         failed, graph = self._done.failure, self.presence.graph
         if failed is None or self.runner is None:
             return
@@ -261,7 +261,7 @@ class ItemRun(Struct, kw_only=True):
                 yield f"note: ${name} is not set here; {why}"
 
     def with_what_next(self, text: str) -> str:
-        """Add to the text of a failure or an error how to see it again, and what of it is kept."""
+        """Add to the text of a failure or an error the command that reproduces it, and the paths that are kept."""
         self.must_keep = True
         where = f"{self.workdir} (working directory), " if self.workdir is not None else ""
         again = reproduction(self.journey, self.presence.workspace)
@@ -286,7 +286,7 @@ class ItemRun(Struct, kw_only=True):
             yield f"shell:     dogfood enter {shlex.quote(self.journey.id)}{how}"
 
     def establish(self) -> None:
-        """Record what the journey, which has passed, establishes.
+        """Record the tokens that the journey establishes, after it has passed.
 
         Raises ProductFailure if a probe fails, HarnessError if one cannot be run.
         """
@@ -310,7 +310,7 @@ class ItemRun(Struct, kw_only=True):
             raise ProductFailure(self.with_what_next(denial), reason)
 
     def clean_up(self) -> str:
-        """Run the journey's clean-up steps, all of them, once; return what went wrong, or nothing."""
+        """Run all clean-up steps of the journey, once; return what went wrong, or the empty string."""
         if self.workdir is None or self._cleaned:
             return ""
         self._cleaned = True
@@ -325,24 +325,24 @@ class ItemRun(Struct, kw_only=True):
         return problem
 
     def leave(self) -> None:
-        """Give back the locks, and what is in the working directory if it is of no further use."""
+        """Release the locks, and clear the working directory if nothing needs it any more."""
         self.locks.give_back()
         if self.workdir is not None and self.journey.workdir is None and not self._keeps_directories():
             remove_if_filled(self.workdir)
 
     def _keeps_directories(self) -> bool:
-        """Return whether its directories stay: because it did not do well, or because that is asked for."""
+        """Return whether its directories stay: because it failed, or because the user asked for it."""
         interrupted = self.cause is not None and self.cause.why == INTERRUPTED
         failed = self.outcome in {Outcome.FAILED, Outcome.ERROR} and not interrupted
         return self.presence.workspace.settings.keep or self.must_keep or failed
 
     def end(self) -> None:
-        """Write the outcome down: dependents on any worker read it. Raises HarnessError if that fails."""
+        """Record the outcome: dependents on any worker read it. Raises HarnessError if that fails."""
         self.retract_result()
         self.provisioner.journal.ended(self.journey.id, Why.ITEM, self.state.name, self.outcome, self.cause)
 
     def record(self) -> None:
-        """Let the record of the run know what this try came to."""
+        """Add the outcome of this try to the record of the run."""
         recorder = self.presence.workspace.recorder
         recorder.attempt = self.number
         self._note.outcome, self._note.text = self.outcome, "\n\n".join(self.texts)
@@ -353,13 +353,13 @@ class ItemRun(Struct, kw_only=True):
         )
 
     def retract_result(self) -> None:
-        """Forget what had been written down before more was known: a failed teardown, or a failure unittest kept."""
+        """Forget the established tokens if a failed teardown, or a failure that unittest kept, shows up later."""
         if not self.established or self.outcome.establishes:
             return
         for token in self.established:
             self.presence.forget(token, self.state)
             earlier = self._established_before.get(token)
-            if earlier is not None:  # another journey's word still counts
+            if earlier is not None:  # another journey has established it too
                 self.presence.registry.record(earlier)
         self.established.clear()
         if self.outcome is Outcome.ERROR and self.cause is None:

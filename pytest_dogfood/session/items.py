@@ -59,9 +59,9 @@ class Capabilities:
         return dict(presence.values_of(Token(token), state))
 
     def require(self, token: str) -> Mapping[str, str]:
-        """Ensure a token that is known only now, and give its values.
+        """Ensure a token whose name is known only now, and return its values.
 
-        Skips the test as deferred if what establishes the token did not pass, and reports an error of the harness
+        Skips the test as deferred if no journey that establishes the token has passed, and reports a harness error
         if nothing can provide it.
         """
         __tracebackhide__ = True
@@ -74,7 +74,7 @@ class Capabilities:
         return self[token]
 
     def save(self, **values: object) -> None:
-        """Keep values, as text, that travel with the tokens this test establishes; raises ValueError for bad names."""
+        """Save values, as text, with the tokens that this test establishes; raises ValueError for bad names."""
         __tracebackhide__ = True
         for name, value in values.items():
             if not VARIABLE_PATTERN.fullmatch(name):
@@ -91,10 +91,10 @@ class Capabilities:
 
 
 class PytestTerms:
-    """Puts what goes wrong within into pytest's own terms, without frames of ours.
+    """Turns this plugin's exceptions into pytest's, without frames of this package.
 
-    Not by `contextlib`: pytest would name that as the place of a skip. Where the item is being set up, what goes wrong
-    also is what keeps it from being called.
+    Not by `contextlib`: pytest would name that as the place of a skip. During `set_up`, the exception also becomes the
+    reason why the item must not be called.
     """
 
     def __init__(self, run: ItemRun, *, set_up: bool = False) -> None:
@@ -126,7 +126,7 @@ class PytestTerms:
 
 @contextmanager
 def harness_errors_in(problems: list[str]) -> Iterator[None]:
-    """Add what the harness could not do to the problems, and go on."""
+    """Add a harness error to the problems, and go on."""
     try:
         yield
     except HarnessError as error:
@@ -189,7 +189,7 @@ class ItemHooks:
         return result
 
     def _end(self, run: ItemRun, problems: list[str]) -> None:
-        """Release what only an item has kept alive, after its last rerun, and write down what it came to."""
+        """Release what only this item kept alive, after its last rerun, and record its outcome."""
         run.retract_result()
         with harness_errors_in(problems):
             problems.append(self._release.finished(run.planned, run.state))
@@ -226,12 +226,12 @@ class ItemHooks:
         begun = item.stash.get(ITEM_RUN, None)
         if begun is None:
             return (yield)
-        # A rerun starts afresh. The name that the item has begun with is for the first attempt.
+        # A rerun starts afresh. The name chosen when the item began is for the first attempt.
         attempt = begun.attempt if begun.workdir is None else ""
         run = self._new_run(item, begun.journey, begun.planned, attempt)
         run.not_begun = begun.not_begun
         run.number = begun.number + 1
-        # What an earlier try has left still runs.
+        # The processes that an earlier try left are still running.
         run.request.leaked += [*begun.request.leaked, *begun.leaked]
         result = yield
         if not hasattr(item, "fixturenames"):
@@ -253,7 +253,7 @@ class ItemHooks:
         return result
 
     def pytest_sessionfinish(self) -> None:
-        """Let the actors go; nothing asks them any more."""
+        """Close the actor's process; nothing asks it any more."""
         actors = self._provisioner.presence.workspace.actors
         if actors is not None and actors.process is not None:
             actors.process.close()
@@ -301,13 +301,13 @@ class ItemHooks:
         if run is None:
             return (yield)
         if run.refusal is not None:
-            raise run.refusal  # another plugin takes no notice of how the set-up has ended
+            raise run.refusal  # another plugin calls the item although its set-up failed
         run.calling = True
         try:
             result = yield
         finally:
             run.calling = False
-            # Some plugins set an item up again without a new protocol: what it has just done may have cost its tokens.
+            # Some plugins set an item up again without a new protocol: its own call may have destroyed its tokens.
             self._provisioner.presence.workspace.changes.note(f"{run.journey.id} ran")
         if run.journey.establishes and run.parts.establishes and not has_failed_in_unittest(item):
             with PytestTerms(run):
@@ -350,7 +350,7 @@ class ItemHooks:
         if report.failed and report.longrepr is not None:
             run.texts.append(report.longreprtext)
         if report.when == "teardown":
-            run.retract_result()  # before a rerun, which starts from what others have established
+            run.retract_result()  # before a rerun, which starts with the tokens of other journeys
             item.stash[LAST_REPORT] = report
             run.record()
             carry_result(report, run.planned, run.result())

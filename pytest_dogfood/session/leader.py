@@ -43,10 +43,10 @@ if TYPE_CHECKING:
 
 
 class Leader:
-    """Refuses an invalid project, keeps the run's directory and watch, and releases what the run took.
+    """Refuses an invalid project, owns the run's directory and watcher, and releases everything at the end.
 
-    `item_selector` selects what runs in this same process, and is None on an xdist controller. `plan` is what all
-    workers have planned, and None if nothing is going to run.
+    `item_selector` selects the items that run in this same process, and is None on an xdist controller. `plan` is the
+    plan that all workers share, and None if nothing is going to run.
     """
 
     def __init__(
@@ -73,10 +73,10 @@ class Leader:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
-        """Refuse what the files alone show to be wrong, before any worker is started."""
+        """Refuse a project whose files are invalid, before any worker is started."""
         settings = self._config.stash[SETTINGS]
         if not settings.check:
-            # A worker that met a broken file could only die of it.
+            # A worker that read an invalid file could only crash.
             self._durations = known_durations(self._config).seen
         project = self._config.stash[PROJECT]()
         project.read_below(project.named)
@@ -99,7 +99,7 @@ class Leader:
                     + (f"; {near}" if near else "")
                 )
         if project.is_named_in_part:
-            # What was not named, and establishes what is needed, is collected as well.
+            # Files that were not named, and establish a needed token, are collected as well.
             from pytest_dogfood.collection.added_files import AddedFiles, needed_files
 
             self._added = needed_files(project, self._config.getini("python_files"))
@@ -136,13 +136,13 @@ class Leader:
             node.workerinput["dogfood_pid"] = os.getpid()
             node.workerinput["dogfood_activity"] = shows_progress(self._config, has_workers=True)
             node.workerinput["dogfood_added"] = [str(path) for path in self._added]
-            # The same for all of them: another run may write to the cache before the last of them starts.
+            # The same for all workers: another run may write to the cache before the last of them starts.
             node.workerinput[CACHE_KEY] = msgspec.json.encode(self._durations)
             # xdist tells its workers that --dist is "no".
             node.workerinput["dogfood_dist"] = self._config.getoption("dist")
 
     def jobs(self, ids: Sequence[str]) -> Sequence[Job]:
-        """Tell the scheduler what depends on what, as the workers have found it."""
+        """Return the jobs for the scheduler, from the plan that the workers made."""
         from pytest_dogfood.scheduling.queue import jobs_for
 
         if self._lease is None:
@@ -161,12 +161,12 @@ class Leader:
         return jobs_for(ids, published.plan, str(self._config.getoption("dist", "load")))
 
     def finished(self, node_id: str) -> None:
-        """Take note that a worker is through with an item, its reruns included."""
+        """Note that a worker has finished an item, its reruns included."""
         if self._results is not None:
             self._results.finished(node_id)
 
     def _take(self, published: WorkerSelection) -> None:
-        """Count on what was selected, if it is going to run; raises pytest.UsageError where no run is possible."""
+        """Adopt the selection, and get ready to run it; raises pytest.UsageError if no run is possible."""
         self.empty_shard, self.expected = published.empty_shard, published.expected
         if self._lease is None:
             return
@@ -185,7 +185,7 @@ class Leader:
             raise pytest.UsageError(f"dogfood: {error}") from error
 
     def _get_ready(self, plan: Plan, run: RunDirectory, distribution: ControllerPlugin | None) -> None:
-        """Watch for what steps leave behind, hear results, answer signals: from here on steps may run."""
+        """Start the watcher, and register the plugins for results, records and signals: then steps may run."""
         from pytest_dogfood.execution.background import Watcher
         from pytest_dogfood.provisioning.release import MachineRelease
         from pytest_dogfood.provisioning.workspace import run_marker
@@ -252,7 +252,7 @@ class Leader:
 
     @pytest.hookimpl(optionalhook=True, trylast=True)
     def pytest_testnodedown(self, node: Worker, error: object | None) -> None:
-        """End what a dead worker's steps have left running, and remove what they wrote with secrets in it."""
+        """End the processes that a dead worker's steps left running, and remove their unmasked outputs."""
         if error is not None and self._lease is not None:
             from pytest_dogfood.execution.watcher import end_processes
             from pytest_dogfood.provisioning.workspace import worker_marker
@@ -287,7 +287,7 @@ class Leader:
                     terminal.write_line(f"dogfood: {problem}", red=True)
 
     def _note_what_was_not_run(self, session: pytest.Session, run: RunDirectory) -> None:
-        """Tell what was not begun because the run was stopped from what was lost."""
+        """Distinguish items that were not begun because the run was stopped from items that were lost."""
         if was_stopped(session):
             from pytest_dogfood.storage.journal import Journal
 
@@ -296,7 +296,7 @@ class Leader:
             self.tally.not_run = tuple(one for one in missing if not journal.is_under_way(one))
 
     def _decide_what_stays(self, run: RunDirectory) -> Retention:
-        """Decide it, and write the results there; if they cannot be written, that is reported as an error."""
+        """Decide what stays on disk, and write the results there; report an error if they cannot be written."""
         failed = self._results.paths_to_keep if self._results is not None else set()
         keeping = Retention(run, failed=failed, everything=self._config.stash[SETTINGS].keep)
         if self._record is not None:
@@ -308,7 +308,7 @@ class Leader:
         return keeping
 
     def _settle_exit_status(self, session: pytest.Session) -> None:
-        """Make a run red that would be green although it measured too little, or although journeys are unaccounted."""
+        """Fail a run that would pass although it measured too little, or although journeys are unaccounted."""
         status = int(session.exitstatus)
         if status == pytest.ExitCode.NO_TESTS_COLLECTED and self.empty_shard:
             session.exitstatus = pytest.ExitCode.OK
@@ -326,18 +326,18 @@ class Leader:
         return self._lease.directory if self._lease is not None else None
 
     def interruption(self) -> tuple[str, ...]:
-        """Return what signals have done to the run; nothing if none has come."""
+        """Return lines that describe how signals ended the run; none if no signal has come."""
         return () if self._signals is None else tuple(self._signals.summary())
 
     def prerequisites(self) -> tuple[JourneyId, ...]:
-        """Name the Python tests that were not selected, and run because something selected needs them."""
+        """Name the Python tests that were not selected, but run because selected items need them."""
         return tuple(one.id for one in self.plan.journeys if one.prerequisite) if self.plan else ()
 
 
 class ResultRecorder:
-    """The plugin that takes results from reports, says which item has finished, and reports those that crashed.
+    """The plugin that takes results from reports, counts finished items, and reports those that crashed.
 
-    `paths_to_keep` are those that a person will want to look at, `last_report` is what was last said of each item.
+    `paths_to_keep` are the directories of failed items, `last_report` is the last report of each item.
     """
 
     def __init__(
@@ -370,7 +370,7 @@ class ResultRecorder:
             self.finished(report.nodeid)
         yield
         if report.when not in PHASES and report.user_properties:
-            # JUnit takes up the properties of an item that crashed only at the end of a teardown.
+            # JUnit writes the properties of a crashed item only when it gets a teardown report.
             last = make_report(report.nodeid, report.location, user_properties=report.user_properties)
             last.__dict__["node"] = getattr(report, "node", None)
             self._config.hook.pytest_runtest_logreport(report=last)

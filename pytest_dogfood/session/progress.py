@@ -1,4 +1,4 @@
-"""What a run does right now: told line by line with -v or -s, and in a line for each worker on a terminal."""
+"""Shows what a run does right now: line by line with -v or -s, and one status line per worker on a terminal."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from pytest_dogfood.storage.files import SharedLog
 SECONDS_BETWEEN_LOOKS = 0.2
 
 SECONDS_UNTIL_SHOWN = 1.0
-"""Seconds that something has to last before a status line names it: what comes and goes at once only flickers."""
+"""Seconds that an activity must last before a status line shows it: shorter ones would only flicker."""
 
 
 class Activity(Struct, frozen=True):
-    """What a worker does from `since` (seconds since the epoch) on, outermost first: item, provision, step.
+    """The current activity of a worker, outermost first (item, provision, step), since a time (epoch seconds).
 
     `what` is empty while the worker does nothing.
     """
@@ -36,7 +36,7 @@ class Activity(Struct, frozen=True):
 
 
 def activity_log(records: Path) -> SharedLog[Activity]:
-    """Return the log in which workers write down what they do, for the process that shows it."""
+    """Return the log to which workers write their activity, for the process that shows it."""
     return SharedLog(records / "activity", Activity)
 
 
@@ -46,7 +46,7 @@ def _activity(worker: str, doing: Sequence[Doing]) -> Activity:
 
 
 def share_activity(records: Path, worker: str, interruption: Interruption) -> None:
-    """Write down what this worker does, whenever that changes."""
+    """Log what this worker does, whenever that changes."""
     log = activity_log(records)
 
     def write(doing: Sequence[Doing]) -> None:
@@ -59,7 +59,7 @@ def share_activity(records: Path, worker: str, interruption: Interruption) -> No
 
 
 def shows_progress(config: pytest.Config, *, has_workers: bool) -> bool:
-    """Return whether anything is shown of what a run does right now."""
+    """Return whether any progress of a run is shown."""
     has_terminal = config.pluginmanager.hasplugin("terminalreporter")
     return has_terminal and (_tells(config, has_workers=has_workers) or _has_status_lines(config))
 
@@ -78,9 +78,9 @@ def _has_status_lines(config: pytest.Config) -> bool:
 
 
 class ProgressDisplay:
-    """The plugin that shows it. A thread looks on, because nothing else of a process does while an item runs.
+    """The plugin that shows progress, from a thread of its own, because the main thread is busy while an item runs.
 
-    `log` tells what workers do, if there are any; else `interruption` tells what this process itself does.
+    `log` holds the activity of workers, if there are any; else `interruption` knows that of this process.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class ProgressDisplay:
         self._has_status = _has_status_lines(config)
         self._follows_output = log is None and config.getoption("capture", "no") == "no"
         self._reporter = config.pluginmanager.get_plugin("terminalreporter")
-        self._descriptor = os.dup(1)  # while an item runs, pytest's capture has put a file in the place of 1
+        self._descriptor = os.dup(1)  # while an item runs, pytest's capture redirects 1 to a file
         self._lock = threading.RLock()
         self._is_drawn = False
         self._paused = False
@@ -106,8 +106,8 @@ class ProgressDisplay:
         self._thread.start()
 
     def close(self) -> None:
-        """End the display, and leave nothing of it on the terminal."""
-        # What is released after this would be written to a descriptor that is closed, or another file's by then.
+        """End the display, and remove it from the terminal."""
+        # A release after this would be written to a closed descriptor, or to one that now belongs to another file.
         self._interruption.on_change = None
         self._over.set()
         self._thread.join()
@@ -120,7 +120,7 @@ class ProgressDisplay:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self) -> None:
-        """Tell what a worker has done before it is said what came of it."""
+        """Show what a worker has done before pytest shows the result."""
         if self._told:
             with suppress(HarnessError):
                 self._take_unread()
@@ -134,14 +134,14 @@ class ProgressDisplay:
         self._paused = False
 
     def _note(self, doing: Sequence[Doing]) -> None:
-        """Take note of what this process does now; called when something begins or ends."""
+        """Note what this process does now; called when something begins or ends."""
         with self._lock:
             self._tell_output(at_the_end=True)
             self._running = doing[-1] if doing else None
             self._take(_activity("", doing))
 
     def _take(self, activity: Activity) -> None:
-        """Take note of what a worker does, and tell what has begun; a step that is tried again goes on."""
+        """Note what a worker does, and show what has begun; another try of a step counts as the same activity."""
         before, last = self._activities.get(activity.worker), self._last.get(activity.worker)
         goes_on = last is not None and last.what == activity.what
         if last is not None and goes_on:
@@ -167,13 +167,13 @@ class ProgressDisplay:
                     self._draw(list(self._status_lines()))
 
     def _take_unread(self) -> None:
-        """Take note of all that workers have done since the last look, however short it was."""
+        """Note everything that workers have logged since the last call."""
         with self._lock:
             for activity in () if self._log is None else self._log.unread():
                 self._take(activity)
 
     def _tell(self, activity: Activity) -> None:
-        """Write what has begun within an item; pytest itself tells of items, and probes are too many to be told."""
+        """Write what has begun within an item. pytest itself shows items, and there are too many probes to show."""
         item, *within = activity.what or ("",)
         if item.startswith("release of"):  # between two items
             item, within = "", list(activity.what)
@@ -193,7 +193,7 @@ class ProgressDisplay:
                 self._write_lines([f"    {line}" for line in text.splitlines()])
 
     def _write_lines(self, lines: Sequence[str]) -> None:
-        """Write each on a line of its own; pytest then begins another one for what it has to say next."""
+        """Write each line by itself, and make pytest begin a new one for its next output."""
         self._erase()
         self._write("".join(f"\n{line}" for line in lines))
         # What pytest compares with the place of the next result, and what makes xdist's reports begin a new line.
@@ -208,7 +208,7 @@ class ProgressDisplay:
                 yield f"{worker}  {': '.join(activity.what)}, {seconds:.0f} s".lstrip()
 
     def _draw(self, lines: Sequence[str]) -> None:
-        """Draw lines below the place where pytest writes on, and leave the cursor there.
+        """Draw lines below pytest's output, and leave the cursor where pytest continues.
 
         The sequences are those of ECMA-48 and the VT100: IND makes room without changing the column.
         """

@@ -1,4 +1,4 @@
-"""The signals that end a run: what they do in the leading process, and to the item that a worker is running."""
+"""The signals that end a run, as the leading process and the workers handle them."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ from pytest_dogfood.storage.run_directory import RunDirectory, WorkerProcesses, 
 
 
 class InterruptedItems:
-    """Ends a running item for a signal, as an item that has an error, so that pytest tears it down and reports it.
+    """Ends a running item with an error when a signal comes, so that pytest tears it down and reports it.
 
-    Set-up and call can be interrupted, whatever runs in them. A tear-down goes on, and after it nothing is run.
+    Set-up and call can be interrupted at any point. A tear-down goes on, and after it nothing is run.
     """
 
     def __init__(self, interruption: Interruption) -> None:
@@ -65,7 +65,7 @@ class InterruptedItems:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self) -> bool | None:
-        """Leave out what was not begun before the signal: xdist's worker looks at `shouldstop` after an item only."""
+        """Skip items that had not begun before the signal: xdist's worker checks `shouldstop` only after an item."""
         return True if self._interruption.begun else None
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -81,7 +81,7 @@ class InterruptedItems:
             report = interruption.report or f"interrupted by {interruption.name}: {item.name}: not begun"
         raise interruption_of(report)
 
-    pytest_runtest_call = pytest_runtest_setup  # pytest takes each name for a hook of its own
+    pytest_runtest_call = pytest_runtest_setup  # pytest registers each name as a hook of its own
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -89,10 +89,10 @@ class InterruptedItems:
         with self._interruption.doing(item.name):
             return (yield)
 
-    # pytest takes nothing for a hook whose name does not begin as its own do.
+    # pytest registers only functions whose names begin with `pytest_` as hooks.
     @pytest.hookimpl(tryfirst=True, specname="pytest_runtest_setup")
     def pytest_refuse_setup(self) -> None:
-        """Set nothing up after a signal. The wrappers of other plugins have begun by now, as a tear-down expects."""
+        """Set nothing up after a signal. Wrappers of other plugins have run by now, as their tear-down expects."""
         self._interruption.check()
 
     @pytest.hookimpl(tryfirst=True, specname="pytest_runtest_call")
@@ -103,7 +103,7 @@ class InterruptedItems:
     def pytest_runtest_makereport(
         self, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Report what was interrupted as an error, whatever its marks expect."""
+        """Report an interrupted item as an error, whatever its marks expect."""
         report = yield
         ending = ending_of(call.excinfo and call.excinfo.value)
         if call.excinfo is not None and ending.by_signal:
@@ -114,7 +114,7 @@ class InterruptedItems:
         return report
 
     def pytest_enter_pdb(self) -> None:
-        """Let Ctrl-C at the debugger's prompt be an affair of the debugger's."""
+        """Leave Ctrl-C at the debugger's prompt to the debugger."""
         self._interruption.debugging = True
 
     def pytest_leave_pdb(self) -> None:
@@ -136,7 +136,7 @@ def at_the_keyboard(config: pytest.Config, interruption: Interruption) -> Iterat
 
 
 class WorkerSignals:
-    """Answers signals in an xdist worker, and leaves what they have interrupted where the controller finds it."""
+    """Handles signals in an xdist worker, and writes what they interrupted to files for the controller."""
 
     def __init__(self, config: pytest.Config, interruption: Interruption, run: RunDirectory) -> None:
         self._rootdir = config.rootpath
@@ -153,7 +153,7 @@ class WorkerSignals:
         try:
             return (yield)
         finally:
-            # The handlers stay: a signal that comes twice, or late, must not end what is cleaned up after the loop.
+            # The handlers stay: a second or late signal must not end the clean-up after the loop.
             self._files.end()
             if self._interruption.cut:
                 with suppress(HarnessError):
@@ -169,7 +169,7 @@ class WorkerSignals:
         self._interruption.note_signal(number, place_in_project(frame, self._rootdir))
 
     def _write_down(self) -> None:
-        """Say what was running, in case this process is killed before it can report that itself."""
+        """Write down what was running, in case this process is killed before it can report that itself."""
         if self._interruption.report:
             with suppress(HarnessError):
                 self._files.write_interrupted(self._interruption.item, self._interruption.report)
@@ -179,11 +179,11 @@ TOGETHER = 0.5
 """Seconds within which signals count as one: a terminal, `timeout` and CI systems send one to several processes."""
 
 AGAIN = 1.0
-"""Seconds after which a signal is repeated to what has not taken it yet."""
+"""Seconds after which a signal is repeated to processes that have not handled it yet."""
 
 
 class UnfinishedItem(Struct):
-    """An item that has begun and not ended, and the reports of it that have come."""
+    """An item that has begun and not ended, and its reports so far."""
 
     location: tuple[str, int | None, str]
     at: float = field(default_factory=time.monotonic)
@@ -191,15 +191,15 @@ class UnfinishedItem(Struct):
 
     @property
     def has_reported_failure(self) -> bool:
-        """Whether it has been reported whole and not as good, so that a release that was cut adds nothing to it."""
+        """Whether its reports are complete and include a failure, so that an aborted release need not add one."""
         return any(one.failed for one in self.reports) and any(one.when == "teardown" for one in self.reports)
 
 
 class LeaderSignals:
-    """Answers signals: the first interrupts, the second gives up clean-up, the third ends the process at once.
+    """Handles signals: the first interrupts, the second gives up clean-up, the third ends the process at once.
 
-    It does so from its making on. Under --pdb Ctrl-C leads into the debugger, as in pytest. `distributed` tells that
-    xdist's workers run the items; else this process does.
+    It does so as soon as it is created. Under --pdb Ctrl-C leads into the debugger, as in pytest. `distributed` means
+    that xdist's workers run the items; else this process does.
     """
 
     def __init__(
@@ -265,9 +265,9 @@ class LeaderSignals:
         self._count += 1
         self._last = time.monotonic()
         if self._over and not self._interruption.begun and self._count < 3:
-            return  # everything has run and is released: what is left are the reports
+            return  # everything has run and is released: only the reports are left
         if self._count == 1:
-            # Not by `threading`, of which a lock may be held just now; and not before, as a thread makes forks unsafe.
+            # Not by `threading`, which may hold one of its locks now; and not earlier, as a thread makes forks unsafe.
             _thread.start_new_thread(self._repeat, (number,))
             self._workers.signal(number)
             self._interruption.note_signal(number, place_in_project(frame, self._config.rootpath))
@@ -276,17 +276,17 @@ class LeaderSignals:
             self._workers.kill()
             if not self._over:
                 raise Abandoned
-        else:  # die of it at once, as if nothing had ever handled it
+        else:  # end at once, as if the signal had no handler
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
 
     def pytest_leave_pdb(self) -> None:
-        """Answer Ctrl-C again: since `continue` pdb does, and it would open wherever the program is, as in our code."""
+        """Handle Ctrl-C again: after `continue` pdb handles it, and would open at any line, even in this package."""
         if self._config.getoption("usepdb", False):
             self._handlers.install_again(signal.SIGINT)
 
     def _repeat(self, number: int) -> None:
-        """Send the signal again to what goes on as if it had not come: some code lets exceptions vanish."""
+        """Send the signal again to whatever still runs: some code swallows exceptions."""
         while True:
             time.sleep(AGAIN)
             if self._over or self._interruption.abandoned:
@@ -313,11 +313,11 @@ class LeaderSignals:
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         begun = self._begun.pop(nodeid, None)
         if begun is not None and nodeid in self._planned and not begun.has_reported_failure:
-            # What it alone has kept alive is released after this.
+            # The tokens that only this item kept alive are released after this.
             self._releasing[nodeid] = UnfinishedItem(begun.location, begun.at, begun.reports[-1:])
 
     def _report_what_has_not_ended(self) -> None:
-        """Report each item that has begun and whose end was never reported, because its process was killed."""
+        """Report each item that has begun and never ended, because its process was killed."""
         interruption = self._interruption
         met = {interruption.item: interruption.report} if interruption.report else {}
         with suppress(HarnessError):
@@ -349,7 +349,7 @@ class LeaderSignals:
                 self._config.hook.pytest_runtest_logreport(report=report)
 
     def summary(self) -> Iterator[str]:
-        """Yield what a person needs to know of a run that signals have ended; nothing if none has come."""
+        """Yield lines that describe how signals ended the run; none if no signal has come."""
         if not self._interruption.begun:
             return
         names = listed(self._interrupted) or "nothing was running that could be interrupted"
@@ -361,10 +361,10 @@ class LeaderSignals:
 
 
 def reports_of_interrupted(nodeid: str, item: UnfinishedItem, said: str) -> list[pytest.TestReport]:
-    """Report the end of an item whose process was killed, after the reports that have come.
+    """Return the missing reports of an item whose process was killed, to follow those that have come.
 
-    If neither an error nor a failure is known yet, one says what was interrupted: in the tear-down that ends it if it
-    was being torn down, else in a set-up before that.
+    If no error or failure was reported yet, one of them describes the interruption: the tear-down if the item was
+    called already, else a set-up before the tear-down.
     """
     known: dict[str, Any] = {}
     if item.reports and hasattr(item.reports[-1], "node"):

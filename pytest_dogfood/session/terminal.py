@@ -1,4 +1,4 @@
-"""What a person reads: the header, what was deferred and provisioned and why, and the line that adds up."""
+"""The terminal output: the header, what was deferred and provisioned and why, and the closing line."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MOST_JOURNEYS_ADVISED = 1000
 
 
 class FailureText:
-    """What the terminal shows of a failure, in colour, in the place of a report's own `longrepr`.
+    """A failure as the terminal shows it, in colour; it replaces a report's own `longrepr`.
 
     pytest calls `toterminal` for the body, and takes the message of `reprcrash` for its short summary.
     """
@@ -57,7 +57,7 @@ class FailureText:
 
 
 class Terminal:
-    """The plugin that writes it. `workers` is how many run items."""
+    """The plugin that writes header and summary. `workers` is the number of processes that run items."""
 
     def __init__(self, config: pytest.Config, leader: Leader, *, workers: int) -> None:
         self._config = config
@@ -84,9 +84,9 @@ class Terminal:
         return f"dogfood: {found}; shell: {default_shell()}{actor}{shard}{warnings}"
 
     def _number_of_warnings(self) -> int:
-        """Count the warnings on the files that were read, and the settings files that were not, for their names.
+        """Count the warnings on the files that were read, and the settings files with a wrong name, which were not.
 
-        Only the latter are counted in a project that is too large to look at by the way.
+        In a project that is too large to check at each run, count only the latter.
         """
         from pytest_dogfood.collection.uncollected import misnamed_settings
 
@@ -105,14 +105,14 @@ class Terminal:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
-        """Let an error count as one whatever it came in."""
+        """Count an error in a call as an error, not as a failure."""
         return ("error", "E", "ERROR") if report.failed and hasattr(report, IN_CALL) else None
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
-        """Put failures of ours into colour, and name what errors came in.
+        """Colour the failures of journeys, and restore the phase of errors in calls.
 
-        Other reports of the run, such as JUnit's, are made by now.
+        Other reports of the run, such as JUnit's, are written by now.
         """
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None:
@@ -146,7 +146,7 @@ class Terminal:
                 terminalreporter.write_line(too_little, red=True)
 
     def _costly_chain(self, reporter: pytest.TerminalReporter) -> Iterator[str]:
-        """Yield which chain kept one worker busy while others were idle, if that cost much of the run's time."""
+        """Yield a line on the chain that kept one worker busy while others were idle, if that cost much time."""
         everything = (one for some in reporter.stats.values() for one in some)
         # Reports of ours, of a crash for instance, have no beginning.
         reports = [one for one in everything if type(one) is pytest.TestReport and one.start]
@@ -183,7 +183,7 @@ class Terminal:
         )
 
     def _causes(self) -> Iterator[str]:
-        """Yield why something did not run, and what may have reddened the run without being seen: also under -q."""
+        """Yield why items did not run, and failures of replays, which show up nowhere else: also under -q."""
         tally = self._leader.tally
         yield from self._leader.interruption()
         for cause, results in tally.causes().items():

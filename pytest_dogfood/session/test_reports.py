@@ -1,4 +1,4 @@
-"""pytest's TestReports: put right, masked, made for what no worker could report, with JUnit properties."""
+"""pytest's TestReports: corrected, masked, made for items that no worker could report, with JUnit properties."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ if TYPE_CHECKING:
 
 
 PHASES = {"setup", "call", "teardown"}
-"""What reports are of, if they are not of a crash."""
+"""The values of `when` in all reports except those of a crash."""
 
 
 REASON = "dogfood_reason"
-"""Attribute of the report of a failure that is ours to show: why, in a few words."""
+"""Attribute of the report of a failure that this plugin words: the reason, in a few words."""
 
 IN_CALL = "dogfood_in_call"
-"""Attribute of the report of an error that came while the item was called."""
+"""Attribute of the report of an error that occurred while the item was called."""
 
 
 def count_as_error(report: pytest.TestReport) -> None:
-    """Let a report of a call count as an error: for pytest, only what goes wrong in a set-up or tear-down is one."""
+    """Make a report of a call count as an error: for pytest, only a set-up or tear-down can have one."""
     if report.when == "call":
         report.when = "setup"
         report.__dict__[IN_CALL] = True
 
 
 def carry_result(report: pytest.TestReport, planned: PlannedJourney, result: JourneyResult) -> None:
-    """Let a report tell the leading process what its item came to, and JUnit as far as it applies."""
+    """Attach an item's result to a report, for the leading process, and as properties for JUnit."""
     report.__dict__["dogfood"] = result.to_json()
     properties: dict[str, object] = {
         "dogfood.chain": result.chain,
@@ -64,7 +64,7 @@ def worker_of(report: pytest.TestReport) -> str:
 
 
 def result_in(report: pytest.TestReport) -> JourneyResult | None:
-    """Return what a report carries."""
+    """Return the result that a report carries, or None."""
     carried = getattr(report, "dogfood", None)
     return None if carried is None else JourneyResult.from_json(carried)
 
@@ -77,7 +77,7 @@ def make_report(
     when: Literal["setup", "teardown"] = "teardown",
     **attributes: Any,  # noqa: ANN401 - what other plugins keep on reports has no common type
 ) -> pytest.TestReport:
-    """Report an item that pytest itself does not report: failed if there is a problem, else passed."""
+    """Make a report of an item that pytest itself does not report: failed if there is a problem, else passed."""
     return pytest.TestReport(
         nodeid=nodeid,
         location=location,
@@ -120,7 +120,7 @@ def message_of(report: pytest.TestReport) -> str:
 
 
 def late_error(nodeid: str, problem: str, last: pytest.TestReport | None) -> pytest.TestReport:
-    """Report what went wrong after an item's end as an error in its teardown; `last` is its last report."""
+    """Make a report of a problem after an item's end, as an error in its teardown; `last` is its last report."""
     if last is None:
         return make_report(nodeid or "dogfood", ("dogfood", None, "release"), problem)
     report = make_report(nodeid, last.location, problem, user_properties=last.user_properties)
@@ -136,10 +136,10 @@ _OURS = Path(__file__).parents[1]
 def fold_report(
     run: ItemRun, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport
 ) -> None:
-    """Put a report right, and fold it into the item run."""
+    """Correct a report, and fold it into the item run."""
     error = call.excinfo.value if call.excinfo is not None else None
     if report.when == "call" and run.refusal is not None:
-        error = run.refusal  # where a plugin retries within a report, `call` is of the first try
+        error = run.refusal  # if a plugin retries within a report, `call` is of the first try
     _put_right(report, error, item)
     ending = ending_of(error)
     if ending.by_signal:
@@ -147,14 +147,14 @@ def fold_report(
     elif report.failed and ending.why:
         run.cause = Cause(who=run.journey.id, why=ending.why)
     if run.calling:
-        # A subtest's: the report of the item itself is still to come, and says nothing of it.
+        # It is a subtest's: the report of the item itself comes later, and does not mention it.
         if report.failed:
             by_harness = report.when == "setup"
             run.parts = max(run.parts, Outcome.ERROR if by_harness else Outcome.FAILED, key=badness)
             run.harness_problem = run.harness_problem or (str(report.longrepr) if by_harness else "")
         return
     if run.parts is Outcome.ERROR and report.when == "call" and report.passed:
-        # pytest would call it a failed test that contains a failed subtest, and the product is not to blame.
+        # pytest would report a failed test with a failed subtest, although the product is not the cause.
         report.outcome, report.longrepr = "failed", run.harness_problem
         count_as_error(report)
     if report.skipped and error is not None:
@@ -170,7 +170,7 @@ def _put_right(report: pytest.TestReport, error: BaseException | None, item: pyt
     """Separate harness errors from product failures, and replace places in our own files by the place of the item."""
     ending = ending_of(error)
     if ending.by_harness and hasattr(report, "wasxfail"):
-        # The mark expects a failure of the product, which nothing has looked at.
+        # The mark expects a failure of the product, which was not tested.
         report.outcome = "failed"
         del report.wasxfail
     if not report.failed or error is None:
@@ -186,7 +186,7 @@ def _put_right(report: pytest.TestReport, error: BaseException | None, item: pyt
 
 
 def _note_outcome(run: ItemRun, report: pytest.TestReport) -> None:
-    """Fold a report into the item's outcome; only what passes in its teardown too has passed."""
+    """Fold a report into the item's outcome; an item has passed only if its teardown passes too."""
     expected_failure = hasattr(report, "wasxfail")
     if report.when == "teardown":
         if run.outcome.establishes and not report.passed:
@@ -204,7 +204,7 @@ def _note_outcome(run: ItemRun, report: pytest.TestReport) -> None:
 
 
 def keeper_of(config: pytest.Config) -> SecretKeeper:
-    """Return the secrets that this process knows. From the first call on, reports are masked with them."""
+    """Return the keeper of this process's secrets. From the first call on, reports are masked with it."""
     if KEEPER not in config.stash:
         names = config.stash[SETTINGS].secrets
         config.stash[KEEPER] = SecretKeeper(os.environ[name] for name in names if os.environ.get(name))
@@ -213,7 +213,7 @@ def keeper_of(config: pytest.Config) -> SecretKeeper:
 
 
 class ReportMask:
-    """The plugin that masks reports of whatever item they are, once some secret is known."""
+    """The plugin that masks the reports of all items, once some secret is known."""
 
     def __init__(self, config: pytest.Config, keeper: SecretKeeper) -> None:
         self._config = config
@@ -221,7 +221,7 @@ class ReportMask:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, object, object]:
-        # What a worker has sent was masked there, by all that it knew.
+        # A worker masks its reports before it sends them, with all secrets it knows.
         if self._keeper and not hasattr(report, "node"):
             self._hide(report)
             report.user_properties = [
@@ -247,7 +247,7 @@ class ReportMask:
         if report.longrepr is None or isinstance(report.longrepr, str | tuple):
             report.longrepr = masked(report.longrepr, self._keeper.mask)
             return
-        # The parts of a traceback have no public types. What xdist sends of them is text in lists and dicts.
+        # The parts of a traceback have no public types. xdist sends them as text in lists and dicts.
         carrier = pytest.TestReport("", ("", None, ""), {}, "failed", report.longrepr, "call")
         content = self._config.hook.pytest_report_to_serializable(config=self._config, report=carrier)
         hidden = masked(content["longrepr"], self._keeper.mask)
@@ -258,7 +258,7 @@ class ReportMask:
 
 
 def masked(value: Any, mask: Callable[[str], str]) -> Any:  # noqa: ANN401 - a test may record whatever it likes
-    """Mask all texts in a value. What is neither text nor made of such becomes a text if that would show a secret."""
+    """Mask all texts in a value. A value of another type becomes masked text if its text would show a secret."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):

@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 class JourneyCollector:
     """The plugin that collects journey files.
 
-    From the first of them to the end of the collection the garbage collector is paused: it would look at every node
-    and item again and again, which takes longer than making them. What Python files leave behind, it is to clear.
+    From the first journey file to the end of the collection the garbage collector is paused: it would scan every node
+    and item again and again, which takes longer than making them. Before that it clears what Python files leave.
     """
 
     def __init__(self) -> None:
         self._pause = ExitStack()
         self._named: frozenset[Path] | None = None
         self.has_collected = False
-        """Whether there is a journey file, be it one without a single journey."""
+        """Whether there is a journey file, even one without a single journey."""
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection(self) -> Generator[None, object, object]:
@@ -48,14 +48,14 @@ class JourneyCollector:
     def pytest_collect_file(
         self, file_path: Path, parent: pytest.Collector
     ) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
-        """Take what is ours, from whoever else would collect it too, and leave the rest to others."""
+        """Collect journey files, even if another plugin would collect them too, and leave other files alone."""
         others = yield
         config = parent.config
         is_ours = is_journey_file(file_path, config.stash[SETTINGS].files)
         if not is_ours and can_be_named(file_path):
             if self._named is None:
                 self._named = frozenset(named_on_command_line(config.args, config.invocation_params.dir))
-            # It may also lie in a directory that is collected: pytest sees no more of what was named.
+            # It may also lie in a directory that is collected: pytest does not say which paths were named.
             is_ours = file_path in self._named and (not others or declares_journeys(file_path))
         if not is_ours:
             return others
@@ -68,13 +68,13 @@ class JourneyCollector:
 
 
 NOTHING = b'{"plan":{}}'
-"""What a worker publishes that has found nothing of the graph."""
+"""What a worker publishes if it has found no items of the graph."""
 
 
 class ItemSelector:
-    """Selects what runs once collection is over; a suite of plain tests, whose order is pytest's, needs none of it.
+    """Selects and orders the items after collection, unless they are all plain tests, whose order is pytest's.
 
-    An xdist worker tells its plan by a file.
+    An xdist worker publishes its plan in a file.
     """
 
     def __init__(self, config: pytest.Config, collector: JourneyCollector) -> None:
@@ -82,11 +82,11 @@ class ItemSelector:
         self._collector = collector
         self._file: Path | None = None
         self.run: Path | None = None
-        """Directory of the run to take part in; without it items are collected and planned, and none is run."""
+        """Directory of the run; without it items are collected and planned, and none is run."""
         self.collected: list[pytest.Item] = []
         self._found: list[pytest.Item] = []
         self._branches: dict[pytest.Collector, bool] = {}
-        """Classes of the files, each with whether it was collected: a node id leads to some of them."""
+        """Collectors, each with whether it was collected: a node id may leave out classes of a file."""
         self.selection: Selection | None = None
         workerinput = getattr(config, "workerinput", None)
         if workerinput is not None:
@@ -113,10 +113,10 @@ class ItemSelector:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None, object, object]:
-        """Select after all others: --lf and --ff too leave tests out, or change their order, when those are done.
+        """Select after all other plugins: --lf and --ff, too, leave tests out or reorder them late.
 
-        Before all others, take out what was collected only because something may need it: -k would select it, and
-        --sw count it. Where --sw is to leave out what has passed, it finds the items in the order in which they ran.
+        Before all others, take out the items that were collected only because something may need them: -k would select
+        them, and --sw count them. For --sw, which skips up to the last failure, put the items in the order of a run.
         """
         added = self._config.stash.get(ADDED, None)
         not_asked_for = added.take_out(items) if added is not None else []
@@ -126,7 +126,7 @@ class ItemSelector:
 
             put_in_order(self._config, self._everything(), items, known_durations(self._config))
         result = yield
-        # Where a node id names one class of several, the others are still to be looked through.
+        # If a node id names one of several classes, collect the tests of the others too.
         for node in [node for node, collected in self._branches.items() if not collected]:
             from pytest_dogfood.collection.added_files import tests_in
 
@@ -140,7 +140,7 @@ class ItemSelector:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self) -> None:
-        """Publish why pytest refuses to collect, before xdist says that it is done: the error itself is lost."""
+        """Publish why pytest refuses to collect, before xdist reports the end of collection and loses the error."""
         error = sys.exc_info()[
             1
         ]  # pytest calls this hook, as its last act, for a collection that has failed too
@@ -149,12 +149,12 @@ class ItemSelector:
             self._publish(json.dumps({"plan": {}, "refused": refused}).encode())
 
     def _publish(self, content: bytes) -> None:
-        """Tell the controller without a selection; an xdist worker only."""
+        """Write a result without a selection for the controller, in an xdist worker only."""
         if self._file is not None:
             try:
                 self._file.write_bytes(content)
             except OSError:
-                # On a full disk it may be there and empty. The controller says that it misses the plan.
+                # On a full disk it may exist and be empty. The controller reports the missing plan.
                 self._file.unlink(missing_ok=True)
 
     def _everything(self) -> list[pytest.Item]:
@@ -163,7 +163,7 @@ class ItemSelector:
     def _may_concern_us(self, collected: list[pytest.Item]) -> bool:
         settings = self._config.stash[SETTINGS]
         asked = settings.check or settings.shard is not None or settings.dependency_markers
-        # A file without a single journey is a mistake to be told.
+        # A file without a single journey is a mistake to report.
         return asked or self._collector.has_collected or any_graph_item(collected)
 
     def _select(self, items: list[pytest.Item]) -> None:
@@ -185,6 +185,6 @@ class ItemSelector:
         except HarnessError as error:
             if self._file is None:
                 raise pytest.UsageError(str(error)) from error
-            # The controller says what is wrong: it misses the plan. Without what ensures tokens nothing may run here.
+            # The controller reports the missing plan. Nothing may run here without the plugins that ensure tokens.
             self._file.unlink(missing_ok=True)
             items.clear()
