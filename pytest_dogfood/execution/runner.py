@@ -149,10 +149,10 @@ def run_steps(
 
     Steps after number `last` are left out.
 
-    `done` accounts for each step as it ends, so that the caller knows it even if something is raised; it is returned.
+    `done` gets the result of each step as it ends, so that the caller has it even if something is raised. It is returned.
 
-    With `keep_going` every step is run, as clean-up wants it, and the first failure is put last. Steps without a
-    command are left to the `actor`; the time it takes to decide does not count.
+    With `keep_going` every step is run, as clean-up needs it, and the first failure is put last. The `actor` does the
+    steps without a command; the time it takes to decide does not count.
     """
     deadline = Deadline(timeout)
     done = StepsResult() if done is None else done
