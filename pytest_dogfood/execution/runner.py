@@ -149,7 +149,7 @@ def run_steps(
 
     Steps after number `last` are left out.
 
-    `done` gets the result of each step as it ends, so that the caller has it even if something is raised. It is returned.
+    `done` gets the result of each step as it ends, so the caller has it even if something is raised; it is returned.
 
     With `keep_going` every step is run, as clean-up needs it, and the first failure is put last. The `actor` does the
     steps without a command; the time it takes to decide does not count.

@@ -202,7 +202,7 @@ class Presence:
         values = self._values_from_other_runs(token)
         if values is None and self.outlives_runs(token) and self._is_seen(token, state, {}):
             # There already, with values that nothing here knows: the run that finds them out must not release it.
-            self.machine.take(token, ours=False, values={})
+            self.machine.take_lease(token, ours=False, values={})
         if values is None or not self._is_seen(token, state, values):
             said = self.denials.get((token, place))
             if said is not None and said.timed_out:
@@ -289,7 +289,7 @@ class Presence:
         self.registry.record(record)
         if self.outlives_runs(record.token):
             open_values = {name: value for name, value in record.values.items() if name not in record.secret}
-            lease = self.machine.take(record.token, ours=record.ours, values=open_values)
+            lease = self.machine.take_lease(record.token, ours=record.ours, values=open_values)
             if lease.ours and not record.ours:
                 # Another run has made it. If this one ends last it releases it, even if the token is lost by then.
                 self.registry.claim(record.token, record.place, record.values, record.secret)
@@ -309,7 +309,7 @@ class Presence:
         with self.locked(token, state):
             if self.outlives_runs(token):
                 self.ask(token, state)
-                self.machine.take(token, ours=True, values={})
+                self.machine.take_lease(token, ours=True, values={})
             self.registry.claim(token, self.place_of(token, state))
 
     def saving_for(self, tokens: Iterable[Token], state: ChainState) -> StepsResult:

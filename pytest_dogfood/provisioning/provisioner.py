@@ -68,16 +68,16 @@ class Provisioner:
         needed = held | self._graph.locks_needed(self._gates_elsewhere, tokens=wanted)
         if needed:
             self._refuse(wanted, request.state)  # before it waits for any lock
-        locks.take(held)
+        locks.acquire(held)
         if needed == held:
             return self.ensure(wanted, request, rounds=rounds)
         self.presence.restore_directories(request.state)
-        if not all(self._is_present(token, request) for token in wanted) and locks.take(needed):
+        if not all(self._is_present(token, request) for token in wanted) and locks.acquire(needed):
             self.presence.workspace.changes.note("its locks were released, to take them together with others")
         try:
             return self.ensure(wanted, request, rounds=rounds)
         finally:
-            locks.keep(held)
+            locks.release_except(held)
 
     def ensure(self, tokens: Iterable[Token], request: Request, *, rounds: int = ROUNDS) -> int:
         """Make sure that all of `tokens` are present at once, where `request` needs them; return the rounds left.
@@ -151,7 +151,7 @@ class Provisioner:
         try:
             self.acquire((token,), request, locks)
         finally:
-            locks.give_back()
+            locks.release()
 
     def _is_present(self, token: Token, request: Request) -> bool:
         with self.presence.locked(token, request.state):

@@ -52,7 +52,7 @@ def release(presence: Presence, token: Token, place: str, state: ChainState) -> 
         return ""
     locks = presence.workspace.named_locks()
     try:
-        locks.take(capability.locks)
+        locks.acquire(capability.locks)
         with presence.locked(token, state):
             record = presence.registry.record_of(token, place)
             claim = presence.registry.claim_of(token, place)
@@ -62,7 +62,7 @@ def release(presence: Presence, token: Token, place: str, state: ChainState) -> 
             presence.registry.released(token, place)
             presence.stop_service(None if claim is None else claim.service)
             shared = presence.outlives_runs(token)
-            is_last = presence.machine.give_back(token) if shared else claim is not None
+            is_last = presence.machine.drop_lease(token) if shared else claim is not None
             if not is_last or not capability.release:
                 return ""
             runner = presence.runner_for(token, capability, state, made.values, what="release")
@@ -79,7 +79,7 @@ def release(presence: Presence, token: Token, place: str, state: ChainState) -> 
                 presence.machine.forget(token)  # not before: what is still there is still ours to release
             return failure_text(done, runner, what=f"release of {token}, step")
     finally:
-        locks.give_back()
+        locks.release()
 
 
 class ChainRelease:

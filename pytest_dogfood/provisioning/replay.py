@@ -130,7 +130,7 @@ class Replayer:
     def _replay_gate(self, gate: JourneyId, request: Request, locks: NamedLocks | None) -> End | None:
         presence = self._presence
         if locks is not None:
-            locks.take(presence.graph.locks_needed(self._gates_elsewhere, journeys=[gate]))
+            locks.acquire(presence.graph.locks_needed(self._gates_elsewhere, journeys=[gate]))
         name = Token(f"gate-{sha256(gate.encode()).hexdigest()[:8]}")
         # The lock for several tokens comes first: what holds it may come to a gate, and a gate to tokens.
         with presence.machine.locked(SEVERAL), presence.registry.locked(name, MACHINE):
@@ -143,7 +143,7 @@ class Replayer:
                     cause = _harness_cause(journey, error)
                     self._journal.ended(gate, Why.REPLAY, state.name, Outcome.ERROR, cause)
         if locks is not None:
-            locks.give_back()
+            locks.release()
         return self._journal.end_of(gate)
 
     def provision(self, token: Token, request: Request) -> TokenRecord:

@@ -326,7 +326,7 @@ class ItemRun(Struct, kw_only=True):
 
     def leave(self) -> None:
         """Release the locks, and clear the working directory if nothing needs it any more."""
-        self.locks.give_back()
+        self.locks.release()
         if self.workdir is not None and self.journey.workdir is None and not self._keeps_directories():
             remove_if_filled(self.workdir)
 

@@ -230,11 +230,11 @@ class Leader:
             if self._display is not None:
                 self._display.close()
             if self._signals is None:
-                self._give_everything_back()
+                self._release_everything()
             else:
-                self._signals.end(self._give_everything_back)
+                self._signals.end(self._release_everything)
 
-    def _give_everything_back(self) -> None:
+    def _release_everything(self) -> None:
         try:
             if self._release is not None:
                 for nodeid, problem in self._release.release_everything_left():

@@ -115,14 +115,14 @@ class NamedLocks:
         self._pools = pools
         self._held: dict[str, dict[str, AbstractContextManager[None]]] = {}
 
-    def take(self, wanted: Mapping[str, int]) -> bool:
+    def acquire(self, wanted: Mapping[str, int]) -> bool:
         """Hold so many units of each lock; return whether some were released, so that others may have held them."""
         if all(len(self._held.get(name, ())) >= count for name, count in wanted.items()):
             return False
-        gave_back = bool(self._held)
-        self.give_back()
+        released = bool(self._held)
+        self.release()
         with ExitStack() as on_error:
-            on_error.callback(self.give_back)
+            on_error.callback(self.release)
             for name in sorted(wanted):
                 taken = self._held[name] = {}
                 if name in self._pools:
@@ -132,7 +132,7 @@ class NamedLocks:
                     lock.__enter__()
                     taken[name] = lock
             on_error.pop_all()
-        return gave_back
+        return released
 
     def _take_units(self, pool: str, count: int, taken: dict[str, AbstractContextManager[None]]) -> None:
         """Take any units of a pool, first those that this process has by another holder.
@@ -170,7 +170,7 @@ class NamedLocks:
     def _locks_of(self, name: str) -> list[str]:
         return [lock_of_unit(name, unit) for unit in self._pools[name]] if name in self._pools else [name]
 
-    def keep(self, wanted: Mapping[str, int]) -> None:
+    def release_except(self, wanted: Mapping[str, int]) -> None:
         """Give back all but so many units of each lock, the first ones."""
         for name, taken in list(self._held.items()):
             in_order = [lock for lock in self._locks_of(name) if lock in taken]
@@ -179,5 +179,5 @@ class NamedLocks:
             if not taken:
                 del self._held[name]
 
-    def give_back(self) -> None:
-        self.keep({})
+    def release(self) -> None:
+        self.release_except({})

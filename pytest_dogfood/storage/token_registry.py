@@ -243,7 +243,7 @@ class MachineRegistry:
     def record_of(self, token: Token) -> MachineRecord | None:
         return read_as(self._directory / f"{token}.json", MachineRecord)
 
-    def take(self, token: Token, *, ours: bool, values: Mapping[str, str]) -> MachineRecord:
+    def take_lease(self, token: Token, *, ours: bool, values: Mapping[str, str]) -> MachineRecord:
         """Add this run's lease; while any run counts on the token, what was first said of `ours` stays."""
         known = self.record_of(token)
         counted_on = known is not None and any(one.is_live() for one in known.leases)
@@ -256,7 +256,7 @@ class MachineRegistry:
         self._write(record)
         return record
 
-    def give_back(self, token: Token) -> bool:
+    def drop_lease(self, token: Token) -> bool:
         """Drop this run's lease; True if no run counts on the token any more and it is ours to release."""
         known = self.record_of(token)
         if known is None:

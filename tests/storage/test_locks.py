@@ -155,7 +155,7 @@ from pytest_dogfood.storage.locks import LockTable, NamedLocks
 
 table = LockTable(Path(sys.argv[1]))
 locks = NamedLocks(lambda: table, json.loads(sys.argv[2]))
-locks.take(json.loads(sys.argv[3]))
+locks.acquire(json.loads(sys.argv[3]))
 print(*sorted(table.held()), sep=", ", flush=True)
 input()
 """
@@ -215,7 +215,7 @@ def test_what_waits_for_a_unit_takes_the_one_of_a_holder_that_was_killed(
             killed.send_signal(signal.SIGKILL)
             taken.result(timeout=30)
             assert len(table.held()) == 1
-            pool.submit(locks.give_back).result(timeout=30)
+            pool.submit(locks.release).result(timeout=30)
     assert waits == ["account"]
 
 
@@ -236,11 +236,11 @@ def test_what_wants_many_units_is_not_overtaken_by_what_wants_one(
 
 def test_holders_that_want_units_of_several_pools_never_wait_for_each_other(tmp_path: Path) -> None:
     path = tmp_path / "locks"
-    code = TAKES.replace("locks.take(json.loads(sys.argv[3]))", "").replace("input()", "") + (
+    code = TAKES.replace("locks.acquire(json.loads(sys.argv[3]))", "").replace("input()", "") + (
         "import random\n"
         "for _ in range(100):\n"
-        "    locks.take({'account': random.randint(1, 3), 'gpu': random.randint(1, 2), 'port': 1})\n"
-        "    locks.give_back()\n"
+        "    locks.acquire({'account': random.randint(1, 3), 'gpu': random.randint(1, 2), 'port': 1})\n"
+        "    locks.release()\n"
     )
     started = [subprocess.Popen([sys.executable, "-c", code, str(path), json.dumps(POOLS)]) for _ in range(4)]
     assert [process.wait(timeout=120) for process in started] == [0] * 4
@@ -248,13 +248,13 @@ def test_holders_that_want_units_of_several_pools_never_wait_for_each_other(tmp_
 
 def test_a_holder_that_wants_more_gives_back_all_and_keeps_the_first_units(table: LockTable) -> None:
     locks = named_locks(table)
-    assert not locks.take({"account": 1, "door": 1})
-    assert not locks.take({"account": 1})
-    assert locks.take({"account": 2, "door": 1})
+    assert not locks.acquire({"account": 1, "door": 1})
+    assert not locks.acquire({"account": 1})
+    assert locks.acquire({"account": 2, "door": 1})
     assert table.held() == {"account: ann", "account: bob", "door"}
-    locks.keep({"account": 1})
+    locks.release_except({"account": 1})
     assert table.held() == {"account: ann"}
-    locks.give_back()
+    locks.release()
     assert table.held() == set()
 
 
@@ -264,13 +264,13 @@ def test_a_second_holder_of_one_process_shares_its_units_and_is_refused_more_tha
     outer, inner = named_locks(table), named_locks(table)
     with taking(tmp_path / "locks", gpu=1) as other:
         said_by(other)
-        outer.take({"gpu": 1})
-        inner.take({"gpu": 1})
+        outer.acquire({"gpu": 1})
+        inner.acquire({"gpu": 1})
         assert table.held() == {"gpu: 2"}
-        inner.give_back()
+        inner.release()
         with pytest.raises(
             HarnessError, match="cannot lock 2 of the pool 'gpu', because this journey already"
         ):
-            inner.take({"gpu": 2})
+            inner.acquire({"gpu": 2})
         assert table.held() == {"gpu: 2"}
-        outer.give_back()
+        outer.release()

@@ -119,55 +119,55 @@ def test_a_lock_can_be_taken_again_by_who_holds_it(registry: Registry) -> None:
 
 def test_the_last_run_releases_what_some_run_brought_about(tmp_path: Path) -> None:
     first, second = machine(tmp_path, "one"), machine(tmp_path, "two")
-    first.take(T, ours=True, values={})
-    second.take(T, ours=False, values={})
-    assert not first.give_back(T)
-    assert second.give_back(T)
+    first.take_lease(T, ours=True, values={})
+    second.take_lease(T, ours=False, values={})
+    assert not first.drop_lease(T)
+    assert second.drop_lease(T)
 
 
 def test_what_was_there_before_anybody_is_never_released(tmp_path: Path) -> None:
     first, second = machine(tmp_path, "one"), machine(tmp_path, "two")
-    first.take(T, ours=False, values={})
-    second.take(T, ours=False, values={})
-    assert not first.give_back(T)
-    assert not second.give_back(T)
+    first.take_lease(T, ours=False, values={})
+    second.take_lease(T, ours=False, values={})
+    assert not first.drop_lease(T)
+    assert not second.drop_lease(T)
 
 
 def test_what_was_said_first_stays_while_somebody_counts_on_it(tmp_path: Path) -> None:
     first, second = machine(tmp_path, "one"), machine(tmp_path, "two")
-    first.take(T, ours=False, values={})
-    assert not second.take(T, ours=True, values={}).ours
+    first.take_lease(T, ours=False, values={})
+    assert not second.take_lease(T, ours=True, values={}).ours
 
 
 def test_a_run_that_takes_twice_has_one_lease(tmp_path: Path) -> None:
     run = machine(tmp_path, "one")
-    run.take(T, ours=True, values={})
-    assert len(run.take(T, ours=True, values={}).leases) == 1
+    run.take_lease(T, ours=True, values={})
+    assert len(run.take_lease(T, ours=True, values={}).leases) == 1
 
 
 def test_a_dead_run_is_not_waited_for(tmp_path: Path, dead: RunIdentity) -> None:
-    MachineRegistry(tmp_path / "machine", dead).take(T, ours=True, values={})
+    MachineRegistry(tmp_path / "machine", dead).take_lease(T, ours=True, values={})
     run = machine(tmp_path, "one")
-    run.take(T, ours=False, values={})
-    assert run.give_back(T)
+    run.take_lease(T, ours=False, values={})
+    assert run.drop_lease(T)
 
 
 def test_what_a_dead_run_brought_about_is_still_ours_to_release(tmp_path: Path, dead: RunIdentity) -> None:
-    MachineRegistry(tmp_path / "machine", dead).take(T, ours=True, values={})
-    assert machine(tmp_path, "one").take(T, ours=False, values={}).ours
+    MachineRegistry(tmp_path / "machine", dead).take_lease(T, ours=True, values={})
+    assert machine(tmp_path, "one").take_lease(T, ours=False, values={}).ours
 
 
 def test_values_stay_for_later_runs_until_there_are_new_ones(tmp_path: Path) -> None:
     first, second = machine(tmp_path, "one"), machine(tmp_path, "two")
-    first.take(T, ours=True, values={"port": "80"})
-    assert second.take(T, ours=False, values={}).values == {"port": "80"}
-    assert second.take(T, ours=False, values={"port": "81"}).values == {"port": "81"}
+    first.take_lease(T, ours=True, values={"port": "80"})
+    assert second.take_lease(T, ours=False, values={}).values == {"port": "80"}
+    assert second.take_lease(T, ours=False, values={"port": "81"}).values == {"port": "81"}
 
 
 def test_nothing_is_given_back_that_nobody_has_taken(tmp_path: Path) -> None:
     run = machine(tmp_path, "one")
-    assert not run.give_back(T)
-    run.take(T, ours=True, values={})
+    assert not run.drop_lease(T)
+    run.take_lease(T, ours=True, values={})
     run.forget(T)
     assert run.record_of(T) is None
 
