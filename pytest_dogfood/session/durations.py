@@ -56,7 +56,7 @@ def write_durations(path: Path, durations: Mapping[str, float], *, known: Collec
     write_for_others(path, msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
 
 
-def sane(cached: Any) -> dict[str, float]:  # noqa: ANN401 - whatever pytest's cache has kept
+def valid_durations(cached: Any) -> dict[str, float]:  # noqa: ANN401 - whatever pytest's cache has kept
     """Return the durations in a value from pytest's cache, without those that cannot be durations."""
     if not isinstance(cached, dict):
         return {}
@@ -107,7 +107,7 @@ def seen_durations(config: pytest.Config) -> dict[str, float]:
     if cache is None:
         return {}
     try:
-        return sane(cache.get(CACHE_KEY, {}))
+        return valid_durations(cache.get(CACHE_KEY, {}))
     except RecursionError:  # pytest itself ignores all other content that is not JSON
         return {}
 

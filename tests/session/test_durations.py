@@ -14,7 +14,13 @@ from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.scheduling.plan import UNKNOWN_DURATION, weights
-from pytest_dogfood.session.durations import COMMITTED, LONGEST, read_durations, sane, write_durations
+from pytest_dogfood.session.durations import (
+    COMMITTED,
+    LONGEST,
+    read_durations,
+    valid_durations,
+    write_durations,
+)
 from tests.support.strategies import new_journey
 
 A = "made.journey.yaml::a"
@@ -106,9 +112,9 @@ def test_a_directory_in_place_of_the_file_is_refused_in_words(tmp_path: Path) ->
 
 @pytest.mark.parametrize("cached", [None, [], "a", 3, {"a": "1"}, {"a": None}, {"a": [1]}, {"a": True}])
 def test_a_cache_of_other_shapes_counts_as_empty(cached: Any) -> None:
-    assert sane(cached) == {}
+    assert valid_durations(cached) == {}
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-1", "1e308", "1" + "0" * 400])
 def test_numbers_in_the_cache_that_are_no_durations_are_left_out(number: str) -> None:
-    assert sane(json.loads(f'{{"bad": {number}, "good": 1}}')) == {"good": 1.0}
+    assert valid_durations(json.loads(f'{{"bad": {number}, "good": 1}}')) == {"good": 1.0}
