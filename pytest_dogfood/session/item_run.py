@@ -84,7 +84,7 @@ class ItemRun(Struct, kw_only=True):
     """The texts of its failures and errors, phase by phase."""
     must_keep: bool = False
     """Whether a report names its directories, so that they must stay."""
-    parts: Outcome = Outcome.PASSED
+    worst_subtest: Outcome = Outcome.PASSED
     """The worst outcome of the item's subtests so far."""
     harness_problem: str = ""
     """The harness error of a subtest, if one had one."""

@@ -309,7 +309,7 @@ class ItemHooks:
             run.calling = False
             # Some plugins set an item up again without a new protocol: its own call may have destroyed its tokens.
             self._provisioner.presence.workspace.changes.note(f"{run.journey.id} ran")
-        if run.journey.establishes and run.parts.establishes and not has_failed_in_unittest(item):
+        if run.journey.establishes and run.worst_subtest.establishes and not has_failed_in_unittest(item):
             with PytestTerms(run):
                 run.establish()
         return result

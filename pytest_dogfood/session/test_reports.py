@@ -150,10 +150,12 @@ def fold_report(
         # It is a subtest's: the report of the item itself comes later, and does not mention it.
         if report.failed:
             by_harness = report.when == "setup"
-            run.parts = max(run.parts, Outcome.ERROR if by_harness else Outcome.FAILED, key=badness)
+            run.worst_subtest = max(
+                run.worst_subtest, Outcome.ERROR if by_harness else Outcome.FAILED, key=badness
+            )
             run.harness_problem = run.harness_problem or (str(report.longrepr) if by_harness else "")
         return
-    if run.parts is Outcome.ERROR and report.when == "call" and report.passed:
+    if run.worst_subtest is Outcome.ERROR and report.when == "call" and report.passed:
         # pytest would report a failed test with a failed subtest, although the product is not the cause.
         report.outcome, report.longrepr = "failed", run.harness_problem
         count_as_error(report)
@@ -197,8 +199,8 @@ def _note_outcome(run: ItemRun, report: pytest.TestReport) -> None:
     elif report.skipped and run.outcome is not Outcome.NO_ACTOR:
         deferred = Outcome.DEFERRED if run.cause is not None else Outcome.SKIPPED
         run.outcome = Outcome.XFAILED if expected_failure else deferred
-    elif not run.parts.establishes:
-        run.outcome = run.parts
+    elif not run.worst_subtest.establishes:
+        run.outcome = run.worst_subtest
     elif report.when == "call":
         run.outcome = Outcome.XPASSED if expected_failure else Outcome.PASSED
 
