@@ -18,7 +18,7 @@ _CALLS_PER_JOURNEY = 25
 
 
 @contextmanager
-def room_for(journeys: int) -> Iterator[None]:
+def deep_recursion(journeys: int) -> Iterator[None]:
     """Let calls nest as deeply as so many journeys may rest on each other.
 
     The limit of the interpreter is there to end a recursion without end, which a graph without cycles cannot be. Calls

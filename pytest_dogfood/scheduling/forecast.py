@@ -12,7 +12,7 @@ from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import ChainId, JourneyId, Scope, Token
 from pytest_dogfood.scheduling.plan import Plan
 from pytest_dogfood.scheduling.queue import Job, Queue, in_chain_order
-from pytest_dogfood.walks import in_order, room_for
+from pytest_dogfood.walks import deep_recursion, in_order
 
 
 class ToProvision(Struct, frozen=True, kw_only=True):
@@ -37,7 +37,7 @@ def predict_provisioning(
     """
     prediction = _ProvisioningForecast(graph, plan, knows_tests=knows_tests)
     here = {planned.id for planned in plan.journeys}
-    with room_for(len(graph.journeys)):
+    with deep_recursion(len(graph.journeys)):
         for planned in plan.journeys:
             for gate in planned.gates:
                 if gate not in here:

@@ -40,7 +40,7 @@ from pytest_dogfood.storage.recorder import Note
 from pytest_dogfood.storage.retention import name_of_run
 from pytest_dogfood.storage.run_directory import RUN, remove_if_filled
 from pytest_dogfood.storage.token_registry import TokenRecord
-from pytest_dogfood.walks import room_for
+from pytest_dogfood.walks import deep_recursion
 
 NOT_SET_UP = "it was called although its set-up failed or was skipped, so what it requires is not set up"
 
@@ -137,7 +137,7 @@ class ItemRun(Struct, kw_only=True):
             raise DeferredError(Cause(who=self.journey.obstacle.who, why=self.journey.obstacle.why))
         self.presence.restore_directories(self.state)
         self.request.fixture = fixture
-        with room_for(len(self.presence.graph.journeys)):
+        with deep_recursion(len(self.presence.graph.journeys)):
             self.provisioner.replayer.pass_gates(self.planned.gates, self.request, self.locks)
             self._acquire()
         if not self.journey.python:
@@ -164,7 +164,7 @@ class ItemRun(Struct, kw_only=True):
             if by_fixture:
                 raise _lost_in_set_up(by_fixture, lost, "the fixture that provides it cannot be set up twice")
             before = self.presence.variables(required, self.state)
-            with room_for(len(self.presence.graph.journeys)):
+            with deep_recursion(len(self.presence.graph.journeys)):
                 self._acquire()
             if changes.fixtures > self._fixtures:
                 after = self.presence.variables(required, self.state)

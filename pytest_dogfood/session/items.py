@@ -36,7 +36,7 @@ from pytest_dogfood.scheduling.plan import PlannedJourney
 from pytest_dogfood.session.item_run import ItemRun, ProductFailure
 from pytest_dogfood.session.signals import at_the_keyboard
 from pytest_dogfood.session.test_reports import carry_result, fold_report, late_error, make_report
-from pytest_dogfood.walks import room_for
+from pytest_dogfood.walks import deep_recursion
 
 
 class Capabilities:
@@ -69,7 +69,7 @@ class Capabilities:
         with PytestTerms(self._run):
             if not graph.is_known(Token(token)):
                 raise HarnessError(f"{token!r} is unknown: nothing establishes, provides or defines it")
-            with room_for(len(graph.journeys)):
+            with deep_recursion(len(graph.journeys)):
                 self._run.provisioner.acquire_at_run_time(Token(token), self._run.request)
         return self[token]
 
