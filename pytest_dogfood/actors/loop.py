@@ -23,8 +23,8 @@ from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.expectations import Mismatch, Observation, Stream, compare, saved_values
 from pytest_dogfood.execution.runner import (
     Deadline,
-    Ending,
     Grade,
+    StepEnd,
     StepResult,
     StepsResult,
 )
@@ -177,23 +177,23 @@ class ActorLoop:
             done_action.seen.finish()
             self._session.record(done_action.shown.step, done_action.command, done_action.seen)
 
-    def _play(self, step: Step, number: int, deadline: Deadline) -> Ending:
+    def _play(self, step: Step, number: int, deadline: Deadline) -> StepEnd:
         """Ask and do, until there is an end."""
         limits, last = self._session.limits, None
         secret = tuple(save for save in step.save if save.secret)
         for _ in range(limits.turns):
             if len(self._done_actions) >= limits.actions:
-                return Ending.ACTIONS
+                return StepEnd.ACTIONS
             if deadline.left() <= 0:
-                return Ending.TIME
+                return StepEnd.TIME
             with deadline.paused():
                 answer = self._session.next(self._known)
             if isinstance(answer, Done):
-                return Ending.DONE
+                return StepEnd.DONE
             if isinstance(answer, ActorError):
                 raise HarnessError(f"{step.location}: the actor reports an error: {answer.why}")
             if isinstance(answer, Command) and answer.run == last:
-                return Ending.REPEATED
+                return StepEnd.REPEATED
             last = answer.run if isinstance(answer, Command) else None
             seen = self._session.do(answer, limit=deadline.left())
             if secret:  # what may come to be the value must not reach the actor before it is known to be one
@@ -203,4 +203,4 @@ class ActorLoop:
             shown = self._session.tell(number, command, seen)
             self._known.append(shown)
             self._done_actions.append(DoneAction(shown=shown, command=command, seen=seen))
-        return Ending.TURNS
+        return StepEnd.TURNS

@@ -31,7 +31,7 @@ class StepRunner(Protocol):
     def mask(self, text: str) -> str: ...
 
 
-class Ending(StrEnum):
+class StepEnd(StrEnum):
     """Why an actor's step ended."""
 
     DONE = "the actor said that it is done"
@@ -49,7 +49,7 @@ class Grade(Struct, frozen=True, kw_only=True):
     means that there was something to judge.
     """
 
-    ended: Ending
+    ended: StepEnd
     decisive: bool
     actions: int
     graded: Action | None

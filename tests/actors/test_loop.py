@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from pytest_dogfood.actor_protocol import Action, ActorError, Answer, Command, Done, Performed, Verdict
 from pytest_dogfood.actors.loop import ActorLoop, Limits, deciding_steps
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.execution.runner import Ending, StepsResult, run_steps
+from pytest_dogfood.execution.runner import StepEnd, StepsResult, run_steps
 from pytest_dogfood.journey import Expectation, Save, Step, StreamExpectation
 from tests.support.fakes import FakeRunner, FakeSeen, FakeSession
 from tests.support.strategies import ANYWHERE
@@ -67,15 +67,15 @@ def test_a_pattern_that_takes_too_long_on_a_command_is_an_error_that_names_it() 
 @pytest.mark.parametrize(
     "answers, limits, ended, ran",
     [
-        ([Command("a"), Done()], Limits(actions=9, turns=9), Ending.DONE, 1),
-        ([Command("a"), Command("a")], Limits(actions=9, turns=9), Ending.REPEATED, 1),
-        ([Command("a"), Command("b"), Command("a"), Done()], Limits(actions=9, turns=9), Ending.DONE, 3),
-        ([Command("a"), Command("b")], Limits(actions=9, turns=2), Ending.TURNS, 2),
-        ([Command("a"), Command("b")], Limits(actions=2, turns=9), Ending.ACTIONS, 2),
+        ([Command("a"), Done()], Limits(actions=9, turns=9), StepEnd.DONE, 1),
+        ([Command("a"), Command("a")], Limits(actions=9, turns=9), StepEnd.REPEATED, 1),
+        ([Command("a"), Command("b"), Command("a"), Done()], Limits(actions=9, turns=9), StepEnd.DONE, 3),
+        ([Command("a"), Command("b")], Limits(actions=9, turns=2), StepEnd.TURNS, 2),
+        ([Command("a"), Command("b")], Limits(actions=2, turns=9), StepEnd.ACTIONS, 2),
     ],
 )
 def test_a_step_ends_for_one_of_these_reasons(
-    answers: list[Answer], limits: Limits, ended: Ending, ran: int
+    answers: list[Answer], limits: Limits, ended: StepEnd, ran: int
 ) -> None:
     session = FakeSession(answers=answers, limits=limits)
     act([STEP], session)
@@ -98,7 +98,7 @@ def test_turns_are_counted_for_each_step_anew() -> None:
 def test_a_journey_s_time_limit_bounds_its_actions() -> None:
     session = FakeSession(answers=[])
     done = run_steps([STEP], FakeRunner([]), timeout=0, actor=ActorLoop([STEP], session))
-    assert session.grades[1].ended is Ending.TIME
+    assert session.grades[1].ended is StepEnd.TIME
     assert done.failure is not None
     patient = FakeSession(answers=[Command("a"), Done()])
     assert run_steps([STEP], FakeRunner([]), timeout=60, actor=ActorLoop([STEP], patient)).failure is None
