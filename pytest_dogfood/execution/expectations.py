@@ -70,7 +70,7 @@ class Observation(Protocol):
 
     def tail(self, stream: Stream) -> str: ...
 
-    def ending(self, stream: Stream) -> str:
+    def masked_tail(self, stream: Stream) -> str:
         """Return the last bytes of an output as printable text, secrets masked; also before `finish`."""
 
     def learn(self, secrets: Sequence[str]) -> None:

@@ -317,7 +317,7 @@ class CommandObservation(Struct, kw_only=True):
         path = self.outputs[stream].path
         return "" if path is None else read_tail(path)
 
-    def ending(self, stream: Stream) -> str:
+    def masked_tail(self, stream: Stream) -> str:
         path = self.outputs[stream].path
         if path is None:
             return ""

@@ -46,7 +46,7 @@ class FakeSeen:
     def tail(self, stream: Stream) -> str:
         return self.stdout if stream == "stdout" else self.stderr
 
-    def ending(self, stream: Stream) -> str:
+    def masked_tail(self, stream: Stream) -> str:
         return self.mask(self.tail(stream))
 
     def learn(self, secrets: Sequence[str]) -> None:
@@ -122,7 +122,7 @@ class FakeSession:
         self.learnt.extend(secrets)
 
     def tell(self, step: int, command: str, seen: Observation, *, by: Whose = "actor") -> Action:
-        return Action(step=step, command=command, exit=seen.status, stdout=seen.ending("stdout"), by=by)
+        return Action(step=step, command=command, exit=seen.status, stdout=seen.masked_tail("stdout"), by=by)
 
     def judge(self, actions: Sequence[Action]) -> Verdict | None:
         self.judged.append(tuple(actions))
