@@ -209,7 +209,7 @@ def test_what_waits_for_a_unit_takes_the_one_of_a_holder_that_was_killed(
         assert said_by(killed)
         locks = named_locks(table)
         with ThreadPoolExecutor(1) as pool:
-            taken = pool.submit(locks.take, {"account": 1})
+            taken = pool.submit(locks.acquire, {"account": 1})
             assert eventually(lambda: bool(waits))
             assert not taken.done()
             killed.send_signal(signal.SIGKILL)
