@@ -1,4 +1,4 @@
-"""The files that a run collects although you did not name them: they establish what the named ones require."""
+"""The files that a run collects although you did not name them: they establish tokens that the named ones require."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from pytest_dogfood.journey import JourneyId, Scope, Token
 
 
 def needed_files(project: Project, patterns: Sequence[str]) -> tuple[Path, ...]:
-    """Name the files that must be collected because what the user has named requires what they establish, in order.
+    """Return in order the files that must be collected because they establish tokens that the named files require.
 
-    These are Python files, and journey files of which a journey cannot be replayed for others. `patterns` are those of
-    pytest's `python_files`. Files are read, and none is imported; of those that were not named, none is read where
-    nothing is required.
+    These are Python files, and journey files with a journey that cannot be replayed for others. `patterns` are those
+    of pytest's `python_files`. Files are read, not imported; if the named files require nothing, no other file is
+    read.
     """
     if not (patterns and project.is_named_in_part):
         return ()
@@ -48,10 +48,10 @@ def _establishing(
     offers: Mapping[Path, SourceMarks],
     journeys: Mapping[JourneyId, Path],
 ) -> set[Path]:
-    """Name the files of what establishes the wanted tokens, or those that they rest on in turn, and runs as an item.
+    """Return the files whose items establish the wanted tokens, or tokens that these rest on in turn.
 
-    `offers` are Python files, `journeys` the journeys that run as items, with their files. What a named file
-    establishes is looked for as well: that may fail, and then one that passes elsewhere is enough.
+    `offers` are Python files, `journeys` the journeys that run as items, with their files. Tokens that a named file
+    establishes are included: if it fails, an item of another file that passes is enough.
     """
     found: set[Path] = set()
     seen: set[Token] = set()
@@ -67,7 +67,7 @@ def _establishing(
             continue
         for one in graph.establishing(token):
             waiting += graph.journeys[one].requires
-            # Within its chain it can be replayed for others, once what it rests on has run.
+            # Within its chain it can be replayed for others, once its prerequisites have run.
             if one in journeys and (graph.journeys[one].use or graph.scope_of(token) is Scope.MACHINE):
                 found.add(journeys[one])
         for path, marks in offers.items():
@@ -80,11 +80,11 @@ def _establishing(
 
 
 def _run_as_items(graph: CapabilityGraph) -> set[JourneyId]:
-    """Name the journeys that cannot be replayed wherever they are needed: they, or what they rest on, use fixtures."""
+    """Return the journeys that cannot be replayed anywhere, because they or their prerequisites use fixtures."""
     found: set[JourneyId] = set()
     for one in graph.ordered(graph.journeys):
         journey = graph.journeys[one]
-        if journey.use or any(  # what no file establishes or provides, a test does, or a fixture
+        if journey.use or any(  # a token that no file establishes or provides comes from a test or a fixture
             not graph.establishing(token) or not found.isdisjoint(graph.establishing(token))
             for token in graph.needed_by(journey)
             if not graph.has_own_provider(token)
@@ -94,7 +94,7 @@ def _run_as_items(graph: CapabilityGraph) -> set[JourneyId]:
 
 
 def _named_files(project: Project, patterns: Sequence[str]) -> Iterator[Path]:
-    """Yield the Python files that were named, and the conftest files that count for them."""
+    """Yield the Python files that were named, and the conftest files that apply to them."""
     above = dict.fromkeys(parent for path in project.named for parent in path.parents)
     inside = (parent for parent in above if parent.is_relative_to(project.rootdir))
     yield from (path for parent in inside if (path := parent / "conftest.py").is_file())
@@ -105,9 +105,9 @@ def _named_files(project: Project, patterns: Sequence[str]) -> Iterator[Path]:
 
 
 def _other_files(project: Project, patterns: Sequence[str]) -> Iterator[Path]:
-    """Yield the Python files that pytest would collect too, and whose text says that they may establish tokens."""
+    """Yield the other Python files that pytest would collect and that may establish tokens, as their text shows."""
     for root in project.roots:
-        # Of files only those that matter are asked about, later.
+        # Files are checked below, and only those that matter.
         for path in files_below(
             root, ("*.py",), lambda path: path.suffix != ".py" and project.is_ignored_directory(path)
         ):
@@ -121,35 +121,35 @@ def _other_files(project: Project, patterns: Sequence[str]) -> Iterator[Path]:
 
 
 def tests_in(node: pytest.Item | pytest.Collector) -> Iterator[pytest.Item]:
-    """Collect what is below a class, if its file may establish a token; nothing where that fails."""
+    """Yield the tests of a class, if its file may establish a token; nothing if it cannot be collected."""
     if isinstance(node, pytest.Item):
         yield node
     elif may_establish(node.path):
         try:
             inner = list(node.collect())
-        except (Exception, *OUTCOMES):  # noqa: BLE001 - the file's author learns of it where the class itself is run
+        except (Exception, *OUTCOMES):  # noqa: BLE001 - the file's author sees it when the class itself is run
             return
         for one in inner:
             yield from tests_in(one)
 
 
 class AddedFiles:
-    """The plugin that adds files to the arguments of this process, and keeps their faults from ending the run.
+    """The plugin that adds files to the arguments of this process, and keeps their errors from ending the run.
 
-    Their items are collected and not selected; what is needed of them comes back as prerequisites do.
+    Their items are collected and not selected; those that are needed run as prerequisites.
     """
 
     def __init__(self, config: pytest.Config, paths: Sequence[Path]) -> None:
         self._config = config
         self._paths = tuple(paths)
-        self._project = config.stash[PROJECT]()  # made now, it knows what the user has named and nothing else
+        self._project = config.stash[PROJECT]()  # made now, before the files are added to the arguments
         self._problems: dict[Path, str] = {}
         self._uncollected: dict[str, None] = {}
         config.stash[ADDED] = self
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
-        """Add the files to what is collected; xdist tells a worker only what the user has typed."""
+        """Add the files to pytest's arguments; xdist gives a worker only those that the user typed."""
         start = self._config.invocation_params.dir
         more = [os.path.relpath(path, start) for path in self._paths]
         self._config.args = [*self._config.args, *(path for path in more if path not in self._config.args)]
@@ -158,7 +158,7 @@ class AddedFiles:
     def pytest_collect_file(
         self, file_path: Path, parent: pytest.Collector
     ) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
-        """Leave out what a conftest file tells pytest to ignore, as pytest does where it finds a file itself."""
+        """Leave out files that a conftest file tells pytest to ignore, as pytest does for files it finds itself."""
         found = yield
         if file_path not in self._paths:
             return found
@@ -172,7 +172,7 @@ class AddedFiles:
     def pytest_make_collect_report(
         self, collector: pytest.Collector
     ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-        """Put an empty report in the place of one that would end the run, and keep what it said."""
+        """Replace a report that would end the run by an empty one, and keep its text."""
         below = [path for path in self._paths if is_below(path, [collector.path])]
         named, here = self._project.named, collector.path
         if not below or is_below(here, named) or any(is_below(one, [here]) for one in named):
@@ -194,7 +194,7 @@ class AddedFiles:
         return pytest.CollectReport(collector.nodeid, "passed", longrepr=None, result=left)
 
     def take_out(self, items: list[pytest.Item]) -> list[pytest.Item]:
-        """Take the items of the files out of `items`, and return them: the user has not asked for them."""
+        """Remove the items of the added files from `items`, and return them: the user has not asked for them."""
         added = [item for item in items if item.path in self._paths]
         items[:] = [item for item in items if item.path not in self._paths]
         return added
@@ -204,7 +204,7 @@ class AddedFiles:
         return tuple(self._uncollected)
 
     def problems(self) -> dict[Token, str]:
-        """Return of each token why what would establish it could not be collected."""
+        """Return for each token why the file that would establish it could not be collected."""
         found: dict[Token, str] = {}
         for path, problem in self._problems.items():
             marks = marks_in(path)
@@ -215,14 +215,14 @@ class AddedFiles:
 
 
 class _NoFile(pytest.File):
-    """Stands where a file would be collected, and holds nothing."""
+    """An empty file in place of one that cannot be collected."""
 
     def collect(self) -> list[pytest.Item]:
         return []
 
 
 class _NoDirectory(pytest.Directory):
-    """Stands where a directory would be collected whose conftest file, or one above it, cannot be imported."""
+    """An empty directory in place of one whose conftest file, or one above it, cannot be imported."""
 
     below: Sequence[Path] = ()
 
@@ -231,7 +231,7 @@ class _NoDirectory(pytest.Directory):
 
 
 def _stand_ins(directory: pytest.Collector, below: Sequence[Path]) -> Iterator[pytest.Collector]:
-    """Stand in for what leads to each path in a directory, so that pytest finds the arguments it was given."""
+    """Yield placeholders for the nodes that lead to each path in a directory, so that pytest finds its arguments."""
     parts = dict.fromkeys(directory.path / path.relative_to(directory.path).parts[0] for path in below)
     for part in parts:
         if part in below:

@@ -26,18 +26,18 @@ from pytest_dogfood.journey import TOKEN_PATTERN, Dependence, Journey, JourneyId
 
 
 class JourneyFile(pytest.Module):
-    """A journey file as a module with one function per journey, so that all that works on tests works on journeys.
+    """A journey file as a module with one function per journey, so that everything that works on tests works on them.
 
-    `_getobj` is the one place where pytest lets a module come from elsewhere than an import; its documentation
+    `_getobj` is the one method by which a module can come from something other than an import; its documentation
     invites subclasses to override it.
     """
 
     def collect(self) -> list[pytest.Item | pytest.Collector]:
-        """Make the items, and let pytest find those of a matrix in what failed last, as it finds parametrised tests.
+        """Make the items, and let pytest's --lf find those of a matrix, as it finds parametrised tests.
 
-        Since 9.2 pytest compares node ids in parts, and reads those of its cache from their text, where `[` begins the
-        parameters. It makes parts with parameters only for its own parametrisation, which a matrix is not: the one
-        private name that is set here. A test of private names notices if it changes.
+        Since 9.2 pytest compares node ids in parts, and parses those of its cache from text, in which `[` begins the
+        parameters. For items it sets parameters only for its own parametrisation, which a matrix is not; so a private
+        attribute is set here. A test of private names notices if it changes.
         """
         found = list(super().collect())
         for item in found:
@@ -54,7 +54,7 @@ class JourneyFile(pytest.Module):
         project = self.config.stash[PROJECT]()
         for journey in project.read(self.path).journeys:
             name = journey.nodeid.partition("::")[2]
-            # pytest shows a function where its code says that it stands: where the journey stands in its file.
+            # pytest shows a function at the place that its code object names: that of the journey in its file.
             code = _stand_in.__code__.replace(
                 co_filename=str(self.path),
                 co_firstlineno=journey.location.line or 1,
@@ -69,7 +69,7 @@ class JourneyFile(pytest.Module):
 
 
 class JourneyItem(pytest.Function):
-    """A journey as an item, which `--collect-only` shows as one."""
+    """A journey as an item; `--collect-only` shows it as `<Journey …>`."""
 
     def __repr__(self) -> str:
         return f"<Journey {self.name}>"
@@ -80,7 +80,7 @@ def _stand_in() -> None:
 
 
 def _marks_of(journey: Journey, project: Project) -> Iterator[pytest.MarkDecorator]:
-    """Make the marks that a journey carries; one that pytest refuses, under --strict-markers, is a finding."""
+    """Yield the marks of a journey; one that pytest refuses, under --strict-markers, becomes a finding."""
     for mark in journey.marks:
         try:
             yield getattr(pytest.mark, mark.name)(*mark.args, **mark.kwargs)
@@ -95,9 +95,9 @@ def _marks_of(journey: Journey, project: Project) -> Iterator[pytest.MarkDecorat
 def journeys_of(
     items: Iterable[pytest.Item], project: Project, dependences: Mapping[JourneyId, Dependence]
 ) -> tuple[list[Diagnostic], list[Journey]]:
-    """Return every item its journey, if it is in the graph; gives what is wrong with marks, and the Python tests.
+    """Store its journey on every item of the graph; return findings on marks, and the Python tests as journeys.
 
-    `dependences` says what the dependency marks of tests mean, where this run goes by them.
+    `dependences` holds the meaning of the tests' dependency marks, if this run uses them.
     """
     wrong: list[Diagnostic] = []
     tests: list[Journey] = []
@@ -122,7 +122,7 @@ def journeys_of(
 
 
 def rearranged(items: Sequence[pytest.Item], order: Iterable[str]) -> list[pytest.Item]:
-    """Let the items that `order` names change places among themselves."""
+    """Return the items with those that `order` names in that order, in the same positions."""
     place = {nodeid: number for number, nodeid in enumerate(order)}
     ours = (item for item in items if item.nodeid in place)
     next_one = iter(sorted(ours, key=lambda item: place[item.nodeid]))
@@ -174,8 +174,8 @@ def _test_as_journey(
 def _tokens(
     item: pytest.Item, names: tuple[str, ...], place: Location, wrong: list[Diagnostic]
 ) -> Iterator[tuple[Token, str]]:
-    """Yield the tokens of an item's marks, each with the name of all that carry the same mark."""
-    every_instance = ":*" if names is REQUIRES else ""  # nothing establishes or destroys whatever there is
+    """Yield the tokens of an item's marks, each with the node that carries the mark."""
+    every_instance = ":*" if names is REQUIRES else ""  # establishes and invalidates need one instance
     for name in names:
         for node, mark in item.iter_markers_with_node(name):
             carriers = _carriers(item, node)
@@ -197,14 +197,14 @@ def _tokens(
 
 
 def _carriers(item: pytest.Item, node: Any) -> str:  # noqa: ANN401 - pytest exports no common base of its nodes
-    """Name what carries a mark: a class, a module, or a function with all its parametrised instances."""
+    """Name the node that carries a mark: a class, a module, or a function with all its parametrised instances."""
     if node is item and item.parent is not None:
         return f"{item.parent.nodeid}::{getattr(item, 'originalname', None) or item.name}"
     return str(node.nodeid)
 
 
 def _misspelt_marks(item: pytest.Item, place: Location) -> Iterator[Diagnostic]:
-    """Find marks that name tokens, that nothing declares, and whose names are nearly those of ours."""
+    """Yield findings on undeclared marks with tokens whose names are nearly those of this plugin's marks."""
     for node, mark in item.iter_markers_with_node():
         meant = mark_meant_by(mark.name, item.config)
         tokens = [one for one in mark.args if isinstance(one, str) and TOKEN_PATTERN.fullmatch(one)]
@@ -216,7 +216,7 @@ def _misspelt_marks(item: pytest.Item, place: Location) -> Iterator[Diagnostic]:
 
 
 def _tokens_meant_by(mark: pytest.Mark) -> list[str]:
-    """Return what the arguments of a mark become in kebab-case, lists taken apart; an example if there are none."""
+    """Return the arguments of a mark in kebab-case, with lists flattened; an example if there are none."""
     waiting: list[object] = [*mark.args, *mark.kwargs.values()]
     meant: dict[str, None] = {}
     while waiting:
@@ -236,7 +236,7 @@ def fixture_providers(
 ) -> tuple[dict[Token, str], dict[Token, str]]:
     """Find the fixtures that `provides` has marked, in plugins, conftest files and test modules.
 
-    Return the name of each token's fixture, and pytest's name of its scope.
+    Return the name of each token's fixture, and its scope.
     """
     parents = dict.fromkeys(item.parent for item in items if isinstance(item, pytest.Function))
     tests = [parent for parent in parents if not isinstance(parent, JourneyFile)]
@@ -253,10 +253,10 @@ def fixture_providers(
 
 
 def scope_of_fixture(fixture: object) -> str:
-    """Return pytest's name of a fixture's scope; "session", of which nothing is to be said, where it is not known.
+    """Return pytest's name of a fixture's scope; if that is unknown, "session", which never causes a finding.
 
-    pytest tells it in public only once a fixture is set up. The name of the attribute differs between versions 8.3 and
-    8.4; a test of private names notices if it changes again.
+    pytest has no public name for it before a fixture is set up. The attribute differs between versions 8.3 and 8.4; a
+    test of private names notices if it changes again.
     """
     for attribute in ("_fixture_function_marker", "_pytestfixturefunction"):
         scope = getattr(getattr(fixture, attribute, None), "scope", None)

@@ -1,4 +1,4 @@
-"""Reads dependency marks, keeps tests in file order, answers `depends`, and stands in for pytest-dependency."""
+"""Reads dependency marks, keeps tests in file order, answers `depends`, and replaces pytest-dependency."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ORIGINAL = "pytest_dependency"
 ITS_PLUGIN = "dependency"
 """The name under which pytest knows its plugin."""
 OFFERING = frozenset({"pytest_dogfood", ORIGINAL})
-"""Modules whose `depends` it is."""
+"""Modules that export `depends`."""
 
 MARK = "dependency"
 KEYWORDS = ("name", "depends", "scope")
@@ -45,9 +45,9 @@ NODES = {"package": pytest.Package, "module": pytest.Module, "class": pytest.Cla
 
 
 def stand_in(config: pytest.Config) -> None:
-    """Let `from pytest_dependency import depends` in conftest files and tests mean ours, for this run.
+    """Make `from pytest_dependency import depends` in conftest files and tests import ours, for this run.
 
-    The original's own would ask records that are not kept in this run, and so skip every test.
+    The original would read records that this run does not keep, and so skip every test.
     """
     if importlib.util.find_spec(ORIGINAL) is None:
         return
@@ -57,7 +57,7 @@ def stand_in(config: pytest.Config) -> None:
 
 
 def set_aside(config: pytest.Config) -> bool:
-    """Take the original's hooks out of this run; whether there was anything to take out."""
+    """Unregister pytest-dependency for this run; return whether it was registered."""
     for name in (ITS_PLUGIN, ORIGINAL):
         if config.pluginmanager.hasplugin(name):
             config.pluginmanager.unregister(name=name)
@@ -66,10 +66,10 @@ def set_aside(config: pytest.Config) -> bool:
 
 
 class DependencyMarks:
-    """The plugin that knows what dependency marks mean in this run.
+    """The plugin that resolves the dependency marks of this run.
 
-    Tests tied by marks tell one story, so they run as they are written where that is possible, even if others are
-    shuffled: what they share was never meant to be met in another order. What sorts them later knows what for.
+    Tests that marks connect run in file order if possible, even if others are shuffled, because their shared state
+    expects that order. A plugin that sorts them later has a reason to.
     """
 
     def __init__(self, *, automark: bool, ignore_unknown: bool, instead_of_the_original: bool) -> None:
@@ -91,8 +91,8 @@ class DependencyMarks:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionstart(self, session: pytest.Session) -> None:
-        # Registered last, its hook comes before the one with which pytest groups tests by the parameters of fixtures,
-        # and after those, which want to be first, of plugins that shuffle.
+        # Registered last, its hook comes before that of pytest, which groups tests by the parameters of fixtures, and
+        # after those of plugins that shuffle, which are `tryfirst`.
         session.config.pluginmanager.register(_OrderAmongPlugins(self), "dogfood-file-order")
 
     @pytest.hookimpl(tryfirst=True)
@@ -101,26 +101,26 @@ class DependencyMarks:
 
     @pytest.hookimpl
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Note the order once pytest has grouped the tests and before a selection leaves any of them out."""
+        """Note the order after pytest has grouped the tests and before a selection leaves any of them out."""
         self._order = list(items)
 
     def put_in_file_order(self, items: list[pytest.Item]) -> None:
-        """Let the tests that are tied to others change places among themselves."""
+        """Put the tests that marks connect in file order, in the same positions."""
         tied = dependences(Names(self._read(self._collected, [])))
         items[:] = rearranged(items, [item.nodeid for item in self._collected if item.nodeid in tied])
 
     def take_over_order(self, items: Sequence[pytest.Item]) -> None:
-        """Note how other plugins have sorted what is selected."""
+        """Note the order in which other plugins have put the selected items."""
         self._order = rearranged(self._order, [item.nodeid for item in items])
 
     def in_order(self, items: Sequence[pytest.Item]) -> list[pytest.Item]:
-        """Return the items with those that are tied to others in the order that was noted; `resolve` comes first."""
+        """Return the items with connected tests in the order that was noted; call `resolve` first."""
         return rearranged(items, [test.id for test in self._names.tests if test.id in self._tied])
 
     def resolve(
         self, collected: Sequence[pytest.Item], selected: Iterable[pytest.Item]
     ) -> tuple[dict[JourneyId, Dependence], list[Diagnostic]]:
-        """Return what the marks of all collected tests mean, and what is wrong with them."""
+        """Return the meaning of the marks of all collected tests, and the findings on them."""
         wrong: list[Diagnostic] = []
         seen = dict.fromkeys(self._order)
         left_out = [item for item in collected if item not in seen]
@@ -136,7 +136,7 @@ class DependencyMarks:
         return self._tied, wrong
 
     def answer_from(self, journal: Journal) -> None:
-        """Let `depends` go by what has ended in this run."""
+        """Let `depends` use the results in the journal of this run."""
         self.answer = RuntimeDepends(self._names, journal, ignore_unknown=self._ignore_unknown)
 
     def _read(self, items: Iterable[pytest.Item], wrong: list[Diagnostic]) -> list[MarkedTest]:
@@ -161,7 +161,7 @@ class DependencyMarks:
 
 
 def home_of(node: Any, scope: str) -> str | None:  # noqa: ANN401 - pytest exports no common base of its nodes
-    """Name the node that is the scope of an item or of a collector; None if it stands outside of any such."""
+    """Return the id of the node that is the scope of an item or of a collector; None if it is in no such node."""
     if scope == "session":
         return ""
     home = node.getparent(NODES[scope])
@@ -171,7 +171,7 @@ def home_of(node: Any, scope: str) -> str | None:  # noqa: ANN401 - pytest expor
 def _said(
     item: pytest.Item, mark: pytest.Mark, homes: Mapping[str, str], wrong: list[Diagnostic]
 ) -> dict[str, Any]:
-    """Return what a mark says, with what is wrong with it added to `wrong`: then it depends on nothing."""
+    """Return the arguments of a mark, and add findings on it to `wrong`; a bad mark depends on nothing."""
     place, code = place_of(item), "bad-dependency-mark"
     if mark.args:
         message = f"{item.nodeid}: the dependency mark takes keywords, not {mark.args[0]!r}"
@@ -204,7 +204,7 @@ def _said(
 
 
 class _OrderAmongPlugins:
-    """The plugin with the hooks that come between those of others: it is registered when they all are."""
+    """The plugin whose hooks come between those of others: it is registered after all of them."""
 
     def __init__(self, marks: DependencyMarks) -> None:
         self._marks = marks
@@ -215,14 +215,14 @@ class _OrderAmongPlugins:
 
     @pytest.hookimpl(specname="pytest_collection_modifyitems", wrapper=True, trylast=True)
     def pytest_note_final_order(self, items: list[pytest.Item]) -> Generator[None, object, object]:
-        """Come after all that sort tests for good, and before those that put some of them first."""
+        """Run after all plugins that sort tests for good, and before those that put some of them first."""
         result = yield
         self._marks.take_over_order(items)
         return result
 
 
 class RuntimeDepends:
-    """What `depends` asks in this run."""
+    """Answers `depends` in this run."""
 
     def __init__(self, names: Names, journal: Journal, *, ignore_unknown: bool) -> None:
         self._names = names
@@ -231,7 +231,7 @@ class RuntimeDepends:
         self._places = {test.id: place for place, test in enumerate(names.tests)}
 
     def __call__(self, request: pytest.FixtureRequest, other: tuple[str, ...], scope: str) -> None:
-        """Raise what skips the running test unless each of the others has passed; ValueError for a bad scope.
+        """Skip the running test unless each of the others has passed; raises ValueError for a bad scope.
 
         `request` may be that of a module's fixture.
         """
@@ -247,7 +247,7 @@ class RuntimeDepends:
             self._check(test, name)
 
     def _check(self, test: MarkedTest, name: str) -> None:
-        """Skip, as if tests ran in the order of their files; an error where in that order the other would have run."""
+        """Skip as if tests ran in file order; raise an error if in that order the other test would have run before."""
         __tracebackhide__ = True
         here = self._places.get(test.id, len(self._places))
         place = self._names.meant(name, test.scope, test.homes[test.scope], seen_from=here)
@@ -270,10 +270,10 @@ class RuntimeDepends:
 
 
 class RuntimeDependsScan:
-    """Tells, once collection is over, which tests may call `depends` while they run.
+    """Estimates, after collection, which tests may call `depends` while they run.
 
-    Nothing can know, so it goes by what is in reach of them. A module has `depends` at hand if it, or what it imports
-    from, names it: at its top, or only inside a test or a fixture.
+    A test may call it if `depends` is within its reach. That is so for a module if it, or a module that it imports
+    from, names `depends`: at its top, or only inside a test or a fixture.
     """
 
     def __init__(self) -> None:
@@ -281,7 +281,7 @@ class RuntimeDependsScan:
         self._plugins: list[types.ModuleType] | None = None
 
     def reach_of(self, item: pytest.Item) -> RuntimeDependsReach:
-        """Say what a test, or a fixture of it, may ask for: it has to have `request`, and also `depends`."""
+        """Return which tests an item, or a fixture of it, may ask for; that takes both `request` and `depends`."""
         if "request" not in getattr(item, "fixturenames", ()):
             return RuntimeDependsReach.NOTHING
         if self._plugins is None:
@@ -298,14 +298,14 @@ class RuntimeDependsScan:
 
     def _reach_in(self, module: types.ModuleType) -> RuntimeDependsReach:
         if module.__name__ not in self._known:
-            # It has its classes, functions and fixtures from others, bases and helpers among them.
+            # It may import its classes, functions and fixtures from other modules, also bases and helpers.
             names = dict.fromkeys(map(_origin, list(vars(module).values())))
             origins = [sys.modules.get(name) for name in names if not _offers(name)]
             involved = dict.fromkeys([module, *(one for one in origins if one is not None)])
             values = [value for one in involved for value in list(vars(one).values())]
             codes = [code for one in involved for code in _code_of(one)]
             constants = {constant for code in codes for constant in code.co_consts}
-            # A function imports a module by a statement, or by its name as text.
+            # A function imports a module by a statement, or by a string with its name.
             named = constants.union(*(code.co_names for code in codes))
             named.update(value.__name__ for value in values if isinstance(value, types.ModuleType))
             reach = RuntimeDependsReach.NOTHING
@@ -325,7 +325,7 @@ def _origin(value: object) -> str:
         return value.__name__
     if isinstance(value, type | types.FunctionType):
         return value.__module__
-    return str(getattr(value, "__dict__", {}).get("__module__", ""))  # a fixture has it of its function
+    return str(getattr(value, "__dict__", {}).get("__module__", ""))  # a fixture has that of its function
 
 
 def _code_of(module: types.ModuleType) -> Iterator[types.CodeType]:

@@ -1,8 +1,8 @@
-"""Which test a name in a dependency mark means, or why none; one token per test.
+"""Resolves the names in dependency marks to tests, or explains why there is none; one token per test.
 
-A test has a name in each scope that it is part of: the one that its mark gives, else what is left of its node id
-without the scope's own part. Names should be unique in a scope. Where one is not, it means the nearest test of that
-name before the one that depends, which is the one that has had the last word when tests run as they are written.
+A test has a name in each scope that it is part of: the name in its mark, else its node id without the scope's part.
+Names should be unique in a scope. If one is not, it means the nearest test of that name before the dependent one: in
+file order, that is the test whose result counts last.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pytest_dogfood.journey import Dependence, JourneyId, Obstacle, Token
 from pytest_dogfood.walks import heads_of_circles, inverted, reachable
 
 SCOPES = {"session": 0, "package": 0, "module": 1, "class": 2}
-"""The scopes of names, each with how many parts of a node id go without saying in it."""
+"""The scopes of names, each with the number of leading parts of a node id that a name in it leaves out."""
 
 DEFAULT_SCOPE = "module"
 
@@ -27,7 +27,7 @@ FAR = ("session", "package")
 
 
 class RuntimeDependsReach(IntEnum):
-    """Whether a test may name further tests while it runs, and how far away those may be."""
+    """Whether a test may depend on more tests while it runs, and how far away those may be."""
 
     NOTHING = 0
     ITS_MODULE = 1
@@ -35,9 +35,9 @@ class RuntimeDependsReach(IntEnum):
 
 
 class MarkedTest(Struct, frozen=True, kw_only=True):
-    """A collected test as its dependency mark shows it. Without a mark it has no say, but another may mean it.
+    """A collected test and its dependency mark. Without a mark it depends on nothing, but others may name it.
 
-    `homes` names, per scope, what the test is part of. `counts` says whether others may depend on it.
+    `homes` names, per scope, the node that the test is part of. `counts` says whether others may depend on it.
     """
 
     id: JourneyId
@@ -57,7 +57,7 @@ class MarkedTest(Struct, frozen=True, kw_only=True):
 
 
 class Names:
-    """Every name of the tests of a run. Tests are spoken of by their places in the order in which they would run."""
+    """The names of all tests of a run. Tests are identified by their positions in the order in which they would run."""
 
     def __init__(self, tests: Sequence[MarkedTest]) -> None:
         self.tests = tests
@@ -67,7 +67,7 @@ class Names:
                 self._places[scope, home, test.name_in(scope)].append(place)
 
     def meant(self, name: str, scope: str, home: str, *, seen_from: int) -> int | None:
-        """Return the place of the test that a name means to the test at `seen_from`, None if there is none."""
+        """Return the position of the test that a name means to the test at `seen_from`, None if there is none."""
         places = self._places.get((scope, home, name), ())
         before = [place for place in places if place < seen_from]
         after = [place for place in places if place > seen_from]
@@ -75,10 +75,10 @@ class Names:
 
 
 def dependences(names: Names, *, only: Collection[JourneyId] | None = None) -> dict[JourneyId, Dependence]:
-    """Return what the marks mean for the graph, in the order of the tests, without those that stand alone.
+    """Return the meaning of the marks for the graph, in the order of the tests, without tests that marks leave alone.
 
     A name that no test has is an obstacle. If `only` is given, such names are ignored, and so are names of tests
-    that are not among `only`.
+    that are not in `only`.
     """
     tests = names.tests
     needs, obstacles = _needs(names, only)
@@ -101,7 +101,7 @@ def dependences(names: Names, *, only: Collection[JourneyId] | None = None) -> d
 def _needs(
     names: Names, only: Collection[JourneyId] | None
 ) -> tuple[dict[int, list[int]], dict[int, Obstacle]]:
-    """Return, per test, which others it needs, and what is in its way: then it needs none."""
+    """Return, per test, the tests that it needs, and its obstacle; a test with an obstacle needs none."""
     needs: dict[int, list[int]] = {}
     obstacles: dict[int, Obstacle] = {}
     for place, test in enumerate(names.tests):
@@ -122,9 +122,9 @@ def _needs(
 
 
 def _tokens_of(tests: Iterable[MarkedTest]) -> dict[JourneyId, Token]:
-    """Return the token that says of each test that it has passed: its name, with the file in front.
+    """Return for each test the token that it has passed: its name, with the file in front.
 
-    It holds two colons, so it is never the name of a capability in a file.
+    The token contains two colons, so it is never the name of a capability in a file.
     """
     tokens: dict[JourneyId, Token] = {}
     times: dict[str, int] = defaultdict(int)
@@ -137,7 +137,7 @@ def _tokens_of(tests: Iterable[MarkedTest]) -> dict[JourneyId, Token]:
 
 
 def _follows(tests: Iterable[MarkedTest]) -> dict[int, tuple[int, ...]]:
-    """Let each test that may ask come after those before it that it may mean, by way of the one that asked last."""
+    """Return for each test that may call `depends` the earlier tests to follow, back to the last such test."""
     everywhere: list[int] = []
     nearby: dict[str, list[int]] = defaultdict(list)
     found: dict[int, tuple[int, ...]] = {}
@@ -154,9 +154,9 @@ def _follows(tests: Iterable[MarkedTest]) -> dict[int, tuple[int, ...]]:
 
 
 def _circles(needs: Mapping[int, Sequence[int]]) -> dict[int, tuple[int, ...]]:
-    """Return, for each test that waits for itself in the end, the way round, first and last the same.
+    """Return, for each test that waits for itself in the end, the cycle, with the same test first and last.
 
-    What lies on the way from one circle to another counts as well: it can no more be run than they can.
+    Tests on a path from one cycle to another count as well: they cannot be run either.
     """
     needed_by = inverted(needs)
     heads = heads_of_circles(needs)
@@ -177,7 +177,7 @@ def _circles(needs: Mapping[int, Sequence[int]]) -> dict[int, tuple[int, ...]]:
 
 
 def why_unknown(names: Names, test: MarkedTest, name: str) -> Obstacle:
-    """Say that no test goes by a name where the mark of `test` looks for it, and what to do."""
+    """Return the obstacle that no test has a name in the scope of the mark of `test`, with a remedy."""
     home = test.homes[test.scope] or "this run"
     near = next(_remedies(names, test, name), "")
     return Obstacle(
@@ -188,7 +188,7 @@ def why_unknown(names: Names, test: MarkedTest, name: str) -> Obstacle:
 
 
 def _remedies(names: Names, test: MarkedTest, name: str) -> Iterator[str]:
-    """Yield what may be wrong, the surest first."""
+    """Yield possible remedies, the most likely first."""
     if len(name) == 1 and len(test.depends) > 1 and all(len(one) == 1 for one in test.depends):
         yield f"'depends' is a list of names: write depends=[{''.join(test.depends)!r}]"
     here = [one for one in names.tests if one.homes.get(test.scope) == test.homes[test.scope]]
@@ -225,7 +225,7 @@ def _in_another_scope(names: Names, test: MarkedTest, name: str) -> Iterator[str
 
 
 def _nearest(name: str, known: Collection[str]) -> str:
-    """Return the nearest name; that both begin with `test_` makes them no nearer."""
+    """Return the nearest name; a common `test_` at the beginning does not count."""
     stems = {one.removeprefix("test_"): one for one in sorted(known, reverse=True)}
     near = get_close_matches(name.removeprefix("test_"), stems, n=1) or get_close_matches(
         name, known, n=1, cutoff=0.85

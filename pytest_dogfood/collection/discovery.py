@@ -1,4 +1,4 @@
-"""Finds journey files, the same way wherever they are looked for."""
+"""Finds journey files; all searches use these functions."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from pytest_dogfood.settings import DATA_FILES, SETTINGS_FILE
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """Keep the garbage collector from looking at every node and item again and again, longer than making them takes.
+    """Pause the garbage collector: scanning every node and item again and again takes longer than making them.
 
-    Nor does it look at everything once they are made, for what has lived so long will live on.
+    At the end, everything counts as old, so that it is not scanned at once: it will live on.
     """
     was_on = gc.isenabled()
     gc.disable()
@@ -27,18 +27,18 @@ def collector_paused() -> Iterator[None]:
     finally:
         if was_on:
             gc.freeze()
-            gc.unfreeze()  # together: counts everything there is as old
+            gc.unfreeze()  # together: everything counts as old
             gc.enable()
 
 
 NAMED_FILES = (*DATA_FILES, ".sh")
-"""How the name of a file must end that is a journey file only because the user names it."""
+"""Endings of files that can be journey files only because the user names them."""
 
 OUR_TOP_KEYS = frozenset({"journeys", "steps"})
 _TOP_KEY = re.compile(rb"^(?:\xef\xbb\xbf)?[\"']?(?:journeys|steps)[\"']?[ \t]*:(?:\s|$)", re.MULTILINE)
 _SCRIPT_HEADER = re.compile(rb"^#+[ \t]*dogfood:", re.MULTILINE)
 _MOST_READ = 4 * 1024 * 1024
-"""No journey file is as long, in bytes, and no other file needs to be read further to tell."""
+"""Bytes. No journey file is longer, and other files need not be read further."""
 
 Ignored = Callable[[Path], bool]
 """Tells whether pytest would leave a file or a directory out of its collection."""
@@ -55,9 +55,9 @@ def can_be_named(path: Path) -> bool:
 
 
 def declares_journeys(path: Path, ending: str = "") -> bool:
-    """Return whether a file says itself that it is ours: `journeys` or `steps` at its top, or a `# dogfood:` line.
+    """Return whether a file's text is that of a journey file: `journeys` or `steps` at its top, or `# dogfood:` lines.
 
-    A file that cannot be read declares nothing. `ending` is in place of that of the file's name.
+    It is not if the file cannot be read. `ending` replaces that of the file's name.
     """
     try:
         with path.open("rb") as file:
@@ -82,7 +82,7 @@ def declares_journeys(path: Path, ending: str = "") -> bool:
 
 
 def id_of_only_journey(path: Path, patterns: Iterable[str]) -> str:
-    """Return the id of a file's only journey: its name without the suffix that a pattern names."""
+    """Return the id of a file's only journey: the file's name without the suffix that a pattern has."""
     for pattern in patterns:
         suffix = pattern.lstrip("*")
         if suffix != pattern and path.name.endswith(suffix) and path.name != suffix:
@@ -91,9 +91,9 @@ def id_of_only_journey(path: Path, patterns: Iterable[str]) -> str:
 
 
 def files_below(start: Path, patterns: Iterable[str], ignored: Ignored) -> Iterator[Path]:
-    """Walk a directory in the order of names; a file given as `start` is itself the answer.
+    """Yield the matching files below a directory in the order of names, or `start` itself if it is a file.
 
-    Follows symbolic links to directories as pytest does, but enters no directory twice.
+    Follow symbolic links to directories as pytest does, but enter no directory twice.
     """
     wanted = tuple(patterns)
     if start.is_file():
@@ -110,7 +110,7 @@ def files_below(start: Path, patterns: Iterable[str], ignored: Ignored) -> Itera
         try:
             entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
         except OSError:
-            continue  # pytest's own collection reports what it cannot enter
+            continue  # pytest's own collection reports directories that it cannot enter
         below: list[Path] = []
         for entry in entries:
             path = Path(entry.path)
@@ -130,7 +130,7 @@ def _is_directory(entry: os.DirEntry[str]) -> bool:
 
 
 def named_on_command_line(arguments: Iterable[str], directory: Path) -> Iterator[Path]:
-    """Yield the existing paths among pytest's arguments, without node ids behind them."""
+    """Yield the existing paths among pytest's arguments, without the rest of node ids."""
     for argument in arguments:
         path = directory / argument.split("::", maxsplit=1)[0]
         if path.exists():
@@ -143,7 +143,7 @@ def is_below(path: Path, places: Collection[Path]) -> bool:
 
 
 def settings_files_above(path: Path, rootdir: Path, name: str) -> Iterator[Path]:
-    """Yield the settings files that count for `path`, the outermost first."""
+    """Yield the settings files that apply to `path`, the outermost first."""
     parents = [parent for parent in path.parents if parent == rootdir or rootdir in parent.parents]
     for parent in reversed(parents):
         if (parent / name).is_file():
@@ -151,7 +151,7 @@ def settings_files_above(path: Path, rootdir: Path, name: str) -> Iterator[Path]
 
 
 def tokens_mentioned(files: Iterable[Path], tokens: Iterable[str]) -> set[str]:
-    """Return those tokens whose names stand in quotes in some Python file; it may establish or provide them."""
+    """Return those tokens whose names appear in quotes in a Python file, which may establish or provide them."""
     missing = set(tokens)
     found: set[str] = set()
     for file in files:

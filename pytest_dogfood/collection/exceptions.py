@@ -17,27 +17,27 @@ if TYPE_CHECKING:  # the barrier loads this in every worker, and it must stay li
     from pytest_dogfood.outcomes import Cause
 
 OUTCOMES = (pytest.fail.Exception, pytest.skip.Exception)
-"""Failed and skipped: they derive from BaseException, so `except Exception` lets them pass."""
+"""Failed and skipped: they derive from BaseException, so `except Exception` does not catch them."""
 
 
 def has_failed_in_unittest(item: pytest.Item) -> bool:
-    """Return whether the call of a test of unittest's has failed or was skipped: it raises nothing then.
+    """Return whether the call of a unittest test has failed or was skipped: it raises nothing then.
 
-    pytest keeps what unittest has caught on the item, under a private name; a test of ours notices if that changes.
+    pytest keeps exceptions that unittest caught in a private attribute of the item; a test notices if that changes.
     """
     return bool(getattr(item, "_excinfo", None))
 
 
 def was_stopped(session: pytest.Session) -> bool:
-    """Return whether a session was ended before everything had run, as by -x, Ctrl-C or another plugin."""
+    """Return whether a session ended before everything had run, for instance by -x, Ctrl-C or another plugin."""
     interrupted = session.exitstatus == pytest.ExitCode.INTERRUPTED
     return interrupted or bool(session.shouldstop or session.shouldfail)
 
 
 def tear_down_to(session: pytest.Session, nextitem: pytest.Item | None) -> None:
     """Tear down every fixture and collector that `nextitem` does not need; None needs nothing."""
-    # The one private call of this project. The public hook for it, pytest_runtest_teardown, is wrapped by plugins that
-    # keep state from the item's setup, which is gone: they would fail. The barrier's tests notice if it changes.
+    # The one private call of this project. The public hook, pytest_runtest_teardown, has wrappers of plugins that need
+    # state from the item's setup, which is gone: they would fail. The barrier's tests notice if the call changes.
     session._setupstate.teardown_exact(nextitem)  # noqa: SLF001
 
 
@@ -46,16 +46,16 @@ INTERRUPTION_MARK = "dogfood_interrupted"
 
 
 class Ending(NamedTuple):
-    """What an exception says of the item that it ends, beside its text; of one that is not ours, nothing."""
+    """The facts that an exception of this plugin carries on the item that it ends; empty for other exceptions."""
 
     cause: Cause | None = None
-    """Of a deferral."""
+    """The root cause of a deferral."""
     reason: str = ""
-    """Of a failure, in a few words for the short summary."""
+    """The reason of a failure, in a few words for the short summary."""
     by_harness: bool = False
     by_signal: bool = False
     why: str = ""
-    """What an error of the harness says of its journey to what rests on that."""
+    """The reason that dependents of the item report, after a harness error."""
 
 
 _NOT_OURS = Ending()
@@ -68,9 +68,9 @@ def ending_of(error: object) -> Ending:
 
 
 def deferral(cause: Cause, token: Token | None = None) -> BaseException:
-    """Make the exception that skips an item as deferred, for want of a token if there is one.
+    """Make the exception that skips an item as deferred, naming the missing token if there is one.
 
-    A fixture may raise it again for each item that asks.
+    A fixture may raise it again for each item that uses it.
     """
     why = str(cause) if token in {None, cause.who} else f"{token!r} was not established, because {cause}"
     skipped = pytest.skip.Exception(f"deferred: {why}")
@@ -93,13 +93,13 @@ def harness_failure(error: HarnessError, text: str = "") -> BaseException:
 
 
 def interruption_of(report: str) -> BaseException:
-    """Make the exception that ends an item for a signal; `report` says what was running."""
+    """Make the exception that ends an item when a signal comes; `report` describes the interrupted operation."""
     reason = reason_of_interruption(report)
     return failure(report, Ending(reason=reason, by_harness=True, by_signal=True))
 
 
 def reason_of_interruption(report: str) -> str:
-    """Return on one line what a signal has ended: the command, or place in Python, that the report of it names last."""
+    """Return on one line what a signal interrupted: the last command, or place in Python, that the report names."""
     first, _, described = report.partition("\n  --- ")[0].partition("\n")
     told = re.findall(r"^  (?:at|command|running): +(.*)", described, re.MULTILINE)
     return f"{first.partition(': ')[0]}: {told[-1]}" if told else first
@@ -108,7 +108,7 @@ def reason_of_interruption(report: str) -> str:
 def raised_at(
     error: BaseException, file: Path, line: int, name: str, *, workdir: Path | None, state: Path
 ) -> pytest.ExceptionInfo[BaseException]:
-    """Return the error as if a line of the file had raised it, for debuggers: they show the line and the two paths."""
+    """Return the error as if a line of the file had raised it: debuggers show that line and the two paths."""
     code = _raise.__code__.replace(
         co_filename=str(file), co_firstlineno=line - 1, co_name=name, co_qualname=name
     )

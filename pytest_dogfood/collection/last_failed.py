@@ -1,4 +1,4 @@
-"""What `--lf` and `--ff` run again: pytest's list of the last failed items, completed by what was deferred."""
+"""What `--lf` and `--ff` run again: pytest's list of the last failed items, plus the deferred ones."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from pytest_dogfood.session.leader import Leader
 
 KEY = "cache/lastfailed"
-"""Where pytest's cache holds the node ids of what has failed."""
+"""The key under which pytest's cache holds the node ids of failed items."""
 
 
 class LastFailed:
-    """The plugin of the leading process that completes what pytest writes there at the end of a run."""
+    """The plugin of the leading process that completes this list at the end of a run."""
 
     def __init__(self, config: pytest.Config, leader: Leader) -> None:
         self._config = config
@@ -30,7 +30,7 @@ class LastFailed:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
-        """Add what was deferred. A declared blocker adds nothing: its dependents stay if they were there before."""
+        """Add the deferred items. Dependents of a blocked token are not added, but stay if they were listed before."""
         plan, kept = self._leader.plan, []
         if plan is not None:
             nodeids = {one.id: one.nodeid for one in plan.journeys}

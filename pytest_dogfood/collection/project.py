@@ -1,4 +1,4 @@
-"""The project's files, each read once, with the settings files that count for it."""
+"""The project's files, each read once, with the settings files that apply to it."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 def read_file(path: Path, *, name: str, stem: str = "", defaults: Defaults | None) -> ParsedFile:
     """Read a journey file, or a settings file if no `stem` is given, which is the id of a file's only journey.
 
-    `name` is what the file is called in diagnostics.
+    `name` is the file's name in diagnostics.
     """
-    # A suite without journey files has no use for a parser.
+    # A suite without journey files does not need the parser.
     from pytest_dogfood.fileformat import parser
 
     content = _content(path, name)
@@ -67,7 +67,7 @@ def _content(path: Path, name: str) -> bytes | Diagnostic:
             hint = "give it another name, or remove it"
         elif status.st_size > MAX_BYTES:
             code, message = "too-large", f"the file has {status.st_size} bytes; at most {MAX_BYTES} are read"
-            script = "call what is so large from a small script"
+            script = "move most of it into a file that a small script calls"
             hint = script if is_script(name) else "split it into several journey files"
         else:
             return path.read_bytes()
@@ -78,10 +78,10 @@ def _content(path: Path, name: str) -> bytes | Diagnostic:
 
 
 class Project:
-    """Reads files on demand and remembers them. `roots` are where the whole project is looked for.
+    """Reads files on demand and remembers them. `roots` are the directories of the whole project.
 
-    `acts` tells whether there is an actor to decide what a journey's steps without a command need. `named` are the
-    paths that the user has given to pytest; the rest of the project counts all the same.
+    `acts` tells whether there is an actor for a journey's steps without a command. `named` are the paths that the user
+    has given to pytest; the rest of the project still belongs to the graph.
     """
 
     def __init__(
@@ -113,14 +113,14 @@ class Project:
 
     @property
     def is_named_in_part(self) -> bool:
-        """Whether the user has named paths that leave something of the project out."""
+        """Whether the user has named paths that leave out part of the project."""
         return bool(self.named) and not all(is_below(root, self.named) for root in self.roots)
 
     def read(self, path: Path) -> ParsedFile:
         """Read a journey file, and the settings files above it; mistakes are in its diagnostics."""
         if path not in self._files:
             if not path.is_relative_to(self.rootdir):
-                # pytest gives it no node id that could be told from others.
+                # pytest gives it no unique node id.
                 message = f"lies outside of pytest's rootdir {self.rootdir}"
                 hint = "run pytest from the project that it belongs to, or name a --rootdir above both"
                 self.add_finding(error(Location(path.as_posix()), "outside-rootdir", message, hint))
@@ -130,7 +130,7 @@ class Project:
         return self._files[path]
 
     def read_settings_above(self, path: Path) -> Defaults | None:
-        """Read the settings files that count for a path; gives the nearest one's defaults, merged."""
+        """Read the settings files that apply to a path; return the nearest one's defaults, merged."""
         if path.parent in self._above:
             return self._above[path.parent]
         defaults: Defaults | None = None
@@ -145,8 +145,8 @@ class Project:
     def read_below(self, paths: Iterable[Path]) -> None:
         """Read every journey file at or below the paths.
 
-        A path may be a file whose name matches no pattern. It is read if it declares itself to be ours; else only
-        the collection shows whether another plugin takes it.
+        A path may be a file whose name matches no pattern. It is read if its text is that of a journey file; else
+        another plugin may collect it.
         """
         with collector_paused():
             for start in paths:
@@ -175,9 +175,9 @@ class Project:
         return tuple(journey for file in named for journey in file.journeys)
 
     def journeys_not_found(self, arguments: Iterable[str], directory: Path) -> Iterator[str]:
-        """Say of each node id that names no journey of a file that was read which one may be meant.
+        """Yield an error for each node id that names no journey of a file that was read, with the nearest name.
 
-        pytest has no hint, and what a worker of xdist says of it is lost.
+        pytest gives no hint, and the error of an xdist worker is lost.
         """
         for argument in arguments:
             typed, colons, name = argument.partition("::")
@@ -195,12 +195,12 @@ class Project:
 
     @property
     def directories(self) -> tuple[Path, ...]:
-        """The directories of what was read so far, each once."""
+        """The directories of the files read so far, each once."""
         return tuple(self._above)
 
     @property
     def files(self) -> tuple[ParsedFile, ...]:
-        """Everything read so far, in the order of paths, settings files among it."""
+        """All files read so far, in the order of paths, settings files included."""
         read = {**self._settings, **self._files}
         return tuple(read[path] for path in sorted(read))
 
@@ -222,7 +222,7 @@ class Project:
         fixtures: Mapping[Token, str] | None = None,
         scopes: Mapping[Token, str] | None = None,
     ) -> CapabilityGraph:
-        """Return the graph of what has been read together with Python tests, reading on where a token is missing.
+        """Return the graph of the files read so far and of Python tests; read more files if a token is missing.
 
         `fixtures` and `scopes` name the fixture that provides a token, and its scope.
         """
@@ -233,7 +233,7 @@ class Project:
         parts = ((*self.journeys, *tests), self.capabilities, fixtures or {}, scopes or {}, self.pools)
         if self._graph is None or parts != self._parts:
             graph = CapabilityGraph(*parts[:3], fixture_scopes=parts[3], pools=parts[4], acts=self._acts)
-            # Of tokens that a journey has to do with, files that were not read may say more.
+            # Files that were not read may define more about the tokens of a journey.
             more = self.is_named_in_part and any(_named_by(graph, one) for one in graph.journeys.values())
             if not self._whole and (more or _is_incomplete(graph)):
                 self.read_whole()
@@ -242,13 +242,13 @@ class Project:
         return self._graph
 
     def add_finding(self, finding: Diagnostic) -> None:
-        """Take in what was found elsewhere to be wrong with a journey of the project."""
+        """Add a finding on a journey of the project from another module."""
         self._findings.append(finding)
 
     def known_tokens(self, wanted: Token) -> set[Token]:
-        """Return the tokens that files of the project give or define, Python files as far as their text shows.
+        """Return the tokens that files of the project provide or define, Python files as far as their text shows.
 
-        `wanted` is among them if anything gives or defines it; the more is read, the longer it is not found.
+        `wanted` is among them if any file provides or defines it; more files are read until it is found.
         """
         if not self.graph().is_known(wanted):
             self.read_whole()
@@ -266,17 +266,17 @@ class Project:
     ) -> tuple[Diagnostic, ...]:
         """Return every mistake in the files that were read and in their graph.
 
-        The tests and fixtures of the files that were `collected` are in the graph. Other Python files whose names match
-        `patterns` may still give a token. Of fixtures that are known before the collection, `provided` has the tokens.
+        The tests and fixtures of `collected` files are in the graph. Other Python files whose names match `patterns`
+        may still provide a token. `provided` has the tokens of fixtures that are known before the collection.
         """
         found = [diagnostic for file in self.files for diagnostic in file.diagnostics]
         found += self._findings
         found += diagnose_ids(self.journeys, self.capabilities, self.pools)
-        complete = not errors_among(found)  # what a broken file would have said is missing from the graph
+        complete = not errors_among(found)  # the contents of an invalid file are missing from the graph
         elsewhere = set(provided)
         if complete:
             elsewhere |= self._given_elsewhere(graph, collected, patterns)
-        # The same graph once: without Python tests it is the same before and after the collection.
+        # Once per graph: without Python tests it is the same before and after the collection.
         if self._diagnosed != (graph, complete, elsewhere):
             self._found_in_graph = diagnose(graph, elsewhere=elsewhere, complete=complete)
             self._diagnosed = (graph, complete, elsewhere)
@@ -285,7 +285,7 @@ class Project:
     def _given_elsewhere(
         self, graph: CapabilityGraph, collected: Collection[Path], patterns: Sequence[str]
     ) -> set[Token]:
-        """Return what Python files that were not collected may give, if the graph has a token that nothing gives."""
+        """Return the tokens without a source in the graph that uncollected Python files may provide."""
         given = {base_of(token) for token in (*graph.establishers, *graph.fixtures)}
         doubtful = {
             one.token: one.location
@@ -296,7 +296,7 @@ class Project:
         read = frozenset(path for path in collected if path.suffix == ".py")
         question = (frozenset(doubtful), read, tuple(patterns))
         if doubtful and question not in self._answered:
-            # What was named on the command line may lie outside of testpaths, its Python files next to it.
+            # A file named on the command line may lie outside testpaths, with Python files next to it.
             nearby = [(self.rootdir / location.path).parent for location in doubtful.values()]
             others = (path for path in self._python_files(nearby) if path not in read)
             files = (path for path in others if is_test_file(path, patterns))
@@ -313,21 +313,21 @@ class Project:
                     yield path
 
     def mentioned_in_python(self, tokens: Iterable[Token]) -> set[Token]:
-        """Return those tokens that some Python file in the project's roots names."""
+        """Return those tokens that a Python file in the project's roots names."""
         return {Token(token) for token in tokens_mentioned(self._python_files(), tokens)}
 
     def files_with_marked_tests(self) -> tuple[Path, ...]:
-        """Return the Python files whose text has our marks, in the project or in the directories that were named."""
+        """Return the Python files with this plugin's marks, in the project or in the directories that were named."""
         roots = self.named or self.roots
         files = (path for path in self._python_files() if is_below(path, roots) and path not in roots)
         return tuple(path for path in files if has_marks(path))
 
     def is_ignored_directory(self, path: Path) -> bool:
-        """Tell directories that are none of the project from files that only this run leaves out, as by --ignore."""
+        """Return whether a path is an ignored directory; a file that only this run leaves out (--ignore) is not."""
         return path.is_dir() and self.is_ignored(path)
 
     def name_of(self, path: Path) -> str:
-        """Return what a file is called in diagnostics: its path from the rootdir, if it lies below."""
+        """Return a file's name in diagnostics: its path from the rootdir, if it lies below."""
         return (
             path.relative_to(self.rootdir).as_posix()
             if path.is_relative_to(self.rootdir)
@@ -336,7 +336,7 @@ class Project:
 
 
 def _is_incomplete(graph: CapabilityGraph) -> bool:
-    """Return whether a token is needed or defined that nothing read so far establishes or provides."""
+    """Return whether a needed or defined token has no source in the files read so far."""
     needed = (
         *(token for journey in graph.journeys.values() for token in _named_by(graph, journey)),
         *(token for one in graph.capabilities.values() for token in (*one.requires, *one.invalidates)),

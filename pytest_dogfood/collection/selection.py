@@ -1,4 +1,4 @@
-"""What runs in this process: from what pytest collected to a plan that all processes share, or an empty shard."""
+"""Selects what runs in this process: turns the collected items into a plan that all processes share."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ class Durations(Struct, frozen=True, kw_only=True):
 
 
 class WorkerSelection(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a worker tells the process that leads: its plan, or what forbids a run.
+    """A worker's message to the leading process: its plan, or the errors that forbid a run.
 
-    `refused` is why pytest could not collect, such as an argument that it does not find. `empty_shard` says
-    that all items belong to other shards. `expected` is what all shards together are to run.
+    `refused` is why pytest could not collect, such as an argument that it does not find. `empty_shard` means
+    that all items belong to other shards. `expected` lists what all shards together will run.
     """
 
     plan: Plan
@@ -56,7 +56,7 @@ class WorkerSelection(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def read_worker_selection(directory: Path) -> WorkerSelection:
-    """Read what the workers have published; raises HarnessError if they do not agree or said nothing."""
+    """Read what the workers have published; raises HarnessError if they do not agree, or published nothing."""
     found = [read_as(path, WorkerSelection) for path in sorted(directory.glob("*.json"))]
     everything = [one for one in found if one is not None]
     if not everything:
@@ -73,10 +73,10 @@ def read_worker_selection(directory: Path) -> WorkerSelection:
 
 
 class Selection(Struct, frozen=True, kw_only=True):
-    """What this run is about: the graph of the project, the items in order, their plan, and what is wrong.
+    """The selection of this run: the graph of the project, the items in order, their plan, and the findings.
 
-    If there are shards, `elsewhere` are the items of the others, `gates_elsewhere` what stands before each of the
-    journeys among them, and `expected` what all shards together are to run.
+    With shards, `elsewhere` are the items of the other shards, `gates_elsewhere` the gates before each of the journeys
+    among them, and `expected` lists what all shards together will run.
     """
 
     graph: CapabilityGraph
@@ -89,11 +89,11 @@ class Selection(Struct, frozen=True, kw_only=True):
 
     @property
     def diagnostics(self) -> tuple[Diagnostic, ...]:
-        """What forbids a run."""
+        """The findings that forbid a run."""
         return errors_among(self.findings)
 
     def published(self) -> WorkerSelection:
-        """Return what the leading process has to know of this."""
+        """Return the part that the leading process needs."""
         return WorkerSelection(
             plan=self.plan,
             diagnostics=self.diagnostics,
@@ -109,7 +109,7 @@ def select_here(
     published: Path | None,
     durations: Durations,
 ) -> Selection:
-    """Put what runs into `items`, and tell the controller of it if there is a file for that."""
+    """Select the items to run into `items`, and write the plan for the controller if a file is given."""
     settings = config.stash[SETTINGS]
     selection = _select(config, collected, items, settings.shard, durations)
     items[:] = selection.items
@@ -127,7 +127,7 @@ def select_here(
 def put_in_order(
     config: pytest.Config, collected: Sequence[pytest.Item], items: list[pytest.Item], durations: Durations
 ) -> None:
-    """Put items into the order in which they would run if all of them did; a project with mistakes is left as it is."""
+    """Put items into the order in which they would run if all of them ran; an invalid project keeps its order."""
     given = set(items)
     items[:] = [item for item in _select(config, collected, items, None, durations).items if item in given]
 
@@ -141,8 +141,8 @@ def _select(
 ) -> Selection:
     """Decide which items run and in which order.
 
-    `collected` is everything that was found, `selected` what -k, -m and others have left of it. Other items keep
-    their places; those of the graph change places among themselves. Shards go by committed durations alone, which are
+    `collected` are all items, `selected` those that -k, -m and other plugins have left. Items outside the graph keep
+    their positions; those of the graph are reordered among themselves. Shards use only committed durations, which are
     the same on every machine.
     """
     project = config.stash[PROJECT]()
@@ -150,10 +150,10 @@ def _select(
     dependences, misread = marks.resolve(collected, selected) if marks is not None else ({}, [])
     wrong, tests = journeys_of(collected, project, dependences)
     if shard is not None or (project.is_named_in_part and any(map(_may_ask, collected))):
-        project.read_whole()  # what is asked for while a test runs may be established anywhere
+        project.read_whole()  # a token requested while a test runs may be established anywhere
     graph = project.graph(tests, *fixture_providers(config, collected))
     python_files = config.getini("python_files")
-    # What the user has named leaves tests out that may establish a token, with marks and fixtures from anywhere.
+    # The named paths leave out tests that may establish a token, with marks and fixtures from any file.
     patterns = ("*.py",) if project.is_named_in_part or not python_files else python_files
     files = {item.path for item in collected}
     found = project.diagnose(graph, collected=files, patterns=patterns)
@@ -193,9 +193,9 @@ def _divided(
     graph: CapabilityGraph,
     committed: Mapping[str, float],
 ) -> tuple[Sequence[pytest.Item], Sequence[pytest.Item], Expected | None]:
-    """Return the items of this shard, those of the others, and what all shards together are to run.
+    """Return the items of this shard, those of the others, and what all shards together will run.
 
-    The whole project is divided, and only then the selection, so that every selection is divided alike.
+    The whole project is divided, not the selection, so that every selection is divided in the same way.
     """
     if shard is None:
         return selected, (), None
@@ -224,7 +224,7 @@ def _divided(
 
 
 def _may_ask(item: pytest.Item) -> bool:
-    """Return whether an item of the graph may ask for tokens while it runs, be it by way of `request`."""
+    """Return whether an item of the graph may ask for tokens while it runs, also through `request`."""
     if JOURNEY not in item.stash or not item.stash[JOURNEY].python:
         return False
     return not {"capabilities", "request"}.isdisjoint(getattr(item, "fixturenames", ()))
@@ -235,7 +235,7 @@ def _ids(items: Iterable[pytest.Item]) -> list[JourneyId]:
 
 
 def _in_order(items: Sequence[pytest.Item], plan: Plan, dist: str) -> list[pytest.Item]:
-    """Let the items of the graph change places; with loadfile or loadscope those of a file or scope stay together."""
+    """Return the items with those of the graph in the plan's order; loadfile and loadscope keep groups together."""
     if dist in GROUPING and plan.journeys:
         return [items[place] for place in in_group_order([item.nodeid for item in items], plan, dist)]
     return rearranged(items, (planned.nodeid for planned in plan.journeys))

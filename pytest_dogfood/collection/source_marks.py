@@ -1,4 +1,4 @@
-"""What the text of a Python file says of tokens: files that were not collected are read, and none is imported."""
+"""Finds the tokens in the text of a Python file: files that were not collected are read, not imported."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _QUOTED = re.compile(r"""["']([a-z0-9][^"'\s]*)["']""")
 
 
 class SourceMarks(Struct, frozen=True, kw_only=True):
-    """The tokens that the marks of a file name, and all that it names in any way.
+    """The tokens in the marks of a file, and all tokens that it mentions.
 
-    `establishes_more` and `requires_more` say that some mark names a token in a way that only an import would show.
+    `establishes_more` and `requires_more` mean that a mark names a token in a way that only an import would show.
     """
 
     establishes: frozenset[Token] = frozenset()
@@ -33,14 +33,14 @@ class SourceMarks(Struct, frozen=True, kw_only=True):
     requires_more: bool = False
 
     def may_establish(self, token: Token) -> bool:
-        """Return whether a test or fixture of the file may establish a token, or one of the instances that it means."""
+        """Return whether a test or fixture of the file may establish a token, or an instance of `token:*`."""
         if self.establishes_more or token in self.establishes:
             return True
         return means_every_instance(token) and base_of(token) in map(base_of, self.establishes)
 
 
 def read_marks(text: str) -> SourceMarks:
-    """Read the marks of a file. Of one that is no Python, each token that it mentions may be established."""
+    """Read the marks of a file. If it is not valid Python, it may establish each token that it mentions."""
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -61,7 +61,7 @@ def read_marks(text: str) -> SourceMarks:
 
 
 class _NamesInSource:
-    """What the names in a file stand for, as far as its text shows."""
+    """The meaning of the names in a file, as far as its text shows."""
 
     def __init__(self, nodes: Collection[ast.AST]) -> None:
         self._calls = [node for node in nodes if isinstance(node, ast.Call)]
@@ -80,13 +80,13 @@ class _NamesInSource:
         texts = _texts_in(value)
         if texts is not None:
             same = self._constants.setdefault(name, texts) == texts
-            self._constants[name] = texts if same else None  # which one counts only an import shows
+            self._constants[name] = texts if same else None  # only an import shows which one counts
         elif isinstance(value, ast.Attribute) and _is_mark(value):
             self._aliases[name] = value.attr
             self._loose.remove(value)
 
     def tokens_of(self, words: frozenset[str]) -> tuple[frozenset[Token], bool]:
-        """Return the tokens that calls of these words name, and whether some call or alias may name others."""
+        """Return the tokens in calls of these names, and whether a call or alias may name others."""
         called = [call for call in self._calls if self._name_of(call.func) in words]
         functions = [call.func for call in called]
         arguments = [
@@ -128,23 +128,23 @@ def _tokens(texts: Iterable[str | None]) -> frozenset[Token]:
 
 
 _PROVIDES = re.compile(rb"\bprovides\s*\(|import[^\n]*\bprovides\b")
-"""The word stands in many texts that have nothing to do with tokens."""
+"""`provides` as a call or import: the word alone is in many texts that have nothing to do with tokens."""
 
 
 def may_establish(path: Path, *more: bytes) -> bool:
-    """Return whether a file holds a word without which it establishes nothing, or one of `more`."""
+    """Return whether a file contains a word without which it establishes nothing, or one of `more`."""
     try:
         content = path.read_bytes()
     except OSError:  # pytest reports it once it collects the file
         return False
-    # A search for plain words takes a hundredth of the time that an expression takes.
+    # A search for plain words takes a hundredth of the time of a regular expression.
     if any(word in content for word in (b"establishes", *more)):
         return True
     return b"provides" in content and _PROVIDES.search(content) is not None
 
 
 def marks_in(path: Path) -> SourceMarks:
-    """Read what a Python file says of tokens; raises OSError if it is gone."""
+    """Read the tokens in a Python file; raises OSError if it is gone."""
     return read_marks(path.read_text(encoding="utf-8", errors="replace"))
 
 
@@ -152,7 +152,7 @@ _MARKS = re.compile(rb"\bmark\.(dogfood_)?(requires|establishes|invalidates)\b")
 
 
 def has_marks(path: Path) -> bool:
-    """Return whether the text of a file has a mark of ours."""
+    """Return whether the text of a file has a mark of this plugin."""
     try:
         return _MARKS.search(path.read_bytes()) is not None
     except OSError:  # it is gone
@@ -160,7 +160,7 @@ def has_marks(path: Path) -> bool:
 
 
 def is_test_file(path: Path, patterns: Sequence[str]) -> bool:
-    """Return whether a pattern of `python_files` fits: one with a slash in it is matched against the whole path."""
+    """Return whether a pattern of `python_files` matches: one with a slash is matched against the whole path."""
     return any(
         fnmatch(str(path), f"*/{pattern}") if "/" in pattern else fnmatch(path.name, pattern)
         for pattern in patterns
@@ -168,10 +168,10 @@ def is_test_file(path: Path, patterns: Sequence[str]) -> bool:
 
 
 def offered_in(files: Iterable[Path], tokens: Collection[Token]) -> set[Token]:
-    """Return every token that the files show to be established or provided, and those of `tokens` that may be.
+    """Return the tokens that the files establish or provide, and those of `tokens` that they may.
 
-    A token may be where a file names it other than as required or destroyed, or names tokens in a way that only an
-    import shows.
+    They may if a file mentions the token other than as required or destroyed, or if only an import shows the tokens of
+    a mark.
     """
     found: set[Token] = set()
     names = [base_of(token).encode() for token in tokens]

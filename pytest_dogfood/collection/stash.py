@@ -1,4 +1,4 @@
-"""What we remember on pytest's objects, one typed key per fact, and which items belong to the graph."""
+"""The keys of values that this plugin stores on pytest's objects, and the test for items of the graph."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from pytest_dogfood.settings import Settings
 
 ADDED: pytest.StashKey[AddedFiles] = pytest.StashKey()
-"""Set where files are collected that were not named."""
+"""Set if files are collected that were not named."""
 DEPENDENCY_MARKS: pytest.StashKey[DependencyMarks] = pytest.StashKey()
-"""Set where this run goes by dependency marks."""
+"""Set if this run uses dependency marks."""
 SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
 PROJECT: pytest.StashKey[Callable[[], Project]] = pytest.StashKey()
-"""Gives the project, which is made when it is first asked for."""
+"""Returns the project, which is made on the first call."""
 INTERRUPTION: pytest.StashKey[Interruption] = pytest.StashKey()
 ENTRANCE: pytest.StashKey[Entrance] = pytest.StashKey()
 """Set where a journey is run only to open a shell in the place of one of its steps."""
 JOURNEY: pytest.StashKey[Journey] = pytest.StashKey()
 MISSPELT_MARKS: pytest.StashKey[dict[str, str]] = pytest.StashKey()
-"""The marks met so far, each with the mark of ours that it is a slip of, or nothing."""
+"""The marks seen so far, each with the mark of this plugin that it misspells, or the empty string."""
 KEEPER: pytest.StashKey[SecretKeeper] = pytest.StashKey()
 """Knows the secrets of this process."""
 
@@ -40,12 +40,12 @@ ESTABLISHES = ("establishes", "dogfood_establishes")
 INVALIDATES = ("invalidates", "dogfood_invalidates")
 OUR_MARKS = frozenset((*REQUIRES, *ESTABLISHES, *INVALIDATES))
 _MOST_CHANGED = 2
-"""A slip makes the name of a mark longer or shorter by no more letters than that."""
+"""The most letters by which a misspelling is longer or shorter than the mark."""
 OUR_FIXTURES = frozenset({"capabilities", "dogfood_state"})
 
 
 def any_graph_item(items: Iterable[pytest.Item]) -> bool:
-    """Return whether any of the items is a journey, has a mark of ours, even misspelt, or uses a fixture of ours."""
+    """Return whether any item is a journey, or uses a mark (even misspelt) or fixture of this plugin."""
     known: dict[Any, bool] = {None: False}
     return any(
         not OUR_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
@@ -69,7 +69,7 @@ def _is_marked(node: Any) -> bool:  # noqa: ANN401 - an item, or any node above 
 
 
 def mark_meant_by(name: str, config: pytest.Config) -> str:
-    """Return the mark of ours of which an undeclared mark seems to be a slip; the empty string if it is none."""
+    """Return the mark of this plugin that an undeclared mark seems to misspell; the empty string if there is none."""
     known = config.stash.setdefault(MISSPELT_MARKS, {})
     if name not in known:
         known[name] = "" if name in OUR_MARKS else _nearest_mark(name, config)

@@ -1,4 +1,4 @@
-"""Finds files that look like journeys and that nothing collects: for their names, or for where they lie."""
+"""Finds files that look like journeys and that nothing collects because of their names or directories."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _FOREIGN = (
     *(".git", ".hg", ".svn", ".tox", ".nox", ".venv", "venv", "node_modules", "__pycache__"),
     *("*.egg", ".*cache*", ".bzr", "CVS", "_darcs", "{arch}"),
 )
-"""Directories that only other programs fill."""
+"""Directories whose files come only from other programs."""
 
 _OUTPUT = ("build", "dist")
-"""Directories that other programs fill too, often with copies."""
+"""Directories into which programs also write files, often copies."""
 
 _NO_PATTERN = "its name matches no pattern of dogfood_files"
 _JOURNEY_IN_NAME = re.compile(r"[-_. ]?journeys?$", re.IGNORECASE)
@@ -40,7 +40,7 @@ _MEANT_AS_SETTINGS = tuple(
     for ending in DATA_FILES
     if f"{dot}dogfood{ending}" != SETTINGS_FILE
 )
-"""What a settings file may have been called by mistake."""
+"""Wrong names of a settings file."""
 _SHELL_FILES = (".sh", ".bash", ".zsh", ".ksh", ".dash")
 
 
@@ -52,10 +52,10 @@ def uncollected_files(
     not_entered: Collection[str],
     by_testpaths: bool,
 ) -> Iterator[Diagnostic]:
-    """Warn of each file that looks like a journey and is not among `collected`, those that some plugin has taken.
+    """Warn of each file that looks like a journey and is not among the `collected` files.
 
-    Searched is what the user has named; where pytest goes `by_testpaths`, the whole rootdir. `not_entered` are the
-    names of directories that pytest does not enter, its norecursedirs.
+    The search covers the paths that the user has named; if pytest uses testpaths (`by_testpaths`), the whole rootdir.
+    `not_entered` is pytest's norecursedirs.
     """
     left_out: list[Path] = []
     warnings = _FileWarnings(project, patterns)
@@ -68,7 +68,7 @@ def uncollected_files(
 
     for start in (project.rootdir,) if by_testpaths else project.named:
         for path in files_below(start, ("*",), is_ignored):
-            # With the right name, in a place that was named, it was read: what is wrong with it is said elsewhere.
+            # With the right name, in a path that was named, it was read: its errors are reported elsewhere.
             was_read = path in collected or (not by_testpaths and is_journey_file(path, patterns))
             if not was_read and path.name != SETTINGS_FILE:
                 yield from warnings.where_pytest_searches(path)
@@ -81,12 +81,12 @@ def uncollected_files(
 
 
 def refusal(project: Project, errors: Iterable[Diagnostic]) -> pytest.UsageError:
-    """Return what stops a run of a project with errors; a settings file that nothing reads may be their cause."""
+    """Return the error that refuses an invalid project, with the misnamed settings files that may be the cause."""
     return pytest.UsageError(f"\n{InvalidProjectError([*errors, *misnamed_settings(project)])}")
 
 
 def misnamed_settings(project: Project) -> Iterator[Diagnostic]:
-    """Warn of the files that are meant as settings, and that nothing reads, above what was read of the project."""
+    """Warn of settings files with a wrong name, which nothing reads, above the files read of the project."""
     warnings = _FileWarnings(project, ())
     places = (place for here in project.directories for place in (here, *here.parents))
     above = (place for place in places if is_below(place, [project.rootdir]))
@@ -96,7 +96,7 @@ def misnamed_settings(project: Project) -> Iterator[Diagnostic]:
 
 
 class _FileWarnings:
-    """Warns of files that look like ours. A new name is suggested once: two files cannot have the same."""
+    """Warns of files that look like journey files. Each new name is suggested once: two files cannot share one."""
 
     def __init__(self, project: Project, patterns: tuple[str, ...]) -> None:
         self._project = project
@@ -164,10 +164,10 @@ class _FileWarnings:
 
 
 def _is_ours(path: Path, patterns: tuple[str, ...]) -> bool:
-    """Tell journeys from the files of other tools.
+    """Return whether a file looks like a journey file, and not like one of another tool.
 
-    A script is a journey by its name, or by the comment that it begins with. Data files are read, because those of
-    other tools may have `steps:` too.
+    A script does by its name, or by the comment that it begins with. Data files are read, because those of other tools
+    may have `steps:` too.
     """
     meant = _meant_name(path)
     if path.suffix.lower() == ".txt" and not is_journey_file(meant.with_name(meant.name.lower()), patterns):
@@ -196,7 +196,7 @@ def _is_ours(path: Path, patterns: tuple[str, ...]) -> bool:
 
 
 def _meant_name(path: Path) -> Path:
-    """Return the path with the ending that was probably meant: without `.txt`, and in small letters."""
+    """Return the path with the ending that was probably meant: without `.txt`, and in lower case."""
     name = path.name[:-4] if path.suffix.lower() == ".txt" else path.name
     ending = Path(name).suffix
     return path.with_name(name.removesuffix(ending) + ending.lower())
