@@ -1,4 +1,4 @@
-"""What actors and judges are told, and what they may answer: public values, and the lines of JSON they travel in."""
+"""The requests to actors and judges, and their answers: public values, and the lines of JSON that carry them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ VERSION = 1
 """Version of the lines that an actor process reads. 1: the first."""
 
 LONGEST_COMMAND = 64 * 1024
-"""Bytes of a command; the system itself takes no more than twice as many in one argument."""
+"""Bytes of a command; the system's own limit for one argument is twice that."""
 
 
 Whose = Literal["actor", "journey"]
@@ -22,9 +22,9 @@ Whose = Literal["actor", "journey"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """Something done in a journey and what came of it, `stdout` and `stderr` cut to their ends, secrets masked.
+    """A command that ran in a journey and its result; `stdout` and `stderr` are cut to their ends, secrets masked.
 
-    `step` counts from 1. `by` says whose command it was: the actor's, or one that the journey file itself gives.
+    `step` counts from 1. `by` says whether the actor or the journey file gave the command.
     """
 
     step: int
@@ -39,7 +39,7 @@ class Action:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepBrief:
-    """A step as an actor and a judge are told of it: what is wanted, and not what it is graded by."""
+    """A step as an actor and a judge see it: its intent and expectations in words, without the assertions."""
 
     number: int
     total: int
@@ -53,10 +53,10 @@ class StepBrief:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JourneyBrief:
-    """A journey as an actor and a judge are told of it.
+    """A journey as an actor and a judge see it.
 
-    `intents` are those of all steps. `variables` are what its commands find in their environment beside what
-    pytest's own holds: the harness's, the values of required tokens, and what was saved so far; secrets masked.
+    `intents` are those of all steps. `variables` are those that its commands have in addition to pytest's environment:
+    this plugin's, the values of required tokens, and those saved so far; secrets masked.
     """
 
     id: str
@@ -91,21 +91,21 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """An actor's answer: nothing more is to be done for this step."""
+    """An actor's answer: this step is done."""
 
     note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ActorError:
-    """An actor's answer: it cannot go on, for a reason that is none of the product's."""
+    """An actor's answer: it cannot go on, through no fault of the product."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Performed:
-    """The answer of what works a graphical interface: what was done there already, and what was seen."""
+    """The answer of a plugin that operates a graphical interface: what it did there, and what it saw."""
 
     what: str
     exit: int = 0
@@ -121,7 +121,7 @@ class Performed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """A judge's answer: whether what the step expects in free text is met, and why."""
+    """A judge's answer: whether the expectation in free text is met, and why."""
 
     passed: bool
     why: str = ""
@@ -134,7 +134,7 @@ Answer = Command | Done | ActorError | Performed
 
 
 def _require_types(answer: object, **types: type | tuple[type, ...]) -> None:
-    """Refuse what a hook may give that no type checker has seen: it would be found out in the midst of grading."""
+    """Refuse values of a wrong type from a hook without type checks, before they fail during grading."""
     for name, wanted in types.items():
         value = getattr(answer, name)
         if not isinstance(value, wanted):
@@ -169,12 +169,12 @@ def brief_of_journey(journey: Journey, variables: Mapping[str, str]) -> JourneyB
 
 
 def free_text(step: Step) -> str:
-    """Return what a step expects in words, which only a judge can tell."""
+    """Return a step's expectations in words, which only a judge can check."""
     return "\n".join(filter(None, (step.expect.text, step.expect_text, step.expect_state)))
 
 
 def request(journey: JourneyBrief, step: StepBrief, observations: Sequence[Action]) -> dict[str, Any]:
-    """Return what an actor process is asked, as values of JSON."""
+    """Return the request to an actor process, as JSON values."""
     return {
         "version": VERSION,
         "journey": asdict(journey),
@@ -184,7 +184,7 @@ def request(journey: JourneyBrief, step: StepBrief, observations: Sequence[Actio
 
 
 def masked(value: Any, mask: Callable[[str], str]) -> Any:  # noqa: ANN401 - JSON is any of its types
-    """Mask every text within values of JSON, but for the keys; the result is JSON still, whatever the secrets are."""
+    """Mask every text in JSON values, except for keys; the result is still JSON, whatever the secrets are."""
     if isinstance(value, str):
         return mask(value)
     if isinstance(value, Mapping):
@@ -195,7 +195,7 @@ def masked(value: Any, mask: Callable[[str], str]) -> Any:  # noqa: ANN401 - JSO
 
 
 def read_answer(line: bytes) -> Answer:
-    """Understand a line of an actor process; raises ValueError saying what is wrong with it."""
+    """Parse a line from an actor process; raises ValueError that explains what is wrong with it."""
     try:
         answer = json.loads(line, object_pairs_hook=_each_key_once)
     except _TwiceError as error:
@@ -203,12 +203,12 @@ def read_answer(line: bytes) -> Answer:
     except (ValueError, RecursionError):
         raise ValueError("it is not JSON") from None
     if not isinstance(answer, dict):
-        raise ValueError("it is not a JSON object")  # noqa: TRY004 - what was said is wrong, not our call
+        raise ValueError("it is not a JSON object")  # noqa: TRY004 - the answer is wrong, not our call
     return answer_in(answer)
 
 
 class _TwiceError(ValueError):
-    """An object has a key twice, so it is unknown which of its values is meant."""
+    """A JSON object has a key twice, so it is unknown which of the values is meant."""
 
 
 def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -220,7 +220,7 @@ def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def answer_in(answer: Mapping[str, Any]) -> Answer:
-    """Understand an answer that is written as JSON has it; raises ValueError saying what is wrong with it."""
+    """Convert an answer from JSON; raises ValueError that explains what is wrong with it."""
     given = [key for key in ("command", "done", "error") if key in answer]
     if len(given) != 1:
         has = " and ".join(map(repr, given)) or "none of them"

@@ -1,4 +1,4 @@
-"""What conftest files and tests call: `provides` and `depends`. It imports nothing, because every run loads it."""
+"""The functions for conftest files and tests: `provides` and `depends`. Imports nothing: every run loads it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def depends(request: pytest.FixtureRequest, other: Iterable[str], scope: str = "
     `request` is pytest's fixture of that name, of a test or of a fixture. `scope` is "session", "package", "module"
     or "class": where the names are looked up.
     """
-    # By the plugin's name, and not by a key of its module: conftest files import this one in every run.
+    # By the plugin's name, not by a stash key, which would take an import: conftest files load this in every run.
     marks = request.config.pluginmanager.get_plugin("dogfood-dependency-marks")
     answer = getattr(marks, "answer", None)
     if answer is not None:

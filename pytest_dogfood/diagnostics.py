@@ -1,4 +1,4 @@
-"""What can be wrong with a project, and where: words for people, codes for tools."""
+"""Findings on a project: the place, a message for people, a code for tools."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Severity(StrEnum):
 
 
 class Diagnostic(Struct, frozen=True, kw_only=True):
-    """One finding: where, what, what next, and a code that stays the same for ever."""
+    """One finding: the place, a message, a hint what to do next, and a code that never changes."""
 
     location: Location
     code: str
@@ -73,7 +73,7 @@ class InvalidProjectError(Exception):
 class HarnessError(Exception):
     """The harness could not do its part. Never the product's failure; reported as an error, not as a failure.
 
-    `why` says of the journey, to what rests on it, how far it came; empty where it could not be run.
+    `why` is the reason that dependents of the journey report; empty if the journey could not be run.
     """
 
     why = ""
@@ -84,7 +84,7 @@ class NoActor(Exception):  # noqa: N818 - a reason to skip
 
 
 class UnansweredProbeError(HarnessError):
-    """A journey passed, and probes of what it establishes could not be run."""
+    """A journey passed, but the probes of its tokens could not be run."""
 
     def __init__(self, text: str, *, tokens: Iterable[str]) -> None:
         super().__init__(text)
@@ -94,7 +94,7 @@ class UnansweredProbeError(HarnessError):
 
 @contextmanager
 def to_harness_error(doing: str) -> Iterator[None]:
-    """Report what the system refuses while `doing` something as a problem of the harness."""
+    """Turn an OSError while `doing` something into a harness error."""
     try:
         yield
     except OSError as error:
@@ -102,19 +102,19 @@ def to_harness_error(doing: str) -> Iterator[None]:
 
 
 def in_order_of_place(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
-    """Sort by place and drop repetitions, so that the same files always give the same text."""
+    """Sort by place and drop duplicates, so that the same files always give the same text."""
     unique = dict.fromkeys(diagnostics)
     return tuple(sorted(unique, key=lambda found: (found.location, found.code, found.message)))
 
 
 DID_YOU_MEAN = "did you mean"
-"""What a hint begins with that suggests a name."""
+"""The beginning of a hint that suggests a name."""
 
 
 def in_text(diagnostics: Sequence[Diagnostic]) -> Iterator[tuple[Diagnostic, str]]:
-    """Yield findings, each with its text; a hint that several give is given once, behind the first ones in a row.
+    """Yield findings, each with its text; a hint that several have is shown once, after the first group of them.
 
-    Except for a name that is suggested: two slips that mean the same word each need it.
+    A suggested name is the exception: two misspellings of the same word each need it.
     """
     given: set[tuple[str, str]] = set()
     for number, found in enumerate(diagnostics):
@@ -141,22 +141,22 @@ def nearest(word: str, known: Iterable[str], *, likeness: float = 0.6) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """Write a number with its noun: `1 journey`, `2 journeys`."""
+    """Return a number with its noun: `1 journey`, `2 journeys`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def printable(text: str) -> str:
-    """Return text that stays on its line and commands no terminal: titles and file names may hold anything."""
+    """Return text without control characters and line breaks: titles and file names may contain anything."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def seconds_in_words(seconds: float) -> str:
-    """Write a duration to a tenth of a second: `2 s`, `0.5 s`, `under 0.1 s`."""
+    """Return a duration to a tenth of a second: `2 s`, `0.5 s`, `under 0.1 s`."""
     if 0 < seconds < 0.05:
         return "under 0.1 s"
     return f"{seconds:.1f}".removesuffix(".0") + " s"
 
 
 def errors_among(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
-    """Return what forbids a run, leaving warnings and remarks out."""
+    """Return the errors, which forbid a run, without warnings and remarks."""
     return tuple(found for found in diagnostics if found.severity is Severity.ERROR)

@@ -1,4 +1,4 @@
-"""The capability graph: what provides and what requires each token, and the order and chains that follow from it."""
+"""The capability graph: the providers and dependents of each token, and the order and chains that follow from them."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class CapabilityGraph:
     """Journeys of the whole project and the capabilities between them; never of a selection.
 
     `fixtures` maps tokens to the fixtures that provide them, `fixture_scopes` to pytest's scopes of these; `acts`
-    tells whether anything decides what the steps of a journey need that have no command; without it nothing does.
-    Journeys keep the order in which they are given.
+    tells whether a journey has an actor for its steps without a command; by default none has. Journeys keep the order
+    in which they are given.
     """
 
     def __init__(
@@ -60,9 +60,9 @@ class CapabilityGraph:
 
     @cached_property
     def establishers(self) -> Mapping[Token, tuple[tuple[JourneyId, ...], ...]]:
-        """What establishes each token, in the order of the journeys.
+        """The groups of journeys that establish each token, in the order of the journeys.
 
-        Journeys of one group, the tests of a marked class, do so only all together; others each by itself.
+        A group, such as the tests of a marked class, does so only together; any other journey is a group of its own.
         """
         groups: dict[Token, dict[str, list[JourneyId]]] = defaultdict(dict)
         for journey in self.journeys.values():
@@ -73,7 +73,7 @@ class CapabilityGraph:
 
     @cached_property
     def tokens(self) -> tuple[Token, ...]:
-        """Every token that some journey establishes or some file defines, in that order."""
+        """Every token that a journey establishes or a file defines, in that order."""
         return tuple(dict.fromkeys([*self.establishers, *self.capabilities]))
 
     @cached_property
@@ -92,7 +92,7 @@ class CapabilityGraph:
         return self.capabilities.get(base_of(token)) if known is None and ":" in token else known
 
     def lacks_actor(self, journey: JourneyId) -> bool:
-        """Return whether a journey has a step without a command, and nothing that decides one."""
+        """Return whether a journey has a step without a command, and no actor to choose one."""
         found = self.journeys[journey]
         return found.needs_actor and (self._acts is None or not self._acts(found))
 
@@ -105,7 +105,7 @@ class CapabilityGraph:
         return token in self.establishers or token in self.fixtures or self.capability(token) is not None
 
     def has_independent_provider(self, token: Token) -> bool:
-        """Return whether something else than an establishing journey can provide the token with its values."""
+        """Return whether something other than an establishing journey can provide the token with its values."""
         return token in self.fixtures or self.has_own_provider(token)
 
     def has_own_provider(self, token: Token) -> bool:
@@ -116,27 +116,27 @@ class CapabilityGraph:
         return self.values_wanted(token) <= _given_by_provider(capability)
 
     def required_by(self, journey: Journey) -> tuple[Token, ...]:
-        """Return the tokens a journey requires itself, with `:*` written out."""
+        """Return the tokens that a journey requires directly, with `:*` expanded."""
         if journey.id not in self._required:
             each = [one for token in journey.requires for one in self.instances_of(token)]
             self._required[journey.id] = tuple(dict.fromkeys(each))
         return self._required[journey.id]
 
     def needs_of_provider(self, token: Token) -> tuple[Token, ...]:
-        """Return the tokens that must be present before the token's own provider may act."""
+        """Return the tokens that must be present before the token's own provider may run."""
         capability = self.capability(token)
         if capability is None:
             return ()
         return tuple(one for need in capability.requires for one in self.instances_of(need))
 
     def with_bases(self, tokens: Iterable[Token]) -> tuple[Token, ...]:
-        """Return tokens, and what their capabilities require in turn, the nearer ones first."""
+        """Return tokens and those that their capabilities require in turn, the nearer ones first."""
         return tuple(reachable(tokens, self.needs_of_provider))
 
     def bases_of(self, token: Token, maker: JourneyId | None) -> tuple[Token, ...]:
-        """Return what a token rests on that `maker` has established, or its own provider (None).
+        """Return the tokens on which a token rests if `maker` has established it, or its own provider (None).
 
-        Not what its capability `outlives`, and not what its maker says that it destroys.
+        Excluded are those that its capability `outlives`, and those that its maker invalidates.
         """
         capability = self.capability(token)
         if maker is not None:
@@ -151,7 +151,7 @@ class CapabilityGraph:
         return tuple(one for one in needs if one not in outlived and one not in destroyed)
 
     def rests_on(self, token: Token) -> tuple[Token, ...]:
-        """Return all that a token may rest on, whichever of its providers and establishing journeys makes it."""
+        """Return all tokens on which a token may rest, whichever provider or journey makes it."""
         makers = (None, *self.establishing(token))
         return tuple(dict.fromkeys(one for maker in makers for one in self.bases_of(token, maker)))
 
@@ -162,10 +162,10 @@ class CapabilityGraph:
         tokens: Iterable[Token] = (),
         journeys: Iterable[JourneyId] = (),
     ) -> Counter[str]:
-        """Return how many units of every lock may be needed until `tokens` are there and `journeys` are replayed.
+        """Return the units of every lock that may be needed to provision `tokens` and to replay `journeys`.
 
-        Those of the capabilities, of the journeys that may be replayed, and of what these need in turn. `gates` maps
-        journeys to the gates that may be replayed before them.
+        They are those of the capabilities, of the journeys that may be replayed, and of the tokens that these need in
+        turn. `gates` maps journeys to the gates that may be replayed before them.
         """
         if not self._has_locks:
             return Counter()
@@ -192,7 +192,7 @@ class CapabilityGraph:
         return locks
 
     def units_of(self, lock: str) -> int:
-        """Return how many units there are of a lock: one unless a pool has its name."""
+        """Return the number of units of a lock: one unless a pool has its name."""
         return len(self.pools[lock].units) if lock in self.pools else 1
 
     @cached_property
@@ -201,7 +201,7 @@ class CapabilityGraph:
         return any(one.locks for one in journeys) or any(one.locks for one in capabilities)
 
     def needed_by(self, journey: Journey) -> tuple[Token, ...]:
-        """Return what a journey requires, and what the providers of that require in turn."""
+        """Return the tokens that a journey requires, and those that their providers require in turn."""
         if journey.id not in self._needed:
             self._needed[journey.id] = self.with_bases(self.required_by(journey))
         return self._needed[journey.id]
@@ -216,10 +216,10 @@ class CapabilityGraph:
 
     @cached_property
     def prerequisites(self) -> Mapping[JourneyId, tuple[JourneyId, ...]]:
-        """For each journey those that must be finished before it: the establishers of what it needs.
+        """For each journey those that must be finished before it: the journeys that establish the tokens it needs.
 
-        A journey that invalidates a token comes after the others that deal with it, and a test after those that it
-        follows, where that makes no cycle.
+        A journey that invalidates a token comes after the others that use or establish it, and a test after those that
+        it follows, unless that makes a cycle.
         """
         found = Precedence(
             {
@@ -240,14 +240,14 @@ class CapabilityGraph:
         return found.as_mapping()
 
     def all_before(self, journey: JourneyId) -> frozenset[JourneyId]:
-        """Return every journey that is finished before `journey` starts, where both run."""
+        """Return every journey that is finished before `journey` starts, if both run."""
         return frozenset(reachable(self.prerequisites[journey], self.prerequisites.__getitem__))
 
     def _put_last(self, last: JourneyId, token: Token, found: Precedence) -> None:
-        """Let a journey which destroys a token come after all others that deal with it, where it can.
+        """Put a journey that destroys a token after all others that use or establish it, unless that makes a cycle.
 
-        Of two that both need it and both destroy it, the first given is the first. A machine-wide token is spared
-        until those are through as well for which one of its users may have to be replayed.
+        Of two journeys that both need and destroy it, the first given comes first. A machine-wide token is destroyed
+        only after all journeys for which one of its users may have to be replayed.
         """
         users = self._dealing_with.get(token, [])
         position = users.index(last) if last in users else len(users)
@@ -266,9 +266,9 @@ class CapabilityGraph:
 
     @cached_property
     def chains(self) -> Mapping[JourneyId, ChainId]:
-        """The chain of each journey: journeys that name the same `chain`-scoped token share one, or follow each other.
+        """The chain of each journey: journeys share it if they name the same chain-scoped token or follow each other.
 
-        A machine-wide token ties nothing, and what its provider needs ties nothing that merely uses it.
+        A machine-wide token connects no journeys, and neither do the tokens that its provider needs.
         """
         same = DisjointSets(self.journeys)
         first_with: dict[str, JourneyId] = {}
@@ -284,7 +284,7 @@ class CapabilityGraph:
         return {journey: names[same.head(journey)] for journey in self.journeys}
 
     def chain_tokens_of(self, journey: Journey) -> tuple[Token, ...]:
-        """Return the `chain`-scoped tokens that hold this journey to its state."""
+        """Return the `chain`-scoped tokens for which this journey needs its chain's state."""
         named = (*self.required_by(journey), *journey.establishes, *journey.invalidates)
 
         def chained(tokens: Iterable[Token]) -> list[Token]:
@@ -295,14 +295,14 @@ class CapabilityGraph:
         )
 
     def ordered(self, journeys: Iterable[JourneyId]) -> tuple[JourneyId, ...]:
-        """Put journeys behind their prerequisites, otherwise as given. What is in a cycle comes last, as given."""
+        """Put journeys after their prerequisites, otherwise as given. Those in a cycle come last, as given."""
         return in_order({journey: self.prerequisites[journey] for journey in journeys})
 
     @cached_property
     def variables(self) -> Mapping[str, frozenset[Token]]:
-        """The tokens that each environment variable may get its value from, as far as the files tell.
+        """The tokens from which each environment variable may get its value, as far as the files show.
 
-        Among them are instances that no journey establishes and that are required: a provider sets them up.
+        They include required instances that no journey establishes: a provider sets them up.
         """
         required = [token for one in self.journeys.values() for token in self.required_by(one)]
         required += [token for one in self.capabilities for token in self.needs_of_provider(one)]
@@ -313,17 +313,17 @@ class CapabilityGraph:
         return {variable: frozenset(tokens) for variable, tokens in inverted(carried).items()}
 
     def value_names(self, token: Token) -> tuple[str, ...]:
-        """Return the names of the values that may travel with a token, as far as the files tell."""
+        """Return the names of the values that a token may have, as far as the files show."""
         capability = self.capability(token)
         given = _given_by_provider(capability) if capability is not None else frozenset()
         steps = (step for member in self.establishing(token) for step in self.journeys[member].steps)
         return tuple(dict.fromkeys([*sorted(given), *(saved.name for step in steps for saved in step.save)]))
 
     def values_wanted(self, token: Token) -> frozenset[str]:
-        """Return the names of values without which the token is of no use, because what needs it names them.
+        """Return the names of a token's values that its users mention, so that the token is of no use without them.
 
-        That is a journey, or a capability whose provider needs the token. What a Python test asks for is not known from
-        outside, so a test that requires the token counts as asking for all.
+        Users are journeys, and capabilities whose provider needs the token. A Python test that requires the token
+        counts as using all its values, because its code is not read.
         """
         if token not in self._wanted:
             names = self.value_names(token)

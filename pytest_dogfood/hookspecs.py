@@ -1,4 +1,4 @@
-"""The hooks through which a project decides, and judges, what steps without a command want."""
+"""The hooks by which a project chooses commands for steps without one, and judges expectations in free text."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 def pytest_dogfood_next_action(
     journey: dogfood.JourneyBrief, step: dogfood.StepBrief, observations: Sequence[dogfood.Action]
 ) -> dogfood.Command | dogfood.Done | dogfood.ActorError | Mapping[str, object] | None:
-    """Decide what a step without a command needs next, from everything that was seen in its journey so far.
+    """Choose the next command of a step without one, from everything that was seen in its journey so far.
 
-    Asked again and again for one step, until the answer is `Done`. None leaves the decision to another
-    implementation, and in the end to the process of `dogfood_actor`. A mapping will do, such as `{"done": True}`.
+    Called repeatedly for one step, until the answer is `Done`. None leaves the choice to another implementation, and in
+    the end to the process of `dogfood_actor`. A mapping such as `{"done": True}` is an answer too.
     """
 
 
@@ -27,14 +27,14 @@ def pytest_dogfood_next_action(
 def pytest_dogfood_gui_action(
     journey: dogfood.JourneyBrief, step: dogfood.StepBrief, observations: Sequence[dogfood.Action]
 ) -> dogfood.Performed | dogfood.Done | dogfood.ActorError | Mapping[str, object] | None:
-    """Do the next thing for a step of a journey with `modality: gui`, and tell what was done and seen."""
+    """Do the next action for a step of a journey with `modality: gui`, and return what was done and seen."""
 
 
 @pytest.hookspec(firstresult=True)
 def pytest_dogfood_judge(
     journey: dogfood.JourneyBrief, step: dogfood.StepBrief, actions: Sequence[dogfood.Action]
 ) -> dogfood.Verdict | bool | None:
-    """Judge whether what a step expects in free text was met: a verdict, true or false; None leaves it unjudged.
+    """Judge whether a step's expectation in free text was met: a verdict, true or false; None leaves it unjudged.
 
-    Asked after the step, of steps without a command, where all that can be told without judgement is well.
+    Called after a step without a command, if all its other expectations are met.
     """

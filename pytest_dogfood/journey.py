@@ -1,4 +1,4 @@
-"""The words of the domain as frozen values: journeys, their steps, and the capabilities between them."""
+"""The domain model as frozen values: journeys, their steps, and the capabilities between them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pytest_dogfood.diagnostics import Location
 
 
 class Dependence(Struct, frozen=True, kw_only=True):
-    """What a dependency mark means for the graph."""
+    """The meaning of a dependency mark for the graph."""
 
     establishes: Token | None = None
     requires: tuple[Token, ...] = ()
@@ -23,7 +23,7 @@ class Dependence(Struct, frozen=True, kw_only=True):
 
 
 Token = NewType("Token", str)
-"""Name of a capability in kebab-case, with an optional instance behind a colon: `db-ready` or `db-ready:linux`."""
+"""Name of a capability in kebab-case, with an optional instance after a colon: `db-ready` or `db-ready:linux`."""
 
 JourneyId = NewType("JourneyId", str)
 """Name of a journey, unique in the project; for a Python test its node id."""
@@ -39,7 +39,7 @@ MARK_PATTERN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
 class Tier(IntEnum):
-    """How early a journey runs. A gating journey that fails defers every later tier."""
+    """How early a journey runs. A failed gate defers every later tier."""
 
     SMOKE = 0
     CORE = 1
@@ -57,7 +57,7 @@ class Scope(StrEnum):
 
 
 class StreamExpectation(Struct, frozen=True, kw_only=True):
-    """What must be seen in an output stream. `json` maps a JMESPath expression to the value it must give."""
+    """The assertions on an output stream. `json` maps a JMESPath expression to its expected value."""
 
     contains: tuple[str, ...] = ()
     not_contains: tuple[str, ...] = ()
@@ -67,7 +67,7 @@ class StreamExpectation(Struct, frozen=True, kw_only=True):
 
 
 class FileExpectation(Struct, frozen=True, kw_only=True):
-    """What must be true of a file; `path` is relative to the step's directory and may hold variables."""
+    """The assertions on a file; `path` is relative to the step's directory and may contain variables."""
 
     path: str
     exists: bool = True
@@ -76,7 +76,7 @@ class FileExpectation(Struct, frozen=True, kw_only=True):
 
 
 class Expectation(Struct, frozen=True, kw_only=True):
-    """What makes a step succeed; `text` is documentation for people and judges nothing."""
+    """The conditions under which a step succeeds; `text` is free text, which only a judge can check."""
 
     exit: int | Literal["nonzero"] = 0
     stdout: StreamExpectation | None = None
@@ -103,10 +103,10 @@ class Until(Struct, frozen=True, kw_only=True):
 
 
 class Script(Struct, frozen=True, kw_only=True):
-    """A file that is itself the command; `path` is relative to the rootdir. `variables` are ours that it names.
+    """A file that is itself the command; `path` is relative to the rootdir. `variables` are the DOGFOOD_ ones it names.
 
-    `uses` has the variables that a shell script uses, each with its first line, without those of ours that it sets;
-    None where no shell runs it. `reads` tells that it seems to use the shell's `read` on its standard input.
+    `uses` has the variables that a shell script uses, each with its first line, without DOGFOOD_ ones that it sets;
+    None if no shell runs it. `reads` means that it seems to use the shell's `read` on its standard input.
     """
 
     path: str
@@ -116,11 +116,11 @@ class Script(Struct, frozen=True, kw_only=True):
 
 
 class Step(Struct, frozen=True, kw_only=True):
-    """One thing the user does, and what must be seen.
+    """One thing the user does, and what is expected of it.
 
-    `run` is shell text, an argv that no shell touches, or a script; None means that an actor would have to decide.
-    `timeout` is in seconds. `env`, `cwd` and `shell` already include what `defaults:` and the journey say;
-    `own_env` says where the step itself sets which variables.
+    `run` is shell text, an argv without a shell, or a script; None means that an actor must choose a command. `timeout`
+    is in seconds. `env`, `cwd` and `shell` already include those of `defaults:` and of the journey; `own_env` maps
+    variables that the step itself sets to their places.
     """
 
     location: Location
@@ -143,7 +143,7 @@ class Step(Struct, frozen=True, kw_only=True):
 
     @property
     def command(self) -> str:
-        """The command as one would type it."""
+        """The command as you would type it."""
         if self.run is None:
             return "(no command)"
         if isinstance(self.run, Script):
@@ -152,7 +152,7 @@ class Step(Struct, frozen=True, kw_only=True):
 
 
 class Service(Struct, frozen=True, kw_only=True):
-    """A process that lives as long as something needs it; `ports` names the free loopback ports it is given.
+    """A process that runs as long as something needs it; `ports` names the free loopback ports that it gets.
 
     `env` and `own_env` are those of a step.
     """
@@ -169,10 +169,10 @@ class Service(Struct, frozen=True, kw_only=True):
 class Capability(Struct, frozen=True, kw_only=True):
     """The definition of a token: where it is true, how to probe, provision and release it.
 
-    `timeout` (seconds) bounds the probe, and how long a service may take until the probe holds. `locks` says how many
-    units of which lock are held while the token is provisioned or released. `invalidates` names the tokens that
-    provisioning it destroys. `outlives` names those of `requires` that it needs only while it is made: they may be
-    released while it is still in use.
+    `timeout` (seconds) bounds the probe, and the time until a service's probe succeeds. `locks` maps locks to the
+    number of units held while the token is provisioned or released. `invalidates` names the tokens that provisioning
+    destroys. `outlives` names those of `requires` that are needed only during provisioning: they may be released while
+    the token is still in use.
     """
 
     token: Token
@@ -190,17 +190,17 @@ class Capability(Struct, frozen=True, kw_only=True):
     outlives: Mapping[Token, Location] = field(default_factory=dict)
 
     def mentions(self, variable: str) -> bool:
-        """Return whether the name of an environment variable stands anywhere in what the definition runs or expects."""
+        """Return whether the name of an environment variable appears anywhere in the definition's steps."""
         return _stands_in(variable, self.probe, self.provision, self.service, self.release)
 
     @property
     def is_empty(self) -> bool:
-        """Whether the definition says neither how to find the token nor how to set it up."""
+        """Whether the definition has neither a probe nor a provider."""
         return not (self.probe or self.provision or self.service)
 
 
 class Pool(Struct, frozen=True, kw_only=True):
-    """Units of one kind, each with one holder at a time; a lock with the name of the pool takes as many as it says."""
+    """Units of one kind, each with one holder at a time; a lock with the name of the pool takes some of them."""
 
     name: str
     location: Location
@@ -208,12 +208,12 @@ class Pool(Struct, frozen=True, kw_only=True):
 
 
 def units_in_words(units: Sequence[str]) -> str:
-    """Say how many may hold a lock at the same time; `units` are those of its pool, none if there is no pool."""
+    """Describe how many may hold a lock at the same time; `units` are those of its pool, none without a pool."""
     if not units:
         return "one holder at a time"
     names = (
         "" if all(unit.isdecimal() for unit in units) else f": {', '.join(units)}"
-    )  # numbers say nothing more
+    )  # plain numbers add nothing
     return f"pool of {len(units)}{names}"
 
 
@@ -237,8 +237,8 @@ class Journey(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A named user scenario. A Python test in the graph is the same value, with `python` set and no steps.
 
     `requires`, `establishes` and `invalidates` map each token to the place that names it. `path` is the file's,
-    relative to the rootdir, with forward slashes. `leaves` is `daemon` where a token stands for what its steps leave
-    running. `locks` says how many units of which lock it holds, and `own_env` where which variables of `env` are set,
+    relative to the rootdir, with forward slashes. `leaves` is `daemon` if a token means a process that its steps leave
+    running. `locks` maps locks to the number of units it holds, and `own_env` variables of `env` to their places,
     except those of the `matrix`. `groups` names, per token, the Python tests that only together establish it. `follows`
     names tests that come before a Python test in its chain, however they end.
     """
@@ -276,12 +276,12 @@ class Journey(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def needs_actor(self) -> bool:
-        """Whether some step has no command, so that nothing here can run it."""
+        """Whether a step has no command, so that it needs an actor."""
         return any(step.run is None for step in self.steps)
 
     @property
     def no_actor_reason(self) -> str:
-        """Which step has no command, and that no actor decides one; for people."""
+        """The first step without a command, and the missing actor, in words."""
         number, step = next((number, step) for number, step in enumerate(self.steps, 1) if step.run is None)
         reason = f"no actor: step {number} of {len(self.steps)} has no command ({step.location})"
         if self.is_gui:
@@ -290,16 +290,16 @@ class Journey(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def is_gui(self) -> bool:
-        """Whether the user works a graphical interface, which no command does."""
+        """Whether the journey uses a graphical interface, which no command can operate."""
         return self.modality.lower() == "gui"
 
     @property
     def keeps_file_order(self) -> bool:
-        """Whether this is a test that others of its file count on as it is, and so runs in the order it is written."""
+        """Whether this is a test that dependency marks connect to others, so that it runs in file order."""
         return self.python and (bool(self.follows) or any(map(is_of_a_test, self.establishes)))
 
     def mentions(self, variable: str) -> bool:
-        """Return whether the name of an environment variable stands anywhere in what the journey does or expects."""
+        """Return whether the name of an environment variable appears anywhere in the journey's steps and files."""
         return _stands_in(variable, self.env, self.seed_files, self.steps, self.cleanup)
 
 
@@ -309,18 +309,18 @@ def _stands_in(variable: str, *parts: object) -> bool:
 
 
 def is_test(journey: JourneyId) -> bool:
-    """Return whether this is the id of a Python test: its node id. Other ids have colons only in values of a matrix."""
+    """Return whether this is the id of a Python test, its node id. Other ids have colons only in matrix values."""
     return "::" in journey.partition("[")[0]
 
 
 def is_named_by(name: str, journey: str, nodeid: str) -> bool:
-    """Return whether a name means a journey: its id or node id, one of them without brackets, or its class or file."""
+    """Return whether a name means a journey: its id or node id, with or without brackets, or its class or file."""
     whole = (journey, nodeid)
     return name in whole or any(one.startswith((f"{name}::", f"{name}[")) for one in whole)
 
 
 def is_of_a_test(token: Token) -> bool:
-    """Return whether the token says that one Python test has passed: no file can name it, for its two colons."""
+    """Return whether the token means that a Python test has passed; it has two colons, so no file can name it."""
     return "::" in token
 
 
@@ -330,15 +330,15 @@ def base_of(token: Token) -> Token:
 
 
 def means_every_instance(token: Token) -> bool:
-    """Return whether a requirement such as `db-ready:*` stands for every instance that is established."""
+    """Return whether a requirement such as `db-ready:*` means every established instance."""
     return token.endswith(":*") and not is_of_a_test(token)
 
 
 def variable_for(token: Token, name: str) -> str:
-    """Name the environment variable that carries the value `name` of `token` to what requires it."""
+    """Name the environment variable that carries the value `name` of `token` to its dependents."""
     return re.sub(r"[^A-Z0-9]", "_", f"DOGFOOD_{token}_{name}".upper())
 
 
 def variable_for_lock(name: str) -> str:
-    """Name the environment variable that says which units of a pool were taken."""
+    """Name the environment variable that lists the acquired units of a pool."""
     return variable_for(Token("lock"), name)

@@ -1,4 +1,4 @@
-"""What journeys came to, as plain values: their results, and the closing line that adds them up."""
+"""The results of journeys as plain values, and the closing line that adds them up."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pytest_dogfood.journey import JourneyId, Token, is_test
 
 
 class Outcome(StrEnum):
-    """What a journey came to, in the order of the closing line."""
+    """How a journey ended, in the order of the closing line."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -29,7 +29,7 @@ class Outcome(StrEnum):
 
     @property
     def establishes(self) -> bool:
-        """Whether what the journey establishes may hold after this."""
+        """Whether the journey's tokens may be present after this."""
         return self in {Outcome.PASSED, Outcome.XPASSED}
 
     @property
@@ -38,17 +38,17 @@ class Outcome(StrEnum):
 
     @property
     def is_bad(self) -> bool:
-        """Whether a run with this in it is not green."""
+        """Whether a run with such a result fails."""
         return self in {Outcome.FAILED, Outcome.ERROR, Outcome.CRASHED}
 
     @property
     def measured(self) -> bool:
-        """Whether the product was really tested."""
+        """Whether the product was tested."""
         return self in {Outcome.PASSED, Outcome.FAILED, Outcome.XFAILED, Outcome.XPASSED}
 
 
 def reason_of(outcome: Outcome) -> str:
-    """Say what a journey came to, as the end of a sentence that begins with its id."""
+    """Return an outcome as the end of a sentence that begins with the journey's id."""
     return {
         Outcome.FAILED: "failed",
         Outcome.ERROR: "could not be run by the harness",
@@ -61,7 +61,7 @@ def reason_of(outcome: Outcome) -> str:
 
 
 INTERRUPTED = "was interrupted"
-"""Why an item has an error that a signal ended."""
+"""The reason in the cause of an item that a signal ended."""
 
 _BEST_TO_WORST = (
     Outcome.PASSED,
@@ -77,7 +77,7 @@ _BEST_TO_WORST = (
 
 
 def badness(outcome: Outcome) -> int:
-    """Rank outcomes that one journey had in several places, so that `max` keeps the one that must not be lost."""
+    """Rank outcomes that one journey had in several places, so that `max` keeps the worst."""
     return _BEST_TO_WORST.index(outcome)
 
 
@@ -90,7 +90,7 @@ class Proof(StrEnum):
 
 
 class Cause(Struct, frozen=True, kw_only=True):
-    """Why something was deferred, down to the root: `who` is a journey, a gate or a token, `why` is for people.
+    """The root cause of a deferral: `who` is a journey, a gate or a token, `why` is the reason in words.
 
     `blocked` marks a cause that was declared with --dogfood-blocked. `details` is a replay's failure in full.
     """
@@ -105,7 +105,7 @@ class Cause(Struct, frozen=True, kw_only=True):
 
 
 class Provisioned(Struct, frozen=True, kw_only=True):
-    """One act of provisioning, for the summary: `how` completes 'provisioned TOKEN once …'."""
+    """One provisioning of a token, for the summary: `how` completes 'provisioned TOKEN once …'."""
 
     token: Token
     how: str
@@ -114,11 +114,11 @@ class Provisioned(Struct, frozen=True, kw_only=True):
 
 
 class JourneyResult(Struct, frozen=True, kw_only=True):
-    """What one item came to. It travels with pytest's reports as JSON-safe values.
+    """The result of one item. pytest's reports carry it as JSON-safe values.
 
-    Where an actor took part, `trajectory` is the file that says what it did, and `unjudged` the number of
-    expectations in free text that were not judged. `not_cleaned` names the clean-up steps that were not run, and why,
-    `leaked` the processes that its steps have left running.
+    If an actor took part, `trajectory` is the file that lists its actions, and `unjudged` the number of expectations in
+    free text that were not judged. `not_cleaned` names the clean-up steps that were not run, and why, `leaked` the
+    processes that its steps left running.
     """
 
     id: JourneyId
@@ -136,7 +136,7 @@ class JourneyResult(Struct, frozen=True, kw_only=True):
 
     @property
     def closes_a_gate(self) -> bool:
-        """Whether later tiers are held back, this being a gate; a declared blocker holds nothing back."""
+        """Whether later tiers are deferred if this is a gate; a blocked token defers none."""
         return self.outcome.closes_a_gate and not (self.cause is not None and self.cause.blocked)
 
     @property
@@ -145,7 +145,7 @@ class JourneyResult(Struct, frozen=True, kw_only=True):
         return self.outcome is Outcome.ERROR and self.cause is not None and self.cause.why == INTERRUPTED
 
     def own_seconds(self, spent: float) -> float:
-        """Leave out the time for provisioning: in another run, other items may spend it."""
+        """Return the time without provisioning, which other items may do in another run."""
         return max(0.0, spent - sum(one.seconds for one in self.provisioned))
 
     def to_json(self) -> dict[str, Any]:
@@ -158,10 +158,10 @@ class JourneyResult(Struct, frozen=True, kw_only=True):
 
 
 class Tally(Struct):
-    """Counts results against what was planned, each journey once: the last word wins.
+    """Counts results against the plan, each journey once, by its last result.
 
-    `gates` are the journeys that something of the plan stands behind. `not_run` are those that had not begun when the
-    run was stopped, as by -x or Ctrl-C.
+    `gates` are the gates of planned journeys. `not_run` are the journeys that had not begun when the run was stopped,
+    for instance by -x or Ctrl-C.
     """
 
     planned: tuple[JourneyId, ...]
@@ -174,11 +174,11 @@ class Tally(Struct):
 
     @property
     def unaccounted(self) -> tuple[JourneyId, ...]:
-        """Return what has no result, be it known why or not."""
+        """Return the planned journeys without a result, whether the reason is known or not."""
         return tuple(journey for journey in self.planned if journey not in self.results)
 
     def causes(self) -> dict[str, list[JourneyResult]]:
-        """Deferred results by the text of their root cause, in the order of the plan."""
+        """Return deferred results by the text of their root cause, in the order of the plan."""
         grouped: dict[str, list[JourneyResult]] = {}
         for journey in self.planned:
             result = self.results.get(journey)
@@ -187,7 +187,7 @@ class Tally(Struct):
         return grouped
 
     def gates_left_open(self) -> tuple[JourneyResult, ...]:
-        """Return the gates that later tiers passed although nothing showed that the gates are good."""
+        """Return the gates that did not pass, but did not defer later tiers either."""
         found = (self.results.get(gate) for gate in self.gates)
         return tuple(
             result
@@ -196,19 +196,19 @@ class Tally(Struct):
         )
 
     def measured(self) -> tuple[int, int]:
-        """Count the journeys that really tested the product, and those that their authors did not skip."""
+        """Count the journeys that tested the product, and those that their authors did not skip."""
         results = [result for result in self.results.values() if result.outcome is not Outcome.SKIPPED]
         return sum(result.outcome.measured for result in results), len(results) + len(self.unaccounted)
 
     def unseen_causes(self) -> tuple[Cause, ...]:
-        """Return the failures that deferred something but are not failed items of this run: they were in replays."""
+        """Return the causes of deferrals that are no failed items of this run, but failures of replays."""
         deferred = (result.cause for results in self.causes().values() for result in results)
         return tuple(
             {str(cause): cause for cause in deferred if cause is not None and cause.details}.values()
         )
 
     def too_little(self, least: int) -> str:
-        """Return how little was measured, if it is less than `least` percent; else nothing."""
+        """Return an error if less than `least` percent of the journeys measured anything; else the empty string."""
         measured, wanted = self.measured()
         if not wanted or measured * 100 >= least * wanted:
             return ""
@@ -217,7 +217,7 @@ class Tally(Struct):
         return f"dogfood: this run measured too little: {measured} of {wanted}"
 
     def closing_line(self) -> str:
-        """Return the one line that accounts for every journey and every token of the run."""
+        """Return the line that accounts for every journey and every token of the run."""
         counts = Counter(_COUNTED_AS.get(result.outcome, result.outcome) for result in self.results.values())
         parts = []
         for outcome in filter(counts.get, Outcome):
@@ -245,13 +245,13 @@ _COUNTED_AS = {Outcome.CRASHED: Outcome.FAILED, Outcome.NO_ACTOR: Outcome.SKIPPE
 
 
 def counted_items(items: Iterable[JourneyId]) -> str:
-    """Count journeys and Python tests apart: "40 journeys and 12 tests"."""
+    """Count journeys and Python tests separately: "40 journeys and 12 tests"."""
     kinds = Counter("test" if is_test(item) else "journey" for item in items)
     return " and ".join(counted(kinds[kind], kind) for kind in sorted(kinds)) or "0 journeys"
 
 
 def listed(names: Iterable[str], *, most: int = 5) -> str:
-    """Join names for a sentence, the tail as a number."""
+    """Join names for a sentence; the rest is a number."""
     all_names = list(names)
     rest = len(all_names) - most
     shown = ", ".join(all_names[:most])

@@ -1,4 +1,4 @@
-"""What pytest loads: options, markers and wiring. It imports nothing heavy before a run uses the plugin."""
+"""The module that pytest loads: options, markers and registration. It imports nothing heavy before a run needs it."""
 
 from __future__ import annotations
 
@@ -94,11 +94,11 @@ INI_KEYS = {
 }
 
 FILE_ENDINGS = (".yaml", ".yml", ".json", ".sh")
-"""How the name of each file ends that may be a journey file, if you name it."""
+"""Endings of files that can be journey files, if you name them."""
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    # Also where we are off: a conftest file may hold such hooks all the same.
+    # Also without --dogfood: a conftest file may still contain such hooks.
     from pytest_dogfood import hookspecs
 
     pluginmanager.add_hookspecs(hookspecs)
@@ -113,7 +113,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         default = False if ini_type == "bool" else None
         parser.addini(name, text, type=ini_type, default=default)  # type: ignore[arg-type]
     if find_spec("pytest_dependency") is None or pluginmanager.is_blocked("dependency"):
-        # So that a suite which was written for that plugin starts as it is.
+        # So that a suite that was written for that plugin starts unchanged.
         group.addoption(
             "--ignore-unknown-dependency",
             action="store_true",
@@ -126,7 +126,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    """Leave no compiled conftest or test behind if nothing may be written."""
+    """Write no bytecode of conftest files and tests under --dogfood-check."""
     if early_config.known_args_namespace.dogfood_check:
         early_config.add_cleanup(partial(setattr, sys, "dont_write_bytecode", sys.dont_write_bytecode))
         sys.dont_write_bytecode = True
@@ -135,7 +135,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     ):
         from pytest_dogfood.collection.dependency_marks import stand_in
 
-        stand_in(early_config)  # before conftest files import what it stands in for
+        stand_in(early_config)  # before conftest files import pytest-dependency's function
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -172,7 +172,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config
 ) -> None:
-    """Say what you need to add where nothing was collected beside journey files. No other run pays for that."""
+    """Tell you to add --dogfood if nothing was collected and there are journey files. Other runs do not search."""
     if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and not is_on(config, config.option):
         from pytest_dogfood.session.disabled import left_out
 
@@ -227,7 +227,7 @@ def _declare_markers(config: pytest.Config) -> None:
 
 
 def read_settings(config: pytest.Config) -> Settings:
-    """Put options and ini values together, the command line first; raises UsageError for invalid values."""
+    """Read options and ini values, options first; raises UsageError for invalid values."""
     from dataclasses import fields
 
     from pytest_dogfood.settings import Settings, Shard
@@ -235,7 +235,7 @@ def read_settings(config: pytest.Config) -> Settings:
     values: dict[str, Any] = {
         "ignore_unknown_dependency": bool(config.getoption("ignore_unknown_dependency", False)),
     }
-    with suppress(ValueError):  # pytest-dependency is installed, but was not loaded: nothing has declared it
+    with suppress(ValueError):  # pytest-dependency is installed, but not loaded: the ini key is not declared
         values["automark_dependency"] = bool(config.getini("automark_dependency"))
     try:
         for field in fields(Settings):
@@ -245,7 +245,7 @@ def read_settings(config: pytest.Config) -> Settings:
                 given = (config.getini(name) or None) if name in INI_KEYS else None
             if given is not None:
                 values[field.name] = _converted(name, given, field.default)
-        values["actor"] = values.get("actor") or None  # an empty option takes back what the ini file says
+        values["actor"] = values.get("actor") or None  # an empty option overrides the ini file
         if "shard" in values:
             values["shard"] = Shard.parse(values["shard"], os.environ)
         return Settings(**values)
@@ -253,15 +253,15 @@ def read_settings(config: pytest.Config) -> Settings:
         raise pytest.UsageError(str(error)) from error
 
 
-def _converted(name: str, given: Any, usual: Any) -> Any:  # noqa: ANN401 - of as many types as settings are
-    """Return what was given as the kind of value that the usual one is; raises ValueError with words for the user."""
-    if usual is None:
+def _converted(name: str, given: Any, default: Any) -> Any:  # noqa: ANN401 - of as many types as settings are
+    """Convert a given value to the type of the default; raises ValueError with a message for the user."""
+    if default is None:
         return given
     try:
-        return type(usual)(given)
+        return type(default)(given)
     except ValueError:
-        wanted = f"a number, such as {usual}"
-        if isinstance(usual, StrEnum):
-            *others, last = type(usual)
+        wanted = f"a number, such as {default}"
+        if isinstance(default, StrEnum):
+            *others, last = type(default)
             wanted = f"{', '.join(others)} or {last}"
         raise ValueError(f"{name} is {wanted}, not {given!r}") from None

@@ -25,11 +25,11 @@ REFUSED_DIST = {
 }
 
 KEYS_OF_OTHER_PLACES = {"via", "ssh", "socket", "vagrant_ssh", "installvia"}
-"""What puts a worker of xdist on another machine, or behind another worker."""
+"""Keys of a --tx specification that start a worker on another machine, or through another worker."""
 
 
 def register_plugins(config: pytest.Config, settings: Settings) -> None:
-    """Register what this process needs; raises pytest.UsageError for what cannot be combined."""
+    """Register the plugins that this process needs; raises pytest.UsageError for options that cannot be combined."""
     config.stash[SETTINGS] = settings
     _refuse_unusable_recordings(config.invocation_params.dir, settings)
     read_once: Callable[[], Project] = cache(partial(_project, config, settings))
@@ -37,12 +37,12 @@ def register_plugins(config: pytest.Config, settings: Settings) -> None:
     collector = JourneyCollector()
     manager = config.pluginmanager
     manager.register(collector, "dogfood-collector")
-    # It would leave whole files uncollected under --lf, and what failed may rest on tests in any of them.
+    # Under --lf it would skip whole files, although failed tests may require tests in any of them.
     manager.set_blocked("lfplugin-collskip")
     if settings.secrets:
         from pytest_dogfood.session.test_reports import keeper_of
 
-        keeper_of(config)  # before collection, whose reports show what the import of a file prints
+        keeper_of(config)  # before collection, whose reports contain the output of imports
     if settings.dependency_markers:
         from pytest_dogfood.collection.dependency_marks import DependencyMarks, set_aside
 
@@ -61,13 +61,13 @@ def register_plugins(config: pytest.Config, settings: Settings) -> None:
     manager.register(BarrierPlugin(), "dogfood-barrier")
     added = [Path(path) for path in config.workerinput["dogfood_added"]]
     if added:
-        from pytest_dogfood.collection.added_files import AddedFiles  # most runs are told all that they need
+        from pytest_dogfood.collection.added_files import AddedFiles  # most runs need no other files
 
         manager.register(AddedFiles(config, added), "dogfood-added-files")
 
 
 def _refuse_unusable_recordings(directory: Path, settings: Settings) -> None:
-    """Say at once what would otherwise be found out once an actor has done all its work."""
+    """Refuse directories at once that would cause an error only after an actor has done all its work."""
     if settings.replay is not None and not (directory / settings.replay).is_dir():
         raise pytest.UsageError(
             f"--dogfood-replay {settings.replay}: there is no such directory; --dogfood-record writes one"
@@ -90,7 +90,7 @@ def _project(config: pytest.Config, settings: Settings) -> Project:
         return bool(config.hook.pytest_ignore_collect(collection_path=path, config=config))
 
     def acts(journey: Journey) -> bool:
-        """Return whether a run would have something to decide what the steps without a command need."""
+        """Return whether a run has an actor for the steps without a command."""
         from pytest_dogfood.actors.actor import GUI_ACTION, NEXT_ACTION, is_implemented
 
         if journey.is_gui:
@@ -148,7 +148,7 @@ def _register_leader(config: pytest.Config, collector: JourneyCollector, setting
 def _is_distributed(config: pytest.Config) -> bool:
     """Return whether this is the controller of an xdist run.
 
-    Raises UsageError for ways of distributing that we refuse.
+    Raises UsageError for unsupported --dist and --tx options.
     """
     dist = config.getoption("dist", "no")
     if dist == "no" or not config.getoption("tx", None) or config.getoption("collectonly"):
@@ -168,7 +168,7 @@ def _is_distributed(config: pytest.Config) -> bool:
 
 
 def _instead_of(spec: str) -> str:
-    """Return what to write instead of an xdist worker that would not be like this process; nothing where it is."""
+    """Return what to run instead of an xdist worker in another environment; empty if it is like this process."""
     number, star, rest = spec.partition("*")
     parts = (rest if star and number.isdigit() else spec).split("//")
     wanted = {key: value for key, _, value in (part.partition("=") for part in parts)}

@@ -21,35 +21,35 @@ JOURNEY_FILES = (
     "journeys.json",
 )
 DATA_FILES = (".yaml", ".yml", ".json")
-"""How the names of files end that hold data; every other journey file is a script."""
+"""Endings of data files; every other journey file is a script."""
 SETTINGS_FILE = "dogfood.yaml"
 MOST_SHARDS = 10_000
-"""No CI system has more; a mistyped number must not keep a machine busy."""
+"""No CI system has more; a mistyped number must not make a run compute for hours."""
 LONGEST_STATE_PATH = 60
-"""A socket's path may have 108 bytes on Linux, so this leaves 47 for what the product puts below its state."""
+"""A socket's path may have 108 bytes on Linux, so this leaves 47 for the product's files below its state."""
 
 
 def is_script(name: str) -> bool:
-    """Return whether a journey file of this name is itself what is run."""
+    """Return whether a journey file of this name is a script."""
     return not name.endswith(DATA_FILES)
 
 
 class Provision(StrEnum):
-    """Whether a missing token may be brought about."""
+    """Whether a missing token may be provisioned."""
 
     AUTO = "auto"
     NEVER = "never"
 
 
 class Leaks(StrEnum):
-    """What becomes of processes that the steps of a journey leave running."""
+    """What to do about processes that the steps of a journey leave running."""
 
     ALLOW = "allow"
     WARN = "warn"
     FAIL = "fail"
 
 
-# Dataclasses, here: a worker that finds only plain tests needs msgspec for nothing else.
+# Dataclasses here: a worker that finds only plain tests does not need msgspec otherwise.
 @dataclass(frozen=True, slots=True)
 class Shard:
     """The part of the project that one machine of a CI matrix runs: number `index` (from 1) of `total`."""
@@ -65,9 +65,9 @@ class Shard:
 
     @classmethod
     def parse(cls, text: str, environment: Mapping[str, str]) -> Shard:
-        """Read `I/N`, or `ci` for what the CI system says in `environment`.
+        """Read `I/N`, or `ci` for the CI system's variables in `environment`.
 
-        Raises ValueError with words for the user.
+        Raises ValueError with a message for the user.
         """
         if text == "ci":
             names = ("CI_NODE_INDEX", "CI_NODE_TOTAL")  # as GitLab sets them; the index counts from 1
@@ -75,7 +75,7 @@ class Shard:
             if missing:
                 raise ValueError(
                     f"--dogfood-shard ci needs the environment variables {' and '.join(names)}, "
-                    f"but has no value for {' and '.join(missing)}; set both, or say I/N"
+                    f"but has no value for {' and '.join(missing)}; set both, or write I/N"
                 )
             text = "/".join(environment[name] for name in names)
         match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text, re.ASCII)
@@ -89,9 +89,9 @@ class Shard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the command line and the ini file say; raises ValueError with words for the user when built wrong.
+    """The options and ini values; raises ValueError with a message for the user if one is invalid.
 
-    `timeout` is the limit of a step in seconds where nothing nearer sets one. `min_measured` is in percent.
+    `timeout` is the limit of a step in seconds if nothing nearer sets one. `min_measured` is in percent.
     `record` and `replay` are directories, `report` is a file, relative to where pytest was started.
     """
 
@@ -123,18 +123,18 @@ class Settings:
 
     def __post_init__(self) -> None:
         for token in self.blocked:
-            # Every process has settings, and few have to do with journeys.
+            # Every process has settings, and few run journeys.
             from pytest_dogfood.journey import TOKEN_PATTERN
 
             if not TOKEN_PATTERN.fullmatch(token):
-                raise ValueError(f"--dogfood-blocked {token!r} is no token: tokens are kebab-case")
+                raise ValueError(f"--dogfood-blocked {token!r} is not a token: tokens are kebab-case")
         if not 0 <= self.min_measured <= 100:
             raise ValueError(f"dogfood_min_measured is a percentage, 0 to 100, not {self.min_measured}")
         if not self.timeout > 0:
             raise ValueError(f"dogfood_timeout is a number of seconds above 0, not {self.timeout:g}")
         if self.record is not None and self.replay is not None:
             raise ValueError(
-                "--dogfood-record keeps what an actor does, and --dogfood-replay does without: give one"
+                "--dogfood-record needs an actor, and --dogfood-replay runs without one: use only one of them"
             )
         for name in ("actor_actions", "actor_turns", "actor_action_timeout", "actor_answer_timeout"):
             if not getattr(self, name) > 0:

@@ -1,4 +1,4 @@
-"""Walks over graphs of any kind: order, cycles, longest paths, groups that are joined."""
+"""Algorithms on graphs of any kind: order, cycles, longest paths, connected groups."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from pytest_dogfood.journey import JourneyId
 
 _CALLS_PER_JOURNEY = 25
-"""How many calls lie between one journey of a chain and the next, with those of other plugins' hooks."""
+"""Nested calls between one journey of a chain and the next, with those of other plugins' hooks."""
 
 
 @contextmanager
 def deep_recursion(journeys: int) -> Iterator[None]:
-    """Let calls nest as deeply as so many journeys may rest on each other.
+    """Raise the recursion limit for a block, so that calls can nest through as many `journeys` as rest on each other.
 
-    The limit of the interpreter is there to end a recursion without end, which a graph without cycles cannot be. Calls
-    from Python to Python take no stack of the system (since 3.11), only memory.
+    The interpreter's limit ends infinite recursion, which a graph without cycles cannot cause. Calls from Python to
+    Python use no C stack (since 3.11), only memory.
     """
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(limit + _CALLS_PER_JOURNEY * journeys)
@@ -37,7 +37,7 @@ U = TypeVar("U", bound=Hashable)
 
 
 def reachable(start: Iterable[T], following: Callable[[T], Iterable[T]]) -> dict[T, None]:
-    """Return `start` and all that follows from it, directly or by way of others: each once, the nearer ones first."""
+    """Return `start` and all that follows it, directly or indirectly: each once, the nearer ones first."""
     found = dict.fromkeys(start)
     for one in (waiting := [*found]):  # grows while it is read
         for other in following(one):
@@ -48,7 +48,7 @@ def reachable(start: Iterable[T], following: Callable[[T], Iterable[T]]) -> dict
 
 
 def inverted(before: Mapping[T, Iterable[U]]) -> dict[U, list[T]]:
-    """Return, for each that comes before some key, these keys in their order; for all others an empty list."""
+    """Return, for each value that comes before a key, those keys in their order; for others an empty list."""
     then: dict[U, list[T]] = defaultdict(list)
     for one, others in before.items():
         for other in others:
@@ -57,13 +57,13 @@ def inverted(before: Mapping[T, Iterable[U]]) -> dict[U, list[T]]:
 
 
 class DisjointSets(Generic[T]):
-    """Each of the members is a group of its own at first."""
+    """Groups of members (union-find); at first, each member is a group of its own."""
 
     def __init__(self, members: Iterable[T]) -> None:
         self._leader = {member: member for member in members}
 
     def head(self, member: T) -> T:
-        """Return the member that stands for the whole group."""
+        """Return the member that represents the whole group."""
         while self._leader[member] != member:
             self._leader[member] = self._leader[self._leader[member]]
             member = self._leader[member]
@@ -74,9 +74,9 @@ class DisjointSets(Generic[T]):
 
 
 def in_order(before: Mapping[T, Iterable[T]], *, first: Collection[T] = ()) -> tuple[T, ...]:
-    """Put the keys behind those that come before them; of those that are ready, `first`, then as given.
+    """Put the keys after those that come before them; of those that are ready, `first`, then as given.
 
-    What is in a circle comes last, as given; names that are not keys themselves count for nothing.
+    Those in a cycle come last, as given; names that are not keys themselves are ignored.
     """
     given = list(before) if not first else sorted(before, key=lambda one: one not in first)
     position = {one: number for number, one in enumerate(given)}
@@ -100,7 +100,7 @@ def in_order(before: Mapping[T, Iterable[T]], *, first: Collection[T] = ()) -> t
 
 
 def depths(order: Iterable[T], before: Mapping[T, Iterable[T]]) -> dict[T, int]:
-    """Return how many of `order`, one behind the other, come before each of them at most."""
+    """Return for each of `order` the length of the longest path to it."""
     depth: dict[T, int] = {}
     for one in order:
         depth[one] = max((depth[other] + 1 for other in before[one] if other in depth), default=0)
@@ -108,10 +108,10 @@ def depths(order: Iterable[T], before: Mapping[T, Iterable[T]]) -> dict[T, int]:
 
 
 def in_preferred_order(before: Mapping[T, Iterable[T]], rather: Mapping[T, T]) -> tuple[T, ...]:
-    """Put the keys behind those that come before them, and behind the one that each would `rather` follow.
+    """Put the keys after those that come before them, and after the one that each would `rather` follow.
 
-    Where preferences and `before` together make a circle, the preferences within the circle do not count: its members
-    stand next to each other, otherwise as given.
+    If preferences and `before` together make a cycle, the preferences within the cycle do not count: its members stay
+    next to each other, otherwise as given.
     """
     wished = {one: [*others, *((rather[one],) if one in rather else ())] for one, others in before.items()}
     head = heads_of_circles(wished)
@@ -128,7 +128,7 @@ def in_preferred_order(before: Mapping[T, Iterable[T]], rather: Mapping[T, T]) -
 
 
 def heads_of_circles(before: Mapping[T, Iterable[T]]) -> dict[T, T]:
-    """Return for each key one that stands for all that wait for each other in a circle with it (Kosaraju)."""
+    """Return for each key one that represents its strongly connected component (Kosaraju)."""
     then = inverted(before)
     left: list[T] = []
     seen: set[T] = set()
@@ -160,7 +160,7 @@ class Precedence:
         self._before = {journey: dict.fromkeys(others) for journey, others in before.items()}
 
     def put_behind(self, journey: JourneyId, others: Iterable[JourneyId]) -> None:
-        """Let a journey come after others, except those that wait for it themselves."""
+        """Put a journey after others, except those that wait for it themselves."""
         waiting = self.waiting_for(journey)
         for other in others:
             if other not in waiting and other not in self._before[journey]:
@@ -168,7 +168,7 @@ class Precedence:
                 self._after[other].append(journey)
 
     def waiting_for(self, journey: JourneyId) -> dict[JourneyId, None]:
-        """Return the journey itself and all that come after it, however far off."""
+        """Return the journey itself and all that come after it, directly or indirectly."""
         return reachable([journey], lambda one: self._after.get(one, ()))
 
     def as_mapping(self) -> dict[JourneyId, tuple[JourneyId, ...]]:
