@@ -1,7 +1,7 @@
 """Files of a run: small ones, written whole, and a log that several processes append to.
 
-Appending costs one write, where a file per record costs the making of a file, which on many disks takes longer than
-starting a shell. Nothing is ever changed or taken back: what is true is what the newest records say.
+Appending costs one write. A file per record would cost the creation of a file, which on many disks takes longer than
+starting a shell. Records are never changed or removed: the newest ones hold.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ T = TypeVar("T")
 
 
 def write_for_others(path: Path, content: bytes) -> None:
-    """Replace a file that CI collects, with the mode the user's umask gives; makes the directories it is in."""
+    """Replace a file that CI collects, with a mode by the user's umask; make its directories."""
     with to_harness_error(f"make the directory {path.parent}"):
         path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, content, mode=0o666)
 
 
 def write_whole(path: Path, content: bytes, *, mode: int = 0o600) -> None:
-    """Replace a file so that readers see the old or the new content and never a part."""
+    """Replace a file so that readers see the whole old or the whole new content."""
     beside = path.with_name(f"{path.name}.{os.getpid()}~")
     try:
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
@@ -50,7 +50,7 @@ def append_line(path: Path, line: bytes) -> None:
 
 
 def read_as(path: Path, kind: type[T]) -> T | None:
-    """Read a JSON file as `kind`; None where there is none, HarnessError where it cannot be understood."""
+    """Read a JSON file as `kind`; return None if there is none; raises HarnessError if it is invalid."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -64,13 +64,13 @@ def read_as(path: Path, kind: type[T]) -> T | None:
 
 
 def private_directory(path: Path) -> Path:
-    """Make a directory only its owner may enter, and refuse one that is another user's or a link."""
+    """Make a directory that only its owner may enter; refuse one of another user, and a symbolic link."""
     with to_harness_error(f"make the directory {path}"):
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = path.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise HarnessError(
-            f"{path} is not a directory of yours; remove it or set dogfood_state_root to another place"
+            f"{path} is not a directory of yours; remove it, or set dogfood_state_root to another place"
         )
     if stat.S_IMODE(found.st_mode) & 0o077:
         path.chmod(0o700)
@@ -78,9 +78,9 @@ def private_directory(path: Path) -> Path:
 
 
 class SharedLog(Generic[T]):
-    """One JSON line a record, readable by its owner only; the file is there once something was appended.
+    """One JSON line per record, readable by its owner only; the first record creates the file.
 
-    Every method raises HarnessError where the file cannot be used, or holds what none of us wrote.
+    Every method raises HarnessError if the file cannot be used or has invalid content.
     """
 
     def __init__(self, path: Path, kind: type[T] | UnionType) -> None:
@@ -109,7 +109,7 @@ class SharedLog(Generic[T]):
                 fcntl.lockf(descriptor, fcntl.LOCK_UN)
 
     def unread(self) -> tuple[T, ...]:
-        """Return the records that were added since this was last asked, oldest first."""
+        """Return the records that were added since the last call, oldest first."""
         with self._one_thread:
             try:
                 descriptor = self._opened()
@@ -136,7 +136,7 @@ class SharedLog(Generic[T]):
 
 
 def _write_line(descriptor: int, line: bytes) -> None:
-    """Write a line behind the last whole one: nothing but us is writing, so what is half was never finished."""
+    """Write a line after the last whole one. The file is locked, so half a line there was never finished."""
     size = os.fstat(descriptor).st_size
     if size and os.pread(descriptor, 1, size - 1) != b"\n":
         size = os.pread(descriptor, size, 0).rfind(b"\n") + 1
@@ -146,7 +146,7 @@ def _write_line(descriptor: int, line: bytes) -> None:
         while written < len(line):
             written += os.write(descriptor, line[written:])
     except BaseException:
-        # Whole, it may have been read already: Ctrl-C comes after a write as well as before one.
+        # A whole line may have been read already: Ctrl-C may come after the last write.
         if os.fstat(descriptor).st_size < size + len(line):
             os.ftruncate(descriptor, size)
         raise

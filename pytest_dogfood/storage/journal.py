@@ -1,4 +1,4 @@
-"""The journal: what was started and how it ended, journey by journey, for every process of the run to read."""
+"""The journal: the starts and ends of journeys, for every process of the run to read."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from pytest_dogfood.storage.run_directory import JOURNAL
 
 
 class Why(StrEnum):
-    """Why a journey ran: as an item of the run, or again, for a journey that needs what it establishes."""
+    """Why a journey ran: as an item of the run, or as a replay for a journey that needs its tokens."""
 
     ITEM = "item"
     REPLAY = "replay"
 
 
 _HAS_RUN = frozenset({Outcome.PASSED, Outcome.XPASSED, Outcome.FAILED, Outcome.XFAILED, Outcome.CRASHED})
-"""Outcomes of what has certainly done something: an error may have kept the journey from its first step."""
+"""Outcomes of journeys that ran steps; after an error that is unknown."""
 
 
 class Start(Struct, frozen=True, kw_only=True, tag=True):
-    """A journey has begun, in which state, when (seconds since the epoch); `pid` and `born` name the process."""
+    """A journey has begun in a state, `at` a time (seconds since the epoch); `pid` and `born` identify the process."""
 
     journey: JourneyId
     why: Why
@@ -41,20 +41,20 @@ class Start(Struct, frozen=True, kw_only=True, tag=True):
 
 
 class End(Start, frozen=True, kw_only=True, tag=True):
-    """A journey has ended, and why if not well."""
+    """A journey has ended, with the cause if it did not pass."""
 
     outcome: Outcome
     cause: Cause | None = None
 
     def blocking_cause(self) -> Cause | None:
-        """Return the root cause for what rests on the journey; None if it has established what it should."""
+        """Return the root cause for dependents of the journey; None if it has established its tokens."""
         if self.outcome.establishes:
             return None
         return self.cause or Cause(who=self.journey, why=reason_of(self.outcome))
 
 
 class Journal:
-    """What the processes of a run have started and ended, in `directory`."""
+    """The journeys that the processes of a run have started and ended, in `directory`."""
 
     def __init__(self, directory: Path) -> None:
         self._log: SharedLog[Start | End] = SharedLog(directory / JOURNAL, Start | End)
@@ -63,7 +63,7 @@ class Journal:
         self._entries: dict[JourneyId, list[Start | End]] = defaultdict(list)
 
     def started(self, journey: JourneyId, why: Why, state: str) -> None:
-        """Say so before the first step, so that a death in the middle is seen."""
+        """Record the start of a journey before its first step, so that a crash is noticed."""
         self._log.append(Start(journey=journey, why=why, pid=self._pid, born=self._born, state=state))
 
     def ended(
@@ -78,27 +78,27 @@ class Journal:
         return tuple(self._entries.get(journey, ()))
 
     def ends(self, *kinds: Why) -> tuple[End, ...]:
-        """Return every end of some kinds, of all journeys, oldest first."""
+        """Return every end of the given kinds, of all journeys, oldest first."""
         self._read_on()
         entries = (entry for several in self._entries.values() for entry in several)
         found = (entry for entry in entries if entry.why in kinds and isinstance(entry, End))
         return tuple(sorted(found, key=lambda entry: entry.at))
 
     def run_since(self, at: float, *, state: str = "") -> tuple[JourneyId, ...]:
-        """Return the journeys that have run their steps since a time, in `state` if one is given, oldest first."""
+        """Return the journeys that have run steps since a time, in `state` if one is given, oldest first."""
         ends = (end for end in self.ends(*Why) if end.at > at and state in {"", end.state})
         return tuple(dict.fromkeys(end.journey for end in ends if end.outcome in _HAS_RUN))
 
     def is_under_way(self, journey: JourneyId) -> bool:
-        """Return whether the journey has begun as an item of the run and not ended, be its process alive or not."""
+        """Return whether the journey has begun as an item and not ended, whether its process is alive or not."""
         entries = [entry for entry in self.entries(journey) if entry.why is Why.ITEM]
         return bool(entries) and not isinstance(entries[-1], End)
 
     def end_of(self, journey: JourneyId, *, state: str = "") -> End | None:
         """Return how the journey ended last, as item or replay; None if it never began, or is under way.
 
-        Where it has ended in `state`, only that counts: what it came to elsewhere says less. A process that died in it
-        makes it CRASHED. The first that died in a replay does not count: the next that asks tries once more.
+        If it has ended in `state`, only those ends count. If its process died, it counts as CRASHED, except for the
+        first death in a replay: then the next dependent tries once more.
         """
         last: End | None = None
         begun: dict[tuple[int, str | None], Start] = {}

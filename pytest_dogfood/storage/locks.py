@@ -1,4 +1,4 @@
-"""Locks by name: for tokens, and for what `lock:` names. They end with their process."""
+"""Locks by name: for tokens, and for the names under `lock:`. A process's locks end with it."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from threading import RLock
 from pytest_dogfood.diagnostics import HarnessError
 
 _BYTES = 2**62
-"""How many bytes of a file, which need not exist, can be locked each by itself."""
+"""The number of bytes of a file that can be locked separately; they need not exist."""
 
 _PAUSE = 0.02
-"""Seconds between two looks for a free unit of a pool."""
+"""Seconds between two searches for a free unit of a pool."""
 
 
 class LockTable:
-    """Locks that one process at a time may hold, several times over; the system lets go for a process that dies.
+    """Locks that one process at a time may hold, reentrantly; the system releases those of a process that dies.
 
-    Of the threads of a process one at a time may hold any: tables whose locks are taken together share `threads`.
+    Only one thread of a process at a time may hold any: tables whose locks are acquired together share `threads`.
 
-    A name stands for one byte of the file, locked as POSIX has it (fcntl(2), advisory record locks): to lock costs no
-    file, what waits wakes up as soon as the holder lets go, and what would wait in a circle gets an error.
+    A name stands for one byte of the file, locked with a POSIX record lock (fcntl(2)): a lock needs no file of its own,
+    a waiting process wakes up as soon as the holder releases the lock, and a deadlock raises an error.
     Such locks belong to the process: children do not inherit them, and a process that closes any descriptor of the file
-    gives them up. So a table keeps its file open as long as it lives, and a process holds locks by one table at a time.
+    loses them. So a table keeps its file open as long as it lives, and a process holds locks by one table at a time.
 
-    `waiting` is called with the name of each lock that is not free at once, and what it gives lasts until it is.
+    `waiting` is called with the name of each lock that is not free at once; its context lasts until the lock is free.
     """
 
     def __init__(
@@ -53,9 +53,9 @@ class LockTable:
 
     @contextmanager
     def holding(self, name: str, *, wait: bool = True) -> Iterator[None]:
-        """Keep others away while the block runs; raises HarnessError if the lock cannot be taken at all.
+        """Hold a lock while the block runs; raises HarnessError if it cannot be acquired at all.
 
-        If another process has it and this one does not `wait`, raises BlockingIOError.
+        Raises BlockingIOError if another process holds it and this one does not `wait`.
         """
         with self._threads:
             depth = self._depths.get(name, 0)
@@ -79,7 +79,7 @@ class LockTable:
         return frozenset(self._depths)
 
     def _ask(self, what: int, name: str) -> bool:
-        """Lock or unlock a name; return False where another process holds it and we are not to wait."""
+        """Lock or unlock a name; return False if another process holds it and we must not wait."""
         try:
             if self._descriptor < 0:
                 flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -94,7 +94,7 @@ class LockTable:
 
 
 def _byte_of(name: str) -> int:
-    """Return a name's byte; two names share one about as often as hash functions break."""
+    """Return a name's byte; two names practically never share one."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % _BYTES
 
 
@@ -104,10 +104,10 @@ def lock_of_unit(pool: str, unit: str) -> str:
 
 
 class NamedLocks:
-    """Locks of one holder, taken all at once and in one order, so that two holders never wait for each other.
+    """Locks of one holder, acquired all at once and in one order, so that two holders never wait for each other.
 
     A name in `pools` has those units, each with one holder on the machine; any other name has one holder itself.
-    To take a further lock, release all and take all of them again.
+    To acquire another lock, release all and acquire them all again.
     """
 
     def __init__(self, table: Callable[[], LockTable], pools: Mapping[str, Sequence[str]]) -> None:
@@ -116,7 +116,7 @@ class NamedLocks:
         self._held: dict[str, dict[str, AbstractContextManager[None]]] = {}
 
     def acquire(self, wanted: Mapping[str, int]) -> bool:
-        """Hold so many units of each lock; return whether some were released, so that others may have held them."""
+        """Acquire the wanted units of each lock; return whether locks were released meanwhile."""
         if all(len(self._held.get(name, ())) >= count for name, count in wanted.items()):
             return False
         released = bool(self._held)
@@ -135,9 +135,9 @@ class NamedLocks:
         return released
 
     def _take_units(self, pool: str, count: int, taken: dict[str, AbstractContextManager[None]]) -> None:
-        """Take any units of a pool, first those that this process has by another holder.
+        """Acquire any units of a pool, first those that another holder of this process has.
 
-        One holder at a time chooses: otherwise those that want few could keep one that wants many waiting for ever.
+        One holder at a time chooses: otherwise holders that want few units could starve one that wants many.
         """
         table = self._table()
         with table.holding(pool):
@@ -145,7 +145,7 @@ class NamedLocks:
             units = sorted(self._locks_of(pool), key=lambda unit: unit not in by_others)
             if self._take_free(units, count, taken):
                 return
-            if by_others:  # to wait for more while it holds some could be to wait in a circle
+            if by_others:  # waiting for more units while holding some could be a deadlock
                 names = ", ".join(sorted(by_others))
                 raise HarnessError(
                     f"cannot lock {count} of the pool {pool!r}, because this journey already holds {names}; "
@@ -158,7 +158,7 @@ class NamedLocks:
     def _take_free(
         self, units: Sequence[str], count: int, taken: dict[str, AbstractContextManager[None]]
     ) -> bool:
-        """Take units that are free, up to so many in all; return whether there are so many now."""
+        """Acquire free units, up to `count` in all; return whether there are that many now."""
         for unit in units:
             if unit not in taken and len(taken) < count:
                 lock = self._table().holding(unit, wait=False)
@@ -171,7 +171,7 @@ class NamedLocks:
         return [lock_of_unit(name, unit) for unit in self._pools[name]] if name in self._pools else [name]
 
     def release_except(self, wanted: Mapping[str, int]) -> None:
-        """Give back all but so many units of each lock, the first ones."""
+        """Release all but the wanted number of units of each lock."""
         for name, taken in list(self._held.items()):
             in_order = [lock for lock in self._locks_of(name) if lock in taken]
             for lock in in_order[wanted.get(name, 0) :]:

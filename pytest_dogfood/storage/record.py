@@ -1,6 +1,6 @@
-"""The record of a run, for reports: what ran where and when, step by step; its format, and how it is read.
+"""The record of a run, for reports: its format, and the functions that read it.
 
-`run.json` says what was run, with what, and how it ended. `records/graph.json` is the graph, `records/activities` has a
+`run.json` describes the run, its versions and its end. `records/graph.json` is the graph, `records/activities` has a
 line for each activity. Outputs stay in files of their own; a step names those that it has written.
 """
 
@@ -51,7 +51,7 @@ class Kind(StrEnum):
 
 
 class WrongRecord(Struct, frozen=True, omit_defaults=True):
-    """One expectation that was not met: what was compared, what was expected and what came; `diff` line by line."""
+    """One expectation that was not met: what was compared, the expected and actual value; `diff` line by line."""
 
     what: str
     expected: str
@@ -62,9 +62,9 @@ class WrongRecord(Struct, frozen=True, omit_defaults=True):
 class StepRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A step that has ended: number `number` of `of`, at `place` (`file:line:column`).
 
-    `started` is seconds since the epoch, `seconds` how long it took, all `tries` together. `out` and `err` are files,
-    relative to the run's directory; empty if nothing was printed or nothing may be shown. `ended_at` is the command of
-    several that failed, or was running when the time was over, where that is known. `saved` has the values by name,
+    `started` is in seconds since the epoch, `seconds` is the time of all `tries` together. `out` and `err` are files,
+    relative to the run's directory; empty if nothing was printed or nothing may be shown. `ended_at` is the one of
+    several commands that failed, or was running at the time limit, if that is known. `saved` has the values by name,
     None for secret ones.
     """
 
@@ -88,14 +88,14 @@ class StepRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Activity(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One thing that a process of the run did, written when it ended; of some also a line when it began.
+    """One activity of a process of the run, written at its end; long ones also have a line for their beginning.
 
-    `id` is a journey's id, a token, or the node id of a test outside of the graph; `for_` the journey that it was done
-    for. `place` is the state's name, or `machine`; `lane` the worker, under the name of the one that it has replaced.
-    `started` is seconds since the epoch. `attempt` counts reruns of an item from 1. `how` completes "provisioned …".
-    `text` is what a person reads of what went wrong, `again` the command that does it again. `variables` are those
-    that this plugin set for the steps. A line of something that has `begun` says CRASHED, which counts if no other
-    follows, and in `outputs` how the names of its outputs begin, relative to the run's directory.
+    `id` is a journey's id, a token, or the node id of a test outside the graph; `for_` the journey for which it was
+    done. `place` is the state's name, or `machine`; `lane` the worker, by the name of the one that it replaced.
+    `started` is in seconds since the epoch. `attempt` counts reruns of an item from 1. `how` completes "provisioned …".
+    `text` describes a failure or error, `again` is the command that reproduces it. `variables` are those that this
+    plugin set for the steps. The line of a beginning (`begun`) has the outcome CRASHED, which counts if no other line
+    follows, and in `outputs` the common beginning of the names of its outputs, relative to the run's directory.
     """
 
     id: str
@@ -118,7 +118,7 @@ class Activity(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def key(self) -> tuple[str, Kind, str, str, int]:
-        """What the line of its beginning and that of its end have in common."""
+        """The fields that the lines of its beginning and end have in common."""
         return self.lane, self.kind, self.id, self.for_, self.attempt
 
     @property
@@ -127,7 +127,7 @@ class Activity(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Versions(Struct, frozen=True, kw_only=True):
-    """What a run was made with."""
+    """The versions that a run used."""
 
     dogfood: str = ""
     pytest: str = ""
@@ -136,10 +136,10 @@ class Versions(Struct, frozen=True, kw_only=True):
 
 
 class RunRecord(Struct, frozen=True, kw_only=True):
-    """The frame of a run: `exit_status` is None until it has ended, `seconds` and what follows are known only then.
+    """The data of a whole run: `exit_status` is None until it has ended; `seconds` and later fields are set only then.
 
-    `started` is seconds since the epoch, `offset` how many seconds the local time was ahead of UTC. `whole` tells that
-    nothing of the project was left out. `others` counts the tests outside of the graph by outcome.
+    `started` is in seconds since the epoch, `offset` how many seconds the local time was ahead of UTC. `whole` means
+    that nothing of the project was left out. `others` counts the tests outside the graph by outcome.
     """
 
     id: str
@@ -163,9 +163,9 @@ class RunRecord(Struct, frozen=True, kw_only=True):
 
 
 class GraphRecord(Struct, frozen=True, kw_only=True):
-    """What a run was about: its journeys and those that they may rest on, without their steps, and what was planned.
+    """The graph of a run: its journeys and their prerequisites, without steps, and the planned order.
 
-    `digests` change with what a journey says is to be done. `after` has what each journey of the run comes after.
+    `digests` change when the steps of a journey change. `after` has, for each journey of the run, those before it.
     """
 
     journeys: tuple[Journey, ...]
@@ -180,7 +180,7 @@ class GraphRecord(Struct, frozen=True, kw_only=True):
 
 
 def graph_record(graph: CapabilityGraph, plan: Plan) -> GraphRecord:
-    """Return what is kept of a graph for a run of this plan."""
+    """Return the part of a graph that is kept for a run of this plan."""
     after = {planned.id: planned.after for planned in plan.journeys}
     kept = reachable(after, graph.prerequisites.__getitem__)
     journeys = [journey for journey in graph.journeys.values() if journey.id in kept]
@@ -206,7 +206,7 @@ def graph_record(graph: CapabilityGraph, plan: Plan) -> GraphRecord:
 
 
 def write_graph(run: RunDirectory, graph: GraphRecord) -> None:
-    """Keep the graph of a run, unless another process has. Where it cannot be written, the run goes on without."""
+    """Write the graph of a run, unless another process has. If it cannot be written, the run goes on without it."""
     try:
         with run.graph.open("xb") as file:
             file.write(msgspec.json.encode(graph))
@@ -257,12 +257,12 @@ class Reference(Struct, frozen=True, kw_only=True):
 
 
 class RecordedRun(Struct, frozen=True, kw_only=True):
-    """All that a run has left behind in `directory`; `activities` in the order in which they ended.
+    """The whole record of a run in `directory`; `activities` in the order in which they ended.
 
-    `results` has the last word on each journey. A run that was killed has no results, and may have no graph. What never
-    ended comes last, with the outcome CRASHED, and with the outputs of its steps as far as they had been written.
-    `last_green` is the last green run of the whole project before it, if one was known. `texts` are outputs by the
-    names that steps give them, where they are in no files.
+    `results` has the final result of each journey. A run that was killed has no results, and may have no graph.
+    Activities that never ended come last, with the outcome CRASHED and the outputs written so far. `last_green` is the
+    last green run of the whole project before it, if one was known. `texts` are outputs by the names in their steps, if
+    they are not in files.
     """
 
     directory: Path
@@ -275,7 +275,7 @@ class RecordedRun(Struct, frozen=True, kw_only=True):
 
 
 def read_run(directory: Path) -> RecordedRun:
-    """Read a run's record, also of one that was killed; raises HarnessError with words for the user."""
+    """Read a run's record, even if the run was killed; raises HarnessError with a message for the user."""
     run = _read(directory / RUN, RunRecord)
     if run is None:
         raise HarnessError(f"{directory} contains no run: there is no {RUN} in it")
@@ -298,7 +298,7 @@ def read_run(directory: Path) -> RecordedRun:
 
 
 def reference_of(recorded: RecordedRun) -> Reference:
-    """Return what later runs can be compared with."""
+    """Return the reference with which later runs can be compared."""
     digests = recorded.graph.digests if recorded.graph is not None else {}
     seconds = {one.id: one.seconds for one in recorded.activities if one.kind is Kind.JOURNEY}
     return Reference(
@@ -315,7 +315,7 @@ def reference_of(recorded: RecordedRun) -> Reference:
 
 
 def _cut_short(directory: Path, begun: Activity) -> Activity:
-    """Return what has begun and never ended as one that was killed, with what its steps had written."""
+    """Return an activity that never ended as one that was killed, with the outputs of its steps."""
     steps: dict[int, dict[str, str]] = {}
     last = begun.started
     for path in sorted(directory.glob(f"{glob.escape(begun.outputs)}*")) if begun.outputs else ():
@@ -335,11 +335,11 @@ def _cut_short(directory: Path, begun: Activity) -> Activity:
 
 
 _OUTPUT = re.compile(r"(\d+)\.(out|err)(?:\.raw)?\Z")
-"""The end of the name of an output: the number of its step, and which output it is."""
+"""The end of an output's file name: the number of its step, and which output it is."""
 
 
 def _read(path: Path, kind: type[T]) -> T | None:
-    """Read a file of the record; None where there is none. Raises HarnessError if a newer version has written it."""
+    """Read a file of the record; None if there is none. Raises HarnessError if a newer version has written it."""
     try:
         content = path.read_bytes()
         version = msgspec.json.decode(content)
@@ -350,5 +350,5 @@ def _read(path: Path, kind: type[T]) -> T | None:
         ):
             raise HarnessError(f"{path} was written by a newer version of pytest-dogfood: update here")
     except (OSError, ValueError, RecursionError):
-        pass  # the reader itself says so
+        pass  # `read_as` reports it
     return read_as(path, kind)

@@ -1,4 +1,4 @@
-"""Writes the record of a run, in each of its processes: a line for everything that it has done, when that has ended."""
+"""Writes the record of a run, in each of its processes: a line for each activity, at its end."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from pytest_dogfood.storage.record import Activity, Kind, StepRecord, WrongRecor
 from pytest_dogfood.storage.run_directory import RunDirectory
 
 LONGEST_COMMAND = 4 * 1024
-"""Characters of a command that are kept."""
+"""The most characters of a command that are kept."""
 
 
 _LONG = frozenset({Kind.JOURNEY, Kind.REPLAY, Kind.PROVISION, Kind.RELEASE, Kind.CLEANUP})
-"""What is written down when it begins, too: it may kill its process."""
+"""Activities that are recorded at their beginning, too: they may kill their process."""
 
 
 class Note(Struct):
-    """What an activity came to, as far as only its own code knows it; else the steps or an exception tell."""
+    """Facts on an activity that only its own code knows; the rest comes from its steps or an exception."""
 
     outcome: Outcome | None = None
     text: str = ""
@@ -40,9 +40,9 @@ class Note(Struct):
 
 
 class Recorder:
-    """Writes down what this process does; `item` is the journey that it runs, `attempt` counts reruns of it from 1.
+    """Records what this process does; `item` is the journey that it runs, `attempt` counts reruns of it from 1.
 
-    Where the record cannot be written, the run goes on without: `problem` says why.
+    If the record cannot be written, the run goes on without it: `problem` says why.
     """
 
     def __init__(self, run: RunDirectory, lane: str, keeper: SecretKeeper) -> None:
@@ -65,7 +65,7 @@ class Recorder:
         *,
         place: str = "",
     ) -> Iterator[Note]:
-        """Write down, once the block has ended, what was done in it, with the steps that `done` then accounts for."""
+        """Record the block as an activity, once it has ended, with the steps that `done` then has."""
         note = Note()
         if kind in _LONG:
             self.begin(kind, name, note, runner, place=place)
@@ -80,7 +80,7 @@ class Recorder:
     def begin(
         self, kind: Kind, name: str, note: Note, runner: ShellRunner | None, *, place: str = ""
     ) -> None:
-        """Write down that something begins, so that it is seen where it never ends."""
+        """Record that an activity begins, so that it is known even if it never ends."""
         prefix = None if runner is None else runner.outputs / f"{runner.name}-"
         self.append(
             Activity(
@@ -109,7 +109,7 @@ class Recorder:
         *,
         place: str = "",
     ) -> None:
-        """Write down something that ends now, with the secrets masked that are known by now."""
+        """Record an activity that ends now, with the secrets masked that are known by now."""
         mask, failed = self._keeper.mask, done is not None and done.failure is not None
         self.append(
             Activity(
@@ -142,14 +142,14 @@ class Recorder:
             self.problem = str(error)
 
     def _share_secrets(self) -> None:
-        """Let the leading process know the secrets of this one: what is kept is masked with all of them at the end."""
+        """Share this process's secrets with the leading process, which at the end masks kept files with all of them."""
         new = self._keeper.values - self._shared
         if new:
             append_line(self._run.secrets / str(os.getpid()), msgspec.json.encode(sorted(new)))
             self._shared |= new
 
     def _set_here(self, environment: Mapping[str, str]) -> dict[str, str]:
-        """Return the variables that were not inherited, secrets masked."""
+        """Return the variables that this run has set, secrets masked."""
         return {
             name: self._keeper.mask(value)
             for name, value in environment.items()
@@ -196,7 +196,7 @@ class Recorder:
 
 
 def secrets_of_all(run: RunDirectory) -> Iterator[str]:
-    """Yield the secrets that the processes of the run have come to know; raises HarnessError if they cannot be read."""
+    """Yield the secrets of all processes of the run; raises HarnessError if they cannot be read."""
     for path in sorted(run.secrets.glob("*")):
         with to_harness_error(f"read {path}"):
             lines = path.read_bytes().splitlines()

@@ -1,4 +1,4 @@
-"""Where runs are kept: which run owns a directory, what stays of it, what is cleared, and how a run is found again."""
+"""Keeps and finds runs: which run owns a directory, what stays of it, and which old runs are removed."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ from pytest_dogfood.storage.run_directory import (
 )
 
 KEPT_RUNS = 3
-"""How many runs that were kept, on request or for a failure, stay on disk for one project, as with tmp_path.
+"""The number of runs, kept on request or after a failure, that stay on disk for one project, as with tmp_path.
 
-As many others stay with nothing but their record.
+As many others stay with only their record.
 """
 
 KEPT = "kept"
 RECORDED = "recorded-only"
-"""Files that mark a run that was kept, and one of which only the record was."""
+"""Files that mark a kept run, and a run of which only the record was kept."""
 
 
 class RunLease:
-    """Holds a run's directory for as long as the run lives, by an OS lock that dies with the process."""
+    """Owns a run's directory as long as the run lives, by an OS lock that ends with the process."""
 
     def __init__(self, root: Path, project: str) -> None:
         self._root = root
@@ -76,13 +76,13 @@ class RunLease:
 
 @contextmanager
 def _alone(root: Path, project: str) -> Iterator[None]:
-    """Let one run at a time look for leftovers: a lock that exists and is not yet held looks like a dead run's."""
+    """Let one run at a time remove leftovers: a lock file that is not yet locked looks like a dead run's."""
     with FileLock(root / f"{project}.lock", mode=0o600).acquire(poll_interval=0.02):
         yield
 
 
 def default_root() -> Path:
-    """Return the place for runs: short, so that sockets fit below the states, and private to the user."""
+    """Return the directory for runs: short, so that sockets fit below the states, and private to the user."""
     temporary = Path(tempfile.gettempdir())
     if len(str(temporary)) > len("/tmp/some-where") and os.access("/tmp", os.W_OK):  # noqa: S108 - only for its shortness; what we make there is private
         temporary = Path("/tmp")  # noqa: S108
@@ -90,7 +90,7 @@ def default_root() -> Path:
 
 
 def checked_root(root: Path) -> Path:
-    """Make the place for runs; raises HarnessError if it is not ours or too long for sockets below a state."""
+    """Make the directory for runs; raises HarnessError if it is not ours, or too long for sockets below a state."""
     try:
         os.fspath(root).encode()
     except UnicodeError as error:
@@ -102,7 +102,7 @@ def checked_root(root: Path) -> Path:
 
 
 def too_long_for_sockets(root: Path) -> str:
-    """Return what is wrong if sockets would not fit below the states of runs in this place; empty if they do."""
+    """Return an error if sockets would not fit below the states of runs in this directory; empty if they do."""
     longest = len(str(root / "ffffff" / "c99999-gw99"))
     if longest <= LONGEST_STATE_PATH:
         return ""
@@ -113,7 +113,7 @@ def too_long_for_sockets(root: Path) -> str:
 
 
 def clear_leftovers(root: Path, project: str) -> None:
-    """Remove what dead runs of the project left, and all but the newest kept runs; live runs hold their lock."""
+    """Remove the files of dead runs of the project, and all but the newest kept runs; live runs hold their lock."""
     kept: dict[str, list[tuple[float, Path, Path]]] = {KEPT: [], RECORDED: []}
     for lock_file in sorted(root.glob(f"{project}.*.lock")):
         path = root / lock_file.name.split(".")[1]
@@ -135,7 +135,7 @@ def clear_leftovers(root: Path, project: str) -> None:
 
 
 def find_run(name: str | None, directory: Path, root: Path | None = None) -> Path:
-    """Return the directory of a run: `name` is that, or the run's id; without it the last run of the project here.
+    """Return the directory of a run by its path or id, `name`; without a name, that of the project's last run.
 
     The project is the one that `directory` is in; `root` is the place for its runs, if that is not the default one.
     Raises HarnessError with words for the user.
@@ -170,7 +170,7 @@ def _project_of(run: Path) -> str:
 
 
 class Retention:
-    """Decides it once; `failed` are the directories of items that did not do well, `everything` is --dogfood-keep."""
+    """Decides what stays of a run; `failed` are the directories of failed items, `everything` is --dogfood-keep."""
 
     def __init__(self, run: RunDirectory, *, failed: AbstractSet[Path], everything: bool) -> None:
         self._run = run
@@ -181,18 +181,18 @@ class Retention:
 
     @property
     def for_actors_only(self) -> bool:
-        """Whether the directory stays for nothing but what actors did."""
+        """Whether the directory stays only for the actors' trajectories."""
         return self.directory is not None and not self._everything and not self._failed
 
     def paths(self) -> AbstractSet[Path]:
-        """Name what stays of the directory; tokens never do, whose records hold secret values as they are."""
+        """Return the paths to keep; never the tokens, whose records hold unmasked secrets."""
         if self._everything:
             return set(self._run.path.iterdir()) - {self._run.tokens, self._run.path / SECRETS}
         outputs = {self._run.path / OUTPUTS} if self._failed else set()
         return {*self._failed, *outputs, self._run.path / TRAJECTORIES, *self.record()}
 
     def record(self) -> AbstractSet[Path]:
-        """Name what stays of any run that has begun: what ran where and when, and what it came to."""
+        """Return the paths that stay of every run that has begun: its record and results."""
         if not (self._run.path / RUN).exists():
             return set()
         return {self._run.path / RUN, self._run.path / RESULTS, self._run.path / RECORDS}

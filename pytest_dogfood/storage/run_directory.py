@@ -1,4 +1,4 @@
-"""The directory of a run: where it is, which run owns it, what it contains, what is kept, what is removed."""
+"""The directory of a run: the files that it contains, and the functions that write and remove them."""
 
 from __future__ import annotations
 
@@ -22,41 +22,41 @@ from pytest_dogfood.outcomes import JourneyResult
 from pytest_dogfood.storage.files import private_directory, read_as, write_whole
 
 ALONE = "main"
-"""Name of the worker where there is only one process."""
+"""Name of the worker if there is only one process."""
 
 RUN = "run.json"
-"""File in the directory of a run: what was run, with what, and how it ended."""
+"""File in the directory of a run: its data as a whole, such as versions, arguments and exit status."""
 
 RECORDS = "records"
-"""Directory in that of a run: its graph, what ran where and when, and what was begun."""
+"""Directory in that of a run: its graph, activities and journal."""
 
 JOURNAL = "journal"
 """File among the records of a run: what was begun and how it ended, for its own processes while it lasts."""
 
 SECRETS = "secrets"
-"""Directory in that of a run: the secrets that its processes know, to mask what is kept; never kept itself."""
+"""Directory in that of a run: the secrets of its processes, to mask kept files; never kept itself."""
 
 RESULTS = "results.json"
-"""File in the directory of a kept run: what became of each journey."""
+"""File in the directory of a kept run: the result of each journey."""
 
 TRAJECTORIES = "trajectories"
-"""Directory in that of a run: what actors did. It stays, because doing it again costs money and time."""
+"""Directory in that of a run: the actors' actions. It stays, because a repetition costs money and time."""
 
 OUTPUTS = "out"
-"""Directory in that of a run: what steps, services and actors printed."""
+"""Directory in that of a run: the output of steps, services and actors."""
 
 
 def _private(name: str) -> cached_property[Path]:
-    """Return a directory below a run's that only its owner may enter, made when it is first asked for."""
+    """Return a property for a directory below a run's that only its owner may enter, made at its first use."""
     return cached_property(lambda run: private_directory(run.path / name))
 
 
 class RunDirectory:
     """Layout of a run's directory; every process of the run builds one from the same `path`.
 
-    In `tokens` they are recorded, secret values as they are: it is never kept, and neither are `secrets`, which lists
-    such values. In `interrupted` workers say how they can be reached, and what a signal met in them. In `recorded` it
-    is claimed which journeys have been recorded.
+    `tokens` holds records of tokens, with unmasked secrets: it is never kept, and neither is `secrets`, which lists
+    these values. In `interrupted`, workers write their process ids, and what a signal interrupted in them. `recorded`
+    marks the journeys that have been recorded.
     """
 
     shared = _private("shared")
@@ -75,12 +75,12 @@ class RunDirectory:
 
     @property
     def activities(self) -> Path:
-        """The log of what ran where and when."""
+        """The log of the activities of the run."""
         return self.records / "activities"
 
     @property
     def last_green(self) -> Path:
-        """The file with what the last green run before this one came to."""
+        """The file with the results of the last green run before this one."""
         return self.records / "last-green.json"
 
     @property
@@ -95,7 +95,7 @@ class RunDirectory:
         return self.outputs / f"service-{token}-{place}.log"
 
     def logs(self) -> Iterator[Path]:
-        """Yield the logs of what runs for longer than a step: services and actors."""
+        """Yield the logs of processes that run for longer than a step: services and actors."""
         yield from self.outputs.glob("service-*.log")
         yield from self.outputs.glob("actor-*.log")
 
@@ -104,7 +104,7 @@ class RunDirectory:
         return self.path / f"c{number}-{worker}"
 
     def has_other_states(self, number: int, state: Path) -> bool:
-        """Return whether the chain has had a state on some other worker, which must have died."""
+        """Return whether the chain has had a state on another worker, which must have died."""
         others = (path for path in self.path.glob(f"c{number}-*") if not _WORKDIR.search(path.name))
         return any(path != state for path in others)
 
@@ -113,7 +113,7 @@ class RunDirectory:
         return private_directory(self.path / attempt)
 
     def unmasked_outputs(self, worker: str) -> Iterator[Path]:
-        """Yield the outputs that steps of a worker's have left, and in which secrets were not hidden yet."""
+        """Yield the outputs of a worker's steps that were not masked yet."""
         ending = re.compile(rf"(?:.*-)?w\d+-{re.escape(worker)}-[a-z-]+-\d+\.\w+{re.escape(UNMASKED_SUFFIX)}")
         return (path for path in self.outputs.glob(f"*{UNMASKED_SUFFIX}") if ending.fullmatch(path.name))
 
@@ -123,7 +123,7 @@ LONGEST_WORKDIR = 32
 
 
 def attempt_name(what: str, worker: str, number: int) -> str:
-    """Return a name for one attempt at something, by which its files are called; `number` is unique on the worker."""
+    """Return a name for the files of one attempt at something; `number` is unique on the worker."""
     ending = f"-w{number}-{worker}"
     readable = _UNSAFE.sub("-", what)[: max(0, LONGEST_WORKDIR - len(ending))].strip("-.")
     return f"{readable}{ending}".lstrip("-")
@@ -131,16 +131,16 @@ def attempt_name(what: str, worker: str, number: int) -> str:
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.]+")
 _WORKDIR = re.compile(r"-w\d+-")
-"""The end of a working directory's name: a journey may be called `c0`, as the state of a chain begins."""
+"""The end of a working directory's name; its beginning may look like a state's, if a journey is called `c0`."""
 
 
 def project_name(rootdir: Path) -> str:
-    """Return eight hexadecimal digits that stand for a project on this machine."""
+    """Return eight hexadecimal digits that identify a project on this machine."""
     return hashlib.sha256(os.fsencode(rootdir.resolve())).hexdigest()[:8]
 
 
 def write_results(directory: Path, results: Iterable[JourneyResult]) -> None:
-    """Leave the results of a run that is kept in its directory; raises HarnessError where that cannot be done."""
+    """Write the results of a run to its directory; raises HarnessError if that fails."""
     try:
         write_whole(directory / RESULTS, msgspec.json.encode(tuple(results)))
     except UnicodeError as error:
@@ -155,7 +155,7 @@ def results_of_run(directory: Path) -> dict[JourneyId, JourneyResult]:
 
 
 def remove_if_filled(path: Path) -> None:
-    """Remove a tree that takes up room. An empty directory goes with the run's: removing each by itself costs time."""
+    """Remove a tree unless it is empty. An empty directory is removed with the run's: removing each costs time."""
     with suppress(OSError), os.scandir(path) as entries:
         if next(entries, None) is None:
             return
@@ -163,7 +163,7 @@ def remove_if_filled(path: Path) -> None:
 
 
 def remove_tree(path: Path) -> tuple[str, ...]:
-    """Remove a tree, also where the write permission was taken away; return the paths that stayed."""
+    """Remove a tree, even without write permission in it; return the paths that could not be removed."""
     failed: list[str] = []
 
     def again(action: Callable[[str], object], name: str, _: object) -> None:
@@ -187,7 +187,7 @@ def remove_tree(path: Path) -> tuple[str, ...]:
 
 
 class WorkerSignalFiles:
-    """The files in `directory` by which a worker tells where signals are to go, and what they met in it."""
+    """The files in `directory` in which a worker writes its process id, for signals, and what they interrupted."""
 
     def __init__(self, directory: Path, worker: str) -> None:
         self._answering = directory / f"{worker}.pid"
@@ -195,33 +195,33 @@ class WorkerSignalFiles:
         self._cut = directory / f"{worker}.cut"
 
     def begin(self) -> None:
-        """Say that this process answers signals."""
+        """Write that this process handles signals."""
         pid = os.getpid()
-        with suppress(OSError):  # on a full disk it runs all the same, and ends when xdist closes its channel
+        with suppress(OSError):  # on a full disk it runs without, and ends when xdist closes its channel
             self._answering.write_text(f"{pid} {start_time(pid) or ''}")
 
     def end(self) -> None:
-        """Say that it has taken one, and wants no more."""
+        """Remove the process id, so that no more signals are sent."""
         self._answering.unlink(missing_ok=True)
 
     def write_interrupted(self, item: str, report: str) -> None:
-        """Write down what of an item, named by its node id, was running; raises HarnessError if that cannot be done."""
+        """Write the report of an interrupted item, by its node id; raises HarnessError if that fails."""
         write_whole(self._interrupted, msgspec.json.encode({item: report}))
 
     def write_cut(self, steps: Sequence[str]) -> None:
-        """Name the steps of clean-up and release that were cut; raises HarnessError where that cannot be done."""
+        """Write the steps of clean-up and release that were cut; raises HarnessError if that fails."""
         write_whole(self._cut, msgspec.json.encode(list(steps)))
 
 
 class WorkerProcesses:
-    """The workers of a run that answer signals, each known by files in `directory` that it writes itself."""
+    """The workers of a run that handle signals, known by the files that each writes in `directory`."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._known: dict[int, str | None] = {}
 
     def signal(self, number: int) -> None:
-        """Send a signal to each worker that still wants to be told."""
+        """Send a signal to each worker that still accepts signals."""
         for path in self._directory.glob("*.pid"):
             with suppress(OSError, ValueError):
                 pid, _, born = path.read_text().partition(" ")
@@ -230,7 +230,7 @@ class WorkerProcesses:
                     os.kill(int(pid), number)
 
     def kill(self) -> None:
-        """Kill every worker, also those that no longer want to be told."""
+        """Kill every worker, even those that no longer accept signals."""
         self.signal(signal.SIGKILL)
         for pid, born in self._known.items():
             with suppress(OSError):
@@ -238,11 +238,11 @@ class WorkerProcesses:
                     os.kill(pid, signal.SIGKILL)
 
     def interrupted(self) -> dict[str, str]:
-        """Return what signals met in the workers, by node id; raises HarnessError for a file that cannot be read."""
+        """Return the workers' reports of interrupted items, by node id; raises HarnessError if one is unreadable."""
         found = [read_as(path, dict[str, str]) or {} for path in sorted(self._directory.glob("*.met"))]
         return {item: report for one in found for item, report in one.items()}
 
     def cut_steps(self) -> list[str]:
-        """Return the steps that were cut in the workers; raises HarnessError for a file that cannot be read."""
+        """Return the steps that were cut in the workers; raises HarnessError for an unreadable file."""
         found = [read_as(path, list[str]) or [] for path in sorted(self._directory.glob("*.cut"))]
         return [step for steps in found for step in steps]

@@ -1,4 +1,4 @@
-"""The registry: which token holds in which state, thanks to what, since when, with which values."""
+"""The registry of tokens: which are present in which state, what made them, since when, with which values."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from pytest_dogfood.storage.files import SharedLog, private_directory, read_as, 
 from pytest_dogfood.storage.locks import LockTable
 
 MACHINE = "machine"
-"""The place of tokens that hold for every worker of this machine; other places are names of states."""
+"""The place of tokens with the scope `machine`; other places are names of states."""
 
 SEVERAL = Token("_several")
 """Name of the lock for provisioning machine-wide tokens that depend on each other; no token has such a name."""
 
 
 class Claim(Struct, frozen=True, kw_only=True):
-    """What a provider or an establishing journey has made of a token, or begun to make: it must be released once.
+    """A token that a provider or an establishing journey has made, or begun to make, and that must be released once.
 
-    It stays when the token itself is lost: half-made things need a release, too. `values` are those saved so far;
-    `secret` names those that are never to be shown. `service` is the one that was started last, whether it still runs
+    It stays when the token itself is lost: a half-made token needs a release, too. `values` are those saved so far;
+    `secret` names those that must never be shown. `service` is the one that was started last, whether it still runs
     or not.
     """
 
@@ -42,9 +42,9 @@ class Claim(Struct, frozen=True, kw_only=True):
 
 
 class TokenRecord(Claim, frozen=True, kw_only=True):
-    """A token that is present in a place. `by` names what made it; `ours` is False if it was there before the run.
+    """A token that is present in a place. `by` names its maker; `ours` is False if it was present before the run.
 
-    `home` names the state in which a token of the machine was made: what it rests on of a chain's tokens is there.
+    `home` names the state in which a machine-wide token was made: the chain's tokens on which it rests are there.
     """
 
     token: Token
@@ -56,10 +56,10 @@ class TokenRecord(Claim, frozen=True, kw_only=True):
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
-    """An act of provisioning that has begun, and failed if it has a `message`.
+    """An attempt at provisioning a token that has begun, and failed if it has a `message`.
 
-    It lets each further dependent say so at once instead of trying again, and instead of losing a third worker
-    where the provider kills the process that waits for it. `deaths` counts the attempts before it that ended so.
+    It lets every other dependent report that at once instead of trying again, and keeps a provider that kills its
+    worker from killing a third one. `deaths` counts the attempts before it that ended so.
     """
 
     token: Token
@@ -71,16 +71,15 @@ class Attempt(Struct, frozen=True, kw_only=True):
     deaths: int = 0
 
     def died(self) -> bool:
-        """Return whether the process that provisioned was gone before it came to an end."""
+        """Return whether the process died before the attempt ended."""
         return not self.message and not alive(self.pid, self.born)
 
 
 class KnownToken(Struct, frozen=True, kw_only=True):
-    """All that is known of a token in a place from now on; `kept` is what tests saved that establish it together.
+    """All facts on a token in a place; `kept` are the values saved by tests that establish it together.
 
-    `last_since` is since when the newest record holds (seconds since the epoch), also once that is forgotten; 0 if
-    there was none. `hung` says that its probe did not end when it was last asked, before anything had been done for the
-    token.
+    `last_since` is the time of the newest record (seconds since the epoch), even if that was forgotten; 0 if there was
+    none. `hung` means that its probe did not end when it was last run, before anything had been done for the token.
     """
 
     token: Token
@@ -96,7 +95,7 @@ class KnownToken(Struct, frozen=True, kw_only=True):
 class Registry:
     """Records of one run, in `directory`; the same token in another state is another record.
 
-    What changes a record holds the token's lock in its place.
+    To change a record, hold the token's lock in its place.
     """
 
     def __init__(self, directory: Path, *, lock_table: Callable[[Path], LockTable] = LockTable) -> None:
@@ -107,12 +106,12 @@ class Registry:
         self._losses = 0
 
     def locked(self, token: Token, place: str) -> AbstractContextManager[None]:
-        """Keep others from asking for, provisioning and releasing a token; reentrant within a process."""
+        """Keep others from probing, provisioning and releasing a token; reentrant within a process."""
         return self._locks.holding(f"{place}/{token}")
 
     @property
     def losses(self) -> int:
-        """Number of times so far that a token was lost, or made anew, in any place: what rested on it may be void."""
+        """Number of times so far that a token was lost or replaced in any place, which may affect other tokens."""
         self._read_on()
         return self._losses
 
@@ -120,20 +119,20 @@ class Registry:
         return self.known_of(token, place).record
 
     def record(self, record: TokenRecord) -> None:
-        """Write down that a token is present; note for release what is ours."""
+        """Record that a token is present; claim it for release if it is ours."""
         token, place = record.token, record.place
         claim = record if record.ours else self.claim_of(token, place)
         self._change(token, place, record=record, claim=claim, last_since=record.since, hung=False)
 
     def forget(self, token: Token, place: str) -> None:
-        """Strike out that a token holds; what was made of it is still to be released."""
+        """Remove a token's record; its claim, if there is one, must still be released."""
         if self.record_of(token, place) is not None:
             self._change(token, place, record=None)
 
     def claim(
         self, token: Token, place: str, values: Mapping[str, str] | None = None, secret: tuple[str, ...] = ()
     ) -> None:
-        """Note, before the first step that makes a token, that there may be something to release; again with values."""
+        """Note that a token may need release: before the first step that makes it, and again with its values."""
         claim = self.claim_of(token, place) or Claim()
         self._change(token, place, claim=replace(claim, values=values or {}, secret=secret))
 
@@ -141,31 +140,31 @@ class Registry:
         return self.known_of(token, place).claim
 
     def released(self, token: Token, place: str) -> None:
-        """Strike out the token, and that there is something to release."""
+        """Remove a token's record and claim."""
         known = self.known_of(token, place)
         if known.record is not None or known.claim is not None:
             self._change(token, place, record=None, claim=None)
 
     def unreleased(self, place: str) -> tuple[Token, ...]:
-        """Return the tokens of a place that hold, or of which something was made."""
+        """Return the tokens of a place with a record or a claim."""
         records = self._read_on().get(place, {})
         return tuple(
             token for token, one in records.items() if one.record is not None or one.claim is not None
         )
 
     def note_hung(self, token: Token, place: str) -> None:
-        """Note that the probe of a token did not end in time before anything had been done for the token."""
+        """Note that a token's probe did not end in time, before anything had been done for the token."""
         self._change(token, place, hung=True)
 
     def keep_values(self, token: Token, place: str, values: Mapping[str, str]) -> None:
-        """Keep what one of several tests has saved until all that establish the token together have passed."""
+        """Keep the values that a test saved until all tests that establish the token together have passed."""
         self._change(token, place, kept=values)
 
     def kept_values(self, token: Token, place: str) -> Mapping[str, str]:
         return self.known_of(token, place).kept
 
     def places(self) -> tuple[str, ...]:
-        """Name every place something was ever recorded for, the machine last: what holds in states rests on it."""
+        """Return every place that ever had a record, the machine last, because tokens in states rest on its tokens."""
         return tuple(sorted(self._read_on(), key=lambda name: (name == MACHINE, name)))
 
     def begin(self, attempt: Attempt) -> None:
@@ -179,12 +178,12 @@ class Registry:
         self._change(attempt.token, attempt.place, attempt=None)
 
     def forget_place(self, place: str) -> None:
-        """Strike out all that holds in a place, which is gone with everything in it."""
+        """Remove the records of a place that no longer exists."""
         for token in tuple(self._read_on().get(place, {})):
             self.forget(token, place)
 
     def attempts(self, token: Token) -> tuple[Attempt, ...]:
-        """Return the attempts at a token, in whatever place, that failed or are under way."""
+        """Return the attempts at a token, in all places, that failed or are under way."""
         records = self._read_on()
         found = [records[place].get(token) for place in sorted(records)]
         return tuple(one.attempt for one in found if one is not None and one.attempt is not None)
@@ -207,7 +206,7 @@ class Registry:
 
 
 class RunIdentity(Struct, frozen=True, kw_only=True):
-    """One live run that counts on a machine-wide token, known by the process that leads the run."""
+    """A live run that uses a machine-wide token, identified by the process that leads the run."""
 
     run: str
     pid: int
@@ -218,7 +217,7 @@ class RunIdentity(Struct, frozen=True, kw_only=True):
 
 
 class MachineRecord(Struct, frozen=True, kw_only=True):
-    """What this machine knows of a token beyond a single run; `ours` if some run provisioned it."""
+    """The record of a token on this machine beyond a single run; `ours` if a run provisioned it."""
 
     token: Token
     ours: bool
@@ -237,14 +236,14 @@ class MachineRegistry:
         self._locks = lock_table(self._directory / "locks")
 
     def locked(self, token: Token) -> AbstractContextManager[None]:
-        """Keep all runs of the project on this machine from dealing with a token; reentrant within a process."""
+        """Keep other runs of the project on this machine from changing a token; reentrant within a process."""
         return self._locks.holding(token)
 
     def record_of(self, token: Token) -> MachineRecord | None:
         return read_as(self._directory / f"{token}.json", MachineRecord)
 
     def take_lease(self, token: Token, *, ours: bool, values: Mapping[str, str]) -> MachineRecord:
-        """Add this run's lease; while any run counts on the token, what was first said of `ours` stays."""
+        """Add this run's lease; while any run uses the token, the first value of `ours` stays."""
         known = self.record_of(token)
         counted_on = known is not None and any(one.is_live() for one in known.leases)
         record = MachineRecord(
@@ -257,7 +256,7 @@ class MachineRegistry:
         return record
 
     def drop_lease(self, token: Token) -> bool:
-        """Drop this run's lease; True if no run counts on the token any more and it is ours to release."""
+        """Drop this run's lease; return True if no run uses the token any more and it is ours to release."""
         known = self.record_of(token)
         if known is None:
             return False

@@ -3,8 +3,8 @@
 xdist's worker starts an item only when it knows the next one, so an item sent alone would wait for ever. Each dispatch
 therefore ends with the barrier: the last real item starts at once, and the barrier stays parked until more arrives.
 
-The barrier stands for "what comes next is not known yet". It adopts the parent of the item before it, so that module
-and class fixtures outlive it; what the real next item no longer needs is torn down when the barrier itself is run.
+The barrier means "the next item is not known yet". It gets the parent of the item before it, so that module and class
+fixtures outlive it; those that the real next item does not need are torn down when the barrier itself is run.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ import pytest
 from pytest_dogfood.collection.exceptions import OUTCOMES, tear_down_to
 
 LATE_ERROR = "dogfood_late_error"
-"""Key of the worker's output under which the controller learns of an error at the worker's very end."""
+"""Key in the worker's output for an error at the worker's very end."""
 
 
 class Barrier(pytest.Item):
-    """An item that does nothing and is never reported; `previous` is the real item it stands behind."""
+    """An item that does nothing and is never reported; `previous` is the real item before it."""
 
     previous: pytest.Item | None = None
 
@@ -40,20 +40,20 @@ class Barrier(pytest.Item):
 
 
 class BarrierPlugin:
-    """Puts the barrier behind the collected items of an xdist worker and runs it without a report."""
+    """Puts the barrier after the collected items of an xdist worker and runs it without a report."""
 
     def __init__(self) -> None:
         self._barrier: Barrier | None = None
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
-        # The ids went out to the controller when collection finished, so nobody counts this item.
+        # The ids went to the controller when collection finished, so this item is not counted.
         self._barrier = Barrier.from_parent(session, name="dogfood-barrier")
         session.items.append(self._barrier)
         manager = session.config.pluginmanager
-        manager.register(_TurnBack(), "dogfood-barrier-turn-back")
-        # The last one is asked first.
-        manager.register(_WithFewPlugins(manager, self), "dogfood-barrier-aside")
+        manager.register(_BarrierShield(), "dogfood-barrier-turn-back")
+        # The hook of the last registered plugin is called first.
+        manager.register(_BarrierCaller(manager, self), "dogfood-barrier-aside")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
@@ -66,10 +66,10 @@ class BarrierPlugin:
         return None
 
     def _tear_down_late(self, previous: pytest.Item, nextitem: pytest.Item | None) -> None:
-        """Tear down what `nextitem` does not need, and report an error as one of the item before."""
+        """Tear down the fixtures that `nextitem` does not need, and report an error as one of the item before."""
         out, err = io.StringIO(), io.StringIO()
         ending = (pytest.exit.Exception, KeyboardInterrupt)
-        # Between items pytest captures nothing, and what is printed now would end up between the controller's lines.
+        # Between items pytest captures nothing, and output would end up between the controller's lines.
         with redirect_stdout(out), redirect_stderr(err):
             call = pytest.CallInfo.from_call(
                 lambda: tear_down_to(previous.session, nextitem), when="teardown", reraise=ending
@@ -82,7 +82,7 @@ class BarrierPlugin:
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
-        # What is raised here, the teardown of session fixtures after `-x` included, xdist loses without a trace.
+        # xdist loses an exception raised here, such as one from the teardown of session fixtures after `-x`.
         try:
             yield
         except (Exception, *OUTCOMES) as error:
@@ -90,22 +90,22 @@ class BarrierPlugin:
             raise
 
 
-class _BarrierMet(Exception):  # noqa: N818 - says where a call turns back, and is no error
+class _BarrierReached(Exception):  # noqa: N818 - it ends a hook call, and is not an error
     """The item is the barrier."""
 
 
-class _TurnBack:
-    """Keeps the barrier from the plugins further in, of which some report on every item they see, as Allure's does."""
+class _BarrierShield:
+    """Hides the barrier from most plugins: some report every item that they see, as Allure's does."""
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         if isinstance(item, Barrier):
-            raise _BarrierMet
+            raise _BarrierReached
         return (yield)
 
 
-class _WithFewPlugins:
-    """Runs the barrier with `runner`, plugins of pytest's, as for warnings, and pytest-timeout: a teardown may hang."""
+class _BarrierCaller:
+    """Runs the barrier with `runner`, pytest's own plugins (warnings), and pytest-timeout, as a teardown may hang."""
 
     def __init__(self, manager: pytest.PytestPluginManager, runner: BarrierPlugin) -> None:
         others: list[object] = [self]
@@ -122,5 +122,5 @@ class _WithFewPlugins:
     ) -> Generator[None, object, object]:
         try:
             return (yield)
-        except _BarrierMet:
+        except _BarrierReached:
             return self._protocol(item=item, nextitem=nextitem)

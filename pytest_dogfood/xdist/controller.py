@@ -1,7 +1,7 @@
-"""The controller's side of a distributed run: hands xdist our scheduler and keeps the exit status honest.
+"""The controller's side of a distributed run: gives xdist our scheduler and corrects the exit status.
 
-xdist lets some misfortunes pass with exit status 0: items that nobody ran because too many workers died, a worker that
-died between two items, an internal error of a worker at its end. Here they are named, and the run is not green.
+xdist exits with status 0 after some problems: items that were not run because too many workers died, a worker that
+died between two items, an internal error of a worker at its end. Here they are reported, and the run fails.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class ControllerPlugin:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
-        """End the run for SIGTERM and SIGHUP as for Ctrl-C, so that the workers, which collect, end with it."""
+        """End the run on SIGTERM and SIGHUP as on Ctrl-C, so that the workers, which still collect, end with it."""
         self._while_workers_collect.install(leave=(signal.SIGINT,))
         try:
             return (yield)
@@ -47,7 +47,7 @@ class ControllerPlugin:
             self._while_workers_collect.restore()
 
     def end_collection(self) -> None:
-        """Leave signals to others: items may run from now on."""
+        """Stop handling signals: items may run from now on."""
         self._while_workers_collect.restore()
 
     @pytest.hookimpl(tryfirst=True)

@@ -1,7 +1,7 @@
-"""The scheduler that xdist drives, in the order that the queue decides; it checks the order in which items really ran.
+"""The scheduler that xdist calls; it follows the queue's order, and checks the order in which items really ran.
 
 xdist calls the scheduler once per event and reads `tests_finished` after each. By then every plugin has seen the
-event's reports, so that is where a crash is decided: until then `mark_test_pending` can still take it back.
+event's reports, so a crash becomes final there: until then `mark_test_pending` can still revoke it.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from pytest_dogfood.scheduling.queue import Job, Queue, in_chain_order
 
 
 class OrderViolationError(Exception):
-    """An item ran where or when it must not: our mistake, never the user's."""
+    """An item ran on a wrong worker or too early: our mistake, never the user's."""
 
 
 class OrderCheck:
-    """Checks what workers report against the jobs; knows nothing of what the queue has decided.
+    """Checks the workers' reports against the jobs, independently of the queue.
 
-    Of jobs that it is not given it knows nothing either, and they may run anywhere and at any time.
+    Jobs that it is not given may run anywhere and at any time.
     """
 
     def __init__(self, jobs: Sequence[Job]) -> None:
@@ -32,7 +32,7 @@ class OrderCheck:
         self._homes: dict[str, str] = {}
 
     def start(self, index: int, worker: str) -> None:
-        """Take note that `worker` runs a job; raises OrderViolationError if it may not."""
+        """Note that `worker` runs a job; raises OrderViolationError if it may not."""
         job = self._jobs.get(index)
         if job is None:
             return
@@ -47,7 +47,7 @@ class OrderCheck:
         self._finished.add(index)
 
     def lose(self, worker: str) -> None:
-        """Let the chains of a worker that is gone run elsewhere."""
+        """Let the chains of a dead worker run elsewhere."""
         self._homes = {chain: home for chain, home in self._homes.items() if home != worker}
 
 
@@ -61,7 +61,7 @@ class Gateway(Protocol):
 
 
 class Worker(Protocol):
-    """What we use of xdist's `WorkerController`."""
+    """The part of xdist's `WorkerController` that we use."""
 
     @property
     def gateway(self) -> Gateway: ...
@@ -75,17 +75,17 @@ class Worker(Protocol):
 
 
 class JobSource(Protocol):
-    """Knows what depends on what."""
+    """Provides the jobs and their dependencies."""
 
     def jobs(self, ids: Sequence[str]) -> Sequence[Job]:
         """Return one job per node id, `index` being its place; raises pytest.UsageError if the graph is invalid."""
 
     def finished(self, node_id: str) -> None:
-        """Take note that a worker is through with an item, its reruns included, before what comes after it begins."""
+        """Note that a worker has finished an item, its reruns included, before its dependents begin."""
 
 
 class DeadlockError(Exception):
-    """Items are left, every worker is idle, and none of them may run: our mistake, never the user's."""
+    """Items are left that may not run, and every worker is idle: our mistake, never the user's."""
 
 
 class DogfoodScheduler:
@@ -95,7 +95,7 @@ class DogfoodScheduler:
     """
 
     def __init__(self, config: pytest.Config, source: JobSource, *, workers: int) -> None:
-        # Plugins that rerun crashed items (pytest-rerunfailures) reach for it, as every scheduler of xdist has it.
+        # Plugins that rerun crashed items (pytest-rerunfailures) use it: every scheduler of xdist has it.
         self.config = config
         self._source = source
         self.workers = workers
@@ -105,7 +105,7 @@ class DogfoodScheduler:
         self._has_begun = False
         self._order_check = OrderCheck(())
         self._collections: dict[Worker, list[str]] = {}
-        # Every node that xdist must shut down, with the indices it was sent and has not completed.
+        # Every node that xdist must shut down, with the indices that it was sent and has not completed.
         self._held: dict[Worker, list[int]] = {}
         self._started: set[int] = set()
         self._crashed: set[int] = set()
@@ -143,7 +143,7 @@ class DogfoodScheduler:
             return False
         if self._queue.is_done:
             return True
-        # Whatever is leaving will be removed, which frees the chains that are still its own.
+        # A node that is shutting down will be removed, which frees its chains.
         if self._is_stuck() and not any(node.shutting_down for node in self._held):
             self._dispatch()
             if self._is_stuck():
@@ -158,7 +158,7 @@ class DogfoodScheduler:
         self._held[node] = []
 
     def add_node_collection(self, node: Worker, collection: Sequence[str]) -> None:
-        """Take a worker's collection. A replacement that found something else is refused and reported."""
+        """Add a worker's collection. A replacement that collected other items is refused and reported."""
         if not self._has_begun:
             self._collections[node] = list(collection)
         elif self._report_difference(self._ids, node, collection):
@@ -171,11 +171,11 @@ class DogfoodScheduler:
             self._queue.add_worker(node.gateway.id)
 
     def schedule(self) -> None:
-        """Feed the idle workers; the first time, compare the collections and ask the source for the jobs."""
+        """Send jobs to idle workers; the first time, compare the collections and get the jobs from the source."""
         if self._aborted:
             return
         if not self._has_begun:
-            # By name: who collected first is chance, and the same mistake should give the same text.
+            # By name: the order of collections is random, and the same mistake should give the same text.
             first, *others = sorted(self._collections.items(), key=lambda item: item[0].gateway.id)
             self._ids = first[1]
             # All of them, so that every worker that differs gets its report.
@@ -196,7 +196,7 @@ class DogfoodScheduler:
         self._dispatch()
 
     def mark_started(self, node_id: str) -> None:
-        """Take note that a worker has begun an item, so that a crash is blamed only on what was running."""
+        """Note that a worker has begun an item, so that a crash is attributed only to a running item."""
         for index in self._indices.get(node_id, ()):
             if index in self._queue.running and index not in self._started:
                 self._started.add(index)
@@ -209,7 +209,7 @@ class DogfoodScheduler:
                 self._order_check.start(index, worker)
 
     def mark_test_complete(self, node: Worker, item_index: int, duration: float = 0) -> None:  # noqa: ARG002 - xdist's protocol
-        """Count an item as finished, which may free others. The barrier is nobody's item."""
+        """Count an item as finished, which may free others. The barrier does not count."""
         if item_index == len(self._ids):
             return
         self._held[node].remove(item_index)
@@ -219,7 +219,7 @@ class DogfoodScheduler:
             self._dispatch()
 
     def mark_test_pending(self, item: str) -> None:
-        """Let a crashed item run again: it does not count as finished, and its dependents wait on."""
+        """Let a crashed item run again: it does not count as finished, and its dependents keep waiting."""
         for index in self._indices.get(item, ()):
             if index in self._crashed:
                 self._crashed.discard(index)
@@ -228,10 +228,10 @@ class DogfoodScheduler:
         raise ValueError(f"{item} has not crashed, so it cannot be run again")
 
     def remove_pending_tests_from_node(self, node: Worker, indices: Sequence[int]) -> None:
-        raise NotImplementedError("nothing is ever stolen")
+        raise NotImplementedError("this scheduler never moves items between workers")
 
     def remove_node(self, node: Worker) -> str | None:
-        """Forget a worker and give back what it had not finished; names the item it died in, if there is one."""
+        """Remove a worker and requeue its unfinished items; return the item in which it died, if there is one."""
         held = self._held.pop(node)
         if not self._has_begun or node not in self._collections:
             return None
@@ -245,18 +245,18 @@ class DogfoodScheduler:
         return self._ids[held[0]]
 
     def abort(self) -> None:
-        """Send nothing more; what workers have begun they finish."""
+        """Send no more items; workers finish those that they have begun."""
         self._aborted = True
 
     def unfinished(self) -> tuple[str, ...]:
-        """Name the items that have not run to their end, in the order of the collection."""
+        """Return the items that have not run to their end, in the order of the collection."""
         if not self._has_begun:
             return tuple(next(iter(self._collections.values()), ()))
         finished = self._queue.finished | self._crashed
         return tuple(node_id for index, node_id in enumerate(self._ids) if index not in finished)
 
     def is_between_items(self, node: Worker) -> bool:
-        """Return whether a worker takes part, and runs nothing right now."""
+        """Return whether a worker takes part in the run and runs no item right now."""
         held = self._held.get(node, [])
         return node in self._collections and not (held and held[0] in self._started)
 
@@ -281,7 +281,7 @@ class DogfoodScheduler:
             try:
                 node.send_runtest_some([*indices, len(self._ids)])
             except OSError:
-                # It is dead already and xdist will say so; until then nothing may believe that it runs anything.
+                # It is dead already, and xdist will report that; until then it must not count as running anything.
                 self._unusable.add(node)
                 self._queue.lose(node.gateway.id)
                 self._order_check.lose(node.gateway.id)
