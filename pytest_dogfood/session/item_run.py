@@ -328,7 +328,7 @@ class ItemRun(Struct, kw_only=True):
         """Release the locks, and clear the working directory if nothing needs it any more."""
         self.locks.release()
         if self.workdir is not None and self.journey.workdir is None and not self._keeps_directories():
-            remove_if_filled(self.workdir)
+            remove_unless_empty(self.workdir)
 
     def _keeps_directories(self) -> bool:
         """Return whether its directories stay: because it failed, or because the user asked for it."""

@@ -154,7 +154,7 @@ def results_of_run(directory: Path) -> dict[JourneyId, JourneyResult]:
     return {result.id: result for result in results}
 
 
-def remove_if_filled(path: Path) -> None:
+def remove_unless_empty(path: Path) -> None:
     """Remove a tree unless it is empty. An empty directory is removed with the run's: removing each costs time."""
     with suppress(OSError), os.scandir(path) as entries:
         if next(entries, None) is None:
