@@ -32,7 +32,7 @@ class ControllerPlugin:
         self.scheduler = DogfoodScheduler(config, source, workers=0)
         self._session: pytest.Session | None = None
         self._internal_error = False
-        self._misfortunes: list[str] = []
+        self._problems: list[str] = []
         self._while_workers_collect = SignalHandlers(_interrupt)
         self._lanes: dict[str, str] = {}
         self._free_lanes: list[str] = []
@@ -89,11 +89,11 @@ class ControllerPlugin:
     def pytest_testnodedown(self, node: Worker, error: object | None) -> None:
         late_error = getattr(node, "workeroutput", {}).get(LATE_ERROR)
         if late_error:
-            self._misfortunes.append(f"worker {node.gateway.id} could not end properly: {late_error}")
+            self._problems.append(f"worker {node.gateway.id} could not end properly: {late_error}")
         if error is not None:
             self._free_lanes.append(self._lanes.get(node.gateway.id, node.gateway.id))
         if error is not None and self.scheduler.is_between_items(node):
-            self._misfortunes.append(f"worker {node.gateway.id} died between two items: {error}")
+            self._problems.append(f"worker {node.gateway.id} died between two items: {error}")
 
     def pytest_internalerror(self) -> None:
         self._internal_error = True
@@ -103,7 +103,7 @@ class ControllerPlugin:
         looks_harmless = {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}
         if self._internal_error and session.exitstatus in {*looks_harmless, pytest.ExitCode.TESTS_FAILED}:
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
-        elif session.exitstatus in looks_harmless and (self._misfortunes or self.scheduler.unfinished()):
+        elif session.exitstatus in looks_harmless and (self._problems or self.scheduler.unfinished()):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(
@@ -113,10 +113,10 @@ class ControllerPlugin:
         is_expected = exitstatus == pytest.ExitCode.USAGE_ERROR
         is_expected = is_expected or (self._session is not None and was_stopped(self._session))
         unfinished = () if is_expected else self.scheduler.unfinished()
-        if not unfinished and not self._misfortunes:
+        if not unfinished and not self._problems:
             return
         listed = len(unfinished) if terminalreporter.config.get_verbosity() > 0 else MOST_LISTED
-        lines = [*self._misfortunes]
+        lines = [*self._problems]
         if unfinished:
             lines.append(f"{counted(len(unfinished), 'item')} did not run to the end:")
             lines += [f"    {node_id}" for node_id in unfinished[:listed]]

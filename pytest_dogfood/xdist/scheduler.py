@@ -51,7 +51,7 @@ class OrderCheck:
         self._homes = {chain: home for chain, home in self._homes.items() if home != worker}
 
 
-FEW = 2
+REFILL_AT = 2
 """A worker with no more plain tests than this is sent the next batch before it runs dry."""
 
 
@@ -215,7 +215,7 @@ class DogfoodScheduler:
         self._held[node].remove(item_index)
         self._source.finished(self._ids[item_index])
         self._order_check.finish(item_index)
-        if self._queue.finish(item_index) or len(self._held[node]) <= FEW:
+        if self._queue.finish(item_index) or len(self._held[node]) <= REFILL_AT:
             self._dispatch()
 
     def mark_test_pending(self, item: str) -> None:
@@ -272,7 +272,7 @@ class DogfoodScheduler:
             return
         for node in self._usable_nodes():
             left = len(self._held[node])
-            if left > FEW:
+            if left > REFILL_AT:
                 continue
             hand_out = self._queue.more_for if left else self._queue.next_for
             indices = hand_out(node.gateway.id)
