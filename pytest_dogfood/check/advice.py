@@ -1,4 +1,4 @@
-"""Findings that do not forbid a run: warnings, remarks, and chains that cost speed."""
+"""Findings that do not forbid a run: warnings, remarks, and chains that slow it down."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WORKERS = 8
 def collapsed_chains(graph: CapabilityGraph, weights: Mapping[JourneyId, float]) -> Iterator[Diagnostic]:
     """Warn of chains that keep most of the work on one worker; `weights` are in seconds.
 
-    Of tests that dependency marks connect it is a remark: such a suite is meant to run as it is.
+    For tests that dependency marks connect, it is a remark: such a suite is meant to run as it is.
     """
     total = sum(weights.values())
     now = best_speed_up(graph, weights)
@@ -69,7 +69,7 @@ def collapsed_chains(graph: CapabilityGraph, weights: Mapping[JourneyId, float])
 
 
 def best_speed_up(graph: CapabilityGraph, weights: Mapping[JourneyId, float]) -> float:
-    """Return how many times faster than one worker WORKERS could be at best, by the longest way and chain."""
+    """Return the best possible speed-up of WORKERS over one worker, limited by the longest path and chain."""
     total = sum(weights.values())
     length: dict[JourneyId, float] = {}
     for journey in graph.ordered(graph.journeys):
@@ -83,7 +83,7 @@ def best_speed_up(graph: CapabilityGraph, weights: Mapping[JourneyId, float]) ->
 
 
 def with_machine_scope(graph: CapabilityGraph, tokens: Iterable[Token]) -> CapabilityGraph:
-    """Return the same graph as if tokens that a journey establishes or a file defines held for the whole machine."""
+    """Return the same graph with machine scope for those tokens that a journey establishes or a file defines."""
     capabilities = dict(graph.capabilities)
     for token in tokens:
         known = graph.capability(token)
@@ -103,8 +103,8 @@ def advise(
 ) -> tuple[Diagnostic, ...]:
     """Return the warnings and remarks on a graph without errors, in order of place.
 
-    `environment` names the variables that commands inherit. `mentioned` is given where Python tests were not collected:
-    they may require something too. Where the graph is not that of the whole project (`is_whole`), journeys may too.
+    `environment` names the variables that commands inherit. `mentioned` is given if Python tests were not collected:
+    they may require tokens too. So may other journeys, if the graph is not that of the whole project (`is_whole`).
     """
     return in_order_of_place(
         [
@@ -131,7 +131,7 @@ def _unused_pools(graph: CapabilityGraph) -> Iterator[Diagnostic]:
         if pool.name not in locks:
             message = f"no journey and no capability locks the pool {pool.name!r}"
             near = did_you_mean(pool.name, locks - graph.pools.keys())
-            hint = near or f"add `lock: [{pool.name}]` to what uses its units, or remove it"
+            hint = near or f"add `lock: [{pool.name}]` to the journeys that use its units, or remove it"
             yield remark(pool.location, "unused-pool", message, hint)
 
 
@@ -176,12 +176,14 @@ def _starving_invalidations(graph: CapabilityGraph) -> Iterator[Diagnostic]:
                 for_ever = bool(makers) and all(graph.journeys[one].python for one in makers)
                 then = ", and only a Python test establishes it, which cannot be replayed" if for_ever else ""
                 message = f"{journey.id!r} destroys {token!r} before {listed(starved)} can use it{then}"
-                hint = f"give {token!r} a 'provision:', or let {journey.id!r} depend on what uses it"
+                hint = (
+                    f"give {token!r} a 'provision:', or let {journey.id!r} depend on the journeys that use it"
+                )
                 yield warning(place, "invalidates-starves", message, hint)
 
 
 def _fixtures_that_end_too_early(graph: CapabilityGraph) -> Iterator[Diagnostic]:
-    """Warn where a token is used outside the scope of a fixture that it rests on: it is lost with the fixture."""
+    """Warn of tokens used outside the scope of a fixture on which they rest: they are lost with the fixture."""
     for base, scope in graph.fixture_scopes.items():
         if scope == "session":
             continue
@@ -194,12 +196,12 @@ def _fixtures_that_end_too_early(graph: CapabilityGraph) -> Iterator[Diagnostic]
             if far is not None:
                 message = f"{far.id!r} requires {token!r}, which rests on {base!r}; "
                 message += f"the fixture {graph.fixtures[base]!r} provides that, and ends with its {scope}"
-                hint = f"give the fixture scope 'session', or keep what uses {token!r} in the same {scope}"
+                hint = f"give the fixture scope 'session', or keep the users of {token!r} in the same {scope}"
                 yield warning(far.requires[token], "fixture-ends-too-early", message, hint)
 
 
 def _home(journey: Journey, scope: str) -> str:
-    """Name what a fixture of a scope ends with, for an item."""
+    """Return the package, module, class or node id with which a fixture of a scope ends, for an item."""
     homes = {
         "package": journey.path.rpartition("/")[0],
         "module": journey.path,
@@ -245,8 +247,10 @@ def _journeys_that_cannot_run(graph: CapabilityGraph) -> Iterator[Diagnostic]:
                 cannot[journey_id] = token
     for journey_id, token in cannot.items():
         place = _where_required(graph, graph.journeys[journey_id], (token,))
-        message = f"{journey_id!r} can never run: it needs {token!r}, and what establishes it has no commands"
-        hint = f"give {token!r} a 'provision:', or write commands for what establishes it"
+        message = (
+            f"{journey_id!r} can never run: it needs {token!r}, and its establishing journey has no commands"
+        )
+        hint = f"give {token!r} a 'provision:', or write commands for that journey"
         yield warning(place, "unreachable", message, hint)
 
 

@@ -1,4 +1,4 @@
-"""Findings in the definitions of tokens: of no use, without a probe, or named nearly like another token."""
+"""Findings on the definitions of tokens: unused, without a probe, or with nearly the name of another token."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Mentioned = Callable[[Collection[Token]], Collection[Token]]
 def doubtful_definitions(
     graph: CapabilityGraph, mentioned: Mentioned | None, *, is_whole: bool
 ) -> Iterator[Diagnostic]:
-    """Yield what is doubtful in each definition: without a probe, of no use, or true in more places than its needs."""
+    """Yield findings on each definition: without a probe, unused, or with a wider scope than its needs."""
     required = {token for journey in graph.journeys.values() for token in graph.needed_by(journey)}
     required |= {base_of(token) for token in required}
     made = {base_of(token) for token in graph.establishers}
@@ -32,7 +32,7 @@ def doubtful_definitions(
             yield remark(capability.location, "no-probe", message, hint)
         if token not in required:
             near = _nearest_token(token, required)
-            # Where Python tests are not known, only a slip is told.
+            # If Python tests are not known, report only misspellings.
             is_slip = near and is_whole and token not in made
             if mentioned is None or (is_slip and not mentioned((token,))):
                 yield _unused_definition(graph, capability, near)
@@ -41,12 +41,12 @@ def doubtful_definitions(
             named = (capability.requires[need] for need in tied if need in capability.requires)
             message = f"{token!r} has scope 'machine', but its provider needs {listed(tied)}, "
             message += "which has scope 'chain'"
-            hint = "give what it needs scope 'machine' too, or let the provider set it up itself"
+            hint = "give the tokens it needs scope 'machine' too, or let the provider set them up itself"
             yield warning(next(named, capability.location), "machine-needs-chain", message, hint)
 
 
 def _unused_definition(graph: CapabilityGraph, capability: Capability, near: str) -> Diagnostic:
-    """Remark a definition of no use; warn where it was probably meant for another token, which has none."""
+    """Return a remark on an unused definition; a warning if it was probably meant for a token without one."""
     message = f"nothing requires {capability.token!r}"
     if near and graph.capability(Token(near)) is None:
         hint = f"did you mean {near!r}? That is required, and no file defines it"
@@ -58,13 +58,13 @@ def _unused_definition(graph: CapabilityGraph, capability: Capability, near: str
 
 
 def _nearest_token(token: Token, known: Iterable[Token]) -> str:
-    """Return the token nearly of the same name; those that differ in their numbers alone are of things counted."""
+    """Return the token with nearly the same name; names that differ only in digits are not misspellings."""
     alike = [one for one in known if _DIGITS.sub("", one) != _DIGITS.sub("", token)]
     return nearest(token, alike, likeness=0.8)
 
 
 def undefined_tokens(graph: CapabilityGraph) -> Iterator[Diagnostic]:
-    """Remark, once for each file, the tokens that it establishes and that no file defines: they have no probe."""
+    """Yield one remark per file on the tokens that it establishes and that no file defines: they have no probe."""
     places: dict[str, dict[Token, Location]] = defaultdict(dict)
     for token, establishers in graph.establishers.items():
         if graph.capability(token) is None and not is_of_a_test(token):
@@ -80,7 +80,7 @@ def undefined_tokens(graph: CapabilityGraph) -> Iterator[Diagnostic]:
 
 
 def fixtures_for_unknown_tokens(graph: CapabilityGraph) -> Iterator[Diagnostic]:
-    """Warn of a fixture whose token nothing uses or defines if a defined one has nearly the same name."""
+    """Warn of a fixture whose token is not used or defined, if a defined one has nearly the same name."""
     used = {token for journey in graph.journeys.values() for token in graph.needed_by(journey)}
     for token, fixture in graph.fixtures.items():
         near = "" if token in used or graph.capability(token) else nearest(token, graph.capabilities)
@@ -91,7 +91,7 @@ def fixtures_for_unknown_tokens(graph: CapabilityGraph) -> Iterator[Diagnostic]:
 
 
 def misspelt_tokens(graph: CapabilityGraph, mentioned: Mentioned | None) -> Iterator[Diagnostic]:
-    """Warn of a token that nothing uses if one with nearly the same name is defined and nothing makes it true."""
+    """Warn of a token that is not used, if one with nearly the same name is defined and has no source."""
     made = {base_of(token) for token in (*graph.establishers, *graph.fixtures)}
     orphans = [
         token

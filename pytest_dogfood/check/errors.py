@@ -1,4 +1,4 @@
-"""What is wrong with a capability graph, found without running anything."""
+"""The errors of a capability graph, found without running anything."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def diagnose(
 ) -> tuple[Diagnostic, ...]:
     """Return every error of the graph, in order of place.
 
-    `elsewhere` holds the tokens that Python files may establish or provide which were not collected.
-    Where the graph is not `complete`, only what no further journey could put right is an error.
+    `elsewhere` holds the tokens that uncollected Python files may establish or provide. If the graph is not `complete`,
+    only errors that more journeys could not resolve are returned.
     """
     found = [*_cycles(graph), *_shared_variables(graph), *_gates_that_wait_for_later_tiers(graph)]
     if complete:
@@ -91,7 +91,7 @@ def _wrong_pools(graph: CapabilityGraph) -> Iterator[Diagnostic]:
 
 
 def unknown_tokens(graph: CapabilityGraph) -> list[tuple[str, Token, Location]]:
-    """Return what names each token that nothing gives and no file defines, the token, and where it is named."""
+    """Return each use of a token without a source or definition: its user, the token, and the place."""
     found: list[tuple[str, Token, Location]] = []
     for user in users_in(graph):
         for token, place in tokens_named_by(user):
@@ -106,7 +106,7 @@ def users_in(graph: CapabilityGraph) -> tuple[Journey | Capability, ...]:
 
 
 def tokens_named_by(user: Journey | Capability) -> tuple[tuple[Token, Location], ...]:
-    """Return the tokens that a journey or a definition has to do with, and that others make true, with their places."""
+    """Return the tokens that a journey or a definition uses but does not establish, with their places."""
     outlived = user.outlives if isinstance(user, Capability) else {}
     return (*user.requires.items(), *user.invalidates.items(), *outlived.items())
 
@@ -175,7 +175,7 @@ def _cycle(graph: CapabilityGraph, path: Sequence[JourneyId]) -> Diagnostic:
         named = [pair for requires in requirements for pair in requires.items()]
         places.append(next(place for name, place in named if token in graph.instances_of(name)))
         words += f"\n    {one!r} requires {token!r} ({places[-1]})"
-    hint = "give one of these tokens a 'provision:', or split what one of the journeys establishes"
+    hint = "give one of these tokens a 'provision:', or split one of the journeys"
     return error(places[0], "cycle", f"dependency cycle: {' -> '.join(path)}{words}", hint)
 
 
@@ -192,14 +192,14 @@ def _shared_directories(graph: CapabilityGraph) -> Iterator[Diagnostic]:
                     f"{other.id!r} and {one.id!r} ({one.location}) share workdir {name!r}, "
                     "but neither depends on the other"
                 )
-                hint = "use another workdir, or let one require what the other establishes"
+                hint = "use another workdir, or let one require a token that the other establishes"
                 yield error(other.location, "workdir-conflict", message, hint)
 
 
 def _shared_variables(graph: CapabilityGraph) -> Iterator[Diagnostic]:
-    """Find variables that two required tokens would give, or that something uses which two other tokens would give.
+    """Find variables that would get values from two required tokens, or that are used and from any two needed ones.
 
-    Of a token that is required and one that only its provider needs, the required one gives the value otherwise.
+    Between a required token and one that only its provider needs, the required one normally sets the variable.
     """
     clashes = {variable: tokens for variable, tokens in graph.variables.items() if len(tokens) > 1}
     for user in users_in(graph) if clashes else ():
@@ -221,8 +221,8 @@ def _shared_variables(graph: CapabilityGraph) -> Iterator[Diagnostic]:
 
 def _gates_that_wait_for_later_tiers(graph: CapabilityGraph) -> Iterator[Diagnostic]:
     gates = [journey for journey in graph.journeys.values() if journey.gating]
-    # The latest tier among each journey and all that it needs, or a later one where they form a cycle: found for all
-    # in one walk, so that a row of gates costs no more than one.
+    # The latest tier among each journey and all that it needs, or a later one in a cycle: computed for all journeys in
+    # one walk, so that many gates cost no more than one.
     latest: dict[JourneyId, Tier] = {}
     for journey_id in graph.ordered(graph.journeys) if gates else ():
         needed = (latest.get(other, Tier.DEEP) for other in graph.prerequisites[journey_id])
@@ -258,7 +258,7 @@ def _wrong_definitions(graph: CapabilityGraph, elsewhere: Collection[Token]) -> 
             hint = "add 'provision:', 'service:' or 'probe:', or 'establishes' to a journey or a test"
             yield error(capability.location, "empty-capability", message, hint)
         makers = [graph.journeys[one] for one in graph.establishing(name)]
-        # Otherwise Python tests may establish it, which are known once they are collected.
+        # Otherwise Python tests may establish it, which are known only after collection.
         is_made = makers or capability.provision or capability.service or capability.requires
         needed = {*capability.requires, *(token for maker in makers for token in maker.requires)}
         for token, location in capability.outlives.items() if is_made else ():

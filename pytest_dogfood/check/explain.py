@@ -1,4 +1,4 @@
-"""What `dogfood explain` prints: what a journey or token needs, what sets that up, and what came of it in a run."""
+"""The output of `dogfood explain`: the needs of a journey or token, their providers, and the results in a run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pytest_dogfood.scheduling.plan import Plan
 
 
 def tokens_to_explain(graph: CapabilityGraph) -> tuple[Token, ...]:
-    """Return the tokens that a person has named: not those that only say that a test has passed."""
+    """Return the tokens with names of their own: not those that only mean that a test has passed."""
     named = dict.fromkeys([*graph.tokens, *graph.fixtures])
     return tuple(token for token in named if not is_of_a_test(token))
 
@@ -36,9 +36,9 @@ def explain(
     results: Mapping[JourneyId, JourneyResult] | None = None,
     steps: Callable[[JourneyId], Iterable[str]] = lambda _: (),
 ) -> Iterator[str]:
-    """Yield what there is to say of a name, or of all tokens without one; nothing if no journey or token is called so.
+    """Yield the explanation of a name, or of all tokens without one; nothing if no journey or token has the name.
 
-    `results` are those of a run, if one was asked for, and `steps` says what steps of a journey have run in it.
+    `results` are those of a run, if one was given, and `steps` describes the steps of a journey that ran in it.
     """
     tokens = tokens_to_explain(graph)
     journeys = [one.id for one in graph.journeys.values() if is_named_by(name, one.id, one.nodeid)]
@@ -59,13 +59,13 @@ def explain(
 def explanation(
     graph: CapabilityGraph, report: Report, journey_id: JourneyId, *, shard: str = ""
 ) -> Iterator[str]:
-    """Yield what a journey needs and what brings that, what it enables, and where it runs."""
+    """Yield the needs of a journey and their sources, the tokens that it establishes, and its place in the plan."""
     journey = graph.journeys[journey_id]
     yield f"{journey_id} ({journey.location})"
     planned = {one.id: one for one in report.plan.journeys}
     direct = graph.required_by(journey)
     for token in graph.needed_by(journey):
-        through = "" if token in direct else ", for the provider of something else it needs"
+        through = "" if token in direct else ", for the provider of another token it needs"
         yield f"  needs {token} ({graph.scope_of(token)}){through}"
         yield f"      {_sources(graph, token, planned)}"
     for token in journey.establishes:
@@ -97,7 +97,7 @@ def explanation(
 
 
 def explanation_of_token(graph: CapabilityGraph, plan: Plan, token: Token) -> Iterator[str]:
-    """Yield where a token is defined, what gives it, what shows that it is present, and what needs it."""
+    """Yield the definition of a token, its sources, its probe and values, and its users."""
     capability = graph.capability(token)
     where = f"defined at {capability.location}" if capability else "no file defines it"
     yield f"{token} (token, scope {graph.scope_of(token)}; {where})"
@@ -115,7 +115,7 @@ def explanation_of_token(graph: CapabilityGraph, plan: Plan, token: Token) -> It
         yield f"  values: {', '.join(values)}"
     for journey in graph.journeys.values():
         if token in graph.needed_by(journey):
-            through = "" if token in graph.required_by(journey) else ", for the provider of something else"
+            through = "" if token in graph.required_by(journey) else ", for the provider of another token"
             yield f"  needed by {journey.id} ({journey.location}){through}"
     for other in graph.capabilities.values():
         if token in graph.needs_of_provider(other.token):
@@ -124,7 +124,7 @@ def explanation_of_token(graph: CapabilityGraph, plan: Plan, token: Token) -> It
 
 
 def _locks(graph: CapabilityGraph, locks: Mapping[str, int], *, whose: str = "") -> Iterator[str]:
-    """Yield which locks are held, and how many there are to be had."""
+    """Yield the locks that are held, and how many units each has."""
     for name, units in locks.items():
         pool = graph.pools.get(name)
         number, place = (f"{units} of ", f"; {pool.location}") if pool else ("", "")
@@ -132,7 +132,7 @@ def _locks(graph: CapabilityGraph, locks: Mapping[str, int], *, whose: str = "")
 
 
 def _destroyers(graph: CapabilityGraph, token: Token) -> dict[str, Location]:
-    """Return what invalidates a token, with the place that says so."""
+    """Return the journeys and providers that invalidate a token, with the places that name it."""
     found: dict[str, Location] = {
         one.id: one.invalidates[token] for one in graph.journeys.values() if token in one.invalidates
     }
@@ -147,7 +147,7 @@ def list_of_tokens(
     tokens: Collection[Token],
     results: Mapping[JourneyId, JourneyResult] | None = None,
 ) -> Iterator[str]:
-    """Yield of each token what gives it, what needs it, whether it has a probe, its values, and its part in a run."""
+    """Yield for each token its sources, its users, whether it has a probe, its values, and its results in a run."""
     for token in tokens:
         capability = graph.capability(token)
         probed = "probed" if capability is not None and capability.probe is not None else "no probe"
@@ -157,7 +157,7 @@ def list_of_tokens(
         makers += [f"fixture {graph.fixtures[token]}"] if token in graph.fixtures else []
         if graph.has_own_provider(token):
             makers.append("its service" if capability and capability.service else "its provision steps")
-        yield f"  given by: {listed(makers) or 'nothing; it has to be present already'}"
+        yield f"  given by: {listed(makers) or 'nothing; it must be present already'}"
         users: list[str] = [one.id for one in graph.journeys.values() if token in graph.required_by(one)]
         providers = (one.token for one in graph.capabilities.values())
         users += [f"the provider of {one}" for one in providers if token in graph.needs_of_provider(one)]
@@ -185,7 +185,7 @@ def _sources(graph: CapabilityGraph, token: Token, planned: Collection[JourneyId
 
 
 def journey_in_run(results: Mapping[JourneyId, JourneyResult], journey: JourneyId) -> Iterator[str]:
-    """Yield where a journey ran in a finished run, what proved each token, and what was provisioned for it."""
+    """Yield a journey's result in a finished run, the proof of each token, and the tokens provisioned for it."""
     result = results.get(journey)
     if result is None:
         yield "  in that run: it was not an item of it"
@@ -198,7 +198,7 @@ def journey_in_run(results: Mapping[JourneyId, JourneyResult], journey: JourneyI
 
 
 def journeys_in_run(results: Mapping[JourneyId, JourneyResult]) -> Iterator[str]:
-    """Yield what each item of a finished run came to."""
+    """Yield the result of each item of a finished run."""
     yield "the items of that run:"
     for result in results.values():
         because = f", because {result.cause}" if result.cause is not None else ""
@@ -206,7 +206,7 @@ def journeys_in_run(results: Mapping[JourneyId, JourneyResult]) -> Iterator[str]
 
 
 def token_in_run(results: Mapping[JourneyId, JourneyResult], token: Token) -> Iterator[str]:
-    """Yield for which items a token was present in a finished run, what proved it, and what had it provisioned."""
+    """Yield the items for which a token was present in a finished run, its proof, and its provisioning."""
     lines: list[str] = []
     for result in results.values():
         if token in result.proofs:

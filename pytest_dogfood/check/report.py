@@ -1,4 +1,4 @@
-"""What `dogfood check` prints, as text and as JSON."""
+"""The output of `dogfood check`, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ NOUNS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "r
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """Everything there is to say. `forecast` is that of the plan; an invalid graph has none.
+    """All findings, the plan, and its forecast; an invalid graph has no forecast.
 
-    `others` are the node ids of tests outside of the graph, which run beside it and are in no forecast. `seconds` is
-    what each journey of the project counts as; of those in `guessed` no duration is known. `nothing` says why there is
-    nothing to check; it is empty if there is something.
+    `others` are the node ids of tests outside the graph, which run too and are in no forecast. `seconds` has the
+    duration assumed for each journey of the project; those in `guessed` have no known one. `nothing` is the reason why
+    there is nothing to check; empty if there is something.
     """
 
     findings: tuple[Diagnostic, ...]
@@ -76,9 +76,9 @@ def report_on(
     others: Sequence[str] = (),
     knows_tests: bool = False,
 ) -> Report:
-    """Put a report together; the forecast is that of the very queue that schedules a run.
+    """Return a report; its forecast uses the same queue that schedules a run.
 
-    `known` has the durations that are known, in seconds by node id.
+    `known` has the known durations, in seconds by node id.
     """
     jobs = jobs_for([planned.nodeid for planned in plan.journeys], plan, "load")
     return Report(
@@ -95,7 +95,7 @@ def report_on(
 
 
 def seconds_of_all(graph: CapabilityGraph, known: Mapping[str, float]) -> dict[JourneyId, float]:
-    """Return what each journey counts as: its known duration, else the median of those, as in a plan."""
+    """Return the duration assumed for each journey: the known one, else the median of those, as in a plan."""
     usual = usual_duration(known.values())
     return {journey.id: known.get(journey.nodeid, usual) for journey in graph.journeys.values()}
 
@@ -117,11 +117,11 @@ def _why_nothing(graph: CapabilityGraph, plan: Plan, *, shard: str, knows_tests:
 
 
 Paint = Callable[[Severity, str], str]
-"""Gives the text of a finding the colour of its severity."""
+"""Colours the text of a finding by its severity."""
 
 
 def to_lines(report: Report, paint: Paint | None = None) -> Iterator[str]:
-    """Write the report for people, findings first."""
+    """Yield the lines of the report for people, findings first."""
     for found, text in in_text(report.findings):
         words = text if found.severity is Severity.ERROR else f"{found.severity}: {text}"
         yield paint(found.severity, words) if paint else words
@@ -175,7 +175,7 @@ def _plan_lines(report: Report) -> Iterator[str]:
 
 
 def _gates(journeys: Sequence[PlannedJourney]) -> Iterator[str]:
-    """Yield which gates stand before which tiers, each once."""
+    """Yield the gates before each tier, each once."""
     tiers: dict[JourneyId, dict[str, None]] = {}
     for planned in sorted(journeys, key=lambda one: one.tier):
         for gate in planned.gates:

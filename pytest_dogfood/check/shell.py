@@ -1,7 +1,7 @@
-"""Findings in shell text: failures that are ignored, settings that do not last, and probes that cannot fail.
+"""Findings on shell text: failures that are ignored, settings that do not last, and probes that cannot fail.
 
-This is a reader of lines, not a parser of shells: it knows quotes, here-documents and what continues on the next line.
-Where it cannot tell, as in a script that begins by reading another one, it finds nothing.
+This is a reader of lines, not a shell parser: it knows quotes, here-documents and continued lines. If it cannot tell,
+for instance in a script that begins by sourcing another one, it reports nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LINES = {
     **dict.fromkeys(("bash", "zsh", "ksh", "mksh"), "set -eo pipefail"),
     **dict.fromkeys(("sh", "dash", "ash", "busybox"), "set -e"),
 }
-"""For each shell the line that lets a script end where a command fails; without a pipe's status in the older ones."""
+"""For each shell the line that makes a script end if a command fails; older ones ignore failures inside a pipe."""
 
 _STOPS = re.compile(
     r"(?:^|[;&|{(])[ \t]*(?:set[ \t][^\n;&|#]*?(?<![\w-])[-](?:[a-zA-Z]*e|[a-zA-Z]*o[ \t]+errexit)"
@@ -27,7 +27,7 @@ _STOPS = re.compile(
 )
 _HERE_DOCUMENT = re.compile(r"<<(?P<tabs>-?)[ \t]*(?P<quote>[\"'\\]?)(?P<end>\w+)")
 _CONTINUED = re.compile(r"(?:\\|&&|\|\|?)$")
-# What only builds the flow of a script, prints, or is a condition.
+# Commands that only control the flow of a script, print, or are conditions.
 _HARMLESS = re.compile(
     r"(?:fi|done|esac|else|then|do|elif|if|while|until|for|case|select|function|exit|return|exec|set|setopt|shopt|trap"
     r"|echo|printf|true|unset|shift|umask|wait|break|continue|test|:|\{|\}|\)|\[|\[\[)(?![\w./-])"
@@ -38,7 +38,7 @@ _SETTING = re.compile(r"(?:export|readonly|local|declare|typeset)[ \t]|(?:\w+\+?
 _SUBSTITUTES = re.compile(r"\$\(|`")
 _QUOTED = re.compile(r"'[^']*'|\"((?:\\.|[^\"\\])*)\"", re.DOTALL)
 _PATTERN = re.compile(r"^\(?[^()$`\"';&]*\)\s*")
-"""What a branch of `case` begins with."""
+"""The beginning of a branch of `case`."""
 _READS_ANOTHER = re.compile(r"(?:\.|source)[ \t]")
 _AND_OR = re.compile(r"&&|\|\|")
 _CHANGES_ITS_SHELL = re.compile(
@@ -50,7 +50,7 @@ _SUCCEEDS = re.compile(r"(?:true|:|echo|printf)(?![\w./=-])|exit[ \t]+0$")
 
 
 def shell_of(words: Sequence[str]) -> str:
-    """Name the shell that a `#!` line or a `shell:` starts; empty where that is none of those known here."""
+    """Return the name of the shell that a `#!` line or a `shell:` starts; empty if it is not known here."""
     names = [word for word in words if not word.startswith("-") and "=" not in word]
     programs = [name.rpartition("/")[2] for name in names]
     if programs[:1] == ["env"]:
@@ -65,9 +65,9 @@ def stops_by_itself(words: Sequence[str]) -> bool:
 
 
 def ignored_failure(text: str) -> int | None:
-    """Return the number of the first line whose command may fail without the text ending there; None if there is none.
+    """Return the number of the first line whose command may fail without ending the script; None if there is none.
 
-    The last command does not count: its status is that of the whole.
+    The last command does not count: its status is that of the script.
     """
     if _STOPS.search(text):
         return None
@@ -88,20 +88,20 @@ def _commands(text: str) -> list[tuple[int, str]]:
     """Return the commands of a text, each with the number of its line. Pipes, `&&` and `||` are part of a command."""
     commands: list[tuple[int, str]] = []
     for number, line in _logical_lines(text):
-        # What is quoted stands as `Q`, or as `$(` where something in it is run.
+        # Quoted text becomes `Q`, or `$(Q` if it contains a command substitution.
         bare = _QUOTED.sub(lambda found: "$(Q" if found[1] and _SUBSTITUTES.search(found[1]) else "Q", line)
         commands += [(number, command.strip()) for command in bare.split(";") if command.strip()]
     return commands
 
 
 def _cannot_fail(command: str) -> bool:
-    """Return whether a command only steers the script, prints, or sets values that no other command finds out."""
+    """Return whether a command only controls the flow, prints, or sets values without running another command."""
     sets = _SETTING.match(command) and not _SUBSTITUTES.search(command)
     return bool(_HARMLESS.match(command) or sets)
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Yield what the shell reads as one line, with the number of its first one; without comments and documents."""
+    """Yield the logical lines of a shell text, each with its first number; without comments and here-documents."""
     lines = iter(enumerate(text.split("\n"), start=1))
     for number, line in lines:
         code, quote = _code(line, "")
@@ -109,7 +109,7 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
         while quote or _CONTINUED.search(parts[-1]):
             more = next(lines, None)
             if more is None:
-                return  # of no use to any shell
+                return  # an unclosed quote or continuation: no shell accepts it
             code, quote = _code(more[1], quote)
             parts[-1] = parts[-1].removesuffix("\\")
             parts.append(code.strip())
@@ -123,7 +123,7 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _code(line: str, quote: str) -> tuple[str, str]:
-    """Return a line without its comment, and the quote that is open behind it; `quote` is the one open before it."""
+    """Return a line without its comment, and the quote that is open after it; `quote` is the one open before it."""
     before = " "
     letters = iter(enumerate(line))
     for at, letter in letters:
@@ -140,9 +140,9 @@ def _code(line: str, quote: str) -> tuple[str, str]:
 
 
 def shell_findings(graph: CapabilityGraph, text_of: Callable[[Script], str]) -> Iterator[Diagnostic]:
-    """Return what is doubtful in scripts, steps and probes.
+    """Return the findings on scripts, steps and probes.
 
-    `text_of` gives what a script says, empty where it cannot be read.
+    `text_of` returns the text of a script, empty if it cannot be read.
     """
     yield from _ignored_failures(graph, text_of)
     for journey in graph.journeys.values():
@@ -179,7 +179,7 @@ def _settings_that_do_not_last(steps: Sequence[Step]) -> Iterator[Diagnostic]:
 
 
 def _processes_without_probe(steps: Sequence[Step]) -> Iterator[Diagnostic]:
-    """Find steps that leave a process in the background where nothing shows when it is ready."""
+    """Find steps that leave a process in the background if nothing shows when it is ready."""
     for number, step in enumerate(steps, 1):
         commands = _commands(step.run) if isinstance(step.run, str) else []
         last = commands[-1][1] if commands else ""
@@ -194,14 +194,14 @@ def _always_succeeds(probe: Step) -> bool:
     if probe.expect != Expectation() or isinstance(probe.run, Script | None):
         return False
     text = probe.run if isinstance(probe.run, str) else shlex.join(probe.run)
-    # Of each command, what is run last whatever happened before it: any of them may end the shell.
+    # The part of each command that always runs last: any of them may end the shell.
     last = [part.strip() for _, command in _commands(text) for part in command.split("||")[-1].split("&&")]
     harmless = [part for part in last if _SUCCEEDS.match(part) and not _MAY_FAIL.search(part)]
     return bool(last) and len(harmless) == len(last) and ":?" not in text
 
 
 def _ignored_failures(graph: CapabilityGraph, text_of: Callable[[Script], str]) -> Iterator[Diagnostic]:
-    """Remark each script, and for each `shell:` of a file the first step, that goes on where a command fails."""
+    """Yield a remark on each script, and the first step with each `shell:`, that continues after a failed command."""
     reported: set[tuple[str, str]] = set()
     journeys = [step for one in graph.journeys.values() for step in (*one.steps, *one.cleanup)]
     definitions = [step for one in graph.capabilities.values() for step in (*one.provision, *one.release)]
@@ -209,12 +209,12 @@ def _ignored_failures(graph: CapabilityGraph, text_of: Callable[[Script], str]) 
         if isinstance(step.run, Script):
             yield from _of_script(step.run, text_of(step.run))
         elif isinstance(step.run, str) and step.shell not in (None, "bash", "sh"):
-            # `bash` and `sh` alone are started so that they end where a command fails.
+            # Plain `bash` and `sh` are started so that they end if a command fails.
             key = (step.location.path, step.shell)
             try:
                 words = shlex.split(step.shell)
             except ValueError:
-                continue  # it cannot be started, which is said elsewhere
+                continue  # it cannot be started, which is reported elsewhere
             if key not in reported and _ignored_by(words, step.run) is not None:
                 reported.add(key)
                 message = "the step continues after a command that fails, "
@@ -237,5 +237,5 @@ def _of_script(script: Script, text: str) -> Iterator[Diagnostic]:
 
 
 def _ignored_by(words: Sequence[str], text: str) -> int | None:
-    """Return the line of a text after whose failure a shell that is started with these words goes on."""
+    """Return the first line after whose failure a shell that is started with these words continues."""
     return None if not shell_of(words) or stops_by_itself(words) else ignored_failure(text)

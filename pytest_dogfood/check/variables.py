@@ -1,4 +1,4 @@
-"""Variables that steps use and that have no value there: empty to a shell, an error under `expect:`."""
+"""Findings on variables without a value where they are used: empty in a shell, an error under `expect:`."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _IN_A_DEFINITION = (f"{_PREFIX}TOKEN", f"{_PREFIX}INSTANCE")
 
 
 class _User(Struct, frozen=True, kw_only=True):
-    """Something that names variables: its steps in their order, and the tokens whose values it is given.
+    """A journey or definition that uses variables: its steps in their order, and the tokens whose values it gets.
 
-    `env` says where it sets variables for all its steps, `given` are those that all steps have besides. With `fixtures`
-    it may have any others.
+    `env` has the places of variables that it sets for all its steps, `given` the others that all steps have. With
+    `fixtures` it may have any more.
     """
 
     name: str
@@ -38,10 +38,10 @@ class _User(Struct, frozen=True, kw_only=True):
 
 
 def unknown_variables(graph: CapabilityGraph, environment: Collection[str] = ()) -> Iterator[Diagnostic]:
-    """Warn of each variable that has no value where it is used: once for each user, and for each place.
+    """Warn of each variable without a value where it is used: once for each user, and for each place.
 
-    In commands those count that look like ours; one that resembles none of ours may be the user's own. What `defaults:`
-    sets counts where a step uses it. Under `expect:` every variable counts; `environment` names those of the run.
+    In commands, only variables that look like DOGFOOD_ ones count; others may be the user's own. Those of `defaults:`
+    count if a step uses them. Under `expect:` every variable counts; `environment` names those of the run.
     """
     found: dict[tuple[Location, str], Diagnostic] = {}  # the journeys of a matrix share their places
     for user in _users(graph):
@@ -104,7 +104,7 @@ def _users(graph: CapabilityGraph) -> Iterator[_User]:
 
 
 def _unknown_in_commands(user: _User) -> Iterator[tuple[Location, str, str]]:
-    """Yield each use of a variable that looks like ours and is not known, with its place and what to say of it."""
+    """Yield each use of an unknown variable that looks like a DOGFOOD_ one, with its place and message."""
     texts = [
         (place, text, words)
         for step in user.steps
@@ -122,10 +122,10 @@ def _unknown_in_commands(user: _User) -> Iterator[tuple[Location, str, str]]:
 
 
 def _texts_that_count(step: Step, own: Mapping[str, Location]) -> Iterator[tuple[Location, str, str]]:
-    """Yield the command of a step, and the values of the variables that the step sets or names, with their places.
+    """Yield the command of a step, and the values of variables that the step sets or names, with their places.
 
-    Each with words that go on behind the name of the user, where $VARIABLE is not defined: a shell takes it as empty,
-    elsewhere it stays as written. Values of `defaults:` that no text of the step names are left out.
+    Each has a message, to follow the user's name, for an undefined $VARIABLE: a shell takes it as empty, elsewhere it
+    stays as written. Values of `defaults:` that no text of the step names are left out.
     """
     naming: list[str] = []
     if isinstance(step.run, str):
@@ -164,7 +164,7 @@ def _names(texts: Collection[str], variable: str) -> bool:
 
 
 def _unknown_in_expectations(user: _User, environment: Collection[str]) -> Iterator[tuple[Step, str]]:
-    """Yield each use of a variable under `expect:` that nothing has set when its step runs, with that step."""
+    """Yield each variable under `expect:` that is not set when its step runs, with that step."""
     known = {*user.given, *environment}
     for step in () if user.fixtures else user.steps:
         for written in written_in(step.expect):
@@ -175,17 +175,17 @@ def _unknown_in_expectations(user: _User, environment: Collection[str]) -> Itera
 
 
 def _values_are_known(graph: CapabilityGraph, token: Token) -> bool:
-    """Return whether the files tell all values of a token: what Python saves is not known from outside."""
+    """Return whether the files show all values of a token: those that Python code saves are not known."""
     members = graph.establishing(token)
     python = token in graph.fixtures or any(graph.journeys[member].python for member in members)
     return not python and (bool(members) or graph.has_own_provider(token))
 
 
 def hint_on(variable: str, graph: CapabilityGraph, tokens: Collection[Token], *, alone: bool = True) -> str:
-    """Return what to do about a variable that has no value; nothing where it is none of ours, as far as one can tell.
+    """Return what to do about a variable without a value; empty if it does not seem to be a DOGFOOD_ one.
 
-    `tokens` are those whose values its user is given. Where the user is not `alone`, because a fixture may set
-    variables for it, only a slip in the name of a variable counts.
+    `tokens` are those whose values its user gets. If the user is not `alone`, because a fixture may set variables for
+    it, only a misspelt name counts.
     """
     if variable in graph.variables or variable in _locks(graph):
         return _cure(variable, graph)
@@ -196,7 +196,7 @@ def hint_on(variable: str, graph: CapabilityGraph, tokens: Collection[Token], *,
     for token in owners:
         if _values_are_known(graph, token):
             name = variable.removeprefix(variable_for(token, "")).lower()
-            return f"let what establishes {token!r} save a value {name!r}"
+            return f"let the journey that establishes {token!r} save a value {name!r}"
     if owners:
         return ""
     if near := _nearest(variable, [*graph.variables, *_locks(graph)]):
@@ -209,7 +209,7 @@ def _locks(graph: CapabilityGraph) -> Mapping[str, str]:
 
 
 def _cure(variable: str, graph: CapabilityGraph) -> str:
-    """Return what gives the value to what uses it, for a variable of a token or a pool."""
+    """Return how a user gets the value of a variable of a token or a pool."""
     if variable in graph.variables:
         token = min(graph.variables[variable])
         return f"it is a value of {token!r}: add that to 'requires:'"
@@ -218,7 +218,7 @@ def _cure(variable: str, graph: CapabilityGraph) -> str:
 
 
 def _nearest(variable: str, known: Iterable[str]) -> str:
-    # A slip changes a letter or two; what is much longer is another name.
+    # A misspelling changes a letter or two; a much longer name is another one.
     bare = variable.removeprefix(_PREFIX)
     names = (name.removeprefix(_PREFIX) for name in known)
     near = nearest(bare, [name for name in names if abs(len(name) - len(bare)) <= 1], likeness=0.7)
@@ -226,7 +226,7 @@ def _nearest(variable: str, known: Iterable[str]) -> str:
 
 
 def _hint_on_owner(variable: str, graph: CapabilityGraph) -> str:
-    """Return what to do where the variable is built like those of tokens and pools, and nothing has its name."""
+    """Return what to do about a variable that is formed like those of tokens and pools, but belongs to none."""
     for token in (*graph.tokens, *graph.fixtures):
         if variable.startswith(variable_for(token, "")):
             return f"if it is a value of {token!r}, add that to 'requires:'"

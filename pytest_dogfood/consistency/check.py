@@ -1,4 +1,4 @@
-"""Compares checkouts with the hub, and reports what differs and what a fix left half-done. It writes nothing."""
+"""Compares checkouts with the hub, and reports differences and unfinished fixes. It writes nothing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from pytest_dogfood.git.tracked_file import FileState
 from pytest_dogfood.git.work_tree import RepoCondition, RepoState
 
 WORKPLANS = ("workplans/", "**/*-WP-*.md")
-"""Where workplans are looked for, unless the settings of a repository name other places."""
+"""The places of workplans, unless the settings of a repository name others."""
 
 
 class Preferences(Struct, frozen=True, kw_only=True):
@@ -46,7 +46,7 @@ class Preferences(Struct, frozen=True, kw_only=True):
 
 
 def read_preferences(root: Path) -> Preferences:
-    """Read what the dogfood.yaml at the root of a repository says; raises HubUsageError where it is wrong."""
+    """Read the settings in the dogfood.yaml at the root of a repository; raises HubUsageError if they are invalid."""
     said = read_settings_section(root, "consistency") or {}
     limits = {"fetch": "fetch_timeout", "commit": "commit_timeout", "other": "git_timeout"}
     return Preferences(
@@ -63,8 +63,8 @@ def read_preferences(root: Path) -> Preferences:
 class RepoReport(Struct, frozen=True, kw_only=True):
     """The report of one checkout. `task_ids` are all tasks that were checked, with or without findings.
 
-    `path` is empty for a repository that has no checkout on this machine; `git` is what was measured. `to_push` is the
-    number of commits that the upstream does not have, where `fix` made one of them.
+    `path` is empty for a repository that has no checkout on this machine; `git` is the state of the repository.
+    `to_push` is the number of commits that the upstream does not have, if `fix` made one of them.
     """
 
     repo: str
@@ -76,7 +76,7 @@ class RepoReport(Struct, frozen=True, kw_only=True):
 
 
 class CheckOptions(Struct, frozen=True, kw_only=True):
-    """How to look. `fixing` words the findings for `fix`; `named` are repositories the user named."""
+    """The options of a check. `fixing` words the findings for `fix`; `named` are repositories that the user named."""
 
     offline: bool = False
     fixing: bool = False
@@ -85,7 +85,7 @@ class CheckOptions(Struct, frozen=True, kw_only=True):
 
 
 class CheckoutView(Struct, frozen=True, kw_only=True):
-    """A checkout, its settings, all that was read of it, and the decisions about its tasks."""
+    """A checkout, its settings, everything that was read of it, and the decisions about its tasks."""
 
     checkout: Checkout
     repository: Repository
@@ -113,7 +113,7 @@ class CheckoutView(Struct, frozen=True, kw_only=True):
 def check(hub: Hub, checkouts: Iterable[Checkout], options: CheckOptions) -> Iterator[RepoReport]:
     """Report on each checkout; change nothing except remote-tracking refs, and with `options.offline` not even those.
 
-    What fails in one checkout is a finding of its report. Raises HubUnreachable.
+    An error in one checkout is a finding of its report. Raises HubUnreachable.
     """
     for checkout in checkouts:
         try:
@@ -124,7 +124,7 @@ def check(hub: Hub, checkouts: Iterable[Checkout], options: CheckOptions) -> Ite
 
 
 def failed_report(checkout: Checkout, error: Exception) -> RepoReport:
-    """Return the report of a checkout that could not be checked to the end."""
+    """Return the report of a checkout whose check failed."""
     finding = repository_findings.checkout_finding(checkout.repo, error)
     return RepoReport(repo=checkout.repo, path=checkout.path, findings=(finding,))
 
@@ -162,7 +162,7 @@ def inspect_checkout(hub: Hub, view: CheckoutView) -> CheckoutView:
 
 
 def decide_again(hub: Hub, view: CheckoutView, block: Block) -> Decision:
-    """Decide anew about one block, after the hub has changed."""
+    """Decide again about one block, after the hub has changed."""
     repo = view.checkout.repo
     tasks = [task for task in hub.tasks(repo) if task.task_id == block.task_id or task.id == block.hub_id]
     contents = _contents(hub, view, [block], tasks)
@@ -175,7 +175,7 @@ def decide_again(hub: Hub, view: CheckoutView, block: Block) -> Decision:
 
 
 def _of_registered_repository(hub: Hub, view: CheckoutView, survey: Survey) -> Survey:
-    """Check that the directory still holds the repository that was registered: another may have taken its place."""
+    """Check that the directory still holds the registered repository: another may have replaced it."""
     root_commit = next((repo.root_commit for repo in hub.repos(view.checkout.repo)), "")
     if not root_commit or not survey.head or survey.shallow:
         return survey
@@ -193,7 +193,7 @@ def _with_decisions(hub: Hub, view: CheckoutView) -> CheckoutView:
     repo = view.checkout.repo
     documents = read_workplans(Path(view.checkout.path), view.preferences.workplans)
     tasks = hub.tasks(repo)
-    # Files that cannot be read, and all that an unreadable directory may hold.
+    # Unreadable files, and all files that an unreadable directory may hold.
     closed = [document.path for document in documents if document.unreadable]
     within = tuple(f"{path}/" for path in closed)
     blocks = [block for document in documents for block in document.blocks]
@@ -236,10 +236,10 @@ def _decide(histories: Mapping[str, frozenset[str]], view: CheckoutView, case: C
 
 
 def _uncommitted(hub: Hub, view: CheckoutView) -> Iterator[Finding]:
-    """Yield the items of the files that hold, uncommitted, a status which the hub did not learn from them.
+    """Yield findings on files with an uncommitted status that the hub did not get from them.
 
-    A status that the hub learnt from this file is a change of the user's, and not reported. If nothing may be written
-    back, nothing is reported either. Raises HubUnreachable, HarnessError.
+    A status that the hub got from this file is the user's change, and is not reported. If nothing may be written back,
+    nothing is reported either. Raises HubUnreachable, HarnessError.
     """
     if not (view.survey.condition.writes_file and view.options.policy.writeback):
         return
@@ -265,7 +265,7 @@ def _uncommitted(hub: Hub, view: CheckoutView) -> Iterator[Finding]:
 
 
 def _changed(view: CheckoutView, paths: Iterable[str]) -> list[str]:
-    """Return the files that differ from what is committed; some may only seem to."""
+    """Return the files that differ from the last commit; some may only seem to."""
     names = {view.repository.file(path).name: path for path in paths}
     tops = dict.fromkeys(PurePosixPath(name).parts[0] for name in names)
     if not tops or not view.survey.head:
@@ -277,7 +277,7 @@ def _changed(view: CheckoutView, paths: Iterable[str]) -> list[str]:
 
 
 def _with_file_states(view: CheckoutView) -> CheckoutView:
-    """Add the items of files that are to follow the hub, and could not as they are now."""
+    """Add findings on files that should follow the hub, but cannot in their present state."""
     repo, fixing = view.checkout.repo, view.options.fixing
     found: dict[str, Finding | None] = {}
     for path in dict.fromkeys(each.case.path for each in view.decisions if each.file_status):

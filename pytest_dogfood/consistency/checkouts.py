@@ -1,4 +1,4 @@
-"""Which checkouts a command means, how a new one is recognised, and the protocol file written into it."""
+"""Chooses the checkouts that a command means, recognises new ones, and writes the protocol file into them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TEMPLATE = Path(__file__).with_name("session-close.md")
 
 
 def write_protocol(root: Path, slug: str) -> Path | None:
-    """Write the protocol into a repository; None if the file exists already, which is not changed."""
+    """Write the protocol into a repository; return None, and change nothing, if the file exists already."""
     path = root / PLACE
     text = TEMPLATE.read_text(encoding="utf-8").format(slug=slug)
     try:
@@ -50,7 +50,7 @@ class NewCheckout(Struct, frozen=True, kw_only=True):
     trees: tuple[str, ...] = ()
 
     def root_as(self, repo: Repo | None) -> str:
-        """Return the first commit: the one that the repository is known by, if this history has it."""
+        """Return the first commit: the one that identifies the repository, if this history has it."""
         known = repo.root_commit if repo is not None else ""
         return known if known in self.roots else next(iter(self.roots), "")
 
@@ -58,10 +58,10 @@ class NewCheckout(Struct, frozen=True, kw_only=True):
 def guess_repository(
     new_checkout: NewCheckout, repos: Iterable[Repo], here: Collection[Checkout], gone: Collection[str]
 ) -> str:
-    """Return the name of the repository: of one that is known, or of the directory, for a new one.
+    """Return the name of the repository if it is known, else that of the directory.
 
     `here` are this machine's checkouts, and `gone` those of their paths that no longer exist. Raises HubUsageError
-    if only the user knows: a second name for one repository would double all its tasks.
+    if only the user can tell: a second name for one repository would double all its tasks.
     """
     known = {repo.slug: repo for repo in repos}
     for checkout in here:
@@ -111,10 +111,10 @@ class Choice(Struct, frozen=True, kw_only=True):
 def choose(
     hub: Hub, machine_id: str, *, slugs: Sequence[str] = (), every: bool = False, here: Path | None = None
 ) -> Choice:
-    """Choose by slugs, everything, or else the checkout that holds the working directory `here`.
+    """Choose checkouts by slugs, all of them, or else the one that contains the working directory `here`.
 
-    Of a repository that is named, the checkout that holds `here` counts, or else all of them on this machine.
-    Raises HubUsageError for a repository that is not known, and where there is nothing to choose.
+    For a named repository, the checkout that contains `here` is chosen, or else all on this machine. Raises
+    HubUsageError for an unknown repository, and if there is nothing to choose.
     """
     now = (here or Path.cwd()).resolve()
     for slug in slugs:
@@ -142,7 +142,7 @@ def choose(
 
 
 def only_checkout(hub: Hub, machine_id: str, repo: str, *, here: Path | None = None) -> Checkout:
-    """Return the one checkout of a repository that a deliberate move is about."""
+    """Return the only checkout of a repository, for a deliberate move."""
     now = (here or Path.cwd()).resolve()
     found = choose(hub, machine_id, slugs=[repo], here=now).checkouts
     if not found:
@@ -157,7 +157,7 @@ def only_checkout(hub: Hub, machine_id: str, repo: str, *, here: Path | None = N
 
 
 def around(checkouts: Iterable[Checkout], now: Path) -> list[Checkout]:
-    """Return those that hold a directory, the innermost last.
+    """Return those that contain a directory, the innermost last.
 
     A linked work tree, a submodule or another repository inside a checkout does not belong to it.
     """
@@ -171,13 +171,13 @@ def _above(checkouts: Iterable[Checkout], now: Path) -> list[Checkout]:
 
 
 def _work_tree_between(outer: Path, now: Path) -> Path | None:
-    """Return the innermost work tree that holds `now` and lies inside `outer`; None if there is none."""
+    """Return the innermost work tree that contains `now` and lies inside `outer`; None if there is none."""
     within = takewhile(lambda each: each != outer, (now, *now.parents))
     return next((each for each in within if os.path.lexists(each / ".git")), None)
 
 
 def _foreign_tree(checkouts: Iterable[Checkout], now: Path) -> str:
-    """Return that `now` is in a separate work tree inside one of these checkouts; empty if it is not."""
+    """Return an error if `now` is in a separate work tree inside one of these checkouts; else the empty string."""
     for each in reversed(_above(checkouts, now)):
         if tree := _work_tree_between(Path(each.path), now):
             return (

@@ -1,4 +1,4 @@
-"""Which block belongs to which task of the hub, and what becomes of both. Pure."""
+"""Matches blocks with tasks of the hub, and decides what to do about both. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pytest_dogfood.git.work_tree import RepoCondition
 
 
 class RepoContents(Struct, frozen=True, kw_only=True):
-    """All that was read of a repository, in this checkout and in the hub.
+    """Everything that was read of a repository, in this checkout and in the hub.
 
     `tasks` are the repository's, deleted ones too; `elsewhere` those of other repositories that a block
     names, by id. `unreadable` are the paths of workplans that cannot be read.
@@ -70,7 +70,7 @@ def match(contents: RepoContents) -> Matching:
     cases.extend(
         contents.case(task, None)
         for task in sorted(live, key=lambda task: task.task_id)
-        # In no block in any way, and its file is not merely unreadable.
+        # No block names it, and its file is not just unreadable.
         if not (task.task_id in ids or task.id in hub_ids or task.source_path in contents.unreadable)
     )
     return Matching(cases=tuple(cases), findings=tuple(findings))
@@ -102,9 +102,9 @@ def _duplicate(case: Case, group: tuple[Block, ...]) -> Finding:
 def _mismatch(
     contents: RepoContents, block: Block, named: HubTask | None, known: HubTask | None
 ) -> Finding | None:
-    """Return the item of a block with a hub's id that cannot be right, about the task that its own id means.
+    """Return a finding on a block with a wrong hub id, for the task that its own id means.
 
-    `named` is the task of the repository that has the hub's id, `known` the one that has the block's own.
+    `named` is the task of the repository that has the hub id, `known` the one that has the block's own.
     """
     if block.hub_id is None:
         return None
@@ -125,7 +125,7 @@ def _mismatch(
 
 
 class SameRank(StrEnum):
-    """What counts where both sides have the same rank but different statuses."""
+    """What counts if both sides have the same rank but different statuses."""
 
     HISTORY = "history"
     HUB = "hub"
@@ -133,7 +133,7 @@ class SameRank(StrEnum):
 
 
 class Policy(Struct, frozen=True, kw_only=True):
-    """What the user asked for. `writeback` is False under `--no-writeback`."""
+    """The user's options for decisions. `writeback` is False under `--no-writeback`."""
 
     same_rank: SameRank = SameRank.HISTORY
     accept_reopen: bool = False
@@ -157,9 +157,8 @@ class DecisionKind(StrEnum):
 class Decision(Struct, frozen=True, kw_only=True):
     """One task, what to do about it, and what to report about it.
 
-    `hub_status` and `file_status` are set only where that write is due and allowed; then the first of `findings` is
-    about the write. `hub_reopen_count` belongs to `hub_status`. `new_path`, unless it is
-    empty, is recorded in the hub.
+    `hub_status` and `file_status` are set only if that write is due and allowed; then the first of `findings` is
+    about the write. `hub_reopen_count` belongs to `hub_status`. `new_path`, unless it is empty, is recorded in the hub.
     """
 
     case: Case
@@ -235,7 +234,7 @@ def _compare(
         late = policy.same_rank is SameRank.HUB
         if policy.same_rank is SameRank.HISTORY:
             late = seen_in_history is not False
-        if not late:  # the file carries news the hub has not seen, and did not merely miss a change
+        if not late:  # the file has a change that the hub has not seen, and did not just miss one
             return Decision(case=case, kind=DecisionKind.NEWS, findings=(task_findings.news_in_file(case),))
         kind = DecisionKind.LATE_FILE
     action = Action.HELD if policy.writeback else Action.NONE

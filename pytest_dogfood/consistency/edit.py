@@ -15,7 +15,7 @@ _SCALAR = "ScalarEvent"
 
 
 def with_statuses(document: Document, statuses: Mapping[str, Status]) -> bytes:
-    """Return the file with these statuses, by task id. Raises EditRefusedError; it does all of it, or nothing."""
+    """Return the file with these statuses, by task id. Raises EditRefusedError unless all of them can be set."""
     edits = [
         _replacement(document, _entry(document, task_id), "status", status.value)
         for task_id, status in statuses.items()
@@ -26,7 +26,7 @@ def with_statuses(document: Document, statuses: Mapping[str, Status]) -> bytes:
 def with_reopening(document: Document, task_id: str, status: Status, count: int) -> bytes:
     """Return the file with a reopen of the task recorded: its status, and `reopened: <count>`.
 
-    Where there is no such field yet, a line is put after that of the status. Raises EditRefusedError.
+    A missing field is inserted as a line after that of the status. Raises EditRefusedError.
     """
     entry = _entry(document, task_id)
     edits = [_replacement(document, entry, "status", status.value)]
@@ -38,7 +38,7 @@ def with_reopening(document: Document, task_id: str, status: Status, count: int)
 
 
 class _Edit(Struct, frozen=True, kw_only=True):
-    """A span of characters and its new text; `events` replace one event of a reading."""
+    """A span of characters and its new text; `events` replace one event of the parsed file."""
 
     start: int
     end: int
@@ -67,7 +67,7 @@ def _replacement(document: Document, entry: ParsedBlock, key: str, text: str) ->
 
 
 def _insertion(document: Document, entry: ParsedBlock, key: str, value: str) -> _Edit:
-    """Put a field below the status, with the indentation of its key and the line end that it has itself."""
+    """Insert a field below the status, with the status's indentation and line end."""
     text, status = document.text, entry.fields.scalars["status"]
     line_start = max(text.rfind("\n", 0, status.key_start), text.rfind("\r", 0, status.key_start)) + 1
     indentation = text[line_start : status.key_start]
@@ -88,7 +88,7 @@ def _insertion(document: Document, entry: ParsedBlock, key: str, value: str) -> 
 
 
 def _applied(document: Document, edits: Iterable[_Edit]) -> bytes:
-    """Put the edits into the text, read the file as every reader does, and compare. Raises EditRefusedError."""
+    """Apply the edits, parse the result, and compare it with the original. Raises EditRefusedError."""
     if document.text.encode() != document.content:
         raise EditRefusedError(document.path, "bytes outside the edited values would change")
     ordered = sorted(edits, key=lambda edit: edit.start)
@@ -99,7 +99,7 @@ def _applied(document: Document, edits: Iterable[_Edit]) -> bytes:
     content = "".join([*pieces, document.text[after:]]).encode()
     again = parse(content, path=document.path)
     events = {id(entry): list(entry.fields.events) for entry in document.entries}
-    for edit in reversed(ordered):  # the last first, so that the places of the others stay right
+    for edit in reversed(ordered):  # the last first, so that the positions of the others stay valid
         replaced = 0 if edit.start == edit.end else 1
         events[id(edit.entry)][edit.at : edit.at + replaced] = edit.events
     found = [(each.block.task_id, bool(each.block.problem), each.fields.events) for each in again.entries]

@@ -1,4 +1,4 @@
-"""What `fix` does to one checkout after another: the hub follows the files, the files follow the hub."""
+"""`fix`, one checkout after another: updates the hub from the files, and the files from the hub."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ from pytest_dogfood.git.repository import Repository
 from pytest_dogfood.git.work_tree import DEFAULT_TIMEOUT, checkout_lock
 
 RETRIES = 3
-"""How often a change is decided anew because another program changed the task first."""
+"""How often a change is decided again because another program changed the task first."""
 
 PULL_FAILED = "WARN: pull failed (conflicts or no remote) — running fix-consistency anyway"
 
 
 class FixOptions(Struct, frozen=True, kw_only=True):
-    """Who fixes, and how. With `pull` the checkout follows its upstream first; `notice` gets the reason why not.
+    """The options of a fix. With `pull` the checkout is pulled first; `notice` is called with the reason if that fails.
 
-    `advance` gets the number of changes that the hub has got from a checkout, and the number of those it will get.
+    `advance` is called with the number of changes that the hub has got from a checkout, and the number of all of them.
     """
 
     machine: Machine
@@ -72,15 +72,15 @@ class FixOptions(Struct, frozen=True, kw_only=True):
     advance: Callable[[int, int], object] | None = None
 
     def stamp(self, source: Source, **more: str) -> Stamp:
-        """Return the stamp of a change; `more` is what else the event log is to say of it."""
+        """Return the stamp of a change; `more` are further fields for the event log."""
         return Stamp(machine=self.machine, actor=self.actor, source=source, run_id=self.run_id, **more)
 
 
 def fix(hub: Hub, checkouts: Iterable[Checkout], options: FixOptions) -> Iterator[RepoReport]:
-    """Fix each checkout and report on it; what fails in one does not stop the others.
+    """Fix each checkout and report on it; an error in one does not stop the others.
 
-    Where the hub goes away or the user interrupts, the report of what was done until then comes first, and
-    then HubUnreachable or KeyboardInterrupt.
+    If the hub goes away or the user interrupts, yield the report of what was done until then, and then raise
+    HubUnreachable or KeyboardInterrupt.
     """
     for checkout in checkouts:
         fixing: _CheckoutFix | None = None
@@ -109,7 +109,7 @@ def fix(hub: Hub, checkouts: Iterable[Checkout], options: FixOptions) -> Iterato
 def locked(repository: Repository, *, timeout: float) -> AbstractContextManager[object]:
     """Return the lock of a checkout if it has a work tree; the hub needs none, because it compares before it sets.
 
-    Entering it raises as `checkout_lock` does.
+    Entering it raises what `checkout_lock` raises.
     """
     try:
         return checkout_lock(repository.work_tree.git_dir, timeout=timeout)
@@ -118,7 +118,7 @@ def locked(repository: Repository, *, timeout: float) -> AbstractContextManager[
 
 
 def _pulled(view: CheckoutView, options: FixOptions) -> CheckoutView:
-    """Pull; what was just pulled is not fetched again."""
+    """Pull; after that, nothing is fetched again."""
     try:
         answer = view.repository.pull()
         why = "" if answer.ok else answer.error_text(lines=5)
@@ -136,7 +136,7 @@ _DUE = frozenset({Action.HUB_UPDATE, Action.CREATE, Action.WRITEBACK})
 
 
 class _CheckoutFix:
-    """One checkout being fixed: what was seen, and the decisions, each replaced once it is carried out."""
+    """One checkout being fixed: its view, and the decisions, each replaced once it is carried out."""
 
     def __init__(self, hub: Hub, view: CheckoutView, options: FixOptions) -> None:
         self._hub = hub
@@ -147,7 +147,7 @@ class _CheckoutFix:
         self._head = view.survey.head
 
     def report(self, *, broken_off: bool = False) -> RepoReport:
-        """Return what was done so far; `broken_off` by a failure, without the advice to run the same again."""
+        """Return the report so far; if `broken_off` by a failure, without the hint to run the command again."""
         view = replace(self._view, decisions=tuple(self._decisions), findings=tuple(self._findings))
         has_committed = self._head != view.survey.head
         report = replace(view.report(), to_push=view.repository.commits_to_push() if has_committed else 0)
@@ -160,7 +160,7 @@ class _CheckoutFix:
         return replace(report, findings=tuple(findings))
 
     def update_hub(self) -> None:
-        """Move the hub forward to the files, where decisions say so."""
+        """Update the hub from the files, as decided."""
         due = [at for at, each in enumerate(self._decisions) if each.hub_status is not None or each.new_path]
         for count, at in enumerate(due):
             if self._options.advance is not None:
@@ -168,7 +168,7 @@ class _CheckoutFix:
             self._decisions[at] = self._applied(self._decisions[at])
 
     def update_files(self) -> None:
-        """Write the hub's statuses into the files, where decisions say so, one file after another."""
+        """Update the files from the hub, as decided, one file after another."""
         due: dict[str, list[int]] = {}
         for at, decision in enumerate(self._decisions):
             if decision.file_status is not None:
@@ -196,7 +196,7 @@ class _CheckoutFix:
         return held.with_more(repository_findings.race_finding(held.case, RETRIES + 1))
 
     def _write(self, decision: Decision, block: Block, status: Status) -> HubTask | None:
-        """Write to the hub once; gives the task, or None if it is not as it was seen."""
+        """Write to the hub once; return the task, or None if it has changed since it was read."""
         seen, head, count = decision.case.hub, self._view.survey.head, decision.hub_reopen_count
         if seen is None:
             task = HubTask(
@@ -247,7 +247,7 @@ class _CheckoutFix:
         self._hub.record_writebacks(done)
 
     def _editable(self, document: Document, positions: Sequence[int]) -> Sequence[int]:
-        """Leave out the tasks whose status cannot be edited: the others of the file must not wait for them."""
+        """Leave out the tasks whose status cannot be edited, so that the others of the file are still updated."""
         try:
             with_statuses(document, _statuses(self._decisions[at] for at in positions))
         except EditRefusedError as error:
@@ -281,8 +281,8 @@ def write_statuses(
 ) -> tuple[WritebackResult, Sequence[Writeback]]:
     """Write the statuses of these tasks, by task id, into their file and commit it; the hub is not changed.
 
-    Gives the outcome, and what `hub.record_writebacks` has to be told then. `edit` and `message` are for an edit that
-    changes more than the statuses. Raises HubError if the hub could not record it.
+    Return the result, and the writebacks to pass to `hub.record_writebacks` then. `edit` and `message` are for an edit
+    that changes more than the statuses. Raises HubError if the hub could not record it.
     """
     path = cases[0].path
     document = view.documents[path]
@@ -302,7 +302,7 @@ def write_statuses(
         )
         for case, change in zip(cases, changes, strict=True)
     ]
-    # The hub has taken no row of this run yet, if only files follow: see that it does before anything is committed.
+    # If only files are updated, the hub has stored no row of this run yet: ensure that it can before any commit.
     hub.require_writebacks(planned)
     request = WritebackRequest(
         path=path,

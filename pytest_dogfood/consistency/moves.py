@@ -1,4 +1,4 @@
-"""Deliberate moves against the order: a task is reopened, or a tie is settled; both need a reason and are logged."""
+"""Deliberate changes against the order of statuses: reopens and resolved ties. Both are logged with a reason."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from pytest_dogfood.git.commit import EditRefusedError
 
 
 class MoveResult(Struct, frozen=True, kw_only=True):
-    """What was done, in words. If the file could not follow, `finding` says why."""
+    """A description of what was done. If the file could not be updated, `finding` says why."""
 
     message: str
     finding: Finding | None = None
@@ -39,7 +39,7 @@ class MoveResult(Struct, frozen=True, kw_only=True):
 
 
 class _TaskInFile(Struct, frozen=True, kw_only=True):
-    """One task in one checkout, in which everything allows the move."""
+    """One task in one checkout that allows the move."""
 
     view: CheckoutView
     case: Case
@@ -49,7 +49,7 @@ class _TaskInFile(Struct, frozen=True, kw_only=True):
 
 
 class DeliberateMoves:
-    """The moves in one hub. Each raises RefusedError, before it writes anything, if it is not allowed."""
+    """The moves in one hub. Each raises RefusedError before it writes anything, if it is not allowed."""
 
     def __init__(self, hub: Hub, options: FixOptions, *, reason: str = "", here: Path | None = None) -> None:
         self._hub = hub
@@ -103,7 +103,7 @@ class DeliberateMoves:
             return self._write(found, status, words, reopened=task.reopen_count)
 
     def resolve(self, task: HubTask, *, take_file: bool) -> MoveResult:
-        """Settle a tie: the file's status goes into the hub, or the hub's into the file."""
+        """Resolve a tie: write the file's status into the hub, or the hub's into the file."""
         known = _usable(task)
         with self._task_in_file(task, writes_file=not take_file) as found:
             in_file = found.status

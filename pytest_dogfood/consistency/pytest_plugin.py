@@ -1,4 +1,4 @@
-"""Workplans checked against the hub, as pytest items; one process checks, and the others get its results."""
+"""Checks workplans against the hub as pytest items; one process checks, and the others get its results."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REPOSITORY = "repository"
 
 
 class Check(Struct, frozen=True, kw_only=True):
-    """One thing that was checked: a task, a file or a repository; `checkout` is the directory it is in."""
+    """The check of one task, file or repository; `checkout` is the directory that contains it."""
 
     group: str
     name: str
@@ -39,7 +39,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     error: str = ""
 
     def to_json(self) -> str:
-        # Escaped, because file names need not be UTF-8, and what goes to another process has to be.
+        # Escaped, because file names need not be UTF-8, and data for another process must be.
         return json.dumps(to_builtins(self), ensure_ascii=True)
 
     @classmethod
@@ -57,7 +57,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
 def checks_of(
     repo: str, checkout: str, task_ids: Iterable[str], findings: Iterable[Finding], *, alone: bool
 ) -> Iterator[Check]:
-    """Yield the checks of one checkout; `alone` says that it is the only one of its repository."""
+    """Yield the checks of one checkout; `alone` means that it is the only one of its repository."""
     found: dict[str, list[Finding]] = {REPOSITORY: [], **{printable(task): [] for task in task_ids}}
     for finding in findings:
         found.setdefault(printable(finding.task_id or finding.path or REPOSITORY), []).append(finding)
@@ -67,17 +67,17 @@ def checks_of(
 
 
 ROOT = "consistency"
-"""What the node ids begin with."""
+"""The beginning of the node ids."""
 
 _WORKERINPUT = "dogfood_consistency"
 
 
 class DogfoodConsistencyWarning(UserWarning):
-    """A workplan and the hub differ in a way that is normal if work went on elsewhere, or that you should look at."""
+    """A workplan and the hub differ, because work went on elsewhere, or in a way that you should check."""
 
 
 class Consistency:
-    """The plugin of every process: the one that starts the others checks, once, and hands on the results."""
+    """The plugin of every process: the one that starts the others checks once, and gives them the results."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
@@ -115,7 +115,7 @@ class Consistency:
 
 
 def _collect(session: pytest.Session, snapshot: Snapshot) -> _Group:
-    """Return a group for each checkout or, if the hub cannot be reached, one item that says so."""
+    """Return a group for each checkout or, if the hub cannot be reached, one item with that error."""
     root: _Group = _Group.from_parent(session, name=ROOT, nodeid=ROOT)
     if snapshot.error:
         root.members.append(_Unreachable.from_parent(root, name="hub", error=snapshot.error))
@@ -127,7 +127,7 @@ def _collect(session: pytest.Session, snapshot: Snapshot) -> _Group:
 
 
 class _Group(pytest.Collector):
-    """Collects what it was given."""
+    """Collects the members that it was given."""
 
     def __init__(self, **others: Any) -> None:  # noqa: ANN401 - handed on to pytest
         super().__init__(**others)
@@ -149,7 +149,7 @@ class ConsistencyItem(pytest.Item):
         if self.config.getoption("dogfood_consistency_strict"):
             fatal.add(FindingSeverity.WARN)
         findings = self._check.findings
-        # So that JUnit has them too, also those of checks that pass.
+        # So that JUnit has them too, even those of checks that pass.
         self.user_properties.extend((each.code, f"{each.severity.value} {each.said}") for each in findings)
         if remarks := [finding for finding in findings if finding.severity is FindingSeverity.INFO]:
             self.add_report_section("call", ROOT, in_words(remarks))
@@ -165,7 +165,7 @@ class ConsistencyItem(pytest.Item):
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
-        # pytest takes dots apart in a title that the node id ends with.
+        # pytest splits a title at its dots if the node id ends with it.
         title = f"{self.name} ({self._check.group})"
         directory = Path(self._check.checkout)
         placed = next((finding for finding in self._check.findings if finding.path), None)
@@ -203,9 +203,9 @@ def in_words(findings: Iterable[Finding]) -> str:
 
 
 def take_snapshot(config: pytest.Config) -> Snapshot:
-    """Check the checkout that holds the rootdir, or else all on this machine.
+    """Check the checkout that contains the rootdir, or else all on this machine.
 
-    A hub that does not answer is part of the snapshot. Raises pytest.UsageError if no hub is named, or no
+    If the hub does not answer, the snapshot has the error. Raises pytest.UsageError if no hub is named, or no
     checkout is registered.
     """
     try:

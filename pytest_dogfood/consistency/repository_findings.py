@@ -1,4 +1,4 @@
-"""What a run reports of a repository, a file or a lock: C-14, C-26, C-27, C-30 to C-34 and C-36."""
+"""Findings on a repository, a file or a lock: C-14, C-26, C-27, C-30 to C-34 and C-36."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def behind_message(repo: str) -> str:
 def repo_finding(
     condition: RepoCondition, repo: str, *, fixing: bool, writeback_due: bool = False, named: bool = False
 ) -> Finding | None:
-    """Return the item of a repository's state, if it has one.
+    """Return the finding on a repository's state, if there is one.
 
-    `fixing` is False in `check`; `writeback_due` says that a file should follow the hub, `named` that the
+    `fixing` is False in `check`; `writeback_due` means that a file should follow the hub, `named` that the
     user named this repository.
     """
     alert = FindingSeverity.WARN if fixing else FindingSeverity.INFO
@@ -79,7 +79,7 @@ def _held(
     hint: str = "",
     severity: FindingSeverity = FindingSeverity.WARN,
 ) -> Finding:
-    """Return the item of a file or, without a `path`, of a checkout on which nothing is done."""
+    """Return the finding on a file or, without a `path`, a checkout that is left as it is."""
     return Finding(
         code=code,
         severity=severity,
@@ -100,7 +100,7 @@ _OTHER_KINDS: Mapping[FileState, str] = {
 
 
 def file_finding(state: FileState, repo: str, path: str, *, fixing: bool) -> Finding | None:
-    """Return the item of a workplan file that cannot follow the hub. Call it only where the file should."""
+    """Return the finding on a workplan file that cannot follow the hub. Call it only if the file should."""
     if state is FileState.CLEAN:
         return None
     if state in _OTHER_KINDS:
@@ -128,7 +128,7 @@ CHECKOUT_ERRORS = (HarnessError, OSError)
 
 
 class SettingsError(HarnessError):
-    """The dogfood.yaml of a checkout is wrong, or names another hub; `cause` says which."""
+    """The dogfood.yaml of a checkout is invalid, or names another hub; `cause` is the error."""
 
     def __init__(self, cause: HubUsageError) -> None:
         super().__init__(str(cause))
@@ -136,7 +136,7 @@ class SettingsError(HarnessError):
 
 
 def checkout_finding(repo: str, error: Exception) -> Finding:
-    """Return the item of a checkout that could not be checked or fixed to the end."""
+    """Return the finding on a checkout whose check or fix failed."""
     if isinstance(error, LockError):
         reason = "locked" if isinstance(error, CheckoutLockedError) else "no_lock"
         return _held("C-36", repo, "", f"'{repo}' is skipped: {error}", reason=reason)
@@ -157,19 +157,19 @@ def unreadable_file_finding(repo: str, path: str, error: HarnessError, *, fixing
 
 
 def race_finding(case: Case, tries: int) -> Finding:
-    """Return the item beside a change of the hub that others always overtook."""
+    """Return the finding on a change of the hub that other programs always preceded."""
     message = f"DB task '{case.title}' was changed by others {tries} times meanwhile — left as it is"
     return case.finding("C-34", FindingSeverity.WARN, message, hint="run fix again")
 
 
 def refused_edit_finding(case: Case, why: str) -> Finding:
-    """Return the item of a task whose status cannot be edited; the others of its file can."""
+    """Return the finding on a task whose status cannot be edited; the others of its file can."""
     message = f"writeback failed: {_WHY_NOT_WRITTEN[Reason.REFUSED]}"
     return case.finding("C-33", FindingSeverity.WARN, message, hint=why, reason="refused")
 
 
 def refused_path_finding(case: Case, error: HubUsageError) -> Finding:
-    """Return the item of a task whose file has a path that the hub cannot store."""
+    """Return the finding on a task whose file has a path that the hub cannot store."""
     message = "the hub cannot store the path of the task's file"
     return case.finding("C-34", FindingSeverity.WARN, message, hint=str(error), reason="refused_by_hub")
 
@@ -187,7 +187,7 @@ _WHY_NOT_WRITTEN = {
 
 
 def writeback_finding(result: WritebackResult, repo: str, path: str) -> Finding | None:
-    """Return the item of a writeback that did not go as intended, None for one that did."""
+    """Return the finding on a writeback that failed, None for one that succeeded."""
     if result.reason is None:
         return None
     if result.reason is Reason.STATE:

@@ -1,4 +1,4 @@
-"""A task fence: its text as fields, each with its place, and the block they make.
+"""Reads a task fence: its text as fields, each with its place, and the block that they form.
 
 PyYAML's events show what its data does not: duplicate keys, aliases, and where a scalar begins and ends.
 """
@@ -27,14 +27,14 @@ from yaml.events import (
 from pytest_dogfood.consistency.hub.model import Block
 
 LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""Several times faster where libyaml is there."""
+"""Several times faster if libyaml is installed."""
 
 MAX_CHARACTERS = 32_768
-"""More is no task. The parser takes time quadratic in the depth of brackets: minutes for 300,000 of them."""
+"""A longer text is not a task. The parser's time is quadratic in the depth of brackets: minutes for 300,000 of them."""
 
 _NODES = (ScalarEvent, CollectionStartEvent)
 YamlEvent = tuple[str, str]
-"""What an event says, without its place: its kind and, of a scalar, the value."""
+"""An event without its place: its kind and, for a scalar, the value."""
 
 
 class UnusableError(ValueError):
@@ -49,10 +49,10 @@ class SourceLine(NamedTuple):
 
 
 class TaskField(Struct, frozen=True, kw_only=True):
-    """A scalar and where its characters are in the whole file: inside the quotes, if there are some.
+    """A scalar and the place of its characters in the whole file: inside the quotes, if there are any.
 
-    `event` counts the events before it. `is_verbatim` is False where the text is not the value as it stands
-    (escapes, tags, several lines): there is nothing to put another value in place of.
+    `event` counts the events before it. `is_verbatim` is False if the text differs from the value (escapes, tags,
+    several lines): then it cannot be replaced by another value.
     """
 
     value: str
@@ -69,7 +69,7 @@ class TaskField(Struct, frozen=True, kw_only=True):
 
 
 class TaskFields(Struct, frozen=True, kw_only=True):
-    """A block's scalars by their keys, and all that was read, for comparing one reading with another."""
+    """A block's scalars by their keys, and all events, to compare two versions of a file."""
 
     scalars: Mapping[str, TaskField] = field(default_factory=dict)
     nested: frozenset[str] = frozenset()
@@ -85,7 +85,7 @@ def read_fields(lines: Sequence[SourceLine], *, first_line: int) -> TaskFields:
     try:
         events = list(yaml.parse(source.text, Loader=LOADER))
     except yaml.MarkedYAMLError as error:
-        # The line where the trouble began: it often ends where the block does.
+        # The line where the problem began: it often ends only with the block.
         mark = error.context_mark or error.problem_mark
         said = ", ".join(filter(None, (error.context, error.problem)))
         raise UnusableError(f"line {first_line + mark.line}: {said}" if mark else said) from None
@@ -102,11 +102,11 @@ def read_fields(lines: Sequence[SourceLine], *, first_line: int) -> TaskFields:
 
 
 class _Source:
-    """The text that is parsed, and the way from its characters back to those of the file."""
+    """The text that is parsed, and the mapping from its characters back to those of the file."""
 
     def __init__(self, lines: Sequence[SourceLine]) -> None:
         self._lines = lines
-        # One character for one: a tab is white space here, which YAML does not allow in an indentation.
+        # One character each: tabs become spaces, because YAML does not allow tabs in an indentation.
         self.text = "".join(line.text.replace("\t", " ") + "\n" for line in lines)
         self._starts = list(accumulate((len(line.text) + 1 for line in lines), initial=0))
 
@@ -201,7 +201,7 @@ def read_block(
         return ParsedBlock(block=_block(fields, number=number, path=path, heading=heading), fields=fields)
     except UnusableError as error:
         problem = str(error)
-    # Another block that begins inside is what an opening fence without its closing one looks like.
+    # If another block begins inside, the opening fence probably lacks its closing one.
     inside = (number + 1 + at for at, line in enumerate(content) if _OPENING_FENCE.match(line.text))
     if (at := next(inside, None)) is not None:
         problem = f"{problem}; it is not closed before the next block, in line {at}"
@@ -256,7 +256,7 @@ def _block(fields: TaskFields, *, number: int, path: str, heading: str) -> Block
 
 
 def _value(fields: TaskFields, key: str) -> str | None:
-    """Return the text of a field; None if it is absent or empty. Raises UnusableError if it is no scalar."""
+    """Return the text of a field; None if it is absent or empty. Raises UnusableError if it is not a scalar."""
     if key in fields.nested:
         raise UnusableError(f"'{key}' is not a single value")
     found = fields.scalars.get(key)
@@ -264,7 +264,7 @@ def _value(fields: TaskFields, key: str) -> str | None:
 
 
 def _text(fields: TaskFields, key: str) -> str:
-    """Return the text of a field, in which YAML's null is none."""
+    """Return the text of a field; YAML's null counts as empty."""
     value = _value(fields, key)
     return "" if value is None or fields.scalars[key].is_null else value
 
@@ -274,7 +274,7 @@ _INLINE_MARKDOWN = MarkdownIt("commonmark")
 
 def _title(heading: str, task_id: str) -> str:
     text = heading
-    # Most are plain, and looking for markup takes as long as all else about a block.
+    # Most are plain, and parsing markup takes as long as everything else about a block.
     if not _PLAIN.fullmatch(heading):
         tokens = _INLINE_MARKDOWN.parseInline(heading)[0].children or ()
         words = {"text", "code_inline", "text_special"}

@@ -1,4 +1,4 @@
-"""What a run reports of a task: C-11, C-13, C-20 to C-24, C-28, C-29, C-37 and C-38, with severities and hints."""
+"""Findings on a task: C-11, C-13, C-20 to C-24, C-28, C-29, C-37 and C-38, with severities and hints."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _IN_WORDS: Mapping[str, str] = {
     "diverged": "it also has commits that the remote lacks",
     "dirty": "it differs from what is committed",
 }
-"""Words for the reasons of findings whose message, which never changes, other findings of their code have, too."""
+"""Words for the reasons of findings whose message never changes and is shared by all findings of their code."""
 
 
 NAMES: Mapping[str, str] = {
@@ -52,7 +52,7 @@ NAMES: Mapping[str, str] = {
     "C-37": "block-moved",
     "C-38": "no-workplans",
 }
-"""What people read beside a code. A code has one name, whatever its reasons, and the name never changes either."""
+"""The name of each code, for people. A code has one name, whatever its reasons, and neither ever changes."""
 
 
 class FindingSeverity(StrEnum):
@@ -74,7 +74,7 @@ class Action(StrEnum):
 
 
 class Finding(Struct, frozen=True, kw_only=True):
-    """One item of a report. `line` counts from 1, 0 is none. JSON shows the fields in this order, and the name."""
+    """One finding of a report. `line` counts from 1, 0 is none. JSON shows the fields in this order, and the name."""
 
     code: str
     severity: FindingSeverity
@@ -105,7 +105,7 @@ class Finding(Struct, frozen=True, kw_only=True):
 
     @property
     def said(self) -> str:
-        """Return the message for people, with the reason where that says more."""
+        """Return the message for people, with the reason if that adds something."""
         more = _IN_WORDS.get(self.reason)
         return f"{self.message}; {self.reason}: {more}" if more else self.message
 
@@ -123,7 +123,7 @@ class Case(Struct, frozen=True, kw_only=True):
 
     @property
     def task_id(self) -> str:
-        """Return the id in the file, where the place of an item is; only what is wrong has another one in the hub."""
+        """Return the id in the file, where the place of a finding is; if the hub has another id, that is an error."""
         in_file = self.block.task_id if self.block is not None else ""
         return in_file or (self.hub.task_id if self.hub is not None else "")
 
@@ -158,7 +158,7 @@ class Case(Struct, frozen=True, kw_only=True):
         return f"dogfood consistency fix --repo {shlex.quote(self.repo)}"
 
     def hint_for(self, action: Action) -> str:
-        """Return how to go on. If something other than being behind holds the write, another item says what to do."""
+        """Return what to do next. If the write is held, except for being behind, another finding says that."""
         return "" if action is Action.HELD and not self.condition.is_behind else self.fix_hint
 
     def finding(
@@ -271,7 +271,7 @@ def moved(case: Case, old_path: str, action: Action) -> Finding:
 
 
 def no_workplans(repo: str, tasks: int, *, behind: bool) -> Finding:
-    """Return the one item of a checkout in which no workplan was found although the hub has tasks of it."""
+    """Return the finding on a checkout without workplans although the hub has tasks of it."""
     severity, action = FindingSeverity.FAIL, Action.HELD
     hint = "check that this is the right directory and branch"
     if behind:

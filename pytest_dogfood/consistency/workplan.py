@@ -1,4 +1,4 @@
-"""Workplans: which files of a checkout they are, and their task blocks, each with the place of its status."""
+"""Finds the workplans of a checkout, and reads their task blocks, each with the place of its status."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from pytest_dogfood.git.tracked_file import read_regular
 
 BOM = "\ufeff"
 
-# CommonMark knows these line ends and no other; `str.splitlines` knows ten.
+# CommonMark has only these line ends; `str.splitlines` has ten.
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
 _TASK = re.compile(r"[ \t]*task(?:[ \t]|\Z)")
 _ANY_TASK_FENCE = re.compile(r"(?:```|~~~)[ \t]*task")
@@ -84,7 +84,7 @@ class Document(Struct, frozen=True, kw_only=True):
 
 
 def parse(content: bytes, *, path: str) -> Document:
-    """Read a file. Never raises: the document says what cannot be read."""
+    """Read a file. Never raises: `unreadable` is set if the file cannot be read."""
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
@@ -128,7 +128,7 @@ def _is_workplan(head: Sequence[SourceLine]) -> bool:
     try:
         fields = read_fields(head[1:], first_line=2)
     except UnusableError:
-        # Front matter that YAML refuses must not make a workplan's tasks vanish.
+        # Invalid front matter must not make a workplan's tasks disappear.
         return any(_WORKPLAN_LINE.fullmatch(line.text) for line in head)
     kind = fields.scalars.get("type")
     return kind is not None and kind.value == "workplan"
@@ -165,12 +165,11 @@ _NEVER = frozenset({".git", "node_modules"})
 
 
 def read_workplans(root: Path, places: Sequence[str]) -> tuple[Document, ...]:
-    """Read the workplans of a checkout, and what may have been meant as one, in the order of their paths.
+    """Read the workplans of a checkout, and files that may be meant as one, in the order of their paths.
 
-    Each of `places` is a directory, of which every Markdown file is looked at, or a pattern such as
-    `**/*-WP-*.md`: one without wildcards is a directory unless it names a Markdown file. Patterns do not look
-    into other repositories inside this one. Never raises: what cannot be read, a directory too, is a document
-    that is `unreadable`.
+    Each of `places` is a directory, of which every Markdown file is read, or a pattern such as `**/*-WP-*.md`: one
+    without wildcards is a directory unless it names a Markdown file. Patterns do not match in other repositories inside
+    this one. Never raises: a file or directory that cannot be read becomes a document that is `unreadable`.
     """
     found: dict[str, Document | None] = {}
     for place in places:

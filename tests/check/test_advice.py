@@ -266,7 +266,7 @@ def saving(name: str, gives: str) -> Journey:
     "text, hint",
     [
         ('test "$DOGFOOD_T_NMAE"', "did you mean $DOGFOOD_T_NAME?"),
-        ('test "${DOGFOOD_T_COLOUR}"', "let what establishes 't' save a value 'colour'"),
+        ('test "${DOGFOOD_T_COLOUR}"', "let the journey that establishes 't' save a value 'colour'"),
         ('test "${DOGFOOD_U_PORT}"', "it is a value of 'u': add that to 'requires:'"),
         ("cd $DOGFOOD_STAT", "did you mean $DOGFOOD_STATE?"),
     ],
@@ -428,7 +428,7 @@ def test_a_token_that_a_fixture_provides_or_python_files_name_may_be_as_it_is() 
 @pytest.mark.parametrize(
     "locks, hint",
     [
-        ({"printer": 1}, "add `lock: [account]` to what uses its units, or remove it"),
+        ({"printer": 1}, "add `lock: [account]` to the journeys that use its units, or remove it"),
         ({"acount": 1}, "did you mean 'acount'?"),
     ],
 )

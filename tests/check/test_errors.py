@@ -146,7 +146,7 @@ def test_a_cycle_lists_its_whole_path_and_every_place_on_it() -> None:
         "    'a' requires 'from-c' (shop.yaml:11:3)\n"
         "    'c' requires 'from-b' (shop.yaml:31:3)\n"
         "    'b' requires 'from-a' (shop.yaml:21:3) [cycle]\n"
-        "    hint: give one of these tokens a 'provision:', or split what one of the journeys establishes"
+        "    hint: give one of these tokens a 'provision:', or split one of the journeys"
     )
 
 
@@ -195,7 +195,7 @@ def test_two_journeys_of_a_chain_share_a_directory_only_if_one_depends_on_the_ot
     assert (
         found.message == "'y' and 'x' (shop.yaml:20:3) share workdir 'desk', but neither depends on the other"
     )
-    assert found.hint == "use another workdir, or let one require what the other establishes"
+    assert found.hint == "use another workdir, or let one require a token that the other establishes"
 
 
 def test_dependents_and_strangers_may_use_one_name_for_a_directory() -> None:
