@@ -85,9 +85,9 @@ TO_FIX = (
 
 @COMMANDS.command(
     "check",
-    "report what differs, and change nothing",
+    "report differences, and change nothing",
     *TO_CHECK,
-    description="Report what differs between workplans and the hub. Nothing is written, except the "
+    description="Report differences between workplans and the hub. Nothing is written, except the "
     "remote-tracking branches that are fetched.",
     fixing=False,
 )
@@ -95,8 +95,8 @@ TO_FIX = (
     "fix",
     "synchronise workplans and the hub",
     *TO_FIX,
-    description="Move the hub forward to what workplans say, and write what the hub says into workplans, one "
-    "commit for each file. Nothing is pulled or pushed; nothing is written for a repository that is behind its remote.",
+    description="Move the hub forward to the statuses in workplans, and write the hub's newer statuses into them, one "
+    "commit per file. Nothing is pulled or pushed, or written for a repository that is behind its remote.",
     fixing=True,
     pull=False,
 )
@@ -109,7 +109,7 @@ TO_FIX = (
     pull=True,
 )
 def report(options: Namespace) -> int:
-    """Check or fix the checkouts that the options choose, and report on each as it comes."""
+    """Check or fix the checkouts that the options choose, and print each report at once."""
     from pytest_dogfood.cli.consistency_report import ReportPrinter
     from pytest_dogfood.consistency.check import CheckOptions, check as check_each
     from pytest_dogfood.consistency.checkouts import choose
@@ -172,19 +172,19 @@ def _fix_options(options: Namespace, machine: Machine, check_options: CheckOptio
 )
 @COMMANDS.command(
     "resolve",
-    "settle a tie of two statuses of the same rank",
+    "resolve a tie of two statuses of the same rank",
     *TASK,
     REASON,
     OFFLINE,
     LOCK_TIMEOUT,
     Argument("--take", choices=("file", "hub"), required=True, help="the side that wins"),
-    description="Settle a tie: the hub and the workplan have different statuses of the same rank, such as "
+    description="Resolve a tie: the hub and the workplan have different statuses of the same rank, such as "
     "done and cancelled, and the side you name wins.",
     to=None,
     accept=False,
 )
 def move(options: Namespace) -> int:
-    """Reopen a task, accept a reopen, or settle a tie, and report the result."""
+    """Reopen a task, accept a reopen, or resolve a tie, and report the result."""
     from pytest_dogfood.cli.consistency_report import report_lines
     from pytest_dogfood.consistency.check import CheckOptions, RepoReport
     from pytest_dogfood.consistency.moves import DeliberateMoves
@@ -210,7 +210,7 @@ def move(options: Namespace) -> int:
     if options.to and not options.accept:
         accept = f"dogfood consistency reopen {shlex.quote(options.task)} --accept"
         say(
-            f"the task is reopened in the hub, and not yet in the workplan; once that can be written: {accept}"
+            f"the task is reopened in the hub, but not yet in the workplan; once that can be written: {accept}"
         )
     return REFUSED
 
@@ -242,7 +242,7 @@ def log(options: Namespace) -> int:
             )
         )
     else:
-        # At the same second the event comes first: a file follows what the hub has.
+        # In the same second the event comes first: files follow the hub.
         entries: Iterator[Event | LoggedWriteback] = merge(events, writebacks, key=attrgetter("at"))
         write_lines(log_line(entry, tasks[entry.task]) for entry in entries)
     return 0

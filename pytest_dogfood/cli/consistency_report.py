@@ -1,4 +1,4 @@
-"""Reports and the event log, printed as they come."""
+"""Prints reports, each as soon as it is available, and the event log."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def report_lines(report: RepoReport, palette: Palette) -> Iterator[str]:
 
 
 class ProgressCounter:
-    """A counter on the terminal while checkouts are checked; elsewhere nothing is written."""
+    """A counter on a terminal while checkouts are checked; it writes nothing to other streams."""
 
     def __init__(self, total: int = 0, stream: TextIO | None = None) -> None:
         self.total = total
@@ -104,7 +104,7 @@ class ProgressCounter:
         self._write(f"[{self._done}/{self.total}] {self._repo}")
 
     def advance(self, done: int, total: int) -> None:
-        if done % 10 == 0:  # more often is flicker
+        if done % 10 == 0:  # more often would flicker
             self._write(f"[{self._done}/{self.total}] {self._repo}: {done} of {total} changes")
 
     def clear(self) -> None:
@@ -119,8 +119,8 @@ class ProgressCounter:
 class ReportPrinter:
     """The output of one run. If the hub cannot be reached, or on Ctrl-C, it ends with the counts so far.
 
-    As JSON there is exactly one document, even if the run ends before it began. Output that cannot be written ends it
-    with OutputLostError.
+    As JSON it is exactly one document, even if the run fails before it begins. If output cannot be written, the run
+    ends with OutputLostError.
     """
 
     def __init__(self, *, as_json: bool, strict: bool) -> None:
@@ -147,13 +147,13 @@ class ReportPrinter:
 
     @property
     def status(self) -> int:
-        """Return the exit status that the findings so far ask for."""
+        """Return the exit status for the findings so far."""
         deciding = {FindingSeverity.FAIL, FindingSeverity.WARN} if self._strict else {FindingSeverity.FAIL}
         left = any(each.severity in deciding and not each.fixed for each in self._findings())
         return REFUSED if left else 0
 
     def print_reports(self, reports: Iterable[RepoReport], *, to_the_end: bool = False) -> None:
-        """Print each report as soon as it is there; go on `to_the_end` also where nothing can be printed any more."""
+        """Print each report as soon as it is available; `to_the_end` continues even if output is lost."""
         for report in reports:
             self._seen.append(report)
             self.progress.clear()
@@ -172,7 +172,7 @@ class ReportPrinter:
         return tuple(dict.fromkeys(finding for report in self._seen for finding in report.findings))
 
     def _print(self, lines: Iterable[str], stream: TextIO | None = None) -> None:
-        """Print, unless that has failed before: what is under way must not stop halfway because of that."""
+        """Print, unless that has failed before: lost output must not stop a fix halfway."""
         if self._lost is None:
             try:
                 write_lines(lines, stream)
@@ -180,7 +180,7 @@ class ReportPrinter:
                 self._lost = error
 
     def _end(self, status: int, error: str = "") -> None:
-        """Print the counts of the whole run, or all of it as `{items, summary}`."""
+        """Print the counts of the whole run, or everything as `{items, summary}`."""
         found = self._findings()
         left = Counter(finding.severity for finding in found if not finding.fixed)
         fixed = sum(finding.fixed for finding in found)

@@ -1,7 +1,7 @@
-"""What the commands share: their parser, streams on which no output is lost, colours, tables, JSON with its version.
+"""Shared parts of the commands: their parser, streams that report lost output, colours, tables, versioned JSON.
 
-A pipe that is no longer read ends a command without a word, as SIGPIPE ends other tools. Whatever else comes in the
-way of its output, such as a full disk, is an error: the part that has arrived must not be taken for the whole.
+A pipe that is no longer read ends a command silently, as SIGPIPE ends other tools. Any other problem with its output,
+such as a full disk, is an error: partial output must not be mistaken for all of it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 BROKEN_PIPE = 128 + signal.SIGPIPE
-"""The exit status that a shell shows for a tool which SIGPIPE has ended."""
+"""The exit status that a shell shows for a tool that SIGPIPE has ended."""
 
 CommandFunction: TypeAlias = Callable[[Namespace], int]
 
@@ -42,21 +42,21 @@ FORMAT = Argument("--format", choices=("text", "json"), default="text", help="de
 REASON = Argument("--reason", metavar="TEXT", default="", help="why, for the log")
 TASK = (
     Argument("task", metavar="TASK", help="the task's id, or its UUID in the hub"),
-    Argument("--repo", metavar="S", help="the repository, where several have a task of this id"),
+    Argument("--repo", metavar="S", help="the repository, if several have a task with this id"),
     ACTOR,
 )
-"""What names one task, and who changes it."""
+"""The arguments that name one task, and the user who changes it."""
 
 
 class Parser(ArgumentParser):
-    """A parser whose mistakes end with the status of its command, and with what was probably meant."""
+    """A parser whose errors have the exit status of its command, and suggest the nearest choice."""
 
     def __init__(self, *, usage_status: int, **settings: Any) -> None:  # noqa: ANN401 - argparse's own
         super().__init__(**settings)
         self.usage_status = usage_status
 
     def error(self, message: str) -> NoReturn:
-        # Only argparse's own words tell what was typed and what could have been.
+        # Only argparse's message contains the argument and the choices.
         wrong = re.search(r"invalid choice: '(.*)' \(choose from (.*)\)$", message)
         near = did_you_mean(wrong[1], re.findall(r"[\w-]+", wrong[2])) if wrong else ""
         self.print_usage(sys.stderr)
@@ -88,9 +88,9 @@ class CommandGroup:
         description: str,
         **settings: object,
     ) -> Callable[[CommandFunction], CommandFunction]:
-        """Make the function below this the command `name`, with these options and settings.
+        """Make the decorated function the command `name`, with these options and settings.
 
-        Of arguments in a tuple at most one can be given.
+        Arguments in a tuple exclude each other.
         """
         parser = self.subparsers.add_parser(
             name, help=what, description=description, usage_status=self.parser.usage_status
@@ -118,7 +118,7 @@ class CommandGroup:
         namespace = Namespace(command=None, parser=self.parser, rest=tuple(given[end + 1 :]))
         options, unknown = self.parser.parse_known_args(given[:end], namespace)
         if unknown:
-            # The outermost parser would say so, and show a usage that does not help.
+            # The outermost parser would report it with its own usage, which does not help.
             options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
         return options
 
@@ -139,7 +139,7 @@ exit status: 0 no FAIL is left, 1 at least one is or a change was refused, 2 usa
 
 
 class OutputLostError(Exception):
-    """Standard output did not take what was printed; `is_broken_pipe` says that it is a pipe without a reader."""
+    """Standard output did not accept all output; `is_broken_pipe` means that it is a pipe without a reader."""
 
     def __init__(self, number: int) -> None:
         super().__init__(os.strerror(number))
@@ -152,27 +152,27 @@ class _Output(io.FileIO):
             written = super().write(data)
         except OSError as error:
             raise OutputLostError(error.errno or errno.EIO) from error
-        if not written:  # a pipe that is full, and that does not wait
+        if not written:  # a full, non-blocking pipe
             raise OutputLostError(errno.EAGAIN)
         return written
 
 
 class _Complaints(io.FileIO):
     def write(self, data: ReadableBuffer, /) -> int:
-        with suppress(OSError):  # there is nowhere else to say it, and the exit status remains
+        with suppress(OSError):  # there is no other place to report it, and the exit status remains
             return super().write(data) or memoryview(data).nbytes
         return memoryview(data).nbytes
 
 
 @contextmanager
 def watched_streams() -> Iterator[None]:
-    """Let this process write through streams of ours; raises OutputLostError where its output does not arrive."""
+    """Let this process write through streams that raise OutputLostError if its output is lost."""
     before = sys.stdout, sys.stderr
-    if before != (sys.__stdout__, sys.__stderr__):  # the program around us keeps what is printed
+    if before != (sys.__stdout__, sys.__stderr__):  # the calling program captures the output
         yield
         return
-    # A database that got the number of a closed stream would take what others print. What is opened gets the lowest
-    # number that is free; output that cannot be written fails as it does on a closed stream.
+    # A database that got the number of a closed stream would receive others' output. A newly opened file gets the
+    # lowest free number; output to these fails as it does on a closed stream.
     for number, how in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
         try:
             os.fstat(number)
@@ -186,7 +186,7 @@ def watched_streams() -> Iterator[None]:
         try:
             sys.stdout.flush()
         except BaseException:
-            # What is left in the buffer must neither raise again when it is dropped, nor wait for a reader.
+            # The rest of the buffer must neither raise again when it is dropped, nor wait for a reader.
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, 1)
             os.close(null)
@@ -200,13 +200,13 @@ def _as_text(raw: io.FileIO, before: TextIO | None) -> TextIO:
     return io.TextIOWrapper(
         io.BufferedWriter(raw),
         encoding=before.encoding if before is not None else "utf-8",
-        errors="backslashreplace",  # what the terminal does not have is no reason to show nothing
+        errors="backslashreplace",  # a character that the terminal cannot show must not end the output
         line_buffering=isinstance(raw, _Complaints) or raw.isatty(),
     )
 
 
 class Palette:
-    """Colours for a stream, decided as pytest decides it: by NO_COLOR and FORCE_COLOR, else by what the stream is."""
+    """Colours for a stream, as pytest decides: by NO_COLOR and FORCE_COLOR, else by whether it is a terminal."""
 
     def __init__(self, stream: TextIO) -> None:
         if os.environ.get("NO_COLOR"):
@@ -220,7 +220,7 @@ class Palette:
 
 
 def write_lines(lines: Iterable[str], stream: TextIO | None = None) -> None:
-    """Write lines, with an escape for what the stream's encoding does not have."""
+    """Write lines, with escapes for characters that the stream's encoding does not have."""
     stream = stream or sys.stdout
     encoding = stream.encoding or "utf-8"
     for line in lines:
@@ -237,12 +237,12 @@ def complain(*lines: str) -> None:
 
 
 def json_document(**content: object) -> str:
-    """Return what `--format json` prints, in ASCII: file names need not be UTF-8, and terminals need not either."""
+    """Return the document for `--format json`, in ASCII: neither file names nor terminals need to be UTF-8."""
     return json.dumps({"version": 1, **content}, indent=2)  # 1, from the beginning
 
 
 def print_table(rows: Sequence[Sequence[str]], *, nothing: str) -> None:
-    """Print rows in columns, or `nothing` where there are none."""
+    """Print rows in columns, or the text `nothing` if there are none."""
     rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)

@@ -36,7 +36,7 @@ from pytest_dogfood.diagnostics import HarnessError, did_you_mean
 COMMANDS = hub_commands(
     "dogfood hub",
     description="The hub is the database that holds the status of every task: an SQLite file for one machine,\n"
-    "PostgreSQL where several share it.",
+    "PostgreSQL if several share it.",
 )
 
 
@@ -131,7 +131,7 @@ def forget(options: Namespace) -> int:
     with open_hub(options.hub) as hub:
         machine = this_machine()
         known = {each.path: each.repo for each in hub.checkouts(machine.id)}
-        # As it was registered: links resolved, which cannot be done any more where the directory is gone.
+        # As it was registered, with links resolved, which is impossible if the directory is gone.
         named = next((place for place in (str(path), str(path.resolve())) if place in known), None)
         if named is None:
             hint = did_you_mean(str(path), known) or "see them all: dogfood hub repos"
@@ -242,7 +242,7 @@ def set_status(options: Namespace) -> int:
 def mark(options: Namespace) -> int:
     from pytest_dogfood.consistency.hub.imports import set_deleted_with_retries
 
-    # The status stays: in the log, only the reason says what was done.
+    # The status does not change: in the log, only the reason shows what was done.
     reason = ": ".join(filter(None, ("deleted" if options.deleted else "restored", options.reason)))
     with open_hub(options.hub) as hub:
         task = hub.only_task(options.task, repo=options.repo)

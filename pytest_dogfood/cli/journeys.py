@@ -20,11 +20,11 @@ from pytest_dogfood.settings import is_script
 
 OK = 0
 USAGE = 4
-"""Exit status for what the user has to put right, as pytest has it."""
+"""Exit status for errors that the user must correct, as in pytest."""
 
 COLOURS = {"error": "31", "warning": "33", "passed": "32"}
 _NOTATIONS = {".svg": "svg", ".dot": "dot", ".gv": "dot", ".mmd": "mermaid", ".json": "json"}
-"""How a drawing is written in a file with this ending."""
+"""The format of a drawing in a file with this ending."""
 
 COMMANDS = CommandGroup(
     "dogfood",
@@ -89,12 +89,12 @@ def check(options: Namespace) -> int:
     Argument(
         "--format",
         choices=("text", "mermaid", "dot", "json", "svg"),
-        help="default: what the ending of FILE says, else text",
+        help="default: by the ending of FILE, else text",
     ),
     Argument(
         "--focus",
         metavar="ID",
-        help="only what this journey needs and enables, or what has to do with this token",
+        help="only what this journey needs and enables, or what concerns this token",
     ),
     Argument("--tests", action="store_true", help="collect Python tests too"),
     Argument("-o", "--output", metavar="FILE", help="write there instead of to the terminal"),
@@ -209,7 +209,7 @@ _KEBAB_CASE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
 def _in_kebab_case(name: str) -> str:
-    """Return the nearest name in kebab-case, an example where nothing is left of it."""
+    """Return the nearest name in kebab-case, or an example if nothing is left of it."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "log-in"
 
 
@@ -236,15 +236,14 @@ def _write_new(directory: Path, files: dict[str, str]) -> int:
 def journey_template(name: str) -> str:
     """Return a journey file with one journey of this id.
 
-    Lines of a template whose `#` has no single space behind it are keys to take up; with all of them taken up a file
-    is right, too.
+    Template lines whose `#` is not followed by one space are keys to uncomment; with all of them, the file is valid.
     """
     stem = _in_kebab_case(name)
     return _filled("journey.yaml", id=_quoted(name), token=f"{stem}-done", needed=f"{stem}-prepared")
 
 
 def script_template(name: str) -> str:
-    """Return a script that is one journey; the keys that it offers are indented in its leading comment."""
+    """Return a script that is one journey; optional keys are indented in its leading comment."""
     return _filled("script.sh", token=f"{name}-done", needed=f"{name}-prepared")
 
 
@@ -259,7 +258,7 @@ def skill_template(name: str) -> str:
 
 
 def project_files() -> dict[str, str]:
-    """Return the files of a small project that runs, by path; none of them changes how pytest is configured."""
+    """Return the files of a small runnable project, by path; none of them changes pytest's configuration."""
     return {
         "dogfood.yaml": _filled("project.yaml"),
         "journeys/first.journey.yaml": _filled("first-journeys.yaml"),
@@ -274,7 +273,7 @@ def _filled(template: str, **values: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Quote what YAML could take for a number, a date or a word of its own."""
+    """Quote text that YAML could read as a number, a date or a keyword."""
     words = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
     plain = text[0].isascii() and text[0].isalpha() and text.lower() not in words
     return text if plain else json.dumps(text)
@@ -292,9 +291,9 @@ def _quoted(text: str) -> str:
     PATHS,
     Argument("--shard", default="", metavar="I/N", help="look at part I of N"),
     Argument("--run", metavar="RUN", help="id or directory of a run, as pytest --dogfood prints it"),
-    description="Show what a journey needs, what sets that up, in which state and on which shard it runs; "
-    "with --run, also what it came to in a run, step by step. Without ID, list every token: what gives it, what "
-    "needs it, whether it has a probe, and its values. Nothing is run; Python tests are collected.",
+    description="Show the tokens that a journey needs, how they are set up, and in which state and shard it runs; "
+    "with --run, also its result in a run, step by step. Without ID, list every token with its sources, its users, "
+    "its probe and its values. Nothing is run; Python tests are collected.",
 )
 def explain(options: Namespace) -> int:
     from pytest_dogfood.check.explain import explain as explain_name, tokens_to_explain
@@ -339,5 +338,5 @@ for _name, _what in (
     ("hub", "set up the task database and look into it"),
     ("consistency", "keep workplans and the hub in step, never back"),
 ):
-    # Their own modules, which are imported only for them, say more.
+    # Their own modules, which are imported only for them, declare the rest.
     COMMANDS.subparsers.add_parser(_name, help=_what, usage_status=USAGE)

@@ -1,4 +1,4 @@
-"""The `dogfood` command: finds the command that is meant, runs it, and gives its exit status."""
+"""The `dogfood` command: finds the subcommand, runs it, and returns its exit status."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; gives its exit status."""
+    """Run a command; return its exit status."""
     if arguments is not None:
         return _run(arguments)
-    # The process is ours, and short: it makes much and drops little, so the collector need not look so often.
+    # The process is short and drops few objects, so the garbage collector need not run so often.
     gc.set_threshold(50_000)
     try:
         with watched_streams():
@@ -27,16 +27,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OutputLostError as error:
         if error.is_broken_pipe:
             return BROKEN_PIPE
-        with suppress(OSError):  # no standard error either: the status has to do
+        with suppress(OSError):  # no standard error either: the exit status must be enough
             said = f"dogfood: cannot write to standard output: {error}; what was done stays done\n"
             os.write(2, said.encode())
         return _commands(sys.argv[1:]).parser.usage_status
-    except KeyboardInterrupt:  # while the last output waited for its reader
+    except KeyboardInterrupt:  # while the last output was waiting for its reader
         return INTERRUPTED
 
 
 def _commands(given: Sequence[str]) -> CommandGroup:
-    """Return the commands that the first word means; only their module is imported."""
+    """Return the group of commands that the first word names; only its module is imported."""
     name = given[0] if given else ""
     if name == "hub":
         from pytest_dogfood.cli.hub import COMMANDS
@@ -78,9 +78,9 @@ def _run_on_hub(options: Namespace, commands: CommandGroup) -> int:
 
 @contextmanager
 def _ended_in_order() -> Iterator[None]:
-    """Where we are asked to end, end as after Ctrl-C: files in order, and no git left alive.
+    """Handle SIGTERM and SIGHUP like Ctrl-C, so that files are restored and git is ended.
 
-    Cancelled jobs, time limits and closed terminals send these signals. One that is ignored stays ignored.
+    Cancelled jobs, time limits and closed terminals send these signals. A signal that is ignored stays ignored.
     """
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     ours = [number for number, handler in before.items() if handler is signal.SIG_DFL]

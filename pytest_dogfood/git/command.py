@@ -1,4 +1,4 @@
-"""Runs git so that it never asks, never hangs and leaves nothing alive; fetches."""
+"""Runs git so that it never asks, never hangs and leaves no processes; fetches."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ _PATHSPECS = frozenset(f"GIT_{how}_PATHSPECS" for how in ("LITERAL", "GLOB", "NO
 
 
 class GitError(HarnessError):
-    """Git failed to answer a question that it must be able to answer."""
+    """Git failed to return a value that it must be able to return."""
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """How many seconds git may take, and may go on after it was asked to end."""
+    """The seconds that git may take; `grace` is the time between SIGTERM and SIGKILL."""
 
     fetch: float = 15.0
     commit: float = 60.0
@@ -65,16 +65,16 @@ class GitResult(Struct, frozen=True, kw_only=True):
 
     @property
     def text(self) -> str:
-        """Return one value, such as a name or a path, without the newline git ends it with."""
+        """Return one value, such as a name or a path, without the newline at its end."""
         return os.fsdecode(self.out.removesuffix(b"\n"))
 
     @property
     def records(self) -> tuple[str, ...]:
-        """Return what a command run with `-z` printed."""
+        """Return the records that a command with `-z` printed."""
         return tuple(os.fsdecode(each) for each in self.out.split(b"\0")[:-1])
 
     def error_text(self, lines: int = 20) -> str:
-        """Return the last lines of what git said, or how it ended if it said nothing."""
+        """Return the last lines of git's errors, or how it ended if there are none."""
         said = "\n".join(self.err.rstrip().splitlines()[-lines:])
         ended = (
             "git was ended at its time limit" if self.timed_out else f"git ended with status {self.status}"
@@ -83,7 +83,7 @@ class GitResult(Struct, frozen=True, kw_only=True):
 
 
 class Git:
-    """Calls git in one directory, with an environment in which it does not act on another repository."""
+    """Calls git in one directory, with an environment that does not lead it to another repository."""
 
     def __init__(
         self,
@@ -95,9 +95,9 @@ class Git:
         self.directory = directory
         self.limits = limits
         given = dict(os.environ if environment is None else environment)
-        # The dialogue of a desktop, which git falls back on; GIT_ASKPASS and core.askPass were chosen on purpose.
+        # The desktop's dialogue, git's fallback; GIT_ASKPASS and core.askPass are deliberate choices.
         given.pop("SSH_ASKPASS", None)
-        # Git knows which variables lead it to another repository; none of them may be there when it is asked.
+        # Git lists the variables that lead it to another repository; none of them may be set when it is asked.
         ours = {name: value for name, value in given.items() if not name.startswith("GIT_")}
         self._environment = {**ours, **_NEVER_ASK}
         named = self.read("rev-parse", "--local-env-vars")
@@ -107,24 +107,24 @@ class Git:
             self._environment = {**ours, **_NEVER_ASK}
 
     def in_directory(self, directory: Path) -> Git:
-        """Return one that works in another directory."""
+        """Return a copy that works in another directory."""
         other = copy(self)
         other.directory = directory
         return other
 
     def read(self, *arguments: str, stdin: bytes = b"") -> GitResult:
-        """Ask something, without a lock that another git would wait for."""
+        """Run a command that only reads, without a lock for which another git would wait."""
         return self._call(arguments, stdin, self.limits.other, {"GIT_OPTIONAL_LOCKS": "0"})
 
     def value(self, *arguments: str) -> str:
-        """Ask for what git must know; raises GitError if it does not."""
+        """Return a value that git must know; raises GitError if it does not."""
         answer = self.read(*arguments)
         if not answer.ok:
             raise self._failed(arguments, answer)
         return answer.text
 
     def optional(self, *arguments: str) -> str | None:
-        """Ask for what may not exist: None where git says so, by status 1. Raises GitError for any other failure."""
+        """Return a value that may not exist: None if git ends with status 1. Raises GitError for any other failure."""
         answer = self.read(*arguments)
         if not answer.ok and (answer.timed_out or answer.status != 1):
             raise self._failed(arguments, answer)
@@ -166,14 +166,14 @@ class Git:
                 try:
                     out, err = read_output(stdout, _READ_LIMIT), read_tail(stderr)
                 except HarnessError as error:
-                    raise error.__cause__ or error from None  # the system's error about a file of ours
+                    raise error.__cause__ or error from None  # the system's error about an output file
                 return GitResult(status=ended.status, out=out, err=err, timed_out=ended.timed_out)
         except OSError as error:
             raise HarnessError(f"cannot keep the output of git: {error}; free some space") from error
 
 
 QUIET = ("-c", "gc.auto=0", "-c", "maintenance.auto=false")
-# A configuration may ask for more than following: tags removed, local branches moved or pruned.
+# A user's configuration may add more to a fetch: remove tags, move or prune local branches.
 _FETCH = (
     *(*QUIET, "fetch", "--quiet", "--no-tags", "--no-prune-tags"),
     *("--no-recurse-submodules", "--no-write-fetch-head", "--refmap="),
@@ -182,7 +182,7 @@ _TRACKING = "refs/remotes/"
 
 
 class FetchResult(StrEnum):
-    """The outcome of the fetch. The states do not depend on it: what was last fetched decides."""
+    """The outcome of the fetch. The states do not depend on it, but on the last fetched commits."""
 
     NOT_TRIED = "not_tried"
     DONE = "done"
@@ -197,11 +197,11 @@ class Fetch(Struct, frozen=True, kw_only=True):
 
 
 def fetch(git: Git, remote: str, *, limit: float) -> Fetch:
-    """Fetch from a remote what is tracked of it; never raises for what the remote or the configuration is like."""
+    """Fetch the tracked branches of a remote; never raises, whatever the remote and the configuration are."""
     if remote.startswith("-"):
         return Fetch(result=FetchResult.FAILED, remote=remote, detail="not the name of a remote")
     asked = git.read("config", "-z", "--get-all", f"remote.{remote}.fetch").records
-    # Those that write remote-tracking refs, with what is excluded from all.
+    # Those that write remote-tracking refs, and those that exclude branches from all.
     tracking = [each for each in asked if ":" in each and each.rpartition(":")[2].startswith(_TRACKING)]
     if not tracking:
         detail = f"remote.{remote}.fetch leads to no remote-tracking branches, {_TRACKING}"

@@ -35,7 +35,7 @@ class Signing(StrEnum):
 
 
 class CommitOptions(Struct, frozen=True, kw_only=True):
-    """What the project has set about the commits that are made for it."""
+    """The project's settings for commits that are made for it."""
 
     no_verify: bool = False
     sign: Signing = Signing.INHERIT
@@ -50,7 +50,7 @@ DEFAULT_OPTIONS = CommitOptions()
 
 
 class StatusChange(Struct, frozen=True, kw_only=True):
-    """One task whose status a commit brings up to date."""
+    """One task whose status a commit updates."""
 
     task_id: str
     old: str
@@ -65,7 +65,7 @@ def sync_message(changes: Iterable[StatusChange], today: date) -> str:
 
 
 class Reason(StrEnum):
-    """Why a file does not follow the hub, or not as it should."""
+    """Why a writeback failed."""
 
     CHANGED = "changed"
     UNREADABLE = "unreadable"
@@ -79,7 +79,7 @@ class Reason(StrEnum):
 
 
 class WritebackRequest(Struct, frozen=True, kw_only=True):
-    """One file, the bytes it was parsed from, what gives the new ones, and the commit that was checked out then.
+    """One file, the bytes that were parsed, the edit that returns the new ones, and the commit that was checked out.
 
     `edit` may raise EditRefusedError. `path` is relative to the registered directory.
     """
@@ -92,9 +92,9 @@ class WritebackRequest(Struct, frozen=True, kw_only=True):
 
 
 class WritebackResult(Struct, frozen=True, kw_only=True):
-    """The outcome of a request. `commit` is what is checked out now if that has changed, else empty.
+    """The outcome of a request. `commit` is the new commit that is checked out now, if there is one, else empty.
 
-    `reason` is None if all went as intended; without a `commit` there was nothing to do then.
+    `reason` is None if the writeback succeeded; then, without a `commit`, there was nothing to do.
     """
 
     commit: str = ""
@@ -111,9 +111,9 @@ class WritebackResult(Struct, frozen=True, kw_only=True):
 def write_back(
     repository: Repository, request: WritebackRequest, *, options: CommitOptions = DEFAULT_OPTIONS
 ) -> WritebackResult:
-    """Change one file and commit it, or leave everything as it was; never raises for what files or git do.
+    """Change one file and commit it, or leave everything as it was; never raises for errors of files or git.
 
-    Only what comes from outside, such as KeyboardInterrupt, is raised, after the file has been put in order.
+    Only exceptions from outside, such as KeyboardInterrupt, are raised, after the file has been restored.
     """
     try:
         return _Writeback(repository, request, options).result()
@@ -164,12 +164,12 @@ class _Writeback:
             detail = f"{error}\n{said}".rstrip()
             return WritebackResult(reason=Reason.COMMIT_FAILED, detail=detail, restored=not said)
         except BaseException:
-            # The commit may have been made all the same; then the file is right as it is.
+            # The commit may have been made nevertheless; then the file is correct.
             self._restore_unless_committed(new, after)
             raise
 
     def _versions(self, new: bytes) -> tuple[Version, Version]:
-        """Return what git has of the file and what it will have, if the file may be written."""
+        """Return the file's present version in git and the new one, if the file may be written."""
         found = self._file.status(self._request.parsed)
         if found.state is not FileState.CLEAN:
             raise _NotWrittenError(Reason.STATE, state=found.state)
@@ -184,7 +184,7 @@ class _Writeback:
         return before, Version(mode=before.mode, oid=oid)
 
     def _committed(self, new: bytes, before: Version, after: Version) -> WritebackResult:
-        """Commit what the work tree holds of the file, and nothing else that is staged or changed."""
+        """Commit the file from the work tree, and nothing else that is staged or changed."""
         git = self._repository.git
         answer = git.write(
             *(*_COMMIT, *self._options.arguments, "--", self._file.name),
@@ -203,7 +203,7 @@ class _Writeback:
             )
         wrong = self._deviation(head, before, after)
         if not wrong:
-            # What a git that was ended after its commit has not done: else the change would look undone.
+            # If git was ended right after its commit, the index is old, and the change would look reverted.
             self._file.update_index(before, after)
             return WritebackResult(commit=head)
         if not answer.ok:
@@ -211,7 +211,7 @@ class _Writeback:
         return WritebackResult(reason=Reason.NOT_AS_INTENDED, detail=wrong, commit=head)
 
     def _deviation(self, commit: str, before: Version, after: Version) -> str:
-        """Return in what a commit is not the change of the file from `before` to `after`; empty if it is just that."""
+        """Return how a commit differs from the change of the file from `before` to `after`; empty if it does not."""
         git, name, parent = self._repository.git, self._file.name, self._request.head
         parents = git.value("rev-list", "--no-walk", "--parents", commit).split()[1:]
         if parents != [parent]:
@@ -229,8 +229,8 @@ class _Writeback:
         )
 
     def _restore_unless_committed(self, new: bytes, after: Version) -> str:
-        """Put the old bytes back unless the new ones are checked out; return what did not work."""
-        with suppress(HarnessError):  # where git cannot be asked, it has not committed either
+        """Restore the old bytes unless the new ones are committed; return an error if that fails."""
+        with suppress(HarnessError):  # if git cannot be run, it has not committed either
             if self._file.version_in("HEAD") == after:
                 return ""
         try:

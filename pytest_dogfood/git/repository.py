@@ -1,4 +1,4 @@
-"""What a checkout is like: how far it is from its upstream, and whether the hub and its files may be written."""
+"""The state of a checkout: its distance from its upstream, and whether the hub and its files may be written."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from pytest_dogfood.git.command import DEFAULT_LIMITS, QUIET, Fetch, Git, GitErr
 from pytest_dogfood.git.tracked_file import GitFile
 from pytest_dogfood.git.work_tree import LockFile, RepoCondition, RepoState, WorkTree, find_work_tree
 
-# A configuration may ask for more than following: changes stashed, local commits moved.
+# A user's configuration may add more to a pull: stash changes, rebase local commits.
 _PULL = (*QUIET, "pull", "--ff-only", "--no-rebase", "--no-autostash", "--quiet")
 
 
 class Survey(Struct, frozen=True, kw_only=True):
-    """A checkout as it was measured. `head` and `upstream_commit` are commit ids, empty where there is none."""
+    """The state of a checkout. `head` and `upstream_commit` are commit ids, empty if there is none."""
 
     condition: RepoCondition
     head: str = ""
@@ -34,7 +34,7 @@ class Survey(Struct, frozen=True, kw_only=True):
     locks: tuple[LockFile, ...] = ()
 
     def to_json(self) -> dict[str, object]:
-        """Return what the report shows under `git`."""
+        """Return the values for `git` in the report."""
         return {
             "state": self.condition.state.value,
             "ahead": self.condition.ahead,
@@ -60,12 +60,12 @@ class Repository:
 
     @property
     def git(self) -> Git:
-        """Return git at the top of the work tree. Raises GitError where there is none."""
+        """Return git at the top of the work tree. Raises GitError if there is none."""
         return self._located()[0]
 
     @property
     def work_tree(self) -> WorkTree:
-        """Return the work tree. Raises GitError where there is none."""
+        """Return the work tree. Raises GitError if there is none."""
         return self._located()[1]
 
     def file(self, path: str) -> GitFile:
@@ -73,7 +73,7 @@ class Repository:
         return GitFile(*self._located(), path)
 
     def survey(self, *, offline: bool = False) -> Survey:
-        """Fetch if that makes sense, and measure. Never raises for what git or the checkout is like.
+        """Fetch if there is an upstream, and return the state. Never raises, whatever git and the checkout are.
 
         Nothing is written except remote-tracking refs, and with `offline` not even those.
         """
@@ -96,9 +96,9 @@ class Repository:
         return _commit(self.git, "HEAD")
 
     def root_commits(self) -> tuple[str, ...]:
-        """Return the first commits of the history, the one that HEAD's first parents lead to first.
+        """Return the first commits of the history, beginning with the one to which HEAD's first parents lead.
 
-        Empty where they cannot be known: without a commit, and in a shallow clone.
+        Empty if they cannot be known: without a commit, and in a shallow clone.
         """
         if not self.head() or _is_shallow(self.git):
             return ()
@@ -112,11 +112,11 @@ class Repository:
         return tuple(line.removeprefix("worktree ") for line in listed if line.startswith("worktree "))
 
     def pull(self) -> GitResult:
-        """Do what `sync` adds: follow the upstream where that needs no merge."""
+        """Fast-forward to the upstream, for `sync`."""
         return self.git.call_remote(*_PULL, limit=self.limits.other)
 
     def commits_to_push(self) -> int:
-        """Return how many commits the upstream does not have, as far as is known here; 0 if nothing is known."""
+        """Return the number of commits that the upstream does not have, as of the last fetch; 0 if it is not known."""
         with suppress(HarnessError):
             counted = self.git.read("rev-list", "--count", "@{upstream}..HEAD")
             return int(counted.text) if counted.ok else 0
@@ -149,7 +149,7 @@ class Repository:
         upstream_commit = _commit(git, upstream) if upstream else ""
         ahead = behind = 0
         if head and upstream_commit:
-            # By their ids: a branch that moves meanwhile must not make the two numbers belong to different commits.
+            # By ids: if a branch moves meanwhile, the two numbers must still belong to the same commits.
             counts = git.value("rev-list", "--count", "--left-right", f"{head}...{upstream_commit}")
             ahead, behind = map(int, counts.split("\t"))
         condition = RepoCondition.measured(ahead=ahead, behind=behind)
@@ -178,7 +178,7 @@ def _commit(git: Git, name: str) -> str:
 
 
 def _branch(git: Git) -> tuple[str, str, str]:
-    """Return the branch that is checked out, its upstream and the upstream's remote; empty what there is not."""
+    """Return the checked-out branch, its upstream and the upstream's remote; empty if there is none."""
     head = git.optional("symbolic-ref", "--quiet", "HEAD")
     if head is None:
         return "", "", ""

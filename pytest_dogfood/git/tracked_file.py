@@ -1,4 +1,4 @@
-"""One file as git has it, and its durable replacement."""
+"""One file's state in git, and its durable replacement."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ _PREFIX, _RANDOM, _SUFFIX = ".dogfood-writeback-", "[a-z0-9_]" * 8, "~"
 
 
 class ChangedError(Exception):
-    """The file does not hold what it should; it is left as it is."""
+    """The file has unexpected content; it is left as it is."""
 
 
 def replace(path: Path, *, old: bytes, new: bytes) -> None:
-    """Put `new` into a file that holds exactly `old`.
+    """Replace the content of a file by `new` if it is exactly `old`.
 
-    Raises ChangedError if it holds something else, OSError if it cannot be written; then it is as it was. Call it
-    with the checkout locked: a temporary file that is there was left by a process that was killed.
+    Raises ChangedError if it is different, OSError if it cannot be written; then it is unchanged. Call it with the
+    checkout locked: existing temporary files are those of processes that were killed.
     """
-    with suppress(OSError):  # such files are untidy, and do no harm
+    with suppress(OSError):  # such files do no harm
         for left in path.parent.glob(f"{_PREFIX}{_RANDOM}{_SUFFIX}"):
             left.unlink()
     descriptor, name = tempfile.mkstemp(prefix=_PREFIX, suffix=_SUFFIX, dir=path.parent)
@@ -54,7 +54,7 @@ def replace(path: Path, *, old: bytes, new: bytes) -> None:
             file.flush()
             like, mine = path.lstat(), os.fstat(descriptor)
             if (like.st_uid, like.st_gid) != (mine.st_uid, mine.st_gid):
-                with suppress(OSError):  # only root may give files away
+                with suppress(OSError):  # only root may change the owner
                     os.fchown(descriptor, like.st_uid, like.st_gid)
             os.fchmod(descriptor, stat.S_IMODE(like.st_mode))
             os.fsync(descriptor)
@@ -75,7 +75,7 @@ def replace(path: Path, *, old: bytes, new: bytes) -> None:
 
 _EXECUTABLE = "100755"
 _LINK = "160000"
-_PLAIN = "H"  # what `git ls-files -v` shows for a file that it does not hide
+_PLAIN = "H"  # the letter of `git ls-files -v` for a file that is not hidden
 _CONFLICT = "M"
 _LITERAL = "--literal-pathspecs"
 
@@ -88,10 +88,10 @@ class Version(Struct, frozen=True, kw_only=True):
 
 
 class FileStatus(Struct, frozen=True, kw_only=True):
-    """A file as git has it.
+    """A file's state in git.
 
-    `unconverted` says that git keeps this file's bytes as they are although its attributes ask for a conversion of
-    line ends: it does so for a file that has always been kept that way.
+    `unconverted` means that git stores this file's bytes unchanged although its attributes ask for a conversion of
+    line ends: it does so for a file that was always stored that way.
     """
 
     state: FileState
@@ -110,7 +110,7 @@ class GitFile:
         self.absolute_path = work_tree.top / self.name
 
     def obstacle(self) -> FileState | None:
-        """Return why the file can never follow the hub, whatever its state in git; None if it may."""
+        """Return why the file can never follow the hub, whatever its state in git; None if it can."""
         relative = PurePosixPath(self.path)
         if relative.is_absolute() or ".." in relative.parts:
             return FileState.FOREIGN
@@ -123,13 +123,13 @@ class GitFile:
         try:
             mode = self.absolute_path.lstat().st_mode
         except OSError:
-            return None  # it is gone, or cannot be seen: for git it has been modified
+            return None  # it is missing or inaccessible: to git it is modified
         if stat.S_ISLNK(mode):
             return FileState.SYMLINK
         return None if stat.S_ISREG(mode) else FileState.NOT_A_FILE
 
     def status(self, content: bytes | None = None) -> FileStatus:
-        """Compare work tree, index and HEAD by content. `content` is what the file holds, if that is known.
+        """Compare work tree, index and HEAD by content. `content` is that of the file, if it is known.
 
         Raises GitError if git cannot tell, for instance because a filter fails.
         """
@@ -157,7 +157,7 @@ class GitFile:
         return self._tree(commit, self.name).get(self.name)
 
     def oid(self, content: bytes, *, unconverted: bool = False) -> str:
-        """Return the id that git would store this content under."""
+        """Return the object id that git would give this content."""
         how = "--no-filters" if unconverted else f"--path={self.name}"
         answer = self._git.read("hash-object", how, "--stdin", stdin=content)
         if not answer.ok:
@@ -165,13 +165,13 @@ class GitFile:
         return answer.text
 
     def update_index(self, before: Version, after: Version) -> None:
-        """Make the index name the version `after` where it still names `before`, and leave the rest of it alone."""
+        """Set the file's version in the index to `after` if it still is `before`, and change nothing else."""
         if self._in_index()[1] == before:
             line = os.fsencode(f"{after.mode} {after.oid}\t{self.name}\0")
             self._git.write("update-index", "-z", "--index-info", stdin=line)
 
     def _in_index(self) -> tuple[str, Version | None]:
-        """Return how git treats the file, and its version."""
+        """Return the file's flag in the index, and its version."""
         answer = self._git.read(_LITERAL, "ls-files", "-z", "-s", "-v", "--", self.name)
         if not answer.ok:
             raise GitError(f"git ls-files failed for {self.path}: {answer.error_text()}")
@@ -205,7 +205,7 @@ class GitFile:
         return executable == (index.mode == _EXECUTABLE)
 
     def _kept_unconverted(self, content: bytes, index: Version) -> bool:
-        """Return whether git's rule holds that a file stored with CRLF stays so, where conversion is automatic."""
+        """Return whether git keeps CRLF in the file because conversion is automatic and the stored file has CRLF."""
         if b"\r\n" not in content or self.oid(content, unconverted=True) != index.oid:
             return False
         asked = ("text", "crlf", "eol", "ident", "filter", "working-tree-encoding")
@@ -219,7 +219,7 @@ class GitFile:
 
 
 def read_regular(path: Path) -> bytes:
-    """Read a file without following a link and without waiting for what is no file; raises OSError."""
+    """Read a regular file, without following a link or waiting for a pipe; raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, "rb") as file:  # noqa: PTH123 - the descriptor carries the flags
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):

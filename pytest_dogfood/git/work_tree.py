@@ -1,4 +1,4 @@
-"""Where a work tree is: its top, its git directories, and the lock that one fixer at a time holds on it."""
+"""A work tree: its top, its git directories, and the lock that one fix at a time holds on it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pytest_dogfood.git.command import Git
 
 
 class RepoState(StrEnum):
-    """The states of a repository. An unreachable remote is none: the last known counts decide."""
+    """The states of a repository. An unreachable remote is not a state: the last known counts decide."""
 
     UP_TO_DATE = "up_to_date"
     AHEAD = "ahead"
@@ -35,7 +35,7 @@ class RepoState(StrEnum):
 
 
 class RepoCondition(Struct, frozen=True, kw_only=True):
-    """A state and its numbers. `detail` names the operation in progress, or says what git said."""
+    """A state and its numbers. `detail` names the operation in progress, or has git's message."""
 
     state: RepoState
     ahead: int = 0
@@ -76,22 +76,22 @@ DEFAULT_TIMEOUT = 30.0
 
 
 class LockError(HarnessError):
-    """The lock of a checkout cannot be taken."""
+    """The lock of a checkout cannot be acquired."""
 
 
 class CheckoutLockedError(LockError):
-    """Another fix held the lock for the whole time that we waited."""
+    """Another fix held the lock until the timeout."""
 
 
 @contextmanager
 def checkout_lock(git_dir: Path, *, timeout: float = DEFAULT_TIMEOUT) -> Iterator[Path]:
     """Hold the lock of the work tree whose git directory this is, waiting for it up to `timeout` seconds.
 
-    Raises CheckoutLockedError if another process kept it, LockError if it cannot be taken at all. Its file
-    stays behind: removing it would take it away from a process that is just waiting for it.
+    Raises CheckoutLockedError if another process kept it, LockError if it cannot be acquired at all. Its file is not
+    removed, because another process may be waiting for it.
     """
     path = git_dir / LOCK_NAME
-    if not git_dir.is_dir():  # filelock would make it
+    if not git_dir.is_dir():  # filelock would create it
         raise LockError(f"cannot lock {path}: there is no such directory")
     lock = FileLock(path, timeout=max(timeout, 0.0))
     try:
@@ -123,7 +123,7 @@ _OPERATIONS: Mapping[str, str] = {
 
 
 class LockFile(Struct, frozen=True, kw_only=True):
-    """A lock file of a git that runs, or of one that was killed; we never remove it."""
+    """A lock file of a running git, or of one that was killed; we never remove it."""
 
     path: Path
     seconds: float
@@ -144,32 +144,32 @@ class WorkTree(Struct, frozen=True, kw_only=True):
     common_dir: Path
 
     def operation(self) -> str:
-        """Name what is in progress here, such as "a merge"; empty if nothing is."""
+        """Return the operation in progress, such as "a merge"; empty if there is none."""
         found = (name for marker, name in _OPERATIONS.items() if os.path.lexists(self.git_dir / marker))
         return next(found, "")
 
     def lock_files(self, branch: str = "") -> tuple[LockFile, ...]:
-        """Return the locks that git holds here, or that a git which was killed has left."""
+        """Return the lock files here of a running git, or of one that was killed."""
         paths = {self.common_dir / f"refs/heads/{branch}.lock"} if branch else set()
         for directory in (self.git_dir, self.common_dir):
             with suppress(OSError):
                 paths.update(path for path in directory.glob("*.lock") if path.name != LOCK_NAME)
         found = []
         for path in sorted(paths):
-            with suppress(OSError):  # it may go away while we look
+            with suppress(OSError):  # it may be removed meanwhile
                 found.append(LockFile(path=path, seconds=max(time.time() - path.lstat().st_mtime, 0.0)))
         return tuple(found)
 
 
 def find_work_tree(git: Git) -> WorkTree | RepoCondition:
-    """Return the work tree that git's directory belongs to, or the condition why there is none to work with."""
+    """Return the work tree of git's directory, or the condition that explains why there is none."""
     said = git.value("version")  # never translated, and kept in this form for programs
     numbers = re.match(r"git version (\d+)\.(\d+)", said)
     if numbers is None or (int(numbers[1]), int(numbers[2])) < _OLDEST:
         return RepoCondition(state=RepoState.GIT_UNUSABLE, detail=f"{said} is older than 2.30")
     kind = git.read("rev-parse", "--is-bare-repository", "--is-inside-work-tree")
     if not kind.ok:
-        # The same exit status where there is no repository and where git refuses one.
+        # The exit status is the same if there is no repository and if git refuses one.
         if _is_repository_around(git.directory.resolve()):
             return RepoCondition(state=RepoState.GIT_UNUSABLE, detail=kind.error_text())
         return RepoCondition(state=RepoState.NOT_A_WORK_TREE)
@@ -185,7 +185,7 @@ def find_work_tree(git: Git) -> WorkTree | RepoCondition:
     if len(told) != len(asked):  # a path has a newline in it
         told = [git.value("rev-parse", each) for each in asked]
     top, prefix, git_dir, common_dir = told
-    # The last is not always absolute: it is relative to where git was asked.
+    # The last may be relative to the directory in which git ran.
     return WorkTree(
         top=Path(top), prefix=prefix, git_dir=Path(git_dir), common_dir=git.directory / common_dir
     )

@@ -30,7 +30,7 @@ _ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
 def network_file_system(path: Path, mounts: str | None = None) -> str:
-    """Return the type of the network file system that a path lies on; empty where it is local or unknown.
+    """Return the type of the network file system that contains a path; empty if it is local or unknown.
 
     `mounts` has the format of Linux's /proc/self/mountinfo, which is read if it is not given.
     """
@@ -41,7 +41,7 @@ def network_file_system(path: Path, mounts: str | None = None) -> str:
             return ""
     kinds: dict[str, str] = {}
     for line in mounts.splitlines():
-        # The type comes right after a lone dash. Of several mounts at one place the last one covers the others.
+        # The type comes right after a single dash. Of several mounts at one place, the last one hides the others.
         before, _, after = line.partition(" - ")
         words, kind = before.split(" "), after.partition(" ")[0]
         if len(words) >= 6 and kind:
@@ -52,7 +52,7 @@ def network_file_system(path: Path, mounts: str | None = None) -> str:
 
 
 _SECRET = re.compile("pass|secret|token", re.IGNORECASE)
-# As SQLAlchemy tells them: a user has no ':' and no '/', a password goes to the first '@', which may be one of the
+# As SQLAlchemy parses them: a user has no ':' and no '/', a password ends at the first '@', which may belong to the
 # options of a URL without a password.
 _USER = re.compile(r"[^:/]*(:[^@]*)?@")
 _PORT_AND_OPTIONS = re.compile(r":\d*/[^?]*\?[^@]*=")
@@ -62,11 +62,11 @@ _DRIVERS = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
 def parse_url(text: str, *, base: Path | None = None) -> URL:
     """Read a hub's URL, or the path of an SQLite file; relative paths start at `base`, or here.
 
-    Raises HubUsageError, whose text never shows what might be a password.
+    Raises HubUsageError, whose text never shows a possible password.
     """
     user = _USER.match(text)
     if user and "://" not in text and not text.startswith(("/", "./", "../", "~")):
-        # A URL without its beginning rather than a file: its password would be shown as a path.
+        # Probably a URL without its beginning: as a path, its password would be shown.
         raise HubUsageError(
             "a hub's URL begins with postgresql:// or sqlite:///; the path of an SQLite file with a ':' and an '@' "
             "in it begins with ./ or /"
@@ -96,7 +96,7 @@ def parse_url(text: str, *, base: Path | None = None) -> URL:
         raise HubUsageError("an SQLite hub needs a file: sqlite:////path/to/hub.sqlite")
     try:
         path = (base or Path.cwd()) / Path(url.database).expanduser()
-    except (RuntimeError, OSError) as error:  # a user who is not known, a directory that is gone
+    except (RuntimeError, OSError) as error:  # an unknown user, a missing directory
         raise HubUsageError(f"the hub's file {url.database} cannot be found: {error}") from error
     return url.set(drivername="sqlite", database=str(path))
 
@@ -114,14 +114,14 @@ BUSY_TIMEOUT = 10
 """Seconds that a writer waits for another one before the hub counts as locked."""
 
 CREATEDB = "createdb --template=template0 --encoding=UTF8 --locale=C"
-"""Makes a database that a hub can use, whatever the server's own encoding and locale are; its name comes last."""
+"""Creates a database for a hub, whatever the server's own encoding and locale are; its name comes last."""
 
 
 class Database:
-    """A database that transactions can be opened on. Nothing is opened before the first one."""
+    """A database on which transactions can be opened. Nothing is opened before the first one."""
 
     def __init__(self, url: str | URL, *, create: bool = False, readonly: bool = False) -> None:
-        """Without `create` a file that is missing is refused."""
+        """Prepare the engine; without `create`, a missing file is refused."""
         self._url = url = parse_url(url) if isinstance(url, str) else url
         self._readonly = readonly
         self._is_sqlite = url.get_backend_name() == "sqlite"
@@ -131,9 +131,9 @@ class Database:
 
     @contextmanager
     def transaction(self, *, write: bool, may_exist: bool = False) -> Iterator[Connection]:
-        """Open a transaction; errors of the database become ours, except IntegrityError with `may_exist`.
+        """Open a transaction; database errors become HubErrors, except IntegrityError with `may_exist`.
 
-        A write begins IMMEDIATE on SQLite: two that read first and write then would lock each other out.
+        A write begins IMMEDIATE on SQLite: two transactions that read first and then write would block each other.
         """
         if self._is_sqlite:
             first = ["BEGIN IMMEDIATE" if write else "BEGIN"]
@@ -151,12 +151,12 @@ class Database:
             raise _in_our_words(error, self._url) from error
 
     def keep_open(self) -> None:
-        """Keep an SQLite file open beside its transactions.
+        """Keep an SQLite file open between its transactions.
 
-        The last one that closes it moves its log into it, and that takes longer than several commits.
+        The last close of a file moves its log into it, and that takes longer than several commits.
         """
         if self._is_sqlite:
-            with suppress(SQLAlchemyError, sqlite3.Error):  # a transaction will say what is wrong
+            with suppress(SQLAlchemyError, sqlite3.Error):  # a transaction will report the error
                 self._kept = self._engine.raw_connection()
                 self._kept.cursor().execute("SELECT 1 FROM sqlite_master").fetchall()
 
@@ -184,21 +184,23 @@ def _sqlite(url: URL, *, create: bool, readonly: bool) -> Engine:
             raise HubUsageError(f"cannot make the directory {path.parent}: {error.strerror}") from error
     mode = "rwc" if create else "rw"
     if readonly and not os.access(path.parent, os.W_OK) and not Path(f"{path}-wal").exists():
-        mode = "ro&immutable=1"  # a read-only disk: nothing writes there, and the log's files cannot be made
+        mode = (
+            "ro&immutable=1"  # a read-only disk: nothing writes there, and the log's files cannot be created
+        )
     pragmas = [f"busy_timeout={BUSY_TIMEOUT * 1000}", "foreign_keys=ON", "synchronous=FULL"]
     pragmas += ["query_only=ON"] if readonly else []
     pragmas += ["journal_mode=WAL"] if create else []  # readers and a writer at once; the file remembers it
 
     def connect() -> sqlite3.Connection:
-        # Not by a URL, in which %, ? and # have another meaning than in a path. Without a level of isolation, because
-        # with one the driver would begin transactions of its own.
+        # Not by a URL, in which %, ? and # have another meaning than in a path. Without an isolation level, because
+        # with one the driver would begin its own transactions.
         file = f"file:{quote(str(path))}?mode={mode}"
         connection = sqlite3.connect(file, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None)
         for pragma in pragmas:
             connection.execute(f"PRAGMA {pragma}")
         return connection
 
-    # A pool would hand the connection of one thread to another, and keep the file open in a forked child.
+    # A pool would give one thread's connection to another, and keep the file open in a forked child.
     return create_engine("sqlite://", creator=connect, poolclass=NullPool)
 
 
@@ -216,8 +218,8 @@ def _postgresql(url: URL) -> Engine:
     asked = {key: value for key, value in _KEEPALIVE.items() if key not in url.query}
     # Poolers such as PgBouncer give a session to another client after each transaction.
     asked["prepare_threshold"] = None
-    # Neither PGCLIENTENCODING nor the URL nor the role may choose: ids and titles hold any letter. Without it, the
-    # driver also gives bytes where the database is SQL_ASCII, and nothing can be said about it.
+    # Neither PGCLIENTENCODING nor the URL nor the role may choose: ids and titles may contain any letter. Without it,
+    # the driver also returns bytes if the database is SQL_ASCII, and that could not be reported.
     asked["client_encoding"] = "utf8"
     try:
         return create_engine(url, connect_args=asked, pool_pre_ping=True, hide_parameters=True)
@@ -264,7 +266,7 @@ _ADVICE: Mapping[str, str] = {
     "password authentication failed": "is it right in ~/.pgpass, PGPASSWORD or the URL?",
     "malformed": "restore it from a copy; then `dogfood consistency fix` reads the statuses in workplans again",
 }
-"""What to look for where SQLite says these words, or PostgreSQL when it refuses a connection."""
+"""Advice for texts in SQLite's errors, and in PostgreSQL's when it refuses a connection."""
 
 _LOCKED = (
     "another session may hold a lock on the hub's tables, such as an open transaction, a restore or VACUUM FULL: "
@@ -279,4 +281,4 @@ _ADVICE_OF_STATE: Mapping[str, str] = {
     "55P03": _LOCKED,  # lock_not_available
     "57014": _LOCKED,  # query_canceled, as by our own statement_timeout
 }
-"""What to do where PostgreSQL says that a statement failed in one of these ways."""
+"""Advice for PostgreSQL's error codes of failed statements."""

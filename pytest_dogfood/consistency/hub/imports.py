@@ -1,4 +1,4 @@
-"""Tasks set by `hub set` and `hub import`, which reads files of JSON or CSV, every mistake with its line."""
+"""Changes tasks for `hub set` and `hub import`; reads JSON and CSV files, and reports every mistake with its line."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ RETRIES = 3
 _CODE = "import"
 
 _Record: TypeAlias = tuple[int, Mapping[str, str | None]]
-"""What a file says about a task, and its line; a value is None if it is known to be unusable."""
+"""The line of a task in a file, and its values; a value is None if it was reported as invalid."""
 
 
 class ImportOutcome(StrEnum):
-    """What the import did with a task of a file."""
+    """The result of the import of one task."""
 
     CREATED = "created"
     MOVED = "moved"
@@ -54,7 +54,7 @@ class ImportOutcome(StrEnum):
 
 
 class ImportResult(Struct, frozen=True, kw_only=True):
-    """One task of a file, its line, what was done with it, and why that differs from what the file says."""
+    """One task of a file, its line, the result, and why that differs from the file if it does."""
 
     line: int
     task: HubTask
@@ -65,9 +65,9 @@ class ImportResult(Struct, frozen=True, kw_only=True):
 def parse_tasks(content: bytes, *, path: str) -> tuple[tuple[int, HubTask], ...]:
     """Return the tasks of a file, each with its line; without a `hub_id` in the file its id is empty.
 
-    A `.json` and what looks like JSON is read as JSON, anything else as CSV with a line of names.
+    A `.json` file, or text that looks like JSON, is read as JSON, anything else as CSV with a header line.
 
-    Raises HubUsageError with everything that is wrong with it.
+    Raises HubUsageError with all mistakes in the file.
     """
     findings = Findings(path)
     records: Iterable[_Record] = ()
@@ -93,7 +93,7 @@ def parse_tasks(content: bytes, *, path: str) -> tuple[tuple[int, HubTask], ...]
             elif key != ("",):
                 first[key] = line
     if found := findings.sorted():
-        # Without a code: nothing else reads them.
+        # Without a code: only people read them.
         problems = (
             f"{each.location.path}:{each.location.line}: {each.message}"
             + (f" ({each.hint})" if each.hint else "")
@@ -193,7 +193,7 @@ def _parse_task(line: int, values: Mapping[str, str | None], findings: Findings)
 def set_status_with_retries(hub: Hub, task: HubTask, status: Status, *, stamp: Stamp) -> bool:
     """Set a status of the same or a higher rank, again if the task changed meanwhile; False if it has that status.
 
-    Raises RefusedError for a lower rank, and if the task changes every time.
+    Raises RefusedError for a lower rank, and if the task changes on every try.
     """
     for seen in _as_it_is(hub, task):
         there = parse_status(seen.status)
@@ -214,7 +214,7 @@ def set_status_with_retries(hub: Hub, task: HubTask, status: Status, *, stamp: S
 def set_deleted_with_retries(hub: Hub, task: HubTask, *, deleted: bool, stamp: Stamp) -> bool:
     """Mark a task as deleted, or restore it, again if it changed meanwhile; False if that is done already.
 
-    Raises RefusedError if the task changes every time.
+    Raises RefusedError if the task changes on every try.
     """
     for seen in _as_it_is(hub, task):
         if seen.deleted is deleted:
@@ -264,7 +264,7 @@ def _move(hub: Hub, task: HubTask, found: HubTask, stamp: Stamp) -> tuple[Import
 
 
 def _as_it_is(hub: Hub, task: HubTask) -> Iterator[HubTask]:
-    """Yield the task as it was seen, and then, for each further attempt, as it is then."""
+    """Yield the task as it was read, and then, for each further attempt, as it is in the hub."""
     yield task
     for _ in range(RETRIES):
         yield hub.task(task.id) or task

@@ -1,4 +1,4 @@
-"""Which hub is meant, and which machine this is. SQLAlchemy is imported with the first hub that is opened."""
+"""Finds the hub to use, and identifies this machine. SQLAlchemy is imported only when a hub is opened."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def data_directory() -> Path:
 
 
 def this_machine(*, create: bool = True) -> Machine:
-    """Return this machine; without `create` its id is empty, as that of no checkout is, until one is registered."""
+    """Return this machine; without `create`, its id is empty until a checkout is registered."""
     path = data_directory() / "machine-id"
     try:
         found = _read_id(path)
@@ -46,7 +46,7 @@ def this_machine(*, create: bool = True) -> Machine:
             fresh = path.with_name(f"{path.name}.{uuid.uuid4()}~")
             try:
                 fresh.write_text(f"{uuid.uuid4()}\n", encoding="utf-8")
-                with suppress(FileExistsError):  # another process was faster: its id counts
+                with suppress(FileExistsError):  # another process was faster: use its id
                     os.link(fresh, path)
             finally:
                 fresh.unlink(missing_ok=True)
@@ -71,10 +71,10 @@ def _read_id(path: Path) -> str:
 
 
 def current_actor() -> str:
-    """Return the name of the user at work."""
+    """Return the name of the user who runs the command."""
     try:
         return getpass.getuser()
-    except (OSError, KeyError):  # a container may run under a number that has no name
+    except (OSError, KeyError):  # a container may run under a user id without a name
         return str(os.getuid())
 
 
@@ -84,9 +84,9 @@ _MISNOMERS = ("dogfood.yml", ".dogfood.yaml", ".dogfood.yml")
 
 
 def read_settings_section(directory: Path, section: str) -> Mapping[str, Any] | None:
-    """Return what the dogfood.yaml of a directory says under `hub:` or `consistency:`; None if it does not.
+    """Return the section `hub:` or `consistency:` of a directory's dogfood.yaml; None if there is none.
 
-    Raises HubUsageError where that is wrong, where the file cannot be read, has unknown keys, or goes by another name.
+    Raises HubUsageError if it is invalid, or if the file cannot be read, has unknown keys, or has a wrong name.
     """
     for path in (directory / name for name in _MISNOMERS):
         ours = None
@@ -98,7 +98,7 @@ def read_settings_section(directory: Path, section: str) -> Mapping[str, Any] | 
     content = _content(path)
     if not content:
         return None
-    # Many modules, for the few repositories that have one.
+    # It imports many modules, and few repositories have such a file.
     from pytest_dogfood.fileformat.parser import parse_settings_section
 
     values, problems = parse_settings_section(content, path=str(path), section=section)
@@ -109,7 +109,7 @@ def read_settings_section(directory: Path, section: str) -> Mapping[str, Any] | 
 
 def _content(path: Path) -> bytes:
     try:
-        # A pipe may never have any text.
+        # Reading a pipe might never return.
         return path.read_bytes() if stat.S_ISREG(path.stat().st_mode) else b""
     except (FileNotFoundError, NotADirectoryError):
         return b""
@@ -135,16 +135,16 @@ no hub is named. Name one in one of these ways:
 
 
 class HubLocation(Struct, frozen=True, kw_only=True):
-    """A hub's URL as it was written, and where relative paths in it start."""
+    """A hub's URL as it was written, and the directory from which relative paths in it start."""
 
     url: str
     base: Path
 
 
 def locate(option: str | None = None, *, start: Path | None = None) -> HubLocation:
-    """Find the hub that is meant, asking settings files from `start` (here) upwards.
+    """Find the hub to use: from the option, the environment, and settings files from `start` (here) upwards.
 
-    Raises NoHubError with the ways out, and HubUsageError for a settings file that cannot be read.
+    Raises NoHubError that says how to name a hub, and HubUsageError for a settings file that cannot be read.
     """
     here = start or Path.cwd()
     for named in (option, os.environ.get(VARIABLE)):
@@ -195,7 +195,7 @@ def _upwards(start: Path) -> tuple[Path, ...]:
 
 
 def _read_settings(path: Path) -> Mapping[str, Any]:
-    """Return the tables of a settings file, none where there is no such file."""
+    """Return the tables of a settings file, none if there is no such file."""
     try:
         text = _content(path).decode("utf-8-sig")
         if path.suffix == ".toml":
@@ -212,7 +212,7 @@ def _read_settings(path: Path) -> Mapping[str, Any]:
 def open_hub(
     option: str | None, *, start: Path | None = None, readonly: bool = False, repository: Path | None = None
 ) -> Hub:
-    """Open the hub that is meant, unless `repository`, or here, pins another one; raises HubError."""
+    """Open the hub to use; raises HubError, also if `repository` (or the working directory) pins another hub."""
     from pytest_dogfood.consistency.hub.store import Hub
 
     hub = Hub.open(hub_url(option, start=start), readonly=readonly)
@@ -225,7 +225,7 @@ def open_hub(
 
 
 def hub_url(option: str | None, *, start: Path | None = None) -> URL:
-    """Return the URL of the hub that is meant; raises HubError."""
+    """Return the URL of the hub to use; raises HubError."""
     from pytest_dogfood.consistency.hub.connection import parse_url
 
     location = locate(option, start=start)

@@ -1,4 +1,4 @@
-"""What a hub knows, as values: tasks, statuses, repositories, checkouts, events; and the errors of its commands."""
+"""The data model of a hub: tasks, statuses, repositories, checkouts, events; and the errors of its commands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from msgspec import Struct
 
 
 class Machine(Struct, frozen=True, kw_only=True):
-    """A machine: an id that stays when it is renamed, and the name it has now."""
+    """A machine: an id that stays when it is renamed, and its present name."""
 
     id: str
     host: str
@@ -29,17 +29,17 @@ INTERRUPTED = 130
 
 
 class HubError(Exception):
-    """An error about the hub; its text says what is wrong, and what to do."""
+    """An error about the hub; its text explains it, and says what to do."""
 
     exit_status: ClassVar[int] = USAGE
 
 
 class HubUsageError(HubError):
-    """A command, a setting or a file is wrong."""
+    """A command, a setting or a file is invalid."""
 
 
 class NoHubError(HubUsageError):
-    """Nothing names a hub, or there is none where it should be."""
+    """No hub is named, or there is none at its URL."""
 
 
 class WrongHubError(HubUsageError):
@@ -56,7 +56,7 @@ class RefusedError(HubError):
     exit_status = REFUSED
 
 
-class HubUnreachable(HubError):  # noqa: N818 - a state of the hub, and the name that callers were promised
+class HubUnreachable(HubError):  # noqa: N818 - a state of the hub, and a documented name
     """The hub does not answer, stopped answering, or stayed locked."""
 
     exit_status = UNREACHABLE
@@ -85,7 +85,7 @@ RANK: Mapping[Status, int] = {
     Status.DONE: 2,
     Status.CANCELLED: 2,
 }
-"""Two statuses may share a rank: were `blocked` above `in_progress`, a stale file would undo an unblocking."""
+"""Two statuses may share a rank: if `blocked` were above `in_progress`, a stale file would undo an unblocking."""
 
 _HABITS: Mapping[str, Status] = {
     **dict.fromkeys(("open", "new", "pending"), Status.TODO),
@@ -94,18 +94,18 @@ _HABITS: Mapping[str, Status] = {
     **dict.fromkeys(("complete", "completed", "closed", "finished"), Status.DONE),
     **dict.fromkeys(("abandoned", "dropped", "wontfix"), Status.CANCELLED),
 }
-"""Words of other trackers, used only to suggest a name, never to read one."""
+"""Words of other trackers, used only for suggestions, never to parse a status."""
 
 
 class Position(NamedTuple):
-    """Where a task stands; compared from left to right."""
+    """A task's progress; compared from left to right."""
 
     reopen_count: int
     rank: int
 
 
 def parse_status(text: str | None) -> Status | None:
-    """Return the status of exactly this name; None for every other text, and for none."""
+    """Return the status of exactly this name; None for every other text, and for None."""
     return next((status for status in Status if status.value == text), None)
 
 
@@ -126,7 +126,7 @@ def nearest_status(text: str | None) -> str:
 
 
 def suggest_status(text: str | None) -> str:
-    """Return a hint for a status that we do not know: the one that was probably meant, or all."""
+    """Return a hint for an unknown status: the one that was probably meant, or all."""
     meant = nearest_status(text)
     return f"did you mean '{meant}'?" if meant else "one of " + ", ".join(known.value for known in Status)
 
@@ -140,7 +140,7 @@ def parse_uuid(text: str) -> str | None:
 
 
 class HubTask(Struct, frozen=True, kw_only=True):
-    """A task as the hub has it. `status` is the raw text: a newer program may have written one we do not know."""
+    """A task in the hub. `status` is the raw text: a newer program may have written an unknown one."""
 
     id: str
     repo: str
@@ -154,7 +154,7 @@ class HubTask(Struct, frozen=True, kw_only=True):
 
 
 class Block(Struct, frozen=True, kw_only=True):
-    """A task block as a workplan has it. `problem` says why it cannot be used; then `task_id` is only a guess.
+    """A task block in a workplan. `problem` says why it cannot be used; then `task_id` is only a guess.
 
     `path` is relative to the repository, with forward slashes; `line` is that of the opening fence.
     """
@@ -170,7 +170,7 @@ class Block(Struct, frozen=True, kw_only=True):
 
 
 class Source(StrEnum):
-    """Where a change of a status came from."""
+    """The origin of a change of a status."""
 
     FILE = "file"
     API = "api"
@@ -181,7 +181,7 @@ class Source(StrEnum):
 
 
 class Repo(Struct, frozen=True, kw_only=True):
-    """A repository. `root_commit` is the first commit of its history, empty while it is not known."""
+    """A repository. `root_commit` is the first commit of its history, empty if it is not known."""
 
     id: str
     slug: str
@@ -199,7 +199,7 @@ class Checkout(Struct, frozen=True, kw_only=True):
 
 
 class Stamp(Struct, frozen=True, kw_only=True):
-    """Who makes a change and why, as the event log will have it. A deliberate move needs a reason."""
+    """The origin of a change, for the event log. A deliberate move needs a reason."""
 
     machine: Machine
     actor: str

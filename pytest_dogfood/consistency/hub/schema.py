@@ -1,4 +1,4 @@
-"""The hub's tables, what the database itself refuses, the upgrades that lead there, and what PostgreSQL must offer."""
+"""The hub's tables, triggers, upgrades, and the requirements on a PostgreSQL database."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from pytest_dogfood.consistency.hub.model import (
 )
 from pytest_dogfood.diagnostics import counted
 
-# Bytes that are no UTF-8 come from Python as surrogates, which no database takes: they are kept as private letters.
+# Python decodes bytes that are not UTF-8 as surrogates, which no database accepts: they are stored as private letters.
 _BYTES = {0xDC00 + byte: chr(0xEF00 + byte) for byte in range(0x80, 0x100)}
 _MARK = "\uef00"
-# A text may have these letters itself, such as the icons of some fonts: the mark tells them from bytes, and is
-# itself told from a mark. What else no database takes, NUL and other surrogates, is kept as its number.
+# A text may contain these letters itself, such as the icons of some fonts: a mark distinguishes them from bytes, and a
+# mark in a text is doubled. NUL and other surrogates, which no database accepts either, are stored as numbers.
 _MEANT = {ord(letter): _MARK + letter for letter in (_MARK, *_BYTES.values())}
 _NUMBERED = {code: f"{_MARK}{code:04X}" for code in (0, *range(0xD800, 0xE000)) if code not in _BYTES}
 _IN = {**_BYTES, **_MEANT, **_NUMBERED}
@@ -35,7 +35,7 @@ _WRITTEN = re.compile(f"{_MARK}[{_MARK}\uef80-\uefff]|{_MARK}[0-9A-F]{{4}}|[\uef
 
 
 class LosslessText(TypeDecorator[str]):
-    """Text that comes back as it was, whatever letters and bytes are in it."""
+    """Text that is read back exactly as it was written, whatever letters and bytes it contains."""
 
     impl = sa.Text
     cache_ok = True
@@ -44,7 +44,7 @@ class LosslessText(TypeDecorator[str]):
         return None if value is None else value.translate(_IN)
 
     def process_result_value(self, value: str | None, dialect: sa.Dialect) -> str | None:  # noqa: ARG002 - likewise
-        if value is None or value.isascii():  # nearly all of it is, and that is quickly seen
+        if value is None or value.isascii():  # nearly all text is, and the check is fast
             return value
         return _WRITTEN.sub(lambda found: _OUT.get(found[0], found[0]), value)
 
@@ -60,7 +60,7 @@ metadata = sa.MetaData(
 
 
 def _moment(name: str) -> sa.Column[object]:
-    """Return a column for the server's time: for display only, decisions never look at it."""
+    """Return a column for the server's time: for display only, never for decisions."""
     return sa.Column(name, sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now())
 
 
@@ -132,7 +132,7 @@ writebacks = sa.Table(
 
 
 def rank(status: sa.ColumnElement[str]) -> sa.ColumnElement[int]:
-    """Return the rank of a status as SQL; NULL, with which no comparison holds, for one that we do not know."""
+    """Return the rank of a status as SQL; NULL, for which no comparison is true, for an unknown one."""
     return sa.case({known.value: number for known, number in RANK.items()}, value=status)
 
 
@@ -161,7 +161,7 @@ FOR EACH STATEMENT EXECUTE FUNCTION task_events_append_only();
 
 
 def _create_tables(connection: sa.Connection) -> None:
-    # Once there is a second step, this one needs the tables as they were: what was released stays as it is.
+    # Once there is a second step, this one needs a copy of the tables as they were: released steps never change.
     metadata.create_all(connection, checkfirst=False)
     for statement in TRIGGERS[connection.dialect.name].strip().split("\n\n"):
         connection.exec_driver_sql(statement)
@@ -180,16 +180,16 @@ _LOCK = 0x646F67666F6F64  # "dogfood": any number that other programs are unlike
 
 
 def found_tables(connection: sa.Connection) -> frozenset[str]:
-    """Return those of a hub's tables that the role can see, or tables of another program with the same names."""
+    """Return the names of a hub's tables that the role can see; they may belong to another program."""
     return frozenset(metadata.tables).intersection(sa.inspect(connection).get_table_names())
 
 
 def upgrade(
     connection: sa.Connection, steps: Sequence[Callable[[sa.Connection], None]] = STEPS, *, where: str
 ) -> int:
-    """Bring the schema to the newest version within the caller's transaction; gives the version found, 0 for none.
+    """Upgrade the schema to the newest version in the caller's transaction; return the version found, 0 for none.
 
-    Raises SchemaTooNew, and HubUsageError where tables are missing, or belong to another program.
+    Raises SchemaTooNew, and HubUsageError if tables are missing, or belong to another program.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
@@ -203,7 +203,7 @@ def upgrade(
 
 
 def require_current(connection: sa.Connection, newest: int = len(STEPS), *, where: str) -> str:
-    """Return the hub's id; raises unless the schema is exactly the one this program knows. Writes nothing."""
+    """Return the hub's id; raises unless the schema is exactly that of this program. Writes nothing."""
     found = _version(connection, newest, where)
     if found == 0:
         raise NoHubError(f"{where} holds no hub; make one there: dogfood hub init")
@@ -215,7 +215,7 @@ def require_current(connection: sa.Connection, newest: int = len(STEPS), *, wher
 
 
 def _version(connection: sa.Connection, newest: int, where: str) -> int:
-    """Return the version of the schema, 0 where there is no table of a hub's.
+    """Return the version of the schema, 0 if there is no table of a hub.
 
     Raises SchemaTooNew, and HubUsageError if tables or their only rows are missing, or belong to another program.
     """
@@ -226,7 +226,7 @@ def _version(connection: sa.Connection, newest: int, where: str) -> int:
         raise HubUsageError(
             f"{where} has tables of another program ({', '.join(sorted(there))}); {_OF_ITS_OWN}"
         )
-    # A newer program may have other tables: ask for the version before any is missed.
+    # A newer program may have other tables: check the version before the tables.
     has_version = schema_version.name in there
     found = _only_value(connection, schema_version.c.version, where) if has_version else newest
     if found > newest:
@@ -264,11 +264,11 @@ _SEQUENCE = f"{writebacks.name}_id_seq"
 
 
 def require_usable(connection: sa.Connection, *, where: str, write: bool, create: bool = False) -> None:
-    """Raise unless a hub can be used in this database, to `write` to it, to `create` its tables. Writes nothing.
+    """Check that this database can hold a hub, to `write` to it, to `create` its tables. Writes nothing.
 
-    Raises HubUsageError for another encoding, HubUnreachable for a server or a database that can only be read, and
-    RightsError, with the GRANTs that help. It is asked when a hub is opened, so that no file is committed whose row
-    the hub then cannot take; of an SQLite file there is nothing to ask.
+    Raises HubUsageError for another encoding, HubUnreachable for a read-only server or database, and RightsError with
+    the GRANTs that help. It is called when a hub is opened, so that no file is committed whose row the hub then cannot
+    store; an SQLite file needs no check.
     """
     if connection.dialect.name != "postgresql":
         return
@@ -306,10 +306,10 @@ def require_usable(connection: sa.Connection, *, where: str, write: bool, create
 
 
 def _rights_on_tables(connection: sa.Connection, *, write: bool) -> list[str]:
-    """Return what is missing: one text for each set of rights, with all tables that lack just these."""
+    """Return the missing rights: one text for each set of rights, with all tables that lack exactly these."""
     needed = _TO_WRITE if write else _TO_READ
     pairs = [(table, right) for table, rights in needed.items() for right in rights]
-    # By OID, which is NULL for a sequence that is gone: a name that is not there would be an error.
+    # By OID, which is NULL for a missing sequence: a missing name would be an error.
     sequence: sa.ColumnElement[bool] = sa.literal_column(
         f"has_sequence_privilege(CAST(to_regclass('{_SEQUENCE}') AS oid), 'USAGE, UPDATE')"
     )
@@ -325,9 +325,9 @@ def _rights_on_tables(connection: sa.Connection, *, write: bool) -> list[str]:
 
 
 def _rights_on_schema(connection: sa.Connection, role: str, *, create: bool) -> Sequence[str]:
-    """Return what is missing to see the schema that the tables are in, or to `create` tables there.
+    """Return the rights that are missing to use the schema of the tables, or to `create` tables there.
 
-    Tables in a schema that a role may not use look to it as if they were not there.
+    A role cannot see tables in a schema that it may not use.
     """
     current, path, may_create = connection.execute(
         sa.text(

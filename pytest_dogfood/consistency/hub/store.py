@@ -1,7 +1,7 @@
-"""A hub that is open: what it knows, and the changes it accepts. Any call may raise HubUnreachable.
+"""An open hub: its queries and its changes. Any call may raise HubUnreachable.
 
-The only statements that change a task are here: each refuses what is not allowed, and comes with its row of the event
-log. They compare and set: they hold for the task as the caller saw it, and give False if it is another by now.
+Only the statements here change a task: each refuses changes that are not allowed, and writes its row of the event log.
+They compare and set: they apply to the task as the caller read it, and return False if it has changed since.
 """
 
 from __future__ import annotations
@@ -56,20 +56,20 @@ _TASKS = sa.select(
 
 
 class Hub:
-    """A hub of the newest schema; `id` stays the same wherever its database moves to."""
+    """A hub with the newest schema; `id` stays the same if its database is moved."""
 
     def __init__(self, database: Database, hub_id: str) -> None:
         self._database = database
         self.id = hub_id
         self.label = database.label
-        """Where it is, for people: without a password."""
+        """Its URL or path for people, without a password."""
 
     @classmethod
     def open(cls, url: str | sa.URL, *, readonly: bool = False) -> Self:
-        """Open a hub that exists, never creating or upgrading anything; `readonly` also refuses every write.
+        """Open an existing hub, without creating or upgrading anything; `readonly` also refuses every write.
 
         Raises NoHubError, HubUsageError for an older schema, a part of one, or a database that is not UTF-8,
-        SchemaTooNew, RightsError for rights that are missing, or HubUnreachable.
+        SchemaTooNew, RightsError for missing rights, or HubUnreachable.
         """
         database = Database(url, readonly=readonly)
         try:
@@ -84,7 +84,7 @@ class Hub:
 
     @classmethod
     def create(cls, url: str | sa.URL) -> tuple[Self, int]:
-        """Create a hub or upgrade it; gives it and the schema's version found before, 0 for none. Raises as `open`."""
+        """Create or upgrade a hub; return it and the schema version found before, 0 for none. Raises as `open` does."""
         database = Database(url, create=True)
         try:
             with database.transaction(write=True) as connection:
@@ -105,7 +105,7 @@ class Hub:
         self._database.close()
 
     def require_repo(self, slug: str | None) -> None:
-        """Raise HubUsageError if no repository has this name; None stands for any."""
+        """Raise HubUsageError if no repository has this name; None means any."""
         if slug is not None and slug not in (known := [repo.slug for repo in self.repos()]):
             hint = did_you_mean(slug, known) or "see them all: dogfood hub repos"
             raise HubUsageError(f"no repository '{slug}' in the hub; {hint}")
@@ -123,8 +123,8 @@ class Hub:
     def register(self, path: Path, *, slug: str, root_commit: str, machine: Machine) -> Checkout:
         """Record where a repository is checked out; registering the same again changes nothing.
 
-        An empty `root_commit` is one that is not known. Raises HubUsageError if the path is another repository's, or
-        the slug one of another history.
+        An empty `root_commit` means that it is not known. Raises HubUsageError if the path belongs to another
+        repository, or the slug to another history.
         """
         here = sa.and_(checkouts.c.machine_id == machine.id, checkouts.c.path == str(path))
         with self._database.transaction(write=True) as connection:
@@ -156,20 +156,20 @@ class Hub:
             connection.execute(sa.update(checkouts).where(here).values(gone_at=sa.func.now()))
 
     def tasks(self, repo: str | None = None, *, statuses: Sequence[str] = ()) -> tuple[HubTask, ...]:
-        """Return the tasks, deleted ones too, in the order of repositories and ids."""
+        """Return the tasks, including deleted ones, in the order of repositories and ids."""
         query = _TASKS.where(_is(repos.c.slug, repo)).order_by(repos.c.slug, tasks.c.task_id)
         if statuses:
             query = query.where(tasks.c.status.in_(statuses))
         return tuple(HubTask(**row) for row in self._rows(query))
 
     def find_tasks(self, name: str, *, repo: str | None = None) -> tuple[HubTask, ...]:
-        """Return every task of this id, of which each repository may have one, or the one of this UUID."""
+        """Return every task with this id, of which each repository may have one, or the task with this UUID."""
         named = sa.or_(tasks.c.task_id == name, tasks.c.id == parse_uuid(name))
         query = _TASKS.where(named, _is(repos.c.slug, repo)).order_by(repos.c.slug)
         return tuple(HubTask(**row) for row in self._rows(query))
 
     def only_task(self, name: str, *, repo: str | None = None) -> HubTask:
-        """Return the one task that a name means, as for `find_tasks`; raises HubUsageError for none and for several."""
+        """Return the only task that a name means, as in `find_tasks`; raises HubUsageError for none and for several."""
         found = self.find_tasks(name, repo=repo)
         if not found:
             within = f" of '{repo}'" if repo is not None else ""
@@ -182,16 +182,16 @@ class Hub:
         return found[0]
 
     def task(self, key: str) -> HubTask | None:
-        """Return the task of this UUID as it is now."""
+        """Return the current state of the task with this UUID."""
         found = self._rows(_TASKS.where(tasks.c.id == parse_uuid(key)))
         return HubTask(**found[0]) if found else None
 
     def events(
         self, task: str | None = None, *, repo: str | None = None, regressions: bool = False
     ) -> tuple[Event, ...]:
-        """Return the event log: of one task, a UUID, in the order of its versions, of several by the hub's clock.
+        """Return the events of one task, a UUID, in the order of its versions, or of several by the hub's clock.
 
-        With `regressions` only events that lowered a rank.
+        With `regressions`, return only events that lowered a rank.
         """
         query = sa.select(task_events).join(tasks, task_events.c.task == tasks.c.id)
         query = query.join(repos, tasks.c.repo == repos.c.id)
@@ -206,7 +206,7 @@ class Hub:
     def histories(self, repo: str) -> Mapping[str, frozenset[str]]:
         """Return the statuses that each task had since its last reopen; tasks without events are left out.
 
-        The status before a reopen belongs to the previous count: in a file it is news.
+        The status before a reopen belongs to the previous count: in a file it counts as a new one.
         """
         log = task_events.c
         now = sa.and_(tasks.c.id == log.task, tasks.c.reopen_count == log.reopen_count)
@@ -219,7 +219,7 @@ class Hub:
         return {task: frozenset(statuses) for task, statuses in seen.items()}
 
     def create_task(self, task: HubTask, *, stamp: Stamp) -> HubTask | None:
-        """Create a task, and its repository if that is new, with a new id if it has none; None if there is one."""
+        """Create a task, with a new id if it has none, and its repository if that is new; None if the task exists."""
         task_id = str(uuid.UUID(task.id)) if task.id else str(uuid.uuid4())
         made = replace(task, id=task_id, version=1, deleted=False)
         row = asdict(made)
@@ -236,13 +236,13 @@ class Hub:
     def move_forward(
         self, seen: HubTask, status: Status, *, stamp: Stamp, reopen_count: int | None = None
     ) -> bool:
-        """Move a task to a higher position, as a reopen does, too; False if it would not be higher."""
+        """Move a task to a higher position, as a reopen also does; return False if it would not be higher."""
         count = seen.reopen_count if reopen_count is None else reopen_count
         is_below = sa.tuple_(tasks.c.reopen_count, rank(tasks.c.status)) < sa.tuple_(count, RANK[status])
         return self._change(seen, replace(seen, status=status.value, reopen_count=count), is_below, stamp)
 
     def set_status(self, seen: HubTask, status: Status, *, stamp: Stamp) -> bool:
-        """Move a task to a status of the same or a higher rank; False if it would be a lower one."""
+        """Move a task to a status of the same or a higher rank; return False if it would be lower."""
         is_not_above = rank(tasks.c.status) <= RANK[status]
         return self._change(seen, replace(seen, status=status.value), is_not_above, stamp)
 
@@ -252,23 +252,23 @@ class Hub:
         return self.move_forward(seen, status, reopen_count=seen.reopen_count + 1, stamp=reopened)
 
     def resolve(self, seen: HubTask, status: Status, *, stamp: Stamp) -> bool:
-        """Settle a tie: set another status of the same rank, for the reason of the stamp."""
+        """Resolve a tie: set another status of the same rank, for the reason of the stamp."""
         is_level = rank(tasks.c.status) == RANK[status]
         resolved = replace(stamp, source=Source.RESOLVE)
         return self._change(seen, replace(seen, status=status.value), is_level, resolved)
 
     def set_deleted(self, seen: HubTask, *, deleted: bool, stamp: Stamp) -> bool:
-        """Mark a task as deleted, or restore it; nothing of it is lost, and its status does not change."""
+        """Mark a task as deleted, or restore it; its data and status do not change."""
         is_other = tasks.c.deleted_at.is_(None) if deleted else tasks.c.deleted_at.is_not(None)
         return self._change(seen, seen, is_other, stamp, deleted_at=sa.func.now() if deleted else None)
 
     def record_path(self, key: str, path: str) -> None:
-        """Record in which file a task's block was found last; no part of its status or its history."""
+        """Record the file in which a task's block was found last; that changes neither its status nor its history."""
         with self._database.transaction(write=True) as connection:
             connection.execute(sa.update(tasks).where(tasks.c.id == key).values(source_path=path))
 
     def require_writebacks(self, planned: Sequence[Writeback]) -> None:
-        """Raise what `record_writebacks` would raise for these, and record nothing. Call it before a commit."""
+        """Raise the error that `record_writebacks` would raise, and record nothing. Call it before a commit."""
         with self._database.transaction(write=True) as connection, connection.begin_nested() as savepoint:
             connection.execute(writebacks.insert(), [asdict(each) for each in planned])
             savepoint.rollback()
@@ -279,7 +279,7 @@ class Hub:
                 connection.execute(writebacks.insert(), [asdict(each) for each in done])
 
     def writebacks(self, task: str | None = None, *, repo: str | None = None) -> tuple[LoggedWriteback, ...]:
-        """Return what was written back into files, of one task, a UUID, or of several; the oldest first."""
+        """Return the writebacks of one task, a UUID, or of several; the oldest first."""
         columns = [writebacks.c[name] for name in LoggedWriteback.__struct_fields__ if name in writebacks.c]
         query = sa.select(*columns, checkouts.c.machine_id.label("machine"), checkouts.c.host)
         query = query.join(checkouts, writebacks.c.checkout == checkouts.c.id)
@@ -295,7 +295,7 @@ class Hub:
     def _change(
         self, seen: HubTask, wanted: HubTask, allowed: sa.ColumnElement[bool], stamp: Stamp, **more: object
     ) -> bool:
-        """Change a task, `more` being other columns, and log it; False if that is not `allowed` or it changed since."""
+        """Change a task and log it; return False if that is not `allowed` or it has changed. `more`: other columns."""
         unchanged = (
             tasks.c.id == seen.id,
             tasks.c.version == seen.version,
@@ -317,12 +317,12 @@ class Hub:
 
 
 def _is(column: sa.ColumnElement[str], value: str | None) -> sa.ColumnElement[bool]:
-    """Return the condition that a column has this value; None stands for any."""
+    """Return the condition that a column has this value; None means any."""
     return sa.true() if value is None else column == value
 
 
 def _in_utc(moment: datetime) -> datetime:
-    """Return a time of the server's in UTC; SQLite's is in UTC already, and has no zone."""
+    """Return the server's time in UTC; SQLite's is in UTC already, without a time zone."""
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
@@ -340,8 +340,8 @@ def _add_repo(connection: sa.Connection, slug: str) -> sa.Row[Any]:
 
 
 def _insert_once(connection: sa.Connection, table: sa.Table, **values: str) -> None:
-    """Insert a row with an id of its own unless there is one with the same key, even if it comes at the same time."""
-    # Each has a statement of its own for this, and PostgreSQL's takes long to import.
+    """Insert a row with a new id unless one with the same key exists, even if both are inserted at the same time."""
+    # Each dialect has its own statement for this, and PostgreSQL's takes long to import.
     dialect = import_module(f"sqlalchemy.dialects.{connection.dialect.name}")
     row = {"id": str(uuid.uuid4()), **values}
     connection.execute(dialect.insert(table).values(row).on_conflict_do_nothing())
