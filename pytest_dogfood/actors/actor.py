@@ -1,4 +1,4 @@
-"""What decides the steps without a command in this process: hooks, a program or a recording; and the judge."""
+"""The actors of this process for steps without a command: hooks, a program or a recording; and the judge."""
 
 from __future__ import annotations
 
@@ -45,20 +45,20 @@ GUI_ACTION = "pytest_dogfood_gui_action"
 JUDGE = "pytest_dogfood_judge"
 
 UNLIMITED = Limits(actions=10**9, turns=10**9)
-"""For a recording: its actor kept to limits, and what it did then is all that is done now."""
+"""For a recording: its actor kept to limits, and a replay does no more than that."""
 
 
 PLAIN_WORDS = frozenset({"DOGFOOD_JOURNEY", "DOGFOOD_CHAIN", "DOGFOOD_WORKER"})
-"""Variables whose values are plain words: where a command holds one, that is chance."""
+"""Variables whose values are plain words: a command may contain one by chance."""
 
 
 def is_implemented(relay: Any, hook: str) -> bool:  # noqa: ANN401 - pytest exports no type for its hooks
-    """Return whether some plugin or conftest file has the hook."""
+    """Return whether a plugin or conftest file implements the hook."""
     return bool(getattr(relay, hook).get_hookimpls())
 
 
 class HookActor:
-    """The hooks as they count for one journey: those of plugins, and of conftest files above its own."""
+    """The hooks that apply to one journey: those of plugins, and of conftest files above its own file."""
 
     def __init__(self, relay: Any, *, gui: bool) -> None:  # noqa: ANN401 - pytest exports no type for its hooks
         self._relay = relay
@@ -98,7 +98,7 @@ class HookActor:
         except pytest.exit.Exception:
             raise  # as in a test, it ends the run
         except (Exception, pytest.fail.Exception, SystemExit) as error:
-            # The line that raised, or the one that called something of ours or of pytest which did.
+            # The innermost line outside this package and pytest.
             places = [
                 f"{Path(frame.f_code.co_filename)}:{line}"
                 for frame, line in walk_tb(error.__traceback__)
@@ -112,10 +112,10 @@ class HookActor:
 
 
 class Actors(Struct, frozen=True, kw_only=True):
-    """What acts in this process, within which limits, and what is kept of it.
+    """The actors of this process, their limits, and where their actions are kept.
 
-    `relays` are the hooks as they count for an item, by its node id, and `relay` those that count for all others. An
-    action whose step sets no limit has `seconds`.
+    `relays` are the hooks that apply to an item, by its node id, and `relay` those for all others. An action whose step
+    sets no limit may take `seconds`.
     """
 
     relays: Mapping[str, Any]
@@ -133,7 +133,7 @@ class Actors(Struct, frozen=True, kw_only=True):
         return HookActor(self.relays.get(journey.nodeid, self.relay), gui=journey.is_gui)
 
     def require(self, journey: Journey) -> None:
-        """Make sure that something can act in a journey, which has a step without a command.
+        """Check that a journey with a step without a command has an actor.
 
         Raises NoActor if there is no actor, HarnessError if its recording is missing or does not fit.
         """
@@ -179,8 +179,8 @@ class Actors(Struct, frozen=True, kw_only=True):
 
         `why` and `asked_by` are kept in the trajectory.
 
-        Raises HarnessError where its recording does not fit or an actor could not do its part, and NoActor where no
-        hook answers.
+        Raises HarnessError if its recording does not fit or an actor could not do its part, and NoActor if no hook
+        answers.
         """
         session = self._session(journey, runner)
         trajectory = session.trajectory

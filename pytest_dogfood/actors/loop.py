@@ -33,7 +33,7 @@ from pytest_dogfood.journey import Step
 
 
 class DoneAction(Struct, frozen=True, kw_only=True):
-    """An action as it really was: `command` unmasked, `seen` what it left. `shown` is what others are told of it."""
+    """An action with its unmasked `command` and its result, `seen`. `shown` is the masked action for others."""
 
     shown: Action
     command: str
@@ -43,8 +43,8 @@ class DoneAction(Struct, frozen=True, kw_only=True):
 def deciding_steps(steps: Sequence[Step]) -> tuple[bool, ...]:
     """Return for each step whether it decides the outcome.
 
-    Those marked `core` do, or the last one if none is marked. What the file itself gives a command for always does,
-    and so does what saves values: others rely on them.
+    Those marked `core` do, or the last one if none is marked. Steps with a command in the file always do, and so do
+    steps that save values, because later steps use them.
     """
     marked = any(step.core for step in steps)
     last = len(steps) - 1
@@ -55,7 +55,7 @@ def deciding_steps(steps: Sequence[Step]) -> tuple[bool, ...]:
 
 
 def graded_action(step: Step, own: Sequence[DoneAction], earlier: Sequence[DoneAction]) -> DoneAction | None:
-    """Return the action that a step is graded on.
+    """Return the action on which a step is graded.
 
     That is the last of its `own` whose command matches `expect_cmd_re`, else the last of them. If it has none, an
     `earlier` one that matches is credited to it. Raises HarnessError if the search for that takes too long.
@@ -83,37 +83,37 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 
 class StepSession(Protocol):
-    """What decides, does and judges in one journey, and keeps the books; every method may raise HarnessError."""
+    """Asks, runs, judges and records the actions of one journey; every method may raise HarnessError."""
 
     @property
     def limits(self) -> Limits: ...
 
     def begin(self, step: Step, number: int, *, variables: Mapping[str, str]) -> None:
-        """Make the place ready for a step; what is asked, done and judged until the next one is about this."""
+        """Prepare a step; all calls until the next `begin` belong to it."""
 
     def next(self, actions: Sequence[Action]) -> Answer: ...
 
     def do(self, answer: Command | Performed, *, limit: float | None) -> Observation:
-        """Run a command, or take in what was done and seen by other means."""
+        """Run a command, or keep the result of an action that was performed by other means."""
 
     def looking_from_home(self, seen: Observation) -> Observation:
-        """Return the same observation with files looked for where the step is at home."""
+        """Return the same observation with files relative to the step's own directory."""
 
     def learn(self, secrets: Iterable[str]) -> None: ...
 
     def tell(self, step: int, command: str, seen: Observation, *, by: Whose = "actor") -> Action:
-        """Word what came of a command for others, secrets masked; keep it in the books."""
+        """Return a command and its result as an action, secrets masked; add it to the trajectory."""
 
     def judge(self, actions: Sequence[Action]) -> Verdict | None: ...
 
     def record(self, step: int, command: str, seen: Observation) -> None:
-        """Put an action that is over into the record of the run."""
+        """Add a finished action to the record of the run."""
 
     def note_grade(self, number: int, result: Grade) -> None: ...
 
 
 class ActorLoop:
-    """An actor's part in the steps of one journey; knows all that has been done so far, whatever did it."""
+    """An actor's part in the steps of one journey; knows all actions so far, also those of the file's own commands."""
 
     def __init__(self, steps: Sequence[Step], session: StepSession) -> None:
         self._steps = steps
@@ -123,13 +123,13 @@ class ActorLoop:
         self._known: list[Action] = []
 
     def observed(self, result: StepResult) -> None:
-        """Take note of a step that the journey file itself gave a command for."""
+        """Note a step that has a command in the journey file itself."""
         if result.seen is not None:
             shown = self._session.tell(result.number, result.step.command, result.seen, by="journey")
             self._known.append(shown)
 
     def act(self, number: int, done: StepsResult, deadline: Deadline) -> StepResult:
-        """Let the actor do a step, and grade it; what it saves becomes a value for the steps after it."""
+        """Let the actor do a step, and grade it; its saved values are variables of later steps."""
         step, first = self._steps[number - 1], len(self._done_actions)
         self._session.begin(step, number, variables=done.values)
         ended = self._play(step, number, deadline)
@@ -172,13 +172,13 @@ class ActorLoop:
         )
 
     def finish(self) -> None:
-        """Let go of what the actions have left; nothing can be graded on it any more."""
+        """Finish the outputs of all actions, and record them; after that no step can be graded."""
         for done_action in self._done_actions:
             done_action.seen.finish()
             self._session.record(done_action.shown.step, done_action.command, done_action.seen)
 
     def _play(self, step: Step, number: int, deadline: Deadline) -> StepEnd:
-        """Ask and do, until there is an end."""
+        """Ask for actions and run them until the step ends."""
         limits, last = self._session.limits, None
         secret = tuple(save for save in step.save if save.secret)
         for _ in range(limits.turns):
@@ -196,7 +196,7 @@ class ActorLoop:
                 return StepEnd.REPEATED
             last = answer.run if isinstance(answer, Command) else None
             seen = self._session.do(answer, limit=deadline.left())
-            if secret:  # what may come to be the value must not reach the actor before it is known to be one
+            if secret:  # a possible secret must be masked before the actor sees the output
                 found, _ = saved_values(replace(step, save=secret), seen)
                 self._session.learn(one.value for one in found)
             command = answer.run if isinstance(answer, Command) else answer.what

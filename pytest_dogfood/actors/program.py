@@ -31,21 +31,21 @@ from pytest_dogfood.execution.step import shell_argv
 from pytest_dogfood.storage.files import write_whole
 
 LONGEST_ANSWER = 1024 * 1024
-"""Bytes of a line; what is longer is no answer that we read."""
+"""Bytes of a line; a longer one is not read as an answer."""
 
 SECONDS_TO_END = 2.0
-"""Seconds it has to end by itself once nothing more is asked."""
+"""Seconds in which it may end by itself after the last request."""
 
 SECONDS_BETWEEN_LOOKS = 0.5
-"""Seconds after which it is looked at again, for the end of its output does not always tell of its own."""
+"""Seconds between checks whether it has ended, because its output may stay open after its end."""
 
 
 class NoAnswer(Exception):  # noqa: N818 - a fact about the program, worded by what asks
-    """It did not answer as it should; the text completes 'it …'."""
+    """It gave no valid answer; the text completes 'it …'."""
 
 
 DIED = "died"
-"""What completes 'it …' where it has ended, and an exit status says more."""
+"""The text that completes 'it …' if it has ended, to be followed by its exit status."""
 
 
 class Program:
@@ -69,7 +69,7 @@ class Program:
         os.set_blocking(self._writing, False)
 
     def exchange(self, line: bytes, seconds: float) -> bytes:
-        """Send a line and give the one that comes back; raises NoAnswer for everything else."""
+        """Send a line and return the one that comes back; raises NoAnswer for anything else."""
         deadline = time.monotonic() + seconds
         if self._ready(0)[0]:
             raise NoAnswer("spoke without being asked") if self._read() else self._silence()
@@ -78,7 +78,7 @@ class Program:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise NoAnswer(f"did not answer within {seconds:g} s (a line arrives once it is flushed)")
-            has_ended = self._has_ended()  # looked at first: what it has said by then can still be read
+            has_ended = self._has_ended()  # checked first: its output until then can still be read
             readable, writable = self._ready(min(left, SECONDS_BETWEEN_LOOKS), sending=bool(line))
             if writable:
                 line = line[self._write(line) :]
@@ -87,7 +87,7 @@ class Program:
                 if not chunk:
                     raise self._silence()
                 received += chunk
-            elif has_ended:  # and something that it has started keeps its output open
+            elif has_ended:  # and a process that it has started keeps its output open
                 raise NoAnswer(DIED)
             if len(received) > LONGEST_ANSWER:
                 raise NoAnswer(f"said more than {LONGEST_ANSWER} bytes in one answer")
@@ -97,14 +97,14 @@ class Program:
         return answer
 
     def close(self, grace: float) -> int:
-        """End it with all that it has started, at first by closing its input; gives its exit status."""
+        """End it and all processes it has started, first by closing its input; return its exit status."""
         self._close_ours()
         self._wait_for_its_end(grace)
         end_group(self._process.pid, gone=self._has_ended, grace=0.5)
         return self._process.wait()
 
     def _silence(self) -> NoAnswer:
-        """Say why it speaks no more."""
+        """Return why its output has ended."""
         return NoAnswer(DIED if self._wait_for_its_end(SECONDS_TO_END) else "closed its standard output")
 
     def _wait_for_its_end(self, seconds: float) -> bool:
@@ -114,7 +114,7 @@ class Program:
         return self._has_ended()
 
     def _ready(self, seconds: float, *, sending: bool = False) -> tuple[bool, bool]:
-        """Wait until it says something, or takes more of what is being sent; tell which."""
+        """Wait until it has output, or accepts more input while `sending`; return which."""
         waiting = poll()
         waiting.register(self._reading, POLLIN)
         if sending:
@@ -131,11 +131,11 @@ class Program:
         except BlockingIOError:
             return 0
         except BrokenPipeError:
-            # It listens no more; whether it has ended, or still speaks, is seen when we read.
+            # It reads no more; the next read shows whether it has ended or still writes.
             return len(line)
 
     def _has_ended(self) -> bool:
-        """Look without reaping: until then its group's number is its own."""
+        """Return whether it has ended, without reaping it, so that its group's id stays reserved."""
         with suppress(ChildProcessError):
             return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
         return True
@@ -146,14 +146,14 @@ class Program:
 
 
 BREAKDOWNS = 3
-"""So many times in a row it may break down; then it is not started again, for each time may cost its whole limit."""
+"""The most breakdowns in a row; after that it is not started again, because each may take its whole time limit."""
 
 
 class ActorProcess(Struct):
-    """Starts the actor's command when it is first asked, and anew after it has broken down.
+    """Starts the actor's command at the first request, and again after each breakdown.
 
-    It may take `seconds` for an answer. `log` is its standard error, of which each start has one of its own; what it
-    was last asked is kept beside it when it breaks down.
+    It may take `seconds` for an answer. `log` is its standard error; each start has its own. After a breakdown, the
+    last request is kept beside it.
     """
 
     command: str
@@ -171,7 +171,7 @@ class ActorProcess(Struct):
         return self.ask(request(journey, step, observations), about=about)
 
     def ask(self, question: Mapping[str, Any], *, about: str) -> Answer:
-        """Return the actor's answer; raises HarnessError, with words for people, if it gives none."""
+        """Return the actor's answer; raises HarnessError, with a message for people, if it gives none."""
         if self._breakdowns >= BREAKDOWNS:
             raise HarnessError(
                 f"{about}: the actor broke down {BREAKDOWNS} times in a row on this worker and is not asked again\n"
@@ -200,7 +200,7 @@ class ActorProcess(Struct):
         return self.log if self._starts <= 1 else self.log.with_stem(f"{self.log.stem}-{self._starts}")
 
     def close(self, *, grace: float = SECONDS_TO_END) -> int | None:
-        """End the process, if it runs, and hide secrets in its log; return its exit status."""
+        """End the process, if it runs, and mask its log; return its exit status."""
         if self._program is None:
             return None
         program, self._program = self._program, None

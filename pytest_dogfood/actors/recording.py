@@ -1,4 +1,4 @@
-"""Keeps what an actor did: a trajectory to read, and its commands, so that a run can be repeated without it."""
+"""Keeps an actor's actions: as a trajectory to read, and as a recording to repeat the run without the actor."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _RECORD_ANEW = f"record it anew, {_HOW}"
 """What to do about a recording that cannot be replayed."""
 
 _SHORTEST = 4
-"""Characters of a value that is worth a place holder; shorter ones occur by chance."""
+"""The fewest characters of a value that gets a placeholder; shorter ones occur by chance."""
 
 _BEFORE_PATH = r"(?<![\w.-])"
 _BEFORE_WORD = r"(?<![\w/.-])"
@@ -41,7 +41,7 @@ _PLACE_HOLDER = r"\{\{(=*)(\w+)\}\}"
 
 
 class Trajectory(Struct):
-    """A file of JSON lines, private to its owner, complete up to the moment at which its writer may die."""
+    """A file of JSON lines, private to its owner, complete even if its writer dies."""
 
     path: Path
     keeper: SecretKeeper
@@ -83,7 +83,7 @@ class Trajectory(Struct):
         self._write("end", outcome=outcome, why=why)
 
     def close(self) -> None:
-        """Hide what has come to be known as secret only after it was written."""
+        """Mask secrets that became known only after they were written."""
         if self.path.exists():
             self.keeper.mask_file(self.path)
 
@@ -104,9 +104,9 @@ class RecordedStep(Struct, frozen=True, kw_only=True):
 
 
 class Recording(Struct, frozen=True, kw_only=True):
-    """What an actor did in a journey, up to the step where that failed.
+    """An actor's commands in a journey, up to the step that failed, if one did.
 
-    `masked` tells that a secret was cut out: such commands cannot be run.
+    `masked` means that a secret was replaced: such commands cannot be run.
     """
 
     journey: JourneyId
@@ -117,7 +117,7 @@ class Recording(Struct, frozen=True, kw_only=True):
 
 
 def digest_of(journey: Journey) -> str:
-    """Return twelve hexadecimal digits for what a journey says of what is to be done, wherever it stands."""
+    """Return twelve hexadecimal digits that change with the content of a journey, but not with its place."""
     steps = [
         {name: part for name, part in msgspec.to_builtins(step).items() if name != "location"}
         for step in journey.steps
@@ -140,16 +140,16 @@ def digest_of(journey: Journey) -> str:
 
 
 def recording_name(journey: JourneyId) -> str:
-    """Name a journey's file; what a file's name should not hold is replaced, and a digest keeps it apart."""
+    """Return the name of a journey's file; special characters are replaced, and a digest keeps it unique."""
     plain = re.sub(r"[^a-z0-9_.-]", "_", journey)[:80]
     apart = "" if plain == journey else f"-{hashlib.sha256(journey.encode()).hexdigest()[:8]}"
     return f"{plain}{apart}.json"
 
 
 def with_placeholders(command: str, variables: Mapping[str, str]) -> str:
-    """Put `{{NAME}}` for what is different in every run: directories, ports, and other values of variables.
+    """Replace values of variables that differ in every run, such as directories and ports, by `{{NAME}}`.
 
-    What looks like a place holder in the command itself gets an equals sign: `{{=NAME}}`.
+    Text that looks like a placeholder in the command itself gets an equals sign: `{{=NAME}}`.
     """
     names: dict[str, str] = {}
     for name, value in sorted(variables.items(), key=lambda one: (-len(one[1]), one[0])):
@@ -182,9 +182,9 @@ class Recordings:
         self._directory = directory
 
     def read(self, journey: Journey) -> Recording:
-        """Return what was recorded of a journey.
+        """Return the recording of a journey.
 
-        Raises HarnessError if there is nothing, or nothing that still fits.
+        Raises HarnessError if there is none, or if it does not fit any more.
         """
         path = self._directory / recording_name(journey.id)
         recording = read_as(path, Recording)
@@ -207,9 +207,9 @@ class Recordings:
         return recording
 
     def write(self, recording: Recording, *, claims: Path) -> None:
-        """Keep a recording, unless another process of the same run has kept one of this journey before.
+        """Write a recording, unless another process of the same run has written one of this journey.
 
-        The first that claims it may write, and may again if it runs the journey again.
+        The first process that claims the journey may write, also again if it runs the journey again.
         """
         name = recording_name(recording.journey)
         claim, me = private_directory(claims) / name, str(os.getpid())
@@ -232,7 +232,7 @@ def recording_of(journey: Journey, commands: Mapping[int, Sequence[str]], *, mas
 
 
 class RecordedActor:
-    """Repeats a recording, step by step; `variables` are those of the journey, which grow by what its steps save."""
+    """Repeats a recording, step by step; `variables` are those of the journey, to which steps add saved values."""
 
     def __init__(self, recording: Recording, variables: Mapping[str, str]) -> None:
         self._left = {one.step: iter(one.commands) for one in recording.steps}
@@ -245,7 +245,7 @@ class RecordedActor:
         left = self._left.get(step.number)
         if left is None:
             raise HarnessError(
-                f"{step.location}: step {step.number} of {step.total} was not recorded, for the journey had failed "
+                f"{step.location}: step {step.number} of {step.total} was not recorded, because the journey had failed "
                 f"before; {_RECORD_ANEW}"
             )
         command = next(left, None)

@@ -37,30 +37,30 @@ from pytest_dogfood.storage.recorder import Note, Recorder
 
 
 class Actor(Protocol):
-    """Decides what steps without a command need: the project's hooks, a program, or a recording."""
+    """Chooses the commands of steps without one: the project's hooks, a program, or a recording."""
 
     def next_action(
         self, journey: JourneyBrief, step: StepBrief, observations: Sequence[Action]
     ) -> Answer | None:
-        """Return what is to be done next, None to leave that to others; raises HarnessError where it cannot tell."""
+        """Return the next action, None to leave the choice to others; raises HarnessError if it fails."""
 
 
 _PLACE_VARIABLE = "_DOGFOOD_CWD"
 _TELLING_ITS_PLACE = f"trap 'pwd -P >\"${_PLACE_VARIABLE}\" 2>/dev/null || :' EXIT\n"
-"""What lets a shell say where it was in the end, put before a command on a line of its own."""
+"""A line before a command that makes the shell write its last working directory."""
 
 _SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "mksh", "zsh"})
-"""Shells that understand it; elsewhere each command starts where its step does."""
+"""Shells that understand it; with others each command starts in its step's directory."""
 
 
 _SECONDS_TO_JUDGE = 60.0
-"""Seconds that searches may take in what was seen without a command, which has no time limit of its own."""
+"""Seconds that searches may take in the output of an action without a command, which has no time limit."""
 
 
 class ActorSession(Struct, kw_only=True):
-    """The actors of one journey, which are asked in turn, and what has been done for it.
+    """The actors of one journey, which are asked in turn, and the commands that they have run.
 
-    `runner` is a step runner of its own. `variables` grow by what the steps save, and `commands` are those run for each
+    `runner` is its own step runner. `variables` get the values that steps save, and `commands` are those run for each
     step.
     """
 
@@ -73,7 +73,7 @@ class ActorSession(Struct, kw_only=True):
     variables: dict[str, str]
     recorder: Recorder
     commands: dict[int, list[str]] = field(default_factory=dict)
-    # What is asked about, and where it is done; empty until the first step begins.
+    # The current step and its directories; empty until the first step begins.
     _number: int = 0
     _step: Step = Step(location=Location(""))
     _briefs: tuple[JourneyBrief, StepBrief] = (JourneyBrief(id=""), StepBrief(number=0, total=0))
@@ -85,7 +85,7 @@ class ActorSession(Struct, kw_only=True):
     _has_answered: bool = False
 
     def begin(self, step: Step, number: int, *, variables: Mapping[str, str]) -> None:
-        """Place a step's files; it goes on where the last one was left, unless it names a directory of its own."""
+        """Write a step's files; it starts in the last command's directory, unless it names its own."""
         self._number, self._step = number, step
         self.variables.update(variables)
         told = masked(self.variables, self.runner.keeper.mask)
@@ -106,11 +106,15 @@ class ActorSession(Struct, kw_only=True):
                 self._note = getattr(answer, "note", "")
                 return answer
         if self._has_answered:
-            raise HarnessError(f"{step.location}: no actor answers any more: every implementation gave None")
-        raise NoActor(f"{self.journey.no_actor_reason}, for every implementation of the hook gave None")
+            raise HarnessError(
+                f"{step.location}: no actor answers any more: every implementation returned None"
+            )
+        raise NoActor(
+            f"{self.journey.no_actor_reason}, because every implementation of the hook returned None"
+        )
 
     def do(self, answer: Command | Performed, *, limit: float | None) -> Observation:
-        """Run a command of the step that has begun, or take the actor's word for what it did by other means."""
+        """Run a command of the current step, or keep the actor's report of an action by other means."""
         self._count += 1
         mark = f"{self.runner.name}-action-{self._count}"
         if isinstance(answer, Performed):
@@ -136,7 +140,7 @@ class ActorSession(Struct, kw_only=True):
         return replace(seen, cwd=self._home)
 
     def _taken_in(self, performed: Performed, mark: str) -> CommandObservation:
-        """Keep what was seen without a command as the outputs of one."""
+        """Keep the output of an action without a command as that of a command."""
         runner = self.runner
         texts: dict[Stream, str] = {"stdout": performed.stdout, "stderr": performed.stderr}
         outputs = {stream: Output(runner.outputs, f"{mark}.{stream[3:]}", None) for stream in texts}
@@ -156,7 +160,7 @@ class ActorSession(Struct, kw_only=True):
         )
 
     def looking_from_home(self, seen: Observation) -> Observation:
-        """Return the same observation with files relative to the step that has begun."""
+        """Return the same observation with files relative to the current step."""
         if isinstance(seen, CommandObservation):
             return replace(seen, cwd=self._home, environment=self._environment)
         return seen
@@ -198,6 +202,6 @@ class ActorSession(Struct, kw_only=True):
         self.trajectory.grade(number, result, note=self._take_note())
 
     def _take_note(self) -> str:
-        """Return what the actor said beside its answer, once."""
+        """Return the note to the actor's last answer, once."""
         note, self._note = self._note, ""
         return note

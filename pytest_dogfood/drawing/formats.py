@@ -33,7 +33,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 def render(picture: Picture, format: str) -> str:  # noqa: A002 - the option is called --format
-    """Write a picture as one of FORMATS. ValueError for another format, and where svg cannot be drawn."""
+    """Return a picture in one of FORMATS. Raises ValueError for another format, and if svg cannot be drawn."""
     try:
         write = FORMATS[format]
     except KeyError:
@@ -44,7 +44,7 @@ def render(picture: Picture, format: str) -> str:  # noqa: A002 - the option is 
 
 
 def to_json(picture: Picture) -> str:
-    """Write a picture; the order of everything is that of the project, and the same picture gives the same text."""
+    """Return a picture as JSON, in the order of the project; the same picture always gives the same text."""
     raw = msgspec.to_builtins(picture)
     for journey, node in zip(raw["journeys"], picture.journeys, strict=True):
         journey["tier"] = str(node.tier)
@@ -52,7 +52,7 @@ def to_json(picture: Picture) -> str:
 
 
 def to_text(picture: Picture) -> str:
-    """List the journeys tier by tier, each with what it needs and gives."""
+    """List the journeys tier by tier, each with the tokens that it needs and gives."""
     lines = [headline(picture), summary(picture)]
     labels, links = chain_labels(picture), links_by_node(picture)
     for tier, journeys in _tiers(picture):
@@ -80,7 +80,7 @@ def to_text(picture: Picture) -> str:
 
 
 def to_mermaid(picture: Picture) -> str:
-    """Write a mermaid flowchart."""
+    """Return a mermaid flowchart."""
     labels = chain_labels(picture)
     providers = {node.key: f"p{number}" for number, node in enumerate(picture.providers)}
     names = {node.key: f"j{number}" for number, node in enumerate(picture.journeys)} | providers
@@ -112,7 +112,7 @@ def to_mermaid(picture: Picture) -> str:
 
 
 def to_dot(picture: Picture) -> str:
-    """Write a digraph in the language of Graphviz."""
+    """Return a digraph in the language of Graphviz."""
     labels = chain_labels(picture)
     lines = [
         f"digraph {_quoted(headline(picture))} {{",
@@ -176,17 +176,17 @@ def _one_line(text: str) -> str:
 
 
 def _entities(text: str) -> str:
-    """Write what could mean something to mermaid as its numbers; lines are kept apart."""
+    """Return text with mermaid's special characters as numbers; line breaks are kept."""
     lines = (_NOT_PLAIN.sub(lambda sign: f"#{ord(sign[0])};", _one_line(line)) for line in text.split("\n"))
     return "<br/>".join(lines)
 
 
 def _plain(text: str) -> str:
-    """Return text for a place where mermaid knows no escapes."""
+    """Return text for places in which mermaid has no escapes."""
     return _NOT_PLAIN.sub(" ", _one_line(text))
 
 
 def _quoted(text: str) -> str:
-    """Write a string of the dot language; lines are kept apart."""
+    """Return a string of the dot language; line breaks are kept."""
     lines = (_one_line(line).replace("\\", "\\\\").replace('"', '\\"') for line in text.split("\n"))
     return '"' + "\\n".join(lines) + '"'

@@ -1,7 +1,7 @@
-"""Which row each box stands in, and the order in a row.
+"""Assigns boxes to rows, and orders each row.
 
 After Sugiyama, Tagawa and Toda (1981): layers by longest path, then points in between for long connections.
-Boxes stand in odd rows. The rows between them belong to the labels that sit on connections.
+Boxes are in odd rows. The rows between them belong to the labels of connections.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Neighbours = Mapping[str, Sequence[str]]
 
 
 class Box(Struct, frozen=True, kw_only=True):
-    """Something to place. `floating` boxes go as far down as those that depend on them allow, in any number."""
+    """A box to place. `floating` boxes go as far down as their dependents allow, any number in a row."""
 
     key: str
     width: float
@@ -31,9 +31,9 @@ class Box(Struct, frozen=True, kw_only=True):
 
 
 class EdgeLabel(Struct, frozen=True, kw_only=True):
-    """One label that connects every source with every target; without a size it is a mere point.
+    """One label that connects every source with every target; without a size it is just a point.
 
-    Connections from one box share a line as far as they go together and are of the same `style`.
+    Connections from one box share a line as long as they run together and have the same `style`.
     """
 
     key: str
@@ -45,7 +45,7 @@ class EdgeLabel(Struct, frozen=True, kw_only=True):
 
 
 class Node(Struct, frozen=True, kw_only=True):
-    """What takes a place in a row: a box, a label, or a point that a long line passes through."""
+    """A member of a row: a box, a label, or a point of a long line."""
 
     row: int
     width: float = 0.0
@@ -57,7 +57,7 @@ class Node(Struct, frozen=True, kw_only=True):
 
 
 class LayeredGraph(Struct, frozen=True, kw_only=True):
-    """Nodes with lines between neighbouring rows only. `paths` gives the nodes that a connection goes through.
+    """Nodes with lines between neighbouring rows only. `paths` has the nodes through which a connection goes.
 
     `bands` maps each band to its first and last row.
     """
@@ -71,7 +71,7 @@ class LayeredGraph(Struct, frozen=True, kw_only=True):
 
 
 def row_limit(boxes: int) -> int:
-    """Say how many boxes may stand side by side, so that the whole is about as wide as a screen."""
+    """Return how many boxes may be side by side, so that the drawing is about as wide as a screen."""
     return max(6, ceil(sqrt(1.2 * boxes)))
 
 
@@ -83,7 +83,7 @@ def layered_graph(boxes: Sequence[Box], labels: Sequence[EdgeLabel]) -> LayeredG
     below: dict[str, dict[str, None]] = defaultdict(dict)
     paths: dict[Ends, tuple[str, ...]] = {}
     for label in labels:
-        # Next to the users, so that one line does for all of them until the first is reached.
+        # Close to the users, so that they share one line up to the first of them.
         row = 2 * min(layers[target] for target in label.targets)
         nodes[label.key] = Node(row=row, width=label.width, height=label.height)
         to_the_label = [(source, label.key, label.style) for source in label.sources]
@@ -111,9 +111,9 @@ def layered_graph(boxes: Sequence[Box], labels: Sequence[EdgeLabel]) -> LayeredG
 
 
 def in_layers(boxes: Sequence[Box], labels: Sequence[EdgeLabel]) -> tuple[dict[str, int], dict[int, range]]:
-    """Return each box a layer, and each band its layers. Raises ValueError if boxes depend on each other in a circle.
+    """Return the layer of each box, and the layers of each band. Raises ValueError for a dependency cycle.
 
-    A box stands in its band, or below it where it depends on something of a later band.
+    A box is in its band, or below it if it depends on a box of a later band.
     """
     before: dict[str, list[str]] = {box.key: [] for box in boxes}
     for label in labels:
@@ -158,10 +158,10 @@ def _bands(
 def _layers_within(
     boxes: Mapping[str, Box], order: Sequence[str], before: Neighbours, after: Neighbours, limit: int
 ) -> dict[str, int]:
-    """Return the boxes of one band, in topological `order`, each a layer from 0; after Coffman and Graham.
+    """Return the layer, from 0, of each box of one band, in topological `order`; after Coffman and Graham.
 
-    A box gets the first layer below those it depends on that is not full. What floats goes down from there. What
-    depends on nothing is spread over the emptiest layers, and over new ones where all are full.
+    A box gets the first layer below its dependencies that is not full. Floating boxes go down from there. Boxes without
+    connections are spread over the emptiest layers, and over new ones if all are full.
     """
     depth = depths(reversed(order), after)
     level = depths(order, before)
@@ -197,7 +197,7 @@ _SWEEPS = 24
 
 
 def minimise_crossings(graph: LayeredGraph) -> tuple[tuple[str, ...], ...]:
-    """Order every row by barycentre sweeps and by exchanging neighbours; the best order that was met wins."""
+    """Order every row by barycentre sweeps and by exchanging neighbours; return the best order found."""
     rows = _first_order(graph)
     best = [list(row) for row in rows]
     fewest = crossings(best, graph.below)
@@ -228,7 +228,7 @@ def crossings(rows: Iterable[Sequence[str]], below: Mapping[str, Sequence[str]])
 
 
 def _first_order(graph: LayeredGraph) -> Rows:
-    """Walk from each node at the top to all that hangs from it, so that what belongs together begins together."""
+    """Walk from each node at the top to all nodes below it, so that connected nodes start close together."""
     rows: Rows = [[] for _ in graph.rows]
     seen: set[str] = set()
     waiting = [key for row in reversed(graph.rows) for key in reversed(row)]
@@ -242,10 +242,10 @@ def _first_order(graph: LayeredGraph) -> Rows:
 
 
 def _sweep(rows: Rows, graph: LayeredGraph, *, downward: bool) -> None:
-    """Sort each row by the mean places of what its nodes are tied to in the row before."""
+    """Sort each row by the mean positions of its nodes' neighbours in the row before."""
     neighbours = graph.above if downward else graph.below
     for fixed, row in pairwise(rows if downward else reversed(rows)):
-        # Places from 0 to 1, so that rows of different length can be compared.
+        # Positions from 0 to 1, so that rows of different length can be compared.
         place = {key: (number + 0.5) / len(fixed) for number, key in enumerate(fixed)}
         own = {key: (number + 0.5) / len(row) for number, key in enumerate(row)}
         ends = {key: [place[one] for one in neighbours[key]] or [own[key]] for key in row}
@@ -274,5 +274,5 @@ def _exchange_neighbours(rows: Rows, graph: LayeredGraph) -> None:
 
 
 def _crossed(left: Sequence[Sequence[int]], right: Sequence[Sequence[int]]) -> int:
-    """Count the crossings of the lines of two nodes that stand in this order."""
+    """Count the crossings of the lines of two nodes in this order."""
     return sum(bisect_left(ends, end) for ends, others in zip(right, left, strict=True) for end in others)

@@ -1,8 +1,8 @@
-"""Where boxes, labels and lines stand; nothing overlaps.
+"""Computes the places of boxes, labels and lines, without overlaps.
 
-Lines are taken for springs. Row by row every node goes to where its springs are at rest, as near as the others of
+Lines are treated as springs. Row by row every node moves to the rest position of its springs, as far as the others of
 its row allow; the best places of a row are found exactly by pooling nodes that would overlap (isotonic regression).
-The energy is convex, so the sweeps come to the one best arrangement. Then long lines are put upright.
+The energy is convex, so the sweeps converge to the one best arrangement. Then long lines are straightened.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _TO_THE_MIDDLE = 0.01
 
 
 def assign_x(graph: LayeredGraph, rows: Rows) -> dict[str, float]:
-    """Return the centre of every node, the leftmost edge being 0. `rows` holds the nodes in their order."""
+    """Return the centre of every node; the leftmost edge is 0. `rows` holds the nodes in their order."""
     centres: dict[str, float] = {}
     for row in filter(None, rows):
         offsets = _offsets(graph, row)
@@ -46,20 +46,20 @@ def assign_x(graph: LayeredGraph, rows: Rows) -> dict[str, float]:
 
 
 def separation(graph: LayeredGraph, left: str, right: str) -> float:
-    """Return the least distance between the centres of two nodes that stand side by side."""
+    """Return the least distance between the centres of two neighbouring nodes."""
     one, other = graph.nodes[left], graph.nodes[right]
     gap = _GAP_OF_POINTS if one.is_point or other.is_point else _GAP
     return (one.width + other.width) / 2 + gap
 
 
 def _offsets(graph: LayeredGraph, row: Sequence[str]) -> list[float]:
-    """Return the centres of a row that is packed as closely as may be, from 0."""
+    """Return the centres of a row that is packed as closely as possible, from 0."""
     apart = (separation(graph, one, other) for one, other in pairwise(row))
     return list(accumulate(apart, initial=0.0))[: len(row)]
 
 
 def _relax(graph: LayeredGraph, row: Sequence[str], centres: dict[str, float]) -> None:
-    """Put the nodes of a row where their springs hold them, as near as they allow each other."""
+    """Move the nodes of a row to where their springs pull them, as far as they allow each other."""
     offsets = _offsets(graph, row)
     wished: list[float] = []
     weights: list[float] = []
@@ -90,7 +90,7 @@ def _without_decrease(wished: Sequence[float], weights: Sequence[float]) -> list
 
 
 def _straighten_long_lines(graph: LayeredGraph, rows: Rows, centres: dict[str, float]) -> None:
-    """Give the points of a long line one and the same place as far as the room beside them reaches."""
+    """Give the points of a long line the same x, as far as the space beside them allows."""
     beside = {
         key: (left, right)
         for row in rows
@@ -156,9 +156,9 @@ class Place(Struct, frozen=True, kw_only=True):
 
 
 class Layout(Struct, frozen=True, kw_only=True):
-    """The places of boxes and labels under their keys, the height of each band, and the way of each connection.
+    """The places of boxes and labels by their keys, the height of each band, and the route of each connection.
 
-    A route is a list of upright pieces, each from its upper to its lower point; curves join them.
+    A route is a list of vertical pieces, each from its upper to its lower point; curves connect them.
     """
 
     places: Mapping[str, Place]
@@ -169,7 +169,7 @@ class Layout(Struct, frozen=True, kw_only=True):
 
 
 def lay_out(boxes: Sequence[Box], labels: Sequence[EdgeLabel]) -> Layout:
-    """Place boxes and labels; the same input gives the same layout. ValueError if there is a circle."""
+    """Place boxes and labels; the same input gives the same layout. Raises ValueError for a dependency cycle."""
     whole = layered_graph(boxes, labels)
     ends = {key for label in labels for key in (*label.sources, *label.targets)}
     loose = {box.key for box in boxes} - ends
@@ -209,7 +209,7 @@ def lay_out(boxes: Sequence[Box], labels: Sequence[EdgeLabel]) -> Layout:
 
 
 def _put_beside(graph: LayeredGraph, centres: dict[str, float]) -> None:
-    """Put what has no centre yet, since it is tied to nothing, into the first gap of its row, or behind the last."""
+    """Put nodes without connections, which have no centre yet, into the first gap of their row, or at its end."""
     taken: dict[int, list[tuple[float, float]]] = defaultdict(list)
     for key, x in centres.items():
         node = graph.nodes[key]
@@ -248,7 +248,7 @@ def _levels(
             bands[last[number]] = (top_of_band, y)
             y += _BAND_GAP
         else:
-            # More room where lines go far to the side, or they would be flat and hard to follow.
+            # More room if lines go far to the side, or they would be flat and hard to follow.
             shifts = [abs(centres[key] - centres[other]) for key in row for other in graph.below[key]]
             y += min(_MOST_GAP, _LEAST_GAP + 0.06 * max(shifts, default=0.0)) if row else 0.0
     return tops, heights, bands

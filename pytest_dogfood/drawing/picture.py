@@ -23,7 +23,7 @@ NodeKey = NewType("NodeKey", str)
 
 
 class ProviderKind(StrEnum):
-    """What provides a token without a journey. ELSEWHERE: nothing that is known here; its probe may find it."""
+    """The provider of a token other than a journey. ELSEWHERE: none is known here; its probe may find it."""
 
     FIXTURE = "fixture"
     PROVISION = "provision"
@@ -32,14 +32,14 @@ class ProviderKind(StrEnum):
 
 
 class LinkKind(StrEnum):
-    """Why the target comes after the source: it requires what the source provides, or destroys what it needs."""
+    """Why the target comes after the source: it requires a token of the source, or destroys one that it needs."""
 
     REQUIRES = "requires"
     INVALIDATES = "invalidates"
 
 
 class JourneyNode(Struct, frozen=True, kw_only=True):
-    """A journey as a node. `seconds` is what `dogfood check` counts; it is `guessed` if no duration is known."""
+    """A journey as a node. `seconds` is its duration in `dogfood check`; it is `guessed` if none is known."""
 
     key: NodeKey
     nodeid: str
@@ -56,7 +56,7 @@ class JourneyNode(Struct, frozen=True, kw_only=True):
 
 
 class ProviderNode(Struct, frozen=True, kw_only=True):
-    """Something that provides a token on demand. `chain` is empty where it serves the whole machine."""
+    """A provider of a token. `chain` is empty if it serves the whole machine."""
 
     key: NodeKey
     token: Token
@@ -68,7 +68,7 @@ class ProviderNode(Struct, frozen=True, kw_only=True):
 
 
 class Link(Struct, frozen=True, kw_only=True):
-    """The tokens of one scope that go from `source` to `target`. Links never form a circle in a valid project."""
+    """The tokens of one scope that go from `source` to `target`. Links never form a cycle in a valid project."""
 
     source: NodeKey
     target: NodeKey
@@ -79,7 +79,7 @@ class Link(Struct, frozen=True, kw_only=True):
 
 
 class Chain(Struct, frozen=True, kw_only=True):
-    """Journeys that share one state. `label` is short, and empty for a journey that shares with no other."""
+    """Journeys that share one state. `label` is short, and empty for a chain of a single journey."""
 
     id: ChainId
     label: str
@@ -96,8 +96,8 @@ class Lock(Struct, frozen=True, kw_only=True):
 class Picture(Struct, frozen=True, kw_only=True):
     """Nodes and links in the order of the project.
 
-    `critical_path` is that of the plan for the whole project, also in a focus: the longest way, or the heaviest chain,
-    whose members need not be linked. What is on it is marked `critical`, unless it is one journey all by itself.
+    `critical_path` is that of the plan for the whole project, also in a focus: the longest path, or the heaviest chain,
+    whose members need not be linked. Its members are marked `critical`, unless it is a single journey.
     """
 
     journeys: tuple[JourneyNode, ...]
@@ -111,11 +111,11 @@ class Picture(Struct, frozen=True, kw_only=True):
 
 
 class UnknownNameError(LookupError):
-    """A picture holds no journey and no token of this name."""
+    """A picture has no journey and no token with this name."""
 
 
 def focus(picture: Picture, name: str) -> Picture:
-    """Keep a journey with all it needs and all it enables, or a token with what gives, needs and destroys it.
+    """Keep a journey with all that it needs and enables, or a token with its providers, users and destroyers.
 
     A name may also mean the journeys of a matrix, a class or a file. Raises UnknownNameError, a LookupError.
     """
@@ -151,7 +151,7 @@ def restricted(picture: Picture, kept: Collection[str]) -> Picture:
 
 
 def _around_token(picture: Picture, name: str) -> tuple[list[NodeKey], list[NodeKey], list[NodeKey]]:
-    """Return what gives a token, or an instance of it, what needs it, and what destroys it."""
+    """Return the providers of a token, or of its instances, its users, and its destroyers."""
 
     def is_meant(token: Token) -> bool:
         return name in {token, base_of(token)}
@@ -171,7 +171,7 @@ def _around_token(picture: Picture, name: str) -> tuple[list[NodeKey], list[Node
 
 
 def picture_of(graph: CapabilityGraph, report: Report) -> Picture:
-    """Show a whole graph, with the critical path and the seconds that the report on it counts with."""
+    """Return the picture of a whole graph, with the critical path and durations of the report on it."""
     path = tuple(map(NodeKey, report.critical_path))
     providers = _providers(graph)
     links = tuple(_links(graph, {provider.token: provider.key for provider in providers}))
@@ -235,7 +235,7 @@ def _steps_of(
 
 
 def _letters(number: int) -> str:
-    """Count as columns are counted: A to Z, then AA, AB."""
+    """Return a number as the letters of a spreadsheet column: A to Z, then AA, AB."""
     before, last = divmod(number, len(ascii_uppercase))
     return (_letters(before - 1) if before else "") + ascii_uppercase[last]
 
@@ -283,7 +283,7 @@ def _requirements(
     graph: CapabilityGraph, provided: Mapping[Token, NodeKey], user: NodeKey, tokens: Sequence[Token]
 ) -> Iterator[Link]:
     tokens_of: dict[tuple[NodeKey, Scope], list[Token]] = defaultdict(list)
-    # Where no provider is drawn that could wait for them, the user waits for its needs itself.
+    # If a provider is not drawn, its needs are drawn as those of the user.
     for token in reachable(tokens, lambda one: () if one in provided else graph.needs_of_provider(one)):
         sources = [NodeKey(journey) for journey in graph.establishing(token)]
         sources += [provided[token]] if token in provided else []
@@ -295,7 +295,7 @@ def _requirements(
 
 
 def _destructions(graph: CapabilityGraph, journey: Journey) -> Iterator[Link]:
-    """Yield links from the journeys that must be through before what this one destroys may go."""
+    """Yield links from the journeys that must be finished before this one destroys its tokens."""
     if not journey.invalidates:
         return
     others = graph.prerequisites[journey.id]
@@ -306,7 +306,7 @@ def _destructions(graph: CapabilityGraph, journey: Journey) -> Iterator[Link]:
         if other in implied or other in required:
             continue
         dealt_with = {*graph.needed_by(graph.journeys[other]), *graph.journeys[other].establishes}
-        # What deals with none of them may still come behind a journey that does, and may have to be replayed for it.
+        # A journey that uses none of them may still follow one that does, and require its replay.
         direct = [token for token in journey.invalidates if token in dealt_with]
         by_scope: dict[Scope, list[Token]] = defaultdict(list)
         for token in direct or machine or journey.invalidates:

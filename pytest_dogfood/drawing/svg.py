@@ -1,4 +1,4 @@
-"""A picture as SVG, drawn without any other program; the same picture always gives the same bytes."""
+"""Draws a picture as SVG, without any other program; the same picture always gives the same bytes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from pytest_dogfood.drawing.texts import (
 from pytest_dogfood.journey import Scope, Tier, is_named_by
 
 MOST_JOURNEYS = 80
-"""So many journeys can still be told apart in one drawing."""
+"""The most journeys that can be distinguished in one drawing."""
 
 _MARGIN = 20.0
 _INDENT = 18.0
@@ -63,7 +63,7 @@ class NodeMark(Struct, frozen=True, kw_only=True):
 
 
 def svg_of(picture: Picture) -> str:
-    """Draw a picture. Raises TooManyJourneysError, and ValueError if journeys depend on each other in a circle."""
+    """Return a drawing of a picture. Raises TooManyJourneysError, and ValueError for a dependency cycle."""
     _require_few(picture)
     return _Drawing(picture).svg()
 
@@ -172,7 +172,7 @@ class _Drawing:
 
     def _shapes(self) -> Iterator[str]:
         lines = [line for label in self._labels for line in self._lines(label)]
-        for _, line in sorted(lines, key=lambda one: one[0]):  # what is critical lies on top
+        for _, line in sorted(lines, key=lambda one: one[0]):  # critical lines lie on top
             yield line
         places = self._layout.places
         yield from (self._pill(label, places[label.key]) for label in self._labels if label.lines)
@@ -180,7 +180,7 @@ class _Drawing:
         yield from (self._journey(node, places[node.key]) for node in self._picture.journeys)
 
     def _lines(self, label: Label) -> Iterator[tuple[bool, str]]:
-        """Yield the lines to a label and those from it, and of each whether it is critical."""
+        """Yield the lines to a label and those from it, each with whether it is critical."""
         critical = {
             (link.source, link.target)
             for link in self._picture.links
@@ -263,7 +263,7 @@ class _Drawing:
 
 
 def _legend(entries: Sequence[tuple[str, str]], *, y: float, width: float) -> tuple[str, float]:
-    """Return the markup of the legend and the height it takes, its entries in columns as the width allows."""
+    """Return the markup and the height of the legend, with as many columns as the width allows."""
     sample_width, row_height, width_of_character = 34.0, 24.0, 6.9
     column = max((sample_width + width_of_character * len(text) + 18 for _, text in entries), default=1.0)
     rows = -(-len(entries) // max(1, int(width // column)))
@@ -277,7 +277,7 @@ def _legend(entries: Sequence[tuple[str, str]], *, y: float, width: float) -> tu
 
 
 def _legend_entries(picture: Picture) -> Iterator[tuple[str, str]]:
-    """Yield a small sample, drawn around the height 0, of everything that occurs in a picture, and what it means."""
+    """Yield a small sample, drawn around the height 0, of everything that occurs in a picture, and its meaning."""
     for chain in picture.chains:
         if chain.label:
             colour = colour_class(chain.label)
@@ -287,7 +287,7 @@ def _legend_entries(picture: Picture) -> Iterator[tuple[str, str]]:
     scopes = {link.scope for link in picture.links}
     if any(node.gating for node in picture.journeys):
         gate = _element("path", d=_outline(2, -8, 26, 16, left=5.3, right=5.3), class_="box")
-        yield gate, "gate: where it fails, later tiers wait"
+        yield gate, "gate: if it fails, later tiers wait"
     if picture.providers:
         provider = _element("rect", x=2, y=-8, width=26, height=16, rx=8, class_="box wide dashed")
         yield provider, "provider, and what it provides"
@@ -305,7 +305,7 @@ def _legend_entries(picture: Picture) -> Iterator[tuple[str, str]]:
 def _outline(
     x: float, y: float, width: float, height: float, *, left: float = 0.0, right: float = 0.0
 ) -> str:
-    """Write a rectangle as path data, with so much cut off the corners on its left and on its right."""
+    """Return a rectangle as path data, with corners cut by `left` on its left and by `right` on its right."""
     end, bottom = x + width, y + height
     if not (left or right):
         return f"M{_number(x)},{_number(y)}H{_number(end)}V{_number(bottom)}H{_number(x)}Z"
@@ -324,7 +324,7 @@ def _outline(
 
 
 def path_data(uprights: Sequence[tuple[Point, Point]], *, short_of_end: float = 0.0) -> str:
-    """Write a route as SVG path data; `short_of_end` leaves room for the head of an arrow."""
+    """Return a route as SVG path data; `short_of_end` leaves room for the head of an arrow."""
     (x, y), _ = uprights[0]
     last = uprights[-1][1][1] - short_of_end
     parts = [f"M{_number(x)},{_number(y)}"]
@@ -342,12 +342,12 @@ def path_data(uprights: Sequence[tuple[Point, Point]], *, short_of_end: float = 
 
 
 def escaped(text: str) -> str:
-    """Make any text safe within elements and attributes; what no XML may hold is replaced."""
+    """Return text that is safe in elements and attributes; characters that XML forbids are replaced."""
     return escape(_NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text))
 
 
 def _element(name: str, content: str = "", /, **attributes: str | float) -> str:
-    """Write an element. Attribute values are escaped, content is markup already; `_` in names stands for `-`."""
+    """Return an element. Attribute values are escaped, content is markup already; `_` in names means `-`."""
     written = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{escaped(it) if isinstance(it, str) else _number(it)}"'
         for key, it in attributes.items()
@@ -370,6 +370,6 @@ def _text(x: float, y: float, text: str, size: float, style: str, *, middle: boo
 
 
 def _number(value: float) -> str:
-    """Write a coordinate, to a tenth of a pixel and without needless zeros."""
+    """Return a coordinate as text, to a tenth of a pixel and without needless zeros."""
     text = f"{value:.1f}".removesuffix(".0")
     return "0" if text == "-0" else text

@@ -31,7 +31,7 @@ _MOST_TOKENS = 4
 
 
 class Label(EdgeLabel, frozen=True, kw_only=True):
-    """Tokens that go from each of the sources to each of the targets. `lines` is empty where a source says it all."""
+    """Tokens that go from each of the sources to each of the targets. `lines` is empty if a source names them."""
 
     tokens: tuple[Token, ...]
     scope: Scope
@@ -40,7 +40,7 @@ class Label(EdgeLabel, frozen=True, kw_only=True):
 
 
 def labels_of(picture: Picture) -> tuple[Label, ...]:
-    """Join links that carry the same tokens, so that these are written once and as few lines as possible drawn."""
+    """Join links that carry the same tokens, so that these are written once and few lines are drawn."""
     targets: dict[tuple[NodeKey, LinkKind, Scope, tuple[Token, ...]], list[NodeKey]] = defaultdict(list)
     for link in picture.links:
         targets[link.source, link.kind, link.scope, link.tokens].append(link.target)
@@ -79,7 +79,7 @@ def _label_lines(tokens: tuple[Token, ...], kind: LinkKind) -> tuple[str, ...]:
 
 
 def boxes_of(picture: Picture) -> tuple[Box, ...]:
-    """Return the boxes of journeys and providers, sized for what is written in them."""
+    """Return the boxes of journeys and providers, sized for their texts."""
     tiers = drawn_tiers(picture)
     journeys = (
         _box(node.key, node.key, detail_line(node, tiers[node.key]), node.tier) for node in picture.journeys
@@ -98,7 +98,7 @@ def _box(key: NodeKey, name: str, detail: str, tier: Tier, *, floating: bool = F
 
 
 def drawn_tiers(picture: Picture) -> dict[NodeKey, Tier]:
-    """Say in which tier each journey can stand: its own, or that of what it waits for if that is later."""
+    """Return the tier in which each journey is drawn: its own, or a later one of its prerequisites."""
     tiers = {node.key: node.tier for node in picture.journeys}
     tiers |= {node.key: Tier.SMOKE for node in picture.providers}
     before: dict[NodeKey, list[NodeKey]] = {key: [] for key in tiers}
@@ -110,7 +110,7 @@ def drawn_tiers(picture: Picture) -> dict[NodeKey, Tier]:
 
 
 def detail_line(node: JourneyNode, drawn: Tier | None = None) -> str:
-    """Say in a few words what is special about a journey; empty if nothing is. `drawn` is the tier it stands in."""
+    """Return the special properties of a journey in a few words, or nothing. `drawn` is its tier in the drawing."""
     words = [
         "gate" if node.gating else "",
         "" if node.guessed else seconds_in_words(node.seconds),
@@ -122,33 +122,33 @@ def detail_line(node: JourneyNode, drawn: Tier | None = None) -> str:
 
 
 def provider_line(node: ProviderNode) -> str:
-    """Return what kind of provider it is, and where its token holds."""
+    """Return the kind of a provider, and the scope of its token."""
     kind = "not from any journey" if node.kind is ProviderKind.ELSEWHERE else str(node.kind)
     words = [kind, "machine" if node.scope is Scope.MACHINE else "", locks_in_words(node.locks)]
     return " · ".join(filter(None, words))
 
 
 def locks_in_words(locks: Mapping[str, int]) -> str:
-    """Name the locks that are held, with the number of units where that is not one: `lock account, 2 of gpu`."""
+    """Name the locks that are held, with the number of units if that is not one: `lock account, 2 of gpu`."""
     names = ", ".join(name if units == 1 else f"{units} of {name}" for name, units in locks.items())
     return f"lock {names}" if names else ""
 
 
 def lock_facts(picture: Picture, held: Mapping[str, int]) -> Iterator[str]:
-    """Say of each lock that is held how many units of it there are."""
+    """Yield for each lock that is held the number of its units."""
     for lock in picture.locks:
         if lock.name in held:
             yield f"locks {held[lock.name]} of {lock.name}: {units_in_words(lock.units)}"
 
 
 def text_width(text: str, size: float) -> float:
-    """Estimate the width of text in a monospaced font, whose characters are some 0.605 of their size wide."""
+    """Estimate the width of text in a monospaced font, whose characters are about 0.605 of their size wide."""
     cells = sum(0 if combining(sign) else 1 + (east_asian_width(sign) in "WF") for sign in text)
     return cells * size * 0.605
 
 
 def shortened(text: str, most: int) -> str:
-    """Leave out the middle of what is too long; both ends tell names apart better than one."""
+    """Leave out the middle of a long name; two ends distinguish names better than one."""
     plain = " ".join(text.split())
     if len(plain) <= most:
         return plain
@@ -165,7 +165,7 @@ _BY_KIND: Mapping[ProviderKind, str] = {
 
 
 def headline(picture: Picture) -> str:
-    """Name the subject in a few words."""
+    """Return the title of a picture."""
     if picture.focus:
         of_journeys = any(is_named_by(picture.focus, node.key, node.nodeid) for node in picture.journeys)
         verbs = "{} needs and enables" if of_journeys else "gives {}, and what needs it"
@@ -174,7 +174,7 @@ def headline(picture: Picture) -> str:
 
 
 def summary(picture: Picture) -> str:
-    """Return what the picture amounts to, in a sentence or two."""
+    """Return a summary of the picture in a sentence or two."""
     parts = [counted(len(picture.journeys), "journey"), counted(len(chain_labels(picture)), "shared chain")]
     if picture.providers:
         parts.append(counted(len(picture.providers), "provider"))
@@ -188,7 +188,7 @@ def summary(picture: Picture) -> str:
 
 
 def journey_title(picture: Picture, node: JourneyNode) -> str:
-    """Say all about a journey, one fact a line."""
+    """Return all facts on a journey, one on each line."""
     label = chain_labels(picture).get(node.chain)
     seconds = seconds_in_words(node.seconds)
     facts = [
@@ -205,14 +205,14 @@ def journey_title(picture: Picture, node: JourneyNode) -> str:
 
 
 def provider_title(picture: Picture, node: ProviderNode) -> str:
-    """Say all about a provider, one fact a line."""
+    """Return all facts on a provider, one on each line."""
     where = "once for the machine" if node.scope is Scope.MACHINE else "in the state of one chain"
     first = f"{node.token} {_BY_KIND[node.kind]}, {where}"
     return "\n".join([first, *lock_facts(picture, node.locks), *needs_and_gives(picture.links, node.key)])
 
 
 def label_title(label: Label) -> str:
-    """Return which tokens go from where to where."""
+    """Return the tokens of a label, their sources and their targets."""
     word = "is needed until then" if label.kind is LinkKind.INVALIDATES else f"{label.scope} scope"
     return (
         f"{', '.join(label.tokens)} ({word})\nfrom {', '.join(label.sources)}\nto {', '.join(label.targets)}"
@@ -229,7 +229,7 @@ def links_by_node(picture: Picture) -> Mapping[NodeKey, list[Link]]:
 
 
 def needs_and_gives(links: Iterable[Link], key: NodeKey) -> Iterator[str]:
-    """Yield what a node needs from which others and gives to which, as far as these links tell."""
+    """Yield the tokens that a node needs and gives, with the nodes at the other ends of these links."""
     needed: dict[str, list[str]] = {}
     given: dict[str, list[str]] = {}
     for link in links:

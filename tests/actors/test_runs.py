@@ -95,7 +95,9 @@ def test_where_a_recording_ends_with_a_failure_the_product_is_not_blamed_for_wha
     live.write("mended", "")
     replayed = live.run(*options, "--dogfood-replay", "recorded", API_TOKEN=GIVEN)
     assert [run.cases["a"].kind for run in (failed, replayed)] == ["failure", "error"]
-    assert "step 2 of 2 was not recorded, for the journey had failed before" in replayed.cases["a"].message
+    assert (
+        "step 2 of 2 was not recorded, because the journey had failed before" in replayed.cases["a"].message
+    )
 
 
 def test_nothing_is_done_after_a_decisive_step_that_failed(recorded: tuple[Live, Run]) -> None:

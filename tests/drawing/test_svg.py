@@ -212,7 +212,7 @@ def test_the_legend_explains_only_what_is_there() -> None:
     words = texts(drawn(journey("a", gating=True, establishes="t"), journey("b", requires="t")))
     assert words[-4:] == [
         "chain of a, 2 journeys",
-        "gate: where it fails, later tiers wait",
+        "gate: if it fails, later tiers wait",
         "token of one chain",
         "critical path",
     ]
