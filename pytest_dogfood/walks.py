@@ -114,20 +114,20 @@ def in_preferred_order(before: Mapping[T, Iterable[T]], rather: Mapping[T, T]) -
     next to each other, otherwise as given.
     """
     wished = {one: [*others, *((rather[one],) if one in rather else ())] for one, others in before.items()}
-    head = heads_of_circles(wished)
-    circles: dict[T, list[T]] = defaultdict(list)
+    head = cycle_representatives(wished)
+    cycles: dict[T, list[T]] = defaultdict(list)
     for one in before:
-        circles[head[one]].append(one)
+        cycles[head[one]].append(one)
     between = {
-        first: dict.fromkeys(head[other] for one in circle for other in wished[one] if head[other] != first)
-        for first, circle in circles.items()
+        first: dict.fromkeys(head[other] for one in cycle for other in wished[one] if head[other] != first)
+        for first, cycle in cycles.items()
     }
     return tuple(
-        one for first in in_order(between) for one in in_order({one: before[one] for one in circles[first]})
+        one for first in in_order(between) for one in in_order({one: before[one] for one in cycles[first]})
     )
 
 
-def heads_of_circles(before: Mapping[T, Iterable[T]]) -> dict[T, T]:
+def cycle_representatives(before: Mapping[T, Iterable[T]]) -> dict[T, T]:
     """Return for each key one that represents its strongly connected component (Kosaraju)."""
     then = inverted(before)
     left: list[T] = []
@@ -148,8 +148,8 @@ def heads_of_circles(before: Mapping[T, Iterable[T]]) -> dict[T, T]:
     head: dict[T, T] = {}
     for start in reversed(left):
         if start not in head:
-            circle = reachable([start], lambda one: (other for other in then[one] if other not in head))
-            head.update(dict.fromkeys(circle, start))
+            cycle = reachable([start], lambda one: (other for other in then[one] if other not in head))
+            head.update(dict.fromkeys(cycle, start))
     return head
 
 

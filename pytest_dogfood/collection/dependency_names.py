@@ -15,7 +15,7 @@ from enum import IntEnum
 from msgspec import Struct
 
 from pytest_dogfood.journey import Dependence, JourneyId, Obstacle, Token
-from pytest_dogfood.walks import heads_of_circles, inverted, reachable
+from pytest_dogfood.walks import cycle_representatives, inverted, reachable
 
 SCOPES = {"session": 0, "package": 0, "module": 1, "class": 2}
 """The scopes of names, each with the number of leading parts of a node id that a name in it leaves out."""
@@ -114,9 +114,9 @@ def _needs(
                 obstacles.setdefault(place, why_unknown(names, test, name))
             else:
                 needs[place].append(other)
-    for place, circle in _circles(needs).items():
-        way = " -> ".join(names.tests[one].id for one in circle)
-        each = "waits for itself" if len(circle) == 2 else "wait for each other"
+    for place, cycle in _cycles(needs).items():
+        way = " -> ".join(names.tests[one].id for one in cycle)
+        each = "waits for itself" if len(cycle) == 2 else "wait for each other"
         obstacles[place] = Obstacle(code="dependency-cycle", who=way, why=each)
     return needs | {place: [] for place in obstacles}, obstacles
 
@@ -153,26 +153,26 @@ def _follows(tests: Iterable[MarkedTest]) -> dict[int, tuple[int, ...]]:
     return found
 
 
-def _circles(needs: Mapping[int, Sequence[int]]) -> dict[int, tuple[int, ...]]:
+def _cycles(needs: Mapping[int, Sequence[int]]) -> dict[int, tuple[int, ...]]:
     """Return, for each test that waits for itself in the end, the cycle, with the same test first and last.
 
     Tests on a path from one cycle to another count as well: they cannot be run either.
     """
     needed_by = inverted(needs)
-    heads = heads_of_circles(needs)
+    heads = cycle_representatives(needs)
     sizes = Counter(heads.values())
-    in_circles = [place for place in needs if sizes[heads[place]] > 1 or place in needs[place]]
-    before = reachable(in_circles, lambda place: needs[place])
-    behind = reachable(in_circles, lambda place: needed_by[place])
+    in_cycles = [place for place in needs if sizes[heads[place]] > 1 or place in needs[place]]
+    before = reachable(in_cycles, lambda place: needs[place])
+    behind = reachable(in_cycles, lambda place: needed_by[place])
     left = before.keys() & behind.keys()
     found: dict[int, tuple[int, ...]] = {}
     for start in left:
         way = [start]
         while (further := next(other for other in needs[way[-1]] if other in left)) not in way:
             way.append(further)
-        circle = way[way.index(further) :]
-        first = circle.index(min(circle))
-        found[start] = (*circle[first:], *circle[:first], circle[first])
+        cycle = way[way.index(further) :]
+        first = cycle.index(min(cycle))
+        found[start] = (*cycle[first:], *cycle[:first], cycle[first])
     return found
 
 

@@ -124,8 +124,8 @@ def in_layers(boxes: Sequence[Box], labels: Sequence[EdgeLabel]) -> tuple[dict[s
     placed: set[str] = set()
     for number, key in enumerate(order):
         if not placed.issuperset(before[key]):
-            circle = ", ".join(order[number:])
-            raise ValueError(f"these depend on each other in a circle: {circle}")
+            cycle = ", ".join(order[number:])
+            raise ValueError(f"these depend on each other in a cycle: {cycle}")
         placed.add(key)
     band = _bands(boxes, order, before, after)
     limit = row_limit(len(boxes))

@@ -150,7 +150,7 @@ def _ways_to_the_end(
     """Return how long it takes, in seconds, from the start of each job to the end of all that comes after it.
 
     First the longest such way, then the longest one that leaves the job's chain (0 if none does). For a job without a
-    chain they are the same, but never 0. Raises ValueError if jobs come after each other in a circle.
+    chain they are the same, but never 0. Raises ValueError if jobs come after each other in a cycle.
     """
     to_end: dict[int, float] = {}
     outwards: dict[int, float] = {}
@@ -181,7 +181,7 @@ Heaps = dict[tuple[Share, ...], list[tuple[float, int]]]
 class Queue:
     """Hands out jobs to workers so that each runs once, in order, chains stay together, and locks are free.
 
-    Raises ValueError if the jobs depend on each other in a circle or on a job that does not exist.
+    Raises ValueError if the jobs depend on each other in a cycle or on a job that does not exist.
     """
 
     def __init__(self, jobs: Sequence[Job]) -> None:

@@ -100,7 +100,7 @@ def test_a_test_without_a_mark_is_left_alone() -> None:
     assert resolved(marked("a.py::test_x", counts=False)) == {}
 
 
-def test_circles_are_obstacles_and_what_is_behind_them_is_not() -> None:
+def test_cycles_are_obstacles_and_what_is_behind_them_is_not() -> None:
     tests = [marked(f"a.py::test_{one}", f"test_{other}") for one, other in ("ab", "bc", "ca", "dd", "ed")]
     found = resolved(*tests)
     ways = [found[test.id].obstacle for test in tests]

@@ -21,7 +21,7 @@ Scene = tuple[list[Box], list[EdgeLabel]]
 
 
 def random_scene(count: int, dice: Random) -> Scene:
-    """Boxes whose labels lead from lower to higher numbers only, so never in a circle."""
+    """Boxes whose labels lead from lower to higher numbers only, so never in a cycle."""
     boxes = [
         Box(
             key=f"b{number}",
@@ -218,13 +218,13 @@ def test_a_floating_box_stands_right_above_the_first_that_depends_on_it() -> Non
     assert layers == {"a": 0, "b": 1, "p": 1, "c": 2}
 
 
-def test_a_circle_has_no_layers_and_the_error_names_its_members() -> None:
+def test_a_cycle_has_no_layers_and_the_error_names_its_members() -> None:
     boxes = [Box(key=key, width=80, height=38) for key in "abc"]
     labels = [
         EdgeLabel(key="\n1", sources=("a",), targets=("b",)),
         EdgeLabel(key="\n2", sources=("b",), targets=("a",)),
     ]
-    with pytest.raises(ValueError, match=r"depend on each other in a circle: a, b$"):
+    with pytest.raises(ValueError, match=r"depend on each other in a cycle: a, b$"):
         lay_out(boxes, labels)
 
 

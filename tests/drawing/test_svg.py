@@ -236,12 +236,12 @@ def test_more_journeys_are_refused_with_the_way_out() -> None:
         drawn(*(journey(f"j{number}") for number in range(MOST_JOURNEYS + 1)))
 
 
-def test_a_circle_is_refused_by_name() -> None:
+def test_a_cycle_is_refused_by_name() -> None:
     journeys = [journey("a", requires="u", establishes="t"), journey("b", requires="t", establishes="u")]
     # Such a project has no plan.
     seconds = {one.id: 1.0 for one in journeys}
     picture = picture_of(CapabilityGraph(journeys), Report(findings=(), seconds=seconds))
-    with pytest.raises(ValueError, match=r"depend on each other in a circle: a, b"):
+    with pytest.raises(ValueError, match=r"depend on each other in a cycle: a, b"):
         render(picture, "svg")
 
 

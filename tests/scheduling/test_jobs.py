@@ -120,7 +120,7 @@ def test_the_order_of_all_items_respects_the_graph_and_each_chain(world: World) 
 
 @LAW
 @given(worlds)
-def test_a_file_whose_order_no_circle_forbids_runs_as_it_is_written(world: World) -> None:
+def test_a_file_whose_order_no_cycle_forbids_runs_as_it_is_written(world: World) -> None:
     files: dict[str, list[str]] = defaultdict(list)
     for nodeid in world.given:
         files[group_of(nodeid, "loadfile")].append(nodeid)
@@ -144,7 +144,7 @@ def reachable(before: Mapping[str, set[str]], start: str) -> set[str]:
     return found
 
 
-def test_only_those_that_wait_for_each_other_in_a_circle_leave_the_order_they_prefer() -> None:
+def test_only_those_that_wait_for_each_other_in_a_cycle_leave_the_order_they_prefer() -> None:
     before = {"a0": [], "a1": ["b2"], "a2": [], "a3": [], "b1": ["a2"], "b2": []}
     rather = {"a1": "a0", "a2": "a1", "a3": "a2", "b2": "b1"}
     assert in_preferred_order(before, rather) == ("a0", "a2", "b1", "b2", "a1", "a3")

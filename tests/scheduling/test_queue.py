@@ -131,7 +131,7 @@ def run_alone(jobs: list[Job]) -> list[int]:
     return order
 
 
-def test_a_circle_is_refused() -> None:
+def test_a_cycle_is_refused() -> None:
     with pytest.raises(ValueError, match="cycle"):
         Queue([Job(index=0, after=(1,)), Job(index=1, after=(0,))])
 

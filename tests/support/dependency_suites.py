@@ -377,7 +377,7 @@ ENDINGS = """
     test_on_itself = dependent("test_on_itself")
     test_on_one_another = dependent("test_on_each_other")
     test_on_each_other = dependent("test_on_one_another")
-    test_on_a_circle = dependent("test_on_each_other")
+    test_in_a_cycle = dependent("test_on_each_other")
     test_on_the_unmarked = dependent("test_unmarked")
 
     def test_unmarked():
