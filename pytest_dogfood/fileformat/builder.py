@@ -1,4 +1,4 @@
-"""Steps, journeys and capabilities out of what the tables read: defaults merged, contradictions reported."""
+"""Builds steps, journeys and capabilities from parsed fields: merges defaults, reports contradictions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from pytest_dogfood.journey import (
     base_of,
 )
 
-# What a step says without a word about it; shared, because most steps say nothing.
+# The expectation of a step without `expect`; shared, because most steps have none.
 SUCCESS = Expectation()
 
 SAYS_WHAT_TO_DO = frozenset({"run", "intent", "expect", "expect_text", "expect_state", "expect_cmd_re"})
@@ -40,13 +40,13 @@ FOR_A_JUDGE = ("expect_text", "expect_state", "expect_cmd_re")
 _AS_READ = frozenset(
     ("tier", "gating", "use", "timeout", "estimate", "rationale", "modality", "marks", "workdir", "leaves")
 )
-"""Keys whose values go into the journey just as they are."""
+"""Keys whose values go into the journey unchanged."""
 
 _AS_READ_OF_STEP = frozenset(("intent", "run", "stdin", "core", *FOR_A_JUDGE))
 
 
 class Defaults(Struct, frozen=True, kw_only=True):
-    """What steps are given unless something nearer says otherwise. `timeout` is each step's, in seconds."""
+    """Values for steps, unless a journey or a step sets its own. `timeout` is that of each step, in seconds."""
 
     shell: str | None = None
     cwd: str | None = None
@@ -54,7 +54,7 @@ class Defaults(Struct, frozen=True, kw_only=True):
     timeout: float | None = None
 
     def overlaid_with(self, nearer: Defaults) -> Defaults:
-        """Merge: the nearer value wins, variables one by one."""
+        """Return the defaults merged with `nearer` ones, which win; variables are merged one by one."""
         return Defaults(
             shell=self.shell if nearer.shell is None else nearer.shell,
             cwd=self.cwd if nearer.cwd is None else nearer.cwd,
@@ -69,7 +69,7 @@ NO_DEFAULTS = Defaults()
 def read_steps(
     items: Collection[Fields], findings: Findings, defaults: Defaults, *, acted: bool = False
 ) -> tuple[Step, ...]:
-    """Return the steps of a list that was read. Only if they are `acted` may any of them be left to an actor."""
+    """Return the steps of a list of parsed fields. Steps may lack a command, for an actor, only if `acted`."""
     idle = [step for step in items if not step.wrote("run")]
     for step in () if acted else idle:
         if SAYS_WHAT_TO_DO & step.node.entries.keys():
@@ -114,13 +114,13 @@ def _read_step(step: Fields, findings: Findings, defaults: Defaults) -> Step:
 
 
 def _env_places(fields: Fields, findings: Findings) -> Mapping[str, Location]:
-    """Return where each variable stands under `env:`."""
+    """Return the place of each variable under `env:`."""
     node: Any = fields.value("env")
     return {name: findings.location(node.entries[name][0]) for name in fields.get("env", {})}
 
 
 def _report_unjudged(step: Fields, findings: Findings) -> None:
-    """Report what only a judge of an actor reads, in a step that has a command."""
+    """Report keys that only a judge of an actor reads, in a step that has a command."""
     expect: Fields | None = step.get("expect")
     if expect and (text := expect.get("text")):
         message = f"free text beside `run:` checks nothing: {shown(text)}"
@@ -135,7 +135,7 @@ def _report_unjudged(step: Fields, findings: Findings) -> None:
 
 
 def read_seed_files(fields: Fields, findings: Findings) -> Mapping[str, str]:
-    """Return path -> text, whether it was written as a mapping or as a list of path and content."""
+    """Return path -> text, from a mapping or from a list of path and content."""
     written = fields.get("seed_files")
     if not isinstance(written, tuple):
         return written or {}
@@ -156,7 +156,7 @@ def read_tokens(written: Iterable[ScalarNode], findings: Findings) -> dict[Token
     for node in written:
         token = Token(node.value)
         if token in tokens:
-            message = f"{token!r} stands in this list twice"
+            message = f"{token!r} is in this list twice"
             findings.add(node, "duplicate-token", message, severity=Severity.WARNING)
         else:
             tokens[token] = findings.location(node)
@@ -164,12 +164,12 @@ def read_tokens(written: Iterable[ScalarNode], findings: Findings) -> dict[Token
 
 
 def read_locks(written: Iterable[str]) -> Mapping[str, int]:
-    """Return how many units of each lock are wanted; a name without a number means one."""
+    """Return the number of units of each lock; a name without a number means one."""
     return written if isinstance(written, Mapping) else dict.fromkeys(written, 1)
 
 
 def read_pools(written: Fields, findings: Findings) -> Iterator[Pool]:
-    """Return the pools of a dogfood.yaml; the units of one that is given by a number are 1, 2 and so on."""
+    """Return the pools of a dogfood.yaml; the units of a pool that is a number are called 1, 2 and so on."""
     pools: Mapping[str, tuple[str, ...] | int] = written.get("pools", {})
     place: Any = written.value("pools")
     for name, given in pools.items():
@@ -177,14 +177,14 @@ def read_pools(written: Fields, findings: Findings) -> Iterator[Pool]:
         units = tuple(map(str, range(1, given + 1))) if isinstance(given, int) else given
         if len(set(units)) < len(units):
             twice = next(unit for unit in units if units.count(unit) > 1)
-            findings.add(node, "duplicate-key", f"the pool {name!r} holds {twice!r} twice", hint="remove one")
+            findings.add(node, "duplicate-key", f"the pool {name!r} has {twice!r} twice", hint="remove one")
         yield Pool(name=name, location=findings.location(at), units=units)
 
 
 def read_capability(
     token: str, at: Node, fields: Fields, findings: Findings, defaults: Defaults
 ) -> Capability:
-    """Return the definition of `token`, whose name stands at `at`."""
+    """Return the definition of `token`, whose name is at `at`."""
     get = fields.values.get
     probe: Fields | None = get("probe")
     _report_contradictory_capability(token, fields, findings)
@@ -232,7 +232,7 @@ def _report_contradictory_capability(token: str, fields: Fields, findings: Findi
         message = "a token is provided by `service` or by `provision`, not by both"
         findings.add(fields.key("service"), "conflicting-keys", message)
     if any("${" in name for name in get("locks", ())):
-        message = "a placeholder in a lock of a capability, where nothing stands for it"
+        message = "a placeholder in a lock of a capability, where it has no value"
         hint = "only journeys have a `matrix:`; write the name out"
         findings.add(fields.value("locks", "lock"), "unknown-placeholder", message, hint=hint)
     required = {node.value for node in get("requires", ())}
@@ -246,7 +246,7 @@ def _report_contradictory_capability(token: str, fields: Fields, findings: Findi
             findings.add(node, "conflicting-tokens", message, hint="remove it from `invalidates`")
         elif node.value in required - outlived:
             message = f"{token!r} requires {node.value!r} and invalidates it too"
-            hint = f"if it is needed only while {token!r} is made, say `outlives: [{node.value}]`"
+            hint = f"if it is needed only while {token!r} is made, add `outlives: [{node.value}]`"
             findings.add(node, "conflicting-tokens", message, hint=hint)
 
 
@@ -260,7 +260,7 @@ def _expectation(step: Fields, findings: Findings) -> Expectation:
     files: Mapping[str, Fields] = written.get("files", {})
     for path, file in files.items():
         if file.get("exists") is False and (file.wrote("contains") or file.wrote("equals")):
-            message = f"the file {path!r} can hold nothing if it must not exist"
+            message = f"the file {path!r} has no content if it must not exist"
             findings.add(file.key("exists"), "conflicting-keys", message)
     streams = {
         name: StreamExpectation(**written.get(name).values)
@@ -279,12 +279,12 @@ def _save(name: str, fields: Fields, findings: Findings) -> Save:
     sources = [source for source in ("stdout", "stderr", "json") if fields.wrote(source)]
     if not sources:
         hint = 'for example `{stdout: "id=(\\\\d+)"}` or `{json: id}`'
-        findings.add(fields.node, "missing-key", f"nothing says where {name!r} comes from", hint=hint)
+        findings.add(fields.node, "missing-key", f"the value {name!r} has no source", hint=hint)
     elif len(sources) > 1:
-        message = f"{' and '.join(sources)} each give {name!r}: keep one of them"
+        message = f"{name!r} has several sources, {' and '.join(sources)}: keep one of them"
         findings.add(fields.key(sources[1]), "conflicting-keys", message)
     elif fields.wrote("stream") and sources != ["json"]:
-        message = "`stream` says where `json` reads, and goes with it"
+        message = "`stream` is the stream that `json` reads, so it needs `json`"
         findings.add(fields.key("stream"), "conflicting-keys", message)
     source = sources[0] if sources else "stdout"
     found: dict[str, Any] = {"stream": source, "pattern": fields.get(source)}
@@ -296,7 +296,7 @@ def _save(name: str, fields: Fields, findings: Findings) -> Save:
 def read_journey(
     fields: Fields, matrix: dict[str, str], findings: Findings, feature: str, defaults: Defaults
 ) -> Journey:
-    """Return a journey; `matrix` holds the values of one combination, which are in place of placeholders already."""
+    """Return a journey; `matrix` holds the values of one combination, which already replace the placeholders."""
     values = fields.values
     get = values.get
     name = JourneyId(get("id", "") + (f"[{'-'.join(matrix.values())}]" if matrix else ""))

@@ -1,8 +1,8 @@
-"""What `expect` says as text: the variables that are replaced in it, and regular expressions that end.
+"""Texts under `expect`: expands variables in them, and runs regular expressions with a time limit.
 
-Both read the same patterns, with few exceptions, which are undone here. Where `re` sees a plain `{`, as in
-`(?:error){e<=1}`, `regex` would allow mistakes. It would take `[[:alpha:]]` for a class of letters. And what it takes
-for white space leaves out the characters 0x1c to 0x1f in a text, and takes more than ASCII in a verbose pattern.
+`re` and `regex` read the same patterns, with few exceptions, which are resolved here. A `{` that is plain text to
+`re`, as in `(?:error){e<=1}`, would allow mistakes in `regex`; `[[:alpha:]]` would be a class of letters. And its white
+space excludes the characters 0x1c to 0x1f in a text, and includes more than ASCII in a verbose pattern.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _VARIABLE = rf"\$(?:(?P<dollar>\$)|(?P<plain>{_NAME})|\{{(?P<braced>{_NAME})\}})"
 _ALONE = rf"\$(?:{_NAME}|\{{{_NAME}\}})"
-# What is escaped, and what stands in a set such as `[$abc]`, means a dollar there and no variable.
+# An escaped dollar, and one in a set such as `[$abc]`, is a dollar and not a variable.
 _IN_PATTERN = rf"(?s)\\.|\[\^?\]?(?:\\.|[^]\\])*\]|\$\$|\$(?:(?P<plain>{_NAME})|\{{(?P<braced>{_NAME})\}})"
 
 
 class Written(Struct, frozen=True):
-    """A text under `expect:` in which variables count; `where` says whose it is, for people.
+    """A text under `expect:` in which variables are expanded; `where` names its key, for people.
 
-    An empty variable in a text that `needs_value` would make a check that checks nothing.
+    With an empty variable, a text that `needs_value` would check nothing.
     """
 
     where: str
@@ -41,13 +41,13 @@ class Written(Struct, frozen=True):
 
     @property
     def variables(self) -> tuple[str, ...]:
-        """The names that stand in it, in that order."""
+        """The variables in the text, in their order."""
         found = re.finditer(_IN_PATTERN if self.pattern else _VARIABLE, self.text) if "$" in self.text else ()
         return tuple(dict.fromkeys(name for one in found if (name := one["plain"] or one["braced"])))
 
 
 def written_in(expect: Expectation) -> Iterator[Written]:
-    """Yield every text of an expectation in which variables count."""
+    """Yield every text of an expectation in which variables are expanded."""
     for name, stream in (("stdout", expect.stdout), ("stderr", expect.stderr)):
         if stream is None:
             continue
@@ -75,7 +75,7 @@ def _texts_in(value: Any) -> Iterator[str]:  # noqa: ANN401 - JSON is any of its
 
 
 def problem_with(expect: Expectation, variables: Mapping[str, str]) -> str:
-    """Return which variable an expectation names that has no value, or an empty one where it would check nothing."""
+    """Return an error if an expectation uses a variable without a value, or an empty one so that it checks nothing."""
     for written in written_in(expect):
         for name in written.variables:
             value = variables.get(name)
@@ -90,7 +90,7 @@ def problem_with(expect: Expectation, variables: Mapping[str, str]) -> str:
 
 
 def expanded(text: str, variables: Mapping[str, str]) -> str:
-    """Put values in place of variables; a name without a value stays as it is."""
+    """Replace variables by their values; a name without a value stays as it is."""
     if "$" not in text:
         return text
     return re.sub(
@@ -101,20 +101,20 @@ def expanded(text: str, variables: Mapping[str, str]) -> str:
 
 
 def expanded_pattern(pattern: str, variables: Mapping[str, str]) -> str:
-    """Put values in place of variables in a regular expression, each to be found as it is."""
+    """Replace variables in a regular expression by patterns that match exactly their values."""
     if "$" not in pattern:
         return pattern
 
     def value(found: re.Match[str]) -> str:
         name = found["plain"] or found["braced"]
-        # A group of its own: what stands next to it must neither repeat its end alone nor become a part of it.
+        # In a group: a repetition after it must apply to the whole value, and an escape must not include the next text.
         return f"(?:{re.escape(variables[name])})" if name and name in variables else found[0]
 
     return re.sub(_IN_PATTERN, value, pattern)
 
 
 def variable_alone(text: str) -> bool:
-    """Return whether a text is one variable and nothing else, so that it may stand for a number as well."""
+    """Return whether a text is exactly one variable, so that it may also mean a number."""
     return re.fullmatch(_ALONE, text) is not None
 
 
@@ -132,13 +132,13 @@ _IN_SET = r"(?s)\\(?:N\{[^}]*\}|.)|."
 
 
 class TooSlow(Exception):  # noqa: N818 - an answer, not an error of the program
-    """A search has not ended in the time, or the memory, that it had."""
+    """A search did not end within its limits of time or memory."""
 
 
 def search(pattern: str, text: str, *, seconds: float) -> regex.Match[str] | None:
     """Find the first match of a pattern that `re` compiles; `^` and `$` match at every line.
 
-    Raises TooSlow after `seconds`, which are of processor time: a search may take longer on a busy machine.
+    Raises TooSlow after `seconds` of processor time: a search may take longer on a busy machine.
     """
     compiled = _compiled(pattern)
     try:
@@ -157,9 +157,9 @@ def _compiled(pattern: str) -> regex.Pattern[str]:
 
 
 def unrolled_size(pattern: str) -> int:
-    """Count the parts of a pattern that `re` compiles once its repetitions are written out, as `regex` does.
+    """Count the parts of a pattern with its repetitions unrolled, as `regex` does when it compiles.
 
-    Writing out a million of them takes two seconds, for which there is no time limit.
+    Unrolling a million of them takes two seconds, and has no time limit.
     """
     sizes, last = [0], 0
     for found in re.finditer(_PART, in_the_syntax_of_regex(pattern)) if "{" in pattern else ():
@@ -180,7 +180,7 @@ def unrolled_size(pattern: str) -> int:
 
 
 def in_the_syntax_of_regex(pattern: str) -> str:
-    """Write a pattern that `re` compiles so that `regex` finds the same with it."""
+    """Return a pattern with which `regex` finds the same as `re` does with the given one."""
     if not any(sign in pattern for sign in ("{", "[", "(?", "\\s", "\\S")):
         return pattern
     with warnings.catch_warnings():
@@ -243,5 +243,5 @@ def _character_set(written: str, *, ascii_only: bool) -> str:
     found = "".join(parts) + "]"
     if ascii_only or "\\S" not in parts:
         return found
-    # `regex` counts the separators among what is no white space: take them out, or out of what is excluded.
+    # To `regex` the separators are not white space: take them out of the set, or out of its complement.
     return f"(?:{found}|[{_SEPARATORS}])" if start == 2 else f"(?:(?![{_SEPARATORS}]){found})"

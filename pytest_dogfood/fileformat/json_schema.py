@@ -1,11 +1,11 @@
-"""JSON Schemas of the journey file and of dogfood.yaml, for editors: drawn from the shapes that the parser reads.
+"""JSON Schemas of the journey file and of dogfood.yaml, for editors, made from the shapes that the parser reads.
 
-What a schema cannot express (that an id is unique, that an expression compiles, that a token is known) is left to
-the parser; what the parser takes, the schemas take.
+Rules that a schema cannot express (an id is unique, an expression compiles, a token is known) are left to the parser;
+the schemas accept all that the parser accepts.
 
-An editor decides the type of a plain scalar before it looks at the schema: `1.20` is a number to it and `true` a
-boolean, while the parser keeps the text wherever it asks for text. So text may be a number or a boolean here, as far
-as what it looks like could be right; a null never is, for the parser takes it for a value that is missing.
+An editor decides the type of a plain scalar before it reads the schema: `1.20` is a number to it and `true` a
+boolean, but the parser keeps the text if it wants text. So text may be a number or a boolean here, if that could be
+valid text; but not null, because to the parser that is a missing value.
 """
 
 from __future__ import annotations
@@ -62,10 +62,10 @@ capabilities:
 
 
 def journey_schema() -> JsonSchema:
-    """Return the schema of a journey file: one with a list of journeys, or one that is a journey."""
+    """Return the schema of a journey file, with a list of journeys or with one journey."""
     drawn: dict[str, JsonSchema] = {}
     several = _refer(tables.JOURNEY_FILE, drawn)
-    # A choice by a key, not `oneOf`: an editor then speaks of the mistake, not of two forms that both do not fit.
+    # A choice by a key, not `oneOf`: then an editor shows the mistake, not that neither of two forms matches.
     schema = {
         "type": "object",
         "properties": {"journeys": {"description": tables.JOURNEY_FILE.keys["journeys"].description}},
@@ -88,7 +88,7 @@ def settings_schema() -> JsonSchema:
 
 
 def render(schema: Mapping[str, Any]) -> str:
-    """Write a schema as it is committed: the same text for the same tables, keys in the order of the tables."""
+    """Return the text of a schema: the same for the same tables, with keys in the order of the tables."""
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -100,7 +100,7 @@ def _whole(
 
 
 def _with_examples(schema: JsonSchema, written: Iterable[str]) -> JsonSchema:
-    """Add examples, which are written as YAML."""
+    """Return a schema with examples, which are written as YAML."""
     values = [
         scalars.resolve_value(node) for text in written if (node := read_yaml(text, Findings("example")))
     ]
@@ -108,7 +108,7 @@ def _with_examples(schema: JsonSchema, written: Iterable[str]) -> JsonSchema:
 
 
 def _refer(shape: shapes.Shape[Any], drawn: dict[str, JsonSchema]) -> JsonSchema:
-    """Return a schema of the shape, or a reference to it if it has a name: then it is drawn once."""
+    """Return a schema of the shape, or a reference if it has a name: then it is defined once."""
     if isinstance(shape, shapes.Record):
         name = re.sub(r"^an? ", "", shape.name).replace(" ", "-")
     elif not (name := next((name for name, known in _NAMED.items() if known == shape), "")):
@@ -144,7 +144,7 @@ _NAMED: Mapping[str, shapes.Shape[Any]] = {
 
 
 def _matching(pattern: re.Pattern[str], expected: str) -> JsonSchema:
-    """Return the schema of text that matches as a whole; as a number or boolean too, if one may look like that."""
+    """Return the schema of text that matches a pattern; also as a number or boolean, if such a text matches."""
     # `1e-5` could be a token; an editor sees a fraction.
     number = "number" if any(map(pattern.fullmatch, ("1.5", "1", "1e-5"))) else ""
     boolean = "boolean" if pattern.fullmatch("true") else ""
@@ -164,7 +164,7 @@ _ARGV: JsonSchema = {
     "type": "array",
     "minItems": 1,
     "prefixItems": [{"type": _ANY_TYPE_OF_TEXT, "minLength": 1, "pattern": r"^(?!-)[^\x00]*$", "minimum": 0}],
-    # Editors that know `prefixItems` not yet still see that these are words.
+    # Editors that do not know `prefixItems` yet still see that these are words.
     "items": {"type": _ANY_TYPE_OF_TEXT, "pattern": _NO_NUL},
 }
 _ALWAYS_ALIKE: Mapping[type, JsonSchema] = {
@@ -205,7 +205,7 @@ _ALWAYS_ALIKE: Mapping[type, JsonSchema] = {
 
 @singledispatch
 def draw(shape: shapes.Shape[Any], drawn: dict[str, JsonSchema]) -> JsonSchema:  # noqa: ARG001 - for those below
-    """Return the schema of a shape in place; what it is made of may be referred to through `drawn`."""
+    """Return the schema of a shape; its parts may be references to `drawn`."""
     return _ALWAYS_ALIKE[type(shape)]
 
 
@@ -264,7 +264,7 @@ def _map(shape: shapes.MapOf[Any], drawn: dict[str, JsonSchema]) -> JsonSchema:
     return {
         "type": "object",
         **({"minProperties": 1} if shape.empty_code else {}),
-        # The same as of the text, but a key is a string to every editor.
+        # The same as for the text, but a key is always a string to an editor.
         "propertyNames": {key: value for key, value in names.items() if key not in {"type", "minimum"}},
         "additionalProperties": _refer(shape.value, drawn),
     }
@@ -278,7 +278,7 @@ def _by_kind(shape: shapes.ByKind[Any], drawn: dict[str, JsonSchema]) -> JsonSch
         scalar = [_SHELL_TEXT]
     else:
         scalar = [_refer(alone, drawn)] if alone else []
-    # A command speaks for its list of words too: it may stand here under two kinds.
+    # The schema of a command includes its list of words: it may be here under two kinds.
     others = [each for each in (shape.sequence, shape.mapping) if each is not None and each != shape.scalar]
     return {"anyOf": [*scalar, *(_refer(each, drawn) for each in others)]}
 
@@ -321,14 +321,14 @@ def _at_least_one(*keys: str) -> JsonSchema:
 
 
 def _excludes(key: str, *others: str) -> JsonSchema:
-    """Say that next to `key` the others must not be; an editor marks them, not the whole."""
+    """Return the rule that `key` excludes the others; an editor marks them, not the whole mapping."""
     return {"if": {"required": [key]}, "then": {"properties": dict.fromkeys(others, False)}}
 
 
 _NO_EXIT = {"expect": {"properties": {"exit": False}}}
 _JUDGED = {"expect": {"type": "object", "properties": {"text": False}}, **dict.fromkeys(FOR_A_JUDGE, False)}
 _IS_ABSENT = {"properties": {"exists": {"const": False}}, "required": ["exists"]}
-# What the parser checks once a record is read: the rules between keys, which no table holds.
+# The rules between keys, which the parser checks after it has read a record, and which are in no table.
 _RULES: Mapping[str, list[JsonSchema]] = {
     tables.JOURNEY.name: [{"required": ["steps"]}],
     tables.SINGLE_JOURNEY.name: [{"required": ["steps"]}],

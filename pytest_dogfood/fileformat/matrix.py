@@ -1,7 +1,7 @@
-"""The combinations of a matrix, and their values put in place of `${name}` in a journey.
+"""Expands a matrix: makes a journey for each combination, with its values in place of `${name}`.
 
-Shell text, `env:`, `cwd:` and what is expected are left alone: the values are variables too, and are expanded there
-when a step runs.
+Shell text, `env:`, `cwd:` and expectations are left alone: the values are variables too, and are expanded there when
+a step runs.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ _LEFT_ALONE = frozenset(
         *("requires", "establishes", "invalidates", "locks", "workdir"),
     )
 )
-"""Keys whose values stay as they are, are expanded when a step runs, or hold names and are filled on their own."""
+"""Keys whose values stay unchanged, are expanded when a step runs, or hold names and are filled separately."""
 
 MAX_COMBINATIONS = 1000
-"""More journeys than this out of one matrix are a mistake in it."""
+"""A matrix with more combinations than this is a mistake."""
 
 
 def expand_matrix(
     fields: Fields, shell: str | None, findings: Findings
 ) -> list[tuple[Fields, dict[str, str]]]:
-    """Return a journey's fields once for each combination of its matrix, filled with the values of that.
+    """Return a journey's fields once for each combination of its matrix, filled with the combination's values.
 
-    `shell` is the one of its steps unless it names another.
+    `shell` is that of its steps unless it names another.
     """
     matrix: Mapping[str, Sequence[str]] = fields.get("matrix", {})
     if math.prod(len(values) for values in matrix.values()) > MAX_COMBINATIONS:
@@ -52,20 +52,20 @@ def expand_matrix(
         matrix = {}
     for name in matrix:
         if name in fields.get("env", {}):
-            message = f"the variable {name!r} stands under `matrix` and under `env`"
+            message = f"the variable {name!r} is under `matrix` and under `env`"
             findings.add(fields.key("matrix"), "conflicting-keys", message, hint="rename one of them")
     combinations = [dict(zip(matrix, values, strict=True)) for values in product(*matrix.values())] or [{}]
     return [(PlaceholderFiller(one, findings).fill_journey(fields, shell), one) for one in combinations]
 
 
 class PlaceholderFiller(Struct, frozen=True):
-    """Puts the values of one combination in place of placeholders."""
+    """Replaces placeholders by the values of one combination."""
 
     matrix: Mapping[str, str]
     findings: Findings
 
     def fill_journey(self, fields: Fields, shell: str | None) -> Fields:
-        """Fill the fields of a journey; `shell` is the one of its steps unless it names another."""
+        """Fill the fields of a journey; `shell` is that of its steps unless it names another."""
         written = fields.values
         names: dict[str, Any] = {}
         for key in ("requires", "establishes", "invalidates"):
@@ -85,7 +85,7 @@ class PlaceholderFiller(Struct, frozen=True):
         return Fields(fields.node, {**others.values, **names})
 
     def _fill(self, fields: Fields, at: Placed) -> Fields:
-        # Without a matrix only names are looked at, and a step has none but those of its files.
+        # Without a matrix only names are checked, and a step has none except those of its files.
         if not self.matrix and fields.values.keys().isdisjoint(("steps", "cleanup", "seed_files")):
             return fields
         values = {**fields.values}
@@ -103,7 +103,7 @@ class PlaceholderFiller(Struct, frozen=True):
         return Fields(fields.node, values)
 
     def _files(self, at: Placed, fields: Fields) -> Mapping[str, str]:
-        """Fill the paths and texts of files to seed; a path must still be inside of the working directory."""
+        """Fill the paths and texts of seed files; a path must still be inside the working directory."""
         files = read_seed_files(fields, self.findings)
         if not any("${" in part for file in files.items() for part in file):
             return files
@@ -118,27 +118,27 @@ class PlaceholderFiller(Struct, frozen=True):
         return filled
 
     def _token(self, node: ScalarNode) -> ScalarNode:
-        """Fill a token; what that gives must be a token still."""
+        """Fill a token; the result must still be a token."""
         if "$" not in node.value:
             return node
         token = self._name(node, node.value)
         if "$" not in token and not TOKEN_PATTERN.fullmatch(token.removesuffix(":*")):
             message = f"the matrix turns {shown(node.value)} into {shown(token)}, which is not a token"
-            hint = "put the value behind the colon: `db-ready:${os}`"
+            hint = "put the value after the colon: `db-ready:${os}`"
             self.findings.add(node, "bad-token", message, hint=hint)
         return ScalarNode(token, node.line, node.column, plain=False)
 
     def _name(self, at: Placed, text: str) -> str:
-        """Fill a name, in which `${…}` can be nothing but a placeholder: an unknown one is reported."""
+        """Fill a name, in which `${…}` must be a placeholder: an unknown one is reported."""
         for name in dict.fromkeys(_PLACEHOLDER.findall(text)):
             if name not in self.matrix:
                 known = ", ".join(self.matrix)
                 hint = f"the matrix holds {known}" if known else "the journey has no `matrix:`"
-                self.findings.add(at, "unknown-placeholder", f"nothing stands for ${{{name}}}", hint=hint)
+                self.findings.add(at, "unknown-placeholder", f"the placeholder ${{{name}}} has no value", hint=hint)
         return self._text(text)
 
     def _value(self, value: Any) -> Any:  # noqa: ANN401 - the author may write any value there
-        """Fill every text within lists and mappings, but for keys."""
+        """Fill every text in lists and mappings, except keys."""
         if isinstance(value, str):
             return self._text(value)
         if isinstance(value, Fields):
@@ -152,10 +152,10 @@ class PlaceholderFiller(Struct, frozen=True):
         return value
 
     def _text(self, text: str) -> str:
-        """Fill any other text; what the matrix does not hold stays as it is."""
+        """Fill any other text; names that are not in the matrix stay as they are."""
         return _PLACEHOLDER.sub(lambda found: self.matrix.get(found[1], found[0]), text)
 
     def _pattern(self, pattern: str) -> str:
-        """Fill a regular expression, which then finds the value as it is."""
+        """Fill a regular expression with patterns that match exactly the values."""
         values = {name: f"(?:{re.escape(value)})" for name, value in self.matrix.items()}
         return _PLACEHOLDER.sub(lambda found: values.get(found[1], found[0]), pattern)

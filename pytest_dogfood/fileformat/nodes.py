@@ -1,4 +1,4 @@
-"""What a file says, before its meaning: scalars, lists and mappings with their places, and how their tree is built."""
+"""The syntax tree of a file: scalars, lists and mappings with their places, and the builder of the tree."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from msgspec.structs import replace
 from pytest_dogfood.diagnostics import Diagnostic, Location, Severity, in_order_of_place
 
 MAX_FINDINGS = 1000
-"""A file with more mistakes than this is not a journey file at all."""
+"""The most findings that are collected in one file."""
 
 NULLS = frozenset({"", "~", "null", "Null", "NULL"})
-"""How YAML 1.2 spells "no value" without quotes."""
+"""The unquoted spellings of null in YAML 1.2."""
 
 
 class Position(NamedTuple):
@@ -23,7 +23,7 @@ class Position(NamedTuple):
 
 # Nodes are made by the hundred thousand: msgspec's structs cost a tenth of what frozen dataclasses do.
 class ScalarNode(Struct, eq=False, gc=False):
-    """Text as written, its type not yet decided; `plain` tells whether it stood there without quotes."""
+    """Text as written, its type not yet decided; `plain` means that it was not in quotes."""
 
     value: str
     line: int
@@ -47,15 +47,15 @@ class MapNode(Struct, eq=False):
 
 Node: TypeAlias = ScalarNode | ListNode | MapNode
 Placed: TypeAlias = Node | Position | Location
-"""What stands somewhere in a file; `line` and `column` count from 1."""
+"""Anything with a place in a file; `line` and `column` count from 1."""
 
 
 _NAMES_ITS_KEY = {"unknown-key", "missing-key", "conflicting-keys", "duplicate-key", "too-many-errors"}
-"""Codes of messages that are about a key, or about the whole file."""
+"""Codes of messages on a key, or on the whole file, that need no key before them."""
 
 
 class Findings(Struct, eq=False):
-    """Collects what is wrong with one file: reading a node never raises."""
+    """Collects the findings on one file: reading a node never raises."""
 
     path: str
     found: list[Diagnostic] = []
@@ -64,7 +64,7 @@ class Findings(Struct, eq=False):
     def add(
         self, at: Placed, code: str, message: str, *, hint: str = "", severity: Severity = Severity.ERROR
     ) -> None:
-        """Remember a finding at its place. The one too many says so, those after it are dropped."""
+        """Add a finding at its place. Beyond the limit, a last one reports that, and others are dropped."""
         if len(self.found) > MAX_FINDINGS:
             return
         if len(self.found) == MAX_FINDINGS:
@@ -75,7 +75,7 @@ class Findings(Struct, eq=False):
         )
 
     def name_key(self, key: str, since: int) -> None:
-        """Put the key before each message about its value, from number `since` on, unless it names a nearer key."""
+        """Put the key before each message on its value, from number `since` on, unless it names a nearer key."""
         for number in range(max(since, self._named), len(self.found)):
             one = self.found[number]
             if one.code not in _NAMES_ITS_KEY:
@@ -83,7 +83,7 @@ class Findings(Struct, eq=False):
         self._named = len(self.found)
 
     def forget(self) -> None:
-        """Drop what was found so far, where one sentence says it all."""
+        """Drop all findings so far, if a single one replaces them."""
         self.found.clear()
         self._named = 0
 
@@ -95,17 +95,17 @@ class Findings(Struct, eq=False):
 
 
 def is_null(node: Node) -> bool:
-    """Return whether nothing stands there: no value at all, or YAML's word for it without quotes."""
+    """Return whether a node is empty or an unquoted null."""
     return isinstance(node, ScalarNode) and node.plain and node.value in NULLS
 
 
 def shown(text: str) -> str:
-    """Quote an offending value for a message, the long middle left out."""
+    """Quote an invalid value for a message, without the middle if it is long."""
     return repr(text if len(text) <= 60 else f"{text[:40]}…{text[-15:]}")
 
 
 def described(node: Node) -> str:
-    """Name what stands there, to follow the word "not" in a message."""
+    """Describe a node, to follow the word "not" in a message."""
     match node:
         case ScalarNode():
             return shown(node.value) if node.plain else f"the text {shown(node.value)}"
@@ -130,7 +130,7 @@ class _Open(NamedTuple):
 
 
 class Tree:
-    """The document so far. `refused` turns true when reading on would be useless; the findings say why."""
+    """The document so far. `refused` becomes true when further reading is useless; the findings say why."""
 
     __slots__ = ("_aliased", "_anchors", "_count", "_findings", "_open", "_top", "children", "refused")
 
@@ -139,10 +139,10 @@ class Tree:
         self._findings = findings
         self._top: list[Node] = []
         self.children = self._top
-        """Where the next node goes: scalars are appended to it directly."""
+        """The list for the next node: scalars are appended to it directly."""
         self._open: list[_Open] = []
         self._anchors: dict[str, tuple[Node, int]] = {}
-        """Nodes with an anchor, and how many nodes each of them holds."""
+        """Nodes with an anchor, and the number of nodes in each of them."""
         self._count = 0
         self._aliased = 0
 
@@ -151,7 +151,7 @@ class Tree:
         return None if self.refused or not self._top else self._top[0]
 
     def set_tag_or_anchor(self, tag: str | None, anchor: str | None) -> None:
-        """Say that the scalar just added carries a tag or an anchor."""
+        """Note the tag or anchor of the scalar that was just added."""
         scalar = self.children[-1]
         if tag is not None:
             self._report_tag(tag, scalar)
@@ -159,7 +159,7 @@ class Tree:
             self._anchors[anchor] = (scalar, 1)
 
     def open(self, node: ListNode | MapNode, tag: str | None = None, anchor: str | None = None) -> None:
-        """Begin a list or a mapping, which is empty still; what is added goes into it until it is closed."""
+        """Begin an empty list or mapping; new nodes go into it until it is closed."""
         self.children.append(node)
         if tag is not None:
             self._report_tag(tag, node)
@@ -180,18 +180,22 @@ class Tree:
             self.refuse(node, "too-large", f"more than {MAX_NODES:,} values", "split it into several files")
 
     def add_alias(self, name: str, line: int, column: int) -> None:
-        """Share the node that carries the anchor `name`; without one, keep what was written as text."""
+        """Add the node with the anchor `name` again; without such a node, add the alias as text."""
         at = Position(line, column)
         if any(name == held.anchor for held in self._open):
-            self._findings.add(at, "recursive-alias", f"the alias *{name} stands inside of what it refers to")
+            self._findings.add(
+                at, "recursive-alias", f"the alias *{name} is inside the node that it refers to"
+            )
         elif name not in self._anchors:
             hint = "quote the text, or write it under `|`, if the star is meant for the shell"
-            self._findings.add(at, "unknown-alias", f"no anchor &{name} stands before this alias", hint=hint)
+            self._findings.add(
+                at, "unknown-alias", f"there is no anchor &{name} before this alias", hint=hint
+            )
         else:
             node, size = self._anchors[name]
             self._count_aliased(size, at)
             self.children.append(node)
-            # Aliases of aliases nest too; all that walks the nodes relies on the cap.
+            # Aliases of aliases nest too; all functions that walk the nodes rely on the cap.
             if not self.refused and len(self._open) + _height(node) > MAX_DEPTH:
                 self.refuse(at, "too-deep", f"nested more than {MAX_DEPTH} levels deep by aliases")
             return
@@ -199,10 +203,12 @@ class Tree:
 
     def finish(self) -> None:
         if not self._top or is_null(self._top[0]):
-            self.refuse(self._top[0] if self._top else Position(1, 1), "empty-file", "the file says nothing")
+            self.refuse(
+                self._top[0] if self._top else Position(1, 1), "empty-file", "the file has no content"
+            )
 
     def refuse(self, at: Placed, code: str, message: str, hint: str = "") -> None:
-        # The parser may be some events ahead of the refusal: one reason is enough.
+        # The parser may read a few events after the refusal: one reason is enough.
         if not self.refused:
             self._findings.add(at, code, message, hint=hint)
         self.refused = True
@@ -221,7 +227,7 @@ class Tree:
                 entries[key.value] = (key, value)
         for mapping in merged:
             if isinstance(mapping, MapNode):
-                # What stands in the mapping itself wins over what is merged into it.
+                # Keys of the mapping itself win over those merged into it.
                 for name, entry in mapping.entries.items():
                     entries.setdefault(name, entry)
                 self._count_aliased(len(mapping.entries), node)
@@ -236,7 +242,7 @@ class Tree:
             self.refuse(at, "too-many-aliases", message)
 
     def _report_tag(self, tag: str, at: Placed) -> None:
-        """Report the tag of what was just added, with the key before it if it is the value of one."""
+        """Report the tag of the node that was just added, after its key if it is the value of one."""
         in_mapping = bool(self._open) and isinstance(self._open[-1].node, MapNode)
         key = self.children[-2] if in_mapping and len(self.children) % 2 == 0 else None
         name = f"{key.value}: " if isinstance(key, ScalarNode) else ""
@@ -249,8 +255,8 @@ class Tree:
 
 
 def report_duplicate(key: ScalarNode, first: Placed, findings: Findings) -> None:
-    """Say that a key of a mapping was written before, at `first`."""
-    message = f"the key {shown(key.value)} stands here and at {findings.location(first)}"
+    """Report that a key of a mapping was written before, at `first`."""
+    message = f"the key {shown(key.value)} occurs here and at {findings.location(first)}"
     findings.add(key, "duplicate-key", message, hint="keep one of the two")
 
 

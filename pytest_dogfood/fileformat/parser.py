@@ -37,9 +37,9 @@ MAX_JOURNEYS = 100_000
 
 
 class ParsedFile(Struct, frozen=True, kw_only=True):
-    """What one file says. With an error among the diagnostics the rest is incomplete, and not to be run.
+    """The contents of one file. With an error in the diagnostics, the rest is incomplete, and must not be run.
 
-    `defaults` are those that hold in the file, those handed in included.
+    `defaults` are those of the file, merged with the given ones.
     """
 
     path: str
@@ -67,7 +67,7 @@ def parse_journey_file(
         journeys = fields.get("journeys", ())
     elif fields is not None:
         if not fields.wrote("id") and not fields.wrote("journey_id"):
-            hint = f"say `id:`, or rename the file, whose name gives the id: {JOURNEY_ID.hint}"
+            hint = f"add `id:`, or rename the file, whose name gives the id: {JOURNEY_ID.hint}"
             name = ScalarNode(stem, fields.node.line, fields.node.column, plain=False)
             replace(JOURNEY_ID, hint=hint).read(name, findings)
         fields.values.setdefault("id", stem)
@@ -76,7 +76,7 @@ def parse_journey_file(
 
 
 def parse_settings_file(content: bytes, *, path: str, defaults: Defaults = NO_DEFAULTS) -> ParsedFile:
-    """Read a dogfood.yaml; an empty one is fine, it marks the root of a project. `defaults` come from above."""
+    """Read a dogfood.yaml; an empty one marks the root of a project. `defaults` come from directories above."""
     findings = Findings(path)
     root = _settings_root(content, findings)
     return _parsed(SETTINGS.read(root, findings) if root else None, (), content, findings, defaults)
@@ -109,14 +109,14 @@ def _parsed(
 def parse_settings_section(
     content: bytes, *, path: str, section: str
 ) -> tuple[Mapping[str, Any] | None, tuple[Diagnostic, ...]]:
-    """Read one section of a dogfood.yaml, None if it is not there; the other sections may hold what they like.
+    """Read one section of a dogfood.yaml, None if it is missing; the other sections are not checked.
 
-    What is wrong with the file as a whole is found too: its syntax, and keys at its top that are unknown.
+    Errors of the whole file are reported too: its syntax, and unknown keys at its top.
     """
     findings = Findings(path)
     root = _settings_root(content, findings)
     if root is None:
-        # A file of comments says nothing to journeys, which is a mistake, and nothing about this section.
+        # A file of comments is a mistake for journeys, but it just lacks this section.
         return None, tuple(found for found in findings.sorted() if found.code != "empty-file")
     entries = {
         name: entry for name, entry in root.entries.items() if name == section or name not in SETTINGS.keys
@@ -158,7 +158,9 @@ def _read_data(content: bytes, findings: Findings) -> Fields | None:
         return SINGLE_JOURNEY.read(root, findings)
     if "journeys" not in entries:
         shared = "capabilities" in entries or "defaults" in entries
-        hint = "what several files share belongs in a dogfood.yaml" if shared else "add `journeys:`, a list"
+        hint = (
+            "definitions for several files belong in a dogfood.yaml" if shared else "add `journeys:`, a list"
+        )
         findings.add(root, "no-journeys", "a journey file without journeys", hint=hint)
     elif "steps" in entries:
         many = findings.location(entries["journeys"][0])
@@ -171,7 +173,7 @@ def _read_data(content: bytes, findings: Findings) -> Fields | None:
 
 
 def _holds_several(root: MapNode) -> bool:
-    """Return whether the journeys of a file stand in a list, even if that is missing; else the file is a journey."""
+    """Return whether a file has a list of journeys, or should have one; else the file itself is a journey."""
     return "journeys" in root.entries or not any(name in JOURNEY.keys for name in root.entries)
 
 
@@ -198,15 +200,15 @@ _OTHER_TOOLS = (
     ("a package.json", {"name", "scripts"}, {"name", "dependencies"}),
     ("a configuration of TypeScript", {"compilerOptions"}),
 )
-"""Keys at the top of a file that tell whose it is, the most telling ones first."""
+"""Keys at the top of a file that identify its tool, the most specific ones first."""
 
 _COMMON = {"id", "source", "env", "timeout", "cwd", "shell", "marks", "use", "matrix", "lock", "locks"}
 _COMMON |= {"defaults", "workdir"}
-"""Keys of ours that other tools have as well."""
+"""Keys of journey files that other tools have as well."""
 
 
 def _is_none_of_ours(root: Node | None, findings: Findings) -> bool:
-    """Report in one sentence a file that belongs to another tool; its keys are not worth a word each."""
+    """Report a file of another tool with one finding, instead of one for each of its keys; return whether it is one."""
     kind = _kind_of_file(root)
     if root is None or not (kind or (isinstance(root, MapNode) and _is_foreign(root))):
         return False
@@ -220,7 +222,7 @@ def _is_none_of_ours(root: Node | None, findings: Findings) -> bool:
 
 
 def _kind_of_file(root: Node | None) -> str:
-    """Name the tool whose file this is, by the keys at its top; empty where that is not known."""
+    """Return the kind of another tool's file, by the keys at its top; empty if it is not known."""
     if isinstance(root, ListNode):
         first = root.items[0] if root.items else None
         return "an Ansible playbook" if isinstance(first, MapNode) and "hosts" in first.entries else ""
@@ -228,7 +230,7 @@ def _kind_of_file(root: Node | None) -> str:
         return ""
     _, steps = root.entries.get("steps", (None, None))
     for step in steps.items if isinstance(steps, ListNode) else ():
-        # A command, or a step with a key as ours have.
+        # A command, or a step with a key of journey files.
         if not isinstance(step, MapNode) or not step.entries.keys().isdisjoint(("run", "intent", "expect")):
             return ""
     return next(
@@ -237,7 +239,7 @@ def _kind_of_file(root: Node | None) -> str:
 
 
 def _is_foreign(root: MapNode) -> bool:
-    """Return whether nothing at the top of a file is meant for us: not `journeys` or `steps`, not even misspelt."""
+    """Return whether no key at the top of a file is one of journey files, not even a misspelt one."""
     ours = {*SINGLE_JOURNEY.keys, *JOURNEY_FILE.keys}
     unknown = root.entries.keys() - ours
     misplaced = any(
@@ -249,7 +251,7 @@ def _is_foreign(root: MapNode) -> bool:
 def _journeys(
     written: Iterable[Fields], content: bytes, findings: Findings, feature: str, defaults: Defaults
 ) -> tuple[Journey, ...]:
-    # A backslash may stand for any sign.
+    # A backslash may be an escape for any character.
     may_hold_placeholders = b"${" in content or b"\\" in content
     journeys: dict[JourneyId, Journey] = {}
     for fields in written:
@@ -263,10 +265,10 @@ def _journeys(
             expanded = expand_matrix(fields, defaults.shell, findings)
         for one, matrix in expanded:
             journey = read_journey(one, matrix, findings, feature, defaults)
-            # Without a proper id, which is reported already, there is nothing to compare.
+            # Without a valid id, which is reported already, there is nothing to compare.
             first = journeys.setdefault(journey.id, journey) if fields.get("id") else journey
             if first is not journey:
-                message = f"the id {journey.id!r} stands here and at {first.location}"
+                message = f"the id {journey.id!r} occurs here and at {first.location}"
                 at = fields.value("id", "journey_id")
                 findings.add(at, "duplicate-id", message, hint="give one of them another id")
         if len(journeys) > MAX_JOURNEYS:

@@ -1,4 +1,4 @@
-"""Shapes of what the format writes as text: durations, tokens, paths, expressions, commands and marks."""
+"""Shapes of values that are written as text: durations, tokens, paths, expressions, commands and marks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ BLOCK_HINT = "put shell text in quotes, or write `run: |` and the command on the
 
 DURATION_AMOUNT = r"\d+(?:\.\d+)?|\.\d+"
 DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-"""What each unit is in seconds, which is what a number without one counts."""
+"""The seconds in each unit; a number without a unit is in seconds."""
 
 _DURATION = re.compile(rf"({DURATION_AMOUNT})({'|'.join(DURATION_UNITS)})?", re.ASCII)
 _CHARACTER_SET = r"(?s)\[\^?\]?(?:\\.|[^]\\])*\]"
@@ -73,7 +73,7 @@ class Duration(Struct, frozen=True, kw_only=True):
 
 
 class ExitStatus(Struct, frozen=True):
-    """The status a command ends with, minus the signal's number if one ended it; or `nonzero`."""
+    """The exit status of a command, or minus the number of the signal that ended it; or `nonzero`."""
 
     expected: str = "an exit status: an integer or nonzero"
 
@@ -88,7 +88,7 @@ class ExitStatus(Struct, frozen=True):
 class Regex(Struct, frozen=True, kw_only=True):
     """A Python regular expression that compiles.
 
-    With `max_groups` it has no more groups than that; if it `checks`, there are texts that it does not match.
+    `max_groups` limits its groups; if it `checks`, it must not match every text.
     """
 
     max_groups: int | None = None
@@ -110,10 +110,10 @@ class Regex(Struct, frozen=True, kw_only=True):
         code, hint = "bad-regex", ""
         if unrolled_size(text) > MAX_REPETITIONS:
             message = f"{shown(text)} repeats parts more than {MAX_REPETITIONS:,} times"
-            hint = "ask for fewer, or for `+` or `*`"
+            hint = "use fewer, or `+` or `*`"
         elif self.checks and _matches_every_text(pattern):
             code, message = CHECKS_NOTHING, f"{shown(text)} matches every text and checks nothing"
-            hint = "write what must be found"
+            hint = "write the text that must be found"
         elif self.max_groups is not None and pattern.groups > self.max_groups:
             message = f"{pattern.groups} groups in {shown(text)}: only one can hold the value"
             hint = "keep one group; write the others as (?:...)"
@@ -124,13 +124,13 @@ class Regex(Struct, frozen=True, kw_only=True):
 
 
 def _matches_every_text(pattern: re.Pattern[str]) -> bool:
-    """Return whether a pattern matches the empty text and nothing in it asks what stands around."""
+    """Return whether a pattern matches the empty text, without anchors or other conditions."""
     rest = re.sub(_CHARACTER_SET, "", pattern.pattern.removeprefix("^"))
     return pattern.match("") is not None and not re.search(_ASKS_AROUND, rest)
 
 
 class ExpectedText(Struct, frozen=True, kw_only=True):
-    """Text in which variables are expanded: `$name` and `${name}`, and nothing else that a shell knows."""
+    """Text in which variables are expanded: `$name` and `${name}`, but no other shell syntax."""
 
     empty: bool = False
     expected: str = "text"
@@ -140,8 +140,8 @@ class ExpectedText(Struct, frozen=True, kw_only=True):
         found = next(filter(None, _OF_A_SHELL.findall(text or "")), "")
         if not found:
             return text
-        message = f"{shown(found)} is not expanded in what is expected"
-        hint = "write $name or ${name}, or $${ if it is meant as it is"
+        message = f"{shown(found)} is not expanded under `expect:`"
+        hint = "write $name or ${name}, or $${ for the literal text"
         findings.add(node, "shell-expansion", message, hint=hint)
         return None
 
@@ -169,7 +169,7 @@ class JmesPath(Struct, frozen=True, kw_only=True):
 
 
 class InnerPath(Struct, frozen=True, kw_only=True):
-    """A relative path that stays inside of the directory it is relative to."""
+    """A relative path that stays inside its directory."""
 
     expected: str = "a relative path"
 
@@ -181,12 +181,12 @@ class InnerPath(Struct, frozen=True, kw_only=True):
         if path.startswith("/"):
             problem = "it is absolute"
         elif ".." in parts:
-            problem = "it holds `..`"
+            problem = "it contains `..`"
         elif parts[-1] in {"", "."}:
             problem = "it names a directory"
         else:
             return path
-        hint = "name a file inside of the journey's working directory"
+        hint = "name a file inside the journey's working directory"
         findings.add(
             node, "bad-path", f"{shown(path)} cannot be the path of a file here: {problem}", hint=hint
         )
@@ -194,7 +194,7 @@ class InnerPath(Struct, frozen=True, kw_only=True):
 
 
 class Command(Struct, frozen=True, kw_only=True):
-    """Shell text, or an argv that no shell touches."""
+    """Shell text, or an argv without a shell."""
 
     expected: str = "a command (text, or a list of words)"
 
@@ -210,7 +210,7 @@ class Command(Struct, frozen=True, kw_only=True):
             findings.add(node, "empty-run", "the command is empty", hint=hint)
         elif all(line.startswith("#") for line in map(str.strip, node.value.split("\n")) if line):
             hint += "; a comment for people goes under `intent:`"
-            findings.add(node, "empty-run", "the command holds only comments, so it does nothing", hint=hint)
+            findings.add(node, "empty-run", "the command has only comments, so it does nothing", hint=hint)
         else:
             return read_text(node, findings, self.expected)
         return None
@@ -227,7 +227,7 @@ def _read_argv(node: ListNode, findings: Findings) -> tuple[str, ...] | None:
 
 
 class FreeMap(Struct, frozen=True, kw_only=True):
-    """JMESPath expressions with values of any type, resolved as YAML 1.2's core schema says; not empty."""
+    """JMESPath expressions with values of any type, resolved by YAML 1.2's core schema; not empty."""
 
     expected: str = "a mapping from JMESPath expressions to values"
 
@@ -270,7 +270,7 @@ class MarkShape(Struct, frozen=True, kw_only=True):
 
 
 def resolve_value(node: Node) -> Any:  # noqa: ANN401 - the author may write any value here
-    """Return the value that YAML 1.2's core schema, and so JSON, sees in a node."""
+    """Return the value of a node by YAML 1.2's core schema, and so by JSON."""
     if isinstance(node, MapNode):
         return {name: resolve_value(value) for name, (_, value) in node.entries.items()}
     if isinstance(node, ListNode):
@@ -284,7 +284,7 @@ def resolve_value(node: Node) -> Any:  # noqa: ANN401 - the author may write any
 
 
 def _number_or_text(text: str) -> int | float | str:
-    # int() refuses absurdly long numbers: those are left as text.
+    # int() refuses very long numbers: those are left as text.
     if _CORE_INTEGER.fullmatch(text) and len(text) <= 4000:
         return int(text)
     if _CORE_PREFIXED.fullmatch(text):
@@ -300,7 +300,7 @@ _TOKEN_HINT = "tokens are kebab-case, such as `user-logged-in`"  # noqa: S105 - 
 
 
 def _tokens(instance: str) -> ListOf[ScalarNode]:
-    """Return the shape of one token or many, in which placeholders may stand; `instance` is a pattern."""
+    """Return the shape of one token or many, which may contain placeholders; `instance` is a pattern."""
     pattern = re.compile(rf"{_ATOM}(?:-{_ATOM})*(?:{instance})?")
     return one_or_many(
         Positioned(Word(pattern, "bad-token", "a token", hint=f"{_TOKEN_HINT} or `db-ready:linux`"))
@@ -344,7 +344,7 @@ POOLS: MapOf[tuple[str, ...] | int] = MapOf(
         expected="a list of names, or how many there are",
         scalar=COUNT,
         sequence=ListOf(
-            Word(re.compile(r"\S+"), "bad-name", "the name of a unit", hint="a name holds no space"),
+            Word(re.compile(r"\S+"), "bad-name", "the name of a unit", hint="a name has no space"),
             expected="a list of names",
             empty_code="missing-value",
         ),
@@ -359,7 +359,7 @@ _STEERING = (
     *("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PERL5LIB", "PERL5OPT", "RUBYLIB", "RUBYOPT"),
     *("NODE_PATH", "NODE_OPTIONS", "JAVA_TOOL_OPTIONS"),
 )
-"""Variables that decide what a later step runs: output of the product must not end there."""
+"""Variables that change which programs a later step runs: the product's output must not set them."""
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _NAME_HINT = "letters, digits and underscores; no digit first"

@@ -1,6 +1,6 @@
-"""Scripts as journeys of one step: the `# dogfood:` lines of the leading comment are the keys, the file is what runs.
+"""Reads scripts as journeys of one step: the `# dogfood:` lines of the leading comment are the keys.
 
-Each line is read as YAML of its own, so that one mistake does not hide the others.
+Each line is read as a YAML document, so that one mistake does not hide the others.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pytest_dogfood.fileformat.tables import JOURNEY, SINGLE_JOURNEY, STEP_RECOR
 from pytest_dogfood.journey import Script
 
 MAX_HEADER = 1000
-"""Lines of a script that are looked at for its header; without a limit a hostile one would take minutes."""
+"""The most lines of a script that are searched for its header; without a limit, a hostile script would take minutes."""
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -38,13 +38,13 @@ _ALIKE = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 KEYS_OF_THE_STEP = ("intent", "expect", "expect_exit", "save", "until", "stdin", "timeout")
-"""Keys of a step that say something about a script; the others are the journey's as well, or an actor's."""
+"""Keys of a step that a script may have; the others are keys of the journey as well, or for actors."""
 
 NOT_IN_A_SCRIPT = {
-    "run": "the script is what is run",
+    "run": "the script itself is the command",
     "steps": "a script is a journey of one step; several steps go into a journey file",
-    "shell": "the first line of a script, `#!`, says what runs it",
-    "defaults": "say `env:`, `cwd:` or `timeout:` itself; what several scripts share belongs in a dogfood.yaml",
+    "shell": "the first line of a script, `#!`, names its interpreter",
+    "defaults": "write `env:`, `cwd:` or `timeout:` itself; values for several scripts belong in a dogfood.yaml",
 }
 HEADER = Record(
     name="a script's header",
@@ -59,16 +59,16 @@ HEADER = Record(
 _OUR_VARIABLE = re.compile(rb"\bDOGFOOD_[A-Z0-9_]+")
 _USED = re.compile(r"(?<!\\)\$(?:(?P<plain>[A-Za-z_]\w*)|\{(?P<braced>[A-Za-z_]\w*)\})", re.ASCII)
 OUR_SETTING = re.compile(r"(?:(?<![${\w])|(?<=\{)(?=\w+[^}\w]))(DOGFOOD_\w+)", re.ASCII)
-"""Where shell text sets a variable: the bare name, behind `export`, `read` or `for` or before `=`; `${NAME:-word}`."""
+"""A variable that shell text sets: the bare name after `export`, `read` or `for` or before `=`; `${NAME:-word}`."""
 
-# Texts, which `re` compiles when they are first needed: most runs need none of them.
+# Patterns as text: `re` compiles them only if they are needed.
 _READS = r"(?:^|[;&({!]|\b(?:then|do|else|if|while|until)\b)\s*read\b"
 _REDIRECTS_OR_PIPES = r"<|(?<!\|)\|(?!\|)"
 _FEEDS_A_BLOCK = r"(?m)^[ \t]*(?:\}|\)|done\b)[^\n#]*<|\|\s*(?:while\b|\{|\()|\bexec[ \t]*\d*<"
 
 
 def _without_comment(line: str) -> str:
-    """Return a line of shell text up to its comment; what stands before a quotation mark may be quoted, and stays."""
+    """Return a line of shell text up to its comment; text before a quotation mark may be quoted, and stays."""
     if line.lstrip().startswith("#"):
         return ""
     end = max(map(line.rfind, "\"'`")) + 1
@@ -77,7 +77,7 @@ def _without_comment(line: str) -> str:
 
 
 def reads_input(text: str) -> bool:
-    """Return whether shell text seems to use the shell's `read` on the standard input that it is started with."""
+    """Return whether shell text seems to use the shell's `read` on its own standard input."""
     if "read" not in text or re.search(_FEEDS_A_BLOCK, text):
         return False
     lines = (_without_comment(line) for line in text.split("\n") if "read" in line)
@@ -85,7 +85,7 @@ def reads_input(text: str) -> bool:
 
 
 def read_script(content: bytes, findings: Findings, defaults: Defaults) -> Fields:
-    """Return the fields of the journey that a script is."""
+    """Return the fields of the journey that a script defines."""
     header = _read_header(content, findings)
     fields = HEADER.read(header, findings) or Fields(header, {})
     named = dict.fromkeys(name.decode() for name in _OUR_VARIABLE.findall(content))
@@ -108,7 +108,7 @@ def read_script(content: bytes, findings: Findings, defaults: Defaults) -> Field
 
 
 def _variables_used(text: str) -> Mapping[str, int]:
-    """Return the first line of each variable that shell text uses, but of those of ours that it sets."""
+    """Return the first line of each variable that shell text uses, without DOGFOOD_ ones that it sets."""
     used: dict[str, int] = {}
     own: set[str] = set()
     for number, line in enumerate(text.split("\n"), start=1):
@@ -125,7 +125,7 @@ def _with(node: MapNode, name: str, value: Node) -> MapNode:
 
 
 def _read_header(content: bytes, findings: Findings) -> MapNode:
-    """Return what the header says, and report what cannot be read or only looks like a line of the header."""
+    """Return the keys of the header, and report invalid lines and lines that only look like part of the header."""
     _report_shebang(content, findings)
     lines = content.removeprefix(BYTE_ORDER_MARK).split(b"\n", MAX_HEADER)[:MAX_HEADER]
     entries: dict[str, tuple[ScalarNode, Node]] = {}
@@ -145,30 +145,30 @@ def _read_header(content: bytes, findings: Findings) -> MapNode:
 
 
 def _report_shebang(content: bytes, findings: Findings) -> None:
-    """Report a first line that does not let the system start the file."""
+    """Report a first line with which the system cannot start the file."""
     first = content.partition(b"\n")[0]
-    at, hint = FILE_START, "begin it with `#!/usr/bin/env bash`, or with whatever else it is written for"
+    at, hint = FILE_START, "begin it with `#!/usr/bin/env bash`, or with another interpreter"
     if not content.strip():
         findings.add(FILE_START, "empty-file", "the file is empty")
         return
     if not content.startswith(b"#!"):
-        message = "nothing says what runs this file: it does not begin with `#!`"
+        message = "this file names no interpreter: it does not begin with `#!`"
         if content.removeprefix(BYTE_ORDER_MARK).lstrip().startswith(b"#!"):
-            message = "something stands before `#!`, so that nothing says what runs this file"
+            message = "this file names no interpreter, because there is text before `#!`"
             hint = "remove blanks, empty lines and a byte order mark from its beginning"
     elif b"\r" in first:
         at = Position(1, first.index(b"\r") + 1)
-        message = "a carriage return, which the system takes for a part of the interpreter's name"
-        hint = "save it with Unix line ends; in git, say `*.sh text eol=lf` in .gitattributes"
+        message = "a carriage return, which to the system is part of the interpreter's name"
+        hint = "save it with Unix line ends; in git, add `*.sh text eol=lf` to .gitattributes"
     elif b"/" not in (first[2:].split() or [b""])[0]:
-        message = f"no path of an interpreter behind `#!`, but {shown(first[2:].decode(errors='replace'))}"
+        message = f"no path of an interpreter after `#!`, but {shown(first[2:].decode(errors='replace'))}"
     else:
         return
     findings.add(at, "bad-shebang", message, hint=hint)
 
 
 def _read_line(line: re.Match[bytes], number: int, findings: Findings) -> Iterable[tuple[ScalarNode, Node]]:
-    """Return the keys and values of a line, read behind its `# dogfood:` as YAML that stands where it stands."""
+    """Return the keys and values of a line after its `# dogfood:`, read as YAML with their places in the file."""
     before, said = len(line["before"]), line["said"].rstrip()
     try:
         text = said.decode()
@@ -178,19 +178,19 @@ def _read_line(line: re.Match[bytes], number: int, findings: Findings) -> Iterab
         return ()
     node: Node | None = ScalarNode("", number, before + 1, plain=True)
     if text and not text.startswith("#"):
-        hint = "a key and its value stand on one line; put in quotes what is meant as text"
+        hint = "a key and its value must be on one line; put text in quotes"
         node = read_yaml("\n" * (number - 1) + " " * before + text, findings, hint=hint)
     if isinstance(node, MapNode):
         return node.entries.values()
     if node is not None:
         colon = isinstance(node, ScalarNode) and ":" in node.value
-        hint = "put a space behind the colon" if colon else "as in `# dogfood: requires: logged-in`"
+        hint = "put a space after the colon" if colon else "as in `# dogfood: requires: logged-in`"
         refuse(node, "a key and its value", findings, hint)
     return ()
 
 
 def _split(key: ScalarNode, value: Node) -> Node:
-    """Read `requires: a, b` as the list it is meant to be."""
+    """Return `a, b` as a list if the key takes one, such as `requires: a, b`."""
     known = HEADER.keys.get(key.value)
     takes_list = known is not None and isinstance(known.shape, ListOf) and known.shape.alone
     if not (takes_list and isinstance(value, ScalarNode) and value.plain and "," in value.value):
@@ -205,20 +205,20 @@ def _split(key: ScalarNode, value: Node) -> Node:
 
 
 def _report_unread(content: bytes, header: Collection[int], findings: Findings) -> None:
-    """Report what was surely meant for the header: what it asks for would silently not be done."""
+    """Report lines that were meant for the header, and would be ignored silently."""
     line, at = 1, 0
     for found in islice(_ALIKE.finditer(content), MAX_FINDINGS):
         line, at = line + content.count(b"\n", at, found.start()), found.start()
         if line in header:
             continue
         if _LINE.match(found[0]):
-            message = "this line is not read: it stands behind the leading comment"
-            hint = "move it up into that"
+            message = "this line is not read: it is after the leading comment"
+            hint = "move it into the leading comment"
         elif found["key"].decode().lower() in HEADER.keys and get_close_matches(
             found["word"].decode().lower(), ["dogfood"], cutoff=0.8
         ):
             message = f"{shown(found[0].decode())} is not read"
-            hint = "lines of the header begin with `# dogfood: `, written exactly so"
+            hint = "lines of the header begin with exactly `# dogfood: `"
         else:
             continue
         findings.add(Position(line, 1), "unread-header", message, hint=hint)

@@ -1,6 +1,6 @@
-"""What a value must look like, as data: text, choice, list, mapping, record.
+"""The shapes of values, as data: text, choice, list, mapping, record.
 
-`read` gives the value, or None once it has told the findings what is wrong. No shape has None for a value.
+`read` returns the value, or adds findings and returns None. No shape has None as a value.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 CHECKS_NOTHING = "checks-nothing"
-"""The code of an assertion that is there and judges nothing."""
+"""The code of an assertion that checks nothing."""
 
 MAX_COUNT = 10_000
 INTEGER = re.compile(r"[-+]?\d{1,18}", re.ASCII)
@@ -39,13 +39,13 @@ INTEGER = re.compile(r"[-+]?\d{1,18}", re.ASCII)
 class Shape(Protocol[T_co]):
     @property
     def expected(self) -> str:
-        """What to say was expected, such as "a number"."""
+        """The expected value in a message, such as "a number"."""
 
     def read(self, node: Node, findings: Findings) -> T_co | None: ...
 
 
 def refuse(node: Node, expected: str, findings: Findings, hint: str = "") -> None:
-    """Report that something else stands there, or nothing at all."""
+    """Report a value of a wrong type, or a missing one."""
     if is_null(node):
         findings.add(node, "missing-value", f"a value is missing: expected {expected}", hint=hint)
     else:
@@ -53,7 +53,7 @@ def refuse(node: Node, expected: str, findings: Findings, hint: str = "") -> Non
 
 
 def read_text(node: Node, findings: Findings, expected: str, *, empty: bool = False) -> str | None:
-    """Return what a scalar says, whatever type YAML would give it; what it must not be is reported."""
+    """Return the text of a scalar, whatever type YAML would give it; report an invalid one."""
     if not isinstance(node, ScalarNode):
         refuse(node, expected, findings, "put it in quotes, or under `|`, if it is meant as text")
     elif node.plain and node.value in NULLS:
@@ -70,7 +70,7 @@ def read_text(node: Node, findings: Findings, expected: str, *, empty: bool = Fa
 class Text(Struct, frozen=True, kw_only=True):
     """Text exactly as written: `no`, `1.20` and `12:30` are text.
 
-    With `number_hint` a bare number is not: the hint says how to write what must have been meant.
+    With `number_hint` a plain number is refused: the hint says how to write what was probably meant.
     """
 
     empty: bool = False
@@ -117,7 +117,7 @@ class Flag(Struct, frozen=True):
 
 
 class WholeNumber(Struct, frozen=True, kw_only=True):
-    """A whole number between two limits; unless told otherwise how many there are of something, at least one."""
+    """A whole number between two limits; by default a count of at least one."""
 
     least: int = 1
     most: int = MAX_COUNT
@@ -138,7 +138,7 @@ class WholeNumber(Struct, frozen=True, kw_only=True):
 
 
 class Choice(Struct, Generic[T], frozen=True, kw_only=True):
-    """One of a few words, each standing for a value; those `unsaid` are taken, but not offered."""
+    """One of a few words, each for a value; those `unsaid` are accepted, but not suggested."""
 
     options: Mapping[str, T]
     unsaid: tuple[str, ...] = ()
@@ -162,16 +162,16 @@ def one_of(*words: str) -> Choice[str]:
 
 
 def refuse_empty(node: Node, code: str, expected: str, findings: Findings) -> None:
-    """Report a list or a mapping that must hold something and does not."""
+    """Report a list or a mapping that must not be empty."""
     if code == CHECKS_NOTHING:
-        hint = "write what must be there, or leave the key out"
+        hint = "write what is expected, or remove the key"
         findings.add(node, code, f"it is empty and checks nothing: expected {expected}", hint=hint)
     else:
         findings.add(node, code, f"it is empty: expected {expected}")
 
 
 class ListOf(Struct, Generic[T], frozen=True):
-    """A list, or a single item if that may stand `alone`; with `empty_code` a list must hold something."""
+    """A list, or a single item if `alone`; with `empty_code` a list must not be empty."""
 
     item: Shape[T]
     expected: str = "a list"
@@ -198,7 +198,7 @@ def one_or_many(item: Shape[T], empty_code: str = "") -> ListOf[T]:
 
 
 class MapOf(Struct, Generic[T], frozen=True, kw_only=True):
-    """A mapping from names of the author's choice, which look like `key`; with `empty_code` it holds something."""
+    """A mapping from the author's names, which must match `key`; with `empty_code` it must not be empty."""
 
     key: Shape[str]
     value: Shape[T]
@@ -255,7 +255,7 @@ class Positioned(Struct, frozen=True):
 
 
 class Key(Struct, frozen=True):
-    """What may stand under one key of a record, and what the reference says about it."""
+    """One key of a record: the shape of its value, and its description for the reference."""
 
     shape: Shape[Any]
     description: str
@@ -265,7 +265,7 @@ class Key(Struct, frozen=True):
 
 
 class Fields(Struct, eq=False):
-    """The values of a record that was read, under the names of its table; what was refused is absent."""
+    """The values of a parsed record by the names of its table; invalid values are absent."""
 
     node: MapNode
     values: dict[str, Any]
@@ -274,7 +274,7 @@ class Fields(Struct, eq=False):
         return self.values.get(name, default)
 
     def wrote(self, name: str) -> bool:
-        """Return whether the key stands there, be its value right or wrong."""
+        """Return whether the key was written, even if its value is invalid."""
         return name in self.node.entries
 
     def key(self, name: str) -> Placed:
@@ -291,7 +291,7 @@ class Fields(Struct, eq=False):
 
 
 class Shorthand(Struct, frozen=True):
-    """A value that is written alone and stands for a record with this one key."""
+    """A value that is written alone and means a record with this one key."""
 
     key: str
     value: Shape[Any]
@@ -309,9 +309,9 @@ class Shorthand(Struct, frozen=True):
 
 
 class Record(Struct, frozen=True, kw_only=True, dict=True):
-    """A mapping that takes the keys of its table and no others. `elsewhere` says where a misplaced key belongs.
+    """A mapping with only the keys of its table. `elsewhere` says where a misplaced key belongs.
 
-    With `empty_code` it must hold something.
+    With `empty_code` it must not be empty.
     """
 
     name: str

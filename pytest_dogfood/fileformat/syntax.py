@@ -1,4 +1,4 @@
-"""YAML and JSON: bytes to nodes with positions, and syntax errors.
+"""Parses YAML and JSON: bytes to nodes with positions, and syntax errors.
 
 PyYAML's events are the lowest layer that never recurses, shows duplicate keys and tags, and leaves aliases
 unexpanded. Composing with the C loader crashes the process on 100,000 nested brackets.
@@ -18,7 +18,7 @@ from pytest_dogfood.fileformat.nodes import Findings, ListNode, MapNode, Node, P
 MAX_BYTES = 8 * 1024 * 1024
 
 LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""Seven times faster where libyaml is there."""
+"""Seven times faster if libyaml is installed."""
 
 LIBYAML_TOO_DEEP = "exceeded maximum nesting depth"
 
@@ -27,11 +27,11 @@ COMMAND_HINT = "shell text that YAML reads as its own is safe under `run: |`, on
 
 _COMMAND_KEY = re.compile(r"(^|[\s{,-])(run|probe|steps|provision|release|cleanup)\s*:(\s|$)")
 _UNPRINTABLE = Reader.NON_PRINTABLE
-"""What YAML forbids, as the reader has it that is loaded with the parser anyway; a class so large takes 4 ms."""
+"""Characters that YAML forbids, from the reader that is loaded anyway; compiling such a large set takes 4 ms."""
 
 
 def read_document(content: bytes, findings: Findings) -> Node | None:
-    """Return the one document of a file, or None with the reason among the findings. A `.json` file is JSON."""
+    """Return the only document of a file, or None with the reason in the findings. A `.json` file is JSON."""
     if len(content) > MAX_BYTES:
         message = f"the file has {len(content):,} bytes; at most {MAX_BYTES:,} are read"
         findings.add(FILE_START, "too-large", message, hint="split it into several files")
@@ -44,7 +44,7 @@ def read_document(content: bytes, findings: Findings) -> Node | None:
         findings.add(place, "not-utf8", f"not UTF-8: {error.reason}", hint="save the file as UTF-8")
         return None
     if (nul := text.find("\0")) >= 0:
-        findings.add(_place_in(text, nul), "nul-byte", "a NUL byte, which no text file holds")
+        findings.add(_place_in(text, nul), "nul-byte", "a NUL byte, which no text file contains")
         return None
     if not text.strip():
         findings.add(FILE_START, "empty-file", "the file is empty")
@@ -53,13 +53,13 @@ def read_document(content: bytes, findings: Findings) -> Node | None:
 
 
 def read_yaml(text: str, findings: Findings, *, hint: str = "", loader: type[Any] = LOADER) -> Node | None:
-    """Return the document, or None with the reason among the findings; `hint` is for text that is no YAML."""
+    """Return the document, or None with the reason in the findings; `hint` is for text that is not YAML."""
     tree = Tree(findings)
     try:
         _read_events(tree, loader(text))
     except yaml.MarkedYAMLError as error:
         if error.problem == LIBYAML_TOO_DEEP and loader is not yaml.SafeLoader:
-            # Since 0.2.6 libyaml has a limit of its own, far behind ours, and may come to it first: it reads ahead.
+            # Since 0.2.6 libyaml has its own, much higher limit, and may reach it first, because it reads ahead.
             return read_yaml(text, findings, hint=hint, loader=yaml.SafeLoader)
         _report_syntax(error, text, findings, hint)
         return None
@@ -69,7 +69,7 @@ def read_yaml(text: str, findings: Findings, *, hint: str = "", loader: type[Any
         findings.add(at, "not-yaml", f"a character that YAML does not allow: {error.reason}")
         return None
     except (yaml.YAMLError, ValueError, OverflowError) as error:
-        # The pure loader lets out what int() and chr() say about absurd numbers and escapes.
+        # The pure loader raises the errors of int() and chr() about invalid numbers and escapes.
         findings.add(FILE_START, "not-yaml", f"not YAML: {error}")
         return None
     return tree.root
@@ -81,7 +81,7 @@ def _read_events(tree: Tree, parser: Any) -> None:  # noqa: ANN401 - PyYAML's lo
         event = get_event()
         kind = type(event)
         mark = event.start_mark
-        # By far the most frequent first: this loop is a good part of the time that collecting takes.
+        # The most frequent first: this loop takes much of the time of collecting.
         if kind is scalar:
             children.append(ScalarNode(event.value, mark.line + 1, mark.column + 1, not event.style))
             if event.tag is not None or event.anchor is not None:
@@ -112,10 +112,10 @@ def _report_syntax(error: yaml.MarkedYAMLError, text: str, findings: Findings, h
     problem = error.problem or "not YAML"
     message = f"{problem} ({error.context})" if error.context else problem
     lines = text.split("\n")
-    if at.line > len(lines):  # the reader has added a line's end that is not there
+    if at.line > len(lines):  # the reader has added a line end
         at = Position(len(lines), len(lines[-1]) + 1)
     marks = [found.line for found in (error.problem_mark, error.context_mark) if found]
-    # A command that goes wrong in a plain scalar is often noticed only on the line after it.
+    # An error in a plain scalar with a command is often noticed only on the line after it.
     near = [lines[number] for line in marks for number in (line, line - 1) if 0 <= number < len(lines)]
     if not hint and any(_COMMAND_KEY.search(line) for line in near):
         hint = COMMAND_HINT
@@ -136,7 +136,7 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def read_json(text: str, findings: Findings) -> Node | None:
-    """Return the document, or None with the reason among the findings."""
+    """Return the document, or None with the reason in the findings."""
     try:
         json.loads(text, parse_int=str, parse_float=str, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
@@ -146,7 +146,7 @@ def read_json(text: str, findings: Findings) -> Node | None:
         findings.add(Position(1, 1), "not-json", f"not JSON: {error}")
         return None
     except RecursionError:
-        pass  # The tree below counts levels too, and knows the place.
+        pass  # the tree below counts levels too, and knows the place
     tree = Tree(findings)
     _read_json_pieces(tree, text, findings)
     return tree.root

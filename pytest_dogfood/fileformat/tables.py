@@ -1,4 +1,4 @@
-"""The tables of the format: every key of a journey, step and capability, what it takes and what it means.
+"""The tables of the format: every key of a journey, step and capability, with its values and its meaning.
 
 A new key of a step is also read in `builder`, filled in `matrix`, and named in `scripts` if a script may have it.
 """
@@ -50,7 +50,7 @@ from pytest_dogfood.fileformat.shapes import (
 from pytest_dogfood.journey import Scope, Tier
 
 FLEET = "fleet"
-"""A word that is reserved as a scope, and refused with a message of its own."""
+"""A scope that is reserved, and refused with its own message."""
 
 _COMMAND = ("cmd", "command", "script", "exec", "bash")
 _TITLE = ("title", "description")
@@ -334,7 +334,7 @@ SINGLE_JOURNEY = Record(
     description="The journey's own keys at the top, together with those of the file.",
     keys={
         **_JOURNEY_KEYS,
-        "id": Key(JOURNEY_ID, "Its name; the file's name unless told otherwise."),
+        "id": Key(JOURNEY_ID, "Its name (default: the file's name)."),
         **_FILE_KEYS,
     },
     elsewhere=JOURNEY.elsewhere,
@@ -361,13 +361,11 @@ CONSISTENCY_RECORD = Record(
             "Directories and patterns of files that hold workplans.",
             examples=("[workplans/]",),
         ),
-        "same_rank": Key(
-            one_of("history", "hub", "hold"), "What counts on a tie; `history` unless told otherwise."
-        ),
+        "same_rank": Key(one_of("history", "hub", "hold"), "What counts on a tie (default: `history`)."),
         "commit_no_verify": Key(FLAG, "Whether commits are made without hooks."),
         "commit_sign": Key(
             one_of("inherit", "never"),
-            "Whether commits are signed; as git is told to unless told otherwise.",
+            "Whether commits are signed (default: `inherit`, as git is configured).",
         ),
         "fetch_timeout": Key(DURATION, "The limit of a fetch, in seconds."),
         "commit_timeout": Key(DURATION, "The limit of a commit, in seconds."),

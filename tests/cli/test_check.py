@@ -164,7 +164,7 @@ def test_every_error_of_a_project_is_found_at_once(broken: CompletedProcess[str]
         ("cycle", "b -> c -> b", "give one of these tokens"),
         (
             "duplicate-id",
-            "the id 'c' stands here and at shop.journey.yaml:5:10",
+            "the id 'c' occurs here and at shop.journey.yaml:5:10",
             "give one of them another id",
         ),
         ("duplicate-capability", "'night' is already defined, at ", "define it once"),

@@ -87,7 +87,7 @@ def test_what_is_wrong_is_said(tmp_path: Path, said: str, why: str) -> None:
             ":1:1: unknown key 'workplans' in dogfood.yaml [unknown-key]\n    hint: known keys: defaults, capab",
         ),
         ("1: x\n", ":1:1: unknown key '1' in dogfood.yaml"),
-        ("hub: {id: a}\nconsistency: {}\nhub: {id: b}\n", ":3:1: the key 'hub' stands here and at "),
+        ("hub: {id: a}\nconsistency: {}\nhub: {id: b}\n", ":3:1: the key 'hub' occurs here and at "),
         ("- consistency: {}\n", ":1:1: expected a mapping, not a list"),
     ],
 )

@@ -101,7 +101,7 @@ def test_a_file_that_is_meant_for_us_is_told_each_mistake(text: str, codes: list
             '`expect: {stdout: {contains: "bye"}}` to check, `intent:` to comment',
         ),
         ("steps:\n- {run: ls, expect: {text: bye}}", "`intent:` to comment"),
-        ("steps:\n- {run: ls, expect: {}}", "write what must be there, or leave the key out"),
+        ("steps:\n- {run: ls, expect: {}}", "write what is expected, or remove the key"),
         ("steps:\n- {run: ls, expect_text: bye}", "write assertions under `expect:`"),
         ("steps:\n- {run: '# ls'}", "a comment for people goes under `intent:`"),
         ("steps:\n- {run: ls, core: false}", "`|| true`"),
