@@ -106,12 +106,8 @@ class ActorSession(Struct, kw_only=True):
                 self._note = getattr(answer, "note", "")
                 return answer
         if self._has_answered:
-            raise HarnessError(
-                f"{step.location}: no actor answers any more: every implementation returned None"
-            )
-        raise NoActor(
-            f"{self.journey.no_actor_reason}, because every implementation of the hook returned None"
-        )
+            raise HarnessError(f"{step.location}: no actor answers any more: every hook returned None")
+        raise NoActor(f"{self.journey.no_actor_reason}, because every hook returned None")
 
     def do(self, answer: Command | Performed, *, limit: float | None) -> Observation:
         """Run a command of the current step, or keep the actor's report of an action by other means."""

@@ -176,9 +176,7 @@ def _starving_invalidations(graph: CapabilityGraph) -> Iterator[Diagnostic]:
                 for_ever = bool(makers) and all(graph.journeys[one].python for one in makers)
                 then = ", and only a Python test establishes it, which cannot be replayed" if for_ever else ""
                 message = f"{journey.id!r} destroys {token!r} before {listed(starved)} can use it{then}"
-                hint = (
-                    f"give {token!r} a 'provision:', or let {journey.id!r} depend on the journeys that use it"
-                )
+                hint = f"give {token!r} a 'provision:', or let {journey.id!r} depend on its users"
                 yield warning(place, "invalidates-starves", message, hint)
 
 
@@ -247,10 +245,8 @@ def _journeys_that_cannot_run(graph: CapabilityGraph) -> Iterator[Diagnostic]:
                 cannot[journey_id] = token
     for journey_id, token in cannot.items():
         place = _where_required(graph, graph.journeys[journey_id], (token,))
-        message = (
-            f"{journey_id!r} can never run: it needs {token!r}, and its establishing journey has no commands"
-        )
-        hint = f"give {token!r} a 'provision:', or write commands for that journey"
+        message = f"{journey_id!r} can never run: no journey that establishes {token!r} has commands"
+        hint = f"give {token!r} a 'provision:', or write commands for one of those journeys"
         yield warning(place, "unreachable", message, hint)
 
 

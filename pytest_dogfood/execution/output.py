@@ -98,9 +98,7 @@ class Output(Struct):
 
 def _open_empty(paths: list[Path]) -> tuple[Path, int] | None:
     """Open the newest file that is still empty and that no background process has open; forget the others."""
-    while (
-        paths and sys.platform == "linux"
-    ):  # other systems do not tell whether another process has a file open
+    while paths and sys.platform == "linux":  # elsewhere it is unknown whether a file is open
         path = paths.pop()
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -134,7 +134,7 @@ class PlaceholderFiller(Struct, frozen=True):
             if name not in self.matrix:
                 known = ", ".join(self.matrix)
                 hint = f"the matrix holds {known}" if known else "the journey has no `matrix:`"
-                self.findings.add(at, "unknown-placeholder", f"the placeholder ${{{name}}} has no value", hint=hint)
+                self.findings.add(at, "unknown-placeholder", f"${{{name}}} has no value", hint=hint)
         return self._text(text)
 
     def _value(self, value: Any) -> Any:  # noqa: ANN401 - the author may write any value there

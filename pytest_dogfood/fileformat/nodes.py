@@ -183,14 +183,10 @@ class Tree:
         """Add the node with the anchor `name` again; without such a node, add the alias as text."""
         at = Position(line, column)
         if any(name == held.anchor for held in self._open):
-            self._findings.add(
-                at, "recursive-alias", f"the alias *{name} is inside the node that it refers to"
-            )
+            self._findings.add(at, "recursive-alias", f"the alias *{name} is inside the node that it names")
         elif name not in self._anchors:
             hint = "quote the text, or write it under `|`, if the star is meant for the shell"
-            self._findings.add(
-                at, "unknown-alias", f"there is no anchor &{name} before this alias", hint=hint
-            )
+            self._findings.add(at, "unknown-alias", f"no anchor &{name} before this alias", hint=hint)
         else:
             node, size = self._anchors[name]
             self._count_aliased(size, at)
@@ -203,9 +199,7 @@ class Tree:
 
     def finish(self) -> None:
         if not self._top or is_null(self._top[0]):
-            self.refuse(
-                self._top[0] if self._top else Position(1, 1), "empty-file", "the file has no content"
-            )
+            self.refuse(self._top[0] if self._top else Position(1, 1), "empty-file", "the file has no data")
 
     def refuse(self, at: Placed, code: str, message: str, hint: str = "") -> None:
         # The parser may read a few events after the refusal: one reason is enough.

@@ -158,9 +158,7 @@ def _read_data(content: bytes, findings: Findings) -> Fields | None:
         return SINGLE_JOURNEY.read(root, findings)
     if "journeys" not in entries:
         shared = "capabilities" in entries or "defaults" in entries
-        hint = (
-            "definitions for several files belong in a dogfood.yaml" if shared else "add `journeys:`, a list"
-        )
+        hint = "put shared definitions into a dogfood.yaml" if shared else "add `journeys:`, a list"
         findings.add(root, "no-journeys", "a journey file without journeys", hint=hint)
     elif "steps" in entries:
         many = findings.location(entries["journeys"][0])

@@ -150,9 +150,8 @@ def fold_report(
         # It is a subtest's: the report of the item itself comes later, and does not mention it.
         if report.failed:
             by_harness = report.when == "setup"
-            run.worst_subtest = max(
-                run.worst_subtest, Outcome.ERROR if by_harness else Outcome.FAILED, key=badness
-            )
+            outcome = Outcome.ERROR if by_harness else Outcome.FAILED
+            run.worst_subtest = max(run.worst_subtest, outcome, key=badness)
             run.harness_problem = run.harness_problem or (str(report.longrepr) if by_harness else "")
         return
     if run.worst_subtest is Outcome.ERROR and report.when == "call" and report.passed:

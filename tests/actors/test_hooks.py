@@ -64,9 +64,7 @@ def test_a_hook_that_raises_or_babbles_is_an_error_and_none_for_an_answer_is_no_
     assert "raised SystemExit: 2 (" in run.cases["exits"].message
     assert "gave {'command': ''}: a command is text for a shell" in run.cases["says-nothing"].message
     assert f"is of type bool, not 'no' ({live.path / 'conftest.py'}:" in run.cases["judged"].message
-    assert (
-        "no actor answers any more: every implementation returned None" in run.cases["falls-silent"].message
-    )
+    assert "no actor answers any more: every hook returned None" in run.cases["falls-silent"].message
     assert "no actor: step 2 of 2 has no command (a.journey.yaml:8:" in run.cases["asks"].message
 
 

@@ -184,9 +184,7 @@ def _sqlite(url: URL, *, create: bool, readonly: bool) -> Engine:
             raise HubUsageError(f"cannot make the directory {path.parent}: {error.strerror}") from error
     mode = "rwc" if create else "rw"
     if readonly and not os.access(path.parent, os.W_OK) and not Path(f"{path}-wal").exists():
-        mode = (
-            "ro&immutable=1"  # a read-only disk: nothing writes there, and the log's files cannot be created
-        )
+        mode = "ro&immutable=1"  # a read-only disk: it has no writers, and the log cannot be created
     pragmas = [f"busy_timeout={BUSY_TIMEOUT * 1000}", "foreign_keys=ON", "synchronous=FULL"]
     pragmas += ["query_only=ON"] if readonly else []
     pragmas += ["journal_mode=WAL"] if create else []  # readers and a writer at once; the file remembers it
