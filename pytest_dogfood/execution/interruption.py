@@ -86,7 +86,7 @@ class ToDebugger(KeyboardInterrupt):
     """Ends the current operation, under --pdb; its text names the operation."""
 
 
-class Doing(NamedTuple):
+class Operation(NamedTuple):
     """An operation in progress, since `began` (monotonic).
 
     `details` describes it for a report. `new_output` returns the whole lines that it has printed since the last call,
@@ -119,8 +119,8 @@ class Interruption:
         self.callbacks: list[Callable[[], None]] = []
         self.cut: list[str] = []
         self._at = 0.0
-        self.on_change: Callable[[Sequence[Doing]], None] | None = None
-        self._doing: list[Doing] = []
+        self.on_change: Callable[[Sequence[Operation]], None] | None = None
+        self._operations: list[Operation] = []
         self._interruptible = False
         self._noting = False
         self._raised: weakref.ref[Interrupted] | None = None
@@ -137,19 +137,19 @@ class Interruption:
         return signal.Signals(self.number).name
 
     @contextmanager
-    def doing(
+    def operation(
         self,
         what: str,
         details: Callable[[], Iterable[str]] = tuple,
         new_output: Callable[[bool], str] | None = None,
     ) -> Iterator[None]:
         """Note an operation, so that it can be shown, and named if a signal comes during it."""
-        self._doing.append(Doing(what, time.monotonic(), details, new_output))
+        self._operations.append(Operation(what, time.monotonic(), details, new_output))
         self._tell_change()
         try:
             yield
         finally:
-            self._doing.pop()
+            self._operations.pop()
             self._tell_change()
 
     @contextmanager
@@ -207,13 +207,13 @@ class Interruption:
 
     def _tell_change(self) -> None:
         if self.on_change is not None:
-            self.on_change(tuple(self._doing))
+            self.on_change(tuple(self._operations))
 
     def describe(self, number: int, at: float, frame_lines: Iterable[str]) -> str:
         """Describe the current operations when a signal comes; empty if there are none."""
-        if not self._doing:
+        if not self._operations:
             return ""
-        item, *others = self._doing
+        item, *others = self._operations
         whats = ", ".join(one.what for one in others) or "running"
         name = signal.Signals(number).name
         lines = [f"interrupted by {name} after {at - item.began:.1f} s: {item.what}: {whats}"]

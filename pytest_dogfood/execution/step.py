@@ -182,7 +182,7 @@ class ShellRunner(Struct, frozen=True, kw_only=True):
                 self._details, step, outputs, lambda: commands_within(started[0], argv) if started else ()
             )
             new_output = self._new_output(step, outputs)
-            with self._naming(step), self.interruption.doing(what, details, new_output):
+            with self._naming(step), self.interruption.operation(what, details, new_output):
                 ended = run(command, parent=self.parent, interruption=self.interruption, started_as=started)
             self._require_room(step)
         except BaseException:

@@ -265,7 +265,7 @@ class Presence:
         asked_at = self.workspace.changes.count
         key, done = (token, self.place_of(token, state)), StepsResult()
         try:
-            with self.workspace.doing(Kind.PROBE, token, runner, done, place=key[1]):
+            with self.workspace.activity(Kind.PROBE, token, runner, done, place=key[1]):
                 probed = Probed(token=token, done=run_steps([probe], runner, done=done), runner=runner)
         except HarnessError as error:
             probed = Probed(token=token, done=StepsResult(), runner=runner, trouble=str(error))

@@ -335,7 +335,7 @@ class Provisioner:
         runner = self.presence.runner_for(token, capability, request.state, {}, what="provision")
         done = self.presence.saving_for((token,), request.state)
         workspace, place = self.presence.workspace, self.presence.place_of(token, request.state)
-        with workspace.doing(Kind.PROVISION, token, runner, done, place=place) as note:
+        with workspace.activity(Kind.PROVISION, token, runner, done, place=place) as note:
             note.how = "by its provision steps"
             run_steps(capability.provision, runner, done=done)
         if done.failure is not None:

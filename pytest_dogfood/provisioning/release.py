@@ -73,7 +73,7 @@ def release(presence: Presence, token: Token, place: str, state: ChainState) -> 
             }
             runner = replace(runner, environment=environment)
             done = StepsResult()
-            with presence.workspace.doing(Kind.RELEASE, token, runner, done, place=place):
+            with presence.workspace.activity(Kind.RELEASE, token, runner, done, place=place):
                 run_steps(capability.release, runner, keep_going=True, done=done)
             if shared and done.failure is None:
                 presence.machine.forget(token)  # not before: what is still there is still ours to release

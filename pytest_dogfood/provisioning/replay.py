@@ -268,7 +268,7 @@ class Replayer:
         done = presence.saving_for(journey.establishes, state)
         with workspace.recorder.activity(Kind.REPLAY, journey.id, runner, done, place=state.name) as note:
             try:
-                with workspace.interruption.doing(f"replay of {journey.id}"):
+                with workspace.interruption.operation(f"replay of {journey.id}"):
                     text = self._perform(journey, runner, request, done)
             except BaseException:
                 if not workspace.interruption.abandoned:

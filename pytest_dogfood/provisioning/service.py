@@ -62,7 +62,7 @@ def start_service(
         )
         presence.workspace.changes.note(f"{token!r} was started")
         try:
-            with presence.workspace.interruption.doing(f"start of the service of {token}"):
+            with presence.workspace.interruption.operation(f"start of the service of {token}"):
                 _wait_until_ready(presence, capability, state, record, running)
         except BaseException:
             presence.stop_service(running)

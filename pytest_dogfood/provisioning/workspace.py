@@ -206,7 +206,7 @@ class Workspace(Struct, kw_only=True):
         )
 
     @contextmanager
-    def doing(
+    def activity(
         self,
         kind: Kind,
         name: str,
@@ -217,13 +217,13 @@ class Workspace(Struct, kw_only=True):
     ) -> Iterator[Note]:
         """Let the display, a signal and the record know what is being done."""
         recorded = self.recorder.activity(kind, name, runner, done, place=place)
-        with self.interruption.doing(f"{kind} of {name}"), recorded as note:
+        with self.interruption.operation(f"{kind} of {name}"), recorded as note:
             yield note
 
     @contextmanager
     def waiting(self, lock: str) -> Iterator[None]:
         """Show that this process waits for a lock; what was present before may be gone afterwards."""
-        with self.interruption.doing(f"wait for the lock {lock!r}"):
+        with self.interruption.operation(f"wait for the lock {lock!r}"):
             yield
         self.changes.note(f"a wait for the lock {lock!r}")
 

@@ -316,7 +316,7 @@ class ItemRun(Struct, kw_only=True):
         self._cleaned = True
         runner = self.runner or self._runner_in(self.workdir)
         workspace = self.presence.workspace
-        with workspace.interruption.doing("clean-up"):
+        with workspace.interruption.operation("clean-up"):
             problem, self.not_cleaned = clean_up(workspace, self.journey, runner, self._done)
         if self._done.results and not self.leaked:
             passed = self.outcome.establishes and not problem

@@ -15,7 +15,7 @@ import pytest
 from msgspec import Struct
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.execution.interruption import Doing, Interruption
+from pytest_dogfood.execution.interruption import Interruption, Operation
 from pytest_dogfood.storage.files import SharedLog
 
 SECONDS_BETWEEN_LOOKS = 0.2
@@ -40,18 +40,18 @@ def activity_log(records: Path) -> SharedLog[Activity]:
     return SharedLog(records / "activity", Activity)
 
 
-def _activity(worker: str, doing: Sequence[Doing]) -> Activity:
-    seconds = time.monotonic() - doing[-1].began if doing else 0.0
-    return Activity(worker, tuple(one.what for one in doing), time.time() - seconds)
+def _activity(worker: str, operations: Sequence[Operation]) -> Activity:
+    seconds = time.monotonic() - operations[-1].began if operations else 0.0
+    return Activity(worker, tuple(one.what for one in operations), time.time() - seconds)
 
 
 def share_activity(records: Path, worker: str, interruption: Interruption) -> None:
     """Log what this worker does, whenever that changes."""
     log = activity_log(records)
 
-    def write(doing: Sequence[Doing]) -> None:
+    def write(operations: Sequence[Operation]) -> None:
         try:
-            log.append(_activity(worker, doing))
+            log.append(_activity(worker, operations))
         except HarnessError:
             interruption.on_change = None  # a full disk is reported elsewhere; here only the display is lost
 
@@ -90,7 +90,7 @@ class ProgressDisplay:
         self._log = log
         self._activities: dict[str, Activity] = {}
         self._last: dict[str, Activity] = {}
-        self._running: Doing | None = None
+        self._running: Operation | None = None
         self._told = _tells(config, has_workers=log is not None)
         self._has_status = _has_status_lines(config)
         self._follows_output = log is None and config.getoption("capture", "no") == "no"
@@ -133,12 +133,12 @@ class ProgressDisplay:
     def pytest_leave_pdb(self) -> None:
         self._paused = False
 
-    def _note(self, doing: Sequence[Doing]) -> None:
+    def _note(self, operations: Sequence[Operation]) -> None:
         """Note what this process does now; called when something begins or ends."""
         with self._lock:
             self._tell_output(at_the_end=True)
-            self._running = doing[-1] if doing else None
-            self._take(_activity("", doing))
+            self._running = operations[-1] if operations else None
+            self._take(_activity("", operations))
 
     def _take(self, activity: Activity) -> None:
         """Note what a worker does, and show what has begun; another try of a step counts as the same activity."""

@@ -74,7 +74,7 @@ class InterruptedItems:
         interruption = self._interruption
         try:
             interruption.item = item.nodeid
-            with interruption.doing(item.name), interruption.interruptible():
+            with interruption.operation(item.name), interruption.interruptible():
                 return (yield)
         except Interrupted:
             interruption.taken = True

@@ -70,7 +70,7 @@ def test_a_run_gives_the_signals_back(pytester: pytest.Pytester) -> None:
 def test_a_signal_that_comes_while_another_is_answered_takes_nothing_away() -> None:
     interruption = Interruption()
     interruption.callbacks.append(lambda: interruption.note_signal(signal.SIGTERM))
-    with interruption.doing("item"), interruption.interruptible(), pytest.raises(Interrupted):
+    with interruption.operation("item"), interruption.interruptible(), pytest.raises(Interrupted):
         interruption.note_signal(signal.SIGINT)
     assert interruption.report.startswith("interrupted by SIGINT after 0.0 s: item: running")
 
@@ -79,7 +79,7 @@ def test_an_interruption_that_is_on_its_way_is_not_raised_a_second_time_and_one_
     None
 ):
     interruption = Interruption()
-    with interruption.doing("item"), interruption.interruptible():
+    with interruption.operation("item"), interruption.interruptible():
         try:
             interruption.note_signal(signal.SIGINT)
         except Interrupted:
@@ -90,7 +90,11 @@ def test_an_interruption_that_is_on_its_way_is_not_raised_a_second_time_and_one_
 
 def test_a_signal_ends_nothing_that_cannot_be_interrupted_and_leaves_it_little_time() -> None:
     interruption = Interruption()
-    with interruption.doing("item"), interruption.interruptible(), interruption.interruptible(by_first=False):
+    with (
+        interruption.operation("item"),
+        interruption.interruptible(),
+        interruption.interruptible(by_first=False),
+    ):
         interruption.note_signal(signal.SIGINT)
         left = interruption.seconds_left(began=0)
         assert left is not None

@@ -150,6 +150,10 @@ def test_what_is_done_after_the_display_has_ended_is_written_nowhere(
 ) -> None:
     interruption = Interruption()
     ProgressDisplay(pytester.parseconfig("-v"), interruption, None).close()
-    with (tmp_path / "opened-since").open("wb"), interruption.doing("a"), interruption.doing("step 1"):
+    with (
+        (tmp_path / "opened-since").open("wb"),
+        interruption.operation("a"),
+        interruption.operation("step 1"),
+    ):
         pass  # the number that was the terminal's is now the file's
     assert (tmp_path / "opened-since").read_bytes() == b""
