@@ -104,7 +104,7 @@ class Interruption:
 
     `report` describes that operation once a signal has come; it is empty if there was none. `item` is the node id of
     its item. `callbacks` are called when a signal comes. `on_change` is called with all current operations, outermost
-    first, when one begins or ends. `abandoned` gives up clean-up and release. `taken` means that the interrupted
+    first, when one begins or ends. `abandoned` gives up clean-up and release. `handled` means that the interrupted
     operation has ended. `cut` names the steps that had too little time. While `debugging`, Ctrl-C is not meant for the
     run.
     """
@@ -112,7 +112,7 @@ class Interruption:
     def __init__(self) -> None:
         self.number = 0
         self.abandoned = False
-        self.taken = False
+        self.handled = False
         self.report = ""
         self.item = ""
         self.debugging = False
@@ -127,7 +127,7 @@ class Interruption:
         self._raised_at = 0.0
 
     @property
-    def begun(self) -> bool:
+    def signalled(self) -> bool:
         """Whether a signal has come."""
         return bool(self.number)
 
@@ -165,7 +165,7 @@ class Interruption:
         """Note a signal, and end the current operation if it can be interrupted; may be called for each signal."""
         if self._noting:  # a handler interrupts a handler: the first must finish its text
             return
-        if not self.begun:
+        if not self.signalled:
             self._noting = True
             try:
                 self._at = time.monotonic()
@@ -184,16 +184,16 @@ class Interruption:
         # The exception raised before may still propagate, but some code swallows exceptions.
         alive = self._raised is not None and self._raised() is not None
         on_its_way = alive and time.monotonic() - self._raised_at < _SECONDS_UNTIL_RAISED_AGAIN
-        return self.begun and self._interruptible and not self.taken and not on_its_way
+        return self.signalled and self._interruptible and not self.handled and not on_its_way
 
     def check(self) -> None:
         """Raise Interrupted if a signal has come at a moment when it could not be raised."""
-        if self.begun:
+        if self.signalled:
             self._raise()
 
     def seconds_left(self, began: float) -> float:
         """Return how long a command may still run that began at `began` (monotonic); infinity if nothing limits it."""
-        if not self.begun or self._interruptible:
+        if not self.signalled or self._interruptible:
             return math.inf
         return 0.0 if self.abandoned else max(began, self._at) + CLEANUP_SECONDS - time.monotonic()
 

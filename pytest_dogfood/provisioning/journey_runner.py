@@ -170,7 +170,7 @@ def look_for_leaks(
 ) -> tuple[tuple[str, ...], str]:
     """Return which processes the steps of a journey have left running, and what a person reads if that fails it."""
     leaks = workspace.settings.leaks
-    if leaks is Leaks.ALLOW or (passed and journey.leaves) or workspace.interruption.begun:
+    if leaks is Leaks.ALLOW or (passed and journey.leaves) or workspace.interruption.signalled:
         return (), ""
     found = workspace.leftovers.of(runner.marker, runner.mask)
     fails = found and passed and leaks is Leaks.FAIL

@@ -172,7 +172,7 @@ class ItemHooks:
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         interruption = self._provisioner.presence.workspace.interruption
         planned, journey = self._planned.get(item.nodeid), item.stash.get(JOURNEY, None)
-        if planned is None or journey is None or interruption.begun:
+        if planned is None or journey is None or interruption.signalled:
             return (yield)
         self._new_run(item, journey, planned).begin()
         try:

@@ -66,7 +66,7 @@ class InterruptedItems:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self) -> bool | None:
         """Skip items that had not begun before the signal: xdist's worker checks `shouldstop` only after an item."""
-        return True if self._interruption.begun else None
+        return True if self._interruption.signalled else None
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -77,7 +77,7 @@ class InterruptedItems:
             with interruption.operation(item.name), interruption.interruptible():
                 return (yield)
         except Interrupted:
-            interruption.taken = True
+            interruption.handled = True
             report = interruption.report or f"interrupted by {interruption.name}: {item.name}: not begun"
         raise interruption_of(report)
 
@@ -86,7 +86,7 @@ class InterruptedItems:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
         __tracebackhide__ = True
-        with self._interruption.doing(item.name):
+        with self._interruption.operation(item.name):
             return (yield)
 
     # pytest registers only functions whose names begin with `pytest_` as hooks.
@@ -161,7 +161,7 @@ class WorkerSignals:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self) -> Generator[None, object, object]:
-        if self._interruption.begun:
+        if self._interruption.signalled:
             self._files.end()
         return (yield)
 
@@ -241,7 +241,7 @@ class LeaderSignals:
         self._over = True
         # Not before the reports are written: a signal that comes meanwhile must not leave half of them.
         self._config.add_cleanup(self._handlers.restore)
-        if not self._interruption.begun:
+        if not self._interruption.signalled:
             return
         if self._interruption.abandoned:
             self._workers.kill()
@@ -264,7 +264,7 @@ class LeaderSignals:
             return
         self._count += 1
         self._last = time.monotonic()
-        if self._over and not self._interruption.begun and self._count < 3:
+        if self._over and not self._interruption.signalled and self._count < 3:
             return  # everything has run and is released: only the reports are left
         if self._count == 1:
             # Not by `threading`, which may hold one of its locks now; and not earlier, as a thread makes forks unsafe.
@@ -350,7 +350,7 @@ class LeaderSignals:
 
     def summary(self) -> Iterator[str]:
         """Yield lines that describe how signals ended the run; none if no signal has come."""
-        if not self._interruption.begun:
+        if not self._interruption.signalled:
             return
         names = listed(self._interrupted) or "nothing was running that could be interrupted"
         yield f"interrupted by {self._interruption.name}: {names}"
