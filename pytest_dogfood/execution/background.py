@@ -92,7 +92,7 @@ def stop(running: BackgroundProcess, *, grace: float = 5.0) -> None:
         gone()
 
 
-class Leftovers:
+class LeakFinder:
     """Finds processes that steps left running.
 
     Each search lists /proc once, and reads only the processes that are new since the last one. It misses a process
@@ -102,7 +102,7 @@ class Leftovers:
     def __init__(self) -> None:
         self._others = watcher.pids() if watcher.HAS_PROC else set()
 
-    def of(self, marker: str, mask: Callable[[str], str]) -> tuple[str, ...]:
+    def find(self, marker: str, mask: Callable[[str], str]) -> tuple[str, ...]:
         """Describe the processes that carry `marker` and the number of a step, such as `sleep 30 (step 1)`, masked.
 
         Processes that are about to end by themselves get a moment to do so.

@@ -172,7 +172,7 @@ def look_for_leaks(
     leaks = workspace.settings.leaks
     if leaks is Leaks.ALLOW or (passed and journey.leaves) or workspace.interruption.signalled:
         return (), ""
-    found = workspace.leftovers.of(runner.marker, runner.mask)
+    found = workspace.leak_finder.find(runner.marker, runner.mask)
     fails = found and passed and leaks is Leaks.FAIL
     return found, f"{journey.location}: left running: {', '.join(found)}\n{LEAK_HINT}" if fails else ""
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
-from pytest_dogfood.execution.background import Leftovers
+from pytest_dogfood.execution.background import LeakFinder
 from pytest_dogfood.execution.interruption import Interruption
 from pytest_dogfood.execution.masking import SecretKeeper
 from pytest_dogfood.execution.process import ParentProcess
@@ -112,7 +112,7 @@ class Workspace(Struct, kw_only=True):
     again: str = ""
     interruption: Interruption = field(default_factory=Interruption)
     changes: InvalidationCounter = field(default_factory=InvalidationCounter)
-    leftovers: Leftovers = field(default_factory=Leftovers)
+    leak_finder: LeakFinder = field(default_factory=LeakFinder)
     _counter: Iterator[int] = field(default_factory=itertools.count)
     _empty_files: Mapping[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
     lane: str = ""

@@ -19,7 +19,7 @@ from msgspec import structs
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.background import (
     BackgroundProcess,
-    Leftovers,
+    LeakFinder,
     free_ports,
     is_alive,
     start,
@@ -210,7 +210,7 @@ def test_no_names_need_no_ports() -> None:
 def test_what_is_left_running_is_named_with_its_step_the_oldest_first(
     marker: str, service: Callable[..., BackgroundProcess]
 ) -> None:
-    leftovers = Leftovers()
+    leak_finder = LeakFinder()
     for script, mark in (
         ("sleep 301; :", "a-step-2"),
         ("exec sleep 302", "a-cleanup-step-1"),
@@ -219,12 +219,12 @@ def test_what_is_left_running_is_named_with_its_step_the_oldest_first(
     ):
         service(script, mark)
     expected = ("sh -c 'sleep 301; :' (step 2)", "sleep 302 (clean-up step 1)", "sleep 303 (action 12)")
-    assert leftovers.of(f"{marker}=a-", str) == expected
-    assert leftovers.of(f"{marker}=a-", str) == expected  # as long as it runs
-    assert leftovers.of(f"{marker}=b-", str) == ()
+    assert leak_finder.find(f"{marker}=a-", str) == expected
+    assert leak_finder.find(f"{marker}=a-", str) == expected  # as long as it runs
+    assert leak_finder.find(f"{marker}=b-", str) == ()
 
 
 @needs_proc
 def test_of_what_ran_before_nothing_is_read(marker: str, service: Callable[..., BackgroundProcess]) -> None:
     service("exec sleep 300", "a-step-1")
-    assert Leftovers().of(f"{marker}=a-", str) == ()
+    assert LeakFinder().find(f"{marker}=a-", str) == ()
