@@ -175,10 +175,10 @@ class WorkerSignals:
                 self._files.write_interrupted(self._interruption.item, self._interruption.report)
 
 
-TOGETHER = 0.5
+SECONDS_TO_COALESCE = 0.5
 """Seconds within which signals count as one: a terminal, `timeout` and CI systems send one to several processes."""
 
-AGAIN = 1.0
+SECONDS_UNTIL_REPEATED = 1.0
 """Seconds after which a signal is repeated to processes that have not handled it yet."""
 
 
@@ -260,7 +260,7 @@ class LeaderSignals:
         if number == signal.SIGINT and self._config.getoption("usepdb", False):
             where = place_in_project(frame, self._config.rootpath)
             raise ToDebugger(self._interruption.describe(number, time.monotonic(), where))
-        if self._count and time.monotonic() - self._last <= TOGETHER:
+        if self._count and time.monotonic() - self._last <= SECONDS_TO_COALESCE:
             return
         self._count += 1
         self._last = time.monotonic()
@@ -288,7 +288,7 @@ class LeaderSignals:
     def _repeat(self, number: int) -> None:
         """Send the signal again to whatever still runs: some code swallows exceptions."""
         while True:
-            time.sleep(AGAIN)
+            time.sleep(SECONDS_UNTIL_REPEATED)
             if self._over or self._interruption.abandoned:
                 return
             if self._distributed:

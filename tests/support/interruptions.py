@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from pytest_dogfood.session.signals import TOGETHER
+from pytest_dogfood.session.signals import SECONDS_TO_COALESCE
 from tests.support.live_projects import Live
 from tests.support.run_results import inherited, leaving_out
 from tests.support.waiting import until
@@ -216,7 +216,7 @@ def send(started: subprocess.Popen[bytes], number: signal.Signals, *, group: boo
 
 def send_later(started: subprocess.Popen[bytes], number: signal.Signals, *, group: bool) -> None:
     """Send another signal once it no longer counts as the one before."""
-    time.sleep(TOGETHER + 0.2)
+    time.sleep(SECONDS_TO_COALESCE + 0.2)
     send(started, number, group=group)
 
 
