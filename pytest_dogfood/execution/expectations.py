@@ -18,10 +18,10 @@ from pytest_dogfood.fileformat.expected_text import (
 )
 from pytest_dogfood.journey import Expectation, FileExpectation, Save, Step, StreamExpectation
 
-READABLE = 8 * 1024 * 1024
+MAX_OUTPUT = 8 * 1024 * 1024
 """The most bytes of an output that assertions read."""
 
-READABLE_AS_JSON = READABLE // 2
+MAX_JSON = MAX_OUTPUT // 2
 """The most characters of JSON that JMESPath searches, because it has no time limit."""
 
 LONGEST_DIFF = 60
@@ -30,7 +30,7 @@ LONGEST_DIFF = 60
 Stream = Literal["stdout", "stderr"]
 
 
-class TooMuchToJudge(Exception):  # noqa: N818 - an answer of the delegate, not an error of the program
+class TooLarge(Exception):  # noqa: N818 - an answer of the delegate, not an error of the program
     """An output or a file is larger than assertions read; the text says how large."""
 
 
@@ -45,7 +45,7 @@ class CommandInStep(Struct, frozen=True):
 
 
 class Observation(Protocol):
-    """The result of a step that has run. `text` and `file` raise TooMuchToJudge beyond READABLE bytes."""
+    """The result of a step that has run. `text` and `file` raise TooLarge beyond MAX_OUTPUT bytes."""
 
     status: int
     timed_out: bool
@@ -135,7 +135,7 @@ def saved_values(step: Step, seen: Observation) -> tuple[tuple[SavedValue, ...],
             text = seen.text(save.stream)
             quoted = WITHHELD if hidden else excerpt(seen.mask(text))
             found = _saved(save, text, quoted, seen.left)
-        except TooMuchToJudge as error:
+        except TooLarge as error:
             found = Mismatch(f"save {save.name}", "an output that is small enough to search", str(error))
         if isinstance(found, Mismatch):
             problems.append(found)
@@ -177,8 +177,8 @@ def mismatches(
         return (Mismatch("time", f"an end within {limit}", brief, brief),)
     try:
         return tuple(_mismatches(step.expect, seen, withheld))
-    except TooMuchToJudge as error:
-        return (Mismatch("output", f"at most {READABLE} bytes to search", str(error)),)
+    except TooLarge as error:
+        return (Mismatch("output", f"at most {MAX_OUTPUT} bytes to search", str(error)),)
 
 
 def _mismatches(expect: Expectation, seen: Observation, withheld: Collection[Stream]) -> Iterator[Mismatch]:
@@ -292,9 +292,9 @@ def _is_written_as(text: str, actual: object) -> bool:
 
 
 def _parsed(text: str) -> Any:  # noqa: ANN401 - JSON is any of its types
-    """Read JSON; raises ValueError if the text is not JSON, and TooMuchToJudge."""
-    if len(text) > READABLE_AS_JSON:
-        raise TooMuchToJudge(f"{len(text)} characters of JSON, of which at most {READABLE_AS_JSON} are read")
+    """Read JSON; raises ValueError if the text is not JSON, and TooLarge."""
+    if len(text) > MAX_JSON:
+        raise TooLarge(f"{len(text)} characters of JSON, of which at most {MAX_JSON} are read")
     try:
         return json.loads(text)
     except RecursionError as error:

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from pytest_dogfood.diagnostics import HarnessError, to_harness_error
-from pytest_dogfood.execution.expectations import READABLE, WITHHELD, CommandInStep, Stream, TooMuchToJudge
+from pytest_dogfood.execution.expectations import MAX_OUTPUT, WITHHELD, CommandInStep, Stream, TooLarge
 from pytest_dogfood.execution.interruption import CLEANUP_SECONDS, Interruption
 from pytest_dogfood.execution.masking import SecretKeeper
 from pytest_dogfood.execution.output import (
@@ -371,9 +371,9 @@ def _told_running(step: Step, commands: Sequence[str]) -> CommandInStep | None:
 
 def _readable(path: Path, what: str) -> str:
     try:
-        return read_output(path, READABLE).decode("utf-8", errors="replace")
+        return read_output(path, MAX_OUTPUT).decode("utf-8", errors="replace")
     except TooMuchOutput as error:
-        raise TooMuchToJudge(f"{what} has {error.size} bytes") from error
+        raise TooLarge(f"{what} has {error.size} bytes") from error
 
 
 def expand(text: str, variables: Mapping[str, str]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pytest_dogfood.execution.expectations import (
-    READABLE_AS_JSON,
+    MAX_JSON,
     SavedValue,
     excerpt,
     exit_words,
@@ -114,7 +114,7 @@ def test_what_is_as_expected_gives_no_mismatch(expect: Expectation, seen: FakeSe
         (out(json={"&a": 1}), FakeSeen(stdout="{}"), "stdout, JMESPath &a: expected 1, got no JSON value"),
         (
             out(json={"@": 1}),
-            FakeSeen(stdout="1" + " " * READABLE_AS_JSON),
+            FakeSeen(stdout="1" + " " * MAX_JSON),
             "output: expected at most 8388608 bytes to search, got 4194305 characters of JSON",
         ),
         (

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from pytest_dogfood.actor_protocol import Action, Answer, Command, Performed, Verdict, Whose
 from pytest_dogfood.actors.loop import Limits
-from pytest_dogfood.execution.expectations import CommandInStep, Observation, Stream, TooMuchToJudge
+from pytest_dogfood.execution.expectations import CommandInStep, Observation, Stream, TooLarge
 from pytest_dogfood.execution.runner import Grade
 from pytest_dogfood.journey import Step
 
@@ -59,7 +59,7 @@ class FakeSeen:
 
     def _refuse(self, what: str) -> None:
         if what in self.too_large:
-            raise TooMuchToJudge(f"9 MB of {what}")
+            raise TooLarge(f"9 MB of {what}")
 
 
 @dataclass(slots=True)
