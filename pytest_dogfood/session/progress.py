@@ -61,10 +61,10 @@ def share_activity(records: Path, worker: str, interruption: Interruption) -> No
 def shows_progress(config: pytest.Config, *, has_workers: bool) -> bool:
     """Return whether any progress of a run is shown."""
     has_terminal = config.pluginmanager.hasplugin("terminalreporter")
-    return has_terminal and (_tells(config, has_workers=has_workers) or _has_status_lines(config))
+    return has_terminal and (_prints_operations(config, has_workers=has_workers) or _has_status_lines(config))
 
 
-def _tells(config: pytest.Config, *, has_workers: bool) -> bool:
+def _prints_operations(config: pytest.Config, *, has_workers: bool) -> bool:
     """Return whether steps and provisions are reported as they begin: with -v, and with -s if not -q."""
     verbosity = config.get_verbosity()
     return verbosity > 0 or (verbosity == 0 and config.getoption("capture", "no") == "no" and not has_workers)
@@ -91,7 +91,7 @@ class ProgressDisplay:
         self._activities: dict[str, Activity] = {}
         self._last: dict[str, Activity] = {}
         self._running: Operation | None = None
-        self._told = _tells(config, has_workers=log is not None)
+        self._prints_operations = _prints_operations(config, has_workers=log is not None)
         self._has_status = _has_status_lines(config)
         self._follows_output = log is None and config.getoption("capture", "no") == "no"
         self._reporter = config.pluginmanager.get_plugin("terminalreporter")
@@ -99,8 +99,8 @@ class ProgressDisplay:
         self._lock = threading.RLock()
         self._is_drawn = False
         self._paused = False
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look_on, name="dogfood-progress", daemon=True)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="dogfood-progress", daemon=True)
         if log is None:
             interruption.on_change = self._note
         self._thread.start()
@@ -109,7 +109,7 @@ class ProgressDisplay:
         """End the display, and remove it from the terminal."""
         # A release after this would be written to a closed descriptor, or to one that now belongs to another file.
         self._interruption.on_change = None
-        self._over.set()
+        self._closed.set()
         self._thread.join()
         self._erase()
         os.close(self._descriptor)
@@ -121,7 +121,7 @@ class ProgressDisplay:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self) -> None:
         """Show what a worker has done before pytest shows the result."""
-        if self._told:
+        if self._prints_operations:
             with suppress(HarnessError):
                 self._take_unread()
         self._erase()
@@ -136,7 +136,7 @@ class ProgressDisplay:
     def _note(self, operations: Sequence[Operation]) -> None:
         """Note what this process does now; called when something begins or ends."""
         with self._lock:
-            self._tell_output(at_the_end=True)
+            self._print_output(at_the_end=True)
             self._running = operations[-1] if operations else None
             self._take(_activity("", operations))
 
@@ -150,11 +150,11 @@ class ProgressDisplay:
         only_ended = before is not None and before.what[: len(activity.what)] == activity.what
         if not (only_ended or goes_on):
             self._last[activity.worker] = activity
-            if self._told:
-                self._tell(activity)
+            if self._prints_operations:
+                self._print(activity)
 
-    def _look_on(self) -> None:
-        while not self._over.wait(SECONDS_BETWEEN_LOOKS):
+    def _watch(self) -> None:
+        while not self._closed.wait(SECONDS_BETWEEN_LOOKS):
             with self._lock:
                 try:
                     self._take_unread()
@@ -162,7 +162,7 @@ class ProgressDisplay:
                     return
                 if self._paused:
                     continue
-                self._tell_output()
+                self._print_output()
                 if self._has_status:
                     self._draw(list(self._status_lines()))
 
@@ -172,7 +172,7 @@ class ProgressDisplay:
             for activity in () if self._log is None else self._log.unread():
                 self._take(activity)
 
-    def _tell(self, activity: Activity) -> None:
+    def _print(self, activity: Activity) -> None:
         """Write what has begun within an item. pytest itself shows items, and there are too many probes to show."""
         item, *within = activity.what or ("",)
         if item.startswith("release of"):  # between two items
@@ -186,7 +186,7 @@ class ProgressDisplay:
         else:
             self._write_lines([f"{'  ' * len(within)}{within[-1]}"])
 
-    def _tell_output(self, *, at_the_end: bool = False) -> None:
+    def _print_output(self, *, at_the_end: bool = False) -> None:
         if self._follows_output and self._running is not None and self._running.new_output is not None:
             text = self._running.new_output(at_the_end)
             if text:
