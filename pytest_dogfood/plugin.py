@@ -133,9 +133,9 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     if is_on(early_config, early_config.known_args_namespace) and early_config.getini(
         "dogfood_dependency_markers"
     ):
-        from pytest_dogfood.collection.dependency_marks import stand_in
+        from pytest_dogfood.collection.dependency_marks import replace_depends
 
-        stand_in(early_config)  # before conftest files import pytest-dependency's function
+        replace_depends(early_config)  # before conftest files import pytest-dependency's function
 
 
 @pytest.hookimpl(tryfirst=True)

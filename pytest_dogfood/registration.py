@@ -44,12 +44,12 @@ def register_plugins(config: pytest.Config, settings: Settings) -> None:
 
         keeper_of(config)  # before collection, whose reports contain the output of imports
     if settings.dependency_markers:
-        from pytest_dogfood.collection.dependency_marks import DependencyMarks, set_aside
+        from pytest_dogfood.collection.dependency_marks import DependencyMarks, unregister_original
 
         config.stash[DEPENDENCY_MARKS] = marks = DependencyMarks(
             automark=settings.automark_dependency,
             ignore_unknown=settings.ignore_unknown_dependency,
-            instead_of_the_original=set_aside(config),
+            instead_of_the_original=unregister_original(config),
         )
         manager.register(marks, "dogfood-dependency-marks")
     if not hasattr(config, "workerinput"):

@@ -121,7 +121,7 @@ def journeys_of(
     return [*wrong, *parametrised.values()], tests
 
 
-def rearranged(items: Sequence[pytest.Item], order: Iterable[str]) -> list[pytest.Item]:
+def reordered(items: Sequence[pytest.Item], order: Iterable[str]) -> list[pytest.Item]:
     """Return the items with those that `order` names in that order, in the same positions."""
     place = {nodeid: number for number, nodeid in enumerate(order)}
     ours = (item for item in items if item.nodeid in place)

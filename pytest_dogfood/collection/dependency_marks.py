@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from pytest_dogfood.api import depends
-from pytest_dogfood.collection.collector import JourneyFile, place_of, rearranged
+from pytest_dogfood.collection.collector import JourneyFile, place_of, reordered
 from pytest_dogfood.collection.dependency_names import (
     DEFAULT_SCOPE,
-    FAR,
     SCOPES,
+    WIDE_SCOPES,
     MarkedTest,
     Names,
     RuntimeDependsReach,
@@ -44,7 +44,7 @@ KEYWORDS = ("name", "depends", "scope")
 NODES = {"package": pytest.Package, "module": pytest.Module, "class": pytest.Class}
 
 
-def stand_in(config: pytest.Config) -> None:
+def replace_depends(config: pytest.Config) -> None:
     """Make `from pytest_dependency import depends` in conftest files and tests import ours, for this run.
 
     The original would read records that this run does not keep, and so skip every test.
@@ -56,7 +56,7 @@ def stand_in(config: pytest.Config) -> None:
     original.depends = depends  # type: ignore[attr-defined]
 
 
-def set_aside(config: pytest.Config) -> bool:
+def unregister_original(config: pytest.Config) -> bool:
     """Unregister pytest-dependency for this run; return whether it was registered."""
     for name in (ITS_PLUGIN, ORIGINAL):
         if config.pluginmanager.hasplugin(name):
@@ -107,15 +107,15 @@ class DependencyMarks:
     def put_in_file_order(self, items: list[pytest.Item]) -> None:
         """Put the tests that marks connect in file order, in the same positions."""
         tied = dependences(Names(self._read(self._collected, [])))
-        items[:] = rearranged(items, [item.nodeid for item in self._collected if item.nodeid in tied])
+        items[:] = reordered(items, [item.nodeid for item in self._collected if item.nodeid in tied])
 
     def take_over_order(self, items: Sequence[pytest.Item]) -> None:
         """Note the order in which other plugins have put the selected items."""
-        self._order = rearranged(self._order, [item.nodeid for item in items])
+        self._order = reordered(self._order, [item.nodeid for item in items])
 
     def in_order(self, items: Sequence[pytest.Item]) -> list[pytest.Item]:
         """Return the items with connected tests in the order that was noted; call `resolve` first."""
-        return rearranged(items, [test.id for test in self._names.tests if test.id in self._tied])
+        return reordered(items, [test.id for test in self._names.tests if test.id in self._tied])
 
     def resolve(
         self, collected: Sequence[pytest.Item], selected: Iterable[pytest.Item]
@@ -146,7 +146,7 @@ class DependencyMarks:
                 continue
             mark = item.get_closest_marker(MARK)
             homes = {scope: home for scope in SCOPES if (home := home_of(item, scope)) is not None}
-            said = _said(item, mark, homes, wrong) if mark is not None else {}
+            arguments = _arguments_of(item, mark, homes, wrong) if mark is not None else {}
             tests.append(
                 MarkedTest(
                     id=JourneyId(item.nodeid),
@@ -154,7 +154,7 @@ class DependencyMarks:
                     marked=mark is not None,
                     counts=mark is not None or self._automark,
                     asks=self._scan.reach_of(item),
-                    **said,
+                    **arguments,
                 )
             )
         return tests
@@ -168,7 +168,7 @@ def home_of(node: Any, scope: str) -> str | None:  # noqa: ANN401 - pytest expor
     return None if home is None else str(home.nodeid)
 
 
-def _said(
+def _arguments_of(
     item: pytest.Item, mark: pytest.Mark, homes: Mapping[str, str], wrong: list[Diagnostic]
 ) -> dict[str, Any]:
     """Return the arguments of a mark, and add findings on it to `wrong`; a bad mark depends on nothing."""
@@ -250,7 +250,7 @@ class RuntimeDepends:
         """Skip as if tests ran in file order; raise an error if in that order the other test would have run before."""
         __tracebackhide__ = True
         here = self._places.get(test.id, len(self._places))
-        place = self._names.meant(name, test.scope, test.homes[test.scope], seen_from=here)
+        place = self._names.find(name, test.scope, test.homes[test.scope], seen_from=here)
         if place is None:
             if not self._ignore_unknown:
                 unknown = why_unknown(self._names, test, name)
@@ -310,7 +310,7 @@ class RuntimeDependsScan:
             named.update(value.__name__ for value in values if isinstance(value, types.ModuleType))
             reach = RuntimeDependsReach.NOTHING
             if not OFFERING.isdisjoint(named) or any(value is depends for value in values):
-                near = constants.isdisjoint(FAR)
+                near = constants.isdisjoint(WIDE_SCOPES)
                 reach = RuntimeDependsReach.ITS_MODULE if near else RuntimeDependsReach.EVERYTHING
             self._known[module.__name__] = reach
         return self._known[module.__name__]

@@ -22,7 +22,7 @@ SCOPES = {"session": 0, "package": 0, "module": 1, "class": 2}
 
 DEFAULT_SCOPE = "module"
 
-FAR = ("session", "package")
+WIDE_SCOPES = ("session", "package")
 """Scopes that reach beyond one file."""
 
 
@@ -66,7 +66,7 @@ class Names:
             for scope, home in test.homes.items() if test.counts else ():
                 self._places[scope, home, test.name_in(scope)].append(place)
 
-    def meant(self, name: str, scope: str, home: str, *, seen_from: int) -> int | None:
+    def find(self, name: str, scope: str, home: str, *, seen_from: int) -> int | None:
         """Return the position of the test that a name means to the test at `seen_from`, None if there is none."""
         places = self._places.get((scope, home, name), ())
         before = [place for place in places if place < seen_from]
@@ -107,7 +107,7 @@ def _needs(
     for place, test in enumerate(names.tests):
         needs[place] = []
         for name in test.depends:
-            other = names.meant(name, test.scope, test.homes[test.scope], seen_from=place)
+            other = names.find(name, test.scope, test.homes[test.scope], seen_from=place)
             if only is not None and (other is None or names.tests[other].id not in only):
                 continue
             if other is None:
@@ -208,7 +208,11 @@ def _remedies(names: Names, test: MarkedTest, name: str) -> Iterator[str]:
         if one.automatic_name(test.scope).endswith(f"::{name}")
     )
     file = name.partition("::")[0]
-    if "::" in name and test.scope in FAR and not any(one.id.startswith(f"{file}::") for one in names.tests):
+    if (
+        "::" in name
+        and test.scope in WIDE_SCOPES
+        and not any(one.id.startswith(f"{file}::") for one in names.tests)
+    ):
         yield f"nothing of {file} was collected: if it is there, name it on the command line too"
     near = _nearest(name, known)
     if near:

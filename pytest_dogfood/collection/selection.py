@@ -10,7 +10,7 @@ import pytest
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from pytest_dogfood.collection.collector import fixture_providers, journeys_of, rearranged
+from pytest_dogfood.collection.collector import fixture_providers, journeys_of, reordered
 from pytest_dogfood.collection.stash import DEPENDENCY_MARKS, JOURNEY, PROJECT, SETTINGS
 from pytest_dogfood.diagnostics import (
     Diagnostic,
@@ -238,4 +238,4 @@ def _in_order(items: Sequence[pytest.Item], plan: Plan, dist: str) -> list[pytes
     """Return the items with those of the graph in the plan's order; loadfile and loadscope keep groups together."""
     if dist in GROUPING and plan.journeys:
         return [items[place] for place in in_group_order([item.nodeid for item in items], plan, dist)]
-    return rearranged(items, (planned.nodeid for planned in plan.journeys))
+    return reordered(items, (planned.nodeid for planned in plan.journeys))
