@@ -21,13 +21,13 @@ from pytest_dogfood.journey import (
 )
 from pytest_dogfood.walks import DisjointSets, Precedence, in_order, inverted, reachable
 
-Acts = Callable[[Journey], bool]
+HasActor = Callable[[Journey], bool]
 
 
 class CapabilityGraph:
     """Journeys of the whole project and the capabilities between them; never of a selection.
 
-    `fixtures` maps tokens to the fixtures that provide them, `fixture_scopes` to pytest's scopes of these; `acts`
+    `fixtures` maps tokens to the fixtures that provide them, `fixture_scopes` to pytest's scopes of these; `has_actor`
     tells whether a journey has an actor for its steps without a command; by default none has. Journeys keep the order
     in which they are given.
     """
@@ -40,9 +40,9 @@ class CapabilityGraph:
         *,
         fixture_scopes: Mapping[Token, str] | None = None,
         pools: Iterable[Pool] = (),
-        acts: Acts | None = None,
+        has_actor: HasActor | None = None,
     ) -> None:
-        self._acts = acts
+        self._has_actor = has_actor
         self.journeys: dict[JourneyId, Journey] = {}
         for journey in journeys:
             self.journeys.setdefault(journey.id, journey)
@@ -94,7 +94,7 @@ class CapabilityGraph:
     def lacks_actor(self, journey: JourneyId) -> bool:
         """Return whether a journey has a step without a command, and no actor to choose one."""
         found = self.journeys[journey]
-        return found.needs_actor and (self._acts is None or not self._acts(found))
+        return found.needs_actor and (self._has_actor is None or not self._has_actor(found))
 
     def scope_of(self, token: Token) -> Scope:
         capability = self.capability(token)

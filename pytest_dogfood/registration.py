@@ -89,7 +89,7 @@ def _project(config: pytest.Config, settings: Settings) -> Project:
     def is_ignored(path: Path) -> bool:
         return bool(config.hook.pytest_ignore_collect(collection_path=path, config=config))
 
-    def acts(journey: Journey) -> bool:
+    def has_actor(journey: Journey) -> bool:
         """Return whether a run has an actor for the steps without a command."""
         from pytest_dogfood.actors.actor import GUI_ACTION, NEXT_ACTION, is_implemented
 
@@ -100,7 +100,7 @@ def _project(config: pytest.Config, settings: Settings) -> Project:
     roots = tuple(path for name in config.getini("testpaths") if (path := config.rootpath / name).exists())
     named = tuple(named_on_command_line(config.args, config.invocation_params.dir))
     return Project(
-        config.rootpath, settings.files, roots or (config.rootpath,), is_ignored, acts, named=named
+        config.rootpath, settings.files, roots or (config.rootpath,), is_ignored, has_actor, named=named
     )
 
 

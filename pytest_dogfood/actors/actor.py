@@ -66,7 +66,7 @@ class HookActor:
         self._answers = (Performed if gui else Command, Done, ActorError)
 
     @property
-    def acts(self) -> bool:
+    def can_act(self) -> bool:
         return is_implemented(self._relay, self._hook)
 
     def next_action(
@@ -139,7 +139,7 @@ class Actors(Struct, frozen=True, kw_only=True):
         """
         if self.replayed is not None and not journey.is_gui:
             self.replayed.read(journey)
-        elif not self._hooks(journey).acts and (journey.is_gui or self.process is None):
+        elif not self._hooks(journey).can_act and (journey.is_gui or self.process is None):
             raise NoActor(journey.no_actor_reason)
 
     def _session(self, journey: Journey, runner: ShellRunner) -> ActorSession:

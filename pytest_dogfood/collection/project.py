@@ -26,7 +26,7 @@ from pytest_dogfood.collection.discovery import (
 )
 from pytest_dogfood.collection.source_marks import has_marks, is_test_file, offered_in
 from pytest_dogfood.diagnostics import Diagnostic, Location, error, errors_among, in_order_of_place, nearest
-from pytest_dogfood.graph import Acts, CapabilityGraph
+from pytest_dogfood.graph import CapabilityGraph, HasActor
 from pytest_dogfood.journey import Capability, Journey, Pool, Token, base_of, means_every_instance
 from pytest_dogfood.outcomes import listed
 from pytest_dogfood.settings import SETTINGS_FILE, is_script
@@ -80,8 +80,8 @@ def _content(path: Path, name: str) -> bytes | Diagnostic:
 class Project:
     """Reads files on demand and remembers them. `roots` are the directories of the whole project.
 
-    `acts` tells whether there is an actor for a journey's steps without a command. `named` are the paths that the user
-    has given to pytest; the rest of the project still belongs to the graph.
+    `has_actor` tells whether a journey has an actor for its steps without a command. `named` are the paths that the
+    user has given to pytest; the rest of the project still belongs to the graph.
     """
 
     def __init__(
@@ -90,11 +90,11 @@ class Project:
         patterns: tuple[str, ...],
         roots: tuple[Path, ...],
         ignored: Ignored,
-        acts: Acts | None = None,
+        has_actor: HasActor | None = None,
         *,
         named: tuple[Path, ...] = (),
     ) -> None:
-        self._acts = acts
+        self._has_actor = has_actor
         self.named = named
         self.rootdir = rootdir
         self._patterns = patterns
@@ -232,7 +232,9 @@ class Project:
             self._read_all_settings()  # the pool of a lock may be defined anywhere in the project
         parts = ((*self.journeys, *tests), self.capabilities, fixtures or {}, scopes or {}, self.pools)
         if self._graph is None or parts != self._parts:
-            graph = CapabilityGraph(*parts[:3], fixture_scopes=parts[3], pools=parts[4], acts=self._acts)
+            graph = CapabilityGraph(
+                *parts[:3], fixture_scopes=parts[3], pools=parts[4], has_actor=self._has_actor
+            )
             # Files that were not read may define more about the tokens of a journey.
             more = self.is_named_in_part and any(_named_by(graph, one) for one in graph.journeys.values())
             if not self._whole and (more or _is_incomplete(graph)):

@@ -249,7 +249,7 @@ def test_a_step_without_a_command_is_remarked_on_where_nobody_acts(modality: str
 
 def test_nothing_is_missing_where_somebody_acts() -> None:
     acted = replace(journey(1, "a", gives="t"), steps=(NO_COMMAND,))
-    graph = CapabilityGraph([acted, journey(2, "b", needs="t")], acts=lambda found: found is acted)
+    graph = CapabilityGraph([acted, journey(2, "b", needs="t")], has_actor=lambda found: found is acted)
     assert without_undefined(advise(graph)) == ()
 
 
