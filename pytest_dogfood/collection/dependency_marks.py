@@ -20,7 +20,7 @@ from pytest_dogfood.collection.collector import JourneyFile, place_of, reordered
 from pytest_dogfood.collection.dependency_names import (
     DEFAULT_SCOPE,
     SCOPES,
-    WIDE_SCOPES,
+    WIDE,
     MarkedTest,
     Names,
     RuntimeDependsReach,
@@ -310,7 +310,7 @@ class RuntimeDependsScan:
             named.update(value.__name__ for value in values if isinstance(value, types.ModuleType))
             reach = RuntimeDependsReach.NOTHING
             if not OFFERING.isdisjoint(named) or any(value is depends for value in values):
-                near = constants.isdisjoint(WIDE_SCOPES)
+                near = constants.isdisjoint(WIDE)
                 reach = RuntimeDependsReach.ITS_MODULE if near else RuntimeDependsReach.EVERYTHING
             self._known[module.__name__] = reach
         return self._known[module.__name__]

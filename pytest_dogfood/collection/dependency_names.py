@@ -22,7 +22,7 @@ SCOPES = {"session": 0, "package": 0, "module": 1, "class": 2}
 
 DEFAULT_SCOPE = "module"
 
-WIDE_SCOPES = ("session", "package")
+WIDE = ("session", "package")
 """Scopes that reach beyond one file."""
 
 
@@ -208,11 +208,7 @@ def _remedies(names: Names, test: MarkedTest, name: str) -> Iterator[str]:
         if one.automatic_name(test.scope).endswith(f"::{name}")
     )
     file = name.partition("::")[0]
-    if (
-        "::" in name
-        and test.scope in WIDE_SCOPES
-        and not any(one.id.startswith(f"{file}::") for one in names.tests)
-    ):
+    if "::" in name and test.scope in WIDE and not any(one.id.startswith(f"{file}::") for one in names.tests):
         yield f"nothing of {file} was collected: if it is there, name it on the command line too"
     near = _nearest(name, known)
     if near:
