@@ -63,7 +63,7 @@ def positive(text: str) -> int:
     "Python tests are not collected; pytest --dogfood --dogfood-check looks at those too.",
 )
 def check(options: Namespace) -> int:
-    from pytest_dogfood.session.check_plugin import inspect, shown
+    from pytest_dogfood.session.check_plugin import format_report, inspect
 
     palette = Palette(sys.stdout)
 
@@ -74,7 +74,7 @@ def check(options: Namespace) -> int:
     if found.report is None:
         return found.status
     as_json = options.format == "json"
-    write_lines(shown(found.report, as_json=as_json, paint=paint))
+    write_lines(format_report(found.report, as_json=as_json, paint=paint))
     if as_json and found.report.nothing:
         complain(f"dogfood check: nothing to check: {found.report.nothing}")
     elif found.uncollected_tests and not found.report.nothing:

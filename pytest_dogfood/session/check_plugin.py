@@ -175,11 +175,11 @@ class CheckPlugin:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self.report is not None:
             terminalreporter.write_sep("=", "dogfood check")
-            for line in shown(self.report, as_json=self.config.stash[SETTINGS].format == "json"):
+            for line in format_report(self.report, as_json=self.config.stash[SETTINGS].format == "json"):
                 terminalreporter.write_line(line)
 
 
-def shown(report: Report, *, as_json: bool, paint: Paint | None = None) -> Iterator[str]:
+def format_report(report: Report, *, as_json: bool, paint: Paint | None = None) -> Iterator[str]:
     """Yield the lines of a report, as JSON or as text."""
     if as_json:
         yield json.dumps(to_json(report), indent=2)
