@@ -266,9 +266,9 @@ class Leader:
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
         try:
             if self._lease is not None:
-                self._note_what_was_not_run(session, self._lease.directory)
-                self.keeping = self._decide_what_stays(self._lease.directory)
-                self._settle_exit_status(session)
+                self._note_items_not_run(session, self._lease.directory)
+                self.keeping = self._decide_retention(self._lease.directory)
+                self._set_exit_status(session)
                 if self._record is not None:
                     self._record.finish(int(session.exitstatus), self.tally)
             return (yield)
@@ -286,7 +286,7 @@ class Leader:
                     problem = f"could not remove {listed(left)}; remove it yourself"
                     terminal.write_line(f"dogfood: {problem}", red=True)
 
-    def _note_what_was_not_run(self, session: pytest.Session, run: RunDirectory) -> None:
+    def _note_items_not_run(self, session: pytest.Session, run: RunDirectory) -> None:
         """Distinguish items that were not begun because the run was stopped from items that were lost."""
         if was_stopped(session):
             from pytest_dogfood.storage.journal import Journal
@@ -295,7 +295,7 @@ class Leader:
             missing = self.tally.unaccounted
             self.tally.not_run = tuple(one for one in missing if not journal.is_under_way(one))
 
-    def _decide_what_stays(self, run: RunDirectory) -> Retention:
+    def _decide_retention(self, run: RunDirectory) -> Retention:
         """Decide what stays on disk, and write the results there; report an error if they cannot be written."""
         failed = self._results.paths_to_keep if self._results is not None else set()
         keeping = Retention(run, failed=failed, everything=self._config.stash[SETTINGS].keep)
@@ -307,7 +307,7 @@ class Leader:
                 self._report_late_error("", f"harness: {error}")
         return keeping
 
-    def _settle_exit_status(self, session: pytest.Session) -> None:
+    def _set_exit_status(self, session: pytest.Session) -> None:
         """Fail a run that would pass although it measured too little, or although journeys are unaccounted."""
         status = int(session.exitstatus)
         if status == pytest.ExitCode.NO_TESTS_COLLECTED and self.empty_shard:

@@ -246,7 +246,7 @@ class LeaderSignals:
         if self._interruption.abandoned:
             self._workers.kill()
             end_processes(run_marker(self._run.id), grace=0)
-        self._report_what_has_not_ended()
+        self._report_unended_items()
         raise pytest.Session.Interrupted(f"by {self._interruption.name}")
 
     def _answer(self, number: int, frame: FrameType | None) -> None:
@@ -316,7 +316,7 @@ class LeaderSignals:
             # The tokens that only this item kept alive are released after this.
             self._releasing[nodeid] = UnfinishedItem(begun.location, begun.at, begun.reports[-1:])
 
-    def _report_what_has_not_ended(self) -> None:
+    def _report_unended_items(self) -> None:
         """Report each item that has begun and never ended, because its process was killed."""
         interruption = self._interruption
         met = {interruption.item: interruption.report} if interruption.report else {}

@@ -140,7 +140,7 @@ def fold_report(
     error = call.excinfo.value if call.excinfo is not None else None
     if report.when == "call" and run.refusal is not None:
         error = run.refusal  # if a plugin retries within a report, `call` is of the first try
-    _put_right(report, error, item)
+    _correct_report(report, error, item)
     ending = ending_of(error)
     if ending.by_signal:
         run.cause = Cause(who=run.journey.id, why=INTERRUPTED)
@@ -167,7 +167,7 @@ def fold_report(
         report.longrepr = (str(item.config.rootpath / path), (line or 0) + 1, reason)
 
 
-def _put_right(report: pytest.TestReport, error: BaseException | None, item: pytest.Item) -> None:
+def _correct_report(report: pytest.TestReport, error: BaseException | None, item: pytest.Item) -> None:
     """Separate harness errors from product failures, and replace places in our own files by the place of the item."""
     ending = ending_of(error)
     if ending.by_harness and hasattr(report, "wasxfail"):

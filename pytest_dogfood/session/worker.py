@@ -67,7 +67,7 @@ class JourneyCollector:
         return [JourneyFile.from_parent(parent, path=file_path)]
 
 
-NOTHING = b'{"plan":{}}'
+NO_SELECTION = b'{"plan":{}}'
 """What a worker publishes if it has found no items of the graph."""
 
 
@@ -169,7 +169,7 @@ class ItemSelector:
     def _select(self, items: list[pytest.Item]) -> None:
         collected = self._everything()
         if not self._may_concern_us(collected):
-            self._publish(NOTHING)
+            self._publish(NO_SELECTION)
             return
         from pytest_dogfood.collection.selection import select_here
         from pytest_dogfood.diagnostics import HarnessError
