@@ -107,13 +107,13 @@ def depths(order: Iterable[T], before: Mapping[T, Iterable[T]]) -> dict[T, int]:
     return depth
 
 
-def in_preferred_order(before: Mapping[T, Iterable[T]], rather: Mapping[T, T]) -> tuple[T, ...]:
-    """Put the keys after those that come before them, and after the one that each would `rather` follow.
+def in_preferred_order(before: Mapping[T, Iterable[T]], prefer: Mapping[T, T]) -> tuple[T, ...]:
+    """Put the keys after those that come before them, and after the one that `prefer` maps each to.
 
     If preferences and `before` together make a cycle, the preferences within the cycle do not count: its members stay
     next to each other, otherwise as given.
     """
-    wished = {one: [*others, *((rather[one],) if one in rather else ())] for one, others in before.items()}
+    wished = {one: [*others, *((prefer[one],) if one in prefer else ())] for one, others in before.items()}
     head = cycle_representatives(wished)
     cycles: dict[T, list[T]] = defaultdict(list)
     for one in before:

@@ -65,7 +65,7 @@ class _NamesInSource:
 
     def __init__(self, nodes: Collection[ast.AST]) -> None:
         self._calls = [node for node in nodes if isinstance(node, ast.Call)]
-        self._uncalled = [node for node in nodes if isinstance(node, ast.Attribute) and _is_mark(node)]
+        self._bare = [node for node in nodes if isinstance(node, ast.Attribute) and _is_mark(node)]
         self._constants: dict[str, tuple[str, ...] | None] = {}
         self._aliases: dict[str, str] = {}
         for node in nodes:
@@ -83,7 +83,7 @@ class _NamesInSource:
             self._constants[name] = texts if same else None  # only an import shows which one counts
         elif isinstance(value, ast.Attribute) and _is_mark(value):
             self._aliases[name] = value.attr
-            self._uncalled.remove(value)
+            self._bare.remove(value)
 
     def tokens_of(self, words: frozenset[str]) -> tuple[frozenset[Token], bool]:
         """Return the tokens in calls of these names, and whether a call or alias may name others."""
@@ -95,9 +95,7 @@ class _NamesInSource:
         texts = [
             self._constants.get(one.id) if isinstance(one, ast.Name) else _texts_in(one) for one in arguments
         ]
-        unclear = None in texts or any(
-            mark.attr in words and mark not in functions for mark in self._uncalled
-        )
+        unclear = None in texts or any(mark.attr in words and mark not in functions for mark in self._bare)
         return _tokens(text for some in texts if some is not None for text in some), unclear
 
     def _name_of(self, function: ast.expr) -> str:
