@@ -11,7 +11,7 @@ import pytest
 
 from pytest_dogfood.collection.selection import WorkerSelection, read_worker_selection
 from pytest_dogfood.scheduling.plan import Plan
-from pytest_dogfood.session.worker import NOTHING
+from pytest_dogfood.session.worker import NO_SELECTION
 from tests.support.scenes import Inner
 
 Make = Callable[[Mapping[str, str]], Inner]
@@ -39,7 +39,7 @@ def test_a_worker_without_journeys_imports_nothing_that_deals_with_them(inner: M
 
 
 def test_what_it_publishes_is_an_empty_plan(tmp_path: Path) -> None:
-    (tmp_path / "gw0.json").write_bytes(NOTHING)
+    (tmp_path / "gw0.json").write_bytes(NO_SELECTION)
     assert read_worker_selection(tmp_path) == WorkerSelection(plan=Plan())
 
 
