@@ -62,7 +62,7 @@ def report_lines(report: RepoReport, palette: Palette) -> Iterator[str]:
     for finding in report.findings:
         place = f"{finding.path}:{finding.line}" if finding.path and finding.line else finding.path
         about = "  ".join(printable(word) for word in (finding.task_id, place) if word)
-        said = ": ".join(filter(None, (about, printable(finding.said))))
+        said = ": ".join(filter(None, (about, printable(finding.text))))
         label, colour, fixed = f"{finding.severity.value:<4}", _COLOURS[finding.severity], ""
         if finding.fixed:
             colour = _FIXED

@@ -53,9 +53,9 @@ def match(contents: RepoContents) -> Matching:
         # By the hub's id if the block has one that the hub knows, otherwise by its own.
         return contents.case(by_hub_id.get(block.hub_id or "") or by_task_id.get(block.task_id), block)
 
-    twins = _twins(contents.blocks)
-    held = {_place(block) for group in twins for block in group}
-    cases, findings = [], [_duplicate(case_of(group[0]), group) for group in twins]
+    groups = _duplicates(contents.blocks)
+    held = {_place(block) for group in groups for block in group}
+    cases, findings = [], [_duplicate(case_of(group[0]), group) for group in groups]
     for block in contents.blocks:
         if block.problem:
             cases.append(case_of(block))
@@ -76,7 +76,7 @@ def match(contents: RepoContents) -> Matching:
     return Matching(cases=tuple(cases), findings=tuple(findings))
 
 
-def _twins(blocks: Iterable[Block]) -> list[tuple[Block, ...]]:
+def _duplicates(blocks: Iterable[Block]) -> list[tuple[Block, ...]]:
     """Return the groups of blocks that share an id or a hub id, each group once."""
     groups: dict[tuple[str, str], list[Block]] = {}
     for block in blocks:
@@ -147,7 +147,7 @@ class DecisionKind(StrEnum):
     FILE_AHEAD = "file_ahead"
     HUB_AHEAD = "hub_ahead"
     LATE_FILE = "late_file"
-    NEWS = "news"
+    TIE = "tie"
     CREATE = "create"
     REOPEN = "reopen"
     REPORT = "report"
@@ -235,7 +235,7 @@ def _compare(
         if policy.same_rank is SameRank.HISTORY:
             late = seen_in_history is not False
         if not late:  # the file has a change that the hub has not seen, and did not just miss one
-            return Decision(case=case, kind=DecisionKind.NEWS, findings=(task_findings.news_in_file(case),))
+            return Decision(case=case, kind=DecisionKind.TIE, findings=(task_findings.tie(case),))
         kind = DecisionKind.LATE_FILE
     action = Action.HELD if policy.writeback else Action.NONE
     if policy.writeback and case.condition.writes_file:
@@ -267,7 +267,7 @@ def _with_path(decision: Decision, hub: HubTask, block: Block) -> Decision:
     """Record the block's path if it has changed, unless the task is held."""
     if hub.source_path == block.path:
         return decision
-    held = decision.kind in {DecisionKind.HELD, DecisionKind.NEWS}
+    held = decision.kind in {DecisionKind.HELD, DecisionKind.TIE}
     recorded = decision.case.condition.writes_hub and not held
     decision = replace(decision, new_path=block.path if recorded else "")
     if not hub.source_path:

@@ -207,7 +207,7 @@ def _refused_by(finding: Finding | None) -> RefusedError:
         return RefusedError("the state of the repository does not allow it")
     hint = f" ({finding.hint})" if finding.hint else ""
     place = f"{finding.path}: " if finding.path else ""
-    return RefusedError(f"{finding.label}: {place}{finding.said}{hint}")
+    return RefusedError(f"{finding.label}: {place}{finding.text}{hint}")
 
 
 def _changed(task: HubTask) -> RefusedError:

@@ -150,7 +150,7 @@ class ConsistencyItem(pytest.Item):
             fatal.add(FindingSeverity.WARN)
         findings = self._check.findings
         # So that JUnit has them too, even those of checks that pass.
-        self.user_properties.extend((each.code, f"{each.severity.value} {each.said}") for each in findings)
+        self.user_properties.extend((each.code, f"{each.severity.value} {each.text}") for each in findings)
         if remarks := [finding for finding in findings if finding.severity is FindingSeverity.INFO]:
             self.add_report_section("call", ROOT, in_words(remarks))
         others = [finding for finding in findings if finding.severity is not FindingSeverity.INFO]
@@ -196,7 +196,7 @@ def in_words(findings: Iterable[Finding]) -> str:
     lines: list[str] = []
     for each in findings:
         place = f"{each.path}:{each.line}: " if each.line else f"{each.path}: " if each.path else ""
-        lines.append(f"{each.label} {each.severity.value} {place}{each.said}")
+        lines.append(f"{each.label} {each.severity.value} {place}{each.text}")
         if each.hint:
             lines.append(f"    hint: {each.hint}")
     return "\n".join(lines)

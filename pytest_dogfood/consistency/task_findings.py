@@ -104,7 +104,7 @@ class Finding(Struct, frozen=True, kw_only=True):
         return self.severity is FindingSeverity.FAIL and not self.fixed
 
     @property
-    def said(self) -> str:
+    def text(self) -> str:
         """Return the message for people, with the reason if that adds something."""
         more = _IN_WORDS.get(self.reason)
         return f"{self.message}; {self.reason}: {more}" if more else self.message
@@ -204,7 +204,7 @@ def hub_ahead(case: Case, action: Action, *, reason: str = "", hint: str = "") -
     return case.finding("C-13", FindingSeverity.WARN, message, action=action, reason=reason, hint=hint)
 
 
-def news_in_file(case: Case) -> Finding:
+def tie(case: Case) -> Finding:
     hint = f"dogfood consistency resolve {shlex.quote(case.task_id)} --take file|hub --reason TEXT"
     return hub_ahead(case, Action.HELD, reason="same_rank", hint=hint)
 

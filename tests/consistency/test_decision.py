@@ -88,11 +88,11 @@ def test_behind_the_remote_both_sides_stay(hub: str, file: str, cell: str) -> No
     [
         (SameRank.HISTORY, None, DecisionKind.LATE_FILE, Action.WRITEBACK),
         (SameRank.HISTORY, True, DecisionKind.LATE_FILE, Action.WRITEBACK),
-        (SameRank.HISTORY, False, DecisionKind.NEWS, Action.HELD),
+        (SameRank.HISTORY, False, DecisionKind.TIE, Action.HELD),
         (SameRank.HUB, False, DecisionKind.LATE_FILE, Action.WRITEBACK),
         (SameRank.HUB, True, DecisionKind.LATE_FILE, Action.WRITEBACK),
-        (SameRank.HOLD, True, DecisionKind.NEWS, Action.HELD),
-        (SameRank.HOLD, None, DecisionKind.NEWS, Action.HELD),
+        (SameRank.HOLD, True, DecisionKind.TIE, Action.HELD),
+        (SameRank.HOLD, None, DecisionKind.TIE, Action.HELD),
     ],
 )
 def test_a_tie_is_broken_by_history_or_as_the_user_wishes(

@@ -148,7 +148,7 @@ class Database:
         except SQLAlchemyError as error:
             if may_exist and isinstance(error, IntegrityError):
                 raise
-            raise _in_our_words(error, self._url) from error
+            raise _hub_error(error, self._url) from error
 
     def keep_open(self) -> None:
         """Keep an SQLite file open between its transactions.
@@ -227,7 +227,7 @@ def _postgresql(url: URL) -> Engine:
         raise HubUsageError("PostgreSQL needs psycopg: pip install 'pytest-dogfood[postgres]'") from error
 
 
-def _in_our_words(error: Exception, url: URL) -> HubError:
+def _hub_error(error: Exception, url: URL) -> HubError:
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     said = " ".join(str(cause).split())
     if url.password:

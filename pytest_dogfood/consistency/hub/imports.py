@@ -195,7 +195,7 @@ def set_status_with_retries(hub: Hub, task: HubTask, status: Status, *, stamp: S
 
     Raises RefusedError for a lower rank, and if the task changes on every try.
     """
-    for seen in _as_it_is(hub, task):
+    for seen in _current(hub, task):
         there = parse_status(seen.status)
         if there is None or seen.deleted:
             raise RefusedError(f"'{task.task_id}' was not changed: {_unusable(seen)}")
@@ -208,7 +208,7 @@ def set_status_with_retries(hub: Hub, task: HubTask, status: Status, *, stamp: S
             )
         if hub.set_status(seen, status, stamp=stamp):
             return True
-    raise _always_changing(task)
+    raise _too_many_changes(task)
 
 
 def set_deleted_with_retries(hub: Hub, task: HubTask, *, deleted: bool, stamp: Stamp) -> bool:
@@ -216,12 +216,12 @@ def set_deleted_with_retries(hub: Hub, task: HubTask, *, deleted: bool, stamp: S
 
     Raises RefusedError if the task changes on every try.
     """
-    for seen in _as_it_is(hub, task):
+    for seen in _current(hub, task):
         if seen.deleted is deleted:
             return False
         if hub.set_deleted(seen, deleted=deleted, stamp=stamp):
             return True
-    raise _always_changing(task)
+    raise _too_many_changes(task)
 
 
 def import_tasks(hub: Hub, tasks: Iterable[tuple[int, HubTask]], *, stamp: Stamp) -> Iterator[ImportResult]:
@@ -242,7 +242,7 @@ def import_tasks(hub: Hub, tasks: Iterable[tuple[int, HubTask]], *, stamp: Stamp
 
 def _move(hub: Hub, task: HubTask, found: HubTask, stamp: Stamp) -> tuple[ImportOutcome, str]:
     wanted = Status(task.status)
-    for seen in _as_it_is(hub, found):
+    for seen in _current(hub, found):
         there = parse_status(seen.status)
         if there is None or seen.deleted:
             return ImportOutcome.KEPT, _unusable(seen)
@@ -263,14 +263,14 @@ def _move(hub: Hub, task: HubTask, found: HubTask, stamp: Stamp) -> tuple[Import
     return ImportOutcome.REFUSED, "others changed it meanwhile; import the file again"
 
 
-def _as_it_is(hub: Hub, task: HubTask) -> Iterator[HubTask]:
+def _current(hub: Hub, task: HubTask) -> Iterator[HubTask]:
     """Yield the task as it was read, and then, for each further attempt, as it is in the hub."""
     yield task
     for _ in range(RETRIES):
         yield hub.task(task.id) or task
 
 
-def _always_changing(task: HubTask) -> RefusedError:
+def _too_many_changes(task: HubTask) -> RefusedError:
     return RefusedError(f"'{task.task_id}' was changed by others {RETRIES + 1} times meanwhile; try again")
 
 

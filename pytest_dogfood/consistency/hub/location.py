@@ -80,7 +80,7 @@ def current_actor() -> str:
 
 PROJECT_FILE = "dogfood.yaml"
 _OURS = re.compile(rb"""^["']?(hub|consistency)["']?\s*:""", re.MULTILINE)
-_MISNOMERS = ("dogfood.yml", ".dogfood.yaml", ".dogfood.yml")
+_WRONG_NAMES = ("dogfood.yml", ".dogfood.yaml", ".dogfood.yml")
 
 
 def read_settings_section(directory: Path, section: str) -> Mapping[str, Any] | None:
@@ -88,7 +88,7 @@ def read_settings_section(directory: Path, section: str) -> Mapping[str, Any] | 
 
     Raises HubUsageError if it is invalid, or if the file cannot be read, has unknown keys, or has a wrong name.
     """
-    for path in (directory / name for name in _MISNOMERS):
+    for path in (directory / name for name in _WRONG_NAMES):
         ours = None
         with suppress(HubUsageError):  # a file of such a name may belong to another tool
             ours = _OURS.search(_content(path))

@@ -87,7 +87,7 @@ RANK: Mapping[Status, int] = {
 }
 """Two statuses may share a rank: if `blocked` were above `in_progress`, a stale file would undo an unblocking."""
 
-_HABITS: Mapping[str, Status] = {
+_SYNONYMS: Mapping[str, Status] = {
     **dict.fromkeys(("open", "new", "pending"), Status.TODO),
     **dict.fromkeys(("started", "active", "doing", "wip"), Status.IN_PROGRESS),
     **dict.fromkeys(("waiting", "on_hold"), Status.BLOCKED),
@@ -120,8 +120,8 @@ def is_closed(status: Status) -> bool:
 def nearest_status(text: str | None) -> str:
     """Return the name of the status that was probably meant, or the empty string."""
     plain = "_".join((text or "").casefold().replace("-", " ").replace("_", " ").split())
-    if plain in _HABITS:
-        return _HABITS[plain].value
+    if plain in _SYNONYMS:
+        return _SYNONYMS[plain].value
     return next(iter(get_close_matches(plain, [status.value for status in Status], n=1)), "")
 
 
