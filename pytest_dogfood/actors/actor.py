@@ -155,7 +155,7 @@ class Actors(Struct, frozen=True, kw_only=True):
             limits=self.limits,
             runner=replace(runner, timeout=self.seconds),
             actors=(hooks,) if journey.is_gui or self.process is None else (hooks, self.process),
-            judged_by=hooks.judge,
+            judge_hook=hooks.judge,
             trajectory=Trajectory(self.run.trajectories / f"{runner.name}.jsonl", runner.keeper),
             variables=variables,
             recorder=self.recorder,

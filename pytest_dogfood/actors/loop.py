@@ -96,12 +96,12 @@ class StepSession(Protocol):
     def do(self, answer: Command | Performed, *, limit: float | None) -> Observation:
         """Run a command, or keep the result of an action that was performed by other means."""
 
-    def looking_from_home(self, seen: Observation) -> Observation:
+    def in_step_directory(self, seen: Observation) -> Observation:
         """Return the same observation with files relative to the step's own directory."""
 
     def learn(self, secrets: Iterable[str]) -> None: ...
 
-    def tell(self, step: int, command: str, seen: Observation, *, by: Whose = "actor") -> Action:
+    def describe(self, step: int, command: str, seen: Observation, *, by: Whose = "actor") -> Action:
         """Return a command and its result as an action, secrets masked; add it to the trajectory."""
 
     def judge(self, actions: Sequence[Action]) -> Verdict | None: ...
@@ -125,14 +125,14 @@ class ActorLoop:
     def observed(self, result: StepResult) -> None:
         """Note a step that has a command in the journey file itself."""
         if result.seen is not None:
-            shown = self._session.tell(result.number, result.step.command, result.seen, by="journey")
+            shown = self._session.describe(result.number, result.step.command, result.seen, by="journey")
             self._known.append(shown)
 
     def act(self, number: int, done: StepsResult, deadline: Deadline) -> StepResult:
         """Let the actor do a step, and grade it; its saved values are variables of later steps."""
         step, first = self._steps[number - 1], len(self._done_actions)
         self._session.begin(step, number, variables=done.values)
-        ended = self._play(step, number, deadline)
+        ended = self._run_actions(step, number, deadline)
         own, earlier = self._done_actions[first:], self._done_actions[:first]
         graded = graded_action(step, own, earlier)
         seen, withheld, verdict, unjudged = None, frozenset[Stream](), None, False
@@ -141,7 +141,7 @@ class ActorLoop:
                 Mismatch("never reached", "an action of the actor", f"none: {ended}"),
             )
         else:
-            seen = self._session.looking_from_home(graded.seen)
+            seen = self._session.in_step_directory(graded.seen)
             wrong, saved, withheld = compare(step, seen)
             for one in saved:
                 done.keep(one)
@@ -177,7 +177,7 @@ class ActorLoop:
             done_action.seen.finish()
             self._session.record(done_action.shown.step, done_action.command, done_action.seen)
 
-    def _play(self, step: Step, number: int, deadline: Deadline) -> StepEnd:
+    def _run_actions(self, step: Step, number: int, deadline: Deadline) -> StepEnd:
         """Ask for actions and run them until the step ends."""
         limits, last = self._session.limits, None
         secret = tuple(save for save in step.save if save.secret)
@@ -200,7 +200,7 @@ class ActorLoop:
                 found, _ = saved_values(replace(step, save=secret), seen)
                 self._session.learn(one.value for one in found)
             command = answer.run if isinstance(answer, Command) else answer.what
-            shown = self._session.tell(number, command, seen)
+            shown = self._session.describe(number, command, seen)
             self._known.append(shown)
             self._done_actions.append(DoneAction(shown=shown, command=command, seen=seen))
         return StepEnd.TURNS

@@ -46,7 +46,7 @@ class Actor(Protocol):
 
 
 _PLACE_VARIABLE = "_DOGFOOD_CWD"
-_TELLING_ITS_PLACE = f"trap 'pwd -P >\"${_PLACE_VARIABLE}\" 2>/dev/null || :' EXIT\n"
+_WRITE_DIRECTORY = f"trap 'pwd -P >\"${_PLACE_VARIABLE}\" 2>/dev/null || :' EXIT\n"
 """A line before a command that makes the shell write its last working directory."""
 
 _SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "mksh", "zsh"})
@@ -68,7 +68,7 @@ class ActorSession(Struct, kw_only=True):
     limits: Limits
     runner: ShellRunner
     actors: tuple[Actor, ...]
-    judged_by: Callable[[JourneyBrief, StepBrief, Sequence[Action]], Verdict | None]
+    judge_hook: Callable[[JourneyBrief, StepBrief, Sequence[Action]], Verdict | None]
     trajectory: Trajectory
     variables: dict[str, str]
     recorder: Recorder
@@ -114,14 +114,14 @@ class ActorSession(Struct, kw_only=True):
         self._count += 1
         mark = f"{self.runner.name}-action-{self._count}"
         if isinstance(answer, Performed):
-            return self._taken_in(answer, mark)
+            return self._keep_performed(answer, mark)
         self.commands[self._number].append(answer.run)
         place = self.runner.outputs / f"{mark}.cwd"
         shell = self._step.shell
         tells = shell is None or Path(shell.split(maxsplit=1)[0]).name in _SHELLS
         seen = self.runner.execute(
             self._step,
-            shell_argv(_TELLING_ITS_PLACE + answer.run if tells else answer.run, shell),
+            shell_argv(_WRITE_DIRECTORY + answer.run if tells else answer.run, shell),
             mark=mark,
             environment={**self._environment, _PLACE_VARIABLE: str(place)},
             cwd=self._here if self._here is not None and self._here.is_dir() else self._home,
@@ -135,7 +135,7 @@ class ActorSession(Struct, kw_only=True):
         self._here = Path(text) if text else self._here
         return replace(seen, cwd=self._home)
 
-    def _taken_in(self, performed: Performed, mark: str) -> CommandObservation:
+    def _keep_performed(self, performed: Performed, mark: str) -> CommandObservation:
         """Keep the output of an action without a command as that of a command."""
         runner = self.runner
         texts: dict[Stream, str] = {"stdout": performed.stdout, "stderr": performed.stderr}
@@ -155,7 +155,7 @@ class ActorSession(Struct, kw_only=True):
             keeper=runner.keeper,
         )
 
-    def looking_from_home(self, seen: Observation) -> Observation:
+    def in_step_directory(self, seen: Observation) -> Observation:
         """Return the same observation with files relative to the current step."""
         if isinstance(seen, CommandObservation):
             return replace(seen, cwd=self._home, environment=self._environment)
@@ -164,7 +164,7 @@ class ActorSession(Struct, kw_only=True):
     def learn(self, secrets: Iterable[str]) -> None:
         self.runner.keeper.learn(secrets)
 
-    def tell(self, step: int, command: str, seen: Observation, *, by: Whose = "actor") -> Action:
+    def describe(self, step: int, command: str, seen: Observation, *, by: Whose = "actor") -> Action:
         action = Action(
             step=step,
             command=self.runner.keeper.mask(command),
@@ -192,7 +192,7 @@ class ActorSession(Struct, kw_only=True):
         self.recorder.write(Kind.ACTION, self.journey.id, Note(), None, StepsResult(results=[done]))
 
     def judge(self, actions: Sequence[Action]) -> Verdict | None:
-        return self.judged_by(*self._briefs, tuple(actions))
+        return self.judge_hook(*self._briefs, tuple(actions))
 
     def note_grade(self, number: int, result: Grade) -> None:
         self.trajectory.grade(number, result, note=self._take_note())

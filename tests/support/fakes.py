@@ -115,13 +115,13 @@ class FakeSession:
             self.seen.append(replace(self.outcomes.get(answer.run) or FakeSeen()))
         return self.seen[-1]
 
-    def looking_from_home(self, seen: Observation) -> Observation:
+    def in_step_directory(self, seen: Observation) -> Observation:
         return seen
 
     def learn(self, secrets: Iterable[str]) -> None:
         self.learnt.extend(secrets)
 
-    def tell(self, step: int, command: str, seen: Observation, *, by: Whose = "actor") -> Action:
+    def describe(self, step: int, command: str, seen: Observation, *, by: Whose = "actor") -> Action:
         return Action(step=step, command=command, exit=seen.status, stdout=seen.masked_tail("stdout"), by=by)
 
     def judge(self, actions: Sequence[Action]) -> Verdict | None:
