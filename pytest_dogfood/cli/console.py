@@ -146,7 +146,7 @@ class OutputLostError(Exception):
         self.is_broken_pipe = number == errno.EPIPE
 
 
-class _Output(io.FileIO):
+class _OutputStream(io.FileIO):
     def write(self, data: ReadableBuffer, /) -> int:
         try:
             written = super().write(data)
@@ -157,7 +157,7 @@ class _Output(io.FileIO):
         return written
 
 
-class _Complaints(io.FileIO):
+class _ErrorStream(io.FileIO):
     def write(self, data: ReadableBuffer, /) -> int:
         with suppress(OSError):  # there is no other place to report it, and the exit status remains
             return super().write(data) or memoryview(data).nbytes
@@ -178,8 +178,8 @@ def watched_streams() -> Iterator[None]:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, how)
-    sys.stdout = _as_text(_Output(1, "w", closefd=False), sys.stdout)
-    sys.stderr = _as_text(_Complaints(2, "w", closefd=False), sys.stderr)
+    sys.stdout = _as_text(_OutputStream(1, "w", closefd=False), sys.stdout)
+    sys.stderr = _as_text(_ErrorStream(2, "w", closefd=False), sys.stderr)
     try:
         yield
     finally:
@@ -201,7 +201,7 @@ def _as_text(raw: io.FileIO, before: TextIO | None) -> TextIO:
         io.BufferedWriter(raw),
         encoding=before.encoding if before is not None else "utf-8",
         errors="backslashreplace",  # a character that the terminal cannot show must not end the output
-        line_buffering=isinstance(raw, _Complaints) or raw.isatty(),
+        line_buffering=isinstance(raw, _ErrorStream) or raw.isatty(),
     )
 
 

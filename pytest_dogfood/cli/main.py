@@ -64,7 +64,7 @@ def _run_on_hub(options: Namespace, commands: CommandGroup) -> int:
     from pytest_dogfood.consistency.hub.model import PACKAGES, HubError
 
     try:
-        with _ended_in_order():
+        with _signals_as_interrupts():
             return int(options.command(options))
     except ModuleNotFoundError as error:
         if error.name not in PACKAGES:
@@ -77,7 +77,7 @@ def _run_on_hub(options: Namespace, commands: CommandGroup) -> int:
 
 
 @contextmanager
-def _ended_in_order() -> Iterator[None]:
+def _signals_as_interrupts() -> Iterator[None]:
     """Handle SIGTERM and SIGHUP like Ctrl-C, so that files are restored and git is ended.
 
     Cancelled jobs, time limits and closed terminals send these signals. A signal that is ignored stays ignored.
