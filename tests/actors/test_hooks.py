@@ -79,7 +79,7 @@ def test_without_a_hook_for_it_a_graphical_interface_is_left_alone(live: Live) -
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (("--dogfood-record", "a", "--dogfood-replay", "b"), "give one"),
+        (("--dogfood-record", "a", "--dogfood-replay", "b"), "use only one"),
         (("--dogfood-replay", "nowhere"), "--dogfood-replay nowhere: there is no such directory"),
         (
             ("--dogfood-record", "a.journey.yaml"),

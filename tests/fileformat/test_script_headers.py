@@ -196,15 +196,15 @@ WRONG = {
     "an alias": ("# dogfood: rationale: *a", "23", "unknown-alias", "quote"),
     "a control character": ("# dogfood: rationale: a\x01b", "24", "not-yaml", ""),
     "bytes that are no text": ("# dogfood: rationale: caf\xe9", "26", "not-utf8", "UTF-8"),
-    "no space before": ("#dogfood: requires: a", "1", "unread-header", "exactly so"),
-    "space before the colon": ("# dogfood : requires: a", "1", "unread-header", "exactly so"),
-    "capitals": ("# Dogfood: Requires: a", "1", "unread-header", "exactly so"),
-    "misspelt": ("# dogfod: requires: a", "1", "unread-header", "exactly so"),
-    "another comment": ("// dogfood: requires: a", "1", "unread-header", "exactly so"),
-    "too late": ("set -e\n# dogfood: requires: a", "1", "unread-header", "move it up"),
-    "too late and misspelt": ("set -e\n# dogfood: require: a", "1", "unread-header", "move it up"),
-    "too late after a docstring": ('"""About."""\n# dogfood: tier: deep', "1", "unread-header", "move it up"),
-    "too far below": ("#\n" * 1000 + "# dogfood: tier: deep", "1", "unread-header", "move it up"),
+    "no space before": ("#dogfood: requires: a", "1", "unread-header", "with exactly"),
+    "space before the colon": ("# dogfood : requires: a", "1", "unread-header", "with exactly"),
+    "capitals": ("# Dogfood: Requires: a", "1", "unread-header", "with exactly"),
+    "misspelt": ("# dogfod: requires: a", "1", "unread-header", "with exactly"),
+    "another comment": ("// dogfood: requires: a", "1", "unread-header", "with exactly"),
+    "too late": ("set -e\n# dogfood: requires: a", "1", "unread-header", "move it into"),
+    "too late and misspelt": ("set -e\n# dogfood: require: a", "1", "unread-header", "move it into"),
+    "too late after a docstring": ('"""About."""\n# dogfood: tier: deep', "1", "unread-header", "move it into"),
+    "too far below": ("#\n" * 1000 + "# dogfood: tier: deep", "1", "unread-header", "move it into"),
 }
 
 
@@ -280,7 +280,7 @@ def test_what_stands_behind_the_header_may_be_anything() -> None:
 def test_a_name_that_can_be_no_id_says_how_to_give_one() -> None:
     (found,) = parsed(b"#!/bin/sh\n", stem="buy 'it'").diagnostics
     assert found.code == "bad-id"
-    assert "say `id:`" in found.hint
+    assert "add `id:`" in found.hint
     assert parsed(b"#!/bin/sh\n# dogfood: id: buy-it\n", stem="buy 'it'").journeys[0].id == "buy-it"
 
 
