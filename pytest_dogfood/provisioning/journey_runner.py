@@ -25,7 +25,7 @@ from pytest_dogfood.storage.token_registry import TokenRecord
 
 
 def require_actor(workspace: Workspace, journey: Journey) -> None:
-    """Make sure that there is an actor where a journey has a step without a command.
+    """Check that a journey with a step without a command has an actor.
 
     Raises NoActor if there is none, HarnessError if the recording to replay is missing or does not fit.
     """
@@ -87,7 +87,7 @@ def reproduction(journey: Journey, workspace: Workspace) -> str:
     nearest = Path(os.path.relpath(workspace.rootdir / path, workspace.invoked_from)).as_posix()
     nearest = f"./{nearest}" if nearest.startswith("-") else nearest  # else pytest takes it for an option
     quoted = f"{nearest}{separator}{name}".replace("'", "'\\''")
-    # What it requires may be established by a journey that needs an actor, too.
+    # Its tokens may be established by a journey that needs an actor, too.
     actor = ""
     if journey.needs_actor or journey.requires:
         settings = workspace.settings
@@ -168,7 +168,7 @@ LEAK_HINT = "stop it in `cleanup:`; if a token stands for it, make it a `service
 def look_for_leaks(
     workspace: Workspace, journey: Journey, runner: ShellRunner, *, passed: bool
 ) -> tuple[tuple[str, ...], str]:
-    """Return which processes the steps of a journey have left running, and what a person reads if that fails it."""
+    """Return the processes that the steps of a journey have left running, and an error if that fails the journey."""
     leaks = workspace.settings.leaks
     if leaks is Leaks.ALLOW or (passed and journey.leaves) or workspace.interruption.signalled:
         return (), ""
@@ -181,7 +181,7 @@ _REFERENCE = re.compile(
     r"\$(?:(?P<bare>[A-Za-z_]\w*)|\{[#!]?(?P<name>[A-Za-z_]\w*)(?P<rest>[^}]*))", re.ASCII
 )
 _DEFAULTS = ("-", ":-", "=", ":=", "+", ":+")
-"""What follows a name if the author says what to do when it has no value (POSIX, Parameter Expansion)."""
+"""The text after a variable's name that handles a missing value (POSIX, Parameter Expansion)."""
 
 
 def clean_up(
@@ -215,12 +215,12 @@ def clean_up(
 
 
 def variables_used(step: Step) -> tuple[str, ...]:
-    """Return the variables that a step uses without saying what to do where they have no value."""
+    """Return the variables that a step uses without handling a missing value."""
     texts = [step.run] if isinstance(step.run, str) else []
     if isinstance(step.run, Script):
         texts += [f"${name}" for name in (step.run.variables if step.run.uses is None else step.run.uses)]
     texts += [*step.env.values(), step.cwd or ""]
-    # What is expected has rules of its own for what is a variable.
+    # Expectations have their own rules for variables.
     texts += [f"${name}" for written in written_in(step.expect) for name in written.variables]
     needed: dict[str, None] = {}
     answered: set[str] = set()

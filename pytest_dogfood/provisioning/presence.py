@@ -24,7 +24,7 @@ from pytest_dogfood.storage.token_registry import MACHINE, MachineRegistry, Regi
 from pytest_dogfood.walks import in_order, reachable
 
 PROBE_TIMEOUT = 60.0
-"""Seconds a probe may take where its capability sets no `timeout`."""
+"""Seconds that a probe may take if its capability sets no `timeout`."""
 
 WAS_THERE = "it was there already"
 
@@ -36,7 +36,7 @@ Placed = tuple[Token, str]
 
 
 class Probed(Struct, frozen=True, kw_only=True):
-    """What a probe showed: how it ended, and what ran it; `trouble` says why it could not be started."""
+    """The result of a probe: how it ended, and its runner; `trouble` says why it could not be started."""
 
     token: Token
     done: StepsResult
@@ -66,7 +66,7 @@ class Probed(Struct, frozen=True, kw_only=True):
 
     @property
     def denial(self) -> str:
-        """What a probe did that ran but did not succeed, as the end of a sentence."""
+        """The result of a probe that ran but did not succeed, as the end of a sentence."""
         failure = self.done.failure
         if failure is None or failure.seen is None or failure.wrong[0].what != "exit status":
             return "did not meet its expectations"
@@ -74,7 +74,7 @@ class Probed(Struct, frozen=True, kw_only=True):
 
     @property
     def text(self) -> str:
-        """What a person reads of a probe that did not succeed: first why, if it could not be run at all."""
+        """The text about a probe that did not succeed: first the reason, if it could not be run at all."""
         step = failure_text(self.done, self.runner, what=f"probe of {self.token}, step")
         if why := self.runner.mask(self.why_not_run):
             cure = "let it exit with 1 where the token is missing"
@@ -83,16 +83,16 @@ class Probed(Struct, frozen=True, kw_only=True):
 
 
 class ProbedBases:
-    """Finds the probes that stand for a token without one: those of what it rests on, down to the first that have one.
+    """Finds the probes for a token without one: those of the nearest tokens with a probe on which it rests.
 
-    Such a token holds while all that it rests on holds, and has held since before it was made: a base that was made
-    anew knows nothing of what had been built on the one before.
+    Such a token is present while all tokens on which it rests are present and older than it: a base that was made again
+    does not contain what was built on the old one.
     """
 
     def __init__(self, graph: CapabilityGraph, registry: Registry) -> None:
         self._graph = graph
         self._registry = registry
-        # Valid until something is lost: in a chain of thousands, each item adds one token to what is known.
+        # Valid until a token is lost: in a chain of thousands, each item adds one token to it.
         self._known: dict[Placed, tuple[Placed, ...]] = {}
         self._losses = 0
 
@@ -101,7 +101,7 @@ class ProbedBases:
         return capability is not None and capability.probe is not None
 
     def of(self, token: Token, place: str) -> tuple[Placed, ...] | None:
-        """Return the tokens whose probes stand for `token`; None if something that it rested on is lost."""
+        """Return the tokens whose probes count for `token`; None if a token on which it rested is lost."""
         if self._losses != self._registry.losses:
             self._losses = self._registry.losses
             self._known.clear()
@@ -154,7 +154,7 @@ class Presence:
         self.machine = machine
         self.workspace = workspace
         self.denials: dict[Placed, Probed] = {}
-        """How each probe failed when it last failed, by token and place."""
+        """The last failure of each probe, by token and place."""
         self._seen_at: dict[Placed, int] = {}
         self._bases = ProbedBases(graph, registry)
 
@@ -162,7 +162,7 @@ class Presence:
         return MACHINE if self.graph.scope_of(token) is Scope.MACHINE else state.name
 
     def record_of(self, token: Token, state: ChainState) -> TokenRecord | None:
-        """Return what is recorded of a token, without asking its probe."""
+        """Return the record of a token, without running its probe."""
         return self.registry.record_of(token, self.place_of(token, state))
 
     def outlives_runs(self, token: Token) -> bool:
@@ -196,19 +196,19 @@ class Presence:
                 self.hide_secrets_in(Path(record.service.log))
             self.registry.forget(token, place)
             return None
-        # Where the probe hung, each further question would cost the whole time limit again.
+        # If the probe hung, each further run would take the whole time limit again.
         if not self._bases.has_probe(token) or self.registry.known_of(token, place).hung:
             return None
         values = self._values_from_other_runs(token)
         if values is None and self.outlives_runs(token) and self._is_seen(token, state, {}):
-            # There already, with values that nothing here knows: the run that finds them out must not release it.
+            # Present already, with values that this run does not know: a run that finds them must not release it.
             self.machine.take_lease(token, ours=False, values={})
         if values is None or not self._is_seen(token, state, values):
             said = self.denials.get((token, place))
             if said is not None and said.timed_out:
                 self.registry.note_hung(token, place)
             return None
-        # A token that was lost and is there again without our doing has the age of before: what rests on it stands.
+        # A lost token that is present again, but not by this run, keeps its age: tokens that rest on it stay valid.
         since = self.registry.known_of(token, place).last_since or time.time()
         found = TokenRecord(
             token=token, place=place, by=WAS_THERE, proof=Proof.PROBE, ours=False, values=values, since=since
@@ -216,7 +216,7 @@ class Presence:
         return self.record(found)
 
     def _still_holds(self, record: TokenRecord, state: ChainState, *, fresh: bool = False) -> bool:
-        """Ask the token's probe unless it is `fresh`, or those of what it rests on; this writes nothing."""
+        """Run the token's probe unless it is `fresh`, or those of tokens on which it rests; this writes nothing."""
         if not self._bases.has_probe(record.token):
             bases = self._bases.of(record.token, record.place)
             return bases is not None and all(self._is_there(base, place, state) for base, place in bases)
@@ -225,17 +225,17 @@ class Presence:
         return fresh or self._is_seen(record.token, state, record.values)
 
     def is_still_present(self, token: Token, state: ChainState) -> bool:
-        """Return whether a token that was present still is. This asks only after an event, and writes nothing."""
+        """Return whether a token that was present still is. This probes only after an event, and writes nothing."""
         record = self.record_of(token, state)
         return record is not None and self._still_holds(record, state, fresh=self.is_fresh(token, state))
 
     def is_fresh(self, token: Token, state: ChainState) -> bool:
-        """Return whether nothing has happened since the probe of a token last said yes."""
+        """Return whether no event has happened since the probe of a token last succeeded."""
         return self._seen_at.get((token, self.place_of(token, state))) == self.workspace.changes.count
 
     def _is_there(self, base: Token, place: str, asking: ChainState) -> bool:
-        """Ask a token with a probe, where it is, and write nothing: the caller has no lock of it."""
-        # What a token of the whole machine rests on may be in another chain.
+        """Probe a token in its place, and write nothing: the caller does not hold its lock."""
+        # The tokens on which a machine-wide token rests may be in another chain.
         state = asking if place in {MACHINE, asking.name} else self.workspace.state_at(place)
         if self.registry.record_of(base, place) is not None:
             return self.is_still_present(base, state)
@@ -277,7 +277,7 @@ class Presence:
         return probed
 
     def absence(self, token: Token, state: ChainState, more: str) -> str:
-        """Say that a token is missing, or not known to be present, then `more`, and how its probe failed."""
+        """Return that a token is missing, or not known to be present, then `more`, and how its probe failed."""
         failed = self.denials.get((token, self.place_of(token, state)))
         how = f"{token!r} is not present"
         if failed is not None and failed.why_not_run:
@@ -285,7 +285,7 @@ class Presence:
         return f"{how}{more}" if failed is None else f"{how}{more}\n{failed.text}"
 
     def record(self, record: TokenRecord) -> TokenRecord:
-        """Write down that a token holds, with this run's lease where other runs see the token too."""
+        """Record that a token is present, with this run's lease if other runs use the token too."""
         self.registry.record(record)
         if self.outlives_runs(record.token):
             open_values = {name: value for name, value in record.values.items() if name not in record.secret}
@@ -299,7 +299,7 @@ class Presence:
         self.registry.forget(token, self.place_of(token, state))
 
     def claim(self, token: Token, state: ChainState) -> None:
-        """Note, before the first step that makes a token, that whatever comes of it must be released.
+        """Claim a token for release, before the first step that makes it.
 
         On the machine, what was there before any run counted on it is left alone, however much is made of it.
         """
@@ -313,7 +313,7 @@ class Presence:
             self.registry.claim(token, self.place_of(token, state))
 
     def saving_for(self, tokens: Iterable[Token], state: ChainState) -> StepsResult:
-        """Return an empty account of steps; what they save is noted as they save it, for the release of `tokens`."""
+        """Return empty results of steps, which record saved values at once, for the release of `tokens`."""
         placed = [(token, self.place_of(token, state)) for token in tokens]
         claimed = [one for one in placed if self.registry.claim_of(*one) is not None]
 
@@ -324,7 +324,7 @@ class Presence:
         return StepsResult(saved=note if claimed else None)
 
     def restore_directories(self, state: ChainState) -> None:
-        """Make the state directory anew where a step has removed it; what was recorded of it holds no longer."""
+        """Make the state directory again if a step has removed it, and forget its tokens."""
         if not state.path.is_dir():
             private_directory(state.path)
             self.registry.forget_place(state.name)
@@ -371,7 +371,7 @@ class Presence:
         return result
 
     def learn_secrets(self) -> None:
-        """Take note of every secret value that is recorded anywhere in the run."""
+        """Add every secret value that is recorded anywhere in the run, to mask it."""
         for place in self.registry.places():
             for token in self.registry.unreleased(place):
                 for known in (self.registry.record_of(token, place), self.registry.claim_of(token, place)):

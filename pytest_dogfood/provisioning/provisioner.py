@@ -22,10 +22,10 @@ from pytest_dogfood.storage.record import Kind
 from pytest_dogfood.storage.token_registry import MACHINE, SEVERAL, Attempt, TokenRecord
 
 ROUNDS = 3
-"""How often missing tokens are provisioned for an item at most, before they count as not holding together."""
+"""The most rounds in which missing tokens are provisioned for an item; then they count as never all present."""
 
 WAIT = 0.05
-"""Seconds between two looks at whether a journey has ended in another process."""
+"""Seconds between two checks whether a journey has ended in another process."""
 
 
 class Provisioner:
@@ -80,7 +80,7 @@ class Provisioner:
             locks.release_except(held)
 
     def ensure(self, tokens: Iterable[Token], request: Request, *, rounds: int = ROUNDS) -> int:
-        """Make sure that all of `tokens` are present at once, where `request` needs them; return the rounds left.
+        """Ensure that all of `tokens` are present at once, in the places of `request`; return the rounds left.
 
         The caller holds every named lock that this may need. Raises DeferredError if what would establish one did not
         pass, HarnessError if there is no way to have it, or if they are not present together after that many rounds.
@@ -158,7 +158,7 @@ class Provisioner:
             return self._ask(token, request) is not None
 
     def _refuse(self, tokens: Iterable[Token], state: ChainState) -> None:
-        """Raise DeferredError for the first token, if there is one, of which it is known that it defers the item."""
+        """Raise DeferredError for the first token, if there is one, that is known to defer the item."""
         for token in tokens:
             independent = self._graph.has_independent_provider(token)
             cause = None if independent else self._cause_against(token, state)
@@ -262,7 +262,7 @@ class Provisioner:
         except HarnessError as error:
             registry.fail(attempt, str(error))
             raise
-        except BaseException:  # a fixture may skip or fail as it likes, and that is no verdict on the token
+        except BaseException:  # a fixture may skip or fail, which says nothing about the token
             registry.succeed(attempt)
             raise
         registry.succeed(attempt)

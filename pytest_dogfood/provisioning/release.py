@@ -22,7 +22,7 @@ RELEASE_OF = "DOGFOOD_RELEASE_OF"
 
 
 def _has_release(presence: Presence, token: Token) -> bool:
-    """Return whether something is done when a token is released: its service stops, or its steps run."""
+    """Return whether a release of a token does anything: stops its service, or runs its steps."""
     capability = presence.graph.capability(token)
     return capability is not None and bool(capability.service or capability.release)
 
@@ -33,7 +33,7 @@ def _needs_release(presence: Presence, token: Token) -> bool:
 
 
 def _unreleased(presence: Presence, places: Iterable[str]) -> Iterator[tuple[Token, str, float]]:
-    """Yield the tokens of places that hold, or are half-made, each with its place and since when (seconds)."""
+    """Yield the present or half-made tokens of places, each with its place and its time (seconds)."""
     for place in places:
         for token in presence.registry.unreleased(place):
             known = presence.registry.claim_of(token, place) or presence.registry.record_of(token, place)
@@ -76,7 +76,7 @@ def release(presence: Presence, token: Token, place: str, state: ChainState) -> 
             with presence.workspace.activity(Kind.RELEASE, token, runner, done, place=place):
                 run_steps(capability.release, runner, keep_going=True, done=done)
             if shared and done.failure is None:
-                presence.machine.forget(token)  # not before: what is still there is still ours to release
+                presence.machine.forget(token)  # not earlier: until then it is still ours to release
             return failure_text(done, runner, what=f"release of {token}, step")
     finally:
         locks.release()
@@ -166,12 +166,12 @@ class MachineRelease:
     def release_everything_left(self) -> Iterable[tuple[str, str]]:
         """Release what is left anywhere in the run; yield the last user's node id with what went wrong."""
         presence = self._presence
-        presence.learn_secrets()  # now, for what is released is no longer recorded
+        presence.learn_secrets()  # now, because released tokens are no longer recorded
         for token, place, _ in self._lifetimes.in_release_order(
             _unreleased(presence, presence.registry.places())
         ):
             problem = release(presence, token, place, presence.workspace.state_at(place))
             if problem:
                 yield self._last_user.get(token, ""), problem
-        # Also those of services whose starter died before it could say that they run.
+        # Also those of services whose starter died before it could record them.
         presence.hide_secrets_in(*presence.workspace.run.logs())

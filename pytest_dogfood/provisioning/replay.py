@@ -74,11 +74,11 @@ class Request(Struct, kw_only=True):
     kept: list[Path] = field(default_factory=list)
 
     def now(self) -> tuple[float, int]:
-        """Return the time, and how many acts of provisioning there have been so far."""
+        """Return the time, and the number of tokens provisioned so far."""
         return time.monotonic(), len(self.provisioned)
 
     def note(self, token: Token, how: str, where: str, *, since: tuple[float, int]) -> None:
-        """Note an act of provisioning that began at `since`, a value that `now` has returned.
+        """Note a provisioning that began at `since`, a value that `now` has returned.
 
         What was provisioned meanwhile for the act's own needs is noted by itself and not counted twice.
         """
@@ -132,7 +132,7 @@ class Replayer:
         if locks is not None:
             locks.acquire(presence.graph.locks_needed(self._gates_elsewhere, journeys=[gate]))
         name = Token(f"gate-{sha256(gate.encode()).hexdigest()[:8]}")
-        # The lock for several tokens comes first: what holds it may come to a gate, and a gate to tokens.
+        # The lock for several tokens comes first: its holder may reach a gate, and a gate may need tokens.
         with presence.machine.locked(SEVERAL), presence.registry.locked(name, MACHINE):
             if self._journal.end_of(gate) is None:
                 journey = presence.graph.journeys[gate]
@@ -154,7 +154,7 @@ class Replayer:
         graph = self._presence.graph
         establishing = [graph.journeys[one] for one in graph.establishing(token)]
         first_cause: Cause | None = None
-        # Last those that use fixtures: what asks may see others, or none.
+        # Journeys that use fixtures come last: the requesting item may see other fixtures, or none.
         for journey in sorted((one for one in establishing if not one.python), key=lambda one: bool(one.use)):
             end = self._journal.end_of(journey.id, state=request.state.name)
             cause = None if end is None else end.blocking_cause()
@@ -185,7 +185,7 @@ class Replayer:
         raise HarnessError(self._presence.absence(token, request.state, why))
 
     def _why_no_test_brings_it_back(self, token: Token, test: Journey, state: ChainState) -> str:
-        """Say what has become of a token that only Python tests establish, `test` before the others, and what to do."""
+        """Return why a token that only Python tests establish is missing, `test` first, and what to do."""
         graph, capability = self._presence.graph, self._presence.graph.capability(token)
         end, cure = self._journal.end_of(test.id), "give it a 'provision:'"
         if end is None or not end.outcome.establishes:
@@ -261,7 +261,7 @@ class Replayer:
             request.fixture(name)
         for token in journey.establishes:
             presence.claim(token, state)
-        # Before what it destroys has lost its values.
+        # Before the tokens that it destroys lose their values.
         runner = runner_for_journey(presence, journey, state, workspace.attempt_at(journey.id))
         forget_invalidated(presence, journey.invalidates, state)
         place_files(journey.seed_files, runner.workdir)
@@ -290,7 +290,7 @@ class Replayer:
                 request.kept += [state.path, runner.workdir]
                 text += "".join(f"\n\n{one}" for one in (problem, left_out) if one)
                 text += f"\nkept:      {runner.workdir} (working directory), {state.path} (state)"
-                # In the words of an item: where it was replayed, and for whom, is chance if there are shards.
+                # Worded as for an item: with shards, the place of the replay and its dependent are chance.
                 note.outcome, why = Outcome.FAILED, reason_of(Outcome.FAILED)
             else:
                 note.outcome, why, text = Outcome.ERROR, CLEAN_UP_FAILED, problem
@@ -299,7 +299,7 @@ class Replayer:
         return note.outcome, Cause(who=journey.id, why=why, details=details)
 
     def _perform(self, journey: Journey, runner: ShellRunner, request: Request, done: StepsResult) -> str:
-        """Run the steps and record what they establish; return what a person reads of a failure, else nothing."""
+        """Run the steps and record the established tokens; return the text of a failure, else the empty string."""
         workspace = self._presence.workspace
         run_journey(workspace, journey, runner, why=Why.REPLAY, asked_by=request.journey, done=done)
         workspace.changes.note(f"{journey.id} was replayed")

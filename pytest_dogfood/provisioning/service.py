@@ -20,7 +20,7 @@ _FIRST_WAIT = 0.02
 _LONGEST_WAIT = 0.5
 
 OF_THE_RUN = "run"
-"""What a machine-wide service sees as its worker: it belongs to the run, and outlives the worker that started it."""
+"""The worker's name for a machine-wide service: it belongs to the run, and outlives the worker that started it."""
 
 
 def start_service(
@@ -82,7 +82,7 @@ def _wait_until_ready(
     wait = _FIRST_WAIT
     while True:
         probed = presence.probe(record.token, state, record.values)
-        if not background.is_alive(running):  # asked last: what the probe has seen may be another program's
+        if not background.is_alive(running):  # checked last: the probe may have reached another program
             why, said = "ended before its probe succeeded", ""
             break
         if probed is None or probed.present:

@@ -1,4 +1,4 @@
-"""Where a process of the run works: states, directories, variables of steps, and a count of what may have changed."""
+"""The workspace of a process: states, directories, variables of steps, and a count of events that may lose tokens."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class InvalidationCounter:
     def __init__(self) -> None:
         self._events: list[str] = []
         self.fixtures = 0
-        """How many fixtures of the project have been set up so far."""
+        """The number of fixtures of the project that have been set up so far."""
 
     @property
     def count(self) -> int:
@@ -61,11 +61,11 @@ class InvalidationCounter:
 
 
 RUN_MARKER = "_DOGFOOD_RUN_"
-"""Beginning of the name of the variable by which everything that a run starts is known."""
+"""Beginning of the name of the variable that marks all processes of a run."""
 
 
 def run_marker(run: str) -> str:
-    """Name the variable that everything a run starts carries; a run within a run carries both."""
+    """Return the variable that all processes of a run have; a run inside a run has both."""
     return f"{RUN_MARKER}{run}"
 
 
@@ -73,12 +73,12 @@ WORKER_MARKER = "_DOGFOOD_WORKER"
 
 
 def worker_marker(run: str, worker: str) -> str:
-    """Return the variable and value that everything a worker starts carries, except what outlives the worker."""
+    """Return the variable and value that all processes of a worker have, except those that outlive it."""
     return f"{WORKER_MARKER}={run}:{worker}"
 
 
 class ChainState(Struct, frozen=True, kw_only=True):
-    """What the journeys of one chain share on one worker."""
+    """The state that the journeys of one chain share on one worker."""
 
     chain: ChainId
     path: Path
@@ -123,7 +123,7 @@ class Workspace(Struct, kw_only=True):
 
     @property
     def recorder(self) -> Recorder:
-        """What writes down the activities of this process."""
+        """The recorder of the activities of this process."""
         if self._recorder is None:
             self._recorder = Recorder(self.run, self.lane or self.worker, self.keeper)
         return self._recorder
@@ -141,11 +141,11 @@ class Workspace(Struct, kw_only=True):
         return ChainState(chain=ChainId(""), path=self.run.path / place)
 
     def attempt_at(self, what: str) -> str:
-        """Return a name for an attempt at a journey, or at `what` is done for a token, that no other attempt has."""
+        """Return a unique name for an attempt at a journey, or at `what` is done for a token."""
         return attempt_name(what, self.worker, next(self._counter))
 
     def workdir_for(self, journey: Journey, state: ChainState, attempt: str) -> Path:
-        """Return the directory a journey works in: the one it names in its state, else a new one for the attempt."""
+        """Return the working directory of a journey: the one it names in its state, else a new one for the attempt."""
         if journey.workdir is not None:
             return private_directory(state.path / journey.workdir)
         return self.run.fresh_workdir(attempt)
@@ -191,7 +191,7 @@ class Workspace(Struct, kw_only=True):
         return environment
 
     def runner(self, workdir: Path, environment: Mapping[str, str], attempt: str) -> ShellRunner:
-        """Return something that runs steps there, with outputs that are called after the attempt."""
+        """Return a step runner for a directory, with outputs named after the attempt."""
         return ShellRunner(
             rootdir=self.rootdir,
             workdir=workdir,
@@ -215,7 +215,7 @@ class Workspace(Struct, kw_only=True):
         *,
         place: str = "",
     ) -> Iterator[Note]:
-        """Let the display, a signal and the record know what is being done."""
+        """Show the block as an operation, for display and signals, and record it as an activity."""
         recorded = self.recorder.activity(kind, name, runner, done, place=place)
         with self.interruption.operation(f"{kind} of {name}"), recorded as note:
             yield note

@@ -132,7 +132,7 @@ class Slot(Struct, frozen=True, kw_only=True):
 
 
 class Forecast(Struct, frozen=True, kw_only=True):
-    """What a run would look like if every job took as long as its weight says.
+    """The course of a run if every job took exactly its weight.
 
     `lower_bound` is the longest of the critical path, the total over the workers (Graham 1966), and what the busiest
     lock has to do over its units: nothing is faster.

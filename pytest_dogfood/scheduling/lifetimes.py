@@ -41,7 +41,7 @@ class Lifetimes:
             token = over.pop()
             self._reasons[token] -= 1
             if not self._reasons[token]:
-                # What rests on others comes first, and so before the token with which it dies.
+                # Tokens that rest on others come first, and so before the token with which they die.
                 dying = reachable(
                     [token],
                     lambda one: (top for top in self._dies_with.get(one, ()) if top not in self._dead),
@@ -52,11 +52,11 @@ class Lifetimes:
         return tuple(died)
 
     def below(self, tokens: Iterable[Token]) -> frozenset[Token]:
-        """Return `tokens`, and all that they rest on, also by way of others."""
+        """Return `tokens`, and all tokens on which they rest, directly or indirectly."""
         return frozenset(reachable(tokens, lambda token: self._rests_on.get(token, ())))
 
     def above(self, token: Token) -> frozenset[Token]:
-        """Return all tokens that rest on `token`, also by way of others."""
+        """Return all tokens that rest on `token`, directly or indirectly."""
         resting = inverted(self._rests_on)
         return frozenset(reachable([token], resting.__getitem__)) - {token}
 

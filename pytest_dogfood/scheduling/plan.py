@@ -47,7 +47,7 @@ UNKNOWN_DURATION = 1.0
 
 
 class Share(Struct, frozen=True, kw_only=True):
-    """How many units of a lock an item holds while it runs, out of `of` units."""
+    """The number of units of a lock that an item holds while it runs, out of `of` units."""
 
     lock: str
     units: int
@@ -223,7 +223,7 @@ def gates_by_tier(graph: CapabilityGraph, among: Iterable[JourneyId]) -> dict[Ti
 
 
 class _Reach(Struct, frozen=True):
-    """What a journey comes after, and the tokens of gates of other shards, which may be replayed for it."""
+    """The journeys before a journey, and the tokens of gates of other shards, which may be replayed for it."""
 
     after: tuple[JourneyId, ...]
     of_gates: tuple[Token, ...] = ()
@@ -310,9 +310,9 @@ def prerequisites_to_run(
     seen: set[Token] = set()
     waiting: list[Token] = []
     everywhere = present.union(elsewhere)
-    # What runs without shards comes to the same on each of them.
+    # The items of a run without shards are the same on each shard.
     in_run = everywhere.union(prerequisites_to_run(graph, everywhere) if elsewhere else ())
-    brought_without_shards = in_run - everywhere
+    added_without_shards = in_run - everywhere
     gates = gates_by_tier(graph, (journey for journey in elsewhere if journey not in present))
     asked: set[Tier] = set()
 
@@ -326,7 +326,7 @@ def prerequisites_to_run(
         for journey in reachable(journeys, lambda one: graph.journeys[one].follows):
             found = graph.journeys[journey]
             in_reach = journey in replayable if anywhere else not _is_run_by_pytest(found)
-            if journey not in present and (not in_reach or journey in brought_without_shards):
+            if journey not in present and (not in_reach or journey in added_without_shards):
                 wanted[journey] = None
             wait_for_needs(found)
 

@@ -26,10 +26,10 @@ from pytest_dogfood.scheduling.plan import Plan, Share
 from pytest_dogfood.walks import DisjointSets, in_order, in_preferred_order, inverted
 
 LARGEST_BATCH_BESIDE_A_GRAPH = 16
-"""While graph jobs are left, a worker must soon be back: one of its chains may become ready any time."""
+"""While graph jobs are left, batches are small: a job of one of the worker's chains may become ready at any time."""
 
 GROUPING = ("loadfile", "loadscope")
-"""Values of --dist that keep something together."""
+"""Values of --dist that keep a file or a scope together."""
 
 
 class Job(Struct, frozen=True, kw_only=True):
@@ -84,7 +84,7 @@ def jobs_for(ids: Sequence[str], plan: Plan, dist: str) -> list[Job]:
 
 
 def group_of(nodeid: str, dist: str) -> str:
-    """Name the file or the scope that `dist` keeps together; empty where it keeps nothing together."""
+    """Return the file or the scope that `dist` keeps together; empty if it keeps none together."""
     path, _, inside = nodeid.partition("::")
     if dist == "loadscope":
         # A test's parameters may hold colons as well.
@@ -210,8 +210,8 @@ class Queue:
         self._ready: set[int] = set()
         self._pins: dict[str, str] = {}
         self._taken: Counter[str] = Counter()
-        """How many units of each lock are held by jobs that run."""
-        # An entry whose job has moved on stays and is skipped when it comes to the top.
+        """The number of units of each lock that running jobs hold."""
+        # An entry whose job is no longer pending stays, and is skipped when it reaches the top.
         self._own: dict[str, Heaps] = {}
         self._wanted: Heaps = {}
         self._openers: Heaps = {}

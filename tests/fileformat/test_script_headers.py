@@ -203,7 +203,12 @@ WRONG = {
     "another comment": ("// dogfood: requires: a", "1", "unread-header", "with exactly"),
     "too late": ("set -e\n# dogfood: requires: a", "1", "unread-header", "move it into"),
     "too late and misspelt": ("set -e\n# dogfood: require: a", "1", "unread-header", "move it into"),
-    "too late after a docstring": ('"""About."""\n# dogfood: tier: deep', "1", "unread-header", "move it into"),
+    "too late after a docstring": (
+        '"""About."""\n# dogfood: tier: deep',
+        "1",
+        "unread-header",
+        "move it into",
+    ),
     "too far below": ("#\n" * 1000 + "# dogfood: tier: deep", "1", "unread-header", "move it into"),
 }
 
