@@ -175,9 +175,9 @@ class Actors(Struct, frozen=True, kw_only=True):
         done: StepsResult,
         last: int | None = None,
     ) -> None:
-        """Run the steps of a journey up to number `last`, told in `done`.
+        """Run the steps of a journey up to number `last`, and add their results to `done`.
 
-        `why` and `asked_by` are kept in the trajectory.
+        `why` and `asked_by` go into the trajectory.
 
         Raises HarnessError if its recording does not fit or an actor could not do its part, and NoActor if no hook
         answers.

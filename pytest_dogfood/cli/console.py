@@ -110,7 +110,7 @@ class CommandGroup:
         return add
 
     def parse(self, given: Sequence[str]) -> Namespace:
-        """Return the options, with the function to call as `command`; ends the process for what is typed wrong.
+        """Return the options, with the function to call as `command`; ends the process for a usage error.
 
         What stands behind `--` is `rest` for `enter`, whose COMMAND has options of its own.
         """

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-# Told apart by every common kind of colour blindness (after Okabe and Ito), and each with a contrast of
-# at least 3:1 against white and against the dark paper, since thin lines are drawn with them.
+# Distinguishable with every common kind of colour blindness (after Okabe and Ito), and each with a contrast of
+# at least 3:1 against white and against the dark paper, because thin lines are drawn with them.
 _COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#b5588f", "#a67500", "#7768c9")
 
 _LIGHT = """\
@@ -46,5 +46,5 @@ def page_style(prefix: str) -> str:
 
 
 def colour_class(label: str) -> str:
-    """Name the colour of the chain with this label, the same in every drawing; without a label it is that of lines."""
+    """Return the class of a chain's colour by its label, the same in every drawing; without a label that of lines."""
     return f"c{(ord(label[-1]) - ord('A')) % len(_COLOURS)}" if label else "wide"

@@ -45,7 +45,7 @@ def run_journey(
     done: StepsResult,
     last: int | None = None,
 ) -> None:
-    """Run the steps of a journey up to number `last`, and account for them in `done`, step by step.
+    """Run the steps of a journey up to number `last`, and add their results to `done`, step by step.
 
     Raises HarnessError where the harness, an actor among it, could not do its part, and NoActor where no hook answers.
     """

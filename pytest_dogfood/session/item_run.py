@@ -38,7 +38,7 @@ from pytest_dogfood.storage.locks import NamedLocks
 from pytest_dogfood.storage.record import Kind
 from pytest_dogfood.storage.recorder import Note
 from pytest_dogfood.storage.retention import name_of_run
-from pytest_dogfood.storage.run_directory import RUN, remove_if_filled
+from pytest_dogfood.storage.run_directory import RUN, remove_unless_empty
 from pytest_dogfood.storage.token_registry import TokenRecord
 from pytest_dogfood.walks import deep_recursion
 
@@ -196,7 +196,7 @@ class ItemRun(Struct, kw_only=True):
                 registry.claim(token, place, self.values, tuple(self.secret))
 
     def run_steps(self, *, verbose: bool, entrance: Entrance | None = None) -> None:
-        """Run the steps; raises ProductFailure if one is not as expected, else as `run_journey` does.
+        """Run the steps; raises ProductFailure if an expectation is not met, and what `run_journey` raises.
 
         With an `entrance` only those up to there are run; behind its step it does not matter how that has ended.
         """

@@ -137,8 +137,8 @@ def clear_leftovers(root: Path, project: str) -> None:
 def find_run(name: str | None, directory: Path, root: Path | None = None) -> Path:
     """Return the directory of a run by its path or id, `name`; without a name, that of the project's last run.
 
-    The project is the one that `directory` is in; `root` is the place for its runs, if that is not the default one.
-    Raises HarnessError with words for the user.
+    The project is the one that contains `directory`; `root` is the directory for its runs, if not the default one.
+    Raises HarnessError with a message for the user.
     """
     root = root or default_root()
     if name is not None:
