@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 _OTHER_MODULES = {"DogfoodConsistencyWarning": "consistency.pytest_plugin", "depends": "api"}
-"""Where a name comes from if not from `actor_protocol`."""
+"""The modules of names that are not in `actor_protocol`."""
 
 
 def __getattr__(name: str) -> object:

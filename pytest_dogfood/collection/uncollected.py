@@ -154,7 +154,7 @@ class _FileWarnings:
         return "" if other == path else f"{name!r} is the new name for {other.name!r}"
 
     def _nearest(self, path: Path, ending: str) -> str:
-        """Return the name nearest to a file's own that a pattern matches; empty where no pattern has its ending."""
+        """Return the name nearest to a file's own that a pattern matches; empty if no pattern has its ending."""
         known = [pattern for pattern in self._patterns if pattern.endswith(ending)]
         stem = _JOURNEY_IN_NAME.sub("", path.name.removesuffix(path.suffix) if path.suffix else path.name)
         if not stem:

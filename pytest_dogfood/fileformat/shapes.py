@@ -222,7 +222,7 @@ class MapOf(Struct, Generic[T], frozen=True, kw_only=True):
 
 
 class ByKind(Struct, Generic[T], frozen=True, kw_only=True):
-    """Different shapes for text, list and mapping; None where that kind is not allowed."""
+    """Different shapes for text, list and mapping; None if that kind is not allowed."""
 
     expected: str
     scalar: Shape[T] | None = None

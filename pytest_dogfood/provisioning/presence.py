@@ -301,7 +301,7 @@ class Presence:
     def claim(self, token: Token, state: ChainState) -> None:
         """Claim a token for release, before the first step that makes it.
 
-        On the machine, what was there before any run counted on it is left alone, however much is made of it.
+        A machine-wide token that was present before any run used it is never released.
         """
         capability = self.graph.capability(token)
         if capability is None or not capability.release:
@@ -362,7 +362,7 @@ class Presence:
     def variables(self, tokens: Iterable[Token], state: ChainState) -> dict[str, str]:
         """Return the environment variables that carry the values of tokens, and of what their capabilities require.
 
-        Where two have a variable of one name, the nearer one gives its value.
+        If two have the same variable, the nearer token's value counts.
         """
         result: dict[str, str] = {}
         for token in reversed(self.graph.with_bases(tokens)):

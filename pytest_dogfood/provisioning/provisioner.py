@@ -57,11 +57,11 @@ class Provisioner:
         *,
         rounds: int = ROUNDS,
     ) -> int:
-        """Ensure tokens under the asking item's `own` named locks, which are held in the end; return the rounds left.
+        """Ensure tokens under the requesting item's `own` named locks, held at the end; return the rounds left.
 
-        What may have to be done for missing tokens needs further locks. They are taken together with the own ones,
-        since two holders that take one after the other can wait for each other, and only if something is missing: many
-        items whose token is there must not wait for one another. No code takes a named lock while it holds a token's.
+        Provisioning missing tokens may need more locks. They are acquired together with the own ones, because holders
+        that acquire locks one by one can deadlock, and only if a token is missing: items whose tokens are present must
+        not wait for each other. No code acquires a named lock while it holds a token's.
         """
         wanted = tuple(dict.fromkeys(tokens))
         held = Counter(own)
@@ -82,14 +82,14 @@ class Provisioner:
     def ensure(self, tokens: Iterable[Token], request: Request, *, rounds: int = ROUNDS) -> int:
         """Ensure that all of `tokens` are present at once, in the places of `request`; return the rounds left.
 
-        The caller holds every named lock that this may need. Raises DeferredError if what would establish one did not
-        pass, HarnessError if there is no way to have it, or if they are not present together after that many rounds.
+        The caller holds every named lock that this may need. Raises DeferredError if no journey that establishes one of
+        them has passed, HarnessError if nothing can provide it, or if they are never all present in that many rounds.
 
-        Nothing is provisioned where a token is known to defer. In another selection that may be known only once it is
-        asked for, after an error of another token: a deferral goes before that, so the outcome is the same.
+        Nothing is provisioned if a token is known to defer the item. In another selection that may be known only after
+        an error of another token: a deferral takes precedence over that, so the outcome is the same.
         """
         wanted = tuple(dict.fromkeys(tokens))
-        if len(wanted) > 1 or self._settings.blocked:  # else it is asked first anyway
+        if len(wanted) > 1 or self._settings.blocked:  # else it is checked first anyway
             self._refuse(wanted, request.state)
         lost: Mapping[Token, str] = {}
         while rounds > 0:
@@ -114,9 +114,9 @@ class Provisioner:
         raise do_not_hold_together(wanted, lost)
 
     def lost(self, tokens: Iterable[Token], request: Request) -> Mapping[Token, str]:
-        """Return which tokens are no longer present, and after what each was lost; nothing is written.
+        """Return the tokens that are no longer present, with the events after which they were lost; write nothing.
 
-        Only what may have changed since its last yes is asked again.
+        Only tokens that may have changed since their last successful probe are probed again.
         """
         found: dict[Token, str] = {}
         for token in tokens:
@@ -129,11 +129,11 @@ class Provisioner:
         return found
 
     def acquire_at_run_time(self, token: Token, request: Request) -> None:
-        """Ensure a token that a running test asks for, though no plan has put the test behind what establishes it.
+        """Ensure a token that a running test requests, although the plan does not put the test after its establishers.
 
-        A journey that is just about to establish it for the whole machine is waited for: to run it again beside itself
-        would disturb both. Raises as `ensure` does, and HarnessError where only Python tests establish it: those cannot
-        be replayed, so the outcome would depend on which test happens to run first.
+        Wait for a running journey that is about to establish it for the whole machine: a second run of it would disturb
+        both. Raises what `ensure` raises, and HarnessError if only Python tests establish the token: those cannot be
+        replayed, so the outcome would depend on which test happens to run first.
         """
         makers = self._graph.establishing(token)
         only_tests = bool(makers) and all(self._graph.journeys[one].python for one in makers)
@@ -174,20 +174,20 @@ class Provisioner:
             if record is None and (alone or self._graph.scope_of(token) is not Scope.MACHINE):
                 record = self._provision(token, request)
         if record is None:
-            # To provision a machine-wide token may take the locks of other such tokens. What does so holds one more
-            # lock first: two that need the same tokens in different orders would wait for each other for ever.
+            # Provisioning a machine-wide token may take the locks of other such tokens. One more lock is acquired
+            # first, because two processes that need the same tokens in different orders would deadlock.
             with self.presence.machine.locked(SEVERAL), self.presence.locked(token, request.state):
                 record = self._ask(token, request) or self._provision(token, request)
         request.proofs[token] = record.proof
         request.seen_at[token] = self.presence.workspace.changes.count
 
     def _ask(self, token: Token, request: Request) -> TokenRecord | None:
-        """Probe a token; what a failed establishing journey has left behind does not count."""
-        # The item uses the fixture by which the token holds, as a test does that names it. Where other parameters count
-        # for the item, of a fixture that this one rests on, pytest sets both up anew: that is to happen now, and not
-        # once the item has been told that its token is there.
+        """Probe a token; one that a failed establishing journey has left behind does not count as present."""
+        # The item uses the fixture that provides the token, as a test that names it does. If the item has other
+        # parameters of a fixture below it, pytest sets both up again: that must happen now, and not after the token
+        # was found present.
         if request.fixture is not None and self.is_by_fixture(token, request.state):
-            with suppress(LookupError):  # set up for others, and not to be seen from here
+            with suppress(LookupError):  # set up for others, and not visible here
                 request.fixture(self._graph.fixtures[token])
         if self._is_refuted(token, request.state):
             self.presence.forget(token, request.state)
@@ -231,9 +231,9 @@ class Provisioner:
         return causes[0] if causes and len(causes) == len(self._graph.establishers[token]) else None
 
     def _ends(self, token: Token, state: str) -> list[End]:
-        """Return how the establishing journeys ended that have ended; an end in `state` counts before one elsewhere.
+        """Return the ends of those establishing journeys that have ended; an end in `state` counts before others.
 
-        Of journeys that only together establish the token one bad end decides, a good one does not.
+        For journeys that only together establish the token, one failure decides, but one success does not.
         """
         found: list[End] = []
         for one in self._graph.establishers.get(token, ()):

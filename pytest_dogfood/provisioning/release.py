@@ -124,9 +124,9 @@ class ChainRelease:
 
 
 class MachineRelease:
-    """Keeps machine-wide tokens while they live; services stop then, the rest is released at the end of the run.
+    """Keeps machine-wide tokens while they are used; then services stop. The rest is released at the end of the run.
 
-    Where items may ask for tokens at run time, any of them may be the last user, and services stop with the run, too.
+    If items may request tokens at run time, any of them may be the last user, and services stop with the run, too.
     """
 
     def __init__(self, plan: Plan, presence: Presence) -> None:

@@ -91,10 +91,10 @@ class ChainState(Struct, frozen=True, kw_only=True):
 class Workspace(Struct, kw_only=True):
     """One process's view of the run's directories; `locks` is shared by all runs of this user, `pools` have its units.
 
-    `actors` is None where nothing acts. `mark_names` are the names that conditions of marks may use. `changes` are
-    the events after which a token that was present may be gone. `again` are the options, as shell text that ends in a
-    space, with which a command does again what is done here. `uncollected` says why what would establish a token could
-    not be collected.
+    `actors` is None without actors. `mark_names` are the names that conditions of marks may use. `changes` are the
+    events after which a present token may be lost. `again` are the options, as shell text that ends in a space, for a
+    command that reproduces a journey of this run. `uncollected` says for tokens why the files that would establish them
+    could not be collected.
     """
 
     run: RunDirectory
@@ -162,9 +162,9 @@ class Workspace(Struct, kw_only=True):
         values: Mapping[str, str] | None = None,
         own: Mapping[str, str] | None = None,
     ) -> dict[str, str]:
-        """Compose what a step sees: what pytest itself has, what we tell, `values` of tokens, and the `own` keys.
+        """Return the environment of a step: pytest's own, this plugin's variables, `values` of tokens, the `own` keys.
 
-        Of the pools among its `locks` it sees the units that this process holds.
+        For the pools among its `locks` it has the units that this process holds.
         """
         environment = {
             **os.environ,

@@ -165,10 +165,10 @@ def make_plan(
 def _what_tokens_rest_on(
     graph: CapabilityGraph, planned: Mapping[JourneyId, PlannedJourney]
 ) -> dict[Token, tuple[Token, ...]]:
-    """Map the tokens that items use, and all that these rest on, to what each rests on itself.
+    """Map the tokens that items use, and all tokens on which these rest, to those on which each rests directly.
 
-    A replay also makes what its journey establishes besides; that counts as what the token rests on for whose sake the
-    journey is replayed: it dies with that, and before what both rest on. Where it may rest on that token itself, no
+    A replay for a token also establishes its journey's other tokens. The token counts as resting on these, so that they
+    are released after it, and before the tokens on which both rest. If one of them may rest on the token itself, no
     item and no token keeps it alive: see `Lifetimes`.
     """
     found: dict[Token, tuple[Token, ...]] = {}
@@ -194,11 +194,11 @@ def _what_tokens_rest_on(
 
 
 def _order(graph: CapabilityGraph, planned: Mapping[JourneyId, PlannedJourney]) -> tuple[JourneyId, ...]:
-    """Order the items so that each stands behind those it comes after, otherwise as given.
+    """Order the items so that each follows those it comes after, otherwise as given.
 
-    Within a chain, of those that are ready, what another worker waits for comes first, be it by way of others of the
-    chain, except from tests that tell a story. This order holds for any number of workers and any durations: neither
-    may decide what an item finds.
+    Within a chain, of the items that are ready, those come first for which another worker waits, directly or through
+    others of the chain; tests that keep their file order are exempt. The order is the same for any number of workers
+    and any durations: neither may change the state that an item finds.
     """
     before = {journey: one.after for journey, one in planned.items()}
     elsewhere = (
@@ -235,11 +235,11 @@ def _reach_within(
     in_run: AbstractSet[JourneyId],
     gates: Mapping[Tier, tuple[JourneyId, ...]],
 ) -> dict[JourneyId, _Reach]:
-    """For each selected journey those of the others that it comes after, also by way of journeys left out.
+    """For each selected journey the other selected ones that it comes after, also through journeys left out.
 
-    Those left out may be replayed, and what they rest on as well: an item that has to run before must not come
-    second, in a state where its work is done already, and no token may be released before. The same holds for
-    the gates of whatever is left out though it is `in_run`: where they are items, they are not replayed.
+    Those left out may be replayed, and so may their prerequisites: an item among these must run first, because in a
+    later state its work would be done already, and no token may be released before. The same holds for the gates of
+    journeys that are left out although they are `in_run`: gates that are items are not replayed.
     """
     here = set(selected)
     everything = selected if len(here) == len(graph.journeys) else graph.ordered(graph.journeys)
@@ -293,14 +293,14 @@ def usual_duration(known: Collection[float]) -> float:
 def prerequisites_to_run(
     graph: CapabilityGraph, selected: Collection[JourneyId], *, elsewhere: Collection[JourneyId] = ()
 ) -> tuple[JourneyId, ...]:
-    """Name the journeys that must come back into a selection as items, since they cannot be replayed for others.
+    """Return the journeys that must be added to a selection as items, because they cannot be replayed for others.
 
-    A Python test cannot be replayed within another's set-up, nor what uses fixtures; nor can, on any worker but their
-    own, what needs them, or what a fixture provides, in the state of its chain. All else is left to be provisioned.
-    Of what may establish a needed token all come back that cannot be replayed: any other may fail, and then one that
-    passes is enough. `elsewhere` are the items of other shards. What would come back if there were no shards comes back
-    here too, where something here needs it. Gates of other shards are needed by those that stand behind them. In which
-    order the items stand changes nothing.
+    Python tests and journeys with fixtures cannot be replayed in another item's set-up. Neither can journeys that need
+    them, or a token of a fixture, in the state of their chain, except on its own worker. All others are provisioned.
+    Of the journeys that may establish a needed token, all that cannot be replayed are added: one may fail, and then
+    another one that passes is enough. `elsewhere` are the items of other shards. Journeys that would be added without
+    shards are added here too if an item here needs them. Gates of other shards are needed by the items after them.
+    The order of the items does not matter.
     """
     if not graph.fixtures and not any(map(_is_run_by_pytest, graph.journeys.values())):
         return ()
@@ -350,10 +350,10 @@ def _is_run_by_pytest(journey: Journey) -> bool:
 
 
 def _replayable(graph: CapabilityGraph) -> set[JourneyId]:
-    """Return the journeys that can be replayed on whatever worker needs them.
+    """Return the journeys that can be replayed on any worker that needs them.
 
-    Machine-wide tokens are in reach of any of them, whatever has provided them. What a fixture provides is not: it
-    is set up for an item, where that can see it and in the state of its chain.
+    Machine-wide tokens are available to all of them, whatever has provided them. A fixture's token is not: it is set up
+    for an item that can see the fixture, in the state of its chain.
     """
     found: set[JourneyId] = set()
 

@@ -148,7 +148,7 @@ def write_results(directory: Path, results: Iterable[JourneyResult]) -> None:
 
 
 def results_of_run(directory: Path) -> dict[JourneyId, JourneyResult]:
-    """Read the results of a kept run; raises OSError or ValueError where there are none."""
+    """Read the results of a kept run; raises OSError or ValueError if there are none."""
     content = (directory / RESULTS).read_bytes()
     results = msgspec.json.decode(content, type=tuple[JourneyResult, ...])
     return {result.id: result for result in results}
