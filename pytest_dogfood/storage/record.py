@@ -34,7 +34,7 @@ VERSION = 1
 
 
 class Kind(StrEnum):
-    """What an activity is. TEST: a test outside of the graph that did not pass; those that pass leave no line.
+    """The kind of an activity. TEST: a test outside the graph that did not pass; those that pass leave no line.
 
     COLLECTION: a file of tests that could not be collected.
     """
