@@ -8,7 +8,7 @@ from functools import cached_property
 
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import JourneyId, Token
-from pytest_dogfood.outcomes import JourneyResult
+from pytest_dogfood.outcomes import JourneyResult, Outcome, Proof
 from pytest_dogfood.report.run_texts import OutputText, shown, text_of
 from pytest_dogfood.report.run_view import ActivityView, StepView
 from pytest_dogfood.storage.record import Activity, Kind, RecordedRun, Reference, StepRecord, WrongRecord
@@ -56,8 +56,21 @@ class RunIndex:
             if one.kind in by_kind:
                 by_kind[one.kind][one.id].append(one)
         if not self.results:
-            ended = {JourneyId(name): tries[-1].outcome for name, tries in self.tries.items()}
-            self.results = {name: JourneyResult(id=name, outcome=one) for name, one in ended.items()}
+            self.results = {
+                JourneyId(name): self._as_it_ended(JourneyId(name), tries[-1].outcome)
+                for name, tries in self.tries.items()
+            }
+
+    def _as_it_ended(self, name: JourneyId, outcome: Outcome) -> JourneyResult:
+        """Return what a journey of a killed run came to, with the tokens that were present by then."""
+        proofs: dict[Token, Proof] = {}
+        if outcome.establishes and name in self.graph.journeys:
+            proofs = dict.fromkeys(self.graph.journeys[name].establishes, Proof.JOURNEY)
+        kinds = {Kind.PROVISION: Proof.PROVIDER, Kind.PROBE: Proof.PROBE}
+        for one in self.done_for.get(name, ()):
+            if one.kind in kinds and one.outcome.establishes:
+                proofs[Token(one.id)] = kinds[one.kind]
+        return JourneyResult(id=name, outcome=outcome, proofs=proofs)
 
     @cached_property
     def planned(self) -> tuple[JourneyId, ...]:

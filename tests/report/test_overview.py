@@ -81,6 +81,29 @@ def test_a_killed_run_shows_what_had_ended_and_what_was_under_way() -> None:
     ]
 
 
+def test_a_killed_run_tells_which_tokens_were_present_by_then() -> None:
+    view = viewed(
+        [
+            journey("make", establishes="made"),
+            journey("use", requires="made served asked", establishes="used"),
+        ],
+        [
+            done("make"),
+            done("use", FAILED),
+            done("served", kind=Kind.PROVISION, by="use", how="by starting its service"),
+            done("asked", kind=Kind.PROBE, by="use"),
+        ],
+        [],
+        exit_status=None,
+    )
+    assert {one.token: (one.proof, one.why) for one in view.tokens} == {
+        "made": (Proof.JOURNEY, "by make"),
+        "served": (Proof.PROVIDER, "by starting its service"),
+        "asked": (Proof.PROBE, "was there already"),
+        "used": (None, "use: failed"),
+    }
+
+
 def test_a_run_that_was_killed_before_it_had_a_graph_has_a_view() -> None:
     run = replace(recorded([]).run, exit_status=None, seconds=0.0)
     empty = RecordedRun(directory=Path(), run=run, graph=None, activities=(), results={})
