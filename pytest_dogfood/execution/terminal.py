@@ -11,6 +11,7 @@ import re
 import shlex
 import signal
 import termios
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 STEP_COMMAND = "dogfood-step"
 """What one types in the shell to run the step's command."""
+
+_SECONDS_BETWEEN_LOOKS = 0.05
+"""Seconds between looks at what has the terminal."""
 
 _SECONDS_AFTER_HANGUP = 1.0
 """Seconds that a shell may take to end after it was told that its terminal is gone."""
@@ -182,7 +186,11 @@ def run_in_foreground(
 def _wait(process: subprocess.Popen[bytes], terminal: Terminal | None) -> int:
     """Return how a process ended. Where it is stopped, as by Ctrl-Z, our own job is, and both go on together."""
     while True:
-        _, status = os.waitpid(process.pid, os.WUNTRACED)
+        pid, status = os.waitpid(process.pid, os.WUNTRACED | os.WNOHANG)
+        if not pid:
+            # Not in one long wait: a signal that comes just before it began would be answered only at its end.
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+            continue
         if not os.WIFSTOPPED(status):
             process.returncode = os.waitstatus_to_exitcode(status)
             return process.returncode
@@ -238,13 +246,16 @@ def shell_of_user(place: StepPlace, program: Path) -> tuple[tuple[str, ...], dic
         _write(place.files / ".zshrc", f"{second}{alias}{prompt}")
         return (shell, "-i"), {**environment, "ZDOTDIR": str(place.files)}
     if kind == "fish":
-        return (shell, "-i", "-C", f"alias {STEP_COMMAND} {shlex.quote(str(program))}"), environment
-    user = environment.get("ENV")
-    back = (
-        "unset ENV\n" if user is None else f'ENV={shlex.quote(user)}\nif [ -f "$ENV" ]; then . "$ENV"; fi\n'
-    )
-    _write(start, f"{back}{alias}{prompt}")
-    return (shell, "-i"), {**environment, "ENV": str(start)} if kind in _READ_ENV else environment
+        quoted = str(program).replace("\\", "\\\\").replace("'", "\\'")
+        return (shell, "-i", "-C", f"function {STEP_COMMAND}; '{quoted}'; end"), environment
+    if kind not in _READ_ENV:
+        return (shell, "-i"), environment
+    user, back = environment.get("ENV"), "unset ENV\n"
+    if user is not None:
+        # Shells expand variables in it, as in `$HOME/.shrc`; so ours is one, whose own value they do not expand.
+        back = f'ENV={shlex.quote(user)}\nif eval "[ -f \\"$ENV\\" ]"; then eval ". \\"$ENV\\""; fi\n'
+    _write(start, f"unset _DOGFOOD_START\n{back}{alias}{prompt}")
+    return (shell, "-i"), {**environment, "ENV": "$_DOGFOOD_START", "_DOGFOOD_START": str(start)}
 
 
 _ZSH_SOURCE = """if [ -f "${{ZDOTDIR:-$HOME}}/{0}" ]; then . "${{ZDOTDIR:-$HOME}}/{0}"; fi\n"""

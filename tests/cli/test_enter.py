@@ -232,6 +232,35 @@ def test_a_signal_to_the_run_ends_the_shell_and_cleans_up(project: Project) -> N
     assert project.run_directories == []
 
 
+def test_a_signal_ends_a_command_that_has_no_terminal_and_cleans_up(project: Project) -> None:
+    program = [sys.executable, "-m", "pytest_dogfood", "enter", "use", "--step", "2", "--"]
+    process = subprocess.Popen(
+        [*program, "sh", "-c", "trap '' HUP; sleep 60 & echo in; wait"],
+        cwd=project.path,
+        env=project.env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"in\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 130
+    assert project.log == ["first", "cleaned", "released"]
+    assert project.run_directories == []
+
+
+def test_a_reader_that_is_gone_ends_the_command_as_everywhere(project: Project) -> None:
+    enter = f"{sys.executable} -m pytest_dogfood enter use --step 2 -- yes"
+    script = f"set -o pipefail; {enter} | head -n 1; echo $?"
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=project.path, env=project.env, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "y\n141\n"
+    assert project.log == ["first", "cleaned", "released"]
+
+
 def test_the_terminal_is_as_it_was_when_the_shell_has_ended(project: Project) -> None:
     enter = f"{sys.executable} -m pytest_dogfood enter use --step 2 -- stty -echo -icanon"
     script = f"stty -g > before; {enter}; stty -g > after; read line; echo read-$line"
