@@ -76,6 +76,8 @@ def run_up_to(entrance: Entrance, path: Path, name: str, journeys: Collection[st
             _say_no_more()
         status = pytest.main([*words, f"{os.path.relpath(path)}{name}"], plugins=[plugin])
         sys.stdout.flush()
+    if entrance.status is not None and not entrance.command:
+        complain("")  # what is shown of clean-up and release does not end its last line
     if plugin.is_silent and plugin.problems:
         complain(*plugin.problems)
     if entrance.status is not None:

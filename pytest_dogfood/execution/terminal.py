@@ -103,7 +103,8 @@ class Entrance(Struct, kw_only=True):
         else:
             argv, environment = shell_of_user(place, program)
             with suppress(OSError):  # a terminal that is gone, as the shell will notice
-                os.write(self.streams[2], f"{banner}\n".encode(errors="replace"))
+                how = f"  type:     {STEP_COMMAND} to run the command, exit to clean up"
+                os.write(self.streams[2], f"{banner}\n{how}\n".encode(errors="replace"))
         self.status = run_in_foreground(
             argv, cwd=place.cwd, env=environment, streams=self.streams, marker=place.marker
         )

@@ -49,6 +49,10 @@ class TerminalSession:
     def type(self, text: str) -> None:
         os.write(self.master, text.encode())
 
+    def look_back(self) -> None:
+        """Wait from now on for what was shown from the beginning on."""
+        self._read_until = 0
+
     def shows(self, pattern: str) -> re.Match[str]:
         """Wait until something that matches is shown after what was waited for before."""
         deadline = time.monotonic() + _SECONDS
