@@ -124,6 +124,7 @@ def run(
             running = commands_within(process.pid, command.argv)
             _end(process, command, command.grace)
         status = process.wait()
+        _require_alive(parent)  # else the watcher may have ended the command, and its status says nothing
     except BaseException:
         # Also without a process: the exception may have come after its start and before the assignment.
         _end(process, command, 0 if interruption.abandoned else command.grace)
@@ -212,7 +213,7 @@ def end_group(
 def _require_alive(parent: ParentProcess | None) -> None:
     if parent is not None and parent.has_died():
         raise HarnessError(
-            "the process that controls this run has died, so nothing more is started; run again"
+            "the process that controls this run has died, so nothing more is started or judged; run again"
         )
 
 

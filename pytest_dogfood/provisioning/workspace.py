@@ -125,7 +125,7 @@ class Workspace(Struct, kw_only=True):
     def recorder(self) -> Recorder:
         """The recorder of the activities of this process."""
         if self._recorder is None:
-            self._recorder = Recorder(self.run, self.lane or self.worker, self.keeper)
+            self._recorder = Recorder(self.run, self.lane or self.worker, self.keeper, self.parent)
         return self._recorder
 
     def state_of(self, graph: CapabilityGraph, journey: Journey) -> ChainState:

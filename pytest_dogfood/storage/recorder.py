@@ -13,6 +13,7 @@ from msgspec import Struct, field
 from pytest_dogfood.diagnostics import HarnessError, to_harness_error
 from pytest_dogfood.execution.masking import SecretKeeper
 from pytest_dogfood.execution.output import Output
+from pytest_dogfood.execution.process import ParentProcess
 from pytest_dogfood.execution.runner import StepResult, StepsResult
 from pytest_dogfood.execution.step import CommandObservation, ShellRunner
 from pytest_dogfood.outcomes import Outcome
@@ -45,10 +46,13 @@ class Recorder:
     If the record cannot be written, the run goes on without it: `problem` says why.
     """
 
-    def __init__(self, run: RunDirectory, lane: str, keeper: SecretKeeper) -> None:
+    def __init__(
+        self, run: RunDirectory, lane: str, keeper: SecretKeeper, parent: ParentProcess | None = None
+    ) -> None:
         self._run = run
         self._lane = lane
         self._keeper = keeper
+        self._parent = parent
         self._log = SharedLog(run.activities, Activity)
         self._shared: frozenset[str] = frozenset()
         self.item = ""
@@ -132,8 +136,8 @@ class Recorder:
         )
 
     def append(self, activity: Activity) -> None:
-        """Write one line as it is."""
-        if self.problem:
+        """Write one line as it is. What is under way when the leading process dies has not ended by itself."""
+        if self.problem or (self._parent is not None and self._parent.has_died()):
             return
         try:
             self._share_secrets()

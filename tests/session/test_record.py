@@ -215,8 +215,9 @@ def test_a_replacement_goes_on_in_the_lane_of_the_worker_that_died(live: Live) -
     assert {activity.lane for activity in record_of(live).activities} == {"gw0", "gw1"}
 
 
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
 def test_a_run_that_was_killed_can_be_read_up_to_its_last_whole_line(
-    live: Live, eventually: Eventually
+    live: Live, eventually: Eventually, workers: str
 ) -> None:
     live.write(
         "a.journey.yaml",
@@ -230,7 +231,7 @@ def test_a_run_that_was_killed_can_be_read_up_to_its_last_whole_line(
             steps: [{run: 'echo begun; touch "$DOGFOOD_ROOT/begun"; sleep 60'}]
         """,
     )
-    started = live.start("-n0")
+    started = live.start(workers)
     assert eventually((live.path / "begun").exists)
     started.process.send_signal(signal.SIGKILL)
     started.end()
