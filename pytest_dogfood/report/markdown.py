@@ -48,8 +48,8 @@ def to_markdown(view: RunView, *, longest: int = LONGEST) -> str:
     if len(causes) < len(view.causes):
         left_out = counted(len(view.causes) - len(causes), "root cause")
         parts.append(f"{left_out} left out: this report would be too long.\n")
-    sections = (_deferred(view), _missing(view), _changes(view), _slowest(view), _timeline(view))
-    for section in map("\n".join, sections):
+    sections = (_deferred, _missing, _notes, _changes, _slowest, _timeline)
+    for section in ("\n".join(make(view)) for make in sections):
         room -= len(section.encode()) + 1
         if section and room >= 0:
             parts.append(section)
@@ -76,7 +76,7 @@ def _facts(view: RunView) -> Iterator[str]:
 
 def _cause(cause: CauseView) -> Iterator[str]:
     about = " (not a failure of the product)" if cause.outcome is Outcome.ERROR else ""
-    yield f"### {_code(cause.id)} {_escaped(cause.headline)}{about}\n"
+    yield f"### {_code(cause.id)} {_words(cause.headline)}{about}\n"
     if cause.place:
         yield f"{_code(cause.place)}\n"
     if cause.step is not None:
@@ -152,12 +152,33 @@ def _missing(view: RunView) -> Iterator[str]:
         yield from _more(missing)
 
 
+def _notes(view: RunView) -> Iterator[str]:
+    """Yield what a person should know of journeys, whatever their outcome."""
+    notes = [(one, note) for one in view.journeys for note in _notes_of(one)]
+    if notes:
+        yield f"## Notes: {len(notes)}\n"
+        for one, note in notes[:_LISTED]:
+            yield f"- {_code(one.id)}: {note}"
+        yield from _more(notes)
+
+
+def _notes_of(one: JourneyView) -> Iterator[str]:
+    if one.outcome is Outcome.PASSED and len(one.tries) > 1:
+        yield f"passed, but only in try {len(one.tries)}"
+    if one.leaked:
+        yield f"left running: {_listed(one.leaked)}"
+    if one.not_cleaned:
+        yield f"not cleaned up: {_code(one.not_cleaned)}"
+    if one.unjudged:
+        yield f"{counted(one.unjudged, 'expectation')} not judged"
+
+
 def _changes(view: RunView) -> Iterator[str]:
     if view.changes and view.reference is not None:
         commit = f" {_code(view.reference.commit[:12])}" if view.reference.commit else ""
         yield f"## Since run {_code(view.reference.run)}{commit}\n"
         for one in view.changes[:_LISTED]:
-            yield f"- {one.what}: {_code(one.id)}" + (f" ({_escaped(one.note)})" if one.note else "")
+            yield f"- {one.what}: {_code(one.id)}" + (f" ({one.note})" if one.note else "")
         yield from _more(view.changes)
 
 
@@ -249,6 +270,6 @@ def _block(text: str, language: str = "text") -> str:
     return f"{fence}{language}\n{text.rstrip(chr(10))}\n{fence}\n"
 
 
-def _escaped(text: str) -> str:
-    """Return text that means nothing in Markdown or HTML, on one line."""
-    return re.sub(r"([\\`*_\[\]<>#!|~&$@])", r"\\\1", " ".join(shown(text).split()))
+def _words(text: str) -> str:
+    """Return plain words as they are, and as code what could mean something, or be made a link of."""
+    return text if re.fullmatch(r"[A-Za-z0-9 ,'()-]+", text) else _code(text)

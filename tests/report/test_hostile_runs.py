@@ -75,7 +75,7 @@ HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud80
 @st.composite
 def runs(draw: st.DrawFn) -> RecordedRun:
     """Draw a red run in which everything that comes from outside is hostile; outputs are bytes of any kind."""
-    name, other, token = draw(lines), f"{draw(lines)}2", f"{draw(lines)}3"
+    name, other, token, alone = draw(lines), f"{draw(lines)}2", f"{draw(lines)}3", f"{draw(lines)}5"
     foreign = [draw(utf8) for _ in range(12)]
     wrong = (
         WrongRecord(foreign[0], foreign[1], foreign[2]),
@@ -95,9 +95,17 @@ def runs(draw: st.DrawFn) -> RecordedRun:
     test = done(foreign[5] or "t", Outcome.FAILED, kind=Kind.TEST, text=foreign[4], place=foreign[3])
     provision = done(token, Outcome.ERROR, kind=Kind.PROVISION, by=other, text=foreign[2], lane=foreign[1])
     return recorded(
-        [journey(name, establishes=f"{token}4"), replace(journey(other), requires={Token(token): HERE})],
+        [
+            journey(name, establishes=f"{token}4"),
+            replace(journey(other), requires={Token(token): HERE}),
+            journey(alone),
+        ],
         [failed, test, provision, done(other, Outcome.ERROR, text=foreign[1])],
-        [result(name, Outcome.FAILED), result(other, Outcome.ERROR, Cause(who=other, why=foreign[6]))],
+        [
+            replace(result(name, Outcome.FAILED), leaked=(foreign[0],), not_cleaned=foreign[1] or "it"),
+            result(other, Outcome.ERROR),
+            result(alone, Outcome.ERROR, Cause(who=alone, why=foreign[6])),
+        ],
         capabilities=[Capability(token=Token(token), location=HERE, provision=(STEP,))],
         texts={"out": draw(utf8), "err": draw(utf8)},
         exit_status=1,
@@ -147,7 +155,7 @@ def test_the_trace_is_valid_and_has_every_activity(run: RecordedRun) -> None:
 @given(runs())
 def test_workflow_commands_stay_commands_of_ours(run: RecordedRun) -> None:
     commands = re.split(r"[\r\n]+", FORMATS["github"](run, None).strip("\n"))
-    assert len(commands) == 4
+    assert len(commands) == 5
     for command in commands:
         properties = re.match(r"::(error|warning) ((?:file|line|col|title)=[^:,]*,?)+::", command)
         assert properties is not None, command

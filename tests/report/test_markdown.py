@@ -273,14 +273,50 @@ def test_code_is_fenced_by_more_backticks_than_any_within() -> None:
     assert not re.search(r"script|details|a heading|of it|`", rest)
 
 
-def test_what_stands_outside_of_code_means_nothing_in_markdown() -> None:
+@pytest.mark.parametrize(
+    "headline, shown",
+    [
+        (
+            "failed, and it gates what comes after tier 'smoke'",
+            "failed, and it gates what comes after tier 'smoke'",
+        ),
+        ("is declared blocked (--dogfood-blocked)", "is declared blocked (--dogfood-blocked)"),
+        ("is <b>bold</b>", "`is <b>bold</b>`"),
+        ("see https://example.org", "`see https://example.org`"),
+        ("by @ada in #1", "`by @ada in #1`"),
+        ("[a](b)", "`[a](b)`"),
+        ("`a`", "`` `a` ``"),
+    ],
+)
+def test_a_headline_is_code_if_it_is_more_than_plain_words(headline: str, shown: str) -> None:
     view = a_red_run()
-    hostile = "could <b>not</b> [be](x) *done* @ada #1 `x` | ~y~ $z$"
-    causes = (replace(view.causes[0], headline=hostile),)
-    (heading,) = (line for line in to_markdown(replace(view, causes=causes)).split("\n") if "### " in line)
-    assert heading == (
-        r"### `fill-cart` could \<b\>not\</b\> \[be\](x) \*done\* \@ada \#1 \`x\` \| \~y\~ \$z\$"
+    causes = (replace(view.causes[0], headline=headline),)
+    text = to_markdown(replace(view, causes=causes))
+    assert f"\n### `fill-cart` {shown}\n" in text
+
+
+def test_what_a_person_should_know_of_a_journey_is_noted_whatever_its_outcome() -> None:
+    shaky = [done("shaky", FAILED, attempt=1), done("shaky", attempt=2, at=1)]
+    came = replace(
+        result("leaky", Outcome.PASSED),
+        leaked=("sleep `30` (step 1)",),
+        not_cleaned="step 2, because of a signal",
+        unjudged=2,
     )
+    view = viewed(
+        [journey("shaky"), journey("leaky"), journey("bad")],
+        [*shaky, done("leaky"), done("bad", FAILED, attempt=1), done("bad", FAILED, attempt=2)],
+        [result("shaky", Outcome.PASSED), came, result("bad", FAILED)],
+        exit_status=1,
+    )
+    _, _, notes = to_markdown(view).partition("## Notes: 4\n\n")
+    assert notes.split("\n")[:5] == [
+        "- `shaky`: passed, but only in try 2",
+        "- `leaky`: left running: ``sleep `30` (step 1)``",
+        "- `leaky`: not cleaned up: `step 2, because of a signal`",
+        "- `leaky`: 2 expectations not judged",
+        "",
+    ]
 
 
 def test_a_link_to_the_job_is_one_only_if_it_is_an_address() -> None:
