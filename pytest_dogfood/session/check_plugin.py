@@ -45,6 +45,9 @@ class _QuietPlugin:
     def __init__(self) -> None:
         self.check: CheckPlugin | None = None
 
+    def pytest_cmdline_main(self, config: pytest.Config) -> None:
+        config.option.xmlpath = None  # a project's `addopts` may name the file of its last run
+
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
         self.check = config.pluginmanager.get_plugin("dogfood-checking")

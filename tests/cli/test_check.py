@@ -112,6 +112,17 @@ def test_strict_makes_errors_of_warnings_and_leaves_remarks(odd: Inner) -> None:
     assert (content["valid"], content["plan"]["forecast"]) == (False, None)
 
 
+@pytest.mark.parametrize("command", [("check",), ("explain", "buy"), ("graph",)])
+def test_a_file_that_a_project_lets_each_run_write_is_left_alone(
+    inner: Make, command: tuple[str, ...]
+) -> None:
+    ini = "[pytest]\naddopts = --junitxml=results.xml --dogfood-report=report.md\n"
+    scene = inner({**SOUND_BUT_ODD, "pytest.ini": ini, "results.xml": "of the last run"})
+    before = tree(scene.path)
+    assert dogfood(scene.path, *command).returncode == 0
+    assert tree(scene.path) == before
+
+
 def test_pytest_shows_the_same_and_writes_nothing_either(inner: Make) -> None:
     scene = inner({**SOUND_BUT_ODD, "test_broken.py": "def test_beside(): raise AssertionError"})
     before = tree(scene.path)
