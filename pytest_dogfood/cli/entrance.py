@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +21,22 @@ from pytest_dogfood.session.test_reports import result_in
 
 NOT_REACHED = 1
 INTERRUPTED = 130
+
+
+_OPTIONS: Mapping[str, object] = {
+    "dist": "no",
+    "tx": [],
+    "keyword": "",
+    "markexpr": "",
+    "deselect": None,
+    "lf": False,
+    "stepwise": False,
+    "stepwise_skip": False,
+    "usepdb": False,
+    "xmlpath": None,
+    "dogfood_report": None,
+}
+"""Options that a project may give to each run, and that would select another journey or write over another's files."""
 
 
 class EntrancePlugin:
@@ -42,10 +58,7 @@ class EntrancePlugin:
     @pytest.hookimpl(tryfirst=True)
     def pytest_configure(self, config: pytest.Config) -> None:
         config.stash[ENTRANCE] = self._entrance
-        # A project may give these to each run.
-        config.option.dist, config.option.tx = "no", []
-        config.option.keyword = config.option.markexpr = ""
-        config.option.usepdb = False
+        vars(config.option).update(_OPTIONS)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_enter_pdb(self) -> None:

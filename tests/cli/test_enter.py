@@ -337,6 +337,15 @@ def test_options_that_a_project_gives_to_each_run_do_not_get_in_the_way(
     assert (done.returncode, done.stdout) == (0, "in\n"), done.stderr
 
 
+def test_what_failed_last_and_files_of_other_runs_are_left_alone(project: Project) -> None:
+    project.pytest("all.journey.yaml::breaks", "--sw")
+    options = "--lf --sw --junitxml=made.xml --dogfood-report=made.md --deselect=all.journey.yaml::use"
+    (project.path / "pytest.ini").write_text(f"[pytest]\naddopts = {options}\n")
+    done = project.enter("use", "--step", "2", "--", "echo", "in")
+    assert (done.returncode, done.stdout) == (0, "in\n"), done.stderr
+    assert list(project.path.glob("made.*")) == []
+
+
 def test_a_shell_that_is_not_there_is_told(project: Project) -> None:
     program = [sys.executable, "-m", "pytest_dogfood", "enter", "use", "--step", "2"]
     with terminal_session(*program, cwd=project.path, env={**project.env, "SHELL": "/no/shell"}) as session:
