@@ -30,14 +30,14 @@ __all__ = ["COMMANDS"]
         metavar="N",
         help="the step (default: the one that failed last, else the first)",
     ),
-    Argument("--after", action="store_true", help="behind the step, instead of before it"),
+    Argument("--after", action="store_true", help="after the step, instead of before it"),
     Argument(
         "--run",
         metavar="RUN",
         help="in a copy of what this run has kept, by its id or directory, instead of in a new run",
     ),
-    Argument("words", nargs="*", metavar="-- COMMAND", help="run this there instead of a shell"),
-    description="Run a journey up to a step, what it requires included, and open your shell there, in the directory "
+    Argument("words", nargs="*", default=(), metavar="-- COMMAND", help="run this there instead of a shell"),
+    description="Set up what a journey requires, run it up to a step, and open your shell there, in the directory "
     "and with the environment of the step. In it, dogfood-step runs the step's command. When you leave the shell, the "
     "journey is cleaned up, and what was set up is released. With --run nothing is run: the shell opens in a copy "
     "of the directories that a failed run has kept. Exit status: that of the shell or command; "

@@ -80,7 +80,7 @@ def place_of(
 class Entrance(Struct, kw_only=True):
     """What is to run in the place of a step of `journey`: `command`, or else a shell; `streams` are its descriptors.
 
-    `after` means the place behind the step. `status` is the exit status of what ran there, and None until then.
+    `after` means the place after the step. `status` is the exit status of what ran there, and None until then.
     """
 
     journey: str

@@ -198,7 +198,7 @@ class ItemRun(Struct, kw_only=True):
     def run_steps(self, *, verbose: bool, entrance: Entrance | None = None) -> None:
         """Run the steps; raises ProductFailure if an expectation is not met, and what `run_journey` raises.
 
-        With an `entrance` only those up to there are run; behind its step it does not matter how that has ended.
+        With an `entrance` only those up to there are run; how its own step has ended does not matter.
         """
         if self.workdir is None or self.runner is None:
             raise HarnessError(f"{self.journey.id} was not prepared")

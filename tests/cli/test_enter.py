@@ -391,6 +391,7 @@ def test_a_python_test_and_a_service_that_it_requires_are_set_up(project: Projec
     [
         (["us", "--", "ls"], "no journey 'us'; did you mean 'use'?"),
         (["use", "--step", "4", "--", "ls"], "use has no step 4, because it has 3 steps"),
+        ([], "the following arguments are required: JOURNEY\n"),
         (["use", "--step", "0", "--", "ls"], "expected a whole number from 1 on, not '0'"),
         (["use"], "there is no terminal for a shell: name a command, as in -- ls -l"),
         (["test_a.py::test_a", "--", "ls"], "test_a.py::test_a is a Python test, which has no steps"),
