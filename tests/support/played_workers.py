@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 
@@ -136,10 +136,8 @@ class Simulation:
         return MACHINE if self.scene.is_shared(token) else place
 
     def _attempt(self, journey: Journey, place: Place) -> str:
-        while lacking := [
-            token for token in journey.requires if token not in self.holds[self._place(token, place)]
-        ]:
-            problem = self._provide(lacking[0], place)
+        while any(token not in self.holds[self._place(token, place)] for token in journey.requires):
+            problem = self._provide_all(journey.requires, place)
             if problem:
                 return problem
         if journey.id in self.scene.failing:
@@ -151,14 +149,24 @@ class Simulation:
             self.holds[self._place(token, place)].add(token)
         return "passed"
 
+    def _provide_all(self, tokens: Iterable[Token], place: Place) -> str:
+        """Provide what is lacking; a token that defers goes before an error of another one."""
+        problem = ""
+        for token in tokens:
+            lacks = token not in self.holds[self._place(token, place)]
+            if lacks and not (problem and self.scene.capability(token).provision):
+                found = self._provide(token, place)
+                if found == "deferred":
+                    return found
+                problem = problem or found
+        return problem
+
     def _provide(self, token: Token, place: Place) -> str:
         capability = self.scene.capability(token)
         if capability.provision:
-            for need in capability.requires:
-                if need not in self.holds[self._place(need, place)]:
-                    problem = self._provide(need, place)
-                    if problem:
-                        return problem
+            problem = self._provide_all(capability.requires, place)
+            if problem:
+                return problem
             self.holds[self._place(token, place)].add(token)
             return ""
         establishers = self.scene.establishers(token)
