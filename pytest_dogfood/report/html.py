@@ -19,9 +19,9 @@ from pytest_dogfood.drawing.picture import NodeKey, Picture, picture_of, restric
 from pytest_dogfood.drawing.style import page_style
 from pytest_dogfood.drawing.svg import MOST_JOURNEYS, svg_in_page
 from pytest_dogfood.outcomes import Outcome, Proof
-from pytest_dogfood.report.page import parts
-from pytest_dogfood.report.page.parts import Fragments, Timeline
-from pytest_dogfood.report.page.size import by_presence, views_to_try
+from pytest_dogfood.report import page_parts as parts
+from pytest_dogfood.report.page_parts import Fragments, Timeline
+from pytest_dogfood.report.page_size import by_presence, views_to_try
 from pytest_dogfood.report.run_texts import HIDDEN, shown
 from pytest_dogfood.report.run_view import ActivityView, BarView, RunView
 from pytest_dogfood.storage.record import GraphRecord, Kind

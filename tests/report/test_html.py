@@ -17,7 +17,7 @@ from pytest_dogfood.report import html
 from pytest_dogfood.report.formats import FORMATS, format_of
 from pytest_dogfood.report.html import to_html
 from pytest_dogfood.report.overview import view_of
-from pytest_dogfood.report.page.parts import CARDS, MOST_ROWS, Fragments, Timeline, took
+from pytest_dogfood.report.page_parts import CARDS, MOST_ROWS, Fragments, Timeline, took
 from pytest_dogfood.report.run_view import BarView, LaneView, RunView
 from pytest_dogfood.storage.record import Activity, Kind, RecordedRun, StepRecord, reference_of
 from tests.support.told_runs import Told, a_bit_of_everything

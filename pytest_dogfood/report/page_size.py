@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from pytest_dogfood.report.page.parts import MOST_ROWS, OPENING_CAUSES
+from pytest_dogfood.report.page_parts import MOST_ROWS, OPENING_CAUSES
 from pytest_dogfood.report.run_texts import OutputText
 from pytest_dogfood.report.run_view import ActivityView, JourneyView, RunView, StepView, TokenView
 

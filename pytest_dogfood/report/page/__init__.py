@@ -1,1 +1,0 @@
-"""What the HTML page of a run is made of."""
