@@ -71,7 +71,14 @@ def report(options: Namespace) -> int:
 )
 def merge_shards(options: Namespace) -> int:
     from pytest_dogfood.report.manifest import read_manifest
-    from pytest_dogfood.report.merge import ShardsDisagreeError, merge, to_json, to_junit, to_lines
+    from pytest_dogfood.report.merge import (
+        ShardsDisagreeError,
+        merge,
+        merged_run,
+        to_json,
+        to_junit,
+        to_lines,
+    )
     from pytest_dogfood.session.durations import write_durations
     from pytest_dogfood.storage.files import write_for_others
 
@@ -92,7 +99,6 @@ def merge_shards(options: Namespace) -> int:
             write_for_others(Path(options.json), content.encode() + b"\n")
         if options.report:
             from pytest_dogfood.report.formats import FORMATS, format_of
-            from pytest_dogfood.report.merged_run import merged_run
 
             text = FORMATS[format_of(Path(options.report))](merged_run(merged), None)
             write_for_others(Path(options.report), text.encode(errors="replace"))

@@ -14,8 +14,7 @@ from pathlib import Path
 from pytest_dogfood.diagnostics import counted
 from pytest_dogfood.outcomes import Outcome
 from pytest_dogfood.report.markdown import LONGEST, to_markdown
-from pytest_dogfood.report.run_texts import shown
-from pytest_dogfood.report.run_view import CauseView, RunView
+from pytest_dogfood.report.run_view import CauseView, RunView, shown
 
 MOST = 10
 """Annotations of one kind that GitHub shows for a step of a job."""

@@ -22,8 +22,7 @@ from pytest_dogfood.outcomes import Outcome, Proof
 from pytest_dogfood.report import page_parts as parts
 from pytest_dogfood.report.page_parts import Fragments, Timeline
 from pytest_dogfood.report.page_size import by_presence, views_to_try
-from pytest_dogfood.report.run_texts import HIDDEN, shown
-from pytest_dogfood.report.run_view import ActivityView, BarView, RunView
+from pytest_dogfood.report.run_view import HIDDEN, ActivityView, BarView, RunView, shown
 from pytest_dogfood.storage.record import GraphRecord, Kind
 from pytest_dogfood.walks import reachable
 

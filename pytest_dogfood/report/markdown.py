@@ -11,8 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from pytest_dogfood.diagnostics import counted
 from pytest_dogfood.outcomes import Outcome, counted_items
-from pytest_dogfood.report.run_texts import shown
-from pytest_dogfood.report.run_view import WORDS, CauseView, JourneyView, RunView, StepView
+from pytest_dogfood.report.run_view import WORDS, CauseView, JourneyView, RunView, StepView, shown
 
 LONGEST = 1000 * 1024
 """Bytes of a report at most: GitHub refuses a summary of more than 1 MiB."""

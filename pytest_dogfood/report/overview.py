@@ -10,7 +10,6 @@ from pytest_dogfood.journey import JourneyId, Token
 from pytest_dogfood.outcomes import Outcome, Proof, Tally
 from pytest_dogfood.report.root_causes import RootCauses
 from pytest_dogfood.report.run_index import RunIndex
-from pytest_dogfood.report.run_texts import shown
 from pytest_dogfood.report.run_view import (
     WORDS,
     BarView,
@@ -20,6 +19,7 @@ from pytest_dogfood.report.run_view import (
     RunView,
     Slow,
     TokenView,
+    shown,
 )
 from pytest_dogfood.storage.record import Activity, Kind, RecordedRun, Reference
 

@@ -8,8 +8,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from pytest_dogfood.report.page_parts import MOST_ROWS, OPENING_CAUSES
-from pytest_dogfood.report.run_texts import OutputText
-from pytest_dogfood.report.run_view import ActivityView, JourneyView, RunView, StepView, TokenView
+from pytest_dogfood.report.run_view import ActivityView, JourneyView, OutputText, RunView, StepView, TokenView
 
 
 def views_to_try(view: RunView, longest: int) -> Iterator[RunView]:

@@ -11,8 +11,7 @@ from pathlib import Path
 from pytest_dogfood.journey import Journey, JourneyId, Token
 from pytest_dogfood.outcomes import Cause, JourneyResult, Outcome
 from pytest_dogfood.report.run_index import RunIndex
-from pytest_dogfood.report.run_texts import shown
-from pytest_dogfood.report.run_view import WORDS, CauseView
+from pytest_dogfood.report.run_view import WORDS, CauseView, shown
 from pytest_dogfood.storage.record import Activity, Kind
 from pytest_dogfood.storage.retention import name_of_run
 from pytest_dogfood.storage.run_directory import RUN

@@ -9,8 +9,7 @@ from functools import cached_property
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import JourneyId, Token
 from pytest_dogfood.outcomes import JourneyResult, Outcome, Proof
-from pytest_dogfood.report.run_texts import OutputText, shown, text_of
-from pytest_dogfood.report.run_view import ActivityView, StepView
+from pytest_dogfood.report.run_view import ActivityView, OutputText, StepView, shown, text_of
 from pytest_dogfood.storage.record import Activity, Kind, RecordedRun, Reference, StepRecord, WrongRecord
 
 

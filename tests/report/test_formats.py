@@ -14,7 +14,6 @@ from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.outcomes import Outcome
 from pytest_dogfood.report.formats import FORMATS, format_of, read_reference
 from pytest_dogfood.report.overview import view_of
-from pytest_dogfood.report.run_texts import OutputText
 from pytest_dogfood.report.run_view import (
     VERSION,
     ActivityView,
@@ -23,6 +22,7 @@ from pytest_dogfood.report.run_view import (
     Change,
     JourneyView,
     LaneView,
+    OutputText,
     RunView,
     Slow,
     StepView,

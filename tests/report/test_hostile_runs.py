@@ -17,8 +17,7 @@ from pytest_dogfood.outcomes import Cause, Outcome
 from pytest_dogfood.report.formats import FORMATS
 from pytest_dogfood.report.markdown import LONGEST, to_markdown
 from pytest_dogfood.report.overview import view_of
-from pytest_dogfood.report.run_texts import text_of
-from pytest_dogfood.report.run_view import RunView
+from pytest_dogfood.report.run_view import RunView, text_of
 from pytest_dogfood.storage.record import Kind, RecordedRun, WrongRecord
 from tests.support.commonmark import outside_of_code
 from tests.support.run_records import done, recorded, result, step
