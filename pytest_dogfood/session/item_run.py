@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
@@ -12,7 +13,6 @@ from pytest_dogfood.collection.exceptions import harness_failure
 from pytest_dogfood.diagnostics import HarnessError, Location
 from pytest_dogfood.execution.runner import StepsResult, command_lines, failure_reason, failure_text
 from pytest_dogfood.execution.step import ShellRunner, place_files
-from pytest_dogfood.execution.terminal import Entrance, place_of
 from pytest_dogfood.journey import Journey, Token
 from pytest_dogfood.outcomes import INTERRUPTED, Cause, JourneyResult, Outcome, Proof
 from pytest_dogfood.provisioning.journey_runner import (
@@ -41,6 +41,9 @@ from pytest_dogfood.storage.retention import name_of_run
 from pytest_dogfood.storage.run_directory import RUN, remove_unless_empty
 from pytest_dogfood.storage.token_registry import TokenRecord
 from pytest_dogfood.walks import deep_recursion
+
+if TYPE_CHECKING:
+    from pytest_dogfood.execution.terminal import Entrance
 
 NOT_SET_UP = "it was called although its set-up failed or was skipped, so what it requires is not set up"
 
@@ -217,6 +220,8 @@ class ItemRun(Struct, kw_only=True):
 
     def enter(self, entrance: Entrance) -> None:
         """Open a shell, or run a command, in the place of a step; raises HarnessError if that cannot be done."""
+        from pytest_dogfood.execution.terminal import place_of  # no other run opens a shell
+
         if self.runner is None:
             raise HarnessError(f"{self.journey.id} was not prepared")
         step, workspace = self.journey.steps[entrance.step - 1], self.presence.workspace
