@@ -62,11 +62,7 @@ class Output(Struct):
         if self.empty_files is None:
             self.path = self.directory / (self.name + UNMASKED_SUFFIX)
         elif (found := _open_empty(self.empty_files)) is not None:
-            path, descriptor = found
-            with to_harness_error(
-                f"rename {path}"
-            ):  # else, after a death, it would be taken for another step's
-                self.path = path.replace(self.directory / self.name)
+            self.path, descriptor = found
             return descriptor
         else:
             self.path = self.directory / self.name

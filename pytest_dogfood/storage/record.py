@@ -9,7 +9,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set as AbstractSet
 from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
@@ -24,7 +24,7 @@ from pytest_dogfood.journey import Capability, Journey, JourneyId, Step, Token
 from pytest_dogfood.outcomes import JourneyResult, Outcome
 from pytest_dogfood.scheduling.plan import Plan
 from pytest_dogfood.storage.files import SharedLog, read_as
-from pytest_dogfood.storage.run_directory import RESULTS, RUN, RunDirectory
+from pytest_dogfood.storage.run_directory import OUTPUTS, RESULTS, RUN, RunDirectory
 from pytest_dogfood.walks import reachable
 
 T = TypeVar("T")
@@ -284,6 +284,7 @@ def read_run(directory: Path) -> RecordedRun:
     lines = SharedLog(layout.activities, Activity).unread()
     ended = {one.key for one in lines if not one.begun}
     cut = [one for one in lines if one.begun and one.key not in ended]
+    told = {name for one in lines for step in one.steps for name in (step.out, step.err)}
     return RecordedRun(
         directory=directory,
         run=run,
@@ -291,7 +292,7 @@ def read_run(directory: Path) -> RecordedRun:
         last_green=_read(layout.last_green, Reference),
         activities=(
             *(one for one in lines if not one.begun),
-            *(_cut_short(directory, one) for one in cut),
+            *(_cut_short(directory, one, told) for one in cut),
         ),
         results={result.id: result for result in results},
     )
@@ -314,15 +315,27 @@ def reference_of(recorded: RecordedRun) -> Reference:
     )
 
 
-def _cut_short(directory: Path, begun: Activity) -> Activity:
-    """Return an activity that never ended as one that was killed, with the outputs of its steps."""
+def _cut_short(directory: Path, begun: Activity, told: AbstractSet[str]) -> Activity:
+    """Return an activity that never ended as one that was killed, with the outputs of its steps.
+
+    The step that was running may write to a file of an earlier one, which had stayed empty: that is a file of the
+    worker with something in it, and none of those that were `told`.
+    """
     steps: dict[int, dict[str, str]] = {}
+    others: dict[str, Path] = {}
     last = begun.started
-    for path in sorted(directory.glob(f"{glob.escape(begun.outputs)}*")) if begun.outputs else ():
-        found = _OUTPUT.search(path.name)
-        if found is not None and not path.is_symlink():
-            steps.setdefault(int(found[1]), {})[found[2]] = path.relative_to(directory).as_posix()
-            last = max(last, path.stat().st_mtime)
+    worker = begun.outputs.rstrip("-").rpartition("-")[2]
+    for path in sorted(directory.glob(f"{OUTPUTS}/*-{glob.escape(worker)}-*")) if worker else ():
+        name, found = path.relative_to(directory).as_posix(), _OUTPUT.search(path.name)
+        if found is None or path.is_symlink() or name in told or not path.stat().st_size:
+            continue
+        if name.startswith(begun.outputs):
+            steps.setdefault(int(found[1]), {})[found[2]] = name
+        elif found[2] not in others or others[found[2]].stat().st_mtime < path.stat().st_mtime:
+            others[found[2]] = path
+        last = max(last, path.stat().st_mtime)
+    for stream, path in others.items():
+        steps.setdefault(max(steps, default=0) + 1, {})[stream] = path.relative_to(directory).as_posix()
     return replace(
         begun,
         begun=False,

@@ -85,7 +85,7 @@ def test_an_output_whose_command_never_started_has_no_file(tmp_path: Path, spare
 def test_a_file_that_stayed_empty_serves_the_next_command(tmp_path: Path, spares: list[Path]) -> None:
     for number in range(5):
         written(Output(tmp_path, f"{number}.out", spares)).settle(NOTHING_HIDDEN)
-    assert names(tmp_path) == ["4.out"]
+    assert names(tmp_path) == ["0.out"]
 
 
 @pytest.mark.usefixtures("leases")
