@@ -116,7 +116,7 @@ class _Drawing:
         return self._document(style, head, width=inner, below=below, name="dogfood", role="img") + "\n"
 
     def svg_in_page(self, name: str) -> str:
-        """Draw without style and head; as a group, because in an image nobody would hear of the links."""
+        """Draw without style and head; as a group, because screen readers skip the links in an image."""
         inner = max(self._layout.width + 2 * _INDENT, _LEAST_WIDTH_IN_A_PAGE)
         return self._document([], [], width=inner, below=_MARGIN, name=name, role="group")
 

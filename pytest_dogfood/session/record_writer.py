@@ -63,7 +63,7 @@ class RecordWriter:
             root=str(config.rootpath),
             started=round(now, 3),
             offset=time.localtime(now).tm_gmtoff,
-            argv=tuple(str(word) for word in config.invocation_params.args),
+            argv=tuple(keeper_of(config).mask(str(word)) for word in config.invocation_params.args),
             workers=workers,
             shard=f"shard {settings.shard.index} of {settings.shard.total}" if settings.shard else "",
             whole=_is_whole(config),
@@ -116,14 +116,17 @@ class RecordWriter:
 
     def finish(self, exit_status: int, tally: Tally) -> None:
         """Complete the frame, once nothing of the run is under way any more."""
-        counts = Counter(map(str, self._outcomes.values()))
+        counts, mask = Counter(map(str, self._outcomes.values())), keeper_of(self._config).mask
         self._write_uncollected()
         commit, dirty = _commit_of(self._config.rootpath)
         self._record = replace(
             self._record,
+            argv=tuple(
+                map(mask, self._record.argv)
+            ),  # all else that is kept was masked before this is written
             exit_status=exit_status,
             seconds=round(time.monotonic() - self._began, 3),
-            closing_line=tally.closing_line(),
+            closing_line=mask(tally.closing_line()),
             commit=commit,
             dirty=dirty,
             others=dict(counts),

@@ -257,11 +257,11 @@ def test_no_secret_is_in_what_is_kept_even_if_it_came_to_be_one_later(live: Live
         journeys:
           - id: early
             steps:
-              - run: printf '%s-%s\\n' {KEY_TO_HIDE[:8]} {KEY_TO_HIDE[9:]}
+              - run: printf '%s-%s\\n' {KEY_TO_HIDE[:7]} {KEY_TO_HIDE[8:]}
           - id: late
             establishes: [known]
             steps:
-              - run: printf '%s-%s\\n' {KEY_TO_HIDE[:8]} {KEY_TO_HIDE[9:]}
+              - run: printf '%s-%s\\n' {KEY_TO_HIDE[:7]} {KEY_TO_HIDE[8:]}
                 save: {{KEY: {{stdout: '(.+)', secret: true}}}}
               - run: echo "$KEY"; exit 1
         """,
@@ -274,6 +274,25 @@ def test_no_secret_is_in_what_is_kept_even_if_it_came_to_be_one_later(live: Live
     (early,) = one(recorded, Kind.JOURNEY, "early").steps
     assert (recorded.directory / early.out).read_text() == "***\n"
     assert one(recorded, Kind.JOURNEY, "late").steps[0].saved == {"KEY": None}
+
+
+@pytest.mark.parametrize("option", ["dogfood_secrets=API_KEY", "addopts="])
+def test_no_secret_is_in_the_frame_even_if_it_was_typed(live: Live, option: str) -> None:
+    live.write(
+        "a.journey.yaml",
+        f"""
+        journeys:
+          - id: a
+            steps:
+              - run: printf '%s-%s\\n' {KEY_TO_HIDE[:7]} {KEY_TO_HIDE[8:]}
+                save: {{KEY: {{stdout: '(.+)', secret: true}}}}
+        """,
+    )
+    live.run("-n0", "-o", option, "--deselect", KEY_TO_HIDE, API_KEY=KEY_TO_HIDE)
+    recorded = record_of(live)
+    assert "***" in recorded.run.argv
+    files = [path for path in recorded.directory.rglob("*") if path.is_file()]
+    assert [path for path in files if KEY_TO_HIDE.encode() in path.read_bytes()] == []
 
 
 def test_of_green_runs_three_records_stay_and_take_no_place_from_runs_that_failed(live: Live) -> None:
