@@ -100,6 +100,11 @@ class CapabilityGraph:
         capability = self.capability(token)
         return capability.scope if capability else Scope.CHAIN
 
+    def is_copyable(self, token: Token) -> bool:
+        """Return whether the token is true wholly because of files in its chain's state, so that a copy is as good."""
+        capability = self.capability(token)
+        return capability is not None and capability.copyable and capability.scope is Scope.CHAIN
+
     def is_known(self, token: Token) -> bool:
         """Return whether a journey or a test establishes the token, a fixture provides it, or a file defines it."""
         return token in self.establishers or token in self.fixtures or self.capability(token) is not None

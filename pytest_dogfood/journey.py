@@ -166,13 +166,27 @@ class Service(Struct, frozen=True, kw_only=True):
     cwd: str | None = None
 
 
+class Inputs(Struct, frozen=True, kw_only=True):
+    """What the files of a copyable token are made from.
+
+    `files` are patterns relative to the directory of the file at `location`, in which `run` runs: its output counts.
+    `env` names environment variables.
+    """
+
+    location: Location
+    files: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    run: Step | None = None
+
+
 class Capability(Struct, frozen=True, kw_only=True):
     """The definition of a token: where it is true, how to probe, provision and release it.
 
     `timeout` (seconds) bounds the probe, and the time until a service's probe succeeds. `locks` maps locks to the
     number of units held while the token is provisioned or released. `invalidates` names the tokens that provisioning
     destroys. `outlives` names those of `requires` that are needed only during provisioning: they may be released while
-    the token is still in use.
+    the token is still in use. `copyable` is the author's word that the token is true wholly because of files below
+    the chain's state, and that a copy of them is as good; `CapabilityGraph.is_copyable` asks for it.
     """
 
     token: Token
@@ -188,6 +202,8 @@ class Capability(Struct, frozen=True, kw_only=True):
     locks: Mapping[str, int] = field(default_factory=dict)
     invalidates: Mapping[Token, Location] = field(default_factory=dict)
     outlives: Mapping[Token, Location] = field(default_factory=dict)
+    copyable: bool = False
+    inputs: Inputs | None = None
 
     def mentions(self, variable: str) -> bool:
         """Return whether the name of an environment variable appears anywhere in the definition's steps."""

@@ -145,6 +145,14 @@ def test_an_instance_has_the_definition_of_its_base_unless_it_has_its_own() -> N
     assert graph.scope_of(Token("db:linux")) is Scope.CHAIN
 
 
+def test_a_token_is_copyable_by_the_word_of_its_definition_and_only_in_a_chain_state() -> None:
+    words = {"copied": Scope.CHAIN, "shared": Scope.MACHINE}
+    definitions = [replace(capability(token, scope=scope), copyable=True) for token, scope in words.items()]
+    graph = CapabilityGraph([journey("a", gives="undefined")], [*definitions, capability("plain")])
+    tokens = ["copied", "copied:linux", "shared", "plain", "undefined", "unknown"]
+    assert [token for token in tokens if graph.is_copyable(Token(token))] == ["copied", "copied:linux"]
+
+
 def test_a_star_means_every_instance_that_somebody_establishes() -> None:
     user = journey("u", needs="db:*")
     graph = CapabilityGraph([journey("a", gives="db:linux"), journey("b", gives="db:mac"), user])

@@ -35,7 +35,7 @@ def diagnose(
     if complete:
         found += _unknown_tokens(graph, elsewhere)
         found += _shared_directories(graph)
-        found += _fixtures_for_machine_tokens(graph)
+        found += _fixtures_for_machine_or_copyable_tokens(graph)
         found += _wrong_definitions(graph, elsewhere)
         found += _wrong_pools(graph)
     return in_order_of_place(found)
@@ -241,13 +241,19 @@ def _gates_that_wait_for_later_tiers(graph: CapabilityGraph) -> Iterator[Diagnos
                     yield error(journey.location, "gate-needs-later-tier", message, hint)
 
 
-def _fixtures_for_machine_tokens(graph: CapabilityGraph) -> Iterator[Diagnostic]:
+def _fixtures_for_machine_or_copyable_tokens(graph: CapabilityGraph) -> Iterator[Diagnostic]:
     for token, fixture in graph.fixtures.items():
         capability = graph.capability(token)
         if capability is not None and capability.scope is Scope.MACHINE:
             message = f"{token!r} has scope 'machine', but fixture {fixture!r} provides it within one worker"
             hint = "use 'provision:' or 'service:', or give the capability scope 'chain'"
             yield error(capability.location, "fixture-for-machine-token", message, hint)
+        elif capability is not None and graph.is_copyable(token):
+            message = (
+                f"{token!r} is copyable, but fixture {fixture!r} provides it, which is set up in one worker"
+            )
+            hint = "use 'provision:', or remove 'copyable: true'"
+            yield error(capability.location, "copyable-with-fixture", message, hint)
 
 
 def _wrong_definitions(graph: CapabilityGraph, elsewhere: Collection[Token]) -> Iterator[Diagnostic]:

@@ -110,6 +110,8 @@ def explanation_of_token(graph: CapabilityGraph, plan: Plan, token: Token) -> It
     yield from _locks(graph, capability.locks if capability else {}, whose="its provider ")
     probe = capability.probe if capability else None
     yield f"  probe: {probe.command if probe else 'none; it is taken on trust'}"
+    if graph.is_copyable(token):
+        yield "  copyable: a copy of its files is as good"
     values = [f"${variable_for(token, name)}" for name in graph.value_names(token)]
     if values:
         yield f"  values: {', '.join(values)}"
@@ -151,7 +153,8 @@ def list_of_tokens(
     for token in tokens:
         capability = graph.capability(token)
         probed = "probed" if capability is not None and capability.probe is not None else "no probe"
-        yield f"{token} ({graph.scope_of(token)}, {probed})"
+        copyable = ", copyable" if graph.is_copyable(token) else ""
+        yield f"{token} ({graph.scope_of(token)}, {probed}{copyable})"
         makers: list[str] = [*graph.establishing(token)]
         makers += [f"{one}, an instance of it" for one in graph.instances_of(Token(f"{token}:*"))]
         makers += [f"fixture {graph.fixtures[token]}"] if token in graph.fixtures else []

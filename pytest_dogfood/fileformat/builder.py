@@ -16,6 +16,7 @@ from pytest_dogfood.journey import (
     Capability,
     Expectation,
     FileExpectation,
+    Inputs,
     Journey,
     JourneyId,
     Pool,
@@ -188,6 +189,7 @@ def read_capability(
     get = fields.values.get
     probe: Fields | None = get("probe")
     _report_contradictory_capability(token, fields, findings)
+    _report_uncopyable(token, fields, findings)
     scope = get("scope", Scope.CHAIN)
     if scope == FLEET:
         message = "the scope 'fleet' is not available yet"
@@ -219,7 +221,25 @@ def read_capability(
         locks=read_locks(get("locks", ())),
         invalidates=read_tokens(get("invalidates", ()), findings),
         outlives=read_tokens(get("outlives", ()), findings),
+        copyable=get("copyable", False),
+        inputs=_inputs(get("inputs"), findings, defaults),
     )
+
+
+def _inputs(written: Fields | None, findings: Findings, defaults: Defaults) -> Inputs | None:
+    if written is None:
+        return None
+    location, run = findings.location(written.node), written.get("run")
+    # It runs in the directory of the file, so a `cwd:` of the defaults, which is relative to another, does not count.
+    command = Step(
+        location=findings.location(written.value("run")),
+        run=run,
+        shell=defaults.shell,
+        env=defaults.env,
+        timeout=defaults.timeout,
+    )
+    files, names = written.get("files", ()), written.get("env", ())
+    return Inputs(location=location, files=files, env=names, run=command if run else None)
 
 
 def _report_contradictory_capability(token: str, fields: Fields, findings: Findings) -> None:
@@ -248,6 +268,31 @@ def _report_contradictory_capability(token: str, fields: Fields, findings: Findi
             message = f"{token!r} requires {node.value!r} and invalidates it too"
             hint = f"if it is needed only while {token!r} is made, add `outlives: [{node.value}]`"
             findings.add(node, "conflicting-tokens", message, hint=hint)
+
+
+def _report_uncopyable(token: str, fields: Fields, findings: Findings) -> None:
+    """Report what a copyable token cannot have, because it is more than files in a chain's state."""
+    keep = "remove `copyable: true`"
+    if not fields.get("copyable"):
+        if fields.wrote("inputs"):
+            message = (
+                f"{token!r} has `inputs`, which say what its files are made from, but it is not copyable"
+            )
+            hint = "remove `inputs`, or add `copyable: true` if it is true wholly because of files below $DOGFOOD_STATE"
+            findings.add(fields.key("inputs"), "inputs-without-copyable", message, hint=hint)
+        return
+    place = fields.key("copyable")
+    if fields.get("scope", Scope.CHAIN) is not Scope.CHAIN:
+        message = f"{token!r} is copyable, but only what has scope 'chain' is in a state that can be copied"
+        findings.add(place, "copyable-without-chain-scope", message, hint=f"remove `scope`, or {keep}")
+    if fields.wrote("service"):
+        message = f"{token!r} is copyable, but its service is a process, and no copy of files has one"
+        hint = f"{keep}; a token of its own can stand for the files that the service reads"
+        findings.add(place, "copyable-with-service", message, hint=hint)
+    if fields.wrote("release"):
+        message = f"{token!r} is copyable, but `release` cleans up once what each copy would leave"
+        hint = f"remove `release`: the files go with their state; or {keep}"
+        findings.add(place, "copyable-with-release", message, hint=hint)
 
 
 def _expectation(step: Fields, findings: Findings) -> Expectation:

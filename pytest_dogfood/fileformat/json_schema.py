@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 from pytest_dogfood.fileformat import scalars, shapes, tables
 from pytest_dogfood.fileformat.builder import FOR_A_JUDGE, SAYS_WHAT_TO_DO
 from pytest_dogfood.fileformat.nodes import Findings
+from pytest_dogfood.fileformat.settings_table import SETTINGS
 from pytest_dogfood.fileformat.syntax import read_yaml
 from pytest_dogfood.journey import MARK_PATTERN
 
@@ -81,10 +82,9 @@ def journey_schema() -> JsonSchema:
 def settings_schema() -> JsonSchema:
     """Return the schema of dogfood.yaml."""
     drawn: dict[str, JsonSchema] = {}
-    settings = tables.SETTINGS
-    schema = draw(settings, drawn)
-    title = f"pytest-dogfood: {settings.name}"
-    return _whole(schema, SETTINGS_SCHEMA, title, settings.description, _SETTINGS_EXAMPLE, drawn)
+    schema = draw(SETTINGS, drawn)
+    title = f"pytest-dogfood: {SETTINGS.name}"
+    return _whole(schema, SETTINGS_SCHEMA, title, SETTINGS.description, _SETTINGS_EXAMPLE, drawn)
 
 
 def render(schema: Mapping[str, Any]) -> str:
@@ -328,6 +328,7 @@ def _excludes(key: str, *others: str) -> JsonSchema:
 _NO_EXIT = {"expect": {"properties": {"exit": False}}}
 _JUDGED = {"expect": {"type": "object", "properties": {"text": False}}, **dict.fromkeys(FOR_A_JUDGE, False)}
 _IS_ABSENT = {"properties": {"exists": {"const": False}}, "required": ["exists"]}
+_IS_COPYABLE: JsonSchema = {"properties": {"copyable": {"const": True}}, "required": ["copyable"]}
 # The rules between keys, which the parser checks after it has read a record, and which are in no table.
 _RULES: Mapping[str, list[JsonSchema]] = {
     tables.JOURNEY.name: [{"required": ["steps"]}],
@@ -349,5 +350,10 @@ _RULES: Mapping[str, list[JsonSchema]] = {
     tables.CAPABILITY.name: [
         {"if": {"required": ["service"]}, "then": {"required": ["probe"]}},
         _excludes("service", "provision"),
+        {
+            "if": _IS_COPYABLE,
+            "then": {"properties": {"scope": {"const": "chain"}, "service": False, "release": False}},
+        },
+        {"if": {"required": ["inputs"]}, "then": _IS_COPYABLE},
     ],
 }

@@ -18,9 +18,10 @@ from pytest_dogfood.fileformat.builder import (
 )
 from pytest_dogfood.fileformat.nodes import Findings, ListNode, MapNode, Node, ScalarNode, is_null
 from pytest_dogfood.fileformat.scalars import JOURNEY_ID
+from pytest_dogfood.fileformat.settings_table import SETTINGS
 from pytest_dogfood.fileformat.shapes import Fields, refuse
 from pytest_dogfood.fileformat.syntax import MAX_BYTES, read_document
-from pytest_dogfood.fileformat.tables import JOURNEY, JOURNEY_FILE, SETTINGS, SINGLE_JOURNEY, STEP_RECORD
+from pytest_dogfood.fileformat.tables import JOURNEY, JOURNEY_FILE, SINGLE_JOURNEY, STEP_RECORD
 from pytest_dogfood.journey import Capability, Journey, JourneyId, Pool
 from pytest_dogfood.settings import is_script
 

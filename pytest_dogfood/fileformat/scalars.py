@@ -324,6 +324,12 @@ PLAIN_NAME = Word(
     "the plain name of a directory",
     hint="one name without a slash; it is made below the chain's state",
 )
+FILE_PATTERN = Word(
+    re.compile(r"(?![/~$])(?!(?:.*/)?\.\.(?:/|$)).*[^/]"),
+    "bad-path",
+    "a pattern of files in the directory of this file or below",
+    hint="for files elsewhere, define the token in a dogfood.yaml above them",
+)
 COUNT = WholeNumber()
 LOCKS: ByKind[tuple[str, ...] | dict[str, int]] = ByKind(
     expected="a name, a list of names, or a mapping from names to numbers",

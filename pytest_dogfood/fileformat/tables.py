@@ -5,17 +5,15 @@ A new key of a step is also read in `builder`, filled in `matrix`, and named in 
 
 from __future__ import annotations
 
-import re
-
 from pytest_dogfood.fileformat.scalars import (
     BASE_TOKEN,
     ENV_NAME,
+    FILE_PATTERN,
     IDENTIFIER,
     JOURNEY_ID,
     LOCKS,
     MATRIX_VALUE,
     PLAIN_NAME,
-    POOLS,
     REQUIRED_TOKENS,
     SAVED_NAME,
     TOKENS,
@@ -43,7 +41,6 @@ from pytest_dogfood.fileformat.shapes import (
     Record,
     Shorthand,
     Text,
-    Word,
     one_of,
     one_or_many,
 )
@@ -243,6 +240,24 @@ SERVICE = Record(
         **SHARED_KEYS,
     },
 )
+INPUTS = Record(
+    name="the inputs of a token",
+    description="What the files of a copyable token are made from.",
+    empty_code="missing-value",
+    keys={
+        "files": Key(
+            one_or_many(FILE_PATTERN, empty_code="missing-value"),
+            "Files, as patterns relative to the directory of this file.",
+            examples=("[schema.sql, seed/**/*.csv]",),
+        ),
+        "env": Key(
+            one_or_many(VARIABLE, empty_code="missing-value"),
+            "Names of environment variables.",
+            examples=("[APP_VERSION]",),
+        ),
+        "run": Key(COMMAND, "A command whose output counts.", examples=("sqlite3 --version",)),
+    },
+)
 CAPABILITY = Record(
     name="a capability",
     description="The definition of a token.",
@@ -265,6 +280,15 @@ CAPABILITY = Record(
             REQUIRED_TOKENS, "What it needs only while it is set up.", examples=("[old-server]",)
         ),
         "timeout": Key(DURATION, "The limit of the probe, and of a service's start (default: 60 s)."),
+        "copyable": Key(
+            FLAG,
+            "Whether it is true wholly because of files below `$DOGFOOD_STATE`, and of a copy of them too.",
+        ),
+        "inputs": Key(
+            INPUTS,
+            "What its files are made from; only with `copyable: true`.",
+            examples=("{files: [schema.sql]}",),
+        ),
     },
     elsewhere={"establishes": "a capability is established by journeys, or by `provision:`"},
 )
@@ -307,12 +331,12 @@ _JOURNEY_KEYS = {
     "steps": Key(ListOf(STEP, "a list of steps", "no-steps"), "What the user does, in order."),
     **SHARED_KEYS,
 }
-_FILE_KEYS = {
+FILE_KEYS = {
     "feature": Key(TEXT, "What the journeys are about."),
     "defaults": Key(DEFAULTS, "Defaults for all steps of the file."),
     "capabilities": Key(CAPABILITIES, "Definitions of tokens."),
 }
-_IN_DEFAULTS = {name: f"{name!r} for the whole file belongs under `defaults:`" for name in DEFAULTS.keys}
+IN_DEFAULTS = {name: f"{name!r} for the whole file belongs under `defaults:`" for name in DEFAULTS.keys}
 
 JOURNEY = Record(
     name="a journey",
@@ -324,7 +348,7 @@ JOURNEY = Record(
             for name in STEP_RECORD.keys
             if name not in _JOURNEY_KEYS
         },
-        **{name: f"{name!r} belongs at the top of the file" for name in _FILE_KEYS},
+        **{name: f"{name!r} belongs at the top of the file" for name in FILE_KEYS},
         **_HINTS_IN_JOURNEYS,
         "journeys": "a file holds one list of journeys; a journey holds steps",
     },
@@ -335,60 +359,13 @@ SINGLE_JOURNEY = Record(
     keys={
         **_JOURNEY_KEYS,
         "id": Key(JOURNEY_ID, "Its name (default: the file's name)."),
-        **_FILE_KEYS,
+        **FILE_KEYS,
     },
     elsewhere=JOURNEY.elsewhere,
 )
 JOURNEY_FILE = Record(
     name="a journey file",
     description="A file with a list of journeys.",
-    keys={**_FILE_KEYS, "journeys": Key(ListOf(JOURNEY, empty_code="no-journeys"), "The journeys.")},
-    elsewhere=_IN_DEFAULTS,
-)
-CONSISTENCY_RECORD = Record(
-    name="consistency",
-    description="How this repository's workplans are kept in step with the hub.",
-    keys={
-        "workplans": Key(
-            one_or_many(
-                Word(
-                    re.compile(r"(?!/)(?!(?:.*/)?\.\.(?:/|$)).+"),
-                    "bad-path",
-                    "a directory or pattern inside the repository",
-                ),
-                empty_code="missing-value",
-            ),
-            "Directories and patterns of files that hold workplans.",
-            examples=("[workplans/]",),
-        ),
-        "same_rank": Key(one_of("history", "hub", "hold"), "What counts on a tie (default: `history`)."),
-        "commit_no_verify": Key(FLAG, "Whether commits are made without hooks."),
-        "commit_sign": Key(
-            one_of("inherit", "never"),
-            "Whether commits are signed (default: `inherit`, as git is configured).",
-        ),
-        "fetch_timeout": Key(DURATION, "The limit of a fetch, in seconds."),
-        "commit_timeout": Key(DURATION, "The limit of a commit, in seconds."),
-        "git_timeout": Key(DURATION, "The limit of anything else of git's, in seconds."),
-    },
-)
-SETTINGS = Record(
-    name="dogfood.yaml",
-    description="Definitions and defaults for a directory and all below it.",
-    keys={
-        "defaults": _FILE_KEYS["defaults"],
-        "capabilities": _FILE_KEYS["capabilities"],
-        "pools": Key(POOLS, "Units that `lock:` takes, by name or number.", examples=("{gpu: 2}",)),
-        "hub": Key(
-            Record(
-                name="hub",
-                description="The database that machines share.",
-                keys={"id": Key(TEXT, "The id of the hub of this repository.", required=True)},
-            ),
-            "The database that machines share.",
-        ),
-        "consistency": Key(CONSISTENCY_RECORD, "How workplans are kept in step with the hub."),
-    },
-    elsewhere={"journeys": "journeys belong into files of their own, such as `shop.journey.yaml`"}
-    | _IN_DEFAULTS,
+    keys={**FILE_KEYS, "journeys": Key(ListOf(JOURNEY, empty_code="no-journeys"), "The journeys.")},
+    elsewhere=IN_DEFAULTS,
 )

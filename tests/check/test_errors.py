@@ -302,6 +302,17 @@ def test_a_fixture_cannot_provide_for_the_whole_machine() -> None:
     assert found.hint == "use 'provision:' or 'service:', or give the capability scope 'chain'"
 
 
+def test_a_fixture_cannot_provide_what_is_copied() -> None:
+    copyable = replace(capability(10, "t"), copyable=True)
+    found = only(copyable, fixtures={Token("t:a"): "server"})
+    assert (found.location, found.code) == (at(10), "copyable-with-fixture")
+    assert (
+        found.message == "'t:a' is copyable, but fixture 'server' provides it, which is set up in one worker"
+    )
+    assert found.hint == "use 'provision:', or remove 'copyable: true'"
+    assert diagnose(CapabilityGraph([], [capability(10, "t")], {Token("t:a"): "server"})) == ()
+
+
 def test_a_definition_that_nothing_can_bring_about_is_empty() -> None:
     found = only(capability(10, "t", provided=False))
     assert (found.location, found.code) == (at(10), "empty-capability")

@@ -187,6 +187,14 @@ def test_without_a_name_all_tokens_are_listed(mixed: Inner) -> None:
     ]
 
 
+def test_a_copyable_token_is_called_that(inner: Make) -> None:
+    text = "capabilities: {logged-in: {copyable: true, provision: ['true']}}\nrequires: [logged-in]\nsteps: ['true']\n"
+    project = inner({"a.journey.yaml": text}).path
+    assert dogfood(project, "explain").stdout.splitlines()[0] == "logged-in (chain, no probe, copyable)"
+    shown = dogfood(project, "explain", "logged-in").stdout.splitlines()
+    assert "  copyable: a copy of its files is as good" in shown
+
+
 def test_a_project_without_tokens_is_told_so(inner: Make) -> None:
     done = dogfood(inner({"a.journey.yaml": "steps: ['true']\n"}).path, "explain")
     assert (done.returncode, done.stdout) == (0, "no tokens: nothing requires, establishes or defines one\n")

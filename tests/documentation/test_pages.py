@@ -19,7 +19,7 @@ from pytest_dogfood import plugin
 from pytest_dogfood.check.advice import advise
 from pytest_dogfood.check.errors import diagnose, diagnose_ids
 from pytest_dogfood.check.shell import shell_findings
-from pytest_dogfood.fileformat import scalars, scripts, tables
+from pytest_dogfood.fileformat import scalars, scripts, settings_table, tables
 from pytest_dogfood.fileformat.parser import ParsedFile, parse_journey_file, parse_settings_file
 from pytest_dogfood.fileformat.shapes import ByKind, Record
 from pytest_dogfood.graph import CapabilityGraph
@@ -248,7 +248,7 @@ def test_the_settings_of_workplans_stand_beside_those_of_journeys() -> None:
     page = DOCS / "reference" / "consistency.md"
     (shown,) = [block.text for block in blocks_of(page) if block.text.startswith("consistency:\n")]
     assert parsed(Block("yaml", shown, "dogfood.yaml")).diagnostics == ()
-    assert re.findall(r"^  (\w+):", shown, re.MULTILINE) == list(tables.CONSISTENCY_RECORD.keys)
+    assert re.findall(r"^  (\w+):", shown, re.MULTILINE) == list(settings_table.CONSISTENCY_RECORD.keys)
 
 
 def test_every_page_is_in_the_navigation_of_the_site() -> None:
@@ -288,9 +288,10 @@ RECORDS = {
     "`files:` under `expect:`": tables.FILE_RECORD,
     "`save:`": tables.SAVE,
     "A capability": tables.CAPABILITY,
+    "`inputs:`": tables.INPUTS,
     "`service:`": tables.SERVICE,
     "`defaults:`": tables.DEFAULTS,
-    "`dogfood.yaml`": tables.SETTINGS,
+    "`dogfood.yaml`": settings_table.SETTINGS,
 }
 
 
@@ -310,7 +311,10 @@ def test_every_key_of_a_step_that_a_script_takes_and_every_key_it_refuses_is_in_
 
 def test_no_record_of_the_format_is_left_out_of_this_test() -> None:
     records = [
-        value for module in (tables, scalars) for value in vars(module).values() if isinstance(value, Record)
+        value
+        for module in (tables, settings_table, scalars)
+        for value in vars(module).values()
+        if isinstance(value, Record)
     ]
     shown = {id(record) for record in RECORDS.values()}
     assert {record.name for record in records if id(record) not in shown} == {

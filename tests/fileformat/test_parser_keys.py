@@ -11,6 +11,7 @@ from pytest_dogfood.journey import (
     Capability,
     Expectation,
     FileExpectation,
+    Inputs,
     Journey,
     Mark,
     Save,
@@ -244,10 +245,45 @@ def test_a_command_is_text_or_words(written: str, run: object) -> None:
         ("requires: [a]\noutlives: a", "outlives", {"a": in_settings(4, 15)}),
         ("requires: ['a:*']\noutlives: ['a:*']", "outlives", {"a:*": in_settings(4, 16)}),
         ("requires: a\noutlives: a\ninvalidates: a", "invalidates", {"a": in_settings(5, 18)}),
+        ("timeout: 5", "copyable", False),
+        ("copyable: true", "copyable", True),
+        ("copyable: true\nscope: chain", "inputs", None),
+        ("copyable: false\nscope: machine\nrelease: [ls]", "copyable", False),
+        (
+            "copyable: true\ninputs: {files: [a.sql, 'seed/**/*.csv'], env: VERSION}",
+            "inputs",
+            Inputs(location=in_settings(4, 13), files=("a.sql", "seed/**/*.csv"), env=("VERSION",)),
+        ),
+        (
+            "copyable: true\ninputs: {run: [cc, --version]}",
+            "inputs",
+            Inputs(
+                location=in_settings(4, 13),
+                run=Step(location=in_settings(4, 19), run=("cc", "--version")),
+            ),
+        ),
     ],
 )
 def test_each_key_of_a_capability_is_read(keys: str, name: str, value: object) -> None:
     assert getattr(capability_with(keys), name) == value
+
+
+def test_the_command_of_inputs_has_the_shell_variables_and_limit_of_the_defaults() -> None:
+    text = """
+        defaults: {shell: sh, env: {A: x}, cwd: src, timeout: 5}
+        capabilities:
+          db-ready: {copyable: true, inputs: {run: cc --version}}
+        id: a
+        steps: [ls]
+    """
+    (capability,) = parse(text).capabilities
+    assert capability.inputs is not None
+    command = capability.inputs.run
+    assert command is not None
+    assert (command.run, command.location) == ("cc --version", Location(PATH, 4, 44))
+    assert (command.shell, command.env, command.timeout) == ("sh", {"A": "x"}, 5.0)
+    # It runs in the directory of the file; `cwd` is relative to a working directory, and there is none.
+    assert command.cwd is None
 
 
 @pytest.mark.parametrize(
