@@ -90,6 +90,10 @@ INI_KEYS = {
         "string",
         "directory for the state of runs; a short path, because sockets need one",
     ),
+    "dogfood_copy_limit": (
+        "string",
+        "size of the largest state that is copied, such as 500MB (default 2GiB)",
+    ),
     "dogfood_dependency_markers": ("bool", "run tests by their pytest-dependency marks, under --dogfood"),
 }
 
@@ -255,12 +259,16 @@ def read_settings(config: pytest.Config) -> Settings:
 
 def _converted(name: str, given: Any, default: Any) -> Any:  # noqa: ANN401 - of as many types as settings are
     """Convert a given value to the type of the default; raises ValueError with a message for the user."""
+    from pytest_dogfood.settings import Size
+
     if default is None:
         return given
     try:
         return type(default)(given)
     except ValueError:
         wanted = f"a number, such as {default}"
+        if isinstance(default, Size):
+            wanted = "a size, such as 500MB or 2GiB"
         if isinstance(default, StrEnum):
             *others, last = type(default)
             wanted = f"{', '.join(others)} or {last}"

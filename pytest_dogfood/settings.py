@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from pytest_dogfood.journey import Token
@@ -47,6 +47,29 @@ class Leaks(StrEnum):
     ALLOW = "allow"
     WARN = "warn"
     FAIL = "fail"
+
+
+SIZE_UNITS = {
+    "": 1,
+    **{f"{prefix}B": 1000**power for power, prefix in enumerate(("", "k", "M", "G", "T"))},
+    **{f"{prefix}iB": 1024**power for power, prefix in enumerate(("K", "M", "G", "T"), 1)},
+}
+"""The bytes in each unit of a size; upper and lower case mean the same."""
+
+
+class Size(int):
+    """A number of bytes, also read from text such as `4096`, `500MB` or `1.5 GiB`; raises ValueError for other text."""
+
+    def __new__(cls, given: str | int) -> Self:
+        if isinstance(given, int):
+            return super().__new__(cls, given)
+        match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?)\s*([a-z]*)", given.strip().lower(), re.ASCII)
+        units = {unit.lower(): number for unit, number in SIZE_UNITS.items()}
+        if match is None or match[2] not in units:
+            raise ValueError(
+                f"a size is a number of bytes, or has a unit, such as 500MB or 2GiB, not {given!r}"
+            )
+        return super().__new__(cls, float(match[1]) * units[match[2]])
 
 
 # Dataclasses here: a worker that finds only plain tests does not need msgspec otherwise.
@@ -91,8 +114,8 @@ class Shard:
 class Settings:
     """The options and ini values; raises ValueError with a message for the user if one is invalid.
 
-    `timeout` is the limit of a step in seconds if nothing nearer sets one. `min_measured` is in percent.
-    `record` and `replay` are directories, `report` is a file, relative to where pytest was started.
+    `timeout` is the limit of a step in seconds if nothing nearer sets one. `min_measured` is in percent, `copy_limit` in
+    bytes. `record` and `replay` are directories, `report` is a file, relative to where pytest was started.
     """
 
     files: tuple[str, ...] = JOURNEY_FILES
@@ -120,6 +143,7 @@ class Settings:
     record: str | None = None
     replay: str | None = None
     report: str | None = None
+    copy_limit: int = Size(2 * 1024**3)
 
     def __post_init__(self) -> None:
         for token in self.blocked:

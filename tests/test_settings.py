@@ -7,7 +7,7 @@ from dataclasses import fields
 import pytest
 
 from pytest_dogfood import plugin
-from pytest_dogfood.settings import Leaks, Provision, Settings, Shard
+from pytest_dogfood.settings import Leaks, Provision, Settings, Shard, Size
 
 OF_PYTEST_DEPENDENCY = {"automark_dependency", "ignore_unknown_dependency"}
 
@@ -44,6 +44,10 @@ def test_without_options_settings_are_the_usual_ones(pytester: pytest.Pytester) 
         (["-o", "dogfood_actor_actions=7"], "actor_actions", 7),
         (["-o", "dogfood_actor=act"], "actor", "act"),
         (["-o", "dogfood_shard="], "shard", None),
+        (["-o", "dogfood_copy_limit=500MB"], "copy_limit", Size(500_000_000)),
+        (["-o", "dogfood_copy_limit=1.5 gib"], "copy_limit", Size(1_610_612_736)),
+        (["-o", "dogfood_copy_limit=4096"], "copy_limit", Size(4096)),
+        (["-o", "dogfood_copy_limit=0"], "copy_limit", Size(0)),
     ],
 )
 def test_a_setting_is_a_value_of_its_kind(
@@ -73,6 +77,9 @@ def test_the_command_line_goes_before_the_ini_file(
         ("dogfood_provision=once", "dogfood_provision is auto or never, not 'once'"),
         ("dogfood_leaks=forbid", "dogfood_leaks is allow, warn or fail, not 'forbid'"),
         ("dogfood_timeout=soon", "dogfood_timeout is a number, such as 300.0, not 'soon'"),
+        ("dogfood_copy_limit=much", "dogfood_copy_limit is a size, such as 500MB or 2GiB, not 'much'"),
+        ("dogfood_copy_limit=-1", "dogfood_copy_limit is a size, such as 500MB or 2GiB, not '-1'"),
+        ("dogfood_copy_limit=2Gb/s", "dogfood_copy_limit is a size, such as 500MB or 2GiB, not '2Gb/s'"),
         ("dogfood_actor_turns=1.5", "dogfood_actor_turns is a number, such as 20, not '1.5'"),
     ],
 )

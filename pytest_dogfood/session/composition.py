@@ -47,8 +47,15 @@ ORDER_AND_REPORT = {
 }
 """Plugins that order, repeat, limit or report tests; without them the steps of a journey do the same."""
 
-PLACE_AND_LOOK = {"cache_dir", "console_output_style", "dogfood_keep", "dogfood_shard", "dogfood_state_root"}
-"""Ini keys that say where things are kept, how a run looks, and which part of a project it is of."""
+PLACE_AND_LOOK = {
+    "cache_dir",
+    "console_output_style",
+    "dogfood_copy_limit",
+    "dogfood_keep",
+    "dogfood_shard",
+    "dogfood_state_root",
+}
+"""Ini keys that say where things are kept and copied, how a run looks, and which part of a project it is of."""
 
 PLAIN_OPTIONS = ("--rootdir", "--confcutdir", "--import-mode", "--dogfood-provision")
 
