@@ -114,8 +114,9 @@ class Shard:
 class Settings:
     """The options and ini values; raises ValueError with a message for the user if one is invalid.
 
-    `timeout` is the limit of a step in seconds if nothing nearer sets one. `min_measured` is in percent, `copy_limit` in
-    bytes. `record` and `replay` are directories, `report` is a file, relative to where pytest was started.
+    `timeout` is the limit of a step in seconds if nothing nearer sets one. `min_measured` is in percent,
+    `copy_limit` in bytes. `record` and `replay` are directories and `report` is a file, relative to where pytest was
+    started.
     """
 
     files: tuple[str, ...] = JOURNEY_FILES
