@@ -224,7 +224,8 @@ class CapabilityGraph:
         """For each journey those that must be finished before it: the journeys that establish the tokens it needs.
 
         A journey that invalidates a token comes after the others that use or establish it, and a test after those that
-        it follows, unless that makes a cycle.
+        it follows, unless that makes a cycle. A copyable token is invalidated in one state only, and the others do not
+        wait for that.
         """
         found = Precedence(
             {
@@ -239,9 +240,19 @@ class CapabilityGraph:
         )
         for journey in self.journeys.values():
             for token in journey.invalidates:
-                self._put_last(journey.id, token, found)
+                if not self.is_copyable(token):
+                    self._put_last(journey.id, token, found)
             if journey.follows:
                 found.put_behind(journey.id, journey.follows)
+        return found.as_mapping()
+
+    @cached_property
+    def prerequisites_in_one_state(self) -> Mapping[JourneyId, tuple[JourneyId, ...]]:
+        """The prerequisites of each journey, and what it comes after where both run in the same state."""
+        found = Precedence(self.prerequisites)
+        for journey in self.journeys.values():
+            for token in filter(self.is_copyable, journey.invalidates):
+                self._put_last(journey.id, token, found)
         return found.as_mapping()
 
     def all_before(self, journey: JourneyId) -> frozenset[JourneyId]:

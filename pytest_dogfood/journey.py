@@ -29,6 +29,7 @@ JourneyId = NewType("JourneyId", str)
 """Name of a journey, unique in the project; for a Python test its node id."""
 
 ChainId = NewType("ChainId", str)
+StateId = NewType("StateId", str)
 """Name of a chain: the id of its first journey in dependency order."""
 
 TOKEN_PATTERN = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*(:[A-Za-z0-9_.+-]+)?")

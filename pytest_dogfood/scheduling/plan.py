@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set as AbstractSet
+from itertools import pairwise
 
 import msgspec
 from msgspec import Struct, field
 
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import ChainId, Journey, JourneyId, Scope, Tier, Token
+from pytest_dogfood.journey import ChainId, Journey, JourneyId, Scope, StateId, Tier, Token
+from pytest_dogfood.scheduling.split import StateTree, split
 from pytest_dogfood.walks import in_order, reachable
 
 
@@ -57,7 +59,8 @@ class Share(Struct, frozen=True, kw_only=True):
 class PlannedJourney(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One item of the run: its place, what it comes after, and which gates must be open.
 
-    `after` names items of this run; `gates` may also name journeys that another shard runs.
+    `after` names items of this run; `gates` may also name journeys that another shard runs. `state` is the state of its
+    chain in which it runs, `number` the number of that state.
     `uses` holds the tokens that live while this item is unfinished: those it names, and those that gates of other
     shards name, which may be replayed for it. `prerequisite` is set on what the selection had left out, another item
     needs, and cannot be replayed.
@@ -66,6 +69,7 @@ class PlannedJourney(Struct, frozen=True, kw_only=True, omit_defaults=True):
     id: JourneyId
     nodeid: str
     chain: ChainId
+    state: StateId
     number: int
     after: tuple[JourneyId, ...] = ()
     gates: tuple[JourneyId, ...] = ()
@@ -125,7 +129,8 @@ def make_plan(
     """
     in_run = frozenset(selected if gates is None else gates)
     closed_by = gates_by_tier(graph, in_run)
-    numbers = {chain: number for number, chain in enumerate(dict.fromkeys(graph.chains.values()))}
+    tree = split(graph)
+    before_parts = tree.last_before_parts(selected)
     reach = _reach_within(graph, selected, in_run, closed_by)
     planned: dict[JourneyId, PlannedJourney] = {}
     for journey_id in selected:
@@ -134,14 +139,17 @@ def make_plan(
         after = reach[journey_id].after
         if behind:
             after = tuple(dict.fromkeys((*after, *(gate for gate in behind if gate in reach))))
+        state = tree.state_of[journey_id]
+        if state in before_parts and before_parts[state] not in after:
+            after = (*after, before_parts[state])
         required = graph.required_by(journey)
         named = (*required, *journey.establishes, *journey.invalidates, *reach[journey_id].of_gates)
-        chain = graph.chains[journey_id]
         planned[journey_id] = PlannedJourney(
             id=journey_id,
             nodeid=journey.nodeid,
-            chain=chain,
-            number=numbers[chain],
+            chain=graph.chains[journey_id],
+            state=state,
+            number=tree.numbers[state],
             after=after,
             gates=behind,
             weight=(durations or {}).get(journey.nodeid, UNKNOWN_DURATION),
@@ -157,7 +165,7 @@ def make_plan(
             prerequisite=journey_id in prerequisites,
         )
     return Plan(
-        journeys=tuple(planned[one] for one in _order(graph, planned)),
+        journeys=tuple(planned[one] for one in _order(graph, tree, planned)),
         rests_on=_what_tokens_rest_on(graph, planned),
     )
 
@@ -193,25 +201,32 @@ def _what_tokens_rest_on(
     return found
 
 
-def _order(graph: CapabilityGraph, planned: Mapping[JourneyId, PlannedJourney]) -> tuple[JourneyId, ...]:
+def _order(
+    graph: CapabilityGraph, tree: StateTree, planned: Mapping[JourneyId, PlannedJourney]
+) -> tuple[JourneyId, ...]:
     """Order the items so that each follows those it comes after, otherwise as given.
 
-    Within a chain, of the items that are ready, those come first for which another worker waits, directly or through
-    others of the chain; tests that keep their file order are exempt. The order is the same for any number of workers
-    and any durations: neither may change the state that an item finds.
+    In the states of a chain with copyable tokens they keep the order of the tree. Within any other chain, of the items
+    that are ready, those come first for which another worker waits, directly or through others of the chain; tests that
+    keep their file order are exempt. The order is the same for any number of workers and any durations: neither may
+    change the state that an item finds.
     """
     before = {journey: one.after for journey, one in planned.items()}
+    for members in tree.members.values():
+        if members[:1] and members[0] in tree.positions:
+            here = [one for one in members if one in planned]
+            before |= {one: (*before[one], earlier) for earlier, one in pairwise(here)}
     elsewhere = (
-        other for one in planned.values() for other in one.after if planned[other].chain != one.chain
+        other for one in planned.values() for other in one.after if planned[other].state != one.state
     )
     awaited = reachable(elsewhere, before.__getitem__)
     first = {journey for journey in awaited if not graph.journeys[journey].keeps_file_order}
-    last: dict[ChainId, JourneyId] = {}
+    last: dict[StateId, JourneyId] = {}
     one_by_one: dict[JourneyId, tuple[JourneyId, ...]] = {}
     for journey in in_order(before, first=first):
-        chain = planned[journey].chain
-        one_by_one[journey] = (*before[journey], *((last[chain],) if chain in last else ()))
-        last[chain] = journey
+        state = planned[journey].state
+        one_by_one[journey] = (*before[journey], *((last[state],) if state in last else ()))
+        last[state] = journey
     return in_order({journey: one_by_one[journey] for journey in planned})
 
 

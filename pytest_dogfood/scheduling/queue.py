@@ -58,15 +58,15 @@ def jobs_for(ids: Sequence[str], plan: Plan, dist: str) -> list[Job]:
     planned = plan.by_nodeid()
     groups = [group_of(nodeid, dist) for nodeid in ids]
     names = [f"{group}\n" for group in groups]  # a chain is named after a journey, and so never like this
-    joined = DisjointSets([*(one.chain for one in plan.journeys), *names])
+    joined = DisjointSets([*(one.state for one in plan.journeys), *names])
     touched: set[str] = set()
     for nodeid, group, name in zip(ids, groups, names, strict=True):
         if group and nodeid in planned:
-            joined.join(name, planned[nodeid].chain)
+            joined.join(name, planned[nodeid].state)
             touched.add(name)
     chains: list[str | None] = []
     for nodeid, name in zip(ids, names, strict=True):
-        tie = planned[nodeid].chain if nodeid in planned else name
+        tie = planned[nodeid].state if nodeid in planned else name
         chains.append(joined.head(tie) if nodeid in planned or name in touched else None)
     sizes = Counter(chains)
     place_of = _places_in(ids, plan)
@@ -104,12 +104,12 @@ def in_group_order(ids: Sequence[str], plan: Plan, dist: str) -> list[int]:
     """
     place_of = _places_in(ids, plan)
     before: dict[int, list[int]] = {place: [] for place in range(len(ids))}
-    last_of_chain: dict[str, int] = {}
+    last_of_state: dict[str, int] = {}
     for one in plan.journeys:
         if (place := place_of.get(one.id)) is not None:
             before[place] = [place_of[other] for other in one.after if other in place_of]
-            before[place] += [last_of_chain[one.chain]] if one.chain in last_of_chain else []
-            last_of_chain[one.chain] = place
+            before[place] += [last_of_state[one.state]] if one.state in last_of_state else []
+            last_of_state[one.state] = place
     last_of_group: dict[str, int] = {}
     rather: dict[int, int] = {}
     for place, nodeid in enumerate(ids):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_dogfood.journey import JourneyId, Token
+from pytest_dogfood.journey import ChainId, JourneyId, StateId, Token
 from pytest_dogfood.scheduling.lifetimes import Lifetimes
 from pytest_dogfood.scheduling.plan import Plan, PlannedJourney
 
@@ -25,7 +25,14 @@ def a_plan(rests_on: dict[str, str], **uses: str) -> Plan:
 
     return Plan(
         journeys=tuple(
-            PlannedJourney(id=JourneyId(name), nodeid=name, chain=name, number=0, uses=tokens(used))  # type: ignore[arg-type]
+            PlannedJourney(
+                id=JourneyId(name),
+                nodeid=name,
+                chain=ChainId(name),
+                state=StateId(name),
+                number=0,
+                uses=tokens(used),
+            )
             for name, used in uses.items()
         ),
         rests_on={Token(token): tokens(bases) for token, bases in rests_on.items()},
