@@ -1,11 +1,8 @@
-"""Findings that do not forbid a run: warnings, remarks, and chains that slow it down."""
+"""Findings that do not forbid a run: warnings and remarks."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
-
-from msgspec.structs import replace
+from collections.abc import Collection, Iterator
 
 from pytest_dogfood.check.definitions import (
     Mentioned,
@@ -18,80 +15,9 @@ from pytest_dogfood.check.errors import definitions_to_paste, users_in
 from pytest_dogfood.check.variables import unknown_variables
 from pytest_dogfood.diagnostics import Diagnostic, Location, did_you_mean, in_order_of_place, remark, warning
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import Capability, ChainId, Journey, JourneyId, Scope, Token, is_of_a_test
+from pytest_dogfood.journey import Journey, JourneyId, Token, is_of_a_test
 from pytest_dogfood.outcomes import listed
-from pytest_dogfood.scheduling.forecast import LEAST_SECONDS
-
-LEAST_GAIN = 1.5
-"""A chain is reported only if making one of its tokens machine-scoped could make a run this many times faster."""
-
-WORKERS = 8
-
-
-def collapsed_chains(graph: CapabilityGraph, weights: Mapping[JourneyId, float]) -> Iterator[Diagnostic]:
-    """Warn of chains that keep most of the work on one worker; `weights` are in seconds.
-
-    For tests that dependency marks connect, it is a remark: such a suite is meant to run as it is.
-    """
-    total = sum(weights.values())
-    now = best_speed_up(graph, weights)
-    chains: dict[ChainId, list[JourneyId]] = defaultdict(list)
-    for journey, chain in graph.chains.items():
-        chains[chain].append(journey)
-    for chain, members in chains.items():
-        seconds = sum(weights[member] for member in members)
-        if seconds < LEAST_SECONDS or seconds * WORKERS <= total * LEAST_GAIN:
-            continue
-        uses = Counter(token for member in members for token in graph.chain_tokens_of(graph.journeys[member]))
-        shared = [token for token, count in uses.items() if count > 1]
-        ties = sorted(shared, key=lambda token: -uses[token])[:12]  # a dozen are enough to try
-        choices = [*((token,) for token in ties), tuple(ties)]
-        gain = {choice: best_speed_up(with_machine_scope(graph, choice), weights) for choice in choices}
-        best = max(choices, key=gain.__getitem__)  # the first of the best: one token rather than all
-        if gain[best] >= now * LEAST_GAIN:
-            names = " and ".join(repr(str(token)) for token in best)
-            where = graph.journeys[members[0]].location
-            code = "chain-collapses-parallelism"
-            message = (
-                f"chain {chain}: {len(members)} journeys, {seconds:.0f} s of {total:.0f} s on one worker; "
-                f"best possible speed-up with {WORKERS} workers is {now:.1f}; "
-            )
-            if any(map(is_of_a_test, best)):
-                message += f"without the marks that depend on {names} it would be {gain[best]:.1f}"
-                hint = "if what the test leaves is true for the whole machine, let it establish a token of scope "
-                hint += "'machine', and let the others require that"
-                yield remark(where, code, message, hint)
-            else:
-                message += f"making {names} machine-scoped would give {gain[best]:.1f}"
-                hint = f"if {names} may be true for the whole machine and not only in one state directory, "
-                hint += "'scope: machine' lets the journeys run side by side"
-                yield warning(where, code, message, hint)
-
-
-def best_speed_up(graph: CapabilityGraph, weights: Mapping[JourneyId, float]) -> float:
-    """Return the best possible speed-up of WORKERS over one worker, limited by the longest path and chain."""
-    total = sum(weights.values())
-    length: dict[JourneyId, float] = {}
-    for journey in graph.ordered(graph.journeys):
-        before = (length[other] for other in graph.prerequisites[journey] if other in length)
-        length[journey] = max(before, default=0.0) + weights[journey]
-    chains: dict[ChainId, float] = defaultdict(float)
-    for journey, chain in graph.chains.items():
-        chains[chain] += weights[journey]
-    bound = max(*length.values(), *chains.values(), total / WORKERS, 0.0)
-    return total / bound if bound else 1.0
-
-
-def with_machine_scope(graph: CapabilityGraph, tokens: Iterable[Token]) -> CapabilityGraph:
-    """Return the same graph with machine scope for those tokens that a journey establishes or a file defines."""
-    capabilities = dict(graph.capabilities)
-    for token in tokens:
-        known = graph.capability(token)
-        if known is None and graph.establishing(token):
-            known = Capability(token=token, location=graph.journeys[graph.establishing(token)[0]].location)
-        if known is not None:
-            capabilities[token] = replace(known, token=token, scope=Scope.MACHINE)
-    return CapabilityGraph(graph.journeys.values(), capabilities.values(), graph.fixtures)
+from pytest_dogfood.scheduling.split import split
 
 
 def advise(
@@ -166,11 +92,16 @@ def _several_establishers(graph: CapabilityGraph) -> Iterator[Diagnostic]:
 
 
 def _starving_invalidations(graph: CapabilityGraph) -> Iterator[Diagnostic]:
+    tree = split(graph)
     for journey in graph.journeys.values():
         before = {journey.id, *graph.prerequisites[journey.id]}
         for token, place in journey.invalidates.items():
             others = () if graph.has_independent_provider(token) else graph.journeys.values()
             starved = [one.id for one in others if one.id not in before and token in graph.needed_by(one)]
+            if graph.is_copyable(
+                token
+            ):  # it is destroyed in one state, and in those that are copied from that later
+                starved = [one for one in starved if tree.inherits(one, journey.id)]
             if starved:
                 makers = graph.establishing(token)
                 for_ever = bool(makers) and all(graph.journeys[one].python for one in makers)

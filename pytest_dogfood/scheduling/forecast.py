@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import ChainId, JourneyId, Scope, Token
+from pytest_dogfood.journey import ChainId, JourneyId, Scope, StateId, Token
 from pytest_dogfood.scheduling.plan import Plan
 from pytest_dogfood.scheduling.queue import Job, Queue, in_chain_order
 from pytest_dogfood.walks import deep_recursion, in_order
@@ -229,12 +229,13 @@ LEAST_SECONDS = 10.0
 
 
 class CostlyChain(Struct, frozen=True, kw_only=True):
-    """A chain that made a run longer. `idle` is how long the workers did nothing that did not run it, in seconds each.
+    """A chain that made a run longer, or one state of a chain that is split.
 
-    `tokens` are those that several of its items use, the most used first.
+    `idle` is how long the workers did nothing that did not run it, in seconds each. `tokens` are those that several of
+    its items use, the most used first.
     """
 
-    id: ChainId
+    id: StateId
     seconds: float
     idle: tuple[float, ...]
     tokens: tuple[Token, ...]
@@ -249,22 +250,22 @@ def costly_chain(
     Without the chain, a run takes as long as its longest path, or as its work shared by all workers.
     """
     length: dict[JourneyId, float] = {}
-    chains: dict[ChainId, float] = defaultdict(float)
+    states: dict[StateId, float] = defaultdict(float)
     for planned in plan.journeys:
         before = max((length[other] for other in planned.after), default=0.0)
         length[planned.id] = before + seconds.get(planned.id, 0.0)
-        chains[planned.chain] += seconds.get(planned.id, 0.0)
-    longest = max(chains, key=chains.__getitem__, default=None)
-    if longest is None or len(busy) < 2 or chains[longest] < LEAST_SECONDS:
+        states[planned.state] += seconds.get(planned.id, 0.0)
+    longest = max(states, key=states.__getitem__, default=None)
+    if longest is None or len(busy) < 2 or states[longest] < LEAST_SECONDS:
         return None
     possible = max(*length.values(), sum(busy) / len(busy))
-    if (chains[longest] - possible) * 3 <= elapsed:
+    if (states[longest] - possible) * 3 <= elapsed:
         return None
-    members = [planned for planned in plan.journeys if planned.chain == longest]
+    members = [planned for planned in plan.journeys if planned.state == longest]
     uses = Counter(token for one in members for token in dict.fromkeys((*one.requires, *one.establishes)))
     return CostlyChain(
         id=longest,
-        seconds=chains[longest],
+        seconds=states[longest],
         idle=tuple(max(0.0, elapsed - one) for one in sorted(busy)[:-1]),
         tokens=tuple(token for token, count in uses.most_common() if count > 1),
     )

@@ -62,6 +62,14 @@ class StateTree(Struct, frozen=True, kw_only=True):
         found = inverted({part: [fork.number] for part, fork in self.forks.items()})
         return {number: tuple(parts) for number, parts in found.items()}
 
+    def inherits(self, later: JourneyId, journey: JourneyId) -> bool:
+        """Return whether `later` finds in its state what `journey` leaves; both are of chains that are split."""
+        state, position = self.state_of[later], self.positions[later]
+        while state != self.state_of[journey] and state in self.forks:
+            fork = self.forks[state]
+            state, position = fork.state, -1 if fork.after is None else self.positions[fork.after] + 1
+        return state == self.state_of[journey] and position > self.positions[journey]
+
     def last_before_parts(self, selected: Iterable[JourneyId]) -> dict[StateId, JourneyId]:
         """Return for each part the last selected journey that runs before it begins, in the states above it."""
         here = frozenset(selected)

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from msgspec import Struct
 
-from pytest_dogfood.check.advice import advise, collapsed_chains
+from pytest_dogfood.check.advice import advise
 from pytest_dogfood.check.report import Paint, Report, report_on, seconds_of_all, to_json, to_lines
 from pytest_dogfood.check.shell import shell_findings
+from pytest_dogfood.check.speed import collapsed_chains
 from pytest_dogfood.collection.discovery import collector_paused, declares_journeys
 from pytest_dogfood.collection.selection import Selection
 from pytest_dogfood.collection.stash import JOURNEY, PROJECT, SETTINGS

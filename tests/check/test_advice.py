@@ -193,6 +193,20 @@ def test_what_destroys_a_token_that_others_still_need_is_found_at_the_token_it_d
     assert found[0].message == "'spoiler' destroys 't' before user can use it"
 
 
+def test_what_destroys_a_copyable_token_starves_only_what_finds_its_state() -> None:
+    def starved_by(*things: Journey) -> list[str]:
+        found = advice(*things, replace(capability(9, "t", provided=False), copyable=True), copyable_u)
+        return [one.message for one in found if one.code == "invalidates-starves"]
+
+    copyable_u = replace(capability(8, "u", provided=False), copyable=True)
+    maker, user = journey(1, "maker", gives="t"), journey(4, "user", needs="t")
+    assert starved_by(maker, journey(2, "spoiler", needs="t", spoils="t"), user) == []
+    spoiler = journey(2, "spoiler", needs="t", gives="u", spoils="t")
+    assert starved_by(maker, spoiler, journey(3, "b", needs="t u"), journey(4, "c", needs="t u"), user) == [
+        "'spoiler' destroys 't' before b, c can use it"
+    ]
+
+
 def test_what_destroys_a_token_that_can_be_provisioned_again_starves_nobody() -> None:
     assert (
         advice(

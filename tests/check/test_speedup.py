@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from pytest_dogfood.check.advice import best_speed_up, collapsed_chains, with_machine_scope
+from pytest_dogfood.check.speed import best_speed_up, collapsed_chains, with_machine_scope
 from pytest_dogfood.diagnostics import Severity
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability, Journey, JourneyId, Scope, Token
@@ -49,6 +49,25 @@ def test_making_the_token_machine_scoped_gives_what_the_warning_promised(
     freed = with_machine_scope(graph, [IMAGE])
     assert f"{best_speed_up(freed, weights):.1f}" == "6.4"
     assert list(collapsed_chains(freed, weights)) == []
+
+
+def test_a_chain_whose_token_is_copyable_does_not_collapse() -> None:
+    journeys = around(IMAGE, users=40)
+    copyable = Capability(token=IMAGE, location=ANYWHERE, copyable=True)
+    graph = CapabilityGraph(journeys, [copyable])
+    weights = dict.fromkeys(graph.journeys, 1.0)
+    assert f"{best_speed_up(graph, weights):.1f}" == "8.0"
+    assert list(collapsed_chains(graph, weights)) == []
+
+
+def test_a_part_that_keeps_most_work_on_one_worker_is_named_by_its_first_journey() -> None:
+    part = [replace(one, requires=dict(one.requires) | {IMAGE: ANYWHERE}) for one in around(LOGIN, users=30)]
+    other = replace(new_journey("other"), requires={IMAGE: ANYWHERE})
+    copyable = Capability(token=IMAGE, location=ANYWHERE, copyable=True)
+    graph = CapabilityGraph([*around(IMAGE, users=0), *part, other], [copyable])
+    (found,) = collapsed_chains(graph, dict.fromkeys(graph.journeys, 1.0))
+    assert found.message.startswith("the part of make-logged-in: 31 journeys, 31 s of 33 s on one worker; ")
+    assert "making 'logged-in' machine-scoped would give" in found.message
 
 
 def test_changing_a_scope_keeps_what_else_the_capability_says() -> None:

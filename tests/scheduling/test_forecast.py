@@ -7,7 +7,7 @@ from hypothesis import given, settings, strategies as st
 from msgspec.structs import replace
 
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import ChainId, JourneyId, Token
+from pytest_dogfood.journey import Capability, JourneyId, StateId, Token
 from pytest_dogfood.scheduling.forecast import (
     CostlyChain,
     Forecast,
@@ -123,7 +123,7 @@ def took(plan: Plan, seconds: float) -> dict[JourneyId, float]:
 def test_a_chain_that_cost_more_than_a_third_of_a_run_is_found_with_its_token() -> None:
     plan = plan_of_a_chain("alone")
     found = costly_chain(plan, took(plan, 10.0), busy=[40.0, 10.0], elapsed=41.0)
-    assert found == CostlyChain(id=ChainId("sign-up"), seconds=40.0, idle=(31.0,), tokens=(Token("account"),))
+    assert found == CostlyChain(id=StateId("sign-up"), seconds=40.0, idle=(31.0,), tokens=(Token("account"),))
 
 
 def test_of_several_workers_each_idle_time_is_told_also_of_one_without_work() -> None:
@@ -159,6 +159,19 @@ def test_a_chain_whose_journeys_need_each_other_one_by_one_costs_nothing() -> No
     graph = CapabilityGraph(journeys)
     plan = make_plan(graph, list(graph.journeys))
     assert costly_chain(plan, took(plan, 10.0), busy=[50.0, 0.0], elapsed=50.0) is None
+
+
+def test_a_chain_whose_journeys_ran_in_copies_cost_nothing_on_one_worker() -> None:
+    token = Token("account")
+    maker = replace(new_journey("sign-up"), establishes={token: ANYWHERE})
+    users = [replace(new_journey(name), requires={token: ANYWHERE}) for name in ("buy", "review", "leave")]
+    copyable = Capability(token=token, location=ANYWHERE, copyable=True)
+    plans = [
+        make_plan(graph, list(graph.journeys))
+        for graph in (CapabilityGraph([maker, *users]), CapabilityGraph([maker, *users], [copyable]))
+    ]
+    found = [costly_chain(plan, took(plan, 10.0), busy=[20.0, 20.0], elapsed=40.0) for plan in plans]
+    assert [one is not None for one in found] == [True, False]
 
 
 def test_a_run_of_nothing_has_no_costly_chain() -> None:
