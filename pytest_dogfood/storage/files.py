@@ -77,6 +77,24 @@ def private_directory(path: Path) -> Path:
     return path
 
 
+_LONGEST_PATH = 1000
+"""Characters of a path that are opened at once: the system accepts 4,096 bytes."""
+
+
+def open_below(directory: int, path: str) -> int:
+    """Open a directory for reading, by its path below an open one (itself, if empty), however long the path is."""
+    opened, path = directory, path or "."
+    while path:
+        cut = len(path) if len(path) <= _LONGEST_PATH else path.rindex("/", 0, _LONGEST_PATH)
+        try:
+            following = os.open(path[:cut], os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=opened)
+        finally:
+            if opened != directory:
+                os.close(opened)
+        opened, path = following, path[cut + 1 :]
+    return opened
+
+
 class SharedLog(Generic[T]):
     """One JSON line per record, readable by its owner only; the first record creates the file.
 

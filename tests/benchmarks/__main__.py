@@ -18,6 +18,7 @@ from tests.benchmarks import overheads
 from tests.benchmarks.checking import check
 from tests.benchmarks.consistency import consistency
 from tests.benchmarks.contenders import TOOLS, available
+from tests.benchmarks.copies import copies
 from tests.benchmarks.graphs import GRAPHS, TINY, WIDE, bound, ideal
 from tests.benchmarks.measuring import Row, load, taking_turns
 from tests.benchmarks.pages import pages
@@ -69,6 +70,7 @@ def _measurements(rounds: int, workers: Iterable[int]) -> dict[str, Callable[[],
     found["planning"] = lambda: overheads.planning(rounds)
     found["page"] = lambda: pages(rounds)
     found["record"] = lambda: records(rounds)
+    found["copies"] = lambda: copies(rounds)
     found["check"] = lambda: check(rounds)
     found["consistency"] = lambda: consistency(rounds)
     return found

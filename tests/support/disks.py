@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+SIZE = 300 * 2**20
 READ_ONLY = "remount,bind,ro"
 
 
@@ -31,6 +33,18 @@ def largest_file(size: int) -> Iterator[None]:
 def mounted(place: Path, options: str) -> Iterator[None]:
     """Have a small disk of its own at a place; skips the test where one may not."""
     with _mount("-t", "tmpfs", "-o", options, "tmpfs", str(place)):
+        yield
+
+
+@contextmanager
+def formatted(place: Path, kind: str, image: Path) -> Iterator[None]:
+    """Have a disk of 300 MiB with a file system of some kind at a place; skips the test where one may not."""
+    if shutil.which(f"mkfs.{kind}") is None:
+        pytest.skip(f"mkfs.{kind} is not installed")
+    with image.open("wb") as file:
+        file.truncate(SIZE)
+    subprocess.run([f"mkfs.{kind}", "-q", str(image)], check=True, capture_output=True)
+    with _mount("-t", kind, "-o", "loop", str(image), str(place)):
         yield
 
 

@@ -1,0 +1,308 @@
+"""Copies of a state directory that work without the original.
+
+A copy is refused rather than made of something that would differ from it, or that would go on using the original. Every
+file is searched for the path of the state, however large it is: a binary file that contains it, such as a database or
+a program with a search path for its libraries, would use the original unnoticed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from pytest_dogfood.execution.usage import find_users
+from pytest_dogfood.storage.file_copy import (
+    CHANGED,
+    FileCopier,
+    NotCopyableError,
+    has_holes,
+    set_owner_and_attributes,
+)
+from pytest_dogfood.storage.files import open_below
+from pytest_dogfood.storage.path_replacement import PathReplacement, replace_path, replace_paths_in_tree
+from pytest_dogfood.storage.run_directory import remove_tree
+
+__all__ = ["PART", "CopiedState", "NotCopyableError", "copy_state", "replace_path", "replace_paths_in_tree"]
+
+PART = ".part"
+"""The end of the name of a copy that is being made, or was when its process was killed."""
+
+_KINDS = {
+    stat.S_IFSOCK: "it is a socket",
+    stat.S_IFIFO: "it is a FIFO",
+    stat.S_IFBLK: "it is a device",
+    stat.S_IFCHR: "it is a device",
+}
+
+
+class CopiedState(Struct, frozen=True, kw_only=True):
+    """What was copied: the number of files (links count, directories do not), their bytes, and the seconds it took."""
+
+    files: int
+    bytes: int
+    seconds: float
+
+
+class _Entry(NamedTuple):
+    """A file or directory as it was before it was copied."""
+
+    name: str
+    seen: os.stat_result
+
+
+class _Folder(NamedTuple):
+    path: str
+    seen: os.stat_result
+    files: list[_Entry]
+    folders: list[_Entry]
+
+
+def copy_state(source: Path, target: Path, *, limit: int, marker: str = "", copies: int = 1) -> CopiedState:
+    """Copy a state directory so that the copy works without the original.
+
+    The copy is written beside the target, under its name and `PART`, and renamed; an error leaves nothing of it. What a
+    killed process has left there is removed first: two processes must not copy to the same target at the same time.
+    An empty directory may be at the target, nothing else. The state is at most `limit` bytes, and the disk must have
+    room for `copies` of it. It must not be in use by a process of this run, which has `marker` in its environment:
+    `NAME=value`, or `NAME` with any value; an empty one leaves that out. Its path and the target's have the same
+    length, or ValueError is raised. Raises NotCopyableError for all else, also for what the system refuses.
+    """
+    began = time.monotonic()
+    source, target = Path(os.path.abspath(source)), Path(os.path.abspath(target))  # noqa: PTH100 - links stay
+    if len(os.fsencode(source)) != len(os.fsencode(target)):
+        raise ValueError(f"{target} and {source} must have the same length")
+    part = target.with_name(target.name + PART)
+    copy = _Copy(source, target, limit)
+    try:
+        remove_tree(part)
+        _refuse_mount_points(source)
+        if marker:
+            _refuse_users(source, marker)
+        copy.survey()
+        copy.refuse_full_disk(copies)
+        part.mkdir(mode=0o700)
+        copy.write(part)
+        copy.compare()
+        part.rename(target)
+    except BaseException as error:
+        remove_tree(part)
+        if isinstance(error, OSError):
+            raise NotCopyableError(copy.at, error.strerror or str(error)) from error
+        raise
+    return CopiedState(files=copy.files, bytes=copy.bytes, seconds=time.monotonic() - began)
+
+
+class _Copy:
+    """One copy while it is being made; `at` is the file that is looked at."""
+
+    def __init__(self, source: Path, target: Path, limit: int) -> None:
+        self._source = source
+        self._target = target
+        self._limit = limit
+        self._real = os.path.realpath(source)
+        self._paths = PathReplacement.between(source, target)
+        self._copier = FileCopier(self._paths)
+        self._folders: list[_Folder] = []
+        self._first: dict[int, str] = {}  # by inode, where the first of several names of a file is
+        self._allocated = 0
+        self.at = ""
+        self.files = 0
+        self.bytes = 0
+
+    def survey(self) -> None:
+        """List the state; refuse what cannot be copied, and what is too large."""
+        base = os.open(self._source, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            device = os.fstat(base).st_dev
+            pending = [""]
+            counted: set[int] = set()
+            while pending:
+                self.at = path = pending.pop()
+                folder = open_below(base, path)
+                try:
+                    listed = _Folder(path, os.fstat(folder), [], [])
+                    with os.scandir(folder) as entries:
+                        for entry in sorted(entries, key=lambda one: one.name):
+                            self.at = _join(path, entry.name)
+                            seen = entry.stat(follow_symlinks=False)
+                            self._admit(seen, device)
+                            if stat.S_ISDIR(seen.st_mode):
+                                listed.folders.append(_Entry(entry.name, seen))
+                                pending.append(self.at)
+                                continue
+                            listed.files.append(_Entry(entry.name, seen))
+                            if seen.st_nlink == 1 or seen.st_ino not in counted:
+                                self._count(seen)
+                                counted.add(seen.st_ino)
+                finally:
+                    os.close(folder)
+                self._folders.append(listed)
+        finally:
+            os.close(base)
+        self.at = ""
+
+    def _admit(self, seen: os.stat_result, device: int) -> None:
+        kind = _KINDS.get(stat.S_IFMT(seen.st_mode))
+        if kind is not None:
+            raise NotCopyableError(self.at, kind)
+        if seen.st_dev != device:
+            raise NotCopyableError(self.at, "it is on another file system")
+
+    def _count(self, seen: os.stat_result) -> None:
+        allocated = seen.st_blocks * 512
+        self._allocated += allocated
+        is_sparse = stat.S_ISREG(seen.st_mode) and has_holes(seen)
+        self.bytes += allocated if is_sparse else seen.st_size
+        if self.bytes > self._limit:
+            raise NotCopyableError("", f"it has more than {self._limit:,} bytes")
+
+    def refuse_full_disk(self, copies: int) -> None:
+        """Refuse to begin where the disk has no room for so many copies."""
+        disk = os.statvfs(self._target.parent)
+        names = sum(len(folder.files) + 1 for folder in self._folders)
+        free = disk.f_bavail * disk.f_frsize
+        # A file system that has no such limit says 0.
+        if disk.f_blocks and free < copies * self._allocated:
+            raise NotCopyableError(
+                "", f"{copies} x {self._allocated:,} bytes are needed, and {free:,} are free"
+            )
+        if disk.f_files and disk.f_favail < copies * names:
+            raise NotCopyableError(
+                "", f"{copies} x {names:,} files are needed, and {disk.f_favail:,} are free"
+            )
+
+    def write(self, part: Path) -> None:
+        """Write the copy into an empty directory."""
+        base, copied = os.open(self._source, os.O_RDONLY | os.O_DIRECTORY), os.open(part, os.O_RDONLY)
+        try:
+            owner = os.fstat(copied)
+            closed: list[_Folder] = []
+            for folder in self._folders:
+                self.at = folder.path
+                here = open_below(base, folder.path)
+                try:
+                    there = open_below(copied, folder.path)
+                    try:
+                        for name, seen in folder.files:
+                            self.at = _join(folder.path, name)
+                            self._write_entry(name, seen, here, there, copied, owner)
+                        for name, _ in folder.folders:
+                            os.mkdir(name, 0o700, dir_fd=there)
+                        self.at = folder.path
+                        set_owner_and_attributes(here, there, folder.seen, owner)
+                        os.utime(there, ns=(folder.seen.st_atime_ns, folder.seen.st_mtime_ns))
+                        if folder.seen.st_mode & stat.S_IRWXU == stat.S_IRWXU:
+                            os.fchmod(there, stat.S_IMODE(folder.seen.st_mode))
+                        else:  # what it contains could not be written
+                            closed.append(folder)
+                    finally:
+                        os.close(there)
+                finally:
+                    os.close(here)
+            for folder in reversed(closed):
+                self.at = folder.path
+                there = open_below(copied, folder.path)
+                os.fchmod(there, stat.S_IMODE(folder.seen.st_mode))
+                os.close(there)
+        finally:
+            os.close(copied)
+            os.close(base)
+
+    def _write_entry(
+        self, name: str, seen: os.stat_result, here: int, there: int, copied: int, owner: os.stat_result
+    ) -> None:
+        self.files += 1
+        if seen.st_nlink > 1:
+            first = self._first.setdefault(seen.st_ino, self.at)
+            if first != self.at:
+                os.link(first, name, src_dir_fd=copied, dst_dir_fd=there, follow_symlinks=False)
+                return
+        if stat.S_ISLNK(seen.st_mode):
+            os.symlink(self._link_target(os.readlink(name, dir_fd=here)), name, dir_fd=there)
+            if (seen.st_uid, seen.st_gid) != (owner.st_uid, owner.st_gid):
+                os.chown(name, seen.st_uid, seen.st_gid, dir_fd=there, follow_symlinks=False)
+            os.utime(name, ns=(seen.st_atime_ns, seen.st_mtime_ns), dir_fd=there, follow_symlinks=False)
+            return
+        # What was a file a moment ago may be a FIFO now, which would wait for a writer.
+        reading = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=here)
+        try:
+            writing = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=there)
+            try:
+                self._refuse_change(seen, os.fstat(reading))
+                self._copier.copy(self.at, seen, reading, writing)
+                set_owner_and_attributes(reading, writing, seen, owner)
+                os.fchmod(writing, stat.S_IMODE(seen.st_mode))
+                os.utime(writing, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+            finally:
+                os.close(writing)
+        finally:
+            os.close(reading)
+
+    def _link_target(self, target: str) -> str:
+        """Return where a link of the copy leads: to the same place, or to that place in the copy."""
+        replaced = os.fsdecode(self._paths.link_target(os.fsencode(target)))
+        if len(os.fsencode(replaced)) != len(os.fsencode(target)):
+            raise NotCopyableError(self.at, f"it leads to {target}, and that path cannot be replaced")
+        if replaced == target:
+            place = self.at.rpartition("/")[0]
+            plain = os.path.normpath(os.path.join(place, target))  # noqa: PTH118 - a Path has no such form
+            if plain == ".." or plain.startswith(("/", "../")):
+                real = os.path.realpath(self._source / place / target)
+                if f"{real}/".startswith(f"{self._real}/"):
+                    raise NotCopyableError(self.at, f"it leads back into the original by {target}")
+        return replaced
+
+    def compare(self) -> None:
+        """Refuse a copy of what has changed since it was listed: parts of it would be older than others."""
+        base = os.open(self._source, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            for listed in self._folders:
+                self.at = listed.path
+                folder = open_below(base, listed.path)
+                try:
+                    self._refuse_change(listed.seen, os.fstat(folder))
+                    for name, seen in listed.files:
+                        self.at = _join(listed.path, name)
+                        self._refuse_change(seen, os.stat(name, dir_fd=folder, follow_symlinks=False))
+                finally:
+                    os.close(folder)
+        finally:
+            os.close(base)
+        self.at = ""
+
+    def _refuse_change(self, before: os.stat_result, now: os.stat_result) -> None:
+        if (before.st_mtime_ns, before.st_ctime_ns, before.st_size, before.st_ino) != (
+            now.st_mtime_ns,
+            now.st_ctime_ns,
+            now.st_size,
+            now.st_ino,
+        ):
+            raise NotCopyableError(self.at, CHANGED)
+
+
+def _join(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name
+
+
+def _refuse_users(source: Path, marker: str) -> None:
+    for name, process in find_users(source, marker):
+        raise NotCopyableError(name, f"it is in use by {process}")
+
+
+def _refuse_mount_points(source: Path) -> None:
+    """Refuse a state with a mount point, also of a part of its own file system."""
+    real = os.fsencode(os.path.realpath(source)) + b"/"
+    try:
+        mounts = Path("/proc/self/mountinfo").read_bytes()
+    except FileNotFoundError:
+        return
+    for line in mounts.splitlines():
+        point = re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8)]), line.split()[4])
+        if point.startswith(real):
+            raise NotCopyableError(os.fsdecode(point[len(real) :]), "it is a mount point")

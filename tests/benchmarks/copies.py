@@ -1,0 +1,98 @@
+"""What a copy of a state costs: many small files, beside `cp -a`, and much in a file whose blocks can be shared."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+
+from pytest_dogfood.storage.state_copy import copy_state
+from tests.benchmarks.contenders import scratch
+from tests.benchmarks.measuring import Row, ratio, spread, taking_turns, wall
+
+FILES, SIZE = 1000, 10_000
+MILLION = 1_000_000
+LARGE = 500 * MILLION
+
+
+def copies(times: int) -> list[Row]:
+    """Time copies of two states."""
+    return [_small_files(2 * times + 1), *(_large_file(kind, times) for kind in ("btrfs", "xfs"))]
+
+
+def _small_files(times: int) -> Row:
+    with scratch() as directory:
+        state, target = _places(directory)
+        for number in range(FILES):
+            (state / f"file-{number}").write_bytes(b"a line of text\n" * (SIZE // 15))
+        os.sync()
+
+        def ours() -> float:
+            shutil.rmtree(target, ignore_errors=True)
+            return wall(lambda: _copy(state, target))
+
+        def cp() -> float:
+            shutil.rmtree(target, ignore_errors=True)
+            return wall(lambda: subprocess.run(["cp", "-a", state, target], check=True))
+
+        seen = taking_turns({"ours": ours, "cp": cp}, times)
+    return Row(
+        what=f"copy of {FILES:,} files of {SIZE // 1000} KB ÷ cp -a",
+        ours=ratio(seen, "ours", "cp"),
+        target=1.3,
+        note=f"{median(seen['ours']) * 1000:.0f} ms, cp {median(seen['cp']) * 1000:.0f} ms; spread {spread(seen):.0%}",
+    )
+
+
+def _large_file(kind: str, times: int) -> Row:
+    what = f"copy of {LARGE // MILLION} MB that share their blocks, {kind}, ms"
+    try:
+        with scratch() as directory, _disk(kind, directory) as disk:
+            state, target = _places(disk)
+            (state / "data").write_bytes(os.urandom(LARGE))
+            os.sync()
+            (state / "data").read_bytes()
+
+            def ours() -> float:
+                shutil.rmtree(target, ignore_errors=True)
+                return wall(lambda: _copy(state, target))
+
+            seen = taking_turns({"ours": ours}, times + 1)
+    except (OSError, subprocess.CalledProcessError) as error:
+        return Row(what=what, ours=float("nan"), note=f"not measured: {error}")
+    return Row(
+        what=what,
+        ours=median(seen["ours"][1:]) * 1000,
+        target=100,
+        note=f"searched for the path of the state; spread {spread(seen):.0%}",
+    )
+
+
+def _copy(state: Path, target: Path) -> None:
+    copy_state(state, target, limit=2**31)
+
+
+def _places(directory: Path) -> tuple[Path, Path]:
+    """Return a state and where its copy comes, with paths as long as those of a run in /tmp."""
+    state = directory / "abcdef" / "c0-gw0"
+    state.mkdir(parents=True)
+    return state, state.with_name("c1-gw0")
+
+
+@contextmanager
+def _disk(kind: str, directory: Path) -> Iterator[Path]:
+    """Have a file system that can share blocks; raises OSError or CalledProcessError where one may not."""
+    image, place = directory / "i", directory / "d"
+    place.mkdir()
+    with image.open("wb") as file:
+        file.truncate(4 * LARGE)
+    subprocess.run([f"mkfs.{kind}", "-q", image], check=True, capture_output=True)
+    subprocess.run(["mount", "-t", kind, "-o", "loop", image, place], check=True, capture_output=True)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "--lazy", place], check=True)

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pytest_dogfood.execution.usage import find_users
+
+MARKER = "_DOGFOOD_TEST_USAGE"
+OPENS = "import sys; file = open(sys.argv[1]); print(flush=True); input()"
+MAPS = """
+import mmap, sys
+with open(sys.argv[1]) as file:
+    mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+print(flush=True)
+input()
+"""
+
+
+@contextmanager
+def running(program: str, *arguments: str, cwd: Path, value: str = "1") -> Iterator[subprocess.Popen[str]]:
+    """Have a Python program run until the end, which has begun: it prints a line and waits for one."""
+    with subprocess.Popen(
+        [sys.executable, "-c", program, *arguments],
+        cwd=cwd,
+        env={**os.environ, MARKER: value},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def users(directory: Path, marker: str = MARKER) -> list[tuple[str, str]]:
+    return list(find_users(directory, marker))
+
+
+def test_working_directories_open_files_and_mapped_files_count(tmp_path: Path) -> None:
+    here, elsewhere = tmp_path / "c1", tmp_path / "c10"
+    here.mkdir()
+    elsewhere.mkdir()
+    (here / "file name").write_text("content")
+    (elsewhere / "file").write_text("content")
+    python = Path(sys.executable).name
+    waits = "print(flush=True); input()"
+    with running(waits, cwd=here) as process:
+        assert users(here) == [("", f"{python} ({process.pid})")]
+    for program in (OPENS, MAPS):
+        with running(program, str(here / "file name"), cwd=elsewhere) as process:
+            assert users(here) == [("file name", f"{python} ({process.pid})")]
+        with running(program, str(elsewhere / "file"), cwd=tmp_path):
+            assert users(here) == []
+
+
+def test_a_file_that_was_removed_counts(tmp_path: Path) -> None:
+    (tmp_path / "c1").mkdir()
+    (tmp_path / "c1" / "file").write_text("content")
+    with running(OPENS, str(tmp_path / "c1" / "file"), cwd=tmp_path) as process:
+        (tmp_path / "c1" / "file").unlink()
+        assert users(tmp_path / "c1")[0][1] == f"{Path(sys.executable).name} ({process.pid})"
+
+
+def test_only_processes_of_the_run_count_by_name_or_value(tmp_path: Path) -> None:
+    with running("print(flush=True); input()", cwd=tmp_path, value="7"):
+        assert len(users(tmp_path)) == 1
+        assert len(users(tmp_path, f"{MARKER}=7")) == 1
+        assert users(tmp_path, f"{MARKER}=8") == []
+        assert users(tmp_path, "_DOGFOOD_OTHER") == []
+
+
+def test_the_directory_may_be_named_by_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    with running("print(flush=True); input()", cwd=tmp_path / "real"):
+        assert len(users(tmp_path / "link")) == 1
