@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from msgspec import Struct
+from msgspec import Struct, field
 
 from pytest_dogfood.check.advice import advise
 from pytest_dogfood.check.report import Paint, Report, report_on, seconds_of_all, to_json, to_lines
@@ -24,6 +24,7 @@ from pytest_dogfood.journey import Script
 from pytest_dogfood.scheduling.plan import known_seconds
 from pytest_dogfood.session.durations import known_durations
 from pytest_dogfood.session.worker import ItemSelector
+from pytest_dogfood.settings import Settings
 from pytest_dogfood.storage.retention import default_root, too_long_for_sockets
 
 
@@ -36,6 +37,7 @@ class Inspection(Struct, frozen=True, kw_only=True):
     uncollected_tests: tuple[Path, ...] = ()
     """Python files with marked tests that were not collected although they are in the paths to check."""
     rootdir: Path = Path()
+    settings: Settings = field(default_factory=Settings)
     state_root: Path | None = None
     """The place for runs, if the project sets one."""
 
@@ -95,6 +97,7 @@ def inspect(
         report=quiet.check.report,
         uncollected_tests=() if with_tests or shard else project.files_with_marked_tests(),
         rootdir=quiet.check.config.rootpath,
+        settings=settings,
         state_root=Path(settings.state_root).absolute() if settings.state_root else None,
     )
 

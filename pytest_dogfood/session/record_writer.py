@@ -28,6 +28,7 @@ from pytest_dogfood.storage.files import SharedLog, write_for_others, write_whol
 from pytest_dogfood.storage.journal import Journal, Why
 from pytest_dogfood.storage.record import Activity, Kind, RunRecord, Versions, read_run, reference_of
 from pytest_dogfood.storage.recorder import secrets_of_all
+from pytest_dogfood.storage.retention import mask_kept
 from pytest_dogfood.storage.run_directory import ALONE, RUN, RunDirectory
 
 if TYPE_CHECKING:
@@ -180,11 +181,7 @@ class RecordWriter:
         keeper = keeper_of(self._config)
         keeper.learn(secrets_of_all(self._run))
         if keeper:
-            for path in paths:
-                files = path.rglob("*") if path.is_dir() else [path]
-                for file in files:
-                    if file.is_file() and not file.is_symlink():
-                        keeper.mask_file(file)
+            mask_kept(self._run, paths, keeper)
 
 
 def _is_whole(config: pytest.Config) -> bool:

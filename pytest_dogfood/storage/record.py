@@ -200,7 +200,7 @@ def graph_record(graph: CapabilityGraph, plan: Plan) -> GraphRecord:
             for one in graph.capabilities.values()
         ),
         fixtures=graph.fixtures,
-        digests={one.id: _digest_of(one) for one in journeys},
+        digests={one.id: digest_of(one) for one in journeys},
         after=after,
     )
 
@@ -220,7 +220,7 @@ def _without_commands(step: Step) -> Step:
     return Step(location=step.location, intent=step.intent)
 
 
-def _digest_of(journey: Journey) -> str:
+def digest_of(journey: Journey) -> str:
     """Return twelve hexadecimal digits that do not change when a journey only moves within its file."""
     nowhere = Location("")
     steps = [

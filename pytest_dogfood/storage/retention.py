@@ -7,12 +7,13 @@ import secrets
 import shlex
 import tempfile
 from collections.abc import Iterable, Iterator, Set as AbstractSet
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.execution.masking import SecretKeeper
 from pytest_dogfood.settings import LONGEST_STATE_PATH
 from pytest_dogfood.storage.files import private_directory
 from pytest_dogfood.storage.run_directory import (
@@ -23,9 +24,11 @@ from pytest_dogfood.storage.run_directory import (
     RUN,
     SECRETS,
     TRAJECTORIES,
+    UNMASKED,
     RunDirectory,
     project_name,
     remove_tree,
+    write_unmasked,
 )
 
 KEPT_RUNS = 3
@@ -162,6 +165,28 @@ def name_of_run(run: Path) -> str:
     return run.name if run.parent == default_root() else shlex.quote(str(run))
 
 
+@contextmanager
+def held_run(run: Path) -> Iterator[None]:
+    """Keep the directory of a run from being removed meanwhile; raises HarnessError unless the run has ended orderly.
+
+    Of one that was killed nothing has masked the secrets in the files that its steps have made.
+    """
+    lock_file = run.parent / f"{_project_of(run)}.{run.name}.lock"
+    name = name_of_run(run)
+    with ExitStack() as stack:
+        if lock_file.exists():  # not beside a run that was copied to another place
+            try:
+                stack.enter_context(FileLock(lock_file, mode=0o600).acquire(blocking=False))
+            except Timeout as error:
+                raise HarnessError(f"run {name} is still under way: wait for its end") from error
+        if not any((run / marker).exists() for marker in (KEPT, RECORDED)):
+            raise HarnessError(
+                f"run {name} was killed before the secrets in its files could be masked: run it again, "
+                f"or use its record, dogfood report {name}"
+            )
+        yield
+
+
 def _project_of(run: Path) -> str:
     try:
         return (run / "project").read_text()
@@ -195,4 +220,29 @@ class Retention:
         """Return the paths that stay of every run that has begun: its record and results."""
         if not (self._run.path / RUN).exists():
             return set()
-        return {self._run.path / RUN, self._run.path / RESULTS, self._run.path / RECORDS}
+        return {self._run.path / name for name in (RUN, RESULTS, RECORDS, UNMASKED)}
+
+
+def mask_kept(run: RunDirectory, paths: Iterable[Path], keeper: SecretKeeper) -> None:
+    """Mask secrets in files of a run, and write down which may hold one all the same; raises HarnessError for these.
+
+    Names and links are not changed, because something may rely on them; they are written down too.
+    """
+    unmasked: dict[str, str] = {}
+    problem: HarnessError | None = None
+    for file in (one for path in paths for one in (path, *path.rglob("*"))):
+        name = file.relative_to(run.path).as_posix()
+        if keeper.mask(file.name) != file.name:
+            unmasked[name] = "its name contains a secret value"
+        elif file.is_symlink():
+            if keeper.mask(target := str(file.readlink())) != target:
+                unmasked[name] = "the path that it links to contains a secret value"
+        elif file.is_file():
+            try:
+                keeper.mask_file(file)
+            except HarnessError as error:
+                unmasked[name], problem = "secret values in it could not be masked", problem or error
+    if unmasked:
+        write_unmasked(run.path, unmasked)
+    if problem is not None:
+        raise problem

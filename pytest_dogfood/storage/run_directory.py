@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
 import signal
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -35,6 +36,9 @@ JOURNAL = "journal"
 
 SECRETS = "secrets"
 """Directory in that of a run: the secrets of its processes, to mask kept files; never kept itself."""
+
+UNMASKED = "unmasked.json"
+"""File in the directory of a kept run: why something in it may hold a secret all the same, by its path."""
 
 RESULTS = "results.json"
 """File in the directory of a kept run: the result of each journey."""
@@ -152,6 +156,23 @@ def results_of_run(directory: Path) -> dict[JourneyId, JourneyResult]:
     content = (directory / RESULTS).read_bytes()
     results = msgspec.json.decode(content, type=tuple[JourneyResult, ...])
     return {result.id: result for result in results}
+
+
+def write_unmasked(directory: Path, reasons: Mapping[str, str]) -> None:
+    """Write why files of a run may hold secrets although it was masked, by their paths in it; raises HarnessError."""
+    # Not by msgspec: names of files need not be UTF-8.
+    write_whole(directory / UNMASKED, json.dumps(reasons, indent=0).encode() + b"\n")
+
+
+def read_unmasked(directory: Path) -> dict[str, str]:
+    """Return what `write_unmasked` has written; nothing if it has not. Raises HarnessError if that is unreadable."""
+    path = directory / UNMASKED
+    try:
+        return {str(name): str(why) for name, why in json.loads(path.read_bytes()).items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, AttributeError) as error:
+        raise HarnessError(f"{path} cannot be read: {error}") from error
 
 
 def remove_unless_empty(path: Path) -> None:

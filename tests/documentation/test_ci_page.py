@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from pytest_dogfood.cli import main
 from pytest_dogfood.outcomes import Outcome
 from pytest_dogfood.report import manifest
 from pytest_dogfood.report.merge import merge, to_json
+from tests.support.entered_projects import Project
 from tests.support.manifests import expected, ran
 from tests.support.scenes import Inner
 
@@ -43,7 +46,7 @@ def _lines(value: Any) -> list[str]:
 def test_the_commands_of_a_ci_file_run_three_shards_and_merge_them(
     name: str, inner: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, merging = (line for line in commands(yaml.safe_load(FILES[name])) if not line.startswith("pip"))
+    run, *_, merging = (line for line in commands(yaml.safe_load(FILES[name])) if not line.startswith("pip"))
     scene: Inner = inner({"a.journey.yaml": "{journeys: [{id: a, steps: [run: 'true']}]}"})
     monkeypatch.setenv("CI_NODE_TOTAL", "3")
     for number in ("1", "2", "3"):
@@ -56,6 +59,24 @@ def test_the_commands_of_a_ci_file_run_three_shards_and_merge_them(
     assert len(files) == 3
     assert main.main(arguments) == 0
     assert all((scene.path / one).exists() for one in ("report.xml", "run.json", "dogfood-durations.json"))
+
+
+def test_both_ci_files_pack_what_has_failed_and_keep_the_pack(tmp_path: Path, short_root: Path) -> None:
+    text = "journeys: [{id: a, steps: [{run: exit 3}]}]"
+    project = Project(tmp_path, short_root, text)
+    project.pytest()
+    project.env |= {"CI_JOB_STATUS": "failed", "CI_NODE_INDEX": "2"}
+    github = [line for line in commands(yaml.safe_load(FILES[GITHUB])) if line.startswith("dogfood pack")]
+    gitlab = yaml.safe_load(FILES[GITLAB])["shard"]["after_script"]
+    program = f"{shlex.quote(sys.executable)} -m pytest_dogfood pack"
+    for line in [*github, *gitlab]:
+        (tmp_path / "pack-2.tar.gz").unlink(missing_ok=True)
+        script = line.replace("${{ matrix.shard }}", "2").replace("dogfood pack", program)
+        subprocess.run(
+            ["sh", "-c", script], cwd=tmp_path, env=project.env, check=True, stdout=subprocess.DEVNULL
+        )
+        assert project.enter("a", "--run", "pack-2.tar.gz", "--", "pwd").returncode == 0
+    assert all("pack-*.tar.gz" in FILES[name] for name in (GITHUB, GITLAB))
 
 
 def fields_in(heading: str) -> list[str]:

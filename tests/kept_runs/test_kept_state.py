@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import HarnessError, Location
 from pytest_dogfood.journey import Journey, JourneyId
+from pytest_dogfood.kept_runs.kept_state import KeptState
 from pytest_dogfood.outcomes import JourneyResult, Outcome
-from pytest_dogfood.storage.kept_state import KeptState
 from pytest_dogfood.storage.record import Activity, GraphRecord, Kind, RecordedRun, RunRecord, StepRecord
 from pytest_dogfood.storage.recorder import LONGEST_COMMAND
 
