@@ -30,6 +30,7 @@ from pytest_dogfood.scheduling.plan import (
     weights,
 )
 from pytest_dogfood.scheduling.queue import GROUPING, in_group_order
+from pytest_dogfood.scheduling.split import split
 from pytest_dogfood.settings import Shard
 from pytest_dogfood.storage.files import read_as, write_whole
 
@@ -208,8 +209,9 @@ def _divided(
         seconds=weights(graph.journeys.values(), seen={}, committed=committed),
         committed=committed,
     )
+    states = split(graph).state_of
     numbers = {
-        item: division.chains[graph.chains[item.stash[JOURNEY].id]]
+        item: division.states[states[item.stash[JOURNEY].id]]
         if JOURNEY in item.stash
         else division.files[file_of(item.nodeid)]
         for item in selected

@@ -1,19 +1,25 @@
-"""Decides which shard runs what, from names and durations that are the same on every machine, in any order."""
+"""Decides which shard runs what, from files and durations that are the same on every machine.
+
+The unit is the state, or the file of plain tests: a chain with copyable tokens is several states, and its parts may run
+on different shards.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
-from functools import cache, partial
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache
 from math import fsum
 
 from msgspec import Struct
 
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import ChainId, JourneyId, Scope, Token
+from pytest_dogfood.journey import Journey, Scope, StateId, Token
 from pytest_dogfood.scheduling.plan import UNKNOWN_DURATION, usual_duration
+from pytest_dogfood.scheduling.split import split
+from pytest_dogfood.walks import reachable
 
 
 def partition(
@@ -48,9 +54,9 @@ def partition(
 
 
 class Division(Struct, frozen=True, kw_only=True):
-    """The shard of every chain, and of every file of tests that are no part of the graph."""
+    """The shard of every state with journeys, and of every file of tests that are no part of the graph."""
 
-    chains: Mapping[ChainId, int]
+    states: Mapping[StateId, int]
     files: Mapping[str, int]
 
 
@@ -62,33 +68,30 @@ def divide(
     seconds: Mapping[str, float],
     committed: Mapping[str, float],
 ) -> Division:
-    """Spread chains, and the files of the `plain` node ids, over the shards.
+    """Spread states, and the files of the `plain` node ids, over the shards.
 
     `seconds` has a weight for every journey, `committed` what the committed file says; both by node id.
     """
-    first: dict[ChainId, JourneyId] = {}
-    for journey_id, chain in graph.chains.items():
-        first[chain] = min(journey_id, first.get(chain, journey_id))
-    # After the first of its members by name: a chain's own name goes by the order of journeys.
-    names = {chain: f"chain {journey_id}" for chain, journey_id in first.items()}
     parts: dict[str, list[float]] = defaultdict(list)
-    needs: dict[str, dict[str, float]] = defaultdict(dict)
-    brings: dict[str, set[str]] = defaultdict(set)
-    cost_of = cache(partial(_cost_of, graph, seconds))
-    for journey in graph.journeys.values():
-        name = names[graph.chains[journey.id]]
-        parts[name].append(seconds[journey.nodeid])
-        brings[name].update(journey.establishes)
-        for token in graph.needed_by(journey):
-            if graph.scope_of(token) is Scope.MACHINE:
-                needs[name][token] = cost_of(token)
+    needs: dict[str, dict[str, float]] = {}
+    brings: dict[str, set[str]] = {}
+    names: dict[StateId, str] = {}
+    costs = _Costs(graph, seconds)
+    for state, members in split(graph).members.items():
+        if members:
+            # After the first of its members by name: a state's own name goes by the order of journeys.
+            names[state] = name = f"chain {min(members)}"
+            journeys = [graph.journeys[member] for member in members]
+            parts[name] = [seconds[journey.nodeid] for journey in journeys]
+            brings[name] = costs.brought_by(journeys)
+            needs[name] = costs.needs_of(journeys)
     usual = usual_duration(committed.values())
     for nodeid in plain:
         parts[f"file {file_of(nodeid)}"].append(committed.get(nodeid, usual))
     # fsum rounds once, so the order of the parts does not show in the last digit, and so in a tie.
     shards = partition({name: fsum(parts[name]) for name in parts}, total, needs=needs, brings=brings)
     return Division(
-        chains={chain: shards[name] for chain, name in names.items()},
+        states={state: shards[name] for state, name in names.items()},
         files={file_of(nodeid): shards[f"file {file_of(nodeid)}"] for nodeid in plain},
     )
 
@@ -97,28 +100,76 @@ def file_of(nodeid: str) -> str:
     return nodeid.partition("::")[0]
 
 
-def _cost_of(graph: CapabilityGraph, seconds: Mapping[str, float], token: Token) -> float:
-    """Return what a machine-wide token costs, in seconds, on each further shard that needs it.
+class _Costs:
+    """The costs, in seconds, of what journeys need that the machine or another state has, on each further shard."""
 
-    That is its provider, or else the replay of an establishing journey with all that it rests on in its chain.
-    """
-    parts: dict[str, float] = {}
-    found = {token: None}
-    for one in (waiting := [token]):  # grows while it is read
-        if graph.has_independent_provider(one):
-            parts[one] = UNKNOWN_DURATION
-        elif establishing := graph.establishing(one):
-            journey = graph.journeys[min(establishing)]
-            parts[journey.nodeid] = seconds[journey.nodeid]
-            # Machine-wide tokens that the replay needs are needs of the same unit, and counted there.
-            needed = [need for need in graph.needed_by(journey) if graph.scope_of(need) is Scope.CHAIN]
-            waiting += [need for need in needed if need not in found]
-            found.update(dict.fromkeys(needed))
-    return fsum(parts.values())
+    def __init__(self, graph: CapabilityGraph, seconds: Mapping[str, float]) -> None:
+        self._graph = graph
+        self._seconds = seconds
+        self._act_for = cache(self._act)
+        self._cost_for_machine = cache(self._cost)
+        self._needed_for = cache(self._needed)
+
+    def needs_of(self, journeys: Collection[Journey]) -> dict[str, float]:
+        """Return what the journeys of a state need, each with its cost on a shard where nothing brings it.
+
+        A machine-wide token is a need. So is each act that provisions a copyable token in the state of which this one
+        begins as a copy: several states on a shard need it only once.
+        """
+        named = dict.fromkeys(token for journey in journeys for token in self._graph.needed_by(journey))
+        copyable = self._below(filter(self._graph.is_copyable, named))
+        acts = dict(map(self._act_for, copyable))
+        for token in copyable:
+            named.update(dict.fromkeys(self._needed_for(token, Scope.MACHINE)))
+        for token in named:
+            if self._graph.scope_of(token) is Scope.MACHINE:
+                acts[token] = self._cost_for_machine(token)
+        return acts
+
+    def brought_by(self, journeys: Iterable[Journey]) -> set[str]:
+        """Return the needs of others that the journeys of a state meet on their shard."""
+        made = {token for journey in journeys for token in journey.establishes}
+        return made | {self._act_for(token)[0] for token in made}
+
+    def _cost(self, token: Token) -> float:
+        """Return what a machine-wide token costs on each further shard that needs it.
+
+        That is its provider, or else the replay of an establishing journey with all that it rests on in its chain.
+        """
+        return fsum(dict(map(self._act_for, self._below([token]))).values())
+
+    def _below(self, tokens: Iterable[Token]) -> dict[Token, None]:
+        """Return tokens, and those of chains that replays for them need.
+
+        Machine-wide tokens that the replays need are needs of the same unit, and counted there.
+        """
+        return reachable(tokens, lambda token: self._needed_for(token, Scope.CHAIN))
+
+    def _needed(self, token: Token, scope: Scope) -> tuple[Token, ...]:
+        """Return the tokens of a scope that the replay for a token needs."""
+        needs = (need for journey in self._replayed_for(token) for need in self._graph.needed_by(journey))
+        return tuple(need for need in needs if self._graph.scope_of(need) is scope)
+
+    def _replayed_for(self, token: Token) -> list[Journey]:
+        """Return the journey that is replayed for a token; none if it has another provider."""
+        establishing = self._graph.establishing(token)
+        if not establishing or self._graph.has_independent_provider(token):
+            return []
+        return [self._graph.journeys[min(establishing)]]
+
+    def _act(self, token: Token) -> tuple[str, float]:
+        """Return the name of what provisions a token, and how long it takes."""
+        for journey in self._replayed_for(token):
+            return f"replay of {journey.id}", self._seconds[journey.nodeid]
+        provided = self._graph.has_independent_provider(token)
+        return f"provision of {token}", UNKNOWN_DURATION if provided else 0.0
 
 
 def fingerprint(graph: CapabilityGraph) -> str:
-    """Return twelve hexadecimal digits for what requires and establishes which token, in which tier and scope."""
+    """Return twelve hexadecimal digits for what requires and establishes which token, in which tier, scope and state.
+
+    States count where a chain is split: who shares one also goes by the order of the files.
+    """
     journeys = [
         (
             one.id,
@@ -128,6 +179,11 @@ def fingerprint(graph: CapabilityGraph) -> str:
         )
         for one in graph.journeys.values()
     ]
-    tokens = [(token, str(graph.scope_of(token))) for token in graph.tokens]
-    content = json.dumps([sorted(journeys), sorted(tokens)])
+    tokens = [
+        (token, str(graph.scope_of(token)), *(["copyable"] if graph.is_copyable(token) else []))
+        for token in graph.tokens
+    ]
+    tree = split(graph)
+    states = [(one, tree.state_of[one]) for one in tree.positions]
+    content = json.dumps([sorted(journeys), sorted(tokens), *([sorted(states)] if states else [])])
     return hashlib.sha256(content.encode()).hexdigest()[:12]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import pytest
+
+from pytest_dogfood.cli.main import main
 
 if TYPE_CHECKING:
     from tests.support.scenes import Inner
@@ -142,6 +145,47 @@ def test_a_gate_that_is_expected_to_break_is_open_for_other_shards_too(inner: Ma
     )
     results = [scene.dogfood(f"--dogfood-shard={number}/2") for number in (1, 2)]
     assert [ran(result) for result in results] == [{"xfailed": 1}, {"passed": 1}]
+
+
+def test_parts_of_a_chain_run_on_several_shards_and_each_has_what_they_need(inner: Make) -> None:
+    scene = inner(
+        {
+            "a.journey.yaml": """
+                capabilities:
+                  filled: {copyable: true}
+                  logged-in: {copyable: true}
+                journeys:
+                  - id: log-in
+                    requires: [filled]
+                    establishes: [logged-in]
+                    estimate: 1
+                    steps: [run: cp "$DOGFOOD_STATE/filled" "$DOGFOOD_STATE/session"]
+                  - id: feature
+                    matrix: {n: ['1', '2', '3', '4', '5', '6']}
+                    requires: [logged-in]
+                    estimate: 10
+                    steps: [run: test -s "$DOGFOOD_STATE/session"]
+            """,
+            "test_fill.py": """
+                import pytest
+
+                @pytest.mark.establishes("filled")
+                def test_fill(dogfood_state):
+                    (dogfood_state / "filled").write_text("goods")
+            """,
+        }
+    )
+    shards = [scene.dogfood("-rA", "-n0", f"--dogfood-shard={number}/2") for number in (1, 2)]
+    assert [shard.ret for shard in shards] == [0, 0]
+    names = [name.rpartition("::")[2] for shard in shards for name in passed(shard)]
+    assert [sum("feature" in name for name in passed(shard)) for shard in shards] == [3, 3]
+    assert (names.count("test_fill"), names.count("log-in")) == (2, 1)  # a test cannot be replayed
+    merged = scene.path / "merged.json"
+    manifests = [str(scene.path / f"dogfood-shard-{number}-of-2.json") for number in (1, 2)]
+    assert main(["merge", *manifests, "--json", str(merged)]) == 0
+    found = json.loads(merged.read_text(encoding="utf-8"))
+    assert not found["unaccounted"]
+    assert not found["ran_twice"]
 
 
 def test_what_failed_last_stays_on_its_shard(inner: Make) -> None:

@@ -13,7 +13,7 @@ from pytest_dogfood.journey import JourneyId, Scope
 from pytest_dogfood.scheduling.plan import Plan, make_plan
 from pytest_dogfood.scheduling.shards import partition
 from tests.support.played_workers import Simulation, replays_without_cause
-from tests.support.strategies import Scene, ancestors, dice, scenes
+from tests.support.strategies import Scene, ancestors, dice, scenes, with_copyable_tokens
 
 GRAPHS = int(os.environ.get("DOGFOOD_TEST_EXAMPLES", "600"))
 """How many random graphs each law is tried on."""
@@ -34,6 +34,7 @@ def part_of(scene: Scene, die: Random) -> list[JourneyId]:
 def test_outcomes_follow_from_the_graph_whatever_the_workers_the_order_and_the_selection(
     scene: Scene, die: Random, workers: int
 ) -> None:
+    scene = die.choice([scene, with_copyable_tokens(scene, die)])
     graph = scene.graph()
     for selected in (shuffled(scene, die), part_of(scene, die)):
         done = Simulation(scene, make_plan(graph, selected), die, workers)
@@ -47,6 +48,7 @@ def test_outcomes_follow_from_the_graph_whatever_the_workers_the_order_and_the_s
 def test_whoever_dies_all_others_run_once_in_order_and_with_their_tokens(
     scene: Scene, die: Random, workers: int, deaths: int
 ) -> None:
+    scene = die.choice([scene, with_copyable_tokens(scene, die)])
     selected = part_of(scene, die)
     done = Simulation(scene, make_plan(scene.graph(), selected), die, workers, deaths=deaths)
     outcomes = done.run()

@@ -14,12 +14,18 @@ from pytest_dogfood.report.manifest import ItemRecord, Manifest
 from pytest_dogfood.report.merge import Merged, merge
 from pytest_dogfood.scheduling.plan import Expected, make_plan, prerequisites_to_run, weights
 from pytest_dogfood.scheduling.shards import divide
+from pytest_dogfood.scheduling.split import split
 from pytest_dogfood.settings import Shard
 from tests.support.played_workers import Simulation
 from tests.support.random_items import with_python_tests
-from tests.support.strategies import Scene, dice, scenes
+from tests.support.strategies import Scene, dice, scenes, with_copyable_tokens
 
 many = settings(max_examples=int(os.environ.get("DOGFOOD_TEST_EXAMPLES", "400")), deadline=None)
+
+
+def varied(scene: Scene, die: Random) -> Scene:
+    scene = with_python_tests(scene, die)
+    return die.choice([scene, with_copyable_tokens(scene, die)])
 
 
 def simulated(scene: Scene, selected: Sequence[JourneyId], shard: Shard, die: Random) -> Manifest:
@@ -27,7 +33,8 @@ def simulated(scene: Scene, selected: Sequence[JourneyId], shard: Shard, die: Ra
     graph = scene.graph()
     seconds = weights(scene.journeys, seen={}, committed={})
     division = divide(graph, [], shard.total, seconds=seconds, committed={})
-    numbers = {journey.id: division.chains[graph.chains[journey.id]] for journey in scene.journeys}
+    state_of = split(graph).state_of
+    numbers = {journey.id: division.states[state_of[journey.id]] for journey in scene.journeys}
     own = [name for name in die.sample(selected, len(selected)) if numbers[name] == shard.index]
     elsewhere = [name for name in selected if name not in own]
     brought = prerequisites_to_run(graph, own, elsewhere=elsewhere)
@@ -68,7 +75,7 @@ def outcomes_of(merged: Merged) -> dict[JourneyId, str]:
 @many
 @given(scenes(least=1), dice, st.integers(1, 4))
 def test_shards_come_to_what_the_graph_says_of_the_whole(scene: Scene, die: Random, total: int) -> None:
-    scene = with_python_tests(scene, die)
+    scene = varied(scene, die)
     expected = scene.expected(scene.ids)
     merged = merged_from_shards(scene, scene.ids, total, die)
     assert outcomes_of(merged) == expected
@@ -80,7 +87,7 @@ def test_shards_come_to_what_the_graph_says_of_the_whole(scene: Scene, die: Rand
 def test_shards_of_a_selection_come_to_what_one_run_of_it_comes_to(
     scene: Scene, die: Random, total: int
 ) -> None:
-    scene = with_python_tests(scene, die)
+    scene = varied(scene, die)
     selected = die.sample(scene.ids, die.randint(1, len(scene.ids)))
     whole = merged_from_shards(scene, selected, 1, die)
     assert outcomes_of(merged_from_shards(scene, selected, total, die)) == outcomes_of(whole)

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability, JourneyId, Scope, Step, Tier, Token
 from pytest_dogfood.scheduling.plan import prerequisites_to_run
+from pytest_dogfood.scheduling.split import split
 from tests.scheduling.test_plan import journey
 from tests.support.strategies import ANYWHERE
 
@@ -166,3 +167,29 @@ def test_what_comes_back_without_shards_comes_back_on_the_shard_that_asks_for_it
     other, *here = (JourneyId(name) for name in ("other", "test-a", "c"))
     assert prerequisites_to_run(graph, [other, *here]) == ("start",)
     assert prerequisites_to_run(graph, here, elsewhere=[other]) == ("start",)
+
+
+def test_a_test_that_establishes_what_parts_need_comes_back_on_each_shard_that_has_one() -> None:
+    copyable = Capability(token=Token("t"), location=ANYWHERE, copyable=True)
+    names = [JourneyId(name) for name in ("test-a", "part-1", "part-2", "part-3")]
+    test_a, *parts = names
+    graph = CapabilityGraph(
+        [
+            journey("test-base", gives="base", python=True),
+            journey("test-a", needs="base", gives="t", python=True),
+            *(journey(name, needs="t") for name in parts),
+            journey("far"),
+        ],
+        [copyable, Capability(token=Token("base"), location=ANYWHERE, copyable=True)],
+    )
+    states = split(graph).state_of
+    assert len({states[name] for name in names}) == len(names)
+    everything = [JourneyId(name) for name in graph.journeys]
+    for here, brought in (
+        (parts[:1], ("test-base", "test-a")),
+        ([test_a, parts[1]], ("test-base",)),
+        ([JourneyId("test-base")], ()),
+        ([JourneyId("far")], ()),
+    ):
+        elsewhere = [name for name in everything if name not in here]
+        assert prerequisites_to_run(graph, here, elsewhere=elsewhere) == brought

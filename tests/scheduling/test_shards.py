@@ -13,7 +13,8 @@ from msgspec.structs import replace
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability, Journey, JourneyId, Scope, Tier, Token
 from pytest_dogfood.scheduling.shards import Division, divide, fingerprint
-from tests.support.strategies import ANYWHERE, Scene, dice, new_journey, scenes
+from pytest_dogfood.scheduling.split import split
+from tests.support.strategies import ANYWHERE, Scene, dice, new_journey, scenes, with_copyable_tokens
 
 thrifty = settings(max_examples=100, deadline=None)
 
@@ -32,7 +33,7 @@ MACHINE = Capability(token=Token("up"), location=ANYWHERE, scope=Scope.MACHINE)
 def shards_by_id(graph: CapabilityGraph, total: int, seconds: Mapping[str, float]) -> dict[str, int]:
     nodeids = {one.nodeid: seconds.get(one.id, 1.0) for one in graph.journeys.values()}
     division = divide(graph, [], total, seconds=nodeids, committed={})
-    return {str(one): division.chains[graph.chains[one]] for one in graph.journeys}
+    return {str(one): division.states[state] for one, state in split(graph).state_of.items()}
 
 
 @thrifty
@@ -52,6 +53,24 @@ def test_chains_stay_whole(scene: Scene, die: Random, total: int) -> None:
     for one, shard in shards.items():
         of_chain[graph.chains[JourneyId(one)]].add(shard)
     assert all(len(numbers) == 1 for numbers in of_chain.values())
+
+
+@thrifty
+@given(scenes(least=1), dice, st.integers(1, 4))
+def test_each_state_is_on_one_shard_and_has_what_it_needs_there(
+    scene: Scene, die: Random, total: int
+) -> None:
+    """What is not copyable and is used in a state is established there: no other shard has it."""
+    graph = with_copyable_tokens(scene, die).graph()
+    tree = split(graph)
+    shards = shards_by_id(graph, total, {str(name): die.random() for name in scene.ids})
+    assert shards.keys() == graph.journeys.keys()
+    for members in tree.members.values():
+        assert len({shards[one] for one in members}) <= 1
+    for journey in graph.journeys.values():
+        for token in set(graph.needed_by(journey)) & set(graph.chain_tokens_of(journey)):
+            for maker in graph.establishing(token):
+                assert shards[maker] == shards[journey.id] or graph.is_copyable(token)
 
 
 def plain(tests: list[str], committed: dict[str, float]) -> Division:
@@ -83,6 +102,64 @@ def test_a_replay_costs_also_what_it_rests_on_in_its_chain() -> None:
     graph = CapabilityGraph([*chain, journey("user", needs="up"), journey("other")], [MACHINE])
     shards = shards_by_id(graph, 2, {"long": 50.0, "start": 1.0, "user": 10.0, "other": 40.0})
     assert shards["user"] == shards["start"] != shards["other"]
+
+
+COPYABLE = Capability(token=Token("in"), location=ANYWHERE, copyable=True)
+
+
+def behind_a_login(features: int, *capabilities: Capability) -> CapabilityGraph:
+    users = [journey(f"feature-{number}", needs="in") for number in range(features)]
+    return CapabilityGraph([journey("login", gives="in"), *users], [COPYABLE, *capabilities])
+
+
+def test_parts_of_a_chain_run_on_several_shards() -> None:
+    shards = shards_by_id(behind_a_login(8), 2, {"login": 1.0} | {f"feature-{n}": 10.0 for n in range(8)})
+    assert sorted(shards[f"feature-{n}"] for n in range(8)) == [1, 1, 1, 1, 2, 2, 2, 2]
+    without = CapabilityGraph(behind_a_login(8).journeys.values())
+    assert len(set(shards_by_id(without, 2, {}).values())) == 1
+
+
+def test_parts_stay_where_their_login_is_if_another_one_costs_more_than_it_saves() -> None:
+    seconds = {"login": 50.0} | {f"feature-{n}": 10.0 for n in range(3)} | {"other": 40.0}
+    graph = behind_a_login(3)
+    graph = CapabilityGraph([*graph.journeys.values(), journey("other")], graph.capabilities.values())
+    shards = shards_by_id(graph, 2, seconds)
+    assert {shards["login"], *(shards[f"feature-{n}"] for n in range(3))} == {3 - shards["other"]}
+
+
+def test_a_part_costs_also_what_the_states_above_it_rest_on() -> None:
+    up = journey("start", gives="up"), journey("boot", gives="booted")
+    above = [journey("login", needs="up booted", gives="in"), journey("enter", needs="in", gives="inside")]
+    parts = [journey(f"part-{n}", needs="inside") for n in range(2)]
+    inside, booted = (
+        Capability(token=Token(name), location=ANYWHERE, copyable=True) for name in ("inside", "booted")
+    )
+    graph = CapabilityGraph([*up, *above, *parts, journey("other")], [MACHINE, COPYABLE, inside, booted])
+    for costly in ("start", "boot", "login", "enter"):
+        seconds = {"part-0": 5.0, "part-1": 5.0, "other": 18.0, costly: 20.0}
+        shards = shards_by_id(graph, 2, seconds)
+        assert shards["part-0"] == shards["part-1"] == shards[costly] != shards["other"]
+
+
+def test_what_only_a_provider_gives_counts_once_on_each_shard() -> None:
+    given_by_provider = replace(COPYABLE, provision=new_journey("step").steps)
+    users = [journey(f"user-{number}", needs="in") for number in range(4)]
+    shards = shards_by_id(CapabilityGraph(users, [given_by_provider]), 2, {})
+    assert sorted(shards.values()) == [1, 1, 2, 2]
+    graph = CapabilityGraph([*users[:2], journey("other"), journey("short")], [given_by_provider])
+    for other, beside in ((1.5, "other"), (2.5, "user-0")):  # the provider counts as one second
+        seconds = {"user-0": 0.6, "user-1": 0.5, "other": other, "short": 0.1}
+        shards = shards_by_id(graph, 2, seconds)
+        assert shards["user-0"] == shards["user-1"] != shards["other"]
+        assert shards["short"] == shards[beside]
+
+
+def test_the_fingerprint_tells_whether_tokens_are_copyable_and_who_shares_a_state() -> None:
+    graph = behind_a_login(2)
+    plain_graph = CapabilityGraph(graph.journeys.values())
+    in_one_directory = [replace(one, workdir="desk") for one in graph.journeys.values()]
+    tied = CapabilityGraph(in_one_directory, graph.capabilities.values())
+    assert len({fingerprint(one) for one in (graph, plain_graph, tied)}) == 3
 
 
 def test_the_fingerprint_does_not_go_by_order() -> None:

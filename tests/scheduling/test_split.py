@@ -17,7 +17,7 @@ from pytest_dogfood.scheduling.queue import Queue, jobs_for
 from pytest_dogfood.scheduling.split import StateTree, split
 from pytest_dogfood.walks import reachable
 from tests.support.small_graphs import HERE, journey
-from tests.support.strategies import random_scene
+from tests.support.strategies import random_scene, with_copyable_tokens
 
 
 def copyable(*tokens: str) -> list[Capability]:
@@ -179,17 +179,9 @@ def test_tests_that_follow_each_other_share_a_state() -> None:
 def random_graph(seed: int, *, most: int = 14) -> CapabilityGraph:
     """Return a random sound graph in which about half of the tokens of chains are copyable."""
     dice = Random(seed)  # noqa: S311 - a die, no secret
-    scene = random_scene(dice, least=1, most=most)
-    known = {one.token: one for one in scene.capabilities}
-    tokens = {token for one in scene.journeys for token in (*one.requires, *one.establishes)}
-    share = dice.choice([0.2, 0.5, 0.8, 1.0])
-    capabilities = dict(known)
-    for token in sorted(tokens):
-        capability = known.get(token, Capability(token=token, location=HERE))
-        if capability.scope is Scope.CHAIN and not capability.release and dice.random() < share:
-            capabilities[token] = replace(capability, copyable=True)
+    scene = with_copyable_tokens(random_scene(dice, least=1, most=most), dice)
     journeys = [replace(one, workdir="desk") if dice.random() < 0.1 else one for one in scene.journeys]
-    return CapabilityGraph(journeys, capabilities.values())
+    return replace(scene, journeys=tuple(journeys)).graph()
 
 
 def fixed_in_place(graph: CapabilityGraph, one: JourneyId) -> set[Hashable]:

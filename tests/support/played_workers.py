@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from random import Random
 
-from pytest_dogfood.journey import ChainId, Journey, JourneyId, Token
+from pytest_dogfood.graph import CapabilityGraph
+from pytest_dogfood.journey import Journey, JourneyId, StateId, Token
 from pytest_dogfood.scheduling.plan import Plan, gates_by_tier
 from pytest_dogfood.scheduling.queue import Queue, jobs_for
+from pytest_dogfood.scheduling.split import Fork, StateTree, split
 from tests.support.strategies import Scene
 
 Place = tuple[str, str]
-"""A chain and the worker that it is on; the machine is a place of its own."""
+"""A state and the worker that it is on; the machine is a place of its own."""
 
 MACHINE: Place = ("", "")
 PLAIN_TESTS = 3
@@ -22,7 +24,10 @@ NO_WORKER = "main"
 
 @dataclass(slots=True)
 class Simulation:
-    """Runs a plan: jobs end in random order and workers die. A missing token is brought about only for a cause."""
+    """Runs a plan: jobs end in random order and workers die. A missing token is brought about only for a cause.
+
+    A part of a chain begins with the copyable tokens that hold where it begins as a copy.
+    """
 
     scene: Scene
     plan: Plan
@@ -39,10 +44,14 @@ class Simulation:
     destroyed: set[Token] = field(default_factory=set)
     homes: dict[str, str] = field(default_factory=dict)
     _hired: int = 0
-    _chains: Mapping[JourneyId, ChainId] = field(init=False)
+    _graph: CapabilityGraph = field(init=False)
+    _tree: StateTree = field(init=False)
+    _begun: set[Place] = field(default_factory=set)
+    _templates: dict[Fork, set[Token]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._chains = self.scene.graph().chains
+        self._graph = self.scene.graph()
+        self._tree = split(self._graph)
 
     def run(self) -> dict[JourneyId, str]:
         """Return what became of each planned journey."""
@@ -89,7 +98,7 @@ class Simulation:
             self.outcomes[planned.id] = "crashed"
         queue.finish(index)
         queue.lose(worker)
-        self.homes = {chain: home for chain, home in self.homes.items() if home != worker}
+        self.homes = {state: home for state, home in self.homes.items() if home != worker}
         busy[self._hire(queue)] = []
 
     def _start_first(self, ids: list[str], busy: dict[str, list[int]], worker: str) -> None:
@@ -103,16 +112,31 @@ class Simulation:
             return
         early = [other for other in planned.after if other not in self.outcomes]
         assert not early, f"{planned.id} starts before {early} have ended"
-        home = self.homes.setdefault(planned.chain, worker)
-        assert home == worker, f"{planned.id} runs on {worker}, its chain on {home}"
+        home = self.homes.setdefault(planned.state, worker)
+        assert home == worker, f"{planned.id} runs on {worker}, its state is on {home}"
 
     def _end(self, nodeid: str, worker: str) -> None:
         planned = self.plan.by_nodeid().get(nodeid)
         if planned is not None:
             closed = any(self._gate(gate, worker) != "passed" for gate in planned.gates)
-            place = (planned.chain, worker)
+            place = (planned.state, worker)
             journey = self.journey(planned.id)
             self.outcomes[planned.id] = "deferred" if closed else self._attempt(journey, place)
+            self._note_templates(planned.id, place)
+
+    def _note_templates(self, ended: JourneyId, place: Place) -> None:
+        """Keep what parts will begin with that are copied from here, behind what has ended or a later journey."""
+        members = self._tree.members[StateId(place[0])]
+        for fork in dict.fromkeys(self._tree.forks.values()):
+            if fork.state == place[0] and members.index(fork.after or ended) >= members.index(ended):
+                self._templates[fork] = set(filter(self._graph.is_copyable, self.holds[place]))
+
+    def _template(self, state: StateId) -> set[Token]:
+        """Return what a state begins with: what is kept of the nearest one above it that has run anything before."""
+        fork = self._tree.forks.get(state)
+        if fork is None:
+            return set()
+        return self._templates[fork] if fork in self._templates else self._template(fork.state)
 
     def _is_held_back(self, journey: Journey, worker: str) -> bool:
         """Return whether a gate is closed before something that another shard runs as an item."""
@@ -125,7 +149,7 @@ class Simulation:
             return self.outcomes[gate]
         if gate not in self.gates_of_others:
             held_back = self._is_held_back(self.journey(gate), worker)
-            place = (self._chains[gate], worker)
+            place = (self._tree.state_of[gate], worker)
             self.gates_of_others[gate] = "deferred" if held_back else self._attempt(self.journey(gate), place)
         return self.gates_of_others[gate]
 
@@ -136,6 +160,9 @@ class Simulation:
         return MACHINE if self.scene.is_shared(token) else place
 
     def _attempt(self, journey: Journey, place: Place) -> str:
+        if place not in self._begun:
+            self._begun.add(place)
+            self.holds[place] |= self._template(StateId(place[0]))
         while any(token not in self.holds[self._place(token, place)] for token in journey.requires):
             problem = self._provide_all(journey.requires, place)
             if problem:
@@ -172,8 +199,9 @@ class Simulation:
         establishers = self.scene.establishers(token)
         for journey in establishers:
             if not journey.python and self.outcomes.get(journey.id, "passed") == "passed":
-                # A machine-wide token is established in the state of its own journey's chain.
-                where = (self._chains[journey.id], place[1]) if self.scene.is_shared(token) else place
+                # A machine-wide token is established in the state of its own journey.
+                shared = self.scene.is_shared(token)
+                where = (self._tree.state_of[journey.id], place[1]) if shared else place
                 self.replays.append((journey.id, where))
                 if self._is_held_back(journey, place[1]):
                     continue
@@ -183,12 +211,23 @@ class Simulation:
 
 
 def replays_without_cause(done: Simulation, selected: Collection[JourneyId]) -> list[tuple[JourneyId, Place]]:
-    """Return the replays of journeys that had passed as items, though nothing they establish was lost."""
-    chains = {planned.id: planned.chain for planned in done.plan.journeys}
-    return [
-        (journey, place)
-        for journey, place in done.replays
-        if journey in selected
-        and place == (chains[journey], done.homes.get(chains[journey]))
-        and done.destroyed.isdisjoint(done.journey(journey).establishes)
-    ]
+    """Return the replays of journeys that had passed as items, though nothing they establish was lost.
+
+    They are replays in the home of the state in which they ran, or for a copyable token in any state of their chain.
+    """
+    tree = split(done.scene.graph())
+    found = []
+    for journey, place in done.replays:
+        if journey not in selected or not done.destroyed.isdisjoint(done.journey(journey).establishes):
+            continue
+        state = tree.state_of[journey]
+        copied = done.homes.get(place[0]) == place[1] and place[0] in _copies_of(tree, state)
+        if place == (state, done.homes.get(state)) or copied:
+            found.append((journey, place))
+    return found
+
+
+def _copies_of(tree: StateTree, state: StateId) -> set[StateId]:
+    """Return the parts that begin as copies of a state, or of its copies."""
+    parts = [part for part, fork in tree.forks.items() if fork.state == state]
+    return {*parts, *(copy for part in parts for copy in _copies_of(tree, part))}

@@ -192,6 +192,18 @@ def _without_gates_that_wait_for_later_tiers(
         yield replace(journey, gating=journey.gating and not later)
 
 
+def with_copyable_tokens(scene: Scene, dice: Random) -> Scene:
+    """Make some tokens of chains copyable, from few of them to all, in a sound project."""
+    share = dice.choice([0.2, 0.5, 0.8, 1.0])
+    named = {token for one in scene.journeys for token in (*one.requires, *one.establishes)}
+    capabilities = {one.token: one for one in scene.capabilities}
+    for token in sorted(named):
+        capability = scene.capability(token)
+        if capability.scope is Scope.CHAIN and not capability.release and dice.random() < share:
+            capabilities[token] = replace(capability, copyable=True)
+    return replace(scene, capabilities=tuple(capabilities.values()))
+
+
 def ancestors(graph: CapabilityGraph, journey: JourneyId) -> set[JourneyId]:
     """Return everything that must be finished before a journey, and before that in turn."""
     found: set[JourneyId] = set()
