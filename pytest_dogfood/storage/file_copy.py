@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from pytest_dogfood.diagnostics import printable
 from pytest_dogfood.storage.path_replacement import FileSearch, PathReplacement, is_end_of_another
@@ -17,6 +18,9 @@ _FICLONE = 0x40049409  # fcntl.FICLONE, which is new in Python 3.12
 _NO_CLONES = {errno.EOPNOTSUPP, errno.ENOTTY, errno.ENOSYS, errno.EXDEV}
 # Said of one file only: it has other flags than a new one, or is a swap file.
 _NO_CLONE_OF_THIS = {errno.EINVAL, errno.EPERM, errno.ETXTBSY}
+_NANOSECONDS_OF_DOUBT = 2_000_000_000
+_WITHOUT_PATHS: set[tuple[object, ...]] = set()
+"""Searches in vain: the paths, and the file as it was. One state is copied many times, and cloning takes no time."""
 _NO_ATTRIBUTES = {errno.EOPNOTSUPP, errno.EPERM, errno.EACCES}
 CHANGED = "it has changed while it was copied"
 _BINARY = "it is a binary file that contains the path of the state"
@@ -66,7 +70,7 @@ class FileCopier:
         found: dict[int, bytes] = {}
         if self._clone(reading, writing):
             if not path.endswith(".pyc"):
-                found = self._search.occurrences(reading, extents)
+                found = self._occurrences(seen, reading, extents)
         else:
             for start, end in extents:
                 os.lseek(writing, start, os.SEEK_SET)
@@ -82,6 +86,20 @@ class FileCopier:
                 path, found, lambda start, end: os.pread(reading, end - start, start)
             ):
                 os.pwrite(writing, new, at)
+
+    def _occurrences(
+        self, seen: os.stat_result, reading: int, extents: Sequence[tuple[int, int]]
+    ) -> dict[int, bytes]:
+        """Return which paths occur in which places of a file; a search that found none is not repeated."""
+        as_it_was = (seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
+        search = (*self._paths.names, *as_it_was)
+        if search in _WITHOUT_PATHS:
+            return {}
+        found = self._search.occurrences(reading, extents)
+        # A file that was written a moment ago may be written again before its time changes.
+        if not found and time.time_ns() - seen.st_ctime_ns > _NANOSECONDS_OF_DOUBT:
+            _WITHOUT_PATHS.add(search)
+        return found
 
     def _clone(self, reading: int, writing: int) -> bool:
         """Let the copy share the blocks of the original until one of them changes; return whether it does."""

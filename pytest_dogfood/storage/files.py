@@ -9,6 +9,8 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from types import UnionType
@@ -81,18 +83,22 @@ _LONGEST_PATH = 1000
 """Characters of a path that are opened at once: the system accepts 4,096 bytes."""
 
 
-def open_below(directory: int, path: str) -> int:
-    """Open a directory for reading, by its path below an open one (itself, if empty), however long the path is."""
-    opened, path = directory, path or "."
+@contextmanager
+def opened_directory(path: str, *, below: int | None = None) -> Iterator[int]:
+    """Open a directory for reading, no link, however long its path is; below an open one, which itself has no name."""
+    opened, path = below, path or "."
     while path:
         cut = len(path) if len(path) <= _LONGEST_PATH else path.rindex("/", 0, _LONGEST_PATH)
         try:
             following = os.open(path[:cut], os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=opened)
         finally:
-            if opened != directory:
+            if opened is not None and opened != below:
                 os.close(opened)
         opened, path = following, path[cut + 1 :]
-    return opened
+    try:
+        yield following
+    finally:
+        os.close(following)
 
 
 class SharedLog(Generic[T]):

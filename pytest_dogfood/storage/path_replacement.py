@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from pytest_dogfood.storage.files import open_below
+from pytest_dogfood.storage.files import opened_directory
 
 CHUNK = 2**20
 """Bytes that are read at once: more does not make a search faster, and less makes it slower."""
@@ -40,8 +40,8 @@ class PathReplacement:
 
     def __init__(self, pairs: Sequence[tuple[bytes, bytes]]) -> None:
         self._new = dict(pairs)
-        self._names = sorted(self._new, key=len)
-        self.longest = len(self._names[-1])
+        self.names = sorted(self._new, key=len)
+        self.longest = len(self.names[-1])
 
     @classmethod
     def between(cls, source: Path, target: Path, *, errors: str = "surrogateescape") -> PathReplacement:
@@ -50,16 +50,11 @@ class PathReplacement:
         pairs = (both for old, new in texts for both in zip(spellings(old), spellings(new), strict=True))
         return cls([(old.encode("utf-8", errors), new.encode("utf-8", errors)) for old, new in pairs])
 
-    @property
-    def unequal(self) -> tuple[bytes, ...]:
-        """The paths that cannot be replaced where the length counts."""
-        return tuple(old for old, new in self._new.items() if len(old) != len(new))
-
     def find(self, data: bytes | bytearray, start: int = 0, end: int | None = None) -> dict[int, bytes]:
         """Return where the paths occur between two places, whatever stands before and after them."""
         found: dict[int, bytes] = {}
         stop = len(data) if end is None else end
-        for name in self._names:  # of two that begin in one place, the longer one counts
+        for name in self.names:  # of two that begin in one place, the longer one counts
             # Python searches backwards in half the time, and most files do not contain it at all.
             at = -1 if data.rfind(name, start, stop) < 0 else data.find(name, start, stop)
             while at >= 0:
@@ -148,12 +143,10 @@ def replace_paths_in_tree(root: Path, old: bytes, new: bytes) -> tuple[str, ...]
     paths = PathReplacement([(old, new)])
     search = FileSearch(paths)
     binary: list[str] = []
-    base = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
-    try:
+    with opened_directory(os.path.realpath(root)) as base:
         folders = [""]
         for folder in folders:
-            here = open_below(base, folder)
-            try:
+            with opened_directory(folder, below=base) as here:
                 with os.scandir(here) as entries:
                     found = sorted(entries, key=lambda entry: entry.name)
                 for entry in found:
@@ -168,10 +161,6 @@ def replace_paths_in_tree(root: Path, old: bytes, new: bytes) -> tuple[str, ...]
                         and not _replace_in_file(paths, search, entry.name, here)
                     ):
                         binary.append(name)
-            finally:
-                os.close(here)
-    finally:
-        os.close(base)
     return tuple(binary)
 
 

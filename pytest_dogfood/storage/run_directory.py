@@ -6,10 +6,10 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from pytest_dogfood.execution.output import UNMASKED_SUFFIX
 from pytest_dogfood.execution.watcher import alive, start_time
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.outcomes import JourneyResult
-from pytest_dogfood.storage.files import private_directory, read_as, write_whole
+from pytest_dogfood.storage.files import opened_directory, private_directory, read_as, write_whole
 
 ALONE = "main"
 """Name of the worker if there is only one process."""
@@ -184,27 +184,49 @@ def remove_unless_empty(path: Path) -> None:
 
 
 def remove_tree(path: Path) -> tuple[str, ...]:
-    """Remove a tree, even without write permission in it; return the paths that could not be removed."""
-    failed: list[str] = []
-
-    def again(action: Callable[[str], object], name: str, _: object) -> None:
-        try:
-            Path(name).parent.chmod(0o700)
-            with suppress(OSError):
-                Path(name).chmod(0o700)
-            action(name)
-        except OSError:
-            failed.append(os.fspath(name))
-
+    """Remove a tree, however deep, even without write permission in it; return the paths that could not be removed."""
     if path.is_symlink() or not path.is_dir():
         with suppress(FileNotFoundError):
             path.unlink()
-    else:
-        shutil.rmtree(path, onerror=again)
-        if failed and path.exists():
-            failed.clear()
-            shutil.rmtree(path, onerror=again)
-    return tuple(name for name in failed if os.path.lexists(name))
+        return ()
+    # A process that still runs may write a file while the rest is removed.
+    failed = _remove_directory(path) and _remove_directory(path)
+    return tuple(name for name in dict.fromkeys(failed) if os.path.lexists(name))
+
+
+def _remove_directory(path: Path) -> list[str]:
+    """Remove a directory without recursion, which has a limit; return the paths that could not be removed."""
+    failed: list[str] = []
+    folders = [""]
+
+    @contextmanager
+    def noting(name: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError:
+            failed.append(f"{path}/{name}".rstrip("/"))
+
+    with suppress(OSError):
+        path.chmod(stat.S_IRWXU)
+    with noting(""), opened_directory(str(path)) as top:
+        for folder in folders:
+            with noting(folder), opened_directory(folder, below=top) as here, os.scandir(here) as entries:
+                for entry in list(entries):
+                    name = f"{folder}/{entry.name}".lstrip("/")
+                    with noting(name):
+                        if not entry.is_dir(follow_symlinks=False):
+                            os.unlink(entry.name, dir_fd=here)
+                            continue
+                        folders.append(name)
+                        if entry.stat(follow_symlinks=False).st_mode & stat.S_IRWXU != stat.S_IRWXU:
+                            os.chmod(entry.name, stat.S_IRWXU, dir_fd=here)
+        for folder in reversed(folders[1:]):
+            above, _, name = folder.rpartition("/")
+            with noting(folder), opened_directory(above, below=top) as here:
+                os.rmdir(name, dir_fd=here)
+    with noting(""):
+        path.rmdir()
+    return failed
 
 
 class WorkerSignalFiles:

@@ -24,7 +24,7 @@ from pytest_dogfood.storage.file_copy import (
     has_holes,
     set_owner_and_attributes,
 )
-from pytest_dogfood.storage.files import open_below
+from pytest_dogfood.storage.files import opened_directory
 from pytest_dogfood.storage.path_replacement import PathReplacement, replace_path, replace_paths_in_tree
 from pytest_dogfood.storage.run_directory import remove_tree
 
@@ -49,18 +49,13 @@ class CopiedState(Struct, frozen=True, kw_only=True):
     seconds: float
 
 
-class _Entry(NamedTuple):
-    """A file or directory as it was before it was copied."""
-
-    name: str
-    seen: os.stat_result
-
-
 class _Folder(NamedTuple):
+    """A directory as it was before it was copied, and its files."""
+
     path: str
     seen: os.stat_result
-    files: list[_Entry]
-    folders: list[_Entry]
+    files: list[tuple[str, os.stat_result]]
+    folders: list[str]
 
 
 def copy_state(source: Path, target: Path, *, limit: int, marker: str = "", copies: int = 1) -> CopiedState:
@@ -117,34 +112,27 @@ class _Copy:
 
     def survey(self) -> None:
         """List the state; refuse what cannot be copied, and what is too large."""
-        base = os.open(self._source, os.O_RDONLY | os.O_DIRECTORY)
-        try:
+        with opened_directory(self._real) as base:
             device = os.fstat(base).st_dev
             pending = [""]
             counted: set[int] = set()
             while pending:
                 self.at = path = pending.pop()
-                folder = open_below(base, path)
-                try:
+                with opened_directory(path, below=base) as folder, os.scandir(folder) as entries:
                     listed = _Folder(path, os.fstat(folder), [], [])
-                    with os.scandir(folder) as entries:
-                        for entry in sorted(entries, key=lambda one: one.name):
-                            self.at = _join(path, entry.name)
-                            seen = entry.stat(follow_symlinks=False)
-                            self._admit(seen, device)
-                            if stat.S_ISDIR(seen.st_mode):
-                                listed.folders.append(_Entry(entry.name, seen))
-                                pending.append(self.at)
-                                continue
-                            listed.files.append(_Entry(entry.name, seen))
-                            if seen.st_nlink == 1 or seen.st_ino not in counted:
-                                self._count(seen)
-                                counted.add(seen.st_ino)
-                finally:
-                    os.close(folder)
+                    for entry in sorted(entries, key=lambda one: one.name):
+                        self.at = _join(path, entry.name)
+                        seen = entry.stat(follow_symlinks=False)
+                        self._admit(seen, device)
+                        if stat.S_ISDIR(seen.st_mode):
+                            listed.folders.append(entry.name)
+                            pending.append(self.at)
+                            continue
+                        listed.files.append((entry.name, seen))
+                        if seen.st_nlink == 1 or seen.st_ino not in counted:
+                            self._count(seen)
+                            counted.add(seen.st_ino)
                 self._folders.append(listed)
-        finally:
-            os.close(base)
         self.at = ""
 
     def _admit(self, seen: os.stat_result, device: int) -> None:
@@ -179,40 +167,31 @@ class _Copy:
 
     def write(self, part: Path) -> None:
         """Write the copy into an empty directory."""
-        base, copied = os.open(self._source, os.O_RDONLY | os.O_DIRECTORY), os.open(part, os.O_RDONLY)
-        try:
+        closed: list[_Folder] = []
+        with opened_directory(self._real) as base, opened_directory(os.path.realpath(part)) as copied:
             owner = os.fstat(copied)
-            closed: list[_Folder] = []
             for folder in self._folders:
-                self.at = folder.path
-                here = open_below(base, folder.path)
-                try:
-                    there = open_below(copied, folder.path)
-                    try:
-                        for name, seen in folder.files:
-                            self.at = _join(folder.path, name)
-                            self._write_entry(name, seen, here, there, copied, owner)
-                        for name, _ in folder.folders:
-                            os.mkdir(name, 0o700, dir_fd=there)
-                        self.at = folder.path
-                        set_owner_and_attributes(here, there, folder.seen, owner)
-                        os.utime(there, ns=(folder.seen.st_atime_ns, folder.seen.st_mtime_ns))
-                        if folder.seen.st_mode & stat.S_IRWXU == stat.S_IRWXU:
-                            os.fchmod(there, stat.S_IMODE(folder.seen.st_mode))
-                        else:  # what it contains could not be written
-                            closed.append(folder)
-                    finally:
-                        os.close(there)
-                finally:
-                    os.close(here)
+                self.at, seen = folder.path, folder.seen
+                with (
+                    opened_directory(folder.path, below=base) as here,
+                    opened_directory(folder.path, below=copied) as there,
+                ):
+                    for name, before in folder.files:
+                        self.at = _join(folder.path, name)
+                        self._write_entry(name, before, here, there, copied, owner)
+                    for name in folder.folders:
+                        os.mkdir(name, 0o700, dir_fd=there)
+                    self.at = folder.path
+                    set_owner_and_attributes(here, there, seen, owner)
+                    os.utime(there, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+                    if seen.st_mode & stat.S_IRWXU == stat.S_IRWXU:
+                        os.fchmod(there, stat.S_IMODE(seen.st_mode))
+                    else:  # what it contains could not be written
+                        closed.append(folder)
             for folder in reversed(closed):
                 self.at = folder.path
-                there = open_below(copied, folder.path)
-                os.fchmod(there, stat.S_IMODE(folder.seen.st_mode))
-                os.close(there)
-        finally:
-            os.close(copied)
-            os.close(base)
+                with opened_directory(folder.path, below=copied) as there:
+                    os.fchmod(there, stat.S_IMODE(folder.seen.st_mode))
 
     def _write_entry(
         self, name: str, seen: os.stat_result, here: int, there: int, copied: int, owner: os.stat_result
@@ -260,20 +239,14 @@ class _Copy:
 
     def compare(self) -> None:
         """Refuse a copy of what has changed since it was listed: parts of it would be older than others."""
-        base = os.open(self._source, os.O_RDONLY | os.O_DIRECTORY)
-        try:
+        with opened_directory(self._real) as base:
             for listed in self._folders:
                 self.at = listed.path
-                folder = open_below(base, listed.path)
-                try:
+                with opened_directory(listed.path, below=base) as folder:
                     self._refuse_change(listed.seen, os.fstat(folder))
                     for name, seen in listed.files:
                         self.at = _join(listed.path, name)
                         self._refuse_change(seen, os.stat(name, dir_fd=folder, follow_symlinks=False))
-                finally:
-                    os.close(folder)
-        finally:
-            os.close(base)
         self.at = ""
 
     def _refuse_change(self, before: os.stat_result, now: os.stat_result) -> None:

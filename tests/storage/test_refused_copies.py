@@ -156,7 +156,7 @@ def while_copied(state: Path, action: str, *, event: str = "open", name: str = "
     target = state.with_name("c1-gw0")
     argv = (sys.executable, "-c", HOOKED, str(state), str(target), event, name, action)
     done = subprocess.run(argv, check=False, capture_output=True, text=True)
-    assert not done.stderr
+    assert not done.stderr or done.stderr.endswith("\nKeyboardInterrupt\n")
     return done.returncode, done.stdout.strip()
 
 
@@ -210,6 +210,12 @@ def test_a_disk_that_is_full_meanwhile_leaves_nothing(tmp_path: Path) -> None:
         fill = "(state.parent / 'other').write_bytes(bytes(int(3.5 * 2**20)))"
         assert while_copied(state, fill) == (0, "b: No space left on device")
         assert names_in(state.parent) == {"c0-gw0", "other"}
+
+
+def test_a_copy_that_is_interrupted_leaves_nothing(abc: Path) -> None:
+    status, _ = while_copied(abc, "raise KeyboardInterrupt", name="d")
+    assert status == -signal.SIGINT
+    assert names_in(abc.parent) == {abc.name}
 
 
 @pytest.mark.parametrize("event, name", [("open", "b"), ("open", "d"), ("os.rename", "")])

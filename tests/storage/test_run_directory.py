@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -110,6 +111,27 @@ def test_a_tree_is_removed_also_where_nobody_may_write(tmp_path: Path) -> None:
     inner.parent.chmod(0o500)
     assert remove_tree(tmp_path / "tree") == ()
     assert not (tmp_path / "tree").exists()
+
+
+def test_a_tree_is_removed_however_deep(tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    here = os.open(tmp_path / "tree", os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("directory", dir_fd=here)
+        here, above = os.open("directory", os.O_RDONLY, dir_fd=here), here
+        os.close(above)
+    os.close(here)
+    assert remove_tree(tmp_path / "tree") == ()
+    assert not (tmp_path / "tree").exists()
+
+
+def test_what_cannot_be_removed_is_named(nobody: Path) -> None:
+    (nobody / "a").mkdir()
+    (nobody / "b").touch()
+    nobody.parent.chmod(0o500)
+    assert remove_tree(nobody) == (str(nobody),)
+    assert list(nobody.iterdir()) == []
+    nobody.parent.chmod(0o700)
 
 
 def test_a_link_is_removed_and_not_what_it_leads_to(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -18,6 +19,7 @@ from pytest_dogfood.storage.run_directory import remove_tree
 from pytest_dogfood.storage.state_copy import CopiedState, copy_state
 from tests.support import disks
 from tests.support.trees import copied, describe, refused
+from tests.support.waiting import until
 
 MEGABYTE = 2**20
 
@@ -112,6 +114,21 @@ def test_a_file_of_the_copy_may_change_without_the_original(place: Path) -> None
     assert (state / "data").read_bytes() == b"old" * MEGABYTE
     (state / "data").unlink()
     assert (target / "data").read_bytes() == b"new" + b"old" * (MEGABYTE - 1)
+
+
+@pytest.mark.parametrize("place", ["xfs"], indirect=True)  # only clones are not searched again
+def test_a_large_file_that_has_changed_is_searched_again(place: Path) -> None:
+    state = place / "c0-gw0"
+    state.mkdir()
+    (state / "data").write_bytes(b"\0" * MEGABYTE)
+    long_ago = time.time_ns() - (state / "data").stat().st_ctime_ns
+    assert until(lambda: time.time_ns() - (state / "data").stat().st_ctime_ns > long_ago + 2_100_000_000)
+    for _ in range(2):
+        remove_tree(copied(state))
+    with (state / "data").open("r+b") as file:
+        file.write(os.fsencode(state))
+    os.utime(state / "data", ns=(1, 1))
+    assert refused(state) == "data: it is a binary file that contains the path of the state"
 
 
 class TestWithoutTheOriginal:
