@@ -9,15 +9,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from pytest_dogfood.diagnostics import printable
-from pytest_dogfood.storage.path_replacement import FileSearch, PathReplacement, is_end_of_another
+from pytest_dogfood.storage.path_replacement import CHUNK, FileSearch, PathReplacement, is_end_of_another
 
 _SMALL = 64 * 1024
 """Bytes below which a file is read and written at once, which takes less time than sharing its blocks."""
 _LONGEST_PATH = 4096
 _FICLONE = 0x40049409  # fcntl.FICLONE, which is new in Python 3.12
 _NO_CLONES = {errno.EOPNOTSUPP, errno.ENOTTY, errno.ENOSYS, errno.EXDEV}
-# Said of one file only: it has other flags than a new one, or is a swap file.
-_NO_CLONE_OF_THIS = {errno.EINVAL, errno.EPERM, errno.ETXTBSY}
+# Said of one file only: it has other flags than a new one, is a swap file, or was written a moment ago.
+_NO_CLONE_OF_THIS = {errno.EINVAL, errno.EPERM, errno.ETXTBSY, errno.EAGAIN}
 _NANOSECONDS_OF_DOUBT = 2_000_000_000
 _WITHOUT_PATHS: set[tuple[object, ...]] = set()
 """Searches in vain: the paths, and the file as it was. One state is copied many times, and cloning takes no time."""
@@ -82,9 +82,7 @@ class FileCopier:
         if found:
             if not self._search.is_text(reading, seen.st_size):
                 raise NotCopyableError(path, _BINARY)
-            for at, new in self._replacements(
-                path, found, lambda start, end: os.pread(reading, end - start, start)
-            ):
+            for at, new in self._replacements(path, found, _Window(reading)):
                 os.pwrite(writing, new, at)
 
     def _occurrences(
@@ -130,6 +128,22 @@ class FileCopier:
                     f"it contains another path that ends with {os.fsdecode(old)}, which may be the same place",
                 )
             yield at, new
+
+
+class _Window:
+    """Reads what is between two places of a file, near those that were read before."""
+
+    def __init__(self, file: int) -> None:
+        self._file = file
+        self._start = 0
+        self._data = b""
+        self._end = 0
+
+    def __call__(self, start: int, end: int) -> bytes:
+        if start < self._start or end > self._end:
+            self._start, self._end = start, start + CHUNK
+            self._data = os.pread(self._file, CHUNK, start)
+        return self._data[start - self._start : end - self._start]
 
 
 def _readable(text: str) -> str:

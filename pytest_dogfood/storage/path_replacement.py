@@ -30,31 +30,50 @@ def replace_path(text: str, source: Path, target: Path) -> str:
     return paths.replaced_in(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
 
 
-def spellings(path: str) -> tuple[str, ...]:
+def _spellings(path: str) -> tuple[str, ...]:
     """Return a path as it is, as it stands in a URL, and as it stands in JSON."""
     return path, quote(path, errors="surrogateescape"), json.dumps(path)[1:-1]
 
 
-class PathReplacement:
-    """Paths to look for, and what stands for each in the copy."""
+def _spellings_in_text(path: str) -> tuple[str, ...]:
+    """Return a path as it is written only by programs that write text: PHP's JSON, and the query of a URL."""
+    return json.dumps(path)[1:-1].replace("/", r"\/"), quote(path, safe="", errors="surrogateescape")
 
-    def __init__(self, pairs: Sequence[tuple[bytes, bytes]]) -> None:
-        self._new = dict(pairs)
-        self.names = sorted(self._new, key=len)
-        self.longest = len(self.names[-1])
+
+class PathReplacement:
+    """Paths to look for, and what stands for each in the copy; those of `in_text` are looked for in text only."""
+
+    def __init__(
+        self, pairs: Sequence[tuple[bytes, bytes]], *, in_text: Sequence[tuple[bytes, bytes]] = ()
+    ) -> None:
+        self._new = {**dict(in_text), **dict(pairs)}
+        self.names = sorted(dict(pairs), key=len)
+        self._names_in_text = sorted(self._new, key=len)
+        self.longest = len(self._names_in_text[-1])
 
     @classmethod
     def between(cls, source: Path, target: Path, *, errors: str = "surrogateescape") -> PathReplacement:
         """Return what replaces the path of one directory, and its real path, in all spellings."""
-        texts = [(str(source), str(target)), (os.path.realpath(source), os.path.realpath(target))]
-        pairs = (both for old, new in texts for both in zip(spellings(old), spellings(new), strict=True))
-        return cls([(old.encode("utf-8", errors), new.encode("utf-8", errors)) for old, new in pairs])
 
-    def find(self, data: bytes | bytearray, start: int = 0, end: int | None = None) -> dict[int, bytes]:
+        def pairs(spell: Callable[[str], tuple[str, ...]]) -> list[tuple[bytes, bytes]]:
+            texts = [(str(source), str(target)), (os.path.realpath(source), os.path.realpath(target))]
+            return [
+                (old.encode("utf-8", errors), new.encode("utf-8", errors))
+                for both in texts
+                for old, new in zip(*map(spell, both), strict=True)
+            ]
+
+        return cls(pairs(_spellings), in_text=pairs(_spellings_in_text))
+
+    def find(
+        self, data: bytes | bytearray, start: int = 0, end: int | None = None, *, text: bool = True
+    ) -> dict[int, bytes]:
         """Return where the paths occur between two places, whatever stands before and after them."""
         found: dict[int, bytes] = {}
         stop = len(data) if end is None else end
-        for name in self.names:  # of two that begin in one place, the longer one counts
+        for name in (
+            self._names_in_text if text else self.names
+        ):  # of two that begin in one place, the longer one counts
             # Python searches backwards in half the time, and most files do not contain it at all.
             at = -1 if data.rfind(name, start, stop) < 0 else data.find(name, start, stop)
             while at >= 0:
@@ -112,10 +131,12 @@ class FileSearch:
     def chunks(self, file: int, start: int, end: int, found: dict[int, bytes]) -> Iterator[memoryview]:
         """Yield what is between two places of a file, and add to `found` which paths occur in which places."""
         os.lseek(file, start, os.SEEK_SET)
-        before, kept = self._before, 0
+        before, kept, text = self._before, 0, None
         while start < end and (count := os.readv(file, [self._view[before : before + end - start]])):
             yield self._view[before : before + count]
-            for at, name in self._paths.find(self._buffer, before - kept, before + count).items():
+            if text is None:
+                text = self._buffer.find(0, before, before + count) < 0
+            for at, name in self._paths.find(self._buffer, before - kept, before + count, text=text).items():
                 found[start + at - before] = name
             start += count
             kept = min(before, kept + count)

@@ -104,7 +104,9 @@ class _Copy:
         self._paths = PathReplacement.between(source, target)
         self._copier = FileCopier(self._paths)
         self._folders: list[_Folder] = []
-        self._first: dict[int, str] = {}  # by inode, where the first of several names of a file is
+        self._first: dict[
+            tuple[int, int], str
+        ] = {}  # by device and inode, where the first of several names of a file is
         self._allocated = 0
         self.at = ""
         self.files = 0
@@ -115,7 +117,7 @@ class _Copy:
         with opened_directory(self._real) as base:
             device = os.fstat(base).st_dev
             pending = [""]
-            counted: set[int] = set()
+            counted: set[tuple[int, int]] = set()
             while pending:
                 self.at = path = pending.pop()
                 with opened_directory(path, below=base) as folder, os.scandir(folder) as entries:
@@ -129,9 +131,9 @@ class _Copy:
                             pending.append(self.at)
                             continue
                         listed.files.append((entry.name, seen))
-                        if seen.st_nlink == 1 or seen.st_ino not in counted:
+                        if seen.st_nlink == 1 or (seen.st_dev, seen.st_ino) not in counted:
                             self._count(seen)
-                            counted.add(seen.st_ino)
+                            counted.add((seen.st_dev, seen.st_ino))
                 self._folders.append(listed)
         self.at = ""
 
@@ -139,7 +141,8 @@ class _Copy:
         kind = _KINDS.get(stat.S_IFMT(seen.st_mode))
         if kind is not None:
             raise NotCopyableError(self.at, kind)
-        if seen.st_dev != device:
+        # In an overlay, files are on other devices than their directories.
+        if stat.S_ISDIR(seen.st_mode) and seen.st_dev != device:
             raise NotCopyableError(self.at, "it is on another file system")
 
     def _count(self, seen: os.stat_result) -> None:
@@ -198,7 +201,7 @@ class _Copy:
     ) -> None:
         self.files += 1
         if seen.st_nlink > 1:
-            first = self._first.setdefault(seen.st_ino, self.at)
+            first = self._first.setdefault((seen.st_dev, seen.st_ino), self.at)
             if first != self.at:
                 os.link(first, name, src_dir_fd=copied, dst_dir_fd=there, follow_symlinks=False)
                 return

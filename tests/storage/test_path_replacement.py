@@ -80,6 +80,11 @@ def test_a_path_in_a_url_or_in_json_is_replaced(tmp_path: Path) -> None:
     assert replace_path(text, old, new) == text.replace("/c1", "/c2")
 
 
+def test_a_path_whose_slashes_are_escaped_is_replaced_in_text() -> None:
+    text = f'{{"path": "\\/run\\/c1-gw0\\/bin"}} ?next=%2Frun%2Fc1-gw0%2Fbin {OLD}'
+    assert replace_path(text, OLD, NEW) == text.replace("c1-gw0", "c2-gw0")
+
+
 def test_the_real_path_is_replaced_too(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
@@ -105,6 +110,16 @@ def test_a_path_is_found_across_two_chunks(tmp_path: Path, shift: int) -> None:
         found = FileSearch(paths).occurrences(file, [(0, len(content))])
         os.close(file)
         assert found == {3: b"/run/c1", place + 7: name}
+
+
+@pytest.mark.parametrize("first, found", [(b"text", {CHUNK: rb"\/run\/c1-gw0"}), (b"\0", {})])
+def test_escaped_slashes_are_not_looked_for_in_binary_files(
+    tmp_path: Path, first: bytes, found: dict[int, bytes]
+) -> None:
+    (tmp_path / "file").write_bytes(first.ljust(CHUNK, b" ") + rb"\/run\/c1-gw0")
+    with (tmp_path / "file").open("rb") as file:
+        search = FileSearch(PathReplacement.between(OLD, NEW))
+        assert search.occurrences(file.fileno(), [(0, CHUNK + 20)]) == found
 
 
 class TestTree:

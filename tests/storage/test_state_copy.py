@@ -131,6 +131,17 @@ def test_a_large_file_that_has_changed_is_searched_again(place: Path) -> None:
     assert refused(state) == "data: it is a binary file that contains the path of the state"
 
 
+def test_a_state_in_an_overlay_is_copied(tmp_path: Path) -> None:
+    """There, files may be on other devices than their directories."""
+    for name in ("disk", "upper", "work", "run"):
+        (tmp_path / name).mkdir()
+    with disks.mounted(tmp_path / "disk", "size=1m"), disks.overlay(tmp_path):
+        state = tmp_path / "run" / "c0-gw0"
+        state.mkdir()
+        (state / "a").write_text(f"{state}/a")
+        assert (copied(state) / "a").read_text() == f"{state.with_name('c1-gw0')}/a"
+
+
 class TestWithoutTheOriginal:
     """Real programs work in a copy when the original is gone."""
 

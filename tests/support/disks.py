@@ -49,6 +49,14 @@ def formatted(place: Path, kind: str, image: Path) -> Iterator[None]:
 
 
 @contextmanager
+def overlay(place: Path) -> Iterator[None]:
+    """Have `run` of a place show `disk` and `upper`; skips the test where one may not."""
+    layers = f"lowerdir={place}/disk,upperdir={place}/upper,workdir={place}/work"
+    with _mount("-t", "overlay", "-o", f"{layers},xino=off", "overlay", str(place / "run")):
+        yield
+
+
+@contextmanager
 def itself(place: Path) -> Iterator[None]:
     """Make a directory or a file a mount point, so that it can be made read-only, and never be replaced."""
     with _mount("--bind", str(place), str(place)):
