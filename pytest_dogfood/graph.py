@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from functools import cached_property
 from itertools import chain
 
@@ -56,7 +57,22 @@ class CapabilityGraph:
             self.pools.setdefault(pool.name, pool)
         self._required: dict[JourneyId, tuple[Token, ...]] = {}
         self._needed: dict[JourneyId, tuple[Token, ...]] = {}
+        self._chained: dict[JourneyId, tuple[Token, ...]] = {}
         self._wanted: dict[Token, frozenset[str]] = {}
+
+    def with_copyable(self, definitions: Iterable[Capability]) -> CapabilityGraph:
+        """Return the same graph with these definitions, which differ from those here only in that they are copyable.
+
+        What was found out about this graph stays known, so that several tokens can be tried in a large project.
+        """
+        other = copy(self)
+        other.capabilities = {**self.capabilities, **{one.token: one for one in definitions}}
+        # How the journeys of one state wait for each other does not depend on what is copyable; how all do may.
+        vars(other)["prerequisites_in_one_state"] = self.prerequisites_in_one_state
+        vars(other).pop("tokens", None)
+        if any(other.is_copyable(token) for one in self.journeys.values() for token in one.invalidates):
+            vars(other).pop("prerequisites", None)
+        return other
 
     @cached_property
     def establishers(self) -> Mapping[Token, tuple[tuple[JourneyId, ...], ...]]:
@@ -301,14 +317,16 @@ class CapabilityGraph:
 
     def chain_tokens_of(self, journey: Journey) -> tuple[Token, ...]:
         """Return the `chain`-scoped tokens for which this journey needs its chain's state."""
+        if journey.id in self._chained:
+            return self._chained[journey.id]
         named = (*self.required_by(journey), *journey.establishes, *journey.invalidates)
 
         def chained(tokens: Iterable[Token]) -> list[Token]:
             return [token for token in tokens if self.scope_of(token) is Scope.CHAIN]
 
-        return tuple(
-            reachable(chained(reversed(named)), lambda token: chained(self.needs_of_provider(token)))
-        )
+        found = reachable(chained(reversed(named)), lambda token: chained(self.needs_of_provider(token)))
+        self._chained[journey.id] = tuple(found)
+        return self._chained[journey.id]
 
     def ordered(self, journeys: Iterable[JourneyId]) -> tuple[JourneyId, ...]:
         """Put journeys after their prerequisites, otherwise as given. Those in a cycle come last, as given."""

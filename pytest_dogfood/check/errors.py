@@ -117,9 +117,9 @@ def _name_of(user: Journey | Capability) -> str:
     return f"{'test' if user.python else 'journey'} {user.id!r}"
 
 
-def definitions_to_paste(tokens: Iterable[Token]) -> str:
+def definitions_to_paste(tokens: Iterable[Token], definition: str = "{provision: [{run: COMMAND}]}") -> str:
     """Return the lines of a dogfood.yaml that defines the tokens, for the end of a hint."""
-    lines = (f"\n          {token}: {{provision: [{{run: COMMAND}}]}}" for token in tokens)
+    lines = (f"\n          {token}: {definition}" for token in tokens)
     return f"\n        capabilities:{''.join(lines)}"
 
 

@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from pytest_dogfood.diagnostics import Diagnostic, remark, warning
+from pytest_dogfood.check.errors import definitions_to_paste
+from pytest_dogfood.diagnostics import Diagnostic, Location, remark, warning
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import Capability, JourneyId, Scope, StateId, Token, is_of_a_test
-from pytest_dogfood.scheduling.forecast import LEAST_SECONDS
+from pytest_dogfood.journey import (
+    Capability,
+    JourneyId,
+    Scope,
+    StateId,
+    Token,
+    base_of,
+    is_of_a_test,
+)
+from pytest_dogfood.scheduling.forecast import LEAST_SECONDS, Forecast, make_forecast
+from pytest_dogfood.scheduling.plan import Plan, make_plan
+from pytest_dogfood.scheduling.queue import jobs_for
 from pytest_dogfood.scheduling.split import split
 
 LEAST_GAIN = 1.5
 """A chain is reported only if making one of its tokens machine-scoped could make a run this many times faster."""
 
 WORKERS = 8
+"""The number of workers, if a run is not told it."""
+
+LEAST_SAVED = 0.1
+"""A token is named only if the run would be shorter by this share of its time and by LEAST_SECONDS."""
+
+MOST_CANDIDATES = 8
 
 
 def collapsed_chains(graph: CapabilityGraph, weights: Mapping[JourneyId, float]) -> Iterator[Diagnostic]:
@@ -85,3 +102,149 @@ def with_machine_scope(graph: CapabilityGraph, tokens: Iterable[Token]) -> Capab
         if known is not None:
             capabilities[token] = replace(known, token=token, scope=Scope.MACHINE)
     return CapabilityGraph(graph.journeys.values(), capabilities.values(), graph.fixtures)
+
+
+def tokens_worth_copying(
+    graph: CapabilityGraph, plan: Plan, forecast: Forecast, *, most_planned: int = 4_000
+) -> Iterator[Diagnostic]:
+    """Yield a remark on each token that, copyable, would shorten the run by a tenth and by LEAST_SECONDS at least.
+
+    If none would alone, but several would together, these are named together. `forecast` is that of the plan. At most
+    `most_planned` journeys are planned anew to try tokens, so that a large project is checked as quickly.
+    """
+    least = _least_seconds(plan, forecast.workers if forecast.workers > 1 else WORKERS)
+    heaviest = max(_seconds_of_states(plan).values(), default=0.0)
+    if forecast.total < LEAST_SECONDS or heaviest < least * LEAST_SAVED:
+        return  # seen at a glance, without a forecast
+    if forecast.workers == 1:
+        forecast = _forecast(plan, WORKERS)
+    wanted = forecast.makespan - max(LEAST_SECONDS, forecast.makespan * LEAST_SAVED)
+    if least > wanted:
+        return
+    trial = _Trial(graph, plan, forecast.workers, left=max(1, most_planned // len(plan.journeys)))
+    candidates = _candidates(graph, plan, forecast, wanted)
+    found = _shortened(trial, candidates, wanted, enough=least / (1 - LEAST_SAVED))
+    for tokens, seconds in found.items():
+        if seconds <= wanted:
+            yield _could_be_copyable(graph, tokens, seconds, forecast)
+
+
+def _shortened(
+    trial: _Trial, candidates: Sequence[Token], wanted: float, enough: float
+) -> dict[tuple[Token, ...], float]:
+    """Return what a run would take, in seconds, by the tokens that would be copyable: each alone, or several together.
+
+    With a token that is `enough`, no other is tried: it could not save much more.
+    """
+    found: dict[tuple[Token, ...], float] = {}
+    for token in candidates[: trial.left]:
+        found[token,] = trial.seconds_with([token])
+        if found[token,] < enough:
+            return found
+    if len(candidates) > 1 and trial.left and min(found.values()) > wanted:
+        seconds = trial.seconds_with(candidates)
+        for token in reversed(candidates):
+            fewer = [one for one in candidates if one != token]
+            if len(fewer) > 1 and trial.left and trial.seconds_with(fewer) <= seconds:
+                candidates = fewer
+        found[tuple(candidates)] = seconds
+    return found
+
+
+def _could_be_copyable(
+    graph: CapabilityGraph, tokens: Sequence[Token], seconds: float, forecast: Forecast
+) -> Diagnostic:
+    names = " and ".join(repr(str(token)) for token in tokens)
+    message = f"{names} could be copyable: the run would take {seconds:.1f} s instead of "
+    message += f"{forecast.makespan:.1f} s on {forecast.workers} workers"
+    hint = f"if {names} {'is' if len(tokens) == 1 else 'are'} true wholly because of files below $DOGFOOD_STATE, "
+    hint += "and a copy of them is as good, add 'copyable: true'"
+    undefined = [token for token in tokens if graph.capability(token) is None]
+    hint += f", in dogfood.yaml:{definitions_to_paste(undefined, '{copyable: true}')}" if undefined else ""
+    return remark(_place_of(graph, tokens[0]), "could-be-copyable", message, hint)
+
+
+def _place_of(graph: CapabilityGraph, token: Token) -> Location:
+    """Return the place of a token's definition, else the first that names it or an instance of it."""
+    capability = graph.capability(token)
+    if capability is not None:
+        return capability.location
+    journeys = graph.journeys.values()
+    named = (tokens for one in journeys for tokens in (one.establishes, one.requires, one.invalidates))
+    return next(place for tokens in named for one, place in tokens.items() if base_of(one) == token)
+
+
+class _Trial:
+    """Plans the same items as if some tokens were copyable; `left` is how many times it still may."""
+
+    def __init__(self, graph: CapabilityGraph, plan: Plan, workers: int, *, left: int) -> None:
+        planned = {one.id for one in plan.journeys}
+        self._graph = graph
+        self._selected = [one for one in graph.journeys if one in planned]
+        self._durations = {one.nodeid: one.weight for one in plan.journeys}
+        self._workers = workers
+        self.left = left
+
+    def seconds_with(self, tokens: Iterable[Token]) -> float:
+        """Return how long the run would take."""
+        self.left -= 1
+        known = ((one, self._graph.capability(one)) for one in tokens)
+        definitions = [
+            replace(capability, token=token, copyable=True)
+            if capability
+            else Capability(token=token, location=_place_of(self._graph, token), copyable=True)
+            for token, capability in known
+        ]
+        graph = self._graph.with_copyable(definitions)
+        return _forecast(make_plan(graph, self._selected, durations=self._durations), self._workers).makespan
+
+
+def _forecast(plan: Plan, workers: int) -> Forecast:
+    return make_forecast(jobs_for([planned.nodeid for planned in plan.journeys], plan, "load"), workers)
+
+
+def _seconds_of_states(plan: Plan) -> dict[StateId, float]:
+    states: dict[StateId, float] = defaultdict(float)
+    for planned in plan.journeys:
+        states[planned.state] += planned.weight
+    return states
+
+
+def _least_seconds(plan: Plan, workers: int) -> float:
+    """Return the time that a run needs at least, even if no two journeys had to share a state."""
+    length: dict[JourneyId, float] = {}
+    for planned in plan.journeys:
+        length[planned.id] = planned.weight + max((length[other] for other in planned.after), default=0.0)
+    return max(*length.values(), sum(planned.weight for planned in plan.journeys) / workers, 0.0)
+
+
+def _candidates(graph: CapabilityGraph, plan: Plan, forecast: Forecast, wanted: float) -> list[Token]:
+    """Return the tokens that could be copyable and tie the states that end last, those with most work behind first."""
+    ends: dict[StateId, float] = defaultdict(float)
+    for slot in forecast.slots:
+        state = plan.journeys[slot.index].state
+        ends[state] = max(slot.end, ends[state])
+    behind: dict[JourneyId, float] = defaultdict(float)
+    score: dict[Token, float] = defaultdict(float)
+    uses: Counter[Token] = Counter()
+    for planned in reversed(plan.journeys):
+        # What comes after several journeys counts in part for each of them.
+        behind[planned.id] += planned.weight
+        for other in planned.after:
+            behind[other] += behind[planned.id] / len(planned.after)
+        if ends[planned.state] > wanted:
+            named = graph.chain_tokens_of(graph.journeys[planned.id])
+            for token in dict.fromkeys(base_of(one) for one in named if not is_of_a_test(one)):
+                uses[token] += 1
+                score[token] += behind[planned.id] if token not in planned.establishes else 0.0
+    provided = set(map(base_of, graph.fixtures))
+    tying = [token for token, count in uses.items() if count > 1 and token not in provided]
+    possible = [token for token in tying if _may_be_copyable(graph.capability(token))]
+    return sorted(possible, key=lambda token: -score[token])[:MOST_CANDIDATES]
+
+
+def _may_be_copyable(capability: Capability | None) -> bool:
+    if capability is None:
+        return True
+    is_more = capability.service or capability.release or capability.scope is not Scope.CHAIN
+    return not (is_more or capability.copyable)

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from pytest_dogfood.check.advice import advise
 from pytest_dogfood.check.report import Paint, Report, report_on, seconds_of_all, to_json, to_lines
 from pytest_dogfood.check.shell import shell_findings
-from pytest_dogfood.check.speed import collapsed_chains
+from pytest_dogfood.check.speed import collapsed_chains, tokens_worth_copying
 from pytest_dogfood.collection.discovery import collector_paused, declares_journeys
 from pytest_dogfood.collection.selection import Selection
 from pytest_dogfood.collection.stash import JOURNEY, PROJECT, SETTINGS
@@ -171,6 +172,9 @@ class CheckPlugin:
             knows_tests=knows_tests,
             others=[item.nodeid for item in selection.items if JOURNEY not in item.stash],
         )
+        if report.is_valid and not settings.shard:  # a shard has only a part of the run
+            worth_copying = tokens_worth_copying(selection.graph, selection.plan, report.forecast)
+            report = replace(report, findings=in_order_of_place([*report.findings, *worth_copying]))
         return report.strict() if settings.strict else report
 
     def _text_of(self, script: Script) -> str:
