@@ -14,7 +14,7 @@ def find_users(directory: Path, marker: str) -> Iterator[tuple[str, str]]:
     """Yield what is used in a directory, as a path below it, and the process that uses it, such as `sleep (12345)`.
 
     Only processes that carry `marker` (`NAME=value`, or `NAME` with any value) count, and their descendants, but not
-    the caller. A process of another user, whose files cannot be read, counts as one that uses the directory.
+    the caller; nor does one whose files we may not see, such as one of another user or in a browser's sandbox.
     """
     if not watcher.HAS_PROC:
         return
@@ -22,9 +22,7 @@ def find_users(directory: Path, marker: str) -> Iterator[tuple[str, str]]:
     for process in watcher.find_processes(marker, 0):
         try:
             used = next((path for path in _used_by(process.pid) if f"{path}/".startswith(f"{real}/")), None)
-        except PermissionError:
-            used = real
-        except OSError:  # it has ended meanwhile
+        except OSError:  # it has ended meanwhile, or we may not look
             continue
         if used is not None:
             # The rest of its command line may contain a secret.

@@ -122,10 +122,10 @@ def is_end_of_another(before: bytes) -> bool:
 class FileSearch:
     """Reads files in chunks and finds the paths in them, also where a path lies across two chunks."""
 
-    def __init__(self, paths: PathReplacement) -> None:
+    def __init__(self, paths: PathReplacement, *, chunk: int = CHUNK) -> None:
         self._paths = paths
         self._before = paths.longest - 1
-        self._buffer = bytearray(self._before + CHUNK)
+        self._buffer = bytearray(self._before + chunk)
         self._view = memoryview(self._buffer)
 
     def chunks(self, file: int, start: int, end: int, found: dict[int, bytes]) -> Iterator[memoryview]:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings, strategies as st
 
 from pytest_dogfood.storage.path_replacement import (
     CHUNK,
@@ -110,6 +112,20 @@ def test_a_path_is_found_across_two_chunks(tmp_path: Path, shift: int) -> None:
         found = FileSearch(paths).occurrences(file, [(0, len(content))])
         os.close(file)
         assert found == {3: b"/run/c1", place + 7: name}
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from([b"/a", b"/ab", b"/", b"a", b"b", b"\0"]), max_size=30), st.integers(1, 9))
+def test_chunks_of_any_size_make_no_difference(pieces: list[bytes], chunk: int) -> None:
+    data = b"".join(pieces)
+    paths = PathReplacement([(b"/a/a", b""), (b"/a/ab/a", b""), (b"/ab", b"")])
+    with tempfile.TemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        search = FileSearch(paths, chunk=chunk)
+        assert search.occurrences(file.fileno(), [(0, len(data))]) == paths.find(data)
+        assert b"".join(map(bytes, search.chunks(file.fileno(), 0, len(data), {}))) == data
+        assert search.is_text(file.fileno(), len(data)) == (b"\0" not in data)
 
 
 @pytest.mark.parametrize("first, found", [(b"text", {CHUNK: rb"\/run\/c1-gw0"}), (b"\0", {})])
