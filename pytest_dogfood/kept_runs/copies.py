@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.diagnostics import HarnessError, printable
 from pytest_dogfood.execution.background import Watcher
 from pytest_dogfood.execution.terminal import StepPlace
 from pytest_dogfood.kept_runs.kept_state import EnteredPack, KeptState, Project
@@ -44,10 +44,13 @@ def entered_pack(
     """
     with _private_place(project.rootdir) as (directory, marker):
         index = unpack(pack, directory, limit=limit)
-        recorded = read_run(directory)
-        (directory / RUN).unlink()  # it is no run of this machine
         entered = EnteredPack(file=str(pack), index=index, project=project)
-        kept = KeptState(recorded, name, here=project.rootdir, pack=entered)
+        try:
+            kept = KeptState(read_run(directory), name, here=project.rootdir, pack=entered)
+        except HarnessError as error:  # it may repeat what the pack says
+            said = str(error).replace(str(directory), str(pack)).removesuffix("; remove it and run again")
+            raise HarnessError(printable(said)) from error
+        (directory / RUN).unlink()  # it is no run of this machine
         with _entered(kept, directory, marker, project if services else None) as place:
             yield kept, place
 

@@ -16,7 +16,7 @@ from pytest_dogfood.diagnostics import HarnessError, did_you_mean, printable
 from pytest_dogfood.execution.step import shell_argv
 from pytest_dogfood.execution.terminal import StepPlace
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import Journey, Token
+from pytest_dogfood.journey import VARIABLE_PATTERN, Journey, Token
 from pytest_dogfood.kept_runs.pack import PackIndex
 from pytest_dogfood.outcomes import Outcome, listed
 from pytest_dogfood.settings import Settings
@@ -118,7 +118,7 @@ class KeptState:
         home = str(self.before) if pack is None else pack.index.directory
         if leaves or home in {"/", "."} or home != str(self.before):
             raise HarnessError(f"the record of {self._run} names directories that are not below it")
-        if not all((recorded.directory / part).is_dir() for part in self._parts):
+        if not all(_is_directory(recorded.directory / part) for part in self._parts):
             came_to = result.outcome if result is not None else "came to no result"
             raise HarnessError(
                 f"{self._run} has not kept the directories of {self.journey.id}, which {came_to}: "
@@ -188,7 +188,13 @@ class KeptState:
         if here is None:
             return []
         known = {*here.env, *here.matrix, *(save.name for step in here.steps for save in step.save)}
-        return [name for name in self._values() if not (name.startswith("DOGFOOD_") or name in known)]
+        return [
+            name
+            for name, text in self._values().items()
+            if not (name.startswith("DOGFOOD_") or name in known)
+            or not VARIABLE_PATTERN.fullmatch(name)
+            or "\0" in (text or "")
+        ]
 
     @property
     def _here(self) -> Journey | None:
@@ -241,7 +247,7 @@ class KeptState:
         argv = () if why_not else shell_argv(command, last.shell or None if last else None)
         return StepPlace(
             name=self.journey.id,
-            cwd=cwd if cwd.is_dir() else workdir,
+            cwd=cwd if _is_directory(cwd) else workdir,
             environment={**environment, marker: "1"},
             files=private_directory(directory / "enter"),
             argv=argv,
@@ -318,6 +324,13 @@ class KeptState:
         return tuple(
             token for token in needed if token in capabilities and capabilities[token].service is not None
         )
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name that is too long, which a record of another machine may have
+        return False
 
 
 def _refuse_special_files(source: Path) -> None:

@@ -13,6 +13,7 @@ import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,15 @@ def own(tmp_path: Path) -> Iterator[Machines]:
         yield made
 
 
+@pytest.fixture
+def moved(machines: Machines, tmp_path: Path, short_root: Path) -> Machines:
+    """Let the shared pack be entered in a project of the test's own."""
+    made = copy(machines)
+    (tmp_path / "home").mkdir()
+    made.home = Project(tmp_path / "home", short_root, TEXT)
+    return made
+
+
 def test_packing_says_what_is_in_the_pack_what_not_and_how_to_enter_it(machines: Machines) -> None:
     assert (machines.packing.returncode, machines.packing.stderr) == (0, "")
     first, *left_out, last = machines.packing.stdout.splitlines()
@@ -146,22 +156,22 @@ def test_the_variables_of_a_pack_name_what_is_here(machines: Machines) -> None:
     assert machines.home.run_directories == []
 
 
-def test_the_banner_says_what_is_different_in_a_pack(own: Machines) -> None:
-    file = own.home.path / "all.journey.yaml"
+def test_the_banner_says_what_is_different_in_a_pack(moved: Machines) -> None:
+    file = moved.home.path / "all.journey.yaml"
     file.write_text(file.read_text().replace("echo id=a1", "echo id=a2"))
-    with own.home.shell("use", "--run", str(own.pack)) as session:
+    with moved.home.shell("use", "--run", str(moved.pack)) as session:
         session.look_back()
-        session.shows(rf"dogfood: use, after step 2 of 2, in a copy of the pack {own.pack}")
+        session.shows(rf"dogfood: use, after step 2 of 2, in a copy of the pack {moved.pack}")
         session.shows("failed:   exit status: expected 0, got 3")
         session.shows("differs:  the steps of use here from those that ran")
         session.shows("missing:  c0-main/outside, c0-main/pipe, which the pack leaves out")
         session.shows("stopped:  up, which ran as a service")
-        session.shows(rf"old path: binary files still name {own.run}: c0-main/binary")
+        session.shows(rf"old path: binary files still name {moved.run}: c0-main/binary")
         session.type("dogfood-step; echo status-$?\n")
         session.shows("see [0-9]+\nstatus-3")
         session.type("exit 4\n")
         assert session.ends() == 4
-    assert own.home.run_directories == []
+    assert moved.home.run_directories == []
 
 
 def edited(pack: Path, target: Path, change: Callable[[str, bytes], bytes]) -> None:
@@ -178,7 +188,9 @@ def test_variables_that_the_journey_does_not_set_do_not_come_from_a_pack(
     machines: Machines, tmp_path: Path
 ) -> None:
     def with_more(name: str, content: bytes) -> bytes:
-        more = b'"OWN":"x","BASH_ENV":"/evil","LD_PRELOAD":"/evil.so",'
+        more = (
+            b'"OWN":"x","BASH_ENV":"/evil","LD_PRELOAD":"/evil.so","DOGFOOD_A=B":"","DOGFOOD_NUL":"\\u0000",'
+        )
         return content.replace(b'"OWN":', more + b'"AGAIN":') if name == "records/activities" else content
 
     edited(machines.pack, tmp_path / "evil.tar.gz", with_more)
@@ -192,7 +204,11 @@ def test_variables_that_the_journey_does_not_set_do_not_come_from_a_pack(
     [
         ('"place":"c0-main"', '"place":"../c0-main"', "names directories that are not below it"),
         ('"DOGFOOD_STATE":"/', '"DOGFOOD_STATE":"//x/', "names directories that are not below it"),
-        ('"kind":"journey"', '"kind":"no-such"', "cannot be read"),
+        (
+            '"kind":"journey"',
+            '"kind":"no-such"',
+            "evil.tar.gz/records/activities cannot be read (Invalid enum value",
+        ),
     ],
 )
 def test_a_pack_with_a_record_that_is_not_ours_is_refused_and_nothing_stays(
@@ -206,6 +222,17 @@ def test_a_pack_with_a_record_that_is_not_ours_is_refused_and_nothing_stays(
     assert (done.returncode, done.stdout) == (4, "")
     assert said in done.stderr
     assert machines.home.run_directories == []
+
+
+def test_what_a_pack_says_moves_no_cursor(machines: Machines, tmp_path: Path) -> None:
+    def changed(name: str, content: bytes) -> bytes:
+        return (
+            content.replace(b'"id":"fine"', rb'"id":"\u001b[2J"') if name == "records/graph.json" else content
+        )
+
+    edited(machines.pack, tmp_path / "evil.tar.gz", changed)
+    done = machines.home.enter("zzz", "--run", str(tmp_path / "evil.tar.gz"), "--", "ls")
+    assert r"it has build, use, \x1b[2J" in done.stderr
 
 
 def test_a_hostile_pack_is_refused_whole_and_nothing_of_it_stays(machines: Machines, tmp_path: Path) -> None:
@@ -251,22 +278,22 @@ def test_a_pack_without_a_terminal_needs_a_command(machines: Machines) -> None:
     assert "there is no terminal for a shell: name a command, as in -- ls -l" in done.stderr
 
 
-def test_a_pack_of_another_project_is_refused(own: Machines) -> None:
-    (own.home.path / "all.journey.yaml").rename(own.home.path / "other.journey.yaml")
-    done = own.enter("ls")
+def test_a_pack_of_another_project_is_refused(moved: Machines) -> None:
+    (moved.home.path / "all.journey.yaml").rename(moved.home.path / "other.journey.yaml")
+    done = moved.enter("ls")
     assert (done.returncode, done.stdout) == (4, "")
     assert (
-        f"the pack {own.pack} is one of another project, ci: there is no all.journey.yaml::use in"
+        f"the pack {moved.pack} is one of another project, ci: there is no all.journey.yaml::use in"
         in done.stderr
     )
-    assert own.home.run_directories == []
+    assert moved.home.run_directories == []
 
 
-def test_a_project_that_is_not_valid_is_shown_first(own: Machines) -> None:
-    (own.home.path / "more.journey.yaml").write_text(
+def test_a_project_that_is_not_valid_is_shown_first(moved: Machines) -> None:
+    (moved.home.path / "more.journey.yaml").write_text(
         "journeys: [{id: a, requires: [no-such], steps: [run: ls]}]"
     )
-    done = own.enter("ls")
+    done = moved.enter("ls")
     assert (done.returncode, done.stdout) == (4, "")
     assert "[unknown-token]" in done.stderr
     assert "the project here is not valid, as shown above: correct it first" in done.stderr
@@ -403,25 +430,6 @@ def test_a_packing_that_is_killed_leaves_no_half_pack(own: Machines) -> None:
     assert not (own.ci.path / "half.tar.gz").exists()
 
 
-def test_a_run_that_is_being_packed_is_not_removed_by_others(own: Machines) -> None:
-    (own.run / "c0-main" / "much").write_bytes(os.urandom(100_000_000))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pytest_dogfood", "pack", "-o", "some.tar.gz"],
-        cwd=own.ci.path,
-        env=own.ci.env,
-        stdout=subprocess.DEVNULL,
-    )
-    assert until(lambda: any(one.stat().st_size > 10_000 for one in own.ci.path.glob("some.tar.gz*")))
-    process.send_signal(signal.SIGSTOP)
-    for _ in range(4):
-        own.ci.pytest("-p", "no:randomly")
-    assert own.run.exists()
-    process.send_signal(signal.SIGCONT)
-    assert process.wait() == 0
-    own.ci.pytest("all.journey.yaml::use")
-    assert not own.run.exists()
-
-
 def test_the_index_says_where_a_pack_is_from(machines: Machines) -> None:
     with tarfile.open(machines.pack) as tar:
         file = tar.extractfile("pack.json")
@@ -451,14 +459,14 @@ def test_services_that_the_journey_needs_can_be_started_anew_and_end_with_the_sh
         assert until(lambda project=project: not project.is_left())  # type: ignore[misc]
 
 
-def test_a_service_that_does_not_get_ready_is_told_and_nothing_stays(own: Machines) -> None:
-    file = own.home.path / "all.journey.yaml"
+def test_a_service_that_does_not_get_ready_is_told_and_nothing_stays(moved: Machines) -> None:
+    file = moved.home.path / "all.journey.yaml"
     file.write_text(file.read_text().replace("exec sleep 100", "echo no luck; exit 7"))
-    done = own.home.enter("use", "--run", str(own.pack), "--start-services", "--", "ls")
+    done = moved.home.enter("use", "--run", str(moved.pack), "--start-services", "--", "ls")
     assert (done.returncode, done.stdout) == (4, "")
     assert "dogfood enter: the service of 'up' ended before its probe succeeded" in done.stderr
     assert "no luck" in done.stderr
-    assert own.home.run_directories == []
+    assert moved.home.run_directories == []
 
 
 def test_services_are_started_in_a_new_run_anyway(machines: Machines) -> None:

@@ -97,6 +97,7 @@ def test_a_command_that_is_not_whole_in_the_record_is_not_run(command: str, why:
         ({"kind": Kind.REPLAY}, "use did not begin in run"),
         ({"place": "../../etc"}, "names directories that are not below it"),
         ({"workdir": "/run/other"}, "names directories that are not below it"),
+        ({"place": "c" * 300}, "has not kept the directories of use, which failed"),
         ({"place": "c7-main"}, "has not kept the directories of use, which failed"),
     ],
 )

@@ -6,9 +6,18 @@ from pathlib import Path
 import pytest
 
 from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.execution.masking import SecretKeeper
 from pytest_dogfood.storage.files import private_directory
-from pytest_dogfood.storage.retention import KEPT_RUNS, RunLease, checked_root, clear_leftovers, default_root
-from pytest_dogfood.storage.run_directory import RunDirectory
+from pytest_dogfood.storage.retention import (
+    KEPT_RUNS,
+    RunLease,
+    checked_root,
+    clear_leftovers,
+    default_root,
+    held_run,
+    mask_kept,
+)
+from pytest_dogfood.storage.run_directory import RunDirectory, read_unmasked
 
 PROJECT = "12345678"
 
@@ -73,6 +82,49 @@ def test_only_the_newest_kept_runs_stay(tmp_path: Path) -> None:
         paths.append(lease.directory.path)
     clear_leftovers(tmp_path, PROJECT)
     assert [path.exists() for path in paths] == [False] * 2 + [True] * KEPT_RUNS
+
+
+def test_a_run_that_is_held_is_not_removed_by_others(tmp_path: Path) -> None:
+    def kept() -> Path:
+        lease = RunLease(tmp_path, PROJECT)
+        lease.close(keep=[state(lease.directory, 0, "main")])
+        return lease.directory.path
+
+    held = kept()
+    with held_run(held):
+        for _ in range(KEPT_RUNS + 1):
+            kept()
+        assert held.is_dir()
+    clear_leftovers(tmp_path, PROJECT)
+    assert not held.exists()
+
+
+def test_a_run_that_is_under_way_or_was_killed_is_not_held(tmp_path: Path) -> None:
+    lease = RunLease(tmp_path, PROJECT)
+    with (
+        pytest.raises(HarnessError, match="is still under way: wait for its end"),
+        held_run(lease.directory.path),
+    ):
+        pass
+    with (
+        pytest.raises(HarnessError, match="was killed before the secrets in its files could be masked"),
+        held_run(left_behind(tmp_path, "aaaaaa")),
+    ):
+        pass
+    lease.close(keep=())
+
+
+def test_what_may_hold_a_secret_after_masking_is_written_down(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    (tmp_path / "c0-main" / "abc-s3cret").mkdir(parents=True)
+    (tmp_path / "c0-main" / "link").symlink_to("to/s3cret")
+    (tmp_path / "c0-main" / "file").write_text("it is s3cret")
+    mask_kept(run, [tmp_path / "c0-main"], SecretKeeper(["s3cret"]))
+    assert (tmp_path / "c0-main" / "file").read_text() == "it is ***"
+    assert read_unmasked(tmp_path) == {
+        "c0-main/abc-s3cret": "its name contains a secret value",
+        "c0-main/link": "the path that it links to contains a secret value",
+    }
 
 
 def test_a_root_whose_states_would_be_too_long_for_sockets_is_refused(tmp_path: Path) -> None:
