@@ -68,6 +68,11 @@ def fill(state: Path) -> None:
         (state / name).chmod(mode if os.getuid() == 0 else mode | 0o500)
     for name in ("a", "small", "relative"):
         os.utime(state / name, ns=(1_000_000_001, 1_234_567_890_123_456_789), follow_symlinks=False)
+    if os.getuid() == 0:
+        for name in ("owned", "owned link"):
+            (state / name).symlink_to("a") if "link" in name else (state / name).touch()
+            os.chown(state / name, 12345, 54321, follow_symlinks=False)
+        (state / "owned").chmod(0o6755)  # a new owner takes these bits away
     os.setxattr(state / "a", "user.dir", b"1")
     os.setxattr(state / "small", "user.file", b"\0" * 100)
 
@@ -93,6 +98,18 @@ def test_a_copy_equals_the_original_but_for_its_path(place: Path) -> None:
     for name in ("small", "long", "binary", "a/c"):
         assert not (target / name).samefile(state / name)
     remove_tree(target)
+
+
+def test_the_group_of_the_directory_above_is_not_given_to_a_copy(state: Path) -> None:
+    (state / "a").mkdir()
+    (state / "a" / "b").touch()
+    before = describe(state)
+    try:
+        os.chown(state.parent, -1, 54321)
+    except PermissionError:
+        pytest.skip("only root may give a directory to any group")
+    state.parent.chmod(0o2700)
+    assert describe(copied(state)) == before
 
 
 def test_it_says_what_was_copied(state: Path) -> None:

@@ -43,9 +43,12 @@ def formatted(place: Path, kind: str, image: Path) -> Iterator[None]:
         pytest.skip(f"mkfs.{kind} is not installed")
     with image.open("wb") as file:
         file.truncate(SIZE)
-    subprocess.run([f"mkfs.{kind}", "-q", str(image)], check=True, capture_output=True)
-    with _mount("-t", kind, "-o", "loop", str(image), str(place)):
-        yield
+    try:
+        subprocess.run([f"mkfs.{kind}", "-q", str(image)], check=True, capture_output=True)
+        with _mount("-t", kind, "-o", "loop", str(image), str(place)):
+            yield
+    finally:
+        image.unlink()
 
 
 @contextmanager
