@@ -19,7 +19,8 @@ from tests.benchmarks.checking import check
 from tests.benchmarks.consistency import consistency
 from tests.benchmarks.contenders import TOOLS, available
 from tests.benchmarks.copies import copies
-from tests.benchmarks.graphs import GRAPHS, TINY, WIDE, bound, ideal
+from tests.benchmarks.fanouts import fan_outs
+from tests.benchmarks.graphs import GRAPHS, SHARING_A_STATE, TINY, WIDE, bound, ideal
 from tests.benchmarks.measuring import Row, load, taking_turns
 from tests.benchmarks.pages import pages
 from tests.benchmarks.records import records
@@ -57,6 +58,9 @@ def _measurements(rounds: int, workers: Iterable[int]) -> dict[str, Callable[[],
         for count in workers:
             if not (name == TINY and count == 8):
                 found[f"{name}, N={count}"] = partial(_makespans, name, count, rounds)
+    for name in SHARING_A_STATE:
+        for count in workers:
+            found[f"copied: {name}, N={count}"] = partial(fan_outs, name, count, rounds)
     found["plain tests"] = lambda: [
         overheads.plain_tests(3 * rounds)
     ]  # a tenth of a second in three, and noisy

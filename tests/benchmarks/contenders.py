@@ -12,12 +12,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.benchmarks.bare import run_bare
 from tests.benchmarks.graphs import Graph, Job
+
+LOGOUT = "logout"
+"""Name of the job that destroys what it needs, where tokens are those of a state."""
 
 QUIET = ("-q", "-p", "no:randomly", "-p", "no:cacheprovider")
 LIMIT = 300
@@ -63,6 +66,23 @@ def python_tests(graph: Graph, workers: int) -> float:
 def co_location(graph: Graph, workers: int) -> float:
     """Run the same journeys with one worker per connected component, as grouping by hand does."""
     return _run(graph, lambda directory: _journeys(graph, directory, workers, scope="chain"))
+
+
+def copyable(graph: Graph, workers: int, *arguments: str) -> float:
+    """Run the same journeys, joined by tokens of a chain's state that is as good when it is copied."""
+    return _run(
+        graph,
+        lambda directory: (*_journeys(graph, directory, workers, scope="chain", copied=True), *arguments),
+    )
+
+
+def provided(graph: Graph, workers: int) -> float:
+    """Run the same journeys without their first one, whose token has a provider of its own."""
+    first, *rest = graph
+    return _run(
+        graph,
+        lambda directory: _journeys(rest, directory, workers, scope="chain", copied=True, provided=first),
+    )
 
 
 def polling(graph: Graph, workers: int) -> float:
@@ -166,18 +186,35 @@ def _token(name: str) -> str:
     return f"done-{name}"
 
 
-def _needed(graph: Graph) -> set[str]:
+def _needed(graph: Sequence[Job]) -> set[str]:
     return {before for job in graph for before in job.after}
 
 
-def _settings(graph: Graph, directory: Path, scope: str) -> None:
-    capabilities = {
-        _token(name): {"description": f"{name} has ended", "scope": scope} for name in sorted(_needed(graph))
+def _settings(
+    graph: Sequence[Job], directory: Path, scope: str, *, copied: bool = False, provided: Job | None = None
+) -> None:
+    capabilities: dict[str, dict[str, object]] = {
+        _token(name): {
+            "description": f"{name} has ended",
+            "scope": scope,
+            **({"copyable": True} if copied else {}),
+        }
+        for name in sorted(_needed(graph))
     }
+    if provided is not None:
+        capabilities[_token(provided.name)]["provision"] = [{"run": _argv(provided, directory)}]
     (directory / "dogfood.yaml").write_text(json.dumps({"capabilities": capabilities}))
 
 
-def _journeys(graph: Graph, directory: Path, workers: int, *, scope: str) -> tuple[str, ...]:
+def _journeys(
+    graph: Sequence[Job],
+    directory: Path,
+    workers: int,
+    *,
+    scope: str,
+    copied: bool = False,
+    provided: Job | None = None,
+) -> tuple[str, ...]:
     needed = _needed(graph)
     written = [
         {
@@ -185,11 +222,12 @@ def _journeys(graph: Graph, directory: Path, workers: int, *, scope: str) -> tup
             "estimate": f"{round(job.seconds * 1000)}ms",
             **({"requires": [_token(name) for name in job.after]} if job.after else {}),
             **({"establishes": [_token(job.name)]} if job.name in needed else {}),
+            **({"invalidates": [_token(job.after[0])]} if job.name == LOGOUT else {}),
             "steps": [{"run": _argv(job, directory)}],
         }
         for job in graph
     ]
-    _settings(graph, directory, scope)
+    _settings(graph, directory, scope, copied=copied, provided=provided)
     (directory / "bench.journey.json").write_text(json.dumps({"journeys": written}))
     return _pytest(directory, workers, "--dogfood")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 SEED = 20250704
 
@@ -91,6 +91,66 @@ def tiny(count: int = 200) -> Graph:
     """Jobs so short that starting them is most of the work."""
     return tuple(_job("tiny", n, 0.01) for n in range(count))
 
+
+def tree(branches: int = 4) -> Graph:
+    """One job that a few need, each of which as many others need."""
+    choose = seeded()
+    middle = [_job("branch", n, _some_time(choose), "root") for n in range(branches)]
+    leaves = [
+        _job(f"leaf-{n}", m, _some_time(choose), f"branch-{n}")
+        for n in range(branches)
+        for m in range(branches)
+    ]
+    return (Job(name="root", seconds=0.1), *middle, *leaves)
+
+
+def features(count: int = 8, length: int = 3) -> Graph:
+    """One login, and features of several jobs that need it."""
+    choose = seeded()
+    jobs = [Job(name="login", seconds=0.1)]
+    for number in range(count):
+        first, *rest = _line(f"feature-{number}-", [_some_time(choose) for _ in range(length)])
+        jobs += [replace(first, after=("login",)), *rest]
+    return tuple(jobs)
+
+
+def login_and_logout(width: int = 40) -> Graph:
+    """One login, many jobs that need it, and a logout."""
+    choose = seeded()
+    jobs = [_job("feature", n, _some_time(choose), "login") for n in range(width)]
+    return (Job(name="login", seconds=0.1), *jobs, Job(name="logout", seconds=0.1, after=("login",)))
+
+
+def diamonds(count: int = 8) -> Graph:
+    """Diamonds that have nothing to do with each other: what is joined again must stay in one state."""
+    choose = seeded()
+    jobs: list[Job] = []
+    for number in range(count):
+        top, left, right, end = (f"{side}-{number}" for side in ("top", "left", "right", "end"))
+        after = {top: (), left: (top,), right: (top,), end: (left, right)}
+        jobs += [Job(name=name, seconds=_some_time(choose), after=others) for name, others in after.items()]
+    return tuple(jobs)
+
+
+def joins(count: int = 60, share: float = 0.15) -> Graph:
+    """Jobs that each need an earlier one; a share of them needs two."""
+    choose = seeded()
+    jobs = [Job(name="join-0", seconds=0.1)]
+    for number in range(1, count):
+        before = choose.sample(jobs, min(len(jobs), 2 if choose.random() < share else 1))
+        jobs.append(_job("join", number, _some_time(choose), *sorted(job.name for job in before)))
+    return tuple(jobs)
+
+
+SHARING_A_STATE: Mapping[str, Callable[[], Graph]] = {
+    "fan-out 1→40": fan_out,
+    "tree 1→4→16": tree,
+    "login, 8 features of 3": features,
+    "login, 40 features, logout": login_and_logout,
+    "8 diamonds": diamonds,
+    "random, 15 % joins": joins,
+}
+"""Graphs whose jobs share a state, which may be copied."""
 
 GRAPHS: Mapping[str, Callable[[], Graph]] = {
     "one chain of 20": chain,
