@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct, field
 
 from pytest_dogfood.diagnostics import counted
-from pytest_dogfood.journey import JourneyId, Token, is_test
+from pytest_dogfood.journey import JourneyId, StateId, Token, is_test
 
 
 class Outcome(StrEnum):
@@ -113,6 +113,21 @@ class Provisioned(Struct, frozen=True, kw_only=True):
     where: str
 
 
+class StateCopy(Struct, frozen=True, kw_only=True):
+    """A copy of `state` with which an item began: its `files`, their `bytes`, and the `seconds` it took.
+
+    If the copy was prevented or was not as good, `problem` says by what, and `lost` how many seconds were spent on
+    provisioning instead.
+    """
+
+    state: StateId
+    files: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    problem: str = ""
+    lost: float = 0.0
+
+
 class JourneyResult(Struct, frozen=True, kw_only=True):
     """The result of one item. pytest's reports carry it as JSON-safe values.
 
@@ -128,6 +143,7 @@ class JourneyResult(Struct, frozen=True, kw_only=True):
     cause: Cause | None = None
     proofs: Mapping[Token, Proof] = field(default_factory=dict)
     provisioned: tuple[Provisioned, ...] = ()
+    copies: tuple[StateCopy, ...] = ()
     kept: str = ""
     trajectory: str = ""
     unjudged: int = 0
@@ -145,8 +161,11 @@ class JourneyResult(Struct, frozen=True, kw_only=True):
         return self.outcome is Outcome.ERROR and self.cause is not None and self.cause.why == INTERRUPTED
 
     def own_seconds(self, spent: float) -> float:
-        """Return the time without provisioning, which other items may do in another run."""
-        return max(0.0, spent - sum(one.seconds for one in self.provisioned))
+        """Return the time without provisioning and copying, which other items may do in another run."""
+        return max(
+            0.0,
+            spent - sum(one.seconds for one in self.provisioned) - sum(one.seconds for one in self.copies),
+        )
 
     def to_json(self) -> dict[str, Any]:
         result: dict[str, Any] = msgspec.to_builtins(self)

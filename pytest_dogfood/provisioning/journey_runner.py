@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -14,6 +14,7 @@ from pytest_dogfood.diagnostics import NoActor, UnansweredProbeError
 from pytest_dogfood.execution.runner import StepsResult, failure_text, run_steps
 from pytest_dogfood.execution.step import ShellRunner
 from pytest_dogfood.fileformat.expected_text import written_in
+from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Journey, Script, Step, Token
 from pytest_dogfood.outcomes import Proof
 from pytest_dogfood.provisioning.presence import Presence, Probed
@@ -231,3 +232,23 @@ def variables_used(step: Step) -> tuple[str, ...]:
         else:
             needed[name] = None
     return tuple(name for name in needed if name not in answered)
+
+
+def values_missed(
+    graph: CapabilityGraph, journey: Journey, done: StepsResult, runner: ShellRunner
+) -> Iterator[str]:
+    """Yield a note on each DOGFOOD_ variable that the failed step uses, but that is not set."""
+    if done.failure is None:
+        return
+    from pytest_dogfood.check.variables import hint_on  # few runs need it
+    from pytest_dogfood.fileformat.scripts import OUR_SETTING
+
+    step, its_own = done.failure.step, (*graph.needed_by(journey), *journey.establishes)
+    there = {*runner.environment, *step.env, *OUR_SETTING.findall(step.command)}
+    for name in variables_used(step):
+        owners = graph.variables.get(name, frozenset())
+        if name in there or not (name.startswith("DOGFOOD_") and owners.isdisjoint(its_own)):
+            continue
+        owner = f"it is a value of {min(owners)!r}, which this journey does not require" if owners else ""
+        if why := owner or hint_on(name, graph, its_own):
+            yield f"note: ${name} is not set here; {why}"

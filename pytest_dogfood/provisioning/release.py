@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.runner import StepsResult, failure_text, run_steps
-from pytest_dogfood.journey import ChainId, Scope, Token
+from pytest_dogfood.journey import Scope, StateId, Token
 from pytest_dogfood.provisioning.presence import Presence
 from pytest_dogfood.provisioning.workspace import ChainState
 from pytest_dogfood.scheduling.lifetimes import Lifetimes
@@ -97,7 +97,7 @@ class ChainRelease:
         shared = [token for token in plan.rests_on if scope_of(token) is Scope.MACHINE]
         candidates = plan.rests_on.keys() - self._lifetimes.below(shared)
         self._ours = {token for token in candidates if _needs_release(presence, token)}
-        self._begun: set[ChainId] = set()
+        self._begun: set[StateId] = set()
         self._over: set[Token] = set()
 
     def finished(self, planned: PlannedJourney, state: ChainState) -> str:
@@ -108,12 +108,12 @@ class ChainRelease:
         if not self._ours:
             return ""
         over = set(self._lifetimes.finish(planned.id))
-        if planned.chain not in self._begun:
-            self._begun.add(planned.chain)
+        if planned.state not in self._begun:
+            self._begun.add(planned.state)
             # Do not wait for items that ended on a worker that died, if the chain has moved here from there.
             if self._presence.workspace.run.has_other_states(planned.number, state.path):
                 for one in self._plan.journeys:
-                    if one.chain == planned.chain and self._journal.end_of(one.id) is not None:
+                    if one.state == planned.state and self._journal.end_of(one.id) is not None:
                         over.update(self._lifetimes.finish(one.id))
         over &= self._ours
         self._over |= over

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from pytest_dogfood.execution.background import LeakFinder
 from pytest_dogfood.execution.interruption import Interruption
@@ -19,7 +20,8 @@ from pytest_dogfood.execution.process import ParentProcess
 from pytest_dogfood.execution.runner import StepsResult
 from pytest_dogfood.execution.step import ShellRunner, expand
 from pytest_dogfood.graph import CapabilityGraph
-from pytest_dogfood.journey import ChainId, Journey, Token, variable_for_lock
+from pytest_dogfood.journey import ChainId, Journey, StateId, Token, variable_for_lock
+from pytest_dogfood.scheduling.split import StateTree, split
 from pytest_dogfood.settings import Settings
 from pytest_dogfood.storage.files import private_directory
 from pytest_dogfood.storage.locks import LockTable, NamedLocks, lock_of_unit
@@ -78,10 +80,13 @@ def worker_marker(run: str, worker: str) -> str:
 
 
 class ChainState(Struct, frozen=True, kw_only=True):
-    """The state that the journeys of one chain share on one worker."""
+    """A state that journeys of one chain share on one worker, by its `id` in the tree of states."""
 
     chain: ChainId
     path: Path
+    id: StateId = StateId("")
+    number: int = 1
+    """The number of this directory for the state in this process, from 1: a rerun of an item may begin a new one."""
 
     @property
     def name(self) -> str:
@@ -119,7 +124,7 @@ class Workspace(Struct, kw_only=True):
     """The worker that this one has replaced, if it has."""
     _named: LockTable | None = None
     _recorder: Recorder | None = None
-    _states: dict[ChainId, ChainState] = field(default_factory=dict)
+    _states: dict[StateId, ChainState] = field(default_factory=dict)
 
     @property
     def recorder(self) -> Recorder:
@@ -129,12 +134,30 @@ class Workspace(Struct, kw_only=True):
         return self._recorder
 
     def state_of(self, graph: CapabilityGraph, journey: Journey) -> ChainState:
-        """Return the state of the journey's chain on this worker, which may not have been made yet."""
-        if not self._states:
-            for number, chain in enumerate(dict.fromkeys(graph.chains.values())):
-                path = self.run.state_path(number, self.worker)
-                self._states[chain] = ChainState(chain=chain, path=path)
-        return self._states[graph.chains[journey.id]]
+        """Return the state of a journey on this worker, which may not have been made yet."""
+        tree = split(graph)
+        return self.state_called(tree.state_of[journey.id], tree)
+
+    def state_called(self, state: StateId, tree: StateTree) -> ChainState:
+        """Return a state on this worker by its id, which may not have been made yet."""
+        if state not in self._states:
+            path = self.run.state_path(tree.numbers[state], self.worker, width=self._width(state, tree))
+            self._states[state] = ChainState(id=state, chain=tree.chain_of[state], path=path)
+        return self._states[state]
+
+    def renewed(self, state: ChainState, tree: StateTree) -> ChainState:
+        """Begin a new directory for a state, which has not been made yet, and return it."""
+        number, width = state.number + 1, self._width(state.id, tree)
+        path = self.run.state_path(tree.numbers[state.id], self.worker, again=number, width=width)
+        self._states[state.id] = replace(state, path=path, number=number)
+        return self._states[state.id]
+
+    def width_of_names(self, tree: StateTree) -> int:
+        """Return the number of characters in the names of states that may be copied: the same for all of them."""
+        return len(f"c{len(tree.numbers)}-gw99-9")
+
+    def _width(self, state: StateId, tree: StateTree) -> int:
+        return self.width_of_names(tree) if tree.is_split(state) else 0
 
     def state_at(self, place: str) -> ChainState:
         """Return a state by its place in the registry, of whatever chain it is."""

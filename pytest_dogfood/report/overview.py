@@ -238,7 +238,8 @@ class _Overview:
             provisioning=tuple(
                 (round(part.started - self._index.run.started, 3), part.seconds)
                 for part in within
-                if part.kind in {Kind.PROVISION, Kind.REPLAY} and one.started - 0.001 <= part.started <= end
+                if part.kind in {Kind.PROVISION, Kind.REPLAY, Kind.COPY}
+                and one.started - 0.001 <= part.started <= end
             ),
         )
 

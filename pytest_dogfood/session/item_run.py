@@ -25,11 +25,12 @@ from pytest_dogfood.provisioning.journey_runner import (
     require_actor,
     run_journey,
     runner_for_journey,
-    variables_used,
+    values_missed,
 )
 from pytest_dogfood.provisioning.presence import Presence
 from pytest_dogfood.provisioning.provisioner import ROUNDS, Provisioner, do_not_hold_together
 from pytest_dogfood.provisioning.replay import DeferredError, FixtureValue, Request
+from pytest_dogfood.provisioning.templates import MOST_KEPT_PARTS, StateTemplates
 from pytest_dogfood.provisioning.workspace import ChainState
 from pytest_dogfood.scheduling.plan import PlannedJourney
 from pytest_dogfood.storage.files import private_directory
@@ -62,6 +63,7 @@ class ItemRun(Struct, kw_only=True):
     journey: Journey
     planned: PlannedJourney
     provisioner: Provisioner
+    templates: StateTemplates
     state: ChainState
     request: Request
     locks: NamedLocks
@@ -138,11 +140,13 @@ class ItemRun(Struct, kw_only=True):
         require_actor(workspace, self.journey)
         if self.journey.obstacle is not None:
             raise DeferredError(Cause(who=self.journey.obstacle.who, why=self.journey.obstacle.why))
-        self.presence.restore_directories(self.state)
         self.request.fixture = fixture
         with deep_recursion(len(self.presence.graph.journeys)):
+            self.templates.begin(self.planned, self.state, self.request)
+            self.presence.restore_directories(self.state)
             self.provisioner.replayer.pass_gates(self.planned.gates, self.request, self.locks)
             self._acquire()
+        self.templates.settle(self.state, self.request)
         if not self.journey.python:
             self.workdir = workspace.workdir_for(self.journey, self.state, self.attempt)
             place_files(self.journey.seed_files, self.workdir)
@@ -212,7 +216,10 @@ class ItemRun(Struct, kw_only=True):
         failed = self._done.failure
         if failed is not None and (entrance is None or failed.number != entrance.step):
             text = "\n\n".join(
-                [failure_text(self._done, self.runner, verbose=verbose), *self._values_missed()]
+                [
+                    failure_text(self._done, self.runner, verbose=verbose),
+                    *values_missed(self.presence.graph, self.journey, self._done, self.runner),
+                ]
             )
             raise ProductFailure(self.with_what_next(text), failure_reason(self._done, self.runner))
         self.values.update(self._done.values)
@@ -247,39 +254,32 @@ class ItemRun(Struct, kw_only=True):
         if self._done.failure is not None:
             yield f"  failed:   {self._done.failure.wrong[0]}"
 
-    def _values_missed(self) -> Iterator[str]:
-        """Yield a note on each DOGFOOD_ variable that the failed step uses, but that is not set."""
-        failed, graph = self._done.failure, self.presence.graph
-        if failed is None or self.runner is None:
-            return
-        from pytest_dogfood.check.variables import hint_on  # few runs need it
-        from pytest_dogfood.fileformat.scripts import OUR_SETTING
-
-        step, its_own = failed.step, (*graph.needed_by(self.journey), *self.journey.establishes)
-        there = {*self.runner.environment, *step.env, *OUR_SETTING.findall(step.command)}
-        for name in variables_used(step):
-            owners = graph.variables.get(name, frozenset())
-            if name in there or not (name.startswith("DOGFOOD_") and owners.isdisjoint(its_own)):
-                continue
-            owner = f"it is a value of {min(owners)!r}, which this journey does not require" if owners else ""
-            if why := owner or hint_on(name, graph, its_own):
-                yield f"note: ${name} is not set here; {why}"
-
     def with_what_next(self, text: str) -> str:
         """Add to the text of a failure or an error the command that reproduces it, and the paths that are kept."""
         self.must_keep = True
-        where = f"{self.workdir} (working directory), " if self.workdir is not None else ""
         again = reproduction(self.journey, self.presence.workspace)
         lines = [text] if "\nreproduce: " in text else [text, f"\nreproduce: {again}"]
         if self.runner is not None and self._done.results and not (self.journey.cleanup or self._cleaned):
             self.leaked, _ = look_for_leaks(self.presence.workspace, self.journey, self.runner, passed=False)
             lines += [f"left running: {one}" for one in self.leaked]
-        lines.append(f"kept:      {where}{self.state.path} (state)")
+        kept = self._kept()
+        lines.append(
+            "kept:      " + (", ".join(f"{path} ({what})" for what, path in kept.items()) or "nothing")
+        )
+        if "state" not in kept:
+            others = f"{MOST_KEPT_PARTS} states of other failed items are kept already"
+            lines[-1] += f"; not its state: {others} (--dogfood-keep keeps all)"
         if self.runner is not None and not self.journey.python:
             lines += self._how_to_enter()
         if self._done.trajectory:
             lines.append(f"trajectory: {self._done.trajectory}")
         return "\n".join(lines)
+
+    def _kept(self) -> dict[str, Path]:
+        """Return the directories that stay if the item fails, by what they are."""
+        state = self.state.path if self.templates.keep(self.state) else None
+        own = {"working directory": self.workdir, "state": state}
+        return {what: path for what, path in own.items() if path is not None}
 
     def _how_to_enter(self) -> Iterator[str]:
         """Yield how to open a shell where this has failed. While a debugger is open, the run is not over."""
@@ -332,10 +332,11 @@ class ItemRun(Struct, kw_only=True):
     def leave(self) -> None:
         """Release the locks, and clear the working directory if nothing needs it any more."""
         self.locks.release()
-        if self.workdir is not None and self.journey.workdir is None and not self._keeps_directories():
+        if self.workdir is not None and self.journey.workdir is None and not self.keeps_directories:
             remove_unless_empty(self.workdir)
 
-    def _keeps_directories(self) -> bool:
+    @property
+    def keeps_directories(self) -> bool:
         """Return whether its directories stay: because it failed, or because the user asked for it."""
         interrupted = self.cause is not None and self.cause.why == INTERRUPTED
         failed = self.outcome in {Outcome.FAILED, Outcome.ERROR} and not interrupted
@@ -371,8 +372,8 @@ class ItemRun(Struct, kw_only=True):
             self.cause = Cause(who=self.journey.id, why=CLEAN_UP_FAILED)
 
     def result(self) -> JourneyResult:
-        own = (self.state.path, self.workdir) if self._keeps_directories() else ()
-        kept = dict.fromkeys(str(path) for path in (*own, *self.request.kept) if path is not None)
+        own = self._kept().values() if self.keeps_directories else ()
+        kept = dict.fromkeys(map(str, (*own, *self.request.kept)))
         grades = (result.grade for result in self._done.results if result.grade is not None)
         return JourneyResult(
             id=self.journey.id,
@@ -382,6 +383,7 @@ class ItemRun(Struct, kw_only=True):
             cause=self.cause,
             proofs={**self.request.rested_on, **self.request.proofs, **self.established},
             provisioned=tuple(self.request.provisioned),
+            copies=tuple(self.request.copies),
             kept=":".join(kept),
             trajectory=self._done.trajectory,
             unjudged=sum(grade.unjudged for grade in grades),

@@ -32,6 +32,7 @@ from pytest_dogfood.outcomes import INTERRUPTED, Cause, Outcome
 from pytest_dogfood.provisioning.provisioner import Provisioner
 from pytest_dogfood.provisioning.release import ChainRelease
 from pytest_dogfood.provisioning.replay import DeferredError, Request
+from pytest_dogfood.provisioning.templates import StateTemplates
 from pytest_dogfood.scheduling.plan import PlannedJourney
 from pytest_dogfood.session.item_run import ItemRun, ProductFailure
 from pytest_dogfood.session.signals import at_the_keyboard
@@ -144,6 +145,7 @@ class ItemHooks:
     def __init__(self, selection: Selection, provisioner: Provisioner, release: ChainRelease) -> None:
         self._planned = selection.plan.by_nodeid()
         self._provisioner = provisioner
+        self._templates = StateTemplates(selection.plan, provisioner)
         self._release = release
         self._providing = {fixture: token for token, fixture in selection.graph.fixtures.items()}
         for item in selection.items:
@@ -152,15 +154,17 @@ class ItemHooks:
                 names.insert(0, PRESENCE_FIXTURE)  # before every other fixture
 
     def _new_run(
-        self, item: pytest.Item, journey: Journey, planned: PlannedJourney, attempt: str = ""
+        self, item: pytest.Item, journey: Journey, planned: PlannedJourney, attempt: str = "", number: int = 0
     ) -> ItemRun:
         presence = self._provisioner.presence
-        state = presence.workspace.state_of(presence.graph, journey)
+        state = self._templates.state_for(planned, again=number > 1)
         item.stash[ITEM_RUN] = ItemRun(
             journey=journey,
             planned=planned,
             provisioner=self._provisioner,
+            templates=self._templates,
             state=state,
+            number=number,
             request=Request(journey=journey.id, state=state),
             locks=presence.workspace.named_locks(),
             attempt=attempt or presence.workspace.attempt_at(journey.id),
@@ -195,6 +199,7 @@ class ItemHooks:
             problems.append(self._release.finished(run.planned, run.state))
         with harness_errors_in(problems):
             run.end()
+            self._templates.end(run.planned, run.state, keeps=run.keeps_directories)
 
     def _close(self, item: pytest.Item, error: BaseException) -> None:
         """Clean up after an item that pytest drops without a tear-down, as after `q` in its debugger, and report it."""
@@ -228,9 +233,8 @@ class ItemHooks:
             return (yield)
         # A rerun starts afresh. The name chosen when the item began is for the first attempt.
         attempt = begun.attempt if begun.workdir is None else ""
-        run = self._new_run(item, begun.journey, begun.planned, attempt)
+        run = self._new_run(item, begun.journey, begun.planned, attempt, begun.number + 1)
         run.not_begun = begun.not_begun
-        run.number = begun.number + 1
         # The processes that an earlier try left are still running.
         run.request.leaked += [*begun.request.leaked, *begun.leaked]
         result = yield

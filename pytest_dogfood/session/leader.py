@@ -366,7 +366,7 @@ class ResultRecorder:
             crash = JourneyResult(id=planned.id, outcome=outcome, chain=chain, worker=worker, cause=cause)
             self._tally.add(crash)
             carry_result(report, planned, crash)
-            self.paths_to_keep.add(self._run.state_path(planned.number, worker))
+            self.paths_to_keep.update(self._run.states_numbered(planned.number, worker))
             self.finished(report.nodeid)
         yield
         if report.when not in PHASES and report.user_properties:

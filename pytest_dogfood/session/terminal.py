@@ -210,7 +210,9 @@ class Terminal:
             yield f"not selected, but run as a prerequisite: {listed(prerequisites)}"
         for result in results:
             yield from _provisioned(result)
+        yield from _not_copied(tally)
         if self._config.get_verbosity() > 0:
+            yield from _copied(tally)
             yield from _chains(tally)
             yield from (f"trajectory of {one.id}: {one.trajectory}" for one in results if one.trajectory)
         unjudged = sum(result.unjudged for result in results)
@@ -235,7 +237,7 @@ class Terminal:
 def _markup_of(line: str) -> dict[str, bool]:
     if line.startswith(("harness errors", "unaccounted", "interrupted", "failed while")):
         return {"red": True}
-    to_know = ("deferred", "skipped", "gate left open", "clean-up of", "did not run")
+    to_know = ("deferred", "skipped", "gate left open", "clean-up of", "did not run", "not copied")
     return {"yellow": True} if line.startswith(to_know) else {}
 
 
@@ -246,6 +248,27 @@ def _chains(tally: Tally) -> Iterator[str]:
         journeys.setdefault((result.chain, result.worker), []).append(result.id)
     for (chain, worker), names in sorted(journeys.items()):
         yield f"chain {chain} on {worker}: {', '.join(names)}"
+
+
+def _copied(tally: Tally) -> Iterator[str]:
+    """Yield how many states began as copies of others, and what that took."""
+    copies = [one for result in tally.results.values() for one in result.copies if not one.problem]
+    if copies:
+        files, size = counted(sum(one.files for one in copies), "file"), sum(one.bytes for one in copies)
+        seconds = sum(one.seconds for one in copies)
+        yield f"copied: {counted(len(copies), 'state')}, {files}, {size / 1e6:.1f} MB, in {seconds:.1f} s"
+
+
+def _not_copied(tally: Tally) -> Iterator[str]:
+    """Yield which states could not be copied, why, and what it cost to provision anew."""
+    lost: dict[tuple[str, str], list[float]] = {}
+    for result in tally.results.values():
+        for one in result.copies:
+            if one.problem:
+                lost.setdefault((one.state, one.problem), []).append(one.lost)
+    for (state, problem), seconds in lost.items():
+        yield f"not copied: the state of {state}: {problem}"
+        yield f"    provisioned anew for {counted(len(seconds), 'item')}, {sum(seconds):.1f} s"
 
 
 def _left_running(tally: Tally) -> Iterator[str]:

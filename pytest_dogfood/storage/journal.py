@@ -94,6 +94,10 @@ class Journal:
         entries = [entry for entry in self.entries(journey) if entry.why is Why.ITEM]
         return bool(entries) and not isinstance(entries[-1], End)
 
+    def has_ended(self, journey: JourneyId) -> bool:
+        """Return whether the journey has ended as an item."""
+        return any(isinstance(one, End) and one.why is Why.ITEM for one in self.entries(journey))
+
     def end_of(self, journey: JourneyId, *, state: str = "") -> End | None:
         """Return how the journey ended last, as item or replay; None if it never began, or is under way.
 

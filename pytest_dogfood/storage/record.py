@@ -45,6 +45,7 @@ class Kind(StrEnum):
     PROBE = "probe"
     RELEASE = "release"
     CLEANUP = "clean-up"
+    COPY = "copy"
     ACTION = "action"
     TEST = "test"
     COLLECTION = "collection"

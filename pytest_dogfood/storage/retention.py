@@ -106,7 +106,7 @@ def checked_root(root: Path) -> Path:
 
 def too_long_for_sockets(root: Path) -> str:
     """Return an error if sockets would not fit below the states of runs in this directory; empty if they do."""
-    longest = len(str(root / "ffffff" / "c99999-gw99"))
+    longest = len(str(root / "ffffff" / "c9999-gw99-9"))
     if longest <= LONGEST_STATE_PATH:
         return ""
     return (

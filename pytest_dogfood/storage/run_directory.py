@@ -103,14 +103,29 @@ class RunDirectory:
         yield from self.outputs.glob("service-*.log")
         yield from self.outputs.glob("actor-*.log")
 
-    def state_path(self, number: int, worker: str) -> Path:
-        """Return the state directory of a chain on a worker; a replacement worker has a new name, so a new state."""
-        return self.path / f"c{number}-{worker}"
+    def state_path(self, number: int, worker: str, *, again: int = 1, width: int = 0) -> Path:
+        """Return the directory of a state on a worker; a replacement worker has a new name, so a new state.
+
+        With a `width`, the name has that many characters, and also says in `again` which of its directories on this
+        worker it is, from 1.
+        """
+        return self.path / (
+            _name_of_width("c", number, worker, again, width) if width else f"c{number}-{worker}"
+        )
+
+    def template_path(self, fork: int, worker: str, *, width: int) -> Path:
+        """Return the directory of a template that a worker makes for the parts at a fork."""
+        return self.path / _name_of_width("t", fork, worker, 1, width)
+
+    def states_numbered(self, number: int, worker: str = "") -> list[Path]:
+        """Return the directories of a state on a worker, or on all workers."""
+        name = re.compile(rf"c0*{number}-" + (rf"{re.escape(worker)}(-\d+)?" if worker else ".*"))
+        found = (path for path in self.path.iterdir() if name.fullmatch(path.name))
+        return [path for path in found if not _WORKDIR.search(path.name)]
 
     def has_other_states(self, number: int, state: Path) -> bool:
         """Return whether the chain has had a state on another worker, which must have died."""
-        others = (path for path in self.path.glob(f"c{number}-*") if not _WORKDIR.search(path.name))
-        return any(path != state for path in others)
+        return any(path != state for path in self.states_numbered(number))
 
     def fresh_workdir(self, attempt: str) -> Path:
         """Make the working directory of an attempt at a journey."""
@@ -120,6 +135,12 @@ class RunDirectory:
         """Yield the outputs of a worker's steps that were not masked yet."""
         ending = re.compile(rf"(?:.*-)?w\d+-{re.escape(worker)}-[a-z-]+-\d+\.\w+{re.escape(UNMASKED_SUFFIX)}")
         return (path for path in self.outputs.glob(f"*{UNMASKED_SUFFIX}") if ending.fullmatch(path.name))
+
+
+def _name_of_width(letter: str, number: int, worker: str, again: int, width: int) -> str:
+    """Return a name of a certain width, by zeros before the number: a copy's path must be as long as its original's."""
+    ending = f"-{worker}-{again}"
+    return f"{letter}{str(number).zfill(width - len(letter) - len(ending))}{ending}"
 
 
 LONGEST_WORKDIR = 32

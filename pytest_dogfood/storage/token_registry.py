@@ -152,6 +152,10 @@ class Registry:
             token for token, one in records.items() if one.record is not None or one.claim is not None
         )
 
+    def known_in(self, place: str) -> tuple[Token, ...]:
+        """Return every token of which something is known in a place."""
+        return tuple(self._read_on().get(place, {}))
+
     def note_hung(self, token: Token, place: str) -> None:
         """Note that a token's probe did not end in time, before anything had been done for the token."""
         self._change(token, place, hung=True)

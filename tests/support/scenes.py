@@ -20,7 +20,7 @@ class Scene:
 
     def __init__(self, path: Path, state_root: Path) -> None:
         self.path = path
-        self._state_root = state_root
+        self.state_root = state_root
         self._numbers = itertools.count(1)
 
     def write(self, name: str, text: str) -> None:
@@ -50,7 +50,7 @@ class Scene:
             "--dogfood",
             *leaving_out(arguments, "cacheprovider"),
             "-o",
-            f"dogfood_state_root={self._state_root}",
+            f"dogfood_state_root={self.state_root}",
             f"--junitxml={junit}",
             *arguments,
         ]

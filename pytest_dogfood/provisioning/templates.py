@@ -1,0 +1,333 @@
+"""Begins the states of chains with copyable tokens as copies of others: their templates, each provisioned once.
+
+A template is the state that journeys left where parts begin, or a directory of its own where no journey ran there. A
+copy only saves time. Whatever prevents it, the part begins empty, and what its journeys need is provisioned in it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from pytest_dogfood.diagnostics import HarnessError
+from pytest_dogfood.journey import JourneyId, StateId, Token
+from pytest_dogfood.outcomes import Outcome, StateCopy
+from pytest_dogfood.provisioning.presence import Presence
+from pytest_dogfood.provisioning.provisioner import Provisioner
+from pytest_dogfood.provisioning.replay import DeferredError, Request
+from pytest_dogfood.provisioning.workspace import ChainState, run_marker
+from pytest_dogfood.scheduling.part_needs import NeedsOfParts
+from pytest_dogfood.scheduling.plan import Plan, PlannedJourney
+from pytest_dogfood.scheduling.split import Fork, split
+from pytest_dogfood.settings import Provision
+from pytest_dogfood.storage.files import SharedLog, private_directory
+from pytest_dogfood.storage.record import Kind
+from pytest_dogfood.storage.run_directory import remove_tree
+from pytest_dogfood.storage.state_copy import NotCopyableError, copy_state, replace_path
+from pytest_dogfood.storage.token_registry import MACHINE, TokenRecord
+
+MOST_KEPT_PARTS = 5
+"""The number of parts that failed whose states are kept: each may be as large as all that it was copied from."""
+
+ITS_TEMPLATE = JourneyId("its template")
+
+
+class Template(Struct, frozen=True, kw_only=True, tag=True):
+    """The directory, by its name, that the parts at a fork copy; empty if they begin empty.
+
+    `ready` means that it holds all tokens that several of the parts need, as far as they can be had. `problem` says
+    what prevents copies.
+    """
+
+    fork: int
+    place: str
+    ready: bool = False
+    problem: str = ""
+
+
+class KeptState(Struct, frozen=True, kw_only=True, tag=True):
+    """A state that stays, because an item failed in it."""
+
+    place: str
+    is_part: bool
+
+
+class _Log:
+    """What the processes of a run have noted on templates and kept states."""
+
+    def __init__(self, directory: Path) -> None:
+        self._log: SharedLog[Template | KeptState] = SharedLog(
+            private_directory(directory) / "templates", Template | KeptState
+        )
+        self._templates: dict[int, Template] = {}
+        self._kept: dict[str, KeptState] = {}
+
+    def append(self, entry: Template | KeptState) -> None:
+        self._log.append(entry)
+
+    def template(self, fork: Fork) -> Template | None:
+        self._read_on()
+        return self._templates.get(fork.number)
+
+    def kept(self) -> Mapping[str, KeptState]:
+        self._read_on()
+        return self._kept
+
+    def _read_on(self) -> None:
+        for entry in self._log.unread():
+            if isinstance(entry, Template):
+                self._templates[entry.fork] = entry
+            else:
+                self._kept[entry.place] = entry
+
+
+class StateTemplates:
+    """Gives each item its state in chains with copyable tokens; in all others a state is what it is without them."""
+
+    def __init__(self, plan: Plan, provisioner: Provisioner) -> None:
+        self._provisioner = provisioner
+        self._presence: Presence = provisioner.presence
+        self._workspace = self._presence.workspace
+        self._tree = split(self._presence.graph)
+        self._plan = plan
+        self._begun: set[str] = set()
+        self._copied: dict[Token, TokenRecord] = {}
+        self._unended: dict[StateId, list[JourneyId]] = {}
+
+    @cached_property
+    def _log(self) -> _Log:
+        return _Log(self._workspace.run.tokens)
+
+    @cached_property
+    def _needs(self) -> NeedsOfParts:
+        return NeedsOfParts(self._presence.graph, self._plan)
+
+    def state_for(self, planned: PlannedJourney, *, again: bool) -> ChainState:
+        """Return the state in which an item runs; it may not have been made yet.
+
+        `again` says that the item is tried once more: where tokens are copyable it gets a new state, unless what a test
+        or a fixture made in the old one would be lost. So does an item whose state is not begun, but in use: a journey
+        was replayed there for others.
+        """
+        state = self._workspace.state_called(planned.state, self._tree)
+        if not self._tree.is_split(planned.state):
+            return state
+        begun = state.name in self._begun
+        if begun and not (again and planned.state not in self._needs.never_begun_again):
+            return state
+        return self._workspace.renewed(state, self._tree) if state.path.exists() else state
+
+    def begin(self, planned: PlannedJourney, state: ChainState, request: Request) -> None:
+        """Make the state of an item if it is a new one: as a copy of its template, if there is one."""
+        if state.name in self._begun or not self._tree.is_split(planned.state):
+            return
+        self._begun.add(state.name)
+        self._copied = {}
+        fork = self._tree.forks.get(planned.state)
+        if fork is None:
+            return
+        template = self._template(fork, request)
+        if template.place and self._copy(fork.state, template.place, state, request):
+            return
+        if template.place:  # what prevents one copy would prevent the others
+            problem = request.copies[-1].problem
+            self._log.append(Template(fork=fork.number, place="", ready=True, problem=problem))
+        elif template.problem:
+            request.copies.append(StateCopy(state=fork.state, problem=template.problem))
+
+    def settle(self, state: ChainState, request: Request) -> None:
+        """Note what it has cost that a state is no copy, or not as good as its template, once all its needs are met."""
+        seconds = sum(one.seconds for one in request.provisioned if one.where == state.name)
+        request.copies[:] = [replace(one, lost=seconds) if one.problem else one for one in request.copies]
+        for token, copied in self._copied.items():
+            record = self._presence.record_of(token, state)
+            if token in request.proofs and record is not None and record.since != copied.since:
+                problem = f"{token!r} was present there, but not in the copy [copy-not-as-good]"
+                request.copies.append(
+                    StateCopy(state=self._original_of(state), problem=problem, lost=seconds)
+                )
+        self._copied = {}
+
+    def _template(self, fork: Fork, request: Request) -> Template:
+        known = self._log.template(fork)
+        if known is None or not known.ready:
+            with self._presence.registry.locked(Token(f"template-{fork.number}"), MACHINE):
+                known = self._log.template(fork)
+                if known is None or not known.ready:
+                    known = self._make_ready(fork, known, request)
+                    self._log.append(known)
+        return known
+
+    def _make_ready(self, fork: Fork, known: Template | None, request: Request) -> Template:
+        """Provision in a template what several parts need; make it first if no journey has left one."""
+        wanted = self._needs.shared_by_parts(fork)
+        if known is not None and known.place:
+            place = known.place
+        else:
+            above = self._tree.forks.get(fork.state)
+            place = "" if above is None else self._template(above, request).place
+            if not wanted or self._workspace.settings.provision is Provision.NEVER:
+                return Template(fork=fork.number, place=place, ready=True)
+            made = self._own_directory(fork)
+            if not (place and self._copy(fork.state, place, made, request)):
+                private_directory(made.path)
+            place = made.name
+        self._provision(wanted, self._state_at(fork, place), request)
+        return Template(fork=fork.number, place=place, ready=True)
+
+    def _own_directory(self, fork: Fork) -> ChainState:
+        width = self._workspace.width_of_names(self._tree)
+        path = self._workspace.run.template_path(fork.number, self._workspace.worker, width=width)
+        remove_tree(path)
+        return self._state_at(fork, path.name)
+
+    def _state_at(self, fork: Fork, place: str) -> ChainState:
+        path = self._workspace.run.path / place
+        return ChainState(id=fork.state, chain=self._tree.chain_of[fork.state], path=path)
+
+    def _provision(self, tokens: Iterable[Token], state: ChainState, request: Request) -> None:
+        """Provision tokens in a template; what cannot be had is left to the parts, which report it."""
+        asked = Request(journey=request.journey, state=state)
+        for token in tokens:
+            if self._presence.record_of(token, state) is None:
+                locks = self._workspace.named_locks()
+                try:
+                    with suppress(HarnessError, DeferredError):
+                        self._provisioner.acquire((token,), asked, locks)
+                finally:
+                    locks.release()
+        request.provisioned += asked.provisioned
+        request.leaked += asked.leaked
+        request.kept += asked.kept
+
+    def _original_of(self, state: ChainState) -> StateId:
+        return self._tree.forks[state.id].state
+
+    def _copy(self, original: StateId, place: str, state: ChainState, request: Request) -> bool:
+        """Copy a state and the records of its copyable tokens; return whether that was possible, and note it."""
+        source, workspace = self._workspace.state_at(place), self._workspace
+        began = time.monotonic()
+        with workspace.activity(Kind.COPY, state.id, place=state.name) as note:
+            note.how = f"as a copy of {place}"
+            try:
+                copied = copy_state(
+                    source.path,
+                    state.path,
+                    limit=workspace.settings.copy_limit,
+                    marker=run_marker(workspace.run.id),
+                )
+            except NotCopyableError as error:
+                note.outcome, note.text = Outcome.SKIPPED, f"{error.path}: {error.reason}"
+                seconds = time.monotonic() - began
+                request.copies.append(StateCopy(state=original, problem=note.text, seconds=seconds))
+                return False
+        request.copies.append(
+            StateCopy(state=original, files=copied.files, bytes=copied.bytes, seconds=copied.seconds)
+        )
+        self._copied = self._take_over(source, state, request)
+        return True
+
+    def _take_over(self, source: ChainState, state: ChainState, request: Request) -> dict[Token, TokenRecord]:
+        """Record in a copy the copyable tokens of its original, and which could not be provisioned there."""
+        registry, found = self._presence.registry, {}
+        for token in registry.known_in(source.name):
+            if not self._presence.graph.is_copyable(token):
+                continue
+            known = registry.known_of(token, source.name)
+            with registry.locked(token, state.name):
+                if known.record is not None:
+                    found[token] = replace(
+                        known.record,
+                        place=state.name,
+                        home=state.name if known.record.home == source.name else known.record.home,
+                        values={
+                            name: replace_path(value, source.path, state.path)
+                            for name, value in known.record.values.items()
+                        },
+                    )
+                    registry.record(found[token])
+                attempt = known.attempt
+                if attempt is not None and attempt.message:
+                    asked_by = ITS_TEMPLATE if attempt.asked_by == request.journey else attempt.asked_by
+                    registry.fail(replace(attempt, place=state.name, asked_by=asked_by), attempt.message)
+        return found
+
+    def end(self, planned: PlannedJourney, state: ChainState, *, keeps: bool) -> None:
+        """Leave templates for the parts that begin behind an item, and remove states that nothing needs any more."""
+        if not self._tree.is_split(planned.state):
+            return
+        if keeps:
+            self.keep(state)
+        is_last = self._needs.items_in(planned.state)[-1] == planned.id
+        for fork in self._needs.forks_behind(planned.id):
+            if self._needs.has_items_behind(fork):
+                self._leave_template(fork, state, goes_on=not is_last)
+        self._remove_what_is_over(planned.state)
+
+    def _leave_template(self, fork: Fork, state: ChainState, *, goes_on: bool) -> None:
+        if not goes_on:
+            self._log.append(Template(fork=fork.number, place=state.name))
+            return
+        copy, request = self._own_directory(fork), Request(journey=JourneyId(""), state=state)
+        if self._copy(fork.state, state.name, copy, request):
+            self._log.append(Template(fork=fork.number, place=copy.name))
+        else:
+            problem = request.copies[-1].problem
+            self._log.append(Template(fork=fork.number, place="", problem=problem))
+
+    def keep(self, state: ChainState) -> bool:
+        """Keep a state in which an item failed; return False for a part if enough others are kept already."""
+        settings = self._workspace.settings
+        if settings.keep or not state.id or not self._tree.is_split(state.id):
+            return True
+        with self._presence.registry.locked(Token("kept-states"), MACHINE):
+            kept, is_part = self._log.kept(), state.id in self._tree.forks
+            if state.name in kept:
+                return True
+            if is_part and sum(one.is_part for one in kept.values()) >= MOST_KEPT_PARTS:
+                return False
+            self._log.append(KeptState(place=state.name, is_part=is_part))
+        return True
+
+    def _remove_what_is_over(self, state: StateId | None) -> None:
+        """Remove the directories of a state once all items in it and in copies of it have ended; then those above.
+
+        What workers have left that died is removed at the end of the run.
+        """
+        while state is not None and self._is_over(state):
+            templates = (self._log.template(fork) for fork in self._needs.forks_in(state))
+            names = {one.place for one in templates if one is not None}
+            names.add(self._workspace.state_called(state, self._tree).name)
+            for name in names:
+                if name and not self._must_stay(name):
+                    remove_tree(self._workspace.run.path / name)
+            above = self._tree.forks.get(state)
+            state = None if above is None else above.state
+
+    def _is_over(self, state: StateId) -> bool:
+        if state not in self._unended:
+            states = self._needs.states_from(state)
+            self._unended[state] = [item for one in states for item in self._needs.items_in(one)]
+        left = self._unended[state]
+        while left and self._provisioner.journal.has_ended(left[-1]):
+            left.pop()
+        return not left
+
+    def _must_stay(self, name: str) -> bool:
+        """Return whether a directory is kept, or something is still to be released there."""
+        if self._workspace.settings.keep or name in self._log.kept():
+            return True
+        registry, is_copyable = self._presence.registry, self._presence.graph.is_copyable
+        of_machine = (registry.record_of(token, MACHINE) for token in registry.unreleased(MACHINE))
+        if any(record is not None and record.home == name for record in of_machine):
+            return True
+        return any(
+            registry.claim_of(token, name) is not None and not is_copyable(token)
+            for token in registry.unreleased(name)
+        )

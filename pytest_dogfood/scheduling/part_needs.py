@@ -1,0 +1,113 @@
+"""Tells which items of a plan run in which state, and which tokens the parts at a fork have in common."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+
+from pytest_dogfood.graph import CapabilityGraph
+from pytest_dogfood.journey import JourneyId, StateId, Token
+from pytest_dogfood.scheduling.plan import Plan
+from pytest_dogfood.scheduling.split import Fork, split
+from pytest_dogfood.walks import reachable
+
+
+class NeedsOfParts:
+    """Which tokens a template must hold, for the items of a plan; it asks the graph only."""
+
+    def __init__(self, graph: CapabilityGraph, plan: Plan) -> None:
+        self._graph = graph
+        self._tree = split(graph)
+        self._items: dict[StateId, list[JourneyId]] = defaultdict(list)
+        for planned in plan.journeys:
+            self._items[planned.state].append(planned.id)
+        self._played: dict[StateId, list[JourneyId]] = defaultdict(list)
+        """The items, and the journeys that are replayed for them if a token is not there, by their states."""
+        for one in reachable((planned.id for planned in plan.journeys), self._replayed_for):
+            self._played[self._tree.state_of[one]].append(one)
+        self._parts = self._tree.parts()
+        self._forks: dict[StateId, dict[int, Fork]] = defaultdict(dict)
+        for fork in self._tree.forks.values():
+            self._forks[fork.state][fork.number] = fork
+
+    def _replayed_for(self, journey: JourneyId) -> Iterable[JourneyId]:
+        for token in self._needed_in_its_state(journey):
+            if not self._graph.has_own_provider(token):
+                yield from self._graph.establishing(token)
+
+    def _needed_in_its_state(self, journey: JourneyId) -> Iterable[Token]:
+        """Yield the tokens of chains that a journey needs, those on which others rest first."""
+        found = self._graph.journeys[journey]
+        needed = frozenset(self._graph.needed_by(found))  # not what it only makes or invalidates
+        return (token for token in reversed(self._graph.chain_tokens_of(found)) if token in needed)
+
+    def items_in(self, state: StateId) -> tuple[JourneyId, ...]:
+        """Return the items of the run in a state, in their order."""
+        return tuple(self._items.get(state, ()))
+
+    def forks_in(self, state: StateId) -> Iterable[Fork]:
+        return self._forks.get(state, {}).values()
+
+    def states_from(self, state: StateId) -> tuple[StateId, ...]:
+        """Return a state and all that begin as copies of it, directly or indirectly."""
+        found = [state]
+        for one in found:  # grows while it is read
+            for fork in self.forks_in(one):
+                found += self._parts[fork.number]
+        return tuple(found)
+
+    def forks_behind(self, item: JourneyId) -> Iterable[Fork]:
+        """Return the forks before whose parts the item is the last one to run in their own state."""
+        return self._forks_behind.get(item, ())
+
+    @cached_property
+    def _forks_behind(self) -> Mapping[JourneyId, list[Fork]]:
+        found: dict[JourneyId, list[Fork]] = defaultdict(list)
+        for state, forks in self._forks.items():
+            after = {fork.after: fork for fork in forks.values()}
+            items, last = frozenset(self._items.get(state, ())), None
+            for member in self._tree.members[state]:
+                last = member if member in items else last
+                if last is not None and member in after:
+                    found[last].append(after[member])
+        return found
+
+    def has_items_behind(self, fork: Fork) -> bool:
+        """Return whether an item of the run is in a part at a fork, or in a copy of such a part."""
+        return any(
+            self._items.get(one) for part in self._parts[fork.number] for one in self.states_from(part)
+        )
+
+    def shared_by_parts(self, fork: Fork) -> tuple[Token, ...]:
+        """Return the copyable tokens that several parts at a fork need, and that no journey in these parts establishes.
+
+        They include what journeys need that are not selected, but are replayed because an item needs their tokens.
+        """
+        asking: dict[Token, set[StateId]] = {}
+        for part in self._parts[fork.number]:
+            states = self.states_from(part)
+            journeys = [self._graph.journeys[one] for state in states for one in self._tree.members[state]]
+            made = {token for journey in journeys for token in journey.establishes}
+            for journey in (one for state in states for one in self._played.get(state, ())):
+                for token in self._needed_in_its_state(journey):
+                    if token not in made and self._graph.is_copyable(token):
+                        asking.setdefault(token, set()).add(part)
+        return tuple(token for token, parts in asking.items() if len(parts) > 1)
+
+    @cached_property
+    def never_begun_again(self) -> frozenset[StateId]:
+        """The states whose items need what only tests or fixtures can make there: it could not be made again."""
+        graph, found = self._graph, set()
+        for state, items in self._items.items():
+            tokens = {token for item in items for token in graph.chain_tokens_of(graph.journeys[item])}
+            if any(not self._can_be_made_again(token) for token in tokens):
+                found.add(state)
+        return frozenset(found)
+
+    def _can_be_made_again(self, token: Token) -> bool:
+        graph = self._graph
+        if token in graph.fixtures:
+            return False
+        makers = [graph.journeys[one] for one in graph.establishing(token)]
+        return graph.has_own_provider(token) or not any(one.python or one.use for one in makers)
