@@ -1,7 +1,11 @@
-"""Algorithms on graphs of any kind: order, cycles, longest paths, connected groups."""
+"""Algorithms on graphs of any kind: order, cycles, longest paths, connected groups.
+
+With them is what large graphs ask of the interpreter: deep recursion, and a garbage collector that waits.
+"""
 
 from __future__ import annotations
 
+import gc
 import heapq
 import sys
 from collections import defaultdict
@@ -30,6 +34,23 @@ def deep_recursion(journeys: int) -> Iterator[None]:
         yield
     finally:
         sys.setrecursionlimit(limit)
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Pause the garbage collector: scanning very many objects again and again takes longer than making them.
+
+    At the end, everything counts as old, so that it is not scanned at once: it will live on.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.freeze()
+            gc.unfreeze()  # together: everything counts as old
+            gc.enable()
 
 
 T = TypeVar("T", bound=Hashable)

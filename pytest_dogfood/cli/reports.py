@@ -36,6 +36,7 @@ __all__ = ["COMMANDS"]
 )
 def report(options: Namespace) -> int:
     from pytest_dogfood.report.formats import FORMATS, format_of, read_reference
+    from pytest_dogfood.report.overview import view_of
     from pytest_dogfood.storage.files import write_for_others
     from pytest_dogfood.storage.record import read_run
     from pytest_dogfood.storage.retention import find_run
@@ -44,7 +45,7 @@ def report(options: Namespace) -> int:
     try:
         recorded = read_run(find_run(options.run, Path.cwd()))
         reference = read_reference(options.against, Path.cwd()) if options.against else None
-        text = FORMATS[chosen](recorded, reference)
+        text = FORMATS[chosen](view_of(recorded, reference), recorded.graph)
         if options.output is None:
             say(text.rstrip("\n"))
         else:
@@ -99,8 +100,10 @@ def merge_shards(options: Namespace) -> int:
             write_for_others(Path(options.json), content.encode() + b"\n")
         if options.report:
             from pytest_dogfood.report.formats import FORMATS, format_of
+            from pytest_dogfood.report.overview import view_of
 
-            text = FORMATS[format_of(Path(options.report))](merged_run(merged), None)
+            recorded = merged_run(merged)
+            text = FORMATS[format_of(Path(options.report))](view_of(recorded), recorded.graph)
             write_for_others(Path(options.report), text.encode(errors="replace"))
         if options.durations:
             known = merged.manifests[0].expected.shards

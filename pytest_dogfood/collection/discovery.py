@@ -2,34 +2,14 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 
 from pytest_dogfood.settings import DATA_FILES, SETTINGS_FILE
-
-
-@contextmanager
-def collector_paused() -> Iterator[None]:
-    """Pause the garbage collector: scanning every node and item again and again takes longer than making them.
-
-    At the end, everything counts as old, so that it is not scanned at once: it will live on.
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.freeze()
-            gc.unfreeze()  # together: everything counts as old
-            gc.enable()
-
 
 NAMED_FILES = (*DATA_FILES, ".sh")
 """Endings of files that can be journey files only because the user names them."""

@@ -15,7 +15,6 @@ from pytest_dogfood.check.errors import diagnose, diagnose_ids, unknown_tokens
 from pytest_dogfood.collection.discovery import (
     Ignored,
     can_be_named,
-    collector_paused,
     declares_journeys,
     files_below,
     id_of_only_journey,
@@ -30,6 +29,7 @@ from pytest_dogfood.graph import CapabilityGraph, HasActor
 from pytest_dogfood.journey import Capability, Journey, Pool, Token, base_of, means_every_instance
 from pytest_dogfood.outcomes import listed
 from pytest_dogfood.settings import SETTINGS_FILE, is_script
+from pytest_dogfood.walks import collector_paused
 
 if TYPE_CHECKING:
     from pytest_dogfood.fileformat.parser import Defaults, ParsedFile

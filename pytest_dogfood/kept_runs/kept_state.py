@@ -320,7 +320,7 @@ class KeptState:
         if graph is None:
             return ()
         capabilities = {one.token: one for one in graph.capabilities}
-        needed = graph.graph().needed_by(self.journey)
+        needed = graph.graph.needed_by(self.journey)
         return tuple(
             token for token in needed if token in capabilities and capabilities[token].service is not None
         )

@@ -10,35 +10,39 @@ import msgspec
 from msgspec import Struct
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.report.overview import view_of
 from pytest_dogfood.report.run_view import VERSION, RunView
 from pytest_dogfood.storage.files import read_as
-from pytest_dogfood.storage.record import RecordedRun, Reference, ReferenceJourney, read_run, reference_of
+from pytest_dogfood.storage.record import GraphRecord, Reference, ReferenceJourney, read_run, reference_of
 from pytest_dogfood.storage.retention import find_run
 
 
-def _markdown(recorded: RecordedRun, reference: Reference | None) -> str:
+def _html(view: RunView, graph: GraphRecord | None) -> str:
+    from pytest_dogfood.report.html import to_html
+
+    return to_html(view, graph)
+
+
+def _markdown(view: RunView, _: GraphRecord | None) -> str:
     from pytest_dogfood.report.markdown import to_markdown
 
-    return to_markdown(view_of(recorded, reference))
+    return to_markdown(view)
 
 
-def _json(recorded: RecordedRun, reference: Reference | None) -> str:
-    encoded = msgspec.json.encode(view_of(recorded, reference))
-    return msgspec.json.format(encoded, indent=2).decode() + "\n"
+def _json(view: RunView, _: GraphRecord | None) -> str:
+    return msgspec.json.format(msgspec.json.encode(view), indent=2).decode() + "\n"
 
 
-def _trace(recorded: RecordedRun, reference: Reference | None) -> str:
+def _trace(view: RunView, _: GraphRecord | None) -> str:
     from pytest_dogfood.report.trace import to_trace
 
-    return to_trace(view_of(recorded, reference))
+    return to_trace(view)
 
 
-def _github(recorded: RecordedRun, reference: Reference | None) -> str:
+def _github(view: RunView, _: GraphRecord | None) -> str:
     from pytest_dogfood.report.github import workflow_commands
 
-    prefix = _within_repository(recorded.run.root, os.environ.get("GITHUB_WORKSPACE", ""))
-    return "".join(f"{line}\n" for line in workflow_commands(view_of(recorded, reference), prefix))
+    prefix = _within_repository(view.run.root, os.environ.get("GITHUB_WORKSPACE", ""))
+    return "".join(f"{line}\n" for line in workflow_commands(view, prefix))
 
 
 def _within_repository(project: str, repository: str) -> str:
@@ -48,19 +52,14 @@ def _within_repository(project: str, repository: str) -> str:
     return place.relative_to(root).as_posix() if place.is_relative_to(root) else ""
 
 
-def _html(recorded: RecordedRun, reference: Reference | None) -> str:
-    from pytest_dogfood.report.html import to_html
-
-    return to_html(view_of(recorded, reference), recorded.graph)
-
-
-FORMATS: Mapping[str, Callable[[RecordedRun, Reference | None], str]] = {
+FORMATS: Mapping[str, Callable[[RunView, GraphRecord | None], str]] = {
     "html": _html,
     "markdown": _markdown,
     "json": _json,
     "trace": _trace,
     "github": _github,
 }
+"""Each takes the view of a run, and its graph for those that draw it."""
 
 
 def read_reference(name: str, directory: Path) -> Reference:

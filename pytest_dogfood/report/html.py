@@ -6,7 +6,6 @@ shown as pictures, and the page forbids itself to load or run anything.
 
 from __future__ import annotations
 
-import gc
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,13 +17,14 @@ from pytest_dogfood.diagnostics import counted
 from pytest_dogfood.drawing.picture import NodeKey, Picture, picture_of, restricted
 from pytest_dogfood.drawing.style import page_style
 from pytest_dogfood.drawing.svg import MOST_JOURNEYS, svg_in_page
+from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.outcomes import Outcome, Proof
 from pytest_dogfood.report import page_parts as parts
 from pytest_dogfood.report.page_parts import Fragments, Timeline
 from pytest_dogfood.report.page_size import by_presence, views_to_try
 from pytest_dogfood.report.run_view import HIDDEN, ActivityView, BarView, RunView, shown
 from pytest_dogfood.storage.record import GraphRecord, Kind
-from pytest_dogfood.walks import reachable
+from pytest_dogfood.walks import collector_paused, reachable
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -51,16 +51,12 @@ def to_html(view: RunView, graph: GraphRecord | None) -> str:
 
     A page that would be too large is written without what matters least, and says so.
     """
-    text, collects = "", gc.isenabled()
-    gc.disable()  # a third of the time, for many texts that no circle holds
-    try:
+    text = ""
+    with collector_paused():
         for smaller in views_to_try(view, LONGEST_PAGE):
             text = _Page(smaller, graph, whole=view).render()
             if len(text.encode()) <= LONGEST_PAGE:
                 break
-    finally:
-        if collects:
-            gc.enable()
     return text
 
 
@@ -72,7 +68,7 @@ class _Page:
         self._tokens = tuple(map(len, by_presence(whole.tokens)))
         self._fragments = Fragments(view)
         self._environment = _environment()
-        self._drawings = dict(self._draw(view, graph)) if graph is not None else {}
+        self._drawings = dict(self._draw(view, graph.graph)) if graph is not None else {}
 
     def render(self) -> str:
         view, fragments = self._view, self._fragments
@@ -108,15 +104,16 @@ class _Page:
             return self._fragments.token(bar.id)
         return self._fragments.row(bar.id)
 
-    def _draw(self, view: RunView, record: GraphRecord) -> Iterator[tuple[str, str]]:
+    def _draw(self, view: RunView, graph: CapabilityGraph) -> Iterator[tuple[str, str]]:
         """Yield the drawings that are small enough: what went wrong with its surroundings, and the whole graph."""
-        graph = record.graph()
+        trouble = {NodeKey(one.id) for one in parts.in_trouble(view)}
+        if len(graph.journeys) > MOST_JOURNEYS < len(trouble & graph.journeys.keys()):
+            return
         known = {one.id: one for one in view.journeys}
         seconds = {name: known[name].seconds if name in known else 0.0 for name in graph.journeys}
         guessed = frozenset(name for name in graph.journeys if name not in known or not known[name].tries)
         picture = picture_of(graph, Report(findings=(), seconds=seconds, guessed=guessed))
         marks = parts.marks(view, self._fragments)
-        trouble = {NodeKey(one.id) for one in parts.in_trouble(view)}
         around = _surroundings(picture, trouble | {NodeKey(key) for key in marks if key not in known})
         if around is not None:
             yield "around", svg_in_page(around, marks, name="around", prefix=PREFIX)
@@ -161,6 +158,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
+    # All that a template asks for is an attribute, and this is asked hundreds of thousands of times.
+    environment.getattr = getattr  # type: ignore[assignment, method-assign]
     style = (_TEMPLATES / "style.css").read_text(encoding="utf-8")
     environment.globals |= {
         "style": Markup(page_style(PREFIX) + "\n" + style),  # noqa: S704 - our own text

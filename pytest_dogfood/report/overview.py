@@ -22,6 +22,7 @@ from pytest_dogfood.report.run_view import (
     shown,
 )
 from pytest_dogfood.storage.record import Activity, Kind, RecordedRun, Reference
+from pytest_dogfood.walks import collector_paused
 
 SLOWEST = 5
 """How many of the slowest journeys are listed."""
@@ -47,7 +48,8 @@ _NEVER_BEGAN = frozenset({Outcome.DEFERRED, Outcome.SKIPPED, Outcome.NO_ACTOR})
 
 def view_of(recorded: RecordedRun, reference: Reference | None = None) -> RunView:
     """Return the view of a run, compared with the reference, or else with the last green run before it."""
-    return _Overview(RunIndex(recorded, reference or recorded.last_green)).build()
+    with collector_paused():
+        return _Overview(RunIndex(recorded, reference or recorded.last_green)).build()
 
 
 class _Overview:

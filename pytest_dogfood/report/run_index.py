@@ -9,7 +9,7 @@ from functools import cached_property
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import JourneyId, Token
 from pytest_dogfood.outcomes import JourneyResult, Outcome, Proof
-from pytest_dogfood.report.run_view import ActivityView, OutputText, StepView, shown, text_of
+from pytest_dogfood.report.run_view import NOTHING, ActivityView, OutputText, StepView, shown, text_of
 from pytest_dogfood.storage.record import Activity, Kind, RecordedRun, Reference, StepRecord, WrongRecord
 
 
@@ -37,7 +37,7 @@ class RunIndex:
         self.run, self.results, self.directory = recorded.run, recorded.results, recorded.directory
         self.reference, self._texts = reference, recorded.texts
         record = recorded.graph
-        self.graph = record.graph() if record is not None else CapabilityGraph(())
+        self.graph = record.graph if record is not None else CapabilityGraph(())
         self.after = record.after if record is not None else {}
         self.digests = record.digests if record is not None else {}
         self.tests = tuple(one for one in recorded.activities if one.kind in {Kind.TEST, Kind.COLLECTION})
@@ -106,16 +106,15 @@ class RunIndex:
             exit=step.exit,
             timed_out=step.timed_out,
             tries=step.tries,
-            wrong=tuple(
-                WrongRecord(one.what, shown(one.expected), shown(one.actual), tuple(map(shown, one.diff)))
-                for one in step.wrong
-            ),
+            wrong=tuple(map(_shown_wrong, step.wrong)),
             saved={name: None if value is None else shown(value) for name, value in step.saved.items()},
             out=self._output(step.out),
             err=self._output(step.err),
         )
 
     def _output(self, name: str) -> OutputText:
+        if not name:
+            return NOTHING  # as most steps do
         text = self._texts.get(name)
         return text_of(self.directory, name) if text is None else OutputText(shown(text), len(text.encode()))
 
@@ -137,3 +136,7 @@ class RunIndex:
         """Return the step that decided how an activity ended; None if none was wrong."""
         wrong = [step for step in activity.steps if step.wrong]
         return self.step(wrong[-1]) if wrong else None
+
+
+def _shown_wrong(wrong: WrongRecord) -> WrongRecord:
+    return WrongRecord(wrong.what, shown(wrong.expected), shown(wrong.actual), tuple(map(shown, wrong.diff)))

@@ -36,8 +36,14 @@ class OutputText(Struct, frozen=True, omit_defaults=True):
     gone: bool = False
 
 
+NOTHING = OutputText()
+"""What a step printed that printed nothing."""
+
+
 def shown(text: str) -> str:
     """Return a text with pictures or numbers in the place of characters that cannot be seen, or hide others."""
+    if text.isprintable():  # most are, and a report has very many
+        return text
 
     def picture(found: re.Match[str]) -> str:
         number = ord(found[0])
@@ -51,7 +57,7 @@ def shown(text: str) -> str:
 def text_of(directory: Path, name: str) -> OutputText:
     """Read an output of a step, a regular file named relative to the run's directory, and nothing outside of that."""
     if not name:
-        return OutputText()
+        return NOTHING
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         if name.startswith("/") or ".." in name.split("/"):
@@ -106,8 +112,8 @@ class StepView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     tries: int = 1
     wrong: tuple[WrongRecord, ...] = ()
     saved: Mapping[str, str | None] = field(default_factory=dict)
-    out: OutputText = OutputText()
-    err: OutputText = OutputText()
+    out: OutputText = NOTHING
+    err: OutputText = NOTHING
 
 
 class ActivityView(Struct, frozen=True, kw_only=True, omit_defaults=True):

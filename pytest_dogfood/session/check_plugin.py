@@ -16,7 +16,7 @@ from pytest_dogfood.check.advice import advise
 from pytest_dogfood.check.report import Paint, Report, report_on, seconds_of_all, to_json, to_lines
 from pytest_dogfood.check.shell import shell_findings
 from pytest_dogfood.check.speed import collapsed_chains, tokens_worth_copying
-from pytest_dogfood.collection.discovery import collector_paused, declares_journeys
+from pytest_dogfood.collection.discovery import declares_journeys
 from pytest_dogfood.collection.selection import Selection
 from pytest_dogfood.collection.stash import JOURNEY, PROJECT, SETTINGS
 from pytest_dogfood.collection.uncollected import uncollected_files
@@ -27,6 +27,7 @@ from pytest_dogfood.session.durations import known_durations
 from pytest_dogfood.session.worker import ItemSelector
 from pytest_dogfood.settings import Settings
 from pytest_dogfood.storage.retention import default_root, too_long_for_sockets
+from pytest_dogfood.walks import collector_paused
 
 
 class Inspection(Struct, frozen=True, kw_only=True):

@@ -248,6 +248,8 @@ class ReportWriter:
         from pytest_dogfood.report.github import append_summary
         from pytest_dogfood.report.overview import view_of
 
+        if not (self._path or self._summary or self._annotates):
+            return
         run = self._leader.run
         if run is None or not (run.path / RUN).exists():
             if self._path is not None and self._leader.executes:
@@ -255,14 +257,15 @@ class ReportWriter:
             return
         try:
             recorded = read_run(run.path)
+            view = view_of(recorded)
             if self._path is not None:
-                text = FORMATS[format_of(self._path)](recorded, None)
+                text = FORMATS[format_of(self._path)](view, recorded.graph)
                 write_for_others(self._path, text.encode(errors="replace"))
                 self._lines.append(f"dogfood: wrote {self._path}")
             if self._summary:
-                append_summary(Path(self._summary), view_of(recorded))
+                append_summary(Path(self._summary), view)
             if self._annotates:
-                self._lines += FORMATS["github"](recorded, None).splitlines()
+                self._lines += FORMATS["github"](view, recorded.graph).splitlines()
         except (HarnessError, OSError) as error:
             self._lines.append(f"dogfood: a report could not be written: {error}")
 

@@ -13,12 +13,12 @@ import pytest
 
 from pytest_dogfood.collection.discovery import (
     can_be_named,
-    collector_paused,
     declares_journeys,
     is_journey_file,
     named_on_command_line,
 )
 from pytest_dogfood.collection.stash import ADDED, SETTINGS, any_graph_item
+from pytest_dogfood.walks import collector_paused
 
 if TYPE_CHECKING:
     from pytest_dogfood.collection.selection import Selection

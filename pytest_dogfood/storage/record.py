@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Set as AbstractSet
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -163,7 +164,7 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     version: int = VERSION
 
 
-class GraphRecord(Struct, frozen=True, kw_only=True):
+class GraphRecord(Struct, frozen=True, kw_only=True, dict=True):
     """The graph of a run: its journeys and their prerequisites, without steps, and the planned order.
 
     `digests` change when the steps of a journey change. `after` has, for each journey of the run, those before it.
@@ -176,7 +177,9 @@ class GraphRecord(Struct, frozen=True, kw_only=True):
     after: Mapping[JourneyId, tuple[JourneyId, ...]]
     version: int = VERSION
 
+    @cached_property
     def graph(self) -> CapabilityGraph:
+        """The graph itself, made once for all that look into it."""
         return CapabilityGraph(self.journeys, self.capabilities, self.fixtures)
 
 

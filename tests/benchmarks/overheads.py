@@ -6,12 +6,12 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from pytest_dogfood.collection.discovery import collector_paused
 from pytest_dogfood.diagnostics import Location
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability, Journey, JourneyId, Scope, Token
 from pytest_dogfood.scheduling.plan import make_plan
 from pytest_dogfood.scheduling.queue import jobs_for
+from pytest_dogfood.walks import collector_paused
 from tests.benchmarks.contenders import pytest, scratch
 from tests.benchmarks.measuring import Row, medians, own_processor, processor, ratio, taking_turns, wall
 

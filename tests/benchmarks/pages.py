@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from statistics import median
 
 from pytest_dogfood.outcomes import Outcome
 from pytest_dogfood.report.html import to_html
 from pytest_dogfood.report.overview import view_of
-from tests.benchmarks.measuring import Row, own_processor
+from tests.benchmarks.measuring import Row
 from tests.support.told_runs import Told
 
 
@@ -23,18 +24,23 @@ def pages(times: int, *, count: int = 10_000) -> list[Row]:
             command='curl --silent "$URL/things" | jq .name',
             steps=5,
         )
-    recorded = told.run()
-    view, sizes = view_of(recorded), []
-    views = [own_processor(lambda: view_of(recorded)) for _ in range(times)]
-    seen = [
-        own_processor(lambda: sizes.append(len(to_html(view, recorded.graph).encode()))) for _ in range(times)
-    ]
+    views: list[float] = []
+    pages: list[float] = []
+    size = 0
+    for _ in range(times):
+        recorded = told.run()  # anew, since a record keeps the graph that was made of it
+        started = time.process_time()
+        view = view_of(recorded)
+        viewed = time.process_time()
+        size = len(to_html(view, recorded.graph).encode())
+        views.append(viewed - started)
+        pages.append(time.process_time() - started)
     return [
         Row(
-            what=f"page of {count:,} journeys of five steps, s (processor time)",
-            ours=median(seen),
+            what=f"view and page of {count:,} journeys of five steps, s (processor time)",
+            ours=median(pages),
             target=2.0,
-            peers={"view of the record, s": median(views)},
+            peers={"the view alone, s": median(views)},
         ),
-        Row(what="the same page, MB", ours=sizes[0] / 1e6, target=8.0),
+        Row(what="the same page, MB", ours=size / 1e6, target=8.0),
     ]

@@ -15,7 +15,7 @@ from pytest_dogfood.report.github import MOST, append_summary, workflow_commands
 from pytest_dogfood.report.markdown import LONGEST, to_markdown
 from pytest_dogfood.report.run_view import RunView
 from pytest_dogfood.storage.record import Kind, WrongRecord
-from tests.support.run_records import deferred, done, failed_step, recorded, result, step, viewed
+from tests.support.run_records import deferred, done, failed_step, result, step, viewed
 from tests.support.small_graphs import HERE, STEP, journey
 
 FAILED, ERROR = Outcome.FAILED, Outcome.ERROR
@@ -153,9 +153,7 @@ def test_the_format_knows_where_in_the_checkout_the_project_lies(
     project.mkdir(parents=True)
     (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
     monkeypatch.setenv("GITHUB_WORKSPACE", workspace.format(root=tmp_path / "link"))
-    run = recorded(
-        [journey("a")], [done("a", FAILED, steps=[failed_step()])], exit_status=1, root=str(project)
-    )
+    run = viewed([journey("a")], [done("a", FAILED, steps=[failed_step()])], exit_status=1, root=str(project))
     assert f"::error file={file}," in FORMATS["github"](run, None)
 
 

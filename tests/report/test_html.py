@@ -213,7 +213,7 @@ def test_what_was_done_for_no_journey_alone_and_a_clean_up_that_failed_are_told(
 
 def test_a_file_that_ends_in_html_is_a_page(tmp_path: Path) -> None:
     recorded = Told(tmp_path).journey("a").run()
-    assert FORMATS[format_of(Path("report.html"))](recorded, None) == page_of(recorded)
+    assert FORMATS[format_of(Path("report.html"))](view_of(recorded), recorded.graph) == page_of(recorded)
 
 
 def test_where_a_step_of_several_commands_ended_is_told(tmp_path: Path) -> None:

@@ -169,7 +169,7 @@ def test_outcomes_without_steps_are_there_too(whole: tuple[Live, RecordedRun]) -
 def test_the_graph_can_be_drawn_from_it(whole: tuple[Live, RecordedRun]) -> None:
     _, recorded = whole
     assert recorded.graph is not None
-    graph = recorded.graph.graph()
+    graph = recorded.graph.graph
     assert graph.required_by(graph.journeys[JourneyId("use")]) == ("built", "up", "mark-set")
     assert set(recorded.graph.after) == set(recorded.results)
     assert len(recorded.graph.digests[JourneyId("use")]) == 12
