@@ -27,7 +27,7 @@ from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.expectations import excerpt
 from pytest_dogfood.execution.masking import SecretKeeper
 from pytest_dogfood.execution.process import end_group, open_private, spawn
-from pytest_dogfood.execution.step import shell_argv
+from pytest_dogfood.execution.shell import shell_argv
 from pytest_dogfood.storage.files import write_whole
 
 LONGEST_ANSWER = 1024 * 1024

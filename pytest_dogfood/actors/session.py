@@ -30,7 +30,8 @@ from pytest_dogfood.diagnostics import HarnessError, Location, NoActor, to_harne
 from pytest_dogfood.execution.expectations import Observation, Stream
 from pytest_dogfood.execution.output import Output
 from pytest_dogfood.execution.runner import Grade, StepResult, StepsResult
-from pytest_dogfood.execution.step import CommandObservation, ShellRunner, place_files, shell_argv
+from pytest_dogfood.execution.shell import shell_argv
+from pytest_dogfood.execution.step import CommandObservation, ShellRunner, place_files
 from pytest_dogfood.journey import Journey, Step
 from pytest_dogfood.storage.record import Kind
 from pytest_dogfood.storage.recorder import Note, Recorder

@@ -18,7 +18,6 @@ from pytest_dogfood.diagnostics import (
     errors_among,
     in_order_of_place,
 )
-from pytest_dogfood.execution.output import is_full
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.scheduling.plan import (
@@ -61,6 +60,8 @@ def read_worker_selection(directory: Path) -> WorkerSelection:
     found = [read_as(path, WorkerSelection) for path in sorted(directory.glob("*.json"))]
     everything = [one for one in found if one is not None]
     if not everything:
+        from pytest_dogfood.execution.output import is_full  # other runs do without what reads outputs
+
         why = ": the disk is full" if is_full(directory) else ""
         raise HarnessError(
             f"no worker could write what it needs to {directory.parent}{why}; "

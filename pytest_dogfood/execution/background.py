@@ -20,7 +20,7 @@ from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution import watcher
 from pytest_dogfood.execution.output import terminal_text
 from pytest_dogfood.execution.process import end_group, open_private, spawn
-from pytest_dogfood.execution.step import shell_argv
+from pytest_dogfood.execution.shell import shell_argv
 from pytest_dogfood.execution.watcher import alive, start_time
 
 _SECONDS_TO_END = 0.5

@@ -22,6 +22,9 @@ from msgspec import Struct
 
 from pytest_dogfood.diagnostics import to_harness_error
 
+UNMASKED_SUFFIX = ".raw"
+"""Suffix of an output that may still hold secrets; if a process dies, those it leaves are removed."""
+
 _SHORTEST_VALUE = 3
 """The fewest characters of a value that is masked at all."""
 

@@ -22,7 +22,7 @@ from typing import AnyStr
 from msgspec import Struct
 
 from pytest_dogfood.diagnostics import HarnessError, to_harness_error
-from pytest_dogfood.execution.masking import SecretKeeper
+from pytest_dogfood.execution.masking import UNMASKED_SUFFIX, SecretKeeper
 from pytest_dogfood.execution.process import open_private
 
 SHOWN_BYTES = 16 * 1024
@@ -30,9 +30,6 @@ SHOWN_BYTES = 16 * 1024
 
 _OVERWRITTEN_BYTES = 256 * 1024
 """Bytes from the end of an output that are read if it overwrites text, as progress bars do."""
-
-UNMASKED_SUFFIX = ".raw"
-"""Suffix of an output that may still hold secrets; if a process dies, those it leaves are removed."""
 
 
 def is_full(directory: Path) -> bool:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -29,38 +28,9 @@ from pytest_dogfood.execution.output import (
 )
 from pytest_dogfood.execution.process import Command, ParentProcess, commands_within, run
 from pytest_dogfood.execution.runner import command_lines
+from pytest_dogfood.execution.shell import shell_argv
 from pytest_dogfood.fileformat.expected_text import problem_with
 from pytest_dogfood.journey import Script, Step
-
-_SHELL_FLAGS: Mapping[str, tuple[str, ...]] = {"bash": ("-eo", "pipefail"), "sh": ("-e",)}
-
-
-def shell_argv(run: str | tuple[str, ...], shell: str | None) -> tuple[str, ...]:
-    """Return the argv of a step's command: text is run by `shell` or the default one, a tuple is an argv already."""
-    return (*_shell(shell), "-c", run) if isinstance(run, str) else run
-
-
-def default_shell() -> str:
-    """Name the shell that runs text, for people."""
-    program, *flags = _shell(None)
-    return " ".join([os.path.basename(program), *flags])  # noqa: PTH119 - a word, not a file we touch
-
-
-@cache
-def _shell(name: str | None) -> tuple[str, ...]:
-    if name is None:
-        name = "bash" if shutil.which("bash") else "sh"
-    if name in _SHELL_FLAGS:
-        # The whole path: a step that sets its own PATH still has a shell, and the search is done once.
-        return (shutil.which(name) or name, *_SHELL_FLAGS[name])
-    try:
-        words = shlex.split(name)
-    except ValueError as error:
-        raise HarnessError(f"cannot read `shell: {name}`: {error}; quote it as in a shell") from error
-    if not words:
-        raise HarnessError("`shell:` is empty; name a shell, such as `zsh -e`, or leave it out")
-    return tuple(words)
-
 
 _SECONDS_TO_SEARCH = 1.0
 """Seconds that searches in the outputs of a step may always take, however late it has ended."""

@@ -172,6 +172,25 @@ class Git:
             raise HarnessError(f"cannot keep the output of git: {error}; free some space") from error
 
 
+def checked_out(directory: Path) -> tuple[str, bool]:
+    """Return the commit that is checked out, empty if there is none, and whether tracked files differ from it.
+
+    Never raises: there may be no git here, or no repository.
+    """
+    if not any((parent / ".git").exists() for parent in (directory, *directory.parents)):
+        return "", False
+    try:
+        answer = Git(directory, limits=Limits(other=5.0)).read(
+            "status", "--porcelain=v2", "--branch", "--untracked-files=no"
+        )
+    except HarnessError:
+        return "", False
+    lines = answer.text.splitlines() if answer.ok else []
+    commits = [line.removeprefix("# branch.oid ") for line in lines if line.startswith("# branch.oid ")]
+    commit = commits[0] if commits and commits[0] != "(initial)" else ""
+    return commit, any(not line.startswith("#") for line in lines)
+
+
 QUIET = ("-c", "gc.auto=0", "-c", "maintenance.auto=false")
 # A user's configuration may add more to a fetch: remove tags, move or prune local branches.
 _FETCH = (

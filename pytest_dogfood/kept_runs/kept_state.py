@@ -13,7 +13,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from pytest_dogfood.diagnostics import HarnessError, did_you_mean, printable
-from pytest_dogfood.execution.step import shell_argv
+from pytest_dogfood.execution.shell import shell_argv
 from pytest_dogfood.execution.terminal import StepPlace
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import VARIABLE_PATTERN, Journey, Token

@@ -8,7 +8,8 @@ from pathlib import Path
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution import background
 from pytest_dogfood.execution.output import read_tail
-from pytest_dogfood.execution.step import expand, shell_argv
+from pytest_dogfood.execution.shell import shell_argv
+from pytest_dogfood.execution.step import expand
 from pytest_dogfood.journey import Capability, Scope, Service, Token
 from pytest_dogfood.outcomes import Proof
 from pytest_dogfood.provisioning.presence import PROBE_TIMEOUT, Presence

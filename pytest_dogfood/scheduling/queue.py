@@ -194,7 +194,7 @@ class Queue:
         self._batchable = {
             job.index
             for job in jobs
-            if job.plain and not job.after and job.chain is None and not self._dependents[job.index]
+            if job.plain and not job.after and job.chain is None and job.index not in self._dependents
         }
         rest = {index: job for index, job in self._jobs.items() if index not in self._batchable}
         self._to_end, self._outwards = _ways_to_the_end(rest, self._dependents)
@@ -261,14 +261,14 @@ class Queue:
         self._ready.discard(index)
         if self.running.pop(index, None) is not None:
             self._unlock(index)
-        dependents = self._dependents[index]
-        for dependent in dependents:
-            self._waits[dependent] -= 1
-        self._make_ready(
-            dependent
-            for dependent in dependents
-            if not self._waits[dependent] and dependent not in self.finished
-        )
+        if dependents := self._dependents.get(index, ()):
+            for dependent in dependents:
+                self._waits[dependent] -= 1
+            self._make_ready(
+                dependent
+                for dependent in dependents
+                if not self._waits[dependent] and dependent not in self.finished
+            )
         return bool(dependents or self._jobs[index].locks)
 
     def lose(self, worker: str) -> tuple[int, ...]:

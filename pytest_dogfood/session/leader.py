@@ -22,6 +22,7 @@ from pytest_dogfood.session.durations import CACHE_KEY, DurationsRecorder, known
 from pytest_dogfood.session.progress import ProgressDisplay, activity_log, shows_progress
 from pytest_dogfood.session.test_reports import (
     PHASES,
+    ErrorsInCalls,
     carry_result,
     late_error,
     make_report,
@@ -200,6 +201,7 @@ class Leader:
         self._release = MachineRelease(plan, presence)
         self._results = ResultRecorder(config, plan, run, tally=self.tally, release=self._release)
         manager.register(self._results, "dogfood-listener")
+        manager.register(ErrorsInCalls(), "dogfood-statuses")
         self._begin_record(plan, run)
         manager.register(DurationsRecorder(config), "dogfood-stopwatch")
         interruption = presence.workspace.interruption

@@ -92,34 +92,34 @@ class RecordWriter:
         nodeid = report.nodeid
         if nodeid in self._planned:
             return
-        before = Outcome.PASSED if report.when == "setup" else self._outcomes.get(nodeid, Outcome.PASSED)
-        self._outcomes[nodeid] = (
-            Outcome.CRASHED if report.when not in PHASES else outcome_after(report, before)
-        )
-        self._spent[nodeid] = (0.0 if report.when == "setup" else self._spent.get(nodeid, 0.0)) + max(
-            report.duration, 0
-        )
-        if not report.failed:
-            return
-        self._append(
-            Activity(
-                id=nodeid,
-                kind=Kind.TEST,
-                lane=worker_of(report) or ALONE,
-                started=round(time.time() - report.duration, 3),
-                seconds=round(self._spent[nodeid], 4),
-                outcome=self._outcomes[nodeid],
-                place=f"{report.location[0]}:{(report.location[1] or 0) + 1}",
-                text=report.longreprtext,
-                again=f"pytest --dogfood {shlex.quote(nodeid)}",
+        if report.when == "setup":
+            self._outcomes[nodeid], self._spent[nodeid] = Outcome.PASSED, 0.0
+        before, spent = self._outcomes.get(nodeid, Outcome.PASSED), self._spent.get(nodeid, 0.0)
+        crashed = report.when not in PHASES
+        self._outcomes[nodeid] = Outcome.CRASHED if crashed else outcome_after(report, before)
+        self._spent[nodeid] = spent + max(report.duration, 0.0)
+        if report.failed:
+            self._append(
+                Activity(
+                    id=nodeid,
+                    kind=Kind.TEST,
+                    lane=worker_of(report) or ALONE,
+                    started=round(time.time() - report.duration, 3),
+                    seconds=round(self._spent[nodeid], 4),
+                    outcome=self._outcomes[nodeid],
+                    place=f"{report.location[0]}:{(report.location[1] or 0) + 1}",
+                    text=report.longreprtext,
+                    again=f"pytest --dogfood {shlex.quote(nodeid)}",
+                )
             )
-        )
 
     def finish(self, exit_status: int, tally: Tally) -> None:
         """Complete the frame, once nothing of the run is under way any more."""
+        from pytest_dogfood.git.command import checked_out
+
         counts, mask = Counter(map(str, self._outcomes.values())), keeper_of(self._config).mask
         self._write_uncollected()
-        commit, dirty = _commit_of(self._config.rootpath)
+        commit, dirty = checked_out(self._config.rootpath)
         self._record = replace(
             self._record,
             argv=tuple(
@@ -201,24 +201,6 @@ def _link_to_job(environment: Mapping[str, str]) -> str:
     if all(github):
         return f"{github[0]}/{github[1]}/actions/runs/{github[2]}"
     return environment.get("CI_JOB_URL") or environment.get("BUILD_URL") or ""
-
-
-def _commit_of(directory: Path) -> tuple[str, bool]:
-    """Return the commit that is checked out, and whether tracked files differ from it; empty outside of git."""
-    if not any((parent / ".git").exists() for parent in (directory, *directory.parents)):
-        return "", False
-    from pytest_dogfood.git.command import Git, Limits
-
-    try:
-        answer = Git(directory, limits=Limits(other=5.0)).read(
-            "status", "--porcelain=v2", "--branch", "--untracked-files=no"
-        )
-    except HarnessError:  # there may be no git here
-        return "", False
-    lines = answer.text.splitlines() if answer.ok else []
-    commits = [line.removeprefix("# branch.oid ") for line in lines if line.startswith("# branch.oid ")]
-    commit = commits[0] if commits and commits[0] != "(initial)" else ""
-    return commit, any(not line.startswith("#") for line in lines)
 
 
 class ReportWriter:

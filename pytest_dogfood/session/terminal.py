@@ -15,7 +15,6 @@ from pytest_dogfood.collection.stash import PROJECT, SETTINGS
 from pytest_dogfood.diagnostics import Severity, counted
 from pytest_dogfood.journey import Scope, is_of_a_test
 from pytest_dogfood.outcomes import JourneyResult, Outcome, Tally, counted_items, listed, reason_of
-from pytest_dogfood.provisioning.journey_runner import LEAK_HINT
 from pytest_dogfood.session.leader import Leader
 from pytest_dogfood.session.test_reports import IN_CALL, REASON, worker_of
 
@@ -65,7 +64,7 @@ class Terminal:
         self._workers = workers
 
     def pytest_report_header(self) -> str:
-        from pytest_dogfood.execution.step import default_shell
+        from pytest_dogfood.execution.shell import default_shell
 
         settings = self._config.stash[SETTINGS]
         graph = self._config.stash[PROJECT]().graph()
@@ -102,11 +101,6 @@ class Terminal:
         of_files = (found for file in project.files for found in file.diagnostics)
         findings = dict.fromkeys([*of_files, *advice, *shell_findings(graph, lambda _: "")])
         return misnamed + sum(found.severity is Severity.WARNING for found in findings)
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
-        """Count an error in a call as an error, not as a failure."""
-        return ("error", "E", "ERROR") if report.failed and hasattr(report, IN_CALL) else None
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
@@ -275,6 +269,10 @@ def _left_running(tally: Tally) -> Iterator[str]:
     leaking = [result for result in tally.results.values() if result.leaked]
     yield from (f"{result.id}: left running: {', '.join(result.leaked)}" for result in leaking)
     if leaking:
+        from pytest_dogfood.provisioning.journey_runner import (
+            LEAK_HINT,  # a run of plain tests does without it
+        )
+
         yield f"    {LEAK_HINT}"
 
 

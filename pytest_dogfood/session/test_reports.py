@@ -38,6 +38,15 @@ def count_as_error(report: pytest.TestReport) -> None:
         report.__dict__[IN_CALL] = True
 
 
+class ErrorsInCalls:
+    """The plugin that shows such reports as errors; a run of plain tests has none, and pytest asks for each phase."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
+        """Count an error in a call as an error, not as a failure."""
+        return ("error", "E", "ERROR") if report.failed and hasattr(report, IN_CALL) else None
+
+
 def carry_result(report: pytest.TestReport, planned: PlannedJourney, result: JourneyResult) -> None:
     """Attach an item's result to a report, for the leading process, and as properties for JUnit."""
     report.__dict__["dogfood"] = result.to_json()

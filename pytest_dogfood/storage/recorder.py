@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import msgspec
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from pytest_dogfood.diagnostics import HarnessError, to_harness_error
 from pytest_dogfood.execution.masking import SecretKeeper
@@ -86,22 +87,9 @@ class Recorder:
     ) -> None:
         """Record that an activity begins, so that it is known even if it never ends."""
         prefix = None if runner is None else runner.outputs / f"{runner.name}-"
-        self.append(
-            Activity(
-                id=name,
-                kind=kind,
-                lane=self._lane,
-                started=round(note.started, 3),
-                seconds=0.0,
-                outcome=Outcome.CRASHED,
-                begun=True,
-                for_="" if self.item == name else self.item,
-                place=place,
-                attempt=self.attempt,
-                workdir="" if runner is None else str(runner.workdir),
-                outputs="" if prefix is None else prefix.relative_to(self._run.path).as_posix(),
-            )
-        )
+        outputs = "" if prefix is None else prefix.relative_to(self._run.path).as_posix()
+        begun = self._under_way(kind, name, note, runner, place=place)
+        self.append(replace(begun, begun=True, outputs=outputs))
 
     def write(
         self,
@@ -116,23 +104,33 @@ class Recorder:
         """Record an activity that ends now, with the secrets masked that are known by now."""
         mask, failed = self._keeper.mask, done is not None and done.failure is not None
         self.append(
-            Activity(
-                id=name,
-                kind=kind,
-                lane=self._lane,
-                started=round(note.started, 3),
+            replace(
+                self._under_way(kind, name, note, runner, place=place),
                 seconds=round(time.monotonic() - note.began, 4),
                 outcome=note.outcome or (Outcome.FAILED if failed else Outcome.PASSED),
-                for_="" if self.item == name else self.item,
-                place=place,
-                attempt=self.attempt,
                 how=note.how,
                 steps=() if done is None else tuple(self._step(one, done) for one in done.results),
                 text=mask(note.text),
                 again=mask(note.again),
-                workdir="" if runner is None else str(runner.workdir),
                 variables={} if runner is None else self._set_here(runner.environment),
             )
+        )
+
+    def _under_way(
+        self, kind: Kind, name: str, note: Note, runner: ShellRunner | None, *, place: str
+    ) -> Activity:
+        """Return what is known of an activity from its beginning on."""
+        return Activity(
+            id=name,
+            kind=kind,
+            lane=self._lane,
+            started=round(note.started, 3),
+            seconds=0.0,
+            outcome=Outcome.CRASHED,
+            for_="" if self.item == name else self.item,
+            place=place,
+            attempt=self.attempt,
+            workdir="" if runner is None else str(runner.workdir),
         )
 
     def append(self, activity: Activity) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from pytest_dogfood.diagnostics import HarnessError
-from pytest_dogfood.execution.output import UNMASKED_SUFFIX
+from pytest_dogfood.execution.masking import UNMASKED_SUFFIX
 from pytest_dogfood.execution.watcher import alive, start_time
 from pytest_dogfood.journey import JourneyId
 from pytest_dogfood.outcomes import JourneyResult

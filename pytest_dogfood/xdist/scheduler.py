@@ -27,7 +27,7 @@ class OrderCheck:
     """
 
     def __init__(self, jobs: Sequence[Job]) -> None:
-        self._jobs = {job.index: job for job in jobs}
+        self._jobs = {job.index: job for job in jobs if job.after or job.chain is not None}
         self._finished: set[int] = set()
         self._homes: dict[str, str] = {}
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dogfood.execution.masking import SecretKeeper
-from pytest_dogfood.execution.output import UNMASKED_SUFFIX, Output
+from pytest_dogfood.execution.masking import UNMASKED_SUFFIX, SecretKeeper
+from pytest_dogfood.execution.output import Output
 
 NOTHING_HIDDEN = SecretKeeper([])
 SECRETS = SecretKeeper(["s3cret"])

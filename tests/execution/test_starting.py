@@ -10,7 +10,7 @@ import pytest
 
 from pytest_dogfood.diagnostics import HarnessError
 from pytest_dogfood.execution.process import Command, run
-from pytest_dogfood.execution.step import default_shell, shell_argv
+from pytest_dogfood.execution.shell import default_shell, shell_argv
 
 
 def command(directory: Path, *argv: str, stdin: bytes = b"") -> Command:
