@@ -35,7 +35,7 @@ STYLE: Final = "\n".join(
         ),
         f".badge{{fill:#10151b}}.badge.c{_COLOURS.index('#0072b2')}{{fill:#ffffff}}",
         _LIGHT,
-        f"@media(prefers-color-scheme:dark){{\n{_DARK}\n}}",
+        f"@media screen and (prefers-color-scheme:dark){{\n{_DARK}\n}}",
     ]
 )
 

@@ -220,7 +220,7 @@ def test_the_legend_explains_only_what_is_there() -> None:
 
 def test_the_drawing_has_a_style_for_dark_paper() -> None:
     style = drawn(journey("a")).findtext(f"{SVG}style") or ""
-    light, _, dark = style.partition("@media(prefers-color-scheme:dark)")
+    light, _, dark = style.partition("@media screen and (prefers-color-scheme:dark)")
     for name in (".paper", ".band", ".ink", ".soft", ".box", ".pill"):
         assert f"{name}{{" in light
         assert f"{name}{{" in dark

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from pytest_dogfood.execution.watcher import alive
-from pytest_dogfood.git.command import FetchResult, Limits
+from pytest_dogfood.git.command import FetchResult, Limits, checked_out
 from pytest_dogfood.git.work_tree import RepoState
 from tests.support.checkouts import PLAN, Checkout, Farm, permissions, remote_moves_on, survey
 
@@ -217,7 +219,7 @@ def test_locks_of_git_are_reported_and_stay(here: Checkout) -> None:
     found = survey(here)
     assert [lock.path for lock in found.locks] == locks
     assert all(lock.exists() for lock in locks)
-    assert str(found.locks[0]).endswith(".git/index.lock (for 0 s)")
+    assert re.search(r"\.git/index\.lock \(for \d+ s\)$", str(found.locks[0]))
 
 
 def test_what_was_measured_can_be_put_into_json(here: Checkout) -> None:
@@ -249,3 +251,18 @@ def test_offline_no_remote_is_asked(farm: Farm, here: Checkout) -> None:
     trace = farm.root / "trace"
     survey(here, offline=True, GIT_TRACE=str(trace))
     assert "git fetch" not in trace.read_text()
+
+
+def test_what_is_checked_out_is_a_commit_and_whether_tracked_files_differ(here: Checkout) -> None:
+    (here.path / "new.txt").write_text("nobody tracks this")
+    assert checked_out(here.path) == (here.head, False)
+    (here.path / PLAN).write_text("other")
+    assert checked_out(here.path) == (here.head, True)
+
+
+def test_before_the_first_commit_and_outside_of_git_nothing_is_checked_out(
+    farm: Farm, tmp_path: Path
+) -> None:
+    assert checked_out(farm.checkout().path) == ("", False)
+    (tmp_path / "bare").mkdir()
+    assert checked_out(tmp_path / "bare") == ("", False)

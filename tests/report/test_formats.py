@@ -28,7 +28,7 @@ from pytest_dogfood.report.run_view import (
     StepView,
     TokenView,
 )
-from pytest_dogfood.storage.record import RecordedRun, Reference, WrongRecord, reference_of
+from pytest_dogfood.storage.record import GraphRecord, RecordedRun, Reference, WrongRecord, reference_of
 from tests.support.run_records import deferred, done, failed_step, recorded, result
 from tests.support.small_graphs import journey
 
@@ -52,6 +52,13 @@ def test_the_json_has_its_version_and_reads_back_as_the_same_view() -> None:
     assert json.loads(text)["version"] == VERSION
     assert msgspec.json.decode(text, type=RunView) == view_of(run)
     assert text.endswith("}\n")
+
+
+def test_the_graph_of_a_record_is_made_once() -> None:
+    graph = a_run().graph
+    assert graph is not None
+    assert graph.graph is graph.graph
+    assert msgspec.json.decode(msgspec.json.encode(graph), type=GraphRecord) == graph
 
 
 def test_the_same_run_gives_the_same_bytes_in_every_format() -> None:

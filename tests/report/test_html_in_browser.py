@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,6 +102,30 @@ CONTRAST = r"""
 }
 """
 
+# Of a picture, its most frequent colour, and the highest contrast that another one has with that. It is needed where
+# the browser says which colours a page asks for, and shows others.
+PIXELS = r"""
+async picture => {
+  const image = await createImageBitmap(await (await fetch(`data:image/png;base64,${picture}`)).blob());
+  const canvas = new OffscreenCanvas(image.width, image.height).getContext('2d');
+  canvas.drawImage(image, 0, 0);
+  const {data} = canvas.getImageData(0, 0, image.width, image.height);
+  const count = {};
+  for (let i = 0; i < data.length; i += 4) {
+    const colour = `${data[i]},${data[i + 1]},${data[i + 2]}`;
+    count[colour] = (count[colour] || 0) + 1;
+  }
+  const light = colour => {
+    const [r, g, b] = colour.split(',').map(one => one / 255)
+      .map(one => one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = Object.keys(count).sort((a, b) => count[b] - count[a])[0];
+  const ratios = Object.keys(count).map(colour => (light(colour) + 0.05) / (light(ground) + 0.05));
+  return {ground, contrast: Math.max(...ratios.map(one => one < 1 ? 1 / one : one))};
+}
+"""
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
@@ -159,10 +184,17 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def opened(
-    browser: Any, path: Path, width: int, scheme: str, fragment: str = "", *, scripts: bool = False
+    browser: Any,
+    path: Path,
+    width: int,
+    scheme: str,
+    fragment: str = "",
+    *,
+    scripts: bool = False,
+    **more: Any,
 ) -> Any:
     context = browser.new_context(
-        viewport={"width": width, "height": 900}, color_scheme=scheme, java_script_enabled=scripts
+        viewport={"width": width, "height": 900}, color_scheme=scheme, java_script_enabled=scripts, **more
     )
     page = context.new_page()
     page.set_default_timeout(120_000)
@@ -208,14 +240,42 @@ def test_the_browser_finds_the_elements_that_were_written_and_no_others(
     page.context.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width, scheme", WINDOWS)
 @pytest.mark.parametrize("name", ["everything", "green", "crashed", "hostile"])
 def test_every_text_can_be_read_against_what_is_behind_it(
-    browser: Any, pages: dict[str, Path], name: str, scheme: str
+    browser: Any, pages: dict[str, Path], name: str, width: int, scheme: str
 ) -> None:
-    page = opened(browser, pages[name], 1280, scheme, scripts=True)
+    page = opened(browser, pages[name], width, scheme, scripts=True)
     page.evaluate(OPEN_ALL)
     assert page.evaluate(CONTRAST) == []
+    page.context.close()
+
+
+@pytest.mark.parametrize("width, scheme", WINDOWS)
+def test_verdict_and_filters_can_be_read_in_the_colours_that_a_system_forces(
+    browser: Any, pages: dict[str, Path], width: int, scheme: str
+) -> None:
+    page = opened(browser, pages["everything"], width, scheme, forced_colors="active")
+    page.locator("label[for=f-failed]").click()
+    decoder = browser.new_page()
+    grounds = {}
+    for what in (
+        "h1",
+        ".tiles a",
+        ".cause h3 .s",
+        ".cause h3 bdi",
+        ".filter label",
+        ".dots .c",
+        ".j > summary .n",
+    ):
+        for element in page.locator(what).filter(visible=True).all():
+            seen = decoder.evaluate(PIXELS, base64.b64encode(element.screenshot()).decode())
+            assert seen["contrast"] >= 4.5, (what, element.inner_text(), seen)
+            grounds[what, element.get_attribute("for")] = seen["ground"]
+    chosen = grounds.pop((".filter label", "f-failed"))
+    assert chosen not in {ground for (what, _), ground in grounds.items() if what == ".filter label"}
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    decoder.close()
     page.context.close()
 
 
@@ -316,6 +376,25 @@ def test_what_is_printed_is_opened(browser: Any, pages: dict[str, Path]) -> None
     page.emulate_media(media="print")
     assert page.locator("#j-journey-3").is_visible()
     assert not page.locator("nav").is_visible()
+    page.context.close()
+
+
+def test_paper_is_white_and_shows_the_grounds_that_tell_outcomes(
+    browser: Any, pages: dict[str, Path]
+) -> None:
+    page = opened(browser, pages["everything"], 1280, "dark", scripts=True)
+    page.emulate_media(media="print")
+    assert (
+        page.locator("body").evaluate("one => getComputedStyle(one).backgroundColor") == "rgb(255, 255, 255)"
+    )
+    assert (
+        page.locator(".g-paper").first.evaluate("one => getComputedStyle(one).fill") == "rgb(255, 255, 255)"
+    )
+    kept = page.locator(".b, .k, .s, .c, .tiles a").evaluate_all(
+        "all => [...new Set(all.map(one => getComputedStyle(one).printColorAdjust))]"
+    )
+    assert kept == ["exact"]
+    assert page.evaluate(CONTRAST) == []
     page.context.close()
 
 
