@@ -36,31 +36,48 @@ def test_the_header_counts_nothing_that_is_not_there(inner: Make) -> None:
 
 SLOW_CHAIN = """
     journeys:
-      - {id: sign-up, establishes: [account], steps: [sleep 1]}
-      - {id: buy, requires: [account], steps: [sleep 5]}
-      - {id: review, requires: [account], steps: [sleep 5]}
+      - {id: sign-up, establishes: [account], steps: ["true"]}
+      - {id: buy, requires: [account], steps: ["true"]}
+      - {id: review, requires: [account], steps: ["true"]}
+"""
+
+SLOW_TESTS = """
+    import pytest
+
+    @pytest.mark.establishes("account")
+    def test_sign_up(): pass
+
+    @pytest.mark.requires("account")
+    def test_buy(): pass
+
+    @pytest.mark.requires("account")
+    def test_review(): pass
+"""
+
+CLOCK = """
+    import pytest
+
+    WHEN = {"up": (1, 2), "buy": (2, 7), "review": (7, 12)}
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(item, call):
+        "Let the items take seconds without waiting for them."
+        report = yield
+        began, ended = next(when for name, when in WHEN.items() if item.name.endswith(name))
+        report.start = began if call.when != "teardown" else ended
+        report.stop = began if call.when == "setup" else ended
+        report.duration = report.stop - report.start
+        return report
 """
 
 
 @pytest.mark.parametrize("test", ["journeys", "tests"])
 def test_a_chain_that_cost_a_run_much_of_its_time_is_told_at_the_end(inner: Make, test: str) -> None:
-    tests = """
-        import time, pytest
-
-        @pytest.mark.establishes("account")
-        def test_sign_up():
-            time.sleep(1)
-
-        @pytest.mark.requires("account")
-        @pytest.mark.parametrize("what", ["buy", "review"])
-        def test_use(what):
-            time.sleep(5)
-    """
-    files = {"a.journey.yaml": SLOW_CHAIN} if test == "journeys" else {"test_a.py": tests}
+    files = {"a.journey.yaml": SLOW_CHAIN} if test == "journeys" else {"test_a.py": SLOW_TESTS}
     name = "sign-up" if test == "journeys" else "test_a.py::test_sign_up"
-    cost = f"the chain of {name} took 1? s on one worker while the other was idle for 1? s"
+    cost = f"the chain of {name} took 11 s on one worker while the other was idle for 11 s"
     cure = "'scope: machine' for 'account', if that is true, lets its journeys run side by side"
-    inner(files).dogfood("-n2").stdout.fnmatch_lines([f"{cost}; {cure}"])
+    inner({**files, "conftest.py": CLOCK}).dogfood("-n2").stdout.fnmatch_lines([f"{cost}; {cure}"])
 
 
 @pytest.mark.parametrize(
