@@ -6,7 +6,7 @@ import argparse
 import os
 import shlex
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING
@@ -87,6 +87,15 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
 
     Return the defaults if a plugin parses them differently from pytest.
     """
+    parser = _parser()
+    try:
+        return parser.parse_known_args(list(words))[0]
+    except argparse.ArgumentError:
+        return parser.parse_args([])
+
+
+@cache
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("-c", "--config-file", dest="c")
     for option in PLAIN_OPTIONS:
@@ -98,10 +107,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
         parser.add_argument(option)
     for option in ("-x", "-v", "-q", "-s", "-l"):  # they may precede others in one word: -xvp name
         parser.add_argument(option, action="count")
-    try:
-        return parser.parse_known_args(list(words))[0]
-    except argparse.ArgumentError:
-        return parser.parse_args([])
+    return parser
 
 
 def presence_for(config: pytest.Config, graph: CapabilityGraph, run: RunDirectory) -> Presence:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import platform
 import shlex
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -57,7 +57,7 @@ class RecordWriter:
         self._spent: dict[str, float] = {}
         self.problem = ""
         self._cache: pytest.Cache | None = getattr(config, "cache", None)  # -p no:cacheprovider leaves it out
-        settings, now = config.stash[SETTINGS], time.time()
+        settings, now, system = config.stash[SETTINGS], time.time(), os.uname()
         self._record = RunRecord(
             id=run.id,
             project=config.rootpath.name,
@@ -71,8 +71,8 @@ class RecordWriter:
             versions=Versions(
                 dogfood=version("pytest-dogfood"),
                 pytest=pytest.__version__,
-                python=platform.python_version(),
-                platform=platform.platform(terse=True),
+                python=sys.version.partition(" ")[0],
+                platform=f"{system.sysname}-{system.release}-{system.machine}",
             ),
             ci=_link_to_job(os.environ),
         )

@@ -6,7 +6,14 @@ from msgspec.structs import replace
 from pytest_dogfood.graph import CapabilityGraph
 from pytest_dogfood.journey import Capability, Journey, JourneyId, Scope, Tier, Token
 from pytest_dogfood.outcomes import Cause, JourneyResult, Outcome, Proof, Provisioned
-from pytest_dogfood.scheduling.plan import UNKNOWN_DURATION, PlannedJourney, gates_by_tier, make_plan, weights
+from pytest_dogfood.scheduling.plan import (
+    UNKNOWN_DURATION,
+    PlannedJourney,
+    gates_by_tier,
+    make_plan,
+    usual_duration,
+    weights,
+)
 from pytest_dogfood.scheduling.shards import partition
 from tests.support.strategies import ANYWHERE, new_journey
 
@@ -200,3 +207,13 @@ def test_a_result_survives_its_way_through_json(outcome: Outcome) -> None:
         kept="/somewhere:/else",
     )
     assert JourneyResult.from_json(result.to_json()) == result
+
+
+@pytest.mark.parametrize(
+    "known, usual",
+    [((), UNKNOWN_DURATION), ((3.0,), 3.0), ((9.0, 1.0, 2.0), 2.0), ((4.0, 1.0, 90.0, 2.0), 3.0)],
+)
+def test_the_usual_duration_is_the_median_of_those_that_are_known(
+    known: tuple[float, ...], usual: float
+) -> None:
+    assert usual_duration(known) == usual
